@@ -9,7 +9,8 @@ from django.db import models
 class DatabaseReading(models.Model):
     """How far a reader of Coder's database has come: the follower, or the import of history.
 
-    All agent rows up to (created_at, row_id) were read, except rows that arrive late. Rows between
+    All agent rows up to (created_at, row_id) were read, except late rows. No late row can arrive
+    before `settled_until` any more. Rows between
     `missing_since` and `missing_until` were deleted by Coder before they were read. `counts_usage`
     is whether Coder has the experiment `workspace-usage`, or NULL if this is unknown.
     """
@@ -21,6 +22,7 @@ class DatabaseReading(models.Model):
     reader = models.CharField(primary_key=True, max_length=16, choices=Reader)
     created_at = models.DateTimeField()
     row_id = models.UUIDField()
+    settled_until = models.DateTimeField()
     read_at = models.DateTimeField()
     problem = models.TextField(default="", blank=True)
     missing_since = models.DateTimeField(null=True)
@@ -29,6 +31,13 @@ class DatabaseReading(models.Model):
 
     def __str__(self) -> str:
         return f"{self.reader}: {self.created_at:%Y-%m-%d %H:%M:%S}"
+
+    @classmethod
+    def of(cls, reader: str, *, start: datetime, now: datetime) -> tuple[DatabaseReading, bool]:
+        """Returns the reader's row. Creates it, with this start, if it does not exist."""
+        times = {"created_at": start, "settled_until": start, "read_at": now}
+        defaults = {**times, "row_id": uuid.UUID(int=0)}
+        return cls.objects.get_or_create(reader=reader, defaults=defaults)
 
     @property
     def gap(self) -> str:

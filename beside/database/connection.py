@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -81,9 +80,6 @@ class Reader:
                 return cursor.fetchall()
         except psycopg.Error as error:
             raise CoderDatabaseError(_reason(error)) from None
-
-    def now(self) -> datetime:
-        return datetime.fromisoformat(self.rows("SELECT now()")[0]["now"])
 
 
 @contextmanager

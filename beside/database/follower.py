@@ -20,6 +20,7 @@ from beside.database.rows import (
     Tally,
     late_rows,
     new_rows,
+    newest_time,
     oldest_row,
     position_of,
 )
@@ -46,7 +47,7 @@ def follow(now: datetime) -> int:
     """
     tally = Tally()
     with reading() as reader:
-        until = reader.now()
+        until = newest_time(reader)
         last = _last_run(reader, until, now=now)
         if settings.STATS_USAGE_ENABLED:
             _follow_agents(reader, last, until, tally, now=now)
@@ -61,11 +62,8 @@ def follow(now: datetime) -> int:
 
 def _last_run(reader: Reader, until: datetime, *, now: datetime) -> DatabaseReading:
     """Returns the state of the last run. Records if Coder has deleted rows after its position."""
-    first = Position(until - FIRST_RUN)
-    last, created = DatabaseReading.objects.get_or_create(
-        reader=DatabaseReading.Reader.FOLLOWER,
-        defaults={"created_at": first.created_at, "row_id": first.id, "read_at": now},
-    )
+    follower = DatabaseReading.Reader.FOLLOWER
+    last, created = DatabaseReading.of(follower, start=until - FIRST_RUN, now=now)
     if not created and until - last.created_at > LONG_PAUSE:
         oldest = oldest_row(reader)
         if oldest and oldest > last.created_at:
@@ -77,16 +75,28 @@ def _last_run(reader: Reader, until: datetime, *, now: datetime) -> DatabaseRead
 def _follow_agents(
     reader: Reader, last: DatabaseReading, until: datetime, tally: Tally, *, now: datetime
 ) -> None:
-    """Stores late rows, and then the rows after the position."""
+    """Stores late rows, and then the rows after the position, up to the time.
+
+    `until` is the time of the newest row when the run began. So rows that are older than it by
+    MAX_LATENESS are complete.
+    """
     ends = time.monotonic() + RUN_SECONDS
     position = Position(last.created_at, last.row_id)
-    for rows in late_rows(reader, position):
-        tally.store(rows, AGENT, now=now)
+    # Each look for late rows reads ids again, so look only every two minutes, and after a pause.
+    unsettled, pause = position.created_at - last.settled_until, until - position.created_at
+    looks = unsettled >= 2 * MAX_LATENESS or pause >= MAX_LATENESS
+    if looks:
+        for rows in late_rows(reader, last.settled_until, position.created_at):
+            tally.store(rows, AGENT, now=now)
     for rows in new_rows(reader, position, until):
         tally.store(rows, AGENT, now=now)
-        last.move(*position_of(rows[-1]))
+        position = position_of(rows[-1])
+        last.move(*position)
         if time.monotonic() > ends:
-            return
+            break
+    if looks:
+        last.settled_until = max(last.settled_until, position.created_at - MAX_LATENESS)
+        last.save()
 
 
 def _asked_usage(known: bool | None) -> bool | None:

@@ -28,6 +28,7 @@ from beside.database.rows import (
     Rows,
     Tally,
     new_rows,
+    newest_time,
     oldest_row,
     position_of,
 )
@@ -77,16 +78,14 @@ def import_rows(reader: Reader, tally: Tally) -> datetime | None:
 
     Continues where the last import has ended or was stopped.
     """
-    oldest, until = oldest_row(reader), reader.now()
+    oldest = oldest_row(reader)
     if oldest is None:
         return None
-    reading, _ = DatabaseReading.objects.get_or_create(
-        reader=DatabaseReading.Reader.HISTORY,
-        defaults={"created_at": oldest, "row_id": uuid.UUID(int=0), "read_at": timezone.now()},
-    )
+    reader_name = DatabaseReading.Reader.HISTORY
+    reading, _ = DatabaseReading.of(reader_name, start=oldest, now=timezone.now())
     position = Position(reading.created_at - MAX_LATENESS)
     with progress(reader, "workspace_agent_stats", " rows") as bar:
-        for rows in new_rows(reader, position, until):
+        for rows in new_rows(reader, position, newest_time(reader)):
             tally.store(rows, AGENT, now=timezone.now())
             reading.read_at = timezone.now()
             reading.move(*position_of(rows[-1]))

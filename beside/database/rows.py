@@ -17,23 +17,31 @@ from kernel.humanize import plural
 from stats.ingest.ingestion import parse, store
 from stats.ingest.rows import AGENT_MEMBERS
 from stats.models import AgentStat
+from stats.rollups.hours import MINUTE
 
-# A row can arrive up to this time after rows with a later `created_at`.
+# A row can arrive until a row is in the table whose `created_at` is later by this time.
 MAX_LATENESS = timedelta(minutes=2)
 BATCH = 10_000
-KEYS = 50_000
 THINGS = {"agent": "agent row", "workspace": "workspace"}
 
 _COLUMNS = ", ".join(member.name for member in AGENT_MEMBERS)
+_NEWEST = """
+SELECT coalesce(max(created_at), now()) AS newest FROM workspace_agent_stats
+WHERE created_at <= now()
+"""
 _OLDEST = "SELECT min(created_at) AS oldest FROM workspace_agent_stats"
-_BATCH = """
-SELECT {columns} FROM workspace_agent_stats
+_BATCH = f"""
+SELECT {_COLUMNS} FROM workspace_agent_stats
 WHERE (created_at, id) > (%(created_at)s, %(id)s) AND created_at <= %(until)s
-ORDER BY created_at, id LIMIT {limit}
+ORDER BY created_at, id LIMIT {BATCH}
+"""  # noqa: S608 - the names are constants of this project
+_IDS = """
+SELECT id FROM workspace_agent_stats
+WHERE created_at > %(since)s AND created_at <= %(until)s
 """
 _BY_ID = f"""
 SELECT {_COLUMNS} FROM workspace_agent_stats
-WHERE created_at >= %(since)s AND created_at <= %(until)s AND id = ANY(%(ids)s::uuid[])
+WHERE created_at > %(since)s AND created_at <= %(until)s AND id = ANY(%(ids)s::uuid[])
 """  # noqa: S608 - the names are constants of this project
 
 type Rows = list[dict[str, Any]]
@@ -82,28 +90,28 @@ def oldest_row(reader: Reader) -> datetime | None:
     return datetime.fromisoformat(oldest) if oldest else None
 
 
-def new_rows(
-    reader: Reader, after: Position, until: datetime, *, columns: str = _COLUMNS, limit: int = BATCH
-) -> Iterator[Rows]:
+def newest_time(reader: Reader) -> datetime:
+    """Returns the time of the newest agent row. It is never in the future."""
+    return datetime.fromisoformat(reader.rows(_NEWEST)[0]["newest"])
+
+
+def new_rows(reader: Reader, after: Position, until: datetime) -> Iterator[Rows]:
     """Yields the agent rows after the position and up to the time, in batches."""
-    statement = _BATCH.format(columns=columns, limit=limit)
-    while True:
-        rows = reader.rows(statement, created_at=after.created_at, id=after.id, until=until)
-        if rows:
-            yield rows
-            after = position_of(rows[-1])
-        if len(rows) < limit:
+    while rows := reader.rows(_BATCH, created_at=after.created_at, id=after.id, until=until):
+        yield rows
+        if len(rows) < BATCH:
             return
+        after = position_of(rows[-1])
 
 
-def late_rows(reader: Reader, position: Position) -> Iterator[Rows]:
-    """Yields the rows of the last minutes before the position that are not stored yet."""
-    after = Position(position.created_at - MAX_LATENESS)
-    keys = new_rows(reader, after, position.created_at, columns="created_at, id", limit=KEYS)
-    for batch in keys:
-        since, until = batch[0]["created_at"], batch[-1]["created_at"]
-        stored = AgentStat.objects.filter(created_at__gte=since, created_at__lte=until)
+def late_rows(reader: Reader, since: datetime, until: datetime) -> Iterator[Rows]:
+    """Yields the rows in (since, until] that are not stored yet. Finds them by their ids."""
+    while since < until:
+        end = min(since + MINUTE, until)
+        stored = AgentStat.objects.filter(created_at__gt=since, created_at__lte=end)
         known = set(map(str, stored.values_list("id", flat=True)))
-        missing = [row["id"] for row in batch if row["id"] not in known]
+        period = {"since": since, "until": end}
+        missing = [row["id"] for row in reader.rows(_IDS, **period) if row["id"] not in known]
         for ids in batched(missing, BATCH):
-            yield reader.rows(_BY_ID, since=since, until=until, ids=list(ids))
+            yield reader.rows(_BY_ID, **period, ids=list(ids))
+        since = end

@@ -17,6 +17,7 @@ class Migration(migrations.Migration):
                 ('reader', models.CharField(choices=[('follower', 'Follower'), ('history', 'History')], max_length=16, primary_key=True, serialize=False)),
                 ('created_at', models.DateTimeField()),
                 ('row_id', models.UUIDField()),
+                ('settled_until', models.DateTimeField()),
                 ('read_at', models.DateTimeField()),
                 ('problem', models.TextField(blank=True, default='')),
                 ('missing_since', models.DateTimeField(null=True)),

@@ -15,6 +15,7 @@ import orjson
 import psycopg
 import pytest
 from django.core.management import CommandError
+from django.db.models import F
 from django.test import Client
 
 from beside.database.check import findings
@@ -104,18 +105,23 @@ def card() -> str:
 
 
 def test_new_and_late_rows_count_once(deployment: Deployment, coder: Coder) -> None:
-    stored = len(coder.rows) + len(BUILDS) + 1 - 1
-    assert deployment.job(FOLLOW) == f"Job {FOLLOW}: {stored} rows."
+    first = len(coder.rows) + len(BUILDS)
+    newest = max(datetime.fromisoformat(row["created_at"]) for row in coder.rows)
+
+    def follow() -> int:
+        return int(deployment.job(FOLLOW).split()[2])
+
+    assert follow() == first
     coder.report(SECOND)
-    # Late rows: older than the newest row that was read.
-    newest = max(datetime.fromisoformat(row["created_at"]) for row in coder.rows[:-1])
     for age in (MINUTE, 2 * MINUTE - SECOND):
         coder.report(coder.now - newest + age, agent=2)
-    assert deployment.job(FOLLOW) == f"Job {FOLLOW}: 3 rows."
-    assert deployment.job(FOLLOW) == f"Job {FOLLOW}: 0 rows."
+    assert follow() == 1
+    # As two minutes later, when the follower looks for late rows.
+    DatabaseReading.objects.update(settled_until=F("settled_until") - 2 * MINUTE)
+    assert (follow(), follow()) == (2, 0)
     # As after a process was killed before it stored the position.
     DatabaseReading.objects.update(created_at=coder.now - 10 * MINUTE)
-    assert deployment.job(FOLLOW) == f"Job {FOLLOW}: 0 rows."
+    assert follow() == 0
     snapshot = deployment.collect()
     agrees(snapshot, coder.api_rows())
     assert states(snapshot) == STATES
@@ -257,7 +263,11 @@ def test_sessions_follow_the_experiment_of_coder(
     settings.EXPERIMENTS = own
     coder.execute("TRUNCATE workspace_agent_stats")
     for usage, sessions in ((True, 2), (True, 3), (False, 9)):
-        members = {"session_count_ssh": sessions, "usage": usage, "connections_by_proto": {}}
+        members: dict[str, Any] = {
+            "session_count_ssh": sessions,
+            "usage": usage,
+            "connections_by_proto": {},
+        }
         coder.report(5 * MINUTE - sessions * timedelta(microseconds=1), **members)
     with StandInCoder() as stand_in:
         if coder_has is not None:
