@@ -64,9 +64,14 @@ ORDER BY workspace_id, build_number
 def progress(reader: Reader, table: str, unit: str) -> tqdm[Any]:
     """Returns a progress bar with the rate and the time left. The total is an estimate."""
     (estimate,) = reader.rows(_ESTIMATE, table=table)
-    interval = 0.1 if sys.stderr.isatty() else REPORT_SECONDS
+    seconds = 0.1 if sys.stderr.isatty() else REPORT_SECONDS
     return tqdm(
-        total=estimate["rows"] or None, desc=table, unit=unit, unit_scale=True, mininterval=interval
+        total=estimate["rows"] or None,
+        desc=table,
+        unit=unit,
+        unit_scale=True,
+        mininterval=seconds,
+        delay=seconds,
     )
 
 

@@ -20,6 +20,7 @@ from django.utils import timezone
 from coderapi import bootstrap
 from kernel.commands import BaseCommand, ListingCommand
 from tests.support.client import APIClient
+from tests.support.coder_tables import coder_database
 from tests.support.commands import manage, run, write_lines
 from tests.support.csp_reports import legacy
 from tests.support.factories import PASSWORD, make_key, make_user
@@ -51,6 +52,8 @@ EXAMPLES = {
     "import_workspaces": "workspaces.jsonl",
     "collect_deployment_stats": "",
     "rebuild_stats": "--since 2026-01-31",
+    "check_coder_database": "--grant-sql",
+    "import_coder_history": "",
     "config_history": "",
     "run_job": "prune_job_runs",
     "options": "--changed",
@@ -62,7 +65,7 @@ EXAMPLES = {
     "worker": "",
 }
 # These need no database, or wait for it.
-WITHOUT_DATABASE = {"make_documents", "options", "server", "worker"}
+WITHOUT_DATABASE = {"check_coder_database", "make_documents", "options", "server", "worker"}
 # They open the database themselves, and have their own messages.
 CLIENTS = {"backup", "postgres", "restore"}
 ENDLESS = {"worker"}
@@ -92,6 +95,12 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_lines(found / "rows.jsonl", agent_row(timezone.now()))
     write_lines(found / "workspaces.jsonl", workspace_row(1))
     return found
+
+
+@pytest.fixture(scope="module")
+def coder_url() -> Iterator[str]:
+    with coder_database(timezone.now()) as (url, _):
+        yield url
 
 
 def ended(name: str, directory: Path, environ: dict[str, str], *, abandoned: bool = False) -> Ended:
@@ -216,11 +225,12 @@ def test_wrong_value_ends_with_two(
 # --- Without a database -----------------------------------------------------------------------
 
 
-def test_unreachable_database_is_one_line(directory: Path) -> None:
+def test_unreachable_database_is_one_line(directory: Path, coder_url: str) -> None:
     names = [name for name in EXAMPLES if name not in WITHOUT_DATABASE | CLIENTS]
     url = f"postgresql://somebody:hunter2@127.0.0.1:{free_port()}/none"
+    environ = {"DATABASE_URL": url, "CODERAPI_CODER_DATABASE_URL": coder_url}
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda name: ended(name, directory, {"DATABASE_URL": url}), names))
+        found = list(pool.map(lambda name: ended(name, directory, environ), names))
 
     for name, done in zip(names, found, strict=True):
         assert done.status == 1, name
@@ -309,11 +319,14 @@ def database() -> Iterator[str]:
         yield url
 
 
-def test_every_command_ends_quietly_when_its_output_closes(directory: Path, database: str) -> None:
+def test_every_command_ends_quietly_when_its_output_closes(
+    directory: Path, database: str, coder_url: str
+) -> None:
+    environ = {"DATABASE_URL": database, "CODERAPI_CODER_DATABASE_URL": coder_url}
     for name in EXAMPLES:
         if name in ENDLESS:
             continue
-        done = ended(name, directory, {"DATABASE_URL": database}, abandoned=True)
+        done = ended(name, directory, environ, abandoned=True)
         assert done.status == 141, name
         # Jobs log at info level. There are no errors.
         assert [text for text in done.err.splitlines() if "[info]" not in text] == [], name

@@ -25,6 +25,8 @@ class Command(BaseCommand):
         "the server runs."
     )
 
+    examples = "\n"
+
     def handle(self, **options: Any) -> str:
         tally = Tally()
         try:
