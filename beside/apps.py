@@ -18,3 +18,7 @@ class BesideConfig(AppConfig):
             from users.erasure import register
 
             register(CODER_TOKENS)
+        from beside.database.follower import counts_usage
+        from stats.services import set_usage_rule
+
+        set_usage_rule(counts_usage)

@@ -2,8 +2,12 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from django.conf import settings
+
 from beside import token_policy
+from beside.database.follower import follow
 from jobs.registry import Job, register
+from stats.selectors import refresh_interval
 
 
 def _apply_token_policy(now: datetime) -> int:
@@ -16,5 +20,13 @@ register(
         every=timedelta(hours=1),
         run=_apply_token_policy,
         enabled=token_policy.is_on,
+    )
+)
+FOLLOW_DATABASE = register(
+    Job(
+        name="follow_coder_database",
+        every=refresh_interval,
+        run=follow,
+        enabled=lambda: bool(settings.CODER_DATABASE_URL),
     )
 )

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import uuid
+from datetime import datetime
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
@@ -33,3 +36,50 @@ class CoderToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.token_name or self.id} of {self.username}"
+
+
+class DatabaseReading(models.Model):
+    """How far a reader of Coder's database has come: the follower, or the import of history.
+
+    All agent rows up to (created_at, row_id) were read, except late rows. No late row can arrive
+    before `settled_until` any more. Rows between
+    `missing_since` and `missing_until` were deleted by Coder before they were read. `counts_usage`
+    is whether Coder has the experiment `workspace-usage`, or NULL if this is unknown.
+    """
+
+    class Reader(models.TextChoices):
+        FOLLOWER = "follower"
+        HISTORY = "history"
+
+    reader = models.CharField(primary_key=True, max_length=16, choices=Reader)
+    created_at = models.DateTimeField()
+    row_id = models.UUIDField()
+    settled_until = models.DateTimeField()
+    read_at = models.DateTimeField()
+    problem = models.TextField(default="", blank=True)
+    missing_since = models.DateTimeField(null=True)
+    missing_until = models.DateTimeField(null=True)
+    counts_usage = models.BooleanField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.reader}: {self.created_at:%Y-%m-%d %H:%M:%S}"
+
+    @classmethod
+    def of(cls, reader: str, *, start: datetime, now: datetime) -> tuple[DatabaseReading, bool]:
+        """Returns the reader's row. Creates it, with this start, if it does not exist."""
+        times = {"created_at": start, "settled_until": start, "read_at": now}
+        defaults = {**times, "row_id": uuid.UUID(int=0)}
+        return cls.objects.get_or_create(reader=reader, defaults=defaults)
+
+    @property
+    def gap(self) -> str:
+        """Describes which rows are missing, or returns ""."""
+        if self.missing_since is None or self.missing_until is None:
+            return ""
+        since, until = (f"{m:%Y-%m-%d %H:%M}" for m in (self.missing_since, self.missing_until))
+        return f"Agent rows from {since} to {until} UTC may be missing: Coder has deleted them."
+
+    def move(self, created_at: datetime, row_id: uuid.UUID) -> None:
+        """Stores that all rows up to this one were read."""
+        self.created_at, self.row_id = created_at, row_id
+        self.save()

@@ -294,9 +294,9 @@ def register(title: str, lines: Callable[[datetime], Sequence[Line]], *, order: 
 
 
 def cards(now: datetime) -> list[Card]:
-    """Returns all cards in order. A card whose lines cannot be read shows an error."""
+    """Returns all cards with lines, in order. A card whose lines cannot be read shows an error."""
     by_order = sorted(_registered, key=lambda entry: (entry.order, entry.title))
-    return [Card(entry.title, _lines(entry, now)) for entry in by_order]
+    return [Card(entry.title, lines) for entry in by_order if (lines := _lines(entry, now))]
 
 
 def _lines(entry: _Registered, now: datetime) -> Sequence[Line]:

@@ -38,12 +38,12 @@ def _column(field: str, write: Callable[[Any], str], name: str) -> Callable[[Any
 def _state_column(field: str) -> Callable[[Any, Snapshot], str]:
     """Creates an admin column with the number of workspaces in a state.
 
-    The column shows "unknown" for backfilled snapshots.
+    The column shows "unknown" for backfilled snapshots that do not have this number.
     """
 
     @admin.display(description=field, ordering=field)
     def column(_: Any, snapshot: Snapshot) -> str:
-        is_known = snapshot.source != Snapshot.Source.BACKFILL
+        is_known = snapshot.knows_state(field)
         return humanize.count(getattr(snapshot, field)) if is_known else "unknown"
 
     return column
@@ -81,7 +81,8 @@ class SnapshotAdmin(ReadOnlyAdmin):
 
     @admin.display
     def sessions(self, snapshot: Snapshot) -> str:
-        return ", ".join(f"{kind} {n:,}" for kind, n in snapshot.session_counts.items())
+        counts = ", ".join(f"{kind} {n:,}" for kind, n in snapshot.session_counts.items())
+        return counts if snapshot.knows_sessions else "unknown"
 
     received = _column("rx_bytes", humanize.size, "received")
     sent = _column("tx_bytes", humanize.size, "sent")

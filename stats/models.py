@@ -173,9 +173,7 @@ class WorkspaceState(models.Model):
 class Snapshot(models.Model):
     """The statistics of the deployment at one time.
 
-    Traffic and latency are those of the window (aggregated_from, collected_at]. In a snapshot with
-    source `backfill`, workspaces that reported in the window count as running, and the other
-    workspace counts are unknown.
+    Traffic and latency are those of the window (aggregated_from, collected_at].
     Units: traffic in bytes; latency in milliseconds, -1 if none was measured.
     Shape: `session_counts` {kind: count}.
     """
@@ -185,8 +183,16 @@ class Snapshot(models.Model):
         HISTOGRAM = "histogram", "Estimated"
 
     class Source(models.TextChoices):
+        """Where the workspace counts come from. With REPORTS, all of them are known.
+
+        With BACKFILL, workspaces that reported in the window count as running. With BUILDS, they
+        are computed from past builds. If a snapshot of this source has no rows, its sessions are
+        unknown, too.
+        """
+
         REPORTS = "reports"
         BACKFILL = "backfill"
+        BUILDS = "builds"
 
     collected_at = models.DateTimeField(unique=True)
     aggregated_from = models.DateTimeField()
@@ -218,3 +224,13 @@ class Snapshot(models.Model):
 
     def __str__(self) -> str:
         return f"{self.collected_at:%Y-%m-%d %H:%M:%S}"
+
+    def knows_state(self, state: str) -> bool:
+        """Returns whether the number of workspaces in the state is known."""
+        if self.source == self.Source.BACKFILL:
+            return state == "running"
+        return self.source == self.Source.REPORTS or state != "pending"
+
+    @property
+    def knows_sessions(self) -> bool:
+        return self.source != self.Source.BUILDS or self.row_count > 0

@@ -283,7 +283,9 @@ class PointSerializer(WireSerializer):
         help_text="True if the step has no data. Otherwise absent.",
     )
     session_count = SessionCountSerializer(
-        required=False, help_text="The number of open sessions in the last snapshot of the step."
+        required=False,
+        help_text="The number of open sessions in the last snapshot of the step. Absent if it is "
+        "unknown.",
     )
     workspaces = WorkspacesSerializer(
         required=False,
@@ -303,7 +305,7 @@ class PointSerializer(WireSerializer):
         latency = {"p50": instance.latency_p50, "p95": instance.latency_p95}
         return {
             "at": at,
-            "session_count": newest.session_counts,
+            **({"session_count": newest.session_counts} if newest.knows_sessions else {}),
             "workspaces": {
                 **{state: getattr(newest, state) for state in STATES},
                 "connection_latency_ms": wire.apply(ConnectionLatencySerializer.component, latency),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import Any
@@ -22,6 +22,7 @@ from stats.models import Snapshot
 from stats.rollups.builder import TOPIC, build
 from stats.rollups.hours import (
     AGENT_STATS,
+    EARLIEST,
     HOUR,
     closed_among,
     hours_of,
@@ -31,12 +32,16 @@ from stats.rollups.hours import (
 from stats.statistics import WINDOW
 
 COLLECTOR_LOCK = "collect-deployment-stats"
-# If this experiment is enabled, sessions are counted from usage rows.
+# If this experiment is enabled, agents report their sessions in usage rows.
 USAGE_EXPERIMENT = "workspace-usage"
 # The maximum time for which the builder builds old hours before the current snapshot is taken.
 BUILD_SECONDS = 5.0
 FIVE_MINUTES = timedelta(minutes=5)
 SECOND = timedelta(seconds=1)
+DAY = timedelta(days=1)
+
+# Returns the number of workspaces in each state at a time. Shape: {state: count}.
+type CountsAt = Callable[[datetime], dict[str, int]]
 
 
 class SnapshotError(Exception):
@@ -100,10 +105,24 @@ def _create(at: datetime, started: float, **members: Any) -> Snapshot:
 def _agent_statistics(at: datetime) -> dict[str, Any]:
     if not settings.STATS_USAGE_ENABLED:
         return statistics.NO_AGENTS
-    found = statistics.agent_statistics(at)
-    if USAGE_EXPERIMENT in map(str.lower, settings.EXPERIMENTS):
-        found["session_counts"] = statistics.usage_sessions(at)
-    return found
+    return statistics.agent_statistics(at, from_usage=_counts_usage())
+
+
+def configured_usage() -> bool:
+    """Returns whether the experiments of this service include USAGE_EXPERIMENT."""
+    return USAGE_EXPERIMENT in map(str.lower, settings.EXPERIMENTS)
+
+
+_counts_usage: Callable[[], bool] = configured_usage
+
+
+def set_usage_rule(rule: Callable[[], bool]) -> None:
+    """Sets the function that decides whether sessions are counted from usage rows.
+
+    The source of the rows decides this, and it may be known only to an app of a higher layer.
+    """
+    global _counts_usage
+    _counts_usage = rule
 
 
 @cache
@@ -114,21 +133,33 @@ def configuration_hash() -> str:
 
 
 def backfill(
-    since: datetime, until: datetime, *, now: datetime, every: timedelta = FIVE_MINUTES
+    since: datetime,
+    until: datetime,
+    *,
+    now: datetime,
+    every: timedelta = FIVE_MINUTES,
+    counts_at: CountsAt | None = None,
 ) -> Iterator[datetime]:
     """Creates the missing snapshots in [since, until), one for each interval, oldest first.
 
     Yields the time of each snapshot. Skips hours without raw rows, and snapshots without rows in
-    their window. Workspaces that reported in the window count as running.
+    their window. `counts_at` returns the workspace counts of a time. Without it, workspaces that
+    reported in the window count as running.
     """
     build(now=now)
+    take = partial(_backfill_one, now=now, counts_at=counts_at)
     for hour in AGENT_STATS.starts():
         if hour + HOUR > since and hour < until:
-            yield from _backfill_hour(hour, since, min(until, now), every=every, now=now)
+            yield from _backfill_hour(hour, since, min(until, now), every=every, take=take)
 
 
 def _backfill_hour(
-    hour: datetime, since: datetime, until: datetime, *, every: timedelta, now: datetime
+    hour: datetime,
+    since: datetime,
+    until: datetime,
+    *,
+    every: timedelta,
+    take: Callable[[datetime], bool],
 ) -> Iterator[datetime]:
     existing = Snapshot.objects.filter(
         collected_at__gte=hour - every, collected_at__lt=hour + HOUR + every
@@ -137,14 +168,13 @@ def _backfill_hour(
     start = floor(max(since, hour), every)
     while start < min(until, hour + HOUR):
         at = start + every - SECOND
-        take = partial(_backfill_one, at, now=now)
-        if start not in filled and at < until and unless_deadlocked(take):
+        if start not in filled and at < until and unless_deadlocked(partial(take, at)):
             yield at
         start += every
 
 
 @transaction.atomic
-def _backfill_one(at: datetime, *, now: datetime) -> bool:
+def _backfill_one(at: datetime, *, now: datetime, counts_at: CountsAt | None) -> bool:
     """Takes the snapshot of a time in the past.
 
     Returns False if the snapshot exists, or if there are no raw rows for it.
@@ -157,6 +187,40 @@ def _backfill_one(at: datetime, *, now: datetime) -> bool:
         found = _agent_statistics(at)
         if not found["row_count"]:
             return False
-        found |= statistics.reporting_workspace_counts(at)
-        _create(at, started, **found, source=Snapshot.Source.BACKFILL)
+        source = Snapshot.Source.BUILDS if counts_at else Snapshot.Source.BACKFILL
+        found |= (counts_at or statistics.reporting_workspace_counts)(at)
+        _create(at, started, **found, source=source)
     return True
+
+
+def backfill_counts(
+    since: datetime, until: datetime, *, now: datetime, counts_at: CountsAt
+) -> Iterator[int]:
+    """Creates a snapshot with workspace counts for each hour in [since, until) that has none.
+
+    Nothing is known about the agents of these hours. Does not create snapshots that pruning would
+    delete at once. Yields the number of snapshots for each day.
+    """
+    oldest = now - settings.STATS_RETENTION if settings.STATS_RETENTION else EARLIEST
+    since = max(since, oldest)
+    day, until = floor(since, DAY), floor(min(until, now), HOUR)
+    while day < until:
+        found = Snapshot.objects.filter(collected_at__gte=day, collected_at__lt=day + DAY)
+        filled = hours_of(found.values_list("collected_at", flat=True))
+        hours = (day + number * HOUR for number in range(24))
+        ends = (hour + HOUR - SECOND for hour in hours if hour not in filled)
+        missing = [at for at in ends if since <= at < until]
+        created = [
+            Snapshot(
+                collected_at=at,
+                aggregated_from=at - WINDOW,
+                duration_ms=0,
+                source=Snapshot.Source.BUILDS,
+                **statistics.NO_AGENTS | counts_at(at),
+            )
+            for at in missing
+        ]
+        Snapshot.objects.bulk_create(created, ignore_conflicts=True)
+        listener.announce(TOPIC)
+        yield len(created)
+        day += DAY

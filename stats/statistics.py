@@ -140,8 +140,11 @@ FROM (
 """  # noqa: S608 - the names are constants of this package
 
 
-def agent_statistics(at: datetime) -> dict[str, Any]:
-    """Returns the statistics of the agent rows in the window. Shape: the same keys as NO_AGENTS."""
+def agent_statistics(at: datetime, *, from_usage: bool = False) -> dict[str, Any]:
+    """Returns the statistics of the agent rows in the window. Shape: the same keys as NO_AGENTS.
+
+    If `from_usage` is true, sessions are counted from usage rows. Otherwise every row counts.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_AGENT_STATISTICS, {**_window(at), "max_exact_rows": MAX_EXACT_ROWS})
         rows, rx, tx, buckets, counts, exact, *sessions = cursor.fetchone()
@@ -152,7 +155,7 @@ def agent_statistics(at: datetime) -> dict[str, Any]:
         "tx_bytes": min(int(tx), MAX_INTEGER),
         "latency_p50": p50,
         "latency_p95": p95,
-        "session_counts": _session_counts(sessions),
+        "session_counts": _usage_sessions(at) if from_usage else _session_counts(sessions),
         "method": Snapshot.Method.EXACT if rows <= MAX_EXACT_ROWS else Snapshot.Method.HISTOGRAM,
     }
 
@@ -171,7 +174,7 @@ def _session_counts(sums: Sequence[Decimal]) -> dict[str, int]:
     return {kind: min(int(n), MAX_INTEGER) for kind, n in zip(KINDS, sums, strict=True)}
 
 
-def usage_sessions(at: datetime) -> dict[str, int]:
+def _usage_sessions(at: datetime) -> dict[str, int]:
     """Counts sessions by kind from the usage rows in the newest finished minute of each agent.
 
     An agent reports its sessions in several usage rows, so the rows of that minute are summed.

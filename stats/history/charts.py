@@ -79,21 +79,22 @@ def _range(name: str, *, now: datetime) -> Range:
 def _state(name: str) -> Read:
     """Returns a function that reads the number of workspaces in a state.
 
-    The function returns None for a backfilled snapshot, except for the state `running`, because the
-    other states are unknown.
+    The function returns None if the number is unknown.
     """
 
     def read(point: Point) -> float | None:
         newest = point.newest
-        if newest is None or (newest.source == Snapshot.Source.BACKFILL and name != "running"):
-            return None
-        return float(getattr(newest, name))
+        return float(getattr(newest, name)) if newest and newest.knows_state(name) else None
 
     return read
 
 
 def _kind(name: str) -> Read:
-    return lambda point: point.newest.session_counts.get(name, 0) if point.newest else None
+    def read(point: Point) -> float | None:
+        newest = point.newest
+        return newest.session_counts.get(name, 0) if newest and newest.knows_sessions else None
+
+    return read
 
 
 def _latency(name: str) -> Read:
@@ -121,7 +122,7 @@ def changes(found: Sequence[Point]) -> dict[int, str]:
     known = [
         (step, point.newest)
         for step, point in enumerate(found)
-        if point.newest is not None and point.newest.source != Snapshot.Source.BACKFILL
+        if point.newest is not None and point.newest.source == Snapshot.Source.REPORTS
     ]
     return {
         step: text

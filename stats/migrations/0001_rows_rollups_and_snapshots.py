@@ -117,7 +117,7 @@ class Migration(migrations.Migration):
                 ('latency_p95', models.FloatField()),
                 ('session_counts', models.JSONField()),
                 ('method', models.CharField(choices=[('exact', 'Exact'), ('histogram', 'Estimated')], max_length=16, verbose_name='percentiles')),
-                ('source', models.CharField(choices=[('reports', 'Reports'), ('backfill', 'Backfill')], default='reports', max_length=16)),
+                ('source', models.CharField(choices=[('reports', 'Reports'), ('backfill', 'Backfill'), ('builds', 'Builds')], default='reports', max_length=16)),
                 ('row_count', models.BigIntegerField()),
                 ('duration_ms', models.FloatField()),
                 ('configuration_hash', models.CharField(blank=True, default='', max_length=64)),

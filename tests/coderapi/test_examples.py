@@ -108,6 +108,7 @@ def environ(service: Obeying, tmp_path_factory: pytest.TempPathFactory) -> Itera
             "CODER_URL": f"http://127.0.0.1:{service.port()}",
             "CODER_SESSION_TOKEN": token,
             "CODER_DATABASE": coders,
+            "CODERAPI_CODER_DATABASE_URL": coders,
             "BACKED_UP": backed_up,
         }
         create = "manage.py create_admin_user --username alice --email alice@example.com"
@@ -140,6 +141,7 @@ def run_example(script: str, environ: dict[str, str], *, cwd: Path) -> None:
     for shown, here in {
         "http://127.0.0.1:3000": environ["CODER_URL"],
         "postgresql://reader@db.example.com/coder": environ["CODER_DATABASE"],
+        "postgresql://coderapi_reader:password@db.example.com/coder": environ["CODER_DATABASE"],
         "7bjJtlrsyk-…": environ["CODER_SESSION_TOKEN"],
         "<the token that was printed>": environ["CODER_SESSION_TOKEN"],
     }.items():

@@ -24,14 +24,16 @@ CREATE TABLE workspace_agent_stats (
     session_count_vscode bigint, session_count_jetbrains bigint,
     session_count_reconnecting_pty bigint, session_count_ssh bigint, usage boolean
 );
+CREATE INDEX ON workspace_agent_stats (created_at);
 CREATE TABLE workspaces (
-    id uuid, created_at timestamptz, owner_id uuid, deleted boolean, name varchar(64)
+    id uuid PRIMARY KEY, created_at timestamptz, owner_id uuid, deleted boolean, name varchar(64)
 );
 CREATE TABLE workspace_builds (
-    id uuid, workspace_id uuid, build_number integer, transition workspace_transition, job_id uuid
+    id uuid, workspace_id uuid, build_number integer, transition workspace_transition,
+    job_id uuid UNIQUE, UNIQUE (workspace_id, build_number)
 );
 CREATE TABLE provisioner_jobs (
-    id uuid, created_at timestamptz, updated_at timestamptz, started_at timestamptz,
+    id uuid PRIMARY KEY, created_at timestamptz, updated_at timestamptz, started_at timestamptz,
     canceled_at timestamptz, completed_at timestamptz, error text, tags jsonb
 );
 """
@@ -58,11 +60,11 @@ def coder_database(now: datetime) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         with psycopg.connect(url) as connection:
             connection.execute(TABLES)
             for row in rows:
-                _insert(connection, "workspace_agent_stats", row)
+                insert(connection, "workspace_agent_stats", row)
             for number, build in enumerate(BUILDS, 1):
                 _insert_workspace(connection, number, build, now=now)
             # A workspace without a build.
-            _insert(connection, "workspaces", {"id": uuid.UUID(int=99), "deleted": False})
+            insert(connection, "workspaces", {"id": uuid.UUID(int=99), "deleted": False})
         yield url, [row | {"connections_by_proto": {}} for row in rows]
 
 
@@ -99,7 +101,7 @@ def _insert_workspace(
 ) -> None:
     transition, times, error, deleted = build
     workspace = uuid.UUID(int=number)
-    _insert(connection, "workspaces", {"id": workspace, "deleted": deleted, "name": "dev"})
+    insert(connection, "workspaces", {"id": workspace, "deleted": deleted, "name": "dev"})
     for build_number in (1, 2):
         job = uuid.UUID(int=100 * number + build_number)
         members = {
@@ -108,16 +110,16 @@ def _insert_workspace(
             "transition": "start" if build_number == 1 else transition,
             "job_id": job,
         }
-        _insert(connection, "workspace_builds", members)
+        insert(connection, "workspace_builds", members)
         times_of_job = {
             f"{name}_at": now - timedelta(hours=3 - build_number)
             for name in (times if build_number == 2 else "started completed").split()
         }
         about = {"id": job, "updated_at": now, "error": error if build_number == 2 else None}
-        _insert(connection, "provisioner_jobs", about | times_of_job)
+        insert(connection, "provisioner_jobs", about | times_of_job)
 
 
-def _insert(connection: psycopg.Connection[Any], table: str, row: dict[str, Any]) -> None:
+def insert(connection: psycopg.Connection[Any], table: str, row: dict[str, Any]) -> None:
     values = [
         Jsonb(value) if name == "connections_by_proto" else value for name, value in row.items()
     ]

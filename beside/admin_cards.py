@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.urls import reverse
+
+from beside.jobs import FOLLOW_DATABASE
+from beside.models import DatabaseReading
+from jobs.selectors import newest_runs
+from kernel.admin import Line, State, register
+from kernel.humanize import since
+
+# A gap in the agent rows is shown for this time.
+GAP_SHOWN = timedelta(days=7)
+
+
+def _coder_database(now: datetime) -> list[Line]:
+    if not settings.CODER_DATABASE_URL:
+        return []
+    last = DatabaseReading.objects.filter(pk=DatabaseReading.Reader.FOLLOWER).first()
+    run = newest_runs(now).get(FOLLOW_DATABASE.name)
+    error = run.error if run else ""
+    link = f"{reverse('admin:jobs_jobrun_changelist')}?job={FOLLOW_DATABASE.name}"
+    state = State.BAD if error else State.GOOD if last else State.NOTICE
+    lines = [Line("last read", since(last.read_at if last else None, now), state, link)]
+    if error:
+        lines.append(Line("error", error, State.BAD, link))
+    if last and last.problem:
+        lines.append(Line("problem", last.problem, State.NOTICE))
+    if last and last.missing_until and now - last.missing_until < GAP_SHOWN:
+        lines.append(Line("gap", last.gap, State.NOTICE))
+    return lines
+
+
+register("Coder's database", _coder_database, order=45)

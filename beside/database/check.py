@@ -1,0 +1,148 @@
+"""Examines whether Coder's database fits: its role, tables, columns and their types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from beside.database.connection import CoderDatabaseError, Reader, reading
+from beside.database.rows import oldest_row
+from kernel.admin import State
+from kernel.humanize import ago
+from stats.ingest.rows import AGENT_MEMBERS
+
+# The types of columns. The names of times end in `_at`, those of UUIDs in `id`.
+TYPES = {
+    "connections_by_proto": "jsonb",
+    "connection_median_latency_ms": "double precision",
+    "usage": "boolean",
+    "deleted": "boolean",
+    "build_number": "integer",
+    "transition": "workspace_transition",
+    "error": "text",
+}
+# The columns that are read.
+TABLES = {
+    "workspace_agent_stats": tuple(member.name for member in AGENT_MEMBERS),
+    "workspaces": ("id", "deleted"),
+    "workspace_builds": ("workspace_id", "build_number", "transition", "job_id"),
+    "provisioner_jobs": (
+        *("id", "started_at", "canceled_at", "completed_at", "updated_at", "error"),
+    ),
+}
+ROLE = "coderapi_reader"
+
+_SERVER = """
+SELECT current_user AS role, current_setting('server_version') AS version,
+       pg_is_in_recovery() AS is_replica
+"""
+# information_schema would not show columns that the role may not read.
+_COLUMNS = """
+SELECT t.name AS table, a.attname AS column, format_type(a.atttypid, NULL) AS type,
+       has_column_privilege(t.id, a.attnum, 'SELECT') AS readable
+FROM (SELECT name, to_regclass(name) AS id FROM unnest(%(tables)s::text[]) AS name) AS t
+JOIN pg_attribute AS a ON a.attrelid = t.id AND a.attnum > 0 AND NOT a.attisdropped
+"""
+_WRITABLE = """
+SELECT name FROM unnest(%(tables)s::text[]) AS name
+WHERE has_table_privilege(to_regclass(name), 'INSERT, UPDATE, DELETE, TRUNCATE')
+"""
+_INDEXED = """
+SELECT FROM pg_index AS i
+JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+WHERE i.indrelid = to_regclass('workspace_agent_stats') AND i.indisvalid
+  AND a.attname = 'created_at'
+"""
+GRANTS = """\
+CREATE ROLE {role} LOGIN PASSWORD 'choose-a-password';
+GRANT CONNECT ON DATABASE "{database}" TO {role};
+GRANT USAGE ON SCHEMA public TO {role};
+{selects}"""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found, in words, and whether it fits."""
+
+    state: State
+    text: str
+
+
+def grants(*, database: str = "coder") -> str:
+    """Returns the SQL statements that create a role with the necessary rights, and no others."""
+    selects = "\n".join(
+        f"GRANT SELECT ({', '.join(columns)}) ON {table} TO {ROLE};"
+        for table, columns in TABLES.items()
+    )
+    return GRANTS.format(role=ROLE, database=database, selects=selects)
+
+
+def findings(now: datetime) -> list[Finding]:
+    """Examines Coder's database. If it cannot be read, the only finding is the reason."""
+    try:
+        with reading() as reader:
+            return [_server(reader), *_tables(reader, now), *_rights(reader)]
+    except CoderDatabaseError as error:
+        return [Finding(State.BAD, str(error))]
+
+
+def _server(reader: Reader) -> Finding:
+    (found,) = reader.rows(_SERVER)
+    kind = "a replica" if found["is_replica"] else "a primary server"
+    return Finding(State.GOOD, f"role {found['role']} on PostgreSQL {found['version']}, {kind}")
+
+
+def _tables(reader: Reader, now: datetime) -> Iterator[Finding]:
+    rows = reader.rows(_COLUMNS, tables=list(TABLES))
+    found = {(row["table"], row["column"]): row for row in rows}
+    for table, names in TABLES.items():
+        missing = [name for name in names if (table, name) not in found]
+        if len(missing) == len(names):
+            yield Finding(State.BAD, f"table {table} is missing")
+            continue
+        wrong = [f"column {table}.{name} is missing" for name in missing]
+        wrong += [text for name in names if (text := _wrong(found.get((table, name)), name))]
+        yield from (Finding(State.BAD, text) for text in wrong)
+        if not wrong:
+            yield Finding(State.GOOD, f"table {table}: {len(names)} columns can be read")
+            if table == "workspace_agent_stats":
+                yield _age(oldest_row(reader), now)
+
+
+def _wrong(column: dict[str, Any] | None, name: str) -> str:
+    """Returns what is wrong with an existing column, or ""."""
+    if column is None:
+        return ""
+    full = f"column {column['table']}.{name}"
+    if not column["readable"]:
+        return f"{full} cannot be read by this role"
+    expected = _expected_type(name)
+    return f"{full} is {column['type']}, not {expected}" if column["type"] != expected else ""
+
+
+def _expected_type(name: str) -> str:
+    if name.endswith("_at"):
+        return "timestamp with time zone"
+    return TYPES.get(name, "uuid" if name.endswith("id") else "bigint")
+
+
+def _age(oldest: datetime | None, now: datetime) -> Finding:
+    if oldest is None:
+        return Finding(State.NOTICE, "there are no agent rows; has an agent connected yet?")
+    text = f"the oldest agent row is from {oldest:%Y-%m-%d %H:%M} UTC ({ago(oldest, now=now)})"
+    return Finding(State.GOOD, text)
+
+
+def _rights(reader: Reader) -> Iterator[Finding]:
+    """Warns about rights that are not necessary, and about an index that is."""
+    tables = [row["name"] for row in reader.rows(_WRITABLE, tables=list(TABLES))]
+    if tables:
+        text = f"the role may write {', '.join(tables)}; --grant-sql prints a role that may not"
+        yield Finding(State.NOTICE, text)
+    else:
+        yield Finding(State.GOOD, "the role cannot write these tables")
+    if not reader.rows(_INDEXED):
+        text = "workspace_agent_stats has no index on created_at, so each run reads all of it"
+        yield Finding(State.NOTICE, text)

@@ -1,0 +1,111 @@
+"""Runs queries in Coder's database. Never writes, and never waits long for a lock.
+
+Each query is a read-only transaction of its own, with its own time limits. This works on a replica
+and behind PgBouncer, which rejects limits in the connection parameters, and may run the next
+transaction on another connection. No query needs a temporary table, an advisory lock or a prepared
+statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import dict_row
+from psycopg.types.string import TextLoader
+
+from jobs.registry import JobFailedError
+from kernel.db.connections import LIVENESS, sqlstate
+from kernel.release import PROGRAM
+from kernel.telemetry.logs import scrub
+
+SECONDS = 5
+# The client stops waiting after this time, because a frozen server cannot stop a query.
+CLIENT_SECONDS = 10.0
+# PostgreSQL would compile some of the queries (JIT), which takes longer than running them.
+LIMITS = f"""
+SELECT set_config('statement_timeout', '{SECONDS}s', true), set_config('lock_timeout', '1s', true),
+       set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO', true),
+       set_config('jit', 'off', true)
+"""
+# `stats.ingest` parses these types from text, as in files.
+AS_TEXT = ("uuid", "timestamptz")
+
+_CHECK = f"`{PROGRAM} check_coder_database`"
+_REASONS = {
+    "42501": f"{{}}. The role may not read it. {_CHECK[:-1]} --grant-sql` prints the GRANTs.",
+    "42P01": f"{{}}. {_CHECK} lists what is missing.",
+    "42703": f"{{}}. {_CHECK} lists what is missing.",
+    "57014": f"A query took longer than {SECONDS} seconds and was stopped.",
+    "55P03": "A table is locked, probably because Coder is being upgraded.",
+    "40001": "The replica stopped a query, because it conflicts with its replication.",
+}
+
+
+class CoderDatabaseError(JobFailedError):
+    """Coder's database cannot be read. The message contains the reason, but no secret."""
+
+
+class _Connection(psycopg.Connection[Any]):
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        try:
+            return super().wait(gen, interval, CLIENT_SECONDS if timeout is None else timeout)
+        except psycopg.errors._WaitTimeout:
+            self.pgconn.finish()
+            raise psycopg.OperationalError("the server did not respond in time") from None
+
+
+class Reader:
+    """Reads Coder's database over one connection."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+
+    def rows(self, statement: str, **values: Any) -> list[dict[str, Any]]:
+        """Returns the rows of a query, by column name. UUIDs and times are strings.
+
+        Raises: CoderDatabaseError.
+        """
+        try:
+            with (
+                self._connection.transaction(),
+                self._connection.cursor(row_factory=dict_row) as cursor,
+            ):
+                cursor.execute(LIMITS)
+                cursor.execute(statement, values)
+                return cursor.fetchall()
+        except psycopg.Error as error:
+            raise CoderDatabaseError(_reason(error)) from None
+
+
+@contextmanager
+def reading() -> Iterator[Reader]:
+    """Connects to Coder's database for the block. Raises: CoderDatabaseError."""
+    if not settings.CODER_DATABASE_URL:
+        raise CoderDatabaseError("CODERAPI_CODER_DATABASE_URL is not set.")
+    try:
+        parameters: dict[str, Any] = {**LIVENESS, **conninfo_to_dict(settings.CODER_DATABASE_URL)}
+    except psycopg.ProgrammingError:
+        # Its message contains a part of the URL.
+        raise CoderDatabaseError("CODERAPI_CODER_DATABASE_URL is not a valid URL.") from None
+    parameters |= {"application_name": "coderapi", "prepare_threshold": None}
+    try:
+        connection = _Connection.connect(autocommit=True, **parameters)
+    except psycopg.Error as error:
+        raise CoderDatabaseError(_reason(error)) from None
+    connection.read_only = True
+    for name in AS_TEXT:
+        connection.adapters.register_loader(name, TextLoader)
+    with connection:
+        yield Reader(connection)
+
+
+def _reason(error: psycopg.Error) -> str:
+    first = scrub(str(error).strip().partition("\n")[0])
+    known = _REASONS.get(sqlstate(error) or "")
+    text = known.format(first) if known else f"{first or 'The connection was lost'}."
+    return f"Coder's database cannot be read: {text}"

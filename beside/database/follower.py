@@ -1,0 +1,121 @@
+"""Follows Coder's database: stores the agent rows and workspace states that are new.
+
+The position is stored after the rows. If the process is killed in between, the next run reads the
+rows again, and they count once.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import datetime, timedelta
+
+from django.conf import settings
+
+from beside.client import CoderAwayError, ask
+from beside.database.connection import Reader, reading
+from beside.database.rows import (
+    MAX_LATENESS,
+    Position,
+    Tally,
+    late_rows,
+    new_rows,
+    newest_time,
+    oldest_row,
+    position_of,
+)
+from beside.database.workspaces import follow_workspaces
+from beside.models import DatabaseReading
+from stats.ingest.ingestion import AGENT
+from stats.services import USAGE_EXPERIMENT, configured_usage
+from stats.statistics import WINDOW
+
+logger = logging.getLogger(__name__)
+
+# The first run reads the rows that the next snapshot needs. `history` reads older rows.
+FIRST_RUN = WINDOW + MAX_LATENESS
+# Coder keeps rows for about a day. So rows can have been deleted only after a longer pause.
+LONG_PAUSE = timedelta(hours=1)
+# The maximum time for reading agent rows in one run. The next run continues.
+RUN_SECONDS = 60.0
+
+
+def follow(now: datetime) -> int:
+    """Stores what is new in Coder's database. Returns the number of stored rows and states.
+
+    Raises: CoderDatabaseError.
+    """
+    tally = Tally()
+    with reading() as reader:
+        until = newest_time(reader)
+        last = _last_run(reader, until, now=now)
+        if settings.STATS_USAGE_ENABLED:
+            _follow_agents(reader, last, until, tally, now=now)
+        follow_workspaces(reader, tally, now=now)
+    if tally.problem and tally.problem != last.problem:
+        logger.warning("Coder's database: %s", tally.problem)
+    last.read_at, last.problem = now, tally.problem
+    last.counts_usage = _asked_usage(last.counts_usage)
+    last.save()
+    return tally.stored
+
+
+def _last_run(reader: Reader, until: datetime, *, now: datetime) -> DatabaseReading:
+    """Returns the state of the last run. Records if Coder has deleted rows after its position."""
+    follower = DatabaseReading.Reader.FOLLOWER
+    last, created = DatabaseReading.of(follower, start=until - FIRST_RUN, now=now)
+    if not created and until - last.created_at > LONG_PAUSE:
+        oldest = oldest_row(reader)
+        if oldest and oldest > last.created_at:
+            last.missing_since, last.missing_until = last.created_at, oldest
+            logger.warning("Coder's database: %s", last.gap)
+    return last
+
+
+def _follow_agents(
+    reader: Reader, last: DatabaseReading, until: datetime, tally: Tally, *, now: datetime
+) -> None:
+    """Stores late rows, and then the rows after the position, up to the time.
+
+    `until` is the time of the newest row when the run began. So rows that are older than it by
+    MAX_LATENESS are complete.
+    """
+    ends = time.monotonic() + RUN_SECONDS
+    position = Position(last.created_at, last.row_id)
+    # Each look for late rows reads ids again, so look only every two minutes, and after a pause.
+    unsettled, pause = position.created_at - last.settled_until, until - position.created_at
+    looks = unsettled >= 2 * MAX_LATENESS or pause >= MAX_LATENESS
+    if looks:
+        for rows in late_rows(reader, last.settled_until, position.created_at):
+            tally.store(rows, AGENT, now=now)
+    for rows in new_rows(reader, position, until):
+        tally.store(rows, AGENT, now=now)
+        position = position_of(rows[-1])
+        last.move(*position)
+        if time.monotonic() > ends:
+            break
+    if looks:
+        last.settled_until = max(last.settled_until, position.created_at - MAX_LATENESS)
+        last.save()
+
+
+def _asked_usage(known: bool | None) -> bool | None:
+    """Asks Coder whether it has the experiment `workspace-usage`. Returns `known` if it is away."""
+    if not (settings.CODER_URL and settings.CODER_TOKEN):
+        return None
+    try:
+        answer = ask("/api/v2/experiments", token=settings.CODER_TOKEN)
+    except CoderAwayError:
+        return known
+    if answer.status != 200 or not isinstance(answer.value, list):
+        return known
+    return USAGE_EXPERIMENT in map(str.lower, map(str, answer.value))
+
+
+def counts_usage() -> bool:
+    """Returns whether sessions are counted from usage rows: as in Coder if that is known."""
+    found = None
+    if settings.CODER_DATABASE_URL:
+        follower = DatabaseReading.objects.filter(pk=DatabaseReading.Reader.FOLLOWER)
+        found = follower.values_list("counts_usage", flat=True).first()
+    return configured_usage() if found is None else found

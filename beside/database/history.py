@@ -1,0 +1,208 @@
+"""Imports the history that Coder's database still has: agent rows and builds of workspaces.
+
+Coder keeps agent rows for about a day, and builds forever. So the number of running, stopped and
+failed workspaces is known for all times since the first build. The time when a build was created is
+not read, so pending workspaces are not counted.
+"""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import accumulate, chain, groupby
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from django.utils import timezone
+from tqdm import tqdm
+
+from beside.database.connection import Reader
+from beside.database.rows import (
+    BATCH,
+    MAX_LATENESS,
+    Position,
+    Rows,
+    Tally,
+    new_rows,
+    newest_time,
+    oldest_row,
+    position_of,
+)
+from beside.models import DatabaseReading
+from stats.ingest.ingestion import AGENT
+from stats.models import WorkspaceState
+from stats.rollups.hours import EPOCH
+from stats.services import FIVE_MINUTES, SECOND
+from stats.statistics import STATES
+
+# The interval of progress reports if the output is not a terminal.
+REPORT_SECONDS = 10.0
+TRANSITIONS = frozenset(WorkspaceState.Transition)
+
+_ESTIMATE = """
+SELECT greatest(max(reltuples), 0)::bigint AS rows
+FROM pg_class WHERE oid = to_regclass(%(table)s)
+"""
+_BUILDS = f"""
+SELECT b.*, j.started_at, j.canceled_at, j.completed_at, coalesce(j.error, '') <> '' AS failed,
+       coalesce(w.deleted, true) AS deleted
+FROM (
+    SELECT workspace_id, build_number, transition::text, job_id FROM workspace_builds
+    WHERE (workspace_id, build_number) > (%(workspace)s, %(number)s)
+    ORDER BY workspace_id, build_number LIMIT {BATCH}
+) AS b
+LEFT JOIN provisioner_jobs AS j ON j.id = b.job_id
+LEFT JOIN workspaces AS w ON w.id = b.workspace_id
+ORDER BY workspace_id, build_number
+"""  # noqa: S608 - the number is a constant
+
+
+def progress(reader: Reader, table: str, unit: str) -> tqdm[Any]:
+    """Returns a progress bar with the rate and the time left. The total is an estimate."""
+    (estimate,) = reader.rows(_ESTIMATE, table=table)
+    seconds = 0.1 if sys.stderr.isatty() else REPORT_SECONDS
+    return tqdm(
+        total=estimate["rows"] or None,
+        desc=table,
+        unit=unit,
+        unit_scale=True,
+        mininterval=seconds,
+        delay=seconds,
+    )
+
+
+# --- Agent rows -------------------------------------------------------------------------------
+
+
+def import_rows(reader: Reader, tally: Tally) -> datetime | None:
+    """Stores all agent rows, and returns the time of the oldest, or None if there is none.
+
+    Continues where the last import has ended or was stopped.
+    """
+    oldest = oldest_row(reader)
+    if oldest is None:
+        return None
+    reader_name = DatabaseReading.Reader.HISTORY
+    reading, _ = DatabaseReading.of(reader_name, start=oldest, now=timezone.now())
+    position = Position(reading.created_at - MAX_LATENESS)
+    with progress(reader, "workspace_agent_stats", " rows") as bar:
+        for rows in new_rows(reader, position, newest_time(reader)):
+            tally.store(rows, AGENT, now=timezone.now())
+            reading.read_at = timezone.now()
+            reading.move(*position_of(rows[-1]))
+            bar.update(len(rows))
+    return oldest
+
+
+# --- Workspaces -------------------------------------------------------------------------------
+
+
+class Build(NamedTuple):
+    """A build of a workspace. A job that was canceled has ended at that time."""
+
+    transition: str
+    started_at: datetime | None
+    canceled_at: datetime | None
+    completed_at: datetime | None
+    failed: bool
+
+    @property
+    def ended_at(self) -> datetime | None:
+        return min(filter(None, (self.canceled_at, self.completed_at)), default=None)
+
+    @property
+    def begins_at(self) -> datetime | None:
+        return self.started_at or self.ended_at
+
+    @property
+    def result(self) -> str:
+        """Returns the state of the workspace after the job, as in `stats.statistics`, or ""."""
+        if self.failed:
+            return "failed"
+        if self.canceled_at:
+            return ""
+        return {"start": "running", "stop": "stopped"}.get(self.transition, "")
+
+
+class StateCounts:
+    """The number of workspaces in each state, every five minutes since the first build.
+
+    The times are those of backfilled snapshots: the last second of each interval.
+    """
+
+    def __init__(self) -> None:
+        self.workspaces = 0
+        self.unknown: Counter[str] = Counter()
+        self._changes: dict[str, Counter[int]] = {state: Counter() for state in STATES}
+        self._sums: dict[str, tuple[list[int], list[int]]] = {}
+
+    def add(self, builds: Iterable[Build], *, deleted: bool) -> None:
+        """Adds a workspace with its builds, oldest first."""
+        self.workspaces += 1
+        state, moment = "", EPOCH
+        for build in builds:
+            if build.transition not in TRANSITIONS:
+                self.unknown[build.transition] += 1
+                continue
+            for after, at in (("building", build.begins_at), (build.result, build.ended_at)):
+                if at:
+                    # Clocks differ, so a build may seem to begin before the previous one ended.
+                    moment = max(moment, at)
+                    self._change(state, after, moment)
+                    state = after
+        if deleted:
+            # The time of the deletion is known only if the last build deleted the workspace.
+            self._change(state, "", moment)
+
+    def _change(self, before: str, after: str, moment: datetime) -> None:
+        interval = -(-(moment - EPOCH + SECOND) // FIVE_MINUTES)
+        for state, number in ((before, -1), (after, 1)):
+            if state:
+                self._changes[state][interval] += number
+
+    def finish(self) -> datetime | None:
+        """Adds up the changes. Returns the time of the first one, or None without builds."""
+        for state, changes in self._changes.items():
+            intervals = sorted(changes)
+            sums = list(accumulate(changes[interval] for interval in intervals))
+            self._sums[state] = intervals, sums
+        firsts = [intervals[0] for intervals, _ in self._sums.values() if intervals]
+        return EPOCH + min(firsts) * FIVE_MINUTES - SECOND if firsts else None
+
+    def at(self, moment: datetime) -> dict[str, int]:
+        """Returns the number of workspaces in each state. Shape: {state: count}."""
+        interval = (moment - EPOCH + SECOND) // FIVE_MINUTES
+        counts = dict.fromkeys(STATES, 0)
+        for state, (intervals, sums) in self._sums.items():
+            if place := bisect_right(intervals, interval):
+                counts[state] = sums[place - 1]
+        return counts
+
+
+def read_builds(reader: Reader) -> StateCounts:
+    """Reads all builds, and returns the counts of workspaces that follow from them."""
+    counts = StateCounts()
+    with progress(reader, "workspace_builds", " builds") as bar:
+        rows = chain.from_iterable(_batches(reader, bar))
+        for _, group in groupby(rows, key=itemgetter("workspace_id")):
+            builds = list(group)
+            counts.add(map(_build, builds), deleted=builds[-1]["deleted"])
+    return counts
+
+
+def _batches(reader: Reader, bar: tqdm[Any]) -> Iterator[Rows]:
+    workspace, number = str(uuid.UUID(int=0)), 0
+    while rows := reader.rows(_BUILDS, workspace=workspace, number=number):
+        yield rows
+        bar.update(len(rows))
+        workspace, number = rows[-1]["workspace_id"], rows[-1]["build_number"]
+
+
+def _build(row: dict[str, Any]) -> Build:
+    times = (row[name] for name in ("started_at", "canceled_at", "completed_at"))
+    started, canceled, completed = (time and datetime.fromisoformat(time) for time in times)
+    return Build(row["transition"], started, canceled, completed, row["failed"])

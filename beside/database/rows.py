@@ -1,0 +1,117 @@
+"""Reads agent rows from Coder's database, and stores them.
+
+coderd writes agent rows in batches, so a row can arrive after rows with a later `created_at`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import batched
+from typing import Any, NamedTuple
+
+from beside.database.connection import Reader
+from kernel.humanize import plural
+from stats.ingest.ingestion import parse, store
+from stats.ingest.rows import AGENT_MEMBERS
+from stats.models import AgentStat
+from stats.rollups.hours import MINUTE
+
+# A row can arrive until a row is in the table whose `created_at` is later by this time.
+MAX_LATENESS = timedelta(minutes=2)
+BATCH = 10_000
+THINGS = {"agent": "agent row", "workspace": "workspace"}
+
+_COLUMNS = ", ".join(member.name for member in AGENT_MEMBERS)
+_NEWEST = """
+SELECT coalesce(max(created_at), now()) AS newest FROM workspace_agent_stats
+WHERE created_at <= now()
+"""
+_OLDEST = "SELECT min(created_at) AS oldest FROM workspace_agent_stats"
+_BATCH = f"""
+SELECT {_COLUMNS} FROM workspace_agent_stats
+WHERE (created_at, id) > (%(created_at)s, %(id)s) AND created_at <= %(until)s
+ORDER BY created_at, id LIMIT {BATCH}
+"""  # noqa: S608 - the names are constants of this project
+_IDS = """
+SELECT id FROM workspace_agent_stats
+WHERE created_at > %(since)s AND created_at <= %(until)s
+"""
+_BY_ID = f"""
+SELECT {_COLUMNS} FROM workspace_agent_stats
+WHERE created_at > %(since)s AND created_at <= %(until)s AND id = ANY(%(ids)s::uuid[])
+"""  # noqa: S608 - the names are constants of this project
+
+type Rows = list[dict[str, Any]]
+
+
+class Position(NamedTuple):
+    """The key of an agent row. Rows are read in the order of their keys."""
+
+    created_at: datetime
+    id: uuid.UUID = uuid.UUID(int=0)
+
+
+def position_of(row: Mapping[str, Any]) -> Position:
+    return Position(datetime.fromisoformat(row["created_at"]), uuid.UUID(row["id"]))
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts stored rows and duplicates. `skipped` has, for each kind, a count and a reason."""
+
+    stored: int = 0
+    duplicate: int = 0
+    skipped: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def store(self, rows: Sequence[dict[str, Any]], kind: str, *, now: datetime) -> None:
+        """Stores rows of Coder's database in one transaction, and counts them."""
+        result = store(parse(enumerate(rows, 1), kind=kind), now=now)
+        self.stored += result.accepted
+        self.duplicate += result.duplicate
+        for rejection in result.rejected:
+            count, reason = self.skipped.get(kind, (0, f"{rejection.field} {rejection.detail}"))
+            self.skipped[kind] = count + 1, reason
+
+    @property
+    def problem(self) -> str:
+        """Returns how many rows were skipped, and the reason for the first one, or ""."""
+        return " ".join(
+            f"{plural(count, THINGS[kind])} skipped: {reason.strip()}."
+            for kind, (count, reason) in self.skipped.items()
+        )
+
+
+def oldest_row(reader: Reader) -> datetime | None:
+    """Returns the time of the oldest agent row that Coder still has, or None without rows."""
+    oldest = reader.rows(_OLDEST)[0]["oldest"]
+    return datetime.fromisoformat(oldest) if oldest else None
+
+
+def newest_time(reader: Reader) -> datetime:
+    """Returns the time of the newest agent row. It is never in the future."""
+    return datetime.fromisoformat(reader.rows(_NEWEST)[0]["newest"])
+
+
+def new_rows(reader: Reader, after: Position, until: datetime) -> Iterator[Rows]:
+    """Yields the agent rows after the position and up to the time, in batches."""
+    while rows := reader.rows(_BATCH, created_at=after.created_at, id=after.id, until=until):
+        yield rows
+        if len(rows) < BATCH:
+            return
+        after = position_of(rows[-1])
+
+
+def late_rows(reader: Reader, since: datetime, until: datetime) -> Iterator[Rows]:
+    """Yields the rows in (since, until] that are not stored yet. Finds them by their ids."""
+    while since < until:
+        end = min(since + MINUTE, until)
+        stored = AgentStat.objects.filter(created_at__gt=since, created_at__lte=end)
+        known = set(map(str, stored.values_list("id", flat=True)))
+        period = {"since": since, "until": end}
+        missing = [row["id"] for row in reader.rows(_IDS, **period) if row["id"] not in known]
+        for ids in batched(missing, BATCH):
+            yield reader.rows(_BY_ID, **period, ids=list(ids))
+        since = end

@@ -1,0 +1,96 @@
+"""Reads the newest build of each workspace from Coder's database, and stores its state.
+
+Coder's tables of workspaces, builds and jobs have no index on a time, and grow for years. So the
+first query finds only the number of each workspace's newest build, over the unique index of builds.
+The second query reads only builds that are new, or had not ended before.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import batched
+from typing import Any
+
+from beside.database.connection import Reader
+from beside.database.rows import BATCH, Rows, Tally
+from stats.ingest.ingestion import WORKSPACE
+from stats.models import WorkspaceState
+
+# With more builds in one query, PostgreSQL would read the whole tables.
+BUILDS = 1_000
+
+_NEWEST = f"""
+SELECT w.id AS workspace_id, b.build_number
+FROM (
+    SELECT id FROM workspaces WHERE NOT deleted AND id > %(after)s ORDER BY id LIMIT {BATCH}
+) AS w LEFT JOIN LATERAL (
+    SELECT build_number FROM workspace_builds
+    WHERE workspace_id = w.id ORDER BY build_number DESC LIMIT 1
+) AS b ON true
+ORDER BY w.id
+"""  # noqa: S608 - the number is a constant
+# coderd does not set `updated_at` when it cancels a job.
+_STATES = """
+SELECT workspace_id, build_number, b.transition::text,
+       j.started_at AS job_started_at, j.canceled_at AS job_canceled_at,
+       j.completed_at AS job_completed_at, left(j.error, 1000) AS error,
+       greatest(j.updated_at, j.started_at, j.canceled_at, j.completed_at) AS job_updated_at
+FROM unnest(%(ids)s::uuid[], %(numbers)s::int[]) AS newest (workspace_id, build_number)
+JOIN workspace_builds AS b USING (workspace_id, build_number)
+JOIN provisioner_jobs AS j ON j.id = b.job_id
+"""
+_DELETED = "SELECT id AS workspace_id, true AS deleted FROM workspaces"
+_DELETED += " WHERE id = ANY(%(ids)s::uuid[]) AND deleted"
+
+
+def follow_workspaces(reader: Reader, tally: Tally, *, now: datetime) -> None:
+    """Stores the states that have changed since the last run."""
+    after = uuid.UUID(int=0)
+    while True:
+        newest = reader.rows(_NEWEST, after=after)
+        is_last = len(newest) < BATCH
+        until = uuid.UUID(int=2**128 - 1) if is_last else uuid.UUID(newest[-1]["workspace_id"])
+        for rows in _changed(reader, newest, _stored(after, until)):
+            tally.store(rows, WORKSPACE, now=now)
+        if is_last:
+            return
+        after = until
+
+
+def _stored(after: uuid.UUID, until: uuid.UUID) -> dict[str, tuple[int | None, bool]]:
+    """Returns the build number of each stored workspace, and whether its job has ended."""
+    states = WorkspaceState.objects.filter(
+        deleted=False, workspace_id__gt=after, workspace_id__lte=until
+    )
+    values = states.values_list("workspace_id", "build_number", "job_completed_at")
+    return {str(workspace): (number, ended is not None) for workspace, number, ended in values}
+
+
+def _changed(
+    reader: Reader, newest: Rows, stored: dict[str, tuple[int | None, bool]]
+) -> Iterator[Rows]:
+    """Yields the new states: without a build, of new or unfinished builds, and deleted."""
+    without_build: Rows = []
+    builds: Rows = []
+    for row in newest:
+        number = row["build_number"]
+        known = stored.pop(row["workspace_id"], None)
+        if number is None:
+            without_build += [] if known else [row]
+        elif known != (number, True):
+            builds.append(row)
+    yield without_build
+    for some in batched(builds, BUILDS):
+        yield reader.rows(_STATES, **_keys(some))
+    # The others are deleted, or do not come from this database.
+    for ids in batched(stored, BUILDS):
+        yield reader.rows(_DELETED, ids=list(ids))
+
+
+def _keys(rows: tuple[dict[str, Any], ...]) -> dict[str, list[Any]]:
+    return {
+        "ids": [row["workspace_id"] for row in rows],
+        "numbers": [row["build_number"] for row in rows],
+    }

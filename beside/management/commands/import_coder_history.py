@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandError
+from django.utils import timezone
+from tqdm import tqdm
+
+from beside.database.connection import CoderDatabaseError, reading
+from beside.database.history import StateCounts, import_rows, read_builds
+from beside.database.rows import Tally
+from kernel.commands import BaseCommand
+from kernel.humanize import plural
+from stats.services import backfill, backfill_counts
+
+
+class Command(BaseCommand):
+    help = (
+        "Imports the history from Coder's database at CODERAPI_CODER_DATABASE_URL: all agent rows "
+        "that it still has, and the number of running, stopped and failed workspaces since the "
+        "first build. Keeps existing snapshots. If it is stopped, run it again. It can run while "
+        "the server runs."
+    )
+
+    examples = "\n"
+
+    def handle(self, **options: Any) -> str:
+        tally = Tally()
+        try:
+            with reading() as reader:
+                oldest = import_rows(reader, tally) if settings.STATS_USAGE_ENABLED else None
+                counts = read_builds(reader)
+            first = counts.finish()
+            snapshots = _snapshots(oldest, first, counts)
+        except CoderDatabaseError as error:
+            raise CommandError(str(error)) from None
+        except KeyboardInterrupt:
+            raise CommandError("Stopped. Run the command again to continue.") from None
+        return " ".join(
+            [
+                f"{plural(tally.stored, 'agent row')} imported, "
+                f"{plural(tally.duplicate, 'duplicate')}; {_since('rows', oldest)}.",
+                f"{plural(counts.workspaces, 'workspace')} with builds; {_since('builds', first)}.",
+                *_problems(tally, counts),
+                f"{plural(snapshots, 'snapshot')} backfilled.",
+            ]
+        )
+
+
+def _since(things: str, oldest: datetime | None) -> str:
+    return f"Coder has {things} since {oldest:%Y-%m-%d %H:%M} UTC" if oldest else f"no {things}"
+
+
+def _problems(tally: Tally, counts: StateCounts) -> Iterator[str]:
+    if tally.problem:
+        yield tally.problem
+    for transition, number in counts.unknown.items():
+        yield f"{plural(number, 'build')} skipped: transition {transition!r} is unknown."
+
+
+def _snapshots(oldest: datetime | None, first: datetime | None, counts: StateCounts) -> int:
+    """Creates missing snapshots where there are agent rows or builds. Returns their number."""
+    now, number = timezone.now(), 0
+    if oldest:
+        taken = backfill(oldest, now, now=now, counts_at=counts.at)
+        number += sum(1 for _ in tqdm(taken, desc="snapshots", unit="", disable=None))
+    if first:
+        number += sum(backfill_counts(first, now, now=now, counts_at=counts.at))
+    return number

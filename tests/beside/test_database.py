@@ -1,0 +1,406 @@
+"""The follower, the check and the import of history, on a database with Coder's tables."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import orjson
+import psycopg
+import pytest
+from django.core.management import CommandError
+from django.db.models import F
+from django.test import Client
+
+from beside.database.check import findings
+from beside.models import DatabaseReading
+from tests.support.coder_tables import BUILDS, coder_database, insert
+from tests.support.commands import run
+from tests.support.factories import PASSWORD, make_user
+from tests.support.processes import free_port, wait_for
+from tests.support.stand_in_coder import Key, Person, StandInCoder
+from tests.support.stats_rows import (
+    HOUR,
+    MINUTE,
+    SECOND,
+    Deployment,
+    agent_row,
+    agrees,
+    deployment_at,
+)
+
+FOLLOW = "follow_coder_database"
+# The states of BUILDS and of the workspace without a build.
+STATES = {"pending": 3, "building": 1, "running": 1, "failed": 2, "stopped": 1}
+
+
+class Coder:
+    """A database with Coder's tables, and a connection that writes to it as coderd does."""
+
+    def __init__(self, url: str, now: datetime, rows: list[dict[str, Any]]) -> None:
+        self.url, self.now, self.rows = url, now, rows
+
+    def execute(self, *statements: str) -> None:
+        with psycopg.connect(self.url) as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
+    def api_rows(self) -> list[dict[str, Any]]:
+        return [row | {"connections_by_proto": {}} for row in self.rows]
+
+    def report(self, ago: timedelta, *, agent: int = 1, **members: Any) -> None:
+        """Inserts a row of an agent."""
+        row = agent_row(self.now - ago, agent=agent, **members)
+        with psycopg.connect(self.url) as connection:
+            insert(connection, "workspace_agent_stats", row)
+        self.rows.append(row)
+
+    def build(self, workspace: int, number: int, transition: str, **job: Any) -> None:
+        """Inserts a build and its job, and the workspace with its first build."""
+        ids = {"workspace_id": uuid.UUID(int=workspace), "job_id": uuid.uuid4()}
+        with psycopg.connect(self.url) as connection:
+            if number == 1:
+                insert(connection, "workspaces", {"id": ids["workspace_id"], "deleted": False})
+            build = {**ids, "build_number": number, "transition": transition}
+            insert(connection, "workspace_builds", build)
+            job = {"id": ids["job_id"], "updated_at": job.get("started_at"), **job}
+            insert(connection, "provisioner_jobs", job)
+
+
+@pytest.fixture
+def coder(settings: Any) -> Iterator[Coder]:
+    with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+        row = connection.execute("SELECT now()").fetchone()
+    assert row
+    with coder_database(row[0]) as (url, rows):
+        settings.CODER_DATABASE_URL = url
+        yield Coder(url, row[0], rows)
+
+
+@pytest.fixture
+def deployment(db: None, coder: Coder) -> Iterator[Deployment]:
+    with deployment_at(coder.now) as deployment:
+        yield deployment
+
+
+def states(snapshot: dict[str, Any]) -> dict[str, int]:
+    return {state: snapshot["workspaces"][state] for state in STATES}
+
+
+def card() -> str:
+    """Returns the card about Coder's database on the admin's home page."""
+    browser = Client()
+    browser.post("/login", {"name": make_user("owner").username, "password": PASSWORD})
+    page = browser.get("/admin/").content.decode()
+    return page.partition("Coder&#x27;s database</h2>")[2].partition("</section>")[0]
+
+
+# --- Following --------------------------------------------------------------------------------
+
+
+def test_new_and_late_rows_count_once(deployment: Deployment, coder: Coder) -> None:
+    first = len(coder.rows) + len(BUILDS)
+    newest = max(datetime.fromisoformat(row["created_at"]) for row in coder.rows)
+
+    def follow() -> int:
+        return int(deployment.job(FOLLOW).split()[2])
+
+    assert follow() == first
+    coder.report(SECOND)
+    for age in (MINUTE, 2 * MINUTE - SECOND):
+        coder.report(coder.now - newest + age, agent=2)
+    assert follow() == 1
+    # As two minutes later, when the follower looks for late rows.
+    DatabaseReading.objects.update(settled_until=F("settled_until") - 2 * MINUTE)
+    assert (follow(), follow()) == (2, 0)
+    # As after a process was killed before it stored the position.
+    DatabaseReading.objects.update(created_at=coder.now - 10 * MINUTE)
+    assert follow() == 0
+    snapshot = deployment.collect()
+    agrees(snapshot, coder.api_rows())
+    assert states(snapshot) == STATES
+
+
+def test_workspaces_follow_their_builds(deployment: Deployment, coder: Coder) -> None:
+    deployment.job(FOLLOW)
+    coder.build(50, 1, "start", started_at=coder.now)
+    deployment.job(FOLLOW)
+    assert states(deployment.collect()) == STATES | {"building": 2}
+    # The job of workspace 50 ends, workspace 2 (building) is canceled, and 3 (running) is deleted.
+    # coderd does not change `updated_at` when it cancels a job.
+    coder.execute(
+        "UPDATE provisioner_jobs SET completed_at = now() WHERE started_at IS NOT NULL"
+        " AND id = (SELECT job_id FROM workspace_builds WHERE workspace_id::text LIKE '%32')",
+        "UPDATE provisioner_jobs SET canceled_at = now() + interval '1 h', completed_at = now()"
+        " WHERE canceled_at IS NULL AND completed_at IS NULL AND started_at IS NOT NULL",
+        "UPDATE workspaces SET deleted = true WHERE id::text LIKE '%-000000000003'",
+    )
+    # Workspaces of other sources stay.
+    deployment.take({"workspace_id": str(uuid.UUID(int=77))}, kind="workspace")
+    deployment.job(FOLLOW)
+    expected = STATES | {"building": 0, "running": 1, "pending": 4}
+    assert states(deployment.collect()) == expected
+    deployment.job(FOLLOW)
+    assert states(deployment.collect()) == expected
+
+
+def test_unknown_transition_is_shown_and_skipped(deployment: Deployment, coder: Coder) -> None:
+    deployment.job(FOLLOW)
+    coder.execute("ALTER TYPE workspace_transition ADD VALUE 'hibernate'")
+    coder.build(50, 1, "hibernate", started_at=coder.now)
+    coder.build(51, 1, "start", started_at=coder.now, completed_at=coder.now)
+    assert deployment.job(FOLLOW) == f"Job {FOLLOW}: 1 rows."
+    assert states(deployment.collect()) == STATES | {"running": 2}
+    problem = "1 workspace skipped: transition &#x27;hibernate&#x27; is not start, stop or delete."
+    assert problem in card()
+
+
+def test_rows_that_coder_deleted_meanwhile_are_reported(
+    deployment: Deployment, coder: Coder
+) -> None:
+    deployment.job(FOLLOW)
+    assert "gap" not in card()
+    DatabaseReading.objects.update(created_at=coder.now - 30 * HOUR)
+    deployment.job(FOLLOW)
+    first = coder.now - 30 * HOUR
+    assert f"Agent rows from {first:%Y-%m-%d %H:%M} to" in card()
+
+
+@pytest.mark.parametrize("problem", ["away", "wrong password", "not a URL"])
+def test_database_that_cannot_be_reached_is_named_without_its_password(
+    deployment: Deployment, coder: Coder, settings: Any, problem: str
+) -> None:
+    server = urlsplit(coder.url)
+    where = f"{server.hostname}:{server.port if problem != 'away' else free_port()}"
+    scheme = "postgresql" if problem != "not a URL" else "postgresql "
+    settings.CODER_DATABASE_URL = f"{scheme}://nobody:planted-secret@{where}{server.path}"
+    for command in (["run_job", FOLLOW], ["check_coder_database"], ["import_coder_history"]):
+        with pytest.raises(CommandError) as raised:
+            run(*command)
+        assert "planted" not in str(raised.value)
+    (finding,) = findings(coder.now)
+    assert "planted" not in finding.text
+    assert "state-failed" in card()
+
+
+@pytest.mark.parametrize(
+    ("fault", "undo", "error"),
+    [
+        (
+            "ALTER TABLE provisioner_jobs RENAME error TO mistake",
+            "ALTER TABLE provisioner_jobs RENAME mistake TO error",
+            "column j.error does not exist. `manage.py check_coder_database` lists",
+        ),
+        (
+            "ALTER TABLE workspace_builds RENAME TO builds",
+            "ALTER TABLE builds RENAME TO workspace_builds",
+            'relation "workspace_builds" does not exist',
+        ),
+    ],
+)
+def test_faults_are_named_and_lose_nothing(
+    deployment: Deployment, coder: Coder, fault: str, undo: str, error: str
+) -> None:
+    coder.execute(fault)
+    with pytest.raises(CommandError, match=error):
+        deployment.job(FOLLOW)
+    assert "cannot be read" in card()
+    coder.execute(undo)
+    deployment.job(FOLLOW)
+    snapshot = deployment.collect()
+    agrees(snapshot, coder.api_rows())
+    assert states(snapshot) == STATES
+    assert "cannot be read" not in card()
+
+
+def test_connection_that_ends_during_a_run_loses_nothing(
+    deployment: Deployment, coder: Coder
+) -> None:
+    ended = b"""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+    with (
+        psycopg.connect(coder.url) as locking,
+        psycopg.connect(coder.url, autocommit=True) as ending,
+    ):
+        locking.execute("LOCK TABLE workspaces")
+        end = partial(wait_for, lambda: ending.execute(ended).fetchall())
+        thread = threading.Thread(target=end)
+        thread.start()
+        with pytest.raises(CommandError, match="terminating connection"):
+            deployment.job(FOLLOW)
+        thread.join()
+        with pytest.raises(CommandError, match="A table is locked"):
+            deployment.job(FOLLOW)
+    deployment.job(FOLLOW)
+    snapshot = deployment.collect()
+    agrees(snapshot, coder.api_rows())
+    assert states(snapshot) == STATES
+
+
+@pytest.mark.parametrize(
+    ("coder_has", "own", "expected"),
+    [
+        (["workspace-usage"], [], 5),
+        ([], ["workspace-usage"], 9),
+        (None, ["workspace-usage"], 5),
+        (None, [], 9),
+    ],
+)
+def test_sessions_follow_the_experiment_of_coder(
+    deployment: Deployment,
+    coder: Coder,
+    settings: Any,
+    coder_has: list[str] | None,
+    own: list[str],
+    expected: int,
+) -> None:
+    settings.EXPERIMENTS = own
+    coder.execute("TRUNCATE workspace_agent_stats")
+    for usage, sessions in ((True, 2), (True, 3), (False, 9)):
+        members: dict[str, Any] = {
+            "session_count_ssh": sessions,
+            "usage": usage,
+            "connections_by_proto": {},
+        }
+        coder.report(5 * MINUTE - sessions * timedelta(microseconds=1), **members)
+    with StandInCoder() as stand_in:
+        if coder_has is not None:
+            token = stand_in.add(Key(Person("service", roles=("owner",)))).token
+            settings.CODER_URL, settings.CODER_TOKEN = stand_in.url, token
+            stand_in.experiments = coder_has
+        deployment.job(FOLLOW)
+        # An answer is remembered while Coder is away.
+        stand_in.fault = "500"
+        deployment.job(FOLLOW)
+    assert deployment.collect()["session_count"]["ssh"] == expected
+
+
+# --- The check --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reader_url(coder: Coder) -> Iterator[str]:
+    """Creates the role of `--grant-sql`, with a name of its own. Yields its URL."""
+    role = f"reader_{uuid.uuid4().hex}"
+    sql = run("check_coder_database", "--grant-sql").replace("coderapi_reader", role)
+    coder.execute(sql)
+    parts = urlsplit(coder.url)
+    host = f"{role}:choose-a-password@{parts.hostname or ''}:{parts.port or ''}".rstrip(":")
+    yield urlunsplit(parts._replace(netloc=host))
+    coder.execute(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+
+
+def test_role_of_grant_sql_can_read_and_not_write(
+    deployment: Deployment, coder: Coder, settings: Any, reader_url: str
+) -> None:
+    settings.CODER_DATABASE_URL = reader_url
+    # A replica allows no writes and no temporary tables either.
+    coder.execute(f'REVOKE TEMPORARY ON DATABASE "{urlsplit(coder.url).path[1:]}" FROM PUBLIC')
+    lines = [orjson.loads(line) for line in run("check_coder_database", "--json").splitlines()]
+    assert {line["state"] for line in lines} == {"ok"}
+    deployment.job(FOLLOW)
+    assert states(deployment.collect()) == STATES
+    run("import_coder_history")
+    with psycopg.connect(reader_url, autocommit=True) as connection:
+        for statement in (
+            b"DELETE FROM workspace_agent_stats",
+            b"INSERT INTO workspaces (id) VALUES (gen_random_uuid())",
+            b"UPDATE provisioner_jobs SET error = ''",
+            b"SELECT name FROM workspaces",
+            b"CREATE TABLE own (id int)",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement)
+    role = urlsplit(reader_url).username
+    coder.execute(f"REVOKE SELECT (error) ON provisioner_jobs FROM {role}")  # noqa: S608
+    with pytest.raises(CommandError, match=r"permission denied .* --grant-sql` prints the GRANTs"):
+        deployment.job(FOLLOW)
+
+
+@pytest.mark.parametrize(
+    ("statement", "finding"),
+    [
+        ("ALTER TABLE provisioner_jobs DROP error", "column provisioner_jobs.error is missing"),
+        ("DROP TABLE workspaces", "table workspaces is missing"),
+        (
+            "ALTER TABLE workspace_agent_stats ALTER usage TYPE text",
+            "column workspace_agent_stats.usage is text, not boolean",
+        ),
+        ("DROP INDEX workspace_agent_stats_created_at_idx", "has no index on created_at"),
+        ("SELECT 1", "the role may write workspace_agent_stats, workspaces,"),
+        ("SELECT 1", "the oldest agent row is from"),
+        ("TRUNCATE workspace_agent_stats", "there are no agent rows"),
+    ],
+)
+def test_check_names_what_does_not_fit(coder: Coder, statement: str, finding: str) -> None:
+    coder.execute(statement)
+    assert finding in " ".join(each.text for each in findings(coder.now))
+
+
+# --- History ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def start(coder: Coder) -> datetime:
+    """Makes ten hours of builds, and agent rows in the last three. Returns the first hour."""
+    coder.execute("TRUNCATE workspace_agent_stats, workspaces, workspace_builds, provisioner_jobs")
+    start = coder.now.replace(minute=0, second=0, microsecond=0) - 10 * HOUR
+
+    def job(hours: float, minutes: int = 5, **members: Any) -> dict[str, Any]:
+        started = start + hours * HOUR
+        return {"started_at": started, "completed_at": started + minutes * MINUTE, **members}
+
+    coder.build(1, 1, "start", **job(0.1))
+    coder.build(1, 2, "stop", **job(2.5))
+    coder.build(1, 3, "start", **job(4.5, minutes=60))
+    coder.build(2, 1, "start", **job(1.5, error="exit status 1"))
+    coder.build(2, 2, "delete", **job(3.5))
+    coder.build(3, 1, "start", **job(6.5, canceled_at=start + 6.55 * HOUR))
+    coder.execute("UPDATE workspaces SET deleted = true WHERE id::text LIKE '%2'")
+    for hours in (7.5, 8.5, 9.5):
+        ago = coder.now - (start + hours * HOUR)
+        coder.report(ago, session_count_ssh=2, connections_by_proto={})
+    return start
+
+
+def test_history_counts_workspaces_from_their_builds(
+    deployment: Deployment, coder: Coder, start: datetime
+) -> None:
+    deployment.travel(start + 1.5 * HOUR)
+    collected = deployment.collect()
+    deployment.travel(coder.now)
+    message = run("import_coder_history")
+    assert message.startswith("3 agent rows imported, 0 duplicates; Coder has rows since ")
+    assert "3 workspaces with builds; Coder has builds since " in message
+    again = run("import_coder_history")
+    assert "0 agent rows imported" in again
+    assert again.endswith(" 0 snapshots backfilled.")
+    found = deployment.points(start, start + 10 * HOUR, "1h")
+    names = ("building", "running", "failed", "stopped")
+    counts = ["".join(str(point["workspaces"][name]) for name in names) for point in found]
+    # The second hour has the snapshot that was collected, before any build was known.
+    assert counts == ["0100", "0000", "0011", "0001", "1000", *["0100"] * 5]
+    sessions = [point.get("session_count", {}).get("ssh") for point in found]
+    assert sessions == [None, 0, *[None] * 5, 2, 2, 2]
+    assert deployment.at(start + 2 * HOUR - MINUTE)["collected_at"] == collected["collected_at"]
+
+
+def test_stopped_import_continues(deployment: Deployment, coder: Coder) -> None:
+    coder.execute("ALTER TABLE workspace_builds RENAME TO builds")
+    with pytest.raises(CommandError, match="does not exist"):
+        run("import_coder_history")
+    coder.execute("ALTER TABLE builds RENAME TO workspace_builds")
+    deployment.job(FOLLOW)
+    # The import has committed its position after the rows. Late rows are read again.
+    reading = DatabaseReading.objects.get(reader="history")
+    assert reading.created_at == max(datetime.fromisoformat(r["created_at"]) for r in coder.rows)
+    message = run("import_coder_history")
+    assert message.startswith("0 agent rows imported, ")
+    assert "builds skipped" not in message
+    agrees(deployment.collect(), coder.api_rows())
