@@ -7,6 +7,7 @@ once. After five seconds, it lets one request through, and closes when a respons
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ MAX_FAILURES = 3
 OPEN_SECONDS = 5.0
 # Coder returns the tokens of all users in a single array.
 MAX_BYTES = 64 * 1024 * 1024
+
+log = logging.getLogger(__name__)
 
 
 class CoderAwayError(Exception):
@@ -60,16 +63,27 @@ class Breaker:
     def record(self, reason: str) -> None:
         """Records a failure with its reason, or a response if `reason` is empty."""
         with self._lock:
+            was_open = self.is_open
             self._failures = self._failures + 1 if reason else 0
             self._retry_at = time.monotonic() + OPEN_SECONDS
             self.reason = reason
+        if self.is_open and not was_open:
+            log.warning("Coder does not respond: %s", reason)
+        elif was_open and not reason:
+            log.warning("Coder responds again")
 
 
 BREAKER = Breaker()
 
 
 def ask(
-    path: str, *, token: str, method: str = "GET", body: object = None, seconds: float = SECONDS
+    path: str,
+    *,
+    token: str,
+    method: str = "GET",
+    body: object = None,
+    seconds: float = SECONDS,
+    max_bytes: int = MAX_BYTES,
 ) -> CoderAnswer:
     """Sends the request with the token in the header `Coder-Session-Token`.
 
@@ -92,7 +106,7 @@ def ask(
         method=method,
         body=content,
         networks=None,
-        max_bytes=MAX_BYTES,
+        max_bytes=max_bytes,
         max_redirects=0,
     )
     try:
