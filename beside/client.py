@@ -7,7 +7,6 @@ once. After five seconds, it lets one request through, and closes when a respons
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from dataclasses import dataclass
@@ -23,8 +22,6 @@ MAX_FAILURES = 3
 OPEN_SECONDS = 5.0
 # Coder returns the tokens of all users in a single array.
 MAX_BYTES = 64 * 1024 * 1024
-
-log = logging.getLogger(__name__)
 
 
 class CoderAwayError(Exception):
@@ -63,14 +60,9 @@ class Breaker:
     def record(self, reason: str) -> None:
         """Records a failure with its reason, or a response if `reason` is empty."""
         with self._lock:
-            was_open = self.is_open
             self._failures = self._failures + 1 if reason else 0
             self._retry_at = time.monotonic() + OPEN_SECONDS
             self.reason = reason
-        if self.is_open and not was_open:
-            log.warning("Coder does not respond: %s", reason)
-        elif was_open and not reason:
-            log.warning("Coder responds again")
 
 
 BREAKER = Breaker()
@@ -84,6 +76,7 @@ def ask(
     body: object = None,
     seconds: float = SECONDS,
     max_bytes: int = MAX_BYTES,
+    client_address: str = "",
 ) -> CoderAnswer:
     """Sends the request with the token in the header `Coder-Session-Token`.
 
@@ -96,6 +89,9 @@ def ask(
     headers = {"Accept": "application/json", "User-Agent": f"coderapi/{settings.VERSION}"}
     if token:
         headers["Coder-Session-Token"] = token
+    if client_address:
+        # If Coder trusts this header, it counts and records the request for the client.
+        headers["X-Forwarded-For"] = client_address
     content = None
     if body is not None:
         headers["Content-Type"] = "application/json"

@@ -19,10 +19,12 @@ Coder does not respond, cached answers are used until they expire. Other tokens 
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Callable, Hashable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -45,6 +47,7 @@ REFUSED_SECONDS = 2.0
 # Requests that waited for the same answer do not ask again.
 AWAY_SECONDS = 1.0
 LIMIT_SECONDS = 60.0
+COMPLAINT_SECONDS = 60.0
 MAX_BYTES = 1024 * 1024
 
 # The actions on all objects for which this service asks Coder.
@@ -85,6 +88,9 @@ ANSWERS: Memory[bytes, KeyIdentity | APIError] = Memory("answers of Coder", capa
 LIMITS: Memory[tuple[uuid.UUID, str], int] = Memory(
     "token limits of Coder", capacity=10_000, max_age=LIMIT_SECONDS
 )
+_complained_at = float("-inf")
+
+log = logging.getLogger(__name__)
 
 
 class CoderIdentity:
@@ -93,8 +99,10 @@ class CoderIdentity:
     def recall(self, fingerprint: bytes) -> KeyIdentity | APIError | None:
         return ANSWERS.get(fingerprint)
 
-    def look_up(self, parts: TokenParts, fingerprint: bytes) -> KeyIdentity | APIError:
-        return _load(ANSWERS, fingerprint, lambda: _look_up(parts))
+    def look_up(
+        self, parts: TokenParts, fingerprint: bytes, address: str
+    ) -> KeyIdentity | APIError:
+        return _load(ANSWERS, fingerprint, lambda: _look_up(parts, address))
 
     def max_token_lifetime(self, token: str, caller: KeyIdentity, user: str) -> int:
         return _load(LIMITS, (caller.user_id, user), lambda: Remembered(_limit(token, user)))
@@ -111,15 +119,16 @@ def _load[K: Hashable, V](memory: Memory[K, V], key: K, read: Callable[[], Remem
 
 def away() -> APIError:
     """Builds the error while Coder does not respond. It does not contain Coder's internal URL."""
-    return unavailable("The Coder deployment does not respond, so session tokens are not checked.")
+    return unavailable("The Coder deployment does not respond as expected. Try again soon.")
 
 
-def _look_up(parts: TokenParts) -> Remembered[KeyIdentity | APIError]:
+def _look_up(parts: TokenParts, address: str) -> Remembered[KeyIdentity | APIError]:
     begun = time.monotonic()
     try:
-        found = _identify(parts, until=begun + client.SECONDS)
-    except CoderAwayError:
+        found = _identify(parts, address, until=begun + client.SECONDS)
+    except CoderAwayError as error:
         metrics.LOOK_UPS.labels("unavailable").inc()
+        _complain(str(error))
         return Remembered(away(), max_age=AWAY_SECONDS)
     refused = isinstance(found, APIError)
     metrics.LOOK_UPS.labels("refused" if refused else "accepted").inc()
@@ -128,29 +137,43 @@ def _look_up(parts: TokenParts) -> Remembered[KeyIdentity | APIError]:
     )
 
 
-def _identify(parts: TokenParts, *, until: float) -> KeyIdentity | APIError:
+def _complain(reason: str) -> None:
+    """Logs why tokens are not checked, at most once a minute."""
+    global _complained_at
+    if time.monotonic() >= _complained_at + COMPLAINT_SECONDS:
+        _complained_at = time.monotonic()
+        log.warning("A session token cannot be checked: %s", reason)
+
+
+def _identify(parts: TokenParts, address: str, *, until: float) -> KeyIdentity | APIError:
     """Asks Coder, and stores the user. Raises: CoderAwayError."""
-    body = {"checks": CHECKS}
-    checked = _ask("/api/v2/authcheck", parts.token, until=until, method="POST", body=body)
+    asks = partial(_ask, token=parts.token, until=until, client_address=address)
+    checked = asks("/api/v2/authcheck", method="POST", body={"checks": CHECKS})
     if checked.status == 401:
         return _refusal(checked)
     if checked.status != 200 or not isinstance(checked.value, dict):
-        raise CoderAwayError("The response of Coder to /authcheck is not usable.")
+        raise _unusable("/authcheck", checked)
     allowed = frozenset(name for name in CHECKS if checked.value.get(name) is True)
-    me = _ask("/api/v2/users/me", parts.token, until=until)
+    me = asks("/api/v2/users/me")
     if me.status == 401:
         return _refusal(me)
     if me.status not in {200, 404}:
-        raise CoderAwayError("The response of Coder to /users/me is not usable.")
+        raise _unusable("/users/me", me)
     person = read_person(me.value) if me.status == 200 else None
     if person is not None:
         mirror(person)
     return _identity_of(parts.key_id, allowed, person)
 
 
-def _ask(path: str, token: str, *, until: float, **more: Any) -> CoderAnswer:
+def _ask(path: str, *, until: float, **more: Any) -> CoderAnswer:
     left = max(until - time.monotonic(), 0.01)
-    return client.ask(path, token=token, seconds=left, max_bytes=MAX_BYTES, **more)
+    return client.ask(path, seconds=left, max_bytes=MAX_BYTES, **more)
+
+
+def _unusable(path: str, answer: CoderAnswer) -> CoderAwayError:
+    if answer.status == 429:
+        return CoderAwayError("Coder limits our requests. Raise CODER_API_RATE_LIMIT of Coder.")
+    return CoderAwayError(f"The response of Coder to {path} is not usable: {answer.status}.")
 
 
 def _refusal(answer: CoderAnswer) -> APIError:
@@ -195,5 +218,5 @@ def _limit(token: str, user: str) -> int:
     if answer.status in {400, 404}:
         raise not_found()
     if answer.status != 200 or type(limit) is not int:
-        raise CoderAwayError("The response of Coder to tokenconfig is not usable.")
+        raise _unusable("tokenconfig", answer)
     return limit

@@ -23,6 +23,7 @@ from kernel.db.connections import transaction_lock
 from users import names
 from users.models import User
 from users.roles import DISPLAY_NAMES
+from users.selectors import user_by_id
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ def _text(value: object, limit: int) -> str:
 
 def mirror(person: Person) -> None:
     """Stores the person if anything has changed. Usually takes one query and writes nothing."""
-    stored = User.objects.filter(pk=person.id).first()
+    stored = user_by_id(person.id)
     if stored is not None and stored.source != User.Source.CODER:
         log.warning("The user %s of Coder is not stored: an own user has the same id", person.id)
     elif stored is None or not _is_current(stored, _facts(person)):
@@ -98,7 +99,7 @@ def _store(person: Person) -> None:
     facts = _facts(person)
     facts["username"] = _free("username", names.validate_username, person)
     facts["email"] = _free("email", names.validate_email, person)
-    stored = User.objects.filter(pk=person.id).first()
+    stored = user_by_id(person.id)
     if stored is None:
         User.objects.create(id=person.id, password=make_password(None), **facts)
     elif not _is_current(stored, facts):

@@ -20,10 +20,13 @@ class Answerer(Protocol):
         """Returns the cached answer for a token, or None. Does not wait."""
         ...
 
-    def look_up(self, parts: TokenParts, fingerprint: bytes) -> KeyIdentity | APIError:
+    def look_up(
+        self, parts: TokenParts, fingerprint: bytes, address: str
+    ) -> KeyIdentity | APIError:
         """Returns the identity of the token, or the error for it. May ask the service.
 
-        Raises: APIError 503 if the service does not respond.
+        `address` is the address of the client. Raises: APIError 503 if the service does not
+        respond.
         """
         ...
 

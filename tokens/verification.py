@@ -92,7 +92,7 @@ def verify(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
     if found is NOT_OURS and (other := answerers.other()):
         # The other service may respond late, and few threads may hold a connection.
         release_connection()
-        found = other.look_up(parts, fingerprint)
+        found = other.look_up(parts, fingerprint, address)
     identity = _checked(found, now)
     if identity is None:
         # The cache returns an expired key only while the database does not respond.

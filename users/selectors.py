@@ -54,9 +54,9 @@ def user_in_path(reference: str, *, viewer: KeyIdentity) -> User:
 
 def _lookup(reference: str, viewer: KeyIdentity) -> User | None:
     if reference == ME:
-        return _one("id", viewer.user_id)
+        return user_by_id(viewer.user_id)
     if is_uuid(reference):
-        return _one("id", uuid.UUID(reference))
+        return user_by_id(uuid.UUID(reference))
     return user_by_name(reference) if "@" not in reference else None
 
 
@@ -68,6 +68,11 @@ def user_by_name(name: str) -> User | None:
     if "@" in name:
         return _one("email", normal_email(name))
     return _one("username", normal_username(name))
+
+
+def user_by_id(user_id: uuid.UUID) -> User | None:
+    """Returns the user with this id, or None."""
+    return _one("id", user_id)
 
 
 def _one(column: Literal["id", "username", "email"], value: object) -> User | None:

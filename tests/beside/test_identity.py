@@ -162,6 +162,7 @@ def test_token_is_shown_in_the_header_alone(coder: StandInCoder) -> None:
     sent = {name: text for name, text in coder.headers.items() if token in text}
     assert sent == {"Coder-Session-Token": token}
     assert "Cookie" not in coder.headers
+    assert coder.headers["X-Forwarded-For"] == "127.0.0.1"
 
 
 # --- Rejected tokens ---------------------------------------------------------------------------
@@ -261,6 +262,15 @@ def test_missing_and_odd_checks_are_not_allowed(coder: StandInCoder) -> None:
     coder.answers[AUTHCHECK] = 200, b'{"deployment_config:read": "true", "audit_log:read": 1}'
     statuses = (403, 403, 200, 403, 404)
     assert tuple(ask(path, token).status_code for path in NARROWED_PATHS) == statuses
+
+
+def test_log_names_the_reason_once_a_minute(
+    coder: StandInCoder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "_complained_at", float("-inf"))
+    _asks(coder, AUTHCHECK, b"{}", 429)
+    assert [ask(SSH, new_token()).status_code for _ in range(2)] == [503, 503]
+    assert caplog.text.count("Raise CODER_API_RATE_LIMIT") == 1
 
 
 def test_faults_of_coder_do_not_count_as_rejected_tokens(
