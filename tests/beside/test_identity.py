@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from prometheus_client import REGISTRY
 
 from beside import client, identity
 from beside.client import Breaker
@@ -24,6 +26,7 @@ from beside.identity import CoderIdentity
 from kernel.http.schema.document import openapi
 from kernel.http.wire import Wire
 from tests.support.at_once import at_once
+from tests.support.client import browser_of
 from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.live import Server
 from tests.support.processes import own_database, wait_for
@@ -39,6 +42,7 @@ AUTHCHECK, ME = "/api/v2/authcheck", "/api/v2/users/me"
 TOKEN_CONFIG = "/users/me/keys/tokens/tokenconfig"
 SSH = "/deployment/ssh"
 CODERS_LIMIT = 604800000000000
+REFUSED = {"result": "refused"}
 REPORT = {"csp-report": {"effective-directive": "img-src"}}
 
 
@@ -188,9 +192,11 @@ def test_rejection_is_remembered_for_two_seconds(
     key = Key(Person("ada", status="suspended"))
     assert ask(SSH, "malformed").status_code == 401
     assert coder.seen == []
+    counted = REGISTRY.get_sample_value("coderapi_coder_look_ups_total", REFUSED) or 0.0
     for _ in range(2):
         assert ask(SSH, key.token).json()["detail"].endswith("unknown or was revoked.")
     assert coder.count(AUTHCHECK) == 1
+    assert REGISTRY.get_sample_value("coderapi_coder_look_ups_total", REFUSED) == counted + 1
     coder.add(key)
     later(monkeypatch, 2)
     assert ask(SSH, key.token).json()["message"] == "User is not active."
@@ -344,15 +350,22 @@ def test_name_that_moves_to_another_person_moves_here_too(
 
 
 def test_stored_person_has_no_password_and_no_keys(coder: StandInCoder, settings: Any) -> None:
-    ask(SSH, coder.add(Key(Person("ada"))).token)
+    person = Person("ada")
+    ask(SSH, coder.add(Key(person)).token)
     answerers.register(None)
     settings.ROOT_URLCONF = "coderapi.urls"
-    owner = make_key(make_user("owner")).token
+    user = make_user("owner")
+    owner = make_key(user).token
     sign_in = {"email": "ada@example.com", "password": PASSWORD}
     assert ask("/users/login", method="POST", body=sign_in).status_code == 401
     password = {"password": "another-horse-battery"}
     assert ask("/users/ada/password", owner, "PUT", password).status_code == 400
     assert ask("/users/ada/keys", owner, "POST").status_code == 400
+    with pytest.raises(CommandError, match="Create the token there"):
+        call_command("create_session_token", "--user", "ada")
+    page = f"/admin/users/user/{person.id}/change/"
+    assert browser_of(user).get(page).status_code == 200
+    assert browser_of(user).post(page, {"username": "eve"}).status_code == 403
 
 
 def test_no_secret_is_stored_logged_or_answered(
