@@ -249,9 +249,9 @@ FAULTS: dict[str, Callable[[StandInCoder], object]] = {
 def test_each_fault_is_a_503_except_for_remembered_tokens(
     coder: StandInCoder, fault: str, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "SECONDS", 0.3)
     known, new = (coder.add(Key(Person(name))).token for name in ("ada", "bob"))
     assert ask(SSH, known).status_code == 200
+    monkeypatch.setattr(client, "SECONDS", 0.3)
     FAULTS[fault](coder)
     refused = ask(SSH, new)
     assert refused.status_code == 503
