@@ -9,6 +9,11 @@ class BesideConfig(AppConfig):
     verbose_name = "Coder deployment"
 
     def ready(self) -> None:
+        if settings.IDENTITY == "coder":
+            from beside.identity import CoderIdentity
+            from tokens import answerers
+
+            answerers.register(CoderIdentity())
         if settings.CONFIG_SOURCE == "coder":
             from beside import configuration
 

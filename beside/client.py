@@ -75,7 +75,14 @@ def version() -> str:
 
 
 def ask(
-    path: str, *, token: str, method: str = "GET", body: object = None, seconds: float = SECONDS
+    path: str,
+    *,
+    token: str,
+    method: str = "GET",
+    body: object = None,
+    seconds: float = SECONDS,
+    max_bytes: int = MAX_BYTES,
+    client_address: str = "",
 ) -> CoderAnswer:
     """Sends the request with the token in the header `Coder-Session-Token`.
 
@@ -88,6 +95,9 @@ def ask(
     headers = {"Accept": "application/json", "User-Agent": f"coderapi/{settings.VERSION}"}
     if token:
         headers["Coder-Session-Token"] = token
+    if client_address:
+        # If Coder trusts this header, it counts and records the request for the client.
+        headers["X-Forwarded-For"] = client_address
     content = None
     if body is not None:
         headers["Content-Type"] = "application/json"
@@ -98,7 +108,7 @@ def ask(
         method=method,
         body=content,
         networks=None,
-        max_bytes=MAX_BYTES,
+        max_bytes=max_bytes,
         max_redirects=0,
     )
     try:

@@ -56,7 +56,7 @@ def make_first_owner(*, data_dir: Path, now: datetime) -> None:
     """
     owner = ensure_first_owner(now=now)
     if owner is None:
-        if not user_exists():
+        if settings.IDENTITY == "own" and not user_exists():
             logger.warning(NO_USER)
         return
     if sys.stdout.isatty():

@@ -31,6 +31,7 @@ the timeout even if the limiter is stuck, and a failing limiter still gives thes
 | `csp.writing.writer` | a waiting report | 10,000; reserve 1/8 of the threads | | 5 s |
 | `memory.LOOK_UPS` | reading a value | the threads | 1 for one value | 1 s |
 | `tokens.middleware` | reading an unknown token | the threads | 1 | 1 s |
+| `beside.identity` | asking Coder | 1/8 of the threads; 5/8 may wait | 1 for one token | 2.5 s |
 | `admin.SEARCHES` | a search in the admin | 1/16 of the threads | 1 | 1 s |
 | `users.passwords.HASHING` | hashing a password | 1; 1/4 of the threads may wait | | 2 s |
 
@@ -76,6 +77,7 @@ class _Share:
     """The slots of all callers together, or of one caller."""
 
     limit: float
+    grace: float
     taken: int = 0
     served_at: float = float("-inf")
     is_failing: bool = False
@@ -85,7 +87,7 @@ class _Share:
 
     def is_stuck(self, since: float) -> bool:
         """Returns whether a second has passed since `since` and since a slot was last served."""
-        return max(self.served_at, since) <= time.monotonic() - STUCK_SECONDS
+        return max(self.served_at, since) <= time.monotonic() - STUCK_SECONDS - self.grace
 
 
 @dataclass(eq=False, slots=True)
@@ -106,7 +108,8 @@ class Limiter:
 
     `limit` is for all callers together, and `per_caller` for each caller. A caller waits at most
     `timeout` seconds for a slot, and at most `queue` callers wait. The module's docstring describes
-    `reserve`. `full` and `own_full` are the error messages for rejected clients.
+    `reserve`. The limiter is stuck only `grace` seconds later. `full` and `own_full` are the error
+    messages for rejected clients.
     """
 
     def __init__(
@@ -118,17 +121,19 @@ class Limiter:
         timeout: float = 0.0,
         queue: float = float("inf"),
         reserve: int = 0,
+        grace: float = 0.0,
         full: str = "",
         own_full: str = "",
     ) -> None:
         self._timeout = timeout
         self._queue = queue
         self._reserve = reserve
+        self._grace = grace
         self._full = full or f"Too many {name}."
         self._own_full = own_full or self._full
         # Reentrant, because the garbage collector may release a slot at any moment.
         self._lock = threading.RLock()
-        self._all = _Share(limit)
+        self._all = _Share(limit, grace)
         self._per_caller = per_caller
         # An entry is deleted when no slot refers to it any more.
         self._shares: WeakValueDictionary[Hashable, _Share] = WeakValueDictionary()
@@ -172,7 +177,8 @@ class Limiter:
         """
         until = time.monotonic() + timeout
         while (left := until - time.monotonic()) > 0:
-            if event.acquire(timeout=left if place.is_reserved else min(left, STUCK_SECONDS)):
+            step = left if place.is_reserved else min(left, STUCK_SECONDS + self._grace)
+            if event.acquire(timeout=step):
                 return True
             if not place.is_reserved and self._is_stuck(place):
                 return False
@@ -211,7 +217,8 @@ class Limiter:
     def _shares_of(self, caller: Hashable) -> tuple[_Share, ...]:
         if caller is None:
             return (self._all,)
-        return self._all, self._shares.setdefault(caller, _Share(self._per_caller))
+        own = _Share(self._per_caller, self._grace)
+        return self._all, self._shares.setdefault(caller, own)
 
     def _has_room(self, place: Place) -> bool:
         if self._all.is_failing and self._reserve:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from functools import cache, lru_cache
+from http import HTTPStatus
 from typing import cast
 
 from django.conf import settings
@@ -73,7 +74,8 @@ def attach(request: IdentifiedRequest) -> None:
 def identify(presented: Presented | None, address: str) -> KeyIdentity:
     """Returns the identity of a token. Counts a rejected token if a query was needed.
 
-    Raises: APIError 401; LimitReachedError if the lookup has to wait longer than a second.
+    Raises: APIError 401, or 503 if another service does not respond; LimitReachedError if the
+    lookup has to wait longer than a second.
     """
     if presented is None:
         raise refusals.missing()
@@ -91,8 +93,10 @@ def look_up(presented: Presented, address: str, *, now: datetime) -> KeyIdentity
     with _turn(bucket):
         try:
             return verification.verify(parts, now=now, address=address)
-        except APIError:
-            shared_counter().add(bucket, _minute())
+        except APIError as error:
+            # Another service that does not respond is not the caller's fault.
+            if error.status == HTTPStatus.UNAUTHORIZED:
+                shared_counter().add(bucket, _minute())
             raise
 
 

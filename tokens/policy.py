@@ -56,6 +56,11 @@ class Limit:
     rule: str
     rule_values: tuple[RuleValue, ...]
 
+    @property
+    def is_from_option(self) -> bool:
+        """Returns whether no token policy sets the limit."""
+        return self.rule == self.rule_values[-1].rule
+
     def explanation(self) -> str:
         """Returns a message with the rule that sets the limit, and the rules that it overrides."""
         if self.rule == NO_RULE:

@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit.services import actor_of
+from kernel.db.connections import release_connection
 from kernel.http import wire
 from kernel.http.documents import Document
 from kernel.http.errors import APIError, not_found
@@ -23,10 +24,11 @@ from kernel.http.rendering import render_json
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
 from kernel.http.views import APIView, DocumentView, PublicAPIView, tagged, whole_list
-from tokens import minting, selectors, services, signin
+from tokens import answerers, minting, selectors, services, signin
+from tokens.answerers import Answerer
 from tokens.minting import WantedToken
 from tokens.models import APIKey
-from tokens.policy import policy_of
+from tokens.policy import MAX_LIFETIME, policy_of
 from tokens.serializers import (
     APIKeySerializer,
     APIKeyWithOwnerSerializer,
@@ -169,11 +171,24 @@ class TokenConfigView(LimitsView, DocumentView):
         answers={200: TokenConfigSerializer},
     )
     def get(self, request: Request, user: str = ME) -> HttpResponse:
+        other = answerers.other()
+        if other is not None and self.caller.granted is not None:
+            return tagged(self._config_of(other, user), request=request)
         if user != ME:
             return tagged(_token_config(self.limited_user(user)), request=request)
         if refused := _own_limits_refusal(self.caller):
             raise refused
         return super().get(request)
+
+    def _config_of(self, other: Answerer, user: str) -> dict[str, Any]:
+        """Returns the limit of our token policies, or the limit of the other service."""
+        limit = policy_of(self.limited_user(user))[MAX_LIFETIME]
+        lifetime_ns = limit.value
+        presented = cast("IdentifiedRequest", self.request._request).presented
+        if limit.is_from_option and presented is not None:
+            release_connection()
+            lifetime_ns = other.max_token_lifetime(presented.token, self.caller, user)
+        return TokenConfigSerializer({"max_token_lifetime": lifetime_ns}).data
 
 
 class ExplainTokenConfigView(LimitsView):

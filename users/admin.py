@@ -35,6 +35,7 @@ STATES = {
     User.Status.DORMANT: State.PLAIN,
     User.Status.SUSPENDED: State.BAD,
 }
+TIMES = ("created", "updated", "last_seen", "last_sign_in")
 RIGHTS = {
     roles.OWNER: "full access",
     roles.AUDITOR: "view the admin, the configuration, stats, CSP reports and the audit trail",
@@ -147,16 +148,16 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
     add_form = CreationForm
     change_password_form = PasswordForm
     list_display = ["username", "email", "state", "role_names", "last_seen"]
-    list_filter = ["status", RoleFilter]
+    list_filter = ["status", RoleFilter, "source"]
     search_fields = ["username", "email", "name"]
     ordering = ["username"]
     filter_horizontal = []
-    readonly_fields = ["role_names", "data", "created", "updated", "last_seen", "last_sign_in"]
+    readonly_fields = ["role_names", "source", "data", *TIMES]
     fieldsets = [
-        (None, {"fields": ["username", "email", "name", "password"]}),
+        (None, {"fields": ["username", "email", "name", "password", "source"]}),
         ("Access", {"fields": ["status", "roles"]}),
         ("Tokens, limits and audit trail", {"fields": ["data"]}),
-        ("Times", {"fields": [("created", "updated", "last_seen", "last_sign_in")]}),
+        ("Times", {"fields": [TIMES]}),
     ]
     add_fieldsets = [(None, {"fields": ["username", "email", "password1", "password2"]})]
 
@@ -259,6 +260,11 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
         Django's own history page is not used, because it does not contain changes by the API.
         """
         return redirect(entries_page(person=object_id))
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """Forbids changes of copies, because the next look-up would undo them."""
+        is_copy = obj is not None and obj.source != User.Source.OWN
+        return not is_copy and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         """Allows deleting one user at a time, so that errors can be shown on the user's page.

@@ -18,7 +18,7 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser):
-    """A user, or a service account without a password."""
+    """A user, a service account without a password, or a copy of a user of another service."""
 
     class Status(models.TextChoices):
         ACTIVE = "active"
@@ -29,7 +29,15 @@ class User(AbstractBaseUser):
         PASSWORD = "password"  # noqa: S105 - a way of signing in, not a secret
         NONE = "none"
 
+    class Source(models.TextChoices):
+        OWN = "own"
+        CODER = "coder"
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    # The service that manages the account. A copy of an account has no password and no keys.
+    source = models.CharField(
+        max_length=8, choices=Source, default=Source.OWN, db_default=Source.OWN, editable=False
+    )
     username = names.UsernameField(
         max_length=names.MAX_LENGTH, validators=[names.validate_username]
     )
@@ -80,6 +88,11 @@ class User(AbstractBaseUser):
             models.CheckConstraint(
                 condition=models.Q(status__in=["active", "dormant", "suspended"]),
                 name="user_status_known",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(source="own")
+                | models.Q(source="coder", password__startswith=hashers.UNUSABLE_PASSWORD_PREFIX),
+                name="user_source_known",
             ),
         ]
 

@@ -30,13 +30,21 @@ ON_USERS = frozenset({"user", "assign_role"})
 class KeyIdentity(Identity):
     """An identity with the limits of its key. A `minted` key was not created by signing in.
 
-    Units: `lifetime_ns` nanoseconds.
+    `granted` are the actions on all objects that another service allows; `*` is every action. If it
+    is None, the roles decide. Units: `lifetime_ns` nanoseconds.
     """
 
     allow_list: AllowList = EVERYTHING
     expires_at: datetime
     lifetime_ns: int
     minted: bool = False
+    granted: frozenset[str] | None = None
+
+    def may(self, action: str) -> bool:
+        """Returns whether the roles allow the action on all objects. Ignores the scopes."""
+        if self.granted is None:
+            return roles.may(self.roles, action)
+        return action in self.granted or "*" in self.granted
 
 
 def identity_of(request: Request) -> KeyIdentity:
@@ -95,7 +103,7 @@ def _role_problem(identity: KeyIdentity, action: str, of: Owner | None, *, own: 
         return "You cannot delete yourself."
     if own and action in roles.OWN_PERMISSIONS:
         return ""
-    if not roles.may(identity.roles, action):
+    if not identity.may(action):
         return f"You need a role with the permission {action}."
     if of is None or action == "user:read":
         return ""
@@ -109,7 +117,7 @@ def _role_problem(identity: KeyIdentity, action: str, of: Owner | None, *, own: 
 
 def _has_rights(identity: KeyIdentity, wanted: Iterable[str]) -> bool:
     """Returns whether the caller's roles and scopes allow all of the actions."""
-    return all(roles.may(identity.roles, a) and scopes.allow(identity.scopes, a) for a in wanted)
+    return all(identity.may(a) and scopes.allow(identity.scopes, a) for a in wanted)
 
 
 def require(identity: KeyIdentity, action: str, *, on: User) -> None:

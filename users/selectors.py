@@ -13,7 +13,6 @@ from django.db.models import Q, QuerySet
 from kernel.db.connections import fetch
 from kernel.db.pages import Condition, pages, where
 from kernel.http.errors import APIError, Validation, invalid
-from kernel.http.identity import Identity
 from kernel.memory import Memory, Remembered
 from kernel.texts import parse_time
 from users import allow_lists, permissions, roles
@@ -40,24 +39,24 @@ workspace_agent_resource_monitor workspace_dormant workspace_proxy
 RESOURCE_TYPES = frozenset(_TYPES.split())
 
 
-def user_in_path(reference: str, *, viewer: Identity) -> User:
+def user_in_path(reference: str, *, viewer: KeyIdentity) -> User:
     """Returns the user for a reference: `me`, a UUID or a username, ignoring case.
 
     Raises: APIError 400 if the user does not exist, or if the viewer may not read the user.
     Source: the contract's rule for `{user}`.
     """
     user = _lookup(reference, viewer)
-    if user and (user.id == viewer.user_id or roles.may(viewer.roles, "user:read")):
+    if user and (user.id == viewer.user_id or viewer.may("user:read")):
         return user
     # Coder's clients search the error for these words, and then treat the 400 as "not found".
     raise APIError(400, "The user in the path must be an existing uuid or username.")
 
 
-def _lookup(reference: str, viewer: Identity) -> User | None:
+def _lookup(reference: str, viewer: KeyIdentity) -> User | None:
     if reference == ME:
-        return _one("id", viewer.user_id)
+        return user_by_id(viewer.user_id)
     if is_uuid(reference):
-        return _one("id", uuid.UUID(reference))
+        return user_by_id(uuid.UUID(reference))
     return user_by_name(reference) if "@" not in reference else None
 
 
@@ -69,6 +68,11 @@ def user_by_name(name: str) -> User | None:
     if "@" in name:
         return _one("email", normal_email(name))
     return _one("username", normal_username(name))
+
+
+def user_by_id(user_id: uuid.UUID) -> User | None:
+    """Returns the user with this id, or None."""
+    return _one("id", user_id)
 
 
 def _one(column: Literal["id", "username", "email"], value: object) -> User | None:

@@ -51,6 +51,14 @@ CONFIG: dict[str, Any] = {
 }
 
 
+# The actions on all objects that the roles allow, except the role owner.
+MAY = {
+    "auditor": ("deployment_config:read", "deployment_stats:read", "audit_log:read", "user:read"),
+    "user-admin": ("user:read", "user:delete"),
+    "template-admin": ("user:read",),
+}
+
+
 def new_token() -> str:
     """Returns a session token in Coder's format."""
     return f"{secrets.token_hex(5)}-{secrets.token_hex(11)}"
@@ -107,8 +115,7 @@ class Key:
     def may(self, action: str, *, own: bool) -> bool:
         by_scope = not self.is_narrowed or action in self.scopes
         roles = self.person.roles
-        reads = ("deployment_config:read", "deployment_stats:read")
-        by_role = "owner" in roles or own or ("auditor" in roles and action in reads)
+        by_role = "owner" in roles or own or any(action in MAY.get(role, ()) for role in roles)
         return by_scope and by_role
 
     def as_json(self) -> dict[str, Any]:
@@ -133,7 +140,7 @@ class StandInCoder(ThreadingHTTPServer):
     """A Coder deployment on a free port of 127.0.0.1, while used as a context manager.
 
     `fault` is one of "", "slow", "hang", "500", "html" and "redirect". `seen` are the requests, as
-    method and path.
+    method and path. `headers` are the headers of the last one. `answers` replaces answers by path.
     """
 
     daemon_threads = True
@@ -142,6 +149,8 @@ class StandInCoder(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.keys: dict[str, Key] = {}
         self.seen: list[tuple[str, str]] = []
+        self.headers: dict[str, str] = {}
+        self.answers: dict[str, tuple[int, bytes]] = {}
         self.fault = ""
         self.version = "v2.29.0+stand-in"
         self.experiments: list[str] = []
@@ -199,9 +208,13 @@ class _Handler(BaseHTTPRequestHandler):
     def handle_any(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.seen.append((self.command, self.path))
+        self.server.headers = dict(self.headers)
         if self._plays_fault():
             return None
         path = urlsplit(self.path).path
+        if path in self.server.answers:
+            status, content = self.server.answers[path]
+            return self._send(status, content, "application/json")
         for method, pattern, name in self.routes:
             matched = re.fullmatch(pattern, path)
             if matched and method == self.command:
@@ -231,8 +244,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _route(self, name: str, parts: tuple[str, ...], body: Any) -> None:
         key = self._key()
         if name not in self.public:
-            if key is None or key.person.status == "suspended":
+            if key is None:
                 return self._json(401, {"message": "You are signed out or your session expired."})
+            if key.person.status == "suspended":
+                return self._json(401, {"message": 'User is not active (status = "suspended").'})
             if self._lacks_csrf_proof():
                 return self._json(400, {"message": "Something is wrong with your CSRF token."})
         getattr(self, f"_{name}")(key, parts, body)
@@ -280,7 +295,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._json(200, {"current": True, "version": "v2.29.0", "url": "https://coder.example.com"})
 
     def _me(self, key: Key, *_: Any) -> None:
-        if key.is_narrowed:
+        if not key.may("user:read", own=True):
             return self._json(404, {"message": "Resource not found or you do not have access."})
         return self._json(200, key.person.as_json())
 

@@ -33,6 +33,7 @@ class Migration(migrations.Migration):
                 ('password', models.CharField(max_length=128, verbose_name='password')),
                 ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('source', models.CharField(choices=[('own', 'Own'), ('coder', 'Coder')], db_default='own', default='own', editable=False, max_length=8)),
                 ('username', users.names.UsernameField(max_length=32, validators=[users.names.validate_username])),
                 ('email', users.names.EmailField(max_length=254, validators=[users.names.validate_email])),
                 ('name', models.CharField(blank=True, default='', max_length=128)),
@@ -46,7 +47,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['username'],
-                'constraints': [models.UniqueConstraint(fields=('username',), name='user_username_unique', violation_error_message='This username is already in use.'), models.UniqueConstraint(fields=('email',), name='user_email_unique', violation_error_message='This e-mail address is already in use.'), models.CheckConstraint(condition=models.Q(('username__regex', '^[a-z0-9]+(-[a-z0-9]+)*$')), name='user_username_normal'), models.CheckConstraint(condition=models.Q(('email__regex', '^[!#-@\\[-~]+$')), name='user_email_normal'), models.CheckConstraint(condition=models.Q(('roles__contained_by', ['owner', 'auditor', 'user-admin', 'template-admin'])), name='user_roles_known'), models.CheckConstraint(condition=models.Q(('status__in', ['active', 'dormant', 'suspended'])), name='user_status_known')],
+                'constraints': [models.UniqueConstraint(fields=('username',), name='user_username_unique', violation_error_message='This username is already in use.'), models.UniqueConstraint(fields=('email',), name='user_email_unique', violation_error_message='This e-mail address is already in use.'), models.CheckConstraint(condition=models.Q(('username__regex', '^[a-z0-9]+(-[a-z0-9]+)*$')), name='user_username_normal'), models.CheckConstraint(condition=models.Q(('email__regex', '^[!#-@\\[-~]+$')), name='user_email_normal'), models.CheckConstraint(condition=models.Q(('roles__contained_by', ['owner', 'auditor', 'user-admin', 'template-admin'])), name='user_roles_known'), models.CheckConstraint(condition=models.Q(('status__in', ['active', 'dormant', 'suspended'])), name='user_status_known'), models.CheckConstraint(condition=models.Q(('source', 'own'), models.Q(('password__startswith', '!'), ('source', 'coder')), _connector='OR'), name='user_source_known')],
             },
         ),
         migrations.CreateModel(

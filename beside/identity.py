@@ -1,0 +1,222 @@
+"""Asks Coder who a session token belongs to, and what the token may do.
+
+A look-up sends two requests to Coder, with the token in the header `Coder-Session-Token`:
+
+* `POST /authcheck` returns what this token may do. So custom roles count, and also the scopes and
+  the allow list of the token.
+* `GET /users/me` returns the user. For most narrowed tokens it returns 404. Such a token is valid,
+  but its user is unknown.
+
+Coder has no request that returns the scopes of a token. A token has full access if it may do the
+three actions of `FULL`, because only the scope `coder:all` includes the last one. Only a token with
+full access has roles, and a role only if Coder allows all of the role's actions in `SITE`. So a
+narrowed token of an owner never counts as an owner. It may do only what Coder allows.
+
+An answer is cached for 10 seconds, and a rejection for 2 seconds. So a token that was revoked in
+Coder is rejected here within 10 seconds. The keys of the cache are keyed hashes of tokens. While
+Coder does not respond, cached answers are used until they expire. Other tokens get a 503 error.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Hashable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+from django.conf import settings
+
+from beside import client, metrics
+from beside.client import CoderAnswer, CoderAwayError
+from beside.people import Person, mirror, read_person
+from kernel.http.errors import APIError, not_found, unavailable
+from kernel.limiter import Limiter, LimitReachedError
+from kernel.memory import Memory, Remembered
+from tokens import refusals
+from tokens.token_format import TokenParts
+from users.permissions import KeyIdentity
+from users.roles import MEMBER_PERMISSIONS, OWNER, PERMISSIONS
+from users.scopes import ALL
+
+ACCEPTED_SECONDS = 10.0
+REFUSED_SECONDS = 2.0
+# Requests that waited for the same answer do not ask again.
+AWAY_SECONDS = 1.0
+LIMIT_SECONDS = 60.0
+COMPLAINT_SECONDS = 60.0
+MAX_BYTES = 1024 * 1024
+
+# The actions on all objects for which this service asks Coder.
+SITE = frozenset(
+    {"deployment_config:read", "deployment_config:update", "deployment_stats:read"}
+    | {"audit_log:read", "user:read", "user:delete"}
+)
+# The actions on the caller's own objects that a token with full access may do.
+FULL = frozenset({"api_key:create", "user:update_personal", "notification_preference:update"})
+# The actions on the caller's own objects that a narrowed token may do here.
+NARROWED = frozenset({"user:read", "api_key:read"})
+# The actions of SITE that Coder must allow for each role.
+NEEDED = {OWNER: SITE} | {role: SITE & actions for role, actions in PERMISSIONS.items()}
+
+
+def _check(action: str, **target: str) -> dict[str, Any]:
+    kind, _, verb = action.partition(":")
+    return {"object": {"resource_type": kind, **target}, "action": verb}
+
+
+# The names of the checks of own objects begin with this.
+OWN = "own "
+CHECKS: dict[str, Any] = {
+    **{action: _check(action) for action in SITE},
+    **{OWN + action: _check(action, owner_id="me") for action in FULL | NARROWED},
+}
+
+# While Coder does not respond, a quarter of the threads stays free for other requests.
+LOOK_UPS = Limiter(
+    "look-ups in Coder",
+    limit=settings.SERVER_THREADS // 8,
+    per_caller=1,
+    timeout=2.5,
+    queue=settings.SERVER_THREADS * 5 // 8,
+    grace=1.5,
+)
+ANSWERS: Memory[bytes, KeyIdentity | APIError] = Memory("answers of Coder", capacity=20_000)
+LIMITS: Memory[tuple[uuid.UUID, str], int] = Memory(
+    "token limits of Coder", capacity=10_000, max_age=LIMIT_SECONDS
+)
+_complained_at = float("-inf")
+
+log = logging.getLogger(__name__)
+
+
+class CoderIdentity:
+    """Implements `tokens.answerers.Answerer` with Coder."""
+
+    def recall(self, fingerprint: bytes) -> KeyIdentity | APIError | None:
+        return ANSWERS.get(fingerprint)
+
+    def look_up(
+        self, parts: TokenParts, fingerprint: bytes, address: str
+    ) -> KeyIdentity | APIError:
+        return _load(ANSWERS, fingerprint, lambda: _look_up(parts, address))
+
+    def max_token_lifetime(self, token: str, caller: KeyIdentity, user: str) -> int:
+        return _load(LIMITS, (caller.user_id, user), lambda: Remembered(_limit(token, user)))
+
+
+def _load[K: Hashable, V](memory: Memory[K, V], key: K, read: Callable[[], Remembered[V]]) -> V:
+    """Returns the cached value, or asks Coder for it. Only one thread asks for the same key."""
+    try:
+        with LOOK_UPS.hold((memory.name, key)):
+            return memory.load(key, read)
+    except (LimitReachedError, CoderAwayError):
+        raise away() from None
+
+
+def away() -> APIError:
+    """Builds the error while Coder does not respond. It does not contain Coder's internal URL."""
+    return unavailable("The Coder deployment does not respond as expected. Try again soon.")
+
+
+def _look_up(parts: TokenParts, address: str) -> Remembered[KeyIdentity | APIError]:
+    begun = time.monotonic()
+    try:
+        found = _identify(parts, address, until=begun + client.SECONDS)
+    except CoderAwayError as error:
+        metrics.LOOK_UPS.labels("unavailable").inc()
+        _complain(str(error))
+        return Remembered(away(), max_age=AWAY_SECONDS)
+    refused = isinstance(found, APIError)
+    metrics.LOOK_UPS.labels("refused" if refused else "accepted").inc()
+    return Remembered(
+        found, max_age=REFUSED_SECONDS if refused else ACCEPTED_SECONDS, read_at=begun
+    )
+
+
+def _complain(reason: str) -> None:
+    """Logs why tokens are not checked, at most once a minute."""
+    global _complained_at
+    if time.monotonic() >= _complained_at + COMPLAINT_SECONDS:
+        _complained_at = time.monotonic()
+        log.warning("A session token cannot be checked: %s", reason)
+
+
+def _identify(parts: TokenParts, address: str, *, until: float) -> KeyIdentity | APIError:
+    """Asks Coder, and stores the user. Raises: CoderAwayError."""
+    asks = partial(_ask, token=parts.token, until=until, client_address=address)
+    checked = asks("/api/v2/authcheck", method="POST", body={"checks": CHECKS})
+    if checked.status == 401:
+        return _refusal(checked)
+    if checked.status != 200 or not isinstance(checked.value, dict):
+        raise _unusable("/authcheck", checked)
+    allowed = frozenset(name for name in CHECKS if checked.value.get(name) is True)
+    me = asks("/api/v2/users/me")
+    if me.status == 401:
+        return _refusal(me)
+    if me.status not in {200, 404}:
+        raise _unusable("/users/me", me)
+    person = read_person(me.value) if me.status == 200 else None
+    if person is not None:
+        mirror(person)
+    return _identity_of(parts.key_id, allowed, person)
+
+
+def _ask(path: str, *, until: float, **more: Any) -> CoderAnswer:
+    left = max(until - time.monotonic(), 0.01)
+    return client.ask(path, seconds=left, max_bytes=MAX_BYTES, **more)
+
+
+def _unusable(path: str, answer: CoderAnswer) -> CoderAwayError:
+    if answer.status == 429:
+        return CoderAwayError("Coder limits our requests. Raise CODER_API_RATE_LIMIT of Coder.")
+    return CoderAwayError(f"The response of Coder to {path} is not usable: {answer.status}.")
+
+
+def _refusal(answer: CoderAnswer) -> APIError:
+    message = answer.value.get("message") if isinstance(answer.value, dict) else ""
+    return refusals.suspended() if "not active" in str(message) else refusals.unknown()
+
+
+def _identity_of(key_id: str, allowed: frozenset[str], person: Person | None) -> KeyIdentity:
+    site, own = allowed & SITE, {name.removeprefix(OWN) for name in allowed - SITE}
+    is_full = person is not None and own >= FULL
+    roles = frozenset(
+        role for role in (person.roles if person and is_full else ()) if NEEDED[role] <= site
+    )
+    return KeyIdentity(
+        # Without a user, the requests of the token are counted separately.
+        user_id=person.id if person else uuid.uuid5(uuid.NAMESPACE_OID, key_id),
+        username=person.username if person else "",
+        roles=roles,
+        key_id=key_id,
+        scopes=(ALL,) if is_full else tuple(site | (own & NARROWED if person else set())),
+        granted=_granted(site, roles) if is_full else site,
+        # Coder checks the expiry.
+        expires_at=datetime.max.replace(tzinfo=UTC),
+        lifetime_ns=0,
+        minted=True,
+    )
+
+
+def _granted(site: frozenset[str], roles: frozenset[str]) -> frozenset[str]:
+    """Returns the actions on all objects. Coder does not know our CSP reports."""
+    if OWNER in roles:
+        return frozenset({"*"})
+    reports = {"csp_report:read"} if "audit_log:read" in site else set()
+    return site | MEMBER_PERMISSIONS | reports
+
+
+def _limit(token: str, user: str) -> int:
+    """Returns Coder's maximum lifetime of a user's tokens, in ns. Raises: CoderAwayError."""
+    path = f"/api/v2/users/{quote(user, safe='')}/keys/tokens/tokenconfig"
+    answer = client.ask(path, token=token, max_bytes=MAX_BYTES)
+    limit = answer.value.get("max_token_lifetime") if isinstance(answer.value, dict) else None
+    if answer.status in {400, 404}:
+        raise not_found()
+    if answer.status != 200 or type(limit) is not int:
+        raise _unusable("tokenconfig", answer)
+    return limit

@@ -1,0 +1,125 @@
+"""Stores the users of Coder as copies, so that token policies and the admin can refer to them.
+
+A copy has Coder's id, and no password. Our own users keep their names: if an own user has the
+username or the e-mail address of a copy, the copy gets a substitute that contains its id. The same
+applies to names that are not valid here.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.hashers import make_password
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models.functions import Now
+
+from beside.client import CoderAwayError
+from kernel.db.connections import transaction_lock
+from users import names
+from users.models import User
+from users.roles import DISPLAY_NAMES
+from users.selectors import user_by_id
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user of Coder. `roles` has only the roles that this service knows."""
+
+    id: uuid.UUID
+    username: str
+    email: str
+    name: str
+    avatar_url: str
+    roles: tuple[str, ...]
+
+
+def substitute(field: str, user_id: uuid.UUID) -> str:
+    """Returns the username or e-mail address to store if the own one cannot be stored."""
+    username = f"coder-{user_id.hex[:26]}"
+    return username if field == "username" else f"{username}@coder.invalid"
+
+
+def read_person(value: Any) -> Person:
+    """Parses a user from the JSON of Coder. Raises: CoderAwayError."""
+    try:
+        # Roles with an organization apply only in this organization.
+        site = {role["name"] for role in value["roles"] or () if not role.get("organization_id")}
+        return Person(
+            id=uuid.UUID(value["id"]),
+            username=names.normal_username(_text(value["username"], 64)),
+            email=names.normal_email(_text(value.get("email"), 512)),
+            name=_text(value.get("name"), 128),
+            avatar_url=_text(value.get("avatar_url"), 200),
+            roles=tuple(role for role in DISPLAY_NAMES if role in site),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise CoderAwayError("The user in the response of Coder is not usable.") from None
+
+
+def _text(value: object, limit: int) -> str:
+    if not isinstance(value, str | None):
+        raise TypeError
+    return (value or "").replace("\0", "")[:limit]
+
+
+def mirror(person: Person) -> None:
+    """Stores the person if anything has changed. Usually takes one query and writes nothing."""
+    stored = user_by_id(person.id)
+    if stored is not None and stored.source != User.Source.CODER:
+        log.warning("The user %s of Coder is not stored: an own user has the same id", person.id)
+    elif stored is None or not _is_current(stored, _facts(person)):
+        with transaction.atomic(), transaction_lock("users-of-coder"):
+            _store(person)
+
+
+def _facts(person: Person) -> dict[str, Any]:
+    return {
+        "source": User.Source.CODER,
+        "status": User.Status.ACTIVE,
+        "username": person.username,
+        "email": person.email,
+        "name": person.name,
+        "avatar_url": person.avatar_url,
+        "roles": list(person.roles),
+    }
+
+
+def _is_current(stored: User, facts: dict[str, Any]) -> bool:
+    return all(getattr(stored, field) == value for field, value in facts.items())
+
+
+def _store(person: Person) -> None:
+    facts = _facts(person)
+    facts["username"] = _free("username", names.validate_username, person)
+    facts["email"] = _free("email", names.validate_email, person)
+    stored = user_by_id(person.id)
+    if stored is None:
+        User.objects.create(id=person.id, password=make_password(None), **facts)
+    elif not _is_current(stored, facts):
+        User.objects.filter(pk=person.id).update(**facts, updated_at=Now())
+
+
+def _free(field: str, validate: Callable[[str], None], person: Person) -> str:
+    """Returns the person's name, or its substitute if the name is invalid or an own user has it.
+
+    Coder's names are unique. So another copy with this name is outdated, and gets its substitute.
+    """
+    wanted: str = getattr(person, field)
+    try:
+        validate(wanted)
+    except ValidationError:
+        return substitute(field, person.id)
+    holder = User.objects.filter(**{field: wanted}).exclude(pk=person.id).first()
+    if holder is None:
+        return wanted
+    if holder.source != User.Source.CODER:
+        return substitute(field, person.id)
+    User.objects.filter(pk=holder.id).update(**{field: substitute(field, holder.id)})
+    return wanted

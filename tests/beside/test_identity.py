@@ -1,0 +1,460 @@
+"""Tokens of a Coder deployment: who they belong to, what they may do, and what each fault becomes.
+
+The stand-in for Coder answers over a real socket.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from prometheus_client import REGISTRY
+
+from beside import client, identity
+from beside.client import Breaker
+from beside.identity import CoderIdentity
+from kernel.http.schema.document import openapi
+from kernel.http.wire import Wire
+from tests.support.at_once import at_once
+from tests.support.client import browser_of
+from tests.support.factories import PASSWORD, make_key, make_user
+from tests.support.live import Server
+from tests.support.processes import own_database, wait_for
+from tests.support.sending import send
+from tests.support.stand_in_coder import Key, Person, StandInCoder, new_token
+from tokens import answerers
+from tokens.models import TokenConfig
+from users.models import User
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+AUTHCHECK, ME = "/api/v2/authcheck", "/api/v2/users/me"
+TOKEN_CONFIG = "/users/me/keys/tokens/tokenconfig"
+SSH = "/deployment/ssh"
+CODERS_LIMIT = 604800000000000
+REFUSED = {"result": "refused"}
+REPORT = {"csp-report": {"effective-directive": "img-src"}}
+
+
+@pytest.fixture
+def coder(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInCoder]:
+    """Runs a stand-in for Coder, and lets this process ask it about tokens."""
+    monkeypatch.setattr(client, "BREAKER", Breaker())
+    settings.ROOT_URLCONF = "coderapi.coder_urls"
+    answerers.register(CoderIdentity())
+    with StandInCoder() as stand_in:
+        settings.CODER_URL = stand_in.url
+        yield stand_in
+    answerers.register(None)
+
+
+def ask(path: str, token: str = "", method: str = "GET", body: Any = None, **more: str) -> Any:
+    headers = {"headers": {"Coder-Session-Token": token}} if token else {}
+    browser = Client(raise_request_exception=False)
+    return send(browser, method, path, body, **headers, **more)
+
+
+def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    clock = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + seconds)
+
+
+# --- Who may do what ---------------------------------------------------------------------------
+
+# operation: status for owner, auditor, user-admin, template-admin, member, anonymous
+MATRIX = {
+    "GET /": (200, 200, 200, 200, 200, 200),
+    "GET /buildinfo": (200, 200, 200, 200, 200, 200),
+    "GET /updatecheck": (200, 200, 200, 200, 200, 200),
+    "POST /csp/reports": (200, 200, 200, 200, 200, 401),
+    "GET /deployment/config": (200, 200, 403, 403, 403, 401),
+    "GET /deployment/stats": (400, 400, 403, 403, 403, 401),  # 400: no snapshot has been taken
+    "GET /deployment/ssh": (200, 200, 200, 200, 200, 401),
+    "GET /experiments": (200, 200, 200, 200, 200, 401),
+    "GET /experiments/available": (200, 200, 200, 200, 200, 401),
+    f"GET {TOKEN_CONFIG}": (200, 200, 200, 200, 200, 401),
+    # Operations that only this service has.
+    "GET /csp/groups": (200, 200, 403, 403, 403, 401),
+    "GET /deployment/stats/history": (200, 200, 403, 403, 403, 401),
+    "POST /deployment/stats/reports": (400, 403, 403, 403, 403, 401),  # 400: no body
+}
+
+
+@pytest.mark.parametrize(
+    ("role", "column"),
+    [("owner", 0), ("auditor", 1), ("user-admin", 2), ("template-admin", 3), ("", 4), (None, 5)],
+)
+def test_roles_of_coder_decide(coder: StandInCoder, role: str | None, column: int) -> None:
+    roles = (role,) if role else ()
+    token = coder.add(Key(Person("ada", roles))).token if role is not None else ""
+    found = {}
+    for operation in MATRIX:
+        method, _, path = operation.partition(" ")
+        body = REPORT if path == "/csp/reports" else None
+        found[operation] = ask(path, token, method, body).status_code
+    assert found == {operation: row[column] for operation, row in MATRIX.items()}
+    assert coder.count(AUTHCHECK) == (role is not None)
+
+
+NARROWED_PATHS = ("/deployment/config", "/deployment/stats", SSH, "/csp/groups", TOKEN_CONFIG)
+SITE = tuple(identity.SITE)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "statuses"),
+    [
+        (("application_connect",), (403, 403, 200, 403, 404)),
+        (("deployment_stats:read",), (403, 400, 200, 403, 404)),
+        (("deployment_config:read", "user:read"), (200, 403, 200, 403, 200)),
+        # All scopes that users can choose, and more, are not full access.
+        ((*SITE, "api_key:create", "user:update_personal"), (200, 400, 200, 403, 200)),
+    ],
+)
+def test_narrowed_token_of_an_owner_may_do_what_coder_allows(
+    coder: StandInCoder, scopes: tuple[str, ...], statuses: tuple[int, ...]
+) -> None:
+    token = coder.add(Key(Person("ada", ("owner",)), scopes=scopes)).token
+    assert tuple(ask(path, token).status_code for path in NARROWED_PATHS) == statuses
+    bypassed = ask(SSH, token, HTTP_X_CODER_BYPASS_RATELIMIT="true")
+    assert "X-RateLimit-Limit" in bypassed.headers
+
+
+def test_owner_of_coder_may_bypass_the_rate_limit(coder: StandInCoder) -> None:
+    token = coder.add(Key(Person("ada", ("owner",)))).token
+    answer = ask(SSH, token, HTTP_X_CODER_BYPASS_RATELIMIT="true")
+    assert "X-RateLimit-Limit" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("roles", "allowed", "statuses"),
+    [
+        # A custom role of Coder that may read the stats, and an owner whom Coder allows less.
+        (["stats-reader"], {"deployment_stats:read"}, (403, 400, 200, 403, 200)),
+        (["owner"], {"deployment_config:read", "user:read"}, (200, 403, 200, 403, 200)),
+        ([{"name": "owner", "organization_id": "x"}], set(), (403, 403, 200, 403, 200)),
+    ],
+)
+def test_answer_of_authcheck_is_the_limit(
+    coder: StandInCoder, roles: list[Any], allowed: set[str], statuses: tuple[int, ...]
+) -> None:
+    person = Person("ada")
+    token = coder.add(Key(person)).token
+    checks = {name: name in allowed or name.startswith("own ") for name in identity.CHECKS}
+    names = [role if isinstance(role, dict) else {"name": role} for role in roles]
+    coder.answers[AUTHCHECK] = 200, json.dumps(checks).encode()
+    coder.answers[ME] = 200, json.dumps({**person.as_json(), "roles": names}).encode()
+    assert tuple(ask(path, token).status_code for path in NARROWED_PATHS) == statuses
+    answer = ask(SSH, token, HTTP_X_CODER_BYPASS_RATELIMIT="true")
+    assert "X-RateLimit-Limit" in answer.headers
+
+
+def test_token_is_shown_in_the_header_alone(coder: StandInCoder) -> None:
+    token = coder.add(Key(Person("ada"))).token
+    browser = Client()
+    browser.cookies["coder_session_token"] = token
+    assert browser.get(f"/api/v2{SSH}").status_code == 200
+    sent = {name: text for name, text in coder.headers.items() if token in text}
+    assert sent == {"Coder-Session-Token": token}
+    assert "Cookie" not in coder.headers
+    assert coder.headers["X-Forwarded-For"] == "127.0.0.1"
+
+
+# --- Rejected tokens ---------------------------------------------------------------------------
+
+
+def test_revoked_token_is_rejected_after_ten_seconds(
+    coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = coder.add(Key(Person("ada")))
+    assert ask(SSH, key.token).status_code == 200
+    del coder.keys[key.token]
+    later(monkeypatch, 9)
+    assert ask(SSH, key.token).status_code == 200
+    later(monkeypatch, 1)
+    refused = ask(SSH, key.token)
+    assert refused.status_code == 401
+    assert "session has expired" in refused.json()["message"]
+
+
+def test_rejection_is_remembered_for_two_seconds(
+    coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = Key(Person("ada", status="suspended"))
+    assert ask(SSH, "malformed").status_code == 401
+    assert coder.seen == []
+    counted = REGISTRY.get_sample_value("coderapi_coder_look_ups_total", REFUSED) or 0.0
+    for _ in range(2):
+        assert ask(SSH, key.token).json()["detail"].endswith("unknown or was revoked.")
+    assert coder.count(AUTHCHECK) == 1
+    assert REGISTRY.get_sample_value("coderapi_coder_look_ups_total", REFUSED) == counted + 1
+    coder.add(key)
+    later(monkeypatch, 2)
+    assert ask(SSH, key.token).json()["message"] == "User is not active."
+
+
+# --- Our own keys ------------------------------------------------------------------------------
+
+
+def test_own_keys_are_never_shown_to_coder(coder: StandInCoder) -> None:
+    coder.fault = "500"
+    own = make_key(make_user("owner"), scopes=["deployment_stats:read"]).token
+    assert ask("/deployment/stats", own).status_code == 400
+    assert ask("/deployment/config", own).status_code == 403
+    assert ask(SSH, f"{own[:11]}{'a' * 22}").status_code == 401
+    assert coder.seen == []
+
+
+# --- Faults of Coder ---------------------------------------------------------------------------
+
+NOT_A_USER = {"id": 3, "username": "ada", "roles": []}
+PERSON = Person("ada").as_json()
+
+
+def _asks(coder: StandInCoder, path: str, content: bytes, status: int = 200) -> None:
+    coder.answers[path] = status, content
+
+
+FAULTS: dict[str, Callable[[StandInCoder], object]] = {
+    "away": lambda coder: coder.server_close(),
+    **{
+        fault: lambda coder, fault=fault: setattr(coder, "fault", fault)  # type: ignore[misc]
+        for fault in ("hang", "500", "html", "redirect")
+    },
+    "list": lambda coder: _asks(coder, AUTHCHECK, b"[]"),
+    "null": lambda coder: _asks(coder, AUTHCHECK, b"null"),
+    "empty": lambda coder: _asks(coder, AUTHCHECK, b""),
+    "nested": lambda coder: _asks(coder, AUTHCHECK, b"[" * 100_000),
+    "huge": lambda coder: _asks(coder, AUTHCHECK, b'{"a": "' + b"a" * 2_000_000 + b'"}'),
+    "rate limit": lambda coder: _asks(coder, AUTHCHECK, b"{}", 429),
+    "unknown route": lambda coder: _asks(coder, AUTHCHECK, b"{}", 404),
+    "no user": lambda coder: _asks(coder, ME, b"[]"),
+    "odd id": lambda coder: _asks(coder, ME, json.dumps(NOT_A_USER).encode()),
+    "odd roles": lambda coder: _asks(coder, ME, json.dumps({**PERSON, "roles": ["x"]}).encode()),
+    "odd name": lambda coder: _asks(coder, ME, json.dumps({**PERSON, "username": 1}).encode()),
+    "forbidden": lambda coder: _asks(coder, ME, b"{}", 403),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_is_a_503_except_for_remembered_tokens(
+    coder: StandInCoder, fault: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, new = (coder.add(Key(Person(name))).token for name in ("ada", "bob"))
+    assert ask(SSH, known).status_code == 200
+    monkeypatch.setattr(client, "SECONDS", 0.3)
+    FAULTS[fault](coder)
+    refused = ask(SSH, new)
+    assert refused.status_code == 503
+    assert int(refused.headers["Retry-After"]) > 0
+    assert "Coder" in refused.json()["detail"]
+    assert settings.CODER_URL.partition("//")[2] not in refused.text
+    assert [ask(SSH, known).status_code, ask("/buildinfo").status_code] == [200, 200]
+    later(monkeypatch, 10)
+    assert ask(SSH, known).status_code == 503
+
+
+def test_missing_and_odd_checks_are_not_allowed(coder: StandInCoder) -> None:
+    token = coder.add(Key(Person("ada", ("owner",)))).token
+    coder.answers[AUTHCHECK] = 200, b'{"deployment_config:read": "true", "audit_log:read": 1}'
+    statuses = (403, 403, 200, 403, 404)
+    assert tuple(ask(path, token).status_code for path in NARROWED_PATHS) == statuses
+
+
+def test_log_names_the_reason_once_a_minute(
+    coder: StandInCoder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "_complained_at", float("-inf"))
+    _asks(coder, AUTHCHECK, b"{}", 429)
+    assert [ask(SSH, new_token()).status_code for _ in range(2)] == [503, 503]
+    assert caplog.text.count("Raise CODER_API_RATE_LIMIT") == 1
+
+
+def test_faults_of_coder_do_not_count_as_rejected_tokens(
+    coder: StandInCoder, same_minute: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tokens.middleware.MAX_REFUSED", 1)
+    coder.fault = "500"
+    assert [ask(SSH, new_token()).status_code for _ in range(3)] == [503, 503, 503]
+
+
+def test_sixty_four_clients_with_one_new_token_make_one_look_up(coder: StandInCoder) -> None:
+    token = coder.add(Key(Person("ada"))).token
+    coder.fault = "slow"
+    answers = at_once([lambda: ask(SSH, token).status_code] * 64)
+    assert answers == [200] * 64
+    assert coder.count(AUTHCHECK) == coder.count(ME) == 1
+
+
+# --- What this service keeps -------------------------------------------------------------------
+
+
+def test_person_is_stored_once_and_after_each_change(
+    coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = Person("Ada", ("auditor", "custom"))
+    token = coder.add(Key(person)).token
+    ask(SSH, token)
+    stored = User.objects.get(pk=person.id)
+    assert (stored.username, stored.email) == ("ada", "ada@example.com")
+    assert (stored.source, stored.roles) == ("coder", ["auditor"])
+
+    with CaptureQueriesContext(connection) as remembered:
+        assert ask(SSH, token).status_code == 200
+    assert len(remembered) == 0
+    later(monkeypatch, 10)
+    with CaptureQueriesContext(connection) as unchanged:
+        assert ask(SSH, token).status_code == 200
+    assert not [query for query in unchanged if "SELECT" not in query["sql"]]
+
+    person.username, person.roles = "augusta", ()
+    later(monkeypatch, 10)
+    ask(SSH, token)
+    stored.refresh_from_db()
+    assert (stored.username, stored.roles) == ("augusta", [])
+
+
+def test_names_of_own_users_stay_theirs(coder: StandInCoder) -> None:
+    own = make_user(username="ada", email="bob@example.com")
+    for name in ("ada", "bob", "me", "é"):
+        person = Person(name)
+        assert ask(SSH, coder.add(Key(person)).token).status_code == 200
+        stored = User.objects.get(pk=person.id)
+        taken = {"ada": "username", "bob": "email", "me": "username", "é": "both"}[name]
+        assert ("coder-" in stored.username) == (taken in {"username", "both"})
+        assert ("coder.invalid" in stored.email) == (taken in {"email", "both"})
+    own.refresh_from_db()
+    assert (own.username, own.source) == ("ada", "own")
+
+
+def test_name_that_moves_to_another_person_moves_here_too(
+    coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Person("ada"), Person("ada")
+    tokens = [coder.add(Key(person)).token for person in (first, second)]
+    assert [ask(SSH, token).status_code for token in tokens] == [200, 200]
+    assert str(User.objects.get(username="ada").id) == second.id
+    first.username = "grace"
+    later(monkeypatch, 10)
+    ask(SSH, tokens[0])
+    assert str(User.objects.get(username="grace").id) == first.id
+
+
+def test_stored_person_has_no_password_and_no_keys(coder: StandInCoder, settings: Any) -> None:
+    person = Person("ada")
+    ask(SSH, coder.add(Key(person)).token)
+    answerers.register(None)
+    settings.ROOT_URLCONF = "coderapi.urls"
+    user = make_user("owner")
+    owner = make_key(user).token
+    sign_in = {"email": "ada@example.com", "password": PASSWORD}
+    assert ask("/users/login", method="POST", body=sign_in).status_code == 401
+    password = {"password": "another-horse-battery"}
+    assert ask("/users/ada/password", owner, "PUT", password).status_code == 400
+    assert ask("/users/ada/keys", owner, "POST").status_code == 400
+    with pytest.raises(CommandError, match="Create the token there"):
+        call_command("create_session_token", "--user", "ada")
+    page = f"/admin/users/user/{person.id}/change/"
+    assert browser_of(user).get(page).status_code == 200
+    assert browser_of(user).post(page, {"username": "eve"}).status_code == 403
+
+
+def test_no_secret_is_stored_logged_or_answered(
+    coder: StandInCoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    tokens = [coder.add(Key(Person("ada"))).token, new_token()]
+    answers = "".join(ask(path, token).text for path in (SSH, "/nothing") for token in tokens)
+    coder.fault = "500"
+    answers += ask(SSH, new_token()).text
+    rows = [str(vars(user)) for user in User.objects.all()]
+    cached = str([*identity.ANSWERS._values.items(), *identity.LIMITS._values.items()])
+    for token in tokens:
+        assert token[11:] not in "".join([answers, caplog.text, cached, *rows])
+
+
+# --- Operations --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        *("POST /users/login", "POST /users/logout", "POST /users/first", "GET /users/me"),
+        *("GET /users", "POST /users", "DELETE /users/ada", "PUT /users/ada/roles"),
+        *("POST /users/me/keys", "GET /users/me/keys/tokens", "GET /organizations"),
+        *("GET /organizations/coder/members", "POST /authcheck", "GET /users/authmethods"),
+        "GET /users/me/keys/tokens/tokenconfig/explain",
+    ],
+)
+def test_what_belongs_to_coder_is_404(coder: StandInCoder, operation: str, settings: Any) -> None:
+    settings.ACCESS_URL = "https://coder.example.com"
+    method, _, path = operation.partition(" ")
+    answer = ask(path, method=method)
+    assert answer.status_code == 404
+    assert "not found" in answer.json()["message"]
+    assert "Coder deployment at https://coder.example.com" in answer.json()["detail"]
+
+
+def test_schema_has_only_the_operations_that_stay(coder: StandInCoder) -> None:
+    paths = [path for path in openapi(Wire.CODERD)["paths"] if "users" in path]
+    assert paths == ["/users/{user}/keys/tokens/tokenconfig"]
+
+
+def test_tokenconfig_is_our_policy_or_the_answer_of_coder(coder: StandInCoder) -> None:
+    person = Person("ada", ("auditor",))
+    token = coder.add(Key(person)).token
+    for _ in range(2):
+        assert ask(TOKEN_CONFIG, token).json() == {"max_token_lifetime": CODERS_LIMIT}
+    assert coder.count(f"/api/v2{TOKEN_CONFIG}") == 1
+    by_name = TOKEN_CONFIG.replace("/me/", "/ada/")
+    assert ask(by_name, token).json() == {"max_token_lifetime": CODERS_LIMIT}
+    TokenConfig.objects.create(role="auditor", max_token_lifetime=3_600_000_000_000)
+    for path in (TOKEN_CONFIG, by_name):
+        assert ask(path, token).json() == {"max_token_lifetime": 3_600_000_000_000}
+    assert ask(TOKEN_CONFIG.replace("/me/", "/nobody/"), token).status_code == 400
+    own = make_key(make_user()).token
+    assert ask(TOKEN_CONFIG, own).json()["max_token_lifetime"] != CODERS_LIMIT
+
+
+@pytest.mark.parametrize("content", [b"{}", b"[]", b'{"max_token_lifetime": "7d"}'])
+def test_unusable_tokenconfig_of_coder_is_a_503(coder: StandInCoder, content: bytes) -> None:
+    coder.answers[f"/api/v2{TOKEN_CONFIG}"] = 200, content
+    assert ask(TOKEN_CONFIG, coder.add(Key(Person("ada"))).token).status_code == 503
+
+
+# --- A server ----------------------------------------------------------------------------------
+
+
+def test_remembered_tokens_are_answered_while_coder_hangs(tmp_path: Path) -> None:
+    with own_database() as url, StandInCoder() as coder:
+        names = {"CODERAPI_IDENTITY": "coder", "CODERAPI_CODER_URL": coder.url}
+        with Server("--web-only", log=tmp_path / "log", DATABASE_URL=url, **names) as server:
+            token = coder.add(Key(Person("ada", ("owner",)))).token
+            for path in (SSH, "/deployment/config", TOKEN_CONFIG):
+                assert server.ask(f"/api/v2{path}", token=token).status == 200
+            assert server.ask("/api/v2/users/me", token=token).status == 404
+            coder.fault = "hang"
+            found: list[int] = []
+
+            def wait() -> None:
+                found.append(server.ask(f"/api/v2{SSH}", token=new_token()).status)
+
+            threads = [threading.Thread(target=wait) for _ in range(64)]
+            for thread in threads:
+                thread.start()
+            wait_for(lambda: coder.count(AUTHCHECK) >= 10)
+            assert server.ask(f"/api/v2{SSH}", token=token).status == 200
+            assert server.ask("/api/v2/buildinfo").status == 200
+            assert not found
+            for thread in threads:
+                thread.join()
+            assert found == [503] * 64
