@@ -25,12 +25,8 @@ from kernel.db.connections import connect_directly
 from kernel.http.rate_limit import private_directory
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
-<<<<<<< HEAD
-from tests.support.processes import wait_for
-from tests.support.sending import forget_counts
-=======
 from tests.support.processes import migrated, own_database, wait_for
->>>>>>> room/tests
+from tests.support.sending import forget_counts
 from tests.support.stats_rows import NOW
 from users.passwords import BoundedArgon2
 

@@ -33,9 +33,9 @@ from beside.database.rows import (
     position_of,
 )
 from beside.models import DatabaseReading
+from kernel.durations import EPOCH
 from stats.ingest.ingestion import AGENT
 from stats.models import WorkspaceState
-from stats.rollups.hours import EPOCH
 from stats.services import FIVE_MINUTES, SECOND
 from stats.statistics import STATES
 
