@@ -1,7 +1,7 @@
 """`manage.py server`: a supervisor process, and the child processes that it starts and stops.
 
-The command reserves the addresses (`addresses`, `certificates`), migrates the database under a lock
-if a migration is missing (`migrating`), imports the application, and then runs the `supervisor`.
+`start` reserves the addresses (`addresses`, `certificates`), migrates the database under a lock if
+a migration is missing (`migrating`), imports the application, and then runs the `supervisor`.
 The children are forks of the supervisor:
 
 * the web workers (`http`), for HTTP and HTTPS

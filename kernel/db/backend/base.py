@@ -35,17 +35,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
     _place: Place | None = None
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        if self.pool is None:
+        pool = self.pool
+        if pool is None:
             return super().get_new_connection(conn_params)
         self.isolation_level = IsolationLevel.READ_COMMITTED
-        self.pool.open()
+        if pool.closed:
+            pool.open()
         self._release_place(served=False)
         try:
             self._place = connections().acquire(timeout=seconds_left(BUSY_SECONDS))
         except LimitReachedError as error:
             raise DatabaseBusyError(error.detail) from None
         try:
-            connection = self.pool.getconn(timeout=seconds_left(POOL_TIMEOUT_SECONDS))
+            connection = pool.getconn(timeout=seconds_left(POOL_TIMEOUT_SECONDS))
         except BaseException:
             self._release_place(served=False)
             raise
