@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 from django.test import TransactionTestCase
+from django.test.utils import setup_databases, teardown_databases
 from django.utils import timezone
 from hypothesis import HealthCheck, settings
 from pytest_django.plugin import DjangoDbBlocker
@@ -68,13 +69,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+def django_db_setup(
+    django_test_environment: None,
+    django_db_modify_db_settings: None,
+    django_db_blocker: DjangoDbBlocker,
+) -> Iterator[None]:
     """Makes the test database and the one that `own_database` copies, and drops both at the end.
 
-    The test database has partitions of the audit trail. Without them each test makes one again, for
-    its first entry.
+    pytest-django's own fixture makes none if all tests of a run start programs. The test database
+    has partitions of the audit trail. Without them each test makes one again, for its first entry.
     """
-    close_connections()
+    with django_db_blocker.unblock():
+        made = setup_databases(verbosity=0, interactive=False, serialized_aliases=set())
+        close_connections()
     with own_database(like=connection.settings_dict["NAME"], name=migrated()):
         with django_db_blocker.unblock():
             for moment in (timezone.now(), NOW):
@@ -86,6 +93,8 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
     close_connections()
     with connect_directly() as own:
         own.execute(END_OTHERS)
+    with django_db_blocker.unblock():
+        teardown_databases(made, verbosity=0)
 
 
 def close_connections() -> None:

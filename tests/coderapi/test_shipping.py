@@ -43,6 +43,13 @@ def test_dockerfile_has_no_lint() -> None:
     assert (found.returncode, found.stdout) == (0, "")
 
 
+def test_both_stages_use_the_same_supported_python() -> None:
+    build, final = (only(stage, "FROM").value.removesuffix(" AS build") for stage in stages())
+
+    assert build == final
+    assert re.fullmatch(r"python:3\.1[234]\.\d+-slim-\w+@sha256:[0-9a-f]{64}", final)
+
+
 def test_foreign_images_are_pinned_by_digest() -> None:
     images = [service["image"] for service in composition()["services"].values()]
     foreign = [image for image in images if image != "coderapi"]

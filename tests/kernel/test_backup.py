@@ -94,66 +94,58 @@ def counts_of(url: str) -> dict[str, int]:
         return counts(connection)
 
 
+@pytest.fixture(scope="module")
+def dump(full: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    file = str(tmp_path_factory.mktemp("dump") / "a.dump")
+    dumped = manage("postgres", "dump", "-Fc", f"--file={file}", DATABASE_URL=full)
+    assert dumped.returncode == 0, dumped.stderr
+    return file
+
+
 @pytest.fixture
-def replaceable(full: str, tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """A database with data, and a dump of an earlier state of it."""
+def changed(full: str) -> Iterator[str]:
+    """A database with more rows than the dump."""
     with own_database(like=database_name(full)) as url:
-        dump = str(tmp_path / "a.dump")
-        dumped = manage("postgres", "dump", "-Fc", f"--file={dump}", DATABASE_URL=url)
-        assert dumped.returncode == 0, dumped.stderr
         execute(url, "INSERT INTO auth_group VALUES (9, 'new')")
-        yield url, dump
+        yield url
 
 
-def test_dump_replaces_existing_data_after_a_yes(full: str, replaceable: tuple[str, str]) -> None:
-    url, dump = replaceable
-    changed = contents(url)
+def test_dump_replaces_existing_data_after_a_yes(full: str, changed: str, dump: str) -> None:
+    before = contents(changed)
     command = ["postgres", "restore", "--replace", dump]
     for typed in ("", "no\n"):
-        refused = manage(*command, typed=typed, DATABASE_URL=url)
+        refused = manage(*command, typed=typed, DATABASE_URL=changed)
         assert refused.returncode == 1
-        assert contents(url) == changed
-    assert manage(*command, typed="yes\n", DATABASE_URL=url).returncode == 0
-    assert contents(url) == contents(full)
+        assert contents(changed) == before
+    assert manage(*command, typed="yes\n", DATABASE_URL=changed).returncode == 0
+    assert contents(changed) == contents(full)
 
 
-def test_restore_waits_for_nothing_and_replaces_nothing_while_the_service_runs(
-    replaceable: tuple[str, str],
-) -> None:
-    url, dump = replaceable
-    before = contents(url)
-    with psycopg.connect(url, application_name=f"{PREFIX}host:17#abc"):
-        refused = manage("postgres", "restore", "--replace", dump, "--yes", DATABASE_URL=url)
-    assert refused.returncode == 1
-    assert "Stop the service first. These processes" in refused.stderr
-    assert "its database: host:17." in refused.stderr
-    assert contents(url) == before
+def test_refused_restore_changes_nothing(changed: str, dump: str, tmp_path: Path) -> None:
+    before = contents(changed)
 
+    def error(*arguments: str, **more: str) -> str:
+        refused = manage(*arguments, DATABASE_URL=changed, **more)
+        assert refused.returncode == 1
+        assert contents(changed) == before
+        return refused.stderr
 
-@pytest.mark.parametrize("cut", [0, 100, 20_000])
-def test_damaged_dump_changes_nothing(replaceable: tuple[str, str], cut: int) -> None:
-    url, dump = replaceable
-    before = contents(url)
-    os.truncate(dump, cut)
-    refused = manage("postgres", "restore", "--replace", dump, "--yes", DATABASE_URL=url)
-    assert refused.returncode == 1
-    assert "Nothing is changed: the restore failed." in refused.stderr
-    assert contents(url) == before
-
-
-def test_tables_of_others_are_not_dropped(replaceable: tuple[str, str]) -> None:
-    url, dump = replaceable
-    execute(url, "CREATE TABLE workspaces ()")
-    refused = manage("postgres", "restore", "--replace", dump, "--yes", DATABASE_URL=url)
-    assert "tables that are not of this service, such as workspaces" in refused.stderr
-
-
-def test_file_that_is_no_backup_is_refused(replaceable: tuple[str, str]) -> None:
-    url, dump = replaceable
-    refused = manage("restore", dump, DATABASE_URL=url, CODERAPI_SECRET_KEY=KEY)
-    assert refused.returncode == 1
-    assert "a.dump is not a complete backup" in refused.stderr
-    assert "postgres restore --replace" in refused.stderr
+    replace = ("postgres", "restore", "--yes", "--replace")
+    for size in (0, 20_000):
+        damaged = tmp_path / f"{size}.dump"
+        damaged.write_bytes(Path(dump).read_bytes()[:size])
+        assert "Nothing is changed: the restore failed." in error(*replace, str(damaged))
+    with psycopg.connect(changed, application_name=f"{PREFIX}host:17#abc"):
+        named = error(*replace, dump)
+    assert "Stop the service first. These processes" in named
+    assert "its database: host:17." in named
+    named = error("restore", dump, CODERAPI_SECRET_KEY=KEY)
+    assert "a.dump is not a complete backup" in named
+    assert "postgres restore --replace" in named
+    execute(changed, "CREATE TABLE workspaces ()")
+    before = contents(changed)
+    named = error(*replace, dump)
+    assert "tables that are not of this service, such as workspaces" in named
 
 
 def test_newer_server_than_the_programs_is_named(full: str, tmp_path: Path) -> None:

@@ -109,15 +109,15 @@ def test_after_a_wait_in_which_nothing_was_served_callers_are_refused_at_once() 
 
 
 def test_waiting_helps_again_after_a_place_was_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    limiter = Limiter("bodies", limit=1)
-    place = limiter.acquire("a")
+    limiter = Limiter("bodies", limit=2)
+    _, short = limiter.acquire("a"), limiter.acquire("b")
     with monkeypatch.context() as patch, refused(is_own=False):
         patch.setattr(module, "STUCK_SECONDS", 0.0)
-        limiter.acquire("b", timeout=0.01)
-    limiter.release(place)
-    place = limiter.acquire("a")
-    with waiting(limiter, "b") as places:
-        limiter.release(place)
+        limiter.acquire("c", timeout=0.01)
+    limiter.release(short)
+    short = limiter.acquire("c")
+    with waiting(limiter, "d") as places:
+        limiter.release(short)
         wait_for(lambda: places)
 
 
