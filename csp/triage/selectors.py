@@ -33,7 +33,7 @@ MAX_DIRECTIVES = 20
 MIN_GROWTH = 20
 WEEK = timedelta(days=7)
 # The paths of this service's pages. Coder has no pages there.
-OWN_PATHS = ("/account", "/admin", "/swagger")
+OWN_PATHS = tuple(f"{settings.ADMIN_PATH}{page}" for page in ("account", "admin", "swagger"))
 _ORDER = ("client_days", "pages", "count")
 
 
