@@ -21,6 +21,7 @@ from kernel.http import API_PREFIX
 from kernel.http.content_policy import ForPages
 from kernel.http.errors import APIError
 from kernel.http.identity import IdentifiedRequest
+from kernel.release import PROGRAM
 from tokens.pages.views import error_page
 from tokens.signin import session_of
 from users import scopes
@@ -29,7 +30,8 @@ from users.models import User
 NOT_ACCEPTED = APIError(
     401,
     "You are not signed in.",
-    detail="Coder does not accept the session cookie that your browser sent.",
+    detail="Coder does not accept the session cookie that your browser sent. An operator can find "
+    f"the cause with `{PROGRAM} beside_coder check`.",
 )
 
 

@@ -25,6 +25,7 @@ from queue import Empty, SimpleQueue
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 import urllib3
+from urllib3 import HTTPHeaderDict
 
 MAX_REDIRECTS = 3
 MAX_BODY_BYTES = 1024 * 1024
@@ -46,8 +47,12 @@ class OutgoingError(Exception):
 @dataclass(frozen=True, slots=True)
 class Reply:
     status: int
-    etag: str
+    headers: HTTPHeaderDict
     body: bytes
+
+    @property
+    def etag(self) -> str:
+        return self.headers.get("ETag", "")[:256]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +182,8 @@ def _exchange(
             )
             location = answer.get_redirect_location() if redirects else None
             if not location:
-                etag = answer.headers.get("ETag", "")[:256]
-                return Reply(answer.status, etag, _body(answer, outgoing.max_bytes, deadline))
+                body = _body(answer, outgoing.max_bytes, deadline)
+                return Reply(answer.status, answer.headers, body)
             answer.close()
             url = urljoin(url, location)
             if _server(urlsplit(url)) != server:

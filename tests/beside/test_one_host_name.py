@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.support.browser import Browser, browsing, needs_browser
+from tests.support.commands import manage
 from tests.support.live import Answer
 from tests.support.obeying import Obeying, obeying
 from tests.support.processes import DEADLINE_SECONDS, PROJECT, free_port, wait_for
@@ -298,3 +299,25 @@ def cookies_of_coder(browser: Browser) -> dict[str, str]:
 def has_report(browser: Browser, pair: Pair) -> bool:
     browser.open(f"{pair.url}{ADMIN}csp/report/")
     return bool(browser.run("return document.body.innerText.includes('cdn.example.net')"))
+
+
+# --- The command ------------------------------------------------------------------------------
+
+
+def test_check_finds_no_fault(pair: Pair) -> None:
+    checked = manage(
+        "beside_coder",
+        "check",
+        SSL_CERT_FILE=str(pair.directory / "ca.pem"),
+        DATABASE_URL=pair.ours.database,
+        CODERAPI_IDENTITY="coder",
+        CODERAPI_CODER_URL=pair.coder.url,
+        CODERAPI_ADMIN_PATH="/coderapi/",
+        CODER_ACCESS_URL=pair.url,
+        CODER_SECURE_AUTH_COOKIE="true",
+        CODER_PROXY_TRUSTED_HEADERS="X-Forwarded-For",
+        CODER_PROXY_TRUSTED_ORIGINS="127.0.0.1",
+    )
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert {line.split()[0] for line in checked.stdout.splitlines()} == {"ok"}
+    assert len(checked.stdout.splitlines()) == 11

@@ -58,11 +58,12 @@ EXAMPLES = {
     "backup": "coderapi.backup",
     "restore": "coderapi.backup --yes",
     "make_documents": "--check",
+    "beside_coder": "check",
     "server": "--write-config",
     "worker": "",
 }
 # These need no database, or wait for it.
-WITHOUT_DATABASE = {"make_documents", "options", "server", "worker"}
+WITHOUT_DATABASE = {"beside_coder", "make_documents", "options", "server", "worker"}
 # They open the database themselves, and have their own messages.
 CLIENTS = {"backup", "postgres", "restore"}
 ENDLESS = {"worker"}
