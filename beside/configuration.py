@@ -38,7 +38,7 @@ from kernel.http.errors import forbidden, unavailable
 from kernel.http.rendering import WireSerializer, render_json
 from kernel.http.wire import Wire
 from kernel.outgoing import redacted
-from tokens import refusals
+from tokens import refusals, verification
 
 # Shorter than the time that other requests wait for the same document, so that they get it too.
 SECONDS = 0.8
@@ -133,10 +133,10 @@ def _fetched(one: Followed, token: str) -> Any:
 def _tokens(token: str) -> list[str]:
     """Returns the tokens to send to Coder, in order.
 
-    Our own keys are not valid in Coder. If a caller has one, the service token is used. The view
-    has checked the permission of the caller.
+    Our own keys are not valid in Coder, and are never sent to it. For a caller with such a key, the
+    service token is used. The view has checked the permission of the caller.
     """
-    own = [token] if settings.IDENTITY == "coder" else []
+    own = [token] if settings.IDENTITY == "coder" and not verification.is_ours(token) else []
     return [*own, *filter(None, [settings.CODER_TOKEN])]
 
 

@@ -2,7 +2,8 @@
 
 The sign-in page starts a session of the admin and sets the session cookie of the API. With this
 cookie, API requests of the browser are authenticated as the user. For example, the browser sends
-such a request to report a violation of our own Content-Security-Policy.
+such a request to report a violation of our own Content-Security-Policy. If Coder knows the users,
+the session of Coder's dashboard is used instead (`beside.admin_access`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
+from beside import admin_access
 from coderapi.first_steps import DISMISSED_COOKIE, Step, first_steps
 from kernel.admin import bounded_search, cards
 from tokens import signin
@@ -45,6 +47,11 @@ def is_alive(request: HttpRequest, *, now: datetime) -> bool:
     """
     key = key_id(request)
     return not key or APIKey.objects.live(now).filter(id=key).exists()
+
+
+def users_are_coders() -> bool:
+    """Returns whether Coder knows the users. Then the admin has no sessions of its own."""
+    return bool(settings.IDENTITY == "coder")
 
 
 # --- The site ---------------------------------------------------------------------------------
@@ -71,12 +78,14 @@ class ServiceAdminSite(AdminSite):
 
     def has_permission(self, request: HttpRequest) -> bool:
         """Returns whether Django allows access and the session is still valid."""
-        return super().has_permission(request) and is_alive(request, now=timezone.now())
+        allowed = super().has_permission(request)
+        return allowed and (users_are_coders() or is_alive(request, now=timezone.now()))
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         swagger = reverse("swagger") if settings.SWAGGER_ENABLE else ""
         charts = reverse("admin:stats_snapshot_timelines")
-        return {**super().each_context(request), "swagger": swagger, "charts": charts}
+        own = {"swagger": swagger, "charts": charts, "users_are_coders": users_are_coders()}
+        return super().each_context(request) | own
 
     def get_urls(self) -> list[Any]:
         dismiss = self.admin_view(self.dismiss_first_steps)
@@ -119,13 +128,15 @@ class ServiceAdminSite(AdminSite):
 
         A signed-in user who may not use the admin is redirected to the account page.
         """
+        target = request.GET.get(REDIRECT_FIELD_NAME) or reverse("admin:index")
+        if users_are_coders():
+            return admin_access.sign_in(request, target)
         identity = signin.session_of(request)
         if identity is not None and not identity.has_role(OWNER, AUDITOR):
             name = identity.username
             text = f"The admin is for owners and auditors. You are signed in as {name}."
             messages.warning(request, text)
             return redirect("account")
-        target = request.GET.get(REDIRECT_FIELD_NAME) or reverse("admin:index")
         return redirect_to_login(target, reverse("login"))
 
     def password_change(
@@ -136,6 +147,8 @@ class ServiceAdminSite(AdminSite):
 
     @method_decorator(require_POST)
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        if users_are_coders():
+            return redirect("account")
         signin.end_browser_session(request, now=timezone.now())
         response = redirect("login")
         signin.delete_cookie(response)

@@ -58,8 +58,17 @@ OWN_FLAGS = {
     "options": DJANGO_FLAGS | {"--changed", "--check", "--json"},
 }
 NEEDS_NO_DATABASE = frozenset(
-    {"backup", "check", "collectstatic", "diffsettings", "help", "make_documents"}
-    | {"makemigrations", "options", "postgres", "restore", "spectacular", "startapp", "test"}
+    {"backup", "beside_coder", "check", "collectstatic", "diffsettings", "help"}
+    | {
+        "make_documents",
+        "makemigrations",
+        "options",
+        "postgres",
+        "restore",
+        "spectacular",
+        "startapp",
+        "test",
+    }
     | {"version"}
 )
 # Only these commands create a data directory. Other commands fail if it does not exist, because a

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern, URLResolver, include, path
+from django.conf import settings
+from django.urls import URLPattern, URLResolver, include, path, re_path
 
-from coderapi import urls
-from coderapi.urls import handler400, handler403, handler404, handler500
+from beside import admin_access
+from coderapi.urls import (
+    handler400,
+    handler403,
+    handler404,
+    handler500,
+    operations,
+    others,
+    pages,
+)
 
 __all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"]
 
-OF_CODER = {"users.urls", "tokens.urls"}
-
 urlpatterns: list[URLPattern | URLResolver] = [
+    *operations,
     path("api/v2/", include("beside.urls")),
-    *(
-        route
-        for route in urls.urlpatterns
-        if getattr(getattr(route, "urlconf_module", None), "__name__", "") not in OF_CODER
-    ),
+    *others,
+    re_path(f"^api/v2{settings.ADMIN_PATH}admin/", admin_access.come_back),
+    pages("beside.page_urls"),
 ]

@@ -73,11 +73,16 @@ ALLOWED_HOSTS = start.allowed_hosts(
     access_url=str(OPTIONS["access_url"]),
     wildcard=OPTIONS["wildcard_access_url"],
 )
+# The path of all pages. The API and the health checks are not below it.
+ADMIN_PATH = OPTIONS["CODERAPI_ADMIN_PATH"]
 TRUSTED_PROXY_HEADERS = OPTIONS["proxy_trusted_headers"] or []
 TRUSTED_PROXY_ORIGINS = OPTIONS["proxy_trusted_origins"] or []
 
 SECRET_KEY = OPTIONS["CODERAPI_SECRET_KEY"]
 CONFIG_SNAPSHOT = snapshot(OPTIONS, key=SECRET_KEY)
+
+# Whether Coder or this service knows whose a session token is.
+IDENTITY = OPTIONS["CODERAPI_IDENTITY"]
 
 # --- Database ---------------------------------------------------------------------------------
 
@@ -112,11 +117,15 @@ MIDDLEWARE = [
     "kernel.http.content_policy.ContentPolicyMiddleware",
     "kernel.http.pages.PageSessionMiddleware",
     "kernel.http.pages.PageCsrfMiddleware",
-    "kernel.http.pages.PageAuthenticationMiddleware",
+    (
+        "beside.admin_access.CoderAuthenticationMiddleware"
+        if IDENTITY == "coder"
+        else "kernel.http.pages.PageAuthenticationMiddleware"
+    ),
     "kernel.http.pages.PageMessageMiddleware",
     "kernel.http.pages.PageXFrameOptionsMiddleware",
 ]
-ROOT_URLCONF = "coderapi.urls"
+ROOT_URLCONF = "coderapi.coder_urls" if IDENTITY == "coder" else "coderapi.urls"
 APPEND_SLASH = False
 TEMPLATES = [
     {
@@ -139,7 +148,7 @@ USE_I18N = False
 FORMAT_MODULE_PATH = "coderapi.formats"
 USE_TZ = True
 TIME_ZONE = "UTC"
-STATIC_URL = "/static/"
+STATIC_URL = f"{ADMIN_PATH}static/"
 COLLECTED = BASE_DIR / "coderapi" / "staticfiles"
 STATIC_ROOT = COLLECTED if COLLECTED.is_dir() else None
 STORAGES = {
@@ -186,7 +195,6 @@ AUTH_PASSWORD_VALIDATORS = [
 FIRST_OWNER_USERNAME = OPTIONS["CODERAPI_FIRST_OWNER_USERNAME"]
 FIRST_OWNER_EMAIL = OPTIONS["CODERAPI_FIRST_OWNER_EMAIL"]
 FIRST_OWNER_PASSWORD = OPTIONS["CODERAPI_FIRST_OWNER_PASSWORD"]
-LOGIN_URL = "/login"
 SESSION_DURATION_NS = OPTIONS["session_lifetime.default_duration"]
 DEFAULT_TOKEN_LIFETIME_NS = OPTIONS["session_lifetime.default_token_lifetime"]
 MAX_TOKEN_LIFETIME_NS = OPTIONS["session_lifetime.max_token_lifetime"]
@@ -199,9 +207,10 @@ DISABLE_PASSWORD_AUTH = OPTIONS["disable_password_auth"]
 SECURE_COOKIES = OPTIONS["http_cookies.secure_auth_cookie"]
 SAMESITE = OPTIONS["http_cookies.same_site"].capitalize()
 # A browser accepts a `__Host-` cookie only from the host itself, so another subdomain cannot set
-# it. Such a cookie must be secure and have the path `/`.
-HOST_PREFIX = "__Host-" if SECURE_COOKIES else ""
-SESSION_COOKIE_NAME = f"{HOST_PREFIX}coderapi_admin"
+# it. Such a cookie must be secure and have the path `/`. With another path, it must only be secure.
+COOKIE_PREFIX = ("__Host-" if ADMIN_PATH == "/" else "__Secure-") if SECURE_COOKIES else ""
+SESSION_COOKIE_NAME = f"{COOKIE_PREFIX}coderapi_admin"
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = ADMIN_PATH
 SESSION_COOKIE_AGE = max(whole_seconds(SESSION_DURATION_NS), 60)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = SAMESITE
@@ -213,7 +222,9 @@ STRICT_TRANSPORT_SECURITY = start.strict_transport_security(
 )
 # Only the admin and our own pages use the CSRF cookie. tokens.authentication explains how the API
 # is protected.
-CSRF_COOKIE_NAME = f"{HOST_PREFIX}coderapi_csrf"
+CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}coderapi_csrf"
+# Django's other storage would use a cookie with the path `/`.
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 CSRF_FAILURE_VIEW = "kernel.http.handlers.csrf_failure"
 CSP_REPORTS_PATH = "/api/v2/csp/reports"
 SIGN_IN_PATHS = ("/api/v2/users/login", "/api/v2/users/first")
@@ -290,14 +301,10 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = OPTIONS["notifications.email.from"]
 # --- The Coder deployment that this service runs beside ---------------------------------------
 
 CODER_URL = str(OPTIONS["CODERAPI_CODER_URL"]).rstrip("/")
-IDENTITY = OPTIONS["CODERAPI_IDENTITY"]
-if IDENTITY == "coder":
-    ROOT_URLCONF = "coderapi.coder_urls"
 CONFIG_SOURCE = OPTIONS["CODERAPI_CONFIG_SOURCE"]
 CODER_DATABASE_URL = OPTIONS["CODERAPI_CODER_DATABASE_URL"]
 CODER_TOKEN = OPTIONS["CODERAPI_CODER_TOKEN"]
 CODER_TOKEN_POLICY = OPTIONS["CODERAPI_CODER_TOKEN_POLICY"]
-ADMIN_PATH = OPTIONS["CODERAPI_ADMIN_PATH"]
 
 # --- The API ----------------------------------------------------------------------------------
 

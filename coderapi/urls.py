@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
@@ -13,28 +14,45 @@ from kernel.http.views import RootView
 MISSPELT = {"admin": "admin:index", "login/": "login", "account/": "account", "swagger/": "swagger"}
 
 # Django tries the routes in this order, so the most frequent routes come first.
-urlpatterns: list[URLPattern | URLResolver] = [
+operations: list[URLPattern | URLResolver] = [
     path("api/v2/", include("csp.urls")),
     path("api/v2/", include("deployment.urls")),
     path("api/v2/", include("stats.urls")),
     path("api/v2/", include("experiments.urls")),
-    path("api/v2/", include("users.urls")),
-    path("api/v2/", include("tokens.urls")),
+]
+others: list[URLPattern | URLResolver] = [
     path("api/v2", RootView.as_view()),
     path("api/v2/", RootView.as_view()),
-    path("", include("tokens.pages.urls")),
-    path("favicon.ico", RedirectView.as_view(url="/static/coderapi/icon.svg", permanent=False)),
     path("healthz", views.healthz),
     path("latency-check", views.latency_check),
     path("livez", views.livez),
     path("readyz", views.readyz),
-    path("admin/", admin.site.urls),
-    *(
-        path(old, RedirectView.as_view(pattern_name=name, query_string=True))
-        for old, name in MISSPELT.items()
-    ),
-    path("swagger", views.SwaggerView.as_view(), name="swagger"),
-    path("swagger/openapi.json", views.OpenAPIView.as_view()),
+]
+
+
+def pages(accounts: str) -> URLResolver:
+    """Returns the routes below CODERAPI_ADMIN_PATH. `accounts` is the module of some of them."""
+    icon = f"{settings.STATIC_URL}coderapi/icon.svg"
+    routes: list[URLPattern | URLResolver] = [
+        path("", include(accounts)),
+        path("favicon.ico", RedirectView.as_view(url=icon, permanent=False)),
+        path("admin/", admin.site.urls),
+        *(
+            path(old, RedirectView.as_view(pattern_name=name, query_string=True))
+            for old, name in MISSPELT.items()
+        ),
+        path("swagger", views.SwaggerView.as_view(), name="swagger"),
+        path("swagger/openapi.json", views.OpenAPIView.as_view()),
+    ]
+    return path(settings.ADMIN_PATH[1:], include(routes))
+
+
+urlpatterns = [
+    *operations,
+    path("api/v2/", include("users.urls")),
+    path("api/v2/", include("tokens.urls")),
+    *others,
+    pages("tokens.pages.urls"),
 ]
 
 handler400 = "kernel.http.handlers.bad_request"

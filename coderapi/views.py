@@ -32,7 +32,7 @@ from kernel.http.views import PublicDocumentView
 # The time limit for database queries of a probe, so that a probe gets a response within two seconds
 # even if the database does not respond.
 PROBE_SECONDS = 1.2
-SWAGGER_PATH = "/swagger"
+SWAGGER_PATH = f"{settings.ADMIN_PATH}swagger"
 
 logger = logging.getLogger(__name__)
 

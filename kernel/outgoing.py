@@ -27,6 +27,7 @@ from queue import Empty, SimpleQueue
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 import urllib3
+from urllib3 import HTTPHeaderDict
 
 MAX_REDIRECTS = 3
 MAX_BODY_BYTES = 1024 * 1024
@@ -51,7 +52,7 @@ class OutgoingError(Exception):
 @dataclass(frozen=True, slots=True)
 class Reply:
     status: int
-    headers: Mapping[str, str]
+    headers: HTTPHeaderDict
     body: bytes
 
     @property

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from django.conf import settings
+
 from kernel.http.body import first_parameters
 from kernel.http.identity import Presented, TokenSource
 
@@ -20,7 +22,7 @@ def presented_token(environ: Mapping[str, Any]) -> Presented | None:
     environment. Django stores it in `request.META`. Source: the contract's "who is asking".
     """
     query = first_parameters(environ)
-    if token := first_cookie(environ.get("HTTP_COOKIE", ""), COOKIE):
+    if token := _session_cookie(environ.get("HTTP_COOKIE", "")):
         return Presented(token, TokenSource.COOKIE)
     if token := query.get(COOKIE, ""):
         return Presented(token, TokenSource.QUERY)
@@ -31,6 +33,13 @@ def presented_token(environ: Mapping[str, Any]) -> Presented | None:
     if token := query.get(ACCESS_TOKEN, ""):
         return Presented(token, TokenSource.ACCESS_TOKEN)
     return None
+
+
+def _session_cookie(header: str) -> str:
+    # Coder 2.31 and newer have the option CODER_HOST_PREFIX_COOKIE.
+    if settings.IDENTITY == "coder" and (token := first_cookie(header, f"__Host-{COOKIE}")):
+        return token
+    return first_cookie(header, COOKIE)
 
 
 def first_cookie(header: str, name: str) -> str:

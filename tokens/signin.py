@@ -72,12 +72,15 @@ def _suspended() -> APIError:
 
 
 def set_cookie(response: HttpResponse, token: str, *, max_age: int | None = None) -> None:
-    """Sets the session cookie. If `max_age` is None, closing the browser deletes the cookie."""
+    """Sets the session cookie. If `max_age` is None, closing the browser deletes the cookie.
+
+    With the path `/`, the cookie would replace the cookie of a Coder deployment on the same host.
+    """
     response.set_cookie(
         COOKIE,
         token,
         max_age=max_age,
-        path="/",
+        path=settings.ADMIN_PATH,
         httponly=True,
         secure=settings.SECURE_COOKIES,
         samesite=settings.SAMESITE,
@@ -85,7 +88,7 @@ def set_cookie(response: HttpResponse, token: str, *, max_age: int | None = None
 
 
 def delete_cookie(response: HttpResponse) -> None:
-    response.delete_cookie(COOKIE, path="/", samesite=settings.SAMESITE)
+    response.delete_cookie(COOKIE, path=settings.ADMIN_PATH, samesite=settings.SAMESITE)
 
 
 def sign_out(key_id: str, *, actor: Actor, now: datetime) -> None:

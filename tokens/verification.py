@@ -82,6 +82,11 @@ def recall(token: str, *, now: datetime) -> KeyIdentity | None:
     return _checked(found, now)
 
 
+def is_ours(token: str) -> bool:
+    """Returns whether a verified token is one of our own keys, and not of another service."""
+    return MEMORY.get(_fingerprint(token)) is not NOT_OURS
+
+
 def verify(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
     """Returns the identity of a token. Updates the key's `last_used` once an hour.
 

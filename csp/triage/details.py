@@ -23,7 +23,7 @@ MAX_VALUES = 10
 MAX_TESTED = 1_000
 MAX_URLS = 200
 # The paths of this service's pages. Coder has no pages there.
-OWN_PATHS = ("/account", "/admin", "/swagger")
+OWN_PATHS = tuple(f"{settings.ADMIN_PATH}{page}" for page in ("account", "admin", "swagger"))
 FACETS = {
     "Page": "document_uri",
     "Disposition": "disposition",

@@ -120,7 +120,7 @@ def _is_page(request: HttpRequest) -> bool:
     """Returns whether to respond with an HTML page: in the admin, or to a browser."""
     if request.path.startswith(API_PREFIX):
         return False
-    is_admin = request.path == "/admin" or request.path.startswith("/admin/")
+    is_admin = request.path.startswith(f"{settings.ADMIN_PATH}admin/")
     return is_admin or "text/html" in request.headers.get("Accept", "")
 
 

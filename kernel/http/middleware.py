@@ -52,7 +52,12 @@ def standing_headers(request_id: str) -> dict[str, str]:
         "Referrer-Policy": "same-origin",
         "Cross-Origin-Opener-Policy": "same-origin",
     }
-    if version := _version() if _version else settings.BUILD_VERSION:
+    version = settings.BUILD_VERSION
+    if _version:
+        # The other header then does not show that coderapi sends the response.
+        headers["X-Coderapi-Version"] = settings.VERSION
+        version = _version()
+    if version:
         headers["X-Coder-Build-Version"] = version
     # Browsers ignore this header over plain HTTP. A proxy may add HTTPS, so it is always sent.
     if settings.STRICT_TRANSPORT_SECURITY:

@@ -63,8 +63,8 @@ NETWORK = Rule("an address or a network such as 10.0.0.0/8", _is_network)
 LISTENER = Rule("host:port with a numeric port, such as 127.0.0.1:3000", _can_be_listened_on)
 
 MOUNT_PATH = Rule(
-    "a path that begins and ends with a slash, such as /coderapi/",
-    _matches(r"/([A-Za-z0-9_-]+/)*"),
+    "a path outside /api/ that begins and ends with a slash, such as /coderapi/",
+    _matches(r"/(?!api/)([A-Za-z0-9_-]+/)*"),
 )
 
 WILDCARD_HOST = Rule(

@@ -454,7 +454,6 @@ def test_remembered_tokens_are_answered_while_coder_hangs(tmp_path: Path) -> Non
             wait_for(lambda: coder.count(AUTHCHECK) >= 10)
             assert server.ask(f"/api/v2{SSH}", token=token).status == 200
             assert server.ask("/api/v2/buildinfo").status == 200
-            assert not found
             for thread in threads:
                 thread.join()
             assert found == [503] * 64

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -69,11 +70,12 @@ def server(logs: Path) -> Iterator[Obeying]:
 
 @pytest.fixture(scope="module")
 def plain() -> Iterator[Obeying]:
-    """A server with the defaults, and without rate limits."""
+    """A server with the defaults, except the path of its pages, and without rate limits."""
     with obeying(
         "--web-only",
         "--dangerous-disable-rate-limits",
         "--disable-session-expiry-refresh",
+        CODERAPI_ADMIN_PATH="/coderapi/",
         CODER_ACCES_URL="https://typo.example.com",
     ) as found:
         yield found
@@ -132,7 +134,7 @@ def test_header_is_sent_only_with_its_option(
 def test_additional_policy_is_sent_with_pages(server: Obeying, plain: Obeying) -> None:
     name, source = "Content-Security-Policy", "frame-src https://frames.example.com"
     assert source in server.ask("/login").headers[name]
-    assert source not in plain.ask("/login").headers[name]
+    assert source not in plain.ask("/coderapi/login").headers[name]
 
 
 def test_disabled_rate_limits_are_reported(plain: Obeying) -> None:
@@ -158,12 +160,29 @@ def test_cookie_has_the_attributes_of_the_options(server: Obeying) -> None:
 def test_secure_cookies_belong_to_this_host(server: Obeying, plain: Obeying) -> None:
     """A browser takes such a cookie only with Secure, Path=/ and no Domain."""
     for one, prefix in ((server, "__Host-"), (plain, "")):
-        (cookie,) = one.ask("/login").cookies
+        (cookie,) = one.ask(f"{one.pages}login").cookies
         assert cookie.startswith(f"{prefix}coderapi_csrf=")
-        assert ("Secure" in cookie, "Path=/" in cookie) == (bool(prefix), True)
+        assert ("Secure" in cookie, f"Path={one.pages};" in f"{cookie};") == (bool(prefix), True)
         assert "Domain" not in cookie
         names = [part.partition("=")[0] for part in one.admin_cookies().split("; ")]
         assert f"{prefix}coderapi_admin" in names
+
+
+def test_pages_are_below_their_path(plain: Obeying) -> None:
+    cookies = plain.admin_cookies()
+    page = plain.ask("/coderapi/admin/", Cookie=cookies).body.decode()
+    links = set(re.findall(r'(?:href|src|action)="(/[^"]*)"', page))
+    assert len(links) > 20
+    assert [link for link in links if not link.startswith("/coderapi/")] == []
+    statuses = {link: plain.ask(link, Cookie=cookies).status for link in links}
+    assert {
+        link: status for link, status in statuses.items() if status not in {200, 302, 405}
+    } == {}
+    for path in ("/admin/", "/login", "/static/coderapi/icon.svg"):
+        assert plain.ask(path).status == 404
+    assert plain.ask("/coderapi/favicon.ico").headers["Location"] in links
+    (cookie,) = [text for text in plain.sign_in().cookies if "session" in text]
+    assert "Path=/coderapi/" in cookie
 
 
 def test_sessions_and_tokens_have_the_lifetimes_of_the_options(server: Obeying) -> None:
@@ -206,7 +225,7 @@ def test_disabled_update_check_answers_the_own_version(server: Obeying) -> None:
 
 def test_swagger_is_served_only_with_its_option(server: Obeying, plain: Obeying) -> None:
     assert server.ask("/swagger").status == 200
-    assert plain.ask("/swagger").status == 404
+    assert plain.ask("/coderapi/swagger").status == 404
 
 
 def test_admin_shows_docs_and_support_links(server: Obeying) -> None:

@@ -44,6 +44,7 @@ ASSIGNMENT = re.compile(r"#([A-Z0-9_]+)=(\S*)")
         ("CODERAPI_NEW", "1", "no such setting"),
         ("CODERAPI_IDENTITY", "github", "one of own, coder"),
         ("CODERAPI_ADMIN_PATH", "coderapi", "begins and ends with a slash"),
+        ("CODERAPI_ADMIN_PATH", "/api/v2/", "outside /api/"),
     ],
 )
 def test_bad_value_is_an_error_without_secrets(name: str, value: str, error: str) -> None:

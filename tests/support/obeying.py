@@ -21,8 +21,9 @@ PASSWORD = "correct-horse-battery-staple"
 class Obeying:
     """A running server. Its log is in `directory`, and its first owner can sign in."""
 
-    def __init__(self, server: Server, directory: Path, database: str) -> None:
+    def __init__(self, server: Server, directory: Path, database: str, *, pages: str) -> None:
         self.server = server
+        self.pages = pages
         self.directory = directory
         self.database = database
         self._token = ""
@@ -52,13 +53,13 @@ class Obeying:
 
     def admin_cookies(self, **headers: str) -> str:
         """Signs the owner in to the admin. Returns the cookies that a browser then sends."""
-        form = self.ask("/login", **headers)
+        form = self.ask(f"{self.pages}login", **headers)
         (cookie,) = [text for text in form.cookies if "coderapi_csrf=" in text]
         token = cookie.partition(";")[0]
         fields = {"name": OWNER, "password": PASSWORD}
         body = urlencode({**fields, "csrfmiddlewaretoken": token.partition("=")[2]}).encode()
         headers |= {"Cookie": token, "Content_Type": "application/x-www-form-urlencoded"}
-        answer = self.ask("/login?next=/admin/", method="POST", body=body, **headers)
+        answer = self.ask(f"{self.pages}login", method="POST", body=body, **headers)
         assert answer.status == 302, answer.status
         return "; ".join(text.partition(";")[0] for text in answer.cookies)
 
@@ -89,4 +90,4 @@ def obeying(*flags: str, **options: str) -> Iterator[Obeying]:
         )
         stack.callback(server.kill_all)
         server.wait_for_log(" answers\n")
-        yield Obeying(server, directory, database)
+        yield Obeying(server, directory, database, pages=options.get("CODERAPI_ADMIN_PATH", "/"))

@@ -1,4 +1,4 @@
-"""The nginx of the composition, started on this machine."""
+"""nginx on this machine, with the configuration of the composition or of a document."""
 
 from __future__ import annotations
 
@@ -74,6 +74,28 @@ class Proxy:
         finally:
             process.send_signal(signal.Signals[composition()["services"]["proxy"]["stop_signal"]])
             process.wait(DEADLINE_SECONDS)
+
+
+@contextmanager
+def nginx(servers: str, directory: Path, *, port: int) -> Iterator[None]:
+    """Runs nginx with these `server` blocks until the block ends."""
+    scratch = "\n".join(
+        f"{kind}_temp_path {directory}/{kind};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    user = "user root;" if os.geteuid() == 0 else ""
+    (directory / "nginx.conf").write_text(
+        f"daemon off; pid {directory}/pid; error_log stderr crit; {user} events {{}}\n"
+        f"http {{ {scratch} access_log off;\n{servers} }}"
+    )
+    assert NGINX
+    process = subprocess.Popen([NGINX, "-c", str(directory / "nginx.conf"), "-e", "stderr"])
+    try:
+        wait_for(lambda: is_open(port))
+        yield
+    finally:
+        process.terminate()
+        process.wait(DEADLINE_SECONDS)
 
 
 def is_open(port: int) -> bool:

@@ -10,6 +10,7 @@ import json
 import re
 import secrets
 import threading
+import time
 import uuid
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
@@ -19,8 +20,20 @@ from urllib.parse import parse_qs, urlsplit
 
 # Coder's own policy names the path of the reports, which a proxy sends to coderapi.
 POLICY = "default-src 'self'; script-src 'self'; report-uri /api/v2/csp/reports"
-PAGE = """<!doctype html><title>Coder</title><h1>Workspaces</h1>
-<script src="https://cdn.example.net/widget.js"></script>"""
+PAGE = """<!doctype html><title>Coder</title><meta name="csrf-token" content="{proof}">
+<h1>Workspaces</h1><script src="https://cdn.example.net/widget.js"></script>"""
+SIGN_IN_PAGE = """<!doctype html><title>Sign in to Coder</title>
+<form><input id="email"><button>Sign in</button></form><script src="/login.js"></script>"""
+# Coder's page loads only paths of the API. It treats all others as pages of the dashboard.
+SIGN_IN_SCRIPT = """
+const wanted = new URLSearchParams(location.search).get("redirect") ?? "/";
+document.querySelector("form").onsubmit = async event => {
+    event.preventDefault();
+    const body = JSON.stringify({email: document.getElementById("email").value});
+    const answer = await fetch("/api/v2/users/login", {method: "POST", body});
+    if (answer.ok && wanted.startsWith("/api/v2")) location.href = wanted;
+    else document.title = "Not found";
+};"""
 CONFIG: dict[str, Any] = {
     "config": {
         "access_url": "https://coder.example.com",
@@ -152,13 +165,17 @@ class StandInCoder(ThreadingHTTPServer):
         self.headers: dict[str, str] = {}
         self.answers: dict[str, tuple[int, bytes]] = {}
         self.fault = ""
-        self.version = "v2.29.0+stand-in"
+        self.version = self.build = "v2.29.0+stand-in"
         self.experiments: list[str] = []
         self.config = json.loads(json.dumps(CONFIG))
         self.takes_expire = True
         self.expire_refusal = 404
         # Releases before 2.27 do not have them.
         self.has_scopes = True
+        self.policy, self.domain = POLICY, ""
+        self.dashboard = self.url
+        self.clock_ahead = 0.0
+        self.may_go_on = threading.Event()
         self.released = threading.Event()
 
     @property
@@ -202,11 +219,14 @@ class _Handler(BaseHTTPRequestHandler):
         ("PUT", r"/api/v2/users/([^/]+)/keys/([^/]+)/expire", "expire"),
         ("DELETE", r"/api/v2/users/([^/]+)/keys/([^/]+)", "delete"),
         ("PUT", r"/api/v2/users/([^/]+)/profile", "profile"),
+        ("POST", r"/api/v2/files", "files"),
+        ("GET", r"/api/v2/workspacebuilds/([^/]+)/logs", "logs"),
+        ("GET", r"/api/v2/workspaceagents/([^/]+)/pty", "pty"),
     ]
-    public = frozenset({"buildinfo", "updatecheck", "login"})
+    public = frozenset({"buildinfo", "updatecheck", "login", "files", "logs", "pty"})
 
     def handle_any(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self._read()
         self.server.seen.append((self.command, self.path))
         self.server.headers = dict(self.headers)
         if self._plays_fault():
@@ -221,7 +241,19 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._route(name, matched.groups(), json.loads(body) if body else None)
         if path.startswith("/api/"):
             return self._json(404, {"message": "Route not found."})
-        return self._page()
+        if path == "/login.js":
+            return self._send(200, SIGN_IN_SCRIPT.encode(), "text/javascript")
+        return self._page(SIGN_IN_PAGE if path == "/login" else PAGE)
+
+    def _read(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
 
     do_GET = do_POST = do_PUT = do_DELETE = handle_any  # noqa: N815 - names of http.server
 
@@ -281,7 +313,7 @@ class _Handler(BaseHTTPRequestHandler):
             {
                 "external_url": "https://github.com/coder/coder/releases",
                 "version": self.server.version,
-                "dashboard_url": self.server.url,
+                "dashboard_url": self.server.dashboard,
                 "telemetry": False,
                 "workspace_proxy": False,
                 "agent_api_version": "1.0",
@@ -366,26 +398,58 @@ class _Handler(BaseHTTPRequestHandler):
         """A write of the dashboard, which fails if another service has replaced `csrf_token`."""
         self._json(200, key.person.as_json())
 
-    def _page(self) -> None:
-        headers = {"Content-Security-Policy": POLICY}
-        if not self._cookie("csrf_token"):
+    def _files(self, _: Key | None, parts: tuple[str, ...], body: Any) -> None:
+        self._json(201, {"size": len(body)})
+
+    def _logs(self, *_: Any) -> None:
+        """Sends a line, and the next one when the test allows it."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.write(b"6\r\nfirst\n\r\n")
+        self.server.may_go_on.wait(60)
+        self.wfile.write(b"5\r\nlast\n\r\n0\r\n\r\n")
+
+    def _pty(self, *_: Any) -> None:
+        """Switches to the protocol of WebSockets, and returns what it reads."""
+        self.send_response(101)
+        self.send_header("Upgrade", self.headers.get("Upgrade", ""))
+        self.send_header("Connection", "upgrade")
+        self.end_headers()
+        self.wfile.write(self.rfile.read(5))
+        self.close_connection = True
+
+    def _page(self, page: str) -> None:
+        headers = {"Content-Security-Policy": self.server.policy}
+        proof = self._cookie("csrf_token")
+        if not proof:
             # Coder's token has another length and alphabet than Django's.
             proof = secrets.token_urlsafe(32) + "="
-            headers["Set-Cookie"] = f"csrf_token={proof}; Path=/; HttpOnly; SameSite=Lax"
-        self._send(200, PAGE.encode(), "text/html; charset=utf-8", **headers)
+            headers["Set-Cookie"] = (
+                f"csrf_token={proof}; Path=/; HttpOnly; SameSite=Lax{self.server.domain}"
+            )
+        content = page.replace("{proof}", proof).encode()
+        self._send(200, content, "text/html; charset=utf-8", **headers)
 
     def _json(self, status: int, value: object, **headers: str) -> None:
         self._send(status, json.dumps(value).encode(), "application/json; charset=utf-8", **headers)
 
     def _send(self, status: int, body: bytes, content_type: str, **headers: str) -> None:
         self.send_response(status)
-        standing = {"Content-Type": content_type, "X-Coder-Build-Version": self.server.version}
-        for name, value in {**standing, **headers}.items():
+        headers = {
+            "Content-Type": content_type,
+            "X-Coder-Build-Version": self.server.build,
+        } | headers
+        for name, value in headers.items():
             self.send_header(name, value)
         if status != 204:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return super().date_time_string((timestamp or time.time()) + self.server.clock_ahead)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Keeps the test output clean."""

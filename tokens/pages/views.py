@@ -180,7 +180,7 @@ def _target(request: HttpRequest) -> str:
     is_ours = url_has_allowed_host_and_scheme(
         wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     )
-    return wanted if is_ours else "/"
+    return wanted if is_ours else reverse("home")
 
 
 def _opens(request: HttpRequest, target: str) -> bool:

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandError, CommandParser
+from django.utils import timezone
+
+from beside.pair import findings
+from kernel.admin import State
+from kernel.commands import ListingCommand
+from kernel.humanize import plural
+
+
+class Command(ListingCommand):
+    help = (
+        "Checks the Coder deployment at CODERAPI_CODER_URL, the settings of this service, and the "
+        "proxy in front of both. Prints what is right, and for everything else the setting or the "
+        "line of configuration to change. Exits with status 1 if a check fails."
+    )
+    examples = "check\ncheck --proxy-url https://coder.example.com --json"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("action", choices=["check"], help="check: check the running pair")
+        parser.add_argument(
+            "--proxy-url",
+            metavar="URL",
+            default=settings.ACCESS_URL,
+            help="the URL of the proxy as browsers use it; CODER_ACCESS_URL by default",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        failed = 0
+        for each in findings(options["proxy_url"], now=timezone.now()):
+            failed += each.state is State.BAD
+            change = f"\n{'':9}change: {each.change}" if each.change else ""
+            self.row(
+                f"{each.state:9}{each.check}: {each.message}{change}",
+                check=each.check,
+                state=each.state,
+                message=each.message,
+                change=each.change,
+            )
+        if failed:
+            raise CommandError(f"{plural(failed, 'check')} failed.")

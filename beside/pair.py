@@ -1,0 +1,241 @@
+"""Checks Coder, this service, and the proxy in front of both.
+
+Each check sends the requests that a browser or this service sends, and never a secret to the proxy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from http.cookies import SimpleCookie
+from urllib.parse import urljoin, urlsplit
+
+import orjson
+import semver
+from django.conf import settings
+
+from beside.client import SECONDS, CoderAwayError, ask
+from beside.database import check
+from beside.people import read_person
+from kernel.admin import State
+from kernel.http import API_PREFIX
+from kernel.outgoing import Outgoing, OutgoingError, Reply, redacted, send
+from tokens.extraction import COOKIE
+from users.roles import OWNER
+
+OLDEST_VERSION = "2.25.0"
+MAX_CLOCK_DIFFERENCE_SECONDS = 30
+CSRF_COOKIE = "csrf_token"
+# Part of the build version of this service, and of no release of Coder.
+OUR_BUILD = "+coderapi."
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check. `change` is the setting or the line of configuration to change."""
+
+    check: str
+    state: State
+    message: str
+    change: str = ""
+
+
+def _ok(check: str, message: str) -> Finding:
+    return Finding(check, State.GOOD, message)
+
+
+def _failed(check: str, message: str, change: str) -> Finding:
+    return Finding(check, State.BAD, message, change)
+
+
+def findings(proxy_url: str, *, now: datetime) -> Iterator[Finding]:
+    """Yields the results of all checks. `proxy_url` is the URL that browsers use."""
+    if not settings.CODER_URL:
+        change = "CODERAPI_CODER_URL=http://127.0.0.1:3000"
+        yield _failed("settings", "The URL of Coder is not set.", change)
+        return
+    yield from _settings()
+    yield from _coder(now)
+    yield from _token()
+    yield from _database(now)
+    yield from _proxy(proxy_url.rstrip("/"))
+
+
+def _settings() -> Iterator[Finding]:
+    if settings.ADMIN_PATH == "/":
+        text = "The admin and Coder's dashboard would use the same path."
+        yield _failed("settings", text, "CODERAPI_ADMIN_PATH=/coderapi/")
+    if not settings.TRUSTED_PROXY_HEADERS or not settings.TRUSTED_PROXY_ORIGINS:
+        text = "All clients have the address of the proxy, and share its rate limits."
+        change = "CODER_PROXY_TRUSTED_HEADERS=X-Forwarded-For CODER_PROXY_TRUSTED_ORIGINS=127.0.0.1"
+        yield Finding("settings", State.NOTICE, text, change)
+    if settings.ACCESS_URL.startswith("https://") and not settings.SECURE_COOKIES:
+        text = "Browsers would also send the cookies of the admin over plain HTTP."
+        yield Finding("settings", State.NOTICE, text, "CODER_SECURE_AUTH_COOKIE=true")
+
+
+# --- Coder ------------------------------------------------------------------------------------
+
+
+def _coder(now: datetime) -> Iterator[Finding]:
+    where = redacted(settings.CODER_URL)
+    change = "CODERAPI_CODER_URL=the address on which coderd listens"
+    try:
+        reply = _get(f"{settings.CODER_URL}{API_PREFIX}/buildinfo")
+        if 300 <= reply.status < 400:
+            change = f"CODERAPI_CODER_URL={settings.ACCESS_URL}"
+        version, dashboard = _build(reply)
+    except (OutgoingError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error) if isinstance(error, OutgoingError) else f"{where} is not Coder"
+        yield _failed("Coder", reason, change)
+        return
+    yield _ok("Coder", f"{where} answers.")
+    yield _version(version)
+    yield _clock(reply, now)
+    yield _host(dashboard)
+
+
+def _build(reply: Reply) -> tuple[semver.Version, str]:
+    """Returns the version and the URL of the dashboard. Raises: an error if this is not Coder."""
+    if _is_ours(reply):
+        raise OutgoingError("CODERAPI_CODER_URL is the URL of coderapi itself.")
+    if reply.status != HTTPStatus.OK:
+        raise OutgoingError(f"{redacted(settings.CODER_URL)} returned status {reply.status}.")
+    info = orjson.loads(reply.body)
+    version = semver.Version.parse(info["version"].removeprefix("v"))
+    return version, str(info["dashboard_url"])
+
+
+def _version(version: semver.Version) -> Finding:
+    known = semver.Version.parse(settings.CODER_VERSION)
+    if version < OLDEST_VERSION:
+        text = f"Coder {version} is too old."
+        return _failed("version", text, f"Upgrade Coder to {OLDEST_VERSION} or newer")
+    if (version.major, version.minor) > (known.major, known.minor):
+        text = f"Coder {version} is newer than {known}, whose API coderapi implements."
+        change = f"CODERAPI_CODER_VERSION={version.replace(build=None)}"
+        return Finding("version", State.NOTICE, text, change)
+    return _ok("version", f"Coder {version} is supported.")
+
+
+def _clock(reply: Reply, now: datetime) -> Finding:
+    try:
+        sent = parsedate_to_datetime(reply.headers.get("Date", ""))
+    except ValueError:
+        return Finding("clock", State.NOTICE, "Coder sends no date.", "Compare the clocks")
+    seconds = round((now - sent).total_seconds())
+    if abs(seconds) > MAX_CLOCK_DIFFERENCE_SECONDS:
+        text = f"The clocks of Coder and coderapi differ by {abs(seconds)} s."
+        return _failed("clock", text, "Synchronize both hosts with NTP")
+    return _ok("clock", "The clocks of Coder and coderapi agree.")
+
+
+def _host(dashboard: str) -> Finding:
+    """Compares the hosts. Coder's cookies have no domain, so browsers send them to one host."""
+    theirs, ours = urlsplit(dashboard).netloc, urlsplit(settings.ACCESS_URL).netloc
+    if theirs.rpartition("@")[2] != ours:
+        text = f"Coder's access URL has another host than {settings.ACCESS_URL}."
+        return _failed("access URL", text, f"CODER_ACCESS_URL={redacted(dashboard)}")
+    return _ok("access URL", f"Coder and coderapi both use {settings.ACCESS_URL}.")
+
+
+def _token() -> Iterator[Finding]:
+    if not settings.CODER_TOKEN:
+        return
+    name, change = "CODERAPI_CODER_TOKEN", "coder tokens create --user with the role owner"
+    try:
+        answer = ask(f"{API_PREFIX}/users/me", token=settings.CODER_TOKEN)
+        roles = read_person(answer.value).roles if answer.status == HTTPStatus.OK else ()
+    except CoderAwayError as error:
+        yield _failed(name, str(error), "")
+        return
+    if OWNER in roles:
+        yield _ok(name, "The token belongs to an owner.")
+    else:
+        yield _failed(name, "Coder does not accept it as the token of an owner.", change)
+
+
+def _database(now: datetime) -> Iterator[Finding]:
+    """Checks the role for Coder's database, and its tables."""
+    if settings.CODER_DATABASE_URL:
+        for found in check.findings(now):
+            is_bad = found.state is State.BAD
+            change = "manage.py check_coder_database --grant-sql" if is_bad else ""
+            yield Finding("database", found.state, found.text, change)
+
+
+# --- The proxy --------------------------------------------------------------------------------
+
+
+def _proxy(url: str) -> Iterator[Finding]:
+    admin = f"{settings.ADMIN_PATH}admin/"
+    ours = [settings.CSP_REPORTS_PATH, admin]
+    ours += [f"{API_PREFIX}{admin}"] if settings.IDENTITY == "coder" else []
+    try:
+        for path in ours:
+            yield _route(path, _get(url + path), is_ours=True)
+        yield _route("/api/v2/users/me", _get(f"{url}/api/v2/users/me"), is_ours=False)
+        page = _get(f"{url}/", accept="text/html")
+    except OutgoingError as error:
+        yield _failed("proxy", str(error), "--proxy-url or CODER_ACCESS_URL=the URL of the proxy")
+        return
+    yield _route("/", page, is_ours=False)
+    if not _is_ours(page):
+        yield _policy(url, page)
+        yield _cookies(page)
+
+
+def _route(path: str, reply: Reply, *, is_ours: bool) -> Finding:
+    name, address = (
+        ("coderapi", f"http://{settings.HTTP_ADDRESS}")
+        if is_ours
+        else ("Coder", redacted(settings.CODER_URL))
+    )
+    change = f"location {path} {{ proxy_pass {address}; }}"
+    if reply.status in {502, 503, 504} and not _is_ours(reply):
+        return _failed("proxy", f"{path}: the proxy returned status {reply.status}.", change)
+    if _is_ours(reply) is not is_ours:
+        return _failed("proxy", f"{path} does not go to {name}.", change)
+    if is_ours and reply.status == HTTPStatus.NOT_FOUND:
+        text = f"{path}: the running coderapi has other settings than this command."
+        return _failed("proxy", text, "Restart coderapi with the same settings")
+    return _ok("proxy", f"{path} goes to {name}.")
+
+
+def _policy(url: str, page: Reply) -> Finding:
+    directives = ";".join(page.headers.getlist("Content-Security-Policy")).split(";")
+    found = [words[1:] for words in map(str.split, directives) if words[:1] == ["report-uri"]]
+    targets = {urljoin(f"{url}/", target) for words in found for target in words}
+    if f"{url}{settings.CSP_REPORTS_PATH}" in targets:
+        return _ok("CSP", "Browsers report violations of Coder's policy to coderapi.")
+    text = "The policy of Coder's pages has no report-uri for coderapi."
+    change = f'In Coder: CODER_ADDITIONAL_CSP_POLICY="report-uri {settings.CSP_REPORTS_PATH}"'
+    return _failed("CSP", text, change)
+
+
+def _cookies(page: Reply) -> Finding:
+    cookies: SimpleCookie = SimpleCookie()
+    for text in page.headers.getlist("Set-Cookie"):
+        cookies.load(text)
+    for name in (CSRF_COOKIE, COOKIE):
+        if name in cookies and (cookies[name]["domain"] or cookies[name]["path"] != "/"):
+            text = f"The proxy changes the cookie {name}."
+            return _failed("cookies", text, "Remove proxy_cookie_domain and proxy_cookie_path")
+    if CSRF_COOKIE not in cookies:
+        text = f"Coder's page does not set the cookie {CSRF_COOKIE}."
+        return Finding("cookies", State.NOTICE, text, "Let the proxy pass on Set-Cookie")
+    return _ok("cookies", f"{CSRF_COOKIE} belongs to the host, as Coder sets it.")
+
+
+def _get(url: str, *, accept: str = "application/json") -> Reply:
+    headers = {"Accept": accept, "User-Agent": f"coderapi/{settings.VERSION}"}
+    return send(Outgoing(url, headers, networks=None, max_redirects=0), seconds=SECONDS)
+
+
+def _is_ours(reply: Reply) -> bool:
+    if "X-Coderapi-Version" in reply.headers:
+        return True
+    return OUR_BUILD in reply.headers.get("X-Coder-Build-Version", "")

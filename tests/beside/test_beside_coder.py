@@ -1,0 +1,104 @@
+"""The command `beside_coder check`, with a fault in one part of the pair."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.conf import settings as configured
+from django.core.management import CommandError, call_command
+
+from tests.support.stand_in_coder import Key, Person, StandInCoder
+
+type Change = Callable[[StandInCoder, Any], object]
+
+
+@pytest.fixture
+def coder(settings: Any) -> Iterator[StandInCoder]:
+    with StandInCoder() as coder:
+        coder.dashboard = "https://coder.example.com"
+        settings.CODER_URL, settings.ACCESS_URL = coder.url, coder.dashboard
+        settings.IDENTITY, settings.ADMIN_PATH = "coder", "/coderapi/"
+        settings.TRUSTED_PROXY_HEADERS = ["X-Forwarded-For"]
+        settings.TRUSTED_PROXY_ORIGINS = ["127.0.0.1"]
+        settings.SECURE_COOKIES = True
+        yield coder
+
+
+def set_on(name: str, value: object) -> Change:
+    """Returns a change of the stand-in, or of a setting if the name is in upper case."""
+    return lambda coder, settings: setattr(settings if name.isupper() else coder, name, value)
+
+
+def not_an_owner(coder: StandInCoder, settings: Any) -> None:
+    settings.CODER_TOKEN = coder.add(Key(Person("ada"))).token
+
+
+def checked(proxy_url: str) -> list[dict[str, str]]:
+    out = StringIO()
+    with pytest.raises(CommandError, match=r"\d+ checks? failed\."):
+        call_command("beside_coder", "check", "--json", proxy_url=proxy_url, stdout=out)
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "state", "advice"),
+    [
+        (set_on("CODER_URL", ""), "settings", "failed", "CODERAPI_CODER_URL="),
+        (set_on("ADMIN_PATH", "/"), "settings", "failed", "CODERAPI_ADMIN_PATH=/coderapi/"),
+        (set_on("TRUSTED_PROXY_ORIGINS", []), "settings", "warning", "CODER_PROXY_TRUSTED_HEADERS"),
+        (set_on("SECURE_COOKIES", False), "settings", "warning", "CODER_SECURE_AUTH_COOKIE=true"),
+        (set_on("CODER_URL", "http://127.0.0.1:1"), "Coder", "failed", "CODERAPI_CODER_URL="),
+        (set_on("build", "v2.29.0+coderapi.0.1.0"), "Coder", "failed", "CODERAPI_CODER_URL="),
+        (set_on("fault", "html"), "Coder", "failed", "CODERAPI_CODER_URL="),
+        (set_on("fault", "500"), "Coder", "failed", "CODERAPI_CODER_URL="),
+        (set_on("fault", "redirect"), "Coder", "failed", "CODERAPI_CODER_URL=https://coder."),
+        (set_on("version", "v2.24.3"), "version", "failed", "2.25"),
+        (set_on("version", "v3.0.1+x"), "version", "warning", "CODERAPI_CODER_VERSION=3.0.1"),
+        (set_on("clock_ahead", 120.0), "clock", "failed", "NTP"),
+        (set_on("clock_ahead", -120.0), "clock", "failed", "NTP"),
+        (set_on("ACCESS_URL", "https://b.example.com"), "access URL", "failed", "CODER_ACCESS_URL"),
+        (set_on("policy", "default-src 'self'"), "CSP", "failed", "report-uri /api/v2/csp/reports"),
+        (
+            set_on("policy", "report-uri https://elsewhere.example.com/api/v2/csp/reports"),
+            *("CSP", "failed", "report-uri /api/v2/csp/reports"),
+        ),
+        (set_on("domain", "; Domain=example.com"), "cookies", "failed", "proxy_cookie_domain"),
+        (set_on("CODER_TOKEN", "planted-secret"), "CODERAPI_CODER_TOKEN", "failed", "owner"),
+        (not_an_owner, "CODERAPI_CODER_TOKEN", "failed", "owner"),
+    ],
+)
+def test_fault_is_found_with_the_line_to_change(
+    coder: StandInCoder, settings: Any, change: Change, check: str, state: str, advice: str
+) -> None:
+    change(coder, settings)
+
+    rows = checked(coder.url)
+
+    matching = [row for row in rows if (row["check"], row["state"]) == (check, state)]
+    assert any(advice in row["change"] for row in matching), rows
+    assert "planted" not in json.dumps(rows)
+
+
+def test_wrong_paths_of_the_proxy_are_found(coder: StandInCoder) -> None:
+    ours = f"http://{configured.HTTP_ADDRESS}"
+    reports, admin, back = "/api/v2/csp/reports", "/coderapi/admin/", "/api/v2/coderapi/admin/"
+
+    with StandInCoder() as coderapi:
+        coderapi.build = "v2.29.0+coderapi.0.1.0"
+        for proxy_url, expected in (
+            (coder.url, [f"location {p} {{ proxy_pass {ours}; }}" for p in (reports, admin, back)]),
+            (
+                coderapi.url,
+                ["Restart coderapi with the same settings"] * 2
+                + [
+                    f"location {p} {{ proxy_pass {coder.url}; }}" for p in ("/api/v2/users/me", "/")
+                ],
+            ),
+            ("http://127.0.0.1:1", ["--proxy-url or CODER_ACCESS_URL=the URL of the proxy"]),
+        ):
+            rows = [row for row in checked(proxy_url) if row["check"] == "proxy"]
+            assert [row["change"] for row in rows if row["change"]] == expected
