@@ -202,7 +202,7 @@ def _target(parts: SplitResult) -> str:
 
 def _body(answer: urllib3.BaseHTTPResponse, limit: int, deadline: float) -> bytes:
     body = bytearray()
-    while len(body) < limit and (part := answer.read1(limit)):
+    while len(body) < limit and (part := answer.read1(limit - len(body))):
         body += part
         if time.monotonic() > deadline:
             raise TimeoutError
