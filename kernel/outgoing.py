@@ -252,7 +252,7 @@ def _target(parts: SplitResult) -> str:
 
 def _body(answer: urllib3.BaseHTTPResponse, limit: int, deadline: _Deadline) -> bytes:
     body = bytearray()
-    while len(body) < limit and (part := answer.read1(limit)):
+    while len(body) < limit and (part := answer.read1(limit - len(body))):
         body += part
         if deadline.left < 0:
             raise TimeoutError

@@ -12,6 +12,7 @@ from django.test import Client
 
 from beside import configuration, translation
 from beside.configuration import FOLLOWED
+from beside.identity import CoderIdentity
 from coderapi import lane
 from deployment.models import ConfigRevision
 from kernel import memory
@@ -23,6 +24,7 @@ from options.values import ConfigPath
 from tests.support.client import APIClient
 from tests.support.samples import sample
 from tests.support.stand_in_coder import Key, Person, StandInCoder
+from tokens import answerers
 
 PLANTED = "planted-secret"
 CONFIG = "/api/v2/deployment/config"
@@ -200,17 +202,17 @@ def test_hanging_coder_is_not_replaced_by_our_own_values(
     assert coder.count(BUILD) == 3  # Then the breaker is open.
 
 
-def test_coder_gets_the_token_of_the_caller(
-    coder: StandInCoder, owner: APIClient, reader: Client, settings: Any
+def test_coder_gets_the_token_of_the_caller_but_no_key_of_ours(
+    coder: StandInCoder, reader: Client, settings: Any, request: pytest.FixtureRequest
 ) -> None:
     settings.IDENTITY, settings.CODER_TOKEN = "coder", ""
-    narrow = coder.add(Key(Person("ada", roles=("owner",)), owner.token, scopes=("user:read",)))
-    narrow.scopes = ("api_key:read",)
-    assert get(reader, CONFIG).status_code == 403
-    narrow.scopes = ("all",)
-    assert get(reader, CONFIG).status_code == 200
-    del coder.keys[narrow.token]
+    answerers.register(CoderIdentity())
+    request.addfinalizer(lambda: answerers.register(None))
+    key = coder.add(Key(Person("ada", roles=("owner",))))
+    assert get(Client(headers={"Coder-Session-Token": key.token}), CONFIG).status_code == 200
+    before = list(coder.seen)
     assert get(reader, CONFIG).status_code == 401
+    assert coder.seen == before
 
 
 def test_own_values_need_no_request(coder: StandInCoder, owner: APIClient) -> None:

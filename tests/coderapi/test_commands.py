@@ -42,7 +42,9 @@ WRITING = (
     "server --write-config",
 )
 # These need no database, wait for it, or open it themselves with their own messages.
-NO_DATA_DIRECTORY = {"make_documents", "options", "server", "backup", "postgres", "restore"}
+NO_DATA_DIRECTORY = {
+    *("backup", "beside_coder", "make_documents", "options", "postgres", "restore", "server"),
+}
 
 
 class Ended(NamedTuple):

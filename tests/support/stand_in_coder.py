@@ -165,7 +165,9 @@ class StandInCoder(ThreadingHTTPServer):
         self.headers: dict[str, str] = {}
         self.answers: dict[str, tuple[int, bytes]] = {}
         self.fault = ""
-        self.version = self.build = "v2.29.0+stand-in"
+        self.version = "v2.29.0+stand-in"
+        # The version in the header, if it is another one.
+        self.build = ""
         self.experiments: list[str] = []
         self.config = json.loads(json.dumps(CONFIG))
         self.takes_expire = True
@@ -439,7 +441,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         headers = {
             "Content-Type": content_type,
-            "X-Coder-Build-Version": self.server.build,
+            "X-Coder-Build-Version": self.server.build or self.server.version,
         } | headers
         for name, value in headers.items():
             self.send_header(name, value)
