@@ -92,21 +92,11 @@ def ask(
     more, a redirect, or something other than JSON.
     """
     BREAKER.check()
-    headers = {"Accept": "application/json", "User-Agent": f"coderapi/{settings.VERSION}"}
-    if token:
-        headers["Coder-Session-Token"] = token
-    if client_address:
-        # If Coder trusts this header, it counts and records the request for the client.
-        headers["X-Forwarded-For"] = client_address
-    content = None
-    if body is not None:
-        headers["Content-Type"] = "application/json"
-        content = orjson.dumps(body)
     outgoing = Outgoing(
         f"{settings.CODER_URL}{path}",
-        headers,
+        _headers(token, client_address),
         method=method,
-        body=content,
+        body=None if body is None else orjson.dumps(body),
         networks=None,
         max_bytes=max_bytes,
         max_redirects=0,
@@ -123,6 +113,20 @@ def ask(
     BREAKER.record("")
     _learn_version(reply)
     return answer
+
+
+def _headers(token: str, client_address: str) -> dict[str, str]:
+    headers = {
+        "Accept": "application/json",
+        "Content-Type": "application/json",
+        "User-Agent": f"coderapi/{settings.VERSION}",
+    }
+    if token:
+        headers["Coder-Session-Token"] = token
+    if client_address:
+        # If Coder trusts this header, it counts and records the request for the client.
+        headers["X-Forwarded-For"] = client_address
+    return headers
 
 
 def _learn_version(reply: Reply) -> None:

@@ -39,12 +39,12 @@ class CoderToken(models.Model):
 
 
 class DatabaseReading(models.Model):
-    """How far a reader of Coder's database has come: the follower, or the import of history.
+    """The progress of a reader of Coder's database: the follower, or the import of history.
 
     All agent rows up to (created_at, row_id) were read, except late rows. No late row can arrive
-    before `settled_until` any more. Rows between
-    `missing_since` and `missing_until` were deleted by Coder before they were read. `counts_usage`
-    is whether Coder has the experiment `workspace-usage`, or NULL if this is unknown.
+    before `settled_until` any more. Coder deleted the rows between `missing_since` and
+    `missing_until` before they were read. `counts_usage` is true if Coder has the experiment
+    `workspace-usage`, and NULL if this is unknown.
     """
 
     class Reader(models.TextChoices):

@@ -183,7 +183,7 @@ class Snapshot(models.Model):
         HISTOGRAM = "histogram", "Estimated"
 
     class Source(models.TextChoices):
-        """Where the workspace counts come from. With REPORTS, all of them are known.
+        """The source of the workspace counts. With REPORTS, all counts are known.
 
         With BACKFILL, workspaces that reported in the window count as running. With BUILDS, they
         are computed from past builds. If a snapshot of this source has no rows, its sessions are

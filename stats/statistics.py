@@ -26,9 +26,9 @@ from django.db import connection
 
 from kernel.durations import floor
 from stats.models import SESSION_COLUMNS, Snapshot
-from stats.rollups.hours import MINUTE
 
 WINDOW = timedelta(minutes=15)
+MINUTE = timedelta(minutes=1)
 # Up to this number of rows, percentiles are exact.
 MAX_EXACT_ROWS = 20_000
 MAX_INTEGER = 2**63 - 1

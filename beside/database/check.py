@@ -64,7 +64,7 @@ GRANT USAGE ON SCHEMA public TO {role};
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found, in words, and whether it fits."""
+    """The result of one check, as text, and whether it is good."""
 
     state: State
     text: str
