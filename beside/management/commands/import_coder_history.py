@@ -24,7 +24,6 @@ class Command(BaseCommand):
         "first build. Keeps existing snapshots. If it is stopped, run it again. It can run while "
         "the server runs."
     )
-
     examples = "\n"
 
     def handle(self, **options: Any) -> str:
