@@ -28,7 +28,7 @@ GROWTH_HEAD = (
     "| what | rows | ratio | spread | relative to the fewest rows | met |\n"
     "|---|--:|--:|--:|--:|---|\n"
 )
-UNITS = {"rate": "/s", "pss_mib": " MiB", "seconds": " s", "stop_seconds": " s"}
+UNITS = {"rate": "/s", "pss_mib": " MiB", "seconds": " s", "stop_seconds": " s", "look_ups": ""}
 
 
 def machine() -> dict[str, Any]:

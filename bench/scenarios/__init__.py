@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bench.scenarios.api import lists, minting
 from bench.scenarios.base import Bench, Group
+from bench.scenarios.coder import coder
 from bench.scenarios.csp import csp
 from bench.scenarios.documents import documents, keys
 from bench.scenarios.growth import growth
@@ -19,8 +20,8 @@ from bench.scenarios.triage import triage
 GROUPS: dict[str, Group] = {
     group.__name__: group
     for group in (
-        documents, keys, lists, telemetry, minting, csp, history, imports, starting, wear, triage,
-        growth,
+        documents, keys, coder, lists, telemetry, minting, csp, history, imports, starting, wear,
+        triage, growth,
     )
 }  # fmt: skip
 
