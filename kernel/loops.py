@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from queue import SimpleQueue
-from typing import Any
+from typing import Self
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -54,24 +53,44 @@ class Backoff:
         return delay
 
 
-@contextmanager
-def signals_into(
-    put: Callable[[int], object], signals: Iterable[signal.Signals] = ENDING
-) -> Iterator[None]:
-    """Passes the number of each signal to `put`. Signals that are ignored stay ignored.
+class Signals:
+    """Receives signals in a queue, as a context manager. Signals that are ignored stay ignored.
 
-    The handlers do nothing else, because a signal can interrupt any statement.
+    The operating system may deliver a signal to any thread, and a signal does not interrupt a main
+    thread that is about to wait for a lock. So the signals arrive through a pipe, which Python
+    writes in each thread (`signal.set_wakeup_fd`).
     """
-    before = {
-        signum: signal.signal(signum, lambda number, _frame: put(number))
-        for signum in signals
-        if signal.getsignal(signum) is not signal.SIG_IGN
-    }
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
+
+    def __init__(self, signals: Iterable[signal.Signals] = ENDING) -> None:
+        self._signals = signals
+
+    def __enter__(self) -> Self:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        self._wakeup = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        self._handlers = {
+            signum: signal.signal(signum, lambda *_: None)
+            for signum in self._signals
+            if signal.getsignal(signum) is not signal.SIG_IGN
+        }
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for signum, handler in self._handlers.items():
             signal.signal(signum, handler)
+        signal.set_wakeup_fd(self._wakeup)
+        os.close(self._writer)
+        os.close(self._reader)
+
+    def get(self, timeout: float | None = None) -> int | None:
+        """Returns the number of the next signal, 0 after `wake`, or None after the timeout."""
+        if not select.select([self._reader], [], [], timeout)[0]:
+            return None
+        return os.read(self._reader, 1)[0]
+
+    def wake(self) -> None:
+        """Makes `get` return 0."""
+        os.write(self._writer, bytes([0]))
 
 
 def run_until_signalled(loop: Callable[[threading.Event], None]) -> None:
@@ -81,28 +100,27 @@ def run_until_signalled(loop: Callable[[threading.Event], None]) -> None:
 
     Raises: the loop's exception; SystemExit after a second signal.
     """
-    events: SimpleQueue[Any] = SimpleQueue()
     stop = threading.Event()
+    errors: list[BaseException] = []
 
     def run() -> None:
         try:
             loop(stop)
         except BaseException as error:  # noqa: BLE001 - raised again in the main thread
-            events.put(error)
-        else:
-            events.put(None)
+            errors.append(error)
+        signals.wake()
 
     repeats_from = float("inf")
-    with signals_into(events.put):
+    with Signals() as signals:
         threading.Thread(target=run, name="loop", daemon=True).start()
-        while isinstance(event := events.get(), int):
+        while signum := signals.get():
             if time.monotonic() > repeats_from:
-                raise SystemExit(128 + event)
+                raise SystemExit(128 + signum)
             if not stop.is_set():
                 stop.set()
                 repeats_from = time.monotonic() + REPEAT_SECONDS
-    if event is not None:
-        raise event
+    if errors:
+        raise errors[0]
 
 
 def is_alive(pid: int) -> bool:

@@ -115,6 +115,8 @@ def _cause(code: int | None) -> str:
 
 def _run(role: Role, reader: int, pipes: Iterable[int]) -> None:
     """Runs the role in the new process."""
+    # Otherwise the supervisor would receive the child's signals.
+    signal.set_wakeup_fd(-1)
     for signum in OF_SUPERVISOR:
         if signal.getsignal(signum) is not signal.SIG_IGN:
             signal.signal(signum, signal.SIG_DFL)

@@ -8,12 +8,11 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from queue import Empty, SimpleQueue
 
 from coderapi.addresses import Listener, announce_ready
 from coderapi.server.children import OF_SUPERVISOR, Child, Role
 from coderapi.server.command import private_database_watched
-from kernel.loops import REPEAT_SECONDS, signals_into
+from kernel.loops import REPEAT_SECONDS, Signals
 
 logger = logging.getLogger(__name__)
 
@@ -23,14 +22,14 @@ DRAIN_SECONDS = 25.0
 
 
 class Supervisor:
-    """Runs the children until a signal arrives. All signals are events in one queue.
+    """Runs the children until a signal arrives.
 
     SIGCHLD: a child has ended. SIGUSR1: a web worker asks to replace all web workers, see
     `replaceable`.
     """
 
     def __init__(self, roles: Sequence[Role], *, replaceable: Sequence[Role] = ()) -> None:
-        self._events: SimpleQueue[int] = SimpleQueue()
+        self._signals = Signals(OF_SUPERVISOR)
         self._children = [Child(role) for role in roles]
         self._replaceable = replaceable
         self._replaced: list[Child] = []
@@ -40,7 +39,7 @@ class Supervisor:
 
         It is 0 if all children ended after SIGTERM, or 1 if a child had to be killed.
         """
-        with signals_into(self._events.put, signals=OF_SUPERVISOR):
+        with self._signals:
             # Garbage collection would write to all objects, so that they would no longer be shared.
             gc.freeze()
             self._start_due()
@@ -89,11 +88,8 @@ class Supervisor:
             child.end()
 
     def _next(self, *, until: float | None) -> int | None:
-        try:
-            left = None if until is None else max(0.0, until - time.monotonic())
-            return self._events.get(timeout=left)
-        except Empty:
-            return None
+        left = None if until is None else max(0.0, until - time.monotonic())
+        return self._signals.get(left)
 
     def _end(self) -> int:
         logger.info("Stopping. Running requests and jobs are completed first.")
