@@ -30,7 +30,7 @@ class CoderAwayError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CoderAnswer:
-    """A response of Coder with a status below 500. `value` is its JSON, or None if it has none."""
+    """A response of Coder with a status below 500. `value` is its JSON, or None without a body."""
 
     status: int
     value: Any

@@ -1,7 +1,7 @@
 """Serves the configuration of the Coder deployment, if CODERAPI_CONFIG_SOURCE is `coder`.
 
-Six documents then have the content of Coder's responses instead of our own. A request for one of
-them is sent to Coder at most every ten seconds for each wire format, with the session token of the
+Six documents then have the content of Coder's responses instead of our own. Each document is
+requested from Coder at most every ten seconds for each wire format, with the session token of the
 caller. Other requests get the cached document. If Coder does not respond, its last response is used
 for up to five minutes. After that, the response is 503. Our own values are never used instead.
 

@@ -1,4 +1,4 @@
-"""Asks Coder who a session token belongs to, and what the token may do.
+"""Asks Coder for the user and the permissions of a session token.
 
 A look-up sends two requests to Coder, with the token in the header `Coder-Session-Token`:
 
@@ -7,7 +7,7 @@ A look-up sends two requests to Coder, with the token in the header `Coder-Sessi
 * `GET /users/me` returns the user. For most narrowed tokens it returns 404. Such a token is valid,
   but its user is unknown.
 
-Coder has no request that returns the scopes of a token. A token has full access if it may do the
+Coder does not return the scopes of a token. A token has full access if it may do the
 three actions of `FULL`, because only the scope `coder:all` includes the last one. Only a token with
 full access has roles, and a role only if Coder allows all of the role's actions in `SITE`. So a
 narrowed token of an owner never counts as an owner. It may do only what Coder allows.

@@ -134,7 +134,7 @@ def _clock(reply: Reply, now: datetime) -> Finding:
 
 
 def _host(dashboard: str) -> Finding:
-    """Compares the hosts. Coder's cookies have no domain, so browsers send them to one host."""
+    """Compares the hosts. Browsers send Coder's cookies only to the host that set them."""
     theirs, ours = urlsplit(dashboard).netloc, urlsplit(settings.ACCESS_URL).netloc
     if theirs.rpartition("@")[2] != ours:
         text = f"Coder's access URL has another host than {settings.ACCESS_URL}."
@@ -211,7 +211,7 @@ def _policy(url: str, page: Reply) -> Finding:
     targets = {urljoin(f"{url}/", target) for words in found for target in words}
     if f"{url}{settings.CSP_REPORTS_PATH}" in targets:
         return _ok("CSP", "Browsers report violations of Coder's policy to coderapi.")
-    text = "The policy of Coder's pages has no report-uri for coderapi."
+    text = "The policy of Coder's pages does not send reports to coderapi."
     change = f'In Coder: CODER_ADDITIONAL_CSP_POLICY="report-uri {settings.CSP_REPORTS_PATH}"'
     return _failed("CSP", text, change)
 

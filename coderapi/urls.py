@@ -31,7 +31,7 @@ others: list[URLPattern | URLResolver] = [
 
 
 def pages(accounts: str) -> URLResolver:
-    """Returns the routes below CODERAPI_ADMIN_PATH. `accounts` is the module of some of them."""
+    """Returns the routes below CODERAPI_ADMIN_PATH, including those of the module `accounts`."""
     icon = f"{settings.STATIC_URL}coderapi/icon.svg"
     routes: list[URLPattern | URLResolver] = [
         path("", include(accounts)),

@@ -98,8 +98,8 @@ def _count_reports(
 
     The first report needs no count, because the request itself was counted earlier.
 
-    Either all reports of a request are accepted, or none, because a browser that receives a 429
-    response sends all of them again.
+    All reports of a request are accepted or rejected together, because a browser that receives a
+    429 response sends the whole request again.
     Raises: APIError 429.
     """
     if number > 1:

@@ -130,7 +130,7 @@ def _expected_type(name: str) -> str:
 
 def _age(oldest: datetime | None, now: datetime) -> Finding:
     if oldest is None:
-        return Finding(State.NOTICE, "there are no agent rows; has an agent connected yet?")
+        return Finding(State.NOTICE, "agent rows are missing; has an agent connected yet?")
     text = f"the oldest agent row is from {oldest:%Y-%m-%d %H:%M} UTC ({ago(oldest, now=now)})"
     return Finding(State.GOOD, text)
 
@@ -144,5 +144,5 @@ def _rights(reader: Reader) -> Iterator[Finding]:
     else:
         yield Finding(State.GOOD, "the role cannot write these tables")
     if not reader.rows(_INDEXED):
-        text = "workspace_agent_stats has no index on created_at, so each run reads all of it"
+        text = "workspace_agent_stats needs an index on created_at, or each run reads all of it"
         yield Finding(State.NOTICE, text)

@@ -22,7 +22,7 @@ MAX_VALUES = 10
 # The maximum number of different reports that the advice is computed from and tested with.
 MAX_TESTED = 1_000
 MAX_URLS = 200
-# The paths of this service's pages. Coder has no pages there.
+# The paths of this service's pages. Coder's pages have other paths.
 OWN_PATHS = tuple(f"{settings.ADMIN_PATH}{page}" for page in ("account", "admin", "swagger"))
 FACETS = {
     "Page": "document_uri",

@@ -71,7 +71,7 @@ def databases(
     """Builds Django's DATABASES setting, with a connection pool for each of the `workers`.
 
     The pools share `pool_size` connections. Each pool has at least two, and at most `max_share`.
-    `idle` unused connections stay open; `auto` is a third of them. `pooled` is for PgBouncer.
+    `idle` unused connections stay open; `auto` is a third of the pool. `pooled` is for PgBouncer.
     """
     if not url:
         return {"default": {"ENGINE": "django.db.backends.dummy"}}
@@ -306,7 +306,7 @@ def _first_line(error: BaseException) -> str:
 
 
 class DatabaseBusyError(django.db.OperationalError):
-    """No connection became free in time, because other threads of this process use all of them."""
+    """No connection became free in time, because other threads of this process use all."""
 
 
 class CommitUnknownError(psycopg.OperationalError):

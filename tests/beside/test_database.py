@@ -332,10 +332,10 @@ def test_role_of_grant_sql_can_read_and_not_write(
             "ALTER TABLE workspace_agent_stats ALTER usage TYPE text",
             "column workspace_agent_stats.usage is text, not boolean",
         ),
-        ("DROP INDEX workspace_agent_stats_created_at_idx", "has no index on created_at"),
+        ("DROP INDEX workspace_agent_stats_created_at_idx", "needs an index on created_at"),
         ("SELECT 1", "the role may write workspace_agent_stats, workspaces,"),
         ("SELECT 1", "the oldest agent row is from"),
-        ("TRUNCATE workspace_agent_stats", "there are no agent rows"),
+        ("TRUNCATE workspace_agent_stats", "agent rows are missing"),
     ],
 )
 def test_check_names_what_does_not_fit(coder: Coder, statement: str, finding: str) -> None:
