@@ -6,7 +6,6 @@ Each check sends the requests that a browser or this service sends, and never a 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -19,6 +18,7 @@ from django.conf import settings
 
 from beside.client import SECONDS, CoderAwayError, ask
 from beside.database import check
+from beside.findings import Finding
 from beside.people import read_person
 from kernel.admin import State
 from kernel.http import API_PREFIX
@@ -31,16 +31,6 @@ MAX_CLOCK_DIFFERENCE_SECONDS = 30
 CSRF_COOKIE = "csrf_token"
 # Part of the build version of this service, and of no release of Coder.
 OUR_BUILD = "+coderapi."
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check. `change` is the setting or the line of configuration to change."""
-
-    check: str
-    state: State
-    message: str
-    change: str = ""
 
 
 def _ok(check: str, message: str) -> Finding:
@@ -60,7 +50,8 @@ def findings(proxy_url: str, *, now: datetime) -> Iterator[Finding]:
     yield from _settings()
     yield from _coder(now)
     yield from _token()
-    yield from _database(now)
+    if settings.CODER_DATABASE_URL:
+        yield from check.findings(now)
     yield from _proxy(proxy_url.rstrip("/"))
 
 
@@ -156,15 +147,6 @@ def _token() -> Iterator[Finding]:
         yield _ok(name, "The token belongs to an owner.")
     else:
         yield _failed(name, "Coder does not accept it as the token of an owner.", change)
-
-
-def _database(now: datetime) -> Iterator[Finding]:
-    """Checks the role for Coder's database, and its tables."""
-    if settings.CODER_DATABASE_URL:
-        for found in check.findings(now):
-            is_bad = found.state is State.BAD
-            change = "manage.py check_coder_database --grant-sql" if is_bad else ""
-            yield Finding("database", found.state, found.text, change)
 
 
 # --- The proxy --------------------------------------------------------------------------------

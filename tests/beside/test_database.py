@@ -185,7 +185,7 @@ def test_database_that_cannot_be_reached_is_named_without_its_password(
             run(*command)
         assert "planted" not in str(raised.value)
     (finding,) = findings(coder.now)
-    assert "planted" not in finding.text
+    assert "planted" not in finding.message
     assert "state-failed" in card()
 
 
@@ -340,7 +340,7 @@ def test_role_of_grant_sql_can_read_and_not_write(
 )
 def test_check_names_what_does_not_fit(coder: Coder, statement: str, finding: str) -> None:
     coder.execute(statement)
-    assert finding in " ".join(each.text for each in findings(coder.now))
+    assert finding in " ".join(each.message for each in findings(coder.now))
 
 
 # --- History ----------------------------------------------------------------------------------
