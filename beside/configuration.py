@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class CoderDocument:
     """A document with the content of Coder's response.
 
     `read` validates the response, and removes secrets. `documented` converts it to the documented
@@ -69,28 +69,28 @@ _last: dict[str, tuple[float, Any]] = {}
 _problems: dict[str, str] = {}
 
 
-def follow() -> None:
+def use_coder() -> None:
     """Replaces the content of the documents."""
-    for one in FOLLOWED:
-        one.document.follow(partial(_body, one))
-    middleware.follow_version(client.version)
+    for one in DOCUMENTS:
+        one.document.use_source(partial(_body, one))
+    middleware.use_version(client.version)
 
 
-def unfollow() -> None:
-    """Undoes `follow`."""
-    for one in FOLLOWED:
-        one.document.follow(None)
-    middleware.follow_version(None)
+def use_own() -> None:
+    """Undoes `use_coder`."""
+    for one in DOCUMENTS:
+        one.document.use_source(None)
+    middleware.use_version(None)
     _last.clear()
     _problems.clear()
 
 
-def _body(one: Followed, token: str) -> bytes:
+def _body(one: CoderDocument, token: str) -> bytes:
     found = _latest(one, token)
     return render_json(one.documented(found) if wire.current() is Wire.DOCUMENTED else found)
 
 
-def _latest(one: Followed, token: str) -> Any:
+def _latest(one: CoderDocument, token: str) -> Any:
     """Returns Coder's response, or its last one if Coder does not respond.
 
     Raises: APIError 401 or 403 if Coder rejects the caller, 503 without a recent response.
@@ -111,7 +111,7 @@ def _latest(one: Followed, token: str) -> Any:
     return found
 
 
-def _fetched(one: Followed, token: str) -> Any:
+def _fetched(one: CoderDocument, token: str) -> Any:
     answer = client.CoderAnswer(401, None)
     for each in [""] if one.document.public else _tokens(token):
         answer = ask(one.path, token=each, seconds=SECONDS)
@@ -173,17 +173,19 @@ def _configuration(value: Any) -> dict[str, Any]:
     return found
 
 
-FOLLOWED = (
-    Followed(BuildInfoView.document, "/api/v2/buildinfo", _object, _filled(BuildInfoSerializer)),
-    Followed(
+DOCUMENTS = (
+    CoderDocument(
+        BuildInfoView.document, "/api/v2/buildinfo", _object, _filled(BuildInfoSerializer)
+    ),
+    CoderDocument(
         UpdateCheckView.document, "/api/v2/updatecheck", _object, _filled(UpdateCheckSerializer)
     ),
-    Followed(DeploymentConfigView.document, CONFIG, _configuration, translation.documented),
-    Followed(
+    CoderDocument(DeploymentConfigView.document, CONFIG, _configuration, translation.documented),
+    CoderDocument(
         SSHConfigView.document, "/api/v2/deployment/ssh", _object, _filled(SSHConfigSerializer)
     ),
-    Followed(EnabledExperimentsView.document, "/api/v2/experiments", _names, _names),
-    Followed(
+    CoderDocument(EnabledExperimentsView.document, "/api/v2/experiments", _names, _names),
+    CoderDocument(
         SafeExperimentsView.document,
         "/api/v2/experiments/available",
         lambda value: {"safe": _names(value["safe"])},

@@ -94,7 +94,7 @@ log = logging.getLogger(__name__)
 
 
 class CoderIdentity:
-    """Implements `tokens.answerers.Answerer` with Coder."""
+    """Implements `tokens.providers.IdentityProvider` with Coder."""
 
     def recall(self, fingerprint: bytes) -> KeyIdentity | APIError | None:
         return ANSWERS.get(fingerprint)
