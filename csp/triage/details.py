@@ -66,7 +66,7 @@ def details(group: Group, *, now: datetime) -> Details:
     counters: dict[str, Counter[str]] = {title: Counter() for title in FACETS}
     tested = []
     with connection.cursor() as cursor:
-        # Not `fetch`: a plan for any group reads and sorts all reports of a large group.
+        # `fetch` would use one plan for all groups, which sorts all reports of a large group.
         cursor.execute(_NEWEST, [now - WEEK, group.pk])
         rows = cursor.fetchall()
     for weight, *values in rows:
