@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -34,6 +35,19 @@ class CoderAnswer:
 
     status: int
     value: Any
+
+
+# The errors of reading a member of a response that does not have the expected form.
+OTHER_FORM = (AttributeError, KeyError, TypeError, ValueError)
+
+
+def unexpected(path: str, answer: CoderAnswer) -> CoderAwayError:
+    """Builds the error for a response whose status or form is not the expected one."""
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return CoderAwayError("Coder limits our requests. Raise CODER_API_RATE_LIMIT of Coder.")
+    if answer.status == HTTPStatus.OK:
+        return CoderAwayError(f"Coder's response to {path} has an unknown form.")
+    return CoderAwayError(f"Coder returned status {answer.status} for {path}.")
 
 
 class Breaker:

@@ -23,7 +23,7 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from beside import client, translation
-from beside.client import CoderAwayError, ask
+from beside.client import OTHER_FORM, CoderAwayError, ask, unexpected
 from deployment import history
 from deployment.serializers import (
     BuildInfoSerializer,
@@ -44,7 +44,6 @@ from tokens import refusals, verification
 SECONDS = 0.8
 LAST_SECONDS = 300.0
 CONFIG = "/api/v2/deployment/config"
-ODD = (AttributeError, KeyError, TypeError, ValueError)
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +101,7 @@ def _latest(one: CoderDocument, token: str) -> Any:
         if time.monotonic() - arrived_at > LAST_SECONDS:
             if _problems.get(one.path) != str(error):
                 _problems[one.path] = str(error)
-                logger.warning("Coder's response to %s is not available: %s", one.path, error)
+                logger.warning("A document of Coder is not available: %s", error)
             detail = "The Coder deployment does not respond, or its response cannot be used."
             raise unavailable(detail) from None
         return found
@@ -120,14 +119,14 @@ def _fetched(one: CoderDocument, token: str) -> Any:
     if answer.status == 200:
         try:
             return one.read(answer.value)
-        except ODD as error:
+        except OTHER_FORM:
             # The message of the error may contain a part of the response.
-            raise CoderAwayError(f"its form is not known ({type(error).__name__})") from None
+            raise unexpected(one.path, answer) from None
     if answer.status == 403 and not one.document.public:
         raise forbidden("The Coder deployment rejected the request.")
     if answer.status == 401 and not (one.document.public or settings.CODER_TOKEN):
         raise refusals.unknown()
-    raise CoderAwayError(f"its status is {answer.status}")
+    raise unexpected(one.path, answer)
 
 
 def _tokens(token: str) -> list[str]:

@@ -31,7 +31,7 @@ from urllib.parse import quote
 from django.conf import settings
 
 from beside import client, metrics
-from beside.client import CoderAnswer, CoderAwayError
+from beside.client import CoderAnswer, CoderAwayError, unexpected
 from beside.people import Person, mirror, read_person
 from kernel.http.errors import APIError, not_found, unavailable
 from kernel.limiter import Limiter, LimitReachedError
@@ -42,6 +42,7 @@ from users.permissions import KeyIdentity
 from users.roles import MEMBER_PERMISSIONS, OWNER, PERMISSIONS
 from users.scopes import ALL
 
+AUTHCHECK, ME = "/api/v2/authcheck", "/api/v2/users/me"
 ACCEPTED_SECONDS = 10.0
 REFUSED_SECONDS = 2.0
 # Requests that waited for the same answer do not ask again.
@@ -148,17 +149,17 @@ def _complain(reason: str) -> None:
 def _identify(parts: TokenParts, address: str, *, until: float) -> KeyIdentity | APIError:
     """Asks Coder, and stores the user. Raises: CoderAwayError."""
     asks = partial(_ask, token=parts.token, until=until, client_address=address)
-    checked = asks("/api/v2/authcheck", method="POST", body={"checks": CHECKS})
+    checked = asks(AUTHCHECK, method="POST", body={"checks": CHECKS})
     if checked.status == 401:
         return _refusal(checked)
     if checked.status != 200 or not isinstance(checked.value, dict):
-        raise _unusable("/authcheck", checked)
+        raise unexpected(AUTHCHECK, checked)
     allowed = frozenset(name for name in CHECKS if checked.value.get(name) is True)
-    me = asks("/api/v2/users/me")
+    me = asks(ME)
     if me.status == 401:
         return _refusal(me)
     if me.status not in {200, 404}:
-        raise _unusable("/users/me", me)
+        raise unexpected(ME, me)
     person = read_person(me.value) if me.status == 200 else None
     if person is not None:
         mirror(person)
@@ -168,12 +169,6 @@ def _identify(parts: TokenParts, address: str, *, until: float) -> KeyIdentity |
 def _ask(path: str, *, until: float, **more: Any) -> CoderAnswer:
     left = max(until - time.monotonic(), 0.01)
     return client.ask(path, seconds=left, max_bytes=MAX_BYTES, **more)
-
-
-def _unusable(path: str, answer: CoderAnswer) -> CoderAwayError:
-    if answer.status == 429:
-        return CoderAwayError("Coder limits our requests. Raise CODER_API_RATE_LIMIT of Coder.")
-    return CoderAwayError(f"The response of Coder to {path} is not usable: {answer.status}.")
 
 
 def _refusal(answer: CoderAnswer) -> APIError:
@@ -218,5 +213,5 @@ def _limit(token: str, user: str) -> int:
     if answer.status in {400, 404}:
         raise not_found()
     if answer.status != 200 or type(limit) is not int:
-        raise _unusable("tokenconfig", answer)
+        raise unexpected(path, answer)
     return limit

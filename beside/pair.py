@@ -16,7 +16,7 @@ import orjson
 import semver
 from django.conf import settings
 
-from beside.client import SECONDS, CoderAwayError, ask
+from beside.client import OTHER_FORM, SECONDS, CoderAwayError, ask
 from beside.database import check
 from beside.findings import Finding
 from beside.people import read_person
@@ -79,7 +79,7 @@ def _coder(now: datetime) -> Iterator[Finding]:
         if 300 <= reply.status < 400:
             change = f"CODERAPI_CODER_URL={settings.ACCESS_URL}"
         version, dashboard = _build(reply)
-    except (OutgoingError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OutgoingError, *OTHER_FORM) as error:
         reason = str(error) if isinstance(error, OutgoingError) else f"{where} is not Coder"
         yield _failed("Coder", reason, change)
         return

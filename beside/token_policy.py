@@ -34,7 +34,7 @@ from django.urls import reverse
 
 from audit.services import SYSTEM, Change, Target, record, record_all
 from beside import client
-from beside.client import SECONDS, CoderAwayError, ask
+from beside.client import OTHER_FORM, SECONDS, CoderAwayError, ask, unexpected
 from beside.models import CoderToken
 from beside.people import read_person
 from jobs.registry import JobFailedError
@@ -97,8 +97,10 @@ def apply(now: datetime, *, dry_run: bool = False) -> list[Step]:
         people, tokens = _people(), list(_tokens(now))
     except CoderAwayError as error:
         raise JobFailedError(str(error)) from None
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise JobFailedError(f"Coder's response has another form: {type(error).__name__}") from None
+    except OTHER_FORM as error:
+        raise JobFailedError(
+            f"Coder's response has an unknown form: {type(error).__name__}."
+        ) from None
     _judge(tokens, people)
     _remember_reports(tokens, now)
     steps = _plan(tokens, people, now)
@@ -116,7 +118,7 @@ def apply(now: datetime, *, dry_run: bool = False) -> list[Step]:
 def _get(path: str, *, seconds: float = SECONDS) -> Any:
     answer = ask(path, token=settings.CODER_TOKEN, seconds=seconds)
     if answer.status != 200:
-        raise JobFailedError(f"Coder returned status {answer.status} for {path}.")
+        raise unexpected(path, answer)
     return answer.value
 
 
@@ -335,7 +337,7 @@ def _expire_in_coder(token: CoderToken) -> str:
             answer = ask(path, token=settings.CODER_TOKEN, method="DELETE")
     except CoderAwayError as error:
         return str(error)
-    return "" if 200 <= answer.status < 300 else f"Coder returned status {answer.status}"
+    return "" if 200 <= answer.status < 300 else str(unexpected(path, answer))
 
 
 def _target(token: CoderToken) -> Target:
