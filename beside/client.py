@@ -133,7 +133,7 @@ def _headers(token: str, client_address: str) -> dict[str, str]:
     headers = {
         "Accept": "application/json",
         "Content-Type": "application/json",
-        "User-Agent": f"coderapi/{settings.VERSION}",
+        "User-Agent": settings.USER_AGENT,
     }
     if token:
         headers["Coder-Session-Token"] = token

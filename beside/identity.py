@@ -44,7 +44,7 @@ from users.scopes import ALL
 
 AUTHCHECK, ME = "/api/v2/authcheck", "/api/v2/users/me"
 ACCEPTED_SECONDS = 10.0
-REFUSED_SECONDS = 2.0
+REJECTED_SECONDS = 2.0
 # Requests that waited for the same answer do not ask again.
 AWAY_SECONDS = 1.0
 LIMIT_SECONDS = 60.0
@@ -131,10 +131,10 @@ def _look_up(parts: TokenParts, address: str) -> Remembered[KeyIdentity | APIErr
         metrics.LOOK_UPS.labels("unavailable").inc()
         _complain(str(error))
         return Remembered(away(), max_age=AWAY_SECONDS)
-    refused = isinstance(found, APIError)
-    metrics.LOOK_UPS.labels("refused" if refused else "accepted").inc()
+    rejected = isinstance(found, APIError)
+    metrics.LOOK_UPS.labels("rejected" if rejected else "accepted").inc()
     return Remembered(
-        found, max_age=REFUSED_SECONDS if refused else ACCEPTED_SECONDS, read_at=begun
+        found, max_age=REJECTED_SECONDS if rejected else ACCEPTED_SECONDS, read_at=begun
     )
 
 

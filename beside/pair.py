@@ -213,7 +213,7 @@ def _cookies(page: Reply) -> Finding:
 
 
 def _get(url: str, *, accept: str = "application/json") -> Reply:
-    headers = {"Accept": accept, "User-Agent": f"coderapi/{settings.VERSION}"}
+    headers = {"Accept": accept, "User-Agent": settings.USER_AGENT}
     return send(Outgoing(url, headers, networks=None, max_redirects=0), seconds=SECONDS)
 
 

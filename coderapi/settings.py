@@ -31,6 +31,7 @@ DATA_DIR = data_dir(os.environ)
 VERSION = __version__
 CODER_VERSION = OPTIONS["CODERAPI_CODER_VERSION"]
 BUILD_VERSION = f"v{CODER_VERSION}+coderapi.{VERSION}"
+USER_AGENT = f"coderapi/{VERSION}"
 WIRE = Wire(OPTIONS["CODERAPI_WIRE"])
 
 # --- Addresses and names ----------------------------------------------------------------------

@@ -92,7 +92,7 @@ def _fetch(url: str, *, etag: str, seconds: float) -> Reply:
     """Sends the request and returns the response. Raises: UpdateCheckError, also for a timeout."""
     headers = {
         "Accept": "application/vnd.github+json, application/json",
-        "User-Agent": f"coderapi/{settings.VERSION}",
+        "User-Agent": settings.USER_AGENT,
     }
     if etag:
         headers["If-None-Match"] = etag

@@ -42,7 +42,7 @@ AUTHCHECK, ME = "/api/v2/authcheck", "/api/v2/users/me"
 TOKEN_CONFIG = "/users/me/keys/tokens/tokenconfig"
 SSH = "/deployment/ssh"
 CODERS_LIMIT = 604800000000000
-REFUSED = {"result": "refused"}
+REJECTED = {"result": "rejected"}
 REPORT = {"csp-report": {"effective-directive": "img-src"}}
 
 
@@ -182,11 +182,11 @@ def test_rejection_is_cached_for_two_seconds(
     key = Key(Person("ada", status="suspended"))
     assert ask(SSH, "malformed").status_code == 401
     assert coder.seen == []
-    counted = REGISTRY.get_sample_value("coderapi_coder_look_ups_total", REFUSED) or 0.0
+    counted = REGISTRY.get_sample_value("coderapi_coder_look_ups_total", REJECTED) or 0.0
     for _ in range(2):
         assert ask(SSH, key.token).json()["detail"].endswith("unknown or was revoked.")
     assert coder.count(AUTHCHECK) == 1
-    assert REGISTRY.get_sample_value("coderapi_coder_look_ups_total", REFUSED) == counted + 1
+    assert REGISTRY.get_sample_value("coderapi_coder_look_ups_total", REJECTED) == counted + 1
     coder.add(key)
     later(monkeypatch, 2)
     assert ask(SSH, key.token).json()["message"] == "User is not active."
