@@ -77,7 +77,7 @@ TRUSTED_PROXY_ORIGINS = OPTIONS["proxy_trusted_origins"] or []
 SECRET_KEY = OPTIONS["CODERAPI_SECRET_KEY"]
 CONFIG_SNAPSHOT = snapshot(OPTIONS, key=SECRET_KEY)
 
-# Whose session tokens are accepted: those of Coder (`coder`) or of this service (`own`).
+# With `coder`, the session tokens of Coder are also accepted, and Coder manages the users.
 IDENTITY = OPTIONS["CODERAPI_IDENTITY"]
 # The explanation on the 404 page.
 ABOUT = "This is coderapi. It implements Coder's General API"

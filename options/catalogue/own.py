@@ -215,8 +215,8 @@ OWN_OPTIONS = (
     ),
     _own(
         "CODERAPI_IDENTITY",
-        "Which session tokens are accepted: the tokens of coderapi (own), or the tokens of the "
-        "Coder deployment at CODERAPI_CODER_URL (coder).",
+        "The session tokens that are accepted: only the tokens of coderapi (own), or also those "
+        "of the Coder deployment at CODERAPI_CODER_URL, which then manages the users (coder).",
         Text(one_of("own", "coder")),
         default="own",
     ),
@@ -235,9 +235,9 @@ OWN_OPTIONS = (
     ),
     _own(
         "CODERAPI_CONFIG_SOURCE",
-        "Where the deployment's configuration, build info, experiments, SSH settings and update "
-        "check come from: the options of coderapi (own), or the Coder deployment at "
-        "CODERAPI_CODER_URL (coder).",
+        "The source of the configuration, build info, experiments, SSH settings and update "
+        "check: the options of coderapi (own), or the Coder deployment at CODERAPI_CODER_URL "
+        "(coder).",
         Text(one_of("own", "coder")),
         default="own",
     ),

@@ -432,6 +432,7 @@ def test_cached_tokens_are_accepted_while_coder_hangs(tmp_path: Path) -> None:
             for path in (SSH, "/deployment/config", TOKEN_CONFIG):
                 assert server.ask(f"/api/v2{path}", token=token).status == 200
             assert server.ask("/api/v2/users/me", token=token).status == 404
+            assert b"own users" not in server.ask("/templates").body
             coder.fault = "hang"
             found: list[int] = []
 
