@@ -66,10 +66,7 @@ def collect(
     """
     parameters = first_parameters(environ)
     keys.check(
-        parameters,
-        origin=environ.get("HTTP_ORIGIN", ""),
-        identity=identity,
-        refusal=refusal,
+        parameters, origin=environ.get("HTTP_ORIGIN", ""), identity=identity, refusal=refusal
     )
     parsed = parse_body(body)
     if parsed is None:

@@ -60,13 +60,7 @@ OPERATIONAL_ERRORS = (django.db.OperationalError, psycopg.OperationalError)
 
 
 def databases(
-    url: str,
-    *,
-    pool_size: int,
-    idle: str,
-    workers: int,
-    max_share: int | None = None,
-    pooled: bool = False,
+    url: str, *, pool_size: int, idle: str, workers: int, max_share: int = 0, pooled: bool = False
 ) -> dict[str, dict[str, Any]]:
     """Builds Django's DATABASES setting, with a connection pool for each of the `workers`.
 
