@@ -329,21 +329,24 @@ def test_role_of_grant_sql_can_read_and_not_write(
 @pytest.mark.parametrize(
     ("statement", "finding"),
     [
-        ("ALTER TABLE provisioner_jobs DROP error", "column provisioner_jobs.error is missing"),
-        ("DROP TABLE workspaces", "table workspaces is missing"),
+        (
+            "ALTER TABLE provisioner_jobs DROP error",
+            "column provisioner_jobs.error is missing. Use the releases",
+        ),
+        ("DROP TABLE workspaces", "table workspaces is missing. CODERAPI_CODER_DATABASE_URL="),
         (
             "ALTER TABLE workspace_agent_stats ALTER usage TYPE text",
             "column workspace_agent_stats.usage is text, not boolean",
         ),
         ("DROP INDEX workspace_agent_stats_created_at_idx", "needs an index on created_at"),
-        ("SELECT 1", "the role may write workspace_agent_stats, workspaces,"),
-        ("SELECT 1", "the oldest agent row is from"),
-        ("TRUNCATE workspace_agent_stats", "agent rows are missing"),
+        ("SELECT 1", "The role may write workspace_agent_stats, workspaces,"),
+        ("SELECT 1", "The oldest agent row is from"),
+        ("TRUNCATE workspace_agent_stats", "agent rows is empty"),
     ],
 )
 def test_check_names_each_mismatch(database: CoderDatabase, statement: str, finding: str) -> None:
     database.execute(statement)
-    assert finding in " ".join(each.message for each in findings(database.now))
+    assert finding in " ".join(f"{each.message} {each.change}" for each in findings(database.now))
 
 
 # --- History ----------------------------------------------------------------------------------
