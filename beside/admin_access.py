@@ -43,7 +43,7 @@ class CoderAuthenticationMiddleware(ForPages, AuthenticationMiddleware):
 
 
 def _user_of_page(request: HttpRequest) -> User | AnonymousUser:
-    """Returns the user of the session cookie. A narrowed token has no user here."""
+    """Returns the user of the session cookie. Ignores narrowed tokens."""
     identity = session_of(request)
     # The pages would link to the account of an identity.
     cast("IdentifiedRequest", request).identity = None

@@ -11,13 +11,13 @@ class BesideConfig(AppConfig):
     def ready(self) -> None:
         if settings.IDENTITY == "coder":
             from beside.identity import CoderIdentity
-            from tokens import answerers
+            from tokens import providers
 
-            answerers.register(CoderIdentity())
+            providers.register(CoderIdentity())
         if settings.CONFIG_SOURCE == "coder":
             from beside import configuration
 
-            configuration.follow()
+            configuration.use_coder()
         if settings.CODER_TOKEN_POLICY in {"report", "enforce"}:
             from beside.token_policy import CODER_TOKENS
             from users.erasure import register

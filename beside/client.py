@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -30,10 +31,23 @@ class CoderAwayError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CoderAnswer:
-    """A response of Coder with a status below 500. `value` is its JSON, or None if it has none."""
+    """A response of Coder with a status below 500. `value` is its JSON, or None without a body."""
 
     status: int
     value: Any
+
+
+# The errors of reading a member of a response that does not have the expected form.
+OTHER_FORM = (AttributeError, KeyError, TypeError, ValueError)
+
+
+def unexpected(path: str, answer: CoderAnswer) -> CoderAwayError:
+    """Builds the error for a response whose status or form is not the expected one."""
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return CoderAwayError("Coder limits our requests. Raise CODER_API_RATE_LIMIT of Coder.")
+    if answer.status == HTTPStatus.OK:
+        return CoderAwayError(f"Coder's response to {path} has an unknown form.")
+    return CoderAwayError(f"Coder returned status {answer.status} for {path}.")
 
 
 class Breaker:
@@ -119,7 +133,7 @@ def _headers(token: str, client_address: str) -> dict[str, str]:
     headers = {
         "Accept": "application/json",
         "Content-Type": "application/json",
-        "User-Agent": f"coderapi/{settings.VERSION}",
+        "User-Agent": settings.USER_AGENT,
     }
     if token:
         headers["Coder-Session-Token"] = token

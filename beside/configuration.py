@@ -1,7 +1,7 @@
 """Serves the configuration of the Coder deployment, if CODERAPI_CONFIG_SOURCE is `coder`.
 
-Six documents then have the content of Coder's responses instead of our own. A request for one of
-them is sent to Coder at most every ten seconds for each wire format, with the session token of the
+Six documents then have the content of Coder's responses instead of our own. Each document is
+requested from Coder at most every ten seconds for each wire format, with the session token of the
 caller. Other requests get the cached document. If Coder does not respond, its last response is used
 for up to five minutes. After that, the response is 503. Our own values are never used instead.
 
@@ -23,7 +23,7 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from beside import client, translation
-from beside.client import CoderAwayError, ask
+from beside.client import OTHER_FORM, CoderAwayError, ask, unexpected
 from deployment import history
 from deployment.serializers import (
     BuildInfoSerializer,
@@ -44,13 +44,12 @@ from tokens import refusals, verification
 SECONDS = 0.8
 LAST_SECONDS = 300.0
 CONFIG = "/api/v2/deployment/config"
-ODD = (AttributeError, KeyError, TypeError, ValueError)
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class CoderDocument:
     """A document with the content of Coder's response.
 
     `read` validates the response, and removes secrets. `documented` converts it to the documented
@@ -69,28 +68,28 @@ _last: dict[str, tuple[float, Any]] = {}
 _problems: dict[str, str] = {}
 
 
-def follow() -> None:
+def use_coder() -> None:
     """Replaces the content of the documents."""
-    for one in FOLLOWED:
-        one.document.follow(partial(_body, one))
-    middleware.follow_version(client.version)
+    for one in DOCUMENTS:
+        one.document.use_source(partial(_body, one))
+    middleware.use_version(client.version)
 
 
-def unfollow() -> None:
-    """Undoes `follow`."""
-    for one in FOLLOWED:
-        one.document.follow(None)
-    middleware.follow_version(None)
+def use_own() -> None:
+    """Undoes `use_coder`."""
+    for one in DOCUMENTS:
+        one.document.use_source(None)
+    middleware.use_version(None)
     _last.clear()
     _problems.clear()
 
 
-def _body(one: Followed, token: str) -> bytes:
+def _body(one: CoderDocument, token: str) -> bytes:
     found = _latest(one, token)
     return render_json(one.documented(found) if wire.current() is Wire.DOCUMENTED else found)
 
 
-def _latest(one: Followed, token: str) -> Any:
+def _latest(one: CoderDocument, token: str) -> Any:
     """Returns Coder's response, or its last one if Coder does not respond.
 
     Raises: APIError 401 or 403 if Coder rejects the caller, 503 without a recent response.
@@ -102,7 +101,7 @@ def _latest(one: Followed, token: str) -> Any:
         if time.monotonic() - arrived_at > LAST_SECONDS:
             if _problems.get(one.path) != str(error):
                 _problems[one.path] = str(error)
-                logger.warning("Coder's response to %s is not available: %s", one.path, error)
+                logger.warning("A document of Coder is not available: %s", error)
             detail = "The Coder deployment does not respond, or its response cannot be used."
             raise unavailable(detail) from None
         return found
@@ -111,7 +110,7 @@ def _latest(one: Followed, token: str) -> Any:
     return found
 
 
-def _fetched(one: Followed, token: str) -> Any:
+def _fetched(one: CoderDocument, token: str) -> Any:
     answer = client.CoderAnswer(401, None)
     for each in [""] if one.document.public else _tokens(token):
         answer = ask(one.path, token=each, seconds=SECONDS)
@@ -120,14 +119,14 @@ def _fetched(one: Followed, token: str) -> Any:
     if answer.status == 200:
         try:
             return one.read(answer.value)
-        except ODD as error:
+        except OTHER_FORM:
             # The message of the error may contain a part of the response.
-            raise CoderAwayError(f"its form is not known ({type(error).__name__})") from None
+            raise unexpected(one.path, answer) from None
     if answer.status == 403 and not one.document.public:
         raise forbidden("The Coder deployment rejected the request.")
     if answer.status == 401 and not (one.document.public or settings.CODER_TOKEN):
         raise refusals.unknown()
-    raise CoderAwayError(f"its status is {answer.status}")
+    raise unexpected(one.path, answer)
 
 
 def _tokens(token: str) -> list[str]:
@@ -173,17 +172,19 @@ def _configuration(value: Any) -> dict[str, Any]:
     return found
 
 
-FOLLOWED = (
-    Followed(BuildInfoView.document, "/api/v2/buildinfo", _object, _filled(BuildInfoSerializer)),
-    Followed(
+DOCUMENTS = (
+    CoderDocument(
+        BuildInfoView.document, "/api/v2/buildinfo", _object, _filled(BuildInfoSerializer)
+    ),
+    CoderDocument(
         UpdateCheckView.document, "/api/v2/updatecheck", _object, _filled(UpdateCheckSerializer)
     ),
-    Followed(DeploymentConfigView.document, CONFIG, _configuration, translation.documented),
-    Followed(
+    CoderDocument(DeploymentConfigView.document, CONFIG, _configuration, translation.documented),
+    CoderDocument(
         SSHConfigView.document, "/api/v2/deployment/ssh", _object, _filled(SSHConfigSerializer)
     ),
-    Followed(EnabledExperimentsView.document, "/api/v2/experiments", _names, _names),
-    Followed(
+    CoderDocument(EnabledExperimentsView.document, "/api/v2/experiments", _names, _names),
+    CoderDocument(
         SafeExperimentsView.document,
         "/api/v2/experiments/available",
         lambda value: {"safe": _names(value["safe"])},

@@ -1,4 +1,4 @@
-"""Asks Coder who a session token belongs to, and what the token may do.
+"""Asks Coder for the user and the permissions of a session token.
 
 A look-up sends two requests to Coder, with the token in the header `Coder-Session-Token`:
 
@@ -7,7 +7,7 @@ A look-up sends two requests to Coder, with the token in the header `Coder-Sessi
 * `GET /users/me` returns the user. For most narrowed tokens it returns 404. Such a token is valid,
   but its user is unknown.
 
-Coder has no request that returns the scopes of a token. A token has full access if it may do the
+Coder does not return the scopes of a token. A token has full access if it may do the
 three actions of `FULL`, because only the scope `coder:all` includes the last one. Only a token with
 full access has roles, and a role only if Coder allows all of the role's actions in `SITE`. So a
 narrowed token of an owner never counts as an owner. It may do only what Coder allows.
@@ -31,7 +31,7 @@ from urllib.parse import quote
 from django.conf import settings
 
 from beside import client, metrics
-from beside.client import CoderAnswer, CoderAwayError
+from beside.client import CoderAnswer, CoderAwayError, unexpected
 from beside.people import Person, mirror, read_person
 from kernel.http.errors import APIError, not_found, unavailable
 from kernel.limiter import Limiter, LimitReachedError
@@ -42,8 +42,9 @@ from users.permissions import KeyIdentity
 from users.roles import MEMBER_PERMISSIONS, OWNER, PERMISSIONS
 from users.scopes import ALL
 
+AUTHCHECK, ME = "/api/v2/authcheck", "/api/v2/users/me"
 ACCEPTED_SECONDS = 10.0
-REFUSED_SECONDS = 2.0
+REJECTED_SECONDS = 2.0
 # Requests that waited for the same answer do not ask again.
 AWAY_SECONDS = 1.0
 LIMIT_SECONDS = 60.0
@@ -94,7 +95,7 @@ log = logging.getLogger(__name__)
 
 
 class CoderIdentity:
-    """Implements `tokens.answerers.Answerer` with Coder."""
+    """Implements `tokens.providers.IdentityProvider` with Coder."""
 
     def recall(self, fingerprint: bytes) -> KeyIdentity | APIError | None:
         return ANSWERS.get(fingerprint)
@@ -130,10 +131,10 @@ def _look_up(parts: TokenParts, address: str) -> Remembered[KeyIdentity | APIErr
         metrics.LOOK_UPS.labels("unavailable").inc()
         _complain(str(error))
         return Remembered(away(), max_age=AWAY_SECONDS)
-    refused = isinstance(found, APIError)
-    metrics.LOOK_UPS.labels("refused" if refused else "accepted").inc()
+    rejected = isinstance(found, APIError)
+    metrics.LOOK_UPS.labels("rejected" if rejected else "accepted").inc()
     return Remembered(
-        found, max_age=REFUSED_SECONDS if refused else ACCEPTED_SECONDS, read_at=begun
+        found, max_age=REJECTED_SECONDS if rejected else ACCEPTED_SECONDS, read_at=begun
     )
 
 
@@ -148,17 +149,17 @@ def _complain(reason: str) -> None:
 def _identify(parts: TokenParts, address: str, *, until: float) -> KeyIdentity | APIError:
     """Asks Coder, and stores the user. Raises: CoderAwayError."""
     asks = partial(_ask, token=parts.token, until=until, client_address=address)
-    checked = asks("/api/v2/authcheck", method="POST", body={"checks": CHECKS})
+    checked = asks(AUTHCHECK, method="POST", body={"checks": CHECKS})
     if checked.status == 401:
         return _refusal(checked)
     if checked.status != 200 or not isinstance(checked.value, dict):
-        raise _unusable("/authcheck", checked)
+        raise unexpected(AUTHCHECK, checked)
     allowed = frozenset(name for name in CHECKS if checked.value.get(name) is True)
-    me = asks("/api/v2/users/me")
+    me = asks(ME)
     if me.status == 401:
         return _refusal(me)
     if me.status not in {200, 404}:
-        raise _unusable("/users/me", me)
+        raise unexpected(ME, me)
     person = read_person(me.value) if me.status == 200 else None
     if person is not None:
         mirror(person)
@@ -168,12 +169,6 @@ def _identify(parts: TokenParts, address: str, *, until: float) -> KeyIdentity |
 def _ask(path: str, *, until: float, **more: Any) -> CoderAnswer:
     left = max(until - time.monotonic(), 0.01)
     return client.ask(path, seconds=left, max_bytes=MAX_BYTES, **more)
-
-
-def _unusable(path: str, answer: CoderAnswer) -> CoderAwayError:
-    if answer.status == 429:
-        return CoderAwayError("Coder limits our requests. Raise CODER_API_RATE_LIMIT of Coder.")
-    return CoderAwayError(f"The response of Coder to {path} is not usable: {answer.status}.")
 
 
 def _refusal(answer: CoderAnswer) -> APIError:
@@ -218,5 +213,5 @@ def _limit(token: str, user: str) -> int:
     if answer.status in {400, 404}:
         raise not_found()
     if answer.status != 200 or type(limit) is not int:
-        raise _unusable("tokenconfig", answer)
+        raise unexpected(path, answer)
     return limit

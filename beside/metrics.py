@@ -9,7 +9,7 @@ from kernel.telemetry import metrics
 
 LOOK_UPS = Counter(
     "coderapi_coder_look_ups",
-    "Session tokens that Coder was asked about, by result: accepted, refused or unavailable.",
+    "Session tokens that Coder was asked about, by result: accepted, rejected or unavailable.",
     ["result"],
 )
 metrics.sampled_gauge(

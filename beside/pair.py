@@ -6,7 +6,6 @@ Each check sends the requests that a browser or this service sends, and never a 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -17,8 +16,9 @@ import orjson
 import semver
 from django.conf import settings
 
-from beside.client import SECONDS, CoderAwayError, ask
+from beside.client import OTHER_FORM, SECONDS, CoderAwayError, ask
 from beside.database import check
+from beside.findings import Finding
 from beside.people import read_person
 from kernel.admin import State
 from kernel.http import API_PREFIX
@@ -31,16 +31,6 @@ MAX_CLOCK_DIFFERENCE_SECONDS = 30
 CSRF_COOKIE = "csrf_token"
 # Part of the build version of this service, and of no release of Coder.
 OUR_BUILD = "+coderapi."
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check. `change` is the setting or the line of configuration to change."""
-
-    check: str
-    state: State
-    message: str
-    change: str = ""
 
 
 def _ok(check: str, message: str) -> Finding:
@@ -60,7 +50,8 @@ def findings(proxy_url: str, *, now: datetime) -> Iterator[Finding]:
     yield from _settings()
     yield from _coder(now)
     yield from _token()
-    yield from _database(now)
+    if settings.CODER_DATABASE_URL:
+        yield from check.findings(now)
     yield from _proxy(proxy_url.rstrip("/"))
 
 
@@ -88,7 +79,7 @@ def _coder(now: datetime) -> Iterator[Finding]:
         if 300 <= reply.status < 400:
             change = f"CODERAPI_CODER_URL={settings.ACCESS_URL}"
         version, dashboard = _build(reply)
-    except (OutgoingError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OutgoingError, *OTHER_FORM) as error:
         reason = str(error) if isinstance(error, OutgoingError) else f"{where} is not Coder"
         yield _failed("Coder", reason, change)
         return
@@ -134,7 +125,7 @@ def _clock(reply: Reply, now: datetime) -> Finding:
 
 
 def _host(dashboard: str) -> Finding:
-    """Compares the hosts. Coder's cookies have no domain, so browsers send them to one host."""
+    """Compares the hosts. Browsers send Coder's cookies only to the host that set them."""
     theirs, ours = urlsplit(dashboard).netloc, urlsplit(settings.ACCESS_URL).netloc
     if theirs.rpartition("@")[2] != ours:
         text = f"Coder's access URL has another host than {settings.ACCESS_URL}."
@@ -156,15 +147,6 @@ def _token() -> Iterator[Finding]:
         yield _ok(name, "The token belongs to an owner.")
     else:
         yield _failed(name, "Coder does not accept it as the token of an owner.", change)
-
-
-def _database(now: datetime) -> Iterator[Finding]:
-    """Checks the role for Coder's database, and its tables."""
-    if settings.CODER_DATABASE_URL:
-        for found in check.findings(now):
-            is_bad = found.state is State.BAD
-            change = "manage.py check_coder_database --grant-sql" if is_bad else ""
-            yield Finding("database", found.state, found.text, change)
 
 
 # --- The proxy --------------------------------------------------------------------------------
@@ -211,7 +193,7 @@ def _policy(url: str, page: Reply) -> Finding:
     targets = {urljoin(f"{url}/", target) for words in found for target in words}
     if f"{url}{settings.CSP_REPORTS_PATH}" in targets:
         return _ok("CSP", "Browsers report violations of Coder's policy to coderapi.")
-    text = "The policy of Coder's pages has no report-uri for coderapi."
+    text = "The policy of Coder's pages does not send reports to coderapi."
     change = f'In Coder: CODER_ADDITIONAL_CSP_POLICY="report-uri {settings.CSP_REPORTS_PATH}"'
     return _failed("CSP", text, change)
 
@@ -231,7 +213,7 @@ def _cookies(page: Reply) -> Finding:
 
 
 def _get(url: str, *, accept: str = "application/json") -> Reply:
-    headers = {"Accept": accept, "User-Agent": f"coderapi/{settings.VERSION}"}
+    headers = {"Accept": accept, "User-Agent": settings.USER_AGENT}
     return send(Outgoing(url, headers, networks=None, max_redirects=0), seconds=SECONDS)
 
 

@@ -18,7 +18,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models.functions import Now
 
-from beside.client import CoderAwayError
+from beside.client import OTHER_FORM, CoderAwayError
 from kernel.db.connections import transaction_lock
 from users import names
 from users.models import User
@@ -59,8 +59,8 @@ def read_person(value: Any) -> Person:
             avatar_url=_text(value.get("avatar_url"), 200),
             roles=tuple(role for role in DISPLAY_NAMES if role in site),
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise CoderAwayError("The user in the response of Coder is not usable.") from None
+    except OTHER_FORM:
+        raise CoderAwayError("A user in Coder's response has an unknown form.") from None
 
 
 def _text(value: object, limit: int) -> str:

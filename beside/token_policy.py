@@ -34,8 +34,9 @@ from django.urls import reverse
 
 from audit.services import SYSTEM, Change, Target, record, record_all
 from beside import client
-from beside.client import SECONDS, CoderAwayError, ask
+from beside.client import OTHER_FORM, SECONDS, CoderAwayError, ask, unexpected
 from beside.models import CoderToken
+from beside.people import read_person
 from jobs.registry import JobFailedError
 from kernel.humanize import plural
 from kernel.texts import parse_time
@@ -44,7 +45,6 @@ from tokens.configs import reasons_of
 from tokens.models import TokenConfig
 from users.erasure import ErasureRule
 from users.models import User
-from users.names import normal_username
 from users.roles import OWNER
 from users.scopes import canonical
 
@@ -95,8 +95,12 @@ def apply(now: datetime, *, dry_run: bool = False) -> list[Step]:
     """
     try:
         people, tokens = _people(), list(_tokens(now))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise JobFailedError(f"Coder's response has another form: {type(error).__name__}") from None
+    except CoderAwayError as error:
+        raise JobFailedError(str(error)) from None
+    except OTHER_FORM as error:
+        raise JobFailedError(
+            f"Coder's response has an unknown form: {type(error).__name__}."
+        ) from None
     _judge(tokens, people)
     _remember_reports(tokens, now)
     steps = _plan(tokens, people, now)
@@ -112,12 +116,9 @@ def apply(now: datetime, *, dry_run: bool = False) -> list[Step]:
 
 
 def _get(path: str, *, seconds: float = SECONDS) -> Any:
-    try:
-        answer = ask(path, token=settings.CODER_TOKEN, seconds=seconds)
-    except CoderAwayError as error:
-        raise JobFailedError(str(error)) from None
+    answer = ask(path, token=settings.CODER_TOKEN, seconds=seconds)
     if answer.status != 200:
-        raise JobFailedError(f"Coder returned status {answer.status} for {path}.")
+        raise unexpected(path, answer)
     return answer.value
 
 
@@ -126,21 +127,18 @@ def _people() -> dict[uuid.UUID, User]:
 
     Raises: JobFailedError if CODERAPI_CODER_TOKEN cannot read the tokens of all users.
     """
-    if OWNER not in _roles(_get("/api/v2/users/me")):
+    if OWNER not in read_person(_get("/api/v2/users/me")).roles:
         raise JobFailedError("CODERAPI_CODER_TOKEN must belong to a user with the role owner.")
     found: dict[uuid.UUID, User] = {}
     for offset in range(0, MAX_USERS, USERS_PER_PAGE):
         page = _get(f"/api/v2/users?limit={USERS_PER_PAGE}&offset={offset}")["users"]
-        for user in page:
-            name, email = normal_username(user["username"]), user["email"]
-            found[uuid.UUID(user["id"])] = User(username=name, email=email, roles=_roles(user))
+        for person in map(read_person, page):
+            found[person.id] = User(
+                username=person.username, email=person.email, roles=list(person.roles)
+            )
         if len(page) < USERS_PER_PAGE:
             break
     return found
-
-
-def _roles(user: Any) -> list[str]:
-    return [role["name"] for role in user["roles"]]
 
 
 def _tokens(now: datetime) -> Iterator[CoderToken]:
@@ -339,7 +337,7 @@ def _expire_in_coder(token: CoderToken) -> str:
             answer = ask(path, token=settings.CODER_TOKEN, method="DELETE")
     except CoderAwayError as error:
         return str(error)
-    return "" if 200 <= answer.status < 300 else f"Coder returned status {answer.status}"
+    return "" if 200 <= answer.status < 300 else str(unexpected(path, answer))
 
 
 def _target(token: CoderToken) -> Target:

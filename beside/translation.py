@@ -139,8 +139,8 @@ def _documented_group(group: Json | None) -> Json | None:
 def snapshot(answer: Json) -> ConfigSnapshot:
     """Returns Coder's options without secrets for the history.
 
-    Coder does not return secrets. So the member `secrets` contains the sources of those that are
-    set, instead of digests.
+    Coder does not return secrets. So the member `secrets` contains the source of each secret that
+    is set, instead of a digest.
     """
     values: dict[str, str] = {}
     sources: dict[str, str] = {}

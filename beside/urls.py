@@ -1,4 +1,7 @@
-"""The routes of users and tokens beside a Coder deployment, which has its own users and tokens."""
+"""The routes of users and tokens beside a Coder deployment, which has its own users and tokens.
+
+`ACCOUNTS` has the pages: the account is a page of Coder's dashboard.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import path, re_path
 from django.views.decorators.csrf import csrf_exempt
+from django.views.generic import RedirectView
 
 from kernel.http.errors import APIError
 from kernel.http.handlers import error_response
@@ -23,4 +27,13 @@ def belongs_to_coder(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path(f"{KEYS}/tokens/tokenconfig", TokenConfigView.as_view()),
     re_path(r"^(?:users|organizations|authcheck)(?:/.*)?$", belongs_to_coder),
+]
+
+ACCOUNT = f"{settings.ACCESS_URL.rstrip('/')}/settings/account"
+ACCOUNTS = [
+    path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
+    path(
+        "login", RedirectView.as_view(pattern_name="admin:login", query_string=True), name="login"
+    ),
+    path("account", RedirectView.as_view(url=ACCOUNT), name="account"),
 ]

@@ -81,7 +81,7 @@ def _summary(file: Path) -> str:
     """Returns the first sentence of the command's help."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "help":
-            # The first sentence has no expression except the name of the program.
+            # The name of the program is the only expression in the first sentence.
             words = [
                 str(part.value) if isinstance(part, ast.Constant) else PROGRAM
                 for part in ast.walk(node.value)

@@ -50,7 +50,7 @@ def is_alive(request: HttpRequest, *, now: datetime) -> bool:
 
 
 def users_are_coders() -> bool:
-    """Returns whether Coder knows the users. Then the admin has no sessions of its own."""
+    """Returns whether Coder knows the users. Then the admin does not have its own sessions."""
     return bool(settings.IDENTITY == "coder")
 
 

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from beside import admin_access
+from beside.urls import ACCOUNTS
 from coderapi.urls import (
     handler400,
     handler403,
@@ -23,5 +24,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v2/", include("beside.urls")),
     *others,
     re_path(f"^api/v2{settings.ADMIN_PATH}admin/", admin_access.come_back),
-    pages("beside.page_urls"),
+    pages(ACCOUNTS),
 ]

@@ -31,12 +31,8 @@ DATA_DIR = data_dir(os.environ)
 VERSION = __version__
 CODER_VERSION = OPTIONS["CODERAPI_CODER_VERSION"]
 BUILD_VERSION = f"v{CODER_VERSION}+coderapi.{VERSION}"
+USER_AGENT = f"coderapi/{VERSION}"
 WIRE = Wire(OPTIONS["CODERAPI_WIRE"])
-# The explanation on the 404 page.
-ABOUT = (
-    "This is coderapi. It implements Coder's General API and manages its own users and session "
-    "tokens. Workspaces, templates and the dashboard are part of Coder itself."
-)
 
 # --- Addresses and names ----------------------------------------------------------------------
 
@@ -81,8 +77,15 @@ TRUSTED_PROXY_ORIGINS = OPTIONS["proxy_trusted_origins"] or []
 SECRET_KEY = OPTIONS["CODERAPI_SECRET_KEY"]
 CONFIG_SNAPSHOT = snapshot(OPTIONS, key=SECRET_KEY)
 
-# Whether Coder or this service knows whose a session token is.
+# With `coder`, the session tokens of Coder are also accepted, and Coder manages the users.
 IDENTITY = OPTIONS["CODERAPI_IDENTITY"]
+# The explanation on the 404 page.
+ABOUT = "This is coderapi. It implements Coder's General API"
+if IDENTITY == "own":
+    ABOUT += " and manages its own users and session tokens. Workspaces, templates"
+else:
+    ABOUT += ". Users, session tokens, workspaces, templates"
+ABOUT += " and the dashboard are part of Coder itself."
 
 # --- Database ---------------------------------------------------------------------------------
 

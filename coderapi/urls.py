@@ -30,8 +30,8 @@ others: list[URLPattern | URLResolver] = [
 ]
 
 
-def pages(accounts: str) -> URLResolver:
-    """Returns the routes below CODERAPI_ADMIN_PATH. `accounts` is the module of some of them."""
+def pages(accounts: str | list[URLPattern]) -> URLResolver:
+    """Returns the routes below CODERAPI_ADMIN_PATH, including those in `accounts`."""
     icon = f"{settings.STATIC_URL}coderapi/icon.svg"
     routes: list[URLPattern | URLResolver] = [
         path("", include(accounts)),

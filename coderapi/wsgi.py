@@ -32,7 +32,7 @@ def _unlock_thread_locals() -> None:
 
     Django's storage also supports event loops. It uses locks that each request acquires several
     times. With many threads, waiting for these locks more than doubled the duration of a request.
-    This process has no event loop, so plain thread-locals are sufficient.
+    This process does not run an event loop, so plain thread-locals are sufficient.
     """
     base._prefixes = threading.local()  # type: ignore[attr-defined]
     base._urlconfs = threading.local()  # type: ignore[attr-defined]

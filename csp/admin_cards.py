@@ -11,7 +11,7 @@ from kernel.admin import Line, register
 
 def _lines(now: datetime) -> list[Line]:
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    # Sum the hourly counts, because there are far fewer of them than reports.
+    # Sum the hourly counts, because they are far fewer than the reports.
     today = HourCount.objects.filter(hour__gte=midnight).aggregate(
         all=Sum("count"), noise=Sum("count", filter=Q(group__rule__enabled=True))
     )

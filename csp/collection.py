@@ -66,10 +66,7 @@ def collect(
     """
     parameters = first_parameters(environ)
     keys.check(
-        parameters,
-        origin=environ.get("HTTP_ORIGIN", ""),
-        identity=identity,
-        refusal=refusal,
+        parameters, origin=environ.get("HTTP_ORIGIN", ""), identity=identity, refusal=refusal
     )
     parsed = parse_body(body)
     if parsed is None:
@@ -98,8 +95,8 @@ def _count_reports(
 
     The first report needs no count, because the request itself was counted earlier.
 
-    Either all reports of a request are accepted, or none, because a browser that receives a 429
-    response sends all of them again.
+    All reports of a request are accepted or rejected together, because a browser that receives a
+    429 response sends the whole request again.
     Raises: APIError 429.
     """
     if number > 1:

@@ -1,6 +1,6 @@
 """Requests Coder's newest release once a day, and compares it with the configured version.
 
-Some deployments have no internet access, so the job does not fail if the request fails. The check
+Some deployments cannot reach the internet, so the job does not fail if the request fails. The check
 is then called offline. It is retried every hour, and the error is logged once a day.
 """
 
@@ -92,7 +92,7 @@ def _fetch(url: str, *, etag: str, seconds: float) -> Reply:
     """Sends the request and returns the response. Raises: UpdateCheckError, also for a timeout."""
     headers = {
         "Accept": "application/vnd.github+json, application/json",
-        "User-Agent": f"coderapi/{settings.VERSION}",
+        "User-Agent": settings.USER_AGENT,
     }
     if etag:
         headers["If-None-Match"] = etag

@@ -54,7 +54,7 @@ class SafeExperimentsView(DocumentView):
         "Get safe experiments",
         tag="General",
         description="Lists the experiments that are safe to enable. The value `*` of "
-        "`CODER_EXPERIMENTS` enables all of them.",
+        "`CODER_EXPERIMENTS` enables all.",
         answers={200: NAMES},
     )
     def get(self, request: Request) -> HttpResponse:

@@ -7,6 +7,9 @@ follow the reader's theme.
 
 The plot is stretched to the width of the page, but its labels must not be stretched. So a chart
 consists of three drawings: the value labels, the plot, and the time labels.
+
+Rejected alternatives, checked in 2026: `pygal` 3.1.3 writes inline styles and a script, `leather`
+0.4.1 supports neither gaps nor styles by class, and `svg.py` 1.10 only writes SVG elements.
 """
 
 from __future__ import annotations

@@ -58,8 +58,7 @@ class AgentStat(SessionCounts):
 class StaleMinute(models.Model):
     """Marks a minute whose raw rows have changed since its rollup was built.
 
-    `rows_went` is true if rows of the minute were deleted. One of them may have been the newest row
-    of an agent.
+    `rows_went` is true if rows of the minute were deleted, maybe the newest row of an agent.
     """
 
     minute = models.DateTimeField(db_index=True)
@@ -186,8 +185,7 @@ class Snapshot(models.Model):
         """The source of the workspace counts. With REPORTS, all counts are known.
 
         With BACKFILL, workspaces that reported in the window count as running. With BUILDS, they
-        are computed from past builds. If a snapshot of this source has no rows, its sessions are
-        unknown, too.
+        are computed from past builds, and without agent rows the sessions are also unknown.
         """
 
         REPORTS = "reports"

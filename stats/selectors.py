@@ -36,7 +36,7 @@ def refresh_interval() -> timedelta:
 def snapshot_interval(since: datetime, until: datetime) -> timedelta:
     """Returns the interval between the snapshots in a period, never below the configured one.
 
-    Of every three consecutive gaps between snapshots, only the shortest gap counts. So a single
+    Only the shortest of every three consecutive gaps between snapshots counts. So a single
     long gap (an outage) is ignored. The longest gap that counts is the interval. The result is 10 %
     shorter than this interval, because intervals vary a little.
     """
@@ -57,7 +57,7 @@ def snapshots_so_far(now: datetime) -> QuerySet[Snapshot]:
 
 
 def newest_snapshot(now: datetime) -> Snapshot:
-    """Returns the newest snapshot. Raises: APIError 400 if there is no snapshot yet."""
+    """Returns the newest snapshot. Raises: APIError 400 before the first one."""
     snapshot = snapshots_so_far(now).first()
     if snapshot is None:
         raise APIError(
@@ -69,7 +69,7 @@ def newest_snapshot(now: datetime) -> Snapshot:
 
 
 def snapshot_at(moment: datetime, *, now: datetime) -> Snapshot:
-    """Returns the newest snapshot at or before `moment`. Raises: APIError 404 if there is none."""
+    """Returns the newest snapshot at or before `moment`. Raises: APIError 404 if none exists."""
     snapshot = snapshots_so_far(now).filter(collected_at__lte=moment).first()
     if snapshot is None:
         raise not_found()
@@ -77,7 +77,7 @@ def snapshot_at(moment: datetime, *, now: datetime) -> Snapshot:
 
 
 def snapshot_state(now: datetime | None = None) -> dict[str, Any] | None:
-    """Returns the time and age of the newest snapshot, or None if there is no snapshot yet.
+    """Returns the time and age of the newest snapshot, or None before the first one.
 
     Shape: {"collected_at": datetime, "age_seconds": float}.
     """
@@ -90,7 +90,7 @@ def snapshot_state(now: datetime | None = None) -> dict[str, Any] | None:
 
 
 def rollup_lag(now: datetime) -> float:
-    """Returns the age of the newest minute with a rollup, or -1 if there is none. Units: seconds.
+    """Returns the age of the newest minute with a rollup, or -1 without rollups. Units: seconds.
 
     Ignores minutes in the future. Otherwise, one agent whose clock is ahead would hide that no
     other agent sends reports.

@@ -177,7 +177,7 @@ def _backfill_hour(
 def _backfill_one(at: datetime, *, now: datetime, counts_at: CountsAt | None) -> bool:
     """Takes the snapshot of a time in the past.
 
-    Returns False if the snapshot exists, or if there are no raw rows for it.
+    Returns False if the snapshot exists, or if its raw rows were dropped.
     """
     with transaction_lock(COLLECTOR_LOCK):
         exists = Snapshot.objects.filter(collected_at=at).exists()
@@ -198,8 +198,8 @@ def backfill_counts(
 ) -> Iterator[int]:
     """Creates a snapshot with workspace counts for each hour in [since, until) that has none.
 
-    Nothing is known about the agents of these hours. Does not create snapshots that pruning would
-    delete at once. Yields the number of snapshots for each day.
+    The sessions of these hours are unknown. Does not create snapshots that pruning would delete at
+    once. Yields the number of snapshots for each day.
     """
     oldest = now - settings.STATS_RETENTION if settings.STATS_RETENTION else EARLIEST
     since = max(since, oldest)

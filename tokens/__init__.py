@@ -9,7 +9,7 @@ Signing in creates a session key. A request to the API creates a token. The modu
 * `verification` looks up a key with one query and caches the result. Database triggers notify every
   process of relevant changes, and the process then evicts the key from its cache. A process that
   does not receive notifications does not use its cache, because it may contain revoked keys.
-* `answerers` has the other service to which a token may belong, for example a Coder deployment.
+* `providers` has the other service to which a token may belong, for example a Coder deployment.
 * `policy` resolves the five limits on a user's tokens. `configs` changes token policies and finds
   the tokens that violate them. `minting` creates tokens within the limits.
 * `signin` checks passwords and ends sessions. `authentication` rejects requests from other sites.

@@ -129,8 +129,8 @@ def violations_of(
     queries for any number of tokens.
     """
     others = TokenConfig.objects.exclude(pk=candidate.pk).select_related("user")
-    # The candidate replaces a stored policy, which may apply to other users. Check the tokens of
-    # these users too, because their limits also change.
+    # The candidate replaces a stored policy, which may apply to other users. Check their tokens
+    # too, because their limits also change.
     stored = TokenConfig.objects.filter(pk=candidate.pk) if candidate.pk else []
     chosen = reduce(or_, (_subject(config) for config in (candidate, *stored)))
     last_use = Coalesce("last_used", "created_at").desc()

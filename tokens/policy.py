@@ -48,7 +48,7 @@ class RuleValue(NamedTuple):
 class Limit:
     """A limit for one user, the rule that sets the limit, and the values of all rules.
 
-    If `value` is None, there is no limit. Units: lifetimes in nanoseconds.
+    If `value` is None, the user is not limited. Units: lifetimes in nanoseconds.
     """
 
     name: str
@@ -206,7 +206,7 @@ def _limit(name: str, ranks: list[list[TokenConfig]], roles: Collection[str]) ->
 def _rule(name: str, setting: list[TokenConfig], value: Any) -> str:
     """Returns the subject of the config with this value.
 
-    If the value combines several configs, returns the subjects of these configs.
+    If the value combines several configs, returns all their subjects.
     """
     exact = [config.subject for config in setting if getattr(config, name) == value]
     return exact[0] if exact else " with ".join(config.subject for config in setting)

@@ -84,8 +84,7 @@ def create_api_key(
     Raises: APIError 400 for a copy of a user of another service, 404 or 409 as `lock` does. Units:
     `lifetime_ns` nanoseconds.
     """
-    if user.source != User.Source.OWN:
-        # The roles of a copy may be outdated.
+    if user.source != User.Source.OWN:  # The roles of a copy may be outdated.
         detail = f"{user.username} is a user of the Coder deployment. Create the token there."
         raise APIError(400, "You cannot create a token for this user.", detail=detail)
     parts = parts or token_format.generate()

@@ -4,7 +4,7 @@
 contains no usable secret. A token that is not cached takes one query. When a key or a user changes,
 a database trigger notifies this process, and the process evicts the cached entries. Once an hour,
 using a key also writes that it was used (`tokens.touches`). If no key has the token's id, the token
-may belong to another service (`tokens.answerers`).
+may belong to another service (`tokens.providers`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from kernel.db.connections import deadline, fetch, release_connection
 from kernel.durations import to_timedelta
 from kernel.http.errors import APIError
 from kernel.memory import Memory, Remembered
-from tokens import answerers, refusals, token_format
+from tokens import providers, refusals, token_format
 from tokens.token_format import TokenParts
 from tokens.touches import Touch, write, writer
 from users import allow_lists
@@ -77,7 +77,7 @@ def recall(token: str, *, now: datetime) -> KeyIdentity | None:
     """
     fingerprint = _fingerprint(token)
     found = MEMORY.get(fingerprint)
-    if found is NOT_OURS and (other := answerers.other()):
+    if found is NOT_OURS and (other := providers.other()):
         found = other.recall(fingerprint)
     return _checked(found, now)
 
@@ -94,7 +94,7 @@ def verify(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
     """
     fingerprint = _fingerprint(parts.token)
     found = MEMORY.load(fingerprint, lambda: _look_up(parts, now=now, address=address))
-    if found is NOT_OURS and (other := answerers.other()):
+    if found is NOT_OURS and (other := providers.other()):
         # The other service may respond late, and few threads may hold a connection.
         release_connection()
         found = other.look_up(parts, fingerprint, address)
@@ -123,7 +123,7 @@ def _look_up(
 ) -> Remembered[KeyIdentity | APIError]:
     with deadline(LOOK_UP_SECONDS):
         rows = fetch(LOOK_UP, [parts.key_id])
-    if not rows and answerers.other():
+    if not rows and providers.other():
         return Remembered(NOT_OURS, lasting=True)
     key = _authentic_key(rows, parts)
     by_key = (KEY_TOPIC, parts.key_id)

@@ -24,11 +24,11 @@ from kernel.http.rendering import render_json
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
 from kernel.http.views import APIView, DocumentView, PublicAPIView, tagged, whole_list
-from tokens import answerers, minting, selectors, services, signin
-from tokens.answerers import Answerer
+from tokens import minting, providers, selectors, services, signin
 from tokens.minting import WantedToken
 from tokens.models import APIKey
 from tokens.policy import MAX_LIFETIME, policy_of
+from tokens.providers import IdentityProvider
 from tokens.serializers import (
     APIKeySerializer,
     APIKeyWithOwnerSerializer,
@@ -171,7 +171,7 @@ class TokenConfigView(LimitsView, DocumentView):
         answers={200: TokenConfigSerializer},
     )
     def get(self, request: Request, user: str = ME) -> HttpResponse:
-        other = answerers.other()
+        other = providers.other()
         if other is not None and self.caller.granted is not None:
             return tagged(self._config_of(other, user), request=request)
         if user != ME:
@@ -180,7 +180,7 @@ class TokenConfigView(LimitsView, DocumentView):
             raise refused
         return super().get(request)
 
-    def _config_of(self, other: Answerer, user: str) -> dict[str, Any]:
+    def _config_of(self, other: IdentityProvider, user: str) -> dict[str, Any]:
         """Returns the limit of our token policies, or the limit of the other service."""
         limit = policy_of(self.limited_user(user))[MAX_LIFETIME]
         lifetime_ns = limit.value

@@ -34,7 +34,7 @@ class User(AbstractBaseUser):
         CODER = "coder"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    # The service that manages the account. A copy of an account has no password and no keys.
+    # The service that manages the account. A copy of an account never has a password or keys.
     source = models.CharField(
         max_length=8, choices=Source, default=Source.OWN, db_default=Source.OWN, editable=False
     )

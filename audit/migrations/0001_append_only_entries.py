@@ -26,7 +26,7 @@ CREATE INDEX audit_entry_action ON audit_entry (action, at DESC);
 
 # The trigger protects entries from mistakes and from SQL injection, but the owner of the table can
 # disable it. Dropping a whole partition does not run the trigger, so old entries can be removed.
-# TRUNCATE has no trigger, because Django's command flush uses TRUNCATE.
+# TRUNCATE runs no trigger, because Django's command flush uses TRUNCATE.
 APPEND_ONLY = """
 CREATE FUNCTION audit_entry_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from beside.database.connection import CoderDatabaseError, Reader, reading
 from beside.database.rows import oldest_row
+from beside.findings import Finding
 from kernel.admin import State
 from kernel.humanize import ago
+from kernel.release import PROGRAM
 from stats.ingest.rows import AGENT_MEMBERS
 
 # The types of columns. The names of times end in `_at`, those of UUIDs in `id`.
@@ -33,6 +34,10 @@ TABLES = {
     ),
 }
 ROLE = "coderapi_reader"
+CHECK = "database"
+SETTING = "CODERAPI_CODER_DATABASE_URL=the URL of Coder's database"
+GRANT = f"{PROGRAM} check_coder_database --grant-sql"
+RELEASE = "Use the releases of Coder and coderapi that fit each other"
 
 _SERVER = """
 SELECT current_user AS role, current_setting('server_version') AS version,
@@ -62,14 +67,6 @@ GRANT USAGE ON SCHEMA public TO {role};
 {selects}"""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check, as text, and whether it is good."""
-
-    state: State
-    text: str
-
-
 def grants(*, database: str = "coder") -> str:
     """Returns the SQL statements that create a role with the necessary rights, and no others."""
     selects = "\n".join(
@@ -85,13 +82,19 @@ def findings(now: datetime) -> list[Finding]:
         with reading() as reader:
             return [_server(reader), *_tables(reader, now), *_rights(reader)]
     except CoderDatabaseError as error:
-        return [Finding(State.BAD, str(error))]
+        return [_failed(str(error), SETTING)]
+
+
+def _failed(message: str, change: str) -> Finding:
+    return Finding(CHECK, State.BAD, message, change)
 
 
 def _server(reader: Reader) -> Finding:
     (found,) = reader.rows(_SERVER)
     kind = "a replica" if found["is_replica"] else "a primary server"
-    return Finding(State.GOOD, f"role {found['role']} on PostgreSQL {found['version']}, {kind}")
+    return Finding(
+        CHECK, State.GOOD, f"The role is {found['role']} on PostgreSQL {found['version']}, {kind}."
+    )
 
 
 def _tables(reader: Reader, now: datetime) -> Iterator[Finding]:
@@ -100,26 +103,28 @@ def _tables(reader: Reader, now: datetime) -> Iterator[Finding]:
     for table, names in TABLES.items():
         missing = [name for name in names if (table, name) not in found]
         if len(missing) == len(names):
-            yield Finding(State.BAD, f"table {table} is missing")
+            yield _failed(f"The table {table} is missing.", SETTING)
             continue
-        wrong = [f"column {table}.{name} is missing" for name in missing]
-        wrong += [text for name in names if (text := _wrong(found.get((table, name)), name))]
-        yield from (Finding(State.BAD, text) for text in wrong)
+        wrong = [_failed(f"The column {table}.{name} is missing.", RELEASE) for name in missing]
+        wrong += [each for name in names if (each := _wrong(found.get((table, name)), name))]
+        yield from wrong
         if not wrong:
-            yield Finding(State.GOOD, f"table {table}: {len(names)} columns can be read")
+            yield Finding(
+                CHECK, State.GOOD, f"The table {table} has {len(names)} columns that can be read."
+            )
             if table == "workspace_agent_stats":
                 yield _age(oldest_row(reader), now)
 
 
-def _wrong(column: dict[str, Any] | None, name: str) -> str:
-    """Returns what is wrong with an existing column, or ""."""
+def _wrong(column: dict[str, Any] | None, name: str) -> Finding | None:
+    """Returns the failed check of an existing column, or None."""
     if column is None:
-        return ""
-    full = f"column {column['table']}.{name}"
+        return None
+    full = f"The column {column['table']}.{name}"
     if not column["readable"]:
-        return f"{full} cannot be read by this role"
-    expected = _expected_type(name)
-    return f"{full} is {column['type']}, not {expected}" if column["type"] != expected else ""
+        return _failed(f"{full} cannot be read by this role.", GRANT)
+    expected, found = _expected_type(name), column["type"]
+    return _failed(f"{full} is {found}, not {expected}.", RELEASE) if found != expected else None
 
 
 def _expected_type(name: str) -> str:
@@ -130,19 +135,21 @@ def _expected_type(name: str) -> str:
 
 def _age(oldest: datetime | None, now: datetime) -> Finding:
     if oldest is None:
-        return Finding(State.NOTICE, "there are no agent rows; has an agent connected yet?")
-    text = f"the oldest agent row is from {oldest:%Y-%m-%d %H:%M} UTC ({ago(oldest, now=now)})"
-    return Finding(State.GOOD, text)
+        return Finding(
+            CHECK, State.NOTICE, "The table of agent rows is empty. Has an agent connected?"
+        )
+    text = f"The oldest agent row is from {oldest:%Y-%m-%d %H:%M} UTC ({ago(oldest, now=now)})."
+    return Finding(CHECK, State.GOOD, text)
 
 
 def _rights(reader: Reader) -> Iterator[Finding]:
     """Warns about rights that are not necessary, and about an index that is."""
     tables = [row["name"] for row in reader.rows(_WRITABLE, tables=list(TABLES))]
     if tables:
-        text = f"the role may write {', '.join(tables)}; --grant-sql prints a role that may not"
-        yield Finding(State.NOTICE, text)
+        text = f"The role may write {', '.join(tables)}. --grant-sql prints a role that may not."
+        yield Finding(CHECK, State.NOTICE, text)
     else:
-        yield Finding(State.GOOD, "the role cannot write these tables")
+        yield Finding(CHECK, State.GOOD, "The role cannot write these tables.")
     if not reader.rows(_INDEXED):
-        text = "workspace_agent_stats has no index on created_at, so each run reads all of it"
-        yield Finding(State.NOTICE, text)
+        text = "workspace_agent_stats needs an index on created_at, or each run reads all of it."
+        yield Finding(CHECK, State.NOTICE, text)

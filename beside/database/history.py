@@ -79,7 +79,7 @@ def progress(reader: Reader, table: str, unit: str) -> tqdm[Any]:
 
 
 def import_rows(reader: Reader, tally: Tally) -> datetime | None:
-    """Stores all agent rows, and returns the time of the oldest, or None if there is none.
+    """Stores all agent rows, and returns the time of the oldest, or None without rows.
 
     Continues where the last import has ended or was stopped.
     """

@@ -1,6 +1,6 @@
 """Reads the newest build of each workspace from Coder's database, and stores its state.
 
-Coder's tables of workspaces, builds and jobs have no index on a time, and grow for years. So the
+Coder's tables of workspaces, builds and jobs are not indexed by time, and grow for years. So the
 first query finds only the number of each workspace's newest build, over the unique index of builds.
 The second query reads only builds that are new, or had not ended before.
 """

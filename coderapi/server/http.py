@@ -130,7 +130,7 @@ def _is_client(descriptor: int, port: int) -> bool:
             return False
         with socket.socket(fileno=os.dup(descriptor)) as connection:
             is_ip = connection.family in {socket.AF_INET, socket.AF_INET6}
-            # A listening socket has no peer, so this raises OSError.
+            # For a listening socket, `getpeername` raises OSError.
             return is_ip and connection.getsockname()[1] == port and bool(connection.getpeername())
     except OSError:
         return False

@@ -110,7 +110,7 @@ def _try_lock(connection: psycopg.Connection[tuple[bool]]) -> bool:
     """
     connection.execute("BEGIN")
     connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-    # The statement has no parameters, so that psycopg does not use the extended protocol. That
+    # The statement contains the number, so that psycopg does not use the extended protocol. That
     # protocol would keep a snapshot open until the next statement.
     query = f"SELECT pg_try_advisory_xact_lock({lock_number(LOCK)})"
     row = connection.execute(query.encode()).fetchone()

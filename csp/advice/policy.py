@@ -185,7 +185,7 @@ def _host_matches(pattern: str, host: str) -> bool:
 
 
 def is_matchable(host: str) -> bool:
-    """Returns whether a host source can match the host. Of the IP addresses, only 127.0.0.1."""
+    """Returns whether a host source can match the host: a name, or 127.0.0.1."""
     try:
         ip_address(host)
     except ValueError:

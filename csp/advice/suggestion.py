@@ -122,7 +122,7 @@ def advise(blocked: Blocked) -> Advice:
     """Returns the advice for a group. Never raises an error, whatever a browser reported."""
     base = _BASES.get(blocked.directive, blocked.directive)
     if base not in FETCH_DIRECTIVES | _OTHER_SOURCE_DIRECTIVES:
-        return _none(base, Risk.MEDIUM, "This directive has no list of sources to extend.")
+        return _none(base, Risk.MEDIUM, "This directive does not have a list of sources to extend.")
     reason = _REFUSALS.get(blocked.source)
     if reason is not None:
         return _none(base, *reason)

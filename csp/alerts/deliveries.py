@@ -57,7 +57,7 @@ def alert(now: datetime) -> int:
 
 
 def record_due(channel: AlertChannel, *, now: datetime, status: str = Status.PENDING) -> None:
-    """Writes a row for each event for which the channel has no row yet."""
+    """Writes the rows that are missing: one for each event and channel."""
     groups = groups_at(now).visible()
     new = groups.filter(current=State.NEW, client_days__gte=channel.min_reach)
     again = groups.filter(current=REGRESSED)

@@ -144,7 +144,7 @@ class Import:
 
     def add(self, line: Line) -> None:
         is_known = line.mark in self._committed
-        # If the last line has no line break, another program may still be writing the line. Commit
+        # If the last line does not end, another program may still be writing the line. Commit
         # it as a separate batch. If the line then changes, the next import still recognizes the
         # lines before it.
         if not line.is_ended and not is_known:

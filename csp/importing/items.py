@@ -123,7 +123,7 @@ def _fault(moment: datetime, *, now: datetime, retention: timedelta) -> str:
 
 
 def coder_version(envelope: Mapping[str, Any]) -> str:
-    """Returns the Coder version that served the page, or "" if the line has no version.
+    """Returns the Coder version that served the page, or "" if the line does not contain it.
 
     Raises: ValueError for an invalid version.
     """

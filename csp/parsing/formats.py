@@ -72,7 +72,7 @@ class Parsed:
 def parse(value: Any) -> Parsed:
     """Parses the JSON value of a body. An invalid item in an array does not affect other items.
 
-    Raises: APIError 413 if an array has too many reports, 400 if the value has no report.
+    Raises: APIError 413 if an array has too many reports, 400 if the value is not a report.
     """
     if not isinstance(value, list):
         return _single(value)
@@ -123,7 +123,7 @@ def _is_report(value: Any) -> bool:
 
 
 def _is_of_other_type(item: Mapping[str, Any]) -> bool:
-    """Returns whether the item is a report of another type. Some of these types have no body."""
+    """Returns whether the item is a report of another type. Its body may be missing."""
     kind = item.get("type", VIOLATION_TYPE)
     return kind != VIOLATION_TYPE and (isinstance(kind, str) or isinstance(item.get("body"), dict))
 

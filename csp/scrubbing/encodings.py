@@ -1,7 +1,7 @@
 r"""Decodes escapes, so that each scrubbing rule handles only one spelling of a character.
 
 For example, a question mark may be written as `%3F`, `%253F`, `%u003F`, `\u003f`, `\x3f`, `&quest;`
-or as a full-width character. All of these become `%3F`. Escaped letters, digits and the marks in
+or as a full-width character. All become `%3F`. Escaped letters, digits and the marks in
 `_PLAIN` are replaced by the character itself.
 """
 

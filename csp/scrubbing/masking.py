@@ -119,7 +119,7 @@ def _spoken(prefix: str, blank: str) -> re.Pattern[str]:
 # `_SAID_IN_PATH` requires an escaped space after the name.
 _SAID = _spoken(r"(?<![\w/.@-])[\w-]{0,40}?", r"\s")
 _SAID_IN_PATH = _spoken("", _ESCAPED_BLANK)
-# Only strings that match this are searched for _SAID, because most strings contain none of these.
+# Only strings that match this are searched for _SAID. Most strings do not match.
 _MAY_BE_SAID = re.compile(r"(?i)pass|token|secret|key|otp|pin|code")
 
 # --- Where a value ends --------------------------------------------------------------------------

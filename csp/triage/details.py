@@ -22,7 +22,7 @@ MAX_VALUES = 10
 # The maximum number of different reports that the advice is computed from and tested with.
 MAX_TESTED = 1_000
 MAX_URLS = 200
-# The paths of this service's pages. Coder has no pages there.
+# The paths of this service's pages. Coder's pages have other paths.
 OWN_PATHS = tuple(f"{settings.ADMIN_PATH}{page}" for page in ("account", "admin", "swagger"))
 FACETS = {
     "Page": "document_uri",
@@ -66,7 +66,7 @@ def details(group: Group, *, now: datetime) -> Details:
     counters: dict[str, Counter[str]] = {title: Counter() for title in FACETS}
     tested = []
     with connection.cursor() as cursor:
-        # Not `fetch`: a plan for any group reads and sorts all reports of a large group.
+        # `fetch` would use one plan for all groups, which sorts all reports of a large group.
         cursor.execute(_NEWEST, [now - WEEK, group.pk])
         rows = cursor.fetchall()
     for weight, *values in rows:

@@ -43,7 +43,7 @@ class Sender:
     """The values that all reports of one request share.
 
     `client` is the hash of the IP address. `caller` is the hash of the ingest key, user or IP
-    address to which the limit of new groups applies. If it is empty, there is no limit.
+    address to which the limit of new groups applies. If it is empty, the limit does not apply.
     """
 
     received_at: datetime

@@ -53,7 +53,7 @@ class GroupLimit:
         self, connection: psycopg.Connection[Any], entries: Sequence[Entry]
     ) -> Sequence[Entry]:
         """Returns the entries. Moves the entries of rejected groups to the group "other"."""
-        # Imports have no caller and no limit, because an operator runs them.
+        # Imports do not have a caller or a limit, because an operator runs them.
         wanted = {e.row["group_id"] for e in entries if e.caller} - self._known
         if not wanted:
             return entries

@@ -77,7 +77,7 @@ def cause_of(report: Scrubbed) -> tuple[str, str]:
 
 
 def directive_of(report: Scrubbed) -> str:
-    """Returns the effective directive, or else the first word of the violated directive.
+    """Returns the effective directive, or the first word of the violated directive.
 
     Browsers that implement only CSP 1 or 2 do not send an effective directive.
     """

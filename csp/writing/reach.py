@@ -1,10 +1,10 @@
 """Counts the reach of a group: its distinct pages, and its distinct clients per day.
 
 Each distinct page or client is a member, and is stored as a keyed hash. Up to `EXACT` members, all
-are stored, and the number is exact. A group with a larger number is sampled: of N members, only the
-smallest EXACT / N of all possible hashes are stored, and each new one of these counts as N / EXACT
-members. The error of the estimate is about 3 %. Several processes may count members of a group at
-the same time, because each of them only adds to the stored number.
+are stored, and the number is exact. A group with a larger number N is sampled. Only the smallest
+EXACT / N of all possible hashes are stored, and each new hash counts as N / EXACT members. The
+error of the estimate is about 3 %. Several processes may count members of a group at the same time,
+because each process only adds to the stored number.
 
 This module does not use a library, because the libraries for such sketches have no wheels for some
 Python versions, or have few users.

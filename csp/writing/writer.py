@@ -1,7 +1,7 @@
 """Runs the thread that writes the reports of all requests of this process, in batches.
 
-There is no timer. While a commit is running, new reports wait, and the next commit writes them all.
-So batches become larger when commits become slower.
+A timer is not needed. While a commit is running, new reports wait, and the next commit writes them
+all. So batches become larger when commits become slower.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Batch[T]:
 class GroupCommit[T]:
     """A queue of items, and a thread that passes them to `commit` in batches.
 
-    `commit` either writes all items of a batch, or raises an exception and writes none of them.
+    `commit` writes all items of a batch, or raises an exception and writes nothing.
     """
 
     def __init__(

@@ -60,18 +60,12 @@ OPERATIONAL_ERRORS = (django.db.OperationalError, psycopg.OperationalError)
 
 
 def databases(
-    url: str,
-    *,
-    pool_size: int,
-    idle: str,
-    workers: int,
-    max_share: int | None = None,
-    pooled: bool = False,
+    url: str, *, pool_size: int, idle: str, workers: int, max_share: int = 0, pooled: bool = False
 ) -> dict[str, dict[str, Any]]:
     """Builds Django's DATABASES setting, with a connection pool for each of the `workers`.
 
     The pools share `pool_size` connections. Each pool has at least two, and at most `max_share`.
-    `idle` unused connections stay open; `auto` is a third of them. `pooled` is for PgBouncer.
+    `idle` unused connections stay open; `auto` is a third of the pool. `pooled` is for PgBouncer.
     """
     if not url:
         return {"default": {"ENGINE": "django.db.backends.dummy"}}
@@ -306,7 +300,7 @@ def _first_line(error: BaseException) -> str:
 
 
 class DatabaseBusyError(django.db.OperationalError):
-    """No connection became free in time, because other threads of this process use all of them."""
+    """No connection became free in time, because other threads of this process use all."""
 
 
 class CommitUnknownError(psycopg.OperationalError):

@@ -33,7 +33,7 @@ OWNERS = 10_000
 # Smaller bodies are not compressed, because they fit into one packet.
 GZIP_FROM_BYTES = 1400
 # The maximum age of bytes from another server.
-FOLLOWED_SECONDS = 10.0
+SOURCE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Document:
     Shared caches may store only public documents. An `own` document is cached for each user:
     `render` takes the caller, and the bytes depend only on the caller's id and roles.
 
-    With `follow`, the bytes come from another server. They are then cached for FOLLOWED_SECONDS,
+    With `use_source`, the bytes come from another server. They are then cached for SOURCE_SECONDS,
     because the other server does not announce changes.
     """
 
@@ -101,7 +101,7 @@ class Document:
         self.age_seconds = self._memory.age
         _all.append(self)
 
-    def follow(self, source: Source | None) -> None:
+    def use_source(self, source: Source | None) -> None:
         """Takes the bytes from `source` instead of `render`. None undoes this."""
         self._source = source
         self.forget()
@@ -129,7 +129,7 @@ class Document:
         with wire.using(chosen):
             if self._source is not None:
                 found = rendered(self._source(token), public=self.public)
-                return Remembered(found, max_age=FOLLOWED_SECONDS, lasting=True)
+                return Remembered(found, max_age=SOURCE_SECONDS, lasting=True)
             body = self._render(caller) if self._own else self._render()
             return Remembered(rendered(body, public=self.public))
 

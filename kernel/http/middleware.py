@@ -24,7 +24,7 @@ ID_VERSION = 0x4000 << 64 | 0x8000 << 48
 _version: Callable[[], str] | None = None
 
 
-def follow_version(source: Callable[[], str] | None) -> None:
+def use_version(source: Callable[[], str] | None) -> None:
     """Takes the version in the header X-Coder-Build-Version from `source`. None undoes this.
 
     `source` returns "" while it does not know the version. Then the header is left out.

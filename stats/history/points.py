@@ -67,7 +67,7 @@ class Range:
 class Point:
     """One step of history, with the sums of its rows and its newest snapshot.
 
-    The step is a gap if it has no snapshot.
+    A step without a snapshot is a gap.
     """
 
     at: datetime

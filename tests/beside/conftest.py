@@ -12,7 +12,7 @@ from tests.support.stand_in_coder import Key, Person, StandInCoder
 
 @pytest.fixture
 def coder(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInCoder]:
-    """A Coder deployment that the settings name, with a service token of an owner."""
+    """Runs a Coder deployment. The settings contain its URL, and a token of an owner."""
     monkeypatch.setattr(client, "BREAKER", Breaker())
     with StandInCoder() as stand_in:
         settings.CODER_URL = stand_in.url

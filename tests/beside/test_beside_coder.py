@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import StringIO
 from typing import Any
 
@@ -17,15 +17,14 @@ type Change = Callable[[StandInCoder, Any], object]
 
 
 @pytest.fixture
-def coder(settings: Any) -> Iterator[StandInCoder]:
-    with StandInCoder() as coder:
-        coder.dashboard = "https://coder.example.com"
-        settings.CODER_URL, settings.ACCESS_URL = coder.url, coder.dashboard
-        settings.IDENTITY, settings.ADMIN_PATH = "coder", "/coderapi/"
-        settings.TRUSTED_PROXY_HEADERS = ["X-Forwarded-For"]
-        settings.TRUSTED_PROXY_ORIGINS = ["127.0.0.1"]
-        settings.SECURE_COOKIES = True
-        yield coder
+def coder(coder: StandInCoder, settings: Any) -> StandInCoder:
+    """Applies the settings of the guide, so that every check passes."""
+    settings.ACCESS_URL = coder.dashboard = "https://coder.example.com"
+    settings.IDENTITY, settings.ADMIN_PATH = "coder", "/coderapi/"
+    settings.TRUSTED_PROXY_HEADERS = ["X-Forwarded-For"]
+    settings.TRUSTED_PROXY_ORIGINS = ["127.0.0.1"]
+    settings.SECURE_COOKIES = True
+    return coder
 
 
 def set_on(name: str, value: object) -> Change:

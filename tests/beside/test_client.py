@@ -1,4 +1,4 @@
-"""Requests to Coder: what they send, and what each fault of Coder becomes."""
+"""Requests to Coder, and the error for each fault of Coder."""
 
 from __future__ import annotations
 

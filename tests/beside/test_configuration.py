@@ -11,7 +11,7 @@ from django.apps import apps
 from django.test import Client
 
 from beside import configuration, translation
-from beside.configuration import FOLLOWED
+from beside.configuration import DOCUMENTS
 from beside.identity import CoderIdentity
 from coderapi import lane
 from deployment.models import ConfigRevision
@@ -24,7 +24,7 @@ from options.values import ConfigPath
 from tests.support.client import APIClient
 from tests.support.samples import sample
 from tests.support.stand_in_coder import Key, Person, StandInCoder
-from tokens import answerers
+from tokens import providers
 
 PLANTED = "planted-secret"
 CONFIG = "/api/v2/deployment/config"
@@ -33,11 +33,11 @@ BOTH = ("documented", "coderd")
 
 
 @pytest.fixture(autouse=True)
-def _followed(coder: StandInCoder, settings: Any, db: None) -> Iterator[None]:
+def _uses_coder(coder: StandInCoder, settings: Any, db: None) -> Iterator[None]:
     settings.CONFIG_SOURCE = "coder"
     apps.get_app_config("beside").ready()
     yield
-    configuration.unfollow()
+    configuration.use_own()
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def rendered(environ: dict[str, str], wire: str) -> dict[str, Any]:
     return found
 
 
-def test_configuration_is_converted_to_what_we_render_ourselves() -> None:
+def test_converted_configuration_equals_our_own() -> None:
     every = {
         each.env: sample(each)
         for each in CATALOGUE
@@ -206,8 +206,8 @@ def test_coder_gets_the_token_of_the_caller_but_no_key_of_ours(
     coder: StandInCoder, reader: Client, settings: Any, request: pytest.FixtureRequest
 ) -> None:
     settings.IDENTITY, settings.CODER_TOKEN = "coder", ""
-    answerers.register(CoderIdentity())
-    request.addfinalizer(lambda: answerers.register(None))
+    providers.register(CoderIdentity())
+    request.addfinalizer(lambda: providers.register(None))
     key = coder.add(Key(Person("ada", roles=("owner",))))
     assert get(Client(headers={"Coder-Session-Token": key.token}), CONFIG).status_code == 200
     before = list(coder.seen)
@@ -216,8 +216,8 @@ def test_coder_gets_the_token_of_the_caller_but_no_key_of_ours(
 
 
 def test_own_values_need_no_request(coder: StandInCoder, owner: APIClient) -> None:
-    configuration.unfollow()
-    for one in FOLLOWED:
+    configuration.use_own()
+    for one in DOCUMENTS:
         assert get(owner, one.path).headers["X-Coder-Build-Version"].startswith("v2.29.0+coderapi")
     assert coder.seen == []
 

@@ -24,7 +24,7 @@ from tests.support.coder_tables import BUILDS, coder_database, insert
 from tests.support.commands import run
 from tests.support.factories import PASSWORD, make_user
 from tests.support.processes import free_port, wait_for
-from tests.support.stand_in_coder import Key, Person, StandInCoder
+from tests.support.stand_in_coder import StandInCoder
 from tests.support.stats_rows import (
     HOUR,
     MINUTE,
@@ -40,7 +40,7 @@ FOLLOW = "follow_coder_database"
 STATES = {"pending": 3, "building": 1, "running": 1, "failed": 2, "stopped": 1}
 
 
-class Coder:
+class CoderDatabase:
     """A database with Coder's tables, and a connection that writes to it as coderd does."""
 
     def __init__(self, url: str, now: datetime, rows: list[dict[str, Any]]) -> None:
@@ -74,18 +74,18 @@ class Coder:
 
 
 @pytest.fixture
-def coder(settings: Any) -> Iterator[Coder]:
+def database(settings: Any) -> Iterator[CoderDatabase]:
     with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
         row = connection.execute("SELECT now()").fetchone()
     assert row
     with coder_database(row[0]) as (url, rows):
         settings.CODER_DATABASE_URL = url
-        yield Coder(url, row[0], rows)
+        yield CoderDatabase(url, row[0], rows)
 
 
 @pytest.fixture
-def deployment(db: None, coder: Coder) -> Iterator[Deployment]:
-    with deployment_at(coder.now) as deployment:
+def deployment(db: None, database: CoderDatabase) -> Iterator[Deployment]:
+    with deployment_at(database.now) as deployment:
         yield deployment
 
 
@@ -104,37 +104,37 @@ def card() -> str:
 # --- Following --------------------------------------------------------------------------------
 
 
-def test_new_and_late_rows_count_once(deployment: Deployment, coder: Coder) -> None:
-    first = len(coder.rows) + len(BUILDS)
-    newest = max(datetime.fromisoformat(row["created_at"]) for row in coder.rows)
+def test_new_and_late_rows_count_once(deployment: Deployment, database: CoderDatabase) -> None:
+    first = len(database.rows) + len(BUILDS)
+    newest = max(datetime.fromisoformat(row["created_at"]) for row in database.rows)
 
     def follow() -> int:
         return int(deployment.job(FOLLOW).split()[2])
 
     assert follow() == first
-    coder.report(SECOND)
+    database.report(SECOND)
     for age in (MINUTE, 2 * MINUTE - SECOND):
-        coder.report(coder.now - newest + age, agent=2)
+        database.report(database.now - newest + age, agent=2)
     assert follow() == 1
-    # As two minutes later, when the follower looks for late rows.
+    # This simulates two minutes, after which the follower looks for late rows.
     DatabaseReading.objects.update(settled_until=F("settled_until") - 2 * MINUTE)
     assert (follow(), follow()) == (2, 0)
-    # As after a process was killed before it stored the position.
-    DatabaseReading.objects.update(created_at=coder.now - 10 * MINUTE)
+    # This simulates a process that was killed before it stored the position.
+    DatabaseReading.objects.update(created_at=database.now - 10 * MINUTE)
     assert follow() == 0
     snapshot = deployment.collect()
-    agrees(snapshot, coder.api_rows())
+    agrees(snapshot, database.api_rows())
     assert states(snapshot) == STATES
 
 
-def test_workspaces_follow_their_builds(deployment: Deployment, coder: Coder) -> None:
+def test_workspaces_follow_their_builds(deployment: Deployment, database: CoderDatabase) -> None:
     deployment.job(FOLLOW)
-    coder.build(50, 1, "start", started_at=coder.now)
+    database.build(50, 1, "start", started_at=database.now)
     deployment.job(FOLLOW)
     assert states(deployment.collect()) == STATES | {"building": 2}
     # The job of workspace 50 ends, workspace 2 (building) is canceled, and 3 (running) is deleted.
     # coderd does not change `updated_at` when it cancels a job.
-    coder.execute(
+    database.execute(
         "UPDATE provisioner_jobs SET completed_at = now() WHERE started_at IS NOT NULL"
         " AND id = (SELECT job_id FROM workspace_builds WHERE workspace_id::text LIKE '%32')",
         "UPDATE provisioner_jobs SET canceled_at = now() + interval '1 h', completed_at = now()"
@@ -150,11 +150,13 @@ def test_workspaces_follow_their_builds(deployment: Deployment, coder: Coder) ->
     assert states(deployment.collect()) == expected
 
 
-def test_unknown_transition_is_shown_and_skipped(deployment: Deployment, coder: Coder) -> None:
+def test_unknown_transition_is_shown_and_skipped(
+    deployment: Deployment, database: CoderDatabase
+) -> None:
     deployment.job(FOLLOW)
-    coder.execute("ALTER TYPE workspace_transition ADD VALUE 'hibernate'")
-    coder.build(50, 1, "hibernate", started_at=coder.now)
-    coder.build(51, 1, "start", started_at=coder.now, completed_at=coder.now)
+    database.execute("ALTER TYPE workspace_transition ADD VALUE 'hibernate'")
+    database.build(50, 1, "hibernate", started_at=database.now)
+    database.build(51, 1, "start", started_at=database.now, completed_at=database.now)
     assert deployment.job(FOLLOW) == f"Job {FOLLOW}: 1 rows."
     assert states(deployment.collect()) == STATES | {"running": 2}
     problem = "1 workspace skipped: transition &#x27;hibernate&#x27; is not start, stop or delete."
@@ -162,21 +164,21 @@ def test_unknown_transition_is_shown_and_skipped(deployment: Deployment, coder: 
 
 
 def test_rows_that_coder_deleted_meanwhile_are_reported(
-    deployment: Deployment, coder: Coder
+    deployment: Deployment, database: CoderDatabase
 ) -> None:
     deployment.job(FOLLOW)
     assert "gap" not in card()
-    DatabaseReading.objects.update(created_at=coder.now - 30 * HOUR)
+    DatabaseReading.objects.update(created_at=database.now - 30 * HOUR)
     deployment.job(FOLLOW)
-    first = coder.now - 30 * HOUR
+    first = database.now - 30 * HOUR
     assert f"Agent rows from {first:%Y-%m-%d %H:%M} to" in card()
 
 
 @pytest.mark.parametrize("problem", ["away", "wrong password", "not a URL"])
 def test_database_that_cannot_be_reached_is_named_without_its_password(
-    deployment: Deployment, coder: Coder, settings: Any, problem: str
+    deployment: Deployment, database: CoderDatabase, settings: Any, problem: str
 ) -> None:
-    server = urlsplit(coder.url)
+    server = urlsplit(database.url)
     where = f"{server.hostname}:{server.port if problem != 'away' else free_port()}"
     scheme = "postgresql" if problem != "not a URL" else "postgresql "
     settings.CODER_DATABASE_URL = f"{scheme}://nobody:planted-secret@{where}{server.path}"
@@ -184,8 +186,8 @@ def test_database_that_cannot_be_reached_is_named_without_its_password(
         with pytest.raises(CommandError) as raised:
             run(*command)
         assert "planted" not in str(raised.value)
-    (finding,) = findings(coder.now)
-    assert "planted" not in finding.text
+    (finding,) = findings(database.now)
+    assert "planted" not in finding.message
     assert "state-failed" in card()
 
 
@@ -205,28 +207,28 @@ def test_database_that_cannot_be_reached_is_named_without_its_password(
     ],
 )
 def test_faults_are_named_and_lose_nothing(
-    deployment: Deployment, coder: Coder, fault: str, undo: str, error: str
+    deployment: Deployment, database: CoderDatabase, fault: str, undo: str, error: str
 ) -> None:
-    coder.execute(fault)
+    database.execute(fault)
     with pytest.raises(CommandError, match=error):
         deployment.job(FOLLOW)
     assert "cannot be read" in card()
-    coder.execute(undo)
+    database.execute(undo)
     deployment.job(FOLLOW)
     snapshot = deployment.collect()
-    agrees(snapshot, coder.api_rows())
+    agrees(snapshot, database.api_rows())
     assert states(snapshot) == STATES
     assert "cannot be read" not in card()
 
 
 def test_connection_that_ends_during_a_run_loses_nothing(
-    deployment: Deployment, coder: Coder
+    deployment: Deployment, database: CoderDatabase
 ) -> None:
     ended = b"""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE datname = current_database() AND wait_event_type = 'Lock'"""
     with (
-        psycopg.connect(coder.url) as locking,
-        psycopg.connect(coder.url, autocommit=True) as ending,
+        psycopg.connect(database.url) as locking,
+        psycopg.connect(database.url, autocommit=True) as ending,
     ):
         locking.execute("LOCK TABLE workspaces")
         end = partial(wait_for, lambda: ending.execute(ended).fetchall())
@@ -239,7 +241,7 @@ def test_connection_that_ends_during_a_run_loses_nothing(
             deployment.job(FOLLOW)
     deployment.job(FOLLOW)
     snapshot = deployment.collect()
-    agrees(snapshot, coder.api_rows())
+    agrees(snapshot, database.api_rows())
     assert states(snapshot) == STATES
 
 
@@ -254,30 +256,29 @@ def test_connection_that_ends_during_a_run_loses_nothing(
 )
 def test_sessions_follow_the_experiment_of_coder(
     deployment: Deployment,
-    coder: Coder,
+    database: CoderDatabase,
+    coder: StandInCoder,
     settings: Any,
     coder_has: list[str] | None,
     own: list[str],
     expected: int,
 ) -> None:
     settings.EXPERIMENTS = own
-    coder.execute("TRUNCATE workspace_agent_stats")
+    database.execute("TRUNCATE workspace_agent_stats")
     for usage, sessions in ((True, 2), (True, 3), (False, 9)):
         members: dict[str, Any] = {
             "session_count_ssh": sessions,
             "usage": usage,
             "connections_by_proto": {},
         }
-        coder.report(5 * MINUTE - sessions * timedelta(microseconds=1), **members)
-    with StandInCoder() as stand_in:
-        if coder_has is not None:
-            token = stand_in.add(Key(Person("service", roles=("owner",)))).token
-            settings.CODER_URL, settings.CODER_TOKEN = stand_in.url, token
-            stand_in.experiments = coder_has
-        deployment.job(FOLLOW)
-        # An answer is remembered while Coder is away.
-        stand_in.fault = "500"
-        deployment.job(FOLLOW)
+        database.report(5 * MINUTE - sessions * timedelta(microseconds=1), **members)
+    if coder_has is None:
+        settings.CODER_TOKEN = ""
+    coder.experiments = coder_has or []
+    deployment.job(FOLLOW)
+    # An answer is remembered while Coder is away.
+    coder.fault = "500"
+    deployment.job(FOLLOW)
     assert deployment.collect()["session_count"]["ssh"] == expected
 
 
@@ -285,23 +286,25 @@ def test_sessions_follow_the_experiment_of_coder(
 
 
 @pytest.fixture
-def reader_url(coder: Coder) -> Iterator[str]:
+def reader_url(database: CoderDatabase) -> Iterator[str]:
     """Creates the role of `--grant-sql`, with a name of its own. Yields its URL."""
     role = f"reader_{uuid.uuid4().hex}"
     sql = run("check_coder_database", "--grant-sql").replace("coderapi_reader", role)
-    coder.execute(sql)
-    parts = urlsplit(coder.url)
+    database.execute(sql)
+    parts = urlsplit(database.url)
     host = f"{role}:choose-a-password@{parts.hostname or ''}:{parts.port or ''}".rstrip(":")
     yield urlunsplit(parts._replace(netloc=host))
-    coder.execute(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+    database.execute(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
 def test_role_of_grant_sql_can_read_and_not_write(
-    deployment: Deployment, coder: Coder, settings: Any, reader_url: str
+    deployment: Deployment, database: CoderDatabase, settings: Any, reader_url: str
 ) -> None:
     settings.CODER_DATABASE_URL = reader_url
     # A replica allows no writes and no temporary tables either.
-    coder.execute(f'REVOKE TEMPORARY ON DATABASE "{urlsplit(coder.url).path[1:]}" FROM PUBLIC')
+    database.execute(
+        f'REVOKE TEMPORARY ON DATABASE "{urlsplit(database.url).path[1:]}" FROM PUBLIC'
+    )
     lines = [orjson.loads(line) for line in run("check_coder_database", "--json").splitlines()]
     assert {line["state"] for line in lines} == {"ok"}
     deployment.job(FOLLOW)
@@ -318,7 +321,7 @@ def test_role_of_grant_sql_can_read_and_not_write(
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(statement)
     role = urlsplit(reader_url).username
-    coder.execute(f"REVOKE SELECT (error) ON provisioner_jobs FROM {role}")  # noqa: S608
+    database.execute(f"REVOKE SELECT (error) ON provisioner_jobs FROM {role}")  # noqa: S608
     with pytest.raises(CommandError, match=r"permission denied .* --grant-sql` prints the GRANTs"):
         deployment.job(FOLLOW)
 
@@ -326,55 +329,60 @@ def test_role_of_grant_sql_can_read_and_not_write(
 @pytest.mark.parametrize(
     ("statement", "finding"),
     [
-        ("ALTER TABLE provisioner_jobs DROP error", "column provisioner_jobs.error is missing"),
-        ("DROP TABLE workspaces", "table workspaces is missing"),
+        (
+            "ALTER TABLE provisioner_jobs DROP error",
+            "column provisioner_jobs.error is missing. Use the releases",
+        ),
+        ("DROP TABLE workspaces", "table workspaces is missing. CODERAPI_CODER_DATABASE_URL="),
         (
             "ALTER TABLE workspace_agent_stats ALTER usage TYPE text",
             "column workspace_agent_stats.usage is text, not boolean",
         ),
-        ("DROP INDEX workspace_agent_stats_created_at_idx", "has no index on created_at"),
-        ("SELECT 1", "the role may write workspace_agent_stats, workspaces,"),
-        ("SELECT 1", "the oldest agent row is from"),
-        ("TRUNCATE workspace_agent_stats", "there are no agent rows"),
+        ("DROP INDEX workspace_agent_stats_created_at_idx", "needs an index on created_at"),
+        ("SELECT 1", "The role may write workspace_agent_stats, workspaces,"),
+        ("SELECT 1", "The oldest agent row is from"),
+        ("TRUNCATE workspace_agent_stats", "agent rows is empty"),
     ],
 )
-def test_check_names_what_does_not_fit(coder: Coder, statement: str, finding: str) -> None:
-    coder.execute(statement)
-    assert finding in " ".join(each.text for each in findings(coder.now))
+def test_check_names_each_mismatch(database: CoderDatabase, statement: str, finding: str) -> None:
+    database.execute(statement)
+    assert finding in " ".join(f"{each.message} {each.change}" for each in findings(database.now))
 
 
 # --- History ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def start(coder: Coder) -> datetime:
+def start(database: CoderDatabase) -> datetime:
     """Makes ten hours of builds, and agent rows in the last three. Returns the first hour."""
-    coder.execute("TRUNCATE workspace_agent_stats, workspaces, workspace_builds, provisioner_jobs")
-    start = coder.now.replace(minute=0, second=0, microsecond=0) - 10 * HOUR
+    database.execute(
+        "TRUNCATE workspace_agent_stats, workspaces, workspace_builds, provisioner_jobs"
+    )
+    start = database.now.replace(minute=0, second=0, microsecond=0) - 10 * HOUR
 
     def job(hours: float, minutes: int = 5, **members: Any) -> dict[str, Any]:
         started = start + hours * HOUR
         return {"started_at": started, "completed_at": started + minutes * MINUTE, **members}
 
-    coder.build(1, 1, "start", **job(0.1))
-    coder.build(1, 2, "stop", **job(2.5))
-    coder.build(1, 3, "start", **job(4.5, minutes=60))
-    coder.build(2, 1, "start", **job(1.5, error="exit status 1"))
-    coder.build(2, 2, "delete", **job(3.5))
-    coder.build(3, 1, "start", **job(6.5, canceled_at=start + 6.55 * HOUR))
-    coder.execute("UPDATE workspaces SET deleted = true WHERE id::text LIKE '%2'")
+    database.build(1, 1, "start", **job(0.1))
+    database.build(1, 2, "stop", **job(2.5))
+    database.build(1, 3, "start", **job(4.5, minutes=60))
+    database.build(2, 1, "start", **job(1.5, error="exit status 1"))
+    database.build(2, 2, "delete", **job(3.5))
+    database.build(3, 1, "start", **job(6.5, canceled_at=start + 6.55 * HOUR))
+    database.execute("UPDATE workspaces SET deleted = true WHERE id::text LIKE '%2'")
     for hours in (7.5, 8.5, 9.5):
-        ago = coder.now - (start + hours * HOUR)
-        coder.report(ago, session_count_ssh=2, connections_by_proto={})
+        ago = database.now - (start + hours * HOUR)
+        database.report(ago, session_count_ssh=2, connections_by_proto={})
     return start
 
 
 def test_history_counts_workspaces_from_their_builds(
-    deployment: Deployment, coder: Coder, start: datetime
+    deployment: Deployment, database: CoderDatabase, start: datetime
 ) -> None:
     deployment.travel(start + 1.5 * HOUR)
     collected = deployment.collect()
-    deployment.travel(coder.now)
+    deployment.travel(database.now)
     message = run("import_coder_history")
     assert message.startswith("3 agent rows imported, 0 duplicates; Coder has rows since ")
     assert "3 workspaces with builds; Coder has builds since " in message
@@ -391,16 +399,16 @@ def test_history_counts_workspaces_from_their_builds(
     assert deployment.at(start + 2 * HOUR - MINUTE)["collected_at"] == collected["collected_at"]
 
 
-def test_stopped_import_continues(deployment: Deployment, coder: Coder) -> None:
-    coder.execute("ALTER TABLE workspace_builds RENAME TO builds")
+def test_stopped_import_continues(deployment: Deployment, database: CoderDatabase) -> None:
+    database.execute("ALTER TABLE workspace_builds RENAME TO builds")
     with pytest.raises(CommandError, match="does not exist"):
         run("import_coder_history")
-    coder.execute("ALTER TABLE builds RENAME TO workspace_builds")
+    database.execute("ALTER TABLE builds RENAME TO workspace_builds")
     deployment.job(FOLLOW)
     # The import has committed its position after the rows. Late rows are read again.
     reading = DatabaseReading.objects.get(reader="history")
-    assert reading.created_at == max(datetime.fromisoformat(r["created_at"]) for r in coder.rows)
+    assert reading.created_at == max(datetime.fromisoformat(r["created_at"]) for r in database.rows)
     message = run("import_coder_history")
     assert message.startswith("0 agent rows imported, ")
     assert "builds skipped" not in message
-    agrees(deployment.collect(), coder.api_rows())
+    agrees(deployment.collect(), database.api_rows())

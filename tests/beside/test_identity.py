@@ -1,4 +1,4 @@
-"""Tokens of a Coder deployment: who they belong to, what they may do, and what each fault becomes.
+"""Tokens of a Coder deployment: their users, their rights, and the error for each fault.
 
 The stand-in for Coder answers over a real socket.
 """
@@ -21,7 +21,6 @@ from django.test.utils import CaptureQueriesContext
 from prometheus_client import REGISTRY
 
 from beside import client, identity
-from beside.client import Breaker
 from beside.identity import CoderIdentity
 from kernel.http.schema.document import openapi
 from kernel.http.wire import Wire
@@ -32,7 +31,8 @@ from tests.support.live import Server
 from tests.support.processes import own_database, wait_for
 from tests.support.sending import send
 from tests.support.stand_in_coder import Key, Person, StandInCoder, new_token
-from tokens import answerers
+from tests.tokens.test_roles import MATRIX as OWN
+from tokens import providers
 from tokens.models import TokenConfig
 from users.models import User
 
@@ -42,20 +42,18 @@ AUTHCHECK, ME = "/api/v2/authcheck", "/api/v2/users/me"
 TOKEN_CONFIG = "/users/me/keys/tokens/tokenconfig"
 SSH = "/deployment/ssh"
 CODERS_LIMIT = 604800000000000
-REFUSED = {"result": "refused"}
+REJECTED = {"result": "rejected"}
 REPORT = {"csp-report": {"effective-directive": "img-src"}}
 
 
 @pytest.fixture
-def coder(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInCoder]:
-    """Runs a stand-in for Coder, and lets this process ask it about tokens."""
-    monkeypatch.setattr(client, "BREAKER", Breaker())
+def coder(coder: StandInCoder, settings: Any) -> Iterator[StandInCoder]:
+    """Lets this process ask the stand-in about tokens, without a service token."""
     settings.ROOT_URLCONF = "coderapi.coder_urls"
-    answerers.register(CoderIdentity())
-    with StandInCoder() as stand_in:
-        settings.CODER_URL = stand_in.url
-        yield stand_in
-    answerers.register(None)
+    settings.CODER_TOKEN = ""
+    providers.register(CoderIdentity())
+    yield coder
+    providers.register(None)
 
 
 def ask(path: str, token: str = "", method: str = "GET", body: Any = None, **more: str) -> Any:
@@ -69,20 +67,12 @@ def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: clock() + seconds)
 
 
-# --- Who may do what ---------------------------------------------------------------------------
+# --- Rights ------------------------------------------------------------------------------------
 
-# operation: status for owner, auditor, user-admin, template-admin, member, anonymous
+# Our own users and those of Coder have the same rights.
 MATRIX = {
-    "GET /": (200, 200, 200, 200, 200, 200),
-    "GET /buildinfo": (200, 200, 200, 200, 200, 200),
-    "GET /updatecheck": (200, 200, 200, 200, 200, 200),
-    "POST /csp/reports": (200, 200, 200, 200, 200, 401),
-    "GET /deployment/config": (200, 200, 403, 403, 403, 401),
-    "GET /deployment/stats": (400, 400, 403, 403, 403, 401),  # 400: no snapshot has been taken
-    "GET /deployment/ssh": (200, 200, 200, 200, 200, 401),
-    "GET /experiments": (200, 200, 200, 200, 200, 401),
-    "GET /experiments/available": (200, 200, 200, 200, 200, 401),
-    f"GET {TOKEN_CONFIG}": (200, 200, 200, 200, 200, 401),
+    **{each: row for each, row in OWN.items() if "/users" not in each and "authcheck" not in each},
+    f"GET {TOKEN_CONFIG}": OWN[f"GET {TOKEN_CONFIG}"],
     # Operations that only this service has.
     "GET /csp/groups": (200, 200, 403, 403, 403, 401),
     "GET /deployment/stats/history": (200, 200, 403, 403, 403, 401),
@@ -158,7 +148,7 @@ def test_answer_of_authcheck_is_the_limit(
     assert "X-RateLimit-Limit" in answer.headers
 
 
-def test_token_is_shown_in_the_header_alone(coder: StandInCoder) -> None:
+def test_token_is_sent_only_in_the_header(coder: StandInCoder) -> None:
     token = coder.add(Key(Person("ada"))).token
     browser = Client()
     browser.cookies["coder_session_token"] = token
@@ -186,17 +176,17 @@ def test_revoked_token_is_rejected_after_ten_seconds(
     assert "session has expired" in refused.json()["message"]
 
 
-def test_rejection_is_remembered_for_two_seconds(
+def test_rejection_is_cached_for_two_seconds(
     coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = Key(Person("ada", status="suspended"))
     assert ask(SSH, "malformed").status_code == 401
     assert coder.seen == []
-    counted = REGISTRY.get_sample_value("coderapi_coder_look_ups_total", REFUSED) or 0.0
+    counted = REGISTRY.get_sample_value("coderapi_coder_look_ups_total", REJECTED) or 0.0
     for _ in range(2):
         assert ask(SSH, key.token).json()["detail"].endswith("unknown or was revoked.")
     assert coder.count(AUTHCHECK) == 1
-    assert REGISTRY.get_sample_value("coderapi_coder_look_ups_total", REFUSED) == counted + 1
+    assert REGISTRY.get_sample_value("coderapi_coder_look_ups_total", REJECTED) == counted + 1
     coder.add(key)
     later(monkeypatch, 2)
     assert ask(SSH, key.token).json()["message"] == "User is not active."
@@ -205,7 +195,7 @@ def test_rejection_is_remembered_for_two_seconds(
 # --- Our own keys ------------------------------------------------------------------------------
 
 
-def test_own_keys_are_never_shown_to_coder(coder: StandInCoder) -> None:
+def test_own_keys_are_never_sent_to_coder(coder: StandInCoder) -> None:
     coder.fault = "500"
     own = make_key(make_user("owner"), scopes=["deployment_stats:read"]).token
     assert ask("/deployment/stats", own).status_code == 400
@@ -246,7 +236,7 @@ FAULTS: dict[str, Callable[[StandInCoder], object]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_each_fault_is_a_503_except_for_remembered_tokens(
+def test_each_fault_is_a_503_except_for_cached_tokens(
     coder: StandInCoder, fault: str, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known, new = (coder.add(Key(Person(name))).token for name in ("ada", "bob"))
@@ -295,7 +285,7 @@ def test_sixty_four_clients_with_one_new_token_make_one_look_up(coder: StandInCo
     assert coder.count(AUTHCHECK) == coder.count(ME) == 1
 
 
-# --- What this service keeps -------------------------------------------------------------------
+# --- Stored users ------------------------------------------------------------------------------
 
 
 def test_person_is_stored_once_and_after_each_change(
@@ -323,7 +313,7 @@ def test_person_is_stored_once_and_after_each_change(
     assert (stored.username, stored.roles) == ("augusta", [])
 
 
-def test_names_of_own_users_stay_theirs(coder: StandInCoder) -> None:
+def test_own_users_keep_their_names(coder: StandInCoder) -> None:
     own = make_user(username="ada", email="bob@example.com")
     for name in ("ada", "bob", "me", "é"):
         person = Person(name)
@@ -352,7 +342,7 @@ def test_name_that_moves_to_another_person_moves_here_too(
 def test_stored_person_has_no_password_and_no_keys(coder: StandInCoder, settings: Any) -> None:
     person = Person("ada")
     ask(SSH, coder.add(Key(person)).token)
-    answerers.register(None)
+    providers.register(None)
     settings.ROOT_URLCONF = "coderapi.urls"
     user = make_user("owner")
     owner = make_key(user).token
@@ -395,7 +385,7 @@ def test_no_secret_is_stored_logged_or_answered(
         "GET /users/me/keys/tokens/tokenconfig/explain",
     ],
 )
-def test_what_belongs_to_coder_is_404(coder: StandInCoder, operation: str, settings: Any) -> None:
+def test_operations_of_coder_are_404(coder: StandInCoder, operation: str, settings: Any) -> None:
     settings.ACCESS_URL = "https://coder.example.com"
     method, _, path = operation.partition(" ")
     answer = ask(path, method=method)
@@ -434,7 +424,7 @@ def test_unusable_tokenconfig_of_coder_is_a_503(coder: StandInCoder, content: by
 # --- A server ----------------------------------------------------------------------------------
 
 
-def test_remembered_tokens_are_answered_while_coder_hangs(tmp_path: Path) -> None:
+def test_cached_tokens_are_accepted_while_coder_hangs(tmp_path: Path) -> None:
     with own_database() as url, StandInCoder() as coder:
         names = {"CODERAPI_IDENTITY": "coder", "CODERAPI_CODER_URL": coder.url}
         with Server("--web-only", log=tmp_path / "log", DATABASE_URL=url, **names) as server:
@@ -442,6 +432,7 @@ def test_remembered_tokens_are_answered_while_coder_hangs(tmp_path: Path) -> Non
             for path in (SSH, "/deployment/config", TOKEN_CONFIG):
                 assert server.ask(f"/api/v2{path}", token=token).status == 200
             assert server.ask("/api/v2/users/me", token=token).status == 404
+            assert b"own users" not in server.ask("/templates").body
             coder.fault = "hang"
             found: list[int] = []
 

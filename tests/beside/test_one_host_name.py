@@ -171,7 +171,7 @@ def test_coders_uploads_streams_and_websockets_pass_the_proxy(pair: Pair) -> Non
 
 def test_all_operations_accept_the_cookie_of_coder(pair: Pair) -> None:
     cookie = pair.signed_in("owner")
-    # Those that only the second setup sends here.
+    # Only the second setup sends these paths to coderapi.
     paths = [path for path, services in TABLE.items() if services == ("Coder", "coderapi")]
     found = {path: pair.ask(path, cookie=cookie) for path in paths}
     assert len(paths) == 9
@@ -186,7 +186,7 @@ def test_all_operations_accept_the_cookie_of_coder(pair: Pair) -> None:
 # --- The admin --------------------------------------------------------------------------------
 
 
-def test_admin_takes_the_session_of_coder(pair: Pair) -> None:
+def test_admin_accepts_the_session_of_coder(pair: Pair) -> None:
     owner, auditor, member = (pair.signed_in(*roles) for roles in (["owner"], ["auditor"], []))
     rules = f"{ADMIN}csp/noiserule/add/"
 

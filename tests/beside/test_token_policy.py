@@ -214,10 +214,10 @@ def test_fault_of_coder_is_the_error_of_the_run(
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        ({"lifetime_seconds": [1]}, "another form: TypeError"),
-        ({"last_used": "yesterday"}, "another form: ValueError"),
-        ({"scopes": (1,)}, "another form: TypeError"),
-        ({"token": "../../../-x"}, "another form: ValueError"),
+        ({"lifetime_seconds": [1]}, "unknown form: TypeError"),
+        ({"last_used": "yesterday"}, "unknown form: ValueError"),
+        ({"scopes": (1,)}, "unknown form: TypeError"),
+        ({"token": "../../../-x"}, "unknown form: ValueError"),
     ],
 )
 def test_odd_token_fails_the_run(

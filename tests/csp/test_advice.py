@@ -229,14 +229,14 @@ def test_webassembly_is_allowed_by_its_keyword() -> None:
         ("script-src", ["data"], "data", "every URL with this scheme"),
         ("script-src", [], "unknown", "did not report"),
         ("script-src", [], "other", "many causes"),
-        ("require-trusted-types-for", [], "trusted-types-sink", "no list of sources"),
+        ("require-trusted-types-for", [], "trusted-types-sink", "not have a list of sources"),
         ("img-src", ["https://10.0.0.1/x"], "10.0.0.1", "IP address"),
         ("img-src", ["https://a;script-src *"], "a;script-src *", "no URL that a source can name"),
         # A forged report must not lead to an entry that allows every host.
         ("connect-src", ["https"], "https", "no URL that a source can name"),
-        ("sandbox", [], "", "no list of sources"),
+        ("sandbox", [], "", "not have a list of sources"),
         ("connect-src", ["wss://coder.example.com/x"], "", "allows this source already"),
-        ("invented", ["https://a.example"], "a.example", "no list of sources"),
+        ("invented", ["https://a.example"], "a.example", "not have a list of sources"),
     ],
 )
 def test_reason_is_given_where_no_entry_should_be_added(

@@ -233,7 +233,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def test_stalled_bodies_keep_nobody_from_a_document(server: Server) -> None:
+def test_stalled_bodies_do_not_block_documents(server: Server) -> None:
     with stalled(server.port, *["slow"] * 600, path="/api/v2/users/login"):
         assert {server.ask("/api/v2/buildinfo").status for _ in range(100)} == {200}
 

@@ -83,7 +83,7 @@ def browser(port: int, member: User, tmp_path: Path) -> Iterator[Browser]:
         yield window
 
 
-def test_coders_proof_stays_after_any_answer_of_ours(browser: Browser) -> None:
+def test_csrf_cookie_of_coder_stays_after_each_answer(browser: Browser) -> None:
     before = proof_in(browser)
     for method, path, status in (
         ("GET", "/api/v2/buildinfo", 200),

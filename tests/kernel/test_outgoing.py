@@ -114,7 +114,7 @@ def test_body_has_a_maximum_size(port: int) -> None:
     assert len(reply.body) == MAX_BODY_BYTES
 
 
-def test_headers_that_trickle_keep_no_thread(port: int) -> None:
+def test_slow_headers_do_not_occupy_a_thread(port: int) -> None:
     before = set(threading.enumerate())
     with pytest.raises(OutgoingError, match="did not respond within"):
         send(Outgoing(f"http://127.0.0.1:{port}/trickle", {}, networks=None), seconds=0.3)

@@ -1,7 +1,6 @@
 """A stand-in for a Coder deployment: its API in the coderd wire, its cookies and its pages.
 
-It answers over a real socket what the contract says that Coder answers. Its database is not here;
-`coder_tables` makes the tables.
+It answers over a real socket, as the contract requires. `coder_tables` creates Coder's tables.
 """
 
 from __future__ import annotations

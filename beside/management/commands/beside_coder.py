@@ -3,16 +3,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 from django.utils import timezone
 
+from beside.findings import FindingsCommand
 from beside.pair import findings
-from kernel.admin import State
-from kernel.commands import ListingCommand
-from kernel.humanize import plural
 
 
-class Command(ListingCommand):
+class Command(FindingsCommand):
     help = (
         "Checks the Coder deployment at CODERAPI_CODER_URL, the settings of this service, and the "
         "proxy in front of both. Prints what is right, and for everything else the setting or the "
@@ -31,16 +29,4 @@ class Command(ListingCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        failed = 0
-        for each in findings(options["proxy_url"], now=timezone.now()):
-            failed += each.state is State.BAD
-            change = f"\n{'':9}change: {each.change}" if each.change else ""
-            self.row(
-                f"{each.state:9}{each.check}: {each.message}{change}",
-                check=each.check,
-                state=each.state,
-                message=each.message,
-                change=each.change,
-            )
-        if failed:
-            raise CommandError(f"{plural(failed, 'check')} failed.")
+        self.show(findings(options["proxy_url"], now=timezone.now()))

@@ -3,15 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 from django.utils import timezone
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 from beside.database.check import findings, grants
-from kernel.admin import State
-from kernel.commands import ListingCommand
-from kernel.humanize import plural
+from beside.findings import FindingsCommand
 
 
 def _database() -> str:
@@ -22,7 +20,7 @@ def _database() -> str:
         return "coder"
 
 
-class Command(ListingCommand):
+class Command(FindingsCommand):
     help = (
         "Checks whether Coder's database at CODERAPI_CODER_DATABASE_URL can be read: the role, the "
         "tables and their columns. Shows how far back its agent rows go."
@@ -41,12 +39,5 @@ class Command(ListingCommand):
     def handle(self, *, grant_sql: bool, **options: Any) -> str:
         if grant_sql:
             return grants(database=_database())
-        found = findings(timezone.now())
-        for finding in found:
-            self.row(
-                f"{finding.state:8} {finding.text}", state=finding.state.value, text=finding.text
-            )
-        failed = sum(finding.state == State.BAD for finding in found)
-        if failed:
-            raise CommandError(f"{plural(failed, 'problem')} found.")
+        self.show(findings(timezone.now()))
         return "Coder's database can be read."

@@ -29,7 +29,7 @@ class Command(ListingCommand):
     def run_from_argv(self, argv: list[str]) -> None:
         """Runs the command without Django's settings, because they may be invalid.
 
-        Django's own method loads them to close the connections, of which there are none.
+        Django's own method would load them to close connections.
         """
         self._called_from_command_line = True
         options = vars(self.create_parser(argv[0], argv[1]).parse_args(argv[2:]))

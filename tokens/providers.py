@@ -13,7 +13,7 @@ from tokens.token_format import TokenParts
 from users.permissions import KeyIdentity
 
 
-class Answerer(Protocol):
+class IdentityProvider(Protocol):
     """Identifies the session tokens that are not ours. Caches its answers itself."""
 
     def recall(self, fingerprint: bytes) -> KeyIdentity | APIError | None:
@@ -38,14 +38,14 @@ class Answerer(Protocol):
         ...
 
 
-_other: Answerer | None = None
+_other: IdentityProvider | None = None
 
 
-def register(answerer: Answerer | None) -> None:
+def register(provider: IdentityProvider | None) -> None:
     """Registers the service to ask about tokens that are not ours. None removes it."""
     global _other
-    _other = answerer
+    _other = provider
 
 
-def other() -> Answerer | None:
+def other() -> IdentityProvider | None:
     return _other

@@ -1,0 +1,41 @@
+"""The results of checks, and the commands that print them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.core.management.base import CommandError
+
+from kernel.admin import State
+from kernel.commands import ListingCommand
+from kernel.humanize import plural
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check. `change` is the setting or the line of configuration to change."""
+
+    check: str
+    state: State
+    message: str
+    change: str = ""
+
+
+class FindingsCommand(ListingCommand):
+    """The base class of commands that print findings, and fail if a check failed."""
+
+    def show(self, findings: Iterable[Finding]) -> None:
+        failed = 0
+        for each in findings:
+            failed += each.state is State.BAD
+            change = f"\n{'':9}change: {each.change}" if each.change else ""
+            self.row(
+                f"{each.state:9}{each.check}: {each.message}{change}",
+                check=each.check,
+                state=each.state,
+                message=each.message,
+                change=each.change,
+            )
+        if failed:
+            raise CommandError(f"{plural(failed, 'check')} failed.")
