@@ -53,17 +53,17 @@ def read_person(value: Any) -> Person:
         site = {role["name"] for role in value["roles"] or () if not role.get("organization_id")}
         return Person(
             id=uuid.UUID(value["id"]),
-            username=names.normal_username(_text(value["username"], 64)),
-            email=names.normal_email(_text(value.get("email"), 512)),
-            name=_text(value.get("name"), 128),
-            avatar_url=_text(value.get("avatar_url"), 200),
+            username=names.normal_username(text_of(value["username"], 64)),
+            email=names.normal_email(text_of(value.get("email"), 512)),
+            name=text_of(value.get("name"), 128),
+            avatar_url=text_of(value.get("avatar_url"), 200),
             roles=tuple(role for role in DISPLAY_NAMES if role in site),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise CoderAwayError("The user in the response of Coder is not usable.") from None
 
 
-def _text(value: object, limit: int) -> str:
+def text_of(value: object, limit: int) -> str:
     if not isinstance(value, str | None):
         raise TypeError
     return (value or "").replace("\0", "")[:limit]

@@ -36,6 +36,7 @@ from audit.services import SYSTEM, Change, Target, record, record_all
 from beside import client
 from beside.client import SECONDS, CoderAwayError, ask
 from beside.models import CoderToken
+from beside.people import text_of
 from jobs.registry import JobFailedError
 from kernel.humanize import plural
 from kernel.texts import parse_time
@@ -133,7 +134,8 @@ def _people() -> dict[uuid.UUID, User]:
         page = _get(f"/api/v2/users?limit={USERS_PER_PAGE}&offset={offset}")["users"]
         for user in page:
             name, email = normal_username(user["username"]), user["email"]
-            found[uuid.UUID(user["id"])] = User(username=name, email=email, roles=_roles(user))
+            user_id, roles = uuid.UUID(user["id"]), _roles(user)
+            found[user_id] = User(id=user_id, username=name, email=email, roles=roles)
         if len(page) < USERS_PER_PAGE:
             break
     return found
@@ -163,8 +165,8 @@ def _token(item: Any, now: datetime) -> CoderToken:
     return CoderToken(
         id=item["id"],
         user_id=uuid.UUID(item["user_id"]),
-        username=str(item["username"])[:64],
-        token_name=str(item["token_name"])[:255],
+        username=text_of(item["username"], 64),
+        token_name=text_of(item["token_name"], 255),
         scopes=[canonical(scope)[:128] for scope in scopes],
         lifetime_ns=min(int(item["lifetime_seconds"]) * 10**9, NO_LIMIT),
         created_at=parse_time(item["created_at"]),
@@ -179,7 +181,7 @@ def _token(item: Any, now: datetime) -> CoderToken:
 
 
 def _judge(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User]) -> None:
-    """Sets the `reasons` of each token. A user of Coder has the policies of the same username.
+    """Sets the `reasons` of each token.
 
     A token of a user who is not in the list was created after the list was read. The next run
     checks it.
@@ -199,9 +201,15 @@ def _judge(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User]) -> None:
 
 
 def _limits(user: User, configs: Iterable[TokenConfig]) -> policy.Policy:
-    for config in configs:
-        if config.user is not None and config.user.username == user.username:
-            user.id = config.user.id
+    """Returns the limits on the tokens of a user of Coder.
+
+    With CODERAPI_IDENTITY=coder, a policy of a user applies to the same id, because users of Coder
+    can rename themselves. Otherwise it applies to the username, because our users have other ids.
+    """
+    if settings.IDENTITY == "own":
+        for config in configs:
+            if config.user is not None and config.user.username == user.username:
+                user.id = config.user.id
     limits = policy.resolve([*configs], user)
     lifetime = limits[policy.MAX_LIFETIME]
     option = lifetime.rule_values[-1]

@@ -18,6 +18,7 @@ from options.values.rules import (
     POSTGRES_URL,
     REDIS_URL,
     SEMANTIC_VERSION,
+    SESSION_TOKEN,
     one_of,
 )
 
@@ -252,7 +253,7 @@ OWN_OPTIONS = (
         "CODERAPI_CODER_TOKEN",
         "A session token of an owner in the Coder deployment. With it, coderapi reads the tokens "
         "of all users, to apply the token policy to them.",
-        Text(),
+        Text(SESSION_TOKEN),
         secret=True,
     ),
     _own(

@@ -245,6 +245,20 @@ def test_fast_lane_answers_only_with_a_cached_document(
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("CODERAPI_CODER_URL", "http://coder:3000/api/v2", "has more than a host"),
+        ("CODERAPI_CODER_URL", "http://coder:3000/?x=1", "has more than a host"),
+        ("CODERAPI_CODER_TOKEN", "aaaaaaaaaa-bbbbbbbbbbbbbbbbbbbbbb", "needs CODERAPI_CODER_URL"),
+    ],
+)
+def test_setting_that_cannot_work_is_an_error(name: str, value: str, error: str) -> None:
+    (found,) = unsupported_values(load({name: value}))
+    assert str(found).startswith(f"{name}: ")
+    assert error in str(found)
+
+
+@pytest.mark.parametrize(
     ("environ", "wrong"),
     [
         ({}, True),

@@ -14,6 +14,7 @@ from django.utils import timezone
 from audit.models import Entry
 from beside import token_policy
 from beside.models import CoderToken
+from beside.people import mirror, read_person
 from jobs.registry import JobFailedError, find
 from jobs.services import run_job
 from tests.support.client import browser_of
@@ -89,6 +90,18 @@ def test_limits_depend_on_the_user_and_the_roles(coder: StandInCoder, has_scopes
         "old": second,
     }
     assert CoderToken.objects.get(token_name="old").last_used is None
+
+
+def test_policy_of_a_copy_belongs_to_its_id(coder: StandInCoder, settings: Any) -> None:
+    settings.IDENTITY = "coder"
+    ada, eve = Person("ada"), Person("eve")
+    mirror(read_person(ada.as_json()))
+    TokenConfig.objects.create(user_id=ada.id, max_token_lifetime=DAY_NS)
+    # Users of Coder can rename themselves.
+    ada.username, eve.username = "eve", "ada"
+    for person, name in ((ada, "of ada"), (eve, "of eve")):
+        coder.add(Key(person, name=name, lifetime_seconds=90_000))
+    assert apply() == {"of ada": "report"}
 
 
 def test_options_and_other_roles_are_no_policy(coder: StandInCoder) -> None:
