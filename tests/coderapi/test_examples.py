@@ -22,6 +22,7 @@ from options.catalogue import CATALOGUE
 from tests.support.coder_tables import coder_database
 from tests.support.obeying import Obeying, obeying
 from tests.support.processes import PACKAGES, PROJECT, own_database
+from tests.support.stand_in_coder import Key, Person, StandInCoder
 
 DOCUMENTS = [PROJECT / "README.md", *sorted(PROJECT.glob("docs/*.md"))]
 BLOCK = re.compile(r"^```(sh|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -100,7 +101,11 @@ def environ(service: Obeying, tmp_path_factory: pytest.TempPathFactory) -> Itera
     programs = postgres.newest_programs(tmp_path_factory.mktemp("data")).directory
     body = {"email": EMAIL, "password": PASSWORD}
     token = service.ask("/api/v2/users/login", method="POST", body=body).json["session_token"]
-    with coder_database(timezone.now()) as (coders, _), own_database() as backed_up:
+    with (
+        coder_database(timezone.now()) as (coders, _),
+        own_database() as backed_up,
+        StandInCoder() as coder,
+    ):
         found = {
             **os.environ,
             "PATH": f"{programs}:{os.environ['PATH']}",
@@ -109,6 +114,8 @@ def environ(service: Obeying, tmp_path_factory: pytest.TempPathFactory) -> Itera
             "CODER_SESSION_TOKEN": token,
             "CODER_DATABASE": coders,
             "CODERAPI_CODER_DATABASE_URL": coders,
+            "CODERAPI_CODER_URL": coder.url,
+            "CODERAPI_CODER_TOKEN": coder.add(Key(Person("owner", ("owner",)))).token,
             "BACKED_UP": backed_up,
         }
         create = "manage.py create_admin_user --username alice --email alice@example.com"
