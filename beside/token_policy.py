@@ -203,13 +203,13 @@ def _judge(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User]) -> None:
 def _limits(user: User, configs: Iterable[TokenConfig]) -> policy.Policy:
     """Returns the limits on the tokens of a user of Coder.
 
-    With CODERAPI_IDENTITY=coder, a policy of a user applies to the same id, because users of Coder
-    can rename themselves. Otherwise it applies to the username, because our users have other ids.
+    A policy of a copy applies to its id, because users of Coder can rename themselves. With
+    CODERAPI_IDENTITY=own, a policy of an own user applies to the same username.
     """
     if settings.IDENTITY == "own":
-        for config in configs:
-            if config.user is not None and config.user.username == user.username:
-                user.id = config.user.id
+        for own in (config.user for config in configs if config.user is not None):
+            if own.source == User.Source.OWN and own.username == user.username:
+                user.id = own.id
     limits = policy.resolve([*configs], user)
     lifetime = limits[policy.MAX_LIFETIME]
     option = lifetime.rule_values[-1]

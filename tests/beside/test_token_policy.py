@@ -92,8 +92,11 @@ def test_limits_depend_on_the_user_and_the_roles(coder: StandInCoder, has_scopes
     assert CoderToken.objects.get(token_name="old").last_used is None
 
 
-def test_policy_of_a_copy_belongs_to_its_id(coder: StandInCoder, settings: Any) -> None:
-    settings.IDENTITY = "coder"
+@pytest.mark.parametrize("identity", ["own", "coder"])
+def test_policy_of_a_copy_belongs_to_its_id(
+    coder: StandInCoder, settings: Any, identity: str
+) -> None:
+    settings.IDENTITY = identity
     ada, eve = Person("ada"), Person("eve")
     mirror(read_person(ada.as_json()))
     TokenConfig.objects.create(user_id=ada.id, max_token_lifetime=DAY_NS)
