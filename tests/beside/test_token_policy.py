@@ -47,7 +47,7 @@ def _mailbox(settings: Any) -> None:
 def ada(coder: StandInCoder) -> Key:
     """A token that lives longer than a day, which the policy of the deployment forbids."""
     TokenConfig.objects.create(max_token_lifetime=DAY_NS)
-    return coder.add(Key(Person("ada"), name="ci", lifetime_seconds=90_000))
+    return coder.add(Key(Person("ada"), name="c\0i", lifetime_seconds=90_000))
 
 
 def apply(*, after: timedelta = timedelta(0), dry_run: bool = False) -> dict[str, str]:
