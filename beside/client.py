@@ -97,6 +97,7 @@ def ask(
     seconds: float = SECONDS,
     max_bytes: int = MAX_BYTES,
     client_address: str = "",
+    breaker: Breaker | None = None,
 ) -> CoderAnswer:
     """Sends the request with the token in the header `Coder-Session-Token`.
 
@@ -105,7 +106,8 @@ def ask(
     Raises: CoderAwayError if Coder does not respond in time, or responds with a status of 500 or
     more, a redirect, or something other than JSON.
     """
-    BREAKER.check()
+    breaker = breaker or BREAKER
+    breaker.check()
     outgoing = Outgoing(
         f"{settings.CODER_URL}{path}",
         _headers(token, client_address),
@@ -119,12 +121,12 @@ def ask(
         reply = send(outgoing, seconds=seconds)
         answer = _decoded(reply)
     except OutgoingError as error:
-        BREAKER.record(str(error))
+        breaker.record(str(error))
         raise CoderAwayError(str(error)) from None
     except CoderAwayError as error:
-        BREAKER.record(str(error))
+        breaker.record(str(error))
         raise
-    BREAKER.record("")
+    breaker.record("")
     _learn_version(reply)
     return answer
 

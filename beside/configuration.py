@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,7 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from beside import client, translation
-from beside.client import OTHER_FORM, CoderAwayError, ask, unexpected
+from beside.client import OTHER_FORM, Breaker, CoderAwayError, ask, unexpected
 from deployment import history
 from deployment.serializers import (
     BuildInfoSerializer,
@@ -66,6 +67,8 @@ class CoderDocument:
 _last: dict[str, tuple[float, Any]] = {}
 # The logged problem for each path. A problem is not logged again for each request.
 _problems: dict[str, str] = {}
+# A path that fails must not prevent requests for other paths, such as look-ups of tokens.
+_breakers: defaultdict[str, Breaker] = defaultdict(Breaker)
 
 
 def use_coder() -> None:
@@ -82,6 +85,7 @@ def use_own() -> None:
     middleware.use_version(None)
     _last.clear()
     _problems.clear()
+    _breakers.clear()
 
 
 def _body(one: CoderDocument, token: str) -> bytes:
@@ -113,7 +117,7 @@ def _latest(one: CoderDocument, token: str) -> Any:
 def _fetched(one: CoderDocument, token: str) -> Any:
     answer = client.CoderAnswer(401, None)
     for each in [""] if one.document.public else _tokens(token):
-        answer = ask(one.path, token=each, seconds=SECONDS)
+        answer = ask(one.path, token=each, seconds=SECONDS, breaker=_breakers[one.path])
         if answer.status != 401:
             break
     if answer.status == 200:

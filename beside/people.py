@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Field
 from django.db.models.functions import Now
 
 from beside.client import OTHER_FORM, CoderAwayError
@@ -53,17 +53,17 @@ def read_person(value: Any) -> Person:
         site = {role["name"] for role in value["roles"] or () if not role.get("organization_id")}
         return Person(
             id=uuid.UUID(value["id"]),
-            username=names.normal_username(_text(value["username"], 64)),
-            email=names.normal_email(_text(value.get("email"), 512)),
-            name=_text(value.get("name"), 128),
-            avatar_url=_text(value.get("avatar_url"), 200),
+            username=names.normal_username(text_of(value["username"], 64)),
+            email=names.normal_email(text_of(value.get("email"), 512)),
+            name=text_of(value.get("name"), 128),
+            avatar_url=text_of(value.get("avatar_url"), 200),
             roles=tuple(role for role in DISPLAY_NAMES if role in site),
         )
     except OTHER_FORM:
         raise CoderAwayError("A user in Coder's response has an unknown form.") from None
 
 
-def _text(value: object, limit: int) -> str:
+def text_of(value: object, limit: int) -> str:
     if not isinstance(value, str | None):
         raise TypeError
     return (value or "").replace("\0", "")[:limit]
@@ -97,8 +97,8 @@ def _is_current(stored: User, facts: dict[str, Any]) -> bool:
 
 def _store(person: Person) -> None:
     facts = _facts(person)
-    facts["username"] = _free("username", names.validate_username, person)
-    facts["email"] = _free("email", names.validate_email, person)
+    facts["username"] = _free("username", person)
+    facts["email"] = _free("email", person)
     stored = user_by_id(person.id)
     if stored is None:
         User.objects.create(id=person.id, password=make_password(None), **facts)
@@ -106,14 +106,14 @@ def _store(person: Person) -> None:
         User.objects.filter(pk=person.id).update(**facts, updated_at=Now())
 
 
-def _free(field: str, validate: Callable[[str], None], person: Person) -> str:
+def _free(field: str, person: Person) -> str:
     """Returns the person's name, or its substitute if the name is invalid or an own user has it.
 
     Coder's names are unique. So another copy with this name is outdated, and gets its substitute.
     """
     wanted: str = getattr(person, field)
     try:
-        validate(wanted)
+        cast("Field[Any, Any]", User._meta.get_field(field)).clean(wanted, None)
     except ValidationError:
         return substitute(field, person.id)
     holder = User.objects.filter(**{field: wanted}).exclude(pk=person.id).first()

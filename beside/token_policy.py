@@ -36,7 +36,7 @@ from audit.services import SYSTEM, Change, Target, record, record_all
 from beside import client
 from beside.client import OTHER_FORM, SECONDS, CoderAwayError, ask, unexpected
 from beside.models import CoderToken
-from beside.people import read_person
+from beside.people import read_person, text_of
 from jobs.registry import JobFailedError
 from kernel.humanize import plural
 from kernel.texts import parse_time
@@ -134,7 +134,10 @@ def _people() -> dict[uuid.UUID, User]:
         page = _get(f"/api/v2/users?limit={USERS_PER_PAGE}&offset={offset}")["users"]
         for person in map(read_person, page):
             found[person.id] = User(
-                username=person.username, email=person.email, roles=list(person.roles)
+                id=person.id,
+                username=person.username,
+                email=person.email,
+                roles=list(person.roles),
             )
         if len(page) < USERS_PER_PAGE:
             break
@@ -161,8 +164,8 @@ def _token(item: Any, now: datetime) -> CoderToken:
     return CoderToken(
         id=item["id"],
         user_id=uuid.UUID(item["user_id"]),
-        username=str(item["username"])[:64],
-        token_name=str(item["token_name"])[:255],
+        username=text_of(item["username"], 64),
+        token_name=text_of(item["token_name"], 255),
         scopes=[canonical(scope)[:128] for scope in scopes],
         lifetime_ns=min(int(item["lifetime_seconds"]) * 10**9, NO_LIMIT),
         created_at=parse_time(item["created_at"]),
@@ -177,7 +180,7 @@ def _token(item: Any, now: datetime) -> CoderToken:
 
 
 def _judge(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User]) -> None:
-    """Sets the `reasons` of each token. A user of Coder has the policies of the same username.
+    """Sets the `reasons` of each token.
 
     A token of a user who is not in the list was created after the list was read. The next run
     checks it.
@@ -197,9 +200,15 @@ def _judge(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User]) -> None:
 
 
 def _limits(user: User, configs: Iterable[TokenConfig]) -> policy.Policy:
-    for config in configs:
-        if config.user is not None and config.user.username == user.username:
-            user.id = config.user.id
+    """Returns the limits on the tokens of a user of Coder.
+
+    A policy of a copy applies to its id, because users of Coder can rename themselves. With
+    CODERAPI_IDENTITY=own, a policy of an own user applies to the same username.
+    """
+    if settings.IDENTITY == "own":
+        for own in (config.user for config in configs if config.user is not None):
+            if own.source == User.Source.OWN and own.username == user.username:
+                user.id = own.id
     limits = policy.resolve([*configs], user)
     lifetime = limits[policy.MAX_LIFETIME]
     option = lifetime.rule_values[-1]

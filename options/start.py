@@ -149,8 +149,11 @@ def _email(options: Configuration) -> Iterator[_Problem]:
 
 def _coder(options: Configuration) -> Iterator[_Problem]:
     policy = "CODERAPI_CODER_TOKEN_POLICY"
-    for name in ("CODERAPI_IDENTITY", "CODERAPI_CONFIG_SOURCE", policy):
-        if options[name] not in {"own", "off"} and not str(options["CODERAPI_CODER_URL"]):
+    url = urlsplit(str(options["CODERAPI_CODER_URL"]))
+    if url.path.strip("/") or url.query or url.fragment:
+        yield "CODERAPI_CODER_URL", "has more than a host and a port", "http://127.0.0.1:3000"
+    for name in ("CODERAPI_IDENTITY", "CODERAPI_CONFIG_SOURCE", "CODERAPI_CODER_TOKEN", policy):
+        if options[name] not in {"own", "off", ""} and not url.netloc:
             yield name, "needs CODERAPI_CODER_URL, which is not set", ""
     needs_token = options["CODERAPI_CONFIG_SOURCE"] == "coder" != options["CODERAPI_IDENTITY"]
     if needs_token and not options["CODERAPI_CODER_TOKEN"]:

@@ -18,6 +18,7 @@ from options.values.rules import (
     POSTGRES_URL,
     REDIS_URL,
     SEMANTIC_VERSION,
+    SESSION_TOKEN,
     one_of,
 )
 
@@ -252,7 +253,7 @@ OWN_OPTIONS = (
         "CODERAPI_CODER_TOKEN",
         "A session token of an owner in the Coder deployment. coderapi uses it to apply the token "
         "policy, and for callers whose own token Coder does not accept.",
-        Text(),
+        Text(SESSION_TOKEN),
         secret=True,
     ),
     _own(

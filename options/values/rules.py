@@ -78,6 +78,11 @@ SSH_LINE = Rule("key=value or key value", _matches(r"[^ =]+[ =].*"))
 
 IDLE_CONNECTIONS = Rule("auto or a whole number", _matches(r"auto|[0-9]{1,9}"))
 
+SESSION_TOKEN = Rule(
+    "a session token: 10 characters, a hyphen, and 22 characters",
+    _matches(r"[A-Za-z0-9]{10}-[A-Za-z0-9]{22}"),
+)
+
 POSTGRES_URL = Rule(
     "a URL such as postgresql://user:password@host:5432/database, with numeric ports",
     _is_postgres,

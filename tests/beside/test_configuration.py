@@ -10,7 +10,7 @@ import pytest
 from django.apps import apps
 from django.test import Client
 
-from beside import configuration, translation
+from beside import client, configuration, translation
 from beside.configuration import DOCUMENTS
 from beside.identity import CoderIdentity
 from coderapi import lane
@@ -200,6 +200,7 @@ def test_hanging_coder_is_not_replaced_by_our_own_values(
     for _ in range(5):
         assert get(anonymous, BUILD).status_code == 503
     assert coder.count(BUILD) == 3  # Then the breaker is open.
+    assert not client.BREAKER.is_open  # It is for this path alone.
 
 
 def test_coder_gets_the_token_of_the_caller_but_no_key_of_ours(
@@ -242,6 +243,20 @@ def test_fast_lane_answers_only_with_a_cached_document(
     (body,) = answer(dict(environ), lambda *_: lambda _: None)
     assert json.loads(body)["version"] == coder.version
     assert len(passed_on) == coder.count(BUILD) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("CODERAPI_CODER_URL", "http://coder:3000/api/v2", "has more than a host"),
+        ("CODERAPI_CODER_URL", "http://coder:3000/?x=1", "has more than a host"),
+        ("CODERAPI_CODER_TOKEN", "aaaaaaaaaa-bbbbbbbbbbbbbbbbbbbbbb", "needs CODERAPI_CODER_URL"),
+    ],
+)
+def test_setting_that_cannot_work_is_an_error(name: str, value: str, error: str) -> None:
+    (found,) = unsupported_values(load({name: value}))
+    assert str(found).startswith(f"{name}: ")
+    assert error in str(found)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from django.utils import timezone
 from audit.models import Entry
 from beside import token_policy
 from beside.models import CoderToken
+from beside.people import mirror, read_person
 from jobs.registry import JobFailedError, find
 from jobs.services import run_job
 from tests.support.client import browser_of
@@ -46,7 +47,7 @@ def _mailbox(settings: Any) -> None:
 def ada(coder: StandInCoder) -> Key:
     """A token that lives longer than a day, which the policy of the deployment forbids."""
     TokenConfig.objects.create(max_token_lifetime=DAY_NS)
-    return coder.add(Key(Person("ada"), name="ci", lifetime_seconds=90_000))
+    return coder.add(Key(Person("ada"), name="c\0i", lifetime_seconds=90_000))
 
 
 def apply(*, after: timedelta = timedelta(0), dry_run: bool = False) -> dict[str, str]:
@@ -89,6 +90,21 @@ def test_limits_depend_on_the_user_and_the_roles(coder: StandInCoder, has_scopes
         "old": second,
     }
     assert CoderToken.objects.get(token_name="old").last_used is None
+
+
+@pytest.mark.parametrize("identity", ["own", "coder"])
+def test_policy_of_a_copy_belongs_to_its_id(
+    coder: StandInCoder, settings: Any, identity: str
+) -> None:
+    settings.IDENTITY = identity
+    ada, eve = Person("ada"), Person("eve")
+    mirror(read_person(ada.as_json()))
+    TokenConfig.objects.create(user_id=ada.id, max_token_lifetime=DAY_NS)
+    # Users of Coder can rename themselves.
+    ada.username, eve.username = "eve", "ada"
+    for person, name in ((ada, "of ada"), (eve, "of eve")):
+        coder.add(Key(person, name=name, lifetime_seconds=90_000))
+    assert apply() == {"of ada": "report"}
 
 
 def test_options_and_other_roles_are_no_policy(coder: StandInCoder) -> None:

@@ -45,6 +45,7 @@ ASSIGNMENT = re.compile(r"#([A-Z0-9_]+)=(\S*)")
         ("CODERAPI_IDENTITY", "github", "one of own, coder"),
         ("CODERAPI_ADMIN_PATH", "coderapi", "begins and ends with a slash"),
         ("CODERAPI_ADMIN_PATH", "/api/v2/", "outside /api/"),
+        ("CODERAPI_CODER_TOKEN", f"{PASSWORD}\n", "a session token"),
     ],
 )
 def test_bad_value_is_an_error_without_secrets(name: str, value: str, error: str) -> None:
