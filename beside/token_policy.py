@@ -49,6 +49,8 @@ from users.roles import OWNER
 from users.scopes import canonical
 
 JOB = "coder_token_policy"
+# After a longer pause between two runs, tokens are reported again before they expire.
+MAX_PAUSE = timedelta(days=2)
 GRACE = timedelta(days=1)
 # Coder returns the tokens of all users in one response.
 LIST_SECONDS = 30.0
@@ -218,8 +220,12 @@ def _limits(user: User, configs: Iterable[TokenConfig]) -> policy.Policy:
 
 
 def _remember_reports(tokens: Iterable[CoderToken], now: datetime) -> None:
-    """Sets the times of the report and of the warning. They end when the violation ends."""
-    stored = CoderToken.objects.exclude(reported_at=None).in_bulk()
+    """Sets the times of the report and of the warning. They end when the violation ends.
+
+    A report also ends after two days without a run, for example because the policy was off.
+    """
+    recent = CoderToken.objects.filter(read_at__gte=now - MAX_PAUSE)
+    stored = recent.exclude(reported_at=None).in_bulk()
     for token in tokens:
         if token.reasons:
             before = stored.get(token.pk)

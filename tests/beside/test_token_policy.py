@@ -127,6 +127,12 @@ def test_token_is_reported_and_expires_a_day_later(coder: StandInCoder, ada: Key
     assert apply(after=2 * DAY) == {}
 
 
+def test_token_is_reported_again_after_a_pause_of_days(coder: StandInCoder, ada: Key) -> None:
+    assert apply() == {"ci": "report"}
+    assert apply(after=3 * DAY) == {"ci": "report"}
+    assert apply(after=4 * DAY) == {"ci": "expire"}
+
+
 def test_only_enforce_changes_tokens(coder: StandInCoder, ada: Key, settings: Any) -> None:
     settings.CODER_TOKEN_POLICY = "report"
     for days in range(3):
