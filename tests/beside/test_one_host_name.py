@@ -7,7 +7,7 @@ import secrets
 import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPSConnection
 from pathlib import Path
 from urllib.parse import urlencode
@@ -169,8 +169,21 @@ def test_coders_uploads_streams_and_websockets_pass_the_proxy(pair: Pair) -> Non
         assert connection.sock.recv(4096) == b"hello"
 
 
-def test_all_operations_accept_the_cookie_of_coder(pair: Pair) -> None:
-    cookie = pair.signed_in("owner")
+@pytest.mark.parametrize("identity", ["own", "coder"])
+def test_all_operations_accept_one_cookie(pair: Pair, identity: str, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        if identity == "own":
+            settings = {"CODERAPI_ADMIN_PATH": "/coderapi/", "CODERAPI_WIRE": "coderd"}
+            ours = stack.enter_context(obeying(**settings))
+            pair = replace(pair, ours=ours, port=free_port())
+            stack.enter_context(nginx(pair.servers(ALL), tmp_path, port=pair.port))
+            cookie = f"coder_session_token={ours.token}"
+        else:
+            cookie = pair.signed_in("owner")
+        check_operations(pair, cookie)
+
+
+def check_operations(pair: Pair, cookie: str) -> None:
     # Only the second setup sends these paths to coderapi.
     paths = [path for path, services in TABLE.items() if services == ("Coder", "coderapi")]
     found = {path: pair.ask(path, cookie=cookie) for path in paths}
