@@ -28,7 +28,14 @@ GROWTH_HEAD = (
     "| what | rows | ratio | spread | relative to the fewest rows | met |\n"
     "|---|--:|--:|--:|--:|---|\n"
 )
-UNITS = {"rate": "/s", "pss_mib": " MiB", "seconds": " s", "stop_seconds": " s", "look_ups": ""}
+UNITS = {
+    "rate": "/s",
+    "pss_mib": " MiB",
+    "seconds": " s",
+    "stop_seconds": " s",
+    "look_ups": "",
+    "ms_a_second": " ms/s",
+}
 
 
 def machine() -> dict[str, Any]:

@@ -71,11 +71,10 @@ class Service:
         if status >= 300:
             raise BenchError(f"{path}: {status} {answer[:200]!r}")
 
-    def command(self, *arguments: str) -> float:
+    def command(self, *arguments: str, **environment: str) -> float:
         """Runs a management command. Returns its duration in seconds."""
-        return run_program(
-            ["manage.py", *arguments], server_environment(self.database_url, self.directory)
-        )
+        settings = server_environment(self.database_url, self.directory) | environment
+        return run_program(["manage.py", *arguments], settings)
 
     def memory(self) -> Figures:
         """Returns the memory (PSS) of each kind of process, and their sum as `pss_mib`."""
