@@ -169,8 +169,8 @@ def _names(value: Any) -> list[str]:
 def _configuration(value: Any) -> dict[str, Any]:
     """Returns Coder's configuration without secrets. Records it if it has changed."""
     found = translation.stripped(value)
-    snapshot = translation.snapshot(found)
     if found != _last.get(CONFIG, (0.0, None))[1]:
+        snapshot = translation.snapshot(found)
         server = redacted(settings.CODER_URL)[:255]
         history.record(snapshot, version=client.version(), now=timezone.now(), server=server)
     return found

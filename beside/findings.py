@@ -21,6 +21,14 @@ class Finding:
     message: str
     change: str = ""
 
+    @classmethod
+    def ok(cls, check: str, message: str) -> Finding:
+        return cls(check, State.GOOD, message)
+
+    @classmethod
+    def failed(cls, check: str, message: str, change: str) -> Finding:
+        return cls(check, State.BAD, message, change)
+
 
 class FindingsCommand(ListingCommand):
     """The base class of commands that print findings, and fail if a check failed."""

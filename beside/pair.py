@@ -33,19 +33,11 @@ CSRF_COOKIE = "csrf_token"
 OUR_BUILD = "+coderapi."
 
 
-def _ok(check: str, message: str) -> Finding:
-    return Finding(check, State.GOOD, message)
-
-
-def _failed(check: str, message: str, change: str) -> Finding:
-    return Finding(check, State.BAD, message, change)
-
-
 def findings(proxy_url: str, *, now: datetime) -> Iterator[Finding]:
     """Yields the results of all checks. `proxy_url` is the URL that browsers use."""
     if not settings.CODER_URL:
         change = "CODERAPI_CODER_URL=http://127.0.0.1:3000"
-        yield _failed("settings", "The URL of Coder is not set.", change)
+        yield Finding.failed("settings", "The URL of Coder is not set.", change)
         return
     yield from _settings()
     yield from _coder(now)
@@ -58,7 +50,7 @@ def findings(proxy_url: str, *, now: datetime) -> Iterator[Finding]:
 def _settings() -> Iterator[Finding]:
     if settings.ADMIN_PATH == "/":
         text = "The admin and Coder's dashboard would use the same path."
-        yield _failed("settings", text, "CODERAPI_ADMIN_PATH=/coderapi/")
+        yield Finding.failed("settings", text, "CODERAPI_ADMIN_PATH=/coderapi/")
     if not settings.TRUSTED_PROXY_HEADERS or not settings.TRUSTED_PROXY_ORIGINS:
         text = "All clients have the address of the proxy, and share its rate limits."
         change = "CODER_PROXY_TRUSTED_HEADERS=X-Forwarded-For CODER_PROXY_TRUSTED_ORIGINS=127.0.0.1"
@@ -81,9 +73,9 @@ def _coder(now: datetime) -> Iterator[Finding]:
         version, dashboard = _build(reply)
     except (OutgoingError, *OTHER_FORM) as error:
         reason = str(error) if isinstance(error, OutgoingError) else f"{where} is not Coder"
-        yield _failed("Coder", reason, change)
+        yield Finding.failed("Coder", reason, change)
         return
-    yield _ok("Coder", f"{where} answers.")
+    yield Finding.ok("Coder", f"{where} answers.")
     yield _version(version)
     yield _clock(reply, now)
     yield _host(dashboard)
@@ -104,12 +96,12 @@ def _version(version: semver.Version) -> Finding:
     known = semver.Version.parse(settings.CODER_VERSION)
     if version < OLDEST_VERSION:
         text = f"Coder {version} is too old."
-        return _failed("version", text, f"Upgrade Coder to {OLDEST_VERSION} or newer")
+        return Finding.failed("version", text, f"Upgrade Coder to {OLDEST_VERSION} or newer")
     if (version.major, version.minor) > (known.major, known.minor):
         text = f"Coder {version} is newer than {known}, whose API coderapi implements."
         change = f"CODERAPI_CODER_VERSION={version.replace(build=None)}"
         return Finding("version", State.NOTICE, text, change)
-    return _ok("version", f"Coder {version} is supported.")
+    return Finding.ok("version", f"Coder {version} is supported.")
 
 
 def _clock(reply: Reply, now: datetime) -> Finding:
@@ -120,8 +112,8 @@ def _clock(reply: Reply, now: datetime) -> Finding:
     seconds = round((now - sent).total_seconds())
     if abs(seconds) > MAX_CLOCK_DIFFERENCE_SECONDS:
         text = f"The clocks of Coder and coderapi differ by {abs(seconds)} s."
-        return _failed("clock", text, "Synchronize both hosts with NTP")
-    return _ok("clock", "The clocks of Coder and coderapi agree.")
+        return Finding.failed("clock", text, "Synchronize both hosts with NTP")
+    return Finding.ok("clock", "The clocks of Coder and coderapi agree.")
 
 
 def _host(dashboard: str) -> Finding:
@@ -129,8 +121,8 @@ def _host(dashboard: str) -> Finding:
     theirs, ours = urlsplit(dashboard).netloc, urlsplit(settings.ACCESS_URL).netloc
     if theirs.rpartition("@")[2] != ours:
         text = f"Coder's access URL has another host than {settings.ACCESS_URL}."
-        return _failed("access URL", text, f"CODER_ACCESS_URL={redacted(dashboard)}")
-    return _ok("access URL", f"Coder and coderapi both use {settings.ACCESS_URL}.")
+        return Finding.failed("access URL", text, f"CODER_ACCESS_URL={redacted(dashboard)}")
+    return Finding.ok("access URL", f"Coder and coderapi both use {settings.ACCESS_URL}.")
 
 
 def _token() -> Iterator[Finding]:
@@ -141,12 +133,12 @@ def _token() -> Iterator[Finding]:
         answer = ask(f"{API_PREFIX}/users/me", token=settings.CODER_TOKEN)
         roles = read_person(answer.value).roles if answer.status == HTTPStatus.OK else ()
     except CoderAwayError as error:
-        yield _failed(name, str(error), "")
+        yield Finding.failed(name, str(error), "")
         return
     if OWNER in roles:
-        yield _ok(name, "The token belongs to an owner.")
+        yield Finding.ok(name, "The token belongs to an owner.")
     else:
-        yield _failed(name, "Coder does not accept it as the token of an owner.", change)
+        yield Finding.failed(name, "Coder does not accept it as the token of an owner.", change)
 
 
 # --- The proxy --------------------------------------------------------------------------------
@@ -162,7 +154,9 @@ def _proxy(url: str) -> Iterator[Finding]:
         yield _route("/api/v2/users/me", _get(f"{url}/api/v2/users/me"), is_ours=False)
         page = _get(f"{url}/", accept="text/html")
     except OutgoingError as error:
-        yield _failed("proxy", str(error), "--proxy-url or CODER_ACCESS_URL=the URL of the proxy")
+        yield Finding.failed(
+            "proxy", str(error), "--proxy-url or CODER_ACCESS_URL=the URL of the proxy"
+        )
         return
     yield _route("/", page, is_ours=False)
     if not _is_ours(page):
@@ -178,13 +172,13 @@ def _route(path: str, reply: Reply, *, is_ours: bool) -> Finding:
     )
     change = f"location {path} {{ proxy_pass {address}; }}"
     if reply.status in {502, 503, 504} and not _is_ours(reply):
-        return _failed("proxy", f"{path}: the proxy returned status {reply.status}.", change)
+        return Finding.failed("proxy", f"{path}: the proxy returned status {reply.status}.", change)
     if _is_ours(reply) is not is_ours:
-        return _failed("proxy", f"{path} does not go to {name}.", change)
+        return Finding.failed("proxy", f"{path} does not go to {name}.", change)
     if is_ours and reply.status == HTTPStatus.NOT_FOUND:
         text = f"{path}: the running coderapi has other settings than this command."
-        return _failed("proxy", text, "Restart coderapi with the same settings")
-    return _ok("proxy", f"{path} goes to {name}.")
+        return Finding.failed("proxy", text, "Restart coderapi with the same settings")
+    return Finding.ok("proxy", f"{path} goes to {name}.")
 
 
 def _policy(url: str, page: Reply) -> Finding:
@@ -192,10 +186,10 @@ def _policy(url: str, page: Reply) -> Finding:
     found = [words[1:] for words in map(str.split, directives) if words[:1] == ["report-uri"]]
     targets = {urljoin(f"{url}/", target) for words in found for target in words}
     if f"{url}{settings.CSP_REPORTS_PATH}" in targets:
-        return _ok("CSP", "Browsers report violations of Coder's policy to coderapi.")
+        return Finding.ok("CSP", "Browsers report violations of Coder's policy to coderapi.")
     text = "The policy of Coder's pages does not send reports to coderapi."
     change = f'In Coder: CODER_ADDITIONAL_CSP_POLICY="report-uri {settings.CSP_REPORTS_PATH}"'
-    return _failed("CSP", text, change)
+    return Finding.failed("CSP", text, change)
 
 
 def _cookies(page: Reply) -> Finding:
@@ -205,11 +199,13 @@ def _cookies(page: Reply) -> Finding:
     for name in (CSRF_COOKIE, COOKIE):
         if name in cookies and (cookies[name]["domain"] or cookies[name]["path"] != "/"):
             text = f"The proxy changes the cookie {name}."
-            return _failed("cookies", text, "Remove proxy_cookie_domain and proxy_cookie_path")
+            return Finding.failed(
+                "cookies", text, "Remove proxy_cookie_domain and proxy_cookie_path"
+            )
     if CSRF_COOKIE not in cookies:
         text = f"Coder's page does not set the cookie {CSRF_COOKIE}."
         return Finding("cookies", State.NOTICE, text, "Let the proxy pass on Set-Cookie")
-    return _ok("cookies", f"{CSRF_COOKIE} belongs to the host, as Coder sets it.")
+    return Finding.ok("cookies", f"{CSRF_COOKIE} belongs to the host, as Coder sets it.")
 
 
 def _get(url: str, *, accept: str = "application/json") -> Reply:

@@ -82,18 +82,14 @@ def findings(now: datetime) -> list[Finding]:
         with reading() as reader:
             return [_server(reader), *_tables(reader, now), *_rights(reader)]
     except CoderDatabaseError as error:
-        return [_failed(str(error), SETTING)]
-
-
-def _failed(message: str, change: str) -> Finding:
-    return Finding(CHECK, State.BAD, message, change)
+        return [Finding.failed(CHECK, str(error), SETTING)]
 
 
 def _server(reader: Reader) -> Finding:
     (found,) = reader.rows(_SERVER)
     kind = "a replica" if found["is_replica"] else "a primary server"
-    return Finding(
-        CHECK, State.GOOD, f"The role is {found['role']} on PostgreSQL {found['version']}, {kind}."
+    return Finding.ok(
+        CHECK, f"The role is {found['role']} on PostgreSQL {found['version']}, {kind}."
     )
 
 
@@ -103,15 +99,16 @@ def _tables(reader: Reader, now: datetime) -> Iterator[Finding]:
     for table, names in TABLES.items():
         missing = [name for name in names if (table, name) not in found]
         if len(missing) == len(names):
-            yield _failed(f"The table {table} is missing.", SETTING)
+            yield Finding.failed(CHECK, f"The table {table} is missing.", SETTING)
             continue
-        wrong = [_failed(f"The column {table}.{name} is missing.", RELEASE) for name in missing]
+        wrong = [
+            Finding.failed(CHECK, f"The column {table}.{name} is missing.", RELEASE)
+            for name in missing
+        ]
         wrong += [each for name in names if (each := _wrong(found.get((table, name)), name))]
         yield from wrong
         if not wrong:
-            yield Finding(
-                CHECK, State.GOOD, f"The table {table} has {len(names)} columns that can be read."
-            )
+            yield Finding.ok(CHECK, f"The table {table} has {len(names)} columns that can be read.")
             if table == "workspace_agent_stats":
                 yield _age(oldest_row(reader), now)
 
@@ -122,9 +119,13 @@ def _wrong(column: dict[str, Any] | None, name: str) -> Finding | None:
         return None
     full = f"The column {column['table']}.{name}"
     if not column["readable"]:
-        return _failed(f"{full} cannot be read by this role.", GRANT)
+        return Finding.failed(CHECK, f"{full} cannot be read by this role.", GRANT)
     expected, found = _expected_type(name), column["type"]
-    return _failed(f"{full} is {found}, not {expected}.", RELEASE) if found != expected else None
+    return (
+        Finding.failed(CHECK, f"{full} is {found}, not {expected}.", RELEASE)
+        if found != expected
+        else None
+    )
 
 
 def _expected_type(name: str) -> str:
@@ -139,7 +140,7 @@ def _age(oldest: datetime | None, now: datetime) -> Finding:
             CHECK, State.NOTICE, "The table of agent rows is empty. Has an agent connected?"
         )
     text = f"The oldest agent row is from {oldest:%Y-%m-%d %H:%M} UTC ({ago(oldest, now=now)})."
-    return Finding(CHECK, State.GOOD, text)
+    return Finding.ok(CHECK, text)
 
 
 def _rights(reader: Reader) -> Iterator[Finding]:
@@ -149,7 +150,7 @@ def _rights(reader: Reader) -> Iterator[Finding]:
         text = f"The role may write {', '.join(tables)}. --grant-sql prints a role that may not."
         yield Finding(CHECK, State.NOTICE, text)
     else:
-        yield Finding(CHECK, State.GOOD, "The role cannot write these tables.")
+        yield Finding.ok(CHECK, "The role cannot write these tables.")
     if not reader.rows(_INDEXED):
         text = "workspace_agent_stats needs an index on created_at, or each run reads all of it."
         yield Finding(CHECK, State.NOTICE, text)
