@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import threading
 from collections.abc import Iterator
 from datetime import time, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +24,7 @@ from jobs.registry import find
 from tests.csp.test_triage import NOW, make_group
 from tests.support.commands import run
 from tests.support.csp_reports import in_admin
+from tests.support.local_server import answering
 
 pytestmark = pytest.mark.django_db
 ACTOR = Actor(name="test")
@@ -62,10 +62,8 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def receiver(settings: Any) -> Iterator[Receiver]:
     settings.OUTGOING_NETWORKS = ["127.0.0.1/32"]
-    with Receiver() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with answering(Receiver()) as server:
         yield server
-        server.shutdown()
 
 
 def make_channel(address: str, **values: Any) -> AlertChannel:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -19,6 +18,7 @@ from tests.support.browser import browsing, needs_browser
 from tests.support.certificates import Authority, Pair
 from tests.support.client import APIClient
 from tests.support.csp_reports import PATH, fresh_writer, in_admin
+from tests.support.local_server import answering
 from tests.support.processes import wait_for
 
 DEADLINE_SECONDS = 60.0
@@ -106,14 +106,8 @@ def serving(handler: type[BaseHTTPRequestHandler], pair: Pair) -> Iterator[str]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair.certificate, pair.key)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with answering(server):
         yield f"https://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.mark.parametrize(

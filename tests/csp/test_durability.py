@@ -61,6 +61,7 @@ def close_writers_connections() -> None:
         )
 
 
+@pytest.mark.slow
 def test_broken_connections_lose_nothing_and_count_nothing_twice() -> None:
     # On a busy machine, breaking them after each interval could prevent every commit.
     progress = threading.Event()

@@ -22,6 +22,7 @@ from jobs.services import run_job
 from kernel import memory
 from tests.support.client import APIClient
 from tests.support.factories import utc
+from tests.support.local_server import answering
 from tests.support.processes import free_port
 from tests.support.stats_rows import HOUR
 
@@ -89,13 +90,11 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def releases(settings: Any) -> Iterator[Releases]:
-    with Releases() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with answering(Releases()) as server:
         settings.UPDATE_CHECK = True
         settings.UPDATE_CHECK_URL = server.url
         yield server
         server.over.set()
-        server.shutdown()
 
 
 @pytest.fixture

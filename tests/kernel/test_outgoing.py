@@ -13,6 +13,7 @@ import pytest
 
 from kernel import outgoing
 from kernel.outgoing import MAX_BODY_BYTES, Outgoing, OutgoingError, is_internal
+from tests.support.local_server import answering
 from tests.support.processes import DEADLINE_SECONDS
 
 send = partial(outgoing.send, seconds=DEADLINE_SECONDS)
@@ -46,10 +47,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with answering(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
         yield server.server_port
-        server.shutdown()
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import socketserver
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
+
+from tests.support.local_server import answering
 
 
 @dataclass
@@ -88,13 +89,9 @@ class _Server(socketserver.ThreadingTCPServer):
 def mail_server(
     context: ssl.SSLContext | None = None, *, encrypts_at_once: bool = False
 ) -> Iterator[Mailbox]:
-    with _Server(("127.0.0.1", 0), _Session) as server:
+    with answering(_Server(("127.0.0.1", 0), _Session)) as server:
         mailbox = Mailbox(port=server.server_address[1])
         server.mailbox = mailbox  # type: ignore[attr-defined]
         server.context = context  # type: ignore[attr-defined]
         server.encrypts_at_once = encrypts_at_once  # type: ignore[attr-defined]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield mailbox
-        finally:
-            server.shutdown()
+        yield mailbox
