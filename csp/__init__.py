@@ -12,6 +12,11 @@ list:
     noise       rules for reports that no site can cause, such as reports about browser extensions
     writing     groups, reach, and the thread that commits the reports of many requests together
     importing   files of JSON lines, parsed in several processes; an import can be repeated
+    advice      the setting of Coder that would allow a blocked source, and its risk
+    triage      the states of groups, the API for operators, and the pages of the admin
+    alerts      messages about new and regressed groups
+
+`directives` lists the directives of CSP.
 
 Three choices explain most of the code:
 
@@ -22,6 +27,6 @@ Three choices explain most of the code:
 * A report is committed before the response is sent. Each batch has an id. If the connection is lost
   during the commit, the writer looks up this id to find out whether the batch was committed.
 
-Not done yet: there is no alert for a new group. There is no suggested policy either, because
-reports do not show which sources a site intends to allow.
+Not done: there is no suggestion of a whole policy, because reports do not show which sources a site
+intends to allow.
 """

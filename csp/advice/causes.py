@@ -4,31 +4,10 @@ from __future__ import annotations
 
 import re
 
+from csp.directives import WITH_SOURCES
 from csp.noise.built_in import EXTENSIONS
 
-_KINDS = {
-    "base-uri": "Base URL",
-    "child-src": "Frame or worker",
-    "connect-src": "Connection",
-    "fenced-frame-src": "Fenced frame",
-    "font-src": "Font",
-    "form-action": "Form",
-    "frame-ancestors": "Embedding page",
-    "frame-src": "Frame",
-    "img-src": "Image",
-    "manifest-src": "Manifest",
-    "media-src": "Audio or video",
-    "object-src": "Plug-in",
-    "prefetch-src": "Prefetched content",
-    "script-src": "Script",
-    "script-src-attr": "Event handler",
-    "script-src-elem": "Script",
-    "style-src": "Style sheet",
-    "style-src-attr": "Style attribute",
-    "style-src-elem": "Style sheet",
-    "worker-src": "Worker",
-}
-_TO = frozenset({"connect-src", "form-action"})
+_TO = frozenset({"connect-src", "form-action", "navigate-to"})
 _HOST = re.compile(r"((?:[a-z0-9_{}-]+\.)+[a-z0-9_{}-]+\.?|localhost|\[[0-9a-f:.]+\])(?::[0-9]+)?")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 
@@ -48,7 +27,7 @@ _SOURCES = {
 
 def cause(directive: str, source: str) -> str:
     """Returns the cause of a group, such as `Script from cdn.example.com`."""
-    kind = _KINDS.get(directive, directive or "Content")
+    kind, _ = WITH_SOURCES.get(directive, (directive or "Content", ""))
     if source == "inline":
         return kind if kind in {"Event handler", "Style attribute"} else f"Inline {kind.lower()}"
     if source in _KEYWORDS:

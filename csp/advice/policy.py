@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
+from csp.directives import FETCH
 from csp.scrubbing.uris import DEFAULT_PORTS
 
 # CSP 3, 6.8.3: "Get fetch directive fallback list". If a policy lacks a directive, browsers apply
@@ -27,15 +28,6 @@ _FALLBACKS = {
     "frame-src": ("child-src",),
     "fenced-frame-src": ("frame-src", "child-src"),
 }
-# These directives limit what a page loads. Other directives do not fall back to default-src.
-FETCH_DIRECTIVES = frozenset(
-    {
-        *("child-src", "connect-src", "fenced-frame-src", "font-src", "frame-src", "img-src"),
-        *("manifest-src", "media-src", "object-src", "prefetch-src", "script-src"),
-        *("script-src-attr", "script-src-elem", "style-src", "style-src-attr", "style-src-elem"),
-        "worker-src",
-    }
-)
 # A scheme in a policy also allows these schemes of a URL (CSP 3, 6.7.2.9: "scheme-part match").
 _UPGRADES = {
     "http": frozenset({"http", "https"}),
@@ -115,7 +107,7 @@ def governing_directive(policy: Policy, directive: str) -> str:
     Source: CSP 3, 6.8.3 and 6.8.4.
     """
     candidates = (directive, *_FALLBACKS.get(directive, ()))
-    if directive in FETCH_DIRECTIVES:
+    if directive in FETCH:
         candidates += ("default-src",)
     return next((name for name in candidates if name in policy), "")
 

@@ -13,7 +13,6 @@ from enum import StrEnum
 from functools import cache, partial
 
 from csp.advice.policy import (
-    FETCH_DIRECTIVES,
     Address,
     Policy,
     governing_directive,
@@ -21,16 +20,9 @@ from csp.advice.policy import (
     is_matchable,
 )
 from csp.advice.policy import parse as parse_policy
+from csp.directives import WITH_SOURCES
 from csp.noise.built_in import EXTENSIONS
 
-# Directives other than the fetch directives whose values are sources, too.
-_OTHER_SOURCE_DIRECTIVES = frozenset({"base-uri", "form-action", "frame-ancestors", "navigate-to"})
-_BASES = {
-    "script-src-elem": "script-src",
-    "script-src-attr": "script-src",
-    "style-src-elem": "style-src",
-    "style-src-attr": "style-src",
-}
 # Code from these sources runs with the rights of the signed-in user.
 _CODE = frozenset({"base-uri", "default-src", "object-src", "script-src", "worker-src"})
 # Anyone can publish files on these hosts, so a source that allows the host allows everyone's files.
@@ -52,30 +44,6 @@ _SHARED_DOMAINS = (
     *(".onrender.com", ".pages.dev", ".r2.dev", ".surge.sh", ".vercel.app", ".web.app"),
     ".workers.dev",
 )
-PROTECTS = {
-    "base-uri": "the base of all relative URLs",
-    "child-src": "frames and workers",
-    "connect-src": "the hosts to which scripts send data",
-    "default-src": "everything that no other directive covers",
-    "font-src": "fonts",
-    "form-action": "the hosts to which a page sends its forms",
-    "frame-ancestors": "the pages that may show a page in a frame",
-    "frame-src": "the pages that a page shows in frames",
-    "img-src": "images",
-    "manifest-src": "the manifest of the installed application",
-    "media-src": "audio and video",
-    "object-src": "plug-ins",
-    "script-src": "the scripts that run with the rights of the signed-in user",
-    "style-src": "style sheets",
-    "worker-src": "workers, which run scripts in the background",
-    "fenced-frame-src": "the pages that a page shows in fenced frames",
-    "navigate-to": "the pages to which a page leads",
-    "prefetch-src": "content that a page loads in advance",
-    "script-src-attr": "scripts in attributes of elements",
-    "script-src-elem": "scripts in elements",
-    "style-src-attr": "styles in attributes of elements",
-    "style-src-elem": "style sheets in elements",
-}
 
 
 class Risk(StrEnum):
@@ -101,7 +69,7 @@ class Advice:
 
     @property
     def protects(self) -> str:
-        return PROTECTS.get(self.directive, "")
+        return WITH_SOURCES.get(self.directive, ("", ""))[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +88,8 @@ class Blocked:
 
 def advise(blocked: Blocked) -> Advice:
     """Returns the advice for a group. Never raises an error, whatever a browser reported."""
-    base = _BASES.get(blocked.directive, blocked.directive)
-    if base not in FETCH_DIRECTIVES | _OTHER_SOURCE_DIRECTIVES:
+    base = blocked.directive.removesuffix("-elem").removesuffix("-attr")
+    if base not in WITH_SOURCES or base == "default-src":
         return _none(base, Risk.MEDIUM, "This directive does not have a list of sources to extend.")
     reason = _REFUSALS.get(blocked.source)
     if reason is not None:
@@ -260,7 +228,7 @@ def _entry(
     if governing != target and (governing or not blocked.policy):
         sources = ["'self'", *sources]
         reasons.append(
-            f"The entry replaces {governing} for {PROTECTS[target]}. Add the sources of "
+            f"The entry replaces {governing} for {WITH_SOURCES[target][1]}. Add the sources of "
             f"{governing} that you still need."
             if governing
             else "The newest report has no policy. If Coder's own policy has no directive "

@@ -11,6 +11,7 @@ import uuid
 from dataclasses import dataclass
 from functools import lru_cache
 
+from csp.directives import KNOWN
 from csp.parsing.formats import MAX_WORD
 from csp.scrubbing.coder_addresses import path_template
 from csp.scrubbing.free_text import directive_word
@@ -21,23 +22,8 @@ from csp.scrubbing.uris import Address
 # Older versions of Firefox and Safari report inline code as "self".
 INLINE, UNKNOWN = "inline", "unknown"
 _KEYWORDS = {"": UNKNOWN, "self": INLINE}
-# For an address, some browsers report the directive of elements, and others the general directive.
-# For inline code, elements and attributes are different causes.
-_FAMILIES = {"script-src-elem": "script-src", "style-src-elem": "style-src"}
 DISPOSITIONS = frozenset({"enforce", "report"})
 OTHER = "other"
-# Each of these directives has a separate group "other". All other directives share one group
-# "other", so that invented directives cannot open groups. Source: CSP Level 3 and its extensions.
-DIRECTIVES = frozenset(
-    {
-        *("base-uri", "block-all-mixed-content", "child-src", "connect-src", "default-src"),
-        *("fenced-frame-src", "font-src", "form-action", "frame-ancestors", "frame-src", "img-src"),
-        *("manifest-src", "media-src", "navigate-to", "object-src", "plugin-types", "prefetch-src"),
-        *("report-to", "report-uri", "require-trusted-types-for", "sandbox", "script-src"),
-        *("script-src-attr", "script-src-elem", "style-src", "style-src-attr", "style-src-elem"),
-        *("trusted-types", "upgrade-insecure-requests", "webrtc", "worker-src"),
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +43,11 @@ def group_id(key: GroupKey) -> str:
 
 
 def other_group(directive: str) -> GroupKey:
-    """Returns the group "other" of the directive, for callers that have opened too many groups."""
-    return GroupKey(directive if directive in DIRECTIVES else "", OTHER)
+    """Returns the group "other" of the directive, for callers that have opened too many groups.
+
+    All unknown directives share one group, so that invented directives cannot open groups.
+    """
+    return GroupKey(directive if directive in KNOWN else "", OTHER)
 
 
 def group_columns(key: GroupKey) -> dict[str, object]:
@@ -73,7 +62,9 @@ def group_columns(key: GroupKey) -> dict[str, object]:
 def cause_of(report: Scrubbed) -> tuple[str, str]:
     """Returns the directive and the blocked source of the report's group."""
     directive, blocked = directive_of(report), blocked_source(report.blocked)
-    return (_FAMILIES.get(directive, directive) if blocked != INLINE else directive), blocked
+    # For an address, some browsers report the directive of elements, and others the general
+    # directive. For inline code, elements and attributes are different causes.
+    return (directive if blocked == INLINE else directive.removesuffix("-elem")), blocked
 
 
 def directive_of(report: Scrubbed) -> str:

@@ -6,10 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csp.advice import suggestion
 from csp.advice.causes import cause
 from csp.advice.policy import (
-    FETCH_DIRECTIVES,
     Address,
     governing_directive,
     is_allowed,
@@ -348,8 +346,3 @@ def test_silenced_reports_are_counted_by_weight() -> None:
         ("img-src", "inline", PAGE, CODER, 13),
     ]
     assert silenced(found, reports) == 5
-
-
-def test_every_directive_with_sources_has_a_description() -> None:
-    known = FETCH_DIRECTIVES | suggestion._OTHER_SOURCE_DIRECTIVES
-    assert known <= set(suggestion.PROTECTS)

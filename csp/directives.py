@@ -1,0 +1,38 @@
+"""The directives of a Content-Security-Policy. Source: CSP Level 3 and its extensions."""
+
+from __future__ import annotations
+
+# Each directive with a list of sources: the name of what it loads or does, and what it protects.
+WITH_SOURCES = {
+    "base-uri": ("Base URL", "the base of all relative URLs"),
+    "child-src": ("Frame or worker", "frames and workers"),
+    "connect-src": ("Connection", "the hosts to which scripts send data"),
+    "default-src": ("Content", "everything that no other directive covers"),
+    "fenced-frame-src": ("Fenced frame", "the pages that a page shows in fenced frames"),
+    "font-src": ("Font", "fonts"),
+    "form-action": ("Form", "the hosts to which a page sends its forms"),
+    "frame-ancestors": ("Embedding page", "the pages that may show a page in a frame"),
+    "frame-src": ("Frame", "the pages that a page shows in frames"),
+    "img-src": ("Image", "images"),
+    "manifest-src": ("Manifest", "the manifest of the installed application"),
+    "media-src": ("Audio or video", "audio and video"),
+    "navigate-to": ("Navigation", "the pages to which a page leads"),
+    "object-src": ("Plug-in", "plug-ins"),
+    "prefetch-src": ("Prefetched content", "content that a page loads in advance"),
+    "script-src": ("Script", "the scripts that run with the rights of the signed-in user"),
+    "script-src-attr": ("Event handler", "scripts in attributes of elements"),
+    "script-src-elem": ("Script", "scripts in elements"),
+    "style-src": ("Style sheet", "style sheets"),
+    "style-src-attr": ("Style attribute", "styles in attributes of elements"),
+    "style-src-elem": ("Style sheet", "style sheets in elements"),
+    "worker-src": ("Worker", "workers, which run scripts in the background"),
+}
+# These directives limit what a page loads. Other directives do not fall back to default-src.
+FETCH = frozenset(WITH_SOURCES) - {
+    *("base-uri", "default-src", "form-action", "frame-ancestors", "navigate-to")
+}
+KNOWN = frozenset(WITH_SOURCES) | {
+    *("block-all-mixed-content", "plugin-types", "report-to", "report-uri"),
+    *("require-trusted-types-for", "sandbox", "trusted-types", "upgrade-insecure-requests"),
+    "webrtc",
+}
