@@ -11,33 +11,17 @@ order, and cannot deadlock.
 
 from __future__ import annotations
 
-from csp.models import ReachMember
+from django.db import connection
+
+from csp.models import ReachMember, Report
 from csp.writing.reach import EXACT, IS_LARGE
 
-# The columns of a row, and their types in PostgreSQL. A row is one JSON object. The first columns
-# are those of csp_report. The others are the group and the hashes of the page and the client.
+# A row is one JSON object. Its members are the columns of csp_report that PostgreSQL does not
+# generate, the group, and the hashes of the page and the client.
 _REPORT = {
-    "received_at": "timestamptz",
-    "occurred_at": "timestamptz",
-    "group_id": "uuid",
-    "format": "text",
-    "document_uri": "text",
-    "referrer": "text",
-    "blocked_uri": "text",
-    "effective_directive": "text",
-    "violated_directive": "text",
-    "original_policy": "text",
-    "disposition": "text",
-    "status_code": "integer",
-    "sample": "text",
-    "source_file": "text",
-    "line_number": "integer",
-    "column_number": "integer",
-    "browser": "text",
-    "user_agent": "text",
-    "client": "text",
-    "coder_version": "text",
-    "extra": "jsonb",
+    field.attname: field.db_type(connection)
+    for field in Report._meta.concrete_fields
+    if field.attname not in {"id", "weight"}
 }
 _OTHERS = {
     "group_directive": "text",
@@ -48,7 +32,6 @@ _OTHERS = {
 }
 _ROW = ", ".join(f"{name} {type}" for name, type in (_REPORT | _OTHERS).items())
 _COLUMNS = ", ".join(_REPORT)
-_VALUES = _COLUMNS.replace("client,", "decode(client, 'hex'),")
 
 # The number of reports that a stored row represents. `place` numbers the reports with the same
 # group and hour from 1. The first 1,000 reports are all stored. After that, only 100 reports are
@@ -107,7 +90,7 @@ WITH batch AS (
     RETURNING group_id, hour, count
 ), reports AS (
     INSERT INTO csp_report ({_COLUMNS}, weight)
-    SELECT {_VALUES}, weight
+    SELECT {_COLUMNS}, weight
     FROM (
         SELECT arrived.*, count + 1 - row_number() OVER (PARTITION BY group_id, hour) AS place
         FROM arrived JOIN hours USING (group_id, hour)

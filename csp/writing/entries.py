@@ -100,7 +100,7 @@ def _entry(
         "occurred_at": sender.received_at - prepared.age,
         "browser": browser_of(agent),
         "user_agent": agent,
-        "client": sender.client.hex(),
+        "client": f"\\x{sender.client.hex()}",
         "coder_version": sender.coder_version,
         "page": member("page", prepared.page.encode(), secret),
         "client_day": client,
