@@ -10,8 +10,9 @@ from yaml import Node, SequenceNode
 from options.values.base import ValueRefusedError, ValueType, scalar_text
 from options.values.rules import Rule
 
-_BARE = re.compile(r"[^,\n]*")
-_QUOTED = re.compile(r'"((?:[^"]++|"")*+)"')
+_FIELD = r'("(?:[^"]++|"")*+"|[^",\n]*+)'
+_FIELDS = re.compile(rf"(?:\A|,){_FIELD}")
+_RECORD = re.compile(rf"{_FIELD}(?:,{_FIELD})*+(?=\n|\Z)")
 _NEEDS_QUOTES = frozenset(',"\r\n')
 
 
@@ -62,31 +63,11 @@ def parse_record(text: str) -> list[str] | None:
     lines = text.replace("\r\n", "\n").removesuffix("\r").lstrip("\n")
     if not lines:
         return None
-    fields = []
-    position = -1
-    while position < 0 or lines.startswith(",", position):
-        read = _quoted_field if lines.startswith('"', position + 1) else _bare_field
-        field, position = read(lines, position + 1)
-        fields.append(field)
-    return fields
-
-
-def _bare_field(text: str, start: int) -> tuple[str, int]:
-    """Returns the field that begins at `start`, and the position after the field."""
-    found = _BARE.match(text, start)
-    field = found[0] if found else ""
-    if '"' in field:
-        raise ValueRefusedError("has a double quote inside an unquoted value")
-    return field, start + len(field)
-
-
-def _quoted_field(text: str, start: int) -> tuple[str, int]:
-    found = _QUOTED.match(text, start)
-    if not found:
-        raise ValueRefusedError("has an unclosed double quote")
-    if text[found.end() : found.end() + 1] not in {"", ",", "\n"}:
-        raise ValueRefusedError("has text after a closing double quote")
-    return found[1].replace('""', '"'), found.end()
+    record = _RECORD.match(lines)
+    if not record:
+        raise ValueRefusedError("has a double quote that is not around a whole value")
+    fields = _FIELDS.findall(record[0])
+    return [f[1:-1].replace('""', '"') if f.startswith('"') else f for f in fields]
 
 
 def format_record(values: list[str]) -> str:
