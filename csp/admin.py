@@ -189,17 +189,11 @@ class GroupAdmin(ExportingAdmin):
         """Stores the state and the note from the form on the group's page."""
         if not may_change(request):
             raise PermissionDenied
-        form, now = DecisionForm(request.POST), timezone.now()
-        if not form.is_valid():
-            for name, errors in form.errors.items():
-                self.message_user(request, f"{name}: {' '.join(map(str, errors))}", messages.ERROR)
-        else:
-            decision = form.decision()
-            if problems := checked(decision, now=now):
-                for name, problem in problems.items():
-                    self.message_user(request, f"{name}: {problem}", messages.ERROR)
-            else:
-                self._decide(request, Group.objects.filter(pk=key), decision)
+        form = DecisionForm(request.POST)
+        if form.is_valid():
+            self._decide(request, Group.objects.filter(pk=key), form.decision)
+        for name, errors in form.errors.items():
+            self.message_user(request, f"{name}: {' '.join(map(str, errors))}", messages.ERROR)
         return redirect("admin:csp_group_change", key)
 
     # --- Comparisons --------------------------------------------------------------------------
@@ -255,16 +249,21 @@ class DecisionForm(forms.Form):
     ignored_until = forms.DateField(required=False)
     ignored_reach = forms.IntegerField(min_value=1, max_value=2**31, required=False)
 
-    def decision(self) -> Decision:
-        until, reach = self.cleaned_data["ignored_until"], self.cleaned_data["ignored_reach"]
+    decision: Decision
+
+    def clean(self) -> None:
+        found = self.cleaned_data
+        until, reach = found.get("ignored_until"), found.get("ignored_reach")
         # A limit without a state means that the group is ignored up to this limit.
         ignored = State.IGNORED if until or reach else None
-        return Decision(
-            state=self.cleaned_data["state"] or ignored,
-            note=self.cleaned_data["note"],
-            until=datetime.combine(until, time(), tzinfo=UTC) if until else None,
-            reach=reach,
+        self.decision = Decision(
+            state=found.get("state") or ignored,
+            note=found.get("note"),
+            ignored_until=datetime.combine(until, time(), tzinfo=UTC) if until else None,
+            ignored_reach=reach,
         )
+        for name, problem in checked(self.decision, now=timezone.now()).items():
+            self.add_error(name, problem)
 
 
 def may_change(request: HttpRequest) -> bool:

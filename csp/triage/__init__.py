@@ -1,6 +1,6 @@
 """Lets operators work on violation groups: states, notes, and the API for them.
 
-A group is new, acknowledged, ignored, resolved or regressed. `states` has the transitions, and
-computes the current state. `changes` stores decisions. `selectors` queries groups and their advice,
+A group is new, acknowledged, ignored, resolved or regressed. `states` computes the
+current state. `changes` stores decisions. `selectors` queries groups and their advice,
 and `views` has the API. `front`, `policies` and `releases` are for pages of the admin.
 """

@@ -12,7 +12,7 @@ from django.db import transaction
 
 from audit.services import Actor, Change, Target, record_all
 from csp.models import Group, State
-from csp.triage.states import check, current_state
+from csp.triage.states import current_state
 
 MAX_NOTE = 2_000
 
@@ -21,26 +21,24 @@ MAX_NOTE = 2_000
 class Decision:
     """The new state, and the new note. None keeps the state or the note.
 
-    An ignored group is new again at the time `until`, or when `client_days` is at least
-    `reach`. Without both, it is ignored for good.
+    An ignored group is new again at the time `ignored_until`, or when `client_days` is at least
+    `ignored_reach`. Without both, it is ignored for good.
     """
 
     state: str | None = None
     note: str | None = None
-    until: datetime | None = None
-    reach: int | None = None
+    ignored_until: datetime | None = None
+    ignored_reach: int | None = None
 
 
 def checked(decision: Decision, *, now: datetime) -> dict[str, str]:
     """Returns the problems of a decision by the name of its member."""
     problems = {}
-    if decision.note is not None and len(decision.note) > MAX_NOTE:
-        problems["note"] = f"Must have at most {MAX_NOTE} characters, not {len(decision.note)}."
-    if decision.until is not None and decision.until <= now:
+    if decision.ignored_until is not None and decision.ignored_until <= now:
         problems["ignored_until"] = "Must be in the future."
     if decision.state != State.IGNORED:
-        for name, limit in (("ignored_until", decision.until), ("ignored_reach", decision.reach)):
-            if limit is not None:
+        for name in ("ignored_until", "ignored_reach"):
+            if getattr(decision, name) is not None:
                 problems[name] = "Only an ignored group has this limit."
     return problems
 
@@ -74,9 +72,12 @@ def decide(
 def _decide(group: Group, current: str, decision: Decision, now: datetime) -> Change:
     before = {"state": current, "note": group.note}
     if decision.state is not None:
-        check(current, decision.state)
+        # An ignored group can be ignored again, with other limits.
+        if decision.state == current != State.IGNORED:
+            raise ValueError(f"The group is {current} already.")
         group.state, group.state_at = decision.state, now
-        group.ignored_until, group.ignored_reach = decision.until, _reach(group, decision)
+        group.ignored_until = decision.ignored_until
+        group.ignored_reach = _reach(group, decision.ignored_reach)
     if decision.note is not None:
         group.note = decision.note
     after: dict[str, Any] = {"state": decision.state or current, "note": group.note}
@@ -84,9 +85,9 @@ def _decide(group: Group, current: str, decision: Decision, now: datetime) -> Ch
     return Change(target, before=before, after={**after, **_limits(group)})
 
 
-def _reach(group: Group, decision: Decision) -> int | None:
+def _reach(group: Group, wanted: int | None) -> int | None:
     """Returns the reach at which the group is new again: at least one more than now."""
-    return None if decision.reach is None else max(decision.reach, group.client_days + 1)
+    return None if wanted is None else max(wanted, group.client_days + 1)
 
 
 def _limits(group: Group) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from rest_framework import serializers
 from csp.advice.causes import cause
 from csp.advice.suggestion import Risk
 from csp.models import Group, State
+from csp.triage.changes import MAX_NOTE
 from csp.triage.states import CURRENT_STATES
 from kernel.http.rendering import WireSerializer
 from users.requests import RequestSerializer, TextField, WholeNumberField
@@ -161,7 +162,9 @@ class DecisionSerializer(RequestSerializer):
         error_messages={"invalid_choice": f"Must be one of {', '.join(State.values)}."},
         help_text="The new state.",
     )
-    note = TextField(required=False, allow_blank=True, help_text="The new note.")
+    note = TextField(
+        required=False, allow_blank=True, max_length=MAX_NOTE, help_text="The new note."
+    )
     ignored_until = serializers.DateTimeField(
         required=False, help_text="Ignore the group until this time."
     )

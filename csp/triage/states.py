@@ -9,7 +9,6 @@ a group is read:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 
 from django.db import models
@@ -22,22 +21,6 @@ REGRESSED = "regressed"
 CURRENT_STATES = (*State.values, REGRESSED)
 # The states that need an operator's attention.
 OPEN = (State.NEW.value, REGRESSED)
-# The states that an operator can choose, by current state. Ignoring again changes the limits.
-TRANSITIONS: Mapping[str, frozenset[str]] = {
-    "new": frozenset({"acknowledged", "ignored", "resolved"}),
-    "acknowledged": frozenset({"new", "ignored", "resolved"}),
-    "ignored": frozenset({"new", "acknowledged", "ignored", "resolved"}),
-    "resolved": frozenset({"new", "acknowledged", "ignored"}),
-    "regressed": frozenset({"new", "acknowledged", "ignored", "resolved"}),
-}
-
-
-def check(current: str, wanted: str) -> None:
-    """Raises: ValueError if a group in the state `current` cannot change to `wanted`."""
-    if wanted not in State.values:
-        raise ValueError(f"Must be one of {', '.join(State.values)}, not {wanted[:32]!r}.")
-    if wanted not in TRANSITIONS[current]:
-        raise ValueError(f"The group is {current} already.")
 
 
 def current_state(now: datetime) -> Case:

@@ -115,13 +115,7 @@ class GroupView(APIView):
         answers={200: GroupSerializer, 403: ResponseSerializer, 404: "No group."},
     )
     def patch(self, request: Request, group: uuid.UUID) -> Response:
-        wanted, now = read(DecisionSerializer, request), timezone.now()
-        decision = Decision(
-            state=wanted.get("state"),
-            note=wanted.get("note"),
-            until=wanted.get("ignored_until"),
-            reach=wanted.get("ignored_reach"),
-        )
+        decision, now = Decision(**read(DecisionSerializer, request)), timezone.now()
         if problems := changes.checked(decision, now=now):
             raise invalid(*(Validation(name, problem) for name, problem in problems.items()))
         try:
