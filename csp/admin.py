@@ -67,6 +67,7 @@ MAX_DECISIONS = 1_000
 # Each test may take ten seconds.
 MAX_TESTS = 3
 DAYS_OF_HITS = 14
+NEWEST_REPORTS = 20
 
 
 class ExportingAdmin(ReadOnlyAdmin):
@@ -216,8 +217,7 @@ class GroupAdmin(ExportingAdmin):
                 raise ValueError
         except ValueError:
             at, error = now - timedelta(days=1), "Enter a date and a time in the past."
-        found = releases.compare(at, now=now)
-        lists = [("New since then", found.new), ("Gone since then", found.gone)]
+        hours, new, gone = releases.compare(at, now=now)
         return self._page(
             request,
             "releases",
@@ -225,8 +225,8 @@ class GroupAdmin(ExportingAdmin):
             at=at,
             error=error,
             versions=releases.versions(),
-            lists=lists,
-            hours=found.hours,
+            lists=[("New since then", new), ("Gone since then", gone)],
+            hours=hours,
         )
 
     def _page(
@@ -275,7 +275,7 @@ def _group_page(group: Any) -> dict[str, Any]:
     now = timezone.now()
     hours = selectors.hourly_counts(group, now=now, hours=CHART_HOURS)
     found = details(group, now=now)
-    reports = list(selectors.newest_reports(group))
+    reports = list(group.reports.all()[:NEWEST_REPORTS])
     policy = reports[0].original_policy if reports else ""
     return {
         "cause": cause(group.directive, group.blocked),
@@ -284,7 +284,7 @@ def _group_page(group: Any) -> dict[str, Any]:
         "found": found,
         "policy": policies.directives(policy),
         "governing": governing_directive(parse(policy), group.directive),
-        "is_only_reported": [value for value, _ in found.facets["Disposition"]] == ["report"],
+        "is_only_reported": [each["value"] for each in found.facets["Disposition"]] == ["report"],
         "is_own": bool(reports) and is_own(reports[0].document_uri),
         "chart": render(_chart(hours)),
         "reports": reports,

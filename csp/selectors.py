@@ -29,11 +29,6 @@ def hourly_counts(group: Group, *, now: datetime, hours: int) -> list[tuple[date
     return [(first + n * HOUR, counted.get(first + n * HOUR, 0)) for n in range(hours)]
 
 
-def newest_reports(group: Group, *, limit: int = 20) -> QuerySet[Report]:
-    """Returns the newest of the group's stored reports."""
-    return group.reports.all()[:limit]
-
-
 def rules_with_hits(rules: QuerySet[NoiseRule], *, now: datetime) -> QuerySet[NoiseRule]:
     """Annotates each rule with `week_hits`: the reports of its groups in the last 7 days."""
     hours = HourCount.objects.filter(group__rule=OuterRef("pk"), hour__gt=now - timedelta(days=7))

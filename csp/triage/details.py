@@ -55,7 +55,7 @@ class Details:
     The numbers are those of the newest stored reports, with their weights.
     """
 
-    facets: dict[str, list[tuple[str, int]]]
+    facets: dict[str, list[dict[str, Any]]]
     advice: Advice
     silenced: int
     week_reports: int
@@ -89,8 +89,10 @@ def details(group: Group, *, now: datetime) -> Details:
     )
 
 
-def _common(counter: Counter[str]) -> list[tuple[str, int]]:
-    return [(value or "(unknown)", count) for value, count in counter.most_common(MAX_VALUES)]
+def _common(counter: Counter[str]) -> list[dict[str, Any]]:
+    """Returns the most frequent values. Shape: [coderapi.CSPShare]."""
+    found = counter.most_common(MAX_VALUES)
+    return [{"value": value or "(unknown)", "count": count} for value, count in found]
 
 
 def is_own(url: str) -> bool:

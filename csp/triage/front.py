@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from csp.advice.causes import cause
-from csp.models import Group, HourCount
+from csp.models import HourCount
 from csp.triage.details import next_step
 from csp.triage.selectors import groups_at, growing, hour_sums, needing_attention
 from csp.triage.states import OPEN
@@ -28,17 +27,6 @@ ROWS = 8
 DIRECTIVES = 4
 HOUR = timedelta(hours=1)
 _SPARK_WIDTH, _SPARK_HEIGHT = 84, 20
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A group as the lists of the front page show it."""
-
-    group: Group
-    cause: str
-    badge: SafeString
-    spark: SafeString
-    next_step: str
 
 
 def state_badge(state: str) -> SafeString:
@@ -59,15 +47,15 @@ def front_page(now: datetime) -> dict[str, Any]:
     }
 
 
-def _rows(groups: Iterable[Any], days: dict[UUID, list[int]]) -> list[Row]:
+def _rows(groups: Iterable[Any], days: dict[UUID, list[int]]) -> list[dict[str, Any]]:
     return [
-        Row(
-            group,
-            cause(group.directive, group.blocked),
-            state_badge(group.current),
-            sparkline(days[group.pk]),
-            next_step(group),
-        )
+        {
+            "group": group,
+            "cause": cause(group.directive, group.blocked),
+            "badge": state_badge(group.current),
+            "spark": sparkline(days[group.pk]),
+            "next_step": next_step(group),
+        }
         for group in groups
     ]
 

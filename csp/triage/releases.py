@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import ceil
 
-from django.db.models import Q, Sum
+from django.db.models import Q, QuerySet, Sum
 
 from csp.models import Group, Report
 
@@ -18,24 +17,6 @@ MAX_VERSIONS = 20
 MAX_REPORTS = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """A group with its reports per hour before and after the moment."""
-
-    group: Group
-    before: float
-    after: float
-
-
-@dataclass(frozen=True, slots=True)
-class Comparisons:
-    """The groups that are new or gone since the moment. `hours` is the span on each side."""
-
-    hours: int
-    new: list[Comparison]
-    gone: list[Comparison]
-
-
 def versions() -> list[tuple[str, datetime]]:
     """Returns the Coder versions of the newest reports, each with the time of its first report."""
     newest = Report.objects.exclude(coder_version="").values("coder_version", "received_at")
@@ -45,10 +26,11 @@ def versions() -> list[tuple[str, datetime]]:
     return sorted(first.items(), key=lambda item: item[1], reverse=True)[:MAX_VERSIONS]
 
 
-def compare(moment: datetime, *, now: datetime) -> Comparisons:
-    """Returns the visible groups that have reports only before or only after the moment.
+def compare(moment: datetime, *, now: datetime) -> tuple[int, QuerySet[Group], QuerySet[Group]]:
+    """Returns the visible groups that have reports only after, and only before the moment.
 
-    Reports are counted by hour, so the hour of the moment belongs to the time after it.
+    Each group has `before` and `after`, its reports per hour. The number is that of the hours on
+    each side. Reports are counted by hour, so the hour of the moment belongs to the time after it.
     """
     hour = moment.replace(minute=0, second=0, microsecond=0)
     # The current hour counts, too, so that the newest groups are listed.
@@ -60,21 +42,10 @@ def compare(moment: datetime, *, now: datetime) -> Comparisons:
         Group.objects.visible()
         .filter(hourcount__hour__gte=hour - span, hourcount__hour__lt=hour + span)
         .annotate(
-            before=Sum("hourcount__count", filter=before, default=0),
-            after=Sum("hourcount__count", filter=after, default=0),
+            before=Sum("hourcount__count", filter=before, default=0) / float(hours),
+            after=Sum("hourcount__count", filter=after, default=0) / float(hours),
         )
     )
-    return Comparisons(
-        hours,
-        new=_compared(groups.filter(first_seen__gte=hour).order_by("-after")[:MAX_GROUPS], hours),
-        gone=_compared(
-            groups.filter(last_seen__lt=hour, before__gt=0).order_by("-before")[:MAX_GROUPS], hours
-        ),
-    )
-
-
-def _compared(groups: object, hours: int) -> list[Comparison]:
-    return [
-        Comparison(group, group.before / hours, group.after / hours)
-        for group in groups  # type: ignore[attr-defined]
-    ]
+    new = groups.filter(first_seen__gte=hour).order_by("-after")
+    gone = groups.filter(last_seen__lt=hour, before__gt=0).order_by("-before")
+    return hours, new[:MAX_GROUPS], gone[:MAX_GROUPS]

@@ -7,7 +7,6 @@ import hashlib
 import uuid
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -41,16 +40,10 @@ def groups_at(now: datetime) -> Any:
 # --- One page of groups -----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page of groups, and the cursor of the next page, which is "" on the last page."""
-
-    groups: list[Group]
-    next: str
-
-
-def page(groups: QuerySet[Any], *, filters: Mapping[str, str], limit: int, after: str) -> Page:
-    """Returns the groups after the cursor, most clients first.
+def page(
+    groups: QuerySet[Any], *, filters: Mapping[str, str], limit: int, after: str
+) -> dict[str, Any]:
+    """Returns the groups after the cursor, most clients first. Shape: coderapi.CSPGroups.
 
     The cursor contains the position of the last group, so later pages are as fast as the first.
     Raises: APIError 400 for a cursor of a list with other filters.
@@ -60,10 +53,11 @@ def page(groups: QuerySet[Any], *, filters: Mapping[str, str], limit: int, after
         groups = groups.filter(_after(_position(after, digest)))
     rows = list(groups.order_by(*(f"-{name}" for name in _ORDER), "id")[: limit + 1])
     if len(rows) <= limit:
-        return Page(rows, "")
+        return {"groups": rows, "next": ""}
     last = rows[limit - 1]
     position = [digest, last.client_days, last.pages, last.count, str(last.pk)]
-    return Page(rows[:limit], base64.urlsafe_b64encode(orjson.dumps(position)).decode())
+    cursor = base64.urlsafe_b64encode(orjson.dumps(position)).decode()
+    return {"groups": rows[:limit], "next": cursor}
 
 
 def _position(cursor: str, digest: str) -> dict[str, Any]:

@@ -101,10 +101,7 @@ class GroupView(APIView):
     def get(self, request: Request, group: uuid.UUID) -> HttpResponse:
         found: Any = _group(group)
         found.advice = details(found, now=timezone.now())
-        found.facets = {
-            name: [{"value": value, "count": count} for value, count in shares]
-            for name, shares in found.advice.facets.items()
-        }
+        found.facets = found.advice.facets
         return tagged(GroupDetailSerializer(found).data, request=request)
 
     @operation(

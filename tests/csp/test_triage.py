@@ -405,10 +405,10 @@ def test_groups_are_compared_before_and_after_a_release() -> None:
         for hour in hours:
             at = moment + timedelta(hours=hour)
             HourCount.objects.create(group=group, hour=at, count=7)
-    found = releases.compare(moment, now=NOW + timedelta(minutes=30))
-    assert found.hours == 7
-    assert [(row.group, row.before, row.after) for row in found.new] == [(new, 0, 2)]
-    assert [(row.group, row.before, row.after) for row in found.gone] == [(gone, 2, 0)]
+    hours, *found = releases.compare(moment, now=NOW + timedelta(minutes=30))
+    assert hours == 7
+    shown: list[list[Any]] = [[(each, each.before, each.after) for each in some] for some in found]
+    assert shown == [[(new, 0, 2)], [(gone, 2, 0)]]
 
 
 @pytest.mark.django_db
