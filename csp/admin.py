@@ -423,15 +423,15 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
 
     def _show_matches(self, request: HttpRequest, rule: NoiseRule) -> None:
         """Lists the visible groups that the rule matches wholly or partly. Changes nothing."""
-        found = dry_run(rule)
+        wholly, partly = dry_run(rule)
         for text, groups in (
-            ("In these groups, all stored reports match {}:", found.wholly),
-            ("In these groups, only some stored reports match {}:", found.partly),
+            ("In these groups, all stored reports match {}:", wholly),
+            ("In these groups, only some stored reports match {}:", partly),
         ):
             if groups:
                 message = format_html("{} {}", text.format(rule.name), _links(groups))
                 self.message_user(request, message)
-        if not found.wholly and not found.partly:
+        if not wholly and not partly:
             nothing = f"No visible stored report matches {rule.name}."
             self.message_user(request, nothing, messages.WARNING)
 

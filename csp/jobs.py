@@ -16,8 +16,8 @@ PARTITIONS = register(
 
 def _prune(now: datetime) -> int:
     """Returns the number of dropped partitions plus the number of deleted groups."""
-    pruned = services.prune_reports(now)
-    return len(pruned.partitions) + pruned.groups
+    partitions, groups = services.prune_reports(now)
+    return len(partitions) + groups
 
 
 PRUNE = register(Job(name="prune_csp_reports", every=timedelta(hours=6), run=_prune))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, count
 from uuid import UUID
@@ -30,18 +29,11 @@ def make_partitions(now: datetime) -> int:
     return REPORTS.ensure(now, now + AHEAD)
 
 
-@dataclass(frozen=True, slots=True)
-class Pruned:
-    """The names of the dropped partitions, and the number of deleted groups."""
-
-    partitions: list[str]
-    groups: int
-
-
-def prune_reports(now: datetime) -> Pruned:
+def prune_reports(now: datetime) -> tuple[list[str], int]:
     """Drops the partitions of expired days, and deletes the groups without a newer report.
 
     Also deletes expired batch ids, client keys, counts of new groups, and large reach members.
+    Returns the names of the dropped partitions, and the number of deleted groups.
     """
     with connection.cursor() as cursor:
         cursor.execute(DELETE_LARGE)
@@ -51,8 +43,8 @@ def prune_reports(now: datetime) -> Pruned:
     NewGroups.objects.filter(hour__lt=now - timedelta(days=1)).delete()
     # If the retention is 0, reports and groups never expire.
     if not settings.CSP_RETENTION:
-        return Pruned([], 0)
-    return Pruned(REPORTS.drop_before(now - settings.CSP_RETENTION), _delete_groups(now))
+        return [], 0
+    return REPORTS.drop_before(now - settings.CSP_RETENTION), _delete_groups(now)
 
 
 def _delete_groups(now: datetime) -> int:
@@ -103,7 +95,7 @@ def delete_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
 
 def label_groups(rule: NoiseRule, *, actor: Actor, now: datetime) -> int:
     """Labels the groups in which all stored reports match the rule. Returns their number."""
-    groups = [group.pk for group in dry_run(rule).wholly]
+    groups = [group.pk for group in dry_run(rule)[0]]
     with transaction.atomic():
         # A report that has arrived since may not match.
         unchanged = Group.objects.filter(pk__in=groups, last_seen__lte=now)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import batched
 from uuid import UUID
 
@@ -45,16 +44,11 @@ GROUP BY 1, 2, 3, 4, 5
 """
 
 
-@dataclass(frozen=True, slots=True)
-class DryRun:
-    """The visible groups with reports that a rule matches: all of the stored reports, or some."""
+def dry_run(rule: NoiseRule) -> tuple[list[Group], list[Group]]:
+    """Returns the visible groups with newest stored reports that the rule would label.
 
-    wholly: list[Group]
-    partly: list[Group]
-
-
-def dry_run(rule: NoiseRule) -> DryRun:
-    """Returns the visible groups whose newest stored reports the rule would label."""
+    The first list has the groups in which all of these reports match, the second one the others.
+    """
     own = Rule(rule.pk or 0, rule.name, rule.target, rule.pattern)
     rules = compiled([*(each for each in _rules() if each.id != own.id), own])
     found: dict[UUID, tuple[int, int]] = {}
@@ -62,10 +56,8 @@ def dry_run(rule: NoiseRule) -> DryRun:
     for some in batched(ids, GROUPS_AT_ONCE):
         found |= _matched(some, rules, own)
     groups = Group.objects.in_bulk(list(found))
-    return DryRun(
-        wholly=[group for pk, group in groups.items() if found[pk][0] == found[pk][1]],
-        partly=[group for pk, group in groups.items() if found[pk][0] < found[pk][1]],
-    )
+    wholly = [group for pk, group in groups.items() if found[pk][0] == found[pk][1]]
+    return wholly, [group for pk, group in groups.items() if found[pk][0] < found[pk][1]]
 
 
 def _matched(ids: Sequence[UUID], rules: Rules, own: Rule) -> dict[UUID, tuple[int, int]]:

@@ -18,7 +18,7 @@ from csp.parsing.tolerant_json import cleaned_text
 from csp.scrubbing.free_text import scrubbed_text
 from csp.scrubbing.reports import Scrubbed, scrubbed
 from csp.scrubbing.uris import page_of
-from csp.writing.grouping import GroupKey, browser_of, cause_of, group_columns
+from csp.writing.grouping import browser_of, cause_of, group_columns
 
 # Browsers send a report within two days or drop it, so a higher age is wrong.
 MAX_AGE = timedelta(days=2)
@@ -95,7 +95,7 @@ def _entry(
     )
     row = {
         **report.columns,
-        **group_columns(GroupKey(*prepared.cause, rule.id if rule else None)),
+        **group_columns(*prepared.cause, rule.id if rule else None),
         "received_at": sender.received_at,
         "occurred_at": sender.received_at - prepared.age,
         "browser": browser_of(agent),

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 
 from csp.writing.entries import Entry
-from csp.writing.grouping import group_columns, other_group
+from csp.writing.grouping import other_group
 
 MAX_NEW_GROUPS = 500
 MAX_KNOWN = 100_000
@@ -92,5 +92,5 @@ def _refused(new: Sequence[Entry], allowed: dict[bytes, int]) -> set[str]:
 
 
 def _moved(entry: Entry) -> Entry:
-    other = group_columns(other_group(entry.row["group_directive"]))
+    other = other_group(entry.row["group_directive"])
     return replace(entry, rule=None, row={**entry.row, **other})

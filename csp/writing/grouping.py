@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from dataclasses import dataclass
 from functools import lru_cache
 
 from csp.directives import KNOWN
@@ -26,37 +25,30 @@ DISPOSITIONS = frozenset({"enforce", "report"})
 OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class GroupKey:
-    """The three values that all reports of a group share. `rule_id` is None without a rule."""
-
-    directive: str
-    blocked: str
-    rule_id: int | None = None
+def group_columns(directive: str, blocked: str, rule_id: int | None = None) -> dict[str, object]:
+    """Returns the columns of the group with these values. `rule_id` is None without a rule."""
+    return {
+        "group_id": _group_id(directive, blocked, rule_id),
+        "group_directive": directive,
+        "group_blocked": blocked,
+        "group_rule": rule_id,
+    }
 
 
 @lru_cache(maxsize=2048)
-def group_id(key: GroupKey) -> str:
+def _group_id(*values: object) -> str:
     """Returns the UUID of the group as a string. The UUID is a hash of the values."""
-    text = "\0".join((key.directive, key.blocked, str(key.rule_id or "")))
+    text = "\0".join(str(value or "") for value in values)
     return str(uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16]))
 
 
-def other_group(directive: str) -> GroupKey:
-    """Returns the group "other" of the directive, for callers that have opened too many groups.
+def other_group(directive: str) -> dict[str, object]:
+    """Returns the columns of the group "other", for callers that have opened too many groups.
 
-    All unknown directives share one group, so that invented directives cannot open groups.
+    Each known directive has one. All unknown directives share one, so that invented directives
+    cannot open groups.
     """
-    return GroupKey(directive if directive in KNOWN else "", OTHER)
-
-
-def group_columns(key: GroupKey) -> dict[str, object]:
-    return {
-        "group_id": group_id(key),
-        "group_directive": key.directive,
-        "group_blocked": key.blocked,
-        "group_rule": key.rule_id,
-    }
+    return group_columns(directive if directive in KNOWN else "", OTHER)
 
 
 def cause_of(report: Scrubbed) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from csp.models import Group
 from csp.selectors import expired_partitions
-from csp.services import Pruned, prune_reports
+from csp.services import prune_reports
 from kernel.commands import ListingCommand
 
 
@@ -27,13 +27,13 @@ class Command(ListingCommand):
     def handle(self, *args: Any, dry_run: bool, **options: Any) -> str:
         now = timezone.now()
         if dry_run:
-            pruned = Pruned(expired_partitions(now), Group.objects.expired(now).count())
+            partitions, groups = expired_partitions(now), Group.objects.expired(now).count()
         else:
-            pruned = prune_reports(now)
-        for name in pruned.partitions:
+            partitions, groups = prune_reports(now)
+        for name in partitions:
             self.row(f"  {name}", partition=name)
         verb = "would be" if dry_run else "were"
         return (
-            f"{len(pruned.partitions)} days {verb} dropped, and {pruned.groups} groups without a "
+            f"{len(partitions)} days {verb} dropped, and {groups} groups without a "
             f"report {verb} deleted."
         )
