@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from itertools import chain, count
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Model
 
 from audit.services import Actor, Target, record
 from csp.access.keys import MEMORY, new_key
@@ -68,28 +70,42 @@ def _delete_groups(now: datetime) -> int:
         deleted, last = deleted + len(ids), ids[-1]
 
 
+def save_recorded[M: Model](
+    row: M, kind: str, facts: Callable[[M], dict[str, Any]], *, actor: Actor, now: datetime
+) -> None:
+    """Saves the row, and records its facts before and after in the audit trail."""
+    with transaction.atomic():
+        before = type(row)._default_manager.filter(pk=row.pk).first()
+        row.save()
+        record(
+            f"csp.{kind}.save",
+            actor=actor,
+            target=Target(kind, str(row.pk), str(row)),
+            now=now,
+            before=facts(before) if before else None,
+            after=facts(row),
+        )
+
+
+def delete_recorded[M: Model](
+    row: M, kind: str, facts: Callable[[M], dict[str, Any]], *, actor: Actor, now: datetime
+) -> None:
+    """Deletes the row, and records its facts in the audit trail."""
+    target, before = Target(kind, str(row.pk), str(row)), facts(row)
+    with transaction.atomic():
+        row.delete()
+        record(f"csp.{kind}.delete", actor=actor, target=target, now=now, before=before)
+
+
 def save_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
     """Saves a rule. While the rule is enabled, the groups with its label are hidden."""
-    before = _rule_facts(NoiseRule.objects.filter(pk=rule.pk).first())
-    with transaction.atomic():
-        rule.save()
-        record(
-            "csp.noise_rule.save",
-            actor=actor,
-            target=Target("noise_rule", str(rule.pk), rule.name),
-            now=now,
-            before=before,
-            after=_rule_facts(rule),
-        )
+    save_recorded(rule, "noise_rule", _rule_facts, actor=actor, now=now)
     RULES.clear()
 
 
 def delete_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
     """Deletes the rule. Its groups lose their label, so they are visible."""
-    before, target = _rule_facts(rule), Target("noise_rule", str(rule.pk), rule.name)
-    with transaction.atomic():
-        rule.delete()
-        record("csp.noise_rule.delete", actor=actor, target=target, now=now, before=before)
+    delete_recorded(rule, "noise_rule", _rule_facts, actor=actor, now=now)
     RULES.clear()
 
 
@@ -110,9 +126,7 @@ def label_groups(rule: NoiseRule, *, actor: Actor, now: datetime) -> int:
     return labelled
 
 
-def _rule_facts(rule: NoiseRule | None) -> dict[str, object] | None:
-    if rule is None:
-        return None
+def _rule_facts(rule: NoiseRule) -> dict[str, Any]:
     return {"target": rule.target, "pattern": rule.pattern, "enabled": rule.enabled}
 
 
@@ -153,14 +167,10 @@ def retire_ingest_key(key: IngestKey, *, at: datetime, actor: Actor, now: dateti
 
 def save_ingest_key(key: IngestKey, *, actor: Actor, now: datetime) -> None:
     """Saves an ingest key. Generates the value of a new key."""
-    with transaction.atomic():
-        key.key = key.key or new_key()
-        key.save()
-        record(
-            "csp.ingest_key.save",
-            actor=actor,
-            target=Target("ingest_key", str(key.pk), key.name),
-            now=now,
-            after={"origins": key.origins, "retired": key.retired_at is not None},
-        )
+    key.key = key.key or new_key()
+    save_recorded(key, "ingest_key", _key_facts, actor=actor, now=now)
     MEMORY.clear()
+
+
+def _key_facts(key: IngestKey) -> dict[str, Any]:
+    return {"origins": key.origins, "retired": key.retired_at is not None}

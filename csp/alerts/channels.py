@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -12,9 +13,10 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
 
-from audit.services import Actor, Target, record
+from audit.services import Actor
 from csp.alerts.deliveries import record_due
 from csp.models import AlertChannel, AlertDelivery
+from csp.services import delete_recorded, save_recorded
 
 Kind = AlertChannel.Kind
 
@@ -48,36 +50,19 @@ def save_channel(channel: AlertChannel, *, actor: Actor, now: datetime) -> None:
     After a channel is enabled, it gets no alerts of earlier events.
     """
     with transaction.atomic():
-        before = AlertChannel.objects.filter(pk=channel.pk).first()
+        was_enabled = AlertChannel.objects.filter(pk=channel.pk, enabled=True).exists()
         channel.secret = channel.secret or secrets.token_hex(32)
-        channel.save()
-        if channel.enabled and (before is None or not before.enabled):
+        save_recorded(channel, "alert_channel", _facts, actor=actor, now=now)
+        if channel.enabled and not was_enabled:
             record_due(channel, now=now, status=AlertDelivery.Status.KNOWN)
-        record(
-            "csp.alert_channel.save",
-            actor=actor,
-            target=_target(channel),
-            now=now,
-            before=_facts(before),
-            after=_facts(channel),
-        )
 
 
 def delete_channel(channel: AlertChannel, *, actor: Actor, now: datetime) -> None:
     """Deletes the channel with its deliveries."""
-    target, before = _target(channel), _facts(channel)
-    with transaction.atomic():
-        channel.delete()
-        record("csp.alert_channel.delete", actor=actor, target=target, now=now, before=before)
+    delete_recorded(channel, "alert_channel", _facts, actor=actor, now=now)
 
 
-def _target(channel: AlertChannel) -> Target:
-    return Target("alert_channel", str(channel.pk), channel.name)
-
-
-def _facts(channel: AlertChannel | None) -> dict[str, object] | None:
-    if channel is None:
-        return None
+def _facts(channel: AlertChannel) -> dict[str, Any]:
     return {
         "kind": channel.kind,
         "address": shown_address(channel),
