@@ -26,7 +26,12 @@ _KEPT = frozenset(b"!$&'()*+,;=:@[]%")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _USERINFO = re.compile(r"[A-Za-z0-9\-._:~!$&'()*+,;=%@]*")
-_PORT = re.compile(r"(?::[0-9]*)?")
+# In a host name, only non-ASCII bytes and the percent sign may be escaped. The port follows the
+# last colon.
+_HOST = re.compile(
+    r"(?P<name>\[[^\[\]]*\]|(?:[^\x00-\x7f]|[\w.~!$&'()*+,;=<>\"-]|%25|%[89A-Fa-f][0-9A-Fa-f]"
+    r"|:(?=.*:))*)(?P<port>:[0-9]*)?"
+)
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
 
 MASK = "xxxxx"
@@ -150,44 +155,16 @@ def _authority_members(authority: str) -> dict[str, Any]:
 
 
 def _parse_host(host: str) -> str:
-    if "[" in host:
-        return _parse_literal(host)
-    if ":" in host:
-        _check_port(host[host.rindex(":") :])
-    return _unescape_host(host)
-
-
-def _parse_literal(host: str) -> str:
-    address, closing, port = host[1:].rpartition("]")
-    if not host.startswith("[") or "[" in address or not closing:
-        raise ValueRefusedError("has an unexpected bracket in the host")
-    _check_port(port)
-    address, zone_mark, zone = address.partition("%25")
-    plain = _unescape_host(address)
-    if zone_mark:
-        plain += "%" + _unescape(zone).decode("utf-8", "replace")
-    try:
-        ipaddress.IPv6Address(plain)
-    except ValueError:
-        raise ValueRefusedError("has brackets around an invalid IPv6 address") from None
-    return f"[{plain}]{port}"
-
-
-def _check_port(port: str) -> None:
-    if not _PORT.fullmatch(port):
-        raise ValueRefusedError("has a port that is not a number")
-
-
-def _unescape_host(host: str) -> str:
-    raw = host.encode("utf-8", "surrogateescape")
-    for byte in _ESCAPE.sub(b"", raw):
-        if byte < 0x80 and byte not in _IN_HOST:
-            raise ValueRefusedError(f"has the character {chr(byte)!r} in the host")
-    # In a host, only non-ASCII bytes and the percent sign may be escaped.
-    for escape in _ESCAPE.finditer(raw):
-        if escape[1] and int(escape[1], 16) < 0x80 and escape[1] != b"25":
-            raise ValueRefusedError("has an invalid escape in the host")
-    return _unescape(host).decode("utf-8", "replace")
+    found = _HOST.fullmatch(host)
+    if not found:
+        raise ValueRefusedError("has an invalid host or port")
+    name, port = _unescape(found["name"]).decode("utf-8", "replace"), found["port"] or ""
+    if name.startswith("["):
+        try:
+            ipaddress.IPv6Address(name[1:-1])
+        except ValueError:
+            raise ValueRefusedError("has brackets around an invalid IPv6 address") from None
+    return name + port
 
 
 def _decoded(text: str, *, keep: frozenset[int]) -> tuple[str, str]:
