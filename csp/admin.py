@@ -47,9 +47,8 @@ from csp.triage.details import details, is_own, next_step
 from csp.triage.front import state_badge
 from csp.triage.selectors import groups_at
 from csp.writing import reach
-from kernel.admin import BoundedPaginator, ReadOnlyAdmin, ServiceAdmin, row_link
+from kernel.admin import BoundedPaginator, ReadOnlyAdmin, ServiceAdmin, row_link, time_column
 from kernel.charts import COUNT, Chart, Series, render
-from kernel.humanize import since
 from kernel.outgoing import OutgoingError
 
 register_target("noise_rule", NoiseRule)
@@ -137,9 +136,7 @@ class GroupAdmin(ExportingAdmin):
     def distinct_pages(self, group: Group) -> str:
         return reach.humanized(group.pages)
 
-    @admin.display(description="last seen", ordering="last_seen")
-    def seen(self, group: Group) -> SafeString:
-        return since(group.last_seen)
+    seen = time_column("last_seen", "last seen")
 
     def change_view(
         self,

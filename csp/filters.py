@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, time
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -16,7 +17,6 @@ from django.utils.dateparse import parse_date
 from csp.models import REPORTS, Group, Report
 from csp.parsing.formats import Format
 from csp.triage.states import CURRENT_STATES, OPEN
-from csp.writing.grouping import DISPOSITIONS
 
 MAX_CHOICES = 20
 MAX_DAYS = 31
@@ -58,48 +58,34 @@ class NoiseFilter(admin.SimpleListFilter):
         return queryset.visible()
 
 
-class ValueFilter(admin.SimpleListFilter):
-    """Filters by the field that has the same name as the query parameter."""
+def _value_filter(
+    name: str, values: Callable[[], Iterable[str]], title: str = ""
+) -> type[admin.SimpleListFilter]:
+    """Makes a filter by the values of a field."""
 
-    def values(self) -> Iterable[str]:
-        raise NotImplementedError
+    class ValueFilter(admin.SimpleListFilter):
+        parameter_name = name
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(value, value) for value in self.values()]
+        def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+            return [(value, value) for value in values()]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(**{str(self.parameter_name): self.value()} if self.value() else {})
+        def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+            return queryset.filter(**{name: self.value()} if self.value() else {})
 
-
-class CommonFilter(ValueFilter):
-    """Offers only the values that occur in the groups with the most clients."""
-
-    def values(self) -> Iterable[str]:
-        found = Group.objects.values_list(str(self.parameter_name), flat=True)
-        return islice(dict.fromkeys(found[: MAX_CHOICES * 50]), MAX_CHOICES)
+    ValueFilter.title = title or name
+    return ValueFilter
 
 
-class HostFilter(CommonFilter):
-    title = "blocked source"
-    parameter_name = "blocked"
+def _common(name: str) -> Iterable[str]:
+    """Returns only the values that occur in the groups with the most clients."""
+    found = Group.objects.values_list(name, flat=True)
+    return islice(dict.fromkeys(found[: MAX_CHOICES * 50]), MAX_CHOICES)
 
 
-class DirectiveFilter(CommonFilter):
-    title = parameter_name = "directive"
-
-
-class DispositionFilter(ValueFilter):
-    title = parameter_name = "disposition"
-
-    def values(self) -> Iterable[str]:
-        return sorted(DISPOSITIONS)
-
-
-class FormatFilter(ValueFilter):
-    title = parameter_name = "format"
-
-    def values(self) -> Iterable[str]:
-        return Format
+HostFilter = _value_filter("blocked", partial(_common, "blocked"), "blocked source")
+DirectiveFilter = _value_filter("directive", partial(_common, "directive"))
+DispositionFilter = _value_filter("disposition", lambda: ("enforce", "report"))
+FormatFilter = _value_filter("format", lambda: Format)
 
 
 class DayFilter(admin.SimpleListFilter):

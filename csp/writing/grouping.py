@@ -21,7 +21,6 @@ from csp.scrubbing.uris import Address
 # Older versions of Firefox and Safari report inline code as "self".
 INLINE, UNKNOWN = "inline", "unknown"
 _KEYWORDS = {"": UNKNOWN, "self": INLINE}
-DISPOSITIONS = frozenset({"enforce", "report"})
 OTHER = "other"
 
 
