@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise, starmap
 
 from django.utils.safestring import SafeString
 
@@ -27,7 +27,8 @@ RANGES = {
 }
 DEFAULT_RANGE = "1d"
 
-type Read = Callable[[Point], float | None]
+# The values of each line of a chart, by its label.
+type Lines = dict[str, list[float | None]]
 
 
 def charts(name: str, *, now: datetime) -> list[SafeString]:
@@ -36,27 +37,20 @@ def charts(name: str, *, now: datetime) -> list[SafeString]:
     found = points(period)
     markers = changes(found)
 
-    def draw(title: str, measure: str, unit: Unit, lines: dict[str, Read]) -> SafeString:
+    def draw(title: str, measure: str, unit: Unit, lines: Lines) -> SafeString:
         # Counts come from snapshots, so for counts a step without a snapshot is a gap. Traffic and
         # latency come from rollups, so they do not need a snapshot.
-        is_gap = _has_no_snapshot if unit is COUNT else _has_nothing
-        return render(
-            Chart(
-                title,
-                measure,
-                unit,
-                period.since,
-                period.step,
-                [Series(label, list(map(read, found))) for label, read in lines.items()],
-                gaps=[step for step, point in enumerate(found) if is_gap(point)],
-                markers=markers,
-            )
-        )
+        gaps = [
+            step
+            for step, point in enumerate(found)
+            if point.newest is None and (unit is COUNT or not _is_measured(point))
+        ]
+        series = list(starmap(Series, lines.items()))
+        since, step = period.since, period.step
+        return render(Chart(title, measure, unit, since, step, series, gaps=gaps, markers=markers))
 
-    states = {state: _state(state) for state in STATES}
-    kinds = {kind: _kind(kind) for kind in KINDS}
-    latency = {name: _latency(f"latency_{name}") for name in ("p50", "p95")}
-    traffic = {"received": _sum("rx_bytes"), "sent": _sum("tx_bytes")}
+    states, kinds = _counts([point.newest for point in found])
+    latency, traffic = _measures(found)
     return [
         draw("Workspaces by state", "every {step}, last value", COUNT, states),
         draw("Sessions by kind", "every {step}, last value", COUNT, kinds),
@@ -76,45 +70,39 @@ def _range(name: str, *, now: datetime) -> Range:
     return even_range(now - length, now, step=step)
 
 
-def _state(name: str) -> Read:
-    """Returns a function that reads the number of workspaces in a state.
+def _counts(snapshots: Sequence[Snapshot | None]) -> tuple[Lines, Lines]:
+    """Returns the workspaces by state and the sessions by kind. Unknown numbers are None."""
+    states: Lines = {
+        state: [getattr(s, state) if s and s.knows_state(state) else None for s in snapshots]
+        for state in STATES
+    }
+    kinds: Lines = {
+        kind: [s.session_counts.get(kind, 0) if s and s.knows_sessions else None for s in snapshots]
+        for kind in KINDS
+    }
+    return states, kinds
 
-    The function returns None if the number is unknown.
+
+def _measures(found: Sequence[Point]) -> tuple[Lines, Lines]:
+    """Returns latency and traffic.
+
+    A latency is None if it was not measured, because 0 would look like a measurement.
     """
-
-    def read(point: Point) -> float | None:
-        newest = point.newest
-        return float(getattr(newest, name)) if newest and newest.knows_state(name) else None
-
-    return read
-
-
-def _kind(name: str) -> Read:
-    def read(point: Point) -> float | None:
-        newest = point.newest
-        return newest.session_counts.get(name, 0) if newest and newest.knows_sessions else None
-
-    return read
+    latency: Lines = {
+        name: [
+            p if (p := getattr(point, f"latency_{name}")) != NO_SAMPLE else None for point in found
+        ]
+        for name in ("p50", "p95")
+    }
+    known = [point if point.newest or _is_measured(point) else None for point in found]
+    return latency, {
+        "received": [point.rx_bytes if point else None for point in known],
+        "sent": [point.tx_bytes if point else None for point in known],
+    }
 
 
-def _latency(name: str) -> Read:
-    """Returns a function that reads a percentile of latency.
-
-    The function returns None if no latency was measured, because 0 would look like a measurement.
-    """
-    return lambda point: None if (p := getattr(point, name)) == NO_SAMPLE else p
-
-
-def _sum(name: str) -> Read:
-    return lambda point: None if _has_nothing(point) else getattr(point, name)
-
-
-def _has_no_snapshot(point: Point) -> bool:
-    return point.newest is None
-
-
-def _has_nothing(point: Point) -> bool:
-    return point.newest is None and point.latency_p50 == NO_SAMPLE
+def _is_measured(point: Point) -> bool:
+    return point.latency_p50 != NO_SAMPLE
 
 
 def changes(found: Sequence[Point]) -> dict[int, str]:
@@ -126,7 +114,7 @@ def changes(found: Sequence[Point]) -> dict[int, str]:
     ]
     return {
         step: text
-        for (_, before), (step, after) in itertools.pairwise(known)
+        for (_, before), (step, after) in pairwise(known)
         if (text := _change(before, after))
     }
 
