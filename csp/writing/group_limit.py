@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import psycopg
@@ -59,35 +60,22 @@ class GroupLimit:
             return entries
         self._known.update(row[0] for row in connection.execute(_EXISTING, [list(wanted)]))
         new = [e for e in entries if e.caller and e.row["group_id"] in wanted - self._known]
-        refused = _refused(new, _allowed(connection, new)) if new else set()
+        refused = _refused(connection, new)
         return [_moved(e) if e.row["group_id"] in refused else e for e in entries]
 
 
-def _allowed(connection: psycopg.Connection[Any], new: Sequence[Entry]) -> dict[bytes, int]:
-    """Counts the new groups of each caller. Returns how many groups each caller may still open."""
-    groups: dict[bytes, set[str]] = defaultdict(set)
-    moments: dict[bytes, datetime] = {}
+def _refused(connection: psycopg.Connection[Any], new: Sequence[Entry]) -> set[str]:
+    """Counts the new groups of each caller. Returns those that none of their callers may open."""
+    groups: dict[bytes, dict[str, datetime]] = defaultdict(dict)
     for entry in new:
-        groups[entry.caller].add(entry.row["group_id"])
-        moments[entry.caller] = entry.received_at
-    allowed: dict[bytes, int] = {}
-    # Update the rows in sorted order, so that two processes cannot deadlock.
-    for caller in sorted(groups):
-        number = len(groups[caller])
-        row = connection.execute(_COUNT, [caller, moments[caller], number]).fetchone()
-        before = (row[0] if row else number) - number
-        allowed[caller] = max(0, MAX_NEW_GROUPS - before)
-    return allowed
-
-
-def _refused(new: Sequence[Entry], allowed: dict[bytes, int]) -> set[str]:
-    """Returns the new groups that none of their callers in the batch may open."""
+        groups[entry.caller][entry.row["group_id"]] = entry.received_at
     opened: set[str] = set()
-    for entry in new:
-        group = entry.row["group_id"]
-        if group not in opened and allowed[entry.caller]:
-            allowed[entry.caller] -= 1
-            opened.add(group)
+    # Update the rows in sorted order, so that two processes cannot deadlock.
+    for caller, wanted in sorted(groups.items()):
+        values = [caller, max(wanted.values()), len(wanted)]
+        row = connection.execute(_COUNT, values).fetchone()
+        before = row[0] - len(wanted) if row else 0
+        opened.update(islice(wanted, max(0, MAX_NEW_GROUPS - before)))
     return {entry.row["group_id"] for entry in new} - opened
 
 

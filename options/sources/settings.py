@@ -51,19 +51,9 @@ class Gathered:
         else:
             self.settings.append(Setting(option, self.source, place, value))
 
-    def refuse(
-        self,
-        place: str,
-        problem: str,
-        *,
-        option: str = "",
-        shown: str = "",
-        accepted: str = "",
-        nearest: str = "",
-    ) -> None:
-        self.errors.append(
-            OptionError(problem, place, option, self.source, shown, accepted, nearest)
-        )
+    def refuse(self, place: str, problem: str, **more: Any) -> None:
+        """Adds an error. `more` has other fields of `OptionError`."""
+        self.errors.append(OptionError(problem, place, source=self.source, **more))
 
 
 def read_text(path: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from yaml import MappingNode, Node, ScalarNode
 
@@ -99,8 +100,8 @@ class _Reader:
         paths = [path for path in self.known if path.rpartition(".")[2] == key]
         return paths[0] if len(paths) == 1 else ""
 
-    def refuse(self, problem: str, place: Place, *, option: str = "", nearest: str = "") -> None:
-        self.gathered.refuse(f"{self.file}:{place}", problem, option=option, nearest=nearest)
+    def refuse(self, problem: str, place: Place, **more: Any) -> None:
+        self.gathered.refuse(f"{self.file}:{place}", problem, **more)
 
 
 def _folded(name: str) -> str:
