@@ -147,7 +147,7 @@ class GroupAdmin(ExportingAdmin):
     ) -> HttpResponse:
         group = self.get_object(request, object_id)
         if group is not None and self.has_view_permission(request, group):
-            decides = may_change(request)
+            decides = self.has_decide_permission(request)
             extra_context = {**(extra_context or {}), **_group_page(group), "decides": decides}
         return super().change_view(request, object_id, form_url, extra_context)
 
@@ -170,7 +170,7 @@ class GroupAdmin(ExportingAdmin):
         self._decide(request, groups, Decision(state=State.NEW))
 
     def has_decide_permission(self, request: HttpRequest) -> bool:
-        return may_change(request)
+        return request.user.has_perm("csp.change_group")
 
     def _decide(self, request: HttpRequest, groups: QuerySet[Group], decision: Decision) -> None:
         keys = list(groups.values_list("pk", flat=True)[:MAX_DECISIONS])
@@ -184,7 +184,7 @@ class GroupAdmin(ExportingAdmin):
     @method_decorator(require_POST)
     def decide_view(self, request: HttpRequest, key: UUID) -> HttpResponse:
         """Stores the state and the note from the form on the group's page."""
-        if not may_change(request):
+        if not self.has_decide_permission(request):
             raise PermissionDenied
         form = DecisionForm(request.POST)
         if form.is_valid():
@@ -260,11 +260,6 @@ class DecisionForm(forms.Form):
         )
         for name, problem in checked(self.decision, now=timezone.now()).items():
             self.add_error(name, problem)
-
-
-def may_change(request: HttpRequest) -> bool:
-    """Returns whether the user may change the states of groups."""
-    return request.user.has_perm("csp.change_group")
 
 
 def _group_page(group: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ eval have no URL, and nonces and hashes never match a URL.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
@@ -115,18 +115,12 @@ def governing_directive(policy: Policy, directive: str) -> str:
 def is_allowed(policy: Policy, directive: str, url: Address, page: Address) -> bool:
     """Returns whether the policy of `page` allows the URL for that directive.
 
-    A policy without an applicable directive allows every URL.
+    A policy without an applicable directive allows every URL. An empty list of sources and 'none'
+    match nothing. Source: CSP 3, 6.7.2.7, "Does url match source list in origin with redirect
+    count?".
     """
     governing = governing_directive(policy, directive)
-    return not governing or matches_any(policy[governing], url, page)
-
-
-def matches_any(sources: Sequence[str], url: Address, page: Address) -> bool:
-    """Returns whether a source list matches the URL. An empty list and 'none' match nothing.
-
-    Source: CSP 3, 6.7.2.7, "Does url match source list in origin with redirect count?".
-    """
-    return any(matches(source, url, page) for source in sources)
+    return not governing or any(matches(source, url, page) for source in policy[governing])
 
 
 def matches(source: str, url: Address, page: Address) -> bool:

@@ -238,9 +238,9 @@ def _entry(
     return Advice(target, entry, _worst(risks)[0], tuple(dict.fromkeys(reasons)))
 
 
-def with_entry(policy: Policy, entry: str) -> Policy:
+def with_entry(entry: str, text: str) -> Policy:
     """Returns the policy after Coder has added the entry: Coder appends sources to a directive."""
-    directive, *sources = entry.split()
+    policy, (directive, *sources) = parse_policy(text), entry.split()
     return {**policy, directive: (*policy.get(directive, ()), *sources)}
 
 
@@ -251,16 +251,12 @@ def silenced(advice: Advice, reports: Iterable[tuple[str, str, str, str, int]]) 
     """
     if not advice.entry:
         return 0
-    pages, policies = cache(Address.parse), cache(partial(_extended, advice.entry))
+    pages, policies = cache(Address.parse), cache(partial(with_entry, advice.entry))
     return sum(
         weight
         for directive, url, page, policy, weight in reports
         if _allows(advice, directive, url, pages(page), policies(policy))
     )
-
-
-def _extended(entry: str, policy: str) -> Policy:
-    return with_entry(parse_policy(policy), entry)
 
 
 def _allows(advice: Advice, directive: str, url: str, page: Address | None, policy: Policy) -> bool:

@@ -318,7 +318,7 @@ def test_suggested_policy_allows_nothing_else(
     found = advice(directive, url, policy=policy)
     if not found.entry:
         return
-    before, after = parse(policy), with_entry(parse(policy), found.entry)
+    before, after = parse(policy), with_entry(found.entry, policy)
     page, seen, wanted = address(PAGE), address(url), address(other)
     if is_allowed(after, directive, wanted, page) and not is_allowed(
         before, directive, wanted, page

@@ -407,7 +407,9 @@ def test_groups_are_compared_before_and_after_a_release() -> None:
             HourCount.objects.create(group=group, hour=at, count=7)
     found = releases.compare(moment, now=NOW + timedelta(minutes=30))
     assert found[0] == 7
-    shown: list[list[Any]] = [[(each, each.before, each.after) for each in some] for some in found[1:]]
+    shown: list[list[Any]] = [
+        [(each, each.before, each.after) for each in some] for some in found[1:]
+    ]
     assert shown == [[(new, 0, 2)], [(gone, 2, 0)]]
 
 
