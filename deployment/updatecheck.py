@@ -26,10 +26,6 @@ DEADLINE_SECONDS = 10.0
 logger = logging.getLogger(__name__)
 
 
-class UpdateCheckError(Exception):
-    """The newest release could not be requested. The message contains the reason."""
-
-
 @dataclass(frozen=True, slots=True)
 class Update:
     current: bool
@@ -81,7 +77,7 @@ def check_for_update(now: datetime, *, seconds: float = DEADLINE_SECONDS) -> int
     try:
         answer = _fetch(url, etag=known.etag if known.source == source else "", seconds=seconds)
         return _store(known, answer, source, now)
-    except UpdateCheckError as error:
+    except OutgoingError as error:
         if known.failed_at is None or known.failed_at.date() < now.date():
             logger.warning("The update check is offline: %s", error)
         UpdateCheck.objects.update(failed_at=now, error=str(error)[:512])
@@ -89,19 +85,16 @@ def check_for_update(now: datetime, *, seconds: float = DEADLINE_SECONDS) -> int
 
 
 def _fetch(url: str, *, etag: str, seconds: float) -> Reply:
-    """Sends the request and returns the response. Raises: UpdateCheckError, also for a timeout."""
+    """Sends the request and returns the response. Raises: OutgoingError, also for a timeout."""
     headers = {
         "Accept": "application/vnd.github+json, application/json",
         "User-Agent": settings.USER_AGENT,
     }
     if etag:
         headers["If-None-Match"] = etag
-    try:
-        reply = send(Outgoing(url, headers, networks=None), seconds=seconds)
-    except OutgoingError as error:
-        raise UpdateCheckError(str(error)) from None
+    reply = send(Outgoing(url, headers, networks=None), seconds=seconds)
     if reply.status not in {200, 304}:
-        raise UpdateCheckError(f"{redacted(url)} returned status {reply.status}")
+        raise OutgoingError(f"{redacted(url)} returned status {reply.status}")
     return reply
 
 
@@ -120,14 +113,14 @@ def _store(known: UpdateCheck, answer: Reply, source: str, now: datetime) -> int
 def parse_release(body: bytes) -> tuple[str, str]:
     """Returns the version and the URL of the release from GitHub's response.
 
-    Raises: UpdateCheckError if the response is not a release.
+    Raises: OutgoingError if the response is not a release.
     """
     try:
         release = orjson.loads(body)
         version, url = release["tag_name"], release["html_url"]
         semver.Version.parse(version.removeprefix("v"))
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise UpdateCheckError("the response does not describe a release") from None
+        raise OutgoingError("the response does not describe a release") from None
     if not isinstance(url, str) or not url.startswith(("https://", "http://")) or len(url) > 512:
-        raise UpdateCheckError("the html_url in the response is not a valid URL")
+        raise OutgoingError("the html_url in the response is not a valid URL")
     return version, url
