@@ -60,9 +60,6 @@ class Configuration:
 
     def replace(self, values: Mapping[str, Any]) -> Configuration:
         """Returns a copy with other values and the same sources."""
-        unknown = values.keys() - self.values.keys()
-        if unknown:
-            raise KeyError(*sorted(unknown))
         return dataclasses.replace(self, values={**self.values, **values})
 
     def secrets(self) -> Iterator[str]:

@@ -24,15 +24,15 @@ def read_yaml_file(path: str) -> Gathered:
     except ValueError as error:
         reader.gathered.refuse(path, f"the file {error}")
         return reader.gathered
-    document = read_document(text)
-    for problem in document.problems:
-        reader.refuse(problem.text, problem.place)
-    if document.problems:
+    root, problems = read_document(text)
+    for problem, place in problems:
+        reader.refuse(problem, place)
+    if problems:
         return reader.gathered
-    if isinstance(document.root, MappingNode):
-        reader.read_mapping(document.root, above="")
+    if isinstance(root, MappingNode):
+        reader.read_mapping(root, above="")
     else:
-        place = place_of(document.root) if document.root else Place(1, 1)
+        place = place_of(root) if root else Place(1, 1)
         reader.refuse("the file must contain a mapping of options", place)
     return reader.gathered
 

@@ -24,10 +24,10 @@ class Struct[T](ValueType[T | None]):
     zero = None
 
     def parse(self, text: str) -> T | None:
-        document = read_document(text)
-        if document.problems:
-            raise ValueRefusedError(document.problems[0].text, shown=None)
-        return None if document.root is None else self.read(document.root)
+        root, problems = read_document(text)
+        if problems:
+            raise ValueRefusedError(problems[0][0], shown=None)
+        return None if root is None else self.read(root)
 
     def read(self, node: Node) -> T | None:
         return None if is_null(node) else self._decode(node)

@@ -41,30 +41,21 @@ class Place:
         return f"{self.line}:{self.column}"
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    text: str
-    place: Place
+# A mistake in the input, and its position.
+type Problem = tuple[str, Place]
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
-    """The result of parsing. `root` is None if the input is empty or invalid."""
-
-    root: Node | None
-    problems: tuple[Problem, ...]
-
-
-def read_document(text: str) -> Document:
+def read_document(text: str) -> tuple[Node | None, list[Problem]]:
+    """Parses YAML. Without problems, the node is None only if the input is empty."""
     unprintable = _UNPRINTABLE.search(text)
     if unprintable:
         place = _place_of(text, offset=unprintable.start())
-        return Document(None, (Problem(f"the character {unprintable[0]!r} is not allowed", place),))
+        return None, [(f"the character {unprintable[0]!r} is not allowed", place)]
     try:
         root = yaml.compose(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
-        return Document(None, (_syntax_problem(error),))
-    return Document(root, tuple(_problems(root, depth=1, seen=set())) if root else ())
+        return None, [_syntax_problem(error)]
+    return root, list(_problems(root, depth=1, seen=set())) if root else []
 
 
 def place_of(node: Node) -> Place:
@@ -93,23 +84,23 @@ def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
     mark = error.problem_mark or error.context_mark
     place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
     text = (error.problem or error.context or "").removeprefix("but ")
-    return Problem(f"not valid YAML: {text}", place)
+    return f"not valid YAML: {text}", place
 
 
 def _problems(node: Node, *, depth: int, seen: set[int]) -> Iterator[Problem]:
     """Yields the problems of this node and its descendants."""
     if id(node) in seen:
         text = "aliases are not supported; repeat the value instead of referring to its anchor"
-        yield Problem(text, place_of(node))
+        yield text, place_of(node)
         return
     seen.add(id(node))
     if depth > MAX_DEPTH and not isinstance(node, ScalarNode):
-        yield Problem(f"the value is nested deeper than {MAX_DEPTH} levels", place_of(node))
+        yield f"the value is nested deeper than {MAX_DEPTH} levels", place_of(node)
         return
     if node.tag not in _UNTAGGED:
-        yield Problem("type tags are not supported; remove the tag", place_of(node))
+        yield "type tags are not supported; remove the tag", place_of(node)
     if isinstance(node, ScalarNode) and "\0" in node.value:
-        yield Problem("a NUL character cannot be part of a value", place_of(node))
+        yield "a NUL character cannot be part of a value", place_of(node)
     if isinstance(node, MappingNode):
         yield from _key_problems(node)
     for child in _children(node):
@@ -128,10 +119,10 @@ def _key_problems(node: MappingNode) -> Iterator[Problem]:
     first: dict[str, Place] = {}
     for key, _ in node.value:
         if not isinstance(key, ScalarNode):
-            yield Problem("a key must be a string", place_of(key))
+            yield "a key must be a string", place_of(key)
         elif key.value in first:
             text = f"duplicate key {key.value!r}; it is already set on line {first[key.value].line}"
-            yield Problem(text, place_of(key))
+            yield text, place_of(key)
         else:
             first[key.value] = place_of(key)
 

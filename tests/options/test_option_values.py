@@ -45,7 +45,7 @@ UUID = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
 
 def node(yaml: str) -> Node:
     """Returns the value's node in a YAML file."""
-    root = read_document(f"key: {yaml}\n").root
+    root = read_document(f"key: {yaml}\n")[0]
     assert isinstance(root, MappingNode)
     (_, found), *_ = root.value
     assert isinstance(found, Node)
