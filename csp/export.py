@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -35,23 +34,20 @@ def safe_cell(value: Any) -> Any:
     return value
 
 
+class _Echo:
+    """A file for `csv.writer`, which returns each line instead of storing it."""
+
+    def write(self, text: str) -> bytes:
+        return text.encode()
+
+
 def csv_lines(rows: Iterable[dict[str, Any]], fields: Sequence[str]) -> Iterator[bytes]:
-    buffer = io.StringIO()
     # Quote all cells. Otherwise, a program that splits lines at semicolons could split a cell, and
     # the second part could be a formula.
-    writer = csv.writer(buffer, quoting=csv.QUOTE_ALL)
-    writer.writerow(fields)
+    writer: Any = csv.writer(_Echo(), quoting=csv.QUOTE_ALL)
+    yield writer.writerow(fields)
     for row in rows:
-        yield _flushed(buffer)
-        writer.writerow([safe_cell(row[name]) for name in fields])
-    yield _flushed(buffer)
-
-
-def _flushed(buffer: io.StringIO) -> bytes:
-    text = buffer.getvalue()
-    buffer.seek(0)
-    buffer.truncate()
-    return text.encode()
+        yield writer.writerow([safe_cell(row[name]) for name in fields])
 
 
 def json_lines(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:

@@ -23,9 +23,9 @@ from users import allow_lists, selectors, services
 from users.models import Organization, User
 from users.names import is_uuid
 from users.permissions import identity_of, listing, may
-from users.requests import MAX_LIMIT, MAX_OFFSET, page_parameters, whole_number
+from users.requests import MAX_LIMIT, page_parameters
 from users.serializers import RoleSerializer, slim_roles
-from users.views import UserRouteView
+from users.views import UserRouteView, searched
 
 # Coder's clients use this name in paths for the default organization.
 DEFAULT = "default"
@@ -216,11 +216,6 @@ class PaginatedMembersView(APIView):
     )
     def get(self, request: Request, organization: str) -> HttpResponse:
         organization_in_path(organization)
-        page = selectors.search(
-            "",
-            ids=allow_lists.ids(identity_of(request).allow_list, "user"),
-            limit=whole_number(request, "limit", default=0, limit=MAX_LIMIT) or MAX_LIMIT,
-            offset=whole_number(request, "offset", default=0, limit=MAX_OFFSET),
-        )
-        found = {"members": page.users, "count": page.count}
+        members, count = searched(request, absent=MAX_LIMIT)
+        found = {"members": members, "count": count}
         return tagged(PaginatedMembersSerializer(found).data, request=request)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -22,7 +21,6 @@ from users.permissions import KeyIdentity, Owner
 
 ME = "me"
 COLUMNS = [field.attname for field in User._meta.concrete_fields]
-DEFAULT_LIMIT = 25
 MAX_WORDS = 20
 SERVICE_ACCOUNTS = Q(password__startswith=UNUSABLE_PASSWORD_PREFIX)
 # All resource types that Coder's clients send to `/authcheck`. This service does not have all of
@@ -100,18 +98,12 @@ COUNT_USERS = "SELECT count(*) FROM users_user WHERE {conditions}"
 COUNT: Memory[None, int] = Memory("number of users", capacity=1, topics=("users",))
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of the matching users, and the number of all matching users."""
-
-    users: list[User]
-    count: int
-
-
 def search(
-    query: str, *, ids: frozenset[str] | None = None, limit: int = DEFAULT_LIMIT, offset: int = 0
-) -> Page:
-    """Returns the users that match all words of the query, ordered by username.
+    query: str, *, ids: frozenset[str] | None, limit: int, offset: int
+) -> tuple[list[User], int]:
+    """Returns a page of the users that match all words of the query, and the number of all matches.
+
+    The users are ordered by username.
 
     If `ids` is given, only those users are searched. A word `key:value` is a filter. Its value is a
     list of choices, separated by commas (`CHOICES`), or a time in RFC 3339 (`TIMES`). Every other
@@ -121,10 +113,10 @@ def search(
     conditions = [*_conditions(query), *_among(ids)]
     users = _users(conditions, limit, offset)
     if len(users) < limit and (users or not offset):
-        return Page(users, offset + len(users))
+        return users, offset + len(users)
     if conditions:
-        return Page(users, _count(conditions))
-    return Page(users, COUNT.get(None) or COUNT.load(None, lambda: Remembered(_count([]))))
+        return users, _count(conditions)
+    return users, COUNT.get(None) or COUNT.load(None, lambda: Remembered(_count([])))
 
 
 def all_users(ids: frozenset[str] | None) -> Iterator[Sequence[User]]:

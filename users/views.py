@@ -21,7 +21,7 @@ from users.erasure import delete_user
 from users.models import User
 from users.permissions import KeyIdentity, identity_of, listing, may, require, scoped
 from users.requests import MAX_LIMIT, MAX_OFFSET, page_parameters, read, whole_number
-from users.selectors import DEFAULT_LIMIT, user_in_path
+from users.selectors import user_in_path
 from users.serializers import (
     AssignableRoleSerializer,
     AuthorizationRequest,
@@ -37,6 +37,7 @@ from users.serializers import (
     UserSerializer,
 )
 
+DEFAULT_LIMIT = 25
 CHANGED = "Another request changed the user at the same time. Try again."
 
 
@@ -75,6 +76,19 @@ class UserRouteView(APIView):
         found = self.user_in_path(reference)
         require(self.caller, self.action, on=found)
         return found
+
+
+def searched(request: Request, query: str = "", *, absent: int) -> tuple[list[User], int]:
+    """Returns a page of the users that the caller may list, and the number of all matches.
+
+    `absent` is the page size if the request has no `limit`.
+    """
+    return selectors.search(
+        query,
+        ids=allow_lists.ids(identity_of(request).allow_list, "user"),
+        limit=whole_number(request, "limit", default=0, limit=MAX_LIMIT) or absent,
+        offset=whole_number(request, "offset", default=0, limit=MAX_OFFSET),
+    )
 
 
 def user_response(user: User, *, status: int = 200) -> Response:
@@ -139,14 +153,8 @@ class UsersView(APIView):
         answers={200: GetUsersResponse, 304: None, 403: ResponseSerializer},
     )
     def get(self, request: Request) -> HttpResponse:
-        limit = whole_number(request, "limit", default=DEFAULT_LIMIT, limit=MAX_LIMIT)
-        page = selectors.search(
-            request.query_params.get("q", ""),
-            ids=allow_lists.ids(identity_of(request).allow_list, "user"),
-            limit=limit or DEFAULT_LIMIT,
-            offset=whole_number(request, "offset", default=0, limit=MAX_OFFSET),
-        )
-        return tagged(GetUsersResponse(page).data, request=request)
+        users, count = searched(request, request.query_params.get("q", ""), absent=DEFAULT_LIMIT)
+        return tagged(GetUsersResponse({"users": users, "count": count}).data, request=request)
 
     @operation(
         "Create new user",
