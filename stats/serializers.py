@@ -9,7 +9,7 @@ from kernel.http import wire
 from kernel.http.rendering import WireSerializer
 from stats.history.points import Point
 from stats.ingest.rows import MAX_ERROR, MAX_INTEGER, MAX_LATENCY_MS, NO_LATENCY
-from stats.models import Snapshot
+from stats.models import Snapshot, WorkspaceState
 from stats.selectors import refresh_interval
 from stats.statistics import STATES
 from users.requests import RequestSerializer
@@ -100,20 +100,6 @@ class DeploymentStatsSerializer(WireSerializer):
         return serializers.DateTimeField().to_representation(due)
 
 
-def _word_field(help_text: str, *words: str, **options: Any) -> serializers.CharField:
-    """Creates a string field that accepts one of the words.
-
-    drf-spectacular would declare a separate enum component for a ChoiceField.
-    """
-    schema: Any = {"const": words[0]} if len(words) == 1 else {"enum": words}
-
-    @extend_schema_field({"type": "string", **schema})
-    class WordField(serializers.CharField):
-        pass
-
-    return WordField(help_text=help_text, **options)
-
-
 def _count_field(description: str) -> serializers.IntegerField:
     return serializers.IntegerField(
         min_value=0, max_value=MAX_INTEGER, default=0, help_text=f"{description} Default: 0."
@@ -153,7 +139,9 @@ class AgentRowSerializer(RequestSerializer):
         "usage": False,
     }
 
-    kind = _word_field("The type of the row. `agent` means an agent row.", "agent")
+    kind = serializers.ChoiceField(
+        ["agent"], help_text="The type of the row. `agent` means an agent row."
+    )
     id = serializers.UUIDField(help_text="The id of the row.")
     created_at = serializers.DateTimeField(
         help_text="The time of the report, with a time zone offset."
@@ -212,7 +200,9 @@ class WorkspaceStateSerializer(RequestSerializer):
         "error": "",
     }
 
-    kind = _word_field("The type of the row. `workspace` means a workspace state.", "workspace")
+    kind = serializers.ChoiceField(
+        ["workspace"], help_text="The type of the row. `workspace` means a workspace state."
+    )
     workspace_id = serializers.UUIDField(help_text="The id of the workspace.")
     deleted = serializers.BooleanField(
         default=False, help_text="Whether the workspace is deleted. Default: false."
@@ -225,8 +215,11 @@ class WorkspaceStateSerializer(RequestSerializer):
         help_text="The number of the workspace's newest build. A state with a lower number than "
         "the stored state is ignored.",
     )
-    transition = _word_field(
-        "The transition of the build.", "", "start", "stop", "delete", default="", allow_blank=True
+    transition = serializers.ChoiceField(
+        WorkspaceState.Transition.values,
+        default="",
+        allow_blank=True,
+        help_text="The transition of the build.",
     )
     job_started_at = _job_time("The time when the build's job started. Null if it has not.")
     job_canceled_at = _job_time("The time when the job was canceled. Null if it was not.")
