@@ -265,17 +265,18 @@ class DecisionForm(forms.Form):
 def _group_page(group: Any) -> dict[str, Any]:
     now = timezone.now()
     hours = selectors.hourly_counts(group, now=now, hours=CHART_HOURS)
-    found = details(group, now=now)
+    facets, advice = details(group, now=now)
     reports = list(group.reports.all()[:NEWEST_REPORTS])
     policy = reports[0].original_policy if reports else ""
     return {
         "cause": cause(group.directive, group.blocked),
         "state_badge": state_badge(group.current),
         "states": State.choices,
-        "found": found,
+        "facets": facets,
+        "advice": advice,
         "policy": policies.directives(policy),
         "governing": governing_directive(parse(policy), group.directive),
-        "is_only_reported": [each["value"] for each in found.facets["Disposition"]] == ["report"],
+        "is_only_reported": [each["value"] for each in facets["Disposition"]] == ["report"],
         "is_own": bool(reports) and is_own(reports[0].document_uri),
         "chart": render(_chart(hours)),
         "reports": reports,

@@ -59,13 +59,16 @@ _ORDER = list(Risk)
 class Advice:
     """An entry for `CODER_ADDITIONAL_CSP_POLICY`, or "" if no entry should be added.
 
-    `directive` is the directive that the entry changes, and `reasons` are complete sentences.
+    `directive` is the directive that the entry changes, and `reasons` are complete sentences. The
+    entry would have prevented `silenced` of the `week_reports` tested reports.
     """
 
     directive: str
     entry: str
     risk: Risk
     reasons: tuple[str, ...]
+    silenced: int = 0
+    week_reports: int = 0
 
     @property
     def protects(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -48,21 +48,11 @@ _NEWEST = f"""
 """  # noqa: S608 - only constants
 
 
-@dataclass(frozen=True, slots=True)
-class Details:
-    """The facets of a group, the advice, and how many reports of a week its entry would prevent.
+def details(group: Group, *, now: datetime) -> tuple[dict[str, list[dict[str, Any]]], Advice]:
+    """Returns the facets of a group and the advice for it. They take one statement.
 
     The numbers are those of the newest stored reports, with their weights.
     """
-
-    facets: dict[str, list[dict[str, Any]]]
-    advice: Advice
-    silenced: int
-    week_reports: int
-
-
-def details(group: Group, *, now: datetime) -> Details:
-    """Returns the details of a group. They take one statement."""
     counters: dict[str, Counter[str]] = {title: Counter() for title in FACETS}
     tested = []
     with connection.cursor() as cursor:
@@ -81,12 +71,9 @@ def details(group: Group, *, now: datetime) -> Details:
     urls = tuple(dict.fromkeys(row[1] for row in tested))[:MAX_URLS]
     page, policy = (tested[0][2], tested[0][3]) if tested else ("", "")
     advice = advise(Blocked(group.directive, group.blocked, urls, page, policy))
-    return Details(
-        {title: _common(counter) for title, counter in counters.items()},
-        advice,
-        silenced(advice, tested),
-        sum(row[-1] for row in tested),
-    )
+    week = sum(row[-1] for row in tested)
+    advice = replace(advice, silenced=silenced(advice, tested), week_reports=week)
+    return {title: _common(counter) for title, counter in counters.items()}, advice
 
 
 def _common(counter: Counter[str]) -> list[dict[str, Any]]:

@@ -113,22 +113,15 @@ class AdviceSerializer(WireSerializer):
     }
 
     entry = serializers.CharField(
-        source="advice.entry",
         help_text="The entry of `CODER_ADDITIONAL_CSP_POLICY` that allows the source. An empty "
         "string if no entry should be added.",
     )
-    directive = serializers.CharField(
-        source="advice.directive", help_text="The directive that the entry changes."
-    )
-    protects = serializers.CharField(
-        source="advice.protects", help_text="What this directive protects."
-    )
+    directive = serializers.CharField(help_text="The directive that the entry changes.")
+    protects = serializers.CharField(help_text="What this directive protects.")
     risk = serializers.ChoiceField(
-        [risk.value for risk in Risk], source="advice.risk", help_text="The risk of the entry."
+        [risk.value for risk in Risk], help_text="The risk of the entry."
     )
-    reasons = serializers.ListField(
-        child=serializers.CharField(), source="advice.reasons", help_text="The reasons."
-    )
+    reasons = serializers.ListField(child=serializers.CharField(), help_text="The reasons.")
     silenced = serializers.IntegerField(
         help_text="How many of the tested reports the entry would have prevented."
     )

@@ -100,8 +100,7 @@ class GroupView(APIView):
     )
     def get(self, request: Request, group: uuid.UUID) -> HttpResponse:
         found: Any = _group(group)
-        found.advice = details(found, now=timezone.now())
-        found.facets = found.advice.facets
+        found.facets, found.advice = details(found, now=timezone.now())
         return tagged(GroupDetailSerializer(found).data, request=request)
 
     @operation(

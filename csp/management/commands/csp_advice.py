@@ -7,8 +7,9 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from csp.advice.causes import cause
+from csp.advice.suggestion import Advice
 from csp.models import Group
-from csp.triage.details import Details, details
+from csp.triage.details import details
 from csp.triage.selectors import groups_at, needing_attention
 from csp.triage.serializers import AdviceSerializer
 from kernel.commands import ListingCommand
@@ -32,12 +33,12 @@ class Command(ListingCommand):
         now = timezone.now()
         groups = [_group(group)] if group else list(needing_attention(now)[:MAX_GROUPS])
         for each in groups:
-            self._show(each, details(each, now=now))
+            self._show(each, details(each, now=now)[1])
         return f"Groups: {len(groups)}."
 
-    def _show(self, group: Group, found: Details) -> None:
-        advice, about = found.advice, cause(group.directive, group.blocked)
-        share = f"{found.silenced} of {found.week_reports} reports of the last 7 days"
+    def _show(self, group: Group, advice: Advice) -> None:
+        about = cause(group.directive, group.blocked)
+        share = f"{advice.silenced} of {advice.week_reports} reports of the last 7 days"
         lines = [
             f"{about} ({group.client_days} clients as the sum of days, {group.count} reports)",
             f"  entry: {advice.entry or 'none'}",
@@ -49,7 +50,7 @@ class Command(ListingCommand):
             "\n".join(lines),
             group=str(group.pk),
             cause=about,
-            **AdviceSerializer(found).data,
+            **AdviceSerializer(advice).data,
         )
 
 
