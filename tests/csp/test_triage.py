@@ -405,11 +405,9 @@ def test_groups_are_compared_before_and_after_a_release() -> None:
         for hour in hours:
             at = moment + timedelta(hours=hour)
             HourCount.objects.create(group=group, hour=at, count=7)
-    found = releases.compare(moment, now=NOW + timedelta(minutes=30))
+    found: Any = releases.compare(moment, now=NOW + timedelta(minutes=30))
     assert found[0] == 7
-    shown: list[list[Any]] = [
-        [(each, each.before, each.after) for each in some] for some in found[1:]
-    ]
+    shown = [[(each, each.before, each.after) for each in some] for some in found[1:]]
     assert shown == [[(new, 0, 2)], [(gone, 2, 0)]]
 
 
