@@ -11,6 +11,7 @@ from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm, UserChangeForm
 from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -76,6 +77,13 @@ class CreationForm(AdminUserCreationForm[User]):
 
 
 class ChangeForm(UserChangeForm[User]):
+    """The form to change a user.
+
+    To validate the status and the roles, it calls the services in a transaction, and then rolls the
+    transaction back.
+    """
+
+    actor: Actor
     roles = forms.MultipleChoiceField(
         required=False,
         choices=[(name, f"{roles.DISPLAY_NAMES[name]}: {may}") for name, may in RIGHTS.items()],
@@ -86,6 +94,20 @@ class ChangeForm(UserChangeForm[User]):
     class Meta:
         model = User
         fields = "__all__"
+
+    def clean(self) -> dict[str, Any]:
+        super().clean()
+        if not self.errors and {"status", "roles"} <= self.cleaned_data.keys():
+            self._dry_run()
+        return self.cleaned_data
+
+    def _dry_run(self) -> None:
+        try:
+            with transaction.atomic():
+                change_access(_stored(self.instance), self.cleaned_data, actor=self.actor)
+                transaction.set_rollback(True)
+        except APIError as error:
+            raise ValidationError(error.message) from None
 
 
 class PasswordForm(AdminPasswordChangeForm[User]):
@@ -168,6 +190,10 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
         shown[1][1]["fields"] = ["status", "role_names"]
         return shown
 
+    def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        form = super().get_form(request, *args, **kwargs)
+        return type(form.__name__, (form,), {"actor": actor_of(request)})
+
     def user_change_password(
         self, request: HttpRequest, id: str, form_url: str = ""
     ) -> HttpResponse:
@@ -213,7 +239,11 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
     def _or_error(
         self, view: Callable[[], HttpResponse], request: HttpRequest, object_id: str
     ) -> HttpResponse:
-        """Runs the view. Shows a 400 or 409 error of a service as a message on the user's page."""
+        """Runs the view. Shows a 400 or 409 error of a service as a message on the user's page.
+
+        The form has already been validated. So such an error occurs only if another request has
+        changed the user in the meantime.
+        """
         try:
             return view()
         except APIError as error:
