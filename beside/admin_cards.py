@@ -24,6 +24,9 @@ def _coder_database(now: datetime) -> list[Line]:
     link = f"{reverse('admin:jobs_jobrun_changelist')}?job={FOLLOW_DATABASE.name}"
     state = State.BAD if error else State.GOOD if last else State.NOTICE
     lines = [Line("last read", since(last.read_at if last else None, now), state, link)]
+    if last and settings.STATS_USAGE_ENABLED:
+        # A replica that receives nothing can be read all the same.
+        lines.append(Line("newest agent row", since(last.created_at, now)))
     if error:
         lines.append(Line("error", error, State.BAD, link))
     if last and last.problem:

@@ -95,7 +95,9 @@ def _follow_agents(
         if time.monotonic() > ends:
             break
     if looks:
-        last.settled_until = max(last.settled_until, position.created_at - MAX_LATENESS)
+        # A replica that lags has not received the late rows after `until` yet.
+        settled_until = min(position.created_at, until) - MAX_LATENESS
+        last.settled_until = max(last.settled_until, settled_until)
         last.save()
 
 

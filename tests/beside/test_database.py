@@ -127,6 +127,24 @@ def test_new_and_late_rows_count_once(deployment: Deployment, database: CoderDat
     assert states(snapshot) == STATES
 
 
+def test_switch_to_a_replica_that_lags_loses_nothing(
+    deployment: Deployment, database: CoderDatabase
+) -> None:
+    deployment.job(FOLLOW)
+    # This simulates four minutes.
+    DatabaseReading.objects.update(settled_until=F("settled_until") - 4 * MINUTE)
+    not_received = "FROM workspace_agent_stats WHERE created_at > now() - interval '10 min'"
+    database.execute(f"CREATE TABLE later AS SELECT * {not_received}", f"DELETE {not_received}")
+    deployment.job(FOLLOW)
+    deployment.travel(HOUR)
+    assert "60 min ago" in card().partition("newest agent row")[2]
+    deployment.travel(-HOUR)
+    database.execute("INSERT INTO workspace_agent_stats SELECT * FROM later")
+    database.report(5 * MINUTE)
+    assert deployment.job(FOLLOW) == f"Job {FOLLOW}: 1 rows."
+    agrees(deployment.collect(), database.api_rows())
+
+
 def test_workspaces_follow_their_builds(deployment: Deployment, database: CoderDatabase) -> None:
     deployment.job(FOLLOW)
     database.build(50, 1, "start", started_at=database.now)
