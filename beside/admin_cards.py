@@ -5,14 +5,24 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.urls import reverse
 
+from beside.configuration import PROBLEMS
 from beside.jobs import FOLLOW_DATABASE
 from beside.models import DatabaseReading
+from beside.pair import coder_findings
 from jobs.selectors import newest_runs
 from kernel.admin import Line, State, register
 from kernel.humanize import since
 
 # A gap in the agent rows is shown for this time.
 GAP_SHOWN = timedelta(days=7)
+
+
+def _coder(now: datetime) -> list[Line]:
+    """Asks Coder, and adds the problems of the documents that this process serves from Coder."""
+    if not settings.CODER_URL:
+        return []
+    found = [Line(each.check, each.message, each.state) for each in coder_findings(now)]
+    return found + [Line(path, problem, State.BAD) for path, problem in PROBLEMS.items()]
 
 
 def _coder_database(now: datetime) -> list[Line]:
@@ -36,4 +46,5 @@ def _coder_database(now: datetime) -> list[Line]:
     return lines
 
 
+register("Coder", _coder, order=44)
 register("Coder's database", _coder_database, order=45)

@@ -65,8 +65,8 @@ class CoderDocument:
 
 # The last response for each path, and the time at which it arrived.
 _last: dict[str, tuple[float, Any]] = {}
-# The logged problem for each path. A problem is not logged again for each request.
-_problems: dict[str, str] = {}
+# The problem of each path since its last response. A problem is logged once.
+PROBLEMS: dict[str, str] = {}
 # A path that fails must not prevent requests for other paths, such as look-ups of tokens.
 _breakers: defaultdict[str, Breaker] = defaultdict(Breaker)
 
@@ -84,7 +84,7 @@ def use_own() -> None:
         one.document.use_source(None)
     middleware.use_version(None)
     _last.clear()
-    _problems.clear()
+    PROBLEMS.clear()
     _breakers.clear()
 
 
@@ -101,16 +101,16 @@ def _latest(one: CoderDocument, token: str) -> Any:
     try:
         found = _fetched(one, token)
     except CoderAwayError as error:
+        if PROBLEMS.get(one.path) != str(error):
+            PROBLEMS[one.path] = str(error)
+            logger.warning("A document of Coder is not available: %s", error)
         arrived_at, found = _last.get(one.path, (float("-inf"), None))
         if time.monotonic() - arrived_at > LAST_SECONDS:
-            if _problems.get(one.path) != str(error):
-                _problems[one.path] = str(error)
-                logger.warning("A document of Coder is not available: %s", error)
             detail = "The Coder deployment does not respond, or its response cannot be used."
             raise unavailable(detail) from None
         return found
     _last[one.path] = time.monotonic(), found
-    _problems.pop(one.path, None)
+    PROBLEMS.pop(one.path, None)
     return found
 
 

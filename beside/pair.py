@@ -40,7 +40,7 @@ def findings(proxy_url: str, *, now: datetime) -> Iterator[Finding]:
         yield Finding.failed("settings", "The URL of Coder is not set.", change)
         return
     yield from _settings()
-    yield from _coder(now)
+    yield from coder_findings(now)
     yield from _token()
     if settings.CODER_DATABASE_URL:
         yield from check.findings(now)
@@ -63,7 +63,8 @@ def _settings() -> Iterator[Finding]:
 # --- Coder ------------------------------------------------------------------------------------
 
 
-def _coder(now: datetime) -> Iterator[Finding]:
+def coder_findings(now: datetime) -> Iterator[Finding]:
+    """Yields the results of the checks of Coder alone. Sends one request to Coder."""
     where = redacted(settings.CODER_URL)
     change = "CODERAPI_CODER_URL=the address on which coderd listens"
     try:

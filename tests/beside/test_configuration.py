@@ -21,7 +21,8 @@ from options.configuration import load
 from options.rendering import config_document, options_document
 from options.start import unsupported_values
 from options.values import ConfigPath
-from tests.support.client import APIClient
+from tests.support.client import APIClient, browser_of
+from tests.support.factories import make_user
 from tests.support.samples import sample
 from tests.support.stand_in_coder import Key, Person, StandInCoder
 from tokens import providers
@@ -201,6 +202,9 @@ def test_hanging_coder_is_not_replaced_by_our_own_values(
         assert get(anonymous, BUILD).status_code == 503
     assert coder.count(BUILD) == 3  # Then the breaker is open.
     assert not client.BREAKER.is_open  # It is for this path alone.
+    coder.fault = ""
+    home = browser_of(make_user("auditor")).get("/admin/").text
+    assert "Coder did not respond within 0.1 seconds" in home
 
 
 def test_coder_gets_the_token_of_the_caller_but_no_key_of_ours(
