@@ -351,6 +351,10 @@ def test_stored_person_has_no_password_and_no_keys(coder: StandInCoder, settings
     password = {"password": "another-horse-battery"}
     assert ask("/users/ada/password", owner, "PUT", password).status_code == 400
     assert ask("/users/ada/keys", owner, "POST").status_code == 400
+    for path, body in (("roles", {"roles": ["owner"]}), ("status/suspend", {})):
+        refused = ask(f"/users/ada/{path}", owner, "PUT", body)
+        assert refused.status_code == 400
+        assert "ada is a user of the Coder deployment. Change the" in refused.json()["message"]
     with pytest.raises(CommandError, match="Create the token there"):
         call_command("create_session_token", "--user", "ada")
     page = f"/admin/users/user/{person.id}/change/"
