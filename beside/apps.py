@@ -18,7 +18,7 @@ class BesideConfig(AppConfig):
             from beside import configuration
 
             configuration.use_coder()
-        if settings.CODER_TOKEN_POLICY in {"report", "enforce"}:
+        if settings.CODER_URL:
             from beside.token_policy import CODER_TOKENS
             from users.erasure import register
 

@@ -23,6 +23,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -169,7 +170,8 @@ def _identify(parts: TokenParts, address: str, *, until: float) -> KeyIdentity |
         raise unexpected(ME, me)
     person = read_person(me.value) if me.status == 200 else None
     if person is not None:
-        mirror(person)
+        # The audit trail must not show the name of an own user.
+        person = replace(person, username=mirror(person))
     return _identity_of(parts.key_id, allowed, person)
 
 

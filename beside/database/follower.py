@@ -51,7 +51,7 @@ def follow(now: datetime) -> int:
         last = _last_run(reader, until, now=now)
         if settings.STATS_USAGE_ENABLED:
             _follow_agents(reader, last, until, tally, now=now)
-        follow_workspaces(reader, tally, now=now)
+        last.workspace_id = follow_workspaces(reader, tally, last.workspace_id, now=now)
     if tally.problem and tally.problem != last.problem:
         logger.warning("Coder's database: %s", tally.problem)
     last.read_at, last.problem = now, tally.problem

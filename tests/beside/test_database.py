@@ -18,6 +18,7 @@ from django.core.management import CommandError
 from django.db.models import F
 from django.test import Client
 
+from beside.database import workspaces
 from beside.database.check import findings
 from beside.models import DatabaseReading
 from tests.support.coder_tables import BUILDS, coder_database, insert
@@ -166,6 +167,22 @@ def test_workspaces_follow_their_builds(deployment: Deployment, database: CoderD
     assert states(deployment.collect()) == expected
     deployment.job(FOLLOW)
     assert states(deployment.collect()) == expected
+
+
+def test_a_run_reads_a_bounded_number_of_workspaces(
+    deployment: Deployment, database: CoderDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspaces, "WORKSPACES", 4)
+    found = []
+    # There are nine workspaces that are not deleted.
+    for _ in range(3):
+        deployment.job(FOLLOW)
+        found.append(sum(states(deployment.collect()).values()))
+    assert found == [4, 7, 8]
+    assert states(deployment.collect()) == STATES
+    database.build(3, 3, "stop", started_at=database.now, completed_at=database.now)
+    deployment.job(FOLLOW)
+    assert states(deployment.collect()) == STATES | {"running": 0, "stopped": 2}
 
 
 def test_unknown_transition_is_shown_and_skipped(

@@ -20,6 +20,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from prometheus_client import REGISTRY
 
+from audit.models import Entry
 from beside import client, identity
 from beside.identity import CoderIdentity
 from kernel.http.schema.document import openapi
@@ -326,6 +327,15 @@ def test_own_users_keep_their_names(coder: StandInCoder) -> None:
     assert (own.username, own.source) == ("ada", "own")
 
 
+def test_audit_entry_has_the_name_of_the_copy(coder: StandInCoder) -> None:
+    make_user(username="ada")
+    token = coder.add(Key(Person("ada", ("owner",)))).token
+    ask("/csp/reports", token, "POST", REPORT)
+    (group,) = ask("/csp/groups", token).json()["groups"]
+    assert ask(f"/csp/groups/{group['id']}", token, "PATCH", {"note": "x"}).status_code == 200
+    assert Entry.objects.latest("id").actor_name.startswith("coder-")
+
+
 def test_name_that_moves_to_another_person_moves_here_too(
     coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -431,12 +441,14 @@ def test_unusable_tokenconfig_of_coder_is_a_503(coder: StandInCoder, content: by
 def test_cached_tokens_are_accepted_while_coder_hangs(tmp_path: Path) -> None:
     with own_database() as url, StandInCoder() as coder:
         names = {"CODERAPI_IDENTITY": "coder", "CODERAPI_CODER_URL": coder.url}
+        names["CODER_SWAGGER_ENABLE"] = "true"
         with Server("--web-only", log=tmp_path / "log", DATABASE_URL=url, **names) as server:
             token = coder.add(Key(Person("ada", ("owner",)))).token
             for path in (SSH, "/deployment/config", TOKEN_CONFIG):
                 assert server.ask(f"/api/v2{path}", token=token).status == 200
             assert server.ask("/api/v2/users/me", token=token).status == 404
             assert b"own users" not in server.ask("/templates").body
+            assert b"users/login" not in server.ask("/swagger/openapi.json").body
             coder.fault = "hang"
             found: list[int] = []
 
