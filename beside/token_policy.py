@@ -234,7 +234,8 @@ def _remember_reports(tokens: Iterable[CoderToken], now: datetime) -> None:
 
 
 def _plan(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User], now: datetime) -> list[Step]:
-    violating = sorted((token for token in tokens if token.reasons), key=_by_report)
+    violating = [token for token in tokens if token.reasons]
+    violating.sort(key=lambda token: (token.reported_at or now, token.username, token.id))
     warned = {token.user_id for token in violating if _is_recent(token.warned_at, now)}
     steps: list[Step] = []
     left = MAX_EXPIRED
@@ -248,10 +249,6 @@ def _plan(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User], now: date
             action = Action.WAIT
         steps.append(Step(token, user, action))
     return steps
-
-
-def _by_report(token: CoderToken) -> tuple[Any, ...]:
-    return token.reported_at, token.username, token.id
 
 
 def _is_recent(moment: datetime | None, now: datetime) -> bool:

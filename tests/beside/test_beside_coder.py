@@ -88,6 +88,8 @@ def test_fault_is_found_with_the_line_to_change(
 def test_home_page_of_the_admin_shows_the_state_of_coder(
     coder: StandInCoder, settings: Any
 ) -> None:
+    # The URL configuration reads this setting once.
+    settings.ADMIN_PATH = "/"
     browser = browser_of(make_user("auditor"))
     for change, text in (
         (set_on("version", "v2.24.3"), "Coder 2.24.3 is too old."),

@@ -16,6 +16,7 @@ from beside.identity import CoderIdentity
 from coderapi import lane
 from deployment.models import ConfigRevision
 from kernel import memory
+from kernel.http import middleware
 from options.catalogue import CATALOGUE
 from options.configuration import load
 from options.rendering import config_document, options_document
@@ -38,7 +39,11 @@ def _uses_coder(coder: StandInCoder, settings: Any, db: None) -> Iterator[None]:
     settings.CONFIG_SOURCE = "coder"
     apps.get_app_config("beside").ready()
     yield
-    configuration.use_own()
+    for one in DOCUMENTS:
+        one.document.use_source(None)
+    middleware.use_version(None)
+    for remembered in (configuration.ANSWERS, configuration.PROBLEMS, configuration.BREAKERS):
+        remembered.clear()  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -221,8 +226,9 @@ def test_coder_gets_the_token_of_the_caller_but_no_key_of_ours(
 
 
 def test_own_values_need_no_request(coder: StandInCoder, owner: APIClient) -> None:
-    configuration.use_own()
+    middleware.use_version(None)
     for one in DOCUMENTS:
+        one.document.use_source(None)
         assert get(owner, one.path).headers["X-Coder-Build-Version"].startswith("v2.29.0+coderapi")
     assert coder.seen == []
 
