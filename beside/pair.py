@@ -16,15 +16,14 @@ import orjson
 import semver
 from django.conf import settings
 
-from beside.client import OTHER_FORM, SECONDS, CoderAwayError, ask
+from beside.client import OTHER_FORM, SECONDS, CoderAwayError
 from beside.database import check
 from beside.findings import Finding
-from beside.people import read_person
+from beside.token_policy import require_owner
 from kernel.admin import State
 from kernel.http import API_PREFIX
 from kernel.outgoing import Outgoing, OutgoingError, Reply, redacted, send
 from tokens.extraction import COOKIE
-from users.roles import OWNER
 
 OLDEST_VERSION = "2.25.0"
 MAX_CLOCK_DIFFERENCE_SECONDS = 30
@@ -129,17 +128,13 @@ def _host(dashboard: str) -> Finding:
 def _token() -> Iterator[Finding]:
     if not settings.CODER_TOKEN:
         return
-    name, change = "CODERAPI_CODER_TOKEN", "coder tokens create --user with the role owner"
+    name = "CODERAPI_CODER_TOKEN"
     try:
-        answer = ask(f"{API_PREFIX}/users/me", token=settings.CODER_TOKEN)
-        roles = read_person(answer.value).roles if answer.status == HTTPStatus.OK else ()
+        require_owner()
     except CoderAwayError as error:
-        yield Finding.failed(name, str(error), "")
-        return
-    if OWNER in roles:
-        yield Finding.ok(name, "The token belongs to an owner.")
+        yield Finding.failed(name, str(error), "coder tokens create --user with the role owner")
     else:
-        yield Finding.failed(name, "Coder does not accept it as the token of an owner.", change)
+        yield Finding.ok(name, "The token belongs to an owner.")
 
 
 # --- The proxy --------------------------------------------------------------------------------

@@ -124,13 +124,15 @@ def _get(path: str, *, seconds: float = SECONDS) -> Any:
     return answer.value
 
 
-def _people() -> dict[uuid.UUID, User]:
-    """Returns the users of Coder by their ids. They are not stored.
-
-    Raises: JobFailedError if CODERAPI_CODER_TOKEN cannot read the tokens of all users.
-    """
+def require_owner() -> None:
+    """Requires that CODERAPI_CODER_TOKEN can read all tokens of Coder. Raises: CoderAwayError."""
     if OWNER not in read_person(_get("/api/v2/users/me")).roles:
-        raise JobFailedError("CODERAPI_CODER_TOKEN must belong to a user with the role owner.")
+        raise CoderAwayError("CODERAPI_CODER_TOKEN must belong to a user with the role owner.")
+
+
+def _people() -> dict[uuid.UUID, User]:
+    """Returns the users of Coder by their ids. They are not stored."""
+    require_owner()
     found: dict[uuid.UUID, User] = {}
     for offset in range(0, MAX_USERS, USERS_PER_PAGE):
         page = _get(f"/api/v2/users?limit={USERS_PER_PAGE}&offset={offset}")["users"]

@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import batched
-from typing import Any
 
 from beside.database.connection import Reader
 from beside.database.rows import Rows, Tally
@@ -77,24 +76,18 @@ def _changed(
 ) -> Iterator[Rows]:
     """Yields the new states: without a build, of new or unfinished builds, and deleted."""
     without_build: Rows = []
-    builds: Rows = []
+    builds: list[tuple[str, int]] = []
     for row in newest:
         number = row["build_number"]
         known = stored.pop(row["workspace_id"], None)
         if number is None:
             without_build += [] if known else [row]
         elif known != (number, True):
-            builds.append(row)
+            builds.append((row["workspace_id"], number))
     yield without_build
     for some in batched(builds, BUILDS):
-        yield reader.rows(_STATES, **_keys(some))
+        ids, numbers = map(list, zip(*some, strict=True))
+        yield reader.rows(_STATES, ids=ids, numbers=numbers)
     # The others are deleted, or do not come from this database.
-    for ids in batched(stored, BUILDS):
-        yield reader.rows(_DELETED, ids=list(ids))
-
-
-def _keys(rows: tuple[dict[str, Any], ...]) -> dict[str, list[Any]]:
-    return {
-        "ids": [row["workspace_id"] for row in rows],
-        "numbers": [row["build_number"] for row in rows],
-    }
+    for others in batched(stored, BUILDS):
+        yield reader.rows(_DELETED, ids=list(others))

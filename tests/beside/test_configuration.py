@@ -43,7 +43,7 @@ def _uses_coder(coder: StandInCoder, settings: Any, db: None) -> Iterator[None]:
         one.document.use_source(None)
     middleware.use_version(None)
     for remembered in (configuration.ANSWERS, configuration.PROBLEMS, configuration.BREAKERS):
-        remembered.clear()  # type: ignore[attr-defined]
+        remembered.clear()
 
 
 @pytest.fixture
