@@ -30,6 +30,7 @@ from typing import Any
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db import transaction
+from django.db.models import Q
 from django.urls import reverse
 
 from audit.services import SYSTEM, Change, Target, record, record_all
@@ -365,6 +366,6 @@ def _facts(token: CoderToken) -> dict[str, Any]:
 CODER_TOKENS = ErasureRule(
     data="tokens of the Coder deployment",
     outcome="erased here; the next run of the token policy reads those that still exist",
-    rows=lambda user: CoderToken.objects.filter(username=user.username),
+    rows=lambda user: CoderToken.objects.filter(Q(user_id=user.pk) | Q(username=user.username)),
     page=lambda user: reverse("admin:beside_codertoken_changelist", query={"q": user.username}),
 )
