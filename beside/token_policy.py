@@ -293,8 +293,7 @@ def _warn(steps: Iterable[Step], now: datetime) -> None:
         tokens = [step.token for step in theirs]
         try:
             with transaction.atomic():
-                ids = [token.pk for token in tokens]
-                CoderToken.objects.filter(pk__in=ids).update(warned_at=now)
+                CoderToken.objects.filter(pk__in={t.pk for t in tokens}).update(warned_at=now)
                 changes = [Change(_target(token), after=_facts(token)) for token in tokens]
                 record_all("coder_token.warn", changes, actor=SYSTEM, now=now)
                 _message(theirs[0].user, tokens, now).send()
