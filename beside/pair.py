@@ -78,7 +78,8 @@ def coder_findings(now: datetime) -> Iterator[Finding]:
     yield Finding.ok("Coder", f"{where} answers.")
     yield _version(version)
     yield _clock(reply, now)
-    yield _host(dashboard)
+    if settings.IDENTITY == "coder":
+        yield _host(dashboard)
 
 
 def _build(reply: Reply) -> tuple[semver.Version, str]:

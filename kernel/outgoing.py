@@ -131,7 +131,7 @@ def send(outgoing: Outgoing, *, seconds: float) -> Reply:
     deadline.end()
     if isinstance(reply, str):
         is_late = deadline.left <= 0
-        reason = f"did not respond within {seconds:g} seconds" if is_late else reply
+        reason = f"did not respond within {seconds:.3g} seconds" if is_late else reply
         raise OutgoingError(f"{redacted(outgoing.url)} {reason}")
     return reply
 
