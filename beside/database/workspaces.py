@@ -18,7 +18,7 @@ from beside.database.rows import Rows, Tally
 from stats.ingest.ingestion import WORKSPACE
 from stats.models import WorkspaceState
 
-WORKSPACES = 10_000
+WORKSPACES = 20_000
 # With more builds in one query, PostgreSQL would read the whole tables.
 BUILDS = 1_000
 FIRST, LAST = uuid.UUID(int=0), uuid.UUID(int=2**128 - 1)
