@@ -22,7 +22,7 @@ def _coder(now: datetime) -> list[Line]:
     if not settings.CODER_URL:
         return []
     found = [Line(each.check, each.message, each.state) for each in coder_findings(now)]
-    return found + [Line(path, problem, State.BAD) for path, problem in PROBLEMS.items()]
+    return found + [Line(path, problem, State.BAD) for path, problem in sorted(PROBLEMS.items())]
 
 
 def _coder_database(now: datetime) -> list[Line]:

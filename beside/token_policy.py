@@ -169,7 +169,7 @@ def _token(item: Any, now: datetime) -> CoderToken:
     return CoderToken(
         id=item["id"],
         user_id=uuid.UUID(item["user_id"]),
-        username=text_of(item["username"], 64),
+        username=text_of(item.get("username"), 64),
         token_name=text_of(item["token_name"], 255),
         scopes=[canonical(scope)[:128] for scope in scopes],
         lifetime_ns=min(int(item["lifetime_seconds"]) * 10**9, NO_LIMIT),
@@ -185,7 +185,7 @@ def _token(item: Any, now: datetime) -> CoderToken:
 
 
 def _judge(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User]) -> None:
-    """Sets the `reasons` of each token.
+    """Sets the `reasons` of each token, and its username if Coder's list has none.
 
     A token of a user who is not in the list was created after the list was read. The next run
     checks it.
@@ -201,6 +201,7 @@ def _judge(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User]) -> None:
         theirs.sort(key=lambda token: token.id)
         theirs.sort(key=lambda token: token.last_used or token.created_at, reverse=True)
         for rank, token in enumerate(theirs, 1):
+            token.username = token.username or people[user_id].username
             token.reasons = list(reasons_of(token.lifetime_ns, token.scopes, rank, limits))
 
 

@@ -364,7 +364,7 @@ def test_stored_person_has_no_password_and_no_keys(coder: StandInCoder, settings
     for path, body in (("roles", {"roles": ["owner"]}), ("status/suspend", {})):
         refused = ask(f"/users/ada/{path}", owner, "PUT", body)
         assert refused.status_code == 400
-        assert "ada is a user of the Coder deployment. Change the" in refused.json()["message"]
+        assert "ada is a user of Coder. Change the" in refused.json()["message"]
     with pytest.raises(CommandError, match="Create the token there"):
         call_command("create_session_token", "--user", "ada")
     page = f"/admin/users/user/{person.id}/change/"

@@ -199,9 +199,9 @@ def test_each_release_of_coder_is_supported(
         assert isinstance(identity, KeyIdentity)
         assert identity.scopes == scopes
     assert apply() == {"ci": "report"}
-    assert {one.token_name: one.scopes for one in CoderToken.objects.all()} == {
-        "ci": ["coder:all"],
-        "narrow": ["coder:application_connect"],
+    assert {str(one): one.scopes for one in CoderToken.objects.all()} == {
+        "ci of ada": ["coder:all"],
+        "narrow of ada": ["coder:application_connect"],
     }
     assert apply(after=DAY) == {"ci": "expire"}
     expected = ["PUT"] if release.expire == 204 else ["PUT", "DELETE"]

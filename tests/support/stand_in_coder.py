@@ -120,8 +120,8 @@ RELEASES = (
     Release("v2.25.0", without=("scopes", "allow_list"), lists_expired=True, expire=405),
     Release("v2.27.0", lists_expired=True, expire=404),
     Release("v2.29.0"),
-    # `scope` is deprecated.
-    Release("v3.0.0", without=("scope",)),
+    # Coder's documents call `scope` deprecated, and do not mention `username`.
+    Release("v3.0.0", without=("scope", "username")),
 )
 
 
