@@ -185,7 +185,7 @@ def _token(item: Any, now: datetime) -> CoderToken:
 
 
 def _judge(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User]) -> None:
-    """Sets the `reasons` of each token, and its username if Coder's list has none.
+    """Sets the `reasons` of each token, and the username if Coder's list does not contain it.
 
     A token of a user who is not in the list was created after the list was read. The next run
     checks it.

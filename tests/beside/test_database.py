@@ -174,7 +174,7 @@ def test_a_run_reads_a_bounded_number_of_workspaces(
 ) -> None:
     monkeypatch.setattr(workspaces, "WORKSPACES", 4)
     found = []
-    # There are nine workspaces that are not deleted.
+    # Nine workspaces are not deleted.
     for _ in range(3):
         deployment.job(FOLLOW)
         found.append(sum(states(deployment.collect()).values()))
