@@ -1,24 +1,30 @@
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.html import format_html
 
 from audit.admin import register_target
 from beside.models import CoderToken
-from beside.token_policy import is_on
+from beside.token_policy import CODER_TOKENS
 from kernel import humanize
 from kernel.admin import ReadOnlyAdmin, State, badge, time_column
+from users import erasure
 from users.scopes import ALL
 
 register_target("coder_token", CoderToken)
+if settings.CODER_URL:
+    erasure.register(CODER_TOKENS)
 
 
 @admin.register(CoderToken)
 class CoderTokenAdmin(ReadOnlyAdmin):
     """Lists the tokens of the Coder deployment, and the limits that they violate."""
 
-    list_display = ["id", "token_name", "username", "scope_names", "used", "expires", "policy"]
+    list_display = [
+        *("id", "token_name", "username", "scope_names", "used", "expires", "policy", "read")
+    ]
     list_filter = [("reported_at", admin.EmptyFieldListFilter)]
     search_fields = ["id", "token_name", "username"]
     fields = [
@@ -34,7 +40,7 @@ class CoderTokenAdmin(ReadOnlyAdmin):
     read = time_column("read_at", "read from Coder")
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        return is_on() and super().has_module_permission(request)
+        return bool(settings.CODER_URL) and super().has_module_permission(request)
 
     @admin.display(description="scopes")
     def scope_names(self, token: CoderToken) -> str:

@@ -5,14 +5,24 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.urls import reverse
 
+from beside.configuration import PROBLEMS
 from beside.jobs import FOLLOW_DATABASE
 from beside.models import DatabaseReading
+from beside.pair import coder_findings
 from jobs.selectors import newest_runs
 from kernel.admin import Line, State, register
 from kernel.humanize import since
 
 # A gap in the agent rows is shown for this time.
 GAP_SHOWN = timedelta(days=7)
+
+
+def _coder(now: datetime) -> list[Line]:
+    """Asks Coder, and adds the problems of the documents that this process serves from Coder."""
+    if not settings.CODER_URL:
+        return []
+    found = [Line(each.check, each.message, each.state) for each in coder_findings(now)]
+    return found + [Line(path, problem, State.BAD) for path, problem in sorted(PROBLEMS.items())]
 
 
 def _coder_database(now: datetime) -> list[Line]:
@@ -24,6 +34,9 @@ def _coder_database(now: datetime) -> list[Line]:
     link = f"{reverse('admin:jobs_jobrun_changelist')}?job={FOLLOW_DATABASE.name}"
     state = State.BAD if error else State.GOOD if last else State.NOTICE
     lines = [Line("last read", since(last.read_at if last else None, now), state, link)]
+    if last and settings.STATS_USAGE_ENABLED:
+        # A replica that receives nothing can be read all the same.
+        lines.append(Line("newest agent row", since(last.created_at, now)))
     if error:
         lines.append(Line("error", error, State.BAD, link))
     if last and last.problem:
@@ -33,4 +46,5 @@ def _coder_database(now: datetime) -> list[Line]:
     return lines
 
 
+register("Coder", _coder, order=44)
 register("Coder's database", _coder_database, order=45)

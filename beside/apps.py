@@ -18,11 +18,6 @@ class BesideConfig(AppConfig):
             from beside import configuration
 
             configuration.use_coder()
-        if settings.CODER_TOKEN_POLICY in {"report", "enforce"}:
-            from beside.token_policy import CODER_TOKENS
-            from users.erasure import register
-
-            register(CODER_TOKENS)
         from beside.database.follower import counts_usage
         from stats.services import set_usage_rule
 

@@ -26,7 +26,10 @@ MAX_BYTES = 64 * 1024 * 1024
 
 
 class CoderAwayError(Exception):
-    """Coder did not respond, or its response is not usable. The message contains the reason."""
+    """Coder did not respond, or its response is not usable.
+
+    The message contains the reason, but not Coder's internal URL.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +124,9 @@ def ask(
         reply = send(outgoing, seconds=seconds)
         answer = _decoded(reply)
     except OutgoingError as error:
-        breaker.record(str(error))
-        raise CoderAwayError(str(error)) from None
-    except CoderAwayError as error:
-        breaker.record(str(error))
-        raise
+        reason = str(error).replace(redacted(settings.CODER_URL), "Coder")
+        breaker.record(reason)
+        raise CoderAwayError(reason) from None
     breaker.record("")
     _learn_version(reply)
     return answer
@@ -151,12 +152,11 @@ def _learn_version(reply: Reply) -> None:
 
 
 def _decoded(reply: Reply) -> CoderAnswer:
-    problem = f"{redacted(settings.CODER_URL)} returned"
     if reply.status >= 500 or 300 <= reply.status < 400:
-        raise CoderAwayError(f"{problem} status {reply.status}")
+        raise OutgoingError(f"Coder returned status {reply.status}")
     if not reply.body:
         return CoderAnswer(reply.status, None)
     try:
         return CoderAnswer(reply.status, orjson.loads(reply.body))
     except ValueError:
-        raise CoderAwayError(f"{problem} a body that is not JSON") from None
+        raise OutgoingError("Coder returned a body that is not JSON") from None

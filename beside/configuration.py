@@ -64,11 +64,11 @@ class CoderDocument:
 
 
 # The last response for each path, and the time at which it arrived.
-_last: dict[str, tuple[float, Any]] = {}
-# The logged problem for each path. A problem is not logged again for each request.
-_problems: dict[str, str] = {}
+ANSWERS: dict[str, tuple[float, Any]] = {}
+# The problem of each path since its last response. A problem is logged once.
+PROBLEMS: dict[str, str] = {}
 # A path that fails must not prevent requests for other paths, such as look-ups of tokens.
-_breakers: defaultdict[str, Breaker] = defaultdict(Breaker)
+BREAKERS: defaultdict[str, Breaker] = defaultdict(Breaker)
 
 
 def use_coder() -> None:
@@ -76,16 +76,6 @@ def use_coder() -> None:
     for one in DOCUMENTS:
         one.document.use_source(partial(_body, one))
     middleware.use_version(client.version)
-
-
-def use_own() -> None:
-    """Undoes `use_coder`."""
-    for one in DOCUMENTS:
-        one.document.use_source(None)
-    middleware.use_version(None)
-    _last.clear()
-    _problems.clear()
-    _breakers.clear()
 
 
 def _body(one: CoderDocument, token: str) -> bytes:
@@ -101,23 +91,23 @@ def _latest(one: CoderDocument, token: str) -> Any:
     try:
         found = _fetched(one, token)
     except CoderAwayError as error:
-        arrived_at, found = _last.get(one.path, (float("-inf"), None))
+        if PROBLEMS.get(one.path) != str(error):
+            PROBLEMS[one.path] = str(error)
+            logger.warning("A document of Coder is not available: %s", error)
+        arrived_at, found = ANSWERS.get(one.path, (float("-inf"), None))
         if time.monotonic() - arrived_at > LAST_SECONDS:
-            if _problems.get(one.path) != str(error):
-                _problems[one.path] = str(error)
-                logger.warning("A document of Coder is not available: %s", error)
             detail = "The Coder deployment does not respond, or its response cannot be used."
             raise unavailable(detail) from None
         return found
-    _last[one.path] = time.monotonic(), found
-    _problems.pop(one.path, None)
+    ANSWERS[one.path] = time.monotonic(), found
+    PROBLEMS.pop(one.path, None)
     return found
 
 
 def _fetched(one: CoderDocument, token: str) -> Any:
     answer = client.CoderAnswer(401, None)
     for each in [""] if one.document.public else _tokens(token):
-        answer = ask(one.path, token=each, seconds=SECONDS, breaker=_breakers[one.path])
+        answer = ask(one.path, token=each, seconds=SECONDS, breaker=BREAKERS[one.path])
         if answer.status != 401:
             break
     if answer.status == 200:
@@ -169,7 +159,7 @@ def _names(value: Any) -> list[str]:
 def _configuration(value: Any) -> dict[str, Any]:
     """Returns Coder's configuration without secrets. Records it if it has changed."""
     found = translation.stripped(value)
-    if found != _last.get(CONFIG, (0.0, None))[1]:
+    if found != ANSWERS.get(CONFIG, (0.0, None))[1]:
         snapshot = translation.snapshot(found)
         server = redacted(settings.CODER_URL)[:255]
         history.record(snapshot, version=client.version(), now=timezone.now(), server=server)

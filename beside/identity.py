@@ -23,12 +23,14 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 from django.conf import settings
+from django.utils import timezone
 
 from beside import client, metrics
 from beside.client import CoderAnswer, CoderAwayError, unexpected
@@ -36,6 +38,7 @@ from beside.people import Person, mirror, read_person
 from kernel.http.errors import APIError, not_found, unavailable
 from kernel.limiter import Limiter, LimitReachedError
 from kernel.memory import Memory, Remembered
+from kernel.release import PROGRAM
 from tokens import refusals
 from tokens.token_format import TokenParts
 from users.permissions import KeyIdentity
@@ -90,6 +93,7 @@ LIMITS: Memory[tuple[uuid.UUID, str], int] = Memory(
     "token limits of Coder", capacity=10_000, max_age=LIMIT_SECONDS
 )
 _complained_at = float("-inf")
+_failing_since: datetime | None = None
 
 log = logging.getLogger(__name__)
 
@@ -114,36 +118,40 @@ def _load[K: Hashable, V](memory: Memory[K, V], key: K, read: Callable[[], Remem
     try:
         with LOOK_UPS.hold((memory.name, key)):
             return memory.load(key, read)
-    except (LimitReachedError, CoderAwayError):
-        raise away() from None
+    except CoderAwayError as error:
+        raise _away(str(error)) from None
+    except LimitReachedError:
+        raise _away("Coder responds too slowly") from None
 
 
-def away() -> APIError:
-    """Builds the error while Coder does not respond. It does not contain Coder's internal URL."""
-    return unavailable("The Coder deployment does not respond as expected. Try again soon.")
+def _away(reason: str) -> APIError:
+    """Builds the error while Coder does not respond as expected. Logs it at most once a minute."""
+    global _complained_at, _failing_since
+    _failing_since = _failing_since or timezone.now()
+    if time.monotonic() >= _complained_at + COMPLAINT_SECONDS:
+        _complained_at = time.monotonic()
+        log.warning("A session token cannot be checked: %s", reason)
+    return unavailable(
+        f"{reason.rstrip('.')}. Coder has not responded as expected since "
+        f"{_failing_since:%Y-%m-%d %H:%M} UTC. An operator can find the cause with "
+        f"`{PROGRAM} beside_coder check`."
+    )
 
 
 def _look_up(parts: TokenParts, address: str) -> Remembered[KeyIdentity | APIError]:
+    global _failing_since
     begun = time.monotonic()
     try:
         found = _identify(parts, address, until=begun + client.SECONDS)
     except CoderAwayError as error:
         metrics.LOOK_UPS.labels("unavailable").inc()
-        _complain(str(error))
-        return Remembered(away(), max_age=AWAY_SECONDS)
+        return Remembered(_away(str(error)), max_age=AWAY_SECONDS)
+    _failing_since = None
     rejected = isinstance(found, APIError)
     metrics.LOOK_UPS.labels("rejected" if rejected else "accepted").inc()
     return Remembered(
         found, max_age=REJECTED_SECONDS if rejected else ACCEPTED_SECONDS, read_at=begun
     )
-
-
-def _complain(reason: str) -> None:
-    """Logs why tokens are not checked, at most once a minute."""
-    global _complained_at
-    if time.monotonic() >= _complained_at + COMPLAINT_SECONDS:
-        _complained_at = time.monotonic()
-        log.warning("A session token cannot be checked: %s", reason)
 
 
 def _identify(parts: TokenParts, address: str, *, until: float) -> KeyIdentity | APIError:
@@ -162,7 +170,8 @@ def _identify(parts: TokenParts, address: str, *, until: float) -> KeyIdentity |
         raise unexpected(ME, me)
     person = read_person(me.value) if me.status == 200 else None
     if person is not None:
-        mirror(person)
+        # The audit trail must not show the name of an own user.
+        person = replace(person, username=mirror(person))
     return _identity_of(parts.key_id, allowed, person)
 
 

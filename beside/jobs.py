@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.conf import settings
 
@@ -9,16 +9,11 @@ from beside.database.follower import follow
 from jobs.registry import Job, register
 from stats.selectors import refresh_interval
 
-
-def _apply_token_policy(now: datetime) -> int:
-    return len(token_policy.apply(now))
-
-
 register(
     Job(
         name=token_policy.JOB,
         every=timedelta(hours=1),
-        run=_apply_token_policy,
+        run=lambda now: len(token_policy.apply(now)),
         enabled=token_policy.is_on,
     )
 )

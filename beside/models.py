@@ -42,9 +42,10 @@ class DatabaseReading(models.Model):
     """The progress of a reader of Coder's database: the follower, or the import of history.
 
     All agent rows up to (created_at, row_id) were read, except late rows. No late row can arrive
-    before `settled_until` any more. Coder deleted the rows between `missing_since` and
-    `missing_until` before they were read. `counts_usage` is true if Coder has the experiment
-    `workspace-usage`, and NULL if this is unknown.
+    before `settled_until` any more. The next run reads the workspaces after `workspace_id`. Coder
+    deleted the rows between `missing_since` and `missing_until` before they were read.
+    `counts_usage` is true if Coder has the experiment `workspace-usage`, and NULL if this is
+    unknown.
     """
 
     class Reader(models.TextChoices):
@@ -55,6 +56,7 @@ class DatabaseReading(models.Model):
     created_at = models.DateTimeField()
     row_id = models.UUIDField()
     settled_until = models.DateTimeField()
+    workspace_id = models.UUIDField(default=uuid.UUID(int=0))
     read_at = models.DateTimeField()
     problem = models.TextField(default="", blank=True)
     missing_since = models.DateTimeField(null=True)

@@ -16,15 +16,14 @@ import orjson
 import semver
 from django.conf import settings
 
-from beside.client import OTHER_FORM, SECONDS, CoderAwayError, ask
+from beside.client import OTHER_FORM, SECONDS, CoderAwayError
 from beside.database import check
 from beside.findings import Finding
-from beside.people import read_person
+from beside.token_policy import require_owner
 from kernel.admin import State
 from kernel.http import API_PREFIX
 from kernel.outgoing import Outgoing, OutgoingError, Reply, redacted, send
 from tokens.extraction import COOKIE
-from users.roles import OWNER
 
 OLDEST_VERSION = "2.25.0"
 MAX_CLOCK_DIFFERENCE_SECONDS = 30
@@ -40,7 +39,7 @@ def findings(proxy_url: str, *, now: datetime) -> Iterator[Finding]:
         yield Finding.failed("settings", "The URL of Coder is not set.", change)
         return
     yield from _settings()
-    yield from _coder(now)
+    yield from coder_findings(now)
     yield from _token()
     if settings.CODER_DATABASE_URL:
         yield from check.findings(now)
@@ -63,7 +62,8 @@ def _settings() -> Iterator[Finding]:
 # --- Coder ------------------------------------------------------------------------------------
 
 
-def _coder(now: datetime) -> Iterator[Finding]:
+def coder_findings(now: datetime) -> Iterator[Finding]:
+    """Yields the results of the checks of Coder alone. Sends one request to Coder."""
     where = redacted(settings.CODER_URL)
     change = "CODERAPI_CODER_URL=the address on which coderd listens"
     try:
@@ -78,7 +78,8 @@ def _coder(now: datetime) -> Iterator[Finding]:
     yield Finding.ok("Coder", f"{where} answers.")
     yield _version(version)
     yield _clock(reply, now)
-    yield _host(dashboard)
+    if settings.IDENTITY == "coder":
+        yield _host(dashboard)
 
 
 def _build(reply: Reply) -> tuple[semver.Version, str]:
@@ -128,17 +129,13 @@ def _host(dashboard: str) -> Finding:
 def _token() -> Iterator[Finding]:
     if not settings.CODER_TOKEN:
         return
-    name, change = "CODERAPI_CODER_TOKEN", "coder tokens create --user with the role owner"
+    name = "CODERAPI_CODER_TOKEN"
     try:
-        answer = ask(f"{API_PREFIX}/users/me", token=settings.CODER_TOKEN)
-        roles = read_person(answer.value).roles if answer.status == HTTPStatus.OK else ()
+        require_owner()
     except CoderAwayError as error:
-        yield Finding.failed(name, str(error), "")
-        return
-    if OWNER in roles:
-        yield Finding.ok(name, "The token belongs to an owner.")
+        yield Finding.failed(name, str(error), "coder tokens create --user with the role owner")
     else:
-        yield Finding.failed(name, "Coder does not accept it as the token of an owner.", change)
+        yield Finding.ok(name, "The token belongs to an owner.")
 
 
 # --- The proxy --------------------------------------------------------------------------------

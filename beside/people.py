@@ -69,14 +69,18 @@ def text_of(value: object, limit: int) -> str:
     return (value or "").replace("\0", "")[:limit]
 
 
-def mirror(person: Person) -> None:
-    """Stores the person if anything has changed. Usually takes one query and writes nothing."""
+def mirror(person: Person) -> str:
+    """Stores the person if anything has changed, and returns the stored username.
+
+    Usually takes one query and writes nothing.
+    """
     stored = user_by_id(person.id)
     if stored is not None and stored.source != User.Source.CODER:
         log.warning("The user %s of Coder is not stored: an own user has the same id", person.id)
     elif stored is None or not _is_current(stored, _facts(person)):
         with transaction.atomic(), transaction_lock("users-of-coder"):
-            _store(person)
+            return _store(person)
+    return person.username
 
 
 def _facts(person: Person) -> dict[str, Any]:
@@ -95,7 +99,7 @@ def _is_current(stored: User, facts: dict[str, Any]) -> bool:
     return all(getattr(stored, field) == value for field, value in facts.items())
 
 
-def _store(person: Person) -> None:
+def _store(person: Person) -> str:
     facts = _facts(person)
     facts["username"] = _free("username", person)
     facts["email"] = _free("email", person)
@@ -104,6 +108,7 @@ def _store(person: Person) -> None:
         User.objects.create(id=person.id, password=make_password(None), **facts)
     elif not _is_current(stored, facts):
         User.objects.filter(pk=person.id).update(**facts, updated_at=Now())
+    return str(facts["username"])
 
 
 def _free(field: str, person: Person) -> str:

@@ -30,6 +30,7 @@ from typing import Any
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db import transaction
+from django.db.models import Q
 from django.urls import reverse
 
 from audit.services import SYSTEM, Change, Target, record, record_all
@@ -124,13 +125,15 @@ def _get(path: str, *, seconds: float = SECONDS) -> Any:
     return answer.value
 
 
-def _people() -> dict[uuid.UUID, User]:
-    """Returns the users of Coder by their ids. They are not stored.
-
-    Raises: JobFailedError if CODERAPI_CODER_TOKEN cannot read the tokens of all users.
-    """
+def require_owner() -> None:
+    """Requires that CODERAPI_CODER_TOKEN can read all tokens of Coder. Raises: CoderAwayError."""
     if OWNER not in read_person(_get("/api/v2/users/me")).roles:
-        raise JobFailedError("CODERAPI_CODER_TOKEN must belong to a user with the role owner.")
+        raise CoderAwayError("CODERAPI_CODER_TOKEN must belong to a user with the role owner.")
+
+
+def _people() -> dict[uuid.UUID, User]:
+    """Returns the users of Coder by their ids. They are not stored."""
+    require_owner()
     found: dict[uuid.UUID, User] = {}
     for offset in range(0, MAX_USERS, USERS_PER_PAGE):
         page = _get(f"/api/v2/users?limit={USERS_PER_PAGE}&offset={offset}")["users"]
@@ -166,7 +169,7 @@ def _token(item: Any, now: datetime) -> CoderToken:
     return CoderToken(
         id=item["id"],
         user_id=uuid.UUID(item["user_id"]),
-        username=text_of(item["username"], 64),
+        username=text_of(item.get("username"), 64),
         token_name=text_of(item["token_name"], 255),
         scopes=[canonical(scope)[:128] for scope in scopes],
         lifetime_ns=min(int(item["lifetime_seconds"]) * 10**9, NO_LIMIT),
@@ -182,7 +185,7 @@ def _token(item: Any, now: datetime) -> CoderToken:
 
 
 def _judge(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User]) -> None:
-    """Sets the `reasons` of each token.
+    """Sets the `reasons` of each token, and the username if Coder's list does not contain it.
 
     A token of a user who is not in the list was created after the list was read. The next run
     checks it.
@@ -198,6 +201,7 @@ def _judge(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User]) -> None:
         theirs.sort(key=lambda token: token.id)
         theirs.sort(key=lambda token: token.last_used or token.created_at, reverse=True)
         for rank, token in enumerate(theirs, 1):
+            token.username = token.username or people[user_id].username
             token.reasons = list(reasons_of(token.lifetime_ns, token.scopes, rank, limits))
 
 
@@ -234,7 +238,8 @@ def _remember_reports(tokens: Iterable[CoderToken], now: datetime) -> None:
 
 
 def _plan(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User], now: datetime) -> list[Step]:
-    violating = sorted((token for token in tokens if token.reasons), key=_by_report)
+    violating = [token for token in tokens if token.reasons]
+    violating.sort(key=lambda token: (token.reported_at or now, token.username, token.id))
     warned = {token.user_id for token in violating if _is_recent(token.warned_at, now)}
     steps: list[Step] = []
     left = MAX_EXPIRED
@@ -248,10 +253,6 @@ def _plan(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User], now: date
             action = Action.WAIT
         steps.append(Step(token, user, action))
     return steps
-
-
-def _by_report(token: CoderToken) -> tuple[Any, ...]:
-    return token.reported_at, token.username, token.id
 
 
 def _is_recent(moment: datetime | None, now: datetime) -> bool:
@@ -293,8 +294,7 @@ def _warn(steps: Iterable[Step], now: datetime) -> None:
         tokens = [step.token for step in theirs]
         try:
             with transaction.atomic():
-                ids = [token.pk for token in tokens]
-                CoderToken.objects.filter(pk__in=ids).update(warned_at=now)
+                CoderToken.objects.filter(pk__in={t.pk for t in tokens}).update(warned_at=now)
                 changes = [Change(_target(token), after=_facts(token)) for token in tokens]
                 record_all("coder_token.warn", changes, actor=SYSTEM, now=now)
                 _message(theirs[0].user, tokens, now).send()
@@ -366,6 +366,6 @@ def _facts(token: CoderToken) -> dict[str, Any]:
 CODER_TOKENS = ErasureRule(
     data="tokens of the Coder deployment",
     outcome="erased here; the next run of the token policy reads those that still exist",
-    rows=lambda user: CoderToken.objects.filter(username=user.username),
+    rows=lambda user: CoderToken.objects.filter(Q(user_id=user.pk) | Q(username=user.username)),
     page=lambda user: reverse("admin:beside_codertoken_changelist", query={"q": user.username}),
 )

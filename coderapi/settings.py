@@ -322,14 +322,22 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
     "URL_FORMAT_OVERRIDE": None,
 }
-API_DESCRIPTION = """\
+API_INTRODUCTIONS = {
+    "own": """\
 This is Coder's General API, with the operations for users, sign-in and tokens that Coder's clients
 need.
 
 **Authentication.** Most operations require a session token. `POST /users/login` returns a session
 token for an e-mail address and a password. `POST /users/{user}/keys/tokens` creates a token for a
-program. Send the token in the header `Coder-Session-Token`. If a request contains several tokens,
-the token in the cookie is used.
+program.""",
+    "coder": """\
+This is Coder's General API, without the users and their tokens, which belong to Coder.
+
+**Authentication.** Most operations require a session token of Coder.""",
+}
+API_DESCRIPTION = f"""\
+{API_INTRODUCTIONS[IDENTITY]} Send the token in the header
+`Coder-Session-Token`. If a request contains several tokens, the token in the cookie is used.
 
 **Errors.** Every error is a JSON object with a human-readable `message`. It may also contain a
 `detail`, and `validations` that list the invalid members of the request.

@@ -32,6 +32,7 @@ from urllib3 import HTTPHeaderDict
 MAX_REDIRECTS = 3
 MAX_BODY_BYTES = 1024 * 1024
 PORTS = {"http": 80, "https": 443}
+NO_TLS = "cannot be reached over TLS. For a private certificate authority, set SSL_CERT_FILE."
 # An IPv6 address of these networks contains an IPv4 address in its last 32 bits: NAT64, and the
 # deprecated IPv4-compatible addresses.
 _EMBEDDING = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
@@ -115,6 +116,8 @@ def send(outgoing: Outgoing, *, seconds: float) -> Reply:
     def run() -> None:
         try:
             replies.put(_send(outgoing, deadline))
+        except urllib3.exceptions.SSLError:
+            replies.put(NO_TLS)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             replies.put(f"cannot be reached: {type(error).__name__}")
         except OutgoingError as error:
@@ -128,7 +131,7 @@ def send(outgoing: Outgoing, *, seconds: float) -> Reply:
     deadline.end()
     if isinstance(reply, str):
         is_late = deadline.left <= 0
-        reason = f"did not respond within {seconds:g} seconds" if is_late else reply
+        reason = f"did not respond within {seconds:.3g} seconds" if is_late else reply
         raise OutgoingError(f"{redacted(outgoing.url)} {reason}")
     return reply
 

@@ -54,12 +54,6 @@ _WRITABLE = """
 SELECT name FROM unnest(%(tables)s::text[]) AS name
 WHERE has_table_privilege(to_regclass(name), 'INSERT, UPDATE, DELETE, TRUNCATE')
 """
-_INDEXED = """
-SELECT FROM pg_index AS i
-JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
-WHERE i.indrelid = to_regclass('workspace_agent_stats') AND i.indisvalid
-  AND a.attname = 'created_at'
-"""
 GRANTS = """\
 CREATE ROLE {role} LOGIN PASSWORD 'choose-a-password';
 GRANT CONNECT ON DATABASE "{database}" TO {role};
@@ -80,7 +74,7 @@ def findings(now: datetime) -> list[Finding]:
     """Examines Coder's database. If it cannot be read, the only finding is the reason."""
     try:
         with reading() as reader:
-            return [_server(reader), *_tables(reader, now), *_rights(reader)]
+            return [_server(reader), *_tables(reader, now), _rights(reader)]
     except CoderDatabaseError as error:
         return [Finding.failed(CHECK, str(error), SETTING)]
 
@@ -143,14 +137,10 @@ def _age(oldest: datetime | None, now: datetime) -> Finding:
     return Finding.ok(CHECK, text)
 
 
-def _rights(reader: Reader) -> Iterator[Finding]:
-    """Warns about rights that are not necessary, and about an index that is."""
+def _rights(reader: Reader) -> Finding:
+    """Warns about rights that are not necessary."""
     tables = [row["name"] for row in reader.rows(_WRITABLE, tables=list(TABLES))]
     if tables:
         text = f"The role may write {', '.join(tables)}. --grant-sql prints a role that may not."
-        yield Finding(CHECK, State.NOTICE, text)
-    else:
-        yield Finding.ok(CHECK, "The role cannot write these tables.")
-    if not reader.rows(_INDEXED):
-        text = "workspace_agent_stats needs an index on created_at, or each run reads all of it."
-        yield Finding(CHECK, State.NOTICE, text)
+        return Finding(CHECK, State.NOTICE, text)
+    return Finding.ok(CHECK, "The role cannot write these tables.")

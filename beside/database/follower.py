@@ -51,7 +51,7 @@ def follow(now: datetime) -> int:
         last = _last_run(reader, until, now=now)
         if settings.STATS_USAGE_ENABLED:
             _follow_agents(reader, last, until, tally, now=now)
-        follow_workspaces(reader, tally, now=now)
+        last.workspace_id = follow_workspaces(reader, tally, last.workspace_id, now=now)
     if tally.problem and tally.problem != last.problem:
         logger.warning("Coder's database: %s", tally.problem)
     last.read_at, last.problem = now, tally.problem
@@ -95,8 +95,9 @@ def _follow_agents(
         if time.monotonic() > ends:
             break
     if looks:
-        last.settled_until = max(last.settled_until, position.created_at - MAX_LATENESS)
-        last.save()
+        # A replica that lags has not received the late rows after `until` yet.
+        settled_until = min(position.created_at, until) - MAX_LATENESS
+        last.settled_until = max(last.settled_until, settled_until)
 
 
 def _asked_usage(known: bool | None) -> bool | None:

@@ -115,10 +115,6 @@ class Build(NamedTuple):
         return min(filter(None, (self.canceled_at, self.completed_at)), default=None)
 
     @property
-    def begins_at(self) -> datetime | None:
-        return self.started_at or self.ended_at
-
-    @property
     def result(self) -> str:
         """Returns the state of the workspace after the job, as in `stats.statistics`, or ""."""
         if self.failed:
@@ -148,7 +144,8 @@ class StateCounts:
             if build.transition not in TRANSITIONS:
                 self.unknown[build.transition] += 1
                 continue
-            for after, at in (("building", build.begins_at), (build.result, build.ended_at)):
+            begun_at = build.started_at or build.ended_at
+            for after, at in (("building", begun_at), (build.result, build.ended_at)):
                 if at:
                     # Clocks differ, so a build may seem to begin before the previous one ended.
                     moment = max(moment, at)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import batched
 from typing import Any, NamedTuple
@@ -22,7 +22,6 @@ from stats.rollups.hours import MINUTE
 # A row can arrive until a row is in the table whose `created_at` is later by this time.
 MAX_LATENESS = timedelta(minutes=2)
 BATCH = 10_000
-THINGS = {"agent": "agent row", "workspace": "workspace"}
 
 _COLUMNS = ", ".join(member.name for member in AGENT_MEMBERS)
 _NEWEST = """
@@ -60,28 +59,26 @@ def position_of(row: Mapping[str, Any]) -> Position:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts stored rows and duplicates. `skipped` has, for each kind, a count and a reason."""
+    """Counts stored, duplicate and skipped rows. `reason` is why the first one was skipped."""
 
     stored: int = 0
     duplicate: int = 0
-    skipped: dict[str, tuple[int, str]] = field(default_factory=dict)
+    skipped: int = 0
+    reason: str = ""
 
     def store(self, rows: Sequence[dict[str, Any]], kind: str, *, now: datetime) -> None:
         """Stores rows of Coder's database in one transaction, and counts them."""
         result = store(parse(enumerate(rows, 1), kind=kind), now=now)
         self.stored += result.accepted
         self.duplicate += result.duplicate
+        self.skipped += len(result.rejected)
         for rejection in result.rejected:
-            count, reason = self.skipped.get(kind, (0, f"{rejection.field} {rejection.detail}"))
-            self.skipped[kind] = count + 1, reason
+            self.reason = self.reason or f"{rejection.field} {rejection.detail}".strip()
 
     @property
     def problem(self) -> str:
         """Returns how many rows were skipped, and the reason for the first one, or ""."""
-        return " ".join(
-            f"{plural(count, THINGS[kind])} skipped: {reason.strip()}."
-            for kind, (count, reason) in self.skipped.items()
-        )
+        return f"{plural(self.skipped, 'row')} skipped: {self.reason}." if self.skipped else ""
 
 
 def oldest_row(reader: Reader) -> datetime | None:

@@ -2,7 +2,8 @@
 
 Coder's tables of workspaces, builds and jobs are not indexed by time, and grow for years. So the
 first query finds only the number of each workspace's newest build, over the unique index of builds.
-The second query reads only builds that are new, or had not ended before.
+The second query reads only builds that are new, or had not ended before. A run reads a bounded
+number of workspaces, and the next run continues.
 """
 
 from __future__ import annotations
@@ -11,26 +12,27 @@ import uuid
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import batched
-from typing import Any
 
 from beside.database.connection import Reader
-from beside.database.rows import BATCH, Rows, Tally
+from beside.database.rows import Rows, Tally
 from stats.ingest.ingestion import WORKSPACE
 from stats.models import WorkspaceState
 
+WORKSPACES = 20_000
 # With more builds in one query, PostgreSQL would read the whole tables.
 BUILDS = 1_000
+FIRST, LAST = uuid.UUID(int=0), uuid.UUID(int=2**128 - 1)
 
-_NEWEST = f"""
+_NEWEST = """
 SELECT w.id AS workspace_id, b.build_number
 FROM (
-    SELECT id FROM workspaces WHERE NOT deleted AND id > %(after)s ORDER BY id LIMIT {BATCH}
+    SELECT id FROM workspaces WHERE NOT deleted AND id > %(after)s ORDER BY id LIMIT %(limit)s
 ) AS w LEFT JOIN LATERAL (
     SELECT build_number FROM workspace_builds
     WHERE workspace_id = w.id ORDER BY build_number DESC LIMIT 1
 ) AS b ON true
 ORDER BY w.id
-"""  # noqa: S608 - the number is a constant
+"""
 # coderd does not set `updated_at` when it cancels a job.
 _STATES = """
 SELECT workspace_id, build_number, b.transition::text,
@@ -45,18 +47,19 @@ _DELETED = "SELECT id AS workspace_id, true AS deleted FROM workspaces"
 _DELETED += " WHERE id = ANY(%(ids)s::uuid[]) AND deleted"
 
 
-def follow_workspaces(reader: Reader, tally: Tally, *, now: datetime) -> None:
-    """Stores the states that have changed since the last run."""
-    after = uuid.UUID(int=0)
-    while True:
-        newest = reader.rows(_NEWEST, after=after)
-        is_last = len(newest) < BATCH
-        until = uuid.UUID(int=2**128 - 1) if is_last else uuid.UUID(newest[-1]["workspace_id"])
-        for rows in _changed(reader, newest, _stored(after, until)):
-            tally.store(rows, WORKSPACE, now=now)
-        if is_last:
-            return
-        after = until
+def follow_workspaces(
+    reader: Reader, tally: Tally, after: uuid.UUID, *, now: datetime
+) -> uuid.UUID:
+    """Stores the states of the next workspaces that have changed.
+
+    Returns the id after which the next run continues.
+    """
+    newest = reader.rows(_NEWEST, after=after, limit=WORKSPACES)
+    is_last = len(newest) < WORKSPACES
+    until = LAST if is_last else uuid.UUID(newest[-1]["workspace_id"])
+    for rows in _changed(reader, newest, _stored(after, until)):
+        tally.store(rows, WORKSPACE, now=now)
+    return FIRST if is_last else until
 
 
 def _stored(after: uuid.UUID, until: uuid.UUID) -> dict[str, tuple[int | None, bool]]:
@@ -73,24 +76,18 @@ def _changed(
 ) -> Iterator[Rows]:
     """Yields the new states: without a build, of new or unfinished builds, and deleted."""
     without_build: Rows = []
-    builds: Rows = []
+    builds: list[tuple[str, int]] = []
     for row in newest:
         number = row["build_number"]
         known = stored.pop(row["workspace_id"], None)
         if number is None:
             without_build += [] if known else [row]
         elif known != (number, True):
-            builds.append(row)
+            builds.append((row["workspace_id"], number))
     yield without_build
     for some in batched(builds, BUILDS):
-        yield reader.rows(_STATES, **_keys(some))
+        ids, numbers = map(list, zip(*some, strict=True))
+        yield reader.rows(_STATES, ids=ids, numbers=numbers)
     # The others are deleted, or do not come from this database.
-    for ids in batched(stored, BUILDS):
-        yield reader.rows(_DELETED, ids=list(ids))
-
-
-def _keys(rows: tuple[dict[str, Any], ...]) -> dict[str, list[Any]]:
-    return {
-        "ids": [row["workspace_id"] for row in rows],
-        "numbers": [row["build_number"] for row in rows],
-    }
+    for others in batched(stored, BUILDS):
+        yield reader.rows(_DELETED, ids=list(others))

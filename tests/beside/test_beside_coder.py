@@ -11,6 +11,8 @@ import pytest
 from django.conf import settings as configured
 from django.core.management import CommandError, call_command
 
+from tests.support.client import browser_of
+from tests.support.factories import make_user
 from tests.support.stand_in_coder import Key, Person, StandInCoder
 
 type Change = Callable[[StandInCoder, Any], object]
@@ -80,6 +82,21 @@ def test_fault_is_found_with_the_line_to_change(
     matching = [row for row in rows if (row["check"], row["state"]) == (check, state)]
     assert any(advice in row["change"] for row in matching), rows
     assert "planted" not in json.dumps(rows)
+
+
+@pytest.mark.django_db
+def test_home_page_of_the_admin_shows_the_state_of_coder(
+    coder: StandInCoder, settings: Any
+) -> None:
+    # The URL configuration reads this setting once.
+    settings.ADMIN_PATH = "/"
+    browser = browser_of(make_user("auditor"))
+    for change, text in (
+        (set_on("version", "v2.24.3"), "Coder 2.24.3 is too old."),
+        (set_on("fault", "500"), "returned status 500"),
+    ):
+        change(coder, settings)
+        assert text in browser.get("/admin/").text
 
 
 def test_wrong_paths_of_the_proxy_are_found(coder: StandInCoder) -> None:

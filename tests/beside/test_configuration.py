@@ -16,12 +16,14 @@ from beside.identity import CoderIdentity
 from coderapi import lane
 from deployment.models import ConfigRevision
 from kernel import memory
+from kernel.http import middleware
 from options.catalogue import CATALOGUE
 from options.configuration import load
 from options.rendering import config_document, options_document
 from options.start import unsupported_values
 from options.values import ConfigPath
-from tests.support.client import APIClient
+from tests.support.client import APIClient, browser_of
+from tests.support.factories import make_user
 from tests.support.samples import sample
 from tests.support.stand_in_coder import Key, Person, StandInCoder
 from tokens import providers
@@ -37,7 +39,11 @@ def _uses_coder(coder: StandInCoder, settings: Any, db: None) -> Iterator[None]:
     settings.CONFIG_SOURCE = "coder"
     apps.get_app_config("beside").ready()
     yield
-    configuration.use_own()
+    for one in DOCUMENTS:
+        one.document.use_source(None)
+    middleware.use_version(None)
+    for remembered in (configuration.ANSWERS, configuration.PROBLEMS, configuration.BREAKERS):
+        remembered.clear()
 
 
 @pytest.fixture
@@ -201,6 +207,9 @@ def test_hanging_coder_is_not_replaced_by_our_own_values(
         assert get(anonymous, BUILD).status_code == 503
     assert coder.count(BUILD) == 3  # Then the breaker is open.
     assert not client.BREAKER.is_open  # It is for this path alone.
+    coder.fault = ""
+    home = browser_of(make_user("auditor")).get("/admin/").text
+    assert "Coder did not respond within 0.1 seconds" in home
 
 
 def test_coder_gets_the_token_of_the_caller_but_no_key_of_ours(
@@ -217,8 +226,9 @@ def test_coder_gets_the_token_of_the_caller_but_no_key_of_ours(
 
 
 def test_own_values_need_no_request(coder: StandInCoder, owner: APIClient) -> None:
-    configuration.use_own()
+    middleware.use_version(None)
     for one in DOCUMENTS:
+        one.document.use_source(None)
         assert get(owner, one.path).headers["X-Coder-Build-Version"].startswith("v2.29.0+coderapi")
     assert coder.seen == []
 

@@ -20,6 +20,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from prometheus_client import REGISTRY
 
+from audit.models import Entry
 from beside import client, identity
 from beside.identity import CoderIdentity
 from kernel.http.schema.document import openapi
@@ -246,7 +247,7 @@ def test_each_fault_is_a_503_except_for_cached_tokens(
     refused = ask(SSH, new)
     assert refused.status_code == 503
     assert int(refused.headers["Retry-After"]) > 0
-    assert "Coder" in refused.json()["detail"]
+    assert "Coder has not responded as expected since" in refused.json()["detail"]
     assert settings.CODER_URL.partition("//")[2] not in refused.text
     assert [ask(SSH, known).status_code, ask("/buildinfo").status_code] == [200, 200]
     later(monkeypatch, 10)
@@ -326,6 +327,15 @@ def test_own_users_keep_their_names(coder: StandInCoder) -> None:
     assert (own.username, own.source) == ("ada", "own")
 
 
+def test_audit_entry_has_the_name_of_the_copy(coder: StandInCoder) -> None:
+    make_user(username="ada")
+    token = coder.add(Key(Person("ada", ("owner",)))).token
+    ask("/csp/reports", token, "POST", REPORT)
+    (group,) = ask("/csp/groups", token).json()["groups"]
+    assert ask(f"/csp/groups/{group['id']}", token, "PATCH", {"note": "x"}).status_code == 200
+    assert Entry.objects.latest("id").actor_name.startswith("coder-")
+
+
 def test_name_that_moves_to_another_person_moves_here_too(
     coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -351,6 +361,10 @@ def test_stored_person_has_no_password_and_no_keys(coder: StandInCoder, settings
     password = {"password": "another-horse-battery"}
     assert ask("/users/ada/password", owner, "PUT", password).status_code == 400
     assert ask("/users/ada/keys", owner, "POST").status_code == 400
+    for path, body in (("roles", {"roles": ["owner"]}), ("status/suspend", {})):
+        refused = ask(f"/users/ada/{path}", owner, "PUT", body)
+        assert refused.status_code == 400
+        assert "ada is a user of Coder. Change the" in refused.json()["message"]
     with pytest.raises(CommandError, match="Create the token there"):
         call_command("create_session_token", "--user", "ada")
     page = f"/admin/users/user/{person.id}/change/"
@@ -427,12 +441,14 @@ def test_unusable_tokenconfig_of_coder_is_a_503(coder: StandInCoder, content: by
 def test_cached_tokens_are_accepted_while_coder_hangs(tmp_path: Path) -> None:
     with own_database() as url, StandInCoder() as coder:
         names = {"CODERAPI_IDENTITY": "coder", "CODERAPI_CODER_URL": coder.url}
+        names["CODER_SWAGGER_ENABLE"] = "true"
         with Server("--web-only", log=tmp_path / "log", DATABASE_URL=url, **names) as server:
             token = coder.add(Key(Person("ada", ("owner",)))).token
             for path in (SSH, "/deployment/config", TOKEN_CONFIG):
                 assert server.ask(f"/api/v2{path}", token=token).status == 200
             assert server.ask("/api/v2/users/me", token=token).status == 404
             assert b"own users" not in server.ask("/templates").body
+            assert b"users/login" not in server.ask("/swagger/openapi.json").body
             coder.fault = "hang"
             found: list[int] = []
 

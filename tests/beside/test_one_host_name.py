@@ -256,7 +256,8 @@ def test_coder_that_does_not_respond_is_named(pair: Pair) -> None:
     finally:
         pair.coder.fault = ""
     assert answer.status == 503
-    assert b"Coder deployment does not respond" in answer.body
+    assert b"Coder returned status 500. Coder has not responded as expected since" in answer.body
+    assert b"beside_coder check" in answer.body
 
 
 def test_no_answer_sets_a_cookie_of_coder(pair: Pair) -> None:

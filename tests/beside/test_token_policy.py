@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core import mail
 from django.core.management import CommandError
 from django.utils import timezone
 
 from audit.models import Entry
 from beside import token_policy
+from beside.identity import CoderIdentity
 from beside.models import CoderToken
 from beside.people import mirror, read_person
 from jobs.registry import JobFailedError, find
 from jobs.services import run_job
+from kernel.mail import mailers
 from tests.support.client import browser_of
 from tests.support.commands import run
 from tests.support.factories import DAY_NS, make_user
-from tests.support.stand_in_coder import Key, Person, StandInCoder
+from tests.support.mail_server import Mailbox, mail_server
+from tests.support.stand_in_coder import RELEASES, Key, Person, Release, StandInCoder
 from tokens.models import TokenConfig
+from tokens.token_format import TokenParts
 from users import erasure
+from users.models import User
+from users.permissions import KeyIdentity
 
 pytestmark = pytest.mark.django_db
 NOW = timezone.now()
@@ -37,10 +44,11 @@ def _enforced(coder: StandInCoder, settings: Any, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture
-def _mailbox(settings: Any) -> None:
-    settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
-    settings.DEFAULT_FROM_EMAIL = "coder@example.com"
-    mail.outbox = []
+def mailbox(settings: Any) -> Iterator[Mailbox]:
+    with mail_server() as mailbox:
+        settings.MAILERS = mailers({"smarthost": f"127.0.0.1:{mailbox.port}"}.get)
+        settings.DEFAULT_FROM_EMAIL = "coder@example.com"
+        yield mailbox
 
 
 @pytest.fixture
@@ -64,9 +72,7 @@ def entries() -> list[tuple[str, str]]:
     return list(Entry.objects.order_by("id").values_list("action", "target_name"))
 
 
-@pytest.mark.parametrize("has_scopes", [True, False])
-def test_limits_depend_on_the_user_and_the_roles(coder: StandInCoder, has_scopes: bool) -> None:
-    coder.has_scopes = has_scopes
+def test_limits_depend_on_the_user_and_the_roles(coder: StandInCoder) -> None:
     TokenConfig.objects.create(role="auditor", max_token_lifetime=DAY_NS)
     TokenConfig.objects.create(user=make_user(username="ada"), allowed_scopes=["api_key:*"])
     TokenConfig.objects.create(max_live_tokens=1)
@@ -154,39 +160,52 @@ def test_end_of_a_violation_ends_the_report(coder: StandInCoder, ada: Key) -> No
     assert not CoderToken.objects.exists()
 
 
-@pytest.mark.usefixtures("_mailbox")
-def test_user_is_warned_a_day_before(coder: StandInCoder, ada: Key, settings: Any) -> None:
+def test_user_is_warned_once_a_day_before(
+    coder: StandInCoder, ada: Key, settings: Any, mailbox: Mailbox
+) -> None:
     assert apply() == {"ci": "report"}
-    working, settings.MAILERS = (
-        settings.MAILERS,
-        {
-            "default": {
-                "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
-                "OPTIONS": {"host": "127.0.0.1", "port": 1, "timeout": 1},
-            }
-        },
-    )
+    working, settings.MAILERS = settings.MAILERS, mailers({"smarthost": "127.0.0.1:1"}.get)
     assert apply(after=HOUR) == {"ci": "warn"}  # It cannot be sent.
     settings.MAILERS = working
-    coder.add(Key(ada.person, name="late", lifetime_seconds=90_000))
+    late = coder.add(Key(ada.person, name="late", lifetime_seconds=90_000))
     assert apply(after=DAY) == {"ci": "warn", "late": "report"}
     assert apply(after=DAY + HOUR) == {"ci": "wait", "late": "wait"}
-    (message,) = mail.outbox
-    assert message.to == ["ada@example.com"]
-    assert f"ci, id {ada.id}: its lifetime is 1 day 1 hour, the maximum is 1 day" in message.body
+    text = "\n".join(mailbox.lines)
+    assert f"* ci, id {ada.id}: its lifetime is 1 day 1 hour, the maximum is 1 day" in text
+    assert f"will be expired after {NOW + 2 * DAY:%Y-%m-%d %H:%M} UTC" in text
     assert apply(after=2 * DAY) == {"ci": "expire", "late": "warn"}
     assert apply(after=3 * DAY) == {"late": "expire"}
+    text = "\n".join(mailbox.lines)
+    assert text.lower().count("rcpt to:<ada@example.com>") == 2
+    assert [text.count(key.id) for key in (ada, late)] == [1, 1]
+    secrets = [key.token[11:] for key in (ada, late, *coder.keys.values())]
+    assert not [secret for secret in secrets if secret in text]
     assert [action for action, _ in entries()] == [
         f"coder_token.{action}" for action in ("warn", "warn", "expire", "expire")
     ]
 
 
-@pytest.mark.parametrize("status", [404, 405])
-def test_old_release_deletes_the_token(coder: StandInCoder, ada: Key, status: int) -> None:
-    coder.takes_expire, coder.expire_refusal = False, status
-    apply()
-    apply(after=DAY)
-    assert writes(coder) == ["PUT", "DELETE"]
+@pytest.mark.parametrize("release", RELEASES, ids=lambda release: release.version)
+def test_each_release_of_coder_is_supported(
+    coder: StandInCoder, ada: Key, release: Release
+) -> None:
+    coder.release = release
+    narrow = coder.add(Key(ada.person, name="narrow", scopes=("application_connect",)))
+    coder.add(Key(ada.person, name="expired", expires_at="2026-01-01T00:00:00Z"))
+    for key, scopes in ((ada, ("coder:all",)), (narrow, ())):
+        identity = CoderIdentity().look_up(
+            TokenParts(*key.token.split("-")), key.token.encode(), ""
+        )
+        assert isinstance(identity, KeyIdentity)
+        assert identity.scopes == scopes
+    assert apply() == {"ci": "report"}
+    assert {str(one): one.scopes for one in CoderToken.objects.all()} == {
+        "ci of ada": ["coder:all"],
+        "narrow of ada": ["coder:application_connect"],
+    }
+    assert apply(after=DAY) == {"ci": "expire"}
+    expected = ["PUT"] if release.expire == 204 else ["PUT", "DELETE"]
+    assert writes(coder) == ["POST"] * 2 + expected
     assert ada.token not in coder.keys
 
 
@@ -206,14 +225,14 @@ def test_a_run_expires_a_limited_number_and_pauses(
 
 def test_next_run_continues_after_a_failure(coder: StandInCoder, ada: Key) -> None:
     apply()
-    coder.takes_expire, coder.expire_refusal = False, 500
+    coder.release = replace(coder.release, expire=500)
     with pytest.raises(JobFailedError, match="1 token could not be expired"):
         apply(after=DAY)
     assert [action for action, _ in entries()] == [
         "coder_token.expire",
         "coder_token.expire_failed",
     ]
-    coder.takes_expire = True
+    coder.release = RELEASES[-1]
     assert apply(after=DAY + HOUR) == {"ci": "expire"}
     assert ada.token not in coder.keys
 
@@ -307,12 +326,15 @@ def test_admin_lists_the_tokens(coder: StandInCoder, ada: Key, settings: Any) ->
     )
     assert browser.post(f"{LIST}{ada.id}/change/").status_code == 403
     assert ada.id in browser.get(f"{LIST}{ada.id}/change/").text
-    assert LIST in browser.get("/admin/").text
     settings.CODER_TOKEN_POLICY = "off"
+    assert LIST in browser.get("/admin/").text
+    settings.CODER_URL = ""
     assert LIST not in browser.get("/admin/").text
 
 
 def test_erasing_a_user_erases_the_tokens(ada: Key) -> None:
     apply()
     rule = token_policy.CODER_TOKENS
-    assert erasure.survey(make_user(username="ada"), [rule]) == [(rule, 1)]
+    # An own user with the name, and a copy with a substitute for it.
+    for user in (User(username="ada"), User(id=ada.person.id, username="coder-1")):
+        assert erasure.survey(user, [rule]) == [(rule, 1)]

@@ -124,8 +124,12 @@ def test_slow_headers_do_not_occupy_a_thread(port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://example.com/", "http:///x", "/x", "http://127.0.0.1:x/", "http://127.0.0.1:1/"]
+    ("url", "reason"),
+    [
+        *[(url, "://") for url in ("ftp://example.com/", "http:///x", "/x", "http://127.0.0.1:x/")],
+        *[("http://127.0.0.1:1/", "cannot"), ("https://127.0.0.1:{port}/", "set SSL_CERT_FILE")],
+    ],
 )
-def test_unusable_url_is_an_error(url: str) -> None:
-    with pytest.raises(OutgoingError):
-        send(Outgoing(url, {}, networks=None))
+def test_unusable_url_is_an_error(port: int, url: str, reason: str) -> None:
+    with pytest.raises(OutgoingError, match=reason):
+        send(Outgoing(url.format(port=port), {}, networks=None))

@@ -12,8 +12,10 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.cookies import SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import product
 from typing import Any, ClassVar, Self
 from urllib.parse import parse_qs, urlsplit
 
@@ -104,6 +106,25 @@ class Person:
         }
 
 
+@dataclass(frozen=True)
+class Release:
+    """The responses that differ between releases of Coder. `expire` is the status of this route."""
+
+    version: str
+    without: tuple[str, ...] = ()
+    lists_expired: bool = False
+    expire: int = 204
+
+
+RELEASES = (
+    Release("v2.25.0", without=("scopes", "allow_list"), lists_expired=True, expire=405),
+    Release("v2.27.0", lists_expired=True, expire=404),
+    Release("v2.29.0"),
+    # Coder's documents call `scope` deprecated, and do not mention `username`.
+    Release("v3.0.0", without=("scope", "username")),
+)
+
+
 @dataclass
 class Key:
     """A token of a person. A narrowed token has scopes other than `all`."""
@@ -169,10 +190,7 @@ class StandInCoder(ThreadingHTTPServer):
         self.build = ""
         self.experiments: list[str] = []
         self.config = json.loads(json.dumps(CONFIG))
-        self.takes_expire = True
-        self.expire_refusal = 404
-        # Releases before 2.27 do not have them.
-        self.has_scopes = True
+        self.release = RELEASES[-1]
         self.policy, self.domain = POLICY, ""
         self.dashboard = self.url
         self.clock_ahead = 0.0
@@ -371,9 +389,10 @@ class _Handler(BaseHTTPRequestHandler):
             each.as_json()
             for each in self.server.keys.values()
             if everyone or each.person is key.person
+            if self.server.release.lists_expired or each.expires_at > datetime.now(UTC).isoformat()
         ]
-        for one in found if not self.server.has_scopes else ():
-            del one["scopes"], one["allow_list"]
+        for one, name in product(found, self.server.release.without):
+            del one[name]
         self._json(200, found or None)
 
     def _users(self, key: Key, *_: Any) -> None:
@@ -384,8 +403,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._json(200, {"users": ordered[offset : offset + limit], "count": len(ordered)})
 
     def _expire(self, _: Key, parts: tuple[str, ...], body: Any) -> None:
-        if not self.server.takes_expire:
-            return self._json(self.server.expire_refusal, {"message": "Route not found."})
+        if self.server.release.expire != 204:
+            return self._json(self.server.release.expire, {"message": "Route not found."})
         return self._delete(_, parts, body)
 
     def _delete(self, _: Key, parts: tuple[str, ...], body: Any) -> None:

@@ -7,12 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.management import CommandError
 from django.test import Client
 from django.utils import timezone
 
 from audit.models import Entry
+from tests.support.client import browser_of
 from tests.support.commands import run
 from tests.support.factories import DAY_NS, make_key, make_user
 from tokens import digest
@@ -38,6 +40,14 @@ def token(user: User, *, left: timedelta, lifetime_ns: int = 90 * DAY_NS, **more
 
 def test_digest_is_off_without_a_mail_server(settings: Any) -> None:
     assert not digest.is_on()
+
+
+def test_expired_sessions_of_the_admin_are_deleted() -> None:
+    browser_of(make_user("owner"))
+    Session.objects.create(session_key="old", expire_date=timezone.now())
+    run("run_job", "prune_api_keys")
+    assert not Session.objects.filter(session_key="old").exists()
+    assert Session.objects.count() == 1
 
 
 @pytest.mark.usefixtures("_mailbox")

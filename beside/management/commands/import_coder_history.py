@@ -34,10 +34,9 @@ class Command(BaseCommand):
                 counts = read_builds(reader)
             first = counts.finish()
             snapshots = _snapshots(oldest, first, counts)
-        except CoderDatabaseError as error:
-            raise CommandError(str(error)) from None
-        except KeyboardInterrupt:
-            raise CommandError("Stopped. Run the command again to continue.") from None
+        except (CoderDatabaseError, KeyboardInterrupt) as error:
+            reason = str(error) or "Stopped."
+            raise CommandError(f"{reason} Run the command again to continue.") from None
         return " ".join(
             [
                 f"{plural(tally.stored, 'agent row')} imported, "
