@@ -50,13 +50,16 @@ def make_first_owner(*, data_dir: Path, now: datetime) -> None:
     """Creates the first owner with the configured username, and shows the credentials once.
 
     The password and the session token are printed if the output is a terminal. Otherwise they are
-    written to a file in the data directory.
+    written to a file in the data directory. Beside a Coder deployment, no owner is created, because
+    Coder has the owners.
 
     Raises: DataDirectoryError if the file cannot be written. In this case no owner is created.
     """
+    if settings.IDENTITY == "coder":
+        return
     owner = ensure_first_owner(now=now)
     if owner is None:
-        if settings.IDENTITY == "own" and not user_exists():
+        if not user_exists():
             logger.warning(NO_USER)
         return
     if sys.stdout.isatty():
@@ -112,36 +115,26 @@ class Step:
 
 
 def first_steps() -> list[Step]:
-    """Returns the steps in the recommended order."""
-    key = IngestKey.objects.filter(retired_at=None).order_by("-created_at").first()
+    """Returns the steps in the recommended order.
+
+    Beside a Coder deployment, Coder has the passwords, and its pages need no ingest key.
+    """
+    own = [_change_password(), _create_ingest_key()] if settings.IDENTITY == "own" else []
     has_stats = NewestAgentStat.objects.exists() or WorkspaceState.objects.exists()
     return [
-        Step(
-            "Change the first owner's password",
-            _has_own_password(),
-            "The password was generated at the first start. Changing it also revokes the session "
-            "token that was shown.",
-            "admin:password_change",
-        ),
+        *own[:1],
         Step(
             "Set the access URL",
             bool(str(settings.OPTIONS["access_url"])),
             "Set CODER_ACCESS_URL to the URL that clients use, such as https://coder.example.com, "
             "and restart the server.",
         ),
-        Step(
-            "Create an ingest key for CSP reports",
-            key is not None,
-            "With an ingest key, browsers can report violations without a session. Add these two "
-            "headers to the pages that you want to monitor:",
-            "admin:csp_ingestkey_add",
-            report_headers(key.key if key else "KEY"),
-        ),
+        *own[1:],
         Step(
             "Send data for the deployment stats",
             has_stats,
-            f"Import data from Coder's database ({PROGRAM} import_agent_stats, import_workspaces), "
-            "or send it with POST /api/v2/deployment/stats/reports.",
+            "Set CODERAPI_CODER_DATABASE_URL to the URL of Coder's database, or send the data with "
+            "POST /api/v2/deployment/stats/reports.",
         ),
         Step(
             "Open the charts",
@@ -150,6 +143,28 @@ def first_steps() -> list[Step]:
             "admin:stats_snapshot_timelines",
         ),
     ]
+
+
+def _change_password() -> Step:
+    return Step(
+        "Change the first owner's password",
+        _has_own_password(),
+        "The password was generated at the first start. Changing it also revokes the session token "
+        "that was shown.",
+        "admin:password_change",
+    )
+
+
+def _create_ingest_key() -> Step:
+    key = IngestKey.objects.filter(retired_at=None).order_by("-created_at").first()
+    return Step(
+        "Create an ingest key for CSP reports",
+        key is not None,
+        "With an ingest key, browsers can report violations without a session. Add these two "
+        "headers to the pages that you want to monitor:",
+        "admin:csp_ingestkey_add",
+        report_headers(key.key if key else "KEY"),
+    )
 
 
 def _has_own_password() -> bool:
