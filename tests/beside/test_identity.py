@@ -415,10 +415,16 @@ def test_tokenconfig_is_our_policy_or_the_answer_of_coder(coder: StandInCoder) -
     assert ask(TOKEN_CONFIG, own).json()["max_token_lifetime"] != CODERS_LIMIT
 
 
-@pytest.mark.parametrize("content", [b"{}", b"[]", b'{"max_token_lifetime": "7d"}'])
-def test_unusable_tokenconfig_of_coder_is_a_503(coder: StandInCoder, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"{}", b"[]", b'{"max_token_lifetime": "7d"}', b"<html>"])
+def test_unusable_tokenconfig_of_coder_is_a_503(
+    coder: StandInCoder, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "LIMIT_BREAKER", client.Breaker())
     coder.answers[f"/api/v2{TOKEN_CONFIG}"] = 200, content
-    assert ask(TOKEN_CONFIG, coder.add(Key(Person("ada"))).token).status_code == 503
+    token = coder.add(Key(Person("ada"))).token
+    assert [ask(TOKEN_CONFIG, token).status_code for _ in range(4)] == [503] * 4
+    # Other tokens are still looked up.
+    assert ask(SSH, coder.add(Key(Person("bob"))).token).status_code == 200
 
 
 # --- A server ----------------------------------------------------------------------------------
