@@ -17,6 +17,7 @@ import semver
 from django.conf import settings
 
 from beside.client import OTHER_FORM, SECONDS, CoderAwayError, ask
+from beside.configuration import DOCUMENTS
 from beside.database import check
 from beside.findings import Finding
 from beside.people import read_person
@@ -146,8 +147,9 @@ def _token() -> Iterator[Finding]:
 
 def _proxy(url: str) -> Iterator[Finding]:
     admin = f"{settings.ADMIN_PATH}admin/"
-    ours = [settings.CSP_REPORTS_PATH, admin]
+    ours = [settings.CSP_REPORTS_PATH, f"{API_PREFIX}/deployment/stats/history", admin]
     ours += [f"{API_PREFIX}{admin}"] if settings.IDENTITY == "coder" else []
+    ours += [each.path for each in DOCUMENTS] if settings.CONFIG_SOURCE == "coder" else []
     try:
         for path in ours:
             yield _route(path, _get(url + path), is_ours=True)

@@ -116,7 +116,10 @@ def send(outgoing: Outgoing, *, seconds: float) -> Reply:
         try:
             replies.put(_send(outgoing, deadline))
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            replies.put(f"cannot be reached: {type(error).__name__}")
+            # The reason why a certificate is rejected contains no part of the URL but the host.
+            cause = error.args[0] if error.args else None
+            reason = getattr(cause, "verify_message", type(error).__name__)
+            replies.put(f"cannot be reached: {reason}")
         except OutgoingError as error:
             replies.put(str(error))
 

@@ -84,15 +84,16 @@ def test_fault_is_found_with_the_line_to_change(
 
 def test_wrong_paths_of_the_proxy_are_found(coder: StandInCoder) -> None:
     ours = f"http://{configured.HTTP_ADDRESS}"
-    reports, admin, back = "/api/v2/csp/reports", "/coderapi/admin/", "/api/v2/coderapi/admin/"
+    paths = ["/api/v2/csp/reports", "/api/v2/deployment/stats/history"]
+    paths += ["/coderapi/admin/", "/api/v2/coderapi/admin/"]
 
     with StandInCoder() as coderapi:
         coderapi.build = "v2.29.0+coderapi.0.1.0"
         for proxy_url, expected in (
-            (coder.url, [f"location {p} {{ proxy_pass {ours}; }}" for p in (reports, admin, back)]),
+            (coder.url, [f"location {p} {{ proxy_pass {ours}; }}" for p in paths]),
             (
                 coderapi.url,
-                ["Restart coderapi with the same settings"] * 2
+                ["Restart coderapi with the same settings"] * 3
                 + [
                     f"location {p} {{ proxy_pass {coder.url}; }}" for p in ("/api/v2/users/me", "/")
                 ],

@@ -333,4 +333,4 @@ def test_check_finds_no_fault(pair: Pair) -> None:
     )
     assert (checked.returncode, checked.stderr) == (0, "")
     assert {line.split()[0] for line in checked.stdout.splitlines()} == {"ok"}
-    assert len(checked.stdout.splitlines()) == 11
+    assert len(checked.stdout.splitlines()) == 12
