@@ -180,7 +180,7 @@ ODD: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("fault", ["500", "html", "redirect", *ODD], ids=lambda each: str(each)[:40])
+@pytest.mark.parametrize("fault", ["500", "html", "redirect", *ODD], ids=lambda f: str(f)[:40])
 def test_last_answer_is_used_for_a_bounded_time(
     coder: StandInCoder, reader: Client, monkeypatch: pytest.MonkeyPatch, fault: Any
 ) -> None:
