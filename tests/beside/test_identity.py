@@ -33,6 +33,7 @@ from tests.support.sending import send
 from tests.support.stand_in_coder import Key, Person, StandInCoder, new_token
 from tests.tokens.test_roles import MATRIX as OWN
 from tokens import providers
+from tokens.middleware import UNKNOWN_TOKENS
 from tokens.models import TokenConfig
 from users.models import User
 
@@ -275,6 +276,18 @@ def test_faults_of_coder_do_not_count_as_rejected_tokens(
     monkeypatch.setattr("tokens.middleware.MAX_REFUSED", 1)
     coder.fault = "500"
     assert [ask(SSH, new_token()).status_code for _ in range(3)] == [503, 503, 503]
+
+
+def test_session_that_was_not_checked_is_not_called_invalid(
+    coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tokens.middleware.MAX_REFUSED", 0)
+    monkeypatch.setattr(UNKNOWN_TOKENS, "_timeout", 0.01)
+    browser = Client()
+    browser.cookies["coder_session_token"] = coder.add(Key(Person("ada", ("owner",)))).token
+    with UNKNOWN_TOKENS.hold("refused:127.0.0.1"):
+        assert browser.get("/api/v2/admin/").status_code == 429
+    assert browser.get("/api/v2/admin/").status_code == 302
 
 
 def test_sixty_four_clients_with_one_new_token_make_one_look_up(coder: StandInCoder) -> None:
