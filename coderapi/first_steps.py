@@ -101,13 +101,17 @@ def _remove(path: Path, username: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step. `page` is the URL name of the page for this step. `lines` are lines to copy."""
+    """A step. `page` is the URL name of the page for this step. `lines` are lines to copy.
+
+    Beside a Coder deployment, a step that is `standalone` is left out.
+    """
 
     title: str
     done: bool
     hint: str
     page: str = ""
     lines: Sequence[str] = ()
+    standalone: bool = False
 
     @property
     def link(self) -> str:
@@ -115,21 +119,33 @@ class Step:
 
 
 def first_steps() -> list[Step]:
-    """Returns the steps in the recommended order.
-
-    Beside a Coder deployment, Coder has the passwords, and its pages need no ingest key.
-    """
-    own = [_change_password(), _create_ingest_key()] if settings.IDENTITY == "own" else []
+    """Returns the steps in the recommended order."""
+    key = IngestKey.objects.filter(retired_at=None).order_by("-created_at").first()
     has_stats = NewestAgentStat.objects.exists() or WorkspaceState.objects.exists()
-    return [
-        *own[:1],
+    steps = [
+        Step(
+            "Change the first owner's password",
+            _has_own_password(),
+            "The password was generated at the first start. Changing it also revokes the session "
+            "token that was shown.",
+            "admin:password_change",
+            standalone=True,
+        ),
         Step(
             "Set the access URL",
             bool(str(settings.OPTIONS["access_url"])),
             "Set CODER_ACCESS_URL to the URL that clients use, such as https://coder.example.com, "
             "and restart the server.",
         ),
-        *own[1:],
+        Step(
+            "Create an ingest key for CSP reports",
+            key is not None,
+            "With an ingest key, browsers can report violations without a session. Add these two "
+            "headers to the pages that you want to monitor:",
+            "admin:csp_ingestkey_add",
+            report_headers(key.key if key else "KEY"),
+            standalone=True,
+        ),
         Step(
             "Send data for the deployment stats",
             has_stats,
@@ -143,28 +159,7 @@ def first_steps() -> list[Step]:
             "admin:stats_snapshot_timelines",
         ),
     ]
-
-
-def _change_password() -> Step:
-    return Step(
-        "Change the first owner's password",
-        _has_own_password(),
-        "The password was generated at the first start. Changing it also revokes the session token "
-        "that was shown.",
-        "admin:password_change",
-    )
-
-
-def _create_ingest_key() -> Step:
-    key = IngestKey.objects.filter(retired_at=None).order_by("-created_at").first()
-    return Step(
-        "Create an ingest key for CSP reports",
-        key is not None,
-        "With an ingest key, browsers can report violations without a session. Add these two "
-        "headers to the pages that you want to monitor:",
-        "admin:csp_ingestkey_add",
-        report_headers(key.key if key else "KEY"),
-    )
+    return [step for step in steps if settings.IDENTITY == "own" or not step.standalone]
 
 
 def _has_own_password() -> bool:
