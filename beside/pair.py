@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from http.cookies import SimpleCookie
 from urllib.parse import urljoin, urlsplit
 
 import orjson
@@ -195,11 +194,11 @@ def _policy(url: str, page: Reply) -> Finding:
 
 
 def _cookies(page: Reply) -> Finding:
-    cookies: SimpleCookie = SimpleCookie()
-    for text in page.headers.getlist("Set-Cookie"):
-        cookies.load(text)
+    # Python's SimpleCookie fails for some names, and a proxy may add a cookie with such a name.
+    cookies = dict(map(_named_attributes, page.headers.getlist("Set-Cookie")))
     for name in (CSRF_COOKIE, COOKIE):
-        if name in cookies and (cookies[name]["domain"] or cookies[name]["path"] != "/"):
+        attributes = cookies.get(name, {"path": "/"})
+        if attributes.get("domain") or attributes.get("path") != "/":
             text = f"The proxy changes the cookie {name}."
             return Finding.failed(
                 "cookies", text, "Remove proxy_cookie_domain and proxy_cookie_path"
@@ -208,6 +207,11 @@ def _cookies(page: Reply) -> Finding:
         text = f"Coder's page does not set the cookie {CSRF_COOKIE}."
         return Finding("cookies", State.NOTICE, text, "Let the proxy pass on Set-Cookie")
     return Finding.ok("cookies", f"{CSRF_COOKIE} belongs to the host, as Coder sets it.")
+
+
+def _named_attributes(set_cookie: str) -> tuple[str, dict[str, str]]:
+    pair, *attributes = (part.strip().partition("=") for part in set_cookie.split(";"))
+    return pair[0], {name.lower(): value for name, _, value in attributes}
 
 
 def _get(url: str, *, accept: str = "application/json") -> Reply:

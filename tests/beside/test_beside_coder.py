@@ -65,7 +65,7 @@ def checked(proxy_url: str) -> list[dict[str, str]]:
             set_on("policy", "report-uri https://elsewhere.example.com/api/v2/csp/reports"),
             *("CSP", "failed", "report-uri /api/v2/csp/reports"),
         ),
-        (set_on("domain", "; Domain=example.com"), "cookies", "failed", "proxy_cookie_domain"),
+        (set_on("domain", "; Domain=x\r\nSet-Cookie: a/b=1"), "cookies", "failed", "cookie_domain"),
         (set_on("CODER_TOKEN", "planted-secret"), "CODERAPI_CODER_TOKEN", "failed", "owner"),
         (not_an_owner, "CODERAPI_CODER_TOKEN", "failed", "owner"),
     ],
