@@ -69,13 +69,9 @@ class Proxy:
 
     @contextmanager
     def running(self) -> Iterator[Proxy]:
-        process = subprocess.Popen(self.command)
-        try:
-            wait_for(lambda: is_open(self.http_port))
+        stop = signal.Signals[composition()["services"]["proxy"]["stop_signal"]]
+        with _running(self.command, port=self.http_port, stop=stop):
             yield self
-        finally:
-            process.send_signal(signal.Signals[composition()["services"]["proxy"]["stop_signal"]])
-            process.wait(DEADLINE_SECONDS)
 
 
 @contextmanager
@@ -103,19 +99,25 @@ def caddy(sites: str, directory: Path, *, port: int) -> Iterator[None]:
     assert CADDY
     home = {"XDG_CONFIG_HOME": str(directory), "XDG_DATA_HOME": str(directory)}
     command = [CADDY, "run", "--config", str(directory / "Caddyfile")]
-    with _running(command, port=port, **home):
+    with _running(command, port=port, environ=home):
         yield
 
 
 @contextmanager
-def _running(command: list[str], *, port: int, **environ: str) -> Iterator[None]:
-    process = subprocess.Popen(command, env=os.environ | environ)
+def _running(
+    command: list[str],
+    *,
+    port: int,
+    stop: int = signal.SIGTERM,
+    environ: dict[str, str] | None = None,
+) -> Iterator[None]:
+    process = subprocess.Popen(command, env=os.environ | (environ or {}))
     try:
         wait_for(lambda: is_open(port) or process.poll() is not None)
         assert process.poll() is None
         yield
     finally:
-        process.terminate()
+        process.send_signal(stop)
         process.wait(DEADLINE_SECONDS)
 
 
