@@ -159,8 +159,9 @@ def _proxy(url: str) -> Iterator[Finding]:
             "proxy", str(error), "--proxy-url or CODER_ACCESS_URL=the URL of the proxy"
         )
         return
-    yield _route("/", page, is_ours=False)
-    if not _is_ours(page):
+    found = _route("/", page, is_ours=False)
+    yield found
+    if found.state is State.GOOD:
         yield _policy(url, page)
         yield _cookies(page)
 
@@ -172,7 +173,7 @@ def _route(path: str, reply: Reply, *, is_ours: bool) -> Finding:
         else ("Coder", redacted(settings.CODER_URL))
     )
     change = f"location {path} {{ proxy_pass {address}; }}"
-    if reply.status in {502, 503, 504} and not _is_ours(reply):
+    if reply.status >= 500 and not _is_ours(reply):
         return Finding.failed("proxy", f"{path}: the proxy returned status {reply.status}.", change)
     if _is_ours(reply) is not is_ours:
         return Finding.failed("proxy", f"{path} does not go to {name}.", change)

@@ -82,6 +82,12 @@ def test_fault_is_found_with_the_line_to_change(
     assert "planted" not in json.dumps(rows)
 
 
+def test_page_of_a_failing_coder_is_not_judged(coder: StandInCoder) -> None:
+    coder.fault = "500"
+    found = {row["check"] for row in checked(coder.url)}
+    assert found == {"Coder", "CODERAPI_CODER_TOKEN", "proxy"}
+
+
 def test_wrong_paths_of_the_proxy_are_found(coder: StandInCoder) -> None:
     ours = f"http://{configured.HTTP_ADDRESS}"
     paths = ["/api/v2/csp/reports", "/api/v2/deployment/stats/history"]

@@ -124,8 +124,13 @@ def test_slow_headers_do_not_occupy_a_thread(port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://example.com/", "http:///x", "/x", "http://127.0.0.1:x/", "http://127.0.0.1:1/"]
+    ("url", "reason"),
+    [
+        *[(url, "is not an http or https URL") for url in ("ftp://x.com/", "http:///x", "/x")],
+        ("http://127.0.0.1:x/", "cannot be reached: ValueError"),
+        ("http://127.0.0.1:1/", "cannot be reached: Connection refused"),
+    ],
 )
-def test_unusable_url_is_an_error(url: str) -> None:
-    with pytest.raises(OutgoingError):
+def test_unusable_url_is_an_error(url: str, reason: str) -> None:
+    with pytest.raises(OutgoingError, match=reason):
         send(Outgoing(url, {}, networks=None))
