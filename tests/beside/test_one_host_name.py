@@ -246,6 +246,7 @@ def test_admin_accepts_the_session_of_coder(pair: Pair) -> None:
         assert (answer.status, answer.headers["Location"]) == (status, location)
     token = owner.partition("=")[2]
     assert pair.ask(f"{ADMIN}?coder_session_token={token}").status == 302
+    assert pair.ask("/coderapi").headers["Location"] == "/coderapi/"
     # Coder's sign-in page would send a browser back at once, again and again.
     assert pair.ask(f"/api/v2{ADMIN}").status == 401
 
