@@ -7,6 +7,7 @@ page is the user of this cookie. So no session of the admin can outlive the sess
 from __future__ import annotations
 
 from functools import partial
+from http import HTTPStatus
 from typing import cast
 from urllib.parse import quote
 
@@ -68,8 +69,8 @@ def sign_in(request: HttpRequest, target: str) -> HttpResponse:
     if user.is_authenticated:
         detail = f"The admin is for owners and auditors. You are signed in to Coder as {user}."
         return error_page(request, APIError(403, "You cannot open the admin.", detail=detail))
-    if away := _away(request):
-        return error_page(request, away)
+    if refusal := _refusal(request):
+        return error_page(request, refusal)
     # Only for a path of the API, Coder's sign-in page loads the next page from the server. For
     # another path, it looks for a page of the dashboard. `come_back` redirects to the target.
     path = quote(f"{API_PREFIX}{target}")
@@ -84,9 +85,10 @@ def come_back(request: HttpRequest) -> HttpResponse:
     """
     if _user_of_page(request).is_authenticated:
         return HttpResponseRedirect(request.get_full_path().removeprefix(API_PREFIX))
-    return error_page(request, _away(request) or NOT_ACCEPTED)
+    return error_page(request, _refusal(request) or NOT_ACCEPTED)
 
 
-def _away(request: HttpRequest) -> APIError | None:
+def _refusal(request: HttpRequest) -> APIError | None:
+    """Returns the error if the session could not be checked."""
     refusal = cast("IdentifiedRequest", request).refusal
-    return refusal if refusal is not None and refusal.status >= 500 else None
+    return refusal if refusal is not None and refusal.status != HTTPStatus.UNAUTHORIZED else None

@@ -41,7 +41,7 @@ class CoderAnswer:
 
 
 # The errors of reading a member of a response that does not have the expected form.
-OTHER_FORM = (AttributeError, KeyError, TypeError, ValueError)
+OTHER_FORM = (AttributeError, KeyError, TypeError, ValueError, RecursionError)
 
 
 def unexpected(path: str, answer: CoderAnswer) -> CoderAwayError:
@@ -148,7 +148,10 @@ def _headers(token: str, client_address: str) -> dict[str, str]:
 
 def _learn_version(reply: Reply) -> None:
     global _version
-    _version = reply.headers.get("X-Coder-Build-Version", _version)[:64]
+    found = reply.headers.get("X-Coder-Build-Version", "")
+    # Each of our responses repeats the version in a header.
+    if found and found.isascii() and found.isprintable():
+        _version = found[:64]
 
 
 def _decoded(reply: Reply) -> CoderAnswer:

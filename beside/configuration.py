@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
+from django.db import DataError
 from django.utils import timezone
 from rest_framework import serializers
 
@@ -43,6 +44,7 @@ from tokens import refusals, verification
 
 # Shorter than the time that other requests wait for the same document, so that they get it too.
 SECONDS = 0.8
+MAX_BYTES = 4 * 1024 * 1024
 LAST_SECONDS = 300.0
 CONFIG = "/api/v2/deployment/config"
 
@@ -107,13 +109,22 @@ def _latest(one: CoderDocument, token: str) -> Any:
 def _fetched(one: CoderDocument, token: str) -> Any:
     answer = client.CoderAnswer(401, None)
     for each in [""] if one.document.public else _tokens(token):
-        answer = ask(one.path, token=each, seconds=SECONDS, breaker=BREAKERS[one.path])
+        answer = ask(
+            one.path,
+            token=each,
+            seconds=SECONDS,
+            max_bytes=MAX_BYTES,
+            breaker=BREAKERS[one.path],
+        )
         if answer.status != 401:
             break
     if answer.status == 200:
         try:
-            return one.read(answer.value)
-        except OTHER_FORM:
+            found = one.read(answer.value)
+            # A response that cannot be sent or stored must not replace the last one.
+            render_json(one.documented(found))
+            return found
+        except (*OTHER_FORM, DataError):
             # The message of the error may contain a part of the response.
             raise unexpected(one.path, answer) from None
     if answer.status == 403 and not one.document.public:

@@ -33,7 +33,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from beside import client, metrics
-from beside.client import CoderAnswer, CoderAwayError, unexpected
+from beside.client import Breaker, CoderAnswer, CoderAwayError, unexpected
 from beside.people import Person, mirror, read_person
 from kernel.http.errors import APIError, not_found, unavailable
 from kernel.limiter import Limiter, LimitReachedError
@@ -92,6 +92,8 @@ ANSWERS: Memory[bytes, KeyIdentity | APIError] = Memory("answers of Coder", capa
 LIMITS: Memory[tuple[uuid.UUID, str], int] = Memory(
     "token limits of Coder", capacity=10_000, max_age=LIMIT_SECONDS
 )
+# Requests for limits that fail must not prevent look-ups of tokens.
+LIMIT_BREAKER = Breaker()
 _complained_at = float("-inf")
 _failing_since: datetime | None = None
 
@@ -217,7 +219,7 @@ def _granted(site: frozenset[str], roles: frozenset[str]) -> frozenset[str]:
 def _limit(token: str, user: str) -> int:
     """Returns Coder's maximum lifetime of a user's tokens, in ns. Raises: CoderAwayError."""
     path = f"/api/v2/users/{quote(user, safe='')}/keys/tokens/tokenconfig"
-    answer = client.ask(path, token=token, max_bytes=MAX_BYTES)
+    answer = client.ask(path, token=token, max_bytes=MAX_BYTES, breaker=LIMIT_BREAKER)
     limit = answer.value.get("max_token_lifetime") if isinstance(answer.value, dict) else None
     if answer.status in {400, 404}:
         raise not_found()

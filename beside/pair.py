@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from http.cookies import SimpleCookie
 from urllib.parse import urljoin, urlsplit
 
 import orjson
@@ -17,6 +16,7 @@ import semver
 from django.conf import settings
 
 from beside.client import OTHER_FORM, SECONDS, CoderAwayError
+from beside.configuration import DOCUMENTS
 from beside.database import check
 from beside.findings import Finding
 from beside.token_policy import require_owner
@@ -143,8 +143,9 @@ def _token() -> Iterator[Finding]:
 
 def _proxy(url: str) -> Iterator[Finding]:
     admin = f"{settings.ADMIN_PATH}admin/"
-    ours = [settings.CSP_REPORTS_PATH, admin]
+    ours = [settings.CSP_REPORTS_PATH, f"{API_PREFIX}/deployment/stats/history", admin]
     ours += [f"{API_PREFIX}{admin}"] if settings.IDENTITY == "coder" else []
+    ours += [each.path for each in DOCUMENTS] if settings.CONFIG_SOURCE == "coder" else []
     try:
         for path in ours:
             yield _route(path, _get(url + path), is_ours=True)
@@ -155,8 +156,9 @@ def _proxy(url: str) -> Iterator[Finding]:
             "proxy", str(error), "--proxy-url or CODER_ACCESS_URL=the URL of the proxy"
         )
         return
-    yield _route("/", page, is_ours=False)
-    if not _is_ours(page):
+    found = _route("/", page, is_ours=False)
+    yield found
+    if found.state is State.GOOD:
         yield _policy(url, page)
         yield _cookies(page)
 
@@ -168,7 +170,7 @@ def _route(path: str, reply: Reply, *, is_ours: bool) -> Finding:
         else ("Coder", redacted(settings.CODER_URL))
     )
     change = f"location {path} {{ proxy_pass {address}; }}"
-    if reply.status in {502, 503, 504} and not _is_ours(reply):
+    if reply.status >= 500 and not _is_ours(reply):
         return Finding.failed("proxy", f"{path}: the proxy returned status {reply.status}.", change)
     if _is_ours(reply) is not is_ours:
         return Finding.failed("proxy", f"{path} does not go to {name}.", change)
@@ -190,11 +192,11 @@ def _policy(url: str, page: Reply) -> Finding:
 
 
 def _cookies(page: Reply) -> Finding:
-    cookies: SimpleCookie = SimpleCookie()
-    for text in page.headers.getlist("Set-Cookie"):
-        cookies.load(text)
+    # Python's SimpleCookie fails for some names, and a proxy may add a cookie with such a name.
+    cookies = dict(map(_named_attributes, page.headers.getlist("Set-Cookie")))
     for name in (CSRF_COOKIE, COOKIE):
-        if name in cookies and (cookies[name]["domain"] or cookies[name]["path"] != "/"):
+        attributes = cookies.get(name, {"path": "/"})
+        if attributes.get("domain") or attributes.get("path") != "/":
             text = f"The proxy changes the cookie {name}."
             return Finding.failed(
                 "cookies", text, "Remove proxy_cookie_domain and proxy_cookie_path"
@@ -203,6 +205,11 @@ def _cookies(page: Reply) -> Finding:
         text = f"Coder's page does not set the cookie {CSRF_COOKIE}."
         return Finding("cookies", State.NOTICE, text, "Let the proxy pass on Set-Cookie")
     return Finding.ok("cookies", f"{CSRF_COOKIE} belongs to the host, as Coder sets it.")
+
+
+def _named_attributes(set_cookie: str) -> tuple[str, dict[str, str]]:
+    pair, *attributes = (part.strip().partition("=") for part in set_cookie.split(";"))
+    return pair[0], {name.lower(): value for name, _, value in attributes}
 
 
 def _get(url: str, *, accept: str = "application/json") -> Reply:

@@ -24,5 +24,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v2/", include("beside.urls")),
     *others,
     re_path(f"^api/v2{settings.ADMIN_PATH}admin/", admin_access.come_back),
-    pages(ACCOUNTS),
+    *pages(ACCOUNTS),
 ]

@@ -50,13 +50,16 @@ def make_first_owner(*, data_dir: Path, now: datetime) -> None:
     """Creates the first owner with the configured username, and shows the credentials once.
 
     The password and the session token are printed if the output is a terminal. Otherwise they are
-    written to a file in the data directory.
+    written to a file in the data directory. Beside a Coder deployment, no owner is created, because
+    Coder has the owners.
 
     Raises: DataDirectoryError if the file cannot be written. In this case no owner is created.
     """
+    if settings.IDENTITY == "coder":
+        return
     owner = ensure_first_owner(now=now)
     if owner is None:
-        if settings.IDENTITY == "own" and not user_exists():
+        if not user_exists():
             logger.warning(NO_USER)
         return
     if sys.stdout.isatty():
@@ -98,13 +101,17 @@ def _remove(path: Path, username: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step. `page` is the URL name of the page for this step. `lines` are lines to copy."""
+    """A step. `page` is the URL name of the page for this step. `lines` are lines to copy.
+
+    Beside a Coder deployment, a step that is `standalone` is left out.
+    """
 
     title: str
     done: bool
     hint: str
     page: str = ""
     lines: Sequence[str] = ()
+    standalone: bool = False
 
     @property
     def link(self) -> str:
@@ -115,13 +122,14 @@ def first_steps() -> list[Step]:
     """Returns the steps in the recommended order."""
     key = IngestKey.objects.filter(retired_at=None).order_by("-created_at").first()
     has_stats = NewestAgentStat.objects.exists() or WorkspaceState.objects.exists()
-    return [
+    steps = [
         Step(
             "Change the first owner's password",
             _has_own_password(),
             "The password was generated at the first start. Changing it also revokes the session "
             "token that was shown.",
             "admin:password_change",
+            standalone=True,
         ),
         Step(
             "Set the access URL",
@@ -136,12 +144,13 @@ def first_steps() -> list[Step]:
             "headers to the pages that you want to monitor:",
             "admin:csp_ingestkey_add",
             report_headers(key.key if key else "KEY"),
+            standalone=True,
         ),
         Step(
             "Send data for the deployment stats",
             has_stats,
-            f"Import data from Coder's database ({PROGRAM} import_agent_stats, import_workspaces), "
-            "or send it with POST /api/v2/deployment/stats/reports.",
+            "Set CODERAPI_CODER_DATABASE_URL to the URL of Coder's database, or send the data with "
+            "POST /api/v2/deployment/stats/reports.",
         ),
         Step(
             "Open the charts",
@@ -150,6 +159,7 @@ def first_steps() -> list[Step]:
             "admin:stats_snapshot_timelines",
         ),
     ]
+    return [step for step in steps if settings.IDENTITY == "own" or not step.standalone]
 
 
 def _has_own_password() -> bool:

@@ -212,6 +212,11 @@ SAMESITE = OPTIONS["http_cookies.same_site"].capitalize()
 # A browser accepts a `__Host-` cookie only from the host itself, so another subdomain cannot set
 # it. Such a cookie must be secure and have the path `/`. With another path, it must only be secure.
 COOKIE_PREFIX = ("__Host-" if ADMIN_PATH == "/" else "__Secure-") if SECURE_COOKIES else ""
+# With another path, the host name may belong to a Coder deployment. A browser would send a cookie
+# with Coder's name and a longer path before Coder's own cookie.
+SESSION_TOKEN_COOKIE = (
+    "coder_session_token" if ADMIN_PATH == "/" else f"{COOKIE_PREFIX}coderapi_session"
+)
 SESSION_COOKIE_NAME = f"{COOKIE_PREFIX}coderapi_admin"
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = ADMIN_PATH
 SESSION_COOKIE_AGE = max(whole_seconds(SESSION_DURATION_NS), 60)

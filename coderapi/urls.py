@@ -30,7 +30,7 @@ others: list[URLPattern | URLResolver] = [
 ]
 
 
-def pages(accounts: str | list[URLPattern]) -> URLResolver:
+def pages(accounts: str | list[URLPattern]) -> list[URLPattern | URLResolver]:
     """Returns the routes below CODERAPI_ADMIN_PATH, including those in `accounts`."""
     icon = f"{settings.STATIC_URL}coderapi/icon.svg"
     routes: list[URLPattern | URLResolver] = [
@@ -44,7 +44,9 @@ def pages(accounts: str | list[URLPattern]) -> URLResolver:
         path("swagger", views.SwaggerView.as_view(), name="swagger"),
         path("swagger/openapi.json", views.OpenAPIView.as_view()),
     ]
-    return path(settings.ADMIN_PATH[1:], include(routes))
+    root = settings.ADMIN_PATH[1:]
+    home = RedirectView.as_view(pattern_name="home")
+    return [path(root, include(routes)), path(root.removesuffix("/"), home)]
 
 
 urlpatterns = [
@@ -52,7 +54,7 @@ urlpatterns = [
     path("api/v2/", include("users.urls")),
     path("api/v2/", include("tokens.urls")),
     *others,
-    pages("tokens.pages.urls"),
+    *pages("tokens.pages.urls"),
 ]
 
 handler400 = "kernel.http.handlers.bad_request"

@@ -119,7 +119,7 @@ def send(outgoing: Outgoing, *, seconds: float) -> Reply:
         except urllib3.exceptions.SSLError:
             replies.put(NO_TLS)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            replies.put(f"cannot be reached: {type(error).__name__}")
+            replies.put(f"cannot be reached: {_reason(error)}")
         except OutgoingError as error:
             replies.put(str(error))
 
@@ -134,6 +134,14 @@ def send(outgoing: Outgoing, *, seconds: float) -> Reply:
         reason = f"did not respond within {seconds:.3g} seconds" if is_late else reply
         raise OutgoingError(f"{redacted(outgoing.url)} {reason}")
     return reply
+
+
+def _reason(error: Exception) -> str:
+    """Returns the reason that the system or OpenSSL gives. It contains no part of the path."""
+    for each in (error, *error.args, error.__cause__):
+        if text := getattr(each, "verify_message", "") or getattr(each, "strerror", ""):
+            return str(text)
+    return type(error).__name__
 
 
 def redacted(url: str) -> str:

@@ -37,9 +37,8 @@ def presented_token(environ: Mapping[str, Any]) -> Presented | None:
 
 def _session_cookie(header: str) -> str:
     # Coder 2.31 and newer have the option CODER_HOST_PREFIX_COOKIE.
-    if settings.IDENTITY == "coder" and (token := first_cookie(header, f"__Host-{COOKIE}")):
-        return token
-    return first_cookie(header, COOKIE)
+    own = f"__Host-{COOKIE}" if settings.IDENTITY == "coder" else settings.SESSION_TOKEN_COOKIE
+    return first_cookie(header, own) or first_cookie(header, COOKIE)
 
 
 def first_cookie(header: str, name: str) -> str:

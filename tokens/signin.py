@@ -14,7 +14,6 @@ from django.http import HttpRequest, HttpResponse
 from audit.services import Actor, Target, record
 from kernel.http.errors import APIError
 from kernel.http.identity import IdentifiedRequest, TokenSource
-from tokens.extraction import COOKIE
 from tokens.middleware import attach
 from tokens.models import APIKey
 from tokens.services import NewKey, create_api_key, delete_keys
@@ -72,12 +71,9 @@ def _suspended() -> APIError:
 
 
 def set_cookie(response: HttpResponse, token: str, *, max_age: int | None = None) -> None:
-    """Sets the session cookie. If `max_age` is None, closing the browser deletes the cookie.
-
-    With the path `/`, the cookie would replace the cookie of a Coder deployment on the same host.
-    """
+    """Sets the session cookie. If `max_age` is None, closing the browser deletes the cookie."""
     response.set_cookie(
-        COOKIE,
+        settings.SESSION_TOKEN_COOKIE,
         token,
         max_age=max_age,
         path=settings.ADMIN_PATH,
@@ -88,7 +84,9 @@ def set_cookie(response: HttpResponse, token: str, *, max_age: int | None = None
 
 
 def delete_cookie(response: HttpResponse) -> None:
-    response.delete_cookie(COOKIE, path=settings.ADMIN_PATH, samesite=settings.SAMESITE)
+    response.delete_cookie(
+        settings.SESSION_TOKEN_COOKIE, path=settings.ADMIN_PATH, samesite=settings.SAMESITE
+    )
 
 
 def sign_out(key_id: str, *, actor: Actor, now: datetime) -> None:

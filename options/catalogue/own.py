@@ -102,7 +102,8 @@ OWN_OPTIONS = (
     _own(
         "CODERAPI_FIRST_OWNER_USERNAME",
         "The username of the first owner. The first start creates this user. If it is not set, the "
-        "first caller of POST /api/v2/users/first becomes the owner.",
+        "first caller of POST /api/v2/users/first becomes the owner. It is ignored with "
+        "CODERAPI_IDENTITY=coder.",
         Text(),
     ),
     _own("CODERAPI_FIRST_OWNER_EMAIL", "The first owner's e-mail address.", Text()),

@@ -67,7 +67,7 @@ def checked(proxy_url: str) -> list[dict[str, str]]:
             set_on("policy", "report-uri https://elsewhere.example.com/api/v2/csp/reports"),
             *("CSP", "failed", "report-uri /api/v2/csp/reports"),
         ),
-        (set_on("domain", "; Domain=example.com"), "cookies", "failed", "proxy_cookie_domain"),
+        (set_on("domain", "; Domain=x\r\nSet-Cookie: a/b=1"), "cookies", "failed", "cookie_domain"),
         (set_on("CODER_TOKEN", "planted-secret"), "CODERAPI_CODER_TOKEN", "failed", "owner"),
         (not_an_owner, "CODERAPI_CODER_TOKEN", "failed", "owner"),
     ],
@@ -99,17 +99,24 @@ def test_home_page_of_the_admin_shows_the_state_of_coder(
         assert text in browser.get("/admin/").text
 
 
+def test_page_of_a_failing_coder_is_not_judged(coder: StandInCoder) -> None:
+    coder.fault = "500"
+    found = {row["check"] for row in checked(coder.url)}
+    assert found == {"Coder", "CODERAPI_CODER_TOKEN", "proxy"}
+
+
 def test_wrong_paths_of_the_proxy_are_found(coder: StandInCoder) -> None:
     ours = f"http://{configured.HTTP_ADDRESS}"
-    reports, admin, back = "/api/v2/csp/reports", "/coderapi/admin/", "/api/v2/coderapi/admin/"
+    paths = ["/api/v2/csp/reports", "/api/v2/deployment/stats/history"]
+    paths += ["/coderapi/admin/", "/api/v2/coderapi/admin/"]
 
     with StandInCoder() as coderapi:
         coderapi.build = "v2.29.0+coderapi.0.1.0"
         for proxy_url, expected in (
-            (coder.url, [f"location {p} {{ proxy_pass {ours}; }}" for p in (reports, admin, back)]),
+            (coder.url, [f"location {p} {{ proxy_pass {ours}; }}" for p in paths]),
             (
                 coderapi.url,
-                ["Restart coderapi with the same settings"] * 2
+                ["Restart coderapi with the same settings"] * 3
                 + [
                     f"location {p} {{ proxy_pass {coder.url}; }}" for p in ("/api/v2/users/me", "/")
                 ],

@@ -25,6 +25,16 @@ def test_faults_of_coder_are_one_error(coder: StandInCoder, fault: str, reason: 
         ask("/api/v2/buildinfo", token="", seconds=0.2)
 
 
+@pytest.mark.parametrize("version", ["v2.29.0\0", "v2.29.0\xe9", "\t"])
+def test_version_that_no_header_may_contain_is_ignored(
+    coder: StandInCoder, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_version", "v2.28.0")
+    coder.build = version
+    ask("/api/v2/buildinfo", token="")
+    assert client.version() == "v2.28.0"
+
+
 def test_after_three_failures_coder_is_not_asked_again(coder: StandInCoder) -> None:
     coder.fault = "500"
     for _ in range(5):

@@ -178,10 +178,15 @@ def test_other_documents_follow_coder(
     assert (again.status_code, coder.count(path)) == (304, 2)
 
 
-ODD: list[Any] = [[], 3, None, {"config": {}}, {"config": [], "options": [{}]}]
+ODD: list[Any] = [
+    *([], 3, None, {"config": {}}, {"config": [], "options": [{}]}),
+    {"config": {"deep": json.loads("[" * 300 + "]" * 300)}, "options": []},
+    {"config": {}, "options": [{"name": "New", "group": "a string"}]},
+    {"config": {}, "options": [{"name": "\0", "value": 1}]},
+]
 
 
-@pytest.mark.parametrize("fault", ["500", "html", "redirect", *ODD], ids=str)
+@pytest.mark.parametrize("fault", ["500", "html", "redirect", *ODD], ids=lambda f: str(f)[:40])
 def test_last_answer_is_used_for_a_bounded_time(
     coder: StandInCoder, reader: Client, monkeypatch: pytest.MonkeyPatch, fault: Any
 ) -> None:

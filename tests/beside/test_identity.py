@@ -34,6 +34,7 @@ from tests.support.sending import send
 from tests.support.stand_in_coder import Key, Person, StandInCoder, new_token
 from tests.tokens.test_roles import MATRIX as OWN
 from tokens import providers
+from tokens.middleware import UNKNOWN_TOKENS
 from tokens.models import TokenConfig
 from users.models import User
 
@@ -278,6 +279,18 @@ def test_faults_of_coder_do_not_count_as_rejected_tokens(
     assert [ask(SSH, new_token()).status_code for _ in range(3)] == [503, 503, 503]
 
 
+def test_session_that_was_not_checked_is_not_called_invalid(
+    coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tokens.middleware.MAX_REFUSED", 0)
+    monkeypatch.setattr(UNKNOWN_TOKENS, "_timeout", 0.01)
+    browser = Client()
+    browser.cookies["coder_session_token"] = coder.add(Key(Person("ada", ("owner",)))).token
+    with UNKNOWN_TOKENS.hold("refused:127.0.0.1"):
+        assert browser.get("/api/v2/admin/").status_code == 429
+    assert browser.get("/api/v2/admin/").status_code == 302
+
+
 def test_sixty_four_clients_with_one_new_token_make_one_look_up(coder: StandInCoder) -> None:
     token = coder.add(Key(Person("ada"))).token
     coder.fault = "slow"
@@ -429,10 +442,16 @@ def test_tokenconfig_is_our_policy_or_the_answer_of_coder(coder: StandInCoder) -
     assert ask(TOKEN_CONFIG, own).json()["max_token_lifetime"] != CODERS_LIMIT
 
 
-@pytest.mark.parametrize("content", [b"{}", b"[]", b'{"max_token_lifetime": "7d"}'])
-def test_unusable_tokenconfig_of_coder_is_a_503(coder: StandInCoder, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"{}", b"[]", b'{"max_token_lifetime": "7d"}', b"<html>"])
+def test_unusable_tokenconfig_of_coder_is_a_503(
+    coder: StandInCoder, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "LIMIT_BREAKER", client.Breaker())
     coder.answers[f"/api/v2{TOKEN_CONFIG}"] = 200, content
-    assert ask(TOKEN_CONFIG, coder.add(Key(Person("ada"))).token).status_code == 503
+    token = coder.add(Key(Person("ada"))).token
+    assert [ask(TOKEN_CONFIG, token).status_code for _ in range(4)] == [503] * 4
+    # Other tokens are still looked up.
+    assert ask(SSH, coder.add(Key(Person("bob"))).token).status_code == 200
 
 
 # --- A server ----------------------------------------------------------------------------------

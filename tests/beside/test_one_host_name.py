@@ -1,4 +1,4 @@
-"""Coder and this service behind nginx, with the configuration of docs/beside-coder.md."""
+"""Coder and this service behind nginx or Caddy, with the configuration of docs/beside-coder.md."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import secrets
 import ssl
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
 from http.client import HTTPSConnection
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.support.commands import manage
 from tests.support.live import Answer
 from tests.support.obeying import Obeying, obeying
 from tests.support.processes import DEADLINE_SECONDS, PROJECT, free_port, wait_for
-from tests.support.proxies import make_certificate, needs_nginx, nginx
+from tests.support.proxies import caddy, make_certificate, needs_caddy, needs_nginx, nginx
 from tests.support.stand_in_coder import Key, Person, StandInCoder
 
 pytestmark = needs_nginx
@@ -41,15 +41,19 @@ return fetch("/api/v2/users/me/profile",
 """
 
 
-def documented_servers(location: str, **places: str) -> str:
-    """Returns the nginx configuration of the guide, with this location and these places."""
-    found = re.search(r"```nginx\n(.*?)```", GUIDE, re.DOTALL)
+PROXIES = {"nginx": nginx, "caddyfile": caddy}
+every_proxy = pytest.mark.parametrize(
+    "proxy", ["nginx", pytest.param("caddyfile", marks=needs_caddy)], indirect=True
+)
+
+
+def documented_configuration(language: str, location: str, places: dict[str, str]) -> str:
+    """Returns the configuration of the guide, with this location and these places."""
+    found = re.search(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
     assert found
-    text = re.sub(r"(?<=location ~ )\S+", lambda _: location, found[1])
-    for old, new in {"443": places["port"], "/etc/ssl/coder": places["tls"]}.items():
+    text = re.sub(r"\^\(\(/api/v2\)\S+", lambda _: location, found[1])
+    for old, new in places.items():
         text = text.replace(old, new)
-    for old in ("3000", "3001"):
-        text = text.replace(f"127.0.0.1:{old}", f"127.0.0.1:{places[f'to_{old}']}")
     return text
 
 
@@ -69,6 +73,8 @@ class Pair:
     tls: ssl.SSLContext
     directory: Path
 
+    proxy: str = "nginx"
+
     @property
     def url(self) -> str:
         return f"https://localhost:{self.port}"
@@ -85,14 +91,17 @@ class Pair:
             response = connection.getresponse()
             return Answer(response.status, response.headers, response.read())
 
-    def servers(self, location: str) -> str:
-        return documented_servers(
-            location,
-            port=str(self.port),
-            tls=str(self.directory),
-            to_3000=str(self.coder.server_port),
-            to_3001=str(self.ours.port()),
-        )
+    def behind_proxy(self, location: str, directory: Path) -> AbstractContextManager[None]:
+        tls = self.directory
+        places = {
+            "443": str(self.port),
+            "/etc/ssl/coder": str(tls),
+            "coder.example.com {": f"{self.url} {{\ntls {tls}/fullchain.pem {tls}/privkey.pem",
+            "127.0.0.1:3000": f"127.0.0.1:{self.coder.server_port}",
+            "127.0.0.1:3001": f"127.0.0.1:{self.ours.port()}",
+        }
+        text = documented_configuration(self.proxy, location, places)
+        return PROXIES[self.proxy](text, directory, port=self.port)
 
     def signed_in(self, *roles: str) -> str:
         """Makes a user with these roles in Coder. Returns the cookie of a session of the user."""
@@ -122,8 +131,14 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
             )
         )
         made = Pair(coder, ours, port, tls, directory)
-        stack.enter_context(nginx(made.servers(ALL), directory, port=port))
+        stack.enter_context(made.behind_proxy(ALL, directory))
         yield made
+
+
+@pytest.fixture
+def proxy(request: pytest.FixtureRequest, pair: Pair) -> Pair:
+    """The pair behind a proxy of its own, which does not run yet."""
+    return replace(pair, proxy=request.param, port=free_port())
 
 
 def names_of(answer: Answer) -> set[str]:
@@ -137,18 +152,29 @@ def is_ours(answer: Answer) -> bool:
     return "+coderapi." in (answer.headers["X-Coder-Build-Version"] or "")
 
 
-def test_paths_go_where_the_table_says(pair: Pair, tmp_path: Path) -> None:
-    def found() -> dict[str, str]:
-        return {path: "coderapi" if is_ours(pair.ask(path)) else "Coder" for path in TABLE}
-
-    assert found() == {path: everything for path, (_, everything) in TABLE.items()}
-    port, pair.port = pair.port, free_port()
-    with nginx(pair.servers(FEW), tmp_path, port=pair.port):
-        assert found() == {path: few for path, (few, _) in TABLE.items()}
-    pair.port = port
+@every_proxy
+def test_few_paths_go_where_the_table_says(proxy: Pair, tmp_path: Path) -> None:
+    with proxy.behind_proxy(FEW, tmp_path):
+        check_table(proxy, 0)
 
 
-def test_coders_uploads_streams_and_websockets_pass_the_proxy(pair: Pair) -> None:
+@every_proxy
+def test_all_operations_and_coders_requests_pass_the_proxy(proxy: Pair, tmp_path: Path) -> None:
+    with proxy.behind_proxy(ALL, tmp_path):
+        check_table(proxy, 1)
+        check_uploads_streams_and_websockets(proxy)
+        # WSGI cannot distinguish such a header from the one that the proxy sets.
+        token = proxy.signed_in("owner").partition("=")[2]
+        path = "/api/v2/deployment/stats/history"
+        assert proxy.ask(path, Coder_Session_Token=token).status == 401
+
+
+def check_table(pair: Pair, column: int) -> None:
+    found = {path: "coderapi" if is_ours(pair.ask(path)) else "Coder" for path in TABLE}
+    assert found == {path: services[column] for path, services in TABLE.items()}
+
+
+def check_uploads_streams_and_websockets(pair: Pair) -> None:
     body = f'"{"x" * 12_000_000}"'
     assert pair.ask("/api/v2/files", method="POST", body=body).json == {"size": 12_000_000}
     pair.coder.may_go_on.clear()
@@ -176,7 +202,7 @@ def test_all_operations_accept_one_cookie(pair: Pair, identity: str, tmp_path: P
             settings = {"CODERAPI_ADMIN_PATH": "/coderapi/", "CODERAPI_WIRE": "coderd"}
             ours = stack.enter_context(obeying(**settings))
             pair = replace(pair, ours=ours, port=free_port())
-            stack.enter_context(nginx(pair.servers(ALL), tmp_path, port=pair.port))
+            stack.enter_context(pair.behind_proxy(ALL, tmp_path))
             cookie = f"coder_session_token={ours.token}"
         else:
             cookie = pair.signed_in("owner")
@@ -220,6 +246,7 @@ def test_admin_accepts_the_session_of_coder(pair: Pair) -> None:
         assert (answer.status, answer.headers["Location"]) == (status, location)
     token = owner.partition("=")[2]
     assert pair.ask(f"{ADMIN}?coder_session_token={token}").status == 302
+    assert pair.ask("/coderapi").headers["Location"] == "/coderapi/"
     # Coder's sign-in page would send a browser back at once, again and again.
     assert pair.ask(f"/api/v2{ADMIN}").status == 401
 
@@ -334,4 +361,4 @@ def test_check_finds_no_fault(pair: Pair) -> None:
     )
     assert (checked.returncode, checked.stderr) == (0, "")
     assert {line.split()[0] for line in checked.stdout.splitlines()} == {"ok"}
-    assert len(checked.stdout.splitlines()) == 11
+    assert len(checked.stdout.splitlines()) == 12

@@ -63,6 +63,13 @@ def test_each_step_is_done_by_its_state(first_owner: User, settings: Any) -> Non
     assert "First steps" not in browser_of(first_owner).get("/admin/").content.decode()
 
 
+def test_users_of_coder_need_no_first_owner(settings: Any, tmp_path: Path) -> None:
+    settings.IDENTITY, settings.FIRST_OWNER_USERNAME = "coder", "root"
+    make_first_owner(data_dir=tmp_path, now=timezone.now())
+    assert not User.objects.exists()
+    assert "Change the first owner's password" not in undone()
+
+
 def test_chosen_password_need_not_be_changed(settings: Any, tmp_path: Path) -> None:
     settings.FIRST_OWNER_USERNAME, settings.FIRST_OWNER_PASSWORD = "root", PASSWORD
     make_first_owner(data_dir=tmp_path, now=timezone.now())

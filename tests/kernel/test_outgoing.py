@@ -126,8 +126,10 @@ def test_slow_headers_do_not_occupy_a_thread(port: int) -> None:
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        *[(url, "://") for url in ("ftp://example.com/", "http:///x", "/x", "http://127.0.0.1:x/")],
-        *[("http://127.0.0.1:1/", "cannot"), ("https://127.0.0.1:{port}/", "set SSL_CERT_FILE")],
+        *[(url, "is not an http or https URL") for url in ("ftp://x.com/", "http:///x", "/x")],
+        ("http://127.0.0.1:x/", "cannot be reached: ValueError"),
+        ("http://127.0.0.1:1/", "cannot be reached: Connection refused"),
+        ("https://127.0.0.1:{port}/", "set SSL_CERT_FILE"),
     ],
 )
 def test_unusable_url_is_an_error(port: int, url: str, reason: str) -> None:

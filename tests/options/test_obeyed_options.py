@@ -159,13 +159,16 @@ def test_cookie_has_the_attributes_of_the_options(server: Obeying) -> None:
 
 def test_secure_cookies_belong_to_this_host(server: Obeying, plain: Obeying) -> None:
     """A browser takes such a cookie only with Secure, Path=/ and no Domain."""
-    for one, prefix in ((server, "__Host-"), (plain, "")):
+    for one, prefix, session in (
+        (server, "__Host-", "coder_session_token"),
+        (plain, "", "coderapi_session"),
+    ):
         (cookie,) = one.ask(f"{one.pages}login").cookies
         assert cookie.startswith(f"{prefix}coderapi_csrf=")
         assert ("Secure" in cookie, f"Path={one.pages};" in f"{cookie};") == (bool(prefix), True)
         assert "Domain" not in cookie
         names = [part.partition("=")[0] for part in one.admin_cookies().split("; ")]
-        assert f"{prefix}coderapi_admin" in names
+        assert set(names) == {f"{prefix}coderapi_{each}" for each in ("admin", "csrf")} | {session}
 
 
 def test_pages_are_below_their_path(plain: Obeying) -> None:

@@ -1,4 +1,4 @@
-"""nginx on this machine, with the configuration of the composition or of a document."""
+"""nginx and Caddy on this machine, with the configuration of the composition or of a document."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 needs_nginx = pytest.mark.skipif(
     not NGINX and os.environ.get("CI_REQUIRES_NGINX") != "1", reason="nginx is not installed"
 )
+CADDY = shutil.which("caddy")
+needs_caddy = pytest.mark.skipif(not CADDY, reason="Caddy is not installed")
 
 
 class Proxy:
@@ -67,13 +69,9 @@ class Proxy:
 
     @contextmanager
     def running(self) -> Iterator[Proxy]:
-        process = subprocess.Popen(self.command)
-        try:
-            wait_for(lambda: is_open(self.http_port))
+        stop = signal.Signals[composition()["services"]["proxy"]["stop_signal"]]
+        with _running(self.command, port=self.http_port, stop=stop):
             yield self
-        finally:
-            process.send_signal(signal.Signals[composition()["services"]["proxy"]["stop_signal"]])
-            process.wait(DEADLINE_SECONDS)
 
 
 @contextmanager
@@ -89,12 +87,37 @@ def nginx(servers: str, directory: Path, *, port: int) -> Iterator[None]:
         f"http {{ {scratch} access_log off;\n{servers} }}"
     )
     assert NGINX
-    process = subprocess.Popen([NGINX, "-c", str(directory / "nginx.conf"), "-e", "stderr"])
+    with _running([NGINX, "-c", str(directory / "nginx.conf"), "-e", "stderr"], port=port):
+        yield
+
+
+@contextmanager
+def caddy(sites: str, directory: Path, *, port: int) -> Iterator[None]:
+    """Runs Caddy with these sites until the block ends."""
+    options = "admin off\nauto_https off\nlog {\n level ERROR\n}"
+    (directory / "Caddyfile").write_text(f"{{\n{options}\n}}\n{sites}")
+    assert CADDY
+    home = {"XDG_CONFIG_HOME": str(directory), "XDG_DATA_HOME": str(directory)}
+    command = [CADDY, "run", "--config", str(directory / "Caddyfile")]
+    with _running(command, port=port, environ=home):
+        yield
+
+
+@contextmanager
+def _running(
+    command: list[str],
+    *,
+    port: int,
+    stop: int = signal.SIGTERM,
+    environ: dict[str, str] | None = None,
+) -> Iterator[None]:
+    process = subprocess.Popen(command, env=os.environ | (environ or {}))
     try:
-        wait_for(lambda: is_open(port))
+        wait_for(lambda: is_open(port) or process.poll() is not None)
+        assert process.poll() is None
         yield
     finally:
-        process.terminate()
+        process.send_signal(stop)
         process.wait(DEADLINE_SECONDS)
 
 
