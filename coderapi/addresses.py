@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +23,6 @@ logger = logging.getLogger(__name__)
 # need a moment to release the port.
 CLAIM_SECONDS = 2.0
 POLL_SECONDS = 0.1
-READY_TIMEOUT_SECONDS = 2.0
-READY_REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 class AddressError(Exception):
@@ -148,27 +147,15 @@ def claim_all(options: Any) -> list[Listener]:
 
 
 def announce_ready(listener: Listener, stop: threading.Event) -> None:
-    """Waits until the listener responds, and logs this. Returns early if `stop` is set."""
-    while not _answers(listener):
+    """Waits until a worker accepts connections, and logs this. Returns early if `stop` is set."""
+    while not _accepts_connections(listener.claim.address.reachable):
         if stop.wait(POLL_SECONDS):
             return
     logger.info("Ready: %s answers", listener.url)
 
 
-def _answers(listener: Listener) -> bool:
-    """Returns whether the listener responds to a request.
-
-    With TLS, only checks that the listener accepts a connection, because a request could require a
-    client certificate.
-    """
-    address = listener.claim.address.reachable
-    try:
-        with socket.create_connection(
-            (address.host, address.port), timeout=READY_TIMEOUT_SECONDS
-        ) as connection:
-            if listener.name == "HTTPS":
-                return True
-            connection.sendall(READY_REQUEST)
-            return bool(connection.recv(1))
-    except OSError:
-        return False
+def _accepts_connections(address: Address) -> bool:
+    # A worker listens only after it has loaded the application.
+    with suppress(OSError), socket.create_connection((address.host, address.port), timeout=1.0):
+        return True
+    return False
