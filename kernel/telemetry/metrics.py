@@ -15,7 +15,7 @@ from django.db import Error as DatabaseError
 from django.db import transaction
 from django.utils import timezone
 from django.utils.module_loading import autodiscover_modules
-from prometheus_client import Counter, Gauge
+from prometheus_client import Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -73,24 +73,6 @@ def sampled_gauge(
     return gauge
 
 
-def sampled_counter(name: str, help: str, read: Callable[[], float]) -> Counter:
-    """Declares a counter that follows the growing number that `read` returns.
-
-    Each process samples this number.
-    """
-    counter = Counter(name, help)
-    seen = read()
-
-    def sample() -> None:
-        nonlocal seen
-        now = read()
-        counter.inc(max(0.0, now - seen))
-        seen = now
-
-    _samples.append(sample)
-    return counter
-
-
 def database_gauge(
     name: str, help: str, read: Callable[[datetime], Values], *, labels: Sequence[str] = ()
 ) -> DatabaseGauge:
@@ -115,7 +97,7 @@ def enabled() -> bool:
 
 
 def start_sampling() -> None:
-    """Starts a thread that samples gauges and counters, if metrics are served."""
+    """Starts a thread that samples gauges, if metrics are served."""
     if enabled():
         discover()
         threading.Thread(

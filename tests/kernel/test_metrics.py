@@ -114,16 +114,6 @@ def test_scrape_costs_a_bounded_number_of_queries(django_assert_max_num_queries:
         list(figures.collect())
 
 
-def test_sampled_counter_follows_what_it_samples() -> None:
-    now = 5.0
-    counter = metrics.sampled_counter("test_followed", "For this test.", lambda: now)
-    now = 7.0
-    metrics.sample_all()
-    assert REGISTRY.get_sample_value("test_followed_total") == 2
-    REGISTRY.unregister(counter)
-    metrics._samples.pop()
-
-
 def declared() -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Yields name, type and labels of each of our metrics."""
     metrics.discover()
