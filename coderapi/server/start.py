@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.management.base import CommandError
@@ -35,8 +35,6 @@ from kernel.telemetry.metrics import start_sampling
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
-
-    from coderapi.server.certificates import Certificate
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +89,7 @@ def web_roles(now: datetime) -> list[Role]:
             host=listener.claim.address.host,
             port=listener.claim.address.port,
             threads=settings.SERVER_THREADS,
-            tls=_certificate(now) if listener.name == "HTTPS" else None,
+            tls=_tls(now) if listener.name == "HTTPS" else None,
             logging=settings.LOGGING,
         )
         for listener in listeners()
@@ -103,11 +101,11 @@ def web_roles(now: datetime) -> list[Role]:
     return roles * settings.WEB_WORKERS
 
 
-def _certificate(now: datetime) -> Certificate:
+def _tls(now: datetime) -> dict[str, Any]:
     # Imported here, because most servers do not need it.
-    from coderapi.server.certificates import certificate
+    from coderapi.server.certificates import tls_arguments
 
-    return certificate(settings.OPTIONS, now=now)
+    return tls_arguments(settings.OPTIONS, now=now)
 
 
 def load() -> WSGIApplication:
