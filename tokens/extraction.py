@@ -24,13 +24,13 @@ def presented_token(environ: Mapping[str, Any]) -> Presented | None:
     query = first_parameters(environ)
     if token := _session_cookie(environ.get("HTTP_COOKIE", "")):
         return Presented(token, is_cookie=True)
-    token = (
+    sent: str | None = (
         query.get(COOKIE)
         or environ.get("HTTP_CODER_SESSION_TOKEN")
         or bearer(environ.get("HTTP_AUTHORIZATION", ""))
         or query.get(ACCESS_TOKEN)
     )
-    return Presented(token, is_cookie=False) if token else None
+    return Presented(sent, is_cookie=False) if sent else None
 
 
 def _session_cookie(header: str) -> str:
