@@ -32,7 +32,6 @@ from kernel.postgres.place import (
     trim_log,
     unfollowed,
     url,
-    variables_of,
 )
 from kernel.release import PROGRAM
 
@@ -54,11 +53,6 @@ class Handle:
         self._holders = holders
         self._process = os.getpid()
         self._released = False
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The environment variables with which libpq's programs connect to the cluster."""
-        return variables_of(self.url)
 
     def revive(self) -> Health:
         """Restarts the server if it has ended, and trims its log. Returns the server's state.
