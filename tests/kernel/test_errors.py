@@ -62,7 +62,7 @@ NO_OBJECT = [b"[]", b"1", b'"x"', b"null", b"true"]
 
 @pytest.mark.parametrize(
     ("body", "text"),
-    [(body, "valid JSON") for body in NOT_JSON] + [(body, "JSON object") for body in NO_OBJECT],
+    [(body, "JSON") for body in NOT_JSON] + [(body, "JSON object") for body in NO_OBJECT],
 )
 def test_body_must_be_a_json_object(body: bytes, text: str, anonymous: APIClient) -> None:
     answer = anonymous.post_json("/api/v2/users/first", body)
