@@ -52,7 +52,8 @@ class Address:
 class Claim:
     """Reserves an address for our workers with a socket that is bound but does not listen."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, scheme: str = "http") -> None:
+        self.scheme = scheme
         self._socket = _bind_with_retry(text)
         host, port = self._socket.getsockname()[:2]
         self.address = Address(host, port)
@@ -67,6 +68,17 @@ class Claim:
 
     def release(self) -> None:
         self._socket.close()
+
+    @property
+    def url(self) -> str:
+        """The URL for clients on this machine."""
+        return f"{self.scheme}://{self.address.reachable}"
+
+    @property
+    def note(self) -> str:
+        """A note for the log if the server listens on all addresses, or ""."""
+        is_one = self.address.reachable == self.address
+        return "" if is_one else " (all addresses of this machine)"
 
 
 def split(text: str) -> tuple[str, int]:
@@ -115,43 +127,22 @@ def _problem(text: str, error: OSError) -> str:
     return f"Cannot listen on {text}: {advice}."
 
 
-@dataclass(frozen=True)
-class Listener:
-    """An address on which the server listens. It is reserved until the server ends."""
-
-    name: str
-    claim: Claim
-
-    @property
-    def url(self) -> str:
-        """The URL for clients on this machine."""
-        return f"{self.name.lower()}://{self.claim.address.reachable}"
-
-    @property
-    def note(self) -> str:
-        """A note for the log if the server listens on all addresses, or ""."""
-        address = self.claim.address
-        return "" if address.reachable == address else " (all addresses of this machine)"
-
-
-def claim_all(options: Any) -> list[Listener]:
+def claim_all(options: Any) -> list[Claim]:
     """Reserves the configured addresses: for HTTP, for HTTPS, or for both.
 
     Raises: AddressError if the server cannot listen on an address.
     """
     http = options["CODERAPI_HTTP_ADDRESS"] or options["http_address"]
     https = str(options["tls.address"]) if options["tls.enable"] else ""
-    return [
-        Listener(name, Claim(text)) for name, text in (("HTTP", http), ("HTTPS", https)) if text
-    ]
+    return [Claim(text, scheme) for text, scheme in ((http, "http"), (https, "https")) if text]
 
 
-def announce_ready(listener: Listener, stop: threading.Event) -> None:
+def announce_ready(claim: Claim, stop: threading.Event) -> None:
     """Waits until a worker accepts connections, and logs this. Returns early if `stop` is set."""
-    while not _accepts_connections(listener.claim.address.reachable):
+    while not _accepts_connections(claim.address.reachable):
         if stop.wait(POLL_SECONDS):
             return
-    logger.info("Ready: %s answers", listener.url)
+    logger.info("Ready: %s answers", claim.url)
 
 
 def _accepts_connections(address: Address) -> bool:

@@ -41,7 +41,7 @@ def metrics_role() -> list[Role]:
         claim = Claim(settings.PROMETHEUS_ADDRESS)
     except AddressError as error:
         raise AddressError(f"CODER_PROMETHEUS_ADDRESS: {error}") from error
-    logger.info("Serving metrics on http://%s", claim.address.reachable)
+    logger.info("Serving metrics on %s", claim.url)
     return [Role("metrics", partial(run_until_signalled, partial(serve, claim.address)))]
 
 
