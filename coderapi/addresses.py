@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,6 @@ logger = logging.getLogger(__name__)
 # need a moment to release the port.
 CLAIM_SECONDS = 2.0
 POLL_SECONDS = 0.1
-READY_TIMEOUT_SECONDS = 2.0
 READY_REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
@@ -53,7 +53,8 @@ class Address:
 class Claim:
     """Reserves an address for our workers with a socket that is bound but does not listen."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, scheme: str = "http") -> None:
+        self.scheme = scheme
         self._socket = _bind_with_retry(text)
         host, port = self._socket.getsockname()[:2]
         self.address = Address(host, port)
@@ -68,6 +69,17 @@ class Claim:
 
     def release(self) -> None:
         self._socket.close()
+
+    @property
+    def url(self) -> str:
+        """The URL for clients on this machine."""
+        return f"{self.scheme}://{self.address.reachable}"
+
+    @property
+    def note(self) -> str:
+        """A note for the log if the server listens on all addresses, or ""."""
+        is_one = self.address.reachable == self.address
+        return "" if is_one else " (all addresses of this machine)"
 
 
 def split(text: str) -> tuple[str, int]:
@@ -116,59 +128,30 @@ def _problem(text: str, error: OSError) -> str:
     return f"Cannot listen on {text}: {advice}."
 
 
-@dataclass(frozen=True)
-class Listener:
-    """An address on which the server listens. It is reserved until the server ends."""
-
-    name: str
-    claim: Claim
-
-    @property
-    def url(self) -> str:
-        """The URL for clients on this machine."""
-        return f"{self.name.lower()}://{self.claim.address.reachable}"
-
-    @property
-    def note(self) -> str:
-        """A note for the log if the server listens on all addresses, or ""."""
-        address = self.claim.address
-        return "" if address.reachable == address else " (all addresses of this machine)"
-
-
-def claim_all(options: Any) -> list[Listener]:
+def claim_all(options: Any) -> list[Claim]:
     """Reserves the configured addresses: for HTTP, for HTTPS, or for both.
 
     Raises: AddressError if the server cannot listen on an address.
     """
     http = options["CODERAPI_HTTP_ADDRESS"] or options["http_address"]
     https = str(options["tls.address"]) if options["tls.enable"] else ""
-    return [
-        Listener(name, Claim(text)) for name, text in (("HTTP", http), ("HTTPS", https)) if text
-    ]
+    return [Claim(text, scheme) for text, scheme in ((http, "http"), (https, "https")) if text]
 
 
-def announce_ready(listener: Listener, stop: threading.Event) -> None:
-    """Waits until the listener responds, and logs this. Returns early if `stop` is set."""
-    while not _answers(listener):
+def announce_ready(claim: Claim, stop: threading.Event) -> None:
+    """Waits until the address responds, and logs this. Returns early if `stop` is set."""
+    while not _answers(claim):
         if stop.wait(POLL_SECONDS):
             return
-    logger.info("Ready: %s answers", listener.url)
+    logger.info("Ready: %s answers", claim.url)
 
 
-def _answers(listener: Listener) -> bool:
-    """Returns whether the listener responds to a request.
-
-    With TLS, only checks that the listener accepts a connection, because a request could require a
-    client certificate.
-    """
-    address = listener.claim.address.reachable
-    try:
-        with socket.create_connection(
-            (address.host, address.port), timeout=READY_TIMEOUT_SECONDS
-        ) as connection:
-            if listener.name == "HTTPS":
-                return True
-            connection.sendall(READY_REQUEST)
-            return bool(connection.recv(1))
-    except OSError:
-        return False
+def _answers(claim: Claim) -> bool:
+    """Returns whether the address responds to a request, or with TLS, accepts a connection."""
+    address = claim.address.reachable
+    with suppress(OSError), socket.create_connection((address.host, address.port), 2.0) as client:
+        if claim.scheme == "https":  # A request could require a client certificate.
+            return True
+        client.sendall(READY_REQUEST)
+        return bool(client.recv(1))
+    return False

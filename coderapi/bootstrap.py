@@ -24,7 +24,7 @@ from typing import ClassVar, NoReturn
 
 from django.core.exceptions import ImproperlyConfigured
 
-from coderapi.addresses import AddressError, Listener, claim_all
+from coderapi.addresses import AddressError, Claim, claim_all
 from kernel import datadir
 from kernel.exits import FAILED, MISUSED
 from kernel.postgres import Handle, PostgresError, acquire
@@ -101,7 +101,7 @@ INSTALLED_APPS = [
 
 _flags: Flags = []
 _private: list[Handle] = []
-_listeners: list[Listener] = []
+_claims: list[Claim] = []
 _until_exit = ExitStack()
 atexit.register(_until_exit.close)
 
@@ -127,9 +127,9 @@ def private_database() -> Handle | None:
     return _private[0] if _private else None
 
 
-def listeners() -> list[Listener]:
+def claims() -> list[Claim]:
     """Returns the addresses that `manage.py server` has reserved."""
-    return list(_listeners)
+    return list(_claims)
 
 
 def prepare(argv: Sequence[str], environ: MutableMapping[str, str]) -> list[str]:
@@ -259,9 +259,9 @@ def _uses_database(command: str, arguments: Sequence[str]) -> bool:
 
 
 def _reserve_addresses(options: Configuration, environ: MutableMapping[str, str]) -> None:
-    _listeners[:] = claim_all(options)
+    _claims[:] = claim_all(options)
     # The default access URL is the bound address.
-    environ[BOUND_URL] = _listeners[-1].url
+    environ[BOUND_URL] = _claims[-1].url
     if options["prometheus.enable"]:
         # prometheus_client reads this variable at its first import.
         directory = _until_exit.enter_context(shared_directory())

@@ -1,19 +1,17 @@
-"""Generates Prometheus alert rules and a Grafana dashboard.
+"""Generates a Grafana dashboard.
 
 The dashboard has a panel for each metric that the code declares, so a new metric needs no change in
-this module. It is an error if an alert uses a metric that does not exist.
+this module.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from prometheus_client import REGISTRY
 
 import kernel.http.metrics  # noqa: F401  # The import declares the HTTP metrics.
@@ -84,157 +82,6 @@ def _registered() -> Iterator[DeclaredMetric]:
                 yield DeclaredMetric(
                     name, family.type, tuple(names), family.documentation, _AGGREGATIONS[mode]
                 )
-
-
-# --- Alert rules ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Alert:
-    name: str
-    expression: str
-    lasts: str
-    severity: str
-    summary: str
-    action: str
-
-
-_REQUESTS = "coderapi_http_requests_total"
-_REPORTS_REFUSED = f'{_REQUESTS}{{operation="report-csp-violations",status=~"5.."}}'
-
-
-def _share(selector: str) -> str:
-    answers = "sum by (instance) (rate({}[5m]))"
-    return f"{answers.format(f'{_REQUESTS}{{{selector}}}')} / {answers.format(_REQUESTS)}"
-
-
-ALERTS = (
-    Alert(
-        "CoderapiDown",
-        'up{job="coderapi"} == 0',
-        "1m",
-        "critical",
-        "{{ $labels.instance }} cannot be scraped",
-        "Check that the server runs, and that Prometheus can connect to CODER_PROMETHEUS_ADDRESS.",
-    ),
-    Alert(
-        "CoderapiNoWebProcess",
-        "count by (instance) (coderapi_build_info)"
-        ' unless count by (instance) (process_resident_memory_bytes{role="web"})',
-        "1m",
-        "critical",
-        "{{ $labels.instance }} serves metrics, but no web process runs",
-        "The server's log contains the reason why the web processes ended.",
-    ),
-    Alert(
-        "CoderapiDatabaseUnreachable",
-        "coderapi_database_up == 0",
-        "1m",
-        "critical",
-        "{{ $labels.instance }} cannot read from the database",
-        "The response to GET /readyz may contain the reason. Check PostgreSQL and the network "
-        "connection to the database.",
-    ),
-    Alert(
-        "CoderapiListenerDisconnected",
-        "coderapi_listener_hearing == 0",
-        "1m",
-        "warning",
-        "A web process of {{ $labels.instance }} receives no notifications",
-        "Without notifications, caches are disabled and requests are slower. LISTEN requires a "
-        "direct connection. If you use PgBouncer, set CODERAPI_PG_DIRECT_URL.",
-    ),
-    Alert(
-        "CoderapiServerErrors",
-        f"{_share('status=~"5.."')} > 0.01",
-        "5m",
-        "critical",
-        "More than 1 % of the responses of {{ $labels.instance }} are server errors",
-        "Search the log for the request ids of responses with status 5xx.",
-    ),
-    Alert(
-        "CoderapiRateLimited",
-        f"{_share('status="429"')} > 0.05",
-        "10m",
-        "warning",
-        "Rate limits reject more than 5 % of the requests to {{ $labels.instance }}",
-        "Find the client in the access log. If the server is behind a proxy, check that"
-        " CODER_PROXY_TRUSTED_ORIGINS is set. Otherwise all clients share the proxy's address.",
-    ),
-    Alert(
-        "CoderapiReportCommitsSlow",
-        "histogram_quantile(0.95, sum by (instance, le)"
-        " (rate(coderapi_csp_commit_seconds_bucket[5m]))) > 0.5",
-        "10m",
-        "warning",
-        "The 95th percentile of commit times of CSP reports on {{ $labels.instance }} is over 0.5 "
-        "s",
-        "Check the disk and the locks of the database.",
-    ),
-    Alert(
-        "CoderapiReportsFailing",
-        f"sum by (instance) (rate({_REPORTS_REFUSED}[5m])) > 0",
-        "5m",
-        "warning",
-        "{{ $labels.instance }} cannot store CSP reports",
-        "Search the log for failed commits. Browsers do not retry rejected reports.",
-    ),
-    Alert(
-        "CoderapiJobFailing",
-        "max by (job_name) (coderapi_job_failing) == 1",
-        "1h",
-        "warning",
-        "The job {{ $labels.job_name }} fails",
-        "The list of job runs in the admin shows the error.",
-    ),
-    Alert(
-        "CoderapiJobLate",
-        "max by (job_name) (coderapi_job_late) == 1",
-        "10m",
-        "warning",
-        "The job {{ $labels.job_name }} is late",
-        "Check that jobs run: start `manage.py server` without --web-only, or `manage.py worker`.",
-    ),
-    Alert(
-        "CoderapiStatsAlarm",
-        "max by (alarm) (coderapi_stats_alarm) == 1",
-        "5m",
-        "warning",
-        "The stats alarm {{ $labels.alarm }} is active",
-        "The admin's home page shows the details. snapshot_missing means that the stats are stale.",
-    ),
-)
-
-
-def alert_rules() -> str:
-    """Returns the content of the file with alert rules.
-
-    Raises: KeyError if an alert uses a metric that does not exist.
-    """
-    known = {metric.name for metric in declared_metrics()}
-    for name in itertools.chain.from_iterable(map(metrics_in, ALERTS)):
-        if name not in known:
-            raise KeyError(name)
-    groups = [{"name": "coderapi", "rules": [_rule(alert) for alert in ALERTS]}]
-    return "# Generated by `make docs`. See README.md.\n" + yaml.safe_dump(
-        {"groups": groups}, sort_keys=False, width=98
-    )
-
-
-def metrics_in(alert: Alert) -> list[str]:
-    """Returns the names of coderapi's metrics that the alert's expression uses."""
-    names = re.findall(r"\b(?:coderapi|process)_\w+", alert.expression)
-    return [name.removesuffix("_bucket") for name in names]
-
-
-def _rule(alert: Alert) -> dict[str, Any]:
-    return {
-        "alert": alert.name,
-        "expr": alert.expression,
-        "for": alert.lasts,
-        "labels": {"severity": alert.severity},
-        "annotations": {"summary": alert.summary, "description": alert.action},
-    }
 
 
 # --- The dashboard ----------------------------------------------------------------------------

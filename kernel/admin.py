@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.contrib.admin.options import ActionLocation
 from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
-from django.contrib.admin.widgets import AutocompleteSelect
-from django.core.exceptions import SuspiciousOperation, ValidationError
+from django.core.exceptions import SuspiciousOperation
 from django.core.paginator import Paginator
 from django.db import OperationalError
 from django.db.models import Model, QuerySet
@@ -32,7 +30,6 @@ from django.utils.safestring import SafeString
 from django.utils.text import smart_split
 
 from kernel.db.connections import deadline, sqlstate
-from kernel.http.errors import Validation, invalid
 from kernel.humanize import since
 from kernel.limiter import Limiter, LimitReachedError
 
@@ -83,26 +80,8 @@ def _search_problem(text: str) -> str:
 # --- Pages ------------------------------------------------------------------------------------
 
 
-def _is_id(field: Any, text: str) -> bool:
-    """Returns whether the text is a valid id that PostgreSQL can compare with this field."""
-    try:
-        field.run_validators(field.to_python(text))
-    except (ValidationError, ValueError, OverflowError):
-        return False
-    return True
-
-
-class _RowSelect(AutocompleteSelect):
-    """A widget that ignores malformed ids. The form rejects them."""
-
-    def optgroups(self, name: str, value: Any, attr: Any = None) -> Any:
-        key = cast("Any", self.field).target_field
-        ids = [each for each in value if not each or _is_id(key, str(each))]
-        return super().optgroups(name, ids, attr)
-
-
 class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
-    """The base class of all admin pages. Limits searches, and rejects malformed ids."""
+    """The base class of all admin pages. Limits searches, and rejects malformed input."""
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -111,10 +90,10 @@ class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
         try:
             return self._list(request, search, extra_context)
         except (OverflowError, ValueError):
-            if not any(name.endswith("__year") for name in request.GET):
-                raise
-            # Django's date_hierarchy does not validate the year in the query string.
-            raise SuspiciousOperation("a date is out of range") from None
+            # Django validates neither the ids of selected rows nor the year of date_hierarchy.
+            if request.method == "POST" or any(name.endswith("__year") for name in request.GET):
+                raise SuspiciousOperation("an id or a date is not valid") from None
+            raise
 
     def action_checkbox(self, obj: M) -> SafeString:
         """Returns the same as Django's method, which renders a template for each row."""
@@ -159,26 +138,6 @@ class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
         if _search_problem(search_term):
             return queryset.none(), False
         return super().get_search_results(request, queryset, " ".join(_search_words(search_term)))
-
-    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.name in self.get_autocomplete_fields(request):
-            kwargs["widget"] = _RowSelect(db_field, self.admin_site)
-        return super().formfield_for_foreignkey(db_field, request, **kwargs)
-
-    def response_action(
-        self,
-        request: HttpRequest,
-        queryset: QuerySet[Any],
-        action_location: ActionLocation = ActionLocation.CHANGE_LIST,
-    ) -> HttpResponse | None:
-        for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME):
-            self._require_id(chosen)
-        return super().response_action(request, queryset, action_location)
-
-    def _require_id(self, text: str) -> None:
-        """Raises: APIError 400 if the text is not a valid id."""
-        if not _is_id(self.model._meta.pk, text):
-            raise invalid(Validation(ACTION_CHECKBOX_NAME, "A row's id is expected."))
 
 
 class BoundedPaginator(Paginator[Any]):
@@ -282,36 +241,25 @@ class Line:
     link: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
-    title: str
-    lines: Sequence[Line]
+type Lines = Callable[[datetime], Sequence[Line]]
+
+_cards: dict[tuple[int, str], Lines] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class _Registered:
-    order: int
-    title: str
-    lines: Callable[[datetime], Sequence[Line]]
-
-
-_registered: list[_Registered] = []
-
-
-def register(title: str, lines: Callable[[datetime], Sequence[Line]], *, order: int) -> None:
+def register(title: str, lines: Lines, *, order: int) -> None:
     """Registers a card. `lines(now)` returns its lines. It must be fast for tables of any size."""
-    _registered.append(_Registered(order, title, lines))
+    _cards[order, title] = lines
 
 
-def cards(now: datetime) -> list[Card]:
-    """Returns all cards with lines, in order. A card whose lines cannot be read shows an error."""
-    by_order = sorted(_registered, key=lambda entry: (entry.order, entry.title))
-    return [Card(entry.title, lines) for entry in by_order if (lines := _lines(entry, now))]
+def cards(now: datetime) -> list[tuple[str, Sequence[Line]]]:
+    """Returns the title and the lines of each card with lines, in order."""
+    read = [(title, _lines(title, lines, now)) for (_, title), lines in sorted(_cards.items())]
+    return [(title, lines) for title, lines in read if lines]
 
 
-def _lines(entry: _Registered, now: datetime) -> Sequence[Line]:
+def _lines(title: str, lines: Lines, now: datetime) -> Sequence[Line]:
     try:
-        return entry.lines(now)
+        return lines(now)
     except Exception:
-        logger.exception("The card %s cannot be read", entry.title)
+        logger.exception("The card %s cannot be read", title)
         return [Line("State", "cannot be read now", State.BAD)]

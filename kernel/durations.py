@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = 1_000
@@ -24,11 +25,7 @@ _UNITS = {
     "w": 7 * 24 * _HOUR,
 }
 _LIMIT = 2**63
-_PART = re.compile(r"(?P<whole>[0-9]*)(?P<point>\.?)(?P<fraction>[0-9]*)(?P<unit>[^0-9.]*)")
-# Further digits of a fraction are ignored, because they cannot change a 64-bit number of
-# nanoseconds. Longer whole numbers are rejected, because int() fails for more than 4300 digits.
-_FRACTION_DIGITS = 18
-_WHOLE_DIGITS = 400
+_PART = re.compile(r"(?P<number>[0-9]*\.?[0-9]*)(?P<unit>[^0-9.]*)")
 
 
 class DurationError(ValueError):
@@ -43,7 +40,8 @@ def parse_duration(text: str) -> int:
 
     Raises: DurationError.
     """
-    sign, rest = _split_sign(text)
+    sign = -1 if text.startswith("-") else 1
+    rest = text[1:] if text[:1] in {"+", "-"} else text
     if rest == "0":
         return 0
     if not rest:
@@ -52,7 +50,7 @@ def parse_duration(text: str) -> int:
     while rest:
         part = _PART.match(rest)
         assert part is not None  # noqa: S101  # Every piece of the pattern is optional.
-        total += _nanoseconds(part)
+        total += _nanoseconds(part["number"], part["unit"])
         rest = rest[part.end() :]
     if total > (_LIMIT if sign < 0 else _LIMIT - 1):
         raise DurationError("is longer than 292 years")
@@ -67,31 +65,15 @@ def parse_positive_duration(text: str) -> int:
     return nanoseconds
 
 
-def _split_sign(text: str) -> tuple[int, str]:
-    if text[:1] in {"+", "-"}:
-        return (-1 if text[0] == "-" else 1), text[1:]
-    return 1, text
-
-
-def _nanoseconds(part: re.Match[str]) -> int:
-    whole, fraction, unit = part["whole"], part["fraction"], part["unit"]
-    if not whole and not fraction:
+def _nanoseconds(number: str, unit: str) -> int:
+    """Returns the nanoseconds of one part. Fractions of a nanosecond are dropped."""
+    if not number.strip("."):
         raise DurationError("is not a duration")
     if not unit:
         raise DurationError("lacks a unit")
     if unit not in _UNITS:
         raise DurationError(f"has the unknown unit {unit!r}")
-    if len(whole) > _WHOLE_DIGITS:
-        raise DurationError("is longer than 292 years")
-    return int(whole or "0") * _UNITS[unit] + _fraction_of(fraction, unit=_UNITS[unit])
-
-
-def _fraction_of(digits: str, *, unit: int) -> int:
-    kept = digits[:_FRACTION_DIGITS]
-    if not kept:
-        return 0
-    # Uses floating point, as Go does. With integers, the result could differ by a nanosecond.
-    return int(float(int(kept)) * (float(unit) / float(10 ** len(kept))))
+    return int(Decimal(number) * _UNITS[unit])
 
 
 def to_timedelta(nanoseconds: int) -> timedelta:

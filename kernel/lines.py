@@ -25,7 +25,6 @@ import csv
 import gzip
 import io
 import os
-import re
 import sys
 import time
 import zlib
@@ -50,7 +49,6 @@ else:
 
 STANDARD_INPUT = "-"
 MAX_LINE_BYTES = 1024 * 1024
-SYSTEM_FOLDERS = frozenset({"dev", "proc", "run", "sys"})
 # If a line is too long, only this number of its bytes is kept.
 SHOWN_BYTES = 1000
 MAX_SHOWN = 80
@@ -59,11 +57,6 @@ REPORT_SECONDS = 10.0
 JSON_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson"})
 DELIMITERS = ",;\t"
 NOT_TEXT = "The file is not UTF-8 text."
-# The first bytes of compressed files, by suffix. A zstd file may start with a skippable frame.
-PACKINGS = {
-    ".gz": ("gzip", re.compile(rb"\x1f\x8b")),
-    ".zst": ("zstd", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")),
-}
 
 
 class LinesError(Exception):
@@ -131,14 +124,11 @@ def _standard_input() -> BinaryIO:
 
 
 def _decompressed(raw: io.BufferedReader, path: Path) -> BinaryIO:
-    if path.suffix not in PACKINGS:
-        return raw
-    form, begin = PACKINGS[path.suffix]
-    if (start := raw.peek(4)) and not begin.match(start):
-        raise LinesError(f"{path} is not a {form} file.")
     if path.suffix == ".gz":
         return cast("BinaryIO", io.BufferedReader(gzip.GzipFile(fileobj=raw)))
-    return cast("BinaryIO", io.BufferedReader(zstd.ZstdFile(raw)))
+    if path.suffix == ".zst":
+        return cast("BinaryIO", io.BufferedReader(zstd.ZstdFile(raw)))
+    return raw
 
 
 # check(column_names, line_number) raises LinesError if the header is not valid.
@@ -311,13 +301,12 @@ class _Texts(Iterator[str]):
 def beside(file: str) -> Path:
     """Returns the default file for bad lines: FILE.rejected.
 
-    For a pipe, a device or a file in a system directory, it is in the working directory.
+    For a pipe or a device, it is in the working directory.
     """
     if file == STANDARD_INPUT:
         return Path("stdin.rejected")
     path = Path(file)
-    is_plain = path.is_file() and path.absolute().parts[1] not in SYSTEM_FOLDERS
-    return Path(f"{path if is_plain else path.name}.rejected")
+    return Path(f"{path if path.is_file() else path.name}.rejected")
 
 
 class BadLines:

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from django.core.mail.backends.smtp import EmailBackend
 
@@ -82,12 +82,14 @@ class SmarthostBackend(EmailBackend):
 
     @property
     def connection_class(self) -> Callable[..., smtplib.SMTP]:  # type: ignore[override]
-        session = _EncryptedSession if self.use_ssl else _Session
+        session = super().connection_class
 
         def connect(host: str, port: int, **options: Any) -> smtplib.SMTP:
-            connection = session(host, port, **{**options, "local_hostname": self._hello})
-            connection.identity = self._identity
-            return connection
+            connection: Any = session(host, port, **{**options, "local_hostname": self._hello})
+            # The user acts as this identity (RFC 4616).
+            plain = f"{self._identity}\0{self.username}\0{self.password}"
+            connection.auth_plain = lambda challenge=None: plain
+            return cast("smtplib.SMTP", connection)
 
         return connect
 
@@ -105,22 +107,3 @@ class SmarthostBackend(EmailBackend):
         if self.ssl_certfile:
             context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile or None)
         return context
-
-
-class _Acting:
-    """Adds `identity` to PLAIN authentication: the user acts as this identity (RFC 4616)."""
-
-    identity = ""
-    user: str
-    password: str
-
-    def auth_plain(self, challenge: Any = None) -> str:
-        return f"{self.identity}\0{self.user}\0{self.password}"
-
-
-class _Session(_Acting, smtplib.SMTP):
-    pass
-
-
-class _EncryptedSession(_Acting, smtplib.SMTP_SSL):
-    pass

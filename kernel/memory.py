@@ -87,7 +87,6 @@ class Memory[K: Hashable, V]:
         deaf_age: float = 0.0,
     ) -> None:
         self.name = name
-        self.hits = self.misses = 0
         self._capacity = capacity
         self._needs_announcements = bool(topics)
         self._max_age = max_age
@@ -105,10 +104,7 @@ class Memory[K: Hashable, V]:
     def get(self, key: K) -> V | None:
         """Returns the cached value, or None if it is not cached or may not be used."""
         found = self._values.get(key)
-        if found is None or not self._may_use(found):
-            return None
-        self.hits += 1
-        return found.value
+        return found.value if found is not None and self._may_use(found) else None
 
     def load(self, key: K, read: Callable[[], Remembered[V]]) -> V:
         """Returns the cached value, or calls `read` and caches the result.
@@ -142,11 +138,6 @@ class Memory[K: Hashable, V]:
             self._values.clear()
             self._tagged.clear()
 
-    def age(self) -> float:
-        """Returns the age of the newest value in seconds, or 0 if the cache is empty."""
-        newest = max((found.read_at for found in tuple(self._values.values())), default=None)
-        return time.monotonic() - newest if newest is not None else 0.0
-
     def _hear(self, topic: str, argument: str) -> None:
         if argument:
             self.evict((topic, argument))
@@ -160,7 +151,6 @@ class Memory[K: Hashable, V]:
         return listener.is_fresh() or age < min(found.max_age, self._deaf_age)
 
     def _read(self, key: K, read: Callable[[], Remembered[V]]) -> V:
-        self.misses += 1
         generation = self._generation
         found = read()
         found.max_age = min(found.max_age, self._max_age)

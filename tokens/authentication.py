@@ -25,7 +25,7 @@ from rest_framework.request import Request
 from kernel.http.errors import APIError
 from kernel.http.handlers import error_response
 from kernel.http.hosts import with_port
-from kernel.http.identity import IdentifiedRequest, Identity, TokenSource
+from kernel.http.identity import IdentifiedRequest, Identity
 from kernel.http.wire import Schema
 from tokens.extraction import COOKIE, HEADER, bearer
 
@@ -60,7 +60,7 @@ def _is_in_cookie_only(request: IdentifiedRequest) -> bool:
 
     Another site can make a browser send the cookie, but not a header with the token.
     """
-    if request.presented is None or request.presented.source is not TokenSource.COOKIE:
+    if request.presented is None or not request.presented.is_cookie:
         return False
     also_sent = (request.headers.get(HEADER), request.GET.get(COOKIE))
     has_bearer = bool(bearer(request.headers.get("Authorization", "")))

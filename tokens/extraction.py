@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 
 from kernel.http.body import first_parameters
-from kernel.http.identity import Presented, TokenSource
+from kernel.http.identity import Presented
 
 COOKIE = "coder_session_token"
 HEADER = "Coder-Session-Token"
@@ -23,16 +23,14 @@ def presented_token(environ: Mapping[str, Any]) -> Presented | None:
     """
     query = first_parameters(environ)
     if token := _session_cookie(environ.get("HTTP_COOKIE", "")):
-        return Presented(token, TokenSource.COOKIE)
-    if token := query.get(COOKIE, ""):
-        return Presented(token, TokenSource.QUERY)
-    if token := environ.get("HTTP_CODER_SESSION_TOKEN", ""):
-        return Presented(token, TokenSource.HEADER)
-    if token := bearer(environ.get("HTTP_AUTHORIZATION", "")):
-        return Presented(token, TokenSource.BEARER)
-    if token := query.get(ACCESS_TOKEN, ""):
-        return Presented(token, TokenSource.ACCESS_TOKEN)
-    return None
+        return Presented(token, is_cookie=True)
+    sent: str | None = (
+        query.get(COOKIE)
+        or environ.get("HTTP_CODER_SESSION_TOKEN")
+        or bearer(environ.get("HTTP_AUTHORIZATION", ""))
+        or query.get(ACCESS_TOKEN)
+    )
+    return Presented(sent, is_cookie=False) if sent else None
 
 
 def _session_cookie(header: str) -> str:

@@ -6,18 +6,6 @@ from datetime import datetime
 
 from kernel.telemetry import metrics
 from tokens.models import APIKey
-from tokens.verification import MEMORY
-
-metrics.sampled_counter(
-    "coderapi_key_memory_hits",
-    "Lookups of session tokens that the cache answered.",
-    lambda: MEMORY.hits,
-)
-metrics.sampled_counter(
-    "coderapi_key_memory_misses",
-    "Lookups of session tokens that were not in the cache.",
-    lambda: MEMORY.misses,
-)
 
 
 def _live(now: datetime) -> metrics.Values:

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 
 from audit.services import Actor, Target, record
 from kernel.http.errors import APIError
-from kernel.http.identity import IdentifiedRequest, TokenSource
+from kernel.http.identity import IdentifiedRequest
 from tokens.middleware import attach
 from tokens.models import APIKey
 from tokens.services import NewKey, create_api_key, delete_keys
@@ -102,7 +102,7 @@ def session_of(request: HttpRequest) -> KeyIdentity | None:
     identified = cast("IdentifiedRequest", request)
     attach(identified)
     presented = identified.presented
-    if presented is None or presented.source is not TokenSource.COOKIE:
+    if presented is None or not presented.is_cookie:
         return None
     return cast("KeyIdentity | None", identified.identity)
 

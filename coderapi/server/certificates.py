@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shlex
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+from granian.constants import SSLProtocols
 
 from coderapi.addresses import AddressError
 
@@ -19,27 +19,15 @@ logger = logging.getLogger(__name__)
 
 # The only format of private keys that granian can read.
 PKCS8 = b"-----BEGIN PRIVATE KEY-----"
+MIN_VERSIONS = {"tls12": SSLProtocols.tls12, "tls13": SSLProtocols.tls13}
 
 
 class CertificateError(AddressError):
     """A file for HTTPS is not usable. The message names the option, the file and the cause."""
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """The paths of the files for HTTPS, and the minimum TLS version.
-
-    `client_ca` is empty if clients need no certificate.
-    """
-
-    certificate: str
-    key: str
-    min_version: str
-    client_ca: str = ""
-
-
-def certificate(options: Any, *, now: datetime) -> Certificate:
-    """Validates the files that the TLS options name, and returns their paths.
+def tls_arguments(options: Any, *, now: datetime) -> dict[str, Any]:
+    """Validates the files that the TLS options name. Returns granian's arguments for them.
 
     Raises: CertificateError if a file is not usable.
     """
@@ -49,7 +37,13 @@ def certificate(options: Any, *, now: datetime) -> Certificate:
     client_ca = options["tls.client_ca_file"] if options["tls.client_auth"] != "none" else ""
     if client_ca:
         _certificates("TLS Client CA Files", client_ca)
-    return Certificate(certificate_file, key_file, options["tls.min_version"], client_ca)
+    return {
+        "ssl_cert": Path(certificate_file),
+        "ssl_key": Path(key_file),
+        "ssl_protocol_min": MIN_VERSIONS[options["tls.min_version"]],
+        "ssl_ca": Path(client_ca) if client_ca else None,
+        "ssl_client_verify": bool(client_ca),
+    }
 
 
 def _read(option: str, file: str) -> bytes:

@@ -48,7 +48,7 @@ def private_database_watched() -> Iterator[None]:
     stop = threading.Event()
     if handle is not None:
         threading.Thread(
-            target=_watch, args=(handle, stop), name="postgres-watch", daemon=True
+            target=watch, args=(handle, stop), name="postgres-watch", daemon=True
         ).start()
     try:
         yield
@@ -56,7 +56,11 @@ def private_database_watched() -> Iterator[None]:
         stop.set()
 
 
-def _watch(handle: Handle, stop: threading.Event) -> None:
+def watch(handle: Handle, stop: threading.Event, *, until_stopped: bool = False) -> None:
+    """Restarts the private PostgreSQL if it ends, until `stop` is set.
+
+    If `until_stopped` is true, sets `stop` when `manage.py postgres stop` has ended it.
+    """
     before = "running"
     backoff = Backoff(first=WATCH_SECONDS, longest=MAX_PAUSE_SECONDS)
 
@@ -74,6 +78,8 @@ def _watch(handle: Handle, stop: threading.Event) -> None:
         elif health != before:
             logger.warning("The private PostgreSQL: %s", health)
         before = health
+        if health == "stopped" and until_stopped:
+            stop.set()
         return pause
 
     repeat(look, every=WATCH_SECONDS, stop=stop)

@@ -7,19 +7,17 @@ import signal
 import socket
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from granian.constants import HTTPModes, Interfaces, RuntimeModes, SSLProtocols
+from granian.constants import HTTPModes, Interfaces, RuntimeModes
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
-
-    from coderapi.server.certificates import Certificate
 
 # The maximum number of open connections of each worker, including idle connections. The number of
 # threads limits how many requests run at the same time.
@@ -35,8 +33,6 @@ DRAIN_SECONDS = 20.0
 # is connected.
 CLOSING_SECONDS = 1.0
 POLL_SECONDS = 0.01
-
-MIN_VERSIONS = {"tls12": SSLProtocols.tls12, "tls13": SSLProtocols.tls13}
 
 # granian copies the process environment into the WSGI environ of every request. There, variables
 # with these prefixes would look like request headers.
@@ -56,7 +52,7 @@ class Worker(MPServer):
         host: str,
         port: int,
         threads: int,
-        tls: Certificate | None = None,
+        tls: Mapping[str, Any] | None = None,
         logging: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
@@ -73,7 +69,7 @@ class Worker(MPServer):
             websockets=False,
             log_level=LogLevels.warning,
             log_dictconfig=logging,
-            **_tls(tls),
+            **(tls or {}),
         )
         self._is_closing = False
         # Outside of Linux, all workers use the same listening socket.
@@ -104,19 +100,6 @@ class Worker(MPServer):
             return application(environ, start)
 
         return answer
-
-
-def _tls(certificate: Certificate | None) -> dict[str, Any]:
-    """Returns the arguments of granian for TLS."""
-    if certificate is None:
-        return {}
-    return {
-        "ssl_cert": Path(certificate.certificate),
-        "ssl_key": Path(certificate.key),
-        "ssl_protocol_min": MIN_VERSIONS[certificate.min_version],
-        "ssl_ca": Path(certificate.client_ca) if certificate.client_ca else None,
-        "ssl_client_verify": bool(certificate.client_ca),
-    }
 
 
 def has_clients(port: int) -> bool:

@@ -6,19 +6,15 @@ import contextlib
 import logging
 import os
 import platform
-import select
 import socket
-import socketserver
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from django.conf import settings
-from django.db import close_old_connections
 
 from coderapi.addresses import Address, AddressError, Claim
 from coderapi.server.children import TITLE, Role
@@ -26,14 +22,12 @@ from kernel.loops import is_alive, run_until_signalled
 from kernel.telemetry import DIRECTORY_VARIABLE
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
-    from prometheus_client import Metric
+    from prometheus_client import CollectorRegistry, Metric
 
 logger = logging.getLogger(__name__)
 
+# A client that sends or reads nothing for this long is disconnected.
 STALLED_SECONDS = 10.0
-# The longest time until the server notices that it must stop.
-POLL_SECONDS = 0.1
 
 
 def metrics_role() -> list[Role]:
@@ -47,7 +41,7 @@ def metrics_role() -> list[Role]:
         claim = Claim(settings.PROMETHEUS_ADDRESS)
     except AddressError as error:
         raise AddressError(f"CODER_PROMETHEUS_ADDRESS: {error}") from error
-    logger.info("Serving metrics on http://%s", claim.address.reachable)
+    logger.info("Serving metrics on %s", claim.url)
     return [Role("metrics", partial(run_until_signalled, partial(serve, claim.address)))]
 
 
@@ -61,46 +55,17 @@ def forget_dead_processes(directory: Path) -> None:
             mark_process_dead(int(number), str(directory))  # type: ignore[no-untyped-call]
 
 
-def _filled(directory: Path) -> Iterator[str]:
-    """Yields the paths of non-empty files. The file of a new process is empty for a moment."""
-    for path in directory.glob("*.db"):
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_size:
-                yield str(path)
-
-
-class _Server(socketserver.ThreadingMixIn, WSGIServer):
-    """A threaded HTTP server. It binds the port that the socket of a `Claim` reserves."""
-
-    # This process completes running scrapes before it ends.
-    daemon_threads = False
-    allow_reuse_port = True
-
-    def server_bind(self) -> None:
-        # The inherited method also looks up the host name, which can be slow.
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
-        self.setup_environ()
-
-
-class _Handler(WSGIRequestHandler):
-    timeout = STALLED_SECONDS
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Logs nothing, because there is a scrape every few seconds."""
-
-
 def serve(address: Address, stop: threading.Event) -> None:
     """Serves the metrics at every path until `stop` is set."""
-    _Server.address_family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    with make_server(address.host, address.port, _application(), _Server, _Handler) as server:
-        serving = partial(server.serve_forever, poll_interval=POLL_SECONDS)
-        threading.Thread(target=serving, name="metrics", daemon=True).start()
-        stop.wait()
-        server.shutdown()
-        # Handle the connections that arrived during the shutdown.
-        while select.select([server], [], [], 0)[0]:
-            server.handle_request()
+    from prometheus_client import start_http_server
+    from prometheus_client.exposition import ThreadingWSGIServer
+
+    # The socket of the `Claim` reserves the port.
+    ThreadingWSGIServer.allow_reuse_port = True
+    socket.setdefaulttimeout(STALLED_SECONDS)
+    server, _ = start_http_server(address.port, address.host, _registry(os.getppid()))
+    stop.wait()
+    server.shutdown()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +102,8 @@ def _descent(pid: int, role: str) -> Iterator[tuple[int, str]]:
                 yield int(child), title.removeprefix(TITLE)
 
 
-def _application() -> WSGIApplication:
-    from prometheus_client import CollectorRegistry, make_wsgi_app
+def _registry(supervisor: int) -> CollectorRegistry:
+    from prometheus_client import CollectorRegistry
     from prometheus_client.multiprocess import MultiProcessCollector
 
     from kernel.telemetry.metrics import DatabaseGauges, discover
@@ -150,20 +115,12 @@ def _application() -> WSGIApplication:
     class Counts(MultiProcessCollector):
         def collect(self) -> Any:
             """Returns the merged metrics of all processes."""
-            return self.merge(list(_filled(directory)))  # type: ignore[no-untyped-call]
+            forget_dead_processes(directory)
+            # The file of a new process is empty for a moment.
+            filled = [str(path) for path in directory.glob("*.db") if path.stat().st_size]
+            return self.merge(filled)  # type: ignore[no-untyped-call]
 
     Counts(registry, str(directory))  # type: ignore[no-untyped-call]
     registry.register(DatabaseGauges())
-    registry.register(ThisServer(os.getppid()))
-    shown = make_wsgi_app(registry)
-
-    def application(environ: Any, start_response: Any) -> Any:
-        forget_dead_processes(directory)
-        try:
-            return shown(environ, start_response)
-        finally:
-            # Each scrape runs in a new thread with its own database connection. No other thread
-            # can use this connection later.
-            close_old_connections()
-
-    return application
+    registry.register(ThisServer(supervisor))
+    return registry

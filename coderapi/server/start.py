@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.management.base import CommandError
@@ -15,8 +15,8 @@ from django.db import connections
 from django.utils import timezone
 
 from coderapi import wsgi
-from coderapi.addresses import AddressError, Listener
-from coderapi.bootstrap import BASE_DIR, ENV_FILE, listeners, unread_env_file
+from coderapi.addresses import AddressError, Claim
+from coderapi.bootstrap import BASE_DIR, ENV_FILE, claims, unread_env_file
 from coderapi.first_steps import log_first_task, make_first_owner
 from coderapi.server.children import Role
 from coderapi.server.http import DRAIN_SECONDS, Worker, ask_for_replacement
@@ -35,8 +35,6 @@ from kernel.telemetry.metrics import start_sampling
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
-
-    from coderapi.server.certificates import Certificate
 
 logger = logging.getLogger(__name__)
 
@@ -57,14 +55,14 @@ def run_server(*, web_only: bool) -> int:
     except (AddressError, MigrationError, DataDirectoryError) as error:
         raise CommandError(str(error)) from error
     record_start(settings.CONFIG_SNAPSHOT, now=now)
-    _log_start(listeners())
+    _log_start(claims())
     connections.close_all()
     wsgi.preload()
     roles = [*web, *([] if web_only else [Role("jobs", run_jobs)]), *metrics]
-    return Supervisor(roles, replaceable=web).run(listeners())
+    return Supervisor(roles, replaceable=web).run(claims())
 
 
-def _log_start(listeners: Sequence[Listener]) -> None:
+def _log_start(reserved: Sequence[Claim]) -> None:
     warn_of_options()
     warn_of_unknown_experiments()
     env_file = BASE_DIR / ".env"
@@ -74,11 +72,11 @@ def _log_start(listeners: Sequence[Listener]) -> None:
         )
     logger.info(
         "Starting on %s with data directory %s and the %s wire format",
-        " and ".join(f"{listener.url}{listener.note}" for listener in listeners),
+        " and ".join(f"{claim.url}{claim.note}" for claim in reserved),
         settings.DATA_DIR,
         settings.WIRE,
     )
-    log_first_task(settings.ACCESS_URL if settings.OPTIONS["access_url"] else listeners[-1].url)
+    log_first_task(settings.ACCESS_URL if settings.OPTIONS["access_url"] else reserved[-1].url)
 
 
 def web_roles(now: datetime) -> list[Role]:
@@ -88,13 +86,13 @@ def web_roles(now: datetime) -> list[Role]:
     """
     workers = [
         Worker(
-            host=listener.claim.address.host,
-            port=listener.claim.address.port,
+            host=claim.address.host,
+            port=claim.address.port,
             threads=settings.SERVER_THREADS,
-            tls=_certificate(now) if listener.name == "HTTPS" else None,
+            tls=_tls(now) if claim.scheme == "https" else None,
             logging=settings.LOGGING,
         )
-        for listener in listeners()
+        for claim in claims()
     ]
     roles = [
         Role("web", partial(each.run, load), each.close_connections, DRAIN_SECONDS)
@@ -103,11 +101,11 @@ def web_roles(now: datetime) -> list[Role]:
     return roles * settings.WEB_WORKERS
 
 
-def _certificate(now: datetime) -> Certificate:
+def _tls(now: datetime) -> dict[str, Any]:
     # Imported here, because most servers do not need it.
-    from coderapi.server.certificates import certificate
+    from coderapi.server.certificates import tls_arguments
 
-    return certificate(settings.OPTIONS, now=now)
+    return tls_arguments(settings.OPTIONS, now=now)
 
 
 def load() -> WSGIApplication:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from coderapi.addresses import Listener, announce_ready
+from coderapi.addresses import Claim, announce_ready
 from coderapi.server.children import OF_SUPERVISOR, Child, Role
 from coderapi.server.command import private_database_watched
 from kernel.loops import REPEAT_SECONDS, Signals
@@ -34,7 +34,7 @@ class Supervisor:
         self._replaceable = replaceable
         self._replaced: list[Child] = []
 
-    def run(self, listeners: Sequence[Listener] = ()) -> int:
+    def run(self, claims: Sequence[Claim] = ()) -> int:
         """Runs the children. Returns the exit status.
 
         It is 0 if all children ended after SIGTERM, or 1 if a child had to be killed.
@@ -46,10 +46,8 @@ class Supervisor:
             gc.enable()
             # Start threads only after the first children have been forked.
             stopping = threading.Event()
-            for listener in listeners:
-                threading.Thread(
-                    target=announce_ready, args=(listener, stopping), daemon=True
-                ).start()
+            for claim in claims:
+                threading.Thread(target=announce_ready, args=(claim, stopping), daemon=True).start()
             try:
                 with private_database_watched():
                     self._run_children()

@@ -248,20 +248,5 @@ def json_object(request: HttpRequest) -> dict[str, Any]:
     """Parses a JSON object in the request's body. Raises: APIError 400 for other JSON values."""
     value = parse_json(request.body)
     if not isinstance(value, dict):
-        raise APIError(
-            400,
-            "The request body must be a JSON object.",
-            detail=f"It is {JSON_NAMES[type(value)]}.",
-        )
+        raise APIError(400, "The request body must be a JSON object.")
     return value
-
-
-JSON_NAMES: dict[type, str] = {
-    list: "an array",
-    str: "a string",
-    int: "a number",
-    float: "a number",
-    bool: "a boolean",
-    type(None): "null",
-    dict: "an object",
-}

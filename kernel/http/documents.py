@@ -61,8 +61,6 @@ class Answer:
     body: bytes
 
 
-_all: list[Document] = []
-
 # Takes the caller's session token. Returns the bytes in the current wire format.
 type Source = Callable[[str], bytes]
 
@@ -98,8 +96,6 @@ class Document:
             topics=(topic,) if topic else (),
         )
         self.forget = self._memory.clear
-        self.age_seconds = self._memory.age
-        _all.append(self)
 
     def use_source(self, source: Source | None) -> None:
         """Takes the bytes from `source` instead of `render`. None undoes this."""
@@ -132,11 +128,6 @@ class Document:
                 return Remembered(found, max_age=SOURCE_SECONDS, lasting=True)
             body = self._render(caller) if self._own else self._render()
             return Remembered(rendered(body, public=self.public))
-
-
-def ages() -> dict[str, float]:
-    """Returns the ages of all documents in seconds, by document name."""
-    return {document.name: document.age_seconds() for document in _all}
 
 
 def rendered(body: bytes, *, public: bool = False, zip_it: bool = True) -> Rendered:

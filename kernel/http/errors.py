@@ -32,20 +32,18 @@ class APIError(Exception):
     validations: Sequence[Validation] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def body(self) -> dict[str, Any]:
-        """Returns the error as a JSON object.
-
-        Shape: message str, detail? str, validations? [{field str, detail str}].
-        """
-        return error_body(self.message, detail=self.detail, validations=self.validations)
-
     def as_bytes(self) -> bytes:
-        return orjson.dumps(self.body())
+        body = error_body(self.message, detail=self.detail, validations=self.validations)
+        return orjson.dumps(body)
 
 
 def error_body(
     message: str, *, detail: str = "", validations: Sequence[Validation] = ()
 ) -> dict[str, Any]:
+    """Returns an error as a JSON object.
+
+    Shape: message str, detail? str, validations? [{field str, detail str}].
+    """
     body: dict[str, Any] = {"message": message}
     if detail:
         body["detail"] = detail

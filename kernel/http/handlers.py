@@ -9,7 +9,12 @@ from itertools import islice
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import (
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+    ValidationError,
+)
 from django.db import DataError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -69,7 +74,10 @@ ANSWERS: tuple[tuple[type | tuple[type, ...], Callable[[Any], APIError]], ...] =
     (Http404, lambda _: not_found()),
     (LimitReachedError, limit_reached),
     ((PermissionDenied, exceptions.PermissionDenied), lambda _: forbidden()),
-    ((SuspiciousOperation, RequestDataTooBig, exceptions.ParseError), lambda _: invalid()),
+    (
+        (SuspiciousOperation, RequestDataTooBig, ValidationError, exceptions.ParseError),
+        lambda _: invalid(),
+    ),
     (DataError, _unfit),
 )
 

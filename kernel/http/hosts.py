@@ -5,7 +5,7 @@ The functions take a WSGI environment, for example Django's `request.META`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
@@ -63,41 +63,27 @@ def _is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
 
 
 def _access_redirect(environ: Mapping[str, Any], path: str) -> str | None:
-    """Returns the URL of the same path at the access URL, or None for no redirect."""
-    proxied = is_trusted(environ.get("REMOTE_ADDR", ""), settings.TRUSTED_PROXY_ORIGINS)
-    forwarded_host = environ.get("HTTP_X_FORWARDED_HOST", "") if proxied else ""
-    forwarded_scheme = environ.get("HTTP_X_FORWARDED_PROTO", "") if proxied else ""
+    """Returns the URL of the same path at the access URL, or None for no redirect.
+
+    Loopback hosts are not redirected. Hosts that match the wildcard belong to applications, and are
+    not redirected either.
+    """
+    is_proxied = is_trusted(environ.get("REMOTE_ADDR", ""))
+    forwarded_host = environ.get("HTTP_X_FORWARDED_HOST", "") if is_proxied else ""
+    forwarded_scheme = environ.get("HTTP_X_FORWARDED_PROTO", "") if is_proxied else ""
     if forwarded_host and not is_allowed(forwarded_host, ("*",)):
         raise _refused()
+    host, access = forwarded_host or environ.get("HTTP_HOST", ""), urlsplit(settings.ACCESS_URL)
+    if is_local(host) or _is_of_wildcard(host, settings.WILDCARD_ACCESS_URL):
+        return None
+    needs_https = settings.TLS_ENABLE and access.scheme == "https"
+    is_secure = "https" in {environ["wsgi.url_scheme"], forwarded_scheme}
+    is_same = with_port(host, access.scheme) == with_port(access.netloc, access.scheme)
+    if is_same and (is_secure or not needs_https):
+        return None
     query = environ.get("QUERY_STRING", "")
-    return redirect_target(
-        forwarded_host or environ.get("HTTP_HOST", ""),
-        escape_uri_path(path) + (f"?{iri_to_uri(query)}" if query else ""),
-        access_url=settings.ACCESS_URL,
-        wildcard=settings.WILDCARD_ACCESS_URL,
-        is_secure=(
-            not (settings.TLS_ENABLE and settings.ACCESS_URL.startswith("https:"))
-            or "https" in {environ["wsgi.url_scheme"], forwarded_scheme}
-        ),
-    )
-
-
-def redirect_target(
-    host: str, path: str, *, access_url: str, wildcard: str, is_secure: bool
-) -> str | None:
-    """Returns the URL to which a request for `host` is redirected, or None for no redirect.
-
-    `is_secure` is false if the request used plain HTTP although the service has an HTTPS access
-    URL. Loopback hosts are not redirected. Hosts that match the wildcard belong to applications,
-    and are not redirected either.
-    """
-    access = urlsplit(access_url)
-    if is_local(host) or _is_of_wildcard(host, wildcard):
-        return None
-    wanted = with_port(access.netloc.rpartition("@")[2], access.scheme)
-    if with_port(host, access.scheme) == wanted and is_secure:
-        return None
-    return f"{access.scheme}://{access.netloc.rpartition('@')[2]}{path}"
+    target = escape_uri_path(path) + (f"?{iri_to_uri(query)}" if query else "")
+    return f"{access.scheme}://{access.netloc}{target}"
 
 
 def is_local(host: str) -> bool:
@@ -127,46 +113,27 @@ def _is_of_wildcard(host: str, wildcard: str) -> bool:
 
 
 def address_of(environ: Mapping[str, Any]) -> str:
-    """Returns the client's IP address. Uses proxy headers if the peer is a trusted proxy."""
-    peer: str = environ.get("REMOTE_ADDR", "")
-    if not settings.TRUSTED_PROXY_HEADERS:
-        return peer
-    return client_address(
-        peer,
-        lambda name: environ.get(f"HTTP_{name.upper().replace('-', '_')}", ""),
-        trusted_headers=settings.TRUSTED_PROXY_HEADERS,
-        trusted_origins=settings.TRUSTED_PROXY_ORIGINS,
-    )
-
-
-def client_address(
-    peer: str,
-    header: Callable[[str], str],
-    *,
-    trusted_headers: Sequence[str],
-    trusted_origins: Sequence[str],
-) -> str:
     """Returns the client's IP address: the peer's, or the one that a trusted proxy forwards.
 
     A list of forwarded addresses is read from right to left. The first address that is not a
     trusted proxy is the client's. The addresses to its left are ignored, because clients can forge
     them.
     """
-    if not trusted_headers or not is_trusted(peer, trusted_origins):
-        return peer
-    for name in trusted_headers:
-        address = _first_untrusted(header(name), trusted_origins)
-        if address:
-            return address
+    peer: str = environ.get("REMOTE_ADDR", "")
+    if settings.TRUSTED_PROXY_HEADERS and is_trusted(peer):
+        for name in settings.TRUSTED_PROXY_HEADERS:
+            value = environ.get(f"HTTP_{name.upper().replace('-', '_')}", "")
+            if address := _first_untrusted(value):
+                return address
     return peer
 
 
-def _first_untrusted(value: str, trusted_origins: Sequence[str]) -> str | None:
+def _first_untrusted(value: str) -> str | None:
     for hop in reversed(value.split(",")):
         address = parse_address(hop)
         if address is None:
             return None
-        if not is_trusted(str(address), trusted_origins):
+        if not is_trusted(str(address)):
             return str(address)
     return None
 
@@ -185,12 +152,12 @@ def parse_address(text: str) -> Address | None:
     return mapped or address
 
 
-def is_trusted(peer: str, trusted_origins: Sequence[str]) -> bool:
+def is_trusted(peer: str) -> bool:
     """Returns whether the peer is a trusted proxy."""
     address = parse_address(peer)
     if address is None:
         return False
-    return any(address in network for network in _networks(tuple(trusted_origins)))
+    return any(address in network for network in _networks(tuple(settings.TRUSTED_PROXY_ORIGINS)))
 
 
 @lru_cache(maxsize=8)

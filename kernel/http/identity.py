@@ -4,21 +4,10 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from enum import StrEnum
 
 from django.http import HttpRequest
 
 from kernel.http.errors import APIError
-
-
-class TokenSource(StrEnum):
-    """The part of a request that contains the session token."""
-
-    COOKIE = "cookie"
-    QUERY = "query"
-    HEADER = "header"
-    BEARER = "bearer"
-    ACCESS_TOKEN = "access_token"  # noqa: S105 - the name of a query parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +36,7 @@ class Presented:
     """A session token from a request, not yet verified."""
 
     token: str
-    source: TokenSource
+    is_cookie: bool
 
 
 class IdentifiedRequest(HttpRequest):

@@ -1,4 +1,4 @@
-"""Metrics of a web process: its requests, connections, notifications and documents."""
+"""Metrics of a web process: its requests, connections and notifications."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prometheus_client import Counter, Histogram
 
 from kernel.db import listener
 from kernel.db.backend import base as backend
-from kernel.http import documents, wire
+from kernel.http import wire
 from kernel.telemetry import metrics
 
 REQUESTS = Counter(
@@ -125,11 +125,4 @@ metrics.sampled_gauge(
     lambda: {("web",): float(listener.is_connected())} if listener.started() else {},
     labels=["role"],
     mode="livemin",
-)
-metrics.sampled_gauge(
-    "coderapi_document_age_seconds",
-    "Age of a cached document. The largest value of all processes; 0 if it is not cached.",
-    lambda: {(name,): age for name, age in documents.ages().items()},
-    labels=["document"],
-    mode="livemax",
 )

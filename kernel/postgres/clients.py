@@ -50,7 +50,7 @@ def target(
     # The caller's PG* variables may belong to another database.
     outside = {name: text for name, text in os.environ.items() if not name.startswith("PG")}
     try:
-        yield Target(handle.url, handle.programs, outside | handle.environment)
+        yield Target(handle.url, handle.programs, outside | variables_of(handle.url))
     finally:
         handle.release()
 

@@ -29,11 +29,9 @@ from kernel.postgres.place import (
     Cluster,
     Place,
     prepared,
-    sockets_directory,
     trim_log,
     unfollowed,
     url,
-    variables_of,
 )
 from kernel.release import PROGRAM
 
@@ -47,21 +45,14 @@ Health = Literal["running", "revived", "stopped"]
 class Handle:
     """This process's use of a private cluster. The cluster runs at least until `release`."""
 
-    def __init__(
-        self, place: Place, *, binaries: Binaries, holders: int, server: life.Server, durable: bool
-    ) -> None:
-        self.url = url(place.cluster, server.sockets)
+    def __init__(self, place: Place, *, binaries: Binaries, holders: int, durable: bool) -> None:
+        self.url = url(place.cluster)
         self.programs = binaries
         self._place = place
         self._durable = durable
         self._holders = holders
         self._process = os.getpid()
         self._released = False
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The environment variables with which libpq's programs connect to the cluster."""
-        return variables_of(self.url)
 
     def revive(self) -> Health:
         """Restarts the server if it has ended, and trims its log. Returns the server's state.
@@ -121,8 +112,8 @@ def acquire(
         try:
             if place.cluster.major is None:
                 _make(place, binaries=binaries, durable=durable, lock=lock)
-            server = life.start(place, place.cluster, binaries=binaries, durable=durable)
-            return Handle(place, binaries=binaries, holders=holders, server=server, durable=durable)
+            life.start(place, place.cluster, binaries=binaries, durable=durable)
+            return Handle(place, binaries=binaries, holders=holders, durable=durable)
         except BaseException:
             _leave(place, holders, binaries=binaries)
             raise
@@ -156,9 +147,7 @@ def address(data_dir: Path) -> tuple[str, bool]:
     """
     place = inhabited(data_dir)
     server = life.running(place.cluster)
-    if server and server.ready:
-        return url(place.cluster, server.sockets), True
-    return url(place.cluster, sockets_directory(place.cluster)), False
+    return url(place.cluster), bool(server and server.ready)
 
 
 def inhabited(data_dir: Path) -> Place:

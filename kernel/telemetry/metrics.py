@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,17 +14,15 @@ from django.db import Error as DatabaseError
 from django.db import transaction
 from django.utils import timezone
 from django.utils.module_loading import autodiscover_modules
-from prometheus_client import Counter, Gauge
+from prometheus_client import Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from kernel.db.connections import deadline
+from kernel.db.connections import deadline, release_connection
 from kernel.loops import repeat
 from kernel.telemetry import DIRECTORY_VARIABLE
 
 SAMPLE_SECONDS = 2.0
-# The time for which database gauges are cached.
-GAUGES_KEPT_SECONDS = 5.0
 # A scrape must get a response within two seconds. If the database gauges take longer, they are left
 # out.
 GAUGES_SECONDS = 1.2
@@ -73,24 +70,6 @@ def sampled_gauge(
     return gauge
 
 
-def sampled_counter(name: str, help: str, read: Callable[[], float]) -> Counter:
-    """Declares a counter that follows the growing number that `read` returns.
-
-    Each process samples this number.
-    """
-    counter = Counter(name, help)
-    seen = read()
-
-    def sample() -> None:
-        nonlocal seen
-        now = read()
-        counter.inc(max(0.0, now - seen))
-        seen = now
-
-    _samples.append(sample)
-    return counter
-
-
 def database_gauge(
     name: str, help: str, read: Callable[[datetime], Values], *, labels: Sequence[str] = ()
 ) -> DatabaseGauge:
@@ -115,7 +94,7 @@ def enabled() -> bool:
 
 
 def start_sampling() -> None:
-    """Starts a thread that samples gauges and counters, if metrics are served."""
+    """Starts a thread that samples gauges, if metrics are served."""
     if enabled():
         discover()
         threading.Thread(
@@ -138,21 +117,16 @@ def sample_all() -> None:
 class DatabaseGauges(Collector):
     """Collects the database gauges, and a gauge that shows whether they could be read."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._read_at = float("-inf")
-        self._last: list[Metric] = []
-
     def describe(self) -> Iterable[Metric]:
         """Returns no descriptions, so that registration does not run a query."""
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        with self._lock:
-            if time.monotonic() >= self._read_at + GAUGES_KEPT_SECONDS:
-                self._last = read_database_gauges(timezone.now())
-                self._read_at = time.monotonic()
-            return self._last
+        try:
+            return read_database_gauges(timezone.now())
+        finally:
+            # Each scrape runs in a new thread, which cannot use the connection again.
+            release_connection()
 
 
 def read_database_gauges(now: datetime) -> list[Metric]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from coderapi.addresses import AddressError, Claim, Listener, split
+from coderapi.addresses import AddressError, Claim, split
 from coderapi.server.http import has_clients
 from kernel import postgres
 from tests.support.live import ANY_PORT, Server
@@ -87,7 +87,7 @@ def test_address_of_another_machine_is_an_error() -> None:
 )
 def test_url_of_a_listener_can_be_opened_on_this_machine(address: str, url: str) -> None:
     claim = Claim(address)
-    assert Listener("HTTP", claim).url == url.format(claim.address.port)
+    assert claim.url == url.format(claim.address.port)
     claim.release()
 
 

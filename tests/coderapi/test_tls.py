@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from coderapi.server.certificates import CertificateError, certificate
+from coderapi.server.certificates import CertificateError, tls_arguments
 from options.configuration import load
 from options.start import unsupported_values
 from tests.support.certificates import Authority
@@ -137,7 +137,7 @@ def options(certificate_file: Path, key_file: Path, **more: str) -> Any:
 
 def error_for(found: Any) -> str:
     with pytest.raises(CertificateError) as raised:
-        certificate(found, now=NOW)
+        tls_arguments(found, now=NOW)
     return str(raised.value)
 
 
@@ -180,4 +180,5 @@ def test_unusable_key_is_an_error_with_the_command_that_converts_it(
     subprocess.run(command, shell=True, check=True)  # noqa: S602 - our own
     converted = Path(f"{pair.key}.pkcs8")
     assert converted.stat().st_mode & 0o777 == 0o600
-    assert certificate(options(pair.certificate, converted), now=NOW).key == str(converted)
+    found = tls_arguments(options(pair.certificate, converted), now=NOW)
+    assert found["ssl_key"] == converted

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kernel.http.hosts import client_address, parse_address, rate_limit_bucket
-
-PROXIES = ["10.0.0.0/8", "fd00::/8"]
+from kernel.http.hosts import address_of, parse_address, rate_limit_bucket
 
 
-def address(peer: str, forwarded: str, *, trusted: str = "X-Forwarded-For") -> str:
-    return client_address(
-        peer,
-        {"X-Forwarded-For": forwarded}.__getitem__,
-        trusted_headers=[trusted] if trusted else [],
-        trusted_origins=PROXIES,
-    )
+@pytest.fixture(autouse=True)
+def _proxies(settings: Any) -> None:
+    settings.TRUSTED_PROXY_HEADERS = ["X-Forwarded-For"]
+    settings.TRUSTED_PROXY_ORIGINS = ["10.0.0.0/8", "fd00::/8"]
+
+
+def address(peer: str, forwarded: str) -> str:
+    return address_of({"REMOTE_ADDR": peer, "HTTP_X_FORWARDED_FOR": forwarded})
 
 
 @pytest.mark.parametrize(
@@ -43,10 +44,12 @@ def test_forwarded_address_counts_only_from_a_trusted_proxy(
     assert address(peer, forwarded) == expected
 
 
-def test_only_a_trusted_header_is_read() -> None:
-    assert address("10.0.0.1", "203.0.113.9", trusted="") == "10.0.0.1"
+def test_only_a_trusted_header_is_read(settings: Any) -> None:
+    settings.TRUSTED_PROXY_HEADERS = []
+    assert address("10.0.0.1", "203.0.113.9") == "10.0.0.1"
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=60))
 def test_any_header_gives_an_address(forwarded: str) -> None:
     assert parse_address(address("10.0.0.1", forwarded)) is not None

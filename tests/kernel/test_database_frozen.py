@@ -65,6 +65,17 @@ def test_stopped_database_is_503_until_it_is_back(cluster: OwnCluster, tmp_path:
         assert "Traceback" not in server.log.read_text()
 
 
+def has_second_heartbeat(cluster: OwnCluster) -> bool:
+    """Returns whether a listener has sent its second heartbeat, so the first one has arrived."""
+    with psycopg.connect(cluster.url) as connection:
+        row = connection.execute(
+            "SELECT FROM pg_stat_activity"
+            " WHERE query LIKE 'NOTIFY coderapi%'"
+            " AND query_start > backend_start + interval '0.4 s'"
+        ).fetchone()
+    return row is not None
+
+
 def test_frozen_database_delays_only_requests_that_need_it(
     cluster: OwnCluster, tmp_path: Path
 ) -> None:
@@ -76,6 +87,8 @@ def test_frozen_database_delays_only_requests_that_need_it(
             method = "GET" if body is None else "POST"
             return path, server.ask(path, token=token, body=body, method=method).status
 
+        # The first heartbeat of the listener clears the caches.
+        wait_for(lambda: has_second_heartbeat(cluster))
         for path in (DOCUMENT, "/readyz"):
             assert ask(path, token)[1] == 200
         assert ask(REPORTS, body=REPORT)[1] == 200

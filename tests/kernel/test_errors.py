@@ -43,7 +43,6 @@ NO_PAGES = ("/administrator", "/admin-x", "/adminer/", "/swagger", "/swagger?scr
             ("anonymous", method, SSH, 405, "not allowed")
             for method in ("post", "put", "patch", "delete", "options")
         ],
-        *[("anonymous", "post", path, 405, "") for path in ("/healthz", "/livez", "/readyz")],
         ("anonymous", "get", "/api/v2/experiments", 401, ""),
         ("member", "get", "/api/v2/deployment/config", 403, "Forbidden"),
     ],
@@ -62,14 +61,13 @@ NO_OBJECT = [b"[]", b"1", b'"x"', b"null", b"true"]
 
 
 @pytest.mark.parametrize(
-    ("body", "key", "text"),
-    [*((body, "message", "JSON") for body in NOT_JSON)]
-    + [(body, "detail", "It is ") for body in NO_OBJECT],
+    ("body", "text"),
+    [(body, "JSON") for body in NOT_JSON] + [(body, "JSON object") for body in NO_OBJECT],
 )
-def test_body_must_be_a_json_object(body: bytes, key: str, text: str, anonymous: APIClient) -> None:
+def test_body_must_be_a_json_object(body: bytes, text: str, anonymous: APIClient) -> None:
     answer = anonymous.post_json("/api/v2/users/first", body)
     assert answer.status_code == 400
-    assert text in assert_one_shape(answer)[key]
+    assert text in assert_one_shape(answer)["message"]
 
 
 def test_missing_fields_are_400_with_one_entry_each(anonymous: APIClient) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
@@ -113,17 +111,6 @@ def test_scrape_costs_a_bounded_number_of_queries(django_assert_max_num_queries:
     figures = metrics.DatabaseGauges()
     with django_assert_max_num_queries(16):
         list(figures.collect())
-        list(figures.collect())
-
-
-def test_sampled_counter_follows_what_it_samples() -> None:
-    now = 5.0
-    counter = metrics.sampled_counter("test_followed", "For this test.", lambda: now)
-    now = 7.0
-    metrics.sample_all()
-    assert REGISTRY.get_sample_value("test_followed_total") == 2
-    REGISTRY.unregister(counter)
-    metrics._samples.pop()
 
 
 def declared() -> Iterator[tuple[str, str, tuple[str, ...]]]:
@@ -154,25 +141,6 @@ def test_every_metric_is_documented() -> None:
 
 def test_no_label_is_reserved_by_prometheus() -> None:
     assert not {"job", "instance"} & {label for _, _, labels in declared() for label in labels}
-
-
-def test_directories_of_killed_servers_are_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    left = tmp_path / f"{telemetry.DIRECTORY_PREFIX}{ended.pid}-x"
-    lives = tmp_path / f"{telemetry.DIRECTORY_PREFIX}{os.getpid()}-x"
-    foreign = tmp_path / f"{telemetry.DIRECTORY_PREFIX}nonsense"
-    for directory in (left, lives, foreign):
-        directory.mkdir()
-    with telemetry.shared_directory() as mine:
-        assert mine.is_dir()
-        assert not left.exists()
-    assert not mine.exists()
-    assert lives.is_dir()
-    assert foreign.is_dir()
 
 
 def connect_and_close() -> None:

@@ -79,7 +79,7 @@ def test_stop_ends_serve(start: Start) -> None:
         assert f"used PostgreSQL: {server.pid} (" in stopped.stderr
     served = ended(server)
     assert served.returncode == 0
-    assert "PostgreSQL was stopped by `postgres stop`." in served.stdout
+    assert "The private PostgreSQL: stopped" in served.stderr
 
 
 def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:

@@ -12,9 +12,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandParser
 
+from coderapi.server.command import watch
 from kernel import postgres
 from kernel.commands import UsageError
-from kernel.loops import repeat
 from kernel.postgres.clients import CLIENTS, run_client, target
 from kernel.postgres.commands import PostgresCommand, add_yes_argument
 from kernel.release import PROGRAM
@@ -30,7 +30,6 @@ ACTIONS = {
     "stop": "stop the private database, even if other processes use it",
     "upgrade": "move the private database to the newest PostgreSQL on this machine",
 }
-WATCH_SECONDS = 2.0
 
 
 class Command(PostgresCommand):
@@ -109,31 +108,10 @@ class Command(PostgresCommand):
         try:
             self.stdout.write(f"PostgreSQL {handle.programs.major} is ready in {directory}.")
             self.stdout.flush()
-            return self._watch(handle, ended)
+            watch(handle, ended, until_stopped=True)
         finally:
             handle.release()
-
-    def _watch(self, handle: postgres.Handle, ended: threading.Event) -> str:
-        result = "Done. If other processes still use PostgreSQL, it runs until they have ended."
-
-        def look() -> None:
-            nonlocal result
-            health = self._health(handle)
-            if health == "stopped":
-                result = "PostgreSQL was stopped by `postgres stop`."
-                ended.set()
-            elif health == "revived":
-                self.stderr.write("PostgreSQL had ended and was restarted.")
-
-        repeat(look, every=WATCH_SECONDS, stop=ended)
-        return result
-
-    def _health(self, handle: postgres.Handle) -> str:
-        try:
-            return handle.revive()
-        except postgres.PostgresError as error:
-            self.stderr.write(str(error))
-            return "away"
+        return "Done. If other processes still use PostgreSQL, it runs until they have ended."
 
     def _stop(self, directory: Path) -> str:
         stopped = postgres.stop(directory)
