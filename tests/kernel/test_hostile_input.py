@@ -102,19 +102,6 @@ def test_body_of_very_many_values_is_refused_before_it_is_parsed(
 
 
 @pytest.mark.parametrize(
-    ("query", "cookie"),
-    [
-        ("?coder_session_token={0}&coder_session_token=bad", ""),
-        ("", "{0}; coder_session_token=bad"),
-    ],
-)
-def test_first_of_two_tokens_counts(query: str, cookie: str, member: APIClient) -> None:
-    cookies = {"Cookie": f"coder_session_token={cookie.format(member.token)}"} if cookie else {}
-    answer = APIClient().get(f"{SSH}{query.format(member.token)}", headers=cookies)
-    assert answer.status_code == 200
-
-
-@pytest.mark.parametrize(
     ("query", "statuses"),
     [
         ("users/user/?status__exact=%00", {302, 400}),

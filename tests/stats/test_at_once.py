@@ -129,6 +129,7 @@ def meanwhile(*actions: Callable[[], Any]) -> Iterator[None]:
     assert [each.result() for each in running] == [None] * len(actions)
 
 
+@pytest.mark.slow
 def test_concurrent_writers_and_builders_lose_and_duplicate_no_row(
     deployment: Deployment, tmp_path: Path
 ) -> None:
@@ -154,6 +155,7 @@ def test_concurrent_writers_and_builders_lose_and_duplicate_no_row(
     agrees(deployment.collect(timezone.now()), rows)
 
 
+@pytest.mark.slow
 def test_two_imports_with_common_rows_count_each_row_once(
     deployment: Deployment, tmp_path: Path
 ) -> None:
@@ -208,6 +210,7 @@ def test_closing_an_hour_waits_for_its_writers(
     assert deployment.counts(agent_row(old)) == ((1, 0, 0) if commits else (0, 0, 1))
 
 
+@pytest.mark.slow
 def test_rows_of_old_hours_are_ingested_while_hours_are_dropped(
     deployment: Deployment, settings: Any
 ) -> None:
