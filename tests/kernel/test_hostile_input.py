@@ -17,14 +17,6 @@ SSH = "/api/v2/deployment/ssh"
 TOO_MANY_PARAMETERS = "&".join(f"a{n}=1" for n in range(1001))
 
 
-def test_304_has_no_headers_that_a_cache_could_store_with_the_document(owner: APIClient) -> None:
-    etag = owner.get(SSH).headers["ETag"]
-    answer = owner.get(SSH, headers={"If-None-Match": etag})
-    assert answer.status_code == 304
-    stored = {"Content-Type", "Content-Length", "Content-Security-Policy"}
-    assert not stored & set(answer.headers)
-
-
 def test_204_has_no_length(member: APIClient) -> None:
     answer = member.delete(f"/api/v2/users/me/keys/{member.token.partition('-')[0]}")
     assert answer.status_code == 204

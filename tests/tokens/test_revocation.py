@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from tests.support.live import Server
-from tests.support.processes import PROJECT, free_port, own_database, wait_for
+from tests.support.processes import PROJECT, connects, free_port, own_database, wait_for
 
 SSH = "/api/v2/deployment/ssh"
 CONFIG = "/api/v2/deployment/config"
@@ -243,14 +243,6 @@ def pooler(database: str, directory: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait()
-
-
-def connects(url: str) -> bool:
-    try:
-        psycopg.connect(url).close()
-    except psycopg.OperationalError:
-        return False
-    return True
 
 
 @pytest.mark.skipif(
