@@ -24,11 +24,12 @@ from beside import client, identity
 from beside.identity import CoderIdentity
 from kernel.http.schema.document import openapi
 from kernel.http.wire import Wire
+from kernel.memory import LOOK_UPS
 from tests.support.at_once import at_once
 from tests.support.client import browser_of
 from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.live import Server
-from tests.support.processes import own_database, wait_for
+from tests.support.processes import DEADLINE_SECONDS, own_database, wait_for
 from tests.support.sending import send
 from tests.support.stand_in_coder import Key, Person, StandInCoder, new_token
 from tests.tokens.test_roles import MATRIX as OWN
@@ -277,7 +278,10 @@ def test_faults_of_coder_do_not_count_as_rejected_tokens(
     assert [ask(SSH, new_token()).status_code for _ in range(3)] == [503, 503, 503]
 
 
-def test_sixty_four_clients_with_one_new_token_make_one_look_up(coder: StandInCoder) -> None:
+def test_sixty_four_clients_with_one_new_token_make_one_look_up(
+    coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LOOK_UPS, "_timeout", DEADLINE_SECONDS)
     token = coder.add(Key(Person("ada"))).token
     coder.fault = "slow"
     answers = at_once([lambda: ask(SSH, token).status_code] * 64)
