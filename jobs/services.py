@@ -7,9 +7,10 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
+import psycopg
 from django.db import IntegrityError, transaction
 
 from jobs import metrics
@@ -38,7 +39,12 @@ def job_lock(name: str) -> Iterator[bool]:
         row = connection.execute(
             "SELECT pg_try_advisory_lock(%s)", [lock_number(f"jobs.{name}")]
         ).fetchone()
-        yield bool(row and row[0])
+        try:
+            yield bool(row and row[0])
+        finally:
+            # PostgreSQL releases the locks of a closed connection only after a moment.
+            with suppress(psycopg.Error):
+                connection.execute("SELECT pg_advisory_unlock_all()")
 
 
 def run_if_due(job: Job, now: datetime) -> JobRun | None:

@@ -25,11 +25,12 @@ from beside import client, identity
 from beside.identity import CoderIdentity
 from kernel.http.schema.document import openapi
 from kernel.http.wire import Wire
+from kernel.memory import LOOK_UPS
 from tests.support.at_once import at_once
 from tests.support.client import browser_of
 from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.live import Server
-from tests.support.processes import own_database, wait_for
+from tests.support.processes import DEADLINE_SECONDS, own_database, wait_for
 from tests.support.sending import send
 from tests.support.stand_in_coder import Key, Person, StandInCoder, new_token
 from tests.tokens.test_roles import MATRIX as OWN
@@ -291,7 +292,10 @@ def test_session_that_was_not_checked_is_not_called_invalid(
     assert browser.get("/api/v2/admin/").status_code == 302
 
 
-def test_sixty_four_clients_with_one_new_token_make_one_look_up(coder: StandInCoder) -> None:
+def test_sixty_four_clients_with_one_new_token_make_one_look_up(
+    coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LOOK_UPS, "_timeout", DEADLINE_SECONDS)
     token = coder.add(Key(Person("ada"))).token
     coder.fault = "slow"
     answers = at_once([lambda: ask(SSH, token).status_code] * 64)

@@ -90,6 +90,7 @@ def test_sign_in_creates_a_key_that_the_sign_out_deletes() -> None:
     assert caller.get(ME).status_code == 200
     key = APIKey.objects.get(user=owner)
     answer = browser.post("/admin/logout/")
+    assert answer.headers["Location"] == LOGIN
     assert answer.cookies[COOKIE]["max-age"] == 0
     assert not APIKey.objects.filter(user=owner).exists()
     assert caller.get(ME).status_code == 401

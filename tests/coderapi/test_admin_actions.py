@@ -88,12 +88,12 @@ def test_no_other_field_of_an_action_is_500(
         assert answer.status_code < 500, (address, name)
 
 
-@pytest.mark.parametrize("text", [text for text in STRANGE_IDS if text.count("-") != 4], ids=ascii)
-def test_no_user_of_a_token_policy_is_500(text: str, pages: Client) -> None:
+def test_no_user_of_a_token_policy_is_500(pages: Client) -> None:
     page = reverse("admin:tokens_tokenconfig_add")
 
-    assert pages.get(page, {"user": text}).status_code < 500
-    assert pages.post(page, {"user": text, "role": ""}).status_code < 500
+    for text in STRANGE_IDS:
+        assert pages.get(page, {"user": text}).status_code < 500, text
+        assert pages.post(page, {"user": text, "role": ""}).status_code < 500, text
 
 
 @pytest.mark.parametrize("end", ["sign out", "delete", "expire"])

@@ -164,11 +164,10 @@ def test_wrong_command_line_before_settings_ends_with_two(arguments: str, error:
         ),
         ("export_audit --action nope", "--action 'nope' does not exist"),
         ("token_policy set --role auditor", "Add at least one limit"),
-        ("csp_top --limit x", "--limit: 'x' is not a number from 1 to 100,000"),
+        *((f"csp_top --limit {n}", "is not a number from 1 to 100,000") for n in ("x", "0")),
         ("export_audit --since yesterday", "'yesterday' is neither a day nor a time"),
         ("postgres stop now", "stop takes no arguments, but got now."),
         ("token_policy set --deployment --max-live x", "--max-live 'x'"),
-        ("rebuild_stats --since 2999-01-01", "must be in the past"),
     ],
 )
 def test_wrong_value_ends_with_two(

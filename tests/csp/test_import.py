@@ -109,7 +109,7 @@ def test_import_of_a_grown_file_continues(tmp_path: Path, more: int) -> None:
 
 
 @pytest.mark.usefixtures("small_batches")
-@pytest.mark.parametrize("step", [211, 700, 1013, 2500])
+@pytest.mark.parametrize("step", [pytest.param(211, marks=pytest.mark.slow), 700, 1013, 2500])
 def test_file_that_grows_within_lines_counts_once(tmp_path: Path, step: int) -> None:
     path = tmp_path / "reports.jsonl"
     whole = as_lines(*numbered(*range(20))).encode()

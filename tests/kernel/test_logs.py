@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -96,13 +95,6 @@ def test_tokens_are_redacted_between_any_characters(around: str) -> None:
 )
 def test_ids_are_not_redacted(text: str) -> None:
     assert logs.scrub(text) == text
-
-
-@pytest.mark.parametrize("piece", ["a", "a-", "://a", "://:", "abcdefghij-", "://a:b"])
-def test_scrubbing_takes_linear_time(piece: str) -> None:
-    begun = time.process_time()
-    logs.scrub(piece * 300_000)
-    assert time.process_time() - begun < 5
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from kernel.postgres import binaries
 from kernel.postgres.binaries import Binaries, Source
 from kernel.postgres.cluster import running
 from kernel.postgres.place import Cluster, prepared, trim_log
-from tests.support.processes import PROJECT, wait_for
+from tests.support.processes import PROJECT, connects, wait_for
 
 AS_ROOT = os.geteuid() == 0
 
@@ -47,10 +47,10 @@ def test_last_process_stops_the_server(data_dir: Path) -> None:
 
     first.release()
     first.release()
-    assert answers(second.url)
+    assert connects(second.url)
 
     second.release()
-    assert not answers(second.url)
+    assert not connects(second.url)
 
 
 def test_next_start_joins_the_server_of_a_killed_process(data_dir: Path, hold: Hold) -> None:
@@ -58,13 +58,13 @@ def test_next_start_joins_the_server_of_a_killed_process(data_dir: Path, hold: H
     url = first_line(holder)
     holder.kill()
     holder.communicate()
-    assert answers(url)
+    assert connects(url)
     began = started_at(url)
 
     adopted = acquired(data_dir)
     assert started_at(adopted.url) == began
     adopted.release()
-    assert not answers(url)
+    assert not connects(url)
 
 
 def test_concurrent_starts_create_one_cluster_after_a_killed_start(
@@ -80,11 +80,11 @@ def test_concurrent_starts_create_one_cluster_after_a_killed_start(
     urls = [first_line(starter) for starter in starters]
 
     assert urls[0] == urls[1]
-    assert answers(urls[0])
+    assert connects(urls[0])
     assert not list(folder.glob("postgres.new-*"))
     for starter in starters:
         starter.communicate()
-    assert not answers(urls[0])
+    assert not connects(urls[0])
 
 
 @pytest.mark.parametrize("source", ["wheel", "system"])
@@ -137,7 +137,7 @@ def test_ended_server_is_revived_and_a_stopped_one_is_not(
         wait_for(lambda: running(cluster) is None)
 
         assert handle.revive() == "revived"
-        assert answers(handle.url)
+        assert connects(handle.url)
 
         postgres.stop(data_dir)
         assert handle.revive() == "stopped"
@@ -168,7 +168,7 @@ def test_full_disk_is_named_and_the_server_revived_when_there_is_room(
 
         (small_disk / "ballast").unlink()
         assert handle.revive() == "revived"
-        assert answers(handle.url)
+        assert connects(handle.url)
     finally:
         handle.release()
 
@@ -180,7 +180,7 @@ def test_stop_names_the_processes_that_use_it(data_dir: Path, hold: Hold) -> Non
     stopped = postgres.stop(data_dir)
 
     assert stopped.was_running
-    assert not answers(url)
+    assert not connects(url)
     if Path("/proc/locks").exists():
         assert [held.split()[0] for held in stopped.holders] == [str(holder.pid)]
     holder.communicate()
@@ -199,7 +199,7 @@ def test_process_with_the_number_of_a_dead_server_is_ignored(data_dir: Path) -> 
         place.account.own(file)
 
         handle = acquired(data_dir)
-        assert answers(handle.url)
+        assert connects(handle.url)
         handle.release()
         assert stranger.poll() is None
     finally:
@@ -450,14 +450,6 @@ def copy(source: Path, target: Path) -> None:
 def first_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout
     return process.stdout.readline().strip()
-
-
-def answers(url: str) -> bool:
-    try:
-        psycopg.connect(url).close()
-    except psycopg.OperationalError:
-        return False
-    return True
 
 
 def started_at(url: str) -> datetime:

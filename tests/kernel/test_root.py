@@ -31,11 +31,6 @@ def test_request_id_is_new_and_never_the_clients(anonymous: APIClient) -> None:
     assert len(ids - {sent}) == 2
 
 
-def test_site_leads_to_the_sign_in_page(anonymous: APIClient) -> None:
-    answer = anonymous.get("/")
-    assert (answer.status_code, answer.headers["Location"]) == (302, "/login")
-
-
 def test_health_is_ok_without_the_database(
     anonymous: APIClient, django_assert_num_queries: Any
 ) -> None:

@@ -255,6 +255,7 @@ def test_committed_documents_are_current() -> None:
     assert list(differences(settings.BASE_DIR)) == []
 
 
+@pytest.mark.slow
 def test_check_fails_and_shows_the_difference(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

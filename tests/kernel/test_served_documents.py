@@ -35,6 +35,9 @@ def test_known_document_is_304_without_a_body(owner: APIClient, tag: str) -> Non
     answer = owner.get(SSH, headers={"If-None-Match": tag.format(etag)})
     assert (answer.status_code, answer.content) == (304, b"")
     assert answer.headers["ETag"] == etag
+    # A cache could store these headers with the document.
+    stored = {"Content-Type", "Content-Length", "Content-Security-Policy"}
+    assert not stored & set(answer.headers)
     assert owner.get(SSH, headers={"If-None-Match": '"other"'}).status_code == 200
 
 

@@ -33,17 +33,18 @@ def signed_in(*roles: str) -> Client:
     return client
 
 
-@pytest.mark.parametrize("name", [*RANGES, "", "century"])
-def test_each_range_has_charts_with_tables(deployment: Deployment, name: str) -> None:
+def test_each_range_has_charts_with_tables(deployment: Deployment) -> None:
     members = {"connection_median_latency_ms": 40, "rx_bytes": 3 * 2**29}
     deployment.take(agent_row(deployment.now, session_count_ssh=3, **members))
     deployment.collect()
-    page = signed_in("owner").get(PAGE, {"range": name}).content.decode()
-    assert "<td>1.5 GiB</td>" in page
-    assert page.count('class="chart-line ') == 2 * (5 + 4 + 2 + 2)
-    assert page.count("<summary>") == 4
-    assert "chart-gap" in page
-    assert "<td>no data</td>" in page
+    client = signed_in("owner")
+    for name in (*RANGES, "", "century"):
+        page = client.get(PAGE, {"range": name}).content.decode()
+        assert "<td>1.5 GiB</td>" in page, name
+        assert page.count('class="chart-line ') == 2 * (5 + 4 + 2 + 2), name
+        assert page.count("<summary>") == 4, name
+        assert "chart-gap" in page, name
+        assert "<td>no data</td>" in page, name
 
 
 def test_steps_without_a_latency_have_neither_line_nor_gap(deployment: Deployment) -> None:

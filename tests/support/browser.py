@@ -166,7 +166,8 @@ def _new_window(driver: str, arguments: list[str]) -> Browser:
         "goog:chromeOptions": {"binary": CHROMIUM, "args": arguments},
         "goog:loggingPrefs": {"browser": "ALL"},
         "acceptInsecureCerts": True,
-        "timeouts": {"script": ANSWER_SECONDS * 1000},
+        # "implicit" is the time to wait for an element that a script has yet to add.
+        "timeouts": dict.fromkeys(("script", "implicit"), ANSWER_SECONDS * 1000),
     }
     made = _call(f"{driver}/session", {"capabilities": {"alwaysMatch": wanted}})
     return Browser(driver, made["sessionId"])

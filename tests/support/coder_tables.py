@@ -15,6 +15,14 @@ from psycopg.types.json import Jsonb
 from tests.support.processes import own_database
 from tests.support.stats_rows import agent_row
 
+# Disconnects the clients of an earlier test, which may hold locks.
+EMPTY = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid();
+DROP SCHEMA public CASCADE;
+CREATE SCHEMA public;
+GRANT USAGE ON SCHEMA public TO PUBLIC;
+"""
 TABLES = """
 CREATE TYPE workspace_transition AS ENUM ('start', 'stop', 'delete');
 CREATE TABLE workspace_agent_stats (
@@ -55,17 +63,22 @@ BUILDS: list[tuple[str, str, str | None, bool]] = [
 @contextmanager
 def coder_database(now: datetime) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Yields the URL of a database with Coder's tables, and its agent rows in the API's format."""
-    rows = agent_rows(now)
     with own_database(like="template1") as url:
-        with psycopg.connect(url) as connection:
-            connection.execute(TABLES)
-            for row in rows:
-                insert(connection, "workspace_agent_stats", row)
-            for number, build in enumerate(BUILDS, 1):
-                _insert_workspace(connection, number, build, now=now)
-            # A workspace without a build.
-            insert(connection, "workspaces", {"id": uuid.UUID(int=99), "deleted": False})
-        yield url, [row | {"connections_by_proto": {}} for row in rows]
+        yield url, make_tables(url, now)
+
+
+def make_tables(url: str, now: datetime) -> list[dict[str, Any]]:
+    """Replaces the tables of the database, and returns their agent rows in the API's format."""
+    rows = agent_rows(now)
+    with psycopg.connect(url) as connection:
+        connection.execute((EMPTY + TABLES).encode())
+        for row in rows:
+            insert(connection, "workspace_agent_stats", row)
+        for number, build in enumerate(BUILDS, 1):
+            _insert_workspace(connection, number, build, now=now)
+        # A workspace without a build.
+        insert(connection, "workspaces", {"id": uuid.UUID(int=99), "deleted": False})
+    return [row | {"connections_by_proto": {}} for row in rows]
 
 
 def agent_rows(now: datetime) -> list[dict[str, Any]]:

@@ -100,6 +100,15 @@ def own_database(*, like: str = "", name: str = "") -> Iterator[str]:
             direct.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+def connects(url: str) -> bool:
+    """Returns whether the database accepts a connection."""
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
 def database_name(url: str) -> str:
     return urlsplit(url).path.removeprefix("/")
 

@@ -70,10 +70,13 @@ def test_list_shows_the_state_of_each_key(admin: Client, ada: User) -> None:
     assert "its lifetime is 90 days, the maximum is 60 days" in text_in(page)
     assert "in 4 days" in text_in(page)
     key = ada.api_keys.get(token_name="long")
-    text = text_in(admin.get(f"{KEYS}{key.pk}/change/"))
+    change = admin.get(f"{KEYS}{key.pk}/change/")
+    assert b"hashed" not in change.content
+    text = text_in(change)
     assert "violates policy its lifetime is 90 days, the maximum is 60 days" in text
     assert "Full access" in text
     assert "a token, a session or a command" in text
+    assert ada.username in text_in(admin.get(f"{KEYS}calendar/"))
     User.objects.filter(pk=ada.pk).update(status="suspended")
     assert states(admin.get(KEYS))["fresh"] == "rejected: owner suspended"
 

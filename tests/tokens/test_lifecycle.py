@@ -114,29 +114,6 @@ def admin(*roles: str) -> Client:
     return client
 
 
-def test_admin_shows_keys_of_all_kinds_and_the_calendar_without_secrets() -> None:
-    user = make_user(username="alice")
-    new = make_key(user)
-    token(user, left=timedelta(days=2), token_name="deploy")
-    client = admin("auditor")
-
-    pages = [
-        client.get(path)
-        for path in (
-            "/admin/tokens/apikey/?state=live&login_type__exact=password",
-            "/admin/tokens/apikey/calendar/",
-            f"/admin/tokens/apikey/{new.key.pk}/change/",
-        )
-    ]
-
-    assert [page.status_code for page in pages] == [200, 200, 200]
-    assert b"alice" in pages[1].content
-    for page in pages:
-        assert b"hashed" not in page.content
-        assert b"<script>" not in page.content
-        assert b" style=" not in page.content
-
-
 @pytest.mark.parametrize(
     ("state", "names"),
     [
@@ -234,8 +211,6 @@ def test_commands_list_and_expire_the_keys_that_match_the_filters() -> None:
     assert "1 live key." in run("list_tokens", "--kind", "session")
 
     assert "1 live key would be expired" in run("expire_tokens", "--user", "alice", "--dry-run")
-    with pytest.raises(CommandError, match="--reason"):
-        run("expire_tokens", "--user", "alice")
     with pytest.raises(CommandError, match="--all"):
         run("expire_tokens", "--reason", "x")
     assert "Expired 1 key." in run("expire_tokens", "--user", "alice", "--reason", "x")

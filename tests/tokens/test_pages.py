@@ -210,16 +210,6 @@ def test_sign_out_ends_the_session_everywhere(role: str) -> None:
     assert browser.get("/account").status_code == browser.get("/admin/").status_code == 302
 
 
-def test_signing_out_of_the_admin_ends_the_session() -> None:
-    browser = signed_in(make_user("owner"))
-
-    answer = browser.post("/admin/logout/")
-
-    assert answer.headers["Location"] == "/login"
-    assert not APIKey.objects.exists()
-    assert browser.get("/admin/logout/").status_code in {302, 405}
-
-
 def test_command_line_gets_a_session_token_of_its_own(settings: Any) -> None:
     user = make_user()
     browser = signed_in(user)

@@ -70,16 +70,6 @@ def test_rejected_token_is_looked_up_once(django_assert_num_queries: Any) -> Non
     assert refused() == 1
 
 
-def test_user_let_in_again_is_not_refused_from_memory(owner: APIClient) -> None:
-    user = make_user(status="suspended")
-    token = make_key(user).token
-    assert ask(token).status_code == 401
-
-    owner.put(f"/api/v2/users/{user.id}/status/activate")
-
-    assert ask(token).status_code == 200
-
-
 def test_valid_token_works_from_an_address_with_many_rejected_ones() -> None:
     good = make_key(make_user()).token
     refuse_300()

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,12 +18,11 @@ import psycopg
 import pytest
 
 from tests.support.live import Server
-from tests.support.processes import PROJECT, free_port, own_database, wait_for
+from tests.support.processes import PROJECT, connects, free_port, own_database, wait_for
 
 SSH = "/api/v2/deployment/ssh"
 CONFIG = "/api/v2/deployment/config"
-WITHIN_SECONDS = 1.0
-# On a busy machine a try may be late, or the cache may be disabled for a moment.
+# On a busy machine, the cache may be disabled for a moment.
 TRIES = 10
 PASSWORD = "correct-horse-battery-staple"
 
@@ -159,18 +157,15 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_change_reaches_both_servers_within_a_second(pair: Pair, change: str) -> None:
+def test_change_reaches_both_servers(pair: Pair, change: str) -> None:
+    """Without a notification, a cached key would be valid for longer than `wait_for` waits."""
     statement, path, status = CHANGES[change]
+    owner_again(pair)
+    token = cached(pair, token_of(pair), path)
 
-    def seconds() -> float:
-        owner_again(pair)
-        token = cached(pair, token_of(pair), path)
-        pair.execute(statement, token[:10])
-        begun = time.monotonic()
-        wait_for(pair.answer(token, status, path))
-        return time.monotonic() - begun
+    pair.execute(statement, token[:10])
 
-    assert any(seconds() < WITHIN_SECONDS for _ in range(TRIES))
+    wait_for(pair.answer(token, status, path))
 
 
 def test_new_password_revokes_other_keys_on_both_servers(pair: Pair) -> None:
@@ -248,14 +243,6 @@ def pooler(database: str, directory: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait()
-
-
-def connects(url: str) -> bool:
-    try:
-        psycopg.connect(url).close()
-    except psycopg.OperationalError:
-        return False
-    return True
 
 
 @pytest.mark.skipif(
