@@ -107,6 +107,11 @@ def tagged(data: Any, *, request: Request) -> HttpResponse:
     return document_response(documents.answer_once(render_json(data), **conditions(request)))
 
 
+def json_response(data: Any, *, status: int = 200) -> HttpResponse:
+    """Returns the data as JSON. DRF's `Response` would take ten times as long."""
+    return HttpResponse(render_json(data), status=status, content_type=JSON_CONTENT_TYPE)
+
+
 def document_response(answer: documents.Answer) -> HttpResponse:
     """Returns Django's response for the plain values of an answer."""
     return HttpResponse(answer.body, status=answer.status, headers=answer.headers)
@@ -203,7 +208,7 @@ def whole_list(
     """
     first, second = next(pages, ()), next(pages, ())
     if not second:
-        return Response(wire.apply(operation_id, [render(row) for row in first]))
+        return json_response(wire.apply(operation_id, [render(row) for row in first]))
     pieces = _pieces(chain([first, second], pages), render, chosen=wire.current())
     return StreamedResponse(request, pieces, content_type=JSON_CONTENT_TYPE)
 
