@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from itertools import batched, chain
 from typing import Any, ClassVar, cast
@@ -24,7 +24,7 @@ from kernel.db.pages import PAGE_ROWS
 from kernel.http import documents, wire
 from kernel.http.errors import JSON_CONTENT_TYPE, APIError, limit_reached
 from kernel.http.handlers import error_response
-from kernel.http.identity import IdentifiedRequest
+from kernel.http.identity import IdentifiedRequest, Identity
 from kernel.http.rendering import render_json
 from kernel.http.schema.operations import operation
 from kernel.limiter import Limiter, LimitReachedError
@@ -82,6 +82,13 @@ class DocumentView(APIView):
     """The base class of views that return a document."""
 
     document: ClassVar[documents.Document]
+
+    @classmethod
+    def peek(
+        cls, parameters: Mapping[str, str], chosen: wire.Wire, caller: Identity | None
+    ) -> documents.Rendered | None:
+        """Returns the cached response to a request with these query parameters, or None."""
+        return cls.document.peek(chosen, caller)
 
     @classmethod
     def refusals(cls) -> tuple[Callable[[Any], APIError | None], ...]:
