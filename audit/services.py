@@ -98,25 +98,10 @@ def record_all(
     action: str, changes: Iterable[Change], *, actor: Actor, now: datetime
 ) -> list[Entry]:
     """Writes an audit entry for each change, in the current transaction."""
-    entries = [_entry(action, change, actor=actor, now=now) for change in changes]
+    values = [_values(action, change, actor=actor, now=now) for change in changes]
+    entries = [Entry(**dict(zip(COLUMNS, row, strict=True))) for row in values]
     _insert(entries, now)
     return entries
-
-
-def _entry(action: str, change: Change, *, actor: Actor, now: datetime) -> Entry:
-    return Entry(
-        at=now,
-        actor_id=actor.user_id,
-        actor_name=actor.name,
-        action=action,
-        target_type=change.target.type,
-        target_id=change.target.id,
-        target_name=change.target.name,
-        address=actor.address,
-        request_id=logs.current_request_id(),
-        before=change.before,
-        after=change.after,
-    )
 
 
 def _insert(entries: list[Entry], now: datetime) -> None:
@@ -143,9 +128,15 @@ def with_partition[T](write: Callable[[], T], *, now: datetime) -> T:
 
 def entry_values(action: str, change: Change, *, actor: Actor, now: datetime) -> list[object]:
     """Returns the values of an audit entry for INSERT_ENTRY."""
-    entry = _entry(action, change, actor=actor, now=now)
-    values = [getattr(entry, column) for column in COLUMNS]
+    values = _values(action, change, actor=actor, now=now)
     return [Jsonb(value) if isinstance(value, dict) else value for value in values]
+
+
+def _values(action: str, change: Change, *, actor: Actor, now: datetime) -> list[object]:
+    """Returns the values of COLUMNS."""
+    target, request_id = change.target, logs.current_request_id()
+    by, on = [actor.user_id, actor.name], [target.type, target.id, target.name]
+    return [now, *by, action, *on, actor.address, request_id, change.before, change.after]
 
 
 def drop_old_entries(*, retention: timedelta, now: datetime) -> int:

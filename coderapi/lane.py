@@ -31,13 +31,12 @@ from kernel.db import listener
 from kernel.db.connections import release_connection
 from kernel.http import API_PREFIX, documents, hosts, wire
 from kernel.http.body import announces_body, first_parameters
-from kernel.http.documents import Answer, Document
-from kernel.http.errors import APIError
+from kernel.http.documents import Answer
 from kernel.http.hosts import address_of
 from kernel.http.metrics import UNKNOWN, record_request
 from kernel.http.middleware import new_request_id, standing_headers
 from kernel.http.rate_limit import verdict_on
-from kernel.http.views import DocumentView, view_classes
+from kernel.http.views import DocumentView, PublicAPIView, view_classes
 from kernel.telemetry import logs, metrics
 from tokens import refusals, verification
 from tokens.extraction import presented_token
@@ -52,7 +51,6 @@ READS = frozenset({"GET", "HEAD"})
 STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 type Environ = Mapping[str, Any]
-type Refusal = Callable[[KeyIdentity], APIError | None]
 
 
 class NotOurs(Exception):  # noqa: N818 - not an error: Django handles the request
@@ -61,12 +59,11 @@ class NotOurs(Exception):  # noqa: N818 - not an error: Django handles the reque
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route that the lane handles. `document` is None for the route of CSP reports."""
+    """A route that the lane handles. `view` is None for the route of CSP reports."""
 
     methods: frozenset[str]
     operation: str
-    document: Document | None = None
-    refusals: tuple[Refusal, ...] = ()
+    view: type[DocumentView] | None = None
 
 
 @cache
@@ -82,7 +79,7 @@ def _routes(urlconf: str) -> Iterator[tuple[str, Route]]:
         elif issubclass(view, DocumentView) and path.startswith(API_PREFIX):
             # Only the document of the caller, whose path contains `me`, is cached.
             path = path.replace("<user:user>", ME)
-            yield path, Route(READS, view.get.operation_id, view.document, view.refusals())
+            yield path, Route(READS, view.get.operation_id, view)
 
 
 def fast(app: WSGIApplication) -> WSGIApplication:
@@ -119,8 +116,8 @@ def _answer(route: Route, environ: WSGIEnvironment) -> tuple[Answer, wire.Wire]:
         raise NotOurs
     chosen = wire.chosen(environ.get("HTTP_CODER_WIRE"), default=settings.WIRE)
     request_id, now = new_request_id(), timezone.now()
-    if route.document is not None:
-        found = _document(route, route.document, environ, chosen, now)
+    if route.view is not None:
+        found = _document(route.view, environ, chosen, now)
     else:
         with logs.request_context(request_id), wire.using(chosen):
             found = _reports(environ, now)
@@ -144,14 +141,14 @@ def _needs_cors(environ: Environ) -> bool:
 
 
 def _document(
-    route: Route, document: Document, environ: Environ, chosen: wire.Wire, now: datetime
+    view: type[DocumentView], environ: Environ, chosen: wire.Wire, now: datetime
 ) -> Answer:
     identity = None
-    if not document.public:
+    if not issubclass(view, PublicAPIView):
         identity = _identity(environ, now)
-        if identity is None or any(refusal(identity) for refusal in route.refusals):
+        if identity is None or any(refusal(identity) for refusal in view.refusals()):
             raise NotOurs
-    rendered = document.peek(chosen, identity)
+    rendered = view.peek(first_parameters(environ), chosen, identity)
     if rendered is None:
         raise NotOurs
 

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from django.http import HttpResponse
 from django.utils import timezone
@@ -12,6 +13,7 @@ from rest_framework.response import Response
 
 from kernel.durations import to_nanoseconds
 from kernel.http import documents, wire
+from kernel.http.body import first_parameters
 from kernel.http.documents import Document, Rendered
 from kernel.http.errors import APIError, Validation
 from kernel.http.rendering import render_json
@@ -51,6 +53,10 @@ class DeploymentStatsView(DocumentView):
         topic=TOPIC,
     )
 
+    @classmethod
+    def peek(cls, parameters: Mapping[str, str], *more: Any) -> Rendered | None:
+        return None if "at" in parameters else super().peek(parameters, *more)
+
     @operation(
         "Get deployment stats",
         tag="General",
@@ -79,8 +85,12 @@ class DeploymentStatsView(DocumentView):
         return tagged(DeploymentStatsSerializer(snapshot_at(at, now=now)).data, request=request)
 
 
-class StatsHistoryView(APIView):
+class StatsHistoryView(DocumentView):
     permission_classes = [may("deployment_stats:read")]
+
+    @classmethod
+    def peek(cls, parameters: Mapping[str, str], chosen: Wire, *more: Any) -> Rendered | None:
+        return _HISTORIES.get((chosen, parse_range(parameters, now=timezone.now())))
 
     @operation(
         "Get deployment stats history",
@@ -108,7 +118,7 @@ class StatsHistoryView(APIView):
         answers={200: HistorySerializer, 304: None, 403: ResponseSerializer},
     )
     def get(self, request: Request) -> HttpResponse:
-        period = parse_range(request.query_params.dict(), now=timezone.now())
+        period = parse_range(first_parameters(request.META), now=timezone.now())
         key = (wire.current(), period)
         found = _HISTORIES.get(key) or _HISTORIES.load(key, partial(_history, period))
         return document_response(documents.answer(found, **conditions(request)))

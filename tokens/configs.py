@@ -18,7 +18,7 @@ from django.db.models import Q
 from django.db.models.functions import Coalesce
 
 from audit.services import Actor, Target, record
-from kernel.db.connections import fetch, transaction_lock
+from kernel.db.connections import fetch
 from kernel.http.errors import APIError
 from kernel.humanize import plural
 from tokens import policy
@@ -45,7 +45,8 @@ def save_config(
 
     Raises: APIError 409 if live tokens violate the policy and `on_violation` is None.
     """
-    with transaction.atomic(), transaction_lock(policy.LOCK):
+    with transaction.atomic():
+        policy.lock("EXCLUSIVE")
         violations = [] if on_violation is OnViolation.LEAVE else violations_of(config, now=now)
         if violations and on_violation is None:
             tokens = plural(len(violations), "live token")

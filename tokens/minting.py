@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+
+from django.db import transaction
 
 from audit.services import Actor, with_partition
 from kernel.db.connections import commit_with_retry
@@ -14,7 +17,7 @@ from kernel.http.errors import APIError, Validation, forbidden, invalid
 from tokens import policy, token_format
 from tokens.lifetimes import MIN_LIFETIME_NS, too_short
 from tokens.models import APIKey
-from tokens.policy import Limit, Policy
+from tokens.policy import Limit, Policy, PolicyChangedError
 from tokens.services import NewKey, create_api_key, unused_name, validated_name
 from tokens.token_format import TokenParts
 from users import allow_lists, scopes
@@ -76,21 +79,23 @@ def _mint(
         lifetime_ns = _lifetime(wanted.lifetime_ns, limits)
         chosen = _scopes(wanted, limits, caller)
         allow_list = _allow_list(wanted.allow_list, caller)
-        _require_room(limits, user, now)
-        return create_api_key(
-            user,
-            lifetime_ns=lifetime_ns,
-            token_name=name,
-            scopes=chosen,
-            allow_list=allow_list,
-            minted=True,
-            parts=parts,
-            actor=actor,
-            now=now,
-        )
+        with _room(limits, user, now):
+            return create_api_key(
+                user,
+                lifetime_ns=lifetime_ns,
+                token_name=name,
+                scopes=chosen,
+                allow_list=allow_list,
+                parts=parts,
+                limits=limits,
+                actor=actor,
+                now=now,
+            )
 
     def commit() -> NewKey:
-        return commit_with_retry(mint, earlier=partial(_committed, user, parts))
+        while True:
+            with suppress(PolicyChangedError):
+                return commit_with_retry(mint, earlier=partial(_committed, user, parts))
 
     with unused_name(name):
         return with_partition(commit, now=now)
@@ -106,12 +111,12 @@ def _committed(user: User, parts: TokenParts) -> NewKey | None:
 
 
 def _limits(user: User, caller: KeyIdentity) -> Policy:
-    """Returns the user's limits. No limit changes until the transaction ends.
+    """Returns the user's limits.
 
     Raises: APIError 403 or 404 if the caller may not create keys for the user.
     """
     require(caller, "api_key:create", on=user)
-    limits = policy.locked_policy_of(user)
+    limits = policy.policy_of(user)
     limit = limits[policy.MINTING]
     if caller.minted and not limit.value:
         detail = f"A token cannot create keys ({limit.explanation()}). Sign in instead."
@@ -168,19 +173,26 @@ def _allow_list(wanted: Sequence[object], caller: KeyIdentity) -> AllowList:
     return chosen
 
 
-def _require_room(limits: Policy, user: User, now: datetime) -> None:
-    """Requires fewer live tokens than the policy allows. Raises: APIError 400."""
+@contextmanager
+def _room(limits: Policy, user: User, now: datetime) -> Iterator[None]:
+    """Requires fewer live tokens than the policy allows. Raises: APIError 400.
+
+    If a limit counts tokens, the block is a transaction. It makes other requests for this user
+    wait, so that two requests cannot both create the last token that the limit allows.
+    """
     limit = limits[policy.MAX_LIVE]
     if limit.value is None:
+        yield
         return
-    # The lock makes other requests for this user wait, so that two requests cannot both create the
-    # last token that the limit allows.
-    lock(user)
-    count = APIKey.objects.minted().live(now).filter(user=user).count()
-    if count >= limit.value:
-        raise APIError(
-            400,
-            "You have too many live tokens.",
-            detail=f"{count} live tokens, at most {limit.value} ({limit.explanation()}). "
-            "Delete or expire one first.",
-        )
+    with transaction.atomic():
+        policy.lock("ROW SHARE")
+        lock(user)
+        count = APIKey.objects.minted().live(now).filter(user=user).count()
+        if count >= limit.value:
+            raise APIError(
+                400,
+                "You have too many live tokens.",
+                detail=f"{count} live tokens, at most {limit.value} ({limit.explanation()}). "
+                "Delete or expire one first.",
+            )
+        yield

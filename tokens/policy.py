@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.db import connection
 
-from kernel.db.connections import fetch, lock_number
+from kernel.db.connections import fetch
 from kernel.humanize import duration
 from tokens.models import TokenConfig
 from users.models import User
@@ -31,10 +31,10 @@ LABELS = {
     MINTING: "tokens may create tokens",
 }
 NO_RULE = "default"
-# The name of a lock. A transaction that creates a key acquires a shared lock. A transaction that
-# changes a policy acquires an exclusive lock. So the new policy applies to a new key, or the key
-# already exists when the policy change checks all keys.
-LOCK = "token-policy"
+
+
+class PolicyChangedError(Exception):
+    """The token policies were changed after they were read."""
 
 
 class RuleValue(NamedTuple):
@@ -75,7 +75,12 @@ class Limit:
 
 
 class Policy(dict[str, Limit]):
-    """The limits on one user's tokens, by name."""
+    """The limits on one user's tokens, by name.
+
+    `versions` are those of the stored configs that apply to the user.
+    """
+
+    versions: Sequence[str] = ()
 
     @property
     def max_token_lifetime(self) -> int:
@@ -135,40 +140,38 @@ _STRICTEST: dict[str, Callable[[list[Any]], Any]] = {
 LIMITS = tuple(_STRICTEST)
 
 
-APPLYING = f"""
-SELECT user_id, role, {", ".join(LIMITS)} FROM tokens_tokenconfig
-WHERE user_id = %s OR user_id IS NULL AND role = ANY (%s) ORDER BY id
-"""  # noqa: S608 - the columns are constants
+APPLYING = """
+tokens_tokenconfig WHERE user_id = %s OR user_id IS NULL AND role = ANY (%s) ORDER BY id
+"""
+SELECT = f"SELECT xmin::text, user_id, role, {', '.join(LIMITS)} FROM {APPLYING}"  # noqa: S608 - constants
 
 
 def policy_of(user: User) -> Policy:
     """Returns the limits on this user's tokens. Takes one query."""
-    return _resolved(fetch(APPLYING, _applying_to(user)), user)
-
-
-def locked_policy_of(user: User) -> Policy:
-    """Returns the limits on this user's tokens. No policy changes until the transaction ends.
-
-    Both statements are sent together. The second one sees each policy that was committed while the
-    first one waited.
-    """
-    with connection.cursor() as cursor:
-        lock = "SELECT pg_advisory_xact_lock_shared(%s);"
-        cursor.execute(f"{lock}{APPLYING}", [lock_number(LOCK), *_applying_to(user)])
-        cursor.nextset()
-        return _resolved(cursor.fetchall(), user)
-
-
-def _applying_to(user: User) -> tuple[uuid.UUID, list[str]]:
-    return user.id, ["", *user.roles]
-
-
-def _resolved(rows: Iterable[tuple[Any, ...]], user: User) -> Policy:
+    rows = fetch(SELECT, applying_to(user))
     configs = [
         TokenConfig(user=user_id and user, role=role, **dict(zip(LIMITS, limits, strict=True)))
-        for user_id, role, *limits in rows
+        for _, user_id, role, *limits in rows
     ]
-    return resolve(configs, user)
+    limits = resolve(configs, user)
+    limits.versions = [row[0] for row in rows]
+    return limits
+
+
+def lock(mode: str) -> None:
+    """Locks the table of the token policies until the transaction ends.
+
+    A transaction that creates a key takes a ROW SHARE lock. A transaction that changes a policy
+    takes an EXCLUSIVE lock. So the new policy applies to a new key, or the key already exists when
+    the policy change checks all keys.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE tokens_tokenconfig IN {mode} MODE")
+
+
+def applying_to(user: User) -> tuple[uuid.UUID, list[str]]:
+    """Returns the values for APPLYING."""
+    return user.id, ["", *user.roles]
 
 
 def resolve(configs: Collection[TokenConfig], user: User) -> Policy:

@@ -30,6 +30,7 @@ from kernel.durations import to_timedelta
 from kernel.http.errors import APIError, Validation, invalid, not_found
 from tokens import token_format
 from tokens.models import APIKey, APIKeyQuerySet, TokenConfig
+from tokens.policy import APPLYING, Policy, PolicyChangedError, applying_to
 from tokens.token_format import TokenParts
 from tokens.verification import KEY_TOPIC, MEMORY
 from users import allow_lists, roles
@@ -47,15 +48,22 @@ COLUMNS = (
 )  # fmt: skip
 # FOR SHARE allows other transactions to create keys for the user at the same time, but not to
 # change the user.
-INSERT_KEY = f"""
-WITH person AS (
+_INSERT = f"""
+person AS (
     SELECT FROM users_user WHERE id = %s AND roles = %s::varchar[] AND password = %s FOR SHARE
 ), key AS (
     INSERT INTO tokens_apikey ({", ".join(COLUMNS)})
-    SELECT {", ".join(["%s"] * len(COLUMNS))} FROM person RETURNING id
+    SELECT {", ".join(["%s"] * len(COLUMNS))} FROM person WHERE {{condition}} RETURNING id
 )
 {INSERT_ENTRY} key RETURNING id
 """  # noqa: S608 - the columns are constants
+INSERT_KEY = f"WITH {_INSERT.format(condition='true')}"
+# Inserts the key only if the policies still have these versions. PostgreSQL locks their table
+# before it reads them. See `policy.lock`.
+MINT_KEY = f"""
+WITH policy AS (SELECT xmin::text AS version FROM {APPLYING} FOR KEY SHARE),
+{_INSERT.format(condition="ARRAY(SELECT version FROM policy) = %s::text[]")}
+"""  # noqa: S608 - as above
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +83,15 @@ def create_api_key(
     token_name: str = "",
     scopes: Sequence[str] = (known_scopes.ALL,),
     allow_list: AllowList = EVERYTHING,
-    minted: bool = False,
     parts: TokenParts | None = None,
+    limits: Policy | None = None,
 ) -> NewKey:
-    """Creates a key for the user. A key with a name is a token, and always `minted`.
+    """Creates a key for the user. A key with a name or with `limits` is `minted`.
 
     Call it in a transaction that has inserted another audit entry, or in `audit.with_partition`.
-    Raises: APIError 400 for a copy of a user of another service, 404 or 409 as `lock` does. Units:
-    `lifetime_ns` nanoseconds.
+    Raises: APIError 400 for a copy of a user of another service, 404 or 409 as `lock` does;
+    PolicyChangedError if `limits` are no longer those of the user. Units: `lifetime_ns`
+    nanoseconds.
     """
     if user.source != User.Source.OWN:  # The roles of a copy may be outdated.
         detail = f"{user.username} is a user of the Coder deployment. Create the token there."
@@ -94,7 +103,7 @@ def create_api_key(
         user=user,
         token_name=token_name,
         login_type=APIKey.LoginType.TOKEN if token_name else APIKey.LoginType.PASSWORD,
-        minted=minted or bool(token_name),
+        minted=limits is not None or bool(token_name),
         scopes=[known_scopes.canonical(scope) for scope in scopes],
         allow_list=allow_lists.stored(allow_list),
         lifetime_ns=lifetime_ns,
@@ -102,19 +111,26 @@ def create_api_key(
         created_at=now,
         updated_at=now,
     )
-    while not _insert(key, actor=actor, now=now):
-        # `lock` raises the error. It returns only if the change of the user was undone meanwhile.
-        lock(user)
+    while not _insert(key, limits, actor=actor, now=now):
+        # `lock` raises the error if the user was deleted or changed.
+        with transaction.atomic():
+            lock(user)
+        if limits is not None:
+            raise PolicyChangedError
     return NewKey(key, parts.token)
 
 
-def _insert(key: APIKey, *, actor: Actor, now: datetime) -> bool:
-    """Inserts the key and its audit entry. Returns False if the user was deleted or changed."""
+def _insert(key: APIKey, limits: Policy | None, *, actor: Actor, now: datetime) -> bool:
+    """Inserts the key and its audit entry. Returns False if the user or a limit was changed."""
     user, change = key.user, Change(target_of(key), after=_facts(key))
     values = [getattr(key, column) for column in COLUMNS]
     values[COLUMNS.index("allow_list")] = Jsonb(key.allow_list)
+    values = [user.id, user.roles, user.password, *values]
     entry = entry_values("api_key.create", change, actor=actor, now=now)
-    return bool(fetch(INSERT_KEY, [user.id, user.roles, user.password, *values, *entry]))
+    if limits is None:
+        return bool(fetch(INSERT_KEY, [*values, *entry], commits=True))
+    values = [*applying_to(user), *values, limits.versions, *entry]
+    return bool(fetch(MINT_KEY, values, commits=True))
 
 
 def target_of(key: APIKey) -> Target:

@@ -23,7 +23,14 @@ from kernel.http.identity import IdentifiedRequest
 from kernel.http.rendering import render_json
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
-from kernel.http.views import APIView, DocumentView, PublicAPIView, tagged, whole_list
+from kernel.http.views import (
+    APIView,
+    DocumentView,
+    PublicAPIView,
+    json_response,
+    tagged,
+    whole_list,
+)
 from tokens import minting, providers, selectors, services, signin
 from tokens.minting import WantedToken
 from tokens.models import APIKey
@@ -209,8 +216,8 @@ class ExplainTokenConfigView(LimitsView):
         return Response(TokenPolicySerializer(found).data)
 
 
-def token_response(token: str) -> Response:
-    return Response({"key": token}, status=201)
+def token_response(token: str) -> HttpResponse:
+    return json_response({"key": token}, status=201)
 
 
 class SessionKeysView(UserRouteView):
@@ -223,7 +230,7 @@ class SessionKeysView(UserRouteView):
         "Only owners can create session tokens for other users.",
         answers={201: GenerateAPIKeyResponse, 403: ResponseSerializer, 409: CHANGED},
     )
-    def post(self, request: Request, user: str) -> Response:
+    def post(self, request: Request, user: str) -> HttpResponse:
         target, actor, now = self.user_in_path(user), actor_of(request), timezone.now()
         new = minting.create_session_key(target, caller=self.caller, actor=actor, now=now)
         return token_response(new.token)
@@ -278,7 +285,7 @@ class TokensView(UserRouteView):
             409: "The user has another token with that name.",
         },
     )
-    def post(self, request: Request, user: str) -> Response:
+    def post(self, request: Request, user: str) -> HttpResponse:
         target = self.target(user)
         wanted = _wanted(read(CreateTokenRequest, request))
         actor, now = actor_of(request), timezone.now()

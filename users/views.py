@@ -15,7 +15,7 @@ from kernel.http.errors import APIError, forbidden
 from kernel.http.identity import IdentifiedRequest
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
-from kernel.http.views import APIView, PublicAPIView, tagged
+from kernel.http.views import APIView, PublicAPIView, json_response, tagged
 from users import allow_lists, selectors, services
 from users.erasure import delete_user
 from users.models import User
@@ -91,8 +91,8 @@ def searched(request: Request, query: str = "", *, absent: int) -> tuple[list[Us
     )
 
 
-def user_response(user: User, *, status: int = 200) -> Response:
-    return Response(UserSerializer(user).data, status=status)
+def user_response(user: User, *, status: int = 200) -> HttpResponse:
+    return json_response(UserSerializer().to_representation(user), status=status)
 
 
 class FirstUserView(PublicAPIView):
@@ -168,7 +168,7 @@ class UsersView(APIView):
             409: "Another user has the e-mail address or the username.",
         },
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponse:
         wanted = read(CreateUserRequest, request)
         wanted["status"] = wanted.pop("user_status")
         new = services.NewUser(**wanted)
@@ -185,7 +185,7 @@ class UserView(UserRouteView):
         description="Returns a user. Members can only get their own account.",
         answers={200: UserSerializer},
     )
-    def get(self, request: Request, user: str) -> Response:
+    def get(self, request: Request, user: str) -> HttpResponse:
         return user_response(self.target(user))
 
     @operation(
@@ -222,7 +222,7 @@ class StatusView(UserRouteView):
     actions = {"PUT": "user:update"}
     status: str
 
-    def answer(self, reference: str) -> Response:
+    def answer(self, reference: str) -> HttpResponse:
         target, actor, now = self.target(reference), actor_of(self.request), timezone.now()
         return user_response(services.set_status(target, self.status, actor=actor, now=now))
 
@@ -236,7 +236,7 @@ class ActivateView(StatusView):
         description="Activates a suspended user. Requires the role owner or user admin.",
         answers={200: UserSerializer, 403: ResponseSerializer, 409: CHANGED},
     )
-    def put(self, request: Request, user: str) -> Response:
+    def put(self, request: Request, user: str) -> HttpResponse:
         return self.answer(user)
 
 
@@ -251,7 +251,7 @@ class SuspendView(StatusView):
         "suspended.",
         answers={200: UserSerializer, 403: ResponseSerializer, 409: CHANGED},
     )
-    def put(self, request: Request, user: str) -> Response:
+    def put(self, request: Request, user: str) -> HttpResponse:
         return self.answer(user)
 
 
@@ -302,7 +302,7 @@ class RolesView(UserRouteView):
         body=UpdateRoles,
         answers={200: UserSerializer, 403: ResponseSerializer, 409: CHANGED},
     )
-    def put(self, request: Request, user: str) -> Response:
+    def put(self, request: Request, user: str) -> HttpResponse:
         target, roles = self.target(user), read(UpdateRoles, request)["roles"]
         actor, now = actor_of(request), timezone.now()
         return user_response(services.set_roles(target, roles, actor=actor, now=now))

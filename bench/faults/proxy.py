@@ -22,7 +22,7 @@ from bench.load import BenchError
 from bench.service import PROJECT, free_port
 
 # These words make PostgreSQL commit: the end of a transaction, and the call that writes a batch.
-COMMITS = re.compile(rb"\bCOMMIT\b|write_batch", re.IGNORECASE)
+COMMITS = re.compile(rb"\bCOMMIT\b|write_batch|api_key\.create", re.IGNORECASE)
 CUTS = ("before", "during", "after")
 CHUNK = 65_536
 ATTACH_FILTER = 26

@@ -44,9 +44,10 @@ class Parser:
             parsed.set_result(parse_lines(texts, self._terms))
             return parsed
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(
-                PROCESSES, multiprocessing.get_context("spawn"), initializer=_follow_the_command
-            )
+            # One process imports the code and forks the others.
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(["csp.importing.items"])
+            self._pool = ProcessPoolExecutor(PROCESSES, context, initializer=_follow_the_command)
         # `submit` may start a process, which inherits the signal mask. Ctrl-C in a terminal reaches
         # all processes, but only the command must react to it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

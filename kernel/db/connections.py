@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import django.db
 import psycopg
@@ -137,11 +137,8 @@ class PooledConnection(psycopg.Connection[Any]):
         """Commits. Raises: CommitUnknownError if the connection is lost before the response."""
         self._commits = True
         try:
-            super().commit()
-        except psycopg.Error as error:
-            if is_lost(error):
-                raise CommitUnknownError(str(error)) from error
-            raise
+            with unknown_if_lost():
+                super().commit()
         finally:
             self._commits = False
 
@@ -254,10 +251,18 @@ def release_connection() -> None:
         connection.close()
 
 
-def fetch(statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
-    """Runs a statement that PostgreSQL plans once for each connection. Returns its rows."""
-    rows: list[tuple[Any, ...]] = connection.fetch(statement, values)  # type: ignore[attr-defined]
-    return rows
+def fetch(
+    statement: str, values: Sequence[object], *, commits: bool = False
+) -> list[tuple[Any, ...]]:
+    """Runs a statement that PostgreSQL plans once for each connection. Returns its rows.
+
+    `commits` is for a statement that writes. If no transaction is open, the statement is one.
+    Raises: CommitUnknownError if `commits` and the connection is lost before the response.
+    """
+    if commits:
+        release_connection()
+    found = connection.fetch(statement, values, commits=commits)  # type: ignore[attr-defined]
+    return cast("list[tuple[Any, ...]]", found)
 
 
 # --- What errors mean -------------------------------------------------------------------------
@@ -316,6 +321,17 @@ def is_lost(error: BaseException) -> bool:
     return is_unavailable(error) and (state is None or state[:2] == "08" or state[:3] == "57P")
 
 
+@contextmanager
+def unknown_if_lost() -> Iterator[None]:
+    """Converts the error of a connection that is lost during a commit to a CommitUnknownError."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if is_lost(error):
+            raise CommitUnknownError(str(error)) from error
+        raise
+
+
 def is_commit_unknown(error: BaseException) -> bool:
     """Returns whether the error is a CommitUnknownError, or was caused by one."""
     return isinstance(error, CommitUnknownError) or isinstance(error.__cause__, CommitUnknownError)
@@ -338,10 +354,10 @@ def unless_deadlocked[T](transaction: Callable[[], T]) -> T:
 
 
 def commit_with_retry[T](body: Callable[[], T], *, earlier: Callable[[], T | None]) -> T:
-    """Runs the body in a transaction. Retries it if the response to the commit is lost.
+    """Runs the body, which commits a transaction. Retries it if the response to the commit is lost.
 
-    Each retry first calls `earlier`. If the lost commit has succeeded, `earlier` returns its
-    result. Otherwise it returns None, and the body runs again.
+    Each retry first calls `earlier` in a transaction. If the lost commit has succeeded, `earlier`
+    returns its result. Otherwise it returns None, and the body runs again.
 
     Raises: the body's errors if nothing was written; CommitUnknownError if the database stays
     unavailable.
@@ -350,9 +366,8 @@ def commit_with_retry[T](body: Callable[[], T], *, earlier: Callable[[], T | Non
     lost = False
     while True:
         try:
-            with transaction.atomic(durable=True):
-                committed = earlier() if lost else None
-                return body() if committed is None else committed
+            committed = transaction.atomic(durable=True)(earlier)() if lost else None
+            return body() if committed is None else committed
         except (django.db.Error, psycopg.Error) as error:
             if not (lost or is_commit_unknown(error)) or not is_unavailable(error):
                 raise

@@ -69,7 +69,7 @@ MAX_LISTED = 10
 MAX_UNKNOWN = 1_000
 # Columns that exist only in files of workspace states.
 STATE_NAMES = frozenset({"build_number", "transition", "deleted"})
-BATCH_ROWS = 10_000
+BATCH_ROWS = 5_000
 BATCH_BYTES = 32 * 1024 * 1024
 
 

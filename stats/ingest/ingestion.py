@@ -127,7 +127,7 @@ def store(parsed: Parsed, *, now: datetime) -> IngestResult:
     rows, result = _timely(parsed.agents, now=now)
     ensure_hours(hours_of(minutes_of(rows)), now=now)
     # If the outcome of a commit is unknown, retry it. Storing the same rows again is harmless.
-    write = partial(_write, rows, parsed.states)
+    write = transaction.atomic(durable=True)(partial(_write, rows, parsed.states))
     result.add(unless_deadlocked(partial(commit_with_retry, write, earlier=lambda: None)))
     result.add(IngestResult(rejected=parsed.rejected))
     return result

@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -30,6 +31,7 @@ TOKEN_CONFIG = "/users/{}/keys/tokens/tokenconfig"
 DOCUMENTS = [
     *("", "/", "/buildinfo", "/updatecheck", "/experiments", "/experiments/available"),
     *("/deployment/config", "/deployment/ssh", "/deployment/stats", TOKEN_CONFIG.format("me")),
+    "/deployment/stats/history",
 ]
 REPORTS = "/csp/reports"
 OTHER = ["/users/me", TOKEN_CONFIG.format("member"), "/nowhere", "/deployment/ssh/", "//buildinfo"]
@@ -266,6 +268,20 @@ def test_remembered_document_is_answered_by_the_lane(owner: APIClient) -> None:
     assert answered_by(environ(f"{API}/buildinfo")) == "lane"
     assert answered_by(environ(f"{API}/buildinfo", HTTP_ORIGIN="https://a.example")) == "lane"
     assert answered_by(environ(f"{API}/deployment/ssh")) == "django"
+
+
+def test_lane_answers_with_the_document_of_the_parameters(connected: None) -> None:
+    call_command("collect_deployment_stats")
+    token = make_key(make_user("owner")).token
+    for path, query, by in (
+        ("/deployment/stats", "", "lane"),
+        ("/deployment/stats", "at=2026-01-01T00:00:00Z", "django"),
+        ("/deployment/stats/history", "step=1h", "lane"),
+        ("/deployment/stats/history", "step=x", "django"),
+    ):
+        APIClient(token=token).get(f"{API}{path}?{query}")
+        asked = environ(API + path, QUERY_STRING=query, HTTP_CODER_SESSION_TOKEN=token)
+        assert answered_by(asked) == by, (path, query)
 
 
 def test_first_use_of_a_key_is_answered_by_the_lane(

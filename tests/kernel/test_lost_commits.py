@@ -24,7 +24,7 @@ STATS = "/api/v2/deployment/stats/reports"
 
 @dataclass(frozen=True)
 class Breaking:
-    """A server, and a relay that can break the connection at the next COMMIT."""
+    """A server, and a relay that can break the connection at the next commit."""
 
     cluster: OwnCluster
     relay: Between
@@ -35,7 +35,7 @@ class Breaking:
         return self.server.ask(path, method=method, body=body, token=self.server.owner_token)
 
     def ask_broken(self, path: str, body: object) -> Answer:
-        """Returns the answer to a request whose COMMIT is lost."""
+        """Returns the answer to a request whose commit is lost."""
         wait_for(lambda: self.ask("/api/v2/users/me").status == 200)
         broken = self.relay.broken
         self.relay.break_next()
@@ -57,7 +57,9 @@ def breaking(
         settings["CODERAPI_FIRST_OWNER_USERNAME"] = "owner"
         with (
             own_cluster(open_directory, durable=False) as cluster,
-            Between(sockets, cluster.url, word=b"COMMIT", pass_on=pass_on, hangs=hangs) as relay,
+            Between(
+                sockets, cluster.url, word=b"COMMIT|api_key.create", pass_on=pass_on, hangs=hangs
+            ) as relay,
             Server(
                 "--web-only", log=tmp_path / "log", DATABASE_URL=relay.url, **settings
             ) as server,

@@ -108,6 +108,7 @@ def test_name_that_is_invalid_in_a_path_is_400(name: str, member: APIClient) -> 
     assert (answer.status_code, validation_fields(answer)) == (400, ["token_name"])
 
 
+@pytest.mark.django_db(transaction=True)
 def test_used_name_is_409_for_the_same_user_only(member: APIClient, owner: APIClient) -> None:
     assert create(member, token_name="ci").status_code == 201
     again = create(member, token_name="ci")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import cache
 from typing import Any
 
@@ -10,7 +11,13 @@ from django.conf import settings
 from django.db.backends.postgresql import base
 from psycopg import Cursor, IsolationLevel
 
-from kernel.db.connections import POOL_TIMEOUT_SECONDS, DatabaseBusyError, seconds_left
+from kernel.db.connections import (
+    POOL_TIMEOUT_SECONDS,
+    CommitUnknownError,
+    DatabaseBusyError,
+    seconds_left,
+    unknown_if_lost,
+)
 from kernel.limiter import Limiter, LimitReachedError, Place
 
 # A request that waits for a connection and then for a statement gets a response within six seconds:
@@ -54,12 +61,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         connection.timed_out = False
         return connection
 
-    def fetch(self, statement: str, values: Sequence[object]) -> Any:
+    def fetch(self, statement: str, values: Sequence[object], *, commits: bool = False) -> Any:
         """Runs a statement that PostgreSQL plans once for each connection. Returns its rows.
 
         Django's own cursors insert the values into the text of each statement. If this thread has
         no connection, the statement runs on a connection of the pool directly, because Django needs
-        as much time to prepare a connection as PostgreSQL needs for a short statement.
+        as much time to prepare a connection as PostgreSQL needs for a short statement. On such a
+        connection, a statement that `commits` raises CommitUnknownError if its outcome is unknown.
         """
         if self.connection is not None or self.pool is None:
             self.ensure_connection()
@@ -68,7 +76,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
         with self.wrap_database_errors:
             lent = self.get_new_connection({})
             try:
-                return Cursor(lent).execute(statement, values).fetchall()
+                with unknown_if_lost() if commits else nullcontext():
+                    rows = Cursor(lent).execute(statement, values).fetchall()
+                if commits and lent.timed_out:
+                    # The cancellation may have ended the wait for a synchronous standby.
+                    raise CommitUnknownError("the statement was canceled")
+                return rows
             finally:
                 self.pool.putconn(lent)
                 self._release_place(served=_is_served(lent))
