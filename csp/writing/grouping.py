@@ -72,7 +72,8 @@ def blocked_source(address: Address) -> str:
     """Returns the host of a web URL, the scheme of any other URI, or a keyword such as `inline`."""
     if address.authority:
         return address.authority[:255]
-    word = (address.scheme or address.text).lower()[:MAX_WORD]
+    # The lower-case spelling of a string may be a secret, such as that of SK-EXAMPLEEXAMPLE.
+    word = masked((address.scheme or address.text).lower())[:MAX_WORD]
     return _KEYWORDS.get(word, word)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from csp.parsing.formats import parse, shortened
@@ -438,6 +438,8 @@ def test_audit_finds_nothing_in_what_was_scrubbed(scrub: Callable[[str], str], t
     assert not holds_private(scrub(text))
 
 
+@example({"blocked-uri": "%C2%85"})
+@example({"blocked-uri": "SK-EXAMPLEEXAMPLE"})
 @given(
     st.dictionaries(
         st.sampled_from([name for name in legacy()["csp-report"] if name != "status-code"])
