@@ -66,7 +66,7 @@ class APIKey(models.Model):
     objects = APIKeyQuerySet.as_manager()
 
     class Meta:
-        ordering = ["-created_at"]
+        ordering = ["-created_at", "id"]
         verbose_name = "API key"
         indexes = [
             models.Index(fields=["-created_at", "id"], name="api_key_newest_first"),

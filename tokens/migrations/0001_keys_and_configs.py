@@ -89,7 +89,7 @@ class Migration(migrations.Migration):
                 ],
                 'indexes': [models.Index(fields=['-created_at', 'id'], name='api_key_newest_first'), models.Index(fields=['user', '-created_at', 'id'], name='api_key_of_user')],
                 'verbose_name': 'API key',
-                'ordering': ['-created_at'],
+                'ordering': ['-created_at', 'id'],
             },
         ),
         migrations.CreateModel(
