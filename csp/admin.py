@@ -24,6 +24,7 @@ from django.views.decorators.http import require_POST
 from audit.admin import register_target
 from audit.services import actor_of
 from csp import export, selectors, services
+from csp.access.origins import normalized
 from csp.advice.causes import cause
 from csp.advice.policy import governing_directive, parse
 from csp.alerts.channels import check_address, delete_channel, save_channel, shown_address
@@ -38,7 +39,7 @@ from csp.filters import (
     StateFilter,
 )
 from csp.models import AlertChannel, AlertDelivery, Group, IngestKey, NoiseRule, Report, State
-from csp.noise.rules import pattern_for
+from csp.noise.rules import checked_pattern, pattern_for
 from csp.noise.stored import dry_run
 from csp.scrubbing.uris import address_of
 from csp.triage import policies, releases
@@ -352,8 +353,23 @@ class ReportAdmin(ExportingAdmin):
         return row_link(rule) if rule else "none"
 
 
+class NoiseRuleForm(forms.ModelForm[NoiseRule]):
+    class Meta:
+        model = NoiseRule
+        fields = ["name", "category", "target", "pattern", "reason", "source", "enabled"]
+
+    def clean(self) -> None:
+        found = self.cleaned_data
+        if "target" in found and "pattern" in found:
+            try:
+                found["pattern"] = checked_pattern(found["target"], found["pattern"])
+            except ValueError as error:
+                self.add_error("pattern", str(error))
+
+
 @admin.register(NoiseRule)
 class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
+    form = NoiseRuleForm
     # The name is not listed, because the name of a built-in rule only repeats target and pattern.
     list_display = ["short_pattern", "target", "category", "enabled", "hits_in_a_week", "built_in"]
     list_filter = ["enabled", "category", "target", "built_in"]
@@ -451,8 +467,21 @@ def _links(groups: Sequence[Group]) -> SafeString:
     return format_html("{} and {} more", shown, more) if more > 0 else shown
 
 
+class IngestKeyForm(forms.ModelForm[IngestKey]):
+    class Meta:
+        model = IngestKey
+        fields = ["name", "origins", "retired_at"]
+
+    def clean_origins(self) -> list[str]:
+        try:
+            return normalized(self.cleaned_data["origins"])
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+
+
 @admin.register(IngestKey)
 class IngestKeyAdmin(ServiceAdmin[IngestKey]):
+    form = IngestKeyForm
     list_display = ["name", "key", "origins", "created_at", "retired_at"]
     search_fields = ["name", "key"]
     readonly_fields = ["key", "created_at"]

@@ -5,13 +5,10 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
-from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models.functions import Now
 
-from csp.access.origins import normalized
-from csp.noise.rules import checked_pattern
 from kernel.db.partitions import PartitionedTable
 
 REPORTS = PartitionedTable("csp_report", timedelta(days=1))
@@ -253,13 +250,6 @@ class NoiseRule(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    def clean(self) -> None:
-        if self.pattern:
-            try:
-                self.pattern = checked_pattern(self.target, self.pattern)
-            except ValueError as error:
-                raise ValidationError({"pattern": str(error)}) from None
-
 
 class IngestKey(models.Model):
     """A key that allows pages of the given origins to report without a session token.
@@ -287,12 +277,6 @@ class IngestKey(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-    def clean(self) -> None:
-        try:
-            self.origins = normalized(self.origins or [])
-        except ValueError as error:
-            raise ValidationError({"origins": str(error)}) from None
 
 
 class AlertChannel(models.Model):

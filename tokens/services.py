@@ -89,13 +89,10 @@ def create_api_key(
     """Creates a key for the user. A key with a name or with `limits` is `minted`.
 
     Call it in a transaction that has inserted another audit entry, or in `audit.with_partition`.
-    Raises: APIError 400 for a copy of a user of another service, 404 or 409 as `lock` does;
-    PolicyChangedError if `limits` are no longer those of the user. Units: `lifetime_ns`
-    nanoseconds.
+    Raises: APIError 400 for a user of another service, 404 or 409 as `lock` does;
+    PolicyChangedError if `limits` are no longer those of the user.
     """
-    if user.source != User.Source.OWN:  # The roles of a copy may be outdated.
-        detail = f"{user.username} is a user of the Coder deployment. Create the token there."
-        raise APIError(400, "You cannot create a token for this user.", detail=detail)
+    _require_own(user)
     parts = parts or token_format.generate()
     key = APIKey(
         id=parts.key_id,
@@ -112,12 +109,17 @@ def create_api_key(
         updated_at=now,
     )
     while not _insert(key, limits, actor=actor, now=now):
-        # `lock` raises the error if the user was deleted or changed.
-        with transaction.atomic():
+        with transaction.atomic():  # `lock` raises the error if the user was deleted or changed.
             lock(user)
         if limits is not None:
             raise PolicyChangedError
     return NewKey(key, parts.token)
+
+
+def _require_own(user: User) -> None:
+    if user.source != User.Source.OWN:  # The roles of a copy may be outdated.
+        detail = f"{user.username} is a user of the Coder deployment. Create the token there."
+        raise APIError(400, "You cannot create a token for this user.", detail=detail)
 
 
 def _insert(key: APIKey, limits: Policy | None, *, actor: Actor, now: datetime) -> bool:
