@@ -120,7 +120,6 @@ class Step:
 
 def first_steps() -> list[Step]:
     """Returns the steps in the recommended order."""
-    key = IngestKey.objects.filter(retired_at=None).order_by("-created_at").first()
     has_stats = NewestAgentStat.objects.exists() or WorkspaceState.objects.exists()
     steps = [
         Step(
@@ -137,15 +136,7 @@ def first_steps() -> list[Step]:
             "Set CODER_ACCESS_URL to the URL that clients use, such as https://coder.example.com, "
             "and restart the server.",
         ),
-        Step(
-            "Create an ingest key for CSP reports",
-            key is not None,
-            "With an ingest key, browsers can report violations without a session. Add these two "
-            "headers to the pages that you want to monitor:",
-            "admin:csp_ingestkey_add",
-            report_headers(key.key if key else "KEY"),
-            standalone=True,
-        ),
+        _ingest_key(),
         Step(
             "Send data for the deployment stats",
             has_stats,
@@ -160,6 +151,19 @@ def first_steps() -> list[Step]:
         ),
     ]
     return [step for step in steps if settings.IDENTITY == "own" or not step.standalone]
+
+
+def _ingest_key() -> Step:
+    key = IngestKey.objects.filter(retired_at=None).order_by("-created_at").first()
+    return Step(
+        "Create an ingest key for CSP reports",
+        key is not None,
+        "With an ingest key, browsers can report violations without a session. Add these two "
+        "headers to the pages that you want to monitor:",
+        "admin:csp_ingestkey_add",
+        report_headers(key.key if key else "KEY"),
+        standalone=True,
+    )
 
 
 def _has_own_password() -> bool:
