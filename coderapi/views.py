@@ -22,10 +22,9 @@ from kernel import postgres
 from kernel.db.connections import deadline
 from kernel.http import wire
 from kernel.http.documents import Document
-from kernel.http.errors import JSON_CONTENT_TYPE
 from kernel.http.rendering import render_json
 from kernel.http.schema.document import openapi
-from kernel.http.views import PublicDocumentView
+from kernel.http.views import PublicDocumentView, json_response
 
 # The time limit for database queries of a probe, so that a probe gets a response within two seconds
 # even if the database does not respond.
@@ -64,7 +63,7 @@ def _ok(**headers: str) -> HttpResponse:
 @csrf_exempt
 @require_safe
 def livez(request: HttpRequest) -> HttpResponse:
-    return _json({"status": "ok"}, status=200)
+    return json_response({"status": "ok"})
 
 
 @csrf_exempt
@@ -72,11 +71,7 @@ def livez(request: HttpRequest) -> HttpResponse:
 def readyz(request: HttpRequest) -> HttpResponse:
     """Returns 200 if the database responds and no migration is pending, otherwise 503."""
     state = readiness()
-    return _json(state, status=200 if state["status"] == "ok" else 503)
-
-
-def _json(state: dict[str, Any], *, status: int) -> HttpResponse:
-    return HttpResponse(render_json(state), status=status, content_type=JSON_CONTENT_TYPE)
+    return json_response(state, status=200 if state["status"] == "ok" else 503)
 
 
 def readiness() -> dict[str, Any]:
