@@ -134,9 +134,11 @@ def entry_values(action: str, change: Change, *, actor: Actor, now: datetime) ->
 
 def _values(action: str, change: Change, *, actor: Actor, now: datetime) -> list[object]:
     """Returns the values of COLUMNS."""
-    target, request_id = change.target, logs.current_request_id()
-    by, on = [actor.user_id, actor.name], [target.type, target.id, target.name]
-    return [now, *by, action, *on, actor.address, request_id, change.before, change.after]
+    target = change.target
+    return [
+        *(now, actor.user_id, actor.name, action, target.type, target.id, target.name),
+        *(actor.address, logs.current_request_id(), change.before, change.after),
+    ]
 
 
 def drop_old_entries(*, retention: timedelta, now: datetime) -> int:

@@ -93,7 +93,7 @@ def _mint(
             )
 
     def commit() -> NewKey:
-        while True:
+        while True:  # If a policy has changed since it was read, read it again.
             with suppress(PolicyChangedError):
                 return commit_with_retry(mint, earlier=partial(_committed, user, parts))
 

@@ -77,7 +77,7 @@ class Limit:
 class Policy(dict[str, Limit]):
     """The limits on one user's tokens, by name.
 
-    `versions` are those of the stored configs that apply to the user.
+    `versions` are the versions of the stored configs that apply to the user.
     """
 
     versions: Sequence[str] = ()
@@ -140,15 +140,16 @@ _STRICTEST: dict[str, Callable[[list[Any]], Any]] = {
 LIMITS = tuple(_STRICTEST)
 
 
+# The part of a statement after FROM. `applying_to` returns its values.
 APPLYING = """
 tokens_tokenconfig WHERE user_id = %s OR user_id IS NULL AND role = ANY (%s) ORDER BY id
 """
-SELECT = f"SELECT xmin::text, user_id, role, {', '.join(LIMITS)} FROM {APPLYING}"  # noqa: S608 - constants
+_SELECT = f"SELECT xmin::text, user_id, role, {', '.join(LIMITS)} FROM {APPLYING}"  # noqa: S608 - constants
 
 
 def policy_of(user: User) -> Policy:
     """Returns the limits on this user's tokens. Takes one query."""
-    rows = fetch(SELECT, applying_to(user))
+    rows = fetch(_SELECT, applying_to(user))
     configs = [
         TokenConfig(user=user_id and user, role=role, **dict(zip(LIMITS, limits, strict=True)))
         for _, user_id, role, *limits in rows
