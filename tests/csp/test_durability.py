@@ -40,7 +40,7 @@ def report(host: int = 0) -> bool:
 
 
 def assert_counted(reports: int) -> None:
-    """Rows, groups and hourly counts have the same sum."""
+    """Asserts that rows, groups and hourly counts have the same sum."""
     assert Report.objects.count() == reports
     assert (Group.objects.aggregate(n=Sum("count"))["n"] or 0) == reports
     assert (HourCount.objects.aggregate(n=Sum("count"))["n"] or 0) == reports
@@ -109,7 +109,7 @@ def test_commit_with_a_lost_answer_counts_once(
     login = f"{quote(facts['user'])}:{quote(facts.get('password') or '')}"
     url = f"postgresql://{login}@/{facts['dbname']}?host={quote(facts['host'], safe='')}"
     directory = tmp_path_factory.mktemp("pg")
-    with Between(directory, url, word=b'"group_blocked":', pass_on=committed) as between:
+    with Between(directory, url, pattern=b'"group_blocked":', pass_on=committed) as between:
         between.break_next()
         settings.DIRECT_DATABASE_URL = between.url
         assert report()

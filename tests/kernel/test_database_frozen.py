@@ -155,7 +155,7 @@ def get(port: int, path: str, token: str = "") -> tuple[int, float]:
 
 @contextmanager
 def crowd(port: int, secret: str) -> Iterator[None]:
-    """Many clients send requests until the block ends, each request with another key."""
+    """Sends requests of many clients until the block ends, each request with another key."""
     numbers, over, begun = itertools.count(1), threading.Event(), threading.Barrier(CROWD + 1)
 
     def ask_on() -> None:

@@ -58,7 +58,7 @@ def breaking(
         with (
             own_cluster(open_directory, durable=False) as cluster,
             Between(
-                sockets, cluster.url, word=b"COMMIT|api_key.create", pass_on=pass_on, hangs=hangs
+                sockets, cluster.url, pattern=b"COMMIT|api_key.create", pass_on=pass_on, hangs=hangs
             ) as relay,
             Server(
                 "--web-only", log=tmp_path / "log", DATABASE_URL=relay.url, **settings

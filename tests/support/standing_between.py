@@ -13,20 +13,26 @@ from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
 
 class Between:
-    """After `break_next`, breaks the next connection that sends the word, a regular expression.
+    """After `break_next`, breaks the next connection that sends data with the pattern.
 
     With `pass_on` the server receives the data, but its answer is lost. With `hangs` no data passes
     on any connection, in either direction, until `thaw`.
     """
 
     def __init__(
-        self, directory: Path, url: str, *, word: bytes, pass_on: bool = True, hangs: bool = False
+        self,
+        directory: Path,
+        url: str,
+        *,
+        pattern: bytes,
+        pass_on: bool = True,
+        hangs: bool = False,
     ) -> None:
         parts = urlsplit(url)
         self._server = f"{parse_qs(parts.query)['host'][0]}/.s.PGSQL.5432"
         self.url = urlunsplit(parts._replace(query=f"host={quote(str(directory), safe='')}"))
         self.broken = 0
-        self._word, self._pass_on, self._hangs = re.compile(word), pass_on, hangs
+        self._pattern, self._pass_on, self._hangs = re.compile(pattern), pass_on, hangs
         self._armed = threading.Event()
         self._flows = threading.Event()
         self._flows.set()
@@ -66,7 +72,7 @@ class Between:
 
     def _may_pass(self, data: bytes, client: socket.socket, server: socket.socket) -> bool:
         """Returns whether to pass the data. If not, closes the connection of the client."""
-        if not self._armed.is_set() or not self._word.search(data):
+        if not self._armed.is_set() or not self._pattern.search(data):
             return True
         self._armed.clear()
         self.broken += 1

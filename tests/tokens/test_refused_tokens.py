@@ -105,6 +105,6 @@ def test_past_300_unknown_tokens_wait_for_each_other_and_are_429_after_a_second(
 
 
 def _waiting(other: Any) -> int:
-    """How many sessions wait for the locked table."""
+    """Returns how many sessions wait for the locked table."""
     sql = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'tokens_apikey'::regclass"
     return int(other.execute(sql).fetchone()[0])
