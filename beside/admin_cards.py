@@ -18,7 +18,7 @@ GAP_SHOWN = timedelta(days=7)
 
 
 def _coder(now: datetime) -> list[Line]:
-    """Asks Coder, and adds the problems of the documents that this process serves from Coder."""
+    """Checks Coder with one request. Also shows why a document of Coder cannot be returned."""
     if not settings.CODER_URL:
         return []
     found = [Line(each.check, each.message, each.state) for each in coder_findings(now)]
@@ -35,7 +35,7 @@ def _coder_database(now: datetime) -> list[Line]:
     state = State.BAD if error else State.GOOD if last else State.NOTICE
     lines = [Line("last read", since(last.read_at if last else None, now), state, link)]
     if last and settings.STATS_USAGE_ENABLED:
-        # A replica that receives nothing can be read all the same.
+        # Reading succeeds even if a replica receives no new rows.
         lines.append(Line("newest agent row", since(last.created_at, now)))
     if error:
         lines.append(Line("error", error, State.BAD, link))

@@ -172,7 +172,7 @@ def _identify(parts: TokenParts, address: str, *, until: float) -> KeyIdentity |
         raise unexpected(ME, me)
     person = read_person(me.value) if me.status == 200 else None
     if person is not None:
-        # The audit trail must not show the name of an own user.
+        # If an own user has the username, the copy has a substitute. The audit trail shows it.
         person = replace(person, username=mirror(person))
     return _identity_of(parts.key_id, allowed, person)
 

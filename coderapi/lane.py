@@ -1,9 +1,9 @@
-"""The fast lane: handles requests for documents and CSP reports before they reach Django.
+"""The fast lane: handles requests for cached documents and CSP reports before they reach Django.
 
-Most requests read a cached document, or send a CSP report. For these requests, Django's own
-processing takes ten times as long as the rest. The lane calls the same functions as the middlewares
-and views, and repeats no rules: `routes` reads the URL configuration, and `_document` performs the
-steps of the middlewares in the same order.
+Most requests read a cached document, such as a history of stats, or send a CSP report. For these
+requests, Django's own processing takes ten times as long as the rest. The lane calls the same
+functions as the middlewares and views, and repeats no rules: `routes` reads the URL configuration,
+and `_document` performs the steps of the middlewares in the same order.
 
 The lane passes all other requests to Django. Examples are another method or path, a rejected API
 key, a caller without permission, or a document that is not rendered yet. The lane counts a request

@@ -84,8 +84,6 @@ def _registered() -> Iterator[DeclaredMetric]:
                 )
 
 
-# --- The dashboard ----------------------------------------------------------------------------
-
 # The rows of the dashboard in their order. A metric is in the row of the first prefix that matches
 # its name. The last prefix matches all other metrics.
 ROWS = {

@@ -27,6 +27,6 @@ Three choices explain most of the code:
 * A report is committed before the response is sent. Each batch has an id. If the connection is lost
   during the commit, the writer looks up this id to find out whether the batch was committed.
 
-Not done: there is no suggestion of a whole policy, because reports do not show which sources a site
-intends to allow.
+`advice` does not suggest a whole policy, because reports do not show which sources a site intends
+to allow.
 """

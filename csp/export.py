@@ -35,7 +35,7 @@ def safe_cell(value: Any) -> Any:
 
 
 class _Echo:
-    """A file for `csv.writer`, which returns each line instead of storing it."""
+    """A file for `csv.writer`. It returns each line instead of storing it."""
 
     def write(self, text: str) -> bytes:
         return text.encode()

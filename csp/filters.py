@@ -61,7 +61,7 @@ class NoiseFilter(admin.SimpleListFilter):
 def _value_filter(
     name: str, values: Callable[[], Iterable[str]], title: str = ""
 ) -> type[admin.SimpleListFilter]:
-    """Makes a filter by the values of a field."""
+    """Makes a filter by a field. `values` returns the choices."""
 
     class ValueFilter(admin.SimpleListFilter):
         parameter_name = name

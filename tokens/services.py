@@ -311,7 +311,7 @@ def prune_expired_keys(*, retention: timedelta, now: datetime) -> int:
 def delete_other_keys(
     user: User, kept_key_id: str, actor: Actor, now: datetime, **more: Any
 ) -> None:
-    """After a change of the password, deletes the user's keys, except `kept_key_id`.
+    """Deletes the user's keys after a change of the password, except `kept_key_id`.
 
     An attacker who knew the old password may have created some of these keys.
     """

@@ -21,7 +21,8 @@ from typing import Any, TextIO, cast
 from bench.load import BenchError
 from bench.service import PROJECT, free_port
 
-# These words make PostgreSQL commit: the end of a transaction, and the call that writes a batch.
+# These words make PostgreSQL commit: the end of a transaction, and the statements that write
+# a batch of reports or an API key.
 COMMITS = re.compile(rb"\bCOMMIT\b|write_batch|api_key\.create", re.IGNORECASE)
 CUTS = ("before", "during", "after")
 CHUNK = 65_536

@@ -155,15 +155,16 @@ def _is_self(url: Address, page: Address) -> bool:
 
 
 def _scheme_matches(expected: str, scheme: str) -> bool:
-    """CSP 3, 6.7.2.9: a scheme also matches its secure variant."""
+    """Returns whether the scheme or its secure variant matches. Source: CSP 3, 6.7.2.9."""
     expected = expected.lower()
     return scheme in _UPGRADES.get(expected, {expected})
 
 
 def _host_matches(pattern: str, host: str) -> bool:
-    """CSP 3, 6.7.2.10. `*.example.com` matches subdomains, but not the host itself.
+    """Returns whether a host source matches the host. Source: CSP 3, 6.7.2.10.
 
-    A host source never matches an IP address other than 127.0.0.1.
+    `*.example.com` matches subdomains, but not the host itself. A host source never matches an IP
+    address other than 127.0.0.1.
     """
     if pattern.startswith("*"):
         return host.endswith(pattern[1:]) and len(host) > len(pattern) - 1
@@ -180,14 +181,20 @@ def is_matchable(host: str) -> bool:
 
 
 def _port_matches(port: str | None, url: Address) -> bool:
-    """CSP 3, 6.7.2.11. A source without a port matches only the default port of the scheme."""
+    """Returns whether the URL has the port, or by default, the default port of its scheme.
+
+    Source: CSP 3, 6.7.2.11.
+    """
     if port == "*" or (port is None and url.port is None):
         return True
     return port is not None and int(port) == (url.port or DEFAULT_PORTS.get(url.scheme))
 
 
 def _path_matches(pattern: str, path: str) -> bool:
-    """CSP 3, 6.7.2.12. A path that ends with a slash matches everything below it."""
+    """Returns whether the path matches. A final slash in the pattern matches all paths below it.
+
+    Source: CSP 3, 6.7.2.12.
+    """
     if pattern in {"", "/"}:
         return True
     wanted, found = pattern.split("/"), path.split("/")

@@ -45,9 +45,10 @@ GROUP BY 1, 2, 3, 4, 5
 
 
 def dry_run(rule: NoiseRule) -> tuple[list[Group], list[Group]]:
-    """Returns the visible groups with newest stored reports that the rule would label.
+    """Returns the visible groups whose newest stored reports the rule would label.
 
-    The first list has the groups in which all of these reports match, the second one the others.
+    In the groups of the first list, all of these reports match. In the groups of the second list,
+    only some of them match.
     """
     own = Rule(rule.pk or 0, rule.name, rule.target, rule.pattern)
     rules = compiled([*(each for each in _rules() if each.id != own.id), own])

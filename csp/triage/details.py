@@ -49,7 +49,7 @@ _NEWEST = f"""
 
 
 def details(group: Group, *, now: datetime) -> tuple[dict[str, list[dict[str, Any]]], Advice]:
-    """Returns the facets of a group and the advice for it. They take one statement.
+    """Returns the facets of a group and the advice for it. Takes one query.
 
     The numbers are those of the newest stored reports, with their weights.
     """

@@ -27,10 +27,11 @@ def versions() -> list[tuple[str, datetime]]:
 
 
 def compare(moment: datetime, *, now: datetime) -> tuple[int, QuerySet[Group], QuerySet[Group]]:
-    """Returns the visible groups that have reports only after, and only before the moment.
+    """Compares the same number of hours before and after the moment.
 
-    Each group has `before` and `after`, its reports per hour. The number is that of the hours on
-    each side. Reports are counted by hour, so the hour of the moment belongs to the time after it.
+    Returns this number, and two lists of visible groups: those without a report before the moment,
+    and those without a report after it. Each group has its reports per hour, `before` and `after`.
+    Reports are counted by hour, so the hour of the moment belongs to the time after it.
     """
     hour = moment.replace(minute=0, second=0, microsecond=0)
     # The current hour counts, too, so that the newest groups are listed.

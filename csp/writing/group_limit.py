@@ -65,7 +65,7 @@ class GroupLimit:
 
 
 def _refused(connection: psycopg.Connection[Any], new: Sequence[Entry]) -> set[str]:
-    """Counts the new groups of each caller. Returns those that none of their callers may open."""
+    """Counts the new groups of each caller. Returns the groups that no caller may open."""
     groups: dict[bytes, dict[str, datetime]] = defaultdict(dict)
     for entry in new:
         groups[entry.caller][entry.row["group_id"]] = entry.received_at

@@ -72,7 +72,7 @@ def blocked_source(address: Address) -> str:
     """Returns the host of a web URL, the scheme of any other URI, or a keyword such as `inline`."""
     if address.authority:
         return address.authority[:255]
-    # The lower-case spelling of a string may be a secret, such as that of SK-EXAMPLEEXAMPLE.
+    # In lower case, a word can have the form of a secret, for example SK-EXAMPLEEXAMPLE.
     word = masked((address.scheme or address.text).lower())[:MAX_WORD]
     return _KEYWORDS.get(word, word)
 

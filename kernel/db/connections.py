@@ -256,8 +256,8 @@ def fetch(
 ) -> list[tuple[Any, ...]]:
     """Runs a statement that PostgreSQL plans once for each connection. Returns its rows.
 
-    `commits` is for a statement that writes. If no transaction is open, the statement is one.
-    Raises: CommitUnknownError if `commits` and the connection is lost before the response.
+    Set `commits` if the statement writes. Without an open transaction, it also commits. Then it
+    raises CommitUnknownError if the connection is lost before the response.
     """
     if commits:
         release_connection()

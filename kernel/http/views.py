@@ -79,7 +79,7 @@ class PublicAPIView(APIView):
 
 
 class DocumentView(APIView):
-    """The base class of views that return a document."""
+    """The base class of views whose cached responses the fast lane sends."""
 
     document: ClassVar[documents.Document]
 

@@ -66,8 +66,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
         Django's own cursors insert the values into the text of each statement. If this thread has
         no connection, the statement runs on a connection of the pool directly, because Django needs
-        as much time to prepare a connection as PostgreSQL needs for a short statement. On such a
-        connection, a statement that `commits` raises CommitUnknownError if its outcome is unknown.
+        as much time to prepare a connection as PostgreSQL needs for a short statement. There, a
+        statement that `commits` raises CommitUnknownError if its outcome is unknown.
         """
         if self.connection is not None or self.pool is None:
             self.ensure_connection()
