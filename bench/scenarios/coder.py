@@ -123,19 +123,18 @@ def coder(bench: Bench) -> Batches:
             CODERAPI_CODER_URL=f"http://127.0.0.1:{server.server_port}",
         ) as other,
     ):
+        url = other.url + SSH
 
         def look_ups(_: int) -> Figures:
             before, script = server.look_ups, requests.with_token(_new_token())
-            found = wrk(
-                other.url + SSH, script=script, seconds=LOOK_UP_SECONDS, connections=CONNECTIONS
-            )
+            found = wrk(url, script=script, seconds=LOOK_UP_SECONDS, connections=CONNECTIONS)
             return {"look_ups": server.look_ups - before, "errors": found["errors"]}
 
         own = requests.with_token(bench.service.token)
         yield [
             Scenario(
                 "ssh, cached token of Coder",
-                load("token of Coder", other.url + SSH, requests.with_token(_new_token())),
+                load("token of Coder", url, requests.with_token(_new_token())),
                 load("own token", bench.service.url + SSH, own),
                 at_least=0.95,
             ),
