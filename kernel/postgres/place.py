@@ -1,4 +1,4 @@
-"""The files of a private cluster in the data directory: data, password, log and socket.
+"""The files of a private cluster: data, password and log in the data directory, and the socket.
 
 A process that runs as root opens files in directories that PostgreSQL's account can write to. That
 account could place symbolic links there, so the process never follows them.
@@ -7,8 +7,10 @@ account could place symbolic links there, so the process never follows them.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -20,6 +22,9 @@ ROLE = DATABASE = "coderapi"
 
 MAX_LOG_BYTES = 8 * 1024 * 1024
 KEPT_LOG_BYTES = 1024 * 1024
+
+SOCKET = ".s.PGSQL.5432"
+SOCKET_PARENTS = (Path("/run"), Path("/tmp"))  # noqa: S108 - short by rule, and the owner is checked
 
 
 def unfollowed(path: str, flags: int) -> int:
@@ -50,8 +55,8 @@ class Cluster:
         return self.home.with_name("postgres.stopped")
 
     @property
-    def socket(self) -> Path:
-        return self.home / ".s.PGSQL.5432"
+    def sockets_name(self) -> str:
+        return "coderapi-" + hashlib.sha256(os.fsencode(self.home)).hexdigest()[:12]
 
     @property
     def password(self) -> str:
@@ -145,11 +150,11 @@ def _closed_parent(root: Path, account: Account) -> Path:
     return next((way for way in ways if not account.may_execute(way)), root)
 
 
-def url(cluster: Cluster) -> str:
+def url(cluster: Cluster, sockets: Path) -> str:
     """Returns the URL of the cluster for psycopg and libpq, including the password."""
     # The socket's directory is a query parameter, because many parsers reject an encoded path as a
     # host name.
-    host = urlencode({"host": str(cluster.home)})
+    host = urlencode({"host": str(sockets)})
     return f"postgresql://{ROLE}:{quote(cluster.password, safe='')}@/{DATABASE}?{host}"
 
 
@@ -199,3 +204,64 @@ def last_log_lines(log: Path, *, count: int = 12) -> str:
     except OSError:
         return ""
     return "\n".join(lines[-count:])
+
+
+# --- The socket -------------------------------------------------------------------------------
+
+
+def sockets_directory(cluster: Cluster) -> Path:
+    """Returns the directory for the socket of a new server.
+
+    It is outside the data directory, because the path of that directory may be too long for a
+    socket.
+    """
+    parent = next(
+        (parent for parent in SOCKET_PARENTS if os.access(parent, os.W_OK)), SOCKET_PARENTS[-1]
+    )
+    return parent / cluster.sockets_name
+
+
+def make_sockets_directory(place: Place, sockets: Path) -> None:
+    """Creates the directory for the socket, or removes a dead server's socket from it.
+
+    Raises: PostgresError if the directory belongs to another user. This is possible in /tmp, where
+    every user can create directories.
+    """
+    try:
+        sockets.mkdir(mode=0o700)
+        place.account.own(sockets)
+    except FileExistsError:
+        _refuse_strangers(place, sockets)
+    except OSError as error:
+        raise PostgresError(f"{sockets} cannot be created: {error.strerror}.") from error
+    _empty_sockets(sockets)
+
+
+def remove_sockets_directory(place: Place, sockets: Path) -> None:
+    """Removes the socket's directory of a stopped server if it is private to this service."""
+    # If the directory cannot be removed, the next start uses it again.
+    with contextlib.suppress(OSError):
+        if _is_private(place, sockets):
+            _empty_sockets(sockets)
+            sockets.rmdir()
+
+
+def _is_private(place: Place, sockets: Path) -> bool:
+    status = sockets.lstat()
+    ours = status.st_uid in {place.account.uid, os.geteuid()}
+    return stat.S_ISDIR(status.st_mode) and ours and not stat.S_IMODE(status.st_mode) & 0o077
+
+
+def _refuse_strangers(place: Place, sockets: Path) -> None:
+    if not _is_private(place, sockets):
+        raise PostgresError(
+            f"{sockets} is not a private directory of {place.account.name}. Another user may have "
+            "created it to read the connections. Remove it and start again."
+        )
+    # Root may have been killed after it created the directory and before it changed the owner.
+    place.account.own(sockets)
+
+
+def _empty_sockets(sockets: Path) -> None:
+    for name in (SOCKET, f"{SOCKET}.lock"):
+        (sockets / name).unlink(missing_ok=True)

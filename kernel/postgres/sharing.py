@@ -29,6 +29,7 @@ from kernel.postgres.place import (
     Cluster,
     Place,
     prepared,
+    sockets_directory,
     trim_log,
     unfollowed,
     url,
@@ -45,8 +46,10 @@ Health = Literal["running", "revived", "stopped"]
 class Handle:
     """This process's use of a private cluster. The cluster runs at least until `release`."""
 
-    def __init__(self, place: Place, *, binaries: Binaries, holders: int, durable: bool) -> None:
-        self.url = url(place.cluster)
+    def __init__(
+        self, place: Place, *, binaries: Binaries, holders: int, server: life.Server, durable: bool
+    ) -> None:
+        self.url = url(place.cluster, server.sockets)
         self.programs = binaries
         self._place = place
         self._durable = durable
@@ -112,8 +115,8 @@ def acquire(
         try:
             if place.cluster.major is None:
                 _make(place, binaries=binaries, durable=durable, lock=lock)
-            life.start(place, place.cluster, binaries=binaries, durable=durable)
-            return Handle(place, binaries=binaries, holders=holders, durable=durable)
+            server = life.start(place, place.cluster, binaries=binaries, durable=durable)
+            return Handle(place, binaries=binaries, holders=holders, server=server, durable=durable)
         except BaseException:
             _leave(place, holders, binaries=binaries)
             raise
@@ -147,7 +150,9 @@ def address(data_dir: Path) -> tuple[str, bool]:
     """
     place = inhabited(data_dir)
     server = life.running(place.cluster)
-    return url(place.cluster), bool(server and server.ready)
+    if server and server.ready:
+        return url(place.cluster, server.sockets), True
+    return url(place.cluster, sockets_directory(place.cluster)), False
 
 
 def inhabited(data_dir: Path) -> Place:

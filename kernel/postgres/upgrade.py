@@ -63,11 +63,11 @@ def _build(place: Place, *, old: Binaries, new: Binaries, lock: int) -> None:
 def _while_running(
     place: Place, cluster: Cluster, binaries: Binaries, program: str, *options: str
 ) -> None:
-    life.start(place, cluster, binaries=binaries)
+    server = life.start(place, cluster, binaries=binaries)
     try:
         result = place.account.run(
             [binaries.program(program), *options],
-            environment=variables_of(url(cluster)),
+            environment=variables_of(url(cluster, server.sockets)),
         )
     finally:
         life.stop(place, cluster, binaries=binaries)

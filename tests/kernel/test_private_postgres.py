@@ -19,7 +19,7 @@ from kernel import postgres
 from kernel.postgres import binaries
 from kernel.postgres.binaries import Binaries, Source
 from kernel.postgres.cluster import running
-from kernel.postgres.place import Cluster, prepared, trim_log
+from kernel.postgres.place import Cluster, prepared, sockets_directory, trim_log
 from tests.support.processes import PROJECT, connects, wait_for
 
 AS_ROOT = os.geteuid() == 0
@@ -51,6 +51,7 @@ def test_last_process_stops_the_server(data_dir: Path) -> None:
 
     second.release()
     assert not connects(second.url)
+    assert not sockets_directory(prepared(data_dir).cluster).exists()
 
 
 def test_next_start_joins_the_server_of_a_killed_process(data_dir: Path, hold: Hold) -> None:
@@ -207,13 +208,26 @@ def test_process_with_the_number_of_a_dead_server_is_ignored(data_dir: Path) -> 
         stranger.communicate()
 
 
-def test_data_directory_too_long_for_a_socket_is_named(folder: Path, seed: Path) -> None:
-    deep = folder / ("d" * 100)
-    deep.mkdir()
+def test_long_data_directory_gets_a_short_socket(folder: Path, seed: Path) -> None:
+    deep = folder / ("d" * 100) / ("e" * 100)
+    deep.mkdir(parents=True)
+    deep.parent.chmod(0o711)
     copy_cluster(seed, deep)
 
-    with pytest.raises(postgres.PostgresError, match="too long"):
-        acquired(deep)
+    handle = acquired(deep)
+    assert connects(handle.url)
+    handle.release()
+
+
+def test_socket_directory_open_to_others_is_refused(data_dir: Path) -> None:
+    trap = sockets_directory(prepared(data_dir).cluster)
+    trap.mkdir()
+    trap.chmod(0o777)
+    try:
+        with pytest.raises(postgres.PostgresError, match="not a private directory"):
+            acquired(data_dir)
+    finally:
+        trap.rmdir()
 
 
 @pytest.mark.parametrize(
