@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 
 FAILED, MISUSED = 1, 2
 READER_LEFT = 128 + signal.SIGPIPE
@@ -31,10 +33,21 @@ def ending_with_the_reader(program: str) -> Iterator[None]:
             # Without this, Python would flush the output at exit, and print an error.
             sys.stdout.flush()
     except BrokenPipeError:
-        # Python flushes the output again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        unread = [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream)]
+        if not unread:
+            raise
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in unread:
+            os.dup2(nowhere, stream.fileno())
         sys.exit(READER_LEFT)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         sys.exit(f"{program}: the output cannot be written: {error.strerror}")
+
+
+def _is_unread(stream: IO[str]) -> bool:
+    """Returns whether the reader of the stream has closed it."""
+    look = select.poll()
+    look.register(stream.fileno(), 0)
+    return any(events & select.POLLERR for _, events in look.poll(0))
