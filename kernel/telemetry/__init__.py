@@ -19,12 +19,15 @@ are not traced: the request id connects the log lines of a request.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from kernel.loops import is_alive
 
 # prometheus_client reads this variable at its first import. It stores its values in that directory.
 DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -33,12 +36,25 @@ DIRECTORY_PREFIX = "coderapi-metrics-"
 
 @contextmanager
 def shared_directory() -> Iterator[Path]:
-    """Creates a temporary directory for the metrics of this server's processes."""
+    """Creates a temporary directory for the metrics of this server's processes.
+
+    First removes the directories that killed servers left behind.
+    """
+    _remove_abandoned(Path(tempfile.gettempdir()))
     owner = os.getpid()
-    directory = Path(tempfile.mkdtemp(prefix=DIRECTORY_PREFIX))
+    directory = Path(tempfile.mkdtemp(prefix=f"{DIRECTORY_PREFIX}{owner}-"))
     try:
         yield directory
     finally:
         # A forked child also leaves the block, but must not remove the directory.
         if os.getpid() == owner:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    for found in parent.glob(f"{DIRECTORY_PREFIX}*"):
+        number = found.name.removeprefix(DIRECTORY_PREFIX).partition("-")[0]
+        with contextlib.suppress(OSError):
+            ours = found.lstat().st_uid == os.geteuid() and not found.is_symlink()
+            if ours and number.isdecimal() and not is_alive(int(number)):
+                shutil.rmtree(found, ignore_errors=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
@@ -141,6 +143,25 @@ def test_every_metric_is_documented() -> None:
 
 def test_no_label_is_reserved_by_prometheus() -> None:
     assert not {"job", "instance"} & {label for _, _, labels in declared() for label in labels}
+
+
+def test_directories_of_killed_servers_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = tmp_path / f"{telemetry.DIRECTORY_PREFIX}{ended.pid}-x"
+    lives = tmp_path / f"{telemetry.DIRECTORY_PREFIX}{os.getpid()}-x"
+    foreign = tmp_path / f"{telemetry.DIRECTORY_PREFIX}nonsense"
+    for directory in (left, lives, foreign):
+        directory.mkdir()
+    with telemetry.shared_directory() as mine:
+        assert mine.is_dir()
+        assert not left.exists()
+    assert not mine.exists()
+    assert lives.is_dir()
+    assert foreign.is_dir()
 
 
 def connect_and_close() -> None:
