@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.conf import settings
@@ -12,7 +14,6 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
 from django.views.decorators.csp import csp_override
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_http_methods, require_safe
 from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.request import Request
 
@@ -22,6 +23,8 @@ from kernel import postgres
 from kernel.db.connections import deadline
 from kernel.http import wire
 from kernel.http.documents import Document
+from kernel.http.errors import APIError
+from kernel.http.handlers import error_response
 from kernel.http.rendering import render_json
 from kernel.http.schema.document import openapi
 from kernel.http.views import PublicDocumentView, json_response
@@ -35,6 +38,26 @@ logger = logging.getLogger(__name__)
 
 # --- Health -----------------------------------------------------------------------------------
 
+type View = Callable[[HttpRequest], HttpResponse]
+
+
+def only(*methods: str) -> Callable[[View], View]:
+    """Returns a decorator that rejects other methods with a 405 error in the API's format."""
+
+    def decorate(view: View) -> View:
+        @csrf_exempt
+        @wraps(view)
+        def answer(request: HttpRequest) -> HttpResponse:
+            if request.method in methods:
+                return view(request)
+            allow = {"Allow": ", ".join(methods)}
+            return error_response(APIError(405, "Method not allowed.", headers=allow))
+
+        return answer
+
+    return decorate
+
+
 # Coder's dashboard measures the latency to this server from another origin.
 ANY_ORIGIN = {
     "Access-Control-Allow-Origin": "*",
@@ -44,14 +67,12 @@ ANY_ORIGIN = {
 }
 
 
-@csrf_exempt
-@require_http_methods(["GET", "HEAD", "OPTIONS"])
+@only("GET", "HEAD", "OPTIONS")
 def latency_check(request: HttpRequest) -> HttpResponse:
     return _ok(**ANY_ORIGIN)
 
 
-@csrf_exempt
-@require_safe
+@only("GET", "HEAD")
 def healthz(request: HttpRequest) -> HttpResponse:
     return _ok()
 
@@ -60,14 +81,12 @@ def _ok(**headers: str) -> HttpResponse:
     return HttpResponse("OK", content_type="text/plain; charset=utf-8", headers=headers)
 
 
-@csrf_exempt
-@require_safe
+@only("GET", "HEAD")
 def livez(request: HttpRequest) -> HttpResponse:
     return json_response({"status": "ok"})
 
 
-@csrf_exempt
-@require_safe
+@only("GET", "HEAD")
 def readyz(request: HttpRequest) -> HttpResponse:
     """Returns 200 if the database responds and no migration is pending, otherwise 503."""
     state = readiness()

@@ -51,6 +51,7 @@ NO_PAGES = ("/administrator", "/admin-x", "/adminer/", "/swagger", "/swagger?scr
             ("anonymous", method, SSH, 405, "not allowed")
             for method in ("post", "put", "patch", "delete", "options")
         ],
+        *[("anonymous", "post", path, 405, "") for path in ("/healthz", "/livez", "/readyz")],
         ("anonymous", "get", "/api/v2/experiments", 401, ""),
         ("member", "get", "/api/v2/deployment/config", 403, "Forbidden"),
     ],
