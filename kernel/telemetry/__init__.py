@@ -9,7 +9,7 @@ request. A filter redacts session tokens, passwords in URLs, and the values of s
 `metrics` has three kinds of metrics. Counters change with each event: an app declares them with
 prometheus_client in its module `metrics`. Sampled gauges, such as the state of a pool, are read by
 each process every two seconds, so they do not slow down requests. Database gauges are read from the
-database during a scrape.
+database during a scrape, and cached for five seconds.
 
 The processes of a server write their values to files in a shared directory. A separate process adds
 up these values and serves the results, so no count is lost if a worker is busy or has ended. This

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +24,8 @@ from kernel.loops import repeat
 from kernel.telemetry import DIRECTORY_VARIABLE
 
 SAMPLE_SECONDS = 2.0
+# The time for which database gauges are cached.
+GAUGES_KEPT_SECONDS = 5.0
 # A scrape must get a response within two seconds. If the database gauges take longer, they are left
 # out.
 GAUGES_SECONDS = 1.2
@@ -117,16 +120,23 @@ def sample_all() -> None:
 class DatabaseGauges(Collector):
     """Collects the database gauges, and a gauge that shows whether they could be read."""
 
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._read_at = float("-inf")
+        self._last: list[Metric] = []
+
     def describe(self) -> Iterable[Metric]:
         """Returns no descriptions, so that registration does not run a query."""
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        try:
-            return read_database_gauges(timezone.now())
-        finally:
-            # Each scrape runs in a new thread, which cannot use the connection again.
-            release_connection()
+        with self._lock:
+            if time.monotonic() >= self._read_at + GAUGES_KEPT_SECONDS:
+                self._last = read_database_gauges(timezone.now())
+                # Each scrape runs in a new thread, which cannot use the connection again.
+                release_connection()
+                self._read_at = time.monotonic()
+            return self._last
 
 
 def read_database_gauges(now: datetime) -> list[Metric]:
