@@ -92,6 +92,7 @@ class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
         except (OverflowError, ValueError):
             # Django validates neither the ids of selected rows nor the year of date_hierarchy.
             if request.method == "POST" or any(name.endswith("__year") for name in request.GET):
+                logger.info("A list of the admin rejected a request", exc_info=True)
                 raise SuspiciousOperation("an id or a date is not valid") from None
             raise
 

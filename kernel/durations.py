@@ -25,6 +25,8 @@ _UNITS = {
     "w": 7 * 24 * _HOUR,
 }
 _LIMIT = 2**63
+# Converting a number takes time that grows with the square of its digits.
+_MAX_DIGITS = 400
 _PART = re.compile(r"(?P<number>[0-9]*\.?[0-9]*)(?P<unit>[^0-9.]*)")
 
 
@@ -73,6 +75,8 @@ def _nanoseconds(number: str, unit: str) -> int:
         raise DurationError("lacks a unit")
     if unit not in _UNITS:
         raise DurationError(f"has the unknown unit {unit!r}")
+    if len(number) > _MAX_DIGITS:
+        raise DurationError("has too many digits")
     return int(Decimal(number) * _UNITS[unit])
 
 

@@ -49,6 +49,7 @@ else:
 
 STANDARD_INPUT = "-"
 MAX_LINE_BYTES = 1024 * 1024
+SYSTEM_FOLDERS = frozenset({"dev", "proc", "run", "sys"})
 # If a line is too long, only this number of its bytes is kept.
 SHOWN_BYTES = 1000
 MAX_SHOWN = 80
@@ -301,12 +302,14 @@ class _Texts(Iterator[str]):
 def beside(file: str) -> Path:
     """Returns the default file for bad lines: FILE.rejected.
 
-    For a pipe or a device, it is in the working directory.
+    For a pipe, a device or a file in a system directory, it is in the working directory.
     """
     if file == STANDARD_INPUT:
         return Path("stdin.rejected")
     path = Path(file)
-    return Path(f"{path if path.is_file() else path.name}.rejected")
+    # /dev/stdin may be a link to a plain file.
+    is_plain = path.is_file() and path.absolute().parts[1] not in SYSTEM_FOLDERS
+    return Path(f"{path if is_plain else path.name}.rejected")
 
 
 class BadLines:

@@ -62,10 +62,13 @@ def serve(address: Address, stop: threading.Event) -> None:
 
     # The socket of the `Claim` reserves the port.
     ThreadingWSGIServer.allow_reuse_port = True
+    # `server_close` waits for the scrapes that are running.
+    ThreadingWSGIServer.daemon_threads = False
     socket.setdefaulttimeout(STALLED_SECONDS)
     server, _ = start_http_server(address.port, address.host, _registry(os.getppid()))
     stop.wait()
     server.shutdown()
+    server.server_close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,15 @@ def _descent(pid: int, role: str) -> Iterator[tuple[int, str]]:
                 yield int(child), title.removeprefix(TITLE)
 
 
+def _filled(directory: Path) -> Iterator[str]:
+    """Yields the files with metrics. The file of a new process is empty for a moment."""
+    for path in directory.glob("*.db"):
+        # Another scrape may remove the file of a dead process.
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_size:
+                yield str(path)
+
+
 def _registry(supervisor: int) -> CollectorRegistry:
     from prometheus_client import CollectorRegistry
     from prometheus_client.multiprocess import MultiProcessCollector
@@ -116,9 +128,7 @@ def _registry(supervisor: int) -> CollectorRegistry:
         def collect(self) -> Any:
             """Returns the merged metrics of all processes."""
             forget_dead_processes(directory)
-            # The file of a new process is empty for a moment.
-            filled = [str(path) for path in directory.glob("*.db") if path.stat().st_size]
-            return self.merge(filled)  # type: ignore[no-untyped-call]
+            return self.merge(list(_filled(directory)))  # type: ignore[no-untyped-call]
 
     Counts(registry, str(directory))  # type: ignore[no-untyped-call]
     registry.register(DatabaseGauges())

@@ -29,8 +29,8 @@ _USERINFO = re.compile(r"[A-Za-z0-9\-._:~!$&'()*+,;=%@]*")
 # In a host name, only non-ASCII bytes and the percent sign may be escaped. The port follows the
 # last colon.
 _HOST = re.compile(
-    r"(?P<name>\[[^\[\]]*\]|(?:[^\x00-\x7f]|[\w.~!$&'()*+,;=<>\"-]|%25|%[89A-Fa-f][0-9A-Fa-f]"
-    r"|:(?=.*:))*)(?P<port>:[0-9]*)?"
+    r"(?P<name>\[[^\[\]%]*+(?:%25[^\[\]]*)?\]|(?:[^\x00-\x7f]|[A-Za-z0-9_.~!$&'()*+,;=<>\"-]|%25"
+    r"|%[89A-Fa-f][0-9A-Fa-f]|:(?=.*:))*+)(?P<port>:[0-9]*)?"
 )
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
 

@@ -105,7 +105,7 @@ def test_text_is_parsed(value_type: ValueType[object], text: str, expected: obje
         *cases(POSITIVE, "0"),
         *cases(Integer(minimum=1, maximum=100), "101"),
         *cases(Duration(), "", "5", "1.5", "1 h", "1y", "1D", "s", ".", "-", ".s", "1h5"),
-        *cases(Duration(), "9223372036854775808ns", "9" * 5_000 + "h"),
+        *cases(Duration(), "9223372036854775808ns", "9" * 1_100_000 + "h"),
         *cases(Address(), "", "host", "::1", "[::1]", "[::1", "a:b:c", "[::1]x:80"),
         *cases(Address(), "[::1]:80:90", "a]:80", "a[:80", "[a[b]:80", "[a]]:80"),
         *cases(TextList(), 'a"b', '"a', '"a"b', 'a,"b', '"a" ,b'),
@@ -260,6 +260,7 @@ def test_url_members(text: str, members: dict[str, object]) -> None:
             "http://h/\n",
         ),
         *("http://[::1/", "http://::1]/", "http://[1.2.3.4]/", "http://[::1]x/", "http://u{:p@h/"),
+        *("http://[%3a%3a1]/", f"http://{'\u0e2b' * 200}:80x/"),
     ],
 )
 def test_malformed_url_is_rejected(text: str) -> None:
