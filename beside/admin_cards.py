@@ -5,24 +5,32 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.urls import reverse
 
-from beside.configuration import PROBLEMS
+from beside import configuration
+from beside.findings import Finding
 from beside.jobs import FOLLOW_DATABASE
 from beside.models import DatabaseReading
 from beside.pair import coder_findings
 from jobs.selectors import newest_runs
 from kernel.admin import Line, State, register
 from kernel.humanize import since
+from kernel.memory import Memory, Remembered
 
+# While Coder hangs, each request for the home page would otherwise wait for it.
+FINDINGS: Memory[str, list[Finding]] = Memory("checks of Coder", capacity=1, max_age=10.0)
 # A gap in the agent rows is shown for this time.
 GAP_SHOWN = timedelta(days=7)
 
 
 def _coder(now: datetime) -> list[Line]:
-    """Checks Coder with one request. Also shows why a document of Coder cannot be returned."""
+    """Checks Coder at most every ten seconds. Also shows recent problems with its documents."""
     if not settings.CODER_URL:
         return []
-    found = [Line(each.check, each.message, each.state) for each in coder_findings(now)]
-    return found + [Line(path, problem, State.BAD) for path, problem in sorted(PROBLEMS.items())]
+    findings = FINDINGS.load(
+        settings.CODER_URL,
+        lambda: Remembered(list(coder_findings(now, seconds=configuration.SECONDS))),
+    )
+    found = [Line(each.check, each.message, each.state) for each in findings]
+    return found + [Line(path, text, State.BAD) for path, text in configuration.recent_problems()]
 
 
 def _coder_database(now: datetime) -> list[Line]:

@@ -67,8 +67,8 @@ class CoderDocument:
 
 # The last response for each path, and the time at which it arrived.
 ANSWERS: dict[str, tuple[float, Any]] = {}
-# The problem of each path since its last response. A problem is logged once.
-PROBLEMS: dict[str, str] = {}
+# The problem of each path since its last response, and its time. A problem is logged once.
+PROBLEMS: dict[str, tuple[float, str]] = {}
 # A path that fails must not prevent requests for other paths, such as look-ups of tokens.
 BREAKERS: defaultdict[str, Breaker] = defaultdict(Breaker)
 
@@ -93,8 +93,9 @@ def _latest(one: CoderDocument, token: str) -> Any:
     try:
         found = _fetched(one, token)
     except CoderAwayError as error:
-        if PROBLEMS.get(one.path) != str(error):
-            PROBLEMS[one.path] = str(error)
+        _, known = PROBLEMS.get(one.path, (0.0, ""))
+        PROBLEMS[one.path] = time.monotonic(), str(error)
+        if known != str(error):
             logger.warning("A document of Coder is not available: %s", error)
         arrived_at, found = ANSWERS.get(one.path, (float("-inf"), None))
         if time.monotonic() - arrived_at > LAST_SECONDS:
@@ -104,6 +105,12 @@ def _latest(one: CoderDocument, token: str) -> Any:
     ANSWERS[one.path] = time.monotonic(), found
     PROBLEMS.pop(one.path, None)
     return found
+
+
+def recent_problems() -> list[tuple[str, str]]:
+    """Returns the paths with a problem in the last five minutes, and the problems."""
+    start = time.monotonic() - LAST_SECONDS
+    return [(path, text) for path, (at, text) in sorted(PROBLEMS.items()) if at >= start]
 
 
 def _fetched(one: CoderDocument, token: str) -> Any:

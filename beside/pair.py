@@ -62,12 +62,12 @@ def _settings() -> Iterator[Finding]:
 # --- Coder ------------------------------------------------------------------------------------
 
 
-def coder_findings(now: datetime) -> Iterator[Finding]:
+def coder_findings(now: datetime, *, seconds: float = SECONDS) -> Iterator[Finding]:
     """Yields the results of the checks of Coder alone. Sends one request to Coder."""
     where = redacted(settings.CODER_URL)
     change = "CODERAPI_CODER_URL=the address on which coderd listens"
     try:
-        reply = _get(f"{settings.CODER_URL}{API_PREFIX}/buildinfo")
+        reply = _get(f"{settings.CODER_URL}{API_PREFIX}/buildinfo", seconds=seconds)
         if 300 <= reply.status < 400:
             change = f"CODERAPI_CODER_URL={settings.ACCESS_URL}"
         version, dashboard = _build(reply)
@@ -212,9 +212,9 @@ def _named_attributes(set_cookie: str) -> tuple[str, dict[str, str]]:
     return pair[0], {name.lower(): value for name, _, value in attributes}
 
 
-def _get(url: str, *, accept: str = "application/json") -> Reply:
+def _get(url: str, *, accept: str = "application/json", seconds: float = SECONDS) -> Reply:
     headers = {"Accept": accept, "User-Agent": settings.USER_AGENT}
-    return send(Outgoing(url, headers, networks=None, max_redirects=0), seconds=SECONDS)
+    return send(Outgoing(url, headers, networks=None, max_redirects=0), seconds=seconds)
 
 
 def _is_ours(reply: Reply) -> bool:

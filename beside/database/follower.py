@@ -98,6 +98,8 @@ def _follow_agents(
         # A replica that lags has not received the late rows after `until` yet.
         settled_until = min(position.created_at, until) - MAX_LATENESS
         last.settled_until = max(last.settled_until, settled_until)
+        # If reading the workspaces fails, the next run must not look for the same late rows.
+        last.save()
 
 
 def _asked_usage(known: bool | None) -> bool | None:

@@ -215,6 +215,8 @@ def test_hanging_coder_is_not_replaced_by_our_own_values(
     coder.fault = ""
     home = browser_of(make_user("auditor")).get("/admin/").text
     assert "Coder did not respond within 0.1 seconds" in home
+    monkeypatch.setattr(configuration, "LAST_SECONDS", -1.0)
+    assert "Coder did not respond" not in browser_of(make_user("auditor")).get("/admin/").text
 
 
 def test_coder_gets_the_token_of_the_caller_but_no_key_of_ours(

@@ -253,6 +253,8 @@ def test_faults_are_named_and_lose_nothing(
     with pytest.raises(CommandError, match=error):
         deployment.job(FOLLOW)
     assert "cannot be read" in card()
+    reading = DatabaseReading.objects.get()
+    assert reading.settled_until == reading.created_at - 2 * MINUTE
     database.execute(undo)
     deployment.job(FOLLOW)
     snapshot = deployment.collect()

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -270,6 +271,17 @@ def test_log_names_the_reason_once_a_minute(
     _asks(coder, AUTHCHECK, b"{}", 429)
     assert [ask(SSH, new_token()).status_code for _ in range(2)] == [503, 503]
     assert caplog.text.count("Raise CODER_API_RATE_LIMIT") == 1
+
+
+def test_error_has_the_time_of_the_first_failure(
+    coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coder.fault = "500"
+    monkeypatch.setattr(identity, "_failing_since", datetime(2020, 1, 1, tzinfo=UTC))
+    monkeypatch.setattr(identity, "_failed_at", time.monotonic())
+    for pause, same in ((30, True), (40, True), (61, False)):
+        later(monkeypatch, pause)
+        assert ("since 2020-01-01" in ask(SSH, new_token()).json()["detail"]) is same
 
 
 def test_faults_of_coder_do_not_count_as_rejected_tokens(
