@@ -95,17 +95,17 @@ def _mint(
     def commit() -> NewKey:
         while True:  # If a policy has changed since it was read, read it again.
             with suppress(PolicyChangedError):
-                return commit_with_retry(mint, earlier=partial(_committed, user, parts))
+                return commit_with_retry(mint, earlier=partial(_committed, parts))
 
     with unused_name(name):
         return with_partition(commit, now=now)
 
 
-def _committed(user: User, parts: TokenParts) -> NewKey | None:
+def _committed(parts: TokenParts) -> NewKey | None:
     """Returns the key if an earlier attempt committed it."""
-    # The earlier transaction may still be running in PostgreSQL. That transaction has locked the
-    # user's row, so this query waits until that transaction has ended.
-    list(User.objects.select_for_update().filter(pk=user.pk))
+    # The earlier transaction may still be running in PostgreSQL. It has locked the policies, or
+    # waits for this lock. So this statement waits until that transaction has ended.
+    policy.lock("EXCLUSIVE")
     key = APIKey.objects.filter(pk=parts.key_id).first()
     return NewKey(key, parts.token) if key else None
 
