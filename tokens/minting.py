@@ -11,7 +11,7 @@ from functools import partial
 from django.db import transaction
 
 from audit.services import Actor, with_partition
-from kernel.db.connections import commit_with_retry
+from kernel.db.connections import commit_with_retry, unless_deadlocked
 from kernel.durations import format_duration
 from kernel.http.errors import APIError, Validation, forbidden, invalid
 from tokens import policy, token_format
@@ -93,9 +93,10 @@ def _mint(
             )
 
     def commit() -> NewKey:
+        once = partial(commit_with_retry, mint, earlier=partial(_committed, parts))
         while True:  # If a policy has changed since it was read, read it again.
             with suppress(PolicyChangedError):
-                return commit_with_retry(mint, earlier=partial(_committed, parts))
+                return unless_deadlocked(once)
 
     with unused_name(name):
         return with_partition(commit, now=now)
