@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import reduce
+from functools import partial, reduce
 from itertools import groupby
 from operator import or_
 from typing import Any
@@ -18,7 +18,7 @@ from django.db.models import Q
 from django.db.models.functions import Coalesce
 
 from audit.services import Actor, Target, record
-from kernel.db.connections import fetch
+from kernel.db.connections import fetch, unless_deadlocked
 from kernel.http.errors import APIError
 from kernel.humanize import plural
 from tokens import policy
@@ -45,24 +45,30 @@ def save_config(
 
     Raises: APIError 409 if live tokens violate the policy and `on_violation` is None.
     """
-    with transaction.atomic():
-        policy.lock("EXCLUSIVE")
-        violations = [] if on_violation is OnViolation.LEAVE else violations_of(config, now=now)
-        if violations and on_violation is None:
-            tokens = plural(len(violations), "live token")
-            detail = f"{tokens} would violate it. Choose what to do with existing tokens."
-            raise APIError(409, "The token policy was not saved.", detail=detail)
-        before = TokenConfig.objects.filter(pk=config.pk).first() if config.pk else None
-        config.save()
-        record(
-            "token_config.set",
-            actor=actor,
-            target=_target(config),
-            now=now,
-            before=_facts(before) if before else None,
-            after=_facts(config),
-        )
-        return _enforce(violations, on_violation, actor=actor, now=now)
+    return unless_deadlocked(partial(_save, config, on_violation, actor=actor, now=now))
+
+
+@transaction.atomic
+def _save(
+    config: TokenConfig, on_violation: OnViolation | None, *, actor: Actor, now: datetime
+) -> int:
+    policy.lock("EXCLUSIVE")
+    violations = [] if on_violation is OnViolation.LEAVE else violations_of(config, now=now)
+    if violations and on_violation is None:
+        tokens = plural(len(violations), "live token")
+        detail = f"{tokens} would violate it. Choose what to do with existing tokens."
+        raise APIError(409, "The token policy was not saved.", detail=detail)
+    before = TokenConfig.objects.filter(pk=config.pk).first() if config.pk else None
+    config.save()
+    record(
+        "token_config.set",
+        actor=actor,
+        target=_target(config),
+        now=now,
+        before=_facts(before) if before else None,
+        after=_facts(config),
+    )
+    return _enforce(violations, on_violation, actor=actor, now=now)
 
 
 def delete_config(config: TokenConfig, *, actor: Actor, now: datetime) -> None:

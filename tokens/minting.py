@@ -11,7 +11,7 @@ from functools import partial
 from django.db import transaction
 
 from audit.services import Actor, with_partition
-from kernel.db.connections import commit_with_retry
+from kernel.db.connections import commit_with_retry, unless_deadlocked
 from kernel.durations import format_duration
 from kernel.http.errors import APIError, Validation, forbidden, invalid
 from tokens import policy, token_format
@@ -93,19 +93,20 @@ def _mint(
             )
 
     def commit() -> NewKey:
+        once = partial(commit_with_retry, mint, earlier=partial(_committed, parts))
         while True:  # If a policy has changed since it was read, read it again.
             with suppress(PolicyChangedError):
-                return commit_with_retry(mint, earlier=partial(_committed, user, parts))
+                return unless_deadlocked(once)
 
     with unused_name(name):
         return with_partition(commit, now=now)
 
 
-def _committed(user: User, parts: TokenParts) -> NewKey | None:
+def _committed(parts: TokenParts) -> NewKey | None:
     """Returns the key if an earlier attempt committed it."""
-    # The earlier transaction may still be running in PostgreSQL. That transaction has locked the
-    # user's row, so this query waits until that transaction has ended.
-    list(User.objects.select_for_update().filter(pk=user.pk))
+    # The earlier transaction may still be running in PostgreSQL. It has locked the policies, or
+    # waits for this lock. So this statement waits until that transaction has ended.
+    policy.lock("EXCLUSIVE")
     key = APIKey.objects.filter(pk=parts.key_id).first()
     return NewKey(key, parts.token) if key else None
 

@@ -164,7 +164,8 @@ def lock(mode: str) -> None:
 
     A transaction that creates a key takes a ROW SHARE lock. A transaction that changes a policy
     takes an EXCLUSIVE lock. So the new policy applies to a new key, or the key already exists when
-    the policy change checks all keys.
+    the policy change checks all keys. These transactions lock users afterwards, but the deletion of
+    a user locks the user first. So all of them run in `unless_deadlocked`.
     """
     with connection.cursor() as cursor:
         cursor.execute(f"LOCK TABLE tokens_tokenconfig IN {mode} MODE")

@@ -14,6 +14,7 @@ from django.urls import reverse
 
 from audit.models import Entry
 from audit.services import Actor, Target, record
+from kernel.db.connections import unless_deadlocked
 from kernel.http.errors import forbidden
 from users.models import User
 from users.services import keeping_an_owner, lock, require_another_owner, target_of
@@ -73,11 +74,15 @@ def erase(user: User, *, actor: Actor, now: datetime) -> Survey:
 
     The audit entry contains only the user's id. Raises: APIError 400 for the last owner.
     """
-    with keeping_an_owner():
-        target = Target("user", str(user.pk))
-        found = _remove(lock(user), _rules)
-        record("user.erase", actor=actor, target=target, now=now, after=_counts(found))
-    return found
+
+    def transaction() -> Survey:
+        with keeping_an_owner():
+            target = Target("user", str(user.pk))
+            found = _remove(lock(user), _rules)
+            record("user.erase", actor=actor, target=target, now=now, after=_counts(found))
+        return found
+
+    return unless_deadlocked(transaction)
 
 
 def delete_user(user: User, *, actor: Actor, now: datetime) -> None:
@@ -89,11 +94,16 @@ def delete_user(user: User, *, actor: Actor, now: datetime) -> None:
     """
     if user.id == actor.user_id:
         raise forbidden("You cannot delete yourself.")
-    with keeping_an_owner():
-        stored = lock(user)
-        target, before = target_of(stored), {"roles": stored.roles, "status": str(stored.status)}
-        after = _counts(_remove(stored, rules_of_deletion()))
-        record("user.delete", actor=actor, target=target, now=now, before=before, after=after)
+
+    def transaction() -> None:
+        with keeping_an_owner():
+            stored = lock(user)
+            target = target_of(stored)
+            before = {"roles": stored.roles, "status": str(stored.status)}
+            after = _counts(_remove(stored, rules_of_deletion()))
+            record("user.delete", actor=actor, target=target, now=now, before=before, after=after)
+
+    unless_deadlocked(transaction)
 
 
 def _remove(user: User, rules: Sequence[ErasureRule]) -> Survey:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +89,22 @@ def test_tokens_and_rows_are_written_once(breaking: Any, *, committed: bool) -> 
             with psycopg.connect(broken.cluster.url) as connection:
                 counted = connection.execute(f"SELECT count(*) FROM {query}", [mark])  # noqa: S608
                 assert counted.fetchone() == (1,)
+
+
+def test_mint_that_still_waits_for_the_policies_is_found(breaking: Any) -> None:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    # The server then has one connection, and has prepared the statement on it.
+    with breaking(CODER_PG_CONN_MAX_IDLE="0") as broken:
+        assert broken.ask(TOKENS, {}).status == 201
+        with (
+            ThreadPoolExecutor(1) as threads,
+            psycopg.connect(broken.cluster.url, autocommit=True) as observer,
+        ):
+            with psycopg.connect(broken.cluster.url) as other:
+                other.execute("LOCK TABLE tokens_tokenconfig IN EXCLUSIVE MODE")
+                answer = threads.submit(broken.ask_broken, TOKENS, {})
+                wait_for(lambda: observer.execute(waiting).fetchone() == (2,))
+            assert answer.result().status == 201, answer.result().body
 
 
 def test_lost_commit_without_a_way_to_check_it_is_504(breaking: Any) -> None:

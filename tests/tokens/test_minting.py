@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from audit.models import PARTITIONS, Entry
 from kernel.db.connections import connect_directly
-from tests.support.client import APIClient
+from tests.support.client import APIClient, browser_of
 from tests.support.factories import make_key, make_user
 from tests.support.processes import wait_for
 from tests.support.sending import send
@@ -70,7 +70,7 @@ def test_mints_of_one_user_do_not_wait_for_each_other(client: APIClient) -> None
 def test_change_of_the_user_meanwhile_is_an_error(
     client: APIClient, change: str, status: int
 ) -> None:
-    answer = during(partial(mint, client), change)
+    (answer,) = during(change, partial(mint, client))
 
     assert answer.status_code == status
     assert APIKey.objects.minted().count() == (1 if status == 201 else 0)
@@ -79,26 +79,56 @@ def test_change_of_the_user_meanwhile_is_an_error(
 def test_policy_that_changes_meanwhile_applies(client: APIClient) -> None:
     change = f"LOCK TABLE tokens_tokenconfig IN EXCLUSIVE MODE; {INSERT_POLICY}"
 
-    answer = during(partial(mint, client), change)
+    (answer,) = during(change, partial(mint, client))
 
     assert (answer.status_code, TokenConfig.objects.count()) == (400, 1)
 
 
-def during[T](action: Callable[[], T], change: str) -> T:
-    """Runs the action while a transaction with the change is open, then commits the change."""
-    with ThreadPoolExecutor(1) as threads, connect_directly() as other:
+@pytest.mark.parametrize(("other", "statuses"), [("policy", {302}), ("token", {201, 404})])
+def test_deadlock_with_the_deletion_of_a_user_is_resolved(other: str, statuses: set[int]) -> None:
+    victim, owner = make_user("auditor"), make_user("owner")
+    boss, path = APIClient(token=make_key(owner).token), f"/users/{victim.id}"
+    make_key(victim, token_name="long")
+    TokenConfig.objects.create(user=victim, tokens_may_mint=True)
+    form = {"role": "auditor", "max_token_lifetime": "1h", "existing": "expire"}
+    actions: dict[str, Callable[[], Any]] = {
+        "policy": partial(browser_of(owner).post, "/admin/tokens/tokenconfig/add/", form),
+        "token": partial(send, boss, "POST", f"{path}/keys/tokens", {}),
+    }
+    # The first request builds the client's schema, which threads must not do at once.
+    assert send(boss, "GET", path).status_code == 200
+
+    # The deletion locks the user, and then waits. The other action waits for the user.
+    deleted, answer = during(
+        "LOCK TABLE django_admin_log IN SHARE MODE",
+        partial(send, boss, "DELETE", path),
+        actions[other],
+    )
+
+    assert deleted.status_code == 200
+    assert answer.status_code in statuses
+    assert TokenConfig.objects.count() == (1 if other == "policy" else 0)
+
+
+def during[T](change: str, *actions: Callable[[], T]) -> list[T]:
+    """Starts the actions while a transaction with the change is open, then commits the change.
+
+    Each action starts when all earlier ones wait for a lock.
+    """
+    with ThreadPoolExecutor(len(actions)) as threads, connect_directly() as other:
+        futures = []
         with other.transaction():
-            other.execute("SELECT 1 FROM users_user FOR UPDATE")
             other.execute(change)
-            future = threads.submit(closing_connection, action)
-            wait_for(is_statement_waiting)
-        return future.result()
+            for action in actions:
+                futures.append(threads.submit(closing_connection, action))
+                wait_for(lambda: waiting_statements() == len(futures))
+        return [future.result() for future in futures]
 
 
-def is_statement_waiting() -> bool:
+def waiting_statements() -> int:
     with connection.cursor() as cursor:
         cursor.execute(WAITING)
-        return bool(cursor.fetchone()[0])
+        return int(cursor.fetchone()[0])
 
 
 def closing_connection[T](action: Callable[[], T]) -> T:
