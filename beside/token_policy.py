@@ -213,7 +213,7 @@ def _limits(user: User, configs: Iterable[TokenConfig]) -> policy.Policy:
     """
     if settings.IDENTITY == "own":
         for own in (config.user for config in configs if config.user is not None):
-            if own.source == User.Source.OWN and own.username == user.username:
+            if not own.is_copy and own.username == user.username:
                 user.id = own.id
     limits = policy.resolve([*configs], user)
     lifetime = limits[policy.MAX_LIFETIME]

@@ -117,7 +117,7 @@ def create_api_key(
 
 
 def _require_own(user: User) -> None:
-    if user.source != User.Source.OWN:  # The roles of a copy may be outdated.
+    if user.is_copy:  # Its roles may be outdated.
         detail = f"{user.username} is a user of the Coder deployment. Create the token there."
         raise APIError(400, "You cannot create a token for this user.", detail=detail)
 

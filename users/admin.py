@@ -263,7 +263,7 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         """Forbids changes of copies, because the next look-up would undo them."""
-        is_copy = obj is not None and obj.source != User.Source.OWN
+        is_copy = obj is not None and obj.is_copy
         return not is_copy and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:

@@ -100,6 +100,11 @@ class User(AbstractBaseUser):
         return self.username
 
     @property
+    def is_copy(self) -> bool:
+        """Returns whether another service manages this user, so its roles and status are copies."""
+        return self.source != self.Source.OWN
+
+    @property
     def is_active(self) -> bool:  # type: ignore[override]  # Django declares a constant.
         return self.status != self.Status.SUSPENDED
 

@@ -163,7 +163,7 @@ def set_roles(user: User, names: Sequence[str], *, actor: Actor, now: datetime) 
 
 
 def _change(user: User, field: str, value: Any, *, actor: Actor, now: datetime) -> User:
-    if user.source != User.Source.OWN:
+    if user.is_copy:
         raise APIError(400, f"{user.username} is a user of Coder. Change the {field} there.")
     with keeping_an_owner():
         found = lock(user)
