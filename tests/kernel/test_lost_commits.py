@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,13 @@ class Breaking:
         method = "GET" if body is None else "POST"
         return self.server.ask(path, method=method, body=body, token=self.server.owner_token)
 
-    def ask_broken(self, path: str, body: object) -> Answer:
-        """Returns the answer to a request whose commit is lost."""
+    def ask_broken(
+        self, path: str, body: object, first: Callable[[], object] = lambda: None
+    ) -> Answer:
+        """Returns the answer to a request whose commit is lost. Calls `first` before the commit."""
         wait_for(lambda: self.ask("/api/v2/users/me").status == 200)
         broken = self.relay.broken
-        self.relay.break_next()
+        self.relay.break_next(first)
         answer = self.ask(path, body)
         assert self.relay.broken == broken + 1
         return answer
@@ -92,28 +95,18 @@ def test_tokens_and_rows_are_written_once(breaking: Any, *, committed: bool) -> 
 
 
 def test_mint_that_still_waits_for_the_policies_is_found(breaking: Any) -> None:
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    # The server then has one connection, and has prepared the statement on it.
-    with breaking(CODER_PG_CONN_MAX_IDLE="0") as broken:
-        assert broken.ask(TOKENS, {}).status == 201
-        with (
-            ThreadPoolExecutor(1) as threads,
-            psycopg.connect(broken.cluster.url, autocommit=True) as observer,
-        ):
-
-            def both_wait() -> bool:
-                return observer.execute(waiting).fetchone() in [(2,), (3,)]
-
-            # If the request got a new connection, nothing waits, and the next round tries again.
-            for _ in range(5):
-                with psycopg.connect(broken.cluster.url) as other:
-                    other.execute("LOCK TABLE tokens_tokenconfig IN EXCLUSIVE MODE")
-                    answer = threads.submit(broken.ask_broken, TOKENS, {})
-                    wait_for(lambda answer=answer: both_wait() or answer.done())  # type: ignore[misc]
-                    if arose := both_wait():
-                        break
-            assert arose
-            assert answer.result().status == 201, answer.result().body
+    waiting = "SELECT count(*) >= 2 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with (
+        breaking() as broken,
+        ThreadPoolExecutor(1) as threads,
+        psycopg.connect(broken.cluster.url, autocommit=True) as observer,
+    ):
+        with psycopg.connect(broken.cluster.url) as other:
+            lock = partial(other.execute, "LOCK TABLE tokens_tokenconfig IN EXCLUSIVE MODE")
+            answer = threads.submit(broken.ask_broken, TOKENS, {}, first=lock)
+            # The attempt whose connection broke waits, and so does the search for its key.
+            wait_for(lambda: observer.execute(waiting).fetchone() == (True,))
+        assert answer.result().status == 201, answer.result().body
 
 
 def test_lost_commit_without_a_way_to_check_it_is_504(breaking: Any) -> None:

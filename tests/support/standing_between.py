@@ -33,7 +33,7 @@ class Between:
         self.url = urlunsplit(parts._replace(query=f"host={quote(str(directory), safe='')}"))
         self.broken = 0
         self._pattern, self._pass_on, self._hangs = re.compile(pattern), pass_on, hangs
-        self._armed = threading.Event()
+        self._armed: Callable[[], object] | None = None
         self._flows = threading.Event()
         self._flows.set()
         self._listening = socket.socket(socket.AF_UNIX)
@@ -53,8 +53,9 @@ class Between:
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
 
-    def break_next(self) -> None:
-        self._armed.set()
+    def break_next(self, first: Callable[[], object] = lambda: None) -> None:
+        """Breaks the next connection. Calls `first` when it finds the pattern."""
+        self._armed = first
 
     def thaw(self) -> None:
         self._flows.set()
@@ -72,9 +73,10 @@ class Between:
 
     def _may_pass(self, data: bytes, client: socket.socket, server: socket.socket) -> bool:
         """Returns whether to pass the data. If not, closes the connection of the client."""
-        if not self._armed.is_set() or not self._pattern.search(data):
+        if not (first := self._armed) or not self._pattern.search(data):
             return True
-        self._armed.clear()
+        self._armed = None
+        first()
         self.broken += 1
         if self._hangs:
             self._flows.clear()
