@@ -12,9 +12,8 @@ cookie, because Coder may use the cookie `csrf_token` on the same host name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -87,26 +86,18 @@ def require_same_origin(environ: Mapping[str, Any], *, advice: str) -> None:
     if environ["REQUEST_METHOD"] in SAFE_METHODS:
         return
     site, origin = environ.get("HTTP_SEC_FETCH_SITE", ""), environ.get("HTTP_ORIGIN", "")
-    host = environ.get("HTTP_HOST", "")
-    if is_cross_site(site, origin, host=host, own_origins=settings.CSRF_TRUSTED_ORIGINS):
+    if _is_cross_site(site, origin, environ):
         cause = f"Sec-Fetch-Site is {site[:64]!r}" if site else f"Origin is {origin[:256]!r}"
         raise APIError(400, "Another site sent this request.", detail=f"{cause}. {advice}")
 
 
-def is_cross_site(site: str, origin: str, *, host: str, own_origins: Collection[str]) -> bool:
-    """Returns whether a request with these headers comes from another site.
-
-    `site` is the header Sec-Fetch-Site. Source: Go's CrossOriginProtection.
-    """
+def _is_cross_site(site: str, origin: str, environ: Mapping[str, Any]) -> bool:
+    """Returns whether another site sent the request. `site` is the header Sec-Fetch-Site."""
     if site:
         return site not in TRUSTED_SITES
-    if not origin or origin in own_origins:
-        return False
-    try:
-        parts = urlsplit(origin)
-    except ValueError:
-        return True
-    return not parts.netloc or parts.netloc.lower() != with_port(host, parts.scheme)
+    scheme = environ["wsgi.url_scheme"]
+    own = f"{scheme}://{with_port(environ.get('HTTP_HOST', ''), scheme)}"
+    return bool(origin) and origin.lower() not in {own, *settings.CSRF_TRUSTED_ORIGINS}
 
 
 # --- For the schema ---------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Validates the Host header, redirects to the access URL, and finds the client's address.
+"""Validates the Host header, redirects to the access URL, and finds a client's scheme and address.
 
 The functions take a WSGI environment, for example Django's `request.META`.
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
@@ -68,22 +68,42 @@ def _access_redirect(environ: Mapping[str, Any], path: str) -> str | None:
     Loopback hosts are not redirected. Hosts that match the wildcard belong to applications, and are
     not redirected either.
     """
-    is_proxied = is_trusted(environ.get("REMOTE_ADDR", ""))
-    forwarded_host = environ.get("HTTP_X_FORWARDED_HOST", "") if is_proxied else ""
-    forwarded_scheme = environ.get("HTTP_X_FORWARDED_PROTO", "") if is_proxied else ""
+    forwarded_host = _forwarded("HOST", environ)
     if forwarded_host and not is_allowed(forwarded_host, ("*",)):
         raise _refused()
     host, access = forwarded_host or environ.get("HTTP_HOST", ""), urlsplit(settings.ACCESS_URL)
     if is_local(host) or _is_of_wildcard(host, settings.WILDCARD_ACCESS_URL):
         return None
     needs_https = settings.TLS_ENABLE and access.scheme == "https"
-    is_secure = "https" in {environ["wsgi.url_scheme"], forwarded_scheme}
-    is_same = with_port(host, access.scheme) == with_port(access.netloc, access.scheme)
-    if is_same and (is_secure or not needs_https):
+    is_secure = "https" in {environ["wsgi.url_scheme"], _forwarded("PROTO", environ)}
+    if _is_same(host, access) and (is_secure or not needs_https):
         return None
     query = environ.get("QUERY_STRING", "")
     target = escape_uri_path(path) + (f"?{iri_to_uri(query)}" if query else "")
     return f"{access.scheme}://{access.netloc}{target}"
+
+
+def scheme_of(environ: Mapping[str, Any]) -> str:
+    """Returns the scheme that the client used: ours, or the one that a trusted proxy forwards.
+
+    A proxy may terminate TLS without forwarding the scheme. So if the access URL has https, each
+    request with its host counts as https.
+    """
+    forwarded, access = _forwarded("PROTO", environ), urlsplit(settings.ACCESS_URL)
+    if forwarded in DEFAULT_PORTS:
+        return forwarded
+    is_https = access.scheme == "https" and _is_same(environ.get("HTTP_HOST", ""), access)
+    return "https" if is_https else str(environ["wsgi.url_scheme"])
+
+
+def _forwarded(name: str, environ: Mapping[str, Any]) -> str:
+    """Returns the value of an X-Forwarded header of a trusted proxy, or ""."""
+    is_proxied = is_trusted(environ.get("REMOTE_ADDR", ""))
+    return environ.get(f"HTTP_X_FORWARDED_{name}", "") if is_proxied else ""
+
+
+def _is_same(host: str, access: SplitResult) -> bool:
+    return with_port(host, access.scheme) == with_port(access.netloc, access.scheme)
 
 
 def is_local(host: str) -> bool:

@@ -96,6 +96,8 @@ class FrameMiddleware:
             return error_response(error)
         if target:
             return HttpResponseRedirect(target, preserve_request=True)
+        # Django compares it with the Origin of a form.
+        request.META["wsgi.url_scheme"] = hosts.scheme_of(request.META)
         with wire.using(chosen):
             return self.get_response(request)
 

@@ -197,6 +197,7 @@ def test_sign_in_keeps_a_token_that_came_as_the_cookie() -> None:
 OTHER = "https://other.example.com"
 OWN = "http://testserver"
 ACCESS_URL = "https://coder.example.com"
+PROXY = "10.0.0.1"
 
 
 def cookie_client() -> APIClient:
@@ -218,7 +219,7 @@ def cookie_client() -> APIClient:
         ("", "", True),
         ("", OWN, True),
         ("", "HTTP://TESTSERVER", True),
-        ("", "https://testserver", True),
+        ("", "https://testserver", False),
         ("", ACCESS_URL, True),
         ("", OTHER, False),
         ("", "http://testserver:8080", False),
@@ -249,6 +250,44 @@ def test_writes_by_cookie_and_sign_ins_must_come_from_our_own_site(
     if not passes:
         for answer in (write, sign_in, first):
             assert (site or origin) in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("access_url", "peer", "forwarded", "host", "origin", "passes"),
+    [
+        ("https://a.test", PROXY, "https", "a.test", "https://a.test", True),
+        ("https://a.test", PROXY, "https", "a.test", "http://a.test", False),
+        # A proxy that does not forward the scheme, or that is not trusted.
+        ("https://a.test", PROXY, "", "a.test:443", "https://a.test", True),
+        ("https://a.test", PROXY, "", "a.test", "http://a.test", False),
+        ("https://a.test", "192.0.2.1", "http", "a.test", "http://a.test", False),
+        # The proxy in front of a trusted proxy terminates TLS.
+        ("https://a.test", PROXY, "http", "a.test", "https://a.test", True),
+        # Another host than that of the access URL.
+        ("https://a.test", PROXY, "https", "b.test", "https://b.test", True),
+        ("https://a.test", PROXY, "https", "b.test", "http://b.test", False),
+        ("https://a.test", PROXY, "", "localhost:3001", "http://localhost:3001", True),
+        # Plain HTTP.
+        ("http://a.test", PROXY, "", "a.test", "http://a.test", True),
+        ("http://a.test", PROXY, "", "a.test", "https://a.test", False),
+        ("http://a.test", "192.0.2.1", "https", "a.test", "https://a.test", False),
+    ],
+)
+def test_origin_has_the_scheme_and_the_host_that_the_client_used(
+    settings: Any, access_url: str, peer: str, forwarded: str, host: str, origin: str, passes: bool
+) -> None:
+    settings.ACCESS_URL, settings.CSRF_TRUSTED_ORIGINS = access_url, [access_url]
+    settings.TRUSTED_PROXY_ORIGINS = [PROXY]
+    environ = {"HTTP_HOST": host, "HTTP_ORIGIN": origin, "REMOTE_ADDR": peer}
+    environ |= {"HTTP_X_FORWARDED_PROTO": forwarded} if forwarded else {}
+
+    write = cookie_client().post("/api/v2/users/me/keys", **environ)
+    browser = Client(enforce_csrf_checks=True)
+    browser.get("/login", **environ)
+    form = {"csrfmiddlewaretoken": browser.cookies["coderapi_csrf"].value}
+    page = browser.post("/login", form, HTTP_ACCEPT="text/html", **environ)
+
+    assert (write.status_code, page.status_code) == ((201, 400) if passes else (400, 403))
 
 
 @pytest.mark.parametrize(
