@@ -6,6 +6,7 @@ from django.conf import settings
 
 from beside import token_policy
 from beside.database.follower import follow
+from beside.pair import check_token
 from jobs.registry import Job, register
 from stats.selectors import refresh_interval
 
@@ -15,6 +16,14 @@ register(
         every=timedelta(hours=1),
         run=lambda now: len(token_policy.apply(now)),
         enabled=token_policy.is_on,
+    )
+)
+register(
+    Job(
+        name="check_coder_token",
+        every=timedelta(days=1),
+        run=check_token,
+        enabled=lambda: bool(settings.CODER_TOKEN),
     )
 )
 FOLLOW_DATABASE = register(

@@ -19,11 +19,15 @@ from beside.client import OTHER_FORM, SECONDS, CoderAwayError
 from beside.configuration import DOCUMENTS
 from beside.database import check
 from beside.findings import Finding
-from beside.token_policy import require_owner
+from beside.token_policy import service_token
+from jobs.registry import JobFailedError
 from kernel.admin import State
+from kernel.durations import to_timedelta
 from kernel.http import API_PREFIX
+from kernel.humanize import ago
 from kernel.outgoing import Outgoing, OutgoingError, Reply, redacted, send
 from tokens.extraction import COOKIE
+from tokens.lifetimes import SOON
 
 OLDEST_VERSION = "2.25.0"
 MAX_CLOCK_DIFFERENCE_SECONDS = 30
@@ -40,7 +44,6 @@ def findings(proxy_url: str, *, now: datetime) -> Iterator[Finding]:
         return
     yield from _settings()
     yield from coder_findings(now)
-    yield from _token()
     if settings.CODER_DATABASE_URL:
         yield from check.findings(now)
     yield from _proxy(proxy_url.rstrip("/"))
@@ -63,7 +66,11 @@ def _settings() -> Iterator[Finding]:
 
 
 def coder_findings(now: datetime, *, seconds: float = SECONDS) -> Iterator[Finding]:
-    """Yields the results of the checks of Coder alone. Sends one request to Coder."""
+    """Yields the results of the checks of Coder alone.
+
+    `seconds` is the time limit for the first request. Without a usable response to it, no other
+    request is sent.
+    """
     where = redacted(settings.CODER_URL)
     change = "CODERAPI_CODER_URL=the address on which coderd listens"
     try:
@@ -80,6 +87,8 @@ def coder_findings(now: datetime, *, seconds: float = SECONDS) -> Iterator[Findi
     yield _clock(reply, now)
     if settings.IDENTITY == "coder":
         yield _host(dashboard)
+    if settings.CODER_TOKEN:
+        yield token_finding(now)
 
 
 def _build(reply: Reply) -> tuple[semver.Version, str]:
@@ -126,16 +135,30 @@ def _host(dashboard: str) -> Finding:
     return Finding.ok("access URL", f"Coder and coderapi both use {settings.ACCESS_URL}.")
 
 
-def _token() -> Iterator[Finding]:
-    if not settings.CODER_TOKEN:
-        return
+def token_finding(now: datetime) -> Finding:
+    """Checks CODERAPI_CODER_TOKEN. Warns a week or a quarter of its lifetime before it expires."""
     name = "CODERAPI_CODER_TOKEN"
+    change = (
+        f"As an owner: coder tokens create --name coderapi-{now:%Y-%m-%d} --lifetime 720h. Then "
+        f"set {name} and restart coderapi"
+    )
     try:
-        require_owner()
+        token = service_token(now)
     except CoderAwayError as error:
-        yield Finding.failed(name, str(error), "coder tokens create --user with the role owner")
-    else:
-        yield Finding.ok(name, "The token belongs to an owner.")
+        return Finding.failed(name, str(error), change)
+    left, end = token.expires_at - now, f"{token.expires_at:%Y-%m-%d %H:%M}"
+    text = f"The token of an owner expires {ago(token.expires_at, now=now)}, on {end} UTC."
+    # By default, Coder limits the tokens of owners to a week.
+    if left < min(SOON, to_timedelta(token.lifetime_ns) / 4):
+        return Finding(name, State.NOTICE, text, change)
+    return Finding.ok(name, text)
+
+
+def check_token(now: datetime) -> None:
+    """Raises: JobFailedError before CODERAPI_CODER_TOKEN expires, or if Coder rejects it."""
+    found = token_finding(now)
+    if found.state is not State.GOOD:
+        raise JobFailedError(f"{found.message} {found.change}.")
 
 
 # --- The proxy --------------------------------------------------------------------------------

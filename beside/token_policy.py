@@ -125,6 +125,23 @@ def _get(path: str, *, seconds: float = SECONDS) -> Any:
     return answer.value
 
 
+def service_token(now: datetime) -> CoderToken:
+    """Returns the facts about CODERAPI_CODER_TOKEN, which must belong to an owner.
+
+    Raises: CoderAwayError.
+    """
+    require_owner()
+    path = f"/api/v2/users/me/keys/{_service_id()}"
+    try:
+        return _token(_get(path), now)
+    except OTHER_FORM:
+        raise CoderAwayError(f"Coder's response to {path} has an unknown form.") from None
+
+
+def _service_id() -> str:
+    return str(settings.CODER_TOKEN.partition("-")[0])
+
+
 def require_owner() -> None:
     """Requires that CODERAPI_CODER_TOKEN can read all tokens of Coder. Raises: CoderAwayError."""
     if OWNER not in read_person(_get("/api/v2/users/me")).roles:
@@ -151,11 +168,10 @@ def _people() -> dict[uuid.UUID, User]:
 
 def _tokens(now: datetime) -> Iterator[CoderToken]:
     """Yields the live tokens of all users, except the service token."""
-    own = settings.CODER_TOKEN.partition("-")[0]
     listed = _get("/api/v2/users/me/keys/tokens?include_all=true", seconds=LIST_SECONDS)
     for item in listed or ():
         token = _token(item, now)
-        if token.id != own and token.expires_at > now:
+        if token.id != _service_id() and token.expires_at > now:
             yield token
 
 

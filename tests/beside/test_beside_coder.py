@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.conf import settings as configured
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
+from jobs.registry import find
+from jobs.services import run_job
 from kernel import memory
 from tests.support.client import browser_of
 from tests.support.factories import make_user
@@ -69,8 +73,8 @@ def checked(proxy_url: str) -> list[dict[str, str]]:
             *("CSP", "failed", "report-uri /api/v2/csp/reports"),
         ),
         (set_on("domain", "; Domain=x\r\nSet-Cookie: a/b=1"), "cookies", "failed", "cookie_domain"),
-        (set_on("CODER_TOKEN", "planted-secret"), "CODERAPI_CODER_TOKEN", "failed", "owner"),
-        (not_an_owner, "CODERAPI_CODER_TOKEN", "failed", "owner"),
+        (set_on("CODER_TOKEN", "planted-secret"), "CODERAPI_CODER_TOKEN", "failed", "As an owner"),
+        (not_an_owner, "CODERAPI_CODER_TOKEN", "failed", "coder tokens create --name coderapi-20"),
     ],
 )
 def test_fault_is_found_with_the_line_to_change(
@@ -94,6 +98,7 @@ def test_home_page_of_the_admin_shows_the_state_of_coder(
     browser = browser_of(make_user("auditor"))
     for change, text in (
         (set_on("version", "v2.24.3"), "Coder 2.24.3 is too old."),
+        (set_on("version", "v2.29.0"), "The token of an owner expires in"),
         (set_on("fault", "500"), "returned status 500"),
     ):
         change(coder, settings)
@@ -101,13 +106,30 @@ def test_home_page_of_the_admin_shows_the_state_of_coder(
         coder.seen.clear()
         for _ in range(2):
             assert text in browser.get("/admin/").text
-        assert len(coder.seen) == 1
+        assert coder.count("/api/v2/buildinfo") == 1
 
 
 def test_page_of_a_failing_coder_is_not_judged(coder: StandInCoder) -> None:
     coder.fault = "500"
     found = {row["check"] for row in checked(coder.url)}
-    assert found == {"Coder", "CODERAPI_CODER_TOKEN", "proxy"}
+    assert found == {"Coder", "proxy"}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("lifetime", "left", "is_near"),
+    [(30, 7.1, False), (30, 6.9, True), (7, 1.8, False), (7, 1.7, True)],
+)
+def test_job_fails_before_the_service_token_expires(
+    coder: StandInCoder, settings: Any, lifetime: int, left: float, is_near: bool
+) -> None:
+    key, now = coder.keys[settings.CODER_TOKEN], timezone.now()
+    key.lifetime_seconds, end = lifetime * 86_400, now + timedelta(days=left)
+    key.expires_at = end.isoformat()
+    error = run_job(find("check_coder_token"), now).error
+    assert (f"on {end:%Y-%m-%d %H:%M} UTC. As an owner: coder tokens create" in error) is is_near
+    assert is_near or not error
+    assert key.token not in error
 
 
 def test_wrong_paths_of_the_proxy_are_found(coder: StandInCoder) -> None:

@@ -235,6 +235,7 @@ class _Handler(BaseHTTPRequestHandler):
         ("GET", r"/api/v2/experiments/available", "available"),
         ("GET", r"/api/v2/users/([^/]+)/keys/tokens/tokenconfig", "tokenconfig"),
         ("GET", r"/api/v2/users/([^/]+)/keys/tokens", "tokens"),
+        ("GET", r"/api/v2/users/me/keys/([^/]+)", "own_key"),
         ("PUT", r"/api/v2/users/([^/]+)/keys/([^/]+)/expire", "expire"),
         ("DELETE", r"/api/v2/users/([^/]+)/keys/([^/]+)", "delete"),
         ("PUT", r"/api/v2/users/([^/]+)/profile", "profile"),
@@ -394,6 +395,10 @@ class _Handler(BaseHTTPRequestHandler):
         for one, name in product(found, self.server.release.without):
             del one[name]
         self._json(200, found or None)
+
+    def _own_key(self, key: Key, parts: tuple[str, ...], _: Any) -> None:
+        assert key.id == parts[0]
+        self._json(200, key.as_json())
 
     def _users(self, key: Key, *_: Any) -> None:
         query = parse_qs(urlsplit(self.path).query)
