@@ -192,7 +192,7 @@ def _route(path: str, reply: Reply, *, is_ours: bool) -> Finding:
         if is_ours
         else ("Coder", redacted(settings.CODER_URL))
     )
-    change = f"location {path} {{ proxy_pass {address}; }}"
+    change = f"Let the proxy send {path} to {address} (docs/beside-coder.md, Proxy)"
     if reply.status >= 500 and not _is_ours(reply):
         return Finding.failed("proxy", f"{path}: the proxy returned status {reply.status}.", change)
     if _is_ours(reply) is not is_ours:
@@ -216,17 +216,16 @@ def _policy(url: str, page: Reply) -> Finding:
 
 def _cookies(page: Reply) -> Finding:
     # Python's SimpleCookie fails for some names, and a proxy may add a cookie with such a name.
+    change = "Let the proxy pass on Set-Cookie without changes"
     cookies = dict(map(_named_attributes, page.headers.getlist("Set-Cookie")))
     for name in (CSRF_COOKIE, COOKIE):
         attributes = cookies.get(name, {"path": "/"})
         if attributes.get("domain") or attributes.get("path") != "/":
             text = f"The proxy changes the cookie {name}."
-            return Finding.failed(
-                "cookies", text, "Remove proxy_cookie_domain and proxy_cookie_path"
-            )
+            return Finding.failed("cookies", text, change)
     if CSRF_COOKIE not in cookies:
         text = f"Coder's page does not set the cookie {CSRF_COOKIE}."
-        return Finding("cookies", State.NOTICE, text, "Let the proxy pass on Set-Cookie")
+        return Finding("cookies", State.NOTICE, text, change)
     return Finding.ok("cookies", f"{CSRF_COOKIE} belongs to the host, as Coder sets it.")
 
 

@@ -72,7 +72,7 @@ def checked(proxy_url: str) -> list[dict[str, str]]:
             set_on("policy", "report-uri https://elsewhere.example.com/api/v2/csp/reports"),
             *("CSP", "failed", "report-uri /api/v2/csp/reports"),
         ),
-        (set_on("domain", "; Domain=x\r\nSet-Cookie: a/b=1"), "cookies", "failed", "cookie_domain"),
+        (set_on("domain", "; Domain=x\r\nSet-Cookie: a/b=1"), "cookies", "failed", "Set-Cookie"),
         (set_on("CODER_TOKEN", "planted-secret"), "CODERAPI_CODER_TOKEN", "failed", "As an owner"),
         (not_an_owner, "CODERAPI_CODER_TOKEN", "failed", "coder tokens create --name coderapi-20"),
     ],
@@ -132,6 +132,10 @@ def test_job_fails_before_the_service_token_expires(
     assert key.token not in error
 
 
+def advice(path: str, address: str) -> str:
+    return f"Let the proxy send {path} to {address} (docs/beside-coder.md, Proxy)"
+
+
 def test_wrong_paths_of_the_proxy_are_found(coder: StandInCoder) -> None:
     ours = f"http://{configured.HTTP_ADDRESS}"
     paths = ["/api/v2/csp/reports", "/api/v2/deployment/stats/history"]
@@ -140,13 +144,11 @@ def test_wrong_paths_of_the_proxy_are_found(coder: StandInCoder) -> None:
     with StandInCoder() as coderapi:
         coderapi.build = "v2.29.0+coderapi.0.1.0"
         for proxy_url, expected in (
-            (coder.url, [f"location {p} {{ proxy_pass {ours}; }}" for p in paths]),
+            (coder.url, [advice(path, ours) for path in paths]),
             (
                 coderapi.url,
                 ["Restart coderapi with the same settings"] * 3
-                + [
-                    f"location {p} {{ proxy_pass {coder.url}; }}" for p in ("/api/v2/users/me", "/")
-                ],
+                + [advice(path, coder.url) for path in ("/api/v2/users/me", "/")],
             ),
             ("http://127.0.0.1:1", ["--proxy-url or CODER_ACCESS_URL=the URL of the proxy"]),
         ):
