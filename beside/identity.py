@@ -52,8 +52,6 @@ REJECTED_SECONDS = 2.0
 AWAY_SECONDS = 1.0
 LIMIT_SECONDS = 60.0
 COMPLAINT_SECONDS = 60.0
-# After this time without a failure, the next failure counts as the first one.
-FAILING_SECONDS = 60.0
 MAX_BYTES = 1024 * 1024
 
 # The actions on all objects for which this service asks Coder.
@@ -97,8 +95,7 @@ LIMITS: Memory[tuple[uuid.UUID, str], int] = Memory(
 # Requests for limits that fail must not prevent look-ups of tokens.
 LIMIT_BREAKER = Breaker()
 _complained_at = float("-inf")
-_failed_at = float("-inf")
-_failing_since = datetime.max.replace(tzinfo=UTC)
+_failing_since: datetime | None = None
 
 log = logging.getLogger(__name__)
 
@@ -131,30 +128,28 @@ def _load[K: Hashable, V](memory: Memory[K, V], key: K, read: Callable[[], Remem
 
 def _away(reason: str) -> APIError:
     """Builds the error while Coder does not respond as expected. Logs it at most once a minute."""
-    global _complained_at, _failed_at, _failing_since
+    global _complained_at, _failing_since
     now = time.monotonic()
-    if now > _failed_at + FAILING_SECONDS:
-        _failing_since = timezone.now()
-    _failed_at = now
+    _failing_since = since = _failing_since or timezone.now()
     if now >= _complained_at + COMPLAINT_SECONDS:
         _complained_at = now
         log.warning("A session token cannot be checked: %s", reason)
     return unavailable(
         f"{reason.rstrip('.')}. Coder has not responded as expected since "
-        f"{_failing_since:%Y-%m-%d %H:%M} UTC. An operator can find the cause with "
+        f"{since:%Y-%m-%d %H:%M} UTC. An operator can find the cause with "
         f"`{PROGRAM} beside_coder check`."
     )
 
 
 def _look_up(parts: TokenParts, address: str) -> Remembered[KeyIdentity | APIError]:
-    global _failed_at
+    global _failing_since
     begun = time.monotonic()
     try:
         found = _identify(parts, address, until=begun + client.SECONDS)
     except CoderAwayError as error:
         metrics.LOOK_UPS.labels("unavailable").inc()
         return Remembered(_away(str(error)), max_age=AWAY_SECONDS)
-    _failed_at = float("-inf")
+    _failing_since = None
     rejected = isinstance(found, APIError)
     metrics.LOOK_UPS.labels("rejected" if rejected else "accepted").inc()
     return Remembered(
