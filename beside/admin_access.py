@@ -68,7 +68,9 @@ def sign_in(request: HttpRequest, target: str) -> HttpResponse:
         return redirect("admin:index")
     if user.is_authenticated:
         detail = f"The admin is for owners and auditors. You are signed in to Coder as {user}."
-        return error_page(request, APIError(403, "You cannot open the admin.", detail=detail))
+        error = APIError(403, "You cannot open the admin.", detail=detail)
+        # Our home page would show the same error.
+        return error_page(request, error, home=settings.ACCESS_URL)
     if refusal := _refusal(request):
         return error_page(request, refusal)
     # Only for a path of the API, Coder's sign-in page loads the next page from the server. For

@@ -32,7 +32,7 @@ class CoderToken(models.Model):
     class Meta:
         ordering = ["username", "id"]
         verbose_name = "token of Coder"
-        verbose_name_plural = "Coder's tokens"
+        verbose_name_plural = "tokens of Coder"
 
     def __str__(self) -> str:
         return f"{self.token_name or self.id} of {self.username}"

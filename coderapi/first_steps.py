@@ -121,6 +121,8 @@ class Step:
 def first_steps() -> list[Step]:
     """Returns the steps in the recommended order."""
     has_stats = NewestAgentStat.objects.exists() or WorkspaceState.objects.exists()
+    # The first run of the job reads Coder's database.
+    has_stats = has_stats or bool(settings.CODER_DATABASE_URL)
     steps = [
         Step(
             "Change the first owner's password",

@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'token of Coder',
-                'verbose_name_plural': "Coder's tokens",
+                'verbose_name_plural': 'tokens of Coder',
                 'ordering': ['username', 'id'],
             },
         ),

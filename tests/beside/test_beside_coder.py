@@ -126,10 +126,11 @@ def test_job_fails_before_the_service_token_expires(
     key, now = coder.keys[settings.CODER_TOKEN], timezone.now()
     key.lifetime_seconds, end = lifetime * 86_400, now + timedelta(days=left)
     key.expires_at = end.isoformat()
-    error = run_job(find("check_coder_token"), now).error
-    assert (f"on {end:%Y-%m-%d %H:%M} UTC. As an owner: coder tokens create" in error) is is_near
-    assert is_near or not error
-    assert key.token not in error
+    run = run_job(find("check_coder_token"), now)
+    assert run is not None
+    assert run.failed is is_near
+    assert is_near is (f"on {end:%Y-%m-%d %H:%M} UTC. As an owner: coder tokens" in run.error)
+    assert key.token not in run.error
 
 
 def advice(path: str, address: str) -> str:

@@ -244,6 +244,8 @@ def test_admin_accepts_the_session_of_coder(pair: Pair) -> None:
     ):
         answer = pair.ask(f"{ADMIN}login/?next={ADMIN}csp/", cookie=cookie)
         assert (answer.status, answer.headers["Location"]) == (status, location)
+    page = pair.ask(f"{ADMIN}login/", cookie=member, Accept="text/html").body.decode()
+    assert f'<a href="{pair.url}">' in page
     token = owner.partition("=")[2]
     assert pair.ask(f"{ADMIN}?coder_session_token={token}").status == 302
     assert pair.ask("/coderapi").headers["Location"] == "/coderapi/"

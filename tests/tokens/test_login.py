@@ -278,7 +278,7 @@ def test_origin_has_the_scheme_and_the_host_that_the_client_used(
 ) -> None:
     settings.ACCESS_URL, settings.CSRF_TRUSTED_ORIGINS = access_url, [access_url]
     settings.TRUSTED_PROXY_ORIGINS = [PROXY]
-    environ = {"HTTP_HOST": host, "HTTP_ORIGIN": origin, "REMOTE_ADDR": peer}
+    environ: dict[str, Any] = {"HTTP_HOST": host, "HTTP_ORIGIN": origin, "REMOTE_ADDR": peer}
     environ |= {"HTTP_X_FORWARDED_PROTO": forwarded} if forwarded else {}
 
     write = cookie_client().post("/api/v2/users/me/keys", **environ)

@@ -104,8 +104,9 @@ def _api_error(error: Exception) -> APIError:
     return found
 
 
-def error_page(request: HttpRequest, error: APIError) -> HttpResponse:
-    context = {"title": error.message, "error": error}
+def error_page(request: HttpRequest, error: APIError, *, home: str = "") -> HttpResponse:
+    """Renders an error with a link to our home page, or to the URL `home`."""
+    context = {"title": error.message, "error": error, "home": home or reverse("home")}
     return _page(request, "error", context, error=error)
 
 
