@@ -98,8 +98,8 @@ def scheme_of(environ: Mapping[str, Any]) -> str:
 
 def _forwarded(name: str, environ: Mapping[str, Any]) -> str:
     """Returns the value of an X-Forwarded header of a trusted proxy, or ""."""
-    is_proxied = is_trusted(environ.get("REMOTE_ADDR", ""))
-    return environ.get(f"HTTP_X_FORWARDED_{name}", "") if is_proxied else ""
+    value: str = environ.get(f"HTTP_X_FORWARDED_{name}", "")
+    return value if value and is_trusted(environ.get("REMOTE_ADDR", "")) else ""
 
 
 def _is_same(host: str, access: SplitResult) -> bool:
