@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from django.conf import settings
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
 from django.utils.html import format_html
 
@@ -18,6 +22,15 @@ if settings.CODER_URL:
     erasure.register(CODER_TOKENS)
 
 
+class ReportedFilter(admin.EmptyFieldListFilter):
+    """Shows "yes" and "no" instead of "Not empty" and "Empty"."""
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        for choice in super().choices(changelist):
+            text = str(choice["display"]).replace("Not empty", "yes").replace("Empty", "no")
+            yield {**choice, "display": text}
+
+
 @admin.register(CoderToken)
 class CoderTokenAdmin(ReadOnlyAdmin):
     """Lists the tokens of the Coder deployment, and the limits that they violate."""
@@ -25,7 +38,7 @@ class CoderTokenAdmin(ReadOnlyAdmin):
     list_display = [
         *("id", "token_name", "username", "scope_names", "used", "expires", "policy", "read")
     ]
-    list_filter = [("reported_at", admin.EmptyFieldListFilter)]
+    list_filter = [("reported_at", ReportedFilter)]
     search_fields = ["id", "token_name", "username"]
     fields = [
         *("id", "token_name", "username", "scope_names", "lifetime", "created", "used", "expires"),

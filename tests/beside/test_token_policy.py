@@ -317,7 +317,9 @@ def test_admin_lists_the_tokens(coder: StandInCoder, ada: Key, settings: Any) ->
     coder.add(Key(ada.person, name="short"))
     apply()
     browser = browser_of(make_user("auditor"))
-    assert "its lifetime is 1 day 1 hour" in browser.get(LIST).text
+    page = browser.get(LIST, {"_facets": "True"}).text
+    assert "its lifetime is 1 day 1 hour" in page
+    assert "yes (1)" in page
     assert (
         "ci"
         not in browser.get(LIST, {"reported_at__isempty": "1", "q": "short"}).text.split("<tbody>")[
