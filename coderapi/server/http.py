@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import select
 import signal
 import socket
 import stat
+import struct
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +35,16 @@ HEAD_MILLISECONDS = 15_000
 # longer, and a request body must arrive in less time.
 DRAIN_SECONDS = 20.0
 # Before a worker ends, its responses contain `Connection: close` for this long, or until no client
-# is connected.
-CLOSING_SECONDS = 1.0
+# is connected. A client repeats a dropped packet after a second, when the worker has ended.
+CLOSING_SECONDS = 0.8
+# Also the time to complete handshakes that began before new connections were dropped.
 POLL_SECONDS = 0.01
+# A BPF program: if the byte with the flags of the TCP header has the bit SYN, drop the packet.
+DROP_SYN = b"".join(
+    struct.pack("HBBI", *instruction)
+    for instruction in ((0x30, 0, 0, 13), (0x45, 0, 1, 2), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFF))
+)
+SO_ATTACH_FILTER = 26
 
 # granian copies the process environment into the WSGI environ of every request. There, variables
 # with these prefixes would look like request headers.
@@ -84,10 +96,13 @@ class Worker(MPServer):
     def close_connections(self) -> None:
         """Closes each connection after its next response, and waits until no client is connected.
 
-        Waits at most CLOSING_SECONDS, because an idle client sends no further request.
+        New connections are dropped. Waits at most CLOSING_SECONDS, because an idle client sends no
+        further request.
         """
+        drop_new_connections(self.bind_port)
         self._is_closing = True
         deadline = time.monotonic() + CLOSING_SECONDS
+        time.sleep(POLL_SECONDS)
         while time.monotonic() < deadline and has_clients(self.bind_port):
             time.sleep(POLL_SECONDS)
 
@@ -103,20 +118,49 @@ class Worker(MPServer):
 
 
 def has_clients(port: int) -> bool:
-    """Returns whether a client is connected to this process through the port."""
-    return any(_is_client(int(path.name), port) for path in Path("/dev/fd").iterdir())
+    """Returns whether a client is connected through the port, or waits to be accepted."""
+    # A connection that is accepted between the two searches is found by the second.
+    return any(map(_has_queue, _sockets(port))) or any(map(_is_connected, _sockets(port)))
 
 
-def _is_client(descriptor: int, port: int) -> bool:
-    try:
-        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-            return False
-        with socket.socket(fileno=os.dup(descriptor)) as connection:
-            is_ip = connection.family in {socket.AF_INET, socket.AF_INET6}
-            # For a listening socket, `getpeername` raises OSError.
-            return is_ip and connection.getsockname()[1] == port and bool(connection.getpeername())
-    except OSError:
-        return False
+def _sockets(port: int) -> Iterator[socket.socket]:
+    """Yields a copy of each socket of this process that is bound to the port."""
+    for path in Path("/dev/fd").iterdir():
+        with suppress(OSError):
+            if stat.S_ISSOCK(os.fstat(int(path.name)).st_mode):
+                with socket.socket(fileno=os.dup(int(path.name))) as copy:
+                    is_ip = copy.family in {socket.AF_INET, socket.AF_INET6}
+                    if is_ip and copy.getsockname()[1] == port:
+                        yield copy
+
+
+def _has_queue(one: socket.socket) -> bool:
+    # Not `select.select`, because a descriptor may be above its maximum of 1023.
+    look = select.poll()
+    look.register(one, select.POLLIN)
+    return bool(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and look.poll(0))
+
+
+def _is_connected(one: socket.socket) -> bool:
+    with suppress(OSError):
+        return bool(one.getpeername())
+    return False
+
+
+def drop_new_connections(port: int) -> None:
+    """Drops the packets that open a connection to this process.
+
+    When a listening socket is closed, the kernel resets the connections that wait to be accepted.
+    granian also closes the accepted ones that it has not read from. Their clients may have sent a
+    request. A client whose packet is dropped repeats it after a second, and then is refused or
+    connects to the next server.
+    """
+    if sys.platform == "linux":
+        program = ctypes.create_string_buffer(DROP_SYN, len(DROP_SYN))
+        pointer = struct.pack("HP", len(DROP_SYN) // 8, ctypes.addressof(program))
+        for one in _sockets(port):
+            with suppress(OSError):
+                one.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, pointer)
 
 
 def _hide_header_like_variables() -> None:
