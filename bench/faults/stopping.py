@@ -12,8 +12,10 @@ from bench.faults.rounds import Fault, Round
 from bench.faults.stages import Single
 
 IDLE = 12
-# The idle connections are used again, one after another, within this time after the signal.
-USE_AGAIN_SECONDS = 1.0
+# The idle connections are used again, one after another, within this time after the signal. Later,
+# the service closes idle connections. A request that is sent at that moment gets no response, and
+# HTTP cannot prevent this (RFC 9112, section 9.5).
+USE_AGAIN_SECONDS = 0.5
 
 
 class Stopped(Fault[Single]):
