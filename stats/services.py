@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import transaction
 
 from kernel.db import listener
-from kernel.db.connections import transaction_lock, unless_deadlocked
+from kernel.db.connections import retry_on_conflict, transaction_lock
 from kernel.durations import floor
 from kernel.http.rendering import render_json
 from options.rendering import config_document
@@ -58,9 +58,10 @@ def collect_snapshot(at: datetime, *, now: datetime | None = None) -> Snapshot:
         raise SnapshotError(f"{at.isoformat()} must not be in the future.")
     # For a time in the past, build all hours, because the time may be in an old hour.
     build(now=now, seconds=BUILD_SECONDS if at == now else float("inf"))
-    return unless_deadlocked(partial(_collected, at, now=now))
+    return _collected(at, now=now)
 
 
+@retry_on_conflict
 @transaction.atomic
 def _collected(at: datetime, *, now: datetime) -> Snapshot:
     with transaction_lock(COLLECTOR_LOCK):
@@ -168,11 +169,12 @@ def _backfill_hour(
     start = floor(max(since, hour), every)
     while start < min(until, hour + HOUR):
         at = start + every - SECOND
-        if start not in filled and at < until and unless_deadlocked(partial(take, at)):
+        if start not in filled and at < until and take(at):
             yield at
         start += every
 
 
+@retry_on_conflict
 @transaction.atomic
 def _backfill_one(at: datetime, *, now: datetime, counts_at: CountsAt | None) -> bool:
     """Takes the snapshot of a time in the past.

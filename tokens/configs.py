@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import partial, reduce
+from functools import reduce
 from itertools import groupby
 from operator import or_
 from typing import Any
@@ -18,7 +18,7 @@ from django.db.models import Q
 from django.db.models.functions import Coalesce
 
 from audit.services import Actor, Target, record
-from kernel.db.connections import fetch, unless_deadlocked
+from kernel.db.connections import fetch, retry_on_conflict
 from kernel.http.errors import APIError
 from kernel.humanize import plural
 from tokens import policy
@@ -38,6 +38,8 @@ class OnViolation(StrEnum):
     EXPIRE = "expire"
 
 
+@retry_on_conflict
+@transaction.atomic
 def save_config(
     config: TokenConfig, *, on_violation: OnViolation | None, actor: Actor, now: datetime
 ) -> int:
@@ -45,13 +47,6 @@ def save_config(
 
     Raises: APIError 409 if live tokens violate the policy and `on_violation` is None.
     """
-    return unless_deadlocked(partial(_save, config, on_violation, actor=actor, now=now))
-
-
-@transaction.atomic
-def _save(
-    config: TokenConfig, on_violation: OnViolation | None, *, actor: Actor, now: datetime
-) -> int:
     policy.lock("EXCLUSIVE")
     violations = [] if on_violation is OnViolation.LEAVE else violations_of(config, now=now)
     if violations and on_violation is None:

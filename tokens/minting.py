@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -11,13 +11,13 @@ from functools import partial
 from django.db import transaction
 
 from audit.services import Actor, with_partition
-from kernel.db.connections import commit_with_retry, unless_deadlocked
+from kernel.db.connections import commit_with_retry, retry_on_conflict
 from kernel.durations import format_duration
 from kernel.http.errors import APIError, Validation, forbidden, invalid
 from tokens import policy, token_format
 from tokens.lifetimes import MIN_LIFETIME_NS, too_short
 from tokens.models import APIKey
-from tokens.policy import Limit, Policy, PolicyChangedError
+from tokens.policy import Limit, Policy
 from tokens.services import NewKey, create_api_key, unused_name, validated_name
 from tokens.token_format import TokenParts
 from users import allow_lists, scopes
@@ -92,11 +92,9 @@ def _mint(
                 now=now,
             )
 
+    @retry_on_conflict
     def commit() -> NewKey:
-        once = partial(commit_with_retry, mint, earlier=partial(_committed, parts))
-        while True:  # If a policy has changed since it was read, read it again.
-            with suppress(PolicyChangedError):
-                return unless_deadlocked(once)
+        return commit_with_retry(mint, earlier=partial(_committed, parts))
 
     with unused_name(name):
         return with_partition(commit, now=now)

@@ -33,10 +33,6 @@ LABELS = {
 NO_RULE = "default"
 
 
-class PolicyChangedError(Exception):
-    """The token policies were changed after they were read."""
-
-
 class RuleValue(NamedTuple):
     """The value that a rule sets for a limit, or None if the rule does not set the limit."""
 
@@ -165,7 +161,7 @@ def lock(mode: str) -> None:
     A transaction that creates a key takes a ROW SHARE lock. A transaction that changes a policy
     takes an EXCLUSIVE lock. So the new policy applies to a new key, or the key already exists when
     the policy change checks all keys. These transactions lock users afterwards, but the deletion of
-    a user locks the user first. So all of them run in `unless_deadlocked`.
+    a user locks the user first. So all of them use `retry_on_conflict`.
     """
     with connection.cursor() as cursor:
         cursor.execute(f"LOCK TABLE tokens_tokenconfig IN {mode} MODE")

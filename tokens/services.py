@@ -13,6 +13,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Least
 from django.dispatch import receiver
 from django.urls import reverse
+from psycopg.errors import SerializationFailure
 from psycopg.types.json import Jsonb
 
 from audit.services import (
@@ -30,7 +31,7 @@ from kernel.durations import to_timedelta
 from kernel.http.errors import APIError, Validation, invalid, not_found
 from tokens import token_format
 from tokens.models import APIKey, APIKeyQuerySet, TokenConfig
-from tokens.policy import APPLYING, Policy, PolicyChangedError, applying_to
+from tokens.policy import APPLYING, Policy, applying_to
 from tokens.token_format import TokenParts
 from tokens.verification import KEY_TOPIC, MEMORY
 from users import allow_lists, roles
@@ -90,7 +91,7 @@ def create_api_key(
 
     Call it in a transaction that has inserted another audit entry, or in `audit.with_partition`.
     Raises: APIError 400 for a user of another service, 404 or 409 as `lock` does;
-    PolicyChangedError if `limits` are no longer those of the user.
+    SerializationFailure if `limits` are no longer those of the user.
     """
     _require_own(user)
     parts = parts or token_format.generate()
@@ -108,11 +109,10 @@ def create_api_key(
         created_at=now,
         updated_at=now,
     )
-    while not _insert(key, limits, actor=actor, now=now):
+    if not _insert(key, limits, actor=actor, now=now):
         with transaction.atomic():  # `lock` raises the error if the user was deleted or changed.
             lock(user)
-        if limits is not None:
-            raise PolicyChangedError
+        raise SerializationFailure("A token policy has changed since it was read.")
     return NewKey(key, parts.token)
 
 

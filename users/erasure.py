@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from audit.models import Entry
 from audit.services import Actor, Target, record
-from kernel.db.connections import unless_deadlocked
+from kernel.db.connections import retry_on_conflict
 from kernel.http.errors import forbidden
 from users.models import User
 from users.services import keeping_an_owner, lock, require_another_owner, target_of
@@ -69,22 +69,21 @@ def rehearse(user: User) -> Survey:
     return survey(user, _rules)
 
 
+@retry_on_conflict
+@keeping_an_owner()
 def erase(user: User, *, actor: Actor, now: datetime) -> Survey:
     """Erases the user and applies every rule. Returns the number of rows for each rule.
 
     The audit entry contains only the user's id. Raises: APIError 400 for the last owner.
     """
-
-    def transaction() -> Survey:
-        with keeping_an_owner():
-            target = Target("user", str(user.pk))
-            found = _remove(lock(user), _rules)
-            record("user.erase", actor=actor, target=target, now=now, after=_counts(found))
-        return found
-
-    return unless_deadlocked(transaction)
+    target = Target("user", str(user.pk))
+    found = _remove(lock(user), _rules)
+    record("user.erase", actor=actor, target=target, now=now, after=_counts(found))
+    return found
 
 
+@retry_on_conflict
+@keeping_an_owner()
 def delete_user(user: User, *, actor: Actor, now: datetime) -> None:
     """Deletes the user, and applies the rules without `outlives`.
 
@@ -94,16 +93,11 @@ def delete_user(user: User, *, actor: Actor, now: datetime) -> None:
     """
     if user.id == actor.user_id:
         raise forbidden("You cannot delete yourself.")
-
-    def transaction() -> None:
-        with keeping_an_owner():
-            stored = lock(user)
-            target = target_of(stored)
-            before = {"roles": stored.roles, "status": str(stored.status)}
-            after = _counts(_remove(stored, rules_of_deletion()))
-            record("user.delete", actor=actor, target=target, now=now, before=before, after=after)
-
-    unless_deadlocked(transaction)
+    stored = lock(user)
+    target = target_of(stored)
+    before = {"roles": stored.roles, "status": str(stored.status)}
+    after = _counts(_remove(stored, rules_of_deletion()))
+    record("user.delete", actor=actor, target=target, now=now, before=before, after=after)
 
 
 def _remove(user: User, rules: Sequence[ErasureRule]) -> Survey:

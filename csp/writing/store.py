@@ -28,7 +28,7 @@ from csp.writing.group_limit import GroupLimit
 from kernel.db.connections import (
     CommitUnknownError,
     connect_directly,
-    is_deadlock,
+    is_conflict,
     is_lost,
     is_unavailable,
 )
@@ -176,13 +176,13 @@ def _has_ended(connection: psycopg.Connection[Any]) -> bool:
 
 
 def _is_transient(error: Exception) -> bool:
-    """Returns whether the error is a deadlock, or means that a row's partition was dropped.
+    """Returns whether the error is a conflict, or means that a row's partition was dropped.
 
     If a partition does not exist, PostgreSQL raises a check violation without a constraint name.
     """
     if isinstance(error, psycopg.errors.CheckViolation):
         return error.diag.constraint_name is None
-    return is_deadlock(error)
+    return is_conflict(error)
 
 
 def _count(entries: Sequence[Entry]) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any, cast
 
 import django.db
@@ -40,10 +41,11 @@ GRACE_SECONDS = 0.2
 RETRY_PAUSE_SECONDS = 0.1
 MIN_POOL_SIZE = 2
 
-DEADLOCK = "40P01"
-# Disk full, out of memory, query canceled, lock not available, deadlock. A retry may succeed on the
-# same connection.
-BUSY_STATES = frozenset({"53100", "53200", "57014", "55P03", DEADLOCK})
+# Serialization failure, deadlock.
+CONFLICT_STATES = frozenset({"40001", "40P01"})
+# In addition: disk full, out of memory, query canceled, lock not available. A retry may succeed on
+# the same connection.
+BUSY_STATES = CONFLICT_STATES | {"53100", "53200", "57014", "55P03"}
 # In addition: admin shutdown, crash shutdown, cannot connect now, read-only transaction (a demoted
 # primary), too many connections. The server cannot run any statement now.
 UNAVAILABLE_STATES = BUSY_STATES | {"57P01", "57P02", "57P03", "25006", "53300"}
@@ -51,7 +53,7 @@ UNAVAILABLE_STATES = BUSY_STATES | {"57P01", "57P02", "57P03", "25006", "53300"}
 # Undefined table, column or schema, and insufficient privilege.
 UNPREPARED_STATES = {"42P01", "42703", "3F000", "42501"}
 
-MAX_DEADLOCK_TRIES = 5
+MAX_TRIES = 5
 # COPY does not use Django's database wrapper, so it raises psycopg's own exceptions.
 OPERATIONAL_ERRORS = (django.db.OperationalError, psycopg.OperationalError)
 
@@ -337,20 +339,25 @@ def is_commit_unknown(error: BaseException) -> bool:
     return isinstance(error, CommitUnknownError) or isinstance(error.__cause__, CommitUnknownError)
 
 
-def is_deadlock(error: BaseException) -> bool:
-    """Returns whether PostgreSQL rolled the transaction back to end a deadlock."""
-    return sqlstate(error) == DEADLOCK
+def is_conflict(error: BaseException) -> bool:
+    """Returns whether the transaction failed because of another one, and can be retried."""
+    return sqlstate(error) in CONFLICT_STATES
 
 
-def unless_deadlocked[T](transaction: Callable[[], T]) -> T:
-    """Runs a transaction, and retries it after a deadlock. Returns its result."""
-    for _ in range(MAX_DEADLOCK_TRIES - 1):
-        try:
-            return transaction()
-        except OPERATIONAL_ERRORS as error:
-            if not is_deadlock(error):
-                raise
-    return transaction()
+def retry_on_conflict[**P, T](transaction: Callable[P, T]) -> Callable[P, T]:
+    """Decorates a function that runs a transaction, so that it is retried after a conflict."""
+
+    @wraps(transaction)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(MAX_TRIES - 1):
+            try:
+                return transaction(*args, **kwargs)
+            except OPERATIONAL_ERRORS as error:
+                if not is_conflict(error):
+                    raise
+        return transaction(*args, **kwargs)
+
+    return run
 
 
 def commit_with_retry[T](body: Callable[[], T], *, earlier: Callable[[], T | None]) -> T:

@@ -87,6 +87,8 @@ def _unavailable(error: BaseException) -> APIError:
     connections.discard_broken_pool(error)
     if connections.is_commit_unknown(error):
         return commit_unknown()
+    if connections.is_conflict(error):
+        return unavailable("Other requests change the same data. Try again soon.")
     if connections.is_busy(error) and connections.has_answered_lately():
         return unavailable("Too many requests are waiting for the database. Try again soon.")
     return unavailable()

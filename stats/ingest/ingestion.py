@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from psycopg.errors import UniqueViolation
 
-from kernel.db.connections import commit_with_retry, unless_deadlocked
+from kernel.db.connections import commit_with_retry, retry_on_conflict
 from stats.ingest.rows import (
     AGENT_MEMBERS,
     WORKSPACE_MEMBERS,
@@ -128,7 +128,7 @@ def store(parsed: Parsed, *, now: datetime) -> IngestResult:
     ensure_hours(hours_of(minutes_of(rows)), now=now)
     # If the outcome of a commit is unknown, retry it. Storing the same rows again is harmless.
     write = transaction.atomic(durable=True)(partial(_write, rows, parsed.states))
-    result.add(unless_deadlocked(partial(commit_with_retry, write, earlier=lambda: None)))
+    result.add(retry_on_conflict(commit_with_retry)(write, earlier=lambda: None))
     result.add(IngestResult(rejected=parsed.rejected))
     return result
 
