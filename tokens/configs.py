@@ -26,6 +26,7 @@ from tokens.models import APIKey, TokenConfig
 from tokens.policy import LIMITS, Policy, readable, resolve
 from tokens.services import expire_keys, shorten_keys
 from users.scopes import within
+from users.services import lock
 
 REASON = "the token policy changed"
 
@@ -45,9 +46,12 @@ def save_config(
 ) -> int:
     """Saves a validated policy. Returns the number of tokens that were shortened or expired.
 
-    Raises: APIError 409 if live tokens violate the policy and `on_violation` is None.
+    Raises: APIError 404 or 409 as `lock` does, 409 if live tokens violate the policy and
+    `on_violation` is None.
     """
     policy.lock("EXCLUSIVE")
+    if config.user:  # The foreign key locks the user only at the commit, without a retry.
+        lock(config.user)
     violations = [] if on_violation is OnViolation.LEAVE else violations_of(config, now=now)
     if violations and on_violation is None:
         tokens = plural(len(violations), "live token")

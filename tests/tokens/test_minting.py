@@ -102,15 +102,21 @@ def test_mint_gives_up_if_the_policies_change_each_time(client: APIClient) -> No
     assert not APIKey.objects.minted().exists()
 
 
-@pytest.mark.parametrize(("other", "statuses"), [("policy", {302}), ("token", {201, 404})])
+@pytest.mark.parametrize(
+    ("other", "statuses"),
+    [("policy", {302}), ("own policy", {302, 404}), ("token", {201, 404})],
+)
 def test_deadlock_with_the_deletion_of_a_user_is_resolved(other: str, statuses: set[int]) -> None:
     victim, owner = make_user("auditor"), make_user("owner")
     boss, path = APIClient(token=make_key(owner).token), f"/users/{victim.id}"
     make_key(victim, token_name="long")
-    TokenConfig.objects.create(user=victim, tokens_may_mint=True)
+    browser = browser_of(owner)
+    browser.raise_request_exception = False
+    add = partial(browser.post, "/admin/tokens/tokenconfig/add/")
     form = {"role": "auditor", "max_token_lifetime": "1h", "existing": "expire"}
     actions: dict[str, Callable[[], Any]] = {
-        "policy": partial(browser_of(owner).post, "/admin/tokens/tokenconfig/add/", form),
+        "policy": partial(add, form),
+        "own policy": partial(add, {"user": str(victim.id), "tokens_may_mint": "True"}),
         "token": partial(send, boss, "POST", f"{path}/keys/tokens", {}),
     }
     # The first request builds the client's schema, which threads must not do at once.
