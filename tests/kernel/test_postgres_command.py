@@ -59,7 +59,7 @@ def test_served_database_answers_until_sigterm(start: Start) -> None:
     server.send_signal(signal.SIGTERM)
     served = ended(server)
     assert served.returncode == 0
-    assert "it runs until they have ended" in served.stdout
+    assert served.stdout == "PostgreSQL is stopped.\n"
     after = ended(start("url"))
     assert after.stdout == running.stdout
     assert "PostgreSQL is not running" in after.stderr
@@ -68,9 +68,12 @@ def test_served_database_answers_until_sigterm(start: Start) -> None:
 
 
 def test_stop_ends_serve(start: Start) -> None:
-    server = start("serve")
-    assert server.stdout
-    assert "is ready in" in server.stdout.readline()
+    other, server = start("serve"), start("serve")
+    for each in (other, server):
+        assert each.stdout
+        assert "is ready in" in each.stdout.readline()
+    other.send_signal(signal.SIGTERM)
+    assert "runs until the other processes that use it" in ended(other).stdout
 
     stopped = ended(start("stop"))
 
@@ -80,6 +83,7 @@ def test_stop_ends_serve(start: Start) -> None:
     served = ended(server)
     assert served.returncode == 0
     assert "The private PostgreSQL: stopped" in served.stderr
+    assert served.stdout == "PostgreSQL is stopped.\n"
 
 
 def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:

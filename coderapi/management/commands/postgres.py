@@ -30,6 +30,7 @@ ACTIONS = {
     "stop": "stop the private database, even if other processes use it",
     "upgrade": "move the private database to the newest PostgreSQL on this machine",
 }
+STOPPED = "PostgreSQL is stopped."
 
 
 class Command(PostgresCommand):
@@ -111,13 +112,15 @@ class Command(PostgresCommand):
             watch(handle, ended, until_stopped=True)
         finally:
             handle.release()
-        return "Done. If other processes still use PostgreSQL, it runs until they have ended."
+        if postgres.address(directory)[1]:
+            return "PostgreSQL runs until the other processes that use it have ended."
+        return STOPPED
 
     def _stop(self, directory: Path) -> str:
         stopped = postgres.stop(directory)
         if stopped.holders:
             self.stderr.write(f"These processes used PostgreSQL: {', '.join(stopped.holders)}.")
-        return "PostgreSQL is stopped." if stopped.was_running else "PostgreSQL was not running."
+        return STOPPED if stopped.was_running else "PostgreSQL was not running."
 
     def _upgrade(self, directory: Path) -> str:
         kept = postgres.upgrade(directory, now=datetime.now(tz=UTC))
