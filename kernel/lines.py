@@ -15,7 +15,8 @@ decompressed if its name ends in `.gz` or `.zst`. `-` is standard input. An impo
 
 In a record, `text` is the record's part of the file, and `number` is the number of its first line.
 `error` is the reason why the record cannot be read. The import parses JSON itself. For CSV,
-`values` has the record's values by column name.
+`values` has the record's values by column name. If the import has its own parser for usual lines of
+CSV, `row` is the result of this parser, and `values` is None.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import os
 import sys
 import time
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -72,6 +73,7 @@ class Record(NamedTuple):
     size: int
     error: str = ""
     values: dict[str, str] | None = None
+    row: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,10 @@ def _decompressed(raw: io.BufferedReader, path: Path) -> BinaryIO:
 
 # check(column_names, line_number) raises LinesError if the header is not valid.
 type Check = Callable[[Collection[str], int], None]
+# usual(column_names, delimiter) returns a function that parses a line, whose number is the first
+# argument. The function returns None for a line that csv.reader must parse.
+type ParseLine = Callable[[int, bytes], Any]
+type Usual = Callable[[Sequence[str], str], ParseLine | None]
 
 
 def records(
@@ -142,6 +148,7 @@ def records(
     columns: Collection[str] = (),
     needed: Collection[str] = (),
     check: Check | None = None,
+    usual: Usual | None = None,
 ) -> Iterator[Record]:
     """Yields the file's records: JSON lines, or CSV with a header.
 
@@ -164,7 +171,7 @@ def records(
     if is_json or not columns:
         yield from (record for record in every if record.text.strip())
     else:
-        yield from _csv_records(every, columns=columns, needed=needed, check=check)
+        yield from _csv_records(every, columns=columns, needed=needed, check=check, usual=usual)
 
 
 def _lines(contents: BinaryIO) -> Iterator[Record]:
@@ -200,6 +207,7 @@ def _csv_records(
     columns: Collection[str],
     needed: Collection[str],
     check: Check | None,
+    usual: Usual | None,
 ) -> Iterator[Record]:
     """Yields the records after the header. The header determines the delimiter.
 
@@ -220,7 +228,7 @@ def _csv_records(
         raise LinesError(f"The header has no column {', '.join(missing)}. See --help.")
     if twice := [name for name in columns if header.count(name) > 1]:
         raise LinesError(f"The header has column {', '.join(twice)} more than once.")
-    texts = _Texts(lines, header)
+    texts = _Texts(lines, header, usual(header, delimiter) if usual else None)
     reader = csv.reader(texts, delimiter=delimiter, strict=True)
     return iter(lambda: texts.next_record(reader), None)
 
@@ -255,16 +263,16 @@ class _Texts(Iterator[str]):
     new record.
     """
 
-    def __init__(self, lines: Iterator[Record], header: list[str]) -> None:
+    def __init__(self, lines: Iterator[Record], header: list[str], parse: ParseLine | None) -> None:
         self._lines = lines
         self._header = header
+        self._parse = parse
+        self._first: Record | None = None
         self._read: list[Record] = []
         self._size = 0
 
     def __next__(self) -> str:
-        line = next(self._lines)
-        while not (self._read or line.text.strip(b"\r\n")):
-            line = next(self._lines)
+        line, self._first = self._first or next(self._lines), None
         self._read.append(line)
         self._size += line.size
         if line.error or (len(self._read) > 1 and self._size > MAX_LINE_BYTES):
@@ -273,11 +281,16 @@ class _Texts(Iterator[str]):
 
     def next_record(self, reader: Iterator[list[str]]) -> Record | None:
         """Returns the next record, or None at the end of the file."""
-        self._read, self._size = [], 0
+        for line in self._lines:
+            if self._parse and not line.error and (row := self._parse(line.number, line.text)):
+                return Record(line.number, line.text, line.size, "", None, row)
+            if line.text.strip(b"\r\n"):
+                break
+        else:
+            return None
+        self._first, self._read, self._size = line, [], 0
         try:
             values = next(reader)
-        except StopIteration:
-            return None
         except csv.Error as error:
             return self._record(error=self._why(error))
         if len(values) != len(self._header):

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import psycopg
@@ -129,7 +128,7 @@ class Import:
     _batch: list[Line] = field(default_factory=list)
     _size: int = 0
     # The batches whose lines are being parsed, oldest first.
-    _parsing: deque[tuple[list[Line], Future[list[Contents]]]] = field(default_factory=deque)
+    _parsing: deque[tuple[list[Line], Future[Contents]]] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
         # All marks fit into memory, because there is only about one mark per 1,000 imported lines.
@@ -170,48 +169,42 @@ class Import:
         """Starts to parse the current batch. Commits the oldest batches that are parsed."""
         if not self._batch:
             return
-        texts = [line.record.text for line in self._batch if not line.record.error]
-        self._parsing.append((self._batch, self._parser.start(texts)))
+        self._parsing.append((self._batch, self._parser.start(_texts(self._batch))))
         self._batch, self._size = [], 0
         while self._parsing and (self._parsing[0][1].done() or len(self._parsing) > MAX_PARSING):
             self._commit(*self._parsing.popleft())
 
-    def _commit(self, lines: list[Line], parsing: Future[list[Contents]]) -> None:
+    def _commit(self, lines: list[Line], parsing: Future[Contents]) -> None:
         """Commits a batch. First sets rejected lines aside, so that no line is lost."""
-        parsed = iter(_result_of(parsing))
-        batch = [Contents() if line.record.error else next(parsed) for line in lines]
-        for line, found in zip(lines, batch, strict=True):
-            self._set_refused_aside(line.record, found)
+        found = _result_of(parsing)
+        self.other += found.other
+        for index, text, why in found.refused:
+            record = lines[index].record
+            if record.error:
+                self._set_aside(record, f"The line {record.error}.")
+            else:
+                self._set_aside(record._replace(text=text), why)
         try:
-            is_new = self._write(lines[-1], batch)
+            is_new = self._write(lines[-1], found)
         except (psycopg.Error, TypeError, ValueError) as error:
             _raise_if_not_of_rows(error)
-            is_new = self._write_each(lines, batch)
+            is_new = self._write_each(lines)
         self._end(len(lines), known=0 if is_new else len(lines))
 
-    def _set_refused_aside(self, record: Record, found: Contents) -> None:
-        if record.error:
-            self._set_aside(record, f"The line {record.error}.")
-        self.other += found.other
-        for text, why in found.refused:
-            self._set_aside(record._replace(text=text), why)
-
-    def _write(self, last: Line, batch: Sequence[Contents]) -> bool:
-        rows = [row for found in batch for row in found.rows]
-        times = set[datetime]().union(*(found.times for found in batch))
-        is_new = self._store.commit_imported(rows, times, batch_id=last.mark)
-        self.reports += len(rows) if is_new else 0
+    def _write(self, last: Line, found: Contents) -> bool:
+        is_new = self._store.commit_imported(found.rows, found.times, batch_id=last.mark)
+        self.reports += len(found.rows) if is_new else 0
         return is_new
 
-    def _write_each(self, lines: Sequence[Line], batch: Sequence[Contents]) -> bool:
+    def _write_each(self, lines: Sequence[Line]) -> bool:
         """Writes each line of the batch separately. Sets lines aside that the database rejects."""
-        for line, found in zip(lines, batch, strict=True):
+        for line in lines:
             try:
-                self._write(line, [found])
+                self._write(line, self._parser.parse(_texts([line])))
             except (psycopg.Error, TypeError, ValueError) as error:
                 _raise_if_not_of_rows(error)
                 self._set_aside(line.record, "The database rejects the line.")
-                self._write(line, [])
+                self._write(line, Contents())
         return True
 
     def _end(self, number: int, *, known: int) -> None:
@@ -220,7 +213,12 @@ class Import:
         self._advance(number)
 
 
-def _result_of(parsing: Future[list[Contents]]) -> list[Contents]:
+def _texts(lines: Iterable[Line]) -> list[bytes]:
+    """Returns the texts of the lines. A line that is too long is empty, so it is rejected."""
+    return [b"" if line.record.error else line.record.text for line in lines]
+
+
+def _result_of(parsing: Future[Contents]) -> Contents:
     try:
         return parsing.result()
     except BrokenProcessPool:

@@ -37,25 +37,28 @@ class Terms(NamedTuple):
 
 @dataclass(slots=True)
 class Contents:
-    """The parsed contents of a line. `other` is the number of reports of other types.
+    """The parsed contents of lines. `other` is the number of reports of other types.
 
     `rows` has the JSON of each report, and `times` the times when they arrived. `refused` contains
-    each rejected item of an array, or the whole line if the line is rejected, with the reason.
+    each rejected item of an array, or the whole line if the line is rejected, after the index of
+    the line and before the reason.
     """
 
     rows: list[bytes] = field(default_factory=list)
     times: set[datetime] = field(default_factory=set)
     other: int = 0
-    refused: list[tuple[bytes, str]] = field(default_factory=list)
+    refused: list[tuple[int, bytes, str]] = field(default_factory=list)
 
 
-def parse_lines(texts: Sequence[bytes], terms: Terms) -> list[Contents]:
+def parse_lines(texts: Sequence[bytes], terms: Terms) -> Contents:
     """Parses lines. Never raises an exception, so that no line can stop an import."""
-    return [contents(text, terms) for text in texts]
-
-
-def contents(text: bytes, terms: Terms) -> Contents:
     found = Contents()
+    for index, text in enumerate(texts):
+        _add_line(found, index, text, terms)
+    return found
+
+
+def _add_line(found: Contents, index: int, text: bytes, terms: Terms) -> None:
     try:
         value = load(text)
         if isinstance(value, list) and not 1 <= len(value) <= MAX_REPORTS:
@@ -63,16 +66,15 @@ def contents(text: bytes, terms: Terms) -> Contents:
                 f"An array must have 1 to {MAX_REPORTS} reports, but this array has {len(value)}."
             )
     except Exception as error:  # noqa: BLE001 - a bug in one line must not stop the import
-        found.refused.append((text, _why(error)))
-        return found
+        found.refused.append((index, text, _why(error)))
+        return
     is_array = isinstance(value, list)
     for item in value if is_array else [value]:
         try:
             _add(found, parse([item] if is_array else item), item, terms)
         except Exception as error:  # noqa: BLE001 - a bug in one item must not affect the others
             refused = orjson.dumps(item) if is_array else text
-            found.refused.append((refused, _why(error, is_item=is_array)))
-    return found
+            found.refused.append((index, refused, _why(error, is_item=is_array)))
 
 
 def _add(found: Contents, parsed: Parsed, beside: Mapping[str, Any], terms: Terms) -> None:

@@ -1,6 +1,8 @@
 """Parses the lines of an import in as many processes as the machine has cores.
 
-The command itself parses the first lines, because starting processes takes longer than that.
+The command itself parses the first lines, so that a small file needs no other processes. The other
+processes are forks of the command, because importing the code again would take as long as parsing
+thousands of lines.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Self
 
+from django.db import connection
+
 from csp.importing.items import Contents, Terms, parse_lines
 
 PROCESSES = os.cpu_count() or 1
 # One more batch than processes, so that no process waits while the oldest batch is committed.
 MAX_PARSING = PROCESSES + 1
-LINES_BEFORE_PROCESSES = 3_000
+LINES_BEFORE_PROCESSES = 1_000
 
 
 class Parser:
@@ -36,20 +40,25 @@ class Parser:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def start(self, texts: Sequence[bytes]) -> Future[list[Contents]]:
+    def parse(self, texts: Sequence[bytes]) -> Contents:
+        return parse_lines(texts, self._terms)
+
+    def start(self, texts: Sequence[bytes]) -> Future[Contents]:
         """Starts to parse the lines."""
         self._lines += len(texts)
         if self._lines <= LINES_BEFORE_PROCESSES:
-            parsed = Future[list[Contents]]()
-            parsed.set_result(parse_lines(texts, self._terms))
+            parsed = Future[Contents]()
+            parsed.set_result(self.parse(texts))
             return parsed
         if self._pool is None:
-            # One process imports the code and forks the others.
-            context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload(["csp.importing.items"])
+            # A process should not have threads when it forks. Django opens the pool of connections
+            # again when it needs a connection.
+            connection.close()
+            connection.close_pool()  # type: ignore[attr-defined]
+            context = multiprocessing.get_context("fork")
             self._pool = ProcessPoolExecutor(PROCESSES, context, initializer=_follow_the_command)
-        # `submit` may start a process, which inherits the signal mask. Ctrl-C in a terminal reaches
-        # all processes, but only the command must react to it.
+        # The first call of `submit` starts the processes, which inherit the signal mask. Ctrl-C in
+        # a terminal reaches all processes, but only the command must react to it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             return self._pool.submit(parse_lines, texts, self._terms)

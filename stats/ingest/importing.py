@@ -36,7 +36,6 @@ from kernel.lines import (
 )
 from stats.ingest.ingestion import AGENT, MEMBERS, WORKSPACE, Parsed, minutes_of, parse, store
 from stats.ingest.rows import (
-    AGENT_MEMBERS,
     REQUIRED,
     IngestResult,
     Member,
@@ -45,7 +44,8 @@ from stats.ingest.rows import (
     from_text,
     parse_json,
     quoted,
-    usual_text_row,
+    usual_csv,
+    usual_json,
 )
 from stats.rollups.hours import HOUR, hours_of
 from stats.services import backfill
@@ -154,8 +154,9 @@ def parsed_batches(
     """
     members = MEMBERS[kind]
     needed = [member.name for member in members if member.default is REQUIRED]
-    names, check = [member.name for member in members], partial(_check_kind, kind=kind)
-    batches = _batches(records(source, columns=names, needed=needed, check=check))
+    names, check = [member.name for member in members], partial(_check, kind=kind, unknown=unknown)
+    usual = usual_csv if kind == AGENT else None
+    batches = _batches(records(source, columns=names, needed=needed, check=check, usual=usual))
     following = _parse_next(batches, kind, unknown)
     while (current := following.result()) is not None:
         following = _parse_next(batches, kind, unknown)
@@ -207,22 +208,26 @@ def _parse_next(
 
 def _rows(batch: Sequence[Record], kind: str, unknown: set[str]) -> Iterator[Numbered]:
     """Yields the values of the records, and adds the names of unknown columns to `unknown`."""
-    members, width = MEMBERS[kind], -1
+    width, usual = -1, None
     for record in batch:
-        value = _value(record, members)
-        columns = record.values or value
-        # All rows of a file have the same columns. So check the names only if the number of
-        # columns changes.
-        if isinstance(columns, dict) and len(columns) != width:
-            width = len(columns)
-            _check_kind(columns, record.number, kind=kind)
-            if len(unknown) < MAX_UNKNOWN:
-                unknown.update(columns.keys() - {"kind", *[member.name for member in members]})
+        value = record.row
+        if usual and not record.error:
+            value = usual(record.number, record.text)
+        if not value:
+            value = _value(record, MEMBERS[kind])
+            # All rows of a file have the same columns. So check the names only if the number of
+            # columns changes. The names of CSV columns were checked in the header.
+            if record.values is None and isinstance(value, dict) and len(value) != width:
+                width, names = len(value), [*value]
+                _check(names, record.number, kind=kind, unknown=unknown)
+                usual = usual_json(names) if kind == AGENT else None
         yield record.number, value
 
 
-def _check_kind(names: Collection[str], number: int, *, kind: str) -> None:
-    """Checks that the columns fit `kind`. Raises: LinesError for another kind."""
+def _check(names: Collection[str], number: int, *, kind: str, unknown: set[str]) -> None:
+    """Adds the names of unknown columns to `unknown`. Raises: LinesError for another kind."""
+    if len(unknown) < MAX_UNKNOWN:
+        unknown.update({*names} - {"kind", *[member.name for member in MEMBERS[kind]]})
     if kind == WORKSPACE and "agent_id" in names:
         thing, command = "agent rows", "import_agent_stats"
     elif kind == AGENT and STATE_NAMES.intersection(names) and "agent_id" not in names:
@@ -233,12 +238,11 @@ def _check_kind(names: Collection[str], number: int, *, kind: str) -> None:
 
 
 def _value(record: Record, members: tuple[Member, ...]) -> Any:
-    """Returns the unvalidated value of a record, a usual agent row, or a RowError."""
+    """Returns the unvalidated value of a record, or a RowError."""
     if record.error:
         return RowError("", record.error)
     if record.values is not None:
-        usual = usual_text_row(record.number, record.values) if members is AGENT_MEMBERS else None
-        return usual or from_text(record.values, members=members)
+        return from_text(record.values, members=members)
     value = parse_json(record.text)
     if isinstance(value, RowError) and b"\\\\" in record.text:
         # The text format of COPY doubles every backslash, so JSON with escaped quotes becomes

@@ -55,7 +55,7 @@ MEMBERS: dict[str, tuple[Member, ...]] = {AGENT: AGENT_MEMBERS, WORKSPACE: WORKS
 ROWS_PER_WRITE = 1_000
 
 _COLUMNS = ", ".join(member.name for member in AGENT_MEMBERS)
-_COPY = f"COPY {{table}} ({_COLUMNS}) FROM STDIN (FORMAT csv, ESCAPE '\\')"
+_COPY = f"COPY {{table}} ({_COLUMNS}) FROM STDIN"
 _STAGE = """
 CREATE TEMPORARY TABLE arriving_agent_stats (LIKE stats_agentstat) ON COMMIT DROP
 """

@@ -2,16 +2,16 @@
 
 Rows are numbered from 1. Errors contain the number of the row.
 
-An agent row is converted to a line of CSV for COPY. Most rows have the usual format, and a single
-regular expression validates their whole line. This applies to JSON and to CSV. If a row does not
-match, each of its members is parsed separately. This takes three times as long, but it accepts all
-formats and finds the invalid member.
+An agent row is converted to a line in the text format of COPY. Most rows have the usual format, and
+a single regular expression validates a whole line of JSON or CSV. If a row does not match, each of
+its members is parsed separately. This takes several times as long, but it accepts all formats and
+finds the invalid member.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import itemgetter
@@ -73,7 +73,8 @@ class RowError(ValueError):
 class Member(NamedTuple):
     """One member of a row: its name, its parser, and the default if it is absent or null.
 
-    `usual` is a regular expression for the usual format of the member in a line of CSV.
+    `usual` is a regular expression for the usual format of the member in JSON. Its only group is
+    the value, without the quotes of a string.
     """
 
     name: str
@@ -85,8 +86,7 @@ class Member(NamedTuple):
 class AgentRow(NamedTuple):
     """A valid agent row. Rows are sorted by `created_at`, then by `id`.
 
-    `line` is a line of CSV with backslash escapes. It contains the members in the order of
-    AGENT_MEMBERS.
+    `line` is in the text format of COPY. It contains the members in the order of AGENT_MEMBERS.
     """
 
     created_at: datetime
@@ -159,34 +159,32 @@ def error_text(value: Any) -> str:
     return value
 
 
+_COUNT = r"(?:0|[1-9]\d{0,17})"
+# PostgreSQL writes a space after colons and commas.
+_PROTOCOL = rf'"[\w ./:-]+": ?{_COUNT}'
+_PROTOCOLS = rf"\{{{_PROTOCOL}(?:, ?{_PROTOCOL}){{0,15}}\}}"
+
+
 def _id(name: str) -> Member:
-    return Member(name, uuid_text, usual='"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"')
+    return Member(name, uuid_text, usual=f'"({_UUID.pattern})"')
 
 
 def _count(name: str) -> Member:
-    return Member(name, count, 0, usual=_COUNT)
+    return Member(name, count, 0, usual=f"({_COUNT})")
 
 
-_COUNT = r"(?:0|[1-9]\d{0,17})"
-# PostgreSQL writes a space after colons and commas.
-_PROTOCOL = rf'\\"[\w ./:-]*\\": ?{_COUNT}'
 AGENT_MEMBERS = (
     _id("id"),
     Member(
         "created_at",
         moment,
-        usual=r'"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|\+00(?::00)?)"',
+        usual=r'"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|\+00(?::00)?))"',
     ),
     _id("user_id"),
     _id("agent_id"),
     _id("workspace_id"),
     _id("template_id"),
-    Member(
-        "connections_by_proto",
-        protocols,
-        "{}",
-        usual=rf'"\{{(?:{_PROTOCOL}(?:, ?{_PROTOCOL}){{0,15}})?\}}"',
-    ),
+    Member("connections_by_proto", protocols, "{}", usual=rf"(\{{\}}|{_PROTOCOLS})"),
     _count("connection_count"),
     _count("rx_packets"),
     _count("rx_bytes"),
@@ -200,9 +198,9 @@ AGENT_MEMBERS = (
         "connection_median_latency_ms",
         latency,
         NO_LATENCY,
-        usual=r"(?:(?:0|[1-9]\d{0,11})(?:\.\d+)?|-1(?:\.0)?)",
+        usual=r"((?:0|[1-9]\d{0,11})(?:\.\d+)?|-1(?:\.0)?)",
     ),
-    Member("usage", boolean, False, usual="(?:true|false)"),
+    Member("usage", boolean, False, usual="(true|false)"),
 )
 WORKSPACE_MEMBERS = (
     Member("workspace_id", uuid_text),
@@ -217,11 +215,58 @@ WORKSPACE_MEMBERS = (
 )
 
 
-_values_of = itemgetter(*[member.name for member in AGENT_MEMBERS])
-_LINE = ",".join('"%s"' if member.usual[0] == '"' else "%s" for member in AGENT_MEMBERS)
-_USUAL = re.compile(",".join(member.usual for member in AGENT_MEMBERS).encode())
-# The values of the column `usage`, as PostgreSQL and others write them.
-_BOOLEANS = {"t": "true", "f": "false", "true": "true", "false": "false"}
+# Parses a line of a file. Returns None if the line does not have the usual format. The first
+# argument is the line's number.
+type UsualParser = Callable[[int, bytes], AgentRow | None]
+
+_JSON = {member.name: member.usual for member in AGENT_MEMBERS}
+_CSV = {name: usual.strip('"') for name, usual in _JSON.items()} | {
+    "connections_by_proto": rf'(\{{\}}|"{_PROTOCOLS.replace('"', '""')}")',
+    "usage": "(t|f|true|false)",
+}
+_BY_PROTO = [*_JSON].index("connections_by_proto")
+_values_of = itemgetter(*_JSON)
+
+
+def usual_json(names: Sequence[str]) -> UsualParser | None:
+    """Returns a parser of JSON objects with these members, or None if they are not all members."""
+    if set(names) != _JSON.keys():
+        return None
+    members = ", ?".join(f'"{name}": ?{_JSON[name]}' for name in names)
+    return _parser(rf"\{{{members}\}}\s*", names)
+
+
+def usual_csv(names: Sequence[str], delimiter: str) -> UsualParser | None:
+    """Returns a parser of CSV with these columns, or None if a member is missing."""
+    if not _CSV.keys() <= set(names):
+        return None
+    other = rf'[^"{delimiter}\r\n]{{0,999}}'
+    columns = delimiter.join(_CSV.get(name, other) for name in names)
+    return _parser(rf"{columns}\r?\n?", names)
+
+
+def _parser(pattern: str, names: Iterable[str]) -> UsualParser:
+    """Returns a parser of lines that match the pattern. `names` is the order of their values."""
+    match = re.compile(pattern.encode()).fullmatch
+    known = [name for name in names if name in _JSON]
+    in_order = itemgetter(*map(known.index, _JSON))
+
+    def parse(number: int, text: bytes) -> AgentRow | None:
+        if not (found := match(text)):
+            return None
+        values = [*in_order(found.groups())]
+        # Remove the quotes of CSV.
+        values[_BY_PROTO] = values[_BY_PROTO].strip(b'"').replace(b'""', b'"')
+        try:
+            moment = datetime.fromisoformat(values[1].decode())
+        except ValueError:
+            return None
+        return AgentRow(moment, values[0].decode(), number, b"\t".join(values) + b"\n")
+
+    return parse
+
+
+_usual_array = _parser(rf"\[{','.join(_JSON.values())}\]", _JSON)
 
 
 def agent_row(number: int, value: Any) -> AgentRow:
@@ -234,39 +279,15 @@ def agent_row(number: int, value: Any) -> AgentRow:
 def _usual_row(number: int, value: Any) -> AgentRow | None:
     """Returns the parsed row, or None if a member is missing or not in its usual format."""
     try:
-        row_id, created_at, user, agent, workspace, template, by_proto, *rest = _values_of(value)
-        text = orjson.dumps(by_proto).decode()
-        line = orjson.dumps([row_id, created_at, user, agent, workspace, template, text, *rest])
-        return _validated(number, row_id, created_at, line[1:-1])
-    except (KeyError, TypeError, ValueError):
+        return _usual_array(number, orjson.dumps(_values_of(value)))
+    except (KeyError, TypeError):
         return None
-
-
-def usual_text_row(number: int, values: Mapping[str, str]) -> AgentRow | None:
-    """Returns the row of a CSV record, or None if a column is missing or not in its usual format.
-
-    Only the quotes of `connections_by_proto` are escaped. Strings that need other escapes are not
-    in their usual format.
-    """
-    try:
-        *texts, usage = _values_of(values)
-        texts[6] = texts[6].replace('"', '\\"')
-        line = _LINE % (*texts, _BOOLEANS[usage])
-        return _validated(number, texts[0], texts[1], line.encode())
-    except (KeyError, ValueError):
-        return None
-
-
-def _validated(number: int, row_id: str, created_at: str, line: bytes) -> AgentRow | None:
-    """Returns the row of a line of CSV, or None if the line does not have the usual format."""
-    if not _USUAL.fullmatch(line):
-        return None
-    return AgentRow(datetime.fromisoformat(created_at), row_id, number, line + b"\n")
 
 
 def _parsed_row(number: int, value: Any) -> AgentRow:
     values = parse_row(value, members=AGENT_MEMBERS)
-    return AgentRow(values[1], values[0], number, orjson.dumps(values)[1:-1] + b"\n")
+    line = "\t".join(str(value).replace("\\", r"\\") for value in values) + "\n"
+    return AgentRow(values[1], values[0], number, line.encode())
 
 
 def parse_row(value: Any, *, members: tuple[Member, ...]) -> tuple[Any, ...]:

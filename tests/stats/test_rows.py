@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
@@ -13,13 +15,15 @@ from hypothesis import strategies as st
 from stats.ingest.rows import (
     AGENT_MEMBERS,
     WORKSPACE_MEMBERS,
+    AgentRow,
     Member,
     RowError,
     agent_row,
     from_text,
     moment,
     parse_row,
-    usual_text_row,
+    usual_csv,
+    usual_json,
 )
 from tests.support.factories import utc
 from tests.support.stats_rows import agent_row as sent
@@ -197,7 +201,7 @@ texts = st.one_of(
 
 
 def test_a_row_in_the_format_of_postgresql_is_usual() -> None:
-    found = usual_text_row(1, USUAL_TEXTS)
+    found = parsed_csv(USUAL_TEXTS)
     assert found
     assert found.created_at == datetime(2026, 5, 4, 12, 0, 0, 120000, UTC)
 
@@ -207,11 +211,36 @@ def test_a_row_in_the_format_of_postgresql_is_usual() -> None:
 def test_the_fast_parser_of_csv_agrees_with_the_parsers_of_the_members(
     changed: dict[str, str],
 ) -> None:
-    row = USUAL_TEXTS | changed
-    if found := usual_text_row(1, row):
-        expected = by_members(from_text(row, members=AGENT_MEMBERS))
-        assert normalized(values_of(found.line)) == normalized(expected)
-        assert (found.id, found.created_at) == (expected[0], expected[1])
+    row = USUAL_TEXTS | {"flavour": "mint"} | changed
+    if found := parsed_csv(row):
+        agree(found, by_members(from_text(row, members=AGENT_MEMBERS)))
+
+
+def parsed_csv(row: dict[str, str]) -> AgentRow | None:
+    text = io.StringIO()
+    csv.writer(text).writerow(row.values())
+    parse = usual_csv([*row], ",")
+    assert parse
+    return parse(1, text.getvalue().encode())
+
+
+@settings(deadline=None)
+@given(st.dictionaries(names, json_values | good_values, max_size=3))
+def test_the_fast_parser_of_json_agrees_with_the_parsers_of_the_members(
+    changed: dict[str, Any],
+) -> None:
+    row = USUAL | changed
+    parse = usual_json([*row])
+    assert parse
+    assert usual_json([*row, "flavour"]) is None
+    if found := parse(1, f"{json.dumps(row)}\n".encode()):
+        agree(found, by_members(row))
+    assert changed or found
+
+
+def agree(found: AgentRow, expected: list[Any]) -> None:
+    assert normalized(values_of(found.line)) == normalized(expected)
+    assert (found.id, found.created_at) == (expected[0], expected[1])
 
 
 def normalized(values: list[Any]) -> list[Any]:
@@ -240,5 +269,6 @@ def by_members(row: dict[str, Any]) -> list[Any]:
 
 
 def values_of(line: bytes) -> list[Any]:
-    values: list[Any] = orjson.loads(b"[%b]" % line)
-    return values
+    texts = line.decode().removesuffix("\n").replace(r"\\", "\\").split("\t")
+    usage = texts.pop() in ("t", "true", "True")
+    return [*texts[:7], *map(int, texts[7:16]), float(texts[16]), usage]
