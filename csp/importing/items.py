@@ -5,16 +5,17 @@ The processes of an import call `parse_lines`, so this module needs neither sett
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
 import semver
 
 from csp.noise.rules import Rules
-from csp.parsing.formats import MAX_REPORTS, MAX_WORD, Parsed, parse
+from csp.parsing.formats import MAX_REPORTS, MAX_WORD, Violation, parse
 from csp.parsing.tolerant_json import load
 from csp.writing.entries import Sender, entries_of, prepare
 from kernel.http.errors import APIError
@@ -50,15 +51,32 @@ class Contents:
     refused: list[tuple[int, bytes, str]] = field(default_factory=list)
 
 
+class Item(NamedTuple):
+    """An item of an array, or the value of a line. `index` is the index of the line."""
+
+    index: int
+    text: bytes
+    value: Any
+    is_array: bool
+
+
 def parse_lines(texts: Sequence[bytes], terms: Terms) -> Contents:
-    """Parses lines. Never raises an exception, so that no line can stop an import."""
+    """Parses lines. Never raises an exception, so that no line can stop an import.
+
+    First reads all lines, and then scrubs all reports. Doing both for one report after another
+    takes 1.3 times as long.
+    """
     found = Contents()
-    for index, text in enumerate(texts):
-        _add_line(found, index, text, terms)
+    items = [item for index, text in enumerate(texts) for item in _items(found, index, text)]
+    read = [(item, _tried(found, item, _read, terms)) for item in items]
+    for item, reports in read:
+        if reports:
+            _tried(found, item, _add, terms, *reports)
+    found.refused.sort(key=itemgetter(0))
     return found
 
 
-def _add_line(found: Contents, index: int, text: bytes, terms: Terms) -> None:
+def _items(found: Contents, index: int, text: bytes) -> list[Item]:
     try:
         value = load(text)
         if isinstance(value, list) and not 1 <= len(value) <= MAX_REPORTS:
@@ -67,32 +85,47 @@ def _add_line(found: Contents, index: int, text: bytes, terms: Terms) -> None:
             )
     except Exception as error:  # noqa: BLE001 - a bug in one line must not stop the import
         found.refused.append((index, text, _why(error)))
-        return
-    is_array = isinstance(value, list)
-    for item in value if is_array else [value]:
-        try:
-            _add(found, parse([item] if is_array else item), item, terms)
-        except Exception as error:  # noqa: BLE001 - a bug in one item must not affect the others
-            refused = orjson.dumps(item) if is_array else text
-            found.refused.append((index, refused, _why(error, is_item=is_array)))
+        return []
+    if isinstance(value, list):
+        return [Item(index, text, item, is_array=True) for item in value]
+    return [Item(index, text, value, is_array=False)]
 
 
-def _add(found: Contents, parsed: Parsed, beside: Mapping[str, Any], terms: Terms) -> None:
-    """Adds the reports of one item. `beside` may contain `received_at` and `coder_version`."""
+def _tried[T](
+    found: Contents, item: Item, step: Callable[..., T], terms: Terms, *values: Any
+) -> T | None:
+    """Does one step of parsing the item. If it fails, refuses the item and returns None."""
+    try:
+        return step(found, item, terms, *values)
+    except Exception as error:  # noqa: BLE001 - a bug in one item must not affect the others
+        text = orjson.dumps(item.value) if item.is_array else item.text
+        found.refused.append((item.index, text, _why(error, is_item=item.is_array)))
+        return None
+
+
+def _read(found: Contents, item: Item, terms: Terms) -> tuple[list[Violation], Sender] | None:
+    """Returns the reports of the item and their sender, or None for a report of another type."""
+    parsed = parse([item.value] if item.is_array else item.value)
     found.other += parsed.other
     if not parsed.violations:
-        return
-    moment = received_at(beside, now=terms.now, retention=terms.retention)
+        return None
+    moment = received_at(item.value, now=terms.now, retention=terms.retention)
     sender = Sender(
         received_at=moment,
         # Imported reports have no IP address. All reports of a day count as one client.
         client=moment.date().isoformat().encode(),
-        coder_version=coder_version(beside),
+        coder_version=coder_version(item.value),
     )
-    reports = map(prepare, parsed.violations)
-    entries = entries_of(reports, sender, rules=terms.rules, secret=terms.secret)
+    return parsed.violations, sender
+
+
+def _add(
+    found: Contents, item: Item, terms: Terms, reports: list[Violation], sender: Sender
+) -> None:
+    prepared = map(prepare, reports)
+    entries = entries_of(prepared, sender, rules=terms.rules, secret=terms.secret)
     found.rows += [orjson.dumps(entry.row) for entry in entries]
-    found.times.add(moment)
+    found.times.add(sender.received_at)
 
 
 def received_at(envelope: Mapping[str, Any], *, now: datetime, retention: timedelta) -> datetime:
