@@ -52,9 +52,9 @@ class Contents:
 
 
 class Item(NamedTuple):
-    """An item of an array, or the value of a line. `index` is the index of the line."""
+    """A line, its value, or an item of its array. `line` is the index of the line."""
 
-    index: int
+    line: int
     text: bytes
     value: Any
     is_array: bool
@@ -64,10 +64,11 @@ def parse_lines(texts: Sequence[bytes], terms: Terms) -> Contents:
     """Parses lines. Never raises an exception, so that no line can stop an import.
 
     First reads all lines, and then scrubs all reports. Doing both for one report after another
-    takes 1.3 times as long.
+    takes 1.2 times as long.
     """
     found = Contents()
-    items = [item for index, text in enumerate(texts) for item in _items(found, index, text)]
+    lines = [Item(line, text, None, is_array=False) for line, text in enumerate(texts)]
+    items = [item for line in lines for item in _tried(found, line, _items, terms) or ()]
     read = [(item, _tried(found, item, _read, terms)) for item in items]
     for item, reports in read:
         if reports:
@@ -76,31 +77,27 @@ def parse_lines(texts: Sequence[bytes], terms: Terms) -> Contents:
     return found
 
 
-def _items(found: Contents, index: int, text: bytes) -> list[Item]:
-    try:
-        value = load(text)
-        if isinstance(value, list) and not 1 <= len(value) <= MAX_REPORTS:
-            raise ValueError(
-                f"An array must have 1 to {MAX_REPORTS} reports, but this array has {len(value)}."
-            )
-    except Exception as error:  # noqa: BLE001 - a bug in one line must not stop the import
-        found.refused.append((index, text, _why(error)))
-        return []
-    if isinstance(value, list):
-        return [Item(index, text, item, is_array=True) for item in value]
-    return [Item(index, text, value, is_array=False)]
-
-
 def _tried[T](
     found: Contents, item: Item, step: Callable[..., T], terms: Terms, *values: Any
 ) -> T | None:
-    """Does one step of parsing the item. If it fails, refuses the item and returns None."""
+    """Does one step of parsing. If it fails, refuses the item and returns None."""
     try:
         return step(found, item, terms, *values)
-    except Exception as error:  # noqa: BLE001 - a bug in one item must not affect the others
+    except Exception as error:  # noqa: BLE001 - a bug in one item must not stop the import
         text = orjson.dumps(item.value) if item.is_array else item.text
-        found.refused.append((item.index, text, _why(error, is_item=item.is_array)))
+        found.refused.append((item.line, text, _why(error, is_item=item.is_array)))
         return None
+
+
+def _items(_found: Contents, line: Item, _terms: Terms) -> list[Item]:
+    value = load(line.text)
+    if not isinstance(value, list):
+        return [Item(line.line, line.text, value, is_array=False)]
+    if not 1 <= len(value) <= MAX_REPORTS:
+        raise ValueError(
+            f"An array must have 1 to {MAX_REPORTS} reports, but this array has {len(value)}."
+        )
+    return [Item(line.line, line.text, item, is_array=True) for item in value]
 
 
 def _read(found: Contents, item: Item, terms: Terms) -> tuple[list[Violation], Sender] | None:

@@ -45,7 +45,6 @@ from stats.ingest.rows import (
     parse_json,
     quoted,
     usual_csv,
-    usual_json,
 )
 from stats.rollups.hours import HOUR, hours_of
 from stats.services import backfill
@@ -208,19 +207,14 @@ def _parse_next(
 
 def _rows(batch: Sequence[Record], kind: str, unknown: set[str]) -> Iterator[Numbered]:
     """Yields the values of the records, and adds the names of unknown columns to `unknown`."""
-    width, usual = -1, None
+    width = -1
     for record in batch:
-        value = record.row
-        if usual and not record.error:
-            value = usual(record.number, record.text)
-        if not value:
-            value = _value(record, MEMBERS[kind])
-            # All rows of a file have the same columns. So check the names only if the number of
-            # columns changes. The names of CSV columns were checked in the header.
-            if record.values is None and isinstance(value, dict) and len(value) != width:
-                width, names = len(value), [*value]
-                _check(names, record.number, kind=kind, unknown=unknown)
-                usual = usual_json(names) if kind == AGENT else None
+        value = record.row or _value(record, MEMBERS[kind])
+        # All objects of a file have the same members. So check the names only if their number
+        # changes. The names of CSV columns were checked in the header.
+        if record.values is None and isinstance(value, dict) and len(value) != width:
+            width = len(value)
+            _check(value, record.number, kind=kind, unknown=unknown)
         yield record.number, value
 
 

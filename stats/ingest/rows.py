@@ -3,9 +3,9 @@
 Rows are numbered from 1. Errors contain the number of the row.
 
 An agent row is converted to a line in the text format of COPY. Most rows have the usual format, and
-a single regular expression validates a whole line of JSON or CSV. If a row does not match, each of
-its members is parsed separately. This takes several times as long, but it accepts all formats and
-finds the invalid member.
+a single regular expression validates a whole row: a line of CSV, or the JSON array of the values of
+an object. If a row does not match, each of its members is parsed separately. This takes several
+times as long, but it accepts all formats and finds the invalid member.
 """
 
 from __future__ import annotations
@@ -215,10 +215,6 @@ WORKSPACE_MEMBERS = (
 )
 
 
-# Parses a line of a file. Returns None if the line does not have the usual format. The first
-# argument is the line's number.
-type UsualParser = Callable[[int, bytes], AgentRow | None]
-
 _JSON = {member.name: member.usual for member in AGENT_MEMBERS}
 _CSV = {name: usual.strip('"') for name, usual in _JSON.items()} | {
     "connections_by_proto": rf'(\{{\}}|"{_PROTOCOLS.replace('"', '""')}")',
@@ -228,16 +224,13 @@ _BY_PROTO = [*_JSON].index("connections_by_proto")
 _values_of = itemgetter(*_JSON)
 
 
-def usual_json(names: Sequence[str]) -> UsualParser | None:
-    """Returns a parser of JSON objects with these members, or None if they are not all members."""
-    if set(names) != _JSON.keys():
-        return None
-    members = ", ?".join(f'"{name}": ?{_JSON[name]}' for name in names)
-    return _parser(rf"\{{{members}\}}\s*", names)
+def usual_csv(
+    names: Sequence[str], delimiter: str
+) -> Callable[[int, bytes], AgentRow | None] | None:
+    """Returns a parser of usual lines with these columns, or None if a member is missing.
 
-
-def usual_csv(names: Sequence[str], delimiter: str) -> UsualParser | None:
-    """Returns a parser of CSV with these columns, or None if a member is missing."""
+    The parser takes the number of a line and the line. It returns None for an unusual line.
+    """
     if not _CSV.keys() <= set(names):
         return None
     other = rf'[^"{delimiter}\r\n]{{0,999}}'
@@ -245,7 +238,7 @@ def usual_csv(names: Sequence[str], delimiter: str) -> UsualParser | None:
     return _parser(rf"{columns}\r?\n?", names)
 
 
-def _parser(pattern: str, names: Iterable[str]) -> UsualParser:
+def _parser(pattern: str, names: Iterable[str]) -> Callable[[int, bytes], AgentRow | None]:
     """Returns a parser of lines that match the pattern. `names` is the order of their values."""
     match = re.compile(pattern.encode()).fullmatch
     known = [name for name in names if name in _JSON]
