@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csp.importing.items import EARLIEST, Terms, coder_version, contents, received_at
+from csp.importing.items import EARLIEST, Terms, coder_version, parse_lines, received_at
 from csp.noise.rules import Rules
 from csp.parsing.formats import Format, parse
 from csp.parsing.tolerant_json import load
@@ -238,5 +238,5 @@ def test_invalid_version_is_rejected(value: Any) -> None:
 
 @given(st.binary(max_size=200) | st.from_regex(rb"\[?(\{\"body\":(\{\}|5)\},?|[0-9],?){0,5}\]?"))
 def test_any_line_is_parsed_or_rejected(text: bytes) -> None:
-    found = contents(text, Terms(NOW, RETENTION, Rules(), "secret"))
+    found = parse_lines([text], Terms(NOW, RETENTION, Rules(), "secret"))
     assert found.rows or found.other or found.refused
