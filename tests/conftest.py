@@ -19,6 +19,7 @@ from pytest_django.plugin import DjangoDbBlocker
 from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
 
 from audit.models import PARTITIONS
+from coderapi import urls  # noqa: F401 - it reads settings, which tests change
 from csp.writing import writer
 from kernel import memory
 from kernel.db import listener
