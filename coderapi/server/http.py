@@ -35,8 +35,9 @@ HEAD_MILLISECONDS = 15_000
 # longer, and a request body must arrive in less time.
 DRAIN_SECONDS = 20.0
 # Before a worker ends, its responses contain `Connection: close` for this long, or until no client
-# is connected. A client repeats a dropped packet after a second, when the worker has ended.
+# is connected. Then it drops new connections, also for this long or until no client is connected.
 CLOSING_SECONDS = 0.8
+DROPPING_SECONDS = 0.2
 # Also the time to complete handshakes that began before new connections were dropped.
 POLL_SECONDS = 0.01
 # A BPF program: if the byte with the flags of the TCP header has the bit SYN, drop the packet.
@@ -96,13 +97,16 @@ class Worker(MPServer):
     def close_connections(self) -> None:
         """Closes each connection after its next response, and waits until no client is connected.
 
-        New connections are dropped. Waits at most CLOSING_SECONDS, because an idle client sends no
-        further request.
+        The times are limited, because an idle client sends no further request.
         """
-        drop_new_connections(self.bind_port)
         self._is_closing = True
-        deadline = time.monotonic() + CLOSING_SECONDS
+        self._wait_for_clients(CLOSING_SECONDS)
+        drop_new_connections(self.bind_port)
         time.sleep(POLL_SECONDS)
+        self._wait_for_clients(DROPPING_SECONDS)
+
+    def _wait_for_clients(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and has_clients(self.bind_port):
             time.sleep(POLL_SECONDS)
 
