@@ -138,7 +138,9 @@ def _run(role: Role, reader: int, pipes: Iterable[int]) -> None:
 
 def _end_with_pipe(reader: int, role: Role) -> None:
     os.read(reader, 1)
-    role.prepare_end()
+    # With too many open files, the preparation fails, but the process must still end.
+    with contextlib.suppress(OSError):
+        role.prepare_end()
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(role.drain_seconds)
     logger.warning("This process is killed, because it did not end in time")
