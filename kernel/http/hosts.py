@@ -89,7 +89,9 @@ def scheme_of(environ: Mapping[str, Any]) -> str:
     A proxy may terminate TLS without forwarding the scheme. So if the access URL has https, each
     request with its host counts as https.
     """
-    forwarded, access = _forwarded("PROTO", environ), urlsplit(settings.ACCESS_URL)
+    access = urlsplit(settings.ACCESS_URL)
+    # Of several proxies, each may append its own scheme.
+    forwarded = _forwarded("PROTO", environ).partition(",")[0].strip().lower()
     if forwarded in DEFAULT_PORTS:
         return forwarded
     is_https = access.scheme == "https" and _is_same(environ.get("HTTP_HOST", ""), access)

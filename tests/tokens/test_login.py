@@ -264,7 +264,7 @@ def test_writes_by_cookie_and_sign_ins_must_come_from_our_own_site(
         # The proxy in front of a trusted proxy terminates TLS.
         ("https://a.test", PROXY, "http", "a.test", "https://a.test", True),
         # Another host than that of the access URL.
-        ("https://a.test", PROXY, "https", "b.test", "https://b.test", True),
+        ("https://a.test", PROXY, "HTTPS, http", "b.test", "https://b.test", True),
         ("https://a.test", PROXY, "https", "b.test", "http://b.test", False),
         ("https://a.test", PROXY, "", "localhost:3001", "http://localhost:3001", True),
         # Plain HTTP.
