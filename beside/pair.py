@@ -44,6 +44,8 @@ def findings(proxy_url: str, *, now: datetime) -> Iterator[Finding]:
         return
     yield from _settings()
     yield from coder_findings(now)
+    if settings.CODER_TOKEN:
+        yield token_finding(now)
     if settings.CODER_DATABASE_URL:
         yield from check.findings(now)
     yield from _proxy(proxy_url.rstrip("/"))
@@ -66,11 +68,7 @@ def _settings() -> Iterator[Finding]:
 
 
 def coder_findings(now: datetime, *, seconds: float = SECONDS) -> Iterator[Finding]:
-    """Yields the results of the checks of Coder alone.
-
-    `seconds` is the time limit for the first request. Without a usable response to it, no other
-    request is sent.
-    """
+    """Yields the results of the checks of Coder alone. Sends one request to Coder."""
     where = redacted(settings.CODER_URL)
     change = "CODERAPI_CODER_URL=the address on which coderd listens"
     try:
@@ -87,8 +85,6 @@ def coder_findings(now: datetime, *, seconds: float = SECONDS) -> Iterator[Findi
     yield _clock(reply, now)
     if settings.IDENTITY == "coder":
         yield _host(dashboard)
-    if settings.CODER_TOKEN:
-        yield token_finding(now)
 
 
 def _build(reply: Reply) -> tuple[semver.Version, str]:
@@ -139,13 +135,13 @@ def token_finding(now: datetime) -> Finding:
     """Checks CODERAPI_CODER_TOKEN. Warns a week or a quarter of its lifetime before it expires."""
     name = "CODERAPI_CODER_TOKEN"
     change = (
-        f"As an owner: coder tokens create --name coderapi-{now:%Y-%m-%d} --lifetime 720h. Then "
+        f"coder tokens create --name coderapi-{now:%Y-%m-%d} --lifetime 720h (as an owner), then "
         f"set {name} and restart coderapi"
     )
     try:
         token = service_token(now)
     except CoderAwayError as error:
-        return Finding.failed(name, str(error), change)
+        return Finding.failed(name, str(error), f"If Coder rejects the token: {change}")
     left, end = token.expires_at - now, f"{token.expires_at:%Y-%m-%d %H:%M}"
     text = f"The token of an owner expires {ago(token.expires_at, now=now)}, on {end} UTC."
     # By default, Coder limits the tokens of owners to a week.
@@ -158,7 +154,7 @@ def check_token(now: datetime) -> None:
     """Raises: JobFailedError before CODERAPI_CODER_TOKEN expires, or if Coder rejects it."""
     found = token_finding(now)
     if found.state is not State.GOOD:
-        raise JobFailedError(f"{found.message} {found.change}.")
+        raise JobFailedError(f"{found.message.rstrip('.')}. Change: {found.change}.")
 
 
 # --- The proxy --------------------------------------------------------------------------------
