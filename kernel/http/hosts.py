@@ -75,7 +75,7 @@ def _access_redirect(environ: Mapping[str, Any], path: str) -> str | None:
     if is_local(host) or _is_of_wildcard(host, settings.WILDCARD_ACCESS_URL):
         return None
     needs_https = settings.TLS_ENABLE and access.scheme == "https"
-    is_secure = "https" in {environ["wsgi.url_scheme"], _forwarded("PROTO", environ)}
+    is_secure = "https" in {environ["wsgi.url_scheme"], _forwarded_scheme(environ)}
     if _is_same(host, access) and (is_secure or not needs_https):
         return None
     query = environ.get("QUERY_STRING", "")
@@ -89,13 +89,16 @@ def scheme_of(environ: Mapping[str, Any]) -> str:
     A proxy may terminate TLS without forwarding the scheme. So if the access URL has https, each
     request with its host counts as https.
     """
-    access = urlsplit(settings.ACCESS_URL)
-    # Of several proxies, each may append its own scheme.
-    forwarded = _forwarded("PROTO", environ).partition(",")[0].strip().lower()
+    forwarded, access = _forwarded_scheme(environ), urlsplit(settings.ACCESS_URL)
     if forwarded in DEFAULT_PORTS:
         return forwarded
     is_https = access.scheme == "https" and _is_same(environ.get("HTTP_HOST", ""), access)
     return "https" if is_https else str(environ["wsgi.url_scheme"])
+
+
+def _forwarded_scheme(environ: Mapping[str, Any]) -> str:
+    # Of several proxies, each may append its own scheme.
+    return _forwarded("PROTO", environ).partition(",")[0].strip().lower()
 
 
 def _forwarded(name: str, environ: Mapping[str, Any]) -> str:

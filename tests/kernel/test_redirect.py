@@ -65,6 +65,23 @@ def target(settings: Any, host: str, more: dict[str, Any]) -> str | None:
 
 
 @pytest.mark.parametrize(
+    ("peer", "forwarded", "stays"),
+    [
+        *(("10.0.0.1", scheme, True) for scheme in ("https", "HTTPS", "https, http")),
+        *(("10.0.0.1", scheme, False) for scheme in ("", "http", "http, https")),
+        ("192.0.2.1", "https", False),
+    ],
+)
+def test_scheme_of_a_trusted_proxy_prevents_the_redirect_to_https(
+    settings: Any, peer: str, forwarded: str, stays: bool
+) -> None:
+    settings.TLS_ENABLE, settings.TRUSTED_PROXY_ORIGINS = True, ["10.0.0.1"]
+    environ = {"HTTP_HOST": "coder.example.com", "REMOTE_ADDR": peer, "wsgi.url_scheme": "http"}
+    found = check(environ | {"HTTP_X_FORWARDED_PROTO": forwarded}, "/a")
+    assert found == (None if stays else f"{ACCESS}/a")
+
+
+@pytest.mark.parametrize(
     "host", ["[", "]", "a]", "[::1", "a b", "::1", "a" * 300, "[:::]:1", "[1:2:3:4:5:6:7:8:9]"]
 )
 @pytest.mark.parametrize("redirect", [True, False])
