@@ -30,8 +30,8 @@ def _coder(now: datetime) -> list[Line]:
         lambda: Remembered(list(coder_findings(now, seconds=configuration.SECONDS))),
     )
     found = [Line(each.check, each.message, each.state) for each in findings]
-    run = newest_runs(now).get(CHECK_TOKEN.name)
-    if run and run.error and settings.CODER_TOKEN:
+    run = newest_runs(now).get(CHECK_TOKEN.name) if settings.CODER_TOKEN else None
+    if run and run.error:
         found.append(Line("CODERAPI_CODER_TOKEN", run.error, State.NOTICE))
     return found + [Line(path, text, State.BAD) for path, text in configuration.recent_problems()]
 

@@ -35,8 +35,9 @@ HEAD_MILLISECONDS = 15_000
 # longer, and a request body must arrive in less time.
 DRAIN_SECONDS = 20.0
 # Before a worker ends, its responses contain `Connection: close` for this long, or until no client
-# is connected. Then it drops new connections, also for this long or until no client is connected.
+# is connected.
 CLOSING_SECONDS = 0.8
+# Then it drops new connections, for this long or until no client is connected.
 DROPPING_SECONDS = 0.2
 # Also the time to complete handshakes that began before new connections were dropped.
 POLL_SECONDS = 0.01
