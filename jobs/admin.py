@@ -28,17 +28,8 @@ class StateFilter(admin.SimpleListFilter):
 
 @admin.register(JobRun)
 class JobRunAdmin(ReadOnlyAdmin):
-    list_display = [
-        "job",
-        "slot",
-        "started",
-        "duration",
-        "run_state",
-        "short_error",
-        "rows",
-        "host",
-    ]
-    fields = [("job", "run_state"), ("slot", "started", "duration"), ("rows", "host"), "error"]
+    list_display = ["job", "slot", "started", "duration", "outcome", "short_error", "rows", "host"]
+    fields = [("job", "outcome"), ("slot", "started", "duration"), ("rows", "host"), "error"]
     list_filter = [StateFilter, "job"]
     search_fields = ["job", "error", "host"]
     date_hierarchy = "started_at"
@@ -50,7 +41,7 @@ class JobRunAdmin(ReadOnlyAdmin):
         return humanize.duration(run.finished_at - run.started_at) if run.finished_at else "-"
 
     @admin.display(description="state")
-    def run_state(self, run: JobRun) -> str:
+    def outcome(self, run: JobRun) -> str:
         return badge(run.state, STATES[run.state])
 
     @admin.display(description="error", ordering="error")

@@ -6,9 +6,6 @@ from django.db import models
 
 
 class JobRunQuerySet(models.QuerySet["JobRun"]):
-    def of(self, job: str) -> JobRunQuerySet:
-        return self.filter(job=job)
-
     def unfinished(self) -> JobRunQuerySet:
         return self.filter(finished_at=None)
 

@@ -25,21 +25,17 @@ COUNTED_FAILURES = 8
 
 def upcoming(now: datetime) -> list[tuple[datetime, Job]]:
     """Returns all enabled jobs and their next slots, earliest slot first."""
-    slots = [
-        (upcoming_slot(job.name, every=job.interval(), now=now), job)
-        for job in registry.all_jobs()
-        if job.enabled()
-    ]
+    slots = [(upcoming_slot(job, now), job) for job in registry.all_jobs() if job.enabled()]
     return sorted(slots, key=lambda entry: (entry[0], entry[1].name))
 
 
-def upcoming_slot(job: str, *, every: timedelta, now: datetime) -> datetime:
+def upcoming_slot(job: Job, now: datetime) -> datetime:
     """Returns the job's next slot. If it is not in the future, the job is due.
 
     Ignores runs with a slot in the future. Such runs exist if the clock of a server was wrong.
     """
-    newest = JobRun.objects.of(job).filter(slot__lte=now).order_by("-slot")[:COUNTED_FAILURES]
-    return next_slot(list(newest), every=every, now=now)
+    runs = JobRun.objects.filter(job=job.name, slot__lte=now).order_by("-slot")
+    return next_slot(list(runs[:COUNTED_FAILURES]), every=job.interval(), now=now)
 
 
 def slot_of(moment: datetime, *, every: timedelta) -> datetime:
@@ -60,12 +56,9 @@ def next_slot(runs: Sequence[JobRun], *, every: timedelta, now: datetime) -> dat
     regular = max(slot_of(newest.slot, every=every) + max(every, MIN_INTERVAL), current)
     if not newest.failed or newest.finished_at is None:
         return regular
-    return min(regular, newest.finished_at + retry_delay(failures_of(runs)))
-
-
-def failures_of(runs: Sequence[JobRun]) -> int:
-    """Returns the number of failed runs since the last run that did not fail."""
-    return next((count for count, run in enumerate(runs) if not run.failed), len(runs))
+    # Counts the failed runs since the last run that did not fail.
+    failures = next((count for count, run in enumerate(runs) if not run.failed), len(runs))
+    return min(regular, newest.finished_at + retry_delay(failures))
 
 
 def retry_delay(failures: int) -> timedelta:

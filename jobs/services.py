@@ -53,7 +53,7 @@ def run_if_due(job: Job, now: datetime) -> JobRun | None:
     Returns None if the job is not due, or if another process runs the job.
     """
     fail_abandoned_runs(now, job=job.name)
-    slot = upcoming_slot(job.name, every=job.interval(), now=now)
+    slot = upcoming_slot(job, now)
     if slot > now or not job.enabled():
         return None
     return run_job(job, now, slot=slot)
@@ -88,14 +88,16 @@ def _execute(job: Job, run: JobRun, now: datetime) -> JobRun:
         run.rows = job.run(now)
     except JobFailedError as error:
         logger.warning("Job %s failed: %s", job.name, error, extra={"job": job.name})
-        run.error = scrub(str(error) or "It failed.")[:MAX_ERROR_CHARACTERS]
+        run.error = str(error) or "It failed."
     except Exception as error:
         exc_info = None if is_unavailable(error) else error
         reason = str(error).partition("\n")[0]
         logger.error(
             "Job %s failed: %s", job.name, reason, extra={"job": job.name}, exc_info=exc_info
         )
-        run.error = scrub(f"{type(error).__name__}: {error}")[:MAX_ERROR_CHARACTERS]
+        run.error = f"{type(error).__name__}: {error}"
+    # PostgreSQL rejects NUL characters in strings.
+    run.error = scrub(run.error).replace("\0", "")[:MAX_ERROR_CHARACTERS]
     seconds = time.monotonic() - started
     run.finished_at = now + timedelta(seconds=seconds)
     _finish(run)
@@ -104,14 +106,8 @@ def _execute(job: Job, run: JobRun, now: datetime) -> JobRun:
 
 
 def _finish(run: JobRun) -> None:
-    # PostgreSQL rejects NUL characters in strings.
-    run.error = run.error.replace("\0", "")
-    updated = (
-        JobRun.objects.unfinished()
-        .filter(pk=run.pk)
-        .update(finished_at=run.finished_at, rows=run.rows, error=run.error)
-    )
-    if not updated:
+    unfinished = JobRun.objects.unfinished().filter(pk=run.pk)
+    if not unfinished.update(finished_at=run.finished_at, rows=run.rows, error=run.error):
         logger.warning("Job %s finished after its run was marked as failed", run.job)
     elif not run.failed:
         logger.debug("Job %s: ok", run.job, extra={"job": run.job, "rows": run.rows})
@@ -123,12 +119,12 @@ def fail_abandoned_runs(now: datetime, *, job: str = "") -> int:
     Returns the number of marked runs. If `job` is given, only runs of this job are checked.
     """
     unfinished = JobRun.objects.unfinished()
-    selected = unfinished.of(job) if job else unfinished
+    selected = unfinished.filter(job=job) if job else unfinished
     marked = 0
-    for name in selected.order_by("job").values_list("job", flat=True).distinct():
+    for name in set(selected.values_list("job", flat=True)):
         with job_lock(name) as acquired:
             if acquired:
-                marked += unfinished.of(name).update(finished_at=now, error=ABANDONED)
+                marked += unfinished.filter(job=name).update(finished_at=now, error=ABANDONED)
     return marked
 
 

@@ -27,26 +27,19 @@ MAX_SECONDS = 30.0
 BUSY_SECONDS = 1.0
 
 
-class Outage:
+_outage_lock = threading.Lock()
+_is_outage = False
+
+
+def _note(error: Exception | None) -> None:
     """Logs the beginning and the end of a database outage once, not once for each job."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._active = False
-
-    def begin(self, error: Exception) -> None:
-        with self._lock:
-            if not self._active:
-                logger.warning(
-                    "The database is unavailable, jobs wait: %s", str(error).partition("\n")[0]
-                )
-            self._active = True
-
-    def end(self) -> None:
-        with self._lock:
-            if self._active:
-                logger.info("The database is available again, jobs continue")
-            self._active = False
+    global _is_outage
+    with _outage_lock:
+        before, _is_outage = _is_outage, error is not None
+    if error and not before:
+        logger.warning("The database is unavailable, jobs wait: %s", str(error).partition("\n")[0])
+    elif before and not error:
+        logger.info("The database is available again, jobs continue")
 
 
 def work(stop: threading.Event) -> None:
@@ -54,13 +47,10 @@ def work(stop: threading.Event) -> None:
 
     Then waits for the unfinished runs. It waits for each run at most the `max_duration` of its job.
     """
-    outage = Outage()
     jobs = registry.all_jobs()
     # The threads are daemon threads, so that the process can exit while a late run continues.
     threads = [
-        threading.Thread(
-            target=_work_on, args=(job, stop, outage), name=f"job-{job.name}", daemon=True
-        )
+        threading.Thread(target=_work_on, args=(job, stop), name=f"job-{job.name}", daemon=True)
         for job in jobs
     ]
     for thread in threads:
@@ -73,20 +63,19 @@ def work(stop: threading.Event) -> None:
             logger.warning("Job %s is abandoned after %s", job.name, job.max_duration)
 
 
-def _work_on(job: Job, stop: threading.Event, outage: Outage) -> None:
+def _work_on(job: Job, stop: threading.Event) -> None:
     # A long job must not occupy a connection of the pool.
     leave_pool()
-    keep_running(job, stop=stop, outage=outage)
+    keep_running(job, stop=stop)
     connection.close()
 
 
-def keep_running(job: Job, *, stop: threading.Event, outage: Outage | None = None) -> int:
+def keep_running(job: Job, *, stop: threading.Event) -> int:
     """Runs the job each time it is due, until the event is set.
 
     Returns the number of successful runs. Retries with a growing delay if the database is
     unavailable.
     """
-    outage = outage or Outage()
     backoff = Backoff(first=0.5, longest=MAX_SECONDS)
     succeeded = 0
 
@@ -97,10 +86,10 @@ def keep_running(job: Job, *, stop: threading.Event, outage: Outage | None = Non
             succeeded += run is not None and not run.failed
             seconds = seconds_to_next(job)
         except (DatabaseError, psycopg.Error) as error:
-            outage.begin(error)
+            _note(error)
             connection.close()
             return backoff.after(0)
-        outage.end()
+        _note(None)
         backoff.failures = 0
         close_old_connections()
         return seconds
@@ -114,5 +103,5 @@ def seconds_to_next(job: Job) -> float:
     if not job.enabled():
         return MAX_SECONDS
     now = timezone.now()
-    seconds = (upcoming_slot(job.name, every=job.interval(), now=now) - now).total_seconds()
+    seconds = (upcoming_slot(job, now) - now).total_seconds()
     return min(MAX_SECONDS, seconds) if seconds > 0 else BUSY_SECONDS

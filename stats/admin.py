@@ -118,7 +118,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
 
 def newest_runs() -> list[tuple[JobRun, timedelta | None]]:
     """Returns the collector's newest runs, and their durations (None for a running run)."""
-    runs = JobRun.objects.of(COLLECT.name).order_by("-started_at")[:NEWEST_RUNS]
+    runs = JobRun.objects.filter(job=COLLECT.name).order_by("-started_at")[:NEWEST_RUNS]
     return [(run, run.finished_at - run.started_at if run.finished_at else None) for run in runs]
 
 

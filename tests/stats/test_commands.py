@@ -250,7 +250,7 @@ def test_the_loop_takes_snapshots_until_sigterm() -> None:
 
 
 def finished_runs() -> int:
-    return JobRun.objects.of("collect_deployment_stats").exclude(finished_at=None).count()
+    return JobRun.objects.filter(job="collect_deployment_stats").exclude(finished_at=None).count()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -258,7 +258,7 @@ def test_a_failed_run_keeps_the_old_snapshot_and_records_its_error() -> None:
     assert "0 workspaces running" in run("collect_deployment_stats")
     before = snapshot_state()
     assert before
-    assert JobRun.objects.of("collect_deployment_stats").get().error == ""
+    assert JobRun.objects.filter(job="collect_deployment_stats").get().error == ""
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE stats_rollup RENAME TO hidden")
     try:
