@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -100,16 +101,8 @@ def record_all(
     """Writes an audit entry for each change, in the current transaction."""
     values = [_values(action, change, actor=actor, now=now) for change in changes]
     entries = [Entry(**dict(zip(COLUMNS, row, strict=True))) for row in values]
-    _insert(entries, now)
-    return entries
-
-
-def _insert(entries: list[Entry], now: datetime) -> None:
-    def write() -> None:
-        with transaction.atomic():
-            Entry.objects.bulk_create(entries, batch_size=BATCH)
-
-    with_partition(write, now=now)
+    write = partial(Entry.objects.bulk_create, entries, batch_size=BATCH)
+    return with_partition(transaction.atomic(write), now=now)
 
 
 def with_partition[T](write: Callable[[], T], *, now: datetime) -> T:

@@ -21,11 +21,6 @@ KNOWN = frozenset(
 )
 
 
-def safe_experiments() -> list[str]:
-    """Returns the names that `*` enables."""
-    return list(SAFE)
-
-
 def enabled_experiments() -> list[str]:
     """Returns the names in CODER_EXPERIMENTS. Replaces `*` with the safe experiments."""
     return expand(settings.EXPERIMENTS, safe=SAFE)

@@ -27,26 +27,12 @@ class Command(BaseCommand):
             "--action", default="", help="only entries with this action, for example api_key.create"
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        entries = Entry.objects.all()
-        if options["since"]:
-            entries = entries.filter(at__gte=options["since"])
-        if options["until"]:
-            entries = entries.filter(at__lt=options["until"])
-        if options["action"]:
-            entries = entries.filter(action=_known(options["action"]))
+    def handle(self, *args: Any, since: Any, until: Any, action: str, **options: Any) -> None:
+        known = ACTIONS.union(Entry.objects.actions())
+        if action and action not in known:
+            names = ", ".join(sorted(known))
+            raise UsageError(f"--action {action!r} does not exist. The actions are {names}.")
+        wanted = {"at__gte": since, "at__lt": until, "action": action}
+        entries = Entry.objects.filter(**{name: value for name, value in wanted.items() if value})
         for line in entries.json_lines():
             self.stdout.write(line.decode(), ending="")
-
-
-def _known(action: str) -> str:
-    """Returns the action unchanged.
-
-    Raises: UsageError if neither the code nor any entry contains the action.
-    """
-    known = ACTIONS.union(Entry.objects.actions())
-    if action not in known:
-        raise UsageError(
-            f"--action {action!r} does not exist. The actions are {', '.join(sorted(known))}."
-        )
-    return action
