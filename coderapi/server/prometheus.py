@@ -6,33 +6,28 @@ import contextlib
 import logging
 import os
 import platform
-import select
-import socket
-import socketserver
-import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from django.conf import settings
 
-from coderapi.addresses import Address, AddressError, Claim
+from coderapi.addresses import AddressError, Claim
 from coderapi.server.children import TITLE, Role
-from kernel.loops import is_alive, run_until_signalled
+from coderapi.server.http import Worker
+from kernel.loops import is_alive
 from kernel.telemetry import DIRECTORY_VARIABLE
 
 if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
     from prometheus_client import CollectorRegistry, Metric
 
 logger = logging.getLogger(__name__)
 
-# A client that sends or reads nothing for this long is disconnected.
-STALLED_SECONDS = 10.0
-# The longest time until the server notices that it must stop.
-POLL_SECONDS = 0.1
+# How many scrapes can run at the same time.
+THREADS = 4
 
 
 def metrics_role() -> list[Role]:
@@ -47,7 +42,16 @@ def metrics_role() -> list[Role]:
     except AddressError as error:
         raise AddressError(f"CODER_PROMETHEUS_ADDRESS: {error}") from error
     logger.info("Serving metrics on %s", claim.url)
-    return [Role("metrics", partial(run_until_signalled, partial(serve, claim.address)))]
+    host, port = claim.address.host, claim.address.port
+    worker = Worker(host=host, port=port, threads=THREADS, logging=settings.LOGGING)
+    return [Role("metrics", partial(worker.run, load))]
+
+
+def load() -> WSGIApplication:
+    """Returns an application that serves the metrics at every path."""
+    from prometheus_client import make_wsgi_app
+
+    return make_wsgi_app(_registry(os.getppid()))
 
 
 def forget_dead_processes(directory: Path) -> None:
@@ -58,43 +62,6 @@ def forget_dead_processes(directory: Path) -> None:
     for number in numbers:
         if number.isdecimal() and not is_alive(int(number)):
             mark_process_dead(int(number), str(directory))  # type: ignore[no-untyped-call]
-
-
-class _Server(socketserver.ThreadingMixIn, WSGIServer):
-    """A threaded HTTP server. It binds the port that the socket of a `Claim` reserves."""
-
-    # This process completes running scrapes before it ends.
-    daemon_threads = False
-    allow_reuse_port = True
-
-    def server_bind(self) -> None:
-        # The inherited method also looks up the host name, which can be slow.
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
-        self.setup_environ()
-
-
-class _Handler(WSGIRequestHandler):
-    timeout = STALLED_SECONDS
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Logs nothing, because there is a scrape every few seconds."""
-
-
-def serve(address: Address, stop: threading.Event) -> None:
-    """Serves the metrics at every path until `stop` is set."""
-    from prometheus_client import make_wsgi_app
-
-    _Server.address_family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    shown = make_wsgi_app(_registry(os.getppid()))
-    with make_server(address.host, address.port, shown, _Server, _Handler) as server:
-        serving = partial(server.serve_forever, poll_interval=POLL_SECONDS)
-        threading.Thread(target=serving, name="metrics", daemon=True).start()
-        stop.wait()
-        server.shutdown()
-        # Handle the connections that arrived during the shutdown.
-        while select.select([server], [], [], 0)[0]:
-            server.handle_request()
 
 
 @dataclass(frozen=True, slots=True)
