@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from coderapi.monitoring import dashboard
 from kernel.http.schema.document import openapi_yaml
 from kernel.http.wire import Wire
 from options.catalogue import CATALOGUE, OWN_OPTIONS
@@ -98,7 +97,6 @@ DOCUMENTS: Mapping[str, Callable[[], str]] = {
     "docs/openapi.yml": lambda: openapi_yaml(Wire.DOCUMENTED),
     "docs/openapi-coderd.yml": lambda: openapi_yaml(Wire.CODERD),
     "docs/options.md": options_reference,
-    "docs/monitoring/dashboard.json": dashboard,
 }
 
 
