@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from drf_spectacular.plumbing import ResolvedComponent
+from rest_framework import serializers
 
 from kernel.http import wire
 from kernel.http.wire import Wire
@@ -69,22 +69,16 @@ class _Leaf:
 
 def config_schema(form: WireForm) -> Schema:
     """Returns the schema of the member `config`: nested objects with a value for each option."""
+    # Current names of options replace old names with the same path.
+    current = {option.json_path: option for option in CATALOGUE if not option.use_instead}
+    options = {option.json_path: option for option in CATALOGUE} | current
     tree: dict[str, Any] = {}
-    for option in _options_by_path():
+    for option in options.values():
         leaf = _Leaf(_leaf_schema(option, form=form), form.may_leave_out(option))
         put(tree, option.json_path, leaf, form=form)
     for path, constant in CONSTANT_LEAVES.items():
         put(tree, path, _Leaf(described({"const": constant}, "Always false.")), form=form)
     return _object(tree)
-
-
-def _options_by_path() -> Iterable[Option]:
-    """Returns one option for each JSON path. Prefers current names of options to old names."""
-    by_path: dict[str, Option] = {}
-    for option in CATALOGUE:
-        if option.json_path not in by_path or not option.use_instead:
-            by_path[option.json_path] = option
-    return by_path.values()
 
 
 def _leaf_schema(option: Option, *, form: WireForm) -> Schema:
@@ -162,16 +156,15 @@ def _any_value(form: WireForm) -> Schema:
     """Returns a schema that allows the values of all option types, without duplicates."""
     schemas = [encoding.schema for encoding in form.encodings.values()]
     choices = [CHOICE_MEMBERS] if form.choice_members else []
-    plain = [_without_description(schema) for schema in (*schemas, *choices, NULL)]
+    plain = [
+        {key: item for key, item in schema.items() if key != "description"}
+        for schema in (*schemas, *choices, NULL)
+    ]
     unique = [schema for index, schema in enumerate(plain) if schema not in plain[:index]]
     return described(
         {"anyOf": unique},
         "The value. Its JSON type depends on the option. `null` if the option is secret.",
     )
-
-
-def _without_description(schema: Schema) -> Schema:
-    return {key: item for key, item in schema.items() if key != "description"}
 
 
 def components(chosen: Wire) -> dict[str, Schema]:
@@ -187,21 +180,19 @@ def components(chosen: Wire) -> dict[str, Schema]:
     }
 
 
-class _FromCatalogue(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
-    component = ""
+class CatalogueField(serializers.JSONField):
+    """A field whose schema is a component that is built from the catalogue."""
+
+    def __init__(self, component: str, **more: Any) -> None:
+        super().__init__(**more)
+        self.component = component
+
+
+class CatalogueFieldExtension(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
+    target_class = CatalogueField
 
     def map_serializer_field(self, auto_schema: AutoSchema, direction: Direction) -> Schema:
         for name, schema in components(wire.current()).items():
             component = ResolvedComponent(name, ResolvedComponent.SCHEMA, schema, object=name)  # type: ignore[no-untyped-call]
             auto_schema.registry.register_on_missing(component)
-        return ref(self.component)
-
-
-class ConfigFieldExtension(_FromCatalogue):  # type: ignore[no-untyped-call]
-    target_class = "deployment.serializers.ConfigField"
-    component = VALUES
-
-
-class OptionFieldExtension(_FromCatalogue):  # type: ignore[no-untyped-call]
-    target_class = "deployment.serializers.OptionField"
-    component = OPTION
+        return ref(self.target.component)

@@ -4,6 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from deployment.schema import OPTION, VALUES, CatalogueField
 from kernel.http.rendering import WireSerializer
 
 
@@ -83,19 +84,11 @@ class UpdateCheckSerializer(WireSerializer):
     version = serializers.CharField(help_text="The version of the newest release.")
 
 
-class ConfigField(serializers.JSONField):
-    """The field for the tree of values. `deployment.schema` describes it."""
-
-
-class OptionField(serializers.JSONField):
-    """The field for one option. `deployment.schema` describes it."""
-
-
 class DeploymentConfigSerializer(WireSerializer):
     component = "codersdk.DeploymentConfig"
     about = "The configuration of the deployment."
 
-    config = ConfigField(help_text="The values of all options, as a tree.")
+    config = CatalogueField(VALUES, help_text="The values of all options, as a tree.")
     options: Any = serializers.ListField(
-        child=OptionField(), help_text="All options, each with its value and source."
+        child=CatalogueField(OPTION), help_text="All options, each with its value and source."
     )
