@@ -63,9 +63,10 @@ def _summary(replica: Replica, now: datetime) -> str:
 
 
 def _help(now: datetime) -> list[Line]:
-    links = [("documentation", settings.DOCS_URL)]
+    links = [("documentation", str(settings.CONFIGURATION["docs_url"]))]
     links += [("API in Swagger UI", reverse("swagger"))] if settings.SWAGGER_ENABLE else []
-    links += [(link["name"], link["target"]) for link in settings.SUPPORT_LINKS]
+    own = settings.CONFIGURATION["support.links"] or ()
+    links += [(link["name"], link["target"]) for link in own]
     return [Line(name, target, link=target) for name, target in links]
 
 

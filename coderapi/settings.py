@@ -38,8 +38,6 @@ WIRE = Wire(OPTIONS["CODERAPI_WIRE"])
 
 HTTP_ADDRESS = OPTIONS["CODERAPI_HTTP_ADDRESS"] or OPTIONS["http_address"]
 WEB_WORKERS = OPTIONS["CODERAPI_WEB_WORKERS"] or min(os.cpu_count() or 1, 8)
-WEB_THREADS = OPTIONS["CODERAPI_WEB_THREADS"]
-FAST_LANE = OPTIONS["CODERAPI_FAST_LANE"]
 # The server has twice the configured number of threads, because many requests only wait. A waiting
 # thread costs little.
 #
@@ -48,7 +46,7 @@ FAST_LANE = OPTIONS["CODERAPI_FAST_LANE"]
 # database connections. At most an eighth send streamed responses. While the database does not
 # respond, at most an eighth wait for commits of CSP reports, and other requests that need the
 # database are rejected.
-SERVER_THREADS = max(16, 2 * WEB_THREADS)
+SERVER_THREADS = max(16, 2 * OPTIONS["CODERAPI_WEB_THREADS"])
 MAX_BODY_READERS = SERVER_THREADS // 4
 MAX_DATABASE_WAITERS = SERVER_THREADS // 8
 MAX_STREAMS = SERVER_THREADS // 8
@@ -146,10 +144,8 @@ TEMPLATES = [
         },
     },
 ]
-LANGUAGE_CODE = "en-us"
 USE_I18N = False
 FORMAT_MODULE_PATH = "coderapi.formats"
-USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = f"{ADMIN_PATH}static/"
 COLLECTED = BASE_DIR / "coderapi" / "staticfiles"
@@ -166,7 +162,6 @@ STORAGES = {
 NOT_SERVED = ["redoc", "rest_framework", "*.js.map", "jquery.js", "select2.full.js", "xregexp.js"]
 STATICFILES_FINDERS = ["kernel.http.pages.ServedFiles"]
 WHITENOISE_USE_FINDERS = True
-WHITENOISE_AUTOREFRESH = False
 
 # --- Identity and sign-in ---------------------------------------------------------------------
 
@@ -241,7 +236,6 @@ SECURE_CSP = content_policy.content_policy(
     reports_path=CSP_REPORTS_PATH,
     https=ACCESS_URL.startswith("https://"),
 )
-X_FRAME_OPTIONS = "DENY"
 CORS_ALLOW_ALL_ORIGINS = OPTIONS["dangerous.allow_all_cors"]
 CORS_URLS_REGEX = r"^/api/v2(/|$)"
 CORS_ALLOW_HEADERS = [
@@ -258,11 +252,9 @@ CORS_EXPOSE_HEADERS = ["X-Coder-Build-Version", "X-Coder-Request-Id"]
 API_RATE_LIMIT = start.api_rate_limit(
     OPTIONS["rate_limit.api"], disabled=OPTIONS["rate_limit.disable_all"]
 )
-CSP_RATE_LIMIT = (
-    (OPTIONS["CODERAPI_CSP_RATE_LIMIT"] or None) if API_RATE_LIMIT is not None else None
-)
 RATE_LIMITS_APART = {
-    CSP_REPORTS_PATH: CSP_RATE_LIMIT,
+    # Without a limit for the API, reports are not limited either. 0 means no limit.
+    CSP_REPORTS_PATH: API_RATE_LIMIT and (OPTIONS["CODERAPI_CSP_RATE_LIMIT"] or None),
     # Sign-ins have a separate limit. Otherwise a web page could use up the limit with images that
     # it loads from the API.
     **dict.fromkeys(SIGN_IN_PATHS, API_RATE_LIMIT),
@@ -295,13 +287,6 @@ UPDATE_CHECK_URL = str(OPTIONS["CODERAPI_UPDATE_CHECK_URL"])
 SSH_HOSTNAME_PREFIX = CONFIGURATION["config_ssh.deploymentName"]
 SSH_HOSTNAME_SUFFIX = CONFIGURATION["workspace_hostname_suffix"]
 SSH_CONFIG_OPTIONS = CONFIGURATION["config_ssh.sshconfigOptions"] or []
-TELEMETRY = OPTIONS["telemetry.enable"]
-CLI_UPGRADE_MESSAGE = CONFIGURATION["cli_upgrade_message"]
-PROMETHEUS_ENABLE = CONFIGURATION["prometheus.enable"]
-PROMETHEUS_ADDRESS = str(CONFIGURATION["prometheus.address"])
-
-DOCS_URL = str(CONFIGURATION["docs_url"])
-SUPPORT_LINKS = CONFIGURATION["support.links"] or []
 
 MAILERS = mail.mailers(lambda name: OPTIONS[f"notifications.email.{name}"])
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = OPTIONS["notifications.email.from"]
@@ -378,7 +363,6 @@ SPECTACULAR_SETTINGS = {
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "SORT_OPERATIONS": False,
     "SORT_OPERATION_PARAMETERS": False,
-    "DISABLE_ERRORS_AND_WARNINGS": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False},

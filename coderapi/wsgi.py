@@ -67,7 +67,7 @@ def build() -> WSGIApplication:
     listener.start()
     metrics.start_sampling()
     application = body.bounded(
-        fast(_django()) if settings.FAST_LANE else _django(),
+        fast(_django()) if settings.OPTIONS["CODERAPI_FAST_LANE"] else _django(),
         readers=body.readers(settings.MAX_BODY_READERS),
         caps=settings.BODY_CAPS,
         address_of=lambda environ: rate_limit_bucket(address_of(environ)),

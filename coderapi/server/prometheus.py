@@ -35,10 +35,10 @@ def metrics_role() -> list[Role]:
 
     Raises: AddressError if the server cannot listen on the address for metrics.
     """
-    if not settings.PROMETHEUS_ENABLE:
+    if not settings.OPTIONS["prometheus.enable"]:
         return []
     try:
-        claim = Claim(settings.PROMETHEUS_ADDRESS)
+        claim = Claim(str(settings.OPTIONS["prometheus.address"]))
     except AddressError as error:
         raise AddressError(f"CODER_PROMETHEUS_ADDRESS: {error}") from error
     logger.info("Serving metrics on %s", claim.url)
