@@ -6,7 +6,6 @@ import ast
 import os
 import re
 import sys
-from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -27,20 +26,12 @@ def main() -> None:
             sys.stderr.write(f"{PROGRAM}: {lines}\n")
             sys.exit(getattr(error, "status", FAILED))
         except Exception as error:
-            reason = _why_database_is_unusable(error)
+            from kernel.db.connections import why_unusable
+
+            reason = why_unusable(error)
             if not reason or "--traceback" in sys.argv:
                 raise
             sys.exit(f"{PROGRAM}: the database cannot be used: {reason}")
-
-
-def _why_database_is_unusable(error: Exception) -> str:
-    """Returns the reason if the error is an error of the database, or "" for other errors."""
-    import django.db
-    import psycopg
-
-    from kernel.db.connections import why_unusable
-
-    return why_unusable(error) if isinstance(error, django.db.Error | psycopg.Error) else ""
 
 
 def _run() -> None:
@@ -50,17 +41,15 @@ def _run() -> None:
         sys.stdout.write(f"coderapi {__version__}\n")
     elif arguments[1:] in ([], ["help"], ["--help"], ["-h"]):
         sys.stdout.write(_help())
-    elif arguments[1] == "options" or _asks_for_flags(arguments):
+    elif arguments[1] == "options" or (
+        arguments[1] in bootstrap.TAKES_FLAGS and not bootstrap.HELP.isdisjoint(arguments)
+    ):
         module = import_module(f"coderapi.management.commands.{arguments[1]}")
         module.Command().run_from_argv(arguments)
     else:
         from django.core.management import ManagementUtility
 
         ManagementUtility(arguments).execute()
-
-
-def _asks_for_flags(arguments: Sequence[str]) -> bool:
-    return arguments[1] in bootstrap.TAKES_FLAGS and not bootstrap.HELP.isdisjoint(arguments)
 
 
 def _help() -> str:

@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 # need a moment to release the port.
 CLAIM_SECONDS = 2.0
 POLL_SECONDS = 0.1
-READY_REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 class AddressError(Exception):
@@ -139,19 +138,13 @@ def claim_all(options: Any) -> list[Claim]:
 
 
 def announce_ready(claim: Claim, stop: threading.Event) -> None:
-    """Waits until the address responds, and logs this. Returns early if `stop` is set."""
-    while not _answers(claim):
-        if stop.wait(POLL_SECONDS):
-            return
-    logger.info("Ready: %s answers", claim.url)
+    """Waits until the address accepts connections, and logs this. Ends early if `stop` is set.
 
-
-def _answers(claim: Claim) -> bool:
-    """Returns whether the address responds to a request, or with TLS, accepts a connection."""
+    A web worker listens only after it has loaded the application.
+    """
     address = claim.address.reachable
-    with suppress(OSError), socket.create_connection((address.host, address.port), 2.0) as client:
-        if claim.scheme == "https":  # A request could require a client certificate.
-            return True
-        client.sendall(READY_REQUEST)
-        return bool(client.recv(1))
-    return False
+    while not stop.is_set():
+        with suppress(OSError), socket.create_connection((address.host, address.port), 2.0):
+            logger.info("Ready: %s answers", claim.url)
+            return
+        stop.wait(POLL_SECONDS)

@@ -35,17 +35,12 @@ from users.roles import AUDITOR, OWNER
 # --- The session ------------------------------------------------------------------------------
 
 
-def key_id(request: HttpRequest) -> str:
-    """Returns the id of the API key that was created when this browser signed in, or ""."""
-    return str(request.session.get(signin.SESSION_ENTRY, ""))
-
-
 def is_alive(request: HttpRequest, *, now: datetime) -> bool:
     """Returns whether the admin session is valid.
 
     A session is invalid if the API key that was created at the sign-in has expired or was revoked.
     """
-    key = key_id(request)
+    key = request.session.get(signin.SESSION_ENTRY)
     return not key or APIKey.objects.live(now).filter(id=key).exists()
 
 
@@ -110,11 +105,7 @@ class ServiceAdminSite(AdminSite):
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
-        context = {
-            "cards": cards(timezone.now()),
-            "build_version": settings.BUILD_VERSION,
-            "first_steps": _steps_for(request),
-        }
+        context = {"cards": cards(timezone.now()), "first_steps": _steps_for(request)}
         return super().index(request, {**context, **(extra_context or {})})
 
     def autocomplete_view(self, request: HttpRequest) -> HttpResponse:

@@ -15,7 +15,7 @@ the lane and to a server without the lane, and compares the responses.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -69,17 +69,14 @@ class Route:
 @cache
 def routes(urlconf: str) -> dict[str, Route]:
     """Returns the routes of `urlconf` that the lane handles, as a mapping from path to route."""
-    return dict(_routes(urlconf))
-
-
-def _routes(urlconf: str) -> Iterator[tuple[str, Route]]:
+    found = {}
     for path, view in view_classes(urlconf):
         if issubclass(view, ReportView):
-            yield path, Route(frozenset({"POST"}), view.post.operation_id)
+            found[path] = Route(frozenset({"POST"}), view.post.operation_id)
         elif issubclass(view, DocumentView) and path.startswith(API_PREFIX):
             # Only the document of the caller, whose path contains `me`, is cached.
-            path = path.replace("<user:user>", ME)
-            yield path, Route(READS, view.get.operation_id, view)
+            found[path.replace("<user:user>", ME)] = Route(READS, view.get.operation_id, view)
+    return found
 
 
 def fast(app: WSGIApplication) -> WSGIApplication:

@@ -19,6 +19,7 @@ from rest_framework.request import Request
 
 from coderapi.bootstrap import PRIVATE_DATABASE_URL
 from coderapi.server.migrating import is_migrated
+from jobs.selectors import jobs_state
 from kernel import postgres
 from kernel.db.connections import deadline
 from kernel.http import wire
@@ -28,6 +29,7 @@ from kernel.http.handlers import error_response
 from kernel.http.rendering import render_json
 from kernel.http.schema.document import openapi
 from kernel.http.views import PublicDocumentView, json_response
+from stats.selectors import snapshot_state
 
 # The time limit for database queries of a probe, so that a probe gets a response within two seconds
 # even if the database does not respond.
@@ -104,7 +106,7 @@ def readiness() -> dict[str, Any]:
         with deadline(PROBE_SECONDS):
             with connection.cursor() as cursor:
                 pending = not is_migrated(cursor)
-            parts = {} if pending else _parts()
+            parts = {} if pending else {"snapshot": snapshot_state(), "jobs": jobs_state()}
     except Error as error:
         logger.warning("not ready: the database does not respond: %s", type(error).__name__)
         return {"status": "unready", "database": "unreachable", **_reason()}
@@ -122,13 +124,6 @@ def _reason() -> dict[str, str]:
         return {}
     reason = postgres.why_away(settings.DATA_DIR)
     return {"reason": reason} if reason else {}
-
-
-def _parts() -> dict[str, Any]:
-    from jobs.selectors import jobs_state
-    from stats.selectors import snapshot_state
-
-    return {"snapshot": snapshot_state(), "jobs": jobs_state()}
 
 
 # --- Swagger UI -------------------------------------------------------------------------------
