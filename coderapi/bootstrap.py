@@ -20,7 +20,6 @@ from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import ClassVar, NoReturn
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -46,13 +45,13 @@ BOUND_URL = "CODERAPI_BOUND_URL"
 SECRET_KEY = "CODERAPI_SECRET_KEY"  # noqa: S105 - the variable's name
 
 HELP = frozenset({"-h", "--help"})
-TAKES_FLAGS = frozenset({"server", "worker", "options"})
 # Unknown flags are rejected before argparse runs, because its error would print their values.
 DJANGO_FLAGS = frozenset(
     {"--help", "--version", "--verbosity", "--settings", "--pythonpath", "--traceback"}
     | {"--no-color", "--force-color", "--skip-checks"}
 )
-OWN_FLAGS = {
+# The commands that accept Coder's flags, and their other flags.
+TAKES_FLAGS = {
     "server": DJANGO_FLAGS | {"--web-only"},
     "worker": DJANGO_FLAGS,
     "options": DJANGO_FLAGS | {"--changed", "--check", "--json"},
@@ -99,9 +98,12 @@ INSTALLED_APPS = [
     *OWN_APPS,
 ]
 
-_flags: Flags = []
+# Coder's flags as pairs of flag and value, in command-line order. The values include secrets.
+server_flags: Flags = []
+# The addresses that `manage.py server` has reserved.
+claims: list[Claim] = []
+# The handle of the private database, if this process uses it.
 _private: list[Handle] = []
-_claims: list[Claim] = []
 _until_exit = ExitStack()
 atexit.register(_until_exit.close)
 
@@ -114,22 +116,9 @@ class StartError(ImproperlyConfigured):
         self.status = status
 
 
-def server_flags() -> Flags:
-    """Returns Coder's flags as pairs of flag and value, in command-line order.
-
-    The values include secrets.
-    """
-    return list(_flags)
-
-
 def private_database() -> Handle | None:
     """Returns the handle of the private database, or None if this process does not use it."""
     return _private[0] if _private else None
-
-
-def claims() -> list[Claim]:
-    """Returns the addresses that `manage.py server` has reserved."""
-    return list(_claims)
 
 
 def prepare(argv: Sequence[str], environ: MutableMapping[str, str]) -> list[str]:
@@ -187,7 +176,7 @@ def configuration(environ: Mapping[str, str]) -> Configuration:
     Raises: StartError. Its message has one line for each mistake.
     """
     try:
-        return load_for_start(environ, flags=server_flags())
+        return load_for_start(environ, flags=server_flags)
     except ConfigurationError as error:
         raise StartError(str(error), status=status_of(error)) from error
 
@@ -213,10 +202,8 @@ def _read_env_file(path: Path, environ: MutableMapping[str, str]) -> None:
 
     from environ import Env
 
-    class EnvFile(Env):  # type: ignore[misc]  # The library has no types.
-        ENVIRON: ClassVar[MutableMapping[str, str]] = environ
-
-    EnvFile.read_env(io.StringIO(text))
+    Env.ENVIRON = environ
+    Env.read_env(io.StringIO(text))
 
 
 def unread_env_file(path: Path, environ: Mapping[str, str]) -> bool:
@@ -234,11 +221,11 @@ def _take_flags(
 ) -> list[str]:
     """Parses and stores Coder's flags. Returns the other arguments."""
     parsed = parse_flags(arguments)
-    _flags[:] = parsed.settings
+    server_flags[:] = parsed.settings
     unknown = [
         str(unknown_flag(argument))
         for argument in itertools.takewhile("--".__ne__, parsed.rest)
-        if argument.startswith("--") and argument.partition("=")[0] not in OWN_FLAGS[command]
+        if argument.startswith("--") and argument.partition("=")[0] not in TAKES_FLAGS[command]
     ]
     if unknown:
         try:
@@ -254,14 +241,14 @@ def _uses_database(command: str, arguments: Sequence[str]) -> bool:
         command in NEEDS_NO_DATABASE
         or command.startswith("-")
         or not HELP.isdisjoint(arguments)
-        or ("write-config", "true") in _flags
+        or ("write-config", "true") in server_flags
     )
 
 
 def _reserve_addresses(options: Configuration, environ: MutableMapping[str, str]) -> None:
-    _claims[:] = claim_all(options)
+    claims[:] = claim_all(options)
     # The default access URL is the bound address.
-    environ[BOUND_URL] = _claims[-1].url
+    environ[BOUND_URL] = claims[-1].url
     if options["prometheus.enable"]:
         # prometheus_client reads this variable at its first import.
         directory = _until_exit.enter_context(shared_directory())
@@ -299,10 +286,6 @@ def _exit_on_signals() -> None:
 
     One of the handlers releases the private database.
     """
-
-    def leave(signum: int, _frame: object) -> NoReturn:
-        sys.exit(128 + signum)
-
     for signum in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(signum) is not signal.SIG_IGN:
-            signal.signal(signum, leave)
+            signal.signal(signum, lambda number, _: sys.exit(128 + number))

@@ -120,9 +120,8 @@ def readiness() -> dict[str, Any]:
 
 def _reason() -> dict[str, str]:
     """Returns {"reason": …} if the reason for an unreachable PostgreSQL is known, otherwise {}."""
-    if PRIVATE_DATABASE_URL not in os.environ:
-        return {}
-    reason = postgres.why_away(settings.DATA_DIR)
+    is_private = PRIVATE_DATABASE_URL in os.environ
+    reason = postgres.why_away(settings.DATA_DIR) if is_private else ""
     return {"reason": reason} if reason else {}
 
 

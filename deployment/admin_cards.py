@@ -20,7 +20,9 @@ def _update(now: datetime) -> list[Line]:
     check = UpdateCheck.objects.first()
     if check is None:
         return [Line("check", "has not run yet", State.NOTICE)]
-    lines = [_release(check), _checked(check.succeeded_at, now)]
+    is_late = check.succeeded_at is None or now - check.succeeded_at > CHECK_LATE_AFTER
+    state = State.NOTICE if is_late else State.PLAIN
+    lines = [_release(check), Line("checked", since(check.succeeded_at, now), state)]
     if check.error:
         lines.append(Line("offline", check.error, State.NOTICE))
     return lines
@@ -33,11 +35,6 @@ def _release(check: UpdateCheck) -> Line:
     if release.current:
         return Line("Coder", f"{release.version} is current", State.GOOD, release.url)
     return Line("Coder", f"{release.version} is available", State.NOTICE, release.url)
-
-
-def _checked(succeeded_at: datetime | None, now: datetime) -> Line:
-    is_late = succeeded_at is None or now - succeeded_at > CHECK_LATE_AFTER
-    return Line("checked", since(succeeded_at, now), State.NOTICE if is_late else State.PLAIN)
 
 
 def _configuration(now: datetime) -> list[Line]:

@@ -53,11 +53,8 @@ def is_current(own: str, newest: str) -> bool:
 
     Ignores the part of `own` after the first - or +.
     """
-    return semver.Version.parse(_release(own)) >= semver.Version.parse(newest.removeprefix("v"))
-
-
-def _release(version: str) -> str:
-    return version.removeprefix("v").partition("-")[0].partition("+")[0]
+    release = semver.Version.parse(own).finalize_version()
+    return release >= semver.Version.parse(newest.removeprefix("v"))
 
 
 def check_interval() -> timedelta:

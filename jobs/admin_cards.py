@@ -28,16 +28,15 @@ def _line(job: Job, run: JobRun | None, *, due: datetime, now: datetime) -> Line
     if run is None:
         return Line(name, format_html("never ran, {}", next_run), State.NOTICE, link)
     started = since(run.started_at, now)
-    is_late = selectors.is_late(job, run, now=now)
     if run.state == "running":
-        text = format_html("running, started {}", started)
-        return Line(name, text, State.BAD if is_late else State.PLAIN, link)
-    if run.failed:
+        text, state = format_html("running, started {}", started), State.PLAIN
+    elif run.failed:
         error = run.error[:MAX_ERROR_CHARACTERS]
-        text = format_html("failed {}, {}: {}", started, next_run, error)
-        return Line(name, text, State.BAD, link)
-    text = format_html("ran {}, {}", started, next_run)
-    return Line(name, text, State.BAD if is_late else State.GOOD, link)
+        text, state = format_html("failed {}, {}: {}", started, next_run, error), State.BAD
+    else:
+        text, state = format_html("ran {}, {}", started, next_run), State.GOOD
+    is_late = selectors.is_late(job, run, now=now)
+    return Line(name, text, State.BAD if is_late else state, link)
 
 
 register("Jobs", _lines, order=50)

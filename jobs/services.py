@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
 import psycopg
-from django.db import IntegrityError, transaction
 
 from jobs import metrics
 from jobs.models import JobRun
@@ -68,18 +67,11 @@ def run_job(job: Job, now: datetime, *, slot: datetime | None = None) -> JobRun 
     with job_lock(job.name) as acquired:
         if not acquired:
             return None
-        run = _create_run(job, now, slot=slot or now)
-        return run and _execute(job, run, now)
-
-
-def _create_run(job: Job, now: datetime, *, slot: datetime) -> JobRun | None:
-    """Creates the row of the run. Returns None if the slot already has a run."""
-    host = f"{socket.gethostname()}:{os.getpid()}"[:255]
-    try:
-        with transaction.atomic():
-            return JobRun.objects.create(job=job.name, slot=slot, started_at=now, host=host)
-    except IntegrityError:
-        return None
+        host = f"{socket.gethostname()}:{os.getpid()}"[:255]
+        run, is_new = JobRun.objects.get_or_create(
+            job=job.name, slot=slot or now, defaults={"started_at": now, "host": host}
+        )
+        return _execute(job, run, now) if is_new else None
 
 
 def _execute(job: Job, run: JobRun, now: datetime) -> JobRun:

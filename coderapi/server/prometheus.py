@@ -54,16 +54,6 @@ def load() -> WSGIApplication:
     return make_wsgi_app(_registry(os.getppid()))
 
 
-def forget_dead_processes(directory: Path) -> None:
-    """Removes the gauges of dead processes. The counters of dead processes are kept."""
-    from prometheus_client.multiprocess import mark_process_dead
-
-    numbers = {path.stem.rpartition("_")[2] for path in directory.glob("gauge_live*.db")}
-    for number in numbers:
-        if number.isdecimal() and not is_alive(int(number)):
-            mark_process_dead(int(number), str(directory))  # type: ignore[no-untyped-call]
-
-
 @dataclass(frozen=True, slots=True)
 class ThisServer:
     """A collector of the build information, and of the system metrics of each process."""
@@ -98,10 +88,13 @@ def _descent(pid: int, role: str) -> Iterator[tuple[int, str]]:
                 yield int(child), title.removeprefix(TITLE)
 
 
-def _filled(directory: Path) -> Iterator[str]:
-    """Yields the files with metrics. The file of a new process is empty for a moment."""
+def _current(directory: Path) -> Iterator[str]:
+    """Yields the files with metrics. Removes the gauges of dead processes, but no counters."""
     for path in directory.glob("*.db"):
-        # Another scrape may remove the file of a dead process.
+        is_gauge, pid = path.name.startswith("gauge_live"), path.stem.rpartition("_")[2]
+        if is_gauge and not is_alive(int(pid)):
+            path.unlink(missing_ok=True)
+        # Another scrape may remove the file. The file of a new process is empty for a moment.
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_size:
                 yield str(path)
@@ -120,8 +113,7 @@ def _registry(supervisor: int) -> CollectorRegistry:
     class Counts(MultiProcessCollector):
         def collect(self) -> Any:
             """Returns the merged metrics of all processes."""
-            forget_dead_processes(directory)
-            return self.merge(list(_filled(directory)))  # type: ignore[no-untyped-call]
+            return self.merge(list(_current(directory)))  # type: ignore[no-untyped-call]
 
     Counts(registry, str(directory))  # type: ignore[no-untyped-call]
     registry.register(DatabaseGauges())

@@ -55,11 +55,11 @@ def run_server(*, web_only: bool) -> int:
     except (AddressError, MigrationError, DataDirectoryError) as error:
         raise CommandError(str(error)) from error
     record_start(settings.CONFIG_SNAPSHOT, now=now)
-    _log_start(claims())
+    _log_start(claims)
     connections.close_all()
     wsgi.preload()
     roles = [*web, *([] if web_only else [Role("jobs", run_jobs)]), *metrics]
-    return Supervisor(roles, replaceable=web).run(claims())
+    return Supervisor(roles, replaceable=web).run(claims)
 
 
 def _log_start(reserved: Sequence[Claim]) -> None:
@@ -84,20 +84,17 @@ def web_roles(now: datetime) -> list[Role]:
 
     Raises: AddressError if a file for TLS is not usable.
     """
-    workers = [
-        Worker(
+    roles = []
+    for claim in claims:
+        worker = Worker(
             host=claim.address.host,
             port=claim.address.port,
             threads=settings.SERVER_THREADS,
             tls=_tls(now) if claim.scheme == "https" else None,
             logging=settings.LOGGING,
         )
-        for claim in claims()
-    ]
-    roles = [
-        Role("web", partial(each.run, load), each.close_connections, DRAIN_SECONDS)
-        for each in workers
-    ]
+        run = partial(worker.run, load)
+        roles.append(Role("web", run, worker.close_connections, DRAIN_SECONDS))
     return roles * settings.WEB_WORKERS
 
 

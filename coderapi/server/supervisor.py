@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from coderapi.addresses import Claim, announce_ready
 from coderapi.server.children import OF_SUPERVISOR, Child, Role
 from coderapi.server.command import private_database_watched
-from kernel.loops import REPEAT_SECONDS, Signals
+from kernel.loops import ENDING, REPEAT_SECONDS, Signals
 
 logger = logging.getLogger(__name__)
 
@@ -95,8 +95,8 @@ class Supervisor:
         children = self._close_pipes()
         while any(child.alive for child in children):
             event = self._next(until=begun + DRAIN_SECONDS)
-            again = event in {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-            if event is None or (again and time.monotonic() > begun + REPEAT_SECONDS):
+            is_again = event in ENDING and time.monotonic() > begun + REPEAT_SECONDS
+            if event is None or is_again:
                 return self._kill(children)
         logger.info("Stopped")
         return 0

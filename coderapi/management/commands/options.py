@@ -55,7 +55,7 @@ class Command(ListingCommand):
                 raise UsageError("You cannot use --check with --changed or --json.")
             if check:
                 return _checked(names)
-            options = load_for_start(os.environ, flags=server_flags())
+            options = load_for_start(os.environ, flags=server_flags)
             rows = option_rows(options, changed=changed, names=names)
         except ConfigurationError as error:
             self._complain(*error.warnings, error)
