@@ -257,7 +257,10 @@ def _reserve_addresses(options: Configuration, environ: MutableMapping[str, str]
 
 def _open_private_database(environ: MutableMapping[str, str], *, make: bool) -> None:
     """Starts PostgreSQL in a thread, and meanwhile imports libraries."""
-    _exit_on_signals()
+    # SIGTERM and SIGHUP must run the exit handlers. One of them releases the private database.
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, lambda number, _: sys.exit(128 + number))
     directory = datadir.data_dir(environ)
     with ThreadPoolExecutor(1) as thread:
         opening = thread.submit(acquire, directory, make=make)
@@ -279,13 +282,3 @@ def _open_private_database(environ: MutableMapping[str, str], *, make: bool) -> 
 def _release(opening: Future[Handle]) -> None:
     if opening.exception() is None:
         opening.result().release()
-
-
-def _exit_on_signals() -> None:
-    """Makes SIGTERM and SIGHUP run the exit handlers.
-
-    One of the handlers releases the private database.
-    """
-    for signum in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(signum) is not signal.SIG_IGN:
-            signal.signal(signum, lambda number, _: sys.exit(128 + number))

@@ -27,30 +27,17 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 
-def _unlock_thread_locals() -> None:
-    """Replaces Django's storage for the URL prefix and the urlconf by plain thread-locals.
-
-    Django's storage also supports event loops. It uses locks that each request acquires several
-    times. With many threads, waiting for these locks more than doubled the duration of a request.
-    This process does not run an event loop, so plain thread-locals are sufficient.
-    """
-    base._prefixes = threading.local()  # type: ignore[attr-defined]
-    base._urlconfs = threading.local()  # type: ignore[attr-defined]
-
-
-def _read_settings_faster() -> None:
-    """Replaces the attribute access of Django's settings object by that of a plain object.
-
-    Django checks each access in Python, for classes that also wrap other objects. The settings are
-    read dozens of times in a request, and each check took as long as parsing a header.
-    """
-    LazySettings.__getattribute__ = object.__getattribute__  # type: ignore[method-assign]
-
-
 def preload() -> None:
     """Imports the modules that requests use. Starts no thread and opens no connection."""
-    _unlock_thread_locals()
-    _read_settings_faster()
+    # Django's storage for the URL prefix and the urlconf also supports event loops. It uses locks
+    # that each request acquires several times. With many threads, waiting for these locks more than
+    # doubled the duration of a request. This process runs no event loop.
+    base._prefixes = threading.local()  # type: ignore[attr-defined]
+    base._urlconfs = threading.local()  # type: ignore[attr-defined]
+    # Django checks each access to a setting in Python, for classes that also wrap other objects.
+    # The settings are read dozens of times in a request, and each check took as long as parsing a
+    # header.
+    LazySettings.__getattribute__ = object.__getattribute__  # type: ignore[method-assign]
     routes(settings.ROOT_URLCONF)
     _django()
 

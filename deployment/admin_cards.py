@@ -38,7 +38,7 @@ def _release(check: UpdateCheck) -> Line:
 
 
 def _configuration(now: datetime) -> list[Line]:
-    newest = ConfigRevision.objects.newest()
+    newest = ConfigRevision.objects.first()
     link = reverse("admin:deployment_configrevision_changelist")
     if has_drifted(running()):
         servers = Line("servers", "run different configurations", State.NOTICE, link)

@@ -45,7 +45,7 @@ def record(
     Returns None if the newest revision of the same server has the same options.
     """
     with transaction.atomic(), transaction_lock("config-history"):
-        newest = ConfigRevision.objects.filter(server=server).newest()
+        newest = ConfigRevision.objects.filter(server=server).first()
         if newest is not None and newest.digest == options.digest:
             return None
         return ConfigRevision.objects.create(

@@ -52,11 +52,6 @@ class UpdateCheck(models.Model):
         return self.version or "unknown"
 
 
-class ConfigRevisionQuerySet(models.QuerySet["ConfigRevision"]):
-    def newest(self) -> ConfigRevision | None:
-        return self.order_by("-id").first()
-
-
 class ConfigRevision(models.Model):
     """The options at one startup. They are stored only if they differ from the previous revision.
 
@@ -72,8 +67,6 @@ class ConfigRevision(models.Model):
     values = models.JSONField(default=dict)
     sources = models.JSONField(default=dict)
     secrets = models.JSONField(default=dict)
-
-    objects = ConfigRevisionQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]

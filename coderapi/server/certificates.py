@@ -19,7 +19,6 @@ logger = logging.getLogger(__name__)
 
 # The only format of private keys that granian can read.
 PKCS8 = b"-----BEGIN PRIVATE KEY-----"
-MIN_VERSIONS = {"tls12": SSLProtocols.tls12, "tls13": SSLProtocols.tls13}
 
 
 class CertificateError(AddressError):
@@ -40,7 +39,7 @@ def tls_arguments(options: Any, *, now: datetime) -> dict[str, Any]:
     return {
         "ssl_cert": Path(certificate_file),
         "ssl_key": Path(key_file),
-        "ssl_protocol_min": MIN_VERSIONS[options["tls.min_version"]],
+        "ssl_protocol_min": SSLProtocols[options["tls.min_version"]],
         "ssl_ca": Path(client_ca) if client_ca else None,
         "ssl_client_verify": bool(client_ca),
     }

@@ -89,9 +89,10 @@ class Child:
         now = time.monotonic()
         delay = self._backoff.after(now - self._started_at)
         self.due = now + delay
-        code = self._process.exitcode if self._process else None
+        code = (self._process and self._process.exitcode) or 0
+        cause = f"signal {-code}" if code < 0 else f"exit status {code}"
         logger.error(
-            "The %s process ended (%s). It restarts in %.2f s.", self.role.name, _cause(code), delay
+            "The %s process ended (%s). It restarts in %.2f s.", self.role.name, cause, delay
         )
 
     def end(self) -> None:
@@ -107,10 +108,6 @@ class Child:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.kill()
             self._process.join()
-
-
-def _cause(code: int | None) -> str:
-    return f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
 
 
 def _run(role: Role, reader: int, pipes: Iterable[int]) -> None:

@@ -91,7 +91,8 @@ class Worker(MPServer):
 
     def run(self, load: Callable[[], WSGIApplication]) -> None:
         """Serves the application that `load` returns, until SIGTERM."""
-        _hide_header_like_variables()
+        for name in [name for name in os.environ if name.startswith(HEADER_LIKE_PREFIXES)]:
+            del os.environ[name]
         worker = self._spawn_worker(0, self._spawn_wsgi_worker, lambda: self._closing(load()))
         worker.inner.run()
 
@@ -166,11 +167,6 @@ def drop_new_connections(port: int) -> None:
         for one in _sockets(port):
             with suppress(OSError):
                 one.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, pointer)
-
-
-def _hide_header_like_variables() -> None:
-    for name in [name for name in os.environ if name.startswith(HEADER_LIKE_PREFIXES)]:
-        del os.environ[name]
 
 
 def ask_for_replacement() -> None:

@@ -42,8 +42,16 @@ def bring_up_to_date() -> None:
     with _connect() as connection, connection.cursor() as cursor:
         if is_migrated(cursor) and not is_coders_database(cursor):
             return
-    with migration_lock(), _direct_connection():
+    wrapper = connections["default"]
+    usual = wrapper.settings_dict
+    direct = databases(settings.DIRECT_DATABASE_URL, pool_size=1, idle="0", workers=1)
+    with migration_lock():
+        # Migrations must keep one session, so they use the URL for direct connections.
+        wrapper.settings_dict = usual | direct["default"]
+        leave_pool()
         call_command("migrate", interactive=False, verbosity=0)
+    connections.close_all()
+    wrapper.settings_dict = usual
 
 
 def is_migrated(cursor: Any) -> bool:
@@ -67,21 +75,6 @@ def _migration_files() -> frozenset[tuple[str, str]]:
         for module in pkgutil.iter_modules([str(Path(app.path, "migrations"))])
         if module.name[0] not in "_~"
     )
-
-
-@contextmanager
-def _direct_connection() -> Iterator[None]:
-    """Makes Django use the URL for direct connections, because migrations must keep one session."""
-    wrapper = connections["default"]
-    usual = wrapper.settings_dict
-    direct = databases(settings.DIRECT_DATABASE_URL, pool_size=1, idle="0", workers=1)
-    wrapper.settings_dict = {**usual, **direct["default"]}
-    leave_pool()
-    try:
-        yield
-    finally:
-        connections.close_all()
-        wrapper.settings_dict = usual
 
 
 @contextmanager
