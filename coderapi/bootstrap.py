@@ -32,7 +32,7 @@ from kernel.telemetry import DIRECTORY_VARIABLE, shared_directory
 from options.configuration import Configuration, ConfigurationError
 from options.errors import nearest_name
 from options.option import ValueSource
-from options.sources.flags import parse_flags, unknown_flag
+from options.sources.flags import parse_flags
 from options.start import load_for_start
 
 type Flags = list[tuple[str, str | None]]
@@ -219,20 +219,17 @@ def unread_env_file(path: Path, environ: Mapping[str, str]) -> bool:
 def _take_flags(
     command: str, arguments: Sequence[str], environ: MutableMapping[str, str]
 ) -> list[str]:
-    """Parses and stores Coder's flags. Returns the other arguments."""
+    """Parses and stores Coder's flags. Returns the other arguments.
+
+    Raises: StartError if a flag is unknown. It also lists the other mistakes of the configuration.
+    """
     parsed = parse_flags(arguments)
-    server_flags[:] = parsed.settings
-    unknown = [
-        str(unknown_flag(argument))
-        for argument in itertools.takewhile("--".__ne__, parsed.rest)
-        if argument.startswith("--") and argument.partition("=")[0] not in TAKES_FLAGS[command]
-    ]
+    others = itertools.takewhile("--".__ne__, parsed.rest)
+    names = [argument.partition("=")[0] for argument in others if argument.startswith("--")]
+    unknown = [name for name in names if name not in TAKES_FLAGS[command]]
+    server_flags[:] = [*parsed.settings, *((name.removeprefix("--"), None) for name in unknown)]
     if unknown:
-        try:
-            configuration(environ)
-        except StartError as error:
-            unknown.append(str(error))
-        raise StartError("\n".join(unknown), status=MISUSED)
+        configuration(environ)
     return list(parsed.rest)
 
 

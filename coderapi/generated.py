@@ -100,13 +100,13 @@ DOCUMENTS: Mapping[str, Callable[[], str]] = {
 }
 
 
-def write(directory: Path) -> list[Path]:
-    """Writes the generated files to the directory. Returns their paths."""
-    paths = [directory / name for name in DOCUMENTS]
-    for path, make in zip(paths, DOCUMENTS.values(), strict=True):
+def write(directory: Path) -> Iterator[Path]:
+    """Writes the generated files to the directory. Yields their paths."""
+    for name, make in DOCUMENTS.items():
+        path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(make(), encoding="utf-8")
-    return paths
+        yield path
 
 
 def differences(directory: Path) -> Iterator[str]:

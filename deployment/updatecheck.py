@@ -87,8 +87,7 @@ def _fetch(url: str, *, etag: str, seconds: float) -> Reply:
         "Accept": "application/vnd.github+json, application/json",
         "User-Agent": settings.USER_AGENT,
     }
-    if etag:
-        headers["If-None-Match"] = etag
+    headers |= {"If-None-Match": etag} if etag else {}
     reply = send(Outgoing(url, headers, networks=None), seconds=seconds)
     if reply.status not in {200, 304}:
         raise OutgoingError(f"{redacted(url)} returned status {reply.status}")

@@ -33,16 +33,16 @@ def tls_arguments(options: Any, *, now: datetime) -> dict[str, Any]:
     certificate_file, key_file = options["tls.cert_file"][0], options["tls.key_file"][0]
     key = _private_key(key_file)
     _check_certificate(certificate_file, key.public_key(), now=now)
-    client_ca = options["tls.client_ca_file"] if options["tls.client_auth"] != "none" else ""
-    if client_ca:
-        _certificates("TLS Client CA Files", client_ca)
-    return {
+    arguments = {
         "ssl_cert": Path(certificate_file),
         "ssl_key": Path(key_file),
         "ssl_protocol_min": SSLProtocols[options["tls.min_version"]],
-        "ssl_ca": Path(client_ca) if client_ca else None,
-        "ssl_client_verify": bool(client_ca),
     }
+    if options["tls.client_auth"] == "none":
+        return arguments
+    client_ca = options["tls.client_ca_file"]
+    _certificates("TLS Client CA Files", client_ca)
+    return arguments | {"ssl_ca": Path(client_ca), "ssl_client_verify": True}
 
 
 def _read(option: str, file: str) -> bytes:

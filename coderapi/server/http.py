@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 # The maximum number of open connections of each worker, including idle connections. The number of
 # threads limits how many requests run at the same time.
 CONNECTIONS = 4096
-BACKLOG = 1024
 # The time limit for receiving the headers of a request. An idle connection is closed after the same
 # time.
 HEAD_MILLISECONDS = 15_000
@@ -76,7 +75,6 @@ class Worker(MPServer):
             interface=Interfaces.WSGI,
             runtime_mode=RuntimeModes.mt,
             blocking_threads=threads,
-            backlog=BACKLOG,
             backpressure=CONNECTIONS,
             http=HTTPModes.http1,
             http1_settings=HTTP1Settings(header_read_timeout=HEAD_MILLISECONDS),
