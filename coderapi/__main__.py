@@ -55,15 +55,13 @@ def _run() -> None:
 def _help() -> str:
     """Returns the help without importing the commands. Lists coderapi's own commands first."""
     commands = bootstrap.known_commands()
-    own = {name: file for name, file in commands.items() if file.parents[2].name in OWN_PACKAGES}
+    packages = {app.partition(".")[0] for app in bootstrap.OWN_APPS}
+    own = {name: file for name, file in commands.items() if file.parents[2].name in packages}
     hint = f"`{PROGRAM} COMMAND --help` shows a command's arguments, with examples."
     lines = [f"  {name:25} {_summary(own[name])}" for name in sorted(own)]
     others = ", ".join(sorted(commands.keys() - own))
     header = [hint, "", "Commands of coderapi:", ""]
     return "\n".join([*header, *lines, "", f"Django's own commands: {others}.", ""])
-
-
-OWN_PACKAGES = {app.partition(".")[0] for app in bootstrap.OWN_APPS}
 
 
 def _summary(file: Path) -> str:

@@ -55,8 +55,7 @@ class Claim:
     def __init__(self, text: str, scheme: str = "http") -> None:
         self.scheme = scheme
         self._socket = _bind_with_retry(text)
-        host, port = self._socket.getsockname()[:2]
-        self.address = Address(host, port)
+        self.address = Address(*self._socket.getsockname()[:2])
         if sys.platform == "linux":
             # Now only sockets of the same user with SO_REUSEPORT can bind to the port.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)

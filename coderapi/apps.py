@@ -10,8 +10,6 @@ from django.db import connections
 from django.db.models.signals import pre_migrate
 from django.utils.module_loading import autodiscover_modules
 
-CODERS_TABLES = ["api_keys", "workspace_agent_stats"]
-
 
 class CoderapiConfig(AppConfig):
     name = "coderapi"
@@ -46,8 +44,6 @@ def refuse_coders_database(*, using: str, **more: Any) -> None:
 def is_coders_database(cursor: Any) -> bool:
     """Returns whether the database contains the tables of Coder's server."""
     cursor.execute(
-        "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s::text[]) AS name",
-        [CODERS_TABLES],
+        "SELECT num_nulls(to_regclass('api_keys'), to_regclass('workspace_agent_stats')) = 0"
     )
-    (found,) = cursor.fetchone()
-    return bool(found)
+    return bool(cursor.fetchone()[0])

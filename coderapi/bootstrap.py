@@ -183,8 +183,7 @@ def configuration(environ: Mapping[str, str]) -> Configuration:
 
 def status_of(error: ConfigurationError) -> int:
     """Returns the exit status: MISUSED if a flag is wrong, otherwise FAILED."""
-    is_misused = any(each.source is ValueSource.FLAG for each in error.errors)
-    return MISUSED if is_misused else FAILED
+    return MISUSED if any(each.source is ValueSource.FLAG for each in error.errors) else FAILED
 
 
 def _read_env_file(path: Path, environ: MutableMapping[str, str]) -> None:

@@ -6,9 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-# A callable is called each time the next slot is computed, because the interval may change.
-type Interval = timedelta | Callable[[], timedelta]
-
 
 class JobError(Exception):
     """A job cannot be registered or found. The message contains the name of the job."""
@@ -29,7 +26,8 @@ class Job:
     """
 
     name: str
-    every: Interval
+    # A callable is called each time the next slot is computed, because the interval may change.
+    every: timedelta | Callable[[], timedelta]
     run: Callable[[datetime], int | None]
     max_duration: timedelta = timedelta(minutes=10)
     enabled: Callable[[], bool] = lambda: True

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from django.apps import apps
 from django.conf import settings
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connections
 
 from coderapi.apps import is_coders_database
@@ -29,15 +29,10 @@ POLL_SECONDS = 0.25
 DATABASE_SECONDS = 30.0
 
 
-class MigrationError(Exception):
-    """The database cannot be used. The message contains the cause."""
-
-
 def bring_up_to_date() -> None:
     """Applies all pending migrations, and closes the connections.
 
-    Raises: MigrationError if the database cannot be used, or CommandError if the database belongs
-    to Coder's server.
+    Raises: CommandError if the database cannot be used, or if it belongs to Coder's server.
     """
     with _connect() as connection, connection.cursor() as cursor:
         if is_migrated(cursor) and not is_coders_database(cursor):
@@ -60,8 +55,7 @@ def is_migrated(cursor: Any) -> bool:
     Does not import the migrations, which takes longer than everything else at a start.
     """
     cursor.execute("SELECT to_regclass('django_migrations') IS NOT NULL")
-    (exists,) = cursor.fetchone()
-    if not exists:
+    if not cursor.fetchone()[0]:
         return False
     cursor.execute("SELECT app, name FROM django_migrations")
     return _migration_files() <= set(cursor.fetchall())
@@ -122,7 +116,7 @@ def _connect() -> psycopg.Connection[tuple[bool]]:
         except psycopg.OperationalError as error:
             reason = str(error).partition("\n")[0]
             if time.monotonic() > deadline or not _is_temporary(str(error)):
-                raise MigrationError(f"The database cannot be used: {reason}") from error
+                raise CommandError(f"The database cannot be used: {reason}") from error
             if not backoff.failures:
                 logger.warning("The database does not respond yet: %s", reason)
         time.sleep(backoff.after(0))

@@ -20,7 +20,7 @@ from coderapi.bootstrap import BASE_DIR, ENV_FILE, claims, unread_env_file
 from coderapi.first_steps import log_first_task, make_first_owner
 from coderapi.server.children import Role
 from coderapi.server.http import DRAIN_SECONDS, Worker, ask_for_replacement
-from coderapi.server.migrating import MigrationError, bring_up_to_date
+from coderapi.server.migrating import bring_up_to_date
 from coderapi.server.prometheus import metrics_role
 from coderapi.server.supervisor import Supervisor
 from deployment.history import record_start, warn_of_options
@@ -52,7 +52,7 @@ def run_server(*, web_only: bool) -> int:
         bring_up_to_date()
         make_first_owner(data_dir=settings.DATA_DIR, now=now)
         metrics = metrics_role()
-    except (AddressError, MigrationError, DataDirectoryError) as error:
+    except (AddressError, DataDirectoryError) as error:
         raise CommandError(str(error)) from error
     record_start(settings.CONFIG_SNAPSHOT, now=now)
     _log_start(claims)

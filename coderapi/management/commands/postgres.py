@@ -4,7 +4,7 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -74,13 +74,8 @@ class Command(PostgresCommand):
                 sys.exit(run_client(CLIENTS[action], arguments, on=on))
         if arguments:
             raise UsageError(f"{action} takes no arguments, but got {' '.join(arguments)}.")
-        actions: dict[str, Callable[[Path], str]] = {
-            "url": self._url,
-            "serve": self._serve,
-            "stop": self._stop,
-            "upgrade": self._upgrade,
-        }
-        return actions[action](directory)
+        own = {"url": self._url, "serve": self._serve, "stop": self._stop, "upgrade": self._upgrade}
+        return own[action](directory)
 
     def _replace(self, directory: Path, arguments: Sequence[str]) -> str:
         parser = CommandParser(prog=f"{self._parser.prog} restore", allow_abbrev=False)
