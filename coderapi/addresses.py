@@ -76,8 +76,7 @@ class Claim:
     @property
     def note(self) -> str:
         """A note for the log if the server listens on all addresses, or ""."""
-        is_one = self.address.reachable == self.address
-        return "" if is_one else " (all addresses of this machine)"
+        return "" if self.address.reachable == self.address else " (all addresses of this machine)"
 
 
 def split(text: str) -> tuple[str, int]:

@@ -8,7 +8,6 @@ the session of Coder's dashboard is used instead (`beside.admin_access`).
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, cast
 
 from django.conf import settings
@@ -32,25 +31,6 @@ from tokens.models import APIKey
 from users.models import User
 from users.roles import AUDITOR, OWNER
 
-# --- The session ------------------------------------------------------------------------------
-
-
-def is_alive(request: HttpRequest, *, now: datetime) -> bool:
-    """Returns whether the admin session is valid.
-
-    A session is invalid if the API key that was created at the sign-in has expired or was revoked.
-    """
-    key = request.session.get(signin.SESSION_ENTRY)
-    return not key or APIKey.objects.live(now).filter(id=key).exists()
-
-
-def users_are_coders() -> bool:
-    """Returns whether Coder knows the users. Then the admin does not have its own sessions."""
-    return bool(settings.IDENTITY == "coder")
-
-
-# --- The site ---------------------------------------------------------------------------------
-
 
 def _steps_for(request: HttpRequest) -> list[Step]:
     """Returns the first steps to show.
@@ -72,14 +52,21 @@ class ServiceAdminSite(AdminSite):
     enable_nav_sidebar = False
 
     def has_permission(self, request: HttpRequest) -> bool:
-        """Returns whether Django allows access and the session is still valid."""
-        allowed = super().has_permission(request)
-        return allowed and (users_are_coders() or is_alive(request, now=timezone.now()))
+        """Returns whether Django allows access and the session is still valid.
+
+        A session is invalid if the API key that was created at the sign-in has expired or was
+        revoked. If Coder knows the users, the admin does not have its own sessions.
+        """
+        if not super().has_permission(request):
+            return False
+        key = request.session.get(signin.SESSION_ENTRY) if settings.IDENTITY == "own" else None
+        return not key or APIKey.objects.live(timezone.now()).filter(id=key).exists()
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         swagger = reverse("swagger") if settings.SWAGGER_ENABLE else ""
         charts = reverse("admin:stats_snapshot_timelines")
-        own = {"swagger": swagger, "charts": charts, "users_are_coders": users_are_coders()}
+        are_coders = settings.IDENTITY == "coder"
+        own = {"swagger": swagger, "charts": charts, "users_are_coders": are_coders}
         return super().each_context(request) | own
 
     def get_urls(self) -> list[Any]:
@@ -120,7 +107,7 @@ class ServiceAdminSite(AdminSite):
         A signed-in user who may not use the admin is redirected to the account page.
         """
         target = request.GET.get(REDIRECT_FIELD_NAME) or reverse("admin:index")
-        if users_are_coders():
+        if settings.IDENTITY == "coder":
             return admin_access.sign_in(request, target)
         identity = signin.session_of(request)
         if identity is not None and not identity.has_role(OWNER, AUDITOR):
@@ -138,7 +125,7 @@ class ServiceAdminSite(AdminSite):
 
     @method_decorator(require_POST)
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        if users_are_coders():
+        if settings.IDENTITY == "coder":
             return redirect("account")
         signin.end_browser_session(request, now=timezone.now())
         response = redirect("login")

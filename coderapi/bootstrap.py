@@ -103,7 +103,7 @@ server_flags: Flags = []
 # The addresses that `manage.py server` has reserved.
 claims: list[Claim] = []
 # The handle of the private database, if this process uses it.
-_private: list[Handle] = []
+private_database: list[Handle] = []
 _until_exit = ExitStack()
 atexit.register(_until_exit.close)
 
@@ -114,11 +114,6 @@ class StartError(ImproperlyConfigured):
     def __init__(self, text: str, *, status: int = FAILED) -> None:
         super().__init__(text)
         self.status = status
-
-
-def private_database() -> Handle | None:
-    """Returns the handle of the private database, or None if this process does not use it."""
-    return _private[0] if _private else None
 
 
 def prepare(argv: Sequence[str], environ: MutableMapping[str, str]) -> list[str]:
@@ -164,10 +159,8 @@ def _check_command(command: str) -> None:
     if command not in known:
         nearest = nearest_name(command, known)
         hint = f" Did you mean {nearest}?" if nearest else ""
-        raise StartError(
-            f"Unknown command {command!r}.{hint} `{PROGRAM} help` lists all commands.",
-            status=MISUSED,
-        )
+        problem = f"Unknown command {command!r}.{hint} `{PROGRAM} help` lists all commands."
+        raise StartError(problem, status=MISUSED)
 
 
 def configuration(environ: Mapping[str, str]) -> Configuration:
@@ -265,7 +258,7 @@ def _open_private_database(environ: MutableMapping[str, str], *, make: bool) -> 
         for library in LIBRARIES:
             import_module(library)
         handle = opening.result()
-    _private[:] = [handle]
+    private_database[:] = [handle]
     environ[PRIVATE_DATABASE_URL] = handle.url
     if not (environ.get(SECRET_KEY) or environ.get(f"{SECRET_KEY}_FILE")):
         new_key = partial(secrets.token_urlsafe, 64)

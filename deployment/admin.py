@@ -47,7 +47,6 @@ class ConfigRevisionAdmin(ReadOnlyAdmin):
         url = reverse("admin:csp_group_releases", query={"at": at})
         return format_html('<a href="{}">Compare before and after</a>', url)
 
-    @admin.display(description="options")
     def options(self, revision: ConfigRevision) -> SafeString:
         """Returns an HTML table with the name, value and source of each option."""
         row = "<tr><td>{}</td><td>{}</td><td>{}</td></tr>"

@@ -156,15 +156,16 @@ def _any_value(form: WireForm) -> Schema:
     """Returns a schema that allows the values of all option types, without duplicates."""
     schemas = [encoding.schema for encoding in form.encodings.values()]
     choices = [CHOICE_MEMBERS] if form.choice_members else []
-    plain = [
-        {key: item for key, item in schema.items() if key != "description"}
-        for schema in (*schemas, *choices, NULL)
-    ]
+    plain = [_without_description(schema) for schema in (*schemas, *choices, NULL)]
     unique = [schema for index, schema in enumerate(plain) if schema not in plain[:index]]
     return described(
         {"anyOf": unique},
         "The value. Its JSON type depends on the option. `null` if the option is secret.",
     )
+
+
+def _without_description(schema: Schema) -> Schema:
+    return {key: item for key, item in schema.items() if key != "description"}
 
 
 def components(chosen: Wire) -> dict[str, Schema]:

@@ -45,8 +45,7 @@ def build_info() -> dict[str, object]:
 
 def deployment_identity() -> DeploymentIdentity:
     """Returns the deployment's id and web-push key. The first call creates them."""
-    identity = DeploymentIdentity.objects.first()
-    if identity is not None:
+    if identity := DeploymentIdentity.objects.first():
         return identity
     with transaction.atomic(), transaction_lock("deployment-identity"):
         return DeploymentIdentity.objects.first() or _create_identity()
@@ -55,9 +54,7 @@ def deployment_identity() -> DeploymentIdentity:
 def _create_identity() -> DeploymentIdentity:
     key = ec.generate_private_key(ec.SECP256R1())
     private = key.private_bytes(
-        serialization.Encoding.DER,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return DeploymentIdentity.objects.create(
         vapid_private_key=private, vapid_public_key=_vapid_public_key(key.public_key())

@@ -36,7 +36,6 @@ class JobRunAdmin(ReadOnlyAdmin):
 
     started = time_column("started_at", "started")
 
-    @admin.display
     def duration(self, run: JobRun) -> str:
         return humanize.duration(run.finished_at - run.started_at) if run.finished_at else "-"
 

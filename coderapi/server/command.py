@@ -44,9 +44,8 @@ class ServerCommand(BaseCommand):
 @contextmanager
 def private_database_watched() -> Iterator[None]:
     """Restarts the private PostgreSQL if it ends, unless `manage.py postgres stop` ended it."""
-    handle = private_database()
     stop = threading.Event()
-    if handle is not None:
+    for handle in private_database:
         threading.Thread(
             target=watch, args=(handle, stop), name="postgres-watch", daemon=True
         ).start()

@@ -11,7 +11,7 @@ import stat
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,21 +53,13 @@ HEADER_LIKE_PREFIXES = ("HTTP_", "CONTENT_", "REMOTE_", "HTTPS")
 
 
 class Worker(MPServer):
-    """A granian server whose worker runs in this process.
+    """A granian server whose worker runs in this process. `more` are arguments of granian.
 
     granian itself would start its workers as children of a main process. Here they are children of
     the supervisor, which creates this object.
     """
 
-    def __init__(
-        self,
-        *,
-        host: str,
-        port: int,
-        threads: int,
-        tls: Mapping[str, Any] | None = None,
-        logging: dict[str, Any] | None = None,
-    ) -> None:
+    def __init__(self, *, host: str, port: int, threads: int, **more: Any) -> None:
         super().__init__(
             "",
             address=host,
@@ -80,8 +72,7 @@ class Worker(MPServer):
             http1_settings=HTTP1Settings(header_read_timeout=HEAD_MILLISECONDS),
             websockets=False,
             log_level=LogLevels.warning,
-            log_dictconfig=logging,
-            **(tls or {}),
+            **more,
         )
         self._is_closing = False
         # Outside of Linux, all workers use the same listening socket.

@@ -43,7 +43,7 @@ def metrics_role() -> list[Role]:
         raise AddressError(f"CODER_PROMETHEUS_ADDRESS: {error}") from error
     logger.info("Serving metrics on %s", claim.url)
     host, port = claim.address.host, claim.address.port
-    worker = Worker(host=host, port=port, threads=THREADS, logging=settings.LOGGING)
+    worker = Worker(host=host, port=port, threads=THREADS, log_dictconfig=settings.LOGGING)
     return [Role("metrics", partial(worker.run, load))]
 
 

@@ -90,8 +90,8 @@ def web_roles(now: datetime) -> list[Role]:
             host=claim.address.host,
             port=claim.address.port,
             threads=settings.SERVER_THREADS,
-            tls=_tls(now) if claim.scheme == "https" else None,
-            logging=settings.LOGGING,
+            log_dictconfig=settings.LOGGING,
+            **(_tls(now) if claim.scheme == "https" else {}),
         )
         run = partial(worker.run, load)
         roles.append(Role("web", run, worker.close_connections, DRAIN_SECONDS))

@@ -86,8 +86,7 @@ class Supervisor:
             child.end()
 
     def _next(self, *, until: float | None) -> int | None:
-        left = None if until is None else max(0.0, until - time.monotonic())
-        return self._signals.get(left)
+        return self._signals.get(None if until is None else max(0.0, until - time.monotonic()))
 
     def _end(self) -> int:
         logger.info("Stopping. Running requests and jobs are completed first.")
