@@ -37,8 +37,6 @@ from options.start import load_for_start
 
 type Flags = list[tuple[str, str | None]]
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-
 ENV_FILE = "CODERAPI_ENV_FILE"
 PRIVATE_DATABASE_URL = "CODERAPI_PRIVATE_DATABASE_URL"
 BOUND_URL = "CODERAPI_BOUND_URL"

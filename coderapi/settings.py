@@ -15,6 +15,7 @@ from kernel.durations import to_timedelta, whole_seconds
 from kernel.http import content_policy
 from kernel.http.body import MEBIBYTE
 from kernel.http.wire import Wire
+from kernel.release import ROOT
 from kernel.telemetry import logs
 from options import start
 from options.redaction import redacted
@@ -24,7 +25,7 @@ from options.values import parse_url
 # Allows type parameters on classes such as ModelAdmin.
 django_stubs_ext.monkeypatch()
 
-BASE_DIR = bootstrap.BASE_DIR
+BASE_DIR = ROOT
 OPTIONS = bootstrap.configuration(os.environ)
 
 DATA_DIR = data_dir(os.environ)

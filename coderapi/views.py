@@ -109,20 +109,16 @@ def readiness() -> dict[str, Any]:
             parts = {} if pending else {"snapshot": snapshot_state(), "jobs": jobs_state()}
     except Error as error:
         logger.warning("not ready: the database does not respond: %s", type(error).__name__)
-        return {"status": "unready", "database": "unreachable", **_reason()}
+        is_private = PRIVATE_DATABASE_URL in os.environ
+        away = postgres.why_away(settings.DATA_DIR) if is_private else ""
+        reason = {"reason": away} if away else {}
+        return {"status": "unready", "database": "unreachable", **reason}
     return {
         "status": "unready" if pending else "ok",
         "database": "ok",
         "migrations": "pending" if pending else "ok",
         "parts": parts,
     }
-
-
-def _reason() -> dict[str, str]:
-    """Returns {"reason": …} if the reason for an unreachable PostgreSQL is known, otherwise {}."""
-    is_private = PRIVATE_DATABASE_URL in os.environ
-    reason = postgres.why_away(settings.DATA_DIR) if is_private else ""
-    return {"reason": reason} if reason else {}
 
 
 # --- Swagger UI -------------------------------------------------------------------------------

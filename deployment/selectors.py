@@ -18,8 +18,6 @@ PROJECT_URL = "https://github.com/coderapi/coderapi"
 AGENT_API_VERSION = "1.0"
 PROVISIONER_API_VERSION = "1.14"
 
-_SEPARATOR = re.compile(r"[ =]")
-
 
 def external_url() -> str:
     """Returns the URL of this release's notes."""
@@ -84,4 +82,4 @@ def parse_options(items: Iterable[str]) -> dict[str, str]:
     If several items have the same name, the last one applies. Every item contains a space or `=`,
     because the configuration rejects others.
     """
-    return dict(_SEPARATOR.split(item, maxsplit=1) for item in items)
+    return dict(re.split("[ =]", item, maxsplit=1) for item in items)

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.http import HttpResponse
-from rest_framework.request import Request
 
 from deployment.selectors import build_info, ssh_config
 from deployment.serializers import (
@@ -16,8 +14,7 @@ from kernel.http import wire
 from kernel.http.documents import Document
 from kernel.http.rendering import render_json
 from kernel.http.schema.errors import ResponseSerializer
-from kernel.http.schema.operations import operation
-from kernel.http.views import DocumentView, PublicDocumentView
+from kernel.http.views import DocumentView, PublicDocumentView, document_operation
 from options.rendering import config_document, options_document
 from users.permissions import may
 
@@ -27,15 +24,13 @@ class BuildInfoView(PublicDocumentView):
         "buildinfo", lambda: render_json(BuildInfoSerializer(build_info()).data), public=True
     )
 
-    @operation(
+    get = document_operation(
         "Build info",
         tag="General",
         description="Returns the server's version and identity. Clients compare the version with "
         "their own. No session token is needed.",
         answers={200: BuildInfoSerializer},
     )
-    def get(self, request: Request) -> HttpResponse:
-        return super().get(request)
 
 
 def _deployment_config() -> bytes:
@@ -51,7 +46,7 @@ class DeploymentConfigView(DocumentView):
     permission_classes = [may("deployment_config:read")]
     document = Document("config", _deployment_config)
 
-    @operation(
+    get = document_operation(
         "Get deployment config",
         tag="General",
         description="Returns the current configuration: the values of all options as a tree, and "
@@ -59,22 +54,18 @@ class DeploymentConfigView(DocumentView):
         "role owner or auditor.",
         answers={200: DeploymentConfigSerializer, 403: ResponseSerializer},
     )
-    def get(self, request: Request) -> HttpResponse:
-        return super().get(request)
 
 
 class SSHConfigView(DocumentView):
     document = Document("ssh", lambda: render_json(SSHConfigSerializer(ssh_config()).data))
 
-    @operation(
+    get = document_operation(
         "SSH Config",
         tag="General",
         description="Returns the settings for workspaces that clients write to the SSH "
         "configuration of a user.",
         answers={200: SSHConfigSerializer},
     )
-    def get(self, request: Request) -> HttpResponse:
-        return super().get(request)
 
 
 class UpdateCheckView(PublicDocumentView):
@@ -85,12 +76,10 @@ class UpdateCheckView(PublicDocumentView):
         public=True,
     )
 
-    @operation(
+    get = document_operation(
         "Update check",
         tag="General",
         description="Returns the newest known release of Coder. The server requests the newest "
         "release once a day, not when this operation is called. No session token is needed.",
         answers={200: UpdateCheckSerializer},
     )
-    def get(self, request: Request) -> HttpResponse:
-        return super().get(request)

@@ -2,17 +2,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
-from rest_framework.request import Request
 
 from experiments.selectors import SAFE, enabled_experiments
 from kernel.http import wire
 from kernel.http.documents import Document
 from kernel.http.rendering import render_json
-from kernel.http.schema.operations import operation
-from kernel.http.views import DocumentView
+from kernel.http.views import DocumentView, document_operation
 
 
 @extend_schema_field(
@@ -33,15 +30,13 @@ NAMES: Any = serializers.ListSerializer(child=ExperimentField())
 class EnabledExperimentsView(DocumentView):
     document = Document("experiments", lambda: render_json(enabled_experiments()))
 
-    @operation(
+    get = document_operation(
         "Get enabled experiments",
         tag="General",
         description="Lists the experiments that `CODER_EXPERIMENTS` enables, including unknown "
         "names.",
         answers={200: NAMES},
     )
-    def get(self, request: Request) -> HttpResponse:
-        return super().get(request)
 
 
 class SafeExperimentsView(DocumentView):
@@ -50,12 +45,10 @@ class SafeExperimentsView(DocumentView):
         lambda: render_json(wire.apply("get-safe-experiments", list(SAFE))),
     )
 
-    @operation(
+    get = document_operation(
         "Get safe experiments",
         tag="General",
         description="Lists the experiments that are safe to enable. The value `*` of "
         "`CODER_EXPERIMENTS` enables all.",
         answers={200: NAMES},
     )
-    def get(self, request: Request) -> HttpResponse:
-        return super().get(request)

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from coderapi import wsgi
 from coderapi.addresses import AddressError, Claim
-from coderapi.bootstrap import BASE_DIR, ENV_FILE, claims, unread_env_file
+from coderapi.bootstrap import ENV_FILE, claims, unread_env_file
 from coderapi.first_steps import log_first_task, make_first_owner
 from coderapi.server.children import Role
 from coderapi.server.http import DRAIN_SECONDS, Worker, ask_for_replacement
@@ -30,7 +30,7 @@ from kernel.datadir import DataDirectoryError
 from kernel.db.connections import leave_pool
 from kernel.http import body
 from kernel.loops import run_until_signalled
-from kernel.release import IS_CHECKOUT
+from kernel.release import IS_CHECKOUT, ROOT
 from kernel.telemetry.metrics import start_sampling
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def run_server(*, web_only: bool) -> int:
 def _log_start(reserved: Sequence[Claim]) -> None:
     warn_of_options()
     warn_of_unknown_experiments()
-    env_file = BASE_DIR / ".env"
+    env_file = ROOT / ".env"
     if IS_CHECKOUT and unread_env_file(env_file, os.environ):
         logger.warning(
             "The file %s is not used. To use it, set %s to its path.", env_file, ENV_FILE

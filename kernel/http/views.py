@@ -109,6 +109,15 @@ class PublicDocumentView(PublicAPIView, DocumentView):
     """The base class of views that return a document and do not need a token."""
 
 
+def document_operation(summary: str, **more: Any) -> Any:
+    """Makes the method `get` of a document's view. The arguments are those of `operation`."""
+
+    def get(self: DocumentView, request: Request) -> HttpResponse:
+        return DocumentView.get(self, request)
+
+    return operation(summary, **more)(get)
+
+
 def tagged(data: Any, *, request: Request) -> HttpResponse:
     """Returns a response with the data and an ETag, or a 304 if the client has this version."""
     return document_response(documents.answer_once(render_json(data), **conditions(request)))
@@ -236,11 +245,9 @@ def _pieces(
 class RootView(PublicDocumentView):
     document = documents.Document("root", lambda: render_json({"message": "👋"}), public=True)
 
-    @operation(
+    get = document_operation(
         "API root handler",
         tag="General",
         description="Confirms that the API is available. No session token is needed.",
         answers={200: "👋"},
     )
-    def get(self, request: Request) -> HttpResponse:
-        return super().get(request)
