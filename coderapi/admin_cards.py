@@ -65,8 +65,7 @@ def _summary(replica: Replica, now: datetime) -> str:
 def _help(now: datetime) -> list[Line]:
     links = [("documentation", str(settings.CONFIGURATION["docs_url"]))]
     links += [("API in Swagger UI", reverse("swagger"))] if settings.SWAGGER_ENABLE else []
-    own = settings.CONFIGURATION["support.links"] or ()
-    links += [(link["name"], link["target"]) for link in own]
+    links += [(own["name"], own["target"]) for own in settings.CONFIGURATION["support.links"] or ()]
     return [Line(name, target, link=target) for name, target in links]
 
 

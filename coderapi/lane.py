@@ -107,9 +107,8 @@ def _answer(route: Route, environ: WSGIEnvironment) -> tuple[Answer, wire.Wire]:
     Raises: NotOurs or APIError if Django must handle the request. `fast` treats any other error in
     the same way.
     """
-    if environ.get("SCRIPT_NAME") or _needs_cors(environ):
-        raise NotOurs
-    if hosts.check(environ, environ["PATH_INFO"]) is not None:
+    path = environ["PATH_INFO"]
+    if environ.get("SCRIPT_NAME") or _needs_cors(environ) or hosts.check(environ, path):
         raise NotOurs
     chosen = wire.chosen(environ.get("HTTP_CODER_WIRE"), default=settings.WIRE)
     request_id, now = new_request_id(), timezone.now()

@@ -152,7 +152,6 @@ STATIC_URL = f"{ADMIN_PATH}static/"
 COLLECTED = BASE_DIR / "coderapi" / "staticfiles"
 STATIC_ROOT = COLLECTED if COLLECTED.is_dir() else None
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
     "staticfiles": {
         "BACKEND": "kernel.http.pages.CollectedOrPlain",
         "OPTIONS": {"location": COLLECTED, "base_url": STATIC_URL},

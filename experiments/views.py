@@ -41,8 +41,7 @@ class EnabledExperimentsView(DocumentView):
 
 class SafeExperimentsView(DocumentView):
     document = Document(
-        "safe-experiments",
-        lambda: render_json(wire.apply("get-safe-experiments", list(SAFE))),
+        "safe-experiments", lambda: render_json(wire.apply("get-safe-experiments", list(SAFE)))
     )
 
     get = document_operation(

@@ -54,8 +54,7 @@ def all_jobs() -> list[Job]:
 
 def find(name: str) -> Job:
     """Returns the job with this name. Raises: JobError for an unknown name."""
-    try:
-        return _jobs[name]
-    except KeyError:
+    if name not in _jobs:
         names = ", ".join(sorted(_jobs))
-        raise JobError(f"The job {name!r} does not exist. The jobs are {names}.") from None
+        raise JobError(f"The job {name!r} does not exist. The jobs are {names}.")
+    return _jobs[name]

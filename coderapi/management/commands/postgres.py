@@ -69,8 +69,7 @@ class Command(PostgresCommand):
         if action in CLIENTS:
             # `restore` creates the database if necessary, because a dump is often restored on a
             # new machine.
-            make = action == "restore"
-            with target(settings.DIRECT_DATABASE_URL, directory, make=make) as on:
+            with target(settings.DIRECT_DATABASE_URL, directory, make=action == "restore") as on:
                 sys.exit(run_client(CLIENTS[action], arguments, on=on))
         if arguments:
             raise UsageError(f"{action} takes no arguments, but got {' '.join(arguments)}.")
