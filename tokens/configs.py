@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import reduce
-from itertools import groupby
 from operator import or_
 from typing import Any
 
@@ -20,10 +19,10 @@ from django.db.models.functions import Coalesce
 from audit.services import Actor, Target, record
 from kernel.db.connections import fetch, retry_on_conflict
 from kernel.http.errors import APIError
-from kernel.humanize import plural
+from kernel.humanize import duration, plural
 from tokens import policy
 from tokens.models import APIKey, TokenConfig
-from tokens.policy import LIMITS, Policy, readable, resolve
+from tokens.policy import LIMITS, Policy, resolve
 from tokens.services import expire_keys, shorten_keys
 from users.scopes import within
 from users.services import lock
@@ -42,17 +41,17 @@ class OnViolation(StrEnum):
 @retry_on_conflict
 @transaction.atomic
 def save_config(
-    config: TokenConfig, *, on_violation: OnViolation | None, actor: Actor, now: datetime
+    config: TokenConfig, *, on_violation: str | None, actor: Actor, now: datetime
 ) -> int:
     """Saves a validated policy. Returns the number of tokens that were shortened or expired.
 
-    Raises: APIError 404 or 409 as `lock` does, 409 if live tokens violate the policy and
-    `on_violation` is None.
+    `on_violation` is a value of `OnViolation`, or None. Raises: APIError 404 or 409 as `lock` does,
+    409 if live tokens violate the policy and `on_violation` is None.
     """
     policy.lock("EXCLUSIVE")
     if config.user:  # The foreign key locks the user only at the commit, without a retry.
         lock(config.user)
-    violations = [] if on_violation is OnViolation.LEAVE else violations_of(config, now=now)
+    violations = [] if on_violation == OnViolation.LEAVE else violations_of(config, now=now)
     if violations and on_violation is None:
         tokens = plural(len(violations), "live token")
         detail = f"{tokens} would violate it. Choose what to do with existing tokens."
@@ -79,25 +78,23 @@ def delete_config(config: TokenConfig, *, actor: Actor, now: datetime) -> None:
 
 
 def _enforce(
-    violations: Iterable[Violation], action: OnViolation | None, *, actor: Actor, now: datetime
+    violations: Sequence[Violation], action: str | None, *, actor: Actor, now: datetime
 ) -> int:
     """Expires or shortens the tokens. Returns the number of changed tokens.
 
     SHORTEN changes only tokens with a lifetime above the maximum. It does not change tokens that
     violate another limit.
     """
-    if action is OnViolation.EXPIRE:
-        keys = [violation.key for violation in violations]
-        return expire_keys(keys, actor=actor, now=now, reason=REASON)
-    if action is not OnViolation.SHORTEN:
+    about: dict[str, Any] = {"actor": actor, "now": now, "reason": REASON}
+    if action == OnViolation.EXPIRE:
+        return expire_keys([one.key for one in violations], **about)
+    if action != OnViolation.SHORTEN:
         return 0
-    too_long = (violation for violation in violations if violation.is_too_long)
-    by_limit = sorted(too_long, key=lambda violation: violation.limit_ns)
     return sum(
         shorten_keys(
-            [one.key for one in group], lifetime_ns=limit, actor=actor, now=now, reason=REASON
+            [one.key for one in violations if one.limit_ns == limit], lifetime_ns=limit, **about
         )
-        for limit, group in groupby(by_limit, key=lambda violation: violation.limit_ns)
+        for limit in sorted({one.limit_ns for one in violations})
     )
 
 
@@ -119,10 +116,6 @@ class Violation:
     key: APIKey
     reasons: tuple[str, ...]
     limit_ns: int
-
-    @property
-    def is_too_long(self) -> bool:
-        return self.key.lifetime_ns > self.limit_ns
 
 
 def violations_of(
@@ -168,7 +161,7 @@ def _violations(
     ranks = _ranks(counted, now=now)
     found = ((key, limits[key.user_id], ranks.get(key.pk, 0)) for key in keys)
     return [
-        Violation(key, reasons, limit.max_token_lifetime)
+        Violation(key, reasons, limit[policy.MAX_LIFETIME].value)
         for key, limit, rank in found
         if (reasons := tuple(reasons_of(key.lifetime_ns, key.scopes, rank, limit)))
     ]
@@ -200,10 +193,9 @@ def reasons_of(
     lifetime_ns: int, scopes: Collection[str], rank: int, limits: Policy
 ) -> Iterator[str]:
     """Yields a clause for each limit that a token violates. `rank` is its rank by last use."""
-    if lifetime_ns > limits.max_token_lifetime:
-        lifetime = readable(policy.MAX_LIFETIME, lifetime_ns)
-        limit = readable(policy.MAX_LIFETIME, limits.max_token_lifetime)
-        yield f"its lifetime is {lifetime}, the maximum is {limit}"
+    maximum = limits[policy.MAX_LIFETIME]
+    if lifetime_ns > maximum.value:
+        yield f"its lifetime is {duration(lifetime_ns)}, the maximum is {maximum.readable}"
     allowed = limits[policy.SCOPES].value
     if allowed is not None and (over := set(scopes) - within(scopes, allowed)):
         yield f"the scope {', '.join(sorted(over))} is not allowed"

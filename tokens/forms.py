@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -11,6 +12,7 @@ from kernel.humanize import plural
 from tokens.configs import OnViolation, Violation, violations_of
 from tokens.lifetimes import DAY_NS, parse_lifetime
 from tokens.models import TokenConfig
+from tokens.policy import LIMITS
 from users.scopes import KNOWN
 
 
@@ -75,22 +77,10 @@ class TokenConfigForm(forms.ModelForm[TokenConfig]):
 
     class Meta:
         model = TokenConfig
-        fields = [
-            "user",
-            "role",
-            "max_token_lifetime",
-            "default_token_lifetime",
-            "max_live_tokens",
-            "allowed_scopes",
-            "tokens_may_mint",
-        ]
+        fields = ["user", "role", *LIMITS]
         labels = {"max_live_tokens": "Maximum live tokens"}
 
-    violations: list[Violation]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.violations = []
+    violations: Sequence[Violation] = ()
 
     def _post_clean(self) -> None:
         """Lists the live tokens that violate the validated policy."""

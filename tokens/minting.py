@@ -118,7 +118,7 @@ def _limits(user: User, caller: KeyIdentity) -> Policy:
     limits = policy.policy_of(user)
     limit = limits[policy.MINTING]
     if caller.minted and not limit.value:
-        detail = f"A token cannot create keys ({limit.explanation()}). Sign in instead."
+        detail = f"A token cannot create keys ({limit.explanation}). Sign in instead."
         raise forbidden(detail)
     return limits
 
@@ -132,11 +132,11 @@ def _lifetime(wanted_ns: int, limits: Policy) -> int:
     if wanted_ns > limit.value:
         detail = f"lifetime must be less than {format_duration(limit.value)}"
         raise _over_limit("The lifetime is too long.", "lifetime", detail, limit)
-    return wanted_ns or limits.default_token_lifetime
+    return wanted_ns or int(limits[policy.DEFAULT_LIFETIME].value)
 
 
 def _over_limit(message: str, member: str, detail: str, limit: Limit) -> APIError:
-    explained = f"{detail} ({limit.explanation()})"
+    explained = f"{detail} ({limit.explanation})"
     return APIError(400, message, detail=explained, validations=[Validation(member, detail)])
 
 
@@ -191,7 +191,7 @@ def _room(limits: Policy, user: User, now: datetime) -> Iterator[None]:
             raise APIError(
                 400,
                 "You have too many live tokens.",
-                detail=f"{count} live tokens, at most {limit.value} ({limit.explanation()}). "
+                detail=f"{count} live tokens, at most {limit.value} ({limit.explanation}). "
                 "Delete or expire one first.",
             )
         yield

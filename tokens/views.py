@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any, cast
 
 from django.conf import settings
@@ -153,7 +152,7 @@ def _own_limits_refusal(caller: KeyIdentity) -> APIError | None:
 
 
 def _token_config(user: User) -> dict[str, Any]:
-    limit = policy_of(user).max_token_lifetime
+    limit = policy_of(user)[MAX_LIFETIME].value
     return TokenConfigSerializer({"max_token_lifetime": limit}).data
 
 
@@ -208,10 +207,7 @@ class ExplainTokenConfigView(LimitsView):
     )
     def get(self, request: Request, user: str) -> Response:
         target = self.limited_user(user)
-        limits = [
-            {**asdict(limit), "explanation": limit.explanation()}
-            for limit in policy_of(target).values()
-        ]
+        limits = policy_of(target).values()
         found = {"user_id": target.id, "username": target.username, "limits": limits}
         return Response(TokenPolicySerializer(found).data)
 

@@ -258,7 +258,7 @@ def _account_page(request: SignedInRequest, form: ServiceForm | None = None) -> 
         "title": "Your account",
         "keys": selectors.own_keys(request.identity, now=timezone.now())[:MAX_KEYS],
         "max_keys": MAX_KEYS,
-        "limits": policy.readable_limits(request.user),
+        "limits": policy.policy_of(request.user).values(),
         "new_token": form if isinstance(form, NewTokenForm) else NewTokenForm(),
         "password": form if isinstance(form, PasswordForm) else PasswordForm(),
     }

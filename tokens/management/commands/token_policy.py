@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -96,11 +95,8 @@ class Command(ListingCommand):
     def _explain(self, options: dict[str, Any]) -> str:
         user = find_user(options["user"])
         for name, limit in policy.policy_of(user).items():
-            explanation = limit.explanation()
-            self.row(
-                f"{name}: {readable(name, limit.value)} ({explanation})",
-                **LimitSerializer({**asdict(limit), "explanation": explanation}).data,
-            )
+            line = f"{name}: {limit.readable} ({limit.explanation})"
+            self.row(line, **LimitSerializer(limit).data)
         return f"These are the limits of {user}."
 
     def _set(self, options: dict[str, Any]) -> str:
