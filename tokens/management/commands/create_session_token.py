@@ -28,13 +28,12 @@ class Command(BaseCommand):
         parser.add_argument("--user", required=True, help="the username or e-mail address")
         parser.add_argument(
             "--lifetime",
-            default="",
             metavar="DURATION",
             help="the lifetime, for example 24h or 7d; default: CODER_DEFAULT_TOKEN_LIFETIME",
         )
-        parser.add_argument("--name", default="", help="the token's name; default: a random name")
+        parser.add_argument("--name", help="the token's name; default: a random name")
         parser.add_argument(
-            "--scope", action="append", default=[], help=f"a scope; default: {ALL}; may be repeated"
+            "--scope", action="append", help=f"a scope; default: {ALL}; may be repeated"
         )
 
     def handle(self, *args: Any, **options: Any) -> str:
@@ -42,10 +41,9 @@ class Command(BaseCommand):
         wanted: dict[str, Any] = {
             "lifetime_ns": lifetime_ns("--lifetime", lifetime) if lifetime else default,
             "token_name": _name(options["name"]),
-            "scopes": known_scopes("--scope", options["scope"]) or [ALL],
+            "scopes": known_scopes("--scope", options["scope"] or [ALL]),
         }
-        user = find_user(options["user"])
-        now = timezone.now()
+        user, now = find_user(options["user"]), timezone.now()
         create = partial(create_api_key, user, **wanted, now=now)
         try:
             new = with_partition(transaction.atomic(create), now=now)
@@ -56,7 +54,7 @@ class Command(BaseCommand):
         return new.token
 
 
-def _name(wanted: str) -> str:
+def _name(wanted: str | None) -> str:
     problem = token_format.name_problem(wanted) if wanted else ""
     if problem:
         raise UsageError(f"--name {wanted!r}: {problem}")

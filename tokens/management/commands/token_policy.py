@@ -100,18 +100,14 @@ class Command(ListingCommand):
         return f"These are the limits of {user}."
 
     def _set(self, options: dict[str, Any]) -> str:
-        now = timezone.now()
-        limits = _limits(options)
-        if not limits:
-            raise UsageError("Add at least one limit, for example --max-lifetime 30d.")
-        config = _with_limits(_config(options), limits)
+        now, config = timezone.now(), _config(options)
+        _set_limits(config, options)
         violations, existing, changed = violations_of(config, now=now), options["existing"], 0
         is_rejected = bool(violations) and not (existing or options["dry_run"])
         # Save before printing the list, because a closed pipe (`| head`) stops the command.
         if not (options["dry_run"] or is_rejected):
-            action = OnViolation(existing) if existing else None
             try:
-                changed = configs.save_config(config, on_violation=action, actor=SYSTEM, now=now)
+                changed = configs.save_config(config, on_violation=existing, actor=SYSTEM, now=now)
             except APIError as error:
                 raise CommandError(f"{error.message} {error.detail}") from None
         self._list(violations)
@@ -119,10 +115,10 @@ class Command(ListingCommand):
             *others, last = OnViolation
             choices = f"{', '.join(others)} or {last}"
             raise CommandError(f"{_violating(violations)} it: choose --existing {choices}.")
+        name = f"the token policy of {config.subject}"
         if options["dry_run"]:
-            policy_name = f"the token policy of {config.subject}"
-            return f"{_violating(violations)} {policy_name}. Nothing was changed."
-        return f"Set the token policy of {config.subject}. Changed {plural(changed, 'token')}."
+            return f"{_violating(violations)} {name}. Nothing was changed."
+        return f"Set {name}. Changed {plural(changed, 'token')}."
 
     def _delete(self, options: dict[str, Any]) -> str:
         config = _config(options)
@@ -185,20 +181,14 @@ PARSERS: dict[str, Callable[[str], Any]] = {
 }
 
 
-def _limits(options: dict[str, Any]) -> dict[str, Any]:
-    """Returns the limits that the command line sets. `unset` becomes None. Raises: UsageError."""
-    return {
-        name: None if options[name] == UNSET else parse(options[name])
-        for name, parse in PARSERS.items()
-        if options[name] is not None
-    }
-
-
-def _with_limits(config: TokenConfig, limits: dict[str, Any]) -> TokenConfig:
-    for name, value in limits.items():
-        setattr(config, name, value)
+def _set_limits(config: TokenConfig, options: dict[str, Any]) -> None:
+    """Sets the limits of the command line. Raises: UsageError, CommandError."""
+    given = {name: options[name] for name in PARSERS if options[name] is not None}
+    if not given:
+        raise UsageError("Add at least one limit, for example --max-lifetime 30d.")
+    for name, text in given.items():
+        setattr(config, name, None if text == UNSET else PARSERS[name](text))
     try:
         config.full_clean()
     except ValidationError as error:
         raise CommandError(" ".join(error.messages)) from None
-    return config
