@@ -31,47 +31,28 @@ from users.services import lock
 class WantedToken:
     """The values of a request for a token. Units: `lifetime_ns` nanoseconds.
 
-    If `lifetime_ns` is 0, the token gets the default lifetime.
+    If `lifetime_ns` is 0, the token gets the default lifetime. If `token_name` is "", it gets a
+    random name. If it is None, the key is a session key.
     `scopes_member` is the name of the JSON member with the scopes, for error messages.
     """
 
     lifetime_ns: int = 0
-    token_name: str = ""
+    token_name: str | None = None
     scopes: tuple[str, ...] = ()
     scopes_member: str = "scopes"
     allow_list: tuple[object, ...] = ()
 
 
-def create_token(
+def create_key(
     user: User, wanted: WantedToken, *, caller: KeyIdentity, actor: Actor, now: datetime
 ) -> NewKey:
-    """Creates a token for the user.
+    """Creates a token or a session key for the user, within the limits for tokens.
 
-    Raises: APIError 400 for an invalid value or an exceeded limit, 403 if the caller may not create
-    this token, 404 if the caller may not act on the user, 409 if the name is in use.
+    Creates it exactly once, even if the connection is lost during the commit. Raises: APIError 400
+    for an invalid value or an exceeded limit, 403 if the caller may not create this token, 404 if
+    the caller may not act on the user, 409 if the name is in use.
     """
-    name = validated_name(wanted.token_name) if wanted.token_name else token_format.random_name()
-    return _mint(user, wanted, name, caller=caller, actor=actor, now=now)
-
-
-def create_session_key(user: User, *, caller: KeyIdentity, actor: Actor, now: datetime) -> NewKey:
-    """Creates a session key for the user: without a name, and with the default lifetime.
-
-    The limits for tokens apply. Raises: APIError as `create_token` does.
-    """
-    return _mint(user, WantedToken(), "", caller=caller, actor=actor, now=now)
-
-
-def _mint(
-    user: User,
-    wanted: WantedToken,
-    name: str,
-    *,
-    caller: KeyIdentity,
-    actor: Actor,
-    now: datetime,
-) -> NewKey:
-    """Creates the key exactly once, even if the connection is lost during the commit."""
+    name = _name(wanted.token_name)
     parts = token_format.generate()
 
     def mint() -> NewKey:
@@ -98,6 +79,12 @@ def _mint(
 
     with unused_name(name):
         return with_partition(commit, now=now)
+
+
+def _name(wanted: str | None) -> str:
+    if wanted is None:
+        return ""
+    return validated_name(wanted) if wanted else token_format.random_name()
 
 
 def _committed(parts: TokenParts) -> NewKey | None:

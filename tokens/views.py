@@ -48,10 +48,9 @@ from tokens.serializers import (
 )
 from users import allow_lists
 from users.models import User
-from users.passwords import count_try
 from users.permissions import KeyIdentity, identity_of, scoped
 from users.requests import MAX_LIMIT, MAX_OFFSET, flag, page_parameters, read, whole_number
-from users.selectors import ME, user_by_name
+from users.selectors import ME
 from users.views import CHANGED, UserRouteView
 
 
@@ -70,14 +69,8 @@ class LoginView(PublicAPIView):
         },
     )
     def post(self, request: Request) -> Response:
-        address, now = cast("IdentifiedRequest", request._request).client_address, timezone.now()
         wanted = read(LoginRequest, request)
-        count_try(address)
-        if settings.DISABLE_PASSWORD_AUTH:
-            raise signin.passwords_disabled()
-        user, password = user_by_name(wanted["email"]), wanted["password"]
-        new = signin.sign_in(user, password, address=address, now=now)
-        signin.end_browser_session(request._request, now=now)
+        new = signin.sign_in(request._request, wanted["email"], wanted["password"], by="api")
         answer = Response(LoginResponse({"session_token": new.token}).data, status=201)
         signin.set_cookie(answer, new.token)
         return answer
@@ -228,7 +221,8 @@ class SessionKeysView(UserRouteView):
     )
     def post(self, request: Request, user: str) -> HttpResponse:
         target, actor, now = self.user_in_path(user), actor_of(request), timezone.now()
-        new = minting.create_session_key(target, caller=self.caller, actor=actor, now=now)
+        wanted = WantedToken()
+        new = minting.create_key(target, wanted, caller=self.caller, actor=actor, now=now)
         return token_response(new.token)
 
 
@@ -285,7 +279,7 @@ class TokensView(UserRouteView):
         target = self.target(user)
         wanted = _wanted(read(CreateTokenRequest, request))
         actor, now = actor_of(request), timezone.now()
-        new = minting.create_token(target, wanted, caller=self.caller, actor=actor, now=now)
+        new = minting.create_key(target, wanted, caller=self.caller, actor=actor, now=now)
         return token_response(new.token)
 
 

@@ -29,10 +29,8 @@ from tokens.pages.forms import NewTokenForm, PasswordForm, RenameForm, ServiceFo
 from tokens.signin import session_of
 from users import scopes
 from users.models import User
-from users.passwords import count_try
 from users.permissions import KeyIdentity, require
 from users.roles import AUDITOR, OWNER
-from users.selectors import user_by_name
 from users.services import change_own_password
 
 MAX_KEYS = 200
@@ -185,11 +183,7 @@ def _opens(request: HttpRequest, target: str) -> bool:
 
 
 def _sign_in(request: HttpRequest, target: str, entered: dict[str, str]) -> HttpResponse:
-    address, now = cast("IdentifiedRequest", request).client_address, timezone.now()
-    count_try(address)
-    user = user_by_name(entered["name"])
-    new = signin.sign_in(user, entered["password"], address=address, now=now, by="page")
-    signin.end_browser_session(request, now=now)
+    new = signin.sign_in(request, entered["name"], entered["password"], by="page")
     max_age = None
     if new.key.user.is_staff:
         auth.login(request, new.key.user)
@@ -222,9 +216,13 @@ def cli_auth(request: SignedInRequest) -> HttpResponse:
     """Creates a session token for the user to paste into `coder login` or an editor plug-in."""
     if request.method != "POST":
         return _page(request, "cli_auth", {"title": "A token for the command line"})
-    new = minting.create_session_key(
-        request.user, caller=request.identity, actor=actor_of(request), now=timezone.now()
-    )
+    return _create_key(request, WantedToken())
+
+
+def _create_key(request: SignedInRequest, wanted: WantedToken) -> HttpResponse:
+    """Creates a key for the user, and shows its token."""
+    caller, actor, now = request.identity, actor_of(request), timezone.now()
+    new = minting.create_key(request.user, wanted, caller=caller, actor=actor, now=now)
     return _page(request, "token", {"title": "Your token", "new": new})
 
 
@@ -254,11 +252,7 @@ def create_token(request: SignedInRequest) -> HttpResponse:
             token_name=entered["token_name"],
             scopes=tuple(entered["scopes"]),
         )
-        actor, now = actor_of(request), timezone.now()
-        new = minting.create_token(
-            request.user, wanted, caller=request.identity, actor=actor, now=now
-        )
-        return _page(request, "token", {"title": "Your token", "new": new})
+        return _create_key(request, wanted)
 
     form = NewTokenForm(request.POST)
     return _submit(form, create) or _account_page(request, form)
