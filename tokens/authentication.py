@@ -104,27 +104,24 @@ def _is_cross_site(site: str, origin: str, environ: Mapping[str, Any]) -> bool:
 
 _FORMAT = "A session token, `<id>-<secret>`"
 
+
+def _sent_in(place: str, name: str, description: str) -> Schema:
+    return {"type": "apiKey", "in": place, "name": name, "description": f"{_FORMAT}, {description}"}
+
+
 SCHEMES: dict[str, Schema] = {
-    "session-token-header": {
-        "type": "apiKey",
-        "in": "header",
-        "name": "Coder-Session-Token",
-        "description": f"{_FORMAT}, in Coder's own header.",
-    },
-    "session-token-cookie": {
-        "type": "apiKey",
-        "in": "cookie",
-        "name": "coder_session_token",
-        "description": f"{_FORMAT}, in the cookie that signing in sets. Writes from other sites "
-        "are rejected.",
-    },
-    "session-token-query": {
-        "type": "apiKey",
-        "in": "query",
-        "name": "coder_session_token",
-        "description": f"{_FORMAT}, in the URL. Servers and proxies may log URLs, so use it only "
-        "if the client can send neither a header nor a cookie.",
-    },
+    "session-token-header": _sent_in("header", HEADER, "in Coder's own header."),
+    "session-token-cookie": _sent_in(
+        "cookie",
+        COOKIE,
+        "in the cookie that signing in sets. Writes from other sites are rejected.",
+    ),
+    "session-token-query": _sent_in(
+        "query",
+        COOKIE,
+        "in the URL. Servers and proxies may log URLs, so use it only if the client can send "
+        "neither a header nor a cookie.",
+    ),
     "session-token-bearer": {
         "type": "http",
         "scheme": "bearer",

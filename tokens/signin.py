@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from audit.services import Actor, Target, record
-from kernel.http.errors import APIError
+from kernel.http.errors import APIError, forbidden
 from kernel.http.identity import IdentifiedRequest
 from tokens.middleware import attach
 from tokens.models import APIKey
@@ -27,6 +27,7 @@ from users.services import lock, note_failed_sign_in, target_of
 # The admin uses a Django session. The value of this entry in the Django session is the id of the
 # session key that was created in the same sign-in.
 SESSION_ENTRY = "coderapi_key_id"
+PASSWORDS_DISABLED = "Signing in with a password is disabled."
 
 
 def sign_in(request: HttpRequest, name: str, password: str, *, by: str) -> NewKey:
@@ -41,7 +42,7 @@ def sign_in(request: HttpRequest, name: str, password: str, *, by: str) -> NewKe
     address, now = cast("IdentifiedRequest", request).client_address, timezone.now()
     count_try(address)
     if settings.DISABLE_PASSWORD_AUTH and by == "api":
-        raise _passwords_disabled()
+        raise forbidden(PASSWORDS_DISABLED)
     user = user_by_name(name)
     is_correct = is_right(user, password)
     if user is None or not is_correct or not user.is_active:
@@ -49,7 +50,7 @@ def sign_in(request: HttpRequest, name: str, password: str, *, by: str) -> NewKe
         # The error says "suspended" only to a caller who knows the password.
         raise _suspended() if user and is_correct else _wrong()
     if settings.DISABLE_PASSWORD_AUTH and OWNER not in user.roles:
-        raise _passwords_disabled()
+        raise forbidden(PASSWORDS_DISABLED)
     actor = Actor(user_id=user.id, name=user.username, address=address)
     try:
         with transaction.atomic():
@@ -63,10 +64,6 @@ def sign_in(request: HttpRequest, name: str, password: str, *, by: str) -> NewKe
         raise _wrong() if error.status in {404, 409} else error from None
     end_browser_session(request, now=now)
     return new
-
-
-def _passwords_disabled() -> APIError:
-    return APIError(403, "Forbidden.", detail="Signing in with a password is disabled.")
 
 
 def _wrong() -> APIError:
