@@ -56,16 +56,10 @@ def save_config(
         tokens = plural(len(violations), "live token")
         detail = f"{tokens} would violate it. Choose what to do with existing tokens."
         raise APIError(409, "The token policy was not saved.", detail=detail)
-    before = TokenConfig.objects.filter(pk=config.pk).first() if config.pk else None
+    old = TokenConfig.objects.filter(pk=config.pk).first() if config.pk else None
     config.save()
-    record(
-        "token_config.set",
-        actor=actor,
-        target=_target(config),
-        now=now,
-        before=_facts(before) if before else None,
-        after=_facts(config),
-    )
+    target, before, after = _target(config), _facts(old) if old else None, _facts(config)
+    record("token_config.set", actor=actor, target=target, now=now, before=before, after=after)
     return _enforce(violations, on_violation, actor=actor, now=now)
 
 

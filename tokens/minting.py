@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -29,18 +28,18 @@ from users.services import lock
 
 @dataclass(frozen=True, slots=True)
 class WantedToken:
-    """The values of a request for a token. Units: `lifetime_ns` nanoseconds.
+    """The values of a request for a token. Units: `lifetime` nanoseconds.
 
-    If `lifetime_ns` is 0, the token gets the default lifetime. If `token_name` is "", it gets a
-    random name. If it is None, the key is a session key.
-    `scopes_member` is the name of the JSON member with the scopes, for error messages.
+    Without a `lifetime`, the token gets the default lifetime. If `token_name` is "", it gets a
+    random name. If it is None, the key is a session key. Older clients send one `scope`, newer ones
+    a list of `scopes`.
     """
 
-    lifetime_ns: int = 0
+    lifetime: int | None = None
     token_name: str | None = None
-    scopes: tuple[str, ...] = ()
-    scopes_member: str = "scopes"
-    allow_list: tuple[object, ...] = ()
+    scope: str = ""
+    scopes: Sequence[str] = ()
+    allow_list: Sequence[object] = ()
 
 
 def create_key(
@@ -57,21 +56,23 @@ def create_key(
 
     def mint() -> NewKey:
         limits = _limits(user, caller)
-        lifetime_ns = _lifetime(wanted.lifetime_ns, limits)
-        chosen = _scopes(wanted, limits, caller)
-        allow_list = _allow_list(wanted.allow_list, caller)
-        with _room(limits, user, now):
-            return create_api_key(
-                user,
-                lifetime_ns=lifetime_ns,
-                token_name=name,
-                scopes=chosen,
-                allow_list=allow_list,
-                parts=parts,
-                limits=limits,
-                actor=actor,
-                now=now,
-            )
+        create = partial(
+            create_api_key,
+            user,
+            lifetime_ns=_lifetime(wanted.lifetime or 0, limits),
+            token_name=name,
+            scopes=_scopes(wanted, limits, caller),
+            allow_list=_allow_list(wanted.allow_list, caller),
+            parts=parts,
+            limits=limits,
+            actor=actor,
+            now=now,
+        )
+        if limits[policy.MAX_LIVE].value is None:
+            return create()
+        with transaction.atomic():
+            _require_room(limits[policy.MAX_LIVE], user, now)
+            return create()
 
     @retry_on_conflict
     def commit() -> NewKey:
@@ -133,8 +134,9 @@ def _scopes(wanted: WantedToken, limits: Policy, caller: KeyIdentity) -> list[st
     Raises: APIError 400 for an unknown scope or one that the policy does not allow, 403 for a scope
     that the caller's key does not have.
     """
-    chosen = list(dict.fromkeys(scopes.canonical(name) for name in wanted.scopes)) or [scopes.ALL]
-    member, limit = wanted.scopes_member, limits[policy.SCOPES]
+    is_old, limit = bool(wanted.scope and not wanted.scopes), limits[policy.SCOPES]
+    names, member = ([wanted.scope], "scope") if is_old else (wanted.scopes, "scopes")
+    chosen = list(dict.fromkeys(map(scopes.canonical, names))) or [scopes.ALL]
     unknown = [name for name in chosen if name not in scopes.KNOWN]
     if unknown:
         known = ", ".join(sorted(scopes.KNOWN))
@@ -159,26 +161,16 @@ def _allow_list(wanted: Sequence[object], caller: KeyIdentity) -> AllowList:
     return chosen
 
 
-@contextmanager
-def _room(limits: Policy, user: User, now: datetime) -> Iterator[None]:
-    """Requires fewer live tokens than the policy allows. Raises: APIError 400.
+def _require_room(limit: Limit, user: User, now: datetime) -> None:
+    """Requires fewer live tokens than the limit. Raises: APIError 400.
 
-    If a limit counts tokens, the block is a transaction. It makes other requests for this user
-    wait, so that two requests cannot both create the last token that the limit allows.
+    Other requests for this user wait until the transaction ends, so that two requests cannot both
+    create the last token that the limit allows.
     """
-    limit = limits[policy.MAX_LIVE]
-    if limit.value is None:
-        yield
-        return
-    with transaction.atomic():
-        policy.lock("ROW SHARE")
-        lock(user)
-        count = APIKey.objects.minted().live(now).filter(user=user).count()
-        if count >= limit.value:
-            raise APIError(
-                400,
-                "You have too many live tokens.",
-                detail=f"{count} live tokens, at most {limit.value} ({limit.explanation}). "
-                "Delete or expire one first.",
-            )
-        yield
+    policy.lock("ROW SHARE")
+    lock(user)
+    count = APIKey.objects.minted().live(now).filter(user=user).count()
+    if count >= limit.value:
+        detail = f"{count} live tokens, at most {limit.value} ({limit.explanation}). "
+        detail += "Delete or expire one first."
+        raise APIError(400, "You have too many live tokens.", detail=detail)

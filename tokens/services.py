@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -43,10 +43,7 @@ from users.selectors import user_exists
 from users.services import lock, password_changed
 from users.services import target_of as user_target
 
-COLUMNS = (
-    "id", "hashed_secret", "user_id", "token_name", "login_type", "minted", "scopes", "allow_list",
-    "lifetime_ns", "expires_at", "created_at", "updated_at",
-)  # fmt: skip
+COLUMNS = [field.attname for field in APIKey._meta.concrete_fields]
 # FOR SHARE allows other transactions to create keys for the user at the same time, but not to
 # change the user.
 _INSERT = f"""
@@ -295,16 +292,6 @@ def ensure_first_owner(*, now: datetime) -> FirstOwner | None:
         record("user.create", actor=SYSTEM, target=user_target(owner), now=now)
         new = create_api_key(owner, lifetime_ns=settings.MAX_ADMIN_TOKEN_LIFETIME_NS, now=now)
     return FirstOwner(owner.username, generated, new.token)
-
-
-def prune_expired_keys(*, retention: timedelta, now: datetime) -> int:
-    """Deletes keys that expired longer ago than `retention`. Returns the number of deleted rows.
-
-    A retention of 0 keeps all keys.
-    """
-    if not retention:
-        return 0
-    return APIKey.objects.filter(expires_at__lt=now - retention).delete()[0]
 
 
 @receiver(password_changed)

@@ -140,10 +140,6 @@ def _limits_refusal(caller: KeyIdentity, user_id: uuid.UUID) -> APIError | None:
     return None if covered or allow_lists.covers(allowed, "api_key") else not_found()
 
 
-def _own_limits_refusal(caller: KeyIdentity) -> APIError | None:
-    return _limits_refusal(caller, caller.user_id)
-
-
 def _token_config(user: User) -> dict[str, Any]:
     limit = policy_of(user)[MAX_LIFETIME].value
     return TokenConfigSerializer({"max_token_lifetime": limit}).data
@@ -161,7 +157,7 @@ class TokenConfigView(LimitsView, DocumentView):
 
     @classmethod
     def refusals(cls) -> tuple[Callable[[Any], APIError | None], ...]:
-        return (*super().refusals(), _own_limits_refusal)
+        return (*super().refusals(), lambda caller: _limits_refusal(caller, caller.user_id))
 
     @operation(
         "Get token config",
@@ -175,7 +171,7 @@ class TokenConfigView(LimitsView, DocumentView):
             return tagged(self._config_of(other, user), request=request)
         if user != ME:
             return tagged(_token_config(self.limited_user(user)), request=request)
-        if refused := _own_limits_refusal(self.caller):
+        if refused := _limits_refusal(self.caller, self.caller.user_id):
             raise refused
         return super().get(request)
 
@@ -205,11 +201,16 @@ class ExplainTokenConfigView(LimitsView):
         return Response(TokenPolicySerializer(found).data)
 
 
-def token_response(token: str) -> HttpResponse:
-    return json_response({"key": token}, status=201)
+class CreateKeyView(UserRouteView):
+    """The base class of the views that create keys."""
+
+    def create(self, user: User, wanted: WantedToken) -> HttpResponse:
+        actor, now = actor_of(self.request), timezone.now()
+        new = minting.create_key(user, wanted, caller=self.caller, actor=actor, now=now)
+        return json_response({"key": new.token}, status=201)
 
 
-class SessionKeysView(UserRouteView):
+class SessionKeysView(CreateKeyView):
     actions = {"POST": "api_key:create"}
 
     @operation(
@@ -220,13 +221,10 @@ class SessionKeysView(UserRouteView):
         answers={201: GenerateAPIKeyResponse, 403: ResponseSerializer, 409: CHANGED},
     )
     def post(self, request: Request, user: str) -> HttpResponse:
-        target, actor, now = self.user_in_path(user), actor_of(request), timezone.now()
-        wanted = WantedToken()
-        new = minting.create_key(target, wanted, caller=self.caller, actor=actor, now=now)
-        return token_response(new.token)
+        return self.create(self.user_in_path(user), WantedToken())
 
 
-class TokensView(UserRouteView):
+class TokensView(CreateKeyView):
     actions = {"GET": "api_key:read", "POST": "api_key:create"}
 
     @operation(
@@ -277,22 +275,7 @@ class TokensView(UserRouteView):
     )
     def post(self, request: Request, user: str) -> HttpResponse:
         target = self.target(user)
-        wanted = _wanted(read(CreateTokenRequest, request))
-        actor, now = actor_of(request), timezone.now()
-        new = minting.create_key(target, wanted, caller=self.caller, actor=actor, now=now)
-        return token_response(new.token)
-
-
-def _wanted(members: dict[str, Any]) -> WantedToken:
-    # Older clients send one scope, newer ones a list.
-    several, one = members["scopes"], members["scope"]
-    return WantedToken(
-        lifetime_ns=members["lifetime"],
-        token_name=members["token_name"],
-        scopes=tuple(several or filter(None, [one])),
-        scopes_member="scope" if one and not several else "scopes",
-        allow_list=tuple(members["allow_list"]),
-    )
+        return self.create(target, WantedToken(**read(CreateTokenRequest, request)))
 
 
 class TokenByNameView(UserRouteView):

@@ -246,16 +246,9 @@ def _account_page(request: SignedInRequest, form: ServiceForm | None = None) -> 
 
 @signed_in("api_key:create", "api_key:read", methods=["POST"])
 def create_token(request: SignedInRequest) -> HttpResponse:
-    def create(entered: dict[str, Any]) -> HttpResponse:
-        wanted = WantedToken(
-            lifetime_ns=entered["lifetime"] or 0,
-            token_name=entered["token_name"],
-            scopes=tuple(entered["scopes"]),
-        )
-        return _create_key(request, wanted)
-
     form = NewTokenForm(request.POST)
-    return _submit(form, create) or _account_page(request, form)
+    response = _submit(form, lambda entered: _create_key(request, WantedToken(**entered)))
+    return response or _account_page(request, form)
 
 
 @signed_in("api_key:read", "api_key:update")
@@ -297,14 +290,8 @@ def change_password(request: SignedInRequest) -> HttpResponse:
     require(request.identity, "user:update_personal", on=request.user)
 
     def change(entered: dict[str, Any]) -> HttpResponse:
-        change_own_password(
-            request.user,
-            entered["password"],
-            old_password=entered["old_password"],
-            actor=actor_of(request),
-            now=timezone.now(),
-            key_id=request.identity.key_id,
-        )
+        by: dict[str, Any] = {"actor": actor_of(request), "key_id": request.identity.key_id}
+        change_own_password(request.user, **entered, **by, now=timezone.now())
         if auth.SESSION_KEY in request.session:
             auth.update_session_auth_hash(request, request.user)
         messages.success(request, "Your password was changed. Your other sessions have ended.")
