@@ -5,12 +5,11 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import reduce
 from operator import or_
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.db.models import Q
@@ -100,8 +99,7 @@ def _facts(config: TokenConfig) -> dict[str, Any]:
     return {name: getattr(config, name) for name in LIMITS}
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
+class Violation(NamedTuple):
     """A live token that violates limits. `reasons` has one clause for each violated limit.
 
     `limit_ns` is the maximum lifetime. Units: nanoseconds.

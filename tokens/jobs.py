@@ -21,12 +21,6 @@ def _prune(now: datetime) -> int:
     return deleted
 
 
-register(Job(name="prune_api_keys", every=timedelta(hours=1), run=_prune))
-register(
-    Job(
-        name="token_expiry_digest",
-        every=timedelta(hours=1),
-        run=digest.send_digests,
-        enabled=digest.is_on,
-    )
-)
+HOUR = timedelta(hours=1)
+register(Job(name="prune_api_keys", every=HOUR, run=_prune))
+register(Job(name="token_expiry_digest", every=HOUR, run=digest.send_digests, enabled=digest.is_on))

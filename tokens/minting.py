@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 
 from django.db import transaction
 
@@ -26,8 +26,7 @@ from users.permissions import KeyIdentity, require
 from users.services import lock
 
 
-@dataclass(frozen=True, slots=True)
-class WantedToken:
+class WantedToken(NamedTuple):
     """The values of a request for a token. Units: `lifetime` nanoseconds.
 
     Without a `lifetime`, the token gets the default lifetime. If `token_name` is "", it gets a

@@ -36,8 +36,7 @@ def token_by_name(user: User, name: str, *, viewer: KeyIdentity) -> APIKey:
 
 
 def _allowed(key: APIKey | None, viewer: KeyIdentity, action: str) -> APIKey:
-    owner = Owner(str(key.user_id)) if key else None
-    if key is None or refusal(viewer, action, of=owner, object_id=key.id):
+    if key is None or refusal(viewer, action, of=Owner(str(key.user_id)), object_id=key.id):
         raise not_found()
     return key
 

@@ -3,10 +3,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -64,8 +63,7 @@ WITH policy AS (SELECT xmin::text AS version FROM {APPLYING} FOR KEY SHARE),
 """  # noqa: S608 - as above
 
 
-@dataclass(frozen=True, slots=True)
-class NewKey:
+class NewKey(NamedTuple):
     """A new key and its session token. The secret is stored nowhere else."""
 
     key: APIKey
@@ -259,8 +257,7 @@ def _rows(keys: Iterable[APIKey]) -> APIKeyQuerySet:
     return APIKey.objects.filter(pk__in=[key.pk for key in keys])
 
 
-@dataclass(frozen=True, slots=True)
-class FirstOwner:
+class FirstOwner(NamedTuple):
     """The owner that the first start created.
 
     `password` is the generated password, or "" if CODERAPI_FIRST_OWNER_PASSWORD is set.

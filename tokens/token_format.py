@@ -6,7 +6,7 @@ import hashlib
 import re
 import secrets
 import string
-from dataclasses import dataclass
+from typing import NamedTuple
 
 ID_LENGTH = 10
 SECRET_LENGTH = 22
@@ -31,8 +31,7 @@ quarry raven reef ridge river sparrow spruce summit tern thicket tide valley wal
 """
 
 
-@dataclass(frozen=True, slots=True)
-class TokenParts:
+class TokenParts(NamedTuple):
     key_id: str
     secret: str
 

@@ -33,8 +33,7 @@ from kernel.http.views import (
 from tokens import minting, providers, selectors, services, signin
 from tokens.minting import WantedToken
 from tokens.models import APIKey
-from tokens.policy import MAX_LIFETIME, policy_of
-from tokens.providers import IdentityProvider
+from tokens.policy import MAX_LIFETIME, Limit, policy_of
 from tokens.serializers import (
     APIKeySerializer,
     APIKeyWithOwnerSerializer,
@@ -140,14 +139,13 @@ def _limits_refusal(caller: KeyIdentity, user_id: uuid.UUID) -> APIError | None:
     return None if covered or allow_lists.covers(allowed, "api_key") else not_found()
 
 
-def _token_config(user: User) -> dict[str, Any]:
-    limit = policy_of(user)[MAX_LIFETIME].value
-    return TokenConfigSerializer({"max_token_lifetime": limit}).data
+def _token_config(lifetime_ns: int) -> dict[str, Any]:
+    return TokenConfigSerializer({"max_token_lifetime": lifetime_ns}).data
 
 
 def _own_token_config(caller: KeyIdentity) -> bytes:
     user = User(id=caller.user_id, username=caller.username, roles=sorted(caller.roles))
-    return render_json(_token_config(user))
+    return render_json(_token_config(policy_of(user)[MAX_LIFETIME].value))
 
 
 class TokenConfigView(LimitsView, DocumentView):
@@ -166,24 +164,21 @@ class TokenConfigView(LimitsView, DocumentView):
         answers={200: TokenConfigSerializer},
     )
     def get(self, request: Request, user: str = ME) -> HttpResponse:
-        other = providers.other()
-        if other is not None and self.caller.granted is not None:
-            return tagged(self._config_of(other, user), request=request)
-        if user != ME:
-            return tagged(_token_config(self.limited_user(user)), request=request)
-        if refused := _limits_refusal(self.caller, self.caller.user_id):
-            raise refused
-        return super().get(request)
-
-    def _config_of(self, other: IdentityProvider, user: str) -> dict[str, Any]:
-        """Returns the limit of our token policies, or the limit of the other service."""
+        if user == ME and self.caller.granted is None:
+            if refused := _limits_refusal(self.caller, self.caller.user_id):
+                raise refused
+            return super().get(request)
         limit = policy_of(self.limited_user(user))[MAX_LIFETIME]
-        lifetime_ns = limit.value
+        return tagged(_token_config(self._lifetime(limit, user)), request=request)
+
+    def _lifetime(self, limit: Limit, user: str) -> int:
+        """Returns the limit of our token policies, or the limit of the other service."""
+        other = providers.other()
         presented = cast("IdentifiedRequest", self.request._request).presented
-        if limit.is_from_option and presented is not None:
-            release_connection()
-            lifetime_ns = other.max_token_lifetime(presented.token, self.caller, user)
-        return TokenConfigSerializer({"max_token_lifetime": lifetime_ns}).data
+        if not (other and presented and self.caller.granted is not None and limit.is_from_option):
+            return int(limit.value)
+        release_connection()
+        return other.max_token_lifetime(presented.token, self.caller, user)
 
 
 class ExplainTokenConfigView(LimitsView):
