@@ -66,14 +66,11 @@ class StateFilter(admin.SimpleListFilter):
         return [("live", "Live"), *expiring, ("expired", "Expired")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        now, chosen = timezone.now(), self.value()
-        if chosen == "expired":
-            return queryset.filter(expires_at__lt=now)
-        if chosen == "live":
-            return queryset.filter(expires_at__gte=now)
+        now, chosen = timezone.now(), self.value() or ""
         if chosen in EXPIRES_WITHIN:
             return queryset.filter(expires_at__range=(now, now + EXPIRES_WITHIN[chosen]))
-        return queryset
+        lookup = {"live": "expires_at__gte", "expired": "expires_at__lt"}.get(chosen)
+        return queryset.filter(**{lookup: now}) if lookup else queryset
 
 
 class OwnerFilter(TextFilter):
@@ -163,7 +160,6 @@ class APIKeyAdmin(ReadOnlyAdmin):
     def owner(self, key: APIKey) -> str:
         return row_link(key.user)
 
-    @admin.display
     def state(self, key: APIKey) -> str:
         state = badge(*_state(key, now=timezone.now()))
         return format_html("{} {}", state, "; ".join(cast("Any", key).reasons))
@@ -172,12 +168,10 @@ class APIKeyAdmin(ReadOnlyAdmin):
     def scope_names(self, key: APIKey) -> str:
         return "Full access" if ALL in key.scopes else ", ".join(key.scopes)
 
-    @admin.display(description="objects")
     def objects(self, key: APIKey) -> str:
         listed = [f"{each['type']}:{each['id']}" for each in key.allow_list]
         return "all" if listed == ["*:*"] else ", ".join(listed)
 
-    @admin.display(description="created by")
     def created_by(self, key: APIKey) -> str:
         return "a token, a session or a command" if key.minted else "signing in"
 

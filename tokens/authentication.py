@@ -19,6 +19,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
 from kernel.http.errors import APIError
@@ -31,7 +32,6 @@ from tokens.extraction import COOKIE, HEADER, bearer
 if TYPE_CHECKING:
     from drf_spectacular.openapi import AutoSchema
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 # Browsers send `none` for a URL that the user has typed, and for a bookmark. `same-site` is
 # rejected, because workspace applications run on other hosts of the same site.
 TRUSTED_SITES = frozenset({"same-origin", "none"})

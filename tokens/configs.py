@@ -27,6 +27,15 @@ from users.scopes import within
 from users.services import lock
 
 REASON = "the token policy changed"
+# The rank of each key among its user's live minted keys, by last use.
+RANKS = """
+SELECT id, rank FROM (
+    SELECT id, row_number() OVER (
+        PARTITION BY user_id ORDER BY coalesce(last_used, created_at) DESC, id
+    ) AS rank
+    FROM tokens_apikey WHERE minted AND expires_at >= %s AND user_id = ANY (%s)
+) AS ranked WHERE id = ANY (%s)
+"""
 
 
 class OnViolation(StrEnum):
@@ -110,14 +119,11 @@ class Violation(NamedTuple):
     limit_ns: int
 
 
-def violations_of(
-    candidate: TokenConfig, *, now: datetime, deleted: bool = False
-) -> list[Violation]:
+def violations_of(candidate: TokenConfig, *, now: datetime) -> list[Violation]:
     """Returns the live tokens that would violate a limit after the candidate is saved.
 
-    If `deleted` is true, returns the tokens that would violate a limit after the candidate is
-    deleted. The tokens are sorted by owner, then by last use, most recent first. Takes two or three
-    queries for any number of tokens.
+    The tokens are sorted by owner, then by last use, most recent first. Takes two or three queries
+    for any number of tokens.
     """
     others = TokenConfig.objects.exclude(pk=candidate.pk).select_related("user")
     # The candidate replaces a stored policy, which may apply to other users. Check their tokens
@@ -127,7 +133,7 @@ def violations_of(
     last_use = Coalesce("last_used", "created_at").desc()
     keys = APIKey.objects.minted().live(now).select_related("user").filter(chosen)
     ordered = list(keys.order_by("user__username", last_use, "id"))
-    return _violations(ordered, [*others, *([] if deleted else [candidate])], now=now)
+    return _violations(ordered, [*others, candidate], now=now)
 
 
 def violations_among(keys: Iterable[APIKey], *, now: datetime) -> dict[str, Violation]:
@@ -150,29 +156,14 @@ def _violations(
     owners = {key.user_id: key.user for key in keys}
     limits = {pk: resolve([*of_user[pk], *of_user[None]], owner) for pk, owner in owners.items()}
     counted = [key for key in keys if limits[key.user_id][policy.MAX_LIVE].value is not None]
-    ranks = _ranks(counted, now=now)
+    owner_ids, ids = list({key.user_id for key in counted}), [key.pk for key in counted]
+    ranks = dict(fetch(RANKS, [now, owner_ids, ids])) if counted else {}
     found = ((key, limits[key.user_id], ranks.get(key.pk, 0)) for key in keys)
     return [
         Violation(key, reasons, limit[policy.MAX_LIFETIME].value)
         for key, limit, rank in found
         if (reasons := tuple(reasons_of(key.lifetime_ns, key.scopes, rank, limit)))
     ]
-
-
-RANKS = """
-SELECT id, rank FROM (
-    SELECT id, row_number() OVER (
-        PARTITION BY user_id ORDER BY coalesce(last_used, created_at) DESC, id
-    ) AS rank
-    FROM tokens_apikey WHERE minted AND expires_at >= %s AND user_id = ANY (%s)
-) AS ranked WHERE id = ANY (%s)
-"""
-
-
-def _ranks(keys: Sequence[APIKey], *, now: datetime) -> dict[str, int]:
-    """Returns the rank of each key among its user's live minted keys, by last use."""
-    owners, ids = list({key.user_id for key in keys}), [key.pk for key in keys]
-    return dict(fetch(RANKS, [now, owners, ids])) if keys else {}
 
 
 def _subject(config: TokenConfig) -> Q:

@@ -73,10 +73,7 @@ def create_key(
             _require_room(limits[policy.MAX_LIVE], user, now)
             return create()
 
-    @retry_on_conflict
-    def commit() -> NewKey:
-        return commit_with_retry(mint, earlier=partial(_committed, parts))
-
+    commit = retry_on_conflict(partial(commit_with_retry, mint, earlier=partial(_committed, parts)))
     with unused_name(name):
         return with_partition(commit, now=now)
 

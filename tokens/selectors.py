@@ -32,7 +32,7 @@ def key_by_id(key_id: str, *, action: str, viewer: KeyIdentity) -> APIKey:
 def token_by_name(user: User, name: str, *, viewer: KeyIdentity) -> APIKey:
     """Returns the user's token with this name. Raises: APIError 404 as `key_by_id` does."""
     found = None if "\0" in name else APIKey.objects.filter(user=user, token_name=name).first()
-    return _allowed(found if name else None, viewer, "api_key:read")
+    return _allowed(found, viewer, "api_key:read")
 
 
 def _allowed(key: APIKey | None, viewer: KeyIdentity, action: str) -> APIKey:

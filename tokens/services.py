@@ -88,7 +88,9 @@ def create_api_key(
     Raises: APIError 400 for a user of another service, 404 or 409 as `lock` does;
     SerializationFailure if `limits` are no longer those of the user.
     """
-    _require_own(user)
+    if user.is_copy:  # Its roles may be outdated.
+        detail = f"{user.username} is a user of the Coder deployment. Create the token there."
+        raise APIError(400, "You cannot create a token for this user.", detail=detail)
     parts = parts or token_format.generate()
     key = APIKey(
         id=parts.key_id,
@@ -109,12 +111,6 @@ def create_api_key(
             lock(user)
         raise SerializationFailure("A token policy has changed since it was read.")
     return NewKey(key, parts.token)
-
-
-def _require_own(user: User) -> None:
-    if user.is_copy:  # Its roles may be outdated.
-        detail = f"{user.username} is a user of the Coder deployment. Create the token there."
-        raise APIError(400, "You cannot create a token for this user.", detail=detail)
 
 
 def _insert(key: APIKey, limits: Policy | None, *, actor: Actor, now: datetime) -> bool:

@@ -118,7 +118,10 @@ def end_browser_session(request: HttpRequest, *, now: datetime) -> None:
     created it on purpose.
     """
     identified = cast("IdentifiedRequest", request)
-    admin, identity = _admin_session(request), session_of(request)
+    # Django's session middleware does not run for API routes.
+    attached: SessionBase | None = getattr(request, "session", None)
+    admin = attached or SessionStore(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
+    identity = session_of(request)
     key_ids = {admin.get(SESSION_ENTRY)}
     if identity is not None and not identity.minted:
         key_ids.add(identity.key_id)
@@ -127,14 +130,3 @@ def end_browser_session(request: HttpRequest, *, now: datetime) -> None:
         actor = Actor(key.user_id, key.user.username, identified.client_address)
         sign_out(key.id, actor=actor, now=now)
     identified.identity = None
-
-
-def _admin_session(request: HttpRequest) -> SessionBase:
-    """Returns the Django session.
-
-    Loads the session for API routes, because Django's session middleware does not run for them.
-    """
-    attached: SessionBase | None = getattr(request, "session", None)
-    if attached is not None:
-        return attached
-    return SessionStore(request.COOKIES.get(settings.SESSION_COOKIE_NAME))

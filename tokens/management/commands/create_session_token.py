@@ -37,10 +37,13 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> str:
-        lifetime, default = options["lifetime"], settings.DEFAULT_TOKEN_LIFETIME_NS
+        name, lifetime = options["name"], options["lifetime"]
+        if name and (problem := token_format.name_problem(name)):
+            raise UsageError(f"--name {name!r}: {problem}")
+        default = settings.DEFAULT_TOKEN_LIFETIME_NS
         wanted: dict[str, Any] = {
             "lifetime_ns": lifetime_ns("--lifetime", lifetime) if lifetime else default,
-            "token_name": _name(options["name"]),
+            "token_name": name or token_format.random_name(),
             "scopes": known_scopes("--scope", options["scope"] or [ALL]),
         }
         user, now = find_user(options["user"]), timezone.now()
@@ -48,14 +51,7 @@ class Command(BaseCommand):
         try:
             new = with_partition(transaction.atomic(create), now=now)
         except IntegrityError:
-            raise CommandError(f"{user} already has a token named {options['name']!r}.") from None
+            raise CommandError(f"{user} already has a token named {name!r}.") from None
         except APIError as error:
             raise CommandError(f"{error.message} {error.detail}") from None
         return new.token
-
-
-def _name(wanted: str | None) -> str:
-    problem = token_format.name_problem(wanted) if wanted else ""
-    if problem:
-        raise UsageError(f"--name {wanted!r}: {problem}")
-    return wanted or token_format.random_name()

@@ -112,9 +112,8 @@ class Command(ListingCommand):
                 raise CommandError(f"{error.message} {error.detail}") from None
         self._list(violations)
         if is_rejected:
-            *others, last = OnViolation
-            choices = f"{', '.join(others)} or {last}"
-            raise CommandError(f"{_violating(violations)} it: choose --existing {choices}.")
+            choices = "choose --existing leave, shorten or expire"
+            raise CommandError(f"{_violating(violations)} it: {choices}.")
         name = f"the token policy of {config.subject}"
         if options["dry_run"]:
             return f"{_violating(violations)} {name}. Nothing was changed."
@@ -125,8 +124,9 @@ class Command(ListingCommand):
         if config.pk is None:
             raise CommandError(f"There is no token policy for {config.subject}.")
         subject, now = config.subject, timezone.now()
-        violations = violations_of(config, now=now, deleted=True)
         configs.delete_config(config, actor=SYSTEM, now=now)
+        # A policy without limits has the same effect as no policy.
+        violations = violations_of(TokenConfig(user=config.user, role=config.role), now=now)
         self._list(violations)
         remaining = f"{_violating(violations)} the remaining policies"
         return f"Deleted the token policy of {subject}. {remaining}."
@@ -156,12 +156,9 @@ def _add_subject(parser: CommandParser) -> None:
 
 def _config(options: dict[str, Any]) -> TokenConfig:
     """Returns the stored policy for the given user, role or deployment, or a new policy."""
-    if options["user"]:
-        user = find_user(options["user"])
-        return TokenConfig.objects.filter(user=user).first() or TokenConfig(user=user)
-    role = options["role"] or ""
-    stored = TokenConfig.objects.filter(user__isnull=True, role=role).first()
-    return stored or TokenConfig(role=role)
+    user = find_user(options["user"]) if options["user"] else None
+    subject: dict[str, Any] = {"user": user, "role": options["role"] or ""}
+    return TokenConfig.objects.filter(**subject).first() or TokenConfig(**subject)
 
 
 def _number(text: str) -> int:
