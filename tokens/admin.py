@@ -83,16 +83,6 @@ class OwnerFilter(TextFilter):
         return queryset.filter(user=user_by_name(text)) if text else queryset
 
 
-class KeyList(ChangeList):
-    """A page of the list of keys. Adds the policy violations to each key."""
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        keys = list(self.result_list)
-        add_reasons(keys)
-        self.result_list = cast("Any", keys)
-
-
 def add_reasons(keys: list[Any]) -> None:
     """Sets `reasons` on each key: its violations of the token policy. Takes two queries."""
     violations = configs.violations_among(keys, now=timezone.now())
@@ -147,8 +137,11 @@ class APIKeyAdmin(ReadOnlyAdmin):
         hidden = lookup.startswith("hashed_secret")
         return not hidden and super().lookup_allowed(lookup, value, request)
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return KeyList
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        page: Any = super().get_changelist_instance(request)
+        page.result_list = list(page.result_list)
+        add_reasons(page.result_list)
+        return cast("ChangeList", page)
 
     def get_object(self, *args: Any, **kwargs: Any) -> Any:
         key: Any = super().get_object(*args, **kwargs)

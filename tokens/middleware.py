@@ -54,8 +54,7 @@ class SessionTokenMiddleware:
         if path.startswith(API_PREFIX) and path not in public_paths(settings.ROOT_URLCONF):
             attach(identified)
         response = self.get_response(request)
-        ends = sunset(identified.identity, now=timezone.now())
-        if ends:
+        if ends := sunset(identified.identity, now=timezone.now()):
             response.headers[SUNSET] = ends
         return response
 

@@ -39,8 +39,7 @@ from users.allow_lists import EVERYTHING, AllowList
 from users.erasure import ErasureRule, register
 from users.models import User
 from users.selectors import user_exists
-from users.services import lock, password_changed
-from users.services import target_of as user_target
+from users.services import insert_user, lock, password_changed
 
 COLUMNS = [field.attname for field in APIKey._meta.concrete_fields]
 # FOR SHARE allows other transactions to create keys for the user at the same time, but not to
@@ -210,22 +209,21 @@ def delete_keys(keys: Iterable[APIKey], *, actor: Actor, now: datetime) -> int:
 
 
 def shorten_keys(
-    keys: Iterable[APIKey], *, lifetime_ns: int, actor: Actor, now: datetime, reason: str = ""
+    keys: Iterable[APIKey], *, lifetime_ns: int, actor: Actor, now: datetime, reason: str
 ) -> int:
     """Shortens keys with a lifetime above `lifetime_ns`. Returns the number of shortened keys.
 
     Their new lifetime is `lifetime_ns`. They expire that long after now, or at their old
     expiry time if that is earlier.
     """
-    more = {"reason": reason} if reason else {}
     latest = now + to_timedelta(lifetime_ns)
-    changes = []
+    changes, about = [], {"reason": reason}
     with _locked(keys) as locked:
         longer = [key for key in locked if key.lifetime_ns > lifetime_ns]
         for key in longer:
             before = _facts(key)
             key.lifetime_ns, key.expires_at = lifetime_ns, min(key.expires_at, latest)
-            changes.append(Change(target_of(key), before=before, after=_facts(key) | more))
+            changes.append(Change(target_of(key), before=before, after=_facts(key) | about))
         expires_at = Least("expires_at", latest)
         _rows(longer).update(lifetime_ns=lifetime_ns, expires_at=expires_at, updated_at=now)
         record_all("api_key.shorten", changes, actor=actor, now=now)
@@ -281,8 +279,7 @@ def ensure_first_owner(*, now: datetime) -> FirstOwner | None:
     with transaction.atomic(), transaction_lock("first-owner"):
         if user_exists():
             return None
-        owner.save(force_insert=True)
-        record("user.create", actor=SYSTEM, target=user_target(owner), now=now)
+        insert_user(owner, actor=SYSTEM, now=now)
         new = create_api_key(owner, lifetime_ns=settings.MAX_ADMIN_TOKEN_LIFETIME_NS, now=now)
     return FirstOwner(owner.username, generated, new.token)
 

@@ -105,8 +105,7 @@ def session_of(request: HttpRequest) -> KeyIdentity | None:
     """Returns the identity from the session cookie, or None. Ignores tokens in other places."""
     identified = cast("IdentifiedRequest", request)
     attach(identified)
-    presented = identified.presented
-    if presented is None or not presented.is_cookie:
+    if identified.presented is None or not identified.presented.is_cookie:
         return None
     return cast("KeyIdentity | None", identified.identity)
 
