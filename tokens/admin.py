@@ -285,8 +285,7 @@ DAY = timedelta(days=1)
 
 
 def _card(now: datetime) -> list[Line]:
-    live = APIKey.objects.filter(expires_at__gte=now)
-    counts = live.aggregate(
+    counts = APIKey.objects.live(now).aggregate(
         all=Count("*"),
         used=Count("id", filter=Q(last_used__gte=now - DAY)),
         ending=Count("id", filter=Q(expires_at__lt=now + DAY)),

@@ -6,13 +6,12 @@ import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
-from enum import StrEnum
 from functools import reduce
 from operator import or_
 from typing import Any, NamedTuple
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, TextChoices
 from django.db.models.functions import Coalesce
 
 from audit.services import Actor, Target, record
@@ -38,12 +37,12 @@ SELECT id, rank FROM (
 """
 
 
-class OnViolation(StrEnum):
+class OnViolation(TextChoices):
     """The action for live tokens that violate a new policy."""
 
-    LEAVE = "leave"
-    SHORTEN = "shorten"
-    EXPIRE = "expire"
+    LEAVE = "leave", "leave unchanged"
+    SHORTEN = "shorten", "shorten those with a longer lifetime"
+    EXPIRE = "expire", "revoke now"
 
 
 @retry_on_conflict

@@ -65,14 +65,7 @@ class TokenConfigForm(forms.ModelForm[TokenConfig]):
         empty_value=None,
     )
     existing = forms.ChoiceField(
-        required=False,
-        label="Existing tokens",
-        choices=[
-            ("", "list first"),
-            (OnViolation.LEAVE, "leave unchanged"),
-            (OnViolation.SHORTEN, "shorten those with a longer lifetime"),
-            (OnViolation.EXPIRE, "revoke now"),
-        ],
+        required=False, label="Existing tokens", choices=[("", "list first"), *OnViolation.choices]
     )
 
     class Meta:
@@ -85,9 +78,8 @@ class TokenConfigForm(forms.ModelForm[TokenConfig]):
     def _post_clean(self) -> None:
         """Lists the live tokens that violate the validated policy."""
         super()._post_clean()  # type: ignore[misc]  # Django's own hook, without a stub
-        if self.errors or self.cleaned_data.get("existing"):
-            return
-        self.violations = violations_of(self.instance, now=timezone.now())
+        if not (self.errors or self.cleaned_data.get("existing")):
+            self.violations = violations_of(self.instance, now=timezone.now())
         if self.violations:
             tokens = plural(len(self.violations), "live token")
             message = f"{tokens}, listed below, would violate the policy. Choose what to do."

@@ -98,11 +98,10 @@ def verify(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
         # The other service may respond late, and few threads may hold a connection.
         release_connection()
         found = other.look_up(parts, fingerprint, address)
-    identity = _checked(found, now)
-    if identity is None:
-        # The cache returns an expired key only while the database does not respond.
-        raise refusals.unknown()
-    return identity
+    if identity := _checked(found, now):
+        return identity
+    # The cache returns an expired key only while the database does not respond.
+    raise refusals.unknown()
 
 
 def _checked(found: KeyIdentity | APIError | None, now: datetime) -> KeyIdentity | None:

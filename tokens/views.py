@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from django.conf import settings
@@ -134,9 +135,8 @@ class LimitsView(UserRouteView):
 
 def _limits_refusal(caller: KeyIdentity, user_id: uuid.UUID) -> APIError | None:
     """Returns the error if the caller's allow list excludes the user's limits, or None."""
-    allowed = caller.allow_list
-    covered = allow_lists.covers(allowed, "user", str(user_id))
-    return None if covered or allow_lists.covers(allowed, "api_key") else not_found()
+    covers = partial(allow_lists.covers, caller.allow_list)
+    return None if covers("user", str(user_id)) or covers("api_key") else not_found()
 
 
 def _token_config(lifetime_ns: int) -> dict[str, Any]:
@@ -283,8 +283,7 @@ class TokenByNameView(UserRouteView):
         answers={200: APIKeySerializer},
     )
     def get(self, request: Request, user: str, name: str) -> Response:
-        target = self.user_in_path(user)
-        found = selectors.token_by_name(target, name, viewer=self.caller)
+        found = selectors.token_by_name(self.user_in_path(user), name, viewer=self.caller)
         return Response(APIKeySerializer(found).data)
 
 

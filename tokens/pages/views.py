@@ -9,7 +9,8 @@ from django.contrib import admin, auth, messages
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.middleware.csrf import rotate_token
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -66,8 +67,7 @@ def signed_in[**P](*actions: str, methods: Sequence[str] = FORM) -> Callable[[Pa
             identity = session_of(request)
             user = User.objects.filter(pk=identity.user_id).first() if identity else None
             if identity is None or user is None:
-                is_read = request.method == "GET"
-                target = request.get_full_path() if is_read else reverse("account")
+                target = request.get_full_path() if request.method == "GET" else reverse("account")
                 return redirect_to_login(target, reverse("login"))
             try:
                 if not all(scopes.allow(identity.scopes, action) for action in actions):
@@ -116,10 +116,8 @@ def _page(
     }
     error: APIError | None = context.get("error") or (form.error if form else None)
     status = error.status if error else 400 if form and form.is_bound else 200
-    response = render(request, f"pages/{name}.html", context | frame, status=status)
-    for header, value in (error.headers if error else {}).items():
-        response.headers[header] = value
-    return response
+    page = render_to_string(f"pages/{name}.html", context | frame, request)
+    return HttpResponse(page, status=status, headers=dict(error.headers) if error else None)
 
 
 def _submit(

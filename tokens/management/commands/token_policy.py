@@ -67,7 +67,7 @@ class Command(ListingCommand):
         )
         parser.add_argument(
             "--existing",
-            choices=list(OnViolation),
+            choices=OnViolation.values,
             help="what to do with tokens that violate the policy; required if such tokens exist",
         )
         parser.add_argument(
@@ -171,9 +171,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     policy.MAX_LIFETIME: lambda text: lifetime_ns("--max-lifetime", text),
     policy.DEFAULT_LIFETIME: lambda text: lifetime_ns("--default-lifetime", text),
     policy.MAX_LIVE: _number,
-    policy.SCOPES: lambda text: known_scopes(
-        "--scopes", [name.strip() for name in text.split(",") if name.strip()]
-    ),
+    policy.SCOPES: lambda text: known_scopes("--scopes", text.replace(",", " ").split()),
     policy.MINTING: lambda text: text == "yes",
 }
 
