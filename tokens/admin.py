@@ -30,11 +30,9 @@ from kernel.admin import (
     time_column,
 )
 from tokens import configs, policy, services
-from tokens.configs import OnViolation
 from tokens.forms import ExpireForm, TokenConfigForm
 from tokens.lifetimes import expires_soon
 from tokens.models import APIKey, TokenConfig
-from tokens.policy import readable_limits
 from tokens.selectors import CALENDAR_DAYS, expiry_days
 from users.models import User
 from users.scopes import ALL
@@ -44,6 +42,14 @@ register_target("api_key", APIKey)
 register_target("token_config", TokenConfig)
 
 EXPIRES_WITHIN = {f"{days}d": timedelta(days=days) for days in (1, 7, 30)}
+
+
+def _page(
+    model_admin: admin.ModelAdmin[Any], request: HttpRequest, template: str, **context: Any
+) -> TemplateResponse:
+    """Renders a template of `templates/admin/tokens` with the frame of the admin's pages."""
+    frame = {**model_admin.admin_site.each_context(request), "opts": model_admin.opts}
+    return TemplateResponse(request, f"admin/tokens/{template}.html", frame | context)
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -60,14 +66,11 @@ class StateFilter(admin.SimpleListFilter):
         return [("live", "Live"), *expiring, ("expired", "Expired")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        now, chosen = timezone.now(), self.value()
-        if chosen == "expired":
-            return queryset.filter(expires_at__lt=now)
-        if chosen == "live":
-            return queryset.filter(expires_at__gte=now)
+        now, chosen = timezone.now(), self.value() or ""
         if chosen in EXPIRES_WITHIN:
             return queryset.filter(expires_at__range=(now, now + EXPIRES_WITHIN[chosen]))
-        return queryset
+        lookup = {"live": "expires_at__gte", "expired": "expires_at__lt"}.get(chosen)
+        return queryset.filter(**{lookup: now}) if lookup else queryset
 
 
 class OwnerFilter(TextFilter):
@@ -78,16 +81,6 @@ class OwnerFilter(TextFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         text = (self.value() or "").strip()
         return queryset.filter(user=user_by_name(text)) if text else queryset
-
-
-class KeyList(ChangeList):
-    """A page of the list of keys. Adds the policy violations to each key."""
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        keys = list(self.result_list)
-        add_reasons(keys)
-        self.result_list = cast("Any", keys)
 
 
 def add_reasons(keys: list[Any]) -> None:
@@ -144,8 +137,11 @@ class APIKeyAdmin(ReadOnlyAdmin):
         hidden = lookup.startswith("hashed_secret")
         return not hidden and super().lookup_allowed(lookup, value, request)
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return KeyList
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        page: Any = super().get_changelist_instance(request)
+        page.result_list = list(page.result_list)
+        add_reasons(page.result_list)
+        return cast("ChangeList", page)
 
     def get_object(self, *args: Any, **kwargs: Any) -> Any:
         key: Any = super().get_object(*args, **kwargs)
@@ -157,7 +153,6 @@ class APIKeyAdmin(ReadOnlyAdmin):
     def owner(self, key: APIKey) -> str:
         return row_link(key.user)
 
-    @admin.display
     def state(self, key: APIKey) -> str:
         state = badge(*_state(key, now=timezone.now()))
         return format_html("{} {}", state, "; ".join(cast("Any", key).reasons))
@@ -166,12 +161,10 @@ class APIKeyAdmin(ReadOnlyAdmin):
     def scope_names(self, key: APIKey) -> str:
         return "Full access" if ALL in key.scopes else ", ".join(key.scopes)
 
-    @admin.display(description="objects")
     def objects(self, key: APIKey) -> str:
         listed = [f"{each['type']}:{each['id']}" for each in key.allow_list]
         return "all" if listed == ["*:*"] else ", ".join(listed)
 
-    @admin.display(description="created by")
     def created_by(self, key: APIKey) -> str:
         return "a token, a session or a command" if key.minted else "signing in"
 
@@ -198,14 +191,8 @@ class APIKeyAdmin(ReadOnlyAdmin):
     def calendar(self, request: HttpRequest) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Expiry calendar",
-            "opts": self.opts,
-            "days": expiry_days(now=timezone.now()),
-            "span_days": CALENDAR_DAYS,
-        }
-        return TemplateResponse(request, "admin/tokens/apikey/calendar.html", context)
+        context = {"days": expiry_days(now=timezone.now()), "span_days": CALENDAR_DAYS}
+        return _page(self, request, "apikey/calendar", title="Expiry calendar", **context)
 
     @admin.action(description="Revoke, with a reason", permissions=["expire"])
     def expire(self, request: HttpRequest, queryset: QuerySet[APIKey]) -> HttpResponse | None:
@@ -213,38 +200,24 @@ class APIKeyAdmin(ReadOnlyAdmin):
         live = queryset.filter(expires_at__gte=now)
         form = ExpireForm(request.POST if "confirmed" in request.POST else None)
         if form.is_valid():
-            expired = services.expire_keys(
-                live, actor=actor_of(request), now=now, reason=form.cleaned_data["reason"]
-            )
-            self.message_user(
-                request, f"{humanize.plural(expired, 'key')} revoked.", messages.SUCCESS
-            )
+            actor, reason = actor_of(request), form.cleaned_data["reason"]
+            expired = services.expire_keys(live, actor=actor, now=now, reason=reason)
+            done = f"{humanize.plural(expired, 'key')} revoked."
+            self.message_user(request, done, messages.SUCCESS)
             return None
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Revoke keys",
-            "opts": self.opts,
-            "count": humanize.plural(live.count(), "live key"),
-            "form": form,
-            "selection": _selection(request),
-        }
-        return TemplateResponse(request, "admin/tokens/apikey/expire.html", context)
+        # The page has these fields as hidden inputs.
+        names = ("action", "select_across", "index", "_selected_action")
+        selection = [(name, value) for name in names for value in request.POST.getlist(name)]
+        count = humanize.plural(live.count(), "live key")
+        context = {"count": count, "form": form, "selection": selection}
+        return _page(self, request, "apikey/expire", title="Revoke keys", **context)
 
 
-def _selection(request: HttpRequest) -> list[tuple[str, str]]:
-    """Returns the submitted fields that select the keys.
-
-    The form that asks for the reason contains these fields as hidden inputs.
-    """
-    names = ("action", "select_across", "index", "_selected_action")
-    return [(name, value) for name in names for value in request.POST.getlist(name)]
-
-
-def _limit(name: str) -> Callable[[Any, TokenConfig], str]:
+def _limit(name: str) -> Callable[[TokenConfig], str]:
     """Builds a list column for the limit with this name."""
 
-    @admin.display(description=policy.LABELS[name], ordering=name)
-    def column(_: Any, config: TokenConfig) -> str:
+    @admin.display(description=policy.KINDS[name].label, ordering=name)
+    def column(config: TokenConfig) -> str:
         value = getattr(config, name)
         return "inherit" if value is None else policy.readable(name, value)
 
@@ -256,7 +229,7 @@ class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
     """Lists and changes token policies."""
 
     form = TokenConfigForm
-    list_display = ["subject", "maximum", "default", "live", "scopes", "minting", "updated"]
+    list_display = ["subject", *map(_limit, policy.LIMITS), "updated"]
     list_select_related = ["user"]
     search_fields = ["user__username", "role"]
     autocomplete_fields = ["user"]
@@ -275,25 +248,14 @@ class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
         if not self.has_view_permission(request):
             raise PermissionDenied
         name = request.GET.get("user", "")
-        user = user_by_name(name)
-        config = TokenConfig.objects.filter(user=user).first() if user else None
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Effective limits of a user",
-            "name": name,
-            "user_found": user,
-            "config": config,
-            "opts": self.opts,
-            "may_add": self.has_add_permission(request),
-            "limits": readable_limits(user) if user else [],
-        }
-        return TemplateResponse(request, "admin/tokens/tokenconfig/explain.html", context)
+        context: dict[str, Any] = {"name": name, "may_add": self.has_add_permission(request)}
+        if user := user_by_name(name):
+            context["user_found"] = user
+            context["config"] = TokenConfig.objects.filter(user=user).first()
+            context["limits"] = policy.policy_of(user).values()
+        title = "Effective limits of a user"
+        return _page(self, request, "tokenconfig/explain", title=title, **context)
 
-    maximum = _limit(policy.MAX_LIFETIME)
-    default = _limit(policy.DEFAULT_LIFETIME)
-    live = _limit(policy.MAX_LIVE)
-    scopes = _limit(policy.SCOPES)
-    minting = _limit(policy.MINTING)
     updated = time_column("updated_at", "changed")
 
     def history_view(
@@ -305,20 +267,9 @@ class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
         """
         return redirect(entries_page(target_id=object_id))
 
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        context["violations"] = getattr(context["adminform"].form, "violations", [])
-        return super().render_change_form(request, context, *args, **kwargs)
-
     def save_model(self, request: HttpRequest, obj: TokenConfig, form: Any, change: bool) -> None:
-        chosen = form.cleaned_data["existing"]
-        changed = configs.save_config(
-            obj,
-            on_violation=OnViolation(chosen) if chosen else None,
-            actor=actor_of(request),
-            now=timezone.now(),
-        )
+        action, actor = form.cleaned_data["existing"] or None, actor_of(request)
+        changed = configs.save_config(obj, on_violation=action, actor=actor, now=timezone.now())
         if changed:
             self.message_user(request, f"{humanize.plural(changed, 'existing token')} changed.")
 
@@ -334,8 +285,7 @@ DAY = timedelta(days=1)
 
 
 def _card(now: datetime) -> list[Line]:
-    live = APIKey.objects.filter(expires_at__gte=now)
-    counts = live.aggregate(
+    counts = APIKey.objects.live(now).aggregate(
         all=Count("*"),
         used=Count("id", filter=Q(last_used__gte=now - DAY)),
         ending=Count("id", filter=Q(expires_at__lt=now + DAY)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -42,59 +42,44 @@ def known_scopes(flag: str, names: Sequence[str]) -> list[str]:
 
 
 def add_key_filters(parser: CommandParser) -> None:
-    parser.add_argument(
-        "--user", default="", help="only keys of this user (username or e-mail address)"
-    )
-    parser.add_argument(
-        "--id", action="append", default=[], help="only the key with this id; may be repeated"
-    )
-    parser.add_argument("--name", default="", help="only tokens with this string in their name")
-    parser.add_argument(
-        "--kind", choices=["token", "session"], help="only tokens, or only sessions"
-    )
-    parser.add_argument(
-        "--unused-for",
-        default="",
-        metavar="DURATION",
-        help="only keys that were not used for this long, for example 90d",
-    )
-    parser.add_argument(
-        "--lifetime-over",
-        default="",
-        metavar="DURATION",
-        help="only keys with a lifetime longer than this, for example 90d",
-    )
-    parser.add_argument("--scope", default="", help="only keys with this scope")
+    parser.add_argument("--user", help="only keys of this user (username or e-mail address)")
+    parser.add_argument("--id", action="append", help="only the key with this id; may be repeated")
+    parser.add_argument("--name", help="only tokens with this string in their name")
+    parser.add_argument("--kind", choices=list(KINDS), help="only tokens, or only sessions")
+    for flag, what in (
+        ("--unused-for", "that were not used for this long"),
+        ("--lifetime-over", "with a lifetime longer than this"),
+    ):
+        parser.add_argument(flag, metavar="DURATION", help=f"only keys {what}, for example 90d")
+    parser.add_argument("--scope", help="only keys with this scope")
 
 
-FILTERS = ("user", "id", "name", "kind", "unused_for", "lifetime_over", "scope")
+def _not_used_for(keys: APIKeyQuerySet, text: str, now: datetime) -> APIKeyQuerySet:
+    since = now - to_timedelta(lifetime_ns("--unused-for", text))
+    return keys.filter(created_at__lt=since).exclude(last_used__gte=since)
+
+
+KINDS = {"token": APIKey.LoginType.TOKEN, "session": APIKey.LoginType.PASSWORD}
+# Each function takes the keys, the value of its option, and the current time.
+FILTERS: dict[str, Callable[[APIKeyQuerySet, Any, datetime], APIKeyQuerySet]] = {
+    "user": lambda keys, name, _: keys.filter(user=find_user(name)),
+    "id": lambda keys, ids, _: keys.filter(id__in=ids),
+    "name": lambda keys, text, _: keys.filter(token_name__icontains=text),
+    "kind": lambda keys, kind, _: keys.filter(login_type=KINDS[kind]),
+    "unused_for": _not_used_for,
+    "lifetime_over": lambda keys, text, _: keys.filter(
+        lifetime_ns__gt=lifetime_ns("--lifetime-over", text)
+    ),
+    "scope": lambda keys, name, _: keys.filter(scopes__contains=known_scopes("--scope", [name])),
+}
 
 
 def live_keys(options: dict[str, Any], *, now: datetime) -> APIKeyQuerySet:
     """Returns the live keys that match a command's filters."""
     keys = APIKey.objects.live(now).select_related("user").order_by("user__username", "id")
-    if options["user"]:
-        keys = keys.filter(user=find_user(options["user"]))
-    if options["id"]:
-        keys = keys.filter(id__in=options["id"])
-    if options["name"]:
-        keys = keys.filter(token_name__icontains=options["name"])
-    if options["kind"]:
-        kinds = {"token": APIKey.LoginType.TOKEN, "session": APIKey.LoginType.PASSWORD}
-        keys = keys.filter(login_type=kinds[options["kind"]])
-    return _by_use_and_rights(keys, options, now)
-
-
-def _by_use_and_rights(
-    keys: APIKeyQuerySet, options: dict[str, Any], now: datetime
-) -> APIKeyQuerySet:
-    if options["unused_for"]:
-        since = now - to_timedelta(lifetime_ns("--unused-for", options["unused_for"]))
-        keys = keys.filter(created_at__lt=since).exclude(last_used__gte=since)
-    if options["lifetime_over"]:
-        keys = keys.filter(lifetime_ns__gt=lifetime_ns("--lifetime-over", options["lifetime_over"]))
-    if options["scope"]:
-        keys = keys.filter(scopes__contains=known_scopes("--scope", [options["scope"]]))
+    for name, matching in FILTERS.items():
+        if options[name]:
+            keys = matching(keys, options[name], now)
     return keys
 
 

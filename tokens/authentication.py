@@ -19,6 +19,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
 from kernel.http.errors import APIError
@@ -31,7 +32,6 @@ from tokens.extraction import COOKIE, HEADER, bearer
 if TYPE_CHECKING:
     from drf_spectacular.openapi import AutoSchema
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 # Browsers send `none` for a URL that the user has typed, and for a bookmark. `same-site` is
 # rejected, because workspace applications run on other hosts of the same site.
 TRUSTED_SITES = frozenset({"same-origin", "none"})
@@ -104,27 +104,24 @@ def _is_cross_site(site: str, origin: str, environ: Mapping[str, Any]) -> bool:
 
 _FORMAT = "A session token, `<id>-<secret>`"
 
+
+def _sent_in(place: str, name: str, description: str) -> Schema:
+    return {"type": "apiKey", "in": place, "name": name, "description": f"{_FORMAT}, {description}"}
+
+
 SCHEMES: dict[str, Schema] = {
-    "session-token-header": {
-        "type": "apiKey",
-        "in": "header",
-        "name": "Coder-Session-Token",
-        "description": f"{_FORMAT}, in Coder's own header.",
-    },
-    "session-token-cookie": {
-        "type": "apiKey",
-        "in": "cookie",
-        "name": "coder_session_token",
-        "description": f"{_FORMAT}, in the cookie that signing in sets. Writes from other sites "
-        "are rejected.",
-    },
-    "session-token-query": {
-        "type": "apiKey",
-        "in": "query",
-        "name": "coder_session_token",
-        "description": f"{_FORMAT}, in the URL. Servers and proxies may log URLs, so use it only "
-        "if the client can send neither a header nor a cookie.",
-    },
+    "session-token-header": _sent_in("header", HEADER, "in Coder's own header."),
+    "session-token-cookie": _sent_in(
+        "cookie",
+        COOKIE,
+        "in the cookie that signing in sets. Writes from other sites are rejected.",
+    ),
+    "session-token-query": _sent_in(
+        "query",
+        COOKIE,
+        "in the URL. Servers and proxies may log URLs, so use it only if the client can send "
+        "neither a header nor a cookie.",
+    ),
     "session-token-bearer": {
         "type": "http",
         "scheme": "bearer",

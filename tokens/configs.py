@@ -5,68 +5,68 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from functools import reduce
-from itertools import groupby
 from operator import or_
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, TextChoices
 from django.db.models.functions import Coalesce
 
 from audit.services import Actor, Target, record
 from kernel.db.connections import fetch, retry_on_conflict
 from kernel.http.errors import APIError
-from kernel.humanize import plural
+from kernel.humanize import duration, plural
 from tokens import policy
 from tokens.models import APIKey, TokenConfig
-from tokens.policy import LIMITS, Policy, readable, resolve
+from tokens.policy import LIMITS, Policy, resolve
 from tokens.services import expire_keys, shorten_keys
 from users.scopes import within
 from users.services import lock
 
 REASON = "the token policy changed"
+# The rank of each key among its user's live minted keys, by last use.
+RANKS = """
+SELECT id, rank FROM (
+    SELECT id, row_number() OVER (
+        PARTITION BY user_id ORDER BY coalesce(last_used, created_at) DESC, id
+    ) AS rank
+    FROM tokens_apikey WHERE minted AND expires_at >= %s AND user_id = ANY (%s)
+) AS ranked WHERE id = ANY (%s)
+"""
 
 
-class OnViolation(StrEnum):
+class OnViolation(TextChoices):
     """The action for live tokens that violate a new policy."""
 
-    LEAVE = "leave"
-    SHORTEN = "shorten"
-    EXPIRE = "expire"
+    LEAVE = "leave", "leave unchanged"
+    SHORTEN = "shorten", "shorten those with a longer lifetime"
+    EXPIRE = "expire", "revoke now"
 
 
 @retry_on_conflict
 @transaction.atomic
 def save_config(
-    config: TokenConfig, *, on_violation: OnViolation | None, actor: Actor, now: datetime
+    config: TokenConfig, *, on_violation: str | None, actor: Actor, now: datetime
 ) -> int:
     """Saves a validated policy. Returns the number of tokens that were shortened or expired.
 
-    Raises: APIError 404 or 409 as `lock` does, 409 if live tokens violate the policy and
-    `on_violation` is None.
+    `on_violation` is a value of `OnViolation`, or None. Raises: APIError 404 or 409 as `lock` does,
+    409 if live tokens violate the policy and `on_violation` is None.
     """
     policy.lock("EXCLUSIVE")
     if config.user:  # The foreign key locks the user only at the commit, without a retry.
         lock(config.user)
-    violations = [] if on_violation is OnViolation.LEAVE else violations_of(config, now=now)
+    violations = [] if on_violation == OnViolation.LEAVE else violations_of(config, now=now)
     if violations and on_violation is None:
         tokens = plural(len(violations), "live token")
         detail = f"{tokens} would violate it. Choose what to do with existing tokens."
         raise APIError(409, "The token policy was not saved.", detail=detail)
-    before = TokenConfig.objects.filter(pk=config.pk).first() if config.pk else None
+    old = TokenConfig.objects.filter(pk=config.pk).first() if config.pk else None
     config.save()
-    record(
-        "token_config.set",
-        actor=actor,
-        target=_target(config),
-        now=now,
-        before=_facts(before) if before else None,
-        after=_facts(config),
-    )
+    target, before, after = _target(config), _facts(old) if old else None, _facts(config)
+    record("token_config.set", actor=actor, target=target, now=now, before=before, after=after)
     return _enforce(violations, on_violation, actor=actor, now=now)
 
 
@@ -79,25 +79,23 @@ def delete_config(config: TokenConfig, *, actor: Actor, now: datetime) -> None:
 
 
 def _enforce(
-    violations: Iterable[Violation], action: OnViolation | None, *, actor: Actor, now: datetime
+    violations: Sequence[Violation], action: str | None, *, actor: Actor, now: datetime
 ) -> int:
     """Expires or shortens the tokens. Returns the number of changed tokens.
 
     SHORTEN changes only tokens with a lifetime above the maximum. It does not change tokens that
     violate another limit.
     """
-    if action is OnViolation.EXPIRE:
-        keys = [violation.key for violation in violations]
-        return expire_keys(keys, actor=actor, now=now, reason=REASON)
-    if action is not OnViolation.SHORTEN:
+    about: dict[str, Any] = {"actor": actor, "now": now, "reason": REASON}
+    if action == OnViolation.EXPIRE:
+        return expire_keys([one.key for one in violations], **about)
+    if action != OnViolation.SHORTEN:
         return 0
-    too_long = (violation for violation in violations if violation.is_too_long)
-    by_limit = sorted(too_long, key=lambda violation: violation.limit_ns)
     return sum(
         shorten_keys(
-            [one.key for one in group], lifetime_ns=limit, actor=actor, now=now, reason=REASON
+            [one.key for one in violations if one.limit_ns == limit], lifetime_ns=limit, **about
         )
-        for limit, group in groupby(by_limit, key=lambda violation: violation.limit_ns)
+        for limit in sorted({one.limit_ns for one in violations})
     )
 
 
@@ -109,8 +107,7 @@ def _facts(config: TokenConfig) -> dict[str, Any]:
     return {name: getattr(config, name) for name in LIMITS}
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
+class Violation(NamedTuple):
     """A live token that violates limits. `reasons` has one clause for each violated limit.
 
     `limit_ns` is the maximum lifetime. Units: nanoseconds.
@@ -120,19 +117,12 @@ class Violation:
     reasons: tuple[str, ...]
     limit_ns: int
 
-    @property
-    def is_too_long(self) -> bool:
-        return self.key.lifetime_ns > self.limit_ns
 
-
-def violations_of(
-    candidate: TokenConfig, *, now: datetime, deleted: bool = False
-) -> list[Violation]:
+def violations_of(candidate: TokenConfig, *, now: datetime) -> list[Violation]:
     """Returns the live tokens that would violate a limit after the candidate is saved.
 
-    If `deleted` is true, returns the tokens that would violate a limit after the candidate is
-    deleted. The tokens are sorted by owner, then by last use, most recent first. Takes two or three
-    queries for any number of tokens.
+    The tokens are sorted by owner, then by last use, most recent first. Takes two or three queries
+    for any number of tokens.
     """
     others = TokenConfig.objects.exclude(pk=candidate.pk).select_related("user")
     # The candidate replaces a stored policy, which may apply to other users. Check their tokens
@@ -142,7 +132,7 @@ def violations_of(
     last_use = Coalesce("last_used", "created_at").desc()
     keys = APIKey.objects.minted().live(now).select_related("user").filter(chosen)
     ordered = list(keys.order_by("user__username", last_use, "id"))
-    return _violations(ordered, [*others, *([] if deleted else [candidate])], now=now)
+    return _violations(ordered, [*others, candidate], now=now)
 
 
 def violations_among(keys: Iterable[APIKey], *, now: datetime) -> dict[str, Violation]:
@@ -165,29 +155,14 @@ def _violations(
     owners = {key.user_id: key.user for key in keys}
     limits = {pk: resolve([*of_user[pk], *of_user[None]], owner) for pk, owner in owners.items()}
     counted = [key for key in keys if limits[key.user_id][policy.MAX_LIVE].value is not None]
-    ranks = _ranks(counted, now=now)
+    owner_ids, ids = list({key.user_id for key in counted}), [key.pk for key in counted]
+    ranks = dict(fetch(RANKS, [now, owner_ids, ids])) if counted else {}
     found = ((key, limits[key.user_id], ranks.get(key.pk, 0)) for key in keys)
     return [
-        Violation(key, reasons, limit.max_token_lifetime)
+        Violation(key, reasons, limit[policy.MAX_LIFETIME].value)
         for key, limit, rank in found
         if (reasons := tuple(reasons_of(key.lifetime_ns, key.scopes, rank, limit)))
     ]
-
-
-RANKS = """
-SELECT id, rank FROM (
-    SELECT id, row_number() OVER (
-        PARTITION BY user_id ORDER BY coalesce(last_used, created_at) DESC, id
-    ) AS rank
-    FROM tokens_apikey WHERE minted AND expires_at >= %s AND user_id = ANY (%s)
-) AS ranked WHERE id = ANY (%s)
-"""
-
-
-def _ranks(keys: Sequence[APIKey], *, now: datetime) -> dict[str, int]:
-    """Returns the rank of each key among its user's live minted keys, by last use."""
-    owners, ids = list({key.user_id for key in keys}), [key.pk for key in keys]
-    return dict(fetch(RANKS, [now, owners, ids])) if keys else {}
 
 
 def _subject(config: TokenConfig) -> Q:
@@ -200,10 +175,9 @@ def reasons_of(
     lifetime_ns: int, scopes: Collection[str], rank: int, limits: Policy
 ) -> Iterator[str]:
     """Yields a clause for each limit that a token violates. `rank` is its rank by last use."""
-    if lifetime_ns > limits.max_token_lifetime:
-        lifetime = readable(policy.MAX_LIFETIME, lifetime_ns)
-        limit = readable(policy.MAX_LIFETIME, limits.max_token_lifetime)
-        yield f"its lifetime is {lifetime}, the maximum is {limit}"
+    maximum = limits[policy.MAX_LIFETIME]
+    if lifetime_ns > maximum.value:
+        yield f"its lifetime is {duration(lifetime_ns)}, the maximum is {maximum.readable}"
     allowed = limits[policy.SCOPES].value
     if allowed is not None and (over := set(scopes) - within(scopes, allowed)):
         yield f"the scope {', '.join(sorted(over))} is not allowed"

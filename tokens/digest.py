@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import NamedTuple
 
 from django.conf import settings
 from django.core.mail import EmailMessage
@@ -27,8 +28,7 @@ DAYS = (1, 7, 30)
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A token that expires soon. `days` is the smallest value of DAYS within which it expires."""
 
     key: APIKey
@@ -55,11 +55,11 @@ def send_digests(now: datetime) -> int:
     return sent
 
 
-def _due(now: datetime) -> list[Line]:
-    """Returns the tokens that expire within 30, 7 or 1 days.
+def _due(now: datetime) -> Iterator[Line]:
+    """Yields the tokens that expire within 30, 7 or 1 days.
 
     Excludes a token if its whole lifetime is not longer than this number of days. For example, a
-    token with a lifetime of 7 days is returned only on its last day.
+    token with a lifetime of 7 days is included only on its last day.
     """
     keys = (
         APIKey.objects.tokens()
@@ -69,12 +69,10 @@ def _due(now: datetime) -> list[Line]:
         .select_related("user")
         .order_by("expires_at", "id")
     )
-    lines = []
     for key in keys:
-        passed = [days for days in DAYS if key.expires_at - now <= timedelta(days=days)]
-        if passed and to_timedelta(key.lifetime_ns) > timedelta(days=passed[0]):
-            lines.append(Line(key, passed[0]))
-    return lines
+        days = next(days for days in DAYS if key.expires_at - now <= timedelta(days=days))
+        if to_timedelta(key.lifetime_ns) > timedelta(days=days):
+            yield Line(key, days)
 
 
 def _by_recipient(lines: Iterable[Line]) -> dict[User, list[Line]]:
@@ -102,15 +100,9 @@ def _send_once(recipient: User, lines: list[Line], now: datetime) -> int:
         news = [one for one in lines if (one.key.pk, one.key.expires_at, one.days) not in noticed]
         if not news:
             return 0
+        notice = partial(ExpiryNotice, recipient=recipient, sent_on=today)
         ExpiryNotice.objects.bulk_create(
-            ExpiryNotice(
-                recipient=recipient,
-                key=one.key,
-                expires_at=one.key.expires_at,
-                days=one.days,
-                sent_on=today,
-            )
-            for one in news
+            notice(key=one.key, expires_at=one.key.expires_at, days=one.days) for one in news
         )
         _message(recipient, news).send()
     return 1

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -11,6 +12,7 @@ from kernel.humanize import plural
 from tokens.configs import OnViolation, Violation, violations_of
 from tokens.lifetimes import DAY_NS, parse_lifetime
 from tokens.models import TokenConfig
+from tokens.policy import LIMITS
 from users.scopes import KNOWN
 
 
@@ -63,41 +65,21 @@ class TokenConfigForm(forms.ModelForm[TokenConfig]):
         empty_value=None,
     )
     existing = forms.ChoiceField(
-        required=False,
-        label="Existing tokens",
-        choices=[
-            ("", "list first"),
-            (OnViolation.LEAVE, "leave unchanged"),
-            (OnViolation.SHORTEN, "shorten those with a longer lifetime"),
-            (OnViolation.EXPIRE, "revoke now"),
-        ],
+        required=False, label="Existing tokens", choices=[("", "list first"), *OnViolation.choices]
     )
 
     class Meta:
         model = TokenConfig
-        fields = [
-            "user",
-            "role",
-            "max_token_lifetime",
-            "default_token_lifetime",
-            "max_live_tokens",
-            "allowed_scopes",
-            "tokens_may_mint",
-        ]
+        fields = ["user", "role", *LIMITS]
         labels = {"max_live_tokens": "Maximum live tokens"}
 
-    violations: list[Violation]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.violations = []
+    violations: Sequence[Violation] = ()
 
     def _post_clean(self) -> None:
         """Lists the live tokens that violate the validated policy."""
         super()._post_clean()  # type: ignore[misc]  # Django's own hook, without a stub
-        if self.errors or self.cleaned_data.get("existing"):
-            return
-        self.violations = violations_of(self.instance, now=timezone.now())
+        if not (self.errors or self.cleaned_data.get("existing")):
+            self.violations = violations_of(self.instance, now=timezone.now())
         if self.violations:
             tokens = plural(len(self.violations), "live token")
             message = f"{tokens}, listed below, would violate the policy. Choose what to do."

@@ -9,7 +9,7 @@ from tokens.models import APIKey
 
 
 def _live(now: datetime) -> metrics.Values:
-    return {(): APIKey.objects.filter(expires_at__gte=now).count()}
+    return {(): APIKey.objects.live(now).count()}
 
 
 metrics.database_gauge("coderapi_session_tokens", "Live session tokens.", _live)

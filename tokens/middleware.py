@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from datetime import datetime
 from functools import cache, lru_cache
 from http import HTTPStatus
@@ -54,8 +54,7 @@ class SessionTokenMiddleware:
         if path.startswith(API_PREFIX) and path not in public_paths(settings.ROOT_URLCONF):
             attach(identified)
         response = self.get_response(request)
-        ends = sunset(identified.identity, now=timezone.now())
-        if ends:
+        if ends := sunset(identified.identity, now=timezone.now()):
             response.headers[SUNSET] = ends
         return response
 
@@ -90,29 +89,18 @@ def look_up(presented: Presented, address: str, *, now: datetime) -> KeyIdentity
     if parts is None:
         raise refusals.malformed()
     bucket = f"refused:{rate_limit_bucket(address)}"
-    with _turn(bucket):
+    counter, minute = shared_counter(), int(time.time()) // WINDOW_SECONDS
+    # Other clients may share the address. Their valid tokens still work, because a cached token
+    # needs no lookup, and other tokens wait up to a second.
+    is_limited = counter.add(bucket, minute, 0) >= MAX_REFUSED
+    with UNKNOWN_TOKENS.hold(bucket) if is_limited else nullcontext():
         try:
             return verification.verify(parts, now=now, address=address)
         except APIError as error:
             # Another service that does not respond is not the caller's fault.
             if error.status == HTTPStatus.UNAUTHORIZED:
-                shared_counter().add(bucket, _minute())
+                counter.add(bucket, minute)
             raise
-
-
-def _minute() -> int:
-    return int(time.time()) // WINDOW_SECONDS
-
-
-def _turn(bucket: str) -> AbstractContextManager[object]:
-    """Lets an address with many rejected tokens look up one unknown token at a time.
-
-    Other clients may share the address. Their valid tokens still work, because a cached token needs
-    no lookup, and other tokens wait up to a second.
-    """
-    if shared_counter().add(bucket, _minute(), 0) < MAX_REFUSED:
-        return nullcontext()
-    return UNKNOWN_TOKENS.hold(bucket)
 
 
 @cache

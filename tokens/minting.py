@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 
 from django.db import transaction
 
@@ -27,77 +26,62 @@ from users.permissions import KeyIdentity, require
 from users.services import lock
 
 
-@dataclass(frozen=True, slots=True)
-class WantedToken:
-    """The values of a request for a token. Units: `lifetime_ns` nanoseconds.
+class WantedToken(NamedTuple):
+    """The values of a request for a token. Units: `lifetime` nanoseconds.
 
-    If `lifetime_ns` is 0, the token gets the default lifetime.
-    `scopes_member` is the name of the JSON member with the scopes, for error messages.
+    Without a `lifetime`, the token gets the default lifetime. If `token_name` is "", it gets a
+    random name. If it is None, the key is a session key. Older clients send one `scope`, newer ones
+    a list of `scopes`.
     """
 
-    lifetime_ns: int = 0
-    token_name: str = ""
-    scopes: tuple[str, ...] = ()
-    scopes_member: str = "scopes"
-    allow_list: tuple[object, ...] = ()
+    lifetime: int | None = None
+    token_name: str | None = None
+    scope: str = ""
+    scopes: Sequence[str] = ()
+    allow_list: Sequence[object] = ()
 
 
-def create_token(
+def create_key(
     user: User, wanted: WantedToken, *, caller: KeyIdentity, actor: Actor, now: datetime
 ) -> NewKey:
-    """Creates a token for the user.
+    """Creates a token or a session key for the user, within the limits for tokens.
 
-    Raises: APIError 400 for an invalid value or an exceeded limit, 403 if the caller may not create
-    this token, 404 if the caller may not act on the user, 409 if the name is in use.
+    Creates it exactly once, even if the connection is lost during the commit. Raises: APIError 400
+    for an invalid value or an exceeded limit, 403 if the caller may not create this token, 404 if
+    the caller may not act on the user, 409 if the name is in use.
     """
-    name = validated_name(wanted.token_name) if wanted.token_name else token_format.random_name()
-    return _mint(user, wanted, name, caller=caller, actor=actor, now=now)
-
-
-def create_session_key(user: User, *, caller: KeyIdentity, actor: Actor, now: datetime) -> NewKey:
-    """Creates a session key for the user: without a name, and with the default lifetime.
-
-    The limits for tokens apply. Raises: APIError as `create_token` does.
-    """
-    return _mint(user, WantedToken(), "", caller=caller, actor=actor, now=now)
-
-
-def _mint(
-    user: User,
-    wanted: WantedToken,
-    name: str,
-    *,
-    caller: KeyIdentity,
-    actor: Actor,
-    now: datetime,
-) -> NewKey:
-    """Creates the key exactly once, even if the connection is lost during the commit."""
+    name = _name(wanted.token_name)
     parts = token_format.generate()
 
     def mint() -> NewKey:
         limits = _limits(user, caller)
-        lifetime_ns = _lifetime(wanted.lifetime_ns, limits)
-        chosen = _scopes(wanted, limits, caller)
-        allow_list = _allow_list(wanted.allow_list, caller)
-        with _room(limits, user, now):
-            return create_api_key(
-                user,
-                lifetime_ns=lifetime_ns,
-                token_name=name,
-                scopes=chosen,
-                allow_list=allow_list,
-                parts=parts,
-                limits=limits,
-                actor=actor,
-                now=now,
-            )
+        create = partial(
+            create_api_key,
+            user,
+            lifetime_ns=_lifetime(wanted.lifetime or 0, limits),
+            token_name=name,
+            scopes=_scopes(wanted, limits, caller),
+            allow_list=_allow_list(wanted.allow_list, caller),
+            parts=parts,
+            limits=limits,
+            actor=actor,
+            now=now,
+        )
+        if limits[policy.MAX_LIVE].value is None:
+            return create()
+        with transaction.atomic():
+            _require_room(limits[policy.MAX_LIVE], user, now)
+            return create()
 
-    @retry_on_conflict
-    def commit() -> NewKey:
-        return commit_with_retry(mint, earlier=partial(_committed, parts))
-
+    commit = retry_on_conflict(partial(commit_with_retry, mint, earlier=partial(_committed, parts)))
     with unused_name(name):
         return with_partition(commit, now=now)
+
+
+def _name(wanted: str | None) -> str:
+    if wanted is None:
+        return ""
+    return validated_name(wanted) if wanted else token_format.random_name()
 
 
 def _committed(parts: TokenParts) -> NewKey | None:
@@ -118,25 +102,22 @@ def _limits(user: User, caller: KeyIdentity) -> Policy:
     limits = policy.policy_of(user)
     limit = limits[policy.MINTING]
     if caller.minted and not limit.value:
-        detail = f"A token cannot create keys ({limit.explanation()}). Sign in instead."
-        raise forbidden(detail)
+        raise forbidden(f"A token cannot create keys ({limit.explanation}). Sign in instead.")
     return limits
 
 
 def _lifetime(wanted_ns: int, limits: Policy) -> int:
     limit = limits[policy.MAX_LIFETIME]
-    if wanted_ns < 0:
-        raise invalid(Validation("lifetime", "The lifetime must not be negative."))
-    if 0 < wanted_ns < MIN_LIFETIME_NS:
+    if wanted_ns and wanted_ns < MIN_LIFETIME_NS:
         raise invalid(Validation("lifetime", too_short(wanted_ns)))
     if wanted_ns > limit.value:
         detail = f"lifetime must be less than {format_duration(limit.value)}"
         raise _over_limit("The lifetime is too long.", "lifetime", detail, limit)
-    return wanted_ns or limits.default_token_lifetime
+    return wanted_ns or int(limits[policy.DEFAULT_LIFETIME].value)
 
 
 def _over_limit(message: str, member: str, detail: str, limit: Limit) -> APIError:
-    explained = f"{detail} ({limit.explanation()})"
+    explained = f"{detail} ({limit.explanation})"
     return APIError(400, message, detail=explained, validations=[Validation(member, detail)])
 
 
@@ -146,8 +127,9 @@ def _scopes(wanted: WantedToken, limits: Policy, caller: KeyIdentity) -> list[st
     Raises: APIError 400 for an unknown scope or one that the policy does not allow, 403 for a scope
     that the caller's key does not have.
     """
-    chosen = list(dict.fromkeys(scopes.canonical(name) for name in wanted.scopes)) or [scopes.ALL]
-    member, limit = wanted.scopes_member, limits[policy.SCOPES]
+    is_old, limit = bool(wanted.scope and not wanted.scopes), limits[policy.SCOPES]
+    names, member = ([wanted.scope], "scope") if is_old else (wanted.scopes, "scopes")
+    chosen = list(dict.fromkeys(map(scopes.canonical, names))) or [scopes.ALL]
     unknown = [name for name in chosen if name not in scopes.KNOWN]
     if unknown:
         known = ", ".join(sorted(scopes.KNOWN))
@@ -172,26 +154,16 @@ def _allow_list(wanted: Sequence[object], caller: KeyIdentity) -> AllowList:
     return chosen
 
 
-@contextmanager
-def _room(limits: Policy, user: User, now: datetime) -> Iterator[None]:
-    """Requires fewer live tokens than the policy allows. Raises: APIError 400.
+def _require_room(limit: Limit, user: User, now: datetime) -> None:
+    """Requires fewer live tokens than the limit. Raises: APIError 400.
 
-    If a limit counts tokens, the block is a transaction. It makes other requests for this user
-    wait, so that two requests cannot both create the last token that the limit allows.
+    Other requests for this user wait until the transaction ends, so that two requests cannot both
+    create the last token that the limit allows.
     """
-    limit = limits[policy.MAX_LIVE]
-    if limit.value is None:
-        yield
-        return
-    with transaction.atomic():
-        policy.lock("ROW SHARE")
-        lock(user)
-        count = APIKey.objects.minted().live(now).filter(user=user).count()
-        if count >= limit.value:
-            raise APIError(
-                400,
-                "You have too many live tokens.",
-                detail=f"{count} live tokens, at most {limit.value} ({limit.explanation()}). "
-                "Delete or expire one first.",
-            )
-        yield
+    policy.lock("ROW SHARE")
+    lock(user)
+    count = APIKey.objects.minted().live(now).filter(user=user).count()
+    if count >= limit.value:
+        detail = f"{count} live tokens, at most {limit.value} ({limit.explanation}). "
+        detail += "Delete or expire one first."
+        raise APIError(400, "You have too many live tokens.", detail=detail)

@@ -23,13 +23,6 @@ MAX_LIVE = "max_live_tokens"
 SCOPES = "allowed_scopes"
 MINTING = "tokens_may_mint"
 
-LABELS = {
-    MAX_LIFETIME: "maximum lifetime",
-    DEFAULT_LIFETIME: "default lifetime",
-    MAX_LIVE: "maximum live tokens",
-    SCOPES: "allowed scopes",
-    MINTING: "tokens may create tokens",
-}
 NO_RULE = "default"
 
 
@@ -57,17 +50,31 @@ class Limit:
         """Returns whether no token policy sets the limit."""
         return self.rule == self.rule_values[-1].rule
 
+    @property
+    def label(self) -> str:
+        return KINDS[self.name].label
+
+    @property
+    def readable(self) -> str:
+        return readable(self.name, self.value)
+
+    @property
+    def readable_rules(self) -> list[tuple[str, str]]:
+        """Returns the rules that set the limit, and their formatted values."""
+        return [
+            (rule, readable(self.name, value))
+            for rule, value in self.rule_values
+            if value is not None and rule != NO_RULE
+        ]
+
+    @property
     def explanation(self) -> str:
         """Returns a message with the rule that sets the limit, and the rules that it overrides."""
         if self.rule == NO_RULE:
             return "not set by any rule"
-        others = [
-            f"{rule}: {readable(self.name, value)}"
-            for rule, value in self.rule_values
-            if value is not None and rule not in {self.rule, NO_RULE}
-        ]
+        others = [f"{rule}: {value}" for rule, value in self.readable_rules if rule != self.rule]
         overridden = f"; overrides {', '.join(others)}" if others else ""
-        return f"set by {self.rule}: {readable(self.name, self.value)}{overridden}"
+        return f"set by {self.rule}: {self.readable}{overridden}"
 
 
 class Policy(dict[str, Limit]):
@@ -78,44 +85,6 @@ class Policy(dict[str, Limit]):
 
     versions: Sequence[str] = ()
 
-    @property
-    def max_token_lifetime(self) -> int:
-        return int(self[MAX_LIFETIME].value)
-
-    @property
-    def default_token_lifetime(self) -> int:
-        return int(self[DEFAULT_LIFETIME].value)
-
-
-def readable_limits(user: User) -> list[dict[str, Any]]:
-    """Returns the limits for a page, with formatted values.
-
-    Shape: name str, value str, rule str, rule_values [(rule str, value str)].
-    """
-    return [
-        {
-            "name": LABELS[limit.name],
-            "value": readable(limit.name, limit.value),
-            "rule": limit.rule,
-            "rule_values": [
-                (rule, readable(limit.name, value))
-                for rule, value in limit.rule_values
-                if value is not None and rule != NO_RULE
-            ],
-        }
-        for limit in policy_of(user).values()
-    ]
-
-
-def readable(name: str, value: Any) -> str:
-    if value is None:
-        return "no limit"
-    if name in {MAX_LIFETIME, DEFAULT_LIFETIME}:
-        return duration(value)
-    if name == SCOPES:
-        return ", ".join(value) or "no scope"
-    return {True: "yes", False: "no"}[value] if name == MINTING else str(value)
-
 
 def _common_scopes(lists: Iterable[Sequence[str]]) -> list[str]:
     first, *others = lists
@@ -125,15 +94,29 @@ def _common_scopes(lists: Iterable[Sequence[str]]) -> list[str]:
     return sorted(common)
 
 
-# If several rules have the same rank, the strictest value applies.
-_STRICTEST: dict[str, Callable[[list[Any]], Any]] = {
-    MAX_LIFETIME: min,
-    DEFAULT_LIFETIME: min,
-    MAX_LIVE: min,
-    SCOPES: _common_scopes,
-    MINTING: all,
+class Kind(NamedTuple):
+    """A kind of limit. If several rules have the same rank, `strictest` chooses from their values.
+
+    `readable` formats a value.
+    """
+
+    label: str
+    strictest: Callable[[list[Any]], Any]
+    readable: Callable[[Any], str] = str
+
+
+KINDS = {
+    MAX_LIFETIME: Kind("maximum lifetime", min, duration),
+    DEFAULT_LIFETIME: Kind("default lifetime", min, duration),
+    MAX_LIVE: Kind("maximum live tokens", min),
+    SCOPES: Kind("allowed scopes", _common_scopes, lambda names: ", ".join(names) or "no scope"),
+    MINTING: Kind("tokens may create tokens", all, lambda allowed: "yes" if allowed else "no"),
 }
-LIMITS = tuple(_STRICTEST)
+LIMITS = tuple(KINDS)
+
+
+def readable(name: str, value: Any) -> str:
+    return "no limit" if value is None else KINDS[name].readable(value)
 
 
 # The part of a statement after FROM. `applying_to` returns its values.
@@ -199,7 +182,7 @@ def _limit(name: str, ranks: list[list[TokenConfig]], roles: Collection[str]) ->
     for rank in ranks:
         setting = [config for config in rank if getattr(config, name) is not None]
         if setting:
-            value = _STRICTEST[name]([getattr(config, name) for config in setting])
+            value = KINDS[name].strictest([getattr(config, name) for config in setting])
             return Limit(name, value, _rule(name, setting, value), rule_values)
     return Limit(name, option.value, option.rule, rule_values)
 

@@ -18,7 +18,6 @@ class IdentityProvider(Protocol):
 
     def recall(self, fingerprint: bytes) -> KeyIdentity | APIError | None:
         """Returns the cached answer for a token, or None. Does not wait."""
-        ...
 
     def look_up(
         self, parts: TokenParts, fingerprint: bytes, address: str
@@ -28,14 +27,12 @@ class IdentityProvider(Protocol):
         `address` is the address of the client. Raises: APIError 503 if the service does not
         respond.
         """
-        ...
 
     def max_token_lifetime(self, token: str, caller: KeyIdentity, user: str) -> int:
         """Returns the service's limit for the tokens of a user: `me`, a UUID or a username.
 
         Units: nanoseconds. Raises: APIError 404 or 503.
         """
-        ...
 
 
 _other: IdentityProvider | None = None

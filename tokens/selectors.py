@@ -3,12 +3,11 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 from django.contrib.postgres.aggregates import ArrayAgg
-from django.db.models import Count
+from django.db.models import Count, F, QuerySet
 from django.db.models.functions import TruncDate
 
 from kernel.db.connections import fetch
@@ -33,12 +32,11 @@ def key_by_id(key_id: str, *, action: str, viewer: KeyIdentity) -> APIKey:
 def token_by_name(user: User, name: str, *, viewer: KeyIdentity) -> APIKey:
     """Returns the user's token with this name. Raises: APIError 404 as `key_by_id` does."""
     found = None if "\0" in name else APIKey.objects.filter(user=user, token_name=name).first()
-    return _allowed(found if name else None, viewer, "api_key:read")
+    return _allowed(found, viewer, "api_key:read")
 
 
 def _allowed(key: APIKey | None, viewer: KeyIdentity, action: str) -> APIKey:
-    owner = Owner(str(key.user_id)) if key else None
-    if key is None or refusal(viewer, action, of=owner, object_id=key.id):
+    if key is None or refusal(viewer, action, of=Owner(str(key.user_id)), object_id=key.id):
         raise not_found()
     return key
 
@@ -139,28 +137,21 @@ def own_token(key_id: str, *, viewer: KeyIdentity, now: dt.datetime) -> APIKey:
 CALENDAR_DAYS = 90
 
 
-@dataclass(frozen=True, slots=True)
-class Day:
-    """A day, UTC, on which tokens expire."""
+def expiry_days(*, now: dt.datetime) -> QuerySet[APIKey, Any]:
+    """Returns the days (UTC) of the next three months on which live tokens expire.
 
-    date: dt.date
-    count: int
-    owners: list[str]
-
-    @property
-    def next(self) -> dt.date:
-        return self.date + dt.timedelta(days=1)
-
-
-def expiry_days(*, now: dt.datetime) -> list[Day]:
-    """Returns the days of the next three months on which live tokens expire."""
-    rows = (
+    Each row has the `date`, the `next` date, the `count` of the tokens and their `owners`.
+    """
+    following = F("expires_at") + dt.timedelta(days=1)
+    return (
         APIKey.objects.tokens()
         .live(now)
         .filter(expires_at__lt=now + dt.timedelta(days=CALENDAR_DAYS))
-        .order_by()
-        .values(day=TruncDate("expires_at", tzinfo=dt.UTC))
+        .annotate(
+            date=TruncDate("expires_at", tzinfo=dt.UTC), next=TruncDate(following, tzinfo=dt.UTC)
+        )
+        .values("date", "next")
         .annotate(count=Count("pk"), owners=ArrayAgg("user__username", distinct=True))
-        .order_by("day")
+        .values_list("date", "next", "count", "owners", named=True)
+        .order_by("date")
     )
-    return [Day(row["day"], row["count"], row["owners"]) for row in rows]

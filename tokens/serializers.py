@@ -17,7 +17,7 @@ from users.requests import (
     TextField,
     WholeNumberField,
 )
-from users.scopes import canonical, legacy_name
+from users.scopes import legacy_name
 from users.serializers import LoginTypeField, NullableTimeField
 
 
@@ -113,11 +113,6 @@ class LegacyScopeField(serializers.CharField):
         return legacy_name(value)
 
 
-class ScopesField(serializers.ListField):
-    def to_representation(self, value: Sequence[str]) -> list[str]:
-        return [canonical(scope) for scope in value]
-
-
 class SecondsField(serializers.IntegerField):
     """A field for a number of nanoseconds. Renders whole seconds."""
 
@@ -162,7 +157,7 @@ class APIKeySerializer(WireSerializer):
         allow_blank=True,
         help_text="`all` or `application_connect`. Empty for other scopes. Use `scopes` instead.",
     )
-    scopes = ScopesField(
+    scopes = serializers.ListField(
         child=serializers.CharField(),
         help_text="The scopes of the key, for example `coder:all` or `user:read`. A scope never "
         "allows more than the user's roles.",
@@ -218,7 +213,6 @@ class CreateTokenRequest(RequestSerializer):
     example = {"lifetime": 604_800_000_000_000, "token_name": "ci", "scopes": ["coder:all"]}
 
     lifetime = LifetimeField(
-        required=False,
         default=0,
         help_text="The lifetime in nanoseconds, at least one second. If it is absent or 0, the "
         "user's default lifetime is used.",
@@ -233,14 +227,12 @@ class CreateTokenRequest(RequestSerializer):
     )
     scopes = BoundedListField(
         child=TextField(max_length=64),
-        required=False,
         default=list,
         max_length=64,
         help_text="The scopes of the token. Absent or empty: full access.",
     )
     allow_list = BoundedListField(
         child=AllowListField(),
-        required=False,
         default=list,
         max_length=64,
         help_text="The objects that the token may act on. Absent or empty: all objects.",

@@ -3,10 +3,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -40,13 +39,9 @@ from users.allow_lists import EVERYTHING, AllowList
 from users.erasure import ErasureRule, register
 from users.models import User
 from users.selectors import user_exists
-from users.services import lock, password_changed
-from users.services import target_of as user_target
+from users.services import insert_user, lock, password_changed
 
-COLUMNS = (
-    "id", "hashed_secret", "user_id", "token_name", "login_type", "minted", "scopes", "allow_list",
-    "lifetime_ns", "expires_at", "created_at", "updated_at",
-)  # fmt: skip
+COLUMNS = [field.attname for field in APIKey._meta.concrete_fields]
 # FOR SHARE allows other transactions to create keys for the user at the same time, but not to
 # change the user.
 _INSERT = f"""
@@ -67,8 +62,7 @@ WITH policy AS (SELECT xmin::text AS version FROM {APPLYING} FOR KEY SHARE),
 """  # noqa: S608 - as above
 
 
-@dataclass(frozen=True, slots=True)
-class NewKey:
+class NewKey(NamedTuple):
     """A new key and its session token. The secret is stored nowhere else."""
 
     key: APIKey
@@ -93,7 +87,9 @@ def create_api_key(
     Raises: APIError 400 for a user of another service, 404 or 409 as `lock` does;
     SerializationFailure if `limits` are no longer those of the user.
     """
-    _require_own(user)
+    if user.is_copy:  # Its roles may be outdated.
+        detail = f"{user.username} is a user of the Coder deployment. Create the token there."
+        raise APIError(400, "You cannot create a token for this user.", detail=detail)
     parts = parts or token_format.generate()
     key = APIKey(
         id=parts.key_id,
@@ -114,12 +110,6 @@ def create_api_key(
             lock(user)
         raise SerializationFailure("A token policy has changed since it was read.")
     return NewKey(key, parts.token)
-
-
-def _require_own(user: User) -> None:
-    if user.is_copy:  # Its roles may be outdated.
-        detail = f"{user.username} is a user of the Coder deployment. Create the token there."
-        raise APIError(400, "You cannot create a token for this user.", detail=detail)
 
 
 def _insert(key: APIKey, limits: Policy | None, *, actor: Actor, now: datetime) -> bool:
@@ -219,22 +209,21 @@ def delete_keys(keys: Iterable[APIKey], *, actor: Actor, now: datetime) -> int:
 
 
 def shorten_keys(
-    keys: Iterable[APIKey], *, lifetime_ns: int, actor: Actor, now: datetime, reason: str = ""
+    keys: Iterable[APIKey], *, lifetime_ns: int, actor: Actor, now: datetime, reason: str
 ) -> int:
     """Shortens keys with a lifetime above `lifetime_ns`. Returns the number of shortened keys.
 
     Their new lifetime is `lifetime_ns`. They expire that long after now, or at their old
     expiry time if that is earlier.
     """
-    more = {"reason": reason} if reason else {}
     latest = now + to_timedelta(lifetime_ns)
-    changes = []
+    changes, about = [], {"reason": reason}
     with _locked(keys) as locked:
         longer = [key for key in locked if key.lifetime_ns > lifetime_ns]
         for key in longer:
             before = _facts(key)
             key.lifetime_ns, key.expires_at = lifetime_ns, min(key.expires_at, latest)
-            changes.append(Change(target_of(key), before=before, after=_facts(key) | more))
+            changes.append(Change(target_of(key), before=before, after=_facts(key) | about))
         expires_at = Least("expires_at", latest)
         _rows(longer).update(lifetime_ns=lifetime_ns, expires_at=expires_at, updated_at=now)
         record_all("api_key.shorten", changes, actor=actor, now=now)
@@ -262,8 +251,7 @@ def _rows(keys: Iterable[APIKey]) -> APIKeyQuerySet:
     return APIKey.objects.filter(pk__in=[key.pk for key in keys])
 
 
-@dataclass(frozen=True, slots=True)
-class FirstOwner:
+class FirstOwner(NamedTuple):
     """The owner that the first start created.
 
     `password` is the generated password, or "" if CODERAPI_FIRST_OWNER_PASSWORD is set.
@@ -291,20 +279,9 @@ def ensure_first_owner(*, now: datetime) -> FirstOwner | None:
     with transaction.atomic(), transaction_lock("first-owner"):
         if user_exists():
             return None
-        owner.save(force_insert=True)
-        record("user.create", actor=SYSTEM, target=user_target(owner), now=now)
+        insert_user(owner, actor=SYSTEM, now=now)
         new = create_api_key(owner, lifetime_ns=settings.MAX_ADMIN_TOKEN_LIFETIME_NS, now=now)
     return FirstOwner(owner.username, generated, new.token)
-
-
-def prune_expired_keys(*, retention: timedelta, now: datetime) -> int:
-    """Deletes keys that expired longer ago than `retention`. Returns the number of deleted rows.
-
-    A retention of 0 keeps all keys.
-    """
-    if not retention:
-        return 0
-    return APIKey.objects.filter(expires_at__lt=now - retention).delete()[0]
 
 
 @receiver(password_changed)

@@ -10,41 +10,47 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 
 from audit.services import Actor, Target, record
-from kernel.http.errors import APIError
+from kernel.http.errors import APIError, forbidden
 from kernel.http.identity import IdentifiedRequest
 from tokens.middleware import attach
 from tokens.models import APIKey
 from tokens.services import NewKey, create_api_key, delete_keys
-from users.models import User
-from users.passwords import is_right
+from users.passwords import count_try, is_right
 from users.permissions import KeyIdentity
 from users.roles import OWNER
+from users.selectors import user_by_name
 from users.services import lock, note_failed_sign_in, target_of
 
 # The admin uses a Django session. The value of this entry in the Django session is the id of the
 # session key that was created in the same sign-in.
 SESSION_ENTRY = "coderapi_key_id"
+PASSWORDS_DISABLED = "Signing in with a password is disabled."
 
 
-def sign_in(
-    user: User | None, password: str, *, address: str, now: datetime, by: str = "api"
-) -> NewKey:
-    """Creates a session key for the user if the password is right.
+def sign_in(request: HttpRequest, name: str, password: str, *, by: str) -> NewKey:
+    """Creates a session key for a user if the password is right, and ends the browser's session.
 
-    If `user` is None (an unknown name), the error and the response time are the same as for a wrong
-    password. If CODER_DISABLE_PASSWORD_AUTH is set, only owners may sign in. The audit entry
-    contains `by`. Raises: APIError 401 for a wrong password or a suspended user, 403 if passwords
-    are disabled.
+    `name` is the username or the e-mail address. For an unknown name, the error and the response
+    time are the same as for a wrong password. If CODER_DISABLE_PASSWORD_AUTH is set, only owners
+    may sign in, and only on the page. The audit entry contains `by`: "api" or "page". Raises:
+    APIError 401 for a wrong password or a suspended user, 403 if passwords are disabled, 429 for
+    too many attempts.
     """
+    address, now = cast("IdentifiedRequest", request).client_address, timezone.now()
+    count_try(address)
+    if settings.DISABLE_PASSWORD_AUTH and by == "api":
+        raise forbidden(PASSWORDS_DISABLED)
+    user = user_by_name(name)
     is_correct = is_right(user, password)
     if user is None or not is_correct or not user.is_active:
         note_failed_sign_in(user, address=address, now=now, by=by)
         # The error says "suspended" only to a caller who knows the password.
         raise _suspended() if user and is_correct else _wrong()
     if settings.DISABLE_PASSWORD_AUTH and OWNER not in user.roles:
-        raise passwords_disabled()
+        raise forbidden(PASSWORDS_DISABLED)
     actor = Actor(user_id=user.id, name=user.username, address=address)
     try:
         with transaction.atomic():
@@ -52,14 +58,12 @@ def sign_in(
                 raise _suspended()
             record("user.sign_in", actor=actor, target=target_of(user), now=now, after={"by": by})
             lifetime_ns = settings.SESSION_DURATION_NS
-            return create_api_key(user, lifetime_ns=lifetime_ns, actor=actor, now=now)
+            new = create_api_key(user, lifetime_ns=lifetime_ns, actor=actor, now=now)
     except APIError as error:
         # 404 or 409: the user was deleted or changed after the password was checked.
         raise _wrong() if error.status in {404, 409} else error from None
-
-
-def passwords_disabled() -> APIError:
-    return APIError(403, "Forbidden.", detail="Signing in with a password is disabled.")
+    end_browser_session(request, now=now)
+    return new
 
 
 def _wrong() -> APIError:
@@ -101,8 +105,7 @@ def session_of(request: HttpRequest) -> KeyIdentity | None:
     """Returns the identity from the session cookie, or None. Ignores tokens in other places."""
     identified = cast("IdentifiedRequest", request)
     attach(identified)
-    presented = identified.presented
-    if presented is None or not presented.is_cookie:
+    if identified.presented is None or not identified.presented.is_cookie:
         return None
     return cast("KeyIdentity | None", identified.identity)
 
@@ -114,7 +117,10 @@ def end_browser_session(request: HttpRequest, *, now: datetime) -> None:
     created it on purpose.
     """
     identified = cast("IdentifiedRequest", request)
-    admin, identity = _admin_session(request), session_of(request)
+    # Django's session middleware does not run for API routes.
+    attached: SessionBase | None = getattr(request, "session", None)
+    admin = attached or SessionStore(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
+    identity = session_of(request)
     key_ids = {admin.get(SESSION_ENTRY)}
     if identity is not None and not identity.minted:
         key_ids.add(identity.key_id)
@@ -123,14 +129,3 @@ def end_browser_session(request: HttpRequest, *, now: datetime) -> None:
         actor = Actor(key.user_id, key.user.username, identified.client_address)
         sign_out(key.id, actor=actor, now=now)
     identified.identity = None
-
-
-def _admin_session(request: HttpRequest) -> SessionBase:
-    """Returns the Django session.
-
-    Loads the session for API routes, because Django's session middleware does not run for them.
-    """
-    attached: SessionBase | None = getattr(request, "session", None)
-    if attached is not None:
-        return attached
-    return SessionStore(request.COOKIES.get(settings.SESSION_COOKIE_NAME))

@@ -6,7 +6,7 @@ import hashlib
 import re
 import secrets
 import string
-from dataclasses import dataclass
+from typing import NamedTuple
 
 ID_LENGTH = 10
 SECRET_LENGTH = 22
@@ -31,8 +31,7 @@ quarry raven reef ridge river sparrow spruce summit tern thicket tide valley wal
 """
 
 
-@dataclass(frozen=True, slots=True)
-class TokenParts:
+class TokenParts(NamedTuple):
     key_id: str
     secret: str
 
@@ -57,8 +56,6 @@ def _random(length: int) -> str:
 
 def split(token: str) -> TokenParts | None:
     """Splits a session token in its two parts. Returns None if the format is invalid."""
-    if len(token) != ID_LENGTH + 1 + SECRET_LENGTH:
-        return None
     found = _FORM.fullmatch(token)
     return TokenParts(*found.groups()) if found else None
 

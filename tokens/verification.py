@@ -98,11 +98,10 @@ def verify(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
         # The other service may respond late, and few threads may hold a connection.
         release_connection()
         found = other.look_up(parts, fingerprint, address)
-    identity = _checked(found, now)
-    if identity is None:
-        # The cache returns an expired key only while the database does not respond.
-        raise refusals.unknown()
-    return identity
+    if identity := _checked(found, now):
+        return identity
+    # The cache returns an expired key only while the database does not respond.
+    raise refusals.unknown()
 
 
 def _checked(found: KeyIdentity | APIError | None, now: datetime) -> KeyIdentity | None:
@@ -187,15 +186,8 @@ def _touched(key: FoundKey, *, now: datetime, address: str) -> FoundKey:
     expires_at = key.expires_at
     if not settings.DISABLE_SESSION_EXPIRY_REFRESH and refresh_from(key) <= now:
         expires_at = now + to_timedelta(key.lifetime_ns)
-    touch = Touch(
-        key_id=key.key_id,
-        user_id=key.user_id,
-        read_expires_at=key.expires_at,
-        lifetime_ns=key.lifetime_ns,
-        expires_at=expires_at,
-        used_at=now,
-        address=address or None,
-    )
+    read = key.expires_at, key.lifetime_ns
+    touch = Touch(key.key_id, key.user_id, *read, expires_at, now, address or None)
     if key.status == User.Status.DORMANT:
         # The response may contain the user's status, so the user must become active before it.
         write([touch])

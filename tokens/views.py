@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict
+from functools import partial
 from typing import Any, cast
 
 from django.conf import settings
@@ -34,8 +34,7 @@ from kernel.http.views import (
 from tokens import minting, providers, selectors, services, signin
 from tokens.minting import WantedToken
 from tokens.models import APIKey
-from tokens.policy import MAX_LIFETIME, policy_of
-from tokens.providers import IdentityProvider
+from tokens.policy import MAX_LIFETIME, Limit, policy_of
 from tokens.serializers import (
     APIKeySerializer,
     APIKeyWithOwnerSerializer,
@@ -49,10 +48,9 @@ from tokens.serializers import (
 )
 from users import allow_lists
 from users.models import User
-from users.passwords import count_try
 from users.permissions import KeyIdentity, identity_of, scoped
 from users.requests import MAX_LIMIT, MAX_OFFSET, flag, page_parameters, read, whole_number
-from users.selectors import ME, user_by_name
+from users.selectors import ME
 from users.views import CHANGED, UserRouteView
 
 
@@ -71,14 +69,8 @@ class LoginView(PublicAPIView):
         },
     )
     def post(self, request: Request) -> Response:
-        address, now = cast("IdentifiedRequest", request._request).client_address, timezone.now()
         wanted = read(LoginRequest, request)
-        count_try(address)
-        if settings.DISABLE_PASSWORD_AUTH:
-            raise signin.passwords_disabled()
-        user, password = user_by_name(wanted["email"]), wanted["password"]
-        new = signin.sign_in(user, password, address=address, now=now)
-        signin.end_browser_session(request._request, now=now)
+        new = signin.sign_in(request._request, wanted["email"], wanted["password"], by="api")
         answer = Response(LoginResponse({"session_token": new.token}).data, status=201)
         signin.set_cookie(answer, new.token)
         return answer
@@ -143,23 +135,17 @@ class LimitsView(UserRouteView):
 
 def _limits_refusal(caller: KeyIdentity, user_id: uuid.UUID) -> APIError | None:
     """Returns the error if the caller's allow list excludes the user's limits, or None."""
-    allowed = caller.allow_list
-    covered = allow_lists.covers(allowed, "user", str(user_id))
-    return None if covered or allow_lists.covers(allowed, "api_key") else not_found()
+    covers = partial(allow_lists.covers, caller.allow_list)
+    return None if covers("user", str(user_id)) or covers("api_key") else not_found()
 
 
-def _own_limits_refusal(caller: KeyIdentity) -> APIError | None:
-    return _limits_refusal(caller, caller.user_id)
-
-
-def _token_config(user: User) -> dict[str, Any]:
-    limit = policy_of(user).max_token_lifetime
-    return TokenConfigSerializer({"max_token_lifetime": limit}).data
+def _token_config(lifetime_ns: int) -> dict[str, Any]:
+    return TokenConfigSerializer({"max_token_lifetime": lifetime_ns}).data
 
 
 def _own_token_config(caller: KeyIdentity) -> bytes:
     user = User(id=caller.user_id, username=caller.username, roles=sorted(caller.roles))
-    return render_json(_token_config(user))
+    return render_json(_token_config(policy_of(user)[MAX_LIFETIME].value))
 
 
 class TokenConfigView(LimitsView, DocumentView):
@@ -169,7 +155,7 @@ class TokenConfigView(LimitsView, DocumentView):
 
     @classmethod
     def refusals(cls) -> tuple[Callable[[Any], APIError | None], ...]:
-        return (*super().refusals(), _own_limits_refusal)
+        return (*super().refusals(), lambda caller: _limits_refusal(caller, caller.user_id))
 
     @operation(
         "Get token config",
@@ -178,24 +164,21 @@ class TokenConfigView(LimitsView, DocumentView):
         answers={200: TokenConfigSerializer},
     )
     def get(self, request: Request, user: str = ME) -> HttpResponse:
-        other = providers.other()
-        if other is not None and self.caller.granted is not None:
-            return tagged(self._config_of(other, user), request=request)
-        if user != ME:
-            return tagged(_token_config(self.limited_user(user)), request=request)
-        if refused := _own_limits_refusal(self.caller):
-            raise refused
-        return super().get(request)
-
-    def _config_of(self, other: IdentityProvider, user: str) -> dict[str, Any]:
-        """Returns the limit of our token policies, or the limit of the other service."""
+        if user == ME and self.caller.granted is None:
+            if refused := _limits_refusal(self.caller, self.caller.user_id):
+                raise refused
+            return super().get(request)
         limit = policy_of(self.limited_user(user))[MAX_LIFETIME]
-        lifetime_ns = limit.value
+        return tagged(_token_config(self._lifetime(limit, user)), request=request)
+
+    def _lifetime(self, limit: Limit, user: str) -> int:
+        """Returns the limit of our token policies, or the limit of the other service."""
+        other = providers.other()
         presented = cast("IdentifiedRequest", self.request._request).presented
-        if limit.is_from_option and presented is not None:
-            release_connection()
-            lifetime_ns = other.max_token_lifetime(presented.token, self.caller, user)
-        return TokenConfigSerializer({"max_token_lifetime": lifetime_ns}).data
+        if not (other and presented and self.caller.granted is not None and limit.is_from_option):
+            return int(limit.value)
+        release_connection()
+        return other.max_token_lifetime(presented.token, self.caller, user)
 
 
 class ExplainTokenConfigView(LimitsView):
@@ -208,19 +191,21 @@ class ExplainTokenConfigView(LimitsView):
     )
     def get(self, request: Request, user: str) -> Response:
         target = self.limited_user(user)
-        limits = [
-            {**asdict(limit), "explanation": limit.explanation()}
-            for limit in policy_of(target).values()
-        ]
+        limits = policy_of(target).values()
         found = {"user_id": target.id, "username": target.username, "limits": limits}
         return Response(TokenPolicySerializer(found).data)
 
 
-def token_response(token: str) -> HttpResponse:
-    return json_response({"key": token}, status=201)
+class CreateKeyView(UserRouteView):
+    """The base class of the views that create keys."""
+
+    def create(self, user: User, wanted: WantedToken) -> HttpResponse:
+        actor, now = actor_of(self.request), timezone.now()
+        new = minting.create_key(user, wanted, caller=self.caller, actor=actor, now=now)
+        return json_response({"key": new.token}, status=201)
 
 
-class SessionKeysView(UserRouteView):
+class SessionKeysView(CreateKeyView):
     actions = {"POST": "api_key:create"}
 
     @operation(
@@ -231,12 +216,10 @@ class SessionKeysView(UserRouteView):
         answers={201: GenerateAPIKeyResponse, 403: ResponseSerializer, 409: CHANGED},
     )
     def post(self, request: Request, user: str) -> HttpResponse:
-        target, actor, now = self.user_in_path(user), actor_of(request), timezone.now()
-        new = minting.create_session_key(target, caller=self.caller, actor=actor, now=now)
-        return token_response(new.token)
+        return self.create(self.user_in_path(user), WantedToken())
 
 
-class TokensView(UserRouteView):
+class TokensView(CreateKeyView):
     actions = {"GET": "api_key:read", "POST": "api_key:create"}
 
     @operation(
@@ -287,22 +270,7 @@ class TokensView(UserRouteView):
     )
     def post(self, request: Request, user: str) -> HttpResponse:
         target = self.target(user)
-        wanted = _wanted(read(CreateTokenRequest, request))
-        actor, now = actor_of(request), timezone.now()
-        new = minting.create_token(target, wanted, caller=self.caller, actor=actor, now=now)
-        return token_response(new.token)
-
-
-def _wanted(members: dict[str, Any]) -> WantedToken:
-    # Older clients send one scope, newer ones a list.
-    several, one = members["scopes"], members["scope"]
-    return WantedToken(
-        lifetime_ns=members["lifetime"],
-        token_name=members["token_name"],
-        scopes=tuple(several or filter(None, [one])),
-        scopes_member="scope" if one and not several else "scopes",
-        allow_list=tuple(members["allow_list"]),
-    )
+        return self.create(target, WantedToken(**read(CreateTokenRequest, request)))
 
 
 class TokenByNameView(UserRouteView):
@@ -315,8 +283,7 @@ class TokenByNameView(UserRouteView):
         answers={200: APIKeySerializer},
     )
     def get(self, request: Request, user: str, name: str) -> Response:
-        target = self.user_in_path(user)
-        found = selectors.token_by_name(target, name, viewer=self.caller)
+        found = selectors.token_by_name(self.user_in_path(user), name, viewer=self.caller)
         return Response(APIKeySerializer(found).data)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from django import forms
 
 from kernel.http.errors import APIError
@@ -28,17 +30,19 @@ class ServiceForm(forms.Form):
                 self.add_error(one.field, one.detail)
 
 
+class PasswordField(forms.CharField):
+    def __init__(self, *, autocomplete: str, **more: Any) -> None:
+        widget = forms.PasswordInput(attrs={"autocomplete": autocomplete})
+        super().__init__(max_length=MAX_TEXT, strip=False, widget=widget, **more)
+
+
 class SignInForm(ServiceForm):
     name = forms.CharField(
         label="E-mail address or username",
         max_length=MAX_TEXT,
         widget=forms.TextInput(attrs={"autocomplete": "username", "autofocus": True}),
     )
-    password = forms.CharField(
-        max_length=MAX_TEXT,
-        strip=False,
-        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
-    )
+    password = PasswordField(autocomplete="current-password")
 
 
 class NewTokenForm(ServiceForm):
@@ -68,17 +72,10 @@ class RenameForm(ServiceForm):
 
 
 class PasswordForm(ServiceForm):
-    old_password = forms.CharField(
-        label="Current password",
-        max_length=MAX_TEXT,
-        strip=False,
-        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
-    )
-    password = forms.CharField(
+    old_password = PasswordField(label="Current password", autocomplete="current-password")
+    password = PasswordField(
         label="New password",
-        max_length=MAX_TEXT,
-        strip=False,
+        autocomplete="new-password",
         help_text=f"{MIN_LENGTH} to {MAX_LENGTH} characters. A change ends your other sessions and "
         "revokes your tokens.",
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from typing import Any, Concatenate, cast
 
@@ -9,17 +9,17 @@ from django.contrib import admin, auth, messages
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.middleware.csrf import rotate_token
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods
 
 from audit.services import actor_of
-from kernel.http.errors import APIError, not_found
-from kernel.http.handlers import to_api_error
+from kernel.http.errors import APIError, limit_reached, not_found
 from kernel.http.identity import IdentifiedRequest
 from kernel.http.rate_limit import bucket_of, count_or_refuse
 from kernel.limiter import LimitReachedError
@@ -30,14 +30,13 @@ from tokens.pages.forms import NewTokenForm, PasswordForm, RenameForm, ServiceFo
 from tokens.signin import session_of
 from users import scopes
 from users.models import User
-from users.passwords import count_try
 from users.permissions import KeyIdentity, require
 from users.roles import AUDITOR, OWNER
-from users.selectors import user_by_name
 from users.services import change_own_password
 
 MAX_KEYS = 200
-PAGE_METHODS = ["GET", "HEAD", "POST"]
+READ = ("GET", "HEAD")
+FORM = (*READ, "POST")
 # The errors that pages show: errors of a service, and too many sign-ins at once.
 SHOWN = (APIError, LimitReachedError)
 
@@ -53,7 +52,7 @@ type Page[**P] = Callable[Concatenate[SignedInRequest, P], HttpResponse]
 type View[**P] = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 
-def signed_in[**P](*actions: str) -> Callable[[Page[P]], View[P]]:
+def signed_in[**P](*actions: str, methods: Sequence[str] = FORM) -> Callable[[Page[P]], View[P]]:
     """Decorates a view that requires a session with scopes for these actions.
 
     Without a session, redirects to the sign-in page. If the view raises an error of `SHOWN`, the
@@ -61,32 +60,27 @@ def signed_in[**P](*actions: str) -> Callable[[Page[P]], View[P]]:
     """
 
     def decorate(page: Page[P]) -> View[P]:
+        @require_http_methods(methods)
+        @never_cache
         @wraps(page)
         def view(request: HttpRequest, /, *args: P.args, **more: P.kwargs) -> HttpResponse:
             identity = session_of(request)
             user = User.objects.filter(pk=identity.user_id).first() if identity else None
             if identity is None or user is None:
-                return redirect_to_login(_return_address(request), reverse("login"))
+                target = request.get_full_path() if request.method == "GET" else reverse("account")
+                return redirect_to_login(target, reverse("login"))
             try:
-                _require_scopes(identity, actions)
+                if not all(scopes.allow(identity.scopes, action) for action in actions):
+                    raise not_found()
                 _count(request, identity)
                 request.user = user
                 return page(cast("SignedInRequest", request), *args, **more)
             except SHOWN as error:
                 return error_page(request, _api_error(error))
 
-        return never_cache(view)
+        return view
 
     return decorate
-
-
-def _return_address(request: HttpRequest) -> str:
-    return request.get_full_path() if request.method == "GET" else reverse("account")
-
-
-def _require_scopes(identity: KeyIdentity, actions: tuple[str, ...]) -> None:
-    if not all(scopes.allow(identity.scopes, action) for action in actions):
-        raise not_found()
 
 
 def _count(request: HttpRequest, identity: KeyIdentity) -> None:
@@ -97,30 +91,22 @@ def _count(request: HttpRequest, identity: KeyIdentity) -> None:
         count_or_refuse(bucket, limit=limit, of="requests")
 
 
-def _api_error(error: Exception) -> APIError:
-    found = to_api_error(error)
-    if found is None:
-        raise error
-    return found
+def _api_error(error: APIError | LimitReachedError) -> APIError:
+    return error if isinstance(error, APIError) else limit_reached(error)
 
 
 def error_page(request: HttpRequest, error: APIError, *, home: str = "") -> HttpResponse:
     """Renders an error with a link to our home page, or to the URL `home`."""
     context = {"title": error.message, "error": error, "home": home or reverse("home")}
-    return _page(request, "error", context, error=error)
+    return _page(request, "error", context)
 
 
 def _page(
-    request: HttpRequest,
-    name: str,
-    context: dict[str, Any],
-    *,
-    form: ServiceForm | None = None,
-    error: APIError | None = None,
+    request: HttpRequest, name: str, context: dict[str, Any], form: ServiceForm | None = None
 ) -> HttpResponse:
     """Renders a template of `templates/pages`.
 
-    The response has the status of `error`, or of the error in the form.
+    The response has the status of the `error` in the context, or of the error in the form.
     """
     identity = getattr(request, "identity", None)
     frame = {
@@ -128,12 +114,10 @@ def _page(
         "may_enter_admin": identity is not None and identity.has_role(OWNER, AUDITOR),
         "site_title": "coderapi",
     }
-    error = error or (form.error if form else None)
+    error: APIError | None = context.get("error") or (form.error if form else None)
     status = error.status if error else 400 if form and form.is_bound else 200
-    response = render(request, f"pages/{name}.html", context | frame, status=status)
-    for header, value in (error.headers if error else {}).items():
-        response.headers[header] = value
-    return response
+    page = render_to_string(f"pages/{name}.html", context | frame, request)
+    return HttpResponse(page, status=status, headers=dict(error.headers) if error else None)
 
 
 def _submit(
@@ -163,7 +147,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @sensitive_post_parameters("password")
-@require_http_methods(PAGE_METHODS)
+@require_http_methods(FORM)
 def login(request: HttpRequest) -> HttpResponse:
     target = _target(request)
     if request.method != "POST" and _opens(request, target):
@@ -172,7 +156,7 @@ def login(request: HttpRequest) -> HttpResponse:
     passwords_off = settings.DISABLE_PASSWORD_AUTH
     context = {"title": "Sign in", "form": form, "next": target, "passwords_off": passwords_off}
     response = _submit(form, partial(_sign_in, request, target))
-    return response or _page(request, "login", context, form=form)
+    return response or _page(request, "login", context, form)
 
 
 def _target(request: HttpRequest) -> str:
@@ -197,11 +181,7 @@ def _opens(request: HttpRequest, target: str) -> bool:
 
 
 def _sign_in(request: HttpRequest, target: str, entered: dict[str, str]) -> HttpResponse:
-    address, now = cast("IdentifiedRequest", request).client_address, timezone.now()
-    count_try(address)
-    user = user_by_name(entered["name"])
-    new = signin.sign_in(user, entered["password"], address=address, now=now, by="page")
-    signin.end_browser_session(request, now=now)
+    new = signin.sign_in(request, entered["name"], entered["password"], by="page")
     max_age = None
     if new.key.user.is_staff:
         auth.login(request, new.key.user)
@@ -215,7 +195,6 @@ def _sign_in(request: HttpRequest, target: str, entered: dict[str, str]) -> Http
     return response
 
 
-@require_http_methods(PAGE_METHODS)
 @signed_in()
 def logout(request: SignedInRequest) -> HttpResponse:
     if request.method != "POST":
@@ -230,24 +209,22 @@ def logout(request: SignedInRequest) -> HttpResponse:
 # --- Tokens and the account -------------------------------------------------------------------
 
 
-@require_http_methods(PAGE_METHODS)
 @signed_in("api_key:create")
 def cli_auth(request: SignedInRequest) -> HttpResponse:
     """Creates a session token for the user to paste into `coder login` or an editor plug-in."""
     if request.method != "POST":
         return _page(request, "cli_auth", {"title": "A token for the command line"})
-    new = minting.create_session_key(
-        request.user, caller=request.identity, actor=actor_of(request), now=timezone.now()
-    )
-    return _token_page(request, new)
+    return _create_key(request, WantedToken())
 
 
-def _token_page(request: SignedInRequest, new: services.NewKey) -> HttpResponse:
+def _create_key(request: SignedInRequest, wanted: WantedToken) -> HttpResponse:
+    """Creates a key for the user, and shows its token."""
+    caller, actor, now = request.identity, actor_of(request), timezone.now()
+    new = minting.create_key(request.user, wanted, caller=caller, actor=actor, now=now)
     return _page(request, "token", {"title": "Your token", "new": new})
 
 
-@require_safe
-@signed_in("api_key:read")
+@signed_in("api_key:read", methods=READ)
 def account(request: SignedInRequest) -> HttpResponse:
     return _account_page(request)
 
@@ -258,33 +235,20 @@ def _account_page(request: SignedInRequest, form: ServiceForm | None = None) -> 
         "title": "Your account",
         "keys": selectors.own_keys(request.identity, now=timezone.now())[:MAX_KEYS],
         "max_keys": MAX_KEYS,
-        "limits": policy.readable_limits(request.user),
+        "limits": policy.policy_of(request.user).values(),
         "new_token": form if isinstance(form, NewTokenForm) else NewTokenForm(),
         "password": form if isinstance(form, PasswordForm) else PasswordForm(),
     }
-    return _page(request, "account", context, form=form)
+    return _page(request, "account", context, form)
 
 
-@require_POST
-@signed_in("api_key:create", "api_key:read")
+@signed_in("api_key:create", "api_key:read", methods=["POST"])
 def create_token(request: SignedInRequest) -> HttpResponse:
-    def create(entered: dict[str, Any]) -> HttpResponse:
-        wanted = WantedToken(
-            lifetime_ns=entered["lifetime"] or 0,
-            token_name=entered["token_name"],
-            scopes=tuple(entered["scopes"]),
-        )
-        actor, now = actor_of(request), timezone.now()
-        new = minting.create_token(
-            request.user, wanted, caller=request.identity, actor=actor, now=now
-        )
-        return _token_page(request, new)
-
     form = NewTokenForm(request.POST)
-    return _submit(form, create) or _account_page(request, form)
+    response = _submit(form, lambda entered: _create_key(request, WantedToken(**entered)))
+    return response or _account_page(request, form)
 
 
-@require_http_methods(PAGE_METHODS)
 @signed_in("api_key:read", "api_key:update")
 def rename_token(request: SignedInRequest, key_id: str) -> HttpResponse:
     now = timezone.now()
@@ -299,10 +263,9 @@ def rename_token(request: SignedInRequest, key_id: str) -> HttpResponse:
     entered = request.POST if request.method == "POST" else None
     form = RenameForm(entered, initial={"token_name": token.token_name})
     context = {"title": "Rename a token", "token": token, "form": form}
-    return _submit(form, rename) or _page(request, "rename", context, form=form)
+    return _submit(form, rename) or _page(request, "rename", context, form)
 
 
-@require_http_methods(PAGE_METHODS)
 @signed_in("api_key:update")
 def revoke_key(request: SignedInRequest, key_id: str) -> HttpResponse:
     """Shows a confirmation page, and then revokes a token or a session."""
@@ -320,20 +283,13 @@ def _label(key: APIKey) -> str:
 
 
 @sensitive_post_parameters("old_password", "password")
-@require_POST
-@signed_in("user:update_personal", "api_key:read")
+@signed_in("user:update_personal", "api_key:read", methods=["POST"])
 def change_password(request: SignedInRequest) -> HttpResponse:
     require(request.identity, "user:update_personal", on=request.user)
 
     def change(entered: dict[str, Any]) -> HttpResponse:
-        change_own_password(
-            request.user,
-            entered["password"],
-            old_password=entered["old_password"],
-            actor=actor_of(request),
-            now=timezone.now(),
-            key_id=request.identity.key_id,
-        )
+        by: dict[str, Any] = {"actor": actor_of(request), "key_id": request.identity.key_id}
+        change_own_password(request.user, **entered, **by, now=timezone.now())
         if auth.SESSION_KEY in request.session:
             auth.update_session_auth_hash(request, request.user)
         messages.success(request, "Your password was changed. Your other sessions have ended.")

@@ -28,36 +28,30 @@ class Command(BaseCommand):
         parser.add_argument("--user", required=True, help="the username or e-mail address")
         parser.add_argument(
             "--lifetime",
-            default="",
             metavar="DURATION",
             help="the lifetime, for example 24h or 7d; default: CODER_DEFAULT_TOKEN_LIFETIME",
         )
-        parser.add_argument("--name", default="", help="the token's name; default: a random name")
+        parser.add_argument("--name", help="the token's name; default: a random name")
         parser.add_argument(
-            "--scope", action="append", default=[], help=f"a scope; default: {ALL}; may be repeated"
+            "--scope", action="append", help=f"a scope; default: {ALL}; may be repeated"
         )
 
     def handle(self, *args: Any, **options: Any) -> str:
-        lifetime, default = options["lifetime"], settings.DEFAULT_TOKEN_LIFETIME_NS
+        name, lifetime = options["name"], options["lifetime"]
+        if name and (problem := token_format.name_problem(name)):
+            raise UsageError(f"--name {name!r}: {problem}")
+        default = settings.DEFAULT_TOKEN_LIFETIME_NS
         wanted: dict[str, Any] = {
             "lifetime_ns": lifetime_ns("--lifetime", lifetime) if lifetime else default,
-            "token_name": _name(options["name"]),
-            "scopes": known_scopes("--scope", options["scope"]) or [ALL],
+            "token_name": name or token_format.random_name(),
+            "scopes": known_scopes("--scope", options["scope"] or [ALL]),
         }
-        user = find_user(options["user"])
-        now = timezone.now()
+        user, now = find_user(options["user"]), timezone.now()
         create = partial(create_api_key, user, **wanted, now=now)
         try:
             new = with_partition(transaction.atomic(create), now=now)
         except IntegrityError:
-            raise CommandError(f"{user} already has a token named {options['name']!r}.") from None
+            raise CommandError(f"{user} already has a token named {name!r}.") from None
         except APIError as error:
             raise CommandError(f"{error.message} {error.detail}") from None
         return new.token
-
-
-def _name(wanted: str) -> str:
-    problem = token_format.name_problem(wanted) if wanted else ""
-    if problem:
-        raise UsageError(f"--name {wanted!r}: {problem}")
-    return wanted or token_format.random_name()

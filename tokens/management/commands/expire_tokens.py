@@ -26,9 +26,7 @@ class Command(ListingCommand):
             "--all", action="store_true", help="expire all live keys if no filter is given"
         )
         parser.add_argument(
-            "--reason",
-            default="",
-            help="the reason, for the audit trail; required without --dry-run",
+            "--reason", help="the reason, for the audit trail; required without --dry-run"
         )
         parser.add_argument("--dry-run", action="store_true", help="list the keys and expire none")
         super().add_arguments(parser)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -68,7 +67,7 @@ class Command(ListingCommand):
         )
         parser.add_argument(
             "--existing",
-            choices=list(OnViolation),
+            choices=OnViolation.values,
             help="what to do with tokens that violate the policy; required if such tokens exist",
         )
         parser.add_argument(
@@ -96,45 +95,38 @@ class Command(ListingCommand):
     def _explain(self, options: dict[str, Any]) -> str:
         user = find_user(options["user"])
         for name, limit in policy.policy_of(user).items():
-            explanation = limit.explanation()
-            self.row(
-                f"{name}: {readable(name, limit.value)} ({explanation})",
-                **LimitSerializer({**asdict(limit), "explanation": explanation}).data,
-            )
+            line = f"{name}: {limit.readable} ({limit.explanation})"
+            self.row(line, **LimitSerializer(limit).data)
         return f"These are the limits of {user}."
 
     def _set(self, options: dict[str, Any]) -> str:
-        now = timezone.now()
-        limits = _limits(options)
-        if not limits:
-            raise UsageError("Add at least one limit, for example --max-lifetime 30d.")
-        config = _with_limits(_config(options), limits)
+        now, config = timezone.now(), _config(options)
+        _set_limits(config, options)
         violations, existing, changed = violations_of(config, now=now), options["existing"], 0
         is_rejected = bool(violations) and not (existing or options["dry_run"])
         # Save before printing the list, because a closed pipe (`| head`) stops the command.
         if not (options["dry_run"] or is_rejected):
-            action = OnViolation(existing) if existing else None
             try:
-                changed = configs.save_config(config, on_violation=action, actor=SYSTEM, now=now)
+                changed = configs.save_config(config, on_violation=existing, actor=SYSTEM, now=now)
             except APIError as error:
                 raise CommandError(f"{error.message} {error.detail}") from None
         self._list(violations)
         if is_rejected:
-            *others, last = OnViolation
-            choices = f"{', '.join(others)} or {last}"
-            raise CommandError(f"{_violating(violations)} it: choose --existing {choices}.")
+            choices = "choose --existing leave, shorten or expire"
+            raise CommandError(f"{_violating(violations)} it: {choices}.")
+        name = f"the token policy of {config.subject}"
         if options["dry_run"]:
-            policy_name = f"the token policy of {config.subject}"
-            return f"{_violating(violations)} {policy_name}. Nothing was changed."
-        return f"Set the token policy of {config.subject}. Changed {plural(changed, 'token')}."
+            return f"{_violating(violations)} {name}. Nothing was changed."
+        return f"Set {name}. Changed {plural(changed, 'token')}."
 
     def _delete(self, options: dict[str, Any]) -> str:
         config = _config(options)
         if config.pk is None:
             raise CommandError(f"There is no token policy for {config.subject}.")
         subject, now = config.subject, timezone.now()
-        violations = violations_of(config, now=now, deleted=True)
         configs.delete_config(config, actor=SYSTEM, now=now)
+        # A policy without limits has the same effect as no policy.
+        violations = violations_of(TokenConfig(user=config.user, role=config.role), now=now)
         self._list(violations)
         remaining = f"{_violating(violations)} the remaining policies"
         return f"Deleted the token policy of {subject}. {remaining}."
@@ -164,12 +156,9 @@ def _add_subject(parser: CommandParser) -> None:
 
 def _config(options: dict[str, Any]) -> TokenConfig:
     """Returns the stored policy for the given user, role or deployment, or a new policy."""
-    if options["user"]:
-        user = find_user(options["user"])
-        return TokenConfig.objects.filter(user=user).first() or TokenConfig(user=user)
-    role = options["role"] or ""
-    stored = TokenConfig.objects.filter(user__isnull=True, role=role).first()
-    return stored or TokenConfig(role=role)
+    user = find_user(options["user"]) if options["user"] else None
+    subject: dict[str, Any] = {"user": user, "role": options["role"] or ""}
+    return TokenConfig.objects.filter(**subject).first() or TokenConfig(**subject)
 
 
 def _number(text: str) -> int:
@@ -182,27 +171,19 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     policy.MAX_LIFETIME: lambda text: lifetime_ns("--max-lifetime", text),
     policy.DEFAULT_LIFETIME: lambda text: lifetime_ns("--default-lifetime", text),
     policy.MAX_LIVE: _number,
-    policy.SCOPES: lambda text: known_scopes(
-        "--scopes", [name.strip() for name in text.split(",") if name.strip()]
-    ),
+    policy.SCOPES: lambda text: known_scopes("--scopes", text.replace(",", " ").split()),
     policy.MINTING: lambda text: text == "yes",
 }
 
 
-def _limits(options: dict[str, Any]) -> dict[str, Any]:
-    """Returns the limits that the command line sets. `unset` becomes None. Raises: UsageError."""
-    return {
-        name: None if options[name] == UNSET else parse(options[name])
-        for name, parse in PARSERS.items()
-        if options[name] is not None
-    }
-
-
-def _with_limits(config: TokenConfig, limits: dict[str, Any]) -> TokenConfig:
-    for name, value in limits.items():
-        setattr(config, name, value)
+def _set_limits(config: TokenConfig, options: dict[str, Any]) -> None:
+    """Sets the limits of the command line. Raises: UsageError, CommandError."""
+    given = {name: options[name] for name in PARSERS if options[name] is not None}
+    if not given:
+        raise UsageError("Add at least one limit, for example --max-lifetime 30d.")
+    for name, text in given.items():
+        setattr(config, name, None if text == UNSET else PARSERS[name](text))
     try:
         config.full_clean()
     except ValidationError as error:
         raise CommandError(" ".join(error.messages)) from None
-    return config
