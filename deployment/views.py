@@ -29,7 +29,6 @@ class BuildInfoView(PublicDocumentView):
 
     @operation(
         "Build info",
-        tag="General",
         description="Returns the server's version and identity. Clients compare the version with "
         "their own. No session token is needed.",
         answers={200: BuildInfoSerializer},
@@ -53,7 +52,6 @@ class DeploymentConfigView(DocumentView):
 
     @operation(
         "Get deployment config",
-        tag="General",
         description="Returns the current configuration: the values of all options as a tree, and "
         "a list of all options with the source of each value. Secrets are omitted. Requires the "
         "role owner or auditor.",
@@ -68,7 +66,6 @@ class SSHConfigView(DocumentView):
 
     @operation(
         "SSH Config",
-        tag="General",
         description="Returns the settings for workspaces that clients write to the SSH "
         "configuration of a user.",
         answers={200: SSHConfigSerializer},
@@ -87,7 +84,6 @@ class UpdateCheckView(PublicDocumentView):
 
     @operation(
         "Update check",
-        tag="General",
         description="Returns the newest known release of Coder. The server requests the newest "
         "release once a day, not when this operation is called. No session token is needed.",
         answers={200: UpdateCheckSerializer},

@@ -35,7 +35,6 @@ class EnabledExperimentsView(DocumentView):
 
     @operation(
         "Get enabled experiments",
-        tag="General",
         description="Lists the experiments that `CODER_EXPERIMENTS` enables, including unknown "
         "names.",
         answers={200: NAMES},
@@ -52,7 +51,6 @@ class SafeExperimentsView(DocumentView):
 
     @operation(
         "Get safe experiments",
-        tag="General",
         description="Lists the experiments that are safe to enable. The value `*` of "
         "`CODER_EXPERIMENTS` enables all.",
         answers={200: NAMES},

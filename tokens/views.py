@@ -57,9 +57,10 @@ from users.views import CHANGED, UserRouteView
 
 
 class LoginView(PublicAPIView):
+    tag = "Authorization"
+
     @operation(
         "Log in user",
-        tag="Authorization",
         description="Signs in with an e-mail address and a password. The response contains a "
         "session token and also sets it as a cookie. If the request has the cookie of another "
         "session, that session ends. Each client address can try 60 times a minute.",
@@ -85,9 +86,10 @@ class LoginView(PublicAPIView):
 
 
 class LogoutView(APIView):
+    tag = "Users"
+
     @operation(
         "Log out user",
-        tag="Users",
         description="Signs out: deletes the key of this request, and the session cookie.",
         answers={200: "You are signed out."},
     )
@@ -99,9 +101,10 @@ class LogoutView(APIView):
 
 
 class AuthMethodsView(PublicAPIView):
+    tag = "Users"
+
     @operation(
         "Get authentication methods",
-        tag="Users",
         description="Lists the sign-in methods and whether each is enabled. No session token is "
         "needed.",
         answers={200: AuthMethodsSerializer},
@@ -165,6 +168,7 @@ def _own_token_config(caller: KeyIdentity) -> bytes:
 class TokenConfigView(LimitsView, DocumentView):
     """Returns a document for the path with `me`. A trigger announces changed token policies."""
 
+    tag = "General"
     document = Document("tokenconfig", _own_token_config, topic="policy", own=True)
 
     @classmethod
@@ -173,7 +177,6 @@ class TokenConfigView(LimitsView, DocumentView):
 
     @operation(
         "Get token config",
-        tag="General",
         description="Returns the maximum lifetime of a new token of the user.",
         answers={200: TokenConfigSerializer},
     )
@@ -201,7 +204,6 @@ class TokenConfigView(LimitsView, DocumentView):
 class ExplainTokenConfigView(LimitsView):
     @operation(
         "Explain token config",
-        tag="Users",
         description="Returns all limits on the user's tokens. Each limit has its value, the rule "
         "that sets the value, and the values of all rules.",
         answers={200: TokenPolicySerializer},
@@ -225,7 +227,6 @@ class SessionKeysView(UserRouteView):
 
     @operation(
         "Create new session key",
-        tag="Users",
         description="Creates a session token without a name. It has the user's default lifetime. "
         "Only owners can create session tokens for other users.",
         answers={201: GenerateAPIKeyResponse, 403: ResponseSerializer, 409: CHANGED},
@@ -241,7 +242,6 @@ class TokensView(UserRouteView):
 
     @operation(
         "Get user tokens",
-        tag="Users",
         description="Lists the user's tokens without their secrets, newest first. Only owners can "
         "list the tokens of another user. Other callers get an empty list.",
         parameters=[
@@ -274,7 +274,6 @@ class TokensView(UserRouteView):
 
     @operation(
         "Create token API key",
-        tag="Users",
         description="Creates a named token, for programs. The limits on the user's tokens apply. "
         "If a limit is exceeded, the error contains the rule that sets it. Only owners can create "
         "tokens for other users.",
@@ -310,7 +309,6 @@ class TokenByNameView(UserRouteView):
 
     @operation(
         "Get API key by token name",
-        tag="Users",
         description="Returns the user's token with this name.",
         answers={200: APIKeySerializer},
     )
@@ -333,7 +331,6 @@ class KeyView(KeyRouteView):
 
     @operation(
         "Get API key by ID",
-        tag="Users",
         description="Returns the key with this id. Owners can get the keys of other users.",
         answers={200: APIKeySerializer},
     )
@@ -342,7 +339,6 @@ class KeyView(KeyRouteView):
 
     @operation(
         "Delete API key",
-        tag="Users",
         description="Deletes a key. Its session token is then rejected immediately. A request can "
         "delete its own key.",
         answers={204: None},
@@ -359,7 +355,6 @@ class ExpireKeyView(KeyRouteView):
 
     @operation(
         "Expire API key",
-        tag="Users",
         description="Expires a key. Its session token is then rejected immediately. The key stays "
         "in lists that include expired keys. If the key has already expired, nothing changes.",
         answers={204: None},

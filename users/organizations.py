@@ -130,11 +130,11 @@ def organizations_response(request: Request) -> HttpResponse:
 
 
 class OrganizationsView(APIView):
+    tag = "Organizations"
     permission_classes = [may("organization:read")]
 
     @operation(
         "Get organizations",
-        tag="Organizations",
         description="Lists all organizations. There is exactly one.",
         answers={200: OrganizationSerializer(many=True), 304: None, 403: ResponseSerializer},
     )
@@ -143,11 +143,11 @@ class OrganizationsView(APIView):
 
 
 class OrganizationView(APIView):
+    tag = "Organizations"
     permission_classes = [may("organization:read")]
 
     @operation(
         "Get organization by ID",
-        tag="Organizations",
         description="Returns the organization.",
         answers={200: OrganizationSerializer, 403: ResponseSerializer},
     )
@@ -160,7 +160,6 @@ class OfUserView(UserRouteView):
 
     @operation(
         "Get organizations by user",
-        tag="Users",
         description="Lists the organizations of the user. There is exactly one.",
         answers={200: OrganizationSerializer(many=True), 304: None},
     )
@@ -174,7 +173,6 @@ class OneOfUserView(UserRouteView):
 
     @operation(
         "Get organization by user and organization name",
-        tag="Users",
         description="Returns the organization.",
         answers={200: OrganizationSerializer},
     )
@@ -184,11 +182,11 @@ class OneOfUserView(UserRouteView):
 
 
 class MembersView(APIView):
+    tag = "Members"
     permission_classes = [listing("user:read")]
 
     @operation(
         "List organization members",
-        tag="Members",
         description="Lists all members, ordered by username. Requires a role that may list users.",
         answers={200: MemberSerializer(many=True), 403: ResponseSerializer},
     )
@@ -204,11 +202,11 @@ class MembersView(APIView):
 
 
 class PaginatedMembersView(APIView):
+    tag = "Members"
     permission_classes = [listing("user:read")]
 
     @operation(
         "Paginated organization members",
-        tag="Members",
         description="Lists one page of the members, ordered by username. Requires a role that may "
         "list users.",
         parameters=page_parameters(absent=str(MAX_LIMIT), skipped="members"),

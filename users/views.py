@@ -47,6 +47,7 @@ class UserRouteView(APIView):
     `actions` maps HTTP methods to the required permissions.
     """
 
+    tag = "Users"
     actions: ClassVar[Mapping[str, str]]
 
     @property
@@ -96,9 +97,10 @@ def user_response(user: User, *, status: int = 200) -> HttpResponse:
 
 
 class FirstUserView(PublicAPIView):
+    tag = "Users"
+
     @operation(
         "Check initial user created",
-        tag="Users",
         description="Returns whether the deployment has a user. Without a user, clients can "
         "offer to create the first one.",
         answers={
@@ -113,7 +115,6 @@ class FirstUserView(PublicAPIView):
 
     @operation(
         "Create initial user",
-        tag="Users",
         description="Creates the first user, with the role owner. Works only before the "
         "deployment has a user. No session token is needed.",
         body=CreateFirstUserRequest,
@@ -130,12 +131,13 @@ class FirstUserView(PublicAPIView):
 
 
 class UsersView(APIView):
+    tag = "Users"
+
     def get_permissions(self) -> list[BasePermission]:
         return [may("user:create")() if self.request.method == "POST" else listing("user:read")()]
 
     @operation(
         "Get users",
-        tag="Users",
         description="Searches for users and returns one page of the matches. Requires the role "
         "owner, auditor, user admin or template admin.",
         parameters=[
@@ -158,7 +160,6 @@ class UsersView(APIView):
 
     @operation(
         "Create new user",
-        tag="Users",
         description="Creates a user without roles. With the `login_type` `none`, creates a "
         "service account. Requires the role owner or user admin.",
         body=CreateUserRequest,
@@ -181,7 +182,6 @@ class UserView(UserRouteView):
 
     @operation(
         "Get user by name",
-        tag="Users",
         description="Returns a user. Members can only get their own account.",
         answers={200: UserSerializer},
     )
@@ -190,7 +190,6 @@ class UserView(UserRouteView):
 
     @operation(
         "Delete user",
-        tag="Users",
         description="Deletes a user, and the user's session tokens and token policy. Requires the "
         "role owner or user admin. The last active owner cannot be deleted.",
         answers={200: "The user has been deleted.", 403: ResponseSerializer, 409: CHANGED},
@@ -205,7 +204,6 @@ class LoginTypeView(UserRouteView):
 
     @operation(
         "Get user login type",
-        tag="Users",
         description="Returns the login type of the caller. Works only for your own account.",
         answers={200: UserLoginType, 403: "The user in the path is not the caller."},
     )
@@ -232,7 +230,6 @@ class ActivateView(StatusView):
 
     @operation(
         "Activate user account",
-        tag="Users",
         description="Activates a suspended user. Requires the role owner or user admin.",
         answers={200: UserSerializer, 403: ResponseSerializer, 409: CHANGED},
     )
@@ -245,7 +242,6 @@ class SuspendView(StatusView):
 
     @operation(
         "Suspend user account",
-        tag="Users",
         description="Suspends a user. The user's session tokens are rejected until the user is "
         "activated. Requires the role owner or user admin. The last active owner cannot be "
         "suspended.",
@@ -260,7 +256,6 @@ class PasswordView(UserRouteView):
 
     @operation(
         "Update user password",
-        tag="Users",
         description="Sets the password of a user, and deletes the user's other session tokens. To "
         "change your own password, send the old password. To set the password of another user, you "
         "need the role owner or user admin.",
@@ -286,7 +281,6 @@ class RolesView(UserRouteView):
 
     @operation(
         "Get user roles",
-        tag="Users",
         description="Returns the names of the user's roles.",
         answers={200: UserRolesSerializer},
     )
@@ -296,7 +290,6 @@ class RolesView(UserRouteView):
 
     @operation(
         "Assign role to user",
-        tag="Users",
         description="Replaces the roles of a user. Requires the role owner. You cannot change your "
         "own roles. You cannot remove the last active owner.",
         body=UpdateRoles,
@@ -309,11 +302,11 @@ class RolesView(UserRouteView):
 
 
 class SiteRolesView(APIView):
+    tag = "Members"
     permission_classes = [may("assign_role:read")]
 
     @operation(
         "Get site member roles",
-        tag="Members",
         description="Lists all roles with their permissions.",
         answers={200: AssignableRoleSerializer(many=True), 403: ResponseSerializer},
     )
@@ -323,11 +316,11 @@ class SiteRolesView(APIView):
 
 
 class AuthCheckView(APIView):
+    tag = "Authorization"
     writes = False
 
     @operation(
         "Check authorization",
-        tag="Authorization",
         description="Returns for each check whether the caller may do the action. The result "
         "depends on the user's roles, and on the scopes and the allow list of the session token.",
         body=AuthorizationRequest,

@@ -72,6 +72,9 @@ class OperationSchema(AutoSchema):
     def _is_document(self) -> bool:
         return hasattr(self.view, "document") or "304" in map(str, self._declared())
 
+    def get_tags(self) -> list[str]:
+        return [self.view.tag]
+
     def _declared(self) -> Collection[Any]:
         declared: Any = self.get_response_serializers()
         return declared if isinstance(declared, dict) else ()
@@ -163,7 +166,6 @@ def _error(status: int, *, declared: Schema | None) -> Schema:
 def operation(
     summary: str,
     *,
-    tag: str,
     description: str,
     answers: Mapping[int, Any],
     body: Any = None,
@@ -180,7 +182,6 @@ def operation(
     describe = extend_schema(
         operation_id=operation_id,
         summary=summary,
-        tags=[tag],
         description=description,
         request=body,
         responses={status: _answer(status, answer) for status, answer in answers.items()},
