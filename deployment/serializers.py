@@ -92,7 +92,6 @@ class OptionField(serializers.JSONField):
 
 
 class DeploymentConfigSerializer(WireSerializer):
-    component = "codersdk.DeploymentConfig"
     about = "The configuration of the deployment."
 
     config = ConfigField(help_text="The values of all options, as a tree.")

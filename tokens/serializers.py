@@ -22,7 +22,6 @@ from users.serializers import LoginTypeField, NullableTimeField
 
 
 class TokenConfigSerializer(WireSerializer):
-    component = "codersdk.TokenConfig"
     about = "The maximum lifetime of a user's new tokens."
     example = {"max_token_lifetime": 3_155_760_000_000_000_000}
 
@@ -127,7 +126,6 @@ class SecondsField(serializers.IntegerField):
 
 @extend_schema_serializer(deprecate_fields=["scope"])
 class APIKeySerializer(WireSerializer):
-    component = "codersdk.APIKey"
     about = "A key: a session token without its secret."
     example = {
         "id": "aBcDeFgHiJ",
@@ -179,7 +177,6 @@ class APIKeySerializer(WireSerializer):
 
 
 class APIKeyWithOwnerSerializer(APIKeySerializer):
-    component = "codersdk.APIKeyWithOwner"
     about = "A key with the name of its user."
     example = {**APIKeySerializer.example, "username": "ada"}
 
@@ -213,7 +210,6 @@ class LifetimeField(WholeNumberField):
 
 @extend_schema_serializer(deprecate_fields=["scope"])
 class CreateTokenRequest(RequestSerializer):
-    component = "codersdk.CreateTokenRequest"
     about = "A token to create. By default it has the default lifetime and full access."
     example = {"lifetime": 604_800_000_000_000, "token_name": "ci", "scopes": ["coder:all"]}
 
@@ -248,7 +244,6 @@ class CreateTokenRequest(RequestSerializer):
 
 
 class GenerateAPIKeyResponse(WireSerializer):
-    component = "codersdk.GenerateAPIKeyResponse"
     about = "A new session token."
     example = {"key": "aBcDeFgHiJ-0123456789abcdefghijkl"}
 
@@ -278,7 +273,6 @@ class LoginResponse(WireSerializer):
 
 
 class AuthMethodSerializer(WireSerializer):
-    component = "codersdk.AuthMethod"
     about = "A sign-in method."
     example = {"enabled": True}
 
@@ -286,7 +280,6 @@ class AuthMethodSerializer(WireSerializer):
 
 
 class GithubAuthMethodSerializer(WireSerializer):
-    component = "codersdk.GithubAuthMethod"
     about = "Sign-in through GitHub. This service does not support it."
     example = {"enabled": False, "default_provider_configured": False}
 
@@ -295,7 +288,6 @@ class GithubAuthMethodSerializer(WireSerializer):
 
 
 class OIDCAuthMethodSerializer(WireSerializer):
-    component = "codersdk.OIDCAuthMethod"
     about = "Sign-in through OpenID Connect. This service does not support it."
     example = {"enabled": False, "signInText": "", "iconUrl": ""}
 
@@ -305,7 +297,6 @@ class OIDCAuthMethodSerializer(WireSerializer):
 
 
 class AuthMethodsSerializer(WireSerializer):
-    component = "codersdk.AuthMethods"
     about = "The sign-in methods."
     example = {"terms_of_service_url": "https://example.com/terms"}
 

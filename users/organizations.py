@@ -24,7 +24,7 @@ from users.models import Organization, User
 from users.names import is_uuid
 from users.permissions import identity_of, listing, may
 from users.requests import MAX_LIMIT, page_parameters
-from users.serializers import RoleSerializer, slim_roles
+from users.serializers import SlimRoleSerializer, slim_roles
 from users.views import UserRouteView, searched
 
 # Coder's clients use this name in paths for the default organization.
@@ -32,7 +32,6 @@ DEFAULT = "default"
 
 
 class OrganizationSerializer(WireSerializer):
-    component = "codersdk.Organization"
     about = "The only organization. All users are members."
     example = {
         "id": "5c2fbb0c-3f8b-4f57-a1d2-2ea0c8b8a7d6",
@@ -91,11 +90,11 @@ class MemberSerializer(WireSerializer):
     def get_organization_id(self, user: User) -> uuid.UUID:
         return services.organization_id()
 
-    @extend_schema_field(RoleSerializer(many=True))
+    @extend_schema_field(SlimRoleSerializer(many=True))
     def get_roles(self, user: User) -> list[dict[str, str]]:
         return []
 
-    @extend_schema_field(RoleSerializer(many=True))
+    @extend_schema_field(SlimRoleSerializer(many=True))
     def get_global_roles(self, user: User) -> list[dict[str, str]]:
         return slim_roles(user)
 

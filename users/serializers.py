@@ -23,7 +23,6 @@ NEVER = "0001-01-01T00:00:00Z"
 
 
 class CreateFirstUserRequest(RequestSerializer):
-    component = "codersdk.CreateFirstUserRequest"
     about = "The first user of the deployment."
     example = {
         "email": "ada@example.com",
@@ -48,7 +47,6 @@ class CreateFirstUserRequest(RequestSerializer):
 
 
 class CreateFirstUserResponse(WireSerializer):
-    component = "codersdk.CreateFirstUserResponse"
     about = "The first user."
     example = {
         "user_id": "0f4c2b7e-54b4-4a0a-9c0e-6f5b0f3f5d11",
@@ -132,8 +130,7 @@ class CreateUserRequest(CreateFirstUserRequest):
         return wanted | {"password": None if is_service_account else password}
 
 
-class RoleSerializer(WireSerializer):
-    component = "codersdk.SlimRole"
+class SlimRoleSerializer(WireSerializer):
     about = "A role of a user."
     example = {"name": "owner", "display_name": "Owner"}
 
@@ -151,7 +148,6 @@ def slim_roles(user: User) -> list[dict[str, str]]:
 
 
 class PermissionSerializer(WireSerializer):
-    component = "codersdk.Permission"
     about = "An action that a role allows."
     example = {"action": "read", "negate": False, "resource_type": "user"}
 
@@ -160,8 +156,7 @@ class PermissionSerializer(WireSerializer):
     resource_type = serializers.CharField(help_text="The type of the resource. `*`: all types.")
 
 
-class AssignableRoleSerializer(WireSerializer):
-    component = "codersdk.AssignableRoles"
+class AssignableRolesSerializer(WireSerializer):
     about = "A role, with its permissions."
     example = {
         "name": "template-admin",
@@ -189,7 +184,6 @@ class AssignableRoleSerializer(WireSerializer):
 
 
 class UserRolesSerializer(WireSerializer):
-    component = "codersdk.UserRoles"
     about = "The names of a user's roles."
     example = {"roles": ["auditor"], "organization_roles": {}}
 
@@ -211,7 +205,6 @@ class NullableTimeField(serializers.DateTimeField):
 
 
 class UserSerializer(WireSerializer):
-    component = "codersdk.User"
     about = "A user account."
     example = {
         "id": "0f4c2b7e-54b4-4a0a-9c0e-6f5b0f3f5d11",
@@ -253,13 +246,12 @@ class UserSerializer(WireSerializer):
     def get_organization_ids(self, user: User) -> list[uuid.UUID]:
         return [organization_id()]
 
-    @extend_schema_field(RoleSerializer(many=True))
+    @extend_schema_field(SlimRoleSerializer(many=True))
     def get_roles(self, user: User) -> list[dict[str, str]]:
         return slim_roles(user)
 
 
 class GetUsersResponse(WireSerializer):
-    component = "codersdk.GetUsersResponse"
     about = "A page of the matching users."
     example = {"count": 1}
 
@@ -268,7 +260,6 @@ class GetUsersResponse(WireSerializer):
 
 
 class UpdateUserPasswordRequest(RequestSerializer):
-    component = "codersdk.UpdateUserPasswordRequest"
     about = "A new password of a user."
     example = {"old_password": "a-good-long-one", "password": "an-even-better-one"}
 
@@ -282,7 +273,6 @@ class UpdateUserPasswordRequest(RequestSerializer):
 
 
 class UpdateRoles(RequestSerializer):
-    component = "codersdk.UpdateRoles"
     about = "The new roles of a user."
     example = {"roles": ["auditor"]}
 
@@ -295,7 +285,6 @@ class UpdateRoles(RequestSerializer):
 
 
 class UserLoginType(WireSerializer):
-    component = "codersdk.UserLoginType"
     about = "The login type of a user."
     example = {"login_type": "password"}
 
@@ -303,7 +292,6 @@ class UserLoginType(WireSerializer):
 
 
 class AuthorizationObject(RequestSerializer):
-    component = "codersdk.AuthorizationObject"
     about = "The objects of an authorization check."
     example = {"resource_type": "deployment_config"}
 
@@ -321,7 +309,6 @@ class AuthorizationObject(RequestSerializer):
 
 
 class AuthorizationCheck(RequestSerializer):
-    component = "codersdk.AuthorizationCheck"
     about = "An authorization check: whether the caller may do an action on objects."
     example = {"action": "read"}
 
@@ -332,7 +319,6 @@ class AuthorizationCheck(RequestSerializer):
 
 
 class AuthorizationRequest(RequestSerializer):
-    component = "codersdk.AuthorizationRequest"
     about = "A set of authorization checks for the caller."
     example = {
         "checks": {
@@ -353,7 +339,6 @@ class AuthorizationRequest(RequestSerializer):
 
 
 class AuthorizationResponse(WireSerializer):
-    component = "codersdk.AuthorizationResponse"
     about = "The results by the name of the check. `true`: the action is allowed."
     example = {"may-read-config": True}
     schema = {"type": "object", "additionalProperties": {"type": "boolean"}}

@@ -23,7 +23,7 @@ from users.permissions import KeyIdentity, identity_of, listing, may, require, s
 from users.requests import MAX_LIMIT, MAX_OFFSET, page_parameters, read, whole_number
 from users.selectors import user_in_path
 from users.serializers import (
-    AssignableRoleSerializer,
+    AssignableRolesSerializer,
     AuthorizationRequest,
     AuthorizationResponse,
     CreateFirstUserRequest,
@@ -308,11 +308,11 @@ class SiteRolesView(APIView):
     @operation(
         "Get site member roles",
         description="Lists all roles with their permissions.",
-        answers={200: AssignableRoleSerializer(many=True), 403: ResponseSerializer},
+        answers={200: AssignableRolesSerializer(many=True), 403: ResponseSerializer},
     )
     def get(self, request: Request) -> Response:
         found = selectors.assignable_roles(identity_of(request))
-        return Response(AssignableRoleSerializer(found, many=True).data)
+        return Response(AssignableRolesSerializer(found, many=True).data)
 
 
 class AuthCheckView(APIView):

@@ -211,7 +211,7 @@ class WireComponent(OpenApiSerializerExtension):  # type: ignore[no-untyped-call
     target: WireSerializer
 
     def get_name(self, auto_schema: AutoSchema, direction: Direction) -> str | None:
-        return self.target.component or None
+        return self.target.component
 
     def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> Schema:
         example = example_of(self.target)
