@@ -9,7 +9,6 @@ import uuid
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -24,7 +23,7 @@ from users.models import Organization, User
 from users.names import is_uuid
 from users.permissions import identity_of, listing, may
 from users.requests import MAX_LIMIT, page_parameters
-from users.serializers import SlimRoleSerializer, slim_roles
+from users.serializers import AccountSerializer, RolesField, SlimRoleSerializer
 from users.views import UserRouteView, searched
 
 # Coder's clients use this name in paths for the default organization.
@@ -56,47 +55,31 @@ class OrganizationSerializer(WireSerializer):
     is_default = serializers.BooleanField(default=True, help_text="Always true.")
 
 
-class MemberSerializer(WireSerializer):
+class MemberSerializer(AccountSerializer):
     component = "codersdk.OrganizationMemberWithUserData"
     about = "A user as a member of the organization."
     example = {
         "user_id": "0f4c2b7e-54b4-4a0a-9c0e-6f5b0f3f5d11",
-        "organization_id": "5c2fbb0c-3f8b-4f57-a1d2-2ea0c8b8a7d6",
-        "created_at": "2026-01-20T13:59:29Z",
-        "updated_at": "2026-01-20T13:59:29Z",
+        "organization_id": OrganizationSerializer.example["id"],
+        **AccountSerializer.example,
         "roles": [],
-        "username": "ada",
-        "name": "Ada Lovelace",
-        "avatar_url": "",
-        "email": "ada@example.com",
-        "global_roles": [{"name": "owner", "display_name": "Owner"}],
+        "global_roles": [SlimRoleSerializer.example],
     }
 
+    id = None
     user_id = serializers.UUIDField(source="id", help_text="The user's id.")
     organization_id = serializers.SerializerMethodField(help_text="The organization's id.")
-    created_at = serializers.DateTimeField(help_text="The time of creation.")
-    updated_at = serializers.DateTimeField(help_text="The time of the last change.")
-    roles = serializers.SerializerMethodField(
-        help_text="Always empty, because organization roles are not supported."
+    # Users do not have this attribute, so the default is used.
+    roles = RolesField(
+        source="organization_roles",
+        read_only=True,
+        default=[],
+        help_text="Always empty, because organization roles are not supported.",
     )
-    username = serializers.CharField(help_text="The username. It is unique.")
-    name = serializers.CharField(help_text="The full name, or empty.")
-    avatar_url = serializers.CharField(help_text="The URL of a picture, or empty.")
-    email = serializers.EmailField(help_text="The e-mail address. It is unique.")
-    global_roles = serializers.SerializerMethodField(
-        help_text="The user's roles, without `member`."
-    )
+    global_roles = RolesField(source="roles", help_text="The user's roles, without `member`.")
 
     def get_organization_id(self, user: User) -> uuid.UUID:
         return services.organization_id()
-
-    @extend_schema_field(SlimRoleSerializer(many=True))
-    def get_roles(self, user: User) -> list[dict[str, str]]:
-        return []
-
-    @extend_schema_field(SlimRoleSerializer(many=True))
-    def get_global_roles(self, user: User) -> list[dict[str, str]]:
-        return slim_roles(user)
 
 
 class PaginatedMembersSerializer(WireSerializer):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -138,13 +139,16 @@ class SlimRoleSerializer(WireSerializer):
     display_name = serializers.CharField(help_text="The role's display name.")
 
 
-def slim_roles(user: User) -> list[dict[str, str]]:
-    """Returns the user's roles. Shape: [codersdk.SlimRole]."""
-    return [
-        {"name": name, "display_name": shown}
-        for name, shown in DISPLAY_NAMES.items()
-        if name in user.roles
-    ]
+@extend_schema_field(SlimRoleSerializer(many=True))
+class RolesField(serializers.ListField):
+    """A field for the names of roles. Renders each with its display name."""
+
+    def to_representation(self, value: Collection[str]) -> list[dict[str, str]]:
+        return [
+            {"name": name, "display_name": shown}
+            for name, shown in DISPLAY_NAMES.items()
+            if name in value
+        ]
 
 
 class PermissionSerializer(WireSerializer):
@@ -204,22 +208,16 @@ class NullableTimeField(serializers.DateTimeField):
         return super().get_attribute(instance) or NEVER
 
 
-class UserSerializer(WireSerializer):
-    about = "A user account."
+class AccountSerializer(WireSerializer):
+    """The members that users and members of the organization share."""
+
     example = {
-        "id": "0f4c2b7e-54b4-4a0a-9c0e-6f5b0f3f5d11",
         "username": "ada",
         "avatar_url": "",
         "name": "Ada Lovelace",
         "email": "ada@example.com",
         "created_at": "2026-01-20T13:59:29Z",
         "updated_at": "2026-01-20T13:59:29Z",
-        "last_seen_at": "2026-01-20T14:59:29Z",
-        "status": "active",
-        "login_type": "password",
-        "theme_preference": "",
-        "organization_ids": ["5c2fbb0c-3f8b-4f57-a1d2-2ea0c8b8a7d6"],
-        "roles": [{"name": "owner", "display_name": "Owner"}],
     }
 
     id = serializers.UUIDField(help_text="The user's id. It never changes.")
@@ -229,6 +227,21 @@ class UserSerializer(WireSerializer):
     email = serializers.EmailField(help_text="The e-mail address. It is unique.")
     created_at = serializers.DateTimeField(help_text="The time of creation.")
     updated_at = serializers.DateTimeField(help_text="The time of the last change.")
+
+
+class UserSerializer(AccountSerializer):
+    about = "A user account."
+    example = {
+        "id": "0f4c2b7e-54b4-4a0a-9c0e-6f5b0f3f5d11",
+        **AccountSerializer.example,
+        "last_seen_at": "2026-01-20T14:59:29Z",
+        "status": "active",
+        "login_type": "password",
+        "theme_preference": "",
+        "organization_ids": ["5c2fbb0c-3f8b-4f57-a1d2-2ea0c8b8a7d6"],
+        "roles": [SlimRoleSerializer.example],
+    }
+
     last_seen_at = NullableTimeField(
         help_text="The time of the last use of a session token, accurate to one hour. "
         "`0001-01-01T00:00:00Z`: never used."
@@ -241,14 +254,10 @@ class UserSerializer(WireSerializer):
     organization_ids = serializers.SerializerMethodField(
         help_text="The ids of the user's organizations. There is exactly one."
     )
-    roles = serializers.SerializerMethodField(help_text="The user's roles, without `member`.")
+    roles = RolesField(help_text="The user's roles, without `member`.")
 
     def get_organization_ids(self, user: User) -> list[uuid.UUID]:
         return [organization_id()]
-
-    @extend_schema_field(SlimRoleSerializer(many=True))
-    def get_roles(self, user: User) -> list[dict[str, str]]:
-        return slim_roles(user)
 
 
 class GetUsersResponse(WireSerializer):
