@@ -66,7 +66,7 @@ class MemberSerializer(AccountSerializer):
         "global_roles": [SlimRoleSerializer.example],
     }
 
-    id = None
+    id = None  # type: ignore[assignment]  # Removes the field.
     user_id = serializers.UUIDField(source="id", help_text="The user's id.")
     organization_id = serializers.SerializerMethodField(help_text="The organization's id.")
     # Users do not have this attribute, so the default is used.
@@ -79,7 +79,7 @@ class MemberSerializer(AccountSerializer):
     global_roles = RolesField(source="roles", help_text="The user's roles, without `member`.")
 
     def get_organization_id(self, user: User) -> uuid.UUID:
-        return services.organization_id()
+        return services.organization().uuid
 
 
 class PaginatedMembersSerializer(WireSerializer):

@@ -73,7 +73,8 @@ class OperationSchema(AutoSchema):
         return hasattr(self.view, "document") or "304" in map(str, self._declared())
 
     def get_tags(self) -> list[str]:
-        return [self.view.tag]
+        view: Any = self.view
+        return [view.tag]
 
     def _declared(self) -> Collection[Any]:
         declared: Any = self.get_response_serializers()
