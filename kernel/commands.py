@@ -17,6 +17,8 @@ from django.core.management.base import (
     SystemCheckError,
 )
 
+from kernel.http.errors import APIError
+
 JSON_OPTIONS = orjson.OPT_UTC_Z
 
 
@@ -62,7 +64,7 @@ class BaseCommand(DjangoCommand):
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
-            summary: str | None = super().execute(*args, **options)
+            summary = self._run(*args, **options)
         except UsageError as error:
             self._parser.error(str(error))
         except CommandError as error:
@@ -71,6 +73,15 @@ class BaseCommand(DjangoCommand):
                 raise
             self.stderr.write(f"{self._parser.prog}: {error}")
             sys.exit(error.returncode)
+        return summary
+
+    def _run(self, *args: Any, **options: Any) -> str | None:
+        try:
+            summary: str | None = super().execute(*args, **options)
+        except APIError as error:
+            details = [f"{each.field}: {each.detail}" for each in error.validations]
+            text = " ".join(filter(None, [error.message, error.detail, *details]))
+            raise CommandError(text) from None
         return summary
 
 

@@ -10,7 +10,6 @@ from django.utils import timezone
 
 from audit.services import SYSTEM
 from kernel.commands import ListingCommand, UsageError, add_json_argument
-from kernel.http.errors import APIError
 from kernel.humanize import plural
 from tokens import configs, policy
 from tokens.arguments import find_user, known_scopes, lifetime_ns
@@ -114,10 +113,7 @@ class Command(ListingCommand):
         # Save before printing the list, because a closed pipe (`| head`) stops the command.
         if not (options["dry_run"] or is_rejected):
             action = OnViolation(existing) if existing else None
-            try:
-                changed = configs.save_config(config, on_violation=action, actor=SYSTEM, now=now)
-            except APIError as error:
-                raise CommandError(f"{error.message} {error.detail}") from None
+            changed = configs.save_config(config, on_violation=action, actor=SYSTEM, now=now)
         self._list(violations)
         if is_rejected:
             *others, last = OnViolation
