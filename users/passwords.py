@@ -29,7 +29,7 @@ from users.models import User
 MIN_LENGTH = 8
 MAX_LENGTH = 64
 MAX_TRIES_A_MINUTE = 60
-NO_PASSWORD = Validation("password", "A service account has no password.")
+NO_PASSWORD = "A service account has no password."  # noqa: S105 - a message
 # One hash uses a core for about 25 ms. Half of the cores stay free for other requests.
 MAX_HASHES = min(8, max(1, (os.cpu_count() or 1) // 2))
 MAX_WAIT_SECONDS = 2.0
@@ -111,30 +111,31 @@ def count_try(address: str) -> None:
         count_or_refuse(bucket, limit=MAX_TRIES_A_MINUTE, of="sign-ins")
 
 
+class PasswordValidator:
+    """Rejects a password by its length, and a new password that does not change anything.
+
+    A service account has no password, so every password is invalid.
+    """
+
+    def validate(self, password: str, user: User | None = None) -> None:
+        if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
+            raise ValidationError(self.get_help_text())
+        if user and not user.has_usable_password():
+            raise ValidationError(NO_PASSWORD)
+        if user and user.password and user.check_password(password):
+            raise ValidationError("This is the current password.")
+
+    def get_help_text(self) -> str:
+        return f"A password must have {MIN_LENGTH} to {MAX_LENGTH} characters."
+
+
 def problems(password: str, user: User) -> list[Validation]:
-    """Returns a list with the error for an invalid password, or an empty list."""
-    if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
-        detail = f"A password must have {MIN_LENGTH} to {MAX_LENGTH} characters."
-        return [Validation("password", detail)]
+    """Returns a list with the error for an invalid new password, or an empty list."""
     try:
         validate_password(password, user)
     except ValidationError as error:
         return [Validation("password", " ".join(error.messages))]
     return []
-
-
-def problems_of_change(password: str, user: User) -> list[Validation]:
-    """Returns a list with the error for an invalid new password, or an empty list.
-
-    The new password must differ from the current password. For a service account, every password is
-    invalid.
-    """
-    if not user.has_usable_password():
-        return [NO_PASSWORD]
-    found = problems(password, user)
-    if not found and user.check_password(password):
-        return [Validation("password", "This is the current password.")]
-    return found
 
 
 def is_right(user: User | None, password: str) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from kernel.db.connections import fetch
 from kernel.db.pages import Condition, pages, where
@@ -81,6 +81,12 @@ def _one(column: Literal["id", "username", "email"], value: object) -> User | No
 def user_exists() -> bool:
     """Returns whether any user exists."""
     return User.objects.exists()
+
+
+def counts_by_status() -> dict[User.Status, int]:
+    """Returns the number of users with each status."""
+    counts = dict(User.objects.order_by().values_list("status").annotate(n=Count("*")))
+    return {status: counts.get(status, 0) for status in User.Status}
 
 
 def active_owners() -> QuerySet[User]:

@@ -17,7 +17,7 @@ from users.requests import (
     TextField,
 )
 from users.roles import DISPLAY_NAMES
-from users.services import organization_id
+from users.services import organization
 
 # Go's zero time. Coder's clients show it as "never".
 NEVER = "0001-01-01T00:00:00Z"
@@ -93,6 +93,7 @@ class CreateUserRequest(CreateFirstUserRequest):
     example = {**CreateFirstUserRequest.example, "user_status": "active"}
 
     user_status = StatusField(
+        source="status",
         required=False,
         default=User.Status.DORMANT,
         help_text="The initial status. The default is `dormant`.",
@@ -116,19 +117,17 @@ class CreateUserRequest(CreateFirstUserRequest):
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Returns the arguments for `services.NewUser`. A service account has the password None."""
-        wanted, password = dict(attrs), attrs["password"]
-        is_service_account = (
-            wanted.pop("disable_login") or attrs["login_type"] == User.LoginType.NONE
-        )
-        del wanted["login_type"]
+        """Returns the members of `User`. A service account has the password None."""
+        is_without, login_type = attrs.pop("disable_login"), attrs.pop("login_type")
+        is_service_account = is_without or login_type == User.LoginType.NONE
+        password = attrs["password"]
         if is_service_account and password:
             raise serializers.ValidationError(
                 {"password": "A service account cannot have a password."}
             )
         if not is_service_account and not password:
             raise serializers.ValidationError({"password": "This field is required."})
-        return wanted | {"password": None if is_service_account else password}
+        return attrs | {"password": password or None}
 
 
 class SlimRoleSerializer(WireSerializer):
@@ -257,7 +256,7 @@ class UserSerializer(AccountSerializer):
     roles = RolesField(help_text="The user's roles, without `member`.")
 
     def get_organization_ids(self, user: User) -> list[uuid.UUID]:
-        return [organization_id()]
+        return [organization().uuid]
 
 
 class GetUsersResponse(WireSerializer):

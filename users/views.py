@@ -125,8 +125,9 @@ class FirstUserView(PublicAPIView):
         wanted = read(CreateFirstUserRequest, request)
         address = cast("IdentifiedRequest", request._request).client_address
         actor, now = Actor(name=wanted["username"][:64], address=address), timezone.now()
-        user = services.create_first_user(services.NewUser(**wanted), actor=actor, now=now)
-        answer = {"user_id": user.id, "organization_id": services.organization_id()}
+        password, user = wanted.pop("password"), User(**wanted)
+        services.create_first_user(user, password, actor=actor, now=now)
+        answer = {"user_id": user.id, "organization_id": services.organization().uuid}
         return Response(CreateFirstUserResponse(answer).data, status=201)
 
 
@@ -171,9 +172,8 @@ class UsersView(APIView):
     )
     def post(self, request: Request) -> HttpResponse:
         wanted = read(CreateUserRequest, request)
-        wanted["status"] = wanted.pop("user_status")
-        new = services.NewUser(**wanted)
-        user = services.create_user(new, actor=actor_of(request), now=timezone.now())
+        password, user = wanted.pop("password"), User(**wanted)
+        services.create_user(user, password, actor=actor_of(request), now=timezone.now())
         return user_response(user, status=201)
 
 
