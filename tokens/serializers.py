@@ -214,7 +214,6 @@ class CreateTokenRequest(RequestSerializer):
     example = {"lifetime": 604_800_000_000_000, "token_name": "ci", "scopes": ["coder:all"]}
 
     lifetime = LifetimeField(
-        required=False,
         default=0,
         help_text="The lifetime in nanoseconds, at least one second. If it is absent or 0, the "
         "user's default lifetime is used.",
@@ -229,14 +228,12 @@ class CreateTokenRequest(RequestSerializer):
     )
     scopes = BoundedListField(
         child=TextField(max_length=64),
-        required=False,
         default=list,
         max_length=64,
         help_text="The scopes of the token. Absent or empty: full access.",
     )
     allow_list = BoundedListField(
         child=AllowListField(),
-        required=False,
         default=list,
         max_length=64,
         help_text="The objects that the token may act on. Absent or empty: all objects.",

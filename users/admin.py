@@ -3,13 +3,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
+from functools import wraps
 from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
-from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm, UserChangeForm
+from django.contrib.auth.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -35,6 +35,8 @@ STATES = {
     User.Status.DORMANT: State.PLAIN,
     User.Status.SUSPENDED: State.BAD,
 }
+# The type stubs lack Django's inner methods.
+STOCK: Any = StockUserAdmin
 TIMES = ("created", "updated", "last_seen", "last_sign_in")
 RIGHTS = {
     roles.OWNER: "full access",
@@ -58,9 +60,7 @@ def with_actor(form: Any, request: HttpRequest) -> Any:
     return type(form.__name__, (form,), {"actor": actor_of(request)})
 
 
-class CreationForm(AdminUserCreationForm[User]):
-    usable_password = None  # type: ignore[assignment]  # Removes the field.
-
+class CreationForm(UserCreationForm[User]):
     class Meta:
         model = User
         fields = ["username", "email"]
@@ -115,6 +115,28 @@ class PasswordForm(AdminPasswordChangeForm[User]):
         user, password = self.user, self.cleaned_data["password1"]
         services.set_password(user, password, actor=self.actor, now=timezone.now())
         return user
+
+
+def or_message(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Decorates an admin view. Shows a 400 or 409 error of a service on the user's page.
+
+    The form has already been validated. So such an error occurs only if another request has changed
+    the user in the meantime.
+    """
+
+    @wraps(view)
+    def shown(
+        admin: UserAdmin, request: HttpRequest, object_id: Any = None, *args: Any, **more: Any
+    ) -> HttpResponse:
+        try:
+            return view(admin, request, object_id, *args, **more)
+        except APIError as error:
+            if error.status not in {400, 409}:
+                raise
+            messages.error(request, error.message)
+            return redirect("admin:users_user_change", object_id)
+
+    return shown
 
 
 class RoleFilter(admin.SimpleListFilter):
@@ -187,33 +209,12 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
             stored.save(update_fields=["username", "email", "name", "updated_at"])
             change_access(stored, wanted, actor=actor)
 
-    # Django's own views run in a transaction. These two methods call the inner methods of Django
-    # without a transaction, so that the database connection can be released while a password is
-    # hashed. `save_model` has its own transaction.
-    def add_view(self, request: HttpRequest, *args: Any, **more: Any) -> HttpResponse:
-        return cast("HttpResponse", cast("Any", self)._add_view(request, *args, **more))
-
-    def changeform_view(
-        self, request: HttpRequest, object_id: Any = None, *args: Any, **more: Any
-    ) -> HttpResponse:
-        view = cast("Any", self)._changeform_view
-        return self._or_error(partial(view, request, object_id, *args, **more), request, object_id)
-
-    def _or_error(
-        self, view: Callable[[], HttpResponse], request: HttpRequest, object_id: str
-    ) -> HttpResponse:
-        """Runs the view. Shows a 400 or 409 error of a service as a message on the user's page.
-
-        The form has already been validated. So such an error occurs only if another request has
-        changed the user in the meantime.
-        """
-        try:
-            return view()
-        except APIError as error:
-            if error.status not in {400, 409}:
-                raise
-            self.message_user(request, error.message, messages.ERROR)
-            return redirect("admin:users_user_change", object_id)
+    # Django's own views run in a transaction. Django's inner methods are called without it, so that
+    # the database connection can be released while a password is hashed. `save_model` has its own
+    # transaction.
+    add_view = STOCK._add_view
+    changeform_view = or_message(STOCK._changeform_view)
+    delete_view = or_message(STOCK.delete_view)
 
     def history_view(self, request: HttpRequest, object_id: str, *args: Any) -> HttpResponse:
         """Redirects to the audit trail.
@@ -241,10 +242,6 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
         rules = erasure.rules_of_deletion()
         found = [line for user in objs for line in erasure.survey(user, rules)]
         return found, {}, set(), []
-
-    def delete_view(self, request: HttpRequest, object_id: str, *args: Any) -> HttpResponse:
-        view = partial(super().delete_view, request, object_id, *args)
-        return self._or_error(view, request, object_id)
 
     def delete_model(self, request: HttpRequest, obj: User) -> None:
         erasure.delete_user(obj, actor=actor_of(request), now=timezone.now())

@@ -102,10 +102,6 @@ def organization_in_path(reference: str) -> Organization:
     return found
 
 
-def organization_response(found: Organization) -> Response:
-    return Response(OrganizationSerializer(found).data)
-
-
 def organizations_response(request: Request) -> HttpResponse:
     found = OrganizationSerializer([services.organization()], many=True)
     return tagged(found.data, request=request)
@@ -134,7 +130,7 @@ class OrganizationView(APIView):
         answers={200: OrganizationSerializer, 403: ResponseSerializer},
     )
     def get(self, request: Request, organization: str) -> Response:
-        return organization_response(organization_in_path(organization))
+        return Response(OrganizationSerializer(organization_in_path(organization)).data)
 
 
 class OfUserView(UserRouteView):
@@ -160,7 +156,7 @@ class OneOfUserView(UserRouteView):
     )
     def get(self, request: Request, user: str, organization: str) -> Response:
         self.target(user)
-        return organization_response(organization_in_path(organization))
+        return Response(OrganizationSerializer(organization_in_path(organization)).data)
 
 
 class MembersView(APIView):

@@ -142,12 +142,7 @@ class Authenticated(BasePermission):
 
 
 def _permission(refused: Callable[[KeyIdentity], APIError | None]) -> type[Authenticated]:
-    class Permission(Authenticated):
-        @staticmethod
-        def refusal(identity: KeyIdentity) -> APIError | None:
-            return refused(identity)
-
-    return Permission
+    return type("Permission", (Authenticated,), {"refusal": staticmethod(refused)})
 
 
 @cache

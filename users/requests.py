@@ -36,8 +36,7 @@ class TextField(serializers.CharField):
     """A string field that keeps surrounding spaces. Rejects numbers and booleans."""
 
     def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("trim_whitespace", False)
-        super().__init__(**kwargs)
+        super().__init__(trim_whitespace=False, **kwargs)
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
@@ -49,7 +48,7 @@ class OptionalTextField(TextField):
     """A string field that may be absent. An absent value is the same as an empty string."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(required=False, allow_blank=True, default="", **kwargs)
+        super().__init__(allow_blank=True, default="", **kwargs)
 
 
 class WholeNumberField(serializers.IntegerField):
@@ -79,10 +78,11 @@ def whole_number(request: Request, name: str, *, default: int, limit: int) -> in
     return number
 
 
-def parse_moment(name: str, text: str | None, *, default: datetime) -> datetime:
+def parse_moment(name: str, text: str | None, *, default: datetime | None = None) -> datetime:
     """Parses a time. Raises: APIError 400 with the name of the parameter."""
-    if not text:
+    if default and not text:
         return default
+    text = text or ""
     try:
         found = parse_time(text)
     except ValueError as error:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Literal
 
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
@@ -13,11 +12,11 @@ from kernel.db.connections import fetch
 from kernel.db.pages import Condition, pages, where
 from kernel.http.errors import APIError, Validation, invalid
 from kernel.memory import Memory, Remembered
-from kernel.texts import parse_time
 from users import allow_lists, permissions, roles
 from users.models import User
 from users.names import is_uuid, normal_email, normal_username
 from users.permissions import KeyIdentity, Owner
+from users.requests import parse_moment
 
 ME = "me"
 COLUMNS = [field.attname for field in User._meta.concrete_fields]
@@ -201,7 +200,7 @@ def _condition(word: str) -> Condition:
         values = dict.fromkeys(text.lower().split(","))
         return f"({' OR '.join(_chosen(key, value) for value in values)})", []
     if key in TIMES:
-        return TIMES[key], [_moment(key, text)]
+        return TIMES[key], [parse_moment("q", text)]
     known = ", ".join([*CHOICES, *TIMES])
     raise invalid(Validation("q", f"You cannot search for {key[:64]!r}. Keys: {known}."))
 
@@ -211,15 +210,6 @@ def _chosen(key: str, value: str) -> str:
         known = ", ".join(CHOICES[key])
         raise invalid(Validation("q", f"{key} {value[:64]!r} is not one of {known}."))
     return CHOICES[key][value]
-
-
-def _moment(key: str, text: str) -> datetime:
-    try:
-        return parse_time(text)
-    except ValueError:
-        example = f'{key}:"2026-01-31T12:00:00Z"'
-        detail = f"{text[:64]!r} is not a time. Example: {example}."
-        raise invalid(Validation("q", detail)) from None
 
 
 def authorization(caller: KeyIdentity, checks: Mapping[str, Mapping[str, Any]]) -> dict[str, bool]:

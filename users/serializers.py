@@ -94,7 +94,6 @@ class CreateUserRequest(CreateFirstUserRequest):
 
     user_status = StatusField(
         source="status",
-        required=False,
         default=User.Status.DORMANT,
         help_text="The initial status. The default is `dormant`.",
     )
@@ -105,13 +104,11 @@ class CreateUserRequest(CreateFirstUserRequest):
     )
     login_type = serializers.ChoiceField(
         choices=User.LoginType.choices,
-        required=False,
         default=User.LoginType.PASSWORD,
         help_text="`none` creates a service account. A service account cannot sign in, so owners "
         "create its tokens.",
     )
     disable_login = serializers.BooleanField(
-        required=False,
         default=False,
         help_text="`true` has the same effect as the `login_type` `none`.",
     )
@@ -339,7 +336,6 @@ class AuthorizationRequest(RequestSerializer):
 
     checks = BoundedDictField(
         limit=500,
-        required=False,
         default=dict,
         child=AuthorizationCheck(),
         help_text="The checks by name. The caller chooses the names.",

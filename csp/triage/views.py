@@ -82,7 +82,7 @@ def _filtered(request: Request, *, now: datetime) -> Any:
     if not flag(request, "noise"):
         groups = groups.visible()
     if since := request.query_params.get("since"):
-        groups = groups.filter(last_seen__gte=parse_moment("since", since, default=now))
+        groups = groups.filter(last_seen__gte=parse_moment("since", since))
     return groups
 
 
