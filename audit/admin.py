@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 
 from audit.models import Entry, EntryQuerySet
-from kernel.admin import BoundedPaginator, ReadOnlyAdmin, TextFilter, row_link
+from kernel.admin import ReadOnlyAdmin, TextFilter, row_link
 from kernel.http.views import download
 from kernel.humanize import duration
 
@@ -63,7 +63,6 @@ class EntryAdmin(ReadOnlyAdmin):
     list_filter = [PersonFilter, ActionFilter, "at"]
     search_fields = ["actor_name", "action", "target_name", "target_id", "request_id"]
     date_hierarchy = "at"
-    paginator = BoundedPaginator
     show_facets = admin.ShowFacets.NEVER  # Facets would count all entries.
     actions = ["export"]
     fields = ["at", "actor", "action", "target", "changes", "address", "request_id"]

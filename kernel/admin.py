@@ -27,7 +27,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import smart_split
+from django.utils.text import Truncator, smart_split
 
 from kernel.db.connections import deadline, sqlstate
 from kernel.humanize import since
@@ -35,6 +35,7 @@ from kernel.limiter import Limiter, LimitReachedError
 
 logger = logging.getLogger(__name__)
 MAX_COUNTED = 10_000
+MAX_ERROR = 120
 QUERY_CANCELED = "57014"
 
 # --- Searches ---------------------------------------------------------------------------------
@@ -179,14 +180,24 @@ def row_link(row: Model, text: object = None) -> SafeString:
     return format_html('<a href="{}">{}</a>', reverse(name, args=[row.pk]), text or row)
 
 
-def time_column(field: str, name: str) -> Callable[[Any, Any], str]:
-    """Makes a column or a form field that shows a time relative to now."""
+def column(field: str, write: Callable[[Any], str], name: str) -> Callable[[Any, Any], str]:
+    """Makes a column or a form field that shows the value of `field`, formatted by `write`."""
 
     @admin.display(description=name, ordering=field)
-    def column(_: Any, row: Any) -> str:
-        return since(getattr(row, field))
+    def shown(_: Any, row: Any) -> str:
+        return write(getattr(row, field))
 
-    return column
+    return shown
+
+
+def time_column(field: str, name: str) -> Callable[[Any, Any], str]:
+    """Makes a column or a form field that shows a time relative to now."""
+    return column(field, since, name)
+
+
+def error_column(field: str) -> Callable[[Any, Any], str]:
+    """Makes a column that shows the start of an error message."""
+    return column(field, lambda error: Truncator(error).chars(MAX_ERROR), field)
 
 
 class ValuesFilter(admin.AllValuesFieldListFilter):

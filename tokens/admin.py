@@ -25,6 +25,7 @@ from kernel.admin import (
     State,
     TextFilter,
     badge,
+    column,
     register,
     row_link,
     time_column,
@@ -184,9 +185,7 @@ class APIKeyAdmin(ReadOnlyAdmin):
     expires = time_column("expires_at", "expires")
     last_used_at = time_column("last_used", "last used")
 
-    @admin.display(ordering="lifetime_ns")
-    def lifetime(self, key: APIKey) -> str:
-        return humanize.duration(key.lifetime_ns)
+    lifetime = column("lifetime_ns", humanize.duration, "lifetime")
 
     def has_expire_permission(self, request: HttpRequest) -> bool:
         return cast("User", request.user).has_perm("tokens.change_apikey")
