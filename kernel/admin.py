@@ -6,25 +6,25 @@ An app registers its cards in its module `admin_cards`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar, cast
 
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
-from django.core.exceptions import SuspiciousOperation
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.core.paginator import Paginator
 from django.db import OperationalError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator, smart_split
@@ -82,7 +82,33 @@ def _search_problem(text: str) -> str:
 
 
 class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
-    """The base class of all admin pages. Limits searches, and rejects malformed input."""
+    """The base class of all admin pages. Limits searches, and rejects malformed input.
+
+    `pages` maps the routes of further pages to the names of their views. Users need the permission
+    to view the model.
+    """
+
+    pages: ClassVar[Mapping[str, str]] = {}
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self._own_page)
+        model = self.opts.label_lower.replace(".", "_")
+        own = [
+            path(route, view, {"method": method}, name=f"{model}_{method}")
+            for route, method in self.pages.items()
+        ]
+        return [*own, *super().get_urls()]
+
+    def _own_page(self, request: HttpRequest, method: str, **parameters: Any) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return cast("HttpResponse", getattr(self, method)(request, **parameters))
+
+    def page(self, request: HttpRequest, template: str, title: str, **context: Any) -> HttpResponse:
+        """Renders a template of the model with the frame of the admin's pages."""
+        frame = {**self.admin_site.each_context(request), "title": title, "opts": self.opts}
+        folder = self.opts.label_lower.replace(".", "/")
+        return TemplateResponse(request, f"admin/{folder}/{template}.html", frame | context)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

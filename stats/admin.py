@@ -5,11 +5,8 @@ from datetime import timedelta
 from typing import Any, cast
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
 from django.utils import timezone
 
 from jobs.models import JobRun
@@ -64,6 +61,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
     ]
     list_filter = ["source", "method", ("build_version", ValuesFilter)]
     date_hierarchy = "collected_at"
+    pages = {"timelines/": "timelines"}
 
     @admin.display(description="collected (UTC)", ordering="collected_at")
     def collected(self, snapshot: Snapshot) -> str:
@@ -87,29 +85,22 @@ class SnapshotAdmin(ReadOnlyAdmin):
     rows = column("row_count", humanize.count, "rows")
     duration = column("duration_ms", humanize.milliseconds, "duration")
 
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.timelines)
-        return [path("timelines/", view, name="stats_snapshot_timelines"), *super().get_urls()]
-
     def timelines(self, request: HttpRequest) -> HttpResponse:
         """Shows the charts of a range, the alarms that are on, and the collector's newest runs."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
         selected = request.GET.get("range")
         if selected not in RANGES:
             selected = DEFAULT_RANGE
         now = timezone.now()
-        context: dict[str, Any] = {
-            **self.admin_site.each_context(request),
-            "title": "Timelines",
-            "opts": self.opts,
-            "ranges": list(RANGES),
-            "selected": selected,
-            "timelines": charts(selected, now=now),
-            "alarms": alarms_on(now),
-            "runs": newest_runs(),
-        }
-        return TemplateResponse(request, "admin/stats/snapshot/timelines.html", context)
+        return self.page(
+            request,
+            "timelines",
+            "Timelines",
+            ranges=list(RANGES),
+            selected=selected,
+            timelines=charts(selected, now=now),
+            alarms=alarms_on(now),
+            runs=newest_runs(),
+        )
 
 
 def newest_runs() -> list[tuple[JobRun, timedelta | None]]:
