@@ -6,12 +6,10 @@ from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
@@ -139,6 +137,7 @@ class APIKeyAdmin(ReadOnlyAdmin):
     ]
     actions = ["expire"]
     change_list_template = "admin/tokens/apikey/change_list.html"
+    pages = {"calendar/": "calendar"}
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Rejects filters on the digest, because a caller could guess it character by character."""
@@ -190,21 +189,9 @@ class APIKeyAdmin(ReadOnlyAdmin):
     def has_expire_permission(self, request: HttpRequest) -> bool:
         return cast("User", request.user).has_perm("tokens.change_apikey")
 
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.calendar)
-        return [path("calendar/", view, name="tokens_apikey_calendar"), *super().get_urls()]
-
     def calendar(self, request: HttpRequest) -> HttpResponse:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Expiry calendar",
-            "opts": self.opts,
-            "days": expiry_days(now=timezone.now()),
-            "span_days": CALENDAR_DAYS,
-        }
-        return TemplateResponse(request, "admin/tokens/apikey/calendar.html", context)
+        context = {"days": expiry_days(now=timezone.now()), "span_days": CALENDAR_DAYS}
+        return self.page(request, "calendar", "Expiry calendar", **context)
 
     @admin.action(description="Revoke, with a reason", permissions=["expire"])
     def expire(self, request: HttpRequest, queryset: QuerySet[APIKey]) -> HttpResponse | None:
@@ -219,15 +206,9 @@ class APIKeyAdmin(ReadOnlyAdmin):
                 request, f"{humanize.plural(expired, 'key')} revoked.", messages.SUCCESS
             )
             return None
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Revoke keys",
-            "opts": self.opts,
-            "count": humanize.plural(live.count(), "live key"),
-            "form": form,
-            "selection": _selection(request),
-        }
-        return TemplateResponse(request, "admin/tokens/apikey/expire.html", context)
+        count = humanize.plural(live.count(), "live key")
+        context = {"count": count, "form": form, "selection": _selection(request)}
+        return self.page(request, "expire", "Revoke keys", **context)
 
 
 def _selection(request: HttpRequest) -> list[tuple[str, str]]:
@@ -261,32 +242,26 @@ class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
     autocomplete_fields = ["user"]
     change_form_template = "admin/tokens/tokenconfig/change_form.html"
     change_list_template = "admin/tokens/tokenconfig/change_list.html"
+    pages = {"explain/": "explain"}
 
     class Media:
         js = ["tokens/names.js"]
 
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.explain)
-        return [path("explain/", view, name="tokens_tokenconfig_explain"), *super().get_urls()]
-
     def explain(self, request: HttpRequest) -> HttpResponse:
         """Shows the limits of one user: their values, the rules that set them, and all rules."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
         name = request.GET.get("user", "")
         user = user_by_name(name)
         config = TokenConfig.objects.filter(user=user).first() if user else None
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Effective limits of a user",
-            "name": name,
-            "user_found": user,
-            "config": config,
-            "opts": self.opts,
-            "may_add": self.has_add_permission(request),
-            "limits": readable_limits(user) if user else [],
-        }
-        return TemplateResponse(request, "admin/tokens/tokenconfig/explain.html", context)
+        return self.page(
+            request,
+            "explain",
+            "Effective limits of a user",
+            name=name,
+            user_found=user,
+            config=config,
+            may_add=self.has_add_permission(request),
+            limits=readable_limits(user) if user else [],
+        )
 
     maximum = _limit(policy.MAX_LIFETIME)
     default = _limit(policy.DEFAULT_LIFETIME)
