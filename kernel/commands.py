@@ -119,8 +119,13 @@ def add_json_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="write one JSON object per line")
 
 
-# The end of the help text for each argument that `moment` parses.
-MOMENT = "a day or a time, in UTC unless it has an offset"
+def add_moment_argument(parser: Any, flag: str, text: str, *, required: bool = False) -> None:
+    """Adds an argument that is a day or a time to a parser, or to a group of arguments.
+
+    Its help text begins with `text`.
+    """
+    about = f"{text}; TIME is a day or a time, in UTC unless it has an offset"
+    parser.add_argument(flag, type=moment, metavar="TIME", required=required, help=about)
 
 
 def moment(text: str) -> datetime:
