@@ -87,11 +87,8 @@ class ChangeForm(UserChangeForm[User]):
 
     def clean(self) -> dict[str, Any]:
         super().clean()
-        if not self.errors and {"status", "roles"} <= self.cleaned_data.keys():
-            self._dry_run()
-        return self.cleaned_data
-
-    def _dry_run(self) -> None:
+        if self.errors:
+            return self.cleaned_data
         # The form may have changed the instance, so read the user again.
         user = get_object_or_404(User, pk=self.instance.pk)
         try:
@@ -100,6 +97,7 @@ class ChangeForm(UserChangeForm[User]):
                 transaction.set_rollback(True)
         except APIError as error:
             raise ValidationError(error.message) from None
+        return self.cleaned_data
 
 
 class PasswordForm(AdminPasswordChangeForm[User]):
