@@ -197,8 +197,7 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         actor, now = actor_of(request), timezone.now()
         if not change:
-            with transaction.atomic():
-                services.insert_user(obj, actor=actor, now=now)
+            services.insert_user(obj, actor=actor, now=now)
             return
         wanted = {"status": obj.status, "roles": list(obj.roles)}
         with services.keeping_an_owner():

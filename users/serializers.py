@@ -109,8 +109,7 @@ class CreateUserRequest(CreateFirstUserRequest):
         "create its tokens.",
     )
     disable_login = serializers.BooleanField(
-        default=False,
-        help_text="`true` has the same effect as the `login_type` `none`.",
+        default=False, help_text="`true` has the same effect as the `login_type` `none`."
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

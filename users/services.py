@@ -42,8 +42,7 @@ def create_user(user: User, password: str | None, *, actor: Actor, now: datetime
     address is in use.
     """
     _prepare(user, password)
-    with transaction.atomic():
-        insert_user(user, actor=actor, now=now)
+    insert_user(user, actor=actor, now=now)
 
 
 def _prepare(user: User, password: str | None) -> None:
@@ -59,14 +58,11 @@ def _prepare(user: User, password: str | None) -> None:
     user.set_password(password)
 
 
+@transaction.atomic
 def insert_user(user: User, *, actor: Actor, now: datetime) -> None:
-    """Inserts the user in the caller's transaction.
-
-    Raises: APIError 409 if the username or the e-mail address is in use.
-    """
+    """Inserts the user. Raises: APIError 409 if the username or the e-mail address is in use."""
     try:
-        with transaction.atomic():
-            user.save(force_insert=True)
+        user.save(force_insert=True)
     except IntegrityError as error:
         field = "email" if "user_email_unique" in str(error) else "username"
         used = [Validation(field, "This is already in use.")]
