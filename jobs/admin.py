@@ -51,4 +51,4 @@ class JobRunAdmin(ReadOnlyAdmin):
     def run_state(self, run: JobRun) -> str:
         return badge(run.state, STATES[run.state])
 
-    short_error = error_column("error")
+    short_error = error_column

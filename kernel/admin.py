@@ -221,9 +221,7 @@ def time_column(field: str, name: str) -> Callable[[Any, Any], str]:
     return column(field, since, name)
 
 
-def error_column(field: str) -> Callable[[Any, Any], str]:
-    """Makes a column that shows the start of an error message."""
-    return column(field, lambda error: Truncator(error).chars(MAX_ERROR), field)
+error_column = column("error", lambda error: Truncator(error).chars(MAX_ERROR), "error")
 
 
 class ValuesFilter(admin.AllValuesFieldListFilter):

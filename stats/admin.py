@@ -146,7 +146,7 @@ class WorkspaceStateAdmin(ReadOnlyAdmin):
     def state(self, state: Any) -> str:
         return badge(state.word, BADGES.get(state.word, State.PLAIN))
 
-    short_error = error_column("error")
+    short_error = error_column
     changed = time_column("job_updated_at", "changed")
     job_started = time_column("job_started_at", "job started")
     job_canceled = time_column("job_canceled_at", "job canceled")

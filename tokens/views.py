@@ -256,7 +256,7 @@ class TokensView(UserRouteView):
         answers={200: APIKeyWithOwnerSerializer(many=True), 304: None},
     )
     def get(self, request: Request, user: str) -> HttpResponseBase:
-        limit = whole_number(request, "limit", default=0, limit=MAX_LIMIT)
+        limit = whole_number(request, "limit", limit=MAX_LIMIT)
         render = APIKeyWithOwnerSerializer().to_representation
         found = selectors.tokens(
             self.user_in_path(user),
@@ -265,7 +265,7 @@ class TokensView(UserRouteView):
             expired=flag(request, "include_expired"),
             now=timezone.now(),
             limit=limit,
-            offset=whole_number(request, "offset", default=0, limit=MAX_OFFSET),
+            offset=whole_number(request, "offset", limit=MAX_OFFSET),
         )
         if limit:
             page = [render(token) for token in next(found)]

@@ -20,8 +20,8 @@ from kernel.http.schema.operations import operation
 from kernel.http.views import APIView, tagged, whole_list
 from users import allow_lists, selectors, services
 from users.models import Organization, User
-from users.names import is_uuid
-from users.permissions import identity_of, listing, may
+from users.names import normal_id
+from users.permissions import MayListUsers, identity_of, may
 from users.requests import MAX_LIMIT, page_parameters
 from users.serializers import AccountSerializer, RolesField, SlimRoleSerializer
 from users.views import UserRouteView, searched
@@ -96,8 +96,7 @@ class PaginatedMembersSerializer(WireSerializer):
 def organization_in_path(reference: str) -> Organization:
     """Returns the organization if the reference is its id or name. Raises: APIError 404."""
     found = services.organization()
-    is_its_id = is_uuid(reference) and uuid.UUID(reference) == found.uuid
-    if not is_its_id and reference.lower() not in {Organization.NAME, DEFAULT}:
+    if normal_id(reference).lower() not in {str(found.uuid), Organization.NAME, DEFAULT}:
         raise not_found()
     return found
 
@@ -161,7 +160,7 @@ class OneOfUserView(UserRouteView):
 
 class MembersView(APIView):
     tag = "Members"
-    permission_classes = [listing("user:read")]
+    permission_classes = [MayListUsers]
 
     @operation(
         "List organization members",
@@ -181,7 +180,7 @@ class MembersView(APIView):
 
 class PaginatedMembersView(APIView):
     tag = "Members"
-    permission_classes = [listing("user:read")]
+    permission_classes = [MayListUsers]
 
     @operation(
         "Paginated organization members",

@@ -10,9 +10,9 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from django.conf import settings
 from django.contrib.auth.hashers import Argon2PasswordHasher
@@ -65,23 +65,20 @@ class BoundedArgon2(Argon2PasswordHasher):
     parallelism = 1
 
     def encode(self, password: str, salt: str) -> str:
-        with _turn():
-            return _hashing.submit(super().encode, password, salt).result()
+        return _hashed(super().encode, password, salt)
 
     def verify(self, password: str, encoded: str) -> bool:
-        with _turn():
-            return _hashing.submit(super().verify, password, encoded).result()
+        return _hashed(super().verify, password, encoded)
 
 
-@contextmanager
-def _turn() -> Iterator[None]:
+def _hashed[T](compute: Callable[[str, str], T], *texts: str) -> T:
     """Limits how many hashes are computed at once. Raises: LimitReachedError after two seconds."""
     release_connection()
     deadline = time.monotonic() + MAX_WAIT_SECONDS
     with HASHING.hold():
         file = _lock_any(deadline)
         try:
-            yield
+            return _hashing.submit(compute, *texts).result()
         finally:
             os.close(file)
 

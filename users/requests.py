@@ -66,11 +66,12 @@ def read[S: RequestSerializer](serializer: type[S], request: Request) -> dict[st
     return found
 
 
-def whole_number(request: Request, name: str, *, default: int, limit: int) -> int:
-    """Parses a query parameter as a whole number from 0 to `limit`. Raises: APIError 400."""
-    text = request.query_params.get(name, "")
-    if not text:
-        return default
+def whole_number(request: Request, name: str, *, limit: int) -> int:
+    """Parses a query parameter as a whole number from 0 to `limit`. An absent parameter is 0.
+
+    Raises: APIError 400.
+    """
+    text = request.query_params.get(name) or "0"
     # Check the length first, because Python's int() rejects very long numbers.
     number = int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else -1
     if not 0 <= number <= limit:

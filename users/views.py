@@ -19,7 +19,7 @@ from kernel.http.views import APIView, PublicAPIView, json_response, tagged
 from users import allow_lists, selectors, services
 from users.erasure import delete_user
 from users.models import User
-from users.permissions import KeyIdentity, identity_of, listing, may, require, scoped
+from users.permissions import KeyIdentity, MayListUsers, identity_of, may, require, scoped
 from users.requests import MAX_LIMIT, MAX_OFFSET, page_parameters, read, whole_number
 from users.selectors import user_in_path
 from users.serializers import (
@@ -87,8 +87,8 @@ def searched(request: Request, query: str = "", *, absent: int) -> tuple[list[Us
     return selectors.search(
         query,
         ids=allow_lists.ids(identity_of(request).allow_list, "user"),
-        limit=whole_number(request, "limit", default=0, limit=MAX_LIMIT) or absent,
-        offset=whole_number(request, "offset", default=0, limit=MAX_OFFSET),
+        limit=whole_number(request, "limit", limit=MAX_LIMIT) or absent,
+        offset=whole_number(request, "offset", limit=MAX_OFFSET),
     )
 
 
@@ -135,7 +135,7 @@ class UsersView(APIView):
     tag = "Users"
 
     def get_permissions(self) -> list[BasePermission]:
-        return [may("user:create")() if self.request.method == "POST" else listing("user:read")()]
+        return [may("user:create")() if self.request.method == "POST" else MayListUsers()]
 
     @operation(
         "Get users",

@@ -58,7 +58,7 @@ class GroupsView(APIView):
         answers={200: GroupsSerializer, 304: None, 403: ResponseSerializer},
     )
     def get(self, request: Request) -> HttpResponse:
-        limit = whole_number(request, "limit", default=0, limit=MAX_LIMIT) or DEFAULT_LIMIT
+        limit = whole_number(request, "limit", limit=MAX_LIMIT) or DEFAULT_LIMIT
         found = selectors.page(
             _filtered(request, now=timezone.now()),
             filters={name: request.query_params.get(name, "") for name in FILTERS},
