@@ -123,6 +123,11 @@ class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
                 raise SuspiciousOperation("an id or a date is not valid") from None
             raise
 
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[M]) -> None:
+        """Deletes selected rows like a single row, so that each deletion is recorded."""
+        for row in queryset:
+            self.delete_model(request, row)
+
     def action_checkbox(self, obj: M) -> SafeString:
         """Returns the same as Django's method, which renders a template for each row."""
         return format_html(

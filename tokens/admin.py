@@ -299,10 +299,6 @@ class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
     def delete_model(self, request: HttpRequest, obj: TokenConfig) -> None:
         configs.delete_config(obj, actor=actor_of(request), now=timezone.now())
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[TokenConfig]) -> None:
-        for config in queryset:
-            self.delete_model(request, config)
-
 
 DAY = timedelta(days=1)
 
