@@ -7,8 +7,7 @@ from rest_framework import serializers
 from kernel.http.rendering import WireSerializer
 
 
-class BuildInfoSerializer(WireSerializer):
-    component = "codersdk.BuildInfoResponse"
+class BuildInfoResponse(WireSerializer):
     about = "The server's version and identity."
     example = {
         "agent_api_version": "1.0",
@@ -46,8 +45,7 @@ class BuildInfoSerializer(WireSerializer):
     )
 
 
-class SSHConfigSerializer(WireSerializer):
-    component = "codersdk.SSHConfigResponse"
+class SSHConfigResponse(WireSerializer):
     about = "Settings for a user's SSH configuration."
     example = {
         "hostname_prefix": "coder.",
@@ -67,8 +65,7 @@ class SSHConfigSerializer(WireSerializer):
     )
 
 
-class UpdateCheckSerializer(WireSerializer):
-    component = "codersdk.UpdateCheckResponse"
+class UpdateCheckResponse(WireSerializer):
     about = "The newest known release."
     example = {
         "current": False,

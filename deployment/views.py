@@ -6,10 +6,10 @@ from rest_framework.request import Request
 
 from deployment.selectors import build_info, ssh_config
 from deployment.serializers import (
-    BuildInfoSerializer,
+    BuildInfoResponse,
     DeploymentConfigSerializer,
-    SSHConfigSerializer,
-    UpdateCheckSerializer,
+    SSHConfigResponse,
+    UpdateCheckResponse,
 )
 from deployment.updatecheck import TOPIC, update
 from kernel.http import wire
@@ -24,14 +24,14 @@ from users.permissions import may
 
 class BuildInfoView(PublicDocumentView):
     document = Document(
-        "buildinfo", lambda: render_json(BuildInfoSerializer(build_info()).data), public=True
+        "buildinfo", lambda: render_json(BuildInfoResponse(build_info()).data), public=True
     )
 
     @operation(
         "Build info",
         description="Returns the server's version and identity. Clients compare the version with "
         "their own. No session token is needed.",
-        answers={200: BuildInfoSerializer},
+        answers={200: BuildInfoResponse},
     )
     def get(self, request: Request) -> HttpResponse:
         return super().get(request)
@@ -62,13 +62,13 @@ class DeploymentConfigView(DocumentView):
 
 
 class SSHConfigView(DocumentView):
-    document = Document("ssh", lambda: render_json(SSHConfigSerializer(ssh_config()).data))
+    document = Document("ssh", lambda: render_json(SSHConfigResponse(ssh_config()).data))
 
     @operation(
         "SSH Config",
         description="Returns the settings for workspaces that clients write to the SSH "
         "configuration of a user.",
-        answers={200: SSHConfigSerializer},
+        answers={200: SSHConfigResponse},
     )
     def get(self, request: Request) -> HttpResponse:
         return super().get(request)
@@ -77,7 +77,7 @@ class SSHConfigView(DocumentView):
 class UpdateCheckView(PublicDocumentView):
     document = Document(
         "updatecheck",
-        lambda: render_json(UpdateCheckSerializer(update()).data),
+        lambda: render_json(UpdateCheckResponse(update()).data),
         topic=TOPIC,
         public=True,
     )
@@ -86,7 +86,7 @@ class UpdateCheckView(PublicDocumentView):
         "Update check",
         description="Returns the newest known release of Coder. The server requests the newest "
         "release once a day, not when this operation is called. No session token is needed.",
-        answers={200: UpdateCheckSerializer},
+        answers={200: UpdateCheckResponse},
     )
     def get(self, request: Request) -> HttpResponse:
         return super().get(request)

@@ -95,8 +95,7 @@ class TokenPolicySerializer(WireSerializer):
     limits = LimitSerializer(many=True, help_text="The limits.")
 
 
-class AllowListEntry(WireSerializer):
-    component = "codersdk.APIAllowListTarget"
+class APIAllowListTarget(WireSerializer):
     about = "An object, or all objects of a type, that a key may act on."
     example = {"type": "*", "id": "*"}
 
@@ -173,7 +172,7 @@ class APIKeySerializer(WireSerializer):
         help_text="The lifetime in seconds. Using the key may extend the expiry to the time of "
         "use plus this lifetime.",
     )
-    allow_list = AllowListEntry(many=True, help_text="The objects that the key may act on.")
+    allow_list = APIAllowListTarget(many=True, help_text="The objects that the key may act on.")
 
 
 class APIKeyWithOwnerSerializer(APIKeySerializer):
@@ -250,8 +249,7 @@ class GenerateAPIKeyResponse(WireSerializer):
     )
 
 
-class LoginRequest(RequestSerializer):
-    component = "codersdk.LoginWithPasswordRequest"
+class LoginWithPasswordRequest(RequestSerializer):
     about = "The credentials of a user."
     example = {"email": "ada@example.com", "password": "a-good-long-one"}
 
@@ -259,8 +257,7 @@ class LoginRequest(RequestSerializer):
     password = TextField(max_length=255, help_text="The user's password.")
 
 
-class LoginResponse(WireSerializer):
-    component = "codersdk.LoginWithPasswordResponse"
+class LoginWithPasswordResponse(WireSerializer):
     about = "A new session."
     example = {"session_token": "aBcDeFgHiJ-0123456789abcdefghijkl"}
 

@@ -42,8 +42,8 @@ from tokens.serializers import (
     AuthMethodsSerializer,
     CreateTokenRequest,
     GenerateAPIKeyResponse,
-    LoginRequest,
-    LoginResponse,
+    LoginWithPasswordRequest,
+    LoginWithPasswordResponse,
     TokenConfigSerializer,
     TokenPolicySerializer,
 )
@@ -64,23 +64,23 @@ class LoginView(PublicAPIView):
         description="Signs in with an e-mail address and a password. The response contains a "
         "session token and also sets it as a cookie. If the request has the cookie of another "
         "session, that session ends. Each client address can try 60 times a minute.",
-        body=LoginRequest,
+        body=LoginWithPasswordRequest,
         answers={
-            201: LoginResponse,
+            201: LoginWithPasswordResponse,
             401: "The e-mail address or the password is wrong, or the user is suspended.",
             403: "Signing in with a password is disabled.",
         },
     )
     def post(self, request: Request) -> Response:
         address, now = cast("IdentifiedRequest", request._request).client_address, timezone.now()
-        wanted = read(LoginRequest, request)
+        wanted = read(LoginWithPasswordRequest, request)
         count_try(address)
         if settings.DISABLE_PASSWORD_AUTH:
             raise signin.passwords_disabled()
         user, password = user_by_name(wanted["email"]), wanted["password"]
         new = signin.sign_in(user, password, address=address, now=now)
         signin.end_browser_session(request._request, now=now)
-        answer = Response(LoginResponse({"session_token": new.token}).data, status=201)
+        answer = Response(LoginWithPasswordResponse({"session_token": new.token}).data, status=201)
         signin.set_cookie(answer, new.token)
         return answer
 

@@ -82,8 +82,7 @@ class MemberSerializer(AccountSerializer):
         return services.organization().uuid
 
 
-class PaginatedMembersSerializer(WireSerializer):
-    component = "codersdk.PaginatedMembersResponse"
+class PaginatedMembersResponse(WireSerializer):
     about = "A page of the organization's members."
     example = {"members": [MemberSerializer.example], "count": 1}
 
@@ -187,10 +186,10 @@ class PaginatedMembersView(APIView):
         description="Lists one page of the members, ordered by username. Requires a role that may "
         "list users.",
         parameters=page_parameters(absent=str(MAX_LIMIT), skipped="members"),
-        answers={200: PaginatedMembersSerializer, 304: None, 403: ResponseSerializer},
+        answers={200: PaginatedMembersResponse, 304: None, 403: ResponseSerializer},
     )
     def get(self, request: Request, organization: str) -> HttpResponse:
         organization_in_path(organization)
         members, count = searched(request, absent=MAX_LIMIT)
         found = {"members": members, "count": count}
-        return tagged(PaginatedMembersSerializer(found).data, request=request)
+        return tagged(PaginatedMembersResponse(found).data, request=request)

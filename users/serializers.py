@@ -87,8 +87,7 @@ class LoginTypeField(serializers.CharField):
     """A field for the login type of a user or a key."""
 
 
-class CreateUserRequest(CreateFirstUserRequest):
-    component = "codersdk.CreateUserRequestWithOrgs"
+class CreateUserRequestWithOrgs(CreateFirstUserRequest):
     about = "A user to create."
     example = {**CreateFirstUserRequest.example, "user_status": "active"}
 

@@ -28,7 +28,7 @@ from users.serializers import (
     AuthorizationResponse,
     CreateFirstUserRequest,
     CreateFirstUserResponse,
-    CreateUserRequest,
+    CreateUserRequestWithOrgs,
     GetUsersResponse,
     UpdateRoles,
     UpdateUserPasswordRequest,
@@ -163,7 +163,7 @@ class UsersView(APIView):
         "Create new user",
         description="Creates a user without roles. With the `login_type` `none`, creates a "
         "service account. Requires the role owner or user admin.",
-        body=CreateUserRequest,
+        body=CreateUserRequestWithOrgs,
         answers={
             201: UserSerializer,
             403: ResponseSerializer,
@@ -171,7 +171,7 @@ class UsersView(APIView):
         },
     )
     def post(self, request: Request) -> HttpResponse:
-        wanted = read(CreateUserRequest, request)
+        wanted = read(CreateUserRequestWithOrgs, request)
         password, user = wanted.pop("password"), User(**wanted)
         services.create_user(user, password, actor=actor_of(request), now=timezone.now())
         return user_response(user, status=201)
