@@ -9,6 +9,7 @@ import uuid
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -69,17 +70,17 @@ class MemberSerializer(AccountSerializer):
     id = None  # type: ignore[assignment]  # Removes the field.
     user_id = serializers.UUIDField(source="id", help_text="The user's id.")
     organization_id = serializers.SerializerMethodField(help_text="The organization's id.")
-    # Users do not have this attribute, so the default is used.
-    roles = RolesField(
-        source="organization_roles",
-        read_only=True,
-        default=[],
-        help_text="Always empty, because organization roles are not supported.",
+    roles = serializers.SerializerMethodField(
+        help_text="Always empty, because organization roles are not supported."
     )
     global_roles = RolesField(source="roles", help_text="The user's roles, without `member`.")
 
     def get_organization_id(self, user: User) -> uuid.UUID:
         return services.organization().uuid
+
+    @extend_schema_field(SlimRoleSerializer(many=True))
+    def get_roles(self, user: User) -> list[dict[str, str]]:
+        return []
 
 
 class PaginatedMembersResponse(WireSerializer):
