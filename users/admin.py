@@ -155,7 +155,6 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
     list_display = ["username", "email", "state", "role_names", "last_seen"]
     list_filter = ["status", RoleFilter, "source"]
     search_fields = ["username", "email", "name"]
-    ordering = ["username"]
     filter_horizontal = []
     readonly_fields = ["source", "data", *TIMES]
     fieldsets = [
@@ -199,12 +198,11 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
         if not change:
             services.insert_user(obj, actor=actor, now=now)
             return
-        wanted = {"status": obj.status, "roles": list(obj.roles)}
         with services.keeping_an_owner():
             stored = services.lock(get_object_or_404(User, pk=obj.pk))
             stored.username, stored.email, stored.name = obj.username, obj.email, obj.name
             stored.save(update_fields=["username", "email", "name", "updated_at"])
-            change_access(stored, wanted, actor=actor)
+            change_access(stored, form.cleaned_data, actor=actor)
 
     # Django's own views run in a transaction. Django's inner methods are called without it, so that
     # the database connection can be released while a password is hashed. `save_model` has its own
