@@ -41,6 +41,8 @@ class BaseCommand(DjangoCommand):
 
     # Each line is one example, without the command's name.
     examples: ClassVar[str] = ""
+    # Exceptions whose message is for the user.
+    expected: ClassVar[tuple[type[Exception], ...]] = ()
     suppressed_base_arguments = {
         *("--version", "--verbosity", "--settings", "--pythonpath", "--traceback"),
         *("--no-color", "--force-color"),
@@ -82,6 +84,8 @@ class BaseCommand(DjangoCommand):
             details = [f"{each.field}: {each.detail}" for each in error.validations]
             text = " ".join(filter(None, [error.message, error.detail, *details]))
             raise CommandError(text) from None
+        except self.expected as error:
+            raise CommandError(str(error)) from None
         return summary
 
 

@@ -40,6 +40,7 @@ class Command(BaseCommand):
         "\n--loop --every 30s\n--at 2026-01-31T12:00:00Z\n"
         "--since 2026-01-01 --until 2026-02-01 --every 5m"
     )
+    expected = (SnapshotError,)
 
     def add_arguments(self, parser: CommandParser) -> None:
         how = parser.add_mutually_exclusive_group()
@@ -77,14 +78,7 @@ class Command(BaseCommand):
             return _loop(every or refresh_interval())
         if since:
             return _backfill(since, until, every=every or FIVE_MINUTES)
-        return _described(_snapshot_at(at) if at else _snapshot_now())
-
-
-def _snapshot_at(at: datetime) -> Snapshot:
-    try:
-        return collect_snapshot(at, now=timezone.now())
-    except SnapshotError as error:
-        raise CommandError(str(error)) from None
+        return _described(collect_snapshot(at, now=timezone.now()) if at else _snapshot_now())
 
 
 def _snapshot_now() -> Snapshot:
