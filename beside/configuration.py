@@ -28,9 +28,9 @@ from beside import client, translation
 from beside.client import OTHER_FORM, Breaker, CoderAwayError, ask, unexpected
 from deployment import history
 from deployment.serializers import (
-    BuildInfoSerializer,
-    SSHConfigSerializer,
-    UpdateCheckSerializer,
+    BuildInfoResponse,
+    SSHConfigResponse,
+    UpdateCheckResponse,
 )
 from deployment.views import BuildInfoView, DeploymentConfigView, SSHConfigView, UpdateCheckView
 from experiments.views import EnabledExperimentsView, SafeExperimentsView
@@ -185,15 +185,13 @@ def _configuration(value: Any) -> dict[str, Any]:
 
 
 DOCUMENTS = (
+    CoderDocument(BuildInfoView.document, "/api/v2/buildinfo", _object, _filled(BuildInfoResponse)),
     CoderDocument(
-        BuildInfoView.document, "/api/v2/buildinfo", _object, _filled(BuildInfoSerializer)
-    ),
-    CoderDocument(
-        UpdateCheckView.document, "/api/v2/updatecheck", _object, _filled(UpdateCheckSerializer)
+        UpdateCheckView.document, "/api/v2/updatecheck", _object, _filled(UpdateCheckResponse)
     ),
     CoderDocument(DeploymentConfigView.document, CONFIG, _configuration, translation.documented),
     CoderDocument(
-        SSHConfigView.document, "/api/v2/deployment/ssh", _object, _filled(SSHConfigSerializer)
+        SSHConfigView.document, "/api/v2/deployment/ssh", _object, _filled(SSHConfigResponse)
     ),
     CoderDocument(EnabledExperimentsView.document, "/api/v2/experiments", _names, _names),
     CoderDocument(

@@ -182,12 +182,12 @@ SILENCED_SYSTEM_CHECKS = [
 ]
 PASSWORD_HASHERS = ["users.passwords.BoundedArgon2"]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    {"NAME": name}
     for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
+        "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
+        "django.contrib.auth.password_validation.CommonPasswordValidator",
+        "django.contrib.auth.password_validation.NumericPasswordValidator",
+        "users.passwords.PasswordValidator",
     )
 ]
 FIRST_OWNER_USERNAME = OPTIONS["CODERAPI_FIRST_OWNER_USERNAME"]

@@ -430,10 +430,6 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
     def delete_model(self, request: HttpRequest, obj: NoiseRule) -> None:
         services.delete_noise_rule(obj, actor=actor_of(request), now=timezone.now())
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
-        for rule in queryset:
-            self.delete_model(request, rule)
-
     @admin.action(description="Dry run on stored reports")
     def dry_run(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
         for rule in queryset:
@@ -551,10 +547,6 @@ class AlertChannelAdmin(ServiceAdmin[AlertChannel]):
 
     def delete_model(self, request: HttpRequest, obj: AlertChannel) -> None:
         delete_channel(obj, actor=actor_of(request), now=timezone.now())
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[AlertChannel]) -> None:
-        for channel in queryset:
-            self.delete_model(request, channel)
 
     @admin.action(description="Send a test alert", permissions=["change"])
     def send_test(self, request: HttpRequest, channels: QuerySet[AlertChannel]) -> None:

@@ -29,7 +29,6 @@ class ReportView(APIView):
 
     @operation(
         "Report CSP violations",
-        tag="General",
         description="Stores reports of violations of a Content-Security-Policy. Browsers send them "
         "as `application/csp-report` or `application/reports+json`. The content type is ignored. "
         "In an array, reports of other types are ignored. The response is sent after the reports "

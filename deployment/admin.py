@@ -3,20 +3,16 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from deployment.history import differences, has_drifted, running, settings_of
 from deployment.models import ConfigRevision
 from kernel.admin import ReadOnlyAdmin
-
-DIFF = "deployment_configrevision_diff"
 
 
 @admin.register(ConfigRevision)
@@ -25,11 +21,8 @@ class ConfigRevisionAdmin(ReadOnlyAdmin):
     list_display = ["id", "recorded_at", "short", "host", "version", "server", "csp_reports"]
     list_filter = ["host", "version"]
     actions = ["compare"]
+    pages = {"<int:before>/<int:after>/": "diff"}
     fields = ["recorded_at", "digest", "host", "version", "server", "csp_reports", "options"]
-
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.diff)
-        return [path("<int:before>/<int:after>/", view, name=DIFF), *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ConfigRevision]:
         return super().get_queryset(request).defer("values", "sources", "secrets")
@@ -64,19 +57,11 @@ class ConfigRevisionAdmin(ReadOnlyAdmin):
         if len(numbers) != 2:
             self.message_user(request, "Select two revisions to compare.", messages.WARNING)
             return None
-        return HttpResponseRedirect(reverse(f"admin:{DIFF}", args=numbers))
+        return HttpResponseRedirect(reverse("admin:deployment_configrevision_diff", args=numbers))
 
     def diff(self, request: HttpRequest, before: int, after: int) -> HttpResponse:
         """Shows the differences between two revisions."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
         old = get_object_or_404(ConfigRevision, pk=before)
         new = get_object_or_404(ConfigRevision, pk=after)
-        context: dict[str, Any] = {
-            **self.admin_site.each_context(request),
-            "title": f"From {old} to {new}",
-            "opts": self.opts,
-            "revisions": [old, new],
-            "differences": differences(old, new),
-        }
-        return TemplateResponse(request, "admin/deployment/configrevision/diff.html", context)
+        context = {"revisions": [old, new], "differences": differences(old, new)}
+        return self.page(request, "diff", f"From {old} to {new}", **context)

@@ -8,8 +8,7 @@ from deployment.schema import OPTION, VALUES, CatalogueField
 from kernel.http.rendering import WireSerializer
 
 
-class BuildInfoSerializer(WireSerializer):
-    component = "codersdk.BuildInfoResponse"
+class BuildInfoResponse(WireSerializer):
     about = "The server's version and identity."
     example = {
         "agent_api_version": "1.0",
@@ -47,8 +46,7 @@ class BuildInfoSerializer(WireSerializer):
     )
 
 
-class SSHConfigSerializer(WireSerializer):
-    component = "codersdk.SSHConfigResponse"
+class SSHConfigResponse(WireSerializer):
     about = "Settings for a user's SSH configuration."
     example = {
         "hostname_prefix": "coder.",
@@ -68,8 +66,7 @@ class SSHConfigSerializer(WireSerializer):
     )
 
 
-class UpdateCheckSerializer(WireSerializer):
-    component = "codersdk.UpdateCheckResponse"
+class UpdateCheckResponse(WireSerializer):
     about = "The newest known release."
     example = {
         "current": False,
@@ -85,7 +82,6 @@ class UpdateCheckSerializer(WireSerializer):
 
 
 class DeploymentConfigSerializer(WireSerializer):
-    component = "codersdk.DeploymentConfig"
     about = "The configuration of the deployment."
 
     config = CatalogueField(VALUES, help_text="The values of all options, as a tree.")

@@ -4,10 +4,10 @@ from django.conf import settings
 
 from deployment.selectors import build_info, ssh_config
 from deployment.serializers import (
-    BuildInfoSerializer,
+    BuildInfoResponse,
     DeploymentConfigSerializer,
-    SSHConfigSerializer,
-    UpdateCheckSerializer,
+    SSHConfigResponse,
+    UpdateCheckResponse,
 )
 from deployment.updatecheck import TOPIC, update
 from kernel.http import wire
@@ -21,15 +21,14 @@ from users.permissions import may
 
 class BuildInfoView(PublicDocumentView):
     document = Document(
-        "buildinfo", lambda: render_json(BuildInfoSerializer(build_info()).data), public=True
+        "buildinfo", lambda: render_json(BuildInfoResponse(build_info()).data), public=True
     )
 
     get = document_operation(
         "Build info",
-        tag="General",
         description="Returns the server's version and identity. Clients compare the version with "
         "their own. No session token is needed.",
-        answers={200: BuildInfoSerializer},
+        answers={200: BuildInfoResponse},
     )
 
 
@@ -48,7 +47,6 @@ class DeploymentConfigView(DocumentView):
 
     get = document_operation(
         "Get deployment config",
-        tag="General",
         description="Returns the current configuration: the values of all options as a tree, and "
         "a list of all options with the source of each value. Secrets are omitted. Requires the "
         "role owner or auditor.",
@@ -57,29 +55,27 @@ class DeploymentConfigView(DocumentView):
 
 
 class SSHConfigView(DocumentView):
-    document = Document("ssh", lambda: render_json(SSHConfigSerializer(ssh_config()).data))
+    document = Document("ssh", lambda: render_json(SSHConfigResponse(ssh_config()).data))
 
     get = document_operation(
         "SSH Config",
-        tag="General",
         description="Returns the settings for workspaces that clients write to the SSH "
         "configuration of a user.",
-        answers={200: SSHConfigSerializer},
+        answers={200: SSHConfigResponse},
     )
 
 
 class UpdateCheckView(PublicDocumentView):
     document = Document(
         "updatecheck",
-        lambda: render_json(UpdateCheckSerializer(update()).data),
+        lambda: render_json(UpdateCheckResponse(update()).data),
         topic=TOPIC,
         public=True,
     )
 
     get = document_operation(
         "Update check",
-        tag="General",
         description="Returns the newest known release of Coder. The server requests the newest "
         "release once a day, not when this operation is called. No session token is needed.",
-        answers={200: UpdateCheckSerializer},
+        answers={200: UpdateCheckResponse},
     )

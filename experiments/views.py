@@ -32,7 +32,6 @@ class EnabledExperimentsView(DocumentView):
 
     get = document_operation(
         "Get enabled experiments",
-        tag="General",
         description="Lists the experiments that `CODER_EXPERIMENTS` enables, including unknown "
         "names.",
         answers={200: NAMES},
@@ -46,7 +45,6 @@ class SafeExperimentsView(DocumentView):
 
     get = document_operation(
         "Get safe experiments",
-        tag="General",
         description="Lists the experiments that are safe to enable. The value `*` of "
         "`CODER_EXPERIMENTS` enables all.",
         answers={200: NAMES},

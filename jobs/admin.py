@@ -5,14 +5,12 @@ from typing import Any, cast
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.text import Truncator
 
 from jobs.models import JobRun, JobRunQuerySet
 from kernel import humanize
-from kernel.admin import ReadOnlyAdmin, State, badge, time_column
+from kernel.admin import ReadOnlyAdmin, State, badge, error_column, time_column
 
 STATES = {"ok": State.GOOD, "failed": State.BAD, "running": State.NOTICE}
-MAX_ERROR = 120
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -43,6 +41,4 @@ class JobRunAdmin(ReadOnlyAdmin):
     def outcome(self, run: JobRun) -> str:
         return badge(run.state, STATES[run.state])
 
-    @admin.display(description="error", ordering="error")
-    def short_error(self, run: JobRun) -> str:
-        return Truncator(run.error).chars(MAX_ERROR)
+    short_error = error_column

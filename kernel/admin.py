@@ -6,28 +6,28 @@ An app registers its cards in its module `admin_cards`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar, cast
 
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
-from django.core.exceptions import SuspiciousOperation
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.core.paginator import Paginator
 from django.db import OperationalError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import smart_split
+from django.utils.text import Truncator, smart_split
 
 from kernel.db.connections import deadline, sqlstate
 from kernel.humanize import since
@@ -35,6 +35,7 @@ from kernel.limiter import Limiter, LimitReachedError
 
 logger = logging.getLogger(__name__)
 MAX_COUNTED = 10_000
+MAX_ERROR = 120
 QUERY_CANCELED = "57014"
 
 # --- Searches ---------------------------------------------------------------------------------
@@ -81,7 +82,33 @@ def _search_problem(text: str) -> str:
 
 
 class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
-    """The base class of all admin pages. Limits searches, and rejects malformed input."""
+    """The base class of all admin pages. Limits searches, and rejects malformed input.
+
+    `pages` maps the routes of further pages to the names of their views. Users need the permission
+    to view the model.
+    """
+
+    pages: ClassVar[Mapping[str, str]] = {}
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self._own_page)
+        model = self.opts.label_lower.replace(".", "_")
+        own = [
+            path(route, view, {"method": method}, name=f"{model}_{method}")
+            for route, method in self.pages.items()
+        ]
+        return [*own, *super().get_urls()]
+
+    def _own_page(self, request: HttpRequest, method: str, **parameters: Any) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return cast("HttpResponse", getattr(self, method)(request, **parameters))
+
+    def page(self, request: HttpRequest, template: str, title: str, **context: Any) -> HttpResponse:
+        """Renders a template of the model with the frame of the admin's pages."""
+        frame = {**self.admin_site.each_context(request), "title": title, "opts": self.opts}
+        folder = self.opts.label_lower.replace(".", "/")
+        return TemplateResponse(request, f"admin/{folder}/{template}.html", frame | context)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -95,6 +122,11 @@ class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
                 logger.info("A list of the admin rejected a request", exc_info=True)
                 raise SuspiciousOperation("an id or a date is not valid") from None
             raise
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[M]) -> None:
+        """Deletes selected rows like a single row, so that each deletion is recorded."""
+        for row in queryset:
+            self.delete_model(request, row)
 
     def action_checkbox(self, obj: M) -> SafeString:
         """Returns the same as Django's method, which renders a template for each row."""
@@ -179,14 +211,22 @@ def row_link(row: Model, text: object = None) -> SafeString:
     return format_html('<a href="{}">{}</a>', reverse(name, args=[row.pk]), text or row)
 
 
-def time_column(field: str, name: str) -> Callable[[Any, Any], str]:
-    """Makes a column or a form field that shows a time relative to now."""
+def column(field: str, write: Callable[[Any], str], name: str) -> Callable[[Any, Any], str]:
+    """Makes a column or a form field that shows the value of `field`, formatted by `write`."""
 
     @admin.display(description=name, ordering=field)
-    def column(_: Any, row: Any) -> str:
-        return since(getattr(row, field))
+    def shown(_: Any, row: Any) -> str:
+        return write(getattr(row, field))
 
-    return column
+    return shown
+
+
+def time_column(field: str, name: str) -> Callable[[Any, Any], str]:
+    """Makes a column or a form field that shows a time relative to now."""
+    return column(field, since, name)
+
+
+error_column = column("error", lambda error: Truncator(error).chars(MAX_ERROR), "error")
 
 
 class ValuesFilter(admin.AllValuesFieldListFilter):

@@ -17,6 +17,8 @@ from django.core.management.base import (
     SystemCheckError,
 )
 
+from kernel.http.errors import APIError
+
 JSON_OPTIONS = orjson.OPT_UTC_Z
 
 
@@ -39,6 +41,8 @@ class BaseCommand(DjangoCommand):
 
     # Each line is one example, without the command's name.
     examples: ClassVar[str] = ""
+    # Exceptions whose message is for the user.
+    expected: ClassVar[tuple[type[Exception], ...]] = ()
     suppressed_base_arguments = {
         *("--version", "--verbosity", "--settings", "--pythonpath", "--traceback"),
         *("--no-color", "--force-color"),
@@ -62,7 +66,7 @@ class BaseCommand(DjangoCommand):
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
-            summary: str | None = super().execute(*args, **options)
+            summary = self._run(*args, **options)
         except UsageError as error:
             self._parser.error(str(error))
         except CommandError as error:
@@ -71,6 +75,17 @@ class BaseCommand(DjangoCommand):
                 raise
             self.stderr.write(f"{self._parser.prog}: {error}")
             sys.exit(error.returncode)
+        return summary
+
+    def _run(self, *args: Any, **options: Any) -> str | None:
+        try:
+            summary: str | None = super().execute(*args, **options)
+        except APIError as error:
+            details = [f"{each.field}: {each.detail}" for each in error.validations]
+            text = " ".join(filter(None, [error.message, error.detail, *details]))
+            raise CommandError(text) from None
+        except self.expected as error:
+            raise CommandError(str(error)) from None
         return summary
 
 
@@ -108,8 +123,13 @@ def add_json_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="write one JSON object per line")
 
 
-# The end of the help text for each argument that `moment` parses.
-MOMENT = "a day or a time, in UTC unless it has an offset"
+def add_moment_argument(parser: Any, flag: str, text: str, *, required: bool = False) -> None:
+    """Adds an argument that is a day or a time to a parser, or to a group of arguments.
+
+    Its help text begins with `text`.
+    """
+    about = f"{text}; TIME is a day or a time, in UTC unless it has an offset"
+    parser.add_argument(flag, type=moment, metavar="TIME", required=required, help=about)
 
 
 def moment(text: str) -> datetime:

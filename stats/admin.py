@@ -5,34 +5,27 @@ from datetime import timedelta
 from typing import Any, cast
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
 from django.utils import timezone
-from django.utils.text import Truncator
 
 from jobs.models import JobRun
 from kernel import humanize
-from kernel.admin import ReadOnlyAdmin, State, ValuesFilter, badge, time_column
+from kernel.admin import (
+    ReadOnlyAdmin,
+    State,
+    ValuesFilter,
+    badge,
+    column,
+    error_column,
+    time_column,
+)
 from stats.alarms import alarms_on
 from stats.history.charts import DEFAULT_RANGE, RANGES, charts
 from stats.jobs import COLLECT
 from stats.models import Snapshot, WorkspaceState, WorkspaceStateQuerySet
 
 NEWEST_RUNS = 20
-MAX_ERROR = 120
-
-
-def _column(field: str, write: Callable[[Any], str], name: str) -> Callable[[Any, Snapshot], str]:
-    """Creates an admin column that shows the value of `field`, formatted by `write`."""
-
-    @admin.display(description=name, ordering=field)
-    def column(_: Any, snapshot: Snapshot) -> str:
-        return write(getattr(snapshot, field))
-
-    return column
 
 
 def _state_column(field: str) -> Callable[[Any, Snapshot], str]:
@@ -68,6 +61,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
     ]
     list_filter = ["source", "method", ("build_version", ValuesFilter)]
     date_hierarchy = "collected_at"
+    pages = {"timelines/": "timelines"}
 
     @admin.display(description="collected (UTC)", ordering="collected_at")
     def collected(self, snapshot: Snapshot) -> str:
@@ -84,36 +78,29 @@ class SnapshotAdmin(ReadOnlyAdmin):
         counts = ", ".join(f"{kind} {n:,}" for kind, n in snapshot.session_counts.items())
         return counts if snapshot.knows_sessions else "unknown"
 
-    received = _column("rx_bytes", humanize.size, "received")
-    sent = _column("tx_bytes", humanize.size, "sent")
-    p50 = _column("latency_p50", humanize.milliseconds, "p50")
-    p95 = _column("latency_p95", humanize.milliseconds, "p95")
-    rows = _column("row_count", humanize.count, "rows")
-    duration = _column("duration_ms", humanize.milliseconds, "duration")
-
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.timelines)
-        return [path("timelines/", view, name="stats_snapshot_timelines"), *super().get_urls()]
+    received = column("rx_bytes", humanize.size, "received")
+    sent = column("tx_bytes", humanize.size, "sent")
+    p50 = column("latency_p50", humanize.milliseconds, "p50")
+    p95 = column("latency_p95", humanize.milliseconds, "p95")
+    rows = column("row_count", humanize.count, "rows")
+    duration = column("duration_ms", humanize.milliseconds, "duration")
 
     def timelines(self, request: HttpRequest) -> HttpResponse:
         """Shows the charts of a range, the alarms that are on, and the collector's newest runs."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
         selected = request.GET.get("range")
         if selected not in RANGES:
             selected = DEFAULT_RANGE
         now = timezone.now()
-        context: dict[str, Any] = {
-            **self.admin_site.each_context(request),
-            "title": "Timelines",
-            "opts": self.opts,
-            "ranges": list(RANGES),
-            "selected": selected,
-            "timelines": charts(selected, now=now),
-            "alarms": alarms_on(now),
-            "runs": newest_runs(),
-        }
-        return TemplateResponse(request, "admin/stats/snapshot/timelines.html", context)
+        return self.page(
+            request,
+            "timelines",
+            "Timelines",
+            ranges=list(RANGES),
+            selected=selected,
+            timelines=charts(selected, now=now),
+            alarms=alarms_on(now),
+            runs=newest_runs(),
+        )
 
 
 def newest_runs() -> list[tuple[JobRun, timedelta | None]]:
@@ -159,10 +146,7 @@ class WorkspaceStateAdmin(ReadOnlyAdmin):
     def state(self, state: Any) -> str:
         return badge(state.word, BADGES.get(state.word, State.PLAIN))
 
-    @admin.display(description="error", ordering="error")
-    def short_error(self, state: WorkspaceState) -> str:
-        return Truncator(state.error).chars(MAX_ERROR)
-
+    short_error = error_column
     changed = time_column("job_updated_at", "changed")
     job_started = time_column("job_started_at", "job started")
     job_canceled = time_column("job_canceled_at", "job canceled")

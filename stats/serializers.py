@@ -66,7 +66,6 @@ class WorkspacesSerializer(WireSerializer):
 
 
 class DeploymentStatsSerializer(WireSerializer):
-    component = "codersdk.DeploymentStats"
     about = (
         "A snapshot of the deployment: workspaces and sessions at one time, and traffic and "
         "latency in the minutes before it."

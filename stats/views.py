@@ -59,7 +59,6 @@ class DeploymentStatsView(DocumentView):
 
     @operation(
         "Get deployment stats",
-        tag="General",
         description="Returns the newest snapshot of the deployment, or the snapshot of a time in "
         "the past. Returns a 400 error until the first snapshot is taken. Needs the role owner or "
         "auditor.",
@@ -94,7 +93,6 @@ class StatsHistoryView(DocumentView):
 
     @operation(
         "Get deployment stats history",
-        tag="General",
         description="Returns the statistics of a period in the past, divided into steps of equal "
         "length. A step without data is a gap. If the period begins more than a week ago, the step "
         "must be a multiple of 5 minutes. If it begins more than 90 days ago, the step must be a "
@@ -139,7 +137,6 @@ class StatsReportsView(APIView):
 
     @operation(
         "Report deployment stats",
-        tag="General",
         description="Stores agent rows and workspace states. The body is an array of rows, a "
         "single row, or JSON lines with one row per line. The member `kind` is `agent` for an "
         "agent row and `workspace` for a workspace state. Duplicates count once, so a request may "

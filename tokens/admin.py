@@ -6,12 +6,10 @@ from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
@@ -25,6 +23,7 @@ from kernel.admin import (
     State,
     TextFilter,
     badge,
+    column,
     register,
     row_link,
     time_column,
@@ -42,14 +41,6 @@ register_target("api_key", APIKey)
 register_target("token_config", TokenConfig)
 
 EXPIRES_WITHIN = {f"{days}d": timedelta(days=days) for days in (1, 7, 30)}
-
-
-def _page(
-    model_admin: admin.ModelAdmin[Any], request: HttpRequest, template: str, **context: Any
-) -> TemplateResponse:
-    """Renders a template of `templates/admin/tokens` with the frame of the admin's pages."""
-    frame = {**model_admin.admin_site.each_context(request), "opts": model_admin.opts}
-    return TemplateResponse(request, f"admin/tokens/{template}.html", frame | context)
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -131,6 +122,7 @@ class APIKeyAdmin(ReadOnlyAdmin):
     ]
     actions = ["expire"]
     change_list_template = "admin/tokens/apikey/change_list.html"
+    pages = {"calendar/": "calendar"}
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Rejects filters on the digest, because a caller could guess it character by character."""
@@ -177,22 +169,14 @@ class APIKeyAdmin(ReadOnlyAdmin):
     expires = time_column("expires_at", "expires")
     last_used_at = time_column("last_used", "last used")
 
-    @admin.display(ordering="lifetime_ns")
-    def lifetime(self, key: APIKey) -> str:
-        return humanize.duration(key.lifetime_ns)
+    lifetime = column("lifetime_ns", humanize.duration, "lifetime")
 
     def has_expire_permission(self, request: HttpRequest) -> bool:
         return cast("User", request.user).has_perm("tokens.change_apikey")
 
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.calendar)
-        return [path("calendar/", view, name="tokens_apikey_calendar"), *super().get_urls()]
-
     def calendar(self, request: HttpRequest) -> HttpResponse:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
         context = {"days": expiry_days(now=timezone.now()), "span_days": CALENDAR_DAYS}
-        return _page(self, request, "apikey/calendar", title="Expiry calendar", **context)
+        return self.page(request, "calendar", "Expiry calendar", **context)
 
     @admin.action(description="Revoke, with a reason", permissions=["expire"])
     def expire(self, request: HttpRequest, queryset: QuerySet[APIKey]) -> HttpResponse | None:
@@ -210,7 +194,7 @@ class APIKeyAdmin(ReadOnlyAdmin):
         selection = [(name, value) for name in names for value in request.POST.getlist(name)]
         count = humanize.plural(live.count(), "live key")
         context = {"count": count, "form": form, "selection": selection}
-        return _page(self, request, "apikey/expire", title="Revoke keys", **context)
+        return self.page(request, "expire", "Revoke keys", **context)
 
 
 def _limit(name: str) -> Callable[[TokenConfig], str]:
@@ -235,26 +219,20 @@ class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
     autocomplete_fields = ["user"]
     change_form_template = "admin/tokens/tokenconfig/change_form.html"
     change_list_template = "admin/tokens/tokenconfig/change_list.html"
+    pages = {"explain/": "explain"}
 
     class Media:
         js = ["tokens/names.js"]
 
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.explain)
-        return [path("explain/", view, name="tokens_tokenconfig_explain"), *super().get_urls()]
-
     def explain(self, request: HttpRequest) -> HttpResponse:
         """Shows the limits of one user: their values, the rules that set them, and all rules."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
         name = request.GET.get("user", "")
         context: dict[str, Any] = {"name": name, "may_add": self.has_add_permission(request)}
         if user := user_by_name(name):
             context["user_found"] = user
             context["config"] = TokenConfig.objects.filter(user=user).first()
             context["limits"] = policy.policy_of(user).values()
-        title = "Effective limits of a user"
-        return _page(self, request, "tokenconfig/explain", title=title, **context)
+        return self.page(request, "explain", "Effective limits of a user", **context)
 
     updated = time_column("updated_at", "changed")
 
@@ -275,10 +253,6 @@ class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
 
     def delete_model(self, request: HttpRequest, obj: TokenConfig) -> None:
         configs.delete_config(obj, actor=actor_of(request), now=timezone.now())
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[TokenConfig]) -> None:
-        for config in queryset:
-            self.delete_model(request, config)
 
 
 DAY = timedelta(days=1)

@@ -22,7 +22,6 @@ from users.serializers import LoginTypeField, NullableTimeField
 
 
 class TokenConfigSerializer(WireSerializer):
-    component = "codersdk.TokenConfig"
     about = "The maximum lifetime of a user's new tokens."
     example = {"max_token_lifetime": 3_155_760_000_000_000_000}
 
@@ -96,8 +95,7 @@ class TokenPolicySerializer(WireSerializer):
     limits = LimitSerializer(many=True, help_text="The limits.")
 
 
-class AllowListEntry(WireSerializer):
-    component = "codersdk.APIAllowListTarget"
+class APIAllowListTarget(WireSerializer):
     about = "An object, or all objects of a type, that a key may act on."
     example = {"type": "*", "id": "*"}
 
@@ -122,7 +120,6 @@ class SecondsField(serializers.IntegerField):
 
 @extend_schema_serializer(deprecate_fields=["scope"])
 class APIKeySerializer(WireSerializer):
-    component = "codersdk.APIKey"
     about = "A key: a session token without its secret."
     example = {
         "id": "aBcDeFgHiJ",
@@ -170,11 +167,10 @@ class APIKeySerializer(WireSerializer):
         help_text="The lifetime in seconds. Using the key may extend the expiry to the time of "
         "use plus this lifetime.",
     )
-    allow_list = AllowListEntry(many=True, help_text="The objects that the key may act on.")
+    allow_list = APIAllowListTarget(many=True, help_text="The objects that the key may act on.")
 
 
 class APIKeyWithOwnerSerializer(APIKeySerializer):
-    component = "codersdk.APIKeyWithOwner"
     about = "A key with the name of its user."
     example = {**APIKeySerializer.example, "username": "ada"}
 
@@ -208,7 +204,6 @@ class LifetimeField(WholeNumberField):
 
 @extend_schema_serializer(deprecate_fields=["scope"])
 class CreateTokenRequest(RequestSerializer):
-    component = "codersdk.CreateTokenRequest"
     about = "A token to create. By default it has the default lifetime and full access."
     example = {"lifetime": 604_800_000_000_000, "token_name": "ci", "scopes": ["coder:all"]}
 
@@ -240,7 +235,6 @@ class CreateTokenRequest(RequestSerializer):
 
 
 class GenerateAPIKeyResponse(WireSerializer):
-    component = "codersdk.GenerateAPIKeyResponse"
     about = "A new session token."
     example = {"key": "aBcDeFgHiJ-0123456789abcdefghijkl"}
 
@@ -250,8 +244,7 @@ class GenerateAPIKeyResponse(WireSerializer):
     )
 
 
-class LoginRequest(RequestSerializer):
-    component = "codersdk.LoginWithPasswordRequest"
+class LoginWithPasswordRequest(RequestSerializer):
     about = "The credentials of a user."
     example = {"email": "ada@example.com", "password": "a-good-long-one"}
 
@@ -259,8 +252,7 @@ class LoginRequest(RequestSerializer):
     password = TextField(max_length=255, help_text="The user's password.")
 
 
-class LoginResponse(WireSerializer):
-    component = "codersdk.LoginWithPasswordResponse"
+class LoginWithPasswordResponse(WireSerializer):
     about = "A new session."
     example = {"session_token": "aBcDeFgHiJ-0123456789abcdefghijkl"}
 
@@ -270,7 +262,6 @@ class LoginResponse(WireSerializer):
 
 
 class AuthMethodSerializer(WireSerializer):
-    component = "codersdk.AuthMethod"
     about = "A sign-in method."
     example = {"enabled": True}
 
@@ -278,7 +269,6 @@ class AuthMethodSerializer(WireSerializer):
 
 
 class GithubAuthMethodSerializer(WireSerializer):
-    component = "codersdk.GithubAuthMethod"
     about = "Sign-in through GitHub. This service does not support it."
     example = {"enabled": False, "default_provider_configured": False}
 
@@ -287,7 +277,6 @@ class GithubAuthMethodSerializer(WireSerializer):
 
 
 class OIDCAuthMethodSerializer(WireSerializer):
-    component = "codersdk.OIDCAuthMethod"
     about = "Sign-in through OpenID Connect. This service does not support it."
     example = {"enabled": False, "signInText": "", "iconUrl": ""}
 
@@ -297,7 +286,6 @@ class OIDCAuthMethodSerializer(WireSerializer):
 
 
 class AuthMethodsSerializer(WireSerializer):
-    component = "codersdk.AuthMethods"
     about = "The sign-in methods."
     example = {"terms_of_service_url": "https://example.com/terms"}
 

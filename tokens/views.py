@@ -41,8 +41,8 @@ from tokens.serializers import (
     AuthMethodsSerializer,
     CreateTokenRequest,
     GenerateAPIKeyResponse,
-    LoginRequest,
-    LoginResponse,
+    LoginWithPasswordRequest,
+    LoginWithPasswordResponse,
     TokenConfigSerializer,
     TokenPolicySerializer,
 )
@@ -55,31 +55,33 @@ from users.views import CHANGED, UserRouteView
 
 
 class LoginView(PublicAPIView):
+    tag = "Authorization"
+
     @operation(
         "Log in user",
-        tag="Authorization",
         description="Signs in with an e-mail address and a password. The response contains a "
         "session token and also sets it as a cookie. If the request has the cookie of another "
         "session, that session ends. Each client address can try 60 times a minute.",
-        body=LoginRequest,
+        body=LoginWithPasswordRequest,
         answers={
-            201: LoginResponse,
+            201: LoginWithPasswordResponse,
             401: "The e-mail address or the password is wrong, or the user is suspended.",
             403: "Signing in with a password is disabled.",
         },
     )
     def post(self, request: Request) -> Response:
-        wanted = read(LoginRequest, request)
+        wanted = read(LoginWithPasswordRequest, request)
         new = signin.sign_in(request._request, wanted["email"], wanted["password"], by="api")
-        answer = Response(LoginResponse({"session_token": new.token}).data, status=201)
+        answer = Response(LoginWithPasswordResponse({"session_token": new.token}).data, status=201)
         signin.set_cookie(answer, new.token)
         return answer
 
 
 class LogoutView(APIView):
+    tag = "Users"
+
     @operation(
         "Log out user",
-        tag="Users",
         description="Signs out: deletes the key of this request, and the session cookie.",
         answers={200: "You are signed out."},
     )
@@ -91,9 +93,10 @@ class LogoutView(APIView):
 
 
 class AuthMethodsView(PublicAPIView):
+    tag = "Users"
+
     @operation(
         "Get authentication methods",
-        tag="Users",
         description="Lists the sign-in methods and whether each is enabled. No session token is "
         "needed.",
         answers={200: AuthMethodsSerializer},
@@ -151,6 +154,7 @@ def _own_token_config(caller: KeyIdentity) -> bytes:
 class TokenConfigView(LimitsView, DocumentView):
     """Returns a document for the path with `me`. A trigger announces changed token policies."""
 
+    tag = "General"
     document = Document("tokenconfig", _own_token_config, topic="policy", own=True)
 
     @classmethod
@@ -159,7 +163,6 @@ class TokenConfigView(LimitsView, DocumentView):
 
     @operation(
         "Get token config",
-        tag="General",
         description="Returns the maximum lifetime of a new token of the user.",
         answers={200: TokenConfigSerializer},
     )
@@ -184,7 +187,6 @@ class TokenConfigView(LimitsView, DocumentView):
 class ExplainTokenConfigView(LimitsView):
     @operation(
         "Explain token config",
-        tag="Users",
         description="Returns all limits on the user's tokens. Each limit has its value, the rule "
         "that sets the value, and the values of all rules.",
         answers={200: TokenPolicySerializer},
@@ -210,7 +212,6 @@ class SessionKeysView(CreateKeyView):
 
     @operation(
         "Create new session key",
-        tag="Users",
         description="Creates a session token without a name. It has the user's default lifetime. "
         "Only owners can create session tokens for other users.",
         answers={201: GenerateAPIKeyResponse, 403: ResponseSerializer, 409: CHANGED},
@@ -224,7 +225,6 @@ class TokensView(CreateKeyView):
 
     @operation(
         "Get user tokens",
-        tag="Users",
         description="Lists the user's tokens without their secrets, newest first. Only owners can "
         "list the tokens of another user. Other callers get an empty list.",
         parameters=[
@@ -239,7 +239,7 @@ class TokensView(CreateKeyView):
         answers={200: APIKeyWithOwnerSerializer(many=True), 304: None},
     )
     def get(self, request: Request, user: str) -> HttpResponseBase:
-        limit = whole_number(request, "limit", default=0, limit=MAX_LIMIT)
+        limit = whole_number(request, "limit", limit=MAX_LIMIT)
         render = APIKeyWithOwnerSerializer().to_representation
         found = selectors.tokens(
             self.user_in_path(user),
@@ -248,7 +248,7 @@ class TokensView(CreateKeyView):
             expired=flag(request, "include_expired"),
             now=timezone.now(),
             limit=limit,
-            offset=whole_number(request, "offset", default=0, limit=MAX_OFFSET),
+            offset=whole_number(request, "offset", limit=MAX_OFFSET),
         )
         if limit:
             page = [render(token) for token in next(found)]
@@ -257,7 +257,6 @@ class TokensView(CreateKeyView):
 
     @operation(
         "Create token API key",
-        tag="Users",
         description="Creates a named token, for programs. The limits on the user's tokens apply. "
         "If a limit is exceeded, the error contains the rule that sets it. Only owners can create "
         "tokens for other users.",
@@ -278,7 +277,6 @@ class TokenByNameView(UserRouteView):
 
     @operation(
         "Get API key by token name",
-        tag="Users",
         description="Returns the user's token with this name.",
         answers={200: APIKeySerializer},
     )
@@ -300,7 +298,6 @@ class KeyView(KeyRouteView):
 
     @operation(
         "Get API key by ID",
-        tag="Users",
         description="Returns the key with this id. Owners can get the keys of other users.",
         answers={200: APIKeySerializer},
     )
@@ -309,7 +306,6 @@ class KeyView(KeyRouteView):
 
     @operation(
         "Delete API key",
-        tag="Users",
         description="Deletes a key. Its session token is then rejected immediately. A request can "
         "delete its own key.",
         answers={204: None},
@@ -326,7 +322,6 @@ class ExpireKeyView(KeyRouteView):
 
     @operation(
         "Expire API key",
-        tag="Users",
         description="Expires a key. Its session token is then rejected immediately. The key stays "
         "in lists that include expired keys. If the key has already expired, nothing changes.",
         answers={204: None},

@@ -3,19 +3,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
+from functools import wraps
 from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
-from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm, UserChangeForm
+from django.contrib.auth.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html_join
@@ -23,8 +23,8 @@ from django.utils.html import format_html_join
 from audit.admin import entries_page, register_target
 from audit.services import Actor, actor_of
 from kernel.admin import Line, ServiceAdmin, State, badge, register, time_column
-from kernel.http.errors import APIError, not_found
-from users import erasure, passwords, roles, services
+from kernel.http.errors import APIError
+from users import erasure, roles, selectors, services
 from users.models import User
 
 admin.site.unregister(Group)
@@ -35,6 +35,8 @@ STATES = {
     User.Status.DORMANT: State.PLAIN,
     User.Status.SUSPENDED: State.BAD,
 }
+# The type stubs lack Django's inner methods.
+STOCK: Any = StockUserAdmin
 TIMES = ("created", "updated", "last_seen", "last_sign_in")
 RIGHTS = {
     roles.OWNER: "full access",
@@ -53,27 +55,15 @@ def change_access(user: User, wanted: dict[str, Any], *, actor: Actor) -> None:
         services.set_roles(user, wanted["roles"], actor=actor, now=now)
 
 
-def _stored(user: User) -> User:
-    """Returns the user from the database, because a form may have changed the instance.
-
-    Raises: APIError 404 if the user was deleted.
-    """
-    found = User.objects.filter(pk=user.pk).first()
-    if found is None:
-        raise not_found()
-    return found
+def with_actor(form: Any, request: HttpRequest) -> Any:
+    """Returns the form's class with the actor, because Django does not pass the request to it."""
+    return type(form.__name__, (form,), {"actor": actor_of(request)})
 
 
-class CreationForm(AdminUserCreationForm[User]):
-    usable_password = None  # type: ignore[assignment]  # Removes the field.
-
+class CreationForm(UserCreationForm[User]):
     class Meta:
         model = User
         fields = ["username", "email"]
-
-    def validate_password_for_user(self, user: User, **kwargs: Any) -> None:
-        for problem in passwords.problems(self.cleaned_data.get("password2") or "", user):
-            self.add_error("password2", problem.detail)
 
 
 class ChangeForm(UserChangeForm[User]):
@@ -97,17 +87,17 @@ class ChangeForm(UserChangeForm[User]):
 
     def clean(self) -> dict[str, Any]:
         super().clean()
-        if not self.errors and {"status", "roles"} <= self.cleaned_data.keys():
-            self._dry_run()
-        return self.cleaned_data
-
-    def _dry_run(self) -> None:
+        if self.errors:
+            return self.cleaned_data
+        # The form may have changed the instance, so read the user again.
+        user = get_object_or_404(User, pk=self.instance.pk)
         try:
             with transaction.atomic():
-                change_access(_stored(self.instance), self.cleaned_data, actor=self.actor)
+                change_access(user, self.cleaned_data, actor=self.actor)
                 transaction.set_rollback(True)
         except APIError as error:
             raise ValidationError(error.message) from None
+        return self.cleaned_data
 
 
 class PasswordForm(AdminPasswordChangeForm[User]):
@@ -119,17 +109,32 @@ class PasswordForm(AdminPasswordChangeForm[User]):
         super().__init__(user, *args, **kwargs)
         self.fields.pop("usable_password", None)
 
-    def clean(self) -> dict[str, Any]:
-        super().clean()
-        password = self.cleaned_data.get("password1") or ""
-        for problem in passwords.problems_of_change(password, self.user):
-            self.add_error("password1", problem.detail)
-        return self.cleaned_data
-
     def save(self, commit: bool = True) -> User:
         user, password = self.user, self.cleaned_data["password1"]
         services.set_password(user, password, actor=self.actor, now=timezone.now())
         return user
+
+
+def or_message(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Decorates an admin view. Shows a 400 or 409 error of a service on the user's page.
+
+    The form has already been validated. So such an error occurs only if another request has changed
+    the user in the meantime.
+    """
+
+    @wraps(view)
+    def shown(
+        admin: UserAdmin, request: HttpRequest, object_id: Any = None, *args: Any, **more: Any
+    ) -> HttpResponse:
+        try:
+            return view(admin, request, object_id, *args, **more)
+        except APIError as error:
+            if error.status not in {400, 409}:
+                raise
+            messages.error(request, error.message)
+            return redirect("admin:users_user_change", object_id)
+
+    return shown
 
 
 class RoleFilter(admin.SimpleListFilter):
@@ -150,9 +155,8 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
     list_display = ["username", "email", "state", "role_names", "last_seen"]
     list_filter = ["status", RoleFilter, "source"]
     search_fields = ["username", "email", "name"]
-    ordering = ["username"]
     filter_horizontal = []
-    readonly_fields = ["role_names", "source", "data", *TIMES]
+    readonly_fields = ["source", "data", *TIMES]
     fieldsets = [
         (None, {"fields": ["username", "email", "name", "password", "source"]}),
         ("Access", {"fields": ["status", "roles"]}),
@@ -181,80 +185,33 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
         links = [(cast("Any", rule.page)(user), f"{rule.data} ({rows})") for rule, rows in found]
         return format_html_join(" · ", '<a href="{}">{}</a>', links)
 
-    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
-        """Shows role names instead of checkboxes if the caller cannot change the user."""
-        fieldsets = super().get_fieldsets(request, obj)
-        if obj is None or self.has_change_permission(request, obj):
-            return fieldsets
-        shown = copy.deepcopy(self.fieldsets)
-        shown[1][1]["fields"] = ["status", "role_names"]
-        return shown
+    def get_form(self, request: HttpRequest, *args: Any, **more: Any) -> Any:
+        return with_actor(super().get_form(request, *args, **more), request)
 
-    def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        form = super().get_form(request, *args, **kwargs)
-        return type(form.__name__, (form,), {"actor": actor_of(request)})
-
-    def user_change_password(
-        self, request: HttpRequest, id: str, form_url: str = ""
-    ) -> HttpResponse:
-        # Django does not pass the request to the form, but the form needs the actor.
+    def user_change_password(self, request: HttpRequest, *args: Any, **more: Any) -> HttpResponse:
         bound = copy.copy(self)
-
-        class OfActor(PasswordForm):
-            actor = actor_of(request)
-
-        bound.change_password_form = OfActor
-        return super(UserAdmin, bound).user_change_password(request, id, form_url)
+        bound.change_password_form = with_actor(PasswordForm, request)
+        return super(UserAdmin, bound).user_change_password(request, *args, **more)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         actor, now = actor_of(request), timezone.now()
         if not change:
-            with transaction.atomic():
-                services.insert_user(obj, actor=actor, now=now)
+            services.insert_user(obj, actor=actor, now=now)
             return
-        wanted = {"status": obj.status, "roles": list(obj.roles)}
         with services.keeping_an_owner():
-            stored = services.lock(_stored(obj))
+            stored = services.lock(get_object_or_404(User, pk=obj.pk))
             stored.username, stored.email, stored.name = obj.username, obj.email, obj.name
             stored.save(update_fields=["username", "email", "name", "updated_at"])
-            change_access(stored, wanted, actor=actor)
+            change_access(stored, form.cleaned_data, actor=actor)
 
-    # Django's own views run in a transaction. These two methods call the inner methods of Django
-    # without a transaction, so that the database connection can be released while a password is
-    # hashed. `save_model` has its own transaction.
-    def add_view(self, request: HttpRequest, *args: Any, **more: Any) -> HttpResponse:
-        return cast("HttpResponse", cast("Any", self)._add_view(request, *args, **more))
+    # Django's own views run in a transaction. Django's inner methods are called without it, so that
+    # the database connection can be released while a password is hashed. `save_model` has its own
+    # transaction.
+    add_view = STOCK._add_view
+    changeform_view = or_message(STOCK._changeform_view)
+    delete_view = or_message(STOCK.delete_view)
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: Any = None,
-        form_url: str = "",
-        extra_context: Any = None,
-    ) -> HttpResponse:
-        view = cast("Any", self)._changeform_view
-        page = partial(view, request, object_id, form_url, extra_context)
-        return self._or_error(page, request, object_id)
-
-    def _or_error(
-        self, view: Callable[[], HttpResponse], request: HttpRequest, object_id: str
-    ) -> HttpResponse:
-        """Runs the view. Shows a 400 or 409 error of a service as a message on the user's page.
-
-        The form has already been validated. So such an error occurs only if another request has
-        changed the user in the meantime.
-        """
-        try:
-            return view()
-        except APIError as error:
-            if error.status not in {400, 409}:
-                raise
-            self.message_user(request, error.message, messages.ERROR)
-            return redirect("admin:users_user_change", object_id)
-
-    def history_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    def history_view(self, request: HttpRequest, object_id: str, *args: Any) -> HttpResponse:
         """Redirects to the audit trail.
 
         Django's own history page is not used, because it does not contain changes by the API.
@@ -281,26 +238,15 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
         found = [line for user in objs for line in erasure.survey(user, rules)]
         return found, {}, set(), []
 
-    def delete_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        view = partial(super().delete_view, request, object_id, extra_context)
-        return self._or_error(view, request, object_id)
-
     def delete_model(self, request: HttpRequest, obj: User) -> None:
         erasure.delete_user(obj, actor=actor_of(request), now=timezone.now())
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        for user in queryset:
-            self.delete_model(request, user)
-
 
 def _card(now: datetime) -> list[Line]:
-    counts = dict(User.objects.order_by().values_list("status").annotate(n=Count("*")))
     url = reverse("admin:users_user_changelist")
     return [
-        Line(str(status.label).lower(), str(counts.get(status, 0)), link=f"{url}?status={status}")
-        for status in User.Status
+        Line(str(status.label).lower(), str(count), link=f"{url}?status={status}")
+        for status, count in selectors.counts_by_status().items()
     ]
 
 

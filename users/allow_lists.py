@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Iterable, Mapping
 
-from users.names import is_uuid
+from users.names import is_uuid, normal_id
 
 ANY = "*"
 type AllowList = tuple[tuple[str, str], ...]
@@ -18,7 +17,15 @@ _KEY_ID = re.compile(r"[A-Za-z0-9]{10}", re.ASCII)
 
 def parse_entry(entry: object) -> tuple[str, str]:
     """Parses an entry, `"type:id"` or `{"type": …, "id": …}`. Raises: ValueError."""
-    kind, value = _parts(entry)
+    match entry:
+        case str():
+            kind, _, value = entry.partition(":")
+        case {"type": str(kind), "id": str(value)}:
+            pass
+        case _:
+            raise ValueError(
+                "An entry must be a string type:id, or an object with the members type and id."
+            )
     if kind != ANY and kind not in TYPES:
         known = ", ".join(sorted(TYPES))
         raise ValueError(f"{kind[:64]!r} is not a resource type. Types: {known} and *.")
@@ -26,21 +33,7 @@ def parse_entry(entry: object) -> tuple[str, str]:
         return kind, value
     if not is_uuid(value):
         raise ValueError(f"{value[:64]!r} is neither a UUID nor *.")
-    # Convert to the normal form, because ids are compared as strings.
-    return kind, str(uuid.UUID(value))
-
-
-def _parts(entry: object) -> tuple[str, str]:
-    if isinstance(entry, str):
-        kind, _, value = entry.partition(":")
-        return kind, value
-    if isinstance(entry, Mapping):
-        pair = entry.get("type"), entry.get("id")
-        if isinstance(pair[0], str) and isinstance(pair[1], str):
-            return pair[0], pair[1]
-    raise ValueError(
-        "An entry must be a string type:id, or an object with the members type and id."
-    )
+    return kind, normal_id(value)
 
 
 def covers(allowed: AllowList, kind: str, value: str = ANY) -> bool:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.models import Session
 from django.db.models import QuerySet
 from django.urls import reverse
@@ -43,10 +44,7 @@ class ErasureRule:
 type Survey = list[tuple[ErasureRule, int]]
 
 _rules: list[ErasureRule] = []
-
-
-def register(rule: ErasureRule) -> None:
-    _rules.append(rule)
+register = _rules.append
 
 
 def survey(user: User, rules: Iterable[ErasureRule]) -> Survey:
@@ -123,7 +121,7 @@ def _sessions(user: User) -> QuerySet[Session]:
     theirs = [
         session.pk
         for session in Session.objects.iterator()
-        if str(session.get_decoded().get("_auth_user_id", "")) == str(user.pk)
+        if session.get_decoded().get(SESSION_KEY) == str(user.pk)
     ]
     return Session.objects.filter(pk__in=theirs)
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import uuid
-from typing import ClassVar
 
 from django.contrib.auth import hashers
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
@@ -10,11 +9,6 @@ from django.db import models
 from django.db.models.functions import Now
 
 from users import names, roles
-
-
-class UserManager(BaseUserManager["User"]):
-    def get_by_natural_key(self, username: str | None) -> User:
-        return self.get(username=username)
 
 
 class User(AbstractBaseUser):
@@ -56,7 +50,7 @@ class User(AbstractBaseUser):
     updated_at = models.DateTimeField(auto_now=True)
     last_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
 
-    objects: ClassVar[UserManager] = UserManager()
+    objects = BaseUserManager["User"]()
 
     USERNAME_FIELD = "username"
     EMAIL_FIELD = "email"

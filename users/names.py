@@ -39,6 +39,11 @@ def is_uuid(text: str) -> bool:
     return True
 
 
+def normal_id(text: str) -> str:
+    """Returns the normal form of a UUID, because ids are compared as strings."""
+    return str(uuid.UUID(text)) if is_uuid(text) else text
+
+
 def normal_username(text: str) -> str:
     # Apply NFKC a second time, because lower() can decompose a letter.
     return normalize("NFKC", normalize("NFKC", text).lower())

@@ -21,10 +21,10 @@ from kernel.http.schema.operations import operation
 from kernel.http.views import APIView, tagged, whole_list
 from users import allow_lists, selectors, services
 from users.models import Organization, User
-from users.names import is_uuid
-from users.permissions import identity_of, listing, may
+from users.names import normal_id
+from users.permissions import MayListUsers, identity_of, may
 from users.requests import MAX_LIMIT, page_parameters
-from users.serializers import RoleSerializer, slim_roles
+from users.serializers import AccountSerializer, RolesField, SlimRoleSerializer
 from users.views import UserRouteView, searched
 
 # Coder's clients use this name in paths for the default organization.
@@ -32,7 +32,6 @@ DEFAULT = "default"
 
 
 class OrganizationSerializer(WireSerializer):
-    component = "codersdk.Organization"
     about = "The only organization. All users are members."
     example = {
         "id": "5c2fbb0c-3f8b-4f57-a1d2-2ea0c8b8a7d6",
@@ -57,51 +56,34 @@ class OrganizationSerializer(WireSerializer):
     is_default = serializers.BooleanField(default=True, help_text="Always true.")
 
 
-class MemberSerializer(WireSerializer):
+class MemberSerializer(AccountSerializer):
     component = "codersdk.OrganizationMemberWithUserData"
     about = "A user as a member of the organization."
     example = {
         "user_id": "0f4c2b7e-54b4-4a0a-9c0e-6f5b0f3f5d11",
-        "organization_id": "5c2fbb0c-3f8b-4f57-a1d2-2ea0c8b8a7d6",
-        "created_at": "2026-01-20T13:59:29Z",
-        "updated_at": "2026-01-20T13:59:29Z",
+        "organization_id": OrganizationSerializer.example["id"],
+        **AccountSerializer.example,
         "roles": [],
-        "username": "ada",
-        "name": "Ada Lovelace",
-        "avatar_url": "",
-        "email": "ada@example.com",
-        "global_roles": [{"name": "owner", "display_name": "Owner"}],
+        "global_roles": [SlimRoleSerializer.example],
     }
 
+    id = None  # type: ignore[assignment]  # Removes the field.
     user_id = serializers.UUIDField(source="id", help_text="The user's id.")
     organization_id = serializers.SerializerMethodField(help_text="The organization's id.")
-    created_at = serializers.DateTimeField(help_text="The time of creation.")
-    updated_at = serializers.DateTimeField(help_text="The time of the last change.")
     roles = serializers.SerializerMethodField(
         help_text="Always empty, because organization roles are not supported."
     )
-    username = serializers.CharField(help_text="The username. It is unique.")
-    name = serializers.CharField(help_text="The full name, or empty.")
-    avatar_url = serializers.CharField(help_text="The URL of a picture, or empty.")
-    email = serializers.EmailField(help_text="The e-mail address. It is unique.")
-    global_roles = serializers.SerializerMethodField(
-        help_text="The user's roles, without `member`."
-    )
+    global_roles = RolesField(source="roles", help_text="The user's roles, without `member`.")
 
     def get_organization_id(self, user: User) -> uuid.UUID:
-        return services.organization_id()
+        return services.organization().uuid
 
-    @extend_schema_field(RoleSerializer(many=True))
+    @extend_schema_field(SlimRoleSerializer(many=True))
     def get_roles(self, user: User) -> list[dict[str, str]]:
         return []
 
-    @extend_schema_field(RoleSerializer(many=True))
-    def get_global_roles(self, user: User) -> list[dict[str, str]]:
-        return slim_roles(user)
 
-
-class PaginatedMembersSerializer(WireSerializer):
-    component = "codersdk.PaginatedMembersResponse"
+class PaginatedMembersResponse(WireSerializer):
     about = "A page of the organization's members."
     example = {"members": [MemberSerializer.example], "count": 1}
 
@@ -114,14 +96,9 @@ class PaginatedMembersSerializer(WireSerializer):
 def organization_in_path(reference: str) -> Organization:
     """Returns the organization if the reference is its id or name. Raises: APIError 404."""
     found = services.organization()
-    is_its_id = is_uuid(reference) and uuid.UUID(reference) == found.uuid
-    if not is_its_id and reference.lower() not in {Organization.NAME, DEFAULT}:
+    if normal_id(reference).lower() not in {str(found.uuid), Organization.NAME, DEFAULT}:
         raise not_found()
     return found
-
-
-def organization_response(found: Organization) -> Response:
-    return Response(OrganizationSerializer(found).data)
 
 
 def organizations_response(request: Request) -> HttpResponse:
@@ -130,11 +107,11 @@ def organizations_response(request: Request) -> HttpResponse:
 
 
 class OrganizationsView(APIView):
+    tag = "Organizations"
     permission_classes = [may("organization:read")]
 
     @operation(
         "Get organizations",
-        tag="Organizations",
         description="Lists all organizations. There is exactly one.",
         answers={200: OrganizationSerializer(many=True), 304: None, 403: ResponseSerializer},
     )
@@ -143,16 +120,16 @@ class OrganizationsView(APIView):
 
 
 class OrganizationView(APIView):
+    tag = "Organizations"
     permission_classes = [may("organization:read")]
 
     @operation(
         "Get organization by ID",
-        tag="Organizations",
         description="Returns the organization.",
         answers={200: OrganizationSerializer, 403: ResponseSerializer},
     )
     def get(self, request: Request, organization: str) -> Response:
-        return organization_response(organization_in_path(organization))
+        return Response(OrganizationSerializer(organization_in_path(organization)).data)
 
 
 class OfUserView(UserRouteView):
@@ -160,7 +137,6 @@ class OfUserView(UserRouteView):
 
     @operation(
         "Get organizations by user",
-        tag="Users",
         description="Lists the organizations of the user. There is exactly one.",
         answers={200: OrganizationSerializer(many=True), 304: None},
     )
@@ -174,21 +150,20 @@ class OneOfUserView(UserRouteView):
 
     @operation(
         "Get organization by user and organization name",
-        tag="Users",
         description="Returns the organization.",
         answers={200: OrganizationSerializer},
     )
     def get(self, request: Request, user: str, organization: str) -> Response:
         self.target(user)
-        return organization_response(organization_in_path(organization))
+        return Response(OrganizationSerializer(organization_in_path(organization)).data)
 
 
 class MembersView(APIView):
-    permission_classes = [listing("user:read")]
+    tag = "Members"
+    permission_classes = [MayListUsers]
 
     @operation(
         "List organization members",
-        tag="Members",
         description="Lists all members, ordered by username. Requires a role that may list users.",
         answers={200: MemberSerializer(many=True), 403: ResponseSerializer},
     )
@@ -204,18 +179,18 @@ class MembersView(APIView):
 
 
 class PaginatedMembersView(APIView):
-    permission_classes = [listing("user:read")]
+    tag = "Members"
+    permission_classes = [MayListUsers]
 
     @operation(
         "Paginated organization members",
-        tag="Members",
         description="Lists one page of the members, ordered by username. Requires a role that may "
         "list users.",
         parameters=page_parameters(absent=str(MAX_LIMIT), skipped="members"),
-        answers={200: PaginatedMembersSerializer, 304: None, 403: ResponseSerializer},
+        answers={200: PaginatedMembersResponse, 304: None, 403: ResponseSerializer},
     )
     def get(self, request: Request, organization: str) -> HttpResponse:
         organization_in_path(organization)
         members, count = searched(request, absent=MAX_LIMIT)
         found = {"members": members, "count": count}
-        return tagged(PaginatedMembersSerializer(found).data, request=request)
+        return tagged(PaginatedMembersResponse(found).data, request=request)

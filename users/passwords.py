@@ -10,9 +10,9 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from django.conf import settings
 from django.contrib.auth.hashers import Argon2PasswordHasher
@@ -29,7 +29,7 @@ from users.models import User
 MIN_LENGTH = 8
 MAX_LENGTH = 64
 MAX_TRIES_A_MINUTE = 60
-NO_PASSWORD = Validation("password", "A service account has no password.")
+NO_PASSWORD = "A service account has no password."  # noqa: S105 - a message
 # One hash uses a core for about 25 ms. Half of the cores stay free for other requests.
 MAX_HASHES = min(8, max(1, (os.cpu_count() or 1) // 2))
 MAX_WAIT_SECONDS = 2.0
@@ -65,23 +65,20 @@ class BoundedArgon2(Argon2PasswordHasher):
     parallelism = 1
 
     def encode(self, password: str, salt: str) -> str:
-        with _turn():
-            return _hashing.submit(super().encode, password, salt).result()
+        return _hashed(super().encode, password, salt)
 
     def verify(self, password: str, encoded: str) -> bool:
-        with _turn():
-            return _hashing.submit(super().verify, password, encoded).result()
+        return _hashed(super().verify, password, encoded)
 
 
-@contextmanager
-def _turn() -> Iterator[None]:
+def _hashed[T](compute: Callable[[str, str], T], *texts: str) -> T:
     """Limits how many hashes are computed at once. Raises: LimitReachedError after two seconds."""
     release_connection()
     deadline = time.monotonic() + MAX_WAIT_SECONDS
     with HASHING.hold():
         file = _lock_any(deadline)
         try:
-            yield
+            return _hashing.submit(compute, *texts).result()
         finally:
             os.close(file)
 
@@ -111,30 +108,31 @@ def count_try(address: str) -> None:
         count_or_refuse(bucket, limit=MAX_TRIES_A_MINUTE, of="sign-ins")
 
 
+class PasswordValidator:
+    """Rejects a password by its length, and a new password that does not change anything.
+
+    A service account has no password, so every password is invalid.
+    """
+
+    def validate(self, password: str, user: User | None = None) -> None:
+        if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
+            raise ValidationError(self.get_help_text())
+        if user and not user.has_usable_password():
+            raise ValidationError(NO_PASSWORD)
+        if user and user.password and user.check_password(password):
+            raise ValidationError("This is the current password.")
+
+    def get_help_text(self) -> str:
+        return f"A password must have {MIN_LENGTH} to {MAX_LENGTH} characters."
+
+
 def problems(password: str, user: User) -> list[Validation]:
-    """Returns a list with the error for an invalid password, or an empty list."""
-    if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
-        detail = f"A password must have {MIN_LENGTH} to {MAX_LENGTH} characters."
-        return [Validation("password", detail)]
+    """Returns a list with the error for an invalid new password, or an empty list."""
     try:
         validate_password(password, user)
     except ValidationError as error:
         return [Validation("password", " ".join(error.messages))]
     return []
-
-
-def problems_of_change(password: str, user: User) -> list[Validation]:
-    """Returns a list with the error for an invalid new password, or an empty list.
-
-    The new password must differ from the current password. For a service account, every password is
-    invalid.
-    """
-    if not user.has_usable_password():
-        return [NO_PASSWORD]
-    found = problems(password, user)
-    if not found and user.check_password(password):
-        return [Validation("password", "This is the current password.")]
-    return found
 
 
 def is_right(user: User | None, password: str) -> bool:

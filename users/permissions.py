@@ -142,12 +142,7 @@ class Authenticated(BasePermission):
 
 
 def _permission(refused: Callable[[KeyIdentity], APIError | None]) -> type[Authenticated]:
-    class Permission(Authenticated):
-        @staticmethod
-        def refusal(identity: KeyIdentity) -> APIError | None:
-            return refused(identity)
-
-    return Permission
+    return type("Permission", (Authenticated,), {"refusal": staticmethod(refused)})
 
 
 @cache
@@ -170,10 +165,8 @@ def scoped(*actions: str) -> type[Authenticated]:
     return _permission(refused)
 
 
-@cache
-def listing(action: str) -> type[Authenticated]:
-    """Builds a permission class that checks roles and scopes, but not the key's allow list.
-
-    The view must return only objects that the allow list includes.
-    """
-    return _permission(lambda identity: refusal(replace(identity, allow_list=EVERYTHING), action))
+# Checks roles and scopes, but not the key's allow list. The view must return only users that the
+# allow list includes.
+MayListUsers = _permission(
+    lambda identity: refusal(replace(identity, allow_list=EVERYTHING), "user:read")
+)

@@ -36,8 +36,7 @@ class TextField(serializers.CharField):
     """A string field that keeps surrounding spaces. Rejects numbers and booleans."""
 
     def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("trim_whitespace", False)
-        super().__init__(**kwargs)
+        super().__init__(trim_whitespace=False, **kwargs)
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
@@ -49,7 +48,7 @@ class OptionalTextField(TextField):
     """A string field that may be absent. An absent value is the same as an empty string."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(required=False, allow_blank=True, default="", **kwargs)
+        super().__init__(allow_blank=True, default="", **kwargs)
 
 
 class WholeNumberField(serializers.IntegerField):
@@ -67,11 +66,12 @@ def read[S: RequestSerializer](serializer: type[S], request: Request) -> dict[st
     return found
 
 
-def whole_number(request: Request, name: str, *, default: int, limit: int) -> int:
-    """Parses a query parameter as a whole number from 0 to `limit`. Raises: APIError 400."""
-    text = request.query_params.get(name, "")
-    if not text:
-        return default
+def whole_number(request: Request, name: str, *, limit: int) -> int:
+    """Parses a query parameter as a whole number from 0 to `limit`. An absent parameter is 0.
+
+    Raises: APIError 400.
+    """
+    text = request.query_params.get(name) or "0"
     # Check the length first, because Python's int() rejects very long numbers.
     number = int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else -1
     if not 0 <= number <= limit:
@@ -79,10 +79,11 @@ def whole_number(request: Request, name: str, *, default: int, limit: int) -> in
     return number
 
 
-def parse_moment(name: str, text: str | None, *, default: datetime) -> datetime:
+def parse_moment(name: str, text: str | None, *, default: datetime | None = None) -> datetime:
     """Parses a time. Raises: APIError 400 with the name of the parameter."""
-    if not text:
+    if default and not text:
         return default
+    text = text or ""
     try:
         found = parse_time(text)
     except ValueError as error:

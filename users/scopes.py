@@ -44,7 +44,4 @@ def within(narrow: Iterable[str], wide: Iterable[str]) -> frozenset[str]:
 def legacy_name(scopes: Iterable[str]) -> str:
     """Returns the value of the old JSON member `scope` for these scopes, or ""."""
     found = {canonical(scope) for scope in scopes}
-    for word, scope in ALIASES.items():
-        if scope in found:
-            return word
-    return ""
+    return next((word for word, scope in ALIASES.items() if scope in found), "")

@@ -3,21 +3,20 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Literal
 
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from kernel.db.connections import fetch
 from kernel.db.pages import Condition, pages, where
 from kernel.http.errors import APIError, Validation, invalid
 from kernel.memory import Memory, Remembered
-from kernel.texts import parse_time
 from users import allow_lists, permissions, roles
 from users.models import User
-from users.names import is_uuid, normal_email, normal_username
+from users.names import is_uuid, normal_email, normal_id, normal_username
 from users.permissions import KeyIdentity, Owner
+from users.requests import parse_moment
 
 ME = "me"
 COLUMNS = [field.attname for field in User._meta.concrete_fields]
@@ -81,6 +80,12 @@ def _one(column: Literal["id", "username", "email"], value: object) -> User | No
 def user_exists() -> bool:
     """Returns whether any user exists."""
     return User.objects.exists()
+
+
+def counts_by_status() -> dict[User.Status, int]:
+    """Returns the number of users with each status."""
+    counts = dict(User.objects.order_by().values_list("status").annotate(n=Count("*")))
+    return {status: counts.get(status, 0) for status in User.Status}
 
 
 def active_owners() -> QuerySet[User]:
@@ -195,7 +200,7 @@ def _condition(word: str) -> Condition:
         values = dict.fromkeys(text.lower().split(","))
         return f"({' OR '.join(_chosen(key, value) for value in values)})", []
     if key in TIMES:
-        return TIMES[key], [_moment(key, text)]
+        return TIMES[key], [parse_moment("q", text)]
     known = ", ".join([*CHOICES, *TIMES])
     raise invalid(Validation("q", f"You cannot search for {key[:64]!r}. Keys: {known}."))
 
@@ -207,55 +212,41 @@ def _chosen(key: str, value: str) -> str:
     return CHOICES[key][value]
 
 
-def _moment(key: str, text: str) -> datetime:
-    try:
-        return parse_time(text)
-    except ValueError:
-        example = f'{key}:"2026-01-31T12:00:00Z"'
-        detail = f"{text[:64]!r} is not a time. Example: {example}."
-        raise invalid(Validation("q", detail)) from None
-
-
 def authorization(caller: KeyIdentity, checks: Mapping[str, Mapping[str, Any]]) -> dict[str, bool]:
     """Returns the result of each check: whether the caller may do the action.
 
     The keys are the names of the checks. Takes one query.
     Raises: APIError 400 for an unknown resource type and for a malformed id.
     """
-    objects = [_checked(check["object"]) for check in checks.values()]
-    named = {i for one in objects for i in (one["owner_id"], one["resource_id"]) if is_uuid(i)}
-    found = User.objects.filter(id__in=named).values_list("id", "roles")
-    role_names = {str(user_id): tuple(names) for user_id, names in found}
-    return {
-        name: _is_allowed(caller, check["action"], one, role_names)
-        for (name, check), one in zip(checks.items(), objects, strict=True)
+    wanted = {name: _wanted(check, caller) for name, check in checks.items()}
+    owners = {owner for _, owner, _ in wanted.values() if is_uuid(owner)}
+    found = User.objects.filter(id__in=owners).values_list("id", "roles")
+    roles_of = {str(user_id): tuple(names) for user_id, names in found}
+    refusals = {
+        name: permissions.refusal(
+            caller,
+            action,
+            of=Owner(owner, roles_of.get(owner, ())) if owner else None,
+            object_id=object_id or allow_lists.ANY,
+        )
+        for name, (action, owner, object_id) in wanted.items()
     }
+    return {name: refused is None for name, refused in refusals.items()}
 
 
-def _checked(wanted: Mapping[str, str]) -> dict[str, str]:
-    kind, resource_id = wanted["resource_type"], wanted["resource_id"]
+def _wanted(check: Mapping[str, Any], caller: KeyIdentity) -> tuple[str, str, str]:
+    """Returns the action, the id of the owner and the id of the object."""
+    kind, owner, object_id = (
+        check["object"][name] for name in ("resource_type", "owner_id", "resource_id")
+    )
     if kind not in RESOURCE_TYPES:
         raise invalid(Validation("resource_type", f"{kind!r} is not a known resource type."))
-    if resource_id and not is_uuid(resource_id):
-        raise invalid(Validation("resource_id", f"{resource_id!r} is not a UUID."))
-    found = {"owner_id": wanted["owner_id"], "resource_id": resource_id}
-    return {n: str(uuid.UUID(i)) if is_uuid(i) else i for n, i in found.items()} | {"kind": kind}
-
-
-def _is_allowed(
-    caller: KeyIdentity, action: str, wanted: Mapping[str, str], roles_of: Mapping[str, Any]
-) -> bool:
-    owner, object_id = wanted["owner_id"], wanted["resource_id"]
-    if wanted["kind"] in permissions.ON_USERS:
+    if object_id and not is_uuid(object_id):
+        raise invalid(Validation("resource_id", f"{object_id!r} is not a UUID."))
+    if kind in permissions.ON_USERS:
         owner = object_id or owner
     owner = str(caller.user_id) if owner == ME else owner
-    refused = permissions.refusal(
-        caller,
-        f"{wanted['kind']}:{action}",
-        of=Owner(owner, roles_of.get(owner, ())) if owner else None,
-        object_id=object_id or allow_lists.ANY,
-    )
-    return refused is None
+    return f"{kind}:{check['action']}", normal_id(owner), normal_id(object_id)
 
 
 def assignable_roles(caller: KeyIdentity) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -16,14 +17,13 @@ from users.requests import (
     TextField,
 )
 from users.roles import DISPLAY_NAMES
-from users.services import organization_id
+from users.services import organization
 
 # Go's zero time. Coder's clients show it as "never".
 NEVER = "0001-01-01T00:00:00Z"
 
 
 class CreateFirstUserRequest(RequestSerializer):
-    component = "codersdk.CreateFirstUserRequest"
     about = "The first user of the deployment."
     example = {
         "email": "ada@example.com",
@@ -48,7 +48,6 @@ class CreateFirstUserRequest(RequestSerializer):
 
 
 class CreateFirstUserResponse(WireSerializer):
-    component = "codersdk.CreateFirstUserResponse"
     about = "The first user."
     example = {
         "user_id": "0f4c2b7e-54b4-4a0a-9c0e-6f5b0f3f5d11",
@@ -88,13 +87,12 @@ class LoginTypeField(serializers.CharField):
     """A field for the login type of a user or a key."""
 
 
-class CreateUserRequest(CreateFirstUserRequest):
-    component = "codersdk.CreateUserRequestWithOrgs"
+class CreateUserRequestWithOrgs(CreateFirstUserRequest):
     about = "A user to create."
     example = {**CreateFirstUserRequest.example, "user_status": "active"}
 
     user_status = StatusField(
-        required=False,
+        source="status",
         default=User.Status.DORMANT,
         help_text="The initial status. The default is `dormant`.",
     )
@@ -105,35 +103,29 @@ class CreateUserRequest(CreateFirstUserRequest):
     )
     login_type = serializers.ChoiceField(
         choices=User.LoginType.choices,
-        required=False,
         default=User.LoginType.PASSWORD,
         help_text="`none` creates a service account. A service account cannot sign in, so owners "
         "create its tokens.",
     )
     disable_login = serializers.BooleanField(
-        required=False,
-        default=False,
-        help_text="`true` has the same effect as the `login_type` `none`.",
+        default=False, help_text="`true` has the same effect as the `login_type` `none`."
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Returns the arguments for `services.NewUser`. A service account has the password None."""
-        wanted, password = dict(attrs), attrs["password"]
-        is_service_account = (
-            wanted.pop("disable_login") or attrs["login_type"] == User.LoginType.NONE
-        )
-        del wanted["login_type"]
+        """Returns the members of `User`. A service account has the password None."""
+        is_without, login_type = attrs.pop("disable_login"), attrs.pop("login_type")
+        is_service_account = is_without or login_type == User.LoginType.NONE
+        password = attrs["password"]
         if is_service_account and password:
             raise serializers.ValidationError(
                 {"password": "A service account cannot have a password."}
             )
         if not is_service_account and not password:
             raise serializers.ValidationError({"password": "This field is required."})
-        return wanted | {"password": None if is_service_account else password}
+        return attrs | {"password": password or None}
 
 
-class RoleSerializer(WireSerializer):
-    component = "codersdk.SlimRole"
+class SlimRoleSerializer(WireSerializer):
     about = "A role of a user."
     example = {"name": "owner", "display_name": "Owner"}
 
@@ -141,17 +133,19 @@ class RoleSerializer(WireSerializer):
     display_name = serializers.CharField(help_text="The role's display name.")
 
 
-def slim_roles(user: User) -> list[dict[str, str]]:
-    """Returns the user's roles. Shape: [codersdk.SlimRole]."""
-    return [
-        {"name": name, "display_name": shown}
-        for name, shown in DISPLAY_NAMES.items()
-        if name in user.roles
-    ]
+@extend_schema_field(SlimRoleSerializer(many=True))
+class RolesField(serializers.ListField):
+    """A field for the names of roles. Renders each with its display name."""
+
+    def to_representation(self, value: Collection[str]) -> list[dict[str, str]]:
+        return [
+            {"name": name, "display_name": shown}
+            for name, shown in DISPLAY_NAMES.items()
+            if name in value
+        ]
 
 
 class PermissionSerializer(WireSerializer):
-    component = "codersdk.Permission"
     about = "An action that a role allows."
     example = {"action": "read", "negate": False, "resource_type": "user"}
 
@@ -160,8 +154,7 @@ class PermissionSerializer(WireSerializer):
     resource_type = serializers.CharField(help_text="The type of the resource. `*`: all types.")
 
 
-class AssignableRoleSerializer(WireSerializer):
-    component = "codersdk.AssignableRoles"
+class AssignableRolesSerializer(WireSerializer):
     about = "A role, with its permissions."
     example = {
         "name": "template-admin",
@@ -189,7 +182,6 @@ class AssignableRoleSerializer(WireSerializer):
 
 
 class UserRolesSerializer(WireSerializer):
-    component = "codersdk.UserRoles"
     about = "The names of a user's roles."
     example = {"roles": ["auditor"], "organization_roles": {}}
 
@@ -210,23 +202,16 @@ class NullableTimeField(serializers.DateTimeField):
         return super().get_attribute(instance) or NEVER
 
 
-class UserSerializer(WireSerializer):
-    component = "codersdk.User"
-    about = "A user account."
+class AccountSerializer(WireSerializer):
+    """The members that users and members of the organization share."""
+
     example = {
-        "id": "0f4c2b7e-54b4-4a0a-9c0e-6f5b0f3f5d11",
         "username": "ada",
         "avatar_url": "",
         "name": "Ada Lovelace",
         "email": "ada@example.com",
         "created_at": "2026-01-20T13:59:29Z",
         "updated_at": "2026-01-20T13:59:29Z",
-        "last_seen_at": "2026-01-20T14:59:29Z",
-        "status": "active",
-        "login_type": "password",
-        "theme_preference": "",
-        "organization_ids": ["5c2fbb0c-3f8b-4f57-a1d2-2ea0c8b8a7d6"],
-        "roles": [{"name": "owner", "display_name": "Owner"}],
     }
 
     id = serializers.UUIDField(help_text="The user's id. It never changes.")
@@ -236,6 +221,21 @@ class UserSerializer(WireSerializer):
     email = serializers.EmailField(help_text="The e-mail address. It is unique.")
     created_at = serializers.DateTimeField(help_text="The time of creation.")
     updated_at = serializers.DateTimeField(help_text="The time of the last change.")
+
+
+class UserSerializer(AccountSerializer):
+    about = "A user account."
+    example = {
+        "id": "0f4c2b7e-54b4-4a0a-9c0e-6f5b0f3f5d11",
+        **AccountSerializer.example,
+        "last_seen_at": "2026-01-20T14:59:29Z",
+        "status": "active",
+        "login_type": "password",
+        "theme_preference": "",
+        "organization_ids": ["5c2fbb0c-3f8b-4f57-a1d2-2ea0c8b8a7d6"],
+        "roles": [SlimRoleSerializer.example],
+    }
+
     last_seen_at = NullableTimeField(
         help_text="The time of the last use of a session token, accurate to one hour. "
         "`0001-01-01T00:00:00Z`: never used."
@@ -248,18 +248,13 @@ class UserSerializer(WireSerializer):
     organization_ids = serializers.SerializerMethodField(
         help_text="The ids of the user's organizations. There is exactly one."
     )
-    roles = serializers.SerializerMethodField(help_text="The user's roles, without `member`.")
+    roles = RolesField(help_text="The user's roles, without `member`.")
 
     def get_organization_ids(self, user: User) -> list[uuid.UUID]:
-        return [organization_id()]
-
-    @extend_schema_field(RoleSerializer(many=True))
-    def get_roles(self, user: User) -> list[dict[str, str]]:
-        return slim_roles(user)
+        return [organization().uuid]
 
 
 class GetUsersResponse(WireSerializer):
-    component = "codersdk.GetUsersResponse"
     about = "A page of the matching users."
     example = {"count": 1}
 
@@ -268,7 +263,6 @@ class GetUsersResponse(WireSerializer):
 
 
 class UpdateUserPasswordRequest(RequestSerializer):
-    component = "codersdk.UpdateUserPasswordRequest"
     about = "A new password of a user."
     example = {"old_password": "a-good-long-one", "password": "an-even-better-one"}
 
@@ -282,7 +276,6 @@ class UpdateUserPasswordRequest(RequestSerializer):
 
 
 class UpdateRoles(RequestSerializer):
-    component = "codersdk.UpdateRoles"
     about = "The new roles of a user."
     example = {"roles": ["auditor"]}
 
@@ -295,7 +288,6 @@ class UpdateRoles(RequestSerializer):
 
 
 class UserLoginType(WireSerializer):
-    component = "codersdk.UserLoginType"
     about = "The login type of a user."
     example = {"login_type": "password"}
 
@@ -303,7 +295,6 @@ class UserLoginType(WireSerializer):
 
 
 class AuthorizationObject(RequestSerializer):
-    component = "codersdk.AuthorizationObject"
     about = "The objects of an authorization check."
     example = {"resource_type": "deployment_config"}
 
@@ -321,7 +312,6 @@ class AuthorizationObject(RequestSerializer):
 
 
 class AuthorizationCheck(RequestSerializer):
-    component = "codersdk.AuthorizationCheck"
     about = "An authorization check: whether the caller may do an action on objects."
     example = {"action": "read"}
 
@@ -332,7 +322,6 @@ class AuthorizationCheck(RequestSerializer):
 
 
 class AuthorizationRequest(RequestSerializer):
-    component = "codersdk.AuthorizationRequest"
     about = "A set of authorization checks for the caller."
     example = {
         "checks": {
@@ -345,7 +334,6 @@ class AuthorizationRequest(RequestSerializer):
 
     checks = BoundedDictField(
         limit=500,
-        required=False,
         default=dict,
         child=AuthorizationCheck(),
         help_text="The checks by name. The caller chooses the names.",
@@ -353,7 +341,6 @@ class AuthorizationRequest(RequestSerializer):
 
 
 class AuthorizationResponse(WireSerializer):
-    component = "codersdk.AuthorizationResponse"
     about = "The results by the name of the check. `true`: the action is allowed."
     example = {"may-read-config": True}
     schema = {"type": "object", "additionalProperties": {"type": "boolean"}}

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -26,77 +24,45 @@ from users.roles import DISPLAY_NAMES, MEMBER, OWNER
 password_changed = Signal()
 
 
-@dataclass(frozen=True, slots=True)
-class NewUser:
-    """The values for a new user. If `password` is None, the user is a service account."""
-
-    username: str
-    email: str
-    password: str | None
-    name: str = ""
-    roles: tuple[str, ...] = ()
-    status: str = User.Status.DORMANT
-
-
 # The row never changes, so no announcement is needed.
 ORGANIZATION: Memory[None, Organization] = Memory("organization", capacity=1)
 
 
 def organization() -> Organization:
     """Returns the only organization. The first call of all processes creates its row."""
-    return ORGANIZATION.get(None) or ORGANIZATION.load(None, _read_organization)
+    return ORGANIZATION.get(None) or ORGANIZATION.load(
+        None, lambda: Remembered(Organization.objects.get_or_create(only=True)[0])
+    )
 
 
-def _read_organization() -> Remembered[Organization]:
-    return Remembered(Organization.objects.get_or_create(only=True)[0])
-
-
-def organization_id() -> uuid.UUID:
-    """Returns the id of the only organization."""
-    return organization().uuid
-
-
-def create_user(new: NewUser, *, actor: Actor, now: datetime) -> User:
-    """Creates a user.
+def create_user(user: User, password: str | None, *, actor: Actor, now: datetime) -> None:
+    """Creates a user. If `password` is None, the user is a service account.
 
     Raises: APIError 400 with an entry for each invalid field, 409 if the username or the e-mail
     address is in use.
     """
-    user = _prepared(new)
-    with transaction.atomic():
-        insert_user(user, actor=actor, now=now)
-    return user
+    _prepare(user, password)
+    insert_user(user, actor=actor, now=now)
 
 
-def _prepared(new: NewUser) -> User:
-    """Returns a validated, unsaved user. Hashes the password, so do not call it in a transaction.
+def _prepare(user: User, password: str | None) -> None:
+    """Validates an unsaved user and sets the password.
 
-    Raises: APIError 400.
+    Hashes the password, so do not call it in a transaction. Raises: APIError 400.
     """
-    user = User(
-        username=new.username,
-        email=new.email,
-        name=new.name,
-        roles=list(new.roles),
-        status=new.status,
-    )
     problems = _field_problems(user)
-    if new.password is not None:
-        problems += passwords.problems(new.password, user)
+    if password is not None:
+        problems += passwords.problems(password, user)
     if problems:
         raise invalid(*problems)
-    user.set_password(new.password)
-    return user
+    user.set_password(password)
 
 
+@transaction.atomic
 def insert_user(user: User, *, actor: Actor, now: datetime) -> None:
-    """Inserts the user in the caller's transaction.
-
-    Raises: APIError 409 if the username or the e-mail address is in use.
-    """
+    """Inserts the user. Raises: APIError 409 if the username or the e-mail address is in use."""
     try:
-        with transaction.atomic():
-            user.save(force_insert=True)
+        user.save(force_insert=True)
     except IntegrityError as error:
         field = "email" if "user_email_unique" in str(error) else "username"
         used = [Validation(field, "This is already in use.")]
@@ -105,14 +71,13 @@ def insert_user(user: User, *, actor: Actor, now: datetime) -> None:
     record("user.create", actor=actor, target=target_of(user), now=now, after=after)
 
 
-def create_first_user(new: NewUser, *, actor: Actor, now: datetime) -> User:
+def create_first_user(user: User, password: str, *, actor: Actor, now: datetime) -> None:
     """Creates the first user, with the role owner. Raises: APIError 409 if a user exists."""
-    require_no_user()
-    owner = _prepared(replace(new, roles=(OWNER,), status=User.Status.ACTIVE))
+    user.roles = [OWNER]
+    _prepare(user, password)
     with transaction.atomic(), transaction_lock("first-owner"):
         require_no_user()
-        insert_user(owner, actor=actor, now=now)
-    return owner
+        insert_user(user, actor=actor, now=now)
 
 
 def require_no_user() -> None:
@@ -182,8 +147,7 @@ def set_password(
 
     Raises: APIError 400 for an invalid password, or for a service account.
     """
-    problems = passwords.problems_of_change(password, user)
-    if problems:
+    if problems := passwords.problems(password, user):
         raise invalid(*problems)
     hashed = make_password(password)
     with transaction.atomic():
@@ -214,7 +178,7 @@ def change_own_password(
     Raises: APIError 400 for a wrong old password or an invalid new one, 429 for too many attempts.
     """
     if not user.has_usable_password():
-        raise invalid(passwords.NO_PASSWORD)
+        raise invalid(Validation("password", passwords.NO_PASSWORD))
     if not old_password:
         raise invalid(Validation("old_password", "Enter your current password."))
     passwords.count_try(actor.address)

@@ -19,16 +19,16 @@ from kernel.http.views import APIView, PublicAPIView, json_response, tagged
 from users import allow_lists, selectors, services
 from users.erasure import delete_user
 from users.models import User
-from users.permissions import KeyIdentity, identity_of, listing, may, require, scoped
+from users.permissions import KeyIdentity, MayListUsers, identity_of, may, require, scoped
 from users.requests import MAX_LIMIT, MAX_OFFSET, page_parameters, read, whole_number
 from users.selectors import user_in_path
 from users.serializers import (
-    AssignableRoleSerializer,
+    AssignableRolesSerializer,
     AuthorizationRequest,
     AuthorizationResponse,
     CreateFirstUserRequest,
     CreateFirstUserResponse,
-    CreateUserRequest,
+    CreateUserRequestWithOrgs,
     GetUsersResponse,
     UpdateRoles,
     UpdateUserPasswordRequest,
@@ -47,6 +47,7 @@ class UserRouteView(APIView):
     `actions` maps HTTP methods to the required permissions.
     """
 
+    tag = "Users"
     actions: ClassVar[Mapping[str, str]]
 
     @property
@@ -86,8 +87,8 @@ def searched(request: Request, query: str = "", *, absent: int) -> tuple[list[Us
     return selectors.search(
         query,
         ids=allow_lists.ids(identity_of(request).allow_list, "user"),
-        limit=whole_number(request, "limit", default=0, limit=MAX_LIMIT) or absent,
-        offset=whole_number(request, "offset", default=0, limit=MAX_OFFSET),
+        limit=whole_number(request, "limit", limit=MAX_LIMIT) or absent,
+        offset=whole_number(request, "offset", limit=MAX_OFFSET),
     )
 
 
@@ -96,9 +97,10 @@ def user_response(user: User, *, status: int = 200) -> HttpResponse:
 
 
 class FirstUserView(PublicAPIView):
+    tag = "Users"
+
     @operation(
         "Check initial user created",
-        tag="Users",
         description="Returns whether the deployment has a user. Without a user, clients can "
         "offer to create the first one.",
         answers={
@@ -113,7 +115,6 @@ class FirstUserView(PublicAPIView):
 
     @operation(
         "Create initial user",
-        tag="Users",
         description="Creates the first user, with the role owner. Works only before the "
         "deployment has a user. No session token is needed.",
         body=CreateFirstUserRequest,
@@ -124,18 +125,20 @@ class FirstUserView(PublicAPIView):
         wanted = read(CreateFirstUserRequest, request)
         address = cast("IdentifiedRequest", request._request).client_address
         actor, now = Actor(name=wanted["username"][:64], address=address), timezone.now()
-        user = services.create_first_user(services.NewUser(**wanted), actor=actor, now=now)
-        answer = {"user_id": user.id, "organization_id": services.organization_id()}
+        password, user = wanted.pop("password"), User(**wanted)
+        services.create_first_user(user, password, actor=actor, now=now)
+        answer = {"user_id": user.id, "organization_id": services.organization().uuid}
         return Response(CreateFirstUserResponse(answer).data, status=201)
 
 
 class UsersView(APIView):
+    tag = "Users"
+
     def get_permissions(self) -> list[BasePermission]:
-        return [may("user:create")() if self.request.method == "POST" else listing("user:read")()]
+        return [may("user:create")() if self.request.method == "POST" else MayListUsers()]
 
     @operation(
         "Get users",
-        tag="Users",
         description="Searches for users and returns one page of the matches. Requires the role "
         "owner, auditor, user admin or template admin.",
         parameters=[
@@ -158,10 +161,9 @@ class UsersView(APIView):
 
     @operation(
         "Create new user",
-        tag="Users",
         description="Creates a user without roles. With the `login_type` `none`, creates a "
         "service account. Requires the role owner or user admin.",
-        body=CreateUserRequest,
+        body=CreateUserRequestWithOrgs,
         answers={
             201: UserSerializer,
             403: ResponseSerializer,
@@ -169,10 +171,9 @@ class UsersView(APIView):
         },
     )
     def post(self, request: Request) -> HttpResponse:
-        wanted = read(CreateUserRequest, request)
-        wanted["status"] = wanted.pop("user_status")
-        new = services.NewUser(**wanted)
-        user = services.create_user(new, actor=actor_of(request), now=timezone.now())
+        wanted = read(CreateUserRequestWithOrgs, request)
+        password, user = wanted.pop("password"), User(**wanted)
+        services.create_user(user, password, actor=actor_of(request), now=timezone.now())
         return user_response(user, status=201)
 
 
@@ -181,7 +182,6 @@ class UserView(UserRouteView):
 
     @operation(
         "Get user by name",
-        tag="Users",
         description="Returns a user. Members can only get their own account.",
         answers={200: UserSerializer},
     )
@@ -190,7 +190,6 @@ class UserView(UserRouteView):
 
     @operation(
         "Delete user",
-        tag="Users",
         description="Deletes a user, and the user's session tokens and token policy. Requires the "
         "role owner or user admin. The last active owner cannot be deleted.",
         answers={200: "The user has been deleted.", 403: ResponseSerializer, 409: CHANGED},
@@ -205,7 +204,6 @@ class LoginTypeView(UserRouteView):
 
     @operation(
         "Get user login type",
-        tag="Users",
         description="Returns the login type of the caller. Works only for your own account.",
         answers={200: UserLoginType, 403: "The user in the path is not the caller."},
     )
@@ -232,7 +230,6 @@ class ActivateView(StatusView):
 
     @operation(
         "Activate user account",
-        tag="Users",
         description="Activates a suspended user. Requires the role owner or user admin.",
         answers={200: UserSerializer, 403: ResponseSerializer, 409: CHANGED},
     )
@@ -245,7 +242,6 @@ class SuspendView(StatusView):
 
     @operation(
         "Suspend user account",
-        tag="Users",
         description="Suspends a user. The user's session tokens are rejected until the user is "
         "activated. Requires the role owner or user admin. The last active owner cannot be "
         "suspended.",
@@ -260,7 +256,6 @@ class PasswordView(UserRouteView):
 
     @operation(
         "Update user password",
-        tag="Users",
         description="Sets the password of a user, and deletes the user's other session tokens. To "
         "change your own password, send the old password. To set the password of another user, you "
         "need the role owner or user admin.",
@@ -286,7 +281,6 @@ class RolesView(UserRouteView):
 
     @operation(
         "Get user roles",
-        tag="Users",
         description="Returns the names of the user's roles.",
         answers={200: UserRolesSerializer},
     )
@@ -296,7 +290,6 @@ class RolesView(UserRouteView):
 
     @operation(
         "Assign role to user",
-        tag="Users",
         description="Replaces the roles of a user. Requires the role owner. You cannot change your "
         "own roles. You cannot remove the last active owner.",
         body=UpdateRoles,
@@ -309,25 +302,25 @@ class RolesView(UserRouteView):
 
 
 class SiteRolesView(APIView):
+    tag = "Members"
     permission_classes = [may("assign_role:read")]
 
     @operation(
         "Get site member roles",
-        tag="Members",
         description="Lists all roles with their permissions.",
-        answers={200: AssignableRoleSerializer(many=True), 403: ResponseSerializer},
+        answers={200: AssignableRolesSerializer(many=True), 403: ResponseSerializer},
     )
     def get(self, request: Request) -> Response:
         found = selectors.assignable_roles(identity_of(request))
-        return Response(AssignableRoleSerializer(found, many=True).data)
+        return Response(AssignableRolesSerializer(found, many=True).data)
 
 
 class AuthCheckView(APIView):
+    tag = "Authorization"
     writes = False
 
     @operation(
         "Check authorization",
-        tag="Authorization",
         description="Returns for each check whether the caller may do the action. The result "
         "depends on the user's roles, and on the scopes and the allow list of the session token.",
         body=AuthorizationRequest,

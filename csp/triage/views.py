@@ -35,11 +35,11 @@ FILTERS = ("state", "directive", "blocked", "noise", "since")
 
 
 class GroupsView(APIView):
+    tag = "CSP"
     permission_classes = [may("csp_report:read")]
 
     @operation(
         "List CSP violation groups",
-        tag="CSP",
         description="Lists groups of CSP reports with one cause, most clients first. Groups that "
         "an enabled noise rule has labelled are omitted. Needs the role owner or auditor.",
         parameters=[
@@ -58,7 +58,7 @@ class GroupsView(APIView):
         answers={200: GroupsSerializer, 304: None, 403: ResponseSerializer},
     )
     def get(self, request: Request) -> HttpResponse:
-        limit = whole_number(request, "limit", default=0, limit=MAX_LIMIT) or DEFAULT_LIMIT
+        limit = whole_number(request, "limit", limit=MAX_LIMIT) or DEFAULT_LIMIT
         found = selectors.page(
             _filtered(request, now=timezone.now()),
             filters={name: request.query_params.get(name, "") for name in FILTERS},
@@ -82,18 +82,19 @@ def _filtered(request: Request, *, now: datetime) -> Any:
     if not flag(request, "noise"):
         groups = groups.visible()
     if since := request.query_params.get("since"):
-        groups = groups.filter(last_seen__gte=parse_moment("since", since, default=now))
+        groups = groups.filter(last_seen__gte=parse_moment("since", since))
     return groups
 
 
 class GroupView(APIView):
+    tag = "CSP"
+
     def get_permissions(self) -> list[Any]:
         action = "update" if self.request.method == "PATCH" else "read"
         return [may(f"csp_report:{action}")()]
 
     @operation(
         "Get CSP violation group",
-        tag="CSP",
         description="Returns a group of CSP reports with its facets and the advice for it. Needs "
         "the role owner or auditor.",
         answers={200: GroupDetailSerializer, 304: None, 403: ResponseSerializer, 404: "No group."},
@@ -105,7 +106,6 @@ class GroupView(APIView):
 
     @operation(
         "Update CSP violation group",
-        tag="CSP",
         description="Changes the state or the note of a group. Needs the role owner.",
         body=DecisionSerializer,
         answers={200: GroupSerializer, 403: ResponseSerializer, 404: "No group."},
@@ -129,11 +129,11 @@ def _group(key: uuid.UUID) -> Group:
 
 
 class SummaryView(APIView):
+    tag = "CSP"
     permission_classes = [may("csp_report:read")]
 
     @operation(
         "Get CSP summary",
-        tag="CSP",
         description="Returns the number of violation groups by state, and the reports of a period. "
         "Needs the role owner or auditor.",
         parameters=[

@@ -61,10 +61,11 @@ class AlwaysJSON(BaseContentNegotiation):
 class WireSerializer(serializers.Serializer[Any]):
     """Renders the documented format, and converts it to the current wire format.
 
-    `component` is the name of the shape in Coder's reference, in the schema and in `wire.TABLE`,
-    for example `codersdk.DeploymentStats`. `about` is its description in the schema. `example` is
-    an instance in the documented format. It omits members that have their own serializer and
-    example. `schema` is the schema of a shape without fields.
+    `component` is the name of the shape in Coder's reference, in the schema and in `wire.TABLE`.
+    Without it, the class has Coder's name: `DeploymentStatsSerializer` describes
+    `codersdk.DeploymentStats`. `about` is the description in the schema. `example` is an instance
+    in the documented format. It omits members that have their own serializer and example. `schema`
+    is the schema of a shape without fields.
 
     All instances of a class share its fields, because DRF needs more time to make the fields than
     to render an object. So a field cannot use the context of its serializer.
@@ -74,6 +75,11 @@ class WireSerializer(serializers.Serializer[Any]):
     about = ""
     schema: ClassVar[Mapping[str, Any]] = {}
     example: ClassVar[Mapping[str, Any]] = {}
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        if "component" not in vars(cls):
+            cls.component = f"codersdk.{cls.__name__.removesuffix('Serializer')}"
 
     @property
     def fields(self) -> BindingDict:

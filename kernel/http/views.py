@@ -42,8 +42,12 @@ log = logging.getLogger(__name__)
 
 
 class APIView(views.APIView):
-    """The base class of API views. Rejects unsupported methods with 405 before authentication."""
+    """The base class of API views. Rejects unsupported methods with 405 before authentication.
 
+    `tag` is the section of Coder's API reference that describes the operations of the view.
+    """
+
+    tag = "General"
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -247,7 +251,6 @@ class RootView(PublicDocumentView):
 
     get = document_operation(
         "API root handler",
-        tag="General",
         description="Confirms that the API is available. No session token is needed.",
         answers={200: "👋"},
     )

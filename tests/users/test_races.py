@@ -21,7 +21,6 @@ from tests.support.sending import send
 from users import services
 from users.erasure import delete_user
 from users.models import User
-from users.services import NewUser
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -41,8 +40,9 @@ def statuses_of(*actions: Callable[[], object]) -> list[int]:
 
 def test_concurrent_requests_create_one_user_with_a_name() -> None:
     def make(username: str) -> Callable[[], object]:
-        new = NewUser(username, f"{username}@example.com", "a-quite-good-one")
-        return lambda: services.create_user(new, actor=SYSTEM, now=timezone.now())
+        new = User(username=username, email=f"{username}@example.com")
+        password = "a-quite-good-one"
+        return lambda: services.create_user(new, password, actor=SYSTEM, now=timezone.now())
 
     assert statuses_of(make("zelda"), make("Zelda"), make("ZELDA")) == [200, 409, 409]
 

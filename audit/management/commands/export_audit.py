@@ -6,7 +6,7 @@ from django.core.management.base import CommandParser
 
 from audit.models import Entry
 from audit.services import ACTIONS
-from kernel.commands import MOMENT, BaseCommand, UsageError, moment
+from kernel.commands import BaseCommand, UsageError, add_moment_argument
 
 
 class Command(BaseCommand):
@@ -14,15 +14,8 @@ class Command(BaseCommand):
     examples = "--since 2026-01-01 --until 2026-02-01\n--action api_key.create"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--since",
-            type=moment,
-            metavar="TIME",
-            help=f"only entries at or after this time: {MOMENT}",
-        )
-        parser.add_argument(
-            "--until", type=moment, metavar="TIME", help=f"only entries before this time: {MOMENT}"
-        )
+        add_moment_argument(parser, "--since", "only entries at or after this time")
+        add_moment_argument(parser, "--until", "only entries before this time")
         parser.add_argument(
             "--action", default="", help="only entries with this action, for example api_key.create"
         )

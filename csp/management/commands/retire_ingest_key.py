@@ -10,7 +10,7 @@ from django.utils import timezone
 from audit.services import SYSTEM
 from csp.models import IngestKey
 from csp.services import retire_ingest_key
-from kernel.commands import MOMENT, BaseCommand, moment
+from kernel.commands import BaseCommand, add_moment_argument
 
 
 class Command(BaseCommand):
@@ -22,12 +22,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("key", metavar="KEY|NAME", help="the key or its name")
-        parser.add_argument(
-            "--at",
-            type=moment,
-            metavar="TIME",
-            help=f"the time when the key is retired: {MOMENT}; default: now",
-        )
+        add_moment_argument(parser, "--at", "the time when the key is retired; default: now")
 
     def handle(self, *args: Any, key: str, at: datetime | None, **options: Any) -> str:
         found = IngestKey.objects.filter(Q(key=key) | Q(name=key)).first()

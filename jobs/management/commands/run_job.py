@@ -14,16 +14,14 @@ from kernel.commands import BaseCommand
 class Command(BaseCommand):
     help = "Runs one job now, even if it is not due, and records the run."
     examples = "prune_api_keys"
+    expected = (JobError,)
 
     def add_arguments(self, parser: CommandParser) -> None:
         names = ", ".join(job.name for job in registry.all_jobs())
         parser.add_argument("name", metavar="NAME", help=f"one of {names}")
 
     def handle(self, *, name: str, **options: Any) -> str:
-        try:
-            run = run_job(registry.find(name), timezone.now())
-        except JobError as error:
-            raise CommandError(str(error)) from error
+        run = run_job(registry.find(name), timezone.now())
         if run is None:
             raise CommandError(f"Job {name} is already running.")
         if run.failed:

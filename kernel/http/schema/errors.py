@@ -14,7 +14,6 @@ from kernel.http.wire import Schema
 
 
 class ValidationErrorSerializer(WireSerializer):
-    component = "codersdk.ValidationError"
     about = "A member of the request that is not valid."
     example = {"field": "username", "detail": "This field is required."}
 
@@ -25,7 +24,6 @@ class ValidationErrorSerializer(WireSerializer):
 
 
 class ResponseSerializer(WireSerializer):
-    component = "codersdk.Response"
     about = "A message. It is the body of all errors, and of responses that only confirm success."
     example = {"message": "The request is not valid.", "detail": "Details about the cause."}
 

@@ -72,6 +72,10 @@ class OperationSchema(AutoSchema):
     def _is_document(self) -> bool:
         return hasattr(self.view, "document") or "304" in map(str, self._declared())
 
+    def get_tags(self) -> list[str]:
+        view: Any = self.view
+        return [view.tag]
+
     def _declared(self) -> Collection[Any]:
         declared: Any = self.get_response_serializers()
         return declared if isinstance(declared, dict) else ()
@@ -163,7 +167,6 @@ def _error(status: int, *, declared: Schema | None) -> Schema:
 def operation(
     summary: str,
     *,
-    tag: str,
     description: str,
     answers: Mapping[int, Any],
     body: Any = None,
@@ -180,7 +183,6 @@ def operation(
     describe = extend_schema(
         operation_id=operation_id,
         summary=summary,
-        tags=[tag],
         description=description,
         request=body,
         responses={status: _answer(status, answer) for status, answer in answers.items()},
@@ -210,7 +212,7 @@ class WireComponent(OpenApiSerializerExtension):  # type: ignore[no-untyped-call
     target: WireSerializer
 
     def get_name(self, auto_schema: AutoSchema, direction: Direction) -> str | None:
-        return self.target.component or None
+        return self.target.component
 
     def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> Schema:
         example = example_of(self.target)

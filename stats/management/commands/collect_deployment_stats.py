@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from jobs.services import run_job
 from jobs.worker import keep_running
-from kernel.commands import MOMENT, BaseCommand, UsageError, moment
+from kernel.commands import BaseCommand, UsageError, add_moment_argument
 from kernel.durations import DurationError, parse_duration, to_timedelta, whole_seconds
 from kernel.humanize import plural
 from kernel.loops import run_until_signalled
@@ -40,32 +40,26 @@ class Command(BaseCommand):
         "\n--loop --every 30s\n--at 2026-01-31T12:00:00Z\n"
         "--since 2026-01-01 --until 2026-02-01 --every 5m"
     )
+    expected = (SnapshotError,)
 
     def add_arguments(self, parser: CommandParser) -> None:
         how = parser.add_mutually_exclusive_group()
         how.add_argument(
             "--loop", action="store_true", help="take one snapshot per interval, until SIGTERM"
         )
-        how.add_argument(
+        add_moment_argument(
+            how,
             "--at",
-            type=moment,
-            metavar="TIME",
-            help="take one snapshot of this time in the past. Sessions, traffic and latency are "
-            f"those of this time, but workspace states are the current ones. TIME is {MOMENT}",
+            "take one snapshot of this time in the past. Sessions, traffic and latency are those "
+            "of this time, but workspace states are the current ones",
         )
-        how.add_argument(
+        add_moment_argument(
+            how,
             "--since",
-            type=moment,
-            metavar="TIME",
-            help="take the missing snapshots from this time on, for each interval with raw rows. "
-            f"Workspaces that reported count as running. TIME is {MOMENT}",
+            "take the missing snapshots from this time on, for each interval with raw rows. "
+            "Workspaces that reported count as running",
         )
-        parser.add_argument(
-            "--until",
-            type=moment,
-            metavar="TIME",
-            help=f"the end of --since: {MOMENT}; default: now",
-        )
+        add_moment_argument(parser, "--until", "the end of --since; default: now")
         parser.add_argument(
             "--every",
             type=_interval,
@@ -84,14 +78,7 @@ class Command(BaseCommand):
             return _loop(every or refresh_interval())
         if since:
             return _backfill(since, until, every=every or FIVE_MINUTES)
-        return _described(_snapshot_at(at) if at else _snapshot_now())
-
-
-def _snapshot_at(at: datetime) -> Snapshot:
-    try:
-        return collect_snapshot(at, now=timezone.now())
-    except SnapshotError as error:
-        raise CommandError(str(error)) from None
+        return _described(collect_snapshot(at, now=timezone.now()) if at else _snapshot_now())
 
 
 def _snapshot_now() -> Snapshot:

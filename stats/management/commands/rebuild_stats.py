@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
-from kernel.commands import MOMENT, BaseCommand, UsageError, moment
+from kernel.commands import BaseCommand, UsageError, add_moment_argument
 from kernel.humanize import plural
 from stats.rollups.builder import rebuild
 
@@ -16,13 +16,7 @@ class Command(BaseCommand):
     examples = "--since 2026-01-31\n--since 2026-01-31T12:00:00Z"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--since",
-            type=moment,
-            metavar="TIME",
-            required=True,
-            help=f"the first minute to rebuild: {MOMENT}",
-        )
+        add_moment_argument(parser, "--since", "the first minute to rebuild", required=True)
 
     def handle(self, *, since: datetime, **options: Any) -> str:
         now = timezone.now()

@@ -10,7 +10,6 @@ from django.utils import timezone
 
 from audit.services import with_partition
 from kernel.commands import BaseCommand, UsageError
-from kernel.http.errors import APIError
 from tokens import token_format
 from tokens.arguments import find_user, known_scopes, lifetime_ns
 from tokens.services import create_api_key
@@ -52,6 +51,4 @@ class Command(BaseCommand):
             new = with_partition(transaction.atomic(create), now=now)
         except IntegrityError:
             raise CommandError(f"{user} already has a token named {name!r}.") from None
-        except APIError as error:
-            raise CommandError(f"{error.message} {error.detail}") from None
         return new.token

@@ -9,7 +9,6 @@ from django.utils import timezone
 
 from audit.services import SYSTEM
 from kernel.commands import ListingCommand, UsageError, add_json_argument
-from kernel.http.errors import APIError
 from kernel.humanize import plural
 from tokens import configs, policy
 from tokens.arguments import find_user, known_scopes, lifetime_ns
@@ -106,10 +105,7 @@ class Command(ListingCommand):
         is_rejected = bool(violations) and not (existing or options["dry_run"])
         # Save before printing the list, because a closed pipe (`| head`) stops the command.
         if not (options["dry_run"] or is_rejected):
-            try:
-                changed = configs.save_config(config, on_violation=existing, actor=SYSTEM, now=now)
-            except APIError as error:
-                raise CommandError(f"{error.message} {error.detail}") from None
+            changed = configs.save_config(config, on_violation=existing, actor=SYSTEM, now=now)
         self._list(violations)
         if is_rejected:
             choices = "choose --existing leave, shorten or expire"

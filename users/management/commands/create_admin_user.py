@@ -9,10 +9,9 @@ from django.utils import timezone
 
 from audit.services import SYSTEM
 from kernel.commands import BaseCommand
-from kernel.http.errors import APIError
 from users.models import User
 from users.roles import OWNER
-from users.services import NewUser, create_user
+from users.services import create_user
 
 
 class Command(BaseCommand):
@@ -32,19 +31,9 @@ class Command(BaseCommand):
         parser.add_argument("--name", default="", help="the full name")
 
     def handle(self, *args: Any, **options: Any) -> str:
-        new = NewUser(
-            username=options["username"],
-            email=options["email"],
-            name=options["name"],
-            password=_password(),
-            roles=(OWNER,),
-            status=User.Status.ACTIVE,
-        )
-        try:
-            user = create_user(new, actor=SYSTEM, now=timezone.now())
-        except APIError as error:
-            details = " ".join(f"{v.field}: {v.detail}" for v in error.validations)
-            raise CommandError(f"{error.message} {details}".strip()) from None
+        values = {name: options[name] for name in ("username", "email", "name")}
+        user = User(**values, roles=[OWNER])
+        create_user(user, _password(), actor=SYSTEM, now=timezone.now())
         return f"Created the owner {user}."
 
 

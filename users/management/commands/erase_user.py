@@ -7,7 +7,6 @@ from django.utils import timezone
 
 from audit.services import SYSTEM
 from kernel.commands import ListingCommand
-from kernel.http.errors import APIError
 from users import erasure
 from users.selectors import user_by_name
 
@@ -28,13 +27,10 @@ class Command(ListingCommand):
         if user is None:
             raise CommandError(f"There is no user {options['user']!r}.")
         name = user.username
-        try:
-            if options["dry_run"]:
-                found = erasure.rehearse(user)
-            else:
-                found = erasure.erase(user, actor=SYSTEM, now=timezone.now())
-        except APIError as error:
-            raise CommandError(error.message) from None
+        if options["dry_run"]:
+            found = erasure.rehearse(user)
+        else:
+            found = erasure.erase(user, actor=SYSTEM, now=timezone.now())
         for rule, rows in found:
             line = f"{rows}\t{rule.data}\t{rule.outcome}"
             self.row(line, data=rule.data, rows=rows, outcome=rule.outcome)
