@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from functools import partial
@@ -19,10 +19,8 @@ from threading import Thread
 from typing import Any, ClassVar
 
 from django.utils import timezone
-from rest_framework.fields import DateTimeField, Field
 from tqdm import tqdm
 
-from kernel.http.rendering import WireSerializer
 from kernel.humanize import plural
 from kernel.lines import (
     BadLines,
@@ -37,6 +35,7 @@ from kernel.lines import (
 from stats.ingest.ingestion import AGENT, MEMBERS, WORKSPACE, Parsed, minutes_of, parse, store
 from stats.ingest.rows import (
     REQUIRED,
+    TIME,
     IngestResult,
     Member,
     Numbered,
@@ -102,19 +101,22 @@ def _ignored(unknown: set[str]) -> str:
     return f" {plural(len(unknown), 'unknown column')} ignored: {names}{end}"
 
 
-def formats(serializer: type[WireSerializer]) -> str:
-    """Describes both file formats for `--help`, with the example of the serializer."""
-    example = {name: value for name, value in serializer.example.items() if name != "kind"}
-    fields = serializer().fields
+def formats(kind: str, example: Mapping[str, Any]) -> str:
+    """Describes both file formats for `--help`, with an example."""
+    row = {member.name: example[member.name] for member in MEMBERS[kind]}
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows(
-        [example, [_csv_value(value, fields[name]) for name, value in example.items()]]
+        [row, [_csv_value(row[member.name], member) for member in MEMBERS[kind]]]
     )
-    needed = ", ".join(name for name in example if fields[name].required)
-    return FORMATS.format(json=json.dumps(example), csv=table.getvalue(), needed=needed)
+    needed = ", ".join(_needed(kind))
+    return FORMATS.format(json=json.dumps(row), csv=table.getvalue(), needed=needed)
 
 
-def _csv_value(value: Any, field: Field[Any, Any, Any, Any]) -> str:
+def _needed(kind: str) -> list[str]:
+    return [member.name for member in MEMBERS[kind] if member.default is REQUIRED]
+
+
+def _csv_value(value: Any, member: Member) -> str:
     """Formats a value as PostgreSQL does in CSV."""
     match value:
         case None:
@@ -123,8 +125,7 @@ def _csv_value(value: Any, field: Field[Any, Any, Any, Any]) -> str:
             return "t" if value else "f"
         case dict():
             return json.dumps(value)
-    is_time = isinstance(field, DateTimeField)
-    return value.replace("T", " ").replace("Z", "+00") if is_time else str(value)
+    return value.replace("T", " ").replace("Z", "+00") if member.kind is TIME else str(value)
 
 
 def _set_aside(batch: Sequence[Record], result: IngestResult, bad: BadLines) -> None:
@@ -151,11 +152,11 @@ def parsed_batches(
 
     Adds the names of unknown columns to `unknown`.
     """
-    members = MEMBERS[kind]
-    needed = [member.name for member in members if member.default is REQUIRED]
-    names, check = [member.name for member in members], partial(_check, kind=kind, unknown=unknown)
+    names = [member.name for member in MEMBERS[kind]]
+    check = partial(_check, kind=kind, unknown=unknown)
     usual = usual_csv if kind == AGENT else None
-    batches = _batches(records(source, columns=names, needed=needed, check=check, usual=usual))
+    lines = records(source, columns=names, needed=_needed(kind), check=check, usual=usual)
+    batches = _batches(lines)
     following = _parse_next(batches, kind, unknown)
     while (current := following.result()) is not None:
         following = _parse_next(batches, kind, unknown)
