@@ -11,7 +11,7 @@ from kernel.texts import TRUE
 from options.catalogue import CATALOGUE, OWN_OPTIONS
 from options.errors import ConfigurationError, OptionError
 from options.option import Option, ValueSource
-from options.resolution import Resolver
+from options.resolution import deprecations, resolved
 from options.sources.environment import read_environment, upper_cased
 from options.sources.flags import read_flags
 from options.sources.indexed import read_providers
@@ -26,6 +26,8 @@ EXTERNAL_AUTH = "external_auth"
 
 _REDIRECT_FLAG = "tls-redirect-http-to-https"
 _REDIRECT_VARIABLES = ("CODER_TLS_REDIRECT_HTTP", "CODER_TLS_REDIRECT_HTTP_TO_HTTPS")
+
+_BY_NAME = {option.name: option for option in CATALOGUE}
 
 type Flags = Sequence[tuple[str, str | None]]
 
@@ -87,13 +89,19 @@ def load(
     variables = upper_cased(environ)
     environment = read_environment(environ)
     providers = read_providers(variables, environment)
-    resolver = _resolver(environment, read_flags(flags), options)
-    warnings = tuple(resolver.warnings)
-    if resolver.errors:
-        raise ConfigurationError(resolver.errors, warnings=warnings)
-    resolved = resolver.resolved()
-    values = {path: item.value for path, item in resolved.items()}
-    places = {path: item.place for path, item in resolved.items()}
+    sources = [environment, read_flags(flags)]
+    if file := _config_file(sources):
+        sources.append(read_yaml_file(file))
+    warnings = tuple(
+        warning
+        for source in sources
+        for warning in (*source.warnings, *deprecations(source, _BY_NAME))
+    )
+    if errors := [error for source in sources for error in source.errors]:
+        raise ConfigurationError(errors, warnings=warnings)
+    found = resolved((*options, *OWN_OPTIONS), sources)
+    values = {path: item.value for path, item in found.items()}
+    places = {path: item.place for path, item in found.items()}
     if providers:
         values[EXTERNAL_AUTH] = [*(values[EXTERNAL_AUTH] or ()), *providers.values()]
         # Only the place is set. The source stays empty, because Coder's server sends an empty
@@ -103,7 +111,7 @@ def load(
     return Configuration(
         options,
         values,
-        sources={path: item.source for path, item in resolved.items()},
+        sources={path: item.source for path, item in found.items()},
         places=places,
         warnings=warnings,
     )
@@ -111,27 +119,14 @@ def load(
 
 def check(files: Iterable[str]) -> list[OptionError]:
     """Returns the mistakes of all these YAML files."""
-    resolvers = {file: Resolver(CATALOGUE) for file in files}
-    for file, resolver in resolvers.items():
-        resolver.add(read_yaml_file(file))
-    return [error for resolver in resolvers.values() for error in resolver.errors]
+    return [error for file in files for error in read_yaml_file(file).errors]
 
 
-def _resolver(
-    environment: Gathered, command_line: Gathered, options: tuple[Option, ...]
-) -> Resolver:
-    """Returns a resolver with the settings of all sources.
-
-    If a flag and the environment each name a YAML file, only the flag's file is read.
-    """
-    resolver = Resolver((*options, *OWN_OPTIONS))
-    resolver.add(environment)
-    resolver.add(command_line)
-    settings = (*environment.settings, *command_line.settings)
+def _config_file(sources: Iterable[Gathered]) -> str:
+    """Returns the path of the YAML file, or "". A flag overrides the environment."""
+    settings = (setting for source in sources for setting in source.settings)
     files = [setting.value for setting in settings if setting.option.json_path == CONFIG_PATH]
-    if files and files[-1]:
-        resolver.add(read_yaml_file(files[-1]))
-    return resolver
+    return files[-1] if files else ""
 
 
 def _with_default(option: Option, defaults: Mapping[str, str]) -> Option:

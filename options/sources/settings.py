@@ -48,8 +48,21 @@ class Gathered:
                 shown="" if option.secret else _shown(refusal, raw),
                 accepted=option.type.accepted,
             )
-        else:
-            self.settings.append(Setting(option, self.source, place, value))
+            return
+        self._refuse_contradiction(option, place, value)
+        self.settings.append(Setting(option, self.source, place, value))
+
+    def _refuse_contradiction(self, option: Option, place: str, value: Any) -> None:
+        """Adds an error if the source sets the old and the new name of an option differently."""
+        for other in self.settings:
+            if (
+                other.option.json_path == option.json_path
+                and other.option is not option
+                and other.value != value
+                and not option.type.combines
+            ):
+                problem = f"differs from {other.place}, which sets the same value"
+                self.refuse(place, problem, option=option.name)
 
     def refuse(self, place: str, problem: str, **more: Any) -> None:
         """Adds an error. `more` has other fields of `OptionError`."""
