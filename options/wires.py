@@ -173,7 +173,7 @@ class WireForm:
     def decode(self, value_type: ValueType[Any], value: Any) -> Any:
         """Returns the value for the JSON that `encode` returns.
 
-        Raises: AttributeError, TypeError or ValueRefusedError if the JSON has another form.
+        Raises: AttributeError, TypeError or ValueError if the JSON has another form.
         """
         return self.encodings[type(value_type)].decode(value)
 

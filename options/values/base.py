@@ -9,7 +9,7 @@ from yaml import MappingNode, Node, ScalarNode
 from options.values.yaml_text import Place, place_of
 
 
-class ValueRefusedError(Exception):
+class ValueRefusedError(ValueError):
     """A value is invalid for the option's type.
 
     `shown` is the invalid part of the value. It is "" if the whole value is invalid, and None if
