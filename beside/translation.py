@@ -154,7 +154,7 @@ def snapshot(answer: Json) -> ConfigSnapshot:
             secrets[path] = source
         if source not in NOT_SET:
             sources[path] = source
-    return ConfigSnapshot.of(values, sources, secrets)
+    return ConfigSnapshot(values, sources, secrets)
 
 
 def _text(known: Option | None, value: Any) -> str:

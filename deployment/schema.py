@@ -72,9 +72,10 @@ def config_schema(form: WireForm) -> Schema:
     tree: dict[str, Any] = {}
     for option in _options_by_path():
         leaf = _Leaf(_leaf_schema(option, form=form), form.may_leave_out(option))
-        put(tree, option.json_path, leaf, form=form)
+        put(tree, option.json_path, leaf, keys=form.keys)
     for path, constant in CONSTANT_LEAVES.items():
-        put(tree, path, _Leaf(described({"const": constant}, "Always false.")), form=form)
+        leaf = _Leaf(described({"const": constant}, "Always false."))
+        put(tree, path, leaf, keys=form.keys)
     return _object(tree)
 
 

@@ -150,17 +150,6 @@ def by_env(catalogue: Iterable[Option]) -> dict[str, Option]:
     return {option.env: option for option in catalogue if option.env}
 
 
-def by_flag(catalogue: Iterable[Option]) -> dict[str, Option]:
-    """Returns a mapping from flags and shorthands, without leading dashes, to options."""
-    flags = {option.flag: option for option in catalogue if option.flag}
-    return flags | {option.flag_shorthand: option for option in catalogue if option.flag_shorthand}
-
-
-def by_yaml_path(catalogue: Iterable[Option]) -> dict[str, Option]:
-    """Returns a mapping from full YAML keys, such as `networking.tls.enable`, to options."""
-    return {option.yaml_path: option for option in catalogue if option.yaml}
-
-
 def by_file_variable(catalogue: Iterable[Option]) -> dict[str, Option]:
     """Returns a mapping from `<env>_FILE` variables to the secret options that they set.
 

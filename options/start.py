@@ -95,11 +95,8 @@ def _database(options: Configuration) -> Iterator[_Problem]:
 def _listeners(options: Configuration) -> Iterator[_Problem]:
     address, tls = options["http_address"], options["tls.enable"]
     if not address and not tls:
-        yield (
-            "HTTP Address",
-            "is empty and TLS is disabled, so the server would not listen on any address",
-            "",
-        )
+        problem = "is empty and TLS is disabled, so the server would not listen on any address"
+        yield "HTTP Address", problem, ""
     listeners = {
         "HTTP Address": bool(address),
         "TLS Address": tls,

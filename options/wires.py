@@ -187,6 +187,12 @@ class WireForm:
             and option.json_path not in self.always_shown
         )
 
+    def trimmed(self, document: dict[str, Any], *, keep: str = "") -> dict[str, Any]:
+        """Drops empty members except `keep`, if this format omits empty members."""
+        if not self.omits_empty:
+            return document
+        return {key: item for key, item in document.items() if item or key == keep}
+
 
 def _url_members(url: ParsedURL) -> dict[str, Any]:
     return {

@@ -9,9 +9,9 @@ from typing import Any
 
 from yaml import MappingNode, Node, ScalarNode
 
-from options.catalogue import CATALOGUE
+from options.catalogue import CATALOGUE, GROUPS
 from options.errors import nearest_name
-from options.option import Option, ValueSource, by_yaml_path
+from options.option import Option, ValueSource
 from options.sources.settings import Gathered, read_text
 from options.values.yaml_text import Place, is_blank, is_null, place_of, read_document
 
@@ -39,12 +39,8 @@ def read_yaml_file(path: str) -> Gathered:
 
 def _known_paths() -> dict[str, Option | None]:
     """Returns a mapping from full YAML keys to options. The keys of groups map to None."""
-    paths: dict[str, Option | None] = {}
-    for path, option in by_yaml_path(CATALOGUE).items():
-        *above, _ = path.split(".")
-        paths |= {".".join(above[: depth + 1]): None for depth in range(len(above))}
-        paths[path] = option
-    return paths
+    options = {option.yaml_path: option for option in CATALOGUE if option.yaml}
+    return dict.fromkeys(group.yaml_path for group in GROUPS if group.yaml) | options
 
 
 @dataclass(slots=True)
