@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from options.values.structs import EXTERNAL_AUTH_FIELDS, EXTERNAL_AUTH_SECRET
 
 OPTION = "External Auth Providers"
 
-_MAX_DIGITS = 6
+_NUMBERED = re.compile(r"(?P<number>[0-9]{1,6})_(?P<key>.*)", re.DOTALL)
 _SECRET_KEY = EXTERNAL_AUTH_SECRET.upper()
 _SECRET_FILE_KEY = f"{_SECRET_KEY}_FILE"
 
@@ -56,17 +57,12 @@ def _by_number(
     for name, text in variables.items():
         if not name.startswith(family):
             continue
-        number, underscore, key = name.removeprefix(family).partition("_")
-        if underscore and _is_number(number):
-            numbered.setdefault(int(number), {})[key] = text
+        if found := _NUMBERED.fullmatch(name.removeprefix(family)):
+            numbered.setdefault(int(found["number"]), {})[found["key"]] = text
         else:
             problem, accepted = "has no provider number", f"{family}<n>_<KEY>"
             gathered.refuse(name, problem, option=OPTION, accepted=accepted)
     return numbered
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS
 
 
 def _refuse_gap(numbered: Mapping[int, object], family: str, gathered: Gathered) -> None:
