@@ -14,7 +14,7 @@ from options.catalogue import CATALOGUE
 from options.option import Option
 from options.redaction import without_secrets
 from options.snapshot import ConfigSnapshot
-from options.values import Choice
+from options.values.scalars import Choice
 from options.values.yaml_text import flow_text
 from options.wires import WIRE_FORMS
 

@@ -17,7 +17,7 @@ from options.sources.flags import read_flags
 from options.sources.indexed import read_providers
 from options.sources.settings import Gathered
 from options.sources.yaml_file import read_yaml_file
-from options.values import HostPort
+from options.values.addresses import HostPort
 
 __all__ = ["Configuration", "ConfigurationError", "OptionError", "check", "load"]
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from options.values import Duration, ValueType
+from options.values.base import ValueType
+from options.values.scalars import Duration
 
 # Marks a name that is derived from the other names. "" means that the name does not exist: for
 # example, an option with the YAML key "" cannot be set in YAML.

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from options.catalogue import CATALOGUE, GROUPS
 from options.option import Group, Option
-from options.values import Bool
+from options.values.scalars import Bool
 
 _UNDER_FLAG = " " * 10
 

@@ -8,7 +8,7 @@ from typing import Any
 from options.configuration import Configuration
 from options.option import Group, Option
 from options.redaction import shown_value
-from options.values import Choice
+from options.values.scalars import Choice
 from options.wires import WIRE_FORMS, WireForm
 
 # Constant members of the configuration that clients expect. No option sets them.

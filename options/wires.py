@@ -8,28 +8,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from options.option import Option
-from options.values import (
-    URL,
-    Address,
-    Bool,
-    Choice,
-    ConfigPath,
-    Duration,
+from options.values.addresses import Address, split_host_port
+from options.values.base import ValueType
+from options.values.lists import TextList
+from options.values.scalars import Bool, Choice, ConfigPath, Duration, Integer, Regexp, Text
+from options.values.structs import (
+    EXTERNAL_AUTH_FIELDS,
+    LINK_FIELDS,
     ExternalAuth,
-    Integer,
+    Field,
     Links,
-    ParsedURL,
-    Regexp,
-    Text,
-    TextList,
     TextListMap,
     TextMap,
     UUIDListMap,
-    ValueType,
-    parse_url,
 )
-from options.values.addresses import split_host_port
-from options.values.structs import EXTERNAL_AUTH_FIELDS, LINK_FIELDS, Field
+from options.values.urls import URL, ParsedURL, parse_url
 
 type Schema = dict[str, Any]
 

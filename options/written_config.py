@@ -11,7 +11,8 @@ from options.option import Option, ValueSource
 from options.redaction import without_secrets
 from options.reference import wrapped
 from options.rendering import put
-from options.values import Bool, Duration, Integer, TextList
+from options.values.lists import TextList
+from options.values.scalars import Bool, Duration, Integer
 from options.values.structs import Struct
 from options.values.yaml_text import flow_text, scalar
 

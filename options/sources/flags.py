@@ -9,7 +9,7 @@ from options.catalogue import CATALOGUE
 from options.errors import OptionError, nearest_name
 from options.option import Option, ValueSource
 from options.sources.settings import Gathered
-from options.values import Bool
+from options.values.scalars import Bool
 
 _BY_FLAG = {option.flag: option for option in CATALOGUE}
 _BY_LETTER = {option.flag_shorthand: option for option in CATALOGUE if option.flag_shorthand}

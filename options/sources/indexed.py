@@ -9,7 +9,8 @@ from typing import Any
 from options.errors import nearest_name, presentable
 from options.sources.environment import FAMILIES, unknown_variable
 from options.sources.settings import Gathered, read_secret
-from options.values import Bool, ValueRefusedError
+from options.values.base import ValueRefusedError
+from options.values.scalars import Bool
 from options.values.structs import EXTERNAL_AUTH_FIELDS, EXTERNAL_AUTH_SECRET
 
 OPTION = "External Auth Providers"

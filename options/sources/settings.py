@@ -10,7 +10,7 @@ from yaml import Node, ScalarNode
 
 from options.errors import OptionError, masked, presentable
 from options.option import Option, ValueSource
-from options.values import ValueRefusedError
+from options.values.base import ValueRefusedError
 
 _MAX_BYTES = 1 << 20
 
