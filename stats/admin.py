@@ -20,31 +20,24 @@ from stats.alarms import alarms_on
 from stats.history.charts import DEFAULT_RANGE, RANGES, charts
 from stats.jobs import COLLECT
 from stats.models import Snapshot, WorkspaceState, WorkspaceStateQuerySet
+from stats.statistics import STATES
 
 NEWEST_RUNS = 20
 MAX_ERROR = 120
 
 
-def _column(field: str, write: Callable[[Any], str], name: str) -> Callable[[Any, Snapshot], str]:
-    """Creates an admin column that shows the value of `field`, formatted by `write`."""
+def _column(
+    field: str, name: str, write: Callable[[Any], str] = humanize.count
+) -> Callable[[Any, Snapshot], str]:
+    """Creates an admin column that shows the value of `field`, formatted by `write`.
+
+    The column shows "unknown" for workspaces in a state that a backfilled snapshot does not have.
+    """
 
     @admin.display(description=name, ordering=field)
     def column(_: Any, snapshot: Snapshot) -> str:
-        return write(getattr(snapshot, field))
-
-    return column
-
-
-def _state_column(field: str) -> Callable[[Any, Snapshot], str]:
-    """Creates an admin column with the number of workspaces in a state.
-
-    The column shows "unknown" for backfilled snapshots that do not have this number.
-    """
-
-    @admin.display(description=field, ordering=field)
-    def column(_: Any, snapshot: Snapshot) -> str:
-        is_known = snapshot.knows_state(field)
-        return humanize.count(getattr(snapshot, field)) if is_known else "unknown"
+        is_known = field not in STATES or snapshot.knows_state(field)
+        return write(getattr(snapshot, field)) if is_known else "unknown"
 
     return column
 
@@ -74,22 +67,22 @@ class SnapshotAdmin(ReadOnlyAdmin):
         # Show seconds, because there may be several snapshots per minute.
         return f"{snapshot.collected_at:%Y-%m-%d %H:%M:%S}"
 
-    stopped_state = _state_column("stopped")
-    building_state = _state_column("building")
-    pending_state = _state_column("pending")
-    failed_state = _state_column("failed")
+    stopped_state = _column("stopped", "stopped")
+    building_state = _column("building", "building")
+    pending_state = _column("pending", "pending")
+    failed_state = _column("failed", "failed")
 
     @admin.display
     def sessions(self, snapshot: Snapshot) -> str:
         counts = ", ".join(f"{kind} {n:,}" for kind, n in snapshot.session_counts.items())
         return counts if snapshot.knows_sessions else "unknown"
 
-    received = _column("rx_bytes", humanize.size, "received")
-    sent = _column("tx_bytes", humanize.size, "sent")
-    p50 = _column("latency_p50", humanize.milliseconds, "p50")
-    p95 = _column("latency_p95", humanize.milliseconds, "p95")
-    rows = _column("row_count", humanize.count, "rows")
-    duration = _column("duration_ms", humanize.milliseconds, "duration")
+    received = _column("rx_bytes", "received", humanize.size)
+    sent = _column("tx_bytes", "sent", humanize.size)
+    p50 = _column("latency_p50", "p50", humanize.milliseconds)
+    p95 = _column("latency_p95", "p95", humanize.milliseconds)
+    rows = _column("row_count", "rows")
+    duration = _column("duration_ms", "duration", humanize.milliseconds)
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.timelines)

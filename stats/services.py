@@ -22,6 +22,7 @@ from stats.models import Snapshot
 from stats.rollups.builder import TOPIC, build
 from stats.rollups.hours import (
     AGENT_STATS,
+    DAY,
     EARLIEST,
     HOUR,
     closed_among,
@@ -38,7 +39,6 @@ USAGE_EXPERIMENT = "workspace-usage"
 BUILD_SECONDS = 5.0
 FIVE_MINUTES = timedelta(minutes=5)
 SECOND = timedelta(seconds=1)
-DAY = timedelta(days=1)
 
 # Returns the number of workspaces in each state at a time. Shape: {state: count}.
 type CountsAt = Callable[[datetime], dict[str, int]]
