@@ -11,8 +11,8 @@ from options.redaction import shown_value
 from options.values.scalars import Choice
 from options.wires import WIRE_FORMS, WireForm
 
-# Constant members of the configuration that clients expect. No option sets them.
-CONSTANT_LEAVES = {"telemetry.trace": False}
+# The path of a member that clients expect. It is always false, because no option sets it.
+TRACE = "telemetry.trace"
 
 
 def config_document(configuration: Configuration, *, wire: str = "documented") -> dict[str, Any]:
@@ -23,8 +23,7 @@ def config_document(configuration: Configuration, *, wire: str = "documented") -
         value = shown_value(option, configuration)
         if value or not form.may_leave_out(option):
             put(document, option.json_path, form.encode(option.type, value), keys=form.keys)
-    for path, constant in CONSTANT_LEAVES.items():
-        put(document, path, constant, keys=form.keys)
+    put(document, TRACE, False, keys=form.keys)
     return document
 
 

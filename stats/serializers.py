@@ -202,8 +202,7 @@ class PointSerializer(WireSerializer):
 
     at = serializers.DateTimeField(help_text="The start of the step.")
     gap = serializers.BooleanField(
-        required=False,
-        help_text="True if the step has no data. Otherwise absent.",
+        required=False, help_text="True if the step has no data. Otherwise absent."
     )
     session_count = SessionCountSerializer(
         required=False,

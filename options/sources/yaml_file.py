@@ -15,6 +15,12 @@ from options.option import Option, ValueSource
 from options.sources.settings import Gathered, read_text
 from options.values.yaml_text import Place, is_blank, is_null, place_of, read_document
 
+# Maps full YAML keys to options. The keys of groups map to None.
+_KNOWN: dict[str, Option | None] = {
+    **dict.fromkeys(group.yaml_path for group in GROUPS if group.yaml),
+    **{option.yaml_path: option for option in CATALOGUE if option.yaml},
+}
+
 
 def read_yaml_file(path: str) -> Gathered:
     """Returns the settings in the order of the file. Rejects a file larger than 1 MiB."""
@@ -37,27 +43,20 @@ def read_yaml_file(path: str) -> Gathered:
     return reader.gathered
 
 
-def _known_paths() -> dict[str, Option | None]:
-    """Returns a mapping from full YAML keys to options. The keys of groups map to None."""
-    options = {option.yaml_path: option for option in CATALOGUE if option.yaml}
-    return dict.fromkeys(group.yaml_path for group in GROUPS if group.yaml) | options
-
-
 @dataclass(slots=True)
 class _Reader:
     file: str
-    known: dict[str, Option | None] = field(default_factory=_known_paths)
     gathered: Gathered = field(default_factory=lambda: Gathered(ValueSource.YAML))
 
     def read_mapping(self, mapping: MappingNode, *, above: str) -> None:
         for key, node in mapping.value:
             path = f"{above}.{key.value}" if above else str(key.value)
-            option = self.known.get(path)
+            option = _KNOWN.get(path)
             if option is not None and "." not in key.value:
                 # An empty value is not visible in the file, so the position of the key is used.
                 place = place_of(key if is_blank(node) else node)
                 self.gathered.add(option, f"{self.file}:{place}", node)
-            elif path in self.known and "." not in key.value:
+            elif path in _KNOWN and "." not in key.value:
                 self._read_group(path, node)
             else:
                 self._refuse_unknown(path, key)
@@ -70,7 +69,7 @@ class _Reader:
             self.refuse(problem, place_of(node))
 
     def _refuse_unknown(self, path: str, key: ScalarNode) -> None:
-        if path in self.known:
+        if path in _KNOWN:
             self.refuse(f"{path!r} must be written as nested keys", place_of(key))
             return
         if elsewhere := next(self._without_key(path), None):
@@ -79,7 +78,7 @@ class _Reader:
             problem = f"{path!r} cannot be set in a YAML file; use {ways}"
             self.refuse(problem, place_of(key), option=elsewhere.name)
             return
-        nearest = self._namesake(key.value) or nearest_name(path, self.known)
+        nearest = self._namesake(key.value) or nearest_name(path, _KNOWN)
         self.refuse(f"{path!r} is not an option", place_of(key), nearest=nearest)
 
     def _without_key(self, path: str) -> Iterator[Option]:
@@ -93,7 +92,7 @@ class _Reader:
 
     def _namesake(self, key: str) -> str:
         """Returns the only full key that ends with this key, or "" for none or several."""
-        paths = [path for path in self.known if path.rpartition(".")[2] == key]
+        paths = [path for path in _KNOWN if path.rpartition(".")[2] == key]
         return paths[0] if len(paths) == 1 else ""
 
     def refuse(self, problem: str, place: Place, **more: Any) -> None:

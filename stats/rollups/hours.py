@@ -94,8 +94,6 @@ def _within_limit(
     missing: set[datetime], present: set[datetime], *, now: datetime
 ) -> list[datetime]:
     """Returns the missing hours that may be opened without exceeding MAX_OLD_HOURS."""
-    if not settings.STATS_RAW_RETENTION:
-        return sorted(missing)
     first = kept_from(now)
     old = sorted(hour for hour in missing if hour < first)
     free = MAX_OLD_HOURS - sum(hour < first for hour in present)
@@ -124,8 +122,6 @@ def mark_stale(minutes: Collection[datetime], *, rows_went: bool = False) -> Non
 
 def close_hours(now: datetime) -> int:
     """Closes expired hours and drops their partitions. Returns the number of dropped partitions."""
-    if not settings.STATS_RAW_RETENTION:
-        return 0
     hours = [hour for hour in AGENT_STATS.starts() if hour < kept_from(now)]
     for hour in hours:
         _close(hour, built_until=now - max(settings.STATS_RAW_RETENTION, HOUR))
