@@ -40,11 +40,10 @@ def options_document(
 ) -> list[dict[str, Any]]:
     """Returns the member `options` of GET /deployment/config: all options in Coder's order."""
     form = WIRE_FORMS[wire]
-    by_name = {option.name: option for option in configuration.options}
     documents = []
     for option in configuration.options:
         instead = [
-            _option(by_name[name], configuration, instead=[], form=form)
+            _option(configuration.option(name), configuration, instead=[], form=form)
             for name in option.use_instead
         ]
         if form.omits_empty:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -15,8 +14,6 @@ from django.db import transaction
 from kernel.db import listener
 from kernel.db.connections import retry_on_conflict, transaction_lock
 from kernel.durations import floor
-from kernel.http.rendering import render_json
-from options.rendering import config_document
 from stats import statistics
 from stats.models import Snapshot
 from stats.rollups.builder import TOPIC, build
@@ -79,7 +76,7 @@ def _collected(at: datetime, *, now: datetime) -> Snapshot:
             at,
             started,
             **_agent_statistics(at) | statistics.workspace_counts(),
-            configuration_hash=configuration_hash(),
+            configuration_hash=settings.CONFIG_SNAPSHOT.digest,
             build_version=settings.BUILD_VERSION,
         )
 
@@ -124,13 +121,6 @@ def set_usage_rule(rule: Callable[[], bool]) -> None:
     """
     global _counts_usage
     _counts_usage = rule
-
-
-@cache
-def configuration_hash() -> str:
-    """Returns a hash of the configuration. Secrets are not included."""
-    document = render_json(config_document(settings.CONFIGURATION))
-    return hashlib.sha256(document).hexdigest()
 
 
 def backfill(

@@ -13,7 +13,7 @@ from options.catalogue import CATALOGUE, GROUPS
 from options.errors import nearest_name
 from options.option import Option, ValueSource
 from options.sources.settings import Gathered, read_text
-from options.values.yaml_text import Place, is_blank, is_null, place_of, read_document
+from options.values.yaml_text import is_blank, is_null, place_of, read_document
 
 # Maps full YAML keys to options. The keys of groups map to None.
 _KNOWN: dict[str, Option | None] = {
@@ -38,7 +38,7 @@ def read_yaml_file(path: str) -> Gathered:
     if isinstance(root, MappingNode):
         reader.read_mapping(root, above="")
     else:
-        place = place_of(root) if root else Place(1, 1)
+        place = place_of(root) if root else "1:1"
         reader.refuse("the file must contain a mapping of options", place)
     return reader.gathered
 
@@ -95,7 +95,7 @@ class _Reader:
         paths = [path for path in _KNOWN if path.rpartition(".")[2] == key]
         return paths[0] if len(paths) == 1 else ""
 
-    def refuse(self, problem: str, place: Place, **more: Any) -> None:
+    def refuse(self, problem: str, place: str, **more: Any) -> None:
         self.gathered.refuse(f"{self.file}:{place}", problem, **more)
 
 

@@ -75,8 +75,7 @@ class Kind(NamedTuple):
     """The type of a member: the parser and the JSON schema of its values.
 
     `parse` raises a ValueError for an invalid value. Its message is written to follow the value.
-    `from_text` converts a string of CSV to a JSON value. It returns an invalid string unchanged,
-    and `parse` rejects the string.
+    `from_text` converts a string of CSV to a JSON value, or raises a ValueError.
     """
 
     parse: Callable[[Any], Any]
@@ -169,29 +168,15 @@ def _error(value: Any) -> str:
     return value
 
 
-def _boolean_of(text: str) -> bool | str:
-    try:
-        return parse_bool(text)
-    except ValueError:
-        return text
-
-
-def _json_of(text: str) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return text
-
-
 _INTEGER = {"type": "integer", "maximum": MAX_INTEGER, "minimum": 0, "format": "int64"}
 _MILLISECONDS = {"maximum": MAX_LATENCY_MS, "minimum": -MAX_LATENCY_MS}
 
 UUID = Kind(_uuid, {"type": "string", "format": "uuid"})
 TIME = Kind(parse_time, {"type": "string", "format": "date-time"})
-COUNT = Kind(_count, _INTEGER, _json_of)
-LATENCY = Kind(_latency, {"type": "number", "format": "double", **_MILLISECONDS}, _json_of)
-PROTOCOLS = Kind(_protocols, {"type": "object", "additionalProperties": _INTEGER}, _json_of)
-BOOLEAN = Kind(_boolean, {"type": "boolean"}, _boolean_of)
+COUNT = Kind(_count, _INTEGER, orjson.loads)
+LATENCY = Kind(_latency, {"type": "number", "format": "double", **_MILLISECONDS}, orjson.loads)
+PROTOCOLS = Kind(_protocols, {"type": "object", "additionalProperties": _INTEGER}, orjson.loads)
+BOOLEAN = Kind(_boolean, {"type": "boolean"}, parse_bool)
 TRANSITION = Kind(_transition, {"enum": TRANSITIONS, "type": "string"})
 ERROR = Kind(_error, {"type": "string", "maxLength": MAX_ERROR})
 
@@ -390,7 +375,15 @@ NULL_TEXTS = frozenset({"", "\\N"})
 def from_text(values: Mapping[str, str], *, members: tuple[Member, ...]) -> dict[str, Any]:
     """Converts a CSV record to a row. Omits empty values and NULL."""
     return {
-        member.name: member.kind.from_text(text)
+        member.name: _json_value(text, member.kind)
         for member in members
         if (text := values.get(member.name, "")) not in NULL_TEXTS
     }
+
+
+def _json_value(text: str, kind: Kind) -> Any:
+    """Returns an invalid string unchanged. The parser of its kind rejects it."""
+    try:
+        return kind.from_text(text)
+    except ValueError:
+        return text
