@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from functools import partial
+from itertools import chain
 from typing import Any
 
 from django.conf import settings
@@ -138,20 +138,17 @@ def backfill(
     reported in the window count as running.
     """
     build(now=now)
-    take = partial(_backfill_one, now=now, counts_at=counts_at)
-    for hour in AGENT_STATS.starts():
-        if hour + HOUR > since and hour < until:
-            yield from _backfill_hour(hour, since, min(until, now), every=every, take=take)
+    until = min(until, now)
+    hours = (hour for hour in AGENT_STATS.starts() if hour + HOUR > since and hour < until)
+    for at in chain.from_iterable(_missing(hour, since, until, every=every) for hour in hours):
+        if _backfill_one(at, now=now, counts_at=counts_at):
+            yield at
 
 
-def _backfill_hour(
-    hour: datetime,
-    since: datetime,
-    until: datetime,
-    *,
-    every: timedelta,
-    take: Callable[[datetime], bool],
+def _missing(
+    hour: datetime, since: datetime, until: datetime, *, every: timedelta
 ) -> Iterator[datetime]:
+    """Yields the last second of each interval in this hour that has no snapshot."""
     existing = Snapshot.objects.filter(
         collected_at__gte=hour - every, collected_at__lt=hour + HOUR + every
     )
@@ -159,7 +156,7 @@ def _backfill_hour(
     start = floor(max(since, hour), every)
     while start < min(until, hour + HOUR):
         at = start + every - SECOND
-        if start not in filled and at < until and take(at):
+        if start not in filled and at < until:
             yield at
         start += every
 
