@@ -11,7 +11,7 @@ from kernel.texts import TRUE
 from options.catalogue import CATALOGUE, OWN_OPTIONS
 from options.errors import ConfigurationError, OptionError
 from options.option import Option, ValueSource
-from options.resolution import deprecations, resolved
+from options.resolution import resolved
 from options.sources.environment import read_environment, upper_cased
 from options.sources.flags import read_flags
 from options.sources.indexed import read_providers
@@ -26,8 +26,6 @@ EXTERNAL_AUTH = "external_auth"
 
 _REDIRECT_FLAG = "tls-redirect-http-to-https"
 _REDIRECT_VARIABLES = ("CODER_TLS_REDIRECT_HTTP", "CODER_TLS_REDIRECT_HTTP_TO_HTTPS")
-
-_BY_NAME = {option.name: option for option in CATALOGUE}
 
 type Flags = Sequence[tuple[str, str | None]]
 
@@ -92,11 +90,7 @@ def load(
     sources = [environment, read_flags(flags)]
     if file := _config_file(sources):
         sources.append(read_yaml_file(file))
-    warnings = tuple(
-        warning
-        for source in sources
-        for warning in (*source.warnings, *deprecations(source, _BY_NAME))
-    )
+    warnings = tuple(warning for source in sources for warning in source.warnings)
     if errors := [error for source in sources for error in source.errors]:
         raise ConfigurationError(errors, warnings=warnings)
     found = resolved((*options, *OWN_OPTIONS), sources)
@@ -107,7 +101,7 @@ def load(
         # Only the place is set. The source stays empty, because Coder's server sends an empty
         # source for this option.
         places[EXTERNAL_AUTH] = places[EXTERNAL_AUTH] or f"{next(iter(providers))}*"
-    _change_at_start(values, flags=dict(flags), variables=variables)
+    _change_at_start(values, redirects=_sets_redirect(flags, variables))
     return Configuration(
         options,
         values,
@@ -135,15 +129,13 @@ def _with_default(option: Option, defaults: Mapping[str, str]) -> Option:
     return dataclasses.replace(option, default=defaults[option.json_path])
 
 
-def _change_at_start(
-    values: dict[str, Any], *, flags: Mapping[str, object], variables: Mapping[str, str]
-) -> None:
+def _change_at_start(values: dict[str, Any], *, redirects: bool) -> None:
     """Changes values as Coder's server does at its start, so that clients get the same values."""
     if values["address"]:
         _spread_address(values)
     if values["rate_limit.disable_all"]:
         values["rate_limit.api"] = -1
-    if values["tls.enable"] and _sets_redirect(flags, variables):
+    if values["tls.enable"] and redirects:
         values["redirect_to_access_url"] = values["tls.redirect_http"]
 
 
@@ -158,6 +150,6 @@ def _spread_address(values: dict[str, Any]) -> None:
         values["http_address"], values["tls.address"] = str(values["address"]), HostPort()
 
 
-def _sets_redirect(flags: Mapping[str, object], variables: Mapping[str, str]) -> bool:
+def _sets_redirect(flags: Flags, variables: Mapping[str, str]) -> bool:
     set_to = (variables.get(name) for name in _REDIRECT_VARIABLES)
-    return _REDIRECT_FLAG in flags or not TRUE.isdisjoint(set_to)
+    return _REDIRECT_FLAG in dict(flags) or not TRUE.isdisjoint(set_to)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from options.option import Option, ValueSource
 from options.sources.settings import Gathered, Setting
@@ -44,22 +44,3 @@ def _combined(settings: Sequence[Setting]) -> Setting:
     for setting in stronger:
         value = last.option.type.merge(value, setting.value)
     return dataclasses.replace(last, value=value)
-
-
-def deprecations(gathered: Gathered, by_name: Mapping[str, Option]) -> Iterator[str]:
-    """Yields a warning for each deprecated option that the source sets."""
-    for option in dict.fromkeys(setting.option for setting in gathered.settings):
-        old = _spelling(option, gathered.source)
-        if option.use_instead:
-            new = (_spelling(by_name[name], gathered.source) for name in option.use_instead)
-            yield f"{old} is deprecated; use {' and '.join(new)} instead"
-        elif option.deprecated:
-            yield f"{old} is deprecated and ignored"
-
-
-def _spelling(option: Option, source: ValueSource) -> str:
-    if source is ValueSource.FLAG:
-        return f"--{option.flag}"
-    if source is ValueSource.YAML and option.yaml:
-        return option.yaml_path
-    return option.env

@@ -8,11 +8,13 @@ from typing import Any
 
 from yaml import Node, ScalarNode
 
+from options.catalogue import CATALOGUE
 from options.errors import OptionError, masked, presentable
 from options.option import Option, ValueSource
 from options.values.base import ValueRefusedError
 
 _MAX_BYTES = 1 << 20
+_BY_NAME = {option.name: option for option in CATALOGUE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Gathered:
             )
             return
         self._refuse_contradiction(option, place, value)
+        if all(other.option is not option for other in self.settings):
+            self._warn_if_deprecated(option)
         self.settings.append(Setting(option, self.source, place, value))
 
     def _refuse_contradiction(self, option: Option, place: str, value: Any) -> None:
@@ -64,9 +68,25 @@ class Gathered:
                 problem = f"differs from {other.place}, which sets the same value"
                 self.refuse(place, problem, option=option.name)
 
+    def _warn_if_deprecated(self, option: Option) -> None:
+        old = _spelling(option, self.source)
+        if option.use_instead:
+            new = (_spelling(_BY_NAME[name], self.source) for name in option.use_instead)
+            self.warnings.append(f"{old} is deprecated; use {' and '.join(new)} instead")
+        elif option.deprecated:
+            self.warnings.append(f"{old} is deprecated and ignored")
+
     def refuse(self, place: str, problem: str, **more: Any) -> None:
         """Adds an error. `more` has other fields of `OptionError`."""
         self.errors.append(OptionError(problem, place, source=self.source, **more))
+
+
+def _spelling(option: Option, source: ValueSource) -> str:
+    if source is ValueSource.FLAG:
+        return f"--{option.flag}"
+    if source is ValueSource.YAML and option.yaml:
+        return option.yaml_path
+    return option.env
 
 
 def read_text(path: str) -> str:
