@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +14,22 @@ from options.option import Option, ValueSource
 from options.sources.settings import Gathered, read_text
 from options.values.yaml_text import is_blank, is_null, place_of, read_document
 
+
+def _folded(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
 # Maps full YAML keys to options. The keys of groups map to None.
 _KNOWN: dict[str, Option | None] = {
     **dict.fromkeys(group.yaml_path for group in GROUPS if group.yaml),
     **{option.yaml_path: option for option in CATALOGUE if option.yaml},
+}
+# Maps other names of options that a YAML file cannot set.
+_NOT_IN_YAML = {
+    _folded(name): option
+    for option in CATALOGUE
+    for name in (option.env.removeprefix("CODER_"), option.flag, option.json_path)
+    if name and not option.yaml
 }
 
 
@@ -72,7 +83,7 @@ class _Reader:
         if path in _KNOWN:
             self.refuse(f"{path!r} must be written as nested keys", place_of(key))
             return
-        if elsewhere := next(self._without_key(path), None):
+        if elsewhere := _NOT_IN_YAML.get(_folded(path)):
             variable = f"{elsewhere.env}_FILE" if elsewhere.secret else elsewhere.env
             ways = " or ".join(filter(None, (variable, f"--{elsewhere.flag}")))
             problem = f"{path!r} cannot be set in a YAML file; use {ways}"
@@ -81,15 +92,6 @@ class _Reader:
         nearest = self._namesake(key.value) or nearest_name(path, _KNOWN)
         self.refuse(f"{path!r} is not an option", place_of(key), nearest=nearest)
 
-    def _without_key(self, path: str) -> Iterator[Option]:
-        """Yields the options with this name that a YAML file cannot set."""
-        wanted = _folded(path)
-        for option in CATALOGUE:
-            if not option.yaml:
-                names = (option.env.removeprefix("CODER_"), option.flag, option.json_path)
-                if wanted in {_folded(name) for name in names if name}:
-                    yield option
-
     def _namesake(self, key: str) -> str:
         """Returns the only full key that ends with this key, or "" for none or several."""
         paths = [path for path in _KNOWN if path.rpartition(".")[2] == key]
@@ -97,7 +99,3 @@ class _Reader:
 
     def refuse(self, problem: str, place: str, **more: Any) -> None:
         self.gathered.refuse(f"{self.file}:{place}", problem, **more)
-
-
-def _folded(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
