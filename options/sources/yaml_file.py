@@ -24,10 +24,11 @@ _KNOWN: dict[str, Option | None] = {
     **dict.fromkeys(group.yaml_path for group in GROUPS if group.yaml),
     **{option.yaml_path: option for option in CATALOGUE if option.yaml},
 }
-# Maps other names of options that a YAML file cannot set.
+# Maps other names of options that a YAML file cannot set. Of two options with one name, the first in
+# the catalogue is the newer one.
 _NOT_IN_YAML = {
     _folded(name): option
-    for option in CATALOGUE
+    for option in reversed(CATALOGUE)
     for name in (option.env.removeprefix("CODER_"), option.flag, option.json_path)
     if name and not option.yaml
 }
