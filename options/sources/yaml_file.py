@@ -24,8 +24,8 @@ _KNOWN: dict[str, Option | None] = {
     **dict.fromkeys(group.yaml_path for group in GROUPS if group.yaml),
     **{option.yaml_path: option for option in CATALOGUE if option.yaml},
 }
-# Maps other names of options that a YAML file cannot set. Of two options with one name, the first in
-# the catalogue is the newer one.
+# Maps other names of options that a YAML file cannot set. If two options have one name, the first
+# in the catalogue is the newer one.
 _NOT_IN_YAML = {
     _folded(name): option
     for option in reversed(CATALOGUE)

@@ -135,7 +135,7 @@ class ImportCommand(LinesCommand):
         return future
 
     def _rows(self, batch: Sequence[Record]) -> Iterator[Numbered]:
-        """Yields the values of the records. Checks their names."""
+        """Yields the number and the value of each record. Checks the names of its members."""
         width = -1
         for record in batch:
             value = record.row or _value(record, MEMBERS[self.kind])
@@ -147,7 +147,7 @@ class ImportCommand(LinesCommand):
             yield record.number, value
 
     def _check(self, names: Collection[str], number: int) -> None:
-        """Adds names to the unknown ones. Raises: LinesError for columns of the other kind."""
+        """Adds unknown names to `unknown`. Raises: LinesError for columns of the other kind."""
         if len(self.unknown) < MAX_UNKNOWN:
             known = {"kind", *(member.name for member in MEMBERS[self.kind])}
             self.unknown |= {*names} - known
