@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import orjson
 
@@ -126,8 +126,12 @@ def _uuid(value: Any) -> str:
     return value.lower()
 
 
+def _is_count(value: Any) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value <= MAX_INTEGER
+
+
 def _count(value: Any) -> int:
-    if type(value) is not int or not 0 <= value <= MAX_INTEGER:
+    if not _is_count(value):
         raise ValueError("is not a whole number from 0 to 2^63-1")
     return value
 
@@ -147,12 +151,11 @@ def _boolean(value: Any) -> bool:
 
 def _protocols(value: Any) -> str:
     """Parses an object with the number of connections by protocol. Returns it as a JSON string."""
-    if not isinstance(value, dict) or len(value) > MAX_PROTOCOLS:
+    is_small = isinstance(value, dict) and len(value) <= MAX_PROTOCOLS
+    if not is_small or not all(map(_is_count, value.values())):
         raise ValueError(f"is not an object of at most {MAX_PROTOCOLS} counts")
-    for name, number in value.items():
-        if "\0" in name:
-            raise ValueError("contains a NUL")
-        _count(number)
+    if any("\0" in name for name in value):
+        raise ValueError("contains a NUL")
     return orjson.dumps(value).decode()
 
 
@@ -331,7 +334,7 @@ def _usual_row(number: int, value: Any) -> AgentRow | None:
 
 def _parsed_row(number: int, value: Any) -> AgentRow:
     values = parse_row(value, members=AGENT_MEMBERS)
-    line = "\t".join(str(value).replace("\\", r"\\") for value in values) + "\n"
+    line = "\t".join(map(str, values)).replace("\\", r"\\") + "\n"
     return AgentRow(values[1], values[0], number, line.encode())
 
 
