@@ -14,14 +14,14 @@ from options.catalogue import CATALOGUE
 from options.option import Option
 from options.redaction import without_secrets
 from options.snapshot import ConfigSnapshot
-from options.values import Choice, ValueRefusedError
+from options.values.scalars import Choice
 from options.values.yaml_text import flow_text
 from options.wires import WIRE_FORMS
 
 CODERD, DOCUMENTED = WIRE_FORMS["coderd"], WIRE_FORMS["documented"]
 NOT_SET = frozenset({"", "default"})
 # The errors of a conversion if Coder's value does not have the type of the catalogue.
-OTHER_TYPE = (AttributeError, TypeError, ValueError, ValueRefusedError)
+OTHER_TYPE = (AttributeError, TypeError, ValueError)
 _ABSENT = object()
 # The documented format has all members. The coderd format omits empty members.
 _EMPTY_OPTION = {
@@ -154,7 +154,7 @@ def snapshot(answer: Json) -> ConfigSnapshot:
             secrets[path] = source
         if source not in NOT_SET:
             sources[path] = source
-    return ConfigSnapshot.of(values, sources, secrets)
+    return ConfigSnapshot(values, sources, secrets)
 
 
 def _text(known: Option | None, value: Any) -> str:

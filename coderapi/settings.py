@@ -20,7 +20,7 @@ from kernel.telemetry import logs
 from options import start
 from options.redaction import redacted
 from options.snapshot import snapshot
-from options.values import parse_url
+from options.values.urls import parse_url
 
 # Allows type parameters on classes such as ModelAdmin.
 django_stubs_ext.monkeypatch()

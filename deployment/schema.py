@@ -14,7 +14,7 @@ from kernel.http.wire import Wire
 from options.catalogue import CATALOGUE, GROUPS
 from options.configuration import load
 from options.option import Option, ValueSource
-from options.rendering import CONSTANT_LEAVES, options_document, put
+from options.rendering import TRACE, options_document, put
 from options.wires import (
     CHOICE_MEMBERS,
     NULL,
@@ -75,9 +75,8 @@ def config_schema(form: WireForm) -> Schema:
     tree: dict[str, Any] = {}
     for option in options.values():
         leaf = _Leaf(_leaf_schema(option, form=form), form.may_leave_out(option))
-        put(tree, option.json_path, leaf, form=form)
-    for path, constant in CONSTANT_LEAVES.items():
-        put(tree, path, _Leaf(described({"const": constant}, "Always false.")), form=form)
+        put(tree, option.json_path, leaf, keys=form.keys)
+    put(tree, TRACE, _Leaf(described({"const": False}, "Always false.")), keys=form.keys)
     return _object(tree)
 
 

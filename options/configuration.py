@@ -11,13 +11,13 @@ from kernel.texts import TRUE
 from options.catalogue import CATALOGUE, OWN_OPTIONS
 from options.errors import ConfigurationError, OptionError
 from options.option import Option, ValueSource
-from options.resolution import Resolver
+from options.resolution import resolved
 from options.sources.environment import read_environment, upper_cased
 from options.sources.flags import read_flags
 from options.sources.indexed import read_providers
 from options.sources.settings import Gathered
 from options.sources.yaml_file import read_yaml_file
-from options.values import HostPort
+from options.values.addresses import HostPort
 
 __all__ = ["Configuration", "ConfigurationError", "OptionError", "check", "load"]
 
@@ -87,23 +87,25 @@ def load(
     variables = upper_cased(environ)
     environment = read_environment(environ)
     providers = read_providers(variables, environment)
-    resolver = _resolver(environment, read_flags(flags), options)
-    warnings = tuple(resolver.warnings)
-    if resolver.errors:
-        raise ConfigurationError(resolver.errors, warnings=warnings)
-    resolved = resolver.resolved()
-    values = {path: item.value for path, item in resolved.items()}
-    places = {path: item.place for path, item in resolved.items()}
+    sources = [environment, read_flags(flags)]
+    if file := _config_file(sources):
+        sources.append(read_yaml_file(file))
+    warnings = tuple(warning for source in sources for warning in source.warnings)
+    if errors := [error for source in sources for error in source.errors]:
+        raise ConfigurationError(errors, warnings=warnings)
+    found = resolved((*options, *OWN_OPTIONS), sources)
+    values = {path: item.value for path, item in found.items()}
+    places = {path: item.place for path, item in found.items()}
     if providers:
         values[EXTERNAL_AUTH] = [*(values[EXTERNAL_AUTH] or ()), *providers.values()]
         # Only the place is set. The source stays empty, because Coder's server sends an empty
         # source for this option.
         places[EXTERNAL_AUTH] = places[EXTERNAL_AUTH] or f"{next(iter(providers))}*"
-    _change_at_start(values, flags=dict(flags), variables=variables)
+    _change_at_start(values, redirects=_sets_redirect(flags, variables))
     return Configuration(
         options,
         values,
-        sources={path: item.source for path, item in resolved.items()},
+        sources={path: item.source for path, item in found.items()},
         places=places,
         warnings=warnings,
     )
@@ -111,27 +113,14 @@ def load(
 
 def check(files: Iterable[str]) -> list[OptionError]:
     """Returns the mistakes of all these YAML files."""
-    resolvers = {file: Resolver(CATALOGUE) for file in files}
-    for file, resolver in resolvers.items():
-        resolver.add(read_yaml_file(file))
-    return [error for resolver in resolvers.values() for error in resolver.errors]
+    return [error for file in files for error in read_yaml_file(file).errors]
 
 
-def _resolver(
-    environment: Gathered, command_line: Gathered, options: tuple[Option, ...]
-) -> Resolver:
-    """Returns a resolver with the settings of all sources.
-
-    If a flag and the environment each name a YAML file, only the flag's file is read.
-    """
-    resolver = Resolver((*options, *OWN_OPTIONS))
-    resolver.add(environment)
-    resolver.add(command_line)
-    settings = (*environment.settings, *command_line.settings)
+def _config_file(sources: Iterable[Gathered]) -> str:
+    """Returns the path of the YAML file, or "". A flag overrides the environment."""
+    settings = (setting for source in sources for setting in source.settings)
     files = [setting.value for setting in settings if setting.option.json_path == CONFIG_PATH]
-    if files and files[-1]:
-        resolver.add(read_yaml_file(files[-1]))
-    return resolver
+    return files[-1] if files else ""
 
 
 def _with_default(option: Option, defaults: Mapping[str, str]) -> Option:
@@ -140,15 +129,13 @@ def _with_default(option: Option, defaults: Mapping[str, str]) -> Option:
     return dataclasses.replace(option, default=defaults[option.json_path])
 
 
-def _change_at_start(
-    values: dict[str, Any], *, flags: Mapping[str, object], variables: Mapping[str, str]
-) -> None:
+def _change_at_start(values: dict[str, Any], *, redirects: bool) -> None:
     """Changes values as Coder's server does at its start, so that clients get the same values."""
     if values["address"]:
         _spread_address(values)
     if values["rate_limit.disable_all"]:
         values["rate_limit.api"] = -1
-    if values["tls.enable"] and _sets_redirect(flags, variables):
+    if values["tls.enable"] and redirects:
         values["redirect_to_access_url"] = values["tls.redirect_http"]
 
 
@@ -163,6 +150,6 @@ def _spread_address(values: dict[str, Any]) -> None:
         values["http_address"], values["tls.address"] = str(values["address"]), HostPort()
 
 
-def _sets_redirect(flags: Mapping[str, object], variables: Mapping[str, str]) -> bool:
+def _sets_redirect(flags: Flags, variables: Mapping[str, str]) -> bool:
     set_to = (variables.get(name) for name in _REDIRECT_VARIABLES)
-    return _REDIRECT_FLAG in flags or not TRUE.isdisjoint(set_to)
+    return _REDIRECT_FLAG in dict(flags) or not TRUE.isdisjoint(set_to)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from options.values import Duration, ValueType
+from options.values.base import ValueType
+from options.values.scalars import Duration
 
 # Marks a name that is derived from the other names. "" means that the name does not exist: for
 # example, an option with the YAML key "" cannot be set in YAML.
@@ -148,17 +149,6 @@ def _snake_case(key: str) -> str:
 def by_env(catalogue: Iterable[Option]) -> dict[str, Option]:
     """Returns a mapping from environment variables to options."""
     return {option.env: option for option in catalogue if option.env}
-
-
-def by_flag(catalogue: Iterable[Option]) -> dict[str, Option]:
-    """Returns a mapping from flags and shorthands, without leading dashes, to options."""
-    flags = {option.flag: option for option in catalogue if option.flag}
-    return flags | {option.flag_shorthand: option for option in catalogue if option.flag_shorthand}
-
-
-def by_yaml_path(catalogue: Iterable[Option]) -> dict[str, Option]:
-    """Returns a mapping from full YAML keys, such as `networking.tls.enable`, to options."""
-    return {option.yaml_path: option for option in catalogue if option.yaml}
 
 
 def by_file_variable(catalogue: Iterable[Option]) -> dict[str, Option]:

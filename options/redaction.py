@@ -11,9 +11,8 @@ from typing import Any
 
 from options.configuration import Configuration
 from options.option import Option
-from options.values import ParsedURL
 from options.values.structs import EXTERNAL_AUTH_SECRET
-from options.values.urls import MASK, without_password
+from options.values.urls import MASK, ParsedURL, without_password
 
 # Shown instead of a secret in tables and pages.
 SECRET = "(secret)"  # noqa: S105  # Not a secret itself.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from options.catalogue import CATALOGUE, GROUPS
 from options.option import Group, Option
-from options.values import Bool
+from options.values.scalars import Bool
 
 _UNDER_FLAG = " " * 10
 
@@ -54,9 +54,8 @@ def options_reference() -> str:
     return "\n".join([_HEAD, *sections])
 
 
-def _grouped(options: Iterable[Option]) -> Iterator[tuple[Group | None, list[Option]]]:
+def _grouped(options: Sequence[Option]) -> Iterator[tuple[Group | None, list[Option]]]:
     """Yields each group with its options. The options without a group come first."""
-    options = list(options)
     for group in (None, *GROUPS):
         if members := [option for option in options if option.group == group]:
             yield group, members

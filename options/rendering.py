@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from options.configuration import Configuration
 from options.option import Group, Option
 from options.redaction import shown_value
-from options.values import Choice
+from options.values.scalars import Choice
 from options.wires import WIRE_FORMS, WireForm
 
-# Constant members of the configuration that clients expect. No option sets them.
-CONSTANT_LEAVES = {"telemetry.trace": False}
+# The path of a member that clients expect. It is always false, because no option sets it.
+TRACE = "telemetry.trace"
 
 
 def config_document(configuration: Configuration, *, wire: str = "documented") -> dict[str, Any]:
@@ -21,18 +22,17 @@ def config_document(configuration: Configuration, *, wire: str = "documented") -
     for option in configuration.options:
         value = shown_value(option, configuration)
         if value or not form.may_leave_out(option):
-            put(document, option.json_path, form.encode(option.type, value), form=form)
-    for path, constant in CONSTANT_LEAVES.items():
-        put(document, path, constant, form=form)
+            put(document, option.json_path, form.encode(option.type, value), keys=form.keys)
+    put(document, TRACE, False, keys=form.keys)
     return document
 
 
-def put(document: dict[str, Any], path: str, value: Any, *, form: WireForm) -> None:
+def put(tree: dict[str, Any], path: str, value: Any, *, keys: Mapping[str, str]) -> None:
+    """Adds a value to nested objects. `keys` maps a path to its last key, if the key differs."""
     *above, last = path.split(".")
-    node = document
     for key in above:
-        node = node.setdefault(key, {})
-    node[form.keys.get(path, last)] = value
+        tree = tree.setdefault(key, {})
+    tree[keys.get(path, last)] = value
 
 
 def options_document(
@@ -40,11 +40,10 @@ def options_document(
 ) -> list[dict[str, Any]]:
     """Returns the member `options` of GET /deployment/config: all options in Coder's order."""
     form = WIRE_FORMS[wire]
-    by_name = {option.name: option for option in configuration.options}
     documents = []
     for option in configuration.options:
         instead = [
-            _option(by_name[name], configuration, instead=[], form=form)
+            _option(configuration.option(name), configuration, instead=[], form=form)
             for name in option.use_instead
         ]
         if form.omits_empty:
@@ -73,16 +72,7 @@ def _option(
         "hidden": option.hidden,
         "value_source": configuration.sources[option.json_path].value,
     }
-    return _without_empty(document, option) if form.omits_empty else document
-
-
-def _without_empty(document: dict[str, Any], option: Option) -> dict[str, Any]:
-    """Drops empty members. Keeps an empty `value` unless the option is secret."""
-    return {
-        key: item
-        for key, item in document.items()
-        if item or (key == "value" and not option.secret)
-    }
+    return form.trimmed(document, keep="" if option.secret else "value")
 
 
 def option_value(
@@ -106,6 +96,4 @@ def _group(group: Group | None, *, form: WireForm) -> dict[str, Any] | None:
         "yaml": group.yaml,
         "description": group.description,
     }
-    if form.omits_empty:
-        return {key: item for key, item in document.items() if item}
-    return document
+    return form.trimmed(document)

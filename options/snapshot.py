@@ -24,19 +24,18 @@ class ConfigSnapshot:
 
     Shape: `values` {JSON path: value as a string}; `sources` {JSON path: source}, only for values
     that are set; `secrets` {JSON path: keyed digest}, only for values that are a secret or contain
-    one. `digest` is a hash of `values` and `secrets`.
+    one.
     """
 
     values: dict[str, str]
     sources: dict[str, str]
     secrets: dict[str, str]
-    digest: str
 
-    @classmethod
-    def of(
-        cls, values: dict[str, str], sources: dict[str, str], secrets: dict[str, str]
-    ) -> ConfigSnapshot:
-        return cls(values, sources, secrets, _digest(values, secrets))
+    @property
+    def digest(self) -> str:
+        """Returns a hash of `values` and `secrets`."""
+        text = json.dumps([self.values, self.secrets], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def short(self) -> str:
@@ -64,15 +63,10 @@ def snapshot(options: Configuration, *, key: str) -> ConfigSnapshot:
         for option in options.options
         if options.places[option.json_path]
     }
-    return ConfigSnapshot.of(values, sources, secrets)
+    return ConfigSnapshot(values, sources, secrets)
 
 
 def _keyed(option: Option, value: object, *, key: str) -> str:
     text = f"{option.json_path}\0{option.type.format(value)}"
     purpose = hashlib.sha256(f"config-history\0{key}".encode()).digest()
     return hmac.new(purpose, text.encode(), hashlib.sha256).hexdigest()[: 2 * _DIGEST_BYTES]
-
-
-def _digest(values: dict[str, str], secrets: dict[str, str]) -> str:
-    text = json.dumps([values, secrets], sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()

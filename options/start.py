@@ -27,10 +27,7 @@ DEFAULT_API_RATE_LIMIT = 512
 _SERVED_CLIENT_AUTH = ("none", "require-and-verify")
 _SERVED_VERSIONS = ("tls12", "tls13")
 _PROXY = "use a proxy in front of coderapi for TLS, and disable TLS in coderapi"
-_LOG_OPTIONS = (
-    *("Human Log Location", "JSON Log Location", "Stackdriver Log Location"),
-    "CODERAPI_ACCESS_LOG",
-)
+_LOCATIONS = ("Human Log Location", "JSON Log Location", "Stackdriver Log Location")
 
 # The option's name, the problem, and the accepted values.
 type _Problem = tuple[str, str, str]
@@ -95,11 +92,8 @@ def _database(options: Configuration) -> Iterator[_Problem]:
 def _listeners(options: Configuration) -> Iterator[_Problem]:
     address, tls = options["http_address"], options["tls.enable"]
     if not address and not tls:
-        yield (
-            "HTTP Address",
-            "is empty and TLS is disabled, so the server would not listen on any address",
-            "",
-        )
+        problem = "is empty and TLS is disabled, so the server would not listen on any address"
+        yield "HTTP Address", problem, ""
     listeners = {
         "HTTP Address": bool(address),
         "TLS Address": tls,
@@ -163,7 +157,7 @@ def _coder(options: Configuration) -> Iterator[_Problem]:
 
 
 def _logs(options: Configuration) -> Iterator[_Problem]:
-    for name in _LOG_OPTIONS:
+    for name in (*_LOCATIONS, "CODERAPI_ACCESS_LOG"):
         path = options.value(name)
         if path and not path.startswith("/dev/") and not _is_writable(Path(path)):
             yield name, "is not writable for this user", ""

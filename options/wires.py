@@ -8,28 +8,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from options.option import Option
-from options.values import (
-    URL,
-    Address,
-    Bool,
-    Choice,
-    ConfigPath,
-    Duration,
+from options.values.addresses import Address, split_host_port
+from options.values.base import ValueType
+from options.values.lists import TextList
+from options.values.scalars import Bool, Choice, ConfigPath, Duration, Integer, Regexp, Text
+from options.values.structs import (
+    EXTERNAL_AUTH_FIELDS,
+    LINK_FIELDS,
     ExternalAuth,
-    Integer,
+    Field,
     Links,
-    ParsedURL,
-    Regexp,
-    Text,
-    TextList,
     TextListMap,
     TextMap,
     UUIDListMap,
-    ValueType,
-    parse_url,
 )
-from options.values.addresses import split_host_port
-from options.values.structs import EXTERNAL_AUTH_FIELDS, LINK_FIELDS, Field
+from options.values.urls import URL, ParsedURL, parse_url
 
 type Schema = dict[str, Any]
 
@@ -173,7 +166,7 @@ class WireForm:
     def decode(self, value_type: ValueType[Any], value: Any) -> Any:
         """Returns the value for the JSON that `encode` returns.
 
-        Raises: AttributeError, TypeError or ValueRefusedError if the JSON has another form.
+        Raises: AttributeError, TypeError or ValueError if the JSON has another form.
         """
         return self.encodings[type(value_type)].decode(value)
 
@@ -186,6 +179,12 @@ class WireForm:
             and (not above or above in self.sparse_groups)
             and option.json_path not in self.always_shown
         )
+
+    def trimmed(self, document: dict[str, Any], *, keep: str = "") -> dict[str, Any]:
+        """Drops empty members except `keep`, if this format omits empty members."""
+        if not self.omits_empty:
+            return document
+        return {key: item for key, item in document.items() if item or key == keep}
 
 
 def _url_members(url: ParsedURL) -> dict[str, Any]:

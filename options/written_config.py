@@ -10,7 +10,9 @@ from options.configuration import Configuration
 from options.option import Option, ValueSource
 from options.redaction import without_secrets
 from options.reference import wrapped
-from options.values import Bool, Duration, Integer, TextList
+from options.rendering import put
+from options.values.lists import TextList
+from options.values.scalars import Bool, Duration, Integer
 from options.values.structs import Struct
 from options.values.yaml_text import flow_text, scalar
 
@@ -33,7 +35,7 @@ def yaml_document(configuration: Configuration) -> str:
     tree: _Tree = {}
     for option in configuration.options:
         if option.yaml and not _is_old_name(option, configuration):
-            _place(tree, option)
+            put(tree, option.yaml_path, option, keys={})
     return "\n".join(_lines(tree, configuration, above="")).rstrip() + "\n"
 
 
@@ -42,15 +44,6 @@ def _is_old_name(option: Option, configuration: Configuration) -> bool:
     return any(
         configuration.option(name).json_path == option.json_path for name in option.use_instead
     )
-
-
-def _place(tree: _Tree, option: Option) -> None:
-    *above, last = option.yaml_path.split(".")
-    for key in above:
-        child = tree.setdefault(key, {})
-        assert isinstance(child, dict)  # noqa: S101  # No option has the key of a group.
-        tree = child
-    tree[last] = option
 
 
 def _lines(tree: _Tree, configuration: Configuration, *, above: str) -> Iterator[str]:

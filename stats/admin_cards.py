@@ -16,6 +16,7 @@ LATE_AFTER_INTERVALS = 3
 
 def _stats(now: datetime) -> list[Line]:
     page = reverse("admin:stats_workspacestate_changelist")
+    timelines = reverse("admin:stats_snapshot_timelines")
     known = WorkspaceState.objects.filter(deleted=False).count()
     failed = WorkspaceState.objects.in_state("failed").count()
     return [
@@ -27,13 +28,8 @@ def _stats(now: datetime) -> list[Line]:
             State.BAD if failed else State.GOOD,
             f"{page}?state=failed",
         ),
-        *_alarms(now),
+        *(Line("alarm", alarm.text, State.NOTICE, timelines) for alarm in alarms_on(now)),
     ]
-
-
-def _alarms(now: datetime) -> list[Line]:
-    link = reverse("admin:stats_snapshot_timelines")
-    return [Line("alarm", alarm.text, State.NOTICE, link) for alarm in alarms_on(now)]
 
 
 def _newest_snapshot(now: datetime) -> Line:

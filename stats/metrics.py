@@ -27,15 +27,10 @@ def _of_newest(read: Callable[[Snapshot], Values]) -> Callable[[datetime], Value
     return lambda now: read(_newest(now)[0]) if _newest(now) else {}
 
 
-def _age(now: datetime) -> Values:
-    state = snapshot_state(now)
-    return {(): state["age_seconds"]} if state else {}
-
-
 database_gauge(
     "coderapi_snapshot_age_seconds",
     "Age of the newest snapshot of deployment stats; absent before the first snapshot.",
-    _age,
+    lambda now: {(): state["age_seconds"]} if (state := snapshot_state(now)) else {},
 )
 database_gauge(
     "coderapi_stats_workspaces",

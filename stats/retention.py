@@ -9,26 +9,25 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 
 from kernel.db import listener
 from kernel.db.connections import transaction_lock
 from kernel.durations import EPOCH, floor
 from stats.models import AgentStat, NewestAgentStat, Rollup, Snapshot
 from stats.rollups.builder import ONE_BUILDER, TOPIC
-from stats.rollups.hours import AGENT_STATS, HOUR, close_hours, lock_open, mark_stale
+from stats.rollups.hours import AGENT_STATS, HOUR, MINUTE, close_hours, lock_open, mark_stale
+from stats.sql import execute, fetch_rows
 from users.erasure import ErasureRule
 from users.models import User
 
 WEEK = timedelta(days=7)
 QUARTER = timedelta(days=90)
-FIVE_MINUTES = timedelta(minutes=5)
 # Pairs of an age and a span. If snapshots are older than the age, only the newest snapshot in each
 # span is kept.
-THINNED = ((WEEK, FIVE_MINUTES), (QUARTER, HOUR))
+THINNED = ((WEEK, 5 * MINUTE), (QUARTER, HOUR))
 
 _THIN = """
 DELETE FROM stats_snapshot WHERE id IN (
@@ -80,22 +79,17 @@ def _prune_agents() -> int:
 
 
 def _thin_snapshots(now: datetime) -> int:
-    deleted = 0
-    with connection.cursor() as cursor:
-        since = EPOCH
-        for age, span in reversed(THINNED):
-            until = floor(now - age, span)
-            values: dict[str, Any] = {"span": span, "since": since, "until": until}
-            cursor.execute(_THIN, values)
-            deleted, since = deleted + cursor.rowcount, until
+    deleted, since = 0, EPOCH
+    for age, span in reversed(THINNED):
+        until = floor(now - age, span)
+        deleted += execute(_THIN, {"span": span, "since": since, "until": until})
+        since = until
     return deleted
 
 
 def _delete_expired(now: datetime) -> int:
     retention = settings.STATS_RETENTION
-    with connection.cursor() as cursor:
-        cursor.execute(_DELETE_MINUTES, [now - min(QUARTER, retention or QUARTER)])
-        deleted: int = cursor.rowcount
+    deleted = execute(_DELETE_MINUTES, [now - min(QUARTER, retention or QUARTER)])
     if retention:
         oldest = now - retention
         hours = Rollup.objects.filter(start__lt=oldest - HOUR, span=Rollup.Span.HOUR, closed=True)
@@ -107,9 +101,8 @@ def _delete_expired(now: datetime) -> int:
 @transaction.atomic
 def _erase_rows(user: User) -> None:
     lock_open(AGENT_STATS.starts())
-    with connection.cursor() as cursor:
-        cursor.execute(_ERASE, [uuid.UUID(str(user.pk))])
-        mark_stale({minute for (minute,) in cursor.fetchall()}, rows_went=True)
+    minutes = {minute for (minute,) in fetch_rows(_ERASE, [uuid.UUID(str(user.pk))])}
+    mark_stale(minutes, rows_went=True)
 
 
 AGENT_ROWS = ErasureRule(

@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from kernel.durations import to_timedelta
 from kernel.http.errors import APIError, not_found
 from stats.models import Rollup, Snapshot
+from stats.sql import fetch_rows
 
 # Snapshots may be this far in the future, because the clock of another replica may be ahead.
 MAX_CLOCK_SKEW = timedelta(minutes=1)
@@ -40,9 +40,7 @@ def snapshot_interval(since: datetime, until: datetime) -> timedelta:
     long gap (an outage) is ignored. The longest gap that counts is the interval. The result is 10 %
     shorter than this interval, because intervals vary a little.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_MAX_INTERVAL, [since, until])
-        (found,) = cursor.fetchone()
+    ((found,),) = fetch_rows(_MAX_INTERVAL, [since, until])
     return max(refresh_interval(), (found or timedelta()) * 0.9)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -8,11 +9,10 @@ from rest_framework import serializers
 from kernel.http import wire
 from kernel.http.rendering import WireSerializer
 from stats.history.points import Point
-from stats.ingest.rows import MAX_ERROR, MAX_INTEGER, MAX_LATENCY_MS, NO_LATENCY
-from stats.models import Snapshot, WorkspaceState
+from stats.ingest.rows import AGENT_MEMBERS, MAX_INTEGER, REQUIRED, WORKSPACE_MEMBERS, Member
+from stats.models import Snapshot
 from stats.selectors import refresh_interval
 from stats.statistics import STATES
-from users.requests import RequestSerializer
 
 
 class SessionCountSerializer(WireSerializer):
@@ -99,13 +99,18 @@ class DeploymentStatsSerializer(WireSerializer):
         return serializers.DateTimeField().to_representation(due)
 
 
-def _count_field(description: str) -> serializers.IntegerField:
-    return serializers.IntegerField(
-        min_value=0, max_value=MAX_INTEGER, default=0, help_text=f"{description} Default: 0."
-    )
+def _row_schema(kind: str, thing: str, members: Iterable[Member]) -> dict[str, Any]:
+    described = f"The type of the row. `{kind}` means {thing}."
+    own = {"kind": {"enum": [kind], "type": "string", "description": described}}
+    required = ["kind", *(member.name for member in members if member.default is REQUIRED)]
+    return {
+        "type": "object",
+        "properties": own | {member.name: member.schema for member in members},
+        "required": sorted(required),
+    }
 
 
-class AgentRowSerializer(RequestSerializer):
+class AgentRowSerializer(WireSerializer):
     """Describes agent rows in the schema.
 
     `stats.ingest.rows` parses the rows without this serializer, because that is faster.
@@ -137,51 +142,10 @@ class AgentRowSerializer(RequestSerializer):
         "connection_median_latency_ms": 18.5,
         "usage": False,
     }
-
-    kind = serializers.ChoiceField(
-        ["agent"], help_text="The type of the row. `agent` means an agent row."
-    )
-    id = serializers.UUIDField(help_text="The id of the row.")
-    created_at = serializers.DateTimeField(
-        help_text="The time of the report, with a time zone offset."
-    )
-    user_id = serializers.UUIDField(help_text="The id of the workspace's owner.")
-    agent_id = serializers.UUIDField(help_text="The id of the agent that sent the report.")
-    workspace_id = serializers.UUIDField(help_text="The id of the agent's workspace.")
-    template_id = serializers.UUIDField(help_text="The id of the workspace's template.")
-    connections_by_proto = serializers.DictField(
-        child=serializers.IntegerField(min_value=0, max_value=MAX_INTEGER),
-        default=dict,
-        help_text="The number of open connections by protocol. Default: no connections.",
-    )
-    connection_count = _count_field("Open connections.")
-    rx_packets = _count_field("Packets received since the previous row.")
-    rx_bytes = _count_field("Bytes received since the previous row.")
-    tx_packets = _count_field("Packets sent since the previous row.")
-    tx_bytes = _count_field("Bytes sent since the previous row.")
-    session_count_vscode = _count_field("Sessions of VS Code.")
-    session_count_jetbrains = _count_field("Sessions of JetBrains IDEs.")
-    session_count_reconnecting_pty = _count_field("Sessions of web terminals.")
-    session_count_ssh = _count_field("Sessions of SSH clients.")
-    connection_median_latency_ms = serializers.FloatField(
-        min_value=-MAX_LATENCY_MS,
-        max_value=MAX_LATENCY_MS,
-        default=NO_LATENCY,
-        help_text="The median latency in milliseconds. -1, the default, means that no latency was "
-        "measured.",
-    )
-    usage = serializers.BooleanField(
-        default=False,
-        help_text="Whether this is a usage row. If the experiment workspace-usage is enabled, "
-        "sessions are counted from usage rows. Default: false.",
-    )
+    schema = _row_schema("agent", "an agent row", AGENT_MEMBERS)
 
 
-def _job_time(description: str) -> serializers.DateTimeField:
-    return serializers.DateTimeField(default=None, allow_null=True, help_text=description)
-
-
-class WorkspaceStateSerializer(RequestSerializer):
+class WorkspaceStateSerializer(WireSerializer):
     """Describes workspace states in the schema. `stats.ingest.rows` parses them."""
 
     component = "coderapi.WorkspaceState"
@@ -198,41 +162,7 @@ class WorkspaceStateSerializer(RequestSerializer):
         "job_updated_at": "2026-01-20T08:02:30Z",
         "error": "",
     }
-
-    kind = serializers.ChoiceField(
-        ["workspace"], help_text="The type of the row. `workspace` means a workspace state."
-    )
-    workspace_id = serializers.UUIDField(help_text="The id of the workspace.")
-    deleted = serializers.BooleanField(
-        default=False, help_text="Whether the workspace is deleted. Default: false."
-    )
-    build_number = serializers.IntegerField(
-        min_value=0,
-        max_value=MAX_INTEGER,
-        default=None,
-        allow_null=True,
-        help_text="The number of the workspace's newest build. A state with a lower number than "
-        "the stored state is ignored.",
-    )
-    transition = serializers.ChoiceField(
-        WorkspaceState.Transition.values,
-        default="",
-        allow_blank=True,
-        help_text="The transition of the build.",
-    )
-    job_started_at = _job_time("The time when the build's job started. Null if it has not.")
-    job_canceled_at = _job_time("The time when the job was canceled. Null if it was not.")
-    job_completed_at = _job_time("The time when the job completed. Null if it has not.")
-    job_updated_at = _job_time(
-        "The time when the job last changed. For the same build, a state with an earlier time than "
-        "the stored state is ignored."
-    )
-    error = serializers.CharField(
-        default="",
-        allow_blank=True,
-        max_length=MAX_ERROR,
-        help_text="The error of the job. Empty if the job did not fail.",
-    )
+    schema = _row_schema("workspace", "a workspace state", WORKSPACE_MEMBERS)
 
 
 class RejectionSerializer(WireSerializer):
@@ -271,8 +201,7 @@ class PointSerializer(WireSerializer):
 
     at = serializers.DateTimeField(help_text="The start of the step.")
     gap = serializers.BooleanField(
-        required=False,
-        help_text="True if the step has no data. Otherwise absent.",
+        required=False, help_text="True if the step has no data. Otherwise absent."
     )
     session_count = SessionCountSerializer(
         required=False,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from functools import cache, partial
+from itertools import chain
 from typing import Any
 
 from django.conf import settings
@@ -15,13 +14,12 @@ from django.db import transaction
 from kernel.db import listener
 from kernel.db.connections import retry_on_conflict, transaction_lock
 from kernel.durations import floor
-from kernel.http.rendering import render_json
-from options.rendering import config_document
 from stats import statistics
 from stats.models import Snapshot
 from stats.rollups.builder import TOPIC, build
 from stats.rollups.hours import (
     AGENT_STATS,
+    DAY,
     EARLIEST,
     HOUR,
     closed_among,
@@ -38,7 +36,6 @@ USAGE_EXPERIMENT = "workspace-usage"
 BUILD_SECONDS = 5.0
 FIVE_MINUTES = timedelta(minutes=5)
 SECOND = timedelta(seconds=1)
-DAY = timedelta(days=1)
 
 # Returns the number of workspaces in each state at a time. Shape: {state: count}.
 type CountsAt = Callable[[datetime], dict[str, int]]
@@ -79,7 +76,7 @@ def _collected(at: datetime, *, now: datetime) -> Snapshot:
             at,
             started,
             **_agent_statistics(at) | statistics.workspace_counts(),
-            configuration_hash=configuration_hash(),
+            configuration_hash=settings.CONFIG_SNAPSHOT.digest,
             build_version=settings.BUILD_VERSION,
         )
 
@@ -126,13 +123,6 @@ def set_usage_rule(rule: Callable[[], bool]) -> None:
     _counts_usage = rule
 
 
-@cache
-def configuration_hash() -> str:
-    """Returns a hash of the configuration. Secrets are not included."""
-    document = render_json(config_document(settings.CONFIGURATION))
-    return hashlib.sha256(document).hexdigest()
-
-
 def backfill(
     since: datetime,
     until: datetime,
@@ -148,20 +138,17 @@ def backfill(
     reported in the window count as running.
     """
     build(now=now)
-    take = partial(_backfill_one, now=now, counts_at=counts_at)
-    for hour in AGENT_STATS.starts():
-        if hour + HOUR > since and hour < until:
-            yield from _backfill_hour(hour, since, min(until, now), every=every, take=take)
+    until = min(until, now)
+    hours = (hour for hour in AGENT_STATS.starts() if hour + HOUR > since and hour < until)
+    for at in chain.from_iterable(_missing(hour, since, until, every=every) for hour in hours):
+        if _backfill_one(at, now=now, counts_at=counts_at):
+            yield at
 
 
-def _backfill_hour(
-    hour: datetime,
-    since: datetime,
-    until: datetime,
-    *,
-    every: timedelta,
-    take: Callable[[datetime], bool],
+def _missing(
+    hour: datetime, since: datetime, until: datetime, *, every: timedelta
 ) -> Iterator[datetime]:
+    """Yields the last second of each interval in this hour that has no snapshot."""
     existing = Snapshot.objects.filter(
         collected_at__gte=hour - every, collected_at__lt=hour + HOUR + every
     )
@@ -169,7 +156,7 @@ def _backfill_hour(
     start = floor(max(since, hour), every)
     while start < min(until, hour + HOUR):
         at = start + every - SECOND
-        if start not in filled and at < until and take(at):
+        if start not in filled and at < until:
             yield at
         start += every
 

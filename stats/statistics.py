@@ -16,22 +16,21 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import accumulate
 from typing import Any
 
-from django.db import connection
-
 from kernel.durations import floor
+from stats.ingest.rows import MAX_INTEGER
 from stats.models import SESSION_COLUMNS, Snapshot
+from stats.rollups.hours import MINUTE
+from stats.sql import fetch_rows
 
 WINDOW = timedelta(minutes=15)
-MINUTE = timedelta(minutes=1)
 # Up to this number of rows, percentiles are exact.
 MAX_EXACT_ROWS = 20_000
-MAX_INTEGER = 2**63 - 1
 KINDS = tuple(name.removeprefix("session_count_") for name in SESSION_COLUMNS)
 STATES = ("pending", "building", "running", "failed", "stopped")
 ERROR = 0.0095
@@ -145,18 +144,17 @@ def agent_statistics(at: datetime, *, from_usage: bool = False) -> dict[str, Any
 
     If `from_usage` is true, sessions are counted from usage rows. Otherwise every row counts.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_AGENT_STATISTICS, {**_window(at), "max_exact_rows": MAX_EXACT_ROWS})
-        rows, rx, tx, buckets, counts, exact, *sessions = cursor.fetchone()
+    (found,) = fetch_rows(_AGENT_STATISTICS, {**_window(at), "max_exact_rows": MAX_EXACT_ROWS})
+    number, rx, tx, buckets, counts, exact, *sessions = found
     p50, p95 = exact or percentiles(buckets, counts)
     return {
-        "row_count": int(rows),
+        "row_count": int(number),
         "rx_bytes": min(int(rx), MAX_INTEGER),
         "tx_bytes": min(int(tx), MAX_INTEGER),
         "latency_p50": p50,
         "latency_p95": p95,
         "session_counts": _usage_sessions(at) if from_usage else _session_counts(sessions),
-        "method": Snapshot.Method.EXACT if rows <= MAX_EXACT_ROWS else Snapshot.Method.HISTOGRAM,
+        "method": Snapshot.Method.EXACT if number <= MAX_EXACT_ROWS else Snapshot.Method.HISTOGRAM,
     }
 
 
@@ -170,7 +168,7 @@ def _window(at: datetime) -> dict[str, Any]:
     }
 
 
-def _session_counts(sums: Sequence[Decimal]) -> dict[str, int]:
+def _session_counts(sums: Iterable[Decimal]) -> dict[str, int]:
     return {kind: min(int(n), MAX_INTEGER) for kind, n in zip(KINDS, sums, strict=True)}
 
 
@@ -179,16 +177,14 @@ def _usage_sessions(at: datetime) -> dict[str, int]:
 
     An agent reports its sessions in several usage rows, so the rows of that minute are summed.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_USAGE, _window(at))
-        return _session_counts(cursor.fetchone())
+    (sums,) = fetch_rows(_USAGE, _window(at))
+    return _session_counts(sums)
 
 
 def workspace_counts() -> dict[str, int]:
     """Counts workspaces by state. The state depends on the job of the newest build."""
-    with connection.cursor() as cursor:
-        cursor.execute(_WORKSPACE_COUNTS)
-        return dict(zip(STATES, cursor.fetchone(), strict=True))
+    (counts,) = fetch_rows(_WORKSPACE_COUNTS)
+    return dict(zip(STATES, counts, strict=True))
 
 
 def reporting_workspace_counts(at: datetime) -> dict[str, int]:
@@ -196,9 +192,8 @@ def reporting_workspace_counts(at: datetime) -> dict[str, int]:
 
     Workspaces with an agent row in the window count as running. The other counts are 0.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_REPORTING, _window(at))
-        return dict.fromkeys(STATES, 0) | {"running": cursor.fetchone()[0]}
+    ((running,),) = fetch_rows(_REPORTING, _window(at))
+    return dict.fromkeys(STATES, 0) | {"running": running}
 
 
 def _bucket_latency(bucket: int) -> float:

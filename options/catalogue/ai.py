@@ -6,7 +6,8 @@ from functools import partial
 
 from options.catalogue.groups import AI_BRIDGE, AI_BRIDGE_PROXY, CLIENT, PREBUILDS
 from options.option import Option
-from options.values import Bool, Duration, Integer, Text, TextList
+from options.values.lists import TextList
+from options.values.scalars import Bool, Duration, Integer, Text
 
 _prebuilds_option = partial(Option, group=PREBUILDS)
 _ai_bridge_option = partial(Option, group=AI_BRIDGE)

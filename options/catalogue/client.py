@@ -6,8 +6,10 @@ from functools import partial
 
 from options.catalogue.groups import CLIENT, CONFIG, HEALTH_CHECK, HTTP, QUIET_HOURS
 from options.option import Option
-from options.values import Bool, ConfigPath, Duration, ExternalAuth, Links, Text, TextList
+from options.values.lists import TextList
 from options.values.rules import HOST_SUFFIX, SSH_LINE
+from options.values.scalars import Bool, ConfigPath, Duration, Text
+from options.values.structs import ExternalAuth, Links
 
 _client_option = partial(Option, group=CLIENT)
 

@@ -14,7 +14,7 @@ from options.catalogue.groups import (
     OLD_EMAIL_TLS,
 )
 from options.option import Option
-from options.values import Bool, Text
+from options.values.scalars import Bool, Text
 
 _email_option = partial(Option, group=EMAIL, obeyed=True)
 _email_auth_option = partial(Option, group=EMAIL_AUTH, obeyed=True)

@@ -6,7 +6,8 @@ from functools import partial
 
 from options.catalogue.groups import GITHUB
 from options.option import Option
-from options.values import Bool, Text, TextList
+from options.values.lists import TextList
+from options.values.scalars import Bool, Text
 
 _github_option = partial(Option, group=GITHUB)
 

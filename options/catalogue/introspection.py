@@ -6,8 +6,10 @@ from functools import partial
 
 from options.catalogue.groups import PPROF, PROMETHEUS, USAGE_STATS
 from options.option import Option
-from options.values import Address, Bool, TextList
+from options.values.addresses import Address
+from options.values.lists import TextList
 from options.values.rules import one_of
+from options.values.scalars import Bool
 
 _prometheus_option = partial(Option, group=PROMETHEUS)
 

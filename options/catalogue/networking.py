@@ -6,8 +6,11 @@ from functools import partial
 
 from options.catalogue.groups import DERP, HTTP, NETWORKING, TLS
 from options.option import Option
-from options.values import URL, Address, Bool, Duration, Integer, Text, TextList
+from options.values.addresses import Address
+from options.values.lists import TextList
 from options.values.rules import WILDCARD_HOST, one_of
+from options.values.scalars import Bool, Duration, Integer, Text
+from options.values.urls import URL
 
 _networking_option = partial(Option, group=NETWORKING)
 _tls_option = partial(Option, group=TLS, external_workspace_proxies=True)

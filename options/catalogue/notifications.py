@@ -7,7 +7,8 @@ from functools import partial
 from options.catalogue.email import OLD_EMAIL_OPTIONS
 from options.catalogue.groups import INBOX, NOTIFICATIONS, WEBHOOK
 from options.option import Option
-from options.values import URL, Bool, Duration, Integer, Text
+from options.values.scalars import Bool, Duration, Integer, Text
+from options.values.urls import URL
 
 _notifications_option = partial(Option, group=NOTIFICATIONS)
 

@@ -6,7 +6,10 @@ from functools import partial
 
 from options.catalogue.groups import OIDC
 from options.option import Option
-from options.values import URL, Bool, Regexp, Text, TextList, TextListMap, TextMap, UUIDListMap
+from options.values.lists import TextList
+from options.values.scalars import Bool, Regexp, Text
+from options.values.structs import TextListMap, TextMap, UUIDListMap
+from options.values.urls import URL
 
 _oidc_option = partial(Option, group=OIDC)
 

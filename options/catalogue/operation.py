@@ -6,8 +6,10 @@ from functools import partial
 
 from options.catalogue.groups import DANGEROUS, HTTP, LOGGING, PROVISIONING, TELEMETRY, TRACING
 from options.option import Option
-from options.values import URL, Bool, Duration, Integer, Text, TextList
+from options.values.lists import TextList
 from options.values.rules import one_of
+from options.values.scalars import Bool, Duration, Integer, Text
+from options.values.urls import URL
 
 _telemetry_option = partial(Option, group=TELEMETRY)
 _tracing_option = partial(Option, group=TRACING, external_workspace_proxies=True)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from options.option import Option
-from options.values import URL, Bool, Duration, Integer, Text, TextList, ValueType
+from options.values.base import ValueType
+from options.values.lists import TextList
 from options.values.rules import (
     LISTENER,
     MOUNT_PATH,
@@ -21,6 +22,8 @@ from options.values.rules import (
     SESSION_TOKEN,
     one_of,
 )
+from options.values.scalars import Bool, Duration, Integer, Text
+from options.values.urls import URL
 
 
 def _own(

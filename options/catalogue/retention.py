@@ -6,7 +6,7 @@ from functools import partial
 
 from options.catalogue.groups import RETENTION
 from options.option import Option
-from options.values import Bool, Duration
+from options.values.scalars import Bool, Duration
 
 _retention_option = partial(Option, group=RETENTION)
 

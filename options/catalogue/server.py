@@ -6,8 +6,10 @@ from functools import partial
 
 from options.catalogue.groups import HTTP, NETWORKING, TLS
 from options.option import Option
-from options.values import URL, Bool, Choice, Duration, Integer, Text, TextList
+from options.values.lists import TextList
 from options.values.rules import IDLE_CONNECTIONS, NETWORK, one_of
+from options.values.scalars import Bool, Choice, Duration, Integer, Text
+from options.values.urls import URL
 
 _http_option = partial(Option, group=HTTP)
 _networking_option = partial(Option, group=NETWORKING)

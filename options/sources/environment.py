@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from options.catalogue import CATALOGUE, OWN_OPTIONS
 from options.errors import nearest_name
@@ -14,14 +14,18 @@ FALLBACK_PREFIX = "HOMEBREW_"
 # Prefixes of the numbered variables of external auth providers. `sources.indexed` reads them.
 FAMILIES = ("CODER_EXTERNAL_AUTH_", "CODER_GITAUTH_")
 
-# A variable with an old name. Only the module `configuration` reads it.
-_REDIRECT = "CODER_TLS_REDIRECT_HTTP"
-# Variables of Coder's command line and of workspaces. They cause no warning.
-_OTHERS = frozenset({"CODER_URL", "CODER_SESSION_TOKEN", "CODER_CONFIG_DIR", _REDIRECT})
+# Variables that are no options, and that cause neither an error nor a warning.
+_OTHERS = frozenset(
+    {
+        # Coder's command line reads these variables.
+        *("CODER_URL", "CODER_SESSION_TOKEN", "CODER_CONFIG_DIR"),
+        # This variable has an old name. Only the module `configuration` reads it.
+        "CODER_TLS_REDIRECT_HTTP",
+        # The supervisor sets these variables for its children.
+        *("CODERAPI_PRIVATE_DATABASE_URL", "CODERAPI_BOUND_URL"),
+    }
+)
 _OTHER_FAMILIES = ("CODER_AGENT_", "CODER_WORKSPACE_", *FAMILIES)
-
-# The supervisor sets these variables for its children.
-_INTERNAL = frozenset({"CODERAPI_PRIVATE_DATABASE_URL", "CODERAPI_BOUND_URL"})
 
 
 def read_environment(environ: Mapping[str, str]) -> Gathered:
@@ -34,8 +38,10 @@ def read_environment(environ: Mapping[str, str]) -> Gathered:
     gathered = Gathered(ValueSource.ENV)
     _read_options(CATALOGUE, _with_fallbacks(variables), gathered)
     _read_options(OWN_OPTIONS, environ, gathered)
-    _refuse_unknown_own(environ, gathered)
-    gathered.warnings += _unknown(variables)
+    for name, nearest in _unknown("CODERAPI_", environ, OWN_OPTIONS):
+        gathered.refuse(name, "no such setting", nearest=nearest)
+    for name, nearest in _unknown("CODER_", variables, CATALOGUE):
+        gathered.warnings.append(unknown_variable(name, nearest))
     return gathered
 
 
@@ -63,34 +69,26 @@ def _read_options(
 ) -> None:
     files = {option.env: variable for variable, option in by_file_variable(options).items()}
     for variable, option in by_env(options).items():
-        text, file_variable = variables.get(variable, ""), files.get(variable)
-        path = variables.get(file_variable, "") if file_variable else ""
+        text, file_variable = variables.get(variable, ""), files.get(variable, "")
+        path = variables.get(file_variable, "")
         if text and path:
             problem = f"cannot be set together with {file_variable}; remove one of the two"
             gathered.refuse(variable, problem, option=option.name)
         elif text or (option.empty_counts and variable in variables):
             gathered.add(option, variable, text)
-        elif file_variable and path:
-            _read_secret(option, file_variable, path, gathered)
+        elif path:
+            try:
+                gathered.add(option, file_variable, read_secret(path))
+            except ValueError as error:
+                gathered.refuse(file_variable, str(error), option=option.name)
 
 
-def _read_secret(option: Option, file_variable: str, path: str, gathered: Gathered) -> None:
-    try:
-        gathered.add(option, file_variable, read_secret(path))
-    except ValueError as error:
-        gathered.refuse(file_variable, str(error), option=option.name)
-
-
-def _unknown(variables: Mapping[str, str]) -> Iterator[str]:
-    known = {*by_env(CATALOGUE), *by_file_variable(CATALOGUE)}
-    for name in variables:
+def _unknown(
+    prefix: str, names: Iterable[str], options: Iterable[Option]
+) -> Iterator[tuple[str, str]]:
+    """Yields each unknown name with this prefix, and the most similar known name or ""."""
+    known = {*by_env(options), *by_file_variable(options)}
+    for name in names:
         is_foreign = name in _OTHERS or name.startswith(_OTHER_FAMILIES)
-        if name.startswith("CODER_") and name not in known and not is_foreign:
-            yield unknown_variable(name, nearest_name(name, known))
-
-
-def _refuse_unknown_own(environ: Mapping[str, str], gathered: Gathered) -> None:
-    known = {*by_env(OWN_OPTIONS), *by_file_variable(OWN_OPTIONS)}
-    for name in environ:
-        if name.startswith("CODERAPI_") and name not in known | _INTERNAL:
-            gathered.refuse(name, "no such setting", nearest=nearest_name(name, known))
+        if name.startswith(prefix) and name not in known and not is_foreign:
+            yield name, nearest_name(name, known)

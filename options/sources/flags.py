@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 from options.catalogue import CATALOGUE
 from options.errors import OptionError, nearest_name
-from options.option import Option, ValueSource, by_flag
+from options.option import Option, ValueSource
 from options.sources.settings import Gathered
-from options.values import Bool
+from options.values.scalars import Bool
 
-_BY_FLAG = by_flag(CATALOGUE)
+_BY_FLAG = {option.flag: option for option in CATALOGUE}
+_BY_LETTER = {option.flag_shorthand: option for option in CATALOGUE if option.flag_shorthand}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def parse_flags(argv: Sequence[str]) -> ParsedFlags:
 def _read_long(argument: str, arguments: Iterator[str], parsed: ParsedFlags) -> None:
     name, equals, value = argument[2:].partition("=")
     option = _BY_FLAG.get(name)
-    if option is None or name != option.flag:
+    if option is None:
         parsed.rest.append(argument)
     elif equals:
         parsed.settings.append((name, value))
@@ -62,7 +63,7 @@ def _read_short(argument: str, arguments: Iterator[str], parsed: ParsedFlags) ->
     letters = argument[1:]
     while letters:
         letter, letters = letters[0], letters[1:]
-        option = _BY_FLAG.get(letter)
+        option = _BY_LETTER.get(letter)
         if option is None:
             parsed.rest.append(f"-{letter}{letters}")
             return
@@ -94,5 +95,5 @@ def read_flags(flags: Sequence[tuple[str, str | None]]) -> Gathered:
 def unknown_flag(argument: str) -> OptionError:
     """Returns the error for an unknown flag. The error does not contain the flag's value."""
     name = argument.partition("=")[0]
-    nearest = nearest_name(name, (f"--{option.flag}" for option in CATALOGUE if option.flag))
+    nearest = nearest_name(name, (f"--{flag}" for flag in _BY_FLAG))
     return OptionError("unknown flag", name, source=ValueSource.FLAG, nearest=nearest)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from options.errors import nearest_name, presentable
 from options.sources.environment import FAMILIES, unknown_variable
 from options.sources.settings import Gathered, read_secret
-from options.values import Bool, ValueRefusedError
+from options.values.base import ValueRefusedError
+from options.values.scalars import Bool
 from options.values.structs import EXTERNAL_AUTH_FIELDS, EXTERNAL_AUTH_SECRET
 
 OPTION = "External Auth Providers"
 
-_MAX_DIGITS = 6
+_NUMBERED = re.compile(r"(?P<number>[0-9]{1,6})_(?P<key>.*)", re.DOTALL)
 _SECRET_KEY = EXTERNAL_AUTH_SECRET.upper()
 _SECRET_FILE_KEY = f"{_SECRET_KEY}_FILE"
 
@@ -22,12 +24,15 @@ def _words(text: str) -> list[str] | None:
     return text.split(" ") if text else None
 
 
+# Maps the default value of a key to the function that parses the variable of this key.
+_PARSERS: Mapping[object, Callable[[str], Any]] = {"": str, False: Bool().parse, None: _words}
 # Each key of a provider has a variable. The variable's name ends with the key in upper case, except
 # for this key.
 _NAMES = {"code_challenge_methods_supported": "PKCE_METHODS"}
-_KEYS = {_NAMES.get(key, key.upper()): key for key in EXTERNAL_AUTH_FIELDS}
-# Maps the default value of a key to the function that parses the variable of this key.
-_READERS: Mapping[object, Callable[[str], Any]] = {"": str, False: Bool().parse, None: _words}
+_READERS = {
+    _NAMES.get(key, key.upper()): (key, _PARSERS[field.absent])
+    for key, field in EXTERNAL_AUTH_FIELDS.items()
+} | {_SECRET_FILE_KEY: (EXTERNAL_AUTH_SECRET, read_secret)}
 
 
 def read_providers(variables: Mapping[str, str], gathered: Gathered) -> dict[str, dict[str, Any]]:
@@ -53,18 +58,12 @@ def _by_number(
     for name, text in variables.items():
         if not name.startswith(family):
             continue
-        number, underscore, key = name.removeprefix(family).partition("_")
-        if underscore and _is_number(number):
-            numbered.setdefault(int(number), {})[key] = text
+        if found := _NUMBERED.fullmatch(name.removeprefix(family)):
+            numbered.setdefault(int(found["number"]), {})[found["key"]] = text
         else:
-            accepted = f"{family}<n>_<KEY>"
-            problem = "has no provider number"
+            problem, accepted = "has no provider number", f"{family}<n>_<KEY>"
             gathered.refuse(name, problem, option=OPTION, accepted=accepted)
     return numbered
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS
 
 
 def _refuse_gap(numbered: Mapping[int, object], family: str, gathered: Gathered) -> None:
@@ -78,39 +77,28 @@ def _refuse_gap(numbered: Mapping[int, object], family: str, gathered: Gathered)
 
 def _provider(texts: Mapping[str, str], place: str, gathered: Gathered) -> dict[str, Any]:
     provider = {key: field.absent for key, field in EXTERNAL_AUTH_FIELDS.items()}
-    for key in texts:
-        if key in _KEYS or key == _SECRET_FILE_KEY:
-            _read_key(key, provider, texts, place=place, gathered=gathered)
-        else:
-            nearest = nearest_name(key, _KEYS)
+    for name, text in texts.items():
+        if name not in _READERS:
+            nearest = nearest_name(name, _READERS)
             known = f"{place}{nearest}" if nearest else ""
-            gathered.warnings.append(unknown_variable(f"{place}{key}", known))
+            gathered.warnings.append(unknown_variable(f"{place}{name}", known))
+        elif name == _SECRET_FILE_KEY and _SECRET_KEY in texts:
+            problem = f"cannot be set together with {place}{_SECRET_KEY}; remove one of the two"
+            gathered.refuse(f"{place}{name}", problem, option=OPTION)
+        else:
+            _read(name, text, provider, place=place, gathered=gathered)
     return provider
 
 
-def _read_key(
-    key: str,
-    provider: dict[str, Any],
-    texts: Mapping[str, str],
-    *,
-    place: str,
-    gathered: Gathered,
+def _read(
+    name: str, text: str, provider: dict[str, Any], *, place: str, gathered: Gathered
 ) -> None:
+    key, read = _READERS[name]
     try:
-        if key == _SECRET_FILE_KEY:
-            provider[EXTERNAL_AUTH_SECRET] = _secret(texts, place)
-        else:
-            name = _KEYS[key]
-            provider[name] = _READERS[EXTERNAL_AUTH_FIELDS[name].absent](texts[key])
+        provider[key] = read(text)
     except ValueRefusedError as refusal:
-        shown, accepted, variable = presentable(texts[key]), Bool.accepted, f"{place}{key}"
-        gathered.refuse(variable, refusal.problem, option=OPTION, shown=shown, accepted=accepted)
+        shown, accepted = presentable(text), Bool.accepted
+        problem = refusal.problem
+        gathered.refuse(f"{place}{name}", problem, option=OPTION, shown=shown, accepted=accepted)
     except ValueError as error:
-        gathered.refuse(f"{place}{key}", str(error), option=OPTION)
-
-
-def _secret(texts: Mapping[str, str], place: str) -> str:
-    """Returns the client secret from its file. Raises: ValueError with the problem."""
-    if _SECRET_KEY in texts:
-        raise ValueError(f"cannot be set together with {place}{_SECRET_KEY}; remove one of the two")
-    return read_secret(texts[_SECRET_FILE_KEY])
+        gathered.refuse(f"{place}{name}", str(error), option=OPTION)

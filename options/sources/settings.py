@@ -8,11 +8,13 @@ from typing import Any
 
 from yaml import Node, ScalarNode
 
+from options.catalogue import CATALOGUE
 from options.errors import OptionError, masked, presentable
 from options.option import Option, ValueSource
-from options.values import ValueRefusedError
+from options.values.base import ValueRefusedError
 
 _MAX_BYTES = 1 << 20
+_BY_NAME = {option.name: option for option in CATALOGUE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,43 @@ class Gathered:
                 shown="" if option.secret else _shown(refusal, raw),
                 accepted=option.type.accepted,
             )
-        else:
-            self.settings.append(Setting(option, self.source, place, value))
+            return
+        self._refuse_contradiction(option, place, value)
+        if all(other.option is not option for other in self.settings):
+            self._warn_if_deprecated(option)
+        self.settings.append(Setting(option, self.source, place, value))
+
+    def _refuse_contradiction(self, option: Option, place: str, value: Any) -> None:
+        """Adds an error if the source sets the old and the new name of an option differently."""
+        for other in self.settings:
+            if (
+                other.option.json_path == option.json_path
+                and other.option is not option
+                and other.value != value
+                and not option.type.combines
+            ):
+                problem = f"differs from {other.place}, which sets the same value"
+                self.refuse(place, problem, option=option.name)
+
+    def _warn_if_deprecated(self, option: Option) -> None:
+        old = _spelling(option, self.source)
+        if option.use_instead:
+            new = (_spelling(_BY_NAME[name], self.source) for name in option.use_instead)
+            self.warnings.append(f"{old} is deprecated; use {' and '.join(new)} instead")
+        elif option.deprecated:
+            self.warnings.append(f"{old} is deprecated and ignored")
 
     def refuse(self, place: str, problem: str, **more: Any) -> None:
         """Adds an error. `more` has other fields of `OptionError`."""
         self.errors.append(OptionError(problem, place, source=self.source, **more))
+
+
+def _spelling(option: Option, source: ValueSource) -> str:
+    if source is ValueSource.FLAG:
+        return f"--{option.flag}"
+    if source is ValueSource.YAML and option.yaml:
+        return option.yaml_path
+    return option.env
 
 
 def read_text(path: str) -> str:

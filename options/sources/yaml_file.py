@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from yaml import MappingNode, Node, ScalarNode
 
-from options.catalogue import CATALOGUE
+from options.catalogue import CATALOGUE, GROUPS
 from options.errors import nearest_name
-from options.option import Option, ValueSource, by_yaml_path
+from options.option import Option, ValueSource
 from options.sources.settings import Gathered, read_text
-from options.values.yaml_text import Place, is_blank, is_null, place_of, read_document
+from options.values.yaml_text import is_blank, is_null, place_of, read_document
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+# Maps full YAML keys to options. The keys of groups map to None.
+_KNOWN: dict[str, Option | None] = {
+    **dict.fromkeys(group.yaml_path for group in GROUPS if group.yaml),
+    **{option.yaml_path: option for option in CATALOGUE if option.yaml},
+}
+# Maps other names of options that a YAML file cannot set. If two options have one name, the first
+# in the catalogue is the newer one.
+_NOT_IN_YAML = {
+    _folded(name): option
+    for option in reversed(CATALOGUE)
+    for name in (option.env.removeprefix("CODER_"), option.flag, option.json_path)
+    if name and not option.yaml
+}
 
 
 def read_yaml_file(path: str) -> Gathered:
@@ -32,36 +50,25 @@ def read_yaml_file(path: str) -> Gathered:
     if isinstance(root, MappingNode):
         reader.read_mapping(root, above="")
     else:
-        place = place_of(root) if root else Place(1, 1)
+        place = place_of(root) if root else "1:1"
         reader.refuse("the file must contain a mapping of options", place)
     return reader.gathered
-
-
-def _known_paths() -> dict[str, Option | None]:
-    """Returns a mapping from full YAML keys to options. The keys of groups map to None."""
-    paths: dict[str, Option | None] = {}
-    for path, option in by_yaml_path(CATALOGUE).items():
-        *above, _ = path.split(".")
-        paths |= {".".join(above[: depth + 1]): None for depth in range(len(above))}
-        paths[path] = option
-    return paths
 
 
 @dataclass(slots=True)
 class _Reader:
     file: str
-    known: dict[str, Option | None] = field(default_factory=_known_paths)
     gathered: Gathered = field(default_factory=lambda: Gathered(ValueSource.YAML))
 
     def read_mapping(self, mapping: MappingNode, *, above: str) -> None:
         for key, node in mapping.value:
             path = f"{above}.{key.value}" if above else str(key.value)
-            option = self.known.get(path)
+            option = _KNOWN.get(path)
             if option is not None and "." not in key.value:
                 # An empty value is not visible in the file, so the position of the key is used.
                 place = place_of(key if is_blank(node) else node)
                 self.gathered.add(option, f"{self.file}:{place}", node)
-            elif path in self.known and "." not in key.value:
+            elif path in _KNOWN and "." not in key.value:
                 self._read_group(path, node)
             else:
                 self._refuse_unknown(path, key)
@@ -74,35 +81,22 @@ class _Reader:
             self.refuse(problem, place_of(node))
 
     def _refuse_unknown(self, path: str, key: ScalarNode) -> None:
-        if path in self.known:
+        if path in _KNOWN:
             self.refuse(f"{path!r} must be written as nested keys", place_of(key))
             return
-        if elsewhere := next(self._without_key(path), None):
+        if elsewhere := _NOT_IN_YAML.get(_folded(path)):
             variable = f"{elsewhere.env}_FILE" if elsewhere.secret else elsewhere.env
             ways = " or ".join(filter(None, (variable, f"--{elsewhere.flag}")))
             problem = f"{path!r} cannot be set in a YAML file; use {ways}"
             self.refuse(problem, place_of(key), option=elsewhere.name)
             return
-        nearest = self._namesake(key.value) or nearest_name(path, self.known)
+        nearest = self._namesake(key.value) or nearest_name(path, _KNOWN)
         self.refuse(f"{path!r} is not an option", place_of(key), nearest=nearest)
-
-    def _without_key(self, path: str) -> Iterator[Option]:
-        """Yields the options with this name that a YAML file cannot set."""
-        wanted = _folded(path)
-        for option in CATALOGUE:
-            if not option.yaml:
-                names = (option.env.removeprefix("CODER_"), option.flag, option.json_path)
-                if wanted in {_folded(name) for name in names if name}:
-                    yield option
 
     def _namesake(self, key: str) -> str:
         """Returns the only full key that ends with this key, or "" for none or several."""
-        paths = [path for path in self.known if path.rpartition(".")[2] == key]
+        paths = [path for path in _KNOWN if path.rpartition(".")[2] == key]
         return paths[0] if len(paths) == 1 else ""
 
-    def refuse(self, problem: str, place: Place, **more: Any) -> None:
+    def refuse(self, problem: str, place: str, **more: Any) -> None:
         self.gathered.refuse(f"{self.file}:{place}", problem, **more)
-
-
-def _folded(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())

@@ -6,17 +6,17 @@ from abc import ABC, abstractmethod
 
 from yaml import MappingNode, Node, ScalarNode
 
-from options.values.yaml_text import Place, place_of
+from options.values.yaml_text import place_of
 
 
-class ValueRefusedError(Exception):
+class ValueRefusedError(ValueError):
     """A value is invalid for the option's type.
 
     `shown` is the invalid part of the value. It is "" if the whole value is invalid, and None if
-    the error must not show the value. `place` is the position in the YAML input, if there is one.
+    the error must not show the value. `place` is the line and column in the YAML input, or "".
     """
 
-    def __init__(self, problem: str, *, shown: str | None = "", place: Place | None = None) -> None:
+    def __init__(self, problem: str, *, shown: str | None = "", place: str = "") -> None:
         super().__init__(problem)
         self.problem = problem
         self.shown = shown

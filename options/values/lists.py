@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from dataclasses import dataclass
 
@@ -13,7 +15,6 @@ from options.values.rules import Rule
 _FIELD = r'("(?:[^"]++|"")*+"|[^",\n]*+)'
 _FIELDS = re.compile(rf"(?:\A|,){_FIELD}")
 _RECORD = re.compile(rf"{_FIELD}(?:,{_FIELD})*+(?=\n|\Z)")
-_NEEDS_QUOTES = frozenset(',"\r\n')
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +73,6 @@ def parse_record(text: str) -> list[str] | None:
 
 def format_record(values: list[str]) -> str:
     """Formats the values as a CSV record. `parse_record` returns the same values for the record."""
-    if values == [""]:
-        return '""'
-    return ",".join(_format_field(value) for value in values)
-
-
-def _format_field(value: str) -> str:
-    if _NEEDS_QUOTES.isdisjoint(value):
-        return value
-    return '"' + value.replace('"', '""') + '"'
+    record = io.StringIO()
+    csv.writer(record).writerow(values)
+    return record.getvalue().removesuffix("\r\n")

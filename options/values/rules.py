@@ -11,76 +11,70 @@ from urllib.parse import urlsplit
 import semver
 
 from options.values.addresses import split_host_port
-from options.values.base import ValueRefusedError
 
 _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:[0-9]*)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
+    """A rule for strings. `check` returns a false value or raises ValueError for other strings."""
+
     accepted: str
-    is_met: Callable[[str], bool]
+    check: Callable[[str], object]
+
+    def is_met(self, text: str) -> bool:
+        try:
+            return bool(self.check(text))
+        except ValueError:
+            return False
 
 
 def one_of(*words: str) -> Rule:
     return Rule(f"one of {', '.join(words)}", frozenset(words).__contains__)
 
 
-def _matches(pattern: str) -> Callable[[str], bool]:
-    compiled = re.compile(pattern)
-    return lambda text: compiled.fullmatch(text) is not None
-
-
-def _is_network(text: str) -> bool:
-    try:
-        ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return False
-    return True
+def matching(accepted: str, pattern: str) -> Rule:
+    return Rule(accepted, re.compile(pattern).fullmatch)
 
 
 def _can_be_listened_on(text: str) -> bool:
-    try:
-        port = split_host_port(text).port
-    except ValueRefusedError:
-        return False
+    port = split_host_port(text).port
     return bool(re.fullmatch("[0-9]{1,5}", port)) and int(port) < 1 << 16
 
 
 def _is_postgres(text: str) -> bool:
     """Returns whether the string is a PostgreSQL URL. As in libpq, it can name several hosts."""
-    if not text.startswith(("postgres://", "postgresql://")):
-        return False
-    try:
-        hosts = urlsplit(text).netloc.rpartition("@")[2].split(",")
-    except ValueError:
-        return False
-    return all(_HOST.fullmatch(host) for host in hosts)
+    hosts = urlsplit(text).netloc.rpartition("@")[2].split(",")
+    is_right = text.startswith(("postgres://", "postgresql://"))
+    return is_right and all(_HOST.fullmatch(host) for host in hosts)
 
 
-NETWORK = Rule("an address or a network such as 10.0.0.0/8", _is_network)
+NETWORK = Rule(
+    "an address or a network such as 10.0.0.0/8",
+    lambda text: ipaddress.ip_network(text, strict=False),
+)
 
 LISTENER = Rule("host:port with a numeric port, such as 127.0.0.1:3000", _can_be_listened_on)
 
-MOUNT_PATH = Rule(
+MOUNT_PATH = matching(
     "a path outside /api/ that begins and ends with a slash, such as /coderapi/",
-    _matches(r"/(?!api/)([A-Za-z0-9_-]+/)*"),
+    r"/(?!api/)([A-Za-z0-9_-]+/)*",
 )
 
-WILDCARD_HOST = Rule(
+WILDCARD_HOST = matching(
     "a pattern such as *.example.com or *-apps.example.com",
-    _matches(r"\*[A-Za-z0-9-]*(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)+(:[0-9]+)?"),
+    r"\*[A-Za-z0-9-]*(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)+(:[0-9]+)?",
 )
 
 HOST_SUFFIX = Rule("a name without a leading dot", lambda text: not text.startswith("."))
 
-SSH_LINE = Rule("key=value or key value", _matches(r"[^ =]+[ =].*"))
+SSH_LINE = matching("key=value or key value", r"[^ =]+[ =].*")
 
-IDLE_CONNECTIONS = Rule("auto or a whole number", _matches(r"auto|[0-9]{1,9}"))
+IDLE_CONNECTIONS = matching("auto or a whole number", r"auto|[0-9]{1,9}")
 
-SESSION_TOKEN = Rule(
+SESSION_TOKEN = matching(
     "a session token: 10 characters, a hyphen, and 22 characters",
-    _matches(r"[A-Za-z0-9]{10}-[A-Za-z0-9]{22}"),
+    r"[A-Za-z0-9]{10}-[A-Za-z0-9]{22}",
 )
 
 POSTGRES_URL = Rule(

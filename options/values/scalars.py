@@ -151,12 +151,7 @@ class Regexp(ValueType[str]):
         try:
             re2.compile(text, options)
         except re2.error as error:
-            raise ValueRefusedError(f"is not a regular expression: {_reason(error)}") from error
+            # The message of re2 has a part of the pattern after a colon.
+            reason = error.args[0].decode("utf-8", "replace").partition(": ")[0]
+            raise ValueRefusedError(f"is not a regular expression: {reason}") from error
         return text
-
-
-def _reason(error: Exception) -> str:
-    """Returns the error message of re2, without the part of the pattern after the colon."""
-    reason = error.args[0] if error.args else b"refused"
-    text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
-    return text.partition(": ")[0]

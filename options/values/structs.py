@@ -15,7 +15,7 @@ from options.values.yaml_text import flow_text, is_null, place_of, read_document
 
 # The booleans of YAML 1.1. Coder accepts them inside structured values.
 _YES = frozenset({"true", "yes", "on", "y"})
-_NO = frozenset({"false", "no", "off", "n"})
+_NO = frozenset({"false", "no", "off", "n", ""})
 
 
 class Struct[T](ValueType[T | None]):
@@ -40,52 +40,6 @@ class Struct[T](ValueType[T | None]):
 
     @abstractmethod
     def _decode(self, node: Node) -> T | None: ...
-
-
-class _Map[V](Struct[dict[str, V]]):
-    combines = True
-
-    def merge(self, old: dict[str, V] | None, new: dict[str, V] | None) -> dict[str, V] | None:
-        return old if new is None else {**(old or {}), **new}
-
-    def _decode(self, node: Node) -> dict[str, V]:
-        return {key: self._item(value, path=key) for key, value in _pairs(node)}
-
-    @abstractmethod
-    def _item(self, node: Node, *, path: str) -> V: ...
-
-
-@dataclass(frozen=True, slots=True)
-class TextMap(_Map[str]):
-    name = "struct[map[string]string]"
-    accepted = 'a map from strings to strings, such as {"key": "value"}'
-
-    def _item(self, node: Node, *, path: str) -> str:
-        return _text(node, path=path)
-
-
-@dataclass(frozen=True, slots=True)
-class TextListMap(_Map[list[str] | None]):
-    name = "struct[map[string][]string]"
-    accepted = 'a map from strings to lists, such as {"key": ["one", "two"]}'
-
-    def _item(self, node: Node, *, path: str) -> list[str] | None:
-        return _texts(node, path=path)
-
-
-@dataclass(frozen=True, slots=True)
-class UUIDListMap(_Map[list[str] | None]):
-    """A map from names to lists of organization ids.
-
-    The ids are normalized to lower case with hyphens.
-    """
-
-    name = "struct[map[string][]uuid.UUID]"
-    accepted = 'a map from strings to lists of UUIDs, such as {"key": ["<uuid>"]}'
-
-    def _item(self, node: Node, *, path: str) -> list[str] | None:
-        ids = _texts(node, path=path)
-        return None if ids is None else [_uuid(text, node, path=path) for text in ids]
 
 
 def _refusal(node: Node, problem: str, *, path: str, shown: str | None = None) -> ValueRefusedError:
@@ -117,9 +71,14 @@ def _truth(node: Node, *, path: str) -> bool:
     word = _text(node, path=path).lower()
     if word in _YES:
         return True
-    if word in _NO or not word:
+    if word in _NO:
         return False
     raise _refusal(node, "is not a boolean", path=path, shown=word)
+
+
+def _uuids(node: Node, *, path: str) -> list[str] | None:
+    texts = _texts(node, path=path)
+    return texts and [_uuid(text, node, path=path) for text in texts]
 
 
 def _uuid(text: str, node: Node, *, path: str) -> str:
@@ -127,6 +86,40 @@ def _uuid(text: str, node: Node, *, path: str) -> str:
         return str(uuid.UUID(text))
     except ValueError:
         raise _refusal(node, "is not a UUID", path=path, shown=text) from None
+
+
+class _Map[V](Struct[dict[str, V]]):
+    combines = True
+    item: Callable[..., V]
+
+    def merge(self, old: dict[str, V] | None, new: dict[str, V] | None) -> dict[str, V] | None:
+        return old if new is None else {**(old or {}), **new}
+
+    def _decode(self, node: Node) -> dict[str, V]:
+        return {key: self.item(value, path=key) for key, value in _pairs(node)}
+
+
+class TextMap(_Map[str]):
+    name = "struct[map[string]string]"
+    accepted = 'a map from strings to strings, such as {"key": "value"}'
+    item = staticmethod(_text)
+
+
+class TextListMap(_Map[list[str] | None]):
+    name = "struct[map[string][]string]"
+    accepted = 'a map from strings to lists, such as {"key": ["one", "two"]}'
+    item = staticmethod(_texts)
+
+
+class UUIDListMap(_Map[list[str] | None]):
+    """A map from names to lists of organization ids.
+
+    The ids are normalized to lower case with hyphens.
+    """
+
+    name = "struct[map[string][]uuid.UUID]"
+    accepted = 'a map from strings to lists of UUIDs, such as {"key": ["<uuid>"]}'
+    item = staticmethod(_uuids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,14 +190,12 @@ class _Records(Struct[list[dict[str, Any]]]):
         }
 
 
-@dataclass(frozen=True, slots=True)
 class Links(_Records):
     name = "struct[[]codersdk.LinkConfig]"
     accepted = "a list of links, each with name, target, icon and location"
     fields = LINK_FIELDS
 
 
-@dataclass(frozen=True, slots=True)
 class ExternalAuth(_Records):
     name = "struct[[]codersdk.ExternalAuthConfig]"
     accepted = "a list of providers, each with type, client_id and other settings"

@@ -10,21 +10,22 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, unquote_to_bytes
 
 from kernel.redaction import redact_url_passwords
 from options.values.base import ValueRefusedError, ValueType
 
-_UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~"
-# The bytes that are not escaped in each part of a URL.
-_IN_HOST = frozenset(_UNRESERVED + b"!$&'()*+,;=:[]<>\"")
-_IN_USER = frozenset(_UNRESERVED + b"$&+,;=")
-_IN_PATH = frozenset(_UNRESERVED + b"$&+,/:;=@")
-_IN_FRAGMENT = frozenset(_UNRESERVED + b"$&+,/:;=?@!()*")
-# These bytes are not escaped if the input did not escape them.
-_KEPT = frozenset(b"!$&'()*+,;=:@[]%")
+# The characters that are not escaped in each part of a URL, besides letters, digits and -_.~.
+_IN_HOST = "!$&'()*+,;=:[]<>\""
+_IN_USER = "$&+,;="
+_IN_PATH = "$&+,/:;=@"
+_IN_FRAGMENT = "$&+,/:;=?@!()*"
+# These characters are not escaped if the input did not escape them.
+_KEPT = "!$&'()*+,;=:@[]%"
 
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+# The scheme, the part up to the query, and the query. Every string matches.
+_PARTS = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?([^?]*)\??(.*)")
 _USERINFO = re.compile(r"[A-Za-z0-9\-._:~!$&'()*+,;=%@]*")
 # In a host name, only non-ASCII bytes and the percent sign may be escaped. The port follows the
 # last colon.
@@ -32,7 +33,7 @@ _HOST = re.compile(
     r"(?P<name>\[[^\[\]%]*+(?:%25[^\[\]]*)?\]|(?:[^\x00-\x7f]|[A-Za-z0-9_.~!$&'()*+,;=<>\"-]|%25"
     r"|%[89A-Fa-f][0-9A-Fa-f]|:(?=.*:))*+)(?P<port>:[0-9]*)?"
 )
-_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
+_INCOMPLETE_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 
 MASK = "xxxxx"
 
@@ -74,7 +75,7 @@ class ParsedURL:
     def _authority(self) -> str:
         if not (self.host or self.userinfo is not None):
             return "//" if self.scheme and self.path and not self.omit_host else ""
-        host = _escape(self.host.encode(), keep=_IN_HOST)
+        host = quote(self.host, safe=_IN_HOST)
         return f"//{host}" if self.userinfo is None else f"//{self.userinfo}@{host}"
 
 
@@ -106,9 +107,11 @@ def parse_url(text: str) -> ParsedURL:
     before, _, fragment = text.partition("#")
     if _CONTROL.search(before):
         raise ValueRefusedError("has a control character")
-    scheme, rest = _split_scheme(before)
-    rest, members = _split_query(rest)
-    members |= {"scheme": scheme}
+    scheme, rest, query = _PARTS.findall(before)[0]
+    if not scheme and rest.startswith(":"):
+        raise ValueRefusedError("has no scheme before its first colon")
+    members: dict[str, Any] = {"scheme": scheme.lower(), "raw_query": query}
+    members["force_query"] = not query and "?" in before
     members["fragment"], members["raw_fragment"] = _decoded(fragment, keep=_IN_FRAGMENT)
     if before == "*":
         return ParsedURL(**members, path="*")
@@ -128,20 +131,6 @@ def parse_url(text: str) -> ParsedURL:
     return ParsedURL(**members)
 
 
-def _split_scheme(text: str) -> tuple[str, str]:
-    if text.startswith(":"):
-        raise ValueRefusedError("has no scheme before its first colon")
-    scheme = _SCHEME.match(text)
-    return (scheme[1].lower(), text[scheme.end() :]) if scheme else ("", text)
-
-
-def _split_query(text: str) -> tuple[str, dict[str, Any]]:
-    if text.endswith("?") and text.count("?") == 1:
-        return text[:-1], {"force_query": True}
-    rest, _, query = text.partition("?")
-    return rest, {"raw_query": query}
-
-
 def _authority_members(authority: str) -> dict[str, Any]:
     userinfo, at, host = authority.rpartition("@")
     members: dict[str, Any] = {"host": _parse_host(host)}
@@ -150,7 +139,7 @@ def _authority_members(authority: str) -> dict[str, Any]:
             problem = "has an unescaped special character in the user name or password"
             raise ValueRefusedError(problem)
         parts = userinfo.split(":", maxsplit=1)
-        members["userinfo"] = ":".join(_escape(_unescape(part), keep=_IN_USER) for part in parts)
+        members["userinfo"] = ":".join(quote(_unescape(part), safe=_IN_USER) for part in parts)
     return members
 
 
@@ -167,31 +156,25 @@ def _parse_host(host: str) -> str:
     return name + port
 
 
-def _decoded(text: str, *, keep: frozenset[int]) -> tuple[str, str]:
+def _decoded(text: str, *, keep: str) -> tuple[str, str]:
     """Returns the decoded part of a URL and its raw form.
 
     The raw form is "" if escaping the decoded part gives the original string again.
     """
     raw = _unescape(text)
-    return raw.decode("utf-8", "surrogateescape"), "" if _escape(raw, keep=keep) == text else text
+    return raw.decode("utf-8", "surrogateescape"), "" if quote(raw, safe=keep) == text else text
 
 
-def _written(decoded: str, raw: str, *, keep: frozenset[int]) -> str:
-    if raw and all(byte in keep or byte in _KEPT for byte in raw.encode()):
+def _written(decoded: str, raw: str, *, keep: str) -> str:
+    if raw and quote(raw, safe=keep + _KEPT) == raw:
         return raw
-    return _escape(decoded.encode("utf-8", "surrogateescape"), keep=keep)
+    return quote(decoded, safe=keep, errors="surrogateescape")
 
 
 def _unescape(text: str) -> bytes:
-    raw = text.encode("utf-8", "surrogateescape")
-    for escape in _ESCAPE.finditer(raw):
-        if escape[1] is None:
-            raise ValueRefusedError("has a percent sign without two hexadecimal digits")
-    return _ESCAPE.sub(lambda escape: bytes([int(escape[1], 16)]), raw)
-
-
-def _escape(raw: bytes, *, keep: frozenset[int]) -> str:
-    return "".join(chr(byte) if byte in keep else f"%{byte:02X}" for byte in raw)
+    if _INCOMPLETE_ESCAPE.search(text):
+        raise ValueRefusedError("has a percent sign without two hexadecimal digits")
+    return unquote_to_bytes(text)
 
 
 def without_password(text: str) -> str:

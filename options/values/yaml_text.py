@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import yaml
 from yaml import MappingNode, Node, ScalarNode, SequenceNode
@@ -30,26 +29,15 @@ _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./@+-]*")
 _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A position in a file. Lines and columns are counted from 1."""
-
-    line: int
-    column: int
-
-    def __str__(self) -> str:
-        return f"{self.line}:{self.column}"
-
-
-# A mistake in the input, and its position.
-type Problem = tuple[str, Place]
+# A mistake in the input, and its position: line:column, both counted from 1.
+type Problem = tuple[str, str]
 
 
 def read_document(text: str) -> tuple[Node | None, list[Problem]]:
     """Parses YAML. Without problems, the node is None only if the input is empty."""
-    unprintable = _UNPRINTABLE.search(text)
-    if unprintable:
-        place = _place_of(text, offset=unprintable.start())
+    if unprintable := _UNPRINTABLE.search(text):
+        before = text[: unprintable.start()]
+        place = f"{before.count('\n') + 1}:{len(before) - before.rfind('\n')}"
         return None, [(f"the character {unprintable[0]!r} is not allowed", place)]
     try:
         root = yaml.compose(text, Loader=_LOADER)
@@ -58,8 +46,12 @@ def read_document(text: str) -> tuple[Node | None, list[Problem]]:
     return root, list(_problems(root, depth=1, seen=set())) if root else []
 
 
-def place_of(node: Node) -> Place:
-    return Place(node.start_mark.line + 1, node.start_mark.column + 1)
+def place_of(node: Node) -> str:
+    return _place(node.start_mark)
+
+
+def _place(mark: yaml.Mark) -> str:
+    return f"{mark.line + 1}:{mark.column + 1}"
 
 
 def is_blank(node: Node) -> bool:
@@ -75,14 +67,9 @@ def is_null(node: Node) -> bool:
     )
 
 
-def _place_of(text: str, *, offset: int) -> Place:
-    before = text[:offset]
-    return Place(before.count("\n") + 1, offset - before.rfind("\n"))
-
-
 def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
     mark = error.problem_mark or error.context_mark
-    place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
+    place = _place(mark) if mark else "1:1"
     text = (error.problem or error.context or "").removeprefix("but ")
     return f"not valid YAML: {text}", place
 
@@ -116,15 +103,15 @@ def _children(node: Node) -> Iterator[Node]:
 
 
 def _key_problems(node: MappingNode) -> Iterator[Problem]:
-    first: dict[str, Place] = {}
+    first: dict[str, int] = {}
     for key, _ in node.value:
         if not isinstance(key, ScalarNode):
             yield "a key must be a string", place_of(key)
         elif key.value in first:
-            text = f"duplicate key {key.value!r}; it is already set on line {first[key.value].line}"
+            text = f"duplicate key {key.value!r}; it is already set on line {first[key.value]}"
             yield text, place_of(key)
         else:
-            first[key.value] = place_of(key)
+            first[key.value] = key.start_mark.line + 1
 
 
 def flow_text(value: object) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import pairwise, starmap
 
 from django.utils.safestring import SafeString
 
 from kernel.charts import BYTES, COUNT, MILLISECONDS, Chart, Series, Unit, render
-from stats.history.points import DAY, Point, Range, even_range, points
+from stats.history.points import Point, Range, even_range, points
 from stats.models import Snapshot
-from stats.rollups.hours import HOUR, MINUTE
+from stats.rollups.hours import DAY, HOUR, MINUTE
 from stats.selectors import snapshot_interval
 from stats.statistics import KINDS, NO_SAMPLE, STATES
 
@@ -49,11 +49,13 @@ def charts(name: str, *, now: datetime) -> list[SafeString]:
         since, step = period.since, period.step
         return render(Chart(title, measure, unit, since, step, series, gaps=gaps, markers=markers))
 
-    states, kinds = _counts([point.newest for point in found])
-    latency, traffic = _measures(found)
+    def lines(names: Sequence[str], value: Callable[[Point, str], float | None]) -> Lines:
+        return {name: [value(point, name) for point in found] for name in names}
+
+    latency, traffic = lines(("p50", "p95"), _latency), lines(("received", "sent"), _traffic)
     return [
-        draw("Workspaces by state", "every {step}, last value", COUNT, states),
-        draw("Sessions by kind", "every {step}, last value", COUNT, kinds),
+        draw("Workspaces by state", "every {step}, last value", COUNT, lines(STATES, _workspaces)),
+        draw("Sessions by kind", "every {step}, last value", COUNT, lines(KINDS, _sessions)),
         draw("Connection latency", "to workspaces, every {step}", MILLISECONDS, latency),
         draw("Traffic", "bytes every {step}", BYTES, traffic),
     ]
@@ -70,35 +72,26 @@ def _range(name: str, *, now: datetime) -> Range:
     return even_range(now - length, now, step=step)
 
 
-def _counts(snapshots: Sequence[Snapshot | None]) -> tuple[Lines, Lines]:
-    """Returns the workspaces by state and the sessions by kind. Unknown numbers are None."""
-    states: Lines = {
-        state: [getattr(s, state) if s and s.knows_state(state) else None for s in snapshots]
-        for state in STATES
-    }
-    kinds: Lines = {
-        kind: [s.session_counts.get(kind, 0) if s and s.knows_sessions else None for s in snapshots]
-        for kind in KINDS
-    }
-    return states, kinds
+def _workspaces(point: Point, state: str) -> float | None:
+    newest = point.newest
+    return getattr(newest, state) if newest and newest.knows_state(state) else None
 
 
-def _measures(found: Sequence[Point]) -> tuple[Lines, Lines]:
-    """Returns latency and traffic.
+def _sessions(point: Point, kind: str) -> float | None:
+    newest = point.newest
+    return newest.session_counts.get(kind, 0) if newest and newest.knows_sessions else None
 
-    A latency is None if it was not measured, because 0 would look like a measurement.
-    """
-    latency: Lines = {
-        name: [
-            p if (p := getattr(point, f"latency_{name}")) != NO_SAMPLE else None for point in found
-        ]
-        for name in ("p50", "p95")
-    }
-    known = [point if point.newest or _is_measured(point) else None for point in found]
-    return latency, {
-        "received": [point.rx_bytes if point else None for point in known],
-        "sent": [point.tx_bytes if point else None for point in known],
-    }
+
+def _latency(point: Point, name: str) -> float | None:
+    """Returns None if no latency was measured, because 0 would look like a measurement."""
+    latency: float = getattr(point, f"latency_{name}")
+    return None if latency == NO_SAMPLE else latency
+
+
+def _traffic(point: Point, direction: str) -> float | None:
+    if not (point.newest or _is_measured(point)):
+        return None
+    return point.rx_bytes if direction == "received" else point.tx_bytes
 
 
 def _is_measured(point: Point) -> bool:

@@ -16,7 +16,7 @@ from kernel.durations import floor, parse_duration, to_timedelta
 from kernel.http.errors import Validation, invalid
 from stats.models import Rollup, Snapshot
 from stats.retention import finest_step
-from stats.rollups.hours import HOUR, MINUTE
+from stats.rollups.hours import DAY, HOUR, MINUTE
 from stats.selectors import refresh_interval
 from stats.statistics import NO_SAMPLE, percentiles
 from tokens.extraction import ACCESS_TOKEN, COOKIE
@@ -25,8 +25,6 @@ from users.requests import parse_moment
 MAX_POINTS = 2_000
 MAX_UNKNOWN = 20
 RESOLUTION = timedelta(microseconds=1)
-DAY = timedelta(days=1)
-DEFAULT_SPAN = DAY
 STEPS = (MINUTE, 5 * MINUTE, HOUR, DAY)
 PARAMETERS = ("since", "until", "step")
 # Clients may send their session token as a query parameter.
@@ -128,7 +126,7 @@ def parse_range(parameters: Mapping[str, str], *, now: datetime) -> Range:
         detail = f"is not a parameter. The parameters are {', '.join(PARAMETERS)}."
         raise invalid(*(Validation(name[:64], detail) for name in unknown[:MAX_UNKNOWN]))
     until = parse_moment("until", parameters.get("until"), default=now)
-    since = parse_moment("since", parameters.get("since"), default=until - DEFAULT_SPAN)
+    since = parse_moment("since", parameters.get("since"), default=until - DAY)
     if since >= until:
         raise invalid(Validation("since", f"{since.isoformat()} must be before until."))
     finest = finest_step(since, now=now)

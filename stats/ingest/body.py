@@ -89,7 +89,5 @@ def _one_value(text: bytes) -> list[Numbered]:
 def _json_lines(text: bytes) -> list[Numbered]:
     if text.count(b"\n") > MAX_LINES:
         raise _too_many_rows()
-    lines = [(n, line) for n, line in enumerate(text.split(b"\n"), 1) if line.strip()]
-    if len(lines) > MAX_ROWS:
-        raise _too_many_rows()
-    return [(number, parse_json(line)) for number, line in lines]
+    lines = enumerate(text.split(b"\n"), 1)
+    return [(number, parse_json(line)) for number, line in lines if line.strip()]

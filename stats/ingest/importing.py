@@ -11,18 +11,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
-from functools import partial
 from threading import Thread
 from typing import Any, ClassVar
 
 from django.utils import timezone
-from rest_framework.fields import DateTimeField, Field
 from tqdm import tqdm
 
-from kernel.http.rendering import WireSerializer
 from kernel.humanize import plural
 from kernel.lines import (
     BadLines,
@@ -37,6 +34,7 @@ from kernel.lines import (
 from stats.ingest.ingestion import AGENT, MEMBERS, WORKSPACE, Parsed, minutes_of, parse, store
 from stats.ingest.rows import (
     REQUIRED,
+    TIME,
     IngestResult,
     Member,
     Numbered,
@@ -71,16 +69,23 @@ STATE_NAMES = frozenset({"build_number", "transition", "deleted"})
 BATCH_ROWS = 5_000
 BATCH_BYTES = 32 * 1024 * 1024
 
+type Batch = tuple[Sequence[Record], Parsed]
+
 
 class ImportCommand(LinesCommand):
+    """The base class of both imports. `unknown` contains the names of unknown columns."""
+
     kind: ClassVar[str]
     thing: ClassVar[str]
 
     def ingest(self, source: Source, *, bad: BadLines, progress: Progress) -> ImportResult:
-        total, hours, unknown = IngestResult(), set[datetime](), set[str]()
-        for batch, parsed in parsed_batches(source, self.kind, unknown=unknown):
+        self.unknown: set[str] = set()
+        total, hours = IngestResult(), set[datetime]()
+        for batch, parsed in self._parsed_batches(source):
             result = store(parsed, now=timezone.now())
-            _set_aside(batch, result, bad)
+            by_number = {record.number: record for record in batch} if result.rejected else {}
+            for rejection in result.rejected:
+                bad.add(by_number[rejection.row], rejection.detail, field=rejection.field)
             total.accepted += result.accepted
             total.duplicate += result.duplicate
             # Include the hours of duplicates, because an earlier import may have stopped before it
@@ -88,33 +93,89 @@ class ImportCommand(LinesCommand):
             hours |= hours_of(minutes_of(parsed.agents))
             progress.advance(len(batch))
         message = f"{plural(total.accepted, self.thing)} imported, "
-        message += f"{plural(total.duplicate, 'duplicate')}."
-        if unknown:
-            message += _ignored(unknown)
+        message += f"{plural(total.duplicate, 'duplicate')}.{self._ignored()}"
         if backfilled := _backfill(hours, now=timezone.now()):
             message += f" {plural(backfilled, 'snapshot')} backfilled."
         return ImportResult(message, good=total.accepted + total.duplicate)
 
+    def _ignored(self) -> str:
+        if not self.unknown:
+            return ""
+        names = ", ".join(map(quoted, sorted(self.unknown)[:MAX_LISTED]))
+        end = ", …" if len(self.unknown) > MAX_LISTED else "."
+        return f" {plural(len(self.unknown), 'unknown column')} ignored: {names}{end}"
 
-def _ignored(unknown: set[str]) -> str:
-    names = ", ".join(map(quoted, sorted(unknown)[:MAX_LISTED]))
-    end = ", …" if len(unknown) > MAX_LISTED else "."
-    return f" {plural(len(unknown), 'unknown column')} ignored: {names}{end}"
+    def _parsed_batches(self, source: Source) -> Iterator[Batch]:
+        """Yields each batch of the file. While the caller stores it, a thread parses the next."""
+        names = [member.name for member in MEMBERS[self.kind]]
+        needed, usual = _needed(self.kind), usual_csv if self.kind == AGENT else None
+        lines = records(source, columns=names, needed=needed, check=self._check, usual=usual)
+        batches = _batches(lines)
+        following = self._parse_next(batches)
+        while (current := following.result()) is not None:
+            following = self._parse_next(batches)
+            yield current
+
+    def _parse_next(self, batches: Iterator[Sequence[Record]]) -> Future[Batch | None]:
+        """Parses the next batch in a daemon thread.
+
+        So Ctrl-C stops the command, even if the thread is waiting for input from a pipe.
+        """
+        future: Future[Batch | None] = Future()
+
+        def run() -> None:
+            try:
+                batch = next(batches, None)
+                parsed = parse(self._rows(batch or ()), kind=self.kind)
+                future.set_result(None if batch is None else (batch, parsed))
+            except BaseException as error:  # noqa: BLE001 - result() raises it again
+                future.set_exception(error)
+
+        Thread(target=run, name="parse", daemon=True).start()
+        return future
+
+    def _rows(self, batch: Sequence[Record]) -> Iterator[Numbered]:
+        """Yields the number and the value of each record. Checks the names of its members."""
+        width = -1
+        for record in batch:
+            value = record.row or _value(record, MEMBERS[self.kind])
+            # All objects of a file have the same members. So check the names only if their number
+            # changes. The names of CSV columns were checked in the header.
+            if record.values is None and isinstance(value, dict) and len(value) != width:
+                width = len(value)
+                self._check(value, record.number)
+            yield record.number, value
+
+    def _check(self, names: Collection[str], number: int) -> None:
+        """Adds unknown names to `unknown`. Raises: LinesError for columns of the other kind."""
+        if len(self.unknown) < MAX_UNKNOWN:
+            known = {"kind", *(member.name for member in MEMBERS[self.kind])}
+            self.unknown |= {*names} - known
+        if self.kind == WORKSPACE and "agent_id" in names:
+            thing, command = "agent rows", "import_agent_stats"
+        elif self.kind == AGENT and STATE_NAMES.intersection(names) and "agent_id" not in names:
+            thing, command = "workspace states", "import_workspaces"
+        else:
+            return
+        raise LinesError(f"Line {number} has the columns of {thing}. Use {command} instead.")
 
 
-def formats(serializer: type[WireSerializer]) -> str:
-    """Describes both file formats for `--help`, with the example of the serializer."""
-    example = {name: value for name, value in serializer.example.items() if name != "kind"}
-    fields = serializer().fields
+def formats(kind: str, example: Mapping[str, Any]) -> str:
+    """Describes both file formats for `--help`, with an example."""
+    row = {member.name: example[member.name] for member in MEMBERS[kind]}
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows(
-        [example, [_csv_value(value, fields[name]) for name, value in example.items()]]
+        [row, [_csv_value(row[member.name], member) for member in MEMBERS[kind]]]
     )
-    needed = ", ".join(name for name in example if fields[name].required)
-    return FORMATS.format(json=json.dumps(example), csv=table.getvalue(), needed=needed)
+    needed = ", ".join(_needed(kind))
+    return FORMATS.format(json=json.dumps(row), csv=table.getvalue(), needed=needed)
 
 
-def _csv_value(value: Any, field: Field[Any, Any, Any, Any]) -> str:
+def _needed(kind: str) -> list[str]:
+    return [member.name for member in MEMBERS[kind] if member.default is REQUIRED]
+
+
+def _csv_value(value: Any, member: Member) -> str:
     """Formats a value as PostgreSQL does in CSV."""
     match value:
         case None:
@@ -123,14 +184,7 @@ def _csv_value(value: Any, field: Field[Any, Any, Any, Any]) -> str:
             return "t" if value else "f"
         case dict():
             return json.dumps(value)
-    is_time = isinstance(field, DateTimeField)
-    return value.replace("T", " ").replace("Z", "+00") if is_time else str(value)
-
-
-def _set_aside(batch: Sequence[Record], result: IngestResult, bad: BadLines) -> None:
-    by_number = {record.number: record for record in batch} if result.rejected else {}
-    for rejection in result.rejected:
-        bad.add(by_number[rejection.row], rejection.detail, field=rejection.field)
+    return value.replace("T", " ").replace("Z", "+00") if member.kind is TIME else str(value)
 
 
 def _backfill(hours: set[datetime], *, now: datetime) -> int:
@@ -140,26 +194,6 @@ def _backfill(hours: set[datetime], *, now: datetime) -> int:
         return 0
     backfilled = backfill(min(past), max(past) + HOUR, now=now)
     return sum(1 for _ in tqdm(backfilled, desc="snapshots", unit="", disable=None))
-
-
-def parsed_batches(
-    source: Source, kind: str, *, unknown: set[str]
-) -> Iterator[tuple[Sequence[Record], Parsed]]:
-    """Yields each batch of the file with its parsed rows.
-
-    While the caller stores a batch, a thread parses the next batch.
-
-    Adds the names of unknown columns to `unknown`.
-    """
-    members = MEMBERS[kind]
-    needed = [member.name for member in members if member.default is REQUIRED]
-    names, check = [member.name for member in members], partial(_check, kind=kind, unknown=unknown)
-    usual = usual_csv if kind == AGENT else None
-    batches = _batches(records(source, columns=names, needed=needed, check=check, usual=usual))
-    following = _parse_next(batches, kind, unknown)
-    while (current := following.result()) is not None:
-        following = _parse_next(batches, kind, unknown)
-        yield current
 
 
 def _batches(lines: Iterable[Record]) -> Iterator[Sequence[Record]]:
@@ -179,56 +213,6 @@ def _batches(lines: Iterable[Record]) -> Iterator[Sequence[Record]]:
         raise
     if batch:
         yield batch
-
-
-type Batch = tuple[Sequence[Record], Parsed]
-
-
-def _parse_next(
-    batches: Iterator[Sequence[Record]], kind: str, unknown: set[str]
-) -> Future[Batch | None]:
-    """Parses the next batch in a daemon thread.
-
-    So Ctrl-C stops the command, even if the thread is waiting for input from a pipe.
-    """
-    future: Future[Batch | None] = Future()
-
-    def run() -> None:
-        try:
-            batch = next(batches, None)
-            rows = _rows(batch or (), kind, unknown)
-            future.set_result(None if batch is None else (batch, parse(rows, kind=kind)))
-        except BaseException as error:  # noqa: BLE001 - result() raises it again
-            future.set_exception(error)
-
-    Thread(target=run, name="parse", daemon=True).start()
-    return future
-
-
-def _rows(batch: Sequence[Record], kind: str, unknown: set[str]) -> Iterator[Numbered]:
-    """Yields the values of the records, and adds the names of unknown columns to `unknown`."""
-    width = -1
-    for record in batch:
-        value = record.row or _value(record, MEMBERS[kind])
-        # All objects of a file have the same members. So check the names only if their number
-        # changes. The names of CSV columns were checked in the header.
-        if record.values is None and isinstance(value, dict) and len(value) != width:
-            width = len(value)
-            _check(value, record.number, kind=kind, unknown=unknown)
-        yield record.number, value
-
-
-def _check(names: Collection[str], number: int, *, kind: str, unknown: set[str]) -> None:
-    """Adds the names of unknown columns to `unknown`. Raises: LinesError for another kind."""
-    if len(unknown) < MAX_UNKNOWN:
-        unknown.update({*names} - {"kind", *[member.name for member in MEMBERS[kind]]})
-    if kind == WORKSPACE and "agent_id" in names:
-        thing, command = "agent rows", "import_agent_stats"
-    elif kind == AGENT and STATE_NAMES.intersection(names) and "agent_id" not in names:
-        thing, command = "workspace states", "import_workspaces"
-    else:
-        return
-    raise LinesError(f"Line {number} has the columns of {thing}. Use {command} instead.")
 
 
 def _value(record: Record, members: tuple[Member, ...]) -> Any:

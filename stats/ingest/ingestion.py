@@ -48,6 +48,7 @@ from stats.rollups.hours import (
     mark_stale,
     minute_of,
 )
+from stats.sql import execute, fetch_rows
 
 AGENT: Final = "agent"
 WORKSPACE: Final = "workspace"
@@ -222,10 +223,8 @@ def _copy(rows: Sequence[AgentRow], table: str) -> None:
 
 def _insert_new(rows: Sequence[AgentRow]) -> Counter[datetime]:
     """Inserts only rows that are not duplicates. Returns the number of inserted rows by minute."""
-    with connection.cursor() as cursor:
-        cursor.execute(_STAGE)
-        _copy(rows, "arriving_agent_stats")
-        cursor.execute(_INSERT)
-        inserted = Counter(dict(cursor.fetchall()))
-        cursor.execute("DROP TABLE arriving_agent_stats")
+    execute(_STAGE)
+    _copy(rows, "arriving_agent_stats")
+    inserted = Counter(dict(fetch_rows(_INSERT)))
+    execute("DROP TABLE arriving_agent_stats")
     return inserted

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import orjson
 
@@ -26,6 +26,7 @@ NO_LATENCY = -1.0
 MAX_LATENCY_MS = 1e12
 MAX_ERROR = 64 * 1024
 MAX_PROTOCOLS = 256
+TRANSITIONS = ["start", "stop", "delete", ""]
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 REQUIRED = object()
@@ -70,17 +71,36 @@ class RowError(ValueError):
         self.detail = detail
 
 
+class Kind(NamedTuple):
+    """The type of a member: the parser and the JSON schema of its values.
+
+    `parse` raises a ValueError for an invalid value. Its message is written to follow the value.
+    `from_text` converts a string of CSV to a JSON value, or raises a ValueError.
+    """
+
+    parse: Callable[[Any], Any]
+    schema: Mapping[str, Any]
+    from_text: Callable[[str], Any] = str
+
+
 class Member(NamedTuple):
-    """One member of a row: its name, its parser, and the default if it is absent or null.
+    """One member of a row: its name, type and description, and the default if it is absent or null.
 
     `usual` is a regular expression for the usual format of the member in JSON. Its only group is
     the value, without the quotes of a string.
     """
 
     name: str
-    parse: Callable[[Any], Any]
+    kind: Kind
+    about: str
     default: Any = REQUIRED
     usual: str = ""
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """Returns the JSON schema of the member for the OpenAPI document."""
+        schema = {**self.kind.schema, "description": self.about}
+        return schema | {"type": [schema["type"], "null"]} if self.default is None else schema
 
 
 class AgentRow(NamedTuple):
@@ -100,64 +120,68 @@ def quoted(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def uuid_text(value: Any) -> str:
+def _uuid(value: Any) -> str:
     if not isinstance(value, str) or not _UUID.fullmatch(value):
-        raise ValueError(f"{quoted(value)} is not a UUID")
+        raise ValueError("is not a UUID")
     return value.lower()
 
 
-def moment(value: Any) -> datetime:
-    try:
-        return parse_time(value)
-    except ValueError as error:
-        raise ValueError(f"{quoted(value)} {error}") from None
+def _is_count(value: Any) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value <= MAX_INTEGER
 
 
-def count(value: Any) -> int:
-    if type(value) is not int or not 0 <= value <= MAX_INTEGER:
-        raise ValueError(f"{quoted(value)} is not a whole number from 0 to 2^63-1")
+def _count(value: Any) -> int:
+    if not _is_count(value):
+        raise ValueError("is not a whole number from 0 to 2^63-1")
     return value
 
 
-def latency(value: Any) -> float:
+def _latency(value: Any) -> float:
     """Parses a latency in milliseconds. A negative number means that no latency was measured."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not abs(value) <= MAX_LATENCY_MS
-    ):
-        raise ValueError(f"{quoted(value)} is not a number of milliseconds up to 10^12")
+    if type(value) not in (int, float) or not abs(value) <= MAX_LATENCY_MS:
+        raise ValueError("is not a number of milliseconds up to 10^12")
     return float(value) if value >= 0 else NO_LATENCY
 
 
-def boolean(value: Any) -> bool:
+def _boolean(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"{quoted(value)} is neither true nor false")
+        raise ValueError("is neither true nor false")
     return value
 
 
-def protocols(value: Any) -> str:
+def _protocols(value: Any) -> str:
     """Parses an object with the number of connections by protocol. Returns it as a JSON string."""
-    if not isinstance(value, dict) or len(value) > MAX_PROTOCOLS:
-        raise ValueError(f"{quoted(value)} is not an object of at most {MAX_PROTOCOLS} counts")
-    for name, number in value.items():
-        if "\0" in name:
-            raise ValueError(f"{quoted(name)} contains a NUL")
-        count(number)
+    is_small = isinstance(value, dict) and len(value) <= MAX_PROTOCOLS
+    if not is_small or not all(map(_is_count, value.values())):
+        raise ValueError(f"is not an object of at most {MAX_PROTOCOLS} counts")
+    if any("\0" in name for name in value):
+        raise ValueError("contains a NUL")
     return orjson.dumps(value).decode()
 
 
-def transition(value: Any) -> str:
-    if value not in ("start", "stop", "delete", ""):
-        raise ValueError(f"{quoted(value)} is not start, stop or delete")
+def _transition(value: Any) -> str:
+    if value not in TRANSITIONS:
+        raise ValueError("is not start, stop or delete")
     return str(value)
 
 
-def error_text(value: Any) -> str:
+def _error(value: Any) -> str:
     if not isinstance(value, str) or "\0" in value or len(value) > MAX_ERROR:
-        raise ValueError(f"must be a string of at most {MAX_ERROR} characters without NUL")
+        raise ValueError(f"is not a string of at most {MAX_ERROR} characters without NUL")
     return value
 
+
+_INTEGER = {"type": "integer", "maximum": MAX_INTEGER, "minimum": 0, "format": "int64"}
+_MILLISECONDS = {"maximum": MAX_LATENCY_MS, "minimum": -MAX_LATENCY_MS}
+
+UUID = Kind(_uuid, {"type": "string", "format": "uuid"})
+TIME = Kind(parse_time, {"type": "string", "format": "date-time"})
+COUNT = Kind(_count, _INTEGER, orjson.loads)
+LATENCY = Kind(_latency, {"type": "number", "format": "double", **_MILLISECONDS}, orjson.loads)
+PROTOCOLS = Kind(_protocols, {"type": "object", "additionalProperties": _INTEGER}, orjson.loads)
+BOOLEAN = Kind(_boolean, {"type": "boolean"}, parse_bool)
+TRANSITION = Kind(_transition, {"enum": TRANSITIONS, "type": "string"})
+ERROR = Kind(_error, {"type": "string", "maxLength": MAX_ERROR})
 
 _COUNT = r"(?:0|[1-9]\d{0,17})"
 # PostgreSQL writes a space after colons and commas.
@@ -165,53 +189,84 @@ _PROTOCOL = rf'"[\w ./:-]+": ?{_COUNT}'
 _PROTOCOLS = rf"\{{{_PROTOCOL}(?:, ?{_PROTOCOL}){{0,15}}\}}"
 
 
-def _id(name: str) -> Member:
-    return Member(name, uuid_text, usual=f'"({_UUID.pattern})"')
+def _id(name: str, about: str) -> Member:
+    return Member(name, UUID, about, usual=f'"({_UUID.pattern})"')
 
 
-def _count(name: str) -> Member:
-    return Member(name, count, 0, usual=f"({_COUNT})")
+def _number(name: str, about: str) -> Member:
+    return Member(name, COUNT, f"{about} Default: 0.", 0, usual=f"({_COUNT})")
 
 
 AGENT_MEMBERS = (
-    _id("id"),
+    _id("id", "The id of the row."),
     Member(
         "created_at",
-        moment,
+        TIME,
+        "The time of the report, with a time zone offset.",
         usual=r'"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|\+00(?::00)?))"',
     ),
-    _id("user_id"),
-    _id("agent_id"),
-    _id("workspace_id"),
-    _id("template_id"),
-    Member("connections_by_proto", protocols, "{}", usual=rf"(\{{\}}|{_PROTOCOLS})"),
-    _count("connection_count"),
-    _count("rx_packets"),
-    _count("rx_bytes"),
-    _count("tx_packets"),
-    _count("tx_bytes"),
-    _count("session_count_vscode"),
-    _count("session_count_jetbrains"),
-    _count("session_count_reconnecting_pty"),
-    _count("session_count_ssh"),
+    _id("user_id", "The id of the workspace's owner."),
+    _id("agent_id", "The id of the agent that sent the report."),
+    _id("workspace_id", "The id of the agent's workspace."),
+    _id("template_id", "The id of the workspace's template."),
+    Member(
+        "connections_by_proto",
+        PROTOCOLS,
+        "The number of open connections by protocol. Default: no connections.",
+        "{}",
+        usual=rf"(\{{\}}|{_PROTOCOLS})",
+    ),
+    _number("connection_count", "Open connections."),
+    _number("rx_packets", "Packets received since the previous row."),
+    _number("rx_bytes", "Bytes received since the previous row."),
+    _number("tx_packets", "Packets sent since the previous row."),
+    _number("tx_bytes", "Bytes sent since the previous row."),
+    _number("session_count_vscode", "Sessions of VS Code."),
+    _number("session_count_jetbrains", "Sessions of JetBrains IDEs."),
+    _number("session_count_reconnecting_pty", "Sessions of web terminals."),
+    _number("session_count_ssh", "Sessions of SSH clients."),
     Member(
         "connection_median_latency_ms",
-        latency,
+        LATENCY,
+        "The median latency in milliseconds. -1, the default, means that no latency was measured.",
         NO_LATENCY,
         usual=r"((?:0|[1-9]\d{0,11})(?:\.\d+)?|-1(?:\.0)?)",
     ),
-    Member("usage", boolean, False, usual="(true|false)"),
+    Member(
+        "usage",
+        BOOLEAN,
+        "Whether this is a usage row. If the experiment workspace-usage is enabled, sessions are "
+        "counted from usage rows. Default: false.",
+        False,
+        usual="(true|false)",
+    ),
 )
+
+
+def _time(name: str, about: str) -> Member:
+    return Member(name, TIME, about, None)
+
+
 WORKSPACE_MEMBERS = (
-    Member("workspace_id", uuid_text),
-    Member("deleted", boolean, False),
-    Member("build_number", count, None),
-    Member("transition", transition, ""),
-    Member("job_started_at", moment, None),
-    Member("job_canceled_at", moment, None),
-    Member("job_completed_at", moment, None),
-    Member("job_updated_at", moment, None),
-    Member("error", error_text, ""),
+    _id("workspace_id", "The id of the workspace."),
+    Member("deleted", BOOLEAN, "Whether the workspace is deleted. Default: false.", False),
+    Member(
+        "build_number",
+        COUNT,
+        "The number of the workspace's newest build. A state with a lower number than the stored "
+        "state is ignored.",
+        None,
+    ),
+    Member("transition", TRANSITION, "The transition of the build.", ""),
+    _time("job_started_at", "The time when the build's job started. Null if it has not."),
+    _time("job_canceled_at", "The time when the job was canceled. Null if it was not."),
+    _time("job_completed_at", "The time when the job completed. Null if it has not."),
+    _time(
+        "job_updated_at",
+        "The time when the job last changed. For the same build, a state with an earlier time than "
+        "the stored state is ignored.",
+    ),
+    Member("error", ERROR, "The error of the job. Empty if the job did not fail.", ""),
 )
 
 
@@ -279,7 +334,7 @@ def _usual_row(number: int, value: Any) -> AgentRow | None:
 
 def _parsed_row(number: int, value: Any) -> AgentRow:
     values = parse_row(value, members=AGENT_MEMBERS)
-    line = "\t".join(str(value).replace("\\", r"\\") for value in values) + "\n"
+    line = "\t".join(map(str, values)).replace("\\", r"\\") + "\n"
     return AgentRow(values[1], values[0], number, line.encode())
 
 
@@ -303,9 +358,9 @@ def _parsed(row: Mapping[str, Any], member: Member) -> Any:
             raise RowError(member.name, "is missing")
         return member.default
     try:
-        return member.parse(value)
+        return member.kind.parse(value)
     except ValueError as error:
-        raise RowError(member.name, str(error)) from None
+        raise RowError(member.name, f"{quoted(value)} {error}") from None
 
 
 def parse_json(text: bytes) -> Any:
@@ -323,31 +378,15 @@ NULL_TEXTS = frozenset({"", "\\N"})
 def from_text(values: Mapping[str, str], *, members: tuple[Member, ...]) -> dict[str, Any]:
     """Converts a CSV record to a row. Omits empty values and NULL."""
     return {
-        name: _READERS[parse](text) if parse in _READERS else text
-        for name, parse, *_ in members
-        if (text := values.get(name, "")) not in NULL_TEXTS
+        member.name: _json_value(text, member.kind)
+        for member in members
+        if (text := values.get(member.name, "")) not in NULL_TEXTS
     }
 
 
-def _boolean_of(text: str) -> bool | str:
+def _json_value(text: str, kind: Kind) -> Any:
+    """Returns an invalid string unchanged. The parser of its kind rejects it."""
     try:
-        return parse_bool(text)
+        return kind.from_text(text)
     except ValueError:
         return text
-
-
-def _json_of(text: str) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return text
-
-
-# Functions that convert a string of CSV to a JSON value. If the string is invalid, they return the
-# string, and the parser of the member rejects it.
-_READERS: dict[Callable[[Any], Any], Callable[[str], Any]] = {
-    count: _json_of,
-    latency: _json_of,
-    protocols: _json_of,
-    boolean: _boolean_of,
-}

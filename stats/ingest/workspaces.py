@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from django.db import connection
 
 from stats.ingest.rows import WORKSPACE_MEMBERS, IngestResult
+from stats.sql import execute
 
 NAMES = [member.name for member in WORKSPACE_MEMBERS]
 _COLUMNS = ", ".join(NAMES)
@@ -59,10 +59,6 @@ def upsert_workspaces(rows: Sequence[tuple[Any, ...]]) -> IngestResult:
     Shape: each row is a tuple of the row number and the values in the order of WORKSPACE_MEMBERS.
     """
     states = [dict(zip(NAMES, values, strict=True)) for _, *values in rows]
-    with connection.cursor() as cursor:
-        arriving = {"states": orjson.dumps(states).decode()}
-        cursor.execute(_UPSERT, arriving)
-        changed = cursor.rowcount
-        cursor.execute(_DELETE, arriving)
-        changed += cursor.rowcount
-    return IngestResult(accepted=changed, duplicate=len(rows) - changed)
+    arriving = {"states": orjson.dumps(states).decode()}
+    accepted = execute(_UPSERT, arriving) + execute(_DELETE, arriving)
+    return IngestResult(accepted, duplicate=len(rows) - accepted)

@@ -9,18 +9,26 @@ committed later, it is kept, and the next run builds its minute again.
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from django.db import connection, transaction
+from django.db import transaction
 
 from kernel.db import listener
 from kernel.db.connections import transaction_lock
 from stats.models import SESSION_COLUMNS, Rollup
-from stats.rollups.hours import AGENT_STATS, HOUR, MINUTE, closed_among, hour_of, mark_stale
+from stats.rollups.hours import (
+    AGENT_STATS,
+    HOUR,
+    MINUTE,
+    closed_among,
+    hour_of,
+    mark_stale,
+    minute_of,
+)
+from stats.sql import execute, fetch_rows
 from stats.statistics import percentiles
 
 SESSIONS = ", ".join(SESSION_COLUMNS)
@@ -127,7 +135,7 @@ def build(*, now: datetime, seconds: float = float("inf")) -> int:
     """
     ends = time.monotonic() + seconds
     built = 0
-    for hour in _stale_hours():
+    for hour in [hour.astimezone(UTC) for (hour,) in fetch_rows(_STALE_HOURS)]:
         if hour < now - NEWEST_HOURS * HOUR and time.monotonic() > ends:
             break
         with transaction.atomic(), transaction_lock(ONE_BUILDER):
@@ -135,17 +143,9 @@ def build(*, now: datetime, seconds: float = float("inf")) -> int:
     return built
 
 
-def _stale_hours() -> list[datetime]:
-    with connection.cursor() as cursor:
-        cursor.execute(_STALE_HOURS)
-        return [hour.astimezone(UTC) for (hour,) in cursor.fetchall()]
-
-
 def _build_hour(hour: datetime, *, now: datetime) -> int:
     values: dict[str, Any] = {"hour": hour, "end": hour + HOUR, "now": now}
-    with connection.cursor() as cursor:
-        cursor.execute(_DELETE_MARKS, values)
-        marks = dict(cursor.fetchall())
+    marks = dict(fetch_rows(_DELETE_MARKS, values))
     if not marks or closed_among([hour]):
         return 0
     values["minutes"] = sorted(marks)
@@ -168,30 +168,22 @@ def _periods(minutes: Iterable[datetime]) -> list[dict[str, datetime]]:
 
 
 def _build_rollups(values: dict[str, Any], periods: Sequence[dict[str, Any]]) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(_DELETE_MINUTES, values)
-        built = 0
-        for period in periods:
-            cursor.execute(_BUILD_MINUTES, period)
-            built += cursor.rowcount
-        cursor.execute(_BUILD_HOUR, values)
-        p50, p95 = percentiles(*map(orjson.loads, cursor.fetchone()))
-        cursor.execute(_SET_LATENCIES, {"hour": values["hour"], "p50": p50, "p95": p95})
+    execute(_DELETE_MINUTES, values)
+    built = sum(execute(_BUILD_MINUTES, period) for period in periods)
+    (histogram,) = fetch_rows(_BUILD_HOUR, values)
+    p50, p95 = percentiles(*map(orjson.loads, histogram))
+    execute(_SET_LATENCIES, {"hour": values["hour"], "p50": p50, "p95": p95})
     return built
 
 
 def _build_newest(periods: Sequence[dict[str, Any]], *, deleted: list[datetime]) -> None:
     """Updates the newest row of each agent. `deleted` contains the minutes with deleted rows."""
-    with connection.cursor() as cursor:
-        agents: list[uuid.UUID] = []
-        if deleted:
-            cursor.execute(_DELETE_NEWEST, [deleted])
-            agents = [agent for (agent,) in cursor.fetchall()]
-        for period in periods:
-            cursor.execute(_UPSERT_NEWEST.format(rows=_NEWEST_IN_PERIOD), period)
-        if agents:
-            # For these agents, an older row is now the newest row. It may be in another hour.
-            cursor.execute(_UPSERT_NEWEST.format(rows=_NEWEST_REMAINING), {"agents": agents})
+    agents = [agent for (agent,) in fetch_rows(_DELETE_NEWEST, [deleted])] if deleted else []
+    for period in periods:
+        execute(_UPSERT_NEWEST.format(rows=_NEWEST_IN_PERIOD), period)
+    if agents:
+        # For these agents, an older row is now the newest row. It may be in another hour.
+        execute(_UPSERT_NEWEST.format(rows=_NEWEST_REMAINING), {"agents": agents})
 
 
 def rebuild(since: datetime, *, now: datetime) -> tuple[int, int]:
@@ -199,7 +191,7 @@ def rebuild(since: datetime, *, now: datetime) -> tuple[int, int]:
 
     Returns the number of rebuilt minutes with rows, and the number of closed hours.
     """
-    first = since.replace(second=0, microsecond=0)
+    first = minute_of(since)
     for hour in AGENT_STATS.starts():
         if hour >= hour_of(first) and not closed_among([hour]):
             minutes = (hour.replace(minute=number) for number in range(60))

@@ -11,13 +11,15 @@ from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 
 from kernel.db.partitions import PartitionedTable
 from stats.models import Rollup, StaleMinute
+from stats.sql import execute, fetch_rows
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 # The clock of an agent may be ahead by up to this time. Rows that are further in the future are
 # rejected.
@@ -81,8 +83,7 @@ def ensure_hours(hours: Collection[datetime], *, now: datetime) -> set[datetime]
     missing = _within_limit(set(hours) - present, present, now=now)
     wanted = sorted(present & set(hours)) + missing
     if wanted:
-        with connection.cursor() as cursor:
-            cursor.execute(_ADD, [wanted, now])
+        execute(_ADD, [wanted, now])
     for hour in sorted(set(missing) - closed_among(missing)):
         AGENT_STATS.ensure(hour, hour)
         present.add(hour)
@@ -93,8 +94,6 @@ def _within_limit(
     missing: set[datetime], present: set[datetime], *, now: datetime
 ) -> list[datetime]:
     """Returns the missing hours that may be opened without exceeding MAX_OLD_HOURS."""
-    if not settings.STATS_RAW_RETENTION:
-        return sorted(missing)
     first = kept_from(now)
     old = sorted(hour for hour in missing if hour < first)
     free = MAX_OLD_HOURS - sum(hour < first for hour in present)
@@ -111,9 +110,7 @@ def lock_open(hours: Collection[datetime]) -> set[datetime]:
 
     Because of the lock, these hours are not closed before the transaction ends.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_LOCK_OPEN, [sorted(hours)])
-        return {start.astimezone(UTC) for (start,) in cursor.fetchall()}
+    return {start.astimezone(UTC) for (start,) in fetch_rows(_LOCK_OPEN, [sorted(hours)])}
 
 
 def mark_stale(minutes: Collection[datetime], *, rows_went: bool = False) -> None:
@@ -125,8 +122,6 @@ def mark_stale(minutes: Collection[datetime], *, rows_went: bool = False) -> Non
 
 def close_hours(now: datetime) -> int:
     """Closes expired hours and drops their partitions. Returns the number of dropped partitions."""
-    if not settings.STATS_RAW_RETENTION:
-        return 0
     hours = [hour for hour in AGENT_STATS.starts() if hour < kept_from(now)]
     for hour in hours:
         _close(hour, built_until=now - max(settings.STATS_RAW_RETENTION, HOUR))

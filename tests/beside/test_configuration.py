@@ -21,7 +21,7 @@ from options.catalogue import CATALOGUE
 from options.configuration import load
 from options.rendering import config_document, options_document
 from options.start import unsupported_values
-from options.values import ConfigPath
+from options.values.scalars import ConfigPath
 from tests.support.client import APIClient, browser_of
 from tests.support.factories import make_user
 from tests.support.samples import sample

@@ -13,7 +13,7 @@ from django.utils import timezone
 from audit.services import SYSTEM
 from coderapi.first_steps import FIRST_OWNER_FILE, first_steps, log_first_task, make_first_owner
 from csp.models import IngestKey
-from options.values import parse_url
+from options.values.urls import parse_url
 from stats.models import WorkspaceState
 from tests.support.client import browser_of
 from tests.support.factories import make_user

@@ -13,7 +13,7 @@ from kernel import memory
 from options.catalogue import CATALOGUE
 from options.configuration import Configuration, load
 from options.redaction import redacted
-from options.values import TextList
+from options.values.lists import TextList
 from tests.support.client import APIClient
 from tests.support.samples import sample
 

@@ -11,7 +11,8 @@ import pytest
 from options.catalogue import CATALOGUE, GROUPS
 from options.catalogue.groups import PPROF, TLS
 from options.option import Group, Option
-from options.values import Choice, Text, TextList
+from options.values.lists import TextList
+from options.values.scalars import Choice, Text
 
 BY_NAME = {option.name: option for option in CATALOGUE}
 

@@ -17,8 +17,9 @@ from options.option import Option, ValueSource
 from options.reference import options_reference
 from options.rendering import config_document, options_document
 from options.table import option_rows, tables
-from options.values import Duration, Integer, Links, Text, TextList, TextMap
-from options.values.lists import format_record
+from options.values.lists import TextList, format_record
+from options.values.scalars import Duration, Integer, Text
+from options.values.structs import Links, TextMap
 from options.values.urls import without_password
 from options.values.yaml_text import flow_text
 from options.written_config import yaml_document

@@ -12,7 +12,7 @@ from options.configuration import Configuration, ConfigurationError, check, load
 from options.option import Option, ValueSource, by_file_variable
 from options.sources.flags import parse_flags, unknown_flag
 from options.start import computed_defaults, load_for_start
-from options.values import HostPort
+from options.values.addresses import HostPort
 from tests.support.samples import SECRETS
 
 

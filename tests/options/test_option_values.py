@@ -12,30 +12,12 @@ from yaml import MappingNode, Node
 
 from kernel.durations import format_duration, parse_duration
 from options.redaction import without_secrets
-from options.values import (
-    URL,
-    Address,
-    Bool,
-    Choice,
-    ConfigPath,
-    Duration,
-    ExternalAuth,
-    HostPort,
-    Integer,
-    Links,
-    ParsedURL,
-    Regexp,
-    Text,
-    TextList,
-    TextListMap,
-    TextMap,
-    UUIDListMap,
-    ValueRefusedError,
-    ValueType,
-    parse_url,
-)
-from options.values.lists import format_record, parse_record
-from options.values.urls import without_password
+from options.values.addresses import Address, HostPort
+from options.values.base import ValueRefusedError, ValueType
+from options.values.lists import TextList, format_record, parse_record
+from options.values.scalars import Bool, Choice, ConfigPath, Duration, Integer, Regexp, Text
+from options.values.structs import ExternalAuth, Links, TextListMap, TextMap, UUIDListMap
+from options.values.urls import URL, ParsedURL, parse_url, without_password
 from options.values.yaml_text import read_document
 
 SECOND = 1_000_000_000

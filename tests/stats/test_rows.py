@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kernel.texts import parse_time
 from stats.ingest.rows import (
     AGENT_MEMBERS,
     WORKSPACE_MEMBERS,
@@ -20,7 +21,6 @@ from stats.ingest.rows import (
     RowError,
     agent_row,
     from_text,
-    moment,
     parse_row,
     usual_csv,
 )
@@ -138,16 +138,16 @@ offsets = st.integers(-15 * 60 - 59, 15 * 60 + 59).map(lambda n: timezone(timede
 
 @given(st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31), timezones=offsets))  # noqa: DTZ001
 def test_every_time_of_postgresql_is_parsed(written: datetime) -> None:
-    found = moment(as_postgresql(written))
+    found = parse_time(as_postgresql(written))
     assert found == written
     assert found.tzinfo is UTC
-    assert moment(found.isoformat()) == found
+    assert parse_time(found.isoformat()) == found
 
 
 @given(st.text(st.sampled_from("0123456789-+:. TZtz٣"), max_size=34) | st.from_regex(r"\d{4}-.*"))
 def test_any_other_text_is_rejected_or_parsed_with_its_offset(written: str) -> None:
     try:
-        found = moment(written)
+        found = parse_time(written)
     except ValueError as error:
         assert "is not a time such as" in str(error) or "is out of range" in str(error)  # noqa: PT017
     else:

@@ -7,22 +7,11 @@ from typing import Any
 
 from options.catalogue import CATALOGUE
 from options.option import Option
-from options.values import (
-    URL,
-    Address,
-    Bool,
-    Choice,
-    Duration,
-    ExternalAuth,
-    Integer,
-    Links,
-    Regexp,
-    Text,
-    TextList,
-    TextListMap,
-    TextMap,
-    UUIDListMap,
-)
+from options.values.addresses import Address
+from options.values.lists import TextList
+from options.values.scalars import Bool, Choice, Duration, Integer, Regexp, Text
+from options.values.structs import ExternalAuth, Links, TextListMap, TextMap, UUIDListMap
+from options.values.urls import URL
 
 UUID = "6b3c1f6e-9a0d-4c53-8f3b-0d9f2f1b7a52"
 BY_TYPE: dict[type[Any], list[str]] = {

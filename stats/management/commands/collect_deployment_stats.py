@@ -3,7 +3,6 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 from dataclasses import replace
 from datetime import datetime, timedelta
-from threading import Event
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -12,23 +11,23 @@ from django.utils import timezone
 from jobs.services import run_job
 from jobs.worker import keep_running
 from kernel.commands import BaseCommand, UsageError, add_moment_argument
-from kernel.durations import DurationError, parse_duration, to_timedelta, whole_seconds
+from kernel.durations import DurationError, parse_duration, to_timedelta
 from kernel.humanize import plural
 from kernel.loops import run_until_signalled
 from stats.jobs import COLLECT
 from stats.models import Snapshot
-from stats.selectors import refresh_interval
+from stats.selectors import MIN_INTERVAL, refresh_interval
 from stats.services import FIVE_MINUTES, SnapshotError, backfill, collect_snapshot
 
 
 def _interval(text: str) -> timedelta:
     try:
-        nanoseconds = parse_duration(text)
+        interval = to_timedelta(parse_duration(text))
     except DurationError as error:
         raise ArgumentTypeError(f"{text!r} {error}") from None
-    if whole_seconds(nanoseconds) < 1:
+    if interval < MIN_INTERVAL:
         raise ArgumentTypeError(f"{text!r} is less than a second")
-    return to_timedelta(nanoseconds)
+    return interval
 
 
 class Command(BaseCommand):
@@ -107,11 +106,6 @@ def _backfill(since: datetime, until: datetime | None, *, every: timedelta) -> s
 
 
 def _loop(every: timedelta) -> str:
-    number = 0
-
-    def loop(stop: Event) -> None:
-        nonlocal number
-        number = keep_running(replace(COLLECT, every=every), stop=stop)
-
-    run_until_signalled(loop)
-    return f"{plural(number, 'snapshot')} taken."
+    job, taken = replace(COLLECT, every=every), list[int]()
+    run_until_signalled(lambda stop: taken.append(keep_running(job, stop=stop)))
+    return f"{plural(sum(taken), 'snapshot')} taken."

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from stats.ingest.importing import ImportCommand, formats
+from stats.ingest.ingestion import AGENT
 from stats.serializers import AgentRowSerializer
 
 
@@ -11,6 +12,6 @@ class Command(ImportCommand):
         "for each interval of 5 minutes with rows."
     )
     examples = "rows.csv.gz"
-    kind = "agent"
+    kind = AGENT
     thing = "agent row"
-    formats = formats(AgentRowSerializer)
+    formats = formats(AGENT, AgentRowSerializer.example)

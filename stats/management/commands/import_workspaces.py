@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from stats.ingest.importing import ImportCommand, formats
+from stats.ingest.ingestion import WORKSPACE
 from stats.serializers import WorkspaceStateSerializer
 
 
@@ -10,6 +11,6 @@ class Command(ImportCommand):
         "nothing, so you can run an import again."
     )
     examples = "workspaces.csv"
-    kind = "workspace"
+    kind = WORKSPACE
     thing = "workspace state"
-    formats = formats(WorkspaceStateSerializer)
+    formats = formats(WORKSPACE, WorkspaceStateSerializer.example)

@@ -1,0 +1,24 @@
+"""Runs SQL statements on Django's connection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.db import connection
+
+type Values = Sequence[Any] | Mapping[str, Any]
+
+
+def fetch_rows(statement: str, values: Values = ()) -> list[tuple[Any, ...]]:
+    """Runs a statement. Returns its rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return list(cursor.fetchall())
+
+
+def execute(statement: str, values: Values = ()) -> int:
+    """Runs a statement. Returns the number of rows that it has changed."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return int(cursor.rowcount)
