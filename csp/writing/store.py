@@ -5,7 +5,6 @@ If the connection is lost during the commit, finds out whether the batch was com
 
 from __future__ import annotations
 
-import logging
 import select
 import time
 import uuid
@@ -37,7 +36,6 @@ SETTLE_SECONDS = 5.0
 RETRY_SECONDS = 0.1
 MAX_TRIES = 3
 LOCK_SECONDS = 5
-log = logging.getLogger(__name__)
 
 
 class Store:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from django.conf import settings
 
@@ -18,7 +19,7 @@ from csp import metrics
 from csp.writing.entries import Entry
 from csp.writing.store import Store
 from kernel.db.connections import release_connection
-from kernel.http.errors import APIError, commit_unknown, unavailable
+from kernel.http.errors import commit_unknown, unavailable
 from kernel.http.handlers import to_api_error
 from kernel.limiter import Limiter, Place
 
@@ -31,15 +32,13 @@ LAST_SECONDS = 0.5
 log = logging.getLogger(__name__)
 
 
+@dataclass(slots=True, eq=False)
 class Waiting[T]:
     """The items of one request that wait to be committed, and the error if the commit failed."""
 
-    __slots__ = ("batch", "error", "items")
-
-    def __init__(self, items: Sequence[T], batch: Batch[T]) -> None:
-        self.items = items
-        self.batch = batch
-        self.error: APIError | Exception | None = None
+    items: Sequence[T]
+    batch: Batch[T]
+    error: Exception | None = None
 
 
 class Batch[T]:
