@@ -23,12 +23,13 @@ from django.views.decorators.http import require_POST
 
 from audit.admin import register_target
 from audit.services import actor_of
-from csp import export, selectors, services
+from csp import selectors, services
 from csp.access.origins import normalized
 from csp.advice.causes import cause
 from csp.advice.policy import governing_directive, parse
 from csp.alerts.channels import check_address, delete_channel, save_channel, shown_address
 from csp.alerts.deliveries import send_alert, test_of
+from csp.export import exported
 from csp.filters import (
     DayFilter,
     DirectiveFilter,
@@ -45,11 +46,11 @@ from csp.scrubbing.uris import address_of
 from csp.triage import policies, releases
 from csp.triage.changes import MAX_NOTE, Decision, checked, decide
 from csp.triage.details import details, is_own, next_step
-from csp.triage.front import state_badge
+from csp.triage.front import hourly_chart, state_badge
 from csp.triage.selectors import groups_at
 from csp.writing import reach
 from kernel.admin import BoundedPaginator, ReadOnlyAdmin, ServiceAdmin, row_link, time_column
-from kernel.charts import COUNT, Chart, Series, render
+from kernel.charts import Series
 from kernel.outgoing import OutgoingError
 
 register_target("noise_rule", NoiseRule)
@@ -77,11 +78,11 @@ class ExportingAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Export as CSV")
     def export_csv(self, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponseBase:
-        return export.as_csv(request, rows, without=self.not_exported)
+        return exported(request, rows, "csv", without=self.not_exported)
 
     @admin.action(description="Export as JSON lines")
     def export_json_lines(self, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponseBase:
-        return export.as_json_lines(request, rows, without=self.not_exported)
+        return exported(request, rows, "jsonl", without=self.not_exported)
 
 
 @admin.register(Group)
@@ -139,18 +140,12 @@ class GroupAdmin(ExportingAdmin):
 
     seen = time_column("last_seen", "last seen")
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        group = self.get_object(request, object_id)
-        if group is not None and self.has_view_permission(request, group):
-            decides = self.has_decide_permission(request)
-            extra_context = {**(extra_context or {}), **_group_page(group), "decides": decides}
-        return super().change_view(request, object_id, form_url, extra_context)
+        context |= _group_page(context["original"])
+        context["decides"] = self.has_decide_permission(request)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     # --- Decisions ----------------------------------------------------------------------------
 
@@ -197,14 +192,10 @@ class GroupAdmin(ExportingAdmin):
     # --- Comparisons --------------------------------------------------------------------------
 
     def policies_view(self, request: HttpRequest) -> HttpResponse:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
         found = policies.differences(timezone.now(), span=timedelta(hours=CHART_HOURS))
         return self._page(request, "policies", "Policies of reports", differences=found)
 
     def releases_view(self, request: HttpRequest) -> HttpResponse:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
         now, error = timezone.now(), ""
         at = now - timedelta(days=1)
         try:
@@ -229,6 +220,8 @@ class GroupAdmin(ExportingAdmin):
     def _page(
         self, request: HttpRequest, template: str, title: str, **context: Any
     ) -> TemplateResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         shown = {**self.admin_site.each_context(request), "title": title, **context}
         return TemplateResponse(request, f"admin/csp/{template}.html", shown)
 
@@ -266,6 +259,7 @@ class DecisionForm(forms.Form):
 def _group_page(group: Any) -> dict[str, Any]:
     now = timezone.now()
     hours = selectors.hourly_counts(group, now=now, hours=CHART_HOURS)
+    counts = [count for _, count in hours]
     facets, advice = details(group, now=now)
     reports = list(group.reports.all()[:NEWEST_REPORTS])
     policy = reports[0].original_policy if reports else ""
@@ -279,7 +273,7 @@ def _group_page(group: Any) -> dict[str, Any]:
         "governing": governing_directive(parse(policy), group.directive),
         "is_only_reported": [each["value"] for each in facets["Disposition"]] == ["report"],
         "is_own": bool(reports) and is_own(reports[0].document_uri),
-        "chart": render(_chart(hours)),
+        "chart": hourly_chart(hours[0][0], [Series("reports", counts)], bars=True),
         "reports": reports,
         "rule_url": _rule_url(group, reports[0]) if reports and group.rule_id is None else "",
     }
@@ -303,18 +297,6 @@ def _rule_url(group: Group, newest: Report) -> str:
         "reason": f"The group {group}."[:MAX_REASON],
     }
     return reverse("admin:csp_noiserule_add", query=values)
-
-
-def _chart(hours: list[tuple[datetime, int]]) -> Chart:
-    return Chart(
-        title="Reports",
-        measure="in {step}",
-        unit=COUNT,
-        start=hours[0][0],
-        step=timedelta(hours=1),
-        series=[Series("reports", [count for _, count in hours])],
-        bars=True,
-    )
 
 
 @admin.register(Report)

@@ -55,21 +55,19 @@ def json_lines(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
         yield orjson.dumps(row, default=str, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def as_csv(
-    request: HttpRequest, queryset: QuerySet[Any], *, without: Collection[str]
+def exported(
+    request: HttpRequest, queryset: QuerySet[Any], kind: str, *, without: Collection[str]
 ) -> HttpResponseBase:
+    """Returns the rows as a file to download. `kind` is `csv` or `jsonl`."""
     fields = field_names(queryset.model, without)
-    lines = csv_lines(rows_in_pages(queryset, fields), fields)
-    name = f"{queryset.model._meta.model_name}.csv"
-    return download(request, lines, content_type="text/csv; charset=utf-8", name=name)
-
-
-def as_json_lines(
-    request: HttpRequest, queryset: QuerySet[Any], *, without: Collection[str]
-) -> HttpResponseBase:
-    lines = json_lines(rows_in_pages(queryset, field_names(queryset.model, without)))
-    name = f"{queryset.model._meta.model_name}.jsonl"
-    return download(request, lines, content_type="application/jsonl; charset=utf-8", name=name)
+    rows = rows_in_pages(queryset, fields)
+    lines, content_type = (
+        (csv_lines(rows, fields), "text/csv")
+        if kind == "csv"
+        else (json_lines(rows), "application/jsonl")
+    )
+    name = f"{queryset.model._meta.model_name}.{kind}"
+    return download(request, lines, content_type=f"{content_type}; charset=utf-8", name=name)
 
 
 def field_names(model: type[Model], without: Collection[str] = ()) -> list[str]:

@@ -33,6 +33,11 @@ def state_badge(state: str) -> SafeString:
     return badge(state, Color.BAD if state in OPEN else Color.PLAIN)
 
 
+def hourly_chart(start: datetime, series: Sequence[Series], *, bars: bool = False) -> SafeString:
+    """Draws the number of reports in each hour from `start` on."""
+    return render(Chart("Reports", "in {step}", COUNT, start, HOUR, series, bars))
+
+
 def front_page(now: datetime) -> dict[str, Any]:
     """Returns the rows and the chart of the front page. Runs at most six queries."""
     open_groups = list(needing_attention(now)[:ROWS])
@@ -43,7 +48,7 @@ def front_page(now: datetime) -> dict[str, Any]:
         "attention": _rows(open_groups, days),
         "growing": _rows(rising, days),
         "top": _rows(top, days),
-        "chart": render(_chart(now)),
+        "chart": _chart(now),
     }
 
 
@@ -91,8 +96,8 @@ def sparkline(values: Sequence[int]) -> SafeString:
     )
 
 
-def _chart(now: datetime) -> Chart:
-    """Returns a chart of the visible reports per hour, with a line for each common directive."""
+def _chart(now: datetime) -> SafeString:
+    """Draws a chart of the visible reports per hour, with a line for each common directive."""
     # The summary has the same default period, so both use the same cached sums.
     hours = DAYS * 24 + 1
     first = now.replace(minute=0, second=0, microsecond=0) - (hours - 1) * HOUR
@@ -104,11 +109,4 @@ def _chart(now: datetime) -> Chart:
     series = [Series(name, counts[name]) for name in common[:DIRECTIVES]]
     if rest := common[DIRECTIVES:]:
         series.append(Series("other", [sum(at) for at in zip(*map(counts.get, rest), strict=True)]))
-    return Chart(
-        title="Reports",
-        measure="in {step}",
-        unit=COUNT,
-        start=first,
-        step=HOUR,
-        series=series or [Series("reports", [0.0] * hours)],
-    )
+    return hourly_chart(first, series or [Series("reports", [0.0] * hours)])
