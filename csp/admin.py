@@ -258,8 +258,7 @@ class DecisionForm(forms.Form):
 
 def _group_page(group: Any) -> dict[str, Any]:
     now = timezone.now()
-    hours = selectors.hourly_counts(group, now=now, hours=CHART_HOURS)
-    counts = [count for _, count in hours]
+    start, counts = selectors.hourly_counts(group, now=now, hours=CHART_HOURS)
     facets, advice = details(group, now=now)
     reports = list(group.reports.all()[:NEWEST_REPORTS])
     policy = reports[0].original_policy if reports else ""
@@ -273,7 +272,7 @@ def _group_page(group: Any) -> dict[str, Any]:
         "governing": governing_directive(parse(policy), group.directive),
         "is_only_reported": [each["value"] for each in facets["Disposition"]] == ["report"],
         "is_own": bool(reports) and is_own(reports[0].document_uri),
-        "chart": hourly_chart(hours[0][0], [Series("reports", counts)], bars=True),
+        "chart": hourly_chart(start, [Series("reports", counts)], bars=True),
         "reports": reports,
         "rule_url": _rule_url(group, reports[0]) if reports and group.rule_id is None else "",
     }
