@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from email.errors import MessageError
 from ipaddress import ip_network
-from typing import Any
 
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef
 from django.urls import reverse
 
 from csp.advice.causes import cause
@@ -58,36 +56,18 @@ def alert(now: datetime) -> int:
 
 def record_due(channel: AlertChannel, *, now: datetime, status: str = Status.PENDING) -> None:
     """Writes the rows that are missing: one for each event and channel."""
-    groups = groups_at(now).visible()
-    new = groups.filter(current=State.NEW, client_days__gte=channel.min_reach)
-    again = groups.filter(current=REGRESSED)
-    events = [
-        *(("new", *row) for row in _unknown(channel, "new", new, "first_seen")),
-        *((REGRESSED, *row) for row in _unknown(channel, REGRESSED, again, "state_at")),
-    ]
-    AlertDelivery.objects.bulk_create(
-        [
-            AlertDelivery(
-                channel=channel,
-                group_id=key,
-                event=event,
-                since=since,
-                status=status,
-                created_at=now,
-                due_at=now,
-            )
-            for event, key, since in events
-        ],
-        ignore_conflicts=True,
-    )
-
-
-def _unknown(
-    channel: AlertChannel, event: str, groups: QuerySet[Any], since: str
-) -> Iterable[tuple[uuid.UUID, datetime]]:
-    """Returns the groups without an alert for this event, each with the time of the event."""
-    known = channel.deliveries.filter(event=event, group_id=OuterRef("pk"), since=OuterRef(since))
-    return groups.exclude(Exists(known)).values_list("pk", since)
+    visible = groups_at(now).visible()
+    new = visible.filter(current=State.NEW, client_days__gte=channel.min_reach)
+    again = visible.filter(current=REGRESSED)
+    for event, groups, since in (("new", new, "first_seen"), (REGRESSED, again, "state_at")):
+        same = {"event": event, "since": OuterRef(since), "group_id": OuterRef("pk")}
+        unknown = groups.exclude(Exists(channel.deliveries.filter(**same)))
+        common = {"channel": channel, "status": status, "created_at": now, "due_at": now}
+        rows = [
+            AlertDelivery(group_id=key, event=event, since=at, **common)
+            for key, at in unknown.values_list("pk", since)
+        ]
+        AlertDelivery.objects.bulk_create(rows, ignore_conflicts=True)
 
 
 def _pending(channel: AlertChannel, now: datetime) -> list[uuid.UUID]:

@@ -64,15 +64,10 @@ class Rules:
         A pattern that begins with a slash matches on every host. Any other pattern begins with a
         host, and matches only on that host.
         """
-        whole = f"{host}{path}"
-        return next(
-            (
-                rule
-                for rule in self.by_path
-                if (path if rule.pattern.startswith("/") else whole).startswith(rule.pattern)
-            ),
-            None,
-        )
+        for rule in self.by_path:
+            if (path if rule.pattern.startswith("/") else host + path).startswith(rule.pattern):
+                return rule
+        return None
 
     def _host_rule(self, host: str) -> Rule | None:
         """Looks up the host, then the patterns `*.host` and `*.parent`, longest parent first."""

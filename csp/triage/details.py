@@ -84,10 +84,10 @@ def _common(counter: Counter[str]) -> list[dict[str, Any]]:
 
 def is_own(url: str) -> bool:
     """Returns whether the page is one of this service, and not one of Coder."""
-    page = Address.parse(url)
-    own = Address.parse(settings.ACCESS_URL)
-    is_host = page is not None and (own is None or page.host == own.host)
-    return is_host and page is not None and page.path.startswith(OWN_PATHS)
+    page, own = Address.parse(url), Address.parse(settings.ACCESS_URL)
+    if page is None or not page.path.startswith(OWN_PATHS):
+        return False
+    return own is None or page.host == own.host
 
 
 _NEXT_STEPS = {
