@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.text import Truncator, slugify
+from django.utils.text import slugify
 from django.views.decorators.http import require_POST
 
 from audit.admin import register_target
@@ -59,9 +59,7 @@ register_target("csp_group", Group)
 register_target("alert_channel", AlertChannel)
 
 CHART_HOURS = 7 * 24
-MAX_IN_LIST = 40
 MAX_LINKS = 20
-MAX_REASON = 200
 # The maximum number of groups that an action changes at once.
 MAX_DECISIONS = 1_000
 # Each test may take ten seconds.
@@ -293,7 +291,7 @@ def _rule_url(group: Group, newest: Report) -> str:
         "category": "own",
         "target": target,
         "pattern": pattern,
-        "reason": f"The group {group}."[:MAX_REASON],
+        "reason": f"The group {group}.",
     }
     return reverse("admin:csp_noiserule_add", query=values)
 
@@ -352,7 +350,7 @@ class NoiseRuleForm(forms.ModelForm[NoiseRule]):
 class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
     form = NoiseRuleForm
     # The name is not listed, because the name of a built-in rule only repeats target and pattern.
-    list_display = ["short_pattern", "target", "category", "enabled", "hits_in_a_week", "built_in"]
+    list_display = ["pattern", "target", "category", "enabled", "hits_in_a_week", "built_in"]
     list_filter = ["enabled", "category", "target", "built_in"]
     search_fields = ["name", "pattern", "reason"]
     readonly_fields = ["built_in", "updated_at", "hits_by_day", "examples"]
@@ -360,10 +358,6 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[NoiseRule]:
         return selectors.rules_with_hits(super().get_queryset(request), now=timezone.now())
-
-    @admin.display(description="pattern", ordering="pattern")
-    def short_pattern(self, rule: NoiseRule) -> str:
-        return Truncator(rule.pattern).chars(MAX_IN_LIST)
 
     @admin.display(description="hits in 7 days")
     def hits_in_a_week(self, rule: Any) -> int:

@@ -55,19 +55,15 @@ def _delete_groups(now: datetime) -> int:
     Each transaction deletes up to GROUPS_AT_ONCE groups. It skips locked groups, because the writer
     is adding new reports to them.
     """
-    deleted, last = 0, UUID(int=0)
-    while True:
+    expired = Group.objects.expired(now).order_by("pk").values_list("pk", flat=True)
+    deleted, ids = 0, [UUID(int=0)]
+    while ids:
         with transaction.atomic():
-            some = Group.objects.expired(now).filter(pk__gt=last).order_by("pk")
-            ids = list(
-                some.select_for_update(skip_locked=True).values_list("pk", flat=True)[
-                    :GROUPS_AT_ONCE
-                ]
-            )
+            rest = expired.filter(pk__gt=ids[-1]).select_for_update(skip_locked=True)
+            ids = list(rest[:GROUPS_AT_ONCE])
             Group.objects.filter(pk__in=ids).delete()
-        if not ids:
-            return deleted
-        deleted, last = deleted + len(ids), ids[-1]
+        deleted += len(ids)
+    return deleted
 
 
 def save_recorded[M: Model](

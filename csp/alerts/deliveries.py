@@ -101,19 +101,17 @@ def _deliver(key: uuid.UUID, now: datetime) -> int:
         delivery.due_at = now + BACKOFF[min(delivery.attempts, len(BACKOFF)) - 1]
         delivery.save(update_fields=["attempts", "due_at"])
     group = groups_at(now).filter(pk=delivery.group_id).first()
-    if group is None or group.current not in OPEN:
-        # An operator has decided about the group while the alert was waiting.
-        delivery.status = Status.KNOWN
-        delivery.save(update_fields=["status"])
-        return 0
     try:
-        send_alert(delivery.channel, _alert(delivery, group))
+        if group is None or group.current not in OPEN:
+            # An operator has decided about the group while the alert was waiting.
+            delivery.status = Status.KNOWN
+        else:
+            send_alert(delivery.channel, _alert(delivery, group))
+            delivery.status, delivery.sent_at, delivery.error = Status.SENT, now, ""
     except (OutgoingError, OSError) as error:
         delivery.error = str(error)[:512]
         if delivery.attempts > len(BACKOFF):
             delivery.status = Status.FAILED
-    else:
-        delivery.status, delivery.sent_at, delivery.error = Status.SENT, now, ""
     delivery.save(update_fields=["status", "sent_at", "error"])
     return int(delivery.status == Status.SENT)
 

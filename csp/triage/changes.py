@@ -52,17 +52,11 @@ def decide(
     """
     with transaction.atomic():
         # The writer updates groups in the same order, so neither waits for the other forever.
-        found = list(
-            Group.objects.filter(pk__in=list(groups)).order_by("pk").select_for_update(of=("self",))
-        )
-        states = dict(
-            Group.objects.filter(pk__in=[group.pk for group in found])
-            .annotate(current=current_state(now))
-            .values_list("pk", "current")
-        )
+        chosen: Any = Group.objects.annotate(current=current_state(now)).filter(pk__in=list(groups))
+        found = list(chosen.order_by("pk").select_for_update())
         if decision == Decision():
             return found
-        changes = [_decide(group, states[group.pk], decision, now) for group in found]
+        changes = [_decide(group, group.current, decision, now) for group in found]
         fields = ["state", "state_at", "ignored_until", "ignored_reach", "note"]
         Group.objects.bulk_update(found, fields)
         record_all("csp.group.decide", changes, actor=actor, now=now)
