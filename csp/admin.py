@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -234,22 +234,17 @@ class DecisionForm(forms.Form):
         error_messages={"invalid_choice": "Choose a state from the list."},
     )
     note = forms.CharField(max_length=MAX_NOTE, required=False, strip=True)
-    ignored_until = forms.DateField(required=False)
+    ignored_until = forms.DateTimeField(required=False)
     ignored_reach = forms.IntegerField(min_value=1, max_value=2**31, required=False)
 
     decision: Decision
 
     def clean(self) -> None:
         found = self.cleaned_data
-        until, reach = found.get("ignored_until"), found.get("ignored_reach")
         # A limit without a state means that the group is ignored up to this limit.
-        ignored = State.IGNORED if until or reach else None
-        self.decision = Decision(
-            state=found.get("state") or ignored,
-            note=found.get("note"),
-            ignored_until=datetime.combine(until, time(), tzinfo=UTC) if until else None,
-            ignored_reach=reach,
-        )
+        has_limit = found.get("ignored_until") or found.get("ignored_reach")
+        found["state"] = found.get("state") or (State.IGNORED if has_limit else None)
+        self.decision = Decision(**found)
         for name, problem in checked(self.decision, now=timezone.now()).items():
             self.add_error(name, problem)
 
@@ -370,14 +365,9 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
 
     @admin.display(description="examples")
     def examples(self, rule: NoiseRule) -> SafeString:
-        shown = format_html_join(
-            "",
-            '<li><a href="{}">{}</a> {}</li>',
-            (
-                (reverse("admin:csp_report_change", args=[report.pk]), report, report.browser)
-                for report in selectors.examples(rule)
-            ),
-        )
+        reports = selectors.examples(rule)
+        rows = ((row_link(report), report.browser) for report in reports)
+        shown = format_html_join("", "<li>{} {}</li>", rows)
         every = reverse(
             "admin:csp_group_changelist", query={"noise": "all", "rule__id__exact": rule.pk}
         )
@@ -480,7 +470,7 @@ class AlertChannelForm(forms.ModelForm[AlertChannel]):
             *("quiet_from", "quiet_until"),
         ]
         # A URL of Slack or Teams contains a secret, so the page does not show it again.
-        widgets = {"address": forms.PasswordInput(render_value=False)}
+        widgets = {"address": forms.PasswordInput}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

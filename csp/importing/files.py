@@ -47,10 +47,6 @@ class Line(NamedTuple):
     record: Record
     mark: uuid.UUID
 
-    @property
-    def is_ended(self) -> bool:
-        return self.record.text.endswith(b"\n")
-
 
 def import_reports(
     records: Iterable[Record],
@@ -128,7 +124,7 @@ def _batches(
         # If the last line does not end, another program may still be writing the line. It is a
         # separate batch. If the line then changes, the next import still recognizes the lines
         # before it.
-        is_apart = not line.is_ended and not is_known
+        is_apart = not line.record.text.endswith(b"\n") and not is_known
         if is_apart and batch:
             yield batch, False
             batch, size = [], 0

@@ -128,22 +128,15 @@ def received_at(envelope: Mapping[str, Any], *, now: datetime, retention: timede
     value = envelope["received_at"]
     try:
         moment = parse_time(value)
+        if moment > now:
+            raise ValueError("must be in the past")
+        if moment < EARLIEST:
+            raise ValueError(f"must not be before {EARLIEST.year}")
+        if retention and now - moment > retention:
+            raise ValueError("is older than CODERAPI_CSP_RETENTION, so it would be deleted soon")
     except ValueError as error:
         raise ValueError(f"received_at: {_quoted(value)} {error}.") from None
-    fault = _fault(moment, now=now, retention=retention)
-    if fault:
-        raise ValueError(f"received_at: {_quoted(value)} {fault}.")
     return moment
-
-
-def _fault(moment: datetime, *, now: datetime, retention: timedelta) -> str:
-    if moment > now:
-        return "must be in the past"
-    if moment < EARLIEST:
-        return f"must not be before {EARLIEST.year}"
-    if retention and now - moment > retention:
-        return "is older than CODERAPI_CSP_RETENTION, so the next pruning would delete the report"
-    return ""
 
 
 def coder_version(envelope: Mapping[str, Any]) -> str:
