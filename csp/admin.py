@@ -72,15 +72,14 @@ class ExportingAdmin(ReadOnlyAdmin):
     """Shows rows read-only, with actions that export the selected rows."""
 
     actions = ["export_csv", "export_json_lines"]
-    not_exported: tuple[str, ...] = ()
 
     @admin.action(description="Export as CSV")
     def export_csv(self, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponseBase:
-        return exported(request, rows, "csv", without=self.not_exported)
+        return exported(request, rows, "csv")
 
     @admin.action(description="Export as JSON lines")
     def export_json_lines(self, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponseBase:
-        return exported(request, rows, "jsonl", without=self.not_exported)
+        return exported(request, rows, "jsonl")
 
 
 @admin.register(Group)
@@ -319,7 +318,6 @@ class ReportAdmin(ExportingAdmin):
         "user_agent",
         "extra",
     ]
-    not_exported = ("client",)
 
     @admin.display
     def noise_rule(self, report: Report) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
-from django.db.models import Model, Q, QuerySet
+from django.db.models import BinaryField, Model, Q, QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -55,11 +55,9 @@ def json_lines(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
         yield orjson.dumps(row, default=str, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def exported(
-    request: HttpRequest, queryset: QuerySet[Any], kind: str, *, without: Collection[str]
-) -> HttpResponseBase:
+def exported(request: HttpRequest, queryset: QuerySet[Any], kind: str) -> HttpResponseBase:
     """Returns the rows as a file to download. `kind` is `csv` or `jsonl`."""
-    fields = field_names(queryset.model, without)
+    fields = field_names(queryset.model)
     rows = rows_in_pages(queryset, fields)
     lines, content_type = (
         (csv_lines(rows, fields), "text/csv")
@@ -70,5 +68,6 @@ def exported(
     return download(request, lines, content_type=f"{content_type}; charset=utf-8", name=name)
 
 
-def field_names(model: type[Model], without: Collection[str] = ()) -> list[str]:
-    return [f.attname for f in model._meta.concrete_fields if f.attname not in without]
+def field_names(model: type[Model]) -> list[str]:
+    """Returns the columns of the model, except binary ones, which are hashes."""
+    return [f.attname for f in model._meta.concrete_fields if not isinstance(f, BinaryField)]

@@ -143,7 +143,7 @@ def _for_addresses(
     if all(address.origin == page.origin for address in addresses):
         return _entry(base, ["'self'"], blocked, [(Risk.LOW, _OWN_HOST)])
     risks = [risk for address in addresses for risk in _risks(base, address)]
-    sources = sorted({_source(address) for address in addresses})
+    sources = sorted({each.origin if each.host else f"{each.scheme}:" for each in addresses})
     if base in _CODE and any(not address.host for address in addresses):
         return _none(base, Risk.HIGH, _worst(risks)[1])
     return _entry(base, sources, blocked, risks)
@@ -168,10 +168,6 @@ _OWN_HOST = (
     "The page's own host was blocked. Coder's own policy allows it, so a proxy has probably "
     "replaced the policy. Compare the policy of the reports before you change a setting."
 )
-
-
-def _source(address: Address) -> str:
-    return address.origin if address.host else f"{address.scheme}:"
 
 
 def _risks(base: str, address: Address) -> Iterable[tuple[Risk, str]]:

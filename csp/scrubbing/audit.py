@@ -59,13 +59,10 @@ def _findings_in(rows: QuerySet[Group] | QuerySet[Report]) -> Iterator[Finding]:
     columns += rows.query.annotations
     for row in rows_in_pages(rows, ("id", *columns)):
         for column in columns:
-            if _is_private(column, row[column]):
+            is_private = holds_private_member if column == "extra_text" else holds_private
+            if is_private(row[column]):
                 name = column.removesuffix("_text")
                 yield Finding(rows.model._meta.db_table, str(row["id"]), name)
-
-
-def _is_private(column: str, text: str) -> bool:
-    return holds_private_member(text) if column == "extra_text" else holds_private(text)
 
 
 def holds_private(text: str) -> bool:

@@ -21,7 +21,7 @@ from csp.writing.store import Store
 from kernel.db.connections import release_connection
 from kernel.http.errors import commit_unknown, unavailable
 from kernel.http.handlers import to_api_error
-from kernel.limiter import Limiter, Place
+from kernel.limiter import Limiter
 
 MAX_BATCH = 2_000
 MAX_WAITING = 10_000
@@ -97,7 +97,11 @@ class GroupCommit[T]:
         """
         with self._limiter.hold(amount=len(items)) as place:
             waiting = self._enqueue(items)
-            self._wait_for(waiting, place, timeout)
+            if not self._limiter.wait(place, waiting.batch, timeout):
+                if self._withdrawn(waiting):
+                    raise unavailable("The report could not be written in time.")
+                if not waiting.batch.acquire(timeout=LAST_SECONDS):
+                    raise commit_unknown()
             if waiting.error is not None:
                 raise waiting.error
 
@@ -113,13 +117,6 @@ class GroupCommit[T]:
             batch.waiting.append(waiting)
             batch.size += len(items)
         return waiting
-
-    def _wait_for(self, waiting: Waiting[T], place: Place, timeout: float) -> None:
-        if not self._limiter.wait(place, waiting.batch, timeout):
-            if self._withdrawn(waiting):
-                raise unavailable("The report could not be written in time.")
-            if not waiting.batch.acquire(timeout=LAST_SECONDS):
-                raise commit_unknown()
 
     def _withdrawn(self, waiting: Waiting[T]) -> bool:
         """Removes the items from their batch. Returns False if their commit has started."""
