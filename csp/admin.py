@@ -39,6 +39,7 @@ from csp.filters import (
     NoiseFilter,
     StateFilter,
 )
+from csp.importing.items import EARLIEST
 from csp.models import AlertChannel, AlertDelivery, Group, IngestKey, NoiseRule, Report, State
 from csp.noise.rules import checked_pattern, pattern_for
 from csp.noise.stored import dry_run
@@ -198,7 +199,7 @@ class GroupAdmin(ExportingAdmin):
         try:
             if text := request.GET.get("at", "")[:32]:
                 at = datetime.fromisoformat(text).replace(tzinfo=UTC)
-            if not releases.EARLIEST < at < now:
+            if not EARLIEST < at < now:
                 raise ValueError
         except ValueError:
             at, error = now - timedelta(days=1), "Enter a date and a time in the past."

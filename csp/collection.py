@@ -31,7 +31,6 @@ MAX_SINGLE = 64 * 1024
 COUNTED_BYTES = 2048
 # Bodies without a report. In the coderd wire format, they are accepted and ignored.
 EMPTY: tuple[Any, ...] = (None, {}, {"csp-report": {}})
-OPERATION = "report-csp-violations"
 
 
 def collect(
@@ -125,5 +124,5 @@ def _accept_nothing() -> None:
     Raises: APIError 400 in the documented wire format.
     """
     refusal = invalid(Validation("csp-report", "must be a non-empty object"))
-    if wire.apply(f"{OPERATION}/nothing", refusal) is not None:
+    if wire.apply("report-csp-violations/nothing", refusal) is not None:
         raise refusal

@@ -34,7 +34,6 @@ _UPGRADES = {
     "ws": frozenset({"ws", "wss", "http", "https"}),
     "wss": frozenset({"wss", "https"}),
 }
-_WHITE_SPACE = "\t\n\f\r "
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.IGNORECASE)
 # A host with other characters could end a directive and begin another one in a suggested policy.
 _HOST = re.compile(r"[a-z0-9_.-]*|[0-9a-f:.]*")
@@ -95,7 +94,7 @@ def parse(text: str) -> Policy:
     """
     policy: dict[str, tuple[str, ...]] = {}
     for part in text.split(";"):
-        name, *sources = part.strip(_WHITE_SPACE).split() or [""]
+        name, *sources = part.split() or [""]
         if name:
             policy.setdefault(name.lower(), tuple(sources))
     return policy

@@ -94,8 +94,7 @@ def advise(blocked: Blocked) -> Advice:
     base = blocked.directive.removesuffix("-elem").removesuffix("-attr")
     if base not in WITH_SOURCES or base == "default-src":
         return _none(base, Risk.MEDIUM, "This directive does not have a list of sources to extend.")
-    reason = _REFUSALS.get(blocked.source)
-    if reason is not None:
+    if reason := _REFUSALS.get(blocked.source):
         return _none(base, *reason)
     if blocked.source in EXTENSIONS:
         return _none(base, Risk.LOW, "A browser extension caused it. Ignore it.")

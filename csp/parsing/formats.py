@@ -188,8 +188,7 @@ def _text(body: Mapping[str, Any], names: tuple[str, ...], limit: int) -> str:
     for name in names:
         value = body.get(name)
         if isinstance(value, str):
-            text = value.strip()
-            return text if len(text) <= limit else shortened(text, limit)
+            return shortened(value.strip(), limit)
     return ""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -15,9 +15,9 @@ from csp.advice.suggestion import Advice, Blocked, Risk, advise, silenced
 from csp.models import Group, State
 from csp.noise.stored import MAX_READ
 from csp.scrubbing.uris import address_of
+from csp.triage.selectors import WEEK
 from csp.writing.grouping import page_template
 
-WEEK = timedelta(days=7)
 MAX_VALUES = 10
 # The maximum number of different reports that the advice is computed from and tested with.
 MAX_TESTED = 1_000

@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 
 from csp.advice.causes import cause
 from csp.models import HourCount
+from csp.selectors import HOUR
 from csp.triage.details import next_step
 from csp.triage.selectors import groups_at, growing, hour_sums, needing_attention
 from csp.triage.states import OPEN
@@ -25,7 +26,6 @@ from kernel.charts import COUNT, Chart, Series, render
 DAYS = 7
 ROWS = 8
 DIRECTIVES = 4
-HOUR = timedelta(hours=1)
 _SPARK_WIDTH, _SPARK_HEIGHT = 84, 20
 
 
