@@ -50,7 +50,7 @@ from csp.triage.details import details, is_own, next_step
 from csp.triage.front import hourly_chart, state_badge
 from csp.triage.selectors import groups_at
 from csp.writing import reach
-from kernel.admin import BoundedPaginator, ReadOnlyAdmin, ServiceAdmin, row_link, time_column
+from kernel.admin import ReadOnlyAdmin, ServiceAdmin, row_link, time_column
 from kernel.charts import Series
 from kernel.outgoing import OutgoingError
 
@@ -94,7 +94,7 @@ class GroupAdmin(ExportingAdmin):
         "distinct_pages",
         "count",
         "seen",
-        "step",
+        next_step,
     ]
     list_filter = [StateFilter, NoiseFilter, DirectiveFilter, HostFilter]
     list_select_related = ["rule"]
@@ -123,10 +123,6 @@ class GroupAdmin(ExportingAdmin):
     @admin.display(description="state")
     def state_now(self, group: Any) -> SafeString:
         return state_badge(group.current)
-
-    @admin.display(description="next step")
-    def step(self, group: Group) -> str:
-        return next_step(group)
 
     @admin.display(description="clients (sum of days)", ordering="client_days")
     def clients(self, group: Group) -> str:
@@ -302,7 +298,6 @@ class ReportAdmin(ExportingAdmin):
         "browser",
     ]
     list_filter = [DispositionFilter, FormatFilter, DayFilter]
-    paginator = BoundedPaginator
     show_facets = admin.ShowFacets.NEVER  # Facets would count all reports.
     search_fields = ["blocked_uri", "document_uri", "source_file", "effective_directive"]
     fields = [

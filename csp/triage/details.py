@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
+from django.contrib import admin
 from django.db import connection
 
 from csp.advice.policy import Address
@@ -98,6 +99,7 @@ _NEXT_STEPS = {
 }
 
 
+@admin.display(description="next step")
 def next_step(group: Any) -> str:
     """Returns the advice in a few words. Reads only the group and its rule, not its reports.
 
