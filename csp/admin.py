@@ -326,13 +326,12 @@ class NoiseRuleForm(forms.ModelForm[NoiseRule]):
         model = NoiseRule
         fields = ["name", "category", "target", "pattern", "reason", "source", "enabled"]
 
-    def clean(self) -> None:
+    def clean_pattern(self) -> str:
         found = self.cleaned_data
-        if "target" in found and "pattern" in found:
-            try:
-                found["pattern"] = checked_pattern(found["target"], found["pattern"])
-            except ValueError as error:
-                self.add_error("pattern", str(error))
+        try:
+            return checked_pattern(found.get("target", ""), found["pattern"])
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
 
 
 @admin.register(NoiseRule)
@@ -472,15 +471,11 @@ class AlertChannelForm(forms.ModelForm[AlertChannel]):
             self.fields["address"].required = False
             self.fields["address"].help_text = "Leave this empty to keep the address."
 
-    def clean(self) -> dict[str, Any] | None:
-        cleaned = super().clean() or self.cleaned_data
-        cleaned["address"] = cleaned.get("address") or self.instance.address
-        if "kind" in cleaned and cleaned["address"]:
-            try:
-                check_address(cleaned["kind"], cleaned["address"])
-            except ValidationError as error:
-                self.add_error("address", error)
-        return cleaned
+    def clean_address(self) -> str:
+        address: str = self.cleaned_data["address"] or self.instance.address
+        if kind := self.cleaned_data.get("kind"):
+            check_address(kind, address)
+        return address
 
 
 @admin.register(AlertChannel)

@@ -69,9 +69,8 @@ class Address:
             host, port = parts.hostname or "", parts.port
         except ValueError:
             return None
-        if not _SCHEME.fullmatch(parts.scheme) or not _HOST.fullmatch(host):
-            return None
-        if parts.scheme in DEFAULT_PORTS and not host:
+        is_valid = _SCHEME.fullmatch(parts.scheme) and _HOST.fullmatch(host)
+        if not is_valid or (parts.scheme in DEFAULT_PORTS and not host):
             return None
         is_default = port == DEFAULT_PORTS.get(parts.scheme)
         return cls(parts.scheme, host, None if is_default else port, parts.path)
