@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
-from django.conf import settings
 from django.db.models import OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import TruncDate
 
-from csp.models import REPORTS, Group, HourCount, NoiseRule, Report
+from csp.models import Group, HourCount, NoiseRule, Report
 
 HOUR = timedelta(hours=1)
-
-
-def expired_partitions(now: datetime) -> list[str]:
-    """Returns the names of the partitions that pruning would drop now."""
-    if not settings.CSP_RETENTION:
-        return []
-    return REPORTS.older_than(now - settings.CSP_RETENTION)
 
 
 def hourly_counts(group: Group, *, now: datetime, hours: int) -> tuple[datetime, list[int]]:

@@ -44,9 +44,8 @@ def prune_reports(now: datetime) -> tuple[list[str], int]:
     ClientKey.objects.filter(day__lt=(now - timedelta(days=1)).date()).delete()
     NewGroups.objects.filter(hour__lt=now - timedelta(days=1)).delete()
     # If the retention is 0, reports and groups never expire.
-    if not settings.CSP_RETENTION:
-        return [], 0
-    return REPORTS.drop_before(now - settings.CSP_RETENTION), _delete_groups(now)
+    days = REPORTS.drop_before(now - settings.CSP_RETENTION) if settings.CSP_RETENTION else []
+    return days, _delete_groups(now)
 
 
 def _delete_groups(now: datetime) -> int:

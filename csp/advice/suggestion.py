@@ -52,9 +52,6 @@ class Risk(StrEnum):
     HIGH = "high"
 
 
-_ORDER = list(Risk)
-
-
 @dataclass(frozen=True, slots=True)
 class Advice:
     """An entry for `CODER_ADDITIONAL_CSP_POLICY`, or "" if no entry should be added.
@@ -203,7 +200,7 @@ _PASSIVE = frozenset({"font-src", "img-src", "manifest-src", "media-src"})
 
 
 def _worst(risks: Iterable[tuple[Risk, str]]) -> tuple[Risk, str]:
-    return max(risks, key=lambda risk: _ORDER.index(risk[0]))
+    return max(risks, key=lambda risk: list(Risk).index(risk[0]))
 
 
 def _none(directive: str, risk: Risk, reason: str) -> Advice:

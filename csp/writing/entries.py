@@ -57,7 +57,6 @@ class Sender:
 class Entry:
     """One report, ready to be written. `row` has the values that the statement in `batch` reads."""
 
-    received_at: datetime
     caller: bytes
     rule: Rule | None
     row: dict[str, Any]
@@ -101,7 +100,7 @@ def entries_of(
             "page": member("page", prepared.page.encode(), secret),
             "client_day": client,
         }
-        entries.append(Entry(sender.received_at, sender.caller, rule, row))
+        entries.append(Entry(sender.caller, rule, row))
     return entries
 
 

@@ -119,7 +119,7 @@ class Store:
     def _try_entries(self, batch_id: uuid.UUID, entries: Sequence[Entry]) -> bool:
         entries = self._groups.apply(self.connected(), entries)
         rows = orjson.dumps([entry.row for entry in entries])
-        written = self._try(batch_id, rows, {entry.received_at for entry in entries})
+        written = self._try(batch_id, rows, {entry.row["received_at"] for entry in entries})
         if written:
             _count(entries)
             self._groups.remember(entries)
