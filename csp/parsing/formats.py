@@ -188,7 +188,8 @@ def _text(body: Mapping[str, Any], names: tuple[str, ...], limit: int) -> str:
     for name in names:
         value = body.get(name)
         if isinstance(value, str):
-            return shortened(value.strip(), limit)
+            text = value.strip()
+            return text if len(text) <= limit else shortened(text, limit)
     return ""
 
 

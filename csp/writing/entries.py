@@ -116,6 +116,10 @@ def member(kind: str, value: bytes, secret: str) -> int:
 
     The hash fits a PostgreSQL bigint.
     """
-    key = hashlib.sha256(secret.encode()).digest()
-    digest = hashlib.blake2b(value, digest_size=8, key=key, person=kind.encode()).digest()
+    digest = hashlib.blake2b(value, digest_size=8, key=_key(secret), person=kind.encode()).digest()
     return int.from_bytes(digest, "big", signed=True)
+
+
+@lru_cache(maxsize=1)
+def _key(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
