@@ -21,11 +21,10 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\
 
 
 def rows_in_pages(queryset: QuerySet[Any], fields: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yields the given columns of every row, ordered by primary key."""
-    ordered = queryset.order_by("pk").values("pk", *fields)
-    for page in in_pages(ordered, after=lambda row: Q(pk__gt=row["pk"])):
-        for row in page:
-            yield {name: row[name] for name in fields}
+    """Yields the given columns of every row, ordered by `id`, which must be one of them."""
+    ordered = queryset.order_by("id").values(*fields)
+    for page in in_pages(ordered, after=lambda row: Q(id__gt=row["id"])):
+        yield from page
 
 
 def safe_cell(value: Any) -> Any:

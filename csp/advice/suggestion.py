@@ -93,8 +93,6 @@ def advise(blocked: Blocked) -> Advice:
         return _none(base, Risk.MEDIUM, "This directive does not have a list of sources to extend.")
     if reason := _REFUSALS.get(blocked.source):
         return _none(base, *reason)
-    if blocked.source in EXTENSIONS:
-        return _none(base, Risk.LOW, "A browser extension caused it. Ignore it.")
     if blocked.source == "wasm-eval":
         risks = [(Risk.MEDIUM, "Scripts of the page can then compile WebAssembly.")]
         return _entry(base, ["'wasm-unsafe-eval'"], blocked, risks)
@@ -104,8 +102,8 @@ def advise(blocked: Blocked) -> Advice:
 
 
 _REFUSALS = {
-    "": (Risk.MEDIUM, "The browser did not report what it blocked."),
-    "unknown": (Risk.MEDIUM, "The browser did not report what it blocked."),
+    **dict.fromkeys(EXTENSIONS, (Risk.LOW, "A browser extension caused it. Ignore it.")),
+    **dict.fromkeys(("", "unknown"), (Risk.MEDIUM, "The browser did not report what it blocked.")),
     "other": (Risk.MEDIUM, "This group collects the reports of many causes."),
     "inline": (
         Risk.HIGH,

@@ -8,8 +8,6 @@ from itertools import pairwise
 
 from csp.scrubbing.masking import UUID
 
-MAX_SEGMENTS = 12
-
 # These names are not private. They are replaced only in the page of a group, so that one group
 # covers all organizations, groups and workspaces. Reports keep the names.
 _ROUTES = {
@@ -35,9 +33,7 @@ _PORT = re.compile(r"[0-9]{1,5}s?")
 def path_template(path: str) -> str:
     """Returns the path with placeholders instead of names, numbers and ids."""
     segments = private_segments(path.rstrip("/").split("/"))
-    pairs = pairwise(["", *segments[: MAX_SEGMENTS + 1]])
-    parts = [_generic(before, segment) for before, segment in pairs]
-    return "/".join([*parts, "…"] if len(segments) > len(parts) else parts) or "/"
+    return "/".join(_generic(*pair) for pair in pairwise(["", *segments])) or "/"
 
 
 def private_segments(segments: Sequence[str]) -> list[str]:
