@@ -49,22 +49,16 @@ def csv_lines(rows: Iterable[dict[str, Any]], fields: Sequence[str]) -> Iterator
         yield writer.writerow([safe_cell(row[name]) for name in fields])
 
 
-def json_lines(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
-    for row in rows:
-        yield orjson.dumps(row, default=str, option=orjson.OPT_APPEND_NEWLINE)
-
-
 def exported(request: HttpRequest, queryset: QuerySet[Any], kind: str) -> HttpResponseBase:
     """Returns the rows as a file to download. `kind` is `csv` or `jsonl`."""
     fields = field_names(queryset.model)
     rows = rows_in_pages(queryset, fields)
-    lines, content_type = (
-        (csv_lines(rows, fields), "text/csv")
-        if kind == "csv"
-        else (json_lines(rows), "application/jsonl")
-    )
     name = f"{queryset.model._meta.model_name}.{kind}"
-    return download(request, lines, content_type=f"{content_type}; charset=utf-8", name=name)
+    if kind == "csv":
+        lines, content_type = csv_lines(rows, fields), "text/csv; charset=utf-8"
+        return download(request, lines, content_type=content_type, name=name)
+    lines = (orjson.dumps(row, default=str, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+    return download(request, lines, content_type="application/jsonl; charset=utf-8", name=name)
 
 
 def field_names(model: type[Model]) -> list[str]:

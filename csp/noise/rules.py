@@ -49,7 +49,7 @@ class Rules:
             self._address_rule(blocked)
             or self._address_rule(source)
             or _scheme_rule(self.by_document, document)
-            or self._agent_rule(user_agent)
+            or next((rule for rule in self.by_agent if rule.pattern in user_agent), None)
         )
 
     def _address_rule(self, address: Address) -> Rule | None:
@@ -76,9 +76,6 @@ class Rules:
             found = self.by_host.get(f"*.{host}")
             host = host.partition(".")[2]
         return found
-
-    def _agent_rule(self, user_agent: str) -> Rule | None:
-        return next((r for r in self.by_agent if r.pattern in user_agent), None)
 
 
 def compiled(rules: Iterable[Rule]) -> Rules:

@@ -71,17 +71,14 @@ def _decide(group: Group, current: str, decision: Decision, now: datetime) -> Ch
             raise ValueError(f"The group is {current} already.")
         group.state, group.state_at = decision.state, now
         group.ignored_until = decision.ignored_until
-        group.ignored_reach = _reach(group, decision.ignored_reach)
+        reach = decision.ignored_reach
+        # If the group had reached the limit already, it would be new again at once.
+        group.ignored_reach = None if reach is None else max(reach, group.client_days + 1)
     if decision.note is not None:
         group.note = decision.note
     after: dict[str, Any] = {"state": decision.state or current, "note": group.note}
     target = Target("csp_group", str(group.pk), str(group))
     return Change(target, before=before, after={**after, **_limits(group)})
-
-
-def _reach(group: Group, wanted: int | None) -> int | None:
-    """Returns the reach at which the group is new again: at least one more than now."""
-    return None if wanted is None else max(wanted, group.client_days + 1)
 
 
 def _limits(group: Group) -> dict[str, Any]:
