@@ -26,7 +26,6 @@ from kernel.charts import COUNT, Chart, Series, render
 DAYS = 7
 ROWS = 8
 DIRECTIVES = 4
-_SPARK_WIDTH, _SPARK_HEIGHT = 84, 20
 
 
 def state_badge(state: str) -> SafeString:
@@ -79,20 +78,14 @@ def _daily(groups: set[UUID], now: datetime) -> dict[UUID, list[int]]:
 
 def sparkline(values: Sequence[int]) -> SafeString:
     """Draws the values as small bars. The text is for screen readers."""
-    highest, width = max([*values, 1]), _SPARK_WIDTH / max(len(values), 1)
-    bars = "".join(
-        f"M{n * width:.1f} {_SPARK_HEIGHT}v-{value / highest * _SPARK_HEIGHT:.1f}h{width - 2:.1f}"
-        f"V{_SPARK_HEIGHT}z"
-        for n, value in enumerate(values)
-        if value
-    )
-    label = f"Reports per day: {', '.join(map(str, values))}"
+    highest = max([*values, 1])
+    # The drawing is 20 high. A day is 12 wide, and its bar 10.
+    heights = [(12 * n, 20 * value / highest) for n, value in enumerate(values) if value]
     return format_html(
-        '<svg class="spark" viewBox="0 0 {} {}" role="img" aria-label="{}"><path d="{}"/></svg>',
-        _SPARK_WIDTH,
-        _SPARK_HEIGHT,
-        label,
-        bars,
+        '<svg class="spark" viewBox="0 0 {} 20" role="img" aria-label="{}"><path d="{}"/></svg>',
+        12 * len(values),
+        f"Reports per day: {', '.join(map(str, values))}",
+        "".join(f"M{x} 20v-{height:.1f}h10V20z" for x, height in heights),
     )
 
 
