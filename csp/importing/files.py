@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -61,10 +62,9 @@ def import_reports(
 
     Raises: LinesError if another import is running, and the errors of `Store.commit`.
     """
-    store = Store(_connect_alone)
     terms = Terms(timezone.now(), settings.CSP_RETENTION, current_rules(), settings.SECRET_KEY)
     try:
-        with Parser(terms) as parser:
+        with closing(Store(_connect_alone)) as store, closing(Parser(terms)) as parser:
             run = Import(store, parser, advance, set_aside)
             # All marks fit into memory, because there is only about one mark per 1,000 lines.
             rows = store.connected().execute("SELECT id FROM csp_batch WHERE imported")
@@ -79,8 +79,6 @@ def import_reports(
             "A process that parses lines was killed. Committed lines stay imported. Run the same "
             "command again to continue."
         ) from None
-    finally:
-        store.close()
     return run
 
 
