@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -18,17 +18,18 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.text import Truncator, slugify
+from django.utils.text import slugify
 from django.views.decorators.http import require_POST
 
 from audit.admin import register_target
 from audit.services import actor_of
-from csp import export, selectors, services
+from csp import selectors, services
 from csp.access.origins import normalized
 from csp.advice.causes import cause
 from csp.advice.policy import governing_directive, parse
 from csp.alerts.channels import check_address, delete_channel, save_channel, shown_address
 from csp.alerts.deliveries import send_alert, test_of
+from csp.export import exported
 from csp.filters import (
     DayFilter,
     DirectiveFilter,
@@ -38,6 +39,7 @@ from csp.filters import (
     NoiseFilter,
     StateFilter,
 )
+from csp.importing.items import EARLIEST
 from csp.models import AlertChannel, AlertDelivery, Group, IngestKey, NoiseRule, Report, State
 from csp.noise.rules import checked_pattern, pattern_for
 from csp.noise.stored import dry_run
@@ -45,11 +47,11 @@ from csp.scrubbing.uris import address_of
 from csp.triage import policies, releases
 from csp.triage.changes import MAX_NOTE, Decision, checked, decide
 from csp.triage.details import details, is_own, next_step
-from csp.triage.front import state_badge
+from csp.triage.front import hourly_chart, state_badge
 from csp.triage.selectors import groups_at
 from csp.writing import reach
-from kernel.admin import BoundedPaginator, ReadOnlyAdmin, ServiceAdmin, row_link, time_column
-from kernel.charts import COUNT, Chart, Series, render
+from kernel.admin import ReadOnlyAdmin, ServiceAdmin, row_link, time_column
+from kernel.charts import Series
 from kernel.outgoing import OutgoingError
 
 register_target("noise_rule", NoiseRule)
@@ -58,9 +60,7 @@ register_target("csp_group", Group)
 register_target("alert_channel", AlertChannel)
 
 CHART_HOURS = 7 * 24
-MAX_IN_LIST = 40
 MAX_LINKS = 20
-MAX_REASON = 200
 # The maximum number of groups that an action changes at once.
 MAX_DECISIONS = 1_000
 # Each test may take ten seconds.
@@ -73,15 +73,14 @@ class ExportingAdmin(ReadOnlyAdmin):
     """Shows rows read-only, with actions that export the selected rows."""
 
     actions = ["export_csv", "export_json_lines"]
-    not_exported: tuple[str, ...] = ()
 
     @admin.action(description="Export as CSV")
     def export_csv(self, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponseBase:
-        return export.as_csv(request, rows, without=self.not_exported)
+        return exported(request, rows, "csv")
 
     @admin.action(description="Export as JSON lines")
     def export_json_lines(self, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponseBase:
-        return export.as_json_lines(request, rows, without=self.not_exported)
+        return exported(request, rows, "jsonl")
 
 
 @admin.register(Group)
@@ -95,7 +94,7 @@ class GroupAdmin(ExportingAdmin):
         "distinct_pages",
         "count",
         "seen",
-        "step",
+        next_step,
     ]
     list_filter = [StateFilter, NoiseFilter, DirectiveFilter, HostFilter]
     list_select_related = ["rule"]
@@ -104,9 +103,8 @@ class GroupAdmin(ExportingAdmin):
     list_per_page = 50
     actions = [*ExportingAdmin.actions, "acknowledge", "ignore", "resolve", "reopen"]
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
-        found: QuerySet[Group] = groups_at(timezone.now())
-        return found
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return groups_at(timezone.now())
 
     def get_urls(self) -> list[Any]:
         wrap = self.admin_site.admin_view
@@ -125,10 +123,6 @@ class GroupAdmin(ExportingAdmin):
     def state_now(self, group: Any) -> SafeString:
         return state_badge(group.current)
 
-    @admin.display(description="next step")
-    def step(self, group: Group) -> str:
-        return next_step(group)
-
     @admin.display(description="clients (sum of days)", ordering="client_days")
     def clients(self, group: Group) -> str:
         return reach.humanized(group.client_days)
@@ -139,18 +133,12 @@ class GroupAdmin(ExportingAdmin):
 
     seen = time_column("last_seen", "last seen")
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        group = self.get_object(request, object_id)
-        if group is not None and self.has_view_permission(request, group):
-            decides = self.has_decide_permission(request)
-            extra_context = {**(extra_context or {}), **_group_page(group), "decides": decides}
-        return super().change_view(request, object_id, form_url, extra_context)
+        context |= _group_page(context["original"])
+        context["decides"] = self.has_decide_permission(request)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     # --- Decisions ----------------------------------------------------------------------------
 
@@ -197,20 +185,16 @@ class GroupAdmin(ExportingAdmin):
     # --- Comparisons --------------------------------------------------------------------------
 
     def policies_view(self, request: HttpRequest) -> HttpResponse:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
         found = policies.differences(timezone.now(), span=timedelta(hours=CHART_HOURS))
         return self._page(request, "policies", "Policies of reports", differences=found)
 
     def releases_view(self, request: HttpRequest) -> HttpResponse:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
         now, error = timezone.now(), ""
         at = now - timedelta(days=1)
         try:
             if text := request.GET.get("at", "")[:32]:
                 at = datetime.fromisoformat(text).replace(tzinfo=UTC)
-            if not releases.EARLIEST < at < now:
+            if not EARLIEST < at < now:
                 raise ValueError
         except ValueError:
             at, error = now - timedelta(days=1), "Enter a date and a time in the past."
@@ -229,6 +213,8 @@ class GroupAdmin(ExportingAdmin):
     def _page(
         self, request: HttpRequest, template: str, title: str, **context: Any
     ) -> TemplateResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         shown = {**self.admin_site.each_context(request), "title": title, **context}
         return TemplateResponse(request, f"admin/csp/{template}.html", shown)
 
@@ -243,29 +229,24 @@ class DecisionForm(forms.Form):
         error_messages={"invalid_choice": "Choose a state from the list."},
     )
     note = forms.CharField(max_length=MAX_NOTE, required=False, strip=True)
-    ignored_until = forms.DateField(required=False)
+    ignored_until = forms.DateTimeField(required=False)
     ignored_reach = forms.IntegerField(min_value=1, max_value=2**31, required=False)
 
     decision: Decision
 
     def clean(self) -> None:
         found = self.cleaned_data
-        until, reach = found.get("ignored_until"), found.get("ignored_reach")
         # A limit without a state means that the group is ignored up to this limit.
-        ignored = State.IGNORED if until or reach else None
-        self.decision = Decision(
-            state=found.get("state") or ignored,
-            note=found.get("note"),
-            ignored_until=datetime.combine(until, time(), tzinfo=UTC) if until else None,
-            ignored_reach=reach,
-        )
+        has_limit = found.get("ignored_until") or found.get("ignored_reach")
+        found["state"] = found.get("state") or (State.IGNORED if has_limit else None)
+        self.decision = Decision(**found)
         for name, problem in checked(self.decision, now=timezone.now()).items():
             self.add_error(name, problem)
 
 
 def _group_page(group: Any) -> dict[str, Any]:
     now = timezone.now()
-    hours = selectors.hourly_counts(group, now=now, hours=CHART_HOURS)
+    start, counts = selectors.hourly_counts(group, now=now, hours=CHART_HOURS)
     facets, advice = details(group, now=now)
     reports = list(group.reports.all()[:NEWEST_REPORTS])
     policy = reports[0].original_policy if reports else ""
@@ -279,7 +260,7 @@ def _group_page(group: Any) -> dict[str, Any]:
         "governing": governing_directive(parse(policy), group.directive),
         "is_only_reported": [each["value"] for each in facets["Disposition"]] == ["report"],
         "is_own": bool(reports) and is_own(reports[0].document_uri),
-        "chart": render(_chart(hours)),
+        "chart": hourly_chart(start, [Series("reports", counts)], bars=True),
         "reports": reports,
         "rule_url": _rule_url(group, reports[0]) if reports and group.rule_id is None else "",
     }
@@ -300,21 +281,9 @@ def _rule_url(group: Group, newest: Report) -> str:
         "category": "own",
         "target": target,
         "pattern": pattern,
-        "reason": f"The group {group}."[:MAX_REASON],
+        "reason": f"The group {group}.",
     }
     return reverse("admin:csp_noiserule_add", query=values)
-
-
-def _chart(hours: list[tuple[datetime, int]]) -> Chart:
-    return Chart(
-        title="Reports",
-        measure="in {step}",
-        unit=COUNT,
-        start=hours[0][0],
-        step=timedelta(hours=1),
-        series=[Series("reports", [count for _, count in hours])],
-        bars=True,
-    )
 
 
 @admin.register(Report)
@@ -328,7 +297,6 @@ class ReportAdmin(ExportingAdmin):
         "browser",
     ]
     list_filter = [DispositionFilter, FormatFilter, DayFilter]
-    paginator = BoundedPaginator
     show_facets = admin.ShowFacets.NEVER  # Facets would count all reports.
     search_fields = ["blocked_uri", "document_uri", "source_file", "effective_directive"]
     fields = [
@@ -345,7 +313,6 @@ class ReportAdmin(ExportingAdmin):
         "user_agent",
         "extra",
     ]
-    not_exported = ("client",)
 
     @admin.display
     def noise_rule(self, report: Report) -> str:
@@ -358,20 +325,19 @@ class NoiseRuleForm(forms.ModelForm[NoiseRule]):
         model = NoiseRule
         fields = ["name", "category", "target", "pattern", "reason", "source", "enabled"]
 
-    def clean(self) -> None:
+    def clean_pattern(self) -> str:
         found = self.cleaned_data
-        if "target" in found and "pattern" in found:
-            try:
-                found["pattern"] = checked_pattern(found["target"], found["pattern"])
-            except ValueError as error:
-                self.add_error("pattern", str(error))
+        try:
+            return checked_pattern(found.get("target", ""), found["pattern"])
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
 
 
 @admin.register(NoiseRule)
 class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
     form = NoiseRuleForm
     # The name is not listed, because the name of a built-in rule only repeats target and pattern.
-    list_display = ["short_pattern", "target", "category", "enabled", "hits_in_a_week", "built_in"]
+    list_display = ["pattern", "target", "category", "enabled", "hits_in_a_week", "built_in"]
     list_filter = ["enabled", "category", "target", "built_in"]
     search_fields = ["name", "pattern", "reason"]
     readonly_fields = ["built_in", "updated_at", "hits_by_day", "examples"]
@@ -379,10 +345,6 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[NoiseRule]:
         return selectors.rules_with_hits(super().get_queryset(request), now=timezone.now())
-
-    @admin.display(description="pattern", ordering="pattern")
-    def short_pattern(self, rule: NoiseRule) -> str:
-        return Truncator(rule.pattern).chars(MAX_IN_LIST)
 
     @admin.display(description="hits in 7 days")
     def hits_in_a_week(self, rule: Any) -> int:
@@ -395,14 +357,9 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
 
     @admin.display(description="examples")
     def examples(self, rule: NoiseRule) -> SafeString:
-        shown = format_html_join(
-            "",
-            '<li><a href="{}">{}</a> {}</li>',
-            (
-                (reverse("admin:csp_report_change", args=[report.pk]), report, report.browser)
-                for report in selectors.examples(rule)
-            ),
-        )
+        reports = selectors.examples(rule)
+        rows = ((row_link(report), report.browser) for report in reports)
+        shown = format_html_join("", "<li>{} {}</li>", rows)
         every = reverse(
             "admin:csp_group_changelist", query={"noise": "all", "rule__id__exact": rule.pk}
         )
@@ -501,7 +458,7 @@ class AlertChannelForm(forms.ModelForm[AlertChannel]):
             *("quiet_from", "quiet_until"),
         ]
         # A URL of Slack or Teams contains a secret, so the page does not show it again.
-        widgets = {"address": forms.PasswordInput(render_value=False)}
+        widgets = {"address": forms.PasswordInput}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -509,15 +466,11 @@ class AlertChannelForm(forms.ModelForm[AlertChannel]):
             self.fields["address"].required = False
             self.fields["address"].help_text = "Leave this empty to keep the address."
 
-    def clean(self) -> dict[str, Any] | None:
-        cleaned = super().clean() or self.cleaned_data
-        cleaned["address"] = cleaned.get("address") or self.instance.address
-        if "kind" in cleaned and cleaned["address"]:
-            try:
-                check_address(cleaned["kind"], cleaned["address"])
-            except ValidationError as error:
-                self.add_error("address", error)
-        return cleaned
+    def clean_address(self) -> str:
+        address: str = self.cleaned_data["address"] or self.instance.address
+        if kind := self.cleaned_data.get("kind"):
+            check_address(kind, address)
+        return address
 
 
 @admin.register(AlertChannel)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,26 +25,12 @@ from kernel.http.errors import APIError, Validation, invalid
 from kernel.http.identity import Identity
 from kernel.http.rate_limit import bucket_of, verdict_on
 
-ANSWER = b'"ok"'
 MAX_SINGLE = 64 * 1024
 # For the rate limit, a body counts as at least one report for each COUNTED_BYTES bytes. Most
 # reports are smaller.
 COUNTED_BYTES = 2048
 # Bodies without a report. In the coderd wire format, they are accepted and ignored.
 EMPTY: tuple[Any, ...] = (None, {}, {"csp-report": {}})
-OPERATION = "report-csp-violations"
-
-
-@dataclass(frozen=True, slots=True)
-class ParsedBody:
-    """The reports in a request body.
-
-    `other` is the number of reports of other types, and `invalid` the number of invalid items.
-    """
-
-    reports: tuple[Prepared, ...] = ()
-    other: int = 0
-    invalid: int = 0
 
 
 def collect(
@@ -56,8 +41,8 @@ def collect(
     refusal: APIError | None,
     address: str,
     now: datetime,
-) -> bytes:
-    """Commits all reports of the request. Then returns the body of the response.
+) -> None:
+    """Commits all reports of the request.
 
     `environ` is the WSGI environment, which is Django's `request.META`.
 
@@ -71,10 +56,12 @@ def collect(
     parsed = parse_body(body)
     if parsed is None:
         _accept_nothing()
-        return ANSWER
-    _count(parsed)
-    if parsed.reports:
-        number = max(len(parsed.reports), math.ceil(len(body) / COUNTED_BYTES))
+        return
+    reports, others = parsed
+    for verdict, other in others:
+        metrics.REPORTS.labels(verdict).inc(other)
+    if reports:
+        number = max(len(reports), math.ceil(len(body) / COUNTED_BYTES))
         _count_reports(number, environ, identity, address)
         key = parameters.get(keys.PARAMETER)
         sender = sender_of(
@@ -84,8 +71,7 @@ def collect(
             now=now,
         )
         rules, secret = current_rules(), settings.SECRET_KEY
-        writer.write(entries_of(parsed.reports, sender, rules=rules, secret=secret))
-    return ANSWER
+        writer.write(entries_of(reports, sender, rules=rules, secret=secret))
 
 
 def _count_reports(
@@ -107,8 +93,10 @@ def _count_reports(
 
 
 @cached(512)
-def parse_body(body: bytes) -> ParsedBody | None:
+def parse_body(body: bytes) -> tuple[Sequence[Prepared], Sequence[tuple[str, int]]] | None:
     """Parses a request body. Returns None if its JSON value is one of EMPTY.
+
+    Otherwise, returns the reports, and the numbers of other items by verdict.
 
     The result is cached, because the browsers of all visitors of a page send the same bytes. With a
     cached result, a report takes 77 µs instead of 130. The result does not depend on the sender or
@@ -126,7 +114,8 @@ def parse_body(body: bytes) -> ParsedBody | None:
             detail=f"The body has {len(body)} bytes. The limit for one report is {MAX_SINGLE}.",
         )
     parsed = parse(value)
-    return ParsedBody(tuple(map(prepare, parsed.violations)), parsed.other, parsed.invalid)
+    others = [("other", parsed.other), ("invalid", parsed.invalid)]
+    return tuple(map(prepare, parsed.violations)), [each for each in others if each[1]]
 
 
 def _accept_nothing() -> None:
@@ -135,11 +124,5 @@ def _accept_nothing() -> None:
     Raises: APIError 400 in the documented wire format.
     """
     refusal = invalid(Validation("csp-report", "must be a non-empty object"))
-    if wire.apply(f"{OPERATION}/nothing", refusal) is not None:
+    if wire.apply("report-csp-violations/nothing", refusal) is not None:
         raise refusal
-
-
-def _count(parsed: ParsedBody) -> None:
-    for verdict, number in (("other", parsed.other), ("invalid", parsed.invalid)):
-        if number:
-            metrics.REPORTS.labels(verdict).inc(number)

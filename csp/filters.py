@@ -31,9 +31,8 @@ class StateFilter(admin.SimpleListFilter):
         return [("open", "New or regressed"), *states]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() == "open":
-            return queryset.filter(current__in=OPEN)
-        return queryset.filter(current=self.value()) if self.value() else queryset
+        chosen = OPEN if self.value() == "open" else [self.value()]
+        return queryset.filter(current__in=chosen) if self.value() else queryset
 
 
 class NoiseFilter(admin.SimpleListFilter):

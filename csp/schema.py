@@ -139,9 +139,8 @@ class ReportBodyExtension(OpenApiSerializerExtension):  # type: ignore[no-untype
     def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> Schema:
         found = components()
         body = found.pop(BODY)
-        kinds = {INGEST_KEY: ResolvedComponent.SECURITY_SCHEMA}
         for name, schema in {**found, INGEST_KEY: SCHEME}.items():
-            kind = kinds.get(name, ResolvedComponent.SCHEMA)
+            kind = "securitySchemes" if name == INGEST_KEY else "schemas"
             component = ResolvedComponent(name, kind, schema, object=name)  # type: ignore[no-untyped-call]
             auto_schema.registry.register_on_missing(component)
         return body

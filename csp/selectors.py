@@ -4,29 +4,21 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
-from django.conf import settings
 from django.db.models import OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import TruncDate
 
-from csp.models import REPORTS, Group, HourCount, NoiseRule, Report
+from csp.models import Group, HourCount, NoiseRule, Report
 
 HOUR = timedelta(hours=1)
 
 
-def expired_partitions(now: datetime) -> list[str]:
-    """Returns the names of the partitions that pruning would drop now."""
-    if not settings.CSP_RETENTION:
-        return []
-    return REPORTS.older_than(now - settings.CSP_RETENTION)
-
-
-def hourly_counts(group: Group, *, now: datetime, hours: int) -> list[tuple[datetime, int]]:
-    """Returns the last `hours` hours, oldest first, each with its number of reports."""
+def hourly_counts(group: Group, *, now: datetime, hours: int) -> tuple[datetime, list[int]]:
+    """Returns the start of the last `hours` hours, and the number of reports in each hour."""
     this = now.replace(minute=0, second=0, microsecond=0)
     first = this - (hours - 1) * HOUR
     counts = HourCount.objects.filter(group=group, hour__gte=first)
     counted = dict(counts.values_list("hour", "count"))
-    return [(first + n * HOUR, counted.get(first + n * HOUR, 0)) for n in range(hours)]
+    return first, [counted.get(first + n * HOUR, 0) for n in range(hours)]
 
 
 def rules_with_hits(rules: QuerySet[NoiseRule], *, now: datetime) -> QuerySet[NoiseRule]:

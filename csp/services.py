@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Model
 
-from audit.services import Actor, Target, record
+from audit.services import Actor, Change, Target, record_all
 from csp.access.keys import MEMORY, new_key
 from csp.access.origins import normalized
 from csp.models import REPORTS, Batch, ClientKey, Group, IngestKey, NewGroups, NoiseRule
@@ -44,9 +44,8 @@ def prune_reports(now: datetime) -> tuple[list[str], int]:
     ClientKey.objects.filter(day__lt=(now - timedelta(days=1)).date()).delete()
     NewGroups.objects.filter(hour__lt=now - timedelta(days=1)).delete()
     # If the retention is 0, reports and groups never expire.
-    if not settings.CSP_RETENTION:
-        return [], 0
-    return REPORTS.drop_before(now - settings.CSP_RETENTION), _delete_groups(now)
+    days = REPORTS.drop_before(now - settings.CSP_RETENTION) if settings.CSP_RETENTION else []
+    return days, _delete_groups(now)
 
 
 def _delete_groups(now: datetime) -> int:
@@ -55,19 +54,15 @@ def _delete_groups(now: datetime) -> int:
     Each transaction deletes up to GROUPS_AT_ONCE groups. It skips locked groups, because the writer
     is adding new reports to them.
     """
-    deleted, last = 0, UUID(int=0)
-    while True:
+    expired = Group.objects.expired(now).order_by("pk").values_list("pk", flat=True)
+    deleted, ids = 0, [UUID(int=0)]
+    while ids:
         with transaction.atomic():
-            some = Group.objects.expired(now).filter(pk__gt=last).order_by("pk")
-            ids = list(
-                some.select_for_update(skip_locked=True).values_list("pk", flat=True)[
-                    :GROUPS_AT_ONCE
-                ]
-            )
+            rest = expired.filter(pk__gt=ids[-1]).select_for_update(skip_locked=True)
+            ids = list(rest[:GROUPS_AT_ONCE])
             Group.objects.filter(pk__in=ids).delete()
-        if not ids:
-            return deleted
-        deleted, last = deleted + len(ids), ids[-1]
+        deleted += len(ids)
+    return deleted
 
 
 def save_recorded[M: Model](
@@ -75,26 +70,21 @@ def save_recorded[M: Model](
 ) -> None:
     """Saves the row, and records its facts before and after in the audit trail."""
     with transaction.atomic():
-        before = type(row)._default_manager.filter(pk=row.pk).first()
+        old = type(row)._default_manager.filter(pk=row.pk).first()
+        before = facts(old) if old else None
         row.save()
-        record(
-            f"csp.{kind}.save",
-            actor=actor,
-            target=Target(kind, str(row.pk), str(row)),
-            now=now,
-            before=facts(before) if before else None,
-            after=facts(row),
-        )
+        change = Change(Target(kind, str(row.pk), str(row)), before=before, after=facts(row))
+        record_all(f"csp.{kind}.save", [change], actor=actor, now=now)
 
 
 def delete_recorded[M: Model](
     row: M, kind: str, facts: Callable[[M], dict[str, Any]], *, actor: Actor, now: datetime
 ) -> None:
     """Deletes the row, and records its facts in the audit trail."""
-    target, before = Target(kind, str(row.pk), str(row)), facts(row)
+    change = Change(Target(kind, str(row.pk), str(row)), before=facts(row))
     with transaction.atomic():
         row.delete()
-        record(f"csp.{kind}.delete", actor=actor, target=target, now=now, before=before)
+        record_all(f"csp.{kind}.delete", [change], actor=actor, now=now)
 
 
 def save_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
@@ -116,13 +106,8 @@ def label_groups(rule: NoiseRule, *, actor: Actor, now: datetime) -> int:
         # A report that has arrived since may not match.
         unchanged = Group.objects.filter(pk__in=groups, last_seen__lte=now)
         labelled = unchanged.update(rule=rule)
-        record(
-            "csp.noise_rule.label_groups",
-            actor=actor,
-            target=Target("noise_rule", str(rule.pk), rule.name),
-            now=now,
-            after={"groups": labelled},
-        )
+        change = Change(Target("noise_rule", str(rule.pk), rule.name), after={"groups": labelled})
+        record_all("csp.noise_rule.label_groups", [change], actor=actor, now=now)
     return labelled
 
 

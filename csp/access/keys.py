@@ -1,15 +1,12 @@
 """Checks whether the sender of a report has a valid ingest key or session token.
 
-An ingest key consists of `cik_`, 22 random characters, and 6 characters of checksum. The checksum
-is the CRC-32 of the first 26 characters. So a mistyped or invented key is rejected without a query.
+An ingest key consists of `cik_` and 28 random characters.
 """
 
 from __future__ import annotations
 
-import re
 import secrets
 import string
-import zlib
 from collections.abc import Mapping
 
 from django.conf import settings
@@ -24,13 +21,11 @@ from tokens import refusals
 PARAMETER = "key"
 PREFIX = "cik_"
 TOPIC = "ingest_key"
-_ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
-_FORM = re.compile(r"cik_[0-9A-Za-z]{28}")
 
 
 def new_key() -> str:
-    body = PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(22))
-    return body + _checksum(body)
+    characters = string.digits + string.ascii_letters
+    return PREFIX + "".join(secrets.choice(characters) for _ in range(28))
 
 
 def report_headers(key: str) -> list[str]:
@@ -43,19 +38,6 @@ def report_headers(key: str) -> list[str]:
     ]
 
 
-def _checksum(body: str) -> str:
-    """Returns the CRC-32 of the string as six characters in base 62."""
-    number, digits = zlib.crc32(body.encode()), ""
-    for _ in range(6):
-        number, digit = divmod(number, len(_ALPHABET))
-        digits = _ALPHABET[digit] + digits
-    return digits
-
-
-def is_well_formed(key: str) -> bool:
-    return bool(_FORM.fullmatch(key)) and _checksum(key[:-6]) == key[-6:]
-
-
 # The whole table is cached as one value, so that an unknown key does not cause a query. If this
 # process receives no notifications, it uses the cached table for at most five seconds.
 MEMORY: Memory[str, dict[str, IngestKey]] = Memory(
@@ -65,8 +47,6 @@ MEMORY: Memory[str, dict[str, IngestKey]] = Memory(
 
 def find(key: str) -> IngestKey | None:
     """Returns the ingest key, or None if it does not exist. Raises: DatabaseError."""
-    if not is_well_formed(key):
-        return None
     known = MEMORY.get("") or MEMORY.load("", _all)
     return known.get(key)
 

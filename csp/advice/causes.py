@@ -6,11 +6,10 @@ import re
 
 from csp.directives import WITH_SOURCES
 from csp.noise.built_in import EXTENSIONS
+from csp.scrubbing.uris import SCHEME
 
 _TO = frozenset({"connect-src", "form-action", "navigate-to"})
 _HOST = re.compile(r"((?:[a-z0-9_{}-]+\.)+[a-z0-9_{}-]+\.?|localhost|\[[0-9a-f:.]+\])(?::[0-9]+)?")
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
-
 
 _KEYWORDS = {
     "eval": "Text run as code (eval)",
@@ -41,4 +40,4 @@ def _from(directive: str, source: str) -> str:
     if _HOST.fullmatch(source):
         return f"{'to' if directive in _TO else 'from'} {source}"
     # A forged report can contain any text, such as a link to another site.
-    return f"with a {source}: URL" if _SCHEME.fullmatch(source) else "from an invalid source"
+    return f"with a {source}: URL" if SCHEME.fullmatch(source) else "from an invalid source"

@@ -34,7 +34,6 @@ _UPGRADES = {
     "ws": frozenset({"ws", "wss", "http", "https"}),
     "wss": frozenset({"wss", "https"}),
 }
-_WHITE_SPACE = "\t\n\f\r "
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.IGNORECASE)
 # A host with other characters could end a directive and begin another one in a suggested policy.
 _HOST = re.compile(r"[a-z0-9_.-]*|[0-9a-f:.]*")
@@ -70,9 +69,8 @@ class Address:
             host, port = parts.hostname or "", parts.port
         except ValueError:
             return None
-        if not _SCHEME.fullmatch(parts.scheme) or not _HOST.fullmatch(host):
-            return None
-        if parts.scheme in DEFAULT_PORTS and not host:
+        is_valid = _SCHEME.fullmatch(parts.scheme) and _HOST.fullmatch(host)
+        if not is_valid or (parts.scheme in DEFAULT_PORTS and not host):
             return None
         is_default = port == DEFAULT_PORTS.get(parts.scheme)
         return cls(parts.scheme, host, None if is_default else port, parts.path)
@@ -95,7 +93,7 @@ def parse(text: str) -> Policy:
     """
     policy: dict[str, tuple[str, ...]] = {}
     for part in text.split(";"):
-        name, *sources = part.strip(_WHITE_SPACE).split() or [""]
+        name, *sources = part.split() or [""]
         if name:
             policy.setdefault(name.lower(), tuple(sources))
     return policy

@@ -52,9 +52,6 @@ class Risk(StrEnum):
     HIGH = "high"
 
 
-_ORDER = list(Risk)
-
-
 @dataclass(frozen=True, slots=True)
 class Advice:
     """An entry for `CODER_ADDITIONAL_CSP_POLICY`, or "" if no entry should be added.
@@ -94,11 +91,8 @@ def advise(blocked: Blocked) -> Advice:
     base = blocked.directive.removesuffix("-elem").removesuffix("-attr")
     if base not in WITH_SOURCES or base == "default-src":
         return _none(base, Risk.MEDIUM, "This directive does not have a list of sources to extend.")
-    reason = _REFUSALS.get(blocked.source)
-    if reason is not None:
+    if reason := _REFUSALS.get(blocked.source):
         return _none(base, *reason)
-    if blocked.source in EXTENSIONS:
-        return _none(base, Risk.LOW, "A browser extension caused it. Ignore it.")
     if blocked.source == "wasm-eval":
         risks = [(Risk.MEDIUM, "Scripts of the page can then compile WebAssembly.")]
         return _entry(base, ["'wasm-unsafe-eval'"], blocked, risks)
@@ -108,8 +102,8 @@ def advise(blocked: Blocked) -> Advice:
 
 
 _REFUSALS = {
-    "": (Risk.MEDIUM, "The browser did not report what it blocked."),
-    "unknown": (Risk.MEDIUM, "The browser did not report what it blocked."),
+    **dict.fromkeys(EXTENSIONS, (Risk.LOW, "A browser extension caused it. Ignore it.")),
+    **dict.fromkeys(("", "unknown"), (Risk.MEDIUM, "The browser did not report what it blocked.")),
     "other": (Risk.MEDIUM, "This group collects the reports of many causes."),
     "inline": (
         Risk.HIGH,
@@ -143,7 +137,7 @@ def _for_addresses(
     if all(address.origin == page.origin for address in addresses):
         return _entry(base, ["'self'"], blocked, [(Risk.LOW, _OWN_HOST)])
     risks = [risk for address in addresses for risk in _risks(base, address)]
-    sources = sorted({_source(address) for address in addresses})
+    sources = sorted({each.origin if each.host else f"{each.scheme}:" for each in addresses})
     if base in _CODE and any(not address.host for address in addresses):
         return _none(base, Risk.HIGH, _worst(risks)[1])
     return _entry(base, sources, blocked, risks)
@@ -168,10 +162,6 @@ _OWN_HOST = (
     "The page's own host was blocked. Coder's own policy allows it, so a proxy has probably "
     "replaced the policy. Compare the policy of the reports before you change a setting."
 )
-
-
-def _source(address: Address) -> str:
-    return address.origin if address.host else f"{address.scheme}:"
 
 
 def _risks(base: str, address: Address) -> Iterable[tuple[Risk, str]]:
@@ -208,7 +198,7 @@ _PASSIVE = frozenset({"font-src", "img-src", "manifest-src", "media-src"})
 
 
 def _worst(risks: Iterable[tuple[Risk, str]]) -> tuple[Risk, str]:
-    return max(risks, key=lambda risk: _ORDER.index(risk[0]))
+    return max(risks, key=lambda risk: list(Risk).index(risk[0]))
 
 
 def _none(directive: str, risk: Risk, reason: str) -> Advice:

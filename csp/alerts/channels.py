@@ -18,12 +18,10 @@ from csp.alerts.deliveries import record_due
 from csp.models import AlertChannel, AlertDelivery
 from csp.services import delete_recorded, save_recorded
 
-Kind = AlertChannel.Kind
-
 
 def check_address(kind: str, address: str) -> None:
     """Raises: ValidationError if alerts of this kind cannot be sent to the address."""
-    if kind == Kind.EMAIL:
+    if kind == AlertChannel.Kind.EMAIL:
         if not settings.MAILERS:
             raise ValidationError("Set CODER_EMAIL_SMARTHOST first, so that mail can be sent.")
         validate_email(address)
@@ -39,7 +37,7 @@ def check_address(kind: str, address: str) -> None:
 
 def shown_address(channel: AlertChannel) -> str:
     """Returns the address without the parts that may be secret: of a URL, only the host."""
-    if channel.kind == Kind.EMAIL:
+    if channel.kind == AlertChannel.Kind.EMAIL:
         return channel.address
     return urlsplit(channel.address).hostname or ""
 

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from email.errors import MessageError
 from ipaddress import ip_network
-from typing import Any
 
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef
 from django.urls import reverse
 
 from csp.advice.causes import cause
@@ -58,36 +56,18 @@ def alert(now: datetime) -> int:
 
 def record_due(channel: AlertChannel, *, now: datetime, status: str = Status.PENDING) -> None:
     """Writes the rows that are missing: one for each event and channel."""
-    groups = groups_at(now).visible()
-    new = groups.filter(current=State.NEW, client_days__gte=channel.min_reach)
-    again = groups.filter(current=REGRESSED)
-    events = [
-        *(("new", *row) for row in _unknown(channel, "new", new, "first_seen")),
-        *((REGRESSED, *row) for row in _unknown(channel, REGRESSED, again, "state_at")),
-    ]
-    AlertDelivery.objects.bulk_create(
-        [
-            AlertDelivery(
-                channel=channel,
-                group_id=key,
-                event=event,
-                since=since,
-                status=status,
-                created_at=now,
-                due_at=now,
-            )
-            for event, key, since in events
-        ],
-        ignore_conflicts=True,
-    )
-
-
-def _unknown(
-    channel: AlertChannel, event: str, groups: QuerySet[Any], since: str
-) -> Iterable[tuple[uuid.UUID, datetime]]:
-    """Returns the groups without an alert for this event, each with the time of the event."""
-    known = channel.deliveries.filter(event=event, group_id=OuterRef("pk"), since=OuterRef(since))
-    return groups.exclude(Exists(known)).values_list("pk", since)
+    visible = groups_at(now).visible()
+    new = visible.filter(current=State.NEW, client_days__gte=channel.min_reach)
+    again = visible.filter(current=REGRESSED)
+    for event, groups, since in (("new", new, "first_seen"), (REGRESSED, again, "state_at")):
+        same = {"event": event, "since": OuterRef(since), "group_id": OuterRef("pk")}
+        unknown = groups.exclude(Exists(channel.deliveries.filter(**same)))
+        common = {"channel": channel, "status": status, "created_at": now, "due_at": now}
+        rows = [
+            AlertDelivery(group_id=key, event=event, since=at, **common)
+            for key, at in unknown.values_list("pk", since)
+        ]
+        AlertDelivery.objects.bulk_create(rows, ignore_conflicts=True)
 
 
 def _pending(channel: AlertChannel, now: datetime) -> list[uuid.UUID]:
@@ -121,19 +101,17 @@ def _deliver(key: uuid.UUID, now: datetime) -> int:
         delivery.due_at = now + BACKOFF[min(delivery.attempts, len(BACKOFF)) - 1]
         delivery.save(update_fields=["attempts", "due_at"])
     group = groups_at(now).filter(pk=delivery.group_id).first()
-    if group is None or group.current not in OPEN:
-        # An operator has decided about the group while the alert was waiting.
-        delivery.status = Status.KNOWN
-        delivery.save(update_fields=["status"])
-        return 0
     try:
-        send_alert(delivery.channel, _alert(delivery, group))
+        if group is None or group.current not in OPEN:
+            # An operator has decided about the group while the alert was waiting.
+            delivery.status = Status.KNOWN
+        else:
+            send_alert(delivery.channel, _alert(delivery, group))
+            delivery.status, delivery.sent_at, delivery.error = Status.SENT, now, ""
     except (OutgoingError, OSError) as error:
         delivery.error = str(error)[:512]
         if delivery.attempts > len(BACKOFF):
             delivery.status = Status.FAILED
-    else:
-        delivery.status, delivery.sent_at, delivery.error = Status.SENT, now, ""
     delivery.save(update_fields=["status", "sent_at", "error"])
     return int(delivery.status == Status.SENT)
 

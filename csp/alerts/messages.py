@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any
 
 import orjson
@@ -37,22 +38,12 @@ class Alert:
 
 
 def webhook_body(alert: Alert) -> dict[str, Any]:
-    return {
-        "event": f"csp_group.{alert.event}",
-        "delivery": alert.delivery,
-        "title": alert.title,
-        "cause": alert.cause,
-        "url": alert.url,
-        "group": alert.group,
-    }
+    return {**asdict(alert), "event": f"csp_group.{alert.event}", "title": alert.title}
 
 
 def slack_body(alert: Alert) -> dict[str, Any]:
     # Slack reads &, < and > as markup, and a browser's report may contain them.
-    text = alert.text
-    for character, escaped in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
-        text = text.replace(character, escaped)
-    return {"text": text, "unfurl_links": False}
+    return {"text": escape(alert.text, quote=False), "unfurl_links": False}
 
 
 def teams_body(alert: Alert) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -37,9 +38,8 @@ LOCK = lock_number("csp import")
 # An import waits for each lock for this time. If the previous import was killed, PostgreSQL may
 # still be writing the last batch of that import, and releases the lock only afterwards.
 LOCK_SECONDS = 5
-# The SQLSTATE classes of errors that are caused by a row: invalid data, violated constraints,
-# exceeded limits.
-BAD_ROWS = frozenset({"22", "23", "54"})
+# The errors that are caused by a row: invalid data, violated constraints, exceeded limits.
+BAD_ROWS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
 
 
 class Line(NamedTuple):
@@ -47,10 +47,6 @@ class Line(NamedTuple):
 
     record: Record
     mark: uuid.UUID
-
-    @property
-    def is_ended(self) -> bool:
-        return self.record.text.endswith(b"\n")
 
 
 def import_reports(
@@ -66,16 +62,23 @@ def import_reports(
 
     Raises: LinesError if another import is running, and the errors of `Store.commit`.
     """
-    store = Store(_connect_alone)
     terms = Terms(timezone.now(), settings.CSP_RETENTION, current_rules(), settings.SECRET_KEY)
     try:
-        with Parser(terms) as parser:
+        with closing(Store(_connect_alone)) as store, closing(Parser(terms)) as parser:
             run = Import(store, parser, advance, set_aside)
-            for line in _marked(records):
-                run.add(line)
-            run.finish()
-    finally:
-        store.close()
+            # All marks fit into memory, because there is only about one mark per 1,000 lines.
+            rows = store.connected().execute("SELECT id FROM csp_batch WHERE imported")
+            for lines, is_known in _batches(_marked(records), known={row[0] for row in rows}):
+                if is_known:
+                    run.end(len(lines), known=len(lines))
+                else:
+                    run.parse(lines)
+            run.commit_parsed(at_most=0)
+    except BrokenProcessPool:
+        raise LinesError(
+            "A process that parses lines was killed. Committed lines stay imported. Run the same "
+            "command again to continue."
+        ) from None
     return run
 
 
@@ -108,6 +111,30 @@ def _marked(records: Iterable[Record]) -> Iterator[Line]:
         yield Line(record, uuid.UUID(bytes=digest.digest()[:16]))
 
 
+def _batches(
+    lines: Iterable[Line], *, known: Collection[uuid.UUID]
+) -> Iterator[tuple[list[Line], bool]]:
+    """Yields batches of lines, each with whether an earlier import has committed it."""
+    batch: list[Line] = []
+    size = 0
+    for line in lines:
+        is_known = line.mark in known
+        # If the last line does not end, another program may still be writing the line. It is a
+        # separate batch. If the line then changes, the next import still recognizes the lines
+        # before it.
+        is_apart = not line.record.text.endswith(b"\n") and not is_known
+        if is_apart and batch:
+            yield batch, False
+            batch, size = [], 0
+        batch.append(line)
+        size += line.record.size
+        if is_known or is_apart or len(batch) >= BATCH_LINES or size >= BATCH_BYTES:
+            yield batch, is_known
+            batch, size = [], 0
+    if batch:
+        yield batch, False
+
+
 @dataclass(slots=True)
 class Import:
     """The state of one import.
@@ -124,16 +151,8 @@ class Import:
     known: int = 0
     reports: int = 0
     other: int = 0
-    _committed: set[uuid.UUID] = field(init=False)
-    _batch: list[Line] = field(default_factory=list)
-    _size: int = 0
     # The batches whose lines are being parsed, oldest first.
     _parsing: deque[tuple[list[Line], Future[Contents]]] = field(default_factory=deque)
-
-    def __post_init__(self) -> None:
-        # All marks fit into memory, because there is only about one mark per 1,000 imported lines.
-        rows = self._store.connected().execute("SELECT id FROM csp_batch WHERE imported")
-        self._committed = {row[0] for row in rows}
 
     def __str__(self) -> str:
         return (
@@ -141,42 +160,19 @@ class Import:
             f"reports imported, {self.other} reports of other types ignored."
         )
 
-    def add(self, line: Line) -> None:
-        is_known = line.mark in self._committed
-        # If the last line does not end, another program may still be writing the line. Commit
-        # it as a separate batch. If the line then changes, the next import still recognizes the
-        # lines before it.
-        if not line.is_ended and not is_known:
-            self._parse()
-        self._batch.append(line)
-        self._size += line.record.size
-        if is_known:
-            self._end(len(self._batch), known=len(self._batch))
-            self._batch, self._size = [], 0
-        elif not line.is_ended or self._is_full():
-            self._parse()
+    def parse(self, lines: list[Line]) -> None:
+        """Starts to parse a batch. Commits the oldest batches that are parsed."""
+        self._parsing.append((lines, self._parser.start(_texts(lines))))
+        self.commit_parsed(at_most=MAX_PARSING)
 
-    def finish(self) -> None:
-        """Commits the lines that are not committed yet."""
-        self._parse()
-        while self._parsing:
-            self._commit(*self._parsing.popleft())
+    def commit_parsed(self, *, at_most: int) -> None:
+        """Commits the oldest batches, so that at most this number of batches is being parsed."""
+        while self._parsing and (self._parsing[0][1].done() or len(self._parsing) > at_most):
+            lines, parsing = self._parsing.popleft()
+            self._commit(lines, parsing.result())
 
-    def _is_full(self) -> bool:
-        return len(self._batch) >= BATCH_LINES or self._size >= BATCH_BYTES
-
-    def _parse(self) -> None:
-        """Starts to parse the current batch. Commits the oldest batches that are parsed."""
-        if not self._batch:
-            return
-        self._parsing.append((self._batch, self._parser.start(_texts(self._batch))))
-        self._batch, self._size = [], 0
-        while self._parsing and (self._parsing[0][1].done() or len(self._parsing) > MAX_PARSING):
-            self._commit(*self._parsing.popleft())
-
-    def _commit(self, lines: list[Line], parsing: Future[Contents]) -> None:
+    def _commit(self, lines: list[Line], found: Contents) -> None:
         """Commits a batch. First sets rejected lines aside, so that no line is lost."""
-        found = _result_of(parsing)
         self.other += found.other
         for index, text, why in found.refused:
             record = lines[index].record
@@ -186,28 +182,26 @@ class Import:
                 self._set_aside(record._replace(text=text), why)
         try:
             is_new = self._write(lines[-1], found)
-        except (psycopg.Error, TypeError, ValueError) as error:
-            _raise_if_not_of_rows(error)
-            is_new = self._write_each(lines)
-        self._end(len(lines), known=0 if is_new else len(lines))
+        except BAD_ROWS:
+            self._write_each(lines)
+            is_new = True
+        self.end(len(lines), known=0 if is_new else len(lines))
 
     def _write(self, last: Line, found: Contents) -> bool:
         is_new = self._store.commit_imported(found.rows, found.times, batch_id=last.mark)
         self.reports += len(found.rows) if is_new else 0
         return is_new
 
-    def _write_each(self, lines: Sequence[Line]) -> bool:
+    def _write_each(self, lines: Sequence[Line]) -> None:
         """Writes each line of the batch separately. Sets lines aside that the database rejects."""
         for line in lines:
             try:
                 self._write(line, self._parser.parse(_texts([line])))
-            except (psycopg.Error, TypeError, ValueError) as error:
-                _raise_if_not_of_rows(error)
+            except BAD_ROWS:
                 self._set_aside(line.record, "The database rejects the line.")
                 self._write(line, Contents())
-        return True
 
-    def _end(self, number: int, *, known: int) -> None:
+    def end(self, number: int, *, known: int) -> None:
         self.lines += number
         self.known += known
         self._advance(number)
@@ -216,18 +210,3 @@ class Import:
 def _texts(lines: Iterable[Line]) -> list[bytes]:
     """Returns the texts of the lines. A line that is too long is empty, so it is rejected."""
     return [b"" if line.record.error else line.record.text for line in lines]
-
-
-def _result_of(parsing: Future[Contents]) -> Contents:
-    try:
-        return parsing.result()
-    except BrokenProcessPool:
-        raise LinesError(
-            "A process that parses lines was killed. Committed lines stay imported. Run the same "
-            "command again to continue."
-        ) from None
-
-
-def _raise_if_not_of_rows(error: Exception) -> None:
-    if isinstance(error, psycopg.Error) and (error.sqlstate or "")[:2] not in BAD_ROWS:
-        raise error

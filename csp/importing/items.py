@@ -5,7 +5,7 @@ The processes of an import call `parse_lines`, so this module needs neither sett
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
@@ -50,14 +50,18 @@ class Contents:
     other: int = 0
     refused: list[tuple[int, bytes, str]] = field(default_factory=list)
 
+    def refuse(self, item: Item, error: Exception) -> None:
+        text = orjson.dumps(item.value) if item.is_array else item.text
+        self.refused.append((item.line, text, _why(error, is_item=item.is_array)))
+
 
 class Item(NamedTuple):
     """A line, its value, or an item of its array. `line` is the index of the line."""
 
     line: int
     text: bytes
-    value: Any
-    is_array: bool
+    value: Any = None
+    is_array: bool = False
 
 
 def parse_lines(texts: Sequence[bytes], terms: Terms) -> Contents:
@@ -67,62 +71,50 @@ def parse_lines(texts: Sequence[bytes], terms: Terms) -> Contents:
     takes 1.2 times as long.
     """
     found = Contents()
-    lines = [Item(line, text, None, is_array=False) for line, text in enumerate(texts)]
-    items = [item for line in lines for item in _tried(found, line, _items, terms) or ()]
-    read = [(item, _tried(found, item, _read, terms)) for item in items]
-    for item, reports in read:
-        if reports:
-            _tried(found, item, _add, terms, *reports)
+    items: list[Item] = []
+    read: list[tuple[Item, Violation, Sender]] = []
+    for line, text in enumerate(texts):
+        try:
+            items += _items(line, text)
+        except Exception as error:  # noqa: BLE001 - a bug in one line must not stop the import
+            found.refuse(Item(line, text), error)
+    for item in items:
+        try:
+            parsed = parse([item.value] if item.is_array else item.value)
+            found.other += parsed.other
+            read += [(item, each, _sender(item, terms)) for each in parsed.violations]
+        except Exception as error:  # noqa: BLE001 - as above
+            found.refuse(item, error)
+    for item, report, sender in read:
+        try:
+            [entry] = entries_of([prepare(report)], sender, rules=terms.rules, secret=terms.secret)
+            found.rows.append(orjson.dumps(entry.row))
+            found.times.add(sender.received_at)
+        except Exception as error:  # noqa: BLE001 - as above
+            found.refuse(item, error)
     found.refused.sort(key=itemgetter(0))
     return found
 
 
-def _tried[T](
-    found: Contents, item: Item, step: Callable[..., T], terms: Terms, *values: Any
-) -> T | None:
-    """Does one step of parsing. If it fails, refuses the item and returns None."""
-    try:
-        return step(found, item, terms, *values)
-    except Exception as error:  # noqa: BLE001 - a bug in one item must not stop the import
-        text = orjson.dumps(item.value) if item.is_array else item.text
-        found.refused.append((item.line, text, _why(error, is_item=item.is_array)))
-        return None
-
-
-def _items(_found: Contents, line: Item, _terms: Terms) -> list[Item]:
-    value = load(line.text)
+def _items(line: int, text: bytes) -> list[Item]:
+    value = load(text)
     if not isinstance(value, list):
-        return [Item(line.line, line.text, value, is_array=False)]
+        return [Item(line, text, value)]
     if not 1 <= len(value) <= MAX_REPORTS:
         raise ValueError(
             f"An array must have 1 to {MAX_REPORTS} reports, but this array has {len(value)}."
         )
-    return [Item(line.line, line.text, item, is_array=True) for item in value]
+    return [Item(line, text, item, is_array=True) for item in value]
 
 
-def _read(found: Contents, item: Item, terms: Terms) -> tuple[list[Violation], Sender] | None:
-    """Returns the reports of the item and their sender, or None for a report of another type."""
-    parsed = parse([item.value] if item.is_array else item.value)
-    found.other += parsed.other
-    if not parsed.violations:
-        return None
+def _sender(item: Item, terms: Terms) -> Sender:
     moment = received_at(item.value, now=terms.now, retention=terms.retention)
-    sender = Sender(
+    return Sender(
         received_at=moment,
         # Imported reports have no IP address. All reports of a day count as one client.
         client=moment.date().isoformat().encode(),
         coder_version=coder_version(item.value),
     )
-    return parsed.violations, sender
-
-
-def _add(
-    found: Contents, item: Item, terms: Terms, reports: list[Violation], sender: Sender
-) -> None:
-    prepared = map(prepare, reports)
-    entries = entries_of(prepared, sender, rules=terms.rules, secret=terms.secret)
-    found.rows += [orjson.dumps(entry.row) for entry in entries]
-    found.times.add(sender.received_at)
 
 
 def received_at(envelope: Mapping[str, Any], *, now: datetime, retention: timedelta) -> datetime:
@@ -136,22 +128,15 @@ def received_at(envelope: Mapping[str, Any], *, now: datetime, retention: timede
     value = envelope["received_at"]
     try:
         moment = parse_time(value)
+        if moment > now:
+            raise ValueError("must be in the past")
+        if moment < EARLIEST:
+            raise ValueError(f"must not be before {EARLIEST.year}")
+        if retention and now - moment > retention:
+            raise ValueError("is older than CODERAPI_CSP_RETENTION, so it would be deleted soon")
     except ValueError as error:
         raise ValueError(f"received_at: {_quoted(value)} {error}.") from None
-    fault = _fault(moment, now=now, retention=retention)
-    if fault:
-        raise ValueError(f"received_at: {_quoted(value)} {fault}.")
     return moment
-
-
-def _fault(moment: datetime, *, now: datetime, retention: timedelta) -> str:
-    if moment > now:
-        return "must be in the past"
-    if moment < EARLIEST:
-        return f"must not be before {EARLIEST.year}"
-    if retention and now - moment > retention:
-        return "is older than CODERAPI_CSP_RETENTION, so the next pruning would delete the report"
-    return ""
 
 
 def coder_version(envelope: Mapping[str, Any]) -> str:
@@ -173,7 +158,7 @@ def _quoted(value: Any) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
-def _why(error: Exception, *, is_item: bool = False) -> str:
+def _why(error: Exception, *, is_item: bool) -> str:
     if isinstance(error, ValueError):
         return str(error)
     if not isinstance(error, APIError):

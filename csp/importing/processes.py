@@ -13,7 +13,6 @@ import signal
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from typing import Self
 
 from django.db import connection
 
@@ -33,10 +32,7 @@ class Parser:
         self._lines = 0
         self._pool: ProcessPoolExecutor | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
+    def close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
@@ -57,17 +53,13 @@ class Parser:
             connection.close_pool()  # type: ignore[attr-defined]
             context = multiprocessing.get_context("fork")
             self._pool = ProcessPoolExecutor(PROCESSES, context, initializer=_follow_the_command)
-        # The first call of `submit` starts the processes, which inherit the signal mask. Ctrl-C in
-        # a terminal reaches all processes, but only the command must react to it.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            return self._pool.submit(parse_lines, texts, self._terms)
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        return self._pool.submit(parse_lines, texts, self._terms)
 
 
 def _follow_the_command() -> None:
     """Makes this process end with the command, even if the command is killed."""
+    # Ctrl-C in a terminal reaches all processes, but only the command must react to it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_wait_for_the_command, daemon=True).start()
 
 

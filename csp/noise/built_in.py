@@ -35,111 +35,85 @@ class BuiltInRule:
         return f"{self.target}-{cleaned.strip('-')}"[:64]
 
 
-# Each entry has a category, targets, patterns, a reason and a source. Each combination of a target
-# and a pattern is one rule.
+# Each entry has a category, targets and a source; a reason; and patterns. Each combination of a
+# target and a pattern is one rule.
 _RULES = (
     (
-        "extensions",
-        "scheme",
-        "chrome-extension moz-extension safari-extension ms-browser-extension",
+        ("extensions", "scheme", STRIPPING),
         "Code of a browser extension. An extension runs on pages of any site.",
-        STRIPPING,
+        "chrome-extension moz-extension safari-extension ms-browser-extension",
     ),
     (
-        "extensions",
-        "scheme",
-        "safari-web-extension",
+        ("extensions", "scheme", SAFARI_EXTENSIONS),
         "Code of a Safari web extension, the current type of Safari extensions.",
-        SAFARI_EXTENSIONS,
+        "safari-web-extension",
     ),
     (
-        "extensions",
-        "scheme",
-        "webkit-masked-url",
+        ("extensions", "scheme", WEBKIT_MASKING),
         "WebKit replaces the URL of an extension with this scheme.",
-        WEBKIT_MASKING,
+        "webkit-masked-url",
     ),
     (
-        "browser internals",
-        "scheme",
+        ("browser internals", "scheme", DROPBOX),
+        "Internal pages and resources of the browser. No site can load or serve them.",
         "about chrome chromenull chromeinvoke chromeinvokeimmediate resource res jar symres "
         "safari-resource opera ms-appx ms-appx-web",
-        "Internal pages and resources of the browser. No site can load or serve them.",
-        DROPBOX,
     ),
     (
-        "browser internals",
-        "document-scheme",
-        "about file view-source",
+        ("browser internals", "document-scheme", DROPBOX),
         "The document does not come from a web server, so no site's policy applies to it.",
-        DROPBOX,
+        "about file view-source",
     ),
     (
-        "browser internals",
-        "scheme document-scheme",
-        f"chrome-error {ERROR_PAGE}",
+        ("browser internals", "scheme document-scheme", DROPBOX),
         "The error page that Chrome shows if a page cannot be loaded.",
-        DROPBOX,
+        f"chrome-error {ERROR_PAGE}",
     ),
     (
-        "in-app web views",
-        "scheme",
+        ("in-app web views", "scheme", COLLECTOR),
+        "A phone app uses this scheme to exchange messages with the page in its web view.",
         "mx mxjscall mxaddon-pkg webviewprogressproxy mbinit tmtbff wvjbscheme nativebaiduhd "
         "bdvideo android-webview",
-        "A phone app uses this scheme to exchange messages with the page in its web view.",
-        COLLECTOR,
     ),
     (
-        "in-app web views",
-        "user-agent",
-        "FBAN/ FBAV/ FB_IAB/ Instagram Line/",
+        ("in-app web views", "user-agent", WTF),
         "The web view of this app adds code to every page that it shows.",
-        WTF,
+        "FBAN/ FBAV/ FB_IAB/ Instagram Line/",
     ),
     (
-        "security software",
-        "host",
-        "*.kaspersky-labs.com injections.adguard.com gateway.zscalertwo.net",
+        ("security software", "host", DROPBOX),
         "Security software on the client, or a proxy in its network, adds a script to every page.",
-        DROPBOX,
+        "*.kaspersky-labs.com injections.adguard.com gateway.zscalertwo.net",
     ),
     (
-        "security software",
-        "path",
-        "/netdefender/",
+        ("security software", "path", WTF),
         "Bitdefender adds a script to the page, with a URL on the page's own host.",
-        WTF,
+        "/netdefender/",
     ),
     (
-        "translators",
-        "host",
-        "translate.google.com translate.googleapis.com *.translate.goog",
+        ("translators", "host", TRANSLATORS),
         "The browser translates the page, with styles and scripts from this host.",
-        TRANSLATORS,
+        "translate.google.com translate.googleapis.com *.translate.goog",
     ),
     (
-        "translators",
-        "path",
-        "www.gstatic.com/_/translate_http/",
+        ("translators", "path", TRANSLATORS),
         "The browser translates the page with files below this path. Sites may use other files of "
         "the host.",
-        TRANSLATORS,
+        "www.gstatic.com/_/translate_http/",
     ),
     (
-        "ad injectors",
-        "host",
+        ("ad injectors", "host", DROPBOX),
+        "Adware from 2015 to 2018. Disabled by default, because the hosts may have new owners.",
         "*.superfish.com *.metrext.com *.tlscdn.com *.image2play.com *.ciuvo.com "
         "*.netcheckcdn.xyz savingsslider-a.akamaihd.net cdncache-a.akamaihd.net "
         "middlerush-a.akamaihd.net resultshub-a.akamaihd.net",
-        "Adware from 2015 to 2018. Disabled by default, because the hosts may have new owners.",
-        DROPBOX,
     ),
 )
 # The rules of this category are disabled by default.
 _OFF = "ad injectors"
 BUILT_IN = tuple(
     BuiltInRule(category, target, pattern, reason, source, enabled=category != _OFF)
-    for category, targets, patterns, reason, source in _RULES
+    for (category, targets, source), reason, patterns in _RULES
     for target in targets.split()
     for pattern in patterns.split()
 )

@@ -6,6 +6,7 @@ Rules match only the scrubbed values of a report, so they match a stored report 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -31,13 +32,9 @@ class Rule:
 
 @dataclass(slots=True)
 class Rules:
-    """The noise rules, with a dictionary or a list for each target, so that matching is fast."""
+    """The noise rules by target and pattern, so that matching is fast."""
 
-    by_scheme: dict[str, Rule] = field(default_factory=dict)
-    by_document: dict[str, Rule] = field(default_factory=dict)
-    by_host: dict[str, Rule] = field(default_factory=dict)
-    by_path: list[Rule] = field(default_factory=list)
-    by_agent: list[Rule] = field(default_factory=list)
+    by_target: dict[str, dict[str, Rule]] = field(default_factory=lambda: defaultdict(dict))
 
     def match(
         self, *, blocked: Address, source: Address, document: Address, user_agent: str
@@ -45,16 +42,17 @@ class Rules:
         """Returns the first rule that matches the report, enabled or not, or None."""
         if is_never_noise(blocked, source, document):
             return None
+        agents = self.by_target["user-agent"].values()
         return (
             self._address_rule(blocked)
             or self._address_rule(source)
-            or _scheme_rule(self.by_document, document)
-            or self._agent_rule(user_agent)
+            or _scheme_rule(self.by_target["document-scheme"], document)
+            or next((rule for rule in agents if rule.pattern in user_agent), None)
         )
 
     def _address_rule(self, address: Address) -> Rule | None:
         if not address.authority:
-            return _scheme_rule(self.by_scheme, address)
+            return _scheme_rule(self.by_target["scheme"], address)
         host = address.host
         return self._host_rule(host) or self._path_rule(host, address.path)
 
@@ -64,42 +62,30 @@ class Rules:
         A pattern that begins with a slash matches on every host. Any other pattern begins with a
         host, and matches only on that host.
         """
-        whole = f"{host}{path}"
-        return next(
-            (
-                rule
-                for rule in self.by_path
-                if (path if rule.pattern.startswith("/") else whole).startswith(rule.pattern)
-            ),
-            None,
-        )
+        for rule in self.by_target["path"].values():
+            if (path if rule.pattern.startswith("/") else host + path).startswith(rule.pattern):
+                return rule
+        return None
 
     def _host_rule(self, host: str) -> Rule | None:
         """Looks up the host, then the patterns `*.host` and `*.parent`, longest parent first."""
-        found = self.by_host.get(host)
+        hosts = self.by_target["host"]
+        found = hosts.get(host)
         while host and not found:
-            found = self.by_host.get(f"*.{host}")
+            found = hosts.get(f"*.{host}")
             host = host.partition(".")[2]
         return found
-
-    def _agent_rule(self, user_agent: str) -> Rule | None:
-        return next((r for r in self.by_agent if r.pattern in user_agent), None)
 
 
 def compiled(rules: Iterable[Rule]) -> Rules:
     result = Rules()
     for rule in rules:
-        match rule.target:
-            case "scheme":
-                result.by_scheme[normalized_scheme(rule.pattern)] = rule
-            case "document-scheme":
-                result.by_document[normalized_scheme(rule.pattern)] = rule
-            case "host":
-                result.by_host[rule.pattern.lower()] = rule
-            case "path":
-                result.by_path.append(rule)
-            case _:
-                result.by_agent.append(rule)
+        pattern = rule.pattern
+        if rule.target == "host":
+            pattern = pattern.lower()
+        elif rule.target in {"scheme", "document-scheme"}:
+            pattern = normalized_scheme(pattern)
+        result.by_target[rule.target][pattern] = rule
     return result
 
 

@@ -12,6 +12,7 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import chain
 from typing import Any
 
 from kernel.http.errors import APIError, Validation, invalid
@@ -145,14 +146,9 @@ _NUMBERS: dict[str, tuple[str, ...]] = {
     "line_number": ("line-number", "lineNumber"),
     "column_number": ("column-number", "columnNumber"),
 }
-_KNOWN = frozenset(
-    [name for _, names in _TEXTS.values() for name in names]
-    + [name for names in _NUMBERS.values() for name in names]
-)
+_KNOWN = frozenset(chain(*(names for _, names in _TEXTS.values()), *_NUMBERS.values()))
 # `csp.importing.items` reads `received_at`.
-_KNOWN_BESIDE = frozenset(
-    {"age", "body", "csp-report", "received_at", "type", "url", "user_agent"} | _KNOWN
-)
+_KNOWN_BESIDE = _KNOWN | {"age", "body", "csp-report", "received_at", "type", "url", "user_agent"}
 
 
 def _violation(body: Mapping[str, Any], envelope: Mapping[str, Any], format: Format) -> Violation:

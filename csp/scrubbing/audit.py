@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from urllib.parse import unquote
 
 from django.db.models import CharField, QuerySet, TextField
@@ -37,16 +36,11 @@ _PERSONAL = re.compile(r"[\w.+-]@[A-Za-z][\w-]*+\.[A-Za-z]")
 _JSON_TEXT = re.compile(r'"((?:[^"\\]|\\.)*+)(?:"|\\?\Z)(\s*+:\s*+(?:null\b|"\{secret\}")?)?')
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The table, key and column of a stored value that looks like a secret."""
-
-    table: str
-    key: str
-    column: str
+type Finding = tuple[str, str, str]
 
 
 def findings() -> Iterator[Finding]:
+    """Yields the table, key and column of each stored value that looks like a secret."""
     yield from _findings_in(Group.objects.all())
     # Read `extra` as text and do not parse it, because it may be nested deeply or contain very
     # large numbers.
@@ -59,13 +53,10 @@ def _findings_in(rows: QuerySet[Group] | QuerySet[Report]) -> Iterator[Finding]:
     columns += rows.query.annotations
     for row in rows_in_pages(rows, ("id", *columns)):
         for column in columns:
-            if _is_private(column, row[column]):
+            is_private = holds_private_member if column == "extra_text" else holds_private
+            if is_private(row[column]):
                 name = column.removesuffix("_text")
-                yield Finding(rows.model._meta.db_table, str(row["id"]), name)
-
-
-def _is_private(column: str, text: str) -> bool:
-    return holds_private_member(text) if column == "extra_text" else holds_private(text)
+                yield rows.model._meta.db_table, str(row["id"]), name
 
 
 def holds_private(text: str) -> bool:

@@ -8,8 +8,6 @@ from itertools import pairwise
 
 from csp.scrubbing.masking import UUID
 
-MAX_SEGMENTS = 12
-
 # These names are not private. They are replaced only in the page of a group, so that one group
 # covers all organizations, groups and workspaces. Reports keep the names.
 _ROUTES = {
@@ -34,9 +32,8 @@ _PORT = re.compile(r"[0-9]{1,5}s?")
 
 def path_template(path: str) -> str:
     """Returns the path with placeholders instead of names, numbers and ids."""
-    segments = _with_routes(private_segments(path.rstrip("/").split("/")))
-    parts = [_generic(segment) for segment in segments[: MAX_SEGMENTS + 1]]
-    return "/".join([*parts, "…"] if len(segments) > len(parts) else parts) or "/"
+    segments = private_segments(path.rstrip("/").split("/"))
+    return "/".join(_generic(*pair) for pair in pairwise(["", *segments])) or "/"
 
 
 def private_segments(segments: Sequence[str]) -> list[str]:
@@ -83,15 +80,9 @@ def _template_placeholder(before: str, segments: Sequence[str], index: int) -> s
     return "{organization}" if owned else "{template}"
 
 
-def _with_routes(segments: list[str]) -> list[str]:
-    parts = segments[:1]
-    for before, segment in pairwise(segments):
-        placeholder = _ROUTES.get(before, "") if segment not in PAGES else ""
-        parts.append((segment and placeholder) or segment)
-    return parts
-
-
-def _generic(segment: str) -> str:
+def _generic(before: str, segment: str) -> str:
+    if before in _ROUTES and segment and segment not in PAGES:
+        return _ROUTES[before]
     if _NUMBER.fullmatch(segment):
         return "{number}"
     if UUID.fullmatch(segment):

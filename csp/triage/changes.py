@@ -52,17 +52,11 @@ def decide(
     """
     with transaction.atomic():
         # The writer updates groups in the same order, so neither waits for the other forever.
-        found = list(
-            Group.objects.filter(pk__in=list(groups)).order_by("pk").select_for_update(of=("self",))
-        )
-        states = dict(
-            Group.objects.filter(pk__in=[group.pk for group in found])
-            .annotate(current=current_state(now))
-            .values_list("pk", "current")
-        )
+        chosen: Any = Group.objects.annotate(current=current_state(now)).filter(pk__in=list(groups))
+        found = list(chosen.order_by("pk").select_for_update())
         if decision == Decision():
             return found
-        changes = [_decide(group, states[group.pk], decision, now) for group in found]
+        changes = [_decide(group, group.current, decision, now) for group in found]
         fields = ["state", "state_at", "ignored_until", "ignored_reach", "note"]
         Group.objects.bulk_update(found, fields)
         record_all("csp.group.decide", changes, actor=actor, now=now)
@@ -77,17 +71,14 @@ def _decide(group: Group, current: str, decision: Decision, now: datetime) -> Ch
             raise ValueError(f"The group is {current} already.")
         group.state, group.state_at = decision.state, now
         group.ignored_until = decision.ignored_until
-        group.ignored_reach = _reach(group, decision.ignored_reach)
+        reach = decision.ignored_reach
+        # If the group had reached the limit already, it would be new again at once.
+        group.ignored_reach = None if reach is None else max(reach, group.client_days + 1)
     if decision.note is not None:
         group.note = decision.note
     after: dict[str, Any] = {"state": decision.state or current, "note": group.note}
     target = Target("csp_group", str(group.pk), str(group))
     return Change(target, before=before, after={**after, **_limits(group)})
-
-
-def _reach(group: Group, wanted: int | None) -> int | None:
-    """Returns the reach at which the group is new again: at least one more than now."""
-    return None if wanted is None else max(wanted, group.client_days + 1)
 
 
 def _limits(group: Group) -> dict[str, Any]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
+from django.contrib import admin
 from django.db import connection
 
 from csp.advice.policy import Address
@@ -15,9 +16,9 @@ from csp.advice.suggestion import Advice, Blocked, Risk, advise, silenced
 from csp.models import Group, State
 from csp.noise.stored import MAX_READ
 from csp.scrubbing.uris import address_of
+from csp.triage.selectors import WEEK
 from csp.writing.grouping import page_template
 
-WEEK = timedelta(days=7)
 MAX_VALUES = 10
 # The maximum number of different reports that the advice is computed from and tested with.
 MAX_TESTED = 1_000
@@ -84,10 +85,10 @@ def _common(counter: Counter[str]) -> list[dict[str, Any]]:
 
 def is_own(url: str) -> bool:
     """Returns whether the page is one of this service, and not one of Coder."""
-    page = Address.parse(url)
-    own = Address.parse(settings.ACCESS_URL)
-    is_host = page is not None and (own is None or page.host == own.host)
-    return is_host and page is not None and page.path.startswith(OWN_PATHS)
+    page, own = Address.parse(url), Address.parse(settings.ACCESS_URL)
+    if page is None or not page.path.startswith(OWN_PATHS):
+        return False
+    return own is None or page.host == own.host
 
 
 _NEXT_STEPS = {
@@ -98,6 +99,7 @@ _NEXT_STEPS = {
 }
 
 
+@admin.display(description="next step")
 def next_step(group: Any) -> str:
     """Returns the advice in a few words. Reads only the group and its rule, not its reports.
 

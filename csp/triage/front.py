@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 
 from csp.advice.causes import cause
 from csp.models import HourCount
+from csp.selectors import HOUR
 from csp.triage.details import next_step
 from csp.triage.selectors import groups_at, growing, hour_sums, needing_attention
 from csp.triage.states import OPEN
@@ -25,12 +26,15 @@ from kernel.charts import COUNT, Chart, Series, render
 DAYS = 7
 ROWS = 8
 DIRECTIVES = 4
-HOUR = timedelta(hours=1)
-_SPARK_WIDTH, _SPARK_HEIGHT = 84, 20
 
 
 def state_badge(state: str) -> SafeString:
     return badge(state, Color.BAD if state in OPEN else Color.PLAIN)
+
+
+def hourly_chart(start: datetime, series: Sequence[Series], *, bars: bool = False) -> SafeString:
+    """Draws the number of reports in each hour from `start` on."""
+    return render(Chart("Reports", "in {step}", COUNT, start, HOUR, series, bars))
 
 
 def front_page(now: datetime) -> dict[str, Any]:
@@ -43,7 +47,7 @@ def front_page(now: datetime) -> dict[str, Any]:
         "attention": _rows(open_groups, days),
         "growing": _rows(rising, days),
         "top": _rows(top, days),
-        "chart": render(_chart(now)),
+        "chart": _chart(now),
     }
 
 
@@ -74,25 +78,19 @@ def _daily(groups: set[UUID], now: datetime) -> dict[UUID, list[int]]:
 
 def sparkline(values: Sequence[int]) -> SafeString:
     """Draws the values as small bars. The text is for screen readers."""
-    highest, width = max([*values, 1]), _SPARK_WIDTH / max(len(values), 1)
-    bars = "".join(
-        f"M{n * width:.1f} {_SPARK_HEIGHT}v-{value / highest * _SPARK_HEIGHT:.1f}h{width - 2:.1f}"
-        f"V{_SPARK_HEIGHT}z"
-        for n, value in enumerate(values)
-        if value
-    )
-    label = f"Reports per day: {', '.join(map(str, values))}"
+    highest = max([*values, 1])
+    # The drawing is 20 high. A day is 12 wide, and its bar 10.
+    heights = [(12 * n, 20 * value / highest) for n, value in enumerate(values) if value]
     return format_html(
-        '<svg class="spark" viewBox="0 0 {} {}" role="img" aria-label="{}"><path d="{}"/></svg>',
-        _SPARK_WIDTH,
-        _SPARK_HEIGHT,
-        label,
-        bars,
+        '<svg class="spark" viewBox="0 0 {} 20" role="img" aria-label="{}"><path d="{}"/></svg>',
+        12 * len(values),
+        f"Reports per day: {', '.join(map(str, values))}",
+        "".join(f"M{x} 20v-{height:.1f}h10V20z" for x, height in heights),
     )
 
 
-def _chart(now: datetime) -> Chart:
-    """Returns a chart of the visible reports per hour, with a line for each common directive."""
+def _chart(now: datetime) -> SafeString:
+    """Draws a chart of the visible reports per hour, with a line for each common directive."""
     # The summary has the same default period, so both use the same cached sums.
     hours = DAYS * 24 + 1
     first = now.replace(minute=0, second=0, microsecond=0) - (hours - 1) * HOUR
@@ -104,11 +102,4 @@ def _chart(now: datetime) -> Chart:
     series = [Series(name, counts[name]) for name in common[:DIRECTIVES]]
     if rest := common[DIRECTIVES:]:
         series.append(Series("other", [sum(at) for at in zip(*map(counts.get, rest), strict=True)]))
-    return Chart(
-        title="Reports",
-        measure="in {step}",
-        unit=COUNT,
-        start=first,
-        step=HOUR,
-        series=series or [Series("reports", [0.0] * hours)],
-    )
+    return hourly_chart(first, series or [Series("reports", [0.0] * hours)])

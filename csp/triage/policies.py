@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 
@@ -20,19 +20,20 @@ _FOR_REPORTS = frozenset({"report-to", "report-uri"})
 _NONCE = re.compile(r"'nonce-[^']*'", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Difference:
     """A policy that differs from the one that most reports of the same hour had.
 
-    `missing` and `added` are directives, each with its sources, compared with the usual policy.
+    `example` is the newest report with it. `missing` and `added` are directives, each with its
+    sources, compared with the usual policy.
     """
 
-    reports: int
-    first: datetime
-    last: datetime
     example: int
-    missing: tuple[str, ...]
-    added: tuple[str, ...]
+    last: datetime
+    missing: list[str]
+    added: list[str]
+    first: datetime = field(init=False)
+    reports: int = 0
 
 
 def directives(policy: str) -> list[tuple[str, str]]:
@@ -68,38 +69,22 @@ def differences(now: datetime, *, span: timedelta) -> list[Difference]:
     rows = Report.objects.filter(received_at__gt=now - span).exclude(original_policy="")
     known = cache(normalized)
     hours: dict[datetime, Counter[frozenset[str]]] = defaultdict(Counter)
-    seen: dict[frozenset[str], list[tuple[datetime, int, int]]] = defaultdict(list)
+    uses = []
     for key, at, page, policy, weight in rows.values_list(
         "pk", "received_at", "document_uri", "original_policy", "weight"
     )[:MAX_REPORTS]:
         # Nonces differ in each response. Without nonces and paths, few values differ.
         found = known(_NONCE.sub("'nonce-…'", policy), "/".join(page.split("/", 3)[:3]))
-        hours[at.replace(minute=0, second=0, microsecond=0)][found] += weight
-        seen[found].append((at, key, weight))
+        hour = at.replace(minute=0, second=0, microsecond=0)
+        hours[hour][found] += weight
+        uses.append((key, at, hour, found, weight))
     usual = {hour: counter.most_common(1)[0][0] for hour, counter in hours.items()}
-    unusual = [_difference(found, uses, usual) for found, uses in seen.items()]
-    return sorted(filter(None, unusual), key=lambda each: -each.reports)
-
-
-def _difference(
-    policy: frozenset[str],
-    uses: list[tuple[datetime, int, int]],
-    usual: dict[datetime, frozenset[str]],
-) -> Difference | None:
-    """Returns the difference, for the hours in which another policy was the usual one."""
-    apart = []
-    for at, key, weight in uses:
-        expected = usual[at.replace(minute=0, second=0, microsecond=0)]
-        if expected != policy:
-            apart.append((at, key, weight, expected))
-    if not apart:
-        return None
-    last, example, _, expected = max(apart, key=lambda use: use[0])
-    return Difference(
-        reports=sum(weight for _, _, weight, _ in apart),
-        first=min(at for at, *_ in apart),
-        last=last,
-        example=example,
-        missing=tuple(sorted(expected - policy)),
-        added=tuple(sorted(policy - expected)),
-    )
+    unusual: dict[frozenset[str], Difference] = {}
+    for key, at, hour, found, weight in uses:
+        if found != usual[hour]:
+            # The first report with this policy is the newest one.
+            new = Difference(key, at, sorted(usual[hour] - found), sorted(found - usual[hour]))
+            each = unusual.setdefault(found, new)
+            each.reports += weight
+            each.first = at
+    return sorted(unusual.values(), key=lambda each: -each.reports)

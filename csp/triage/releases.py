@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from math import ceil
 
 from django.db.models import Q, QuerySet, Sum
 
 from csp.models import Group, Report
 
-EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 # Before and after the moment, the same span is compared, up to this length.
 MAX_SPAN = timedelta(days=7)
 MAX_GROUPS = 100

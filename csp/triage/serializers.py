@@ -118,9 +118,7 @@ class AdviceSerializer(WireSerializer):
     )
     directive = serializers.CharField(help_text="The directive that the entry changes.")
     protects = serializers.CharField(help_text="What this directive protects.")
-    risk = serializers.ChoiceField(
-        [risk.value for risk in Risk], help_text="The risk of the entry."
-    )
+    risk = serializers.ChoiceField(list(map(str, Risk)), help_text="The risk of the entry.")
     reasons = serializers.ListField(child=serializers.CharField(), help_text="The reasons.")
     silenced = serializers.IntegerField(
         help_text="How many of the tested reports the entry would have prevented."

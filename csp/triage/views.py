@@ -148,6 +148,5 @@ class SummaryView(APIView):
         # A start on the full hour, because reports are counted by hour.
         week_ago = (now - timedelta(days=7)).replace(minute=0, second=0, microsecond=0)
         since = parse_moment("since", request.query_params.get("since"), default=week_ago)
-        return tagged(
-            SummarySerializer(selectors.summary(since=since, now=now)).data, request=request
-        )
+        found = selectors.summary(since=since, now=now)
+        return tagged(SummarySerializer(found).data, request=request)

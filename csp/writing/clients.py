@@ -7,8 +7,8 @@ import secrets
 from datetime import date, datetime
 
 from django.conf import settings
-from django.db import connection
 
+from csp.models import ClientKey
 from csp.parsing.formats import MAX_WORD
 from csp.writing.entries import Sender
 from kernel.memory import Memory, Remembered
@@ -16,9 +16,6 @@ from kernel.memory import Memory, Remembered
 KEY_BYTES = 32
 # Two keys are cached, because reports of two days arrive around midnight.
 DAY_KEYS: Memory[date, bytes] = Memory("client keys", capacity=2)
-
-_KEEP = "INSERT INTO csp_clientkey (day, key) VALUES (%s, %s) ON CONFLICT DO NOTHING"
-_READ = "SELECT key FROM csp_clientkey WHERE day = %s"
 
 
 def sender_of(*, address: str, user_agent: str, caller: str, now: datetime) -> Sender:
@@ -44,7 +41,5 @@ def key_of(day: date) -> bytes:
 
 
 def _read(day: date) -> Remembered[bytes]:
-    with connection.cursor() as cursor:
-        cursor.execute(_KEEP, [day, secrets.token_bytes(KEY_BYTES)])
-        cursor.execute(_READ, [day])
-        return Remembered(bytes(cursor.fetchone()[0]))
+    new = {"key": secrets.token_bytes(KEY_BYTES)}
+    return Remembered(bytes(ClientKey.objects.get_or_create(day=day, defaults=new)[0].key))

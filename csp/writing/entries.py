@@ -57,7 +57,6 @@ class Sender:
 class Entry:
     """One report, ready to be written. `row` has the values that the statement in `batch` reads."""
 
-    received_at: datetime
     caller: bytes
     rule: Rule | None
     row: dict[str, Any]
@@ -80,32 +79,29 @@ def entries_of(
 ) -> list[Entry]:
     """Creates an entry for each report of one request. `secret` is the key of the hashes."""
     header, client = agent_of(sender.user_agent), member("client", sender.client, secret)
-    return [_entry(each, sender, header, client, rules, secret) for each in reports]
-
-
-def _entry(
-    prepared: Prepared, sender: Sender, header: str, client: int, rules: Rules, secret: str
-) -> Entry:
-    report, agent = prepared.report, prepared.user_agent or header
-    rule = rules.match(
-        blocked=report.blocked,
-        source=report.source,
-        document=report.document,
-        user_agent=agent,
-    )
-    row = {
-        **report.columns,
-        **group_columns(*prepared.cause, rule.id if rule else None),
-        "received_at": sender.received_at,
-        "occurred_at": sender.received_at - prepared.age,
-        "browser": browser_of(agent),
-        "user_agent": agent,
-        "client": f"\\x{sender.client.hex()}",
-        "coder_version": sender.coder_version,
-        "page": member("page", prepared.page.encode(), secret),
-        "client_day": client,
-    }
-    return Entry(sender.received_at, sender.caller, rule, row)
+    entries = []
+    for prepared in reports:
+        report, agent = prepared.report, prepared.user_agent or header
+        rule = rules.match(
+            blocked=report.blocked,
+            source=report.source,
+            document=report.document,
+            user_agent=agent,
+        )
+        row = {
+            **report.columns,
+            **group_columns(*prepared.cause, rule.id if rule else None),
+            "received_at": sender.received_at,
+            "occurred_at": sender.received_at - prepared.age,
+            "browser": browser_of(agent),
+            "user_agent": agent,
+            "client": f"\\x{sender.client.hex()}",
+            "coder_version": sender.coder_version,
+            "page": member("page", prepared.page.encode(), secret),
+            "client_day": client,
+        }
+        entries.append(Entry(sender.caller, rule, row))
+    return entries
 
 
 @lru_cache(maxsize=512)

@@ -68,7 +68,7 @@ def _refused(connection: psycopg.Connection[Any], new: Sequence[Entry]) -> set[s
     """Counts the new groups of each caller. Returns the groups that no caller may open."""
     groups: dict[bytes, dict[str, datetime]] = defaultdict(dict)
     for entry in new:
-        groups[entry.caller][entry.row["group_id"]] = entry.received_at
+        groups[entry.caller][entry.row["group_id"]] = entry.row["received_at"]
     opened: set[str] = set()
     # Update the rows in sorted order, so that two processes cannot deadlock.
     for caller, wanted in sorted(groups.items()):

@@ -15,16 +15,14 @@ from __future__ import annotations
 from csp.models import ReachMember
 
 EXACT = 1_024
-# The numbers of a group by kind.
-REACHED = f"""(VALUES
-    ({ReachMember.Kind.PAGE}::smallint, pages),
-    ({ReachMember.Kind.CLIENT_DAY}::smallint, client_days)
-) AS each (kind, reached)"""
 # Returns whether the hash is too large to be stored in a group with this number.
 IS_LARGE = f"member >= {EXACT} / reached::float * 2::float ^ 64 - 2::float ^ 63"
 # Deletes the members that were stored before the number of their group was so large.
 DELETE_LARGE = f"""
-DELETE FROM csp_reachmember AS stored USING csp_group, LATERAL {REACHED}
+DELETE FROM csp_reachmember AS stored USING csp_group, LATERAL (VALUES
+    ({ReachMember.Kind.PAGE}::smallint, pages),
+    ({ReachMember.Kind.CLIENT_DAY}::smallint, client_days)
+) AS each (kind, reached)
 WHERE group_id = id AND stored.kind = each.kind AND reached > {EXACT} AND {IS_LARGE}
 """  # noqa: S608 - only constants
 

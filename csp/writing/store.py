@@ -5,7 +5,6 @@ If the connection is lost during the commit, finds out whether the batch was com
 
 from __future__ import annotations
 
-import logging
 import select
 import time
 import uuid
@@ -37,7 +36,6 @@ SETTLE_SECONDS = 5.0
 RETRY_SECONDS = 0.1
 MAX_TRIES = 3
 LOCK_SECONDS = 5
-log = logging.getLogger(__name__)
 
 
 class Store:
@@ -121,7 +119,7 @@ class Store:
     def _try_entries(self, batch_id: uuid.UUID, entries: Sequence[Entry]) -> bool:
         entries = self._groups.apply(self.connected(), entries)
         rows = orjson.dumps([entry.row for entry in entries])
-        written = self._try(batch_id, rows, {entry.received_at for entry in entries})
+        written = self._try(batch_id, rows, {entry.row["received_at"] for entry in entries})
         if written:
             _count(entries)
             self._groups.remember(entries)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from django.conf import settings
 
@@ -18,9 +19,9 @@ from csp import metrics
 from csp.writing.entries import Entry
 from csp.writing.store import Store
 from kernel.db.connections import release_connection
-from kernel.http.errors import APIError, commit_unknown, unavailable
+from kernel.http.errors import commit_unknown, unavailable
 from kernel.http.handlers import to_api_error
-from kernel.limiter import Limiter, Place
+from kernel.limiter import Limiter
 
 MAX_BATCH = 2_000
 MAX_WAITING = 10_000
@@ -31,15 +32,13 @@ LAST_SECONDS = 0.5
 log = logging.getLogger(__name__)
 
 
+@dataclass(slots=True, eq=False)
 class Waiting[T]:
     """The items of one request that wait to be committed, and the error if the commit failed."""
 
-    __slots__ = ("batch", "error", "items")
-
-    def __init__(self, items: Sequence[T], batch: Batch[T]) -> None:
-        self.items = items
-        self.batch = batch
-        self.error: APIError | Exception | None = None
+    items: Sequence[T]
+    batch: Batch[T]
+    error: Exception | None = None
 
 
 class Batch[T]:
@@ -98,7 +97,11 @@ class GroupCommit[T]:
         """
         with self._limiter.hold(amount=len(items)) as place:
             waiting = self._enqueue(items)
-            self._wait_for(waiting, place, timeout)
+            if not self._limiter.wait(place, waiting.batch, timeout):
+                if self._withdrawn(waiting):
+                    raise unavailable("The report could not be written in time.")
+                if not waiting.batch.acquire(timeout=LAST_SECONDS):
+                    raise commit_unknown()
             if waiting.error is not None:
                 raise waiting.error
 
@@ -114,13 +117,6 @@ class GroupCommit[T]:
             batch.waiting.append(waiting)
             batch.size += len(items)
         return waiting
-
-    def _wait_for(self, waiting: Waiting[T], place: Place, timeout: float) -> None:
-        if not self._limiter.wait(place, waiting.batch, timeout):
-            if self._withdrawn(waiting):
-                raise unavailable("The report could not be written in time.")
-            if not waiting.batch.acquire(timeout=LAST_SECONDS):
-                raise commit_unknown()
 
     def _withdrawn(self, waiting: Waiting[T]) -> bool:
         """Removes the items from their batch. Returns False if their commit has started."""

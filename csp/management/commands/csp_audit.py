@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -18,9 +17,9 @@ class Command(ListingCommand):
 
     def handle(self, *args: Any, **options: Any) -> str:
         found = 0
-        for finding in findings():
+        for table, key, column in findings():
             found += 1
-            self.row(f"{finding.table} {finding.key}: {finding.column}", **asdict(finding))
+            self.row(f"{table} {key}: {column}", table=table, key=key, column=column)
         if found:
             raise CommandError(
                 f"{found} stored values look like secrets. The list does not show the values."

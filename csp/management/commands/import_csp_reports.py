@@ -9,17 +9,14 @@ from kernel.lines import BadLines, ImportResult, LinesCommand, LinesError, Progr
 
 PAGE = "https://coder.example.com/workspaces"
 SCRIPT = "https://cdn.example.net/lib.js"
-DIRECTIVE = "script-src-elem"
+TIME = "2026-01-31T12:00:00Z"
+OLD = {"effective-directive": "script-src-elem", "blocked-uri": SCRIPT}
+NEW = {"effectiveDirective": "script-src-elem", "blockedURL": SCRIPT}
 # One example for each format in `csp.parsing.formats`.
 EXAMPLES: dict[str, Any] = {
     "report-uri": {
-        "csp-report": {
-            "document-uri": PAGE,
-            "effective-directive": DIRECTIVE,
-            "blocked-uri": SCRIPT,
-            "disposition": "enforce",
-        },
-        "received_at": "2026-01-31T12:00:00Z",
+        "csp-report": {"document-uri": PAGE, **OLD, "disposition": "enforce"},
+        "received_at": TIME,
         "coder_version": "2.29.0",
     },
     "report-to, the Reporting API": [
@@ -27,25 +24,12 @@ EXAMPLES: dict[str, Any] = {
             "type": "csp-violation",
             "age": 1500,
             "url": PAGE,
-            "body": {
-                "documentURL": PAGE,
-                "effectiveDirective": DIRECTIVE,
-                "blockedURL": SCRIPT,
-                "disposition": "report",
-            },
-            "received_at": "2026-01-31T12:00:00Z",
+            "body": {"documentURL": PAGE, **NEW, "disposition": "report"},
+            "received_at": TIME,
         }
     ],
-    "WebKit, for report-to": {
-        "type": "csp-violation",
-        "url": PAGE,
-        "body": {"effectiveDirective": DIRECTIVE, "blockedURL": SCRIPT},
-    },
-    "WebKit, for report-uri": {
-        "type": "csp-violation",
-        "url": PAGE,
-        "csp-report": {"effective-directive": DIRECTIVE, "blocked-uri": SCRIPT},
-    },
+    "WebKit, for report-to": {"type": "csp-violation", "url": PAGE, "body": NEW},
+    "WebKit, for report-uri": {"type": "csp-violation", "url": PAGE, "csp-report": OLD},
 }
 FORMATS = """\
 Each line of the file is the JSON body of one request, as a browser sends it. Here is one example

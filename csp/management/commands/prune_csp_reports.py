@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
-from csp.models import Group
-from csp.selectors import expired_partitions
+from csp.models import REPORTS, Group
 from csp.services import prune_reports
 from kernel.commands import ListingCommand
 
@@ -27,7 +27,9 @@ class Command(ListingCommand):
     def handle(self, *args: Any, dry_run: bool, **options: Any) -> str:
         now = timezone.now()
         if dry_run:
-            partitions, groups = expired_partitions(now), Group.objects.expired(now).count()
+            kept = settings.CSP_RETENTION
+            partitions = REPORTS.older_than(now - kept) if kept else []
+            groups = Group.objects.expired(now).count()
         else:
             partitions, groups = prune_reports(now)
         for name in partitions:
