@@ -20,12 +20,11 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.db import DataError
 from django.utils import timezone
 from rest_framework import serializers
 
 from beside import client, translation
-from beside.client import OTHER_FORM, Breaker, CoderAwayError, ask, unexpected
+from beside.client import Breaker, CoderAnswer, CoderAwayError, ask
 from deployment import history
 from deployment.serializers import (
     BuildInfoSerializer,
@@ -114,7 +113,7 @@ def recent_problems() -> list[tuple[str, str]]:
 
 
 def _fetched(one: CoderDocument, token: str) -> Any:
-    answer = client.CoderAnswer(401, None)
+    answer = CoderAnswer(one.path, 401, None)
     for each in [""] if one.document.public else _tokens(token):
         answer = ask(
             one.path,
@@ -125,20 +124,18 @@ def _fetched(one: CoderDocument, token: str) -> Any:
         )
         if answer.status != 401:
             break
-    if answer.status == 200:
-        try:
-            found = one.read(answer.value)
-            # A response that cannot be sent or stored must not replace the last one.
-            render_json(one.documented(found))
-            return found
-        except (*OTHER_FORM, DataError):
-            # The message of the error may contain a part of the response.
-            raise unexpected(one.path, answer) from None
     if answer.status == 403 and not one.document.public:
         raise forbidden("The Coder deployment rejected the request.")
     if answer.status == 401 and not (one.document.public or settings.CODER_TOKEN):
         raise refusals.unknown()
-    raise unexpected(one.path, answer)
+    return answer.read(partial(_usable, one))
+
+
+def _usable(one: CoderDocument, value: Any) -> Any:
+    found = one.read(value)
+    # A response that cannot be sent or stored must not replace the last one.
+    render_json(one.documented(found))
+    return found
 
 
 def _tokens(token: str) -> list[str]:

@@ -108,11 +108,9 @@ def _asked_usage(known: bool | None) -> bool | None:
         return None
     try:
         answer = ask("/api/v2/experiments", token=settings.CODER_TOKEN)
+        return answer.read(lambda found: USAGE_EXPERIMENT in [each.lower() for each in found])
     except CoderAwayError:
         return known
-    if answer.status != 200 or not isinstance(answer.value, list):
-        return known
-    return USAGE_EXPERIMENT in map(str.lower, map(str, answer.value))
 
 
 def counts_usage() -> bool:
