@@ -80,8 +80,3 @@ class DatabaseReading(models.Model):
             return ""
         since, until = (f"{m:%Y-%m-%d %H:%M}" for m in (self.missing_since, self.missing_until))
         return f"Agent rows from {since} to {until} UTC may be missing: Coder has deleted them."
-
-    def move(self, created_at: datetime, row_id: uuid.UUID) -> None:
-        """Stores that all rows up to this one were read."""
-        self.created_at, self.row_id = created_at, row_id
-        self.save()

@@ -91,15 +91,11 @@ def _tables(reader: Reader, now: datetime) -> Iterator[Finding]:
     rows = reader.rows(_COLUMNS, tables=list(TABLES))
     found = {(row["table"], row["column"]): row for row in rows}
     for table, names in TABLES.items():
-        missing = [name for name in names if (table, name) not in found]
-        if len(missing) == len(names):
+        if not any((table, name) in found for name in names):
             yield Finding.failed(CHECK, f"The table {table} is missing.", SETTING)
             continue
-        wrong = [
-            Finding.failed(CHECK, f"The column {table}.{name} is missing.", RELEASE)
-            for name in missing
-        ]
-        wrong += [each for name in names if (each := _wrong(found.get((table, name)), name))]
+        checked = [_wrong(f"{table}.{name}", name, found.get((table, name))) for name in names]
+        wrong = list(filter(None, checked))
         yield from wrong
         if not wrong:
             yield Finding.ok(CHECK, f"The table {table} has {len(names)} columns that can be read.")
@@ -107,19 +103,16 @@ def _tables(reader: Reader, now: datetime) -> Iterator[Finding]:
                 yield _age(oldest_row(reader), now)
 
 
-def _wrong(column: dict[str, Any] | None, name: str) -> Finding | None:
-    """Returns the failed check of an existing column, or None."""
+def _wrong(where: str, name: str, column: dict[str, Any] | None) -> Finding | None:
+    """Returns the failed check of a column, or None."""
     if column is None:
-        return None
-    full = f"The column {column['table']}.{name}"
+        return Finding.failed(CHECK, f"The column {where} is missing.", RELEASE)
     if not column["readable"]:
-        return Finding.failed(CHECK, f"{full} cannot be read by this role.", GRANT)
+        return Finding.failed(CHECK, f"The column {where} cannot be read by this role.", GRANT)
     expected, found = _expected_type(name), column["type"]
-    return (
-        Finding.failed(CHECK, f"{full} is {found}, not {expected}.", RELEASE)
-        if found != expected
-        else None
-    )
+    if found != expected:
+        return Finding.failed(CHECK, f"The column {where} is {found}, not {expected}.", RELEASE)
+    return None
 
 
 def _expected_type(name: str) -> str:

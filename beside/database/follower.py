@@ -16,13 +16,11 @@ from beside.client import CoderAwayError, ask
 from beside.database.connection import Reader, reading
 from beside.database.rows import (
     MAX_LATENESS,
-    Position,
     Tally,
     late_rows,
-    new_rows,
     newest_time,
     oldest_row,
-    position_of,
+    store_new_rows,
 )
 from beside.database.workspaces import follow_workspaces
 from beside.models import DatabaseReading
@@ -81,22 +79,18 @@ def _follow_agents(
     MAX_LATENESS are complete.
     """
     ends = time.monotonic() + RUN_SECONDS
-    position = Position(last.created_at, last.row_id)
     # Each look for late rows reads ids again, so look only every two minutes, and after a pause.
-    unsettled, pause = position.created_at - last.settled_until, until - position.created_at
+    unsettled, pause = last.created_at - last.settled_until, until - last.created_at
     looks = unsettled >= 2 * MAX_LATENESS or pause >= MAX_LATENESS
     if looks:
-        for rows in late_rows(reader, last.settled_until, position.created_at):
+        for rows in late_rows(reader, last.settled_until, last.created_at):
             tally.store(rows, AGENT, now=now)
-    for rows in new_rows(reader, position, until):
-        tally.store(rows, AGENT, now=now)
-        position = position_of(rows[-1])
-        last.move(*position)
+    for _ in store_new_rows(reader, last, until, tally, now=now):
         if time.monotonic() > ends:
             break
     if looks:
         # A replica that lags has not received the late rows after `until` yet.
-        settled_until = min(position.created_at, until) - MAX_LATENESS
+        settled_until = min(last.created_at, until) - MAX_LATENESS
         last.settled_until = max(last.settled_until, settled_until)
         # If reading the workspaces fails, the next run must not look for the same late rows.
         last.save()
