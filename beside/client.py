@@ -18,13 +18,11 @@ from django.conf import settings
 from django.db import DataError
 
 from jobs.registry import JobFailedError
-from kernel.outgoing import Outgoing, OutgoingError, Reply, redacted, send
+from kernel.outgoing import MAX_BODY_BYTES, Outgoing, OutgoingError, Reply, redacted, send
 
 SECONDS = 2.0
 MAX_FAILURES = 3
 OPEN_SECONDS = 5.0
-# Coder returns the tokens of all users in a single array.
-MAX_BYTES = 64 * 1024 * 1024
 
 
 class CoderAwayError(JobFailedError):
@@ -109,7 +107,7 @@ def ask(
     method: str = "GET",
     body: object = None,
     seconds: float = SECONDS,
-    max_bytes: int = MAX_BYTES,
+    max_bytes: int = MAX_BODY_BYTES,
     client_address: str = "",
     breaker: Breaker | None = None,
 ) -> CoderAnswer:

@@ -43,7 +43,6 @@ from tokens import refusals, verification
 
 # Shorter than the time that other requests wait for the same document, so that they get it too.
 SECONDS = 0.8
-MAX_BYTES = 4 * 1024 * 1024
 LAST_SECONDS = 300.0
 CONFIG = "/api/v2/deployment/config"
 
@@ -54,14 +53,14 @@ logger = logging.getLogger(__name__)
 class CoderDocument:
     """A document with the content of Coder's response.
 
-    `read` validates the response, and removes secrets. `documented` converts it to the documented
-    format.
+    `documented` converts the response to the documented format. `read` is called before, and
+    removes secrets.
     """
 
     document: Document
     path: str
-    read: Callable[[Any], Any]
     documented: Callable[[Any], Any]
+    read: Callable[[Any], Any] = lambda found: found
 
 
 # The last response for each path, and the time at which it arrived.
@@ -115,13 +114,7 @@ def recent_problems() -> list[tuple[str, str]]:
 def _fetched(one: CoderDocument, token: str) -> Any:
     answer = CoderAnswer(one.path, 401, None)
     for each in [""] if one.document.public else _tokens(token):
-        answer = ask(
-            one.path,
-            token=each,
-            seconds=SECONDS,
-            max_bytes=MAX_BYTES,
-            breaker=BREAKERS[one.path],
-        )
+        answer = ask(one.path, token=each, seconds=SECONDS, breaker=BREAKERS[one.path])
         if answer.status != 401:
             break
     if answer.status == 403 and not one.document.public:
@@ -159,12 +152,6 @@ def _filled(shape: type[WireSerializer]) -> Callable[[Any], Any]:
     return lambda found: empty | {key: value for key, value in found.items() if value is not None}
 
 
-def _object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError("an object is expected")
-    return value
-
-
 def _names(value: Any) -> list[str]:
     if not isinstance(value, list | None):
         raise TypeError("a list is expected")
@@ -182,21 +169,14 @@ def _configuration(value: Any) -> dict[str, Any]:
 
 
 DOCUMENTS = (
-    CoderDocument(
-        BuildInfoView.document, "/api/v2/buildinfo", _object, _filled(BuildInfoSerializer)
-    ),
-    CoderDocument(
-        UpdateCheckView.document, "/api/v2/updatecheck", _object, _filled(UpdateCheckSerializer)
-    ),
-    CoderDocument(DeploymentConfigView.document, CONFIG, _configuration, translation.documented),
-    CoderDocument(
-        SSHConfigView.document, "/api/v2/deployment/ssh", _object, _filled(SSHConfigSerializer)
-    ),
-    CoderDocument(EnabledExperimentsView.document, "/api/v2/experiments", _names, _names),
+    CoderDocument(BuildInfoView.document, "/api/v2/buildinfo", _filled(BuildInfoSerializer)),
+    CoderDocument(UpdateCheckView.document, "/api/v2/updatecheck", _filled(UpdateCheckSerializer)),
+    CoderDocument(DeploymentConfigView.document, CONFIG, translation.documented, _configuration),
+    CoderDocument(SSHConfigView.document, "/api/v2/deployment/ssh", _filled(SSHConfigSerializer)),
+    CoderDocument(EnabledExperimentsView.document, "/api/v2/experiments", _names),
     CoderDocument(
         SafeExperimentsView.document,
         "/api/v2/experiments/available",
-        lambda value: {"safe": _names(value["safe"])},
-        lambda found: found["safe"],
+        lambda found: _names(found["safe"]),
     ),
 )

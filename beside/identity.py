@@ -53,7 +53,6 @@ REJECTED_SECONDS = 2.0
 AWAY_SECONDS = 1.0
 LIMIT_SECONDS = 60.0
 COMPLAINT_SECONDS = 60.0
-MAX_BYTES = 1024 * 1024
 
 # The actions on all objects for which this service asks Coder.
 SITE = frozenset(
@@ -179,7 +178,7 @@ def _identify(parts: TokenParts, address: str, *, until: float) -> KeyIdentity |
 
 def _ask(path: str, *, until: float, **more: Any) -> CoderAnswer:
     left = max(until - time.monotonic(), 0.01)
-    return client.ask(path, seconds=left, max_bytes=MAX_BYTES, **more)
+    return client.ask(path, seconds=left, **more)
 
 
 def _refusal(answer: CoderAnswer) -> APIError:
@@ -219,7 +218,7 @@ def _granted(site: frozenset[str], roles: frozenset[str]) -> frozenset[str]:
 def _limit(token: str, user: str) -> int:
     """Returns Coder's maximum lifetime of a user's tokens, in ns. Raises: CoderAwayError."""
     path = f"/api/v2/users/{quote(user, safe='')}/keys/tokens/tokenconfig"
-    answer = client.ask(path, token=token, max_bytes=MAX_BYTES, breaker=LIMIT_BREAKER)
+    answer = client.ask(path, token=token, breaker=LIMIT_BREAKER)
     if answer.status in {400, 404}:
         raise not_found()
     return answer.read(lambda found: index(found["max_token_lifetime"]))

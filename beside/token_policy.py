@@ -55,7 +55,7 @@ JOB = "coder_token_policy"
 MAX_PAUSE = timedelta(days=2)
 GRACE = timedelta(days=1)
 # Coder returns the tokens of all users in one response.
-LIST_SECONDS = 30.0
+LIST_SECONDS, MAX_BYTES = 30.0, 64 * 1024 * 1024
 USERS_PER_PAGE, MAX_USERS = 100, 100_000
 MAX_EXPIRED = 200
 PAUSE_SECONDS = 0.2
@@ -113,7 +113,8 @@ def apply(now: datetime, *, dry_run: bool = False) -> list[Step]:
 
 
 def _get[T](path: str, convert: Callable[[Any], T], *, seconds: float = SECONDS) -> T:
-    return ask(path, token=settings.CODER_TOKEN, seconds=seconds).read(convert)
+    answer = ask(path, token=settings.CODER_TOKEN, seconds=seconds, max_bytes=MAX_BYTES)
+    return answer.read(convert)
 
 
 def service_token(now: datetime) -> CoderToken:
@@ -297,7 +298,6 @@ def _message(user: User, tokens: list[CoderToken], now: datetime) -> EmailMessag
         body=f"These session tokens of {user.username} on {settings.ACCESS_URL} violate the "
         f"token policy:\n\n{listed}\n\nThey will be expired after {now + GRACE:%Y-%m-%d %H:%M} "
         "UTC. Programs that use such a token need a new one before that time.\n",
-        from_email=settings.DEFAULT_FROM_EMAIL,
         to=[user.email],
     )
 

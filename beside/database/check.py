@@ -41,7 +41,7 @@ RELEASE = "Use the releases of Coder and coderapi that fit each other"
 
 _SERVER = """
 SELECT current_user AS role, current_setting('server_version') AS version,
-       pg_is_in_recovery() AS is_replica
+       CASE WHEN pg_is_in_recovery() THEN 'a replica' ELSE 'a primary server' END AS kind
 """
 # information_schema would not show columns that the role may not read.
 _COLUMNS = """
@@ -81,10 +81,8 @@ def findings(now: datetime) -> list[Finding]:
 
 def _server(reader: Reader) -> Finding:
     (found,) = reader.rows(_SERVER)
-    kind = "a replica" if found["is_replica"] else "a primary server"
-    return Finding.ok(
-        CHECK, f"The role is {found['role']} on PostgreSQL {found['version']}, {kind}."
-    )
+    text = "The role is {role} on PostgreSQL {version}, {kind}."
+    return Finding.ok(CHECK, text.format_map(found))
 
 
 def _tables(reader: Reader, now: datetime) -> Iterator[Finding]:
@@ -123,9 +121,8 @@ def _expected_type(name: str) -> str:
 
 def _age(oldest: datetime | None, now: datetime) -> Finding:
     if oldest is None:
-        return Finding(
-            CHECK, State.NOTICE, "The table of agent rows is empty. Has an agent connected?"
-        )
+        text = "The table of agent rows is empty. Has an agent connected?"
+        return Finding(CHECK, State.NOTICE, text)
     text = f"The oldest agent row is from {oldest:%Y-%m-%d %H:%M} UTC ({ago(oldest, now=now)})."
     return Finding.ok(CHECK, text)
 

@@ -43,13 +43,13 @@ def follow(now: datetime) -> int:
 
     Raises: CoderDatabaseError.
     """
-    tally = Tally()
+    tally = Tally(now)
     with reading() as reader:
         until = newest_time(reader)
         last = _last_run(reader, until, now=now)
         if settings.STATS_USAGE_ENABLED:
-            _follow_agents(reader, last, until, tally, now=now)
-        last.workspace_id = follow_workspaces(reader, tally, last.workspace_id, now=now)
+            _follow_agents(reader, last, until, tally)
+        last.workspace_id = follow_workspaces(reader, last.workspace_id, tally)
     if tally.problem and tally.problem != last.problem:
         logger.warning("Coder's database: %s", tally.problem)
     last.read_at, last.problem = now, tally.problem
@@ -70,9 +70,7 @@ def _last_run(reader: Reader, until: datetime, *, now: datetime) -> DatabaseRead
     return last
 
 
-def _follow_agents(
-    reader: Reader, last: DatabaseReading, until: datetime, tally: Tally, *, now: datetime
-) -> None:
+def _follow_agents(reader: Reader, last: DatabaseReading, until: datetime, tally: Tally) -> None:
     """Stores late rows, and then the rows after the position, up to the time.
 
     `until` is the time of the newest row when the run began. So rows that are older than it by
@@ -84,8 +82,8 @@ def _follow_agents(
     looks = unsettled >= 2 * MAX_LATENESS or pause >= MAX_LATENESS
     if looks:
         for rows in late_rows(reader, last.settled_until, last.created_at):
-            tally.store(rows, AGENT, now=now)
-    for _ in store_new_rows(reader, last, until, tally, now=now):
+            tally.store(rows, AGENT)
+    for _ in store_new_rows(reader, last, until, tally):
         if time.monotonic() > ends:
             break
     if looks:

@@ -17,7 +17,6 @@ from itertools import accumulate, chain, groupby
 from operator import itemgetter
 from typing import Any
 
-from django.utils import timezone
 from tqdm import tqdm
 
 from beside.database.connection import Reader
@@ -89,13 +88,12 @@ def import_rows(reader: Reader, tally: Tally) -> datetime | None:
     oldest = oldest_row(reader)
     if oldest is None:
         return None
-    now = timezone.now()
-    last, _ = DatabaseReading.of(DatabaseReading.Reader.HISTORY, start=oldest, now=now)
+    last, _ = DatabaseReading.of(DatabaseReading.Reader.HISTORY, start=oldest, now=tally.now)
     # Late rows may have arrived after the last import.
     last.created_at -= MAX_LATENESS
-    last.read_at = now
+    last.read_at = tally.now
     with progress(reader, "workspace_agent_stats", " rows") as bar:
-        for number in store_new_rows(reader, last, newest_time(reader), tally, now=now):
+        for number in store_new_rows(reader, last, newest_time(reader), tally):
             bar.update(number)
     return oldest
 

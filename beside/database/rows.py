@@ -49,16 +49,20 @@ type Rows = list[dict[str, Any]]
 
 @dataclass(slots=True)
 class Tally:
-    """Counts stored, duplicate and skipped rows. `reason` is why the first one was skipped."""
+    """Stores rows, and counts stored, duplicate and skipped ones, since the run began at `now`.
 
+    `reason` is why the first one was skipped.
+    """
+
+    now: datetime
     stored: int = 0
     duplicate: int = 0
     skipped: int = 0
     reason: str = ""
 
-    def store(self, rows: Sequence[dict[str, Any]], kind: str, *, now: datetime) -> None:
+    def store(self, rows: Sequence[dict[str, Any]], kind: str) -> None:
         """Stores rows of Coder's database in one transaction, and counts them."""
-        result = store(parse(enumerate(rows, 1), kind=kind), now=now)
+        result = store(parse(enumerate(rows, 1), kind=kind), now=self.now)
         self.stored += result.accepted
         self.duplicate += result.duplicate
         self.skipped += len(result.rejected)
@@ -83,14 +87,14 @@ def newest_time(reader: Reader) -> datetime:
 
 
 def store_new_rows(
-    reader: Reader, last: DatabaseReading, until: datetime, tally: Tally, *, now: datetime
+    reader: Reader, last: DatabaseReading, until: datetime, tally: Tally
 ) -> Iterator[int]:
     """Stores the agent rows after the position, up to the time, in batches.
 
     Stores the new position after each batch, and yields the number of the batch's rows.
     """
     while rows := reader.rows(_BATCH, created_at=last.created_at, id=last.row_id, until=until):
-        tally.store(rows, AGENT, now=now)
+        tally.store(rows, AGENT)
         last.created_at = datetime.fromisoformat(rows[-1]["created_at"])
         last.row_id = uuid.UUID(rows[-1]["id"])
         last.save()

@@ -27,7 +27,7 @@ class Command(BaseCommand):
     examples = "\n"
 
     def handle(self, **options: Any) -> str:
-        tally = Tally()
+        tally = Tally(timezone.now())
         try:
             with reading() as reader:
                 oldest = import_rows(reader, tally) if settings.STATS_USAGE_ENABLED else None
