@@ -316,9 +316,11 @@ def _expire(tokens: Iterable[CoderToken], now: datetime) -> None:
             time.sleep(PAUSE_SECONDS)
         about: dict[str, Any] = {"actor": SYSTEM, "target": _target(token), "now": now}
         record("coder_token.expire", after=_facts(token), **about)
-        if problem := _expire_in_coder(token):
-            problems.append(problem)
-            record("coder_token.expire_failed", after={"problem": problem}, **about)
+        try:
+            _expire_in_coder(token)
+        except CoderAwayError as error:
+            problems.append(str(error))
+            record("coder_token.expire_failed", after={"problem": str(error)}, **about)
         else:
             CoderToken.objects.filter(pk=token.pk).delete()
     if problems:
@@ -326,18 +328,14 @@ def _expire(tokens: Iterable[CoderToken], now: datetime) -> None:
         raise JobFailedError(f"{count} could not be expired: {problems[0]}")
 
 
-def _expire_in_coder(token: CoderToken) -> str:
-    """Expires the token in Coder. Returns the problem, or ""."""
+def _expire_in_coder(token: CoderToken) -> None:
+    """Expires the token in Coder. Raises: CoderAwayError."""
     path = f"/api/v2/users/{token.user_id}/keys/{token.pk}"
-    try:
-        answer = ask(f"{path}/expire", token=settings.CODER_TOKEN, method="PUT")
-        if answer.status in {404, 405}:
-            # Older releases can only delete tokens.
-            answer = ask(path, token=settings.CODER_TOKEN, method="DELETE")
-        answer.require_success()
-    except CoderAwayError as error:
-        return str(error)
-    return ""
+    answer = ask(f"{path}/expire", token=settings.CODER_TOKEN, method="PUT")
+    if answer.status in {404, 405}:
+        # Older releases can only delete tokens.
+        answer = ask(path, token=settings.CODER_TOKEN, method="DELETE")
+    answer.require_success()
 
 
 def _target(token: CoderToken) -> Target:

@@ -29,9 +29,7 @@ TABLES = {
     "workspace_agent_stats": tuple(member.name for member in AGENT_MEMBERS),
     "workspaces": ("id", "deleted"),
     "workspace_builds": ("workspace_id", "build_number", "transition", "job_id"),
-    "provisioner_jobs": (
-        *("id", "started_at", "canceled_at", "completed_at", "updated_at", "error"),
-    ),
+    "provisioner_jobs": ("id", "started_at", "canceled_at", "completed_at", "updated_at", "error"),
 }
 ROLE = "coderapi_reader"
 CHECK = "database"
@@ -61,7 +59,7 @@ GRANT USAGE ON SCHEMA public TO {role};
 {selects}"""
 
 
-def grants(*, database: str = "coder") -> str:
+def grants(*, database: str) -> str:
     """Returns the SQL statements that create a role with the necessary rights, and no others."""
     selects = "\n".join(
         f"GRANT SELECT ({', '.join(columns)}) ON {table} TO {ROLE};"
