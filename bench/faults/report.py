@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,9 +14,9 @@ from bench.faults.ledger import KINDS, Account
 from bench.faults.registry import FAULTS
 from bench.faults.rounds import MAX_ANSWER_SECONDS, MAX_HEALTH_SECONDS, Fault, Round
 from bench.load import now
+from bench.report import RESULTS, machine, replace_part
 from bench.service import PROJECT, THREADS, WORKERS
 
-RESULTS = PROJECT / "bench" / "results"
 DOCUMENT = PROJECT / "docs" / "reliability.md"
 BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
 HEAD = (
@@ -35,11 +34,8 @@ def report(
     return {
         "at": now(),
         "seed": seed,
-        "machine": {
-            "cores": os.cpu_count(),
-            "architecture": platform.machine(),
-            "kernel": platform.release(),
-            "python": platform.python_version(),
+        "machine": machine()
+        | {
             "load_average": round(os.getloadavg()[2], 2),
             "start_seconds": starts,
             "workers": WORKERS,
@@ -88,19 +84,17 @@ def write_json(made: dict[str, Any]) -> Path:
 
 def write_table(made: dict[str, Any]) -> None:
     """Replaces the table between its marks in the document."""
-    before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{table(made)}{END}{after}", encoding="utf-8")
+    replace_part(DOCUMENT, BEGIN, END, table(made))
 
 
 def table(made: dict[str, Any]) -> str:
-    machine, rounds = made["machine"], _rounds_of(made)
+    about, rounds = made["machine"], _rounds_of(made)
     lines = "".join(_line(name, rounds) for name in _names(rounds))
     return (
-        f"Measured on {made['at'][:10]}, {machine['cores']} cores, load average "
-        f"{machine['load_average']}, {made['rounds']} rounds in {made['seconds'] // 60} minutes, "
+        f"Measured on {made['at'][:10]}, {about['cores']} cores, load average "
+        f"{about['load_average']}, {made['rounds']} rounds in {made['seconds'] // 60} minutes, "
         f"seed {made['seed']}. A first start of the service took at most "
-        f"{max(machine['start_seconds'], default=0):.0f} s."
+        f"{max(about['start_seconds'], default=0):.0f} s."
         f"\n\n{HEAD}{lines}{_total(rounds)}"
         f"{_wrong(rounds)}{_skipped(made['skipped'])}"
     )

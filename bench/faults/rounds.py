@@ -77,7 +77,7 @@ class Fault[S: Stage]:
     max_away = MAX_AWAY_SECONDS
 
     def break_(self, stage: S, chance: random.Random, load: Load) -> None:
-        raise NotImplementedError
+        """Breaks something. Faults with their own `play` do not use it."""
 
     def repair(self, stage: S) -> None:
         """Repairs the fault as an operator or the machine does."""

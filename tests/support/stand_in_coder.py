@@ -1,6 +1,6 @@
 """A stand-in for a Coder deployment: its API in the coderd wire, its cookies and its pages.
 
-It answers over a real socket, as the contract requires. `coder_tables` creates Coder's tables.
+It answers over a real socket, as the contract requires. `coder_tables` fills Coder's tables.
 """
 
 from __future__ import annotations
@@ -63,8 +63,28 @@ CONFIG: dict[str, Any] = {
         },
     ],
 }
-
-
+TABLES = """
+CREATE TYPE workspace_transition AS ENUM ('start', 'stop', 'delete');
+CREATE TABLE workspace_agent_stats (
+    id uuid PRIMARY KEY, created_at timestamptz, user_id uuid, agent_id uuid, workspace_id uuid,
+    template_id uuid, connections_by_proto jsonb, connection_count bigint, rx_packets bigint,
+    rx_bytes bigint, tx_packets bigint, tx_bytes bigint, connection_median_latency_ms float8,
+    session_count_vscode bigint, session_count_jetbrains bigint,
+    session_count_reconnecting_pty bigint, session_count_ssh bigint, usage boolean
+);
+CREATE INDEX ON workspace_agent_stats (created_at);
+CREATE TABLE workspaces (
+    id uuid PRIMARY KEY, created_at timestamptz, owner_id uuid, deleted boolean, name varchar(64)
+);
+CREATE TABLE workspace_builds (
+    id uuid, workspace_id uuid, build_number integer, transition workspace_transition,
+    job_id uuid UNIQUE, UNIQUE (workspace_id, build_number)
+);
+CREATE TABLE provisioner_jobs (
+    id uuid PRIMARY KEY, created_at timestamptz, updated_at timestamptz, started_at timestamptz,
+    canceled_at timestamptz, completed_at timestamptz, error text, tags jsonb
+);
+"""
 # The actions on all objects that the roles allow, except the role owner.
 MAY = {
     "auditor": ("deployment_config:read", "deployment_stats:read", "audit_log:read", "user:read"),
