@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import yaml
 from coderapi import monitoring
 from coderapi.server.prometheus import ThisServer
 from kernel.release import ROOT
+from tests.support.commands import execute
 
 PROMTOOL = shutil.which("promtool")
 RULES = ROOT / "docs/monitoring/alerts.yml"
@@ -65,8 +65,7 @@ def rules() -> list[dict[str, Any]]:
 
 
 def promtool(*arguments: str | Path) -> None:
-    command = [str(PROMTOOL), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = execute([str(PROMTOOL), *arguments])
     assert done.returncode == 0, done.stdout + done.stderr
 
 
