@@ -25,7 +25,7 @@ def run(name: str, *args: str, **options: Any) -> str:
 
 def manage(*arguments: str, typed: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
     """Runs manage.py in another process, with these variables added to the environment."""
-    command = [sys.executable, PROJECT / "manage.py", *arguments]
+    command = [sys.executable, str(PROJECT / "manage.py"), *arguments]
     return execute(command, typed=typed, env={**os.environ, **environ})
 
 

@@ -85,6 +85,17 @@ CREATE TABLE provisioner_jobs (
     canceled_at timestamptz, completed_at timestamptz, error text, tags jsonb
 );
 """
+# The JSON of routes that always answer the same.
+CONSTANT: dict[str, Any] = {
+    "updatecheck": {"current": True, "version": "v2.29.0", "url": "https://coder.example.com"},
+    "ssh": {
+        "hostname_prefix": "coder.",
+        "hostname_suffix": "corp",
+        "ssh_config_options": {"ServerAliveInterval": "30"},
+    },
+    "available": {"safe": []},
+    "tokenconfig": {"max_token_lifetime": 604800000000000},
+}
 # The actions on all objects that the roles allow, except the role owner.
 MAY = {
     "auditor": ("deployment_config:read", "deployment_stats:read", "audit_log:read", "user:read"),
@@ -322,6 +333,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._json(401, {"message": 'User is not active (status = "suspended").'})
             if self._lacks_csrf_proof():
                 return self._json(400, {"message": "Something is wrong with your CSRF token."})
+        if name in CONSTANT:
+            return self._json(200, CONSTANT[name])
         getattr(self, f"_{name}")(key, parts, body)
         return None
 
@@ -363,9 +376,6 @@ class _Handler(BaseHTTPRequestHandler):
             },
         )
 
-    def _updatecheck(self, *_: Any) -> None:
-        self._json(200, {"current": True, "version": "v2.29.0", "url": "https://coder.example.com"})
-
     def _me(self, key: Key, *_: Any) -> None:
         if not key.may("user:read", own=True):
             return self._json(404, {"message": "Resource not found or you do not have access."})
@@ -384,24 +394,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._json(403, {"message": "Forbidden."})
         return self._json(200, self.server.config)
 
-    def _ssh(self, *_: Any) -> None:
-        self._json(
-            200,
-            {
-                "hostname_prefix": "coder.",
-                "hostname_suffix": "corp",
-                "ssh_config_options": {"ServerAliveInterval": "30"},
-            },
-        )
-
     def _enabled_experiments(self, *_: Any) -> None:
         self._json(200, self.server.experiments)
-
-    def _available(self, *_: Any) -> None:
-        self._json(200, {"safe": []})
-
-    def _tokenconfig(self, *_: Any) -> None:
-        self._json(200, {"max_token_lifetime": 604800000000000})
 
     def _tokens(self, key: Key, *_: Any) -> None:
         wants_all = "include_all" in parse_qs(urlsplit(self.path).query)
