@@ -140,12 +140,14 @@ def reference(
 
 
 def server_environment(database_url: str, directory: Path) -> dict[str, str]:
+    """Returns the settings of a server. Without a URL, it starts its private PostgreSQL."""
     own = {k: v for k, v in os.environ.items() if not k.startswith(("CODER", "DATABASE_URL"))}
+    if database_url:
+        secret_key = "only-for-measuring-" + "0123456789" * 4
+        own |= {"DATABASE_URL": database_url, "CODERAPI_SECRET_KEY": secret_key}
     return {
         **own,
-        "DATABASE_URL": database_url,
         "CODERAPI_DATA_DIR": str(directory),
-        "CODERAPI_SECRET_KEY": "only-for-measuring-" + "0123456789" * 4,
         "CODERAPI_WEB_WORKERS": str(WORKERS),
         "CODERAPI_WEB_THREADS": str(THREADS),
         "CODERAPI_FIRST_OWNER_USERNAME": "owner",

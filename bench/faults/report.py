@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -46,17 +47,18 @@ def report(
         "seconds": round(sum(found.seconds for found in rounds)),
         "total": asdict(total),
         "skipped": skipped,
-        "faults": [_of_fault(name, rounds) for name in _names(rounds)],
+        "faults": [
+            {"fault": name, "rounds": [_of_round(found) for found in these]}
+            for name, these in _by_fault(rounds).items()
+        ],
     }
 
 
-def _names(rounds: Sequence[Round]) -> list[str]:
-    return list(dict.fromkeys(found.fault for found in rounds))
-
-
-def _of_fault(name: str, rounds: Sequence[Round]) -> dict[str, Any]:
-    these = [found for found in rounds if found.fault == name]
-    return {"fault": name, "rounds": [_of_round(found) for found in these]}
+def _by_fault(rounds: Sequence[Round]) -> dict[str, list[Round]]:
+    found = defaultdict(list)
+    for one in rounds:
+        found[one.fault].append(one)
+    return found
 
 
 def _of_round(found: Round) -> dict[str, Any]:
@@ -89,13 +91,13 @@ def write_table(made: dict[str, Any]) -> None:
 
 def table(made: dict[str, Any]) -> str:
     about, rounds = made["machine"], _rounds_of(made)
-    lines = "".join(_line(name, rounds) for name in _names(rounds))
+    lines = "".join(_cells(_title(name), these) for name, these in _by_fault(rounds).items())
     return (
         f"Measured on {made['at'][:10]}, {about['cores']} cores, load average "
         f"{about['load_average']}, {made['rounds']} rounds in {made['seconds'] // 60} minutes, "
         f"seed {made['seed']}. A first start of the service took at most "
         f"{max(about['start_seconds'], default=0):.0f} s."
-        f"\n\n{HEAD}{lines}{_total(rounds)}"
+        f"\n\n{HEAD}{lines}{_cells('**all**', rounds)}"
         f"{_wrong(rounds)}{_skipped(made['skipped'])}"
     )
 
@@ -113,15 +115,6 @@ def _rounds_of(made: dict[str, Any]) -> list[Round]:
         for fault in made["faults"]
         for number, result in enumerate(fault["rounds"], 1)
     ]
-
-
-def _line(name: str, rounds: Sequence[Round]) -> str:
-    these = [found for found in rounds if found.fault == name]
-    return _cells(_title(name), these)
-
-
-def _total(rounds: Sequence[Round]) -> str:
-    return _cells("**all**", rounds)
 
 
 def _cells(title: str, rounds: Sequence[Round]) -> str:
@@ -163,8 +156,8 @@ def _wrong(rounds: Sequence[Round]) -> str:
     """Returns a list of the problems, with a line for each fault and reason."""
     lines = [
         f"* `{name}`: {reason}\n"
-        for name in _names(rounds)
-        for reason in _reasons([found for found in rounds if found.fault == name])
+        for name, these in _by_fault(rounds).items()
+        for reason in _reasons(these)
     ]
     return "\nWhat did not hold:\n\n" + "".join(lines) if lines else ""
 

@@ -43,9 +43,6 @@ class Service:
             "CODER_PROMETHEUS_ENABLE": "true",
             "CODER_PROMETHEUS_ADDRESS": f"127.0.0.1:{self.metrics_port}",
         }
-        if not database_url:
-            for name in ("DATABASE_URL", "CODERAPI_SECRET_KEY"):
-                del self.environment[name]
         self._process: subprocess.Popen[bytes] | None = None
         self.token = ""
 

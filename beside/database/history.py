@@ -144,19 +144,18 @@ class StateCounts:
         """Adds up the changes. Returns the time of the first one, or None without builds."""
         for state, changes in self._changes.items():
             intervals = sorted(changes)
-            sums = list(accumulate(changes[interval] for interval in intervals))
-            self._sums[state] = intervals, sums
+            sums = accumulate((changes[interval] for interval in intervals), initial=0)
+            self._sums[state] = intervals, list(sums)
         firsts = [intervals[0] for intervals, _ in self._sums.values() if intervals]
         return EPOCH + min(firsts) * FIVE_MINUTES - SECOND if firsts else None
 
     def at(self, moment: datetime) -> dict[str, int]:
         """Returns the number of workspaces in each state. Shape: {state: count}."""
         interval = (moment - EPOCH + SECOND) // FIVE_MINUTES
-        counts = dict.fromkeys(STATES, 0)
-        for state, (intervals, sums) in self._sums.items():
-            if place := bisect_right(intervals, interval):
-                counts[state] = sums[place - 1]
-        return counts
+        return {
+            state: sums[bisect_right(intervals, interval)]
+            for state, (intervals, sums) in self._sums.items()
+        }
 
 
 def read_builds(reader: Reader) -> StateCounts:

@@ -341,13 +341,10 @@ def test_log_is_cut_to_its_end(tmp_path: Path, size: int, left: int) -> None:
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    # Not tmp_path: as root, PostgreSQL's account cannot enter pytest's own directory.
-    with tempfile.TemporaryDirectory(prefix="coderapi-tests-") as directory:
-        Path(directory).chmod(0o711)
-        yield Path(directory)
-        while held:
-            held.pop().release()
+def folder(open_directory: Path) -> Iterator[Path]:
+    yield open_directory
+    while held:
+        held.pop().release()
 
 
 @pytest.fixture(scope="module")
