@@ -243,7 +243,8 @@ def _remember_reports(tokens: Iterable[CoderToken], now: datetime) -> None:
 def _plan(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User], now: datetime) -> list[Step]:
     violating = [token for token in tokens if token.reasons]
     violating.sort(key=lambda token: (token.reported_at or now, token.username, token.id))
-    warned = {token.user_id for token in violating if _is_recent(token.warned_at, now)}
+    # A user gets at most one e-mail a day.
+    warned = {t.user_id for t in violating if t.warned_at and now - t.warned_at < GRACE}
     steps: list[Step] = []
     left = MAX_EXPIRED
     for token in violating:
@@ -251,15 +252,10 @@ def _plan(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User], now: date
         action = _action(token, now, is_mailed=is_mailed)
         left -= action is Action.EXPIRE
         is_over = action is Action.EXPIRE and left < 0
-        # A user gets at most one e-mail a day.
         if is_over or (action is Action.WARN and token.user_id in warned):
             action = Action.WAIT
         steps.append(Step(token, action))
     return steps
-
-
-def _is_recent(moment: datetime | None, now: datetime) -> bool:
-    return moment is not None and now - moment < GRACE
 
 
 def _action(token: CoderToken, now: datetime, *, is_mailed: bool) -> Action:
@@ -268,7 +264,7 @@ def _action(token: CoderToken, now: datetime, *, is_mailed: bool) -> Action:
     if is_mailed and token.warned_at is None:
         return Action.WARN
     since = token.warned_at or token.reported_at
-    return Action.WAIT if _is_recent(since, now) else Action.EXPIRE
+    return Action.WAIT if now - since < GRACE else Action.EXPIRE
 
 
 # --- Acting -----------------------------------------------------------------------------------

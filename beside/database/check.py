@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from beside.database.connection import CoderDatabaseError, Reader, reading
-from beside.database.rows import oldest_row
+from beside.database.rows import Rows, oldest_row
 from beside.findings import Finding
 from kernel.admin import State
 from kernel.humanize import ago
@@ -44,13 +44,10 @@ SELECT current_user AS role, current_setting('server_version') AS version,
 # information_schema would not show columns that the role may not read.
 _COLUMNS = """
 SELECT t.name AS table, a.attname AS column, format_type(a.atttypid, NULL) AS type,
-       has_column_privilege(t.id, a.attnum, 'SELECT') AS readable
+       has_column_privilege(t.id, a.attnum, 'SELECT') AS readable,
+       has_table_privilege(t.id, 'INSERT, UPDATE, DELETE, TRUNCATE') AS writable
 FROM (SELECT name, to_regclass(name) AS id FROM unnest(%(tables)s::text[]) AS name) AS t
 JOIN pg_attribute AS a ON a.attrelid = t.id AND a.attnum > 0 AND NOT a.attisdropped
-"""
-_WRITABLE = """
-SELECT name FROM unnest(%(tables)s::text[]) AS name
-WHERE has_table_privilege(to_regclass(name), 'INSERT, UPDATE, DELETE, TRUNCATE')
 """
 GRANTS = """\
 CREATE ROLE {role} LOGIN PASSWORD 'choose-a-password';
@@ -72,7 +69,8 @@ def findings(now: datetime) -> list[Finding]:
     """Examines Coder's database. If it cannot be read, the only finding is the reason."""
     try:
         with reading() as reader:
-            return [_server(reader), *_tables(reader, now), _rights(reader)]
+            rows = reader.rows(_COLUMNS, tables=list(TABLES))
+            return [_server(reader), *_tables(reader, rows, now), _rights(rows)]
     except CoderDatabaseError as error:
         return [Finding.failed(CHECK, str(error), SETTING)]
 
@@ -83,8 +81,7 @@ def _server(reader: Reader) -> Finding:
     return Finding.ok(CHECK, text.format_map(found))
 
 
-def _tables(reader: Reader, now: datetime) -> Iterator[Finding]:
-    rows = reader.rows(_COLUMNS, tables=list(TABLES))
+def _tables(reader: Reader, rows: Rows, now: datetime) -> Iterator[Finding]:
     found = {(row["table"], row["column"]): row for row in rows}
     for table, names in TABLES.items():
         if not any((table, name) in found for name in names):
@@ -125,10 +122,11 @@ def _age(oldest: datetime | None, now: datetime) -> Finding:
     return Finding.ok(CHECK, text)
 
 
-def _rights(reader: Reader) -> Finding:
+def _rights(rows: Rows) -> Finding:
     """Warns about rights that are not necessary."""
-    tables = [row["name"] for row in reader.rows(_WRITABLE, tables=list(TABLES))]
-    if tables:
-        text = f"The role may write {', '.join(tables)}. --grant-sql prints a role that may not."
+    writable = {row["table"] for row in rows if row["writable"]}
+    if writable:
+        names = ", ".join(table for table in TABLES if table in writable)
+        text = f"The role may write {names}. --grant-sql prints a role that may not."
         return Finding(CHECK, State.NOTICE, text)
     return Finding.ok(CHECK, "The role cannot write these tables.")
