@@ -75,8 +75,6 @@ class DatabaseReading(models.Model):
 
     @property
     def gap(self) -> str:
-        """Describes which rows are missing, or returns ""."""
-        if self.missing_since is None or self.missing_until is None:
-            return ""
+        """Describes which rows are missing."""
         since, until = (f"{m:%Y-%m-%d %H:%M}" for m in (self.missing_since, self.missing_until))
         return f"Agent rows from {since} to {until} UTC may be missing: Coder has deleted them."
