@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 # The results of one run by name, such as `rate`, `p99_ms` and `errors`.
 type Figures = dict[str, float]
@@ -37,7 +38,7 @@ def wrk(url: str, *, script: str, seconds: int, connections: int = CONNECTIONS) 
         lua.write(script)
         lua.flush()
         options = ["-t2", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "--latency"]
-        return parse_wrk(_output(["wrk", *options, "-s", lua.name, url]))
+        return parse_wrk(output(["wrk", *options, "-s", lua.name, url]))
 
 
 def parse_wrk(report: str) -> Figures:
@@ -79,7 +80,7 @@ def pgbench(binaries: Path, url: str, *, script: str, clients: int, seconds: int
         # computed without the time to connect.
         each = str(TRANSACTIONS * seconds // clients)
         options = ["-n", "-M", "prepared", "-c", str(clients), "-j", "2", "-t", each]
-        return parse_pgbench(_output([str(program), *options, "-f", file.name, url]))
+        return parse_pgbench(output([str(program), *options, "-f", file.name, url]))
 
 
 def parse_pgbench(report: str) -> Figures:
@@ -90,10 +91,11 @@ def parse_pgbench(report: str) -> Figures:
     return {"rate": float(rate[1]), "errors": int(failed[1]) if failed else 0}
 
 
-def _output(command: list[str]) -> str:
-    done = subprocess.run(  # noqa: S603 - the load generator
-        command, capture_output=True, text=True
+def output(command: list[str], **more: Any) -> str:
+    """Returns the output of a program. Raises: BenchError if it fails."""
+    done: subprocess.CompletedProcess[str] = subprocess.run(  # noqa: S603 - no other programs
+        command, capture_output=True, text=True, **more
     )
     if done.returncode:
-        raise BenchError(f"{command[0]}: {done.stderr.strip()[-500:]}")
+        raise BenchError(f"{' '.join(command)[:80]}: {done.stderr.strip()[-500:]}")
     return done.stdout

@@ -79,11 +79,16 @@ def rows_of(result: dict[str, Any]) -> list[Row]:
 
 def write_document(result: dict[str, Any]) -> None:
     """Replaces the part between the marks of the document, and the chart."""
-    before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{table(result)}{END}{after}", encoding="utf-8")
+    replace_part(DOCUMENT, BEGIN, END, table(result))
     lines = {name: _relative(rows) for name, rows in _series(rows_of(result)).items()}
     CHART.write_text(chart(lines), encoding="utf-8")
+
+
+def replace_part(document: Path, begin: str, end: str, text: str) -> None:
+    """Replaces the text between two marks of a document."""
+    before, _, rest = document.read_text(encoding="utf-8").partition(begin)
+    after = rest.partition(end)[2]
+    document.write_text(f"{before}{begin}\n{text}{end}{after}", encoding="utf-8")
 
 
 def table(result: dict[str, Any]) -> str:

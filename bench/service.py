@@ -15,14 +15,14 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 
 from bench import rows
-from bench.load import BenchError, Figures
+from bench.load import BenchError, Figures, output
 from kernel import postgres
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -57,13 +57,11 @@ class Service:
         self, method: str, path: str, body: str | None = None, **headers: str
     ) -> tuple[int, list[tuple[str, str]], bytes]:
         """Returns the status, the headers and the body of the response."""
-        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=60)
-        try:
+        host = self.url.removeprefix("http://")
+        with closing(http.client.HTTPConnection(host, timeout=60)) as connection:
             connection.request(method, path, body, {TOKEN_HEADER: self.token, **headers})
             answer = connection.getresponse()
             return answer.status, answer.getheaders(), answer.read()
-        finally:
-            connection.close()
 
     def post(self, path: str, body: str) -> None:
         """Sends JSON. Raises: BenchError if the service rejects it."""
@@ -142,12 +140,14 @@ def reference(
 
 
 def server_environment(database_url: str, directory: Path) -> dict[str, str]:
+    """Returns the settings of a server. Without a URL, it starts its private PostgreSQL."""
     own = {k: v for k, v in os.environ.items() if not k.startswith(("CODER", "DATABASE_URL"))}
+    if database_url:
+        secret_key = "only-for-measuring-" + "0123456789" * 4
+        own |= {"DATABASE_URL": database_url, "CODERAPI_SECRET_KEY": secret_key}
     return {
         **own,
-        "DATABASE_URL": database_url,
         "CODERAPI_DATA_DIR": str(directory),
-        "CODERAPI_SECRET_KEY": "only-for-measuring-" + "0123456789" * 4,
         "CODERAPI_WEB_WORKERS": str(WORKERS),
         "CODERAPI_WEB_THREADS": str(THREADS),
         "CODERAPI_FIRST_OWNER_USERNAME": "owner",
@@ -161,18 +161,10 @@ def process(
     command: list[str], environment: Mapping[str, str], *, port: int, log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Starts an HTTP server with Python, and waits until it responds on the port."""
-    with log.open("ab") as stream:
-        started = subprocess.Popen(  # noqa: S603 - our own programs
-            [sys.executable, *command],
-            cwd=PROJECT,
-            env=environment,
-            stdout=stream,
-            stderr=stream,
-            start_new_session=True,
-        )
+    started = launched(command, environment, log)
     try:
         deadline = time.monotonic() + START_SECONDS
-        while not responds(port):
+        while not status_of(port, "/healthz"):
             if started.poll() is not None or time.monotonic() > deadline:
                 text = log.read_text(errors="replace").strip()
                 raise BenchError(f"{' '.join(command)[:80]} does not respond: {text[-500:]}")
@@ -186,28 +178,36 @@ def process(
             os.killpg(started.pid, signal.SIGKILL)
 
 
-def responds(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/healthz")
-        connection.getresponse()
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-    return True
+def launched(
+    command: list[str], environment: Mapping[str, str], log: Path
+) -> subprocess.Popen[bytes]:
+    """Starts Python in a session of its own, with its output in the log."""
+    with log.open("ab") as stream:
+        return subprocess.Popen(  # noqa: S603 - our own programs
+            [sys.executable, *command],
+            cwd=PROJECT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+        )
+
+
+def status_of(port: int, path: str) -> int:
+    """Returns the status of a response, or 0 if there is none."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        with suppress(OSError, http.client.HTTPException):
+            connection.request("GET", path)
+            return connection.getresponse().status
+        return 0
 
 
 def run_program(arguments: list[str], environment: Mapping[str, str]) -> float:
     """Runs Python with these arguments to its end. Returns the duration in seconds."""
     begun = time.perf_counter()
-    done = subprocess.run(  # noqa: S603 - our own programs
-        [sys.executable, *arguments], cwd=PROJECT, env=environment, capture_output=True, text=True
-    )
-    taken = time.perf_counter() - begun
-    if done.returncode:
-        raise BenchError(f"{' '.join(arguments)[:80]}: {done.stderr.strip()[-500:]}")
-    return taken
+    output([sys.executable, *arguments], cwd=PROJECT, env=environment)
+    return time.perf_counter() - begun
 
 
 def free_port() -> int:
@@ -219,19 +219,22 @@ def free_port() -> int:
 def memory_of(mark: str) -> Figures:
     """Returns the memory (PSS) of the marked processes besides PostgreSQL. Units: MiB."""
     found: Counter[str] = Counter()
-    for entry in Path("/proc").iterdir():
-        try:
-            command = (
-                (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("latin-1").strip()
-            )
-            if f"{MARK}={mark}".encode() in (entry / "environ").read_bytes() and command:
-                rollup = (entry / "smaps_rollup").read_text()
-                found[role_of(command)] += kibibytes(rollup)
-        except OSError:
-            continue  # It is not a process, or it has ended.
+    for pid, command in marked(mark):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found[role_of(command)] += kibibytes(Path(f"/proc/{pid}/smaps_rollup").read_text())
     found.pop("postgres", None)
     sizes = {name: kib / 1024 for name, kib in found.items()}
     return {**sizes, "pss_mib": sum(sizes.values())}
+
+
+def marked(mark: str) -> Iterator[tuple[int, str]]:
+    """Yields the running processes of a service, and their command lines."""
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):  # It is not a process, or it has ended.
+            environment = (entry / "environ").read_bytes()
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("latin-1")
+            if f"{MARK}={mark}".encode() in environment and command.strip():
+                yield int(entry.name), command.strip()
 
 
 def role_of(command: str) -> str:

@@ -7,7 +7,7 @@ from django.urls import reverse
 
 from beside import configuration
 from beside.findings import Finding
-from beside.jobs import CHECK_TOKEN, FOLLOW_DATABASE
+from beside.jobs import FOLLOW_DATABASE
 from beside.models import DatabaseReading
 from beside.pair import coder_findings
 from jobs.selectors import newest_runs
@@ -30,9 +30,6 @@ def _coder(now: datetime) -> list[Line]:
         lambda: Remembered(list(coder_findings(now, seconds=configuration.SECONDS))),
     )
     found = [Line(each.check, each.message, each.state) for each in findings]
-    run = newest_runs(now).get(CHECK_TOKEN.name) if settings.CODER_TOKEN else None
-    if run and run.error:
-        found.append(Line("CODERAPI_CODER_TOKEN", run.error, State.NOTICE))
     return found + [Line(path, text, State.BAD) for path, text in configuration.recent_problems()]
 
 

@@ -9,48 +9,57 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 import orjson
 from django.conf import settings
+from django.db import DataError
 
-from kernel.outgoing import Outgoing, OutgoingError, Reply, redacted, send
+from jobs.registry import JobFailedError
+from kernel.outgoing import MAX_BODY_BYTES, Outgoing, OutgoingError, Reply, redacted, send
 
 SECONDS = 2.0
 MAX_FAILURES = 3
 OPEN_SECONDS = 5.0
-# Coder returns the tokens of all users in a single array.
-MAX_BYTES = 64 * 1024 * 1024
 
 
-class CoderAwayError(Exception):
+class CoderAwayError(JobFailedError):
     """Coder did not respond, or its response is not usable.
 
     The message contains the reason, but not Coder's internal URL.
     """
 
 
+# The errors of converting or storing a response that does not have the expected form.
+OTHER_FORM = (AttributeError, KeyError, TypeError, ValueError, RecursionError, DataError)
+
+
 @dataclass(frozen=True, slots=True)
 class CoderAnswer:
     """A response of Coder with a status below 500. `value` is its JSON, or None without a body."""
 
+    path: str
     status: int
     value: Any
 
+    def read[T](self, convert: Callable[[Any], T]) -> T:
+        """Returns the converted JSON. Raises: CoderAwayError if the response is not usable."""
+        self.require_success()
+        try:
+            return convert(self.value)
+        except OTHER_FORM as error:
+            # The message of the error may contain a part of the response.
+            reason = f"has an unknown form: {type(error).__name__}"
+            raise CoderAwayError(f"Coder's response to {self.path} {reason}.") from None
 
-# The errors of reading a member of a response that does not have the expected form.
-OTHER_FORM = (AttributeError, KeyError, TypeError, ValueError, RecursionError)
-
-
-def unexpected(path: str, answer: CoderAnswer) -> CoderAwayError:
-    """Builds the error for a response whose status or form is not the expected one."""
-    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-        return CoderAwayError("Coder limits our requests. Raise CODER_API_RATE_LIMIT of Coder.")
-    if answer.status == HTTPStatus.OK:
-        return CoderAwayError(f"Coder's response to {path} has an unknown form.")
-    return CoderAwayError(f"Coder returned status {answer.status} for {path}.")
+    def require_success(self) -> None:
+        """Raises: CoderAwayError for a status other than 2xx."""
+        if self.status == 429:
+            raise CoderAwayError("Coder limits our requests. Raise CODER_API_RATE_LIMIT of Coder.")
+        if self.status >= 300:
+            raise CoderAwayError(f"Coder returned status {self.status} for {self.path}.")
 
 
 class Breaker:
@@ -98,7 +107,7 @@ def ask(
     method: str = "GET",
     body: object = None,
     seconds: float = SECONDS,
-    max_bytes: int = MAX_BYTES,
+    max_bytes: int = MAX_BODY_BYTES,
     client_address: str = "",
     breaker: Breaker | None = None,
 ) -> CoderAnswer:
@@ -122,7 +131,7 @@ def ask(
     )
     try:
         reply = send(outgoing, seconds=seconds)
-        answer = _decoded(reply)
+        answer = CoderAnswer(path, reply.status, _json(reply))
     except OutgoingError as error:
         reason = str(error).replace(redacted(settings.CODER_URL), "Coder")
         breaker.record(reason)
@@ -137,13 +146,11 @@ def _headers(token: str, client_address: str) -> dict[str, str]:
         "Accept": "application/json",
         "Content-Type": "application/json",
         "User-Agent": settings.USER_AGENT,
-    }
-    if token:
-        headers["Coder-Session-Token"] = token
-    if client_address:
+        "Coder-Session-Token": token,
         # If Coder trusts this header, it counts and records the request for the client.
-        headers["X-Forwarded-For"] = client_address
-    return headers
+        "X-Forwarded-For": client_address,
+    }
+    return {name: value for name, value in headers.items() if value}
 
 
 def _learn_version(reply: Reply) -> None:
@@ -154,12 +161,10 @@ def _learn_version(reply: Reply) -> None:
         _version = found[:64]
 
 
-def _decoded(reply: Reply) -> CoderAnswer:
+def _json(reply: Reply) -> Any:
     if reply.status >= 500 or 300 <= reply.status < 400:
         raise OutgoingError(f"Coder returned status {reply.status}")
-    if not reply.body:
-        return CoderAnswer(reply.status, None)
     try:
-        return CoderAnswer(reply.status, orjson.loads(reply.body))
+        return orjson.loads(reply.body) if reply.body else None
     except ValueError:
         raise OutgoingError("Coder returned a body that is not JSON") from None

@@ -20,12 +20,11 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.db import DataError
 from django.utils import timezone
 from rest_framework import serializers
 
 from beside import client, translation
-from beside.client import OTHER_FORM, Breaker, CoderAwayError, ask, unexpected
+from beside.client import Breaker, CoderAnswer, CoderAwayError, ask
 from deployment import history
 from deployment.serializers import (
     BuildInfoResponse,
@@ -44,7 +43,6 @@ from tokens import refusals, verification
 
 # Shorter than the time that other requests wait for the same document, so that they get it too.
 SECONDS = 0.8
-MAX_BYTES = 4 * 1024 * 1024
 LAST_SECONDS = 300.0
 CONFIG = "/api/v2/deployment/config"
 
@@ -55,14 +53,14 @@ logger = logging.getLogger(__name__)
 class CoderDocument:
     """A document with the content of Coder's response.
 
-    `read` validates the response, and removes secrets. `documented` converts it to the documented
-    format.
+    `documented` converts the response to the documented format. `read` is called before, and
+    removes secrets.
     """
 
     document: Document
     path: str
-    read: Callable[[Any], Any]
     documented: Callable[[Any], Any]
+    read: Callable[[Any], Any] = lambda found: found
 
 
 # The last response for each path, and the time at which it arrived.
@@ -114,31 +112,23 @@ def recent_problems() -> list[tuple[str, str]]:
 
 
 def _fetched(one: CoderDocument, token: str) -> Any:
-    answer = client.CoderAnswer(401, None)
+    answer = CoderAnswer(one.path, 401, None)
     for each in [""] if one.document.public else _tokens(token):
-        answer = ask(
-            one.path,
-            token=each,
-            seconds=SECONDS,
-            max_bytes=MAX_BYTES,
-            breaker=BREAKERS[one.path],
-        )
+        answer = ask(one.path, token=each, seconds=SECONDS, breaker=BREAKERS[one.path])
         if answer.status != 401:
             break
-    if answer.status == 200:
-        try:
-            found = one.read(answer.value)
-            # A response that cannot be sent or stored must not replace the last one.
-            render_json(one.documented(found))
-            return found
-        except (*OTHER_FORM, DataError):
-            # The message of the error may contain a part of the response.
-            raise unexpected(one.path, answer) from None
     if answer.status == 403 and not one.document.public:
         raise forbidden("The Coder deployment rejected the request.")
     if answer.status == 401 and not (one.document.public or settings.CODER_TOKEN):
         raise refusals.unknown()
-    raise unexpected(one.path, answer)
+    return answer.read(partial(_usable, one))
+
+
+def _usable(one: CoderDocument, value: Any) -> Any:
+    found = one.read(value)
+    # A response that cannot be sent or stored must not replace the last one.
+    render_json(one.documented(found))
+    return found
 
 
 def _tokens(token: str) -> list[str]:
@@ -162,12 +152,6 @@ def _filled(shape: type[WireSerializer]) -> Callable[[Any], Any]:
     return lambda found: empty | {key: value for key, value in found.items() if value is not None}
 
 
-def _object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError("an object is expected")
-    return value
-
-
 def _names(value: Any) -> list[str]:
     if not isinstance(value, list | None):
         raise TypeError("a list is expected")
@@ -185,19 +169,14 @@ def _configuration(value: Any) -> dict[str, Any]:
 
 
 DOCUMENTS = (
-    CoderDocument(BuildInfoView.document, "/api/v2/buildinfo", _object, _filled(BuildInfoResponse)),
-    CoderDocument(
-        UpdateCheckView.document, "/api/v2/updatecheck", _object, _filled(UpdateCheckResponse)
-    ),
-    CoderDocument(DeploymentConfigView.document, CONFIG, _configuration, translation.documented),
-    CoderDocument(
-        SSHConfigView.document, "/api/v2/deployment/ssh", _object, _filled(SSHConfigResponse)
-    ),
-    CoderDocument(EnabledExperimentsView.document, "/api/v2/experiments", _names, _names),
+    CoderDocument(BuildInfoView.document, "/api/v2/buildinfo", _filled(BuildInfoResponse)),
+    CoderDocument(UpdateCheckView.document, "/api/v2/updatecheck", _filled(UpdateCheckResponse)),
+    CoderDocument(DeploymentConfigView.document, CONFIG, translation.documented, _configuration),
+    CoderDocument(SSHConfigView.document, "/api/v2/deployment/ssh", _filled(SSHConfigResponse)),
+    CoderDocument(EnabledExperimentsView.document, "/api/v2/experiments", _names),
     CoderDocument(
         SafeExperimentsView.document,
         "/api/v2/experiments/available",
-        lambda value: {"safe": _names(value["safe"])},
-        lambda found: found["safe"],
+        lambda found: _names(found["safe"]),
     ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from django.core.management.base import CommandError
 
@@ -38,12 +38,6 @@ class FindingsCommand(ListingCommand):
         for each in findings:
             failed += each.state is State.BAD
             change = f"\n{'':9}change: {each.change}" if each.change else ""
-            self.row(
-                f"{each.state:9}{each.check}: {each.message}{change}",
-                check=each.check,
-                state=each.state,
-                message=each.message,
-                change=each.change,
-            )
+            self.row(f"{each.state:9}{each.check}: {each.message}{change}", **asdict(each))
         if failed:
             raise CommandError(f"{plural(failed, 'check')} failed.")

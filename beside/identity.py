@@ -23,9 +23,9 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Hashable
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from operator import index
 from typing import Any
 from urllib.parse import quote
 
@@ -33,14 +33,15 @@ from django.conf import settings
 from django.utils import timezone
 
 from beside import client, metrics
-from beside.client import Breaker, CoderAnswer, CoderAwayError, unexpected
-from beside.people import Person, mirror, read_person
+from beside.client import Breaker, CoderAnswer, CoderAwayError
+from beside.people import mirror, read_person
 from kernel.http.errors import APIError, not_found, unavailable
 from kernel.limiter import Limiter, LimitReachedError
 from kernel.memory import Memory, Remembered
 from kernel.release import PROGRAM
 from tokens import refusals
 from tokens.token_format import TokenParts
+from users.models import User
 from users.permissions import KeyIdentity
 from users.roles import MEMBER_PERMISSIONS, OWNER, PERMISSIONS
 from users.scopes import ALL
@@ -52,7 +53,6 @@ REJECTED_SECONDS = 2.0
 AWAY_SECONDS = 1.0
 LIMIT_SECONDS = 60.0
 COMPLAINT_SECONDS = 60.0
-MAX_BYTES = 1024 * 1024
 
 # The actions on all objects for which this service asks Coder.
 SITE = frozenset(
@@ -163,24 +163,22 @@ def _identify(parts: TokenParts, address: str, *, until: float) -> KeyIdentity |
     checked = asks(AUTHCHECK, method="POST", body={"checks": CHECKS})
     if checked.status == 401:
         return _refusal(checked)
-    if checked.status != 200 or not isinstance(checked.value, dict):
-        raise unexpected(AUTHCHECK, checked)
-    allowed = frozenset(name for name in CHECKS if checked.value.get(name) is True)
+    allowed = checked.read(
+        lambda found: frozenset(name for name in CHECKS if found.get(name) is True)
+    )
     me = asks(ME)
     if me.status == 401:
         return _refusal(me)
-    if me.status not in {200, 404}:
-        raise unexpected(ME, me)
-    person = read_person(me.value) if me.status == 200 else None
+    person = me.read(read_person) if me.status != 404 else None
     if person is not None:
         # If an own user has the username, the copy has a substitute. The audit trail shows it.
-        person = replace(person, username=mirror(person))
+        mirror(person)
     return _identity_of(parts.key_id, allowed, person)
 
 
 def _ask(path: str, *, until: float, **more: Any) -> CoderAnswer:
     left = max(until - time.monotonic(), 0.01)
-    return client.ask(path, seconds=left, max_bytes=MAX_BYTES, **more)
+    return client.ask(path, seconds=left, **more)
 
 
 def _refusal(answer: CoderAnswer) -> APIError:
@@ -188,7 +186,7 @@ def _refusal(answer: CoderAnswer) -> APIError:
     return refusals.suspended() if "not active" in str(message) else refusals.unknown()
 
 
-def _identity_of(key_id: str, allowed: frozenset[str], person: Person | None) -> KeyIdentity:
+def _identity_of(key_id: str, allowed: frozenset[str], person: User | None) -> KeyIdentity:
     site, own = allowed & SITE, {name.removeprefix(OWN) for name in allowed - SITE}
     is_full = person is not None and own >= FULL
     roles = frozenset(
@@ -220,10 +218,7 @@ def _granted(site: frozenset[str], roles: frozenset[str]) -> frozenset[str]:
 def _limit(token: str, user: str) -> int:
     """Returns Coder's maximum lifetime of a user's tokens, in ns. Raises: CoderAwayError."""
     path = f"/api/v2/users/{quote(user, safe='')}/keys/tokens/tokenconfig"
-    answer = client.ask(path, token=token, max_bytes=MAX_BYTES, breaker=LIMIT_BREAKER)
-    limit = answer.value.get("max_token_lifetime") if isinstance(answer.value, dict) else None
+    answer = client.ask(path, token=token, breaker=LIMIT_BREAKER)
     if answer.status in {400, 404}:
         raise not_found()
-    if answer.status != 200 or type(limit) is not int:
-        raise unexpected(path, answer)
-    return limit
+    return answer.read(lambda found: index(found["max_token_lifetime"]))

@@ -75,13 +75,6 @@ class DatabaseReading(models.Model):
 
     @property
     def gap(self) -> str:
-        """Describes which rows are missing, or returns ""."""
-        if self.missing_since is None or self.missing_until is None:
-            return ""
+        """Describes which rows are missing."""
         since, until = (f"{m:%Y-%m-%d %H:%M}" for m in (self.missing_since, self.missing_until))
         return f"Agent rows from {since} to {until} UTC may be missing: Coder has deleted them."
-
-    def move(self, created_at: datetime, row_id: uuid.UUID) -> None:
-        """Stores that all rows up to this one were read."""
-        self.created_at, self.row_id = created_at, row_id
-        self.save()

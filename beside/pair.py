@@ -75,27 +75,31 @@ def coder_findings(now: datetime, *, seconds: float = SECONDS) -> Iterator[Findi
         reply = _get(f"{settings.CODER_URL}{API_PREFIX}/buildinfo", seconds=seconds)
         if 300 <= reply.status < 400:
             change = f"CODERAPI_CODER_URL={settings.ACCESS_URL}"
-        version, dashboard = _build(reply)
+        version, dashboard, sent_at = _build(reply)
     except (OutgoingError, *OTHER_FORM) as error:
         reason = str(error) if isinstance(error, OutgoingError) else f"{where} is not Coder"
         yield Finding.failed("Coder", reason, change)
         return
     yield Finding.ok("Coder", f"{where} answers.")
     yield _version(version)
-    yield _clock(reply, now)
+    yield _clock(sent_at, now)
     if settings.IDENTITY == "coder":
         yield _host(dashboard)
 
 
-def _build(reply: Reply) -> tuple[semver.Version, str]:
-    """Returns the version and the URL of the dashboard. Raises: an error if this is not Coder."""
+def _build(reply: Reply) -> tuple[semver.Version, str, datetime]:
+    """Returns Coder's version, the URL of its dashboard, and the time of its clock.
+
+    Raises: OutgoingError, or an error of OTHER_FORM, if the response is not one of Coder.
+    """
     if _is_ours(reply):
         raise OutgoingError("CODERAPI_CODER_URL is the URL of coderapi itself.")
     if reply.status != HTTPStatus.OK:
         raise OutgoingError(f"{redacted(settings.CODER_URL)} returned status {reply.status}.")
     info = orjson.loads(reply.body)
     version = semver.Version.parse(info["version"].removeprefix("v"))
-    return version, str(info["dashboard_url"])
+    sent_at = parsedate_to_datetime(reply.headers["Date"])
+    return version, str(info["dashboard_url"]), sent_at
 
 
 def _version(version: semver.Version) -> Finding:
@@ -110,12 +114,8 @@ def _version(version: semver.Version) -> Finding:
     return Finding.ok("version", f"Coder {version} is supported.")
 
 
-def _clock(reply: Reply, now: datetime) -> Finding:
-    try:
-        sent = parsedate_to_datetime(reply.headers.get("Date", ""))
-    except ValueError:
-        return Finding("clock", State.NOTICE, "Coder sends no date.", "Compare the clocks")
-    seconds = round((now - sent).total_seconds())
+def _clock(sent_at: datetime, now: datetime) -> Finding:
+    seconds = round((now - sent_at).total_seconds())
     if abs(seconds) > MAX_CLOCK_DIFFERENCE_SECONDS:
         text = f"The clocks of Coder and coderapi differ by {abs(seconds)} s."
         return Finding.failed("clock", text, "Synchronize both hosts with NTP")
@@ -171,9 +171,8 @@ def _proxy(url: str) -> Iterator[Finding]:
         yield _route("/api/v2/users/me", _get(f"{url}/api/v2/users/me"), is_ours=False)
         page = _get(f"{url}/", accept="text/html")
     except OutgoingError as error:
-        yield Finding.failed(
-            "proxy", str(error), "--proxy-url or CODER_ACCESS_URL=the URL of the proxy"
-        )
+        change = "--proxy-url or CODER_ACCESS_URL=the URL of the proxy"
+        yield Finding.failed("proxy", str(error), change)
         return
     found = _route("/", page, is_ours=False)
     yield found
@@ -183,11 +182,8 @@ def _proxy(url: str) -> Iterator[Finding]:
 
 
 def _route(path: str, reply: Reply, *, is_ours: bool) -> Finding:
-    name, address = (
-        ("coderapi", f"http://{settings.HTTP_ADDRESS}")
-        if is_ours
-        else ("Coder", redacted(settings.CODER_URL))
-    )
+    name = "coderapi" if is_ours else "Coder"
+    address = f"http://{settings.HTTP_ADDRESS}" if is_ours else redacted(settings.CODER_URL)
     change = f"Let the proxy send {path} to {address} (docs/beside-coder.md, Proxy)"
     if reply.status >= 500 and not _is_ours(reply):
         return Finding.failed("proxy", f"{path}: the proxy returned status {reply.status}.", change)
@@ -236,6 +232,5 @@ def _get(url: str, *, accept: str = "application/json", seconds: float = SECONDS
 
 
 def _is_ours(reply: Reply) -> bool:
-    if "X-Coderapi-Version" in reply.headers:
-        return True
-    return OUR_BUILD in reply.headers.get("X-Coder-Build-Version", "")
+    build = reply.headers.get("X-Coder-Build-Version", "")
+    return OUR_BUILD in build or "X-Coderapi-Version" in reply.headers

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import logging
 import uuid
-from dataclasses import dataclass
 from typing import Any, cast
 
-from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Field
 from django.db.models.functions import Now
 
-from beside.client import OTHER_FORM, CoderAwayError
 from kernel.db.connections import transaction_lock
 from users import names
 from users.models import User
@@ -28,16 +25,8 @@ from users.selectors import user_by_id
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
-    """A user of Coder. `roles` has only the roles that this service knows."""
-
-    id: uuid.UUID
-    username: str
-    email: str
-    name: str
-    avatar_url: str
-    roles: tuple[str, ...]
+# The columns of a copy that have Coder's values.
+COPIED = ("source", "status", "username", "email", "name", "avatar_url", "roles")
 
 
 def substitute(field: str, user_id: uuid.UUID) -> str:
@@ -46,21 +35,22 @@ def substitute(field: str, user_id: uuid.UUID) -> str:
     return username if field == "username" else f"{username}@coder.invalid"
 
 
-def read_person(value: Any) -> Person:
-    """Parses a user from the JSON of Coder. Raises: CoderAwayError."""
-    try:
-        # Roles with an organization apply only in this organization.
-        site = {role["name"] for role in value["roles"] or () if not role.get("organization_id")}
-        return Person(
-            id=uuid.UUID(value["id"]),
-            username=names.normal_username(text_of(value["username"], 64)),
-            email=names.normal_email(text_of(value.get("email"), 512)),
-            name=text_of(value.get("name"), 128),
-            avatar_url=text_of(value.get("avatar_url"), 200),
-            roles=tuple(role for role in DISPLAY_NAMES if role in site),
-        )
-    except OTHER_FORM:
-        raise CoderAwayError("A user in Coder's response has an unknown form.") from None
+def read_person(value: Any) -> User:
+    """Parses a user from the JSON of Coder. Ignores roles that this service does not know.
+
+    Raises: an error of OTHER_FORM.
+    """
+    # Roles with an organization apply only in this organization.
+    site = {role["name"] for role in value["roles"] or () if not role.get("organization_id")}
+    return User(
+        id=uuid.UUID(value["id"]),
+        source=User.Source.CODER,
+        username=names.normal_username(text_of(value["username"], 64)),
+        email=names.normal_email(text_of(value.get("email"), 512)),
+        name=text_of(value.get("name"), 128),
+        avatar_url=text_of(value.get("avatar_url"), 200),
+        roles=[role for role in DISPLAY_NAMES if role in site],
+    )
 
 
 def text_of(value: object, limit: int) -> str:
@@ -69,49 +59,35 @@ def text_of(value: object, limit: int) -> str:
     return (value or "").replace("\0", "")[:limit]
 
 
-def mirror(person: Person) -> str:
-    """Stores the person if anything has changed, and returns the stored username.
+def mirror(person: User) -> None:
+    """Stores the person if anything has changed. Sets the name to the one that is stored.
 
     Usually takes one query and writes nothing.
     """
     stored = user_by_id(person.id)
     if stored is not None and stored.source != User.Source.CODER:
         log.warning("The user %s of Coder is not stored: an own user has the same id", person.id)
-    elif stored is None or not _is_current(stored, _facts(person)):
+    elif stored is None or _facts(stored) != _facts(person):
         with transaction.atomic(), transaction_lock("users-of-coder"):
-            return _store(person)
-    return person.username
+            _store(person)
 
 
-def _facts(person: Person) -> dict[str, Any]:
-    return {
-        "source": User.Source.CODER,
-        "status": User.Status.ACTIVE,
-        "username": person.username,
-        "email": person.email,
-        "name": person.name,
-        "avatar_url": person.avatar_url,
-        "roles": list(person.roles),
-    }
+def _facts(person: User) -> dict[str, Any]:
+    return {name: getattr(person, name) for name in COPIED}
 
 
-def _is_current(stored: User, facts: dict[str, Any]) -> bool:
-    return all(getattr(stored, field) == value for field, value in facts.items())
-
-
-def _store(person: Person) -> str:
-    facts = _facts(person)
-    facts["username"] = _free("username", person)
-    facts["email"] = _free("email", person)
+def _store(person: User) -> None:
+    person.username = _free("username", person)
+    person.email = _free("email", person)
     stored = user_by_id(person.id)
     if stored is None:
-        User.objects.create(id=person.id, password=make_password(None), **facts)
-    elif not _is_current(stored, facts):
-        User.objects.filter(pk=person.id).update(**facts, updated_at=Now())
-    return str(facts["username"])
+        person.set_unusable_password()
+        person.save(force_insert=True)
+    elif _facts(stored) != _facts(person):
+        User.objects.filter(pk=person.id).update(**_facts(person), updated_at=Now())
 
 
-def _free(field: str, person: Person) -> str:
+def _free(field: str, person: User) -> str:
     """Returns the person's name, or its substitute if the name is invalid or an own user has it.
 
     Coder's names are unique. So another copy with this name is outdated, and gets its substitute.

@@ -21,11 +21,12 @@ import re
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.mail import EmailMessage
@@ -35,7 +36,7 @@ from django.urls import reverse
 
 from audit.services import SYSTEM, Change, Target, record, record_all
 from beside import client
-from beside.client import OTHER_FORM, SECONDS, CoderAwayError, ask, unexpected
+from beside.client import SECONDS, CoderAwayError, ask
 from beside.models import CoderToken
 from beside.people import read_person, text_of
 from jobs.registry import JobFailedError
@@ -54,7 +55,7 @@ JOB = "coder_token_policy"
 MAX_PAUSE = timedelta(days=2)
 GRACE = timedelta(days=1)
 # Coder returns the tokens of all users in one response.
-LIST_SECONDS = 30.0
+LIST_SECONDS, MAX_BYTES = 30.0, 64 * 1024 * 1024
 USERS_PER_PAGE, MAX_USERS = 100, 100_000
 MAX_EXPIRED = 200
 PAUSE_SECONDS = 0.2
@@ -73,12 +74,10 @@ class Action(StrEnum):
     EXPIRE = "expire"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A token that violates the policy, its user, and the next action."""
+class Step(NamedTuple):
+    """A token that violates the policy, and the next action."""
 
     token: CoderToken
-    user: User
     action: Action
 
 
@@ -96,33 +95,26 @@ def apply(now: datetime, *, dry_run: bool = False) -> list[Step]:
     Returns the tokens that violate the policy, with the next action of `enforce`. With `dry_run`,
     changes nothing. Raises: JobFailedError if Coder does not respond as expected.
     """
-    try:
-        people, tokens = _people(), list(_tokens(now))
-    except CoderAwayError as error:
-        raise JobFailedError(str(error)) from None
-    except OTHER_FORM as error:
-        raise JobFailedError(
-            f"Coder's response has an unknown form: {type(error).__name__}."
-        ) from None
+    people, tokens = _people(), _tokens(now)
     _judge(tokens, people)
     _remember_reports(tokens, now)
     steps = _plan(tokens, people, now)
     if not dry_run:
-        _store(tokens, now)
+        with transaction.atomic():
+            CoderToken.objects.all().delete()
+            CoderToken.objects.bulk_create(tokens, batch_size=1_000)
         if enforces():
-            _warn([step for step in steps if step.action is Action.WARN], now)
-            _expire([step.token for step in steps if step.action is Action.EXPIRE], now)
+            _warn([token for token, action in steps if action is Action.WARN], people, now)
+            _expire([token for token, action in steps if action is Action.EXPIRE], now)
     return steps
 
 
 # --- Reading ----------------------------------------------------------------------------------
 
 
-def _get(path: str, *, seconds: float = SECONDS) -> Any:
-    answer = ask(path, token=settings.CODER_TOKEN, seconds=seconds)
-    if answer.status != 200:
-        raise unexpected(path, answer)
-    return answer.value
+def _get[T](path: str, convert: Callable[[Any], T], *, seconds: float = SECONDS) -> T:
+    answer = ask(path, token=settings.CODER_TOKEN, seconds=seconds, max_bytes=MAX_BYTES)
+    return answer.read(convert)
 
 
 def service_token(now: datetime) -> CoderToken:
@@ -131,11 +123,7 @@ def service_token(now: datetime) -> CoderToken:
     Raises: CoderAwayError.
     """
     require_owner()
-    path = f"/api/v2/users/me/keys/{_service_id()}"
-    try:
-        return _token(_get(path), now)
-    except OTHER_FORM:
-        raise CoderAwayError(f"Coder's response to {path} has an unknown form.") from None
+    return _get(f"/api/v2/users/me/keys/{_service_id()}", partial(_token, now=now))
 
 
 def _service_id() -> str:
@@ -144,7 +132,7 @@ def _service_id() -> str:
 
 def require_owner() -> None:
     """Requires that CODERAPI_CODER_TOKEN can read all tokens of Coder. Raises: CoderAwayError."""
-    if OWNER not in read_person(_get("/api/v2/users/me")).roles:
+    if OWNER not in _get("/api/v2/users/me", read_person).roles:
         raise CoderAwayError("CODERAPI_CODER_TOKEN must belong to a user with the role owner.")
 
 
@@ -153,26 +141,22 @@ def _people() -> dict[uuid.UUID, User]:
     require_owner()
     found: dict[uuid.UUID, User] = {}
     for offset in range(0, MAX_USERS, USERS_PER_PAGE):
-        page = _get(f"/api/v2/users?limit={USERS_PER_PAGE}&offset={offset}")["users"]
-        for person in map(read_person, page):
-            found[person.id] = User(
-                id=person.id,
-                username=person.username,
-                email=person.email,
-                roles=list(person.roles),
-            )
+        path = f"/api/v2/users?limit={USERS_PER_PAGE}&offset={offset}"
+        page = _get(path, lambda found: [read_person(each) for each in found["users"]])
+        found |= {person.id: person for person in page}
         if len(page) < USERS_PER_PAGE:
             break
     return found
 
 
-def _tokens(now: datetime) -> Iterator[CoderToken]:
-    """Yields the live tokens of all users, except the service token."""
-    listed = _get("/api/v2/users/me/keys/tokens?include_all=true", seconds=LIST_SECONDS)
-    for item in listed or ():
-        token = _token(item, now)
-        if token.id != _service_id() and token.expires_at > now:
-            yield token
+def _tokens(now: datetime) -> list[CoderToken]:
+    """Returns the live tokens of all users, except the service token."""
+    listed = _get(
+        "/api/v2/users/me/keys/tokens?include_all=true",
+        lambda found: [_token(each, now) for each in found or ()],
+        seconds=LIST_SECONDS,
+    )
+    return [each for each in listed if each.id != _service_id() and each.expires_at > now]
 
 
 def _token(item: Any, now: datetime) -> CoderToken:
@@ -206,11 +190,8 @@ def _judge(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User]) -> None:
     A token of a user who is not in the list was created after the list was read. The next run
     checks it.
     """
-    of_person: dict[uuid.UUID, list[CoderToken]] = defaultdict(list)
-    for token in tokens:
-        of_person[token.user_id].append(token)
     configs = list(TokenConfig.objects.select_related("user"))
-    for user_id, theirs in of_person.items():
+    for user_id, theirs in _by_user(tokens).items():
         if user_id not in people:
             continue
         limits = _limits(people[user_id], configs)
@@ -221,7 +202,14 @@ def _judge(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User]) -> None:
             token.reasons = list(reasons_of(token.lifetime_ns, token.scopes, rank, limits))
 
 
-def _limits(user: User, configs: Iterable[TokenConfig]) -> policy.Policy:
+def _by_user(tokens: Iterable[CoderToken]) -> dict[uuid.UUID, list[CoderToken]]:
+    found = defaultdict(list)
+    for token in tokens:
+        found[token.user_id].append(token)
+    return found
+
+
+def _limits(user: User, configs: list[TokenConfig]) -> policy.Policy:
     """Returns the limits on the tokens of a user of Coder.
 
     A policy of a copy applies to its id, because users of Coder can rename themselves. With
@@ -231,10 +219,9 @@ def _limits(user: User, configs: Iterable[TokenConfig]) -> policy.Policy:
         for own in (config.user for config in configs if config.user is not None):
             if not own.is_copy and own.username == user.username:
                 user.id = own.id
-    limits = policy.resolve([*configs], user)
+    limits = policy.resolve(configs, user)
     lifetime = limits[policy.MAX_LIFETIME]
-    option = lifetime.rule_values[-1]
-    if lifetime.rule == option.rule:
+    if lifetime.is_from_option:
         limits[policy.MAX_LIFETIME] = replace(lifetime, value=NO_LIMIT)
     return limits
 
@@ -256,23 +243,19 @@ def _remember_reports(tokens: Iterable[CoderToken], now: datetime) -> None:
 def _plan(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User], now: datetime) -> list[Step]:
     violating = [token for token in tokens if token.reasons]
     violating.sort(key=lambda token: (token.reported_at or now, token.username, token.id))
-    warned = {token.user_id for token in violating if _is_recent(token.warned_at, now)}
+    # A user gets at most one e-mail a day.
+    warned = {t.user_id for t in violating if t.warned_at and now - t.warned_at < GRACE}
     steps: list[Step] = []
     left = MAX_EXPIRED
     for token in violating:
-        user = people[token.user_id]
-        action = _action(token, now, is_mailed=bool(user.email) and digest.is_on())
+        is_mailed = bool(people[token.user_id].email) and digest.is_on()
+        action = _action(token, now, is_mailed=is_mailed)
         left -= action is Action.EXPIRE
         is_over = action is Action.EXPIRE and left < 0
-        # A user gets at most one e-mail a day.
         if is_over or (action is Action.WARN and token.user_id in warned):
             action = Action.WAIT
-        steps.append(Step(token, user, action))
+        steps.append(Step(token, action))
     return steps
-
-
-def _is_recent(moment: datetime | None, now: datetime) -> bool:
-    return moment is not None and now - moment < GRACE
 
 
 def _action(token: CoderToken, now: datetime, *, is_mailed: bool) -> Action:
@@ -281,39 +264,21 @@ def _action(token: CoderToken, now: datetime, *, is_mailed: bool) -> Action:
     if is_mailed and token.warned_at is None:
         return Action.WARN
     since = token.warned_at or token.reported_at
-    return Action.WAIT if _is_recent(since, now) else Action.EXPIRE
+    return Action.WAIT if now - since < GRACE else Action.EXPIRE
 
 
 # --- Acting -----------------------------------------------------------------------------------
 
 
-def _store(tokens: list[CoderToken], now: datetime) -> None:
-    """Stores the tokens, and deletes those that Coder does not have any more."""
-    columns = [field.name for field in CoderToken._meta.concrete_fields if not field.primary_key]
-    with transaction.atomic():
-        CoderToken.objects.bulk_create(
-            tokens,
-            batch_size=1_000,
-            update_conflicts=True,
-            unique_fields=["id"],
-            update_fields=columns,
-        )
-        CoderToken.objects.exclude(read_at=now).delete()
-
-
-def _warn(steps: Iterable[Step], now: datetime) -> None:
+def _warn(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User], now: datetime) -> None:
     """Sends each user an e-mail about their tokens. The next run retries failed e-mails."""
-    of_user: dict[uuid.UUID, list[Step]] = defaultdict(list)
-    for step in steps:
-        of_user[step.token.user_id].append(step)
-    for theirs in of_user.values():
-        tokens = [step.token for step in theirs]
+    for user_id, theirs in _by_user(tokens).items():
         try:
             with transaction.atomic():
-                CoderToken.objects.filter(pk__in={t.pk for t in tokens}).update(warned_at=now)
-                changes = [Change(_target(token), after=_facts(token)) for token in tokens]
+                CoderToken.objects.filter(pk__in={t.pk for t in theirs}).update(warned_at=now)
+                changes = [Change(_target(token), after=_facts(token)) for token in theirs]
                 record_all("coder_token.warn", changes, actor=SYSTEM, now=now)
-                _message(theirs[0].user, tokens, now).send()
+                _message(people[user_id], theirs, now).send()
         # ValueError: the address contains a line break.
         except (OSError, ValueError) as error:
             logger.warning("a warning to a user could not be sent: %s", type(error).__name__)
@@ -329,7 +294,6 @@ def _message(user: User, tokens: list[CoderToken], now: datetime) -> EmailMessag
         body=f"These session tokens of {user.username} on {settings.ACCESS_URL} violate the "
         f"token policy:\n\n{listed}\n\nThey will be expired after {now + GRACE:%Y-%m-%d %H:%M} "
         "UTC. Programs that use such a token need a new one before that time.\n",
-        from_email=settings.DEFAULT_FROM_EMAIL,
         to=[user.email],
     )
 
@@ -348,9 +312,11 @@ def _expire(tokens: Iterable[CoderToken], now: datetime) -> None:
             time.sleep(PAUSE_SECONDS)
         about: dict[str, Any] = {"actor": SYSTEM, "target": _target(token), "now": now}
         record("coder_token.expire", after=_facts(token), **about)
-        if problem := _expire_in_coder(token):
-            problems.append(problem)
-            record("coder_token.expire_failed", after={"problem": problem}, **about)
+        try:
+            _expire_in_coder(token)
+        except CoderAwayError as error:
+            problems.append(str(error))
+            record("coder_token.expire_failed", after={"problem": str(error)}, **about)
         else:
             CoderToken.objects.filter(pk=token.pk).delete()
     if problems:
@@ -358,17 +324,14 @@ def _expire(tokens: Iterable[CoderToken], now: datetime) -> None:
         raise JobFailedError(f"{count} could not be expired: {problems[0]}")
 
 
-def _expire_in_coder(token: CoderToken) -> str:
-    """Expires the token in Coder. Returns the problem, or ""."""
+def _expire_in_coder(token: CoderToken) -> None:
+    """Expires the token in Coder. Raises: CoderAwayError."""
     path = f"/api/v2/users/{token.user_id}/keys/{token.pk}"
-    try:
-        answer = ask(f"{path}/expire", token=settings.CODER_TOKEN, method="PUT")
-        if answer.status in {404, 405}:
-            # Older releases can only delete tokens.
-            answer = ask(path, token=settings.CODER_TOKEN, method="DELETE")
-    except CoderAwayError as error:
-        return str(error)
-    return "" if 200 <= answer.status < 300 else str(unexpected(path, answer))
+    answer = ask(f"{path}/expire", token=settings.CODER_TOKEN, method="PUT")
+    if answer.status in {404, 405}:
+        # Older releases can only delete tokens.
+        answer = ask(path, token=settings.CODER_TOKEN, method="DELETE")
+    answer.require_success()
 
 
 def _target(token: CoderToken) -> Target:

@@ -7,7 +7,6 @@ Coder has are passed on unchanged. Options that only the catalogue has are left 
 from __future__ import annotations
 
 import copy
-from collections import defaultdict
 from typing import Any
 
 from options.catalogue import CATALOGUE
@@ -22,7 +21,6 @@ CODERD, DOCUMENTED = WIRE_FORMS["coderd"], WIRE_FORMS["documented"]
 NOT_SET = frozenset({"", "default"})
 # The errors of a conversion if Coder's value does not have the type of the catalogue.
 OTHER_TYPE = (AttributeError, TypeError, ValueError)
-_ABSENT = object()
 # The documented format has all members. The coderd format omits empty members.
 _EMPTY_OPTION = {
     **dict.fromkeys(("name", "description", "flag", "flag_shorthand", "env", "yaml"), ""),
@@ -34,9 +32,8 @@ _EMPTY_OPTION = {
 _EMPTY_GROUP = {"name": "", "yaml": "", "description": ""}
 
 _BY_NAME = {option.name: option for option in CATALOGUE}
-_BY_PATH: dict[str, list[Option]] = defaultdict(list)
-for _option in CATALOGUE:
-    _BY_PATH[_option.json_path].append(_option)
+# Options with the same path also have the same type, and are all secret or none.
+_BY_PATH = {option.json_path: option for option in CATALOGUE}
 
 type Json = dict[str, Any]
 
@@ -48,11 +45,15 @@ def stripped(answer: Json) -> Json:
     Raises: TypeError, KeyError or AttributeError if it is not a configuration.
     """
     config = without_secrets(answer["config"])
-    for path, options in _BY_PATH.items():
+    for path, option in _BY_PATH.items():
         node, key = _place(config, path)
-        if options[0].secret and key in node:
-            node[key] = CODERD.encode(options[0].type, options[0].type.zero)
+        if option.secret and key in node:
+            node[key] = _zero(option)
     return {**answer, "config": config, "options": [_shown(each) for each in answer["options"]]}
+
+
+def _zero(option: Option) -> Any:
+    return CODERD.encode(option.type, option.type.zero)
 
 
 def _shown(option: Json, *, in_secret: bool = False) -> Json:
@@ -78,12 +79,13 @@ def _is_secret(option: Json) -> bool:
 def documented(answer: Json) -> Json:
     """Converts Coder's configuration to the documented format."""
     sources = {option["name"]: option.get("value_source", "") for option in answer["options"]}
+    listed = {_BY_NAME[name].json_path for name in sources if name in _BY_NAME}
     config = copy.deepcopy(answer["config"])
     for path, known in _BY_PATH.items():
-        is_listed = any(option.name in sources for option in known)
-        node, key = _place(config, path, create=is_listed)
-        if key in node or is_listed:
-            node[path.rpartition(".")[2]] = _converted(known[0], node.pop(key, _ABSENT))
+        node, key = _place(config, path, create=path in listed)
+        if key in node or path in listed:
+            value = node.pop(key, _zero(known))
+            node[path.rpartition(".")[2]] = _converted(known, value)
     options = [_documented(option, sources) for option in answer["options"]]
     return {**answer, "config": config, "options": options}
 
@@ -101,10 +103,16 @@ def _place(config: Json, path: str, *, create: bool = False) -> tuple[Json, str]
     return node, CODERD.keys.get(path, last)
 
 
+def _decoded(option: Option, value: Any) -> Any:
+    if isinstance(option.type, Choice) and isinstance(value, dict):
+        # The list of options also has the choices.
+        value = value.get("Value", "")
+    return CODERD.decode(option.type, value)
+
+
 def _converted(option: Option, value: Any) -> Any:
     try:
-        decoded = option.type.zero if value is _ABSENT else CODERD.decode(option.type, value)
-        return DOCUMENTED.encode(option.type, decoded)
+        return DOCUMENTED.encode(option.type, _decoded(option, value))
     except OTHER_TYPE:
         return value
 
@@ -113,7 +121,7 @@ def _documented(option: Json, sources: dict[str, str]) -> Json:
     """Converts an option. Below `use_instead`, Coder leaves the source of the value out."""
     known, value = _BY_NAME.get(option["name"]), option.get("value")
     if known and "value" in option:
-        value = _converted(known, _plain(known, value))
+        value = _converted(known, value)
     return {
         **_EMPTY_OPTION,
         "value_source": sources.get(option["name"], ""),
@@ -122,12 +130,6 @@ def _documented(option: Json, sources: dict[str, str]) -> Json:
         "group": _documented_group(option.get("group")),
         "use_instead": [_documented(e, sources) for e in option.get("use_instead") or ()],
     }
-
-
-def _plain(option: Option, value: Any) -> Any:
-    """Returns the value of an enumeration without its choices. Other values are returned as is."""
-    is_choice = isinstance(option.type, Choice) and isinstance(value, dict)
-    return value.get("Value", "") if is_choice else value
 
 
 def _documented_group(group: Json | None) -> Json | None:
@@ -158,9 +160,7 @@ def snapshot(answer: Json) -> ConfigSnapshot:
 
 
 def _text(known: Option | None, value: Any) -> str:
-    if known is None:
-        return flow_text(value)
     try:
-        return known.type.format(CODERD.decode(known.type, _plain(known, value)))
+        return known.type.format(_decoded(known, value)) if known else flow_text(value)
     except OTHER_TYPE:
         return flow_text(value)

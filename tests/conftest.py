@@ -67,7 +67,10 @@ END $$
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # All tests of a module that imports one of these are slow, because they start programs.
-STARTERS = {"subprocess", "Program", "Server", "browsing", "manage", "obeying", "rehearsed"}
+STARTERS = {
+    *("subprocess", "execute", "manage"),
+    *("Program", "Server", "own_server", "browsing", "obeying", "rehearsed"),
+}
 # The duration of an example depends on the load of the machine.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("quick", settings.get_profile("patient"), max_examples=20)

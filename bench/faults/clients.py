@@ -7,19 +7,18 @@ import itertools
 import json
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from bench import rows
+from bench import requests, rows
 from bench.faults.ledger import NO_ANSWER, NO_CONNECTION, REPORT, ROW, TOKEN, Sent, table_of
 from bench.faults.service import Service
 from bench.rows import SECRET
+from bench.scenarios.imports import agent_rows
 
 REPORTERS = 6
 CROWD = 150
@@ -269,36 +268,14 @@ def _report() -> Ask:
 def report_body() -> tuple[str, dict[str, Any]]:
     """Returns the next report and its mark, which is its line number."""
     mark = next(_marks)
-    report = {
-        "document-uri": "https://coder.example.com/workspaces",
-        "violated-directive": "script-src-elem",
-        "effective-directive": "script-src-elem",
-        "original-policy": "default-src 'self'",
-        "disposition": "enforce",
-        "blocked-uri": f"https://cdn{mark // REPORTS_IN_GROUP}.example.net/lib.js",
-        "line-number": mark,
-        "status-code": 200,
-    }
+    blocked = f"https://cdn{mark // REPORTS_IN_GROUP}.example.net/lib.js"
+    report = requests.REPORT | {"blocked-uri": blocked, "line-number": mark}
     return str(mark), {"csp-report": report}
 
 
 def _rows() -> Ask:
-    now = datetime.now(tz=UTC).isoformat()
-    ids = tuple(str(uuid.uuid4()) for _ in range(ROWS_IN_BATCH))
-    rows = [
-        {
-            "kind": "agent",
-            "id": one,
-            "created_at": now,
-            "user_id": str(uuid.UUID(int=1)),
-            "agent_id": str(uuid.UUID(int=number)),
-            "workspace_id": str(uuid.UUID(int=number)),
-            "template_id": str(uuid.UUID(int=1)),
-            "rx_bytes": 1,
-            "connection_median_latency_ms": number + 1,
-        }
-        for number, one in enumerate(ids)
-    ]
+    rows = [{"kind": "agent", **row} for row in agent_rows(0, ROWS_IN_BATCH)]
+    ids = tuple(row["id"] for row in rows)
     return Ask("POST", "/api/v2/deployment/stats/reports", json.dumps(rows).encode(), ids)
 
 

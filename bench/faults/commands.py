@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from bench.faults.ledger import REPORT, table_of
 from bench.faults.rounds import CALM_SECONDS, RECOVERY_SECONDS, Fault, Round, keep
 from bench.faults.service import Service, unclear
 from bench.faults.stages import Single
-from bench.service import PROJECT, free_port
+from bench.service import free_port, launched
 
 LINES = 30_000
 IMPORT_SECONDS = 120
@@ -39,16 +38,9 @@ class Command:
 
     def __init__(self, service: Service, output: Path, *arguments: str, **more: str) -> None:
         self._output = output
-        with output.open("wb") as stream:
-            self.process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "manage.py", *arguments],
-                cwd=PROJECT,
-                env={**service.environment, **more},
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=stream,
-                start_new_session=True,
-            )
+        output.unlink(missing_ok=True)
+        environment = {**service.environment, **more}
+        self.process = launched(["manage.py", *arguments], environment, output)
 
     def wait(self, seconds: float) -> int | None:
         """Returns the exit status, or None if the command had to be killed."""
@@ -74,9 +66,6 @@ class DisturbedImport(Fault[Single]):
 
     def mend(self, cluster: Cluster) -> None:
         """Repairs what the disturbance broke."""
-
-    def break_(self, stage: Single, chance: random.Random, load: Load) -> None:
-        """Does nothing: `play` disturbs the import when it runs."""
 
     def play(self, stage: Single, found: Round, chance: random.Random) -> None:
         file, marks = _reports(stage.directory)
@@ -144,9 +133,6 @@ class CommandsWithoutDatabase(Fault[Single]):
     """Commands whose database does not answer."""
 
     name, stage, rounds = "commands-without-database", Single, 1
-
-    def break_(self, stage: Single, chance: random.Random, load: Load) -> None:
-        """Does nothing to the service: the commands get a port without a server."""
 
     def play(self, stage: Single, found: Round, chance: random.Random) -> None:
         nowhere = stage.cluster.url(f"127.0.0.1:{free_port()}")

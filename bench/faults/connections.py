@@ -12,7 +12,7 @@ from psycopg import sql
 
 from bench.faults.clients import Load, crowd
 from bench.faults.ledger import TOKEN, table_of
-from bench.faults.rounds import Fault, Round
+from bench.faults.rounds import Fault
 from bench.faults.stages import Single, Stage
 
 CUT_CHANCE = 0.2
@@ -29,17 +29,12 @@ class CutCommits(Fault[Single]):
 
     name, stage, rounds, seconds = "cut-commits", Single, 6, 3.0
 
-    def __init__(self) -> None:
-        self._cuts = 0
-
     def break_(self, stage: Single, chance: random.Random, load: Load) -> None:
         stage.proxy.order("cut", CUT_CHANCE, chance.randrange(1 << 30))
 
     def repair(self, stage: Single) -> None:
-        self._cuts = int(stage.proxy.order("forward"))
-
-    def problems(self, stage: Single, found: Round) -> list[str]:
-        return [] if self._cuts else ["the proxy saw no commit to cut"]
+        cuts = int(stage.proxy.order("forward"))
+        self._found = [] if cuts else ["the proxy saw no commit to cut"]
 
 
 class Exhausted(Fault[Single]):
@@ -79,8 +74,7 @@ class LockedKeys(Fault[Stage]):
 
     name, stage, rounds, seconds = "lock-tokens", Single, 2, LOCKED_SECONDS
 
-    def __init__(self) -> None:
-        self._locker: psycopg.Connection[Any] | None = None
+    _locker: psycopg.Connection[Any] | None = None
 
     def break_(self, stage: Stage, chance: random.Random, load: Load) -> None:
         self._locker = stage.look()

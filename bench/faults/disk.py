@@ -9,7 +9,7 @@ from contextlib import suppress
 import psycopg
 
 from bench.faults.clients import Load
-from bench.faults.rounds import Fault, Round
+from bench.faults.rounds import Fault
 from bench.faults.service import unclear
 from bench.faults.stages import SmallDisk
 
@@ -43,9 +43,6 @@ class FullAtStart(Fault[SmallDisk]):
 
     name, stage, rounds, seconds = "disk-full-at-start", SmallDisk, 1, 0.0
 
-    def __init__(self) -> None:
-        self._found: list[str] = []
-
     def break_(self, stage: SmallDisk, chance: random.Random, load: Load) -> None:
         service = stage.service
         service.end()
@@ -58,9 +55,6 @@ class FullAtStart(Fault[SmallDisk]):
     def repair(self, stage: SmallDisk) -> None:
         stage.empty()
         stage.service.start()
-
-    def problems(self, stage: SmallDisk, found: Round) -> list[str]:
-        return self._found
 
 
 FAULTS = (FullDisk(), FullAtStart())

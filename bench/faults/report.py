@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,9 +15,9 @@ from bench.faults.ledger import KINDS, Account
 from bench.faults.registry import FAULTS
 from bench.faults.rounds import MAX_ANSWER_SECONDS, MAX_HEALTH_SECONDS, Fault, Round
 from bench.load import now
+from bench.report import RESULTS, machine, replace_part
 from bench.service import PROJECT, THREADS, WORKERS
 
-RESULTS = PROJECT / "bench" / "results"
 DOCUMENT = PROJECT / "docs" / "reliability.md"
 BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
 HEAD = (
@@ -35,11 +35,8 @@ def report(
     return {
         "at": now(),
         "seed": seed,
-        "machine": {
-            "cores": os.cpu_count(),
-            "architecture": platform.machine(),
-            "kernel": platform.release(),
-            "python": platform.python_version(),
+        "machine": machine()
+        | {
             "load_average": round(os.getloadavg()[2], 2),
             "start_seconds": starts,
             "workers": WORKERS,
@@ -50,17 +47,18 @@ def report(
         "seconds": round(sum(found.seconds for found in rounds)),
         "total": asdict(total),
         "skipped": skipped,
-        "faults": [_of_fault(name, rounds) for name in _names(rounds)],
+        "faults": [
+            {"fault": name, "rounds": [_of_round(found) for found in these]}
+            for name, these in _by_fault(rounds).items()
+        ],
     }
 
 
-def _names(rounds: Sequence[Round]) -> list[str]:
-    return list(dict.fromkeys(found.fault for found in rounds))
-
-
-def _of_fault(name: str, rounds: Sequence[Round]) -> dict[str, Any]:
-    these = [found for found in rounds if found.fault == name]
-    return {"fault": name, "rounds": [_of_round(found) for found in these]}
+def _by_fault(rounds: Sequence[Round]) -> dict[str, list[Round]]:
+    found = defaultdict(list)
+    for one in rounds:
+        found[one.fault].append(one)
+    return found
 
 
 def _of_round(found: Round) -> dict[str, Any]:
@@ -88,20 +86,18 @@ def write_json(made: dict[str, Any]) -> Path:
 
 def write_table(made: dict[str, Any]) -> None:
     """Replaces the table between its marks in the document."""
-    before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{table(made)}{END}{after}", encoding="utf-8")
+    replace_part(DOCUMENT, BEGIN, END, table(made))
 
 
 def table(made: dict[str, Any]) -> str:
-    machine, rounds = made["machine"], _rounds_of(made)
-    lines = "".join(_line(name, rounds) for name in _names(rounds))
+    about, rounds = made["machine"], _rounds_of(made)
+    lines = "".join(_cells(_title(name), these) for name, these in _by_fault(rounds).items())
     return (
-        f"Measured on {made['at'][:10]}, {machine['cores']} cores, load average "
-        f"{machine['load_average']}, {made['rounds']} rounds in {made['seconds'] // 60} minutes, "
+        f"Measured on {made['at'][:10]}, {about['cores']} cores, load average "
+        f"{about['load_average']}, {made['rounds']} rounds in {made['seconds'] // 60} minutes, "
         f"seed {made['seed']}. A first start of the service took at most "
-        f"{max(machine['start_seconds'], default=0):.0f} s."
-        f"\n\n{HEAD}{lines}{_total(rounds)}"
+        f"{max(about['start_seconds'], default=0):.0f} s."
+        f"\n\n{HEAD}{lines}{_cells('**all**', rounds)}"
         f"{_wrong(rounds)}{_skipped(made['skipped'])}"
     )
 
@@ -119,15 +115,6 @@ def _rounds_of(made: dict[str, Any]) -> list[Round]:
         for fault in made["faults"]
         for number, result in enumerate(fault["rounds"], 1)
     ]
-
-
-def _line(name: str, rounds: Sequence[Round]) -> str:
-    these = [found for found in rounds if found.fault == name]
-    return _cells(_title(name), these)
-
-
-def _total(rounds: Sequence[Round]) -> str:
-    return _cells("**all**", rounds)
 
 
 def _cells(title: str, rounds: Sequence[Round]) -> str:
@@ -169,8 +156,8 @@ def _wrong(rounds: Sequence[Round]) -> str:
     """Returns a list of the problems, with a line for each fault and reason."""
     lines = [
         f"* `{name}`: {reason}\n"
-        for name in _names(rounds)
-        for reason in _reasons([found for found in rounds if found.fault == name])
+        for name, these in _by_fault(rounds).items()
+        for reason in _reasons(these)
     ]
     return "\nWhat did not hold:\n\n" + "".join(lines) if lines else ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -75,16 +75,18 @@ class Fault[S: Stage]:
     # The time between the fault and its repair.
     seconds = 0.5
     max_away = MAX_AWAY_SECONDS
+    # Other problems of the last round.
+    _found: Sequence[str] = ()
 
     def break_(self, stage: S, chance: random.Random, load: Load) -> None:
-        raise NotImplementedError
+        """Breaks something. Faults with their own `play` do not use it."""
 
     def repair(self, stage: S) -> None:
         """Repairs the fault as an operator or the machine does."""
 
     def problems(self, stage: S, found: Round) -> list[str]:
         """Returns other problems of the round."""
-        return []
+        return [*self._found]
 
     def play(self, stage: S, found: Round, chance: random.Random) -> None:
         """Plays one round of the fault."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import re
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections import Counter
@@ -15,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bench.load import BenchError
-from bench.service import PROJECT, free_port, server_environment
+from bench.service import MARK, free_port, launched, marked, server_environment, status_of
 
 READY_SECONDS = 90
 END_SECONDS = 40
@@ -37,7 +35,7 @@ class Service:
         self.port, self.metrics_port = free_port(), free_port()
         self.data_dir = data_dir or directory / "own"
         self.log = directory / "service.log"
-        self.mark = f"BENCH_MARK={uuid.uuid4().hex}"
+        self.mark = uuid.uuid4().hex
         self.environment = {
             **server_environment(database_url, self.data_dir),
             "CODERAPI_CSP_ACCESS": "public",
@@ -45,25 +43,13 @@ class Service:
             "CODER_PROMETHEUS_ENABLE": "true",
             "CODER_PROMETHEUS_ADDRESS": f"127.0.0.1:{self.metrics_port}",
         }
-        if not database_url:
-            for name in ("DATABASE_URL", "CODERAPI_SECRET_KEY"):
-                del self.environment[name]
         self._process: subprocess.Popen[bytes] | None = None
         self.token = ""
 
     def start(self) -> None:
         """Starts the service without waiting for an answer."""
-        name, _, value = self.mark.partition("=")
-        with self.log.open("ab") as stream:
-            self._process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "manage.py", "server", "--http-address", f"127.0.0.1:{self.port}"],
-                cwd=PROJECT,
-                env={**self.environment, name: value},
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=stream,
-                start_new_session=True,
-            )
+        command = ["manage.py", "server", "--http-address", f"127.0.0.1:{self.port}"]
+        self._process = launched(command, {**self.environment, MARK: self.mark}, self.log)
 
     def start_and_wait(self) -> None:
         self.start()
@@ -81,14 +67,7 @@ class Service:
             time.sleep(0.1)
 
     def is_ready(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == 200
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
+        return status_of(self.port, "/readyz") == 200
 
     @property
     def alive(self) -> bool:
@@ -96,12 +75,7 @@ class Service:
 
     def processes(self, having: str = "") -> list[int]:
         """Returns the running processes that have the text in their command line."""
-        numbers = [entry.name for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
-        return sorted(
-            int(number)
-            for number in numbers
-            if self.mark in _read(number, "environ") and having in _read(number, "cmdline")
-        )
+        return sorted(pid for pid, command in marked(self.mark) if having in command)
 
     def kill_one(self, having: str) -> None:
         """Kills one of these processes, as the kernel does when memory runs out."""
@@ -184,10 +158,3 @@ def frequent_lines(log: str) -> dict[str, int]:
     """Returns the most frequent lines of the log, without their times, and their counts."""
     lines = (STAMP.sub("", line)[:200] for line in log.splitlines() if not line.startswith(" "))
     return dict(Counter(line for line in lines if line).most_common(12))
-
-
-def _read(pid: str, name: str) -> str:
-    try:
-        return Path(f"/proc/{pid}/{name}").read_bytes().replace(b"\0", b" ").decode("latin-1")
-    except OSError:
-        return ""

@@ -27,9 +27,6 @@ class Started(Fault[Single]):
     # A first start makes every table, which takes longer than a recovery.
     max_away = RECOVERY_SECONDS
 
-    def break_(self, stage: Single, chance: random.Random, load: Load) -> None:
-        """Does nothing: there is no load."""
-
     def play(self, stage: Single, found: Round, chance: random.Random) -> None:
         number = next(_numbers)
         stage.cluster.make_database(f"fresh{number}")

@@ -23,18 +23,13 @@ class Stopped(Fault[Single]):
 
     name, stage, rounds, seconds = "sigterm", Single, 4, 0.0
 
-    def __init__(self) -> None:
-        self._found: list[str] = []
-
     def break_(self, stage: Single, chance: random.Random, load: Load) -> None:
         idle = KeepAlive(stage.service.port, count=IDLE)
         time.sleep(0.5)
         stage.service.terminate()
         ends = idle.use_again(within=USE_AGAIN_SECONDS)
         status = stage.service.wait()
-        self._found = []
-        if status != 0:
-            self._found.append(f"exit status {status}")
+        self._found = [f"exit status {status}"] if status != 0 else []
         if ends["reset"]:
             self._found.append(f"{ends['reset']} of {IDLE} idle connections were reset")
 
@@ -52,9 +47,6 @@ class StoppedWhileFrozen(Fault[Single]):
 
     name, stage, rounds, seconds = "sigterm-frozen", Single, 2, 0.0
 
-    def __init__(self) -> None:
-        self._found: list[str] = []
-
     def break_(self, stage: Single, chance: random.Random, load: Load) -> None:
         stage.cluster.freeze()
         time.sleep(2)
@@ -63,16 +55,12 @@ class StoppedWhileFrozen(Fault[Single]):
         status = stage.service.wait()
         took = time.monotonic() - begun
         # Another status means that a process was killed. The stop must take at most 30 s.
-        self._found = []
-        if took > 30 or status not in {0, 1}:
-            self._found = [f"exit status {status} after {took:.1f} s"]
+        is_wrong = took > 30 or status not in {0, 1}
+        self._found = [f"exit status {status} after {took:.1f} s"] if is_wrong else []
 
     def repair(self, stage: Single) -> None:
         stage.cluster.thaw()
         stage.service.start()
-
-    def problems(self, stage: Single, found: Round) -> list[str]:
-        return self._found
 
 
 class KeepAlive:

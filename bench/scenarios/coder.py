@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import threading
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -16,17 +9,11 @@ import psycopg
 from bench import requests
 from bench.harness import Measure, Scenario
 from bench.load import CONNECTIONS, Figures, wrk
-from bench.rows import SECRET
 from bench.scenarios.base import SSH, Batches, Bench, load
 from bench.service import WORKERS, Service, beside
+from tests.support.stand_in_coder import TABLES, Key, Person, StandInCoder
 
-USER = {
-    "id": "00000000-0000-4000-8000-0000000c0de5",
-    "username": "coder-user",
-    "email": "coder-user@example.com",
-    "status": "active",
-    "roles": [{"name": "owner"}],
-}
+LOOK_UP = "/api/v2/authcheck"
 # The requests at the start of a load all need the same look-up.
 LOOK_UP_SECONDS = 1
 # Each agent sends a row in this interval, which is also the interval of the job.
@@ -34,30 +21,13 @@ REPORT_SECONDS = 30
 # The number of agents, and of workspaces.
 AGENTS = 10_000
 MAX_QUERY_MS = 5
-TABLES = f"""
-CREATE TYPE workspace_transition AS ENUM ('start', 'stop', 'delete');
-CREATE TABLE workspaces (id uuid PRIMARY KEY, deleted boolean);
-CREATE TABLE workspace_builds (
-    workspace_id uuid, build_number integer, transition workspace_transition, job_id uuid UNIQUE,
-    UNIQUE (workspace_id, build_number)
-);
-CREATE TABLE provisioner_jobs (
-    id uuid PRIMARY KEY, started_at timestamptz, canceled_at timestamptz, completed_at timestamptz,
-    updated_at timestamptz, error text
-);
-CREATE TABLE workspace_agent_stats (
-    id uuid PRIMARY KEY, created_at timestamptz, user_id uuid, agent_id uuid, workspace_id uuid,
-    template_id uuid, connections_by_proto jsonb, connection_count bigint, rx_packets bigint,
-    rx_bytes bigint, tx_packets bigint, tx_bytes bigint, connection_median_latency_ms float8,
-    session_count_vscode bigint, session_count_jetbrains bigint,
-    session_count_reconnecting_pty bigint, session_count_ssh bigint, usage boolean
-);
-CREATE INDEX ON workspace_agent_stats (created_at);
-INSERT INTO workspaces SELECT md5(n::text)::uuid, false FROM generate_series(1, {AGENTS}) AS n;
+ROWS = f"""
+INSERT INTO workspaces (id, deleted)
+SELECT md5(n::text)::uuid, false FROM generate_series(1, {AGENTS}) AS n;
 INSERT INTO provisioner_jobs (id, started_at, completed_at, updated_at)
 SELECT md5(n || ' ' || build)::uuid, now(), now(), now()
 FROM generate_series(1, {AGENTS}) AS n, generate_series(1, 10) AS build;
-INSERT INTO workspace_builds
+INSERT INTO workspace_builds (workspace_id, build_number, transition, job_id)
 SELECT md5(n::text)::uuid, build, 'start', md5(n || ' ' || build)::uuid
 FROM generate_series(1, {AGENTS}) AS n, generate_series(1, 10) AS build;
 """  # noqa: S608 - the numbers are constants
@@ -72,69 +42,27 @@ FROM generate_series(1, {AGENTS}) AS n, generate_series(%s::int, %s::int) AS tur
 BUSY = "SELECT active_time FROM pg_stat_database WHERE datname = 'coder'"
 
 
-class _Coder(ThreadingHTTPServer):
-    """Accepts every token, and counts the look-ups."""
-
-    look_ups = 0
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Coder
-
-    def do_POST(self) -> None:
-        checks = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["checks"]
-        self.server.look_ups += 1
-        self._answer(dict.fromkeys(checks, True))
-
-    def do_GET(self) -> None:
-        self._answer(USER)
-
-    def _answer(self, value: Any) -> None:
-        body = json.dumps(value).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Keeps the output of the bench clean."""
-
-
-@contextmanager
-def _coder() -> Iterator[_Coder]:
-    with _Coder(("127.0.0.1", 0), _Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
-
-
-def _new_token() -> str:
-    return f"{uuid.uuid4().hex[:10]}-{SECRET}"
-
-
 def coder(bench: Bench) -> Batches:
     """Measures a cached token of Coder beside an own one, and the look-ups of a new token."""
     with (
-        _coder() as server,
-        beside(
-            bench.service,
-            CODERAPI_IDENTITY="coder",
-            CODERAPI_CODER_URL=f"http://127.0.0.1:{server.server_port}",
-        ) as other,
+        StandInCoder() as server,
+        beside(bench.service, CODERAPI_IDENTITY="coder", CODERAPI_CODER_URL=server.url) as other,
     ):
-        url = other.url + SSH
+        url, owner = other.url + SSH, Person("coder-user", ("owner",))
+
+        def with_new_token() -> str:
+            return requests.with_token(server.add(Key(owner)).token)
 
         def look_ups(_: int) -> Figures:
-            before, script = server.look_ups, requests.with_token(_new_token())
+            before, script = server.count(LOOK_UP), with_new_token()
             found = wrk(url, script=script, seconds=LOOK_UP_SECONDS, connections=CONNECTIONS)
-            return {"look_ups": server.look_ups - before, "errors": found["errors"]}
+            return {"look_ups": server.count(LOOK_UP) - before, "errors": found["errors"]}
 
         own = requests.with_token(bench.service.token)
         yield [
             Scenario(
                 "ssh, cached token of Coder",
-                load("token of Coder", url, requests.with_token(_new_token())),
+                load("token of Coder", url, with_new_token()),
                 load("own token", bench.service.url + SSH, own),
                 at_least=0.95,
             ),
@@ -162,6 +90,7 @@ def _followed(service: Service) -> Measure:
     url = urlsplit(service.database_url)._replace(path="/coder").geturl()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(TABLES)
+        connection.execute(ROWS)
         connection.execute(REPORTS, [1, 15 * 60 // REPORT_SECONDS])
         connection.execute("VACUUM ANALYZE")
 

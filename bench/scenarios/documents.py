@@ -6,7 +6,7 @@ import time
 from functools import partial
 
 from bench import requests, rows
-from bench.harness import Scenario
+from bench.harness import Measure, Scenario
 from bench.load import BenchError
 from bench.scenarios.base import READERS, SSH, Batches, Bench, bare, load, recorded
 from bench.service import Service, reference
@@ -65,19 +65,22 @@ def _document(
 def keys(bench: Bench) -> Batches:
     """Measures keys that are not cached beside a look-up with psycopg."""
     service = bench.service
-    script = requests.readers(READERS)
     look_up_answers = {"/lookup": recorded(service, SSH)}
     with reference("bare", look_up_answers, DATABASE_URL=service.database_url) as url:
-        look_up = load("psycopg look-up", f"{url}/lookup", script)
-        ours = service.url + SSH
-        first = load("first-seen keys", ours, script, prepare=partial(evict, service))
-        due = load(
-            "first-seen keys, touch due", ours, script, prepare=partial(make_touch_due, service)
-        )
+        first, look_up = first_seen(service, url)
+        name, prepare = "first-seen keys, touch due", partial(make_touch_due, service)
+        due = load(name, service.url + SSH, requests.readers(READERS), prepare=prepare)
         yield [
             Scenario(first.name, first, look_up, at_least=0.6),
             Scenario(due.name, due, look_up, at_least=0.5),
         ]
+
+
+def first_seen(service: Service, url: str) -> tuple[Measure, Measure]:
+    """Returns a measure of keys that are not cached, and one of a look-up with psycopg."""
+    script = requests.readers(READERS)
+    ours = load("first-seen keys", service.url + SSH, script, prepare=partial(evict, service))
+    return ours, load("psycopg look-up", f"{url}/lookup", script)
 
 
 def evict(service: Service) -> None:

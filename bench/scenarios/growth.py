@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 
 from bench import requests, rows
 from bench.harness import Measure, Scenario
@@ -20,7 +19,7 @@ from bench.scenarios.base import (
     signed_in,
 )
 from bench.scenarios.csp import inserts, reports
-from bench.scenarios.documents import evict
+from bench.scenarios.documents import first_seen
 from bench.service import Service, reference, running
 
 USERS = (1, 1_000, 100_000)
@@ -52,7 +51,12 @@ def _users(service: Service) -> Batches:
             with service.connect() as connection:
                 _add_users(connection, last + 1, size)
             last = size
-            yield [_document(service, url, size), _first_seen(service, url, size)]
+            name = f"first-seen keys, {size:,} users"
+            ours, theirs = first_seen(service, url)
+            yield [
+                _document(service, url, size),
+                Scenario(name, ours, theirs, series="first-seen keys", size=size),
+            ]
 
 
 def _add_users(connection: rows.Connection, first: int, last: int) -> None:
@@ -74,17 +78,6 @@ def _document(service: Service, url: str, size: int) -> Scenario:
         load("ssh", service.url + SSH, script),
         bare(url, SSH, script),
         series="document",
-        size=size,
-    )
-
-
-def _first_seen(service: Service, url: str, size: int) -> Scenario:
-    script = requests.readers(READERS)
-    return Scenario(
-        f"first-seen keys, {size:,} users",
-        load("first-seen keys", service.url + SSH, script, prepare=partial(evict, service)),
-        load("psycopg look-up", f"{url}/lookup", script),
-        series="first-seen keys",
         size=size,
     )
 

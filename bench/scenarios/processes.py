@@ -122,7 +122,7 @@ def starting(bench: Bench) -> Batches:
         directory = Path(name)
         # PostgreSQL runs under another account if this process is root's.
         directory.chmod(0o711)
-        own = _own_environment(directory)
+        own = server_environment("", directory / "data")
         ours = Measure("server", lambda _: _start_and_stop(directory, own))
         away = server_environment("postgresql://nobody@127.0.0.1/none", directory)
         imported = _program("import", ["-c", SETUP], away)
@@ -141,13 +141,6 @@ def starting(bench: Bench) -> Batches:
                 note=_by_process,
             ),
         ]
-
-
-def _own_environment(directory: Path) -> dict[str, str]:
-    """Returns the settings of a service with its private PostgreSQL and jobs."""
-    found = server_environment("", directory / "data")
-    del found["DATABASE_URL"], found["CODERAPI_SECRET_KEY"]
-    return found
 
 
 def _program(name: str, arguments: list[str], environment: dict[str, str]) -> Measure:

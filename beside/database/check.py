@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from beside.database.connection import CoderDatabaseError, Reader, reading
-from beside.database.rows import oldest_row
+from beside.database.rows import Rows, oldest_row
 from beside.findings import Finding
 from kernel.admin import State
 from kernel.humanize import ago
@@ -29,9 +29,7 @@ TABLES = {
     "workspace_agent_stats": tuple(member.name for member in AGENT_MEMBERS),
     "workspaces": ("id", "deleted"),
     "workspace_builds": ("workspace_id", "build_number", "transition", "job_id"),
-    "provisioner_jobs": (
-        *("id", "started_at", "canceled_at", "completed_at", "updated_at", "error"),
-    ),
+    "provisioner_jobs": ("id", "started_at", "canceled_at", "completed_at", "updated_at", "error"),
 }
 ROLE = "coderapi_reader"
 CHECK = "database"
@@ -41,18 +39,15 @@ RELEASE = "Use the releases of Coder and coderapi that fit each other"
 
 _SERVER = """
 SELECT current_user AS role, current_setting('server_version') AS version,
-       pg_is_in_recovery() AS is_replica
+       CASE WHEN pg_is_in_recovery() THEN 'a replica' ELSE 'a primary server' END AS kind
 """
 # information_schema would not show columns that the role may not read.
 _COLUMNS = """
 SELECT t.name AS table, a.attname AS column, format_type(a.atttypid, NULL) AS type,
-       has_column_privilege(t.id, a.attnum, 'SELECT') AS readable
+       has_column_privilege(t.id, a.attnum, 'SELECT') AS readable,
+       has_table_privilege(t.id, 'INSERT, UPDATE, DELETE, TRUNCATE') AS writable
 FROM (SELECT name, to_regclass(name) AS id FROM unnest(%(tables)s::text[]) AS name) AS t
 JOIN pg_attribute AS a ON a.attrelid = t.id AND a.attnum > 0 AND NOT a.attisdropped
-"""
-_WRITABLE = """
-SELECT name FROM unnest(%(tables)s::text[]) AS name
-WHERE has_table_privilege(to_regclass(name), 'INSERT, UPDATE, DELETE, TRUNCATE')
 """
 GRANTS = """\
 CREATE ROLE {role} LOGIN PASSWORD 'choose-a-password';
@@ -61,7 +56,7 @@ GRANT USAGE ON SCHEMA public TO {role};
 {selects}"""
 
 
-def grants(*, database: str = "coder") -> str:
+def grants(*, database: str) -> str:
     """Returns the SQL statements that create a role with the necessary rights, and no others."""
     selects = "\n".join(
         f"GRANT SELECT ({', '.join(columns)}) ON {table} TO {ROLE};"
@@ -74,32 +69,26 @@ def findings(now: datetime) -> list[Finding]:
     """Examines Coder's database. If it cannot be read, the only finding is the reason."""
     try:
         with reading() as reader:
-            return [_server(reader), *_tables(reader, now), _rights(reader)]
+            rows = reader.rows(_COLUMNS, tables=list(TABLES))
+            return [_server(reader), *_tables(reader, rows, now), _rights(rows)]
     except CoderDatabaseError as error:
         return [Finding.failed(CHECK, str(error), SETTING)]
 
 
 def _server(reader: Reader) -> Finding:
     (found,) = reader.rows(_SERVER)
-    kind = "a replica" if found["is_replica"] else "a primary server"
-    return Finding.ok(
-        CHECK, f"The role is {found['role']} on PostgreSQL {found['version']}, {kind}."
-    )
+    text = "The role is {role} on PostgreSQL {version}, {kind}."
+    return Finding.ok(CHECK, text.format_map(found))
 
 
-def _tables(reader: Reader, now: datetime) -> Iterator[Finding]:
-    rows = reader.rows(_COLUMNS, tables=list(TABLES))
+def _tables(reader: Reader, rows: Rows, now: datetime) -> Iterator[Finding]:
     found = {(row["table"], row["column"]): row for row in rows}
     for table, names in TABLES.items():
-        missing = [name for name in names if (table, name) not in found]
-        if len(missing) == len(names):
+        if not any((table, name) in found for name in names):
             yield Finding.failed(CHECK, f"The table {table} is missing.", SETTING)
             continue
-        wrong = [
-            Finding.failed(CHECK, f"The column {table}.{name} is missing.", RELEASE)
-            for name in missing
-        ]
-        wrong += [each for name in names if (each := _wrong(found.get((table, name)), name))]
+        checked = [_wrong(f"{table}.{name}", name, found.get((table, name))) for name in names]
+        wrong = list(filter(None, checked))
         yield from wrong
         if not wrong:
             yield Finding.ok(CHECK, f"The table {table} has {len(names)} columns that can be read.")
@@ -107,19 +96,16 @@ def _tables(reader: Reader, now: datetime) -> Iterator[Finding]:
                 yield _age(oldest_row(reader), now)
 
 
-def _wrong(column: dict[str, Any] | None, name: str) -> Finding | None:
-    """Returns the failed check of an existing column, or None."""
+def _wrong(where: str, name: str, column: dict[str, Any] | None) -> Finding | None:
+    """Returns the failed check of a column, or None."""
     if column is None:
-        return None
-    full = f"The column {column['table']}.{name}"
+        return Finding.failed(CHECK, f"The column {where} is missing.", RELEASE)
     if not column["readable"]:
-        return Finding.failed(CHECK, f"{full} cannot be read by this role.", GRANT)
+        return Finding.failed(CHECK, f"The column {where} cannot be read by this role.", GRANT)
     expected, found = _expected_type(name), column["type"]
-    return (
-        Finding.failed(CHECK, f"{full} is {found}, not {expected}.", RELEASE)
-        if found != expected
-        else None
-    )
+    if found != expected:
+        return Finding.failed(CHECK, f"The column {where} is {found}, not {expected}.", RELEASE)
+    return None
 
 
 def _expected_type(name: str) -> str:
@@ -130,17 +116,17 @@ def _expected_type(name: str) -> str:
 
 def _age(oldest: datetime | None, now: datetime) -> Finding:
     if oldest is None:
-        return Finding(
-            CHECK, State.NOTICE, "The table of agent rows is empty. Has an agent connected?"
-        )
+        text = "The table of agent rows is empty. Has an agent connected?"
+        return Finding(CHECK, State.NOTICE, text)
     text = f"The oldest agent row is from {oldest:%Y-%m-%d %H:%M} UTC ({ago(oldest, now=now)})."
     return Finding.ok(CHECK, text)
 
 
-def _rights(reader: Reader) -> Finding:
+def _rights(rows: Rows) -> Finding:
     """Warns about rights that are not necessary."""
-    tables = [row["name"] for row in reader.rows(_WRITABLE, tables=list(TABLES))]
-    if tables:
-        text = f"The role may write {', '.join(tables)}. --grant-sql prints a role that may not."
+    writable = {row["table"] for row in rows if row["writable"]}
+    if writable:
+        names = ", ".join(table for table in TABLES if table in writable)
+        text = f"The role may write {names}. --grant-sql prints a role that may not."
         return Finding(CHECK, State.NOTICE, text)
     return Finding.ok(CHECK, "The role cannot write these tables.")

@@ -50,7 +50,9 @@ class CoderDatabaseError(JobFailedError):
     """Coder's database cannot be read. The message contains the reason, but no secret."""
 
 
-class _Connection(psycopg.Connection[Any]):
+class Reader(psycopg.Connection[dict[str, Any]]):
+    """Reads Coder's database."""
+
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         try:
             return super().wait(gen, interval, CLIENT_SECONDS if timeout is None else timeout)
@@ -58,23 +60,13 @@ class _Connection(psycopg.Connection[Any]):
             self.pgconn.finish()
             raise psycopg.OperationalError("the server did not respond in time") from None
 
-
-class Reader:
-    """Reads Coder's database over one connection."""
-
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        self._connection = connection
-
     def rows(self, statement: str, **values: Any) -> list[dict[str, Any]]:
         """Returns the rows of a query, by column name. UUIDs and times are strings.
 
         Raises: CoderDatabaseError.
         """
         try:
-            with (
-                self._connection.transaction(),
-                self._connection.cursor(row_factory=dict_row) as cursor,
-            ):
+            with self.transaction(), self.cursor() as cursor:
                 cursor.execute(LIMITS)
                 cursor.execute(statement, values)
                 return cursor.fetchall()
@@ -89,19 +81,18 @@ def reading() -> Iterator[Reader]:
         raise CoderDatabaseError("CODERAPI_CODER_DATABASE_URL is not set.")
     try:
         parameters: dict[str, Any] = {**LIVENESS, **conninfo_to_dict(settings.CODER_DATABASE_URL)}
+        parameters |= {"application_name": "coderapi", "prepare_threshold": None}
+        reader = Reader.connect(autocommit=True, row_factory=dict_row, **parameters)
     except psycopg.ProgrammingError:
         # Its message contains a part of the URL.
         raise CoderDatabaseError("CODERAPI_CODER_DATABASE_URL is not a valid URL.") from None
-    parameters |= {"application_name": "coderapi", "prepare_threshold": None}
-    try:
-        connection = _Connection.connect(autocommit=True, **parameters)
     except psycopg.Error as error:
         raise CoderDatabaseError(_reason(error)) from None
-    connection.read_only = True
+    reader.read_only = True
     for name in AS_TEXT:
-        connection.adapters.register_loader(name, TextLoader)
-    with connection:
-        yield Reader(connection)
+        reader.adapters.register_loader(name, TextLoader)
+    with reader:
+        yield reader
 
 
 def _reason(error: psycopg.Error) -> str:

@@ -16,13 +16,11 @@ from beside.client import CoderAwayError, ask
 from beside.database.connection import Reader, reading
 from beside.database.rows import (
     MAX_LATENESS,
-    Position,
     Tally,
     late_rows,
-    new_rows,
     newest_time,
     oldest_row,
-    position_of,
+    store_new_rows,
 )
 from beside.database.workspaces import follow_workspaces
 from beside.models import DatabaseReading
@@ -45,13 +43,13 @@ def follow(now: datetime) -> int:
 
     Raises: CoderDatabaseError.
     """
-    tally = Tally()
+    tally = Tally(now)
     with reading() as reader:
         until = newest_time(reader)
         last = _last_run(reader, until, now=now)
         if settings.STATS_USAGE_ENABLED:
-            _follow_agents(reader, last, until, tally, now=now)
-        last.workspace_id = follow_workspaces(reader, tally, last.workspace_id, now=now)
+            _follow_agents(reader, last, until, tally)
+        last.workspace_id = follow_workspaces(reader, last.workspace_id, tally)
     if tally.problem and tally.problem != last.problem:
         logger.warning("Coder's database: %s", tally.problem)
     last.read_at, last.problem = now, tally.problem
@@ -72,31 +70,25 @@ def _last_run(reader: Reader, until: datetime, *, now: datetime) -> DatabaseRead
     return last
 
 
-def _follow_agents(
-    reader: Reader, last: DatabaseReading, until: datetime, tally: Tally, *, now: datetime
-) -> None:
+def _follow_agents(reader: Reader, last: DatabaseReading, until: datetime, tally: Tally) -> None:
     """Stores late rows, and then the rows after the position, up to the time.
 
     `until` is the time of the newest row when the run began. So rows that are older than it by
     MAX_LATENESS are complete.
     """
     ends = time.monotonic() + RUN_SECONDS
-    position = Position(last.created_at, last.row_id)
     # Each look for late rows reads ids again, so look only every two minutes, and after a pause.
-    unsettled, pause = position.created_at - last.settled_until, until - position.created_at
+    unsettled, pause = last.created_at - last.settled_until, until - last.created_at
     looks = unsettled >= 2 * MAX_LATENESS or pause >= MAX_LATENESS
     if looks:
-        for rows in late_rows(reader, last.settled_until, position.created_at):
-            tally.store(rows, AGENT, now=now)
-    for rows in new_rows(reader, position, until):
-        tally.store(rows, AGENT, now=now)
-        position = position_of(rows[-1])
-        last.move(*position)
+        for rows in late_rows(reader, last.settled_until, last.created_at):
+            tally.store(rows, AGENT)
+    for _ in store_new_rows(reader, last, until, tally):
         if time.monotonic() > ends:
             break
     if looks:
         # A replica that lags has not received the late rows after `until` yet.
-        settled_until = min(position.created_at, until) - MAX_LATENESS
+        settled_until = min(last.created_at, until) - MAX_LATENESS
         last.settled_until = max(last.settled_until, settled_until)
         # If reading the workspaces fails, the next run must not look for the same late rows.
         last.save()
@@ -108,11 +100,9 @@ def _asked_usage(known: bool | None) -> bool | None:
         return None
     try:
         answer = ask("/api/v2/experiments", token=settings.CODER_TOKEN)
+        return answer.read(lambda found: USAGE_EXPERIMENT in [each.lower() for each in found])
     except CoderAwayError:
         return known
-    if answer.status != 200 or not isinstance(answer.value, list):
-        return known
-    return USAGE_EXPERIMENT in map(str.lower, map(str, answer.value))
 
 
 def counts_usage() -> bool:

@@ -15,26 +15,22 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import accumulate, chain, groupby
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
-from django.utils import timezone
 from tqdm import tqdm
 
 from beside.database.connection import Reader
 from beside.database.rows import (
     BATCH,
     MAX_LATENESS,
-    Position,
     Rows,
     Tally,
-    new_rows,
     newest_time,
     oldest_row,
-    position_of,
+    store_new_rows,
 )
 from beside.models import DatabaseReading
 from kernel.durations import EPOCH
-from stats.ingest.ingestion import AGENT
 from stats.models import WorkspaceState
 from stats.services import FIVE_MINUTES, SECOND
 from stats.statistics import STATES
@@ -47,9 +43,15 @@ _ESTIMATE = """
 SELECT greatest(max(reltuples), 0)::bigint AS rows
 FROM pg_class WHERE oid = to_regclass(%(table)s)
 """
+# A canceled job has ended at that time. `result` is the state of the workspace after the job, as in
+# `stats.statistics`, or "".
 _BUILDS = f"""
-SELECT b.*, j.started_at, j.canceled_at, j.completed_at, coalesce(j.error, '') <> '' AS failed,
-       coalesce(w.deleted, true) AS deleted
+SELECT workspace_id, build_number, transition, coalesce(w.deleted, true) AS deleted,
+       coalesce(j.started_at, least(j.canceled_at, j.completed_at)) AS begun_at,
+       least(j.canceled_at, j.completed_at) AS ended_at,
+       CASE WHEN j.error <> '' THEN 'failed' WHEN j.canceled_at IS NOT NULL THEN ''
+            WHEN transition = 'start' THEN 'running' WHEN transition = 'stop' THEN 'stopped'
+            ELSE '' END AS result
 FROM (
     SELECT workspace_id, build_number, transition::text, job_id FROM workspace_builds
     WHERE (workspace_id, build_number) > (%(workspace)s, %(number)s)
@@ -86,42 +88,17 @@ def import_rows(reader: Reader, tally: Tally) -> datetime | None:
     oldest = oldest_row(reader)
     if oldest is None:
         return None
-    reader_name = DatabaseReading.Reader.HISTORY
-    reading, _ = DatabaseReading.of(reader_name, start=oldest, now=timezone.now())
-    position = Position(reading.created_at - MAX_LATENESS)
+    last, _ = DatabaseReading.of(DatabaseReading.Reader.HISTORY, start=oldest, now=tally.now)
+    # Late rows may have arrived after the last import.
+    last.created_at -= MAX_LATENESS
+    last.read_at = tally.now
     with progress(reader, "workspace_agent_stats", " rows") as bar:
-        for rows in new_rows(reader, position, newest_time(reader)):
-            tally.store(rows, AGENT, now=timezone.now())
-            reading.read_at = timezone.now()
-            reading.move(*position_of(rows[-1]))
-            bar.update(len(rows))
+        for number in store_new_rows(reader, last, newest_time(reader), tally):
+            bar.update(number)
     return oldest
 
 
 # --- Workspaces -------------------------------------------------------------------------------
-
-
-class Build(NamedTuple):
-    """A build of a workspace. A job that was canceled has ended at that time."""
-
-    transition: str
-    started_at: datetime | None
-    canceled_at: datetime | None
-    completed_at: datetime | None
-    failed: bool
-
-    @property
-    def ended_at(self) -> datetime | None:
-        return min(filter(None, (self.canceled_at, self.completed_at)), default=None)
-
-    @property
-    def result(self) -> str:
-        """Returns the state of the workspace after the job, as in `stats.statistics`, or ""."""
-        if self.failed:
-            return "failed"
-        if self.canceled_at:
-            return ""
-        return {"start": "running", "stop": "stopped"}.get(self.transition, "")
 
 
 class StateCounts:
@@ -136,22 +113,24 @@ class StateCounts:
         self._changes: dict[str, Counter[int]] = {state: Counter() for state in STATES}
         self._sums: dict[str, tuple[list[int], list[int]]] = {}
 
-    def add(self, builds: Iterable[Build], *, deleted: bool) -> None:
+    def add(self, builds: Iterable[dict[str, Any]]) -> None:
         """Adds a workspace with its builds, oldest first."""
         self.workspaces += 1
         state, moment = "", EPOCH
         for build in builds:
-            if build.transition not in TRANSITIONS:
-                self.unknown[build.transition] += 1
+            if build["transition"] not in TRANSITIONS:
+                self.unknown[build["transition"]] += 1
                 continue
-            begun_at = build.started_at or build.ended_at
-            for after, at in (("building", begun_at), (build.result, build.ended_at)):
+            for after, at in (
+                ("building", build["begun_at"]),
+                (build["result"], build["ended_at"]),
+            ):
                 if at:
                     # Clocks differ, so a build may seem to begin before the previous one ended.
-                    moment = max(moment, at)
+                    moment = max(moment, datetime.fromisoformat(at))
                     self._change(state, after, moment)
                     state = after
-        if deleted:
+        if build["deleted"]:
             # The time of the deletion is known only if the last build deleted the workspace.
             self._change(state, "", moment)
 
@@ -165,19 +144,18 @@ class StateCounts:
         """Adds up the changes. Returns the time of the first one, or None without builds."""
         for state, changes in self._changes.items():
             intervals = sorted(changes)
-            sums = list(accumulate(changes[interval] for interval in intervals))
-            self._sums[state] = intervals, sums
+            sums = accumulate((changes[interval] for interval in intervals), initial=0)
+            self._sums[state] = intervals, list(sums)
         firsts = [intervals[0] for intervals, _ in self._sums.values() if intervals]
         return EPOCH + min(firsts) * FIVE_MINUTES - SECOND if firsts else None
 
     def at(self, moment: datetime) -> dict[str, int]:
         """Returns the number of workspaces in each state. Shape: {state: count}."""
         interval = (moment - EPOCH + SECOND) // FIVE_MINUTES
-        counts = dict.fromkeys(STATES, 0)
-        for state, (intervals, sums) in self._sums.items():
-            if place := bisect_right(intervals, interval):
-                counts[state] = sums[place - 1]
-        return counts
+        return {
+            state: sums[bisect_right(intervals, interval)]
+            for state, (intervals, sums) in self._sums.items()
+        }
 
 
 def read_builds(reader: Reader) -> StateCounts:
@@ -186,8 +164,7 @@ def read_builds(reader: Reader) -> StateCounts:
     with progress(reader, "workspace_builds", " builds") as bar:
         rows = chain.from_iterable(_batches(reader, bar))
         for _, group in groupby(rows, key=itemgetter("workspace_id")):
-            builds = list(group)
-            counts.add(map(_build, builds), deleted=builds[-1]["deleted"])
+            counts.add(group)
     return counts
 
 
@@ -197,9 +174,3 @@ def _batches(reader: Reader, bar: tqdm[Any]) -> Iterator[Rows]:
         yield rows
         bar.update(len(rows))
         workspace, number = rows[-1]["workspace_id"], rows[-1]["build_number"]
-
-
-def _build(row: dict[str, Any]) -> Build:
-    times = (row[name] for name in ("started_at", "canceled_at", "completed_at"))
-    started, canceled, completed = (time and datetime.fromisoformat(time) for time in times)
-    return Build(row["transition"], started, canceled, completed, row["failed"])

@@ -6,15 +6,16 @@ coderd writes agent rows in batches, so a row can arrive after rows with a later
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import batched
-from typing import Any, NamedTuple
+from typing import Any
 
 from beside.database.connection import Reader
+from beside.models import DatabaseReading
 from kernel.humanize import plural
-from stats.ingest.ingestion import parse, store
+from stats.ingest.ingestion import AGENT, parse, store
 from stats.ingest.rows import AGENT_MEMBERS
 from stats.models import AgentStat
 from stats.rollups.hours import MINUTE
@@ -46,29 +47,22 @@ WHERE created_at > %(since)s AND created_at <= %(until)s AND id = ANY(%(ids)s::u
 type Rows = list[dict[str, Any]]
 
 
-class Position(NamedTuple):
-    """The key of an agent row. Rows are read in the order of their keys."""
-
-    created_at: datetime
-    id: uuid.UUID = uuid.UUID(int=0)
-
-
-def position_of(row: Mapping[str, Any]) -> Position:
-    return Position(datetime.fromisoformat(row["created_at"]), uuid.UUID(row["id"]))
-
-
 @dataclass(slots=True)
 class Tally:
-    """Counts stored, duplicate and skipped rows. `reason` is why the first one was skipped."""
+    """Stores rows, and counts stored, duplicate and skipped ones, since the run began at `now`.
 
+    `reason` is why the first one was skipped.
+    """
+
+    now: datetime
     stored: int = 0
     duplicate: int = 0
     skipped: int = 0
     reason: str = ""
 
-    def store(self, rows: Sequence[dict[str, Any]], kind: str, *, now: datetime) -> None:
+    def store(self, rows: Sequence[dict[str, Any]], kind: str) -> None:
         """Stores rows of Coder's database in one transaction, and counts them."""
-        result = store(parse(enumerate(rows, 1), kind=kind), now=now)
+        result = store(parse(enumerate(rows, 1), kind=kind), now=self.now)
         self.stored += result.accepted
         self.duplicate += result.duplicate
         self.skipped += len(result.rejected)
@@ -92,13 +86,21 @@ def newest_time(reader: Reader) -> datetime:
     return datetime.fromisoformat(reader.rows(_NEWEST)[0]["newest"])
 
 
-def new_rows(reader: Reader, after: Position, until: datetime) -> Iterator[Rows]:
-    """Yields the agent rows after the position and up to the time, in batches."""
-    while rows := reader.rows(_BATCH, created_at=after.created_at, id=after.id, until=until):
-        yield rows
+def store_new_rows(
+    reader: Reader, last: DatabaseReading, until: datetime, tally: Tally
+) -> Iterator[int]:
+    """Stores the agent rows after the position, up to the time, in batches.
+
+    Stores the new position after each batch, and yields the number of the batch's rows.
+    """
+    while rows := reader.rows(_BATCH, created_at=last.created_at, id=last.row_id, until=until):
+        tally.store(rows, AGENT)
+        last.created_at = datetime.fromisoformat(rows[-1]["created_at"])
+        last.row_id = uuid.UUID(rows[-1]["id"])
+        last.save()
+        yield len(rows)
         if len(rows) < BATCH:
             return
-        after = position_of(rows[-1])
 
 
 def late_rows(reader: Reader, since: datetime, until: datetime) -> Iterator[Rows]:

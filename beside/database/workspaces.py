@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from datetime import datetime
 from itertools import batched
 
 from beside.database.connection import Reader
@@ -47,9 +46,7 @@ _DELETED = "SELECT id AS workspace_id, true AS deleted FROM workspaces"
 _DELETED += " WHERE id = ANY(%(ids)s::uuid[]) AND deleted"
 
 
-def follow_workspaces(
-    reader: Reader, tally: Tally, after: uuid.UUID, *, now: datetime
-) -> uuid.UUID:
+def follow_workspaces(reader: Reader, after: uuid.UUID, tally: Tally) -> uuid.UUID:
     """Stores the states of the next workspaces that have changed.
 
     Returns the id after which the next run continues.
@@ -58,7 +55,7 @@ def follow_workspaces(
     is_last = len(newest) < WORKSPACES
     until = LAST if is_last else uuid.UUID(newest[-1]["workspace_id"])
     for rows in _changed(reader, newest, _stored(after, until)):
-        tally.store(rows, WORKSPACE, now=now)
+        tally.store(rows, WORKSPACE)
     return FIRST if is_last else until
 
 

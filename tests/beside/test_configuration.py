@@ -13,7 +13,6 @@ from django.test import Client
 from beside import client, configuration, translation
 from beside.configuration import DOCUMENTS
 from beside.identity import CoderIdentity
-from coderapi import lane
 from deployment.models import ConfigRevision
 from kernel import memory
 from kernel.http import middleware
@@ -22,6 +21,8 @@ from options.configuration import load
 from options.rendering import config_document, options_document
 from options.start import unsupported_values
 from options.values.scalars import ConfigPath
+from tests.coderapi.test_lane import answered_by
+from tests.coderapi.test_lane import environ as request_of
 from tests.support.client import APIClient, browser_of
 from tests.support.factories import make_user
 from tests.support.samples import sample
@@ -245,21 +246,11 @@ def test_own_values_need_no_request(coder: StandInCoder, owner: APIClient) -> No
 def test_fast_lane_answers_only_with_a_cached_document(
     coder: StandInCoder, anonymous: APIClient
 ) -> None:
-    passed_on = []
-
-    def django(environ: Any, start_response: Any) -> list[bytes]:
-        passed_on.append(environ)
-        return []
-
-    answer = lane.fast(django)
-    environ = {"PATH_INFO": BUILD, "REQUEST_METHOD": "GET", "REMOTE_ADDR": "127.0.0.1"}
-    environ |= {"HTTP_HOST": "localhost", "QUERY_STRING": ""}
-    assert answer(dict(environ), lambda *_: lambda _: None) == []
+    assert answered_by(request_of(BUILD)) == "django"
     assert coder.seen == []
-    get(anonymous, BUILD)
-    (body,) = answer(dict(environ), lambda *_: lambda _: None)
-    assert json.loads(body)["version"] == coder.version
-    assert len(passed_on) == coder.count(BUILD) == 1
+    assert get(anonymous, BUILD).json()["version"] == coder.version
+    assert answered_by(request_of(BUILD)) == "lane"
+    assert coder.count(BUILD) == 1
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,14 @@ import psycopg
 import pytest
 from django.core.management import CommandError
 from django.db.models import F
-from django.test import Client
 
 from beside.database import workspaces
 from beside.database.check import findings
 from beside.models import DatabaseReading
+from tests.support.client import browser_of
 from tests.support.coder_tables import BUILDS, insert, make_tables
 from tests.support.commands import run
-from tests.support.factories import PASSWORD, make_user
+from tests.support.factories import make_user
 from tests.support.processes import free_port, own_database, wait_for
 from tests.support.stand_in_coder import StandInCoder
 from tests.support.stats_rows import (
@@ -99,11 +99,16 @@ def states(snapshot: dict[str, Any]) -> dict[str, int]:
     return {state: snapshot["workspaces"][state] for state in STATES}
 
 
+def assert_complete(deployment: Deployment, database: CoderDatabase) -> None:
+    """Asserts that a snapshot has all agent rows and all workspaces."""
+    snapshot = deployment.collect()
+    agrees(snapshot, database.api_rows())
+    assert states(snapshot) == STATES
+
+
 def card() -> str:
     """Returns the card about Coder's database on the admin's home page."""
-    browser = Client()
-    browser.post("/login", {"name": make_user("owner").username, "password": PASSWORD})
-    page = browser.get("/admin/").content.decode()
+    page = browser_of(make_user("owner")).get("/admin/").text
     return page.partition("Coder&#x27;s database</h2>")[2].partition("</section>")[0]
 
 
@@ -128,9 +133,7 @@ def test_new_and_late_rows_count_once(deployment: Deployment, database: CoderDat
     # This simulates a process that was killed before it stored the position.
     DatabaseReading.objects.update(created_at=database.now - 10 * MINUTE)
     assert follow() == 0
-    snapshot = deployment.collect()
-    agrees(snapshot, database.api_rows())
-    assert states(snapshot) == STATES
+    assert_complete(deployment, database)
 
 
 def test_switch_to_a_replica_that_lags_loses_nothing(
@@ -257,9 +260,7 @@ def test_faults_are_named_and_lose_nothing(
     assert reading.settled_until == reading.created_at - 2 * MINUTE
     database.execute(undo)
     deployment.job(FOLLOW)
-    snapshot = deployment.collect()
-    agrees(snapshot, database.api_rows())
-    assert states(snapshot) == STATES
+    assert_complete(deployment, database)
     assert "cannot be read" not in card()
 
 
@@ -282,9 +283,7 @@ def test_connection_that_ends_during_a_run_loses_nothing(
         with pytest.raises(CommandError, match="A table is locked"):
             deployment.job(FOLLOW)
     deployment.job(FOLLOW)
-    snapshot = deployment.collect()
-    agrees(snapshot, database.api_rows())
-    assert states(snapshot) == STATES
+    assert_complete(deployment, database)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,8 @@ from kernel.memory import LOOK_UPS
 from tests.support.at_once import at_once
 from tests.support.client import browser_of
 from tests.support.factories import PASSWORD, make_key, make_user
-from tests.support.live import Server
-from tests.support.processes import DEADLINE_SECONDS, own_database, wait_for
+from tests.support.live import own_server
+from tests.support.processes import DEADLINE_SECONDS, wait_for
 from tests.support.sending import send
 from tests.support.stand_in_coder import Key, Person, StandInCoder, new_token
 from tests.tokens.test_roles import MATRIX as OWN
@@ -475,10 +475,11 @@ def test_unusable_tokenconfig_of_coder_is_a_503(
 
 
 def test_cached_tokens_are_accepted_while_coder_hangs(tmp_path: Path) -> None:
-    with own_database() as url, StandInCoder() as coder:
+    new_tokens = [new_token() for _ in range(64)]
+    with StandInCoder() as coder:
         names = {"CODERAPI_IDENTITY": "coder", "CODERAPI_CODER_URL": coder.url}
         names["CODER_SWAGGER_ENABLE"] = "true"
-        with Server("--web-only", log=tmp_path / "log", DATABASE_URL=url, **names) as server:
+        with own_server("--web-only", log=tmp_path / "log", **names) as server:
             token = coder.add(Key(Person("ada", ("owner",)))).token
             for path in (SSH, "/deployment/config", TOKEN_CONFIG):
                 assert server.ask(f"/api/v2{path}", token=token).status == 200
@@ -486,17 +487,9 @@ def test_cached_tokens_are_accepted_while_coder_hangs(tmp_path: Path) -> None:
             assert b"own users" not in server.ask("/templates").body
             assert b"users/login" not in server.ask("/swagger/openapi.json").body
             coder.fault = "hang"
-            found: list[int] = []
-
-            def wait() -> None:
-                found.append(server.ask(f"/api/v2{SSH}", token=new_token()).status)
-
-            threads = [threading.Thread(target=wait) for _ in range(64)]
-            for thread in threads:
-                thread.start()
-            wait_for(lambda: coder.count(AUTHCHECK) >= 10)
-            assert server.ask(f"/api/v2{SSH}", token=token).status == 200
-            assert server.ask("/api/v2/buildinfo").status == 200
-            for thread in threads:
-                thread.join()
-            assert found == [503] * 64
+            with ThreadPoolExecutor(64) as pool:
+                found = pool.map(lambda key: server.ask(f"/api/v2{SSH}", token=key), new_tokens)
+                wait_for(lambda: coder.count(AUTHCHECK) >= 10)
+                assert server.ask(f"/api/v2{SSH}", token=token).status == 200
+                assert server.ask("/api/v2/buildinfo").status == 200
+            assert [answer.status for answer in found] == [503] * 64

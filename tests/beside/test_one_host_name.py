@@ -41,6 +41,14 @@ return fetch("/api/v2/users/me/profile",
 """
 
 
+SETTINGS = {
+    "CODERAPI_IDENTITY": "coder",
+    "CODERAPI_ADMIN_PATH": "/coderapi/",
+    "CODERAPI_WIRE": "coderd",
+    "CODER_SECURE_AUTH_COOKIE": "true",
+    "CODER_PROXY_TRUSTED_HEADERS": "X-Forwarded-For",
+    "CODER_PROXY_TRUSTED_ORIGINS": "127.0.0.1",
+}
 PROXIES = {"nginx": nginx, "caddyfile": caddy}
 every_proxy = pytest.mark.parametrize(
     "proxy", ["nginx", pytest.param("caddyfile", marks=needs_caddy)], indirect=True
@@ -119,15 +127,10 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         coder.dashboard = f"https://localhost:{port}"
         ours = stack.enter_context(
             obeying(
-                CODERAPI_IDENTITY="coder",
                 CODERAPI_CODER_URL=coder.url,
-                CODERAPI_ADMIN_PATH="/coderapi/",
-                CODERAPI_WIRE="coderd",
                 CODER_ACCESS_URL=coder.dashboard,
-                CODER_SECURE_AUTH_COOKIE="true",
-                CODER_PROXY_TRUSTED_HEADERS="X-Forwarded-For",
-                CODER_PROXY_TRUSTED_ORIGINS="127.0.0.1",
                 CODER_SWAGGER_ENABLE="true",
+                **SETTINGS,
             )
         )
         made = Pair(coder, ours, port, tls, directory)
@@ -199,8 +202,7 @@ def check_uploads_streams_and_websockets(pair: Pair) -> None:
 def test_all_operations_accept_one_cookie(pair: Pair, identity: str, tmp_path: Path) -> None:
     with ExitStack() as stack:
         if identity == "own":
-            settings = {"CODERAPI_ADMIN_PATH": "/coderapi/", "CODERAPI_WIRE": "coderd"}
-            ours = stack.enter_context(obeying(**settings))
+            ours = stack.enter_context(obeying(**SETTINGS | {"CODERAPI_IDENTITY": "own"}))
             pair = replace(pair, ours=ours, port=free_port())
             stack.enter_context(pair.behind_proxy(ALL, tmp_path))
             cookie = f"coder_session_token={ours.token}"
@@ -353,13 +355,9 @@ def test_check_finds_no_fault(pair: Pair) -> None:
         "check",
         SSL_CERT_FILE=str(pair.directory / "ca.pem"),
         DATABASE_URL=pair.ours.database,
-        CODERAPI_IDENTITY="coder",
         CODERAPI_CODER_URL=pair.coder.url,
-        CODERAPI_ADMIN_PATH="/coderapi/",
         CODER_ACCESS_URL=pair.url,
-        CODER_SECURE_AUTH_COOKIE="true",
-        CODER_PROXY_TRUSTED_HEADERS="X-Forwarded-For",
-        CODER_PROXY_TRUSTED_ORIGINS="127.0.0.1",
+        **SETTINGS,
     )
     assert (checked.returncode, checked.stderr) == (0, "")
     assert {line.split()[0] for line in checked.stdout.splitlines()} == {"ok"}

@@ -18,7 +18,7 @@ from django.core.management import get_commands, load_command_class
 from coderapi import bootstrap
 from kernel.commands import BaseCommand, ListingCommand
 from tests.support.client import APIClient
-from tests.support.commands import manage, run, write_lines
+from tests.support.commands import execute, manage, run, write_lines
 from tests.support.csp_reports import legacy
 from tests.support.factories import make_key, make_user
 from tests.support.processes import PACKAGES, PROJECT, free_port, own_database
@@ -295,12 +295,8 @@ def test_commands_end_quietly_when_their_output_closes(directory: Path, database
 @pytest.mark.parametrize("name", ["list_tokens", "server"])
 def test_help_through_head_is_quiet(name: str) -> None:
     words = [sys.executable, str(PROJECT / "manage.py"), name, "--help"]
-    done = subprocess.run(
-        ["bash", "-c", f"{shlex.join(words)} | head --lines 1; echo ${{PIPESTATUS[1]}}"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    script = f"{shlex.join(words)} | head --lines 1; echo ${{PIPESTATUS[1]}}"
+    done = execute(["bash", "-c", script])
 
     assert (done.stdout.splitlines()[-1], done.stderr) == ("0", "")
 

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from django.utils import timezone
 from kernel import postgres
 from options.catalogue import CATALOGUE
 from tests.support.coder_tables import coder_database
+from tests.support.commands import execute
 from tests.support.obeying import Obeying, obeying
 from tests.support.processes import PACKAGES, PROJECT, own_database
 from tests.support.stand_in_coder import Key, Person, StandInCoder
@@ -124,17 +124,9 @@ def environ(service: Obeying, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def bash(script: str, environ: dict[str, str], *, cwd: Path) -> str:
-    done = subprocess.run(
-        ["bash", "-c", PRELUDE + script],
-        cwd=cwd,
-        env=environ,
-        # `create_admin_user` reads the password.
-        input=f"{PASSWORD}\n",
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    # `create_admin_user` reads the password.
+    typed = f"{PASSWORD}\n"
+    done = execute(["bash", "-c", PRELUDE + script], cwd=cwd, env=environ, typed=typed)
     assert done.returncode in {0, 141}, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout

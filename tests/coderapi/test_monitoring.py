@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 import yaml
 
 from kernel.release import ROOT
+from tests.support.commands import execute
 
 PROMTOOL = shutil.which("promtool")
 RULES = ROOT / "docs/monitoring/alerts.yml"
@@ -69,8 +69,7 @@ def rules() -> list[dict[str, Any]]:
 
 
 def promtool(*arguments: str | Path) -> None:
-    command = [str(PROMTOOL), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = execute([str(PROMTOOL), *arguments])
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 
 from coderapi.generated import COMPOSE_VARIABLES
 from options.catalogue import CATALOGUE, OWN_OPTIONS
+from tests.support.commands import execute
 from tests.support.containers import composition
 from tests.support.processes import PROJECT, free_port
 from tests.support.proxies import NGINX, make_certificate, needs_nginx
@@ -61,13 +61,8 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
 
     # Only root may write to /run, the runtime directory of the system's units.
     mode = [] if os.geteuid() == 0 else ["--user"]
-    done = subprocess.run(
-        [verifier, *mode, "verify", "--recursive-errors=no", unit],
-        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
+    done = execute([verifier, *mode, "verify", "--recursive-errors=no", unit], env=environment)
 
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -88,11 +83,6 @@ def test_nginx_accepts_the_site(tmp_path: Path) -> None:
     )
     assert NGINX
 
-    done = subprocess.run(
-        [NGINX, "-e", "stderr", "-t", "-q", "-c", configuration],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = execute([NGINX, "-e", "stderr", "-t", "-q", "-c", configuration])
 
     assert (done.returncode, done.stderr) == (0, "")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support.live import Server
-from tests.support.processes import own_database
+from tests.support.commands import execute
+from tests.support.live import own_server
 
 HOST = "http://coder-server:8080"
 ACCEPT = "-H 'Accept: application/json'"
@@ -35,16 +34,8 @@ SAMPLES: list[tuple[str, int]] = [
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """The URL and the owner's token of a server that has taken a snapshot."""
-    directory = tmp_path_factory.mktemp("served")
-    with (
-        own_database() as database,
-        Server(
-            "-v",
-            log=directory / "log",
-            DATABASE_URL=database,
-            CODERAPI_FIRST_OWNER_USERNAME="owner",
-        ) as server,
-    ):
+    log = tmp_path_factory.mktemp("served") / "log"
+    with own_server("-v", log=log, CODERAPI_FIRST_OWNER_USERNAME="owner") as server:
         server.wait_for_log("Job collect_deployment_stats")
         yield f"http://127.0.0.1:{server.port}", server.owner_token
 
@@ -55,12 +46,7 @@ def test_sample_is_answered(served: tuple[str, str], sample: str, status: int) -
     address, token = served
     command = shlex.split(sample.replace(HOST, address).replace("API_KEY", token))
 
-    found = subprocess.run(
-        [*command, "--silent", "--write-out", "\n%{http_code}"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    found = execute([*command, "--silent", "--write-out", "\n%{http_code}"])
 
     body, _, code = found.stdout.rpartition("\n")
     assert int(code) == status, body

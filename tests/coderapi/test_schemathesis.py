@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +11,9 @@ import pytest
 
 from kernel.http.schema.document import openapi_yaml
 from kernel.http.wire import Wire
-from tests.support.live import Server
-from tests.support.processes import PROJECT, own_database
+from tests.support.commands import execute
+from tests.support.live import Server, own_server
+from tests.support.processes import PROJECT
 
 SECONDS = 8
 CHECKS = (
@@ -29,15 +29,8 @@ LEFT_OUT = ("log-out-user", "create-initial-user")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with (
-        own_database() as database,
-        Server(
-            log=tmp_path_factory.mktemp("server") / "log",
-            DATABASE_URL=database,
-            CODERAPI_FIRST_OWNER_USERNAME="throw-away",
-            CODER_API_RATE_LIMIT="-1",
-        ) as server,
-    ):
+    settings = {"CODERAPI_FIRST_OWNER_USERNAME": "throw-away", "CODER_API_RATE_LIMIT": "-1"}
+    with own_server(log=tmp_path_factory.mktemp("server") / "log", **settings) as server:
         yield server
 
 
@@ -50,7 +43,7 @@ def test_no_answer_is_a_crash_or_violates_the_schema(
     document.write_text(openapi_yaml(wire), encoding="utf-8")
     headers = (f"Coder-Session-Token: {token}", f"Coder-Wire: {wire.value}")
 
-    found = subprocess.run(
+    found = execute(
         [
             *(sys.executable, "-m", "schemathesis.cli", "--no-color", "run", str(document)),
             f"--url=http://127.0.0.1:{server.port}/api/v2",
@@ -70,10 +63,6 @@ def test_no_answer_is_a_crash_or_violates_the_schema(
             "PYTHONPATH": str(PROJECT),
             "SCHEMATHESIS_HOOKS": "tests.support.schemathesis_hooks",
         },
-        capture_output=True,
-        text=True,
-        timeout=SECONDS * 15,
-        check=False,
     )
 
     assert found.returncode == 0, found.stdout.replace(token, "<token>") + found.stderr

@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.support.commands import execute
 from tests.support.containers import (
     Container,
     Image,
@@ -61,12 +62,10 @@ def test_lock_file_installs_by_hash_into_a_new_environment(tmp_path: Path) -> No
     assert (tmp_path / "venv" / "bin" / "python").exists()
 
     here = [argument.replace("/opt/venv/bin/python", sys.executable) for argument in install]
-    done = subprocess.run(
+    done = execute(
         [sys.executable, *here[1:], "--dry-run", "--no-index"],
         cwd=PROJECT,
         env={**os.environ, "PIP_CONFIG_FILE": os.devnull},
-        capture_output=True,
-        text=True,
     )
 
     assert done.returncode == 0, done.stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 import yaml
 
 from coderapi.generated import COMPOSE_VARIABLES
+from tests.support.commands import execute
 from tests.support.containers import (
     COMPOSE_FILE,
     DOCKERFILE,
@@ -38,7 +38,7 @@ def test_dockerfile_has_no_lint() -> None:
     if not linter:
         pytest.skip("hadolint is not installed")
 
-    found = subprocess.run([linter, "--no-color", DOCKERFILE], capture_output=True, text=True)
+    found = execute([linter, "--no-color", DOCKERFILE])
 
     assert (found.returncode, found.stdout) == (0, "")
 

@@ -16,7 +16,7 @@ import pytest
 from coderapi.server.certificates import CertificateError, tls_arguments
 from options.configuration import load
 from options.start import unsupported_values
-from tests.support.certificates import Authority
+from tests.support.certificates import Authority, Pair
 from tests.support.obeying import Obeying, obeying
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -30,19 +30,22 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture(scope="module")
 def server(authority: Authority) -> Iterator[Obeying]:
     """A server with HTTPS and HTTP."""
-    pair = authority.pair("server")
     with obeying(
         "--web-only",
         "--disable-password-auth",
-        CODER_TLS_ENABLE="true",
+        **files(authority.pair("server")),
         CODER_TLS_ADDRESS="127.0.0.1:0",
-        CODER_TLS_CERT_FILE=str(pair.certificate),
-        CODER_TLS_KEY_FILE=str(pair.key),
         CODER_TLS_MIN_VERSION="tls13",
         CODER_TLS_REDIRECT_HTTP_TO_HTTPS="true",
         CODER_ACCESS_URL="https://coder.example.com",
     ) as found:
         yield found
+
+
+def files(pair: Pair) -> dict[str, str]:
+    """Returns the options of a server with this certificate and key."""
+    names = {"CERT_FILE": str(pair.certificate), "KEY_FILE": str(pair.key), "ENABLE": "true"}
+    return {f"CODER_TLS_{name}": value for name, value in names.items()}
 
 
 # --- Serving ----------------------------------------------------------------------------------
@@ -74,14 +77,12 @@ def test_password_authentication_can_be_disabled(server: Obeying) -> None:
 
 
 def test_clients_must_present_a_certificate_of_the_authority(authority: Authority) -> None:
-    pair, client = authority.pair("strict"), authority.pair("client")
+    client = authority.pair("client")
     stranger = Authority(authority.directory, "stranger").pair("stranger")
     with obeying(
         "--web-only",
-        CODER_TLS_ENABLE="true",
+        **files(authority.pair("strict")),
         CODER_ADDRESS="127.0.0.1:0",
-        CODER_TLS_CERT_FILE=str(pair.certificate),
-        CODER_TLS_KEY_FILE=str(pair.key),
         CODER_TLS_CLIENT_AUTH="require-and-verify",
         CODER_TLS_CLIENT_CA_FILE=str(authority.file),
     ) as found:
@@ -125,14 +126,7 @@ def test_ciphers_are_only_reported_while_tls_is_off() -> None:
 
 
 def options(certificate_file: Path, key_file: Path, **more: str) -> Any:
-    return load(
-        {
-            **GOOD,
-            "CODER_TLS_CERT_FILE": str(certificate_file),
-            "CODER_TLS_KEY_FILE": str(key_file),
-            **more,
-        }
-    )
+    return load(files(Pair(certificate_file, key_file)) | more)
 
 
 def error_for(found: Any) -> str:

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from coderapi import __version__
-from tests.support.live import Server
-from tests.support.processes import PACKAGES, PROJECT, own_database
+from tests.support.commands import execute
+from tests.support.live import Server, own_server
+from tests.support.processes import PACKAGES, PROJECT
 
 
 def pyproject() -> dict[str, Any]:
@@ -49,15 +50,8 @@ def elsewhere(tmp_path: Path) -> Path:
 
 
 def coderapi(installed: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [installed / "bin" / "coderapi", *arguments],
-        cwd=cwd,
-        env={"PYTHONPATH": str(installed), "HOME": str(cwd)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    environment = {"PYTHONPATH": str(installed), "HOME": str(cwd)}
+    return execute([installed / "bin" / "coderapi", *arguments], cwd=cwd, env=environment)
 
 
 def test_wheel_has_every_package() -> None:
@@ -90,10 +84,7 @@ def test_installed_server_serves_from_any_directory(
     monkeypatch.setattr(Server, "entry", [str(installed / "bin" / "coderapi")])
     monkeypatch.setattr(Server, "directory", elsewhere)
     before = set(elsewhere.iterdir())
-    with (
-        own_database() as database,
-        Server(log=tmp_path / "log", DATABASE_URL=database, PYTHONPATH=str(installed)) as server,
-    ):
+    with own_server(log=tmp_path / "log", PYTHONPATH=str(installed)) as server:
         build = server.ask("/api/v2/buildinfo").json
         assert build["external_url"].endswith(f"v{__version__}")
         assert server.get("/static/coderapi/admin.css") == 200

@@ -7,11 +7,11 @@ its thread-locals.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 
 import pytest
 
+from tests.support.commands import execute
 from tests.support.processes import PROJECT
 
 STOCK = """
@@ -34,11 +34,6 @@ assert type(base._prefixes) is type(base._urlconfs) is threading.local
 
 @pytest.mark.django_db
 def test_replaced_parts_of_django_exist() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", STOCK + REPLACED],
-        cwd=PROJECT,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "coderapi.settings"},
-        capture_output=True,
-        text=True,
-    )
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "coderapi.settings"}
+    done = execute([sys.executable, "-c", STOCK + REPLACED], cwd=PROJECT, env=environment)
     assert done.returncode == 0, done.stderr

@@ -25,8 +25,8 @@ from kernel.http.body import bounded
 from kernel.http.body import readers as body_readers
 from kernel.telemetry import access, logs
 from kernel.telemetry.access import FORMS, AccessLog, Entry, as_common, as_json, blocks, logged
-from tests.support.live import Server
-from tests.support.processes import DEADLINE_SECONDS, PROJECT, own_database, wait_for
+from tests.support.live import own_server
+from tests.support.processes import DEADLINE_SECONDS, PROJECT, wait_for
 from tests.tokens.test_long_lists import LONG_LIST, TOKENS
 
 TOKEN = "abcdefghij-ABCDEFGHIJKLMNOPQRSTUV"
@@ -235,10 +235,7 @@ def test_server_logs_every_response(tmp_path: Path) -> None:
         "CODER_PROXY_TRUSTED_HEADERS": "X-Forwarded-For",
         "CODER_PROXY_TRUSTED_ORIGINS": "127.0.0.1",
     }
-    with (
-        own_database() as database,
-        Server("--web-only", log=tmp_path / "log", DATABASE_URL=database, **more) as server,
-    ):
+    with own_server("--web-only", log=tmp_path / "log", **more) as server:
         asked = [
             ("GET", f"/api/v2/buildinfo?coder_session_token={TOKEN}", 200),
             ("HEAD", "/api/v2/buildinfo", 200),
@@ -279,12 +276,9 @@ def test_streamed_response_is_logged_when_its_client_disconnects(tmp_path: Path)
     written = tmp_path / "access"
     more = {"CODERAPI_ACCESS_LOG": str(written), "CODERAPI_ACCESS_LOG_FORMAT": "json"}
     more["CODERAPI_FIRST_OWNER_USERNAME"] = "owner"
-    with (
-        own_database() as database,
-        Server("--web-only", log=tmp_path / "log", DATABASE_URL=database, **more) as server,
-    ):
+    with own_server("--web-only", log=tmp_path / "log", **more) as server:
         connection = HTTPConnection("127.0.0.1", server.port)
-        with psycopg.connect(database, autocommit=True) as direct:
+        with psycopg.connect(server.database, autocommit=True) as direct:
             direct.execute(LONG_LIST)
         connection.request("GET", TOKENS, headers={"Coder-Session-Token": server.owner_token})
         connection.getresponse().read(10)

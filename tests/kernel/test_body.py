@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from kernel.http.body import SWALLOWED_BYTES, bounded, readers, receive
 from kernel.http.errors import APIError
 from tests.support.body_server import CAP, MAX_READERS
-from tests.support.live import Server
-from tests.support.processes import PROJECT, free_port, own_database, wait_for
+from tests.support.live import Server, own_server
+from tests.support.processes import PROJECT, free_port, wait_for
 from tests.support.proxies import Proxy, needs_nginx
 
 READERS = readers(4)
@@ -229,7 +229,7 @@ def accepted(port: int) -> HTTPResponse | None:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("server") / "log"
     hsts = {"CODER_STRICT_TRANSPORT_SECURITY": "3600"}
-    with own_database() as url, Server("--web-only", log=log, DATABASE_URL=url, **hsts) as server:
+    with own_server("--web-only", log=log, **hsts) as server:
         yield server
 
 

@@ -163,18 +163,16 @@ def crowd(port: int, secret: str) -> Iterator[None]:
         while not over.is_set():
             get(port, DOCUMENT, f"{next(numbers) % KEYS + 1:010}-{secret}")
 
-    threads = [threading.Thread(target=ask_on) for _ in range(CROWD)]
-    for thread in threads:
-        thread.start()
-    begun.wait(DEADLINE_SECONDS)
-    # Each request takes a number, so the numbers show when most clients have begun.
-    wait_for(lambda: next(numbers) > CROWD)
-    try:
-        yield
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
+    with ThreadPoolExecutor(CROWD) as clients:
+        for _ in range(CROWD):
+            clients.submit(ask_on)
+        begun.wait(DEADLINE_SECONDS)
+        # Each request takes a number, so the numbers show when most clients have begun.
+        wait_for(lambda: next(numbers) > CROWD)
+        try:
+            yield
+        finally:
+            over.set()
 
 
 @contextmanager

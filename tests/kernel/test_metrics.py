@@ -32,8 +32,8 @@ from kernel.http.metrics import pool
 from kernel.telemetry import metrics
 from tests.support.client import APIClient
 from tests.support.factories import make_user
-from tests.support.live import Server
-from tests.support.processes import PROJECT, free_port, own_database, wait_for
+from tests.support.live import own_server
+from tests.support.processes import PROJECT, free_port, wait_for
 
 DOCUMENT = PROJECT / "docs" / "metrics.md"
 ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*) ?\|", re.MULTILINE)
@@ -187,18 +187,9 @@ def test_requests_that_wait_for_a_connection_are_counted() -> None:
 
 def test_server_serves_the_counts_of_all_its_processes(tmp_path: Path) -> None:
     port = free_port()
-    shown = {"CODER_PROMETHEUS_ENABLE": "true", "CODER_PROMETHEUS_ADDRESS": f"127.0.0.1:{port}"}
-    with (
-        own_database() as database,
-        Server(
-            "--web-only",
-            log=tmp_path / "log",
-            DATABASE_URL=database,
-            CODERAPI_WEB_WORKERS="2",
-            TMPDIR=str(tmp_path),
-            **shown,
-        ) as server,
-    ):
+    settings = {"CODER_PROMETHEUS_ENABLE": "true", "CODERAPI_WEB_WORKERS": "2"}
+    settings |= {"CODER_PROMETHEUS_ADDRESS": f"127.0.0.1:{port}", "TMPDIR": str(tmp_path)}
+    with own_server("--web-only", log=tmp_path / "log", **settings) as server:
         wait_for(lambda: 'coderapi_listener_hearing{role="web"} 1.0' in scraped(port))
         before = builds(scraped(port))
         for _ in range(10):

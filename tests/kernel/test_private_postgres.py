@@ -92,18 +92,15 @@ def test_concurrent_starts_create_one_cluster_after_a_killed_start(
 def test_cluster_has_its_settings(source: Source, folder: Path, seed_of: SeedOf) -> None:
     copy_cluster(seed_of(source), folder)
     handle = acquired(folder, only=source)
-    try:
-        with psycopg.connect(handle.url) as connection:
-            row = connection.execute(
-                "SELECT current_setting('server_version_num')::int / 10000,"
-                " current_setting('listen_addresses'), current_setting('data_checksums'),"
-                " pg_encoding_to_char(encoding),"
-                " datlocprovider <> 'i' FROM pg_database WHERE datname = current_database()"
-            ).fetchone()
-        assert row == (handle.programs.major, "", "on", "UTF8", True)
-        assert handle.programs.major == one_of(source).major
-    finally:
-        handle.release()
+    with psycopg.connect(handle.url) as connection:
+        row = connection.execute(
+            "SELECT current_setting('server_version_num')::int / 10000,"
+            " current_setting('listen_addresses'), current_setting('data_checksums'),"
+            " pg_encoding_to_char(encoding),"
+            " datlocprovider <> 'i' FROM pg_database WHERE datname = current_database()"
+        ).fetchone()
+    assert row == (handle.programs.major, "", "on", "UTF8", True)
+    assert handle.programs.major == one_of(source).major
 
 
 def test_sorting_is_by_code_point(server: postgres.Handle) -> None:
@@ -130,23 +127,24 @@ def test_ended_server_is_revived_and_a_stopped_one_is_not(
     """SIGINT ends PostgreSQL without an error, as a full disk does."""
     cluster = prepared(data_dir).cluster
     handle = acquired(data_dir)
-    try:
-        assert handle.revive() == "running"
-        found = running(cluster)
-        assert found
-        os.kill(found.pid, end)
-        wait_for(lambda: running(cluster) is None)
+    assert handle.revive() == "running"
+    end_postgres(cluster, end)
 
-        assert handle.revive() == "revived"
-        assert connects(handle.url)
+    assert handle.revive() == "revived"
+    assert connects(handle.url)
 
-        postgres.stop(data_dir)
-        assert handle.revive() == "stopped"
-        assert "postgres stop" in postgres.why_away(data_dir)
-        acquired(data_dir).release()
-        assert handle.revive() == "running"
-    finally:
-        handle.release()
+    postgres.stop(data_dir)
+    assert handle.revive() == "stopped"
+    assert "postgres stop" in postgres.why_away(data_dir)
+    acquired(data_dir).release()
+    assert handle.revive() == "running"
+
+
+def end_postgres(cluster: Cluster, signum: signal.Signals) -> None:
+    found = running(cluster)
+    assert found
+    os.kill(found.pid, signum)
+    wait_for(lambda: running(cluster) is None)
 
 
 def test_full_disk_is_named_and_the_server_revived_when_there_is_room(
@@ -156,11 +154,7 @@ def test_full_disk_is_named_and_the_server_revived_when_there_is_room(
     handle = acquired(small_disk)
     try:
         fill(small_disk / "ballast")
-        cluster = prepared(small_disk).cluster
-        found = running(cluster)
-        assert found
-        os.kill(found.pid, signal.SIGINT)
-        wait_for(lambda: running(cluster) is None)
+        end_postgres(prepared(small_disk).cluster, signal.SIGINT)
         fill(small_disk / "ballast")
 
         with pytest.raises(postgres.PostgresError, match=r"^.*No space left on the disk.*$"):
@@ -214,9 +208,7 @@ def test_long_data_directory_gets_a_short_socket(folder: Path, seed: Path) -> No
     deep.parent.chmod(0o711)
     copy_cluster(seed, deep)
 
-    handle = acquired(deep)
-    assert connects(handle.url)
-    handle.release()
+    assert connects(acquired(deep).url)
 
 
 def test_socket_directory_open_to_others_is_refused(data_dir: Path) -> None:
@@ -335,8 +327,7 @@ def test_upgrade_keeps_the_data_and_the_old_cluster(folder: Path, seed_of: SeedO
 
 def test_killed_upgrade_is_finished_by_the_next_start(data_dir: Path) -> None:
     (data_dir / "postgres").rename(data_dir / "postgres.upgraded")
-    handle = acquired(data_dir)
-    handle.release()
+    acquired(data_dir)
     assert not (data_dir / "postgres.upgraded").exists()
 
 
@@ -350,13 +341,10 @@ def test_log_is_cut_to_its_end(tmp_path: Path, size: int, left: int) -> None:
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    # Not tmp_path: as root, PostgreSQL's account cannot enter pytest's own directory.
-    with tempfile.TemporaryDirectory(prefix="coderapi-tests-") as directory:
-        Path(directory).chmod(0o711)
-        yield Path(directory)
-        while held:
-            held.pop().release()
+def folder(open_directory: Path) -> Iterator[Path]:
+    yield open_directory
+    while held:
+        held.pop().release()
 
 
 @pytest.fixture(scope="module")
@@ -431,10 +419,8 @@ def hold() -> Iterator[Hold]:
 
 
 @pytest.fixture
-def server(data_dir: Path) -> Iterator[postgres.Handle]:
-    handle = acquired(data_dir)
-    yield handle
-    handle.release()
+def server(data_dir: Path) -> postgres.Handle:
+    return acquired(data_dir)
 
 
 def one_of(source: Source) -> Binaries:

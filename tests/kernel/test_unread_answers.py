@@ -24,8 +24,8 @@ from kernel.db.backend import base
 from kernel.db.pages import in_pages
 from kernel.http.views import StreamedResponse
 from tests.support.csp_reports import in_admin
-from tests.support.live import Server
-from tests.support.processes import DEADLINE_SECONDS, own_database, wait_for
+from tests.support.live import Server, own_server
+from tests.support.processes import DEADLINE_SECONDS, wait_for
 from tests.tokens.test_long_lists import LONG_LIST, TOKENS, make_tokens
 from tokens.models import APIKey
 from users.models import User
@@ -39,17 +39,9 @@ THREADS = 16
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("server") / "log"
-    with (
-        own_database() as url,
-        Server(
-            log=log,
-            DATABASE_URL=url,
-            CODERAPI_WEB_THREADS="1",
-            CODERAPI_FIRST_OWNER_USERNAME="owner",
-            CODER_SWAGGER_ENABLE="true",
-        ) as server,
-    ):
-        with psycopg.connect(url, autocommit=True) as database:
+    settings = {"CODERAPI_WEB_THREADS": "1", "CODERAPI_FIRST_OWNER_USERNAME": "owner"}
+    with own_server(log=log, CODER_SWAGGER_ENABLE="true", **settings) as server:
+        with psycopg.connect(server.database, autocommit=True) as database:
             database.execute(LONG_LIST)
         yield server
 

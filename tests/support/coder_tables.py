@@ -13,6 +13,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from tests.support.processes import own_database
+from tests.support.stand_in_coder import TABLES
 from tests.support.stats_rows import agent_row
 
 # Disconnects the clients of an earlier test, which may hold locks.
@@ -22,28 +23,6 @@ WHERE datname = current_database() AND pid <> pg_backend_pid();
 DROP SCHEMA public CASCADE;
 CREATE SCHEMA public;
 GRANT USAGE ON SCHEMA public TO PUBLIC;
-"""
-TABLES = """
-CREATE TYPE workspace_transition AS ENUM ('start', 'stop', 'delete');
-CREATE TABLE workspace_agent_stats (
-    id uuid, created_at timestamptz, user_id uuid, agent_id uuid, workspace_id uuid,
-    template_id uuid, connections_by_proto jsonb, connection_count bigint, rx_packets bigint,
-    rx_bytes bigint, tx_packets bigint, tx_bytes bigint, connection_median_latency_ms float8,
-    session_count_vscode bigint, session_count_jetbrains bigint,
-    session_count_reconnecting_pty bigint, session_count_ssh bigint, usage boolean
-);
-CREATE INDEX ON workspace_agent_stats (created_at);
-CREATE TABLE workspaces (
-    id uuid PRIMARY KEY, created_at timestamptz, owner_id uuid, deleted boolean, name varchar(64)
-);
-CREATE TABLE workspace_builds (
-    id uuid, workspace_id uuid, build_number integer, transition workspace_transition,
-    job_id uuid UNIQUE, UNIQUE (workspace_id, build_number)
-);
-CREATE TABLE provisioner_jobs (
-    id uuid PRIMARY KEY, created_at timestamptz, updated_at timestamptz, started_at timestamptz,
-    canceled_at timestamptz, completed_at timestamptz, error text, tags jsonb
-);
 """
 ERROR = 'terraform: exit status 1\n\t"/home/ä" \\ is full; 100 %'
 # The transition, job times and error of a newest build, and whether the workspace is deleted.

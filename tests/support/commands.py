@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,16 @@ def run(name: str, *args: str, **options: Any) -> str:
 
 def manage(*arguments: str, typed: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
     """Runs manage.py in another process, with these variables added to the environment."""
-    return subprocess.run(
-        [sys.executable, str(PROJECT / "manage.py"), *arguments],
-        env={**os.environ, **environ},
-        input=typed,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    command = [sys.executable, str(PROJECT / "manage.py"), *arguments]
+    return execute(command, typed=typed, env={**os.environ, **environ})
+
+
+def execute(
+    command: Sequence[str | Path], *, typed: str = "", **more: Any
+) -> subprocess.CompletedProcess[str]:
+    """Runs a program to its end, whatever its exit status is."""
+    output: dict[str, Any] = {"capture_output": True, "text": True}
+    return subprocess.run(command, input=typed, check=False, timeout=300, **output, **more)
 
 
 def as_lines(*values: Any) -> str:

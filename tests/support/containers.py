@@ -20,7 +20,8 @@ from typing import Any
 
 import yaml
 
-from tests.support.processes import DEADLINE_SECONDS, PROJECT, Program, own_database
+from tests.support.commands import execute
+from tests.support.processes import PROJECT, Program, own_database
 
 DOCKERFILE = PROJECT / "docker" / "Dockerfile"
 COMPOSE_FILE = PROJECT / "docker-compose.yml"
@@ -134,15 +135,9 @@ class Image:
     def run(
         self, argv: Sequence[str], *, environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [self.translated(argument) for argument in argv],
-            cwd=self.app,
-            env={"PATH": os.environ["PATH"], **(environment or {})},
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_SECONDS * 2,
-            check=False,
-        )
+        command = [self.translated(argument) for argument in argv]
+        environment = {"PATH": os.environ["PATH"], **(environment or {})}
+        return execute(command, cwd=self.app, env=environment)
 
 
 class Container(Program):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPMessage, HTTPSConnection
 from pathlib import Path
 from typing import Any, Self
 
-from tests.support.processes import DEADLINE_SECONDS, Program, command_line, wait_for
+from tests.support.processes import DEADLINE_SECONDS, Program, command_line, own_database, wait_for
 
 ANY_PORT = "127.0.0.1:0"
 
@@ -40,6 +42,7 @@ class Server(Program):
         more = {"CODERAPI_DATA_DIR": str(log.parent), "CODERAPI_WEB_WORKERS": "1", **more}
         super().__init__("server", "--http-address", address, *arguments, log=log, **more)
         self._data_dir = Path(more["CODERAPI_DATA_DIR"])
+        self.database = more.get("DATABASE_URL", "")
 
     def __enter__(self) -> Self:
         try:
@@ -119,3 +122,10 @@ class Server(Program):
             return Answer(response.status, response.headers, response.read())
         finally:
             connection.close()
+
+
+@contextmanager
+def own_server(*flags: str, log: Path, **settings: str) -> Iterator[Server]:
+    """Starts a server with a database of its own."""
+    with own_database() as url, Server(*flags, log=log, DATABASE_URL=url, **settings) as server:
+        yield server

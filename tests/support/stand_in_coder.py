@@ -1,6 +1,6 @@
 """A stand-in for a Coder deployment: its API in the coderd wire, its cookies and its pages.
 
-It answers over a real socket, as the contract requires. `coder_tables` creates Coder's tables.
+It answers over a real socket, as the contract requires. `coder_tables` fills Coder's tables.
 """
 
 from __future__ import annotations
@@ -63,8 +63,39 @@ CONFIG: dict[str, Any] = {
         },
     ],
 }
-
-
+TABLES = """
+CREATE TYPE workspace_transition AS ENUM ('start', 'stop', 'delete');
+CREATE TABLE workspace_agent_stats (
+    id uuid PRIMARY KEY, created_at timestamptz, user_id uuid, agent_id uuid, workspace_id uuid,
+    template_id uuid, connections_by_proto jsonb, connection_count bigint, rx_packets bigint,
+    rx_bytes bigint, tx_packets bigint, tx_bytes bigint, connection_median_latency_ms float8,
+    session_count_vscode bigint, session_count_jetbrains bigint,
+    session_count_reconnecting_pty bigint, session_count_ssh bigint, usage boolean
+);
+CREATE INDEX ON workspace_agent_stats (created_at);
+CREATE TABLE workspaces (
+    id uuid PRIMARY KEY, created_at timestamptz, owner_id uuid, deleted boolean, name varchar(64)
+);
+CREATE TABLE workspace_builds (
+    id uuid, workspace_id uuid, build_number integer, transition workspace_transition,
+    job_id uuid UNIQUE, UNIQUE (workspace_id, build_number)
+);
+CREATE TABLE provisioner_jobs (
+    id uuid PRIMARY KEY, created_at timestamptz, updated_at timestamptz, started_at timestamptz,
+    canceled_at timestamptz, completed_at timestamptz, error text, tags jsonb
+);
+"""
+# The JSON of routes that always answer the same.
+CONSTANT: dict[str, Any] = {
+    "updatecheck": {"current": True, "version": "v2.29.0", "url": "https://coder.example.com"},
+    "ssh": {
+        "hostname_prefix": "coder.",
+        "hostname_suffix": "corp",
+        "ssh_config_options": {"ServerAliveInterval": "30"},
+    },
+    "available": {"safe": []},
+    "tokenconfig": {"max_token_lifetime": 604800000000000},
+}
 # The actions on all objects that the roles allow, except the role owner.
 MAY = {
     "auditor": ("deployment_config:read", "deployment_stats:read", "audit_log:read", "user:read"),
@@ -302,6 +333,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._json(401, {"message": 'User is not active (status = "suspended").'})
             if self._lacks_csrf_proof():
                 return self._json(400, {"message": "Something is wrong with your CSRF token."})
+        if name in CONSTANT:
+            return self._json(200, CONSTANT[name])
         getattr(self, f"_{name}")(key, parts, body)
         return None
 
@@ -343,9 +376,6 @@ class _Handler(BaseHTTPRequestHandler):
             },
         )
 
-    def _updatecheck(self, *_: Any) -> None:
-        self._json(200, {"current": True, "version": "v2.29.0", "url": "https://coder.example.com"})
-
     def _me(self, key: Key, *_: Any) -> None:
         if not key.may("user:read", own=True):
             return self._json(404, {"message": "Resource not found or you do not have access."})
@@ -364,24 +394,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._json(403, {"message": "Forbidden."})
         return self._json(200, self.server.config)
 
-    def _ssh(self, *_: Any) -> None:
-        self._json(
-            200,
-            {
-                "hostname_prefix": "coder.",
-                "hostname_suffix": "corp",
-                "ssh_config_options": {"ServerAliveInterval": "30"},
-            },
-        )
-
     def _enabled_experiments(self, *_: Any) -> None:
         self._json(200, self.server.experiments)
-
-    def _available(self, *_: Any) -> None:
-        self._json(200, {"safe": []})
-
-    def _tokenconfig(self, *_: Any) -> None:
-        self._json(200, {"max_token_lifetime": 604800000000000})
 
     def _tokens(self, key: Key, *_: Any) -> None:
         wants_all = "include_all" in parse_qs(urlsplit(self.path).query)

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,8 +16,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.support.commands import manage
 from tests.support.live import Server
-from tests.support.processes import PROJECT, connects, free_port, own_database, wait_for
+from tests.support.processes import connects, free_port, own_database, wait_for
 
 SSH = "/api/v2/deployment/ssh"
 CONFIG = "/api/v2/deployment/config"
@@ -91,14 +91,8 @@ def pair(directory: Path) -> Iterator[Pair]:
 
 
 def token_of(pair: Pair, username: str = "owner") -> str:
-    made = subprocess.run(
-        [sys.executable, "manage.py", "create_session_token", "--user", username],
-        env={**os.environ, "DATABASE_URL": pair.database},
-        cwd=PROJECT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    made = manage("create_session_token", "--user", username, DATABASE_URL=pair.database)
+    assert made.returncode == 0, made.stderr
     return made.stdout.strip()
 
 

@@ -1,23 +1,14 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.core.management.base import CommandParser
 from django.utils import timezone
-from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
 
 from beside.database.check import findings, grants
 from beside.findings import FindingsCommand
-
-
-def _database() -> str:
-    """Returns the name of the database at the URL, or `coder` if the URL is not set."""
-    try:
-        return str(conninfo_to_dict(settings.CODER_DATABASE_URL).get("dbname", "coder"))
-    except ProgrammingError:
-        return "coder"
 
 
 class Command(FindingsCommand):
@@ -38,6 +29,7 @@ class Command(FindingsCommand):
 
     def handle(self, *, grant_sql: bool, **options: Any) -> str:
         if grant_sql:
-            return grants(database=_database())
+            name = unquote(urlsplit(settings.CODER_DATABASE_URL).path[1:])
+            return grants(database=name or "coder")
         self.show(findings(timezone.now()))
         return "Coder's database can be read."

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -27,7 +26,7 @@ class Command(BaseCommand):
     examples = "\n"
 
     def handle(self, **options: Any) -> str:
-        tally = Tally()
+        tally = Tally(timezone.now())
         try:
             with reading() as reader:
                 oldest = import_rows(reader, tally) if settings.STATS_USAGE_ENABLED else None
@@ -37,26 +36,22 @@ class Command(BaseCommand):
         except (CoderDatabaseError, KeyboardInterrupt) as error:
             reason = str(error) or "Stopped."
             raise CommandError(f"{reason} Run the command again to continue.") from None
-        return " ".join(
-            [
-                f"{plural(tally.stored, 'agent row')} imported, "
-                f"{plural(tally.duplicate, 'duplicate')}; {_since('rows', oldest)}.",
-                f"{plural(counts.workspaces, 'workspace')} with builds; {_since('builds', first)}.",
-                *_problems(tally, counts),
-                f"{plural(snapshots, 'snapshot')} backfilled.",
-            ]
-        )
+        parts = [
+            f"{plural(tally.stored, 'agent row')} imported, "
+            f"{plural(tally.duplicate, 'duplicate')}; {_since('rows', oldest)}.",
+            f"{plural(counts.workspaces, 'workspace')} with builds; {_since('builds', first)}.",
+            tally.problem,
+            *(
+                f"{plural(number, 'build')} skipped: transition {transition!r} is unknown."
+                for transition, number in counts.unknown.items()
+            ),
+            f"{plural(snapshots, 'snapshot')} backfilled.",
+        ]
+        return " ".join(filter(None, parts))
 
 
 def _since(things: str, oldest: datetime | None) -> str:
     return f"Coder has {things} since {oldest:%Y-%m-%d %H:%M} UTC" if oldest else f"no {things}"
-
-
-def _problems(tally: Tally, counts: StateCounts) -> Iterator[str]:
-    if tally.problem:
-        yield tally.problem
-    for transition, number in counts.unknown.items():
-        yield f"{plural(number, 'build')} skipped: transition {transition!r} is unknown."
 
 
 def _snapshots(oldest: datetime | None, first: datetime | None, counts: StateCounts) -> int:
