@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +30,8 @@ from csp.views import ReportView, answer_reports
 from kernel.db import listener
 from kernel.db.connections import release_connection
 from kernel.http import API_PREFIX, documents, hosts, wire
+from kernel.http.answers import Answer
 from kernel.http.body import announces_body, first_parameters
-from kernel.http.documents import Answer
 from kernel.http.hosts import address_of
 from kernel.http.metrics import UNKNOWN, record_request
 from kernel.http.middleware import new_request_id, standing_headers
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 READS = frozenset({"GET", "HEAD"})
-STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 type Environ = Mapping[str, Any]
 
@@ -96,10 +95,10 @@ def fast(app: WSGIApplication) -> WSGIApplication:
             found, chosen = _answer(route, environ)
         except Exception:  # noqa: BLE001 - Django gets the same error and logs it
             return app(environ, start_response)
-        start_response(STATUS_LINES[found.status], list(found.headers.items()))
+        body = found.send(start_response)
         if counts:
             _record(route, environ, found, chosen, begun)
-        return [found.body]
+        return body
 
     return answer
 
@@ -121,8 +120,6 @@ def _answer(route: Route, environ: WSGIEnvironment) -> tuple[Answer, wire.Wire]:
     else:
         with logs.request_context(request_id), wire.using(chosen):
             found = _reports(environ, now)
-    if found.status != HTTPStatus.NOT_MODIFIED:
-        found.headers["Content-Length"] = str(len(found.body))
     if "HTTP_ORIGIN" in environ:
         # django-cors-headers adds this value even if it does not allow the origin.
         found.headers["Vary"] = ", ".join(filter(None, [found.headers.get("Vary"), "origin"]))
@@ -152,13 +149,7 @@ def _document(
     if rendered is None:
         raise NotOurs
 
-    def answer() -> Answer:
-        return documents.answer(
-            rendered,
-            if_none_match=environ.get("HTTP_IF_NONE_MATCH", ""),
-            accept_encoding=environ.get("HTTP_ACCEPT_ENCODING", ""),
-        )
-
+    answer = partial(documents.answer, rendered, environ)
     return _within_limit(environ, identity, address_of(environ), answer, now)
 
 
@@ -206,11 +197,10 @@ def _within_limit(
     answer: Callable[[], Answer],
     now: datetime,
 ) -> Answer:
-    at = time.time()
-    verdict = verdict_on(environ, environ["PATH_INFO"], identity, address, now=at)
-    refused = verdict is not None and verdict.refused
-    found = documents.refusal(verdict.refusal(at)) if verdict and refused else answer()
-    for name, value in (verdict.headers(at) if verdict else {}).items():
+    verdict = verdict_on(environ, environ["PATH_INFO"], identity, address)
+    refusal = verdict.refusal() if verdict else None
+    found = refusal.answer() if refusal else answer()
+    for name, value in (verdict.headers() if verdict else {}).items():
         # If an array of reports exceeds the limit, the response already has newer headers.
         found.headers.setdefault(name, value)
     if expires := sunset(identity, now=now):

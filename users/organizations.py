@@ -12,13 +12,12 @@ from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from kernel.http.errors import not_found
 from kernel.http.rendering import WireSerializer
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
-from kernel.http.views import APIView, tagged, whole_list
+from kernel.http.views import APIView, json_response, tagged, whole_list
 from users import allow_lists, selectors, services
 from users.models import Organization, User
 from users.names import is_uuid
@@ -120,8 +119,8 @@ def organization_in_path(reference: str) -> Organization:
     return found
 
 
-def organization_response(found: Organization) -> Response:
-    return Response(OrganizationSerializer(found).data)
+def organization_response(found: Organization) -> HttpResponse:
+    return json_response(OrganizationSerializer(found).data)
 
 
 def organizations_response(request: Request) -> HttpResponse:
@@ -151,7 +150,7 @@ class OrganizationView(APIView):
         description="Returns the organization.",
         answers={200: OrganizationSerializer, 403: ResponseSerializer},
     )
-    def get(self, request: Request, organization: str) -> Response:
+    def get(self, request: Request, organization: str) -> HttpResponse:
         return organization_response(organization_in_path(organization))
 
 
@@ -178,7 +177,7 @@ class OneOfUserView(UserRouteView):
         description="Returns the organization.",
         answers={200: OrganizationSerializer},
     )
-    def get(self, request: Request, user: str, organization: str) -> Response:
+    def get(self, request: Request, user: str, organization: str) -> HttpResponse:
         self.target(user)
         return organization_response(organization_in_path(organization))
 

@@ -25,14 +25,13 @@ import io
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 from django.http import HttpRequest, QueryDict
 
 from kernel.http import single_slashes
-from kernel.http.errors import JSON_CONTENT_TYPE, APIError, limit_reached
+from kernel.http.errors import APIError, limit_reached
 from kernel.limiter import Limiter, LimitReachedError
 
 if TYPE_CHECKING:
@@ -195,13 +194,9 @@ def _note_stuck(readers: Limiter, error: LimitReachedError) -> None:
 def _refuse(
     error: APIError, start_response: StartResponse, *, headers: Mapping[str, str]
 ) -> Iterable[bytes]:
-    answer = error.as_bytes()
-    own = {"Content-Type": JSON_CONTENT_TYPE, "Content-Length": str(len(answer))}
-    start_response(
-        f"{error.status} {HTTPStatus(error.status).phrase}",
-        list({**own, **headers, **error.headers}.items()),
-    )
-    return [answer]
+    answer = error.answer()
+    answer.headers.update(headers)
+    return answer.send(start_response)
 
 
 # --- JSON and parameters ----------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from http import HTTPStatus
 from itertools import batched, chain
 from typing import Any, ClassVar, cast
 
@@ -15,14 +14,14 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLResolver, get_resolver
 from django.utils.cache import patch_vary_headers
-from rest_framework import exceptions, views
+from rest_framework import views
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from kernel.db.connections import is_unavailable, release_connection
 from kernel.db.pages import PAGE_ROWS
 from kernel.http import documents, wire
-from kernel.http.errors import JSON_CONTENT_TYPE, APIError, limit_reached
+from kernel.http.answers import JSON_CONTENT_TYPE
+from kernel.http.errors import APIError, limit_reached
 from kernel.http.handlers import error_response
 from kernel.http.identity import IdentifiedRequest, Identity
 from kernel.http.rendering import render_json
@@ -47,28 +46,22 @@ class APIView(views.APIView):
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        if (request.method or "").lower() not in self._answered():
-            raise exceptions.MethodNotAllowed(request.method or "")
-        super().initial(request, *args, **kwargs)
+        """Checks the method and the caller. DRF's own method also negotiates a renderer."""
+        if (request.method or "").upper() not in self.allowed_methods:
+            raise APIError(
+                405,
+                "Method not allowed.",
+                detail=f'Method "{request.method}" not allowed.',
+                headers={"Allow": ", ".join(self.allowed_methods)},
+            )
+        self.perform_authentication(request)
+        self.check_permissions(request)
 
-    def finalize_response(
-        self, request: Request, response: Response, *args: Any, **kwargs: Any
-    ) -> Response:
-        answer = kept_private(super().finalize_response(request, response, *args, **kwargs))
-        if answer.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
-            # DRF adds the Allow header to every response. RFC 9110 requires it only for 405.
-            del answer.headers["Allow"]
-        return answer
-
-    def _answered(self) -> set[str]:
-        return {method.lower() for method in self.allowed_methods}
-
-
-def kept_private[R: HttpResponseBase](answer: R) -> R:
-    """Tells caches not to store a response, because it may contain a key or personal data."""
-    answer.headers.setdefault("Cache-Control", "no-store")
-    patch_vary_headers(answer, [wire.HEADER])
-    return answer
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Adds headers for caches, which must not store keys and personal data."""
+        response.headers.setdefault("Cache-Control", "no-store")
+        patch_vary_headers(response, [wire.HEADER])
+        return response
 
 
 class PublicAPIView(APIView):
@@ -102,7 +95,7 @@ class DocumentView(APIView):
         found = self.document.rendered(
             wire.current(), identified.identity, token=presented.token if presented else ""
         )
-        return document_response(documents.answer(found, **conditions(request)))
+        return documents.answer(found, request.META).as_response()
 
 
 class PublicDocumentView(PublicAPIView, DocumentView):
@@ -111,25 +104,13 @@ class PublicDocumentView(PublicAPIView, DocumentView):
 
 def tagged(data: Any, *, request: Request) -> HttpResponse:
     """Returns a response with the data and an ETag, or a 304 if the client has this version."""
-    return document_response(documents.answer_once(render_json(data), **conditions(request)))
+    rendered = documents.Rendered(render_json(data))
+    return documents.answer(rendered, request.META).as_response()
 
 
 def json_response(data: Any, *, status: int = 200) -> HttpResponse:
     """Returns the data as JSON. DRF's `Response` would take ten times as long."""
     return HttpResponse(render_json(data), status=status, content_type=JSON_CONTENT_TYPE)
-
-
-def document_response(answer: documents.Answer) -> HttpResponse:
-    """Returns Django's response for the plain values of an answer."""
-    return HttpResponse(answer.body, status=answer.status, headers=answer.headers)
-
-
-def conditions(request: Request) -> dict[str, str]:
-    """Returns the headers of a request that choose between forms of a document."""
-    return {
-        "if_none_match": request.META.get("HTTP_IF_NONE_MATCH", ""),
-        "accept_encoding": request.META.get("HTTP_ACCEPT_ENCODING", ""),
-    }
 
 
 def view_classes(urlconf: str) -> Iterator[tuple[str, Any]]:

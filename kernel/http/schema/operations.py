@@ -18,6 +18,7 @@ from drf_spectacular.utils import (
 from rest_framework import serializers
 
 from kernel.http import wire
+from kernel.http.errors import APIError
 from kernel.http.rendering import WireSerializer
 from kernel.http.schema import errors, headers
 from kernel.http.wire import Schema, Wire
@@ -107,8 +108,8 @@ class OperationSchema(AutoSchema):
 
     def _headers(self, operation: Schema) -> Schema:
         own = headers.DOCUMENT if self._is_document else ()
-        secured = headers.SECURED if operation.get("security") else ()
-        return headers.refs(*headers.ALWAYS, *headers.RATE_LIMIT, *secured, *own)
+        secured = ("Sunset",) if operation.get("security") else ()
+        return headers.refs(*headers.ALWAYS, *secured, *own)
 
     def _success(self, answer: Schema, operation: Schema, *, code: str) -> Schema:
         described = {
@@ -122,15 +123,15 @@ class OperationSchema(AutoSchema):
         return described | ({"content": content} if content else {})
 
     def _errors(self, operation: Schema) -> Iterator[int]:
-        yield from errors.ALWAYS
+        yield from (400, 429, 503)
         if operation.get("security"):
-            yield from errors.SECURED
+            yield 401
         if "{" in self.path:
-            yield from errors.BELOW_AN_OBJECT
+            yield 404
         if "requestBody" in operation:
-            yield from errors.WITH_A_BODY
+            yield from (408, 413)
         if self.method in WRITES and getattr(self.view, "writes", True):
-            yield from errors.THAT_WRITES
+            yield 504
 
 
 def _required_body(operation: Schema) -> Schema:
@@ -156,7 +157,8 @@ def _error(status: int, *, declared: Schema | None) -> Schema:
     common = errors.ERRORS[status]
     if declared and declared["description"]:
         text = declared["description"]
-        return errors.error_response(text, names=common.headers, example={"message": text})
+        example = APIError(status, text, headers=common.example.headers)
+        return errors.ErrorAnswer(common.name, text, example).response()
     return common.ref
 
 
