@@ -91,11 +91,8 @@ class ChatterFilter(logging.Filter):
         return any(pattern.search(record.name) for pattern in self._patterns)
 
 
-class CrashFilter(logging.Filter):
-    """Drops records without an exception."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.exc_info is not None
+def has_traceback(record: logging.LogRecord) -> bool:
+    return record.exc_info is not None
 
 
 # These characters would start a new line, or control a terminal.
@@ -145,26 +142,24 @@ class StackdriverFormatter(MachineFormatter):
         return entry
 
 
-_MACHINE_FORMAT = "%(levelname)s %(name)s %(message)s %(request_id)s"
+def _machine(formatter: type[MachineFormatter], *, timestamp: str, level: str) -> dict[str, Any]:
+    return {
+        "()": formatter,
+        "format": "%(levelname)s %(name)s %(message)s %(request_id)s",
+        "timestamp": timestamp,
+        "rename_fields": {"levelname": level, "name": "logger_name"},
+    }
+
+
 FORMATTERS: dict[str, dict[str, Any]] = {
-    "human": {"()": f"{__name__}.HumanFormatter"},
-    "json": {
-        "()": f"{__name__}.MachineFormatter",
-        "format": _MACHINE_FORMAT,
-        "timestamp": "ts",
-        "rename_fields": {"levelname": "level", "name": "logger_name"},
-    },
-    "stackdriver": {
-        "()": f"{__name__}.StackdriverFormatter",
-        "format": _MACHINE_FORMAT,
-        "timestamp": "timestamp",
-        "rename_fields": {"levelname": "severity", "name": "logger_name"},
-    },
+    "human": {"()": HumanFormatter},
+    "json": _machine(MachineFormatter, timestamp="ts", level="level"),
+    "stackdriver": _machine(StackdriverFormatter, timestamp="timestamp", level="severity"),
 }
 LOGGERS: dict[str, dict[str, Any]] = {
     # Django logs every response with a status of 400 or higher. Only records with a traceback are
     # kept.
-    "django.request": {"level": "ERROR", "filters": ["crash"]},
+    "django.request": {"level": "ERROR", "filters": [has_traceback]},
     # The pool's warnings are not needed: kernel.http.handlers logs an unavailable database once for
     # each request.
     "psycopg.pool": {"level": "ERROR"},
@@ -180,17 +175,15 @@ def configuration(
     are kept if the logger's name matches one of the patterns.
     """
     outputs = {"human": human, "json": json, "stackdriver": stackdriver}
-    handlers = {name: _handler(path, formatter=name) for name, path in outputs.items() if path} or {
-        "none": {"class": "logging.NullHandler"}
-    }
+    filters = [ChatterFilter(chatter), RequestFilter()]
+    handlers = {
+        name: _handler(path, formatter=name, filters=filters)
+        for name, path in outputs.items()
+        if path
+    } or {"none": {"class": "logging.NullHandler"}}
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {
-            "request": {"()": f"{__name__}.RequestFilter"},
-            "crash": {"()": f"{__name__}.CrashFilter"},
-            "chatter": {"()": f"{__name__}.ChatterFilter", "patterns": list(chatter)},
-        },
         "formatters": FORMATTERS,
         "handlers": handlers,
         "root": {"handlers": list(handlers), "level": "DEBUG" if chatter else "INFO"},

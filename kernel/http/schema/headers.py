@@ -98,7 +98,3 @@ PARAMETERS: dict[str, Schema] = {
 
 def refs(*names: str) -> Schema:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-
-
-def parameter_ref(name: str) -> Schema:
-    return {"$ref": f"#/components/parameters/{name}"}
