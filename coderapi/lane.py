@@ -23,6 +23,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.urls import get_resolver
 from django.utils import timezone
 
 from csp.access.keys import is_open_to
@@ -72,7 +73,7 @@ def routes(urlconf: str) -> dict[str, Route]:
 
 
 def _routes(urlconf: str) -> Iterator[tuple[str, Route]]:
-    for path, view in view_classes(urlconf):
+    for path, view in view_classes(get_resolver(urlconf)):
         if issubclass(view, ReportView):
             yield path, Route(frozenset({"POST"}), view.post.operation_id)
         elif issubclass(view, DocumentView) and path.startswith(API_PREFIX):

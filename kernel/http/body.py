@@ -68,12 +68,8 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-def _do_nothing() -> None:
-    pass
-
-
 # Called once if slow bodies have used all slots for a minute. The server sets it.
-when_stuck: Callable[[], None] = _do_nothing
+when_stuck: Callable[[], None] | None = None
 
 
 def readers(limit: int) -> Limiter:
@@ -185,9 +181,9 @@ def too_large(cap: int) -> APIError:
 
 def _note_stuck(readers: Limiter, error: LimitReachedError) -> None:
     global when_stuck
-    if not error.is_own and readers.seconds_of_oldest() > STUCK_SECONDS:
+    if when_stuck and not error.is_own and readers.seconds_of_oldest() > STUCK_SECONDS:
         log.warning("Slow request bodies use all slots; this process asks to be replaced")
-        ask, when_stuck = when_stuck, _do_nothing
+        ask, when_stuck = when_stuck, None
         ask()
 
 

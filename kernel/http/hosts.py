@@ -31,14 +31,11 @@ def check(environ: Mapping[str, Any], path: str) -> str | None:
     if path in settings.HEALTH_PATHS:
         return None
     host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
-    if settings.REDIRECT_TO_ACCESS_URL:
-        if not is_allowed(host, ("*",)):
-            raise _refused()
-        if target := _access_redirect(environ, path):
-            return target
-    if not is_allowed(host, tuple(settings.ALLOWED_HOSTS)):
+    may_redirect = settings.REDIRECT_TO_ACCESS_URL and is_allowed(host, ("*",))
+    target = _access_redirect(environ, path) if may_redirect else None
+    if target is None and not is_allowed(host, tuple(settings.ALLOWED_HOSTS)):
         raise _refused()
-    return None
+    return target
 
 
 def _refused() -> APIError:

@@ -12,7 +12,7 @@ import django.db
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.urls import URLResolver, get_resolver
+from django.urls import URLResolver
 from django.utils.cache import patch_vary_headers
 from rest_framework import views
 from rest_framework.request import Request
@@ -113,19 +113,15 @@ def json_response(data: Any, *, status: int = 200) -> HttpResponse:
     return HttpResponse(render_json(data), status=status, content_type=JSON_CONTENT_TYPE)
 
 
-def view_classes(urlconf: str) -> Iterator[tuple[str, Any]]:
-    """Yields the path and the view class of each route of the URL configuration.
+def view_classes(resolver: URLResolver, prefix: str = "/") -> Iterator[tuple[str, Any]]:
+    """Yields the path and the view class of each route of a URL configuration.
 
     The class is `object` for a view that is a function.
     """
-    yield from _view_classes(get_resolver(urlconf).url_patterns, "/")
-
-
-def _view_classes(patterns: Iterable[Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for pattern in patterns:
+    for pattern in resolver.url_patterns:
         path = f"{prefix}{pattern.pattern}"
         if isinstance(pattern, URLResolver):
-            yield from _view_classes(pattern.url_patterns, path)
+            yield from view_classes(pattern, path)
         else:
             yield path, getattr(pattern.callback, "cls", object)
 

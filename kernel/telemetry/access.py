@@ -242,16 +242,9 @@ def _entry(
         int(status[:3]),
         0 if method == "HEAD" else size,
         time.perf_counter() - start_time,
-        _request_id(headers),
+        dict(headers).get(REQUEST_ID, "-"),
         environ.get("HTTP_USER_AGENT", "")[: 4 * MAX_AGENT],
     )
-
-
-def _request_id(headers: list[tuple[str, str]]) -> str:
-    for name, text in headers:
-        if name == REQUEST_ID:
-            return text
-    return "-"
 
 
 class _Streamed:

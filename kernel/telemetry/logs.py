@@ -79,11 +79,9 @@ class RequestFilter(logging.Filter):
 class ChatterFilter(logging.Filter):
     """Drops debug lines, unless the logger's name matches one of the RE2 patterns."""
 
-    def __init__(self, patterns: Sequence[str]) -> None:
+    def __init__(self, patterns: Iterable[str]) -> None:
         super().__init__()
-        options = re2.Options()
-        options.log_errors = False
-        self._patterns = [re2.compile(pattern, options) for pattern in patterns]
+        self._patterns = [re2.compile(pattern) for pattern in patterns]
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno >= logging.INFO:
@@ -95,13 +93,9 @@ def has_traceback(record: logging.LogRecord) -> bool:
     return record.exc_info is not None
 
 
-# These characters would start a new line, or control a terminal.
+# Control characters are escaped, because a client could otherwise forge a log line or control a
+# terminal.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
-
-
-def _one_line(message: str) -> str:
-    """Escapes control characters, so that a client cannot forge a log line."""
-    return message.translate(_CONTROLS)
 
 
 class HumanFormatter(logging.Formatter):
@@ -112,9 +106,10 @@ class HumanFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         request_id = getattr(record, "request_id", "")
+        message = record.getMessage().translate(_CONTROLS)
+        time = self.formatTime(record, "%Y-%m-%d %H:%M:%S")
         line = (
-            f"{self.formatTime(record, '%Y-%m-%d %H:%M:%S')}.{int(record.msecs):03d} "
-            f"[{record.levelname.lower()}] {record.name}: {_one_line(record.getMessage())}"
+            f"{time}.{int(record.msecs):03d} [{record.levelname.lower()}] {record.name}: {message}"
         )
         if request_id:
             line += f" request_id={request_id}"
@@ -175,11 +170,9 @@ def configuration(
     are kept if the logger's name matches one of the patterns.
     """
     outputs = {"human": human, "json": json, "stackdriver": stackdriver}
-    filters = [ChatterFilter(chatter), RequestFilter()]
+    common = {"filters": [ChatterFilter(chatter), RequestFilter()]}
     handlers = {
-        name: _handler(path, formatter=name, filters=filters)
-        for name, path in outputs.items()
-        if path
+        name: common | {"formatter": name} | _output(path) for name, path in outputs.items() if path
     } or {"none": {"class": "logging.NullHandler"}}
     return {
         "version": 1,
@@ -191,8 +184,7 @@ def configuration(
     }
 
 
-def _handler(path: str, *, formatter: str) -> dict[str, Any]:
-    common = {"formatter": formatter, "filters": ["chatter", "request"]}
+def _output(path: str) -> dict[str, Any]:
     if path in {"/dev/stderr", "/dev/stdout"}:
-        return {**common, "class": "logging.StreamHandler", "stream": f"ext://sys.{path[5:]}"}
-    return {**common, "class": "logging.handlers.WatchedFileHandler", "filename": path}
+        return {"class": "logging.StreamHandler", "stream": f"ext://sys.{path[5:]}"}
+    return {"class": "logging.handlers.WatchedFileHandler", "filename": path}

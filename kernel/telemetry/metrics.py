@@ -58,7 +58,7 @@ def sampled_gauge(
     *,
     mode: Mode,
     labels: Sequence[str] = (),
-) -> Gauge:
+) -> None:
     """Declares a gauge that every process samples.
 
     `mode` determines how the values of the running processes are combined.
@@ -70,16 +70,13 @@ def sampled_gauge(
             (gauge.labels(*label_values) if label_values else gauge).set(value)
 
     _samples.append(sample)
-    return gauge
 
 
 def database_gauge(
     name: str, help: str, read: Callable[[datetime], Values], *, labels: Sequence[str] = ()
-) -> DatabaseGauge:
+) -> None:
     """Declares a database gauge. Its query must be fast for tables of any size."""
-    gauge = DatabaseGauge(name, help, tuple(labels), read)
-    _gauges.append(gauge)
-    return gauge
+    _gauges.append(DatabaseGauge(name, help, tuple(labels), read))
 
 
 def database_gauges() -> list[DatabaseGauge]:
@@ -124,10 +121,6 @@ class DatabaseGauges(Collector):
         self._lock = threading.Lock()
         self._read_at = float("-inf")
         self._last: list[Metric] = []
-
-    def describe(self) -> Iterable[Metric]:
-        """Returns no descriptions, so that registration does not run a query."""
-        return ()
 
     def collect(self) -> Iterable[Metric]:
         with self._lock:

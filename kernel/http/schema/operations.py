@@ -57,7 +57,7 @@ class OperationSchema(AutoSchema):
     """Adds headers, errors and the current wire format to the operations of a view."""
 
     def get_operation(self, *args: Any, **kwargs: Any) -> Schema:
-        operation: Any = super().get_operation(*args, **kwargs)
+        operation: Schema = super().get_operation(*args, **kwargs)  # type: ignore[assignment]
         self._is_document = hasattr(self.view, "document") or "304" in operation["responses"]
         security = operation.setdefault("security", [])
         if wire.current() is Wire.CODERD and operation["operationId"] in wire.OPEN_TO_ANYBODY:
