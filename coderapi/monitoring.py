@@ -65,7 +65,7 @@ def declared_metrics() -> list[DeclaredMetric]:
     metrics.discover()
     read = [
         DeclaredMetric(gauge.name, "gauge", gauge.labels, gauge.help, _DATABASE_AGGREGATION)
-        for gauge in metrics.database_gauges()
+        for gauge in metrics.DATABASE_GAUGES
     ]
     up = DeclaredMetric("coderapi_database_up", "gauge", (), metrics.DATABASE_UP_HELP, "min")
     declared = (*SYSTEM_METRICS, *_registered(), up, *read)

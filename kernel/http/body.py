@@ -108,11 +108,10 @@ def bounded(
                 with readers.hold(address_of(environ)) as place:
                     deadline = place.since + DEADLINE_SECONDS
                     body = receive(environ["wsgi.input"], length, cap=cap, deadline=deadline)
-            except APIError as error:
-                return _refuse(error, start_response, headers=headers())
-            except LimitReachedError as error:
-                _note_stuck(readers, error)
-                return _refuse(limit_reached(error), start_response, headers=headers())
+            except (APIError, LimitReachedError) as error:
+                refused = _refusal(error, readers).answer()
+                refused.headers.update(headers())
+                return refused.send(start_response)
             environ["CONTENT_LENGTH"] = str(len(body))
             environ["wsgi.input"] = io.BytesIO(body)
         return app(environ, start_response)
@@ -179,20 +178,16 @@ def too_large(cap: int) -> APIError:
     return APIError(413, "The request body is too large.", detail=f"The limit is {cap} bytes.")
 
 
-def _note_stuck(readers: Limiter, error: LimitReachedError) -> None:
+def _refusal(error: APIError | LimitReachedError, readers: Limiter) -> APIError:
+    """Converts the error. Asks for a replacement of this process if slow bodies block its reads."""
     global when_stuck
+    if isinstance(error, APIError):
+        return error
     if when_stuck and not error.is_own and readers.seconds_of_oldest() > STUCK_SECONDS:
         log.warning("Slow request bodies use all slots; this process asks to be replaced")
         ask, when_stuck = when_stuck, None
         ask()
-
-
-def _refuse(
-    error: APIError, start_response: StartResponse, *, headers: Mapping[str, str]
-) -> Iterable[bytes]:
-    answer = error.answer()
-    answer.headers.update(headers)
-    return answer.send(start_response)
+    return limit_reached(error)
 
 
 # --- JSON and parameters ----------------------------------------------------------------------
@@ -219,11 +214,8 @@ def parse_json(body: bytes, *, max_values: int = MAX_VALUES) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise APIError(
-            400,
-            "The request body must be valid JSON.",
-            detail=f"{error.msg} (line {error.lineno}, column {error.colno}).",
-        ) from None
+        detail = f"{error.msg} (line {error.lineno}, column {error.colno})."
+        raise APIError(400, "The request body must be valid JSON.", detail) from None
 
 
 def first_parameters(environ: Mapping[str, Any]) -> dict[str, str]:

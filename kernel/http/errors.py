@@ -83,12 +83,8 @@ def commit_unknown() -> APIError:
 
     A 503 error guarantees that no rows were written.
     """
-    return APIError(
-        504,
-        "The database did not answer in time.",
-        detail="Your change may have been written. Check before you send the request again.",
-        headers=RETRY_SOON,
-    )
+    detail = "Your change may have been written. Check before you send the request again."
+    return APIError(504, "The database did not answer in time.", detail, headers=RETRY_SOON)
 
 
 def crashed(request_id: str) -> APIError:

@@ -39,11 +39,8 @@ def check(environ: Mapping[str, Any], path: str) -> str | None:
 
 
 def _refused() -> APIError:
-    return APIError(
-        400,
-        "The host in the Host header is not allowed.",
-        detail="An operator can allow it with CODERAPI_ALLOWED_HOSTS or CODER_ACCESS_URL.",
-    )
+    detail = "An operator can allow it with CODERAPI_ALLOWED_HOSTS or CODER_ACCESS_URL."
+    return APIError(400, "The host in the Host header is not allowed.", detail)
 
 
 def is_allowed(host: str, allowed: tuple[str, ...]) -> bool:

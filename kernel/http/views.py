@@ -48,12 +48,9 @@ class APIView(views.APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Checks the method and the caller. DRF's own method also negotiates a renderer."""
         if (request.method or "").upper() not in self.allowed_methods:
-            raise APIError(
-                405,
-                "Method not allowed.",
-                detail=f'Method "{request.method}" not allowed.',
-                headers={"Allow": ", ".join(self.allowed_methods)},
-            )
+            detail = f'Method "{request.method}" not allowed.'
+            allow = {"Allow": ", ".join(self.allowed_methods)}
+            raise APIError(405, "Method not allowed.", detail, headers=allow)
         self.perform_authentication(request)
         self.check_permissions(request)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from django.conf import settings
 
-from kernel.http.errors import APIError, Validation
+from kernel.http.errors import Validation, invalid
 
 HEADER = "Coder-Wire"
 
@@ -55,12 +55,8 @@ def chosen(header: str | None, *, default: Wire) -> Wire:
     try:
         return Wire(header)
     except ValueError:
-        accepted = " or ".join(Wire)
-        raise APIError(
-            400,
-            f"The header {HEADER} is not valid.",
-            validations=[Validation(HEADER, f"{header[:64]!r} is not {accepted}.")],
-        ) from None
+        problem = Validation(HEADER, f"{header[:64]!r} is not {' or '.join(Wire)}.")
+        raise invalid(problem, message=f"The header {HEADER} is not valid.") from None
 
 
 type Schema = dict[str, Any]

@@ -48,7 +48,7 @@ class DatabaseGauge:
 
 
 _samples: list[Callable[[], None]] = []
-_gauges: list[DatabaseGauge] = []
+DATABASE_GAUGES: list[DatabaseGauge] = []
 
 
 def sampled_gauge(
@@ -76,11 +76,7 @@ def database_gauge(
     name: str, help: str, read: Callable[[datetime], Values], *, labels: Sequence[str] = ()
 ) -> None:
     """Declares a database gauge. Its query must be fast for tables of any size."""
-    _gauges.append(DatabaseGauge(name, help, tuple(labels), read))
-
-
-def database_gauges() -> list[DatabaseGauge]:
-    return list(_gauges)
+    DATABASE_GAUGES.append(DatabaseGauge(name, help, tuple(labels), read))
 
 
 def discover() -> None:
@@ -136,7 +132,7 @@ def read_database_gauges(now: datetime) -> list[Metric]:
     families: list[Metric] = []
     try:
         with deadline(GAUGES_SECONDS), transaction.atomic():
-            families = [_family(one, now) for one in _gauges]
+            families = [_family(one, now) for one in DATABASE_GAUGES]
     except DatabaseError as error:
         log.warning("The database gauges cannot be read: %s", type(error).__name__)
     reachable = GaugeMetricFamily("coderapi_database_up", DATABASE_UP_HELP, float(bool(families)))
