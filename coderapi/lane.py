@@ -114,7 +114,7 @@ def _answer(route: Route, environ: WSGIEnvironment) -> tuple[Answer, wire.Wire]:
         raise NotOurs
     if hosts.check(environ, environ["PATH_INFO"]) is not None:
         raise NotOurs
-    chosen = wire.chosen(environ.get("HTTP_CODER_WIRE"), default=settings.WIRE)
+    chosen = wire.chosen(environ.get("HTTP_CODER_WIRE"))
     request_id, now = new_request_id(), timezone.now()
     if route.view is not None:
         found = _document(route.view, environ, chosen, now)

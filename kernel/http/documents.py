@@ -97,7 +97,6 @@ class Document:
         public: bool = False,
         own: bool = False,
     ) -> None:
-        self.name = name
         self.public = public
         self._own = own
         self._render = render

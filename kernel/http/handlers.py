@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
+from http import HTTPStatus
 from itertools import islice
 from typing import Any
 
@@ -16,6 +17,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views import defaults
 from rest_framework import exceptions
+from rest_framework.exceptions import APIException
 
 from kernel.db import connections
 from kernel.http import API_PREFIX
@@ -45,8 +47,8 @@ def to_api_error(error: BaseException) -> APIError | None:
     match error:
         case APIError():
             return error
-        case exceptions.ValidationError():
-            return invalid(*islice(_flat(error.detail), MAX_VALIDATIONS))
+        case APIException():
+            return _error_of_drf(error)
         case Http404():
             return not_found()
         case LimitReachedError():
@@ -59,6 +61,13 @@ def to_api_error(error: BaseException) -> APIError | None:
             return invalid()
         case _:
             return None
+
+
+def _error_of_drf(error: APIException) -> APIError:
+    if isinstance(error, exceptions.ValidationError):
+        return invalid(*islice(_flat(error.detail), MAX_VALIDATIONS))
+    message = f"{HTTPStatus(error.status_code).phrase.capitalize()}."
+    return APIError(error.status_code, message, str(error.detail))
 
 
 def _unavailable(error: BaseException) -> APIError:

@@ -174,9 +174,8 @@ def parse_address(text: str) -> Address | None:
 def is_trusted(peer: str) -> bool:
     """Returns whether the peer is a trusted proxy."""
     address = parse_address(peer)
-    if address is None:
-        return False
-    return any(address in network for network in _networks(tuple(settings.TRUSTED_PROXY_ORIGINS)))
+    networks = _networks(tuple(settings.TRUSTED_PROXY_ORIGINS))
+    return address is not None and any(address in network for network in networks)
 
 
 @lru_cache(maxsize=8)

@@ -84,7 +84,7 @@ class FrameMiddleware:
         try:
             target = hosts.check(request.META, request.path)
             # META is used, because `request.headers` would build a mapping of all headers.
-            chosen = wire.chosen(request.META.get("HTTP_CODER_WIRE"), default=settings.WIRE)
+            chosen = wire.chosen(request.META.get("HTTP_CODER_WIRE"))
         except APIError as error:
             return error_response(error)
         if target:

@@ -1,4 +1,4 @@
-"""Renders responses as JSON in the current wire format. The Accept header is ignored."""
+"""Renders values as JSON in the current wire format."""
 
 from __future__ import annotations
 
@@ -64,15 +64,12 @@ def _fields(serializer: type[WireSerializer]) -> BindingDict:
 
 # `render_json` renders the values of these fields in the same way as the fields.
 _AS_IT_IS = {
-    kind.to_representation
-    for kind in (
-        serializers.BooleanField,
-        serializers.CharField,
-        serializers.ChoiceField,
-        serializers.DateTimeField,
-        serializers.IntegerField,
-        serializers.UUIDField,
-    )
+    serializers.BooleanField.to_representation,
+    serializers.CharField.to_representation,
+    serializers.ChoiceField.to_representation,
+    serializers.DateTimeField.to_representation,
+    serializers.IntegerField.to_representation,
+    serializers.UUIDField.to_representation,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from http import HTTPStatus
 from itertools import batched, chain
 from typing import Any, ClassVar, cast
 
@@ -46,16 +47,16 @@ class APIView(views.APIView):
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Checks the method and the caller. DRF's own method also negotiates a renderer."""
+        """Checks the method and the caller. Ignores Accept, because all responses are JSON."""
         if (request.method or "").upper() not in self.allowed_methods:
-            detail = f'Method "{request.method}" not allowed.'
-            allow = {"Allow": ", ".join(self.allowed_methods)}
-            raise APIError(405, "Method not allowed.", detail, headers=allow)
+            self.http_method_not_allowed(request)
         self.perform_authentication(request)
         self.check_permissions(request)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Adds headers for caches, which must not store keys and personal data."""
+        if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            response.headers["Allow"] = ", ".join(self.allowed_methods)
         response.headers.setdefault("Cache-Control", "no-store")
         patch_vary_headers(response, [wire.HEADER])
         return response
@@ -106,7 +107,7 @@ def tagged(data: Any, *, request: Request) -> HttpResponse:
 
 
 def json_response(data: Any, *, status: int = 200) -> HttpResponse:
-    """Returns the data as JSON. DRF's `Response` would take ten times as long."""
+    """Returns the data as JSON. Views do not use DRF's `Response`, which is ten times slower."""
     return HttpResponse(render_json(data), status=status, content_type=JSON_CONTENT_TYPE)
 
 
@@ -153,9 +154,8 @@ def _logged(pieces: Iterable[bytes], request_id: str) -> Iterator[bytes]:
     except django.db.Error as error:
         if not is_unavailable(error):
             raise
-        log.warning(
-            "The response to request %s is incomplete: %s", request_id, type(error).__name__
-        )
+        name = type(error).__name__
+        log.warning("The response to request %s is incomplete: %s", request_id, name)
 
 
 def download(

@@ -45,13 +45,13 @@ def using(wire: Wire) -> Iterator[None]:
         _current.reset(token)
 
 
-def chosen(header: str | None, *, default: Wire) -> Wire:
-    """Returns the wire format in the `Coder-Wire` header, or the default without a header.
+def chosen(header: str | None) -> Wire:
+    """Returns the wire format in the `Coder-Wire` header, or the setting without a header.
 
     Raises: APIError 400 for an unknown format.
     """
     if header is None:
-        return default
+        return settings.WIRE
     try:
         return Wire(header)
     except ValueError:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Literal
 
 from django.db import Error as DatabaseError
@@ -93,13 +94,8 @@ def start_sampling() -> None:
     """Starts a thread that samples gauges, if metrics are served."""
     if enabled():
         discover()
-        threading.Thread(
-            target=repeat,
-            args=(sample_all,),
-            kwargs={"every": SAMPLE_SECONDS, "stop": threading.Event()},
-            name="metrics",
-            daemon=True,
-        ).start()
+        run = partial(repeat, sample_all, every=SAMPLE_SECONDS, stop=threading.Event())
+        threading.Thread(target=run, name="metrics", daemon=True).start()
 
 
 def sample_all() -> None:
