@@ -25,7 +25,7 @@ import io
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from django.http import HttpRequest, QueryDict
@@ -35,7 +35,7 @@ from kernel.http.errors import APIError, limit_reached
 from kernel.limiter import Limiter, LimitReachedError
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
 
 type Environ = Mapping[str, object]
 
@@ -57,15 +57,6 @@ DEADLINE_SECONDS = 10.0
 STUCK_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
-
-
-class Readable(Protocol):
-    """The type of `wsgi.input`.
-
-    `read(n)` returns fewer than n bytes only at the end of the body.
-    """
-
-    def read(self, size: int, /) -> bytes: ...
 
 
 # Called once if slow bodies have used all slots for a minute. The server sets it.
@@ -145,8 +136,10 @@ def refuse_unread(length: int | None, environ: Environ, *, cap: int) -> None:
         raise too_large(cap)
 
 
-def receive(stream: Readable, length: int | None, *, cap: int, deadline: float) -> bytes:
+def receive(stream: InputStream, length: int | None, *, cap: int, deadline: float) -> bytes:
     """Reads the body. `length` is the announced number of bytes, or None for a chunked body.
+
+    `stream.read(n)` returns fewer than n bytes only at the end of the body.
 
     Raises: APIError 400 if fewer bytes arrive than announced, 408 after the deadline, 413 if the
     body is too large.

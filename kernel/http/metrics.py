@@ -31,7 +31,6 @@ REQUEST_SECONDS = Histogram(
 )
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNKNOWN = "unknown"
-OTHER = "other"
 
 
 # The results are cached, because looking up the labels takes longer than counting.
@@ -66,7 +65,7 @@ class RequestMetricsMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         begun = time.perf_counter()
         response = self.get_response(request)
-        method = request.method if request.method in METHODS else OTHER
+        method = request.method if request.method in METHODS else "other"
         record_request(
             operation=operation_of(request.resolver_match, method),
             method=method,

@@ -129,9 +129,8 @@ class RedisCounter:
         import redis
 
         self._error = redis.RedisError
-        self._redis = redis.Redis.from_url(
-            url, socket_timeout=seconds, socket_connect_timeout=seconds
-        )
+        limits = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
+        self._redis = redis.Redis.from_url(url, **limits)
         self._complained_at = 0
 
     def add(self, bucket: str, minute: int, amount: int = 1) -> int:

@@ -97,10 +97,7 @@ def _renamed(names: Mapping[str, str]) -> Difference:
 
     def schema(documented: Schema) -> Schema:
         required = [names.get(name, name) for name in documented["required"]]
-        return documented | {
-            "properties": renamed(documented["properties"]),
-            "required": required,
-        }
+        return documented | {"properties": renamed(documented["properties"]), "required": required}
 
     return Difference(renamed, schema)
 
