@@ -88,7 +88,8 @@ class SharedCounter:
     def __init__(self, path: Path) -> None:
         self._thread_lock = threading.Lock()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.ftruncate(self._file, SLOTS * _SLOT.size)
+        if os.fstat(self._file).st_size < SLOTS * _SLOT.size:
+            os.ftruncate(self._file, SLOTS * _SLOT.size)
         self._map = mmap.mmap(self._file, SLOTS * _SLOT.size)
 
     def add(self, bucket: str, minute: int, amount: int = 1) -> int:
