@@ -21,7 +21,7 @@ import gzip
 import hashlib
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from kernel.http import wire
@@ -106,39 +106,35 @@ class Document:
             capacity=len(Wire) * (OWNERS if own else 1),
             topics=(topic,) if topic else (),
         )
-        self.forget = self._memory.clear
 
     def use_source(self, source: Source | None) -> None:
         """Takes the bytes from `source` instead of `render`. None undoes this."""
         self._source = source
-        self.forget()
+        self._memory.clear()
 
-    def peek(self, chosen: Wire, caller: Identity | None = None) -> Rendered | None:
+    def peek(self, chosen: Wire, caller: Identity | None) -> Rendered | None:
         """Returns the cached document, or None if it is not cached or may not be used."""
         return self._memory.get(self._key(chosen, caller))
 
-    def rendered(
-        self, chosen: Wire, caller: Identity | None = None, *, token: str = ""
-    ) -> Rendered:
-        """Returns the document in the wire format. Renders it if it is not cached.
+    def rendered(self, caller: Identity | None, *, token: str) -> Rendered:
+        """Returns the document in the current wire format. Renders it if it is not cached.
 
         `token` is the caller's session token, for the source of the bytes.
         """
-        return self.peek(chosen, caller) or self._memory.load(
-            self._key(chosen, caller), lambda: self._make(chosen, caller, token)
-        )
+        key = self._key(wire.current(), caller)
+        make = partial(self._make, caller, token)
+        return self._memory.get(key) or self._memory.load(key, make)
 
     def _key(self, chosen: Wire, caller: Identity | None) -> Hashable:
         # A user whose roles change gets another document.
         return (chosen, caller.user_id, caller.roles) if self._own and caller else chosen
 
-    def _make(self, chosen: Wire, caller: Identity | None, token: str) -> Remembered[Rendered]:
-        with wire.using(chosen):
-            if self._source is not None:
-                found = Rendered(self._source(token), public=self.public)
-                return Remembered(found, max_age=SOURCE_SECONDS, lasting=True)
-            body = self._render(caller) if self._own else self._render()
-            return Remembered(Rendered(body, public=self.public))
+    def _make(self, caller: Identity | None, token: str) -> Remembered[Rendered]:
+        if self._source is not None:
+            found = Rendered(self._source(token), public=self.public)
+            return Remembered(found, max_age=SOURCE_SECONDS, lasting=True)
+        body = self._render(caller) if self._own else self._render()
+        return Remembered(Rendered(body, public=self.public))
 
 
 def answer(found: Rendered, environ: Mapping[str, Any]) -> Answer:

@@ -89,10 +89,8 @@ class DocumentView(APIView):
 
     def get(self, request: Request) -> HttpResponse:
         identified = cast("IdentifiedRequest", request._request)
-        presented = identified.presented
-        found = self.document.rendered(
-            wire.current(), identified.identity, token=presented.token if presented else ""
-        )
+        token = identified.presented.token if identified.presented else ""
+        found = self.document.rendered(identified.identity, token=token)
         return documents.answer(found, request.META).as_response()
 
 
