@@ -75,7 +75,7 @@ def use_coder() -> None:
     """Replaces the content of the documents."""
     for one in DOCUMENTS:
         one.document.use_source(partial(_body, one))
-    middleware.use_version(client.version)
+    middleware.version_source = client.version
 
 
 def _body(one: CoderDocument, token: str) -> bytes:

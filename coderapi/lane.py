@@ -18,11 +18,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.urls import get_resolver
 from django.utils import timezone
 
 from csp.access.keys import is_open_to
@@ -30,8 +31,8 @@ from csp.views import ReportView, answer_reports
 from kernel.db import listener
 from kernel.db.connections import release_connection
 from kernel.http import API_PREFIX, documents, hosts, wire
+from kernel.http.answers import Answer
 from kernel.http.body import announces_body, first_parameters
-from kernel.http.documents import Answer
 from kernel.http.hosts import address_of
 from kernel.http.metrics import UNKNOWN, record_request
 from kernel.http.middleware import new_request_id, standing_headers
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 READS = frozenset({"GET", "HEAD"})
-STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 type Environ = Mapping[str, Any]
 
@@ -70,7 +70,7 @@ class Route:
 def routes(urlconf: str) -> dict[str, Route]:
     """Returns the routes of `urlconf` that the lane handles, as a mapping from path to route."""
     found = {}
-    for path, view in view_classes(urlconf):
+    for path, view in view_classes(get_resolver(urlconf)):
         if issubclass(view, ReportView):
             found[path] = Route(frozenset({"POST"}), view.post.operation_id)
         elif issubclass(view, DocumentView) and path.startswith(API_PREFIX):
@@ -93,10 +93,10 @@ def fast(app: WSGIApplication) -> WSGIApplication:
             found, chosen = _answer(route, environ)
         except Exception:  # noqa: BLE001 - Django gets the same error and logs it
             return app(environ, start_response)
-        start_response(STATUS_LINES[found.status], list(found.headers.items()))
+        body = found.send(start_response)
         if counts:
             _record(route, environ, found, chosen, begun)
-        return [found.body]
+        return body
 
     return answer
 
@@ -110,15 +110,13 @@ def _answer(route: Route, environ: WSGIEnvironment) -> tuple[Answer, wire.Wire]:
     path = environ["PATH_INFO"]
     if environ.get("SCRIPT_NAME") or _needs_cors(environ) or hosts.check(environ, path):
         raise NotOurs
-    chosen = wire.chosen(environ.get("HTTP_CODER_WIRE"), default=settings.WIRE)
+    chosen = wire.chosen(environ.get("HTTP_CODER_WIRE"))
     request_id, now = new_request_id(), timezone.now()
     if route.view is not None:
         found = _document(route.view, environ, chosen, now)
     else:
         with logs.request_context(request_id), wire.using(chosen):
             found = _reports(environ, now)
-    if found.status != HTTPStatus.NOT_MODIFIED:
-        found.headers["Content-Length"] = str(len(found.body))
     if "HTTP_ORIGIN" in environ:
         # django-cors-headers adds this value even if it does not allow the origin.
         found.headers["Vary"] = ", ".join(filter(None, [found.headers.get("Vary"), "origin"]))
@@ -148,13 +146,7 @@ def _document(
     if rendered is None:
         raise NotOurs
 
-    def answer() -> Answer:
-        return documents.answer(
-            rendered,
-            if_none_match=environ.get("HTTP_IF_NONE_MATCH", ""),
-            accept_encoding=environ.get("HTTP_ACCEPT_ENCODING", ""),
-        )
-
+    answer = partial(documents.answer, rendered, environ)
     return _within_limit(environ, identity, address_of(environ), answer, now)
 
 
@@ -202,11 +194,10 @@ def _within_limit(
     answer: Callable[[], Answer],
     now: datetime,
 ) -> Answer:
-    at = time.time()
-    verdict = verdict_on(environ, environ["PATH_INFO"], identity, address, now=at)
-    refused = verdict is not None and verdict.refused
-    found = documents.refusal(verdict.refusal(at)) if verdict and refused else answer()
-    for name, value in (verdict.headers(at) if verdict else {}).items():
+    verdict = verdict_on(environ, environ["PATH_INFO"], identity, address)
+    refusal = verdict.refusal() if verdict else None
+    found = refusal.answer() if refusal else answer()
+    for name, value in (verdict.headers() if verdict else {}).items():
         # If an array of reports exceeds the limit, the response already has newer headers.
         found.headers.setdefault(name, value)
     if expires := sunset(identity, now=now):

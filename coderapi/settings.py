@@ -301,13 +301,11 @@ CODER_TOKEN_POLICY = OPTIONS["CODERAPI_CODER_TOKEN_POLICY"]
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["tokens.authentication.SessionTokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["users.permissions.Authenticated"],
-    "DEFAULT_RENDERER_CLASSES": ["kernel.http.rendering.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "kernel.http.rendering.AlwaysJSON",
     "DEFAULT_SCHEMA_CLASS": "kernel.http.schema.operations.OperationSchema",
     "EXCEPTION_HANDLER": "kernel.http.handlers.exception_handler",
     "UNAUTHENTICATED_USER": None,
-    "URL_FORMAT_OVERRIDE": None,
 }
 API_INTRODUCTIONS = {
     "own": """\

@@ -149,6 +149,10 @@ class SwaggerView(_WhereEnabled, SpectacularSwaggerSplitView):
     url = f"{SWAGGER_PATH}/openapi.json"
     url_self = SWAGGER_PATH
 
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[Any, str]:
+        """Ignores the Accept header, because the page has only one form."""
+        return super().perform_content_negotiation(request, force=True)
+
 
 class OpenAPIView(_WhereEnabled, PublicDocumentView):
     """The OpenAPI document as JSON, for the wire format of the request."""

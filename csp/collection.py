@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -86,10 +85,10 @@ def _count_reports(
     Raises: APIError 429.
     """
     if number > 1:
-        now, path = time.time(), settings.CSP_REPORTS_PATH
-        verdict = verdict_on(environ, path, identity, address, now=now, amount=number - 1)
-        if verdict is not None and verdict.refused:
-            raise verdict.refusal(now, of="reports")
+        path = settings.CSP_REPORTS_PATH
+        verdict = verdict_on(environ, path, identity, address, amount=number - 1)
+        if verdict and (refusal := verdict.refusal(of="reports")):
+            raise refusal
 
 
 @cached(512)

@@ -12,12 +12,11 @@ from csp.access.keys import PARAMETER
 from csp.collection import collect
 from csp.schema import INGEST_KEY, ReportBody
 from kernel.http import wire
-from kernel.http.documents import Answer, refusal
-from kernel.http.errors import JSON_CONTENT_TYPE
+from kernel.http.answers import JSON_CONTENT_TYPE, Answer
 from kernel.http.handlers import to_api_error
 from kernel.http.identity import IdentifiedRequest
 from kernel.http.schema.operations import operation
-from kernel.http.views import APIView, document_response
+from kernel.http.views import APIView
 from tokens.authentication import SECURITY
 
 
@@ -60,7 +59,7 @@ class ReportView(APIView):
             address=caller.client_address,
             now=timezone.now(),
         )
-        return document_response(found)
+        return found.as_response()
 
 
 def answer_reports(environ: Mapping[str, Any], body: bytes, **caller: Any) -> Answer:
@@ -72,6 +71,6 @@ def answer_reports(environ: Mapping[str, Any], body: bytes, **caller: Any) -> An
         known = to_api_error(error)
         if known is None:
             raise
-        found = refusal(known)
+        found = known.answer()
     found.headers.update({"Cache-Control": "no-store", "Vary": wire.HEADER})
     return found

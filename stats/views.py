@@ -9,7 +9,6 @@ from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from kernel.durations import to_nanoseconds
 from kernel.http import documents, wire
@@ -19,7 +18,7 @@ from kernel.http.errors import APIError, Validation
 from kernel.http.rendering import render_json
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
-from kernel.http.views import APIView, DocumentView, conditions, document_response, tagged
+from kernel.http.views import APIView, DocumentView, json_response, tagged
 from kernel.http.wire import Wire
 from kernel.humanize import plural
 from kernel.memory import Memory, Remembered
@@ -119,7 +118,7 @@ class StatsHistoryView(DocumentView):
         period = parse_range(first_parameters(request.META), now=timezone.now())
         key = (wire.current(), period)
         found = _HISTORIES.get(key) or _HISTORIES.load(key, partial(_history, period))
-        return document_response(documents.answer(found, **conditions(request)))
+        return documents.answer(found, request.META).as_response()
 
 
 def _history(period: Range) -> Remembered[Rendered]:
@@ -129,7 +128,7 @@ def _history(period: Range) -> Remembered[Rendered]:
         "step": to_nanoseconds(period.step),
         "points": points(period),
     }
-    return Remembered(documents.rendered(render_json(HistorySerializer(history).data)))
+    return Remembered(Rendered(render_json(HistorySerializer(history).data)))
 
 
 class StatsReportsView(APIView):
@@ -151,12 +150,12 @@ class StatsReportsView(APIView):
         ),
         answers={200: IngestResultSerializer, 403: ResponseSerializer, 415: ResponseSerializer},
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponse:
         encoding = request.headers.get("Content-Encoding", "")
         result = ingest(read_rows(request._request.body, encoding=encoding), now=timezone.now())
         if result.rejected and not result.accepted and not result.duplicate:
             raise _all_rejected(result.rejected)
-        return Response(IngestResultSerializer(result).data)
+        return json_response(IngestResultSerializer(result).data)
 
 
 def _all_rejected(rejected: Sequence[Rejection]) -> APIError:

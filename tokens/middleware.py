@@ -12,6 +12,7 @@ from typing import cast
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.urls import get_resolver
 from django.utils import timezone
 from django.utils.http import http_date
 
@@ -106,9 +107,8 @@ def look_up(presented: Presented, address: str, *, now: datetime) -> KeyIdentity
 @cache
 def public_paths(urlconf: str) -> frozenset[str]:
     """Returns the paths of public routes. The middleware ignores session tokens on these paths."""
-    return frozenset(
-        path for path, view in view_classes(urlconf) if issubclass(view, PublicAPIView)
-    )
+    routes = view_classes(get_resolver(urlconf))
+    return frozenset(path for path, view in routes if issubclass(view, PublicAPIView))
 
 
 def sunset(identity: Identity | None, *, now: datetime) -> str:

@@ -12,7 +12,6 @@ from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from audit.services import actor_of
 from kernel.db.connections import release_connection
@@ -69,10 +68,11 @@ class LoginView(PublicAPIView):
             403: "Signing in with a password is disabled.",
         },
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponse:
         wanted = read(LoginWithPasswordRequest, request)
         new = signin.sign_in(request._request, wanted["email"], wanted["password"], by="api")
-        answer = Response(LoginWithPasswordResponse({"session_token": new.token}).data, status=201)
+        created = LoginWithPasswordResponse({"session_token": new.token})
+        answer = json_response(created.data, status=201)
         signin.set_cookie(answer, new.token)
         return answer
 
@@ -85,9 +85,9 @@ class LogoutView(APIView):
         description="Signs out: deletes the key of this request, and the session cookie.",
         answers={200: "You are signed out."},
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponse:
         signin.sign_out(identity_of(request).key_id, actor=actor_of(request), now=timezone.now())
-        answer = Response({"message": "You are signed out."})
+        answer = json_response({"message": "You are signed out."})
         signin.delete_cookie(answer)
         return answer
 
@@ -101,8 +101,8 @@ class AuthMethodsView(PublicAPIView):
         "needed.",
         answers={200: AuthMethodsSerializer},
     )
-    def get(self, request: Request) -> Response:
-        return Response(AuthMethodsSerializer(_methods()).data)
+    def get(self, request: Request) -> HttpResponse:
+        return json_response(AuthMethodsSerializer(_methods()).data)
 
 
 def _methods() -> dict[str, Any]:
@@ -191,11 +191,11 @@ class ExplainTokenConfigView(LimitsView):
         "that sets the value, and the values of all rules.",
         answers={200: TokenPolicySerializer},
     )
-    def get(self, request: Request, user: str) -> Response:
+    def get(self, request: Request, user: str) -> HttpResponse:
         target = self.limited_user(user)
         limits = policy_of(target).values()
         found = {"user_id": target.id, "username": target.username, "limits": limits}
-        return Response(TokenPolicySerializer(found).data)
+        return json_response(TokenPolicySerializer(found).data)
 
 
 class CreateKeyView(UserRouteView):
@@ -280,9 +280,9 @@ class TokenByNameView(UserRouteView):
         description="Returns the user's token with this name.",
         answers={200: APIKeySerializer},
     )
-    def get(self, request: Request, user: str, name: str) -> Response:
+    def get(self, request: Request, user: str, name: str) -> HttpResponse:
         found = selectors.token_by_name(self.user_in_path(user), name, viewer=self.caller)
-        return Response(APIKeySerializer(found).data)
+        return json_response(APIKeySerializer(found).data)
 
 
 class KeyRouteView(UserRouteView):
@@ -301,8 +301,8 @@ class KeyView(KeyRouteView):
         description="Returns the key with this id. Owners can get the keys of other users.",
         answers={200: APIKeySerializer},
     )
-    def get(self, request: Request, user: str, key_id: str) -> Response:
-        return Response(APIKeySerializer(self.key(user, key_id)).data)
+    def get(self, request: Request, user: str, key_id: str) -> HttpResponse:
+        return json_response(APIKeySerializer(self.key(user, key_id)).data)
 
     @operation(
         "Delete API key",
@@ -310,11 +310,11 @@ class KeyView(KeyRouteView):
         "delete its own key.",
         answers={204: None},
     )
-    def delete(self, request: Request, user: str, key_id: str) -> Response:
+    def delete(self, request: Request, user: str, key_id: str) -> HttpResponse:
         key, actor = self.key(user, key_id), actor_of(request)
         if not services.delete_keys([key], actor=actor, now=timezone.now()):
             raise not_found()
-        return Response(status=204)
+        return HttpResponse(status=204)
 
 
 class ExpireKeyView(KeyRouteView):
@@ -326,7 +326,7 @@ class ExpireKeyView(KeyRouteView):
         "in lists that include expired keys. If the key has already expired, nothing changes.",
         answers={204: None},
     )
-    def put(self, request: Request, user: str, key_id: str) -> Response:
+    def put(self, request: Request, user: str, key_id: str) -> HttpResponse:
         key = self.key(user, key_id)
         services.expire_keys([key], actor=actor_of(request), now=timezone.now())
-        return Response(status=204)
+        return HttpResponse(status=204)

@@ -12,13 +12,12 @@ from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from kernel.http.errors import not_found
 from kernel.http.rendering import WireSerializer
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
-from kernel.http.views import APIView, tagged, whole_list
+from kernel.http.views import APIView, json_response, tagged, whole_list
 from users import allow_lists, selectors, services
 from users.models import Organization, User
 from users.names import normal_id
@@ -128,8 +127,8 @@ class OrganizationView(APIView):
         description="Returns the organization.",
         answers={200: OrganizationSerializer, 403: ResponseSerializer},
     )
-    def get(self, request: Request, organization: str) -> Response:
-        return Response(OrganizationSerializer(organization_in_path(organization)).data)
+    def get(self, request: Request, organization: str) -> HttpResponse:
+        return json_response(OrganizationSerializer(organization_in_path(organization)).data)
 
 
 class OfUserView(UserRouteView):
@@ -153,9 +152,9 @@ class OneOfUserView(UserRouteView):
         description="Returns the organization.",
         answers={200: OrganizationSerializer},
     )
-    def get(self, request: Request, user: str, organization: str) -> Response:
+    def get(self, request: Request, user: str, organization: str) -> HttpResponse:
         self.target(user)
-        return Response(OrganizationSerializer(organization_in_path(organization)).data)
+        return json_response(OrganizationSerializer(organization_in_path(organization)).data)
 
 
 class MembersView(APIView):

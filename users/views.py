@@ -8,7 +8,6 @@ from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from audit.services import Actor, actor_of
 from kernel.http.errors import APIError, forbidden
@@ -108,10 +107,10 @@ class FirstUserView(PublicAPIView):
             404: "The first user does not exist yet.",
         },
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> HttpResponse:
         if not selectors.user_exists():
             raise APIError(404, "The initial user was not found: it does not exist yet.")
-        return Response({"message": "The initial user has been created."})
+        return json_response({"message": "The initial user has been created."})
 
     @operation(
         "Create initial user",
@@ -120,7 +119,7 @@ class FirstUserView(PublicAPIView):
         body=CreateFirstUserRequest,
         answers={201: CreateFirstUserResponse, 409: "The deployment already has a user."},
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponse:
         services.require_no_user()
         wanted = read(CreateFirstUserRequest, request)
         address = cast("IdentifiedRequest", request._request).client_address
@@ -128,7 +127,7 @@ class FirstUserView(PublicAPIView):
         password, user = wanted.pop("password"), User(**wanted)
         services.create_first_user(user, password, actor=actor, now=now)
         answer = {"user_id": user.id, "organization_id": services.organization().uuid}
-        return Response(CreateFirstUserResponse(answer).data, status=201)
+        return json_response(CreateFirstUserResponse(answer).data, status=201)
 
 
 class UsersView(APIView):
@@ -194,9 +193,9 @@ class UserView(UserRouteView):
         "role owner or user admin. The last active owner cannot be deleted.",
         answers={200: "The user has been deleted.", 403: ResponseSerializer, 409: CHANGED},
     )
-    def delete(self, request: Request, user: str) -> Response:
+    def delete(self, request: Request, user: str) -> HttpResponse:
         delete_user(self.target(user), actor=actor_of(request), now=timezone.now())
-        return Response({"message": "The user has been deleted."})
+        return json_response({"message": "The user has been deleted."})
 
 
 class LoginTypeView(UserRouteView):
@@ -207,11 +206,11 @@ class LoginTypeView(UserRouteView):
         description="Returns the login type of the caller. Works only for your own account.",
         answers={200: UserLoginType, 403: "The user in the path is not the caller."},
     )
-    def get(self, request: Request, user: str) -> Response:
+    def get(self, request: Request, user: str) -> HttpResponse:
         found = self.target(user)
         if found.id != self.caller.user_id:
             raise forbidden("You can only get your own login type.")
-        return Response(UserLoginType(found).data)
+        return json_response(UserLoginType(found).data)
 
 
 class StatusView(UserRouteView):
@@ -262,7 +261,7 @@ class PasswordView(UserRouteView):
         body=UpdateUserPasswordRequest,
         answers={204: None, 403: ResponseSerializer, 409: CHANGED},
     )
-    def put(self, request: Request, user: str) -> Response:
+    def put(self, request: Request, user: str) -> HttpResponse:
         target, caller = self.target(user), self.caller
         wanted = read(UpdateUserPasswordRequest, request)
         new, old = wanted["password"], wanted["old_password"]
@@ -273,7 +272,7 @@ class PasswordView(UserRouteView):
             )
         else:
             services.set_password(target, new, actor=actor, now=now)
-        return Response(status=204)
+        return HttpResponse(status=204)
 
 
 class RolesView(UserRouteView):
@@ -284,9 +283,9 @@ class RolesView(UserRouteView):
         description="Returns the names of the user's roles.",
         answers={200: UserRolesSerializer},
     )
-    def get(self, request: Request, user: str) -> Response:
+    def get(self, request: Request, user: str) -> HttpResponse:
         found = {"roles": self.target(user).roles, "organization_roles": {}}
-        return Response(UserRolesSerializer(found).data)
+        return json_response(UserRolesSerializer(found).data)
 
     @operation(
         "Assign role to user",
@@ -310,9 +309,9 @@ class SiteRolesView(APIView):
         description="Lists all roles with their permissions.",
         answers={200: AssignableRolesSerializer(many=True), 403: ResponseSerializer},
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> HttpResponse:
         found = selectors.assignable_roles(identity_of(request))
-        return Response(AssignableRolesSerializer(found, many=True).data)
+        return json_response(AssignableRolesSerializer(found, many=True).data)
 
 
 class AuthCheckView(APIView):
@@ -326,6 +325,6 @@ class AuthCheckView(APIView):
         body=AuthorizationRequest,
         answers={200: AuthorizationResponse},
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponse:
         checks = read(AuthorizationRequest, request)["checks"]
-        return Response(selectors.authorization(identity_of(request), checks))
+        return json_response(selectors.authorization(identity_of(request), checks))

@@ -8,7 +8,6 @@ from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from audit.services import actor_of
 from csp.models import Group
@@ -26,7 +25,7 @@ from csp.triage.states import CURRENT_STATES
 from kernel.http.errors import APIError, Validation, invalid
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
-from kernel.http.views import APIView, tagged
+from kernel.http.views import APIView, json_response, tagged
 from users.permissions import may
 from users.requests import flag, parse_moment, read, whole_number
 
@@ -110,7 +109,7 @@ class GroupView(APIView):
         body=DecisionSerializer,
         answers={200: GroupSerializer, 403: ResponseSerializer, 404: "No group."},
     )
-    def patch(self, request: Request, group: uuid.UUID) -> Response:
+    def patch(self, request: Request, group: uuid.UUID) -> HttpResponse:
         decision, now = Decision(**read(DecisionSerializer, request)), timezone.now()
         if problems := changes.checked(decision, now=now):
             raise invalid(*(Validation(name, problem) for name, problem in problems.items()))
@@ -118,7 +117,7 @@ class GroupView(APIView):
             changes.decide([_group(group).pk], decision, actor=actor_of(request), now=now)
         except ValueError as error:
             raise invalid(Validation("state", str(error))) from None
-        return Response(GroupSerializer(_group(group)).data)
+        return json_response(GroupSerializer(_group(group)).data)
 
 
 def _group(key: uuid.UUID) -> Group:

@@ -8,8 +8,9 @@ caller, and describes the caller with the types of `identity`. `rate_limit` coun
 
 Views inherit from the classes in `views` and raise the `APIError` of `errors`. `rendering` renders
 JSON in the format of `wire`. `handlers` converts every exception to an error response. Responses
-that rarely change are `documents`: they are rendered once and served from memory. `schema`
-describes the API with OpenAPI, and `metrics` counts requests.
+that rarely change are `documents`: they are rendered once and served from memory. `answers` has the
+form of responses that are made without Django. `schema` describes the API with OpenAPI, and
+`metrics` counts requests.
 
 **A slow client** can block only some of the threads: `body` limits the threads that read bodies,
 and `views.STREAMS` limits the threads that send streamed responses. All other responses are sent as

@@ -25,18 +25,17 @@ import io
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from django.http import HttpRequest, QueryDict
 
 from kernel.http import single_slashes
-from kernel.http.errors import JSON_CONTENT_TYPE, APIError, limit_reached
+from kernel.http.errors import APIError, limit_reached
 from kernel.limiter import Limiter, LimitReachedError
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
 
 type Environ = Mapping[str, object]
 
@@ -60,21 +59,8 @@ STUCK_SECONDS = 60.0
 log = logging.getLogger(__name__)
 
 
-class Readable(Protocol):
-    """The type of `wsgi.input`.
-
-    `read(n)` returns fewer than n bytes only at the end of the body.
-    """
-
-    def read(self, size: int, /) -> bytes: ...
-
-
-def _do_nothing() -> None:
-    pass
-
-
 # Called once if slow bodies have used all slots for a minute. The server sets it.
-when_stuck: Callable[[], None] = _do_nothing
+when_stuck: Callable[[], None] | None = None
 
 
 def readers(limit: int) -> Limiter:
@@ -113,11 +99,10 @@ def bounded(
                 with readers.hold(address_of(environ)) as place:
                     deadline = place.since + DEADLINE_SECONDS
                     body = receive(environ["wsgi.input"], length, cap=cap, deadline=deadline)
-            except APIError as error:
-                return _refuse(error, start_response, headers=headers())
-            except LimitReachedError as error:
-                _note_stuck(readers, error)
-                return _refuse(limit_reached(error), start_response, headers=headers())
+            except (APIError, LimitReachedError) as error:
+                refused = _refusal(error, readers).answer()
+                refused.headers.update(headers())
+                return refused.send(start_response)
             environ["CONTENT_LENGTH"] = str(len(body))
             environ["wsgi.input"] = io.BytesIO(body)
         return app(environ, start_response)
@@ -151,8 +136,10 @@ def refuse_unread(length: int | None, environ: Environ, *, cap: int) -> None:
         raise too_large(cap)
 
 
-def receive(stream: Readable, length: int | None, *, cap: int, deadline: float) -> bytes:
+def receive(stream: InputStream, length: int | None, *, cap: int, deadline: float) -> bytes:
     """Reads the body. `length` is the announced number of bytes, or None for a chunked body.
+
+    `stream.read(n)` returns fewer than n bytes only at the end of the body.
 
     Raises: APIError 400 if fewer bytes arrive than announced, 408 after the deadline, 413 if the
     body is too large.
@@ -184,24 +171,16 @@ def too_large(cap: int) -> APIError:
     return APIError(413, "The request body is too large.", detail=f"The limit is {cap} bytes.")
 
 
-def _note_stuck(readers: Limiter, error: LimitReachedError) -> None:
+def _refusal(error: APIError | LimitReachedError, readers: Limiter) -> APIError:
+    """Converts the error. Asks for a replacement of this process if slow bodies block its reads."""
     global when_stuck
-    if not error.is_own and readers.seconds_of_oldest() > STUCK_SECONDS:
+    if isinstance(error, APIError):
+        return error
+    if when_stuck and not error.is_own and readers.seconds_of_oldest() > STUCK_SECONDS:
         log.warning("Slow request bodies use all slots; this process asks to be replaced")
-        ask, when_stuck = when_stuck, _do_nothing
+        ask, when_stuck = when_stuck, None
         ask()
-
-
-def _refuse(
-    error: APIError, start_response: StartResponse, *, headers: Mapping[str, str]
-) -> Iterable[bytes]:
-    answer = error.as_bytes()
-    own = {"Content-Type": JSON_CONTENT_TYPE, "Content-Length": str(len(answer))}
-    start_response(
-        f"{error.status} {HTTPStatus(error.status).phrase}",
-        list({**own, **headers, **error.headers}.items()),
-    )
-    return [answer]
+    return limit_reached(error)
 
 
 # --- JSON and parameters ----------------------------------------------------------------------
@@ -228,11 +207,8 @@ def parse_json(body: bytes, *, max_values: int = MAX_VALUES) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise APIError(
-            400,
-            "The request body must be valid JSON.",
-            detail=f"{error.msg} (line {error.lineno}, column {error.colno}).",
-        ) from None
+        detail = f"{error.msg} (line {error.lineno}, column {error.colno})."
+        raise APIError(400, "The request body must be valid JSON.", detail) from None
 
 
 def first_parameters(environ: Mapping[str, Any]) -> dict[str, str]:

@@ -19,11 +19,13 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
 
 from kernel.http import wire
-from kernel.http.errors import JSON_CONTENT_TYPE, APIError
+from kernel.http.answers import JSON_CONTENT_TYPE, Answer
 from kernel.http.identity import Identity
 from kernel.http.wire import Wire
 from kernel.memory import Memory, Remembered
@@ -41,24 +43,34 @@ class Variant:
     """The bytes of a document in one encoding, and the headers of its responses 200 and 304."""
 
     body: bytes
-    etag: str
     headers: dict[str, str]
     unchanged_headers: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
 class Rendered:
-    """A document in one wire format. `gzipped` is None if the document is small."""
+    """A document in one wire format. It is compressed when a client first accepts gzip."""
 
-    plain: Variant
-    gzipped: Variant | None
+    def __init__(self, body: bytes, *, public: bool = False) -> None:
+        self._digest = hashlib.blake2b(body, digest_size=16).hexdigest()
+        self._policy = f"{'public' if public else 'private'}, no-cache"
+        self.plain = self._variant(body, tag=self._digest)
 
+    @cached_property
+    def gzipped(self) -> Variant:
+        body = gzip.compress(self.plain.body, mtime=0)
+        # The plain and the compressed bytes differ, so their strong ETags must differ (RFC 9110,
+        # 8.8.3).
+        zipped = self._variant(body, tag=f"{self._digest}-gzip")
+        zipped.headers["Content-Encoding"] = "gzip"
+        return zipped
 
-@dataclass(slots=True)
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
+    def _variant(self, body: bytes, *, tag: str) -> Variant:
+        unchanged = {
+            "ETag": f'"{tag}"',
+            "Cache-Control": self._policy,
+            "Vary": "Coder-Wire, Accept-Encoding",
+        }
+        return Variant(body, {"Content-Type": JSON_CONTENT_TYPE} | unchanged, unchanged)
 
 
 # Takes the caller's session token. Returns the bytes in the current wire format.
@@ -85,7 +97,6 @@ class Document:
         public: bool = False,
         own: bool = False,
     ) -> None:
-        self.name = name
         self.public = public
         self._own = own
         self._render = render
@@ -95,88 +106,46 @@ class Document:
             capacity=len(Wire) * (OWNERS if own else 1),
             topics=(topic,) if topic else (),
         )
-        self.forget = self._memory.clear
 
     def use_source(self, source: Source | None) -> None:
         """Takes the bytes from `source` instead of `render`. None undoes this."""
         self._source = source
-        self.forget()
+        self._memory.clear()
 
-    def peek(self, chosen: Wire, caller: Identity | None = None) -> Rendered | None:
+    def peek(self, chosen: Wire, caller: Identity | None) -> Rendered | None:
         """Returns the cached document, or None if it is not cached or may not be used."""
         return self._memory.get(self._key(chosen, caller))
 
-    def rendered(
-        self, chosen: Wire, caller: Identity | None = None, *, token: str = ""
-    ) -> Rendered:
-        """Returns the document in the wire format. Renders it if it is not cached.
+    def rendered(self, caller: Identity | None, *, token: str) -> Rendered:
+        """Returns the document in the current wire format. Renders it if it is not cached.
 
         `token` is the caller's session token, for the source of the bytes.
         """
-        return self.peek(chosen, caller) or self._memory.load(
-            self._key(chosen, caller), lambda: self._make(chosen, caller, token)
-        )
+        key = self._key(wire.current(), caller)
+        make = partial(self._make, caller, token)
+        return self._memory.get(key) or self._memory.load(key, make)
 
     def _key(self, chosen: Wire, caller: Identity | None) -> Hashable:
         # A user whose roles change gets another document.
         return (chosen, caller.user_id, caller.roles) if self._own and caller else chosen
 
-    def _make(self, chosen: Wire, caller: Identity | None, token: str) -> Remembered[Rendered]:
-        with wire.using(chosen):
-            if self._source is not None:
-                found = rendered(self._source(token), public=self.public)
-                return Remembered(found, max_age=SOURCE_SECONDS, lasting=True)
-            body = self._render(caller) if self._own else self._render()
-            return Remembered(rendered(body, public=self.public))
+    def _make(self, caller: Identity | None, token: str) -> Remembered[Rendered]:
+        if self._source is not None:
+            found = Rendered(self._source(token), public=self.public)
+            return Remembered(found, max_age=SOURCE_SECONDS, lasting=True)
+        body = self._render(caller) if self._own else self._render()
+        return Remembered(Rendered(body, public=self.public))
 
 
-def rendered(body: bytes, *, public: bool = False, zip_it: bool = True) -> Rendered:
-    """Returns the body with its headers, and gzip-compressed unless it is short."""
-    digest = hashlib.blake2b(body, digest_size=16).hexdigest()
-    plain = _variant(body, f'"{digest}"', public=public)
-    if not zip_it or len(body) < GZIP_FROM_BYTES:
-        return Rendered(plain, None)
-    # The plain and the compressed bytes differ, so their strong ETags must differ (RFC 9110,
-    # 8.8.3).
-    zipped = _variant(gzip.compress(body, mtime=0), f'"{digest}-gzip"', public=public)
-    zipped.headers["Content-Encoding"] = "gzip"
-    return Rendered(plain, zipped)
-
-
-def _variant(body: bytes, etag: str, *, public: bool) -> Variant:
-    unchanged = {
-        "ETag": etag,
-        "Cache-Control": f"{'public' if public else 'private'}, no-cache",
-        "Vary": "Coder-Wire, Accept-Encoding",
-    }
-    described = {"Content-Type": JSON_CONTENT_TYPE, "Content-Length": str(len(body))}
-    return Variant(body, etag, described | unchanged, unchanged)
-
-
-def answer_once(body: bytes, *, if_none_match: str = "", accept_encoding: str = "") -> Answer:
-    """Returns the body as a response with an ETag, or as a 304. Does not cache the body."""
-    return answer(
-        rendered(body, zip_it=_accepts_gzip(accept_encoding)),
-        if_none_match=if_none_match,
-        accept_encoding=accept_encoding,
-    )
-
-
-def answer(found: Rendered, *, if_none_match: str, accept_encoding: str) -> Answer:
+def answer(found: Rendered, environ: Mapping[str, Any]) -> Answer:
     """Returns a rendered document as a response: 200, or 304 if the client has this version."""
-    variant = found.plain
-    if found.gzipped is not None and accept_encoding and _accepts_gzip(accept_encoding):
+    variant, accepted = found.plain, environ.get("HTTP_ACCEPT_ENCODING", "")
+    if accepted and len(variant.body) >= GZIP_FROM_BYTES and _accepts_gzip(accepted):
         variant = found.gzipped
-    if if_none_match and matches(if_none_match, variant.etag):
+    known = environ.get("HTTP_IF_NONE_MATCH", "")
+    if known and matches(known, variant.headers["ETag"]):
         return Answer(304, variant.unchanged_headers.copy(), b"")
     return Answer(200, variant.headers.copy(), variant.body)
-
-
-def refusal(error: APIError) -> Answer:
-    """Converts an error to a response."""
-    return Answer(
-        error.status, {"Content-Type": JSON_CONTENT_TYPE, **error.headers}, error.as_bytes()
-    )
 
 
 def matches(if_none_match: str, etag: str) -> bool:

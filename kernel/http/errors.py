@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import orjson
 
+from kernel.http.answers import JSON_CONTENT_TYPE, Answer
 from kernel.limiter import LimitReachedError
 
-JSON_CONTENT_TYPE = "application/json; charset=utf-8"
-RETRY_AFTER_UNAVAILABLE = "5"
+RETRY_SOON = {"Retry-After": "5"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +32,21 @@ class APIError(Exception):
     validations: Sequence[Validation] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def as_bytes(self) -> bytes:
-        body = error_body(self.message, detail=self.detail, validations=self.validations)
-        return orjson.dumps(body)
+    def answer(self) -> Answer:
+        headers = {"Content-Type": JSON_CONTENT_TYPE, **self.headers}
+        return Answer(self.status, headers, orjson.dumps(self.body()))
 
+    def body(self) -> dict[str, Any]:
+        """Returns the error as a JSON object.
 
-def error_body(
-    message: str, *, detail: str = "", validations: Sequence[Validation] = ()
-) -> dict[str, Any]:
-    """Returns an error as a JSON object.
-
-    Shape: message str, detail? str, validations? [{field str, detail str}].
-    """
-    body: dict[str, Any] = {"message": message}
-    if detail:
-        body["detail"] = detail
-    if validations:
-        body["validations"] = [{"field": v.field, "detail": v.detail} for v in validations]
-    return body
+        Shape: message str, detail? str, validations? [{field str, detail str}].
+        """
+        body: dict[str, Any] = {"message": self.message}
+        if self.detail:
+            body["detail"] = self.detail
+        if self.validations:
+            body["validations"] = [asdict(each) for each in self.validations]
+        return body
 
 
 def invalid(*validations: Validation, message: str = "The request is not valid.") -> APIError:
@@ -67,20 +64,18 @@ def forbidden(detail: str = "") -> APIError:
 
 
 def unavailable(detail: str = "The database cannot be reached right now.") -> APIError:
-    return APIError(
-        503,
-        "The service is temporarily unavailable.",
-        detail=detail,
-        headers={"Retry-After": RETRY_AFTER_UNAVAILABLE},
-    )
+    return APIError(503, "The service is temporarily unavailable.", detail, headers=RETRY_SOON)
 
 
 def limit_reached(error: LimitReachedError) -> APIError:
     """Makes a 429 error if the caller's own limit is reached, or a 503 error otherwise."""
     if not error.is_own:
         return unavailable(error.detail)
-    retry = {"Retry-After": RETRY_AFTER_UNAVAILABLE}
-    return APIError(429, "Too many requests.", detail=error.detail, headers=retry)
+    return too_many(error.detail)
+
+
+def too_many(detail: str, headers: Mapping[str, str] = RETRY_SOON) -> APIError:
+    return APIError(429, "Too many requests.", detail, headers=headers)
 
 
 def commit_unknown() -> APIError:
@@ -88,12 +83,8 @@ def commit_unknown() -> APIError:
 
     A 503 error guarantees that no rows were written.
     """
-    return APIError(
-        504,
-        "The database did not answer in time.",
-        detail="Your change may have been written. Check before you send the request again.",
-        headers={"Retry-After": RETRY_AFTER_UNAVAILABLE},
-    )
+    detail = "Your change may have been written. Check before you send the request again."
+    return APIError(504, "The database did not answer in time.", detail, headers=RETRY_SOON)
 
 
 def crashed(request_id: str) -> APIError:

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from http import HTTPStatus
 from itertools import islice
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import (
-    PermissionDenied,
-    RequestDataTooBig,
-    SuspiciousOperation,
-    ValidationError,
-)
+from django.core.exceptions import SuspiciousOperation, ValidationError
 from django.db import DataError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views import defaults
 from rest_framework import exceptions
+from rest_framework.exceptions import APIException
 
 from kernel.db import connections
 from kernel.http import API_PREFIX
 from kernel.http.errors import (
-    JSON_CONTENT_TYPE,
     APIError,
     Validation,
     commit_unknown,
@@ -46,40 +42,32 @@ log = logging.getLogger(__name__)
 
 def to_api_error(error: BaseException) -> APIError | None:
     """Converts an exception to an APIError. Returns None for an unexpected exception."""
-    if isinstance(error, APIError):
-        return error
     if connections.is_unavailable(error):
         return _unavailable(error)
-    for kinds, answer in ANSWERS:
-        if isinstance(error, kinds):
-            return answer(error)
-    return None
+    match error:
+        case APIError():
+            return error
+        case APIException():
+            return _error_of_drf(error)
+        case Http404():
+            return not_found()
+        case LimitReachedError():
+            return limit_reached(error)
+        case SuspiciousOperation() | ValidationError():
+            return invalid()
+        case DataError():
+            # PostgreSQL cannot store the value, for example because of a NUL character.
+            log.warning("PostgreSQL rejected a value of a request: %s", type(error).__name__)
+            return invalid()
+        case _:
+            return None
 
 
-def _unfit(error: DataError) -> APIError:
-    """Returns a 400 error for a value that PostgreSQL cannot store, such as a NUL character."""
-    log.warning("PostgreSQL rejected a value of a request: %s", type(error).__name__)
-    return invalid()
-
-
-ANSWERS: tuple[tuple[type | tuple[type, ...], Callable[[Any], APIError]], ...] = (
-    (
-        exceptions.ValidationError,
-        lambda error: invalid(*islice(_flat(error.detail), MAX_VALIDATIONS)),
-    ),
-    (
-        exceptions.MethodNotAllowed,
-        lambda error: APIError(405, "Method not allowed.", detail=str(error.detail)),
-    ),
-    (Http404, lambda _: not_found()),
-    (LimitReachedError, limit_reached),
-    ((PermissionDenied, exceptions.PermissionDenied), lambda _: forbidden()),
-    (
-        (SuspiciousOperation, RequestDataTooBig, ValidationError, exceptions.ParseError),
-        lambda _: invalid(),
-    ),
-    (DataError, _unfit),
-)
+def _error_of_drf(error: APIException) -> APIError:
+    if isinstance(error, exceptions.ValidationError):
+        return invalid(*islice(_flat(error.detail), MAX_VALIDATIONS))
+    message = f"{HTTPStatus(error.status_code).phrase.capitalize()}."
+    return APIError(error.status_code, message, str(error.detail))
 
 
 def _unavailable(error: BaseException) -> APIError:
@@ -118,12 +106,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse
 
 
 def error_response(error: APIError) -> HttpResponse:
-    return HttpResponse(
-        error.as_bytes(),
-        status=error.status,
-        content_type=JSON_CONTENT_TYPE,
-        headers=dict(error.headers),
-    )
+    return error.answer().as_response()
 
 
 def _is_page(request: HttpRequest) -> bool:

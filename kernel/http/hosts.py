@@ -31,22 +31,16 @@ def check(environ: Mapping[str, Any], path: str) -> str | None:
     if path in settings.HEALTH_PATHS:
         return None
     host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
-    if settings.REDIRECT_TO_ACCESS_URL:
-        if not is_allowed(host, ("*",)):
-            raise _refused()
-        if target := _access_redirect(environ, path):
-            return target
-    if not is_allowed(host, tuple(settings.ALLOWED_HOSTS)):
+    may_redirect = settings.REDIRECT_TO_ACCESS_URL and is_allowed(host, ("*",))
+    target = _access_redirect(environ, path) if may_redirect else None
+    if target is None and not is_allowed(host, tuple(settings.ALLOWED_HOSTS)):
         raise _refused()
-    return None
+    return target
 
 
 def _refused() -> APIError:
-    return APIError(
-        400,
-        "The host in the Host header is not allowed.",
-        detail="An operator can allow it with CODERAPI_ALLOWED_HOSTS or CODER_ACCESS_URL.",
-    )
+    detail = "An operator can allow it with CODERAPI_ALLOWED_HOSTS or CODER_ACCESS_URL."
+    return APIError(400, "The host in the Host header is not allowed.", detail)
 
 
 def is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
@@ -180,9 +174,8 @@ def parse_address(text: str) -> Address | None:
 def is_trusted(peer: str) -> bool:
     """Returns whether the peer is a trusted proxy."""
     address = parse_address(peer)
-    if address is None:
-        return False
-    return any(address in network for network in _networks(tuple(settings.TRUSTED_PROXY_ORIGINS)))
+    networks = _networks(tuple(settings.TRUSTED_PROXY_ORIGINS))
+    return address is not None and any(address in network for network in networks)
 
 
 @lru_cache(maxsize=8)

@@ -20,9 +20,6 @@ class Identity:
     key_id: str
     scopes: tuple[str, ...]
 
-    is_authenticated = True
-    is_active = True
-
     @property
     def pk(self) -> uuid.UUID:
         return self.user_id

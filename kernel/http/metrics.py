@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from django.core.exceptions import MiddlewareNotUsed
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS
 from django.http import HttpRequest, HttpResponse
 from django.urls import ResolverMatch
 from prometheus_client import Counter, Histogram
@@ -31,7 +31,6 @@ REQUEST_SECONDS = Histogram(
 )
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNKNOWN = "unknown"
-OTHER = "other"
 
 
 # The results are cached, because looking up the labels takes longer than counting.
@@ -66,7 +65,7 @@ class RequestMetricsMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         begun = time.perf_counter()
         response = self.get_response(request)
-        method = request.method if request.method in METHODS else OTHER
+        method = request.method if request.method in METHODS else "other"
         record_request(
             operation=operation_of(request.resolver_match, method),
             method=method,
@@ -98,16 +97,14 @@ def _name_of(view: Any, method: str) -> str:
 
 def pool() -> metrics.Values:
     """Returns the number of connections by state, and of requests that wait for one."""
-    wrapper: Any = connections[DEFAULT_DB_ALIAS]
-    pools = getattr(type(wrapper), "_connection_pools", {})
-    if wrapper.alias not in pools:
-        return {("used",): 0, ("idle",): 0, ("waiting",): 0, ("max",): 0}
-    stats = pools[wrapper.alias].get_stats()
+    pools: Any = backend.DatabaseWrapper._connection_pools  # type: ignore[attr-defined]
+    stats = pools[DEFAULT_DB_ALIAS].get_stats() if DEFAULT_DB_ALIAS in pools else {}
     idle = stats.get("pool_available", 0)
+    waiting = backend.connections().waiting if stats else 0
     return {
         ("used",): stats.get("pool_size", 0) - idle,
         ("idle",): idle,
-        ("waiting",): backend.connections().waiting + stats.get("requests_waiting", 0),
+        ("waiting",): waiting + stats.get("requests_waiting", 0),
         ("max",): stats.get("pool_max", 0),
     }
 

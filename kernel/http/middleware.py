@@ -21,16 +21,9 @@ BODILESS = frozenset({204, 304})
 ID_BITS = ~(0xF000 << 64 | 0xC000 << 48)
 ID_VERSION = 0x4000 << 64 | 0x8000 << 48
 
-_version: Callable[[], str] | None = None
-
-
-def use_version(source: Callable[[], str] | None) -> None:
-    """Takes the version in the header X-Coder-Build-Version from `source`. None undoes this.
-
-    `source` returns "" while it does not know the version. Then the header is left out.
-    """
-    global _version
-    _version = source
+# If set, returns the version in the header X-Coder-Build-Version. It returns "" while it does not
+# know the version. Then the header is left out.
+version_source: Callable[[], str] | None = None
 
 
 def new_request_id() -> str:
@@ -53,10 +46,10 @@ def standing_headers(request_id: str) -> dict[str, str]:
         "Cross-Origin-Opener-Policy": "same-origin",
     }
     version = settings.BUILD_VERSION
-    if _version:
+    if version_source:
         # The other header then does not show that coderapi sends the response.
         headers["X-Coderapi-Version"] = settings.VERSION
-        version = _version()
+        version = version_source()
     if version:
         headers["X-Coder-Build-Version"] = version
     # Browsers ignore this header over plain HTTP. A proxy may add HTTPS, so it is always sent.
@@ -91,7 +84,7 @@ class FrameMiddleware:
         try:
             target = hosts.check(request.META, request.path)
             # META is used, because `request.headers` would build a mapping of all headers.
-            chosen = wire.chosen(request.META.get("HTTP_CODER_WIRE"), default=settings.WIRE)
+            chosen = wire.chosen(request.META.get("HTTP_CODER_WIRE"))
         except APIError as error:
             return error_response(error)
         if target:

@@ -18,14 +18,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 
 from kernel.http import API_PREFIX
-from kernel.http.errors import APIError
+from kernel.http.errors import APIError, too_many
 from kernel.http.handlers import error_response
 from kernel.http.hosts import rate_limit_bucket
 from kernel.http.identity import IdentifiedRequest, Identity
@@ -44,43 +44,36 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The state of a rate limit after a request. `reset` is a Unix time in seconds."""
+    """The state of a rate limit after a request at the Unix time `now`, in seconds."""
 
     limit: int
-    remaining: int
-    reset: int
-    refused: bool
+    count: int
+    now: int
 
-    def headers(self, now: float) -> dict[str, str]:
-        retry = {"Retry-After": str(max(1, self.reset - int(now)))} if self.refused else {}
+    @property
+    def refused(self) -> bool:
+        return self.count > self.limit
+
+    def headers(self) -> dict[str, str]:
+        reset = (self.now // WINDOW_SECONDS + 1) * WINDOW_SECONDS
+        retry = {"Retry-After": str(reset - self.now)} if self.refused else {}
         return {
             "X-RateLimit-Limit": str(self.limit),
-            "X-RateLimit-Remaining": str(self.remaining),
-            "X-RateLimit-Reset": str(self.reset),
+            "X-RateLimit-Remaining": str(max(0, self.limit - self.count)),
+            "X-RateLimit-Reset": str(reset),
             **retry,
         }
 
-    def refusal(self, now: float, *, of: str = "requests") -> APIError:
+    def refusal(self, *, of: str = "requests") -> APIError | None:
+        """Returns the error for a request over the limit, or None."""
         detail = f"The limit is {self.limit} {of} a minute."
-        return APIError(429, "Too many requests.", detail=detail, headers=self.headers(now))
-
-
-class Counter(Protocol):
-    def add(self, bucket: str, minute: int, amount: int = 1) -> int:
-        """Adds the amount to the bucket's count in that minute, and returns the count."""
-        ...
+        return too_many(detail, self.headers()) if self.refused else None
 
 
 def check(counter: Counter, bucket: str, *, limit: int, now: float, amount: int = 1) -> Verdict:
     """Adds `amount` to the bucket's count, and compares the count with `limit` per minute."""
-    minute = int(now) // WINDOW_SECONDS
-    count = counter.add(bucket, minute, amount)
-    return Verdict(
-        limit=limit,
-        remaining=max(0, limit - count),
-        reset=(minute + 1) * WINDOW_SECONDS,
-        refused=count > limit,
-    )
+    count = counter.add(bucket, int(now) // WINDOW_SECONDS, amount)
+    return Verdict(limit, count, int(now))
 
 
 class SharedCounter:
@@ -100,16 +93,17 @@ class SharedCounter:
         self._map = mmap.mmap(self._file, SLOTS * _SLOT.size)
 
     def add(self, bucket: str, minute: int, amount: int = 1) -> int:
+        """Adds the amount to the bucket's count in that minute, and returns the count."""
         digest = hashlib.blake2b(bucket.encode(), digest_size=8).digest()
         key = int.from_bytes(digest, "little") or 1
         if not amount:
             # Reading takes no lock. At worst, it misses a count that is being written.
-            return self._add(key, minute & 0xFFFFFFFF, 0)
+            return self._add(key, minute, 0)
         with self._thread_lock:
             # The operating system releases the lock on the file even if this process is killed.
             fcntl.lockf(self._file, fcntl.LOCK_EX, 1, 0)
             try:
-                return self._add(key, minute & 0xFFFFFFFF, amount)
+                return self._add(key, minute, amount)
             finally:
                 fcntl.lockf(self._file, fcntl.LOCK_UN, 1, 0)
 
@@ -121,8 +115,7 @@ class SharedCounter:
         is_current = (owners[place], minutes[place]) == (key, minute)
         count = (counts[place] if is_current else 0) + amount
         if amount:
-            offset = first + place * _SLOT.size
-            _SLOT.pack_into(self._map, offset, key, minute, min(count, 0xFFFFFFFF))
+            _SLOT.pack_into(self._map, first + place * _SLOT.size, key, minute, count)
         return count
 
 
@@ -137,9 +130,8 @@ class RedisCounter:
         import redis
 
         self._error = redis.RedisError
-        self._redis = redis.Redis.from_url(
-            url, socket_timeout=seconds, socket_connect_timeout=seconds
-        )
+        limits = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
+        self._redis = redis.Redis.from_url(url, **limits)
         self._complained_at = 0
 
     def add(self, bucket: str, minute: int, amount: int = 1) -> int:
@@ -157,15 +149,17 @@ class RedisCounter:
             return 0
 
 
+type Counter = SharedCounter | RedisCounter
+
+
 def count_or_refuse(bucket: str, *, limit: int, of: str) -> None:
     """Counts one request of the bucket. `of` is the name of the requests in the error message.
 
     Raises: APIError 429 if the bucket has more than `limit` in this minute.
     """
-    now = time.time()
-    verdict = check(shared_counter(), bucket, limit=limit, now=now)
-    if verdict.refused:
-        raise verdict.refusal(now, of=of)
+    verdict = check(shared_counter(), bucket, limit=limit, now=time.time())
+    if refusal := verdict.refusal(of=of):
+        raise refusal
 
 
 @cache
@@ -202,16 +196,13 @@ class RateLimitMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        now = time.time()
         caller = cast("IdentifiedRequest", request)
-        verdict = verdict_on(
-            request.META, request.path, caller.identity, caller.client_address, now=now
-        )
+        verdict = verdict_on(request.META, request.path, caller.identity, caller.client_address)
         if verdict is None:
             return self.get_response(request)
-        refused = error_response(verdict.refusal(now)) if verdict.refused else None
-        response = refused or self.get_response(request)
-        for name, value in verdict.headers(now).items():
+        refusal = verdict.refusal()
+        response = error_response(refusal) if refusal else self.get_response(request)
+        for name, value in verdict.headers().items():
             # A view that has counted several items has already set these headers.
             response.headers.setdefault(name, value)
         return response
@@ -223,7 +214,6 @@ def verdict_on(
     identity: Identity | None,
     address: str,
     *,
-    now: float,
     amount: int = 1,
 ) -> Verdict | None:
     """Counts a request and returns its verdict, or None if no limit applies.
@@ -241,7 +231,7 @@ def verdict_on(
         return None
     bucket = bucket_of(identity, address)
     bucket = f"{path}:{bucket}" if apart else bucket
-    return check(shared_counter(), bucket, limit=limit, now=now, amount=amount)
+    return check(shared_counter(), bucket, limit=limit, now=time.time(), amount=amount)
 
 
 def bucket_of(identity: Identity | None, address: str) -> str:

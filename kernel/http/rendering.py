@@ -1,4 +1,4 @@
-"""Renders responses as JSON in the current wire format. The Accept header is ignored."""
+"""Renders values as JSON in the current wire format."""
 
 from __future__ import annotations
 
@@ -10,10 +10,6 @@ import orjson
 from django.http import HttpResponse
 from rest_framework import serializers
 from rest_framework.fields import SkipField
-from rest_framework.negotiation import BaseContentNegotiation
-from rest_framework.parsers import BaseParser
-from rest_framework.renderers import BaseRenderer
-from rest_framework.request import Request
 from rest_framework.utils.serializer_helpers import BindingDict
 
 from kernel.http import wire
@@ -24,38 +20,6 @@ if TYPE_CHECKING:
 
 def render_json(data: Any) -> bytes:
     return orjson.dumps(data, option=orjson.OPT_UTC_Z)
-
-
-class JSONRenderer(BaseRenderer):
-    media_type = "application/json"
-    format = "json"
-    charset = "utf-8"
-
-    def render(
-        self,
-        data: Any,
-        accepted_media_type: str | None = None,
-        renderer_context: Mapping[str, Any] | None = None,
-    ) -> bytes:
-        return b"" if data is None and _has_no_body(renderer_context) else render_json(data)
-
-
-def _has_no_body(context: Mapping[str, Any] | None) -> bool:
-    response = context and context.get("response")
-    return bool(response and response.status_code in {204, 304})
-
-
-class AlwaysJSON(BaseContentNegotiation):
-    """Always uses the only parser and the only renderer, because Coder's API has only JSON."""
-
-    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser:
-        return next(iter(parsers))
-
-    def select_renderer(
-        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
-    ) -> tuple[BaseRenderer, str]:
-        renderer = next(iter(renderers))
-        return renderer, str(renderer.media_type)
 
 
 class WireSerializer(serializers.Serializer[Any]):
@@ -106,15 +70,12 @@ def _fields(serializer: type[WireSerializer]) -> BindingDict:
 
 # `render_json` renders the values of these fields in the same way as the fields.
 _AS_IT_IS = {
-    kind.to_representation
-    for kind in (
-        serializers.BooleanField,
-        serializers.CharField,
-        serializers.ChoiceField,
-        serializers.DateTimeField,
-        serializers.IntegerField,
-        serializers.UUIDField,
-    )
+    serializers.BooleanField.to_representation,
+    serializers.CharField.to_representation,
+    serializers.ChoiceField.to_representation,
+    serializers.DateTimeField.to_representation,
+    serializers.IntegerField.to_representation,
+    serializers.UUIDField.to_representation,
 }
 
 

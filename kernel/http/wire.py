@@ -18,7 +18,7 @@ from typing import Any
 
 from django.conf import settings
 
-from kernel.http.errors import APIError, Validation
+from kernel.http.errors import Validation, invalid
 
 HEADER = "Coder-Wire"
 
@@ -45,22 +45,18 @@ def using(wire: Wire) -> Iterator[None]:
         _current.reset(token)
 
 
-def chosen(header: str | None, *, default: Wire) -> Wire:
-    """Returns the wire format in the `Coder-Wire` header, or the default without a header.
+def chosen(header: str | None) -> Wire:
+    """Returns the wire format in the `Coder-Wire` header, or the setting without a header.
 
     Raises: APIError 400 for an unknown format.
     """
     if header is None:
-        return default
+        return settings.WIRE
     try:
         return Wire(header)
     except ValueError:
-        accepted = " or ".join(Wire)
-        raise APIError(
-            400,
-            f"The header {HEADER} is not valid.",
-            validations=[Validation(HEADER, f"{header[:64]!r} is not {accepted}.")],
-        ) from None
+        problem = Validation(HEADER, f"{header[:64]!r} is not {' or '.join(Wire)}.")
+        raise invalid(problem, message=f"The header {HEADER} is not valid.") from None
 
 
 type Schema = dict[str, Any]
@@ -101,10 +97,7 @@ def _renamed(names: Mapping[str, str]) -> Difference:
 
     def schema(documented: Schema) -> Schema:
         required = [names.get(name, name) for name in documented["required"]]
-        return documented | {
-            "properties": renamed(documented["properties"]),
-            "required": required,
-        }
+        return documented | {"properties": renamed(documented["properties"]), "required": required}
 
     return Difference(renamed, schema)
 

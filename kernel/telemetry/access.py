@@ -49,6 +49,10 @@ REQUEST_ID = "X-Coder-Request-Id"
 logger = logging.getLogger(__name__)
 
 
+# The status line and the headers of a response.
+type Sent = tuple[str, list[tuple[str, str]]]
+
+
 class Entry(NamedTuple):
     """A request and its response. Units: `at` is a Unix time, `size` is in bytes of the body."""
 
@@ -199,15 +203,15 @@ def logged(
         start_time = time.perf_counter()
         # The path is read before the application runs, because Django changes it in `environ`.
         path = environ.get("PATH_INFO", "")[: 4 * MAX_PATH]
-        status, headers = "500", list[tuple[str, str]]()
+        sent: Sent = ("500", [])
 
         def start(text: str, pairs: list[tuple[str, str]], *more: object) -> object:
-            nonlocal status, headers
-            status, headers = text, pairs
+            nonlocal sent
+            sent = text, pairs
             return start_response(text, pairs, *more)  # type: ignore[arg-type]
 
         def record(size: int) -> None:
-            log.add(_entry(environ, path, address_of(environ), status, headers, size, start_time))
+            log.add(_entry(environ, path, address_of(environ), sent, size, start_time))
 
         try:
             body = app(environ, start)  # type: ignore[arg-type]
@@ -223,16 +227,10 @@ def logged(
 
 
 def _entry(
-    environ: WSGIEnvironment,
-    path: str,
-    client: str,
-    status: str,
-    headers: list[tuple[str, str]],
-    size: int,
-    start_time: float,
+    environ: WSGIEnvironment, path: str, client: str, sent: Sent, size: int, start_time: float
 ) -> Entry:
     # Passing the arguments by name would take twice as long.
-    method = environ.get("REQUEST_METHOD", "")
+    method, (status, headers) = environ.get("REQUEST_METHOD", ""), sent
     return Entry(
         time.time(),
         client,
@@ -242,16 +240,9 @@ def _entry(
         int(status[:3]),
         0 if method == "HEAD" else size,
         time.perf_counter() - start_time,
-        _request_id(headers),
+        dict(headers).get(REQUEST_ID, "-"),
         environ.get("HTTP_USER_AGENT", "")[: 4 * MAX_AGENT],
     )
-
-
-def _request_id(headers: list[tuple[str, str]]) -> str:
-    for name, text in headers:
-        if name == REQUEST_ID:
-            return text
-    return "-"
 
 
 class _Streamed:

@@ -79,11 +79,9 @@ class RequestFilter(logging.Filter):
 class ChatterFilter(logging.Filter):
     """Drops debug lines, unless the logger's name matches one of the RE2 patterns."""
 
-    def __init__(self, patterns: Sequence[str]) -> None:
+    def __init__(self, patterns: Iterable[str]) -> None:
         super().__init__()
-        options = re2.Options()
-        options.log_errors = False
-        self._patterns = [re2.compile(pattern, options) for pattern in patterns]
+        self._patterns = [re2.compile(pattern) for pattern in patterns]
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno >= logging.INFO:
@@ -91,20 +89,13 @@ class ChatterFilter(logging.Filter):
         return any(pattern.search(record.name) for pattern in self._patterns)
 
 
-class CrashFilter(logging.Filter):
-    """Drops records without an exception."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.exc_info is not None
+def has_traceback(record: logging.LogRecord) -> bool:
+    return record.exc_info is not None
 
 
-# These characters would start a new line, or control a terminal.
+# Control characters are escaped, because a client could otherwise forge a log line or control a
+# terminal.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
-
-
-def _one_line(message: str) -> str:
-    """Escapes control characters, so that a client cannot forge a log line."""
-    return message.translate(_CONTROLS)
 
 
 class HumanFormatter(logging.Formatter):
@@ -115,9 +106,10 @@ class HumanFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         request_id = getattr(record, "request_id", "")
+        message = record.getMessage().translate(_CONTROLS)
+        time = self.formatTime(record, "%Y-%m-%d %H:%M:%S")
         line = (
-            f"{self.formatTime(record, '%Y-%m-%d %H:%M:%S')}.{int(record.msecs):03d} "
-            f"[{record.levelname.lower()}] {record.name}: {_one_line(record.getMessage())}"
+            f"{time}.{int(record.msecs):03d} [{record.levelname.lower()}] {record.name}: {message}"
         )
         if request_id:
             line += f" request_id={request_id}"
@@ -145,26 +137,24 @@ class StackdriverFormatter(MachineFormatter):
         return entry
 
 
-_MACHINE_FORMAT = "%(levelname)s %(name)s %(message)s %(request_id)s"
+def _machine(formatter: type[MachineFormatter], *, timestamp: str, level: str) -> dict[str, Any]:
+    return {
+        "()": formatter,
+        "format": "%(levelname)s %(name)s %(message)s %(request_id)s",
+        "timestamp": timestamp,
+        "rename_fields": {"levelname": level, "name": "logger_name"},
+    }
+
+
 FORMATTERS: dict[str, dict[str, Any]] = {
-    "human": {"()": f"{__name__}.HumanFormatter"},
-    "json": {
-        "()": f"{__name__}.MachineFormatter",
-        "format": _MACHINE_FORMAT,
-        "timestamp": "ts",
-        "rename_fields": {"levelname": "level", "name": "logger_name"},
-    },
-    "stackdriver": {
-        "()": f"{__name__}.StackdriverFormatter",
-        "format": _MACHINE_FORMAT,
-        "timestamp": "timestamp",
-        "rename_fields": {"levelname": "severity", "name": "logger_name"},
-    },
+    "human": {"()": HumanFormatter},
+    "json": _machine(MachineFormatter, timestamp="ts", level="level"),
+    "stackdriver": _machine(StackdriverFormatter, timestamp="timestamp", level="severity"),
 }
 LOGGERS: dict[str, dict[str, Any]] = {
     # Django logs every response with a status of 400 or higher. Only records with a traceback are
     # kept.
-    "django.request": {"level": "ERROR", "filters": ["crash"]},
+    "django.request": {"level": "ERROR", "filters": [has_traceback]},
     # The pool's warnings are not needed: kernel.http.handlers logs an unavailable database once for
     # each request.
     "psycopg.pool": {"level": "ERROR"},
@@ -180,17 +170,13 @@ def configuration(
     are kept if the logger's name matches one of the patterns.
     """
     outputs = {"human": human, "json": json, "stackdriver": stackdriver}
-    handlers = {name: _handler(path, formatter=name) for name, path in outputs.items() if path} or {
-        "none": {"class": "logging.NullHandler"}
-    }
+    common = {"filters": [ChatterFilter(chatter), RequestFilter()]}
+    handlers = {
+        name: common | {"formatter": name} | _output(path) for name, path in outputs.items() if path
+    } or {"none": {"class": "logging.NullHandler"}}
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {
-            "request": {"()": f"{__name__}.RequestFilter"},
-            "crash": {"()": f"{__name__}.CrashFilter"},
-            "chatter": {"()": f"{__name__}.ChatterFilter", "patterns": list(chatter)},
-        },
         "formatters": FORMATTERS,
         "handlers": handlers,
         "root": {"handlers": list(handlers), "level": "DEBUG" if chatter else "INFO"},
@@ -198,8 +184,7 @@ def configuration(
     }
 
 
-def _handler(path: str, *, formatter: str) -> dict[str, Any]:
-    common = {"formatter": formatter, "filters": ["chatter", "request"]}
+def _output(path: str) -> dict[str, Any]:
     if path in {"/dev/stderr", "/dev/stdout"}:
-        return {**common, "class": "logging.StreamHandler", "stream": f"ext://sys.{path[5:]}"}
-    return {**common, "class": "logging.handlers.WatchedFileHandler", "filename": path}
+        return {"class": "logging.StreamHandler", "stream": f"ext://sys.{path[5:]}"}
+    return {"class": "logging.handlers.WatchedFileHandler", "filename": path}

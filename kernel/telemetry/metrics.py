@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Literal
 
 from django.db import Error as DatabaseError
@@ -48,7 +49,7 @@ class DatabaseGauge:
 
 
 _samples: list[Callable[[], None]] = []
-_gauges: list[DatabaseGauge] = []
+DATABASE_GAUGES: list[DatabaseGauge] = []
 
 
 def sampled_gauge(
@@ -58,7 +59,7 @@ def sampled_gauge(
     *,
     mode: Mode,
     labels: Sequence[str] = (),
-) -> Gauge:
+) -> None:
     """Declares a gauge that every process samples.
 
     `mode` determines how the values of the running processes are combined.
@@ -70,20 +71,13 @@ def sampled_gauge(
             (gauge.labels(*label_values) if label_values else gauge).set(value)
 
     _samples.append(sample)
-    return gauge
 
 
 def database_gauge(
     name: str, help: str, read: Callable[[datetime], Values], *, labels: Sequence[str] = ()
-) -> DatabaseGauge:
+) -> None:
     """Declares a database gauge. Its query must be fast for tables of any size."""
-    gauge = DatabaseGauge(name, help, tuple(labels), read)
-    _gauges.append(gauge)
-    return gauge
-
-
-def database_gauges() -> list[DatabaseGauge]:
-    return list(_gauges)
+    DATABASE_GAUGES.append(DatabaseGauge(name, help, tuple(labels), read))
 
 
 def discover() -> None:
@@ -100,13 +94,8 @@ def start_sampling() -> None:
     """Starts a thread that samples gauges, if metrics are served."""
     if enabled():
         discover()
-        threading.Thread(
-            target=repeat,
-            args=(sample_all,),
-            kwargs={"every": SAMPLE_SECONDS, "stop": threading.Event()},
-            name="metrics",
-            daemon=True,
-        ).start()
+        run = partial(repeat, sample_all, every=SAMPLE_SECONDS, stop=threading.Event())
+        threading.Thread(target=run, name="metrics", daemon=True).start()
 
 
 def sample_all() -> None:
@@ -125,10 +114,6 @@ class DatabaseGauges(Collector):
         self._read_at = float("-inf")
         self._last: list[Metric] = []
 
-    def describe(self) -> Iterable[Metric]:
-        """Returns no descriptions, so that registration does not run a query."""
-        return ()
-
     def collect(self) -> Iterable[Metric]:
         with self._lock:
             if time.monotonic() >= self._read_at + GAUGES_KEPT_SECONDS:
@@ -143,7 +128,7 @@ def read_database_gauges(now: datetime) -> list[Metric]:
     families: list[Metric] = []
     try:
         with deadline(GAUGES_SECONDS), transaction.atomic():
-            families = [_family(one, now) for one in _gauges]
+            families = [_family(one, now) for one in DATABASE_GAUGES]
     except DatabaseError as error:
         log.warning("The database gauges cannot be read: %s", type(error).__name__)
     reachable = GaugeMetricFamily("coderapi_database_up", DATABASE_UP_HELP, float(bool(families)))

@@ -123,7 +123,7 @@ def declared() -> Iterator[tuple[str, str, tuple[str, ...]]]:
         for family in collector.describe() if hasattr(collector, "describe") else []:
             if family.name.startswith("coderapi_"):
                 yield _shown_name(family), family.type, tuple(collector._labelnames)  # type: ignore[attr-defined]
-    for figure in metrics.database_gauges():
+    for figure in metrics.DATABASE_GAUGES:
         yield figure.name, "gauge", figure.labels
     yield "coderapi_database_up", "gauge", ()
     for read in prometheus.ThisServer(os.getpid()).collect():

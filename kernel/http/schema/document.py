@@ -7,18 +7,16 @@ from typing import Any
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiYamlRenderer
 
-from kernel.http import wire
+from kernel.http import API_PREFIX, wire
 from kernel.http.schema import errors, headers
 from kernel.http.wire import Schema, Wire
-
-API = "/api/v2/"
 
 type Endpoint = tuple[str, str, str, Any]
 
 
 def only_the_api(endpoints: list[Endpoint]) -> list[Endpoint]:
     """Keeps the endpoints whose paths start with /api/v2/."""
-    return [endpoint for endpoint in endpoints if endpoint[0].startswith(API)]
+    return [endpoint for endpoint in endpoints if endpoint[0].startswith(f"{API_PREFIX}/")]
 
 
 def add_components(result: Schema, **kwargs: Any) -> Schema:

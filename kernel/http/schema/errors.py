@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from rest_framework import serializers
 
-from kernel.http.errors import Validation, error_body
+from kernel.http.body import DEFAULT_CAP, too_large
+from kernel.http.errors import (
+    RETRY_SOON,
+    APIError,
+    Validation,
+    forbidden,
+    invalid,
+    not_found,
+    too_many,
+    unavailable,
+)
 from kernel.http.rendering import WireSerializer
 from kernel.http.schema import headers
 from kernel.http.wire import Schema
@@ -40,130 +49,97 @@ class ResponseSerializer(WireSerializer):
 
 @dataclass(frozen=True, slots=True)
 class ErrorAnswer:
-    """An error response that operations share, as a component of the schema."""
+    """An error response, as a component of the schema if operations share it."""
 
-    status: int
     name: str
     description: str
-    message: str
-    detail: str = ""
-    validations: tuple[Validation, ...] = ()
-    headers: tuple[str, ...] = ()
+    example: APIError
 
     @property
     def ref(self) -> Schema:
         return {"$ref": f"#/components/responses/{self.name}"}
 
     def response(self) -> Schema:
-        example = error_body(self.message, detail=self.detail, validations=self.validations)
-        return error_response(self.description, names=self.headers, example=example)
-
-
-def error_response(
-    description: str, *, names: tuple[str, ...] = (), example: dict[str, Any] | None = None
-) -> Schema:
-    content: Schema = {"schema": {"$ref": "#/components/schemas/codersdk.Response"}}
-    if example:
-        content["example"] = example
-    return {
-        "description": description,
-        "headers": headers.refs(*headers.ALWAYS, *headers.RATE_LIMIT, *names),
-        "content": {"application/json": content},
-    }
+        schema = {"$ref": "#/components/schemas/codersdk.Response"}
+        content = {"schema": schema, "example": self.example.body()}
+        return {
+            "description": self.description,
+            "headers": headers.refs(*headers.ALWAYS, *self.example.headers),
+            "content": {"application/json": content},
+        }
 
 
 ERRORS = {
-    error.status: error
-    for error in (
+    answer.example.status: answer
+    for answer in (
         ErrorAnswer(
-            400,
             "BadRequest",
             "The request is not valid: the body is not JSON, or a member, parameter or header has "
             "a value that is not allowed. `validations` lists them.",
-            "The request is not valid.",
-            validations=(Validation("username", "This field is required."),),
+            invalid(Validation("username", "This field is required.")),
         ),
         ErrorAnswer(
-            401,
             "Unauthorized",
             "The session token is missing, malformed, unknown or expired, or its user is "
             "suspended. `detail` has the cause.",
-            "Your session has expired. Sign in again.",
-            detail="The session token expired on 2026-01-20T13:59:29Z.",
-            headers=("WWW-Authenticate",),
+            APIError(
+                401,
+                "Your session has expired. Sign in again.",
+                "The session token expired on 2026-01-20T13:59:29Z.",
+                headers={"WWW-Authenticate": "Bearer"},
+            ),
         ),
         ErrorAnswer(
-            403,
             "Forbidden",
             "Your roles or the scopes of your session token do not allow this. `detail` names the "
             "missing role or scope.",
-            "Forbidden.",
-            detail="You need a role with the permission deployment_config:read.",
+            forbidden("You need a role with the permission deployment_config:read."),
         ),
         ErrorAnswer(
-            404,
             "NotFound",
             "The object does not exist, or you may not see it. Both cases have the same response.",
-            "The resource was not found, or you may not see it.",
+            not_found(),
         ),
         ErrorAnswer(
-            408,
             "RequestTimeout",
             "The request body did not arrive in time.",
-            "The request body did not arrive in time.",
+            APIError(408, "The request body did not arrive in time."),
         ),
         ErrorAnswer(
-            409,
             "Conflict",
             "The request conflicts with an existing object, or with another change at the same "
             "time.",
-            "The name is in use.",
+            APIError(409, "The name is in use."),
         ),
-        ErrorAnswer(410, "Gone", "The key in the request was retired.", "It is gone."),
+        ErrorAnswer("Gone", "The key in the request was retired.", APIError(410, "It is gone.")),
         ErrorAnswer(
-            413,
             "ContentTooLarge",
             "The request body is larger than this operation accepts. `detail` has the limit.",
-            "The request body is too large.",
-            detail="The limit is 4194304 bytes.",
+            too_large(DEFAULT_CAP),
         ),
         ErrorAnswer(
-            415,
             "UnsupportedMediaType",
             "The request body has a `Content-Encoding` that this operation does not accept.",
-            "The request's content encoding is not supported.",
+            APIError(415, "The request's content encoding is not supported."),
         ),
         ErrorAnswer(
-            429,
             "TooManyRequests",
             "You sent too many requests in this minute. Requests are counted for each user, or for "
             "each IP address without a session token. Wait for `Retry-After` seconds. Owners "
             "may send `X-Coder-Bypass-Ratelimit: true`.",
-            "Too many requests.",
-            detail="The limit is 512 requests a minute.",
-            headers=("Retry-After",),
+            too_many("The limit is 512 requests a minute."),
         ),
         ErrorAnswer(
-            503,
             "ServiceUnavailable",
             "The service is unavailable right now, for example because its database cannot be "
             "reached. Nothing was written. Send the request again after `Retry-After` seconds.",
-            "The service is temporarily unavailable.",
-            headers=("Retry-After",),
+            unavailable(detail=""),
         ),
         ErrorAnswer(
-            504,
             "GatewayTimeout",
             "The connection to the database was lost before the change was confirmed. Your change "
             "may have been written. Check before you send the request again.",
-            "The database did not answer in time.",
-            headers=("Retry-After",),
+            APIError(504, "The database did not answer in time.", headers=RETRY_SOON),
         ),
     )
 }
-
-ALWAYS = frozenset({400, 429, 503})
-SECURED = frozenset({401})
-BELOW_AN_OBJECT = frozenset({404})
-WITH_A_BODY = frozenset({408, 413})
-THAT_WRITES = frozenset({504})

@@ -7,10 +7,11 @@ from kernel.http.wire import HEADER, Schema, Wire
 _TEXT: Schema = {"type": "string"}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 
-ALWAYS = ("X-Coder-Build-Version", "X-Coder-Request-Id", "X-Content-Type-Options")
-RATE_LIMIT = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+ALWAYS = (
+    *("X-Coder-Build-Version", "X-Coder-Request-Id", "X-Content-Type-Options"),
+    *("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"),
+)
 DOCUMENT = ("ETag", "Cache-Control", "Vary")
-SECURED = ("Sunset",)
 
 
 def _header(description: str, schema: Schema, *, required: bool = False) -> Schema:
@@ -97,7 +98,3 @@ PARAMETERS: dict[str, Schema] = {
 
 def refs(*names: str) -> Schema:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-
-
-def parameter_ref(name: str) -> Schema:
-    return {"$ref": f"#/components/parameters/{name}"}

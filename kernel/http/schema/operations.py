@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from drf_spectacular.utils import (
 from rest_framework import serializers
 
 from kernel.http import wire
+from kernel.http.errors import APIError
 from kernel.http.rendering import WireSerializer
 from kernel.http.schema import errors, headers
 from kernel.http.wire import Schema, Wire
@@ -50,97 +51,68 @@ PATH_PARAMETERS: dict[str, Schema] = {
         "example": "coder",
     },
 }
-_TEXT: Schema = {"type": "string", "minLength": 1}
-WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 class OperationSchema(AutoSchema):
     """Adds headers, errors and the current wire format to the operations of a view."""
 
-    def get_operation(self, *args: Any, **kwargs: Any) -> Schema | None:
-        operation: Schema | None = super().get_operation(*args, **kwargs)
-        if operation is None:
-            return None
+    def get_operation(self, *args: Any, **kwargs: Any) -> Schema:
+        operation: Schema = super().get_operation(*args, **kwargs)  # type: ignore[assignment]
+        self._is_document = hasattr(self.view, "document") or "304" in operation["responses"]
+        security = operation.setdefault("security", [])
+        if wire.current() is Wire.CODERD and operation["operationId"] in wire.OPEN_TO_ANYBODY:
+            operation["security"] = [{}, *security]
+        if "requestBody" in operation:
+            operation["requestBody"]["required"] = True
         return operation | {
-            **self._security(operation),
-            **_required_body(operation),
             "parameters": self._parameters(operation),
             "responses": self._responses(operation),
         }
-
-    @property
-    def _is_document(self) -> bool:
-        return hasattr(self.view, "document") or "304" in map(str, self._declared())
 
     def get_tags(self) -> list[str]:
         view: Any = self.view
         return [view.tag]
 
-    def _declared(self) -> Collection[Any]:
-        declared: Any = self.get_response_serializers()
-        return declared if isinstance(declared, dict) else ()
-
-    def _security(self, operation: Schema) -> Schema:
-        schemes = operation.get("security", [])
-        is_open = operation["operationId"] in wire.OPEN_TO_ANYBODY
-        if is_open and wire.current() is Wire.CODERD:
-            return {"security": [{}, *schemes]}
-        return {"security": schemes}
-
     def _parameters(self, operation: Schema) -> list[Schema]:
         own = [_described(parameter) for parameter in operation.get("parameters", [])]
         common = ["Coder-Wire", *(["If-None-Match"] if self._is_document else [])]
-        return own + [headers.parameter_ref(name) for name in common]
+        return own + [{"$ref": f"#/components/parameters/{name}"} for name in common]
 
     def _responses(self, operation: Schema) -> dict[str, Schema]:
         declared: dict[str, Schema] = operation["responses"]
-        answers = {
-            code: self._success(answer, operation, code=code)
-            for code, answer in declared.items()
-            if code < "300"
-        }
-        if self._is_document:
-            answers["304"] = {
-                "description": "Your copy is still current.",
-                "headers": self._headers(operation),
-            }
-        bad = {int(code): answer for code, answer in declared.items() if code >= "400"}
-        for status in sorted({*bad, *self._errors(operation)}):
-            answers[str(status)] = _error(status, declared=bad.get(status))
-        return answers
+        errors = {str(status) for status in self._errors(operation)}
+        codes = {*declared, *errors, *(["304"] if self._is_document else [])}
+        return {code: self._response(code, declared.get(code), operation) for code in sorted(codes)}
 
-    def _headers(self, operation: Schema) -> Schema:
+    def _response(self, code: str, declared: Schema | None, operation: Schema) -> Schema:
+        if code >= "400":
+            return _error(int(code), declared=declared)
         own = headers.DOCUMENT if self._is_document else ()
-        secured = headers.SECURED if operation.get("security") else ()
-        return headers.refs(*headers.ALWAYS, *headers.RATE_LIMIT, *secured, *own)
-
-    def _success(self, answer: Schema, operation: Schema, *, code: str) -> Schema:
-        described = {
-            "description": answer["description"] or HTTPStatus(int(code)).phrase,
-            "headers": self._headers(operation) | answer.get("headers", {}),
-        }
+        secured = ("Sunset",) if operation["security"] else ()
+        common = headers.refs(*headers.ALWAYS, *secured, *own)
+        if code == "304" or declared is None:
+            return {"description": "Your copy is still current.", "headers": common}
         content = {
             media_type: body | {"schema": wire.describe(operation["operationId"], body["schema"])}
-            for media_type, body in answer.get("content", {}).items()
+            for media_type, body in declared.get("content", {}).items()
         }
-        return described | ({"content": content} if content else {})
+        return {
+            "description": declared["description"] or HTTPStatus(int(code)).phrase,
+            "headers": common | declared.get("headers", {}),
+            **({"content": content} if content else {}),
+        }
 
     def _errors(self, operation: Schema) -> Iterator[int]:
-        yield from errors.ALWAYS
-        if operation.get("security"):
-            yield from errors.SECURED
+        """Yields the statuses of the errors that the operation shares with others."""
+        yield from (400, 429, 503)
+        if operation["security"]:
+            yield 401
         if "{" in self.path:
-            yield from errors.BELOW_AN_OBJECT
+            yield 404
         if "requestBody" in operation:
-            yield from errors.WITH_A_BODY
-        if self.method in WRITES and getattr(self.view, "writes", True):
-            yield from errors.THAT_WRITES
-
-
-def _required_body(operation: Schema) -> Schema:
-    if "requestBody" not in operation:
-        return {}
-    return {"requestBody": operation["requestBody"] | {"required": True}}
+            yield from (408, 413)
+        if self.method != "GET" and getattr(self.view, "writes", True):
+            yield 504
 
 
 def _described(parameter: Schema) -> Schema:
@@ -150,7 +122,8 @@ def _described(parameter: Schema) -> Schema:
     """
     if parameter["in"] == "path":
         # Replaces the pattern generated from Django's path converter.
-        parameter |= {"schema": _TEXT} | PATH_PARAMETERS.get(parameter["name"], {})
+        text = {"schema": {"type": "string", "minLength": 1}}
+        parameter |= text | PATH_PARAMETERS.get(parameter["name"], {})
     schema = parameter["schema"] | {"description": parameter["description"]}
     return parameter | {"schema": schema}
 
@@ -160,7 +133,8 @@ def _error(status: int, *, declared: Schema | None) -> Schema:
     common = errors.ERRORS[status]
     if declared and declared["description"]:
         text = declared["description"]
-        return errors.error_response(text, names=common.headers, example={"message": text})
+        example = APIError(status, text, headers=common.example.headers)
+        return errors.ErrorAnswer(common.name, text, example).response()
     return common.ref
 
 
@@ -257,11 +231,11 @@ def example_of(serializer: WireSerializer) -> Any:
     """
     example = dict(serializer.example)
     for name, field in serializer.fields.items():
-        if isinstance(field, WireSerializer) and not (inner := example_of(field)):
-            return {}
         if isinstance(field, WireSerializer):
-            example[name] = inner
+            example[name] = example_of(field)
+            if not example[name]:
+                return {}
         if isinstance(field, serializers.ListSerializer) and name not in example:
-            child = field.child
-            example[name] = [example_of(child)] if isinstance(child, WireSerializer) else []
+            child: Any = field.child
+            example[name] = [example_of(child)]
     return wire.apply(serializer.component, example) if serializer.example else {}
