@@ -1,4 +1,4 @@
-"""Creates, finds, starts and stops a cluster's server. The caller must hold the place's lock."""
+"""Creates, finds, starts and stops a cluster's server. The caller must hold the cluster's lock."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kernel.loops import is_alive
-from kernel.postgres.account import Account, PostgresError
+from kernel.postgres.account import PostgresError
 from kernel.postgres.binaries import Binaries
 from kernel.postgres.place import (
     DATABASE,
     ROLE,
     Cluster,
-    Place,
     last_log_lines,
     make_sockets_directory,
     remove_sockets_directory,
@@ -76,16 +75,16 @@ def running(cluster: Cluster) -> Server | None:
     )
 
 
-def create(place: Place, cluster: Cluster, *, binaries: Binaries, durable: bool, lock: int) -> None:
+def create(cluster: Cluster, *, binaries: Binaries, durable: bool, lock: int) -> None:
     """Creates a cluster in an empty directory, with the service's role, password and database.
 
-    initdb inherits `lock`, the file descriptor of the place's lock. So the lock is held until
+    initdb inherits `lock`, the file descriptor of the cluster's lock. So the lock is held until
     initdb ends, even if this process is killed. Raises: PostgresError.
     """
     password = cluster.home / "password"
     with open(password, "x", encoding="ascii", opener=unfollowed) as stream:
         stream.write(secrets.token_urlsafe(24))
-    place.account.own(password)
+    cluster.account.own(password)
     initdb: list[str | Path] = [
         binaries.program("initdb"),
         f"--pgdata={cluster.data}",
@@ -97,7 +96,7 @@ def create(place: Place, cluster: Cluster, *, binaries: Binaries, durable: bool,
         *_locale(binaries.major),
         *([] if durable else ["--no-sync"]),
     ]
-    _checked(place, initdb, lock=lock)
+    _checked(cluster, initdb, lock=lock)
     # In single-user mode, no client can connect before the database exists.
     single: list[str | Path] = [
         binaries.program("postgres"),
@@ -107,74 +106,62 @@ def create(place: Place, cluster: Cluster, *, binaries: Binaries, durable: bool,
         *([] if durable else ["--fsync=off"]),
         "postgres",
     ]
-    _checked(place, single, lock=lock, text=f"CREATE DATABASE {DATABASE}\n")
+    _checked(cluster, single, lock=lock, text=f"CREATE DATABASE {DATABASE}\n")
 
 
-def start(place: Place, cluster: Cluster, *, binaries: Binaries, durable: bool = True) -> Server:
+def start(cluster: Cluster, *, binaries: Binaries, durable: bool = True) -> Server:
     """Starts the server if it is not running, and waits until it accepts connections.
 
     Raises: PostgresError if it does not start. The message contains the end of the server's log.
     """
     if server := _settled(cluster):
         return server
-    folder = sockets_directory(cluster)
-    make_sockets_directory(place, folder)
+    folder = make_sockets_directory(cluster)
     trim_log(cluster.log)
     _disown_pid_file(cluster)
     settings = SETTINGS | {"unix_socket_directories": str(folder)} | ({} if durable else FLEETING)
     options = shlex.join(f"--{name}={value}" for name, value in settings.items())
-    _start_after_orphans(place.account, binaries, cluster, options)
+    _start_after_orphans(cluster, binaries, options)
     if server := running(cluster):
         return server
     raise PostgresError(_with_log(f"PostgreSQL in {cluster.home} stopped at once.", cluster))
 
 
-def stop(place: Place, cluster: Cluster, *, binaries: Binaries) -> bool:
+def stop(cluster: Cluster, *, binaries: Binaries) -> bool:
     """Stops the server, which rolls back open transactions. Returns whether it was running.
 
     Raises: PostgresError if it does not stop.
     """
     server = running(cluster)
     if server:
-        _pg_ctl(
-            place.account, binaries, cluster, "stop", "--mode=fast", f"--timeout={TIMEOUT_SECONDS}"
-        )
+        _pg_ctl(cluster, binaries, "stop", "--mode=fast")
     known = server.sockets if server and server.ready else sockets_directory(cluster)
-    remove_sockets_directory(place, known)
+    remove_sockets_directory(cluster, known)
     return server is not None
 
 
 def _locale(major: int) -> list[str]:
     if major >= FIRST_MAJOR_WITH_BUILTIN_LOCALE:
         return ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    return ["--locale=C.UTF-8", "--locale-provider=libc"] if major >= 15 else []
+    return ["--locale=C.UTF-8", "--locale-provider=libc"]
 
 
-def _checked(place: Place, command: list[str | Path], *, lock: int, text: str = "") -> None:
-    result = place.account.run(command, text=text, keep_open=lock)
+def _checked(cluster: Cluster, command: list[str | Path], *, lock: int, text: str = "") -> None:
+    result = cluster.account.run(command, text=text, keep_open=lock)
     if result.returncode != 0:
         report = (result.stderr or result.stdout).strip()
         raise PostgresError(
-            f"A new PostgreSQL cluster cannot be created under {place.data_dir}. "
+            f"A new PostgreSQL cluster cannot be created under {cluster.home.parent}. "
             f"{Path(command[0]).name} reports:\n{report}"
         )
 
 
-def _start_after_orphans(
-    account: Account, binaries: Binaries, cluster: Cluster, options: str
-) -> None:
+def _start_after_orphans(cluster: Cluster, binaries: Binaries, options: str) -> None:
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:
         try:
-            return _pg_ctl(
-                account,
-                binaries,
-                cluster,
-                "start",
-                f"--log={cluster.log}",
-                f"--options={options}",
-                f"--timeout={TIMEOUT_SECONDS}",
-            )
+            log = f"--log={cluster.log}"
+            return _pg_ctl(cluster, binaries, "start", log, f"--options={options}")
         except PostgresError as error:
             # Child processes of a killed server exit only after their current statement, so try
             # again.
@@ -183,13 +170,9 @@ def _start_after_orphans(
         time.sleep(POLL_SECONDS)
 
 
-def _pg_ctl(
-    account: Account, binaries: Binaries, cluster: Cluster, action: str, *options: str
-) -> None:
-    program = binaries.program("pg_ctl")
-    result = account.run(
-        [program, action, f"--pgdata={cluster.data}", "--wait", "--silent", *options]
-    )
+def _pg_ctl(cluster: Cluster, binaries: Binaries, action: str, *options: str) -> None:
+    shared = (f"--pgdata={cluster.data}", "--wait", "--silent", f"--timeout={TIMEOUT_SECONDS}")
+    result = cluster.account.run([binaries.program("pg_ctl"), action, *shared, *options])
     if result.returncode != 0:
         failure = f"PostgreSQL in {cluster.home} does not {action}: {result.stderr.strip()}"
         raise PostgresError(_with_log(failure, cluster))
