@@ -25,7 +25,6 @@ from kernel.lines import (
     Record,
     Source,
     beside,
-    failures_named,
     opened,
     records,
 )
@@ -269,11 +268,7 @@ def test_a_broken_file_is_named(
     path = tmp_path / name
     if contents is not None:
         path.write_bytes(contents)
-    with (
-        pytest.raises(LinesError, match=complaint),
-        failures_named(str(path)),
-        opened(str(path)) as source,
-    ):
+    with pytest.raises(LinesError, match=complaint), opened(str(path)) as source:
         list(records(source, columns=COLUMNS))
 
 
