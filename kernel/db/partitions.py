@@ -48,12 +48,12 @@ class PartitionedTable:
         """Drops the partitions whose rows are all older than `moment`. Returns their names."""
         names = self.older_than(moment)
         for name in names:
-            self._drop(name)
+            self._execute(sql.SQL("DROP TABLE {}"), sql.Identifier(name))
         return names
 
     def drop(self, first: datetime) -> None:
         """Drops the partition that starts at `first`."""
-        self._drop(self._partition(first))
+        self._execute(sql.SQL("DROP TABLE {}"), sql.Identifier(self._partition(first)))
 
     def older_than(self, moment: datetime) -> list[str]:
         """Returns the partitions that `drop_before` would drop."""
@@ -87,20 +87,16 @@ class PartitionedTable:
 
     def _create(self, first: datetime) -> None:
         self._execute(
-            sql.SQL("CREATE TABLE {} PARTITION OF {} FOR VALUES FROM ({}) TO ({})").format(
-                sql.Identifier(self._partition(first)),
-                sql.Identifier(self.name),
-                sql.Literal(first),
-                sql.Literal(first + self.span),
-            )
+            sql.SQL("CREATE TABLE {} PARTITION OF {} FOR VALUES FROM ({}) TO ({})"),
+            sql.Identifier(self._partition(first)),
+            sql.Identifier(self.name),
+            sql.Literal(first),
+            sql.Literal(first + self.span),
         )
 
-    def _drop(self, partition: str) -> None:
-        self._execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(partition)))
-
-    def _execute(self, statement: sql.Composed) -> None:
+    def _execute(self, statement: sql.SQL, *parts: sql.Composable) -> None:
         with connection.cursor() as cursor:
-            cursor.execute(statement.as_string(cursor.connection))
+            cursor.execute(statement.format(*parts))
 
 
 def _parse(suffix: str) -> datetime | None:

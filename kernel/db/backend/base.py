@@ -98,12 +98,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if place:
             connections().release(place, served=served)
 
-    def _set_autocommit(self, autocommit: bool) -> None:
-        # Connections of the pool have autocommit. Setting it again would take a lock.
-        connection: Any = self.connection
-        if connection.autocommit != autocommit:
-            super()._set_autocommit(autocommit)  # type: ignore[misc]  # the stubs lack it
-
     def set_autocommit(
         self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False
     ) -> None:
