@@ -409,7 +409,7 @@ def discard_broken_pool(error: BaseException) -> None:
         wrapper.pool.drain()
 
 
-# --- Locks and notifications ------------------------------------------------------------------
+# --- Locks -----------------------------------------------------------------------------------
 
 
 def lock_number(name: str) -> int:
@@ -423,9 +423,3 @@ def transaction_lock(name: str) -> Iterator[None]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [lock_number(name)])
     yield
-
-
-def notify(channel: str, payload: str) -> None:
-    """Sends a notification of less than 8,000 bytes when the surrounding transaction commits."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_notify(%s, %s)", [channel, payload])
