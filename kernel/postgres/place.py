@@ -66,14 +66,8 @@ class Cluster:
 
     @property
     def password(self) -> str:
-        file = self.home / "password"
-        try:
-            with open(file, encoding="ascii", opener=unfollowed) as stream:
-                return stream.read().strip()
-        except (OSError, ValueError) as error:
-            raise PostgresError(
-                f"The cluster's password file {file} cannot be read: {error}"
-            ) from error
+        with open(self.home / "password", encoding="ascii", opener=unfollowed) as stream:
+            return stream.read().strip()
 
     @property
     def major(self) -> int | None:
@@ -237,8 +231,6 @@ def make_sockets_directory(cluster: Cluster) -> Path:
             f"{sockets} is not a private directory of {cluster.account.name}. Another user may "
             "have created it to read the connections. Remove it and start again."
         ) from None
-    except OSError as error:
-        raise PostgresError(f"{sockets} cannot be created: {error.strerror}.") from error
     return sockets
 
 

@@ -224,17 +224,18 @@ def _leave(cluster: Cluster, holders: int, *, binaries: Binaries) -> None:
 
 @contextmanager
 def _transition(cluster: Cluster) -> Iterator[int]:
-    lock = _open(cluster.home.with_name("postgres.lock"))
     try:
-        _wait_for(lock, cluster)
-        yield lock
+        lock = _open(cluster.home.with_name("postgres.lock"))
+        try:
+            _wait_for(lock, cluster)
+            yield lock
+        finally:
+            os.close(lock)
     except OSError as error:
         # For example the disk is full, or another program has changed the files.
         raise PostgresError(
             f"The private PostgreSQL under {cluster.home.parent}: {error}."
         ) from error
-    finally:
-        os.close(lock)
 
 
 def _wait_for(lock: int, cluster: Cluster) -> None:
@@ -253,10 +254,7 @@ def _wait_for(lock: int, cluster: Cluster) -> None:
 
 def _open(path: Path) -> int:
     """Opens a lock file. Programs that this process starts do not inherit the file descriptor."""
-    try:
-        descriptor = unfollowed(str(path), os.O_RDWR | os.O_CREAT)
-    except OSError as error:
-        raise PostgresError(f"{path} cannot be opened: {error.strerror}.") from error
+    descriptor = unfollowed(str(path), os.O_RDWR | os.O_CREAT)
     give_to_owner(path.parent, descriptor)
     return descriptor
 
