@@ -29,18 +29,7 @@ example if the disk is full.
 from __future__ import annotations
 
 from kernel.postgres.account import PostgresError
-from kernel.postgres.binaries import newest_programs
-from kernel.postgres.sharing import Handle, Stopped, acquire, address, stop, why_away
+from kernel.postgres.sharing import Handle, acquire, address, stop, why_away
 from kernel.postgres.upgrade import upgrade
 
-__all__ = [
-    "Handle",
-    "PostgresError",
-    "Stopped",
-    "acquire",
-    "address",
-    "newest_programs",
-    "stop",
-    "upgrade",
-    "why_away",
-]
+__all__ = ["Handle", "PostgresError", "acquire", "address", "stop", "upgrade", "why_away"]

@@ -132,7 +132,6 @@ def replace(on: Target, dump: IO[bytes]) -> None:
             suppress(BrokenPipeError),  # psql has failed. Its exit status is checked below.
             _started(psql, on, stdin=subprocess.PIPE, stderr=errors) as reader,
         ):
-            assert reader.stdin  # noqa: S101
             reader.stdin.write(_DROP_ALL.encode())
             is_complete = _write_script(on, dump, into=reader.stdin, errors=errors)
             if is_complete:
@@ -144,14 +143,13 @@ def replace(on: Target, dump: IO[bytes]) -> None:
 def _write_script(on: Target, dump: IO[bytes], *, into: IO[bytes], errors: IO[bytes]) -> bool:
     """Writes the dump as an SQL script. Returns whether the script is complete."""
     command = [on.programs.program("pg_restore"), "--no-owner", "--no-privileges", "--file=-"]
-    with _started(command, on, stdin=subprocess.PIPE, stdout=into, stderr=errors) as program:
-        assert program.stdin  # noqa: S101
-        with suppress(BrokenPipeError):
-            shutil.copyfileobj(dump, program.stdin)
-    return program.returncode == 0
+    pipes = {"stdin": subprocess.PIPE, "stdout": into, "stderr": errors}
+    with _started(command, on, **pipes) as program, suppress(BrokenPipeError):
+        shutil.copyfileobj(dump, program.stdin)
+    return not program.returncode
 
 
-def _started(command: Sequence[Any], on: Target, **pipes: Any) -> subprocess.Popen[bytes]:
+def _started(command: Sequence[Any], on: Target, **pipes: Any) -> Any:
     return subprocess.Popen(command, env=on.environ, bufsize=0, **pipes)  # noqa: S603 - our own
 
 
@@ -203,7 +201,6 @@ def _dump(on: Target, into: IO[bytes]) -> None:
     command = [on.programs.program("pg_dump"), "--format=custom"]
     with tempfile.TemporaryFile() as errors:
         with _started(command, on, stdout=subprocess.PIPE, stderr=errors) as program:
-            assert program.stdout  # noqa: S101
             shutil.copyfileobj(program.stdout, into)
         if program.returncode:
             raise PostgresError(f"The dump failed.\n{_text_of(errors)}")

@@ -34,9 +34,10 @@ MIN_FREE_BYTES = 16 * 1024 * 1024
 # A part of PostgreSQL's error message if child processes of a killed server still use the data.
 STILL_IN_USE = "is still in use"
 
-# Since this version, PostgreSQL has a built-in locale. It sorts text by code point, which gives the
+# Since version 17, PostgreSQL has a built-in locale. It sorts text by code point, which gives the
 # same order on every machine.
-FIRST_MAJOR_WITH_BUILTIN_LOCALE = 17
+BUILTIN_LOCALE = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+LIBC_LOCALE = ("--locale=C.UTF-8", "--locale-provider=libc")
 
 # These settings disable TCP. They also keep statements out of the log, because statements may
 # contain secrets.
@@ -62,17 +63,11 @@ class Server:
 
 def running(cluster: Cluster) -> Server | None:
     """Returns the cluster's server, or None if it is not running."""
-    lines = _pid_lines(cluster)
-    if not lines or not lines[0].isdecimal() or not _is_server(int(lines[0]), cluster):
+    # A server that has just started may not have written all lines yet.
+    pid, _, _, _, sockets, _, _, state = [*_pid_lines(cluster), *[""] * 8][:8]
+    if not pid.isdecimal() or not _is_server(int(pid), cluster):
         return None
-    # Line 5 is the socket's directory, and line 8 is the state. A server that has just started may
-    # not have written them yet.
-    complete = len(lines) >= 8
-    return Server(
-        pid=int(lines[0]),
-        sockets=Path(lines[4]) if complete else Path(),
-        ready=complete and lines[7].strip() == "ready",
-    )
+    return Server(int(pid), Path(sockets), ready=state.strip() == "ready")
 
 
 def create(cluster: Cluster, *, binaries: Binaries, durable: bool, lock: int) -> None:
@@ -93,7 +88,7 @@ def create(cluster: Cluster, *, binaries: Binaries, durable: bool, lock: int) ->
         "--auth=scram-sha-256",
         "--encoding=UTF8",
         "--data-checksums",
-        *_locale(binaries.major),
+        *(BUILTIN_LOCALE if binaries.major >= 17 else LIBC_LOCALE),
         *([] if durable else ["--no-sync"]),
     ]
     _checked(cluster, initdb, lock=lock)
@@ -114,17 +109,18 @@ def start(cluster: Cluster, *, binaries: Binaries, durable: bool = True) -> Serv
 
     Raises: PostgresError if it does not start. The message contains the end of the server's log.
     """
-    if server := _settled(cluster):
-        return server
-    folder = make_sockets_directory(cluster)
-    trim_log(cluster.log)
-    _disown_pid_file(cluster)
-    settings = SETTINGS | {"unix_socket_directories": str(folder)} | ({} if durable else FLEETING)
-    options = shlex.join(f"--{name}={value}" for name, value in settings.items())
-    _start_after_orphans(cluster, binaries, options)
-    if server := running(cluster):
-        return server
-    raise PostgresError(_with_log(f"PostgreSQL in {cluster.home} stopped at once.", cluster))
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while True:
+        server = running(cluster)
+        if server and server.ready:
+            return server
+        if time.monotonic() > deadline:
+            raise _failure("has not become ready.", cluster)
+        if server is None:
+            _try_to_start(cluster, binaries, durable=durable)
+        else:
+            # The server is starting or stopping.
+            time.sleep(POLL_SECONDS)
 
 
 def stop(cluster: Cluster, *, binaries: Binaries) -> bool:
@@ -140,12 +136,6 @@ def stop(cluster: Cluster, *, binaries: Binaries) -> bool:
     return server is not None
 
 
-def _locale(major: int) -> list[str]:
-    if major >= FIRST_MAJOR_WITH_BUILTIN_LOCALE:
-        return ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    return ["--locale=C.UTF-8", "--locale-provider=libc"]
-
-
 def _checked(cluster: Cluster, command: list[str | Path], *, lock: int, text: str = "") -> None:
     result = cluster.account.run(command, text=text, keep_open=lock)
     if result.returncode != 0:
@@ -156,17 +146,19 @@ def _checked(cluster: Cluster, command: list[str | Path], *, lock: int, text: st
         )
 
 
-def _start_after_orphans(cluster: Cluster, binaries: Binaries, options: str) -> None:
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while True:
-        try:
-            log = f"--log={cluster.log}"
-            return _pg_ctl(cluster, binaries, "start", log, f"--options={options}")
-        except PostgresError as error:
-            # Child processes of a killed server exit only after their current statement, so try
-            # again.
-            if STILL_IN_USE not in str(error) or time.monotonic() > deadline:
-                raise
+def _try_to_start(cluster: Cluster, binaries: Binaries, *, durable: bool) -> None:
+    settings = SETTINGS | {"unix_socket_directories": str(make_sockets_directory(cluster))}
+    settings |= {} if durable else FLEETING
+    options = shlex.join(f"--{name}={value}" for name, value in settings.items())
+    trim_log(cluster.log)
+    _disown_pid_file(cluster)
+    try:
+        _pg_ctl(cluster, binaries, "start", f"--log={cluster.log}", f"--options={options}")
+    except PostgresError as error:
+        # Child processes of a killed server exit only after their current statement, so `start`
+        # tries again.
+        if STILL_IN_USE not in str(error):
+            raise
         time.sleep(POLL_SECONDS)
 
 
@@ -174,8 +166,7 @@ def _pg_ctl(cluster: Cluster, binaries: Binaries, action: str, *options: str) ->
     shared = (f"--pgdata={cluster.data}", "--wait", "--silent", f"--timeout={TIMEOUT_SECONDS}")
     result = cluster.account.run([binaries.program("pg_ctl"), action, *shared, *options])
     if result.returncode != 0:
-        failure = f"PostgreSQL in {cluster.home} does not {action}: {result.stderr.strip()}"
-        raise PostgresError(_with_log(failure, cluster))
+        raise _failure(f"does not {action}: {result.stderr.strip()}", cluster)
 
 
 def room_problem(cluster: Cluster) -> str:
@@ -186,24 +177,13 @@ def room_problem(cluster: Cluster) -> str:
     return f"No space left on the disk of {cluster.home}: {free // 1024} KiB are free."
 
 
-def _with_log(message: str, cluster: Cluster) -> str:
-    """Adds the cause to an error message: a full disk, or the end of the log."""
+def _failure(what: str, cluster: Cluster) -> PostgresError:
+    """Returns an error with the cause: a full disk, or the end of the log."""
     if no_room := room_problem(cluster):
-        return f"PostgreSQL does not run. {no_room}"
+        return PostgresError(f"PostgreSQL does not run. {no_room}")
     lines = last_log_lines(cluster.log)
-    return f"{message}\nThe end of its log {cluster.log}:\n{lines}" if lines else message
-
-
-def _settled(cluster: Cluster) -> Server | None:
-    """Waits while the server is starting or stopping. Returns the running server, or None."""
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while (server := running(cluster)) and not server.ready:
-        if time.monotonic() > deadline:
-            raise PostgresError(
-                _with_log(f"PostgreSQL in {cluster.home} has not become ready.", cluster)
-            )
-        time.sleep(POLL_SECONDS)
-    return server
+    end = f"\nThe end of its log {cluster.log}:\n{lines}" if lines else ""
+    return PostgresError(f"PostgreSQL in {cluster.home} {what}{end}")
 
 
 def _pid_lines(cluster: Cluster) -> list[str]:
@@ -234,10 +214,10 @@ def _disown_pid_file(cluster: Cluster) -> None:
     """
     lines = _pid_lines(cluster)
     file = cluster.data / "postmaster.pid"
-    if not lines:
+    if lines:
+        with open(file, "r+", encoding="utf-8", opener=unfollowed) as stream:
+            stream.truncate()
+            stream.writelines(f"{line}\n" for line in [str(os.getpid()), *lines[1:]])
+    else:
         # After a crash, the file may be empty. PostgreSQL does not start if it is empty.
-        return file.unlink(missing_ok=True)
-    with open(file, "r+", encoding="utf-8", opener=unfollowed) as stream:
-        stream.truncate()
-        stream.writelines(f"{line}\n" for line in [str(os.getpid()), *lines[1:]])
-    return None
+        file.unlink(missing_ok=True)

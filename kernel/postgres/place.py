@@ -134,16 +134,13 @@ def _let_through(root: Path, account: Account) -> None:
     if status.st_uid == 0:
         root.chmod(status.st_mode & 0o7777 | PASSABLE)
     if not account.may_execute(root):
+        ways = [*reversed(root.parents), root]
+        closed = next((way for way in ways if not account.may_execute(way)), root)
         raise PostgresError(
             f"PostgreSQL cannot run as root, so the account {account.name} runs it. This account "
-            f"cannot enter {_closed_parent(root, account)}. Set CODERAPI_DATA_DIR to a "
+            f"cannot enter {closed}. Set CODERAPI_DATA_DIR to a "
             "directory that the account can enter, such as /var/lib/coderapi."
         )
-
-
-def _closed_parent(root: Path, account: Account) -> Path:
-    ways = [*reversed(root.parents), root]
-    return next((way for way in ways if not account.may_execute(way)), root)
 
 
 def url(cluster: Cluster, sockets: Path) -> str:
