@@ -49,11 +49,10 @@ def parse_duration(text: str) -> int:
     if not rest:
         raise DurationError("is not a duration")
     total = 0
-    while rest:
-        part = _PART.match(rest)
-        assert part is not None  # noqa: S101  # Every piece of the pattern is optional.
-        total += _nanoseconds(part["number"], part["unit"])
-        rest = rest[part.end() :]
+    for part in _PART.finditer(rest):
+        # Every piece of the pattern is optional, so the last match is empty.
+        if part[0]:
+            total += _nanoseconds(part["number"], part["unit"])
     if total > (_LIMIT if sign < 0 else _LIMIT - 1):
         raise DurationError("is longer than 292 years")
     return sign * total

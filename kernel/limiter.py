@@ -82,9 +82,6 @@ class _Share:
     served_at: float = float("-inf")
     is_failing: bool = False
 
-    def has_room(self, amount: int) -> bool:
-        return self.taken + amount <= self.limit
-
     def is_stuck(self, since: float) -> bool:
         """Returns whether a second has passed since `since` and since a slot was last served."""
         return max(self.served_at, since) <= time.monotonic() - STUCK_SECONDS - self.grace
@@ -157,7 +154,9 @@ class Limiter:
             if self._has_room(place):
                 self._give(place)
                 return place
-            if timeout <= 0 or self._refuses_at_once(place):
+            is_failing = any(share.is_failing for share in self._full_shares(place))
+            has_queue = not self.reserve and len(self._waiting) < self.queue
+            if timeout <= 0 or is_failing or not has_queue:
                 self._refuse(place)
             place.given.acquire()
             self._waiting[place] = None
@@ -220,13 +219,8 @@ class Limiter:
             return self._all.taken < self.reserve
         return not self._full_shares(place)
 
-    def _refuses_at_once(self, place: Place) -> bool:
-        if self.reserve or len(self._waiting) >= self.queue:
-            return True
-        return any(share.is_failing for share in self._full_shares(place))
-
     def _full_shares(self, place: Place) -> list[_Share]:
-        return [share for share in place.shares if not share.has_room(place.amount)]
+        return [share for share in place.shares if share.taken + place.amount > share.limit]
 
     def _is_stuck(self, place: Place) -> bool:
         with self._lock:

@@ -34,13 +34,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
-from typing import IO, Any, BinaryIO, ClassVar, NamedTuple, Self, cast
+from typing import Any, BinaryIO, ClassVar, NamedTuple, Self, cast
 
 import orjson
 from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
-from kernel.commands import BaseCommand, HelpFormatter
+from kernel.commands import BaseCommand
 from kernel.humanize import plural
 
 if sys.version_info >= (3, 14):
@@ -225,13 +225,10 @@ def _names(text: bytes, delimiter: str) -> list[str]:
 
 
 def _no_header(text: bytes, *, expected: Collection[str]) -> str:
-    try:
-        is_text = "\0" not in text.decode()
-    except UnicodeDecodeError:
-        is_text = False
-    if not is_text:
+    start = text.decode("utf-8", "replace")
+    if "\0" in start or "\ufffd" in start:
         return NOT_TEXT
-    start = text[:MAX_SHOWN].decode("utf-8", "replace").rstrip("\r\n")
+    start = start[:MAX_SHOWN].rstrip("\r\n")
     return (
         f"The first line is neither a JSON object nor a CSV header: {start!r}. A header names "
         f"columns such as {', '.join(expected)}; --help shows an example."
@@ -304,23 +301,14 @@ class BadLines:
         self.count = 0
         self.first = ""
         self._mode = "a" if append else "w"
-        self._file: IO[str] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        if self._file is not None:
-            self._file.close()
 
     def add(self, record: Record, detail: str, *, field: str = "") -> None:
         """Writes the record at once, before the import commits the other records of its batch."""
-        if self._file is None:
-            self._file = self.path.open(self._mode, encoding="utf-8")
         text = record.text.decode("utf-8", "replace").rstrip("\r\n")
         entry = {"line": record.number, "field": field, "detail": detail, "text": text}
-        self._file.write(orjson.dumps(entry).decode() + os.linesep)
-        self._file.flush()
+        with self.path.open(self._mode, encoding="utf-8") as file:
+            file.write(orjson.dumps(entry).decode() + os.linesep)
+        self._mode = "a"
         self.count += 1
         why = f"{field}: {detail}" if field else detail
         self.first = self.first or f"line {record.number}: {why.removesuffix('.')}"
@@ -378,29 +366,15 @@ class ImportResult(NamedTuple):
     good: int
 
 
-class _Formatter(HelpFormatter):
-    """Does not wrap help texts of several lines, so that examples of rows stay on one line."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return text if "\n" in text else super()._fill_text(text, width, indent)
-
-
 class LinesCommand(BaseCommand):
     """The base class of commands that import the lines of a file.
 
-    The exit status is 1 if nothing was imported or if there were bad lines. The summary has both
-    numbers.
+    `formats` describes the supported formats of a line, each with an example. The exit status is 1
+    if nothing was imported or if there were bad lines. The summary has both numbers.
     """
 
     # Whether bad lines are appended to the file of an earlier run instead of replacing the file.
     adds_bad_lines: ClassVar[bool] = False
-    # The supported formats of a line, each with an example, for `--help`.
-    formats: ClassVar[str]
-
-    def create_parser(self, *names: str, **options: Any) -> CommandParser:
-        parser = super().create_parser(*names, formatter_class=_Formatter, **options)
-        parser.epilog = f"{parser.epilog}\n\n{self.formats}"
-        return parser
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -418,13 +392,9 @@ class LinesCommand(BaseCommand):
 
     def handle(self, *, file: str, bad_lines: Path | None, **options: Any) -> str:
         try:
-            with (
-                opened(file) as source,
-                BadLines(
-                    bad_lines or beside(file), source=source, append=self.adds_bad_lines
-                ) as bad,
-                Progress(source) as progress,
-            ):
+            with opened(file) as source, Progress(source) as progress:
+                path = bad_lines or beside(file)
+                bad = BadLines(path, source=source, append=self.adds_bad_lines)
                 result = self.ingest(source, bad=bad, progress=progress)
         except LinesError as error:
             raise CommandError(str(error)) from None

@@ -151,16 +151,13 @@ class Memory[K: Hashable, V]:
         found.max_age = min(found.max_age, self.max_age)
         with self._lock:
             if generation == self._generation:
-                self._remember(key, found)
+                self._forget(key)
+                if len(self._values) >= self.capacity:
+                    self._forget(next(iter(self._values)))
+                self._values[key] = found
+                for tag in found.tags:
+                    self._tagged.setdefault(tag, set()).add(key)
         return found.value
-
-    def _remember(self, key: K, found: Remembered[V]) -> None:
-        self._forget(key)
-        if len(self._values) >= self.capacity:
-            self._forget(next(iter(self._values)))
-        self._values[key] = found
-        for tag in found.tags:
-            self._tagged.setdefault(tag, set()).add(key)
 
     def _forget(self, key: K) -> None:
         found = self._values.pop(key, None)

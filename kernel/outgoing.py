@@ -165,10 +165,8 @@ def _send(outgoing: Outgoing, connections: _Connections) -> Reply:
     server = _server(urlsplit(outgoing.url))
     addresses = _allowed_addresses(server, outgoing.networks)
     for address in addresses[:-1]:
-        try:
+        with suppress(urllib3.exceptions.NewConnectionError):
             return _exchange(outgoing, server, address, connections)
-        except urllib3.exceptions.NewConnectionError:
-            continue
     return _exchange(outgoing, server, addresses[-1], connections)
 
 

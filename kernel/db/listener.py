@@ -50,11 +50,10 @@ MAX_SILENCE_SECONDS = 30.0
 
 log = logging.getLogger(__name__)
 
-type Callback = Callable[[str], None]
-_subscribers: dict[str, list[Callback]] = {}
+_subscribers: dict[str, list[Callable[[str], None]]] = {}
 
 
-def subscribe(topic: str, callback: Callback) -> None:
+def subscribe(topic: str, callback: Callable[[str], None]) -> None:
     """Registers `callback(argument)` for the announcements of a topic.
 
     The argument is "" if announcements may have been missed. The callback must then treat all

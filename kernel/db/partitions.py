@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 from django.db import OperationalError, connection, transaction
 from psycopg import sql
 
-from kernel.db.connections import CommitUnknownError, commit_with_retry, transaction_lock
+from kernel.db.connections import CommitUnknownError, transaction_lock
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -24,24 +22,19 @@ class PartitionedTable:
 
     def ensure(self, start: datetime, end: datetime) -> int:
         """Creates the missing partitions in [start, end]. Returns their number."""
-        wanted = set(self._starts(start, end))
+        begin = start - (start - _EPOCH) % self.span
+        wanted = {begin + self.span * n for n in range((end - begin) // self.span + 1)}
         if wanted <= set(self.starts()):
             return 0
-        create = partial(self._create_missing, wanted)
-        if connection.in_atomic_block:
-            return create()
         try:
-            return commit_with_retry(create, earlier=lambda: None)
+            with transaction.atomic(), transaction_lock(f"partitions:{self.name}"):
+                missing = wanted - set(self.starts())
+                for first in sorted(missing):
+                    self._create(first)
         except CommitUnknownError:
             # An OperationalError becomes a 503 response. A CommitUnknownError would become a 504,
             # but none of the request's rows were written.
             raise OperationalError("a partition could not be created") from None
-
-    def _create_missing(self, wanted: set[datetime]) -> int:
-        with transaction.atomic(), transaction_lock(f"partitions:{self.name}"):
-            missing = wanted - set(self.starts())
-            for first in sorted(missing):
-                self._create(first)
         return len(missing)
 
     def drop_before(self, moment: datetime) -> list[str]:
@@ -73,12 +66,6 @@ class PartitionedTable:
             names = [row[0] for row in cursor.fetchall()]
         found = ((name, _parse(name.rpartition("_p")[2])) for name in names)
         return sorted(first for name, first in found if first and self._partition(first) == name)
-
-    def _starts(self, start: datetime, end: datetime) -> Iterator[datetime]:
-        moment = start - (start - _EPOCH) % self.span
-        while moment <= end:
-            yield moment
-            moment += self.span
 
     def _partition(self, first: datetime) -> str:
         # %Y is not used, because on some systems it does not pad the year to four digits.

@@ -302,7 +302,8 @@ def test_import_off_a_terminal_reports_every_ten_seconds(
 def test_bad_lines_go_to_a_file_of_their_own(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"{}\n\xff\r\n")
-    with opened(str(path)) as source, BadLines(tmp_path / "bad", source=source) as bad:
+    with opened(str(path)) as source:
+        bad = BadLines(tmp_path / "bad", source=source)
         _, broken = records(source, columns=())
         bad.add(broken, "is not JSON", field="id")
     assert bad.count == 1
