@@ -137,12 +137,12 @@ class Limiter:
     def hold(self, caller: Hashable = None, *, amount: int = 1) -> Iterator[Place]:
         """Holds a slot in the block. Raises: LimitReachedError."""
         place = self.acquire(caller, amount=amount)
+        served = False
         try:
             yield place
-        except BaseException:
-            self.release(place, served=False)
-            raise
-        self.release(place)
+            served = True
+        finally:
+            self.release(place, served=served)
 
     def acquire(
         self, caller: Hashable = None, *, amount: int = 1, timeout: float | None = None

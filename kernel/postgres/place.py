@@ -25,8 +25,6 @@ ROLE = DATABASE = "coderapi"
 MAX_LOG_BYTES = 8 * 1024 * 1024
 KEPT_LOG_BYTES = 1024 * 1024
 
-SOCKET_PARENTS = (Path("/run"), Path("/tmp"))  # noqa: S108 - short by rule, and the owner is checked
-
 
 def unfollowed(path: str, flags: int) -> int:
     """Opens a file for `open(opener=...)`. Rejects symbolic links.
@@ -206,9 +204,8 @@ def sockets_directory(cluster: Cluster) -> Path:
     It is outside the data directory, because the path of that directory may be too long for a
     socket.
     """
-    parent = next(
-        (parent for parent in SOCKET_PARENTS if os.access(parent, os.W_OK)), SOCKET_PARENTS[-1]
-    )
+    # The paths are short, and `make_sockets_directory` checks the owner.
+    parent = Path("/run" if os.access("/run", os.W_OK) else "/tmp")  # noqa: S108
     return parent / f"coderapi-{hashlib.sha256(os.fsencode(cluster.home)).hexdigest()[:12]}"
 
 
