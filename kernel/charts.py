@@ -111,18 +111,16 @@ class Chart:
     def time_ticks(self) -> list[tuple[datetime, str, str]]:
         return time_ticks(self.moment(0), self.moment(self.steps))
 
-    def period(self, step: int) -> str:
-        """Returns the period of a step, and its marker if it has one."""
-        start, end = self.moment(step), self.moment(step + 1)
-        form = "%Y-%m-%d" if self.step % DAY == timedelta() else "%Y-%m-%d %H:%M"
-        until = "" if form == "%Y-%m-%d" else f" to {end:%H:%M}"
-        return " · ".join(filter(None, [f"{start:{form}}{until}", self.markers.get(step)]))
-
     def texts(self, step: int) -> list[str]:
-        """Returns the formatted values of a step, one for each series."""
+        """Returns the period of a step with its marker, and its value of each series."""
+        start, end = self.moment(step), self.moment(step + 1)
+        is_whole_days = self.step % DAY == timedelta()
+        clock = "" if is_whole_days else f" {start:%H:%M} to {end:%H:%M}"
+        marker = f" · {self.markers[step]}" if step in self.markers else ""
         none = "no data" if step in self.gaps else humanize.NONE
         values = (one.values[step] for one in self.series)
-        return [none if value is None else self.unit.write(value) for value in values]
+        written = (none if value is None else self.unit.write(value) for value in values)
+        return [f"{start:%Y-%m-%d}{clock}{marker}", *written]
 
 
 def value_ticks(highest: float, unit: Unit) -> list[float]:
@@ -137,22 +135,18 @@ def time_ticks(start: datetime, end: datetime) -> list[tuple[datetime, str, str]
     The context is a date or a year. It is "" if the previous tick has the same context.
     """
     times, form, context = _round_times(start, end)
-    contexts = ["", *(_written(moment, context) for moment in times)]
+    contexts = ["", *(f"{moment:{context}}" for moment in times)]
     return [
-        (moment, _written(moment, form), new if new != old else "")
+        (moment, f"{moment:{form}}", new if new != old else "")
         for moment, (old, new) in zip(times, pairwise(contexts), strict=True)
     ]
-
-
-def _written(moment: datetime, form: str) -> str:
-    return f"{moment:{form}}".replace(" 0", " ")
 
 
 def _round_times(start: datetime, end: datetime) -> tuple[list[datetime], str, str]:
     for step in TIME_STEPS:
         first = _ORIGIN - (_ORIGIN - start) // step * step
         if (count := (end - first) // step + 1) <= MAX_TIME_TICKS:
-            forms = ("%H:%M", "%b %d") if step < DAY else ("%b %d", "%Y")
+            forms = ("%H:%M", "%b %-d") if step < DAY else ("%b %-d", "%Y")
             return [first + step * n for n in range(count)], *forms
     months = range(start.year * 12 + start.month - 1, end.year * 12 + end.month)
     every = next((n for n in MONTH_STEPS if len(months) // n < MAX_TIME_TICKS), MONTH_STEPS[-1])
@@ -165,7 +159,7 @@ def render(chart: Chart) -> SafeString:
     known = [value for one in chart.series for value in one.values if value is not None]
     ticks = value_ticks(max(known, default=0), chart.unit)
     measure = chart.measure.format(step=humanize.duration(chart.step))
-    texts = [[chart.period(step), *chart.texts(step)] for step in range(chart.steps)]
+    texts = [chart.texts(step) for step in range(chart.steps)]
     return format_html(
         '<figure class="chart"><figcaption>{} <small>{}</small></figcaption>{}'
         '<div class="chart-area">{}{}{}</div>{}</figure>',

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import textwrap
+from argparse import RawDescriptionHelpFormatter
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -26,21 +28,13 @@ class UsageError(Exception):
     """The command line is wrong. The message has the reason."""
 
 
-class HelpFormatter(argparse.HelpFormatter):
-    """Wraps help texts, but does not wrap lines that begin with spaces, such as examples."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return "\n".join(
-            line if line.startswith(" ") else textwrap.fill(line, width)
-            for line in text.splitlines()
-        )
-
-
 class BaseCommand(DjangoCommand):
     """The base class of commands. Shows examples, and hides Django's options for developers."""
 
     # Each line is one example, without the command's name.
     examples: ClassVar[str] = ""
+    # The text after the examples.
+    formats: ClassVar[str] = ""
     # Exceptions whose message is for the user.
     expected: ClassVar[tuple[type[Exception], ...]] = ()
     suppressed_base_arguments = {
@@ -50,13 +44,10 @@ class BaseCommand(DjangoCommand):
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         shown = "\n".join(f"  %(prog)s {line}".rstrip() for line in self.examples.splitlines())
-        parser = super().create_parser(
-            prog_name,
-            subcommand,
-            **{"formatter_class": HelpFormatter, "epilog": shown and f"Examples:\n{shown}"}
-            | {"allow_abbrev": False}
-            | kwargs,
-        )
+        kwargs |= {"formatter_class": RawDescriptionHelpFormatter, "allow_abbrev": False}
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        parser.description = _wrapped(self.help)
+        parser.epilog = "\n\n".join(filter(None, [shown and f"Examples:\n{shown}", self.formats]))
         for action in parser._actions:
             if "--skip-checks" in action.option_strings:
                 # Django ignores this option in suppressed_base_arguments.
@@ -87,6 +78,13 @@ class BaseCommand(DjangoCommand):
         except self.expected as error:
             raise CommandError(str(error)) from None
         return summary
+
+
+def _wrapped(text: str) -> str:
+    """Wraps the text to the width of the terminal, except lines that begin with spaces."""
+    width = max(shutil.get_terminal_size().columns - 2, 11)
+    lines = text.splitlines()
+    return "\n".join(x if x.startswith(" ") else textwrap.fill(x, width) for x in lines)
 
 
 class ListingCommand(BaseCommand):

@@ -30,13 +30,18 @@ def data_dir(environ: Mapping[str, str]) -> Path:
 
     Raises: DataDirectoryError if the path depends on the home directory, and it is unknown.
     """
-    if named := environ.get(VARIABLE):
-        return Path(named).expanduser().absolute()
-    if os.geteuid() == 0:
-        return SYSTEM_WIDE
     shared = Path(environ.get("XDG_DATA_HOME", ""))
-    # The XDG specification says to ignore relative paths.
-    return (shared if shared.is_absolute() else _home() / ".local" / "share") / "coderapi"
+    try:
+        if named := environ.get(VARIABLE):
+            return Path(named).expanduser().absolute()
+        if os.geteuid() == 0:
+            return SYSTEM_WIDE
+        # The XDG specification says to ignore relative paths.
+        return (shared if shared.is_absolute() else Path.home() / ".local/share") / "coderapi"
+    except RuntimeError as error:
+        raise DataDirectoryError(
+            f"The home directory for the data is unknown. Set {VARIABLE} to a directory."
+        ) from error
 
 
 def ensure(path: Path) -> Path:
@@ -61,11 +66,13 @@ def ensure(path: Path) -> Path:
 
 def existing(path: Path) -> Path:
     """Returns the directory. Raises: DataDirectoryError unless it has data of this service."""
-    if not os.path.lexists(path):
-        raise DataDirectoryError(_without_data(path, "does not exist"))
-    if not _check(path):
-        raise DataDirectoryError(_without_data(path, "is empty"))
-    return path
+    if os.path.lexists(path) and _check(path):
+        return path
+    raise DataDirectoryError(
+        f"Data directory: {path} does not exist, or is empty. `{PROGRAM} server` or `{PROGRAM} "
+        f"migrate` makes one there. If the data are elsewhere, set {VARIABLE}, or DATABASE_URL for "
+        "your own database."
+    )
 
 
 def _check(path: Path) -> bool:
@@ -101,7 +108,7 @@ def secret(path: Path, name: str, make: Callable[[], str] | None) -> str:
                     f"{file} is missing. Restore it from a backup, or run `{PROGRAM} server` to "
                     "create a new one. All users must then sign in to the admin again."
                 )
-            _publish(file, make())
+            _publish(file, f"{make()}\n")
         kept = file.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise DataDirectoryError(_unusable(file, f"fails ({error.strerror})")) from error
@@ -119,22 +126,14 @@ def give_to_owner(path: Path, descriptor: int) -> None:
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
-def write_private(path: Path, text: str) -> None:
+def write_private(file: Path, text: str) -> None:
     """Writes or replaces a file that only this user can read. Raises: DataDirectoryError."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.unlink(missing_ok=True)
+        _publish(file, text)
     except OSError as error:
-        raise DataDirectoryError(_unusable(path, f"fails ({error.strerror})")) from error
-
-
-def replace_secret(path: Path, name: str, text: str) -> None:
-    """Replaces the secret in the file `name` with the text. Raises: OSError."""
-    (path / name).unlink(missing_ok=True)
-    _publish(path / name, text)
+        raise DataDirectoryError(_unusable(file, f"fails ({error.strerror})")) from error
 
 
 def _publish(file: Path, text: str) -> None:
@@ -147,7 +146,7 @@ def _publish(file: Path, text: str) -> None:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         give_to_owner(file.parent, descriptor)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text + "\n")
+            stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
         # A link never replaces an existing file. A rename would replace the secret, which another
@@ -156,22 +155,6 @@ def _publish(file: Path, text: str) -> None:
             os.link(draft, file)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _home() -> Path:
-    try:
-        return Path.home()
-    except RuntimeError as error:
-        raise DataDirectoryError(
-            f"The home directory for the data is unknown. Set {VARIABLE} to a directory."
-        ) from error
-
-
-def _without_data(path: Path, why: str) -> str:
-    return (
-        f"Data directory: {path} {why}. `{PROGRAM} server` or `{PROGRAM} migrate` makes one there. "
-        f"If the data are elsewhere, set {VARIABLE}, or DATABASE_URL for your own database."
-    )
 
 
 def _unusable(path: Path, why: str) -> str:

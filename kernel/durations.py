@@ -49,11 +49,10 @@ def parse_duration(text: str) -> int:
     if not rest:
         raise DurationError("is not a duration")
     total = 0
-    while rest:
-        part = _PART.match(rest)
-        assert part is not None  # noqa: S101  # Every piece of the pattern is optional.
-        total += _nanoseconds(part["number"], part["unit"])
-        rest = rest[part.end() :]
+    for part in _PART.finditer(rest):
+        # Every piece of the pattern is optional, so the last match is empty.
+        if part[0]:
+            total += _nanoseconds(part["number"], part["unit"])
     if total > (_LIMIT if sign < 0 else _LIMIT - 1):
         raise DurationError("is longer than 292 years")
     return sign * total
@@ -99,29 +98,13 @@ def format_duration(nanoseconds: int) -> str:
     size = abs(nanoseconds)
     if size == 0:
         return "0s"
-    for limit, unit, symbol in (
-        (_MICROSECOND, 1, "ns"),
-        (_MILLISECOND, _MICROSECOND, "\u00b5s"),
-        (_SECOND, _MILLISECOND, "ms"),
-    ):
-        if size < limit:
-            return f"{sign}{_decimal(size, unit=unit)}{symbol}"
-    return sign + _clock(size)
-
-
-def _clock(size: int) -> str:
+    if size < _SECOND:
+        unit = next(unit for unit in ("ms", "\u00b5s", "ns") if size >= _UNITS[unit])
+        return f"{sign}{Decimal(size) / _UNITS[unit]:f}{unit}"
     minutes, rest = divmod(size, _MINUTE)
     hours, minutes = divmod(minutes, 60)
-    seconds = f"{_decimal(rest, unit=_SECOND)}s"
-    if hours:
-        return f"{hours}h{minutes}m{seconds}"
-    return f"{minutes}m{seconds}" if minutes else seconds
-
-
-def _decimal(size: int, *, unit: int) -> str:
-    whole, rest = divmod(size, unit)
-    fraction = f"{rest:0{len(str(unit)) - 1}d}".rstrip("0") if rest else ""
-    return f"{whole}.{fraction}" if fraction else str(whole)
+    begin = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{sign}{begin}{Decimal(rest) / _SECOND:f}s"
 
 
 def floor(moment: datetime, span: timedelta) -> datetime:

@@ -49,7 +49,7 @@ import threading
 import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import NoReturn, Protocol
 from weakref import WeakValueDictionary
 
@@ -82,9 +82,6 @@ class _Share:
     served_at: float = float("-inf")
     is_failing: bool = False
 
-    def has_room(self, amount: int) -> bool:
-        return self.taken + amount <= self.limit
-
     def is_stuck(self, since: float) -> bool:
         """Returns whether a second has passed since `since` and since a slot was last served."""
         return max(self.served_at, since) <= time.monotonic() - STUCK_SECONDS - self.grace
@@ -103,6 +100,7 @@ class Place:
     given: threading.Lock = field(default_factory=threading.Lock)
 
 
+@dataclass(eq=False)
 class Limiter:
     """Limits the number of slots in use.
 
@@ -112,29 +110,23 @@ class Limiter:
     messages for rejected clients.
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        limit: float = float("inf"),
-        per_caller: float = float("inf"),
-        timeout: float = 0.0,
-        queue: float = float("inf"),
-        reserve: int = 0,
-        grace: float = 0.0,
-        full: str = "",
-        own_full: str = "",
-    ) -> None:
-        self._timeout = timeout
-        self._queue = queue
-        self._reserve = reserve
-        self._grace = grace
-        self._full = full or f"Too many {name}."
-        self._own_full = own_full or self._full
+    name: str
+    _: KW_ONLY
+    limit: float = float("inf")
+    per_caller: float = float("inf")
+    timeout: float = 0.0
+    queue: float = float("inf")
+    reserve: int = 0
+    grace: float = 0.0
+    full: str = ""
+    own_full: str = ""
+
+    def __post_init__(self) -> None:
+        self.full = self.full or f"Too many {self.name}."
+        self.own_full = self.own_full or self.full
         # Reentrant, because the garbage collector may release a slot at any moment.
         self._lock = threading.RLock()
-        self._all = _Share(limit, grace)
-        self._per_caller = per_caller
+        self._all = _Share(self.limit, self.grace)
         # An entry is deleted when no slot refers to it any more.
         self._shares: WeakValueDictionary[Hashable, _Share] = WeakValueDictionary()
         # Both are ordered: `_places` by the time of acquisition, `_waiting` by the time of arrival.
@@ -145,24 +137,26 @@ class Limiter:
     def hold(self, caller: Hashable = None, *, amount: int = 1) -> Iterator[Place]:
         """Holds a slot in the block. Raises: LimitReachedError."""
         place = self.acquire(caller, amount=amount)
+        served = False
         try:
             yield place
-        except BaseException:
-            self.release(place, served=False)
-            raise
-        self.release(place)
+            served = True
+        finally:
+            self.release(place, served=served)
 
     def acquire(
         self, caller: Hashable = None, *, amount: int = 1, timeout: float | None = None
     ) -> Place:
         """Acquires a slot. The caller must release it. Raises: LimitReachedError."""
-        timeout = self._timeout if timeout is None else timeout
+        timeout = self.timeout if timeout is None else timeout
         with self._lock:
             place = Place(self._shares_of(caller), amount, since=time.monotonic())
             if self._has_room(place):
                 self._give(place)
                 return place
-            if timeout <= 0 or self._refuses_at_once(place):
+            is_failing = any(share.is_failing for share in self._full_shares(place))
+            has_queue = not self.reserve and len(self._waiting) < self.queue
+            if timeout <= 0 or is_failing or not has_queue:
                 self._refuse(place)
             place.given.acquire()
             self._waiting[place] = None
@@ -177,7 +171,7 @@ class Limiter:
         """
         until = time.monotonic() + timeout
         while (left := until - time.monotonic()) > 0:
-            step = left if place.is_reserved else min(left, STUCK_SECONDS + self._grace)
+            step = left if place.is_reserved else min(left, STUCK_SECONDS + self.grace)
             if event.acquire(timeout=step):
                 return True
             if not place.is_reserved and self._is_stuck(place):
@@ -217,21 +211,16 @@ class Limiter:
     def _shares_of(self, caller: Hashable) -> tuple[_Share, ...]:
         if caller is None:
             return (self._all,)
-        own = _Share(self._per_caller, self._grace)
+        own = _Share(self.per_caller, self.grace)
         return self._all, self._shares.setdefault(caller, own)
 
     def _has_room(self, place: Place) -> bool:
-        if self._all.is_failing and self._reserve:
-            return self._all.taken < self._reserve
+        if self._all.is_failing and self.reserve:
+            return self._all.taken < self.reserve
         return not self._full_shares(place)
 
-    def _refuses_at_once(self, place: Place) -> bool:
-        if self._reserve or len(self._waiting) >= self._queue:
-            return True
-        return any(share.is_failing for share in self._full_shares(place))
-
     def _full_shares(self, place: Place) -> list[_Share]:
-        return [share for share in place.shares if not share.has_room(place.amount)]
+        return [share for share in place.shares if share.taken + place.amount > share.limit]
 
     def _is_stuck(self, place: Place) -> bool:
         with self._lock:
@@ -239,7 +228,7 @@ class Limiter:
             return any(share.is_stuck(place.since) for share in shares)
 
     def _give(self, place: Place) -> None:
-        place.is_reserved = self._all.taken < self._reserve
+        place.is_reserved = self._all.taken < self.reserve
         for share in place.shares:
             share.taken += place.amount
         place.since = time.monotonic()
@@ -256,4 +245,4 @@ class Limiter:
 
     def _refuse(self, place: Place) -> NoReturn:
         is_own = any(share is not self._all for share in self._full_shares(place))
-        raise LimitReachedError(self._own_full if is_own else self._full, is_own=is_own)
+        raise LimitReachedError(self.own_full if is_own else self.full, is_own=is_own)

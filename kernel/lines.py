@@ -32,15 +32,15 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
-from typing import IO, Any, BinaryIO, ClassVar, NamedTuple, Self, cast
+from typing import Any, BinaryIO, ClassVar, NamedTuple, Self, cast
 
 import orjson
 from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
-from kernel.commands import BaseCommand, HelpFormatter
+from kernel.commands import BaseCommand
 from kernel.humanize import plural
 
 if sys.version_info >= (3, 14):
@@ -95,37 +95,25 @@ BROKEN_FILE = (OSError, EOFError, zlib.error, zstd.ZstdError)
 
 
 @contextmanager
-def failures_named(file: str) -> Iterator[None]:
-    """Converts errors of the file and of its decompression to LinesError."""
+def opened(file: str) -> Iterator[Source]:
+    """Opens the file, or standard input for `-`.
+
+    Raises: LinesError for an error of a file or of its decompression, also in the block.
+    """
     try:
-        yield
+        if file == STANDARD_INPUT:
+            # A new stream that stays open, because Python and `close` would wait at exit for a
+            # thread that is reading.
+            own = open(sys.stdin.fileno(), "rb", closefd=False)  # noqa: SIM115
+            yield Source(file, own, own, None)
+            return
+        path = Path(file)
+        with path.open("rb") as raw:
+            size = path.stat().st_size if path.is_file() else None
+            yield Source(file, _decompressed(raw, path), raw, size)
     except BROKEN_FILE as error:
         name = getattr(error, "filename", None) or file
         raise LinesError(f"{name}: {getattr(error, 'strerror', None) or error}.") from None
-
-
-@contextmanager
-def opened(file: str) -> Iterator[Source]:
-    """Opens the file, or standard input for `-`. Raises: LinesError, OSError."""
-    if file == STANDARD_INPUT:
-        own = _standard_input()
-        yield Source(file, own, own, None)
-        return
-    path = Path(file)
-    with path.open("rb") as raw:
-        size = path.stat().st_size if path.is_file() else None
-        yield Source(file, _decompressed(raw, path), raw, size)
-
-
-def _standard_input() -> BinaryIO:
-    """Opens standard input as a new stream.
-
-    If a thread were reading sys.stdin, Python would wait for this thread at exit.
-    """
-    try:
-        return open(sys.stdin.fileno(), "rb", closefd=False)
-    except OSError:
-        return sys.stdin.buffer  # sys.stdin has no file descriptor.
 
 
 def _decompressed(raw: io.BufferedReader, path: Path) -> BinaryIO:
@@ -164,59 +152,54 @@ def records(
         return
     if first.text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise LinesError(NOT_TEXT)
-    begin, every = first.text.lstrip()[:1], chain([first], lines)
+    begin = first.text.lstrip()[:1]
     if columns and begin == b"[":
         raise LinesError(
             f"{source.name} is one JSON array. Make a line of each object: jq -c '.[]'."
         )
     is_json = begin == b"{" or JSON_SUFFIXES.intersection(Path(source.name).suffixes)
     if is_json or not columns:
-        yield from (record for record in every if record.text.strip())
-    else:
-        yield from _csv_records(every, columns=columns, needed=needed, check=check, usual=usual)
+        yield from (record for record in chain([first], lines) if record.text.strip())
+        return
+    header, delimiter = _header(first, columns=columns, needed=needed, check=check)
+    parse = usual(header, delimiter) if usual else None
+    # Made once, because making it takes as long as parsing a record.
+    dialect: Any = csv.reader((), delimiter=delimiter, strict=True).dialect
+    for line in lines:
+        if parse and not line.error and (row := parse(line.number, line.text)):
+            yield Record(line.number, line.text, line.size, "", None, row)
+        elif line.text.strip(b"\r\n"):
+            yield _csv_record(line, lines, header, dialect)
 
 
 def _lines(contents: BinaryIO) -> Iterator[Record]:
     """Yields every line. Truncates lines that are too long, and removes a byte order mark."""
-    number = 0
-    while text := contents.readline(MAX_LINE_BYTES + 1):
-        number += 1
+    for number in count(1):
+        text = part = contents.readline(MAX_LINE_BYTES + 1)
+        if not text:
+            return
         size, error = len(text), ""
         if number == 1:
             text = text.removeprefix(codecs.BOM_UTF8)
         if size > MAX_LINE_BYTES and not text.endswith(b"\n"):
-            size += _skip_rest(contents)
             text, error = text[:SHOWN_BYTES], f"is longer than {MAX_LINE_BYTES} bytes"
+            while part and not part.endswith(b"\n"):
+                part = contents.readline(MAX_LINE_BYTES)
+                size += len(part)
         yield Record(number, text, size, error)
-
-
-def _skip_rest(contents: BinaryIO) -> int:
-    """Skips the rest of the line. Returns the number of skipped bytes."""
-    size = 0
-    while text := contents.readline(MAX_LINE_BYTES):
-        size += len(text)
-        if text.endswith(b"\n"):
-            break
-    return size
 
 
 # --- CSV --------------------------------------------------------------------------------------
 
 
-def _csv_records(
-    lines: Iterator[Record],
-    *,
-    columns: Collection[str],
-    needed: Collection[str],
-    check: Check | None,
-    usual: Usual | None,
-) -> Iterator[Record]:
-    """Yields the records after the header. The header determines the delimiter.
+def _header(
+    first: Record, *, columns: Collection[str], needed: Collection[str], check: Check | None
+) -> tuple[list[str], str]:
+    """Returns the column names, and the delimiter that they have.
 
     Raises: LinesError if the header contains none of the `columns`, lacks a `needed` column, or
     repeats one of the `columns`.
     """
-    first = next(lines)
     if first.error:
         raise LinesError(f"The first line {first.error}.")
     headers = {delimiter: _names(first.text, delimiter) for delimiter in DELIMITERS}
@@ -230,9 +213,7 @@ def _csv_records(
         raise LinesError(f"The header has no column {', '.join(missing)}. See --help.")
     if twice := [name for name in columns if header.count(name) > 1]:
         raise LinesError(f"The header has column {', '.join(twice)} more than once.")
-    texts = _Texts(lines, header, usual(header, delimiter) if usual else None)
-    reader = csv.reader(texts, delimiter=delimiter, strict=True)
-    return iter(lambda: texts.next_record(reader), None)
+    return header, delimiter
 
 
 def _names(text: bytes, delimiter: str) -> list[str]:
@@ -244,71 +225,48 @@ def _names(text: bytes, delimiter: str) -> list[str]:
 
 
 def _no_header(text: bytes, *, expected: Collection[str]) -> str:
-    try:
-        is_text = "\0" not in text.decode()
-    except UnicodeDecodeError:
-        is_text = False
-    if not is_text:
+    start = text.decode("utf-8", "replace")
+    if "\0" in start or "\ufffd" in start:
         return NOT_TEXT
-    start = text[:MAX_SHOWN].decode("utf-8", "replace").rstrip("\r\n")
+    start = start[:MAX_SHOWN].rstrip("\r\n")
     return (
         f"The first line is neither a JSON object nor a CSV header: {start!r}. A header names "
         f"columns such as {', '.join(expected)}; --help shows an example."
     )
 
 
-class _Texts(Iterator[str]):
-    """Passes lines to csv.reader, and keeps the lines of the current record.
+def _csv_record(first: Record, lines: Iterator[Record], header: list[str], dialect: Any) -> Record:
+    """Reads the record that begins with the line `first`.
 
     If a quote is not closed, csv.reader reads further lines until they are not valid CSV, are too
     long, or the file ends. These lines are then one bad record, and the next line starts a
     new record.
     """
+    read: list[Record] = []
+    size = 0
 
-    def __init__(self, lines: Iterator[Record], header: list[str], parse: ParseLine | None) -> None:
-        self._lines = lines
-        self._header = header
-        self._parse = parse
-        self._first: Record | None = None
-        self._read: list[Record] = []
-        self._size = 0
+    def texts() -> Iterator[str]:
+        nonlocal size
+        for line in chain([first], lines):
+            read.append(line)
+            size += line.size
+            if line.error or (len(read) > 1 and size > MAX_LINE_BYTES):
+                raise csv.Error(f"is longer than {MAX_LINE_BYTES} bytes")
+            yield line.text.decode("utf-8", "replace")
 
-    def __next__(self) -> str:
-        line, self._first = self._first or next(self._lines), None
-        self._read.append(line)
-        self._size += line.size
-        if line.error or (len(self._read) > 1 and self._size > MAX_LINE_BYTES):
-            raise csv.Error(f"is longer than {MAX_LINE_BYTES} bytes")
-        return line.text.decode("utf-8", "replace")
-
-    def next_record(self, reader: Iterator[list[str]]) -> Record | None:
-        """Returns the next record, or None at the end of the file."""
-        for line in self._lines:
-            if self._parse and not line.error and (row := self._parse(line.number, line.text)):
-                return Record(line.number, line.text, line.size, "", None, row)
-            if line.text.strip(b"\r\n"):
-                break
+    error, values = "", None
+    try:
+        row = next(csv.reader(texts(), dialect))
+        if len(row) == len(header):
+            values = dict(zip(header, row, strict=True))
         else:
-            return None
-        self._first, self._read, self._size = line, [], 0
-        try:
-            values = next(reader)
-        except csv.Error as error:
-            return self._record(error=self._why(error))
-        if len(values) != len(self._header):
-            wrong = f"has {len(values)} values for {len(self._header)} columns"
-            return self._record(error=wrong)
-        return self._record(values=dict(zip(self._header, values, strict=True)))
-
-    def _record(self, *, error: str = "", values: dict[str, str] | None = None) -> Record:
-        text = b"".join(line.text for line in self._read)
-        return Record(self._read[0].number, text, self._size, error, values)
-
-    def _why(self, error: csv.Error) -> str:
-        first = self._read[0]
-        if len(self._read) == 1:
-            return first.error or f"is not CSV: {error}"
-        return f"is not CSV: {error}. Is a quote open? {len(self._read)} lines are set aside"
+            error = f"has {len(row)} values for {len(header)} columns"
+    except csv.Error as problem:
+        error = f"is not CSV: {problem}"
+        if len(read) > 1:
+            error += f". Is a quote open? {len(read)} lines are set aside"
+    text = b"".join(line.text for line in read)
+    return Record(first.number, text, size, first.error or error, values)
 
 
 # --- Bad lines, progress, the command ---------------------------------------------------------
@@ -343,23 +301,14 @@ class BadLines:
         self.count = 0
         self.first = ""
         self._mode = "a" if append else "w"
-        self._file: IO[str] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        if self._file is not None:
-            self._file.close()
 
     def add(self, record: Record, detail: str, *, field: str = "") -> None:
         """Writes the record at once, before the import commits the other records of its batch."""
-        if self._file is None:
-            self._file = self.path.open(self._mode, encoding="utf-8")
         text = record.text.decode("utf-8", "replace").rstrip("\r\n")
         entry = {"line": record.number, "field": field, "detail": detail, "text": text}
-        self._file.write(orjson.dumps(entry).decode() + os.linesep)
-        self._file.flush()
+        with self.path.open(self._mode, encoding="utf-8") as file:
+            file.write(orjson.dumps(entry).decode() + os.linesep)
+        self._mode = "a"
         self.count += 1
         why = f"{field}: {detail}" if field else detail
         self.first = self.first or f"line {record.number}: {why.removesuffix('.')}"
@@ -417,29 +366,15 @@ class ImportResult(NamedTuple):
     good: int
 
 
-class _Formatter(HelpFormatter):
-    """Does not wrap help texts of several lines, so that examples of rows stay on one line."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return text if "\n" in text else super()._fill_text(text, width, indent)
-
-
 class LinesCommand(BaseCommand):
     """The base class of commands that import the lines of a file.
 
-    The exit status is 1 if nothing was imported or if there were bad lines. The summary has both
-    numbers.
+    `formats` describes the supported formats of a line, each with an example. The exit status is 1
+    if nothing was imported or if there were bad lines. The summary has both numbers.
     """
 
     # Whether bad lines are appended to the file of an earlier run instead of replacing the file.
     adds_bad_lines: ClassVar[bool] = False
-    # The supported formats of a line, each with an example, for `--help`.
-    formats: ClassVar[str]
-
-    def create_parser(self, *names: str, **options: Any) -> CommandParser:
-        parser = super().create_parser(*names, formatter_class=_Formatter, **options)
-        parser.epilog = f"{parser.epilog}\n\n{self.formats}"
-        return parser
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -457,14 +392,9 @@ class LinesCommand(BaseCommand):
 
     def handle(self, *, file: str, bad_lines: Path | None, **options: Any) -> str:
         try:
-            with (
-                failures_named(file),
-                opened(file) as source,
-                BadLines(
-                    bad_lines or beside(file), source=source, append=self.adds_bad_lines
-                ) as bad,
-                Progress(source) as progress,
-            ):
+            with opened(file) as source, Progress(source) as progress:
+                path = bad_lines or beside(file)
+                bad = BadLines(path, source=source, append=self.adds_bad_lines)
                 result = self.ingest(source, bad=bad, progress=progress)
         except LinesError as error:
             raise CommandError(str(error)) from None

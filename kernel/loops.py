@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -126,9 +127,8 @@ def run_until_signalled(loop: Callable[[threading.Event], None]) -> None:
 def is_alive(pid: int) -> bool:
     """Returns whether a process with this pid exists, even if it belongs to another user."""
     try:
-        os.kill(pid, 0)
+        with suppress(PermissionError):
+            os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
-        pass
     return True

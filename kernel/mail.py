@@ -12,6 +12,11 @@ from typing import Any, cast
 from django.core.mail.backends.smtp import EmailBackend
 
 TIMEOUT_SECONDS = 10
+# The options that Django's backend lacks.
+CODERS = (
+    *("hello", "auth.identity", "auth.password_file"),
+    *("tls.server_name", "tls.insecure_skip_verify", "tls.ca_file"),
+)
 
 
 def mailers(email: Callable[[str], Any]) -> dict[str, dict[str, Any]]:
@@ -28,19 +33,14 @@ def mailers(email: Callable[[str], Any]) -> dict[str, dict[str, Any]]:
             "OPTIONS": {
                 "host": (host or port).removeprefix("[").removesuffix("]"),
                 "port": int(port) if host and port else None,
-                "hello": email("hello"),
                 "username": email("auth.username"),
                 "password": email("auth.password"),
-                "password_file": email("auth.password_file"),
-                "identity": email("auth.identity"),
                 "use_ssl": email("force_tls"),
                 "use_tls": email("tls.start_tls") and not email("force_tls"),
-                "server_name": email("tls.server_name"),
-                "verifies": not email("tls.insecure_skip_verify"),
-                "ca_file": email("tls.ca_file"),
                 "ssl_certfile": email("tls.cert_file"),
                 "ssl_keyfile": email("tls.key_file"),
                 "timeout": TIMEOUT_SECONDS,
+                "coders": {name: email(name) for name in CODERS},
             },
         }
     }
@@ -60,34 +60,22 @@ class NamedContext(ssl.SSLContext):
 class SmarthostBackend(EmailBackend):
     """Django's SMTP backend with the options of Coder that Django lacks."""
 
-    def __init__(
-        self,
-        *,
-        hello: str,
-        password_file: str,
-        identity: str,
-        server_name: str,
-        verifies: bool,
-        ca_file: str,
-        **options: Any,
-    ) -> None:
-        if password_file and not options["password"]:
-            options["password"] = Path(password_file).read_text(encoding="utf-8").rstrip("\r\n")
+    def __init__(self, *, coders: dict[str, Any], **options: Any) -> None:
+        file = coders["auth.password_file"]
+        if file and not options["password"]:
+            options["password"] = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
         super().__init__(**options)
-        self._hello = hello
-        self._identity = identity
-        self._server_name = server_name
-        self._verifies = verifies
-        self._ca_file = ca_file
+        self._coders = coders
 
     @property
     def connection_class(self) -> Callable[..., smtplib.SMTP]:  # type: ignore[override]
         session = super().connection_class
 
         def connect(host: str, port: int, **options: Any) -> smtplib.SMTP:
-            connection: Any = session(host, port, **{**options, "local_hostname": self._hello})
+            options["local_hostname"] = self._coders["hello"]
+            connection: Any = session(host, port, **options)
             # The user acts as this identity (RFC 4616).
-            plain = f"{self._identity}\0{self.username}\0{self.password}"
+            plain = f"{self._coders['auth.identity']}\0{self.username}\0{self.password}"
             connection.auth_plain = lambda challenge=None: plain
             return cast("smtplib.SMTP", connection)
 
@@ -96,12 +84,12 @@ class SmarthostBackend(EmailBackend):
     @cached_property
     def ssl_context(self) -> ssl.SSLContext:
         context = NamedContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.server_name = self._server_name
-        if not self._verifies:
+        context.server_name = self._coders["tls.server_name"]
+        if self._coders["tls.insecure_skip_verify"]:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        elif self._ca_file:
-            context.load_verify_locations(self._ca_file)
+        elif self._coders["tls.ca_file"]:
+            context.load_verify_locations(self._coders["tls.ca_file"])
         else:
             context.load_default_certs()
         if self.ssl_certfile:

@@ -37,7 +37,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -71,33 +71,28 @@ class Remembered[V]:
     read_at: float = field(default_factory=time.monotonic)
 
 
+@dataclass(eq=False)
 class Memory[K: Hashable, V]:
     """A cache of up to `capacity` values by key. Units: `max_age` and `deaf_age` in seconds.
 
     `deaf_age` is the maximum age of a value while this process receives no announcements.
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        capacity: int,
-        topics: tuple[str, ...] = (),
-        max_age: float = float("inf"),
-        deaf_age: float = 0.0,
-    ) -> None:
-        self.name = name
-        self._capacity = capacity
-        self._needs_announcements = bool(topics)
-        self._max_age = max_age
-        self._deaf_age = deaf_age
+    name: str
+    _: KW_ONLY
+    capacity: int
+    topics: tuple[str, ...] = ()
+    max_age: float = float("inf")
+    deaf_age: float = 0.0
+
+    def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._values: dict[K, Remembered[V]] = {}
         self._tagged: dict[Tag, set[K]] = {}
         # Increases with every eviction. A value is cached only if this number has not changed while
         # the value was read.
         self._generation = 0
-        for topic in topics:
+        for topic in self.topics:
             listener.subscribe(topic, partial(self._hear, topic))
         _all.append(self)
 
@@ -112,7 +107,7 @@ class Memory[K: Hashable, V]:
         Raises: the errors of `read`; DatabaseBusyError if another thread has been reading the same
         value for a second.
         """
-        if self._needs_announcements and not listener.is_fresh() and not self._deaf_age:
+        if self.topics and not listener.is_fresh() and not self.deaf_age:
             # No cached value may be used now. So each thread reads the value itself, and no thread
             # waits for another.
             return self._read(key, read)
@@ -146,26 +141,23 @@ class Memory[K: Hashable, V]:
 
     def _may_use(self, found: Remembered[V]) -> bool:
         age = time.monotonic() - found.read_at
-        if found.lasting or not self._needs_announcements or listener.is_connected():
+        if found.lasting or not self.topics or listener.is_connected():
             return age < found.max_age
-        return listener.is_fresh() or age < min(found.max_age, self._deaf_age)
+        return listener.is_fresh() or age < min(found.max_age, self.deaf_age)
 
     def _read(self, key: K, read: Callable[[], Remembered[V]]) -> V:
         generation = self._generation
         found = read()
-        found.max_age = min(found.max_age, self._max_age)
+        found.max_age = min(found.max_age, self.max_age)
         with self._lock:
             if generation == self._generation:
-                self._remember(key, found)
+                self._forget(key)
+                if len(self._values) >= self.capacity:
+                    self._forget(next(iter(self._values)))
+                self._values[key] = found
+                for tag in found.tags:
+                    self._tagged.setdefault(tag, set()).add(key)
         return found.value
-
-    def _remember(self, key: K, found: Remembered[V]) -> None:
-        self._forget(key)
-        if len(self._values) >= self._capacity:
-            self._forget(next(iter(self._values)))
-        self._values[key] = found
-        for tag in found.tags:
-            self._tagged.setdefault(tag, set()).add(key)
 
     def _forget(self, key: K) -> None:
         found = self._values.pop(key, None)

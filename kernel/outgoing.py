@@ -18,7 +18,6 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 import urllib3
 from urllib3 import HTTPHeaderDict
+from urllib3.util import parse_url
 
 MAX_REDIRECTS = 3
 MAX_BODY_BYTES = 1024 * 1024
@@ -79,17 +79,14 @@ class Outgoing:
     max_redirects: int = MAX_REDIRECTS
 
 
-class _Deadline:
-    """The time at which a request must have ended. `end` shuts down its connections."""
+class _Connections:
+    """The connections of a request. `end` shuts them down, and each connection after that."""
 
     def __init__(self, seconds: float) -> None:
-        self.at = time.monotonic() + seconds
+        # Longer than the deadline, so that the deadline ends the request.
+        self.timeout = seconds + 1
         self._is_over = False
         self._sockets: list[socket.socket] = []
-
-    @property
-    def left(self) -> float:
-        return self.at - time.monotonic()
 
     def watch(self, connection: socket.socket) -> None:
         # A duplicate, because TLS replaces the socket object.
@@ -111,11 +108,11 @@ def send(outgoing: Outgoing, *, seconds: float) -> Reply:
     reached, or redirects to another host or too often.
     """
     replies: SimpleQueue[Reply | str] = SimpleQueue()
-    deadline = _Deadline(seconds)
+    connections = _Connections(seconds)
 
     def run() -> None:
         try:
-            replies.put(_send(outgoing, deadline))
+            replies.put(_send(outgoing, connections))
         except urllib3.exceptions.SSLError:
             replies.put(NO_TLS)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
@@ -127,12 +124,10 @@ def send(outgoing: Outgoing, *, seconds: float) -> Reply:
     try:
         reply = replies.get(timeout=seconds)
     except Empty:
-        reply = ""
-    deadline.end()
+        reply = f"did not respond within {seconds:.3g} seconds"
+    connections.end()
     if isinstance(reply, str):
-        is_late = deadline.left <= 0
-        reason = f"did not respond within {seconds:.3g} seconds" if is_late else reply
-        raise OutgoingError(f"{redacted(outgoing.url)} {reason}")
+        raise OutgoingError(f"{redacted(outgoing.url)} {reply}")
     return reply
 
 
@@ -166,15 +161,13 @@ def is_internal(address: Address) -> bool:
     return not address.is_global or address.is_multicast or address == _AZURE
 
 
-def _send(outgoing: Outgoing, deadline: _Deadline) -> Reply:
+def _send(outgoing: Outgoing, connections: _Connections) -> Reply:
     server = _server(urlsplit(outgoing.url))
     addresses = _allowed_addresses(server, outgoing.networks)
     for address in addresses[:-1]:
-        try:
-            return _exchange(outgoing, server, address, deadline)
-        except urllib3.exceptions.NewConnectionError:
-            continue
-    return _exchange(outgoing, server, addresses[-1], deadline)
+        with suppress(urllib3.exceptions.NewConnectionError):
+            return _exchange(outgoing, server, address, connections)
+    return _exchange(outgoing, server, addresses[-1], connections)
 
 
 def _server(parts: SplitResult) -> tuple[str, str, int]:
@@ -204,7 +197,7 @@ def _is_in(address: Address, networks: Iterable[Network]) -> bool:
 
 
 def _exchange(
-    outgoing: Outgoing, server: tuple[str, str, int], address: Address, deadline: _Deadline
+    outgoing: Outgoing, server: tuple[str, str, int], address: Address, connections: _Connections
 ) -> Reply:
     """Sends the request to this address, and follows redirects on the same host."""
     url, redirects = outgoing.url, outgoing.max_redirects if outgoing.method == "GET" else 0
@@ -212,22 +205,21 @@ def _exchange(
     # urllib3 ignores the credentials in a URL.
     login = urllib3.make_headers(basic_auth=unquote(userinfo)) if userinfo else {}
     headers = {**outgoing.headers, **login, "Host": host}
-    with _pool(server, address, deadline) as pool:
+    with _pool(server, address, connections) as pool:
         for _ in range(1 + redirects):
             answer = pool.urlopen(
                 outgoing.method,
-                _target(urlsplit(url)),
+                parse_url(url).request_uri,
                 body=outgoing.body,
                 headers=headers,
-                timeout=max(deadline.left, 0.001),
+                timeout=connections.timeout,
                 redirect=False,
                 retries=False,
                 preload_content=False,
             )
             location = answer.get_redirect_location() if redirects else None
             if not location:
-                body = _body(answer, outgoing.max_bytes, deadline)
-                return Reply(answer.status, answer.headers, body)
+                return Reply(answer.status, answer.headers, answer.read(outgoing.max_bytes))
             answer.close()
             url = urljoin(url, location)
             if _server(urlsplit(url)) != server:
@@ -236,7 +228,7 @@ def _exchange(
 
 
 def _pool(
-    server: tuple[str, str, int], address: Address, deadline: _Deadline
+    server: tuple[str, str, int], address: Address, connections: _Connections
 ) -> urllib3.HTTPConnectionPool:
     """Returns a pool for the address. The certificate must be valid for the server's name."""
     scheme, host, port = server
@@ -250,21 +242,8 @@ def _pool(
     class Watched(pool.ConnectionCls):  # type: ignore[misc, name-defined]
         def _new_conn(self) -> socket.socket:
             made: socket.socket = super()._new_conn()
-            deadline.watch(made)
+            connections.watch(made)
             return made
 
     pool.ConnectionCls = Watched
     return pool
-
-
-def _target(parts: SplitResult) -> str:
-    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-
-
-def _body(answer: urllib3.BaseHTTPResponse, limit: int, deadline: _Deadline) -> bytes:
-    body = bytearray()
-    while len(body) < limit and (part := answer.read1(limit - len(body))):
-        body += part
-        if deadline.left < 0:
-            raise TimeoutError
-    return bytes(body)

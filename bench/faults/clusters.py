@@ -33,9 +33,9 @@ class Cluster:
     """One PostgreSQL server with a database for the service, whose role is not a superuser."""
 
     def __init__(self, directory: Path, name: str) -> None:
-        place = prepared(directory)
-        self._account = place.account
-        self._programs = fitting(place)
+        private = prepared(directory)
+        self._account = private.account
+        self._programs = fitting(private)
         self.home = directory / name
         self.port = free_port()
         self.password = secrets.token_hex(16)

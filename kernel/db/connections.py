@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import wraps
 from typing import Any, cast
 
@@ -77,7 +77,11 @@ def databases(
     return {
         "default": {
             "ENGINE": "kernel.db.backend",
-            **{key: parameters.pop(name, "") for key, name in _DJANGO_NAMES.items()},
+            "NAME": parameters.pop("dbname", ""),
+            "USER": parameters.pop("user", ""),
+            "PASSWORD": parameters.pop("password", ""),
+            "HOST": parameters.pop("host", ""),
+            "PORT": parameters.pop("port", ""),
             "CONN_MAX_AGE": 0,
             # PgBouncer may run the next transaction on a connection without the cursor.
             "DISABLE_SERVER_SIDE_CURSORS": pooled,
@@ -90,7 +94,6 @@ def databases(
                     "min_size": min(share, kept // workers),
                     "max_size": share,
                     "connection_class": PooledConnection,
-                    "timeout": POOL_TIMEOUT_SECONDS,
                     # The pause between connection attempts grows for 5 s. Then it starts again.
                     "reconnect_timeout": 5,
                     "max_idle": 60,
@@ -126,12 +129,10 @@ class PooledConnection(psycopg.Connection[Any]):
         waiting for its synchronous standby.
         """
         self.timed_out = True
-        try:
+        with suppress(psycopg.errors._WaitTimeout):
             if not self._commits:
                 self._try_cancel(timeout=GRACE_SECONDS)
                 return super().wait(gen, interval, GRACE_SECONDS)
-        except psycopg.errors._WaitTimeout:
-            pass
         self.pgconn.finish()
         raise psycopg.OperationalError("the server did not respond in time") from error
 
@@ -169,22 +170,17 @@ def bound_statements(seconds: float = STATEMENT_SECONDS) -> None:
     _statement_seconds = seconds
 
 
-class _Deadline(threading.local):
-    at = float("inf")
-
-
-_deadline = _Deadline()
+_deadline = ContextVar("deadline", default=float("inf"))
 
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
     """Limits the time of this thread's database operations in the block, counted from now."""
-    outer = _deadline.at
-    _deadline.at = min(outer, time.monotonic() + seconds)
+    outer = _deadline.set(min(_deadline.get(), time.monotonic() + seconds))
     try:
         yield
     finally:
-        _deadline.at = outer
+        _deadline.reset(outer)
 
 
 def seconds_left(usual: float) -> float:
@@ -192,16 +188,7 @@ def seconds_left(usual: float) -> float:
 
     It is `usual`, or less if an enclosing `deadline` leaves less time.
     """
-    return min(usual, max(GRACE_SECONDS, _deadline.at - time.monotonic()))
-
-
-_DJANGO_NAMES = {
-    "NAME": "dbname",
-    "USER": "user",
-    "PASSWORD": "password",
-    "HOST": "host",
-    "PORT": "port",
-}
+    return min(usual, max(GRACE_SECONDS, _deadline.get() - time.monotonic()))
 
 
 def _parameters(url: str) -> dict[str, Any]:
@@ -405,11 +392,11 @@ def discard_broken_pool(error: BaseException) -> None:
     if is_busy(error) or sqlstate(error) in BUSY_STATES:
         return
     wrapper.close()
-    if wrapper.vendor == "postgresql" and wrapper.pool:
+    if wrapper.pool:
         wrapper.pool.drain()
 
 
-# --- Locks and notifications ------------------------------------------------------------------
+# --- Locks -----------------------------------------------------------------------------------
 
 
 def lock_number(name: str) -> int:
@@ -423,9 +410,3 @@ def transaction_lock(name: str) -> Iterator[None]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [lock_number(name)])
     yield
-
-
-def notify(channel: str, payload: str) -> None:
-    """Sends a notification of less than 8,000 bytes when the surrounding transaction commits."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_notify(%s, %s)", [channel, payload])

@@ -28,13 +28,13 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
+from django.db import connection
 
 from kernel.db.connections import (
     answered_at,
     connect_as_requests_do,
     connect_directly,
     note_answer,
-    notify,
 )
 from kernel.loops import repeat
 
@@ -50,11 +50,10 @@ MAX_SILENCE_SECONDS = 30.0
 
 log = logging.getLogger(__name__)
 
-type Callback = Callable[[str], None]
-_subscribers: dict[str, list[Callback]] = {}
+_subscribers: dict[str, list[Callable[[str], None]]] = {}
 
 
-def subscribe(topic: str, callback: Callback) -> None:
+def subscribe(topic: str, callback: Callable[[str], None]) -> None:
     """Registers `callback(argument)` for the announcements of a topic.
 
     The argument is "" if announcements may have been missed. The callback must then treat all
@@ -69,7 +68,8 @@ def announce(topic: str, argument: str = "") -> None:
     PostgreSQL runs commits with notifications one after another. So do not announce changes that
     most requests make.
     """
-    notify(CHANNEL, f"{topic}:{argument}")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, f"{topic}:{argument}"])
 
 
 def dispatch(payload: str) -> None:
@@ -91,7 +91,7 @@ class Listener(threading.Thread):
         self._own_channel = f"{CHANNEL}_{uuid.uuid4().hex}"
         self._last_heartbeat = float("-inf")
         self._connected = False
-        self._ended = threading.Event()
+        self.ended = threading.Event()
         self._complained = False
 
     def is_connected(self) -> bool:
@@ -102,32 +102,28 @@ class Listener(threading.Thread):
         is_recent = time.monotonic() < self._last_heartbeat + MAX_SILENCE_SECONDS
         return self.is_connected() or (is_silent and is_recent)
 
-    def stop(self) -> None:
-        self._ended.set()
-        self.join(timeout=5)
-
     def run(self) -> None:
-        repeat(self._try_to_listen, every=HEARTBEAT_SECONDS, stop=self._ended)
+        repeat(self._try_to_listen, every=HEARTBEAT_SECONDS, stop=self.ended)
 
     def _try_to_listen(self) -> None:
         """Listens until a connection breaks."""
         try:
-            with connect_as_requests_do() as sender, connect_directly() as connection:
-                self._listen(connection, sender)
+            with connect_as_requests_do() as sender, connect_directly() as receiver:
+                self._listen(receiver, sender)
         except (psycopg.Error, OSError) as error:
             if not self._complained:
                 log.warning("notifications are off: %s", type(error).__name__)
             self._complained = True
         self._connected = False
 
-    def _listen(self, connection: psycopg.Connection[Any], sender: psycopg.Connection[Any]) -> None:
-        connection.execute(f"LISTEN {CHANNEL}")
-        connection.execute(f"LISTEN {self._own_channel}")
+    def _listen(self, receiver: psycopg.Connection[Any], sender: psycopg.Connection[Any]) -> None:
+        receiver.execute(f"LISTEN {CHANNEL}")
+        receiver.execute(f"LISTEN {self._own_channel}")
         _reset_all()
-        while not self._ended.is_set():
+        while not self.ended.is_set():
             sender.execute(f"NOTIFY {self._own_channel}")
             note_answer()
-            for notification in connection.notifies(timeout=HEARTBEAT_SECONDS):
+            for notification in receiver.notifies(timeout=HEARTBEAT_SECONDS):
                 self._receive(notification)
 
     def _receive(self, notification: psycopg.Notify) -> None:
@@ -146,19 +142,19 @@ class Listener(threading.Thread):
 _listener: Listener | None = None
 
 
-def start() -> Listener:
-    """Returns this process's listener. Starts it if it is not running."""
+def start() -> None:
+    """Starts this process's listener if it is not running."""
     global _listener
     if _listener is None or not _listener.is_alive():
         _listener = Listener()
         _listener.start()
-    return _listener
 
 
 def stop() -> None:
     global _listener
     if _listener is not None:
-        _listener.stop()
+        _listener.ended.set()
+        _listener.join(timeout=5)
         _listener = None
 
 

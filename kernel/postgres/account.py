@@ -6,6 +6,7 @@ import os
 import pwd
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,9 +46,7 @@ class Account:
         inherits `keep_open`, the file descriptor of a lock. So the lock is held until the command
         ends, even if this process is killed.
         """
-        identity: dict[str, Any] = {}
-        if self.is_another:
-            identity = {"user": self.uid, "group": self.gid, "extra_groups": []}
+        other: Any = {"user": self.uid, "group": self.gid, "extra_groups": []}
         return subprocess.run(  # noqa: S603 - commands are lists of our own making, without a shell
             [str(part) for part in command],
             check=False,
@@ -60,7 +59,7 @@ class Account:
             env=ENVIRONMENT | (environment or {}),
             start_new_session=True,
             pass_fds=() if keep_open is None else (keep_open,),
-            **identity,
+            **(other if self.is_another else {}),
         )
 
     def may_execute(self, path: Path) -> bool:
@@ -101,10 +100,8 @@ def account_for(data_dir: Path) -> Account:
 
 def _stand_in() -> Account:
     for name in STAND_INS:
-        try:
+        with suppress(KeyError):
             return _account(pwd.getpwnam(name).pw_uid)
-        except KeyError:
-            continue
     raise PostgresError(
         "PostgreSQL refuses to run as root, and this machine lacks the accounts "
         f"{', '.join(STAND_INS)}. Create one, or run this as an ordinary user."

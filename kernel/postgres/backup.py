@@ -38,44 +38,32 @@ from kernel.release import PROGRAM
 ABOUT, SECRET_KEY, DUMP = "about.json", "secret_key", "database.dump"
 MAX_SMALL_BYTES = 64 * 1024
 
-# `is_late` is true for objects that are dropped after the tables, because tables own sequences, and
-# the triggers of tables need functions. Objects that belong to extensions are not listed.
-_OBJECTS = """
-SELECT relkind = 'S' AS is_late, CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW'
-                   WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind,
-       relname AS name, c.oid::regclass::text AS quoted, relispartition AS is_part
-FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-WHERE relkind IN ('r', 'p', 'v', 'm', 'S')
-  AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+# All tables and views, except those that belong to extensions.
+_TABLES = """
+SELECT relname AS name, c.oid::regclass::text AS quoted, relkind, relispartition
+FROM pg_class c
+WHERE relkind IN ('r', 'p', 'v', 'm')
+  AND relnamespace::regnamespace::text !~ '^(pg_|information_schema$)'
   AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = c.oid AND deptype = 'e')
-UNION ALL
-SELECT true, 'ROUTINE', proname, p.oid::regprocedure::text, false
-FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
-WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
-  AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = p.oid AND deptype = 'e')
 """
-# Collects all names first, because DROP ... CASCADE changes the catalog.
+# CASCADE also drops sequences, triggers, and views of the tables. Collects all names first, because
+# CASCADE changes the catalog.
 _DROP_ALL = f"""
 BEGIN;
 SET LOCAL lock_timeout = '10s';
 DO $$
 DECLARE statements text[]; statement text;
 BEGIN
-  SELECT array_agg(format('DROP %s IF EXISTS %s CASCADE', kind, quoted) ORDER BY is_late)
-  INTO statements FROM ({_OBJECTS}) objects;
+  SELECT array_agg(format('DROP %s IF EXISTS %s CASCADE', kind, quoted)) INTO statements FROM (
+    SELECT 'TABLE' AS kind, quoted FROM ({_TABLES}) t WHERE relkind IN ('r', 'p')
+    UNION ALL
+    SELECT 'ROUTINE', oid::regprocedure::text FROM pg_proc p
+    WHERE pronamespace::regnamespace::text !~ '^(pg_|information_schema$)'
+      AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = p.oid AND deptype = 'e')
+  ) objects;
   FOREACH statement IN ARRAY coalesce(statements, ARRAY[]::text[]) LOOP EXECUTE statement; END LOOP;
 END $$;
 """  # noqa: S608 - a constant
-
-
-class Counts(NamedTuple):
-    """The number of tables and rows. A partitioned table counts as one table."""
-
-    tables: int
-    rows: int
-
-    def __str__(self) -> str:
-        return f"{self.tables} tables with {self.rows:,} rows"
 
 
 class Contents(NamedTuple):
@@ -89,16 +77,17 @@ class Contents(NamedTuple):
 # --- The database -----------------------------------------------------------------------------
 
 
-def count(on: Target) -> Counts:
+def described(on: Target) -> str:
+    """Returns the number of tables and rows. A partitioned table counts as one table."""
     with psycopg.connect(on.url) as connection:
         tables = connection.execute(
-            f"SELECT quoted FROM ({_OBJECTS}) o WHERE kind = 'TABLE' AND NOT is_part"  # noqa: S608
+            f"SELECT quoted FROM ({_TABLES}) t WHERE relkind IN ('r', 'p') AND NOT relispartition"  # noqa: S608
         ).fetchall()
         counts = [
             connection.execute(f"SELECT count(*) FROM {name}").fetchone()  # noqa: S608 - quoted
             for (name,) in tables
         ]
-    return Counts(len(tables), sum(row[0] for row in counts if row))
+    return f"{len(tables)} tables with {sum(row[0] for row in counts if row):,} rows"
 
 
 def check_replaceable(on: Target, *, own_prefixes: Sequence[str]) -> bool:
@@ -113,12 +102,7 @@ def check_replaceable(on: Target, *, own_prefixes: Sequence[str]) -> bool:
             " WHERE datname = current_database() AND starts_with(application_name, %s)",
             [len(PREFIX) + 1, PREFIX],
         ).fetchall()
-        tables = [
-            name
-            for (name,) in connection.execute(
-                f"SELECT name FROM ({_OBJECTS}) o WHERE kind NOT IN ('SEQUENCE', 'ROUTINE')"  # noqa: S608
-            )
-        ]
+        tables = [name for (name, *_) in connection.execute(_TABLES)]
     if users:
         names = ", ".join(sorted(name.partition("#")[0] for (name,) in users))
         raise PostgresError(
@@ -148,7 +132,6 @@ def replace(on: Target, dump: IO[bytes]) -> None:
             suppress(BrokenPipeError),  # psql has failed. Its exit status is checked below.
             _started(psql, on, stdin=subprocess.PIPE, stderr=errors) as reader,
         ):
-            assert reader.stdin  # noqa: S101
             reader.stdin.write(_DROP_ALL.encode())
             is_complete = _write_script(on, dump, into=reader.stdin, errors=errors)
             if is_complete:
@@ -160,14 +143,13 @@ def replace(on: Target, dump: IO[bytes]) -> None:
 def _write_script(on: Target, dump: IO[bytes], *, into: IO[bytes], errors: IO[bytes]) -> bool:
     """Writes the dump as an SQL script. Returns whether the script is complete."""
     command = [on.programs.program("pg_restore"), "--no-owner", "--no-privileges", "--file=-"]
-    with _started(command, on, stdin=subprocess.PIPE, stdout=into, stderr=errors) as program:
-        assert program.stdin  # noqa: S101
-        with suppress(BrokenPipeError):
-            shutil.copyfileobj(dump, program.stdin)
-    return program.returncode == 0
+    pipes = {"stdin": subprocess.PIPE, "stdout": into, "stderr": errors}
+    with _started(command, on, **pipes) as program, suppress(BrokenPipeError):
+        shutil.copyfileobj(dump, program.stdin)
+    return not program.returncode
 
 
-def _started(command: Sequence[Any], on: Target, **pipes: Any) -> subprocess.Popen[bytes]:
+def _started(command: Sequence[Any], on: Target, **pipes: Any) -> Any:
     return subprocess.Popen(command, env=on.environ, bufsize=0, **pipes)  # noqa: S603 - our own
 
 
@@ -179,8 +161,8 @@ def _text_of(errors: IO[bytes]) -> str:
 # --- The file ---------------------------------------------------------------------------------
 
 
-def write(file: Path, on: Target, *, secret_key: str, release: str, now: datetime) -> Counts:
-    """Writes a backup and tests it with a restore. Returns the counts of the restored database.
+def write(file: Path, on: Target, *, secret_key: str, release: str, now: datetime) -> str:
+    """Writes a backup and tests it with a restore. Describes the restored database.
 
     Raises: PostgresError, OSError. After an error, `file` is neither created nor changed.
     """
@@ -219,13 +201,12 @@ def _dump(on: Target, into: IO[bytes]) -> None:
     command = [on.programs.program("pg_dump"), "--format=custom"]
     with tempfile.TemporaryFile() as errors:
         with _started(command, on, stdout=subprocess.PIPE, stderr=errors) as program:
-            assert program.stdout  # noqa: S101
             shutil.copyfileobj(program.stdout, into)
         if program.returncode:
             raise PostgresError(f"The dump failed.\n{_text_of(errors)}")
 
 
-def _restored_once(file: Path, on: Target) -> Counts:
+def _restored_once(file: Path, on: Target) -> str:
     with tempfile.TemporaryDirectory(prefix="coderapi-scratch-") as folder:
         # If this process runs as root, PostgreSQL runs as another account, which must be able to
         # enter the directory.
@@ -233,7 +214,7 @@ def _restored_once(file: Path, on: Target) -> Counts:
         with target("", Path(folder), make=True, durable=False) as found, opened(file) as contents:
             scratch = dataclasses.replace(found, programs=on.programs)
             replace(scratch, contents.dump)
-            return count(scratch)
+            return described(scratch)
 
 
 def _small_entries(archive: zipfile.ZipFile) -> tuple[dict[str, str], str]:
@@ -245,6 +226,7 @@ def _small_entries(archive: zipfile.ZipFile) -> tuple[dict[str, str], str]:
                 texts.append(entry.read(MAX_SMALL_BYTES).decode())
         found = json.loads(texts[0])
         about = {name: str(found[name]) for name in ("made_at", "release")}
+        archive.getinfo(DUMP)
     except (ValueError, KeyError, TypeError, RuntimeError, NotImplementedError) as error:
         raise zipfile.BadZipFile(f"an entry is not readable: {type(error).__name__}") from None
     if not texts[1].strip() or not all(text.isprintable() for text in about.values()):
@@ -257,8 +239,6 @@ def opened(file: Path) -> Iterator[Contents]:
     """Opens a backup. Raises: OSError; PostgresError if the file is damaged or not a backup."""
     try:
         with zipfile.ZipFile(file) as archive:
-            if not {ABOUT, SECRET_KEY, DUMP} <= set(archive.namelist()):
-                raise zipfile.BadZipFile("an entry is missing")
             about, key = _small_entries(archive)
             with archive.open(DUMP) as dump:
                 yield Contents(about, key, dump)

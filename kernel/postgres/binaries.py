@@ -131,10 +131,7 @@ def _copy_package(package: Path, copy: Path) -> None:
     for part in package.parent.glob(f"{package.name}*"):
         if part.name in {package.name, f"{package.name}.libs"}:
             shutil.copytree(part, draft / part.name, symlinks=True, ignore=unused)
-    for path in (draft, *draft.rglob("*")):
-        if not path.is_symlink():
-            executable = path.stat().st_mode & 0o100
-            path.chmod(0o755 if executable else 0o644)
+    subprocess.run(["/bin/chmod", "-R", "a+rX", draft], check=True)  # noqa: S603 - our directory
     draft.rename(copy)
 
 

@@ -1,4 +1,4 @@
-"""Creates, finds, starts and stops a cluster's server. The caller must hold the place's lock."""
+"""Creates, finds, starts and stops a cluster's server. The caller must hold the cluster's lock."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kernel.loops import is_alive
-from kernel.postgres.account import Account, PostgresError
+from kernel.postgres.account import PostgresError
 from kernel.postgres.binaries import Binaries
 from kernel.postgres.place import (
     DATABASE,
     ROLE,
     Cluster,
-    Place,
     last_log_lines,
     make_sockets_directory,
     remove_sockets_directory,
@@ -35,9 +34,10 @@ MIN_FREE_BYTES = 16 * 1024 * 1024
 # A part of PostgreSQL's error message if child processes of a killed server still use the data.
 STILL_IN_USE = "is still in use"
 
-# Since this version, PostgreSQL has a built-in locale. It sorts text by code point, which gives the
+# Since version 17, PostgreSQL has a built-in locale. It sorts text by code point, which gives the
 # same order on every machine.
-FIRST_MAJOR_WITH_BUILTIN_LOCALE = 17
+BUILTIN_LOCALE = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+LIBC_LOCALE = ("--locale=C.UTF-8", "--locale-provider=libc")
 
 # These settings disable TCP. They also keep statements out of the log, because statements may
 # contain secrets.
@@ -63,29 +63,23 @@ class Server:
 
 def running(cluster: Cluster) -> Server | None:
     """Returns the cluster's server, or None if it is not running."""
-    lines = _pid_lines(cluster)
-    if not lines or not lines[0].isdecimal() or not _is_server(int(lines[0]), cluster):
+    # A server that has just started may not have written all lines yet.
+    pid, _, _, _, sockets, _, _, state = [*_pid_lines(cluster), *[""] * 8][:8]
+    if not pid.isdecimal() or not _is_server(int(pid), cluster):
         return None
-    # Line 5 is the socket's directory, and line 8 is the state. A server that has just started may
-    # not have written them yet.
-    complete = len(lines) >= 8
-    return Server(
-        pid=int(lines[0]),
-        sockets=Path(lines[4]) if complete else Path(),
-        ready=complete and lines[7].strip() == "ready",
-    )
+    return Server(int(pid), Path(sockets), ready=state.strip() == "ready")
 
 
-def create(place: Place, cluster: Cluster, *, binaries: Binaries, durable: bool, lock: int) -> None:
+def create(cluster: Cluster, *, binaries: Binaries, durable: bool, lock: int) -> None:
     """Creates a cluster in an empty directory, with the service's role, password and database.
 
-    initdb inherits `lock`, the file descriptor of the place's lock. So the lock is held until
+    initdb inherits `lock`, the file descriptor of the cluster's lock. So the lock is held until
     initdb ends, even if this process is killed. Raises: PostgresError.
     """
     password = cluster.home / "password"
     with open(password, "x", encoding="ascii", opener=unfollowed) as stream:
         stream.write(secrets.token_urlsafe(24))
-    place.account.own(password)
+    cluster.account.own(password)
     initdb: list[str | Path] = [
         binaries.program("initdb"),
         f"--pgdata={cluster.data}",
@@ -94,10 +88,10 @@ def create(place: Place, cluster: Cluster, *, binaries: Binaries, durable: bool,
         "--auth=scram-sha-256",
         "--encoding=UTF8",
         "--data-checksums",
-        *_locale(binaries.major),
+        *(BUILTIN_LOCALE if binaries.major >= 17 else LIBC_LOCALE),
         *([] if durable else ["--no-sync"]),
     ]
-    _checked(place, initdb, lock=lock)
+    _checked(cluster, initdb, lock=lock)
     # In single-user mode, no client can connect before the database exists.
     single: list[str | Path] = [
         binaries.program("postgres"),
@@ -107,92 +101,72 @@ def create(place: Place, cluster: Cluster, *, binaries: Binaries, durable: bool,
         *([] if durable else ["--fsync=off"]),
         "postgres",
     ]
-    _checked(place, single, lock=lock, text=f"CREATE DATABASE {DATABASE}\n")
+    _checked(cluster, single, lock=lock, text=f"CREATE DATABASE {DATABASE}\n")
 
 
-def start(place: Place, cluster: Cluster, *, binaries: Binaries, durable: bool = True) -> Server:
+def start(cluster: Cluster, *, binaries: Binaries, durable: bool = True) -> Server:
     """Starts the server if it is not running, and waits until it accepts connections.
 
     Raises: PostgresError if it does not start. The message contains the end of the server's log.
     """
-    if server := _settled(cluster):
-        return server
-    folder = sockets_directory(cluster)
-    make_sockets_directory(place, folder)
-    trim_log(cluster.log)
-    _disown_pid_file(cluster)
-    settings = SETTINGS | {"unix_socket_directories": str(folder)} | ({} if durable else FLEETING)
-    options = shlex.join(f"--{name}={value}" for name, value in settings.items())
-    _start_after_orphans(place.account, binaries, cluster, options)
-    if server := running(cluster):
-        return server
-    raise PostgresError(_with_log(f"PostgreSQL in {cluster.home} stopped at once.", cluster))
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while True:
+        server = running(cluster)
+        if server and server.ready:
+            return server
+        if time.monotonic() > deadline:
+            raise _failure("has not become ready.", cluster)
+        if server is None:
+            _try_to_start(cluster, binaries, durable=durable)
+        else:
+            # The server is starting or stopping.
+            time.sleep(POLL_SECONDS)
 
 
-def stop(place: Place, cluster: Cluster, *, binaries: Binaries) -> bool:
+def stop(cluster: Cluster, *, binaries: Binaries) -> bool:
     """Stops the server, which rolls back open transactions. Returns whether it was running.
 
     Raises: PostgresError if it does not stop.
     """
     server = running(cluster)
     if server:
-        _pg_ctl(
-            place.account, binaries, cluster, "stop", "--mode=fast", f"--timeout={TIMEOUT_SECONDS}"
-        )
+        _pg_ctl(cluster, binaries, "stop", "--mode=fast")
     known = server.sockets if server and server.ready else sockets_directory(cluster)
-    remove_sockets_directory(place, known)
+    remove_sockets_directory(cluster, known)
     return server is not None
 
 
-def _locale(major: int) -> list[str]:
-    if major >= FIRST_MAJOR_WITH_BUILTIN_LOCALE:
-        return ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    return ["--locale=C.UTF-8", "--locale-provider=libc"] if major >= 15 else []
-
-
-def _checked(place: Place, command: list[str | Path], *, lock: int, text: str = "") -> None:
-    result = place.account.run(command, text=text, keep_open=lock)
+def _checked(cluster: Cluster, command: list[str | Path], *, lock: int, text: str = "") -> None:
+    result = cluster.account.run(command, text=text, keep_open=lock)
     if result.returncode != 0:
         report = (result.stderr or result.stdout).strip()
         raise PostgresError(
-            f"A new PostgreSQL cluster cannot be created under {place.data_dir}. "
+            f"A new PostgreSQL cluster cannot be created under {cluster.home.parent}. "
             f"{Path(command[0]).name} reports:\n{report}"
         )
 
 
-def _start_after_orphans(
-    account: Account, binaries: Binaries, cluster: Cluster, options: str
-) -> None:
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while True:
-        try:
-            return _pg_ctl(
-                account,
-                binaries,
-                cluster,
-                "start",
-                f"--log={cluster.log}",
-                f"--options={options}",
-                f"--timeout={TIMEOUT_SECONDS}",
-            )
-        except PostgresError as error:
-            # Child processes of a killed server exit only after their current statement, so try
-            # again.
-            if STILL_IN_USE not in str(error) or time.monotonic() > deadline:
-                raise
+def _try_to_start(cluster: Cluster, binaries: Binaries, *, durable: bool) -> None:
+    settings = SETTINGS | {"unix_socket_directories": str(make_sockets_directory(cluster))}
+    settings |= {} if durable else FLEETING
+    options = shlex.join(f"--{name}={value}" for name, value in settings.items())
+    trim_log(cluster.log)
+    _disown_pid_file(cluster)
+    try:
+        _pg_ctl(cluster, binaries, "start", f"--log={cluster.log}", f"--options={options}")
+    except PostgresError as error:
+        # Child processes of a killed server exit only after their current statement, so `start`
+        # tries again.
+        if STILL_IN_USE not in str(error):
+            raise
         time.sleep(POLL_SECONDS)
 
 
-def _pg_ctl(
-    account: Account, binaries: Binaries, cluster: Cluster, action: str, *options: str
-) -> None:
-    program = binaries.program("pg_ctl")
-    result = account.run(
-        [program, action, f"--pgdata={cluster.data}", "--wait", "--silent", *options]
-    )
+def _pg_ctl(cluster: Cluster, binaries: Binaries, action: str, *options: str) -> None:
+    shared = (f"--pgdata={cluster.data}", "--wait", "--silent", f"--timeout={TIMEOUT_SECONDS}")
+    result = cluster.account.run([binaries.program("pg_ctl"), action, *shared, *options])
     if result.returncode != 0:
-        failure = f"PostgreSQL in {cluster.home} does not {action}: {result.stderr.strip()}"
-        raise PostgresError(_with_log(failure, cluster))
+        raise _failure(f"does not {action}: {result.stderr.strip()}", cluster)
 
 
 def room_problem(cluster: Cluster) -> str:
@@ -203,24 +177,13 @@ def room_problem(cluster: Cluster) -> str:
     return f"No space left on the disk of {cluster.home}: {free // 1024} KiB are free."
 
 
-def _with_log(message: str, cluster: Cluster) -> str:
-    """Adds the cause to an error message: a full disk, or the end of the log."""
+def _failure(what: str, cluster: Cluster) -> PostgresError:
+    """Returns an error with the cause: a full disk, or the end of the log."""
     if no_room := room_problem(cluster):
-        return f"PostgreSQL does not run. {no_room}"
+        return PostgresError(f"PostgreSQL does not run. {no_room}")
     lines = last_log_lines(cluster.log)
-    return f"{message}\nThe end of its log {cluster.log}:\n{lines}" if lines else message
-
-
-def _settled(cluster: Cluster) -> Server | None:
-    """Waits while the server is starting or stopping. Returns the running server, or None."""
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while (server := running(cluster)) and not server.ready:
-        if time.monotonic() > deadline:
-            raise PostgresError(
-                _with_log(f"PostgreSQL in {cluster.home} has not become ready.", cluster)
-            )
-        time.sleep(POLL_SECONDS)
-    return server
+    end = f"\nThe end of its log {cluster.log}:\n{lines}" if lines else ""
+    return PostgresError(f"PostgreSQL in {cluster.home} {what}{end}")
 
 
 def _pid_lines(cluster: Cluster) -> list[str]:
@@ -251,10 +214,10 @@ def _disown_pid_file(cluster: Cluster) -> None:
     """
     lines = _pid_lines(cluster)
     file = cluster.data / "postmaster.pid"
-    if not lines:
+    if lines:
+        with open(file, "r+", encoding="utf-8", opener=unfollowed) as stream:
+            stream.truncate()
+            stream.writelines(f"{line}\n" for line in [str(os.getpid()), *lines[1:]])
+    else:
         # After a crash, the file may be empty. PostgreSQL does not start if it is empty.
-        return file.unlink(missing_ok=True)
-    with open(file, "r+", encoding="utf-8", opener=unfollowed) as stream:
-        stream.truncate()
-        stream.writelines(f"{line}\n" for line in [str(os.getpid()), *lines[1:]])
-    return None
+        file.unlink(missing_ok=True)

@@ -39,7 +39,7 @@ class PostgresCommand(BaseCommand):
         if has_data and not yes:
             _confirm(f"This deletes all data of the service and replaces it with {source}.")
         backup.replace(on, dump)
-        return f"Restored {backup.count(on)} from {source}."
+        return f"Restored {backup.described(on)} from {source}."
 
 
 def add_yes_argument(parser: CommandParser) -> None:

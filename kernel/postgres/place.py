@@ -6,11 +6,13 @@ account could place symbolic links there, so the process never follows them.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import shutil
 import stat
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -23,9 +25,6 @@ ROLE = DATABASE = "coderapi"
 MAX_LOG_BYTES = 8 * 1024 * 1024
 KEPT_LOG_BYTES = 1024 * 1024
 
-SOCKET = ".s.PGSQL.5432"
-SOCKET_PARENTS = (Path("/run"), Path("/tmp"))  # noqa: S108 - short by rule, and the owner is checked
-
 
 def unfollowed(path: str, flags: int) -> int:
     """Opens a file for `open(opener=...)`. Rejects symbolic links.
@@ -37,9 +36,13 @@ def unfollowed(path: str, flags: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The directory of a cluster. It can be renamed or copied as a whole."""
+    """The directory of a cluster, and the account that runs its server.
+
+    The directory can be renamed or copied as a whole. Its parent is the data directory.
+    """
 
     home: Path
+    account: Account
 
     @property
     def data(self) -> Path:
@@ -55,69 +58,60 @@ class Cluster:
         return self.home.with_name("postgres.stopped")
 
     @property
-    def sockets_name(self) -> str:
-        return "coderapi-" + hashlib.sha256(os.fsencode(self.home)).hexdigest()[:12]
+    def upgraded(self) -> Cluster:
+        """An upgraded cluster that is complete, but has not replaced this cluster yet."""
+        return Cluster(self.home.with_name("postgres.upgraded"), self.account)
 
     @property
     def password(self) -> str:
-        file = self.home / "password"
-        try:
-            with open(file, encoding="ascii", opener=unfollowed) as stream:
-                return stream.read().strip()
-        except (OSError, ValueError) as error:
-            raise PostgresError(
-                f"The cluster's password file {file} cannot be read: {error}"
-            ) from error
+        with open(self.home / "password", encoding="ascii", opener=unfollowed) as stream:
+            return stream.read().strip()
 
     @property
     def major(self) -> int | None:
         """The major version of the data, or None if the cluster does not exist."""
+        file = self.data / "PG_VERSION"
         try:
-            return int((self.data / "PG_VERSION").read_text(encoding="ascii"))
+            return int(file.read_text(encoding="ascii"))
         except FileNotFoundError:
-            if self.home.exists():
-                raise PostgresError(
-                    f"{self.home} holds no complete PostgreSQL cluster (data/PG_VERSION is "
-                    "missing). Restore it from a backup, or move it away to start with an empty "
-                    "cluster."
-                ) from None
-            return None
-        except ValueError:
-            raise PostgresError(f"{self.data / 'PG_VERSION'} contains no version number.") from None
-        except OSError as error:
+            if not self.home.exists():
+                return None
             raise PostgresError(
-                f"{self.data / 'PG_VERSION'} cannot be read: {error.strerror}."
-            ) from error
+                f"{self.home} holds no complete PostgreSQL cluster (data/PG_VERSION is missing). "
+                "Restore it from a backup, or move it away to start with an empty cluster."
+            ) from None
+        except (OSError, ValueError) as error:
+            raise PostgresError(f"{file} contains no version number: {error}.") from error
 
+    @contextmanager
+    def draft(self) -> Iterator[Cluster]:
+        """Yields an empty directory for a new cluster. The block renames it when it is ready.
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    data_dir: Path
-    account: Account
-
-    @property
-    def cluster(self) -> Cluster:
-        return Cluster(self.data_dir / "postgres")
-
-    @property
-    def upgraded(self) -> Cluster:
-        """An upgraded cluster that is complete, but has not replaced the old cluster yet."""
-        return Cluster(self.data_dir / "postgres.upgraded")
-
-    def draft(self) -> Cluster:
-        """Creates an empty directory for a new cluster. It is renamed when the cluster is ready."""
-        home = self.data_dir / f"postgres.new-{os.urandom(4).hex()}"
+        Removes the directory if the block fails.
+        """
+        home = self.home.with_name(f"postgres.new-{os.urandom(4).hex()}")
         home.mkdir(mode=0o700)
         self.account.own(home)
-        return Cluster(home)
+        try:
+            yield Cluster(home, self.account)
+        finally:
+            shutil.rmtree(home, ignore_errors=True)
 
-    def remove_drafts(self) -> None:
-        for left in self.data_dir.glob("postgres.new-*"):
+    def clear_away(self) -> None:
+        """Completes an upgrade that was killed before its last rename.
+
+        Also removes the directories that killed processes have left incomplete.
+        """
+        for left in self.home.parent.glob("postgres.new-*"):
             shutil.rmtree(left, ignore_errors=True)
+        upgraded = self.upgraded.home
+        if upgraded.exists() and not self.home.exists():
+            upgraded.rename(self.home)
+        shutil.rmtree(upgraded, ignore_errors=True)
 
 
-def prepared(data_dir: Path, *, make: bool = True) -> Place:
-    """Returns the place of a data directory. Ensures that its account can enter the directory.
+def prepared(data_dir: Path, *, make: bool = True) -> Cluster:
+    """Returns the cluster of a data directory. Ensures that its account can enter the directory.
 
     If `make` is true, creates a missing directory. Raises: PostgresError.
     """
@@ -128,7 +122,7 @@ def prepared(data_dir: Path, *, make: bool = True) -> Place:
     account = account_for(root)
     if account.is_another:
         _let_through(root, account)
-    return Place(root, account)
+    return Cluster(root / "postgres", account)
 
 
 def _let_through(root: Path, account: Account) -> None:
@@ -138,16 +132,13 @@ def _let_through(root: Path, account: Account) -> None:
     if status.st_uid == 0:
         root.chmod(status.st_mode & 0o7777 | PASSABLE)
     if not account.may_execute(root):
+        ways = [*reversed(root.parents), root]
+        closed = next((way for way in ways if not account.may_execute(way)), root)
         raise PostgresError(
             f"PostgreSQL cannot run as root, so the account {account.name} runs it. This account "
-            f"cannot enter {_closed_parent(root, account)}. Set CODERAPI_DATA_DIR to a "
+            f"cannot enter {closed}. Set CODERAPI_DATA_DIR to a "
             "directory that the account can enter, such as /var/lib/coderapi."
         )
-
-
-def _closed_parent(root: Path, account: Account) -> Path:
-    ways = [*reversed(root.parents), root]
-    return next((way for way in ways if not account.may_execute(way)), root)
 
 
 def url(cluster: Cluster, sockets: Path) -> str:
@@ -185,7 +176,7 @@ def trim_log(log: Path, *, limit: int = MAX_LOG_BYTES, kept: int = KEPT_LOG_BYTE
     PostgreSQL can rotate its log, but cannot limit its size. PostgreSQL opens the log for
     appending, so the next line follows the kept bytes.
     """
-    with contextlib.suppress(OSError), open(log, "r+b", opener=unfollowed) as stream:
+    with suppress(OSError), open(log, "r+b", opener=unfollowed) as stream:
         size = stream.seek(0, os.SEEK_END)
         if size > limit:
             stream.seek(size - kept)
@@ -195,15 +186,13 @@ def trim_log(log: Path, *, limit: int = MAX_LOG_BYTES, kept: int = KEPT_LOG_BYTE
             stream.write(tail)
 
 
-def last_log_lines(log: Path, *, count: int = 12) -> str:
+def last_log_lines(log: Path) -> str:
     """Returns the newest lines of the log, or "" if the log does not exist."""
     try:
-        with open(log, "rb", opener=unfollowed) as stream:
-            stream.seek(max(0, stream.seek(0, os.SEEK_END) - 16 * 1024))
-            lines = stream.read().decode(errors="replace").splitlines()
+        with open(log, encoding="utf-8", errors="replace", opener=unfollowed) as stream:
+            return "".join(deque(stream, maxlen=12)).strip()
     except OSError:
         return ""
-    return "\n".join(lines[-count:])
 
 
 # --- The socket -------------------------------------------------------------------------------
@@ -215,53 +204,35 @@ def sockets_directory(cluster: Cluster) -> Path:
     It is outside the data directory, because the path of that directory may be too long for a
     socket.
     """
-    parent = next(
-        (parent for parent in SOCKET_PARENTS if os.access(parent, os.W_OK)), SOCKET_PARENTS[-1]
-    )
-    return parent / cluster.sockets_name
+    # The paths are short, and `make_sockets_directory` checks the owner.
+    parent = Path("/run" if os.access("/run", os.W_OK) else "/tmp")  # noqa: S108
+    return parent / f"coderapi-{hashlib.sha256(os.fsencode(cluster.home)).hexdigest()[:12]}"
 
 
-def make_sockets_directory(place: Place, sockets: Path) -> None:
-    """Creates the directory for the socket, or removes a dead server's socket from it.
+def make_sockets_directory(cluster: Cluster) -> Path:
+    """Creates the directory for the socket. Replaces the directory of a dead server.
 
     Raises: PostgresError if the directory belongs to another user. This is possible in /tmp, where
     every user can create directories.
     """
+    sockets = sockets_directory(cluster)
+    remove_sockets_directory(cluster, sockets)
     try:
         sockets.mkdir(mode=0o700)
-        place.account.own(sockets)
+        cluster.account.own(sockets)
     except FileExistsError:
-        _refuse_strangers(place, sockets)
-    except OSError as error:
-        raise PostgresError(f"{sockets} cannot be created: {error.strerror}.") from error
-    _empty_sockets(sockets)
-
-
-def remove_sockets_directory(place: Place, sockets: Path) -> None:
-    """Removes the socket's directory of a stopped server if it is private to this service."""
-    # If the directory cannot be removed, the next start uses it again.
-    with contextlib.suppress(OSError):
-        if _is_private(place, sockets):
-            _empty_sockets(sockets)
-            sockets.rmdir()
-
-
-def _is_private(place: Place, sockets: Path) -> bool:
-    status = sockets.lstat()
-    ours = status.st_uid in {place.account.uid, os.geteuid()}
-    return stat.S_ISDIR(status.st_mode) and ours and not stat.S_IMODE(status.st_mode) & 0o077
-
-
-def _refuse_strangers(place: Place, sockets: Path) -> None:
-    if not _is_private(place, sockets):
         raise PostgresError(
-            f"{sockets} is not a private directory of {place.account.name}. Another user may have "
-            "created it to read the connections. Remove it and start again."
-        )
-    # Root may have been killed after it created the directory and before it changed the owner.
-    place.account.own(sockets)
+            f"{sockets} is not a private directory of {cluster.account.name}. Another user may "
+            "have created it to read the connections. Remove it and start again."
+        ) from None
+    return sockets
 
 
-def _empty_sockets(sockets: Path) -> None:
-    for name in (SOCKET, f"{SOCKET}.lock"):
-        (sockets / name).unlink(missing_ok=True)
+def remove_sockets_directory(cluster: Cluster, sockets: Path) -> None:
+    """Removes the socket's directory of a stopped server if it is private to this service."""
+    with suppress(OSError):
+        status = sockets.lstat()
+        # Root owns the directory if it was killed before it changed the owner.
+        is_own = status.st_uid in {cluster.account.uid, os.geteuid()}
+        if stat.S_ISDIR(status.st_mode) and is_own and not status.st_mode & 0o077:
+            shutil.rmtree(sockets)

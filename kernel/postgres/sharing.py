@@ -12,22 +12,20 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from kernel.datadir import give_to_owner
 from kernel.postgres import binaries as programs
 from kernel.postgres import cluster as life
-from kernel.postgres.account import PostgresError
+from kernel.postgres.account import PostgresError, account_for
 from kernel.postgres.binaries import Binaries, Source
 from kernel.postgres.place import (
     Cluster,
-    Place,
     prepared,
     sockets_directory,
     trim_log,
@@ -40,36 +38,36 @@ from kernel.release import PROGRAM
 # start a new server.
 LOCK_SECONDS = 2 * life.TIMEOUT_SECONDS
 
+HOLDERS = "postgres.holders"
+
 Health = Literal["running", "revived", "stopped"]
 
 
+@dataclass(eq=False, slots=True)
 class Handle:
     """This process's use of a private cluster. The cluster runs at least until `release`."""
 
-    def __init__(
-        self, place: Place, *, binaries: Binaries, holders: int, server: life.Server, durable: bool
-    ) -> None:
-        self.url = url(place.cluster, server.sockets)
-        self.programs = binaries
-        self._place = place
-        self._durable = durable
-        self._holders = holders
-        self._process = os.getpid()
-        self._released = False
+    url: str
+    programs: Binaries
+    _cluster: Cluster
+    _holders: int
+    _durable: bool
+    _process: int = field(default_factory=os.getpid)
+    _released: bool = False
 
     def revive(self) -> Health:
         """Restarts the server if it has ended, and trims its log. Returns the server's state.
 
         Does not restart it after `stop` or `release`. Raises: PostgresError if it does not start.
         """
-        cluster = self._place.cluster
-        with _transition(self._place):
+        cluster = self._cluster
+        with _transition(cluster):
             trim_log(cluster.log)
             if life.running(cluster):
                 return "running"
             if self._released or cluster.stopped.exists():
                 return "stopped"
-            life.start(self._place, cluster, binaries=self.programs, durable=self._durable)
+            life.start(cluster, binaries=self.programs, durable=self._durable)
             return "revived"
 
     def release(self) -> None:
@@ -82,8 +80,8 @@ class Handle:
             # parent's lock.
             return
         self._released = True
-        with _transition(self._place):
-            _leave(self._place, self._holders, binaries=self.programs)
+        with _transition(self._cluster):
+            _leave(self._cluster, self._holders, binaries=self.programs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,22 +101,24 @@ def acquire(
     are used. With `durable=False` the cluster is faster, but a power failure may destroy its data.
     Raises: PostgresError.
     """
-    place = prepared(data_dir) if make else inhabited(data_dir)
-    with _transition(place) as lock:
-        clear_away(place)
-        place.cluster.stopped.unlink(missing_ok=True)
-        binaries = fitting(place, only=only)
-        if life.running(place.cluster) is None:
-            programs.remove_other_copies(binaries, data_dir=place.data_dir)
-        holders = _open(place.data_dir / "postgres.holders")
+    cluster = prepared(data_dir) if make else inhabited(data_dir)
+    with _transition(cluster) as lock:
+        cluster.clear_away()
+        cluster.stopped.unlink(missing_ok=True)
+        binaries = fitting(cluster, only=only)
+        if life.running(cluster) is None:
+            programs.remove_other_copies(binaries, data_dir=cluster.home.parent)
+        holders = _open(cluster.home.with_name(HOLDERS))
         fcntl.flock(holders, fcntl.LOCK_SH)
         try:
-            if place.cluster.major is None:
-                _make(place, binaries=binaries, durable=durable, lock=lock)
-            server = life.start(place, place.cluster, binaries=binaries, durable=durable)
-            return Handle(place, binaries=binaries, holders=holders, server=server, durable=durable)
+            if cluster.major is None:
+                with cluster.draft() as draft:
+                    life.create(draft, binaries=binaries, durable=durable, lock=lock)
+                    draft.home.rename(cluster.home)
+            server = life.start(cluster, binaries=binaries, durable=durable)
+            return Handle(url(cluster, server.sockets), binaries, cluster, holders, durable)
         except BaseException:
-            _leave(place, holders, binaries=binaries)
+            _leave(cluster, holders, binaries=binaries)
             raise
 
 
@@ -127,17 +127,17 @@ def stop(data_dir: Path) -> Stopped:
 
     Raises: PostgresError if it does not stop.
     """
-    place = inhabited(data_dir)
-    with _transition(place):
-        held_by = holders_of(place)
-        stopped = life.stop(place, place.cluster, binaries=fitting(place))
-        place.cluster.stopped.touch()
+    cluster = inhabited(data_dir)
+    with _transition(cluster):
+        held_by = holders_of(cluster)
+        stopped = life.stop(cluster, binaries=fitting(cluster))
+        cluster.stopped.touch()
     return Stopped(was_running=stopped, holders=held_by)
 
 
 def why_away(data_dir: Path) -> str:
     """Returns the reason why the server is not running, or "" if the reason is unknown."""
-    cluster = Cluster(data_dir / "postgres")
+    cluster = Cluster(data_dir / "postgres", account_for(data_dir))
     if cluster.stopped.exists():
         return f"It was stopped by `{PROGRAM} postgres stop`."
     return life.room_problem(cluster)
@@ -148,38 +148,38 @@ def address(data_dir: Path) -> tuple[str, bool]:
 
     Raises: PostgresError if the cluster does not exist.
     """
-    place = inhabited(data_dir)
-    server = life.running(place.cluster)
+    cluster = inhabited(data_dir)
+    server = life.running(cluster)
     if server and server.ready:
-        return url(place.cluster, server.sockets), True
-    return url(place.cluster, sockets_directory(place.cluster)), False
+        return url(cluster, server.sockets), True
+    return url(cluster, sockets_directory(cluster)), False
 
 
-def inhabited(data_dir: Path) -> Place:
-    """Returns the place. Raises: PostgresError if its cluster does not exist."""
-    place = prepared(data_dir, make=False)
-    if place.cluster.major is None and place.upgraded.major is None:
+def inhabited(data_dir: Path) -> Cluster:
+    """Returns the cluster of the data directory. Raises: PostgresError if it does not exist."""
+    cluster = prepared(data_dir, make=False)
+    if cluster.major is None and cluster.upgraded.major is None:
         raise PostgresError(
-            f"There is no private PostgreSQL under {place.data_dir} yet: `{PROGRAM} server` or "
-            f"`{PROGRAM} migrate` makes one. If it is elsewhere, set CODERAPI_DATA_DIR, or "
+            f"There is no private PostgreSQL under {cluster.home.parent} yet: `{PROGRAM} server` "
+            f"or `{PROGRAM} migrate` makes one. If it is elsewhere, set CODERAPI_DATA_DIR, or "
             "DATABASE_URL for your own database."
         )
-    return place
+    return cluster
 
 
-def fitting(place: Place, *, only: Source | None = None) -> Binaries:
-    """Returns programs that fit the cluster's version and that the place's account can run.
+def fitting(cluster: Cluster, *, only: Source | None = None) -> Binaries:
+    """Returns programs that fit the cluster's version and that its account can run.
 
     Raises: PostgresError if they are not installed.
     """
-    cluster = place.cluster
-    binaries = programs.chosen(programs.found(only=only), major=cluster.major, home=cluster.home)
-    return programs.within_reach(binaries, account=place.account, data_dir=place.data_dir)
+    home = cluster.home
+    binaries = programs.chosen(programs.found(only=only), major=cluster.major, home=home)
+    return programs.within_reach(binaries, account=cluster.account, data_dir=home.parent)
 
 
-def holders_of(place: Place) -> list[str]:
+def holders_of(cluster: Cluster) -> list[str]:
     """Returns the processes that use the cluster. The list is empty on systems without /proc."""
-    inode = str((place.data_dir / "postgres.holders").stat().st_ino)
+    inode = str(cluster.home.with_name(HOLDERS).stat().st_ino)
     try:
         entries = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
     except OSError:
@@ -190,47 +190,26 @@ def holders_of(place: Place) -> list[str]:
 
 
 @contextmanager
-def alone(place: Place) -> Iterator[int]:
+def alone(cluster: Cluster) -> Iterator[int]:
     """Locks the cluster for this process alone. Yields the file descriptor of the lock.
 
     Raises: PostgresError if another process is using the cluster.
     """
-    with _transition(place) as lock:
-        holders = _open(place.data_dir / "postgres.holders")
+    with _transition(cluster) as lock:
+        holders = _open(cluster.home.with_name(HOLDERS))
         try:
             fcntl.flock(holders, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield lock
         except BlockingIOError:
             raise PostgresError(
-                f"{place.cluster.home} is in use by {', '.join(holders_of(place)) or 'a process'}: "
+                f"{cluster.home} is in use by {', '.join(holders_of(cluster)) or 'a process'}: "
                 "stop it first."
             ) from None
         finally:
             os.close(holders)
 
 
-def clear_away(place: Place) -> None:
-    """Completes an upgrade that was killed before its last rename.
-
-    Also removes the directories that killed processes have left incomplete.
-    """
-    place.remove_drafts()
-    if place.upgraded.home.exists() and not place.cluster.home.exists():
-        place.upgraded.home.rename(place.cluster.home)
-    shutil.rmtree(place.upgraded.home, ignore_errors=True)
-
-
-def _make(place: Place, *, binaries: Binaries, durable: bool, lock: int) -> None:
-    draft = place.draft()
-    try:
-        life.create(place, draft, binaries=binaries, durable=durable, lock=lock)
-        draft.home.rename(place.cluster.home)
-    except BaseException:
-        shutil.rmtree(draft.home, ignore_errors=True)
-        raise
-
-
-def _leave(place: Place, holders: int, *, binaries: Binaries) -> None:
+def _leave(cluster: Cluster, holders: int, *, binaries: Binaries) -> None:
     try:
         # This exclusive lock is available only if no other process uses the cluster. No process can
         # join now, because the caller holds `postgres.lock`.
@@ -238,25 +217,28 @@ def _leave(place: Place, holders: int, *, binaries: Binaries) -> None:
     except BlockingIOError:
         return
     else:
-        life.stop(place, place.cluster, binaries=binaries)
+        life.stop(cluster, binaries=binaries)
     finally:
         os.close(holders)
 
 
 @contextmanager
-def _transition(place: Place) -> Iterator[int]:
-    lock = _open(place.data_dir / "postgres.lock")
+def _transition(cluster: Cluster) -> Iterator[int]:
     try:
-        _wait_for(lock, place)
-        yield lock
+        lock = _open(cluster.home.with_name("postgres.lock"))
+        try:
+            _wait_for(lock, cluster)
+            yield lock
+        finally:
+            os.close(lock)
     except OSError as error:
         # For example the disk is full, or another program has changed the files.
-        raise PostgresError(f"The private PostgreSQL under {place.data_dir}: {error}.") from error
-    finally:
-        os.close(lock)
+        raise PostgresError(
+            f"The private PostgreSQL under {cluster.home.parent}: {error}."
+        ) from error
 
 
-def _wait_for(lock: int, place: Place) -> None:
+def _wait_for(lock: int, cluster: Cluster) -> None:
     deadline = time.monotonic() + LOCK_SECONDS
     while True:
         try:
@@ -264,7 +246,7 @@ def _wait_for(lock: int, place: Place) -> None:
         except BlockingIOError:
             if time.monotonic() > deadline:
                 raise PostgresError(
-                    f"Another process has been starting or stopping {place.cluster.home} for "
+                    f"Another process has been starting or stopping {cluster.home} for "
                     f"{LOCK_SECONDS} seconds. Find it, and end it if it hangs."
                 ) from None
         time.sleep(life.POLL_SECONDS)
@@ -272,10 +254,7 @@ def _wait_for(lock: int, place: Place) -> None:
 
 def _open(path: Path) -> int:
     """Opens a lock file. Programs that this process starts do not inherit the file descriptor."""
-    try:
-        descriptor = unfollowed(str(path), os.O_RDWR | os.O_CREAT)
-    except OSError as error:
-        raise PostgresError(f"{path} cannot be opened: {error.strerror}.") from error
+    descriptor = unfollowed(str(path), os.O_RDWR | os.O_CREAT)
     give_to_owner(path.parent, descriptor)
     return descriptor
 

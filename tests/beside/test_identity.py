@@ -297,7 +297,7 @@ def test_session_that_was_not_checked_is_not_called_invalid(
     coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tokens.middleware.MAX_REFUSED", 0)
-    monkeypatch.setattr(UNKNOWN_TOKENS, "_timeout", 0.01)
+    monkeypatch.setattr(UNKNOWN_TOKENS, "timeout", 0.01)
     browser = Client()
     browser.cookies["coder_session_token"] = coder.add(Key(Person("ada", ("owner",)))).token
     with UNKNOWN_TOKENS.hold("refused:127.0.0.1"):
@@ -308,7 +308,7 @@ def test_session_that_was_not_checked_is_not_called_invalid(
 def test_sixty_four_clients_with_one_new_token_make_one_look_up(
     coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(LOOK_UPS, "_timeout", DEADLINE_SECONDS)
+    monkeypatch.setattr(LOOK_UPS, "timeout", DEADLINE_SECONDS)
     token = coder.add(Key(Person("ada"))).token
     coder.fault = "slow"
     answers = at_once([lambda: ask(SSH, token).status_code] * 64)

@@ -57,7 +57,7 @@ def test_the_list_after_a_refusal_keeps_its_filters(browser: Client) -> None:
 def test_one_search_a_person_runs_at_a_time(
     browser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admin.SEARCHES, "_timeout", 0.0)
+    monkeypatch.setattr(admin.SEARCHES, "timeout", 0.0)
     user = browser.session["_auth_user_id"]
     with admin.SEARCHES.hold(uuid.UUID(user)):
         assert "Your previous search is still running." in page(browser, q="zoe")

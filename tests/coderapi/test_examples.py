@@ -16,7 +16,7 @@ import pytest
 from django.core.management import get_commands, load_command_class
 from django.utils import timezone
 
-from kernel import postgres
+from kernel.postgres.binaries import newest_programs
 from options.catalogue import CATALOGUE
 from tests.support.coder_tables import coder_database
 from tests.support.commands import execute
@@ -98,7 +98,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Obeying]:
 @pytest.fixture(scope="module")
 def environ(service: Obeying, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment variables that the documents introduce."""
-    programs = postgres.newest_programs(tmp_path_factory.mktemp("data")).directory
+    programs = newest_programs(tmp_path_factory.mktemp("data")).directory
     body = {"email": EMAIL, "password": PASSWORD}
     token = service.ask("/api/v2/users/login", method="POST", body=body).json["session_token"]
     with (

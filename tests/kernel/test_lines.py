@@ -25,7 +25,6 @@ from kernel.lines import (
     Record,
     Source,
     beside,
-    failures_named,
     opened,
     records,
 )
@@ -269,11 +268,7 @@ def test_a_broken_file_is_named(
     path = tmp_path / name
     if contents is not None:
         path.write_bytes(contents)
-    with (
-        pytest.raises(LinesError, match=complaint),
-        failures_named(str(path)),
-        opened(str(path)) as source,
-    ):
+    with pytest.raises(LinesError, match=complaint), opened(str(path)) as source:
         list(records(source, columns=COLUMNS))
 
 
@@ -307,7 +302,8 @@ def test_import_off_a_terminal_reports_every_ten_seconds(
 def test_bad_lines_go_to_a_file_of_their_own(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"{}\n\xff\r\n")
-    with opened(str(path)) as source, BadLines(tmp_path / "bad", source=source) as bad:
+    with opened(str(path)) as source:
+        bad = BadLines(tmp_path / "bad", source=source)
         _, broken = records(source, columns=())
         bad.add(broken, "is not JSON", field="id")
     assert bad.count == 1

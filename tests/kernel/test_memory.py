@@ -135,7 +135,7 @@ def test_other_value_does_not_wait_and_a_long_wait_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     memory, go = make(), threading.Event()
-    monkeypatch.setattr(module.LOOK_UPS, "_timeout", 0.01)
+    monkeypatch.setattr(module.LOOK_UPS, "timeout", 0.01)
 
     def read() -> Remembered[int]:
         go.wait(30)

@@ -51,7 +51,7 @@ def test_last_process_stops_the_server(data_dir: Path) -> None:
 
     second.release()
     assert not connects(second.url)
-    assert not sockets_directory(prepared(data_dir).cluster).exists()
+    assert not sockets_directory(prepared(data_dir)).exists()
 
 
 def test_next_start_joins_the_server_of_a_killed_process(data_dir: Path, hold: Hold) -> None:
@@ -125,7 +125,7 @@ def test_ended_server_is_revived_and_a_stopped_one_is_not(
     data_dir: Path, end: signal.Signals
 ) -> None:
     """SIGINT ends PostgreSQL without an error, as a full disk does."""
-    cluster = prepared(data_dir).cluster
+    cluster = prepared(data_dir)
     handle = acquired(data_dir)
     assert handle.revive() == "running"
     end_postgres(cluster, end)
@@ -154,7 +154,7 @@ def test_full_disk_is_named_and_the_server_revived_when_there_is_room(
     handle = acquired(small_disk)
     try:
         fill(small_disk / "ballast")
-        end_postgres(prepared(small_disk).cluster, signal.SIGINT)
+        end_postgres(prepared(small_disk), signal.SIGINT)
         fill(small_disk / "ballast")
 
         with pytest.raises(postgres.PostgresError, match=r"^.*No space left on the disk.*$"):
@@ -184,14 +184,14 @@ def test_stop_names_the_processes_that_use_it(data_dir: Path, hold: Hold) -> Non
 
 
 def test_process_with_the_number_of_a_dead_server_is_ignored(data_dir: Path) -> None:
-    place = prepared(data_dir)
-    identity = {"user": place.account.uid} if AS_ROOT else {}
+    cluster = prepared(data_dir)
+    identity = {"user": cluster.account.uid} if AS_ROOT else {}
     stranger = subprocess.Popen(["/bin/sleep", "600"], **identity)  # type: ignore[call-overload]
     try:
-        lines = [str(stranger.pid), str(place.cluster.data), "0", "5432", "/run", "", "  1 2"]
-        file = place.cluster.data / "postmaster.pid"
+        lines = [str(stranger.pid), str(cluster.data), "0", "5432", "/run", "", "  1 2"]
+        file = cluster.data / "postmaster.pid"
         file.write_text("\n".join(lines) + "\n")
-        place.account.own(file)
+        cluster.account.own(file)
 
         handle = acquired(data_dir)
         assert connects(handle.url)
@@ -212,7 +212,7 @@ def test_long_data_directory_gets_a_short_socket(folder: Path, seed: Path) -> No
 
 
 def test_socket_directory_open_to_others_is_refused(data_dir: Path) -> None:
-    trap = sockets_directory(prepared(data_dir).cluster)
+    trap = sockets_directory(prepared(data_dir))
     trap.mkdir()
     trap.chmod(0o777)
     try:
@@ -316,7 +316,7 @@ def test_upgrade_keeps_the_data_and_the_old_cluster(folder: Path, seed_of: SeedO
     aside = postgres.upgrade(folder, now=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
 
     assert aside == folder.resolve() / f"postgres-{old.major}-20260102T030405Z"
-    assert Cluster(aside).major == old.major
+    assert Cluster(aside, prepared(folder).account).major == old.major
     handle = acquired(folder)
     with psycopg.connect(handle.url) as connection:
         assert connection.execute("SELECT text FROM kept").fetchone() == ("é",)

@@ -88,7 +88,7 @@ def serve(cluster: postgres.Handle, directory: Path, *arguments: str) -> Iterato
 
 
 def kill_postgres(cluster: postgres.Handle, directory: Path) -> None:
-    process = running(prepared(directory / "data").cluster)
+    process = running(prepared(directory / "data"))
     assert process
     os.kill(process.pid, signal.SIGKILL)
     wait_for(lambda: cluster.revive() == "revived")

@@ -27,7 +27,7 @@ class OwnCluster:
     def kill(self) -> None:
         """Kills PostgreSQL, so that it writes nothing more."""
         os.kill(self._pid(), signal.SIGKILL)
-        wait_for(lambda: running(prepared(self.directory).cluster) is None)
+        wait_for(lambda: running(prepared(self.directory)) is None)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -47,7 +47,7 @@ class OwnCluster:
         wait_for(lambda: self.handle.revive() == "revived")
 
     def _pid(self) -> int:
-        server = running(prepared(self.directory).cluster)
+        server = running(prepared(self.directory))
         assert server
         return server.pid
 

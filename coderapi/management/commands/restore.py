@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandParser
 
-from kernel.datadir import replace_secret
+from kernel.datadir import write_private
 from kernel.postgres import backup
 from kernel.postgres.clients import target
 from kernel.postgres.commands import PostgresCommand, add_yes_argument
@@ -40,7 +40,7 @@ def _keep_key(directory: Path, key: str) -> str:
     """
     named = settings.OPTIONS["CODERAPI_SECRET_KEY"]
     if not named and not settings.DIRECT_DATABASE_URL:
-        replace_secret(directory, "secret_key", key)
+        write_private(directory / "secret_key", f"{key}\n")
     elif named != key:
         return (
             "CODERAPI_SECRET_KEY differs from the secret key in the backup. Set it to the content "

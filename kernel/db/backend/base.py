@@ -48,7 +48,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.isolation_level = IsolationLevel.READ_COMMITTED
         if pool.closed:
             pool.open()
-        self._release_place(served=False)
+        self._release_place()
         try:
             self._place = connections().acquire(timeout=seconds_left(BUSY_SECONDS))
         except LimitReachedError as error:
@@ -56,7 +56,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         try:
             connection = pool.getconn(timeout=seconds_left(POOL_TIMEOUT_SECONDS))
         except BaseException:
-            self._release_place(served=False)
+            self._release_place()
             raise
         connection.timed_out = False
         return connection
@@ -84,25 +84,21 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 return rows
             finally:
                 self.pool.putconn(lent)
-                self._release_place(served=_is_served(lent))
+                self._release_place(lent)
 
     def _close(self) -> None:
-        is_served = _is_served(self.connection)
+        connection = self.connection
         try:
             super()._close()  # type: ignore[misc]  # the stubs lack it
         finally:
-            self._release_place(served=is_served)
+            self._release_place(connection)
 
-    def _release_place(self, *, served: bool) -> None:
+    def _release_place(self, connection: Any = None) -> None:
+        """Releases the slot. It was served if the connection still works."""
         place, self._place = self._place, None
         if place:
-            connections().release(place, served=served)
-
-    def _set_autocommit(self, autocommit: bool) -> None:
-        # Connections of the pool have autocommit. Setting it again would take a lock.
-        connection: Any = self.connection
-        if connection.autocommit != autocommit:
-            super()._set_autocommit(autocommit)  # type: ignore[misc]  # the stubs lack it
+            is_good = connection is not None and not connection.closed
+            connections().release(place, served=is_good and not connection.timed_out)
 
     def set_autocommit(
         self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False
@@ -118,8 +114,3 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self.autocommit = True
             return
         super().set_autocommit(autocommit, force_begin_transaction_with_broken_autocommit)
-
-
-def _is_served(connection: Any) -> bool:
-    is_good = connection is not None and not connection.closed
-    return is_good and not getattr(connection, "timed_out", False)
