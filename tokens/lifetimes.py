@@ -28,9 +28,7 @@ def too_short(lifetime_ns: int) -> str:
 
     The client has probably sent seconds instead of nanoseconds.
     """
-    milliseconds = f"{lifetime_ns / 1_000_000:.2f} ms"
-    length = f"{lifetime_ns} ns" if milliseconds == "0.00 ms" else milliseconds
-    return f"lifetime is in nanoseconds; {lifetime_ns} is {length}. {ONE_DAY}"
+    return f"lifetime is in nanoseconds; {lifetime_ns} ns is less than a second. {ONE_DAY}"
 
 
 def not_a_number(value: object) -> str:

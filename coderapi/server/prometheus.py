@@ -44,7 +44,7 @@ def metrics_role() -> list[Role]:
     logger.info("Serving metrics on %s", claim.url)
     host, port = claim.address.host, claim.address.port
     worker = Worker(host=host, port=port, threads=THREADS, log_dictconfig=settings.LOGGING)
-    return [Role("metrics", partial(worker.run, load))]
+    return [Role("metrics", partial(worker.run, load), worker.close_connections)]
 
 
 def load() -> WSGIApplication:
