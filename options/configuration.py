@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,11 +12,10 @@ from kernel.texts import TRUE
 from options.catalogue import CATALOGUE, OWN_OPTIONS
 from options.errors import ConfigurationError, OptionError
 from options.option import Option, ValueSource
-from options.resolution import resolved
 from options.sources.environment import read_environment, upper_cased
 from options.sources.flags import read_flags
 from options.sources.indexed import read_providers
-from options.sources.settings import Gathered
+from options.sources.settings import Gathered, Setting
 from options.sources.yaml_file import read_yaml_file
 from options.values.addresses import HostPort
 
@@ -93,7 +93,7 @@ def load(
     warnings = tuple(warning for source in sources for warning in source.warnings)
     if errors := [error for source in sources for error in source.errors]:
         raise ConfigurationError(errors, warnings=warnings)
-    found = resolved((*options, *OWN_OPTIONS), sources)
+    found = _resolved((*options, *OWN_OPTIONS), sources)
     values = {path: item.value for path, item in found.items()}
     places = {path: item.place for path, item in found.items()}
     if providers:
@@ -153,3 +153,42 @@ def _spread_address(values: dict[str, Any]) -> None:
 def _sets_redirect(flags: Flags, variables: Mapping[str, str]) -> bool:
     set_to = (variables.get(name) for name in _REDIRECT_VARIABLES)
     return _REDIRECT_FLAG in dict(flags) or not TRUE.isdisjoint(set_to)
+
+
+# --- The effective values ---------------------------------------------------------------------
+
+
+def _resolved(options: Iterable[Option], sources: Iterable[Gathered]) -> dict[str, Setting]:
+    """Returns the effective settings by JSON path, in the options' order.
+
+    `sources` must begin with the environment, so that a flag overrides the environment.
+    """
+    read: dict[str, list[Setting]] = defaultdict(list)
+    for gathered in sources:
+        for setting in gathered.settings:
+            read[setting.option.json_path].append(setting)
+    effective: dict[str, Setting] = {}
+    for option in options:
+        path = option.json_path
+        if path in read:
+            effective[path] = _combined(read[path])
+        elif option.default:
+            value = option.type.parse(option.default)
+            effective[path] = Setting(option, ValueSource.DEFAULT, "", value)
+        elif path not in effective:
+            effective[path] = Setting(option, ValueSource.UNSET, "", option.type.zero)
+    return effective
+
+
+def _combined(settings: Sequence[Setting]) -> Setting:
+    """Returns the last setting of the source with the highest precedence, with the merged value.
+
+    Values from the environment and flags are merged if the type has `combines`. The YAML file is
+    used only if neither the environment nor a flag sets the option.
+    """
+    stronger = [each for each in settings if each.source is not ValueSource.YAML] or settings
+    last = stronger[-1]
+    value = last.option.type.zero
+    for setting in stronger:
+        value = last.option.type.merge(value, setting.value)
+    return dataclasses.replace(last, value=value)

@@ -9,9 +9,10 @@ from rest_framework import serializers
 from kernel.http import wire
 from kernel.http.rendering import WireSerializer
 from stats.history.points import Point
-from stats.ingest.rows import AGENT_MEMBERS, MAX_INTEGER, REQUIRED, WORKSPACE_MEMBERS, Member
+from stats.ingest.rows import AGENT_MEMBERS, REQUIRED, WORKSPACE_MEMBERS, Member
 from stats.models import Snapshot
 from stats.selectors import refresh_interval
+from stats.sql import MAX_INTEGER
 from stats.statistics import STATES
 
 

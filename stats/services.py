@@ -15,18 +15,9 @@ from kernel.db import listener
 from kernel.db.connections import retry_on_conflict, transaction_lock
 from kernel.durations import floor
 from stats import statistics
-from stats.models import Snapshot
+from stats.models import DAY, HOUR, Snapshot
 from stats.rollups.builder import TOPIC, build
-from stats.rollups.hours import (
-    AGENT_STATS,
-    DAY,
-    EARLIEST,
-    HOUR,
-    closed_among,
-    hours_of,
-    kept_from,
-    lock_open,
-)
+from stats.rollups.hours import AGENT_STATS, EARLIEST, closed_among, hours_of, kept_from, lock_open
 from stats.statistics import WINDOW
 
 COLLECTOR_LOCK = "collect-deployment-stats"

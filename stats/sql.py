@@ -7,6 +7,9 @@ from typing import Any
 
 from django.db import connection
 
+# The largest value of a column of the type bigint.
+MAX_INTEGER = 2**63 - 1
+
 type Values = Sequence[Any] | Mapping[str, Any]
 
 

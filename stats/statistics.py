@@ -23,10 +23,8 @@ from itertools import accumulate
 from typing import Any
 
 from kernel.durations import floor
-from stats.ingest.rows import MAX_INTEGER
-from stats.models import SESSION_COLUMNS, Snapshot
-from stats.rollups.hours import MINUTE
-from stats.sql import fetch_rows
+from stats.models import MINUTE, SESSION_COLUMNS, Snapshot
+from stats.sql import MAX_INTEGER, fetch_rows
 
 WINDOW = timedelta(minutes=15)
 # Up to this number of rows, percentiles are exact.

@@ -88,8 +88,7 @@ def create_api_key(
     SerializationFailure if `limits` are no longer those of the user.
     """
     if user.is_copy:  # Its roles may be outdated.
-        detail = f"{user.username} is a user of the Coder deployment. Create the token there."
-        raise APIError(400, "You cannot create a token for this user.", detail=detail)
+        raise APIError(400, f"{user.username} is a user of Coder. Create the token there.")
     parts = parts or token_format.generate()
     key = APIKey(
         id=parts.key_id,

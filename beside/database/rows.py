@@ -17,8 +17,7 @@ from beside.models import DatabaseReading
 from kernel.humanize import plural
 from stats.ingest.ingestion import AGENT, parse, store
 from stats.ingest.rows import AGENT_MEMBERS
-from stats.models import AgentStat
-from stats.rollups.hours import MINUTE
+from stats.models import MINUTE, AgentStat
 
 # A row can arrive until a row is in the table whose `created_at` is later by this time.
 MAX_LATENESS = timedelta(minutes=2)

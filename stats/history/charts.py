@@ -10,8 +10,7 @@ from django.utils.safestring import SafeString
 
 from kernel.charts import BYTES, COUNT, MILLISECONDS, Chart, Series, Unit, render
 from stats.history.points import Point, Range, even_range, points
-from stats.models import Snapshot
-from stats.rollups.hours import DAY, HOUR, MINUTE
+from stats.models import DAY, HOUR, MINUTE, Snapshot
 from stats.selectors import snapshot_interval
 from stats.statistics import KINDS, NO_SAMPLE, STATES
 

@@ -14,9 +14,8 @@ from django.db import connection
 
 from kernel.durations import floor, parse_duration, to_timedelta
 from kernel.http.errors import Validation, invalid
-from stats.models import Rollup, Snapshot
+from stats.models import DAY, HOUR, MINUTE, Rollup, Snapshot
 from stats.retention import finest_step
-from stats.rollups.hours import DAY, HOUR, MINUTE
 from stats.selectors import refresh_interval
 from stats.statistics import NO_SAMPLE, percentiles
 from tokens.extraction import ACCESS_TOKEN, COOKIE

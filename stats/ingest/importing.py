@@ -44,7 +44,8 @@ from stats.ingest.rows import (
     quoted,
     usual_csv,
 )
-from stats.rollups.hours import HOUR, hours_of
+from stats.models import HOUR
+from stats.rollups.hours import hours_of
 from stats.services import backfill
 
 FORMATS = """\

@@ -35,11 +35,11 @@ from stats.ingest.rows import (
     parse_row,
 )
 from stats.ingest.workspaces import upsert_workspaces
+from stats.models import MINUTE
 from stats.rollups.hours import (
     AHEAD,
     EARLIEST,
     MAX_OLD_HOURS,
-    MINUTE,
     closed_among,
     ensure_hours,
     hour_of,

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple, TypeGuard
 import orjson
 
 from kernel.texts import parse_bool, parse_time
+from stats.sql import MAX_INTEGER
 
-MAX_INTEGER = 2**63 - 1
 NO_LATENCY = -1.0
 MAX_LATENCY_MS = 1e12
 MAX_ERROR = 64 * 1024

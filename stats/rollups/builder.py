@@ -18,16 +18,8 @@ from django.db import transaction
 
 from kernel.db import listener
 from kernel.db.connections import transaction_lock
-from stats.models import SESSION_COLUMNS, Rollup
-from stats.rollups.hours import (
-    AGENT_STATS,
-    HOUR,
-    MINUTE,
-    closed_among,
-    hour_of,
-    mark_stale,
-    minute_of,
-)
+from stats.models import HOUR, MINUTE, SESSION_COLUMNS, Rollup
+from stats.rollups.hours import AGENT_STATS, closed_among, hour_of, mark_stale, minute_of
 from stats.sql import execute, fetch_rows
 from stats.statistics import percentiles
 

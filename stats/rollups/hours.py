@@ -14,12 +14,9 @@ from django.conf import settings
 from django.db import transaction
 
 from kernel.db.partitions import PartitionedTable
-from stats.models import Rollup, StaleMinute
+from stats.models import HOUR, Rollup, StaleMinute
 from stats.sql import execute, fetch_rows
 
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 # The clock of an agent may be ahead by up to this time. Rows that are further in the future are
 # rejected.
