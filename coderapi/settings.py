@@ -181,15 +181,7 @@ SILENCED_SYSTEM_CHECKS = [
     "mail.W001",
 ]
 PASSWORD_HASHERS = ["users.passwords.BoundedArgon2"]
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": name}
-    for name in (
-        "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
-        "django.contrib.auth.password_validation.CommonPasswordValidator",
-        "django.contrib.auth.password_validation.NumericPasswordValidator",
-        "users.passwords.PasswordValidator",
-    )
-]
+AUTH_PASSWORD_VALIDATORS = [{"NAME": "users.passwords.PasswordValidator"}]
 FIRST_OWNER_USERNAME = OPTIONS["CODERAPI_FIRST_OWNER_USERNAME"]
 FIRST_OWNER_EMAIL = OPTIONS["CODERAPI_FIRST_OWNER_EMAIL"]
 FIRST_OWNER_PASSWORD = OPTIONS["CODERAPI_FIRST_OWNER_PASSWORD"]

@@ -41,8 +41,8 @@ def update() -> Update:
     known = UpdateCheck.objects.first() if settings.UPDATE_CHECK else None
     if known is None or not known.version:
         return Update(current=True, url=external_url(), version=settings.BUILD_VERSION)
-    is_newest = is_current(settings.CODER_VERSION, known.version)
-    return Update(current=is_newest, url=known.url, version=known.version)
+    current = is_current(settings.CODER_VERSION, known.version)
+    return Update(current=current, url=known.url, version=known.version)
 
 
 def is_current(own: str, newest: str) -> bool:

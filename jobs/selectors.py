@@ -56,7 +56,7 @@ def next_slot(runs: Sequence[JobRun], *, every: timedelta, now: datetime) -> dat
     regular = max(slot_of(newest.slot, every=every) + max(every, MIN_INTERVAL), current)
     if not newest.failed or newest.finished_at is None:
         return regular
-    # Counts the failed runs since the last run that did not fail.
+    # Count the failed runs since the last run that did not fail.
     failures = next((count for count, run in enumerate(runs) if not run.failed), len(runs))
     return min(regular, newest.finished_at + retry_delay(failures))
 

@@ -31,7 +31,7 @@ _outage_lock = threading.Lock()
 _is_outage = False
 
 
-def _note(error: Exception | None) -> None:
+def _note_outage(error: Exception | None) -> None:
     """Logs the beginning and the end of a database outage once, not once for each job."""
     global _is_outage
     with _outage_lock:
@@ -86,10 +86,10 @@ def keep_running(job: Job, *, stop: threading.Event) -> int:
             succeeded += run is not None and not run.failed
             seconds = seconds_to_next(job)
         except (DatabaseError, psycopg.Error) as error:
-            _note(error)
+            _note_outage(error)
             connection.close()
             return backoff.after(0)
-        _note(None)
+        _note_outage(None)
         backoff.failures = 0
         close_old_connections()
         return seconds

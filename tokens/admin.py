@@ -205,6 +205,7 @@ def _limit(name: str) -> Callable[[TokenConfig], str]:
         value = getattr(config, name)
         return "inherit" if value is None else policy.readable(name, value)
 
+    column.__name__ = name  # The CSS class of the column contains it.
     return column
 
 

@@ -91,11 +91,12 @@ def _enforce(
         return expire_keys([one.key for one in violations], **about)
     if action != OnViolation.SHORTEN:
         return 0
+    too_long = [one for one in violations if one.key.lifetime_ns > one.limit_ns]
     return sum(
         shorten_keys(
-            [one.key for one in violations if one.limit_ns == limit], lifetime_ns=limit, **about
+            [one.key for one in too_long if one.limit_ns == limit], lifetime_ns=limit, **about
         )
-        for limit in sorted({one.limit_ns for one in violations})
+        for limit in sorted({one.limit_ns for one in too_long})
     )
 
 

@@ -91,8 +91,9 @@ def look_up(presented: Presented, address: str, *, now: datetime) -> KeyIdentity
         raise refusals.malformed()
     bucket = f"refused:{rate_limit_bucket(address)}"
     counter, minute = shared_counter(), int(time.time()) // WINDOW_SECONDS
-    # Other clients may share the address. Their valid tokens still work, because a cached token
-    # needs no lookup, and other tokens wait up to a second.
+    # An address with many rejected tokens looks up one token at a time. Other clients may share the
+    # address. Their valid tokens still work, because a cached token needs no lookup, and other
+    # tokens wait up to a second.
     is_limited = counter.add(bucket, minute, 0) >= MAX_REFUSED
     with UNKNOWN_TOKENS.hold(bucket) if is_limited else nullcontext():
         try:

@@ -29,9 +29,9 @@ from users.services import lock
 class WantedToken(NamedTuple):
     """The values of a request for a token. Units: `lifetime` nanoseconds.
 
-    Without a `lifetime`, the token gets the default lifetime. If `token_name` is "", it gets a
-    random name. If it is None, the key is a session key. Older clients send one `scope`, newer ones
-    a list of `scopes`.
+    If `lifetime` is None or 0, the token gets the default lifetime. If `token_name` is "", it gets
+    a random name. If it is None, the key is a session key. Older clients send one `scope`, newer
+    ones a list of `scopes`.
     """
 
     lifetime: int | None = None

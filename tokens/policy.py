@@ -60,7 +60,7 @@ class Limit:
 
     @property
     def readable_rules(self) -> list[tuple[str, str]]:
-        """Returns the rules that set the limit, and their formatted values."""
+        """Returns all rules that have a value for the limit, and their formatted values."""
         return [
             (rule, readable(self.name, value))
             for rule, value in self.rule_values

@@ -38,8 +38,10 @@ WITH touch AS (
     UPDATE tokens_apikey SET expires_at = key.expires_at, last_used = key.used_at,
         updated_at = key.used_at, ip_address = key.address
     FROM key WHERE tokens_apikey.id = key.key_id
+), owner AS (
+    SELECT user_id, max(used_at) AS used_at FROM touch GROUP BY user_id
 ), person AS (
-    SELECT touch.* FROM touch JOIN users_user AS person ON person.id = touch.user_id
+    SELECT owner.* FROM owner JOIN users_user AS person ON person.id = owner.user_id
     WHERE person.status <> 'suspended'
     FOR NO KEY UPDATE OF person SKIP LOCKED
 )

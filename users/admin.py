@@ -56,7 +56,7 @@ def change_access(user: User, wanted: dict[str, Any], *, actor: Actor) -> None:
 
 
 def with_actor(form: Any, request: HttpRequest) -> Any:
-    """Returns the form's class with the actor, because Django does not pass the request to it."""
+    """Returns the form's class with the actor, because a form does not get the request."""
     return type(form.__name__, (form,), {"actor": actor_of(request)})
 
 
@@ -116,10 +116,10 @@ class PasswordForm(AdminPasswordChangeForm[User]):
 
 
 def or_message(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Decorates an admin view. Shows a 400 or 409 error of a service on the user's page.
+    """Decorates an admin view. Shows a 400 or 409 error of a service as a message.
 
-    The form has already been validated. So such an error occurs only if another request has changed
-    the user in the meantime.
+    The page has already been validated. So such an error occurs only if another request has changed
+    a user in the meantime.
     """
 
     @wraps(view)
@@ -132,7 +132,8 @@ def or_message(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]
             if error.status not in {400, 409}:
                 raise
             messages.error(request, error.message)
-            return redirect("admin:users_user_change", object_id)
+            page = ("admin:users_user_change", object_id) if object_id else (request.path,)
+            return redirect(*page)
 
     return shown
 
@@ -201,7 +202,8 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
         with services.keeping_an_owner():
             stored = services.lock(get_object_or_404(User, pk=obj.pk))
             stored.username, stored.email, stored.name = obj.username, obj.email, obj.name
-            stored.save(update_fields=["username", "email", "name", "updated_at"])
+            with services.requiring_unused_names():
+                stored.save(update_fields=["username", "email", "name", "updated_at"])
             change_access(stored, form.cleaned_data, actor=actor)
 
     # Django's own views run in a transaction. Django's inner methods are called without it, so that

@@ -40,7 +40,10 @@ def is_uuid(text: str) -> bool:
 
 
 def normal_id(text: str) -> str:
-    """Returns the normal form of a UUID, because ids are compared as strings."""
+    """Returns the normal form of a UUID, because ids are compared as strings.
+
+    Returns any other text unchanged.
+    """
     return str(uuid.UUID(text)) if is_uuid(text) else text
 
 

@@ -16,7 +16,13 @@ from contextlib import suppress
 
 from django.conf import settings
 from django.contrib.auth.hashers import Argon2PasswordHasher
-from django.contrib.auth.password_validation import validate_password
+from django.contrib.auth.password_validation import (
+    CommonPasswordValidator,
+    NumericPasswordValidator,
+    UserAttributeSimilarityValidator,
+    password_validators_help_texts,
+    validate_password,
+)
 from django.core.exceptions import ValidationError
 
 from kernel.db.connections import release_connection
@@ -29,6 +35,7 @@ from users.models import User
 MIN_LENGTH = 8
 MAX_LENGTH = 64
 MAX_TRIES_A_MINUTE = 60
+LENGTH = f"A password must have {MIN_LENGTH} to {MAX_LENGTH} characters."
 NO_PASSWORD = "A service account has no password."  # noqa: S105 - a message
 # One hash uses a core for about 25 ms. Half of the cores stay free for other requests.
 MAX_HASHES = min(8, max(1, (os.cpu_count() or 1) // 2))
@@ -109,21 +116,31 @@ def count_try(address: str) -> None:
 
 
 class PasswordValidator:
-    """Rejects a password by its length, and a new password that does not change anything.
+    """Rejects a password by its length, by Django's rules, or because it is the current password.
 
-    A service account has no password, so every password is invalid.
+    The last check takes a hash, so the others come first. A service account has no password, so
+    every password is invalid.
     """
 
+    def __init__(self) -> None:
+        rules = (
+            UserAttributeSimilarityValidator,
+            CommonPasswordValidator,
+            NumericPasswordValidator,
+        )
+        self._rules = [rule() for rule in rules]
+
     def validate(self, password: str, user: User | None = None) -> None:
-        if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
-            raise ValidationError(self.get_help_text())
         if user and not user.has_usable_password():
             raise ValidationError(NO_PASSWORD)
+        if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
+            raise ValidationError(LENGTH)
+        validate_password(password, user, self._rules)
         if user and user.password and user.check_password(password):
             raise ValidationError("This is the current password.")
 
     def get_help_text(self) -> str:
-        return f"A password must have {MIN_LENGTH} to {MAX_LENGTH} characters."
+        return " ".join([LENGTH, *password_validators_help_texts(self._rules)])
 
 
 def problems(password: str, user: User) -> list[Validation]:

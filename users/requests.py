@@ -80,7 +80,10 @@ def whole_number(request: Request, name: str, *, limit: int) -> int:
 
 
 def parse_moment(name: str, text: str | None, *, default: datetime | None = None) -> datetime:
-    """Parses a time. Raises: APIError 400 with the name of the parameter."""
+    """Parses a time. An absent time without a `default` is an error.
+
+    Raises: APIError 400 with the name of the parameter.
+    """
     if default and not text:
         return default
     text = text or ""

@@ -12,11 +12,11 @@ from kernel.db.connections import fetch
 from kernel.db.pages import Condition, pages, where
 from kernel.http.errors import APIError, Validation, invalid
 from kernel.memory import Memory, Remembered
+from kernel.texts import parse_time
 from users import allow_lists, permissions, roles
 from users.models import User
 from users.names import is_uuid, normal_email, normal_id, normal_username
 from users.permissions import KeyIdentity, Owner
-from users.requests import parse_moment
 
 ME = "me"
 COLUMNS = [field.attname for field in User._meta.concrete_fields]
@@ -200,7 +200,12 @@ def _condition(word: str) -> Condition:
         values = dict.fromkeys(text.lower().split(","))
         return f"({' OR '.join(_chosen(key, value) for value in values)})", []
     if key in TIMES:
-        return TIMES[key], [parse_moment("q", text)]
+        try:
+            return TIMES[key], [parse_time(text)]
+        except ValueError:
+            example = f'{key}:"2026-01-31T12:00:00Z"'
+            detail = f"{text[:64]!r} is not a time. Example: {example}."
+            raise invalid(Validation("q", detail)) from None
     known = ", ".join([*CHOICES, *TIMES])
     raise invalid(Validation("q", f"You cannot search for {key[:64]!r}. Keys: {known}."))
 

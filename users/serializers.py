@@ -112,9 +112,9 @@ class CreateUserRequestWithOrgs(CreateFirstUserRequest):
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Returns the members of `User`. A service account has the password None."""
-        is_without, login_type = attrs.pop("disable_login"), attrs.pop("login_type")
-        is_service_account = is_without or login_type == User.LoginType.NONE
+        """Returns the arguments for `User`, and the password. It is None for a service account."""
+        disable_login, login_type = attrs.pop("disable_login"), attrs.pop("login_type")
+        is_service_account = disable_login or login_type == User.LoginType.NONE
         password = attrs["password"]
         if is_service_account and password:
             raise serializers.ValidationError(

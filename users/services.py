@@ -58,15 +58,22 @@ def _prepare(user: User, password: str | None) -> None:
     user.set_password(password)
 
 
-@transaction.atomic
-def insert_user(user: User, *, actor: Actor, now: datetime) -> None:
-    """Inserts the user. Raises: APIError 409 if the username or the e-mail address is in use."""
+@contextmanager
+def requiring_unused_names() -> Iterator[None]:
+    """Raises: APIError 409 if the username or the e-mail address that is stored is in use."""
     try:
-        user.save(force_insert=True)
+        yield
     except IntegrityError as error:
         field = "email" if "user_email_unique" in str(error) else "username"
         used = [Validation(field, "This is already in use.")]
         raise APIError(409, "The user already exists.", validations=used) from None
+
+
+@transaction.atomic
+def insert_user(user: User, *, actor: Actor, now: datetime) -> None:
+    """Inserts the user. Raises: APIError 409 if the username or the e-mail address is in use."""
+    with requiring_unused_names():
+        user.save(force_insert=True)
     after = {"roles": user.roles, "status": str(user.status), "login_type": str(user.login_type)}
     record("user.create", actor=actor, target=target_of(user), now=now, after=after)
 

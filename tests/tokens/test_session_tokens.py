@@ -202,6 +202,23 @@ def test_one_statement_writes_the_use_of_many_keys_and_skips_locked_ones() -> No
     wait_for(partial(used, locked, since=begun))
 
 
+@pytest.mark.django_db
+def test_user_was_last_seen_at_the_newest_use_of_any_key() -> None:
+    user, now = make_user(), timezone.now()
+    uses = [now - timedelta(seconds=ago) for ago in (2, 1, 3)]
+    keys = [make_key(user).key for _ in uses]
+
+    write(
+        [
+            Touch(key.pk, user.pk, key.expires_at, key.lifetime_ns, key.expires_at, at, "127.0.0.1")
+            for key, at in zip(keys, uses, strict=True)
+        ]
+    )
+
+    user.refresh_from_db()
+    assert user.last_seen_at == now - timedelta(seconds=1)
+
+
 def aged(lifetime_ns: int, remaining: timedelta) -> tuple[APIKey, str]:
     new = make_key(make_user(), lifetime_ns=lifetime_ns)
     new.key.expires_at = timezone.now() + remaining

@@ -91,11 +91,40 @@ def test_users_are_counted_again_when_their_number_changes(
     wait_for(lambda: count() == 2)
 
 
+@pytest.mark.parametrize(
+    ("password", "problem"),
+    [
+        ("abc", "A password must have 8 to 64 characters."),
+        ("x" * 65, "A password must have 8 to 64 characters."),
+        ("password", "This password is too common."),
+        (PASSWORD, "This is the current password."),
+    ],
+)
+def test_password_is_refused_for_one_reason(password: str, problem: str, owner: APIClient) -> None:
+    path = f"/users/{make_user().id}/password"
+
+    answer = send(owner, "PUT", path, {"password": password})
+
+    assert [each["detail"] for each in answer.json()["validations"]] == [problem]
+
+
+def test_service_account_is_refused_every_password(owner: APIClient) -> None:
+    robot = make_user()
+    robot.set_unusable_password()
+    robot.save()
+
+    answer = send(owner, "PUT", f"/users/{robot.id}/password", {"password": "abc"})
+
+    assert answer.json()["validations"][0]["detail"] == "A service account has no password."
+
+
 SEARCHES = {
     'last_seen_after:"{now}"': [],
     'last_seen_before:"{now}"': ["never", "old", "recent"],
     'last_seen_before:"{week_ago}"': ["never", "old"],
     "last_seen_after:{week_ago}": ["recent"],
+    'last_seen_after:"0001-01-01T00:00:00Z"': ["old", "recent"],
+    'last_seen_before:"9999-12-31T23:59:59Z"': ["never", "old", "recent"],
     'last_seen_before:"{now}" status:suspended': ["old"],
     'created_before:"{now}"': [],
     'created_after:"{week_ago}" q': [],

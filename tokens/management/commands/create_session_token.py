@@ -21,7 +21,7 @@ class Command(BaseCommand):
         "Creates a session token for a user and prints it. The token cannot be printed again. The "
         "token policy does not apply to this command, so the lifetime has no maximum."
     )
-    examples = "--user alice\n--user alice --lifetime 30d --name ci --scope deployment_stats:create"
+    examples = "--user alice\n--user alice --lifetime 30d --name ci --scope user:read"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--user", required=True, help="the username or e-mail address")

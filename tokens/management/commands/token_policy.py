@@ -120,9 +120,10 @@ class Command(ListingCommand):
         if config.pk is None:
             raise CommandError(f"There is no token policy for {config.subject}.")
         subject, now = config.subject, timezone.now()
-        configs.delete_config(config, actor=SYSTEM, now=now)
         # A policy without limits has the same effect as no policy.
-        violations = violations_of(TokenConfig(user=config.user, role=config.role), now=now)
+        without = TokenConfig(pk=config.pk, user=config.user, role=config.role)
+        violations = violations_of(without, now=now)
+        configs.delete_config(config, actor=SYSTEM, now=now)
         self._list(violations)
         remaining = f"{_violating(violations)} the remaining policies"
         return f"Deleted the token policy of {subject}. {remaining}."
