@@ -153,9 +153,10 @@ def _protocols(value: Any) -> str:
     """Parses an object with the number of connections by protocol. Returns it as a JSON string."""
     is_small = isinstance(value, dict) and len(value) <= MAX_PROTOCOLS
     if not is_small or not all(map(_is_count, value.values())):
-        raise ValueError(f"is not an object of at most {MAX_PROTOCOLS} counts")
+        numbers = f"at most {MAX_PROTOCOLS} whole numbers from 0 to 2^63-1"
+        raise ValueError(f"is not an object with {numbers}")
     if any("\0" in name for name in value):
-        raise ValueError("contains a NUL")
+        raise ValueError("contains a name with a NUL")
     return orjson.dumps(value).decode()
 
 
@@ -360,7 +361,9 @@ def _parsed(row: Mapping[str, Any], member: Member) -> Any:
     try:
         return member.kind.parse(value)
     except ValueError as error:
-        raise RowError(member.name, f"{quoted(value)} {error}") from None
+        # The error of a workspace build may contain secrets, so it is not shown.
+        shown = "the value" if member.kind is ERROR else quoted(value)
+        raise RowError(member.name, f"{shown} {error}") from None
 
 
 def parse_json(text: bytes) -> Any:

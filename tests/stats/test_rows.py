@@ -93,6 +93,12 @@ def test_an_invalid_member_of_a_workspace_state_is_named(member: str, values: li
         assert raised.value.field == member
 
 
+def test_the_error_of_a_build_is_not_repeated() -> None:
+    with pytest.raises(RowError) as raised:
+        parse_row(workspace_row(1) | {"error": "token=s3cr3t\0"}, members=WORKSPACE_MEMBERS)
+    assert "s3cr3t" not in str(raised.value)
+
+
 @pytest.mark.parametrize("name", ["id", "created_at", "agent_id", "user_id"])
 def test_a_missing_required_member_is_named(name: str) -> None:
     row = {member: value for member, value in USUAL.items() if member != name}
