@@ -65,8 +65,8 @@ class ServiceAdminSite(AdminSite):
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         swagger = reverse("swagger") if settings.SWAGGER_ENABLE else ""
         charts = reverse("admin:stats_snapshot_timelines")
-        are_coders = settings.IDENTITY == "coder"
-        own = {"swagger": swagger, "charts": charts, "users_are_coders": are_coders}
+        signs_in_with_coder = settings.IDENTITY == "coder"
+        own = {"swagger": swagger, "charts": charts, "users_are_coders": signs_in_with_coder}
         return super().each_context(request) | own
 
     def get_urls(self) -> list[Any]:

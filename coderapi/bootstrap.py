@@ -211,7 +211,7 @@ def _take_flags(
 ) -> list[str]:
     """Parses and stores Coder's flags. Returns the other arguments.
 
-    Raises: StartError if a flag is unknown. It also lists the other mistakes of the configuration.
+    Raises: StartError if a flag is unknown. It also lists all other values that are not valid.
     """
     parsed = parse_flags(arguments)
     others = itertools.takewhile("--".__ne__, parsed.rest)

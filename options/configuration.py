@@ -113,7 +113,7 @@ def load(
 
 def check(files: Iterable[str]) -> list[OptionError]:
     """Returns the mistakes of all these YAML files."""
-    return [error for file in files for error in read_yaml_file(file).errors]
+    return [error for file in dict.fromkeys(files) for error in read_yaml_file(file).errors]
 
 
 def _config_file(sources: Iterable[Gathered]) -> str:

@@ -83,6 +83,7 @@ def _check_certificate(file: str, key: PublicKeyTypes, *, now: datetime) -> None
     option = "TLS Certificate Files"
     own = _certificates(option, file)[0]
     if own.public_key() != key:
-        raise CertificateError(f"{option}: {file} does not match the private key")
+        problem = f"the first certificate in {file} does not match the private key"
+        raise CertificateError(f"{option}: {problem}")
     if now > own.not_valid_after_utc:
         logger.warning("The certificate in %s expired on %s", file, own.not_valid_after_utc)

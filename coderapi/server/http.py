@@ -59,7 +59,9 @@ class Worker(MPServer):
     the supervisor, which creates this object.
     """
 
-    def __init__(self, *, host: str, port: int, threads: int, **more: Any) -> None:
+    def __init__(
+        self, *, host: str, port: int, threads: int, keep_alive: bool = True, **more: Any
+    ) -> None:
         super().__init__(
             "",
             address=host,
@@ -69,7 +71,9 @@ class Worker(MPServer):
             blocking_threads=threads,
             backpressure=CONNECTIONS,
             http=HTTPModes.http1,
-            http1_settings=HTTP1Settings(header_read_timeout=HEAD_MILLISECONDS),
+            http1_settings=HTTP1Settings(
+                keep_alive=keep_alive, header_read_timeout=HEAD_MILLISECONDS
+            ),
             websockets=False,
             log_level=LogLevels.warning,
             **more,

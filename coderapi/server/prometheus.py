@@ -43,7 +43,14 @@ def metrics_role() -> list[Role]:
         raise AddressError(f"CODER_PROMETHEUS_ADDRESS: {error}") from error
     logger.info("Serving metrics on %s", claim.url)
     host, port = claim.address.host, claim.address.port
-    worker = Worker(host=host, port=port, threads=THREADS, log_dictconfig=settings.LOGGING)
+    # An idle connection between two scrapes would delay the end of this process.
+    worker = Worker(
+        host=host,
+        port=port,
+        threads=THREADS,
+        keep_alive=False,
+        log_dictconfig=settings.LOGGING,
+    )
     return [Role("metrics", partial(worker.run, load), worker.close_connections)]
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from functools import wraps
 from typing import Any, cast
 
@@ -170,17 +170,22 @@ def bound_statements(seconds: float = STATEMENT_SECONDS) -> None:
     _statement_seconds = seconds
 
 
-_deadline = ContextVar("deadline", default=float("inf"))
+class _Deadline(threading.local):
+    at = float("inf")
+
+
+_deadline = _Deadline()
 
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
     """Limits the time of this thread's database operations in the block, counted from now."""
-    outer = _deadline.set(min(_deadline.get(), time.monotonic() + seconds))
+    outer = _deadline.at
+    _deadline.at = min(outer, time.monotonic() + seconds)
     try:
         yield
     finally:
-        _deadline.reset(outer)
+        _deadline.at = outer
 
 
 def seconds_left(usual: float) -> float:
@@ -188,7 +193,7 @@ def seconds_left(usual: float) -> float:
 
     It is `usual`, or less if an enclosing `deadline` leaves less time.
     """
-    return min(usual, max(GRACE_SECONDS, _deadline.get() - time.monotonic()))
+    return min(usual, max(GRACE_SECONDS, _deadline.at - time.monotonic()))
 
 
 def _parameters(url: str) -> dict[str, Any]:

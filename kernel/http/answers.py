@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from django.http import HttpResponse
-
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
+    from django.http import HttpResponse
 
 JSON_CONTENT_TYPE = "application/json; charset=utf-8"
 STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
@@ -23,6 +22,9 @@ class Answer:
 
     def as_response(self) -> HttpResponse:
         """Returns Django's form of the response."""
+        # Imported here, because commands use errors, and start faster without Django's HTTP.
+        from django.http import HttpResponse
+
         return HttpResponse(self.body, status=self.status, headers=self.headers)
 
     def send(self, start_response: StartResponse) -> list[bytes]:

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import SuspiciousOperation, ValidationError
+from django.core.exceptions import PermissionDenied, SuspiciousOperation, ValidationError
 from django.db import DataError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -49,8 +49,8 @@ def to_api_error(error: BaseException) -> APIError | None:
             return error
         case APIException():
             return _error_of_drf(error)
-        case Http404():
-            return not_found()
+        case Http404() | PermissionDenied():
+            return not_found() if isinstance(error, Http404) else forbidden()
         case LimitReachedError():
             return limit_reached(error)
         case SuspiciousOperation() | ValidationError():
@@ -59,8 +59,7 @@ def to_api_error(error: BaseException) -> APIError | None:
             # PostgreSQL cannot store the value, for example because of a NUL character.
             log.warning("PostgreSQL rejected a value of a request: %s", type(error).__name__)
             return invalid()
-        case _:
-            return None
+    return None
 
 
 def _error_of_drf(error: APIException) -> APIError:

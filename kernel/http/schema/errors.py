@@ -49,7 +49,7 @@ class ResponseSerializer(WireSerializer):
 
 @dataclass(frozen=True, slots=True)
 class ErrorAnswer:
-    """An error response, as a component of the schema if operations share it."""
+    """An error response. If several operations return it, it is a component of the schema."""
 
     name: str
     description: str
