@@ -43,6 +43,7 @@ from tokens import refusals, verification
 
 # Shorter than the time that other requests wait for the same document, so that they get it too.
 SECONDS = 0.8
+MAX_BYTES = 4 * 1024 * 1024
 LAST_SECONDS = 300.0
 CONFIG = "/api/v2/deployment/config"
 
@@ -112,9 +113,9 @@ def recent_problems() -> list[tuple[str, str]]:
 
 
 def _fetched(one: CoderDocument, token: str) -> Any:
-    answer = CoderAnswer(one.path, 401, None)
+    answer, breaker = CoderAnswer(one.path, 401, None), BREAKERS[one.path]
     for each in [""] if one.document.public else _tokens(token):
-        answer = ask(one.path, token=each, seconds=SECONDS, breaker=BREAKERS[one.path])
+        answer = ask(one.path, token=each, seconds=SECONDS, max_bytes=MAX_BYTES, breaker=breaker)
         if answer.status != 401:
             break
     if answer.status == 403 and not one.document.public:
