@@ -174,10 +174,11 @@ DOCUMENTS = (
     CoderDocument(UpdateCheckView.document, "/api/v2/updatecheck", _filled(UpdateCheckResponse)),
     CoderDocument(DeploymentConfigView.document, CONFIG, translation.documented, _configuration),
     CoderDocument(SSHConfigView.document, "/api/v2/deployment/ssh", _filled(SSHConfigResponse)),
-    CoderDocument(EnabledExperimentsView.document, "/api/v2/experiments", _names),
+    CoderDocument(EnabledExperimentsView.document, "/api/v2/experiments", _names, _names),
     CoderDocument(
         SafeExperimentsView.document,
         "/api/v2/experiments/available",
-        lambda found: _names(found["safe"]),
+        lambda found: found["safe"],
+        lambda value: {"safe": _names(value["safe"])},
     ),
 )

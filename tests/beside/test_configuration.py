@@ -183,6 +183,13 @@ def test_other_documents_follow_coder(
     assert (again.status_code, coder.count(path)) == (304, 2)
 
 
+def test_experiments_that_are_null_are_empty_lists(coder: StandInCoder, owner: APIClient) -> None:
+    path = "/api/v2/experiments"
+    coder.answers = {path: (200, b"null"), f"{path}/available": (200, b'{"safe": null}')}
+    assert get(owner, path, "coderd").json() == []
+    assert get(owner, f"{path}/available", "coderd").json() == {"safe": []}
+
+
 ODD: list[Any] = [
     *([], 3, None, {"config": {}}, {"config": [], "options": [{}]}),
     {"config": {"deep": json.loads("[" * 300 + "]" * 300)}, "options": []},
