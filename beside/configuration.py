@@ -54,8 +54,8 @@ logger = logging.getLogger(__name__)
 class CoderDocument:
     """A document with the content of Coder's response.
 
-    `documented` converts the response to the documented format. `read` is called before, and
-    removes secrets.
+    `documented` converts the response to the documented format. Before that, `read` checks or
+    changes the response. For the configuration, it removes secrets, and records a revision.
     """
 
     document: Document
