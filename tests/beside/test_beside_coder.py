@@ -66,6 +66,7 @@ def checked(proxy_url: str) -> list[dict[str, str]]:
         (set_on("version", "v3.0.1+x"), "version", "warning", "CODERAPI_CODER_VERSION=3.0.1"),
         (set_on("clock_ahead", 120.0), "clock", "failed", "NTP"),
         (set_on("clock_ahead", -120.0), "clock", "failed", "NTP"),
+        (set_on("fault", "no date"), "clock", "warning", "Compare the clocks"),
         (set_on("ACCESS_URL", "https://b.example.com"), "access URL", "failed", "CODER_ACCESS_URL"),
         (set_on("policy", "default-src 'self'"), "CSP", "failed", "report-uri /api/v2/csp/reports"),
         (
