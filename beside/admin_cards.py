@@ -7,9 +7,10 @@ from django.urls import reverse
 
 from beside import configuration
 from beside.findings import Finding
-from beside.jobs import FOLLOW_DATABASE
+from beside.jobs import CHECK_TOKEN, FOLLOW_DATABASE
 from beside.models import DatabaseReading
 from beside.pair import coder_findings
+from jobs.registry import Job
 from jobs.selectors import newest_runs
 from kernel.admin import Line, State, register
 from kernel.humanize import since
@@ -30,15 +31,22 @@ def _coder(now: datetime) -> list[Line]:
         lambda: Remembered(list(coder_findings(now, seconds=configuration.SECONDS))),
     )
     found = [Line(each.check, each.message, each.state) for each in findings]
+    if settings.CODER_TOKEN and (error := _error(CHECK_TOKEN, now)):
+        found.append(Line("CODERAPI_CODER_TOKEN", error, State.NOTICE))
     return found + [Line(path, text, State.BAD) for path, text in configuration.recent_problems()]
+
+
+def _error(job: Job, now: datetime) -> str:
+    """Returns the error of the job's newest run."""
+    run = newest_runs(now).get(job.name)
+    return run.error if run else ""
 
 
 def _coder_database(now: datetime) -> list[Line]:
     if not settings.CODER_DATABASE_URL:
         return []
     last = DatabaseReading.objects.filter(pk=DatabaseReading.Reader.FOLLOWER).first()
-    run = newest_runs(now).get(FOLLOW_DATABASE.name)
-    error = run.error if run else ""
+    error = _error(FOLLOW_DATABASE, now)
     link = f"{reverse('admin:jobs_jobrun_changelist')}?job={FOLLOW_DATABASE.name}"
     state = State.BAD if error else State.GOOD if last else State.NOTICE
     lines = [Line("last read", since(last.read_at if last else None, now), state, link)]

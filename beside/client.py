@@ -23,6 +23,8 @@ from kernel.outgoing import MAX_BODY_BYTES, Outgoing, OutgoingError, Reply, reda
 SECONDS = 2.0
 MAX_FAILURES = 3
 OPEN_SECONDS = 5.0
+# For long responses: Coder returns the tokens of all users in one.
+MAX_BYTES = 64 * 1024 * 1024
 
 
 class CoderAwayError(JobFailedError):

@@ -43,6 +43,7 @@ from tokens import refusals, verification
 
 # Shorter than the time that other requests wait for the same document, so that they get it too.
 SECONDS = 0.8
+MAX_BYTES = 4 * 1024 * 1024
 LAST_SECONDS = 300.0
 CONFIG = "/api/v2/deployment/config"
 
@@ -53,8 +54,8 @@ logger = logging.getLogger(__name__)
 class CoderDocument:
     """A document with the content of Coder's response.
 
-    `documented` converts the response to the documented format. `read` is called before, and
-    removes secrets.
+    `documented` converts the response to the documented format. Before that, `read` checks or
+    changes the response. For the configuration, it removes secrets, and records a revision.
     """
 
     document: Document
@@ -112,9 +113,9 @@ def recent_problems() -> list[tuple[str, str]]:
 
 
 def _fetched(one: CoderDocument, token: str) -> Any:
-    answer = CoderAnswer(one.path, 401, None)
+    answer, breaker = CoderAnswer(one.path, 401, None), BREAKERS[one.path]
     for each in [""] if one.document.public else _tokens(token):
-        answer = ask(one.path, token=each, seconds=SECONDS, breaker=BREAKERS[one.path])
+        answer = ask(one.path, token=each, seconds=SECONDS, max_bytes=MAX_BYTES, breaker=breaker)
         if answer.status != 401:
             break
     if answer.status == 403 and not one.document.public:
@@ -173,10 +174,11 @@ DOCUMENTS = (
     CoderDocument(UpdateCheckView.document, "/api/v2/updatecheck", _filled(UpdateCheckResponse)),
     CoderDocument(DeploymentConfigView.document, CONFIG, translation.documented, _configuration),
     CoderDocument(SSHConfigView.document, "/api/v2/deployment/ssh", _filled(SSHConfigResponse)),
-    CoderDocument(EnabledExperimentsView.document, "/api/v2/experiments", _names),
+    CoderDocument(EnabledExperimentsView.document, "/api/v2/experiments", _names, _names),
     CoderDocument(
         SafeExperimentsView.document,
         "/api/v2/experiments/available",
-        lambda found: _names(found["safe"]),
+        lambda found: found["safe"],
+        lambda value: {"safe": _names(value["safe"])},
     ),
 )

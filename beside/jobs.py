@@ -18,7 +18,7 @@ register(
         enabled=token_policy.is_on,
     )
 )
-register(
+CHECK_TOKEN = register(
     Job(
         name="check_coder_token",
         every=timedelta(days=1),

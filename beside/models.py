@@ -75,6 +75,6 @@ class DatabaseReading(models.Model):
 
     @property
     def gap(self) -> str:
-        """Describes which rows are missing."""
+        """Describes which rows are missing. Call it only if there is a gap."""
         since, until = (f"{m:%Y-%m-%d %H:%M}" for m in (self.missing_since, self.missing_until))
         return f"Agent rows from {since} to {until} UTC may be missing: Coder has deleted them."

@@ -75,20 +75,20 @@ def coder_findings(now: datetime, *, seconds: float = SECONDS) -> Iterator[Findi
         reply = _get(f"{settings.CODER_URL}{API_PREFIX}/buildinfo", seconds=seconds)
         if 300 <= reply.status < 400:
             change = f"CODERAPI_CODER_URL={settings.ACCESS_URL}"
-        version, dashboard, sent_at = _build(reply)
+        version, dashboard = _build(reply)
     except (OutgoingError, *OTHER_FORM) as error:
         reason = str(error) if isinstance(error, OutgoingError) else f"{where} is not Coder"
         yield Finding.failed("Coder", reason, change)
         return
     yield Finding.ok("Coder", f"{where} answers.")
     yield _version(version)
-    yield _clock(sent_at, now)
+    yield _clock(reply, now)
     if settings.IDENTITY == "coder":
         yield _host(dashboard)
 
 
-def _build(reply: Reply) -> tuple[semver.Version, str, datetime]:
-    """Returns Coder's version, the URL of its dashboard, and the time of its clock.
+def _build(reply: Reply) -> tuple[semver.Version, str]:
+    """Returns Coder's version and the URL of its dashboard.
 
     Raises: OutgoingError, or an error of OTHER_FORM, if the response is not one of Coder.
     """
@@ -98,8 +98,7 @@ def _build(reply: Reply) -> tuple[semver.Version, str, datetime]:
         raise OutgoingError(f"{redacted(settings.CODER_URL)} returned status {reply.status}.")
     info = orjson.loads(reply.body)
     version = semver.Version.parse(info["version"].removeprefix("v"))
-    sent_at = parsedate_to_datetime(reply.headers["Date"])
-    return version, str(info["dashboard_url"]), sent_at
+    return version, str(info["dashboard_url"])
 
 
 def _version(version: semver.Version) -> Finding:
@@ -114,7 +113,11 @@ def _version(version: semver.Version) -> Finding:
     return Finding.ok("version", f"Coder {version} is supported.")
 
 
-def _clock(sent_at: datetime, now: datetime) -> Finding:
+def _clock(reply: Reply, now: datetime) -> Finding:
+    try:
+        sent_at = parsedate_to_datetime(reply.headers.get("Date", ""))
+    except ValueError:
+        return Finding("clock", State.NOTICE, "Coder sends no date.", "Compare the clocks")
     seconds = round((now - sent_at).total_seconds())
     if abs(seconds) > MAX_CLOCK_DIFFERENCE_SECONDS:
         text = f"The clocks of Coder and coderapi differ by {abs(seconds)} s."

@@ -36,7 +36,7 @@ from django.urls import reverse
 
 from audit.services import SYSTEM, Change, Target, record, record_all
 from beside import client
-from beside.client import SECONDS, CoderAwayError, ask
+from beside.client import MAX_BYTES, SECONDS, CoderAwayError, ask
 from beside.models import CoderToken
 from beside.people import read_person, text_of
 from jobs.registry import JobFailedError
@@ -55,7 +55,7 @@ JOB = "coder_token_policy"
 MAX_PAUSE = timedelta(days=2)
 GRACE = timedelta(days=1)
 # Coder returns the tokens of all users in one response.
-LIST_SECONDS, MAX_BYTES = 30.0, 64 * 1024 * 1024
+LIST_SECONDS = 30.0
 USERS_PER_PAGE, MAX_USERS = 100, 100_000
 MAX_EXPIRED = 200
 PAUSE_SECONDS = 0.2

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -274,7 +275,9 @@ def report_body() -> tuple[str, dict[str, Any]]:
 
 
 def _rows() -> Ask:
-    rows = [{"kind": "agent", **row} for row in agent_rows(0, ROWS_IN_BATCH)]
+    # Agents send rows of the current minute. A row of an earlier one would have it built again.
+    now = {"kind": "agent", "created_at": datetime.now(tz=UTC).isoformat()}
+    rows = [row | now for row in agent_rows(0, ROWS_IN_BATCH)]
     ids = tuple(row["id"] for row in rows)
     return Ask("POST", "/api/v2/deployment/stats/reports", json.dumps(rows).encode(), ids)
 

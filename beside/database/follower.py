@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
-from beside.client import CoderAwayError, ask
+from beside.client import MAX_BYTES, CoderAwayError, ask
 from beside.database.connection import Reader, reading
 from beside.database.rows import (
     MAX_LATENESS,
@@ -99,7 +99,7 @@ def _asked_usage(known: bool | None) -> bool | None:
     if not (settings.CODER_URL and settings.CODER_TOKEN):
         return None
     try:
-        answer = ask("/api/v2/experiments", token=settings.CODER_TOKEN)
+        answer = ask("/api/v2/experiments", token=settings.CODER_TOKEN, max_bytes=MAX_BYTES)
         return answer.read(lambda found: USAGE_EXPERIMENT in [each.lower() for each in found])
     except CoderAwayError:
         return known

@@ -48,9 +48,9 @@ type Rows = list[dict[str, Any]]
 
 @dataclass(slots=True)
 class Tally:
-    """Stores rows, and counts stored, duplicate and skipped ones, since the run began at `now`.
+    """Stores rows, and counts the stored, duplicate and skipped ones.
 
-    `reason` is why the first one was skipped.
+    `now` is the time when the run began. `reason` is why the first row was skipped.
     """
 
     now: datetime

@@ -74,5 +74,6 @@ def parse_record(text: str) -> list[str] | None:
 def format_record(values: list[str]) -> str:
     """Formats the values as a CSV record. `parse_record` returns the same values for the record."""
     record = io.StringIO()
-    csv.writer(record).writerow(values)
+    # For a value that is not iterable, csv would raise an error that is not a TypeError.
+    csv.writer(record).writerow(list(values))
     return record.getvalue().removesuffix("\r\n")

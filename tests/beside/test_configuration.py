@@ -79,8 +79,10 @@ def test_converted_configuration_equals_our_own() -> None:
 
 def test_options_of_another_release(coder: StandInCoder, reader: Client) -> None:
     new = {"name": "New", "value": {"Choices": ["a"], "Value": "a"}, "group": {"name": "G"}}
-    # In this release, an option that we know has another type.
-    coder.config["options"] += [new, {"name": "SSH Keygen Algorithm", "value": [{"a": 1}]}]
+    new["description"] = "long " * 2**18
+    # In this release, options that we know have another type.
+    others = {"SSH Keygen Algorithm": [{"a": 1}], "TLS Ciphers": 1, "OIDC Scopes": True}
+    coder.config["options"] += [new, *({"name": n, "value": v} for n, v in others.items())]
     coder.config["config"] |= {
         "new": {"deep": [1]},
         "ssh_keygen_algorithm": [{"a": 1}],
@@ -103,12 +105,14 @@ def test_options_of_another_release(coder: StandInCoder, reader: Client) -> None
         "new": {"deep": [1]},
         "ssh_keygen_algorithm": [{"a": 1}],
         "pg_connection_url": "",
+        "tls": {"supported_ciphers": []},
+        "oidc": {"scopes": []},
     }
     found = {option["name"]: option for option in documented["options"]}
-    assert len(found) == 4
+    assert len(found) == 6
     assert found["New"]["value"] == new["value"]
     assert found["New"]["group"]["parent"] is None
-    assert found["SSH Keygen Algorithm"]["value"] == [{"a": 1}]
+    assert {name: found[name]["value"] for name in others} == others
     assert found["Postgres Connection URL"]["value"] is None
 
 
@@ -177,6 +181,13 @@ def test_other_documents_follow_coder(
     assert coder.count(path) == 2
     again = client.get(path, headers={"If-None-Match": answer.headers["ETag"]})
     assert (again.status_code, coder.count(path)) == (304, 2)
+
+
+def test_experiments_that_are_null_are_empty_lists(coder: StandInCoder, owner: APIClient) -> None:
+    path = "/api/v2/experiments"
+    coder.answers = {path: (200, b"null"), f"{path}/available": (200, b'{"safe": null}')}
+    assert get(owner, path, "coderd").json() == []
+    assert get(owner, f"{path}/available", "coderd").json() == {"safe": []}
 
 
 ODD: list[Any] = [

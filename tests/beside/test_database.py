@@ -368,6 +368,20 @@ def test_role_of_grant_sql_can_read_and_not_write(
 
 
 @pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("postgresql://u@h?dbname=x", "x"),
+        ("postgresql://u@a:1,b:2/x", "x"),
+        ("postgresql://u@[::1/x", "coder"),
+        ("", "coder"),
+    ],
+)
+def test_grant_sql_names_the_database_of_the_url(settings: Any, url: str, name: str) -> None:
+    settings.CODER_DATABASE_URL = url
+    assert f'ON DATABASE "{name}"' in run("check_coder_database", "--grant-sql")
+
+
+@pytest.mark.parametrize(
     ("statement", "finding"),
     [
         (

@@ -164,15 +164,17 @@ def crowd(port: int, secret: str) -> Iterator[None]:
             get(port, DOCUMENT, f"{next(numbers) % KEYS + 1:010}-{secret}")
 
     with ThreadPoolExecutor(CROWD) as clients:
-        for _ in range(CROWD):
-            clients.submit(ask_on)
-        begun.wait(DEADLINE_SECONDS)
-        # Each request takes a number, so the numbers show when most clients have begun.
-        wait_for(lambda: next(numbers) > CROWD)
+        asking = [clients.submit(ask_on) for _ in range(CROWD)]
         try:
+            begun.wait(DEADLINE_SECONDS)
+            # Each request takes a number, so the numbers show when most clients have begun.
+            wait_for(lambda: next(numbers) > CROWD)
             yield
         finally:
             over.set()
+        # Raises the error of a client, because a crowd that has ended tests nothing.
+        for client in asking:
+            client.result()
 
 
 @contextmanager

@@ -203,8 +203,9 @@ class Key:
 class StandInCoder(ThreadingHTTPServer):
     """A Coder deployment on a free port of 127.0.0.1, while used as a context manager.
 
-    `fault` is one of "", "slow", "hang", "500", "html" and "redirect". `seen` are the requests, as
-    method and path. `headers` are the headers of the last one. `answers` replaces answers by path.
+    `fault` is one of "", "slow", "hang", "500", "html", "redirect" and "no date". `seen` are the
+    requests, as method and path. `headers` are the headers of the last one. `answers` replaces
+    answers by path.
     """
 
     daemon_threads = True
@@ -486,6 +487,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def send_header(self, keyword: str, value: str) -> None:
+        if (keyword, self.server.fault) != ("Date", "no date"):
+            super().send_header(keyword, value)
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         return super().date_time_string((timestamp or time.time()) + self.server.clock_ahead)

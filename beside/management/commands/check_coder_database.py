@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.core.management.base import CommandParser
 from django.utils import timezone
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 
 from beside.database.check import findings, grants
 from beside.findings import FindingsCommand
@@ -29,7 +31,9 @@ class Command(FindingsCommand):
 
     def handle(self, *, grant_sql: bool, **options: Any) -> str:
         if grant_sql:
-            name = unquote(urlsplit(settings.CODER_DATABASE_URL).path[1:])
-            return grants(database=name or "coder")
+            name = "coder"
+            with suppress(ProgrammingError):
+                name = str(conninfo_to_dict(settings.CODER_DATABASE_URL).get("dbname") or name)
+            return grants(database=name)
         self.show(findings(timezone.now()))
         return "Coder's database can be read."
