@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -229,10 +229,14 @@ class DecisionForm(forms.Form):
         error_messages={"invalid_choice": "Choose a state from the list."},
     )
     note = forms.CharField(max_length=MAX_NOTE, required=False, strip=True)
-    ignored_until = forms.DateTimeField(required=False)
+    ignored_until = forms.DateField(required=False)
     ignored_reach = forms.IntegerField(min_value=1, max_value=2**31, required=False)
 
     decision: Decision
+
+    def clean_ignored_until(self) -> datetime | None:
+        day = self.cleaned_data["ignored_until"]
+        return datetime.combine(day, time(), tzinfo=UTC) if day else None
 
     def clean(self) -> None:
         found = self.cleaned_data
