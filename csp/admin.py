@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.text import slugify
+from django.utils.text import Truncator, slugify
 from django.views.decorators.http import require_POST
 
 from audit.admin import register_target
@@ -50,7 +50,7 @@ from csp.triage.details import details, is_own, next_step
 from csp.triage.front import hourly_chart, state_badge
 from csp.triage.selectors import groups_at
 from csp.writing import reach
-from kernel.admin import ReadOnlyAdmin, ServiceAdmin, row_link, time_column
+from kernel.admin import ReadOnlyAdmin, ServiceAdmin, column, row_link, time_column
 from kernel.charts import Series
 from kernel.outgoing import OutgoingError
 
@@ -60,6 +60,7 @@ register_target("csp_group", Group)
 register_target("alert_channel", AlertChannel)
 
 CHART_HOURS = 7 * 24
+MAX_IN_LIST = 40
 MAX_LINKS = 20
 # The maximum number of groups that an action changes at once.
 MAX_DECISIONS = 1_000
@@ -341,7 +342,7 @@ class NoiseRuleForm(forms.ModelForm[NoiseRule]):
 class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
     form = NoiseRuleForm
     # The name is not listed, because the name of a built-in rule only repeats target and pattern.
-    list_display = ["pattern", "target", "category", "enabled", "hits_in_a_week", "built_in"]
+    list_display = ["short_pattern", "target", "category", "enabled", "hits_in_a_week", "built_in"]
     list_filter = ["enabled", "category", "target", "built_in"]
     search_fields = ["name", "pattern", "reason"]
     readonly_fields = ["built_in", "updated_at", "hits_by_day", "examples"]
@@ -349,6 +350,10 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[NoiseRule]:
         return selectors.rules_with_hits(super().get_queryset(request), now=timezone.now())
+
+    short_pattern = column(
+        "pattern", lambda pattern: Truncator(pattern).chars(MAX_IN_LIST), "pattern"
+    )
 
     @admin.display(description="hits in 7 days")
     def hits_in_a_week(self, rule: Any) -> int:
