@@ -12,8 +12,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
-from django.template.response import TemplateResponse
-from django.urls import path, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
@@ -103,18 +102,10 @@ class GroupAdmin(ExportingAdmin):
     fields = [("rule", "state_at", "ignored_until", "ignored_reach")]
     list_per_page = 50
     actions = [*ExportingAdmin.actions, "acknowledge", "ignore", "resolve", "reopen"]
+    pages = {"policies/": "policies", "releases/": "releases", "<uuid:key>/decide/": "decide"}
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return groups_at(timezone.now())
-
-    def get_urls(self) -> list[Any]:
-        wrap = self.admin_site.admin_view
-        return [
-            path("policies/", wrap(self.policies_view), name="csp_group_policies"),
-            path("releases/", wrap(self.releases_view), name="csp_group_releases"),
-            path("<uuid:key>/decide/", wrap(self.decide_view), name="csp_group_decide"),
-            *super().get_urls(),
-        ]
 
     @admin.display(description="cause", ordering="blocked")
     def cause_in_words(self, group: Group) -> str:
@@ -172,7 +163,7 @@ class GroupAdmin(ExportingAdmin):
         self.message_user(request, f"Changed groups: {len(changed)}.")
 
     @method_decorator(require_POST)
-    def decide_view(self, request: HttpRequest, key: UUID) -> HttpResponse:
+    def decide(self, request: HttpRequest, key: UUID) -> HttpResponse:
         """Stores the state and the note from the form on the group's page."""
         if not self.has_decide_permission(request):
             raise PermissionDenied
@@ -185,11 +176,11 @@ class GroupAdmin(ExportingAdmin):
 
     # --- Comparisons --------------------------------------------------------------------------
 
-    def policies_view(self, request: HttpRequest) -> HttpResponse:
+    def policies(self, request: HttpRequest) -> HttpResponse:
         found = policies.differences(timezone.now(), span=timedelta(hours=CHART_HOURS))
-        return self._page(request, "policies", "Policies of reports", differences=found)
+        return self.page(request, "policies", "Policies of reports", differences=found)
 
-    def releases_view(self, request: HttpRequest) -> HttpResponse:
+    def releases(self, request: HttpRequest) -> HttpResponse:
         now, error = timezone.now(), ""
         at = now - timedelta(days=1)
         try:
@@ -200,7 +191,7 @@ class GroupAdmin(ExportingAdmin):
         except ValueError:
             at, error = now - timedelta(days=1), "Enter a date and a time in the past."
         hours, new, gone = releases.compare(at, now=now)
-        return self._page(
+        return self.page(
             request,
             "releases",
             "Before and after a release",
@@ -210,14 +201,6 @@ class GroupAdmin(ExportingAdmin):
             lists=[("New since then", new), ("Gone since then", gone)],
             hours=hours,
         )
-
-    def _page(
-        self, request: HttpRequest, template: str, title: str, **context: Any
-    ) -> TemplateResponse:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        shown = {**self.admin_site.each_context(request), "title": title, **context}
-        return TemplateResponse(request, f"admin/csp/{template}.html", shown)
 
 
 class DecisionForm(forms.Form):
