@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,13 +12,12 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
-from django.template.response import TemplateResponse
-from django.urls import path, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.text import slugify
+from django.utils.text import Truncator, slugify
 from django.views.decorators.http import require_POST
 
 from audit.admin import register_target
@@ -50,7 +49,7 @@ from csp.triage.details import details, is_own, next_step
 from csp.triage.front import hourly_chart, state_badge
 from csp.triage.selectors import groups_at
 from csp.writing import reach
-from kernel.admin import ReadOnlyAdmin, ServiceAdmin, row_link, time_column
+from kernel.admin import ReadOnlyAdmin, ServiceAdmin, column, row_link, time_column
 from kernel.charts import Series
 from kernel.outgoing import OutgoingError
 
@@ -60,6 +59,7 @@ register_target("csp_group", Group)
 register_target("alert_channel", AlertChannel)
 
 CHART_HOURS = 7 * 24
+MAX_IN_LIST = 40
 MAX_LINKS = 20
 # The maximum number of groups that an action changes at once.
 MAX_DECISIONS = 1_000
@@ -102,18 +102,10 @@ class GroupAdmin(ExportingAdmin):
     fields = [("rule", "state_at", "ignored_until", "ignored_reach")]
     list_per_page = 50
     actions = [*ExportingAdmin.actions, "acknowledge", "ignore", "resolve", "reopen"]
+    pages = {"policies/": "policies", "releases/": "releases", "<uuid:key>/decide/": "decide"}
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return groups_at(timezone.now())
-
-    def get_urls(self) -> list[Any]:
-        wrap = self.admin_site.admin_view
-        return [
-            path("policies/", wrap(self.policies_view), name="csp_group_policies"),
-            path("releases/", wrap(self.releases_view), name="csp_group_releases"),
-            path("<uuid:key>/decide/", wrap(self.decide_view), name="csp_group_decide"),
-            *super().get_urls(),
-        ]
 
     @admin.display(description="cause", ordering="blocked")
     def cause_in_words(self, group: Group) -> str:
@@ -171,7 +163,7 @@ class GroupAdmin(ExportingAdmin):
         self.message_user(request, f"Changed groups: {len(changed)}.")
 
     @method_decorator(require_POST)
-    def decide_view(self, request: HttpRequest, key: UUID) -> HttpResponse:
+    def decide(self, request: HttpRequest, key: UUID) -> HttpResponse:
         """Stores the state and the note from the form on the group's page."""
         if not self.has_decide_permission(request):
             raise PermissionDenied
@@ -184,11 +176,11 @@ class GroupAdmin(ExportingAdmin):
 
     # --- Comparisons --------------------------------------------------------------------------
 
-    def policies_view(self, request: HttpRequest) -> HttpResponse:
+    def policies(self, request: HttpRequest) -> HttpResponse:
         found = policies.differences(timezone.now(), span=timedelta(hours=CHART_HOURS))
-        return self._page(request, "policies", "Policies of reports", differences=found)
+        return self.page(request, "policies", "Policies of reports", differences=found)
 
-    def releases_view(self, request: HttpRequest) -> HttpResponse:
+    def releases(self, request: HttpRequest) -> HttpResponse:
         now, error = timezone.now(), ""
         at = now - timedelta(days=1)
         try:
@@ -199,7 +191,7 @@ class GroupAdmin(ExportingAdmin):
         except ValueError:
             at, error = now - timedelta(days=1), "Enter a date and a time in the past."
         hours, new, gone = releases.compare(at, now=now)
-        return self._page(
+        return self.page(
             request,
             "releases",
             "Before and after a release",
@@ -209,14 +201,6 @@ class GroupAdmin(ExportingAdmin):
             lists=[("New since then", new), ("Gone since then", gone)],
             hours=hours,
         )
-
-    def _page(
-        self, request: HttpRequest, template: str, title: str, **context: Any
-    ) -> TemplateResponse:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        shown = {**self.admin_site.each_context(request), "title": title, **context}
-        return TemplateResponse(request, f"admin/csp/{template}.html", shown)
 
 
 class DecisionForm(forms.Form):
@@ -229,10 +213,14 @@ class DecisionForm(forms.Form):
         error_messages={"invalid_choice": "Choose a state from the list."},
     )
     note = forms.CharField(max_length=MAX_NOTE, required=False, strip=True)
-    ignored_until = forms.DateTimeField(required=False)
+    ignored_until = forms.DateField(required=False)
     ignored_reach = forms.IntegerField(min_value=1, max_value=2**31, required=False)
 
     decision: Decision
+
+    def clean_ignored_until(self) -> datetime | None:
+        day = self.cleaned_data["ignored_until"]
+        return datetime.combine(day, time(), tzinfo=UTC) if day else None
 
     def clean(self) -> None:
         found = self.cleaned_data
@@ -337,7 +325,7 @@ class NoiseRuleForm(forms.ModelForm[NoiseRule]):
 class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
     form = NoiseRuleForm
     # The name is not listed, because the name of a built-in rule only repeats target and pattern.
-    list_display = ["pattern", "target", "category", "enabled", "hits_in_a_week", "built_in"]
+    list_display = ["short_pattern", "target", "category", "enabled", "hits_in_a_week", "built_in"]
     list_filter = ["enabled", "category", "target", "built_in"]
     search_fields = ["name", "pattern", "reason"]
     readonly_fields = ["built_in", "updated_at", "hits_by_day", "examples"]
@@ -345,6 +333,10 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[NoiseRule]:
         return selectors.rules_with_hits(super().get_queryset(request), now=timezone.now())
+
+    short_pattern = column(
+        "pattern", lambda pattern: Truncator(pattern).chars(MAX_IN_LIST), "pattern"
+    )
 
     @admin.display(description="hits in 7 days")
     def hits_in_a_week(self, rule: Any) -> int:

@@ -47,7 +47,10 @@ MEMORY: Memory[str, dict[str, IngestKey]] = Memory(
 
 def find(key: str) -> IngestKey | None:
     """Returns the ingest key, or None if it does not exist. Raises: DatabaseError."""
-    known = MEMORY.get("") or MEMORY.load("", _all)
+    known = MEMORY.get("")
+    # Without any stored key, the cached table is empty, so `or` would load it for each request.
+    if known is None:
+        known = MEMORY.load("", _all)
     return known.get(key)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -38,7 +38,14 @@ class Alert:
 
 
 def webhook_body(alert: Alert) -> dict[str, Any]:
-    return {**asdict(alert), "event": f"csp_group.{alert.event}", "title": alert.title}
+    return {
+        "event": f"csp_group.{alert.event}",
+        "delivery": alert.delivery,
+        "title": alert.title,
+        "cause": alert.cause,
+        "url": alert.url,
+        "group": alert.group,
+    }
 
 
 def slack_body(alert: Alert) -> dict[str, Any]:

@@ -38,7 +38,8 @@ LOCK = lock_number("csp import")
 # An import waits for each lock for this time. If the previous import was killed, PostgreSQL may
 # still be writing the last batch of that import, and releases the lock only afterwards.
 LOCK_SECONDS = 5
-# The errors that are caused by a row: invalid data, violated constraints, exceeded limits.
+# The errors that are caused by a row: invalid data, violated constraints, and values that are too
+# long. A row is never nested too deeply for PostgreSQL, because parsing rejects such a line.
 BAD_ROWS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
 
 

@@ -133,7 +133,9 @@ def received_at(envelope: Mapping[str, Any], *, now: datetime, retention: timede
         if moment < EARLIEST:
             raise ValueError(f"must not be before {EARLIEST.year}")
         if retention and now - moment > retention:
-            raise ValueError("is older than CODERAPI_CSP_RETENTION, so it would be deleted soon")
+            raise ValueError(
+                "is older than CODERAPI_CSP_RETENTION, so the report would be deleted soon"
+            )
     except ValueError as error:
         raise ValueError(f"received_at: {_quoted(value)} {error}.") from None
     return moment

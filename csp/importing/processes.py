@@ -53,13 +53,18 @@ class Parser:
             connection.close_pool()  # type: ignore[attr-defined]
             context = multiprocessing.get_context("fork")
             self._pool = ProcessPoolExecutor(PROCESSES, context, initializer=_follow_the_command)
-        return self._pool.submit(parse_lines, texts, self._terms)
+        # The first call of `submit` starts the processes, which inherit the signal mask. Ctrl-C in
+        # a terminal reaches all processes, but only the command must react to it. Python would
+        # ignore the exception of a signal that arrives during a fork.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return self._pool.submit(parse_lines, texts, self._terms)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _follow_the_command() -> None:
     """Makes this process end with the command, even if the command is killed."""
-    # Ctrl-C in a terminal reaches all processes, but only the command must react to it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_wait_for_the_command, daemon=True).start()
 
 

@@ -8,6 +8,8 @@ from itertools import pairwise
 
 from csp.scrubbing.masking import UUID
 
+MAX_SEGMENTS = 12
+
 # These names are not private. They are replaced only in the page of a group, so that one group
 # covers all organizations, groups and workspaces. Reports keep the names.
 _ROUTES = {
@@ -33,7 +35,10 @@ _PORT = re.compile(r"[0-9]{1,5}s?")
 def path_template(path: str) -> str:
     """Returns the path with placeholders instead of names, numbers and ids."""
     segments = private_segments(path.rstrip("/").split("/"))
-    return "/".join(_generic(*pair) for pair in pairwise(["", *segments])) or "/"
+    parts = [_generic(*pair) for pair in pairwise(["", *segments])]
+    # The first part is empty, because a path begins with a slash.
+    parts[MAX_SEGMENTS + 1 :] = ["…"] if len(parts) > MAX_SEGMENTS + 1 else []
+    return "/".join(parts) or "/"
 
 
 def private_segments(segments: Sequence[str]) -> list[str]:

@@ -67,10 +67,11 @@ def _without_host(source: str, host: str) -> str:
 def differences(now: datetime, *, span: timedelta) -> list[Difference]:
     """Returns the unusual policies in the newest reports of that span, most reports first."""
     rows = Report.objects.filter(received_at__gt=now - span).exclude(original_policy="")
+    newest_first = rows.order_by("-received_at", "-id")
     known = cache(normalized)
     hours: dict[datetime, Counter[frozenset[str]]] = defaultdict(Counter)
     uses = []
-    for key, at, page, policy, weight in rows.values_list(
+    for key, at, page, policy, weight in newest_first.values_list(
         "pk", "received_at", "document_uri", "original_policy", "weight"
     )[:MAX_REPORTS]:
         # Nonces differ in each response. Without nonces and paths, few values differ.

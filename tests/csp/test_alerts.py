@@ -87,6 +87,7 @@ def test_alert_is_sent_once_when_a_group_reaches_its_number_of_clients(receiver:
     assert alert(NOW + 2 * MINUTE) == 0
     [(headers, body)] = receiver.requests
     sent = json.loads(body)
+    assert list(sent) == ["event", "delivery", "title", "cause", "url", "group"]
     assert (sent["event"], sent["group"]["id"]) == ("csp_group.new", str(group.pk))
     assert sent["url"].endswith(f"/admin/csp/group/{group.pk}/change/")
     assert headers["X-Coderapi-Delivery"] == sent["delivery"]

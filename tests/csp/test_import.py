@@ -26,7 +26,7 @@ from csp.parsing.formats import Format
 from kernel.db.connections import connect_directly
 from kernel.lines import MAX_LINE_BYTES, Record, Source, records
 from tests.support.client import APIClient
-from tests.support.commands import as_lines, manage, run, write_lines
+from tests.support.commands import as_lines, execute, manage, run, write_lines
 from tests.support.csp_reports import legacy, modern, send
 from tests.support.processes import PROJECT, in_database
 
@@ -213,6 +213,23 @@ def test_large_file_is_parsed_by_other_processes(tmp_path: Path) -> None:
     assert counts() == dict.fromkeys(once(range(20)), again + 1) | {"moz-extension": 1}
     assert Group.objects.filter(rule__pattern="moz-extension").count() == 1
     assert run("import_csp_reports", file).startswith("1022 lines, of which 1022 had")
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_an_import_whose_processes_are_starting(tmp_path: Path) -> None:
+    file = write_lines(tmp_path / "a.jsonl", *[legacy()] * (LINES_BEFORE_PROCESSES + 1))
+    code = """
+import os, signal
+from coderapi.__main__ import main
+os.register_at_fork(before=lambda: os.kill(os.getpid(), signal.SIGINT))
+main()
+"""
+    database = in_database(os.environ["DATABASE_URL"], str(connection.settings_dict["NAME"]))
+    environment = {**os.environ, "DATABASE_URL": database}
+    command = [sys.executable, "-c", code, "import_csp_reports", file]
+    done = execute(command, cwd=PROJECT, env=environment)
+    assert "Stopped after 1,000 lines" in done.stderr
+    assert done.returncode == 1
 
 
 @pytest.mark.usefixtures("small_batches")

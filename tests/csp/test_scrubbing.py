@@ -136,6 +136,8 @@ def test_addresses_are_scrubbed(uri: str, stored: str) -> None:
         ("/api/v2/users/alice/workspace/dev", "/api/v2/users/{user}/workspace/{workspace}"),
         ("/api/v2/users/me/keys", "/api/v2/users/me/keys"),
         ("/x/0b9f2a7c-1111-4222-8333-444455556666", "/x/{id}"),
+        ("/a" * 12, "/a" * 12),
+        ("/a" * 13, "/a" * 12 + "/…"),
     ],
 )
 def test_path_template_has_placeholders(path: str, template: str) -> None:

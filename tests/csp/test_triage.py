@@ -340,9 +340,11 @@ def test_decision_is_made_on_the_page_of_a_group() -> None:
     group.refresh_from_db()
     assert (group.state, group.note) == ("acknowledged", "Known.")
     client.post(f"{path}/decide/", {"state": "", "ignored_until": "2020-01-01"})
+    client.post(f"{path}/decide/", {"state": "", "ignored_until": "2999-01-02 10:00"})
     client.post(f"{path}/decide/", {"state": "x" * 5_000})
     page = client.get(f"{path}/change/").text
     assert "Must be in the future" in page
+    assert "Enter a valid date." in page
     assert "Choose a state from the list" in page
     assert "Known." in page
     group.refresh_from_db()
