@@ -18,8 +18,14 @@ import pytest
 from kernel import postgres
 from kernel.postgres import binaries
 from kernel.postgres.binaries import Binaries, Source
-from kernel.postgres.cluster import running
-from kernel.postgres.place import Cluster, prepared, sockets_directory, trim_log
+from kernel.postgres.cluster import running, start
+from kernel.postgres.place import (
+    Cluster,
+    last_log_lines,
+    prepared,
+    sockets_directory,
+    trim_log,
+)
 from tests.support.processes import PROJECT, connects, wait_for
 
 AS_ROOT = os.geteuid() == 0
@@ -250,6 +256,21 @@ def test_failed_start_shows_the_end_of_the_log(data_dir: Path) -> None:
         configuration.write("no_such_setting = 1\n")
     with pytest.raises(postgres.PostgresError, match="no_such_setting"):
         acquired(data_dir)
+
+
+@pytest.mark.parametrize(
+    ("program", "complaint"),
+    [("true", "stopped at once"), ("echo it is still in use >&2; false", "it is still in use")],
+)
+def test_server_that_does_not_stay_is_reported(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, program: str, complaint: str
+) -> None:
+    monkeypatch.setattr("kernel.postgres.cluster.TIMEOUT_SECONDS", 0)
+    pg_ctl = data_dir / "pg_ctl"
+    pg_ctl.write_text(f"#!/bin/sh\n{program}\n")
+    pg_ctl.chmod(0o755)
+    with pytest.raises(postgres.PostgresError, match=complaint):
+        start(prepared(data_dir), binaries=Binaries(data_dir, (17,), "system"))
 
 
 def test_data_directory_that_cannot_be_written_is_refused(folder: Path) -> None:
