@@ -124,6 +124,10 @@ def test_password_is_needed_and_kept_private(data_dir: Path, server: postgres.Ha
     assert len(password) >= 32
     with pytest.raises(psycopg.OperationalError, match="password"):
         psycopg.connect(server.url.replace(password, "wrong"))
+    assert password not in repr(server)
+    file.write_bytes(b"\xff")
+    with pytest.raises(postgres.PostgresError, match=f"{file} cannot be read"):
+        postgres.address(data_dir)
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
@@ -233,7 +237,7 @@ def test_socket_directory_open_to_others_is_refused(data_dir: Path) -> None:
     [
         ("99", r"belongs to PostgreSQL 99(.|\n)*manage.py postgres upgrade"),
         ("14", "14, but the oldest supported version is 15"),
-        ("junk", "contains no version number"),
+        ("junk", r"contains no version number\.$"),
     ],
 )
 def test_data_of_an_unusable_version_is_refused(
@@ -243,6 +247,16 @@ def test_data_of_an_unusable_version_is_refused(
     with pytest.raises(postgres.PostgresError, match=complaint) as caught:
         acquired(data_dir)
     assert version != "99" or str(binaries.found()[0].directory) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"), [("postgres/data/PG_VERSION", "read"), ("postgres.lock", "opened")]
+)
+def test_directory_in_place_of_a_file_is_named(data_dir: Path, name: str, complaint: str) -> None:
+    (data_dir / name).unlink(missing_ok=True)
+    (data_dir / name).mkdir()
+    with pytest.raises(postgres.PostgresError, match=f"{name} cannot be {complaint}: Is a dir"):
+        acquired(data_dir)
 
 
 def test_incomplete_cluster_is_never_replaced(folder: Path) -> None:
@@ -359,6 +373,13 @@ def test_log_is_cut_to_its_end(tmp_path: Path, size: int, left: int) -> None:
     file.write_bytes(text)
     trim_log(file, limit=100, kept=10)
     assert file.read_bytes() == text[size - left :]
+
+
+def test_shown_end_of_a_log_is_short(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_text("x" * 20_000 + "\nend\n")
+    assert len(last_log_lines(file)) < 20_000
+    assert last_log_lines(file).endswith("x\nend")
 
 
 @pytest.fixture
