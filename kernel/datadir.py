@@ -130,16 +130,15 @@ def write_private(file: Path, text: str) -> None:
     """Writes or replaces a file that only this user can read. Raises: DataDirectoryError."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.unlink(missing_ok=True)
-        _publish(file, text)
+        _publish(file, text, replaces=True)
     except OSError as error:
         raise DataDirectoryError(_unusable(file, f"fails ({error.strerror})")) from error
 
 
-def _publish(file: Path, text: str) -> None:
+def _publish(file: Path, text: str, *, replaces: bool = False) -> None:
     """Creates the file with its complete text and the mode 0600.
 
-    Does nothing if another process has created the file first.
+    If `replaces` is false, does nothing if another process has created the file first.
     """
     draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     try:
@@ -149,6 +148,9 @@ def _publish(file: Path, text: str) -> None:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
+        if replaces:
+            draft.replace(file)
+            return
         # A link never replaces an existing file. A rename would replace the secret, which another
         # process may already use.
         with contextlib.suppress(FileExistsError):

@@ -30,11 +30,11 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, NamedTuple, Self, cast
+from typing import IO, Any, BinaryIO, ClassVar, NamedTuple, Self, cast
 
 import orjson
 from django.core.management.base import CommandError, CommandParser
@@ -102,8 +102,8 @@ def opened(file: str) -> Iterator[Source]:
     """
     try:
         if file == STANDARD_INPUT:
-            # A new stream that stays open, because Python and `close` would wait at exit for a
-            # thread that is reading.
+            # If a thread were reading sys.stdin, Python would wait for it at exit. So open a new
+            # stream, and do not close it.
             own = open(sys.stdin.fileno(), "rb", closefd=False)  # noqa: SIM115
             yield Source(file, own, own, None)
             return
@@ -301,14 +301,19 @@ class BadLines:
         self.count = 0
         self.first = ""
         self._mode = "a" if append else "w"
+        self._file: IO[str] | None = None
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
 
     def add(self, record: Record, detail: str, *, field: str = "") -> None:
         """Writes the record at once, before the import commits the other records of its batch."""
+        self._file = self._file or self.path.open(self._mode, encoding="utf-8")
         text = record.text.decode("utf-8", "replace").rstrip("\r\n")
         entry = {"line": record.number, "field": field, "detail": detail, "text": text}
-        with self.path.open(self._mode, encoding="utf-8") as file:
-            file.write(orjson.dumps(entry).decode() + os.linesep)
-        self._mode = "a"
+        self._file.write(orjson.dumps(entry).decode() + os.linesep)
+        self._file.flush()
         self.count += 1
         why = f"{field}: {detail}" if field else detail
         self.first = self.first or f"line {record.number}: {why.removesuffix('.')}"
@@ -392,9 +397,13 @@ class LinesCommand(BaseCommand):
 
     def handle(self, *, file: str, bad_lines: Path | None, **options: Any) -> str:
         try:
-            with opened(file) as source, Progress(source) as progress:
-                path = bad_lines or beside(file)
-                bad = BadLines(path, source=source, append=self.adds_bad_lines)
+            with (
+                opened(file) as source,
+                closing(
+                    BadLines(bad_lines or beside(file), source=source, append=self.adds_bad_lines)
+                ) as bad,
+                Progress(source) as progress,
+            ):
                 result = self.ingest(source, bad=bad, progress=progress)
         except LinesError as error:
             raise CommandError(str(error)) from None

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from django.db import OperationalError, connection, transaction
 from psycopg import sql
 
-from kernel.db.connections import CommitUnknownError, transaction_lock
+from kernel.db.connections import CommitUnknownError, commit_with_retry, transaction_lock
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -26,16 +26,20 @@ class PartitionedTable:
         wanted = {begin + self.span * n for n in range((end - begin) // self.span + 1)}
         if wanted <= set(self.starts()):
             return 0
-        try:
+
+        def create() -> int:
             with transaction.atomic(), transaction_lock(f"partitions:{self.name}"):
                 missing = wanted - set(self.starts())
                 for first in sorted(missing):
                     self._create(first)
+            return len(missing)
+
+        try:
+            return commit_with_retry(create, earlier=lambda: None)
         except CommitUnknownError:
             # An OperationalError becomes a 503 response. A CommitUnknownError would become a 504,
             # but none of the request's rows were written.
             raise OperationalError("a partition could not be created") from None
-        return len(missing)
 
     def drop_before(self, moment: datetime) -> list[str]:
         """Drops the partitions whose rows are all older than `moment`. Returns their names."""

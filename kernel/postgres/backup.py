@@ -38,26 +38,30 @@ from kernel.release import PROGRAM
 ABOUT, SECRET_KEY, DUMP = "about.json", "secret_key", "database.dump"
 MAX_SMALL_BYTES = 64 * 1024
 
-# All tables and views, except those that belong to extensions.
-_TABLES = """
+# All tables, views and sequences, except those that belong to extensions.
+_RELATIONS = """
 SELECT relname AS name, c.oid::regclass::text AS quoted, relkind, relispartition
 FROM pg_class c
-WHERE relkind IN ('r', 'p', 'v', 'm')
+WHERE relkind IN ('r', 'p', 'v', 'm', 'S')
   AND relnamespace::regnamespace::text !~ '^(pg_|information_schema$)'
   AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = c.oid AND deptype = 'e')
 """
-# CASCADE also drops sequences, triggers, and views of the tables. Collects all names first, because
-# CASCADE changes the catalog.
+# `is_late` is true for objects that are dropped after the tables, because tables own sequences, and
+# the triggers of tables need functions. Collects all names first, because CASCADE changes the
+# catalog.
 _DROP_ALL = f"""
 BEGIN;
 SET LOCAL lock_timeout = '10s';
 DO $$
 DECLARE statements text[]; statement text;
 BEGIN
-  SELECT array_agg(format('DROP %s IF EXISTS %s CASCADE', kind, quoted)) INTO statements FROM (
-    SELECT 'TABLE' AS kind, quoted FROM ({_TABLES}) t WHERE relkind IN ('r', 'p')
+  SELECT array_agg(format('DROP %s IF EXISTS %s CASCADE', kind, quoted) ORDER BY is_late)
+  INTO statements FROM (
+    SELECT relkind = 'S' AS is_late, quoted, CASE relkind WHEN 'v' THEN 'VIEW'
+      WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind
+    FROM ({_RELATIONS}) r
     UNION ALL
-    SELECT 'ROUTINE', oid::regprocedure::text FROM pg_proc p
+    SELECT true, oid::regprocedure::text, 'ROUTINE' FROM pg_proc p
     WHERE pronamespace::regnamespace::text !~ '^(pg_|information_schema$)'
       AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = p.oid AND deptype = 'e')
   ) objects;
@@ -81,7 +85,8 @@ def described(on: Target) -> str:
     """Returns the number of tables and rows. A partitioned table counts as one table."""
     with psycopg.connect(on.url) as connection:
         tables = connection.execute(
-            f"SELECT quoted FROM ({_TABLES}) t WHERE relkind IN ('r', 'p') AND NOT relispartition"  # noqa: S608
+            f"SELECT quoted FROM ({_RELATIONS}) r"  # noqa: S608
+            " WHERE relkind IN ('r', 'p') AND NOT relispartition"
         ).fetchall()
         counts = [
             connection.execute(f"SELECT count(*) FROM {name}").fetchone()  # noqa: S608 - quoted
@@ -102,7 +107,7 @@ def check_replaceable(on: Target, *, own_prefixes: Sequence[str]) -> bool:
             " WHERE datname = current_database() AND starts_with(application_name, %s)",
             [len(PREFIX) + 1, PREFIX],
         ).fetchall()
-        tables = [name for (name, *_) in connection.execute(_TABLES)]
+        tables = [name for (name, _, kind, _) in connection.execute(_RELATIONS) if kind != "S"]
     if users:
         names = ", ".join(sorted(name.partition("#")[0] for (name,) in users))
         raise PostgresError(
@@ -226,7 +231,6 @@ def _small_entries(archive: zipfile.ZipFile) -> tuple[dict[str, str], str]:
                 texts.append(entry.read(MAX_SMALL_BYTES).decode())
         found = json.loads(texts[0])
         about = {name: str(found[name]) for name in ("made_at", "release")}
-        archive.getinfo(DUMP)
     except (ValueError, KeyError, TypeError, RuntimeError, NotImplementedError) as error:
         raise zipfile.BadZipFile(f"an entry is not readable: {type(error).__name__}") from None
     if not texts[1].strip() or not all(text.isprintable() for text in about.values()):
@@ -239,6 +243,8 @@ def opened(file: Path) -> Iterator[Contents]:
     """Opens a backup. Raises: OSError; PostgresError if the file is damaged or not a backup."""
     try:
         with zipfile.ZipFile(file) as archive:
+            if not {ABOUT, SECRET_KEY, DUMP} <= set(archive.namelist()):
+                raise zipfile.BadZipFile("an entry is missing")
             about, key = _small_entries(archive)
             with archive.open(DUMP) as dump:
                 yield Contents(about, key, dump)

@@ -131,7 +131,10 @@ def _copy_package(package: Path, copy: Path) -> None:
     for part in package.parent.glob(f"{package.name}*"):
         if part.name in {package.name, f"{package.name}.libs"}:
             shutil.copytree(part, draft / part.name, symlinks=True, ignore=unused)
-    subprocess.run(["/bin/chmod", "-R", "a+rX", draft], check=True)  # noqa: S603 - our directory
+    for path in (draft, *draft.rglob("*")):
+        if not path.is_symlink():
+            executable = path.stat().st_mode & 0o100
+            path.chmod(0o755 if executable else 0o644)
     draft.rename(copy)
 
 

@@ -110,17 +110,17 @@ def start(cluster: Cluster, *, binaries: Binaries, durable: bool = True) -> Serv
     Raises: PostgresError if it does not start. The message contains the end of the server's log.
     """
     deadline = time.monotonic() + TIMEOUT_SECONDS
-    while True:
-        server = running(cluster)
-        if server and server.ready:
-            return server
+    while (server := running(cluster)) and not server.ready:
+        # The server is starting or stopping.
         if time.monotonic() > deadline:
             raise _failure("has not become ready.", cluster)
-        if server is None:
-            _try_to_start(cluster, binaries, durable=durable)
-        else:
-            # The server is starting or stopping.
-            time.sleep(POLL_SECONDS)
+        time.sleep(POLL_SECONDS)
+    if server is None:
+        _start_after_orphans(cluster, binaries, durable=durable)
+        server = running(cluster)
+    if server is None:
+        raise _failure("stopped at once.", cluster)
+    return server
 
 
 def stop(cluster: Cluster, *, binaries: Binaries) -> bool:
@@ -146,19 +146,23 @@ def _checked(cluster: Cluster, command: list[str | Path], *, lock: int, text: st
         )
 
 
-def _try_to_start(cluster: Cluster, binaries: Binaries, *, durable: bool) -> None:
+def _start_after_orphans(cluster: Cluster, binaries: Binaries, *, durable: bool) -> None:
     settings = SETTINGS | {"unix_socket_directories": str(make_sockets_directory(cluster))}
     settings |= {} if durable else FLEETING
     options = shlex.join(f"--{name}={value}" for name, value in settings.items())
     trim_log(cluster.log)
     _disown_pid_file(cluster)
-    try:
-        _pg_ctl(cluster, binaries, "start", f"--log={cluster.log}", f"--options={options}")
-    except PostgresError as error:
-        # Child processes of a killed server exit only after their current statement, so `start`
-        # tries again.
-        if STILL_IN_USE not in str(error):
-            raise
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while True:
+        try:
+            return _pg_ctl(
+                cluster, binaries, "start", f"--log={cluster.log}", f"--options={options}"
+            )
+        except PostgresError as error:
+            # Child processes of a killed server exit only after their current statement, so try
+            # again.
+            if STILL_IN_USE not in str(error) or time.monotonic() > deadline:
+                raise
         time.sleep(POLL_SECONDS)
 
 

@@ -10,7 +10,6 @@ import hashlib
 import os
 import shutil
 import stat
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -64,8 +63,14 @@ class Cluster:
 
     @property
     def password(self) -> str:
-        with open(self.home / "password", encoding="ascii", opener=unfollowed) as stream:
-            return stream.read().strip()
+        file = self.home / "password"
+        try:
+            with open(file, encoding="ascii", opener=unfollowed) as stream:
+                return stream.read().strip()
+        except (OSError, ValueError) as error:
+            raise PostgresError(
+                f"The cluster's password file {file} cannot be read: {error}"
+            ) from error
 
     @property
     def major(self) -> int | None:
@@ -80,8 +85,10 @@ class Cluster:
                 f"{self.home} holds no complete PostgreSQL cluster (data/PG_VERSION is missing). "
                 "Restore it from a backup, or move it away to start with an empty cluster."
             ) from None
-        except (OSError, ValueError) as error:
-            raise PostgresError(f"{file} contains no version number: {error}.") from error
+        except ValueError:
+            raise PostgresError(f"{file} contains no version number.") from None
+        except OSError as error:
+            raise PostgresError(f"{file} cannot be read: {error.strerror}.") from error
 
     @contextmanager
     def draft(self) -> Iterator[Cluster]:
@@ -189,10 +196,12 @@ def trim_log(log: Path, *, limit: int = MAX_LOG_BYTES, kept: int = KEPT_LOG_BYTE
 def last_log_lines(log: Path) -> str:
     """Returns the newest lines of the log, or "" if the log does not exist."""
     try:
-        with open(log, encoding="utf-8", errors="replace", opener=unfollowed) as stream:
-            return "".join(deque(stream, maxlen=12)).strip()
+        with open(log, "rb", opener=unfollowed) as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - 16 * 1024))
+            lines = stream.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
+    return "\n".join(lines[-12:])
 
 
 # --- The socket -------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ HOLDERS = "postgres.holders"
 Health = Literal["running", "revived", "stopped"]
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Handle:
     """This process's use of a private cluster. The cluster runs at least until `release`."""
 
@@ -254,7 +254,10 @@ def _wait_for(lock: int, cluster: Cluster) -> None:
 
 def _open(path: Path) -> int:
     """Opens a lock file. Programs that this process starts do not inherit the file descriptor."""
-    descriptor = unfollowed(str(path), os.O_RDWR | os.O_CREAT)
+    try:
+        descriptor = unfollowed(str(path), os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        raise PostgresError(f"{path} cannot be opened: {error.strerror}.") from error
     give_to_owner(path.parent, descriptor)
     return descriptor
 

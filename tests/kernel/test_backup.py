@@ -42,6 +42,8 @@ def full() -> Iterator[str]:
         new = ("--username", "ada", "--email", "ada@example.com")
         made = manage("create_admin_user", *new, typed=f"{PASSWORD}\n", DATABASE_URL=url)
         assert made.returncode == 0, made.stderr
+        own = "CREATE SEQUENCE users_own; CREATE VIEW users_one AS SELECT 1;"
+        execute(url, f"{own} CREATE MATERIALIZED VIEW users_two AS SELECT 2")
         yield url
 
 
@@ -155,6 +157,15 @@ def test_newer_server_than_the_programs_is_named(full: str, tmp_path: Path) -> N
         with pytest.raises(PostgresError, match=r"Install the programs of PostgreSQL \d+\."):
             backup.write(tmp_path / "b", older, secret_key=KEY, release="1", now=utc(2026))
     assert not list(tmp_path.iterdir())
+
+
+def test_zip_file_without_an_entry_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("about.json", "{}")
+    complaint = r"a.zip is not a complete backup \(an entry is missing\)"
+    with pytest.raises(PostgresError, match=complaint), backup.opened(file):
+        pass
 
 
 # --- The private server -----------------------------------------------------------------------

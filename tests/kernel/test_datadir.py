@@ -68,6 +68,14 @@ def test_secret_without_text_is_refused(tmp_path: Path, kept: bytes) -> None:
         secret(tmp_path, "key", secrets.token_hex)
 
 
+def test_file_is_replaced_without_a_link(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Some file systems lack hard links."""
+    monkeypatch.delattr(os, "link")
+    for text in ("old", "new"):
+        write_private(tmp_path / "key", text)
+        assert [file.read_text() for file in tmp_path.iterdir()] == [text]
+
+
 def test_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataDirectoryError, match="CODERAPI_DATA_DIR"):

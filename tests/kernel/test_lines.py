@@ -8,6 +8,7 @@ import io
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -302,8 +303,7 @@ def test_import_off_a_terminal_reports_every_ten_seconds(
 def test_bad_lines_go_to_a_file_of_their_own(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"{}\n\xff\r\n")
-    with opened(str(path)) as source:
-        bad = BadLines(tmp_path / "bad", source=source)
+    with opened(str(path)) as source, closing(BadLines(tmp_path / "bad", source=source)) as bad:
         _, broken = records(source, columns=())
         bad.add(broken, "is not JSON", field="id")
     assert bad.count == 1
@@ -313,6 +313,20 @@ def test_bad_lines_go_to_a_file_of_their_own(tmp_path: Path) -> None:
         "detail": "is not JSON",
         "text": "\ufffd",
     }
+
+
+def test_file_for_bad_lines_stays_open(tmp_path: Path) -> None:
+    pipe = tmp_path / "bad"
+    os.mkfifo(pipe)
+    descriptor = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb", buffering=0) as reader:
+        with closing(BadLines(pipe, source=source_of(io.BytesIO()))) as bad:
+            for number in (1, 2):
+                bad.add(Record(number, b"x", 1), "is wrong")
+                assert orjson.loads(reader.read(1000) or b"")["line"] == number
+                # At the end of the pipe, this would be b"".
+                assert reader.read(1) is None
+        assert reader.read(1) == b""
 
 
 def test_bad_lines_never_overwrite_the_imported_file(tmp_path: Path) -> None:

@@ -18,8 +18,14 @@ import pytest
 from kernel import postgres
 from kernel.postgres import binaries
 from kernel.postgres.binaries import Binaries, Source
-from kernel.postgres.cluster import running
-from kernel.postgres.place import Cluster, prepared, sockets_directory, trim_log
+from kernel.postgres.cluster import running, start
+from kernel.postgres.place import (
+    Cluster,
+    last_log_lines,
+    prepared,
+    sockets_directory,
+    trim_log,
+)
 from tests.support.processes import PROJECT, connects, wait_for
 
 AS_ROOT = os.geteuid() == 0
@@ -118,6 +124,10 @@ def test_password_is_needed_and_kept_private(data_dir: Path, server: postgres.Ha
     assert len(password) >= 32
     with pytest.raises(psycopg.OperationalError, match="password"):
         psycopg.connect(server.url.replace(password, "wrong"))
+    assert password not in repr(server)
+    file.write_bytes(b"\xff")
+    with pytest.raises(postgres.PostgresError, match=f"{file} cannot be read"):
+        postgres.address(data_dir)
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
@@ -227,7 +237,7 @@ def test_socket_directory_open_to_others_is_refused(data_dir: Path) -> None:
     [
         ("99", r"belongs to PostgreSQL 99(.|\n)*manage.py postgres upgrade"),
         ("14", "14, but the oldest supported version is 15"),
-        ("junk", "contains no version number"),
+        ("junk", r"contains no version number\.$"),
     ],
 )
 def test_data_of_an_unusable_version_is_refused(
@@ -237,6 +247,16 @@ def test_data_of_an_unusable_version_is_refused(
     with pytest.raises(postgres.PostgresError, match=complaint) as caught:
         acquired(data_dir)
     assert version != "99" or str(binaries.found()[0].directory) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"), [("postgres/data/PG_VERSION", "read"), ("postgres.lock", "opened")]
+)
+def test_directory_in_place_of_a_file_is_named(data_dir: Path, name: str, complaint: str) -> None:
+    (data_dir / name).unlink(missing_ok=True)
+    (data_dir / name).mkdir()
+    with pytest.raises(postgres.PostgresError, match=f"{name} cannot be {complaint}: Is a dir"):
+        acquired(data_dir)
 
 
 def test_incomplete_cluster_is_never_replaced(folder: Path) -> None:
@@ -250,6 +270,21 @@ def test_failed_start_shows_the_end_of_the_log(data_dir: Path) -> None:
         configuration.write("no_such_setting = 1\n")
     with pytest.raises(postgres.PostgresError, match="no_such_setting"):
         acquired(data_dir)
+
+
+@pytest.mark.parametrize(
+    ("program", "complaint"),
+    [("true", "stopped at once"), ("echo it is still in use >&2; false", "it is still in use")],
+)
+def test_server_that_does_not_stay_is_reported(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, program: str, complaint: str
+) -> None:
+    monkeypatch.setattr("kernel.postgres.cluster.TIMEOUT_SECONDS", 0)
+    pg_ctl = data_dir / "pg_ctl"
+    pg_ctl.write_text(f"#!/bin/sh\n{program}\n")
+    pg_ctl.chmod(0o755)
+    with pytest.raises(postgres.PostgresError, match=complaint):
+        start(prepared(data_dir), binaries=Binaries(data_dir, (17,), "system"))
 
 
 def test_data_directory_that_cannot_be_written_is_refused(folder: Path) -> None:
@@ -338,6 +373,13 @@ def test_log_is_cut_to_its_end(tmp_path: Path, size: int, left: int) -> None:
     file.write_bytes(text)
     trim_log(file, limit=100, kept=10)
     assert file.read_bytes() == text[size - left :]
+
+
+def test_shown_end_of_a_log_is_short(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_text("x" * 20_000 + "\nend\n")
+    assert len(last_log_lines(file)) < 20_000
+    assert last_log_lines(file).endswith("x\nend")
 
 
 @pytest.fixture

@@ -94,7 +94,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._release_place(connection)
 
     def _release_place(self, connection: Any = None) -> None:
-        """Releases the slot. It was served if the connection still works."""
+        """Releases the slot. Counts it as served if the connection works and has not timed out."""
         place, self._place = self._place, None
         if place:
             is_good = connection is not None and not connection.closed
