@@ -126,7 +126,7 @@ def add_moment_argument(parser: Any, flag: str, text: str, *, required: bool = F
 
     Its help text begins with `text`.
     """
-    about = f"{text}; TIME is a day or a time, in UTC unless it has an offset"
+    about = f"{text}. TIME is a day or a time, in UTC unless it has an offset"
     parser.add_argument(flag, type=moment, metavar="TIME", required=required, help=about)
 
 

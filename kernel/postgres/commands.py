@@ -25,8 +25,11 @@ class PostgresCommand(BaseCommand):
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
         try:
             return self.act(data_dir(os.environ), **options)
-        except (PostgresError, DataDirectoryError, OSError) as error:
+        except (PostgresError, DataDirectoryError) as error:
             raise CommandError(str(error)) from error
+        except OSError as error:
+            text = f"{error.filename}: {error.strerror}." if error.filename else str(error)
+            raise CommandError(text) from error
 
     def act(self, *directory: Any, **options: Any) -> str | None:
         """Runs the command. `directory` is the data directory. Returns the summary."""
