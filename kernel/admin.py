@@ -211,17 +211,19 @@ def row_link(row: Model, text: object = None) -> SafeString:
     return format_html('<a href="{}">{}</a>', reverse(name, args=[row.pk]), text or row)
 
 
-def column(field: str, write: Callable[[Any], str], name: str) -> Callable[[Any, Any], str]:
+def column(field: str, write: Callable[[Any], str], name: str) -> Callable[..., str]:
     """Makes a column or a form field that shows the value of `field`, formatted by `write`."""
 
     @admin.display(description=name, ordering=field)
-    def shown(_: Any, row: Any) -> str:
-        return write(getattr(row, field))
+    def shown(*arguments: Any) -> str:
+        # Only a method of the admin gets the admin, too. The row is always the last argument.
+        return write(getattr(arguments[-1], field))
 
+    shown.__name__ = field  # In a list, the CSS class of a function's column contains its name.
     return shown
 
 
-def time_column(field: str, name: str) -> Callable[[Any, Any], str]:
+def time_column(field: str, name: str) -> Callable[..., str]:
     """Makes a column or a form field that shows a time relative to now."""
     return column(field, since, name)
 

@@ -378,6 +378,7 @@ class LinesCommand(BaseCommand):
     if nothing was imported or if there were bad lines. The summary has both numbers.
     """
 
+    expected = (LinesError,)
     # Whether bad lines are appended to the file of an earlier run instead of replacing the file.
     adds_bad_lines: ClassVar[bool] = False
 
@@ -396,17 +397,14 @@ class LinesCommand(BaseCommand):
         )
 
     def handle(self, *, file: str, bad_lines: Path | None, **options: Any) -> str:
-        try:
-            with (
-                opened(file) as source,
-                closing(
-                    BadLines(bad_lines or beside(file), source=source, append=self.adds_bad_lines)
-                ) as bad,
-                Progress(source) as progress,
-            ):
-                result = self.ingest(source, bad=bad, progress=progress)
-        except LinesError as error:
-            raise CommandError(str(error)) from None
+        with (
+            opened(file) as source,
+            closing(
+                BadLines(bad_lines or beside(file), source=source, append=self.adds_bad_lines)
+            ) as bad,
+            Progress(source) as progress,
+        ):
+            result = self.ingest(source, bad=bad, progress=progress)
         summary = result.summary
         if bad.count:
             summary += f" {bad.count} bad, set aside in {bad.path}; the first is {bad.first}."

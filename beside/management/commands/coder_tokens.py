@@ -20,6 +20,7 @@ class Command(ListingCommand):
         "If the setting is enforce, the command also takes these actions."
     )
     examples = "--dry-run\n--dry-run --json"
+    expected = (JobFailedError,)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -35,10 +36,7 @@ class Command(ListingCommand):
         with job_lock(JOB) as acquired:
             if not acquired:
                 raise CommandError(f"The job {JOB} is running. Try again later.")
-            try:
-                steps = apply(timezone.now(), dry_run=dry_run)
-            except JobFailedError as error:
-                raise CommandError(str(error)) from None
+            steps = apply(timezone.now(), dry_run=dry_run)
         for step in steps:
             self._show(step)
         expired = sum(1 for step in steps if step.action is Action.EXPIRE)
