@@ -8,7 +8,7 @@ import orjson
 from django.db import connection, models
 from django.db.models import Q
 
-from kernel.db.pages import in_pages
+from kernel.db.paging import in_pages
 from kernel.db.partitions import PartitionedTable
 
 PARTITIONS = PartitionedTable("audit_entry", timedelta(days=30))

@@ -9,7 +9,7 @@ from beside import configuration
 from beside.findings import Finding
 from beside.jobs import CHECK_TOKEN, FOLLOW_DATABASE
 from beside.models import DatabaseReading
-from beside.pair import coder_findings
+from beside.setup_checks import coder_findings
 from jobs.registry import Job
 from jobs.selectors import newest_runs
 from kernel.admin import Line, State, register

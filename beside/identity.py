@@ -34,7 +34,7 @@ from django.utils import timezone
 
 from beside import client, metrics
 from beside.client import Breaker, CoderAnswer, CoderAwayError
-from beside.people import mirror, read_person
+from beside.user_copies import mirror, read_person
 from kernel.http.errors import APIError, not_found, unavailable
 from kernel.limiter import Limiter, LimitReachedError
 from kernel.memory import Memory, Remembered

@@ -6,7 +6,7 @@ from django.conf import settings
 
 from beside import token_policy
 from beside.database.follower import follow
-from beside.pair import check_token
+from beside.setup_checks import check_token
 from jobs.registry import Job, register
 from stats.selectors import refresh_interval
 

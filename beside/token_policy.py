@@ -38,13 +38,13 @@ from audit.services import SYSTEM, Change, Target, record, record_all
 from beside import client
 from beside.client import MAX_BYTES, SECONDS, CoderAwayError, ask
 from beside.models import CoderToken
-from beside.people import read_person, text_of
+from beside.user_copies import read_person, text_of
 from jobs.registry import JobFailedError
 from kernel.humanize import plural
-from kernel.texts import parse_time
+from kernel.text_values import parse_time
 from tokens import digest, policy
-from tokens.configs import reasons_of
 from tokens.models import TokenConfig
+from tokens.policy_changes import reasons_of
 from users.erasure import ErasureRule
 from users.models import User
 from users.roles import OWNER

@@ -11,11 +11,11 @@ from typing import Any
 
 from options.catalogue import CATALOGUE
 from options.option import Option
+from options.option_formats import WIRE_FORMS
 from options.redaction import without_secrets
 from options.snapshot import ConfigSnapshot
 from options.values.scalars import Choice
 from options.values.yaml_text import flow_text
-from options.wires import WIRE_FORMS
 
 CODERD, DOCUMENTED = WIRE_FORMS["coderd"], WIRE_FORMS["documented"]
 NOT_SET = frozenset({"", "default"})

@@ -12,7 +12,7 @@ from pathlib import Path
 from django.core.exceptions import ImproperlyConfigured
 
 from coderapi import __version__, bootstrap
-from kernel.exits import FAILED, ending_with_the_reader
+from kernel.exit_status import FAILED, ending_with_the_reader
 from kernel.release import PROGRAM
 
 

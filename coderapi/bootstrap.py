@@ -25,7 +25,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from coderapi.addresses import AddressError, Claim, claim_all
 from kernel import datadir
-from kernel.exits import FAILED, MISUSED
+from kernel.exit_status import FAILED, MISUSED
 from kernel.postgres import Handle, PostgresError, acquire
 from kernel.release import PROGRAM
 from kernel.telemetry import DIRECTORY_VARIABLE, shared_directory

@@ -31,12 +31,12 @@ from csp.views import ReportView, answer_reports
 from kernel.db import listener
 from kernel.db.connections import release_connection
 from kernel.http import API_PREFIX, documents, hosts, wire
-from kernel.http.answers import Answer
 from kernel.http.body import announces_body, first_parameters
 from kernel.http.hosts import address_of
 from kernel.http.metrics import UNKNOWN, record_request
 from kernel.http.middleware import new_request_id, standing_headers
 from kernel.http.rate_limit import verdict_on
+from kernel.http.responses import Answer
 from kernel.http.views import DocumentView, PublicAPIView, view_classes
 from kernel.telemetry import logs, metrics
 from tokens import refusals, verification

@@ -111,21 +111,21 @@ INSTALLED_APPS = bootstrap.INSTALLED_APPS
 MIDDLEWARE = [
     "kernel.http.middleware.FrameMiddleware",
     "kernel.http.metrics.RequestMetricsMiddleware",
-    "kernel.http.pages.StaticFilesMiddleware",
-    "kernel.http.pages.OriginCorsMiddleware",
+    "kernel.http.page_middleware.StaticFilesMiddleware",
+    "kernel.http.page_middleware.OriginCorsMiddleware",
     "tokens.authentication.SignInOriginMiddleware",
     "tokens.middleware.SessionTokenMiddleware",
     "kernel.http.rate_limit.RateLimitMiddleware",
     "kernel.http.content_policy.ContentPolicyMiddleware",
-    "kernel.http.pages.PageSessionMiddleware",
-    "kernel.http.pages.PageCsrfMiddleware",
+    "kernel.http.page_middleware.PageSessionMiddleware",
+    "kernel.http.page_middleware.PageCsrfMiddleware",
     (
         "beside.admin_access.CoderAuthenticationMiddleware"
         if IDENTITY == "coder"
-        else "kernel.http.pages.PageAuthenticationMiddleware"
+        else "kernel.http.page_middleware.PageAuthenticationMiddleware"
     ),
-    "kernel.http.pages.PageMessageMiddleware",
-    "kernel.http.pages.PageXFrameOptionsMiddleware",
+    "kernel.http.page_middleware.PageMessageMiddleware",
+    "kernel.http.page_middleware.PageXFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "coderapi.coder_urls" if IDENTITY == "coder" else "coderapi.urls"
 APPEND_SLASH = False
@@ -153,14 +153,14 @@ COLLECTED = BASE_DIR / "coderapi" / "staticfiles"
 STATIC_ROOT = COLLECTED if COLLECTED.is_dir() else None
 STORAGES = {
     "staticfiles": {
-        "BACKEND": "kernel.http.pages.CollectedOrPlain",
+        "BACKEND": "kernel.http.page_middleware.CollectedOrPlain",
         "OPTIONS": {"location": COLLECTED, "base_url": STATIC_URL},
     },
 }
 # These static files of packages are not served, because no page uses them: Redoc, the pages of DRF,
 # source maps, and unminified scripts.
 NOT_SERVED = ["redoc", "rest_framework", "*.js.map", "jquery.js", "select2.full.js", "xregexp.js"]
-STATICFILES_FINDERS = ["kernel.http.pages.ServedFiles"]
+STATICFILES_FINDERS = ["kernel.http.page_middleware.ServedFiles"]
 WHITENOISE_USE_FINDERS = True
 
 # --- Identity and sign-in ---------------------------------------------------------------------

@@ -44,9 +44,9 @@ from csp.noise.rules import checked_pattern, pattern_for
 from csp.noise.stored import dry_run
 from csp.scrubbing.uris import address_of
 from csp.triage import policies, releases
-from csp.triage.changes import MAX_NOTE, Decision, checked, decide
+from csp.triage.decisions import MAX_NOTE, Decision, checked, decide
 from csp.triage.details import details, is_own, next_step
-from csp.triage.front import hourly_chart, state_badge
+from csp.triage.overview import hourly_chart, state_badge
 from csp.triage.selectors import groups_at
 from csp.writing import reach
 from kernel.admin import ReadOnlyAdmin, ServiceAdmin, column, row_link, time_column

@@ -16,7 +16,7 @@ from csp.parsing.formats import parse
 from csp.parsing.tolerant_json import load
 from csp.scrubbing.masking import cached
 from csp.writing import writer
-from csp.writing.clients import sender_of
+from csp.writing.client_hashes import sender_of
 from csp.writing.entries import Prepared, entries_of, prepare
 from kernel.http import wire
 from kernel.http.body import first_parameters

@@ -11,7 +11,7 @@ from django.db.models import BinaryField, Model, Q, QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from kernel.db.pages import in_pages
+from kernel.db.paging import in_pages
 from kernel.http.views import download
 
 # A spreadsheet program treats a cell as a formula if it begins with one of these characters. East

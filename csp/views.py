@@ -12,9 +12,9 @@ from csp.access.keys import PARAMETER
 from csp.collection import collect
 from csp.schema import INGEST_KEY, ReportBody
 from kernel.http import wire
-from kernel.http.answers import JSON_CONTENT_TYPE, Answer
 from kernel.http.handlers import to_api_error
 from kernel.http.identity import IdentifiedRequest
+from kernel.http.responses import JSON_CONTENT_TYPE, Answer
 from kernel.http.schema.operations import operation
 from kernel.http.views import APIView
 from tokens.authentication import SECURITY

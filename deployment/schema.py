@@ -14,8 +14,7 @@ from kernel.http.wire import Wire
 from options.catalogue import CATALOGUE, GROUPS
 from options.configuration import load
 from options.option import Option, ValueSource
-from options.rendering import TRACE, options_document, put
-from options.wires import (
+from options.option_formats import (
     CHOICE_MEMBERS,
     NULL,
     TEXT,
@@ -30,6 +29,7 @@ from options.wires import (
     object_of,
     ref,
 )
+from options.rendering import TRACE, options_document, put
 
 if TYPE_CHECKING:
     from drf_spectacular.openapi import AutoSchema

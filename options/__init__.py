@@ -12,8 +12,8 @@ sources. `start` adds the defaults that depend on this machine. It rejects value
 server supports but coderapi does not.
 
 A configuration becomes the JSON of `GET /deployment/config` in two wire forms (`rendering`,
-`wires`), a YAML file (`written_config`), and the tables of `manage.py options` (`table`). The
-catalogue becomes the flags' help and docs/options.md (`reference`). All output goes through
+`option_formats`), a YAML file (`written_config`), and the tables of `manage.py options` (`table`).
+The catalogue becomes the flags' help and docs/options.md (`reference`). All output goes through
 `redaction`, which removes secret options and passwords in URLs.
 
 Not supported: reloading without a restart (Coder cannot do it either), and YAML aliases and type

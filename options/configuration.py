@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kernel.texts import TRUE
+from kernel.text_values import TRUE
 from options.catalogue import CATALOGUE, OWN_OPTIONS
 from options.errors import ConfigurationError, OptionError
 from options.option import Option, ValueSource

@@ -7,9 +7,9 @@ from typing import Any
 
 from options.configuration import Configuration
 from options.option import Group, Option
+from options.option_formats import WIRE_FORMS, WireForm
 from options.redaction import shown_value
 from options.values.scalars import Choice
-from options.wires import WIRE_FORMS, WireForm
 
 # The path of a member that clients expect. It is always false, because no option sets it.
 TRACE = "telemetry.trace"

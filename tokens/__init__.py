@@ -10,8 +10,8 @@ Signing in creates a session key. A request to the API creates a token. The modu
   process of relevant changes, and the process then evicts the key from its cache. A process that
   does not receive notifications does not use its cache, because it may contain revoked keys.
 * `providers` has the other service to which a token may belong, for example a Coder deployment.
-* `policy` resolves the five limits on a user's tokens. `configs` changes token policies and finds
-  the tokens that violate them. `minting` creates tokens within the limits.
+* `policy` resolves the five limits on a user's tokens. `policy_changes` changes token policies and
+  finds the tokens that violate them. `minting` creates tokens within the limits.
 * `signin` checks passwords and ends sessions. `authentication` rejects requests from other sites.
 * `services` creates and revokes keys. `digest` sends mails before tokens expire.
 * `pages` contains the web pages for users, for example the sign-in page.

@@ -28,7 +28,7 @@ from kernel.admin import (
     row_link,
     time_column,
 )
-from tokens import configs, policy, services
+from tokens import policy, policy_changes, services
 from tokens.forms import ExpireForm, TokenConfigForm
 from tokens.lifetimes import expires_soon
 from tokens.models import APIKey, TokenConfig
@@ -76,7 +76,7 @@ class OwnerFilter(TextFilter):
 
 def add_reasons(keys: list[Any]) -> None:
     """Sets `reasons` on each key: its violations of the token policy. Takes two queries."""
-    violations = configs.violations_among(keys, now=timezone.now())
+    violations = policy_changes.violations_among(keys, now=timezone.now())
     for key in keys:
         key.reasons = violations[key.pk].reasons if key.pk in violations else ()
 
@@ -245,12 +245,14 @@ class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
 
     def save_model(self, request: HttpRequest, obj: TokenConfig, form: Any, change: bool) -> None:
         action, actor = form.cleaned_data["existing"] or None, actor_of(request)
-        changed = configs.save_config(obj, on_violation=action, actor=actor, now=timezone.now())
+        changed = policy_changes.save_config(
+            obj, on_violation=action, actor=actor, now=timezone.now()
+        )
         if changed:
             self.message_user(request, f"{humanize.plural(changed, 'existing token')} changed.")
 
     def delete_model(self, request: HttpRequest, obj: TokenConfig) -> None:
-        configs.delete_config(obj, actor=actor_of(request), now=timezone.now())
+        policy_changes.delete_config(obj, actor=actor_of(request), now=timezone.now())
 
 
 DAY = timedelta(days=1)

@@ -9,10 +9,10 @@ from django.utils import timezone
 
 from kernel.durations import DurationError, format_duration
 from kernel.humanize import plural
-from tokens.configs import OnViolation, Violation, violations_of
 from tokens.lifetimes import DAY_NS, parse_lifetime
 from tokens.models import TokenConfig
 from tokens.policy import LIMITS
+from tokens.policy_changes import OnViolation, Violation, violations_of
 from users.scopes import KNOWN
 
 

@@ -11,7 +11,7 @@ from django.db.models import Count, F, QuerySet
 from django.db.models.functions import TruncDate
 
 from kernel.db.connections import fetch
-from kernel.db.pages import Condition, pages, where
+from kernel.db.paging import Condition, pages, where
 from kernel.http.errors import not_found
 from tokens.models import APIKey, APIKeyQuerySet
 from users import allow_lists

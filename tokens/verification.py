@@ -3,8 +3,8 @@
 `MEMORY` caches identities and errors. Its keys are keyed hashes of tokens, so that the cache
 contains no usable secret. A token that is not cached takes one query. When a key or a user changes,
 a database trigger notifies this process, and the process evicts the cached entries. Once an hour,
-using a key also writes that it was used (`tokens.touches`). If no key has the token's id, the token
-may belong to another service (`tokens.providers`).
+using a key also writes that it was used (`tokens.last_use`). If no key has the token's id, the
+token may belong to another service (`tokens.providers`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from kernel.durations import to_timedelta
 from kernel.http.errors import APIError
 from kernel.memory import Memory, Remembered
 from tokens import providers, refusals, token_format
+from tokens.last_use import Touch, write, writer
 from tokens.token_format import TokenParts
-from tokens.touches import Touch, write, writer
 from users import allow_lists
 from users.models import User
 from users.permissions import KeyIdentity

@@ -14,7 +14,7 @@ from kernel.durations import EPOCH
 from kernel.http.body import json_object
 from kernel.http.errors import Validation, invalid
 from kernel.http.rendering import WireSerializer
-from kernel.texts import parse_bool, parse_time
+from kernel.text_values import parse_bool, parse_time
 
 MAX_LIMIT = 1000
 MAX_OFFSET = 2**31

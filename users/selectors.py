@@ -9,10 +9,10 @@ from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.db.models import Count, Q, QuerySet
 
 from kernel.db.connections import fetch
-from kernel.db.pages import Condition, pages, where
+from kernel.db.paging import Condition, pages, where
 from kernel.http.errors import APIError, Validation, invalid
 from kernel.memory import Memory, Remembered
-from kernel.texts import parse_time
+from kernel.text_values import parse_time
 from users import allow_lists, permissions, roles
 from users.models import User
 from users.names import is_uuid, normal_email, normal_id, normal_username

@@ -15,7 +15,7 @@ import psycopg
 
 from bench.load import BenchError
 from bench.service import free_port
-from kernel.postgres.place import prepared
+from kernel.postgres.files import prepared
 from kernel.postgres.sharing import fitting
 
 ROLE = DATABASE = "coderapi"

@@ -30,7 +30,7 @@ from csp.importing.processes import MAX_PARSING, Parser
 from csp.noise.stored import current_rules
 from csp.writing.store import Store
 from kernel.db.connections import connect_directly, lock_number
-from kernel.lines import LinesError, Record
+from kernel.line_imports import LinesError, Record
 
 BATCH_LINES = 1_000
 BATCH_BYTES = 4 * 1024 * 1024

@@ -19,7 +19,7 @@ from csp.parsing.formats import MAX_REPORTS, MAX_WORD, Violation, parse
 from csp.parsing.tolerant_json import load
 from csp.writing.entries import Sender, entries_of, prepare
 from kernel.http.errors import APIError
-from kernel.texts import parse_time
+from kernel.text_values import parse_time
 
 # Browsers sent no CSP reports before this time. An earlier time comes from a clock that was not
 # set.

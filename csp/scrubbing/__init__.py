@@ -2,6 +2,6 @@
 
 `encodings` decodes escapes. `masking` replaces secrets in any string. `uris` and `free_text` scrub
 URLs. `coder_addresses` replaces the names of users and workspaces in URLs of Coder's pages and
-applications. `reports` scrubs each member of a report with these modules. `audit` checks stored
-values with a separate set of rules.
+applications. `reports` scrubs each member of a report with these modules. `leak_search` checks
+stored values with a separate set of rules.
 """

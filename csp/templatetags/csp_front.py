@@ -5,7 +5,7 @@ from typing import Any
 from django import template
 from django.utils import timezone
 
-from csp.triage.front import front_page
+from csp.triage.overview import front_page
 
 register = template.Library()
 

@@ -1,7 +1,7 @@
 """Lets operators work on violation groups: states, notes, and the API for them.
 
-A group is new, acknowledged, ignored, resolved or regressed. `states` computes the current
-state, and `changes` stores decisions. `selectors` queries groups, `details` has the facets and the
-advice of a group, and `views` has the API. `front`, `policies` and `releases` are for pages of the
-admin.
+A group is new, acknowledged, ignored, resolved or regressed. `states` computes the current state,
+and `decisions` stores decisions. `selectors` queries groups, `details` has the facets and the
+advice of a group, and `views` has the API. `overview`, `policies` and `releases` are for pages of
+the admin.
 """

@@ -5,7 +5,7 @@ from rest_framework import serializers
 from csp.advice.causes import cause
 from csp.advice.suggestion import Risk
 from csp.models import Group, State
-from csp.triage.changes import MAX_NOTE
+from csp.triage.decisions import MAX_NOTE
 from csp.triage.states import CURRENT_STATES
 from kernel.http.rendering import WireSerializer
 from users.requests import RequestSerializer, TextField, WholeNumberField

@@ -11,8 +11,8 @@ from rest_framework.request import Request
 
 from audit.services import actor_of
 from csp.models import Group
-from csp.triage import changes, selectors
-from csp.triage.changes import Decision
+from csp.triage import decisions, selectors
+from csp.triage.decisions import Decision
 from csp.triage.details import details
 from csp.triage.serializers import (
     DecisionSerializer,
@@ -111,10 +111,10 @@ class GroupView(APIView):
     )
     def patch(self, request: Request, group: uuid.UUID) -> HttpResponse:
         decision, now = Decision(**read(DecisionSerializer, request)), timezone.now()
-        if problems := changes.checked(decision, now=now):
+        if problems := decisions.checked(decision, now=now):
             raise invalid(*(Validation(name, problem) for name, problem in problems.items()))
         try:
-            changes.decide([_group(group).pk], decision, actor=actor_of(request), now=now)
+            decisions.decide([_group(group).pk], decision, actor=actor_of(request), now=now)
         except ValueError as error:
             raise invalid(Validation("state", str(error))) from None
         return json_response(GroupSerializer(_group(group)).data)

@@ -11,7 +11,7 @@ they arrive. `kernel.memory` uses cached keys and documents only while notificat
 `backend` is the database backend for Django. It acquires a slot of a `kernel.limiter` for each
 connection.
 
-`pages` reads long lists in pages. `partitions` creates and drops the partitions of tables that are
+`paging` reads long lists in pages. `partitions` creates and drops the partitions of tables that are
 partitioned by time. `replicas` lists the connected processes.
 
 **A frozen database.** A request waits up to 2.5 seconds for a connection, and up to 3.5 seconds for

@@ -4,12 +4,12 @@ Each request passes these modules. `body` runs before Django: it reads the whole
 its size and time. `middleware` sets the request id and the wire format. `hosts` checks the Host
 header, redirects to the access URL, and finds the client's address. An app then identifies the
 caller, and describes the caller with the types of `identity`. `rate_limit` counts the request.
-`pages` and `content_policy` are for HTML pages only; requests to the API skip them.
+`page_middleware` and `content_policy` are for HTML pages only; requests to the API skip them.
 
 Views inherit from the classes in `views` and raise the `APIError` of `errors`. `rendering` renders
 JSON in the format of `wire`. `handlers` converts every exception to an error response. Responses
-that rarely change are `documents`: they are rendered once and served from memory. `answers` has the
-form of responses that are made without Django. `schema` describes the API with OpenAPI, and
+that rarely change are `documents`: they are rendered once and served from memory. `responses` has
+the form of responses that are made without Django. `schema` describes the API with OpenAPI, and
 `metrics` counts requests.
 
 **A slow client** can block only some of the threads: `body` limits the threads that read bodies,

@@ -25,8 +25,8 @@ from functools import cached_property, partial
 from typing import Any
 
 from kernel.http import wire
-from kernel.http.answers import JSON_CONTENT_TYPE, Answer
 from kernel.http.identity import Identity
+from kernel.http.responses import JSON_CONTENT_TYPE, Answer
 from kernel.http.wire import Wire
 from kernel.memory import Memory, Remembered
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from kernel.http.answers import JSON_CONTENT_TYPE, Answer
+from kernel.http.responses import JSON_CONTENT_TYPE, Answer
 from kernel.limiter import LimitReachedError
 
 RETRY_SOON = {"Retry-After": "5"}

@@ -19,13 +19,13 @@ from rest_framework import views
 from rest_framework.request import Request
 
 from kernel.db.connections import is_unavailable, release_connection
-from kernel.db.pages import PAGE_ROWS
+from kernel.db.paging import PAGE_ROWS
 from kernel.http import documents, wire
-from kernel.http.answers import JSON_CONTENT_TYPE
 from kernel.http.errors import APIError, limit_reached
 from kernel.http.handlers import error_response
 from kernel.http.identity import IdentifiedRequest, Identity
 from kernel.http.rendering import render_json
+from kernel.http.responses import JSON_CONTENT_TYPE
 from kernel.http.schema.operations import operation
 from kernel.limiter import Limiter, LimitReachedError
 

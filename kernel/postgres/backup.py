@@ -32,7 +32,7 @@ from kernel.datadir import PASSABLE
 from kernel.db.replicas import PREFIX
 from kernel.postgres.account import PostgresError
 from kernel.postgres.clients import Target, target
-from kernel.postgres.place import unfollowed
+from kernel.postgres.files import unfollowed
 from kernel.release import PROGRAM
 
 ABOUT, SECRET_KEY, DUMP = "about.json", "secret_key", "database.dump"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kernel.postgres.binaries import Binaries, newest_programs
-from kernel.postgres.place import variables_of
+from kernel.postgres.files import variables_of
 from kernel.postgres.sharing import acquire
 
 # Maps the actions of `manage.py postgres` to PostgreSQL's programs.

@@ -13,7 +13,7 @@ from pathlib import Path
 from kernel.loops import is_alive
 from kernel.postgres.account import PostgresError
 from kernel.postgres.binaries import Binaries
-from kernel.postgres.place import (
+from kernel.postgres.files import (
     DATABASE,
     ROLE,
     Cluster,

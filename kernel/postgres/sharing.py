@@ -24,7 +24,7 @@ from kernel.postgres import binaries as programs
 from kernel.postgres import cluster as life
 from kernel.postgres.account import PostgresError, account_for
 from kernel.postgres.binaries import Binaries, Source
-from kernel.postgres.place import (
+from kernel.postgres.files import (
     Cluster,
     prepared,
     sockets_directory,

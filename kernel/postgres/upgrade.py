@@ -8,7 +8,7 @@ from pathlib import Path
 from kernel.postgres import cluster as life
 from kernel.postgres.account import PostgresError
 from kernel.postgres.binaries import Binaries, newest_programs, within_reach
-from kernel.postgres.place import DATABASE, Cluster, url, variables_of
+from kernel.postgres.files import DATABASE, Cluster, url, variables_of
 from kernel.postgres.sharing import alone, fitting, inhabited
 
 

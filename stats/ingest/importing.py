@@ -21,7 +21,7 @@ from django.utils import timezone
 from tqdm import tqdm
 
 from kernel.humanize import plural
-from kernel.lines import (
+from kernel.line_imports import (
     BadLines,
     ImportResult,
     LinesCommand,

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeGuard
 
 import orjson
 
-from kernel.texts import parse_bool, parse_time
+from kernel.text_values import parse_bool, parse_time
 from stats.sql import MAX_INTEGER
 
 NO_LATENCY = -1.0

@@ -27,8 +27,8 @@ from beside.identity import CoderIdentity
 from kernel.http.schema.document import openapi
 from kernel.http.wire import Wire
 from kernel.memory import LOOK_UPS
-from tests.support.at_once import at_once
 from tests.support.client import browser_of
+from tests.support.concurrency import at_once
 from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.live import own_server
 from tests.support.processes import DEADLINE_SECONDS, wait_for

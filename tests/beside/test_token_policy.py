@@ -16,7 +16,7 @@ from audit.models import Entry
 from beside import token_policy
 from beside.identity import CoderIdentity
 from beside.models import CoderToken
-from beside.people import mirror, read_person
+from beside.user_copies import mirror, read_person
 from jobs.registry import JobFailedError, find
 from jobs.services import run_job
 from kernel.mail import mailers

@@ -20,8 +20,8 @@ from kernel.postgres.binaries import newest_programs
 from options.catalogue import CATALOGUE
 from tests.support.coder_tables import coder_database
 from tests.support.commands import execute
-from tests.support.obeying import Obeying, obeying
 from tests.support.processes import PACKAGES, PROJECT, own_database
+from tests.support.servers_with_options import Obeying, obeying
 from tests.support.stand_in_coder import Key, Person, StandInCoder
 
 DOCUMENTS = [PROJECT / "README.md", *sorted(PROJECT.glob("docs/*.md"))]
@@ -32,8 +32,8 @@ NOT_RUN = {
     "git": "fetches from the network",
     "make": "runs until it is stopped, or breaks the service for minutes",
     "python3": "installs; test_wheel does so",
-    "docker": "needs Docker; test_shipped runs the composition's commands",
-    "docker/make-secrets": "belongs to the composition; test_shipped runs it",
+    "docker": "needs Docker; test_image_commands runs the composition's commands",
+    "docker/make-secrets": "belongs to the composition; test_image_commands runs it",
     "coder": "is Coder's program, which is not installed",
     "openapi-python-client": "test_generated_clients runs the generators",
 }
@@ -150,7 +150,7 @@ def run_example(script: str, environ: dict[str, str], *, cwd: Path) -> None:
     if "jq " in script and not shutil.which("jq"):
         return
     if "beside_coder" in script:
-        # The example shows a failed check. test_one_host_name runs the command.
+        # The example shows a failed check. test_proxies runs the command.
         return
     if re.search(r" (?:backup|postgres|restore) ", script):
         # A restore would replace the data of the other examples.

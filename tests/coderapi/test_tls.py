@@ -17,7 +17,7 @@ from coderapi.server.certificates import CertificateError, tls_arguments
 from options.configuration import load
 from options.start import unsupported_values
 from tests.support.certificates import Authority, Pair
-from tests.support.obeying import Obeying, obeying
+from tests.support.servers_with_options import Obeying, obeying
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -19,7 +19,7 @@ from audit.services import Actor
 from csp.alerts import channels, deliveries, messages
 from csp.alerts.deliveries import BACKOFF, alert, is_quiet
 from csp.models import AlertChannel, AlertDelivery, Group
-from csp.triage.changes import Decision, decide
+from csp.triage.decisions import Decision, decide
 from jobs.registry import find
 from tests.csp.test_triage import NOW, make_group
 from tests.support.commands import run

@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from csp.models import Group, Report
-from csp.scrubbing.audit import holds_private, holds_private_member
+from csp.scrubbing.leak_search import holds_private, holds_private_member
 from tests.support.client import APIClient
 from tests.support.csp_reports import CHROME, FIREFOX, POLICY, legacy, modern, send
 

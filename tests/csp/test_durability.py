@@ -19,7 +19,7 @@ from csp.writing.writer import GroupCommit
 from kernel.http.errors import APIError
 from tests.support.client import APIClient
 from tests.support.csp_reports import entries, legacy, modern, send
-from tests.support.standing_between import Between
+from tests.support.database_relay import Between
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 

@@ -17,7 +17,7 @@ from csp.scrubbing.reports import scrubbed
 from csp.scrubbing.uris import address_of
 from csp.writing import reach, writer
 from csp.writing.batch import WEIGHT
-from csp.writing.clients import DAY_KEYS, client_hash, key_of
+from csp.writing.client_hashes import DAY_KEYS, client_hash, key_of
 from csp.writing.grouping import browser_of, cause_of, page_template
 from tests.support import browser_reports
 from tests.support.client import APIClient

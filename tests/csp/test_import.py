@@ -24,7 +24,7 @@ from csp.importing.processes import LINES_BEFORE_PROCESSES
 from csp.models import Batch, Group, HourCount, Report
 from csp.parsing.formats import Format
 from kernel.db.connections import connect_directly
-from kernel.lines import MAX_LINE_BYTES, Record, Source, records
+from kernel.line_imports import MAX_LINE_BYTES, Record, Source, records
 from tests.support.client import APIClient
 from tests.support.commands import as_lines, execute, manage, run, write_lines
 from tests.support.csp_reports import legacy, modern, send

@@ -10,10 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from csp.parsing.formats import parse, shortened
-from csp.scrubbing.audit import holds_private, holds_private_member
 from csp.scrubbing.coder_addresses import path_template, private_host
 from csp.scrubbing.encodings import MAX_GROWTH, MAX_ROUNDS, decoded
 from csp.scrubbing.free_text import scrubbed_policy, scrubbed_text
+from csp.scrubbing.leak_search import holds_private, holds_private_member
 from csp.scrubbing.masking import holds_secret, masked
 from csp.scrubbing.reports import scrubbed, scrubbed_extra
 from csp.scrubbing.uris import address_of, origin_of

@@ -13,8 +13,8 @@ from django.utils import timezone
 from audit.models import Entry
 from audit.services import SYSTEM
 from csp.models import Group, HourCount
-from csp.triage import changes, releases
-from csp.triage.changes import Decision
+from csp.triage import decisions, releases
+from csp.triage.decisions import Decision
 from csp.triage.selectors import groups_at
 from tests.support.client import APIClient
 from tests.support.commands import run
@@ -257,7 +257,7 @@ def test_summary_counts_groups_and_reports(owner: APIClient) -> None:
 def test_no_group_changes_if_one_cannot(owner: APIClient) -> None:
     first, second = make_group(), make_group(state="resolved", state_at=NOW)
     with pytest.raises(ValueError, match="resolved already"):
-        changes.decide(
+        decisions.decide(
             [first.pk, second.pk],
             Decision(state="resolved"),
             actor=SYSTEM,

@@ -23,8 +23,8 @@ from options.configuration import load
 from options.snapshot import ConfigSnapshot, snapshot
 from tests.support.client import APIClient
 from tests.support.commands import manage
-from tests.support.obeying import obeying
 from tests.support.processes import Program, in_database, wait_for
+from tests.support.servers_with_options import obeying
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = "the key of these digests"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel.postgres.place import variables_of
+from kernel.postgres.files import variables_of
 from tests.support.commands import manage
 from tests.support.processes import DEADLINE_SECONDS, PROJECT, free_port, own_database
 

@@ -19,7 +19,7 @@ from kernel import postgres
 from kernel.postgres import binaries
 from kernel.postgres.binaries import Binaries, Source
 from kernel.postgres.cluster import running, start
-from kernel.postgres.place import (
+from kernel.postgres.files import (
     Cluster,
     last_log_lines,
     prepared,

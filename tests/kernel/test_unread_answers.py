@@ -21,7 +21,7 @@ from django.urls import reverse
 
 from audit.models import Entry
 from kernel.db.backend import base
-from kernel.db.pages import in_pages
+from kernel.db.paging import in_pages
 from kernel.http.views import StreamedResponse
 from tests.support.csp_reports import in_admin
 from tests.support.live import Server, own_server

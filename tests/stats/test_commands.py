@@ -25,7 +25,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from jobs.models import JobRun
-from kernel.lines import MAX_LINE_BYTES
+from kernel.line_imports import MAX_LINE_BYTES
 from stats.ingest.importing import BATCH_ROWS
 from stats.selectors import snapshot_state
 from stats.serializers import AgentRowSerializer, WorkspaceStateSerializer

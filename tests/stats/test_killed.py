@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from kernel import postgres
 from kernel.postgres.cluster import running
-from kernel.postgres.place import prepared
+from kernel.postgres.files import prepared
 from stats.ingest.importing import BATCH_ROWS
 from stats.jobs import COLLECT
 from tests.support.commands import write_lines

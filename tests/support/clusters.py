@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kernel import postgres
 from kernel.postgres.cluster import running
-from kernel.postgres.place import prepared
+from kernel.postgres.files import prepared
 from tests.support.processes import wait_for
 
 

@@ -17,7 +17,7 @@ from csp.noise.built_in import add_built_in
 from csp.noise.stored import RULES, current_rules
 from csp.parsing.formats import parse
 from csp.writing import writer
-from csp.writing.clients import sender_of
+from csp.writing.client_hashes import sender_of
 from csp.writing.entries import Entry, entries_of, prepare
 from tests.support.factories import PASSWORD, make_user
 

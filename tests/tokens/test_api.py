@@ -10,8 +10,8 @@ import pytest
 from django.utils import timezone
 
 from audit.models import Entry
-from tests.support.at_once import at_once
 from tests.support.client import APIClient
+from tests.support.concurrency import at_once
 from tests.support.factories import DAY_NS, HOUR_NS, expire, make_key, make_user
 from tests.support.sending import send, validation_fields
 from tokens.models import APIKey

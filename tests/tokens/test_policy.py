@@ -14,11 +14,11 @@ from django.utils import timezone
 
 from audit.models import Entry
 from tests.support import commands
-from tests.support.at_once import at_once
 from tests.support.client import APIClient
+from tests.support.concurrency import at_once
 from tests.support.factories import DAY_NS, HOUR_NS, make_key, make_user
 from tests.support.sending import send
-from tokens import configs, policy
+from tokens import policy, policy_changes
 from tokens.models import APIKey, TokenConfig
 from users.models import User
 
@@ -177,7 +177,7 @@ def test_violations_are_sorted_by_owner_and_last_use(
     TokenConfig.objects.create(user=bob, max_token_lifetime=50 * DAY_NS)
 
     def violations(config: TokenConfig) -> list[str]:
-        found = configs.violations_of(config, now=timezone.now())
+        found = policy_changes.violations_of(config, now=timezone.now())
         return [f"{one.key.user} {one.key}" for one in found]
 
     with django_assert_num_queries(2):

@@ -14,10 +14,10 @@ from kernel.db.connections import connect_directly
 from tests.support.client import APIClient
 from tests.support.factories import DAY_NS, HOUR_NS, expire, make_key, make_user
 from tests.support.processes import wait_for
+from tokens.last_use import Touch, write
 from tokens.models import APIKey
 from tokens.services import NewKey
 from tokens.token_format import digest, split
-from tokens.touches import Touch, write
 from users.models import User
 
 PATH = "/api/v2/deployment/ssh"

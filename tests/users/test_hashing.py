@@ -16,8 +16,8 @@ from django.db import connection
 
 from audit.models import Entry
 from kernel.http.rate_limit import private_directory
-from tests.support.at_once import at_once
 from tests.support.client import APIClient
+from tests.support.concurrency import at_once
 from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.live import Server
 from tests.support.processes import own_database

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kernel.db import pages
+from kernel.db import paging
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.sending import send
@@ -73,7 +73,7 @@ def test_members_are_all_users(owner: APIClient) -> None:
 def test_long_list_of_members_is_streamed(
     owner: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, "PAGE_ROWS", 2)
+    monkeypatch.setattr(paging, "PAGE_ROWS", 2)
     for _ in range(4):
         make_user()
 

@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from audit.services import SYSTEM, Actor
 from kernel.http.errors import APIError
-from tests.support.at_once import at_once
 from tests.support.client import APIClient
+from tests.support.concurrency import at_once
 from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.markup import text_in
 from tests.support.sending import send

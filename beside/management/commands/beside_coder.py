@@ -7,7 +7,7 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from beside.findings import FindingsCommand
-from beside.pair import findings
+from beside.setup_checks import findings
 
 
 class Command(FindingsCommand):

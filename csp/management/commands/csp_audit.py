@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from csp.scrubbing.audit import findings
+from csp.scrubbing.leak_search import findings
 from kernel.commands import ListingCommand
 
 

@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from csp.importing.files import import_reports
-from kernel.lines import BadLines, ImportResult, LinesCommand, LinesError, Progress, Source, records
+from kernel.line_imports import (
+    BadLines,
+    ImportResult,
+    LinesCommand,
+    LinesError,
+    Progress,
+    Source,
+    records,
+)
 
 PAGE = "https://coder.example.com/workspaces"
 SCRIPT = "https://cdn.example.net/lib.js"

@@ -10,11 +10,11 @@ from django.utils import timezone
 from audit.services import SYSTEM
 from kernel.commands import ListingCommand, UsageError, add_json_argument
 from kernel.humanize import plural
-from tokens import configs, policy
+from tokens import policy, policy_changes
 from tokens.arguments import find_user, known_scopes, lifetime_ns
-from tokens.configs import OnViolation, Violation, violations_of
 from tokens.models import TokenConfig
 from tokens.policy import LIMITS, readable
+from tokens.policy_changes import OnViolation, Violation, violations_of
 from tokens.serializers import APIKeyWithOwnerSerializer, LimitSerializer
 from users.roles import DISPLAY_NAMES
 
@@ -105,7 +105,9 @@ class Command(ListingCommand):
         is_rejected = bool(violations) and not (existing or options["dry_run"])
         # Save before printing the list, because a closed pipe (`| head`) stops the command.
         if not (options["dry_run"] or is_rejected):
-            changed = configs.save_config(config, on_violation=existing, actor=SYSTEM, now=now)
+            changed = policy_changes.save_config(
+                config, on_violation=existing, actor=SYSTEM, now=now
+            )
         self._list(violations)
         if is_rejected:
             choices = "choose --existing leave, shorten or expire"
@@ -123,7 +125,7 @@ class Command(ListingCommand):
         # A policy without limits has the same effect as no policy.
         without = TokenConfig(pk=config.pk, user=config.user, role=config.role)
         violations = violations_of(without, now=now)
-        configs.delete_config(config, actor=SYSTEM, now=now)
+        policy_changes.delete_config(config, actor=SYSTEM, now=now)
         self._list(violations)
         remaining = f"{_violating(violations)} the remaining policies"
         return f"Deleted the token policy of {subject}. {remaining}."

@@ -26,7 +26,7 @@ from tests.support.containers import (
 )
 from tests.support.processes import PROJECT, free_port, wait_for
 
-# These change the machine's accounts. test_shipping.py checks their text.
+# These change the machine's accounts. test_image_files.py checks their text.
 NOT_REHEARSED = {"useradd", "install"}
 
 

@@ -17,9 +17,9 @@ import pytest
 from tests.support.browser import Browser, browsing, needs_browser
 from tests.support.commands import manage
 from tests.support.live import Answer
-from tests.support.obeying import Obeying, obeying
 from tests.support.processes import DEADLINE_SECONDS, PROJECT, free_port, wait_for
 from tests.support.proxies import caddy, make_certificate, needs_caddy, needs_nginx, nginx
+from tests.support.servers_with_options import Obeying, obeying
 from tests.support.stand_in_coder import Key, Person, StandInCoder
 
 pytestmark = needs_nginx
