@@ -11,7 +11,8 @@ from bench.harness import Measure, Scenario
 from bench.load import CONNECTIONS, Figures, wrk
 from bench.scenarios.base import SSH, Batches, Bench, load
 from bench.service import WORKERS, Service, beside
-from tests.support.stand_in_coder import TABLES, Key, Person, StandInCoder
+from tests.support.coder_releases import V2_34
+from tests.support.stand_in_coder import Key, Person, StandInCoder
 
 LOOK_UP = "/api/v2/authcheck"
 # The requests at the start of a load all need the same look-up.
@@ -89,7 +90,7 @@ def _followed(service: Service) -> Measure:
         connection.execute("CREATE DATABASE coder")
     url = urlsplit(service.database_url)._replace(path="/coder").geturl()
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(TABLES)
+        connection.execute(V2_34.tables.encode())
         connection.execute(ROWS)
         connection.execute(REPORTS, [1, 15 * 60 // REPORT_SECONDS])
         connection.execute("VACUUM ANALYZE")

@@ -7,18 +7,32 @@ import pytest
 
 from beside import client, configuration
 from beside.client import Breaker
+from tests.support.coder_releases import RELEASES, Release
 from tests.support.processes import DEADLINE_SECONDS
 from tests.support.stand_in_coder import Key, Person, StandInCoder
 
 
+@pytest.fixture(params=RELEASES, ids=str)
+def release(request: pytest.FixtureRequest) -> Release:
+    """Runs the test beside each release of Coder.
+
+    `@pytest.mark.parametrize("release", [V2_34], ids=str)` runs a test beside one of them.
+    """
+    found: Release = request.param
+    return found
+
+
 @pytest.fixture
-def coder(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInCoder]:
+def coder(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, release: Release
+) -> Iterator[StandInCoder]:
     """Runs a Coder deployment. The settings contain its URL, and a token of an owner."""
     monkeypatch.setattr(client, "BREAKER", Breaker())
     # On a busy machine, the stand-in needs longer than Coder may.
     for module in (client, configuration):
         monkeypatch.setattr(module, "SECONDS", DEADLINE_SECONDS)
-    with StandInCoder() as stand_in:
+    with StandInCoder(release) as stand_in:
         settings.CODER_URL = stand_in.url
-        settings.CODER_TOKEN = stand_in.add(Key(Person("service", roles=("owner",)))).token
+        service = Key(Person("service", roles=("owner",)), name="coderapi")
+        settings.CODER_TOKEN = stand_in.add(service).token
         yield stand_in

@@ -12,8 +12,8 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
+from tests.support.coder_releases import SESSION_KINDS, V2_34, Release
 from tests.support.processes import own_database
-from tests.support.stand_in_coder import TABLES
 from tests.support.stats_rows import agent_row
 
 # Disconnects the clients of an earlier test, which may hold locks.
@@ -40,19 +40,24 @@ BUILDS: list[tuple[str, str, str | None, bool]] = [
 
 
 @contextmanager
-def coder_database(now: datetime) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def coder_database(
+    now: datetime, release: Release = V2_34
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Yields the URL of a database with Coder's tables, and its agent rows in the API's format."""
     with own_database(like="template1") as url:
-        yield url, make_tables(url, now)
+        yield url, make_tables(url, now, release)
 
 
-def make_tables(url: str, now: datetime) -> list[dict[str, Any]]:
-    """Replaces the tables of the database, and returns their agent rows in the API's format."""
+def make_tables(url: str, now: datetime, release: Release = V2_34) -> list[dict[str, Any]]:
+    """Replaces the tables of the database, and returns their agent rows in the API's format.
+
+    The returned rows have a member for each kind of session, whatever the release is.
+    """
     rows = agent_rows(now)
     with psycopg.connect(url) as connection:
-        connection.execute((EMPTY + TABLES).encode())
+        connection.execute((EMPTY + release.tables).encode())
         for row in rows:
-            insert(connection, "workspace_agent_stats", row)
+            insert_agent_row(connection, row, release)
         for number, build in enumerate(BUILDS, 1):
             _insert_workspace(connection, number, build, now=now)
         # A workspace without a build.
@@ -111,9 +116,22 @@ def _insert_workspace(
         insert(connection, "provisioner_jobs", about | times_of_job)
 
 
+def insert_agent_row(
+    connection: psycopg.Connection[Any], row: dict[str, Any], release: Release
+) -> None:
+    """Inserts a row as the release writes it. `row` has a member for each kind of session."""
+    if release.counts_by_name:
+        counts = {kind: row.get(f"session_count_{kind}", 0) for kind in SESSION_KINDS}
+        row = {name: row[name] for name in row if not name.startswith("session_count_")}
+        row["session_counts"] = {name: count for name, count in counts.items() if count}
+    insert(connection, "workspace_agent_stats", row)
+
+
 def insert(connection: psycopg.Connection[Any], table: str, row: dict[str, Any]) -> None:
+    # The empty value of `connections_by_proto` is JSON's null.
     values = [
-        Jsonb(value) if name == "connections_by_proto" else value for name, value in row.items()
+        Jsonb(value) if name in {"connections_by_proto", "session_counts"} else value
+        for name, value in row.items()
     ]
     connection.execute(
         f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(['%s'] * len(row))})".encode(),  # noqa: S608

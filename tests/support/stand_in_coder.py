@@ -1,6 +1,7 @@
 """A stand-in for a Coder deployment: its API in the coderd wire, its cookies and its pages.
 
-It answers over a real socket, as the contract requires. `coder_tables` fills Coder's tables.
+It answers over a real socket, as the contract requires. `coder_releases` has the releases that it
+plays. `coder_tables` fills Coder's tables.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.cookies import SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import product
 from typing import Any, ClassVar, Self
 from urllib.parse import parse_qs, urlsplit
+
+from tests.support.coder_releases import V2_34, Release
 
 # Coder's own policy names the path of the reports, which a proxy sends to coderapi.
 POLICY = "default-src 'self'; script-src 'self'; report-uri /api/v2/csp/reports"
@@ -63,28 +65,6 @@ CONFIG: dict[str, Any] = {
         },
     ],
 }
-TABLES = """
-CREATE TYPE workspace_transition AS ENUM ('start', 'stop', 'delete');
-CREATE TABLE workspace_agent_stats (
-    id uuid PRIMARY KEY, created_at timestamptz, user_id uuid, agent_id uuid, workspace_id uuid,
-    template_id uuid, connections_by_proto jsonb, connection_count bigint, rx_packets bigint,
-    rx_bytes bigint, tx_packets bigint, tx_bytes bigint, connection_median_latency_ms float8,
-    session_count_vscode bigint, session_count_jetbrains bigint,
-    session_count_reconnecting_pty bigint, session_count_ssh bigint, usage boolean
-);
-CREATE INDEX ON workspace_agent_stats (created_at);
-CREATE TABLE workspaces (
-    id uuid PRIMARY KEY, created_at timestamptz, owner_id uuid, deleted boolean, name varchar(64)
-);
-CREATE TABLE workspace_builds (
-    id uuid, workspace_id uuid, build_number integer, transition workspace_transition,
-    job_id uuid UNIQUE, UNIQUE (workspace_id, build_number)
-);
-CREATE TABLE provisioner_jobs (
-    id uuid PRIMARY KEY, created_at timestamptz, updated_at timestamptz, started_at timestamptz,
-    canceled_at timestamptz, completed_at timestamptz, error text, tags jsonb
-);
-"""
 # The JSON of routes that always answer the same.
 CONSTANT: dict[str, Any] = {
     "updatecheck": {"current": True, "version": "v2.29.0", "url": "https://coder.example.com"},
@@ -137,28 +117,12 @@ class Person:
         }
 
 
-@dataclass(frozen=True)
-class Release:
-    """The responses that differ between releases of Coder. `expire` is the status of this route."""
-
-    version: str
-    without: tuple[str, ...] = ()
-    lists_expired: bool = False
-    expire: int = 204
-
-
-RELEASES = (
-    Release("v2.25.0", without=("scopes", "allow_list"), lists_expired=True, expire=405),
-    Release("v2.27.0", lists_expired=True, expire=404),
-    Release("v2.29.0"),
-    # Coder's documents call `scope` deprecated, and do not mention `username`.
-    Release("v3.0.0", without=("scope", "username")),
-)
-
-
 @dataclass
 class Key:
-    """A token of a person. A narrowed token has scopes other than `all`."""
+    """A token of a person. It is narrowed if it has other scopes than `all`, or an allow list.
+
+    `last_used` is None if the token was never used.
+    """
 
     person: Person
     token: str = field(default_factory=new_token)
@@ -166,38 +130,48 @@ class Key:
     name: str = ""
     lifetime_seconds: int = 86_400
     expires_at: str = "2099-01-01T00:00:00Z"
-    last_used: str = "2026-01-02T03:04:05Z"
+    last_used: str | None = "2026-01-02T03:04:05Z"
+    allow_list: tuple[str, ...] = ("*:*",)
 
     @property
     def id(self) -> str:
         return self.token.partition("-")[0]
 
-    @property
-    def is_narrowed(self) -> bool:
-        return "all" not in self.scopes
-
-    def may(self, action: str, *, own: bool) -> bool:
-        by_scope = not self.is_narrowed or action in self.scopes
+    def may(self, action: str, release: Release, *, own: bool) -> bool:
         roles = self.person.roles
         by_role = "owner" in roles or own or any(action in MAY.get(role, ()) for role in roles)
-        return by_scope and by_role
+        return by_role and (self._allows if release.enforces_scopes else self._scope_allows)(action)
 
-    def as_json(self) -> dict[str, Any]:
-        return {
+    def _allows(self, action: str) -> bool:
+        types = {allowed.partition(":")[0] for allowed in self.allow_list}
+        by_scope = "all" in self.scopes or action in self.scopes
+        return by_scope and not types.isdisjoint({"*", action.partition(":")[0]})
+
+    def _scope_allows(self, _: str) -> bool:
+        return self.scope == "all"
+
+    @property
+    def scope(self) -> str:
+        """The member `scope`, which has only two values."""
+        return "application_connect" if "application_connect" in self.scopes else "all"
+
+    def as_json(self, release: Release) -> dict[str, Any]:
+        found = {
             "id": self.id,
             "user_id": self.person.id,
             "username": self.person.username,
-            "last_used": self.last_used,
+            "last_used": release.never_used if self.last_used is None else self.last_used,
             "expires_at": self.expires_at,
             "created_at": "2026-01-02T03:04:05Z",
             "updated_at": "2026-01-02T03:04:05Z",
             "login_type": "token",
-            "scope": self.scopes[0],
+            "scope": self.scope,
             "scopes": list(self.scopes),
             "token_name": self.name,
             "lifetime_seconds": self.lifetime_seconds,
-            "allow_list": ["*:*"],
+            "allow_list": list(self.allow_list),
         }
+        return {name: value for name, value in found.items() if name not in release.without}
 
 
 class StandInCoder(ThreadingHTTPServer):
@@ -210,19 +184,19 @@ class StandInCoder(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, release: Release = V2_34) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.keys: dict[str, Key] = {}
         self.seen: list[tuple[str, str]] = []
         self.headers: dict[str, str] = {}
         self.answers: dict[str, tuple[int, bytes]] = {}
         self.fault = ""
-        self.version = "v2.29.0+stand-in"
+        self.release = release
+        self.version = f"{release}+stand-in"
         # The version in the header, if it is another one.
         self.build = ""
         self.experiments: list[str] = []
         self.config = json.loads(json.dumps(CONFIG))
-        self.release = RELEASES[-1]
         self.policy, self.domain = POLICY, ""
         self.dashboard = self.url
         self.clock_ahead = 0.0
@@ -374,11 +348,12 @@ class _Handler(BaseHTTPRequestHandler):
                 "provisioner_api_version": "1.14",
                 "upgrade_message": "",
                 "deployment_id": "9d1d1a1e-0000-4000-8000-000000000002",
+                **self.server.release.build_info,
             },
         )
 
     def _me(self, key: Key, *_: Any) -> None:
-        if not key.may("user:read", own=True):
+        if not key.may("user:read", self.server.release, own=True):
             return self._json(404, {"message": "Resource not found or you do not have access."})
         return self._json(200, key.person.as_json())
 
@@ -387,11 +362,12 @@ class _Handler(BaseHTTPRequestHandler):
         for name, check in body["checks"].items():
             target = check["object"]
             own = target.get("owner_id") in {"me", key.person.id}
-            answer[name] = key.may(f"{target['resource_type']}:{check['action']}", own=own)
+            action = f"{target['resource_type']}:{check['action']}"
+            answer[name] = key.may(action, self.server.release, own=own)
         self._json(200, answer)
 
     def _deployment_config(self, key: Key, *_: Any) -> None:
-        if not key.may("deployment_config:read", own=False):
+        if not key.may("deployment_config:read", self.server.release, own=False):
             return self._json(403, {"message": "Forbidden."})
         return self._json(200, self.server.config)
 
@@ -401,19 +377,19 @@ class _Handler(BaseHTTPRequestHandler):
     def _tokens(self, key: Key, *_: Any) -> None:
         wants_all = "include_all" in parse_qs(urlsplit(self.path).query)
         everyone = wants_all and "owner" in key.person.roles
+        release, now = self.server.release, datetime.now(UTC).isoformat()
+        # Sessions are keys without a name. They are not listed.
         found = [
-            each.as_json()
+            each.as_json(release)
             for each in self.server.keys.values()
-            if everyone or each.person is key.person
-            if self.server.release.lists_expired or each.expires_at > datetime.now(UTC).isoformat()
+            if each.name and (everyone or each.person is key.person)
+            if release.lists_expired or each.expires_at > now
         ]
-        for one, name in product(found, self.server.release.without):
-            del one[name]
         self._json(200, found or None)
 
     def _own_key(self, key: Key, parts: tuple[str, ...], _: Any) -> None:
         assert key.id == parts[0]
-        self._json(200, key.as_json())
+        self._json(200, key.as_json(self.server.release))
 
     def _users(self, key: Key, *_: Any) -> None:
         query = parse_qs(urlsplit(self.path).query)
