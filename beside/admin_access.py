@@ -1,4 +1,4 @@
-"""Opens the admin to owners and auditors of the Coder deployment, without another sign-in.
+"""Opens the admin to users of the Coder deployment with a role, without another sign-in.
 
 A browser sends the session cookie of Coder's dashboard to every path of the host. The user of a
 page is the user of this cookie. So no session of the admin can outlive the session in Coder.
@@ -67,7 +67,10 @@ def sign_in(request: HttpRequest, target: str) -> HttpResponse:
     if user.is_authenticated and user.is_staff:
         return redirect("admin:index")
     if user.is_authenticated:
-        detail = f"The admin is for owners and auditors. You are signed in to Coder as {user}."
+        detail = (
+            "The admin is for owners, auditors and user admins. "
+            f"You are signed in to Coder as {user}."
+        )
         error = APIError(403, "You cannot open the admin.", detail=detail)
         # Our home page would show the same error.
         return error_page(request, error, home=settings.ACCESS_URL)

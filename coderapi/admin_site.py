@@ -29,7 +29,7 @@ from kernel.admin import bounded_search, cards
 from tokens import signin
 from tokens.models import APIKey
 from users.models import User
-from users.roles import AUDITOR, OWNER
+from users.roles import ADMIN_ROLES, OWNER
 
 
 def _steps_for(request: HttpRequest) -> list[Step]:
@@ -64,7 +64,8 @@ class ServiceAdminSite(AdminSite):
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         swagger = reverse("swagger") if settings.SWAGGER_ENABLE else ""
-        charts = reverse("admin:stats_snapshot_timelines")
+        sees_charts = request.user.has_module_perms("stats")
+        charts = reverse("admin:stats_snapshot_timelines") if sees_charts else ""
         signs_in_with_coder = settings.IDENTITY == "coder"
         own = {"swagger": swagger, "charts": charts, "users_are_coders": signs_in_with_coder}
         return super().each_context(request) | own
@@ -92,7 +93,7 @@ class ServiceAdminSite(AdminSite):
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
-        context = {"cards": cards(timezone.now()), "first_steps": _steps_for(request)}
+        context = {"cards": cards(request.user, timezone.now()), "first_steps": _steps_for(request)}
         return super().index(request, {**context, **(extra_context or {})})
 
     def autocomplete_view(self, request: HttpRequest) -> HttpResponse:
@@ -110,9 +111,11 @@ class ServiceAdminSite(AdminSite):
         if settings.IDENTITY == "coder":
             return admin_access.sign_in(request, target)
         identity = signin.session_of(request)
-        if identity is not None and not identity.has_role(OWNER, AUDITOR):
+        if identity is not None and not identity.has_role(*ADMIN_ROLES):
             name = identity.username
-            text = f"The admin is for owners and auditors. You are signed in as {name}."
+            text = (
+                f"The admin is for owners, auditors and user admins. You are signed in as {name}."
+            )
             messages.warning(request, text)
             return redirect("account")
         return redirect_to_login(target, reverse("login"))

@@ -294,9 +294,16 @@ def register(title: str, lines: Lines, *, order: int) -> None:
     _cards[order, title] = lines
 
 
-def cards(now: datetime) -> list[tuple[str, Sequence[Line]]]:
-    """Returns the title and the lines of each card with lines, in order."""
-    read = [(title, _lines(title, lines, now)) for (_, title), lines in sorted(_cards.items())]
+def cards(user: Any, now: datetime) -> list[tuple[str, Sequence[Line]]]:
+    """Returns the title and the lines of each card with lines, in order.
+
+    The user sees the cards of the apps whose pages the user may open.
+    """
+    read = [
+        (title, _lines(title, lines, now))
+        for (_, title), lines in sorted(_cards.items())
+        if user.has_module_perms(lines.__module__.partition(".")[0])
+    ]
     return [(title, lines) for title, lines in read if lines]
 
 

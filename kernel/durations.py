@@ -27,6 +27,8 @@ _UNITS = {
 _LIMIT = 2**63
 # Converting a number takes time that grows with the square of its digits.
 _MAX_DIGITS = 400
+# "3 days" is the same as "3d".
+_WORD = re.compile(r"\s*(week|day|hour|minute|second)s?\b\s*")
 _PART = re.compile(r"(?P<number>[0-9]*\.?[0-9]*)(?P<unit>[^0-9.]*)")
 
 
@@ -40,8 +42,10 @@ class DurationError(ValueError):
 def parse_duration(text: str) -> int:
     """Parses a duration as Go's time.ParseDuration does. Returns nanoseconds.
 
-    Raises: DurationError.
+    Also accepts days, weeks and the words for units, for example "3d", "3 days" and "1 hour 30
+    minutes". Raises: DurationError.
     """
+    text = _WORD.sub(lambda word: word[1][0], text)
     sign = -1 if text.startswith("-") else 1
     rest = text[1:] if text[:1] in {"+", "-"} else text
     if rest == "0":

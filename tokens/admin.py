@@ -40,11 +40,12 @@ from users.selectors import user_by_name
 register_target("api_key", APIKey)
 register_target("token_config", TokenConfig)
 
+VIOLATING = "violating"
 EXPIRES_WITHIN = {f"{days}d": timedelta(days=days) for days in (1, 7, 30)}
 
 
 class StateFilter(admin.SimpleListFilter):
-    """Filters keys by their expiry."""
+    """Filters keys by their expiry, or finds the tokens that violate the token policy."""
 
     title = "state"
     parameter_name = "state"
@@ -54,10 +55,14 @@ class StateFilter(admin.SimpleListFilter):
             (name, f"Expires within {humanize.duration(ahead)}")
             for name, ahead in EXPIRES_WITHIN.items()
         ]
-        return [("live", "Live"), *expiring, ("expired", "Expired")]
+        violating = (VIOLATING, "Violates the policy")
+        return [("live", "Live"), violating, *expiring, ("expired", "Expired")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         now, chosen = timezone.now(), self.value() or ""
+        if chosen == VIOLATING:
+            violations = policy_changes.violations_now(now=now)
+            return queryset.filter(pk__in=[one.key.pk for one in violations])
         if chosen in EXPIRES_WITHIN:
             return queryset.filter(expires_at__range=(now, now + EXPIRES_WITHIN[chosen]))
         lookup = {"live": "expires_at__gte", "expired": "expires_at__lt"}.get(chosen)

@@ -8,10 +8,11 @@ from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from django.contrib.auth.models import Group
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -26,6 +27,7 @@ from kernel.admin import Line, ServiceAdmin, State, badge, register, time_column
 from kernel.http.errors import APIError
 from users import erasure, roles, selectors, services
 from users.models import User
+from users.permissions import page_refusal
 
 admin.site.unregister(Group)
 register_target("user", User)
@@ -51,7 +53,8 @@ def change_access(user: User, wanted: dict[str, Any], *, actor: Actor) -> None:
     now = timezone.now()
     if wanted["status"] != user.status:
         services.set_status(user, wanted["status"], actor=actor, now=now)
-    if set(wanted["roles"]) != set(user.roles):
+    # The form of a user admin has no field for the roles.
+    if set(wanted.get("roles", user.roles)) != set(user.roles):
         services.set_roles(user, wanted["roles"], actor=actor, now=now)
 
 
@@ -113,6 +116,15 @@ class PasswordForm(AdminPasswordChangeForm[User]):
         user, password = self.user, self.cleaned_data["password1"]
         services.set_password(user, password, actor=self.actor, now=timezone.now())
         return user
+
+
+def _user_of(request: HttpRequest) -> User:
+    return cast("User", request.user)
+
+
+def _may(request: HttpRequest, action: str, *, on: User) -> bool:
+    """Returns whether the user of the page may do the action. The API has the same rule."""
+    return page_refusal(_user_of(request), action, on=on) is None
 
 
 def or_message(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -189,10 +201,34 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
     def get_form(self, request: HttpRequest, *args: Any, **more: Any) -> Any:
         return with_actor(super().get_form(request, *args, **more), request)
 
-    def user_change_password(self, request: HttpRequest, *args: Any, **more: Any) -> HttpResponse:
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        """Hides the links from users who may not open the linked pages."""
+        found = super().get_fieldsets(request, obj)
+        if _user_of(request).has_module_perms("tokens"):
+            return found
+        return [(name, more) for name, more in found if more["fields"] != ["data"]]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+        """Only owners change roles."""
+        found = super().get_readonly_fields(request, obj)
+        return found if roles.OWNER in _user_of(request).roles else [*found, "roles"]
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **more: Any
+    ) -> HttpResponse:
+        """Hides the link to the audit trail from users who may not open it."""
+        context["has_history"] = _user_of(request).has_perm("audit.view_entry")
+        return super().render_change_form(request, context, *args, **more)
+
+    def user_change_password(
+        self, request: HttpRequest, id: str, *args: Any, **more: Any
+    ) -> HttpResponse:
+        user = self.get_object(request, unquote(id))
+        if user is not None and not _may(request, "user:update_personal", on=user):
+            raise PermissionDenied
         bound = copy.copy(self)
         bound.change_password_form = with_actor(PasswordForm, request)
-        return super(UserAdmin, bound).user_change_password(request, *args, **more)
+        return super(UserAdmin, bound).user_change_password(request, id, *args, **more)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         actor, now = actor_of(request), timezone.now()
@@ -221,17 +257,23 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
         return redirect(entries_page(person=object_id))
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        """Forbids changes of copies, because the next look-up would undo them."""
-        is_copy = obj is not None and obj.is_copy
-        return not is_copy and super().has_change_permission(request, obj)
+        """Forbids changes of copies, because the next look-up would undo them.
+
+        A user admin cannot change owners.
+        """
+        if obj is not None and (obj.is_copy or not _may(request, "user:update", on=obj)):
+            return False
+        return super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         """Allows deleting one user at a time, so that errors can be shown on the user's page.
 
-        The caller's own account cannot be deleted.
+        The caller's own account cannot be deleted. A user admin cannot delete owners.
         """
         return (
-            super().has_delete_permission(request, obj) and obj is not None and obj != request.user
+            super().has_delete_permission(request, obj)
+            and obj is not None
+            and _may(request, "user:delete", on=obj)
         )
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:

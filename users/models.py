@@ -10,6 +10,8 @@ from django.db.models.functions import Now
 
 from users import names, roles
 
+USER_PERMISSIONS = frozenset(f"users.{right}_user" for right in ("view", "add", "change", "delete"))
+
 
 class User(AbstractBaseUser):
     """A user, a service account without a password, or a copy of a user of another service."""
@@ -127,22 +129,27 @@ class User(AbstractBaseUser):
 
     @property
     def is_staff(self) -> bool:
-        """Returns whether the user may open the admin. Auditors can view it, but change nothing."""
-        return self.is_active and not {roles.OWNER, roles.AUDITOR}.isdisjoint(self.roles)
+        """Returns whether the user may open the admin."""
+        return self.is_active and not roles.ADMIN_ROLES.isdisjoint(self.roles)
 
     def has_perm(self, perm: str, obj: object = None) -> bool:
         """Returns whether the user has Django's permission `app.action_model`.
 
-        Owners have all permissions. Auditors have the permission `view` for all models.
+        Owners have all permissions. Auditors have the permission `view` for all models. User admins
+        have the permissions for users. `UserAdmin` also checks on which users they may act.
         """
         if not self.is_active:
             return False
-        return roles.OWNER in self.roles or (
-            roles.AUDITOR in self.roles and perm.partition(".")[2].startswith("view_")
+        return (
+            roles.OWNER in self.roles
+            or (roles.AUDITOR in self.roles and perm.partition(".")[2].startswith("view_"))
+            or (roles.USER_ADMIN in self.roles and perm in USER_PERMISSIONS)
         )
 
     def has_module_perms(self, app_label: str) -> bool:
-        return self.is_staff
+        """Returns whether the user may open pages of this app. User admins see only the users."""
+        sees_all = not {roles.OWNER, roles.AUDITOR}.isdisjoint(self.roles)
+        return self.is_staff and (sees_all or app_label == User._meta.app_label)
 
 
 class Organization(models.Model):

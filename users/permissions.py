@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
@@ -118,6 +118,23 @@ def _role_problem(identity: KeyIdentity, action: str, of: Owner | None, *, own: 
 def _has_rights(identity: KeyIdentity, wanted: Iterable[str]) -> bool:
     """Returns whether the caller's roles and scopes allow all of the actions."""
     return all(identity.may(a) and scopes.allow(identity.scopes, a) for a in wanted)
+
+
+def page_refusal(caller: User, action: str, *, on: User) -> APIError | None:
+    """Returns the error if a user of the admin may not do the action on another user, or None.
+
+    A session of the admin has no scopes and no allow list, so only the roles decide.
+    """
+    identity = KeyIdentity(
+        user_id=caller.pk,
+        username=caller.username,
+        roles=frozenset(caller.roles),
+        key_id="",
+        scopes=(scopes.ALL,),
+        expires_at=datetime.max.replace(tzinfo=UTC),
+        lifetime_ns=0,
+    )
+    return refusal(identity, action, of=Owner(str(on.pk), tuple(on.roles)))
 
 
 def require(identity: KeyIdentity, action: str, *, on: User) -> None:

@@ -18,6 +18,10 @@ DISPLAY_NAMES = {
     TEMPLATE_ADMIN: "Template Admin",
 }
 
+# Users with one of these roles may open the admin. Owners may change everything. Auditors see all
+# pages, but change nothing. User admins see and change users who are not owners.
+ADMIN_ROLES = frozenset({OWNER, AUDITOR, USER_ADMIN})
+
 _READ_USERS = frozenset({"user:read"})
 
 PERMISSIONS: dict[str, frozenset[str]] = {

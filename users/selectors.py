@@ -126,7 +126,19 @@ def search(
 
 def all_users(ids: frozenset[str] | None) -> Iterator[Sequence[User]]:
     """Yields pages of the users with these ids, or of all users, ordered by username."""
-    return pages(lambda last, limit: _users([*_among(ids), *_after(last)], limit))
+    return _in_pages(_among(ids))
+
+
+def matching_users(query: str) -> Iterator[Sequence[User]]:
+    """Yields pages of all users that match the query of `search`, ordered by username.
+
+    Raises: APIError 400 as `search` does.
+    """
+    return _in_pages(_conditions(query))
+
+
+def _in_pages(conditions: Sequence[Condition]) -> Iterator[Sequence[User]]:
+    return pages(lambda last, limit: _users([*conditions, *_after(last)], limit))
 
 
 def _after(last: User | None) -> list[Condition]:

@@ -126,12 +126,19 @@ def set_roles(user: User, names: Sequence[str], *, actor: Actor, now: datetime) 
     """
     if user.id == actor.user_id:
         raise APIError(400, "You cannot change your own roles.")
+    return _change(user, "roles", roles_named(names), actor=actor, now=now)
+
+
+def roles_named(names: Sequence[str]) -> list[str]:
+    """Returns the roles with these names as they are stored: in order, without `member`.
+
+    Raises: APIError 400 for an unknown role.
+    """
     unknown = [name for name in names if name not in DISPLAY_NAMES and name != MEMBER]
     if unknown:
         known = ", ".join(DISPLAY_NAMES)
         raise invalid(Validation("roles", f"{unknown[0][:64]!r} is not a role. Roles: {known}."))
-    wanted = [name for name in DISPLAY_NAMES if name in names]
-    return _change(user, "roles", wanted, actor=actor, now=now)
+    return [name for name in DISPLAY_NAMES if name in names]
 
 
 def _change(user: User, field: str, value: Any, *, actor: Actor, now: datetime) -> User:

@@ -74,8 +74,8 @@ def test_member_and_anonymous_have_no_access() -> None:
     page = member.post(LOGIN, form, follow=True)
 
     assert page.redirect_chain[-1][0] == "/account"
-    text = f"The admin is for owners and auditors. You are signed in as {user.username}."
-    assert text in page.content.decode()
+    text = "The admin is for owners, auditors and user admins. You are signed in as "
+    assert f"{text}{user.username}." in page.content.decode()
     for path in ("/admin", "/admin/", "/admin/users/user/"):
         assert member.get(path, follow=True).redirect_chain[-1][0] == "/account", path
         target = "/admin/" if path == "/admin" else path
@@ -140,7 +140,7 @@ def test_home_shows_the_state() -> None:
     page = signed_in(owner).get("/admin/").content.decode()
     assert "Django" not in page
     assert "cannot be read" not in page
-    for title, _ in cards(timezone.now()):
+    for title, _ in cards(make_user("owner"), timezone.now()):
         assert f">{title}</h2>" in page
     assert "all applied" in page
     assert re.search(r"failed <time [^>]+>(just now|\d+ s ago)</time>", page)

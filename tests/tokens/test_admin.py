@@ -156,3 +156,16 @@ def test_history_of_a_policy_is_the_audit_trail(admin: Client, ada: User) -> Non
     config = TokenConfig.objects.get(user=ada)
     answer = admin.get(f"/admin/tokens/tokenconfig/{config.pk}/history/")
     assert answer.headers["Location"] == f"/admin/audit/entry/?target_id={config.pk}"
+
+
+def test_filter_finds_the_tokens_that_violate_the_policy(admin: Client, ada: User) -> None:
+    other = make_user(username="grace")
+    make_token(other, 90, "other")
+    TokenConfig.objects.create(role="auditor", max_live_tokens=1)
+    auditor = make_user("auditor")
+    make_token(auditor, 7, "older", now=timezone.now() - timedelta(days=1))
+    make_token(auditor, 7, "newer")
+
+    page = admin.get(KEYS, {"state": "violating"})
+
+    assert states(page) == {"long": "violates policy", "older": "violates policy"}

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+from django.utils import timezone
+
+from audit.services import SYSTEM
+from kernel.commands import ListingCommand
+from users import services
+from users.roles import DISPLAY_NAMES, MEMBER
+from users.selectors import user_by_name
+
+
+class Command(ListingCommand):
+    help = (
+        "Replaces the roles of a user. Every user has the role member. To remove all other roles, "
+        "set only member."
+    )
+    examples = "alice auditor user-admin\nalice member"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("user", metavar="USER", help="username or e-mail address")
+        known = ", ".join((*DISPLAY_NAMES, MEMBER))
+        parser.add_argument("roles", metavar="ROLE", nargs="+", help=f"one of {known}")
+        super().add_arguments(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        user = user_by_name(options["user"])
+        if user is None:
+            raise CommandError(f"There is no user {options['user']!r}.")
+        before = ", ".join(user.roles) or MEMBER
+        changed = services.set_roles(user, options["roles"], actor=SYSTEM, now=timezone.now())
+        after = ", ".join(changed.roles) or MEMBER
+        line = f"The roles of {changed} are now: {after}. Before: {before}."
+        self.row(line, username=changed.username, roles=changed.roles)
