@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, partial
 
+from csp.advice.hosts import HostKind, is_bypass, kind_of
 from csp.advice.policy import (
     Address,
     Policy,
@@ -25,25 +26,6 @@ from csp.noise.built_in import EXTENSIONS
 
 # Code from these sources runs with the rights of the signed-in user.
 _CODE = frozenset({"base-uri", "default-src", "object-src", "script-src", "worker-src"})
-# Anyone can publish files on these hosts, so a source that allows the host allows everyone's files.
-_SHARED_HOSTS = frozenset(
-    {
-        *("ajax.googleapis.com", "bitbucket.org", "cdn.jsdelivr.net", "cdn.skypack.dev"),
-        *("cdnjs.cloudflare.com", "dl.dropboxusercontent.com", "esm.run", "esm.sh"),
-        *("fastly.jsdelivr.net", "ga.jspm.io", "gist.githubusercontent.com", "gitlab.com"),
-        *("jspm.dev", "objects.githubusercontent.com", "raw.githubusercontent.com"),
-        *("rawcdn.githack.com", "s3.amazonaws.com", "storage.googleapis.com", "unpkg.com"),
-    }
-)
-# On these domains, each customer gets a name of its own. When a customer gives the name up, someone
-# else can take it.
-_SHARED_DOMAINS = (
-    *(".amazonaws.com", ".azureedge.net", ".b-cdn.net", ".blob.core.windows.net"),
-    *(".cloudfront.net", ".digitaloceanspaces.com", ".firebaseapp.com", ".fly.dev"),
-    *(".github.io", ".gitlab.io", ".herokuapp.com", ".netlify.app", ".ngrok.app", ".ngrok.io"),
-    *(".onrender.com", ".pages.dev", ".r2.dev", ".surge.sh", ".vercel.app", ".web.app"),
-    ".workers.dev",
-)
 
 
 class Risk(StrEnum):
@@ -171,6 +153,8 @@ def _risks(base: str, address: Address) -> Iterable[tuple[Risk, str]]:
         yield level, f"The source {address.scheme}: allows every URL with this scheme."
         return
     yield from _risks_of_host(address, worst=Risk.HIGH if base in _CODE else Risk.MEDIUM)
+    if base in _CODE and is_bypass(address.host):
+        yield Risk.HIGH, f"Injected markup can run code with scripts of {address.host} ({_BYPASS})."
     if base in _CODE:
         yield Risk.MEDIUM, f"Scripts from {address.host} run with the rights of the signed-in user."
     elif base in {"connect-src", "form-action"}:
@@ -183,9 +167,16 @@ def _risks(base: str, address: Address) -> Iterable[tuple[Risk, str]]:
 
 def _risks_of_host(address: Address, *, worst: Risk) -> Iterable[tuple[Risk, str]]:
     host = address.host
-    if host in _SHARED_HOSTS:
+    kind = kind_of(host)
+    if kind == HostKind.SHARED:
         yield worst, f"Anyone can publish files on {host}."
-    elif host.endswith(_SHARED_DOMAINS):
+    elif kind == HostKind.BUCKET:
+        yield (
+            worst,
+            f"{host} is a bucket of an object store. Check who can write to it. If it is deleted, "
+            "someone else can take its name.",
+        )
+    elif kind == HostKind.CUSTOMER:
         yield Risk.MEDIUM, f"{host} belongs to one customer of a hosting service. Check which one."
     if host in {"localhost", "127.0.0.1"}:
         yield Risk.MEDIUM, f"{host} is a different server on each user's computer."
@@ -193,6 +184,7 @@ def _risks_of_host(address: Address, *, worst: Risk) -> Iterable[tuple[Risk, str
         yield worst, f"Anyone on the network can change what {host} sends over plain HTTP."
 
 
+_BYPASS = "it serves JSONP or an old AngularJS, according to csp-evaluator"
 # These directives never load code.
 _PASSIVE = frozenset({"font-src", "img-src", "manifest-src", "media-src"})
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csp.advice.causes import cause
+from csp.advice.hosts import HostKind, kind_of
 from csp.advice.policy import (
     Address,
     governing_directive,
@@ -205,6 +206,49 @@ def test_entry_is_as_narrow_as_the_reports(
     assert (found.entry, found.risk) == (entry, risk)
     assert found.reasons
     assert found.protects
+
+
+@pytest.mark.parametrize(
+    ("host", "kind"),
+    [
+        ("unpkg.com", HostKind.SHARED),
+        ("storage.googleapis.com", HostKind.SHARED),
+        ("s3.eu-west-1.amazonaws.com", HostKind.SHARED),
+        ("s3.amazonaws.com", HostKind.SHARED),
+        ("assets.s3.amazonaws.com", HostKind.BUCKET),
+        ("assets.s3.eu-west-1.amazonaws.com", HostKind.BUCKET),
+        ("assets.s3-website-ap-southeast-1.amazonaws.com", HostKind.BUCKET),
+        ("assets.storage.googleapis.com", HostKind.BUCKET),
+        ("account.blob.core.windows.net", HostKind.BUCKET),
+        ("pub-1.r2.dev", HostKind.BUCKET),
+        ("a.github.io", HostKind.CUSTOMER),
+        ("d111.cloudfront.net", HostKind.CUSTOMER),
+        ("a.b-cdn.net", HostKind.CUSTOMER),
+        ("ec2-1-2-3-4.compute-1.amazonaws.com", HostKind.CUSTOMER),
+        ("fonts.googleapis.com", HostKind.OTHER),
+        ("s3.example.com", HostKind.OTHER),
+        ("portal.acme.test", HostKind.OTHER),
+        ("example.co.uk", HostKind.OTHER),
+        ("localhost", HostKind.OTHER),
+    ],
+)
+def test_kind_of_host(host: str, kind: HostKind) -> None:
+    assert kind_of(host) == kind
+
+
+@pytest.mark.parametrize(
+    ("directive", "url", "risk", "words"),
+    [
+        ("script-src", "https://www.google.com/a.js", Risk.HIGH, "Injected markup can run code"),
+        ("media-src", "https://www.google.com/a.png", Risk.LOW, "Only content from"),
+        ("script-src", "https://a.s3.amazonaws.com/a.js", Risk.HIGH, "a bucket of an object store"),
+        ("media-src", "https://a.s3.amazonaws.com/a.png", Risk.MEDIUM, "someone else can take"),
+    ],
+)
+def test_risk_of_host(directive: str, url: str, risk: Risk, words: str) -> None:
+    found = advice(directive, url)
+    assert found.risk == risk
+    assert words in " ".join(found.reasons)
 
 
 def test_entry_contains_self_if_no_policy_was_reported() -> None:
