@@ -1,0 +1,114 @@
+"""bin/setup with stand-ins for Python and uv. Nothing is downloaded."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import execute
+from tests.support.processes import PROJECT
+
+OLD_PYTHON = '[ "$1" != --version ] || { echo "Python 3.11.2"; exit 0; }; exit 1'
+# Creates an environment as `python -m venv` and `uv venv` do. Its Python only records its calls.
+CREATE = """
+echo "${0##*/} $*" >>calls
+for folder; do :; done
+mkdir -p "$folder/bin"
+printf '#!/bin/sh\\necho "in the environment: $*" >>calls\\n' >"$folder/bin/python"
+chmod +x "$folder/bin/python"
+"""
+NEW_PYTHON = f'[ "$1" != -c ] || exit 0\n[ "$1" != --version ] || exit 0\n{CREATE}'
+INSTALL = "-m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock"
+DEBIAN_12, DEBIAN_13 = 'ID=debian\nVERSION_ID="12"\n', 'ID=debian\nVERSION_ID="13"\n'
+
+
+class Machine:
+    """A copy of bin/setup on a machine that only has the programs of the test."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.programs = root, root / "usr/bin"
+        for folder in (root / "bin", root / "etc", self.programs):
+            folder.mkdir(parents=True)
+        text = (PROJECT / "bin/setup").read_text()
+        for folder in ("/usr/", "/etc/"):
+            text = text.replace(f" {folder}", f" {root}{folder}")
+        self.add("setup", text, root / "bin")
+        (root / "requirements.lock").write_text("")
+        for program in ("cat", "cksum", "mkdir", "chmod", "rm"):
+            (self.programs / program).symlink_to(shutil.which(program) or "")
+
+    def add(self, name: str, text: str, folder: Path | None = None) -> None:
+        file = (folder or self.programs) / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text if text.startswith("#!") else f"#!/bin/sh\n{text}\n")
+        file.chmod(0o755)
+
+    def setup(self) -> tuple[int, str]:
+        environ = {"PATH": str(self.programs), "HOME": str(self.root / "home")}
+        done = execute(["/bin/sh", "bin/setup", "run"], cwd=self.root, env=environ)
+        return done.returncode, done.stderr
+
+    def calls(self) -> list[str]:
+        return (self.root / "calls").read_text().splitlines()
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["usr/bin", "home/.local/bin"])
+def test_uv_brings_its_own_python_where_the_system_has_an_old_one(
+    machine: Machine, folder: str
+) -> None:
+    machine.add("python3", OLD_PYTHON)
+    machine.add("uv", CREATE, machine.root / folder)
+    assert machine.setup()[0] == 0
+    assert machine.calls() == [
+        "uv venv --quiet --seed --python 3.13 .venv",
+        f"in the environment: {INSTALL}",
+    ]
+    # The second run finds everything installed.
+    assert machine.setup() == (0, "")
+    assert machine.calls()[2:] == [machine.calls()[2]]
+    assert "-m pip" not in machine.calls()[2]
+
+
+def test_python_of_the_system_is_preferred_to_uv(machine: Machine) -> None:
+    machine.add("python3", NEW_PYTHON)
+    machine.add("uv", CREATE)
+    assert machine.setup()[0] == 0
+    assert machine.calls()[0] == "python3 -m venv --clear .venv"
+
+
+@pytest.mark.parametrize(
+    ("release", "commands"),
+    [
+        (DEBIAN_12, "apt-get install pipx && pipx install uv"),
+        ('ID=ubuntu\nVERSION_ID="22.04"\n', "apt-get install pipx && pipx install uv"),
+        (DEBIAN_13, "apt-get install python3 python3-venv"),
+        ('ID=ubuntu\nVERSION_ID="24.04"\n', "apt-get install python3 python3-venv"),
+        ('ID="rocky"\nVERSION_ID="9.4"\n', "dnf install python3.12"),
+        ("ID=arch\n", "https://docs.astral.sh/uv/"),
+    ],
+)
+def test_commands_that_work_on_this_system_are_named(
+    machine: Machine, release: str, commands: str
+) -> None:
+    machine.add("python3", OLD_PYTHON)
+    (machine.root / "etc/os-release").write_text(release)
+    status, complaint = machine.setup()
+    assert status == 1
+    assert "or uv. Found: Python 3.11.2." in complaint
+    assert commands in complaint
+    assert "Docker" in complaint
+
+
+def test_environment_of_an_old_python_is_replaced(machine: Machine) -> None:
+    machine.add("python3", OLD_PYTHON)
+    machine.add("python", OLD_PYTHON.replace("exit 1", "[ $1 != -c ]"), machine.root / ".venv/bin")
+    machine.add("uv", CREATE)
+    assert machine.setup()[0] == 0
+    assert machine.calls()[0].startswith("uv venv")
