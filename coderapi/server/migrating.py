@@ -17,7 +17,7 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connections
 
-from coderapi.apps import is_coders_database
+from coderapi.apps import check_tables, is_coders_database
 from kernel.db.connections import connect_directly, databases, leave_pool, lock_number
 from kernel.loops import Backoff
 
@@ -32,10 +32,12 @@ DATABASE_SECONDS = 30.0
 def bring_up_to_date() -> None:
     """Applies all pending migrations, and closes the connections.
 
-    Raises: CommandError if the database cannot be used, or if it belongs to Coder's server.
+    Raises: CommandError if the database cannot be used, if it belongs to Coder's server, or if its
+    tables were created by a release that is not compatible.
     """
     with _connect() as connection, connection.cursor() as cursor:
         if is_migrated(cursor) and not is_coders_database(cursor):
+            check_tables(cursor, apps)
             return
     wrapper = connections["default"]
     usual = wrapper.settings_dict

@@ -147,8 +147,10 @@ _NUMBERS: dict[str, tuple[str, ...]] = {
     "column_number": ("column-number", "columnNumber"),
 }
 _KNOWN = frozenset(chain(*(names for _, names in _TEXTS.values()), *_NUMBERS.values()))
-# `csp.importing.items` reads `received_at`.
-_KNOWN_BESIDE = _KNOWN | {"age", "body", "csp-report", "received_at", "type", "url", "user_agent"}
+# `csp.importing.items` reads `received_at` and `coder_version`.
+_KNOWN_BESIDE = _KNOWN | {
+    *("age", "body", "coder_version", "csp-report", "received_at", "type", "url", "user_agent")
+}
 
 
 def _violation(body: Mapping[str, Any], envelope: Mapping[str, Any], format: Format) -> Violation:
@@ -164,6 +166,23 @@ def _violation(body: Mapping[str, Any], envelope: Mapping[str, Any], format: For
         extra=_unknown(envelope, _KNOWN_BESIDE) | _unknown(body, _KNOWN),
         **members,
     )
+
+
+def as_sent(row: Mapping[str, Any]) -> Any:
+    """Returns a body that `parse` converts to this stored report again.
+
+    `row` has the columns of the table of reports. Columns may be missing.
+    """
+    names = {ours: names[0] for ours, (_, names) in _TEXTS.items()}
+    names |= {ours: names[0] for ours, names in _NUMBERS.items()}
+    known = {name: row[ours] for ours, name in names.items() if row.get(ours) not in ("", None)}
+    body = {**(row.get("extra") or {}), **known} or {names["disposition"]: ""}
+    format = row.get("format")
+    key = "csp-report" if format in (Format.REPORT_URI, Format.WEBKIT_REPORT_URI) else "body"
+    item = {key: body} if format == Format.REPORT_URI else {"type": VIOLATION_TYPE, key: body}
+    if agent := row.get("user_agent"):
+        item["user_agent"] = agent
+    return [item] if format == Format.REPORTING_API else item
 
 
 def _unknown(members: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:

@@ -11,7 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import django.db
+import orjson
+from django.db import connection
 from django.db.models import Q, QuerySet
+from psycopg import sql
 
 from kernel.db.connections import RETRY_PAUSE_SECONDS, is_busy
 
@@ -41,6 +44,31 @@ def in_pages[R](rows: QuerySet[Any, R], *, after: Callable[[R], Q]) -> Iterator[
         return list((rows if last is None else rows.filter(after(last)))[:limit])
 
     return pages(read)
+
+
+def stored_rows(table: str, *, key: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yields every row of the table, ordered by the columns of `key`, which must be unique.
+
+    A row has the columns that the table really has. So this also works if another release of
+    coderapi created the table.
+    """
+    columns = sql.SQL(", ").join(map(sql.Identifier, key))
+    query = sql.SQL("SELECT to_jsonb(t), {0} FROM {1} t WHERE {2} ORDER BY {0} LIMIT %s")
+    after = sql.SQL("({}) > ({})").format(
+        columns, sql.SQL(", ").join([sql.Placeholder()] * len(key))
+    )
+
+    def read(last: Any, limit: int) -> Sequence[Any]:
+        condition = sql.SQL("true") if last is None else after
+        with connection.cursor() as cursor:
+            statement = query.format(columns, sql.Identifier(table), condition)
+            cursor.execute(statement, [*(last[1:] if last else ()), limit])
+            found: Sequence[Any] = cursor.fetchall()
+        return found
+
+    for page in pages(read):
+        for row, *_ in page:
+            yield orjson.loads(row) if isinstance(row, str) else row
 
 
 def pages[R](read: Read[R]) -> Iterator[Sequence[R]]:

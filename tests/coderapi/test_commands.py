@@ -120,7 +120,7 @@ def test_examples_in_the_help_are_valid(name: str) -> None:
 
     assert found.examples
     for example in found.examples.splitlines():
-        arguments = shlex.split(example.partition(" <")[0])
+        arguments = shlex.split(re.split(r"(?:^| )[<>]", example)[0])
         found.create_parser("manage.py", name).parse_args(arguments)
 
 

@@ -32,8 +32,8 @@ class Machine:
         for folder in (root / "bin", root / "etc", self.programs):
             folder.mkdir(parents=True)
         text = (PROJECT / "bin/setup").read_text()
-        for folder in ("/usr/", "/etc/"):
-            text = text.replace(f" {folder}", f" {root}{folder}")
+        for system in ("/usr/", "/etc/"):
+            text = text.replace(f" {system}", f" {root}{system}")
         self.add("setup", text, root / "bin")
         (root / "requirements.lock").write_text("")
         for program in ("cat", "cksum", "mkdir", "chmod", "rm"):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from csp.importing.items import EARLIEST, Terms, coder_version, parse_lines, received_at
 from csp.noise.rules import Rules
-from csp.parsing.formats import Format, parse
+from csp.parsing.formats import Format, as_sent, parse
 from csp.parsing.tolerant_json import load
 from kernel.http.errors import APIError
 from tests.support.csp_reports import legacy, modern
@@ -32,6 +33,7 @@ from tests.support.csp_reports import legacy, modern
 )
 def test_every_format_is_parsed(value: Any, format: Format) -> None:
     [violation] = parse(value).violations
+    assert parse(as_sent(asdict(violation))).violations == [replace(violation, age_ms=0)]
     assert violation.format is format
     assert violation.blocked_uri == "https://cdn.example.net/lib.js"
     assert violation.effective_directive == "script-src-elem"

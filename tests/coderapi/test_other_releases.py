@@ -1,0 +1,98 @@
+"""Databases that another release has created: recognized, explained, and exported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.apps import apps
+from django.db import connection
+from django.utils import timezone
+
+from kernel.db.schema import first_difference
+from tests.support.commands import manage, write_lines
+from tests.support.csp_reports import CHROME, legacy, modern
+from tests.support.processes import free_port, own_database
+from tests.support.stats_rows import agent_row
+
+OLDER = "ALTER TABLE csp_report DROP COLUMN weight, DROP COLUMN referrer"
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ("SELECT 1", ""),
+        (OLDER, "the table csp_report has no column referrer"),
+        ("DROP TABLE csp_batch", "the table csp_batch is missing"),
+        (
+            "ALTER TABLE users_user ALTER name TYPE integer USING 1",
+            "users_user.name has the type integer instead of varchar(128)",
+        ),
+        (
+            "ALTER TABLE users_user ADD color text NOT NULL",
+            "users_user.color needs a value in each row, but is unknown",
+        ),
+        # A newer release may add these, and this release must still work.
+        ("ALTER TABLE users_user ADD color text NOT NULL DEFAULT '', ADD size integer", ""),
+        ("CREATE TABLE users_color (id bigint NOT NULL)", ""),
+    ],
+)
+@pytest.mark.django_db
+def test_tables_are_compared_with_the_models(change: str, difference: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(change)
+        assert first_difference(cursor, apps.get_models()) == difference
+
+
+def test_data_moves_from_a_database_of_another_release(tmp_path: Path) -> None:
+    now = timezone.now()
+    times = {"received_at": now.isoformat(), "coder_version": "2.29.0"}
+    extra = {"user_agent": CHROME, **times}
+    reports = write_lines(
+        tmp_path / "sent.jsonl", legacy(foo="bar") | times, [modern(type="csp-violation") | extra]
+    )
+    rows = write_lines(tmp_path / "rows.jsonl", *(agent_row(now) for _ in range(3)))
+    with own_database() as old, own_database() as new:
+        for url in (old, new):
+            if url == new:
+                reports, rows = exported(old, tmp_path)
+            done = manage("import_csp_reports", reports, DATABASE_URL=url)
+            assert "2 reports imported" in done.stdout, done.stderr
+            done = manage("import_agent_stats", rows, DATABASE_URL=url)
+            assert "3 agent rows imported" in done.stdout, done.stderr
+        assert stored(new) == stored(old)
+
+
+def exported(url: str, folder: Path) -> tuple[str, str]:
+    """Makes the database one of another release. Returns the files that the commands wrote."""
+    with psycopg.connect(url) as connection:
+        connection.execute(OLDER)
+    address = f"--http-address=127.0.0.1:{free_port()}"
+    for command in (["migrate"], ["server", address]):
+        refused = manage(*command, DATABASE_URL=url, CODERAPI_DATA_DIR=str(folder))
+        assert refused.returncode == 1
+        assert "cannot use the database: the table csp_report has no column" in refused.stderr
+        for name in ("export_audit", "export_csp_reports", "export_agent_stats"):
+            assert f"manage.py {name} >" in refused.stderr
+    files = []
+    for name in ("export_csp_reports", "export_agent_stats"):
+        done = manage(name, DATABASE_URL=url)
+        assert done.returncode == 0, done.stderr
+        files.append(folder / f"{name}.jsonl")
+        files[-1].write_text(done.stdout)
+    assert manage("export_audit", DATABASE_URL=url).returncode == 0
+    return str(files[0]), str(files[1])
+
+
+def stored(url: str) -> list[object]:
+    with psycopg.connect(url) as connection:
+        return [
+            connection.execute(
+                "SELECT received_at, occurred_at, format, document_uri, blocked_uri, disposition,"
+                " effective_directive, status_code, line_number, user_agent, browser,"
+                " coder_version, extra, original_policy, sample, source_file"
+                " FROM csp_report ORDER BY id"
+            ).fetchall(),
+            connection.execute("SELECT to_jsonb(t) FROM stats_agentstat t ORDER BY id").fetchall(),
+        ]
