@@ -36,7 +36,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import Any
@@ -91,7 +91,7 @@ class Memory[K: Hashable, V]:
         self._tagged: dict[Tag, set[K]] = {}
         # Increases with every eviction. A value is cached only if this number has not changed while
         # the value was read.
-        self._generation = 0
+        self.generation = 0
         for topic in self.topics:
             listener.subscribe(topic, partial(self._hear, topic))
         _all.append(self)
@@ -123,13 +123,13 @@ class Memory[K: Hashable, V]:
     def evict(self, tag: Tag) -> None:
         """Evicts the values with that tag."""
         with self._lock:
-            self._generation += 1
+            self.generation += 1
             for key in tuple(self._tagged.get(tag, ())):
                 self._forget(key)
 
     def clear(self) -> None:
         with self._lock:
-            self._generation += 1
+            self.generation += 1
             self._values.clear()
             self._tagged.clear()
 
@@ -146,18 +146,27 @@ class Memory[K: Hashable, V]:
         return listener.is_fresh() or age < min(found.max_age, self.deaf_age)
 
     def _read(self, key: K, read: Callable[[], Remembered[V]]) -> V:
-        generation = self._generation
+        generation = self.generation
         found = read()
-        found.max_age = min(found.max_age, self.max_age)
+        self.keep({key: found}, generation=generation)
+        return found.value
+
+    def keep(self, values: Mapping[K, Remembered[V]], *, generation: int) -> None:
+        """Caches values, unless something was evicted since `generation` was read.
+
+        Read `self.generation` before you read the values.
+        """
         with self._lock:
-            if generation == self._generation:
+            if generation != self.generation:
+                return
+            for key, found in values.items():
+                found.max_age = min(found.max_age, self.max_age)
                 self._forget(key)
                 if len(self._values) >= self.capacity:
                     self._forget(next(iter(self._values)))
                 self._values[key] = found
                 for tag in found.tags:
                     self._tagged.setdefault(tag, set()).add(key)
-        return found.value
 
     def _forget(self, key: K) -> None:
         found = self._values.pop(key, None)

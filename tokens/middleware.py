@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from datetime import datetime
 from functools import cache, lru_cache
 from http import HTTPStatus
@@ -23,7 +22,6 @@ from kernel.http.hosts import rate_limit_bucket
 from kernel.http.identity import IdentifiedRequest, Identity, Presented
 from kernel.http.rate_limit import WINDOW_SECONDS, shared_counter
 from kernel.http.views import PublicAPIView, view_classes
-from kernel.limiter import Limiter
 from tokens import refusals, token_format, verification
 from tokens.extraction import presented_token
 from tokens.lifetimes import expires_soon
@@ -32,12 +30,6 @@ from users.permissions import KeyIdentity
 # After this number of rejected tokens in a minute, an address can look up only one unknown token at
 # a time.
 MAX_REFUSED = 300
-UNKNOWN_TOKENS = Limiter(
-    "unknown tokens",
-    per_caller=1,
-    timeout=1.0,
-    own_full="Too many session tokens from this address are invalid. Try again soon.",
-)
 # RFC 8594. A client can log this header as a warning that its key expires soon.
 SUNSET = "Sunset"
 
@@ -74,8 +66,8 @@ def attach(request: IdentifiedRequest) -> None:
 def identify(presented: Presented | None, address: str) -> KeyIdentity:
     """Returns the identity of a token. Counts a rejected token if a query was needed.
 
-    Raises: APIError 401, or 503 if another service does not respond; LimitReachedError if the
-    lookup has to wait longer than a second.
+    Raises: APIError 401, or 503 if another service does not respond; LimitReachedError or
+    DatabaseBusyError if the look-up has to wait too long.
     """
     if presented is None:
         raise refusals.missing()
@@ -94,15 +86,14 @@ def look_up(presented: Presented, address: str, *, now: datetime) -> KeyIdentity
     # An address with many rejected tokens looks up one token at a time. Other clients may share the
     # address. Their valid tokens still work, because a cached token needs no lookup, and other
     # tokens wait up to a second.
-    is_limited = counter.add(bucket, minute, 0) >= MAX_REFUSED
-    with UNKNOWN_TOKENS.hold(bucket) if is_limited else nullcontext():
-        try:
-            return verification.verify(parts, now=now, address=address)
-        except APIError as error:
-            # Another service that does not respond is not the caller's fault.
-            if error.status == HTTPStatus.UNAUTHORIZED:
-                counter.add(bucket, minute)
-            raise
+    turn = bucket if counter.add(bucket, minute, 0) >= MAX_REFUSED else ""
+    try:
+        return verification.verify(parts, now=now, address=address, turn=turn)
+    except APIError as error:
+        # Another service that does not respond is not the caller's fault.
+        if error.status == HTTPStatus.UNAUTHORIZED:
+            counter.add(bucket, minute)
+        raise
 
 
 @cache

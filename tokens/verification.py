@@ -1,10 +1,10 @@
 """Verifies session tokens: returns the identity of a token, or raises the error to reject it.
 
 `MEMORY` caches identities and errors. Its keys are keyed hashes of tokens, so that the cache
-contains no usable secret. A token that is not cached takes one query. When a key or a user changes,
-a database trigger notifies this process, and the process evicts the cached entries. Once an hour,
-using a key also writes that it was used (`tokens.last_use`). If no key has the token's id, the
-token may belong to another service (`tokens.providers`).
+contains no usable secret. Tokens that are not cached are looked up together (`tokens.look_ups`).
+When a key or a user changes, a database trigger notifies this process, and the process evicts the
+cached entries. Once an hour, using a key also writes that it was used (`tokens.last_use`). If no
+key has the token's id, the token may belong to another service (`tokens.providers`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import hashlib
 import hmac
 import secrets
 import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 from django.conf import settings
@@ -23,9 +25,11 @@ from django.conf import settings
 from kernel.db.connections import deadline, fetch, release_connection
 from kernel.durations import to_timedelta
 from kernel.http.errors import APIError
+from kernel.limiter import Limiter
 from kernel.memory import Memory, Remembered
-from tokens import providers, refusals, token_format
+from tokens import look_ups, providers, refusals, token_format
 from tokens.last_use import Touch, write, writer
+from tokens.look_ups import Found, LookUps, Wanted
 from tokens.token_format import TokenParts
 from users import allow_lists
 from users.models import User
@@ -33,22 +37,29 @@ from users.permissions import KeyIdentity
 
 KEY_TOPIC = "key"
 USER_TOPIC = "user"
-MEMORY: Memory[bytes, KeyIdentity | APIError] = Memory(
+MEMORY: Memory[bytes, Found] = Memory(
     "keys", capacity=20_000, topics=(KEY_TOPIC, USER_TOPIC), max_age=60.0
 )
 # The result for a token that is not ours. Such an id stays unknown, because ids are random.
 NOT_OURS = refusals.unknown()
 # SHA-256 after a block with a secret key. It is as fast as without the key. HMAC would hash twice.
 _KEYED = hashlib.sha256(secrets.token_bytes(64))
+# The look-ups in another service of tokens with a turn.
+UNKNOWN_TOKENS = Limiter(
+    "unknown tokens",
+    per_caller=1,
+    timeout=look_ups.TURN_SECONDS,
+    queue=settings.SERVER_THREADS // 8,
+    own_full=look_ups.TURN_FULL,
+)
 # `last_used` and the expiry are updated at most once in this interval.
 TOUCH_INTERVAL = timedelta(hours=1)
-LOOK_UP_SECONDS = 1.5
 LOOK_UP = """
 SELECT key.id, key.hashed_secret, key.minted, key.scopes, key.allow_list, key.lifetime_ns,
     key.created_at, key.last_used, key.expires_at, person.id, person.username, person.roles,
     person.status
 FROM tokens_apikey AS key JOIN users_user AS person ON person.id = key.user_id
-WHERE key.id = %s
+WHERE key.id = ANY(%s)
 """
 
 
@@ -87,24 +98,29 @@ def is_ours(token: str) -> bool:
     return MEMORY.get(_fingerprint(token)) is not NOT_OURS
 
 
-def verify(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
-    """Returns the identity of a token. Updates the key's `last_used` once an hour.
+def verify(parts: TokenParts, *, now: datetime, address: str, turn: str = "") -> KeyIdentity:
+    """Returns the identity of a token that is not cached. Waits until it is looked up.
 
-    Raises: APIError 401, with the reason as its detail.
+    Updates the key's `last_used` once an hour. All tokens with the same `turn` together have one
+    look-up at a time. Raises: APIError 401, with the reason as its detail; the errors of
+    `LookUps.find` and of the other service.
     """
-    fingerprint = _fingerprint(parts.token)
-    found = MEMORY.load(fingerprint, lambda: _look_up(parts, now=now, address=address))
-    if found is NOT_OURS and (other := providers.other()):
+    other, fingerprint = providers.other(), _fingerprint(parts.token)
+    found: Found | None = MEMORY.get(fingerprint) if other else None
+    if found is not NOT_OURS:
+        found = LOOK_UPS.find(Wanted(parts, now, address, turn))
+    if found is NOT_OURS and other:
         # The other service may respond late, and few threads may hold a connection.
         release_connection()
-        found = other.look_up(parts, fingerprint, address)
+        with UNKNOWN_TOKENS.hold(turn) if turn else nullcontext():
+            found = other.look_up(parts, fingerprint, address)
     if identity := _checked(found, now):
         return identity
-    # The cache returns an expired key only while the database does not respond.
+    # The key has expired since it was read.
     raise refusals.unknown()
 
 
-def _checked(found: KeyIdentity | APIError | None, now: datetime) -> KeyIdentity | None:
+def _checked(found: Found | None, now: datetime) -> KeyIdentity | None:
     if isinstance(found, APIError):
         # Raise a copy, because a raised exception keeps references to all stack frames.
         raise replace(found)
@@ -117,15 +133,34 @@ def _fingerprint(token: str) -> bytes:
     return keyed.digest()
 
 
-def _look_up(
-    parts: TokenParts, *, now: datetime, address: str
-) -> Remembered[KeyIdentity | APIError]:
-    with deadline(LOOK_UP_SECONDS):
-        rows = fetch(LOOK_UP, [parts.key_id])
-    if not rows and providers.other():
+def _look_up(batch: Sequence[Wanted]) -> list[Found]:
+    """Returns the result for each token, and caches all. Takes one query."""
+    generation = MEMORY.generation
+    with deadline(look_ups.LOOK_UP_SECONDS):
+        rows = fetch(LOOK_UP, [list({wanted.parts.key_id for wanted in batch})])
+    keys = {key.key_id: key for key in map(FoundKey._make, rows)}
+    dormant: list[Touch] = []
+    # Several requests may have the same token.
+    results = {wanted.parts: _result(wanted, keys, dormant) for wanted in batch}
+    if dormant:
+        # The response may contain the user's status, so the user must become active before it.
+        write(dormant)
+    MEMORY.keep(
+        {_fingerprint(parts.token): result for parts, result in results.items()},
+        generation=generation,
+    )
+    return [results[wanted.parts].value for wanted in batch]
+
+
+def _result(
+    wanted: Wanted, keys: Mapping[str, FoundKey], dormant: list[Touch]
+) -> Remembered[Found]:
+    """Returns the result for a token. Adds the touch of a dormant user's key to `dormant`."""
+    found, now = keys.get(wanted.parts.key_id), wanted.now
+    if found is None and providers.other():
         return Remembered(NOT_OURS, lasting=True)
-    key = _authentic_key(rows, parts)
-    by_key = (KEY_TOPIC, parts.key_id)
+    key = _authentic_key(found, wanted.parts)
+    by_key = (KEY_TOPIC, wanted.parts.key_id)
     if key is None or key.expires_at < now:
         # The result is `lasting`, because no later change can make this token valid.
         refusal = refusals.unknown() if key is None else refusals.expired(key.expires_at)
@@ -134,13 +169,12 @@ def _look_up(
     if key.status == User.Status.SUSPENDED:
         return Remembered(refusals.suspended(), tags=tags)
     if next_touch(key) <= now:
-        key = _touched(key, now=now, address=address)
+        key = _touched(key, dormant, now=now, address=wanted.address)
     until = min(key.expires_at, next_touch(key))
     return Remembered(_identity_of(key), tags=tags, max_age=(until - now).total_seconds())
 
 
-def _authentic_key(rows: list[tuple[Any, ...]], parts: TokenParts) -> FoundKey | None:
-    key = FoundKey(*rows[0]) if rows else None
+def _authentic_key(key: FoundKey | None, parts: TokenParts) -> FoundKey | None:
     stored = key.hashed_secret if key else bytes(32)
     return key if hmac.compare_digest(stored, token_format.digest(parts.secret)) else None
 
@@ -178,8 +212,8 @@ def refresh_from(key: FoundKey) -> datetime:
     return key.expires_at - to_timedelta(key.lifetime_ns) + TOUCH_INTERVAL
 
 
-def _touched(key: FoundKey, *, now: datetime, address: str) -> FoundKey:
-    """Returns the key with this use. A thread stores the use later; for a dormant user, at once.
+def _touched(key: FoundKey, dormant: list[Touch], *, now: datetime, address: str) -> FoundKey:
+    """Returns the key with this use. A thread stores the use later, except for a dormant user.
 
     Lifetimes are limited, so PostgreSQL and Python can always represent the new expiry.
     """
@@ -189,8 +223,10 @@ def _touched(key: FoundKey, *, now: datetime, address: str) -> FoundKey:
     read = key.expires_at, key.lifetime_ns
     touch = Touch(key.key_id, key.user_id, *read, expires_at, now, address or None)
     if key.status == User.Status.DORMANT:
-        # The response may contain the user's status, so the user must become active before it.
-        write([touch])
+        dormant.append(touch)
     else:
         writer.add(touch)
     return key._replace(last_used=now, expires_at=expires_at, status=User.Status.ACTIVE)
+
+
+LOOK_UPS = LookUps(_look_up)

@@ -37,8 +37,8 @@ from tests.support.sending import send
 from tests.support.stand_in_coder import Key, Person, StandInCoder, new_token
 from tests.tokens.test_roles import MATRIX as OWN
 from tokens import providers
-from tokens.middleware import UNKNOWN_TOKENS
 from tokens.models import TokenConfig
+from tokens.verification import UNKNOWN_TOKENS
 from users.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -1,0 +1,203 @@
+"""Keys that are looked up at the same time are read with one statement."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+from django.utils import timezone
+
+from kernel.db import listener
+from kernel.db.connections import DatabaseBusyError, connect_directly
+from kernel.http.errors import APIError
+from kernel.limiter import LimitReachedError
+from tests.support.client import APIClient
+from tests.support.factories import make_key, make_user
+from tests.support.processes import wait_for
+from tokens import look_ups, refusals
+from tokens.look_ups import Found, LookUps, Wanted
+from tokens.token_format import TokenParts, split
+from tokens.verification import LOOK_UPS, recall
+
+SSH = "/api/v2/deployment/ssh"
+
+
+def wanted(number: int, turn: str = "") -> Wanted:
+    return Wanted(TokenParts(f"{number:010}", "a" * 22), timezone.now(), "192.0.2.1", turn)
+
+
+class Database:
+    """Answers look-ups when `go` is set. Records the batches as lists of numbers."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.go = threading.Event()
+        self.error: Exception | None = None
+        self.look_ups = LookUps(self.read)
+
+    def has_waiting(self, number: int) -> bool:
+        return len(self.look_ups._waiting) == number
+
+    def read(self, batch: Sequence[Wanted]) -> list[Found]:
+        self.batches.append([int(each.parts.key_id) for each in batch])
+        assert self.go.wait(30)
+        if self.error:
+            raise self.error
+        return [APIError(int(each.parts.key_id), "") for each in batch]
+
+
+@contextmanager
+def waiting(database: Database, *others: Wanted) -> Iterator[list[Future[Found]]]:
+    """Looks up key 1. While it is read, looks up the others, each in a thread."""
+    with ThreadPoolExecutor(1 + len(others)) as pool:
+        futures = [pool.submit(database.look_ups.find, wanted(1))]
+        wait_for(lambda: database.batches)
+        for number, each in enumerate(others, 1):
+            futures.append(pool.submit(database.look_ups.find, each))
+            wait_for(partial(database.has_waiting, number))
+        yield futures
+        database.go.set()
+
+
+def statuses(futures: Sequence[Future[Found]]) -> list[int]:
+    return [getattr(future.result(30), "status", 0) for future in futures]
+
+
+def test_keys_that_arrive_during_a_statement_are_read_with_the_next_one() -> None:
+    database = Database()
+    with waiting(database, *map(wanted, range(2, 12))) as futures:
+        database.go.set()
+        assert statuses(futures) == list(range(1, 12))
+    assert database.batches == [[1], list(range(2, 12))]
+
+
+def test_statement_reads_one_key_of_each_turn() -> None:
+    database = Database()
+    others = [wanted(2, "a"), wanted(3, "a"), wanted(4, "b"), wanted(5), wanted(6, "a"), wanted(7)]
+    with waiting(database, *others) as futures:
+        database.go.set()
+        assert statuses(futures) == list(range(1, 8))
+    assert database.batches == [[1], [2, 4, 5, 7], [3], [6]]
+
+
+def test_error_of_a_batch_is_the_answer_for_each_of_its_requests() -> None:
+    database = Database()
+    database.error = OperationalError("the server is away")
+    with waiting(database, wanted(2), wanted(3)) as futures:
+        database.go.set()
+        assert statuses(futures) == [503] * 3
+    database.error = None
+    assert statuses([database.look_ups.ask(wanted(4))]) == [4]
+
+
+def test_unexpected_error_reaches_each_request() -> None:
+    database = Database()
+    database.error = ZeroDivisionError()
+    with waiting(database, wanted(2)) as futures:
+        database.go.set()
+        for future in futures:
+            with pytest.raises(ZeroDivisionError):
+                future.result(30)
+
+
+def test_frozen_database_ends_all_waits_and_rejects_others_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(look_ups, "STUCK_SECONDS", 0.0)
+    database = Database()
+    database.error = OperationalError("no response")
+    with waiting(database, wanted(2), wanted(3, "a"), wanted(4, "a")) as futures:
+        database.go.set()
+        assert statuses(futures) == [503] * 4
+    assert database.batches == [[1]]
+    database.go.clear()
+    trial = database.look_ups.ask(wanted(5))
+    with pytest.raises(DatabaseBusyError):
+        database.look_ups.ask(wanted(6))
+    database.error = None
+    database.go.set()
+    assert statuses([trial]) == [5]
+    assert statuses([database.look_ups.ask(wanted(7))]) == [7]
+
+
+@pytest.mark.parametrize(
+    ("turn", "error"), [("", DatabaseBusyError), ("a", LimitReachedError)], ids=["503", "429"]
+)
+def test_wait_is_bounded_and_a_request_that_gave_up_is_not_read(
+    turn: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database()
+    with waiting(database, wanted(2)):
+        monkeypatch.setattr(look_ups, "LOOK_UP_SECONDS", 0.01)
+        monkeypatch.setattr(look_ups, "TURN_SECONDS", 0.01)
+        with pytest.raises(error):
+            database.look_ups.find(wanted(3, turn))
+        assert database.look_ups.ask(wanted(4)).cancel()
+        database.go.set()
+    wait_for(lambda: database.batches == [[1], [2]])
+
+
+# --- With PostgreSQL ----------------------------------------------------------------------------
+
+
+@contextmanager
+def locked_keys() -> Iterator[Callable[[], int]]:
+    """Locks the keys in the block. Yields a function that counts the statements that wait."""
+    sql = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'tokens_apikey'::regclass"
+    with connect_directly() as other, other.transaction():
+        other.execute("LOCK TABLE tokens_apikey IN ACCESS EXCLUSIVE MODE")
+        yield lambda: int(other.execute(sql).fetchall()[0][0])
+
+
+def ask(token: str) -> int:
+    try:
+        return int(APIClient(token=token).get(SSH).status_code)
+    finally:
+        connection.close()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("connected")
+def test_requests_with_new_keys_share_a_statement() -> None:
+    tokens = [make_key(make_user()).token for _ in range(6)]
+    suspended = make_key(make_user(status="suspended")).token
+    wrong = f"{tokens[0][:11]}{'x' * 22}"
+    unknown = f"{'0' * 10}-{'x' * 22}"
+    with ThreadPoolExecutor(12) as pool:
+        with locked_keys() as count:
+            first = pool.submit(ask, tokens[0])
+            wait_for(lambda: count() == 1)
+            # Two requests have the same token.
+            others = [*tokens[1:], suspended, wrong, unknown, tokens[1]]
+            found = [pool.submit(ask, token) for token in others]
+            wait_for(lambda: len(LOOK_UPS._waiting) == len(others))
+            assert count() == 1
+        assert [future.result() for future in [first, *found]] == [200] * 6 + [401] * 3 + [200]
+    assert all(recall(token, now=timezone.now()) for token in tokens)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("connected")
+def test_key_that_is_revoked_while_it_is_read_is_not_cached() -> None:
+    token = make_key(make_user()).token
+    with ThreadPoolExecutor(1) as pool:
+        with locked_keys() as count:
+            found = pool.submit(ask, token)
+            wait_for(lambda: count() == 1)
+            listener.dispatch(f"key:{token[:10]}")
+        assert found.result() == 200
+    assert recall(token, now=timezone.now()) is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_future_of_an_unknown_key_is_its_refusal() -> None:
+    parts: Any = split(f"{'0' * 10}-{'x' * 22}")
+    found = LOOK_UPS.ask(Wanted(parts, timezone.now(), "192.0.2.1")).result(30)
+    assert isinstance(found, APIError)
+    assert found.detail == refusals.unknown().detail

@@ -1,0 +1,158 @@
+"""Reads the keys of session tokens in batches.
+
+The first request reads its key itself. Requests that arrive meanwhile wait. As soon as the first
+statement ends, a thread reads all keys that wait with one statement. So a process runs at most one
+of these statements at a time, and each statement reads more keys when the database is slower. No
+timer is needed.
+
+    found = look_ups.find(wanted)                   # in a thread
+    found = await wrap_future(look_ups.ask(wanted))  # in an event loop
+
+An address with many rejected tokens has a `turn`. A statement reads only one key of each turn, so
+that such an address cannot use more than its share.
+
+A **frozen database** does not respond to the statement. It ends after its deadline, and all
+requests that wait get its error. While the next statement tries again, further requests are
+rejected at once, so that they do not block threads.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from kernel.db.connections import DatabaseBusyError
+from kernel.http.errors import APIError
+from kernel.http.handlers import to_api_error
+from kernel.limiter import STUCK_SECONDS, LimitReachedError
+from tokens.token_format import TokenParts
+from users.permissions import KeyIdentity
+
+# The time for a statement, and the time that a request waits.
+LOOK_UP_SECONDS = 1.5
+# The time that a request with a turn waits.
+TURN_SECONDS = 1.0
+TURN_FULL = "Too many session tokens from this address are invalid. Try again soon."
+BUSY = "Too many requests are waiting for the database."
+
+type Found = KeyIdentity | APIError
+
+
+@dataclass(eq=False, slots=True)
+class Wanted:
+    """A token to look up for the client at `address`, and its result."""
+
+    parts: TokenParts
+    now: datetime
+    address: str
+    turn: str = ""
+    found: Future[Found] = field(default_factory=Future)
+
+
+class LookUps:
+    """A queue of wanted keys. `read` returns the result of each, in the same order."""
+
+    def __init__(self, read: Callable[[Sequence[Wanted]], Sequence[Found]]) -> None:
+        self._read = read
+        self._lock = threading.Lock()
+        self._waiting: list[Wanted] = []
+        self._is_reading = False
+        self._is_failing = False
+
+    def find(self, wanted: Wanted) -> Found:
+        """Returns the result. Waits until it is read, or reads it in this thread.
+
+        Raises: DatabaseBusyError, or LimitReachedError for a token with a turn, if the wait takes
+        too long.
+        """
+        if self._enqueue(wanted) and (following := self._read_batch([wanted])):
+            self._start(following)
+        try:
+            return wanted.found.result(TURN_SECONDS if wanted.turn else LOOK_UP_SECONDS)
+        except TimeoutError:
+            wanted.found.cancel()
+        if wanted.turn:
+            raise LimitReachedError(TURN_FULL, is_own=True)
+        raise DatabaseBusyError(BUSY)
+
+    def ask(self, wanted: Wanted) -> Future[Found]:
+        """Returns the future result at once. A thread reads it. The caller may cancel it.
+
+        Raises: DatabaseBusyError while the database does not respond.
+        """
+        if self._enqueue(wanted):
+            self._start([wanted])
+        return wanted.found
+
+    def _enqueue(self, wanted: Wanted) -> bool:
+        """Returns whether the caller must read the key. Otherwise it waits for the next batch."""
+        with self._lock:
+            if not self._is_reading:
+                self._is_reading = True
+                return True
+            if self._is_failing:
+                raise DatabaseBusyError(BUSY)
+            self._waiting.append(wanted)
+            return False
+
+    def _start(self, batch: Sequence[Wanted]) -> None:
+        threading.Thread(target=self._run, args=[batch], name="look-ups", daemon=True).start()
+
+    def _run(self, batch: Sequence[Wanted]) -> None:
+        while batch:
+            batch = self._read_batch(batch)
+
+    def _read_batch(self, batch: Sequence[Wanted]) -> Sequence[Wanted]:
+        """Reads the batch. Returns the next batch, which the caller must read, or []."""
+        started = time.monotonic()
+        failure = _resolve(batch, self._read)
+        is_stuck = failure is not None and time.monotonic() - started >= STUCK_SECONDS
+        with self._lock:
+            self._is_failing = is_stuck
+            following, later = _split(self._waiting)
+            self._waiting = [] if is_stuck else later
+            self._is_reading = bool(following) and not is_stuck
+        if failure is None or not is_stuck:
+            return following
+        for each in _running([*following, *later]):
+            each.found.set_result(failure)
+        return []
+
+
+def _split(waiting: Sequence[Wanted]) -> tuple[list[Wanted], list[Wanted]]:
+    """Returns the keys to read next, and those that wait because their turn is in use."""
+    following, later = [], []
+    turns: set[str] = set()
+    for each in waiting:
+        if each.turn and each.turn in turns:
+            later.append(each)
+        elif not each.found.cancelled():
+            following.append(each)
+            turns.add(each.turn)
+    return following, later
+
+
+def _running(batch: Sequence[Wanted]) -> list[Wanted]:
+    """Returns the keys whose requests have not given up. They can no longer give up."""
+    return [each for each in batch if each.found.set_running_or_notify_cancel()]
+
+
+def _resolve(
+    batch: Sequence[Wanted], read: Callable[[Sequence[Wanted]], Sequence[Found]]
+) -> APIError | None:
+    """Reads the batch and sets all results. Returns the error if the database is unavailable."""
+    batch = _running(batch)
+    try:
+        found = read(batch)
+    except BaseException as error:  # noqa: BLE001 - every request that waits must get a response
+        answer = to_api_error(error)
+        for each in batch:
+            each.found.set_result(answer) if answer else each.found.set_exception(error)
+        return answer
+    for each, result in zip(batch, found, strict=True):
+        each.found.set_result(result)
+    return None
