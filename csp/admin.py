@@ -26,8 +26,13 @@ from csp import selectors, services
 from csp.access.origins import normalized
 from csp.advice.causes import cause
 from csp.advice.policy import governing_directive, parse
-from csp.alerts.channels import check_address, delete_channel, save_channel, shown_address
-from csp.alerts.deliveries import send_alert, test_of
+from csp.alerts.channels import (
+    check_address,
+    delete_channel,
+    save_channel,
+    send_test,
+    shown_address,
+)
 from csp.export import exported
 from csp.filters import (
     DayFilter,
@@ -475,6 +480,9 @@ class AlertChannelAdmin(ServiceAdmin[AlertChannel]):
     def get_fields(self, request: HttpRequest, obj: AlertChannel | None = None) -> Any:
         """Omits the secrets for a user who may only view the channel."""
         fields = [*AlertChannelForm.Meta.fields, *self.readonly_fields]
+        if obj is None:
+            # The test alert that follows enables the new channel.
+            fields.remove("enabled")
         if self.has_change_permission(request, obj):
             return fields
         return [name for name in fields if name not in {"address", "signing_secret"}]
@@ -487,8 +495,22 @@ class AlertChannelAdmin(ServiceAdmin[AlertChannel]):
     def signing_secret(self, channel: AlertChannel) -> str:
         return channel.secret or "Made when the channel is saved."
 
+    def add_view(
+        self,
+        request: HttpRequest,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Sends a test alert to a new channel, after the transaction of the form has ended."""
+        response = super().add_view(request, form_url, extra_context)
+        if added := getattr(request, "added_channel", None):
+            self._test(request, added)
+        return response
+
     def save_model(self, request: HttpRequest, obj: AlertChannel, form: Any, change: bool) -> None:
         save_channel(obj, actor=actor_of(request), now=timezone.now())
+        if not change:
+            request.added_channel = obj  # type: ignore[attr-defined]
 
     def delete_model(self, request: HttpRequest, obj: AlertChannel) -> None:
         delete_channel(obj, actor=actor_of(request), now=timezone.now())
@@ -496,12 +518,19 @@ class AlertChannelAdmin(ServiceAdmin[AlertChannel]):
     @admin.action(description="Send a test alert", permissions=["change"])
     def send_test(self, request: HttpRequest, channels: QuerySet[AlertChannel]) -> None:
         for channel in channels[:MAX_TESTS]:
-            try:
-                send_alert(channel, test_of(channel))
-            except (OutgoingError, OSError) as error:
-                self.message_user(request, f"{channel}: {error}", messages.ERROR)
-            else:
-                self.message_user(request, f"{channel} accepted the test alert.")
+            self._test(request, channel)
+
+    def _test(self, request: HttpRequest, channel: AlertChannel) -> None:
+        try:
+            enabled = send_test(channel, actor=actor_of(request), now=timezone.now())
+        except (OutgoingError, OSError) as error:
+            state = "" if channel.accepted_at else " The channel stays off."
+            self.message_user(
+                request, f"{channel}: {str(error).rstrip('.')}.{state}", messages.ERROR
+            )
+        else:
+            state = " The channel is now on." if enabled else ""
+            self.message_user(request, f"{channel} accepted the test alert.{state}")
 
 
 @admin.register(AlertDelivery)

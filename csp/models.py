@@ -14,6 +14,15 @@ from kernel.db.partitions import PartitionedTable
 REPORTS = PartitionedTable("csp_report", timedelta(days=1))
 
 
+def start_of_retention(now: datetime) -> datetime:
+    """Returns the midnight (UTC) before which everything has expired.
+
+    Reports are deleted only when the partition of their whole day is dropped, and a group must not
+    be deleted before its reports.
+    """
+    return (now - settings.CSP_RETENTION).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
 class State(models.TextChoices):
     """The states of a group that are stored. `csp.triage.states` derives the current state."""
 
@@ -32,10 +41,7 @@ class GroupQuerySet(models.QuerySet["Group"]):
         """Returns the groups whose newest report is older than the retention."""
         if not settings.CSP_RETENTION:
             return self.none()
-        # Round down to midnight. Reports are deleted only when the partition of their whole day is
-        # dropped, and a group must not be deleted before its reports.
-        first = (now - settings.CSP_RETENTION).replace(hour=0, minute=0, second=0, microsecond=0)
-        return self.filter(last_seen__lt=first)
+        return self.filter(last_seen__lt=start_of_retention(now))
 
 
 class Group(models.Model):
@@ -63,6 +69,8 @@ class Group(models.Model):
     )
     first_seen = models.DateTimeField()
     last_seen = models.DateTimeField()
+    # When the row was inserted. An import of old reports changes `first_seen`, but not this time.
+    opened_at = models.DateTimeField(db_default=Now(), editable=False)
     count = models.BigIntegerField("reports", default=0)
     pages = models.BigIntegerField(default=0)
     client_days = models.BigIntegerField("clients (sum of days)", default=0)
@@ -172,7 +180,8 @@ class NewGroups(models.Model):
     """The number of groups that a caller has opened, or has tried to open, in one hour.
 
     `caller` is a keyed hash, like `Report.client`. The key of the hash is deleted a day later.
-    After that, the hash no longer identifies the caller.
+    After that, the hash no longer identifies the caller. Two rows an hour count the groups of all
+    callers together (see `csp.writing.group_limit`).
     """
 
     pk = models.CompositePrimaryKey("caller", "hour")
@@ -280,7 +289,7 @@ class IngestKey(models.Model):
 
 
 class AlertChannel(models.Model):
-    """A receiver of alerts. A channel is off until an operator enables it."""
+    """A receiver of alerts. A new channel is off until its receiver has accepted a test alert."""
 
     class Kind(models.TextChoices):
         WEBHOOK = "webhook", "Webhook (signed JSON)"
@@ -296,6 +305,8 @@ class AlertChannel(models.Model):
     )
     secret = models.CharField(max_length=64, editable=False)
     enabled = models.BooleanField(default=False)
+    # When the receiver first accepted a test alert. Only this first time enables the channel.
+    accepted_at = models.DateTimeField(null=True, editable=False)
     min_reach = models.PositiveIntegerField(
         "clients (sum of days)",
         default=10,
@@ -306,7 +317,8 @@ class AlertChannel(models.Model):
     hourly_limit = models.PositiveIntegerField(
         default=10,
         validators=[MinValueValidator(1)],
-        help_text="The maximum number of alerts in an hour. Further alerts are sent later.",
+        help_text="The maximum number of alerts in an hour. One further message states how many "
+        "more there are.",
     )
     quiet_from = models.TimeField(
         null=True,
@@ -323,7 +335,8 @@ class AlertDelivery(models.Model):
     """An alert for one channel. `since` is the time of the event: each regression is an event.
 
     A group that had reached the threshold before the channel was enabled has a row, too, with the
-    status "known". It is never sent.
+    status "known". It is never sent. Alerts beyond the limit of an hour are "summarized": the alert
+    with the event "summary" contains only their number, `groups`.
     """
 
     class Status(models.TextChoices):
@@ -331,13 +344,17 @@ class AlertDelivery(models.Model):
         SENT = "sent"
         FAILED = "failed"
         KNOWN = "known"
+        SUMMARIZED = "summarized"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     channel = models.ForeignKey(AlertChannel, models.CASCADE, related_name="deliveries")
-    # The group may be deleted when its reports expire.
-    group_id = models.UUIDField()
+    # The group may be deleted when its reports expire. A summary has no group.
+    group_id = models.UUIDField(null=True)
     event = models.CharField(max_length=16)
     since = models.DateTimeField()
+    # The clients (sum of days) of the group when the row was written.
+    clients = models.BigIntegerField(default=0)
+    groups = models.PositiveIntegerField(default=1)
     status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
     created_at = models.DateTimeField()
     due_at = models.DateTimeField()

@@ -1,4 +1,4 @@
-"""Saves alert channels."""
+"""Saves and tests alert channels."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from django.core.validators import validate_email
 from django.db import transaction
 
 from audit.services import Actor
-from csp.alerts.deliveries import record_due
+from csp.alerts.deliveries import send_alert, test_of
+from csp.alerts.events import record_due
 from csp.models import AlertChannel, AlertDelivery
 from csp.services import delete_recorded, save_recorded
+from kernel.db.connections import release_connection
 
 
 def check_address(kind: str, address: str) -> None:
@@ -53,6 +55,21 @@ def save_channel(channel: AlertChannel, *, actor: Actor, now: datetime) -> None:
         save_recorded(channel, "alert_channel", _facts, actor=actor, now=now)
         if channel.enabled and not was_enabled:
             record_due(channel, now=now, status=AlertDelivery.Status.KNOWN)
+
+
+def send_test(channel: AlertChannel, *, actor: Actor, now: datetime) -> bool:
+    """Sends a test alert. The first accepted test enables the channel. Returns whether it did.
+
+    Raises: OutgoingError or OSError if the receiver did not accept the alert.
+    """
+    # The receiver may take seconds to respond.
+    release_connection()
+    send_alert(channel, test_of(channel))
+    enables = channel.accepted_at is None
+    if enables:
+        channel.accepted_at, channel.enabled = now, True
+        save_channel(channel, actor=actor, now=now)
+    return enables
 
 
 def delete_channel(channel: AlertChannel, *, actor: Actor, now: datetime) -> None:

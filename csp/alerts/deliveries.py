@@ -1,15 +1,16 @@
-"""Decides which alerts to send, and sends them. The job `csp_alerts` does both every minute.
+"""Sends alerts. The job `csp_alerts` does so every minute.
 
-An alert is written as a row before it is sent, and a unique constraint allows one row for an event.
-So a restart neither loses an alert nor sends it again. If the process is killed while it waits for
-the response of the other server, it is unknown whether the alert arrived. Then it is sent again
-with the same delivery id.
+An alert is written as a row before it is sent. So a restart neither loses an alert nor sends it
+again. If the process is killed while it waits for the response of the other server, it is unknown
+whether the alert arrived. Then it is sent again with the same delivery id.
 """
 
 from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from email.errors import MessageError
 from ipaddress import ip_network
@@ -17,15 +18,15 @@ from ipaddress import ip_network
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db import transaction
-from django.db.models import Exists, OuterRef
 from django.urls import reverse
 
 from csp.advice.causes import cause
+from csp.alerts import events
 from csp.alerts.messages import Alert, encoded, signed_headers
-from csp.models import AlertChannel, AlertDelivery, Group, State
+from csp.models import AlertChannel, AlertDelivery, Group
 from csp.triage.selectors import groups_at
 from csp.triage.serializers import GroupSerializer
-from csp.triage.states import OPEN, REGRESSED
+from kernel.db.connections import release_connection
 from kernel.outgoing import Outgoing, OutgoingError, send
 
 Status = AlertDelivery.Status
@@ -33,90 +34,111 @@ Status = AlertDelivery.Status
 # fails too, the delivery has failed.
 BACKOFF = [timedelta(minutes=minutes) for minutes in (1, 5, 30, 120, 720)]
 SEND_SECONDS = 10.0
-# A receiver that answers slowly must not delay the alerts of other channels for long.
-MAX_SENT_AT_ONCE = 20
-KEPT = timedelta(days=90)
+# Alerts of so many channels are sent at the same time.
+MAX_SENDING = 8
+# After this time, a run of the job starts no further delivery.
+RUN_SECONDS = 30.0
 
 
 def alert(now: datetime) -> int:
     """Records due alerts. Sends those that may be sent now, and returns their number."""
     channels = list(AlertChannel.objects.filter(enabled=True))
     for channel in channels:
-        record_due(channel, now=now)
-    # The row of a group that still exists is kept, because it prevents a second alert.
-    groups = Group.objects.filter(pk=OuterRef("group_id"))
-    AlertDelivery.objects.filter(~Exists(groups), created_at__lt=now - KEPT).delete()
-    begun, sent = time.monotonic(), 0
-    for channel in channels:
-        for key in _pending(channel, now):
-            # Slow receivers may have taken minutes by now.
-            sent += _deliver(key, now + timedelta(seconds=time.monotonic() - begun))
-    return sent
+        events.record_due(channel, now=now)
+    events.forget_old(now)
+    with ThreadPoolExecutor(MAX_SENDING, thread_name_prefix="alerts") as pool:
+        run = _Run(pool, now)
+        for channel in channels:
+            run.start(channel, iter(events.pending(channel, now=now)))
+        run.wait()
+    return run.sent
 
 
-def record_due(channel: AlertChannel, *, now: datetime, status: str = Status.PENDING) -> None:
-    """Writes the rows that are missing: one for each event and channel."""
-    visible = groups_at(now).visible()
-    new = visible.filter(current=State.NEW, client_days__gte=channel.min_reach)
-    again = visible.filter(current=REGRESSED)
-    for event, groups, since in (("new", new, "first_seen"), (REGRESSED, again, "state_at")):
-        same = {"event": event, "since": OuterRef(since), "group_id": OuterRef("pk")}
-        unknown = groups.exclude(Exists(channel.deliveries.filter(**same)))
-        common = {"channel": channel, "status": status, "created_at": now, "due_at": now}
-        rows = [
-            AlertDelivery(group_id=key, event=event, since=at, **common)
-            for key, at in unknown.values_list("pk", since)
-        ]
-        AlertDelivery.objects.bulk_create(rows, ignore_conflicts=True)
+class _Run:
+    """Sends the alerts of all channels side by side, and those of each channel one by one.
+
+    So a receiver that responds slowly delays only its own channel. After an alert has failed, the
+    channel gets no further alert in this run. Only this thread uses the database.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor, now: datetime) -> None:
+        self.sent = 0
+        self._pool = pool
+        self._now = now
+        self._begun = time.monotonic()
+        self._running: dict[Future[None], tuple[AlertDelivery, Iterable[uuid.UUID]]] = {}
+
+    def start(self, channel: AlertChannel, keys: Iterable[uuid.UUID]) -> None:
+        """Starts to send the first of these alerts that is still of use."""
+        for key in keys:
+            if self._elapsed() > timedelta(seconds=RUN_SECONDS):
+                return
+            delivery = _claim(key, self._now + self._elapsed())
+            if delivery is None:
+                continue
+            delivery.channel = channel
+            found = _alert(delivery, self._now)
+            if found is None:
+                # An operator has decided about the group while the alert was waiting.
+                _store(delivery, Status.KNOWN)
+                continue
+            self._running[self._pool.submit(send_alert, channel, found)] = delivery, keys
+            return
+
+    def wait(self) -> None:
+        """Waits until all started alerts have ended. Starts the next alert of each channel."""
+        while self._running:
+            release_connection()
+            for future in wait(self._running, return_when=FIRST_COMPLETED).done:
+                delivery, keys = self._running.pop(future)
+                if _end(delivery, future, self._now + self._elapsed()):
+                    self.sent += 1
+                    self.start(delivery.channel, keys)
+
+    def _elapsed(self) -> timedelta:
+        return timedelta(seconds=time.monotonic() - self._begun)
 
 
-def _pending(channel: AlertChannel, now: datetime) -> list[uuid.UUID]:
-    """Returns the deliveries that may be sent now, oldest first."""
-    recent = channel.deliveries.filter(sent_at__gt=now - timedelta(hours=1)).count()
-    left = min(channel.hourly_limit - recent, MAX_SENT_AT_ONCE)
-    if left <= 0 or is_quiet(channel, now):
-        return []
-    due = channel.deliveries.filter(status=Status.PENDING, due_at__lte=now).order_by("due_at")
-    return list(due.values_list("pk", flat=True)[:left])
-
-
-def is_quiet(channel: AlertChannel, now: datetime) -> bool:
-    """Returns whether it is within the channel's quiet hours, which may include midnight."""
-    start, end = channel.quiet_from, channel.quiet_until
-    if start is None or end is None or start == end:
-        return False
-    at = now.time()
-    return start <= at < end if start < end else at >= start or at < end
-
-
-def _deliver(key: uuid.UUID, now: datetime) -> int:
-    """Sends one alert, and stores the result. Returns 1 if it was sent."""
+def _claim(key: uuid.UUID, now: datetime) -> AlertDelivery | None:
+    """Counts an attempt. Returns None if another worker has claimed the delivery."""
     with transaction.atomic():
         pending = AlertDelivery.objects.filter(pk=key, status=Status.PENDING, due_at__lte=now)
         delivery = pending.select_for_update(skip_locked=True, of=("self",)).first()
-        if delivery is None:
-            return 0
-        # Another worker takes the delivery only after this time, so it is sent once.
-        delivery.attempts += 1
-        delivery.due_at = now + BACKOFF[min(delivery.attempts, len(BACKOFF)) - 1]
-        delivery.save(update_fields=["attempts", "due_at"])
-    group = groups_at(now).filter(pk=delivery.group_id).first()
+        if delivery is not None:
+            # Another worker takes the delivery only after this time, so it is sent once.
+            delivery.attempts += 1
+            delivery.due_at = now + BACKOFF[min(delivery.attempts, len(BACKOFF)) - 1]
+            delivery.save(update_fields=["attempts", "due_at"])
+    return delivery
+
+
+def _end(delivery: AlertDelivery, sending: Future[None], now: datetime) -> bool:
+    """Stores the result of an attempt. Returns whether the alert was sent."""
     try:
-        if group is None or group.current not in OPEN:
-            # An operator has decided about the group while the alert was waiting.
-            delivery.status = Status.KNOWN
-        else:
-            send_alert(delivery.channel, _alert(delivery, group))
-            delivery.status, delivery.sent_at, delivery.error = Status.SENT, now, ""
+        sending.result()
     except (OutgoingError, OSError) as error:
         delivery.error = str(error)[:512]
-        if delivery.attempts > len(BACKOFF):
-            delivery.status = Status.FAILED
+        has_failed = delivery.attempts > len(BACKOFF)
+        _store(delivery, Status.FAILED if has_failed else Status.PENDING)
+        return False
+    delivery.sent_at, delivery.error = now, ""
+    _store(delivery, Status.SENT)
+    return True
+
+
+def _store(delivery: AlertDelivery, status: str) -> None:
+    delivery.status = status
     delivery.save(update_fields=["status", "sent_at", "error"])
-    return int(delivery.status == Status.SENT)
 
 
-def _alert(delivery: AlertDelivery, group: Group) -> Alert:
+def _alert(delivery: AlertDelivery, now: datetime) -> Alert | None:
+    """Returns the content of the alert, or None if it is of no use any more."""
+    group: Group | None = groups_at(now).filter(pk=delivery.group_id).first()
+    if not events.is_current(delivery, group):
+        return None
+    if group is None:
+        more = f"{delivery.groups} more group{'' if delivery.groups == 1 else 's'}"
+        return Alert(str(delivery.pk), delivery.event, more, _url_of_list("?state=open"), {})
     return Alert(
         delivery=str(delivery.pk),
         event=delivery.event,
@@ -128,8 +150,11 @@ def _alert(delivery: AlertDelivery, group: Group) -> Alert:
 
 def test_of(channel: AlertChannel) -> Alert:
     """Returns the alert that tests a channel."""
-    url = _url(reverse("admin:csp_group_changelist"))
-    return Alert(str(uuid.uuid4()), "test", f"the channel {channel.name}", url, {})
+    return Alert(str(uuid.uuid4()), "test", f"the channel {channel.name}", _url_of_list(), {})
+
+
+def _url_of_list(query: str = "") -> str:
+    return _url(reverse("admin:csp_group_changelist") + query)
 
 
 def _url(path: str) -> str:
@@ -137,7 +162,10 @@ def _url(path: str) -> str:
 
 
 def send_alert(channel: AlertChannel, alert: Alert) -> None:
-    """Sends the alert. Raises: OutgoingError or OSError if the receiver did not accept it."""
+    """Sends the alert. Does not use the database.
+
+    Raises: OutgoingError or OSError if the receiver did not accept it.
+    """
     if channel.kind == AlertChannel.Kind.EMAIL:
         message = EmailMessage(f"[coderapi] {alert.title}", alert.text, to=[channel.address])
         try:

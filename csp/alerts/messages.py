@@ -12,14 +12,17 @@ import orjson
 
 EVENTS = {
     "new": "A new violation affects many clients",
+    "limit_reached": "An ignored violation has reached its limit",
     "regressed": "A resolved violation was reported again",
+    "growing": "More clients report violations that got no group of their own",
+    "summary": "Further violations need attention",
     "test": "This is a test alert",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """The content of an alert. `group` contains the members of the group in the API."""
+    """The content of an alert. `group` contains the members of the group in the API, if any."""
 
     delivery: str
     event: str

@@ -5,25 +5,30 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import threading
 from collections.abc import Iterator
 from datetime import time, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core import mail
 from django.core.management.base import CommandError
+from django.db import connection
+from django.utils import timezone
 
 from audit.models import Entry
 from audit.services import Actor
-from csp.alerts import channels, deliveries, messages
-from csp.alerts.deliveries import BACKOFF, alert, is_quiet
+from csp.alerts import channels, deliveries, events, messages
+from csp.alerts.deliveries import BACKOFF, alert
+from csp.alerts.events import is_quiet
 from csp.models import AlertChannel, AlertDelivery, Group
 from csp.triage.decisions import Decision, decide
 from jobs.registry import find
 from tests.csp.test_triage import NOW, make_group
-from tests.support.commands import run
-from tests.support.csp_reports import in_admin
+from tests.support.commands import run, write_lines
+from tests.support.csp_reports import in_admin, legacy
 from tests.support.local_server import answering
 
 pytestmark = pytest.mark.django_db
@@ -38,6 +43,7 @@ class Receiver(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
+        self.answer_after: threading.Event | None = None
         self.requests: list[tuple[dict[str, str], bytes]] = []
 
     @property
@@ -50,6 +56,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.server.answer_after:
+            assert self.server.answer_after.wait(8)
         self.server.requests.append((dict(self.headers), body))
         self.send_response(self.server.status)
         self.send_header("Location", "http://192.0.2.1/")
@@ -74,7 +82,7 @@ def make_channel(address: str, **values: Any) -> AlertChannel:
     return channel
 
 
-def events(receiver: Receiver) -> list[str]:
+def received(receiver: Receiver) -> list[str]:
     return [json.loads(body)["event"] for _, body in receiver.requests]
 
 
@@ -103,7 +111,7 @@ def test_regression_is_alerted_each_time(receiver: Receiver) -> None:
         Group.objects.update(last_seen=now + HOUR)
         assert alert(now + 2 * HOUR) == 1
         assert alert(now + 3 * HOUR) == 0
-    assert events(receiver) == ["csp_group.regressed"] * 2
+    assert received(receiver) == ["csp_group.regressed"] * 2
 
 
 @pytest.mark.parametrize(
@@ -131,13 +139,98 @@ def test_disabled_channel_gets_nothing(receiver: Receiver) -> None:
     assert find("csp_alerts").enabled() is False
 
 
-def test_hourly_limit_delays_further_alerts(receiver: Receiver) -> None:
+def test_groups_with_the_most_clients_come_first_and_one_message_counts_the_others(
+    receiver: Receiver,
+) -> None:
     make_channel(receiver.url, hourly_limit=2)
-    for _ in range(5):
+    for clients in (100, 20, 300, 50, 200):
+        make_group(client_days=clients)
+    assert alert(NOW) == 3
+    sent = [json.loads(body) for _, body in receiver.requests]
+    assert [each["group"].get("client_days") for each in sent] == [300, 200, None]
+    assert (sent[2]["event"], sent[2]["cause"]) == ("csp_group.summary", "3 more groups")
+    assert sent[2]["url"].endswith("/admin/csp/group/?state=open")
+    # Later groups wait for the next hour. Summarized groups are not sent again.
+    make_group(client_days=10)
+    assert [alert(NOW + minutes * MINUTE) for minutes in (1, 59, 61, 200)] == [0, 0, 1, 0]
+    assert json.loads(receiver.requests[-1][1])["group"]["client_days"] == 10
+
+
+def test_import_of_older_reports_repeats_no_alert(
+    receiver: Receiver, collecting: None, tmp_path: Path
+) -> None:
+    now = timezone.now()
+    make_channel(receiver.url, min_reach=1)
+    for index, days in enumerate((1, 20)):
+        at = (now - timedelta(days=days)).isoformat()
+        file = write_lines(tmp_path / f"{index}.jsonl", {"received_at": at, **legacy()})
+        run("import_csp_reports", file)
+        assert alert(now + index * HOUR) == 1 - index
+    assert Group.objects.get().first_seen < now - timedelta(days=19)
+
+
+def test_ignored_group_that_reaches_its_limit_is_alerted(receiver: Receiver) -> None:
+    make_channel(receiver.url)
+    group = make_group(client_days=20)
+    assert alert(NOW) == 1
+    for day in (1, 2):
+        now = NOW + timedelta(days=day)
+        reach = 20 * (day + 1)
+        decision = Decision(state="ignored", ignored_reach=reach)
+        decide([group.pk], decision, actor=ACTOR, now=now)
+        assert alert(now + MINUTE) == 0
+        Group.objects.update(client_days=reach)
+        assert (alert(now + HOUR), alert(now + 2 * HOUR)) == (1, 0)
+    assert received(receiver) == ["csp_group.new", *["csp_group.limit_reached"] * 2]
+
+
+@pytest.mark.parametrize("state", ["new", "acknowledged"])
+def test_group_for_other_causes_is_alerted_when_it_grows(receiver: Receiver, state: str) -> None:
+    group = make_group(blocked="other", client_days=100, state=state, state_at=NOW)
+    make_channel(receiver.url, min_reach=10)
+    steps = []
+    for clients in (109, 110, 119, 120, 140):
+        Group.objects.update(client_days=clients)
+        steps.append(alert(NOW + (clients - 100) * HOUR))
+    assert steps == [0, 1, 0, 1, 1]
+    assert set(received(receiver)) == {"csp_group.growing"}
+    # Once an hour at most, and not if the group is settled.
+    Group.objects.update(client_days=200)
+    assert alert(NOW + 40 * HOUR + MINUTE) == 0
+    decide([group.pk], Decision(state="ignored"), actor=ACTOR, now=NOW)
+    assert alert(NOW + 60 * HOUR) == 0
+
+
+def test_receiver_that_hangs_delays_no_other_channel(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = threading.Event()
+    with answering(Receiver()) as slow:
+        slow.answer_after = answered
+        make_channel(slow.url, name="slow")
+        make_channel(receiver.url, name="fast")
+        for _ in range(3):
+            make_group(client_days=100)
+        send_alert = deliveries.send_alert
+
+        def send_and_release(channel: AlertChannel, message: messages.Alert) -> None:
+            send_alert(channel, message)
+            # The slow receiver answers only after all alerts of the other channel.
+            if len(receiver.requests) == 3:
+                answered.set()
+
+        monkeypatch.setattr(deliveries, "send_alert", send_and_release)
+        assert alert(NOW) == 6
+        assert len(slow.requests) == 3
+
+
+def test_channel_gets_no_further_alert_after_one_has_failed(receiver: Receiver) -> None:
+    make_channel(receiver.url)
+    for _ in range(3):
         make_group(client_days=100)
-    sent = [alert(NOW + step * timedelta(minutes=21)) for step in range(7)]
-    assert sum(sent) == len(receiver.requests) == 5
-    assert sent[0] == 2
+    receiver.status = 500
+    assert alert(NOW) == 0
+    assert len(receiver.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -269,9 +362,11 @@ FORM = {"name": "security", "kind": "webhook", "min_reach": "5", "hourly_limit":
 
 def test_channel_is_made_in_the_admin_and_its_address_is_not_shown(receiver: Receiver) -> None:
     client = in_admin("owner")
-    client.post("/admin/csp/alertchannel/add/", {**FORM, "address": receiver.url, "enabled": "on"})
+    form = {**FORM, "address": receiver.url}
+    added = client.post("/admin/csp/alertchannel/add/", form, follow=True)
+    assert "accepted the test alert. The channel is now on." in added.text
     channel = AlertChannel.objects.get()
-    assert channel.address == receiver.url
+    assert (channel.address, channel.enabled) == (receiver.url, True)
     page = client.get(f"/admin/csp/alertchannel/{channel.pk}/change/").text
     assert "planted" not in page
     assert channel.secret in page
@@ -282,11 +377,13 @@ def test_channel_is_made_in_the_admin_and_its_address_is_not_shown(receiver: Rec
     listed = client.post("/admin/csp/alertchannel/", action, follow=True).text
     assert "accepted the test alert" in listed
     assert "planted" not in listed
+    channel.refresh_from_db()
+    assert not channel.enabled  # An operator has disabled it.
     assert "planted" not in str(list(Entry.objects.values_list("before", "after")))
     client.post(f"/admin/csp/alertchannel/{channel.pk}/delete/", {"post": "yes"})
     assert not AlertChannel.objects.exists()
     actions = Entry.objects.filter(target_type="alert_channel").values_list("action", flat=True)
-    assert sorted(actions) == ["csp.alert_channel.delete", *["csp.alert_channel.save"] * 2]
+    assert sorted(actions) == ["csp.alert_channel.delete", *["csp.alert_channel.save"] * 3]
 
 
 @pytest.mark.parametrize(
@@ -305,6 +402,36 @@ def test_wrong_address_is_rejected(kind: str, address: str) -> None:
     page = in_admin("owner").post("/admin/csp/alertchannel/add/", form)
     assert "errornote" in page.text
     assert not AlertChannel.objects.exists()
+
+
+def test_new_channel_is_off_until_a_test_is_accepted(receiver: Receiver) -> None:
+    receiver.status = 500
+    client, form = in_admin("owner"), {**FORM, "address": receiver.url}
+    page = client.post("/admin/csp/alertchannel/add/", form, follow=True).text
+    assert "status 500. The channel stays off." in page
+    assert not AlertChannel.objects.get().enabled
+    receiver.status = 200
+    run("csp_alert", "--test")
+    assert AlertChannel.objects.get().enabled
+
+
+@pytest.mark.django_db(transaction=True)
+def test_test_alert_holds_no_connection(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, held = in_admin("owner"), []
+    send_alert = channels.send_alert
+
+    def look_and_send(channel: AlertChannel, message: messages.Alert) -> None:
+        held.append(connection.connection is not None)
+        send_alert(channel, message)
+
+    monkeypatch.setattr(channels, "send_alert", look_and_send)
+    client.post("/admin/csp/alertchannel/add/", {**FORM, "address": receiver.url})
+    channel = AlertChannel.objects.get()
+    action = {"action": "send_test", "_selected_action": [str(channel.pk)]}
+    client.post("/admin/csp/alertchannel/", action)
+    assert held == [False, False]
 
 
 def test_auditor_sees_channels_but_sends_nothing(receiver: Receiver) -> None:
@@ -337,7 +464,7 @@ def test_delivery_is_kept_while_its_group_exists(receiver: Receiver) -> None:
     make_channel(receiver.url)
     make_group(client_days=100)
     assert alert(NOW) == 1
-    later = NOW + deliveries.KEPT + HOUR
+    later = NOW + events.KEPT + HOUR
     assert (alert(later), alert(later + MINUTE)) == (0, 0)
     Group.objects.all().delete()
     alert(later)
@@ -357,7 +484,7 @@ def test_full_channel_does_not_delay_another_one(receiver: Receiver) -> None:
     make_channel(receiver.url, name="full", hourly_limit=1)
     for _ in range(3):
         make_group(client_days=100)
-    assert alert(NOW) == 1
+    assert alert(NOW) == 2
     make_channel(receiver.url, name="other")
     make_group(client_days=100)
     assert alert(NOW + MINUTE) == 1

@@ -33,6 +33,7 @@ def make_group(**values: Any) -> Group:
         "blocked": "img.example.net",
         "first_seen": NOW - 3 * DAY,
         "last_seen": NOW - DAY,
+        "opened_at": NOW - 3 * DAY,
         "count": 10,
         "pages": 2,
         "client_days": 5,

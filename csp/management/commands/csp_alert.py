@@ -5,14 +5,19 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
-from csp.alerts.deliveries import alert, send_alert, test_of
+from audit.services import SYSTEM
+from csp.alerts.channels import send_test
+from csp.alerts.deliveries import alert
 from csp.models import AlertChannel
 from kernel.commands import BaseCommand
 from kernel.outgoing import OutgoingError
 
 
 class Command(BaseCommand):
-    help = "Sends the alerts about violation groups that are due, or a test alert."
+    help = (
+        "Sends the alerts about violation groups that are due, or a test alert. A new channel is "
+        "enabled when its first test alert is accepted."
+    )
     examples = "\n--test --channel security"
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -32,7 +37,7 @@ class Command(BaseCommand):
             )
         for each in channels:
             try:
-                send_alert(each, test_of(each))
+                send_test(each, actor=SYSTEM, now=now)
             except (OutgoingError, OSError) as error:
                 raise CommandError(f"{each.name}: {error}") from None
         return f"Sent test alerts: {len(channels)}."
