@@ -21,6 +21,7 @@ from csp.writing.entries import Prepared, entries_of, prepare
 from kernel.http import wire
 from kernel.http.body import first_parameters
 from kernel.http.errors import APIError, Validation, invalid
+from kernel.http.hosts import rate_limit_bucket
 from kernel.http.identity import Identity
 from kernel.http.rate_limit import bucket_of, verdict_on
 
@@ -62,11 +63,11 @@ def collect(
     if reports:
         number = max(len(reports), math.ceil(len(body) / COUNTED_BYTES))
         _count_reports(number, environ, identity, address)
-        key = parameters.get(keys.PARAMETER)
+        key, client = parameters.get(keys.PARAMETER), rate_limit_bucket(address)
         sender = sender_of(
-            address=address,
+            address=client,
             user_agent=environ.get("HTTP_USER_AGENT", ""),
-            caller=f"key:{key}" if key else bucket_of(identity, address),
+            caller=f"key:{key}:{client}" if key else bucket_of(identity, address),
             now=now,
         )
         rules, secret = current_rules(), settings.SECRET_KEY

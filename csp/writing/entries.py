@@ -42,8 +42,9 @@ class Prepared:
 class Sender:
     """The values that all reports of one request share.
 
-    `client` is the hash of the IP address. `caller` is the hash of the ingest key, user or IP
-    address to which the limit of new groups applies. If it is empty, the limit does not apply.
+    `client` is the hash of the IPv4 address or the IPv6 /64 network. `caller` is the hash of the
+    caller to which the limit of new groups applies (see `group_limit`). If it is empty, the limit
+    does not apply.
     """
 
     received_at: datetime

@@ -1,14 +1,20 @@
-"""Limits how many groups a caller can open, so that invented reports cannot fill the database.
+"""Limits how many groups reports can open, so that invented reports cannot fill the database.
 
-A group is kept until its newest report is older than the retention. So each caller (an ingest key,
-a user or an IP address) may open at most `MAX_NEW_GROUPS` groups in an hour. Reports above this
-limit are stored in the group "other" of their directive.
+A group is kept until its newest report is older than the retention. So in an hour,
+
+* each caller may open `MAX_NEW_GROUPS` groups. A caller is a user, an IP address, or an ingest key
+  together with an IP address, because every visitor of a page can read its key.
+* all callers together may open `MAX_NEW_GROUPS_IN_ALL` groups.
+* `MAX_NEW_GROUPS_IN_ALL` further groups are open to causes that `SEVERAL_CLIENTS` have reported. So
+  neither one caller nor many invented causes can hide a cause that affects real visitors.
+
+Reports above these limits are stored in the group "other" of their directive.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
@@ -20,10 +26,15 @@ from csp.writing.entries import Entry
 from csp.writing.grouping import other_group
 
 MAX_NEW_GROUPS = 500
+MAX_NEW_GROUPS_IN_ALL = 5_000
+SEVERAL_CLIENTS = 3
 MAX_KNOWN = 100_000
+MAX_REFUSED = 20_000
+# In the table, the names of the counts for all callers. Each other name is a hash of 16 bytes.
+ALL, SEVERAL = b"all", b"several"
 
 _EXISTING = "SELECT id::text FROM csp_group WHERE id = ANY(%s::uuid[])"
-# The count includes rejected groups, so it may exceed the limit.
+# Runs in autocommit mode. The count includes rejected groups, so it may exceed the limit.
 _COUNT = """
 INSERT INTO csp_newgroups AS known (caller, hour, count)
 VALUES (%s, date_trunc('hour', %s::timestamptz, 'UTC'), %s)
@@ -35,19 +46,23 @@ RETURNING count
 class GroupLimit:
     """Applies the limit of new groups. Only one thread may use an instance.
 
-    Caches the ids of existing groups, so that a query is needed only for other groups.
+    Caches the ids of existing groups, so that a query is needed only for other groups. Remembers
+    which clients have reported a rejected group.
     """
 
     def __init__(self) -> None:
         self._known: set[str] = set()
+        # Oldest first.
+        self._refused: dict[str, set[int]] = {}
 
     def forget(self) -> None:
         self._known.clear()
+        self._refused.clear()
 
     def remember(self, entries: Sequence[Entry]) -> None:
         """Adds the groups of a committed batch to the cache."""
         if len(self._known) > MAX_KNOWN:
-            self.forget()
+            self._known.clear()
         self._known.update(entry.row["group_id"] for entry in entries)
 
     def apply(
@@ -60,23 +75,57 @@ class GroupLimit:
             return entries
         self._known.update(row[0] for row in connection.execute(_EXISTING, [list(wanted)]))
         new = [e for e in entries if e.caller and e.row["group_id"] in wanted - self._known]
-        refused = _refused(connection, new)
+        refused = {e.row["group_id"] for e in new} - self._opened(connection, new)
         return [_moved(e) if e.row["group_id"] in refused else e for e in entries]
 
+    def _opened(self, connection: psycopg.Connection[Any], new: Sequence[Entry]) -> set[str]:
+        """Counts the new groups of each caller and of all. Returns the groups that are opened."""
+        if not new:
+            return set()
+        at = max(entry.row["received_at"] for entry in new)
+        groups: dict[bytes, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
+        for entry in new:
+            groups[entry.caller][entry.row["group_id"]].add(entry.row["client_day"])
+        wanted: dict[str, None] = {}
+        for caller, reported in groups.items():
+            before = _count(connection, caller, at, len(reported))
+            wanted |= dict.fromkeys(islice(reported, max(0, MAX_NEW_GROUPS - before)))
+            # A caller far above its limit cannot evict what others have reported.
+            for key in islice(reported, max(0, 2 * MAX_NEW_GROUPS - before)):
+                self._remember_refused(key, reported[key])
+        opened = _within(connection, ALL, at, wanted)
+        several = [
+            key
+            for key in dict.fromkeys(entry.row["group_id"] for entry in new)
+            if key not in opened and len(self._refused.get(key, ())) >= SEVERAL_CLIENTS
+        ]
+        opened |= _within(connection, SEVERAL, at, several)
+        for key in opened:
+            self._refused.pop(key, None)
+        return opened
 
-def _refused(connection: psycopg.Connection[Any], new: Sequence[Entry]) -> set[str]:
-    """Counts the new groups of each caller. Returns the groups that no caller may open."""
-    groups: dict[bytes, dict[str, datetime]] = defaultdict(dict)
-    for entry in new:
-        groups[entry.caller][entry.row["group_id"]] = entry.row["received_at"]
-    opened: set[str] = set()
-    # Update the rows in sorted order, so that two processes cannot deadlock.
-    for caller, wanted in sorted(groups.items()):
-        values = [caller, max(wanted.values()), len(wanted)]
-        row = connection.execute(_COUNT, values).fetchone()
-        before = row[0] - len(wanted) if row else 0
-        opened.update(islice(wanted, max(0, MAX_NEW_GROUPS - before)))
-    return {entry.row["group_id"] for entry in new} - opened
+    def _remember_refused(self, key: str, clients: set[int]) -> None:
+        """Remembers some clients that have reported a group which does not exist."""
+        known = self._refused.pop(key, set())
+        if len(self._refused) >= MAX_REFUSED:
+            del self._refused[next(iter(self._refused))]
+        self._refused[key] = set(islice(known | clients, SEVERAL_CLIENTS))
+
+
+def _within(
+    connection: psycopg.Connection[Any], name: bytes, at: datetime, groups: Collection[str]
+) -> set[str]:
+    """Counts the groups under that name. Returns those within the limit of all callers."""
+    if not groups:
+        return set()
+    before = _count(connection, name, at, len(groups))
+    return set(islice(groups, max(0, MAX_NEW_GROUPS_IN_ALL - before)))
+
+
+def _count(connection: psycopg.Connection[Any], name: bytes, at: datetime, number: int) -> int:
+    """Adds the number to the count of the hour. Returns the count before."""
+    row = connection.execute(_COUNT, [name, at, number]).fetchone()
+    return row[0] - number if row else 0
 
 
 def _moved(entry: Entry) -> Entry:

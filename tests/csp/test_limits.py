@@ -92,18 +92,55 @@ def test_made_up_directives_share_one_group(member: APIClient) -> None:
     assert dict(others) == {"": 2, "img-src": 1}
 
 
+def post(client: APIClient, key: str, address: str, *hosts: str) -> None:
+    answer = client.post_json(
+        f"{PATH}?key={key}",
+        as_bytes(of_hosts(*hosts)),
+        HTTP_ORIGIN="https://coder.example.com",
+        REMOTE_ADDR=address,
+    )
+    assert answer.status_code == 200
+
+
+@pytest.fixture
+def key(collecting: None) -> str:
+    return run("create_ingest_key", "--origin", "https://coder.example.com").split()[0]
+
+
 @pytest.mark.usefixtures("two_groups")
-def test_all_senders_with_an_ingest_key_are_one_caller(anonymous: APIClient) -> None:
-    origin = "https://coder.example.com"
-    key = run("create_ingest_key", "--origin", origin).split()[0]
-    for last, host in enumerate("abc"):
-        anonymous.post_json(
-            f"{PATH}?key={key}",
-            as_bytes(of_hosts(host)),
-            HTTP_ORIGIN=origin,
-            REMOTE_ADDR=f"203.0.113.{last}",
-        )
-    assert blocked() == {"a.example.net": 1, "b.example.net": 1, "other": 1}
+def test_visitor_with_an_ingest_key_does_not_use_up_the_groups_of_others(
+    anonymous: APIClient, key: str
+) -> None:
+    post(anonymous, key, "203.0.113.1", "a", "b", "c", "d")
+    assert blocked() == {"a.example.net": 1, "b.example.net": 1, "other": 2}
+    # The second address is in the same /64 network as the first one.
+    for address in ("2001:db8::1", "2001:db8::2"):
+        post(anonymous, key, address, "c", address[-1], "x")
+    assert blocked() == {
+        "a.example.net": 1,
+        "b.example.net": 1,
+        "c.example.net": 2,
+        "1.example.net": 1,
+        "other": 5,
+    }
+
+
+def test_cause_that_several_clients_report_gets_a_group_above_the_limit_for_all(
+    anonymous: APIClient, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_limit, "MAX_NEW_GROUPS_IN_ALL", 2)
+    post(anonymous, key, "203.0.113.1", "a", "b", "c", "d")
+    assert blocked() == {"a.example.net": 1, "b.example.net": 1, "other": 2}
+    for last in (2, 2, 3, 4):
+        post(anonymous, key, f"203.0.113.{last}", "real")
+    assert blocked()["real.example.net"] == 1
+    # These groups have a limit, too.
+    for last in range(5, 9):
+        post(anonymous, key, f"203.0.113.{last}", "e", "f")
+    assert set(blocked()) == {
+        *(f"{host}.example.net" for host in ("a", "b", "real", "e")),
+        "other",
+    }
 
 
 @pytest.mark.usefixtures("two_groups")
