@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.conf import settings
 from django.db.models import Q, Sum
 from django.urls import reverse
 
 from csp.models import Group, HourCount
+from csp.writing.disk import stored_bytes
 from kernel.admin import Line, register
+from kernel.humanize import size
 
 
 def _lines(now: datetime) -> list[Line]:
@@ -25,7 +28,13 @@ def _lines(now: datetime) -> list[Line]:
         Line("hidden as noise today", str(today["noise"] or 0)),
         Line("violation groups", str(groups.count()), link=reverse("admin:csp_group_changelist")),
         Line("new groups today", str(groups.filter(first_seen__gte=midnight).count())),
+        Line("stored reports", _space()),
     ]
+
+
+def _space() -> str:
+    limit = f" of {size(settings.CSP_MAX_BYTES)}" if settings.CSP_MAX_BYTES else ""
+    return f"{size(stored_bytes())}{limit}"
 
 
 register("CSP reports", _lines, order=70)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from csp import services
 from csp.alerts.deliveries import alert
 from csp.models import AlertChannel
+from csp.writing.disk import limit_disk
 from jobs.registry import Job, register
 
 PARTITIONS = register(
@@ -21,6 +22,8 @@ def _prune(now: datetime) -> int:
 
 
 PRUNE = register(Job(name="prune_csp_reports", every=timedelta(hours=6), run=_prune))
+
+DISK = register(Job(name="limit_csp_disk", every=timedelta(minutes=10), run=limit_disk))
 
 ALERTS = register(
     Job(

@@ -15,7 +15,16 @@ from django.db.models import Model
 from audit.services import Actor, Change, Target, record_all
 from csp.access.keys import MEMORY, new_key
 from csp.access.origins import normalized
-from csp.models import REPORTS, Batch, ClientKey, Group, IngestKey, NewGroups, NoiseRule
+from csp.models import (
+    REPORTS,
+    Batch,
+    ClientKey,
+    Group,
+    IngestKey,
+    NewGroups,
+    NoiseRule,
+    start_of_retention,
+)
 from csp.noise.stored import RULES, dry_run
 from csp.writing.reach import DELETE_LARGE
 
@@ -24,6 +33,12 @@ AHEAD = timedelta(days=3)
 BATCHES_KEPT = timedelta(days=1)
 MAX_KEY_NAME = 64
 GROUPS_AT_ONCE = 1_000
+HOURS_AT_ONCE = 10_000
+_DELETE_HOURS = """
+DELETE FROM csp_hourcount WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM csp_hourcount WHERE hour < %s LIMIT %s FOR UPDATE SKIP LOCKED
+))
+"""
 
 
 def make_partitions(now: datetime) -> int:
@@ -34,7 +49,8 @@ def make_partitions(now: datetime) -> int:
 def prune_reports(now: datetime) -> tuple[list[str], int]:
     """Drops the partitions of expired days, and deletes the groups without a newer report.
 
-    Also deletes expired batch ids, client keys, counts of new groups, and large reach members.
+    Also deletes expired hourly counts, batch ids, client keys, counts of new groups, and large
+    reach members.
     Returns the names of the dropped partitions, and the number of deleted groups.
     """
     with connection.cursor() as cursor:
@@ -43,9 +59,21 @@ def prune_reports(now: datetime) -> tuple[list[str], int]:
     # Keep yesterday's key, because a process whose clock is behind may still use it.
     ClientKey.objects.filter(day__lt=(now - timedelta(days=1)).date()).delete()
     NewGroups.objects.filter(hour__lt=now - timedelta(days=1)).delete()
-    # If the retention is 0, reports and groups never expire.
-    days = REPORTS.drop_before(now - settings.CSP_RETENTION) if settings.CSP_RETENTION else []
+    # If the retention is 0, reports, counts and groups never expire.
+    days = []
+    if settings.CSP_RETENTION:
+        days = REPORTS.drop_before(now - settings.CSP_RETENTION)
+        _delete_hours(start_of_retention(now))
     return days, _delete_groups(now)
+
+
+def _delete_hours(moment: datetime) -> None:
+    """Deletes the hourly counts before that time. Each transaction deletes up to HOURS_AT_ONCE."""
+    with connection.cursor() as cursor:
+        deleted = HOURS_AT_ONCE
+        while deleted == HOURS_AT_ONCE:
+            cursor.execute(_DELETE_HOURS, [moment, HOURS_AT_ONCE])
+            deleted = cursor.rowcount
 
 
 def _delete_groups(now: datetime) -> int:

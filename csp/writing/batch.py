@@ -41,7 +41,7 @@ WEIGHT = """CASE WHEN place <= 1000 THEN 1 ELSE
 END"""
 
 # Writes the rows of the JSON array `rows`, unless a batch with the same id was written earlier.
-# Returns whether it has written them.
+# Returns whether it has written them. Without `has_room`, it counts the reports but stores none.
 WRITE = f"""
 WITH batch AS (
     INSERT INTO csp_batch (id, imported) VALUES (%(id)s, %(imported)s)
@@ -95,7 +95,7 @@ WITH batch AS (
         SELECT arrived.*, count + 1 - row_number() OVER (PARTITION BY group_id, hour) AS place
         FROM arrived JOIN hours USING (group_id, hour)
     ) AS placed, LATERAL (SELECT {WEIGHT} AS weight) AS weighed
-    WHERE place %% weight = 0
+    WHERE %(has_room)s AND place %% weight = 0
     ORDER BY received_at
 )
 SELECT EXISTS (SELECT FROM batch)

@@ -22,6 +22,7 @@ import psycopg
 from csp import metrics
 from csp.models import REPORTS
 from csp.writing.batch import WRITE
+from csp.writing.disk import DiskLimit
 from csp.writing.entries import Entry
 from csp.writing.group_limit import GroupLimit
 from kernel.db.connections import (
@@ -47,6 +48,7 @@ class Store:
         self._sent = False
         self._days: set[datetime] = set()
         self._groups = GroupLimit()
+        self._disk = DiskLimit()
 
     def commit(self, entries: Sequence[Entry], *, batch_id: uuid.UUID | None = None) -> bool:
         """Writes all entries in one transaction. See `_settled`."""
@@ -114,6 +116,7 @@ class Store:
         self._connection = None
         self._days.clear()
         self._groups.forget()
+        self._disk.forget()
         django.db.connection.close()
 
     def _try_entries(self, batch_id: uuid.UUID, entries: Sequence[Entry]) -> bool:
@@ -134,8 +137,14 @@ class Store:
         """
         connection = self.connected()
         self._ensure_partitions(times)
+        has_room = self._disk.has_room(connection)
         had_been_sent, self._sent = self._sent, True
-        values = {"id": batch_id, "imported": imported, "rows": rows.decode()}
+        values = {
+            "id": batch_id,
+            "imported": imported,
+            "rows": rows.decode(),
+            "has_room": has_room,
+        }
         row = connection.execute(WRITE, values).fetchone()
         return had_been_sent or bool(row and row[0])
 

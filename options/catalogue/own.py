@@ -193,6 +193,13 @@ OWN_OPTIONS = (
         default="90d",
     ),
     _own(
+        "CODERAPI_CSP_MAX_DISK_MIB",
+        "The maximum disk space of stored CSP reports, in MiB. Above it, the oldest days are "
+        "dropped, and new reports are counted but not stored. 0 means no limit.",
+        Integer(0, 1_000_000_000),
+        default="10240",
+    ),
+    _own(
         "CODERAPI_OUTGOING_NETWORKS",
         "Internal IP addresses or networks that alerts may be sent to, such as 10.1.2.3. Without "
         "it, webhooks can reach only addresses on the public internet.",

@@ -9,8 +9,10 @@ from django.db import connection
 from django.utils import timezone
 
 from csp import services
-from csp.jobs import PRUNE
+from csp.jobs import DISK, PRUNE
 from csp.models import REPORTS, Batch, Group, HourCount, ReachMember, Report
+from csp.writing import writer
+from kernel.telemetry.metrics import DATABASE_GAUGES
 from tests.support.client import APIClient
 from tests.support.commands import run, write_lines
 from tests.support.csp_reports import legacy, send
@@ -18,7 +20,9 @@ from tests.support.csp_reports import legacy, send
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 
 
-def test_old_days_are_dropped_whole_and_counts_stay(tmp_path: Path, settings: LazySettings) -> None:
+def test_old_days_are_dropped_with_their_hourly_counts(
+    tmp_path: Path, settings: LazySettings
+) -> None:
     then = timezone.now() - timedelta(days=40)
     file = write_lines(
         tmp_path / "a.jsonl", {"received_at": then.isoformat(), **legacy()}, legacy()
@@ -30,7 +34,8 @@ def test_old_days_are_dropped_whole_and_counts_stay(tmp_path: Path, settings: La
     assert Report.objects.count() == 2
     assert old in run("prune_csp_reports")
     assert Report.objects.count() == 1
-    assert (Group.objects.get().count, HourCount.objects.count()) == (2, 2)
+    # The group has a newer report, so it keeps the sum.
+    assert (Group.objects.get().count, HourCount.objects.count()) == (2, 1)
 
 
 def test_group_goes_with_its_last_report(
@@ -99,3 +104,26 @@ def test_csp_top_orders_by_reach_without_noise(member: APIClient) -> None:
     assert "script-src blocked cdn.example.net" in listed
     assert "1 of 1 groups." in listed
     assert "moz-extension" in run("csp_top", noise=True)
+
+
+def test_reports_stay_within_their_disk_space(
+    tmp_path: Path, member: APIClient, settings: LazySettings
+) -> None:
+    then = timezone.now() - timedelta(days=2)
+    run(
+        "import_csp_reports",
+        write_lines(tmp_path / "a.jsonl", {"received_at": then.isoformat(), **legacy()}),
+    )
+    send(member, legacy())
+    assert DISK.run(timezone.now()) == 0
+    assert Report.objects.count() == 2
+    # The current day is never dropped, so the limit stays exceeded.
+    settings.CSP_MAX_BYTES = 1
+    assert DISK.run(timezone.now()) >= 1
+    assert Report.objects.get().received_at.date() == timezone.now().date()
+    writer.stop()
+    send(member, legacy())
+    assert (Group.objects.get().count, Report.objects.count()) == (3, 1)
+    metrics = {gauge.name: gauge for gauge in DATABASE_GAUGES}
+    assert metrics["coderapi_csp_stored_bytes"].read(timezone.now())[()] > 0
+    assert metrics["coderapi_csp_max_bytes"].read(timezone.now()) == {(): 1}
