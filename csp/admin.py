@@ -240,9 +240,8 @@ class DecisionForm(forms.Form):
 def _group_page(group: Any) -> dict[str, Any]:
     now = timezone.now()
     start, counts = selectors.hourly_counts(group, now=now, hours=CHART_HOURS)
-    facets, advice = details(group, now=now)
+    facets, advice, policy = details(group, now=now)
     reports = list(group.reports.all()[:NEWEST_REPORTS])
-    policy = reports[0].original_policy if reports else ""
     return {
         "cause": cause(group.directive, group.blocked),
         "state_badge": state_badge(group.current),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from csp.directives import WITH_SOURCES
+from csp.directives import KNOWN, WITH_SOURCES
 from csp.noise.built_in import EXTENSIONS
 from csp.scrubbing.uris import SCHEME
 
@@ -25,8 +25,11 @@ _SOURCES = {
 
 
 def cause(directive: str, source: str) -> str:
-    """Returns the cause of a group, such as `Script from cdn.example.com`."""
-    kind, _ = WITH_SOURCES.get(directive, (directive or "Content", ""))
+    """Returns the cause of a group, such as `Script from cdn.example.com`.
+
+    An unknown directive is not part of it, because a forged report can contain any words.
+    """
+    kind, _ = WITH_SOURCES.get(directive, (directive if directive in KNOWN else "Content", ""))
     if source == "inline":
         return kind if kind in {"Event handler", "Style attribute"} else f"Inline {kind.lower()}"
     if source in _KEYWORDS:

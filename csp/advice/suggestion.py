@@ -24,6 +24,9 @@ from csp.advice.policy import parse as parse_policy
 from csp.directives import WITH_SOURCES
 from csp.noise.built_in import EXTENSIONS
 
+# Coder's own sources of these directives apply only while nothing is configured for them. To all
+# other directives, Coder appends the sources of an entry.
+REPLACED = frozenset({"frame-ancestors"})
 # Code from these sources runs with the rights of the signed-in user.
 _CODE = frozenset({"base-uri", "default-src", "object-src", "script-src", "worker-src"})
 
@@ -58,7 +61,9 @@ class Advice:
 class Blocked:
     """A blocked source, with the reported directive, page and policy.
 
-    `source` is the group's blocked source. `urls` are the blocked URLs of the stored reports.
+    `source` is the group's blocked source. `urls` are the blocked URLs of the stored reports. The
+    page and the policy are those that most clients reported. `is_confirmed` is whether an operator
+    has acknowledged the group.
     """
 
     directive: str
@@ -66,6 +71,7 @@ class Blocked:
     urls: tuple[str, ...]
     page: str
     policy: str
+    is_confirmed: bool = False
 
 
 def advise(blocked: Blocked) -> Advice:
@@ -119,6 +125,8 @@ def _for_addresses(
     if all(address.origin == page.origin for address in addresses):
         return _entry(base, ["'self'"], blocked, [(Risk.LOW, _OWN_HOST)])
     risks = [risk for address in addresses for risk in _risks(base, address)]
+    if base in _CODE and not blocked.is_confirmed:
+        risks.append((Risk.HIGH, _UNCONFIRMED))
     sources = sorted({each.origin if each.host else f"{each.scheme}:" for each in addresses})
     if base in _CODE and any(not address.host for address in addresses):
         return _none(base, Risk.HIGH, _worst(risks)[1])
@@ -134,12 +142,16 @@ def _why_allowed(blocked: Blocked, addresses: Iterable[Address], page: Address) 
         return "The policy contains 'strict-dynamic', with which browsers ignore hosts."
     if governing and all(is_allowed(policy, governing, each, page) for each in addresses):
         return (
-            "The policy of the newest report allows this source already. The browser may have "
-            "followed a redirect to another host, which reports do not contain."
+            "The policy that most clients reported allows this source already. The browser may "
+            "have followed a redirect to another host, which reports do not contain."
         )
     return ""
 
 
+_UNCONFIRMED = (
+    "No operator has confirmed this source, and anyone can invent one. Acknowledge the group after "
+    "you have checked that the source is yours."
+)
 _OWN_HOST = (
     "The page's own host was blocked. Coder's own policy allows it, so a proxy has probably "
     "replaced the policy. Compare the policy of the reports before you change a setting."
@@ -205,7 +217,7 @@ def _entry(
     If the policy covers the content only by a fallback, such as default-src, the new directive
     replaces the fallback. Then the entry also contains 'self', and also if no policy was reported.
     Other sources of the fallback are not copied, because the policy comes from a report, and anyone
-    can forge a report.
+    can forge a report. Of the REPLACED directives, Coder's own sources are only 'self'.
     """
     governing = governing_directive(parse_policy(blocked.policy), blocked.directive)
     target = governing if governing in {blocked.directive, base} else base
@@ -216,17 +228,28 @@ def _entry(
             f"The entry replaces {governing} for {WITH_SOURCES[target][1]}. Add the sources of "
             f"{governing} that you still need."
             if governing
-            else "The newest report has no policy. If Coder's own policy has no directive "
+            else "Most clients reported no policy. If Coder's own policy has no directive "
             f"{target}, the entry makes one, so it also contains 'self'."
+        )
+    elif target in REPLACED:
+        sources = ["'self'", *sources]
+        reasons.append(
+            f"An entry replaces Coder's own sources of {target}, so it also contains 'self'. Add "
+            f"the sources of {target} that you have configured earlier."
         )
     entry = " ".join(dict.fromkeys([target, *sources]))
     return Advice(target, entry, _worst(risks)[0], tuple(dict.fromkeys(reasons)))
 
 
 def with_entry(entry: str, text: str) -> Policy:
-    """Returns the policy after Coder has added the entry: Coder appends sources to a directive."""
+    """Returns the policy after Coder has added the entry.
+
+    Coder adds the sources to a directive, or replaces those of a REPLACED one. The order of sources
+    has no meaning. Those of the entry come first, because they match most of the tested URLs.
+    """
     policy, (directive, *sources) = parse_policy(text), entry.split()
-    return {**policy, directive: (*policy.get(directive, ()), *sources)}
+    kept = () if directive in REPLACED else policy.get(directive, ())
+    return {**policy, directive: (*sources, *kept)}
 
 
 def silenced(advice: Advice, reports: Iterable[tuple[str, str, str, str, int]]) -> int:

@@ -20,6 +20,7 @@ _POLICY_RUN = re.compile(r"""[^\s"'`<>();,]+""")
 _MAY_BE_PRIVATE = re.compile(r"[/@\\]|--|%[25]")
 _FIRST_WORD = re.compile(r"(?s)(\s*+)(\S*+)(.*)")
 _NONCE = re.compile(r"(?i)'nonce-[^'\s;,]*'?")
+MAX_SOURCES = 64
 _DIRECTIVE = re.compile(r"[A-Za-z][A-Za-z-]{0,39}")
 
 
@@ -47,8 +48,19 @@ def _scrubbed_text(text: str) -> str:
 
 @cached(256)
 def scrubbed_policy(policy: str) -> str:
-    """Removes nonces and private data from a policy. Keeps directives and public sources."""
-    return _scrubbed_policy(_without_nonces(policy))
+    """Removes nonces and private data from a policy. Keeps directives and public sources.
+
+    Of each directive, keeps the first MAX_SOURCES sources, so that matching them takes little time.
+    """
+    return _bounded(_scrubbed_policy(_without_nonces(policy)))
+
+
+def _bounded(policy: str) -> str:
+    directives = (directive.split() for directive in policy.split(";"))
+    if all(len(words) <= MAX_SOURCES + 1 for words in directives):
+        return policy
+    kept = (directive.split()[: MAX_SOURCES + 1] for directive in policy.split(";"))
+    return "; ".join(map(" ".join, kept))
 
 
 @until_stable

@@ -1,11 +1,17 @@
-"""Reads the newest stored reports of a group: its facets, and the advice for it."""
+"""Reads the newest stored reports of a group: its facets, and the advice for it.
+
+Anyone may be able to send reports, so the values that most clients reported count: the policy, the
+origin of the page, and the origins of the blocked URLs. A client counts once.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib import admin
@@ -16,12 +22,15 @@ from csp.advice.suggestion import Advice, Blocked, Risk, advise, silenced
 from csp.models import Group, State
 from csp.noise.stored import MAX_READ
 from csp.scrubbing.uris import address_of
+from csp.triage.reading import bounded_read
 from csp.triage.selectors import WEEK
 from csp.writing.grouping import page_template
+from kernel.memory import Memory, Remembered
 
 MAX_VALUES = 10
-# The maximum number of different reports that the advice is computed from and tested with.
+# The maximum number of different reports, and of policies, that the advice is tested with.
 MAX_TESTED = 1_000
+MAX_POLICIES = 20
 MAX_URLS = 200
 # The paths of this service's pages. Coder's pages have other paths.
 OWN_PATHS = tuple(f"{settings.ADMIN_PATH}{page}" for page in ("account", "admin", "swagger"))
@@ -32,49 +41,133 @@ FACETS = {
     "Coder version": "coder_version",
     "Source file": "source_file",
 }
-# For the advice, only the origin of the page matters.
-_TESTED = "effective_directive, blocked_uri, origin, original_policy"
-# A row has either the value of one facet, or the values of a different report.
+# For the advice, only the origin of the page matters. Policies are compared by their digests.
+_TESTED = "effective_directive, blocked_uri, page, policy"
+_ORIGIN = "split_part({0}, '/', 1) || '//' || split_part({0}, '/', 3)"
+# A row has the value of one facet, one of the values that clients are counted for, or the values of
+# a different report.
 _NEWEST = f"""
-    SELECT sum(weight)::bigint, {", ".join(FACETS.values())}, {_TESTED},
-           coalesce(sum(weight) FILTER (WHERE received_at > %s), 0)::bigint
+    SELECT GROUPING({_TESTED}, blocked_origin), sum(weight)::bigint, count(DISTINCT client),
+        max(id), {", ".join(FACETS.values())}, {_TESTED}, blocked_origin,
+        coalesce(sum(weight) FILTER (WHERE received_at > %s), 0)::bigint
     FROM (
-        SELECT *, split_part(document_uri, '/', 1) || '//' || split_part(document_uri, '/', 3)
-            AS origin
+        SELECT *, md5(original_policy) AS policy, {_ORIGIN.format("document_uri")} AS page,
+            {_ORIGIN.format("blocked_uri")} AS blocked_origin
         FROM csp_report WHERE group_id = %s
         ORDER BY received_at DESC, id DESC LIMIT {MAX_READ}
     ) AS newest
-    GROUP BY GROUPING SETS (({_TESTED}), {", ".join(f"({name})" for name in FACETS.values())})
-    ORDER BY max(received_at) DESC
+    GROUP BY GROUPING SETS (
+        ({_TESTED}), (policy), (page), (blocked_origin),
+        {", ".join(f"({name})" for name in FACETS.values())}
+    )
+    ORDER BY max(received_at) DESC, max(id) DESC
 """  # noqa: S608 - only constants
+# The bit of each column in GROUPING is 1 if the row is not grouped by the column.
+_IS_REPORT, _IS_POLICY, _IS_PAGE, _IS_BLOCKED = 0b00001, 0b11101, 0b11011, 0b11110
+_POLICIES = "SELECT id, original_policy FROM csp_report WHERE group_id = %s AND id = ANY(%s)"
 
 
-def details(group: Group, *, now: datetime) -> tuple[dict[str, list[dict[str, Any]]], Advice]:
-    """Returns the facets of a group and the advice for it. Takes one query.
+class Details(NamedTuple):
+    """What a group's newest stored reports show. `policy` is the one that most clients reported."""
 
-    The numbers are those of the newest stored reports, with their weights.
+    facets: dict[str, list[dict[str, Any]]]
+    advice: Advice
+    policy: str
+
+
+# Anyone who may read groups can ask for the same group again and again.
+_DETAILS: Memory[tuple[UUID, bool], Details] = Memory("csp details", capacity=64, max_age=60.0)
+
+
+def details(group: Group, *, now: datetime) -> Details:
+    """Returns the facets of a group and the advice for it, at most a minute old.
+
+    The numbers are those of the newest stored reports, with their weights. Takes two queries.
+    Raises: LimitReachedError or OperationalError if the database is too slow.
     """
-    counters: dict[str, Counter[str]] = {title: Counter() for title in FACETS}
-    tested = []
+    key = (group.pk, group.state == State.ACKNOWLEDGED)
+    found = _DETAILS.get(key)
+    if found is not None:
+        return found
+    with bounded_read():
+        return _DETAILS.load(key, lambda: Remembered(_details(group, now=now)))
+
+
+@dataclass(slots=True)
+class _Newest:
+    """The rows of `_NEWEST`. `tested` has the different reports, newest first, and their weights.
+
+    The other counters have the number of clients. `examples` maps the digest of a policy to a
+    report with this policy.
+    """
+
+    facets: dict[str, Counter[str]] = field(
+        default_factory=lambda: {title: Counter() for title in FACETS}
+    )
+    tested: list[tuple[str, str, str, str, int]] = field(default_factory=list)
+    policies: Counter[str] = field(default_factory=Counter)
+    pages: Counter[str] = field(default_factory=Counter)
+    blocked_origins: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, int] = field(default_factory=dict)
+
+    def add(self, row: Sequence[Any]) -> None:
+        grouping, weight, clients, example, *values = row
+        facets, (*report, blocked_origin, week) = values[: len(FACETS)], values[len(FACETS) :]
+        directive, url, page, policy = report
+        if grouping == _IS_REPORT:
+            self.tested.append((directive, url, page, policy, week))
+        elif grouping == _IS_POLICY:
+            self.policies[policy], self.examples[policy] = clients, example
+        elif grouping == _IS_PAGE:
+            self.pages[page] = clients
+        elif grouping == _IS_BLOCKED:
+            self.blocked_origins[blocked_origin] = clients
+        else:
+            for (title, counter), value in zip(self.facets.items(), facets, strict=True):
+                if value is not None:
+                    shown = page_template(address_of(value)) if title == "Page" else value
+                    counter[shown] += weight
+
+    def urls(self) -> tuple[str, ...]:
+        """Returns the blocked URLs, of the origins that most clients reported."""
+        most = max(self.blocked_origins.values(), default=0)
+        urls = dict.fromkeys(row[1] for row in self.tested)
+        common = (url for url in urls if 2 * self.blocked_origins[_origin(url)] >= most)
+        return tuple(common)[:MAX_URLS]
+
+
+def _origin(url: str) -> str:
+    """Returns the same as the SQL expression `_ORIGIN`."""
+    scheme, _, rest = url.partition("/")
+    return f"{scheme}//{rest.partition('/')[2].partition('/')[0]}"
+
+
+def _details(group: Group, *, now: datetime) -> Details:
+    newest = _Newest()
     with connection.cursor() as cursor:
         # `fetch` would use one plan for all groups, which sorts all reports of a large group.
         cursor.execute(_NEWEST, [now - WEEK, group.pk])
-        rows = cursor.fetchall()
-    for weight, *values in rows:
-        directive, *report = values[len(FACETS) :]
-        if directive is not None:
-            tested.append((directive or group.directive, *report))
-            continue
-        for (title, counter), value in zip(counters.items(), values, strict=False):
-            if value is not None:
-                counter[page_template(address_of(value)) if title == "Page" else value] += weight
-    del tested[MAX_TESTED:]
-    urls = tuple(dict.fromkeys(row[1] for row in tested))[:MAX_URLS]
-    page, policy = (tested[0][2], tested[0][3]) if tested else ("", "")
-    advice = advise(Blocked(group.directive, group.blocked, urls, page, policy))
-    week = sum(row[-1] for row in tested)
-    advice = replace(advice, silenced=silenced(advice, tested), week_reports=week)
-    return {title: _common(counter) for title, counter in counters.items()}, advice
+        for row in cursor.fetchall():
+            newest.add(row)
+        common = [digest for digest, _ in newest.policies.most_common(MAX_POLICIES)]
+        ids = {newest.examples[digest]: digest for digest in common}
+        cursor.execute(_POLICIES, [group.pk, list(ids)])
+        policies = {ids[key]: policy for key, policy in cursor.fetchall()}
+    reports = [
+        (directive or group.directive, url, page, policies[policy], week)
+        for directive, url, page, policy, week in newest.tested
+        if policy in policies
+    ][:MAX_TESTED]
+    [(page, _)] = newest.pages.most_common(1) or [("", 0)]
+    policy = policies.get(common[0], "") if common else ""
+    is_confirmed = group.state == State.ACKNOWLEDGED
+    advice = advise(
+        Blocked(group.directive, group.blocked, newest.urls(), page, policy, is_confirmed)
+    )
+    week = sum(report[-1] for report in reports)
+    advice = replace(advice, silenced=silenced(advice, reports), week_reports=week)
+    facets = {title: _common(counter) for title, counter in newest.facets.items()}
+    return Details(facets, advice, policy)
 
 
 def _common(counter: Counter[str]) -> list[dict[str, Any]]:
@@ -111,8 +204,9 @@ def next_step(group: Any) -> str:
         return f"None (noise: {group.rule.category})"
     source = group.blocked
     url = f"https://{source}" if "." in source or source == "localhost" else source
-    advice = advise(Blocked(group.directive, source, (url,), "", ""))
+    is_confirmed = group.state == State.ACKNOWLEDGED
+    advice = advise(Blocked(group.directive, source, (url,), "", "", is_confirmed))
     if advice.entry:
-        return f"Allow it (risk: {advice.risk}), or ignore it"
+        return f"Check it (risk: {advice.risk})"
     default = "Do not allow it" if advice.risk is Risk.HIGH else "Ignore it"
     return _NEXT_STEPS.get(source, default)

@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models import Case, Count, F, Q, QuerySet, Sum, When
 from django.db.models.functions import Coalesce
 
 from csp.models import Group, HourCount
 from csp.noise.stored import RULE_TOPIC
-from csp.triage.states import CURRENT_STATES, OPEN, current_state
+from csp.triage.states import CURRENT_STATES, OPEN, REGRESSED, current_state
 from kernel.http.errors import Validation, invalid
 from kernel.memory import Memory, Remembered
 
@@ -152,5 +152,10 @@ def summary(*, since: datetime, now: datetime) -> dict[str, Any]:
 
 
 def needing_attention(now: datetime) -> Any:
-    """Returns the visible groups that are new or have regressed, most clients first."""
-    return groups_at(now).visible().filter(current__in=OPEN)
+    """Returns the visible groups that have regressed, and then those that are new.
+
+    Both are ordered by clients.
+    """
+    first = Case(When(current=REGRESSED, then=0), default=1)
+    visible = groups_at(now).visible().filter(current__in=OPEN)
+    return visible.order_by(first, *Group._meta.ordering)

@@ -100,7 +100,7 @@ class GroupView(APIView):
     )
     def get(self, request: Request, group: uuid.UUID) -> HttpResponse:
         found: Any = _group(group)
-        found.facets, found.advice = details(found, now=timezone.now())
+        found.facets, found.advice, _ = details(found, now=timezone.now())
         return tagged(GroupDetailSerializer(found).data, request=request)
 
     @operation(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -164,7 +166,7 @@ def advice(directive: str, *urls: str, source: str = "", policy: str = CODER) ->
             "script-src-elem",
             ["https://cdn.example/a.js"],
             "script-src https://cdn.example",
-            Risk.MEDIUM,
+            Risk.HIGH,
         ),
         ("script-src", ["http://cdn.example/a.js"], "script-src http://cdn.example", Risk.HIGH),
         ("script-src", ["https://unpkg.com/a.js"], "script-src https://unpkg.com", Risk.HIGH),
@@ -188,7 +190,7 @@ def advice(directive: str, *urls: str, source: str = "", policy: str = CODER) ->
         (
             "frame-ancestors",
             ["https://a.example"],
-            "frame-ancestors https://a.example",
+            "frame-ancestors 'self' https://a.example",
             Risk.MEDIUM,
         ),
         (
@@ -289,6 +291,23 @@ def test_reason_is_given_where_no_entry_should_be_added(
     assert reason in found.reasons[0]
 
 
+def test_script_from_a_host_that_no_operator_has_confirmed_is_a_high_risk() -> None:
+    blocked = Blocked("script-src", "cdn.example", ("https://cdn.example/a.js",), PAGE, CODER)
+    assert advise(blocked).risk is Risk.HIGH
+    assert "No operator has confirmed this source" in advise(blocked).reasons[-1]
+    confirmed = advise(replace(blocked, is_confirmed=True))
+    assert (confirmed.risk, len(confirmed.reasons)) == (Risk.MEDIUM, 1)
+
+
+def test_entry_for_framing_keeps_the_source_that_it_replaces() -> None:
+    policy = "frame-ancestors 'self' https://old.example"
+    found = advice("frame-ancestors", "https://a.example", policy=policy)
+    assert found.entry == "frame-ancestors 'self' https://a.example"
+    assert "replaces Coder's own sources of frame-ancestors" in found.reasons[-1]
+    after = with_entry(found.entry, policy)
+    assert after["frame-ancestors"] == ("'self'", "https://a.example")
+
+
 def test_own_host_is_allowed_by_its_keyword() -> None:
     found = advice("img-src", f"{PAGE}/logo.png", policy="img-src 'none'")
     assert (found.entry, found.risk) == ("img-src 'self'", Risk.LOW)
@@ -314,6 +333,9 @@ def test_hosts_are_not_suggested_beside_strict_dynamic() -> None:
         ("img-src", "unknown", "Image from an unknown source"),
         ("img-src", "[open](https://evil.example/login)", "Image from an invalid source"),
         ("img-src", "https://evil.example", "Image from an invalid source"),
+        # A forged report can contain any directive.
+        ("your-session-has-expired", "a.example", "Content from a.example"),
+        ("trusted-types", "inline", "Inline trusted-types"),
     ],
 )
 def test_cause_is_described_in_words(directive: str, source: str, expected: str) -> None:

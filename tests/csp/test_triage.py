@@ -12,10 +12,11 @@ from django.utils import timezone
 
 from audit.models import Entry
 from audit.services import SYSTEM
-from csp.models import Group, HourCount
-from csp.triage import decisions, releases
+from csp.models import Group, HourCount, Report
+from csp.triage import decisions, details, releases
 from csp.triage.decisions import Decision
-from csp.triage.selectors import groups_at
+from csp.triage.reading import READERS
+from csp.triage.selectors import groups_at, needing_attention
 from tests.support.client import APIClient
 from tests.support.commands import run
 from tests.support.csp_reports import in_admin, legacy, send
@@ -83,7 +84,7 @@ def test_report_makes_a_group_with_advice(collecting: None, owner: APIClient) ->
     answer = owner.get(f"{GROUPS}/{group['id']}")
     detail = answer.json()
     assert detail["advice"]["entry"] == "script-src https://cdn.example.net"
-    assert detail["advice"]["risk"] == "medium"
+    assert detail["advice"]["risk"] == "high"
     assert (detail["advice"]["silenced"], detail["advice"]["week_reports"]) == (1, 1)
     assert detail["facets"]["Disposition"] == [{"value": "enforce", "count": 1}]
     unchanged = owner.get(f"{GROUPS}/{group['id']}", headers={"If-None-Match": answer["ETag"]})
@@ -251,6 +252,71 @@ def test_summary_counts_groups_and_reports(owner: APIClient) -> None:
     assert summary["directives"] == [{"directive": "img-src", "reports": 4}]
 
 
+def report_of(address: str, owner: APIClient, **members: Any) -> None:
+    assert send(owner, legacy(**members), REMOTE_ADDR=address).status_code == 200
+
+
+def test_one_forged_report_does_not_change_the_advice(collecting: None, owner: APIClient) -> None:
+    for last in range(5):
+        report_of(f"203.0.113.{last}", owner)
+    for forged in (
+        {"original_policy": "script-src *"},
+        {"original_policy": "script-src 'strict-dynamic'"},
+        {"document_uri": "https://cdn.example.net/"},
+        {"blocked_uri": "http://cdn.example.net/lib.js"},
+        {"blocked_uri": "wss://cdn.example.net/lib.js"},
+    ):
+        report_of("203.0.113.9", owner, **forged)
+        report_of("203.0.113.9", owner, **forged)
+    group = Group.objects.get()
+    advice = owner.get(f"{GROUPS}/{group.pk}").json()["advice"]
+    assert advice["entry"] == "script-src https://cdn.example.net"
+    page = in_admin("owner").get(f"/admin/csp/group/{group.pk}/change/").text
+    assert "<code>default-src</code> &#x27;none&#x27;" in page
+
+
+def test_reports_with_many_sources_and_policies_are_tested_up_to_a_limit(
+    collecting: None, owner: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = " ".join(f"h{n}.example" for n in range(500))
+    for number in range(3):
+        report_of(f"203.0.113.{number}", owner, original_policy=f"script-src {hosts}")
+    for number in range(25):
+        report_of("203.0.113.9", owner, original_policy=f"script-src 'self' a{number}.example")
+    stored = Report.objects.values_list("original_policy", flat=True)
+    assert max(len(policy.split()) for policy in stored) == 65
+    advice = owner.get(f"{GROUPS}/{Group.objects.get().pk}").json()["advice"]
+    # The most frequent policy, and 19 of the others.
+    assert advice["silenced"] == advice["week_reports"] == 3 + details.MAX_POLICIES - 1
+
+
+def test_details_are_read_by_one_request_at_a_time_and_kept(
+    collecting: None, owner: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(owner, legacy())
+    path = f"{GROUPS}/{Group.objects.get().pk}"
+    with READERS.hold():
+        monkeypatch.setattr(READERS, "timeout", 0.0)
+        assert owner.get(path).status_code == 503
+    first = owner.get(path).json()
+    send(owner, legacy())
+    second = owner.get(path).json()
+    assert (first["count"], second["count"]) == (1, 2)
+    assert first["advice"] == second["advice"]
+    # An acknowledged source is confirmed, so the advice changes at once.
+    patch(owner, path, {"state": "acknowledged"})
+    assert owner.get(path).json()["advice"]["risk"] == "medium"
+
+
+@pytest.mark.django_db
+def test_regressed_groups_come_first() -> None:
+    for _ in range(9):
+        make_group(client_days=100)
+    regressed = make_group(client_days=1, state="resolved", state_at=NOW - 2 * DAY)
+    assert needing_attention(NOW)[0] == regressed
+    assert str(regressed.pk) in in_admin("owner").get("/admin/csp/").text
+
+
 # --- Decisions --------------------------------------------------------------------------------
 
 
@@ -284,7 +350,7 @@ def test_front_page_shows_what_needs_attention(collecting: None, owner: APIClien
     send(owner, legacy())
     page = client.get("/admin/csp/").text
     assert "Script from cdn.example.net" in page
-    assert "Allow it (risk: medium), or ignore it" in page
+    assert "Check it (risk: high)" in page
     [group] = Group.objects.all()
     detail = client.get(f"/admin/csp/group/{group.pk}/change/").text
     assert 'value="script-src https://cdn.example.net"' in detail
@@ -432,7 +498,7 @@ def test_command_shows_the_advice(collecting: None, owner: APIClient) -> None:
     group = Group.objects.get()
     assert "entry: script-src https://cdn.example.net" in run("csp_advice")
     row = json.loads(run("csp_advice", "--json", "--group", str(group.pk)))
-    assert (row["entry"], row["risk"]) == ("script-src https://cdn.example.net", "medium")
+    assert (row["entry"], row["risk"]) == ("script-src https://cdn.example.net", "high")
 
 
 @pytest.mark.django_db

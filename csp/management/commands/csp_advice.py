@@ -33,7 +33,7 @@ class Command(ListingCommand):
         now = timezone.now()
         groups = [_group(group)] if group else list(needing_attention(now)[:MAX_GROUPS])
         for each in groups:
-            self._show(each, details(each, now=now)[1])
+            self._show(each, details(each, now=now).advice)
         return f"Groups: {len(groups)}."
 
     def _show(self, group: Group, advice: Advice) -> None:
