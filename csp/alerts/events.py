@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, time, timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, QuerySet, Subquery, Value
@@ -38,7 +39,7 @@ Status = AlertDelivery.Status
 
 def record_due(channel: AlertChannel, *, now: datetime, status: str = Status.PENDING) -> None:
     """Writes the rows that are missing: one for each event and channel."""
-    visible = groups_at(now).visible()
+    visible: Any = groups_at(now).visible()
     decided_at = Coalesce("state_at", "opened_at")
     new = visible.filter(state=State.NEW, client_days__gte=channel.min_reach)
     over = visible.filter(state=State.IGNORED, current=State.NEW)
@@ -59,7 +60,7 @@ def record_due(channel: AlertChannel, *, now: datetime, status: str = Status.PEN
         AlertDelivery.objects.bulk_create(rows, ignore_conflicts=True)
 
 
-def _growing(channel: AlertChannel, visible: QuerySet[Group], now: datetime) -> QuerySet[Group]:
+def _growing(channel: AlertChannel, visible: Any, now: datetime) -> Any:
     """Returns the groups "other" with `min_reach` more clients than at their last alert.
 
     Such a group collects the causes that got no group of their own. So one of them may affect many

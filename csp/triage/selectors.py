@@ -158,4 +158,4 @@ def needing_attention(now: datetime) -> Any:
     """
     first = Case(When(current=REGRESSED, then=0), default=1)
     visible = groups_at(now).visible().filter(current__in=OPEN)
-    return visible.order_by(first, *Group._meta.ordering)
+    return visible.order_by(first, *(f"-{name}" for name in _ORDER), "id")

@@ -420,7 +420,7 @@ def test_test_alert_holds_no_connection(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, held = in_admin("owner"), []
-    send_alert = channels.send_alert
+    send_alert = deliveries.send_alert
 
     def look_and_send(channel: AlertChannel, message: messages.Alert) -> None:
         held.append(connection.connection is not None)

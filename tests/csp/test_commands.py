@@ -119,7 +119,7 @@ def test_reports_stay_within_their_disk_space(
     assert Report.objects.count() == 2
     # The current day is never dropped, so the limit stays exceeded.
     settings.CSP_MAX_BYTES = 1
-    assert DISK.run(timezone.now()) >= 1
+    assert DISK.run(timezone.now()) != 0
     assert Report.objects.get().received_at.date() == timezone.now().date()
     writer.stop()
     send(member, legacy())
