@@ -29,7 +29,6 @@ from django.utils import timezone
 from csp.access.keys import is_open_to
 from csp.views import ReportView, answer_reports
 from kernel.db import listener
-from kernel.db.connections import release_connection
 from kernel.http import API_PREFIX, documents, hosts, wire
 from kernel.http.body import announces_body, first_parameters
 from kernel.http.hosts import address_of
@@ -165,7 +164,6 @@ def _reports(environ: WSGIEnvironment, now: datetime) -> Answer:
             )
         finally:
             environ["wsgi.input"].seek(0)
-            release_connection()
 
     return _within_limit(environ, identity, address, answer, now)
 

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import orjson
 from django.conf import settings
 
-from kernel.db.connections import deadline, fetch, release_connection
+from kernel.db.connections import deadline, fetch
 from kernel.durations import to_timedelta
 from kernel.http.errors import APIError
 from kernel.limiter import Limiter
@@ -110,8 +110,6 @@ def verify(parts: TokenParts, *, now: datetime, address: str, turn: str = "") ->
     if found is not NOT_OURS:
         found = LOOK_UPS.find(Wanted(parts, now, address, turn))
     if found is NOT_OURS and other:
-        # The other service may respond late, and few threads may hold a connection.
-        release_connection()
         with UNKNOWN_TOKENS.hold(turn) if turn else nullcontext():
             found = other.look_up(parts, fingerprint, address)
     if identity := _checked(found, now):

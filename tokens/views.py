@@ -14,7 +14,6 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from audit.services import actor_of
-from kernel.db.connections import release_connection
 from kernel.http import wire
 from kernel.http.documents import Document
 from kernel.http.errors import APIError, not_found
@@ -180,7 +179,6 @@ class TokenConfigView(LimitsView, DocumentView):
         presented = cast("IdentifiedRequest", self.request._request).presented
         if not (other and presented and self.caller.granted is not None and limit.is_from_option):
             return int(limit.value)
-        release_connection()
         return other.max_token_lifetime(presented.token, self.caller, user)
 
 

@@ -1,8 +1,8 @@
 """Validates, checks and hashes passwords, and limits the load that hashing causes.
 
 Argon2 needs much time and memory by design. So the processes of the service on one host together
-run only a few hashes at the same time. A thread releases its database connection before it waits or
-hashes. A request that waits too long is rejected, with the header Retry-After.
+run only a few hashes at the same time. A request that waits too long is rejected, with the header
+Retry-After.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from django.contrib.auth.password_validation import (
 )
 from django.core.exceptions import ValidationError
 
-from kernel.db.connections import release_connection
 from kernel.http.errors import Validation
 from kernel.http.hosts import rate_limit_bucket
 from kernel.http.rate_limit import count_or_refuse, private_directory
@@ -80,7 +79,6 @@ class BoundedArgon2(Argon2PasswordHasher):
 
 def _hashed[T](compute: Callable[[str, str], T], *texts: str) -> T:
     """Limits how many hashes are computed at once. Raises: LimitReachedError after two seconds."""
-    release_connection()
     deadline = time.monotonic() + MAX_WAIT_SECONDS
     with HASHING.hold():
         file = _lock_any(deadline)

@@ -18,7 +18,6 @@ from django.conf import settings
 from csp import metrics
 from csp.writing.entries import Entry
 from csp.writing.store import Store
-from kernel.db.connections import release_connection
 from kernel.http.errors import commit_unknown, unavailable
 from kernel.http.handlers import to_api_error
 from kernel.limiter import Limiter
@@ -194,9 +193,6 @@ _writer: GroupCommit[Entry] = GroupCommit(
 
 def write(entries: Sequence[Entry]) -> None:
     """Waits until the entries are committed. Raises: the errors of `GroupCommit.submit`."""
-    # Release the connection of this request before waiting. Otherwise, waiting requests could hold
-    # all connections, and the writer needs a connection to create a new partition.
-    release_connection()
     _writer.submit(entries)
 
 

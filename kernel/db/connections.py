@@ -239,12 +239,6 @@ def leave_pool() -> None:
     wrapper.settings_dict = {**wrapper.settings_dict, "OPTIONS": options}
 
 
-def release_connection() -> None:
-    """Returns this thread's connection to the pool, unless a transaction is open."""
-    if not connection.in_atomic_block:
-        connection.close()
-
-
 def fetch(
     statement: str, values: Sequence[object], *, commits: bool = False
 ) -> list[tuple[Any, ...]]:
@@ -253,8 +247,6 @@ def fetch(
     Set `commits` if the statement writes. Without an open transaction, it also commits. Then it
     raises CommitUnknownError if the connection is lost before the response.
     """
-    if commits:
-        release_connection()
     found = connection.fetch(statement, values, commits=commits)  # type: ignore[attr-defined]
     return cast("list[tuple[Any, ...]]", found)
 

@@ -18,7 +18,7 @@ from django.utils.cache import patch_vary_headers
 from rest_framework import views
 from rest_framework.request import Request
 
-from kernel.db.connections import is_unavailable, release_connection
+from kernel.db.connections import is_unavailable
 from kernel.db.paging import PAGE_ROWS
 from kernel.http import documents, wire
 from kernel.http.errors import APIError, limit_reached
@@ -182,7 +182,6 @@ def download(
 
 def _blocks(lines: Iterable[bytes]) -> Iterator[bytes]:
     for block in batched(lines, PAGE_ROWS):
-        release_connection()
         yield b"".join(block)
 
 
@@ -210,7 +209,6 @@ def _pieces(
 ) -> Iterator[bytes]:
     opening = b"["
     for page in pages:
-        release_connection()
         with wire.using(chosen):
             items = render_json([render(row) for row in page])[1:-1]
         yield opening + items

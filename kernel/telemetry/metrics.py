@@ -20,7 +20,7 @@ from prometheus_client import Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from kernel.db.connections import deadline, release_connection
+from kernel.db.connections import deadline
 from kernel.loops import repeat
 from kernel.telemetry import DIRECTORY_VARIABLE
 
@@ -118,8 +118,6 @@ class DatabaseGauges(Collector):
         with self._lock:
             if time.monotonic() >= self._read_at + GAUGES_KEPT_SECONDS:
                 self._last = read_database_gauges(timezone.now())
-                # Each scrape runs in a new thread, which cannot use the connection again.
-                release_connection()
                 self._read_at = time.monotonic()
             return self._last
 

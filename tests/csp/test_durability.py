@@ -46,13 +46,6 @@ def assert_counted(reports: int) -> None:
     assert (HourCount.objects.aggregate(n=Sum("count"))["n"] or 0) == reports
 
 
-def test_request_that_waits_for_the_commit_holds_no_connection() -> None:
-    batch = entries(legacy(blocked_uri="https://host.example.net/"), now=timezone.now())
-    connection.ensure_connection()
-    writer.write(batch)
-    assert connection.connection is None
-
-
 def close_writers_connections() -> None:
     with connection.cursor() as cursor:
         cursor.execute(

@@ -1,4 +1,12 @@
-"""Django's PostgreSQL backend with a limiter in front of its connection pool."""
+"""Django's PostgreSQL backend, whose threads have a pooled connection only while they use it.
+
+A thread has a connection of the pool for one statement, or for one transaction. The connection
+returns to the pool when the last cursor is closed or the transaction ends. So code outside Django's
+requests cannot keep one, and a thread that waits for something else has none. Each connection needs
+a slot of a limiter, where threads wait for it.
+
+A process that has left the pool (`kernel.db.connections.leave_pool`) keeps its connection.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +14,11 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import cache
 from typing import Any
+from weakref import WeakSet
 
 from django.conf import settings
 from django.db.backends.postgresql import base
+from django.db.backends.utils import CursorWrapper
 from psycopg import Cursor, IsolationLevel
 
 from kernel.db.connections import (
@@ -36,10 +46,48 @@ def connections() -> Limiter:
     )
 
 
+class _Releasing:
+    """A cursor that returns the connection to the pool when it is closed."""
+
+    cursor: Any
+    db: DatabaseWrapper
+
+    def close(self) -> None:
+        try:
+            self.cursor.close()
+        finally:
+            self.db.cursor_closed(self)
+
+
+class PooledCursor(_Releasing, CursorWrapper):
+    """A cursor of Django that returns its connection to the pool."""
+
+
+class PooledDebugCursor(_Releasing, base.CursorDebugWrapper):
+    """The same, and logs its statements."""
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """Holds a slot of the limiter while a thread uses a connection of the pool."""
 
     _place: Place | None = None
+    _is_connecting: bool = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # A cursor that is never closed leaves the set when it is garbage.
+        self._cursors: WeakSet[_Releasing] = WeakSet()
+
+    def connect(self) -> None:
+        # Receivers of the signal `connection_created` use cursors.
+        self._is_connecting = True
+        try:
+            super().connect()
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self._is_connecting = False
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         pool = self.pool
@@ -64,8 +112,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def fetch(self, statement: str, values: Sequence[object], *, commits: bool = False) -> Any:
         """Runs a statement that PostgreSQL plans once for each connection. Returns its rows.
 
-        Django's own cursors insert the values into the text of each statement. If this thread has
-        no connection, the statement runs on a connection of the pool directly, because Django needs
+        Django's own cursors insert the values into the text of each statement. Outside a
+        transaction, the statement runs on a connection of the pool directly, because Django needs
         as much time to prepare a connection as PostgreSQL needs for a short statement. There, a
         statement that `commits` raises CommitUnknownError if its outcome is unknown.
         """
@@ -76,8 +124,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
         with self.wrap_database_errors:
             lent = self.get_new_connection({})
             try:
+                one: Any = Cursor(lent)
+                if self.queries_logged:
+                    one = super().make_debug_cursor(one)
                 with unknown_if_lost() if commits else nullcontext():
-                    rows = Cursor(lent).execute(statement, values).fetchall()
+                    one.execute(statement, values)
+                    rows = one.fetchall()
                 if commits and lent.timed_out:
                     # The cancellation may have ended the wait for a synchronous standby.
                     raise CommitUnknownError("the statement was canceled")
@@ -85,6 +137,30 @@ class DatabaseWrapper(base.DatabaseWrapper):
             finally:
                 self.pool.putconn(lent)
                 self._release_place(lent)
+
+    def make_cursor(self, cursor: Any) -> PooledCursor:
+        return self._counted(PooledCursor(cursor, self))
+
+    def make_debug_cursor(self, cursor: Any) -> PooledDebugCursor:
+        return self._counted(PooledDebugCursor(cursor, self))
+
+    def _counted[C: _Releasing](self, cursor: C) -> C:
+        self._cursors.add(cursor)
+        return cursor
+
+    def cursor_closed(self, cursor: _Releasing) -> None:
+        self._cursors.discard(cursor)
+        self._release_unless_used()
+
+    def _release_unless_used(self) -> None:
+        """Returns the connection to the pool unless a transaction or a cursor is open."""
+        is_used = self._cursors or self._is_connecting or self.in_atomic_block
+        if self.pool is not None and self.autocommit and not is_used:
+            self.close()
+
+    def get_autocommit(self) -> bool:
+        """Returns the setting without a connection if this thread has none."""
+        return self.connection is None or self.autocommit
 
     def _close(self) -> None:
         connection = self.connection
@@ -103,14 +179,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def set_autocommit(
         self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False
     ) -> None:
-        """Does nothing if the connection has autocommit, as all connections of the pool do.
+        """Returns the connection to the pool at the end of a transaction.
 
         After a transaction whose connection was lost, Django would open a new connection to enable
         autocommit. If that failed, its error would hide the original error, for example a lost
-        commit.
+        commit. So this does nothing if the connection has autocommit, as all connections of the
+        pool do.
         """
         connection: Any = self.connection
         if autocommit and (connection is None or connection.autocommit):
             self.autocommit = True
             return
-        super().set_autocommit(autocommit, force_begin_transaction_with_broken_autocommit)
+        try:
+            super().set_autocommit(autocommit, force_begin_transaction_with_broken_autocommit)
+        finally:
+            self._release_unless_used()

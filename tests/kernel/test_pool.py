@@ -1,0 +1,163 @@
+"""A thread returns its pooled connection after each statement or transaction, whatever it runs."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+from django.test import Client
+from django.utils import timezone
+
+from beside.identity import CoderIdentity
+from coderapi.views import readiness
+from kernel.db.backend.base import connections
+from kernel.db.connections import fetch
+from kernel.telemetry.metrics import read_database_gauges
+from tests.support.concurrency import at_once
+from tests.support.factories import PASSWORD, make_key, make_user
+from tests.support.live import own_server
+from tests.support.stand_in_coder import Key, Person, StandInCoder
+from tokens import providers
+from users.models import User
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+API = "/api/v2"
+REPORT = {"csp-report": {"effective-directive": "img-src", "blocked-uri": "https://a.example/"}}
+SSH = f"{API}/deployment/ssh"
+
+
+def ask(path: str, token: str = "", body: Any = None) -> int:
+    """Sends a request. The test client of Django does not close connections after it."""
+    client = Client(raise_request_exception=False)
+    headers = {"Coder-Session-Token": token} if token else {}
+    if body is None:
+        return client.get(path, headers=headers).status_code
+    sent = client.post(path, body, content_type="application/json", headers=headers)
+    return sent.status_code
+
+
+def held_after(action: Callable[[], object]) -> int:
+    """Returns the number of pooled connections in use while a thread of the server waits."""
+
+    def run() -> int:
+        action()
+        assert connection.connection is None
+        return connections()._all.taken
+
+    # A thread of its own, as in the server.
+    return at_once([run])[0]
+
+
+@pytest.fixture
+def coder(settings: Any) -> Iterator[StandInCoder]:
+    with StandInCoder() as stand_in:
+        settings.CODER_URL = stand_in.url
+        providers.register(CoderIdentity())
+        yield stand_in
+        providers.register(None)
+
+
+def token_of(*roles: str) -> str:
+    return str(make_key(make_user(*roles)).token)
+
+
+def wrong_token() -> str:
+    return f"{uuid.uuid4().hex[:10]}-{'b' * 22}"
+
+
+def sign_in(password: str) -> int:
+    body = {"email": make_user().email, "password": password}
+    return ask(f"{API}/users/login", body=body)
+
+
+def crash() -> None:
+    with suppress(ZeroDivisionError), transaction.atomic():
+        User.objects.count()
+        raise ZeroDivisionError
+
+
+def failing_statement() -> None:
+    with suppress(DatabaseError):
+        User.objects.extra(where=["no_such_column"]).count()
+
+
+def hook_that_fails() -> None:
+    with suppress(ZeroDivisionError), transaction.atomic():
+        transaction.on_commit(lambda: 1 // User.objects.filter(username="-").count())
+
+
+def rows_read_halfway() -> None:
+    make_user()
+    rows = User.objects.iterator(chunk_size=1)
+    next(rows)
+    # While a cursor on the server is open, its connection is used.
+    assert connection.connection is not None
+    list(rows)
+
+
+KINDS: dict[str, Callable[[], object]] = {
+    "health": lambda: ask("/healthz"),
+    "readiness": lambda: (ask("/readyz"), readiness()),
+    "public document": lambda: ask(f"{API}/buildinfo"),
+    "document": lambda: ask(SSH, token_of()),
+    "user": lambda: ask(f"{API}/users/me", token_of()),
+    "list": lambda: ask(f"{API}/users", token_of("owner")),
+    "page of the admin": lambda: ask("/admin/users/user/", token_of("owner")),
+    "no token": lambda: ask(SSH),
+    "rejected token": lambda: ask(SSH, wrong_token()),
+    "report": lambda: ask(f"{API}/csp/reports", token_of(), REPORT),
+    "invalid report": lambda: ask(f"{API}/csp/reports", token_of(), [1]),
+    "report with a rejected token": lambda: ask(f"{API}/csp/reports", wrong_token(), REPORT),
+    "new token": lambda: ask(f"{API}/users/me/keys/tokens", token_of(), {}),
+    "sign-in": lambda: sign_in(PASSWORD),
+    "wrong password": lambda: sign_in("wrong"),
+    "not found": lambda: ask(f"{API}/users/nobody", token_of("owner")),
+    "metrics": lambda: read_database_gauges(timezone.now()),
+    "statement planned once": lambda: fetch("SELECT 1", []),
+    "error in a transaction": crash,
+    "failing statement": failing_statement,
+    "failing hook after a commit": hook_that_fails,
+    "rows read one by one": rows_read_halfway,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_connection_is_held_after(kind: str) -> None:
+    assert held_after(KINDS[kind]) == 0
+
+
+@pytest.mark.parametrize("fault", ["", "hang", "html"])
+def test_no_connection_is_held_after_a_new_person_of_coder(coder: StandInCoder, fault: str) -> None:
+    token = coder.add(Key(Person("ada"))).token
+    coder.fault = fault
+    assert held_after(lambda: ask(SSH, token)) == 0
+    assert User.objects.filter(username="ada").exists() == (not fault)
+
+
+def test_connection_stays_during_a_transaction() -> None:
+    def run() -> None:
+        with transaction.atomic():
+            first = User.objects.count()
+            assert connections()._all.taken == 1
+            assert first == 0
+
+    assert held_after(run) == 0
+
+
+def test_new_people_at_once_leave_connections_for_others(tmp_path: Path) -> None:
+    with StandInCoder() as coder:
+        tokens = [coder.add(Key(Person(f"new-{number}"))).token for number in range(24)]
+        owner = coder.add(Key(Person("owner", ("owner",)))).token
+        names = {"CODERAPI_IDENTITY": "coder", "CODERAPI_CODER_URL": coder.url}
+        names |= {"CODER_PG_CONN_MAX_OPEN": "4"}
+        with own_server("--web-only", log=tmp_path / "log", **names) as server:
+            asked = [lambda token=token: server.ask(SSH, token=token).status for token in tokens]
+            assert at_once(asked) == [200] * len(tokens)
+            assert server.get("/readyz") == 200
+            assert server.ask(f"{API}/users/me/keys/tokens/tokenconfig", token=owner).status == 200
