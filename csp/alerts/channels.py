@@ -18,7 +18,6 @@ from csp.alerts.deliveries import send_alert, test_of
 from csp.alerts.events import record_due
 from csp.models import AlertChannel, AlertDelivery
 from csp.services import delete_recorded, save_recorded
-from kernel.db.connections import release_connection
 
 
 def check_address(kind: str, address: str) -> None:
@@ -62,8 +61,6 @@ def send_test(channel: AlertChannel, *, actor: Actor, now: datetime) -> bool:
 
     Raises: OutgoingError or OSError if the receiver did not accept the alert.
     """
-    # The receiver may take seconds to respond.
-    release_connection()
     send_alert(channel, test_of(channel))
     enables = channel.accepted_at is None
     if enables:

@@ -26,7 +26,6 @@ from csp.alerts.messages import Alert, encoded, signed_headers
 from csp.models import AlertChannel, AlertDelivery, Group
 from csp.triage.selectors import groups_at
 from csp.triage.serializers import GroupSerializer
-from kernel.db.connections import release_connection
 from kernel.outgoing import Outgoing, OutgoingError, send
 
 Status = AlertDelivery.Status
@@ -88,7 +87,6 @@ class _Run:
     def wait(self) -> None:
         """Waits until all started alerts have ended. Starts the next alert of each channel."""
         while self._running:
-            release_connection()
             for future in wait(self._running, return_when=FIRST_COMPLETED).done:
                 delivery, keys = self._running.pop(future)
                 if _end(delivery, future, self._now + self._elapsed()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kernel.db.connections import deadline, release_connection
+from kernel.db.connections import deadline
 from kernel.limiter import Limiter
 
 READ_SECONDS = 2.0
@@ -23,8 +23,7 @@ READERS = Limiter(
 def bounded_read() -> Iterator[None]:
     """Lets one thread of this process read at a time, and limits the time of its statements.
 
-    A thread that waits holds no connection. Raises: LimitReachedError, OperationalError.
+    Raises: LimitReachedError, OperationalError.
     """
-    release_connection()
     with READERS.hold(), deadline(READ_SECONDS):
         yield
