@@ -21,7 +21,7 @@ from django.dispatch import receiver
 from django.urls import reverse
 
 from audit.models import Entry
-from csp.access.keys import report_headers
+from csp.access.keys import NO_REPORT_TO, headers_by_origin
 from csp.models import IngestKey
 from kernel.datadir import write_private
 from kernel.release import PROGRAM
@@ -157,13 +157,23 @@ def first_steps() -> list[Step]:
 
 def _ingest_key() -> Step:
     key = IngestKey.objects.filter(retired_at=None).order_by("-created_at").first()
+    origins = key.origins if key else ["https://coder.example.com"]
+    found = list(headers_by_origin(key.key if key else "KEY", origins))
+    lines = []
+    for some, headers in found:
+        lines += [f"# {', '.join(some)}"] if len(found) > 1 else []
+        lines += headers
+    hint = (
+        "With an ingest key, browsers can report violations without a session. Add these headers "
+        "to the pages that you want to monitor."
+    )
+    is_http = any(len(headers) == 1 for _, headers in found)
     return Step(
         "Create an ingest key for CSP reports",
         key is not None,
-        "With an ingest key, browsers can report violations without a session. Add these two "
-        "headers to the pages that you want to monitor:",
+        f"{hint} {NO_REPORT_TO}" if is_http else hint,
         "admin:csp_ingestkey_add",
-        report_headers(key.key if key else "KEY"),
+        lines,
         standalone=True,
     )
 

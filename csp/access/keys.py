@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from django.conf import settings
 from django.utils import timezone
@@ -28,14 +28,35 @@ def new_key() -> str:
     return PREFIX + "".join(secrets.choice(characters) for _ in range(28))
 
 
-def report_headers(key: str) -> list[str]:
-    """Returns the HTTP headers that a page needs, so that browsers report its violations."""
+def report_headers(key: str, *, https: bool) -> list[str]:
+    """Returns the HTTP headers that a page needs, so that browsers report its violations.
+
+    With `https`, the page and this service must have https URLs: browsers use report-to only then.
+    But if a policy contains report-to, they ignore report-uri.
+    """
     url = f"{settings.ACCESS_URL.rstrip('/')}{settings.CSP_REPORTS_PATH}?{PARAMETER}={key}"
-    policy = f"script-src 'self'; report-to csp; report-uri {url}"
+    name = "Content-Security-Policy-Report-Only"
+    if not https:
+        return [f"{name}: script-src 'self'; report-uri {url}"]
     return [
         f'Reporting-Endpoints: csp="{url}"',
-        f"Content-Security-Policy-Report-Only: {policy}",
+        f"{name}: script-src 'self'; report-to csp; report-uri {url}",
     ]
+
+
+NO_REPORT_TO = (
+    "Browsers use report-to only if the page and coderapi have https URLs, and they ignore "
+    "report-uri beside it. So the policy for http contains only report-uri."
+)
+
+
+def headers_by_origin(key: str, origins: Sequence[str]) -> Iterator[tuple[list[str], list[str]]]:
+    """Yields the origins that need the same headers, and these headers."""
+    is_https = settings.ACCESS_URL.startswith("https:")
+    both = [origin for origin in origins if is_https and not origin.startswith("http:")]
+    for some, https in ((both, True), ([each for each in origins if each not in both], False)):
+        if some:
+            yield some, report_headers(key, https=https)
 
 
 # The whole table is cached as one value, so that an unknown key does not cause a query. If this

@@ -92,6 +92,17 @@ def test_home_shows_the_steps_with_headers_to_copy_until_dismissed(settings: Any
     assert "First steps" not in browser.get("/admin/").content.decode()
 
 
+def test_headers_of_the_steps_fit_the_scheme_of_the_pages(settings: Any) -> None:
+    settings.ACCESS_URL = "https://coder.example.com"
+    origins = ["http://a.example.com", "https://b.example.com"]
+    IngestKey.objects.create(name="site", key="cik_example", origins=origins)
+    page = browser_of(make_user("owner")).get("/admin/").content.decode()
+    http = page.partition("# http://a.example.com")[2]
+    assert "report-to csp" in page
+    assert "report-to csp" not in http.partition("</pre>")[0]
+    assert "Browsers use report-to only if" in page
+
+
 def test_auditor_has_the_charts_and_no_steps() -> None:
     page = browser_of(make_user("auditor")).get("/admin/").content.decode()
     assert "First steps" not in page

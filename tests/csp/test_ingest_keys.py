@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csp.access import keys as ingest_keys
+from csp.access.keys import NO_REPORT_TO
 from csp.access.origins import normalized_origin
 from csp.models import IngestKey, Report
 from tests.support.client import APIClient
@@ -52,6 +53,33 @@ def test_new_key_is_printed_with_the_headers_that_use_it(db: None, settings: Laz
     assert printed.splitlines()[0] == key
     assert f'\nReporting-Endpoints: csp="{url}"\n' in printed
     assert printed.endswith(f"; report-to csp; report-uri {url}")
+
+
+@pytest.mark.parametrize(
+    ("access_url", "origins"),
+    [
+        ("http://127.0.0.1:3000", [ORIGIN]),
+        ("https://collector.example.com", ["http://coder.example.com"]),
+    ],
+)
+def test_headers_for_http_have_only_report_uri(
+    db: None, settings: LazySettings, access_url: str, origins: list[str]
+) -> None:
+    settings.ACCESS_URL = access_url
+    printed = run("create_ingest_key", "--origin", *origins)
+    key = IngestKey.objects.get().key
+    header = f"script-src 'self'; report-uri {access_url}{PATH}?key={key}"
+    assert f"\nContent-Security-Policy-Report-Only: {header}\n" in printed
+    assert "Reporting-Endpoints" not in printed
+    assert printed.endswith(NO_REPORT_TO)
+
+
+def test_each_scheme_has_its_headers(db: None, settings: LazySettings) -> None:
+    settings.ACCESS_URL = "https://collector.example.com"
+    printed = run("create_ingest_key", "--origin", "http://a.example", "--origin", ORIGIN)
+    assert f"Send these headers with the pages of {ORIGIN}:" in printed
+    assert "Send this header with the pages of http://a.example:" in printed
+    assert printed.count("report-to csp") == 1
 
 
 def test_key_allows_its_origin(key: str, anonymous: APIClient) -> None:

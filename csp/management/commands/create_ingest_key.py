@@ -7,7 +7,7 @@ from django.db import IntegrityError
 from django.utils import timezone
 
 from audit.services import SYSTEM
-from csp.access.keys import report_headers
+from csp.access.keys import NO_REPORT_TO, headers_by_origin
 from csp.services import create_ingest_key
 from kernel.commands import BaseCommand
 
@@ -15,7 +15,7 @@ from kernel.commands import BaseCommand
 class Command(BaseCommand):
     help = (
         "Creates an ingest key. Browsers use this public key to report CSP violations on the pages "
-        "of the given origins. Prints the key, and the two headers that these pages need."
+        "of the given origins. Prints the key, and the headers that these pages need."
     )
     examples = "--origin https://coder.example.com --name staging"
 
@@ -40,6 +40,10 @@ class Command(BaseCommand):
             raise CommandError(
                 f"An ingest key named {name!r} already exists. Choose another name."
             ) from None
-        origins = ", ".join(key.origins)
-        lines = [key.key, "", f"Send these headers with the pages of {origins}:", ""]
-        return "\n".join([*lines, *report_headers(key.key)])
+        lines = [key.key]
+        for origins, headers in headers_by_origin(key.key, key.origins):
+            what = "these headers" if len(headers) > 1 else "this header"
+            lines += ["", f"Send {what} with the pages of {', '.join(origins)}:", "", *headers]
+            if len(headers) == 1:
+                lines += ["", NO_REPORT_TO]
+        return "\n".join(lines)
