@@ -52,7 +52,7 @@ from csp.triage import policies, releases
 from csp.triage.decisions import MAX_NOTE, Decision, checked, decide
 from csp.triage.details import details, is_own, next_step
 from csp.triage.overview import hourly_chart, state_badge
-from csp.triage.selectors import groups_at
+from csp.triage.selectors import groups_at, whole_hour
 from csp.writing import reach
 from kernel.admin import ReadOnlyAdmin, ServiceAdmin, column, row_link, time_column
 from kernel.charts import Series
@@ -202,6 +202,7 @@ class GroupAdmin(ExportingAdmin):
             "Before and after a release",
             at=at,
             error=error,
+            begin=whole_hour(at),
             versions=releases.versions(),
             lists=[("New since then", new), ("Gone since then", gone)],
             hours=hours,

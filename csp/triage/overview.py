@@ -17,7 +17,14 @@ from csp.advice.causes import cause
 from csp.models import HourCount
 from csp.selectors import HOUR
 from csp.triage.details import next_step
-from csp.triage.selectors import groups_at, growing, hour_sums, needing_attention
+from csp.triage.reading import snapshot
+from csp.triage.selectors import (
+    WeekOfReports,
+    groups_at,
+    growing,
+    needing_attention,
+    week_of_reports,
+)
 from csp.triage.states import OPEN
 from kernel.admin import State as Color
 from kernel.admin import badge
@@ -39,15 +46,18 @@ def hourly_chart(start: datetime, series: Sequence[Series], *, bars: bool = Fals
 
 def front_page(now: datetime) -> dict[str, Any]:
     """Returns the rows and the chart of the front page. Runs at most six queries."""
-    open_groups = list(needing_attention(now)[:ROWS])
-    rising = growing(now, limit=ROWS)
-    top = list(groups_at(now).visible()[:ROWS])
-    days = _daily({group.pk for group in (*open_groups, *rising, *top)}, now)
+    week = week_of_reports(now)
+    with snapshot():
+        open_groups = list(needing_attention(now)[:ROWS])
+        rising = growing(week, now=now, limit=ROWS)
+        top = list(groups_at(now).visible()[:ROWS])
+        days = _daily({group.pk for group in (*open_groups, *rising, *top)}, now)
     return {
         "attention": _rows(open_groups, days),
         "growing": _rows(rising, days),
         "top": _rows(top, days),
-        "chart": _chart(now),
+        "chart": _chart(week),
+        "as_of": week.as_of,
     }
 
 
@@ -89,17 +99,16 @@ def sparkline(values: Sequence[int]) -> SafeString:
     )
 
 
-def _chart(now: datetime) -> SafeString:
+def _chart(week: WeekOfReports) -> SafeString:
     """Draws a chart of the visible reports per hour, with a line for each common directive."""
-    # The summary has the same default period, so both use the same cached sums.
     hours = DAYS * 24 + 1
-    first = now.replace(minute=0, second=0, microsecond=0) - (hours - 1) * HOUR
     counts: dict[str, list[float]] = defaultdict(lambda: [0.0] * hours)
-    for directive, hour, is_hidden, reports in hour_sums(first):
+    for directive, hour, is_hidden, reports in week.sums:
         if not is_hidden:
-            counts[directive or "(none)"][min(int((hour - first) / HOUR), hours - 1)] += reports
+            place = min(int((hour - week.start) / HOUR), hours - 1)
+            counts[directive or "(none)"][place] += reports
     common = sorted(counts, key=lambda name: -sum(counts[name]))
     series = [Series(name, counts[name]) for name in common[:DIRECTIVES]]
     if rest := common[DIRECTIVES:]:
         series.append(Series("other", [sum(at) for at in zip(*map(counts.get, rest), strict=True)]))
-    return hourly_chart(first, series or [Series("reports", [0.0] * hours)])
+    return hourly_chart(week.start, series or [Series("reports", [0.0] * hours)])

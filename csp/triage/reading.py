@@ -1,14 +1,16 @@
-"""Limits reads of many rows, which operators may start as often as they like."""
+"""Reads many rows: by one request at a time, within a deadline, and from one snapshot."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from django.db import connection, transaction
+
 from kernel.db.connections import deadline
 from kernel.limiter import Limiter
 
-READ_SECONDS = 2.0
+READ_SECONDS = 3.0
 # One reader in each process, because the API and the writer need connections, too.
 READERS = Limiter(
     "readers of CSP reports",
@@ -26,4 +28,18 @@ def bounded_read() -> Iterator[None]:
     Raises: LimitReachedError, OperationalError.
     """
     with READERS.hold(), deadline(READ_SECONDS):
+        yield
+
+
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """Lets all queries of the block see the same data, so that their numbers fit together.
+
+    If a transaction is open already, its isolation level applies.
+    """
+    is_outermost = not connection.in_atomic_block
+    with transaction.atomic():
+        if is_outermost:
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         yield

@@ -8,6 +8,7 @@ from math import ceil
 from django.db.models import Q, QuerySet, Sum
 
 from csp.models import Group, Report
+from csp.triage.selectors import whole_hour
 
 # Before and after the moment, the same span is compared, up to this length.
 MAX_SPAN = timedelta(days=7)
@@ -32,7 +33,7 @@ def compare(moment: datetime, *, now: datetime) -> tuple[int, QuerySet[Group], Q
     and those without a report after it. Each group has its reports per hour, `before` and `after`.
     Reports are counted by hour, so the hour of the moment belongs to the time after it.
     """
-    hour = moment.replace(minute=0, second=0, microsecond=0)
+    hour = whole_hour(moment)
     # The current hour counts, too, so that the newest groups are listed.
     hours = ceil(min(now - hour, MAX_SPAN) / timedelta(hours=1))
     span = timedelta(hours=hours)

@@ -7,6 +7,7 @@ import hashlib
 import uuid
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,11 +17,13 @@ from django.db.models.functions import Coalesce
 
 from csp.models import Group, HourCount
 from csp.noise.stored import RULE_TOPIC
+from csp.triage.reading import bounded_read, snapshot
 from csp.triage.states import CURRENT_STATES, OPEN, REGRESSED, current_state
 from kernel.http.errors import Validation, invalid
 from kernel.memory import Memory, Remembered
 
 MAX_DIRECTIVES = 20
+MAX_GROWING = 100
 # A group grows if it has at least this number of reports in the last 7 days, and at least twice as
 # many as in the 7 days before.
 MIN_GROWTH = 20
@@ -82,18 +85,45 @@ def _after(position: Mapping[str, Any]) -> Q:
 
 # --- Counts -----------------------------------------------------------------------------------
 
-# The counts of a week are hundreds of thousands of rows, so their sums are at most a minute old.
-_SUMS: Memory[datetime, list[HourSum]] = Memory(
-    "csp hours", capacity=16, max_age=60.0, deaf_age=60.0, topics=(RULE_TOPIC,)
-)
-_GROWING: Memory[datetime, list[uuid.UUID]] = Memory(
-    "csp growing", capacity=1, max_age=60.0, deaf_age=60.0, topics=(RULE_TOPIC,)
-)
+# The counts of a week are hundreds of thousands of rows, so results are cached for a minute. Each
+# result is read from one snapshot, and contains the time when it was read.
+_CACHED = {"max_age": 60.0, "deaf_age": 60.0, "topics": (RULE_TOPIC,)}
+_WEEKS: Memory[datetime, WeekOfReports] = Memory("csp week", capacity=1, **_CACHED)  # type: ignore[arg-type]
+_SUMMARIES: Memory[datetime, dict[str, Any]] = Memory("csp summary", capacity=16, **_CACHED)  # type: ignore[arg-type]
 
 
-def hour_sums(since: datetime) -> list[HourSum]:
-    """Returns the reports per directive and hour, from that hour on."""
-    return _SUMS.load(since, lambda: Remembered(_hour_sums(since)))
+@dataclass(frozen=True, slots=True)
+class WeekOfReports:
+    """The reports per directive and hour from `start` on, and the groups that grow, as of a time.
+
+    The groups are those that existed a week ago, most reports first.
+    """
+
+    as_of: datetime
+    start: datetime
+    sums: list[HourSum]
+    growing: list[uuid.UUID]
+
+
+def week_of_reports(now: datetime) -> WeekOfReports:
+    """Returns the reports of the last 7 days, at most a minute old."""
+    hour = whole_hour(now)
+
+    def read() -> Remembered[WeekOfReports]:
+        with snapshot():
+            start = hour - WEEK
+            return Remembered(WeekOfReports(now, start, _hour_sums(start), _growing(hour)))
+
+    found = _WEEKS.get(hour)
+    if found is None:
+        with bounded_read():
+            found = _WEEKS.load(hour, read)
+    return found
+
+
+def whole_hour(moment: datetime) -> datetime:
+    """Returns the start of the hour. Reports are counted by hour."""
+    return moment.replace(minute=0, second=0, microsecond=0)
 
 
 def _hour_sums(since: datetime) -> list[HourSum]:
@@ -103,11 +133,10 @@ def _hour_sums(since: datetime) -> list[HourSum]:
     return list(rows.values_list("group__directive", "hour", "hidden", "sum"))
 
 
-def growing(now: datetime, *, limit: int) -> list[Any]:
-    """Returns the visible groups that grow and existed a week ago, most reports first."""
-    hour = now.replace(minute=0, second=0, microsecond=0)
-    keys = _GROWING.load(hour, lambda: Remembered(_growing(hour)[:limit]))
-    found = {group.pk: group for group in groups_at(now).filter(pk__in=keys)}
+def growing(week: WeekOfReports, *, now: datetime, limit: int) -> list[Any]:
+    """Returns the groups that grow, with their current states."""
+    keys = week.growing[:limit]
+    found = {group.pk: group for group in groups_at(now).visible().filter(pk__in=keys)}
     return [found[key] for key in keys if key in found]
 
 
@@ -118,27 +147,40 @@ def _growing(hour: datetime) -> list[uuid.UUID]:
     counted = HourCount.objects.filter(hour__gte=before).values("group").annotate(a=this, b=last)
     rows = counted.filter(Q(a__gte=MIN_GROWTH) & Q(a__gte=2 * F("b"))).order_by("-a")
     visible = rows.exclude(group__rule__enabled=True).filter(group__first_seen__lt=week)
-    return list(visible.values_list("group", flat=True))
+    return list(visible.values_list("group", flat=True)[:MAX_GROWING])
 
 
 def summary(*, since: datetime, now: datetime) -> dict[str, Any]:
-    """Returns the numbers of groups by state, and of reports since that time.
+    """Returns the numbers of groups by state, and of reports since that time, as of one moment.
 
-    Groups with the label of an enabled noise rule count only as noise.
+    Reports are counted by hour, so the period starts at a full hour. The numbers are at most a
+    minute old. Groups with the label of an enabled noise rule count only as noise.
     """
+    since = whole_hour(since)
+    found = _SUMMARIES.get(since)
+    if found is None:
+        with bounded_read():
+            found = _SUMMARIES.load(since, lambda: Remembered(_summary(since, now)))
+    return found
+
+
+def _summary(since: datetime, now: datetime) -> dict[str, Any]:
     states = groups_at(now).visible().order_by().values_list("current")
     is_new = Q(first_seen__gte=since)
-    counted = states.annotate(all=Count("pk"), new=Count("pk", filter=is_new))
+    with snapshot():
+        counted = list(states.annotate(all=Count("pk"), new=Count("pk", filter=is_new)))
+        sums = _directive_sums(since)
     counts = {state: (groups, new) for state, groups, new in counted}
     directives: Counter[str] = Counter()
     noise = 0
-    for directive, _, is_hidden, reports in hour_sums(since):
+    for directive, is_hidden, reports in sums:
         if is_hidden:
             noise += reports
         else:
             directives[directive] += reports
     most = sorted(directives.items(), key=lambda item: (-item[1], item[0]))
     return {
+        "as_of": now,
         "since": since,
         "groups": {state: counts.get(state, (0, 0))[0] for state in CURRENT_STATES},
         "new_groups": sum(new for _, new in counts.values()),
@@ -149,6 +191,14 @@ def summary(*, since: datetime, now: datetime) -> dict[str, Any]:
             for directive, reports in most[:MAX_DIRECTIVES]
         ],
     }
+
+
+def _directive_sums(since: datetime) -> list[tuple[str, bool, int]]:
+    """Returns the reports per directive, and whether an enabled noise rule hides them."""
+    hidden = Coalesce("group__rule__enabled", False)
+    counted = HourCount.objects.filter(hour__gte=since).values("group__directive")
+    rows = counted.annotate(hidden=hidden, sum=Sum("count"))
+    return list(rows.values_list("group__directive", "hidden", "sum"))
 
 
 def needing_attention(now: datetime) -> Any:

@@ -180,6 +180,7 @@ class SummarySerializer(WireSerializer):
     component = "coderapi.CSPSummary"
     about = "The violation groups by state, and the reports of a period."
     example = {
+        "as_of": "2026-11-08T09:30:00Z",
         "since": "2026-11-01T00:00:00Z",
         "groups": {"new": 3, "acknowledged": 1, "ignored": 7, "resolved": 4, "regressed": 0},
         "new_groups": 2,
@@ -188,7 +189,10 @@ class SummarySerializer(WireSerializer):
         "directives": [DirectiveCountSerializer.example],
     }
 
-    since = serializers.DateTimeField(help_text="The start of the period.")
+    as_of = serializers.DateTimeField(
+        help_text="When all numbers were read. They are at most a minute old."
+    )
+    since = serializers.DateTimeField(help_text="The start of the period, a full hour.")
     groups = serializers.DictField(
         child=serializers.IntegerField(), help_text="The number of groups in each state."
     )

@@ -137,15 +137,17 @@ class SummaryView(APIView):
         "Needs the role owner or auditor.",
         parameters=[
             OpenApiParameter(
-                "since", datetime, description="The start of the period. Default: 7 days ago."
+                "since",
+                datetime,
+                description="The start of the period. Reports are counted by hour, so it is "
+                "rounded down to the full hour. Default: 7 days ago.",
             )
         ],
         answers={200: SummarySerializer, 304: None, 403: ResponseSerializer},
     )
     def get(self, request: Request) -> HttpResponse:
         now = timezone.now()
-        # A start on the full hour, because reports are counted by hour.
-        week_ago = (now - timedelta(days=7)).replace(minute=0, second=0, microsecond=0)
+        week_ago = now - timedelta(days=7)
         since = parse_moment("since", request.query_params.get("since"), default=week_ago)
         found = selectors.summary(since=since, now=now)
         return tagged(SummarySerializer(found).data, request=request)

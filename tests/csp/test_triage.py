@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from audit.models import Entry
 from audit.services import SYSTEM
-from csp.models import Group, HourCount, Report
+from csp.models import Group, HourCount, NoiseRule, Report
 from csp.triage import decisions, details, releases
 from csp.triage.decisions import Decision
 from csp.triage.reading import READERS
@@ -208,8 +208,6 @@ def test_cursor_of_another_list_is_rejected(owner: APIClient) -> None:
     ],
 )
 def test_groups_are_filtered(owner: APIClient, parameters: dict[str, str], found: set[str]) -> None:
-    from csp.models import NoiseRule
-
     rule = NoiseRule.objects.filter(enabled=True)[0]
     make_group(blocked="a")
     make_group(blocked="b", directive="font-src", state="resolved", state_at=NOW, last_seen=NOW)
@@ -250,6 +248,21 @@ def test_summary_counts_groups_and_reports(owner: APIClient) -> None:
     }
     assert (summary["new_groups"], summary["reports"], summary["noise"]) == (1, 4, 0)
     assert summary["directives"] == [{"directive": "img-src", "reports": 4}]
+
+
+def test_numbers_of_a_summary_are_of_one_moment(transactional_db: None, owner: APIClient) -> None:
+    now = timezone.now().replace(microsecond=0)
+    hour = now.replace(minute=0, second=0)
+    HourCount.objects.create(group=make_group(last_seen=now), hour=hour, count=4)
+    # The period starts at the full hour, so both requests have the same numbers.
+    first = owner.get("/api/v2/csp/summary", {"since": hour.isoformat()}).json()
+    HourCount.objects.create(group=make_group(last_seen=now), hour=hour, count=4)
+    later = hour + timedelta(minutes=59)
+    second = owner.get("/api/v2/csp/summary", {"since": later.isoformat()}).json()
+    assert first == second
+    assert (first["groups"]["new"], first["reports"]) == (1, 4)
+    assert datetime.fromisoformat(first["since"]) == hour
+    assert now <= datetime.fromisoformat(first["as_of"]) <= timezone.now()
 
 
 def report_of(address: str, owner: APIClient, **members: Any) -> None:
@@ -374,11 +387,11 @@ def test_pages_of_triage_run_few_statements(
     send(owner, legacy())
     group, client = Group.objects.get(), in_admin("owner")
     for reader, path, most in (
-        (client, "/admin/csp/", 12),
+        (client, "/admin/csp/", 15),
         (client, "/admin/csp/group/", 12),
         (client, f"/admin/csp/group/{group.pk}/change/", 12),
         (owner, f"{GROUPS}/{group.pk}", 4),
-        (owner, "/api/v2/csp/summary", 4),
+        (owner, "/api/v2/csp/summary", 6),
     ):
         with django_assert_max_num_queries(most) as queries:
             assert reader.get(path).status_code == 200
@@ -464,6 +477,21 @@ def test_unusual_policy_is_shown_with_its_difference(collecting: None, owner: AP
     assert "<del>img-src" in page
 
 
+def test_groups_that_grow_are_shown_with_the_time_of_their_numbers(
+    transactional_db: None,
+) -> None:
+    now = timezone.now()
+    group = make_group(first_seen=now - 10 * DAY, last_seen=now, state="acknowledged")
+    HourCount.objects.create(group=group, hour=now - DAY, count=20)
+    client = in_admin("owner")
+    page = client.get("/admin/csp/").text
+    assert "Growing this week" in page
+    assert page.count("As of ") == 2
+    # A hidden group is not listed any more, although the numbers are still cached.
+    Group.objects.update(rule=NoiseRule.objects.create(name="x", target="host", pattern="x.test"))
+    assert "Growing this week" not in client.get("/admin/csp/").text
+
+
 @pytest.mark.django_db
 def test_groups_are_compared_before_and_after_a_release() -> None:
     moment = NOW - 6 * timedelta(hours=1)
@@ -482,12 +510,13 @@ def test_groups_are_compared_before_and_after_a_release() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    "at", ["2026-05-04T06:00", "", "x", "9999-01-01T00:00", "0001-01-01T00:00"]
+    "at", ["2026-05-04T06:30", "", "x", "9999-01-01T00:00", "0001-01-01T00:00"]
 )
 def test_release_page_accepts_any_moment(at: str) -> None:
     page = in_admin("auditor").get("/admin/csp/group/releases/", {"at": at})
     assert page.status_code == 200
-    assert ("Enter a date" in page.text) is (at not in ("2026-05-04T06:00", ""))
+    assert ("Enter a date" in page.text) is (at not in ("2026-05-04T06:30", ""))
+    assert ("the comparison begins at 2026-05-04 06:00" in page.text) is (at == "2026-05-04T06:30")
 
 
 # --- The command ------------------------------------------------------------------------------
