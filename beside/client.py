@@ -7,6 +7,7 @@ once. After five seconds, it lets one request through, and closes when a respons
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import Any
 import orjson
 from django.conf import settings
 from django.db import DataError
+from prometheus_client import Counter
 
 from jobs.registry import JobFailedError
 from kernel.outgoing import MAX_BODY_BYTES, Outgoing, OutgoingError, Reply, redacted, send
@@ -25,6 +27,10 @@ MAX_FAILURES = 3
 OPEN_SECONDS = 5.0
 # For long responses: Coder returns the tokens of all users in one.
 MAX_BYTES = 64 * 1024 * 1024
+
+REQUESTS = Counter("coderapi_coder_requests", "Requests sent to Coder, by path.", ["path"])
+# The IDs in a path. The label must not contain them.
+_IDS = re.compile(r"(?<=/users/)[^/]+(?=/keys)|(?<=/keys/)(?!tokens)[^/]+")
 
 
 class CoderAwayError(JobFailedError):
@@ -122,6 +128,7 @@ def ask(
     """
     breaker = breaker or BREAKER
     breaker.check()
+    REQUESTS.labels(_IDS.sub("{id}", path.partition("?")[0])).inc()
     outgoing = Outgoing(
         f"{settings.CODER_URL}{path}",
         _headers(token, client_address),

@@ -1,18 +1,19 @@
 """Asks Coder for the user and the permissions of a session token.
 
-A look-up sends two requests to Coder, with the token in the header `Coder-Session-Token`:
+A look-up sends up to two requests to Coder, with the token in the header `Coder-Session-Token`:
 
 * `POST /authcheck` returns what this token may do. So custom roles count, and also the scopes and
-  the allow list of the token.
+  the allow list of the token. Coder also rejects revoked tokens and suspended users here.
 * `GET /users/me` returns the user. For most narrowed tokens it returns 404. Such a token is valid,
-  but its user is unknown.
+  but its user is unknown. It is asked only if the answer to the first request has changed, or if
+  the user is more than five minutes old.
 
 Coder does not return the scopes of a token. A token has full access if it may do the
 three actions of `FULL`, because only the scope `coder:all` includes the last one. Only a token with
 full access has roles, and a role only if Coder allows all of the role's actions in `SITE`. So a
 narrowed token of an owner never counts as an owner. It may do only what Coder allows.
 
-An answer is cached for 10 seconds, and a rejection for 2 seconds. So a token that was revoked in
+The answer is cached for 10 seconds, and a rejection for 2 seconds. So a token that was revoked in
 Coder is rejected here within 10 seconds. The keys of the cache are keyed hashes of tokens. While
 Coder does not respond, cached answers are used until they expire. Other tokens get a 503 error.
 """
@@ -22,7 +23,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from operator import index
@@ -36,22 +37,27 @@ from beside import client, metrics
 from beside.client import Breaker, CoderAnswer, CoderAwayError
 from beside.user_copies import mirror, read_person
 from kernel.http.errors import APIError, not_found, unavailable
-from kernel.limiter import Limiter, LimitReachedError
+from kernel.limiter import Limiter
 from kernel.memory import Memory, Remembered
 from kernel.release import PROGRAM
 from tokens import refusals
+from tokens.look_ups import Found
 from tokens.token_format import TokenParts
 from users.models import User
 from users.permissions import KeyIdentity
 from users.roles import MEMBER_PERMISSIONS, OWNER, PERMISSIONS
 from users.scopes import ALL
+from users.selectors import user_by_id
 
 AUTHCHECK, ME = "/api/v2/authcheck", "/api/v2/users/me"
 ACCEPTED_SECONDS = 10.0
+# A changed name or a changed role without effect on the permissions may be this old.
+PERSON_SECONDS = 300.0
 REJECTED_SECONDS = 2.0
 # Requests that waited for the same answer do not ask again.
 AWAY_SECONDS = 1.0
-LIMIT_SECONDS = 60.0
+# The document with this limit is cached for the same time again.
+LIMIT_SECONDS = 30.0
 COMPLAINT_SECONDS = 60.0
 
 # The actions on all objects for which this service asks Coder.
@@ -88,9 +94,34 @@ LOOK_UPS = Limiter(
     queue=settings.SERVER_THREADS * 5 // 8,
     grace=1.5,
 )
-ANSWERS: Memory[bytes, KeyIdentity | APIError] = Memory("answers of Coder", capacity=20_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Coder's last answer about a token: the identity, and what it was made from.
+
+    `asked_at` is the monotonic time of the request for the person.
+    """
+
+    found: Found
+    allowed: frozenset[str] = frozenset()
+    person: User | None = None
+    asked_at: float = float("-inf")
+
+
+def _too_slow(_: str) -> APIError:
+    return _away("Coder responds too slowly")
+
+
+ANSWERS: Memory[bytes, Answer] = Memory(
+    "answers of Coder", capacity=20_000, limiter=LOOK_UPS, busy=_too_slow
+)
 LIMITS: Memory[tuple[uuid.UUID, str], int] = Memory(
-    "token limits of Coder", capacity=10_000, max_age=LIMIT_SECONDS
+    "token limits of Coder",
+    capacity=10_000,
+    max_age=LIMIT_SECONDS,
+    limiter=LOOK_UPS,
+    busy=_too_slow,
 )
 # Requests for limits that fail must not prevent look-ups of tokens.
 LIMIT_BREAKER = Breaker()
@@ -103,27 +134,15 @@ log = logging.getLogger(__name__)
 class CoderIdentity:
     """Implements `tokens.providers.IdentityProvider` with Coder."""
 
-    def recall(self, fingerprint: bytes) -> KeyIdentity | APIError | None:
-        return ANSWERS.get(fingerprint)
+    def recall(self, fingerprint: bytes) -> Found | None:
+        answer = ANSWERS.get(fingerprint)
+        return answer.found if answer else None
 
-    def look_up(
-        self, parts: TokenParts, fingerprint: bytes, address: str
-    ) -> KeyIdentity | APIError:
-        return _load(ANSWERS, fingerprint, lambda: _look_up(parts, address))
+    def look_up(self, parts: TokenParts, fingerprint: bytes, address: str) -> Found:
+        return ANSWERS.load(fingerprint, lambda: _look_up(parts, fingerprint, address)).found
 
     def max_token_lifetime(self, token: str, caller: KeyIdentity, user: str) -> int:
-        return _load(LIMITS, (caller.user_id, user), lambda: Remembered(_limit(token, user)))
-
-
-def _load[K: Hashable, V](memory: Memory[K, V], key: K, read: Callable[[], Remembered[V]]) -> V:
-    """Returns the cached value, or asks Coder for it. Only one thread asks for the same key."""
-    try:
-        with LOOK_UPS.hold((memory.name, key)):
-            return memory.load(key, read)
-    except CoderAwayError as error:
-        raise _away(str(error)) from None
-    except LimitReachedError:
-        raise _away("Coder responds too slowly") from None
+        return LIMITS.load((caller.user_id, user), lambda: Remembered(_limit(token, user)))
 
 
 def _away(reason: str) -> APIError:
@@ -141,39 +160,49 @@ def _away(reason: str) -> APIError:
     )
 
 
-def _look_up(parts: TokenParts, address: str) -> Remembered[KeyIdentity | APIError]:
+def _look_up(parts: TokenParts, fingerprint: bytes, address: str) -> Remembered[Answer]:
     global _failing_since
     begun = time.monotonic()
+    last = ANSWERS.latest(fingerprint)
     try:
-        found = _identify(parts, address, until=begun + client.SECONDS)
+        answer = _identify(parts, address, last, until=begun + client.SECONDS)
     except CoderAwayError as error:
         metrics.LOOK_UPS.labels("unavailable").inc()
-        return Remembered(_away(str(error)), max_age=AWAY_SECONDS)
+        return Remembered(Answer(_away(str(error))), max_age=AWAY_SECONDS)
     _failing_since = None
-    rejected = isinstance(found, APIError)
+    rejected = isinstance(answer.found, APIError)
     metrics.LOOK_UPS.labels("rejected" if rejected else "accepted").inc()
     return Remembered(
-        found, max_age=REJECTED_SECONDS if rejected else ACCEPTED_SECONDS, read_at=begun
+        answer, max_age=REJECTED_SECONDS if rejected else ACCEPTED_SECONDS, read_at=begun
     )
 
 
-def _identify(parts: TokenParts, address: str, *, until: float) -> KeyIdentity | APIError:
-    """Asks Coder, and stores the user. Raises: CoderAwayError."""
+def _identify(parts: TokenParts, address: str, last: Answer | None, *, until: float) -> Answer:
+    """Asks Coder, and stores the user if Coder was asked for it. Raises: CoderAwayError."""
     asks = partial(_ask, token=parts.token, until=until, client_address=address)
     checked = asks(AUTHCHECK, method="POST", body={"checks": CHECKS})
     if checked.status == 401:
-        return _refusal(checked)
+        return Answer(_refusal(checked))
     allowed = checked.read(
         lambda found: frozenset(name for name in CHECKS if found.get(name) is True)
     )
+    if last is not None and allowed == last.allowed and _is_recent(last):
+        return last
+    asked_at = time.monotonic()
     me = asks(ME)
     if me.status == 401:
-        return _refusal(me)
+        return Answer(_refusal(me))
     person = me.read(read_person) if me.status != 404 else None
     if person is not None:
         # If an own user has the username, the copy has a substitute. The audit trail shows it.
         mirror(person)
-    return _identity_of(parts.key_id, allowed, person)
+    return Answer(_identity_of(parts.key_id, allowed, person), allowed, person, asked_at)
+
+
+def _is_recent(last: Answer) -> bool:
+    """Returns whether the person of the answer is recent, and the copy of the user still exists."""
+    is_young = time.monotonic() < last.asked_at + PERSON_SECONDS
+    return is_young and (last.person is None or user_by_id(last.person.id) is not None)
 
 
 def _ask(path: str, *, until: float, **more: Any) -> CoderAnswer:
@@ -216,9 +245,12 @@ def _granted(site: frozenset[str], roles: frozenset[str]) -> frozenset[str]:
 
 
 def _limit(token: str, user: str) -> int:
-    """Returns Coder's maximum lifetime of a user's tokens, in ns. Raises: CoderAwayError."""
+    """Returns Coder's maximum lifetime of a user's tokens, in ns. Raises: APIError 404 or 503."""
     path = f"/api/v2/users/{quote(user, safe='')}/keys/tokens/tokenconfig"
-    answer = client.ask(path, token=token, breaker=LIMIT_BREAKER)
-    if answer.status in {400, 404}:
-        raise not_found()
-    return answer.read(lambda found: index(found["max_token_lifetime"]))
+    try:
+        answer = client.ask(path, token=token, breaker=LIMIT_BREAKER)
+        if answer.status in {400, 404}:
+            raise not_found()
+        return answer.read(lambda found: index(found["max_token_lifetime"]))
+    except CoderAwayError as error:
+        raise _away(str(error)) from None

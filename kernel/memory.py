@@ -75,7 +75,8 @@ class Remembered[V]:
 class Memory[K: Hashable, V]:
     """A cache of up to `capacity` values by key. Units: `max_age` and `deaf_age` in seconds.
 
-    `deaf_age` is the maximum age of a value while this process receives no announcements.
+    `deaf_age` is the maximum age of a value while this process receives no announcements. `limiter`
+    limits how many threads read values, and `busy` makes the error if its limit is reached.
     """
 
     name: str
@@ -84,6 +85,8 @@ class Memory[K: Hashable, V]:
     topics: tuple[str, ...] = ()
     max_age: float = float("inf")
     deaf_age: float = 0.0
+    limiter: Limiter = LOOK_UPS
+    busy: Callable[[str], Exception] = DatabaseBusyError
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -101,24 +104,29 @@ class Memory[K: Hashable, V]:
         found = self._values.get(key)
         return found.value if found is not None and self._may_use(found) else None
 
+    def latest(self, key: K) -> V | None:
+        """Returns the value that was read last, also if it is too old, or None."""
+        found = self._values.get(key)
+        return found.value if found is not None else None
+
     def load(self, key: K, read: Callable[[], Remembered[V]]) -> V:
         """Returns the cached value, or calls `read` and caches the result.
 
-        Raises: the errors of `read`; DatabaseBusyError if another thread has been reading the same
-        value for a second.
+        Raises: the errors of `read`; the error of `busy`, usually DatabaseBusyError, if another
+        thread has been reading the same value for too long.
         """
         if self.topics and not listener.is_fresh() and not self.deaf_age:
             # No cached value may be used now. So each thread reads the value itself, and no thread
             # waits for another.
             return self._read(key, read)
         try:
-            with LOOK_UPS.hold((self.name, key)):
+            with self.limiter.hold((self.name, key)):
                 found = self._values.get(key)
                 if found is not None and self._may_use(found):
                     return found.value
                 return self._read(key, read)
         except LimitReachedError as error:
-            raise DatabaseBusyError(error.detail) from None
+            raise self.busy(error.detail) from None
 
     def evict(self, tag: Tag) -> None:
         """Evicts the values with that tag."""

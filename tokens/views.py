@@ -51,6 +51,9 @@ from users.requests import MAX_LIMIT, MAX_OFFSET, flag, page_parameters, read, w
 from users.selectors import ME
 from users.views import CHANGED, UserRouteView
 
+# The maximum age of a user's own token config.
+OWN_SECONDS = 30.0
+
 
 class LoginView(PublicAPIView):
     tag = "Authorization"
@@ -145,16 +148,30 @@ def _token_config(lifetime_ns: int) -> dict[str, Any]:
     return TokenConfigSerializer({"max_token_lifetime": lifetime_ns}).data
 
 
-def _own_token_config(caller: KeyIdentity) -> bytes:
+def _own_token_config(caller: KeyIdentity, token: str) -> bytes:
     user = User(id=caller.user_id, username=caller.username, roles=sorted(caller.roles))
-    return render_json(_token_config(policy_of(user)[MAX_LIFETIME].value))
+    limit = policy_of(user)[MAX_LIFETIME]
+    return render_json(_token_config(_lifetime(limit, caller, token, ME)))
+
+
+def _lifetime(limit: Limit, caller: KeyIdentity, token: str, user: str) -> int:
+    """Returns the limit of our token policies, or the limit of the other service."""
+    other = providers.other()
+    if not (other and token and caller.granted is not None and limit.is_from_option):
+        return int(limit.value)
+    return other.max_token_lifetime(token, caller, user)
 
 
 class TokenConfigView(LimitsView, DocumentView):
-    """Returns a document for the path with `me`. A trigger announces changed token policies."""
+    """Returns a document for the path with `me`. A trigger announces changed token policies.
+
+    Another service does not announce changes, so the document is cached only for some seconds.
+    """
 
     tag = "General"
-    document = Document("tokenconfig", _own_token_config, topic="policy", own=True)
+    document = Document(
+        "tokenconfig", _own_token_config, topic="policy", own=True, max_age=OWN_SECONDS
+    )
 
     @classmethod
     def refusals(cls) -> tuple[Callable[[Any], APIError | None], ...]:
@@ -166,20 +183,15 @@ class TokenConfigView(LimitsView, DocumentView):
         answers={200: TokenConfigSerializer},
     )
     def get(self, request: Request, user: str = ME) -> HttpResponse:
-        if user == ME and self.caller.granted is None:
+        if user == ME:
             if refused := _limits_refusal(self.caller, self.caller.user_id):
                 raise refused
             return super().get(request)
         limit = policy_of(self.limited_user(user))[MAX_LIFETIME]
-        return tagged(_token_config(self._lifetime(limit, user)), request=request)
-
-    def _lifetime(self, limit: Limit, user: str) -> int:
-        """Returns the limit of our token policies, or the limit of the other service."""
-        other = providers.other()
         presented = cast("IdentifiedRequest", self.request._request).presented
-        if not (other and presented and self.caller.granted is not None and limit.is_from_option):
-            return int(limit.value)
-        return other.max_token_lifetime(presented.token, self.caller, user)
+        token = presented.token if presented else ""
+        found = _token_config(_lifetime(limit, self.caller, token, user))
+        return tagged(found, request=request)
 
 
 class ExplainTokenConfigView(LimitsView):

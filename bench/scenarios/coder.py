@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from functools import cache, partial
 from urllib.parse import urlsplit
 
 import psycopg
@@ -10,13 +12,16 @@ from bench import requests
 from bench.harness import Measure, Scenario
 from bench.load import CONNECTIONS, Figures, wrk
 from bench.scenarios.base import SSH, Batches, Bench, load
-from bench.service import WORKERS, Service, beside
+from bench.service import TOKEN_HEADER, WORKERS, Service, beside
 from tests.support.coder_releases import V2_34
 from tests.support.stand_in_coder import Key, Person, StandInCoder
 
 LOOK_UP = "/api/v2/authcheck"
 # The requests at the start of a load all need the same look-up.
 LOOK_UP_SECONDS = 1
+# Each person sends a request in this interval, for this many intervals.
+PEOPLE, INTERVAL_SECONDS, INTERVALS = 200, 30, 4
+LIMITS = "/api/v2/users/me/keys/tokens/tokenconfig"
 # Each agent sends a row in this interval, which is also the interval of the job.
 REPORT_SECONDS = 30
 # The number of agents, and of workspaces.
@@ -44,34 +49,46 @@ BUSY = "SELECT active_time FROM pg_stat_database WHERE datname = 'coder'"
 
 
 def coder(bench: Bench) -> Batches:
-    """Measures a cached token of Coder beside an own one, and the look-ups of a new token."""
+    """Measures cached tokens of Coder beside own ones, and the requests to Coder."""
     with (
         StandInCoder() as server,
         beside(bench.service, CODERAPI_IDENTITY="coder", CODERAPI_CODER_URL=server.url) as other,
     ):
-        url, owner = other.url + SSH, Person("coder-user", ("owner",))
+        owner = Person("coder-user", ("owner",))
 
         def with_new_token() -> str:
             return requests.with_token(server.add(Key(owner)).token)
 
         def look_ups(_: int) -> Figures:
             before, script = server.count(LOOK_UP), with_new_token()
-            found = wrk(url, script=script, seconds=LOOK_UP_SECONDS, connections=CONNECTIONS)
+            found = wrk(
+                other.url + SSH, script=script, seconds=LOOK_UP_SECONDS, connections=CONNECTIONS
+            )
             return {"look_ups": server.count(LOOK_UP) - before, "errors": found["errors"]}
 
-        own = requests.with_token(bench.service.token)
+        own, theirs = requests.with_token(bench.service.token), with_new_token()
         yield [
-            Scenario(
-                "ssh, cached token of Coder",
-                load("token of Coder", url, with_new_token()),
-                load("own token", bench.service.url + SSH, own),
-                at_least=0.95,
+            *(
+                Scenario(
+                    f"{name}, cached token of Coder",
+                    load(f"{name}, token of Coder", other.url + path, theirs),
+                    load(f"{name}, own token", bench.service.url + path, own),
+                    at_least=minimum,
+                )
+                for name, path, minimum in (("ssh", SSH, 0.95), ("tokenconfig", LIMITS, 0.5))
             ),
             Scenario(
                 f"look-ups in Coder, {CONNECTIONS} connections with a new token",
                 Measure("new token", look_ups, needs_warm_up=False),
                 at_most=WORKERS,
                 figure="look_ups",
+            ),
+            Scenario(
+                f"requests to Coder for one of ours, {PEOPLE} people, one each "
+                f"{INTERVAL_SECONDS} s for {INTERVALS * INTERVAL_SECONDS // 60} minutes",
+                Measure("people", cache(partial(_asked, server, other)), needs_warm_up=False),
+                at_most=1.3,
+                figure="asked",
             ),
         ]
     yield [
@@ -82,6 +99,21 @@ def coder(bench: Bench) -> Batches:
             figure="ms_a_second",
         )
     ]
+
+
+def _asked(server: StandInCoder, service: Service, _: int = 0) -> Figures:
+    """Lets people send requests. Counts those of the last intervals, when all were seen before."""
+    tokens = [server.add(Key(Person(f"person-{n}"))).token for n in range(PEOPLE)]
+    begun, errors, before = time.monotonic(), 0, 0
+    for number in range(PEOPLE * (1 + INTERVALS)):
+        if number == PEOPLE:
+            before = len(server.seen)
+        due = begun + number * INTERVAL_SECONDS / PEOPLE
+        time.sleep(max(0.0, due - time.monotonic()))
+        # Each request has its own connection, so any of the processes may serve it.
+        token = {TOKEN_HEADER: tokens[number % PEOPLE]}
+        errors += service.request("GET", SSH, None, **token)[0] != 200
+    return {"asked": (len(server.seen) - before) / (PEOPLE * INTERVALS), "errors": errors}
 
 
 def _followed(service: Service) -> Measure:

@@ -82,7 +82,8 @@ class Document:
 
     `render` returns its bytes in the current wire format. A `public` document needs no token.
     Shared caches may store only public documents. An `own` document is cached for each user:
-    `render` takes the caller, and the bytes depend only on the caller's id and roles.
+    `render` takes the caller and its session token, and the bytes depend only on the caller's id
+    and roles. A document is cached for at most `max_age` seconds.
 
     With `use_source`, the bytes come from another server. They are then cached for SOURCE_SECONDS,
     because the other server does not announce changes.
@@ -96,6 +97,7 @@ class Document:
         topic: str = "",
         public: bool = False,
         own: bool = False,
+        max_age: float = float("inf"),
     ) -> None:
         self.public = public
         self._own = own
@@ -105,6 +107,7 @@ class Document:
             f"document {name}",
             capacity=len(Wire) * (OWNERS if own else 1),
             topics=(topic,) if topic else (),
+            max_age=max_age,
         )
 
     def use_source(self, source: Source | None) -> None:
@@ -133,7 +136,7 @@ class Document:
         if self._source is not None:
             found = Rendered(self._source(token), public=self.public)
             return Remembered(found, max_age=SOURCE_SECONDS, lasting=True)
-        body = self._render(caller) if self._own else self._render()
+        body = self._render(caller, token) if self._own else self._render()
         return Remembered(Rendered(body, public=self.public))
 
 

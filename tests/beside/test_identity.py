@@ -26,7 +26,6 @@ from beside import client, identity
 from beside.identity import CoderIdentity
 from kernel.http.schema.document import openapi
 from kernel.http.wire import Wire
-from kernel.memory import LOOK_UPS
 from tests.support.client import browser_of
 from tests.support.coder_releases import Release
 from tests.support.concurrency import at_once
@@ -265,7 +264,7 @@ def test_each_fault_is_a_503_except_for_cached_tokens(
     assert "Coder has not responded as expected since" in refused.json()["detail"]
     assert settings.CODER_URL.partition("//")[2] not in refused.text
     assert [ask(SSH, known).status_code, ask("/buildinfo").status_code] == [200, 200]
-    later(monkeypatch, 10)
+    later(monkeypatch, identity.PERSON_SECONDS)
     assert ask(SSH, known).status_code == 503
 
 
@@ -320,12 +319,64 @@ def test_session_that_was_not_checked_is_not_called_invalid(
 def test_sixty_four_clients_with_one_new_token_make_one_look_up(
     coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(LOOK_UPS, "timeout", DEADLINE_SECONDS)
+    monkeypatch.setattr(identity.LOOK_UPS, "timeout", DEADLINE_SECONDS)
     token = coder.add(Key(Person("ada"))).token
     coder.fault = "slow"
     answers = at_once([lambda: ask(SSH, token).status_code] * 64)
     assert answers == [200] * 64
     assert coder.count(AUTHCHECK) == coder.count(ME) == 1
+
+
+def test_user_is_asked_for_again_after_five_minutes(
+    coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = Person("ada")
+    token = coder.add(Key(person)).token
+    asked = []
+    for seconds in (0, 10, 280, 10):
+        later(monkeypatch, seconds)
+        assert ask(SSH, token).status_code == 200
+        asked.append((coder.count(AUTHCHECK), coder.count(ME)))
+    assert asked == [(1, 1), (2, 1), (3, 1), (4, 2)]
+
+
+def test_user_is_asked_for_again_when_the_decision_changes(
+    coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = Person("ada")
+    token = coder.add(Key(person)).token
+    asked = []
+    changes: tuple[dict[str, Any], ...] = (
+        {},
+        {"roles": ("auditor",)},
+        {"roles": ()},
+        {"status": "suspended"},
+        {"status": "active"},
+    )
+    for change in changes:
+        vars(person).update(change)
+        later(monkeypatch, 10)
+        asked.append((ask(SSH, token).status_code, coder.count(ME)))
+    assert asked == [(200, 1), (200, 2), (200, 3), (401, 3), (200, 4)]
+
+
+def test_requests_to_coder_are_counted_by_path(coder: StandInCoder) -> None:
+    def counted() -> dict[str, float]:
+        (family,) = client.REQUESTS.collect()
+        return {
+            sample.labels["path"]: sample.value
+            for sample in family.samples
+            if sample.name.endswith("_total")
+        }
+
+    before = counted()
+    token = coder.add(Key(Person("ada"))).token
+    for path in (TOKEN_CONFIG, TOKEN_CONFIG.replace("/me/", "/ada/")):
+        assert ask(path, token).status_code == 200
+    found = {path: value - before.get(path, 0.0) for path, value in counted().items()}
+    found = {path: value for path, value in found.items() if value}
+    limits = "/api/v2/users/{id}/keys/tokens/tokenconfig"
+    assert found == {AUTHCHECK: 1, ME: 1, limits: 2}
 
 
 # --- Stored users ------------------------------------------------------------------------------
@@ -354,6 +405,16 @@ def test_person_is_stored_once_and_after_each_change(
     ask(SSH, token)
     stored.refresh_from_db()
     assert (stored.username, stored.roles) == ("augusta", [])
+
+
+def test_deleted_copy_is_stored_again(coder: StandInCoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    person = Person("ada")
+    token = coder.add(Key(person)).token
+    ask(SSH, token)
+    User.objects.get(pk=person.id).delete()
+    later(monkeypatch, 10)
+    ask(SSH, token)
+    assert User.objects.filter(pk=person.id).exists()
 
 
 def test_own_users_keep_their_names(coder: StandInCoder) -> None:
@@ -386,7 +447,7 @@ def test_name_that_moves_to_another_person_moves_here_too(
     assert [ask(SSH, token).status_code for token in tokens] == [200, 200]
     assert str(User.objects.get(username="ada").id) == second.id
     first.username = "grace"
-    later(monkeypatch, 10)
+    later(monkeypatch, identity.PERSON_SECONDS)
     ask(SSH, tokens[0])
     assert str(User.objects.get(username="grace").id) == first.id
 
@@ -469,6 +530,22 @@ def test_tokenconfig_is_our_policy_or_the_answer_of_coder(coder: StandInCoder) -
     assert ask(TOKEN_CONFIG.replace("/me/", "/nobody/"), token).status_code == 400
     own = make_key(make_user()).token
     assert ask(TOKEN_CONFIG, own).json()["max_token_lifetime"] != CODERS_LIMIT
+
+
+@pytest.mark.usefixtures("connected")
+def test_own_tokenconfig_is_cached_for_half_a_minute(
+    coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = coder.add(Key(Person("ada"))).token
+    assert ask(TOKEN_CONFIG, token).status_code == 200
+    with CaptureQueriesContext(connection) as queries:
+        assert ask(TOKEN_CONFIG, token).json() == {"max_token_lifetime": CODERS_LIMIT}
+    assert len(queries) == 0
+    changed = json.dumps({"max_token_lifetime": 1}).encode()
+    coder.answers[f"/api/v2{TOKEN_CONFIG}"] = 200, changed
+    monkeypatch.setattr(identity, "ACCEPTED_SECONDS", 100.0)
+    later(monkeypatch, 30)
+    assert ask(TOKEN_CONFIG, token).json() == {"max_token_lifetime": 1}
 
 
 @pytest.mark.parametrize("content", [b"{}", b"[]", b'{"max_token_lifetime": "7d"}', b"<html>"])
