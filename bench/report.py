@@ -34,6 +34,7 @@ UNITS = {
     "seconds": " s",
     "stop_seconds": " s",
     "look_ups": "",
+    "asked": "",
     "ms_a_second": " ms/s",
 }
 
