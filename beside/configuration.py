@@ -33,7 +33,7 @@ from deployment.serializers import (
 )
 from deployment.views import BuildInfoView, DeploymentConfigView, SSHConfigView, UpdateCheckView
 from experiments.views import EnabledExperimentsView, SafeExperimentsView
-from kernel.http import middleware, wire
+from kernel.http import responses, wire
 from kernel.http.documents import Document
 from kernel.http.errors import forbidden, unavailable
 from kernel.http.rendering import WireSerializer, render_json
@@ -76,7 +76,7 @@ def use_coder() -> None:
     """Replaces the content of the documents."""
     for one in DOCUMENTS:
         one.document.use_source(partial(_body, one))
-    middleware.version_source = client.version
+    responses.version_source = client.version
 
 
 def _body(one: CoderDocument, token: str) -> bytes:

@@ -1,47 +1,40 @@
 """The fast lane: handles requests for cached documents and CSP reports before they reach Django.
 
 Most requests read a cached document, such as a history of stats, or send a CSP report. For these
-requests, Django's own processing takes ten times as long as the rest. The lane calls the same
-functions as the middlewares and views, and repeats no rules: `routes` reads the URL configuration,
-and `_document` performs the steps of the middlewares in the same order.
+requests, Django's own processing takes ten times as long as the rest. The lane runs the steps of
+each request (`coderapi.steps`). It then calls the same functions as the views.
 
-The lane passes all other requests to Django. Examples are another method or path, a rejected API
-key, a caller without permission, or a document that is not rendered yet. The lane counts a request
-against the rate limit only if it sends the response itself.
-`CODERAPI_FAST_LANE=false` disables the lane. A test sends thousands of requests to a server with
-the lane and to a server without the lane, and compares the responses.
+The lane passes all other requests to Django, with the results of the steps. Examples are another
+method or path, a rejected API key, a caller without permission, or a document that is not rendered
+yet. `CODERAPI_FAST_LANE=false` disables the lane. A test sends thousands of requests to a server
+with the lane and to a server without the lane, and compares the responses.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from functools import cache, partial
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.urls import get_resolver
 from django.utils import timezone
 
-from csp.access.keys import is_open_to
+from coderapi.steps import STEPS
 from csp.views import ReportView, answer_reports
-from kernel.db import listener
-from kernel.http import API_PREFIX, documents, hosts, wire
-from kernel.http.body import announces_body, first_parameters
-from kernel.http.hosts import address_of
-from kernel.http.metrics import UNKNOWN, record_request
-from kernel.http.middleware import new_request_id, standing_headers
-from kernel.http.rate_limit import verdict_on
+from kernel.http import API_PREFIX, documents, wire
+from kernel.http.body import announces_body
+from kernel.http.call import decoded_path, first_parameters, from_environ
+from kernel.http.handlers import to_api_error
+from kernel.http.metrics import UNKNOWN, method_label, record_request
 from kernel.http.responses import Answer
+from kernel.http.steps import KEY, Results, finish, run
 from kernel.http.views import DocumentView, PublicAPIView, view_classes
 from kernel.telemetry import logs, metrics
-from tokens import refusals, verification
-from tokens.extraction import presented_token
-from tokens.middleware import SUNSET, look_up, sunset
-from users.permissions import KeyIdentity
 from users.selectors import ME
 
 if TYPE_CHECKING:
@@ -49,11 +42,9 @@ if TYPE_CHECKING:
 
 READS = frozenset({"GET", "HEAD"})
 
-type Environ = Mapping[str, Any]
-
-
-class NotOurs(Exception):  # noqa: N818 - not an error: Django handles the request
-    """The lane does not handle this request, so Django must handle it."""
+log = logging.getLogger(__name__)
+# The types of errors that are in the log.
+_logged: set[type[Exception]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,131 +75,71 @@ def fast(app: WSGIApplication) -> WSGIApplication:
     counts = metrics.enabled()
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        route = known.get(environ["PATH_INFO"])
-        if route is None or environ["REQUEST_METHOD"] not in route.methods:
-            return app(environ, start_response)
         begun = time.perf_counter()
-        try:
-            found, chosen = _answer(route, environ)
-        except Exception:  # noqa: BLE001 - Django gets the same error and logs it
+        path = decoded_path(environ["PATH_INFO"].encode("latin-1")) or "/"
+        results = Results(from_environ(environ, path))
+        found = None
+        with logs.request_context(results.request_id), _logs_errors():
+            run(STEPS, results)
+            environ[KEY] = results
+            route = known.get(results.path)
+            found = results.answer or (_answer(route, environ, results) if route else None)
+        if found is None:
             return app(environ, start_response)
+        finish(results, found.headers)
         body = found.send(start_response)
         if counts:
-            _record(route, environ, found, chosen, begun)
+            _record(route, results, found, begun)
         return body
 
     return answer
 
 
-def _answer(route: Route, environ: WSGIEnvironment) -> tuple[Answer, wire.Wire]:
-    """Returns the complete response, and its wire format.
+@contextmanager
+def _logs_errors() -> Iterator[None]:
+    """Suppresses an error, because Django handles the request then. Logs the first of each type.
 
-    Raises: NotOurs or APIError if Django must handle the request. `fast` treats any other error in
-    the same way.
+    In Django, an error in a step occurs again.
     """
-    path = environ["PATH_INFO"]
-    if environ.get("SCRIPT_NAME") or _needs_cors(environ) or hosts.check(environ, path):
-        raise NotOurs
-    chosen = wire.chosen(environ.get("HTTP_CODER_WIRE"))
-    request_id, now = new_request_id(), timezone.now()
-    if route.view is not None:
-        found = _document(route.view, environ, chosen, now)
-    else:
-        with logs.request_context(request_id), wire.using(chosen):
-            found = _reports(environ, now)
-    if "HTTP_ORIGIN" in environ:
-        # django-cors-headers adds this value even if it does not allow the origin.
-        found.headers["Vary"] = ", ".join(filter(None, [found.headers.get("Vary"), "origin"]))
-    found.headers.update(standing_headers(request_id))
-    return found, chosen
+    try:
+        yield
+    except Exception as error:
+        if to_api_error(error) is None and type(error) not in _logged:
+            _logged.add(type(error))
+            log.exception("The fast lane failed, and Django handles the request")
 
 
-def _needs_cors(environ: Environ) -> bool:
-    """Returns whether the response needs CORS headers, which Django's middleware adds."""
-    if settings.CORS_ALLOW_ALL_ORIGINS:
-        return True
-    origin = environ.get("HTTP_ORIGIN")
-    return origin is not None and is_open_to(
-        environ["PATH_INFO"], first_parameters(environ), origin=origin
-    )
-
-
-def _document(
-    view: type[DocumentView], environ: Environ, chosen: wire.Wire, now: datetime
-) -> Answer:
-    identity = None
-    if not issubclass(view, PublicAPIView):
-        identity = _identity(environ, now)
-        if identity is None or any(refusal(identity) for refusal in view.refusals()):
-            raise NotOurs
-    rendered = view.peek(first_parameters(environ), chosen, identity)
-    if rendered is None:
-        raise NotOurs
-
-    answer = partial(documents.answer, rendered, environ)
-    return _within_limit(environ, identity, address_of(environ), answer, now)
-
-
-def _reports(environ: WSGIEnvironment, now: datetime) -> Answer:
-    if not announces_body(environ):
-        raise NotOurs
-    identity = _identity(environ, now)
-    refusal = None if identity else refusals.missing()
-    address = address_of(environ)
-
-    def answer() -> Answer:
-        body = environ["wsgi.input"].read()
-        try:
-            return answer_reports(
-                environ, body, identity=identity, refusal=refusal, address=address, now=now
-            )
-        finally:
-            environ["wsgi.input"].seek(0)
-
-    return _within_limit(environ, identity, address, answer, now)
-
-
-def _identity(environ: Environ, now: datetime) -> KeyIdentity | None:
-    """Returns the caller, or None for a request without a token.
-
-    Raises: NotOurs if the token is not cached and cannot be cached now. APIError if it is rejected.
-    Django looks a rejected token up in the cache.
-    """
-    presented = presented_token(environ)
-    if presented is None:
+def _answer(route: Route, environ: WSGIEnvironment, results: Results) -> Answer | None:
+    """Returns the response, or None if Django must handle the request."""
+    if results.call.method not in route.methods:
         return None
-    identity = verification.recall(presented.token, now=now)
-    if identity is not None:
-        return identity
-    if not listener.is_connected():
-        raise NotOurs
-    return look_up(presented, address_of(environ), now=now)
+    if route.view is not None:
+        return _document(route.view, results)
+    if not announces_body(environ):
+        return None
+    try:
+        with wire.using(results.wire):
+            return answer_reports(results, environ["wsgi.input"].read(), now=timezone.now())
+    finally:
+        environ["wsgi.input"].seek(0)
 
 
-def _within_limit(
-    environ: Environ,
-    identity: KeyIdentity | None,
-    address: str,
-    answer: Callable[[], Answer],
-    now: datetime,
-) -> Answer:
-    verdict = verdict_on(environ, environ["PATH_INFO"], identity, address)
-    refusal = verdict.refusal() if verdict else None
-    found = refusal.answer() if refusal else answer()
-    for name, value in (verdict.headers() if verdict else {}).items():
-        # If an array of reports exceeds the limit, the response already has newer headers.
-        found.headers.setdefault(name, value)
-    if expires := sunset(identity, now=now):
-        found.headers[SUNSET] = expires
-    return found
+def _document(view: type[DocumentView], results: Results) -> Answer | None:
+    identity = results.caller.identity
+    if not issubclass(view, PublicAPIView) and (
+        identity is None or any(refusal(identity) for refusal in view.refusals())
+    ):
+        return None
+    rendered = view.peek(first_parameters(results.call), results.wire, identity)
+    return documents.answer(rendered, results.call) if rendered else None
 
 
-def _record(route: Route, environ: Environ, found: Answer, chosen: wire.Wire, begun: float) -> None:
-    is_limited = found.status == HTTPStatus.TOO_MANY_REQUESTS
+def _record(route: Route | None, results: Results, found: Answer, begun: float) -> None:
+    is_handled = route is not None and results.answer is None
     record_request(
-        operation=UNKNOWN if is_limited else route.operation,
-        method=environ["REQUEST_METHOD"],
+        operation=route.operation if route and is_handled else UNKNOWN,
+        method=method_label(results.call),
         status=found.status,
-        wire_name=chosen.value,
+        wire_name=results.wire.value,
         seconds=time.perf_counter() - begun,
     )

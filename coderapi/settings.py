@@ -107,15 +107,14 @@ DATABASES = databases(
 # --- Django -----------------------------------------------------------------------------------
 
 DEBUG = False
+# The tuple of the steps that requests take before the other middleware.
+STEPS = "coderapi.steps.STEPS"
 INSTALLED_APPS = bootstrap.INSTALLED_APPS
 MIDDLEWARE = [
-    "kernel.http.middleware.FrameMiddleware",
     "kernel.http.metrics.RequestMetricsMiddleware",
+    "kernel.http.middleware.StepsMiddleware",
     "kernel.http.page_middleware.StaticFilesMiddleware",
-    "kernel.http.page_middleware.OriginCorsMiddleware",
-    "tokens.authentication.SignInOriginMiddleware",
     "tokens.middleware.SessionTokenMiddleware",
-    "kernel.http.rate_limit.RateLimitMiddleware",
     "kernel.http.content_policy.ContentPolicyMiddleware",
     "kernel.http.page_middleware.PageSessionMiddleware",
     "kernel.http.page_middleware.PageCsrfMiddleware",
@@ -167,15 +166,15 @@ WHITENOISE_USE_FINDERS = True
 
 AUTH_USER_MODEL = "users.User"
 SILENCED_SYSTEM_CHECKS = [
-    # kernel.http.middleware sets the headers of Django's SecurityMiddleware.
+    # kernel.http.responses sets the headers of Django's SecurityMiddleware.
     "security.W001",
     # MIDDLEWARE has subclasses of Django's middleware for X-Frame-Options and CSRF. The checks look
     # for the names of Django's own classes.
     "security.W002",
     "security.W003",
-    # kernel.http.middleware sends Strict-Transport-Security.
+    # kernel.http.responses sends Strict-Transport-Security.
     "security.W004",
-    # kernel.http.middleware redirects to HTTPS.
+    # kernel.http.hosts redirects to HTTPS.
     "security.W008",
     # A mail server is optional.
     "mail.W001",
@@ -229,15 +228,6 @@ SECURE_CSP = content_policy.content_policy(
     https=ACCESS_URL.startswith("https://"),
 )
 CORS_ALLOW_ALL_ORIGINS = OPTIONS["dangerous.allow_all_cors"]
-CORS_URLS_REGEX = r"^/api/v2(/|$)"
-CORS_ALLOW_HEADERS = [
-    "accept",
-    "authorization",
-    "content-type",
-    "coder-session-token",
-    "coder-wire",
-]
-CORS_EXPOSE_HEADERS = ["X-Coder-Build-Version", "X-Coder-Request-Id"]
 
 # --- Limits -----------------------------------------------------------------------------------
 

@@ -17,14 +17,16 @@ from coderapi.lane import fast, routes
 from kernel.db import listener
 from kernel.db.connections import bound_statements
 from kernel.http import body
+from kernel.http.call import from_environ
 from kernel.http.hosts import address_of, rate_limit_bucket
-from kernel.http.middleware import new_request_id, standing_headers
 from kernel.http.rendering import complete
+from kernel.http.responses import standing_headers
+from kernel.http.steps import new_request_id
 from kernel.telemetry import metrics
 from kernel.telemetry.access import AccessLog, logged
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 
 def preload() -> None:
@@ -60,11 +62,15 @@ def build() -> WSGIApplication:
         fast(_django()) if settings.OPTIONS["CODERAPI_FAST_LANE"] else _django(),
         readers=body.readers(settings.MAX_BODY_READERS),
         caps=settings.BODY_CAPS,
-        address_of=lambda environ: rate_limit_bucket(address_of(environ)),
+        address_of=lambda environ: rate_limit_bucket(_address_of(environ)),
         headers=lambda: standing_headers(new_request_id()),
     )
     if not settings.ACCESS_LOG:
         return application
     log = AccessLog(settings.ACCESS_LOG, settings.ACCESS_LOG_FORMAT)
     log.start()
-    return logged(application, log=log, address_of=address_of)
+    return logged(application, log=log, address_of=_address_of)
+
+
+def _address_of(environ: WSGIEnvironment) -> str:
+    return address_of(from_environ(environ, ""))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,11 +19,11 @@ from csp.writing import writer
 from csp.writing.client_hashes import sender_of
 from csp.writing.entries import Prepared, entries_of, prepare
 from kernel.http import wire
-from kernel.http.body import first_parameters
+from kernel.http.call import first_parameters
 from kernel.http.errors import APIError, Validation, invalid
 from kernel.http.hosts import rate_limit_bucket
-from kernel.http.identity import Identity
 from kernel.http.rate_limit import bucket_of, verdict_on
+from kernel.http.steps import Results
 
 MAX_SINGLE = 64 * 1024
 # For the rate limit, a body counts as at least one report for each COUNTED_BYTES bytes. Most
@@ -33,26 +33,14 @@ COUNTED_BYTES = 2048
 EMPTY: tuple[Any, ...] = (None, {}, {"csp-report": {}})
 
 
-def collect(
-    environ: Mapping[str, Any],
-    body: bytes,
-    *,
-    identity: Identity | None,
-    refusal: APIError | None,
-    address: str,
-    now: datetime,
-) -> None:
+def collect(results: Results, body: bytes, *, now: datetime) -> None:
     """Commits all reports of the request.
-
-    `environ` is the WSGI environment, which is Django's `request.META`.
 
     Raises: APIError 401, 403 or 410 if the sender may not report; 400 or 413 for an invalid body;
     429 for too many reports; 503, 504 or LimitReachedError if the reports cannot be written.
     """
-    parameters = first_parameters(environ)
-    keys.check(
-        parameters, origin=environ.get("HTTP_ORIGIN", ""), identity=identity, refusal=refusal
-    )
+    parameters = first_parameters(results.call)
+    keys.check(parameters, origin=results.call.headers.get("origin", ""), caller=results.caller)
     parsed = parse_body(body)
     if parsed is None:
         _accept_nothing()
@@ -62,21 +50,21 @@ def collect(
         metrics.REPORTS.labels(verdict).inc(other)
     if reports:
         number = max(len(reports), math.ceil(len(body) / COUNTED_BYTES))
-        _count_reports(number, environ, identity, address)
-        key, client = parameters.get(keys.PARAMETER), rate_limit_bucket(address)
+        _count_reports(number, results)
+        key, client = parameters.get(keys.PARAMETER), rate_limit_bucket(results.address)
         sender = sender_of(
             address=client,
-            user_agent=environ.get("HTTP_USER_AGENT", ""),
-            caller=f"key:{key}:{client}" if key else bucket_of(identity, address),
+            user_agent=results.call.headers.get("user-agent", ""),
+            caller=f"key:{key}:{client}"
+            if key
+            else bucket_of(results.caller.identity, results.address),
             now=now,
         )
         rules, secret = current_rules(), settings.SECRET_KEY
         writer.write(entries_of(reports, sender, rules=rules, secret=secret))
 
 
-def _count_reports(
-    number: int, environ: Mapping[str, Any], identity: Identity | None, address: str
-) -> None:
+def _count_reports(number: int, results: Results) -> None:
     """Counts all reports except the first one against the rate limit.
 
     The first report needs no count, because the request itself was counted earlier.
@@ -86,8 +74,7 @@ def _count_reports(
     Raises: APIError 429.
     """
     if number > 1:
-        path = settings.CSP_REPORTS_PATH
-        verdict = verdict_on(environ, path, identity, address, amount=number - 1)
+        verdict = verdict_on(results, amount=number - 1)
         if verdict and (refusal := verdict.refusal(of="reports")):
             raise refusal
 

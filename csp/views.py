@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
+from datetime import datetime
+from typing import cast
 
 from django.http import HttpResponse
 from django.utils import timezone
@@ -16,6 +16,7 @@ from kernel.http.handlers import to_api_error
 from kernel.http.identity import IdentifiedRequest
 from kernel.http.responses import JSON_CONTENT_TYPE, Answer
 from kernel.http.schema.operations import operation
+from kernel.http.steps import Results
 from kernel.http.views import APIView
 from tokens.authentication import SECURITY
 
@@ -50,22 +51,14 @@ class ReportView(APIView):
         },
     )
     def post(self, request: Request) -> HttpResponse:
-        caller = cast("IdentifiedRequest", request._request)
-        found = answer_reports(
-            request.META,
-            caller.body,
-            identity=caller.identity,
-            refusal=caller.refusal,
-            address=caller.client_address,
-            now=timezone.now(),
-        )
-        return found.as_response()
+        results = cast("IdentifiedRequest", request._request).results
+        return answer_reports(results, request._request.body, now=timezone.now()).as_response()
 
 
-def answer_reports(environ: Mapping[str, Any], body: bytes, **caller: Any) -> Answer:
+def answer_reports(results: Results, body: bytes, *, now: datetime) -> Answer:
     """Collects reports and returns the response. The parameters are those of `collect`."""
     try:
-        collect(environ, body, **caller)
+        collect(results, body, now=now)
         found = Answer(200, {"Content-Type": JSON_CONTENT_TYPE}, b'"ok"')
     except Exception as error:
         known = to_api_error(error)

@@ -12,13 +12,13 @@ from rest_framework.request import Request
 
 from kernel.durations import to_nanoseconds
 from kernel.http import documents, wire
-from kernel.http.body import first_parameters
+from kernel.http.call import first_parameters
 from kernel.http.documents import Document, Rendered
 from kernel.http.errors import APIError, Validation
 from kernel.http.rendering import render_json
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
-from kernel.http.views import APIView, DocumentView, json_response, tagged
+from kernel.http.views import APIView, DocumentView, call_of, json_response, tagged
 from kernel.http.wire import Wire
 from kernel.humanize import plural
 from kernel.memory import Memory, Remembered
@@ -115,10 +115,10 @@ class StatsHistoryView(DocumentView):
         answers={200: HistorySerializer, 304: None, 403: ResponseSerializer},
     )
     def get(self, request: Request) -> HttpResponse:
-        period = parse_range(first_parameters(request.META), now=timezone.now())
+        period = parse_range(first_parameters(call_of(request)), now=timezone.now())
         key = (wire.current(), period)
         found = _HISTORIES.get(key) or _HISTORIES.load(key, partial(_history, period))
-        return documents.answer(found, request.META).as_response()
+        return documents.answer(found, call_of(request)).as_response()
 
 
 def _history(period: Range) -> Remembered[Rendered]:

@@ -1,6 +1,6 @@
 """Authenticates API requests for DRF, and rejects requests from other sites.
 
-The session token middleware has already identified the caller. This module passes the identity to
+A step of the request has already identified the caller. This module passes the identity to
 DRF, and describes the ways to send a session token in the OpenAPI document.
 
 Another site must not be able to sign a user in, or to send a write that only the session cookie
@@ -12,20 +12,19 @@ cookie, because Coder may use the cookie `csrf_token` on the same host name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
+from kernel.http.call import Call
 from kernel.http.errors import APIError
-from kernel.http.handlers import error_response
-from kernel.http.hosts import with_port
+from kernel.http.hosts import scheme_of, with_port
 from kernel.http.identity import IdentifiedRequest, Identity
+from kernel.http.steps import Results
 from kernel.http.wire import Schema
 from tokens.extraction import COOKIE, HEADER, bearer
 
@@ -47,7 +46,7 @@ class SessionTokenAuthentication(BaseAuthentication):
         if identified.identity is None:
             return None
         if _is_in_cookie_only(identified):
-            require_same_origin(identified.META, advice=USE_HEADER)
+            require_same_origin(identified.results.call, advice=USE_HEADER)
         return identified.identity, identified.identity
 
     def authenticate_header(self, request: Request) -> str:
@@ -66,37 +65,28 @@ def _is_in_cookie_only(request: IdentifiedRequest) -> bool:
     return not has_bearer and request.presented.token not in also_sent
 
 
-class SignInOriginMiddleware:
-    """Rejects sign-ins from other sites before the request is parsed or counted."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.path in settings.SIGN_IN_PATHS:
-            try:
-                require_same_origin(request.META, advice=USE_LOGIN_PAGE)
-            except APIError as error:
-                return error_response(error)
-        return self.get_response(request)
+def refuse_foreign_sign_in(call: Call, found: Results) -> None:
+    """Rejects a sign-in from another site. This is a step of a request. Raises: APIError 400."""
+    if found.path in settings.SIGN_IN_PATHS:
+        require_same_origin(call, advice=USE_LOGIN_PAGE)
 
 
-def require_same_origin(environ: Mapping[str, Any], *, advice: str) -> None:
+def require_same_origin(call: Call, *, advice: str) -> None:
     """Rejects a write that another site has sent. Raises: APIError 400."""
-    if environ["REQUEST_METHOD"] in SAFE_METHODS:
+    if call.method in SAFE_METHODS:
         return
-    site, origin = environ.get("HTTP_SEC_FETCH_SITE", ""), environ.get("HTTP_ORIGIN", "")
-    if _is_cross_site(site, origin, environ):
+    site, origin = call.headers.get("sec-fetch-site", ""), call.headers.get("origin", "")
+    if _is_cross_site(site, origin, call):
         cause = f"Sec-Fetch-Site is {site[:64]!r}" if site else f"Origin is {origin[:256]!r}"
         raise APIError(400, "Another site sent this request.", detail=f"{cause}. {advice}")
 
 
-def _is_cross_site(site: str, origin: str, environ: Mapping[str, Any]) -> bool:
+def _is_cross_site(site: str, origin: str, call: Call) -> bool:
     """Returns whether another site sent the request. `site` is the header Sec-Fetch-Site."""
     if site:
         return site not in TRUSTED_SITES
-    scheme = environ["wsgi.url_scheme"]
-    own = f"{scheme}://{with_port(environ.get('HTTP_HOST', ''), scheme)}"
+    scheme = scheme_of(call)
+    own = f"{scheme}://{with_port(call.headers.get('host', ''), scheme)}"
     return bool(origin) and origin.lower() not in {own, *settings.CSRF_TRUSTED_ORIGINS}
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from django.conf import settings
 
-from kernel.http.body import first_parameters
+from kernel.http.call import Call, first_parameters
 from kernel.http.identity import Presented
 
 COOKIE = "coder_session_token"
@@ -15,19 +12,19 @@ HEADER = "Coder-Session-Token"
 ACCESS_TOKEN = "access_token"  # noqa: S105 - the name of a query parameter, not a secret
 
 
-def presented_token(environ: Mapping[str, Any]) -> Presented | None:
+def presented_token(call: Call) -> Presented | None:
     """Returns the first non-empty token, or None. Searches in the same order as Coder.
 
-    If that token is invalid, tokens in later places are not tried. `environ` is the WSGI
-    environment. Django stores it in `request.META`. Source: the contract's "who is asking".
+    If that token is invalid, tokens in later places are not tried. Source: the contract's "who is
+    asking".
     """
-    query = first_parameters(environ)
-    if token := _session_cookie(environ.get("HTTP_COOKIE", "")):
+    query = first_parameters(call)
+    if token := _session_cookie(call.headers.get("cookie", "")):
         return Presented(token, is_cookie=True)
-    sent: str | None = (
+    sent = (
         query.get(COOKIE)
-        or environ.get("HTTP_CODER_SESSION_TOKEN")
-        or bearer(environ.get("HTTP_AUTHORIZATION", ""))
+        or call.headers.get("coder-session-token")
+        or bearer(call.headers.get("authorization", ""))
         or query.get(ACCESS_TOKEN)
     )
     return Presented(sent, is_cookie=False) if sent else None

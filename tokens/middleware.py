@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from http import HTTPStatus
 from typing import cast
 
@@ -16,11 +16,13 @@ from django.utils import timezone
 from django.utils.http import http_date
 
 from kernel.http import API_PREFIX
+from kernel.http.call import Call
 from kernel.http.errors import APIError
 from kernel.http.handlers import to_api_error
 from kernel.http.hosts import rate_limit_bucket
-from kernel.http.identity import IdentifiedRequest, Identity, Presented
+from kernel.http.identity import Caller, IdentifiedRequest, Presented
 from kernel.http.rate_limit import WINDOW_SECONDS, shared_counter
+from kernel.http.steps import NOBODY, Ask, Results
 from kernel.http.views import PublicAPIView, view_classes
 from tokens import refusals, token_format, verification
 from tokens.extraction import presented_token
@@ -30,54 +32,71 @@ from users.permissions import KeyIdentity
 # After this number of rejected tokens in a minute, an address can look up only one unknown token at
 # a time.
 MAX_REFUSED = 300
-# RFC 8594. A client can log this header as a warning that its key expires soon.
-SUNSET = "Sunset"
 
 
 class SessionTokenMiddleware:
-    """Attaches the `identity` to the request, or the `refusal`: the error for a rejected token."""
+    """Attaches the caller that the steps have found to the request."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         identified = cast("IdentifiedRequest", request)
-        identified.identity, identified.refusal, identified.presented = None, None, None
-        path = request.path
-        if path.startswith(API_PREFIX) and path not in public_paths(settings.ROOT_URLCONF):
-            attach(identified)
-        response = self.get_response(request)
-        if ends := sunset(identified.identity, now=timezone.now()):
-            response.headers[SUNSET] = ends
-        return response
+        _attach(identified, identified.results.caller)
+        return self.get_response(request)
+
+
+def _attach(request: IdentifiedRequest, caller: Caller) -> None:
+    request.identity, request.refusal = caller.identity, caller.refusal
+    request.presented = caller.presented
 
 
 def attach(request: IdentifiedRequest) -> None:
     """Sets the request's `identity` from its session token, or `refusal` for a rejected token."""
-    request.presented = presented_token(request.META)
+    found = identify(request.results.call, request.client_address)
+    _attach(request, found.query() if isinstance(found, Ask) else found)
+
+
+def caller_of_api(call: Call, found: Results) -> Caller | Ask:
+    """Returns the caller of the API. This is a step of a request. Pages identify it later."""
+    if not found.path.startswith(API_PREFIX) or found.path in public_paths(settings.ROOT_URLCONF):
+        return NOBODY
+    return identify(call, found.address)
+
+
+def identify(call: Call, address: str) -> Caller | Ask:
+    """Returns the caller by the session token, or an Ask if the token is not cached."""
+    presented, now = presented_token(call), timezone.now()
+    if presented is None:
+        return Caller(refusal=refusals.missing())
+    found = _caller(presented, partial(verification.recall, presented.token), now=now)
+    if found is not None:
+        return found
+    return Ask(partial(_caller, presented, partial(look_up, presented, address), now=now))
+
+
+def _caller(
+    presented: Presented, find: Callable[..., KeyIdentity | None], *, now: datetime
+) -> Caller | None:
+    """Returns the caller that `find` finds for the token, also if it rejects the token."""
     try:
-        request.identity = identify(request.presented, request.client_address)
+        identity = find(now=now)
     except Exception as error:
-        request.refusal = to_api_error(error)
-        if request.refusal is None:
+        refusal = to_api_error(error)
+        if refusal is None:
             raise
+        return Caller(refusal=refusal, presented=presented)
+    if identity is None:
+        return None
+    return Caller(identity, presented=presented, sunset=sunset(identity, now=now))
 
 
-def identify(presented: Presented | None, address: str) -> KeyIdentity:
-    """Returns the identity of a token. Counts a rejected token if a query was needed.
+def look_up(presented: Presented, address: str, *, now: datetime) -> KeyIdentity:
+    """Returns the identity of a token that is not cached. Counts a rejected token.
 
     Raises: APIError 401, or 503 if another service does not respond; LimitReachedError or
     DatabaseBusyError if the look-up has to wait too long.
     """
-    if presented is None:
-        raise refusals.missing()
-    now = timezone.now()
-    remembered = verification.recall(presented.token, now=now)
-    return remembered or look_up(presented, address, now=now)
-
-
-def look_up(presented: Presented, address: str, *, now: datetime) -> KeyIdentity:
-    """Returns the identity of a token that is not cached. Raises: the errors of `identify`."""
     parts = token_format.split(presented.token)
     if parts is None:
         raise refusals.malformed()
@@ -98,15 +117,13 @@ def look_up(presented: Presented, address: str, *, now: datetime) -> KeyIdentity
 
 @cache
 def public_paths(urlconf: str) -> frozenset[str]:
-    """Returns the paths of public routes. The middleware ignores session tokens on these paths."""
+    """Returns the paths of public routes. Session tokens are ignored on these paths."""
     routes = view_classes(get_resolver(urlconf))
     return frozenset(path for path, view in routes if issubclass(view, PublicAPIView))
 
 
-def sunset(identity: Identity | None, *, now: datetime) -> str:
+def sunset(identity: KeyIdentity, *, now: datetime) -> str:
     """Returns the expiry time of the caller's key as an HTTP date, or "" if it is not soon."""
-    if not isinstance(identity, KeyIdentity):
-        return ""
     is_soon = expires_soon(identity.expires_at, identity.lifetime_ns, now=now)
     return _http_date(identity.expires_at) if is_soon else ""
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 import secrets
 import string
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from django.conf import settings
 from django.utils import timezone
 
 from csp.models import IngestKey
+from kernel.http.call import Call, first_parameters
 from kernel.http.errors import APIError
-from kernel.http.identity import Identity
+from kernel.http.identity import Caller
+from kernel.http.steps import Ask, Results
 from kernel.memory import Memory, Remembered
 from tokens import refusals
 
@@ -79,18 +82,24 @@ def _all() -> Remembered[dict[str, IngestKey]]:
     return Remembered({row.key: row for row in IngestKey.objects.all()})
 
 
-def is_open_to(path: str, query: Mapping[str, str], *, origin: str) -> bool:
-    """Returns whether a page of that origin may report. If so, the response has CORS headers.
+def is_open_to(call: Call, found: Results) -> bool | Ask:
+    """Returns whether a page of the request's origin may report.
 
-    A page of another origin cannot send the session cookie, so it needs an ingest key or public
-    access. For a retired key, the result is also True, because the browser must be able to read the
-    410 response.
+    If so, the response has CORS headers. A page of another origin cannot send the session cookie,
+    so it needs an ingest key or public access. For a retired key, the result is also True, because
+    the browser must be able to read the 410 response.
     """
-    if path != settings.CSP_REPORTS_PATH:
+    if found.path != settings.CSP_REPORTS_PATH:
         return False
-    key = query.get(PARAMETER, "")
+    key, origin = first_parameters(call).get(PARAMETER, ""), call.headers.get("origin", "")
     if not key:
         return bool(settings.CSP_ACCESS == "public")
+    if MEMORY.get("") is None:
+        return Ask(partial(_has_origin, key, origin))
+    return _has_origin(key, origin)
+
+
+def _has_origin(key: str, origin: str) -> bool:
     known = find(key)
     return known is not None and origin in known.origins
 
@@ -99,8 +108,7 @@ def check(
     query: Mapping[str, str],
     *,
     origin: str,
-    identity: Identity | None,
-    refusal: APIError | None,
+    caller: Caller,
 ) -> None:
     """Checks the ingest key or the session token of a request with reports.
 
@@ -112,8 +120,8 @@ def check(
         _check_key(key, origin=origin)
     elif settings.CSP_ACCESS == "ingest-key":
         raise APIError(401, "An ingest key is required.", detail="Add ?key=cik_… to the URL.")
-    elif settings.CSP_ACCESS != "public" and identity is None:
-        raise refusal or refusals.missing()
+    elif settings.CSP_ACCESS != "public" and caller.identity is None:
+        raise caller.refusal or refusals.missing()
 
 
 def _check_key(key: str, *, origin: str) -> None:

@@ -1,10 +1,10 @@
 """HTTP for all apps: everything between the server and the views.
 
-Each request passes these modules. `body` runs before Django: it reads the whole body, and limits
-its size and time. `middleware` sets the request id and the wire format. `hosts` checks the Host
-header, redirects to the access URL, and finds the client's address. An app then identifies the
-caller, and describes the caller with the types of `identity`. `rate_limit` counts the request.
-`page_middleware` and `content_policy` are for HTML pages only; requests to the API skip them.
+`body` runs before Django: it reads the whole body, and limits its size and time. Each request then
+takes the steps of `steps`, whose functions are in `hosts`, `wire`, `cors`, `rate_limit` and an app.
+A step reads the request as a `call`. It describes the caller with the types of `identity`.
+`middleware` passes the results of the steps to Django. `page_middleware` and `content_policy` are
+for HTML pages only; requests to the API skip them.
 
 Views inherit from the classes in `views` and raise the `APIError` of `errors`. `rendering` renders
 JSON in the format of `wire`. `handlers` converts every exception to an error response. Responses

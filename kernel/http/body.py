@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from django.http import HttpRequest, QueryDict
+from django.http import HttpRequest
 
 from kernel.http import single_slashes
 from kernel.http.errors import APIError, limit_reached
@@ -209,15 +209,6 @@ def parse_json(body: bytes, *, max_values: int = MAX_VALUES) -> Any:
     except orjson.JSONDecodeError as error:
         detail = f"{error.msg} (line {error.lineno}, column {error.colno})."
         raise APIError(400, "The request body must be valid JSON.", detail) from None
-
-
-def first_parameters(environ: Mapping[str, Any]) -> dict[str, str]:
-    """Returns the first value of each query parameter. Raises: TooManyFieldsSent."""
-    query: str = environ.get("QUERY_STRING", "")
-    if not query:
-        return {}
-    parameters = QueryDict(query.encode("latin-1"))
-    return {name: str(values[0]) for name, values in parameters.lists() if values}
 
 
 def json_object(request: HttpRequest) -> dict[str, Any]:

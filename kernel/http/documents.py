@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
 
 from kernel.http import wire
+from kernel.http.call import Call
 from kernel.http.identity import Identity
 from kernel.http.responses import JSON_CONTENT_TYPE, Answer
 from kernel.http.wire import Wire
@@ -140,12 +140,12 @@ class Document:
         return Remembered(Rendered(body, public=self.public))
 
 
-def answer(found: Rendered, environ: Mapping[str, Any]) -> Answer:
+def answer(found: Rendered, call: Call) -> Answer:
     """Returns a rendered document as a response: 200, or 304 if the client has this version."""
-    variant, accepted = found.plain, environ.get("HTTP_ACCEPT_ENCODING", "")
+    variant, accepted = found.plain, call.headers.get("accept-encoding", "")
     if accepted and len(variant.body) >= GZIP_FROM_BYTES and _accepts_gzip(accepted):
         variant = found.gzipped
-    known = environ.get("HTTP_IF_NONE_MATCH", "")
+    known = call.headers.get("if-none-match", "")
     if known and matches(known, variant.headers["ETag"]):
         return Answer(304, variant.unchanged_headers.copy(), b"")
     return Answer(200, variant.headers.copy(), variant.body)

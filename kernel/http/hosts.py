@@ -1,21 +1,23 @@
 """Validates the Host header, redirects to the access URL, and finds a client's scheme and address.
 
-The functions take a WSGI environment, for example Django's `request.META`.
+`client_address` and `check_host` are steps of a request (`kernel.http.steps`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
+from http import HTTPStatus
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 from django.utils.encoding import escape_uri_path, iri_to_uri
 
+from kernel.http.call import Call
 from kernel.http.errors import APIError
+from kernel.http.responses import Answer
+from kernel.http.steps import Results
 
 type Address = IPv4Address | IPv6Address
 
@@ -23,16 +25,25 @@ MAX_HOST = 259  # A name of 253 characters (RFC 1035, 2.3.4), and a port.
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
-def check(environ: Mapping[str, Any], path: str) -> str | None:
+def check_host(call: Call, found: Results) -> Answer | None:
+    """Redirects to the access URL. Raises: APIError 400 if the host is not allowed."""
+    target = check(call, found.path)
+    if target is None:
+        return None
+    # 307 keeps the method and the body.
+    return Answer(HTTPStatus.TEMPORARY_REDIRECT, {"Location": target}, b"")
+
+
+def check(call: Call, path: str) -> str | None:
     """Validates the Host header. Returns the URL to redirect to, or None for no redirect.
 
     Health checks may use any host. Raises: APIError 400 if the host is malformed or not allowed.
     """
     if path in settings.HEALTH_PATHS:
         return None
-    host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
+    host = call.host
     may_redirect = settings.REDIRECT_TO_ACCESS_URL and is_allowed(host, ("*",))
-    target = _access_redirect(environ, path) if may_redirect else None
+    target = _access_redirect(call, path) if may_redirect else None
     if target is None and not is_allowed(host, tuple(settings.ALLOWED_HOSTS)):
         raise _refused()
     return target
@@ -56,49 +67,48 @@ def _is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
     return is_host and validate_host(domain, allowed)
 
 
-def _access_redirect(environ: Mapping[str, Any], path: str) -> str | None:
+def _access_redirect(call: Call, path: str) -> str | None:
     """Returns the URL of the same path at the access URL, or None for no redirect.
 
     Loopback hosts are not redirected. Hosts that match the wildcard belong to applications, and are
     not redirected either.
     """
-    forwarded_host = _forwarded("HOST", environ)
+    forwarded_host = _forwarded("host", call)
     if forwarded_host and not is_allowed(forwarded_host, ("*",)):
         raise _refused()
-    host, access = forwarded_host or environ.get("HTTP_HOST", ""), urlsplit(settings.ACCESS_URL)
+    host, access = forwarded_host or call.headers.get("host", ""), urlsplit(settings.ACCESS_URL)
     if is_local(host) or _is_of_wildcard(host, settings.WILDCARD_ACCESS_URL):
         return None
     needs_https = settings.TLS_ENABLE and access.scheme == "https"
-    is_secure = "https" in {environ["wsgi.url_scheme"], _forwarded_scheme(environ)}
+    is_secure = "https" in {call.scheme, _forwarded_scheme(call)}
     if _is_same(host, access) and (is_secure or not needs_https):
         return None
-    query = environ.get("QUERY_STRING", "")
-    target = escape_uri_path(path) + (f"?{iri_to_uri(query)}" if query else "")
+    target = escape_uri_path(path) + (f"?{iri_to_uri(call.query)}" if call.query else "")
     return f"{access.scheme}://{access.netloc}{target}"
 
 
-def scheme_of(environ: Mapping[str, Any]) -> str:
+def scheme_of(call: Call) -> str:
     """Returns the scheme that the client used: ours, or the one that a trusted proxy forwards.
 
     A proxy may terminate TLS without forwarding the scheme. So if the access URL has https, each
     request with its host counts as https.
     """
-    forwarded, access = _forwarded_scheme(environ), urlsplit(settings.ACCESS_URL)
+    forwarded, access = _forwarded_scheme(call), urlsplit(settings.ACCESS_URL)
     if forwarded in DEFAULT_PORTS:
         return forwarded
-    is_https = access.scheme == "https" and _is_same(environ.get("HTTP_HOST", ""), access)
-    return "https" if is_https else str(environ["wsgi.url_scheme"])
+    is_https = access.scheme == "https" and _is_same(call.headers.get("host", ""), access)
+    return "https" if is_https else call.scheme
 
 
-def _forwarded_scheme(environ: Mapping[str, Any]) -> str:
+def _forwarded_scheme(call: Call) -> str:
     # Of several proxies, each may append its own scheme.
-    return _forwarded("PROTO", environ).partition(",")[0].strip().lower()
+    return _forwarded("proto", call).partition(",")[0].strip().lower()
 
 
-def _forwarded(name: str, environ: Mapping[str, Any]) -> str:
+def _forwarded(name: str, call: Call) -> str:
     """Returns the value of an X-Forwarded header of a trusted proxy, or ""."""
-    value: str = environ.get(f"HTTP_X_FORWARDED_{name}", "")
-    return value if value and is_trusted(environ.get("REMOTE_ADDR", "")) else ""
+    value = call.headers.get(f"x-forwarded-{name}", "")
+    return value if value and is_trusted(call.peer) else ""
 
 
 def _is_same(host: str, access: SplitResult) -> bool:
@@ -131,20 +141,22 @@ def _is_of_wildcard(host: str, wildcard: str) -> bool:
 # --- The address of a client ------------------------------------------------------------------
 
 
-def address_of(environ: Mapping[str, Any]) -> str:
+def client_address(call: Call, found: Results) -> str:
+    return address_of(call)
+
+
+def address_of(call: Call) -> str:
     """Returns the client's IP address: the peer's, or the one that a trusted proxy forwards.
 
     A list of forwarded addresses is read from right to left. The first address that is not a
     trusted proxy is the client's. The addresses to its left are ignored, because clients can forge
     them.
     """
-    peer: str = environ.get("REMOTE_ADDR", "")
-    if settings.TRUSTED_PROXY_HEADERS and is_trusted(peer):
+    if settings.TRUSTED_PROXY_HEADERS and is_trusted(call.peer):
         for name in settings.TRUSTED_PROXY_HEADERS:
-            value = environ.get(f"HTTP_{name.upper().replace('-', '_')}", "")
-            if address := _first_untrusted(value):
+            if address := _first_untrusted(call.headers.get(name.lower(), "")):
                 return address
-    return peer
+    return call.peer
 
 
 def _first_untrusted(value: str) -> str | None:

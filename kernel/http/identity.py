@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from django.http import HttpRequest
 
 from kernel.http.errors import APIError
+
+if TYPE_CHECKING:
+    from kernel.http.steps import Results
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,25 @@ class Presented:
     is_cookie: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The caller of a request. A `refusal` is the error for a rejected token.
+
+    `sunset` is the expiry time of the caller's key as an HTTP date, or "" if it is not soon.
+    """
+
+    identity: Identity | None = None
+    refusal: APIError | None = None
+    presented: Presented | None = None
+    sunset: str = ""
+
+
 class IdentifiedRequest(HttpRequest):
     """A request with the attributes that the middleware sets."""
 
     identity: Identity | None
     refusal: APIError | None
     presented: Presented | None
+    results: Results
     request_id: str
     client_address: str

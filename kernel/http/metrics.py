@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from django.core.exceptions import MiddlewareNotUsed
 from django.db import DEFAULT_DB_ALIAS
@@ -15,7 +15,8 @@ from prometheus_client import Counter, Histogram
 
 from kernel.db import listener
 from kernel.db.backend import base as backend
-from kernel.http import wire
+from kernel.http.call import Call
+from kernel.http.identity import IdentifiedRequest
 from kernel.telemetry import metrics
 
 REQUESTS = Counter(
@@ -65,15 +66,20 @@ class RequestMetricsMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         begun = time.perf_counter()
         response = self.get_response(request)
-        method = request.method if request.method in METHODS else "other"
+        results = cast("IdentifiedRequest", request).results
+        method = method_label(results.call)
         record_request(
             operation=operation_of(request.resolver_match, method),
             method=method,
             status=response.status_code,
-            wire_name=wire.current().value,
+            wire_name=results.wire.value,
             seconds=time.perf_counter() - begun,
         )
         return response
+
+
+def method_label(call: Call) -> str:
+    return call.method if call.method in METHODS else "other"
 
 
 def operation_of(match: ResolverMatch | None, method: str) -> str:

@@ -7,9 +7,8 @@ third of the time of such a request, so requests to the API skip it.
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Any, cast
+from typing import Any
 
-from corsheaders.middleware import CorsMiddleware
 from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
@@ -17,7 +16,6 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.contrib.staticfiles.finders import AppDirectoriesFinder
 from django.contrib.staticfiles.storage import StaticFilesStorage
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
 from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
@@ -39,18 +37,6 @@ PageCsrfMiddleware = _for_pages(CsrfViewMiddleware)
 PageAuthenticationMiddleware = _for_pages(AuthenticationMiddleware)
 PageMessageMiddleware = _for_pages(MessageMiddleware)
 PageXFrameOptionsMiddleware = _for_pages(XFrameOptionsMiddleware)
-
-
-class OriginCorsMiddleware(CorsMiddleware):
-    """Allows scripts of other origins to read responses (CORS).
-
-    Requests without an Origin header skip this middleware, unless all origins are allowed.
-    """
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if "HTTP_ORIGIN" in request.META or settings.CORS_ALLOW_ALL_ORIGINS:
-            return cast("HttpResponseBase", super().__call__(request))
-        return cast("HttpResponseBase", self.get_response(request))
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]

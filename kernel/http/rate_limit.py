@@ -14,28 +14,26 @@ import struct
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.http import HttpRequest, HttpResponse
 
 from kernel.http import API_PREFIX
+from kernel.http.call import Call
 from kernel.http.errors import APIError, too_many
-from kernel.http.handlers import error_response
 from kernel.http.hosts import rate_limit_bucket
-from kernel.http.identity import IdentifiedRequest, Identity
+from kernel.http.identity import Identity
+from kernel.http.steps import Results
 
 WINDOW_SECONDS = 60
 # The timeout for Redis, which usually responds within a millisecond.
 CACHE_SECONDS = 0.25
 SLOTS = 1 << 16
 PROBES = 8
-BYPASS_HEADER = "HTTP_X_CODER_BYPASS_RATELIMIT"
+BYPASS_HEADER = "x-coder-bypass-ratelimit"
 _SLOT = struct.Struct("<QII")  # the bucket's digest, its minute, its count
 _SLOTS_OF_BUCKET = struct.Struct("<" + PROBES * "QII")
 
@@ -185,51 +183,33 @@ def private_directory() -> Path:
     return path
 
 
-class RateLimitMiddleware:
-    """Counts API requests by user or IP address, and rejects requests over the limit.
+def count_request(call: Call, found: Results) -> Verdict | None:
+    """Counts a request for the API by its user or IP address. This is a step of a request.
 
     Requests for a path in `RATE_LIMITS_APART` are counted separately, so that the many CSP reports
-    of a browser do not use up a user's limit for the API.
+    of a browser do not use up a user's limit for the API. Raises: APIError 429 over the limit.
     """
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        caller = cast("IdentifiedRequest", request)
-        verdict = verdict_on(request.META, request.path, caller.identity, caller.client_address)
-        if verdict is None:
-            return self.get_response(request)
-        refusal = verdict.refusal()
-        response = error_response(refusal) if refusal else self.get_response(request)
-        for name, value in verdict.headers().items():
-            # A view that has counted several items has already set these headers.
-            response.headers.setdefault(name, value)
-        return response
+    verdict = verdict_on(found)
+    if verdict and (refusal := verdict.refusal()):
+        raise refusal
+    return verdict
 
 
-def verdict_on(
-    environ: Mapping[str, Any],
-    path: str,
-    identity: Identity | None,
-    address: str,
-    *,
-    amount: int = 1,
-) -> Verdict | None:
+def verdict_on(request: Results, *, amount: int = 1) -> Verdict | None:
     """Counts a request and returns its verdict, or None if no limit applies.
 
-    `environ` is a WSGI environment, for example Django's `request.META`. The middleware counts one
-    for each request. If a limit counts the items in a request, the view calls this function again
-    for the other items, and passes their number as `amount`.
+    The step counts one for each request. If a limit counts the items in a request, the view calls
+    this function again for the other items, and passes their number as `amount`.
     """
+    path, identity = request.path, request.caller.identity
     if not path.startswith(API_PREFIX):
         return None
     apart = path in settings.RATE_LIMITS_APART
     limit = settings.RATE_LIMITS_APART[path] if apart else settings.API_RATE_LIMIT
     is_owner = identity is not None and identity.has_role("owner")
-    if limit is None or (is_owner and environ.get(BYPASS_HEADER) == "true"):
+    if limit is None or (is_owner and request.call.headers.get(BYPASS_HEADER) == "true"):
         return None
-    bucket = bucket_of(identity, address)
+    bucket = bucket_of(identity, request.address)
     bucket = f"{path}:{bucket}" if apart else bucket
     return check(shared_counter(), bucket, limit=limit, now=time.time(), amount=amount)
 

@@ -1,10 +1,13 @@
-"""Responses as plain values, which can be sent with or without Django."""
+"""Responses as plain values, which can be sent with or without Django, and their headers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
+
+from django.conf import settings
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
@@ -12,6 +15,10 @@ if TYPE_CHECKING:
 
 JSON_CONTENT_TYPE = "application/json; charset=utf-8"
 STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+
+# If set, returns the version in the header X-Coder-Build-Version. It returns "" while it does not
+# know the version. Then the header is left out.
+version_source: Callable[[], str] | None = None
 
 
 @dataclass(slots=True)
@@ -33,3 +40,24 @@ class Answer:
             self.headers["Content-Length"] = str(len(self.body))
         start_response(STATUS_LINES[self.status], list(self.headers.items()))
         return [self.body]
+
+
+def standing_headers(request_id: str) -> dict[str, str]:
+    """Returns the headers that every response has."""
+    headers = {
+        "X-Coder-Request-Id": request_id,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "same-origin",
+        "Cross-Origin-Opener-Policy": "same-origin",
+    }
+    version = settings.BUILD_VERSION
+    if version_source:
+        # The other header then does not show that coderapi sends the response.
+        headers["X-Coderapi-Version"] = settings.VERSION
+        version = version_source()
+    if version:
+        headers["X-Coder-Build-Version"] = version
+    # Browsers ignore this header over plain HTTP. A proxy may add HTTPS, so it is always sent.
+    if settings.STRICT_TRANSPORT_SECURITY:
+        headers["Strict-Transport-Security"] = settings.STRICT_TRANSPORT_SECURITY
+    return headers

@@ -21,6 +21,7 @@ from rest_framework.request import Request
 from kernel.db.connections import is_unavailable
 from kernel.db.paging import PAGE_ROWS
 from kernel.http import documents, wire
+from kernel.http.call import Call
 from kernel.http.errors import APIError, limit_reached
 from kernel.http.handlers import error_response
 from kernel.http.identity import IdentifiedRequest, Identity
@@ -39,6 +40,10 @@ STREAMS = Limiter(
 )
 
 log = logging.getLogger(__name__)
+
+
+def call_of(request: Request) -> Call:
+    return cast("IdentifiedRequest", request._request).results.call
 
 
 class APIView(views.APIView):
@@ -95,7 +100,7 @@ class DocumentView(APIView):
         identified = cast("IdentifiedRequest", request._request)
         token = identified.presented.token if identified.presented else ""
         found = self.document.rendered(identified.identity, token=token)
-        return documents.answer(found, request.META).as_response()
+        return documents.answer(found, call_of(request)).as_response()
 
 
 class PublicDocumentView(PublicAPIView, DocumentView):
@@ -114,7 +119,7 @@ def document_operation(summary: str, **more: Any) -> Any:
 def tagged(data: Any, *, request: Request) -> HttpResponse:
     """Returns a response with the data and an ETag, or a 304 if the client has this version."""
     rendered = documents.Rendered(render_json(data))
-    return documents.answer(rendered, request.META).as_response()
+    return documents.answer(rendered, call_of(request)).as_response()
 
 
 def json_response(data: Any, *, status: int = 200) -> HttpResponse:

@@ -14,11 +14,15 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
 from kernel.http.errors import Validation, invalid
+
+if TYPE_CHECKING:
+    from kernel.http.call import Call
+    from kernel.http.steps import Results
 
 HEADER = "Coder-Wire"
 
@@ -45,11 +49,12 @@ def using(wire: Wire) -> Iterator[None]:
         _current.reset(token)
 
 
-def chosen(header: str | None) -> Wire:
+def chosen(call: Call, found: Results) -> Wire:
     """Returns the wire format in the `Coder-Wire` header, or the setting without a header.
 
-    Raises: APIError 400 for an unknown format.
+    This is a step of a request (`kernel.http.steps`). Raises: APIError 400 for an unknown format.
     """
+    header = call.headers.get("coder-wire")
     if header is None:
         return settings.WIRE
     try:

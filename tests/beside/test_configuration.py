@@ -15,7 +15,7 @@ from beside.configuration import DOCUMENTS
 from beside.identity import CoderIdentity
 from deployment.models import ConfigRevision
 from kernel import memory
-from kernel.http import middleware
+from kernel.http import responses
 from options.catalogue import CATALOGUE
 from options.configuration import load
 from options.rendering import config_document, options_document
@@ -42,7 +42,7 @@ def _uses_coder(coder: StandInCoder, settings: Any, db: None) -> Iterator[None]:
     yield
     for one in DOCUMENTS:
         one.document.use_source(None)
-    middleware.version_source = None
+    responses.version_source = None
     for remembered in (configuration.ANSWERS, configuration.PROBLEMS, configuration.BREAKERS):
         remembered.clear()
 
@@ -245,7 +245,7 @@ def test_coder_gets_the_token_of_the_caller_but_no_key_of_ours(
 
 
 def test_own_values_need_no_request(coder: StandInCoder, owner: APIClient) -> None:
-    middleware.version_source = None
+    responses.version_source = None
     for one in DOCUMENTS:
         one.document.use_source(None)
         assert get(owner, one.path).headers["X-Coder-Build-Version"].startswith("v2.29.0+coderapi")

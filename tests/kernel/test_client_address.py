@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kernel.http.hosts import address_of, parse_address, rate_limit_bucket
+from tests.support.calls import make_call
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +19,7 @@ def _proxies(settings: Any) -> None:
 
 
 def address(peer: str, forwarded: str) -> str:
-    return address_of({"REMOTE_ADDR": peer, "HTTP_X_FORWARDED_FOR": forwarded})
+    return address_of(make_call({"x-forwarded-for": forwarded}, peer=peer))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kernel.http.hosts import check
+from tests.support.calls import make_call
 from tests.support.client import APIClient
 
 ACCESS = "https://coder.example.com"
@@ -45,8 +46,7 @@ def test_only_the_access_url_local_hosts_and_applications_are_not_redirected(
 ) -> None:
     for name, value in more.items():
         setattr(settings, name, value)
-    environ = {"HTTP_HOST": host, "SERVER_NAME": "10.1.2.3", "QUERY_STRING": "b=c"}
-    found = check(environ | {"wsgi.url_scheme": "http"}, "/a")
+    found = check(make_call({"host": host}, server="10.1.2.3", query="b=c"), "/a")
     assert found == (None if stays else f"{settings.ACCESS_URL}/a?b=c")
 
 
@@ -62,8 +62,8 @@ def test_scheme_of_a_trusted_proxy_prevents_the_redirect_to_https(
     settings: Any, peer: str, forwarded: str, stays: bool
 ) -> None:
     settings.TLS_ENABLE, settings.TRUSTED_PROXY_ORIGINS = True, ["10.0.0.1"]
-    environ = {"HTTP_HOST": "coder.example.com", "REMOTE_ADDR": peer, "wsgi.url_scheme": "http"}
-    found = check(environ | {"HTTP_X_FORWARDED_PROTO": forwarded}, "/a")
+    headers = {"host": "coder.example.com", "x-forwarded-proto": forwarded}
+    found = check(make_call(headers, peer=peer), "/a")
     assert found == (None if stays else f"{ACCESS}/a")
 
 

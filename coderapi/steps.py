@@ -1,0 +1,34 @@
+"""The steps that every request takes before its view or its cached response, in their order.
+
+A step may reject or redirect the request, or answer it. Then no later step runs. To add a step,
+write a function in the module of its subject, and add a line here. If the function has a result,
+add an attribute to `Results`. `kernel.http.steps` explains steps.
+"""
+
+from __future__ import annotations
+
+from csp.access.keys import is_open_to
+from kernel.http.cors import cors
+from kernel.http.hosts import check_host, client_address
+from kernel.http.rate_limit import count_request
+from kernel.http.steps import Step, single_slashed
+from kernel.http.wire import chosen
+from tokens.authentication import refuse_foreign_sign_in
+from tokens.middleware import caller_of_api
+
+STEPS = (
+    Step("path", single_slashed),
+    Step("address", client_address),
+    # 400 for a host that is not allowed, or 307 to the access URL.
+    Step("", check_host),
+    # 400 for an unknown wire format.
+    Step("wire", chosen),
+    # 200 for a preflight request.
+    Step("cors", cors(is_open_to)),
+    # 400 for a sign-in from another site.
+    Step("", refuse_foreign_sign_in),
+    # The view sends a 401 for a rejected token, after a 404 or 405.
+    Step("caller", caller_of_api),
+    # 429 over the rate limit.
+    Step("limit", count_request),
+)

@@ -1,0 +1,83 @@
+"""A request as a plain value, which does not depend on the server or on Django.
+
+The rules of the steps (`kernel.http.steps`) read a `Call`. So the same rules apply before Django
+and in Django.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from django.http import QueryDict
+from django.utils.encoding import repercent_broken_unicode
+
+COOKIE = "cookie"
+
+
+class Call(NamedTuple):
+    """A request without its body.
+
+    `path` is decoded, but `query` is not. The names of headers are in lower case, with hyphens.
+    `peer` is the IP address of the other end of the connection, and `scheme` is the scheme of the
+    connection. `server` is used if the request has no Host header.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    peer: str
+    scheme: str
+    server: str = ""
+
+    @property
+    def host(self) -> str:
+        return self.headers.get("host") or self.server
+
+
+def decoded_path(raw: bytes) -> str:
+    """Returns a path without percent-encoding as text. Bytes that are not UTF-8 stay encoded."""
+    return repercent_broken_unicode(raw).decode()
+
+
+def joined_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Returns the headers by name. Values of the same name are joined, as RFC 9110, 5.3 requires.
+
+    Drops names with an underscore, because in WSGI they look like names with a hyphen. A client
+    could otherwise forge the headers of a trusted proxy.
+    """
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in pairs:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        if "_" in name:
+            continue
+        if name in headers:
+            value = f"{headers[name]}{'; ' if name == COOKIE else ','}{value}"
+        headers[name] = value
+    return headers
+
+
+def from_environ(environ: Mapping[str, Any], path: str) -> Call:
+    """Returns the call of a WSGI environment, for example Django's `request.META`."""
+    return Call(
+        method=environ["REQUEST_METHOD"].upper(),
+        path=path,
+        query=environ.get("QUERY_STRING", ""),
+        headers={
+            name[5:].replace("_", "-").lower(): value
+            for name, value in environ.items()
+            if name.startswith("HTTP_")
+        },
+        peer=environ.get("REMOTE_ADDR", ""),
+        scheme=environ["wsgi.url_scheme"],
+        server=environ.get("SERVER_NAME", ""),
+    )
+
+
+def first_parameters(call: Call) -> dict[str, str]:
+    """Returns the first value of each query parameter. Raises: TooManyFieldsSent."""
+    if not call.query:
+        return {}
+    parameters = QueryDict(call.query.encode("latin-1"))
+    return {name: str(values[0]) for name, values in parameters.lists() if values}

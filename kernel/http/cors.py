@@ -1,0 +1,59 @@
+"""Lets pages of other origins read responses (CORS)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+from django.conf import settings
+
+from kernel.http import API_PREFIX
+from kernel.http.call import Call
+from kernel.http.responses import Answer
+from kernel.http.steps import Ask, Results
+
+ALLOW_ORIGIN = "Access-Control-Allow-Origin"
+EXPOSE_HEADERS = "X-Coder-Build-Version, X-Coder-Request-Id"
+OPTIONS = {
+    "Access-Control-Allow-Headers": "accept, authorization, content-type, coder-session-token, "
+    "coder-wire",
+    "Access-Control-Allow-Methods": "DELETE, GET, OPTIONS, PATCH, POST, PUT",
+    # A browser asks again after a day.
+    "Access-Control-Max-Age": "86400",
+}
+
+# Returns whether pages of an origin may read the response to a request, and send it.
+type IsOpen = Callable[[Call, Results], bool | Ask]
+type Outcome = dict[str, str] | Answer
+
+
+def cors(is_open_to: IsOpen) -> Callable[[Call, Results], Outcome | Ask | None]:
+    """Returns a step that finds the CORS headers of a response, and answers preflight requests.
+
+    Only the API has such headers. If not all origins are allowed, `is_open_to` decides.
+    """
+
+    def step(call: Call, found: Results) -> Outcome | Ask | None:
+        origin = call.headers.get("origin", "")
+        is_of_api = f"{found.path}/".startswith(f"{API_PREFIX}/")
+        if not is_of_api or not (origin or settings.CORS_ALLOW_ALL_ORIGINS):
+            return None
+        is_open = settings.CORS_ALLOW_ALL_ORIGINS or is_open_to(call, found)
+        if isinstance(is_open, Ask):
+            query = is_open.query
+            return Ask(lambda: _outcome(call, origin, is_open=query()))
+        return _outcome(call, origin, is_open=is_open)
+
+    return step
+
+
+def _outcome(call: Call, origin: str, *, is_open: bool) -> Outcome:
+    """Returns the response to a preflight request, or the headers of another response."""
+    is_options, headers = call.method == "OPTIONS", {"Vary": "origin"}
+    if is_open and origin:
+        headers[ALLOW_ORIGIN] = "*" if settings.CORS_ALLOW_ALL_ORIGINS else origin
+        headers["Access-Control-Expose-Headers"] = EXPOSE_HEADERS
+        headers |= OPTIONS if is_options else {}
+    if is_options and "access-control-request-method" in call.headers:
+        return Answer(HTTPStatus.OK, headers, b"")
+    return headers

@@ -1,0 +1,154 @@
+"""The steps of a request: their order, their results, and results that are not in memory."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pytest
+from django.test import RequestFactory
+
+from coderapi.steps import STEPS
+from kernel.http import steps
+from kernel.http.call import Call, from_environ, joined_headers
+from kernel.http.errors import APIError
+from kernel.http.middleware import StepsMiddleware
+from kernel.http.responses import Answer
+from kernel.http.steps import Ask, Results, Step, run, walk
+from kernel.http.wire import Wire
+from tests.support.calls import make_call
+from tests.support.client import APIClient
+from tests.support.factories import make_key, make_user
+
+API = "/api/v2"
+SIGN_IN = f"{API}/users/login"
+REFUSED = APIError(400, "No.")
+
+
+def raising(error: Exception) -> Any:
+    def step(call: Call, found: Results) -> None:
+        raise error
+
+    return step
+
+
+def ran(*taken: Step) -> Results:
+    results = Results(make_call())
+    run(taken, results)
+    return results
+
+
+def test_result_of_a_step_is_seen_by_later_steps() -> None:
+    seen = ran(Step("path", lambda *_: "/a"), Step("address", lambda _, found: f"of {found.path}"))
+    assert (seen.path, seen.address, seen.answer) == ("/a", "of /a", None)
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        lambda *_: REFUSED.answer(),
+        raising(REFUSED),
+        lambda *_: Ask(REFUSED.answer),
+        lambda *_: Ask(partial(raising(REFUSED), None, None)),
+    ],
+)
+def test_step_with_an_answer_or_an_error_ends_the_request(ends: Any) -> None:
+    seen = ran(Step("path", ends), Step("address", lambda *_: "later"))
+    assert isinstance(seen.answer, Answer)
+    assert (seen.answer.status, seen.path, seen.address) == (400, "", "")
+
+
+def test_loop_answers_each_ask_itself() -> None:
+    results = Results(make_call())
+    walking = walk(
+        [Step(name, lambda *_: Ask(lambda: "x")) for name in ("path", "address")], results
+    )
+    assert next(walking).query() == "x"
+    assert walking.send("from a thread").query() == "x"
+    with pytest.raises(StopIteration):
+        walking.throw(REFUSED)
+    assert results.path == "from a thread"
+    assert results.answer
+    assert results.answer.status == 400
+
+
+@pytest.mark.parametrize(
+    "ask", [raising(KeyError()), lambda *_: Ask(partial(raising(KeyError()), None, None))]
+)
+def test_unexpected_error_is_raised(ask: Any) -> None:
+    with pytest.raises(KeyError):
+        ran(Step("path", ask))
+
+
+def test_step_that_fails_is_a_logged_500_with_the_common_headers(
+    anonymous: APIClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("coderapi.steps.STEPS", (Step("path", raising(KeyError("x"))),))
+    answer = APIClient().get(f"{API}/buildinfo")
+    assert answer.status_code == 500
+    assert answer["X-Coder-Request-Id"] in answer.json()["detail"]
+    assert any(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("headers", "status", "message"),
+    [
+        ({"host": "[", "coder-wire": "x", "origin": "http://a"}, 400, "Host header"),
+        ({"coder-wire": "x", "origin": "http://a"}, 400, "Coder-Wire"),
+        ({"origin": "http://a"}, 400, "Another site"),
+        ({"coder-session-token": "x"}, 429, "Too many"),
+    ],
+)
+def test_first_refusal_in_the_order_of_the_steps_is_sent(
+    settings: Any, headers: dict[str, str], status: int, message: str
+) -> None:
+    settings.RATE_LIMITS_APART = {SIGN_IN: 0}
+    results = Results(make_call(headers, method="POST", path=SIGN_IN, server="testserver"))
+    run(STEPS, results)
+    assert results.answer
+    assert results.answer.status == status
+    assert message in results.answer.body.decode()
+
+
+@pytest.mark.django_db
+def test_django_takes_over_the_results_and_counts_no_request_again(settings: Any) -> None:
+    owner = make_user("owner")
+    token = make_key(owner).token
+    call = make_call(
+        {"coder-session-token": token, "coder-wire": "coderd"}, path=f"/{API}//users/me"
+    )
+    results = Results(call._replace(server="testserver"))
+    run(STEPS, results)
+    assert results.limit
+    assert results.caller.identity
+    assert results.wire is Wire.CODERD
+    seen: list[Any] = []
+
+    def view(request: Any) -> Any:
+        seen.append((request.path, request.results.caller.identity, request.client_address))
+        return REFUSED.answer().as_response()
+
+    request = RequestFactory().get("/elsewhere")
+    request.META[steps.KEY] = results
+    response = StepsMiddleware(view)(request)
+    assert seen == [(f"{API}/users/me", results.caller.identity, "127.0.0.1")]
+    assert response["X-Coder-Request-Id"] == results.request_id
+    assert int(response["X-RateLimit-Remaining"]) == results.limit.limit - results.limit.count
+
+
+def test_headers_that_are_sent_twice_are_joined() -> None:
+    pairs = [(b"Cookie", b"a=b"), (b"X-A", b"1"), (b"cookie", b"c=d"), (b"x-a", b"\xe9")]
+    assert joined_headers(pairs) == {"cookie": "a=b; c=d", "x-a": "1,\xe9"}
+
+
+def test_header_with_an_underscore_does_not_pass_as_one_with_a_hyphen() -> None:
+    assert joined_headers([(b"X_Forwarded_For", b"192.0.2.1"), (b"Host", b"a")]) == {"host": "a"}
+
+
+def test_call_of_djangos_request_has_its_headers() -> None:
+    request = RequestFactory().post("/a?b=%20", headers={"Coder-Session-Token": "x"}, data={})
+    call = from_environ(request.META, request.path_info)
+    assert (call.method, call.path, call.query) == ("POST", "/a", "b=%20")
+    assert call.headers["coder-session-token"] == "x"
+    assert call.host == "testserver"
