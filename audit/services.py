@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import Model
 from psycopg.types.json import Jsonb
 
 from audit.models import PARTITIONS, Entry
@@ -32,7 +33,7 @@ SELECT {", ".join(["%s"] * len(COLUMNS))} FROM"""
 ACTIONS = frozenset(
     {"api_key.create", "api_key.delete", "api_key.expire", "api_key.rename", "api_key.shorten"}
     | {"coder_token.expire", "coder_token.expire_failed", "coder_token.warn"}
-    | {"csp.alert_channel.delete", "csp.alert_channel.save", "csp.group.decide"}
+    | {"alert_channel.delete", "alert_channel.save", "backup.create", "csp.group.decide"}
     | {"csp.ingest_key.save", "csp.noise_rule.delete", "csp.noise_rule.label_groups"}
     | {"csp.noise_rule.save", "token_config.delete", "token_config.set"}
     | {"user.create", "user.delete", "user.erase", "user.password", "user.roles", "user.status"}
@@ -103,6 +104,35 @@ def record_all(
     entries = [Entry(**dict(zip(COLUMNS, row, strict=True))) for row in values]
     write = partial(Entry.objects.bulk_create, entries, batch_size=BATCH)
     return with_partition(transaction.atomic(write), now=now)
+
+
+def save_recorded[M: Model](
+    name: str, row: M, facts: Callable[[M], dict[str, Any]], *, actor: Actor, now: datetime
+) -> None:
+    """Saves the row, and records its facts before and after. The action is `name`.save.
+
+    The type of the target is the last part of `name`.
+    """
+    with transaction.atomic():
+        old = type(row)._default_manager.filter(pk=row.pk).first()
+        before = facts(old) if old else None
+        row.save()
+        target, after = _target_of(name, row), facts(row)
+        record(f"{name}.save", actor=actor, target=target, now=now, before=before, after=after)
+
+
+def delete_recorded[M: Model](
+    name: str, row: M, facts: Callable[[M], dict[str, Any]], *, actor: Actor, now: datetime
+) -> None:
+    """Deletes the row, and records its facts. The action is `name`.delete."""
+    target, before = _target_of(name, row), facts(row)
+    with transaction.atomic():
+        row.delete()
+        record(f"{name}.delete", actor=actor, target=target, now=now, before=before)
+
+
+def _target_of(name: str, row: Model) -> Target:
+    return Target(name.rpartition(".")[2], str(row.pk), str(row))
 
 
 def with_partition[T](write: Callable[[], T], *, now: datetime) -> T:

@@ -69,6 +69,7 @@ DJANGO_ENTRIES = frozenset({"help", "version", "--help", "-h", "--version"})
 # looked up in these apps before the settings are loaded.
 OWN_APPS = [
     "coderapi.apps.CoderapiConfig",
+    "alerts",
     "audit",
     "jobs",
     "users",

@@ -14,7 +14,6 @@ list:
     importing   files of JSON lines, parsed in several processes; an import can be repeated
     advice      the setting of Coder that would allow a blocked source, and its risk
     triage      the states of groups, the API for operators, and the pages of the admin
-    alerts      messages about new and regressed groups
 
 `directives` lists the directives of CSP.
 

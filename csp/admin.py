@@ -26,13 +26,6 @@ from csp import selectors, services
 from csp.access.origins import normalized
 from csp.advice.causes import cause
 from csp.advice.policy import governing_directive, parse
-from csp.alerts.channels import (
-    check_address,
-    delete_channel,
-    save_channel,
-    send_test,
-    shown_address,
-)
 from csp.export import exported
 from csp.filters import (
     DayFilter,
@@ -44,7 +37,7 @@ from csp.filters import (
     StateFilter,
 )
 from csp.importing.items import EARLIEST
-from csp.models import AlertChannel, AlertDelivery, Group, IngestKey, NoiseRule, Report, State
+from csp.models import Group, IngestKey, NoiseRule, Report, State
 from csp.noise.rules import checked_pattern, pattern_for
 from csp.noise.stored import dry_run
 from csp.scrubbing.uris import address_of
@@ -56,20 +49,16 @@ from csp.triage.selectors import groups_at, whole_hour
 from csp.writing import reach
 from kernel.admin import ReadOnlyAdmin, ServiceAdmin, column, row_link, time_column
 from kernel.charts import Series
-from kernel.outgoing import OutgoingError
 
 register_target("noise_rule", NoiseRule)
 register_target("ingest_key", IngestKey)
 register_target("csp_group", Group)
-register_target("alert_channel", AlertChannel)
 
 CHART_HOURS = 7 * 24
 MAX_IN_LIST = 40
 MAX_LINKS = 20
 # The maximum number of groups that an action changes at once.
 MAX_DECISIONS = 1_000
-# Each test may take ten seconds.
-MAX_TESTS = 3
 DAYS_OF_HITS = 14
 NEWEST_REPORTS = 20
 
@@ -445,96 +434,3 @@ class IngestKeyAdmin(ServiceAdmin[IngestKey]):
         A report with a retired key gets a 410 response, so that the browser stops sending reports.
         """
         return False
-
-
-class AlertChannelForm(forms.ModelForm[AlertChannel]):
-    class Meta:
-        model = AlertChannel
-        fields = [
-            *("name", "kind", "address", "enabled", "min_reach", "hourly_limit"),
-            *("quiet_from", "quiet_until"),
-        ]
-        # A URL of Slack or Teams contains a secret, so the page does not show it again.
-        widgets = {"address": forms.PasswordInput}
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.instance.pk and "address" in self.fields:
-            self.fields["address"].required = False
-            self.fields["address"].help_text = "Leave this empty to keep the address."
-
-    def clean_address(self) -> str:
-        address: str = self.cleaned_data["address"] or self.instance.address
-        if kind := self.cleaned_data.get("kind"):
-            check_address(kind, address)
-        return address
-
-
-@admin.register(AlertChannel)
-class AlertChannelAdmin(ServiceAdmin[AlertChannel]):
-    form = AlertChannelForm
-    list_display = ["name", "kind", "shown_address", "enabled", "min_reach", "hourly_limit"]
-    readonly_fields = ["shown_address", "signing_secret"]
-    actions = ["send_test"]
-
-    def get_fields(self, request: HttpRequest, obj: AlertChannel | None = None) -> Any:
-        """Omits the secrets for a user who may only view the channel."""
-        fields = [*AlertChannelForm.Meta.fields, *self.readonly_fields]
-        if obj is None:
-            # The test alert that follows enables the new channel.
-            fields.remove("enabled")
-        if self.has_change_permission(request, obj):
-            return fields
-        return [name for name in fields if name not in {"address", "signing_secret"}]
-
-    @admin.display(description="address")
-    def shown_address(self, channel: AlertChannel) -> str:
-        return shown_address(channel)
-
-    @admin.display(description="signing secret")
-    def signing_secret(self, channel: AlertChannel) -> str:
-        return channel.secret or "Made when the channel is saved."
-
-    def add_view(
-        self,
-        request: HttpRequest,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """Sends a test alert to a new channel, after the transaction of the form has ended."""
-        response = super().add_view(request, form_url, extra_context)
-        if added := getattr(request, "added_channel", None):
-            self._test(request, added)
-        return response
-
-    def save_model(self, request: HttpRequest, obj: AlertChannel, form: Any, change: bool) -> None:
-        save_channel(obj, actor=actor_of(request), now=timezone.now())
-        if not change:
-            request.added_channel = obj  # type: ignore[attr-defined]
-
-    def delete_model(self, request: HttpRequest, obj: AlertChannel) -> None:
-        delete_channel(obj, actor=actor_of(request), now=timezone.now())
-
-    @admin.action(description="Send a test alert", permissions=["change"])
-    def send_test(self, request: HttpRequest, channels: QuerySet[AlertChannel]) -> None:
-        for channel in channels[:MAX_TESTS]:
-            self._test(request, channel)
-
-    def _test(self, request: HttpRequest, channel: AlertChannel) -> None:
-        try:
-            enabled = send_test(channel, actor=actor_of(request), now=timezone.now())
-        except (OutgoingError, OSError) as error:
-            state = "" if channel.accepted_at else " The channel stays off."
-            self.message_user(
-                request, f"{channel}: {str(error).rstrip('.')}.{state}", messages.ERROR
-            )
-        else:
-            state = " The channel is now on." if enabled else ""
-            self.message_user(request, f"{channel} accepted the test alert.{state}")
-
-
-@admin.register(AlertDelivery)
-class AlertDeliveryAdmin(ReadOnlyAdmin):
-    list_display = ["created_at", "channel", "event", "status", "attempts", "sent_at", "error"]
-    list_filter = ["status", "channel"]
-    list_select_related = ["channel"]

@@ -1,12 +1,10 @@
-"""Jobs that create partitions, delete expired reports, and send alerts."""
+"""Jobs that create partitions, and delete expired reports."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
 from csp import services
-from csp.alerts.deliveries import alert
-from csp.models import AlertChannel
 from csp.writing.disk import limit_disk
 from jobs.registry import Job, register
 
@@ -24,12 +22,3 @@ def _prune(now: datetime) -> int:
 PRUNE = register(Job(name="prune_csp_reports", every=timedelta(hours=6), run=_prune))
 
 DISK = register(Job(name="limit_csp_disk", every=timedelta(minutes=10), run=limit_disk))
-
-ALERTS = register(
-    Job(
-        name="csp_alerts",
-        every=timedelta(minutes=1),
-        run=alert,
-        enabled=lambda: AlertChannel.objects.filter(enabled=True).exists(),
-    )
-)

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
-from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models.functions import Now
 
@@ -286,96 +285,3 @@ class IngestKey(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-
-class AlertChannel(models.Model):
-    """A receiver of alerts. A new channel is off until its receiver has accepted a test alert."""
-
-    class Kind(models.TextChoices):
-        WEBHOOK = "webhook", "Webhook (signed JSON)"
-        SLACK = "slack", "Slack"
-        TEAMS = "teams", "Microsoft Teams"
-        EMAIL = "email", "E-mail"
-
-    name = models.CharField(max_length=64, unique=True)
-    kind = models.CharField(max_length=16, choices=Kind)
-    # A URL of Slack or Teams contains a secret, so the admin does not show it again.
-    address = models.CharField(
-        max_length=1024, help_text="The URL of the webhook, or the e-mail address."
-    )
-    secret = models.CharField(max_length=64, editable=False)
-    enabled = models.BooleanField(default=False)
-    # When the receiver first accepted a test alert. Only this first time enables the channel.
-    accepted_at = models.DateTimeField(null=True, editable=False)
-    min_reach = models.PositiveIntegerField(
-        "clients (sum of days)",
-        default=10,
-        validators=[MinValueValidator(1)],
-        help_text="A new group is reported when it has at least this number of clients. A client "
-        "counts once on each day.",
-    )
-    hourly_limit = models.PositiveIntegerField(
-        default=10,
-        validators=[MinValueValidator(1)],
-        help_text="The maximum number of alerts in an hour. One further message states how many "
-        "more there are.",
-    )
-    quiet_from = models.TimeField(
-        null=True,
-        blank=True,
-        help_text="From this time (UTC), alerts wait until the quiet hours end.",
-    )
-    quiet_until = models.TimeField(null=True, blank=True)
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class AlertDelivery(models.Model):
-    """An alert for one channel. `since` is the time of the event: each regression is an event.
-
-    A group that had reached the threshold before the channel was enabled has a row, too, with the
-    status "known". It is never sent. Alerts beyond the limit of an hour are "summarized": the alert
-    with the event "summary" contains only their number, `groups`.
-    """
-
-    class Status(models.TextChoices):
-        PENDING = "pending"
-        SENT = "sent"
-        FAILED = "failed"
-        KNOWN = "known"
-        SUMMARIZED = "summarized"
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    channel = models.ForeignKey(AlertChannel, models.CASCADE, related_name="deliveries")
-    # The group may be deleted when its reports expire. A summary has no group.
-    group_id = models.UUIDField(null=True)
-    event = models.CharField(max_length=16)
-    since = models.DateTimeField()
-    # The clients (sum of days) of the group when the row was written.
-    clients = models.BigIntegerField(default=0)
-    groups = models.PositiveIntegerField(default=1)
-    status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
-    created_at = models.DateTimeField()
-    due_at = models.DateTimeField()
-    sent_at = models.DateTimeField(null=True)
-    attempts = models.PositiveSmallIntegerField(default=0)
-    error = models.CharField(max_length=512, blank=True)
-
-    class Meta:
-        verbose_name_plural = "alert deliveries"
-        ordering = ["-created_at", "id"]
-        constraints = [
-            models.UniqueConstraint(
-                fields=["channel", "group_id", "event", "since"], name="csp_alert_once"
-            )
-        ]
-        indexes = [
-            models.Index(
-                fields=["due_at"], name="csp_alert_due", condition=models.Q(status="pending")
-            ),
-            models.Index(fields=["channel", "sent_at"], name="csp_alert_sent"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.event} alert of {self.created_at:%Y-%m-%d %H:%M}"

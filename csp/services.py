@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import chain, count
 from typing import Any
@@ -10,9 +10,8 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Model
 
-from audit.services import Actor, Change, Target, record_all
+from audit.services import Actor, Change, Target, delete_recorded, record_all, save_recorded
 from csp.access.keys import MEMORY, new_key
 from csp.access.origins import normalized
 from csp.models import (
@@ -93,37 +92,15 @@ def _delete_groups(now: datetime) -> int:
     return deleted
 
 
-def save_recorded[M: Model](
-    row: M, kind: str, facts: Callable[[M], dict[str, Any]], *, actor: Actor, now: datetime
-) -> None:
-    """Saves the row, and records its facts before and after in the audit trail."""
-    with transaction.atomic():
-        old = type(row)._default_manager.filter(pk=row.pk).first()
-        before = facts(old) if old else None
-        row.save()
-        change = Change(Target(kind, str(row.pk), str(row)), before=before, after=facts(row))
-        record_all(f"csp.{kind}.save", [change], actor=actor, now=now)
-
-
-def delete_recorded[M: Model](
-    row: M, kind: str, facts: Callable[[M], dict[str, Any]], *, actor: Actor, now: datetime
-) -> None:
-    """Deletes the row, and records its facts in the audit trail."""
-    change = Change(Target(kind, str(row.pk), str(row)), before=facts(row))
-    with transaction.atomic():
-        row.delete()
-        record_all(f"csp.{kind}.delete", [change], actor=actor, now=now)
-
-
 def save_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
     """Saves a rule. While the rule is enabled, the groups with its label are hidden."""
-    save_recorded(rule, "noise_rule", _rule_facts, actor=actor, now=now)
+    save_recorded("csp.noise_rule", rule, _rule_facts, actor=actor, now=now)
     RULES.clear()
 
 
 def delete_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
     """Deletes the rule. Its groups lose their label, so they are visible."""
-    delete_recorded(rule, "noise_rule", _rule_facts, actor=actor, now=now)
+    delete_recorded("csp.noise_rule", rule, _rule_facts, actor=actor, now=now)
     RULES.clear()
 
 
@@ -181,7 +158,7 @@ def retire_ingest_key(key: IngestKey, *, at: datetime, actor: Actor, now: dateti
 def save_ingest_key(key: IngestKey, *, actor: Actor, now: datetime) -> None:
     """Saves an ingest key. Generates the value of a new key."""
     key.key = key.key or new_key()
-    save_recorded(key, "ingest_key", _key_facts, actor=actor, now=now)
+    save_recorded("csp.ingest_key", key, _key_facts, actor=actor, now=now)
     MEMORY.clear()
 
 

@@ -3,15 +3,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
+from audit import services as audit
+from audit.services import COLUMNS, SYSTEM, Change, entry_values
+from coderapi.alerts import BACKUP
 from kernel import humanize
 from kernel.datadir import secret
 from kernel.postgres import backup
-from kernel.postgres.clients import target
+from kernel.postgres.clients import Target, target
 from kernel.postgres.commands import PostgresCommand
+
+INSERT = f"""
+INSERT INTO audit_entry ({", ".join(COLUMNS)}) VALUES ({", ".join(["%s"] * len(COLUMNS))})
+"""  # noqa: S608 - the names are constants
 
 
 class Command(PostgresCommand):
@@ -35,8 +43,24 @@ class Command(PostgresCommand):
                 release=settings.VERSION,
                 now=timezone.now(),
             )
+            self._record(on, str(file.name))
         size = humanize.size(file.stat().st_size)
         return f"Wrote {file} ({size}). A test restored {found} from it."
+
+    def _record(self, on: Target, name: str) -> None:
+        """Records the backup in the audit trail, so that an alert can be sent if it gets old.
+
+        This command has no connection of Django.
+        """
+        change = Change(audit.Target("backup", name, name))
+        values = entry_values(BACKUP, change, actor=SYSTEM, now=timezone.now())
+        try:
+            with psycopg.connect(on.url, autocommit=True, connect_timeout=10) as connection:
+                connection.execute(INSERT, values)
+        except psycopg.Error as error:
+            # For example, the database is a read-only standby.
+            reason = str(error).splitlines()[0]
+            self.stderr.write(f"The backup is not recorded in the audit trail: {reason}.")
 
 
 def _secret_key(directory: Path) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
-import json
 import threading
-from collections.abc import Iterator
 from datetime import time, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,87 +16,44 @@ from django.core.management.base import CommandError
 from django.db import connection
 from django.utils import timezone
 
+from alerts import channels, recording, sending
+from alerts.composing import is_quiet
+from alerts.messages import Message
+from alerts.models import Alert, Channel, Delivery
+from alerts.sending import BACKOFF, MAX_LISTED, send_alerts
 from audit.models import Entry
-from audit.services import Actor
-from csp.alerts import channels, deliveries, events, messages
-from csp.alerts.deliveries import BACKOFF, alert
-from csp.alerts.events import is_quiet
-from csp.models import AlertChannel, AlertDelivery, Group
+from csp.models import Group
 from csp.triage.decisions import Decision, decide
 from jobs.registry import find
+from tests.alerts.conftest import ACTOR, make_channel
 from tests.csp.test_triage import NOW, make_group
 from tests.support.commands import run, write_lines
 from tests.support.csp_reports import in_admin, legacy
 from tests.support.local_server import answering
+from tests.support.webhook_receiver import Receiver
 
 pytestmark = pytest.mark.django_db
-ACTOR = Actor(name="test")
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-
-
-class Receiver(ThreadingHTTPServer):
-    """A server that records the requests, and answers with `status`."""
-
-    status = 200
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answer_after: threading.Event | None = None
-        self.requests: list[tuple[dict[str, str], bytes]] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/hook?token=planted"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.server.answer_after:
-            assert self.server.answer_after.wait(8)
-        self.server.requests.append((dict(self.headers), body))
-        self.send_response(self.server.status)
-        self.send_header("Location", "http://192.0.2.1/")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Keeps the test output clean."""
-
-
-@pytest.fixture
-def receiver(settings: Any) -> Iterator[Receiver]:
-    settings.OUTGOING_NETWORKS = ["127.0.0.1/32"]
-    with answering(Receiver()) as server:
-        yield server
-
-
-def make_channel(address: str, **values: Any) -> AlertChannel:
-    channel = AlertChannel(
-        **{"name": "security", "kind": "webhook", "address": address, "enabled": True, **values}
-    )
-    channels.save_channel(channel, actor=ACTOR, now=NOW)
-    return channel
-
-
-def received(receiver: Receiver) -> list[str]:
-    return [json.loads(body)["event"] for _, body in receiver.requests]
 
 
 def test_alert_is_sent_once_when_a_group_reaches_its_number_of_clients(receiver: Receiver) -> None:
     make_channel(receiver.url, min_reach=10)
     group = make_group(client_days=9)
-    assert alert(NOW) == 0
+    assert send_alerts(NOW) == 0
     Group.objects.update(client_days=10)
-    assert alert(NOW + MINUTE) == 1
-    assert alert(NOW + 2 * MINUTE) == 0
-    [(headers, body)] = receiver.requests
-    sent = json.loads(body)
-    assert list(sent) == ["event", "delivery", "title", "cause", "url", "group"]
-    assert (sent["event"], sent["group"]["id"]) == ("csp_group.new", str(group.pk))
-    assert sent["url"].endswith(f"/admin/csp/group/{group.pk}/change/")
-    assert headers["X-Coderapi-Delivery"] == sent["delivery"]
+    assert send_alerts(NOW + MINUTE) == 1
+    assert send_alerts(NOW + 2 * MINUTE) == 0
+    [body] = receiver.bodies
+    data, page = body["data"], f"/admin/csp/group/{group.pk}/change/"
+    assert (body["type"], data["group"]["id"]) == ("csp_group.new", str(group.pk))
+    assert data["title"] == ("[coderapi] new: Image from img.example.net (10 clients, risk medium)")
+    assert [link["url"].rpartition(page)[1:] for link in data["links"]] == [
+        (page, ""),
+        (page, "?state=acknowledged"),
+        (page, "?state=ignored"),
+    ]
+    assert "Suggested entry: none" in data["text"]
+    assert Delivery.objects.get().subject == data["title"]
 
 
 def test_regression_is_alerted_each_time(receiver: Receiver) -> None:
@@ -107,11 +62,11 @@ def test_regression_is_alerted_each_time(receiver: Receiver) -> None:
     for day in (1, 2):
         now = NOW + timedelta(days=day)
         decide([group.pk], Decision(state="resolved"), actor=ACTOR, now=now)
-        assert alert(now + MINUTE) == 0
+        assert send_alerts(now + MINUTE) == 0
         Group.objects.update(last_seen=now + HOUR)
-        assert alert(now + 2 * HOUR) == 1
-        assert alert(now + 3 * HOUR) == 0
-    assert received(receiver) == ["csp_group.regressed"] * 2
+        assert send_alerts(now + 2 * HOUR) == 1
+        assert send_alerts(now + 3 * HOUR) == 0
+    assert receiver.types == ["csp_group.regressed"] * 2
 
 
 @pytest.mark.parametrize(
@@ -120,40 +75,76 @@ def test_regression_is_alerted_each_time(receiver: Receiver) -> None:
 def test_group_that_was_looked_at_is_not_alerted(receiver: Receiver, state: Any) -> None:
     make_channel(receiver.url, min_reach=1)
     make_group(**state, state_at=NOW)
-    assert alert(NOW) == 0
+    assert send_alerts(NOW) == 0
 
 
 def test_groups_from_before_the_channel_are_not_alerted(receiver: Receiver) -> None:
     make_group(client_days=100)
     make_channel(receiver.url)
-    assert alert(NOW) == 0
+    assert send_alerts(NOW) == 0
     make_group(client_days=100)
-    assert alert(NOW) == 1
+    assert send_alerts(NOW) == 1
 
 
 def test_disabled_channel_gets_nothing(receiver: Receiver) -> None:
-    assert find("csp_alerts").enabled() is False
+    assert find("send_alerts").enabled() is False
     make_channel(receiver.url, enabled=False)
     make_group(client_days=100)
-    assert alert(NOW) == 0
-    assert find("csp_alerts").enabled() is False
+    assert send_alerts(NOW) == 0
+    assert find("send_alerts").enabled() is False
 
 
-def test_groups_with_the_most_clients_come_first_and_one_message_counts_the_others(
-    receiver: Receiver,
-) -> None:
-    make_channel(receiver.url, hourly_limit=2)
+def test_many_alerts_are_one_message_with_the_most_clients_first(receiver: Receiver) -> None:
+    make_channel(receiver.url)
     for clients in (100, 20, 300, 50, 200):
         make_group(client_days=clients)
-    assert alert(NOW) == 3
-    sent = [json.loads(body) for _, body in receiver.requests]
-    assert [each["group"].get("client_days") for each in sent] == [300, 200, None]
-    assert (sent[2]["event"], sent[2]["cause"]) == ("csp_group.summary", "3 more groups")
-    assert sent[2]["url"].endswith("/admin/csp/group/?state=open")
-    # Later groups wait for the next hour. Summarized groups are not sent again.
-    make_group(client_days=10)
-    assert [alert(NOW + minutes * MINUTE) for minutes in (1, 59, 61, 200)] == [0, 0, 1, 0]
-    assert json.loads(receiver.requests[-1][1])["group"]["client_days"] == 10
+    assert send_alerts(NOW) == 1
+    [body] = receiver.bodies
+    assert body["type"] == "digest"
+    assert body["data"]["title"] == "[coderapi] 5 alerts: 5 new"
+    listed = [alert["what"] for alert in body["data"]["alerts"]]
+    assert [what.partition("(")[2] for what in listed] == [
+        f"{clients} clients)" for clients in (300, 200, 100, 50, 20)
+    ]
+    # The next digest is a minute later.
+    for _ in range(4):
+        make_group(client_days=100)
+    assert [send_alerts(NOW + seconds * MINUTE / 60) for seconds in (15, 45, 60)] == [0, 0, 1]
+    assert set(Alert.objects.values_list("status", flat=True)) == {"sent"}
+
+
+def test_storm_makes_a_dozen_messages_and_loses_no_alert(receiver: Receiver) -> None:
+    make_channel(receiver.url)
+    sent = 0
+    for step in range(40):
+        for _ in range(10):
+            make_group(client_days=100)
+        sent += send_alerts(NOW + step * MINUTE / 4)
+    assert sent == len(receiver.requests) <= 12
+    assert send_alerts(NOW + 2 * HOUR) <= 1
+    assert Alert.objects.filter(status="sent").count() == 400
+
+
+def test_digest_lists_a_number_of_alerts_and_counts_the_others(receiver: Receiver) -> None:
+    make_channel(receiver.url)
+    for _ in range(MAX_LISTED + 5):
+        make_group(client_days=100)
+    assert send_alerts(NOW) == 1
+    [body] = receiver.bodies
+    assert (len(body["data"]["alerts"]), body["data"]["more"]) == (MAX_LISTED, 5)
+    assert "and 5 more" in body["data"]["text"]
+
+
+def test_last_message_of_the_hour_lists_all_alerts(receiver: Receiver) -> None:
+    make_channel(receiver.url, hourly_limit=2)
+    steps = []
+    for minutes in (0, 1, 2, 3, 61):
+        make_group(client_days=100)
+        make_group(client_days=100)
+        steps.append(send_alerts(NOW + minutes * MINUTE))
+    assert steps == [1, 1, 0, 0, 1]
+    assert receiver.types == ["digest"] * 3
+    assert [len(body["data"]["alerts"]) for body in receiver.bodies] == [2, 2, 6]
 
 
 def test_import_of_older_reports_repeats_no_alert(
@@ -165,23 +156,23 @@ def test_import_of_older_reports_repeats_no_alert(
         at = (now - timedelta(days=days)).isoformat()
         file = write_lines(tmp_path / f"{index}.jsonl", {"received_at": at, **legacy()})
         run("import_csp_reports", file)
-        assert alert(now + index * HOUR) == 1 - index
+        assert send_alerts(now + index * HOUR) == 1 - index
     assert Group.objects.get().first_seen < now - timedelta(days=19)
 
 
 def test_ignored_group_that_reaches_its_limit_is_alerted(receiver: Receiver) -> None:
     make_channel(receiver.url)
     group = make_group(client_days=20)
-    assert alert(NOW) == 1
+    assert send_alerts(NOW) == 1
     for day in (1, 2):
         now = NOW + timedelta(days=day)
         reach = 20 * (day + 1)
         decision = Decision(state="ignored", ignored_reach=reach)
         decide([group.pk], decision, actor=ACTOR, now=now)
-        assert alert(now + MINUTE) == 0
+        assert send_alerts(now + MINUTE) == 0
         Group.objects.update(client_days=reach)
-        assert (alert(now + HOUR), alert(now + 2 * HOUR)) == (1, 0)
-    assert received(receiver) == ["csp_group.new", *["csp_group.limit_reached"] * 2]
+        assert (send_alerts(now + HOUR), send_alerts(now + 2 * HOUR)) == (1, 0)
+    assert receiver.types == ["csp_group.new", *["csp_group.limit_reached"] * 2]
 
 
 @pytest.mark.parametrize("state", ["new", "acknowledged"])
@@ -191,14 +182,14 @@ def test_group_for_other_causes_is_alerted_when_it_grows(receiver: Receiver, sta
     steps = []
     for clients in (109, 110, 119, 120, 140):
         Group.objects.update(client_days=clients)
-        steps.append(alert(NOW + (clients - 100) * HOUR))
+        steps.append(send_alerts(NOW + (clients - 100) * HOUR))
     assert steps == [0, 1, 0, 1, 1]
-    assert set(received(receiver)) == {"csp_group.growing"}
+    assert set(receiver.types) == {"csp_group.other_growing"}
     # Once an hour at most, and not if the group is settled.
     Group.objects.update(client_days=200)
-    assert alert(NOW + 40 * HOUR + MINUTE) == 0
+    assert send_alerts(NOW + 40 * HOUR + MINUTE) == 0
     decide([group.pk], Decision(state="ignored"), actor=ACTOR, now=NOW)
-    assert alert(NOW + 60 * HOUR) == 0
+    assert send_alerts(NOW + 60 * HOUR) == 0
 
 
 def test_receiver_that_hangs_delays_no_other_channel(
@@ -211,16 +202,16 @@ def test_receiver_that_hangs_delays_no_other_channel(
         make_channel(receiver.url, name="fast")
         for _ in range(3):
             make_group(client_days=100)
-        send_alert = deliveries.send_alert
+        send_message = sending.send_message
 
-        def send_and_release(channel: AlertChannel, message: messages.Alert) -> None:
-            send_alert(channel, message)
+        def send_and_release(channel: Channel, message: Message) -> None:
+            send_message(channel, message)
             # The slow receiver answers only after all alerts of the other channel.
             if len(receiver.requests) == 3:
                 answered.set()
 
-        monkeypatch.setattr(deliveries, "send_alert", send_and_release)
-        assert alert(NOW) == 6
+        monkeypatch.setattr(sending, "send_message", send_and_release)
+        assert send_alerts(NOW) == 6
         assert len(slow.requests) == 3
 
 
@@ -229,7 +220,7 @@ def test_channel_gets_no_further_alert_after_one_has_failed(receiver: Receiver) 
     for _ in range(3):
         make_group(client_days=100)
     receiver.status = 500
-    assert alert(NOW) == 0
+    assert send_alerts(NOW) == 0
     assert len(receiver.requests) == 1
 
 
@@ -248,15 +239,15 @@ def test_channel_gets_no_further_alert_after_one_has_failed(receiver: Receiver) 
 def test_quiet_hours_may_include_midnight(
     start: time | None, end: time | None, at: time, *, expected: bool
 ) -> None:
-    channel = AlertChannel(quiet_from=start, quiet_until=end)
+    channel = Channel(quiet_from=start, quiet_until=end)
     assert is_quiet(channel, NOW.replace(hour=at.hour, minute=at.minute)) is expected
 
 
 def test_alerts_of_quiet_hours_are_sent_later(receiver: Receiver) -> None:
     make_channel(receiver.url, quiet_from=time(11), quiet_until=time(13))
     make_group(client_days=100)
-    assert alert(NOW) == 0
-    assert alert(NOW + HOUR) == 1
+    assert send_alerts(NOW) == 0
+    assert send_alerts(NOW + HOUR) == 1
 
 
 @pytest.mark.parametrize("status", [302, 404, 500])
@@ -268,26 +259,26 @@ def test_failed_delivery_is_repeated_with_the_same_id_and_recorded(
     receiver.status = status
     at = NOW
     for wait in [*BACKOFF, timedelta(days=1)]:
-        assert alert(at) == 0
-        assert alert(at) == 0
+        assert send_alerts(at) == 0
+        assert send_alerts(at) == 0
         at += wait + HOUR
     assert len(receiver.requests) == len(BACKOFF) + 1
-    assert len({headers["X-Coderapi-Delivery"] for headers, _ in receiver.requests}) == 1
-    delivery = AlertDelivery.objects.get()
+    assert len({headers["webhook-id"] for headers, _ in receiver.requests}) == 1
+    delivery = Delivery.objects.get()
     assert (delivery.status, delivery.attempts) == ("failed", len(BACKOFF) + 1)
     assert delivery.error == f"The server returned status {status}"
     receiver.status = 200
-    assert alert(at + timedelta(days=2)) == 0
+    assert send_alerts(at + timedelta(days=2)) == 0
 
 
 def test_alert_goes_on_after_a_failure(receiver: Receiver) -> None:
     make_channel(receiver.url)
     make_group(client_days=100)
     receiver.status = 500
-    alert(NOW)
+    send_alerts(NOW)
     receiver.status = 200
-    assert alert(NOW + HOUR) == 1
-    assert AlertDelivery.objects.get().error == ""
+    assert send_alerts(NOW + HOUR) == 1
+    assert Delivery.objects.get().error == ""
 
 
 @pytest.mark.parametrize(
@@ -300,47 +291,37 @@ def test_alert_goes_on_after_a_failure(receiver: Receiver) -> None:
 def test_internal_address_is_a_failed_delivery(url: str) -> None:
     make_channel(url)
     make_group(client_days=100)
-    assert alert(NOW) == 0
-    error = AlertDelivery.objects.get().error
+    assert send_alerts(NOW) == 0
+    error = Delivery.objects.get().error
     assert "internal address" in error or "cannot be reached" in error
 
 
 def test_error_of_a_delivery_does_not_contain_the_path_of_its_url() -> None:
-    make_channel("http://user:planted@127.0.0.1:1/services/planted?token=planted", kind="slack")
+    make_channel("http://user:planted@127.0.0.1:1/services/planted?token=planted", form="slack")
     make_group(client_days=100)
-    assert alert(NOW) == 0
-    assert AlertDelivery.objects.get().error.startswith("http://127.0.0.1:1 has an internal")
-    page = in_admin("auditor").get("/admin/csp/alertdelivery/").text
+    assert send_alerts(NOW) == 0
+    assert Delivery.objects.get().error.startswith("http://127.0.0.1:1 has an internal")
+    page = in_admin("auditor").get("/admin/alerts/delivery/").text
     assert "internal address" in page
     assert "planted" not in page
 
 
 def test_signature_is_that_of_the_documentation(receiver: Receiver) -> None:
     channel = make_channel(receiver.url)
-    assert run("csp_alert", "--test") == "Sent test alerts: 1."
+    assert "Sent 1 test alert." in run("send_alerts", "--test")
     [(headers, body)] = receiver.requests
-    signed = headers["X-Coderapi-Timestamp"].encode() + b"." + body
-    expected = hmac.new(channel.secret.encode(), signed, hashlib.sha256).hexdigest()
-    assert headers["X-Coderapi-Signature"] == f"v1={expected}"
-    assert json.loads(body)["event"] == "csp_group.test"
-
-
-def test_slack_text_contains_no_markup_of_a_report() -> None:
-    made = messages.Alert("1", "new", "Script from <!channel>&x", "https://c.example", {})
-    assert "&lt;!channel&gt;&amp;x" in messages.slack_body(made)["text"]
-
-
-def test_teams_card_links_to_the_group() -> None:
-    made = messages.Alert("1", "regressed", "Script from a", "https://c.example/g", {})
-    [attachment] = json.loads(messages.encoded("teams", made))["attachments"]
-    assert attachment["content"]["actions"][0]["url"] == "https://c.example/g"
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    key = base64.b64decode(channel.secret.removeprefix("whsec_"))
+    expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{expected}"
+    assert receiver.types == ["test"]
 
 
 def test_email_is_sent(settings: Any) -> None:
     settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
-    make_channel("ops@example.com", kind="email")
+    make_channel("ops@example.com", form="email")
     make_group(client_days=100)
-    assert alert(NOW) == 1
+    assert send_alerts(NOW) == 1
     [message] = mail.outbox
     assert message.to == ["ops@example.com"]
     assert "img.example.net" in message.body
@@ -348,42 +329,48 @@ def test_email_is_sent(settings: Any) -> None:
 
 def test_error_of_the_email_library_is_a_failed_delivery(settings: Any) -> None:
     settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
-    make_channel("ops@example.com\nBcc: other@example.com", kind="email")
+    make_channel("ops@example.com\nBcc: other@example.com", form="email")
     make_group(client_days=100)
-    assert alert(NOW) == 0
-    assert AlertDelivery.objects.get().error.startswith("The message cannot be sent")
+    assert send_alerts(NOW) == 0
+    assert Delivery.objects.get().error.startswith("The message cannot be sent")
 
 
 # --- The admin and the command ----------------------------------------------------------------
 
 
-FORM = {"name": "security", "kind": "webhook", "min_reach": "5", "hourly_limit": "10"}
+FORM = {
+    "name": "security",
+    "form": "webhook",
+    "min_severity": "1",
+    "min_reach": "5",
+    "hourly_limit": "10",
+}
 
 
 def test_channel_is_made_in_the_admin_and_its_address_is_not_shown(receiver: Receiver) -> None:
     client = in_admin("owner")
     form = {**FORM, "address": receiver.url}
-    added = client.post("/admin/csp/alertchannel/add/", form, follow=True)
+    added = client.post("/admin/alerts/channel/add/", form, follow=True)
     assert "accepted the test alert. The channel is now on." in added.text
-    channel = AlertChannel.objects.get()
+    channel = Channel.objects.get()
     assert (channel.address, channel.enabled) == (receiver.url, True)
-    page = client.get(f"/admin/csp/alertchannel/{channel.pk}/change/").text
+    page = client.get(f"/admin/alerts/channel/{channel.pk}/change/").text
     assert "planted" not in page
     assert channel.secret in page
-    client.post(f"/admin/csp/alertchannel/{channel.pk}/change/", {**FORM, "address": ""})
+    client.post(f"/admin/alerts/channel/{channel.pk}/change/", {**FORM, "address": ""})
     channel.refresh_from_db()
     assert (channel.address, channel.enabled) == (receiver.url, False)
     action = {"action": "send_test", "_selected_action": [str(channel.pk)]}
-    listed = client.post("/admin/csp/alertchannel/", action, follow=True).text
+    listed = client.post("/admin/alerts/channel/", action, follow=True).text
     assert "accepted the test alert" in listed
     assert "planted" not in listed
     channel.refresh_from_db()
     assert not channel.enabled  # An operator has disabled it.
     assert "planted" not in str(list(Entry.objects.values_list("before", "after")))
-    client.post(f"/admin/csp/alertchannel/{channel.pk}/delete/", {"post": "yes"})
-    assert not AlertChannel.objects.exists()
+    client.post(f"/admin/alerts/channel/{channel.pk}/delete/", {"post": "yes"})
+    assert not Channel.objects.exists()
     actions = Entry.objects.filter(target_type="alert_channel").values_list("action", flat=True)
-    assert sorted(actions) == ["csp.alert_channel.delete", *["csp.alert_channel.save"] * 3]
+    assert sorted(actions) == ["alert_channel.delete", *["alert_channel.save"] * 3]
 
 
 @pytest.mark.parametrize(
@@ -398,21 +385,21 @@ def test_channel_is_made_in_the_admin_and_its_address_is_not_shown(receiver: Rec
     ],
 )
 def test_wrong_address_is_rejected(kind: str, address: str) -> None:
-    form = {**FORM, "kind": kind, "address": address}
-    page = in_admin("owner").post("/admin/csp/alertchannel/add/", form)
+    form = {**FORM, "form": kind, "address": address}
+    page = in_admin("owner").post("/admin/alerts/channel/add/", form)
     assert "errornote" in page.text
-    assert not AlertChannel.objects.exists()
+    assert not Channel.objects.exists()
 
 
 def test_new_channel_is_off_until_a_test_is_accepted(receiver: Receiver) -> None:
     receiver.status = 500
     client, form = in_admin("owner"), {**FORM, "address": receiver.url}
-    page = client.post("/admin/csp/alertchannel/add/", form, follow=True).text
-    assert "status 500. The channel stays off." in page
-    assert not AlertChannel.objects.get().enabled
+    page = client.post("/admin/alerts/channel/add/", form, follow=True).text
+    assert "status 500. The channel is off until it accepts a test." in page
+    assert not Channel.objects.get().enabled
     receiver.status = 200
-    run("csp_alert", "--test")
-    assert AlertChannel.objects.get().enabled
+    run("send_alerts", "--test")
+    assert Channel.objects.get().enabled
 
 
 @pytest.mark.django_db(transaction=True)
@@ -420,63 +407,63 @@ def test_test_alert_holds_no_connection(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, held = in_admin("owner"), []
-    send_alert = deliveries.send_alert
+    send_message = sending.send_message
 
-    def look_and_send(channel: AlertChannel, message: messages.Alert) -> None:
+    def look_and_send(channel: Channel, message: Message) -> None:
         held.append(connection.connection is not None)
-        send_alert(channel, message)
+        send_message(channel, message)
 
-    monkeypatch.setattr(channels, "send_alert", look_and_send)
-    client.post("/admin/csp/alertchannel/add/", {**FORM, "address": receiver.url})
-    channel = AlertChannel.objects.get()
+    monkeypatch.setattr(channels, "send_message", look_and_send)
+    client.post("/admin/alerts/channel/add/", {**FORM, "address": receiver.url})
+    channel = Channel.objects.get()
     action = {"action": "send_test", "_selected_action": [str(channel.pk)]}
-    client.post("/admin/csp/alertchannel/", action)
+    client.post("/admin/alerts/channel/", action)
     assert held == [False, False]
 
 
 def test_auditor_sees_channels_but_sends_nothing(receiver: Receiver) -> None:
     channel, client = make_channel(receiver.url), in_admin("auditor")
-    page = client.get(f"/admin/csp/alertchannel/{channel.pk}/change/").text
+    page = client.get(f"/admin/alerts/channel/{channel.pk}/change/").text
     assert "planted" not in page
     assert channel.secret not in page
     client.post(
-        "/admin/csp/alertchannel/",
+        "/admin/alerts/channel/",
         {"action": "send_test", "_selected_action": [str(channel.pk)]},
     )
     assert receiver.requests == []
 
 
 def test_command_reports_a_failed_test(receiver: Receiver) -> None:
-    with pytest.raises(CommandError, match="No channel exists"):
-        run("csp_alert", "--test")
+    with pytest.raises(CommandError, match="No alert channel exists"):
+        run("send_alerts", "--test")
     make_channel(receiver.url)
     receiver.status = 500
     with pytest.raises(CommandError, match="security: The server returned status 500"):
-        run("csp_alert", "--test")
+        run("send_alerts", "--test")
     with pytest.raises(CommandError, match="No alert channel has this name"):
-        run("csp_alert", "--test", "--channel", "other")
+        run("send_alerts", "--test", "--channel", "other")
     receiver.status = 200
-    assert run("csp_alert") == "Sent alerts: 0."
+    assert run("send_alerts") == "Sent 0 messages."
 
 
 def test_delivery_is_kept_while_its_group_exists(receiver: Receiver) -> None:
     """Otherwise, the alert would be sent again."""
     make_channel(receiver.url)
     make_group(client_days=100)
-    assert alert(NOW) == 1
-    later = NOW + events.KEPT + HOUR
-    assert (alert(later), alert(later + MINUTE)) == (0, 0)
+    assert send_alerts(NOW) == 1
+    later = NOW + recording.KEPT + HOUR
+    assert (send_alerts(later), send_alerts(later + MINUTE)) == (0, 0)
     Group.objects.all().delete()
-    alert(later)
-    assert not AlertDelivery.objects.exists()
+    send_alerts(later)
+    assert not Delivery.objects.exists()
 
 
 def test_alert_is_dropped_if_an_operator_decides_before_it_is_sent(receiver: Receiver) -> None:
     make_channel(receiver.url, quiet_from=time(11), quiet_until=time(13))
     make_group(client_days=100)
-    assert alert(NOW) == 0
+    assert send_alerts(NOW) == 0
     Group.objects.update(state="ignored")
-    assert alert(NOW + HOUR) == 0
+    assert send_alerts(NOW + HOUR) == 0
     assert receiver.requests == []
 
 
@@ -484,16 +471,16 @@ def test_full_channel_does_not_delay_another_one(receiver: Receiver) -> None:
     make_channel(receiver.url, name="full", hourly_limit=1)
     for _ in range(3):
         make_group(client_days=100)
-    assert alert(NOW) == 2
+    assert send_alerts(NOW) == 1
     make_channel(receiver.url, name="other")
     make_group(client_days=100)
-    assert alert(NOW + MINUTE) == 1
+    assert send_alerts(NOW + MINUTE) == 1
 
 
 def test_changed_address_is_in_the_audit_trail_by_its_digest() -> None:
     channel = make_channel("https://hooks.example/services/A")
     channel.address = "https://hooks.example/services/EVIL"
     channels.save_channel(channel, actor=ACTOR, now=NOW)
-    entry = Entry.objects.filter(action="csp.alert_channel.save").latest("id")
+    entry = Entry.objects.filter(action="alert_channel.save").latest("id")
     assert entry.before != entry.after
     assert "EVIL" not in str(entry.after)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import secrets
 from datetime import datetime
@@ -13,16 +14,15 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
 
-from audit.services import Actor
-from csp.alerts.deliveries import send_alert, test_of
-from csp.alerts.events import record_due
-from csp.models import AlertChannel, AlertDelivery
-from csp.services import delete_recorded, save_recorded
+from alerts.models import Alert, Channel
+from alerts.recording import record_due
+from alerts.sending import send_message, test_message
+from audit.services import Actor, delete_recorded, save_recorded
 
 
-def check_address(kind: str, address: str) -> None:
-    """Raises: ValidationError if alerts of this kind cannot be sent to the address."""
-    if kind == AlertChannel.Kind.EMAIL:
+def check_address(form: str, address: str) -> None:
+    """Raises: ValidationError if alerts of this form cannot be sent to the address."""
+    if form == Channel.Form.EMAIL:
         if not settings.MAILERS:
             raise ValidationError("Set CODER_EMAIL_SMARTHOST first, so that mail can be sent.")
         validate_email(address)
@@ -34,34 +34,36 @@ def check_address(kind: str, address: str) -> None:
         usable = False
     if not usable:
         raise ValidationError("Enter the complete URL of the webhook.")
+    if form == Channel.Form.NTFY and not parts.path.strip("/"):
+        raise ValidationError("The URL must end with the topic, as in https://ntfy.sh/my-topic.")
 
 
-def shown_address(channel: AlertChannel) -> str:
+def shown_address(channel: Channel) -> str:
     """Returns the address without the parts that may be secret: of a URL, only the host."""
-    if channel.kind == AlertChannel.Kind.EMAIL:
+    if channel.form == Channel.Form.EMAIL:
         return channel.address
     return urlsplit(channel.address).hostname or ""
 
 
-def save_channel(channel: AlertChannel, *, actor: Actor, now: datetime) -> None:
+def save_channel(channel: Channel, *, actor: Actor, now: datetime) -> None:
     """Saves a channel. Makes the signing secret of a new channel.
 
     After a channel is enabled, it gets no alerts of earlier events.
     """
     with transaction.atomic():
-        was_enabled = AlertChannel.objects.filter(pk=channel.pk, enabled=True).exists()
-        channel.secret = channel.secret or secrets.token_hex(32)
-        save_recorded(channel, "alert_channel", _facts, actor=actor, now=now)
+        was_enabled = Channel.objects.filter(pk=channel.pk, enabled=True).exists()
+        channel.secret = channel.secret or _new_secret()
+        save_recorded("alert_channel", channel, _facts, actor=actor, now=now)
         if channel.enabled and not was_enabled:
-            record_due(channel, now=now, status=AlertDelivery.Status.KNOWN)
+            record_due(channel, now=now, status=Alert.Status.KNOWN)
 
 
-def send_test(channel: AlertChannel, *, actor: Actor, now: datetime) -> bool:
+def send_test(channel: Channel, *, actor: Actor, now: datetime) -> bool:
     """Sends a test alert. The first accepted test enables the channel. Returns whether it did.
 
     Raises: OutgoingError or OSError if the receiver did not accept the alert.
     """
-    send_alert(channel, test_of(channel))
+    send_message(channel, test_message(channel, now))
     enables = channel.accepted_at is None
     if enables:
         channel.accepted_at, channel.enabled = now, True
@@ -69,18 +71,26 @@ def send_test(channel: AlertChannel, *, actor: Actor, now: datetime) -> bool:
     return enables
 
 
-def delete_channel(channel: AlertChannel, *, actor: Actor, now: datetime) -> None:
-    """Deletes the channel with its deliveries."""
-    delete_recorded(channel, "alert_channel", _facts, actor=actor, now=now)
+def delete_channel(channel: Channel, *, actor: Actor, now: datetime) -> None:
+    """Deletes the channel with its alerts and deliveries."""
+    delete_recorded("alert_channel", channel, _facts, actor=actor, now=now)
 
 
-def _facts(channel: AlertChannel) -> dict[str, Any]:
+def _new_secret() -> str:
+    """Returns a signing secret in the form of Standard Webhooks."""
+    return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
+
+
+def _facts(channel: Channel) -> dict[str, Any]:
     return {
-        "kind": channel.kind,
+        "kind": channel.form,
         "address": shown_address(channel),
         # It shows that another address was entered, without the address.
         "address_digest": hashlib.sha256(channel.address.encode()).hexdigest()[:12],
         "enabled": channel.enabled,
+        "kinds": channel.kinds,
+        "sites": channel.sites,
+        "min_severity": channel.min_severity,
         "min_reach": channel.min_reach,
         "hourly_limit": channel.hourly_limit,
     }

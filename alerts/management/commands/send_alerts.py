@@ -5,18 +5,19 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
+from alerts.channels import send_test
+from alerts.models import Channel
+from alerts.sending import send_alerts
 from audit.services import SYSTEM
-from csp.alerts.channels import send_test
-from csp.alerts.deliveries import alert
-from csp.models import AlertChannel
 from kernel.commands import BaseCommand
+from kernel.humanize import plural
 from kernel.outgoing import OutgoingError
 
 
 class Command(BaseCommand):
     help = (
-        "Sends the alerts about violation groups that are due, or a test alert. A new channel is "
-        "enabled when its first test alert is accepted."
+        "Sends the alerts that are due, or with --test a test alert. The first test alert that a "
+        "new channel accepts enables the channel."
     )
     examples = "\n--test --channel security"
 
@@ -29,15 +30,17 @@ class Command(BaseCommand):
     def handle(self, *args: Any, test: bool, channel: str | None, **options: Any) -> str:
         now = timezone.now()
         if not test:
-            return f"Sent alerts: {alert(now)}."
-        channels = AlertChannel.objects.filter(**({"name": channel} if channel else {}))
+            return f"Sent {plural(send_alerts(now), 'message')}."
+        channels = Channel.objects.filter(**({"name": channel} if channel else {}))
         if not channels:
             raise CommandError(
-                "No alert channel has this name." if channel else "No channel exists."
+                "No alert channel has this name." if channel else "No alert channel exists."
             )
         for each in channels:
             try:
-                send_test(each, actor=SYSTEM, now=now)
+                enabled = send_test(each, actor=SYSTEM, now=now)
             except (OutgoingError, OSError) as error:
                 raise CommandError(f"{each.name}: {error}") from None
-        return f"Sent test alerts: {len(channels)}."
+            state = " The channel is now on." if enabled else ""
+            self.stdout.write(f"{each.name} accepted the test alert.{state}")
+        return f"Sent {plural(len(channels), 'test alert')}."

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from alerts.channels import check_address, delete_channel, save_channel, send_test, shown_address
+from alerts.kinds import KINDS
+from alerts.models import Alert, Channel, Delivery
+from audit.admin import register_target
+from audit.services import actor_of
+from kernel.admin import ReadOnlyAdmin, ServiceAdmin, State, badge, error_column, row_link
+from kernel.humanize import since
+from kernel.outgoing import OutgoingError
+
+register_target("alert_channel", Channel)
+
+# Each test may take ten seconds.
+MAX_TESTS = 3
+MAX_SITES = 100
+
+
+class LinesField(forms.CharField):
+    """A list of strings, one on each line."""
+
+    widget = forms.Textarea(attrs={"rows": 3})
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def clean(self, value: Any) -> Any:
+        return [line.strip() for line in super().clean(value).splitlines() if line.strip()]
+
+
+class ChannelForm(forms.ModelForm[Channel]):
+    kinds = forms.MultipleChoiceField(
+        required=False,
+        choices=[(kind.name, f"{kind.name}: {kind.about}") for kind in KINDS.values()],
+        widget=forms.CheckboxSelectMultiple,
+        help_text="The kinds of alerts that the channel gets. Without a choice, all kinds.",
+    )
+    sites = LinesField(
+        required=False,
+        max_length=10_000,
+        help_text="The sites whose alerts the channel gets, one on each line, for example "
+        "https://portal.example.com. Without an entry, all sites. Alerts that concern no site are "
+        "always sent.",
+    )
+
+    class Meta:
+        model = Channel
+        fields = [
+            *("name", "form", "address", "enabled", "kinds", "sites", "min_severity", "min_reach"),
+            *("hourly_limit", "quiet_from", "quiet_until"),
+        ]
+        # A URL of Slack or Teams contains a secret, so the page does not show it again.
+        widgets = {"address": forms.PasswordInput}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk and "address" in self.fields:
+            self.fields["address"].required = False
+            self.fields["address"].help_text = "Leave this empty to keep the address."
+
+    def clean_address(self) -> str:
+        address: str = self.cleaned_data["address"] or self.instance.address
+        if form := self.cleaned_data.get("form"):
+            check_address(form, address)
+        return address
+
+    def clean_sites(self) -> list[str]:
+        sites: list[str] = self.cleaned_data["sites"]
+        if len(sites) > MAX_SITES or any(len(site) > 255 for site in sites):
+            raise forms.ValidationError(f"Enter at most {MAX_SITES} sites of 255 characters.")
+        return sites
+
+
+@admin.register(Channel)
+class ChannelAdmin(ServiceAdmin[Channel]):
+    form = ChannelForm
+    list_display = ["name", "form", "shown_address", "state", "choice", "min_severity", "last_sent"]
+    readonly_fields = ["state", "shown_address", "signing_secret", "last_failure"]
+    actions = ["send_test"]
+
+    def get_fields(self, request: HttpRequest, obj: Channel | None = None) -> Any:
+        """Omits the secrets for a user who may only view the channel."""
+        if obj is None:
+            # The test alert that follows enables the new channel.
+            return [name for name in ChannelForm.Meta.fields if name != "enabled"]
+        fields = [*ChannelForm.Meta.fields, *self.readonly_fields]
+        if self.has_change_permission(request, obj):
+            return fields
+        return [name for name in fields if name not in {"address", "signing_secret"}]
+
+    @admin.display(description="address")
+    def shown_address(self, channel: Channel) -> str:
+        return shown_address(channel)
+
+    @admin.display(description="signing secret")
+    def signing_secret(self, channel: Channel) -> str:
+        return channel.secret
+
+    @admin.display(description="state")
+    def state(self, channel: Channel) -> SafeString:
+        if not channel.enabled:
+            return badge("off", State.PLAIN)
+        newest = channel.deliveries.exclude(attempts=0).first()
+        return badge("failing", State.BAD) if newest and newest.error else badge("on", State.GOOD)
+
+    @admin.display(description="kinds")
+    def choice(self, channel: Channel) -> str:
+        return ", ".join(channel.kinds) or "all"
+
+    @admin.display(description="last message")
+    def last_sent(self, channel: Channel) -> SafeString:
+        newest = channel.deliveries.filter(status=Delivery.Status.SENT).first()
+        return since(newest.sent_at if newest else None)
+
+    @admin.display(description="last failure")
+    def last_failure(self, channel: Channel) -> str:
+        newest = channel.deliveries.exclude(error="").first()
+        if newest is None:
+            return "none"
+        return format_html("{}: {}", row_link(newest, since(newest.created_at)), newest.error)
+
+    def add_view(
+        self,
+        request: HttpRequest,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Sends a test alert to a new channel, after the transaction of the form has ended."""
+        response = super().add_view(request, form_url, extra_context)
+        if added := getattr(request, "added_channel", None):
+            self._test(request, added)
+        return response
+
+    def save_model(self, request: HttpRequest, obj: Channel, form: Any, change: bool) -> None:
+        save_channel(obj, actor=actor_of(request), now=timezone.now())
+        if not change:
+            request.added_channel = obj  # type: ignore[attr-defined]
+
+    def delete_model(self, request: HttpRequest, obj: Channel) -> None:
+        delete_channel(obj, actor=actor_of(request), now=timezone.now())
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Ignores that no user may delete single deliveries: they are deleted with the channel."""
+        found, counts, _, protected = super().get_deleted_objects(objs, request)
+        return found, counts, set(), protected
+
+    @admin.action(description="Send a test alert", permissions=["change"])
+    def send_test(self, request: HttpRequest, channels: QuerySet[Channel]) -> None:
+        for channel in channels[:MAX_TESTS]:
+            self._test(request, channel)
+
+    def _test(self, request: HttpRequest, channel: Channel) -> None:
+        try:
+            enabled = send_test(channel, actor=actor_of(request), now=timezone.now())
+        except (OutgoingError, OSError) as error:
+            state = "" if channel.accepted_at else " The channel is off until it accepts a test."
+            text = f"{channel}: {str(error).rstrip('.')}.{state}"
+            self.message_user(request, text, messages.ERROR)
+        else:
+            state = " The channel is now on." if enabled else ""
+            self.message_user(request, f"{channel} accepted the test alert.{state}")
+
+
+class AlertInline(admin.TabularInline[Alert, Delivery]):
+    model = Alert
+    fields = ("kind", "what", "severity", "site", "status", "since")
+    readonly_fields = fields
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin):
+    list_display = ["created_at", "channel", "title", "status", "attempts", "sent_at", error_column]
+    list_filter = ["status", "channel"]
+    list_select_related = ["channel"]
+    search_fields = ["subject"]
+    inlines = [AlertInline]
+
+    @admin.display(description="subject", ordering="subject")
+    def title(self, delivery: Delivery) -> str:
+        return delivery.subject or "not composed yet"
+
+
+@admin.register(Alert)
+class AlertAdmin(ReadOnlyAdmin):
+    list_display = ["created_at", "channel", "kind", "what", "site", "severity", "status"]
+    list_filter = ["status", "channel", "kind", "severity"]
+    list_select_related = ["channel"]
+    search_fields = ["key", "what"]

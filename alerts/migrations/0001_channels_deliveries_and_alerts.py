@@ -1,0 +1,113 @@
+
+import django.contrib.postgres.fields
+import django.core.validators
+import django.db.models.deletion
+import uuid
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+
+    initial = True
+
+    dependencies = [
+    ]
+
+    operations = [
+        migrations.CreateModel(
+            name='Channel',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=64, unique=True)),
+                ('form', models.CharField(choices=[('webhook', 'Webhook (signed JSON)'), ('slack', 'Slack'), ('teams', 'Microsoft Teams'), ('ntfy', 'ntfy'), ('email', 'E-mail')], max_length=16, verbose_name='kind')),
+                ('address', models.CharField(help_text='The URL of the webhook, or the e-mail address.', max_length=1024)),
+                ('secret', models.CharField(editable=False, max_length=64)),
+                ('enabled', models.BooleanField(default=False)),
+                ('accepted_at', models.DateTimeField(editable=False, null=True)),
+                ('kinds', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=32), blank=True, default=list, help_text='The kinds of alerts that the channel gets. Without a choice, all kinds.')),
+                ('sites', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=255), blank=True, default=list, help_text='The sites whose alerts the channel gets, one on each line. Without an entry, all sites. Alerts that concern no site are always sent.')),
+                ('min_severity', models.PositiveSmallIntegerField(choices=[(1, 'low'), (2, 'medium'), (3, 'high')], default=1, verbose_name='least severity')),
+                ('min_reach', models.PositiveIntegerField(default=10, help_text='A new group is reported when it has at least this number of clients. A client counts once on each day.', validators=[django.core.validators.MinValueValidator(1)], verbose_name='clients (sum of days)')),
+                ('hourly_limit', models.PositiveIntegerField(default=10, help_text='The maximum number of messages in an hour. One message can list many alerts.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1000)])),
+                ('quiet_from', models.TimeField(blank=True, help_text='From this time (UTC), alerts wait until the quiet hours end.', null=True)),
+                ('quiet_until', models.TimeField(blank=True, null=True)),
+            ],
+            options={
+                'verbose_name': 'alert channel',
+                'ordering': ['name'],
+            },
+        ),
+        migrations.CreateModel(
+            name='Delivery',
+            fields=[
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('subject', models.CharField(blank=True, max_length=255)),
+                ('status', models.CharField(choices=[('pending', 'Pending'), ('sent', 'Sent'), ('failed', 'Failed'), ('dropped', 'Dropped')], default='pending', max_length=16)),
+                ('created_at', models.DateTimeField()),
+                ('due_at', models.DateTimeField()),
+                ('sent_at', models.DateTimeField(null=True)),
+                ('attempts', models.PositiveSmallIntegerField(default=0)),
+                ('error', models.CharField(blank=True, max_length=512)),
+                ('channel', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='alerts.channel')),
+            ],
+            options={
+                'verbose_name': 'alert delivery',
+                'verbose_name_plural': 'alert deliveries',
+                'ordering': ['-created_at', 'id'],
+            },
+        ),
+        migrations.CreateModel(
+            name='Alert',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(max_length=32)),
+                ('key', models.CharField(max_length=128)),
+                ('since', models.DateTimeField()),
+                ('lasts', models.BooleanField(default=False)),
+                ('ended_at', models.DateTimeField(null=True)),
+                ('severity', models.PositiveSmallIntegerField(choices=[(1, 'low'), (2, 'medium'), (3, 'high')])),
+                ('site', models.CharField(blank=True, max_length=255)),
+                ('what', models.CharField(max_length=255)),
+                ('weight', models.BigIntegerField(default=0)),
+                ('status', models.CharField(choices=[('pending', 'Pending'), ('sent', 'Sent'), ('failed', 'Failed'), ('known', 'Known'), ('dropped', 'Dropped')], default='pending', max_length=16)),
+                ('created_at', models.DateTimeField()),
+                ('channel', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='alerts', to='alerts.channel')),
+                ('delivery', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='alerts', to='alerts.delivery')),
+            ],
+            options={
+                'ordering': ['-severity', '-weight', 'created_at', 'pk'],
+            },
+        ),
+        migrations.AddIndex(
+            model_name='delivery',
+            index=models.Index(condition=models.Q(('status', 'pending')), fields=['due_at'], name='alerts_delivery_due'),
+        ),
+        migrations.AddIndex(
+            model_name='delivery',
+            index=models.Index(fields=['channel', '-created_at'], name='alerts_delivery_channel'),
+        ),
+        migrations.AddIndex(
+            model_name='alert',
+            index=models.Index(condition=models.Q(('status', 'pending')), fields=['channel'], name='alerts_pending'),
+        ),
+        migrations.AddIndex(
+            model_name='alert',
+            index=models.Index(condition=models.Q(('ended_at', None), ('lasts', True)), fields=['channel', 'kind'], name='alerts_lasting'),
+        ),
+        migrations.AddIndex(
+            model_name='alert',
+            index=models.Index(condition=models.Q(('delivery__isnull', False)), fields=['delivery'], name='alerts_of_delivery'),
+        ),
+        migrations.AddIndex(
+            model_name='alert',
+            index=models.Index(fields=['kind', 'key'], name='alerts_of_key'),
+        ),
+        migrations.AddIndex(
+            model_name='alert',
+            index=models.Index(fields=['created_at'], name='alerts_created'),
+        ),
+        migrations.AddConstraint(
+            model_name='alert',
+            constraint=models.UniqueConstraint(fields=('channel', 'kind', 'key', 'since'), name='alerts_once'),
+        ),
+    ]

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import uuid
+
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+
+from alerts.kinds import KINDS, Severity
+
+
+class Channel(models.Model):
+    """A receiver of alerts. A new channel is off until its receiver has accepted a test alert."""
+
+    class Form(models.TextChoices):
+        WEBHOOK = "webhook", "Webhook (signed JSON)"
+        SLACK = "slack", "Slack"
+        TEAMS = "teams", "Microsoft Teams"
+        NTFY = "ntfy", "ntfy"
+        EMAIL = "email", "E-mail"
+
+    name = models.CharField(max_length=64, unique=True)
+    form = models.CharField("kind", max_length=16, choices=Form)
+    # A URL of Slack or Teams contains a secret, so the admin does not show it again.
+    address = models.CharField(
+        max_length=1024, help_text="The URL of the webhook, or the e-mail address."
+    )
+    secret = models.CharField(max_length=64, editable=False)
+    enabled = models.BooleanField(default=False)
+    # When the receiver first accepted a test alert. Only this first time enables the channel.
+    accepted_at = models.DateTimeField(null=True, editable=False)
+    kinds = ArrayField(
+        models.CharField(max_length=32),
+        blank=True,
+        default=list,
+        help_text="The kinds of alerts that the channel gets. Without a choice, all kinds.",
+    )
+    sites = ArrayField(
+        models.CharField(max_length=255),
+        blank=True,
+        default=list,
+        help_text="The sites whose alerts the channel gets, one on each line. Without an entry, "
+        "all sites. Alerts that concern no site are always sent.",
+    )
+    min_severity = models.PositiveSmallIntegerField(
+        "least severity", choices=Severity, default=Severity.LOW
+    )
+    min_reach = models.PositiveIntegerField(
+        "clients (sum of days)",
+        default=10,
+        validators=[MinValueValidator(1)],
+        help_text="A new group is reported when it has at least this number of clients. A client "
+        "counts once on each day.",
+    )
+    hourly_limit = models.PositiveIntegerField(
+        default=10,
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        help_text="The maximum number of messages in an hour. One message can list many alerts.",
+    )
+    quiet_from = models.TimeField(
+        null=True,
+        blank=True,
+        help_text="From this time (UTC), alerts wait until the quiet hours end.",
+    )
+    quiet_until = models.TimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = "alert channel"
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def wants(self, kind: str, *, severity: int, site: str) -> bool:
+        """Returns whether the channel gets alerts of this kind, severity and site."""
+        return (
+            (not self.kinds or kind in self.kinds)
+            and severity >= self.min_severity
+            and (not self.sites or not site or site in self.sites)
+        )
+
+
+class Delivery(models.Model):
+    """A message for one channel. It contains one alert, or lists several."""
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        SENT = "sent"
+        FAILED = "failed"
+        DROPPED = "dropped"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    channel = models.ForeignKey(Channel, models.CASCADE, related_name="deliveries")
+    subject = models.CharField(max_length=255, blank=True)
+    status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
+    created_at = models.DateTimeField()
+    due_at = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    error = models.CharField(max_length=512, blank=True)
+
+    class Meta:
+        verbose_name = "alert delivery"
+        verbose_name_plural = "alert deliveries"
+        ordering = ["-created_at", "id"]
+        indexes = [
+            models.Index(
+                fields=["due_at"], name="alerts_delivery_due", condition=models.Q(status="pending")
+            ),
+            models.Index(fields=["channel", "-created_at"], name="alerts_delivery_channel"),
+        ]
+
+    def __str__(self) -> str:
+        return self.subject or str(self.pk)
+
+
+class Alert(models.Model):
+    """An event, for one channel. `since` is the time of the event, so each regression is an event.
+
+    An event that lasts (`lasts`) has no time of its own. It is recorded when it begins, and again
+    only after it has ended (`ended_at`). An event from before the channel was enabled has a row,
+    too, with the status "known". It is never sent.
+    """
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        SENT = "sent"
+        FAILED = "failed"
+        KNOWN = "known"
+        DROPPED = "dropped"
+
+    channel = models.ForeignKey(Channel, models.CASCADE, related_name="alerts")
+    kind = models.CharField(max_length=32)
+    # What the event is about: the id of a group, the name of a job.
+    key = models.CharField(max_length=128)
+    since = models.DateTimeField()
+    lasts = models.BooleanField(default=False)
+    ended_at = models.DateTimeField(null=True)
+    severity = models.PositiveSmallIntegerField(choices=Severity)
+    site = models.CharField(max_length=255, blank=True)
+    what = models.CharField(max_length=255)
+    # The order within a message: clients, for example.
+    weight = models.BigIntegerField(default=0)
+    status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
+    created_at = models.DateTimeField()
+    delivery = models.ForeignKey(
+        Delivery, models.SET_NULL, null=True, related_name="alerts", db_index=False
+    )
+
+    class Meta:
+        ordering = ["-severity", "-weight", "created_at", "pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["channel", "kind", "key", "since"], name="alerts_once")
+        ]
+        indexes = [
+            models.Index(
+                fields=["channel"], name="alerts_pending", condition=models.Q(status="pending")
+            ),
+            models.Index(
+                fields=["channel", "kind"],
+                name="alerts_lasting",
+                condition=models.Q(lasts=True, ended_at=None),
+            ),
+            models.Index(
+                fields=["delivery"],
+                name="alerts_of_delivery",
+                condition=models.Q(delivery__isnull=False),
+            ),
+            models.Index(fields=["kind", "key"], name="alerts_of_key"),
+            models.Index(fields=["created_at"], name="alerts_created"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{KINDS[self.kind].word}: {self.what}"

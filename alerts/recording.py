@@ -1,0 +1,112 @@
+"""Records which events are due: one row for each event and channel."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+from alerts.kinds import KINDS
+from alerts.models import Alert, Channel, Delivery
+from alerts.sources import Event, Source, all_sources, source_of
+
+logger = logging.getLogger(__name__)
+Status = Alert.Status
+KEPT = timedelta(days=90)
+BATCH = 1_000
+
+
+def record_due(channel: Channel, *, now: datetime, status: str = Status.PENDING) -> None:
+    """Writes the rows that are missing. An error of one source does not affect the others."""
+    for source in all_sources():
+        kinds = [kind for kind in source.kinds if not channel.kinds or kind in channel.kinds]
+        if not kinds:
+            continue
+        try:
+            events = list(source.due(channel, now))
+        except Exception:
+            logger.exception("The alerts %s cannot be computed", ", ".join(kinds))
+            continue
+        _record(channel, kinds, events, now=now, status=status)
+
+
+def _record(
+    channel: Channel, kinds: Sequence[str], events: Iterable[Event], *, now: datetime, status: str
+) -> None:
+    wanted = [event for event in events if event.kind in kinds and _wants(channel, event)]
+    states = {(event.kind, event.key) for event in wanted if event.since is None}
+    known = _end_states(channel, kinds, states, now)
+    rows = [
+        _row(channel, event, now, status)
+        for event in wanted
+        if event.since is not None or (event.kind, event.key) not in known
+    ]
+    Alert.objects.bulk_create(rows, ignore_conflicts=True, batch_size=BATCH)
+
+
+def _wants(channel: Channel, event: Event) -> bool:
+    severity = event.severity or KINDS[event.kind].severity
+    return channel.wants(event.kind, severity=severity, site=event.site)
+
+
+def _end_states(
+    channel: Channel, kinds: Sequence[str], states: set[tuple[str, str]], now: datetime
+) -> set[tuple[str, str]]:
+    """Ends the alerts about states that are over. Returns the states that are recorded already."""
+    lasting = channel.alerts.filter(kind__in=kinds, lasts=True, ended_at=None)
+    found = {(kind, key): pk for pk, kind, key in lasting.values_list("pk", "kind", "key")}
+    over = [pk for state, pk in found.items() if state not in states]
+    if over:
+        ended = Alert.objects.filter(pk__in=over)
+        ended.filter(status=Status.PENDING).update(status=Status.DROPPED)
+        ended.update(ended_at=now)
+    return states & set(found)
+
+
+def _row(channel: Channel, event: Event, now: datetime, status: str) -> Alert:
+    return Alert(
+        channel=channel,
+        kind=event.kind,
+        key=event.key,
+        since=event.since or now,
+        lasts=event.since is None,
+        severity=event.severity or KINDS[event.kind].severity,
+        site=event.site,
+        what=event.what[:255],
+        weight=event.weight,
+        status=status,
+        created_at=now,
+    )
+
+
+def drop_outdated(alerts: Iterable[Alert], now: datetime) -> list[Alert]:
+    """Returns the alerts that are still of use, in the same order. Drops the others."""
+    ordered = list(alerts)
+    due = {each.pk for source, rows in _by_source(ordered) for each in source.still_due(rows, now)}
+    outdated = [alert.pk for alert in ordered if alert.pk not in due]
+    if outdated:
+        Alert.objects.filter(pk__in=outdated).update(status=Status.DROPPED, delivery=None)
+    return [alert for alert in ordered if alert.pk in due]
+
+
+def forget_old(now: datetime) -> None:
+    """Deletes old alerts and deliveries.
+
+    An alert is kept as long as its source may return the event again: it prevents a second alert.
+    """
+    old = Alert.objects.filter(created_at__lt=now - KEPT).exclude(status=Status.PENDING)
+    rows = list(old.exclude(lasts=True, ended_at=None))
+    kept = {each.pk for source, found in _by_source(rows) for each in source.remembered(found)}
+    Alert.objects.filter(pk__in=[row.pk for row in rows if row.pk not in kept]).delete()
+    deliveries = Delivery.objects.filter(created_at__lt=now - KEPT)
+    deliveries.exclude(status=Delivery.Status.PENDING).delete()
+
+
+def _by_source(alerts: Iterable[Alert]) -> Iterator[tuple[Source, list[Alert]]]:
+    """Yields each source with its alerts."""
+    of_kind: dict[str, list[Alert]] = defaultdict(list)
+    for alert in alerts:
+        of_kind[alert.kind].append(alert)
+    for kind, rows in of_kind.items():
+        yield source_of(kind), rows

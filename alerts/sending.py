@@ -1,0 +1,223 @@
+"""Sends alerts. The job `send_alerts` does so every 15 seconds.
+
+A delivery is written as a row before it is sent. So a restart neither loses an alert nor sends it
+again. If the process is killed while it waits for the response of the other server, it is unknown
+whether the alert arrived. Then it is sent again with the same id.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from datetime import datetime, timedelta
+from email.errors import MessageError
+from ipaddress import ip_network
+
+from django.conf import settings
+from django.core.mail import EmailMessage
+from django.db import transaction
+from django.urls import reverse
+
+from alerts.composing import compose, pending
+from alerts.kinds import KINDS, Severity
+from alerts.messages import DIGEST, TEST, Message, digest_subject, request_of, signed_headers
+from alerts.models import Alert, Channel, Delivery
+from alerts.recording import drop_outdated, forget_old, record_due
+from alerts.sources import Details, source_of
+from kernel.outgoing import Outgoing, OutgoingError, send
+
+Status = Delivery.Status
+# The time from each failed attempt to the next one. If the attempt after the last of these times
+# fails too, the delivery has failed.
+BACKOFF = [timedelta(minutes=minutes) for minutes in (1, 5, 30, 120, 720)]
+SEND_SECONDS = 10.0
+# Alerts of so many channels are sent at the same time.
+MAX_SENDING = 8
+# After this time, a run of the job starts no further delivery.
+RUN_SECONDS = 30.0
+# A message lists this number of alerts, and states how many more there are.
+MAX_LISTED = 20
+
+
+def send_alerts(now: datetime) -> int:
+    """Records due alerts. Sends those that may be sent now, and returns the number of messages."""
+    channels = list(Channel.objects.filter(enabled=True))
+    for channel in channels:
+        record_due(channel, now=now)
+        compose(channel, now=now)
+    forget_old(now)
+    with ThreadPoolExecutor(MAX_SENDING, thread_name_prefix="alerts") as pool:
+        run = _Run(pool, now)
+        for channel in channels:
+            run.start(channel, iter(pending(channel, now=now)))
+        run.wait()
+    return run.sent
+
+
+class _Run:
+    """Sends the messages of all channels side by side, and those of each channel one by one.
+
+    So a receiver that responds slowly delays only its own channel. After a message has failed, the
+    channel gets no further message in this run. Only this thread uses the database.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor, now: datetime) -> None:
+        self.sent = 0
+        self._pool = pool
+        self._now = now
+        self._begun = time.monotonic()
+        self._running: dict[Future[None], tuple[Delivery, Iterable[uuid.UUID]]] = {}
+
+    def start(self, channel: Channel, keys: Iterable[uuid.UUID]) -> None:
+        """Starts to send the first of these deliveries that is still of use."""
+        for key in keys:
+            if self._elapsed() > timedelta(seconds=RUN_SECONDS):
+                return
+            delivery = _claim(key, self._now + self._elapsed())
+            if delivery is None:
+                continue
+            delivery.channel = channel
+            message = message_of(delivery, self._now)
+            if message is None:
+                _store(delivery, Status.DROPPED)
+                continue
+            delivery.subject = message.title
+            self._running[self._pool.submit(send_message, channel, message)] = delivery, keys
+            return
+
+    def wait(self) -> None:
+        """Waits until all started deliveries have ended. Starts the next one of each channel."""
+        while self._running:
+            for future in wait(self._running, return_when=FIRST_COMPLETED).done:
+                delivery, keys = self._running.pop(future)
+                if _end(delivery, future, self._now + self._elapsed()):
+                    self.sent += 1
+                    self.start(delivery.channel, keys)
+
+    def _elapsed(self) -> timedelta:
+        return timedelta(seconds=time.monotonic() - self._begun)
+
+
+def _claim(key: uuid.UUID, now: datetime) -> Delivery | None:
+    """Counts an attempt. Returns None if another worker has claimed the delivery."""
+    with transaction.atomic():
+        waiting = Delivery.objects.filter(pk=key, status=Status.PENDING, due_at__lte=now)
+        delivery = waiting.select_for_update(skip_locked=True, of=("self",)).first()
+        if delivery is not None:
+            # Another worker takes the delivery only after this time, so it is sent once.
+            delivery.attempts += 1
+            delivery.due_at = now + BACKOFF[min(delivery.attempts, len(BACKOFF)) - 1]
+            delivery.save(update_fields=["attempts", "due_at"])
+    return delivery
+
+
+def _end(delivery: Delivery, sending: Future[None], now: datetime) -> bool:
+    """Stores the result of an attempt. Returns whether the message was sent."""
+    try:
+        sending.result()
+    except (OutgoingError, OSError) as error:
+        delivery.error = str(error)[:512]
+        has_failed = delivery.attempts > len(BACKOFF)
+        _store(delivery, Status.FAILED if has_failed else Status.PENDING)
+        return False
+    delivery.sent_at, delivery.error = now, ""
+    _store(delivery, Status.SENT)
+    return True
+
+
+def _store(delivery: Delivery, status: str) -> None:
+    with transaction.atomic():
+        delivery.status = status
+        delivery.save(update_fields=["subject", "status", "sent_at", "error"])
+        delivery.alerts.filter(status=Alert.Status.PENDING).update(status=status)
+
+
+# --- Content ----------------------------------------------------------------------------------
+
+
+def message_of(delivery: Delivery, now: datetime) -> Message | None:
+    """Returns the content of the delivery, or None if none of its alerts is of use any more."""
+    alerts = drop_outdated(delivery.alerts.filter(status=Alert.Status.PENDING), now)
+    if len(alerts) == 1:
+        return _about_one(delivery, alerts[0], now)
+    return _about_many(delivery, alerts, now) if alerts else None
+
+
+def _about_one(delivery: Delivery, alert: Alert, now: datetime) -> Message:
+    details = source_of(alert.kind).details(alert, now)
+    return Message(
+        id=str(delivery.pk),
+        type=alert.kind,
+        subject=f"{KINDS[alert.kind].word}: {details.what or alert.what}",
+        severity=Severity(alert.severity),
+        at=now,
+        facts=details.facts,
+        links=complete(details),
+        data={"since": alert.since, **_data(alert), **details.data},
+    )
+
+
+def _about_many(delivery: Delivery, alerts: list[Alert], now: datetime) -> Message:
+    words = [KINDS[alert.kind].word for alert in alerts]
+    more = len(alerts) - MAX_LISTED
+    lines = [f"{alert}" for alert in alerts[:MAX_LISTED]]
+    if more > 0:
+        lines.append(f"and {more:,} more")
+    return Message(
+        id=str(delivery.pk),
+        type=DIGEST,
+        subject=digest_subject(words),
+        severity=Severity(max(alert.severity for alert in alerts)),
+        at=now,
+        lines=lines,
+        links=[("Open the admin", _url(reverse("admin:index")))],
+        data={"alerts": [_data(alert) for alert in alerts[:MAX_LISTED]], "more": max(more, 0)},
+    )
+
+
+def _data(alert: Alert) -> dict[str, object]:
+    severity = Severity(alert.severity).label
+    found = {"kind": alert.kind, "key": alert.key, "what": alert.what, "severity": severity}
+    return {**found, **({"site": alert.site} if alert.site else {})}
+
+
+def complete(details: Details) -> list[tuple[str, str]]:
+    """Returns the links with complete URLs."""
+    return [(text, _url(path)) for text, path in details.links]
+
+
+def _url(path: str) -> str:
+    return f"{settings.ACCESS_URL.rstrip('/')}{path}"
+
+
+def test_message(channel: Channel, now: datetime) -> Message:
+    """Returns the message that tests a channel."""
+    return Message(
+        id=str(uuid.uuid4()),
+        type=TEST,
+        subject=f"test of the channel {channel.name}",
+        severity=Severity.LOW,
+        at=now,
+        lines=["This is a test. The channel works."],
+        links=[("Open the channel", _url(reverse("admin:alerts_channel_changelist")))],
+    )
+
+
+def send_message(channel: Channel, message: Message) -> None:
+    """Sends the message. Raises: OutgoingError or OSError if the receiver did not accept it."""
+    if channel.form == Channel.Form.EMAIL:
+        mail = EmailMessage(message.title, message.text, to=[channel.address])
+        try:
+            mail.send()
+        except (ValueError, MessageError) as error:
+            raise OutgoingError(f"The message cannot be sent: {error}") from None
+        return
+    url, body = request_of(channel.form, channel.address, message)
+    headers = signed_headers(body, secret=channel.secret, delivery=message.id, at=int(time.time()))
+    networks = [ip_network(text) for text in settings.OUTGOING_NETWORKS]
+    request = Outgoing(url, headers, method="POST", body=body, networks=networks)
+    reply = send(request, seconds=SEND_SECONDS)
+    if not 200 <= reply.status < 300:
+        raise OutgoingError(f"The server returned status {reply.status}")

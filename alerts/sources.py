@@ -1,0 +1,90 @@
+"""Sources of alerts. An app registers its sources in its module `alerts`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from alerts.kinds import Severity
+    from alerts.models import Alert, Channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that operators want to know. `what` is the rest of the subject, after the word.
+
+    `kind` and `key` identify what the event is about, and `since` identifies the event: it must not
+    change later. Without `since`, the event is a state that lasts as long as the source returns it.
+    Without `severity`, the kind's severity applies. Events with a higher `weight` are listed first.
+    """
+
+    kind: str
+    key: str
+    what: str
+    since: datetime | None = None
+    site: str = ""
+    severity: Severity | None = None
+    weight: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Details:
+    """The content of a message about one alert.
+
+    `what` replaces the event's `what`, if it is not empty. `facts` are lines of a name and a value.
+    `links` are texts and paths of this service; the first one is the most important. `data` has the
+    members of the webhook's body.
+    """
+
+    what: str = ""
+    facts: Sequence[tuple[str, str]] = ()
+    links: Sequence[tuple[str, str]] = ()
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+class Source(ABC):
+    """A source of events of some kinds."""
+
+    kinds: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def due(self, channel: Channel, now: datetime) -> Iterable[Event]:
+        """Returns the events that the channel should know. May repeat events with a `since`."""
+
+    def still_due(self, alerts: Sequence[Alert], now: datetime) -> Iterable[Alert]:
+        """Returns the recorded alerts that are still of use. The others are dropped."""
+        return alerts
+
+    def remembered(self, alerts: Sequence[Alert]) -> Iterable[Alert]:
+        """Returns the old alerts whose events `due` may return again. Their rows are kept."""
+        return ()
+
+    @abstractmethod
+    def details(self, alert: Alert, now: datetime) -> Details:
+        """Returns the content of a message about the alert."""
+
+
+_sources: list[Source] = []
+
+
+def register(source: type[Source]) -> type[Source]:
+    """Registers a source."""
+    _sources.append(source())
+    return source
+
+
+def all_sources() -> Sequence[Source]:
+    """Returns all sources, in the order of their registration."""
+    return _sources
+
+
+def source_of(kind: str) -> Source:
+    """Returns the source of this kind. Raises: LookupError."""
+    for source in _sources:
+        if kind in source.kinds:
+            return source
+    raise LookupError(kind)

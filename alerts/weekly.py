@@ -1,0 +1,72 @@
+"""The weekly digest: what has happened in a week, without anything about single users.
+
+An app registers its section in its module `alerts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+
+from django.urls import reverse
+
+from alerts.kinds import WEEKLY_DIGEST
+from alerts.models import Alert, Channel
+from alerts.sources import Details, Event, Source, register
+
+WEEK = timedelta(days=7)
+# Monday at this time (UTC).
+HOUR = 7
+# After this time, a missed digest is not sent any more.
+LATEST = timedelta(days=2)
+
+# Returns the lines of a section for the time from `since` to `until`: a name and a value each.
+type Lines = Callable[[datetime, datetime], Iterable[tuple[str, str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    title: str
+    lines: Lines
+
+
+_sections: list[Section] = []
+
+
+def register_section(title: str, lines: Lines) -> None:
+    """Registers a section. It is left out if it has no lines."""
+    _sections.append(Section(title, lines))
+
+
+def digest(until: datetime) -> list[tuple[str, str]]:
+    """Returns the lines of the digest for the week that ends at `until`."""
+    return [
+        (f"{section.title}: {name}", value)
+        for section in sorted(_sections, key=lambda each: each.title)
+        for name, value in section.lines(until - WEEK, until)
+    ]
+
+
+def newest_end(now: datetime) -> datetime:
+    """Returns the end of the newest week whose digest is due: the last Monday at 07:00 UTC."""
+    monday = datetime.combine(now.date(), time(HOUR), tzinfo=now.tzinfo)
+    monday -= timedelta(days=monday.weekday())
+    return monday if monday <= now else monday - WEEK
+
+
+@register
+class DigestSource(Source):
+    kinds = (WEEKLY_DIGEST,)
+
+    def due(self, channel: Channel, now: datetime) -> Sequence[Event]:
+        until = newest_end(now)
+        if now - until > LATEST:
+            return []
+        what = f"{until - WEEK:%Y-%m-%d} to {until:%Y-%m-%d}"
+        return [Event(kind=WEEKLY_DIGEST, key=f"{until:%Y-%m-%d}", what=what, since=until)]
+
+    def details(self, alert: Alert, now: datetime) -> Details:
+        facts = digest(alert.since)
+        data = {"digest": [{"name": name, "value": value} for name, value in facts]}
+        return Details(facts=facts, links=[("Open the admin", reverse("admin:index"))], data=data)

@@ -1,0 +1,35 @@
+"""Alerts if the Coder deployment does not respond."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from django.conf import settings
+from django.urls import reverse
+
+from alerts.kinds import CODER_UNAVAILABLE
+from alerts.models import Alert, Channel
+from alerts.sources import Details, Event, Source, register
+from beside.client import Breaker, CoderAwayError, ask
+
+# The job that sends alerts asks Coder in each run. The breaker is open after three failures.
+BREAKER = Breaker()
+
+
+@register
+class CoderSource(Source):
+    kinds = (CODER_UNAVAILABLE,)
+
+    def due(self, channel: Channel, now: datetime) -> Iterator[Event]:
+        if not settings.CODER_URL:
+            return
+        try:
+            ask("/api/v2/buildinfo", token="", breaker=BREAKER).require_success()
+        except CoderAwayError:
+            if BREAKER.is_open:
+                yield Event(kind=CODER_UNAVAILABLE, key="coder", what="Coder does not respond")
+
+    def details(self, alert: Alert, now: datetime) -> Details:
+        facts = [("Reason", BREAKER.reason)] if BREAKER.reason else []
+        return Details(facts=facts, links=[("Open the admin", reverse("admin:index"))])

@@ -1,0 +1,159 @@
+"""Alerts about violation groups, and their section of the weekly digest.
+
+The time `since` of an event must not change later, so it is never the time of a report:
+
+| kind | when | `since` |
+| --- | --- | --- |
+| new | a group that no operator has decided about reaches the channel's number of clients | when the group was created |
+| limit_reached | an ignored group is new again | when it was ignored |
+| regressed | a resolved group has a new report | when it was resolved |
+| other_growing | a group "other" has many more clients than at its last alert | the hour |
+"""  # noqa: E501 - a table
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db.models import CharField, Exists, F, OuterRef, Subquery, Value
+from django.db.models.functions import Cast, Coalesce
+from django.urls import reverse
+
+from alerts.kinds import GROUP_LIMIT, GROWING_OTHER, NEW_GROUP, REGRESSED_GROUP
+from alerts.models import Alert, Channel
+from alerts.sources import Details, Event, Source, register
+from alerts.weekly import register_section
+from audit.models import Entry
+from csp.advice.causes import cause
+from csp.advice.suggestion import Advice
+from csp.models import Group, State
+from csp.triage.details import details
+from csp.triage.selectors import groups_at, needing_attention
+from csp.triage.serializers import GroupSerializer
+from csp.triage.states import OPEN, REGRESSED
+from csp.writing.grouping import OTHER
+from kernel.humanize import ago, plural
+
+# If more groups are due, the others are recorded in the next run.
+MAX_EVENTS = 10_000
+_SETTLED = (State.IGNORED, State.RESOLVED)
+
+
+def described(group: Any, *more: str) -> str:
+    """Returns the cause, and in parentheses the number of clients and further facts."""
+    facts = ", ".join([plural(group.client_days, "client"), *more])
+    return f"{cause(group.directive, group.blocked)} ({facts})"
+
+
+@register
+class GroupSource(Source):
+    kinds = (NEW_GROUP, REGRESSED_GROUP, GROUP_LIMIT, GROWING_OTHER)
+
+    def due(self, channel: Channel, now: datetime) -> Iterator[Event]:
+        """Yields the events that are not recorded yet."""
+        visible = groups_at(now).visible()
+        decided_at = Coalesce("state_at", "opened_at")
+        new = visible.filter(state=State.NEW, client_days__gte=channel.min_reach)
+        over = visible.filter(state=State.IGNORED, current=State.NEW)
+        sources: tuple[tuple[str, Any], ...] = (
+            (NEW_GROUP, new.annotate(since=F("opened_at"))),
+            (GROUP_LIMIT, over.annotate(since=decided_at)),
+            (REGRESSED_GROUP, visible.filter(current=REGRESSED).annotate(since=decided_at)),
+            (GROWING_OTHER, _growing(channel, visible, now)),
+        )
+        for kind, groups in sources:
+            same = channel.alerts.filter(kind=kind, since=OuterRef("since"), key=_key())
+            for group in groups.exclude(Exists(same)).order_by("-client_days")[:MAX_EVENTS]:
+                yield Event(
+                    kind=kind,
+                    key=str(group.pk),
+                    what=described(group),
+                    since=group.since,
+                    weight=group.client_days,
+                )
+
+    def still_due(self, alerts: Sequence[Alert], now: datetime) -> Iterable[Alert]:
+        """Drops an alert if an operator has decided about the group while the alert waited."""
+        groups = groups_at(now).filter(pk__in=[alert.key for alert in alerts])
+        states = {str(key): state for key, state in groups.values_list("pk", "current")}
+        for alert in alerts:
+            state = states.get(alert.key)
+            if alert.kind == GROWING_OTHER:
+                if state is not None and state not in _SETTLED:
+                    yield alert
+            elif state in OPEN:
+                yield alert
+
+    def remembered(self, alerts: Sequence[Alert]) -> Iterable[Alert]:
+        """Keeps the alerts of groups that exist."""
+        groups = Group.objects.filter(pk__in=[alert.key for alert in alerts])
+        keys = {str(key) for key in groups.values_list("pk", flat=True)}
+        return [alert for alert in alerts if alert.key in keys]
+
+    def details(self, alert: Alert, now: datetime) -> Details:
+        group = groups_at(now).get(pk=alert.key)
+        facets, advice, _ = details(group, now=now)
+        page = reverse("admin:csp_group_change", args=[group.pk])
+        return Details(
+            what=described(group, f"risk {advice.risk}"),
+            facts=list(_facts(group, facets, advice, now)),
+            links=[
+                ("Decide about the group", page),
+                ("Acknowledge it", f"{page}?state=acknowledged"),
+                ("Ignore it", f"{page}?state=ignored"),
+            ],
+            data={"group": dict(GroupSerializer(group).data)},
+        )
+
+
+def _key() -> Cast:
+    return Cast(OuterRef("pk"), CharField())
+
+
+def _growing(channel: Channel, visible: Any, now: datetime) -> Any:
+    """Returns the groups "other" with `min_reach` more clients than at their last alert.
+
+    Such a group collects the causes that got no group of their own. So one of them may affect many
+    visitors.
+    """
+    alerts = channel.alerts.filter(key=_key(), created_at__gte=OuterRef("opened_at"))
+    # An event of this run, for example that the group is new, is not recorded yet.
+    is_new = {"state": State.NEW, "client_days__gte": channel.min_reach}
+    most = Subquery(alerts.order_by("-weight").values("weight")[:1])
+    recorded = alerts.filter(kind__in=(NEW_GROUP, GROWING_OTHER))
+    return (
+        visible.filter(blocked=OTHER)
+        .exclude(current__in=_SETTLED)
+        .annotate(is_recorded=Exists(recorded))
+        .exclude(is_recorded=False, **is_new)
+        .filter(client_days__gte=Coalesce(most, 0) + channel.min_reach)
+        .annotate(since=Value(now.replace(minute=0, second=0, microsecond=0)))
+    )
+
+
+def _facts(
+    group: Any, facets: dict[str, Any], advice: Advice, now: datetime
+) -> Iterator[tuple[str, str]]:
+    yield "Cause", cause(group.directive, group.blocked)
+    if pages := facets["Page"]:
+        yield "Page", pages[0]["value"]
+    yield "Clients", f"{group.client_days:,} (each counts once on each day)"
+    yield "Reports", f"{group.count:,} on {plural(group.pages, 'page')}"
+    yield "First seen", f"{group.first_seen:%Y-%m-%d %H:%M} UTC, {ago(group.first_seen, now=now)}"
+    yield "Suggested entry", advice.entry or "none"
+    for reason in advice.reasons[:3]:
+        yield "Reason", reason
+
+
+def _week(since: datetime, until: datetime) -> Iterator[tuple[str, str]]:
+    visible = groups_at(until).visible()
+    yield "new groups", f"{visible.filter(opened_at__gte=since, opened_at__lt=until).count():,}"
+    yield "open groups", f"{needing_attention(until).count():,}"
+    decided = Entry.objects.filter(action="csp.group.decide", at__gte=since, at__lt=until)
+    yield "decisions", f"{decided.count():,}"
+    for group in needing_attention(until)[:5]:
+        yield "open", described(group)
+
+
+register_section("CSP", _week)

@@ -1,0 +1,62 @@
+"""Alerts about changes of the configuration, and their section of the weekly digest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from django.urls import reverse
+
+from alerts.kinds import CONFIG_CHANGED
+from alerts.models import Alert, Channel
+from alerts.sources import Details, Event, Source, register
+from alerts.weekly import register_section
+from deployment.history import differences
+from deployment.models import ConfigRevision
+from kernel.humanize import plural
+
+# Older revisions cause no alert.
+NEWEST = timedelta(days=7)
+MAX_NAMES = 20
+
+
+def _changes(since: datetime, until: datetime) -> Iterator[tuple[ConfigRevision, ConfigRevision]]:
+    """Yields each revision of the time with the revision before it, of the same server."""
+    recent = ConfigRevision.objects.filter(recorded_at__gte=since, recorded_at__lt=until)
+    for revision in recent.order_by("pk")[:100]:
+        before = ConfigRevision.objects.filter(server=revision.server, pk__lt=revision.pk)
+        if (previous := before.first()) is not None:
+            yield previous, revision
+
+
+@register
+class ConfigSource(Source):
+    kinds = (CONFIG_CHANGED,)
+
+    def due(self, channel: Channel, now: datetime) -> Iterator[Event]:
+        for before, revision in _changes(now - NEWEST, now + timedelta(days=1)):
+            number = len(list(differences(before, revision)))
+            server = revision.server or revision.host
+            what = f"{plural(number, 'option')} of {server} changed"
+            key, since = str(revision.pk), revision.recorded_at
+            yield Event(kind=CONFIG_CHANGED, key=key, what=what, since=since)
+
+    def details(self, alert: Alert, now: datetime) -> Details:
+        revision = ConfigRevision.objects.get(pk=alert.key)
+        before = ConfigRevision.objects.filter(server=revision.server, pk__lt=revision.pk).first()
+        changed = list(differences(before, revision)) if before else []
+        facts = [(each.name, f"{each.before} → {each.after}") for each in changed[:MAX_NAMES]]
+        if len(changed) > MAX_NAMES:
+            facts.append(("Further options", f"{len(changed) - MAX_NAMES:,}"))
+        page = reverse("admin:deployment_configrevision_change", args=[revision.pk])
+        return Details(facts=facts, links=[("Open the revision", page)])
+
+
+def _week(since: datetime, until: datetime) -> Iterator[tuple[str, str]]:
+    for before, revision in _changes(since, until):
+        names = [each.name for each in differences(before, revision)]
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        yield f"{revision.recorded_at:%Y-%m-%d %H:%M}", ", ".join(names[:5]) + more
+
+
+register_section("Configuration", _week)

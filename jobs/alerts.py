@@ -1,0 +1,61 @@
+"""Alerts about jobs that are late or fail, and the section about jobs of the weekly digest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from django.db.models import Count
+from django.urls import reverse
+
+from alerts.kinds import JOB_FAILING
+from alerts.models import Alert, Channel
+from alerts.sources import Details, Event, Source, register
+from alerts.weekly import register_section
+from jobs import registry, selectors
+from jobs.models import JobRun
+from jobs.registry import Job
+from kernel.humanize import ago, plural
+
+# A job that has failed this number of times in a row is failing. A single failure is retried.
+MAX_FAILURES = 3
+
+
+@register
+class JobSource(Source):
+    kinds = (JOB_FAILING,)
+
+    def due(self, channel: Channel, now: datetime) -> Iterator[Event]:
+        newest = selectors.newest_runs(now)
+        for job in registry.all_jobs():
+            if problem := _problem(job, newest.get(job.name), now):
+                yield Event(kind=JOB_FAILING, key=job.name, what=f"{job.name} {problem}")
+
+    def details(self, alert: Alert, now: datetime) -> Details:
+        run = selectors.newest_runs(now).get(alert.key)
+        facts = [("Job", alert.key)]
+        if run is not None:
+            facts += [("Last run", f"{run.state}, started {ago(run.started_at, now=now)}")]
+            facts += [("Error", run.error[:500])] if run.error else []
+        page = f"{reverse('admin:jobs_jobrun_changelist')}?job={alert.key}"
+        return Details(facts=facts, links=[("Open the runs of the job", page)])
+
+
+def _problem(job: Job, run: JobRun | None, now: datetime) -> str:
+    """Returns what is wrong with the job, or ""."""
+    if selectors.is_late(job, run, now=now):
+        return "is late"
+    if run is None or not run.failed or not job.enabled():
+        return ""
+    runs = JobRun.objects.filter(job=job.name, slot__lte=now).order_by("-slot")[:MAX_FAILURES]
+    failures = [each.failed for each in runs]
+    return f"failed {MAX_FAILURES} times" if failures == [True] * MAX_FAILURES else ""
+
+
+def _week(since: datetime, until: datetime) -> Iterable[tuple[str, str]]:
+    runs = JobRun.objects.filter(started_at__gte=since, started_at__lt=until).exclude(error="")
+    failed = runs.order_by("job").values_list("job").annotate(runs=Count("pk"))
+    return [(job, f"failed {plural(number, 'time')}") for job, number in failed]
+
+
+register_section("Jobs", _week)
