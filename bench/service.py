@@ -23,7 +23,7 @@ import psycopg
 
 from bench import rows
 from bench.load import BenchError, Figures, output
-from kernel import postgres
+from tests.support.clusters import acquire_as_superuser
 
 PROJECT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
@@ -87,7 +87,7 @@ def running(*, readers: int = 0, users: int = 0, **environment: str) -> Iterator
     """
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="coderapi-bench-")))
-        handle = postgres.acquire(directory)
+        handle = acquire_as_superuser(directory)
         stack.callback(handle.release)
         found = stack.enter_context(
             serving(handle.url, directory, handle.programs.directory, **environment)

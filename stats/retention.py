@@ -46,7 +46,7 @@ WHERE minute.span = 60 AND minute.start < %s
   AND hour.span = 3600 AND hour.start = date_trunc('hour', minute.start, 'UTC') AND hour.closed
 """
 _ERASE = """
-DELETE FROM stats_agentstat WHERE user_id = %s
+DELETE FROM stats_agentstat WHERE user_id = %s AND created_at >= %s AND created_at < %s
 RETURNING date_trunc('minute', created_at, 'UTC')
 """
 
@@ -98,17 +98,25 @@ def _delete_expired(now: datetime) -> int:
     return deleted
 
 
-@transaction.atomic
+def _number_of_rows(user: User) -> int:
+    # One query for each partition, because a query that reads all partitions locks all of them.
+    hours = ((hour, hour + HOUR) for hour in AGENT_STATS.starts())
+    rows = AgentStat.objects.filter(user_id=user.pk)
+    return sum(rows.filter(created_at__gte=a, created_at__lt=b).count() for a, b in hours)
+
+
 def _erase_rows(user: User) -> None:
-    lock_open(AGENT_STATS.starts())
-    minutes = {minute for (minute,) in fetch_rows(_ERASE, [uuid.UUID(str(user.pk))])}
-    mark_stale(minutes, rows_went=True)
+    for hour in AGENT_STATS.starts():
+        with transaction.atomic():
+            lock_open([hour])
+            found = fetch_rows(_ERASE, [uuid.UUID(str(user.pk)), hour, hour + HOUR])
+            mark_stale({minute for (minute,) in found}, rows_went=True)
 
 
 AGENT_ROWS = ErasureRule(
     data="agent rows",
     outcome="deleted, and left out of statistics computed afterwards",
-    rows=lambda user: AgentStat.objects.filter(user_id=user.pk),
+    rows=_number_of_rows,
     outlives=True,
     erase=_erase_rows,
 )

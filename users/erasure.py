@@ -26,15 +26,16 @@ class ErasureRule:
     """A rule for one kind of data about a user.
 
     `data` is the name of the data and `outcome` describes what happens to it, both for pages.
-    `rows` returns the rows about the user. By default, these rows are deleted before the user's own
-    row. If `kept` is true, the rows are kept. If `erase` is set, it is called instead of deleting
-    the rows. If `outlives` is true, the rule applies only when a user is erased, not when a user is
-    deleted. `page` returns the URL of the admin page that lists the rows.
+    `rows` returns the rows about the user, or their number. By default, these rows are deleted
+    before the user's own row. If `kept` is true, the rows are kept. If `erase` is set, it is called
+    instead of deleting the rows. If `outlives` is true, the rule applies only when a user is
+    erased, not when a user is deleted, and `erase` is called before the transaction that deletes
+    the user. `page` returns the URL of the admin page that lists the rows.
     """
 
     data: str
     outcome: str
-    rows: Callable[[User], QuerySet[Any]]
+    rows: Callable[[User], QuerySet[Any] | int]
     kept: bool = False
     outlives: bool = False
     erase: Callable[[User], Any] | None = None
@@ -49,7 +50,8 @@ register = _rules.append
 
 def survey(user: User, rules: Iterable[ErasureRule]) -> Survey:
     """Returns the number of rows for each rule."""
-    return [(rule, rule.rows(user).count()) for rule in rules]
+    found = ((rule, rule.rows(user)) for rule in rules)
+    return [(rule, rows if isinstance(rows, int) else rows.count()) for rule, rows in found]
 
 
 def rules_of_deletion() -> list[ErasureRule]:
@@ -67,15 +69,25 @@ def rehearse(user: User) -> Survey:
     return survey(user, _rules)
 
 
-@retry_on_conflict
-@keeping_an_owner()
 def erase(user: User, *, actor: Actor, now: datetime) -> Survey:
     """Erases the user and applies every rule. Returns the number of rows for each rule.
 
     The audit entry contains only the user's id. Raises: APIError 400 for the last owner.
     """
+    require_another_owner(user)
+    others = [rule for rule in _rules if rule.outlives]
+    found = survey(user, others)
+    for rule in others:
+        if rule.erase is not None:
+            rule.erase(user)
+    return _erase(user, found, actor=actor, now=now)
+
+
+@retry_on_conflict
+@keeping_an_owner()
+def _erase(user: User, erased: Survey, *, actor: Actor, now: datetime) -> Survey:
     target = Target("user", str(user.pk))
-    found = _remove(lock(user), _rules)
+    found = [*_remove(lock(user), rules_of_deletion()), *erased]
     record("user.erase", actor=actor, target=target, now=now, after=_counts(found))
     return found
 
@@ -103,8 +115,8 @@ def _remove(user: User, rules: Sequence[ErasureRule]) -> Survey:
     for rule in rules:
         if rule.erase is not None:
             rule.erase(user)
-        elif not rule.kept:
-            rule.rows(user).delete()
+        elif not rule.kept and isinstance(rows := rule.rows(user), QuerySet):
+            rows.delete()
     user.delete()
     return found
 

@@ -27,9 +27,8 @@ class FullDisk(Fault[SmallDisk]):
         while stage.postmaster == before and time.monotonic() < deadline:
             stage.fill()
             with suppress(psycopg.Error, OSError), stage.look() as connection:
-                connection.execute(
-                    "SELECT pg_switch_wal() FROM pg_logical_emit_message(true, '', '')"
-                )
+                # Write a whole segment of the WAL, so that PostgreSQL needs a new one.
+                connection.execute("SELECT pg_logical_emit_message(true, '', repeat('x', 1 << 24))")
             time.sleep(0.2)
         # Fill the space that PostgreSQL freed when it ended.
         stage.fill()

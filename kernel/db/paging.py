@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import django.db
@@ -47,28 +48,31 @@ def in_pages[R](rows: QuerySet[Any, R], *, after: Callable[[R], Q]) -> Iterator[
 
 
 def stored_rows(table: str, *, key: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yields every row of the table, ordered by the columns of `key`, which must be unique.
+    """Yields every row of the table: each partition in the order of the columns in `key`.
 
     A row has the columns that the table really has. So this also works if another release of
     coderapi created the table.
     """
+    with connection.cursor() as cursor:
+        cursor.execute(_PARTITIONS, [table])
+        names = [name for (name,) in cursor.fetchall()]
+    for name in names:
+        for page in pages(partial(_rows_after, name, key)):
+            yield from (orjson.loads(row) for row, *_ in page)
+
+
+# One query for each partition, because a query that reads all partitions locks all of them.
+_PARTITIONS = "SELECT relid::regclass::text FROM pg_partition_tree(%s) WHERE isleaf ORDER BY 1"
+
+
+def _rows_after(name: str, key: Sequence[str], last: Any, limit: int) -> Sequence[Any]:
     columns = sql.SQL(", ").join(map(sql.Identifier, key))
-    query = sql.SQL("SELECT to_jsonb(t), {0} FROM {1} t WHERE {2} ORDER BY {0} LIMIT %s")
-    after = sql.SQL("({}) > ({})").format(
-        columns, sql.SQL(", ").join([sql.Placeholder()] * len(key))
-    )
-
-    def read(last: Any, limit: int) -> Sequence[Any]:
-        condition = sql.SQL("true") if last is None else after
-        with connection.cursor() as cursor:
-            statement = query.format(columns, sql.Identifier(table), condition)
-            cursor.execute(statement, [*(last[1:] if last else ()), limit])
-            found: Sequence[Any] = cursor.fetchall()
-        return found
-
-    for page in pages(read):
-        for row, *_ in page:
-            yield orjson.loads(row) if isinstance(row, str) else row
+    values = sql.SQL(", ").join(map(sql.Literal, last[1:] if last else ()))
+    after = sql.SQL("({}) > ({})" if last else "true").format(columns, values)
+    query = sql.SQL("SELECT to_jsonb(t)::text, {0} FROM {1} t WHERE {2} ORDER BY {0} LIMIT {3}")
+    with connection.cursor() as cursor:
+        cursor.execute(query.format(columns, sql.SQL(name), after, limit))
+        return list(cursor.fetchall())
 
 
 def pages[R](read: Read[R]) -> Iterator[Sequence[R]]:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kernel.postgres.binaries import Binaries, newest_programs
+from kernel.postgres.binaries import Binaries, found, newest_programs
 from kernel.postgres.files import variables_of
 from kernel.postgres.sharing import acquire
 
@@ -36,23 +36,46 @@ class Target:
 
 @contextmanager
 def target(
-    url: str, data_dir: Path, *, make: bool = False, durable: bool = True
+    url: str,
+    data_dir: Path,
+    *,
+    make: bool = False,
+    durable: bool = True,
+    programs: Binaries | None = None,
 ) -> Iterator[Target]:
     """Yields the database of the URL. If the URL is empty, runs and yields the private database.
 
-    `make` and `durable` are passed to `acquire`. Raises: PostgresError.
+    `make`, `durable` and `programs` are passed to `acquire`. Raises: PostgresError.
     """
     if url:
         environ = {**os.environ, **variables_of(url)}
-        yield Target(url, newest_programs(data_dir), environ)
+        yield Target(url, programs_for(url, data_dir), environ)
         return
-    handle = acquire(data_dir, make=make, durable=durable)
+    handle = acquire(data_dir, make=make, durable=durable, programs=programs)
     # The caller's PG* variables may belong to another database.
     outside = {name: text for name, text in os.environ.items() if not name.startswith("PG")}
     try:
         yield Target(handle.url, handle.programs, outside | variables_of(handle.url))
     finally:
         handle.release()
+
+
+def programs_for(url: str, data_dir: Path) -> Binaries:
+    """Returns programs of the server's own major version, or the newest programs.
+
+    Newer programs may write a dump that this server rejects. Raises: PostgresError if PostgreSQL is
+    not installed.
+    """
+    import psycopg  # Imported here, because most starts do not need it.
+
+    try:
+        with psycopg.connect(url) as connection:
+            major = connection.info.server_version // 10_000
+    except psycopg.OperationalError:
+        # The program reports the error.
+        major = 0
+    same = [binaries for binaries in found() if binaries.major == major]
+    return same[0] if same else newest_programs(data_dir)
 
 
 def run_client(name: str, arguments: Sequence[str], *, on: Target) -> int:

@@ -7,6 +7,7 @@ import secrets
 import shlex
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from kernel.postgres.files import (
     unfollowed,
 )
 
+SUPERUSER = "postgres"
 # The timeout for each step: to start, to stop, or to wait for a killed server's children.
 TIMEOUT_SECONDS = 120
 POLL_SECONDS = 0.05
@@ -43,13 +45,21 @@ LIBC_LOCALE = ("--locale=C.UTF-8", "--locale-provider=libc")
 # contain secrets.
 SETTINGS = {
     "listen_addresses": "",
+    # Restoring a dump takes about seven locks for each partition, in one transaction. The default
+    # of 64 is too low for a thousand partitions.
+    "max_locks_per_transaction": "256",
     "unix_socket_permissions": "0700",
     "log_checkpoints": "off",
     "log_error_verbosity": "terse",
     "log_min_error_statement": "panic",
 }
 # Faster settings for temporary clusters. A power failure may destroy the data.
-FLEETING = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+FLEETING = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_locks_per_transaction": "1024",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,9 @@ def running(cluster: Cluster) -> Server | None:
 def create(cluster: Cluster, *, binaries: Binaries, durable: bool, lock: int) -> None:
     """Creates a cluster in an empty directory, with the service's role, password and database.
 
+    The role owns the database, but is not a superuser. The superuser has no password, so it cannot
+    connect.
+
     initdb inherits `lock`, the file descriptor of the cluster's lock. So the lock is held until
     initdb ends, even if this process is killed. Raises: PostgresError.
     """
@@ -83,7 +96,7 @@ def create(cluster: Cluster, *, binaries: Binaries, durable: bool, lock: int) ->
     initdb: list[str | Path] = [
         binaries.program("initdb"),
         f"--pgdata={cluster.data}",
-        f"--username={ROLE}",
+        f"--username={SUPERUSER}",
         f"--pwfile={password}",
         "--auth=scram-sha-256",
         "--encoding=UTF8",
@@ -93,6 +106,18 @@ def create(cluster: Cluster, *, binaries: Binaries, durable: bool, lock: int) ->
     ]
     _checked(cluster, initdb, lock=lock)
     # In single-user mode, no client can connect before the database exists.
+    statements = (
+        f"CREATE ROLE {ROLE} LOGIN PASSWORD '{cluster.password}'",
+        f"ALTER ROLE {SUPERUSER} PASSWORD NULL",
+        f"CREATE DATABASE {DATABASE} OWNER {ROLE}",
+    )
+    run_single(cluster, statements, binaries=binaries, durable=durable, lock=lock)
+
+
+def run_single(
+    cluster: Cluster, statements: Sequence[str], *, binaries: Binaries, durable: bool, lock: int
+) -> None:
+    """Runs statements as superuser, while the server is not running. Raises: PostgresError."""
     single: list[str | Path] = [
         binaries.program("postgres"),
         "--single",
@@ -101,7 +126,7 @@ def create(cluster: Cluster, *, binaries: Binaries, durable: bool, lock: int) ->
         *([] if durable else ["--fsync=off"]),
         "postgres",
     ]
-    _checked(cluster, single, lock=lock, text=f"CREATE DATABASE {DATABASE}\n")
+    _checked(cluster, single, lock=lock, text="".join(f"{line}\n" for line in statements))
 
 
 def start(cluster: Cluster, *, binaries: Binaries, durable: bool = True) -> Server:

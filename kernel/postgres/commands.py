@@ -12,9 +12,9 @@ from django.core.management.base import CommandError, CommandParser
 
 from kernel.commands import BaseCommand
 from kernel.datadir import DataDirectoryError, data_dir
-from kernel.postgres import backup
 from kernel.postgres.account import PostgresError
 from kernel.postgres.clients import Target
+from kernel.postgres.replacement import check_replaceable, described, replace
 
 
 class PostgresCommand(BaseCommand):
@@ -37,12 +37,18 @@ class PostgresCommand(BaseCommand):
 
     def replace_database(self, on: Target, dump: IO[bytes], *, source: str, yes: bool) -> str:
         """Replaces all data with the dump, after a confirmation. Returns the summary."""
-        prefixes = [f"{app.label}_" for app in apps.get_app_configs()] + ["django_"]
-        has_data = backup.check_replaceable(on, own_prefixes=prefixes)
+        own = own_tables()
+        has_data = check_replaceable(on, own_tables=own)
         if has_data and not yes:
             _confirm(f"This deletes all data of the service and replaces it with {source}.")
-        backup.replace(on, dump)
-        return f"Restored {backup.described(on)} from {source}."
+        replace(on, dump, own_tables=own)
+        return f"Restored {described(on)} from {source}."
+
+
+def own_tables() -> list[str]:
+    """Returns the tables of the service, without their partitions."""
+    models = apps.get_models(include_auto_created=True)
+    return [*(model._meta.db_table for model in models), "django_migrations"]
 
 
 def add_yes_argument(parser: CommandParser) -> None:

@@ -20,10 +20,16 @@ from pathlib import Path
 from typing import Literal
 
 from kernel.datadir import give_to_owner
-from kernel.postgres import binaries as programs
 from kernel.postgres import cluster as life
 from kernel.postgres.account import PostgresError, account_for
-from kernel.postgres.binaries import Binaries, Source
+from kernel.postgres.binaries import (
+    Binaries,
+    Source,
+    chosen,
+    found,
+    remove_other_copies,
+    within_reach,
+)
 from kernel.postgres.files import (
     Cluster,
     prepared,
@@ -93,21 +99,26 @@ class Stopped:
 
 
 def acquire(
-    data_dir: Path, *, make: bool = True, only: Source | None = None, durable: bool = True
+    data_dir: Path,
+    *,
+    make: bool = True,
+    only: Source | None = None,
+    durable: bool = True,
+    programs: Binaries | None = None,
 ) -> Handle:
     """Joins the cluster in the data directory, and starts it if it is not running.
 
     If `make` is true, creates a missing cluster. If `only` is given, only programs from this source
-    are used. With `durable=False` the cluster is faster, but a power failure may destroy its data.
-    Raises: PostgresError.
+    are used, and if `programs` are given, only these. With `durable=False` the cluster is faster,
+    but a power failure may destroy its data. Raises: PostgresError.
     """
     cluster = prepared(data_dir) if make else inhabited(data_dir)
     with _transition(cluster) as lock:
         cluster.clear_away()
         cluster.stopped.unlink(missing_ok=True)
-        binaries = fitting(cluster, only=only)
+        binaries = fitting(cluster, only=only, among=[programs] if programs else None)
         if life.running(cluster) is None:
-            programs.remove_other_copies(binaries, data_dir=cluster.home.parent)
+            remove_other_copies(binaries, data_dir=cluster.home.parent)
         holders = _open(cluster.home.with_name(HOLDERS))
         fcntl.flock(holders, fcntl.LOCK_SH)
         try:
@@ -167,14 +178,16 @@ def inhabited(data_dir: Path) -> Cluster:
     return cluster
 
 
-def fitting(cluster: Cluster, *, only: Source | None = None) -> Binaries:
+def fitting(
+    cluster: Cluster, *, only: Source | None = None, among: list[Binaries] | None = None
+) -> Binaries:
     """Returns programs that fit the cluster's version and that its account can run.
 
-    Raises: PostgresError if they are not installed.
+    `among` are the installed programs by default. Raises: PostgresError if none fits.
     """
     home = cluster.home
-    binaries = programs.chosen(programs.found(only=only), major=cluster.major, home=home)
-    return programs.within_reach(binaries, account=cluster.account, data_dir=home.parent)
+    binaries = chosen(among or found(only=only), major=cluster.major, home=home)
+    return within_reach(binaries, account=cluster.account, data_dir=home.parent)
 
 
 def holders_of(cluster: Cluster) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,9 @@ import psycopg
 import pytest
 
 from kernel.db.replicas import PREFIX
-from kernel.postgres import PostgresError, backup
+from kernel.postgres import PostgresError, backup, replacement
 from kernel.postgres.clients import target
+from kernel.postgres.commands import own_tables
 from tests.support.commands import manage
 from tests.support.factories import PASSWORD, utc
 from tests.support.processes import database_name, own_database
@@ -42,8 +44,6 @@ def full() -> Iterator[str]:
         new = ("--username", "ada", "--email", "ada@example.com")
         made = manage("create_admin_user", *new, typed=f"{PASSWORD}\n", DATABASE_URL=url)
         assert made.returncode == 0, made.stderr
-        own = "CREATE SEQUENCE users_own; CREATE VIEW users_one AS SELECT 1;"
-        execute(url, f"{own} CREATE MATERIALIZED VIEW users_two AS SELECT 2")
         yield url
 
 
@@ -144,10 +144,55 @@ def test_refused_restore_changes_nothing(changed: str, dump: str, tmp_path: Path
     named = error("restore", dump, CODERAPI_SECRET_KEY=KEY)
     assert "a.dump is not a complete backup" in named
     assert "postgres restore --replace" in named
-    execute(changed, "CREATE TABLE workspaces ()")
+    execute(changed, "CREATE TABLE users_of_another_app ()")
     before = contents(changed)
     named = error(*replace, dump)
-    assert "tables that are not of this service, such as workspaces" in named
+    assert "not of this service, such as the table users_of_another_app." in named
+
+
+FOREIGN = {
+    "table users_user_2": "CREATE TABLE users_user_2 ()",
+    "table other.users_user": "CREATE SCHEMA other; CREATE TABLE other.users_user ()",
+    "sequence users_own": "CREATE SEQUENCE users_own",
+    "view users_one": "CREATE VIEW users_one AS SELECT username FROM users_user",
+    "materialized view users_two": "CREATE MATERIALIZED VIEW users_two AS SELECT 2",
+    "function users_sum(integer)": "CREATE FUNCTION users_sum(int) RETURNS int RETURN 1",
+    "function users_do()": "CREATE PROCEDURE users_do() LANGUAGE sql AS 'SELECT 1'",
+}
+
+
+def test_every_foreign_object_prevents_a_restore(changed: str, tmp_path: Path) -> None:
+    with target(changed, tmp_path) as on:
+        assert replacement.check_replaceable(on, own_tables=own_tables())
+        for name, statement in FOREIGN.items():
+            with own_database(like=database_name(changed)) as url:
+                execute(url, statement)
+                other = dataclasses.replace(on, url=url)
+                with pytest.raises(PostgresError, match=re.escape(f"such as the {name}.")):
+                    replacement.check_replaceable(other, own_tables=own_tables())
+
+
+def test_restore_takes_one_lock_for_each_old_table(changed: str, tmp_path: Path) -> None:
+    with target(changed, tmp_path) as on, psycopg.connect(changed) as connection:
+        for number in range(20):
+            connection.execute(
+                f"CREATE TABLE part_{number} PARTITION OF stats_agentstat"
+                f" FOR VALUES FROM ('{2030 + number}-01-01') TO ('{2031 + number}-01-01')"
+            )
+        connection.commit()
+        connection.execute(replacement.moving(on, own_tables()).encode())
+        moved = connection.execute(
+            "SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace(%s)"
+            " AND relkind IN ('r', 'p', 'S')",
+            [replacement.REPLACED],
+        ).fetchone()
+        locks = connection.execute(
+            "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND mode ~ 'Exclusive'"
+        ).fetchone()
+    assert moved
+    assert locks
+    assert moved[0] > 50
+    assert locks[0] < moved[0] + 20
 
 
 def test_newer_server_than_the_programs_is_named(full: str, tmp_path: Path) -> None:

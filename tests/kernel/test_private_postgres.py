@@ -18,6 +18,7 @@ import pytest
 from kernel import postgres
 from kernel.postgres import binaries
 from kernel.postgres.binaries import Binaries, Source
+from kernel.postgres.clients import programs_for
 from kernel.postgres.cluster import running, start
 from kernel.postgres.files import (
     Cluster,
@@ -103,9 +104,20 @@ def test_cluster_has_its_settings(source: Source, folder: Path, seed_of: SeedOf)
             "SELECT current_setting('server_version_num')::int / 10000,"
             " current_setting('listen_addresses'), current_setting('data_checksums'),"
             " pg_encoding_to_char(encoding),"
-            " datlocprovider <> 'i' FROM pg_database WHERE datname = current_database()"
+            " datlocprovider <> 'i', datdba = current_user::regrole, rolsuper, rolcreatedb"
+            " FROM pg_database, pg_roles"
+            " WHERE datname = current_database() AND rolname = current_user"
         ).fetchone()
-    assert row == (handle.programs.major, "", "on", "UTF8", True)
+        superusers = connection.execute("SELECT rolname FROM pg_roles WHERE rolsuper").fetchall()
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("COPY (SELECT 1) TO PROGRAM 'cat'")
+    assert row == (handle.programs.major, "", "on", "UTF8", True, True, False, False)
+    assert superusers == [("postgres",)]
+    # The programs of the server's own version are chosen, although newer ones may be installed.
+    assert programs_for(handle.url, folder).major == handle.programs.major
+    for guessed in ("", (folder / "postgres" / "password").read_text()):
+        with pytest.raises(psycopg.OperationalError, match="password"):
+            psycopg.connect(handle.url, user="postgres", password=guessed)
     assert handle.programs.major == one_of(source).major
 
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kernel import postgres
-from kernel.postgres.cluster import running
-from kernel.postgres.files import prepared
+from kernel.postgres.binaries import Source
+from kernel.postgres.cluster import run_single, running
+from kernel.postgres.files import ROLE, prepared
+from kernel.postgres.sharing import alone, fitting
 from tests.support.processes import wait_for
 
 
@@ -50,6 +52,19 @@ class OwnCluster:
         server = running(prepared(self.directory))
         assert server
         return server.pid
+
+
+def acquire_as_superuser(
+    directory: Path, *, only: Source | None = None, durable: bool = True
+) -> postgres.Handle:
+    """Starts a private PostgreSQL whose role may also create databases and disable triggers."""
+    postgres.acquire(directory, only=only, durable=durable).release()
+    cluster = prepared(directory)
+    with alone(cluster) as lock:
+        binaries = fitting(cluster, only=only)
+        statement = f"ALTER ROLE {ROLE} SUPERUSER"
+        run_single(cluster, [statement], binaries=binaries, durable=durable, lock=lock)
+    return postgres.acquire(directory, only=only, durable=durable)
 
 
 @contextmanager

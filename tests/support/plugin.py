@@ -26,6 +26,7 @@ import pytest
 
 from kernel import postgres
 from kernel.postgres import account
+from tests.support.clusters import acquire_as_superuser
 
 NAMED_SERVER = "CODERAPI_TEST_DATABASE_URL"
 # Two test runs must not share request counts or limiters, so each run has its own key.
@@ -118,7 +119,7 @@ def _end(keeper: subprocess.Popen[str]) -> None:
 def _keep_until_input_ends() -> None:
     only: Literal["system"] | None = "system" if os.environ.get("PG") == "system" else None
     with tempfile.TemporaryDirectory(prefix="coderapi-tests-") as directory:
-        handle = postgres.acquire(Path(directory), only=only, durable=False)
+        handle = acquire_as_superuser(Path(directory), only=only, durable=False)
         try:
             sys.stdout.write(f"{handle.url}\n")
             sys.stdout.flush()

@@ -22,7 +22,8 @@ from kernel.release import PROGRAM
 ACTIONS = {
     "psql": "open a shell in the service's database; passes other arguments to psql",
     "dump": "write a dump of the service's database; passes other arguments to pg_dump",
-    "restore": "restore a dump; passes other arguments to pg_restore",
+    "restore": "restore a dump that you trust, because it contains SQL; passes other arguments to "
+    "pg_restore",
     "restore --replace FILE": "replace all data of the service with a dump; the service must be "
     "stopped; asks for confirmation unless --yes is given",
     "url": "print the URL of the private database, including the password; does not start it",

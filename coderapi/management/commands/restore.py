@@ -15,7 +15,8 @@ from kernel.postgres.commands import PostgresCommand, add_yes_argument
 class Command(PostgresCommand):
     help = (
         "Replaces all data of the service with a backup that `backup` created. The service must be "
-        "stopped. If the restore fails, the existing data does not change."
+        "stopped. If the restore fails, the existing data does not change. Restore only files that "
+        "you trust, because a backup contains SQL."
     )
     examples = "coderapi-2026-01-31.backup"
 

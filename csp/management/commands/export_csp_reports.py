@@ -36,5 +36,5 @@ class Command(BaseCommand):
     examples = ">reports.jsonl"
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for row in stored_rows(REPORTS.name, key=("received_at", "id")):
+        for row in stored_rows(REPORTS.name, key=("id",)):
             self.stdout.write(line_of(row).decode(), ending="")
