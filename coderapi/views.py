@@ -22,7 +22,7 @@ from coderapi.server.migrating import is_migrated
 from jobs.selectors import jobs_state
 from kernel import postgres
 from kernel.db.connections import deadline
-from kernel.http import wire
+from kernel.http import redis_counter, wire
 from kernel.http.documents import Document
 from kernel.http.errors import APIError
 from kernel.http.handlers import error_response
@@ -90,8 +90,13 @@ def livez(request: HttpRequest) -> HttpResponse:
 
 @only("GET", "HEAD")
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Returns 200 if the database responds and no migration is pending, otherwise 503."""
+    """Returns 200 if the database responds and no migration is pending, otherwise 503.
+
+    An unreachable cache server is shown, but the limits then still apply to each host.
+    """
     state = readiness()
+    if settings.CACHE_URL:
+        state["cache_server"] = "unreachable" if redis_counter.is_away() else "ok"
     return json_response(state, status=200 if state["status"] == "ok" else 503)
 
 

@@ -1,13 +1,13 @@
 """Limits the number of requests per minute, for all processes of one or more hosts.
 
-The processes of one host share a file. Several hosts share the Redis server in `CACHE_URL`.
+The processes of one host share a file. Several hosts exchange their counts through the Redis server
+in `CACHE_URL` (`redis_counter`).
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
-import logging
 import mmap
 import os
 import struct
@@ -26,18 +26,15 @@ from kernel.http.call import Call
 from kernel.http.errors import APIError, too_many
 from kernel.http.hosts import rate_limit_bucket
 from kernel.http.identity import Identity
+from kernel.http.redis_counter import RedisCounter
 from kernel.http.steps import Results
 
 WINDOW_SECONDS = 60
-# The timeout for Redis, which usually responds within a millisecond.
-CACHE_SECONDS = 0.25
 SLOTS = 1 << 16
 PROBES = 8
 BYPASS_HEADER = "x-coder-bypass-ratelimit"
 _SLOT = struct.Struct("<QII")  # the bucket's digest, its minute, its count
 _SLOTS_OF_BUCKET = struct.Struct("<" + PROBES * "QII")
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,36 +114,6 @@ class SharedCounter:
         return count
 
 
-class RedisCounter:
-    """Counts requests on a Redis server, for several hosts.
-
-    While the server is unavailable, no request is rejected.
-    """
-
-    def __init__(self, url: str, *, seconds: float = CACHE_SECONDS) -> None:
-        # Imported here, because the import takes a tenth of the time of a start.
-        import redis
-
-        self._error = redis.RedisError
-        limits = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
-        self._redis = redis.Redis.from_url(url, **limits)
-        self._complained_at = 0
-
-    def add(self, bucket: str, minute: int, amount: int = 1) -> int:
-        key = f"coderapi:rate:{bucket}:{minute}"
-        try:
-            with self._redis.pipeline() as pipe:
-                pipe.incrby(key, amount)
-                pipe.expire(key, 2 * WINDOW_SECONDS)
-                return int(pipe.execute()[0])
-        except self._error as error:
-            if self._complained_at != minute:
-                self._complained_at = minute
-                name = type(error).__name__
-                log.warning("Rate limits are off, the cache server does not answer: %s", name)
-            return 0
-
-
 type Counter = SharedCounter | RedisCounter
 
 
@@ -162,10 +129,9 @@ def count_or_refuse(bucket: str, *, limit: int, of: str) -> None:
 
 @cache
 def shared_counter() -> Counter:
-    """Returns the counter: on Redis if CACHE_URL is set, otherwise in a file of this host."""
-    if settings.CACHE_URL:
-        return RedisCounter(settings.CACHE_URL)
-    return SharedCounter(private_directory() / "rate-limits")
+    """Returns the counter of this host. With CACHE_URL, it also has the counts of other hosts."""
+    local = SharedCounter(private_directory() / "rate-limits")
+    return RedisCounter(settings.CACHE_URL, local) if settings.CACHE_URL else local
 
 
 def private_directory() -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,11 +14,14 @@ from typing import Any
 import pytest
 import redis
 
-from kernel.http.rate_limit import RedisCounter, SharedCounter, check
+from kernel.http import redis_counter
+from kernel.http.rate_limit import SharedCounter, check
+from kernel.http.redis_counter import RedisCounter
 from options.start import api_rate_limit
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
-from tests.support.processes import DEADLINE_SECONDS, wait_for
+from tests.support.live import own_server
+from tests.support.processes import wait_for
 
 REPORTS = "/api/v2/csp/reports"
 ROOT = "/api/v2/"
@@ -167,8 +171,8 @@ REDIS = shutil.which("redis-server")
 
 
 @pytest.fixture
-def cache_url(tmp_path: Path) -> Iterator[str]:
-    """Starts a Redis server and yields its URL."""
+def cache_server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Starts a Redis server, and yields its URL and its process."""
     if REDIS is None:
         pytest.skip("redis-server is not installed")
     socket = tmp_path / "redis.sock"
@@ -176,9 +180,21 @@ def cache_url(tmp_path: Path) -> Iterator[str]:
     process = subprocess.Popen([REDIS, *options], stdout=subprocess.DEVNULL)
     # Redis makes the socket a moment before it listens.
     wait_for(lambda: pings(f"unix://{socket}"))
-    yield f"unix://{socket}"
+    yield f"unix://{socket}", process
+    process.send_signal(signal.SIGCONT)
     process.terminate()
     process.wait()
+
+
+@pytest.fixture(autouse=True)
+def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_counter, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(redis_counter, "_all", [])
+
+
+def host(url: str, directory: Path, name: str) -> RedisCounter:
+    """Returns the counter of a host, which has its own file."""
+    return RedisCounter(url, SharedCounter(directory / name))
 
 
 def pings(url: str) -> bool:
@@ -187,14 +203,79 @@ def pings(url: str) -> bool:
     return False
 
 
-def test_cache_server_shares_counts_between_hosts(cache_url: str) -> None:
-    one, other = (RedisCounter(cache_url, seconds=DEADLINE_SECONDS) for _ in range(2))
-    verdicts = [check(counter, "a", limit=2, now=NOON) for counter in (one, other, one)]
-    assert [v.refused for v in verdicts] == [False, False, True]
+def test_hosts_exchange_their_counts(
+    cache_server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    url, _ = cache_server
+    one, other = (host(url, tmp_path, name) for name in ("one", "other"))
+    assert [counter.add("a", 1) for counter in (one, one, other)] == [1, 2, 1]
+    for counter in (one, other):
+        wait_for(lambda counter=counter: counter.add("a", 1, 0) == 3)  # type: ignore[misc]
+    assert check(one, "a", limit=3, now=60).refused
+    # Each minute has its own count.
+    assert one.add("a", 2) == 1
 
 
-def test_unreachable_cache_server_lets_requests_pass(caplog: pytest.LogCaptureFixture) -> None:
-    counter = RedisCounter("redis://127.0.0.1:1/0")
+def test_processes_of_a_host_know_the_requests_to_each_other_at_once(
+    cache_server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    url, _ = cache_server
+    one, other = (host(url, tmp_path, "shared") for _ in range(2))
+    assert [counter.add("a", 1) for counter in (one, other, one, other)] == [1, 2, 3, 4]
+    wait_for(lambda: all(not counter._is_running for counter in (one, other)))
+    # The counts were added to the server once.
+    assert one.add("a", 1, 0) == 4
+
+
+def test_limits_apply_to_each_host_while_the_cache_server_hangs(
+    cache_server: tuple[str, subprocess.Popen[bytes]],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    url, process = cache_server
+    one, other = (host(url, tmp_path, name) for name in ("one", "other"))
+    one.add("a", 1)
+    wait_for(lambda: other.add("a", 1, 0) == 1)
+    process.send_signal(signal.SIGSTOP)
+    verdicts = [check(one, "a", limit=2, now=60) for _ in range(3)]
+    assert [verdict.refused for verdict in verdicts] == [False, True, True]
+    wait_for(redis_counter.is_away)
+    assert "Each host counts for itself" in caplog.text
+    process.send_signal(signal.SIGCONT)
+    wait_for(lambda: other.add("a", 1, 0) == 4)
+    wait_for(lambda: not redis_counter.is_away())
+
+
+def test_unreachable_cache_server_leaves_the_limits_of_each_host(tmp_path: Path) -> None:
+    counter = host("redis://127.0.0.1:1/0", tmp_path, "counts")
     verdicts = [check(counter, "a", limit=1, now=NOON) for _ in range(3)]
-    assert not any(v.refused for v in verdicts)
-    assert caplog.text.count("Rate limits are off") == 1
+    assert [verdict.refused for verdict in verdicts] == [False, True, True]
+
+
+def test_number_of_exchanged_counts_is_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_counter, "MAX_BUCKETS", 2)
+    counter = host("redis://127.0.0.1:1/0", tmp_path, "counts")
+    assert [counter.add(f"address {n}", 1) for n in (1, 2, 3, 3)] == [1, 1, 1, 2]
+    assert len(counter._counts) == 2
+
+
+def test_server_shows_that_the_cache_server_does_not_respond(
+    cache_server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    url, process = cache_server
+    flags = {"CACHE_URL": url, "CODERAPI_WEB_WORKERS": "1", "CODER_API_RATE_LIMIT": "1000"}
+    with own_server("--web-only", log=tmp_path / "log", **flags) as server:
+
+        def shown() -> Any:
+            assert server.ask(ROOT).status == 200
+            answer = server.ask("/readyz")
+            assert answer.status == 200
+            return answer.json["cache_server"]
+
+        assert shown() == "ok"
+        process.send_signal(signal.SIGSTOP)
+        wait_for(lambda: shown() == "unreachable")
+        process.send_signal(signal.SIGCONT)
+        wait_for(lambda: shown() == "ok")

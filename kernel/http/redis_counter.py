@@ -1,0 +1,147 @@
+"""Counts requests for several hosts, which exchange their counts through a Redis server.
+
+A request never waits for the server. It is counted in the file of its host at once. Five times a
+second, a thread of each process adds the new counts to the server, and reads the counts of all
+hosts. So for a fraction of a second, a host does not know the newest requests to the other hosts.
+
+While the server does not respond, each host applies the limits to its own counts. The thread tries
+again every five seconds, and then adds the counts of the current minute.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kernel.telemetry import metrics
+
+if TYPE_CHECKING:
+    from kernel.http.rate_limit import SharedCounter
+
+EXCHANGE_SECONDS = 0.2
+# The timeout for the server, which usually responds within a millisecond.
+CACHE_SECONDS = 0.25
+RETRY_SECONDS = 5.0
+# The counts of further buckets in a minute are not exchanged.
+MAX_BUCKETS = 1 << 16
+KEPT_SECONDS = 120
+
+log = logging.getLogger(__name__)
+
+type Key = tuple[str, int]
+
+
+@dataclass(slots=True)
+class _Count:
+    """The requests that this process must still add to the server, and the count of all hosts."""
+
+    pending: int = 0
+    total: int = 0
+
+
+class RedisCounter:
+    """Has the method of `SharedCounter`, and adds the counts of the other hosts."""
+
+    def __init__(self, url: str, local: SharedCounter) -> None:
+        # Imported here, because the import takes a tenth of the time of a start.
+        import redis
+
+        timeouts = {"socket_timeout": CACHE_SECONDS, "socket_connect_timeout": CACHE_SECONDS}
+        self._redis = redis.Redis.from_url(url, **timeouts)
+        self._local = local
+        self._lock = threading.Lock()
+        self._counts: dict[Key, _Count] = {}
+        # The counts that requests have used since the last exchange.
+        self._used: set[Key] = set()
+        self._minutes: set[int] = set()
+        self._is_running = False
+        self.is_away = False
+        _all.append(self)
+
+    def add(self, bucket: str, minute: int, amount: int = 1) -> int:
+        """Adds the amount to the bucket's count in that minute, and returns the count."""
+        own, key = self._local.add(bucket, minute, amount), (bucket, minute)
+        with self._lock:
+            count = self._counts.get(key)
+            if count is None:
+                if len(self._counts) >= MAX_BUCKETS:
+                    return own
+                count = self._counts[key] = _Count()
+            count.pending += amount
+            self._used.add(key)
+            if not self._is_running:
+                self._is_running = True
+                threading.Thread(target=self._run, name="rate-limits", daemon=True).start()
+            # The file contains the requests to the other processes of this host.
+            return max(own, count.total + count.pending)
+
+    def _run(self) -> None:
+        """Exchanges the counts until no request has used one."""
+        while self._exchange():
+            time.sleep(RETRY_SECONDS if self.is_away else EXCHANGE_SECONDS)
+
+    def _exchange(self) -> bool:
+        """Exchanges the counts that requests have used. Returns whether there were any."""
+        with self._lock:
+            sent = {key: self._counts[key].pending for key in self._used}
+            self._forget_other_minutes()
+            self._used = set()
+            self._is_running = bool(sent)
+        if not sent:
+            return False
+        try:
+            totals = self._send(sent)
+        except Exception as error:  # noqa: BLE001 - the thread must go on, whatever Redis answers
+            self._note_failure(error)
+            with self._lock:
+                self._used |= sent.keys() & self._counts.keys()
+            return True
+        if self.is_away:
+            log.info("The cache server responds again. The hosts share their rate limits.")
+            self.is_away = False
+        with self._lock:
+            for key, total in zip(sent, totals, strict=True):
+                if count := self._counts.get(key):
+                    count.pending -= sent[key]
+                    count.total = total
+        return True
+
+    def _forget_other_minutes(self) -> None:
+        minutes = {minute for _, minute in self._used}
+        if minutes - self._minutes:
+            self._counts = {key: self._counts[key] for key in self._counts if key[1] in minutes}
+            self._minutes = minutes
+
+    def _send(self, amounts: dict[Key, int]) -> list[int]:
+        """Adds the amounts, and returns the counts of all hosts."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for (bucket, minute), amount in amounts.items():
+                name = f"coderapi:rate:{bucket}:{minute}"
+                pipe.incrby(name, amount)
+                pipe.expire(name, KEPT_SECONDS)
+            return [int(total) for total in pipe.execute()[::2]]
+
+    def _note_failure(self, error: Exception) -> None:
+        if not self.is_away:
+            name = type(error).__name__
+            log.warning("Each host counts for itself, because the cache server fails: %s", name)
+        self.is_away = True
+
+
+_all: list[RedisCounter] = []
+
+
+def is_away() -> bool:
+    """Returns whether this process cannot exchange counts. False without a cache server."""
+    return any(counter.is_away for counter in _all)
+
+
+metrics.sampled_gauge(
+    "coderapi_cache_server_away",
+    "1 if a process cannot exchange its rate limits with the cache server, else 0.",
+    lambda: {(): float(is_away())},
+    mode="livemax",
+)
