@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.faults import commands, connections, disk, hosts, killing, starting, stopping
+from bench.faults import (
+    commands,
+    connections,
+    disk,
+    hosts,
+    killing,
+    newcomers,
+    starting,
+    stopping,
+)
 from bench.faults.rounds import Fault
 
 FAULTS: tuple[Fault[Any], ...] = (
@@ -14,6 +23,7 @@ FAULTS: tuple[Fault[Any], ...] = (
     *stopping.FAULTS,
     *starting.FAULTS,
     *commands.FAULTS,
+    *newcomers.FAULTS,
     *hosts.PAIR_FAULTS,
     *killing.PRIVATE_FAULTS,
     *disk.FAULTS,
