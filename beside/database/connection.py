@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 from psycopg.types.string import TextLoader
 
 from jobs.registry import JobFailedError
-from kernel.db.connections import LIVENESS, sqlstate
+from kernel.db.connections import LIVENESS, SESSION, setting, sqlstate
 from kernel.release import PROGRAM
 from kernel.telemetry.logs import scrub
 
@@ -27,11 +27,12 @@ SECONDS = 5
 # The client stops waiting after this time, because a frozen server cannot stop a query.
 CLIENT_SECONDS = 10.0
 # PostgreSQL would compile some of the queries (JIT), which takes longer than running them.
-LIMITS = f"""
-SELECT set_config('statement_timeout', '{SECONDS}s', true), set_config('lock_timeout', '1s', true),
-       set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO', true),
-       set_config('jit', 'off', true)
-"""
+LIMITS = setting(
+    SESSION
+    | {"statement_timeout": f"{SECONDS}s", "lock_timeout": "1s"}
+    | {"timezone": "UTC", "datestyle": "ISO", "jit": "off"},
+    locally=True,
+)
 # `stats.ingest` parses these types from text, as in files.
 AS_TEXT = ("uuid", "timestamptz")
 

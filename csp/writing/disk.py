@@ -45,7 +45,8 @@ def limit_disk(now: datetime) -> int:
         fits = stored_bytes() <= settings.CSP_MAX_BYTES * (1 - FREE)
         if not settings.CSP_MAX_BYTES or fits or first >= today:
             break
-        REPORTS.drop(first)
+        if not REPORTS.drop(first):
+            break  # A dump still reads the reports.
         dropped += 1
     if dropped:
         limit = size(settings.CSP_MAX_BYTES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import Any, cast
@@ -31,6 +31,16 @@ LIVENESS = {
     "keepalives_count": 2,
     "tcp_user_timeout": 5000,
 }
+# These set how soon the server ends a session and releases its locks if this host has vanished, or
+# if a process is frozen in a transaction. Every session sets them after it has connected, because
+# PgBouncer rejects them as connection parameters. Units: seconds, then milliseconds.
+SESSION = {
+    "tcp_keepalives_idle": 5,
+    "tcp_keepalives_interval": 2,
+    "tcp_keepalives_count": 2,
+    "tcp_user_timeout": 5_000,
+    "idle_in_transaction_session_timeout": 60_000,
+}
 # The client measures these times, because a frozen server cannot, and because PgBouncer rejects
 # timeout settings in the connection parameters.
 POOL_TIMEOUT_SECONDS = 2
@@ -46,9 +56,13 @@ CONFLICT_STATES = frozenset({"40001", "40P01"})
 # In addition: disk full, out of memory, query canceled, lock not available. A retry may succeed on
 # the same connection.
 BUSY_STATES = CONFLICT_STATES | {"53100", "53200", "57014", "55P03"}
-# In addition: admin shutdown, crash shutdown, cannot connect now, read-only transaction (a demoted
-# primary), too many connections. The server cannot run any statement now.
-UNAVAILABLE_STATES = BUSY_STATES | {"57P01", "57P02", "57P03", "25006", "53300"}
+# In addition: admin shutdown, crash shutdown, cannot connect now, idle session timeout, idle
+# transaction timeout, read-only transaction (a demoted primary), too many connections. The server
+# cannot run any statement now, or not in this session.
+UNAVAILABLE_STATES = BUSY_STATES | {
+    *("57P01", "57P02", "57P03", "57P05", "25P03"),
+    *("25006", "53300"),
+}
 
 # Undefined table, column or schema, and insufficient privilege.
 UNPREPARED_STATES = {"42P01", "42703", "3F000", "42501"}
@@ -59,6 +73,16 @@ OPERATIONAL_ERRORS = (django.db.OperationalError, psycopg.OperationalError)
 
 
 # --- Where connections come from --------------------------------------------------------------
+
+
+def setting(parameters: Mapping[str, object], *, locally: bool = False) -> str:
+    """Returns the statement that sets parameters, for the session or only for the transaction."""
+    scope = str(locally).lower()
+    calls = (f"set_config('{name}', '{value}', {scope})" for name, value in parameters.items())
+    return f"SELECT {', '.join(calls)}"
+
+
+SET_SESSION = setting(SESSION)
 
 
 def databases(
@@ -228,7 +252,9 @@ def _connect(url: str, parameters: dict[str, Any]) -> psycopg.Connection[Any]:
         parameters["dbname"] = connection.settings_dict["NAME"]
     # Prepared statements are disabled, because in PgBouncer's transaction mode the next transaction
     # may run on a server connection that does not have them.
-    return psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)
+    opened = psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)
+    opened.execute(SET_SESSION)
+    return opened
 
 
 def leave_pool() -> None:

@@ -1,15 +1,52 @@
-"""Manages tables partitioned by time: creates partitions in advance, and drops old ones."""
+"""Manages tables partitioned by time: creates partitions in advance, and drops old ones.
+
+Neither waits with a lock that holds up writers. `CREATE TABLE … PARTITION OF` and `DROP TABLE` of a
+partition lock the whole table, so during a dump every writer would queue behind them. Therefore a
+new partition is a table of its own first, and is attached then. An old one is detached
+concurrently, and dropped then.
+
+**Detaching** waits until no older transaction uses the table. It gives up after a second. Then the
+partition is pending: queries no longer find its rows, and the next call of `drop` or `drop_before`
+finishes the work. A comment marks the tables that are to be dropped, so that a table which an
+operator has detached stays.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import psycopg
 from django.db import OperationalError, connection, transaction
 from psycopg import sql
 
-from kernel.db.connections import CommitUnknownError, commit_with_retry, transaction_lock
+from kernel.db.connections import (
+    CommitUnknownError,
+    commit_with_retry,
+    connect_directly,
+    lock_number,
+    transaction_lock,
+)
+from kernel.db.locks import is_locked, limit_lock_waits, retry_when_locked
 
+TO_DROP = "coderapi drops this table"
+# The partitions and tables that an earlier call has marked, and whether each is still pending.
+MARKED = """
+SELECT marked.relname, child.inhrelid IS NOT NULL, coalesce(child.inhdetachpending, false)
+FROM pg_class AS parent
+JOIN pg_class AS marked ON marked.relnamespace = parent.relnamespace
+    AND starts_with(marked.relname, parent.relname || '_p')
+    AND obj_description(marked.oid, 'pg_class') = %s
+LEFT JOIN pg_inherits AS child ON child.inhrelid = marked.oid
+WHERE parent.oid = %s::regclass ORDER BY 1
+"""
+
+LIKE = sql.SQL(
+    "INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING GENERATED INCLUDING STORAGE "
+    "INCLUDING COMPRESSION"
+)
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -28,29 +65,71 @@ class PartitionedTable:
             return 0
 
         def create() -> int:
-            with transaction.atomic(), transaction_lock(f"partitions:{self.name}"):
-                missing = wanted - set(self.starts())
-                for first in sorted(missing):
-                    self._create(first)
+            with transaction.atomic():
+                self._execute(sql.SQL(limit_lock_waits(locally=True)))
+                with transaction_lock(f"partitions:{self.name}"):
+                    missing = wanted - set(self.starts())
+                    for first in sorted(missing):
+                        self._create(first)
             return len(missing)
 
         try:
-            return commit_with_retry(create, earlier=lambda: None)
+            return retry_when_locked(lambda: commit_with_retry(create, earlier=lambda: None))
         except CommitUnknownError:
             # An OperationalError becomes a 503 response. A CommitUnknownError would become a 504,
             # but none of the request's rows were written.
             raise OperationalError("a partition could not be created") from None
 
     def drop_before(self, moment: datetime) -> list[str]:
-        """Drops the partitions whose rows are all older than `moment`. Returns their names."""
-        names = self.older_than(moment)
-        for name in names:
-            self._execute(sql.SQL("DROP TABLE {}"), sql.Identifier(name))
-        return names
+        """Drops the partitions whose rows are all older than `moment`.
 
-    def drop(self, first: datetime) -> None:
-        """Drops the partition that starts at `first`."""
-        self._execute(sql.SQL("DROP TABLE {}"), sql.Identifier(self._partition(first)))
+        Returns the names of the dropped partitions. See `drop` for the others.
+        """
+        return self._drop_all(self.older_than(moment))
+
+    def drop(self, first: datetime) -> bool:
+        """Drops the partition that starts at `first`. Call it outside a transaction.
+
+        Returns False if an older transaction still uses the table. A later call then finishes.
+        """
+        name = self._partition(first)
+        return name in self._drop_all([name])
+
+    def _drop_all(self, names: Iterable[str]) -> list[str]:
+        dropped: list[str] = []
+        try:
+            with connect_directly() as direct:
+                direct.execute(limit_lock_waits().encode())
+                lock = lock_number(f"drop:{self.name}")
+                if direct.execute("SELECT pg_try_advisory_lock(%s)", [lock]).fetchone() == (True,):
+                    self._finish(direct, dropped)
+                    for name in sorted(set(names) - set(dropped)):
+                        self._detach_and_drop(direct, name)
+                        dropped.append(name)
+        except psycopg.Error as error:
+            if not is_locked(error):
+                raise
+        return dropped
+
+    def _finish(self, direct: psycopg.Connection[Any], dropped: list[str]) -> None:
+        """Drops the partitions that an earlier call has only marked or detached."""
+        found = direct.execute(MARKED, [TO_DROP, self.name]).fetchall()
+        # Only one partition can be pending. While it is, no other one can be detached.
+        for name, is_attached, is_pending in sorted(found, key=lambda row: not row[2]):
+            if is_attached:
+                self._detach(direct, name, "FINALIZE" if is_pending else "CONCURRENTLY")
+            direct.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+            dropped.append(name)
+
+    def _detach_and_drop(self, direct: psycopg.Connection[Any], name: str) -> None:
+        table = sql.Identifier(name)
+        direct.execute(sql.SQL("COMMENT ON TABLE {} IS {}").format(table, sql.Literal(TO_DROP)))
+        self._detach(direct, name, "CONCURRENTLY")
+        direct.execute(sql.SQL("DROP TABLE {}").format(table))
+
+    def _detach(self, direct: psycopg.Connection[Any], name: str, how: str) -> None:
+        statement = sql.SQL("ALTER TABLE {} DETACH PARTITION {} " + how)
+        direct.execute(statement.format(sql.Identifier(self.name), sql.Identifier(name)))
 
     def older_than(self, moment: datetime) -> list[str]:
         """Returns the partitions that `drop_before` would drop."""
@@ -77,17 +156,18 @@ class PartitionedTable:
         return f"{self.name}_p{day.year:04}{day:%m%d%H%M}"
 
     def _create(self, first: datetime) -> None:
+        name, table = sql.Identifier(self._partition(first)), sql.Identifier(self.name)
+        # Attaching adds the indexes and the triggers. The identity belongs to the whole table.
+        self._execute(sql.SQL("CREATE TABLE {} (LIKE {} {})").format(name, table, LIKE))
         self._execute(
-            sql.SQL("CREATE TABLE {} PARTITION OF {} FOR VALUES FROM ({}) TO ({})"),
-            sql.Identifier(self._partition(first)),
-            sql.Identifier(self.name),
-            sql.Literal(first),
-            sql.Literal(first + self.span),
+            sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
+                table, name, sql.Literal(first), sql.Literal(first + self.span)
+            )
         )
 
-    def _execute(self, statement: sql.SQL, *parts: sql.Composable) -> None:
+    def _execute(self, statement: sql.Composable) -> None:
         with connection.cursor() as cursor:
-            cursor.execute(statement.format(*parts))
+            cursor.execute(statement)
 
 
 def _parse(suffix: str) -> datetime | None:

@@ -74,7 +74,7 @@ def ensure_hours(hours: Collection[datetime], *, now: datetime) -> set[datetime]
     """Creates the missing partitions and rollup rows. Returns the given hours with a partition.
 
     Skips closed hours. Also skips old hours if MAX_OLD_HOURS old hours are already open. Call this
-    before the transaction that writes the rows, because creating a partition locks the whole table.
+    before the transaction that writes the rows, because other writers may need the partition, too.
     """
     present = set(AGENT_STATS.starts())
     missing = _within_limit(set(hours) - present, present, now=now)
@@ -122,10 +122,7 @@ def close_hours(now: datetime) -> int:
     hours = [hour for hour in AGENT_STATS.starts() if hour < kept_from(now)]
     for hour in hours:
         _close(hour, built_until=now - max(settings.STATS_RAW_RETENTION, HOUR))
-    closed = closed_among(hours)
-    for hour in sorted(closed):
-        AGENT_STATS.drop(hour)
-    return len(closed)
+    return sum(AGENT_STATS.drop(hour) for hour in sorted(closed_among(hours)))
 
 
 @transaction.atomic

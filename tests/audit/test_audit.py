@@ -53,6 +53,7 @@ def test_entry_has_actor_target_change_and_request(owner: APIClient) -> None:
     assert (entry.address, entry.request_id) == ("127.0.0.1", answer["X-Coder-Request-Id"])
 
 
+@pytest.mark.django_db(transaction=True)
 def test_old_entries_are_dropped_with_their_partition() -> None:
     now = timezone.now()
     drop_old_entries(retention=timedelta(days=365), now=now)  # those of earlier tests

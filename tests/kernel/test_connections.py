@@ -34,21 +34,23 @@ def outside_the_pool() -> psycopg.Connection[Any]:
 @pytest.mark.parametrize(
     "opened", [of_django, outside_the_pool, connect_directly, connect_as_requests_do]
 )
-def test_every_connection_notices_a_dead_server(
+def test_each_end_of_a_connection_notices_that_the_other_is_dead(
     opened: Callable[[], psycopg.Connection[Any]],
 ) -> None:
-    def parameters() -> dict[str, str]:
+    def parameters() -> tuple[dict[str, str], Any]:
         try:
             with opened() as found:
-                return found.info.get_parameters()
+                row = found.execute("SHOW idle_in_transaction_session_timeout").fetchone()
+                return found.info.get_parameters(), row
         finally:
             connection.close()
 
     # Runs in another thread, so that this thread keeps its own Django connection.
     with ThreadPoolExecutor(1) as thread:
-        found = thread.submit(parameters).result()
+        found, row = thread.submit(parameters).result()
     assert {name: str(value) for name, value in LIVENESS.items()}.items() <= found.items()
     assert found["application_name"].startswith("coderapi@")
+    assert row == ("1min",)
 
 
 def test_parameters_of_the_url_win() -> None:

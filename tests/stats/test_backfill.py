@@ -138,6 +138,7 @@ def test_a_command_backfills_snapshots(deployment: Deployment) -> None:
     agrees({**snapshot, "rows": 5}, rows)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_closed_hours_and_the_future_are_not_backfilled(deployment: Deployment) -> None:
     deployment.take(agent_row(NOW - 2 * DAY), agent_row(NOW))
     deployment.collect()

@@ -70,6 +70,7 @@ class JumpingClocks(TestCase):
                 seen.add(now)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_slow_clock_does_not_create_a_dropped_hour_again(
     deployment: Deployment,
 ) -> None:

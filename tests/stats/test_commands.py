@@ -348,6 +348,7 @@ def test_damaged_rollups_and_newest_rows_are_rebuilt(deployment: Deployment, dam
     assert everything(deployment) == before
 
 
+@pytest.mark.django_db(transaction=True)
 def test_rebuilding_leaves_closed_hours_unchanged(deployment: Deployment) -> None:
     deployment.take(agent_row(NOW, rx_bytes=1, connection_median_latency_ms=1))
     deployment.collect()

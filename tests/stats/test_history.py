@@ -268,6 +268,7 @@ def test_history_is_rendered_again_only_after_a_change(
     assert b"P95" not in get().content
 
 
+@pytest.mark.django_db(transaction=True)
 def test_hour_rollups_outlive_minute_rollups(deployment: Deployment) -> None:
     deployment.travel(at(7))
     deployment.take(agent_row(at(6), rx_bytes=5, connection_median_latency_ms=1))

@@ -81,6 +81,7 @@ def test_without_retention_rows_since_2000_are_stored(
     assert deployment.collect(utc(2000))["rows"] == 1
 
 
+@pytest.mark.django_db(transaction=True)
 def test_raw_rows_are_dropped_by_hour_and_later_rows_of_the_hour_rejected(
     deployment: Deployment,
 ) -> None:
@@ -100,6 +101,7 @@ def test_raw_rows_are_dropped_by_hour_and_later_rows_of_the_hour_rejected(
         deployment.collect(NOW - 2 * HOUR)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_closed_hour_keeps_its_history(deployment: Deployment) -> None:
     deployment.take(measured(NOW))
     deployment.collect()
@@ -111,6 +113,7 @@ def test_a_closed_hour_keeps_its_history(deployment: Deployment) -> None:
     assert [point.get("gap", False) for point in before] == [True, False, True]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_an_old_hour_is_opened_built_and_dropped_a_day_later(deployment: Deployment) -> None:
     old = NOW - 30 * DAY
     deployment.take(measured(old))
@@ -136,6 +139,7 @@ def test_an_hour_with_stale_minutes_stays_open(deployment: Deployment) -> None:
     assert deployment.collect(NOW)["rows"] == 1
 
 
+@pytest.mark.django_db(transaction=True)
 def test_an_hour_without_rows_closes_when_it_is_dropped(deployment: Deployment) -> None:
     deployment.job("keep_stats_hours_ahead")
     deployment.travel(2 * DAY)
@@ -144,6 +148,7 @@ def test_an_hour_without_rows_closes_when_it_is_dropped(deployment: Deployment) 
     assert deployment.counts(agent_row(NOW - 9 * HOUR)) == (1, 0, 0)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_longer_retention_does_not_reopen_a_closed_hour(
     deployment: Deployment, settings: Any
 ) -> None:
@@ -169,6 +174,7 @@ def test_the_number_of_open_old_hours_is_limited(
     assert "try again tomorrow" in result["rejected"][0]["detail"]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_expired_snapshots_and_history_are_deleted(deployment: Deployment, settings: Any) -> None:
     deployment.take(measured(NOW))
     deployment.collect()

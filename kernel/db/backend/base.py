@@ -23,6 +23,7 @@ from psycopg import Cursor, IsolationLevel
 
 from kernel.db.connections import (
     POOL_TIMEOUT_SECONDS,
+    SET_SESSION,
     CommitUnknownError,
     DatabaseBusyError,
     seconds_left,
@@ -88,6 +89,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise
         finally:
             self._is_connecting = False
+
+    def _configure_connection(self, connection: Any) -> bool:
+        """Sets the parameters of a new session. Returns whether a commit is necessary."""
+        connection.execute(SET_SESSION)
+        return bool(super()._configure_connection(connection))  # type: ignore[misc]
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         pool = self.pool
