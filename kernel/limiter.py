@@ -30,7 +30,7 @@ the timeout even if the limiter is stuck, and a failing limiter still gives thes
 | `db.backend.base` | a pooled connection | the pool, 1/8 of the threads | | 2.5 s |
 | `csp.writing.writer` | a waiting report | 10,000; reserve 1/8 of the threads | | 5 s |
 | `memory.LOOK_UPS` | reading a value | the threads | 1 for one value | 1 s |
-| `tokens.verification` | asking Coder after many rejected tokens | 1/8 may wait | 1 | 1 s |
+| `tokens.verification` | waiting for Coder | 1/2 of the threads | 1 after many refusals | 1 s |
 | `beside.identity` | asking Coder | 1/8 of the threads; 5/8 may wait | 1 for one token | 2.5 s |
 | `admin.SEARCHES` | a search in the admin | 1/16 of the threads | 1 | 1 s |
 | `users.passwords.HASHING` | hashing a password | 1; 1/4 of the threads may wait | | 2 s |

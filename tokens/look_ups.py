@@ -51,6 +51,16 @@ class Wanted:
     address: str
     turn: str = ""
     found: Future[Found] = field(default_factory=Future)
+    since: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """The time that the request waits."""
+        return TURN_SECONDS if self.turn else LOOK_UP_SECONDS
+
+    def too_late(self) -> Exception:
+        """Builds the error for a wait that takes too long."""
+        return LimitReachedError(TURN_FULL, is_own=True) if self.turn else DatabaseBusyError(BUSY)
 
 
 class LookUps:
@@ -72,20 +82,21 @@ class LookUps:
         if self._enqueue(wanted) and (following := self._read_batch([wanted])):
             self._start(following)
         try:
-            return wanted.found.result(TURN_SECONDS if wanted.turn else LOOK_UP_SECONDS)
+            return wanted.found.result(wanted.seconds)
         except TimeoutError:
             wanted.found.cancel()
-        if wanted.turn:
-            raise LimitReachedError(TURN_FULL, is_own=True)
-        raise DatabaseBusyError(BUSY)
+            raise wanted.too_late() from None
 
     def ask(self, wanted: Wanted) -> Future[Found]:
         """Returns the future result at once. A thread reads it. The caller may cancel it.
 
-        Raises: DatabaseBusyError while the database does not respond.
+        The future raises the errors of `find`, at the latest when the next statement ends.
         """
-        if self._enqueue(wanted):
-            self._start([wanted])
+        try:
+            if self._enqueue(wanted):
+                self._start([wanted])
+        except DatabaseBusyError as error:
+            wanted.found.set_exception(error)
         return wanted.found
 
     def _enqueue(self, wanted: Wanted) -> bool:
@@ -113,9 +124,11 @@ class LookUps:
         is_stuck = failure is not None and time.monotonic() - started >= STUCK_SECONDS
         with self._lock:
             self._is_failing = is_stuck
-            following, later = _split(self._waiting)
+            following, later, late = _split(self._waiting)
             self._waiting = [] if is_stuck else later
             self._is_reading = bool(following) and not is_stuck
+        for each in _running(late):
+            each.found.set_exception(each.too_late())
         if failure is None or not is_stuck:
             return following
         for each in _running([*following, *later]):
@@ -123,17 +136,31 @@ class LookUps:
         return []
 
 
-def _split(waiting: Sequence[Wanted]) -> tuple[list[Wanted], list[Wanted]]:
-    """Returns the keys to read next, and those that wait because their turn is in use."""
-    following, later = [], []
+def settle[T](result: Future[T], find: Callable[[], T]) -> None:
+    """Sets the result, or the error of `find`, unless the future was canceled."""
+    if result.set_running_or_notify_cancel():
+        try:
+            result.set_result(find())
+        except Exception as error:  # noqa: BLE001 - the request that waits must get a response
+            result.set_exception(error)
+
+
+def _split(waiting: Sequence[Wanted]) -> tuple[list[Wanted], list[Wanted], list[Wanted]]:
+    """Returns the keys to read next, those that wait for their turn, and those too late."""
+    following, later, late = [], [], []
     turns: set[str] = set()
+    now = time.monotonic()
     for each in waiting:
-        if each.turn and each.turn in turns:
+        if each.found.cancelled():
+            continue
+        if now > each.since + each.seconds:
+            late.append(each)
+        elif each.turn and each.turn in turns:
             later.append(each)
-        elif not each.found.cancelled():
+        else:
             following.append(each)
             turns.add(each.turn)
-    return following, later
+    return following, later, late
 
 
 def _running(batch: Sequence[Wanted]) -> list[Wanted]:

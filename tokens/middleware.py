@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import datetime
 from functools import cache, lru_cache, partial
 from http import HTTPStatus
@@ -27,6 +28,8 @@ from kernel.http.views import PublicAPIView, view_classes
 from tokens import refusals, token_format, verification
 from tokens.extraction import presented_token
 from tokens.lifetimes import expires_soon
+from tokens.look_ups import settle
+from tokens.token_format import TokenParts
 from users.permissions import KeyIdentity
 
 # After this number of rejected tokens in a minute, an address can look up only one unknown token at
@@ -72,7 +75,13 @@ def identify(call: Call, address: str) -> Caller | Ask:
     found = _caller(presented, partial(verification.recall, presented.token), now=now)
     if found is not None:
         return found
-    return Ask(partial(_caller, presented, partial(look_up, presented, address), now=now))
+    parts = token_format.split(presented.token)
+    if parts is None:
+        return Caller(refusal=refusals.malformed(), presented=presented)
+    wait = partial(look_up, parts, address)
+    return Ask(
+        partial(_caller, presented, wait, now=now), partial(begin, presented, parts, address, now)
+    )
 
 
 def _caller(
@@ -91,27 +100,52 @@ def _caller(
     return Caller(identity, presented=presented, sunset=sunset(identity, now=now))
 
 
-def look_up(presented: Presented, address: str, *, now: datetime) -> KeyIdentity:
-    """Returns the identity of a token that is not cached. Counts a rejected token.
+def look_up(parts: TokenParts, address: str, *, now: datetime) -> KeyIdentity:
+    """Returns the identity of a token that is not cached. Waits. Counts a rejected token.
 
     Raises: APIError 401, or 503 if another service does not respond; LimitReachedError or
     DatabaseBusyError if the look-up has to wait too long.
     """
-    parts = token_format.split(presented.token)
-    if parts is None:
-        raise refusals.malformed()
+    bucket, turn = _turn(address)
+    wait = partial(verification.verify, parts, now=now, address=address, turn=turn)
+    return _counted(bucket, wait)
+
+
+def begin(
+    presented: Presented, parts: TokenParts, address: str, now: datetime
+) -> Future[Caller | None]:
+    """Returns the future caller with a token that is not cached. Counts a rejected token."""
+    result: Future[Caller | None] = Future()
+    bucket, turn = _turn(address)
+
+    def end(asked: Future[KeyIdentity]) -> None:
+        found = partial(_counted, bucket, asked.result)
+        settle(result, lambda: _caller(presented, lambda now: found(), now=now))
+
+    verification.ask(parts, now=now, address=address, turn=turn).add_done_callback(end)
+    return result
+
+
+def _turn(address: str) -> tuple[str, str]:
+    """Returns the bucket that counts rejected tokens of an address, and the turn of the address.
+
+    An address with many rejected tokens looks up one token at a time. Other clients may share the
+    address. Their valid tokens still work, because a cached token needs no lookup, and other tokens
+    wait up to a second.
+    """
     bucket = f"refused:{rate_limit_bucket(address)}"
-    counter, minute = shared_counter(), int(time.time()) // WINDOW_SECONDS
-    # An address with many rejected tokens looks up one token at a time. Other clients may share the
-    # address. Their valid tokens still work, because a cached token needs no lookup, and other
-    # tokens wait up to a second.
-    turn = bucket if counter.add(bucket, minute, 0) >= MAX_REFUSED else ""
+    refused = shared_counter().add(bucket, int(time.time()) // WINDOW_SECONDS, 0)
+    return bucket, bucket if refused >= MAX_REFUSED else ""
+
+
+def _counted(bucket: str, find: Callable[[], KeyIdentity]) -> KeyIdentity:
+    """Returns the identity that `find` finds. Counts a rejected token in the bucket."""
     try:
-        return verification.verify(parts, now=now, address=address, turn=turn)
+        return find()
     except APIError as error:
         # Another service that does not respond is not the caller's fault.
         if error.status == HTTPStatus.UNAUTHORIZED:
-            counter.add(bucket, minute)
+            shared_counter().add(bucket, int(time.time()) // WINDOW_SECONDS)
         raise
 
 

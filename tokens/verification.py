@@ -14,9 +14,10 @@ import hmac
 import secrets
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 
 import orjson
@@ -25,11 +26,11 @@ from django.conf import settings
 from kernel.db.connections import deadline, fetch
 from kernel.durations import to_timedelta
 from kernel.http.errors import APIError
-from kernel.limiter import Limiter
+from kernel.limiter import Limiter, LimitReachedError
 from kernel.memory import Memory, Remembered
 from tokens import look_ups, providers, refusals, token_format
 from tokens.last_use import Touch, write, writer
-from tokens.look_ups import Found, LookUps, Wanted
+from tokens.look_ups import Found, LookUps, Wanted, settle
 from tokens.token_format import TokenParts
 from users import allow_lists
 from users.models import User
@@ -44,14 +45,17 @@ MEMORY: Memory[bytes, Found] = Memory(
 NOT_OURS = refusals.unknown()
 # SHA-256 after a block with a secret key. It is as fast as without the key. HMAC would hash twice.
 _KEYED = hashlib.sha256(secrets.token_bytes(64))
-# The look-ups in another service of tokens with a turn.
+# The threads that wait for another service. A caller is a turn.
 UNKNOWN_TOKENS = Limiter(
-    "unknown tokens",
+    "requests are waiting for Coder",
+    limit=max(1, settings.SERVER_THREADS // 2),
     per_caller=1,
     timeout=look_ups.TURN_SECONDS,
-    queue=settings.SERVER_THREADS // 8,
     own_full=look_ups.TURN_FULL,
 )
+# The look-ups in another service for event loops, and the threads that run them.
+ASKED = Limiter("requests are waiting for Coder", limit=128)
+_askers = ThreadPoolExecutor(max(1, settings.SERVER_THREADS // 2), thread_name_prefix="asker")
 # `last_used` and the expiry are updated at most once in this interval.
 TOUCH_INTERVAL = timedelta(hours=1)
 LOOK_UP = """
@@ -105,14 +109,57 @@ def verify(parts: TokenParts, *, now: datetime, address: str, turn: str = "") ->
     look-up at a time. Raises: APIError 401, with the reason as its detail; the errors of
     `LookUps.find` and of the other service.
     """
-    other, fingerprint = providers.other(), _fingerprint(parts.token)
-    found: Found | None = MEMORY.get(fingerprint) if other else None
-    if found is not NOT_OURS:
-        found = LOOK_UPS.find(Wanted(parts, now, address, turn))
-    if found is NOT_OURS and other:
-        with UNKNOWN_TOKENS.hold(turn) if turn else nullcontext():
-            found = other.look_up(parts, fingerprint, address)
-    if identity := _checked(found, now):
+    wanted = Wanted(parts, now, address, turn)
+    found = NOT_OURS if _is_foreign(parts) else LOOK_UPS.find(wanted)
+    return _identity(wanted, found)
+
+
+def ask(parts: TokenParts, *, now: datetime, address: str, turn: str = "") -> Future[KeyIdentity]:
+    """Returns the future result of `verify`. Does not wait, so an event loop can call it."""
+    wanted, result = Wanted(parts, now, address, turn), Future[KeyIdentity]()
+    if _is_foreign(parts):
+        _ask_other(wanted, result)
+    else:
+        LOOK_UPS.ask(wanted).add_done_callback(partial(_pass_on, wanted, result))
+    return result
+
+
+def _pass_on(wanted: Wanted, result: Future[KeyIdentity], read: Future[Found]) -> None:
+    """Sets the result of a look-up among our keys, or asks the other service."""
+    if not read.exception() and read.result() is NOT_OURS and providers.other():
+        _ask_other(wanted, result)
+    else:
+        settle(result, lambda: _identity(wanted, read.result()))
+
+
+def _ask_other(wanted: Wanted, result: Future[KeyIdentity]) -> None:
+    """Lets a thread ask the other service."""
+    try:
+        place = ASKED.acquire()
+    except LimitReachedError as error:
+        result.set_exception(error)
+        return
+
+    def run() -> None:
+        try:
+            settle(result, lambda: _identity(wanted, NOT_OURS))
+        finally:
+            ASKED.release(place)
+
+    _askers.submit(run)
+
+
+def _is_foreign(parts: TokenParts) -> bool:
+    """Returns whether the cache knows that no key of ours has the token's id."""
+    return providers.other() is not None and not is_ours(parts.token)
+
+
+def _identity(wanted: Wanted, found: Found) -> KeyIdentity:
+    """Returns the identity. Asks the other service for a token that is not ours, and waits."""
+    if found is NOT_OURS and (other := providers.other()):
+        with UNKNOWN_TOKENS.hold(wanted.turn or None):
+            found = other.look_up(wanted.parts, _fingerprint(wanted.parts.token), wanted.address)
+    if identity := _checked(found, wanted.now):
         return identity
     # The key has expired since it was read.
     raise refusals.unknown()

@@ -24,7 +24,10 @@ from prometheus_client import REGISTRY
 from audit.models import Entry
 from beside import client, identity
 from beside.identity import CoderIdentity
+from kernel.http.call import Call
+from kernel.http.identity import Caller
 from kernel.http.schema.document import openapi
+from kernel.http.steps import Ask
 from kernel.http.wire import Wire
 from tests.support.client import browser_of
 from tests.support.coder_releases import Release
@@ -36,6 +39,7 @@ from tests.support.sending import send
 from tests.support.stand_in_coder import Key, Person, StandInCoder, new_token
 from tests.tokens.test_roles import MATRIX as OWN
 from tokens import providers
+from tokens.middleware import identify
 from tokens.models import TokenConfig
 from tokens.verification import UNKNOWN_TOKENS
 from users.models import User
@@ -314,6 +318,37 @@ def test_session_that_was_not_checked_is_not_called_invalid(
     with UNKNOWN_TOKENS.hold("refused:127.0.0.1"):
         assert browser.get("/api/v2/admin/").status_code == 429
     assert browser.get("/api/v2/admin/").status_code == 302
+
+
+def begun(token: str) -> Caller:
+    """Identifies the caller as an event loop does, without waiting in this thread."""
+    headers = {"coder-session-token": token}
+    found = identify(Call("GET", f"/api/v2{SSH}", "", headers, "192.0.2.1", "http"), "192.0.2.1")
+    if isinstance(found, Ask):
+        assert found.begin
+        found = found.begin().result(DEADLINE_SECONDS)
+    return found
+
+
+def test_event_loop_gets_the_caller_as_a_future(
+    coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = coder.add(Key(Person("ada")))
+    for seconds in (0, 10):
+        later(monkeypatch, seconds)
+        caller = begun(key.token)
+        assert caller.identity
+        assert caller.identity.username == "ada"
+    assert coder.count(AUTHCHECK) == 2
+    del coder.keys[key.token]
+    later(monkeypatch, 10)
+    refusal = begun(key.token).refusal
+    assert refusal
+    assert refusal.status == 401
+    monkeypatch.setattr("tokens.verification.ASKED._all.limit", 0)
+    refusal = begun(new_token()).refusal
+    assert refusal
+    assert refusal.status == 503
 
 
 def test_sixty_four_clients_with_one_new_token_make_one_look_up(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,14 +16,19 @@ from django.utils import timezone
 
 from kernel.db import listener
 from kernel.db.connections import DatabaseBusyError, connect_directly
+from kernel.http.call import Call
 from kernel.http.errors import APIError
+from kernel.http.identity import Caller
+from kernel.http.rate_limit import shared_counter
+from kernel.http.steps import Ask
 from kernel.limiter import LimitReachedError
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.processes import wait_for
 from tokens import look_ups, refusals
 from tokens.look_ups import Found, LookUps, Wanted
-from tokens.token_format import TokenParts, split
+from tokens.middleware import identify
+from tokens.token_format import TokenParts
 from tokens.verification import LOOK_UPS, recall
 
 SSH = "/api/v2/deployment/ssh"
@@ -118,8 +124,9 @@ def test_frozen_database_ends_all_waits_and_rejects_others_at_once(
     assert database.batches == [[1]]
     database.go.clear()
     trial = database.look_ups.ask(wanted(5))
+    assert isinstance(database.look_ups.ask(wanted(6)).exception(0), DatabaseBusyError)
     with pytest.raises(DatabaseBusyError):
-        database.look_ups.ask(wanted(6))
+        database.look_ups.find(wanted(6))
     database.error = None
     database.go.set()
     assert statuses([trial]) == [5]
@@ -134,13 +141,28 @@ def test_wait_is_bounded_and_a_request_that_gave_up_is_not_read(
 ) -> None:
     database = Database()
     with waiting(database, wanted(2)):
-        monkeypatch.setattr(look_ups, "LOOK_UP_SECONDS", 0.01)
-        monkeypatch.setattr(look_ups, "TURN_SECONDS", 0.01)
-        with pytest.raises(error):
-            database.look_ups.find(wanted(3, turn))
+        with monkeypatch.context() as patch:
+            patch.setattr(look_ups, "LOOK_UP_SECONDS", 0.01)
+            patch.setattr(look_ups, "TURN_SECONDS", 0.01)
+            with pytest.raises(error):
+                database.look_ups.find(wanted(3, turn))
         assert database.look_ups.ask(wanted(4)).cancel()
         database.go.set()
     wait_for(lambda: database.batches == [[1], [2]])
+
+
+@pytest.mark.parametrize(("turn", "error"), [("", DatabaseBusyError), ("a", LimitReachedError)])
+def test_future_raises_if_the_wait_took_too_long(
+    turn: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database()
+    with waiting(database):
+        late = wanted(2, turn)
+        late.since -= look_ups.LOOK_UP_SECONDS
+        future = database.look_ups.ask(late)
+        database.go.set()
+        assert isinstance(future.exception(30), error)
+    assert database.batches == [[1]]
 
 
 # --- With PostgreSQL ----------------------------------------------------------------------------
@@ -195,9 +217,38 @@ def test_key_that_is_revoked_while_it_is_read_is_not_cached() -> None:
     assert recall(token, now=timezone.now()) is None
 
 
+def begun(token: str) -> Future[Caller | None]:
+    """Begins to identify the caller with a token, as an event loop does."""
+    headers = {"coder-session-token": token}
+    found = identify(Call("GET", SSH, "", headers, "192.0.2.1", "http"), "192.0.2.1")
+    assert isinstance(found, Ask)
+    assert found.begin
+    return found.begin()
+
+
+def refused() -> int:
+    return shared_counter().add("refused:192.0.2.1", int(time.time()) // 60, 0)
+
+
 @pytest.mark.django_db(transaction=True)
-def test_future_of_an_unknown_key_is_its_refusal() -> None:
-    parts: Any = split(f"{'0' * 10}-{'x' * 22}")
-    found = LOOK_UPS.ask(Wanted(parts, timezone.now(), "192.0.2.1")).result(30)
-    assert isinstance(found, APIError)
-    assert found.detail == refusals.unknown().detail
+@pytest.mark.usefixtures("same_minute")
+def test_event_loop_gets_the_caller_as_a_future() -> None:
+    before = refused()
+    user = make_user()
+    caller: Any = begun(make_key(user).token).result(30)
+    assert (caller.identity.user_id, caller.refusal) == (user.id, None)
+    caller = begun(f"{'0' * 10}-{'x' * 22}").result(30)
+    assert (caller.identity, caller.refusal.detail) == (None, refusals.unknown().detail)
+    assert refused() == before + 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_look_up_goes_on_when_an_event_loop_gives_up() -> None:
+    token = make_key(make_user()).token
+    with locked_keys() as count:
+        future = begun(token)
+        wait_for(lambda: count() == 1)
+        assert future.cancel()
+        other = begun(token)
+    caller: Any = other.result(30)
+    assert caller.identity
