@@ -29,7 +29,7 @@ def entries_page(**filters: object) -> str:
 
 
 class PersonFilter(TextFilter):
-    """Filters entries by a user, who is the actor or the target.
+    """Filters entries by a user, who is the actor or the subject.
 
     The input is the user's id, or the username at the time of the entry.
     """
@@ -61,11 +61,18 @@ class ActionFilter(admin.SimpleListFilter):
 class EntryAdmin(ReadOnlyAdmin):
     list_display = ["at", "actor", "action", "target", "address"]
     list_filter = [PersonFilter, ActionFilter, "at"]
-    search_fields = ["actor_name", "action", "target_name", "target_id", "request_id"]
+    search_fields = [
+        "actor_name",
+        "action",
+        "target_name",
+        "target_id",
+        "subject_name",
+        "request_id",
+    ]
     date_hierarchy = "at"
     show_facets = admin.ShowFacets.NEVER  # Facets would count all entries.
     actions = ["export"]
-    fields = ["at", "actor", "action", "target", "changes", "address", "request_id"]
+    fields = ["at", "actor", "action", "target", "subject", "changes", "address", "request_id"]
 
     @admin.display(ordering="actor_name")
     def actor(self, entry: Entry) -> str:
@@ -83,6 +90,14 @@ class EntryAdmin(ReadOnlyAdmin):
         name = f"{entry.target_type.replace('_', ' ')} {entry.target_name or entry.target_id}"
         model = _models.get(entry.target_type)
         return row_link(model(pk=entry.target_id), name) if model else name
+
+    @admin.display(description="concerns")
+    def subject(self, entry: Entry) -> str:
+        """Returns a link to the entries that concern the same user."""
+        if entry.subject_id is None:
+            return "no user"
+        name = entry.subject_name or str(entry.subject_id)
+        return format_html('<a href="{}">{}</a>', entries_page(person=entry.subject_id), name)
 
     @admin.display(description="before and after")
     def changes(self, entry: Entry) -> str:

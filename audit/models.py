@@ -26,13 +26,12 @@ SELECT action FROM found WHERE action IS NOT NULL
 
 class EntryQuerySet(models.QuerySet["Entry"]):
     def of_person(self, user_id: uuid.UUID) -> EntryQuerySet:
-        """Filters entries with this user as actor or target."""
-        is_target = Q(target_type="user", target_id=str(user_id))
-        return self.filter(Q(actor_id=user_id) | is_target)
+        """Filters entries with this user as actor or subject."""
+        return self.filter(Q(actor_id=user_id) | Q(subject_id=user_id))
 
     def of_name(self, name: str) -> EntryQuerySet:
-        """Filters entries with this username as actor or target, at the time of the entry."""
-        return self.filter(Q(actor_name=name) | Q(target_type="user", target_name=name))
+        """Filters entries with this username as actor or subject, at the time of the entry."""
+        return self.filter(Q(actor_name=name) | Q(subject_name=name))
 
     def actions(self) -> list[str]:
         """Returns the distinct actions of all entries."""
@@ -41,8 +40,15 @@ class EntryQuerySet(models.QuerySet["Entry"]):
             return [action for (action,) in cursor.fetchall()]
 
     def json_lines(self) -> Iterator[bytes]:
-        """Yields the entries as JSON lines, ordered by id."""
-        fields = [field.attname for field in self.model._meta.concrete_fields]
+        """Yields the entries as JSON lines, ordered by id.
+
+        Omits columns that the table does not have, because another release has created it.
+        """
+        with connection.cursor() as cursor:
+            columns = connection.introspection.get_table_description(cursor, PARTITIONS.name)
+        known = {column.name for column in columns}
+        names = (field.attname for field in self.model._meta.concrete_fields)
+        fields = [name for name in names if name in known]
         ordered = self.order_by("id").values(*fields)
         for page in in_pages(ordered, after=lambda row: Q(id__gt=row["id"])):
             for row in page:
@@ -52,6 +58,7 @@ class EntryQuerySet(models.QuerySet["Entry"]):
 class Entry(models.Model):
     """An audit entry: one action of a user or a command.
 
+    The subject is the user whom the action concerns: the target itself, or the owner of the target.
     A database trigger rejects updates and deletions. Users are stored without a foreign key, so
     that an entry remains after the user is deleted.
     """
@@ -64,6 +71,8 @@ class Entry(models.Model):
     target_type = models.CharField(max_length=64, blank=True)
     target_id = models.CharField(max_length=64, blank=True)
     target_name = models.CharField(max_length=254, blank=True)
+    subject_id = models.UUIDField(null=True)
+    subject_name = models.CharField(max_length=64, blank=True)
     address = models.CharField(max_length=64, blank=True)
     request_id = models.CharField(max_length=36, blank=True)
     before = models.JSONField(null=True)

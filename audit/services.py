@@ -20,8 +20,8 @@ CHECK_VIOLATION = "23514"
 BATCH = 1_000
 
 COLUMNS = (
-    "at", "actor_id", "actor_name", "action", "target_type", "target_id", "target_name", "address",
-    "request_id", "before", "after",
+    "at", "actor_id", "actor_name", "action", "target_type", "target_id", "target_name",
+    "subject_id", "subject_name", "address", "request_id", "before", "after",
 )  # fmt: skip
 # The last part of a statement that also writes the target. Append the name of the common table
 # expression that returns the target. Without a row of it, no entry is inserted.
@@ -64,11 +64,18 @@ def actor_of(request: Any) -> Actor:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The object that an action changes."""
+    """The object that an action changes. The subject is the user to whom the object belongs."""
 
     type: str
     id: str
     name: str = ""
+    subject_id: uuid.UUID | None = None
+    subject_name: str = ""
+
+
+def user_target(user_id: uuid.UUID, name: str = "") -> Target:
+    """Returns a user as the target of an audit entry. The user is also its subject."""
+    return Target("user", str(user_id), name, user_id, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +167,14 @@ def _values(action: str, change: Change, *, actor: Actor, now: datetime) -> list
     target = change.target
     return [
         *(now, actor.user_id, actor.name, action, target.type, target.id, target.name),
-        *(actor.address, logs.current_request_id(), change.before, change.after),
+        *(
+            target.subject_id,
+            target.subject_name,
+            actor.address,
+            logs.current_request_id(),
+            change.before,
+            change.after,
+        ),
     ]
 
 

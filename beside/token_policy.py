@@ -335,7 +335,7 @@ def _expire_in_coder(token: CoderToken) -> None:
 
 
 def _target(token: CoderToken) -> Target:
-    return Target("coder_token", token.pk, str(token)[:254])
+    return Target("coder_token", token.pk, str(token)[:254], token.user_id, token.username)
 
 
 def _facts(token: CoderToken) -> dict[str, Any]:

@@ -107,7 +107,8 @@ class ServiceAdminSite(AdminSite):
 
         A signed-in user who may not use the admin is redirected to the account page.
         """
-        target = request.GET.get(REDIRECT_FIELD_NAME) or reverse("admin:index")
+        target = request.GET.get(REDIRECT_FIELD_NAME, "")
+        target = target if signin.is_own_page(target) else reverse("admin:index")
         if settings.IDENTITY == "coder":
             return admin_access.sign_in(request, target)
         identity = signin.session_of(request)

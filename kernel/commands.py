@@ -121,6 +121,22 @@ def add_json_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="write one JSON object per line")
 
 
+def add_yes_argument(parser: CommandParser, text: str) -> None:
+    parser.add_argument("--yes", "--no-input", action="store_true", help=text)
+
+
+def confirm(warning: str) -> None:
+    """Asks for confirmation on standard error. Raises: CommandError if the response is not yes."""
+    sys.stderr.write(f"{warning}\nType yes to continue: ")
+    sys.stderr.flush()
+    try:
+        answer = input()
+    except EOFError:
+        raise CommandError(f"{warning} Add --yes to confirm that.") from None
+    if answer.strip().lower() != "yes":
+        raise CommandError("Nothing is changed.")
+
+
 def add_moment_argument(parser: Any, flag: str, text: str, *, required: bool = False) -> None:
     """Adds an argument that is a day or a time to a parser, or to a group of arguments.
 

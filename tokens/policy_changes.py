@@ -102,7 +102,8 @@ def _enforce(
 
 
 def _target(config: TokenConfig) -> Target:
-    return Target("token_config", str(config.pk), config.subject)
+    name = config.user.username if config.user else ""
+    return Target("token_config", str(config.pk), config.subject, config.user_id, name)
 
 
 def _facts(config: TokenConfig) -> dict[str, Any]:

@@ -18,6 +18,13 @@ def missing() -> APIError:
     return _unauthenticated(EXPIRED, "The request has no session token.")
 
 
+def missing_for_reports() -> APIError:
+    return _unauthenticated(
+        "Send a session token, or an ingest key: ?key=cik_…",
+        "The request has neither a session token nor an ingest key.",
+    )
+
+
 def malformed() -> APIError:
     return _unauthenticated(
         EXPIRED,

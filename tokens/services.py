@@ -126,7 +126,7 @@ def _insert(key: APIKey, limits: Policy | None, *, actor: Actor, now: datetime) 
 
 def target_of(key: APIKey) -> Target:
     """Returns the key as the target of an audit entry."""
-    return Target("api_key", key.id, key.token_name)
+    return Target("api_key", key.id, key.token_name, key.user_id, key.user.username)
 
 
 def _facts(key: APIKey) -> dict[str, Any]:
@@ -240,7 +240,8 @@ def _locked(keys: Iterable[APIKey]) -> Iterator[list[APIKey]]:
     with transaction.atomic():
         users = User.objects.select_for_update().filter(pk__in={key.user_id for key in given})
         list(users.order_by("pk").values_list("pk"))
-        locked = list(_rows(given).select_for_update().order_by("pk"))
+        rows = _rows(given).select_related("user")
+        locked = list(rows.select_for_update(of=("self",)).order_by("pk"))
         yield locked
         for key in locked:
             transaction.on_commit(partial(MEMORY.evict, (KEY_TOPIC, key.pk)))

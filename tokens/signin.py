@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import cast
+from urllib.parse import unquote
 
 from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase
@@ -11,6 +12,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from audit.services import Actor, Target, record
 from kernel.http.errors import APIError, forbidden
@@ -87,6 +89,20 @@ def set_cookie(response: HttpResponse, token: str, *, max_age: int | None = None
     )
 
 
+def is_own_page(target: str) -> bool:
+    """Returns whether the target is a path below CODERAPI_ADMIN_PATH.
+
+    Other applications can run on the same host. Browsers resolve `..` and encoded dots, and treat a
+    backslash as a slash.
+    """
+    path = unquote(target.partition("?")[0]).replace("\\", "/")
+    return (
+        url_has_allowed_host_and_scheme(target, allowed_hosts=None)
+        and path.startswith(settings.ADMIN_PATH)
+        and not {".", ".."}.intersection(path.split("/"))
+    )
+
+
 def delete_cookie(response: HttpResponse) -> None:
     response.delete_cookie(
         settings.SESSION_TOKEN_COOKIE, path=settings.ADMIN_PATH, samesite=settings.SAMESITE
@@ -95,9 +111,9 @@ def delete_cookie(response: HttpResponse) -> None:
 
 def sign_out(key_id: str, *, actor: Actor, now: datetime) -> None:
     """Deletes the key and records the sign-out."""
+    target = Target("user", str(actor.user_id), actor.name, actor.user_id, actor.name)
     with transaction.atomic():
         delete_keys(APIKey.objects.filter(id=key_id), actor=actor, now=now)
-        target = Target("user", str(actor.user_id), actor.name)
         record("user.sign_out", actor=actor, target=target, now=now, after={"by": "api"})
 
 

@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from django.urls import reverse
 
 from audit.models import Entry
-from audit.services import Actor, Target, record
+from audit.services import Actor, record, user_target
 from kernel.db.connections import retry_on_conflict
 from kernel.http.errors import forbidden
 from users.models import User
@@ -86,7 +86,7 @@ def erase(user: User, *, actor: Actor, now: datetime) -> Survey:
 @retry_on_conflict
 @keeping_an_owner()
 def _erase(user: User, erased: Survey, *, actor: Actor, now: datetime) -> Survey:
-    target = Target("user", str(user.pk))
+    target = user_target(user.pk)
     found = [*_remove(lock(user), rules_of_deletion()), *erased]
     record("user.erase", actor=actor, target=target, now=now, after=_counts(found))
     return found

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.dispatch import Signal
 
-from audit.services import Actor, Target, record
+from audit.services import Actor, Target, record, user_target
 from kernel.db.connections import transaction_lock
 from kernel.http.errors import APIError, Validation, invalid, not_found
 from kernel.memory import Memory, Remembered
@@ -229,7 +229,7 @@ def _last_owner() -> APIError:
 
 def target_of(user: User) -> Target:
     """Returns the user as the target of an audit entry."""
-    return Target("user", str(user.id), user.username)
+    return user_target(user.id, user.username)
 
 
 def _field_problems(user: User) -> list[Validation]:

@@ -12,6 +12,8 @@ CREATE TABLE audit_entry (
     target_type varchar(64) NOT NULL,
     target_id varchar(64) NOT NULL,
     target_name varchar(254) NOT NULL,
+    subject_id uuid,
+    subject_name varchar(64) NOT NULL,
     address varchar(64) NOT NULL,
     request_id varchar(36) NOT NULL,
     before jsonb,
@@ -21,6 +23,7 @@ CREATE TABLE audit_entry (
 CREATE INDEX audit_entry_at ON audit_entry (at DESC, id DESC);
 CREATE INDEX audit_entry_target ON audit_entry (target_type, target_id);
 CREATE INDEX audit_entry_actor ON audit_entry (actor_id);
+CREATE INDEX audit_entry_subject ON audit_entry (subject_id);
 CREATE INDEX audit_entry_action ON audit_entry (action, at DESC);
 """
 
@@ -62,6 +65,8 @@ class Migration(migrations.Migration):
                         ("target_type", models.CharField(blank=True, max_length=64)),
                         ("target_id", models.CharField(blank=True, max_length=64)),
                         ("target_name", models.CharField(blank=True, max_length=254)),
+                        ("subject_id", models.UUIDField(null=True)),
+                        ("subject_name", models.CharField(blank=True, max_length=64)),
                         ("address", models.CharField(blank=True, max_length=64)),
                         ("request_id", models.CharField(blank=True, max_length=36)),
                         ("before", models.JSONField(null=True)),

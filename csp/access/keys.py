@@ -121,7 +121,8 @@ def check(
     elif settings.CSP_ACCESS == "ingest-key":
         raise APIError(401, "An ingest key is required.", detail="Add ?key=cik_… to the URL.")
     elif settings.CSP_ACCESS != "public" and caller.identity is None:
-        raise caller.refusal or refusals.missing()
+        rejected = caller.refusal if caller.presented else None
+        raise rejected or refusals.missing_for_reports()
 
 
 def _check_key(key: str, *, origin: str) -> None:

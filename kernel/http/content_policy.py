@@ -66,11 +66,18 @@ class ForPages(MiddlewareMixin):
         return super().__call__(request)  # type: ignore[return-value]  # never called as async
 
 
-class ContentPolicyMiddleware(ForPages, ContentSecurityPolicyMiddleware):
-    """Adds the policy to HTML pages. Other responses are not changed."""
+def is_html(response: HttpResponseBase) -> bool:
+    return response.headers.get("Content-Type", "").startswith("text/html")
+
+
+class ContentPolicyMiddleware(ContentSecurityPolicyMiddleware):
+    """Adds the policy to HTML pages. Other responses are not changed.
+
+    The path does not matter, because some paths of the API return an HTML page too.
+    """
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        if not response.headers.get("Content-Type", "").startswith("text/html"):
+        if not is_html(response):
             return response
         if "report-to" in settings.SECURE_CSP:
             endpoint = f'{ENDPOINT}="{settings.CSP_REPORTS_PATH}"'

@@ -23,7 +23,7 @@ from whitenoise.storage import (  # type: ignore[import-untyped]
     CompressedManifestStaticFilesStorage,
 )
 
-from kernel.http.content_policy import ForPages
+from kernel.http.content_policy import ForPages, is_html
 
 
 def _for_pages(middleware: type[Any]) -> type[Any]:
@@ -36,7 +36,13 @@ PageSessionMiddleware = _for_pages(SessionMiddleware)
 PageCsrfMiddleware = _for_pages(CsrfViewMiddleware)
 PageAuthenticationMiddleware = _for_pages(AuthenticationMiddleware)
 PageMessageMiddleware = _for_pages(MessageMiddleware)
-PageXFrameOptionsMiddleware = _for_pages(XFrameOptionsMiddleware)
+
+
+class PageXFrameOptionsMiddleware(XFrameOptionsMiddleware):
+    """Adds X-Frame-Options to HTML pages, whatever their path is."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        return super().process_response(request, response) if is_html(response) else response
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]

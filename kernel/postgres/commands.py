@@ -8,9 +8,9 @@ import sys
 from typing import IO, Any
 
 from django.apps import apps
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandError
 
-from kernel.commands import BaseCommand
+from kernel.commands import BaseCommand, confirm
 from kernel.datadir import DataDirectoryError, data_dir
 from kernel.postgres.account import PostgresError
 from kernel.postgres.clients import Target
@@ -40,7 +40,7 @@ class PostgresCommand(BaseCommand):
         own = own_tables()
         has_data = check_replaceable(on, own_tables=own)
         if has_data and not yes:
-            _confirm(f"This deletes all data of the service and replaces it with {source}.")
+            confirm(f"This deletes all data of the service and replaces it with {source}.")
         replace(on, dump, own_tables=own)
         return f"Restored {described(on)} from {source}."
 
@@ -49,19 +49,3 @@ def own_tables() -> list[str]:
     """Returns the tables of the service, without their partitions."""
     models = apps.get_models(include_auto_created=True)
     return [*(model._meta.db_table for model in models), "django_migrations"]
-
-
-def add_yes_argument(parser: CommandParser) -> None:
-    parser.add_argument(
-        "--yes", "--no-input", action="store_true", help="replace existing data without asking"
-    )
-
-
-def _confirm(warning: str) -> None:
-    """Asks for confirmation. Raises: CommandError if the response is not yes."""
-    try:
-        answer = input(f"{warning}\nType yes to continue: ")
-    except EOFError:
-        raise CommandError(f"{warning} Add --yes to confirm that.") from None
-    if answer.strip().lower() != "yes":
-        raise CommandError("Nothing is changed.")

@@ -18,6 +18,7 @@ from options.values.rules import (
     NETWORK,
     POSTGRES_URL,
     REDIS_URL,
+    SECRET,
     SEMANTIC_VERSION,
     SESSION_TOKEN,
     one_of,
@@ -80,7 +81,7 @@ OWN_OPTIONS = (
         "CODERAPI_SECRET_KEY",
         "Django's SECRET_KEY: at least 50 random characters. It is required if you use your own "
         "database. With a private database, a key is generated in the data directory.",
-        Text(),
+        Text(SECRET),
         secret=True,
     ),
     _own(

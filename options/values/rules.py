@@ -77,6 +77,13 @@ SESSION_TOKEN = matching(
     r"[A-Za-z0-9]{10}-[A-Za-z0-9]{22}",
 )
 
+MIN_SECRET_LENGTH, MIN_SECRET_CHARACTERS = 50, 10
+SECRET = Rule(
+    f"at least {MIN_SECRET_LENGTH} random characters, {MIN_SECRET_CHARACTERS} of them different, "
+    "such as the output of `openssl rand -base64 48`",
+    lambda text: len(text) >= MIN_SECRET_LENGTH and len(set(text)) >= MIN_SECRET_CHARACTERS,
+)
+
 POSTGRES_URL = Rule(
     "a URL such as postgresql://user:password@host:5432/database, with numeric ports",
     _is_postgres,

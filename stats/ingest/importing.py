@@ -59,7 +59,8 @@ CSV with a header, as COPY ... CSV HEADER writes it. The separator is a comma, s
 
 {csv}
 Columns may be in any order. Required columns: {needed}.
-All other columns may be missing, empty or null. Unknown columns are ignored.
+All other columns may be missing, empty or null, but CSV of agent rows needs the columns with the
+numbers of sessions. Unknown columns are ignored.
 docs/stats.md shows how to export such files from Coder's database."""
 # At most MAX_LISTED unknown columns are listed in the message. After MAX_UNKNOWN columns, no
 # further columns are counted.
@@ -67,6 +68,11 @@ MAX_LISTED = 10
 MAX_UNKNOWN = 1_000
 # Columns that exist only in files of workspace states.
 STATE_NAMES = frozenset({"build_number", "transition", "deleted"})
+# The columns with the sessions of an agent row. Coder's table has one or the other.
+SESSIONS = "session_counts"
+SESSION_KINDS = {
+    f"session_count_{kind}" for kind in ("vscode", "jetbrains", "reconnecting_pty", "ssh")
+}
 BATCH_ROWS = 5_000
 BATCH_BYTES = 32 * 1024 * 1024
 
@@ -110,7 +116,7 @@ class ImportCommand(LinesCommand):
         """Yields each batch of the file. While the caller stores it, a thread parses the next."""
         names = [member.name for member in MEMBERS[self.kind]]
         needed, usual = _needed(self.kind), usual_csv if self.kind == AGENT else None
-        lines = records(source, columns=names, needed=needed, check=self._check, usual=usual)
+        lines = records(source, columns=names, needed=needed, check=self._check_header, usual=usual)
         batches = _batches(lines)
         following = self._parse_next(batches)
         while (current := following.result()) is not None:
@@ -146,6 +152,20 @@ class ImportCommand(LinesCommand):
                 width = len(value)
                 self._check(value, record.number)
             yield record.number, value
+
+    def _check_header(self, names: Collection[str], number: int) -> None:
+        """Checks the columns of CSV as `_check` does. Raises: LinesError without sessions.
+
+        Without this check, a query that omits the columns would set all sessions to 0.
+        """
+        self._check(names, number)
+        is_complete = self.kind == AGENT and set(_needed(AGENT)) <= {*names}
+        if is_complete and SESSIONS not in names and not {*names} >= SESSION_KINDS:
+            kinds = ", ".join(sorted(SESSION_KINDS))
+            raise LinesError(
+                f"Line {number} has no columns with the numbers of sessions. Export {SESSIONS}, or "
+                f"all of {kinds}."
+            )
 
     def _check(self, names: Collection[str], number: int) -> None:
         """Adds unknown names to `unknown`. Raises: LinesError for columns of the other kind."""

@@ -253,7 +253,11 @@ def test_admin_accepts_the_session_of_coder(pair: Pair) -> None:
     assert pair.ask(f"{ADMIN}?coder_session_token={token}").status == 302
     assert pair.ask("/coderapi").headers["Location"] == "/coderapi/"
     # Coder's sign-in page would send a browser back at once, again and again.
-    assert pair.ask(f"/api/v2{ADMIN}").status == 401
+    back = pair.ask(f"/api/v2{ADMIN}", Accept="text/html")
+    assert back.status == 401
+    # A path of the API that returns a page has the headers of pages.
+    assert "frame-ancestors 'none'" in back.headers["Content-Security-Policy"]
+    assert back.headers["X-Frame-Options"] == "DENY"
 
     pair.coder.keys.pop(token)
     wait_for(lambda: pair.ask(ADMIN, cookie=owner).status == 302, seconds=15)

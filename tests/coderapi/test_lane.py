@@ -99,7 +99,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
                 CODERAPI_FAST_LANE=lane_is_on,
                 CODERAPI_FIRST_OWNER_USERNAME="owner",
                 # The two servers must not share their rate limit counters.
-                CODERAPI_SECRET_KEY=f"{lane_is_on}-{'k' * 60}",
+                CODERAPI_SECRET_KEY=f"{lane_is_on}-{'0123456789' * 6}",
                 CODER_API_RATE_LIMIT="100000",
                 CODER_ACCESS_URL="http://coder.example.com",
             )

@@ -81,6 +81,10 @@ def test_token_is_required(anonymous: APIClient) -> None:
     answer = send(anonymous, legacy())
     assert answer.status_code == 401
     assert answer["WWW-Authenticate"].startswith("Bearer")
+    assert answer.json()["message"] == "Send a session token, or an ingest key: ?key=cik_…"
+    assert (
+        "signed out" in send(APIClient(token="a" * 10 + "-" + "b" * 22), legacy()).json()["message"]
+    )
     assert send(anonymous, legacy(), HTTP_CODER_WIRE="coderd").status_code == 401
 
 

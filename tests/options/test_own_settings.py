@@ -15,6 +15,7 @@ from options.redaction import redacted
 from options.start import allowed_hosts
 
 PASSWORD = "hunter2-hunter2"
+KEY = "of-the-tests-0123456789-0123456789-0123456789-0123456789"
 EXAMPLE = env_example()
 ASSIGNMENT = re.compile(r"#([A-Z0-9_]+)=(\S*)")
 
@@ -40,6 +41,8 @@ ASSIGNMENT = re.compile(r"#([A-Z0-9_]+)=(\S*)")
         ("CODERAPI_UPDATE_CHECK_URL", f"ftp://u:{PASSWORD}@h/?{PASSWORD}", "http:// or https://"),
         ("CODERAPI_UPDATE_CHECK_URL", "https:///path", "has no host"),
         ("CODERAPI_SECRET_KEY_FILE", "/nowhere", "/nowhere cannot be read"),
+        ("CODERAPI_SECRET_KEY", PASSWORD, "at least 50 random characters"),
+        ("CODERAPI_SECRET_KEY", f"{PASSWORD[:1]}" * 60, "10 of them different"),
         ("CODERAPI_WIER", "coderd", "no such setting; did you mean CODERAPI_WIRE?"),
         ("CODERAPI_NEW", "1", "no such setting"),
         ("CODERAPI_IDENTITY", "github", "one of own, coder"),
@@ -70,9 +73,9 @@ def test_database_url_may_have_hosts_ports_and_sockets(url: str) -> None:
 
 
 def test_secret_is_read_from_its_file(tmp_path: Path) -> None:
-    (tmp_path / "key").write_text("of-the-file\n")
+    (tmp_path / "key").write_text(f"{KEY}\n")
     found = load({"CODERAPI_SECRET_KEY_FILE": str(tmp_path / "key")})
-    assert list(found.secrets()) == [found["CODERAPI_SECRET_KEY"]] == ["of-the-file"]
+    assert list(found.secrets()) == [found["CODERAPI_SECRET_KEY"]] == [KEY]
 
 
 def test_only_exact_names_of_own_settings_count() -> None:
@@ -88,7 +91,7 @@ def test_values_have_their_types() -> None:
 
 
 def test_redacted_options_exclude_own_settings() -> None:
-    found, own = redacted(load({"CODERAPI_SECRET_KEY": "k"})), {each.env for each in OWN_OPTIONS}
+    found, own = redacted(load({"CODERAPI_SECRET_KEY": KEY})), {each.env for each in OWN_OPTIONS}
     assert not own & (found.values.keys() | {option.name for option in found.options})
 
 

@@ -51,12 +51,17 @@ def rejected(path: Path) -> list[Any]:
     return [orjson.loads(line) for line in Path(f"{path}.rejected").read_bytes().splitlines()]
 
 
+KINDS = ("vscode", "jetbrains", "reconnecting_pty", "ssh")
+NEEDED = "id,created_at,user_id,agent_id,workspace_id,template_id"
+
+
 @pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz", "rows.jsonl.gz"])
 def test_compressed_files_and_csv_are_read(
     deployment: Deployment, tmp_path: Path, name: str
 ) -> None:
     members: Any = {"connection_median_latency_ms": 1.5, "connections_by_proto": {"a": 1}}
-    row = agent_row(NOW, rx_bytes=7, usage=True, session_count_ssh=4, **members)
+    members |= {f"session_count_{kind}": number for number, kind in enumerate(KINDS)}
+    row = agent_row(NOW, rx_bytes=7, usage=True, **members)
     lines = io.StringIO()
     writer = csv.DictWriter(lines, row)
     writer.writeheader()
@@ -119,6 +124,10 @@ def test_empty_values_of_csv_are_skipped_and_invalid_ones_named(
         ("import_agent_stats", '{"workspace_id": "7", "transition": "stop"}', "import_workspaces"),
         ("import_agent_stats", "workspace_id,rx_bytes\n", "has no column id, created_at, user_id"),
         ("import_agent_stats", '{"workspace_id": "7"}', "0 agent rows .* line 1: id: is missing"),
+        *(
+            ("import_agent_stats", f"{columns}\n", "has no columns with the numbers of sessions")
+            for columns in (NEEDED, f"{NEEDED},session_count_ssh")
+        ),
         ("import_agent_stats", "7,2026-01-01\n", "names columns such as id, created_at"),
         ("import_agent_stats", "\n", "--help shows what is expected"),
         ("import_workspaces", "id,deleted,name\n", "has no column workspace_id"),
@@ -398,7 +407,7 @@ def test_the_rows_of_an_erased_person_are_deleted_and_left_out_of_statistics(
     ]
     deployment.take(*rows)
     agrees(deployment.collect(), rows)
-    assert "6\tagent rows\tdeleted" in run("erase_user", "alice")
+    assert "6\tagent rows\tdeleted" in run("erase_user", "alice", "--yes")
     deployment.travel(SECOND)
     remaining = rows[1::2]
     agrees(deployment.collect(), remaining)

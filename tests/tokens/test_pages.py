@@ -17,6 +17,7 @@ from tests.support.factories import DAY_NS, PASSWORD, expire, make_key, make_use
 from tests.support.markup import forbidden_in, unlabelled_in
 from tests.support.sending import after_too_many_sign_ins
 from tokens.models import APIKey, TokenConfig
+from tokens.signin import is_own_page
 from users.models import User
 
 pytestmark = pytest.mark.django_db
@@ -531,3 +532,27 @@ def test_expired_session_leads_to_the_sign_in() -> None:
     APIKey.objects.update(expires_at=timezone.now() - timedelta(minutes=1))
 
     assert browser.get("/account").headers["Location"] == "/login?next=/account"
+
+
+@pytest.mark.parametrize(
+    ("target", "is_own"),
+    [
+        ("/coderapi/", True),
+        ("/coderapi/admin/csp/group/?q=a/../b&next=//x", True),
+        ("/coderapi", False),
+        ("/workspaces", False),
+        ("/coderapi/../@eve/x", False),
+        ("/coderapi/%2e%2E/@eve/x", False),
+        ("/coderapi/..\\@eve/x", False),
+        ("/coderapi/a/./b", False),
+        ("/../../@eve/x", False),
+        ("//coderapi/x", False),
+        ("https://testserver/coderapi/", False),
+        ("", False),
+    ],
+)
+def test_targets_of_a_sign_in_are_below_the_path_of_the_pages(
+    settings: Any, target: str, is_own: bool
+) -> None:
+    settings.ADMIN_PATH = "/coderapi/"
+    assert is_own_page(target) is is_own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from io import StringIO
 
 import pytest
 from django.core.management import CommandError
@@ -49,7 +50,7 @@ def test_user_is_erased_with_all_related_rows() -> None:
     user = make_alice()
     before = Entry.objects.count()
 
-    assert "Erased alice." in erase("alice")
+    assert "Erased alice." in erase("alice", "--yes")
 
     assert not User.objects.filter(pk=user.pk).exists()
     assert not APIKey.objects.filter(user_id=user.pk).exists()
@@ -60,12 +61,23 @@ def test_user_is_erased_with_all_related_rows() -> None:
     assert "alice" not in str(row.after)
 
 
+def test_erasing_needs_a_confirmation(monkeypatch: pytest.MonkeyPatch) -> None:
+    user = make_alice()
+    for typed, error in (("", "cannot be undone. Add --yes"), ("no\n", "Nothing is changed")):
+        monkeypatch.setattr("sys.stdin", StringIO(typed))
+        with pytest.raises(CommandError, match=error):
+            erase("alice")
+    assert User.objects.filter(pk=user.pk).exists()
+    monkeypatch.setattr("sys.stdin", StringIO("yes\n"))
+    assert "Erased alice." in erase("alice")
+
+
 def test_last_owner_and_unknown_user_are_errors() -> None:
     owner = make_user("owner")
 
     for arguments in ([owner.username], [owner.username, "--dry-run"]):
         with pytest.raises(CommandError, match="last active owner"):
-            erase(*arguments)
+            erase(*arguments, "--yes")
     with pytest.raises(CommandError, match="no user 'nobody'"):
         erase("nobody")
     assert User.objects.count() == 1

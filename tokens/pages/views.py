@@ -13,7 +13,6 @@ from django.shortcuts import redirect
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
@@ -160,12 +159,9 @@ def login(request: HttpRequest) -> HttpResponse:
 
 
 def _target(request: HttpRequest) -> str:
-    """Returns the path to open after the sign-in. Replaces URLs of other hosts by the home page."""
+    """Returns the path to open after the sign-in, by default the home page."""
     wanted = request.POST.get("next") or request.GET.get("next", "")
-    is_ours = url_has_allowed_host_and_scheme(
-        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
-    )
-    return wanted if is_ours else reverse("home")
+    return wanted if signin.is_own_page(wanted) else reverse("home")
 
 
 def _opens(request: HttpRequest, target: str) -> bool:

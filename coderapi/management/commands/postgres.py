@@ -14,9 +14,9 @@ from django.core.management.base import CommandParser
 
 from coderapi.server.command import watch
 from kernel import postgres
-from kernel.commands import UsageError
+from kernel.commands import UsageError, add_yes_argument
 from kernel.postgres.clients import CLIENTS, run_client, target
-from kernel.postgres.commands import PostgresCommand, add_yes_argument
+from kernel.postgres.commands import PostgresCommand
 from kernel.release import PROGRAM
 
 ACTIONS = {
@@ -80,7 +80,7 @@ class Command(PostgresCommand):
     def _replace(self, directory: Path, arguments: Sequence[str]) -> str:
         parser = CommandParser(prog=f"{self._parser.prog} restore", allow_abbrev=False)
         parser.add_argument("--replace", metavar="FILE", type=Path, required=True)
-        add_yes_argument(parser)
+        add_yes_argument(parser, "replace existing data without asking")
         given = parser.parse_args(arguments)
         with (
             given.replace.open("rb") as dump,

@@ -6,10 +6,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandParser
 
+from kernel.commands import add_yes_argument
 from kernel.datadir import write_private
 from kernel.postgres import backup
 from kernel.postgres.clients import target
-from kernel.postgres.commands import PostgresCommand, add_yes_argument
+from kernel.postgres.commands import PostgresCommand
 
 
 class Command(PostgresCommand):
@@ -22,7 +23,7 @@ class Command(PostgresCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", metavar="FILE", type=Path, help="the path of the backup")
-        add_yes_argument(parser)
+        add_yes_argument(parser, "replace existing data without asking")
 
     def act(self, directory: Path, *, file: Path, yes: bool, **options: Any) -> str:
         url = settings.DIRECT_DATABASE_URL

@@ -6,20 +6,24 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from audit.services import SYSTEM
-from kernel.commands import ListingCommand
+from kernel.commands import ListingCommand, add_yes_argument, confirm
 from users import erasure
 from users.selectors import user_by_name
 
 
 class Command(ListingCommand):
-    help = "Erases a user and the data about the user. Lists the data that is erased or kept."
-    examples = "alice --dry-run"
+    help = (
+        "Erases a user and the data about the user. Lists the data that is erased or kept. Without "
+        "--yes, asks for confirmation."
+    )
+    examples = "alice --dry-run\nalice --yes"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("user", metavar="USER", help="username or e-mail address")
         parser.add_argument(
             "--dry-run", action="store_true", help="list the data, and change nothing"
         )
+        add_yes_argument(parser, "erase the user without asking")
         super().add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> str:
@@ -30,6 +34,8 @@ class Command(ListingCommand):
         if options["dry_run"]:
             found = erasure.rehearse(user)
         else:
+            if not options["yes"]:
+                confirm(f"This erases the user {name}, which cannot be undone.")
             found = erasure.erase(user, actor=SYSTEM, now=timezone.now())
         for rule, rows in found:
             line = f"{rows}\t{rule.data}\t{rule.outcome}"
