@@ -34,6 +34,7 @@ from csp.filters import (
     FormatFilter,
     HostFilter,
     NoiseFilter,
+    SiteFilter,
     StateFilter,
 )
 from csp.importing.items import EARLIEST
@@ -41,7 +42,7 @@ from csp.models import Group, IngestKey, NoiseRule, Report, State
 from csp.noise.rules import checked_pattern, pattern_for
 from csp.noise.stored import dry_run
 from csp.scrubbing.uris import address_of
-from csp.triage import policies, releases
+from csp.triage import policies, releases, sites
 from csp.triage.decisions import MAX_NOTE, Decision, checked, decide
 from csp.triage.details import details, is_own, next_step
 from csp.triage.overview import hourly_chart, state_badge
@@ -90,7 +91,7 @@ class GroupAdmin(ExportingAdmin):
         "seen",
         next_step,
     ]
-    list_filter = [StateFilter, NoiseFilter, DirectiveFilter, HostFilter]
+    list_filter = [StateFilter, SiteFilter, NoiseFilter, DirectiveFilter, HostFilter]
     list_select_related = ["rule"]
     search_fields = ["blocked", "directive"]
     fields = [("rule", "state_at", "ignored_until", "ignored_reach")]
@@ -100,6 +101,11 @@ class GroupAdmin(ExportingAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return groups_at(timezone.now())
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Adds the site if there are several."""
+        first, *others = self.list_display
+        return [first, *(["site"] if sites.are_several() else []), *others]
 
     @admin.display(description="cause", ordering="blocked")
     def cause_in_words(self, group: Group) -> str:
@@ -172,7 +178,13 @@ class GroupAdmin(ExportingAdmin):
 
     def policies(self, request: HttpRequest) -> HttpResponse:
         found = policies.differences(timezone.now(), span=timedelta(hours=CHART_HOURS))
-        return self.page(request, "policies", "Policies of reports", differences=found)
+        return self.page(
+            request,
+            "policies",
+            "Policies of reports",
+            differences=found,
+            several=sites.are_several(),
+        )
 
     def releases(self, request: HttpRequest) -> HttpResponse:
         now, error = timezone.now(), ""
@@ -184,7 +196,9 @@ class GroupAdmin(ExportingAdmin):
                 raise ValueError
         except ValueError:
             at, error = now - timedelta(days=1), "Enter a date and a time in the past."
-        hours, new, gone = releases.compare(at, now=now)
+        known, site = sites.sites_of_groups(), request.GET.get("site", "")
+        site = site if site in known else ""
+        hours, new, gone = releases.compare(at, now=now, site=site)
         return self.page(
             request,
             "releases",
@@ -192,6 +206,8 @@ class GroupAdmin(ExportingAdmin):
             at=at,
             error=error,
             begin=whole_hour(at),
+            site=site,
+            sites=known if len(known) > 1 else [],
             versions=releases.versions(),
             lists=[("New since then", new), ("Gone since then", gone)],
             hours=hours,
@@ -234,6 +250,7 @@ def _group_page(group: Any) -> dict[str, Any]:
     reports = list(group.reports.all()[:NEWEST_REPORTS])
     return {
         "cause": cause(group.directive, group.blocked),
+        "where": sites.where(group),
         "state_badge": state_badge(group.current),
         "states": State.choices,
         "facets": facets,

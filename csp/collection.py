@@ -18,6 +18,7 @@ from csp.scrubbing.masking import cached
 from csp.writing import writer
 from csp.writing.client_hashes import sender_of
 from csp.writing.entries import Prepared, entries_of, prepare
+from csp.writing.sites import known_sites
 from kernel.http import wire
 from kernel.http.call import first_parameters
 from kernel.http.errors import APIError, Validation, invalid
@@ -60,8 +61,8 @@ def collect(results: Results, body: bytes, *, now: datetime) -> None:
             else bucket_of(results.caller.identity, results.address),
             now=now,
         )
-        rules, secret = current_rules(), settings.SECRET_KEY
-        writer.write(entries_of(reports, sender, rules=rules, secret=secret))
+        sites, rules, secret = known_sites(), current_rules(), settings.SECRET_KEY
+        writer.write(entries_of(reports, sender, sites=sites, rules=rules, secret=secret))
 
 
 def _count_reports(number: int, results: Results) -> None:

@@ -16,6 +16,7 @@ from django.utils.dateparse import parse_date
 
 from csp.models import REPORTS, Group, Report
 from csp.parsing.formats import Format
+from csp.triage.sites import sites_of_groups
 from csp.triage.states import CURRENT_STATES, OPEN
 
 MAX_CHOICES = 20
@@ -81,6 +82,13 @@ def _common(name: str) -> Iterable[str]:
     return islice(dict.fromkeys(found[: MAX_CHOICES * 50]), MAX_CHOICES)
 
 
+def _several_sites() -> list[str]:
+    """Returns no choices for a single site, so that the filter is not shown."""
+    sites = sites_of_groups()
+    return sites if len(sites) > 1 else []
+
+
+SiteFilter = _value_filter("site", _several_sites)
 HostFilter = _value_filter("blocked", partial(_common, "blocked"), "blocked source")
 DirectiveFilter = _value_filter("directive", partial(_common, "directive"))
 DispositionFilter = _value_filter("disposition", lambda: ("enforce", "report"))

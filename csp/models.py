@@ -11,6 +11,8 @@ from django.db.models.functions import Now
 from kernel.db.partitions import PartitionedTable
 
 REPORTS = PartitionedTable("csp_report", timedelta(days=1))
+# The site of all pages whose origin is not known (see `csp.access.sites`).
+OTHER_SITE = "other"
 
 
 def start_of_retention(now: datetime) -> datetime:
@@ -44,9 +46,9 @@ class GroupQuerySet(models.QuerySet["Group"]):
 
 
 class Group(models.Model):
-    """All reports with one cause: the same directive, blocked source and noise label.
+    """All reports with one cause on one site: the same directive, blocked source and noise label.
 
-    The primary key is a hash of these three values, so every process can compute it without a
+    The primary key is a hash of these four values, so every process can compute it without a
     query. The noise label is the first noise rule that matched the reports on arrival, whether the
     rule was enabled or not. While the rule is enabled, the group is hidden. `count` is exact. The
     reach of a group is its number of distinct pages, and of distinct clients on each day, summed
@@ -54,6 +56,7 @@ class Group(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
+    site = models.CharField(max_length=255, default=OTHER_SITE)
     directive = models.CharField(max_length=64, blank=True)
     blocked = models.CharField("blocked source", max_length=255, blank=True)
     # A writer may not know yet that a rule was deleted. So PostgreSQL does not check the rule.
@@ -90,6 +93,7 @@ class Group(models.Model):
         indexes = [
             models.Index(fields=["-client_days", "-pages"], name="csp_group_far"),
             models.Index(fields=["first_seen"], name="csp_group_first_seen"),
+            models.Index(fields=["site"], name="csp_group_site"),
             models.Index(
                 fields=["rule"], name="csp_group_rule", condition=models.Q(rule__isnull=False)
             ),

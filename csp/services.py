@@ -26,6 +26,7 @@ from csp.models import (
 )
 from csp.noise.stored import RULES, dry_run
 from csp.writing.reach import DELETE_LARGE
+from csp.writing.sites import SITES
 
 AHEAD = timedelta(days=3)
 # The writer looks up a batch only within seconds of its commit.
@@ -160,6 +161,7 @@ def save_ingest_key(key: IngestKey, *, actor: Actor, now: datetime) -> None:
     key.key = key.key or new_key()
     save_recorded("csp.ingest_key", key, _key_facts, actor=actor, now=now)
     MEMORY.clear()
+    SITES.clear()
 
 
 def _key_facts(key: IngestKey) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from django.utils import timezone
 from csp.importing.items import Contents, Terms
 from csp.importing.processes import MAX_PARSING, Parser
 from csp.noise.stored import current_rules
+from csp.writing.sites import known_sites
 from csp.writing.store import Store
 from kernel.db.connections import connect_directly, lock_number
 from kernel.line_imports import LinesError, Record
@@ -63,7 +64,13 @@ def import_reports(
 
     Raises: LinesError if another import is running, and the errors of `Store.commit`.
     """
-    terms = Terms(timezone.now(), settings.CSP_RETENTION, current_rules(), settings.SECRET_KEY)
+    terms = Terms(
+        timezone.now(),
+        settings.CSP_RETENTION,
+        known_sites(),
+        current_rules(),
+        settings.SECRET_KEY,
+    )
     try:
         with closing(Store(_connect_alone)) as store, closing(Parser(terms)) as parser:
             run = Import(store, parser, advance, set_aside)

@@ -18,6 +18,7 @@ from csp.noise.rules import Rules
 from csp.parsing.formats import MAX_REPORTS, MAX_WORD, Violation, parse
 from csp.parsing.tolerant_json import load
 from csp.writing.entries import Sender, entries_of, prepare
+from csp.writing.grouping import Sites
 from kernel.http.errors import APIError
 from kernel.text_values import parse_time
 
@@ -32,6 +33,7 @@ class Terms(NamedTuple):
 
     now: datetime
     retention: timedelta
+    sites: Sites
     rules: Rules
     secret: str
 
@@ -87,7 +89,13 @@ def parse_lines(texts: Sequence[bytes], terms: Terms) -> Contents:
             found.refuse(item, error)
     for item, report, sender in read:
         try:
-            [entry] = entries_of([prepare(report)], sender, rules=terms.rules, secret=terms.secret)
+            [entry] = entries_of(
+                [prepare(report)],
+                sender,
+                sites=terms.sites,
+                rules=terms.rules,
+                secret=terms.secret,
+            )
             found.rows.append(orjson.dumps(entry.row))
             found.times.add(sender.received_at)
         except Exception as error:  # noqa: BLE001 - as above

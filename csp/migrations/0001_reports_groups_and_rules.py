@@ -109,6 +109,7 @@ class Migration(migrations.Migration):
             name='Group',
             fields=[
                 ('id', models.UUIDField(editable=False, primary_key=True, serialize=False)),
+                ('site', models.CharField(default='other', max_length=255)),
                 ('directive', models.CharField(blank=True, max_length=64)),
                 ('blocked', models.CharField(blank=True, max_length=255, verbose_name='blocked source')),
                 ('rule', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='groups', to='csp.noiserule', verbose_name='noise rule')),
@@ -127,7 +128,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'violation group',
                 'ordering': ['-client_days', '-pages', '-count', 'id'],
-                'indexes': [models.Index(fields=['-client_days', '-pages'], name='csp_group_far'), models.Index(fields=['first_seen'], name='csp_group_first_seen'), models.Index(condition=models.Q(('rule__isnull', False)), fields=['rule'], name='csp_group_rule')],
+                'indexes': [models.Index(fields=['-client_days', '-pages'], name='csp_group_far'), models.Index(fields=['first_seen'], name='csp_group_first_seen'), models.Index(fields=['site'], name='csp_group_site'), models.Index(condition=models.Q(('rule__isnull', False)), fields=['rule'], name='csp_group_rule')],
             },
         ),
         migrations.CreateModel(

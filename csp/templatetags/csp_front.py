@@ -10,7 +10,8 @@ from csp.triage.overview import front_page
 register = template.Library()
 
 
-@register.simple_tag
-def csp_front_page() -> dict[str, Any]:
+@register.simple_tag(takes_context=True)
+def csp_front_page(context: Any) -> dict[str, Any]:
     """Returns the content of the admin's front page of CSP reports."""
-    return front_page(timezone.now())
+    site = context["request"].GET.get("site", "")[:256].replace("\0", "")
+    return front_page(timezone.now(), site=site)

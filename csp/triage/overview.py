@@ -25,6 +25,7 @@ from csp.triage.selectors import (
     needing_attention,
     week_of_reports,
 )
+from csp.triage.sites import sites_of_groups
 from csp.triage.states import OPEN
 from kernel.admin import State as Color
 from kernel.admin import badge
@@ -44,20 +45,26 @@ def hourly_chart(start: datetime, series: Sequence[Series], *, bars: bool = Fals
     return render(Chart("Reports", "in {step}", COUNT, start, HOUR, series, bars))
 
 
-def front_page(now: datetime) -> dict[str, Any]:
-    """Returns the rows and the chart of the front page. Runs at most six queries."""
-    week = week_of_reports(now)
+def front_page(now: datetime, *, site: str = "") -> dict[str, Any]:
+    """Returns the rows and the chart of the front page, of all sites if `site` is "".
+
+    Runs at most seven queries.
+    """
+    sites, week = sites_of_groups(), week_of_reports(now)
+    wanted = {"site": site} if site else {}
     with snapshot():
-        open_groups = list(needing_attention(now)[:ROWS])
-        rising = growing(week, now=now, limit=ROWS)
-        top = list(groups_at(now).visible()[:ROWS])
+        open_groups = list(needing_attention(now).filter(**wanted)[:ROWS])
+        rising = growing(week, now=now, limit=ROWS, site=site)
+        top = list(groups_at(now).visible().filter(**wanted)[:ROWS])
         days = _daily({group.pk for group in (*open_groups, *rising, *top)}, now)
     return {
         "attention": _rows(open_groups, days),
         "growing": _rows(rising, days),
         "top": _rows(top, days),
-        "chart": _chart(week),
+        "chart": _chart(week, site),
         "as_of": week.as_of,
+        "site": site,
+        "sites": sites if len(sites) > 1 else [],
     }
 
 
@@ -99,12 +106,12 @@ def sparkline(values: Sequence[int]) -> SafeString:
     )
 
 
-def _chart(week: WeekOfReports) -> SafeString:
+def _chart(week: WeekOfReports, site: str) -> SafeString:
     """Draws a chart of the visible reports per hour, with a line for each common directive."""
     hours = DAYS * 24 + 1
     counts: dict[str, list[float]] = defaultdict(lambda: [0.0] * hours)
-    for directive, hour, is_hidden, reports in week.sums:
-        if not is_hidden:
+    for of, directive, hour, is_hidden, reports in week.sums:
+        if not is_hidden and site in {"", of}:
             place = min(int((hour - week.start) / HOUR), hours - 1)
             counts[directive or "(none)"][place] += reports
     common = sorted(counts, key=lambda name: -sum(counts[name]))

@@ -1,6 +1,6 @@
 """Compares the policies that browsers sent in reports.
 
-All pages of one server have the same policy. If some reports have another one, a proxy may rewrite
+All pages of one site have the same policy. If some reports have another one, a proxy may rewrite
 the header, a browser tab may be old, or a replica may have an old configuration.
 """
 
@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from functools import cache
 
 from csp.advice.policy import Address, parse
-from csp.models import Report
+from csp.models import OTHER_SITE, Report
+from csp.triage.selectors import whole_hour
 
 MAX_REPORTS = 5_000
 _FOR_REPORTS = frozenset({"report-to", "report-uri"})
@@ -22,12 +23,13 @@ _NONCE = re.compile(r"'nonce-[^']*'", re.IGNORECASE)
 
 @dataclass(slots=True)
 class Difference:
-    """A policy that differs from the one that most reports of the same hour had.
+    """A policy that differs from the one that most reports of its site and hour had.
 
     `example` is the newest report with it. `missing` and `added` are directives, each with its
     sources, compared with the usual policy.
     """
 
+    site: str
     example: int
     last: datetime
     missing: list[str]
@@ -69,23 +71,25 @@ def differences(now: datetime, *, span: timedelta) -> list[Difference]:
     rows = Report.objects.filter(received_at__gt=now - span).exclude(original_policy="")
     newest_first = rows.order_by("-received_at", "-id")
     known = cache(normalized)
-    hours: dict[datetime, Counter[frozenset[str]]] = defaultdict(Counter)
+    # The number of reports with each policy, by site and hour.
+    counters: dict[tuple[str, datetime], Counter[frozenset[str]]] = defaultdict(Counter)
     uses = []
-    for key, at, page, policy, weight in newest_first.values_list(
-        "pk", "received_at", "document_uri", "original_policy", "weight"
+    for key, site, at, page, policy, weight in newest_first.values_list(
+        "pk", "group__site", "received_at", "document_uri", "original_policy", "weight"
     )[:MAX_REPORTS]:
         # Nonces differ in each response. Without nonces and paths, few values differ.
         found = known(_NONCE.sub("'nonce-…'", policy), "/".join(page.split("/", 3)[:3]))
-        hour = at.replace(minute=0, second=0, microsecond=0)
-        hours[hour][found] += weight
-        uses.append((key, at, hour, found, weight))
-    usual = {hour: counter.most_common(1)[0][0] for hour, counter in hours.items()}
-    unusual: dict[frozenset[str], Difference] = {}
-    for key, at, hour, found, weight in uses:
-        if found != usual[hour]:
+        place = (site or OTHER_SITE, whole_hour(at))
+        counters[place][found] += weight
+        uses.append((key, at, place, found, weight))
+    usual = {place: counter.most_common(1)[0][0] for place, counter in counters.items()}
+    unusual: dict[tuple[str, frozenset[str]], Difference] = {}
+    for key, at, place, found, weight in uses:
+        if found != usual[place]:
+            site, expected = place[0], usual[place]
             # The first report with this policy is the newest one.
-            new = Difference(key, at, sorted(usual[hour] - found), sorted(found - usual[hour]))
-            each = unusual.setdefault(found, new)
+            new = Difference(site, key, at, sorted(expected - found), sorted(found - expected))
+            each = unusual.setdefault((site, found), new)
             each.reports += weight
             each.first = at
     return sorted(unusual.values(), key=lambda each: -each.reports)

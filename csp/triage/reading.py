@@ -16,7 +16,7 @@ READERS = Limiter(
     "readers of CSP reports",
     limit=1,
     timeout=2.0,
-    queue=4,
+    queue=16,
     full="Too many requests read CSP reports. Try again in a few seconds.",
 )
 

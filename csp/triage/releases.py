@@ -26,8 +26,10 @@ def versions() -> list[tuple[str, datetime]]:
     return sorted(first.items(), key=lambda item: item[1], reverse=True)[:MAX_VERSIONS]
 
 
-def compare(moment: datetime, *, now: datetime) -> tuple[int, QuerySet[Group], QuerySet[Group]]:
-    """Compares the same number of hours before and after the moment.
+def compare(
+    moment: datetime, *, now: datetime, site: str = ""
+) -> tuple[int, QuerySet[Group], QuerySet[Group]]:
+    """Compares the same number of hours before and after the moment; all sites if `site` is "".
 
     Returns this number, and two lists of visible groups: those without a report before the moment,
     and those without a report after it. Each group has its reports per hour, `before` and `after`.
@@ -41,6 +43,7 @@ def compare(moment: datetime, *, now: datetime) -> tuple[int, QuerySet[Group], Q
     before = Q(hourcount__hour__lt=hour, hourcount__hour__gte=hour - span)
     groups = (
         Group.objects.visible()
+        .filter(**({"site": site} if site else {}))
         .filter(hourcount__hour__gte=hour - span, hourcount__hour__lt=hour + span)
         .annotate(
             before=Sum("hourcount__count", filter=before, default=0) / float(hours),

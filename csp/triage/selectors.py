@@ -31,8 +31,8 @@ WEEK = timedelta(days=7)
 _ORDER = ("client_days", "pages", "count")
 
 
-# A directive, an hour, whether an enabled noise rule hides the groups, and the reports.
-type HourSum = tuple[str, datetime, bool, int]
+# A site, a directive, an hour, whether an enabled noise rule hides the groups, and the reports.
+type HourSum = tuple[str, str, datetime, bool, int]
 
 
 def groups_at(now: datetime) -> Any:
@@ -85,24 +85,30 @@ def _after(position: Mapping[str, Any]) -> Q:
 
 # --- Counts -----------------------------------------------------------------------------------
 
+
 # The counts of a week are hundreds of thousands of rows, so results are cached for a minute. Each
 # result is read from one snapshot, and contains the time when it was read.
-_CACHED = {"max_age": 60.0, "deaf_age": 60.0, "topics": (RULE_TOPIC,)}
-_WEEKS: Memory[datetime, WeekOfReports] = Memory("csp week", capacity=1, **_CACHED)  # type: ignore[arg-type]
-_SUMMARIES: Memory[datetime, dict[str, Any]] = Memory("csp summary", capacity=16, **_CACHED)  # type: ignore[arg-type]
+def _kept_for_a_minute(name: str, *, capacity: int) -> Memory[Any, Any]:
+    topics = (RULE_TOPIC,)
+    return Memory(name, capacity=capacity, max_age=60.0, deaf_age=60.0, topics=topics)
+
+
+_WEEKS: Memory[datetime, WeekOfReports] = _kept_for_a_minute("csp week", capacity=1)
+_SUMMARIES: Memory[tuple[datetime, str], dict[str, Any]]
+_SUMMARIES = _kept_for_a_minute("csp summary", capacity=16)
 
 
 @dataclass(frozen=True, slots=True)
 class WeekOfReports:
-    """The reports per directive and hour from `start` on, and the groups that grow, as of a time.
+    """The reports per site, directive and hour from `start` on, and the groups that grow.
 
-    The groups are those that existed a week ago, most reports first.
+    The groups, each after its site, are those that existed a week ago, most reports first.
     """
 
     as_of: datetime
     start: datetime
     sums: list[HourSum]
-    growing: list[uuid.UUID]
+    growing: list[tuple[str, uuid.UUID]]
 
 
 def week_of_reports(now: datetime) -> WeekOfReports:
@@ -128,48 +134,51 @@ def whole_hour(moment: datetime) -> datetime:
 
 def _hour_sums(since: datetime) -> list[HourSum]:
     hidden = Coalesce("group__rule__enabled", False)
-    counted = HourCount.objects.filter(hour__gte=since).values("hour", "group__directive")
-    rows = counted.annotate(hidden=hidden, sum=Sum("count"))
-    return list(rows.values_list("group__directive", "hour", "hidden", "sum"))
+    counted = HourCount.objects.filter(hour__gte=since)
+    rows = counted.values("group__site", "group__directive", "hour")
+    rows = rows.annotate(hidden=hidden, sum=Sum("count"))
+    return list(rows.values_list("group__site", "group__directive", "hour", "hidden", "sum"))
 
 
-def growing(week: WeekOfReports, *, now: datetime, limit: int) -> list[Any]:
-    """Returns the groups that grow, with their current states."""
-    keys = week.growing[:limit]
+def growing(week: WeekOfReports, *, now: datetime, limit: int, site: str = "") -> list[Any]:
+    """Returns the groups that grow, with their current states; of all sites if `site` is ""."""
+    keys = [key for of, key in week.growing if site in {"", of}][:limit]
     found = {group.pk: group for group in groups_at(now).visible().filter(pk__in=keys)}
     return [found[key] for key in keys if key in found]
 
 
-def _growing(hour: datetime) -> list[uuid.UUID]:
+def _growing(hour: datetime) -> list[tuple[str, uuid.UUID]]:
     week, before = hour - WEEK, hour - 2 * WEEK
     this = Sum("count", filter=Q(hour__gte=week), default=0)
     last = Sum("count", filter=Q(hour__lt=week), default=0)
     counted = HourCount.objects.filter(hour__gte=before).values("group").annotate(a=this, b=last)
     rows = counted.filter(Q(a__gte=MIN_GROWTH) & Q(a__gte=2 * F("b"))).order_by("-a")
     visible = rows.exclude(group__rule__enabled=True).filter(group__first_seen__lt=week)
-    return list(visible.values_list("group", flat=True)[:MAX_GROWING])
+    return list(visible.values_list("group__site", "group")[:MAX_GROWING])
 
 
-def summary(*, since: datetime, now: datetime) -> dict[str, Any]:
+def summary(*, since: datetime, now: datetime, site: str = "") -> dict[str, Any]:
     """Returns the numbers of groups by state, and of reports since that time, as of one moment.
 
+    Counts all sites if `site` is "".
     Reports are counted by hour, so the period starts at a full hour. The numbers are at most a
     minute old. Groups with the label of an enabled noise rule count only as noise.
     """
-    since = whole_hour(since)
-    found = _SUMMARIES.get(since)
+    key = whole_hour(since), site
+    found = _SUMMARIES.get(key)
     if found is None:
         with bounded_read():
-            found = _SUMMARIES.load(since, lambda: Remembered(_summary(since, now)))
+            found = _SUMMARIES.load(key, lambda: Remembered(_summary(*key, now)))
     return found
 
 
-def _summary(since: datetime, now: datetime) -> dict[str, Any]:
-    states = groups_at(now).visible().order_by().values_list("current")
+def _summary(since: datetime, site: str, now: datetime) -> dict[str, Any]:
+    groups = groups_at(now).visible().filter(**({"site": site} if site else {}))
+    states = groups.order_by().values_list("current")
     is_new = Q(first_seen__gte=since)
     with snapshot():
         counted = list(states.annotate(all=Count("pk"), new=Count("pk", filter=is_new)))
-        sums = _directive_sums(since)
+        sums = _directive_sums(since, site)
     counts = {state: (groups, new) for state, groups, new in counted}
     directives: Counter[str] = Counter()
     noise = 0
@@ -181,6 +190,7 @@ def _summary(since: datetime, now: datetime) -> dict[str, Any]:
     most = sorted(directives.items(), key=lambda item: (-item[1], item[0]))
     return {
         "as_of": now,
+        "site": site,
         "since": since,
         "groups": {state: counts.get(state, (0, 0))[0] for state in CURRENT_STATES},
         "new_groups": sum(new for _, new in counts.values()),
@@ -193,10 +203,11 @@ def _summary(since: datetime, now: datetime) -> dict[str, Any]:
     }
 
 
-def _directive_sums(since: datetime) -> list[tuple[str, bool, int]]:
+def _directive_sums(since: datetime, site: str) -> list[tuple[str, bool, int]]:
     """Returns the reports per directive, and whether an enabled noise rule hides them."""
     hidden = Coalesce("group__rule__enabled", False)
-    counted = HourCount.objects.filter(hour__gte=since).values("group__directive")
+    hours = HourCount.objects.filter(hour__gte=since)
+    counted = (hours.filter(group__site=site) if site else hours).values("group__directive")
     rows = counted.annotate(hidden=hidden, sum=Sum("count"))
     return list(rows.values_list("group__directive", "hidden", "sum"))
 

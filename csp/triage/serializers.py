@@ -13,6 +13,7 @@ from users.requests import RequestSerializer, TextField, WholeNumberField
 EXAMPLE = {
     "id": "0b2d7c51-6a3f-4c0e-9f57-2f8a4f6d1c22",
     "cause": "Script from cdn.example.net",
+    "site": "https://coder.example.com",
     "directive": "script-src",
     "blocked": "cdn.example.net",
     "noise_rule": "",
@@ -37,6 +38,10 @@ class GroupSerializer(WireSerializer):
 
     id = serializers.UUIDField(help_text="The id of the group.")
     cause = serializers.SerializerMethodField(help_text="The cause in a few words.")
+    site = serializers.CharField(
+        help_text="The origin of the pages, or `other` if it is neither the access URL nor an "
+        "origin of an ingest key."
+    )
     directive = serializers.CharField(help_text="The directive that was violated.")
     blocked = serializers.CharField(
         help_text="The blocked source: a host, a scheme, or a keyword such as `inline`."
@@ -181,6 +186,7 @@ class SummarySerializer(WireSerializer):
     about = "The violation groups by state, and the reports of a period."
     example = {
         "as_of": "2026-11-08T09:30:00Z",
+        "site": "",
         "since": "2026-11-01T00:00:00Z",
         "groups": {"new": 3, "acknowledged": 1, "ignored": 7, "resolved": 4, "regressed": 0},
         "new_groups": 2,
@@ -192,6 +198,7 @@ class SummarySerializer(WireSerializer):
     as_of = serializers.DateTimeField(
         help_text="When all numbers were read. They are at most a minute old."
     )
+    site = serializers.CharField(help_text="The site, or an empty string for all sites.")
     since = serializers.DateTimeField(help_text="The start of the period, a full hour.")
     groups = serializers.DictField(
         child=serializers.IntegerField(), help_text="The number of groups in each state."

@@ -30,7 +30,7 @@ from users.permissions import may
 from users.requests import flag, parse_moment, read, whole_number
 
 DEFAULT_LIMIT, MAX_LIMIT = 25, 100
-FILTERS = ("state", "directive", "blocked", "noise", "since")
+FILTERS = ("state", "site", "directive", "blocked", "noise", "since")
 
 
 class GroupsView(APIView):
@@ -43,6 +43,7 @@ class GroupsView(APIView):
         "an enabled noise rule has labelled are omitted. Needs the role owner or auditor.",
         parameters=[
             OpenApiParameter("state", str, enum=CURRENT_STATES, description="Only this state."),
+            OpenApiParameter("site", str, description="Only this site."),
             OpenApiParameter("directive", str, description="Only this directive."),
             OpenApiParameter("blocked", str, description="Only this blocked source."),
             OpenApiParameter("noise", bool, description="Also list groups hidden as noise."),
@@ -75,7 +76,7 @@ def _filtered(request: Request, *, now: datetime) -> Any:
         if state not in CURRENT_STATES:
             raise invalid(Validation("state", f"Must be one of {', '.join(CURRENT_STATES)}."))
         groups = groups.filter(current=state)
-    for name in ("directive", "blocked"):
+    for name in ("site", "directive", "blocked"):
         if text := request.query_params.get(name, ""):
             groups = groups.filter(**{name: text[:256].replace("\0", "")})
     if not flag(request, "noise"):
@@ -136,12 +137,13 @@ class SummaryView(APIView):
         description="Returns the number of violation groups by state, and the reports of a period. "
         "Needs the role owner or auditor.",
         parameters=[
+            OpenApiParameter("site", str, description="Only this site."),
             OpenApiParameter(
                 "since",
                 datetime,
                 description="The start of the period. Reports are counted by hour, so it is "
                 "rounded down to the full hour. Default: 7 days ago.",
-            )
+            ),
         ],
         answers={200: SummarySerializer, 304: None, 403: ResponseSerializer},
     )
@@ -149,5 +151,6 @@ class SummaryView(APIView):
         now = timezone.now()
         week_ago = now - timedelta(days=7)
         since = parse_moment("since", request.query_params.get("since"), default=week_ago)
-        found = selectors.summary(since=since, now=now)
+        site = request.query_params.get("site", "")[:256].replace("\0", "")
+        found = selectors.summary(since=since, now=now, site=site)
         return tagged(SummarySerializer(found).data, request=request)

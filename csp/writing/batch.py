@@ -24,6 +24,7 @@ _REPORT = {
     if field.attname not in {"id", "weight"}
 }
 _OTHERS = {
+    "group_site": "text",
     "group_directive": "text",
     "group_blocked": "text",
     "group_rule": "bigint",
@@ -71,11 +72,11 @@ WITH batch AS (
 ), groups AS (
     -- An earlier group that an operator has labelled is visible again if a report does not match.
     INSERT INTO csp_group AS stored (
-        id, directive, blocked, rule_id, first_seen, last_seen, count, pages, client_days)
-    SELECT group_id, group_directive, group_blocked, group_rule,
+        id, site, directive, blocked, rule_id, first_seen, last_seen, count, pages, client_days)
+    SELECT group_id, group_site, group_directive, group_blocked, group_rule,
         min(received_at), max(received_at), count(*),
         coalesce(min(added.pages), 0), coalesce(min(added.client_days), 0)
-    FROM arrived LEFT JOIN added USING (group_id) GROUP BY 1, 2, 3, 4 ORDER BY 1
+    FROM arrived LEFT JOIN added USING (group_id) GROUP BY 1, 2, 3, 4, 5 ORDER BY 1
     ON CONFLICT (id) DO UPDATE SET
         rule_id = excluded.rule_id,
         count = stored.count + excluded.count,

@@ -18,7 +18,7 @@ from csp.parsing.tolerant_json import cleaned_text
 from csp.scrubbing.free_text import scrubbed_text
 from csp.scrubbing.reports import Scrubbed, scrubbed
 from csp.scrubbing.uris import page_of
-from csp.writing.grouping import browser_of, cause_of, group_columns
+from csp.writing.grouping import Sites, browser_of, cause_of, group_columns, site_of
 
 # Browsers send a report within two days or drop it, so a higher age is wrong.
 MAX_AGE = timedelta(days=2)
@@ -76,7 +76,7 @@ def prepare(raw: Violation) -> Prepared:
 
 
 def entries_of(
-    reports: Iterable[Prepared], sender: Sender, *, rules: Rules, secret: str
+    reports: Iterable[Prepared], sender: Sender, *, sites: Sites, rules: Rules, secret: str
 ) -> list[Entry]:
     """Creates an entry for each report of one request. `secret` is the key of the hashes."""
     header, client = agent_of(sender.user_agent), member("client", sender.client, secret)
@@ -91,7 +91,9 @@ def entries_of(
         )
         row = {
             **report.columns,
-            **group_columns(*prepared.cause, rule.id if rule else None),
+            **group_columns(
+                site_of(report.document, sites), *prepared.cause, rule.id if rule else None
+            ),
             "received_at": sender.received_at,
             "occurred_at": sender.received_at - prepared.age,
             "browser": browser_of(agent),

@@ -129,5 +129,5 @@ def _count(connection: psycopg.Connection[Any], name: bytes, at: datetime, numbe
 
 
 def _moved(entry: Entry) -> Entry:
-    other = other_group(entry.row["group_directive"])
+    other = other_group(entry.row["group_site"], entry.row["group_directive"])
     return replace(entry, rule=None, row={**entry.row, **other})

@@ -1,7 +1,7 @@
 """Finds the group of a report.
 
-Reports with the same cause are in one group. A cause consists of the directive, the blocked source,
-and the noise rule that matches the report.
+Reports of one site with the same cause are in one group. A cause consists of the directive, the
+blocked source, and the noise rule that matches the report.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import uuid
 from functools import lru_cache
 
 from csp.directives import KNOWN
+from csp.models import OTHER_SITE
 from csp.parsing.formats import MAX_WORD
 from csp.scrubbing.coder_addresses import path_template
 from csp.scrubbing.free_text import directive_word
@@ -23,11 +24,23 @@ INLINE, UNKNOWN = "inline", "unknown"
 _KEYWORDS = {"": UNKNOWN, "self": INLINE}
 OTHER = "other"
 
+# The origins of the known sites, without private data.
+type Sites = frozenset[str]
 
-def group_columns(directive: str, blocked: str, rule_id: int | None = None) -> dict[str, object]:
+
+def site_of(page: Address, sites: Sites) -> str:
+    """Returns the site of a page: its origin, or `other` if this is not the origin of a site."""
+    origin = f"{page.scheme}://{page.authority}"
+    return origin if origin in sites else OTHER_SITE
+
+
+def group_columns(
+    site: str, directive: str, blocked: str, rule_id: int | None = None
+) -> dict[str, object]:
     """Returns the columns of the group with these values. `rule_id` is None without a rule."""
     return {
-        "group_id": _group_id(directive, blocked, rule_id),
+        "group_id": _group_id(site, directive, blocked, rule_id),
+        "group_site": site,
         "group_directive": directive,
         "group_blocked": blocked,
         "group_rule": rule_id,
@@ -41,13 +54,13 @@ def _group_id(*values: object) -> str:
     return str(uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16]))
 
 
-def other_group(directive: str) -> dict[str, object]:
+def other_group(site: str, directive: str) -> dict[str, object]:
     """Returns the columns of the group "other", for callers that have opened too many groups.
 
-    Each known directive has one. All unknown directives share one, so that invented directives
-    cannot open groups.
+    Each known directive of a site has one. All unknown directives share one, so that invented
+    directives cannot open groups.
     """
-    return group_columns(directive if directive in KNOWN else "", OTHER)
+    return group_columns(site, directive if directive in KNOWN else "", OTHER)
 
 
 def cause_of(report: Scrubbed) -> tuple[str, str]:

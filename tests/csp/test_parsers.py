@@ -240,5 +240,5 @@ def test_invalid_version_is_rejected(value: Any) -> None:
 
 @given(st.binary(max_size=200) | st.from_regex(rb"\[?(\{\"body\":(\{\}|5)\},?|[0-9],?){0,5}\]?"))
 def test_any_line_is_parsed_or_rejected(text: bytes) -> None:
-    found = parse_lines([text], Terms(NOW, RETENTION, Rules(), "secret"))
+    found = parse_lines([text], Terms(NOW, RETENTION, frozenset(), Rules(), "secret"))
     assert found.rows or found.other or found.refused

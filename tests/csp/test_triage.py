@@ -387,7 +387,7 @@ def test_pages_of_triage_run_few_statements(
     send(owner, legacy())
     group, client = Group.objects.get(), in_admin("owner")
     for reader, path, most in (
-        (client, "/admin/csp/", 15),
+        (client, "/admin/csp/", 16),
         (client, "/admin/csp/group/", 12),
         (client, f"/admin/csp/group/{group.pk}/change/", 12),
         (owner, f"{GROUPS}/{group.pk}", 4),

@@ -19,6 +19,7 @@ from csp.parsing.formats import parse
 from csp.writing import writer
 from csp.writing.client_hashes import sender_of
 from csp.writing.entries import Entry, entries_of, prepare
+from csp.writing.sites import SITES, known_sites
 from tests.support.factories import PASSWORD, make_user
 
 NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
@@ -95,7 +96,8 @@ def entries(
     """The reports of a body, repeated, as a request hands them to the writer."""
     reports = [prepare(violation) for violation in parse(value).violations] * times
     sender = sender_of(address=address, caller=caller, user_agent=CHROME, now=now)
-    return entries_of(reports, sender, rules=current_rules(), secret=settings.SECRET_KEY)
+    fixed: Any = {"sites": known_sites(), "rules": current_rules(), "secret": settings.SECRET_KEY}
+    return entries_of(reports, sender, **fixed)
 
 
 @contextmanager
@@ -105,6 +107,7 @@ def fresh_writer() -> Iterator[None]:
     writer.stop()
     add_built_in(NoiseRule)
     keys.MEMORY.clear()
+    SITES.clear()
     RULES.clear()
     try:
         yield

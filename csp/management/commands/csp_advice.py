@@ -12,6 +12,7 @@ from csp.models import Group
 from csp.triage.details import details
 from csp.triage.selectors import groups_at, needing_attention
 from csp.triage.serializers import AdviceSerializer
+from csp.triage.sites import where
 from kernel.commands import ListingCommand
 
 MAX_GROUPS = 20
@@ -27,17 +28,19 @@ class Command(ListingCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--group", metavar="ID", help="only the group with this id")
+        parser.add_argument("--site", metavar="https://…", help="only the groups of this site")
         super().add_arguments(parser)
 
-    def handle(self, *args: Any, group: str | None, **options: Any) -> str:
+    def handle(self, *args: Any, group: str | None, site: str | None, **options: Any) -> str:
         now = timezone.now()
-        groups = [_group(group)] if group else list(needing_attention(now)[:MAX_GROUPS])
+        wanted = needing_attention(now).filter(**({"site": site} if site else {}))
+        groups = [_group(group)] if group else list(wanted[:MAX_GROUPS])
         for each in groups:
             self._show(each, details(each, now=now).advice)
         return f"Groups: {len(groups)}."
 
     def _show(self, group: Group, advice: Advice) -> None:
-        about = cause(group.directive, group.blocked)
+        about = f"{cause(group.directive, group.blocked)}{where(group)}"
         share = f"{advice.silenced} of {advice.week_reports} reports of the last 7 days"
         lines = [
             f"{about} ({group.client_days} clients as the sum of days, {group.count} reports)",
@@ -49,7 +52,8 @@ class Command(ListingCommand):
         self.row(
             "\n".join(lines),
             group=str(group.pk),
-            cause=about,
+            cause=cause(group.directive, group.blocked),
+            site=group.site,
             **AdviceSerializer(advice).data,
         )
 

@@ -7,6 +7,7 @@ from django.core.management.base import CommandParser
 
 from csp.export import field_names
 from csp.models import Group
+from csp.triage.sites import where
 from csp.writing.reach import humanized
 from kernel.commands import ListingCommand
 
@@ -31,20 +32,22 @@ class Command(ListingCommand):
             metavar="NUMBER",
             help="the number of groups to list; default: 20",
         )
+        parser.add_argument("--site", metavar="https://…", help="only the groups of this site")
         parser.add_argument(
             "--noise", action="store_true", help="include the groups that noise rules hide"
         )
         super().add_arguments(parser)
 
-    def handle(self, *args: Any, limit: int, noise: bool, **options: Any) -> str:
+    def handle(self, *args: Any, limit: int, noise: bool, site: str | None, **options: Any) -> str:
         groups = Group.objects.all() if noise else Group.objects.visible()
+        groups = groups.filter(site=site) if site else groups
         listed = list(groups[:limit])
         if listed:
             self.stdout.write("    clients       pages   reports  group")
         for group in listed:
             self.row(
                 f"{humanized(group.client_days):>11} {humanized(group.pages):>11} "
-                f"{group.count:9,}  {group}",
+                f"{group.count:9,}  {group}{where(group)}",
                 **{name: getattr(group, name) for name in field_names(Group)},
             )
         return f"{len(listed)} of {groups.count()} groups."

@@ -1,0 +1,43 @@
+"""The sites of violation groups. Pages and commands show them only if there is more than one."""
+
+from __future__ import annotations
+
+from django.db import connection
+
+from csp.models import OTHER_SITE, Group
+from kernel.memory import Memory, Remembered
+
+# Reads one entry of the index for each site, so it takes the same time for any number of groups.
+_READ = """
+WITH RECURSIVE found AS (
+    (SELECT site FROM csp_group ORDER BY site LIMIT 1)
+    UNION ALL
+    SELECT (SELECT site FROM csp_group WHERE site > found.site ORDER BY site LIMIT 1)
+    FROM found WHERE found.site IS NOT NULL
+)
+SELECT site FROM found WHERE site IS NOT NULL
+"""
+_SITES: Memory[str, list[str]] = Memory("sites of groups", capacity=1, max_age=10.0)
+
+
+def sites_of_groups() -> list[str]:
+    """Returns the sites that have groups, `other` last. The list is at most 10 seconds old."""
+    found = _SITES.get("")
+    return _SITES.load("", _read) if found is None else found
+
+
+def _read() -> Remembered[list[str]]:
+    with connection.cursor() as cursor:
+        cursor.execute(_READ)
+        found = [row[0] for row in cursor.fetchall()]
+    return Remembered(sorted(found, key=lambda site: (site == OTHER_SITE, site)))
+
+
+def are_several() -> bool:
+    """Returns whether the groups have more than one site."""
+    return len(sites_of_groups()) > 1
+
+
+def where(group: Group) -> str:
+    """Returns ` on` and the site of the group, or "" if all groups have the same site."""
+    return f" on {group.site}" if are_several() else ""

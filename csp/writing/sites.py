@@ -1,0 +1,33 @@
+"""Knows the sites of the pages that report: the access URL, and the origins of ingest keys.
+
+Anyone can invent the page of a report, so an origin that no key and no setting names is not a site.
+The pages of all such origins belong to the site `other`. The origins of a retired key stay sites.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from django.conf import settings
+
+from csp.access.keys import TOPIC
+from csp.models import IngestKey
+from csp.scrubbing.uris import origin_of
+from csp.writing.grouping import Sites
+from kernel.memory import Memory, Remembered
+
+# The key is the access URL. If this process receives no notifications, it uses the cached sites for
+# at most five seconds.
+SITES: Memory[str, Sites] = Memory("sites", capacity=1, topics=(TOPIC,), deaf_age=5.0)
+
+
+def known_sites() -> Sites:
+    """Returns the origins of all sites, without private data. Raises: DatabaseError."""
+    url = settings.ACCESS_URL
+    found = SITES.get(url)
+    return SITES.load(url, lambda: _read(url)) if found is None else found
+
+
+def _read(url: str) -> Remembered[Sites]:
+    origins = chain([url], *IngestKey.objects.values_list("origins", flat=True))
+    return Remembered(frozenset(map(origin_of, origins)) - {""})

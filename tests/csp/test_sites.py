@@ -1,0 +1,154 @@
+"""Sites: each has its own groups, decisions, policies and numbers."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from csp.models import Group
+from csp.triage import policies, releases
+from csp.triage.sites import sites_of_groups
+from kernel import memory
+from tests.csp.test_triage import GROUPS, make_group, patch
+from tests.support.client import APIClient
+from tests.support.commands import run, write_lines
+from tests.support.csp_reports import in_admin, legacy, send
+
+PORTAL, SHOP = "https://portal.acme.test", "https://shop.acme.test:8443"
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def sites(collecting: None, settings: Any) -> None:
+    """Makes two sites: the access URL, and the origin of an ingest key."""
+    settings.ACCESS_URL = f"{PORTAL}/"
+    run("create_ingest_key", "--origin", SHOP)
+
+
+def report_on(site: str, owner: APIClient, **members: Any) -> None:
+    report = legacy(document_uri=f"{site}/page", **members)
+    assert send(owner, report).status_code == 200
+
+
+def found_sites() -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for site, count in Group.objects.values_list("site", "count"):
+        counts[site] += count
+    return dict(counts)
+
+
+def test_site_is_the_origin_of_a_key_or_the_access_url(sites: None, owner: APIClient) -> None:
+    invented = ("https://evil.test", "https://portal.acme.test:99", "http://portal.acme.test")
+    for site in (PORTAL, "https://PORTAL.acme.test:443", SHOP, *invented, "about:blank", ""):
+        report_on(site, owner)
+    assert found_sites() == {PORTAL: 2, SHOP: 1, "other": 5}
+
+
+def test_new_key_makes_a_new_site_at_once_and_a_retired_key_keeps_it(
+    sites: None, owner: APIClient
+) -> None:
+    report_on("https://old.acme.test", owner)
+    run("create_ingest_key", "--origin", "https://old.acme.test", "--name", "old")
+    report_on("https://old.acme.test", owner)
+    run("retire_ingest_key", "old")
+    report_on("https://old.acme.test", owner)
+    assert found_sites() == {"other": 1, "https://old.acme.test": 2}
+
+
+def test_imported_reports_have_sites(sites: None, tmp_path: Path) -> None:
+    lines = [legacy(document_uri=f"{site}/page") for site in (PORTAL, SHOP, "https://x.test")]
+    run("import_csp_reports", write_lines(tmp_path / "a.jsonl", *lines))
+    assert found_sites() == {PORTAL: 1, SHOP: 1, "other": 1}
+
+
+def test_groups_of_sites_are_decided_and_filtered_apart(sites: None, owner: APIClient) -> None:
+    for site in (PORTAL, SHOP):
+        report_on(site, owner)
+    groups = {group["site"]: group for group in owner.get(GROUPS).json()["groups"]}
+    assert set(groups) == {PORTAL, SHOP}
+    patch(owner, f"{GROUPS}/{groups[SHOP]['id']}", {"state": "ignored"})
+    report_on(PORTAL, owner)
+    [shop] = owner.get(GROUPS, {"site": SHOP}).json()["groups"]
+    [portal] = owner.get(GROUPS, {"site": PORTAL}).json()["groups"]
+    assert (shop["state"], shop["count"]) == ("ignored", 1)
+    assert (portal["state"], portal["count"]) == ("new", 2)
+    assert owner.get(GROUPS, {"site": "x"}).json()["groups"] == []
+
+
+def test_summary_counts_one_site_or_all(sites: None, owner: APIClient) -> None:
+    for site in (PORTAL, PORTAL, SHOP):
+        report_on(site, owner)
+    path = "/api/v2/csp/summary"
+    every, portal = owner.get(path).json(), owner.get(path, {"site": PORTAL}).json()
+    assert (every["site"], every["reports"], every["groups"]["new"]) == ("", 3, 2)
+    assert (portal["site"], portal["reports"], portal["groups"]["new"]) == (PORTAL, 2, 1)
+
+
+def test_pages_show_sites_only_if_there_are_several(sites: None, owner: APIClient) -> None:
+    client = in_admin("owner")
+    report_on(PORTAL, owner)
+    group = Group.objects.get()
+    pages = (
+        ("/admin/csp/", f"{PORTAL}</td>"),
+        ("/admin/csp/group/", f"{PORTAL}</td>"),
+        (f"/admin/csp/group/{group.pk}/change/", f" on {PORTAL}"),
+        ("/admin/csp/group/releases/", f"{PORTAL}</td>"),
+    )
+    before = [client.get(page).text for page, _ in pages]
+    memory.clear_all()
+    report_on(SHOP, owner)
+    after = [client.get(page).text for page, _ in pages]
+    for (page, site), one, several in zip(pages, before, after, strict=True):
+        assert (site in one, site in several) == (False, True), page
+    for page in ("/admin/csp/", "/admin/csp/group/"):
+        shop = client.get(page, {"site": SHOP}).text
+        assert shop.count(f"{SHOP}</td>") == (2 if page == "/admin/csp/" else 1)
+        assert f"{PORTAL}</td>" not in shop
+
+
+def test_sites_of_groups_are_listed_once() -> None:
+    assert sites_of_groups() == []
+    for site in (SHOP, PORTAL, SHOP, "other"):
+        make_group(site=site)
+    memory.clear_all()
+    assert sites_of_groups() == [PORTAL, SHOP, "other"]
+
+
+def test_policy_of_another_site_is_not_unusual(sites: None, owner: APIClient) -> None:
+    for _ in range(2):
+        report_on(PORTAL, owner, original_policy="script-src 'self'")
+    report_on(SHOP, owner, original_policy="img-src 'none'")
+    assert policies.differences(timezone.now(), span=timedelta(hours=1)) == []
+    for _ in range(2):
+        report_on(SHOP, owner, original_policy="script-src 'self'")
+    [found] = policies.differences(timezone.now(), span=timedelta(hours=1))
+    assert (found.site, found.reports, found.added) == (SHOP, 1, ["img-src 'none'"])
+    assert f"{SHOP}: 1 report" in in_admin("owner").get("/admin/csp/group/policies/").text
+
+
+def test_releases_are_compared_for_one_site(sites: None, owner: APIClient) -> None:
+    for site in (PORTAL, SHOP):
+        report_on(site, owner)
+    now = timezone.now()
+    _, new, _ = releases.compare(now - timedelta(hours=1), now=now, site=SHOP)
+    assert [group.site for group in new] == [SHOP]
+    page = in_admin("owner").get("/admin/csp/group/releases/", {"site": SHOP}).text
+    assert f"{SHOP}</td>" in page
+    assert f"{PORTAL}</td>" not in page
+
+
+def test_commands_list_one_site(sites: None, owner: APIClient) -> None:
+    for site in (PORTAL, SHOP):
+        report_on(site, owner)
+    assert f"blocked cdn.example.net on {PORTAL}" in run("csp_top")
+    assert run("csp_top", "--site", SHOP).endswith("1 of 1 groups.")
+    assert f"Script from cdn.example.net on {SHOP}" in run("csp_advice", "--site", SHOP)
+    rows = run("csp_advice", "--site", SHOP, "--json").splitlines()
+    assert [json.loads(row)["site"] for row in rows] == [SHOP]
