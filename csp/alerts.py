@@ -31,6 +31,7 @@ from csp.models import Group, State
 from csp.triage.details import details
 from csp.triage.selectors import groups_at, needing_attention
 from csp.triage.serializers import GroupSerializer
+from csp.triage.sites import are_several, where
 from csp.triage.states import OPEN, REGRESSED
 from csp.writing.grouping import OTHER
 from kernel.humanize import ago, plural
@@ -41,9 +42,10 @@ _SETTLED = (State.IGNORED, State.RESOLVED)
 
 
 def described(group: Any, *more: str) -> str:
-    """Returns the cause, and in parentheses the number of clients and further facts."""
+    """Returns the cause, the site, and in parentheses the number of clients and further facts."""
     facts = ", ".join([plural(group.client_days, "client"), *more])
-    return f"{cause(group.directive, group.blocked)} ({facts})"
+    site = where(group).replace("https://", "")
+    return f"{cause(group.directive, group.blocked)}{site} ({facts})"
 
 
 @register
@@ -70,6 +72,7 @@ class GroupSource(Source):
                     key=str(group.pk),
                     what=described(group),
                     since=group.since,
+                    site=group.site,
                     weight=group.client_days,
                 )
 
@@ -136,6 +139,8 @@ def _facts(
     group: Any, facets: dict[str, Any], advice: Advice, now: datetime
 ) -> Iterator[tuple[str, str]]:
     yield "Cause", cause(group.directive, group.blocked)
+    if are_several():
+        yield "Site", group.site
     if pages := facets["Page"]:
         yield "Page", pages[0]["value"]
     yield "Clients", f"{group.client_days:,} (each counts once on each day)"

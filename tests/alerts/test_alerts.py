@@ -56,6 +56,19 @@ def test_alert_is_sent_once_when_a_group_reaches_its_number_of_clients(receiver:
     assert Delivery.objects.get().subject == data["title"]
 
 
+def test_alert_names_its_site_and_a_channel_chooses_sites(receiver: Receiver) -> None:
+    make_channel(receiver.url, sites=["https://shop.acme.test"])
+    make_group(site="https://portal.acme.test", client_days=100)
+    make_group(site="https://shop.acme.test", client_days=12)
+    assert send_alerts(NOW) == 1
+    [body] = receiver.bodies
+    assert body["data"]["title"] == (
+        "[coderapi] new: Image from img.example.net on shop.acme.test (12 clients, risk medium)"
+    )
+    assert body["data"]["site"] == body["data"]["group"]["site"] == "https://shop.acme.test"
+    assert "Site: https://shop.acme.test" in body["data"]["text"]
+
+
 def test_regression_is_alerted_each_time(receiver: Receiver) -> None:
     make_channel(receiver.url)
     group = make_group(client_days=1)

@@ -154,7 +154,8 @@ def test_coder_that_does_not_respond_is_alerted(
         ({"kinds": ["stats.alarm"]}, 0),
         ({"min_severity": 3}, 0),
         ({"min_severity": 2}, 1),
-        ({"sites": ["https://portal.example"]}, 1),
+        ({"sites": ["https://portal.example"]}, 0),
+        ({"sites": ["https://portal.example", "other"]}, 1),
         ({"kinds": []}, 1),
     ],
 )

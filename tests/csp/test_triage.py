@@ -208,7 +208,7 @@ def test_cursor_of_another_list_is_rejected(owner: APIClient) -> None:
     ],
 )
 def test_groups_are_filtered(owner: APIClient, parameters: dict[str, str], found: set[str]) -> None:
-    rule = NoiseRule.objects.filter(enabled=True)[0]
+    rule = NoiseRule.objects.create(name="c", target="host", pattern="c.test")
     make_group(blocked="a")
     make_group(blocked="b", directive="font-src", state="resolved", state_at=NOW, last_seen=NOW)
     make_group(blocked="c", rule=rule)
