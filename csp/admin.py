@@ -43,7 +43,14 @@ from csp.noise.rules import checked_pattern, pattern_for
 from csp.noise.stored import dry_run
 from csp.scrubbing.uris import address_of
 from csp.triage import policies, releases, sites
-from csp.triage.decisions import MAX_NOTE, Decision, checked, decide
+from csp.triage.decisions import (
+    MAX_NOTE,
+    Decision,
+    checked,
+    copy_decision,
+    decide,
+    same_cause,
+)
 from csp.triage.details import details, is_own, next_step
 from csp.triage.overview import hourly_chart, state_badge
 from csp.triage.selectors import groups_at, whole_hour
@@ -97,7 +104,12 @@ class GroupAdmin(ExportingAdmin):
     fields = [("rule", "state_at", "ignored_until", "ignored_reach")]
     list_per_page = 50
     actions = [*ExportingAdmin.actions, "acknowledge", "ignore", "resolve", "reopen"]
-    pages = {"policies/": "policies", "releases/": "releases", "<uuid:key>/decide/": "decide"}
+    pages = {
+        "policies/": "policies",
+        "releases/": "releases",
+        "<uuid:key>/decide/": "decide",
+        "<uuid:key>/copy/": "copy_decision",
+    }
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return groups_at(timezone.now())
@@ -172,6 +184,17 @@ class GroupAdmin(ExportingAdmin):
             self._decide(request, Group.objects.filter(pk=key), form.decision)
         for name, errors in form.errors.items():
             self.message_user(request, f"{name}: {' '.join(map(str, errors))}", messages.ERROR)
+        return redirect("admin:csp_group_change", key)
+
+    @method_decorator(require_POST)
+    def copy_decision(self, request: HttpRequest, key: UUID) -> HttpResponse:
+        """Gives the decision about a group to the same cause on other sites."""
+        if not self.has_decide_permission(request):
+            raise PermissionDenied
+        now = timezone.now()
+        if group := Group.objects.filter(pk=key).first():
+            changed = copy_decision(group, actor=actor_of(request), now=now)
+            self.message_user(request, f"Changed groups of other sites: {len(changed)}.")
         return redirect("admin:csp_group_change", key)
 
     # --- Comparisons --------------------------------------------------------------------------
@@ -251,6 +274,10 @@ def _group_page(group: Any) -> dict[str, Any]:
     return {
         "cause": cause(group.directive, group.blocked),
         "where": sites.where(group),
+        "others": [
+            {"group": other, "badge": state_badge(other.current)}
+            for other in same_cause(group, now)[:MAX_LINKS]
+        ],
         "state_badge": state_badge(group.current),
         "states": State.choices,
         "facets": facets,

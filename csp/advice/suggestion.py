@@ -1,4 +1,6 @@
-"""Suggests an entry of `CODER_ADDITIONAL_CSP_POLICY` that allows what browsers blocked.
+"""Suggests an entry that allows what browsers blocked: a directive, and the sources to add to it.
+
+For pages of Coder, it is an entry of `CODER_ADDITIONAL_CSP_POLICY`.
 
 The entry is as narrow as the reports permit: the scheme, host and port of a URL, never a wildcard.
 Of a URL without a host, it is only the scheme. If an entry would allow too much, or could not help,
@@ -8,7 +10,7 @@ the advice gives the reason instead.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache, partial
 
@@ -24,6 +26,7 @@ from csp.advice.policy import parse as parse_policy
 from csp.directives import WITH_SOURCES
 from csp.noise.built_in import EXTENSIONS
 
+SETTING = "CODER_ADDITIONAL_CSP_POLICY"
 # Coder's own sources of these directives apply only while nothing is configured for them. To all
 # other directives, Coder appends the sources of an entry.
 REPLACED = frozenset({"frame-ancestors"})
@@ -39,10 +42,11 @@ class Risk(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """An entry for `CODER_ADDITIONAL_CSP_POLICY`, or "" if no entry should be added.
+    """An entry, or "" if no entry should be added.
 
     `directive` is the directive that the entry changes, and `reasons` are complete sentences. The
-    entry would have prevented `silenced` of the `week_reports` tested reports.
+    entry would have prevented `silenced` of the `week_reports` tested reports. `setting` is Coder's
+    setting for the entry, or "" if the page is not one of Coder.
     """
 
     directive: str
@@ -51,6 +55,7 @@ class Advice:
     reasons: tuple[str, ...]
     silenced: int = 0
     week_reports: int = 0
+    setting: str = ""
 
     @property
     def protects(self) -> str:
@@ -63,7 +68,7 @@ class Blocked:
 
     `source` is the group's blocked source. `urls` are the blocked URLs of the stored reports. The
     page and the policy are those that most clients reported. `is_confirmed` is whether an operator
-    has acknowledged the group.
+    has acknowledged the group, and `is_coders` whether the page is one of Coder.
     """
 
     directive: str
@@ -72,10 +77,15 @@ class Blocked:
     page: str
     policy: str
     is_confirmed: bool = False
+    is_coders: bool = True
 
 
 def advise(blocked: Blocked) -> Advice:
     """Returns the advice for a group. Never raises an error, whatever a browser reported."""
+    return replace(_advise(blocked), setting=SETTING if blocked.is_coders else "")
+
+
+def _advise(blocked: Blocked) -> Advice:
     base = blocked.directive.removesuffix("-elem").removesuffix("-attr")
     if base not in WITH_SOURCES or base == "default-src":
         return _none(base, Risk.MEDIUM, "This directive does not have a list of sources to extend.")
@@ -123,7 +133,8 @@ def _for_addresses(
     if reason := _why_allowed(blocked, addresses, page):
         return _none(base, Risk.LOW, reason)
     if all(address.origin == page.origin for address in addresses):
-        return _entry(base, ["'self'"], blocked, [(Risk.LOW, _OWN_HOST)])
+        reason = _OWN_HOST_OF_CODER if blocked.is_coders else _OWN_HOST
+        return _entry(base, ["'self'"], blocked, [(Risk.LOW, reason)])
     risks = [risk for address in addresses for risk in _risks(base, address)]
     if base in _CODE and not blocked.is_confirmed:
         risks.append((Risk.HIGH, _UNCONFIRMED))
@@ -153,6 +164,10 @@ _UNCONFIRMED = (
     "you have checked that the source is yours."
 )
 _OWN_HOST = (
+    "The page's own host was blocked. If your policy allows it, a proxy has probably replaced the "
+    "policy. Compare the policy of the reports before you change it."
+)
+_OWN_HOST_OF_CODER = (
     "The page's own host was blocked. Coder's own policy allows it, so a proxy has probably "
     "replaced the policy. Compare the policy of the reports before you change a setting."
 )
@@ -172,7 +187,7 @@ def _risks(base: str, address: Address) -> Iterable[tuple[Risk, str]]:
     elif base in {"connect-src", "form-action"}:
         yield Risk.MEDIUM, f"Scripts of the page can send data to {address.host}."
     elif base == "frame-ancestors":
-        yield Risk.MEDIUM, f"Pages of {address.host} can show Coder in a frame (clickjacking)."
+        yield Risk.MEDIUM, f"Pages of {address.host} can show the site in a frame (clickjacking)."
     else:
         yield Risk.LOW, f"Only content from {address.host} is allowed."
 
@@ -228,10 +243,10 @@ def _entry(
             f"The entry replaces {governing} for {WITH_SOURCES[target][1]}. Add the sources of "
             f"{governing} that you still need."
             if governing
-            else "Most clients reported no policy. If Coder's own policy has no directive "
+            else "Most clients reported no policy. If the policy of the site has no directive "
             f"{target}, the entry makes one, so it also contains 'self'."
         )
-    elif target in REPLACED:
+    elif target in REPLACED and blocked.is_coders:
         sources = ["'self'", *sources]
         reasons.append(
             f"An entry replaces Coder's own sources of {target}, so it also contains 'self'. Add "
@@ -241,14 +256,16 @@ def _entry(
     return Advice(target, entry, _worst(risks)[0], tuple(dict.fromkeys(reasons)))
 
 
-def with_entry(entry: str, text: str) -> Policy:
-    """Returns the policy after Coder has added the entry.
+def with_entry(advice: Advice, text: str) -> Policy:
+    """Returns the policy after the entry was added.
 
-    Coder adds the sources to a directive, or replaces those of a REPLACED one. The order of sources
-    has no meaning. Those of the entry come first, because they match most of the tested URLs.
+    The sources are added to the directive. But Coder replaces those of a REPLACED directive. The
+    order of sources has no meaning. Those of the entry come first, because they match most of the
+    tested URLs.
     """
-    policy, (directive, *sources) = parse_policy(text), entry.split()
-    kept = () if directive in REPLACED else policy.get(directive, ())
+    policy, (directive, *sources) = parse_policy(text), advice.entry.split()
+    is_replaced = advice.setting and directive in REPLACED
+    kept = () if is_replaced else policy.get(directive, ())
     return {**policy, directive: (*sources, *kept)}
 
 
@@ -259,7 +276,7 @@ def silenced(advice: Advice, reports: Iterable[tuple[str, str, str, str, int]]) 
     """
     if not advice.entry:
         return 0
-    pages, policies = cache(Address.parse), cache(partial(with_entry, advice.entry))
+    pages, policies = cache(Address.parse), cache(partial(with_entry, advice))
     return sum(
         weight
         for directive, url, page, policy, weight in reports

@@ -63,6 +63,29 @@ def decide(
     return found
 
 
+def same_cause(group: Group, now: datetime) -> Any:
+    """Returns the groups with the same cause on other sites, with their current states."""
+    groups = Group.objects.annotate(current=current_state(now)).exclude(pk=group.pk)
+    return groups.filter(directive=group.directive, blocked=group.blocked, rule=group.rule)
+
+
+def copy_decision(group: Group, *, actor: Actor, now: datetime) -> list[Group]:
+    """Gives the group's state, limits and note to the same cause on other sites.
+
+    Skips groups that have the state already. Returns the changed groups.
+    """
+    others = same_cause(group, now)
+    if group.state != State.IGNORED:
+        others = others.exclude(current=group.state)
+    decision = Decision(
+        state=group.state,
+        note=group.note,
+        ignored_until=group.ignored_until,
+        ignored_reach=group.ignored_reach,
+    )
+    return decide(others.values_list("pk", flat=True), decision, actor=actor, now=now)
+
+
 def _decide(group: Group, current: str, decision: Decision, now: datetime) -> Change:
     before = {"state": current, "note": group.note}
     if decision.state is not None:

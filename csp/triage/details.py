@@ -24,6 +24,7 @@ from csp.noise.stored import MAX_READ
 from csp.scrubbing.uris import address_of
 from csp.triage.reading import bounded_read
 from csp.triage.selectors import WEEK
+from csp.triage.sites import is_coders
 from csp.writing.grouping import page_template
 from kernel.memory import Memory, Remembered
 
@@ -76,7 +77,9 @@ class Details(NamedTuple):
 
 
 # Anyone who may read groups can ask for the same group again and again.
-_DETAILS: Memory[tuple[UUID, bool], Details] = Memory("csp details", capacity=64, max_age=60.0)
+_DETAILS: Memory[tuple[UUID, bool, bool], Details] = Memory(
+    "csp details", capacity=64, max_age=60.0
+)
 
 
 def details(group: Group, *, now: datetime) -> Details:
@@ -85,7 +88,7 @@ def details(group: Group, *, now: datetime) -> Details:
     The numbers are those of the newest stored reports, with their weights. Takes two queries.
     Raises: LimitReachedError or OperationalError if the database is too slow.
     """
-    key = (group.pk, group.state == State.ACKNOWLEDGED)
+    key = (group.pk, group.state == State.ACKNOWLEDGED, is_coders(group))
     found = _DETAILS.get(key)
     if found is not None:
         return found
@@ -160,9 +163,16 @@ def _details(group: Group, *, now: datetime) -> Details:
     ][:MAX_TESTED]
     [(page, _)] = newest.pages.most_common(1) or [("", 0)]
     policy = policies.get(common[0], "") if common else ""
-    is_confirmed = group.state == State.ACKNOWLEDGED
     advice = advise(
-        Blocked(group.directive, group.blocked, newest.urls(), page, policy, is_confirmed)
+        Blocked(
+            group.directive,
+            group.blocked,
+            newest.urls(),
+            page,
+            policy,
+            is_confirmed=group.state == State.ACKNOWLEDGED,
+            is_coders=is_coders(group),
+        )
     )
     week = sum(report[-1] for report in reports)
     advice = replace(advice, silenced=silenced(advice, reports), week_reports=week)

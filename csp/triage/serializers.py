@@ -109,6 +109,7 @@ class AdviceSerializer(WireSerializer):
     about = "The advice for a violation group."
     example = {
         "entry": "script-src https://cdn.example.net",
+        "setting": "CODER_ADDITIONAL_CSP_POLICY",
         "directive": "script-src",
         "protects": "the scripts that run with the rights of the signed-in user",
         "risk": "medium",
@@ -118,8 +119,12 @@ class AdviceSerializer(WireSerializer):
     }
 
     entry = serializers.CharField(
-        help_text="The entry of `CODER_ADDITIONAL_CSP_POLICY` that allows the source. An empty "
+        help_text="The directive, and the sources to add to it, that allow the source. An empty "
         "string if no entry should be added.",
+    )
+    setting = serializers.CharField(
+        help_text="The setting of Coder to which the entry belongs. An empty string if the page is "
+        "not one of Coder: add the sources to the policy of the site.",
     )
     directive = serializers.CharField(help_text="The directive that the entry changes.")
     protects = serializers.CharField(help_text="What this directive protects.")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import connection
 
 from csp.models import OTHER_SITE, Group
+from csp.scrubbing.uris import origin_of
 from kernel.memory import Memory, Remembered
 
 # Reads one entry of the index for each site, so it takes the same time for any number of groups.
@@ -41,3 +43,13 @@ def are_several() -> bool:
 def where(group: Group) -> str:
     """Returns ` on` and the site of the group, or "" if all groups have the same site."""
     return f" on {group.site}" if are_several() else ""
+
+
+def is_coders(group: Group) -> bool:
+    """Returns whether the group's pages are those of Coder, whose setting changes their policy.
+
+    They are those of the access URL and of the Coder deployment that this service runs beside. If
+    all groups have the same site, it is Coder's.
+    """
+    urls = (settings.ACCESS_URL, settings.CODER_URL)
+    return not are_several() or group.site in {origin_of(url) for url in urls if url}

@@ -304,8 +304,28 @@ def test_entry_for_framing_keeps_the_source_that_it_replaces() -> None:
     found = advice("frame-ancestors", "https://a.example", policy=policy)
     assert found.entry == "frame-ancestors 'self' https://a.example"
     assert "replaces Coder's own sources of frame-ancestors" in found.reasons[-1]
-    after = with_entry(found.entry, policy)
+    after = with_entry(found, policy)
     assert after["frame-ancestors"] == ("'self'", "https://a.example")
+
+
+def test_advice_for_another_site_does_not_speak_of_coder() -> None:
+    policy = "frame-ancestors 'self' https://old.example; img-src 'none'"
+    for directive, url in (
+        ("frame-ancestors", "https://a.example"),
+        ("img-src", f"{PAGE}/logo.png"),
+        ("font-src", "https://a.example"),
+    ):
+        for reported in (policy, ""):
+            blocked = Blocked(directive, "a.example", (url,), PAGE, reported, is_coders=False)
+            found = advise(blocked)
+            assert found.entry
+            assert found.setting == ""
+            assert "Coder" not in " ".join(found.reasons)
+    found = advise(
+        Blocked("frame-ancestors", "a.example", ("https://a.example",), PAGE, policy, True, False)
+    )
+    assert found.entry == "frame-ancestors https://a.example"
+    assert len(with_entry(found, policy)["frame-ancestors"]) == 3
 
 
 def test_own_host_is_allowed_by_its_keyword() -> None:
@@ -384,7 +404,7 @@ def test_suggested_policy_allows_nothing_else(
     found = advice(directive, url, policy=policy)
     if not found.entry:
         return
-    before, after = parse(policy), with_entry(found.entry, policy)
+    before, after = parse(policy), with_entry(found, policy)
     page, seen, wanted = address(PAGE), address(url), address(other)
     if is_allowed(after, directive, wanted, page) and not is_allowed(
         before, directive, wanted, page

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from audit.models import Entry
 from csp.models import Group
 from csp.triage import policies, releases
 from csp.triage.sites import sites_of_groups
 from kernel import memory
-from tests.csp.test_triage import GROUPS, make_group, patch
+from tests.csp.test_triage import GROUPS, NOW, make_group, patch
 from tests.support.client import APIClient
 from tests.support.commands import run, write_lines
 from tests.support.csp_reports import in_admin, legacy, send
@@ -131,6 +132,43 @@ def test_policy_of_another_site_is_not_unusual(sites: None, owner: APIClient) ->
     [found] = policies.differences(timezone.now(), span=timedelta(hours=1))
     assert (found.site, found.reports, found.added) == (SHOP, 1, ["img-src 'none'"])
     assert f"{SHOP}: 1 report" in in_admin("owner").get("/admin/csp/group/policies/").text
+
+
+def test_decision_is_copied_to_the_same_cause_on_other_sites(owner: APIClient) -> None:
+    decided = {"state": "ignored", "state_at": NOW, "ignored_reach": 50, "note": "Known."}
+    first = make_group(site=PORTAL, **decided)
+    second = make_group(site=SHOP, client_days=70)
+    unlike = make_group(site=SHOP, blocked="a.example")
+    client, path = in_admin("owner"), f"/admin/csp/group/{first.pk}"
+    page = client.get(f"{path}/change/").text
+    assert page.count(f"{SHOP}</a>") == 1
+    assert "Changed groups of other sites: 1." in client.post(f"{path}/copy/", follow=True).text
+    second.refresh_from_db()
+    unlike.refresh_from_db()
+    # The limit is above the clients that the group has already.
+    assert (second.state, second.note, second.ignored_reach) == ("ignored", "Known.", 71)
+    assert unlike.state == "new"
+    assert Entry.objects.get(action="csp.group.decide").target_id == str(second.pk)
+    assert client.get(f"{path}/copy/").status_code == 405
+    assert in_admin("auditor").post(f"{path}/copy/").status_code == 403
+
+
+def test_advice_speaks_of_coder_only_for_the_access_url(sites: None, owner: APIClient) -> None:
+    for site in (PORTAL, SHOP):
+        report_on(site, owner)
+    client = in_admin("owner")
+    for site, setting in ((PORTAL, "CODER_ADDITIONAL_CSP_POLICY"), (SHOP, "")):
+        group = Group.objects.get(site=site)
+        advice = owner.get(f"{GROUPS}/{group.pk}").json()["advice"]
+        assert (advice["entry"], advice["setting"]) == (
+            "script-src https://cdn.example.net",
+            setting,
+        )
+        page = client.get(f"/admin/csp/group/{group.pk}/change/").text
+        assert ("CODER_ADDITIONAL_CSP_POLICY" in page) is bool(setting)
+        assert ("of the site&#x27;s policy" in page or "of the site's policy" in page) is not bool(
+            setting
+        )
 
 
 def test_releases_are_compared_for_one_site(sites: None, owner: APIClient) -> None:
