@@ -135,7 +135,7 @@ def _usable(one: CoderDocument, value: Any) -> Any:
 def _tokens(token: str) -> list[str]:
     """Returns the tokens to send to Coder, in order.
 
-    Our own keys are not valid in Coder, and are never sent to it. For a caller with such a key, the
+    Our own keys are not valid in Coder, and are not sent to it. For a caller with such a key, the
     service token is used. The view has checked the permission of the caller.
     """
     own = [token] if settings.IDENTITY == "coder" and not verification.is_ours(token) else []

@@ -20,9 +20,9 @@ from kernel.http import API_PREFIX
 from kernel.http.call import Call
 from kernel.http.errors import APIError
 from kernel.http.handlers import to_api_error
-from kernel.http.hosts import rate_limit_bucket
+from kernel.http.hosts import rate_limit_bucket, wide_bucket
 from kernel.http.identity import Caller, IdentifiedRequest, Presented
-from kernel.http.rate_limit import WINDOW_SECONDS, shared_counter
+from kernel.http.rate_limit import WIDE_FACTOR, WINDOW_SECONDS, shared_counter
 from kernel.http.steps import NOBODY, Ask, Results
 from kernel.http.views import PublicAPIView, view_classes
 from tokens import refusals, token_format, verification
@@ -106,9 +106,8 @@ def look_up(parts: TokenParts, address: str, *, now: datetime) -> KeyIdentity:
     Raises: APIError 401, or 503 if another service does not respond; LimitReachedError or
     DatabaseBusyError if the look-up has to wait too long.
     """
-    bucket, turn = _turn(address)
-    wait = partial(verification.verify, parts, now=now, address=address, turn=turn)
-    return _counted(bucket, wait)
+    wait = partial(verification.verify, parts, now=now, address=address, turn=_turn(address))
+    return _counted(address, wait)
 
 
 def begin(
@@ -116,37 +115,46 @@ def begin(
 ) -> Future[Caller | None]:
     """Returns the future caller with a token that is not cached. Counts a rejected token."""
     result: Future[Caller | None] = Future()
-    bucket, turn = _turn(address)
 
     def end(asked: Future[KeyIdentity]) -> None:
-        found = partial(_counted, bucket, asked.result)
+        found = partial(_counted, address, asked.result)
         settle(result, lambda: _caller(presented, lambda now: found(), now=now))
 
-    verification.ask(parts, now=now, address=address, turn=turn).add_done_callback(end)
+    asked = verification.ask(parts, now=now, address=address, turn=_turn(address))
+    asked.add_done_callback(end)
     return result
 
 
-def _turn(address: str) -> tuple[str, str]:
-    """Returns the bucket that counts rejected tokens of an address, and the turn of the address.
+def _turn(address: str) -> str:
+    """Returns the turn of an address, or of its network, with many rejected tokens. Otherwise "".
 
-    An address with many rejected tokens looks up one token at a time. Other clients may share the
-    address. Their valid tokens still work, because a cached token needs no lookup, and other tokens
-    wait up to a second.
+    Such an address looks up one token at a time. Other clients may share the address. Their valid
+    tokens still work, because a cached token needs no lookup, and other tokens wait up to a second.
     """
-    bucket = f"refused:{rate_limit_bucket(address)}"
-    refused = shared_counter().add(bucket, int(time.time()) // WINDOW_SECONDS, 0)
-    return bucket, bucket if refused >= MAX_REFUSED else ""
+    counter, minute = shared_counter(), int(time.time()) // WINDOW_SECONDS
+    for bucket, limit in _buckets(address):
+        if counter.add(bucket, minute, 0) >= limit:
+            return bucket
+    return ""
 
 
-def _counted(bucket: str, find: Callable[[], KeyIdentity]) -> KeyIdentity:
-    """Returns the identity that `find` finds. Counts a rejected token in the bucket."""
+def _counted(address: str, find: Callable[[], KeyIdentity]) -> KeyIdentity:
+    """Returns the identity that `find` finds. Counts a rejected token for the address."""
     try:
         return find()
     except APIError as error:
         # Another service that does not respond is not the caller's fault.
         if error.status == HTTPStatus.UNAUTHORIZED:
-            shared_counter().add(bucket, int(time.time()) // WINDOW_SECONDS)
+            for bucket, _ in _buckets(address):
+                shared_counter().add(bucket, int(time.time()) // WINDOW_SECONDS)
         raise
+
+
+def _buckets(address: str) -> list[tuple[str, int]]:
+    """Returns the buckets that count rejected tokens of an address, and their limits."""
+    narrow, wide = rate_limit_bucket(address), wide_bucket(address)
+    found = [(f"refused:{narrow}", MAX_REFUSED)]
+    return [*found, (f"refused:{wide}", MAX_REFUSED * WIDE_FACTOR)] if wide else found
 
 
 @cache

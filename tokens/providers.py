@@ -1,7 +1,8 @@
 """Another service that session tokens may belong to.
 
 `verification` first looks a token up among our own keys. If no key has the token's id, it asks the
-other service, if an app has registered one. So our own tokens never leave this service.
+other service, if an app has registered one. So our own tokens do not leave this service while their
+keys exist.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from kernel.http.identity import IdentifiedRequest
 from tokens.middleware import attach
 from tokens.models import APIKey
 from tokens.services import NewKey, create_api_key, delete_keys
-from users.passwords import count_try, is_right
+from users.passwords import count_failure, count_try, is_right
 from users.permissions import KeyIdentity
 from users.roles import OWNER
 from users.selectors import user_by_name
@@ -42,12 +42,13 @@ def sign_in(request: HttpRequest, name: str, password: str, *, by: str) -> NewKe
     too many attempts.
     """
     address, now = cast("IdentifiedRequest", request).client_address, timezone.now()
-    count_try(address)
+    count_try(address, name=name)
     if settings.DISABLE_PASSWORD_AUTH and by == "api":
         raise forbidden(PASSWORDS_DISABLED)
     user = user_by_name(name)
     is_correct = is_right(user, password)
     if user is None or not is_correct or not user.is_active:
+        count_failure(name)
         note_failed_sign_in(user, address=address, now=now, by=by)
         # The error says "suspended" only to a caller who knows the password.
         raise _suspended() if user and is_correct else _wrong()

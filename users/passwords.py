@@ -26,14 +26,24 @@ from django.contrib.auth.password_validation import (
 from django.core.exceptions import ValidationError
 
 from kernel.http.errors import Validation
-from kernel.http.hosts import rate_limit_bucket
-from kernel.http.rate_limit import count_or_refuse, private_directory
+from kernel.http.hosts import rate_limit_bucket, wide_bucket
+from kernel.http.rate_limit import (
+    WINDOW_SECONDS,
+    check_client,
+    count_or_refuse,
+    private_directory,
+    shared_counter,
+)
 from kernel.limiter import Limiter, LimitReachedError
 from users.models import User
+from users.names import normal_email
 
 MIN_LENGTH = 8
 MAX_LENGTH = 64
 MAX_TRIES_A_MINUTE = 60
+# After so many failed attempts for a name, each network has so many further attempts.
+MAX_FAILURES_A_MINUTE = 60
+MAX_TRIES_UNDER_ATTACK = 5
 LENGTH = f"A password must have {MIN_LENGTH} to {MAX_LENGTH} characters."
 NO_PASSWORD = "A service account has no password."  # noqa: S105 - a message
 # One hash uses a core for about 25 ms. Half of the cores stay free for other requests.
@@ -106,11 +116,34 @@ def _lock_any(deadline: float) -> int:
         time.sleep(POLL_SECONDS)
 
 
-def count_try(address: str) -> None:
-    """Counts a sign-in attempt from an address. Raises: APIError 429 after 60 in a minute."""
-    if settings.API_RATE_LIMIT is not None:
-        bucket = f"sign-in:{rate_limit_bucket(address)}"
-        count_or_refuse(bucket, limit=MAX_TRIES_A_MINUTE, of="sign-ins")
+def count_try(address: str, *, name: str = "") -> None:
+    """Counts an attempt of an address to sign in. `name` is the name that the client has sent.
+
+    If many attempts for the same name have failed, each network may try this name only a few times.
+    So guesses from many addresses are slow, and the user can still sign in from another network.
+    Raises: APIError 429.
+    """
+    if settings.API_RATE_LIMIT is None:
+        return
+    now = time.time()
+    verdict = check_client("sign-in", address, limit=MAX_TRIES_A_MINUTE, now=now)
+    if refusal := verdict.refusal(of="sign-ins"):
+        raise refusal
+    failed = shared_counter().add(_failures_of(name), int(now) // WINDOW_SECONDS, 0)
+    if name and failed >= MAX_FAILURES_A_MINUTE:
+        network = wide_bucket(address) or rate_limit_bucket(address)
+        bucket = f"{_failures_of(name)}:{network}"
+        count_or_refuse(bucket, limit=MAX_TRIES_UNDER_ATTACK, of="sign-ins to this account")
+
+
+def count_failure(name: str) -> None:
+    """Counts a failed attempt for the name, whether or not it is the name of an account."""
+    shared_counter().add(_failures_of(name), int(time.time()) // WINDOW_SECONDS)
+
+
+def _failures_of(name: str) -> str:
+    # The name of an account has many forms, for example in capitals.
+    return f"failed-sign-in:{normal_email(name)}"
 
 
 class PasswordValidator:

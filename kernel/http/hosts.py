@@ -202,3 +202,14 @@ def rate_limit_bucket(address: str) -> str:
     if isinstance(parsed, IPv6Address):
         return str(IPv6Network((parsed, 64), strict=False))
     return str(parsed or address)
+
+
+@lru_cache(maxsize=1024)
+def wide_bucket(address: str) -> str:
+    """Returns the name of the bucket of an IPv6 client's /48 network, or "" for IPv4.
+
+    A provider usually assigns a whole /48 network, so one person can have 65,536 /64 networks.
+    """
+    parsed = parse_address(address)
+    is_ipv6 = isinstance(parsed, IPv6Address)
+    return str(IPv6Network((parsed, 48), strict=False)) if is_ipv6 else ""

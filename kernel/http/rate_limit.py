@@ -24,12 +24,14 @@ from django.core.exceptions import ImproperlyConfigured
 from kernel.http import API_PREFIX
 from kernel.http.call import Call
 from kernel.http.errors import APIError, too_many
-from kernel.http.hosts import rate_limit_bucket
+from kernel.http.hosts import rate_limit_bucket, wide_bucket
 from kernel.http.identity import Identity
 from kernel.http.redis_counter import RedisCounter
 from kernel.http.steps import Results
 
 WINDOW_SECONDS = 60
+# The limit of an IPv6 /48 network, as a multiple of the limit of a client.
+WIDE_FACTOR = 4
 SLOTS = 1 << 16
 PROBES = 8
 BYPASS_HEADER = "x-coder-bypass-ratelimit"
@@ -69,6 +71,22 @@ def check(counter: Counter, bucket: str, *, limit: int, now: float, amount: int 
     """Adds `amount` to the bucket's count, and compares the count with `limit` per minute."""
     count = counter.add(bucket, int(now) // WINDOW_SECONDS, amount)
     return Verdict(limit, count, int(now))
+
+
+def check_client(kind: str, address: str, *, limit: int, now: float, amount: int = 1) -> Verdict:
+    """Counts requests of an address, and compares the count with `limit` per minute.
+
+    An IPv6 /48 network has `WIDE_FACTOR` times this limit. Requests above the limit of a client do
+    not count for its network, so one client cannot use up the limit of the others.
+    """
+    counter, wide = shared_counter(), wide_bucket(address)
+    bucket = f"{kind}:{rate_limit_bucket(address)}"
+    verdict = check(counter, bucket, limit=limit, now=now, amount=amount)
+    if wide and not verdict.refused:
+        limit *= WIDE_FACTOR
+        of_all = check(counter, f"{kind}:{wide}", limit=limit, now=now, amount=amount)
+        return of_all if of_all.refused else verdict
+    return verdict
 
 
 class SharedCounter:
@@ -175,9 +193,11 @@ def verdict_on(request: Results, *, amount: int = 1) -> Verdict | None:
     is_owner = identity is not None and identity.has_role("owner")
     if limit is None or (is_owner and request.call.headers.get(BYPASS_HEADER) == "true"):
         return None
-    bucket = bucket_of(identity, request.address)
-    bucket = f"{path}:{bucket}" if apart else bucket
-    return check(shared_counter(), bucket, limit=limit, now=time.time(), amount=amount)
+    kind, now = f"{path}:" if apart else "", time.time()
+    if identity is None:
+        return check_client(f"{kind}ip", request.address, limit=limit, now=now, amount=amount)
+    bucket = kind + bucket_of(identity, request.address)
+    return check(shared_counter(), bucket, limit=limit, now=now, amount=amount)
 
 
 def bucket_of(identity: Identity | None, address: str) -> str:

@@ -38,9 +38,9 @@ from tests.support.processes import DEADLINE_SECONDS, wait_for
 from tests.support.sending import send
 from tests.support.stand_in_coder import Key, Person, StandInCoder, new_token
 from tests.tokens.test_roles import MATRIX as OWN
-from tokens import providers
+from tokens import providers, verification
 from tokens.middleware import identify
-from tokens.models import TokenConfig
+from tokens.models import APIKey, TokenConfig
 from tokens.verification import UNKNOWN_TOKENS
 from users.models import User
 
@@ -214,13 +214,19 @@ def test_rejection_is_cached_for_two_seconds(
 # --- Our own keys ------------------------------------------------------------------------------
 
 
-def test_own_keys_are_never_sent_to_coder(coder: StandInCoder) -> None:
-    coder.fault = "500"
+def test_own_keys_are_sent_to_coder_only_after_they_were_deleted(coder: StandInCoder) -> None:
     own = make_key(make_user("owner"), scopes=["deployment_stats:read"]).token
     assert ask("/deployment/stats", own).status_code == 400
     assert ask("/deployment/config", own).status_code == 403
     assert ask(SSH, f"{own[:11]}{'a' * 22}").status_code == 401
+    expired = make_key(make_user()).token
+    APIKey.objects.filter(id=expired[:10]).update(expires_at=datetime(2020, 1, 1, tzinfo=UTC))
+    assert ask(SSH, expired).status_code == 401
     assert coder.seen == []
+    APIKey.objects.filter(id=own[:10]).delete()
+    verification.MEMORY.clear()
+    assert ask(SSH, own).status_code == 401
+    assert coder.count(AUTHCHECK) == 1
 
 
 # --- Faults of Coder ---------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kernel.http.hosts import address_of, parse_address, rate_limit_bucket
+from kernel.http.hosts import address_of, parse_address, rate_limit_bucket, wide_bucket
 from tests.support.calls import make_call
 
 
@@ -67,3 +67,11 @@ def test_any_header_gives_an_address(forwarded: str) -> None:
 )
 def test_ipv6_network_of_a_customer_has_one_rate_limit(address: str, bucket: str) -> None:
     assert rate_limit_bucket(address) == bucket
+
+
+@pytest.mark.parametrize(
+    ("address", "bucket"),
+    [("2001:db8:1:2:3:4:5:6", "2001:db8:1::/48"), ("192.0.2.1", ""), ("::ffff:192.0.2.1", "")],
+)
+def test_ipv6_network_of_a_site_has_a_second_limit(address: str, bucket: str) -> None:
+    assert wide_bucket(address) == bucket

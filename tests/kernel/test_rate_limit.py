@@ -91,6 +91,15 @@ def test_only_an_owner_may_bypass_the_limit(owner: APIClient, auditor: APIClient
 
 
 @pytest.mark.django_db
+@pytest.mark.usefixtures("one_a_minute")
+def test_ipv6_network_has_four_times_the_limit_of_a_client(anonymous: APIClient) -> None:
+    addresses = [f"2001:db8:1:{subnet}::1" for subnet in range(5)]
+    assert [anonymous.get(ROOT, REMOTE_ADDR=each).status_code for each in addresses] == [
+        *(200, 200, 200, 200, 429)
+    ]
+
+
+@pytest.mark.django_db
 def test_no_limit_sends_no_headers(settings: Any, anonymous: APIClient) -> None:
     settings.API_RATE_LIMIT = None
     assert "X-RateLimit-Limit" not in anonymous.get(ROOT).headers

@@ -15,6 +15,7 @@ from tests.support.client import APIClient
 from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.sending import after_too_many_sign_ins, send
 from tokens.models import APIKey
+from users import passwords
 from users.models import User
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("same_minute")]
@@ -102,6 +103,40 @@ def test_61st_try_in_a_minute_is_429(anonymous: APIClient) -> None:
 
     assert answer.status_code == 429
     assert 0 < int(answer.headers["Retry-After"]) <= 60
+
+
+def wrong(client: Client, name: str, address: str) -> int:
+    return int(log_in(client, name, "wrong-password", REMOTE_ADDR=address).status_code)
+
+
+def test_ipv6_network_has_four_times_the_limit(
+    anonymous: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passwords, "MAX_TRIES_A_MINUTE", 2)
+    names = (f"user-{number}@example.com" for number in range(100))
+    # A client that goes on does not use up the limit of its network.
+    assert [wrong(anonymous, next(names), "2001:db8:1::1") for _ in range(6)] == [401] * 2 + [
+        429
+    ] * 4
+    addresses = [f"2001:db8:1:{subnet}::1" for subnet in range(1, 5) for _ in range(2)]
+    found = [wrong(anonymous, next(names), address) for address in addresses]
+    assert found == [401] * 6 + [429] * 2
+    assert wrong(anonymous, next(names), "2001:db8:2::1") == 401
+
+
+def test_guesses_of_one_password_from_many_addresses_are_slowed_down(
+    anonymous: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passwords, "MAX_FAILURES_A_MINUTE", 10)
+    user = make_user()
+    for name in (user.email, "nobody@example.com"):
+        guesses = [wrong(anonymous, name, f"192.0.2.{number}") for number in range(10)]
+        # Each address has five more tries, however the name is written.
+        guesses += [wrong(anonymous, name.upper(), "192.0.2.50") for _ in range(7)]
+        assert guesses == [401] * 15 + [429] * 2
+    # The user and other users can still sign in.
+    assert log_in(anonymous, user.email, REMOTE_ADDR="192.0.2.60").status_code == 201
+    assert log_in(anonymous, make_user().email, REMOTE_ADDR="192.0.2.50").status_code == 201
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"{}", b'{"email": "a@example.com"}'])

@@ -14,6 +14,7 @@ from kernel.http.rate_limit import shared_counter
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.processes import wait_for
+from tokens import middleware
 
 PATH = "/api/v2/deployment/ssh"
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("same_minute")]
@@ -76,6 +77,21 @@ def test_valid_token_works_from_an_address_with_many_rejected_ones() -> None:
 
     assert ask(good).status_code == 200
     assert ask(unknown(1)).status_code == 401
+
+
+def test_rejected_tokens_count_for_the_ipv6_network_too() -> None:
+    address, minute = "2001:db8:1:2::1", int(time.time()) // 60
+
+    def counts() -> list[int]:
+        names = ("2001:db8:1:2::/64", "2001:db8:1::/48")
+        return [shared_counter().add(f"refused:{name}", minute, 0) for name in names]
+
+    before = counts()
+    assert APIClient(token=unknown(4)).get(PATH, REMOTE_ADDR=address).status_code == 401
+    assert counts() == [count + 1 for count in before]
+    assert middleware._turn("2001:db8:1:9::1") == ""
+    shared_counter().add("refused:2001:db8:1::/48", minute, 1200)
+    assert middleware._turn("2001:db8:1:9::1") == "refused:2001:db8:1::/48"
 
 
 @pytest.mark.django_db(transaction=True)
