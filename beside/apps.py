@@ -19,6 +19,6 @@ class BesideConfig(AppConfig):
 
             configuration.use_coder()
         from beside.database.follower import counts_usage
-        from stats.services import set_usage_rule
+        from stats.statistics import set_usage_rule
 
         set_usage_rule(counts_usage)

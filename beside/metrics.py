@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from django.conf import settings
 from prometheus_client import Counter
 
 from beside import client
+from beside.models import DatabaseReading
 from kernel.telemetry import metrics
+
+
+def _lag(now: datetime) -> metrics.Values:
+    if not settings.CODER_DATABASE_URL:
+        return {}
+    follower = DatabaseReading.objects.filter(pk=DatabaseReading.Reader.FOLLOWER)
+    newest = follower.values_list("created_at", flat=True).first()
+    return {(): (now - newest).total_seconds()} if newest else {}
+
 
 LOOK_UPS = Counter(
     "coderapi_coder_look_ups",
     "Session tokens that Coder was asked about, by result: accepted, rejected or unavailable.",
     ["result"],
+)
+metrics.database_gauge(
+    "coderapi_coder_database_lag_seconds",
+    "Age of the newest agent row that was read from Coder's database; absent before the first one.",
+    _lag,
 )
 metrics.sampled_gauge(
     "coderapi_coder_away",

@@ -6,6 +6,8 @@ from datetime import datetime
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
+from kernel.durations import EPOCH
+
 
 class CoderToken(models.Model):
     """A token of the Coder deployment, as the last run of the token policy found it.
@@ -42,7 +44,8 @@ class DatabaseReading(models.Model):
     """The progress of a reader of Coder's database: the follower, or the import of history.
 
     All agent rows up to (created_at, row_id) were read, except late rows. No late row can arrive
-    before `settled_until` any more. The next run reads the workspaces after `workspace_id`. Coder
+    before `settled_until` any more. The follower last looked for late rows at `looked_at`. The next
+    run reads the workspaces after `workspace_id`. Coder
     deleted the rows between `missing_since` and `missing_until` before they were read.
     `counts_usage` is true if Coder has the experiment `workspace-usage`, and NULL if this is
     unknown.
@@ -56,6 +59,7 @@ class DatabaseReading(models.Model):
     created_at = models.DateTimeField()
     row_id = models.UUIDField()
     settled_until = models.DateTimeField()
+    looked_at = models.DateTimeField(default=EPOCH, db_default=EPOCH)
     workspace_id = models.UUIDField(default=uuid.UUID(int=0))
     read_at = models.DateTimeField()
     problem = models.TextField(default="", blank=True)

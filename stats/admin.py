@@ -21,6 +21,7 @@ from kernel.admin import (
     time_column,
 )
 from stats.alarms import alarms_on
+from stats.applications import application
 from stats.history.charts import DEFAULT_RANGE, RANGES, charts
 from stats.jobs import COLLECT
 from stats.models import Snapshot, WorkspaceState, WorkspaceStateQuerySet
@@ -75,8 +76,12 @@ class SnapshotAdmin(ReadOnlyAdmin):
 
     @admin.display
     def sessions(self, snapshot: Snapshot) -> str:
-        counts = ", ".join(f"{kind} {n:,}" for kind, n in snapshot.session_counts.items())
-        return counts if snapshot.knows_sessions else "unknown"
+        """Lists the applications, those with the most sessions first."""
+        if not snapshot.knows_sessions:
+            return "unknown"
+        counts = snapshot.session_counts
+        names = sorted(counts, key=lambda name: (-counts[name], name))
+        return ", ".join(f"{application(name).display_name} {counts[name]:,}" for name in names)
 
     received = column("rx_bytes", humanize.size, "received")
     sent = column("tx_bytes", humanize.size, "sent")

@@ -1,4 +1,7 @@
-"""Alarms for the operator: missing snapshots, vanished sessions, high latency."""
+"""Alarms for the operator: missing snapshots, vanished sessions, high latency.
+
+An operator can name applications. Each of them has an alarm of its own for vanished sessions.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from datetime import datetime
 from django.conf import settings
 
 from kernel.humanize import duration
+from stats.applications import application, clean_name
 from stats.models import Snapshot
 from stats.selectors import refresh_interval, snapshots_so_far
 
@@ -36,6 +40,7 @@ def alarms(newest: Sequence[Snapshot], *, now: datetime) -> list[Alarm]:
     return [
         _missing(newest, now=now),
         _sessions_vanished(newest),
+        *(_application_vanished(newest, clean_name(name)) for name in settings.STATS_APP_ALARMS),
         _slow(newest, limit_ms=settings.STATS_P95_ALARM_MS),
     ]
 
@@ -55,11 +60,25 @@ def _missing(newest: Sequence[Snapshot], *, now: datetime) -> Alarm:
 
 def _sessions_vanished(newest: Sequence[Snapshot]) -> Alarm:
     vanished = len(newest) >= SNAPSHOTS and all(
-        snapshot.running and not any(snapshot.session_counts.values()) for snapshot in newest
+        snapshot.running and snapshot.knows_sessions and not any(snapshot.session_counts.values())
+        for snapshot in newest
     )
-    period = duration(SNAPSHOTS * refresh_interval())
-    text = f"Workspaces are running, but had no session for {period}. Are agent rows arriving?"
+    text = f"Workspaces are running, but had no session for {_period()}. Are agent rows arriving?"
     return Alarm("sessions_vanished", on=vanished, text=text)
+
+
+def _application_vanished(newest: Sequence[Snapshot], name: str) -> Alarm:
+    """Returns the alarm for an application without sessions, while others have some."""
+    vanished = len(newest) >= SNAPSHOTS and all(
+        any(snapshot.session_counts.values()) and not snapshot.session_counts.get(name)
+        for snapshot in newest
+    )
+    text = f"{application(name).display_name} had no session for {_period()}, but others had some."
+    return Alarm(f"sessions_vanished_{name}", on=vanished, text=text)
+
+
+def _period() -> str:
+    return duration(SNAPSHOTS * refresh_interval())
 
 
 def _slow(newest: Sequence[Snapshot], *, limit_ms: float) -> Alarm:

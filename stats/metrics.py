@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
 
 from kernel.telemetry.metrics import Values, database_gauge
 from stats.alarms import alarms, newest_snapshots
+from stats.applications import application, largest
 from stats.models import Snapshot
 from stats.selectors import rollup_lag, snapshot_state
 from stats.statistics import STATES
+
+# The maximum number of applications in the labels. All others count as unknown.
+MAX_APPLICATIONS = 32
 
 
 @lru_cache(maxsize=1)
 def _newest(now: datetime) -> list[Snapshot]:
     """Caches the newest snapshots for one scrape. All gauges of a scrape have the same `now`."""
     return newest_snapshots(now)
+
+
+def _sessions(counts: Mapping[str, int]) -> Values:
+    shown = largest(counts, MAX_APPLICATIONS)
+    return {(name, application(name).family): count for name, count in shown.items()}
 
 
 def _of_newest(read: Callable[[Snapshot], Values]) -> Callable[[datetime], Values]:
@@ -40,9 +49,9 @@ database_gauge(
 )
 database_gauge(
     "coderapi_stats_sessions",
-    "Sessions by kind in the newest snapshot.",
-    _of_newest(lambda newest: {(kind,): n for kind, n in newest.session_counts.items()}),
-    labels=["kind"],
+    "Sessions by application in the newest snapshot; absent if they are unknown.",
+    _of_newest(lambda newest: _sessions(newest.session_counts)),
+    labels=["app_name", "family"],
 )
 database_gauge(
     "coderapi_stats_traffic_bytes",

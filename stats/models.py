@@ -12,18 +12,26 @@ DAY = timedelta(days=1)
 
 
 class SessionCounts(models.Model):
-    """The number of open sessions of each kind, as an agent has reported it."""
+    """The number of open sessions by application, as an agent has reported it.
 
-    session_count_vscode = models.BigIntegerField(default=0)
-    session_count_jetbrains = models.BigIntegerField(default=0)
-    session_count_reconnecting_pty = models.BigIntegerField(default=0)
-    session_count_ssh = models.BigIntegerField(default=0)
+    Four applications have a column of their own, because this needs a third of the space.
+    `other_sessions` are the counts of all other applications by name, or NULL without any. If the
+    sessions of a row are unknown, the four columns are NULL.
+    """
+
+    session_count_vscode = models.BigIntegerField(default=0, null=True)
+    session_count_jetbrains = models.BigIntegerField(default=0, null=True)
+    session_count_reconnecting_pty = models.BigIntegerField(default=0, null=True)
+    session_count_ssh = models.BigIntegerField(default=0, null=True)
+    other_sessions = models.JSONField(null=True)
 
     class Meta:
         abstract = True
 
 
+KIND_PREFIX = "session_count_"
 SESSION_COLUMNS = tuple(field.name for field in SessionCounts._meta.local_fields)
+KIND_COLUMNS = tuple(name for name in SESSION_COLUMNS if name.startswith(KIND_PREFIX))
 
 
 class AgentStat(SessionCounts):
@@ -77,9 +85,11 @@ class StaleMinute(models.Model):
 class Rollup(models.Model):
     """The sums of all rows of one minute or one hour.
 
-    `rx_bytes` and `tx_bytes` include only rows with a latency above 0. In the latency histogram,
-    bucket `buckets[i]` contains `counts[i]` rows. If `closed` is true, the raw rows of the hour are
-    dropped, and the hour is never built again. The latencies are the percentiles of a built hour.
+    `rx_bytes` and `tx_bytes` include only rows with a latency above 0, and `unmeasured_rx_bytes`
+    and `unmeasured_tx_bytes` only the other rows. The latter are NULL in rollups of releases that
+    did not sum them. In the latency histogram, bucket `buckets[i]` contains `counts[i]` rows. If
+    `closed` is true, the raw rows of the hour are dropped, and the hour is never built again. The
+    latencies are the percentiles of a built hour.
     """
 
     class Span(models.IntegerChoices):
@@ -92,6 +102,8 @@ class Rollup(models.Model):
     row_count = models.BigIntegerField(default=0)
     rx_bytes = models.DecimalField(max_digits=40, decimal_places=0, default=0)
     tx_bytes = models.DecimalField(max_digits=40, decimal_places=0, default=0)
+    unmeasured_rx_bytes = models.DecimalField(max_digits=40, decimal_places=0, null=True)
+    unmeasured_tx_bytes = models.DecimalField(max_digits=40, decimal_places=0, null=True)
     buckets = ArrayField(models.IntegerField(), default=list)
     counts = ArrayField(models.BigIntegerField(), default=list)
     latency_p50 = models.FloatField(null=True)
@@ -180,7 +192,7 @@ class Snapshot(models.Model):
 
     Traffic and latency are those of the window (aggregated_from, collected_at].
     Units: traffic in bytes; latency in milliseconds, -1 if none was measured.
-    Shape: `session_counts` {kind: count}.
+    Shape: `session_counts` {application: count}, or {} if the sessions are unknown.
     """
 
     class Method(models.TextChoices):
@@ -237,4 +249,6 @@ class Snapshot(models.Model):
 
     @property
     def knows_sessions(self) -> bool:
-        return self.source != self.Source.BUILDS or self.row_count > 0
+        return bool(self.session_counts) and (
+            self.source != self.Source.BUILDS or self.row_count > 0
+        )

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -8,6 +10,7 @@ from rest_framework import serializers
 
 from kernel.http import wire
 from kernel.http.rendering import WireSerializer
+from stats.applications import application, by_family
 from stats.history.points import Point
 from stats.ingest.rows import AGENT_MEMBERS, REQUIRED, WORKSPACE_MEMBERS, Member
 from stats.models import Snapshot
@@ -15,16 +18,69 @@ from stats.selectors import refresh_interval
 from stats.sql import MAX_INTEGER
 from stats.statistics import STATES
 
+_APPLICATIONS = {
+    "type": "object",
+    "description": "The number of sessions of each application that has one, by its name.",
+    "additionalProperties": {
+        "type": "object",
+        "properties": {
+            "count": {"type": "integer", "description": "The number of sessions."},
+            "display_name": {"type": "string", "description": "The label of the application."},
+            "family": {
+                "type": "string",
+                "description": "The member of the session counts that includes the application, "
+                "or `unknown`.",
+            },
+            "icon": {
+                "type": "string",
+                "description": "The path of its icon in Coder's dashboard. Empty without an icon.",
+            },
+        },
+        "required": ["count", "display_name", "family", "icon"],
+    },
+}
+
 
 class SessionCountSerializer(WireSerializer):
-    component = "codersdk.SessionCountDeploymentStats"
-    about = "The number of open sessions, by kind."
-    example = {"jetbrains": 3, "reconnecting_pty": 1, "ssh": 12, "vscode": 40}
+    """Renders the number of sessions by application, as in `Snapshot.session_counts`."""
 
+    component = "codersdk.SessionCountDeploymentStats"
+    about = "The number of open sessions."
+    example = {
+        "apps": {
+            "vscode": {
+                "count": 40,
+                "display_name": "VS Code",
+                "family": "vscode",
+                "icon": "/icon/code.svg",
+            }
+        },
+        "jetbrains": 3,
+        "reconnecting_pty": 1,
+        "ssh": 12,
+        "vscode": 40,
+    }
+
+    apps = serializers.SerializerMethodField()
     jetbrains = serializers.IntegerField(help_text="Sessions of JetBrains IDEs.")
     reconnecting_pty = serializers.IntegerField(help_text="Sessions of web terminals.")
     ssh = serializers.IntegerField(help_text="Sessions of SSH clients.")
-    vscode = serializers.IntegerField(help_text="Sessions of VS Code.")
+    vscode = serializers.IntegerField(help_text="Sessions of VS Code and of editors based on it.")
+
+    @extend_schema_field(_APPLICATIONS)
+    def get_apps(self, counts: Mapping[str, int]) -> dict[str, Any]:
+        return {
+            name: {"count": count, **_described(name)} for name, count in counts.items() if count
+        }
+
+    def to_representation(self, instance: Mapping[str, int]) -> Any:
+        members = {"apps": self.get_apps(instance), **by_family(instance)}
+        return wire.apply(self.component, dict(sorted(members.items())))
+
+
+@lru_cache(maxsize=1_000)
+def _described(name: str) -> dict[str, str]:
+    return asdict(application(name))
 
 
 class ConnectionLatencySerializer(WireSerializer):
@@ -226,7 +282,7 @@ class PointSerializer(WireSerializer):
         latency = {"p50": instance.latency_p50, "p95": instance.latency_p95}
         return {
             "at": instance.at,
-            **({"session_count": newest.session_counts} if newest.knows_sessions else {}),
+            **({"session_count": _session_count(newest)} if newest.knows_sessions else {}),
             "workspaces": {
                 **{state: getattr(newest, state) for state in STATES},
                 "connection_latency_ms": wire.apply(ConnectionLatencySerializer.component, latency),
@@ -234,6 +290,13 @@ class PointSerializer(WireSerializer):
                 "tx_bytes": min(instance.tx_bytes, MAX_INTEGER),
             },
         }
+
+
+_render_sessions = SessionCountSerializer().to_representation
+
+
+def _session_count(snapshot: Snapshot) -> Any:
+    return _render_sessions(snapshot.session_counts)
 
 
 class HistorySerializer(WireSerializer):

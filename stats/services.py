@@ -21,8 +21,6 @@ from stats.rollups.hours import AGENT_STATS, EARLIEST, closed_among, hours_of, k
 from stats.statistics import WINDOW
 
 COLLECTOR_LOCK = "collect-deployment-stats"
-# If this experiment is enabled, agents report their sessions in usage rows.
-USAGE_EXPERIMENT = "workspace-usage"
 # The maximum time for which the builder builds old hours before the current snapshot is taken.
 BUILD_SECONDS = 5.0
 FIVE_MINUTES = timedelta(minutes=5)
@@ -94,24 +92,7 @@ def _create(at: datetime, started: float, **members: Any) -> Snapshot:
 def _agent_statistics(at: datetime) -> dict[str, Any]:
     if not settings.STATS_USAGE_ENABLED:
         return statistics.NO_AGENTS
-    return statistics.agent_statistics(at, from_usage=_counts_usage())
-
-
-def configured_usage() -> bool:
-    """Returns whether the experiments of this service include USAGE_EXPERIMENT."""
-    return USAGE_EXPERIMENT in map(str.lower, settings.EXPERIMENTS)
-
-
-_counts_usage: Callable[[], bool] = configured_usage
-
-
-def set_usage_rule(rule: Callable[[], bool]) -> None:
-    """Sets the function that decides whether sessions are counted from usage rows.
-
-    The source of the rows decides this, and it may be known only to an app of a higher layer.
-    """
-    global _counts_usage
-    _counts_usage = rule
+    return statistics.agent_statistics(at, from_usage=statistics.counts_usage())
 
 
 def backfill(

@@ -1,9 +1,10 @@
 """Computes the statistics of one window, (at - 15 minutes, at].
 
-Traffic and latency are computed from rows with a latency above 0. For whole minutes, they come from
-rollups, and for the partial minutes at the start and the end of the window from raw rows. Sessions
-come from the newest row of each agent in the window. Workspace counts come from the current
-workspace states.
+Latency is computed from rows with a latency above 0, and traffic from all rows. If sessions are
+counted from usage rows, traffic is also computed from rows with a latency above 0, as in Coder. For
+whole minutes, both come from rollups, and for the partial minutes at the start and the end of the
+window from raw rows. Sessions come from the newest row of each agent in the window. Workspace
+counts come from the current workspace states.
 
 If a window has many rows, percentiles are estimated from a logarithmic histogram, with an error of
 less than 1 %. Bucket b contains latencies in (RATIO^b, RATIO^(b+1)]. A latency in a bucket is
@@ -16,20 +17,22 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
 from itertools import accumulate
 from typing import Any
 
+import orjson
+from django.conf import settings
+
 from kernel.durations import floor
-from stats.models import MINUTE, SESSION_COLUMNS, Snapshot
+from stats.applications import FAMILIES, MAX_STORED, UNKNOWN
+from stats.models import KIND_COLUMNS, MINUTE, SESSION_COLUMNS, Snapshot
 from stats.sql import MAX_INTEGER, fetch_rows
 
 WINDOW = timedelta(minutes=15)
 # Up to this number of rows, percentiles are exact.
 MAX_EXACT_ROWS = 20_000
-KINDS = tuple(name.removeprefix("session_count_") for name in SESSION_COLUMNS)
 STATES = ("pending", "building", "running", "failed", "stopped")
 ERROR = 0.0095
 LOG_RATIO = math.log((1 + ERROR) / (1 - ERROR))
@@ -44,10 +47,31 @@ NO_AGENTS: dict[str, Any] = {
     "tx_bytes": 0,
     "latency_p50": NO_SAMPLE,
     "latency_p95": NO_SAMPLE,
-    "session_counts": dict.fromkeys(KINDS, 0),
+    "session_counts": dict.fromkeys(FAMILIES, 0),
     "method": Snapshot.Method.EXACT,
 }
 
+# If this experiment is enabled, agents report their sessions in usage rows.
+USAGE_EXPERIMENT = "workspace-usage"
+_COLUMNS = ", ".join(SESSION_COLUMNS)
+_KIND_SUMS = ", ".join(f"coalesce(sum({name}), 0)" for name in KIND_COLUMNS)
+# Sums the sessions of the rows in `counted`: of the four applications with own columns, and of the
+# others as a JSON object. `known` is false if the sessions of a row are unknown.
+_SESSIONS = f"""
+named AS (
+    SELECT key AS name, sum(value::numeric) AS n, row_number() OVER (
+        ORDER BY sum(value::numeric) DESC, key) AS place
+    FROM counted, jsonb_each_text(other_sessions)
+    WHERE other_sessions IS NOT NULL GROUP BY key
+), others AS (
+    SELECT CASE WHEN place <= {MAX_STORED} THEN name ELSE '{UNKNOWN}' END AS name, sum(n) AS n
+    FROM named GROUP BY 1
+), sessions AS (
+    SELECT coalesce(bool_and({KIND_COLUMNS[0]} IS NOT NULL), true) AS known, ARRAY[{_KIND_SUMS}],
+           (SELECT json_object_agg(name, least(n, {MAX_INTEGER}))::text FROM others)
+    FROM counted
+)
+"""  # noqa: S608 - the names are constants of this package
 _IN_WINDOW = "created_at > %(start)s AND created_at <= %(at)s"
 # One statement computes all statistics, so that they see the same state of the tables. An agent is
 # looked up in the raw rows only if its newest row is later than `at`. The LIMIT removes no rows. It
@@ -68,8 +92,10 @@ WITH edges AS MATERIALIZED (
 ), total AS MATERIALIZED (
     SELECT sum(n) AS n, sum(rx) AS rx, sum(tx) AS tx FROM (
         SELECT row_count, rx_bytes, tx_bytes FROM minutes UNION ALL
-        SELECT n, CASE WHEN bucket IS NOT NULL THEN rx END,
-               CASE WHEN bucket IS NOT NULL THEN tx END FROM edges
+        SELECT 0, unmeasured_rx_bytes, unmeasured_tx_bytes FROM minutes WHERE NOT %(from_usage)s
+        UNION ALL
+        SELECT n, CASE WHEN bucket IS NOT NULL OR NOT %(from_usage)s THEN rx END,
+               CASE WHEN bucket IS NOT NULL OR NOT %(from_usage)s THEN tx END FROM edges
     ) AS parts (n, rx, tx)
 ), histogram AS MATERIALIZED (
     SELECT bucket, sum(n) AS n FROM (
@@ -85,20 +111,17 @@ WITH edges AS MATERIALIZED (
           AND (SELECT n FROM total) <= %(max_exact_rows)s
         LIMIT %(max_exact_rows)s
     ) AS few (latency)
-), sessions AS (
-    SELECT {", ".join(f"coalesce(sum({name}), 0) AS {name}" for name in SESSION_COLUMNS)}
-    FROM (
-        SELECT {", ".join(SESSION_COLUMNS)} FROM stats_newestagentstat
-        WHERE {_IN_WINDOW}
-        UNION ALL
-        SELECT before.* FROM stats_newestagentstat AS newest, LATERAL (
-            SELECT {", ".join(SESSION_COLUMNS)} FROM stats_agentstat
-            WHERE agent_id = newest.agent_id AND {_IN_WINDOW}
-            ORDER BY created_at DESC, id DESC LIMIT 1
-        ) AS before
-        WHERE newest.created_at > %(at)s
-    ) AS newest
-)
+), counted AS (
+    SELECT {_COLUMNS} FROM stats_newestagentstat
+    WHERE {_IN_WINDOW}
+    UNION ALL
+    SELECT before.* FROM stats_newestagentstat AS newest, LATERAL (
+        SELECT {_COLUMNS} FROM stats_agentstat
+        WHERE agent_id = newest.agent_id AND {_IN_WINDOW}
+        ORDER BY created_at DESC, id DESC LIMIT 1
+    ) AS before
+    WHERE newest.created_at > %(at)s
+), {_SESSIONS}
 SELECT coalesce(n, 0), coalesce(rx, 0), coalesce(tx, 0),
        ARRAY(SELECT bucket FROM histogram ORDER BY bucket),
        ARRAY(SELECT n::bigint FROM histogram ORDER BY bucket),
@@ -127,14 +150,38 @@ SELECT count(*) FROM (
 
 # For each agent, sums the usage rows of its newest finished minute that has usage rows.
 _USAGE = f"""
-SELECT {", ".join(f"coalesce(sum({name}), 0)" for name in SESSION_COLUMNS)}
-FROM (
-    SELECT *, rank() OVER (
-        PARTITION BY agent_id ORDER BY date_trunc('minute', created_at, 'UTC') DESC) AS place
-    FROM stats_agentstat
-    WHERE usage AND created_at > %(start)s AND created_at < %(last)s
-) AS ranked WHERE place = 1
+WITH counted AS (
+    SELECT * FROM (
+        SELECT *, rank() OVER (
+            PARTITION BY agent_id ORDER BY date_trunc('minute', created_at, 'UTC') DESC) AS place
+        FROM stats_agentstat
+        WHERE usage AND created_at > %(start)s AND created_at < %(last)s
+    ) AS ranked WHERE place = 1
+), {_SESSIONS}
+SELECT * FROM sessions
 """  # noqa: S608 - the names are constants of this package
+
+
+def configured_usage() -> bool:
+    """Returns whether the experiments of this service include USAGE_EXPERIMENT."""
+    return USAGE_EXPERIMENT in map(str.lower, settings.EXPERIMENTS)
+
+
+_counts_usage: Callable[[], bool] = configured_usage
+
+
+def set_usage_rule(rule: Callable[[], bool]) -> None:
+    """Sets the function that decides whether sessions are counted from usage rows.
+
+    The source of the rows decides this, and it may be known only to an app of a higher layer.
+    """
+    global _counts_usage
+    _counts_usage = rule
+
+
+def counts_usage() -> bool:
+    """Returns whether sessions are counted from usage rows."""
+    return _counts_usage()
 
 
 def agent_statistics(at: datetime, *, from_usage: bool = False) -> dict[str, Any]:
@@ -142,7 +189,8 @@ def agent_statistics(at: datetime, *, from_usage: bool = False) -> dict[str, Any
 
     If `from_usage` is true, sessions are counted from usage rows. Otherwise every row counts.
     """
-    (found,) = fetch_rows(_AGENT_STATISTICS, {**_window(at), "max_exact_rows": MAX_EXACT_ROWS})
+    values = {**_window(at), "max_exact_rows": MAX_EXACT_ROWS, "from_usage": from_usage}
+    (found,) = fetch_rows(_AGENT_STATISTICS, values)
     number, rx, tx, buckets, counts, exact, *sessions = found
     p50, p95 = exact or percentiles(buckets, counts)
     return {
@@ -151,7 +199,7 @@ def agent_statistics(at: datetime, *, from_usage: bool = False) -> dict[str, Any
         "tx_bytes": min(int(tx), MAX_INTEGER),
         "latency_p50": p50,
         "latency_p95": p95,
-        "session_counts": _usage_sessions(at) if from_usage else _session_counts(sessions),
+        "session_counts": _usage_sessions(at) if from_usage else _session_counts(*sessions),
         "method": Snapshot.Method.EXACT if number <= MAX_EXACT_ROWS else Snapshot.Method.HISTOGRAM,
     }
 
@@ -166,17 +214,21 @@ def _window(at: datetime) -> dict[str, Any]:
     }
 
 
-def _session_counts(sums: Iterable[Decimal]) -> dict[str, int]:
-    return {kind: min(int(n), MAX_INTEGER) for kind, n in zip(KINDS, sums, strict=True)}
+def _session_counts(known: bool, sums: Sequence[Any], others: str | None) -> dict[str, int]:
+    """Returns the number of sessions by application, or {} if it is unknown."""
+    if not known:
+        return {}
+    kinds = {kind: min(int(n), MAX_INTEGER) for kind, n in zip(FAMILIES, sums, strict=True)}
+    return kinds | (orjson.loads(others) if others else {})
 
 
 def _usage_sessions(at: datetime) -> dict[str, int]:
-    """Counts sessions by kind from the usage rows in the newest finished minute of each agent.
+    """Counts sessions by application, in the newest finished minute of each agent.
 
-    An agent reports its sessions in several usage rows, so the rows of that minute are summed.
+    An agent reports its sessions in several usage rows, so those of that minute are summed.
     """
-    (sums,) = fetch_rows(_USAGE, _window(at))
-    return _session_counts(sums)
+    (sessions,) = fetch_rows(_USAGE, _window(at))
+    return _session_counts(*sessions)
 
 
 def workspace_counts() -> dict[str, int]:

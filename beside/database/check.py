@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
 
 from beside.database.connection import CoderDatabaseError, Reader, reading
 from beside.database.rows import Rows, oldest_row
+from beside.database.tables import AGENT_ROWS, TABLES, grant, session_columns
 from beside.findings import Finding
 from kernel.admin import State
 from kernel.humanize import ago
-from kernel.release import PROGRAM
-from stats.ingest.rows import AGENT_MEMBERS
 
 # The types of columns. The names of times end in `_at`, those of UUIDs in `id`.
 TYPES = {
     "connections_by_proto": "jsonb",
+    "session_counts": "jsonb",
     "connection_median_latency_ms": "double precision",
     "usage": "boolean",
     "deleted": "boolean",
@@ -24,17 +24,9 @@ TYPES = {
     "transition": "workspace_transition",
     "error": "text",
 }
-# The columns that are read.
-TABLES = {
-    "workspace_agent_stats": tuple(member.name for member in AGENT_MEMBERS),
-    "workspaces": ("id", "deleted"),
-    "workspace_builds": ("workspace_id", "build_number", "transition", "job_id"),
-    "provisioner_jobs": ("id", "started_at", "canceled_at", "completed_at", "updated_at", "error"),
-}
 ROLE = "coderapi_reader"
 CHECK = "database"
 SETTING = "CODERAPI_CODER_DATABASE_URL=the URL of Coder's database"
-GRANT = f"{PROGRAM} check_coder_database --grant-sql"
 RELEASE = "Use the releases of Coder and coderapi that fit each other"
 
 _SERVER = """
@@ -45,7 +37,8 @@ SELECT current_user AS role, current_setting('server_version') AS version,
 _COLUMNS = """
 SELECT t.name AS table, a.attname AS column, format_type(a.atttypid, NULL) AS type,
        has_column_privilege(t.id, a.attnum, 'SELECT') AS readable,
-       has_table_privilege(t.id, 'INSERT, UPDATE, DELETE, TRUNCATE') AS writable
+       has_table_privilege(t.id, 'INSERT, UPDATE, DELETE, TRUNCATE') AS writable,
+       quote_ident(current_user) AS role
 FROM (SELECT name, to_regclass(name) AS id FROM unnest(%(tables)s::text[]) AS name) AS t
 JOIN pg_attribute AS a ON a.attrelid = t.id AND a.attnum > 0 AND NOT a.attisdropped
 """
@@ -58,10 +51,7 @@ GRANT USAGE ON SCHEMA public TO {role};
 
 def grants(*, database: str) -> str:
     """Returns the SQL statements that create a role with the necessary rights, and no others."""
-    selects = "\n".join(
-        f"GRANT SELECT ({', '.join(columns)}) ON {table} TO {ROLE};"
-        for table, columns in TABLES.items()
-    )
+    selects = "\n".join(grant(table, ROLE) for table in TABLES)
     return GRANTS.format(role=ROLE, database=database, selects=selects)
 
 
@@ -83,25 +73,33 @@ def _server(reader: Reader) -> Finding:
 
 def _tables(reader: Reader, rows: Rows, now: datetime) -> Iterator[Finding]:
     found = {(row["table"], row["column"]): row for row in rows}
-    for table, names in TABLES.items():
+    for table, names in _columns(found).items():
         if not any((table, name) in found for name in names):
             yield Finding.failed(CHECK, f"The table {table} is missing.", SETTING)
             continue
-        checked = [_wrong(f"{table}.{name}", name, found.get((table, name))) for name in names]
+        checked = [_wrong(table, name, found.get((table, name))) for name in names]
         wrong = list(filter(None, checked))
         yield from wrong
         if not wrong:
             yield Finding.ok(CHECK, f"The table {table} has {len(names)} columns that can be read.")
-            if table == "workspace_agent_stats":
+            if table == AGENT_ROWS:
                 yield _age(oldest_row(reader), now)
 
 
-def _wrong(where: str, name: str, column: dict[str, Any] | None) -> Finding | None:
+def _columns(found: Collection[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Returns the columns that are read, of each table."""
+    sessions = session_columns({name for table, name in found if table == AGENT_ROWS})
+    return TABLES | {AGENT_ROWS: (*TABLES[AGENT_ROWS], *sessions)}
+
+
+def _wrong(table: str, name: str, column: dict[str, Any] | None) -> Finding | None:
     """Returns the failed check of a column, or None."""
+    where = f"{table}.{name}"
     if column is None:
         return Finding.failed(CHECK, f"The column {where} is missing.", RELEASE)
     if not column["readable"]:
-        return Finding.failed(CHECK, f"The column {where} cannot be read by this role.", GRANT)
+        text = f"The column {where} cannot be read by this role."
+        return Finding.failed(CHECK, text, grant(table, column["role"]))
     expected, found = _expected_type(name), column["type"]
     if found != expected:
         return Finding.failed(CHECK, f"The column {where} is {found}, not {expected}.", RELEASE)

@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import orjson
 import psycopg
 from django.conf import settings
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
+from psycopg.types.json import set_json_loads
 from psycopg.types.string import TextLoader
 
 from jobs.registry import JobFailedError
@@ -36,11 +38,12 @@ LIMITS = setting(
 # `stats.ingest` parses these types from text, as in files.
 AS_TEXT = ("uuid", "timestamptz")
 
+MISSING_COLUMN = "42703"
 _CHECK = f"`{PROGRAM} check_coder_database`"
 _REASONS = {
-    "42501": f"{{}}. The role may not read it. {_CHECK[:-1]} --grant-sql` prints the GRANTs.",
+    "42501": f"{{}}. The role may not read it. {_CHECK} prints the statement that grants it.",
     "42P01": f"{{}}. {_CHECK} lists what is missing.",
-    "42703": f"{{}}. {_CHECK} lists what is missing.",
+    MISSING_COLUMN: f"{{}}. {_CHECK} lists what is missing.",
     "57014": f"A query took longer than {SECONDS} seconds and was stopped.",
     "55P03": "A table is locked, probably because Coder is being upgraded.",
     "40001": "The replica stopped a query, because it conflicts with its replication.",
@@ -49,6 +52,10 @@ _REASONS = {
 
 class CoderDatabaseError(JobFailedError):
     """Coder's database cannot be read. The message contains the reason, but no secret."""
+
+
+class MissingColumnError(CoderDatabaseError):
+    """A column is missing, maybe because Coder was upgraded since the columns were read."""
 
 
 class Reader(psycopg.Connection[dict[str, Any]]):
@@ -72,7 +79,9 @@ class Reader(psycopg.Connection[dict[str, Any]]):
                 cursor.execute(statement, values)
                 return cursor.fetchall()
         except psycopg.Error as error:
-            raise CoderDatabaseError(_reason(error)) from None
+            is_missing = sqlstate(error) == MISSING_COLUMN
+            found = MissingColumnError if is_missing else CoderDatabaseError
+            raise found(_reason(error)) from None
 
 
 @contextmanager
@@ -90,6 +99,7 @@ def reading() -> Iterator[Reader]:
     except psycopg.Error as error:
         raise CoderDatabaseError(_reason(error)) from None
     reader.read_only = True
+    set_json_loads(orjson.loads, reader)
     for name in AS_TEXT:
         reader.adapters.register_loader(name, TextLoader)
     with reader:

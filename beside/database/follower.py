@@ -16,6 +16,7 @@ from beside.client import MAX_BYTES, CoderAwayError, ask
 from beside.database.connection import Reader, reading
 from beside.database.rows import (
     MAX_LATENESS,
+    AgentTable,
     Tally,
     late_rows,
     newest_time,
@@ -25,8 +26,7 @@ from beside.database.rows import (
 from beside.database.workspaces import follow_workspaces
 from beside.models import DatabaseReading
 from stats.ingest.ingestion import AGENT
-from stats.services import USAGE_EXPERIMENT, configured_usage
-from stats.statistics import WINDOW
+from stats.statistics import USAGE_EXPERIMENT, WINDOW, configured_usage
 
 logger = logging.getLogger(__name__)
 
@@ -77,19 +77,21 @@ def _follow_agents(reader: Reader, last: DatabaseReading, until: datetime, tally
     MAX_LATENESS are complete.
     """
     ends = time.monotonic() + RUN_SECONDS
-    # Each look for late rows reads ids again, so look only every two minutes, and after a pause.
-    unsettled, pause = last.created_at - last.settled_until, until - last.created_at
-    looks = unsettled >= 2 * MAX_LATENESS or pause >= MAX_LATENESS
+    table = AgentTable(reader, since=last.settled_until, now=tally.now)
+    # Each look for late rows reads ids again, so look only every two minutes. Do so even if no
+    # newer row arrives. A clock that was set back must not delay the next look.
+    looks = not timedelta(0) <= tally.now - last.looked_at < MAX_LATENESS
     if looks:
-        for rows in late_rows(reader, last.settled_until, last.created_at):
+        for rows in late_rows(table, last.settled_until, last.created_at):
             tally.store(rows, AGENT)
-    for _ in store_new_rows(reader, last, until, tally):
+    for _ in store_new_rows(table, last, until, tally):
         if time.monotonic() > ends:
             break
     if looks:
         # A replica that lags has not received the late rows after `until` yet.
         settled_until = min(last.created_at, until) - MAX_LATENESS
         last.settled_until = max(last.settled_until, settled_until)
+        last.looked_at = tally.now
         # If reading the workspaces fails, the next run must not look for the same late rows.
         last.save()
 

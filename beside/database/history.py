@@ -23,6 +23,7 @@ from beside.database.connection import Reader
 from beside.database.rows import (
     BATCH,
     MAX_LATENESS,
+    AgentTable,
     Rows,
     Tally,
     newest_time,
@@ -80,22 +81,24 @@ def progress(reader: Reader, table: str, unit: str) -> tqdm[Any]:
 # --- Agent rows -------------------------------------------------------------------------------
 
 
-def import_rows(reader: Reader, tally: Tally) -> datetime | None:
-    """Stores all agent rows, and returns the time of the oldest, or None without rows.
+def import_rows(reader: Reader, tally: Tally) -> tuple[datetime | None, int]:
+    """Stores all agent rows. Returns the time of the oldest row, or None without rows.
 
-    Continues where the last import has ended or was stopped.
+    Also returns the number of stored rows whose sessions Coder does not have any more. Continues
+    where the last import has ended or was stopped.
     """
     oldest = oldest_row(reader)
     if oldest is None:
-        return None
+        return None, 0
+    table = AgentTable(reader, since=oldest, now=tally.now)
     last, _ = DatabaseReading.of(DatabaseReading.Reader.HISTORY, start=oldest, now=tally.now)
     # Late rows may have arrived after the last import.
     last.created_at -= MAX_LATENESS
     last.read_at = tally.now
     with progress(reader, "workspace_agent_stats", " rows") as bar:
-        for number in store_new_rows(reader, last, newest_time(reader), tally):
+        for number in store_new_rows(table, last, newest_time(reader), tally):
             bar.update(number)
-    return oldest
+    return oldest, table.unknown()
 
 
 # --- Workspaces -------------------------------------------------------------------------------

@@ -12,36 +12,57 @@ from datetime import datetime, timedelta
 from itertools import batched
 from typing import Any
 
-from beside.database.connection import Reader
+from beside.database.connection import CoderDatabaseError, MissingColumnError, Reader
+from beside.database.tables import (
+    AGENT_ROWS,
+    PLAIN,
+    SESSION_COLUMNS,
+    grant,
+    session_columns,
+)
 from beside.models import DatabaseReading
 from kernel.humanize import plural
 from stats.ingest.ingestion import AGENT, parse, store
-from stats.ingest.rows import AGENT_MEMBERS
-from stats.models import MINUTE, AgentStat
+from stats.ingest.rows import BY_NAME, UNKNOWN_SESSIONS
+from stats.models import DAY, KIND_COLUMNS, MINUTE, AgentStat
 
 # A row can arrive until a row is in the table whose `created_at` is later by this time.
 MAX_LATENESS = timedelta(minutes=2)
 BATCH = 10_000
 
-_COLUMNS = ", ".join(member.name for member in AGENT_MEMBERS)
+# Coder converts the sessions of this period when it is upgraded to 2.38. Those of older rows are
+# lost.
+CONVERTED = DAY
+
+_SESSION_COLUMNS = """
+SELECT attname AS name, has_column_privilege(attrelid, attnum, 'SELECT') AS readable,
+       quote_ident(current_user) AS role
+FROM pg_attribute
+WHERE attrelid = to_regclass('workspace_agent_stats') AND NOT attisdropped
+  AND attname = ANY(%(names)s)
+"""
 _NEWEST = """
 SELECT coalesce(max(created_at), now()) AS newest FROM workspace_agent_stats
 WHERE created_at <= now()
 """
 _OLDEST = "SELECT min(created_at) AS oldest FROM workspace_agent_stats"
+_FIRST_NAMED = """
+SELECT min(created_at) AS first FROM workspace_agent_stats
+WHERE created_at < %(until)s AND session_counts <> '{}'
+"""
 _BATCH = f"""
-SELECT {_COLUMNS} FROM workspace_agent_stats
+SELECT {{columns}} FROM workspace_agent_stats
 WHERE (created_at, id) > (%(created_at)s, %(id)s) AND created_at <= %(until)s
 ORDER BY created_at, id LIMIT {BATCH}
-"""  # noqa: S608 - the names are constants of this project
+"""  # noqa: S608 - the number is a constant
 _IDS = """
 SELECT id FROM workspace_agent_stats
 WHERE created_at > %(since)s AND created_at <= %(until)s
 """
-_BY_ID = f"""
-SELECT {_COLUMNS} FROM workspace_agent_stats
+_BY_ID = """
+SELECT {columns} FROM workspace_agent_stats
 WHERE created_at > %(since)s AND created_at <= %(until)s AND id = ANY(%(ids)s::uuid[])
-"""  # noqa: S608 - the names are constants of this project
+"""
 
 type Rows = list[dict[str, Any]]
 
@@ -74,6 +95,63 @@ class Tally:
         return f"{plural(self.skipped, 'row')} skipped: {self.reason}." if self.skipped else ""
 
 
+class AgentTable:
+    """Reads rows of Coder's table of agent rows, with the columns that the table has at the time.
+
+    `since` is the time of the oldest row to read. Coder 2.38 does not have the sessions of rows
+    that were too old when it was upgraded: their sessions are `{}`, as of a row without sessions.
+    So until `unknown_until`, the sessions of such rows are read as unknown.
+    """
+
+    def __init__(self, reader: Reader, *, since: datetime, now: datetime) -> None:
+        self.reader = reader
+        self._since, self._converted_from = since, now - CONVERTED
+        self.unknown_until: datetime | None = None
+        self._learn()
+
+    def _learn(self) -> None:
+        """Reads which columns the table has. Raises: CoderDatabaseError."""
+        found = {
+            row["name"]: row for row in self.reader.rows(_SESSION_COLUMNS, names=[*SESSION_COLUMNS])
+        }
+        sessions = session_columns(found)
+        for name in sessions:
+            if name in found and not found[name]["readable"]:
+                raise CoderDatabaseError(
+                    f"Coder's database cannot be read: the role may not read the column {name}. "
+                    "An administrator of the database can grant it: "
+                    f"{grant(AGENT_ROWS, found[name]['role'])}"
+                )
+        self._columns = ", ".join((*PLAIN, *sessions))
+        if sessions == (BY_NAME,) and self._since < self._converted_from:
+            first = self.reader.rows(_FIRST_NAMED, until=self._converted_from)[0]["first"]
+            self.unknown_until = datetime.fromisoformat(first) if first else self._converted_from
+
+    def rows(self, statement: str, **values: Any) -> Rows:
+        """Returns the rows of a query. `{columns}` in the query stands for all columns.
+
+        Raises: CoderDatabaseError.
+        """
+        try:
+            found = self.reader.rows(statement.format(columns=self._columns), **values)
+        except MissingColumnError:
+            self._learn()
+            found = self.reader.rows(statement.format(columns=self._columns), **values)
+        if self.unknown_until:
+            for row in found:
+                is_old = datetime.fromisoformat(row["created_at"]) < self.unknown_until
+                if is_old and not row[BY_NAME]:
+                    row[BY_NAME] = UNKNOWN_SESSIONS
+        return found
+
+    def unknown(self) -> int:
+        """Returns the number of stored rows whose sessions Coder does not have any more."""
+        if not self.unknown_until:
+            return 0
+        stored = AgentStat.objects.filter(created_at__lt=self.unknown_until)
+        return stored.filter(**{f"{KIND_COLUMNS[0]}__isnull": True}).count()
+
+
 def oldest_row(reader: Reader) -> datetime | None:
     """Returns the time of the oldest agent row that Coder still has, or None without rows."""
     oldest = reader.rows(_OLDEST)[0]["oldest"]
@@ -86,13 +164,13 @@ def newest_time(reader: Reader) -> datetime:
 
 
 def store_new_rows(
-    reader: Reader, last: DatabaseReading, until: datetime, tally: Tally
+    table: AgentTable, last: DatabaseReading, until: datetime, tally: Tally
 ) -> Iterator[int]:
     """Stores the agent rows after the position, up to the time, in batches.
 
     Stores the new position after each batch, and yields the number of the batch's rows.
     """
-    while rows := reader.rows(_BATCH, created_at=last.created_at, id=last.row_id, until=until):
+    while rows := table.rows(_BATCH, created_at=last.created_at, id=last.row_id, until=until):
         tally.store(rows, AGENT)
         last.created_at = datetime.fromisoformat(rows[-1]["created_at"])
         last.row_id = uuid.UUID(rows[-1]["id"])
@@ -102,14 +180,14 @@ def store_new_rows(
             return
 
 
-def late_rows(reader: Reader, since: datetime, until: datetime) -> Iterator[Rows]:
+def late_rows(table: AgentTable, since: datetime, until: datetime) -> Iterator[Rows]:
     """Yields the rows in (since, until] that are not stored yet. Finds them by their ids."""
     while since < until:
         end = min(since + MINUTE, until)
         stored = AgentStat.objects.filter(created_at__gt=since, created_at__lte=end)
         known = set(map(str, stored.values_list("id", flat=True)))
         period = {"since": since, "until": end}
-        missing = [row["id"] for row in reader.rows(_IDS, **period) if row["id"] not in known]
+        missing = [row["id"] for row in table.reader.rows(_IDS, **period) if row["id"] not in known]
         for ids in batched(missing, BATCH):
-            yield reader.rows(_BY_ID, **period, ids=list(ids))
+            yield table.rows(_BY_ID, **period, ids=list(ids))
         since = end

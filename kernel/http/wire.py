@@ -9,7 +9,7 @@ wire format.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -67,33 +67,52 @@ def chosen(call: Call, found: Results) -> Wire:
 type Schema = dict[str, Any]
 
 
+def _unchanged[T](documented: T) -> T:
+    return documented
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """A row of the table of differences.
 
-    `value` converts a response to the coderd format. `schema` converts its JSON schema.
+    `value` converts a response to the coderd format. `schema` converts its JSON schema. `only` are
+    the members that the documented format does not have.
     """
 
-    value: Callable[[Any], Any]
-    schema: Callable[[Schema], Schema]
+    value: Callable[[Any], Any] = _unchanged
+    schema: Callable[[Schema], Schema] = _unchanged
+    only: tuple[str, ...] = ()
+
+    def documented(self, value: Any) -> Any:
+        """Returns the value without the members that only the coderd format has."""
+        return _without(value, self.only) if self.only else value
+
+    def documented_schema(self, schema: Schema) -> Schema:
+        if not self.only:
+            return schema
+        required = [name for name in schema["required"] if name not in self.only]
+        properties = _without(schema["properties"], self.only)
+        return schema | {"properties": properties, "required": required}
+
+
+def _without(members: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: member for name, member in members.items() if name not in names}
 
 
 def apply(name: str, documented: Any) -> Any:
     """Converts a component, or the response of an operation, to the current wire format."""
-    if current() is Wire.DOCUMENTED or name not in TABLE:
+    if name not in TABLE:
         return documented
-    return TABLE[name].value(documented)
+    row = TABLE[name]
+    return (row.documented if current() is Wire.DOCUMENTED else row.value)(documented)
 
 
 def describe(name: str, documented: Schema) -> Schema:
     """Converts the JSON schema of a component or a response to the current wire format."""
-    if current() is Wire.DOCUMENTED or name not in TABLE:
+    if name not in TABLE:
         return documented
-    return TABLE[name].schema(documented)
-
-
-def _unchanged[T](documented: T) -> T:
-    return documented
+    row = TABLE[name]
+    return (row.documented_schema if current() is Wire.DOCUMENTED else row.schema)(documented)
 
 
 def _renamed(names: Mapping[str, str]) -> Difference:
@@ -161,6 +180,7 @@ TABLE: dict[str, Difference] = {
     "codersdk.BuildInfoResponse": Difference(
         _web_push_by_experiment, _optional("webpush_public_key")
     ),
+    "codersdk.SessionCountDeploymentStats": Difference(only=("apps",)),
     "codersdk.WorkspaceConnectionLatencyMS": _renamed({"p50": "P50", "p95": "P95"}),
     "get-safe-experiments": _inside("safe", "The names of the experiments."),
     "get-user-tokens": Difference(lambda tokens: tokens or None, _null_when_empty),

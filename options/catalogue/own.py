@@ -227,6 +227,12 @@ OWN_OPTIONS = (
         default="0",
     ),
     _own(
+        "CODERAPI_STATS_APP_ALARMS",
+        "Applications, such as cursor. An alarm is raised if one of them has no session for ten "
+        "snapshots while other applications have sessions.",
+        TextList(),
+    ),
+    _own(
         "CODERAPI_IDENTITY",
         "The session tokens that are accepted: only the tokens of coderapi (own), or also those "
         "of the Coder deployment at CODERAPI_CODER_URL, which then manages the users (coder).",

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from itertools import pairwise, starmap
 
 from django.utils.safestring import SafeString
 
 from kernel.charts import BYTES, COUNT, MILLISECONDS, Chart, Series, Unit, render
+from stats.applications import FAMILIES, application
 from stats.history.points import Point, Range, even_range, points
 from stats.models import DAY, HOUR, MINUTE, Snapshot
 from stats.selectors import snapshot_interval
-from stats.statistics import KINDS, NO_SAMPLE, STATES
+from stats.statistics import NO_SAMPLE, STATES
 
 # The length and the shortest step of each range.
 RANGES = {
@@ -25,6 +27,9 @@ RANGES = {
     "1y": (365 * DAY, DAY),
 }
 DEFAULT_RANGE = "1d"
+# The number of applications with a line of their own.
+MAX_APPLICATIONS = 8
+OTHERS = "other applications"
 
 # The values of each line of a chart, by its label.
 type Lines = dict[str, list[float | None]]
@@ -42,7 +47,7 @@ def charts(name: str, *, now: datetime) -> list[SafeString]:
         gaps = [
             step
             for step, point in enumerate(found)
-            if point.newest is None and (unit is COUNT or not _is_measured(point))
+            if point.newest is None and (unit is COUNT or not _has_rows(point))
         ]
         series = list(starmap(Series, lines.items()))
         since, step = period.since, period.step
@@ -54,7 +59,7 @@ def charts(name: str, *, now: datetime) -> list[SafeString]:
     latency, traffic = lines(("p50", "p95"), _latency), lines(("received", "sent"), _traffic)
     return [
         draw("Workspaces by state", "every {step}, last value", COUNT, lines(STATES, _workspaces)),
-        draw("Sessions by kind", "every {step}, last value", COUNT, lines(KINDS, _sessions)),
+        draw("Sessions by application", "every {step}, last value", COUNT, _sessions(found)),
         draw("Connection latency", "to workspaces, every {step}", MILLISECONDS, latency),
         draw("Traffic", "bytes every {step}", BYTES, traffic),
     ]
@@ -76,9 +81,24 @@ def _workspaces(point: Point, state: str) -> float | None:
     return getattr(newest, state) if newest and newest.knows_state(state) else None
 
 
-def _sessions(point: Point, kind: str) -> float | None:
-    newest = point.newest
-    return newest.session_counts.get(kind, 0) if newest and newest.knows_sessions else None
+def _sessions(found: Iterable[Point]) -> Lines:
+    """Returns a line for each of the applications with the most sessions, and one for the others.
+
+    Without any session, the lines are those of the applications that every release of Coder counts.
+    """
+    newest = [point.newest for point in found]
+    known = [each.session_counts if each and each.knows_sessions else None for each in newest]
+    totals: Counter[str] = Counter(dict.fromkeys(FAMILIES, 0))
+    for counts in known:
+        totals.update(counts or {})
+    names = sorted(totals, key=lambda name: (-totals[name], name))
+    own, others = names[:MAX_APPLICATIONS], names[MAX_APPLICATIONS:]
+
+    def line(names: Sequence[str]) -> list[float | None]:
+        return [None if c is None else sum(c.get(name, 0) for name in names) for c in known]
+
+    lines = {application(name).display_name: line([name]) for name in own}
+    return lines | ({OTHERS: line(others)} if others else {})
 
 
 def _latency(point: Point, name: str) -> float | None:
@@ -88,13 +108,13 @@ def _latency(point: Point, name: str) -> float | None:
 
 
 def _traffic(point: Point, direction: str) -> float | None:
-    if not (point.newest or _is_measured(point)):
+    if not (point.newest or _has_rows(point)):
         return None
     return point.rx_bytes if direction == "received" else point.tx_bytes
 
 
-def _is_measured(point: Point) -> bool:
-    return point.latency_p50 != NO_SAMPLE
+def _has_rows(point: Point) -> bool:
+    return point.latency_p50 != NO_SAMPLE or bool(point.rx_bytes or point.tx_bytes)
 
 
 def changes(found: Sequence[Point]) -> dict[int, str]:

@@ -17,7 +17,7 @@ from kernel.http.errors import Validation, invalid
 from stats.models import DAY, HOUR, MINUTE, Rollup, Snapshot
 from stats.retention import finest_step
 from stats.selectors import refresh_interval
-from stats.statistics import NO_SAMPLE, percentiles
+from stats.statistics import NO_SAMPLE, counts_usage, percentiles
 from tokens.extraction import ACCESS_TOKEN, COOKIE
 from users.requests import parse_moment
 
@@ -32,7 +32,10 @@ TOKEN_PARAMETERS = (COOKIE, ACCESS_TOKEN)
 # A step of one hour needs no histogram, because the hour has its percentiles. orjson parses arrays
 # three times as fast as psycopg.
 _ROLLUPS = """
-SELECT start, rx_bytes, tx_bytes, latency_p50, latency_p95,
+SELECT start,
+    rx_bytes + CASE WHEN %(from_usage)s THEN 0 ELSE coalesce(unmeasured_rx_bytes, 0) END,
+    tx_bytes + CASE WHEN %(from_usage)s THEN 0 ELSE coalesce(unmeasured_tx_bytes, 0) END,
+    latency_p50, latency_p95,
     CASE WHEN latency_p50 IS NULL OR NOT %(is_hour)s THEN array_to_json(buckets)::text END,
     CASE WHEN latency_p50 IS NULL OR NOT %(is_hour)s THEN array_to_json(counts)::text END
 FROM stats_rollup WHERE span = %(span)s AND start >= %(since)s AND start < %(until)s
@@ -96,6 +99,7 @@ def _rollups(period: Range) -> Iterator[tuple[Any, ...]]:
         "span": span,
         "limit": MAX_POINTS,
         "is_hour": period.step == HOUR,
+        "from_usage": counts_usage(),
     }
     with connection.cursor() as cursor:
         while True:

@@ -33,6 +33,7 @@ from kernel.line_imports import (
 )
 from stats.ingest.ingestion import AGENT, MEMBERS, WORKSPACE, Parsed, minutes_of, parse, store
 from stats.ingest.rows import (
+    BY_NAME,
     REQUIRED,
     TIME,
     IngestResult,
@@ -44,7 +45,7 @@ from stats.ingest.rows import (
     quoted,
     usual_csv,
 )
-from stats.models import HOUR
+from stats.models import HOUR, KIND_COLUMNS
 from stats.rollups.hours import hours_of
 from stats.services import backfill
 
@@ -68,11 +69,6 @@ MAX_LISTED = 10
 MAX_UNKNOWN = 1_000
 # Columns that exist only in files of workspace states.
 STATE_NAMES = frozenset({"build_number", "transition", "deleted"})
-# The columns with the sessions of an agent row. Coder's table has one or the other.
-SESSIONS = "session_counts"
-SESSION_KINDS = {
-    f"session_count_{kind}" for kind in ("vscode", "jetbrains", "reconnecting_pty", "ssh")
-}
 BATCH_ROWS = 5_000
 BATCH_BYTES = 32 * 1024 * 1024
 
@@ -160,11 +156,11 @@ class ImportCommand(LinesCommand):
         """
         self._check(names, number)
         is_complete = self.kind == AGENT and set(_needed(AGENT)) <= {*names}
-        if is_complete and SESSIONS not in names and not {*names} >= SESSION_KINDS:
-            kinds = ", ".join(sorted(SESSION_KINDS))
+        # Coder's table has one or the other, depending on its release.
+        if is_complete and BY_NAME not in names and not {*names} >= {*KIND_COLUMNS}:
             raise LinesError(
-                f"Line {number} has no columns with the numbers of sessions. Export {SESSIONS}, or "
-                f"all of {kinds}."
+                f"Line {number} has no columns with the numbers of sessions. Export {BY_NAME}, or "
+                f"all of {', '.join(sorted(KIND_COLUMNS))}."
             )
 
     def _check(self, names: Collection[str], number: int) -> None:
@@ -183,10 +179,11 @@ class ImportCommand(LinesCommand):
 
 def formats(kind: str, example: Mapping[str, Any]) -> str:
     """Describes both file formats for `--help`, with an example."""
-    row = {member.name: example[member.name] for member in MEMBERS[kind]}
+    members = [member for member in MEMBERS[kind] if member.name in example]
+    row = {member.name: example[member.name] for member in members}
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows(
-        [row, [_csv_value(row[member.name], member) for member in MEMBERS[kind]]]
+        [row, [_csv_value(row[member.name], member) for member in members]]
     )
     needed = ", ".join(_needed(kind))
     return FORMATS.format(json=json.dumps(row), csv=table.getvalue(), needed=needed)

@@ -22,6 +22,7 @@ from psycopg.errors import UniqueViolation
 
 from kernel.db.connections import commit_with_retry, retry_on_conflict
 from stats.ingest.rows import (
+    AGENT_COLUMNS,
     AGENT_MEMBERS,
     WORKSPACE_MEMBERS,
     AgentRow,
@@ -55,7 +56,7 @@ WORKSPACE: Final = "workspace"
 MEMBERS: dict[str, tuple[Member, ...]] = {AGENT: AGENT_MEMBERS, WORKSPACE: WORKSPACE_MEMBERS}
 ROWS_PER_WRITE = 1_000
 
-_COLUMNS = ", ".join(member.name for member in AGENT_MEMBERS)
+_COLUMNS = ", ".join(AGENT_COLUMNS)
 _COPY = f"COPY {{table}} ({_COLUMNS}) FROM STDIN"
 _STAGE = """
 CREATE TEMPORARY TABLE arriving_agent_stats (LIKE stats_agentstat) ON COMMIT DROP

@@ -6,6 +6,10 @@ An agent row is converted to a line in the text format of COPY. Most rows have t
 a single regular expression validates a whole row: a line of CSV, or the JSON array of the values of
 an object. If a row does not match, each of its members is parsed separately. This takes several
 times as long, but it accepts all formats and finds the invalid member.
+
+A row counts its sessions in one of two ways, depending on the release of Coder that wrote it: in
+four members `session_count_…`, or by application in the member `session_counts`. Both are stored in
+the same columns.
 """
 
 from __future__ import annotations
@@ -14,22 +18,28 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeGuard
 
 import orjson
 
 from kernel.text_values import parse_bool, parse_time
+from stats.applications import cleaned
+from stats.models import KIND_COLUMNS, KIND_PREFIX, SESSION_COLUMNS
 from stats.sql import MAX_INTEGER
 
 NO_LATENCY = -1.0
 MAX_LATENCY_MS = 1e12
 MAX_ERROR = 64 * 1024
-MAX_PROTOCOLS = 256
+MAX_PROTOCOLS = MAX_APPLICATIONS = 256
 TRANSITIONS = ["start", "stop", "delete", ""]
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 REQUIRED = object()
+# The value of `session_counts` if Coder does not have the sessions of the row any more.
+UNKNOWN_SESSIONS = object()
+NULL = b"\\N"
 
 # The number of a row, and its unvalidated value. The value is a RowError if parsing failed, and an
 # AgentRow if the row is valid already.
@@ -106,7 +116,7 @@ class Member(NamedTuple):
 class AgentRow(NamedTuple):
     """A valid agent row. Rows are sorted by `created_at`, then by `id`.
 
-    `line` is in the text format of COPY. It contains the members in the order of AGENT_MEMBERS.
+    `line` is in the text format of COPY. It contains the values in the order of AGENT_COLUMNS.
     """
 
     created_at: datetime
@@ -149,15 +159,26 @@ def _boolean(value: Any) -> bool:
     return value
 
 
+def _counts(value: Any, *, limit: int) -> dict[str, int]:
+    is_small = isinstance(value, dict) and len(value) <= limit
+    if not is_small or not all(map(_is_count, value.values())):
+        numbers = f"at most {limit} whole numbers from 0 to 2^63-1"
+        raise ValueError(f"is not an object with {numbers}")
+    return value  # type: ignore[no-any-return]
+
+
 def _protocols(value: Any) -> str:
     """Parses an object with the number of connections by protocol. Returns it as a JSON string."""
-    is_small = isinstance(value, dict) and len(value) <= MAX_PROTOCOLS
-    if not is_small or not all(map(_is_count, value.values())):
-        numbers = f"at most {MAX_PROTOCOLS} whole numbers from 0 to 2^63-1"
-        raise ValueError(f"is not an object with {numbers}")
-    if any("\0" in name for name in value):
+    if any("\0" in name for name in _counts(value, limit=MAX_PROTOCOLS)):
         raise ValueError("contains a name with a NUL")
     return orjson.dumps(value).decode()
+
+
+def _sessions(value: Any) -> dict[str, int] | None:
+    """Parses an object with the number of sessions by application. Returns None if unknown."""
+    if value is UNKNOWN_SESSIONS:
+        return None
+    return cleaned(_counts(value, limit=MAX_APPLICATIONS))
 
 
 def _transition(value: Any) -> str:
@@ -180,6 +201,7 @@ TIME = Kind(parse_time, {"type": "string", "format": "date-time"})
 COUNT = Kind(_count, _INTEGER, orjson.loads)
 LATENCY = Kind(_latency, {"type": "number", "format": "double", **_MILLISECONDS}, orjson.loads)
 PROTOCOLS = Kind(_protocols, {"type": "object", "additionalProperties": _INTEGER}, orjson.loads)
+SESSIONS = Kind(_sessions, PROTOCOLS.schema, orjson.loads)
 BOOLEAN = Kind(_boolean, {"type": "boolean"}, parse_bool)
 TRANSITION = Kind(_transition, {"enum": TRANSITIONS, "type": "string"})
 ERROR = Kind(_error, {"type": "string", "maxLength": MAX_ERROR})
@@ -188,6 +210,8 @@ _COUNT = r"(?:0|[1-9]\d{0,17})"
 # PostgreSQL writes a space after colons and commas.
 _PROTOCOL = rf'"[\w ./:-]+": ?{_COUNT}'
 _PROTOCOLS = rf"\{{{_PROTOCOL}(?:, ?{_PROTOCOL}){{0,15}}\}}"
+_SESSION = rf'"[\w .+-]{{1,64}}": ?{_COUNT}'
+_SESSIONS = rf"\{{{_SESSION}(?:, ?{_SESSION}){{0,7}}\}}"
 
 
 def _id(name: str, about: str) -> Member:
@@ -226,6 +250,14 @@ AGENT_MEMBERS = (
     _number("session_count_jetbrains", "Sessions of JetBrains IDEs."),
     _number("session_count_reconnecting_pty", "Sessions of web terminals."),
     _number("session_count_ssh", "Sessions of SSH clients."),
+    Member(
+        "session_counts",
+        SESSIONS,
+        "The number of open sessions by application, such as `cursor`. If it has an application, "
+        "the members `session_count_…` are ignored. Default: those members.",
+        {},
+        usual=rf"(\{{\}}|{_SESSIONS})",
+    ),
     Member(
         "connection_median_latency_ms",
         LATENCY,
@@ -271,13 +303,18 @@ WORKSPACE_MEMBERS = (
 )
 
 
+BY_NAME = "session_counts"
 _JSON = {member.name: member.usual for member in AGENT_MEMBERS}
 _CSV = {name: usual.strip('"') for name, usual in _JSON.items()} | {
-    "connections_by_proto": rf'(\{{\}}|"{_PROTOCOLS.replace('"', '""')}")',
-    "usage": "(t|f|true|false)",
+    name: rf'(\{{\}}|"{objects.replace('"', '""')}")'
+    for name, objects in (("connections_by_proto", _PROTOCOLS), (BY_NAME, _SESSIONS))
 }
-_BY_PROTO = [*_JSON].index("connections_by_proto")
-_values_of = itemgetter(*_JSON)
+_CSV["usage"] = "(t|f|true|false)"
+_KIND_NAMES = frozenset(KIND_COLUMNS)
+# The members that each row has, and the columns of the table.
+_PLAIN = [name for name in _JSON if name not in {BY_NAME, *KIND_COLUMNS}]
+AGENT_COLUMNS = (*_PLAIN, *SESSION_COLUMNS)
+_BY_PROTO = _PLAIN.index("connections_by_proto")
 
 
 def usual_csv(
@@ -287,7 +324,8 @@ def usual_csv(
 
     The parser takes the number of a line and the line. It returns None for an unusual line.
     """
-    if not _CSV.keys() <= set(names):
+    known = set(names) & _CSV.keys()
+    if known not in (set(_with_kinds), set(_with_names)):
         return None
     other = rf'[^"{delimiter}\r\n]{{0,999}}'
     columns = delimiter.join(_CSV.get(name, other) for name in names)
@@ -298,24 +336,65 @@ def _parser(pattern: str, names: Iterable[str]) -> Callable[[int, bytes], AgentR
     """Returns a parser of lines that match the pattern. `names` is the order of their values."""
     match = re.compile(pattern.encode()).fullmatch
     known = [name for name in names if name in _JSON]
-    in_order = itemgetter(*map(known.index, _JSON))
+    plain = itemgetter(*map(known.index, _PLAIN))
+    if BY_NAME in known:
+        counts = known.index(BY_NAME)
+    else:
+        kinds = itemgetter(*map(known.index, KIND_COLUMNS))
 
     def parse(number: int, text: bytes) -> AgentRow | None:
         if not (found := match(text)):
             return None
-        values = [*in_order(found.groups())]
-        # Remove the quotes of CSV.
-        values[_BY_PROTO] = values[_BY_PROTO].strip(b'"').replace(b'""', b'"')
+        groups = found.groups()
+        values = [*plain(groups)]
+        values[_BY_PROTO] = _unquoted(values[_BY_PROTO])
         try:
             moment = datetime.fromisoformat(values[1].decode())
         except ValueError:
             return None
+        if BY_NAME in known:
+            values += _columns_of_text(_unquoted(groups[counts]))
+        else:
+            values += (*kinds(groups), NULL)
         return AgentRow(moment, values[0].decode(), number, b"\t".join(values) + b"\n")
 
     return parse
 
 
-_usual_array = _parser(rf"\[{','.join(_JSON.values())}\]", _JSON)
+def _unquoted(value: bytes) -> bytes:
+    """Removes the quotes of CSV. JSON objects do not begin with a quote."""
+    return value.strip(b'"').replace(b'""', b'"')
+
+
+# Most rows have one of a few combinations of applications and counts.
+@lru_cache(maxsize=1_000)
+def _columns_of_text(text: bytes) -> tuple[bytes, ...]:
+    return tuple(map(_copied, _session_columns(cleaned(orjson.loads(text)))))
+
+
+def _session_columns(counts: Mapping[str, int] | None) -> list[Any]:
+    """Returns the values of SESSION_COLUMNS. None means that the sessions are unknown."""
+    if counts is None:
+        return [None] * len(SESSION_COLUMNS)
+    kinds = {name.removeprefix(KIND_PREFIX): name for name in KIND_COLUMNS}
+    others = {name: count for name, count in counts.items() if name not in kinds}
+    return [
+        *(counts.get(kind, 0) for kind in kinds),
+        orjson.dumps(others).decode() if others else None,
+    ]
+
+
+def _copied(value: Any) -> bytes:
+    """Converts a value to the text format of COPY."""
+    return NULL if value is None else str(value).replace("\\", r"\\").encode()
+
+
+_with_kinds = [name for name in _JSON if name != BY_NAME]
+_with_names = [name for name in _JSON if name not in KIND_COLUMNS]
+_usual_arrays = tuple(
+    (itemgetter(*names), _parser(rf"\[{','.join(map(_JSON.__getitem__, names))}\]", names))
+    for names in (_with_kinds, _with_names)
+)
 
 
 def agent_row(number: int, value: Any) -> AgentRow:
@@ -328,15 +407,25 @@ def agent_row(number: int, value: Any) -> AgentRow:
 def _usual_row(number: int, value: Any) -> AgentRow | None:
     """Returns the parsed row, or None if a member is missing or not in its usual format."""
     try:
-        return _usual_array(number, orjson.dumps(_values_of(value)))
+        has_names = BY_NAME in value
+        if has_names and not _KIND_NAMES.isdisjoint(value):
+            return None
+        values_of, parse = _usual_arrays[has_names]
+        return parse(number, orjson.dumps(values_of(value)))
     except (KeyError, TypeError):
         return None
 
 
 def _parsed_row(number: int, value: Any) -> AgentRow:
-    values = parse_row(value, members=AGENT_MEMBERS)
-    line = "\t".join(map(str, values)).replace("\\", r"\\") + "\n"
-    return AgentRow(values[1], values[0], number, line.encode())
+    values = dict(zip(_JSON, parse_row(value, members=AGENT_MEMBERS), strict=True))
+    counts = values[BY_NAME]
+    if counts == {}:
+        sessions = [*(values[name] for name in KIND_COLUMNS), None]
+    else:
+        sessions = _session_columns(counts)
+    columns = [*(values[name] for name in _PLAIN), *sessions]
+    line = b"\t".join(map(_copied, columns)) + b"\n"
+    return AgentRow(values["created_at"], values["id"], number, line)
 
 
 def parse_row(value: Any, *, members: tuple[Member, ...]) -> tuple[Any, ...]:

@@ -47,11 +47,14 @@ _IN_PERIOD = "created_at >= %(since)s AND created_at < %(until)s"
 _DELETE_MINUTES = "DELETE FROM stats_rollup WHERE span = 60 AND start = ANY(%(minutes)s)"
 _BUILD_MINUTES = f"""
 INSERT INTO stats_rollup (
-    span, start, row_count, rx_bytes, tx_bytes, buckets, counts, built_at, closed
+    span, start, row_count, rx_bytes, tx_bytes, unmeasured_rx_bytes, unmeasured_tx_bytes,
+    buckets, counts, built_at, closed
 )
 SELECT 60, minute, sum(n),
        coalesce(sum(rx) FILTER (WHERE bucket IS NOT NULL), 0),
        coalesce(sum(tx) FILTER (WHERE bucket IS NOT NULL), 0),
+       coalesce(sum(rx) FILTER (WHERE bucket IS NULL), 0),
+       coalesce(sum(tx) FILTER (WHERE bucket IS NULL), 0),
        coalesce(array_agg(bucket ORDER BY bucket) FILTER (WHERE bucket IS NOT NULL), '{{}}'),
        coalesce(array_agg(n ORDER BY bucket) FILTER (WHERE bucket IS NOT NULL), '{{}}'),
        %(now)s, false
@@ -69,17 +72,19 @@ WITH minutes AS MATERIALIZED (
     FROM minutes, unnest(buckets, counts) AS each (bucket, n) GROUP BY bucket
 )
 INSERT INTO stats_rollup (
-    span, start, row_count, rx_bytes, tx_bytes, buckets, counts, built_at, closed
+    span, start, row_count, rx_bytes, tx_bytes, unmeasured_rx_bytes, unmeasured_tx_bytes,
+    buckets, counts, built_at, closed
 )
 SELECT 3600, %(hour)s, coalesce(sum(row_count), 0), coalesce(sum(rx_bytes), 0),
-       coalesce(sum(tx_bytes), 0),
+       coalesce(sum(tx_bytes), 0), sum(unmeasured_rx_bytes), sum(unmeasured_tx_bytes),
        ARRAY(SELECT bucket FROM merged ORDER BY bucket),
        ARRAY(SELECT n FROM merged ORDER BY bucket), %(now)s, false
 FROM minutes
 ON CONFLICT (span, start) DO UPDATE SET
-    (row_count, rx_bytes, tx_bytes, buckets, counts, built_at) = (
-        excluded.row_count, excluded.rx_bytes, excluded.tx_bytes, excluded.buckets,
-        excluded.counts, excluded.built_at)
+    (row_count, rx_bytes, tx_bytes, unmeasured_rx_bytes, unmeasured_tx_bytes,
+     buckets, counts, built_at) = (
+        excluded.row_count, excluded.rx_bytes, excluded.tx_bytes, excluded.unmeasured_rx_bytes,
+        excluded.unmeasured_tx_bytes, excluded.buckets, excluded.counts, excluded.built_at)
 RETURNING array_to_json(buckets)::text, array_to_json(counts)::text
 """
 _SET_LATENCIES = """

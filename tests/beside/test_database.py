@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import uuid
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -18,9 +20,13 @@ from django.db.models import F
 
 from beside.database import workspaces
 from beside.database.check import findings
+from beside.database.tables import PLAIN
 from beside.models import DatabaseReading
+from kernel.admin import State
+from stats.models import KIND_COLUMNS
 from tests.support.client import browser_of
-from tests.support.coder_tables import BUILDS, insert, make_tables
+from tests.support.coder_releases import SESSION_KINDS, V2_34, V2_38, Release
+from tests.support.coder_tables import BUILDS, insert, insert_agent_row, make_tables
 from tests.support.commands import run
 from tests.support.factories import make_user
 from tests.support.processes import free_port, own_database, wait_for
@@ -43,8 +49,10 @@ STATES = {"pending": 3, "building": 1, "running": 1, "failed": 2, "stopped": 1}
 class CoderDatabase:
     """A database with Coder's tables, and a connection that writes to it as coderd does."""
 
-    def __init__(self, url: str, now: datetime, rows: list[dict[str, Any]]) -> None:
-        self.url, self.now, self.rows = url, now, rows
+    def __init__(
+        self, url: str, now: datetime, rows: list[dict[str, Any]], release: Release
+    ) -> None:
+        self.url, self.now, self.rows, self.release = url, now, rows, release
 
     def execute(self, *statements: str) -> None:
         with psycopg.connect(self.url) as connection:
@@ -58,7 +66,7 @@ class CoderDatabase:
         """Inserts a row of an agent."""
         row = agent_row(self.now - ago, agent=agent, **members)
         with psycopg.connect(self.url) as connection:
-            insert(connection, "workspace_agent_stats", row)
+            insert_agent_row(connection, row, self.release)
         self.rows.append(row)
 
     def build(self, workspace: int, number: int, transition: str, **job: Any) -> None:
@@ -80,13 +88,20 @@ def url() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(params=[V2_34, V2_38], ids=str)
+def release(request: pytest.FixtureRequest) -> Release:
+    """Runs the test on both forms of the table of agent rows. Coder 2.25 has the one of 2.34."""
+    found: Release = request.param
+    return found
+
+
 @pytest.fixture
-def database(url: str, settings: Any) -> CoderDatabase:
+def database(url: str, settings: Any, release: Release) -> CoderDatabase:
     with psycopg.connect(url) as connection:
         row = connection.execute("SELECT now()").fetchone()
     assert row
     settings.CODER_DATABASE_URL = url
-    return CoderDatabase(url, row[0], make_tables(url, row[0]))
+    return CoderDatabase(url, row[0], make_tables(url, row[0], release), release)
 
 
 @pytest.fixture
@@ -127,8 +142,8 @@ def test_new_and_late_rows_count_once(deployment: Deployment, database: CoderDat
     for age in (MINUTE, 2 * MINUTE - SECOND):
         database.report(database.now - newest + age, agent=2)
     assert follow() == 1
-    # This simulates two minutes, after which the follower looks for late rows.
-    DatabaseReading.objects.update(settled_until=F("settled_until") - 2 * MINUTE)
+    # The follower looks for late rows every two minutes, even if no newer row arrives.
+    deployment.travel(2 * MINUTE)
     assert (follow(), follow()) == (2, 0)
     # This simulates a process that was killed before it stored the position.
     DatabaseReading.objects.update(created_at=database.now - 10 * MINUTE)
@@ -141,7 +156,9 @@ def test_switch_to_a_replica_that_lags_loses_nothing(
 ) -> None:
     deployment.job(FOLLOW)
     # This simulates four minutes.
-    DatabaseReading.objects.update(settled_until=F("settled_until") - 4 * MINUTE)
+    DatabaseReading.objects.update(
+        settled_until=F("settled_until") - 4 * MINUTE, looked_at=F("looked_at") - 4 * MINUTE
+    )
     not_received = "FROM workspace_agent_stats WHERE created_at > now() - interval '10 min'"
     database.execute(f"CREATE TABLE later AS SELECT * {not_received}", f"DELETE {not_received}")
     deployment.job(FOLLOW)
@@ -150,6 +167,7 @@ def test_switch_to_a_replica_that_lags_loses_nothing(
     deployment.travel(-HOUR)
     database.execute("INSERT INTO workspace_agent_stats SELECT * FROM later")
     database.report(5 * MINUTE)
+    deployment.travel(2 * MINUTE)
     assert deployment.job(FOLLOW) == f"Job {FOLLOW}: 1 rows."
     agrees(deployment.collect(), database.api_rows())
 
@@ -323,6 +341,109 @@ def test_sessions_follow_the_experiment_of_coder(
     assert deployment.collect()["session_count"]["ssh"] == expected
 
 
+# --- Upgrades of Coder ------------------------------------------------------------------------
+
+ADD_COLUMN = "ALTER TABLE workspace_agent_stats ADD session_counts jsonb NOT NULL DEFAULT '{}'"
+CONVERT = f"""
+UPDATE workspace_agent_stats SET session_counts = (
+    SELECT coalesce(jsonb_object_agg(name, n) FILTER (WHERE n > 0), '{{}}')
+    FROM (VALUES {", ".join(f"('{kind}', session_count_{kind})" for kind in SESSION_KINDS)})
+    AS counts (name, n)
+) WHERE created_at >= now() - interval '1 day'
+"""  # noqa: S608 - the names are constants
+DROP_COLUMNS = f"""
+ALTER TABLE workspace_agent_stats {", ".join(f"DROP session_count_{k}" for k in SESSION_KINDS)}
+"""
+# In a large deployment, this takes minutes.
+LOCK_SECONDS = 2.5
+OURS = b"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'coderapi'"
+
+
+def upgrade(database: CoderDatabase, *, at_once: bool, seconds: float = 0) -> None:
+    """Replaces the columns as Coder's migration does, or in three transactions."""
+    lock = "LOCK TABLE workspace_agent_stats IN ACCESS EXCLUSIVE MODE"
+    wait = f"SELECT pg_sleep({seconds})"
+    if at_once:
+        return database.execute(lock, ADD_COLUMN, wait, CONVERT, DROP_COLUMNS)
+    database.execute(ADD_COLUMN)
+    database.execute(CONVERT, wait)
+    # Converts the rows that arrived meanwhile, too.
+    return database.execute(lock, CONVERT, DROP_COLUMNS)
+
+
+def report_until(stopped: threading.Event, database: CoderDatabase, agents: range) -> None:
+    """Writes a row of another agent every 50 ms, in the form that the table has at the time."""
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        for agent in agents:
+            row = agent_row(
+                datetime.now(UTC),
+                agent=agent,
+                rx_bytes=1,
+                session_count_ssh=agent % 3,
+                connections_by_proto={},
+            )
+            try:
+                insert_agent_row(connection, row, V2_34)
+            except psycopg.errors.UndefinedColumn:
+                insert_agent_row(connection, row, V2_38)
+            database.rows.append(row)
+            if stopped.wait(0.05):
+                return
+
+
+@pytest.mark.parametrize("release", [V2_34], ids=str)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_upgrade_of_a_followed_coder_loses_and_doubles_nothing(
+    deployment: Deployment, database: CoderDatabase, at_once: bool
+) -> None:
+    deployment.job(FOLLOW)
+    stopped, problems, cards = threading.Event(), set(), []
+    with ThreadPoolExecutor(3) as pool:
+        # Two writers, so that a row can arrive after a later one.
+        for agents in (range(100, 5_000), range(5_000, 10_000)):
+            pool.submit(report_until, stopped, database, agents)
+        upgrading = pool.submit(upgrade, database, at_once=at_once, seconds=LOCK_SECONDS)
+        while not upgrading.done():
+            try:
+                deployment.job(FOLLOW)
+            except CommandError as error:
+                problems.add(str(error).rpartition(": ")[2])
+                cards.append(card())
+        upgrading.result()
+        deployment.job(FOLLOW)
+        stopped.set()
+    deployment.travel(2 * MINUTE)
+    deployment.job(FOLLOW)
+    agrees(deployment.collect(), database.api_rows())
+    locked = "A table is locked, probably because Coder is being upgraded."
+    assert problems == ({locked} if at_once else set())
+    assert all(locked in page and "newest agent row" in page for page in cards)
+    with psycopg.connect(database.url) as connection:
+        assert connection.execute(OURS).fetchone() == (0,)
+
+
+@pytest.mark.parametrize("release", [V2_34], ids=str)
+def test_sessions_that_coder_lost_in_its_upgrade_are_unknown(
+    deployment: Deployment, database: CoderDatabase
+) -> None:
+    database.execute("TRUNCATE workspace_agent_stats")
+    database.rows.clear()
+    for hours in (30, 29, 27, 20):
+        database.report(hours * HOUR, session_count_ssh=2, rx_bytes=1, connections_by_proto={})
+    # This row was read before the upgrade.
+    deployment.take(database.api_rows()[0])
+    upgrade(database, at_once=True)
+    database.release = V2_38
+    # A row without sessions that is newer than a row with sessions.
+    database.report(19 * HOUR, agent=2, connections_by_proto={}, rx_bytes=0)
+    message = run("import_coder_history")
+    assert "Coder does not have the sessions of 2 agent rows any more." in message
+    points = deployment.points(database.now - 31 * HOUR, database.now, "1h")
+    found = [point for point in points if "gap" not in point and point["workspaces"]["rx_bytes"]]
+    sessions = [point.get("session_count", {}).get("ssh") for point in found]
+    assert sessions == [2, None, None, 2]
+
+
 # --- The check --------------------------------------------------------------------------------
 
 
@@ -363,8 +484,44 @@ def test_role_of_grant_sql_can_read_and_not_write(
                 connection.execute(statement)
     role = urlsplit(reader_url).username
     database.execute(f"REVOKE SELECT (error) ON provisioner_jobs FROM {role}")  # noqa: S608
-    with pytest.raises(CommandError, match=r"permission denied .* --grant-sql` prints the GRANTs"):
+    with pytest.raises(
+        CommandError, match=r"permission denied .* check_coder_database` prints the statement"
+    ):
         deployment.job(FOLLOW)
+
+
+@pytest.mark.parametrize("release", [V2_34], ids=str)
+def test_role_of_grant_sql_can_read_a_new_column(
+    deployment: Deployment, database: CoderDatabase, settings: Any, reader_url: str
+) -> None:
+    settings.CODER_DATABASE_URL = reader_url
+    deployment.job(FOLLOW)
+    upgrade(database, at_once=True)
+    deployment.job(FOLLOW)
+    assert {each.state for each in findings(database.now)} == {State.GOOD}
+
+
+@pytest.mark.parametrize("release", [V2_34], ids=str)
+def test_role_without_the_right_is_told_the_statement(
+    deployment: Deployment, database: CoderDatabase, settings: Any, reader_url: str
+) -> None:
+    settings.CODER_DATABASE_URL, role = reader_url, urlsplit(reader_url).username
+    names = ", ".join((*PLAIN, *KIND_COLUMNS))
+    database.execute(
+        f"REVOKE SELECT ON workspace_agent_stats FROM {role}",  # noqa: S608
+        f"GRANT SELECT ({names}) ON workspace_agent_stats TO {role}",
+    )
+    deployment.job(FOLLOW)
+    upgrade(database, at_once=True)
+    statement = f"GRANT SELECT ON workspace_agent_stats TO {role};"
+    with pytest.raises(CommandError, match=re.escape(statement)):
+        deployment.job(FOLLOW)
+    (finding,) = [each for each in findings(database.now) if each.state is State.BAD]
+    assert finding.change == statement
+    database.execute(statement)
+    database.release = V2_38
+    database.report(SECOND)
+    assert deployment.job(FOLLOW) == f"Job {FOLLOW}: 1 rows."
 
 
 @pytest.mark.parametrize(
@@ -392,6 +549,11 @@ def test_grant_sql_names_the_database_of_the_url(settings: Any, url: str, name: 
         (
             "ALTER TABLE workspace_agent_stats ALTER usage TYPE text",
             "column workspace_agent_stats.usage is text, not boolean",
+        ),
+        (
+            "ALTER TABLE workspace_agent_stats DROP IF EXISTS session_counts,"
+            " DROP IF EXISTS session_count_ssh",
+            "column workspace_agent_stats.session_count",
         ),
         ("SELECT 1", "The role may write workspace_agent_stats, workspaces,"),
         ("SELECT 1", "The oldest agent row is from"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -52,7 +53,12 @@ def test_data_moves_from_a_database_of_another_release(tmp_path: Path) -> None:
     reports = write_lines(
         tmp_path / "sent.jsonl", legacy(foo="bar") | times, [modern(type="csp-violation") | extra]
     )
-    rows = write_lines(tmp_path / "rows.jsonl", *(agent_row(now) for _ in range(3)))
+    sessions: tuple[dict[str, Any], ...] = (
+        {},
+        {"session_count_ssh": 2},
+        {"session_counts": {"ssh": 1, "zed": 2}},
+    )
+    rows = write_lines(tmp_path / "rows.jsonl", *(agent_row(now, **each) for each in sessions))
     with own_database() as old, own_database() as new:
         for url in (old, new):
             if url == new:

@@ -18,13 +18,13 @@ INTERVAL = timedelta(seconds=30)
 
 
 def snapshots(
-    *, running: int = 1, ssh: int = 0, p95: float = -1, number: int = SNAPSHOTS
+    *, running: int = 1, ssh: int = 0, cursor: int = 0, p95: float = -1, number: int = SNAPSHOTS
 ) -> list[Snapshot]:
     return [
         Snapshot(
             collected_at=NOW - n * INTERVAL,
             running=running,
-            session_counts={"ssh": ssh},
+            session_counts={"ssh": ssh, "cursor": cursor},
             latency_p95=p95,
         )
         for n in range(number)
@@ -53,6 +53,30 @@ def test_sessions_vanish_only_while_workspaces_run(newest: list[Snapshot], names
         assert "no session for 5 minutes. Are agent rows arriving?" in vanished.text
 
 
+@pytest.mark.parametrize(
+    ("newest", "names"),
+    [
+        (snapshots(ssh=1), {"sessions_vanished_cursor"}),
+        (snapshots(ssh=1, cursor=1), set()),
+        (snapshots(ssh=1, number=SNAPSHOTS - 1), set()),
+        # The other alarm is on.
+        (snapshots(), {"sessions_vanished"}),
+    ],
+)
+def test_an_application_that_an_operator_names_has_its_own_alarm(
+    newest: list[Snapshot], names: set[str], settings: Any
+) -> None:
+    settings.STATS_APP_ALARMS = ["Cursor"]
+    assert on(newest) == names
+    assert "Cursor had no session for 5 minutes" in alarms(newest, now=NOW)[2].text
+
+
+def test_unknown_sessions_have_not_vanished() -> None:
+    newest = snapshots()
+    newest[0].session_counts = {}
+    assert on(newest) == set()
+
+
 def test_a_snapshot_is_missing_after_several_intervals() -> None:
     assert on(snapshots(ssh=1), later=4 * INTERVAL) == set()
     assert on(snapshots(ssh=1), later=5 * INTERVAL) == {"snapshot_missing"}
@@ -76,7 +100,7 @@ def test_gauges_show_the_newest_snapshot(deployment: Deployment) -> None:
     deployment.travel(7 * SECOND)
     found = gauges()
     assert found["coderapi_stats_workspaces", "running"] == 0
-    assert found["coderapi_stats_sessions", "vscode"] == 0
+    assert found["coderapi_stats_sessions", "vscode", "vscode"] == 0
     assert found["coderapi_stats_latency_milliseconds", "0.95"] == -1
     assert found["coderapi_stats_traffic_bytes", "received"] == 0
     assert found["coderapi_stats_rollup_lag_seconds",] == -1

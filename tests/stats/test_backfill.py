@@ -75,7 +75,7 @@ def test_charts_show_backfilled_snapshots_without_unknown_states(
     credentials = {"name": deployment.client.user.username, "password": PASSWORD}
     browser.post("/login", credentials)
     page = browser.get("/admin/stats/snapshot/timelines/", {"range": "30d"}).content.decode()
-    workspaces = page[page.index("Workspaces by state") : page.index("Sessions by kind")]
+    workspaces = page[page.index("Workspaces by state") : page.index("Sessions by application")]
     # Each state has a line in the legend and one for the current snapshot. Only `running` has a
     # second line, for the imported days.
     lines = [workspaces.count(f'"chart-line chart-{n}"') for n in (1, 2, 3, 4, 5)]

@@ -19,7 +19,7 @@ from django.db import connection
 from django.utils import timezone
 
 from kernel.db.connections import connect_directly
-from stats.ingest.rows import AGENT_MEMBERS
+from stats.ingest.rows import AGENT_COLUMNS
 from stats.rollups.builder import build
 from stats.services import SnapshotError, backfill, collect_snapshot
 from tests.support.commands import run, write_lines
@@ -36,10 +36,9 @@ from tests.support.stats_rows import (
 
 pytestmark = pytest.mark.django_db(transaction=True)
 REPLACED = {"id": "%(id)s", "agent_id": "%(agent_id)s"}
-NAMES = [member.name for member in AGENT_MEMBERS]
 COPY_ROW = f"""
-INSERT INTO stats_agentstat ({", ".join(NAMES)})
-SELECT {", ".join(REPLACED.get(name, name) for name in NAMES)} FROM stats_agentstat
+INSERT INTO stats_agentstat ({", ".join(AGENT_COLUMNS)})
+SELECT {", ".join(REPLACED.get(name, name) for name in AGENT_COLUMNS)} FROM stats_agentstat
 """  # noqa: S608 - the names are constants
 WAITING = """
 SELECT count(*) FROM pg_stat_activity

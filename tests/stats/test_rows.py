@@ -29,13 +29,17 @@ from tests.support.stats_rows import agent_row as sent
 from tests.support.stats_rows import workspace_row
 
 NOW = utc(2026, 5, 4, 12)
-# A row with all members, each in its usual format.
-USUAL = sent(NOW) | {
+KINDS = ("vscode", "jetbrains", "reconnecting_pty", "ssh")
+COUNTS = ("connection_count", "rx_packets", "rx_bytes", "tx_packets", "tx_bytes")
+PLAIN = sent(NOW) | {
     "connections_by_proto": {"TCP": 3, "ssh/2": 0},
-    **{member.name: 7 for member in AGENT_MEMBERS[7:16]},
+    **dict.fromkeys(COUNTS, 7),
     "connection_median_latency_ms": 12.5,
     "usage": True,
 }
+# Rows with all members of a release of Coder, each in its usual format.
+USUAL = PLAIN | {f"session_count_{kind}": 7 for kind in KINDS}
+USUAL_BY_NAME = PLAIN | {"session_counts": {"ssh": 7, "cursor": 2, "code-server": 0}}
 
 
 @pytest.mark.parametrize(
@@ -63,9 +67,11 @@ USUAL = sent(NOW) | {
             [["TCP"], "{}", {"TCP": -1}, {"T\0P": 1}, {str(number): 1 for number in range(257)}],
         ),
         ("usage", ["yes", "true", 1]),
+        ("session_counts", [3, ["ssh"], {"ssh": -1}, {"ssh": "1"}, dict.fromkeys("ab" * 257, 1.5)]),
+        ("session_counts", [{str(number): 1 for number in range(257)}]),
     ],
 )
-@pytest.mark.parametrize("row", [sent(NOW), USUAL])
+@pytest.mark.parametrize("row", [sent(NOW), USUAL, USUAL_BY_NAME])
 def test_an_invalid_member_of_an_agent_row_is_named(
     row: dict[str, Any], member: str, values: list[Any]
 ) -> None:
@@ -106,10 +112,11 @@ def test_a_missing_required_member_is_named(name: str) -> None:
         agent_row(1, row)
 
 
+@pytest.mark.parametrize("usual", [USUAL, USUAL_BY_NAME])
 @pytest.mark.parametrize("member", AGENT_MEMBERS)
-def test_a_member_that_is_null_counts_as_absent(member: Member) -> None:
-    absent = {name: value for name, value in USUAL.items() if name != member.name}
-    null = USUAL | {member.name: None}
+def test_a_member_that_is_null_counts_as_absent(member: Member, usual: dict[str, Any]) -> None:
+    absent = {name: value for name, value in usual.items() if name != member.name}
+    null = usual | {member.name: None}
     assert outcome(lambda: by_line(null)) == outcome(lambda: by_line(absent))
 
 
@@ -177,20 +184,25 @@ names = st.sampled_from([member.name for member in AGENT_MEMBERS])
 
 
 @settings(deadline=None)
-@given(st.dictionaries(names, json_values | good_values, max_size=6))
-def test_the_fast_parser_agrees_with_the_parsers_of_the_members(changed: dict[str, Any]) -> None:
-    row = USUAL | {"flavour": "mint"} | changed
+@given(
+    st.sampled_from([USUAL, USUAL_BY_NAME]),
+    st.dictionaries(names, json_values | good_values, max_size=6),
+)
+def test_the_fast_parser_agrees_with_the_parsers_of_the_members(
+    usual: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    row = usual | {"flavour": "mint"} | changed
     outcomes = [outcome(lambda: by_line(row)), outcome(lambda: by_members(row))]
     assert outcomes[0] == outcomes[1]
     assert isinstance(outcomes[0], list) or outcomes[0] in changed
 
 
-# The usual row as PostgreSQL writes it in CSV.
-USUAL_TEXTS = {name: str(value) for name, value in USUAL.items()} | {
-    "created_at": "2026-05-04 12:00:00.12+00",
-    "connections_by_proto": '{"TCP": 3, "ssh/2": 0}',
-    "usage": "t",
-}
+# The usual rows as PostgreSQL writes them in CSV.
+USUAL_TEXTS, USUAL_TEXTS_BY_NAME = (
+    {name: json.dumps(value).strip('"') for name, value in usual.items()}
+    | {"created_at": "2026-05-04 12:00:00.12+00", "usage": "t"}
+    for usual in (USUAL, USUAL_BY_NAME)
+)
 texts = st.one_of(
     st.sampled_from(
         [
@@ -205,18 +217,21 @@ texts = st.one_of(
 )
 
 
-def test_a_row_in_the_format_of_postgresql_is_usual() -> None:
-    found = parsed_csv(USUAL_TEXTS)
+@pytest.mark.parametrize("usual", [USUAL_TEXTS, USUAL_TEXTS_BY_NAME])
+def test_a_row_in_the_format_of_postgresql_is_usual(usual: dict[str, str]) -> None:
+    found = parsed_csv(usual)
     assert found
     assert found.created_at == datetime(2026, 5, 4, 12, 0, 0, 120000, UTC)
 
 
 @settings(deadline=None)
-@given(st.dictionaries(names, texts, max_size=3))
+@given(
+    st.sampled_from([USUAL_TEXTS, USUAL_TEXTS_BY_NAME]), st.dictionaries(names, texts, max_size=3)
+)
 def test_the_fast_parser_of_csv_agrees_with_the_parsers_of_the_members(
-    changed: dict[str, str],
+    usual: dict[str, str], changed: dict[str, str]
 ) -> None:
-    row = USUAL_TEXTS | {"flavour": "mint"} | changed
+    row = usual | {"flavour": "mint"} | changed
     if found := parsed_csv(row):
         expected = by_members(from_text(row, members=AGENT_MEMBERS))
         assert normalized(values_of(found.line)) == normalized(expected)
@@ -226,9 +241,9 @@ def test_the_fast_parser_of_csv_agrees_with_the_parsers_of_the_members(
 def parsed_csv(row: dict[str, str]) -> AgentRow | None:
     text = io.StringIO()
     csv.writer(text).writerow(row.values())
+    # Without a parser of usual lines, the row has the members of both releases.
     parse = usual_csv([*row], ",")
-    assert parse
-    return parse(1, text.getvalue().encode())
+    return parse(1, text.getvalue().encode()) if parse else None
 
 
 def normalized(values: list[Any]) -> list[Any]:
@@ -253,10 +268,53 @@ def by_line(row: dict[str, Any]) -> list[Any]:
 
 
 def by_members(row: dict[str, Any]) -> list[Any]:
-    return list(parse_row(row, members=AGENT_MEMBERS))
+    names = [member.name for member in AGENT_MEMBERS]
+    values = dict(zip(names, parse_row(row, members=AGENT_MEMBERS), strict=True))
+    counts = values.pop("session_counts")
+    kinds = [values.pop(f"session_count_{kind}") for kind in KINDS]
+    if counts:
+        kinds = [counts.pop(kind, 0) for kind in KINDS]
+    return [*values.values(), *kinds, counts or None]
 
 
 def values_of(line: bytes) -> list[Any]:
-    texts = line.decode().removesuffix("\n").replace(r"\\", "\\").split("\t")
-    usage = texts.pop() in ("t", "true", "True")
-    return [*texts[:7], *map(int, texts[7:16]), float(texts[16]), usage]
+    texts = line.decode().removesuffix("\n").split("\t")
+    others = None if texts[18] == r"\N" else json.loads(texts[18].replace(r"\\", "\\"))
+    return [
+        *texts[:6],
+        texts[6].replace(r"\\", "\\"),
+        *map(int, texts[7:12]),
+        float(texts[12]),
+        texts[13] in ("t", "true", "True"),
+        *map(int, texts[14:18]),
+        others,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sent_counts", "expected"),
+    [
+        ({"ssh": 2, "cursor": 0}, {"ssh": 2}),
+        ({"VS-Code\x07 ": 1, "vs_code": 2}, {"vs_code": 3}),
+        ({"": 1, " \t": 2, "unknown": 4}, {"unknown": 7}),
+        ({"x" * 70: 1}, {"x" * 64: 1}),
+        ({'Ä"\\': 1}, {'ä"\\': 1}),
+        ({"a": 2**63 - 1, "A": 2**63 - 1}, {"a": 2**63 - 1}),
+        (
+            {f"app{number}": 100 - number for number in range(100)},
+            {f"app{number}": 100 - number for number in range(64)}
+            | {"unknown": sum(100 - number for number in range(64, 100))},
+        ),
+    ],
+)
+def test_names_of_applications_are_cleaned_and_bounded(
+    sent_counts: dict[str, int], expected: dict[str, int]
+) -> None:
+    *_, vscode, jetbrains, terminal, ssh, others = by_line(PLAIN | {"session_counts": sent_counts})
+    assert (vscode, jetbrains, terminal, ssh) == (0, 0, 0, expected.pop("ssh", 0))
+    assert (others or {}) == expected
+
+
+def test_without_applications_the_members_of_older_releases_count() -> None:
+    for counts, expected in (({}, [7, 7, 7, 7, None]), ({"ssh": 1}, [0, 0, 0, 1, None])):
+        assert by_line(USUAL | {"session_counts": counts})[-5:] == expected

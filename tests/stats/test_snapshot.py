@@ -23,7 +23,6 @@ from tests.support.stats_rows import (
     SESSIONS,
     WINDOW,
     Deployment,
-    Reference,
     agent_row,
     agrees,
     deployment_at,
@@ -47,13 +46,24 @@ def test_two_agents_are_added_up(deployment: Deployment) -> None:
 
 
 @pytest.mark.parametrize("latency", [0, -1, -7.5])
-def test_traffic_without_a_measured_latency_does_not_count(
-    deployment: Deployment, latency: float
+@pytest.mark.parametrize(("experiments", "counted"), [([], 5), (["workspace-usage"], 0)])
+@pytest.mark.parametrize("ago", [timedelta(0), 5 * MINUTE])
+def test_traffic_without_a_latency_does_not_count_with_workspace_usage(
+    deployment: Deployment,
+    settings: Any,
+    latency: float,
+    experiments: list[str],
+    counted: int,
+    ago: timedelta,
 ) -> None:
-    deployment.take(agent_row(NOW, rx_bytes=5, tx_bytes=5, connection_median_latency_ms=latency))
+    settings.EXPERIMENTS = experiments
+    row = agent_row(NOW - ago, rx_bytes=5, tx_bytes=5, connection_median_latency_ms=latency)
+    deployment.take(row)
     found = deployment.collect()["workspaces"]
-    assert (found["rx_bytes"], found["tx_bytes"]) == (0, 0)
+    assert (found["rx_bytes"], found["tx_bytes"]) == (counted, counted)
     assert found["connection_latency_ms"] == {"p50": -1, "p95": -1}
+    (point,) = deployment.points(NOW, NOW + MINUTE, "1h")
+    assert point["workspaces"]["rx_bytes"] == counted
 
 
 def test_without_rows_values_are_zero_and_latency_is_minus_one(deployment: Deployment) -> None:
@@ -191,6 +201,11 @@ sent_rows = st.builds(
     ),
     session_count_vscode=st.integers(0, 9),
     session_count_ssh=st.integers(0, 9),
+    session_counts=st.none()
+    | st.dictionaries(
+        st.sampled_from(["vscode", "ssh", "cursor", "code_server", "zed", "mine"]),
+        st.integers(0, 9),
+    ),
     usage=st.booleans(),
 )
 
@@ -242,5 +257,5 @@ class Statistics(TestCase):
         with deployment_at(NOW + 4 * MINUTE) as deployment:
             deployment.take(*rows)
             with self.settings(EXPERIMENTS=["workspace-usage"]):
-                found = deployment.collect(NOW)["session_count"]
-        assert found == Reference(rows, NOW).usage_sessions()
+                found = deployment.collect(NOW)
+        agrees(found, rows, from_usage=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 WINDOW = timedelta(minutes=15)
 SESSIONS = ("vscode", "jetbrains", "reconnecting_pty", "ssh")
+# The application with the name of a family is in this family, too.
+FAMILY = {"cursor": "vscode", "code_server": "vscode", "zed": "ssh"} | {s: s for s in SESSIONS}
 
 
 def agent_row(moment: datetime, *, agent: int = 1, **members: Any) -> dict[str, Any]:
@@ -67,8 +70,9 @@ class Reference:
     def measured(self) -> list[dict[str, Any]]:
         return [r for r in self.in_window() if r.get("connection_median_latency_ms", -1) > 0]
 
-    def traffic(self, member: str) -> int:
-        return min(int(sum(row.get(member, 0) for row in self.measured())), 2**63 - 1)
+    def traffic(self, member: str, *, from_usage: bool = False) -> int:
+        rows = self.measured() if from_usage else self.in_window()
+        return min(int(sum(row.get(member, 0) for row in rows)), 2**63 - 1)
 
     def percentile(self, fraction: float) -> float:
         latencies = sorted(row["connection_median_latency_ms"] for row in self.measured())
@@ -85,23 +89,36 @@ class Reference:
         return newest.values()
 
     def sessions(self) -> dict[str, int]:
-        return {
-            kind: sum(row.get(f"session_count_{kind}", 0) for row in self.newest())
-            for kind in SESSIONS
-        }
+        """Returns the number of sessions by application, without zeros."""
+        return _added(self.newest())
 
     def usage_sessions(self) -> dict[str, int]:
-        """Adds up the usage rows of each agent's newest finished minute."""
+        """Adds up the usage rows of each agent's newest finished minute, by application."""
         until = self.at.replace(second=0, microsecond=0)
         rows = [r for r in self.in_window() if r.get("usage") and _minute(r) < until]
         newest = {
             agent: max(_minute(row) for row in rows if row["agent_id"] == agent)
             for agent in {row["agent_id"] for row in rows}
         }
-        counted = [row for row in rows if _minute(row) == newest[row["agent_id"]]]
-        return {
-            kind: sum(row.get(f"session_count_{kind}", 0) for row in counted) for kind in SESSIONS
+        return _added(row for row in rows if _minute(row) == newest[row["agent_id"]])
+
+
+def _added(rows: Iterable[dict[str, Any]]) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for row in rows:
+        by_name = {
+            name: count for name, count in (row.get("session_counts") or {}).items() if count
         }
+        found.update(by_name or {kind: row.get(f"session_count_{kind}", 0) for kind in SESSIONS})
+    return {name: count for name, count in found.items() if count}
+
+
+def by_family(counts: dict[str, int]) -> dict[str, int]:
+    found = dict.fromkeys(SESSIONS, 0)
+    for name, count in counts.items():
+        if name in FAMILY:
+            found[FAMILY[name]] += count
+    return found
 
 
 def _minute(row: dict[str, Any]) -> datetime:
@@ -186,14 +203,22 @@ class Deployment:
         return result["accepted"], result["duplicate"], len(result["rejected"])
 
     def collect(self, at: datetime | None = None) -> dict[str, Any]:
-        """Takes a snapshot. Returns the API's answer, and `rows` from the command's message."""
+        """Takes a snapshot. Returns the API's answer, and `rows` from the command's message.
+
+        `apps` are the sessions by application.
+        """
         at = at or self.now
         message = run("collect_deployment_stats", "--at", text(at))
         assert f"Snapshot of {at.isoformat()}" in message
-        return {**self.at(at), "rows": int(message.split(": ")[1].split()[0])}
+        apps = self.at(at, wire="coderd")["session_count"]["apps"]
+        return {
+            **self.at(at),
+            "rows": int(message.split(": ")[1].split()[0]),
+            "apps": {name: one["count"] for name, one in apps.items()},
+        }
 
-    def at(self, moment: datetime) -> dict[str, Any]:
-        answer = self.client.get(STATS, {"at": text(moment)})
+    def at(self, moment: datetime, *, wire: str = "documented") -> dict[str, Any]:
+        answer = self.client.get(STATS, {"at": text(moment)}, headers={"Coder-Wire": wire})
         assert answer.status_code == 200, answer.content
         snapshot: dict[str, Any] = answer.json()
         return snapshot
@@ -235,14 +260,22 @@ def drop_hours() -> None:
         AGENT_STATS.drop(hour)
 
 
-def agrees(snapshot: dict[str, Any], rows: list[dict[str, Any]], *, error: float = 1e-9) -> None:
+def agrees(
+    snapshot: dict[str, Any],
+    rows: list[dict[str, Any]],
+    *,
+    error: float = 1e-9,
+    from_usage: bool = False,
+) -> None:
     """Fails unless the snapshot has the statistics of its rows."""
     expected = Reference(rows, datetime.fromisoformat(snapshot["collected_at"]))
     workspaces = snapshot["workspaces"]
     assert snapshot["rows"] == len(expected.in_window())
-    assert workspaces["rx_bytes"] == expected.traffic("rx_bytes")
-    assert workspaces["tx_bytes"] == expected.traffic("tx_bytes")
-    assert snapshot["session_count"] == expected.sessions()
+    for member in ("rx_bytes", "tx_bytes"):
+        assert workspaces[member] == expected.traffic(member, from_usage=from_usage)
+    counts = expected.usage_sessions() if from_usage else expected.sessions()
+    assert snapshot.get("apps", counts) == counts
+    assert snapshot["session_count"] == by_family(counts)
     for name, fraction in (("p50", 0.5), ("p95", 0.95)):
         latency = pytest.approx(expected.percentile(fraction), rel=error)
         assert workspaces["connection_latency_ms"][name] == latency

@@ -29,7 +29,9 @@ class Command(BaseCommand):
         tally = Tally(timezone.now())
         try:
             with reading() as reader:
-                oldest = import_rows(reader, tally) if settings.STATS_USAGE_ENABLED else None
+                oldest, unknown = None, 0
+                if settings.STATS_USAGE_ENABLED:
+                    oldest, unknown = import_rows(reader, tally)
                 counts = read_builds(reader)
             first = counts.finish()
             snapshots = _snapshots(oldest, first, counts)
@@ -39,6 +41,9 @@ class Command(BaseCommand):
         parts = [
             f"{plural(tally.stored, 'agent row')} imported, "
             f"{plural(tally.duplicate, 'duplicate')}; {_since('rows', oldest)}.",
+            f"Coder does not have the sessions of {plural(unknown, 'agent row')} any more."
+            if unknown
+            else "",
             f"{plural(counts.workspaces, 'workspace')} with builds; {_since('builds', first)}.",
             tally.problem,
             *(

@@ -6,8 +6,8 @@ import orjson
 
 from kernel.commands import BaseCommand
 from kernel.db.paging import stored_rows
-from stats.ingest.rows import AGENT_MEMBERS
-from stats.models import AgentStat
+from stats.ingest.rows import AGENT_MEMBERS, BY_NAME
+from stats.models import KIND_COLUMNS, KIND_PREFIX, AgentStat
 
 NAMES = {member.name for member in AGENT_MEMBERS}
 
@@ -21,5 +21,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         for row in stored_rows(AgentStat._meta.db_table, key=("created_at", "id")):
-            members = {name: value for name, value in row.items() if name in NAMES}
-            self.stdout.write(orjson.dumps(members).decode())
+            self.stdout.write(orjson.dumps(_members(row)).decode())
+
+
+def _members(row: dict[str, Any]) -> dict[str, Any]:
+    """Converts a stored row to the form of a report."""
+    members = {name: value for name, value in row.items() if name in NAMES}
+    if others := row.get("other_sessions"):
+        kinds = {name.removeprefix(KIND_PREFIX): members.pop(name) for name in KIND_COLUMNS}
+        members[BY_NAME] = {name: count for name, count in (kinds | others).items() if count}
+    return members
