@@ -171,7 +171,7 @@ class ChannelAdmin(ServiceAdmin[Channel]):
             self.message_user(request, f"{channel} accepted the test alert.{state}")
 
 
-class AlertInline(admin.TabularInline[Alert, Delivery]):
+class AlertInline(admin.StackedInline[Alert, Delivery]):
     model = Alert
     fields = ("kind", "what", "severity", "site", "status", "since")
     readonly_fields = fields

@@ -11,7 +11,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import redirect
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
@@ -28,6 +28,7 @@ from csp.advice.causes import cause
 from csp.advice.policy import governing_directive, parse
 from csp.export import exported
 from csp.filters import (
+    AssigneeFilter,
     DayFilter,
     DirectiveFilter,
     DispositionFilter,
@@ -42,7 +43,8 @@ from csp.models import Group, IngestKey, NoiseRule, Report, State
 from csp.noise.rules import checked_pattern, pattern_for
 from csp.noise.stored import dry_run
 from csp.scrubbing.uris import address_of
-from csp.triage import policies, releases, sites
+from csp.triage import decisions, policies, releases, sites
+from csp.triage.activity import activity
 from csp.triage.decisions import (
     MAX_NOTE,
     Decision,
@@ -53,7 +55,7 @@ from csp.triage.decisions import (
 )
 from csp.triage.details import details, is_own, next_step
 from csp.triage.overview import hourly_chart, state_badge
-from csp.triage.selectors import groups_at, whole_hour
+from csp.triage.selectors import groups_at, neighbors, whole_hour
 from csp.writing import reach
 from kernel.admin import ReadOnlyAdmin, ServiceAdmin, column, row_link, time_column
 from kernel.charts import Series
@@ -65,6 +67,8 @@ register_target("csp_group", Group)
 CHART_HOURS = 7 * 24
 MAX_IN_LIST = 40
 MAX_LINKS = 20
+# The form lists this number of users to whom a group can be assigned.
+MAX_USERS = 200
 # The maximum number of groups that an action changes at once.
 MAX_DECISIONS = 1_000
 DAYS_OF_HITS = 14
@@ -98,7 +102,9 @@ class GroupAdmin(ExportingAdmin):
         "seen",
         next_step,
     ]
-    list_filter = [StateFilter, SiteFilter, NoiseFilter, DirectiveFilter, HostFilter]
+    list_filter = [
+        *(StateFilter, SiteFilter, AssigneeFilter, NoiseFilter, DirectiveFilter, HostFilter)
+    ]
     list_select_related = ["rule"]
     search_fields = ["blocked", "directive"]
     fields = [("rule", "state_at", "ignored_until", "ignored_reach")]
@@ -179,12 +185,20 @@ class GroupAdmin(ExportingAdmin):
         """Stores the state and the note from the form on the group's page."""
         if not self.has_decide_permission(request):
             raise PermissionDenied
-        form = DecisionForm(request.POST)
+        form, now = DecisionForm(request.POST), timezone.now()
+        group: Any = get_object_or_404(groups_at(now), pk=key)
+        # Read before the decision, because the group may need no attention after it.
+        _, following = neighbors(group, now=now)
         if form.is_valid():
             self._decide(request, Group.objects.filter(pk=key), form.decision)
         for name, errors in form.errors.items():
             self.message_user(request, f"{name}: {' '.join(map(str, errors))}", messages.ERROR)
-        return redirect("admin:csp_group_change", key)
+        if form.errors or "go_on" not in request.POST:
+            return redirect("admin:csp_group_change", key)
+        if following is not None:
+            return redirect("admin:csp_group_change", following)
+        self.message_user(request, "This was the last group that needs a decision.")
+        return redirect("admin:app_list", "csp")
 
     @method_decorator(require_POST)
     def copy_decision(self, request: HttpRequest, key: UUID) -> HttpResponse:
@@ -249,6 +263,7 @@ class DecisionForm(forms.Form):
     note = forms.CharField(max_length=MAX_NOTE, required=False, strip=True)
     ignored_until = forms.DateField(required=False)
     ignored_reach = forms.IntegerField(min_value=1, max_value=2**31, required=False)
+    assigned_to = forms.CharField(max_length=256, required=False)
 
     decision: Decision
 
@@ -258,6 +273,8 @@ class DecisionForm(forms.Form):
 
     def clean(self) -> None:
         found = self.cleaned_data
+        # A form without the field keeps the user.
+        found["assigned_to"] = found.get("assigned_to") if "assigned_to" in self.data else None
         # A limit without a state means that the group is ignored up to this limit.
         has_limit = found.get("ignored_until") or found.get("ignored_reach")
         found["state"] = found.get("state") or (State.IGNORED if has_limit else None)
@@ -269,17 +286,18 @@ class DecisionForm(forms.Form):
 def _group_page(group: Any) -> dict[str, Any]:
     now = timezone.now()
     start, counts = selectors.hourly_counts(group, now=now, hours=CHART_HOURS)
+    others = same_cause(group, now)[:MAX_LINKS] if sites.are_several() else []
     facets, advice, policy = details(group, now=now)
     reports = list(group.reports.all()[:NEWEST_REPORTS])
     return {
         "cause": cause(group.directive, group.blocked),
         "where": sites.where(group),
-        "others": [
-            {"group": other, "badge": state_badge(other.current)}
-            for other in same_cause(group, now)[:MAX_LINKS]
-        ],
+        "others": [{"group": other, "badge": state_badge(other.current)} for other in others],
         "state_badge": state_badge(group.current),
         "states": State.choices,
+        "users": decisions.assignable_users().values_list("username", flat=True)[:MAX_USERS],
+        "neighbors": neighbors(group, now=now),
+        "activity": activity(group),
         "facets": facets,
         "advice": advice,
         "policy": policies.directives(policy),

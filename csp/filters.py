@@ -36,6 +36,20 @@ class StateFilter(admin.SimpleListFilter):
         return queryset.filter(current__in=chosen) if self.value() else queryset
 
 
+class AssigneeFilter(admin.SimpleListFilter):
+    title = "assigned to"
+    parameter_name = "assigned"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("me", "Me"), ("somebody", "Any user"), ("none", "No user")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == "me":
+            return queryset.filter(assigned_to=request.user.pk)
+        is_none = {"somebody": False, "none": True}.get(self.value() or "")
+        return queryset if is_none is None else queryset.filter(assigned_to__isnull=is_none)
+
+
 class NoiseFilter(admin.SimpleListFilter):
     """By default, hides the groups that an enabled noise rule has labelled."""
 

@@ -82,6 +82,10 @@ class Group(models.Model):
     ignored_until = models.DateTimeField(null=True)
     ignored_reach = models.BigIntegerField("ignored up to clients (sum of days)", null=True)
     note = models.TextField(blank=True, db_default="")
+    # The user who takes care of the group.
+    assigned_to = models.ForeignKey(
+        "users.User", models.SET_NULL, null=True, blank=True, db_index=False, related_name="+"
+    )
 
     objects = GroupQuerySet.as_manager()
 
@@ -96,6 +100,11 @@ class Group(models.Model):
             models.Index(fields=["site"], name="csp_group_site"),
             models.Index(
                 fields=["rule"], name="csp_group_rule", condition=models.Q(rule__isnull=False)
+            ),
+            models.Index(
+                fields=["assigned_to"],
+                name="csp_group_assigned",
+                condition=models.Q(assigned_to__isnull=False),
             ),
         ]
 

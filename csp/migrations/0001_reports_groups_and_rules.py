@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
 
     initial = True
 
-    dependencies = []
+    dependencies = [('users', '0001_users_and_organization')]
 
     operations = [
         migrations.CreateModel(
@@ -124,11 +124,12 @@ class Migration(migrations.Migration):
                 ('ignored_until', models.DateTimeField(null=True)),
                 ('ignored_reach', models.BigIntegerField(null=True, verbose_name='ignored up to clients (sum of days)')),
                 ('note', models.TextField(blank=True, db_default='')),
+                ('assigned_to', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='users.user')),
             ],
             options={
                 'verbose_name': 'violation group',
                 'ordering': ['-client_days', '-pages', '-count', 'id'],
-                'indexes': [models.Index(fields=['-client_days', '-pages'], name='csp_group_far'), models.Index(fields=['first_seen'], name='csp_group_first_seen'), models.Index(fields=['site'], name='csp_group_site'), models.Index(condition=models.Q(('rule__isnull', False)), fields=['rule'], name='csp_group_rule')],
+                'indexes': [models.Index(fields=['-client_days', '-pages'], name='csp_group_far'), models.Index(fields=['first_seen'], name='csp_group_first_seen'), models.Index(fields=['site'], name='csp_group_site'), models.Index(condition=models.Q(('rule__isnull', False)), fields=['rule'], name='csp_group_rule'), models.Index(condition=models.Q(('assigned_to__isnull', False)), fields=['assigned_to'], name='csp_group_assigned')],
             },
         ),
         migrations.CreateModel(

@@ -9,26 +9,31 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q, QuerySet
 
 from audit.services import Actor, Change, Target, record_all
 from csp.models import Group, State
 from csp.triage.states import current_state
+from users.models import User
+from users.roles import AUDITOR, OWNER
 
 MAX_NOTE = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The new state, and the new note. None keeps the state or the note.
+    """The new state, the new note, and the user who takes care of the group. None keeps each.
 
     An ignored group is new again at the time `ignored_until`, or when `client_days` is at least
-    `ignored_reach`. Without both, it is ignored for good.
+    `ignored_reach`. Without both, it is ignored for good. `assigned_to` is a username, or "" to
+    assign the group to nobody.
     """
 
     state: str | None = None
     note: str | None = None
     ignored_until: datetime | None = None
     ignored_reach: int | None = None
+    assigned_to: str | None = None
 
 
 def checked(decision: Decision, *, now: datetime) -> dict[str, str]:
@@ -40,7 +45,19 @@ def checked(decision: Decision, *, now: datetime) -> dict[str, str]:
         for name in ("ignored_until", "ignored_reach"):
             if getattr(decision, name) is not None:
                 problems[name] = "Only an ignored group has this limit."
+    if decision.assigned_to and _assignee(decision.assigned_to) is None:
+        problems["assigned_to"] = "Must be the username of an active owner or auditor."
     return problems
+
+
+def assignable_users() -> QuerySet[User]:
+    """Returns the users to whom a group can be assigned: those who may see groups in the admin."""
+    may_see = Q(roles__overlap=[OWNER, AUDITOR])
+    return User.objects.filter(may_see).exclude(status=User.Status.SUSPENDED)
+
+
+def _assignee(name: str) -> User | None:
+    return assignable_users().filter(username=name[:256].replace("\0", "").lower()).first()
 
 
 def decide(
@@ -52,12 +69,17 @@ def decide(
     """
     with transaction.atomic():
         # The writer updates groups in the same order, so neither waits for the other forever.
-        chosen: Any = Group.objects.annotate(current=current_state(now)).filter(pk__in=list(groups))
-        found = list(chosen.order_by("pk").select_for_update())
+        chosen: Any = (
+            Group.objects.select_related("assigned_to")
+            .annotate(current=current_state(now))
+            .filter(pk__in=list(groups))
+        )
+        found = list(chosen.order_by("pk").select_for_update(of=("self",)))
         if decision == Decision():
             return found
-        changes = [_decide(group, group.current, decision, now) for group in found]
-        fields = ["state", "state_at", "ignored_until", "ignored_reach", "note"]
+        assignee = _assignee(decision.assigned_to) if decision.assigned_to else None
+        changes = [_decide(group, group.current, decision, assignee, now) for group in found]
+        fields = ["state", "state_at", "ignored_until", "ignored_reach", "note", "assigned_to"]
         Group.objects.bulk_update(found, fields)
         record_all("csp.group.decide", changes, actor=actor, now=now)
     return found
@@ -86,8 +108,11 @@ def copy_decision(group: Group, *, actor: Actor, now: datetime) -> list[Group]:
     return decide(others.values_list("pk", flat=True), decision, actor=actor, now=now)
 
 
-def _decide(group: Group, current: str, decision: Decision, now: datetime) -> Change:
+def _decide(
+    group: Group, current: str, decision: Decision, assignee: User | None, now: datetime
+) -> Change:
     before = {"state": current, "note": group.note}
+    after: dict[str, Any] = {"state": decision.state or current}
     if decision.state is not None:
         # An ignored group can be ignored again, with other limits.
         if decision.state == current != State.IGNORED:
@@ -99,9 +124,16 @@ def _decide(group: Group, current: str, decision: Decision, now: datetime) -> Ch
         group.ignored_reach = None if reach is None else max(reach, group.client_days + 1)
     if decision.note is not None:
         group.note = decision.note
-    after: dict[str, Any] = {"state": decision.state or current, "note": group.note}
+    after["note"] = group.note
+    if decision.assigned_to is not None:
+        before["assigned_to"], after["assigned_to"] = _name(group.assigned_to), _name(assignee)
+        group.assigned_to = assignee
     target = Target("csp_group", str(group.pk), str(group))
     return Change(target, before=before, after={**after, **_limits(group)})
+
+
+def _name(user: User | None) -> str:
+    return user.username if user else ""
 
 
 def _limits(group: Group) -> dict[str, Any]:

@@ -37,7 +37,7 @@ type HourSum = tuple[str, str, datetime, bool, int]
 
 def groups_at(now: datetime) -> Any:
     """Returns all groups, each with `current`, its state at that time, and its noise rule."""
-    return Group.objects.select_related("rule").annotate(current=current_state(now))
+    return Group.objects.select_related("rule", "assigned_to").annotate(current=current_state(now))
 
 
 # --- One page of groups -----------------------------------------------------------------------
@@ -217,6 +217,18 @@ def needing_attention(now: datetime) -> Any:
 
     Both are ordered by clients.
     """
-    first = Case(When(current=REGRESSED, then=0), default=1)
-    visible = groups_at(now).visible().filter(current__in=OPEN)
-    return visible.order_by(first, *(f"-{name}" for name in _ORDER), "id")
+    rank = Case(When(current=REGRESSED, then=0), default=1)
+    visible = groups_at(now).visible().filter(current__in=OPEN).annotate(rank=rank)
+    return visible.order_by("rank", *(f"-{name}" for name in _ORDER), "id")
+
+
+def neighbors(group: Any, *, now: datetime) -> tuple[uuid.UUID | None, uuid.UUID | None]:
+    """Returns the ids of the previous and the next group that needs attention, or None.
+
+    The order is that of `needing_attention`. Takes two queries. `group` comes from `groups_at`.
+    """
+    rank = 0 if group.current == REGRESSED else 1
+    position = {name: getattr(group, name) for name in (*_ORDER, "id")}
+    is_later = Q(rank__gt=rank) | (Q(rank=rank) & _after(position))
+    others = needing_attention(now).exclude(pk=group.pk).values_list("pk", flat=True)
+    return others.exclude(is_later).reverse().first(), others.filter(is_later).first()

@@ -23,6 +23,7 @@ EXAMPLE = {
     "ignored_until": None,
     "ignored_reach": None,
     "note": "",
+    "assigned_to": "",
     "first_seen": "2026-11-03T08:15:00Z",
     "last_seen": "2026-11-05T17:42:10Z",
     "count": 412,
@@ -66,6 +67,9 @@ class GroupSerializer(WireSerializer):
         help_text="The number of `client_days` at which an ignored group is new again, or null.",
     )
     note = serializers.CharField(help_text="The note of the operators.")
+    assigned_to = serializers.SerializerMethodField(
+        help_text="The username of the user who takes care of the group, or an empty string."
+    )
     first_seen = serializers.DateTimeField(help_text="When the first report arrived.")
     last_seen = serializers.DateTimeField(help_text="When the newest report arrived.")
     count = serializers.IntegerField(help_text="The number of reports.")
@@ -79,6 +83,9 @@ class GroupSerializer(WireSerializer):
 
     def get_noise_rule(self, group: Group) -> str:
         return group.rule.name if group.rule else ""
+
+    def get_assigned_to(self, group: Group) -> str:
+        return group.assigned_to.username if group.assigned_to else ""
 
     def get_hidden(self, group: Group) -> bool:
         return group.rule is not None and group.rule.enabled
@@ -153,7 +160,7 @@ class GroupDetailSerializer(GroupSerializer):
 
 class DecisionSerializer(RequestSerializer):
     component = "coderapi.UpdateCSPGroupRequest"
-    about = "A new state or a new note of a violation group. Absent members do not change."
+    about = "A new state, note or user of a violation group. Absent members do not change."
     example = {"state": "ignored", "ignored_reach": 50, "note": "A browser extension."}
 
     state = serializers.ChoiceField(
@@ -165,6 +172,13 @@ class DecisionSerializer(RequestSerializer):
     )
     note = TextField(
         required=False, allow_blank=True, max_length=MAX_NOTE, help_text="The new note."
+    )
+    assigned_to = TextField(
+        required=False,
+        allow_blank=True,
+        max_length=256,
+        help_text="The username of the owner or auditor who takes care of the group, or an empty "
+        "string for nobody.",
     )
     ignored_until = serializers.DateTimeField(
         required=False, help_text="Ignore the group until this time."

@@ -26,11 +26,12 @@ from kernel.http.errors import APIError, Validation, invalid
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
 from kernel.http.views import APIView, json_response, tagged
-from users.permissions import may
+from users.permissions import identity_of, may
 from users.requests import flag, parse_moment, read, whole_number
+from users.selectors import ME
 
 DEFAULT_LIMIT, MAX_LIMIT = 25, 100
-FILTERS = ("state", "site", "directive", "blocked", "noise", "since")
+FILTERS = ("state", "site", "directive", "blocked", "assigned_to", "noise", "since")
 
 
 class GroupsView(APIView):
@@ -46,6 +47,12 @@ class GroupsView(APIView):
             OpenApiParameter("site", str, description="Only this site."),
             OpenApiParameter("directive", str, description="Only this directive."),
             OpenApiParameter("blocked", str, description="Only this blocked source."),
+            OpenApiParameter(
+                "assigned_to",
+                str,
+                description="Only groups that are assigned to this username, or to the caller: "
+                "`me`.",
+            ),
             OpenApiParameter("noise", bool, description="Also list groups hidden as noise."),
             OpenApiParameter("since", datetime, description="Only groups seen since this time."),
             OpenApiParameter(
@@ -79,6 +86,9 @@ def _filtered(request: Request, *, now: datetime) -> Any:
     for name in ("site", "directive", "blocked"):
         if text := request.query_params.get(name, ""):
             groups = groups.filter(**{name: text[:256].replace("\0", "")})
+    if name := request.query_params.get("assigned_to", ""):
+        me = identity_of(request).username
+        groups = groups.filter(assigned_to__username=me if name == ME else name[:256].lower())
     if not flag(request, "noise"):
         groups = groups.visible()
     if since := request.query_params.get("since"):
@@ -106,7 +116,8 @@ class GroupView(APIView):
 
     @operation(
         "Update CSP violation group",
-        description="Changes the state or the note of a group. Needs the role owner.",
+        description="Changes the state or the note of a group, or assigns the group to a user. "
+        "Needs the role owner.",
         body=DecisionSerializer,
         answers={200: GroupSerializer, 403: ResponseSerializer, 404: "No group."},
     )

@@ -389,7 +389,7 @@ def test_pages_of_triage_run_few_statements(
     for reader, path, most in (
         (client, "/admin/csp/", 16),
         (client, "/admin/csp/group/", 12),
-        (client, f"/admin/csp/group/{group.pk}/change/", 12),
+        (client, f"/admin/csp/group/{group.pk}/change/", 15),
         (owner, f"{GROUPS}/{group.pk}", 4),
         (owner, "/api/v2/csp/summary", 6),
     ):

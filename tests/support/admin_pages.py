@@ -10,6 +10,7 @@ from django.contrib import admin
 from django.test import RequestFactory
 from django.urls import reverse
 
+from alerts.models import Alert, Channel, Delivery
 from beside.models import CoderToken
 from csp.models import REPORTS, Group, IngestKey, Report
 from jobs.models import JobRun
@@ -39,6 +40,7 @@ def make_rows(owner: User, *, now: datetime) -> None:
     )
     _make_snapshot(now)
     _make_report(now)
+    _make_alert(now)
 
 
 def _make_snapshot(now: datetime) -> None:
@@ -77,6 +79,30 @@ def _make_report(now: datetime) -> None:
         document_uri="https://coder.example.com/",
         blocked_uri="https://cdn.example.net/<i>",
         client=bytes(16),
+    )
+
+
+def _make_alert(now: datetime) -> None:
+    channel = Channel.objects.create(
+        name="security", form="webhook", address="https://hooks.example.com/x", enabled=True
+    )
+    delivery = Delivery.objects.create(
+        channel=channel,
+        subject="[coderapi] new: Script from <i>cdn.example.net (12 clients)",
+        created_at=now,
+        due_at=now,
+        attempts=1,
+        error="The server returned status <b>500",
+    )
+    Alert.objects.create(
+        channel=channel,
+        delivery=delivery,
+        kind="csp_group.new",
+        key=str(Group.objects.get().pk),
+        since=now,
+        severity=2,
+        what="Script from <i>cdn.example.net (12 clients)",
+        created_at=now,
     )
 
 

@@ -1,0 +1,73 @@
+"""Triage by keyboard, in a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csp.models import Group
+from tests.csp.test_triage import make_group
+from tests.support.browser import Browser, browsing, needs_browser
+from tests.support.csp_reports import fresh_writer
+from tests.support.factories import PASSWORD, make_user
+from tests.support.processes import wait_for
+
+pytestmark = [pytest.mark.django_db(transaction=True), needs_browser]
+FOCUSED = "return document.activeElement.textContent"
+
+
+@pytest.fixture
+def browser(live_server: Any, tmp_path: Path) -> Iterator[Browser]:
+    """A browser with the front page of triage."""
+    owner = make_user("owner")
+    with fresh_writer(), browsing(tmp_path / "profile") as window:
+        window.open(f"{live_server.url}/admin/csp/")
+        window.type_into("#id_name", owner.username)
+        window.type_into("#id_password", PASSWORD)
+        window.click("#content [type=submit]")
+        wait_for(lambda: window.address == f"{live_server.url}/admin/csp/")
+        yield window
+
+
+def is_shown(browser: Browser, group: Group) -> bool:
+    return str(group.pk) in browser.address
+
+
+def press(browser: Browser, key: str) -> None:
+    browser.type_into("body", key)
+
+
+def test_ten_strokes_triage_ten_groups(browser: Browser, live_server: Any) -> None:
+    groups = [make_group(blocked=f"{n}.example.net", client_days=20 - n) for n in range(10)]
+    browser.open(f"{live_server.url}/admin/csp/")
+    press(browser, "j")
+    assert browser.run(FOCUSED) == "Image from 0.example.net"
+    browser.run("document.activeElement.click()")
+    for index, key in enumerate("iraiiraiia"):
+        wait_for(partial(is_shown, browser, groups[index]))
+        press(browser, key)
+    wait_for(lambda: browser.address == f"{live_server.url}/admin/csp/")
+    words = {"i": "ignored", "r": "resolved", "a": "acknowledged"}
+    stored = Group.objects.order_by("-client_days").values_list("state", flat=True)
+    assert list(stored) == [words[key] for key in "iraiiraiia"]
+    assert browser.violations() == []
+
+
+def test_keys_move_and_are_listed(browser: Browser, live_server: Any) -> None:
+    first, second = make_group(client_days=9), make_group(client_days=5)
+    browser.open(f"{live_server.url}/admin/csp/group/{first.pk}/change/")
+    press(browser, "n")
+    wait_for(lambda: str(second.pk) in browser.address)
+    press(browser, "p")
+    wait_for(lambda: str(first.pk) in browser.address)
+    # A key in a field is text.
+    browser.type_into("#note", "irna")
+    assert Group.objects.filter(state="new").count() == 2
+    press(browser, "?")
+    listed = browser.run("return document.querySelector('dialog[open]').innerText")
+    assert "Resolve, and open the next group" in listed
+    assert "Next row" not in listed
