@@ -36,6 +36,7 @@ from csp.filters import (
     HostFilter,
     NoiseFilter,
     SiteFilter,
+    SiteOfReportFilter,
     StateFilter,
 )
 from csp.importing.items import EARLIEST
@@ -340,12 +341,12 @@ class ReportAdmin(ExportingAdmin):
         "disposition",
         "browser",
     ]
-    list_filter = [DispositionFilter, FormatFilter, DayFilter]
+    list_filter = [SiteOfReportFilter, DispositionFilter, FormatFilter, DayFilter]
     show_facets = admin.ShowFacets.NEVER  # Facets would count all reports.
     search_fields = ["blocked_uri", "document_uri", "source_file", "effective_directive"]
     fields = [
         ("received_at", "occurred_at"),
-        ("group", "noise_rule"),
+        ("group", "site", "noise_rule"),
         ("effective_directive", "violated_directive", "disposition"),
         "document_uri",
         "referrer",
@@ -357,6 +358,10 @@ class ReportAdmin(ExportingAdmin):
         "user_agent",
         "extra",
     ]
+
+    @admin.display
+    def site(self, report: Report) -> str:
+        return report.group.site
 
     @admin.display
     def noise_rule(self, report: Report) -> str:

@@ -73,9 +73,9 @@ class NoiseFilter(admin.SimpleListFilter):
 
 
 def _value_filter(
-    name: str, values: Callable[[], Iterable[str]], title: str = ""
+    name: str, values: Callable[[], Iterable[str]], title: str = "", *, field: str = ""
 ) -> type[admin.SimpleListFilter]:
-    """Makes a filter by a field. `values` returns the choices."""
+    """Makes a filter by a field, by default by the field `name`. `values` returns the choices."""
 
     class ValueFilter(admin.SimpleListFilter):
         parameter_name = name
@@ -84,7 +84,7 @@ def _value_filter(
             return [(value, value) for value in values()]
 
         def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-            return queryset.filter(**{name: self.value()} if self.value() else {})
+            return queryset.filter(**{field or name: self.value()} if self.value() else {})
 
     ValueFilter.title = title or name
     return ValueFilter
@@ -103,6 +103,7 @@ def _several_sites() -> list[str]:
 
 
 SiteFilter = _value_filter("site", _several_sites)
+SiteOfReportFilter = _value_filter("site", _several_sites, field="group__site")
 HostFilter = _value_filter("blocked", partial(_common, "blocked"), "blocked source")
 DirectiveFilter = _value_filter("directive", partial(_common, "directive"))
 DispositionFilter = _value_filter("disposition", lambda: ("enforce", "report"))

@@ -16,6 +16,7 @@ from bench.service import Service, running
 
 GROUPS, GROUPS_FULL = 1_000, 10_000
 REPORTS_PER_GROUP = 100
+SITES = 20
 # The reports in thousandths that belong to the largest group.
 LARGEST = 30
 HOURS = 7 * 24
@@ -60,6 +61,7 @@ def _store(service: Service, groups: int) -> None:
             "csp_group",
             groups,
             id=_KEY.format("n"),
+            site=f"'https://s' || n % {SITES} || '.example.net'",
             blocked="'h' || n || '.example.net'",
             first_seen="now() - interval '6 days'",
             last_seen="now() - (n % 1000) * interval '1 minute'",

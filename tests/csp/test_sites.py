@@ -12,7 +12,7 @@ import pytest
 from django.utils import timezone
 
 from audit.models import Entry
-from csp.models import Group
+from csp.models import Group, Report
 from csp.triage import policies, releases
 from csp.triage.sites import sites_of_groups
 from kernel import memory
@@ -112,6 +112,19 @@ def test_pages_show_sites_only_if_there_are_several(sites: None, owner: APIClien
         shop = client.get(page, {"site": SHOP}).text
         assert shop.count(f"{SHOP}</td>") == (2 if page == "/admin/csp/" else 1)
         assert f"{PORTAL}</td>" not in shop
+
+
+def test_reports_are_filtered_by_site(sites: None, owner: APIClient) -> None:
+    for site in (PORTAL, SHOP):
+        report_on(site, owner)
+    client = in_admin("owner")
+    assert "By site" in client.get("/admin/csp/report/").text
+    listed = client.get("/admin/csp/report/", {"site": SHOP}).text
+    assert f"{SHOP}/page" in listed
+    assert f"{PORTAL}/page" not in listed
+    report = Report.objects.get(group__site=SHOP)
+    shown = client.get(f"/admin/csp/report/{report.pk}/change/").text
+    assert f'<div class="readonly">{SHOP}</div>' in shown
 
 
 def test_sites_of_groups_are_listed_once() -> None:
