@@ -32,7 +32,11 @@ class Answer:
         # Imported here, because commands use errors, and start faster without Django's HTTP.
         from django.http import HttpResponse
 
-        return HttpResponse(self.body, status=self.status, headers=self.headers)
+        response = HttpResponse(self.body, status=self.status, headers=self.headers)
+        if "Content-Type" not in self.headers:
+            # Otherwise Django would send that it is HTML.
+            del response.headers["Content-Type"]
+        return response
 
     def send(self, start_response: StartResponse) -> list[bytes]:
         """Sends the response without Django, from a WSGI application. Returns its result."""

@@ -35,12 +35,15 @@ class Answer:
 class Server(Program):
     """A server on a free port, by default with one web process and its data beside its log.
 
+    An empty address comes from the settings.
+
     As a context manager it answers when the block begins, and is killed at its end.
     """
 
     def __init__(self, *arguments: str, log: Path, address: str = ANY_PORT, **more: str) -> None:
         more = {"CODERAPI_DATA_DIR": str(log.parent), "CODERAPI_WEB_WORKERS": "1", **more}
-        super().__init__("server", "--http-address", address, *arguments, log=log, **more)
+        flags = ("--http-address", address) if address else ()
+        super().__init__("server", *flags, *arguments, log=log, **more)
         self._data_dir = Path(more["CODERAPI_DATA_DIR"])
         self.database = more.get("DATABASE_URL", "")
 
