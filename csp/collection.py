@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from django.conf import settings
-
 from csp import metrics
 from csp.access import keys
 from csp.noise.stored import current_rules
@@ -25,6 +23,7 @@ from kernel.http.errors import APIError, Validation, invalid
 from kernel.http.hosts import rate_limit_bucket
 from kernel.http.rate_limit import bucket_of, verdict_on
 from kernel.http.steps import Results
+from kernel.settings import settings
 
 MAX_SINGLE = 64 * 1024
 # For the rate limit, a body counts as at least one report for each COUNTED_BYTES bytes. Most

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import SAFE_METHODS
@@ -26,6 +25,7 @@ from kernel.http.hosts import scheme_of, with_port
 from kernel.http.identity import IdentifiedRequest, Identity
 from kernel.http.steps import Results
 from kernel.http.wire import Schema
+from kernel.settings import settings
 from tokens.extraction import COOKIE, HEADER, bearer
 
 if TYPE_CHECKING:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from django.conf import settings
-
 from kernel.http.call import Call, first_parameters
 from kernel.http.identity import Presented
+from kernel.settings import settings
 
 COOKIE = "coder_session_token"
 HEADER = "Coder-Session-Token"

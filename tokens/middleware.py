@@ -10,7 +10,6 @@ from functools import cache, lru_cache, partial
 from http import HTTPStatus
 from typing import cast
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import get_resolver
 from django.utils import timezone
@@ -25,6 +24,7 @@ from kernel.http.identity import Caller, IdentifiedRequest, Presented
 from kernel.http.rate_limit import WIDE_FACTOR, WINDOW_SECONDS, shared_counter
 from kernel.http.steps import NOBODY, Ask, Results
 from kernel.http.views import PublicAPIView, view_classes
+from kernel.settings import settings
 from tokens import refusals, token_format, verification
 from tokens.extraction import presented_token
 from tokens.lifetimes import expires_soon

@@ -10,7 +10,6 @@ import string
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
-from django.conf import settings
 from django.utils import timezone
 
 from csp.models import IngestKey
@@ -19,6 +18,7 @@ from kernel.http.errors import APIError
 from kernel.http.identity import Caller
 from kernel.http.steps import Ask, Results
 from kernel.memory import Memory, Remembered
+from kernel.settings import settings
 from tokens import refusals
 
 PARAMETER = "key"

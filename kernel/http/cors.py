@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from http import HTTPStatus
 
-from django.conf import settings
-
 from kernel.http import API_PREFIX
 from kernel.http.call import Call
 from kernel.http.responses import Answer
 from kernel.http.steps import Ask, Results
+from kernel.settings import settings
 
 ALLOW_ORIGIN = "Access-Control-Allow-Origin"
 EXPOSE_HEADERS = "X-Coder-Build-Version, X-Coder-Request-Id"

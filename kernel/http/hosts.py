@@ -10,7 +10,6 @@ from http import HTTPStatus
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import SplitResult, urlsplit
 
-from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 from django.utils.encoding import escape_uri_path, iri_to_uri
 
@@ -18,6 +17,7 @@ from kernel.http.call import Call
 from kernel.http.errors import APIError
 from kernel.http.responses import Answer
 from kernel.http.steps import Results
+from kernel.settings import settings
 
 type Address = IPv4Address | IPv6Address
 

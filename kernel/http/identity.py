@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.http import HttpRequest
 
@@ -40,8 +40,7 @@ class Presented:
     is_cookie: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """The caller of a request. A `refusal` is the error for a rejected token.
 
     `sunset` is the expiry time of the caller's key as an HTTP date, or "" if it is not soon.

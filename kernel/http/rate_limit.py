@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from kernel.http import API_PREFIX
@@ -28,6 +27,7 @@ from kernel.http.hosts import rate_limit_bucket, wide_bucket
 from kernel.http.identity import Identity
 from kernel.http.redis_counter import RedisCounter
 from kernel.http.steps import Results
+from kernel.settings import settings
 
 WINDOW_SECONDS = 60
 # The limit of an IPv6 /48 network, as a multiple of the limit of a client.

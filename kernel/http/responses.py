@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from django.conf import settings
+from kernel.settings import settings
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse

@@ -91,9 +91,10 @@ def walk(steps: Sequence[Step], results: Results) -> Generator[Ask, Any]:
 
     Raises: errors that `kernel.http.handlers` does not know. They are errors of this program.
     """
-    for step in steps:
+    call = results.call
+    for result, step in steps:
         try:
-            found = step.of(results.call, results)
+            found = step(call, results)
             if isinstance(found, Ask):
                 found = yield found
         except Exception as error:
@@ -104,8 +105,8 @@ def walk(steps: Sequence[Step], results: Results) -> Generator[Ask, Any]:
         if isinstance(found, Answer):
             results.answer = found
             return
-        if found is not None and step.result:
-            setattr(results, step.result, found)
+        if found is not None:
+            setattr(results, result, found)
 
 
 def run(steps: Sequence[Step], results: Results) -> None:

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
-
 from kernel.http.errors import Validation, invalid
+from kernel.settings import settings
 
 if TYPE_CHECKING:
     from kernel.http.call import Call
