@@ -136,15 +136,6 @@ class LookUps:
         return []
 
 
-def settle[T](result: Future[T], find: Callable[[], T]) -> None:
-    """Sets the result, or the error of `find`, unless the future was canceled."""
-    if result.set_running_or_notify_cancel():
-        try:
-            result.set_result(find())
-        except Exception as error:  # noqa: BLE001 - the request that waits must get a response
-            result.set_exception(error)
-
-
 def _split(waiting: Sequence[Wanted]) -> tuple[list[Wanted], list[Wanted], list[Wanted]]:
     """Returns the keys to read next, those that wait for their turn, and those too late."""
     following, later, late = [], [], []

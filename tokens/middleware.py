@@ -15,6 +15,7 @@ from django.urls import get_resolver
 from django.utils import timezone
 from django.utils.http import http_date
 
+from kernel.futures import settle
 from kernel.http import API_PREFIX
 from kernel.http.call import Call
 from kernel.http.errors import APIError
@@ -28,7 +29,6 @@ from kernel.settings import settings
 from tokens import refusals, token_format, verification
 from tokens.extraction import presented_token
 from tokens.lifetimes import expires_soon
-from tokens.look_ups import settle
 from tokens.token_format import TokenParts
 from users.permissions import KeyIdentity
 

@@ -25,12 +25,13 @@ from django.conf import settings
 
 from kernel.db.connections import deadline, fetch
 from kernel.durations import to_timedelta
+from kernel.futures import settle
 from kernel.http.errors import APIError
 from kernel.limiter import Limiter, LimitReachedError
 from kernel.memory import Memory, Remembered
 from tokens import look_ups, providers, refusals, token_format
 from tokens.last_use import Touch, write, writer
-from tokens.look_ups import Found, LookUps, Wanted, settle
+from tokens.look_ups import Found, LookUps, Wanted
 from tokens.token_format import TokenParts
 from users import allow_lists
 from users.models import User

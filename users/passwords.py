@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
+import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, suppress
+from queue import SimpleQueue
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.hashers import Argon2PasswordHasher
@@ -25,6 +29,7 @@ from django.contrib.auth.password_validation import (
 )
 from django.core.exceptions import ValidationError
 
+from kernel.futures import settle
 from kernel.http.errors import Validation
 from kernel.http.hosts import rate_limit_bucket, wide_bucket
 from kernel.http.rate_limit import (
@@ -50,19 +55,50 @@ NO_PASSWORD = "A service account has no password."  # noqa: S105 - a message
 MAX_HASHES = min(8, max(1, (os.cpu_count() or 1) // 2))
 MAX_WAIT_SECONDS = 2.0
 BUSY = "Too many passwords are being checked right now. Try again in a few seconds."
-POLL_SECONDS = 0.02
-# Each process computes hashes in only one thread, because the allocator keeps 19 MiB for every
-# thread that has computed a hash.
-_hashing = ThreadPoolExecutor(1, thread_name_prefix="hashing")
 
 
-def _replace_executor() -> None:
+class _Hasher:
+    """Runs hashes in one thread of this process, one after another.
+
+    The allocator keeps 19 MiB for every thread that has computed a hash. The thread is a daemon, so
+    that a process can exit while the thread waits for a lock.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def submit[T](self, compute: Callable[[], T]) -> Future[T]:
+        """Returns the future result. Only one thread calls this at a time."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="hashing", daemon=True)
+            self._thread.start()
+        result: Future[T] = Future()
+        self._waiting.put((result, compute))
+        return result
+
+    def _run(self) -> None:
+        while True:
+            result, compute = self._waiting.get()
+            try:
+                with _any_lock():
+                    # The request may have given up before a lock was free.
+                    settle(result, compute)
+            except OSError as error:
+                if not result.done():
+                    result.set_exception(error)
+
+
+_hasher = _Hasher()
+
+
+def _replace_hasher() -> None:
     """Makes a forked process start its own thread, because threads are not copied."""
-    global _hashing
-    _hashing = ThreadPoolExecutor(1, thread_name_prefix="hashing")
+    global _hasher
+    _hasher = _Hasher()
 
 
-os.register_at_fork(after_in_child=_replace_executor)
+os.register_at_fork(after_in_child=_replace_hasher)
 
 HASHING = Limiter(
     "password hashing",
@@ -91,29 +127,39 @@ def _hashed[T](compute: Callable[[str, str], T], *texts: str) -> T:
     """Limits how many hashes are computed at once. Raises: LimitReachedError after two seconds."""
     deadline = time.monotonic() + MAX_WAIT_SECONDS
     with HASHING.hold():
-        file = _lock_any(deadline)
+        hashed = _hasher.submit(lambda: compute(*texts))
         try:
-            return _hashing.submit(compute, *texts).result()
-        finally:
-            os.close(file)
+            return hashed.result(max(0.0, deadline - time.monotonic()))
+        except TimeoutError:
+            if hashed.cancel():
+                raise LimitReachedError(BUSY, is_own=False) from None
+            return hashed.result()
 
 
-def _lock_any(deadline: float) -> int:
-    """Waits until it can lock one of `MAX_HASHES` files. Returns the file descriptor.
+@contextmanager
+def _any_lock() -> Iterator[None]:
+    """Holds a lock on one of `MAX_HASHES` files. If all are locked, waits for one of them.
 
-    The system releases the lock when the process exits or is killed. Raises: LimitReachedError.
+    The system releases the lock when the process exits or is killed.
     """
-    while True:
-        for number in range(MAX_HASHES):
-            path = private_directory() / f"hashing-{number}"
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with ExitStack() as opened:
+        # Processes that wait should not all wait for the same file.
+        numbers = random.sample(range(MAX_HASHES), MAX_HASHES)
+        files = [_lock_file(number, opened) for number in numbers]
+        for file in files:
             with suppress(BlockingIOError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return file
-            os.close(file)
-        if time.monotonic() > deadline:
-            raise LimitReachedError(BUSY, is_own=False)
-        time.sleep(POLL_SECONDS)
+                break
+        else:
+            fcntl.flock(files[0], fcntl.LOCK_EX)
+        yield
+
+
+def _lock_file(number: int, opened: ExitStack) -> int:
+    path = private_directory() / f"hashing-{number}"
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    opened.callback(os.close, file)
+    return file
 
 
 def count_try(address: str, *, name: str = "") -> None:

@@ -67,6 +67,8 @@ def test_requests_are_answered_while_sign_ins_wait_for_a_hash(settings: Any) -> 
     answers = [answer.result() for answer in waiting]
     assert {answer.status_code for answer in answers} == {503}
     assert {int(answer.headers["Retry-After"]) for answer in answers} == {5}
+    # The thread that waited for a lock continues with the next request.
+    assert log_in(users[0].email).status_code == 401
 
 
 def memory_of(pids: set[int], figure: str) -> int:
