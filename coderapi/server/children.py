@@ -12,19 +12,18 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import ctypes
 import gc
 import logging
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from setproctitle import setproctitle
 
 from kernel.loops import ENDING, Backoff
 
@@ -121,7 +120,10 @@ def _run(role: Role, reader: int, pipes: Iterable[int]) -> None:
     # A pipe closes when all its descriptors are closed, so a child must not keep those of others.
     for pipe in pipes:
         os.close(pipe)
-    _set_title(f"{TITLE}{role.name}")
+    # Otherwise each child would have the command line of the supervisor, which may contain secrets.
+    # The variable prevents that the title overwrites the environment in /proc.
+    os.environ["SPT_NOENV"] = "1"
+    setproctitle(f"{TITLE}{role.name}")
     gc.enable()
     threading.Thread(
         target=_end_with_pipe, args=(reader, role), name="lifeline", daemon=True
@@ -142,18 +144,3 @@ def _end_with_pipe(reader: int, role: Role) -> None:
     time.sleep(role.drain_seconds)
     logger.warning("This process is killed, because it did not end in time")
     os.killpg(0, signal.SIGKILL)
-
-
-def _set_title(title: str) -> None:
-    """Replaces the command line of this process on Linux.
-
-    Otherwise each child would have the command line of the supervisor, which may contain secrets.
-    """
-    if sys.platform != "linux":
-        return
-    # The fields after the name, which may contain spaces: the 46th and 47th are the addresses.
-    fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    start, end = int(fields[45]), int(fields[46])
-    if start:
-        ctypes.memset(start, 0, end - start)
-        ctypes.memmove(start, title.encode()[: end - start - 1], min(len(title), end - start - 1))
