@@ -40,7 +40,7 @@ from csp.filters import (
     StateFilter,
 )
 from csp.importing.items import EARLIEST
-from csp.models import Group, IngestKey, NoiseRule, Report, State
+from csp.models import OTHER_SITE, Group, IngestKey, NoiseRule, Report, State
 from csp.noise.rules import checked_pattern, pattern_for
 from csp.noise.stored import dry_run
 from csp.scrubbing.uris import address_of
@@ -57,6 +57,7 @@ from csp.triage.decisions import (
 from csp.triage.details import details, is_own, next_step
 from csp.triage.overview import hourly_chart, state_badge
 from csp.triage.selectors import groups_at, neighbors, whole_hour
+from csp.triage.site_policy import site_policy
 from csp.writing import reach
 from kernel.admin import ReadOnlyAdmin, ServiceAdmin, column, row_link, time_column
 from kernel.charts import Series
@@ -114,6 +115,7 @@ class GroupAdmin(ExportingAdmin):
     pages = {
         "policies/": "policies",
         "releases/": "releases",
+        "site-policy/": "site_policy",
         "<uuid:key>/decide/": "decide",
         "<uuid:key>/copy/": "copy_decision",
     }
@@ -249,6 +251,26 @@ class GroupAdmin(ExportingAdmin):
             versions=releases.versions(),
             lists=[("New since then", new), ("Gone since then", gone)],
             hours=hours,
+        )
+
+    def site_policy(self, request: HttpRequest) -> HttpResponse:
+        """Shows the whole policy of a site, by default of the site with the first name."""
+        known, site = sites.sites_of_groups(), request.GET.get("site", "")
+        site = site if site in known else next(iter(known), OTHER_SITE)
+        found = site_policy(site, now=timezone.now())
+        copies = [
+            ("header", "As a header", found.header),
+            ("setting", "For Coder", found.setting),
+            ("nginx", "For nginx", found.nginx),
+        ]
+        return self.page(
+            request,
+            "site_policy",
+            f"Policy of {site}",
+            found=found,
+            sites=known,
+            directives=policies.directives(found.reported),
+            copies=[each for each in copies if each[2]],
         )
 
 

@@ -115,6 +115,7 @@ def addresses(user: User) -> Iterator[str]:
     yield reverse("admin:tokens_apikey_calendar")
     yield reverse("admin:csp_group_policies")
     yield reverse("admin:csp_group_releases")
+    yield reverse("admin:csp_group_site_policy")
     yield reverse("admin:tokens_tokenconfig_explain", query={"user": user.username})
     for app in admin.site.get_app_list(request):
         yield reverse("admin:app_list", args=[app["app_label"]])

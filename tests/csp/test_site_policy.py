@@ -1,0 +1,79 @@
+"""The whole policy of a site: its grade, and the policy with the accepted entries."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from csp.advice.grading import grade
+from csp.advice.policy import parse
+from csp.models import Group
+from tests.support.client import APIClient
+from tests.support.csp_reports import in_admin, legacy, send
+from tests.support.markup import text_in
+
+PAGE = "/admin/csp/group/site-policy/"
+REST = "object-src 'none'; base-uri 'none'; frame-ancestors 'self'; form-action 'self'"
+
+
+@pytest.mark.parametrize(
+    ("policy", "letter", "words"),
+    [
+        ("img-src 'self'", "F", "neither script-src nor default-src"),
+        (f"script-src 'self' 'unsafe-inline'; {REST}", "D", "'unsafe-inline'"),
+        (f"script-src https:; {REST}", "D", "scripts of any host"),
+        (f"script-src 'self' https://unpkg.com; {REST}", "D", "unpkg.com"),
+        (f"script-src 'self' *.google-analytics.com; {REST}", "B", "every host below"),
+        (f"script-src 'self' https://www.google.com; {REST}", "D", "www.google.com"),
+        (f"script-src 'self' 'unsafe-eval'; {REST}", "C", "'unsafe-eval'"),
+        (f"script-src 'self' http://cdn.example.com; {REST}", "C", "on the network"),
+        ("default-src 'self'", "B", "base-uri is missing"),
+        (f"script-src 'self'; {REST}", "A", ""),
+        (f"script-src 'nonce-a' 'unsafe-inline'; {REST}", "A", ""),
+        (f"script-src 'nonce-a' 'strict-dynamic' https: 'unsafe-inline'; {REST}", "A", ""),
+    ],
+)
+def test_policy_is_graded(policy: str, letter: str, words: str) -> None:
+    found = grade(parse(policy))
+    assert found.letter == letter
+    assert words in " ".join(each.reason for each in found.weaknesses)
+
+
+@given(st.text(max_size=200))
+def test_any_policy_has_a_grade(text: str) -> None:
+    assert grade(parse(text)).letter in set("ABCDF")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_page_adds_the_accepted_entries(collecting: None, owner: APIClient) -> None:
+    policy = "script-src 'self' 'nonce-abc'; img-src 'self'; report-uri /api/v2/csp/reports"
+    for host in ("img.example.net", "other.example.net"):
+        report = {"effective-directive": "img-src", "violated-directive": "img-src"}
+        blocked = {"blocked-uri": f"https://{host}/a.png", "original-policy": policy}
+        send(owner, legacy(**report, **blocked))
+    Group.objects.filter(blocked="img.example.net").update(state="acknowledged")
+
+    page = in_admin("auditor").get(PAGE)
+
+    shown = page.content.decode()
+    assert "img-src https://img.example.net &#x27;self&#x27;" in shown
+    assert "https://other.example.net" not in shown
+    assert "nonce-abc" not in shown.partition("The policy with the accepted entries")[2]
+    assert "Grade of the reported policy: B" in text_in(page)
+    assert "1 of 1" in text_in(page)
+    assert "add_header Content-Security-Policy" in shown
+
+
+@pytest.mark.django_db(transaction=True)
+def test_forged_policy_cannot_end_the_line_of_nginx(collecting: None, owner: APIClient) -> None:
+    send(owner, legacy(**{"original-policy": 'script-src \'self\' "$x" a{b} \\n; x"; y z'}))
+    shown = text_in(in_admin("owner").get(PAGE))
+    assert "Grade" in shown
+    line = in_admin("owner").get(PAGE).context["found"].nginx
+    assert line == "add_header Content-Security-Policy \"script-src 'self'; y z\" always;"
+
+
+@pytest.mark.django_db
+def test_page_without_reports() -> None:
+    assert "No stored report" in text_in(in_admin("owner").get(PAGE))
