@@ -1,7 +1,8 @@
 """Converts the configuration of Coder, which is in the coderd format. All functions are pure.
 
 The release of Coder may differ from the release whose options the catalogue has. Options that only
-Coder has are passed on unchanged. Options that only the catalogue has are left out.
+Coder has are passed on unchanged. Options that only the catalogue has are left out. The documented
+format has no value of a known option that the API reference does not contain.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from options.catalogue import CATALOGUE
+from options.catalogue import AI_PROVIDERS, CATALOGUE
 from options.option import Option
 from options.option_formats import WIRE_FORMS
 from options.redaction import without_secrets
@@ -33,7 +34,7 @@ _EMPTY_GROUP = {"name": "", "yaml": "", "description": ""}
 
 _BY_NAME = {option.name: option for option in CATALOGUE}
 # Options with the same path also have the same type, and are all secret or none.
-_BY_PATH = {option.json_path: option for option in CATALOGUE}
+_BY_PATH = {option.json_path: option for option in (*CATALOGUE, AI_PROVIDERS)}
 
 type Json = dict[str, Any]
 
@@ -82,6 +83,9 @@ def documented(answer: Json) -> Json:
     listed = {_BY_NAME[name].json_path for name in sources if name in _BY_NAME}
     config = copy.deepcopy(answer["config"])
     for path, known in _BY_PATH.items():
+        if not DOCUMENTED.has(known):
+            _drop(config, path)
+            continue
         node, key = _place(config, path, create=path in listed)
         if key in node or path in listed:
             value = node.pop(key, _zero(known))
@@ -101,6 +105,14 @@ def _place(config: Json, path: str, *, create: bool = False) -> tuple[Json, str]
         inner = node.setdefault(group, {}) if create else node.get(group)
         node = inner if isinstance(inner, dict) else {}
     return node, CODERD.keys.get(path, last)
+
+
+def _drop(config: Json, path: str) -> None:
+    """Removes the value with this path, and the objects that are then empty."""
+    while path:
+        node, key = _place(config, path)
+        node.pop(key, None)
+        path = "" if node else path.rpartition(".")[0]
 
 
 def _decoded(option: Option, value: Any) -> Any:

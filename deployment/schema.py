@@ -11,7 +11,7 @@ from rest_framework import serializers
 
 from kernel.http import wire
 from kernel.http.wire import Wire
-from options.catalogue import CATALOGUE, GROUPS
+from options.catalogue import AI_PROVIDERS, CATALOGUE, GROUPS
 from options.configuration import load
 from options.option import Option, ValueSource
 from options.option_formats import (
@@ -70,10 +70,11 @@ class _Leaf:
 def config_schema(form: WireForm) -> Schema:
     """Returns the schema of the member `config`: nested objects with a value for each option."""
     # Current names of options replace old names with the same path.
-    current = {option.json_path: option for option in CATALOGUE if not option.use_instead}
-    options = {option.json_path: option for option in CATALOGUE} | current
+    leaves = (*CATALOGUE, AI_PROVIDERS)
+    current = {option.json_path: option for option in leaves if not option.use_instead}
+    options = {option.json_path: option for option in leaves} | current
     tree: dict[str, Any] = {}
-    for option in options.values():
+    for option in filter(form.has, options.values()):
         leaf = _Leaf(_leaf_schema(option, form=form), form.may_leave_out(option))
         put(tree, option.json_path, leaf, keys=form.keys)
     put(tree, TRACE, _Leaf(described({"const": False}, "Always false.")), keys=form.keys)

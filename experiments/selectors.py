@@ -17,6 +17,8 @@ KNOWN = frozenset(
         *("example", "auto-fill-parameters", "notifications", "workspace-usage", "web-push"),
         *("oauth2", "mcp-server-http", "workspace-sharing", "ai-template-editor"),
         *("terraform-directory-reuse", "workspace-prebuilds", "aibridge"),
+        *("nats_pubsub", "workspace-build-updates", "minimum-implicit-member"),
+        *("ai-gateway-cost-control", "agent-app-tabs"),
     }
 )
 

@@ -5,11 +5,11 @@ settings. Only environment variables can set coderapi's own settings. Each optio
 `values`. A type parses strings and YAML, rejects invalid values, and formats values.
 
 `sources` reads settings from the environment, flags and a YAML file. It records the place of each
-setting: the variable, the flag, or file:line:column. `resolution` picks the effective value: flags
-override the environment, the environment overrides the file, and the file overrides the default.
+setting: the variable, the flag, or file:line:column. `configuration` picks the effective value:
+flags override the environment, the environment the file, and the file the default.
 `configuration.load` combines these steps and raises one error that lists the mistakes of all
-sources. `start` adds the defaults that depend on this machine. It rejects values that Coder's
-server supports but coderapi does not.
+sources. `start` adds the defaults that depend on this machine. `rejections` rejects values with
+which the server does not start. `comparison` compares the catalogue with a running Coder server.
 
 A configuration becomes the JSON of `GET /deployment/config` in two wire forms (`rendering`,
 `option_formats`), a YAML file (`written_config`), and the tables of `manage.py options` (`table`).

@@ -9,20 +9,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kernel.text_values import TRUE
-from options.catalogue import CATALOGUE, OWN_OPTIONS
+from options.catalogue import AI_PROVIDERS, CATALOGUE, OWN_OPTIONS
 from options.errors import ConfigurationError, OptionError
 from options.option import Option, ValueSource
 from options.sources.environment import read_environment, upper_cased
 from options.sources.flags import read_flags
-from options.sources.indexed import read_providers
+from options.sources.indexed import FAMILIES, read_providers
 from options.sources.settings import Gathered, Setting
 from options.sources.yaml_file import read_yaml_file
 from options.values.addresses import HostPort
+from options.values.scalars import Bool
+from options.values.structs import Records, secrets_of
 
 __all__ = ["Configuration", "ConfigurationError", "OptionError", "check", "load"]
 
 CONFIG_PATH = "config"
-EXTERNAL_AUTH = "external_auth"
+ACCESS_URL, TLS_ENABLE = "access_url", "tls.enable"
+SECURE_COOKIE = "http_cookies.secure_auth_cookie"
 
 _REDIRECT_FLAG = "tls-redirect-http-to-https"
 _REDIRECT_VARIABLES = ("CODER_TLS_REDIRECT_HTTP", "CODER_TLS_REDIRECT_HTTP_TO_HTTPS")
@@ -45,6 +48,11 @@ class Configuration:
     places: Mapping[str, str] = field(repr=False)
     warnings: tuple[str, ...] = field(repr=False)
 
+    @property
+    def leaves(self) -> tuple[Option, ...]:
+        """Returns Coder's options, and the values that are not options."""
+        return (*self.options, AI_PROVIDERS)
+
     def __getitem__(self, json_path: str) -> Any:
         return self.values[json_path]
 
@@ -64,13 +72,12 @@ class Configuration:
 
     def secrets(self) -> Iterator[str]:
         """Yields every secret that is set, so that logs can redact them."""
-        for option in (*self.options, *OWN_OPTIONS):
+        for option in (*self.leaves, *OWN_OPTIONS):
             value = self.values[option.json_path]
             if option.secret and value and self.places[option.json_path]:
                 yield from value if isinstance(value, list) else [str(value)]
-        for provider in self.values[EXTERNAL_AUTH] or ():
-            if provider["client_secret"]:
-                yield provider["client_secret"]
+            if isinstance(option.type, Records):
+                yield from secrets_of(value)
 
 
 def load(
@@ -83,32 +90,46 @@ def load(
 
     Raises: ConfigurationError. It lists the mistakes of all sources.
     """
-    options = tuple(_with_default(option, defaults or {}) for option in CATALOGUE)
     variables = upper_cased(environ)
     environment = read_environment(environ)
-    providers = read_providers(variables, environment)
+    families = {
+        family.json_path: read_providers(family, variables, environment) for family in FAMILIES
+    }
     sources = [environment, read_flags(flags)]
     if file := _config_file(sources):
         sources.append(read_yaml_file(file))
-    warnings = tuple(warning for source in sources for warning in source.warnings)
     if errors := [error for source in sources for error in source.errors]:
-        raise ConfigurationError(errors, warnings=warnings)
-    found = _resolved((*options, *OWN_OPTIONS), sources)
+        raise ConfigurationError(errors, warnings=_warnings(sources))
+    computed = {**(defaults or {}), SECURE_COOKIE: _secure_cookie(sources)}
+    options = tuple(_with_default(option, computed) for option in CATALOGUE)
+    found = _resolved((*options, AI_PROVIDERS, *OWN_OPTIONS), sources)
     values = {path: item.value for path, item in found.items()}
     places = {path: item.place for path, item in found.items()}
-    if providers:
-        values[EXTERNAL_AUTH] = [*(values[EXTERNAL_AUTH] or ()), *providers.values()]
-        # Only the place is set. The source stays empty, because Coder's server sends an empty
-        # source for this option.
-        places[EXTERNAL_AUTH] = places[EXTERNAL_AUTH] or f"{next(iter(providers))}*"
+    for path, providers in families.items():
+        if providers:
+            values[path] = [*(values[path] or ()), *providers.values()]
+            # Only the place is set. The source stays empty, because Coder's server sends an empty
+            # source for these values.
+            places[path] = places[path] or f"{next(iter(providers))}*"
     _change_at_start(values, redirects=_sets_redirect(flags, variables))
     return Configuration(
         options,
         values,
         sources={path: item.source for path, item in found.items()},
         places=places,
-        warnings=warnings,
+        warnings=_warnings(sources),
     )
+
+
+def _secure_cookie(sources: Sequence[Gathered]) -> str:
+    """Returns the default of Secure Auth Cookie, which depends on the scheme of the access URL.
+
+    Without an access URL, the server uses the address on which it listens, with https for TLS.
+    """
+    options = [option for option in CATALOGUE if option.json_path in {ACCESS_URL, TLS_ENABLE}]
+    found = _resolved(options, sources)
+    url, tls = found[ACCESS_URL].value, found[TLS_ENABLE].value
+    return Bool().format(url.scheme == "https" if url else tls)
 
 
 def check(files: Iterable[str]) -> list[OptionError]:
@@ -159,14 +180,8 @@ def _sets_redirect(flags: Flags, variables: Mapping[str, str]) -> bool:
 
 
 def _resolved(options: Iterable[Option], sources: Iterable[Gathered]) -> dict[str, Setting]:
-    """Returns the effective settings by JSON path, in the options' order.
-
-    `sources` must begin with the environment, so that a flag overrides the environment.
-    """
-    read: dict[str, list[Setting]] = defaultdict(list)
-    for gathered in sources:
-        for setting in gathered.settings:
-            read[setting.option.json_path].append(setting)
+    """Returns the effective settings by JSON path, in the options' order."""
+    read = _settings_by_path(sources)
     effective: dict[str, Setting] = {}
     for option in options:
         path = option.json_path
@@ -180,15 +195,46 @@ def _resolved(options: Iterable[Option], sources: Iterable[Gathered]) -> dict[st
     return effective
 
 
+def _settings_by_path(sources: Iterable[Gathered]) -> dict[str, list[Setting]]:
+    read: dict[str, list[Setting]] = defaultdict(list)
+    for gathered in sources:
+        for setting in gathered.settings:
+            read[setting.option.json_path].append(setting)
+    return read
+
+
+def _winner(settings: Sequence[Setting]) -> Setting:
+    """Returns the setting that applies.
+
+    Flags override the environment, and the environment overrides the file. In one source, the new
+    name of an option overrides its old name.
+    """
+    order = list(ValueSource)
+    strongest = max((setting.source for setting in settings), key=order.index)
+    found = [setting for setting in settings if setting.source is strongest]
+    return ([setting for setting in found if not setting.option.use_instead] or found)[-1]
+
+
 def _combined(settings: Sequence[Setting]) -> Setting:
-    """Returns the last setting of the source with the highest precedence, with the merged value.
+    """Returns the setting that applies, with the merged value.
 
     Values from the environment and flags are merged if the type has `combines`. The YAML file is
     used only if neither the environment nor a flag sets the option.
     """
-    stronger = [each for each in settings if each.source is not ValueSource.YAML] or settings
-    last = stronger[-1]
-    value = last.option.type.zero
-    for setting in stronger:
-        value = last.option.type.merge(value, setting.value)
-    return dataclasses.replace(last, value=value)
+    winner = _winner(settings)
+    value = winner.option.type.zero
+    for setting in settings:
+        if setting.option is winner.option and not (
+            setting.source is ValueSource.YAML and winner.source is not ValueSource.YAML
+        ):
+            value = winner.option.type.merge(value, setting.value)
+    return dataclasses.replace(winner, value=value)
+
+
+def _warnings(sources: Sequence[Gathered]) -> tuple[str, ...]:
+    winners = {path: _winner(found) for path, found in _settings_by_path(sources).items()}
+    return tuple(
+        warning
+        for source in sources
+        for warning in (*source.warnings_about_names(winners), *source.warnings)
+    )

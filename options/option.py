@@ -36,7 +36,7 @@ class Group:
 
     `json_path` is the prefix of the JSON paths of the group's options. `flags` is the prefix of
     their flags. By default `flags` is derived from `json_path`. `remark` is the default remark of
-    the group's options that are not obeyed.
+    the group's options that are not obeyed. With `snake_case`, derived YAML keys are in snake case.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Group:
     json_path: str = ""
     flags: str = FOLLOWS
     remark: str = ""
+    snake_case: bool = False
 
     def __post_init__(self) -> None:
         if self.flags is FOLLOWS:
@@ -75,7 +76,8 @@ class Option:
     coderapi acts on the value. Other values are only reported. `remark` is a note on an option that
     is not obeyed. The value of a `secret` option is never shown, cannot be set in YAML, and can be
     read from the file that `<env>_FILE` names. `own` marks a setting of coderapi. An empty variable
-    counts as not set, unless `empty_counts` is true.
+    counts as not set, unless `empty_counts` is true. If the API reference does not contain
+    the value, `documented` is false.
 
     By default the flag, the YAML key and the JSON path are derived from the variable. For example,
     CODER_TLS_MIN_VERSION in the group TLS has the flag `tls-min-version`, the YAML key `minVersion`
@@ -102,11 +104,14 @@ class Option:
     remark: str = FOLLOWS
     own: bool = False
     empty_counts: bool = False
+    documented: bool = True
 
     def __post_init__(self) -> None:
         if self.flag is FOLLOWS:
             self._set("flag", self.env.removeprefix(_PREFIX).lower().replace("_", "-"))
-        key = _camel_case(self.flag.removeprefix(self.group.flags if self.group else ""))
+        key = self.flag.removeprefix(self.group.flags if self.group else "")
+        is_snake = self.group is not None and self.group.snake_case
+        key = key.replace("-", "_") if is_snake else _camel_case(key)
         if self.yaml is FOLLOWS:
             self._set("yaml", "" if self.secret else key)
         if self.json_path is FOLLOWS:

@@ -13,8 +13,11 @@ from options.values.base import ValueType
 from options.values.lists import TextList
 from options.values.scalars import Bool, Choice, ConfigPath, Duration, Integer, Regexp, Text
 from options.values.structs import (
+    AI_PROVIDER_FIELDS,
     EXTERNAL_AUTH_FIELDS,
     LINK_FIELDS,
+    SECRET_MEMBERS,
+    AIProviders,
     ExternalAuth,
     Field,
     Links,
@@ -68,6 +71,10 @@ def ref(component: str) -> Schema:
     return {"$ref": f"#/components/schemas/{component}"}
 
 
+def _documented(fields: Mapping[str, Field]) -> dict[str, Field]:
+    return {key: each for key, each in fields.items() if each.documented}
+
+
 def _record(
     fields: Mapping[str, Field], description: str, *, lists: Schema, optional: Iterable[str] = ()
 ) -> Schema:
@@ -87,8 +94,8 @@ def _record(
 TEXTS = array_of(TEXT)
 TEXTS_OR_NULL = nullable(TEXTS)
 
-# Fields of an external auth provider that no response includes.
-_PRIVATE_FIELDS = frozenset({"client_secret", "extra_token_keys"})
+# Fields of providers that no response includes.
+_PRIVATE_FIELDS = SECRET_MEMBERS | {"extra_token_keys"}
 
 URL_MEMBERS = object_of(
     {
@@ -124,7 +131,7 @@ CHOICE_MEMBERS = object_of(
 
 # If a format omits empty members, it omits members of these types only. Empty URLs, addresses and
 # structs are included.
-_LEFT_OUT_WHEN_EMPTY = (Bool, Choice, ConfigPath, Duration, Integer, Text, TextList)
+_LEFT_OUT_WHEN_EMPTY = (AIProviders, Bool, Choice, ConfigPath, Duration, Integer, Text, TextList)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +155,11 @@ class WireForm:
     `keys` maps a JSON path to the member's name in the configuration, if the name differs.
 
     With `omits_empty`, empty members are omitted in three places: in the options, at the top level
-    of the configuration, and in the groups named in `sparse_groups`. The JSON paths in
+    of the configuration, and in the groups and values named in `sparse`. The JSON paths in
     `always_shown` are never omitted.
+
+    With `documented_only`, the configuration has only the values that the API reference contains.
+    With `by_name`, options are sorted by name. Otherwise, they have the order of the catalogue.
     """
 
     encodings: Mapping[type[ValueType[Any]], Encoding]
@@ -157,8 +167,10 @@ class WireForm:
     choice_members: bool = False
     keys: Mapping[str, str] = field(default_factory=dict)
     omits_empty: bool = False
-    sparse_groups: frozenset[str] = frozenset()
+    sparse: frozenset[str] = frozenset()
     always_shown: frozenset[str] = frozenset()
+    documented_only: bool = False
+    by_name: bool = False
 
     def encode(self, value_type: ValueType[Any], value: Any) -> Any:
         return self.encodings[type(value_type)].encode(value)
@@ -170,13 +182,17 @@ class WireForm:
         """
         return self.encodings[type(value_type)].decode(value)
 
+    def has(self, option: Option) -> bool:
+        """Returns whether the configuration has the value of this option."""
+        return option.documented or not self.documented_only
+
     def may_leave_out(self, option: Option) -> bool:
         """Returns whether an empty value of this option is omitted from the configuration."""
         above, _, _ = option.json_path.rpartition(".")
         return (
             self.omits_empty
             and isinstance(option.type, _LEFT_OUT_WHEN_EMPTY)
-            and (not above or above in self.sparse_groups)
+            and (not above or not self.sparse.isdisjoint({above, option.json_path}))
             and option.json_path not in self.always_shown
         )
 
@@ -215,6 +231,21 @@ def _providers(providers: list[dict[str, Any]] | None) -> list[dict[str, Any]] |
     ]
 
 
+def _documented_providers(providers: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    fields = _documented(EXTERNAL_AUTH_FIELDS)
+    return [
+        _map({key: item for key, item in provider.items() if key in fields})
+        for provider in _providers(providers) or ()
+    ]
+
+
+def _ai_providers(providers: list[dict[str, str]] | None) -> list[dict[str, str]]:
+    return [
+        {key: text for key, text in each.items() if text or not key.startswith("bedrock_")}
+        for each in _providers(providers) or ()
+    ]
+
+
 def _links(links: list[dict[str, str]] | None) -> list[dict[str, str]] | None:
     return links and [
         {key: text for key, text in link.items() if text or key != "location"} for link in links
@@ -232,10 +263,12 @@ def _map(values: dict[str, Any] | None) -> dict[str, Any]:
 
 
 _LINK, _PROVIDER = "codersdk.LinkConfig", "codersdk.ExternalAuthConfig"
+_AI_PROVIDER = "codersdk.AIProviderConfig"
 _URL, _ADDRESS, _REGEXP = "serpent.URL", "serpent.HostPort", "serpent.Regexp"
 
 _A_LINK = "A link in the dashboard."
 _A_PROVIDER = "A Git host or other service that users can connect, without the client secret."
+_AN_AI_PROVIDER = "A provider of the AI gateway, without its keys."
 
 _PLAIN: Mapping[type[ValueType[Any]], Encoding] = {
     Bool: Encoding(TRUTH),
@@ -264,7 +297,7 @@ _DOCUMENTED = WireForm(
                 {"value": described(array_of(ref(_PROVIDER)), "The providers.")},
                 "The external auth providers.",
             ),
-            lambda providers: {"value": [_map(each) for each in _providers(providers) or ()]},
+            lambda providers: {"value": _documented_providers(providers)},
         ),
     },
     components={
@@ -281,8 +314,9 @@ _DOCUMENTED = WireForm(
             "A regular expression.",
         ),
         _LINK: _record(LINK_FIELDS, _A_LINK, lists=TEXTS),
-        _PROVIDER: _record(EXTERNAL_AUTH_FIELDS, _A_PROVIDER, lists=TEXTS),
+        _PROVIDER: _record(_documented(EXTERNAL_AUTH_FIELDS), _A_PROVIDER, lists=TEXTS),
     },
+    documented_only=True,
 )
 _CODERD = WireForm(
     encodings={
@@ -300,12 +334,21 @@ _CODERD = WireForm(
         UUIDListMap: Encoding(nullable(map_of(TEXTS_OR_NULL))),
         Links: Encoding(nullable(array_of(ref(_LINK))), _links, _complete(LINK_FIELDS)),
         ExternalAuth: Encoding(
-            nullable(array_of(ref(_PROVIDER))), _providers, _complete(EXTERNAL_AUTH_FIELDS)
+            array_of(ref(_PROVIDER)),
+            lambda providers: _providers(providers) or [],
+            lambda providers: _complete(EXTERNAL_AUTH_FIELDS)(providers) or None,
         ),
+        AIProviders: Encoding(array_of(ref(_AI_PROVIDER)), _ai_providers),
     },
     components={
         _LINK: _record(LINK_FIELDS, _A_LINK, lists=TEXTS, optional=["location"]),
         _PROVIDER: _record(EXTERNAL_AUTH_FIELDS, _A_PROVIDER, lists=TEXTS_OR_NULL),
+        _AI_PROVIDER: _record(
+            AI_PROVIDER_FIELDS,
+            _AN_AI_PROVIDER,
+            lists=TEXTS,
+            optional=[key for key in AI_PROVIDER_FIELDS if key.startswith("bedrock_")],
+        ),
     },
     choice_members=True,
     keys={
@@ -313,7 +356,10 @@ _CODERD = WireForm(
         "config_ssh.sshconfigOptions": "SSHConfigOptions",
     },
     omits_empty=True,
-    sparse_groups=frozenset({"session_lifetime", "http_cookies"}),
+    sparse=frozenset(
+        {"session_lifetime", "http_cookies", "ai.bridge.providers", "template_builder.disabled"}
+    ),
     always_shown=frozenset({"session_lifetime.default_duration"}),
+    by_name=True,
 )
 WIRE_FORMS: Mapping[str, WireForm] = {"documented": _DOCUMENTED, "coderd": _CODERD}

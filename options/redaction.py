@@ -11,7 +11,7 @@ from typing import Any
 
 from options.configuration import Configuration
 from options.option import Option
-from options.values.structs import EXTERNAL_AUTH_SECRET
+from options.values.structs import SECRET_MEMBERS
 from options.values.urls import MASK, ParsedURL, without_password
 
 # Shown instead of a secret in tables and pages.
@@ -19,14 +19,14 @@ SECRET = "(secret)"  # noqa: S105  # Not a secret itself.
 
 
 def without_secrets(value: Any) -> Any:
-    """Returns the value with passwords in URLs masked and client secrets emptied, at any depth."""
+    """Returns the value with passwords in URLs masked and secrets emptied, at any depth."""
     if isinstance(value, str):
         return without_password(value)
     if isinstance(value, ParsedURL):
         return _masked_url(value)
     if isinstance(value, dict):
         return {
-            without_password(key): "" if key == EXTERNAL_AUTH_SECRET else without_secrets(item)
+            without_password(key): "" if key in SECRET_MEMBERS else without_secrets(item)
             for key, item in value.items()
         }
     if isinstance(value, list):
@@ -41,7 +41,7 @@ def shown_value(option: Option, options: Configuration) -> Any:
 
 def redacted(options: Configuration) -> Configuration:
     """Returns a copy of the configuration without secrets, for responses and pages."""
-    shown = {option.json_path: shown_value(option, options) for option in options.options}
+    shown = {option.json_path: shown_value(option, options) for option in options.leaves}
     return dataclasses.replace(options, values=shown)
 
 

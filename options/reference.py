@@ -22,6 +22,13 @@ Flags override the environment, the environment overrides the YAML file, and the
 default. You can also store a secret in a file. Then set the variable with the suffix `_FILE` to the
 path of the file, such as `CODER_SCIM_AUTH_HEADER_FILE=/run/secrets/scim`.
 
+Numbered variables configure external auth providers, such as `CODER_EXTERNAL_AUTH_0_ID`, and
+providers of the AI gateway, such as `CODER_AI_GATEWAY_PROVIDER_0_TYPE`. The old prefixes
+`CODER_GITAUTH_` and `CODER_AIBRIDGE_PROVIDER_` also work.
+
+An old name of an option still works, and the start logs a warning. If both names are set in one
+source, the new name overrides the old one.
+
 `.env.example` lists coderapi's own variables. Two of them override an option of Coder's server, so
 that coderapi can run in the same environment: `CODERAPI_HTTP_ADDRESS` overrides the HTTP Address,
 and `DATABASE_URL` overrides the Postgres Connection URL. The option's value that is reported to

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 from options.configuration import Configuration
@@ -19,7 +20,7 @@ def config_document(configuration: Configuration, *, wire: str = "documented") -
     """Returns the member `config` of GET /deployment/config: the values as nested objects."""
     form = WIRE_FORMS[wire]
     document: dict[str, Any] = {}
-    for option in configuration.options:
+    for option in filter(form.has, configuration.leaves):
         value = shown_value(option, configuration)
         if value or not form.may_leave_out(option):
             put(document, option.json_path, form.encode(option.type, value), keys=form.keys)
@@ -38,7 +39,7 @@ def put(tree: dict[str, Any], path: str, value: Any, *, keys: Mapping[str, str])
 def options_document(
     configuration: Configuration, *, wire: str = "documented"
 ) -> list[dict[str, Any]]:
-    """Returns the member `options` of GET /deployment/config: all options in Coder's order."""
+    """Returns the member `options` of GET /deployment/config: all options."""
     form = WIRE_FORMS[wire]
     documents = []
     for option in configuration.options:
@@ -50,7 +51,8 @@ def options_document(
             for document in instead:
                 document.pop("value_source", None)
         documents.append(_option(option, configuration, instead=instead, form=form))
-    return documents
+    # Coder's server sorts by bytes. UTF-8 has the same order as code points.
+    return sorted(documents, key=itemgetter("name")) if form.by_name else documents
 
 
 def _option(

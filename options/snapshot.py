@@ -51,7 +51,7 @@ def snapshot(options: Configuration, *, key: str) -> ConfigSnapshot:
     """
     values: dict[str, str] = {}
     secrets: dict[str, str] = {}
-    for option in options.options:
+    for option in options.leaves:
         path, value = option.json_path, options[option.json_path]
         shown = shown_value(option, options)
         if not option.secret:
@@ -60,7 +60,7 @@ def snapshot(options: Configuration, *, key: str) -> ConfigSnapshot:
             secrets[path] = _keyed(option, value, key=key)
     sources = {
         option.json_path: options.sources[option.json_path].value
-        for option in options.options
+        for option in options.leaves
         if options.places[option.json_path]
     }
     return ConfigSnapshot(values, sources, secrets)

@@ -7,6 +7,7 @@ an entry between them. Clients show the options in the order of CATALOGUE.
 from __future__ import annotations
 
 from options.catalogue.ai import AI_OPTIONS
+from options.catalogue.ai_gateway import AI_GATEWAY_OPTIONS, AI_PROVIDERS, OLD_YAML_KEYS
 from options.catalogue.client import CLIENT_OPTIONS
 from options.catalogue.email import EMAIL_OPTIONS
 from options.catalogue.github import GITHUB_OPTIONS
@@ -21,7 +22,7 @@ from options.catalogue.retention import RETENTION_OPTIONS
 from options.catalogue.server import SERVER_OPTIONS
 from options.option import Option
 
-__all__ = ["CATALOGUE", "GROUPS", "OWN_OPTIONS"]
+__all__ = ["AI_PROVIDERS", "CATALOGUE", "GROUPS", "OLD_YAML_KEYS", "OWN_OPTIONS"]
 
 CATALOGUE: tuple[Option, ...] = (
     *NETWORKING_OPTIONS,
@@ -34,5 +35,6 @@ CATALOGUE: tuple[Option, ...] = (
     *EMAIL_OPTIONS,
     *NOTIFICATIONS_OPTIONS,
     *AI_OPTIONS,
+    *AI_GATEWAY_OPTIONS,
     *RETENTION_OPTIONS,
 )

@@ -28,12 +28,14 @@ CLIENT_OPTIONS = (
     ),
     _client_option(
         "SSH Host Prefix",
-        "The prefix of the workspaces' host names in users' SSH configurations. Change it if users "
-        "connect to several deployments from one machine.",
+        "The prefix of the workspaces' host names in users' SSH configurations. Use Workspace "
+        "Hostname Suffix instead.",
         Text(),
         env="CODER_SSH_HOSTNAME_PREFIX",
         json_path="config_ssh.deploymentName",
         default="coder.",
+        hidden=True,
+        use_instead=("Workspace Hostname Suffix",),
         obeyed=True,
     ),
     _client_option(
@@ -91,6 +93,15 @@ CLIENT_OPTIONS = (
         flag="external-auth-providers",
         json_path="external_auth",
         hidden=True,
+    ),
+    Option(
+        "External Auth GitHub Default Provider Enable",
+        "Let users connect their GitHub accounts through the GitHub application of the company "
+        "Coder, if you have not configured a provider for GitHub.",
+        Bool(),
+        env="CODER_EXTERNAL_AUTH_GITHUB_DEFAULT_PROVIDER_ENABLE",
+        default="true",
+        documented=False,
     ),
     Option(
         "Custom wgtunnel Host",

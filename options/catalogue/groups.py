@@ -174,22 +174,40 @@ PREBUILDS = Group(
     "Workspaces that are created in advance.",
     json_path="workspace_prebuilds",
 )
+CHAT = Group("Chat", "chat", "AI chats in the dashboard.", json_path="ai.chat", flags="chat-")
 AI_BRIDGE = Group(
-    "AI Bridge",
-    "aibridge",
+    "AI Bridge (Deprecated)", "aibridge", "Old names of the options for the AI gateway."
+)
+AI_GATEWAY = Group(
+    "AI Gateway",
+    "ai_gateway",
     "A gateway between workspaces and AI providers.",
     json_path="ai.bridge",
-    flags="aibridge-",
+    flags="ai-gateway-",
+    snake_case=True,
 )
 AI_BRIDGE_PROXY = Group(
-    "AI Bridge Proxy",
+    "AI Bridge Proxy (Deprecated)",
     "aibridgeproxy",
+    "Old names of the options for the proxy of the AI gateway.",
+)
+AI_GATEWAY_PROXY = Group(
+    "AI Gateway Proxy",
+    "ai_gateway_proxy",
     "An HTTP proxy that sends requests to AI providers through the AI gateway.",
     json_path="ai.aibridge_proxy",
-    flags="aibridge-proxy-",
+    flags="ai-gateway-proxy-",
+    snake_case=True,
 )
 RETENTION = Group(
     "Retention", "retention", "How long records are kept.", json_path="retention", flags=""
+)
+
+TEMPLATE_BUILDER = Group(
+    "Template Builder",
+    "templateBuilder",
+    "The part of the dashboard that creates templates from modules.",
+    json_path="template_builder",
 )
 
 # All groups, in the order of their definitions.

@@ -246,4 +246,27 @@ OIDC_OPTIONS = (
         yaml="dangerousSkipIssuerChecks",
         json_path="oidc.skip_issuer_checks",
     ),
+    _oidc_option(
+        "OIDC Redirect URL",
+        "The URL to which the identity provider redirects users after sign-in. Set it only if the "
+        "URL that is derived from the access URL does not work.",
+        URL(),
+        env="CODER_OIDC_REDIRECT_URL",
+        yaml="oidc-redirect-url",
+        json_path="oidc.redirect_url",
+        hidden=True,
+        documented=False,
+    ),
+    _oidc_option(
+        "OIDC Auto Repair Links",
+        "If the identity provider knows a user by a new ID, link the existing account to the new "
+        "ID when the user signs in.",
+        Bool(),
+        env="CODER_OIDC_REPAIR_LINKS",
+        yaml="oidc-repair-links",
+        json_path="oidc.auto_repair_links",
+        default="true",
+        hidden=True,
+        documented=False,
+    ),
 )

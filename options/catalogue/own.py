@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kernel.coder_releases import CATALOGUE as CATALOGUE_RELEASE
 from options.option import Option
 from options.values.base import ValueType
 from options.values.lists import TextList
@@ -92,9 +93,10 @@ OWN_OPTIONS = (
     ),
     _own(
         "CODERAPI_CODER_VERSION",
-        "The Coder release whose API this service implements.",
+        "The Coder release that this service reports to clients. CSP reports and snapshots of the "
+        "stats also contain it. With CODERAPI_CODER_URL, they contain the release of that Coder.",
         Text(SEMANTIC_VERSION),
-        default="2.29.0",
+        default=CATALOGUE_RELEASE,
     ),
     _own(
         "CODERAPI_WIRE",

@@ -1,12 +1,12 @@
-"""Options for the retention of records, and an option for developers of Coder."""
+"""Options for the retention of records, for the template builder and for developers of Coder."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from options.catalogue.groups import RETENTION
+from options.catalogue.groups import RETENTION, TEMPLATE_BUILDER
 from options.option import Option
-from options.values.scalars import Bool, Duration
+from options.values.scalars import Bool, Duration, Text
 
 _retention_option = partial(Option, group=RETENTION)
 
@@ -48,6 +48,15 @@ RETENTION_OPTIONS = (
         yaml="workspace_agent_logs",
         default="7d",
     ),
+    _retention_option(
+        "Boundary Log Retention",
+        "How long records of the network requests of AI agents are kept. 0 keeps them forever.",
+        Duration(),
+        env="CODER_BOUNDARY_LOG_RETENTION",
+        yaml="boundary_logs",
+        default="0",
+        documented=False,
+    ),
     Option(
         "Enable Authorization Recordings",
         "Record the authorization decisions of each request, for developers of Coder. It works "
@@ -58,5 +67,24 @@ RETENTION_OPTIONS = (
         json_path="enable_authz_recording",
         default="false",
         hidden=True,
+    ),
+    Option(
+        "Disable Template Builder",
+        "Remove the page that creates templates from modules from the dashboard.",
+        Bool(),
+        env="CODER_DISABLE_TEMPLATE_BUILDER",
+        yaml="disabled",
+        group=TEMPLATE_BUILDER,
+        documented=False,
+    ),
+    Option(
+        "Template Builder Registry URL",
+        "The host of the registry from which the template builder reads modules and templates.",
+        Text(),
+        env="CODER_TEMPLATE_BUILDER_REGISTRY_URL",
+        yaml="registryURL",
+        default="registry.coder.com",
+        group=TEMPLATE_BUILDER,
+        documented=False,
     ),
 )

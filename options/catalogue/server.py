@@ -74,7 +74,7 @@ SERVER_OPTIONS = (
     ),
     _networking_option(
         "Proxy Trusted Origins",
-        "The IP addresses or networks of trusted proxies, such as 10.0.0.0/8. Do not include "
+        "The networks of trusted proxies, such as 10.0.0.0/8 or 10.1.2.3/32. Do not include "
         "networks from which clients connect without a proxy.",
         TextList(NETWORK),
         env="CODER_PROXY_TRUSTED_ORIGINS",
@@ -147,9 +147,10 @@ SERVER_OPTIONS = (
     _networking_option(
         "Secure Auth Cookie",
         "Set the Secure attribute of the session cookie, so that browsers send the cookie over "
-        "HTTPS only. Enable this option if users connect over HTTPS.",
+        "HTTPS only. By default, the attribute is set if the access URL begins with https.",
         Bool(),
         env="CODER_SECURE_AUTH_COOKIE",
+        default="false",
         json_path="http_cookies.secure_auth_cookie",
         external_workspace_proxies=True,
         obeyed=True,
@@ -166,6 +167,18 @@ SERVER_OPTIONS = (
         default="lax",
         external_workspace_proxies=True,
         obeyed=True,
+    ),
+    _networking_option(
+        "__Host Prefix Cookies",
+        "Add the prefix __Host- to the names of cookies, so that only this host can set them. The "
+        "prefix requires HTTPS.",
+        Bool(),
+        env="CODER_HOST_PREFIX_COOKIE",
+        json_path="http_cookies.host_prefix",
+        default="false",
+        external_workspace_proxies=True,
+        documented=False,
+        remark="The session cookie of coderapi always has the same name.",
     ),
     Option(
         "Terms of Service URL",
@@ -258,6 +271,15 @@ SERVER_OPTIONS = (
         enterprise=True,
     ),
     Option(
+        "SCIM Use Legacy",
+        "Use the older implementation of SCIM. Disable it to use the newer implementation.",
+        Bool(),
+        env="CODER_SCIM_USE_LEGACY",
+        default="true",
+        enterprise=True,
+        documented=False,
+    ),
+    Option(
         "External Token Encryption Keys",
         "The base64-encoded keys that encrypt stored tokens of other services, with the newest key "
         "first. Keep an old key until all tokens are encrypted with the newest key.",
@@ -288,6 +310,13 @@ SERVER_OPTIONS = (
         "Prevent users from sharing their workspaces.",
         Bool(),
         env="CODER_DISABLE_WORKSPACE_SHARING",
+    ),
+    Option(
+        "Disable Chat Sharing",
+        "Prevent users from sharing their AI chats.",
+        Bool(),
+        env="CODER_DISABLE_CHAT_SHARING",
+        documented=False,
     ),
     _http_option(
         "Session Duration",

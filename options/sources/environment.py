@@ -11,8 +11,10 @@ from options.sources.settings import Gathered, read_secret
 
 FALLBACK_PREFIX = "HOMEBREW_"
 
-# Prefixes of the numbered variables of external auth providers. `sources.indexed` reads them.
-FAMILIES = ("CODER_EXTERNAL_AUTH_", "CODER_GITAUTH_")
+# The current and the old prefix of numbered variables, which `sources.indexed` reads: of external
+# auth providers, and of providers of the AI gateway.
+AUTH_FAMILIES = ("CODER_EXTERNAL_AUTH_", "CODER_GITAUTH_")
+AI_FAMILIES = ("CODER_AI_GATEWAY_PROVIDER_", "CODER_AIBRIDGE_PROVIDER_")
 
 # Variables that are no options, and that cause neither an error nor a warning.
 _OTHERS = frozenset(
@@ -25,7 +27,7 @@ _OTHERS = frozenset(
         *("CODERAPI_PRIVATE_DATABASE_URL", "CODERAPI_BOUND_URL"),
     }
 )
-_OTHER_FAMILIES = ("CODER_AGENT_", "CODER_WORKSPACE_", *FAMILIES)
+_OTHER_FAMILIES = ("CODER_AGENT_", "CODER_WORKSPACE_", *AUTH_FAMILIES, *AI_FAMILIES)
 
 
 def read_environment(environ: Mapping[str, str]) -> Gathered:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,36 +53,45 @@ class Gathered:
             )
             return
         self._refuse_contradiction(option, place, value)
-        if all(other.option is not option for other in self.settings):
-            self._warn_if_deprecated(option)
         self.settings.append(Setting(option, self.source, place, value))
 
     def _refuse_contradiction(self, option: Option, place: str, value: Any) -> None:
-        """Adds an error if the source sets the old and the new name of an option differently."""
-        for other in self.settings:
+        """Adds an error if the source sets the old and the new name of an option differently.
+
+        For options that coderapi only reports, the new name overrides the old one, as in Coder.
+        """
+        for other in self.settings if option.obeyed else ():
             if (
                 other.option.json_path == option.json_path
                 and other.option is not option
                 and other.value != value
-                and not option.type.combines
             ):
                 problem = f"differs from {other.place}, which sets the same value"
                 self.refuse(place, problem, option=option.name)
 
-    def _warn_if_deprecated(self, option: Option) -> None:
-        old = _spelling(option, self.source)
-        if option.use_instead:
-            new = (_spelling(_BY_NAME[name], self.source) for name in option.use_instead)
-            self.warnings.append(f"{old} is deprecated; use {' and '.join(new)} instead")
-        elif option.deprecated:
-            self.warnings.append(f"{old} is deprecated and ignored")
+    def warnings_about_names(self, winners: Mapping[str, Setting]) -> Iterator[str]:
+        """Yields a warning for each deprecated name, and for each name that has no effect.
+
+        `winners` has the setting that applies for each JSON path.
+        """
+        for option in dict.fromkeys(setting.option for setting in self.settings):
+            name, winner = spelling(option, self.source), winners[option.json_path]
+            if winner.option is not option:
+                other = spelling(winner.option, winner.source)
+                deprecated = "deprecated and " if option.use_instead else ""
+                yield f"{name} is {deprecated}ignored, because {other} sets the same value"
+            elif option.use_instead:
+                new = (spelling(_BY_NAME[each], self.source) for each in option.use_instead)
+                yield f"{name} is deprecated; use {' and '.join(new)} instead"
+            elif option.deprecated:
+                yield f"{name} is deprecated and ignored"
 
     def refuse(self, place: str, problem: str, **more: Any) -> None:
         """Adds an error. `more` has other fields of `OptionError`."""
         self.errors.append(OptionError(problem, place, source=self.source, **more))
 
 
-def _spelling(option: Option, source: ValueSource) -> str:
+def spelling(option: Option, source: ValueSource) -> str:
     if source is ValueSource.FLAG:
         return f"--{option.flag}"
     if source is ValueSource.YAML and option.yaml:

@@ -8,7 +8,7 @@ from typing import Any
 
 from yaml import MappingNode, Node, ScalarNode
 
-from options.catalogue import CATALOGUE, GROUPS
+from options.catalogue import CATALOGUE, GROUPS, OLD_YAML_KEYS
 from options.errors import nearest_name
 from options.option import Option, ValueSource
 from options.sources.settings import Gathered, read_text
@@ -24,6 +24,7 @@ _KNOWN: dict[str, Option | None] = {
     **dict.fromkeys(group.yaml_path for group in GROUPS if group.yaml),
     **{option.yaml_path: option for option in CATALOGUE if option.yaml},
 }
+_KNOWN |= {old: _KNOWN[new] for old, new in OLD_YAML_KEYS.items()}
 # Maps other names of options that a YAML file cannot set. If two options have one name, the first
 # in the catalogue is the newer one.
 _NOT_IN_YAML = {

@@ -53,7 +53,7 @@ class TextList(ValueType[list[str] | None]):
         for value in values or ():
             if self.rule and not self.rule.is_met(value):
                 raise ValueRefusedError("is not accepted", shown=value)
-        return values
+        return values and [self.rule.normalize(value) if self.rule else value for value in values]
 
 
 def parse_record(text: str) -> list[str] | None:

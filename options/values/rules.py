@@ -17,10 +17,14 @@ _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:[0-9]*)?")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule for strings. `check` returns a false value or raises ValueError for other strings."""
+    """A rule for strings. `check` returns a false value or raises ValueError for other strings.
+
+    `normalize` converts an accepted string to the form that Coder's server accepts.
+    """
 
     accepted: str
     check: Callable[[str], object]
+    normalize: Callable[[str], str] = str
 
     def is_met(self, text: str) -> bool:
         try:
@@ -49,9 +53,16 @@ def _is_postgres(text: str) -> bool:
     return is_right and all(_HOST.fullmatch(host) for host in hosts)
 
 
+def _with_prefix_length(network: str) -> str:
+    length = ipaddress.ip_network(network, strict=False).prefixlen
+    return f"{network.partition('/')[0]}/{length}"
+
+
+# Coder's server does not accept an address without a prefix length.
 NETWORK = Rule(
-    "an address or a network such as 10.0.0.0/8",
+    "a network such as 10.0.0.0/8, or an address",
     lambda text: ipaddress.ip_network(text, strict=False),
+    _with_prefix_length,
 )
 
 LISTENER = Rule("host:port with a numeric port, such as 127.0.0.1:3000", _can_be_listened_on)
@@ -95,5 +106,5 @@ REDIS_URL = Rule(
 )
 
 SEMANTIC_VERSION = Rule(
-    "a semantic version without a leading v, such as 2.29.0", semver.Version.is_valid
+    "a semantic version without a leading v, such as 2.34.1", semver.Version.is_valid
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -124,11 +124,16 @@ class UUIDListMap(_Map[list[str] | None]):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A key of a structured value: its parser, its description, and its default value."""
+    """A key of a structured value: its parser, its description, and its default value.
+
+    If the API reference does not contain the key, `documented` is false.
+    """
 
     read: Callable[..., Any]
     description: str
     absent: Any = ""
+    secret: bool = False
+    documented: bool = True
 
 
 LINK_FIELDS: Mapping[str, Field] = {
@@ -141,7 +146,7 @@ LINK_FIELDS: Mapping[str, Field] = {
 EXTERNAL_AUTH_FIELDS: Mapping[str, Field] = {
     "type": Field(_text, "The kind of provider, such as `github` or `gitlab`."),
     "client_id": Field(_text, "The client id that the provider issued for this deployment."),
-    "client_secret": Field(_text, "The client secret."),
+    "client_secret": Field(_text, "The client secret.", secret=True),
     "id": Field(_text, "The name of the provider in templates and URLs."),
     "auth_url": Field(_text, "The URL where users authorize access."),
     "token_url": Field(_text, "The URL that issues tokens."),
@@ -154,6 +159,7 @@ EXTERNAL_AUTH_FIELDS: Mapping[str, Field] = {
     "extra_token_keys": Field(
         _texts, "Additional members of the token response to store.", absent=None
     ),
+    "api_base_url": Field(_text, "The URL of the provider's API.", documented=False),
     "device_flow": Field(
         _truth, "True if users sign in by entering a code on the provider's page.", absent=False
     ),
@@ -168,10 +174,29 @@ EXTERNAL_AUTH_FIELDS: Mapping[str, Field] = {
         _texts, "The PKCE methods that the provider supports.", absent=None
     ),
 }
-EXTERNAL_AUTH_SECRET = "client_secret"  # noqa: S105  # The name of a key.
+
+AI_PROVIDER_FIELDS: Mapping[str, Field] = {
+    "type": Field(_text, "The kind of provider, such as `openai` or `anthropic`."),
+    "name": Field(_text, "The name of the provider in the gateway's URLs."),
+    "base_url": Field(_text, "The URL of the provider's API."),
+    "bedrock_region": Field(_text, "The AWS region of the Bedrock service."),
+    "bedrock_model": Field(_text, "The Bedrock model for normal requests."),
+    "bedrock_small_fast_model": Field(_text, "The Bedrock model for small tasks."),
+    "provider_key": Field(_text, "The key of the provider's API.", secret=True),
+    "provider_keys": Field(_text, "Several keys, separated by commas.", secret=True),
+    "provider_access_key": Field(_text, "The ID of the AWS access key.", secret=True),
+    "provider_access_key_secret": Field(_text, "The secret of the AWS access key.", secret=True),
+}
+
+SECRET_MEMBERS = frozenset(
+    key
+    for fields in (EXTERNAL_AUTH_FIELDS, AI_PROVIDER_FIELDS)
+    for key, field in fields.items()
+    if field.secret
+)
 
 
-class _Records(Struct[list[dict[str, Any]]]):
+class Records(Struct[list[dict[str, Any]]]):
     """A list of maps with the keys in `fields`. An empty list counts as not set."""
 
     fields: ClassVar[Mapping[str, Field]]
@@ -190,13 +215,26 @@ class _Records(Struct[list[dict[str, Any]]]):
         }
 
 
-class Links(_Records):
+class Links(Records):
     name = "struct[[]codersdk.LinkConfig]"
     accepted = "a list of links, each with name, target, icon and location"
     fields = LINK_FIELDS
 
 
-class ExternalAuth(_Records):
+class AIProviders(Records):
+    name = "struct[[]codersdk.AIProviderConfig]"
+    accepted = "a list of providers, each with type, name and base_url"
+    fields = AI_PROVIDER_FIELDS
+
+
+class ExternalAuth(Records):
     name = "struct[[]codersdk.ExternalAuthConfig]"
     accepted = "a list of providers, each with type, client_id and other settings"
     fields = EXTERNAL_AUTH_FIELDS
+
+
+def secrets_of(records: list[dict[str, Any]] | None) -> Iterator[str]:
+    """Yields the secrets in records. A member can contain several secrets, separated by commas."""
+    for record in records or ():
+        for key in SECRET_MEMBERS & record.keys():
+            yield from filter(None, {record[key], *record[key].split(",")})

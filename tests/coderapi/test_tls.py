@@ -15,7 +15,7 @@ import pytest
 
 from coderapi.server.certificates import CertificateError, tls_arguments
 from options.configuration import load
-from options.start import unsupported_values
+from options.rejections import rejected_values
 from tests.support.certificates import Authority, Pair
 from tests.support.servers_with_options import Obeying, obeying
 
@@ -116,13 +116,13 @@ GOOD = {"CODER_TLS_ENABLE": "1", "CODER_TLS_CERT_FILE": "a", "CODER_TLS_KEY_FILE
 def test_unsupported_value_is_an_error_with_the_options_name(
     more: dict[str, str], said: str
 ) -> None:
-    assert unsupported_values(load(GOOD)) == []
-    (found,) = unsupported_values(load({**GOOD, **more}))
+    assert rejected_values(load(GOOD)) == []
+    (found,) = rejected_values(load({**GOOD, **more}))
     assert said in str(found)
 
 
 def test_ciphers_are_only_reported_while_tls_is_off() -> None:
-    assert unsupported_values(load({"CODER_TLS_CIPHERS": "TLS_RSA_WITH_AES_128_CBC_SHA"})) == []
+    assert rejected_values(load({"CODER_TLS_CIPHERS": "TLS_RSA_WITH_AES_128_CBC_SHA"})) == []
 
 
 def options(certificate_file: Path, key_file: Path, **more: str) -> Any:

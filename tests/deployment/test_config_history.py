@@ -80,10 +80,10 @@ def test_differences_name_options_and_never_a_secret() -> None:
     after = revision(
         CODER_SCIM_AUTH_HEADER="other",
         CODER_PROVISIONER_DAEMON_PSK="planted",
-        CODER_ACCESS_URL="https://u:pass@a.example",
+        CODER_ACCESS_URL="http://u:pass@a.example",
     )
     assert [str(each) for each in differences(before, after)] == [
-        "Access URL: (empty) → https://u:xxxxx@a.example",
+        "Access URL: (empty) → http://u:xxxxx@a.example",
         "Provisioner Daemon Pre-shared Key (PSK): (empty) → (secret)",
         "Browser Only: true → false",
         "SCIM API Key: (secret) → (secret), changed",

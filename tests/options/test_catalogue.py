@@ -79,7 +79,7 @@ def test_shared_value_has_one_current_name() -> None:
     for option in CATALOGUE:
         shared.setdefault(option.json_path, []).append(option)
     families = [options for options in shared.values() if len(options) > 1]
-    assert len(families) == 15
+    assert len(families) == 49
     for options in families:
         (new,) = [option for option in options if not option.use_instead]
         for old in options:
@@ -92,7 +92,7 @@ def test_deprecated_options_name_their_successors() -> None:
     successors = {name for option in CATALOGUE for name in option.use_instead}
     assert successors <= BY_NAME.keys()
     assert not [name for name in successors if BY_NAME[name].use_instead]
-    assert len(wrong(lambda option: option.use_instead)) == 18
+    assert len(wrong(lambda option: option.use_instead)) == 53
 
 
 def test_secrets_are_texts_that_yaml_cannot_set() -> None:
@@ -104,8 +104,11 @@ def test_secrets_are_texts_that_yaml_cannot_set() -> None:
 def test_annotations_have_the_values_that_clients_need() -> None:
     assert not wrong(lambda option: set(option.annotations.values()) - {"true"})
     assert not wrong(lambda option: ("secret" in option.annotations) is not option.secret)
-    assert len(wrong(lambda option: "format_duration" in option.annotations)) == 30
-    assert len(wrong(lambda option: "enterprise" in option.annotations)) == 4
+    assert len(wrong(lambda option: "format_duration" in option.annotations)) == 34
+    assert len(wrong(lambda option: "enterprise" in option.annotations)) == 5
     # Type names escape the bar, as in Coder.
     names = {option.type.name for option in CATALOGUE if isinstance(option.type, Choice)}
-    assert names == {r"enum[password\|awsiamrds]", r"enum[lax\|none]"}
+    assert names == {
+        *(r"enum[password\|awsiamrds]", r"enum[lax\|none]"),
+        *("enum[highest]", "enum[month]"),
+    }

@@ -249,7 +249,7 @@ def test_config_has_the_values_computed_at_the_start(plain: Obeying) -> None:
         "user": {},
     }
     assert config["pg_connection_url"] == ""
-    assert config["docs_url"]["path"] == "/docs/@v2.29.0"
+    assert config["docs_url"]["path"] == "/docs/@v2.34.1"
 
 
 # --- Logs -------------------------------------------------------------------------------------

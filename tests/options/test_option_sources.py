@@ -10,9 +10,13 @@ import pytest
 from options.catalogue import CATALOGUE
 from options.configuration import Configuration, ConfigurationError, check, load
 from options.option import Option, ValueSource, by_file_variable
+from options.redaction import redacted
+from options.rendering import config_document
+from options.snapshot import snapshot
 from options.sources.flags import parse_flags, unknown_flag
 from options.start import computed_defaults, load_for_start
 from options.values.addresses import HostPort
+from options.written_config import yaml_document
 from tests.support.samples import SECRETS
 
 
@@ -143,11 +147,90 @@ UNKNOWN = "is unknown and ignored; did you mean"
             "CODER_ALLOW_WORKSPACE_RENAMES is deprecated and ignored",
         ),
         ("CODER_ACESS_URL=MARKER", f"CODER_ACESS_URL {UNKNOWN} CODER_ACCESS_URL?"),
-        ("CODER_GITAUTH_0_IDD=MARKER", f"CODER_GITAUTH_0_IDD {UNKNOWN} CODER_GITAUTH_0_ID?"),
+        (
+            "CODER_EXTERNAL_AUTH_0_IDD=MARKER",
+            f"CODER_EXTERNAL_AUTH_0_IDD {UNKNOWN} CODER_EXTERNAL_AUTH_0_ID?",
+        ),
+        (
+            "CODER_AIBRIDGE_PROVIDER_0_TYPE=a",
+            "CODER_AIBRIDGE_PROVIDER_<n>_<KEY> is deprecated; "
+            "use CODER_AI_GATEWAY_PROVIDER_<n>_<KEY> instead",
+        ),
+        (
+            "CODER_AIBRIDGE_RATE_LIMIT=7 CODER_AI_GATEWAY_RATE_LIMIT=9",
+            "CODER_AIBRIDGE_RATE_LIMIT is deprecated and ignored, because "
+            "CODER_AI_GATEWAY_RATE_LIMIT sets the same value",
+        ),
+        (
+            "CODER_AIBRIDGE_OPENAI_KEY=MARKER CODER_AI_GATEWAY_OPENAI_KEY=MARKER2",
+            "CODER_AIBRIDGE_OPENAI_KEY is deprecated and ignored, because "
+            "CODER_AI_GATEWAY_OPENAI_KEY sets the same value",
+        ),
     ],
 )
 def test_deprecated_and_unknown_names_are_warnings(line: str, warning: str) -> None:
     assert given(line).warnings == (warning,)
+
+
+@pytest.mark.parametrize(
+    ("line", "default", "value"),
+    [
+        ("", "false", False),
+        ("CODER_ACCESS_URL=http://a.example", "false", False),
+        ("CODER_ACCESS_URL=https://a.example", "true", True),
+        ("CODER_ACCESS_URL=http://a.example --access-url=https://a.example", "true", True),
+        ("CODER_ACCESS_URL=https://a.example CODER_SECURE_AUTH_COOKIE=false", "true", False),
+        ("CODER_SECURE_AUTH_COOKIE=true", "false", True),
+        ("CODER_TLS_ENABLE=true", "true", True),
+        ("CODER_TLS_ENABLE=true CODER_ACCESS_URL=http://a.example", "false", False),
+    ],
+)
+def test_secure_cookie_follows_the_access_url(line: str, default: str, value: bool) -> None:
+    configuration = given(line)
+    assert configuration.option("Secure Auth Cookie").default == default
+    assert configuration.value("Secure Auth Cookie") is value
+
+
+def test_access_url_of_a_file_makes_cookies_secure(config_file: Path) -> None:
+    configuration = load_file(config_file, "networking: {accessURL: 'https://a.example'}")
+    assert configuration.value("Secure Auth Cookie") is True
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("127.0.0.1", ["127.0.0.1/32"]),
+        ("::1,10.0.0.1/8", ["::1/128", "10.0.0.1/8"]),
+        ("10.0.0.0/255.0.0.0", ["10.0.0.0/8"]),
+    ],
+)
+def test_trusted_origins_have_the_form_that_coder_accepts(text: str, value: list[str]) -> None:
+    assert load({"CODER_PROXY_TRUSTED_ORIGINS": text})["proxy_trusted_origins"] == value
+
+
+def test_ai_providers_come_from_numbered_variables(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("MARKER-file\n")
+    environ = {
+        "CODER_AI_GATEWAY_PROVIDER_0_TYPE": "openai",
+        "CODER_AI_GATEWAY_PROVIDER_0_NAME": "main",
+        "CODER_AI_GATEWAY_PROVIDER_0_BASE_URL": "https://u:MARKER@a.example",
+        "CODER_AI_GATEWAY_PROVIDER_0_KEYS": "MARKER-one,MARKER-two",
+        "CODER_AI_GATEWAY_PROVIDER_1_BEDROCK_REGION": "eu-central-1",
+        "CODER_AI_GATEWAY_PROVIDER_1_BEDROCK_ACCESS_KEY_SECRET_FILE": str(tmp_path / "key"),
+    }
+    configuration = load(environ)
+    bridge = config_document(configuration, wire="coderd")["ai"]["bridge"]
+    assert bridge["providers"] == [
+        {"type": "openai", "name": "main", "base_url": "https://u:xxxxx@a.example"},
+        {"type": "", "name": "", "base_url": "", "bedrock_region": "eu-central-1"},
+    ]
+    assert "providers" not in config_document(configuration)["ai"]["bridge"]
+    assert "providers" not in config_document(load({}), wire="coderd")["ai"]["bridge"]
+    assert configuration.places["ai.bridge.providers"] == "CODER_AI_GATEWAY_PROVIDER_0_*"
+    assert {"MARKER-one", "MARKER-two", "MARKER-file"} <= set(configuration.secrets())
+    stored = snapshot(configuration, key="k")
+    assert "MARKER" not in f"{stored}{redacted(configuration).values}{yaml_document(configuration)}"
+    assert "ai.bridge.providers" in stored.secrets
 
 
 def test_deprecated_option_in_a_file_is_named_by_its_path(config_file: Path) -> None:
@@ -240,9 +323,15 @@ def test_numbered_variables_have_a_place_and_no_source() -> None:
             "cannot be set together with CODER_SCIM_AUTH_HEADER_FILE; remove one of the two",
         ),
         (
-            "CODER_TELEMETRY=true CODER_TELEMETRY_ENABLE=false",
-            "differs from CODER_TELEMETRY_ENABLE, which sets the same value",
+            "CODER_EMAIL_FROM=a CODER_NOTIFICATIONS_EMAIL_FROM=b",
+            "differs from CODER_EMAIL_FROM, which sets the same value",
         ),
+        (
+            "CODER_AI_GATEWAY_PROVIDER_0_TYPE=a CODER_AIBRIDGE_PROVIDER_0_TYPE=b",
+            "CODER_AIBRIDGE_PROVIDER_<n>_<KEY>: AI Gateway Providers: cannot be used together with "
+            "CODER_AI_GATEWAY_PROVIDER_<n>_<KEY>",
+        ),
+        ("CODER_AI_GATEWAY_PROVIDER_1_KEY=MARKER", "AI Gateway Providers: provider 0 is missing"),
         ("CODER_CACHE_DIRECTORY=caf\udce9", "Cache Directory: 'caf\\udce9' is not UTF-8"),
     ],
 )
@@ -291,14 +380,14 @@ def test_errors_of_all_sources_are_raised_together(config_file: Path) -> None:
     config_file.write_text("pgAuth: x\nunknown: 1\n", encoding="utf-8")
     environ, flags = parsed(
         f"CODER_CONFIG_PATH={config_file} CODER_TLS_ENABLE=yes CODER_SESSION_DURATION=5 "
-        "CODER_GITAUTH_1_ID=x CODER_ACESS_URL=x --access-url=::"
+        "CODER_EXTERNAL_AUTH_1_ID=x CODER_ACESS_URL=x --access-url=::"
     )
     flags += [("nope", "x"), ("cache-dir", None)]
     flags += [("session-duration", "5h")]  # The error in the environment is reported anyway.
     with pytest.raises(ConfigurationError) as raised:
         load(environ, flags=flags)
     assert [error.place for error in raised.value.errors] == [
-        *("CODER_TLS_ENABLE", "CODER_SESSION_DURATION", "CODER_GITAUTH_1_*"),
+        *("CODER_TLS_ENABLE", "CODER_SESSION_DURATION", "CODER_EXTERNAL_AUTH_1_*"),
         *("--access-url", "--nope", "--cache-dir"),
         *(f"{config_file}:1:9", f"{config_file}:2:1"),
     ]
@@ -406,7 +495,7 @@ def test_old_redirect_option_sets_the_new_one_with_tls(line: str, redirects: boo
 def test_computed_defaults_override_the_catalogues() -> None:
     defaults = computed_defaults({"HOME": "/home/x"})
     configuration = load({}, defaults=defaults)
-    assert str(configuration["docs_url"]) == "https://coder.com/docs/@v2.29.0"
+    assert str(configuration["docs_url"]) == "https://coder.com/docs/@v2.34.1"
     assert configuration["cache_directory"] == "/home/x/.cache/coder"
     assert configuration["update_check"] is True
     assert configuration.sources["update_check"] is ValueSource.DEFAULT

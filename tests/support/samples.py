@@ -50,6 +50,10 @@ RULED = {
     "Prometheus Aggregate Agent Stats By": ["username"],
     "Provisioner Daemon Types": ["echo"],
     "Proxy Trusted Origins": ["10.0.0.0/8", "10.0.0.0/8,::1"],
+    "AI Gateway Proxy Allowed Private CIDRs": ["10.0.0.0/8", "192.168.0.1"],
+    "AI Bridge Proxy Allowed Private CIDRs": ["10.0.0.0/8"],
+    "AI Budget Policy": ["HIGHEST", "highest"],
+    "AI Budget Period": ["MONTH", "month"],
     "Strict-Transport-Security Options": ["preload"],
     "SSH Config Options": ["ForwardAgent=yes", '"a b,\u00e4",c=d'],
 }
@@ -63,7 +67,10 @@ SECRETS = [option for option in CATALOGUE if option.secret]
 
 def planted() -> dict[str, str]:
     """Returns variables with the mark in every secret, URL password and external provider."""
-    environ = {option.env: MARK for option in SECRETS if not option.use_instead}
+    # A server does not start with both this key and the options for Bedrock.
+    other = "CODER_AI_GATEWAY_ANTHROPIC_KEY"
+    secrets = [option.env for option in SECRETS if not option.use_instead]
+    environ = {variable: MARK for variable in secrets if variable != other}
     environ |= {
         option.env: WITH_PASSWORD
         for option in CATALOGUE
@@ -78,6 +85,11 @@ def planted() -> dict[str, str]:
         "CODER_EXTERNAL_AUTH_0_EXTRA_TOKEN_KEYS": "id_token",
         "CODER_EXTERNAL_AUTH_0_AUTH_URL": WITH_PASSWORD,
         "CODER_GITAUTH_0_CLIENT_SECRET": MARK,
+        "CODER_AI_GATEWAY_PROVIDER_0_KEY": MARK,
+        "CODER_AI_GATEWAY_PROVIDER_0_KEYS": f"{MARK},{MARK}",
+        "CODER_AI_GATEWAY_PROVIDER_0_BASE_URL": WITH_PASSWORD,
+        "CODER_AI_GATEWAY_PROVIDER_0_BEDROCK_ACCESS_KEY": MARK,
+        "CODER_AI_GATEWAY_PROVIDER_0_BEDROCK_ACCESS_KEY_SECRET": MARK,
         "CODER_SUPPORT_LINKS": json.dumps([{"name": "desk", "target": WITH_PASSWORD}]),
         "CODER_OIDC_AUTH_URL_PARAMS": json.dumps({"next": WITH_PASSWORD}),
         "CODER_DERP_SERVER_STUN_ADDRESSES": f"{WITH_PASSWORD},x",
