@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.urls import reverse
 
-from beside import configuration
+from beside import config_checks, configuration
 from beside.findings import Finding
 from beside.jobs import CHECK_TOKEN, FOLLOW_DATABASE
 from beside.models import DatabaseReading
@@ -28,12 +28,27 @@ def _coder(now: datetime) -> list[Line]:
         return []
     findings = FINDINGS.load(
         settings.CODER_URL,
-        lambda: Remembered(list(coder_findings(now, seconds=configuration.SECONDS))),
+        lambda: Remembered(_findings(now)),
     )
-    found = [Line(each.check, each.message, each.state) for each in findings]
+    found = [Line(each.check, _text(each), each.state) for each in findings]
     if settings.CODER_TOKEN and (error := _error(CHECK_TOKEN, now)):
         found.append(Line("CODERAPI_CODER_TOKEN", error, State.NOTICE))
     return found + [Line(path, text, State.BAD) for path, text in configuration.recent_problems()]
+
+
+def _text(finding: Finding) -> str:
+    """Returns the message. For options, it also has the command that lists them."""
+    is_list = finding.check == "options" and finding.change
+    return f"{finding.message} {finding.change}." if is_list else finding.message
+
+
+def _findings(now: datetime) -> list[Finding]:
+    """Checks Coder, and whether it has options that are not known here."""
+    seconds = configuration.SECONDS
+    found = list(coder_findings(now, seconds=seconds))
+    if found[0].state is State.GOOD:
+        found += filter(None, [config_checks.newest_options_finding(seconds=seconds)])
+    return found
 
 
 def _error(job: Job, now: datetime) -> str:

@@ -14,6 +14,11 @@ class BesideConfig(AppConfig):
             from tokens import providers
 
             providers.register(CoderIdentity())
+        if settings.CODER_URL:
+            from beside import coder_release
+            from kernel import running_coder
+
+            running_coder.use_source(coder_release.version)
         if settings.CONFIG_SOURCE == "coder":
             from beside import configuration
 

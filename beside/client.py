@@ -101,11 +101,17 @@ class Breaker:
 
 BREAKER = Breaker()
 _version = ""
+_learned_at = float("-inf")
 
 
 def version() -> str:
     """Returns the version of Coder in its latest response, or "" before the first one."""
     return _version
+
+
+def silent_seconds() -> float:
+    """Returns the time since the latest response with a version."""
+    return time.monotonic() - _learned_at
 
 
 def ask(
@@ -163,11 +169,11 @@ def _headers(token: str, client_address: str) -> dict[str, str]:
 
 
 def _learn_version(reply: Reply) -> None:
-    global _version
+    global _version, _learned_at
     found = reply.headers.get("X-Coder-Build-Version", "")
     # Each of our responses repeats the version in a header.
     if found and found.isascii() and found.isprintable():
-        _version = found[:64]
+        _version, _learned_at = found[:64], time.monotonic()
 
 
 def _json(reply: Reply) -> Any:

@@ -148,9 +148,19 @@ EMPTY = {serializers.CharField: "", serializers.BooleanField: False, serializers
 
 
 def _filled(shape: type[WireSerializer]) -> Callable[[Any], Any]:
-    """Builds a function that adds the members that an older release of Coder does not have."""
+    """Builds a function that converts a response to the documented format.
+
+    It adds the members that an older release of Coder does not have. Members that are not known
+    here are passed on.
+    """
     empty = {name: EMPTY[type(field)] for name, field in shape().fields.items()}
-    return lambda found: empty | {key: value for key, value in found.items() if value is not None}
+    row = wire.TABLE.get(shape.component)
+
+    def filled(found: Any) -> Any:
+        known = empty | {key: value for key, value in found.items() if value is not None}
+        return row.documented(known) if row else known
+
+    return filled
 
 
 def _names(value: Any) -> list[str]:

@@ -40,6 +40,35 @@ class CoderToken(models.Model):
         return f"{self.token_name or self.id} of {self.username}"
 
 
+class CoderRelease(models.Model):
+    """The version that the Coder deployment has last reported."""
+
+    only = models.BooleanField(primary_key=True, default=True, editable=False)
+    version = models.CharField(max_length=64)
+    changed_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(only=True), name="coder_release_only_one"),
+        ]
+
+    def __str__(self) -> str:
+        return self.version
+
+    @classmethod
+    def last_version(cls) -> str:
+        """Returns the stored version, or "" if Coder has never responded."""
+        found = cls.objects.first()
+        return found.version if found else ""
+
+    @classmethod
+    def remember(cls, version: str, *, now: datetime) -> None:
+        stored = cls.objects.filter(version=version)
+        if not stored.exists():
+            values = {"version": version, "changed_at": now}
+            cls.objects.update_or_create(only=True, defaults=values)
+
+
 class DatabaseReading(models.Model):
     """The progress of a reader of Coder's database: the follower, or the import of history.
 

@@ -12,16 +12,18 @@ from http import HTTPStatus
 from urllib.parse import urljoin, urlsplit
 
 import orjson
-import semver
 from django.conf import settings
 
+from beside import config_checks
 from beside.client import OTHER_FORM, SECONDS, CoderAwayError
+from beside.config_checks import TRUSTED_HEADERS, TRUSTED_ORIGINS
 from beside.configuration import DOCUMENTS
 from beside.database import check
 from beside.findings import Finding
 from beside.token_policy import service_token
 from jobs.registry import JobFailedError
 from kernel.admin import State
+from kernel.coder_releases import NEWEST, OLDEST, Release
 from kernel.durations import to_timedelta
 from kernel.http import API_PREFIX
 from kernel.humanize import ago
@@ -29,7 +31,6 @@ from kernel.outgoing import Outgoing, OutgoingError, Reply, redacted, send
 from tokens.extraction import COOKIE
 from tokens.lifetimes import SOON
 
-OLDEST_VERSION = "2.25.0"
 MAX_CLOCK_DIFFERENCE_SECONDS = 30
 CSRF_COOKIE = "csrf_token"
 # Part of the build version of this service, and of no release of Coder.
@@ -45,7 +46,10 @@ def findings(proxy_url: str, *, now: datetime) -> Iterator[Finding]:
     yield from _settings()
     yield from coder_findings(now)
     if settings.CODER_TOKEN:
-        yield token_finding(now)
+        token = token_finding(now)
+        yield token
+        if token.state is not State.BAD:
+            yield from config_checks.findings()
     if settings.CODER_DATABASE_URL:
         yield from check.findings(now)
     yield from _proxy(proxy_url.rstrip("/"))
@@ -57,7 +61,7 @@ def _settings() -> Iterator[Finding]:
         yield Finding.failed("settings", text, "CODERAPI_ADMIN_PATH=/coderapi/")
     if not settings.TRUSTED_PROXY_HEADERS or not settings.TRUSTED_PROXY_ORIGINS:
         text = "All clients have the address of the proxy, and share its rate limits."
-        change = "CODER_PROXY_TRUSTED_HEADERS=X-Forwarded-For CODER_PROXY_TRUSTED_ORIGINS=127.0.0.1"
+        change = f"{TRUSTED_HEADERS} {TRUSTED_ORIGINS}"
         yield Finding("settings", State.NOTICE, text, change)
     if settings.ACCESS_URL.startswith("https://") and not settings.SECURE_COOKIES:
         text = "Browsers would also send the cookies of the admin over plain HTTP."
@@ -87,7 +91,7 @@ def coder_findings(now: datetime, *, seconds: float = SECONDS) -> Iterator[Findi
         yield _host(dashboard)
 
 
-def _build(reply: Reply) -> tuple[semver.Version, str]:
+def _build(reply: Reply) -> tuple[Release, str]:
     """Returns Coder's version and the URL of its dashboard.
 
     Raises: OutgoingError, or an error of OTHER_FORM, if the response is not one of Coder.
@@ -97,20 +101,20 @@ def _build(reply: Reply) -> tuple[semver.Version, str]:
     if reply.status != HTTPStatus.OK:
         raise OutgoingError(f"{redacted(settings.CODER_URL)} returned status {reply.status}.")
     info = orjson.loads(reply.body)
-    version = semver.Version.parse(info["version"].removeprefix("v"))
-    return version, str(info["dashboard_url"])
+    return Release.parse(info["version"]), str(info["dashboard_url"])
 
 
-def _version(version: semver.Version) -> Finding:
-    known = semver.Version.parse(settings.CODER_VERSION)
-    if version < OLDEST_VERSION:
-        text = f"Coder {version} is too old."
-        return Finding.failed("version", text, f"Upgrade Coder to {OLDEST_VERSION} or newer")
-    if (version.major, version.minor) > (known.major, known.minor):
-        text = f"Coder {version} is newer than {known}, whose API coderapi implements."
-        change = f"CODERAPI_CODER_VERSION={version.replace(build=None)}"
-        return Finding("version", State.NOTICE, text, change)
-    return Finding.ok("version", f"Coder {version} is supported.")
+def _version(release: Release) -> Finding:
+    if release.is_from_source:
+        text = f"Coder {release} is a build from source. It counts as the newest release, {NEWEST}."
+        return Finding("version", State.NOTICE, text, "Use a release of Coder")
+    if not release.is_at_least(OLDEST):
+        text = f"Coder {release} is too old."
+        return Finding.failed("version", text, f"Upgrade Coder to {OLDEST} or newer")
+    if release.is_newer_than(NEWEST):
+        text = f"Coder {release} is newer than {NEWEST}, the newest release that was tested."
+        return Finding("version", State.NOTICE, text, "Upgrade coderapi")
+    return Finding.ok("version", f"Coder {release} is supported.")
 
 
 def _clock(reply: Reply, now: datetime) -> Finding:
@@ -174,7 +178,7 @@ def _proxy(url: str) -> Iterator[Finding]:
         yield _route("/api/v2/users/me", _get(f"{url}/api/v2/users/me"), is_ours=False)
         page = _get(f"{url}/", accept="text/html")
     except OutgoingError as error:
-        change = "--proxy-url or CODER_ACCESS_URL=the URL of the proxy"
+        change = "Use --proxy-url, or set CODER_ACCESS_URL to the URL of the proxy"
         yield Finding.failed("proxy", str(error), change)
         return
     found = _route("/", page, is_ours=False)

@@ -40,6 +40,7 @@ from beside.client import MAX_BYTES, SECONDS, CoderAwayError, ask
 from beside.models import CoderToken
 from beside.user_copies import read_person, text_of
 from jobs.registry import JobFailedError
+from kernel.coder_releases import ENFORCES_SCOPES, EXPIRES_TOKENS, last_use
 from kernel.humanize import plural
 from kernel.text_values import parse_time
 from tokens import digest, policy
@@ -160,9 +161,8 @@ def _tokens(now: datetime) -> list[CoderToken]:
 
 
 def _token(item: Any, now: datetime) -> CoderToken:
-    last_used = parse_time(item["last_used"])
-    # Releases before 2.27 have only `scope`.
-    scopes = item.get("scopes") or [item["scope"]]
+    is_enforced = ENFORCES_SCOPES.applies_to(client.version())
+    scopes = (is_enforced and item.get("scopes")) or [item["scope"]]
     # The id becomes a part of URLs.
     if not ID.fullmatch(item["id"]):
         raise ValueError("the id is not valid")
@@ -174,8 +174,7 @@ def _token(item: Any, now: datetime) -> CoderToken:
         scopes=[canonical(scope)[:128] for scope in scopes],
         lifetime_ns=min(int(item["lifetime_seconds"]) * 10**9, NO_LIMIT),
         created_at=parse_time(item["created_at"]),
-        # Coder reports "never used" as year 1.
-        last_used=last_used if last_used.year > 1 else None,
+        last_used=last_use(item["last_used"]),
         expires_at=parse_time(item["expires_at"]),
         read_at=now,
     )
@@ -287,7 +286,9 @@ def _warn(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User], now: date
 def _message(user: User, tokens: list[CoderToken], now: datetime) -> EmailMessage:
     count = plural(len(tokens), "session token")
     listed = "\n".join(
-        f"* {token.token_name}, id {token.pk}: {'; '.join(token.reasons)}" for token in tokens
+        f"* {token.token_name}, id {token.pk}: {'; '.join(token.reasons)}\n"
+        f"  Last used: {_last_use_of(token)}"
+        for token in tokens
     )
     return EmailMessage(
         subject=f"{count} will be expired, because of the token policy",
@@ -296,6 +297,10 @@ def _message(user: User, tokens: list[CoderToken], now: datetime) -> EmailMessag
         "UTC. Programs that use such a token need a new one before that time.\n",
         to=[user.email],
     )
+
+
+def _last_use_of(token: CoderToken) -> str:
+    return f"{token.last_used:%Y-%m-%d %H:%M} UTC" if token.last_used else "never"
 
 
 def _expire(tokens: Iterable[CoderToken], now: datetime) -> None:
@@ -327,11 +332,13 @@ def _expire(tokens: Iterable[CoderToken], now: datetime) -> None:
 def _expire_in_coder(token: CoderToken) -> None:
     """Expires the token in Coder. Raises: CoderAwayError."""
     path = f"/api/v2/users/{token.user_id}/keys/{token.pk}"
-    answer = ask(f"{path}/expire", token=settings.CODER_TOKEN, method="PUT")
-    if answer.status in {404, 405}:
-        # Older releases can only delete tokens.
-        answer = ask(path, token=settings.CODER_TOKEN, method="DELETE")
-    answer.require_success()
+    if EXPIRES_TOKENS.applies_to(client.version()):
+        answer = ask(f"{path}/expire", token=settings.CODER_TOKEN, method="PUT")
+        # An old build from source counts as the newest release.
+        if answer.status not in {404, 405}:
+            answer.require_success()
+            return
+    ask(path, token=settings.CODER_TOKEN, method="DELETE").require_success()
 
 
 def _target(token: CoderToken) -> Target:

@@ -32,6 +32,7 @@ def build_info() -> dict[str, object]:
         "dashboard_url": settings.ACCESS_URL,
         "deployment_id": str(identity.deployment_id),
         "external_url": external_url(),
+        "oauth2_provider": False,
         "provisioner_api_version": PROVISIONER_API_VERSION,
         "telemetry": settings.CONFIGURATION["telemetry.enable"],
         "upgrade_message": settings.CONFIGURATION["cli_upgrade_message"],

@@ -15,10 +15,11 @@ class BuildInfoResponse(WireSerializer):
         "dashboard_url": "https://coder.example.com",
         "deployment_id": "6b3c1f6e-9a0d-4c53-8f3b-0d9f2f1b7a52",
         "external_url": "https://coderapi.example.com",
+        "oauth2_provider": False,
         "provisioner_api_version": "1.14",
         "telemetry": False,
         "upgrade_message": "",
-        "version": "v2.29.0+coderapi.0.1.0",
+        "version": "v2.34.1+coderapi.0.1.0",
         "webpush_public_key": "BNcRdreALRFXTkOOUHK1EtK2wtaz5Ry4YfYCA_0QTpQtUbVlUls0VJXg7A8u"
         "-Ts1XbjhazAkj7I99e8QcYP7DkM",
         "workspace_proxy": False,
@@ -28,6 +29,9 @@ class BuildInfoResponse(WireSerializer):
     dashboard_url = serializers.CharField(help_text="The URL at which users reach the deployment.")
     deployment_id = serializers.CharField(help_text="The UUID of the deployment. It never changes.")
     external_url = serializers.CharField(help_text="The URL of the release notes.")
+    oauth2_provider = serializers.BooleanField(
+        help_text="Whether the server issues tokens to OAuth2 applications. Always false."
+    )
     provisioner_api_version = serializers.CharField(help_text="The version of the provisioner API.")
     telemetry = serializers.BooleanField(help_text="Whether telemetry is enabled.")
     upgrade_message = serializers.CharField(
@@ -70,8 +74,8 @@ class UpdateCheckResponse(WireSerializer):
     about = "The newest known release."
     example = {
         "current": False,
-        "url": "https://github.com/coder/coder/releases/tag/v2.29.1",
-        "version": "v2.29.1",
+        "url": "https://github.com/coder/coder/releases/tag/v2.34.2",
+        "version": "v2.34.2",
     }
 
     current = serializers.BooleanField(

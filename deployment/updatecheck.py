@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import orjson
-import semver
 from django.conf import settings
 from django.db import transaction
 from django.utils.crypto import salted_hmac
 
 from deployment.models import UpdateCheck
 from deployment.selectors import external_url
+from kernel.coder_releases import Release, is_current
 from kernel.db import listener
 from kernel.outgoing import Outgoing, OutgoingError, Reply, redacted, send
 
@@ -43,15 +43,6 @@ def update() -> Update:
         return Update(current=True, url=external_url(), version=settings.BUILD_VERSION)
     current = is_current(settings.CODER_VERSION, known.version)
     return Update(current=current, url=known.url, version=known.version)
-
-
-def is_current(own: str, newest: str) -> bool:
-    """Returns whether the version `own` is equal to or newer than `newest`.
-
-    Ignores the part of `own` after the first - or +.
-    """
-    release = semver.Version.parse(own).finalize_version()
-    return release >= semver.Version.parse(newest.removeprefix("v"))
 
 
 def check_interval() -> timedelta:
@@ -111,7 +102,7 @@ def parse_release(body: bytes) -> tuple[str, str]:
     try:
         release = orjson.loads(body)
         version, url = release["tag_name"], release["html_url"]
-        semver.Version.parse(version.removeprefix("v"))
+        Release.parse(version)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise OutgoingError("the response does not describe a release") from None
     if not isinstance(url, str) or not url.startswith(("https://", "http://")) or len(url) > 512:

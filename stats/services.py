@@ -14,6 +14,7 @@ from django.db import transaction
 from kernel.db import listener
 from kernel.db.connections import retry_on_conflict, transaction_lock
 from kernel.durations import floor
+from kernel.running_coder import running_build
 from stats import statistics
 from stats.models import DAY, HOUR, Snapshot
 from stats.rollups.builder import TOPIC, build
@@ -66,7 +67,7 @@ def _collected(at: datetime, *, now: datetime) -> Snapshot:
             started,
             **_agent_statistics(at) | statistics.workspace_counts(),
             configuration_hash=settings.CONFIG_SNAPSHOT.digest,
-            build_version=settings.BUILD_VERSION,
+            build_version=running_build(),
         )
 
 

@@ -18,6 +18,7 @@ from coderapi.addresses import AddressError, Claim
 from coderapi.server.children import TITLE, Role
 from coderapi.server.http import Worker
 from kernel.loops import is_alive
+from kernel.running_coder import running
 from kernel.telemetry import DIRECTORY_VARIABLE
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class ThisServer:
         build = GaugeMetricFamily(
             "coderapi_build_info", "Always 1; the labels name the running build.", labels=labels
         )
-        build.add_metric([settings.VERSION, settings.CODER_VERSION, platform.python_version()], 1)
+        build.add_metric([settings.VERSION, running(), platform.python_version()], 1)
         families: dict[str, Any] = {build.name: build}
         for pid, role in _descent(self.supervisor, "supervisor"):
             for read in ProcessCollector(pid=partial(str, pid), registry=None).collect():

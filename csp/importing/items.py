@@ -159,7 +159,7 @@ def coder_version(envelope: Mapping[str, Any]) -> str:
         return ""
     text = value.removeprefix("v") if isinstance(value, str) else ""
     if len(text) > MAX_WORD or not semver.Version.is_valid(text):
-        raise ValueError(f"coder_version is {_quoted(value)}. It must be a version such as 2.29.0.")
+        raise ValueError(f"coder_version is {_quoted(value)}. It must be a version such as 2.34.1.")
     return text
 
 

@@ -6,12 +6,11 @@ import hashlib
 import secrets
 from datetime import date, datetime
 
-from django.conf import settings
-
 from csp.models import ClientKey
 from csp.parsing.formats import MAX_WORD
 from csp.writing.entries import Sender
 from kernel.memory import Memory, Remembered
+from kernel.running_coder import running
 
 KEY_BYTES = 32
 # Two keys are cached, because reports of two days arrive around midnight.
@@ -26,7 +25,7 @@ def sender_of(*, address: str, user_agent: str, caller: str, now: datetime) -> S
         client=client_hash(address, key),
         caller=client_hash(caller, key) if caller else b"",
         user_agent=user_agent,
-        coder_version=settings.CODER_VERSION[:MAX_WORD],
+        coder_version=running()[:MAX_WORD],
     )
 
 

@@ -177,7 +177,10 @@ def _web_push_by_experiment(build: dict[str, Any]) -> dict[str, Any]:
 
 TABLE: dict[str, Difference] = {
     "codersdk.BuildInfoResponse": Difference(
-        _web_push_by_experiment, _optional("webpush_public_key")
+        _web_push_by_experiment,
+        # Releases of Coder before 2.38 do not have the second member.
+        _optional("webpush_public_key", "oauth2_provider"),
+        only=("oauth2_provider",),
     ),
     "codersdk.SessionCountDeploymentStats": Difference(only=("apps",)),
     "codersdk.WorkspaceConnectionLatencyMS": _renamed({"p50": "P50", "p95": "P95"}),

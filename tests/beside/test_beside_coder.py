@@ -29,14 +29,32 @@ def coder(coder: StandInCoder, settings: Any) -> StandInCoder:
     settings.ACCESS_URL = coder.dashboard = "https://coder.example.com"
     settings.IDENTITY, settings.ADMIN_PATH = "coder", "/coderapi/"
     settings.TRUSTED_PROXY_HEADERS = ["X-Forwarded-For"]
-    settings.TRUSTED_PROXY_ORIGINS = ["127.0.0.1"]
+    settings.TRUSTED_PROXY_ORIGINS = ["127.0.0.1/32"]
     settings.SECURE_COOKIES = True
+    coder.config["config"] |= {
+        "proxy_trusted_headers": ["X-Forwarded-For"],
+        "proxy_trusted_origins": ["127.0.0.1/32"],
+        "disable_path_apps": True,
+    }
     return coder
 
 
 def set_on(name: str, value: object) -> Change:
     """Returns a change of the stand-in, or of a setting if the name is in upper case."""
     return lambda coder, settings: setattr(settings if name.isupper() else coder, name, value)
+
+
+def configured_as(**values: Any) -> Change:
+    """Returns a change of the stand-in's configuration."""
+    return lambda coder, settings: coder.config["config"].update(values)
+
+
+def with_new_option(coder: StandInCoder, settings: Any) -> None:
+    coder.config["options"].append({"name": "New option"})
+
+
+FORWARDED = "In Coder: CODER_PROXY_TRUSTED_HEADERS=X-Forwarded-For"
+LOOPBACK = "In Coder: CODER_PROXY_TRUSTED_ORIGINS=127.0.0.1/32"
 
 
 def not_an_owner(coder: StandInCoder, settings: Any) -> None:
@@ -63,7 +81,39 @@ def checked(proxy_url: str) -> list[dict[str, str]]:
         (set_on("fault", "500"), "Coder", "failed", "CODERAPI_CODER_URL="),
         (set_on("fault", "redirect"), "Coder", "failed", "CODERAPI_CODER_URL=https://coder."),
         (set_on("version", "v2.24.3"), "version", "failed", "2.25"),
-        (set_on("version", "v3.0.1+x"), "version", "warning", "CODERAPI_CODER_VERSION=3.0.1"),
+        (set_on("version", "v2.39.0+x"), "version", "warning", "Upgrade coderapi"),
+        (set_on("version", "v0.0.0-devel+5bd9cd1"), "version", "warning", "a release of Coder"),
+        (configured_as(proxy_trusted_headers=None), "trusted headers", "failed", FORWARDED),
+        (
+            configured_as(proxy_trusted_headers=["X-Real-Ip"]),
+            "trusted headers",
+            "failed",
+            FORWARDED,
+        ),
+        (
+            configured_as(proxy_trusted_headers=["x-forwarded-for", "True-Client-IP"]),
+            *("trusted headers", "failed", FORWARDED),
+        ),
+        (configured_as(proxy_trusted_origins=None), "trusted origins", "failed", LOOPBACK),
+        (
+            configured_as(proxy_trusted_origins=["10.0.0.0/8", "0.0.0.0/0"]),
+            *("trusted origins", "failed", LOOPBACK),
+        ),
+        (configured_as(proxy_trusted_origins=["::/0"]), "trusted origins", "failed", LOOPBACK),
+        (
+            configured_as(access_url="http://coder.example.com:3000"),
+            *("access URL", "failed", "CODER_ACCESS_URL=https://coder.example.com:3000"),
+        ),
+        (
+            configured_as(disable_path_apps=False),
+            *("path apps", "warning", "CODER_DISABLE_PATH_APPS=true"),
+        ),
+        (
+            configured_as(http_cookies={"host_prefix": True}),
+            *("cookies", "failed", "CODER_HOST_PREFIX_COOKIE=false"),
+        ),
+        (configured_as(proxy_trusted_origins="x"), "configuration", "failed", "a tested release"),
+        (with_new_option, "options", "warning", "options --compare http://127.0.0.1:"),
         (set_on("clock_ahead", 120.0), "clock", "failed", "NTP"),
         (set_on("clock_ahead", -120.0), "clock", "failed", "NTP"),
         (set_on("fault", "no date"), "clock", "warning", "Compare the clocks"),
@@ -99,6 +149,8 @@ def test_home_page_of_the_admin_shows_the_state_of_coder(
     browser = browser_of(make_user("auditor"))
     for change, text in (
         (set_on("version", "v2.24.3"), "Coder 2.24.3 is too old."),
+        (set_on("version", "v2.34.1"), "coderapi knows all options of Coder."),
+        (with_new_option, "Coder has 1 option that coderapi does not know."),
         (set_on("fault", "500"), "returned status 500"),
     ):
         change(coder, settings)
@@ -106,7 +158,7 @@ def test_home_page_of_the_admin_shows_the_state_of_coder(
         coder.seen.clear()
         for _ in range(2):
             assert text in browser.get("/admin/").text
-        assert len(coder.seen) == 1
+        assert len(coder.seen) == (1 if coder.fault else 2)
 
 
 def test_page_of_a_failing_coder_is_not_judged(coder: StandInCoder) -> None:
@@ -154,7 +206,10 @@ def test_wrong_paths_of_the_proxy_are_found(coder: StandInCoder) -> None:
                 ["Restart coderapi with the same settings"] * 3
                 + [advice(path, coder.url) for path in ("/api/v2/users/me", "/")],
             ),
-            ("http://127.0.0.1:1", ["--proxy-url or CODER_ACCESS_URL=the URL of the proxy"]),
+            (
+                "http://127.0.0.1:1",
+                ["Use --proxy-url, or set CODER_ACCESS_URL to the URL of the proxy"],
+            ),
         ):
             rows = [row for row in checked(proxy_url) if row["check"] == "proxy"]
             assert [row["change"] for row in rows if row["change"]] == expected

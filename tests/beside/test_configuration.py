@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -14,16 +16,17 @@ from beside import client, configuration, translation
 from beside.configuration import DOCUMENTS
 from beside.identity import CoderIdentity
 from deployment.models import ConfigRevision
-from kernel import memory
+from kernel import memory, running_coder
 from kernel.http import responses
 from options.catalogue import CATALOGUE
 from options.configuration import load
+from options.rejections import rejected_values
 from options.rendering import config_document, options_document
-from options.start import unsupported_values
 from options.values.scalars import ConfigPath
 from tests.coderapi.test_lane import answered_by
 from tests.coderapi.test_lane import environ as request_of
 from tests.support.client import APIClient, browser_of
+from tests.support.coder_releases import Release
 from tests.support.factories import make_user
 from tests.support.samples import sample
 from tests.support.stand_in_coder import Key, Person, StandInCoder
@@ -43,6 +46,7 @@ def _uses_coder(coder: StandInCoder, settings: Any, db: None) -> Iterator[None]:
     for one in DOCUMENTS:
         one.document.use_source(None)
     responses.version_source = None
+    running_coder.use_source(None)
     for remembered in (configuration.ANSWERS, configuration.PROBLEMS, configuration.BREAKERS):
         remembered.clear()
 
@@ -74,7 +78,10 @@ def test_converted_configuration_equals_our_own() -> None:
     }
     for environ in ({}, every):
         coders = translation.stripped(rendered(environ, "coderd"))
-        assert translation.documented(coders) == rendered(environ, "documented")
+        converted, own = translation.documented(coders), rendered(environ, "documented")
+        # Coder sorts options by name.
+        own["options"].sort(key=itemgetter("name"))
+        assert converted == own
 
 
 def test_options_of_another_release(coder: StandInCoder, reader: Client) -> None:
@@ -176,11 +183,42 @@ def test_other_documents_follow_coder(
     coderd = get(client, path, "coderd")
     answer = get(client, path)
     expected = coderd.json() | documented if isinstance(documented, dict) else documented
+    if path == BUILD:
+        # The documented wire does not have this member, which Coder has since 2.38.
+        expected.pop("oauth2_provider", None)
     assert answer.json() == expected
     assert answer.headers["X-Coder-Build-Version"] == "v2.25.0"
     assert coder.count(path) == 2
     again = client.get(path, headers={"If-None-Match": answer.headers["ETag"]})
     assert (again.status_code, coder.count(path)) == (304, 2)
+
+
+@pytest.mark.parametrize("wire", BOTH)
+def test_unknown_members_of_coder_are_passed_on(
+    coder: StandInCoder, reader: Client, release: Release, wire: str
+) -> None:
+    coder.release = replace(release, build_info={"oauth2_provider": True, "newer": {"a": 1}})
+    found = get(reader, BUILD, wire).json()
+    assert found["newer"] == {"a": 1}
+    assert found.get("oauth2_provider") is (True if wire == "coderd" else None)
+
+
+def test_known_values_that_are_not_documented_are_left_out(
+    coder: StandInCoder, reader: Client
+) -> None:
+    coder.config["config"] |= {
+        "disable_chat_sharing": True,
+        "template_builder": {"disabled": True},
+        "ai": {"bridge": {"enabled": True, "providers": [{"name": "x"}]}},
+        "external_auth": [{"id": "x", "api_base_url": "https://x.example.com"}],
+    }
+    assert get(reader, CONFIG, "coderd").json()["config"] == coder.config["config"]
+    config = get(reader, CONFIG).json()["config"]
+    assert {"disable_chat_sharing", "template_builder"}.isdisjoint(config)
+    assert config["ai"] == {"bridge": {"enabled": True}}
+    (provider,) = config["external_auth"]["value"]
+    assert provider["id"] == "x"
+    assert "api_base_url" not in provider
 
 
 def test_experiments_that_are_null_are_empty_lists(coder: StandInCoder, owner: APIClient) -> None:
@@ -246,9 +284,10 @@ def test_coder_gets_the_token_of_the_caller_but_no_key_of_ours(
 
 def test_own_values_need_no_request(coder: StandInCoder, owner: APIClient) -> None:
     responses.version_source = None
+    running_coder.use_source(None)
     for one in DOCUMENTS:
         one.document.use_source(None)
-        assert get(owner, one.path).headers["X-Coder-Build-Version"].startswith("v2.29.0+coderapi")
+        assert get(owner, one.path).headers["X-Coder-Build-Version"].startswith("v2.34.1+coderapi")
     assert coder.seen == []
 
 
@@ -273,7 +312,7 @@ def test_fast_lane_answers_only_with_a_cached_document(
     ],
 )
 def test_setting_that_cannot_work_is_an_error(name: str, value: str, error: str) -> None:
-    (found,) = unsupported_values(load({name: value}))
+    (found,) = rejected_values(load({name: value}))
     assert str(found).startswith(f"{name}: ")
     assert error in str(found)
 
@@ -288,5 +327,5 @@ def test_setting_that_cannot_work_is_an_error(name: str, value: str, error: str)
 )
 def test_source_needs_a_token_that_coder_accepts(environ: dict[str, str], wrong: bool) -> None:
     coder = {"CODERAPI_CODER_URL": "http://127.0.0.1:1", "CODERAPI_CONFIG_SOURCE": "coder"}
-    errors = map(str, unsupported_values(load({**coder, **environ})))
+    errors = map(str, rejected_values(load({**coder, **environ})))
     assert any("needs CODERAPI_IDENTITY=coder" in error for error in errors) is wrong

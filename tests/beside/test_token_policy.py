@@ -66,8 +66,8 @@ def apply(*, after: timedelta = timedelta(0), dry_run: bool = False) -> dict[str
 
 
 def expiring(release: Release) -> list[str]:
-    """Returns the methods that end a token: a release that cannot expire it deletes it."""
-    return ["PUT"] if release.expire == 204 else ["PUT", "DELETE"]
+    """Returns the method that ends a token: a release that cannot expire it deletes it."""
+    return ["PUT"] if release.expire == 204 else ["DELETE"]
 
 
 def writes(coder: StandInCoder) -> list[str]:
@@ -88,7 +88,7 @@ def test_limits_depend_on_the_user_and_the_roles(coder: StandInCoder, release: R
         (ada, "narrow", {"scopes": ("api_key:read",), "last_used": "2026-02-01T00:00:00Z"}),
         (bob, "long", {"lifetime_seconds": 86_401}),
         (eve, "new", {"lifetime_seconds": 10**9, "last_used": "2026-02-01T00:00:00Z"}),
-        (eve, "old", {"last_used": "0001-01-01T00:00:00Z"}),
+        (eve, "old", {"last_used": None}),
         (eve, "expired", {"expires_at": "2026-01-01T00:00:00Z"}),
     ):
         coder.add(Key(person, name=name, **more))
@@ -134,7 +134,9 @@ def test_token_is_reported_and_expires_a_day_later(coder: StandInCoder, ada: Key
     assert writes(coder) == []
     assert apply(after=DAY) == {"ci": "expire"}
     assert list(coder.keys.values()) == [service]
-    assert ("PUT", f"/api/v2/users/{ada.person.id}/keys/{ada.id}/expire") in coder.seen
+    path = f"/api/v2/users/{ada.person.id}/keys/{ada.id}"
+    expired = ("PUT", f"{path}/expire") if coder.release.expire == 204 else ("DELETE", path)
+    assert expired in coder.seen
     assert not CoderToken.objects.exists()
     assert entries() == [("coder_token.expire", "ci of ada")]
     assert apply(after=2 * DAY) == {}
@@ -174,17 +176,19 @@ def test_user_is_warned_once_a_day_before(
     working, settings.MAILERS = settings.MAILERS, mailers({"smarthost": "127.0.0.1:1"}.get)
     assert apply(after=HOUR) == {"ci": "warn"}  # It cannot be sent.
     settings.MAILERS = working
-    late = coder.add(Key(ada.person, name="late", lifetime_seconds=90_000))
+    late = coder.add(Key(ada.person, name="late", lifetime_seconds=90_000, last_used=None))
     assert apply(after=DAY) == {"ci": "warn", "late": "report"}
     assert apply(after=DAY + HOUR) == {"ci": "wait", "late": "wait"}
     text = "\n".join(mailbox.lines)
     assert f"* ci, id {ada.id}: its lifetime is 1 day 1 hour, the maximum is 1 day" in text
+    assert "Last used: 2026-01-02 03:04 UTC" in text
     assert f"will be expired after {NOW + 2 * DAY:%Y-%m-%d %H:%M} UTC" in text
     assert apply(after=2 * DAY) == {"ci": "expire", "late": "warn"}
     assert apply(after=3 * DAY) == {"late": "expire"}
     text = "\n".join(mailbox.lines)
     assert text.lower().count("rcpt to:<ada@example.com>") == 2
     assert [text.count(key.id) for key in (ada, late)] == [1, 1]
+    assert text.count("Last used: never") == 1
     secrets = [key.token[11:] for key in (ada, late, *coder.keys.values())]
     assert not [secret for secret in secrets if secret in text]
     assert [action for action, _ in entries()] == [
@@ -228,6 +232,18 @@ def test_a_run_expires_a_limited_number_and_pauses(
     assert list(apply(after=DAY + HOUR).values()) == ["expire"]
 
 
+def test_build_from_source_that_cannot_expire_tokens_deletes_them(
+    coder: StandInCoder, ada: Key
+) -> None:
+    coder.release = replace(coder.release, expire=404)
+    coder.version = "v0.0.0-devel+5bd9cd1"
+    apply()
+    assert apply(after=DAY) == {"ci": "expire"}
+    assert writes(coder) == ["PUT", "DELETE"]
+    assert ada.token not in coder.keys
+
+
+@pytest.mark.parametrize("release", [V2_34], ids=str)
 def test_next_run_continues_after_a_failure(
     coder: StandInCoder, ada: Key, release: Release
 ) -> None:
@@ -322,10 +338,11 @@ def test_dry_run_changes_nothing(coder: StandInCoder, ada: Key, settings: Any) -
 
 
 def test_admin_lists_the_tokens(coder: StandInCoder, ada: Key, settings: Any) -> None:
-    coder.add(Key(ada.person, name="short"))
+    coder.add(Key(ada.person, name="short", last_used=None))
     apply()
     browser = browser_of(make_user("auditor"))
     page = browser.get(LIST, {"_facets": "True"}).text
+    assert page.count(">never<") == 1
     assert "its lifetime is 1 day 1 hour" in page
     assert "yes (1)" in page
     assert (

@@ -22,7 +22,7 @@ SEMVER = re.compile(r"v\d+\.\d+\.\d+\+coderapi\.\d+\.\d+\.\d+[0-9A-Za-z.-]*")
 def test_version_has_the_coder_release_and_our_version(anonymous: APIClient) -> None:
     answer = anonymous.get(PATH)
     assert SEMVER.fullmatch(answer.json()["version"])
-    assert answer.json()["version"] == f"v2.29.0+coderapi.{__version__}"
+    assert answer.json()["version"] == f"v2.34.1+coderapi.{__version__}"
     assert answer.headers["X-Coder-Build-Version"] == answer.json()["version"]
 
 
@@ -41,6 +41,12 @@ def test_all_members_are_present(anonymous: APIClient) -> None:
     assert re.fullmatch(r"1\.\d+", info.pop("provisioner_api_version"))
     assert info.keys() - {"deployment_id", "version", "webpush_public_key"} == OPTIONS.keys()
     assert {name: info[name] for name in OPTIONS} == OPTIONS
+
+
+def test_oauth2_provider_is_in_the_coderd_wire_only(anonymous: APIClient) -> None:
+    assert "oauth2_provider" not in anonymous.get(PATH).json()
+    coderd = anonymous.get(PATH, headers={"Coder-Wire": "coderd"}).json()
+    assert coderd["oauth2_provider"] is False
 
 
 def test_ids_never_change(anonymous: APIClient) -> None:

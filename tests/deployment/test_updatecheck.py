@@ -15,11 +15,12 @@ import pytest
 from django.utils import timezone
 
 from deployment.models import UpdateCheck
-from deployment.updatecheck import check_for_update, is_current
+from deployment.updatecheck import check_for_update
 from jobs.models import JobRun
 from jobs.registry import find
 from jobs.services import run_job
 from kernel import memory
+from kernel.coder_releases import is_current
 from tests.support.client import APIClient
 from tests.support.factories import utc
 from tests.support.local_server import answering
@@ -100,7 +101,7 @@ def releases(settings: Any) -> Iterator[Releases]:
 @pytest.fixture
 def known(releases: Releases) -> Releases:
     """A source whose release is known already."""
-    releases.publish("v2.30.1")
+    releases.publish("v2.35.1")
     assert check_for_update(timezone.now()) == 1
     return releases
 
@@ -115,13 +116,13 @@ def test_own_version_is_current_before_the_first_check(
 ) -> None:
     update = get_update(anonymous)
     assert update["current"] is True
-    assert update["version"].startswith("v2.29.0+coderapi.")
+    assert update["version"].startswith("v2.34.1+coderapi.")
 
 
 def test_newer_release_is_shown_unless_the_check_is_disabled(
     settings: Any, known: Releases, anonymous: APIClient
 ) -> None:
-    release = {"url": "https://example.com/v2.30.1", "version": "v2.30.1"}
+    release = {"url": "https://example.com/v2.35.1", "version": "v2.35.1"}
     assert get_update(anonymous) == {"current": False, **release}
     settings.UPDATE_CHECK = False
     assert get_update(anonymous)["current"] is True
@@ -131,14 +132,14 @@ def test_second_check_sends_the_etag_to_the_same_source_only(
     settings: Any, known: Releases
 ) -> None:
     assert check_for_update(timezone.now()) == 0
-    assert known.requests[-1]["If-None-Match"] == '"v2.30.1"'
+    assert known.requests[-1]["If-None-Match"] == '"v2.35.1"'
     settings.UPDATE_CHECK_URL = f"{known.url}?mirror"
     check_for_update(timezone.now())
     assert "If-None-Match" not in known.requests[-1]
 
 
 def release(**members: object) -> bytes:
-    page = {"tag_name": "v2.30.0", "html_url": "https://example.com"}
+    page = {"tag_name": "v2.35.0", "html_url": "https://example.com"}
     return json.dumps({**page, **members}).encode()
 
 
@@ -146,7 +147,7 @@ BAD_ANSWERS = [
     *[(500, b""), (404, b"{}"), (200, b""), (200, b"<html>"), (200, b"[]")],
     *[(200, release(tag_name=name)) for name in ("latest", 5)],
     *[(200, release(html_url=url)) for url in ("javascript:alert(1)", None)],
-    (200, b'{"tag_name": "v2.30.0"}'),
+    (200, b'{"tag_name": "v2.35.0"}'),
 ]
 
 
@@ -160,13 +161,13 @@ def test_invalid_answer_keeps_the_known_release_and_stores_the_error(
     after = UpdateCheck.objects.get()
     assert (after.failed_at, after.succeeded_at) == (later, before.succeeded_at)
     assert after.error
-    assert get_update(anonymous)["version"] == "v2.30.1"
+    assert get_update(anonymous)["version"] == "v2.35.1"
 
 
 def test_unreachable_source_is_offline_and_logged_once_a_day(
     settings: Any, releases: Releases, owner: APIClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    releases.publish("v2.30.1")
+    releases.publish("v2.35.1")
     settings.UPDATE_CHECK_URL = f"http://127.0.0.1:{free_port()}/"
     job, morning = find("update_check"), utc(2026, 5, 4, 6)
     assert job.interval() == timedelta(days=1)
@@ -195,7 +196,7 @@ def test_deadline_covers_an_answer_that_comes_byte_by_byte(releases: Releases, p
 
 @pytest.mark.parametrize(("redirects", "error"), [(3, ""), (4, "redirects more than 3 times")])
 def test_three_redirects_are_followed(releases: Releases, redirects: int, error: str) -> None:
-    releases.publish("v2.30.1")
+    releases.publish("v2.35.1")
     releases.redirects = redirects
     assert check_for_update(timezone.now()) == (not error)
     assert UpdateCheck.objects.get().error.endswith(error)
@@ -206,7 +207,7 @@ def test_credentials_and_query_of_the_url_are_sent_but_not_stored(
     settings: Any, releases: Releases, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
     caplog.set_level("DEBUG")
-    releases.publish("v2.30.1")
+    releases.publish("v2.35.1")
     releases.status, releases.redirects = status, 1
     settings.UPDATE_CHECK_URL = f"{releases.url}?token=planted".replace("//", "//me:planted@")
     run = run_job(find("update_check"), timezone.now())
@@ -222,7 +223,7 @@ def test_credentials_and_query_of_the_url_are_sent_but_not_stored(
     ("own", "newest", "current"),
     [
         *[("2.29.0", newest, True) for newest in ("v2.29.0", "v2.28.9")],
-        *[("2.29.0", newest, False) for newest in ("v2.29.1", "v2.100.0", "v2.30.0-rc.1")],
+        *[("2.29.0", newest, False) for newest in ("v2.29.1", "v2.100.0", "v2.35.0-rc.1")],
         *[(own, "v2.29.0", True) for own in ("2.29.0-devel", "2.29.0+meta")],
         ("2.30.0", "v2.30.0-rc.1", True),
     ],

@@ -75,7 +75,7 @@ V2_25 = Release(
     enforces_scopes=False,
 )
 V2_34 = Release("v2.34.1")
-V2_38 = Release("v2.38.0", counts_by_name=True)
+V2_38 = Release("v2.38.0", counts_by_name=True, build_info={"oauth2_provider": True})
 # The tests of tests/beside run on each of these.
 RELEASES = (V2_25, V2_34, V2_38)
 # Only the tests of the token policy run on these. Coder's documents call `scope` deprecated, and do

@@ -25,7 +25,7 @@ EXAMPLES: dict[str, Any] = {
     "report-uri": {
         "csp-report": {"document-uri": PAGE, **OLD, "disposition": "enforce"},
         "received_at": TIME,
-        "coder_version": "2.29.0",
+        "coder_version": "2.34.1",
     },
     "report-to, the Reporting API": [
         {

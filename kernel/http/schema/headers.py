@@ -21,7 +21,7 @@ def _header(description: str, schema: Schema, *, required: bool = False) -> Sche
 HEADERS: dict[str, Schema] = {
     "X-Coder-Build-Version": _header(
         "The server's version, as in `version` of `GET /buildinfo`. Absent while it is not known.",
-        _TEXT | {"examples": ["v2.29.0+coderapi.0.1.0"]},
+        _TEXT | {"examples": ["v2.34.1+coderapi.0.1.0"]},
     ),
     "X-Coder-Request-Id": _header(
         "Identifies the request in the server's log. Include it when you report a problem.",

@@ -1,0 +1,101 @@
+"""Keeps the version of the Coder deployment up to date in each process.
+
+Each response of Coder contains its version. If a process has received no response for some seconds,
+a thread requests the build info. So a process knows a new version at most ten seconds after Coder
+has changed. The last known version is also stored, because Coder can be away when this service
+starts.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from django.db import DatabaseError
+from django.utils import timezone
+
+from beside import client
+from beside.client import Breaker, CoderAwayError, ask
+from beside.models import CoderRelease
+from kernel.loops import repeat
+
+BUILD_INFO = "/api/v2/buildinfo"
+INTERVAL_SECONDS = 4.0
+SECONDS = 0.8
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Watch:
+    """The watch of one process. It starts with the first call of `version`."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    stop: threading.Event = field(default_factory=threading.Event)
+    is_running: bool = False
+    stored: str = ""
+
+    def version(self) -> str:
+        """Returns the version that Coder has last reported, or "" if it has never responded."""
+        if not self.is_running:
+            with self.lock:
+                if not self.is_running:
+                    self._start()
+        return client.version() or self.stored
+
+    def _start(self) -> None:
+        self.stored = _tried(CoderRelease.last_version) or ""
+        self._turn()
+        turn: Callable[[], None] = self._turn
+        run = threading.Thread(
+            target=repeat,
+            args=(turn,),
+            kwargs={"every": INTERVAL_SECONDS, "stop": self.stop},
+            name="version of Coder",
+            daemon=True,
+        )
+        run.start()
+        self.is_running = True
+
+    def _turn(self) -> None:
+        if client.silent_seconds() >= INTERVAL_SECONDS:
+            try:
+                # The thread sends few requests, so no breaker needs to stop it.
+                ask(BUILD_INFO, token="", seconds=SECONDS, breaker=Breaker())
+            except CoderAwayError:
+                # The last known version is still used.
+                return
+        found = client.version()
+        if found and found != self.stored:
+            _tried(lambda: CoderRelease.remember(found, now=timezone.now()))
+            self.stored = found
+
+
+def _tried[T](use_database: Callable[[], T]) -> T | None:
+    try:
+        return use_database()
+    except DatabaseError as error:
+        logger.warning("the version of Coder is not stored: %s", type(error).__name__)
+        return None
+
+
+_watch = Watch()
+
+
+def version() -> str:
+    """Returns the version that Coder has last reported, or "" if it has never responded."""
+    return _watch.version()
+
+
+def restart() -> None:
+    """Stops the watch. The next call of `version` starts a new one."""
+    global _watch
+    _watch.stop.set()
+    _watch = Watch()
+
+
+# A forked process has none of the threads.
+os.register_at_fork(after_in_child=restart)

@@ -1,0 +1,94 @@
+"""The release of Coder, which reports and snapshots contain."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from beside import client, coder_release
+from beside.models import CoderRelease
+from csp.models import Report
+from kernel import running_coder
+from stats.models import Snapshot
+from stats.services import collect_snapshot
+from tests.support.client import APIClient
+from tests.support.coder_releases import V2_34
+from tests.support.processes import wait_for
+from tests.support.stand_in_coder import StandInCoder
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.parametrize("release", [V2_34], ids=str),
+]
+REPORT = json.dumps({"csp-report": {"blocked-uri": "https://cdn.example.net/a.js"}})
+
+
+@pytest.fixture(autouse=True)
+def watched(coder: StandInCoder, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Watches the version of the stand-in. No response of an earlier test counts."""
+    monkeypatch.setattr(client, "_version", "")
+    monkeypatch.setattr(client, "_learned_at", float("-inf"))
+    monkeypatch.setattr(coder_release, "INTERVAL_SECONDS", 0.1)
+    coder_release.restart()
+    running_coder.use_source(coder_release.version)
+    yield
+    running_coder.use_source(None)
+    coder_release.restart()
+
+
+def version_of_a_report(sender: APIClient) -> str:
+    Report.objects.all().delete()
+    sent = sender.post("/api/v2/csp/reports", REPORT, content_type="application/csp-report")
+    assert sent.status_code == 200
+    return Report.objects.get().coder_version
+
+
+def test_reports_and_snapshots_contain_the_release_of_coder(
+    coder: StandInCoder, owner: APIClient, settings: Any
+) -> None:
+    settings.CODER_VERSION = "2.29.0"
+    assert version_of_a_report(owner) == "2.34.1"
+    collect_snapshot(timezone.now())
+    assert Snapshot.objects.get().build_version == f"v2.34.1+coderapi.{settings.VERSION}"
+
+    coder.version = "v2.38.0+abc"
+    wait_for(lambda: version_of_a_report(owner) == "2.38.0")
+    wait_for(lambda: CoderRelease.last_version() == "v2.38.0+abc")
+
+
+def test_last_known_release_is_used_while_coder_is_away(
+    coder: StandInCoder, owner: APIClient
+) -> None:
+    assert version_of_a_report(owner) == "2.34.1"
+    coder.fault = "500"
+    assert version_of_a_report(owner) == "2.34.1"
+    # A new process reads the stored version.
+    client._version = ""
+    coder_release.restart()
+    assert version_of_a_report(owner) == "2.34.1"
+
+
+def test_release_is_empty_until_coder_responds(coder: StandInCoder, owner: APIClient) -> None:
+    coder.fault = "500"
+    assert version_of_a_report(owner) == ""
+    coder.fault = ""
+    wait_for(lambda: version_of_a_report(owner) == "2.34.1")
+
+
+def test_watch_sends_no_request_while_coder_responds_to_others(
+    coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coder_release, "INTERVAL_SECONDS", 60.0)
+    client.ask("/api/v2/buildinfo", token="")
+    coder.seen.clear()
+    assert coder_release.version() == coder.version
+    assert not coder.seen
+
+
+def test_interval_and_timeout_take_less_than_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert 2 * coder_release.INTERVAL_SECONDS + coder_release.SECONDS < 10
