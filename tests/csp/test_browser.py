@@ -13,15 +13,17 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
-from csp.models import Report
+from csp.models import Group, Report
 from tests.support.browser import browsing, needs_browser
 from tests.support.certificates import Authority, Pair
 from tests.support.client import APIClient
+from tests.support.commands import run
 from tests.support.csp_reports import PATH, fresh_writer, in_admin
 from tests.support.local_server import answering
 from tests.support.processes import wait_for
 
 DEADLINE_SECONDS = 60.0
+VISITS = 5
 FLAGS = ("--ignore-certificate-errors", "--short-reporting-delay")
 
 pytestmark = [pytest.mark.django_db(transaction=True), needs_browser]
@@ -52,14 +54,19 @@ class Site(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     behind = ""
     token = ""
+    key = ""
 
     def do_GET(self) -> None:
         policy = HEADERS.get(self.path)
         if policy is None:
             self._answer(404, b"", {})
             return
-        cookie = f"coder_session_token={self.token}; Path=/; Secure; HttpOnly"
-        self._answer(200, PAGE, {"Content-Type": "text/html", "Set-Cookie": cookie, **policy})
+        if self.key:
+            policy = {n: v.replace(PATH, f"{PATH}?key={self.key}") for n, v in policy.items()}
+        else:
+            cookie = f"coder_session_token={self.token}; Path=/; Secure; HttpOnly"
+            policy = {"Set-Cookie": cookie, **policy}
+        self._answer(200, PAGE, {"Content-Type": "text/html", **policy})
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -101,13 +108,15 @@ def site(
 
 
 @contextmanager
-def serving(handler: type[BaseHTTPRequestHandler], pair: Pair) -> Iterator[str]:
+def serving(handler: type[BaseHTTPRequestHandler], pair: Pair | None) -> Iterator[str]:
+    """Serves a site over https, or over http without a certificate."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pair.certificate, pair.key)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
+    if pair:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pair.certificate, pair.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     with answering(server):
-        yield f"https://127.0.0.1:{server.server_port}"
+        yield f"{'https' if pair else 'http'}://127.0.0.1:{server.server_port}"
 
 
 @pytest.mark.parametrize(
@@ -134,3 +143,56 @@ def test_reports_of_chromium_are_shown_in_the_admin(
         assert report.browser.startswith("Chrome ")
     shown = in_admin("owner").get(reverse("admin:csp_report_changelist")).content.decode()
     assert "blocked.example.net" in shown
+
+
+# What security software adds to a page. The policy of the page applies to it, too.
+INJECTION = """
+const script = document.createElement("script");
+script.src = "https://gc.kis.v2.scr.kaspersky-labs.com/x.js";
+document.head.append(script);
+"""
+
+
+def test_each_site_of_chromium_has_its_own_groups(
+    live_server: Any, tmp_path: Path, settings: Any, transactional_db: None
+) -> None:
+    """Three sites: two over https with both ways of reporting, and one over http."""
+    pair = Authority(tmp_path).pair("site")
+    behind = live_server.url.removeprefix("http://")
+    handlers: list[Any] = [type("KeyedSite", (Site,), {"behind": behind}) for _ in range(3)]
+    with (
+        fresh_writer(),
+        serving(handlers[0], pair) as portal,
+        serving(handlers[1], pair) as shop,
+        serving(handlers[2], None) as old,
+        browsing(tmp_path / "profile", flags=FLAGS) as browser,
+    ):
+        settings.ACCESS_URL = portal
+        origins = [text for site in (portal, shop, old) for text in ("--origin", site)]
+        key = run("create_ingest_key", *origins).split()[0]
+        for handler in handlers:
+            handler.key = key
+        pages = {portal: "/by-report-to", shop: "/by-report-uri", old: "/by-report-uri"}
+        for _ in range(VISITS):
+            for site, path in pages.items():
+                browser.open(f"{site}{path}")
+                browser.run(INJECTION)
+        expected = {
+            (site, directive, blocked): VISITS
+            for site in pages
+            for directive, blocked in (
+                ("script-src", "blocked.example.net"),
+                ("script-src-elem", "inline"),
+                ("script-src", "gc.kis.v2.scr.kaspersky-labs.com"),
+            )
+        }
+        wait_for(
+            lambda: sum(Group.objects.values_list("count", flat=True)) >= sum(expected.values()),
+            seconds=DEADLINE_SECONDS,
+        )
+    groups = Group.objects.values_list("site", "directive", "blocked", "count")
+    assert {(*cause, count) for *cause, count in groups} == {
+        (*cause, count) for cause, count in expected.items()
+    }
+    noise = Group.objects.filter(rule__isnull=False).values_list("blocked", flat=True)
+    assert set(noise) == {"gc.kis.v2.scr.kaspersky-labs.com"}
