@@ -15,7 +15,7 @@ list:
     advice      the setting of Coder that would allow a blocked source, and its risk
     triage      the states of groups, the API for operators, and the pages of the admin
 
-`directives` lists the directives of CSP.
+`directives` lists the directives of CSP. `disk` limits the disk space of stored reports.
 
 Three choices explain most of the code:
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from csp import services
-from csp.writing.disk import limit_disk
+from csp.disk import limit_disk
 from jobs.registry import Job, register
 
 PARTITIONS = register(

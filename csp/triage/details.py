@@ -69,7 +69,7 @@ _POLICIES = "SELECT id, original_policy FROM csp_report WHERE group_id = %s AND 
 
 
 class Details(NamedTuple):
-    """What a group's newest stored reports show. `policy` is the one that most clients reported."""
+    """The facets of a group, the advice, and the policy that most clients reported."""
 
     facets: dict[str, list[dict[str, Any]]]
     advice: Advice

@@ -4,6 +4,6 @@
 the keyed hashes for its reach. `client_hashes` hashes the sender. `writer` runs the thread that
 collects waiting reports into batches. `store` commits a batch with one statement (`batch`). If the
 connection is lost during a commit, `store` checks whether the batch was committed. `group_limit`
-limits the number of new groups, and `disk` the space of stored reports. `reach` estimates large
-numbers of distinct pages and clients of a group.
+limits the number of new groups. `reach` estimates large numbers of distinct pages and clients of a
+group.
 """
