@@ -40,7 +40,7 @@ from csp.filters import (
     StateFilter,
 )
 from csp.importing.items import EARLIEST
-from csp.models import OTHER_SITE, Group, IngestKey, NoiseRule, Report, State
+from csp.models import OTHER_SITE, Group, IngestKey, NoiseRule, Rejection, Report, State
 from csp.noise.rules import checked_pattern, pattern_for
 from csp.noise.stored import dry_run
 from csp.scrubbing.uris import address_of
@@ -57,9 +57,17 @@ from csp.triage.decisions import (
 from csp.triage.details import details, is_own, next_step
 from csp.triage.overview import hourly_chart, state_badge
 from csp.triage.selectors import groups_at, neighbors, whole_hour
+from csp.triage.site_check import site_check
 from csp.triage.site_policy import site_policy
 from csp.writing import reach
-from kernel.admin import ReadOnlyAdmin, ServiceAdmin, column, row_link, time_column
+from kernel.admin import (
+    ReadOnlyAdmin,
+    ServiceAdmin,
+    ValuesFilter,
+    column,
+    row_link,
+    time_column,
+)
 from kernel.charts import Series
 
 register_target("noise_rule", NoiseRule)
@@ -512,7 +520,21 @@ class IngestKeyAdmin(ServiceAdmin[IngestKey]):
     form = IngestKeyForm
     list_display = ["name", "key", "origins", "created_at", "retired_at"]
     search_fields = ["name", "key"]
-    readonly_fields = ["key", "created_at"]
+    readonly_fields = ["key", "created_at", "check_link"]
+    pages = {"<int:pk>/check/": "check_site"}
+
+    @admin.display(description="check")
+    def check_link(self, key: IngestKey) -> str:
+        if key._state.adding:
+            return "Save the key first."
+        page = reverse("admin:csp_ingestkey_check_site", args=[key.pk])
+        return format_html('<a href="{}">Headers for your pages, and reports so far</a>', page)
+
+    def check_site(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Shows the headers that pages need, and whether their reports arrive."""
+        key = get_object_or_404(IngestKey, pk=pk)
+        found = site_check(key, now=timezone.now())
+        return self.page(request, "check", f"Check {key.name}", key=key, found=found)
 
     def save_model(self, request: HttpRequest, obj: IngestKey, form: Any, change: bool) -> None:
         services.save_ingest_key(obj, actor=actor_of(request), now=timezone.now())
@@ -523,3 +545,14 @@ class IngestKeyAdmin(ServiceAdmin[IngestKey]):
         A report with a retired key gets a 410 response, so that the browser stops sending reports.
         """
         return False
+
+
+@admin.register(Rejection)
+class RejectionAdmin(ReadOnlyAdmin):
+    list_display = ["day", "reason", "key_name", "from_origin", "count", "last"]
+    list_filter = ["reason", ("key", ValuesFilter)]
+    search_fields = ["origin"]
+
+    key_name = column("key", lambda name: name or "none", "ingest key")
+    from_origin = column("origin", lambda origin: origin or "none", "origin")
+    last = time_column("last_at", "last")

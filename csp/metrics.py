@@ -9,6 +9,7 @@ from csp.disk import stored_bytes
 from kernel.telemetry import metrics
 
 REPORTS = Counter("coderapi_csp_reports", "CSP reports by verdict.", ["verdict"])
+REJECTED = Counter("coderapi_csp_rejected", "Rejected requests with CSP reports.", ["reason"])
 NOISE = Counter("coderapi_csp_noise", "CSP reports that an enabled noise rule labelled.", ["rule"])
 BATCH_SIZE = Histogram(
     "coderapi_csp_batch_size",

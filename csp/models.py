@@ -298,3 +298,29 @@ class IngestKey(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Rejection(models.Model):
+    """The number of rejected requests with reports, of one day, key, reason and origin.
+
+    `key` is the name of the ingest key. `origin` is empty if the request had no Origin header.
+    """
+
+    day = models.DateField()
+    key = models.CharField("ingest key", max_length=64, blank=True)
+    reason = models.CharField(max_length=64)
+    origin = models.CharField(max_length=255, blank=True)
+    count = models.BigIntegerField("requests", default=0)
+    last_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "rejected request"
+        ordering = ["-day", "-count", "pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["day", "key", "reason", "origin"], name="csp_rejection_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.reason}"

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from audit.services import Actor, Change, Target, delete_recorded, record_all, save_recorded
+from csp import rejections
 from csp.access.keys import MEMORY, new_key
 from csp.access.origins import normalized
 from csp.models import (
@@ -59,6 +60,7 @@ def prune_reports(now: datetime) -> tuple[list[str], int]:
     # Keep yesterday's key, because a process whose clock is behind may still use it.
     ClientKey.objects.filter(day__lt=(now - timedelta(days=1)).date()).delete()
     NewGroups.objects.filter(hour__lt=now - timedelta(days=1)).delete()
+    rejections.forget_old(now)
     # If the retention is 0, reports, counts and groups never expire.
     days = []
     if settings.CSP_RETENTION:

@@ -8,6 +8,7 @@ from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
+from csp import rejections
 from csp.access.keys import PARAMETER
 from csp.collection import collect
 from csp.schema import INGEST_KEY, ReportBody
@@ -64,6 +65,7 @@ def answer_reports(results: Results, body: bytes, *, now: datetime) -> Answer:
         known = to_api_error(error)
         if known is None:
             raise
+        rejections.note(results, known, now=now)
         found = known.answer()
     found.headers.update({"Cache-Control": "no-store", "Vary": wire.HEADER})
     return found

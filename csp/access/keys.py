@@ -78,6 +78,11 @@ def find(key: str) -> IngestKey | None:
     return known.get(key)
 
 
+def recall(key: str) -> IngestKey | None:
+    """Returns the ingest key if it is cached, or None. Never queries the database."""
+    return (MEMORY.get("") or {}).get(key)
+
+
 def _all() -> Remembered[dict[str, IngestKey]]:
     return Remembered({row.key: row for row in IngestKey.objects.all()})
 

@@ -116,6 +116,7 @@ def addresses(user: User) -> Iterator[str]:
     yield reverse("admin:csp_group_policies")
     yield reverse("admin:csp_group_releases")
     yield reverse("admin:csp_group_site_policy")
+    yield reverse("admin:csp_ingestkey_check_site", args=[IngestKey.objects.latest("pk").pk])
     yield reverse("admin:tokens_tokenconfig_explain", query={"user": user.username})
     for app in admin.site.get_app_list(request):
         yield reverse("admin:app_list", args=[app["app_label"]])

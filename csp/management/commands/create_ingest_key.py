@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.db import IntegrityError
+from django.urls import reverse
 from django.utils import timezone
 
 from audit.services import SYSTEM
@@ -46,4 +48,7 @@ class Command(BaseCommand):
             lines += ["", f"Send {what} with the pages of {', '.join(origins)}:", "", *headers]
             if len(headers) == 1:
                 lines += ["", NO_REPORT_TO]
+        path = reverse("admin:csp_ingestkey_check_site", args=[key.pk])
+        page = f"{settings.ACCESS_URL.rstrip('/')}{path}"
+        lines += ["", f"This page shows whether reports arrive: {page}"]
         return "\n".join(lines)

@@ -1,0 +1,139 @@
+"""Counts rejected requests with reports, by day, ingest key, reason and origin.
+
+A request does not wait for the database: it adds to a counter in memory. A thread writes the
+counters of a few seconds with one statement, and ends when there is nothing to write. Anyone can
+send requests, so the number of different rows of a day is limited.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
+from http import HTTPStatus
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import orjson
+
+from csp import metrics
+from csp.access import keys
+from csp.models import Rejection
+from kernel.db.connections import fetch
+from kernel.http.call import first_parameters
+from kernel.http.errors import APIError
+from kernel.http.steps import Results
+
+PAUSE_SECONDS = 2.0
+# In memory, and a day in the database. Beyond that, the origin is "other".
+MAX_WAITING, MAX_ROWS = 100, 1_000
+KEPT = timedelta(days=30)
+OTHER = "other"
+NO_KEY, UNKNOWN_KEY = "", "unknown key"
+# One line in the log for each reason and this time.
+LOG_SECONDS = 60.0
+
+WRITE = """
+INSERT INTO csp_rejection (day, key, reason, origin, count, last_at)
+SELECT day, key, reason, origin, sum(count), max(last_at) FROM (
+    SELECT day, key, reason, count, last_at,
+        CASE WHEN (SELECT count(*) FROM csp_rejection AS stored WHERE stored.day = new.day) < %s
+        THEN origin ELSE %s END AS origin
+    FROM json_to_recordset(%s::json) AS new (
+        day date, key text, reason text, origin text, count bigint, last_at timestamptz
+    )
+) AS bounded GROUP BY day, key, reason, origin ORDER BY day, key, reason, origin
+ON CONFLICT (day, key, reason, origin) DO UPDATE
+SET count = csp_rejection.count + EXCLUDED.count, last_at = EXCLUDED.last_at
+RETURNING id
+"""
+
+log = logging.getLogger(__name__)
+
+
+class _Subject(NamedTuple):
+    day: date
+    key: str
+    reason: str
+    origin: str
+
+
+class RejectionWriter:
+    """The counters that are not written yet, and the thread that writes them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: Counter[_Subject] = Counter()
+        self._logged: dict[str, float] = {}
+        self._is_running = False
+
+    def add(self, subject: _Subject) -> None:
+        with self._lock:
+            if len(self._waiting) >= MAX_WAITING and subject not in self._waiting:
+                subject = subject._replace(origin=OTHER)
+            self._waiting[subject] += 1
+            if not self._is_running:
+                threading.Thread(target=self._run, name="rejections", daemon=True).start()
+                self._is_running = True
+            logs = time.monotonic() - self._logged.get(subject.reason, -LOG_SECONDS) >= LOG_SECONDS
+            if logs:
+                self._logged[subject.reason] = time.monotonic()
+        if logs:
+            origin, key = subject.origin or "none", subject.key or "none"
+            log.info("CSP report rejected: %s Origin: %s; key: %s", subject.reason, origin, key)
+
+    def _run(self) -> None:
+        while counted := self._next():
+            try:
+                write(counted, now=datetime.now(UTC))
+            except Exception as error:  # noqa: BLE001 - only counts are lost
+                log.warning("%d rejected reports were not counted: %s", counted.total(), error)
+
+    def _next(self) -> Counter[_Subject]:
+        """Returns the counters to write. An empty counter ends the thread."""
+        time.sleep(PAUSE_SECONDS)
+        with self._lock:
+            counted, self._waiting = self._waiting, Counter()
+            self._is_running = bool(counted)
+        return counted
+
+
+writer = RejectionWriter()
+
+
+def note(results: Results, error: APIError, *, now: datetime) -> None:
+    """Counts a request that was rejected with this error, unless the service has failed."""
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return
+    # Not the detail of other errors, because it contains numbers.
+    reason = error.detail if error.status == HTTPStatus.FORBIDDEN else error.message
+    metrics.REJECTED.labels(reason).inc()
+    key = first_parameters(results.call).get(keys.PARAMETER, "")
+    known = keys.recall(key) if key else None
+    name = known.name if known else UNKNOWN_KEY if key else NO_KEY
+    writer.add(_Subject(now.date(), name, reason[:64], _origin(results)))
+
+
+def _origin(results: Results) -> str:
+    """Returns the origin of the page in a normal form, "" without one, or `other`."""
+    text = results.call.headers.get("origin", "")
+    if not text:
+        return ""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return OTHER
+    is_origin = parts.scheme in {"http", "https"} and parts.netloc and len(text) <= 255
+    return f"{parts.scheme}://{parts.netloc}" if is_origin and text.isprintable() else OTHER
+
+
+def write(counted: Counter[_Subject], *, now: datetime) -> None:
+    rows = [{**each._asdict(), "count": n, "last_at": now} for each, n in counted.items()]
+    fetch(WRITE, [MAX_ROWS, OTHER, orjson.dumps(rows).decode()], commits=True)
+
+
+def forget_old(now: datetime) -> int:
+    """Deletes old counts. Returns the number of rows."""
+    return int(Rejection.objects.filter(day__lt=(now - KEPT).date()).delete()[0])

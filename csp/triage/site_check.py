@@ -1,0 +1,65 @@
+"""Checks the pages of an ingest key: the headers they need, and whether their reports arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Sum
+
+from csp.access.keys import NO_REPORT_TO, headers_by_origin
+from csp.models import HourCount, IngestKey, Rejection, Report
+from csp.scrubbing.uris import origin_of
+
+REPORT_ONLY = "Content-Security-Policy-Report-Only:"
+MAX_ROWS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """Headers for some origins. `enforced` are the same headers, but the browser also blocks."""
+
+    origins: Sequence[str]
+    report_only: Sequence[str]
+    enforced: Sequence[str]
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class SiteCheck:
+    """`accepted` and `rejected` count today (UTC). `newest` is the newest report, or None."""
+
+    headers: Sequence[Headers]
+    newest: Any
+    accepted: int
+    rejected: Sequence[Rejection]
+
+    @property
+    def is_waiting(self) -> bool:
+        """Returns whether the page should be loaded again until something arrives."""
+        return self.newest is None and not self.rejected
+
+
+def site_check(key: IngestKey, *, now: datetime) -> SiteCheck:
+    """Returns the state of the key's sites. Takes three queries."""
+    sites = [origin_of(origin) for origin in key.origins]
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    reports = Report.objects.filter(group__site__in=sites, received_at__gte=key.created_at)
+    counted = HourCount.objects.filter(group__site__in=sites, hour__gte=today)
+    rejected = Rejection.objects.filter(day=now.date())
+    mine = rejected.filter(key=key.name) | rejected.filter(origin__in=key.origins)
+    return SiteCheck(
+        headers=[
+            _headers(origins, lines) for origins, lines in headers_by_origin(key.key, key.origins)
+        ],
+        newest=reports.select_related("group").order_by("-received_at", "-id").first(),
+        accepted=counted.aggregate(sum=Sum("count"))["sum"] or 0,
+        rejected=list(mine.order_by("-last_at")[:MAX_ROWS]),
+    )
+
+
+def _headers(origins: Sequence[str], lines: Sequence[str]) -> Headers:
+    enforced = [line.replace(REPORT_ONLY, "Content-Security-Policy:") for line in lines]
+    return Headers(origins, lines, enforced, NO_REPORT_TO if len(lines) == 1 else "")

@@ -1,0 +1,107 @@
+"""Rejected requests are counted, and the page of an ingest key shows whether reports arrive."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from csp import rejections
+from csp.access.keys import new_key
+from csp.models import IngestKey, Rejection
+from csp.services import create_ingest_key
+from tests.alerts.conftest import ACTOR
+from tests.support.client import APIClient
+from tests.support.csp_reports import in_admin, legacy, send
+from tests.support.markup import text_in
+from tests.support.processes import wait_for
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ORIGIN = "https://portal.example"
+WRONG_ORIGIN = "The ingest key is not for this origin."
+PATH = "/api/v2/csp/reports"
+
+
+@pytest.fixture
+def key(collecting: None, monkeypatch: pytest.MonkeyPatch) -> IngestKey:
+    # A new writer, which has not written any reason to the log.
+    monkeypatch.setattr(rejections, "writer", rejections.RejectionWriter())
+    return create_ingest_key(origins=[ORIGIN], actor=ACTOR, now=datetime.now(UTC))
+
+
+def report(query: str, origin: str = ORIGIN, **members: Any) -> int:
+    body = legacy(**{"document-uri": f"{ORIGIN}/", **members})
+    headers = {"Origin": origin} if origin else {}
+    return Client(headers=headers).post(f"{PATH}{query}", body, "application/json").status_code
+
+
+def rows() -> set[tuple[str, str, str, int]]:
+    found = Rejection.objects.values_list("key", "reason", "origin", "count")
+    return set(found)
+
+
+def check_page(key: IngestKey) -> str:
+    return f"/admin/csp/ingestkey/{key.pk}/check/"
+
+
+def test_rejected_requests_are_counted_by_key_reason_and_origin(
+    key: IngestKey, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    assert report(f"?key={key.key}") == 200
+    statuses = [report(f"?key={key.key}", origin="https://evil.example") for _ in range(2)]
+    assert statuses == [403, 403]
+    assert report(f"?key={new_key()}") == 401
+    assert report("", origin="javascript:alert(1)") == 401
+    expected = {
+        ("portal.example", WRONG_ORIGIN, "https://evil.example", 2),
+        ("unknown key", "The ingest key is unknown.", ORIGIN, 1),
+    }
+    wait_for(lambda: expected <= rows() and len(rows()) == 3)
+    [other] = rows() - expected
+    assert (other[0], other[2]) == ("", "other")
+    assert caplog.text.count(f"CSP report rejected: {WRONG_ORIGIN}") == 1
+    assert key.key not in caplog.text
+    listed = text_in(in_admin("auditor").get("/admin/csp/rejection/"))
+    assert "https://evil.example" in listed
+
+
+def test_number_of_rows_of_a_day_is_limited(
+    key: IngestKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rejections, "MAX_ROWS", 2)
+    for index in range(5):
+        subject = rejections._Subject(datetime.now(UTC).date(), "", "x", f"https://{index}.example")
+        rejections.write(Counter([subject]), now=datetime.now(UTC))
+    assert rows() == {
+        ("", "x", "https://0.example", 1),
+        ("", "x", "https://1.example", 1),
+        ("", "x", "other", 3),
+    }
+
+
+def test_page_waits_for_the_first_report_and_shows_it(key: IngestKey, owner: APIClient) -> None:
+    client = in_admin("auditor")
+    waiting = client.get(check_page(key))
+    assert "Waiting for the first report" in text_in(waiting)
+    assert 'http-equiv="refresh"' in waiting.text
+    for name in ("Content-Security-Policy-Report-Only: ", "Content-Security-Policy: "):
+        assert name in waiting.text
+    assert report(f"?key={key.key}", origin="https://evil.example") == 403
+    wait_for(rows)
+    assert "No report was accepted yet" in text_in(client.get(check_page(key)))
+    assert report(f"?key={key.key}") == 200
+    shown = client.get(check_page(key))
+    assert "The newest report arrived" in text_in(shown)
+    assert "Accepted today (UTC): 1" in text_in(shown)
+    assert 'http-equiv="refresh"' not in shown.text
+
+
+def test_page_links_from_the_key(key: IngestKey, owner: APIClient) -> None:
+    send(owner, legacy())
+    client = in_admin("owner")
+    assert check_page(key) in client.get(f"/admin/csp/ingestkey/{key.pk}/change/").text
+    assert client.get("/admin/csp/ingestkey/999999/check/").status_code == 404
