@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from threading import Event, Thread
+from typing import Any
 
 import psycopg
 
@@ -16,13 +18,17 @@ from jobs import metrics
 from jobs.models import JobRun
 from jobs.registry import Job, JobFailedError
 from jobs.selectors import upcoming_slot
-from kernel.db.connections import connect_directly, is_unavailable, lock_number
+from kernel.db.connections import connect_directly, is_unavailable, lock_number, setting
 from kernel.telemetry.logs import scrub
 
 logger = logging.getLogger(__name__)
 
 ABANDONED = "The process ended before the job finished."
 MAX_ERROR_CHARACTERS = 4000
+# How long the lock of a job outlives its process, if the process is frozen, and the interval in
+# which it is renewed.
+LEASE_SECONDS = 15
+RENEWAL_SECONDS = 4.0
 RUN_RETENTION = timedelta(days=30)
 
 
@@ -30,20 +36,42 @@ RUN_RETENTION = timedelta(days=30)
 def job_lock(name: str) -> Iterator[bool]:
     """Tries to acquire the job's lock for the block. Yields whether it was acquired.
 
-    A process that runs the job holds the lock. If the connection that holds the lock is lost,
-    PostgreSQL releases the lock, but the run continues. So the unique row of the slot is also
-    needed to prevent a second run.
+    A process that runs the job holds the lock. The lock is a lease: a thread renews it, and
+    PostgreSQL ends its session if the process or its host no longer does. Then the run may
+    continue, so the unique row of the slot is also needed to prevent a second run.
     """
     with connect_directly() as connection:
+        connection.execute(setting({"idle_session_timeout": f"{LEASE_SECONDS}s"}).encode())
         row = connection.execute(
             "SELECT pg_try_advisory_lock(%s)", [lock_number(f"jobs.{name}")]
         ).fetchone()
         try:
-            yield bool(row and row[0])
+            with _renewed(connection):
+                yield bool(row and row[0])
         finally:
             # PostgreSQL releases the locks of a closed connection only after a moment.
             with suppress(psycopg.Error):
                 connection.execute("SELECT pg_advisory_unlock_all()")
+
+
+@contextmanager
+def _renewed(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """Keeps the session from being idle in the block."""
+    ended = Event()
+
+    def renew() -> None:
+        while not ended.wait(RENEWAL_SECONDS):
+            # If the connection is lost, so is the lease.
+            with suppress(psycopg.Error):
+                connection.execute("SELECT")
+
+    thread = Thread(target=renew, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def run_if_due(job: Job, now: datetime) -> JobRun | None:

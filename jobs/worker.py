@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 # The maximum time between two computations of the next slot. The slot changes if a run fails in
 # another worker, or if the interval changes.
 MAX_SECONDS = 30.0
+# The longest pause before the database is tried again, while it is unavailable.
+RETRY_SECONDS = 3.0
 # The pause before the next check if another process runs the job.
 BUSY_SECONDS = 1.0
 
@@ -76,7 +78,7 @@ def keep_running(job: Job, *, stop: threading.Event) -> int:
     Returns the number of successful runs. Retries with a growing delay if the database is
     unavailable.
     """
-    backoff = Backoff(first=0.5, longest=MAX_SECONDS)
+    backoff = Backoff(first=0.5, longest=RETRY_SECONDS)
     succeeded = 0
 
     def turn() -> float:

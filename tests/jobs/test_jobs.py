@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -10,7 +11,7 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import registry
+from jobs import registry, services
 from jobs.models import JobRun
 from jobs.registry import Job, JobError, JobFailedError, register
 from jobs.selectors import (
@@ -35,6 +36,7 @@ from jobs.worker import MAX_SECONDS, seconds_to_next
 from kernel.telemetry import metrics
 from tests.support.client import APIClient
 from tests.support.job_registry import empty_registry
+from tests.support.processes import DEADLINE_SECONDS, wait_for
 
 pytestmark = pytest.mark.django_db
 
@@ -159,6 +161,31 @@ def test_a_job_that_another_process_runs_is_skipped(register_job: Registered) ->
         assert acquired
         assert run_job(job, NOON) is None
     assert not JobRun.objects.exists()
+
+
+def is_free(name: str) -> bool:
+    with job_lock(name) as acquired:
+        return acquired
+
+
+def test_a_lock_that_nobody_renews_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "LEASE_SECONDS", 1)
+    monkeypatch.setattr(services, "RENEWAL_SECONDS", DEADLINE_SECONDS)
+    with job_lock("frozen") as acquired:
+        assert acquired
+        assert not is_free("frozen")
+        wait_for(lambda: is_free("frozen"))
+
+
+def test_a_lock_that_is_renewed_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "LEASE_SECONDS", 1)
+    monkeypatch.setattr(services, "RENEWAL_SECONDS", 0.1)
+    with job_lock("long") as acquired:
+        assert acquired
+        begun = time.monotonic()
+        # Three times as long as the lease.
+        wait_for(lambda: time.monotonic() > begun + 3 or is_free("long"))
+        assert not is_free("long")
 
 
 @pytest.mark.parametrize(
