@@ -1,17 +1,46 @@
 from __future__ import annotations
 
 import logging
+from threading import Event
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 from django.utils import timezone
 
 from coderapi.server.command import ServerCommand, private_database_watched
+from coderapi.server.migrating import is_migrated
+from kernel.db.connections import why_unusable
 from kernel.loops import run_until_signalled
 from kernel.release import PROGRAM
 
 logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 2.0
+
+
+def wait_until_migrated(stop: Event) -> bool:
+    """Waits for the database and the migrations of this release, which a server applies.
+
+    Returns False if the event is set first.
+    """
+    reason = ""
+    while not stop.is_set():
+        before, reason = reason, _why_unusable()
+        if not reason:
+            return True
+        if reason != before:
+            logger.warning("Jobs wait: %s", reason)
+        stop.wait(POLL_SECONDS)
+    return False
+
+
+def _why_unusable() -> str:
+    try:
+        with connection.cursor() as cursor:
+            return "" if is_migrated(cursor) else "a server of this release must migrate first"
+    except DatabaseError as error:
+        return why_unusable(error) or type(error).__name__
 
 
 class Command(ServerCommand):
@@ -27,13 +56,12 @@ class Command(ServerCommand):
         from experiments.selectors import warn_of_unknown_experiments
         from jobs.worker import work
 
+        def run(stop: Event) -> None:
+            if wait_until_migrated(stop):
+                record_start(settings.CONFIG_SNAPSHOT, now=timezone.now())
+                work(stop)
+
         warn_of_options()
         warn_of_unknown_experiments()
-        try:
-            record_start(settings.CONFIG_SNAPSHOT, now=timezone.now())
-        except DatabaseError as error:
-            # Start the worker even if the database is unavailable or not migrated, because the jobs
-            # wait for the database and its migrations.
-            logger.warning("The configuration was not recorded: %s", type(error).__name__)
         with private_database_watched():
-            run_until_signalled(work)
+            run_until_signalled(run)
