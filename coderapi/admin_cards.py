@@ -9,7 +9,7 @@ from django.db import connection
 from django.urls import reverse
 from django.utils.html import format_html
 
-from coderapi.views import readiness
+from coderapi.readiness import readiness
 from kernel import humanize
 from kernel.admin import Line, State, register
 from kernel.db.replicas import Replica, replicas
@@ -32,8 +32,10 @@ def _database(now: datetime) -> list[Line]:
             " pg_is_in_recovery(), pg_postmaster_start_time()"
         )
         version, size, read_only, started = cursor.fetchone()
-    migrated = readiness().get("migrations") == "ok"
+    state = readiness()
+    migrated, reason = state.get("migrations") == "ok", state.get("reason", "")
     return [
+        *([Line("problem", reason, State.BAD)] if reason else []),
         Line("reachable", "read-only" if read_only else "yes", _good(not read_only)),
         Line("PostgreSQL", version.partition(" ")[0]),
         Line("size", humanize.size(size)),

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 from django.conf import settings
-from django.db import Error, connection
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
 from django.views.decorators.csp import csp_override
@@ -17,26 +14,16 @@ from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.request import Request
 
-from coderapi.bootstrap import PRIVATE_DATABASE_URL
-from coderapi.server.migrating import is_migrated
-from jobs.selectors import jobs_state
-from kernel import postgres
-from kernel.db.connections import deadline
-from kernel.http import redis_counter, wire
+from coderapi.readiness import UNREADY, readiness
+from kernel.http import wire
 from kernel.http.documents import Document
 from kernel.http.errors import APIError
 from kernel.http.handlers import error_response
 from kernel.http.rendering import render_json
 from kernel.http.schema.document import openapi
 from kernel.http.views import PublicDocumentView, json_response
-from stats.selectors import snapshot_state
 
-# The time limit for database queries of a probe, so that a probe gets a response within two seconds
-# even if the database does not respond.
-PROBE_SECONDS = 1.2
 SWAGGER_PATH = f"{settings.ADMIN_PATH}swagger"
-
-logger = logging.getLogger(__name__)
 
 # --- Health -----------------------------------------------------------------------------------
 
@@ -90,40 +77,9 @@ def livez(request: HttpRequest) -> HttpResponse:
 
 @only("GET", "HEAD")
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Returns 200 if the database responds and no migration is pending, otherwise 503.
-
-    An unreachable cache server is shown, but the limits then still apply to each host.
-    """
+    """Returns the state of this process. It is 503 if the process cannot serve requests."""
     state = readiness()
-    if settings.CACHE_URL:
-        state["cache_server"] = "unreachable" if redis_counter.is_away() else "ok"
-    return json_response(state, status=200 if state["status"] == "ok" else 503)
-
-
-def readiness() -> dict[str, Any]:
-    """Returns the state of the database, the migrations, the snapshot and the jobs.
-
-    Shape: {"status": "ok"|"unready", "database": "ok"|"unreachable",
-    "reason"?: why the database is unreachable, "migrations"?: "ok"|"pending",
-    "parts"?: the states of the snapshot and of the jobs}.
-    """
-    try:
-        with deadline(PROBE_SECONDS):
-            with connection.cursor() as cursor:
-                pending = not is_migrated(cursor)
-            parts = {} if pending else {"snapshot": snapshot_state(), "jobs": jobs_state()}
-    except Error as error:
-        logger.warning("not ready: the database does not respond: %s", type(error).__name__)
-        is_private = PRIVATE_DATABASE_URL in os.environ
-        away = postgres.why_away(settings.DATA_DIR) if is_private else ""
-        reason = {"reason": away} if away else {}
-        return {"status": "unready", "database": "unreachable", **reason}
-    return {
-        "status": "unready" if pending else "ok",
-        "database": "ok",
-        "migrations": "pending" if pending else "ok",
-        "parts": parts,
-    }
+    return json_response(state, status=503 if state["status"] == UNREADY else 200)
 
 
 # --- Swagger UI -------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from prometheus_client import Counter, Histogram
 
-from jobs.models import JobRun, JobRunQuerySet
-from jobs.selectors import jobs_state
+from jobs.models import JobRun
+from jobs.selectors import jobs_state, newest_finished_runs
 from kernel.telemetry import metrics
 
 # The label is not named `job`, because Prometheus adds a label `job` to every metric.
@@ -28,17 +28,13 @@ def count(run: JobRun, *, seconds: float) -> None:
     RUN_SECONDS.labels(run.job).observe(seconds)
 
 
-def _newest_finished(now: datetime) -> JobRunQuerySet:
-    return JobRun.objects.exclude(finished_at=None).newest_of_each_job(now)
-
-
 def _ages(now: datetime) -> metrics.Values:
-    ends = _newest_finished(now).values_list("job", "finished_at")
-    return {(job,): (now - end).total_seconds() for job, end in ends if end}
+    runs = newest_finished_runs(now).values()
+    return {(run.job,): (now - run.finished_at).total_seconds() for run in runs if run.finished_at}
 
 
 def _failing(now: datetime) -> metrics.Values:
-    return {(run.job,): float(run.failed) for run in _newest_finished(now)}
+    return {(run.job,): float(run.failed) for run in newest_finished_runs(now).values()}
 
 
 def _late(now: datetime) -> metrics.Values:

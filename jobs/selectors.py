@@ -21,6 +21,15 @@ MIN_INTERVAL = timedelta(seconds=1)
 FIRST_RETRY = timedelta(seconds=30)
 MAX_RETRY = timedelta(hours=1)
 COUNTED_FAILURES = 8
+# One index lookup for each job, however many runs are stored. Runs with a slot in the future are
+# ignored. Such runs exist if the clock of a server was wrong.
+_NEWEST = """
+SELECT run.* FROM unnest(%s::text[]) AS name CROSS JOIN LATERAL (
+    SELECT * FROM jobs_jobrun WHERE job = name AND slot <= %s {} ORDER BY slot DESC LIMIT 1
+) AS run
+"""
+NEWEST = _NEWEST.format("")
+NEWEST_FINISHED = _NEWEST.format("AND finished_at IS NOT NULL")
 
 
 def upcoming(now: datetime) -> list[tuple[datetime, Job]]:
@@ -68,8 +77,18 @@ def retry_delay(failures: int) -> timedelta:
 
 
 def newest_runs(now: datetime) -> dict[str, JobRun]:
-    """Returns the newest run of each job, by the name of the job."""
-    return {run.job: run for run in JobRun.objects.newest_of_each_job(now)}
+    """Returns the newest run of each registered job, by the name of the job."""
+    return _newest(NEWEST, now)
+
+
+def newest_finished_runs(now: datetime) -> dict[str, JobRun]:
+    """Returns the newest finished run of each registered job, by the name of the job."""
+    return _newest(NEWEST_FINISHED, now)
+
+
+def _newest(query: str, now: datetime) -> dict[str, JobRun]:
+    names = [job.name for job in registry.all_jobs()]
+    return {run.job: run for run in JobRun.objects.raw(query, [names, now])}
 
 
 def is_late(job: Job, run: JobRun | None, *, now: datetime) -> bool:

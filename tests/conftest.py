@@ -22,7 +22,7 @@ from audit.models import PARTITIONS
 from coderapi import urls  # noqa: F401 - it reads settings, which tests change
 from csp.writing import writer
 from kernel import memory
-from kernel.db import listener
+from kernel.db import failures, listener
 from kernel.db.connections import connect_directly
 from kernel.http.rate_limit import private_directory
 from tests.support.client import APIClient
@@ -158,6 +158,7 @@ def _cheap_set_up() -> Iterator[None]:
 def _nothing_remembered() -> Iterator[None]:
     """Clears documents, keys and request counts, so that no test finds those of another."""
     memory.clear_all()
+    failures.forget()
     yield
     forget_counts()
 

@@ -142,7 +142,9 @@ class PooledConnection(psycopg.Connection[Any]):
             result = super().wait(gen, interval, None if seconds == float("inf") else seconds)
         except psycopg.errors._WaitTimeout as error:
             result = self._cancel(gen, interval, error)
-        note_answer()
+        # The last message of a server that shuts down is no answer.
+        if not self.closed:
+            note_answer()
         return result
 
     def _cancel(self, gen: Any, interval: float, error: psycopg.Error) -> Any:

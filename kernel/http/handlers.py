@@ -20,6 +20,7 @@ from rest_framework import exceptions
 from rest_framework.exceptions import APIException
 
 from kernel.db import connections
+from kernel.db.failures import note_failure
 from kernel.http import API_PREFIX
 from kernel.http.errors import (
     APIError,
@@ -71,6 +72,7 @@ def _error_of_drf(error: APIException) -> APIError:
 
 def _unavailable(error: BaseException) -> APIError:
     log.warning("The database cannot serve a request: %s", type(error).__name__)
+    note_failure(error)
     connections.discard_broken_pool(error)
     if connections.is_commit_unknown(error):
         return commit_unknown()

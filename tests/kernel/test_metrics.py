@@ -35,6 +35,7 @@ from tests.support.factories import make_user
 from tests.support.live import own_server
 from tests.support.processes import PROJECT, free_port, wait_for
 
+PRUNE = "prune_job_runs"
 DOCUMENT = PROJECT / "docs" / "metrics.md"
 ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*) ?\|", re.MULTILINE)
 
@@ -93,7 +94,7 @@ def test_database_gauges_are_read_from_the_database() -> None:
     now = timezone.now()
     make_user()
     make_user(status="suspended")
-    JobRun.objects.create(job="a", slot=now, started_at=now, finished_at=now, error="x", host="h")
+    JobRun.objects.create(job=PRUNE, slot=now, started_at=now, finished_at=now, error="x", host="h")
     metrics.discover()
     found = {
         (sample.name, *sample.labels.values()): sample.value
@@ -103,7 +104,7 @@ def test_database_gauges_are_read_from_the_database() -> None:
     assert found["coderapi_database_up",] == 1
     assert found["coderapi_users", "active"] == 1
     assert found["coderapi_users", "suspended"] == 1
-    assert found["coderapi_job_failing", "a"] == 1
+    assert found["coderapi_job_failing", PRUNE] == 1
     assert ("coderapi_snapshot_age_seconds",) not in found
 
 

@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from beside.identity import CoderIdentity
-from coderapi.views import readiness
+from coderapi.readiness import readiness
 from kernel.db.backend.base import connections
 from kernel.db.connections import fetch
 from kernel.telemetry.metrics import read_database_gauges

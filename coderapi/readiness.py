@@ -1,0 +1,108 @@
+"""Finds out whether this process can serve requests, for /readyz and the admin's home page.
+
+| `status` | HTTP | meaning |
+| --- | --- | --- |
+| `ok` | 200 | all requests are served |
+| `degraded` | 200 | cached documents are served; `reason` states why other requests get a 503 |
+| `unready` | 503 | nothing useful is served |
+
+A proxy stops sending requests to a server whose /readyz fails. If all servers failed because of
+the same database, clients would get errors of the proxy instead of documents. So a server without
+its database is only degraded for as long as it may use its caches (`kernel.db.listener`).
+
+Each answer is kept for a second, because anybody may request it as often as they like.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from django.conf import settings
+from django.db import Error, connection
+
+from coderapi.bootstrap import PRIVATE_DATABASE_URL
+from coderapi.server.migrating import is_migrated
+from jobs.selectors import jobs_state
+from kernel import postgres
+from kernel.db import listener
+from kernel.db.connections import deadline, has_answered_lately, is_busy
+from kernel.db.failures import READ_ONLY, why_unwritable
+from kernel.http import redis_counter
+from kernel.memory import Kept
+from stats.selectors import snapshot_state
+
+# The time limit for database queries of a probe, so that a probe gets a response within two seconds
+# even if the database does not respond.
+PROBE_SECONDS = 1.2
+KEPT_SECONDS = 1.0
+OK, DEGRADED, UNREADY = "ok", "degraded", "unready"
+BUSY = "Too many requests are waiting for the database."
+
+_logged_status = OK
+
+log = logging.getLogger(__name__)
+
+
+def readiness() -> dict[str, Any]:
+    """Returns the state of the database, the migrations, the snapshot and the jobs.
+
+    Shape: {"status": "ok"|"degraded"|"unready", "database": "ok"|"busy"|"unwritable"|"unreachable",
+    "reason"?: why requests are not served, "migrations"?: "ok"|"pending",
+    "parts"?: the states of the snapshot and of the jobs, "cache_server"?: "ok"|"unreachable"}.
+    """
+    state = dict(_database.get())
+    if state.get("migrations") == "ok" and (parts := _parts.get()):
+        state["parts"] = parts
+    if settings.CACHE_URL:
+        state["cache_server"] = "unreachable" if redis_counter.is_away() else "ok"
+    return state
+
+
+def _read_database() -> dict[str, Any]:
+    try:
+        with deadline(PROBE_SECONDS), connection.cursor() as cursor:
+            pending = not is_migrated(cursor)
+            cursor.execute("SELECT current_setting('transaction_read_only')::boolean")
+            reason = READ_ONLY if cursor.fetchone()[0] else why_unwritable()
+    except Error as error:
+        return _noted(_without_database(error))
+    found = {"database": "unwritable" if reason else "ok"}
+    found |= {"reason": reason} if reason else {}
+    status = UNREADY if pending else DEGRADED if reason else OK
+    return _noted({"status": status, **found, "migrations": "pending" if pending else "ok"})
+
+
+def _without_database(error: Error) -> dict[str, Any]:
+    if is_busy(error) and has_answered_lately():
+        return {"status": DEGRADED, "database": "busy", "reason": BUSY}
+    is_private = PRIVATE_DATABASE_URL in os.environ
+    away = postgres.why_away(settings.DATA_DIR) if is_private else ""
+    reason = away or f"The database does not respond ({type(error).__name__})."
+    status = DEGRADED if listener.is_fresh() else UNREADY
+    return {"status": status, "database": "unreachable", "reason": reason}
+
+
+def _noted(state: dict[str, Any]) -> dict[str, Any]:
+    """Logs the state if it has changed."""
+    global _logged_status
+    before, _logged_status = _logged_status, state["status"]
+    if _logged_status != before:
+        reason = state.get("reason", "")
+        level = logging.INFO if _logged_status == OK else logging.WARNING
+        log.log(level, "Readiness: %s. %s", _logged_status, reason)
+    return state
+
+
+def _read_parts() -> dict[str, Any]:
+    """Returns the states of the snapshot and of the jobs, or {} if they cannot be read in time."""
+    try:
+        with deadline(PROBE_SECONDS):
+            return {"snapshot": snapshot_state(), "jobs": jobs_state()}
+    except Error:
+        return {}
+
+
+_database = Kept(_read_database, seconds=KEPT_SECONDS)
+_parts = Kept(_read_parts, seconds=KEPT_SECONDS)

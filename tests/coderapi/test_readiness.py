@@ -1,0 +1,174 @@
+"""/readyz: what it says, that nobody can make it slow, and that it names why writes fail."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import OperationalError, connection, transaction
+
+from coderapi import readiness as probe
+from jobs import registry, selectors
+from jobs.models import JobRun
+from kernel import memory
+from kernel.db import listener
+from kernel.db.backend.base import connections
+from kernel.db.connections import note_answer
+from kernel.http.handlers import to_api_error
+from kernel.memory import Kept
+from tests.support.client import APIClient
+from tests.support.processes import DEADLINE_SECONDS
+
+FULL = psycopg.errors.DiskFull('could not extend file "base/1/2": No space left on device')
+RUNS = """
+INSERT INTO jobs_jobrun (job, slot, started_at, finished_at, host)
+SELECT name, moment, moment, moment, 'host'
+FROM unnest(%s::text[]) AS name,
+    generate_series(timestamptz '2026-01-01', '2026-01-02', interval '90 s') AS moment
+"""
+LATER = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for inner in plan.get("Plans", []):
+        yield from nodes(inner)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("query", [selectors.NEWEST, selectors.NEWEST_FINISHED])
+def test_newest_runs_are_found_without_reading_the_others(query: str) -> None:
+    names = [job.name for job in registry.all_jobs()]
+    with connection.cursor() as cursor:
+        cursor.execute(RUNS, [names])
+        cursor.execute("ANALYZE jobs_jobrun")
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", [names, LATER])
+        (found,) = cursor.fetchone()[0]
+        assert cursor.execute("SELECT count(*) FROM jobs_jobrun").fetchone() > (900 * len(names),)
+    read = [node for node in nodes(found["Plan"]) if node.get("Relation Name") == "jobs_jobrun"]
+    assert [node["Node Type"] for node in read] == ["Index Scan"]
+    assert read[0]["Actual Rows"] == 1
+    assert set(selectors.newest_runs(LATER)) == set(names)
+
+
+@pytest.mark.django_db
+def test_an_answer_is_kept_for_a_second(
+    anonymous: APIClient, django_assert_num_queries: Any
+) -> None:
+    first = anonymous.get("/readyz").json()
+    with django_assert_num_queries(0):
+        assert anonymous.get("/readyz").json() == first
+
+
+def test_others_get_the_previous_value_while_one_thread_reads() -> None:
+    begun, may_end = threading.Event(), threading.Event()
+    values = iter(["first", "second"])
+
+    def read() -> str:
+        value = next(values)
+        if value == "second":
+            begun.set()
+            may_end.wait(DEADLINE_SECONDS)
+        return value
+
+    kept = Kept(read, seconds=0)
+    assert kept.get() == "first"
+    with ThreadPoolExecutor(1) as thread:
+        reader = thread.submit(kept.get)
+        assert begun.wait(DEADLINE_SECONDS)
+        assert [kept.get() for _ in range(3)] == ["first"] * 3
+        may_end.set()
+        assert reader.result() == "second"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_readiness_does_not_need_the_parts(anonymous: APIClient) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE jobs_jobrun RENAME TO jobs_gone")
+    try:
+        answer = anonymous.get("/readyz")
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE jobs_gone RENAME TO jobs_jobrun")
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+    assert "parts" not in answer.json()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (FULL, "The disk of the database is full"),
+        (psycopg.errors.ReadOnlySqlTransaction("cannot execute INSERT"), "is read-only"),
+    ],
+)
+def test_cause_of_failing_writes_is_named_everywhere(
+    owner: APIClient,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    error: psycopg.Error,
+    reason: str,
+) -> None:
+    monkeypatch.setattr(probe, "_logged_status", "ok")
+    refusal = to_api_error(error)
+    assert refusal
+    assert refusal.status == 503
+    answer = owner.get("/readyz")
+    # Cached documents are still served, so a proxy must keep the server.
+    assert answer.status_code == 200
+    assert (answer.json()["status"], answer.json()["database"]) == ("degraded", "unwritable")
+    assert reason in answer.json()["reason"]
+    owner.force_login(owner.user)
+    assert reason in owner.get("/admin/").text
+    assert [record.levelname for record in caplog.records if reason in record.message] == [
+        "ERROR",
+        "WARNING",
+    ]
+
+
+@pytest.mark.django_db
+def test_read_only_database_is_degraded(anonymous: APIClient) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL transaction_read_only = on")
+        answer = anonymous.get("/readyz").json()
+        transaction.set_rollback(True)
+    assert (answer["status"], answer["database"]) == ("degraded", "unwritable")
+    assert "read-only" in answer["reason"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_busy_pool_is_no_reason_to_take_the_server_away(
+    anonymous: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "PROBE_SECONDS", 0.2)
+    limiter = connections()
+    places = [limiter.acquire() for _ in range(int(limiter.limit))]
+    try:
+        note_answer()
+        answer = anonymous.get("/readyz")
+        assert (answer.status_code, answer.json()["database"]) == (200, "busy")
+    finally:
+        for place in places:
+            limiter.release(place)
+    memory.clear_all()
+    assert anonymous.get("/readyz").json()["status"] == "ok"
+    assert JobRun.objects.count() == 0
+
+
+@pytest.mark.parametrize(("fresh", "status"), [(True, 200), (False, 503)])
+def test_without_its_database_a_server_is_ready_while_it_may_use_its_caches(
+    anonymous: APIClient, monkeypatch: pytest.MonkeyPatch, fresh: bool, status: int
+) -> None:
+    # Without access to a database, the probe fails as with one that does not respond.
+    def fails(*_: object) -> None:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(connection, "ensure_connection", fails)
+    monkeypatch.setattr(listener, "is_fresh", lambda: fresh)
+    answer = anonymous.get("/readyz")
+    assert (answer.status_code, answer.json()["database"]) == (status, "unreachable")
