@@ -32,7 +32,7 @@ def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
 
 @pytest.fixture
 def proxy(rehearsal: Rehearsal, tmp_path: Path) -> Iterator[Proxy]:
-    proxy = Proxy(tmp_path, web_port=rehearsal.web.port)
+    proxy = Proxy(tmp_path, rehearsal.web.port)
     make_certificate(proxy.tls)
     (proxy.tls / "tls.conf").write_text(proxy.translated(tls_configuration()))
     assert not proxy.errors()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -25,10 +26,14 @@ CADDY = shutil.which("caddy")
 needs_caddy = pytest.mark.skipif(not CADDY, reason="Caddy is not installed")
 
 
+HAPROXY = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
+needs_haproxy = pytest.mark.skipif(not HAPROXY, reason="HAProxy is not installed")
+
+
 class Proxy:
     """nginx with the configuration of the composition, in front of one service."""
 
-    def __init__(self, directory: Path, *, web_port: int) -> None:
+    def __init__(self, directory: Path, *web_ports: int) -> None:
         self.http_port, self.https_port = free_port(), free_port()
         self.access_log = directory / "access.log"
         self.tls = directory / "tls"
@@ -39,10 +44,13 @@ class Proxy:
             "/etc/nginx/tls": str(self.tls),
             "listen 8080": f"listen 127.0.0.1:{self.http_port}",
             "listen 8443": f"listen 127.0.0.1:{self.https_port}",
-            "server web:3000 resolve": f"server 127.0.0.1:{web_port}",
         }
         self._configuration = directory / "nginx.conf"
         text = (PROJECT / "docker" / "nginx.conf").read_text()
+        # In the composition, the name `web` has the addresses of all replicas.
+        servers = r"\n".join(rf"server 127.0.0.1:{port}\1;" for port in web_ports)
+        text, found = re.subn(r"server web:3000 resolve(.*);", servers, text)
+        assert found == 1
         self._configuration.write_text(self.translated(text))
 
     def translated(self, text: str) -> str:
@@ -100,6 +108,16 @@ def caddy(sites: str, directory: Path, *, port: int) -> Iterator[None]:
     home = {"XDG_CONFIG_HOME": str(directory), "XDG_DATA_HOME": str(directory)}
     command = [CADDY, "run", "--config", str(directory / "Caddyfile")]
     with _running(command, port=port, environ=home):
+        yield
+
+
+@contextmanager
+def haproxy(configuration: str, directory: Path, *, port: int) -> Iterator[None]:
+    """Runs HAProxy with this configuration until the block ends."""
+    file = directory / "haproxy.cfg"
+    file.write_text(configuration)
+    assert HAPROXY
+    with _running([HAPROXY, "-q", "-db", "-f", str(file)], port=port):
         yield
 
 

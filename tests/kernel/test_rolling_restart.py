@@ -1,0 +1,133 @@
+"""Restarts of two servers, one after the other, behind the proxies of the documents."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.support.live import Server
+from tests.support.processes import PROJECT, free_port, own_database, wait_for
+from tests.support.proxies import Proxy, haproxy, needs_haproxy, needs_nginx, nginx
+
+CLIENTS = 4
+# Enough requests that each server gets some before its restart, while it is away, and afterwards.
+REQUESTS = 100
+
+
+def example(language: str, *ports: int, port: int) -> str:
+    """Returns the configuration in the guide with these ports, without TLS."""
+    guide = (PROJECT / "docs" / "operations.md").read_text()
+    found = re.search(rf"```{language}\n(# (?:nginx|HAProxy).*?)```", guide, re.DOTALL)
+    assert found
+    text = re.sub(r"\n +ssl_certificate.*", "", found[1])
+    text = re.sub(r"(listen |bind :)443 ssl( crt \S+)?", rf"\g<1>127.0.0.1:{port}", text)
+    text = text.replace("bind :", "bind ").replace("coder.example.com", "localhost")
+    for number, each in enumerate(ports, start=11):
+        text = text.replace(f"10.0.0.{number}:3000", f"127.0.0.1:{each}")
+    return text
+
+
+class Pair:
+    """Two servers with one database."""
+
+    def __init__(self, folder: Path, database: str) -> None:
+        self._folder, self._database = folder, database
+        self.ports = (free_port(), free_port())
+        self._names = count()
+        self._servers = [self._start(port) for port in self.ports]
+
+    def _start(self, port: int) -> Server:
+        log = self._folder / f"{next(self._names)}.log"
+        server = Server(
+            "--web-only", log=log, address=f"127.0.0.1:{port}", DATABASE_URL=self._database
+        )
+        return server.__enter__()
+
+    def restart_one_by_one(self, seen: Counter[int]) -> None:
+        for index, port in enumerate(self.ports):
+            before = seen.total()
+            assert self._servers[index].end() == 0
+            wait_for(lambda: seen.total() > before + REQUESTS)  # noqa: B023 - used at once
+            self._servers[index] = self._start(port)
+            before = seen.total()
+            wait_for(lambda: seen.total() > before + REQUESTS)  # noqa: B023 - used at once
+
+    def end(self) -> None:
+        for server in self._servers:
+            server.kill_all()
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    with own_database() as database:
+        found = Pair(tmp_path, database)
+        yield found
+        found.end()
+
+
+def status_of(connection: HTTPConnection, method: str, path: str, body: str | None = None) -> int:
+    """Sends the request. Returns the status, or 0 for a broken connection."""
+    with suppress(OSError, HTTPException):
+        connection.request(method, path, body)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+    return 0
+
+
+@contextmanager
+def clients(port: int) -> Iterator[Counter[int]]:
+    """Sends requests until the block ends. Counts their statuses."""
+    seen, stop = Counter[int](), threading.Event()
+
+    def send() -> None:
+        while not stop.is_set():
+            with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+                seen[status_of(connection, "GET", "/api/v2/buildinfo")] += 1
+                seen[status_of(connection, "POST", "/api/v2/users/login", "{}")] += 1
+
+    threads = [threading.Thread(target=send) for _ in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def check(pair: Pair, port: int) -> None:
+    with clients(port) as seen:
+        wait_for(lambda: seen.total() > REQUESTS)
+        pair.restart_one_by_one(seen)
+    assert set(seen) <= {200, 400, 429}, seen
+
+
+@needs_nginx
+def test_no_request_fails_behind_the_proxy_of_the_composition(pair: Pair, tmp_path: Path) -> None:
+    proxy = Proxy(tmp_path, *pair.ports)
+    with proxy.running():
+        check(pair, proxy.http_port)
+
+
+@needs_nginx
+def test_no_request_fails_behind_nginx_as_documented(pair: Pair, tmp_path: Path) -> None:
+    port = free_port()
+    with nginx(example("nginx", *pair.ports, port=port), tmp_path, port=port):
+        check(pair, port)
+
+
+@needs_haproxy
+def test_no_request_fails_behind_haproxy_as_documented(pair: Pair, tmp_path: Path) -> None:
+    port = free_port()
+    with haproxy(example("haproxy", *pair.ports, port=port), tmp_path, port=port):
+        check(pair, port)
