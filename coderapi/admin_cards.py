@@ -64,8 +64,14 @@ def _summary(replica: Replica, now: datetime) -> str:
     )
 
 
+DOCUMENTS = f"https://github.com/coderapi/coderapi/tree/v{settings.VERSION}/docs"
+
+
 def _help(now: datetime) -> list[Line]:
-    links = [("documentation", str(settings.CONFIGURATION["docs_url"]))]
+    links = [
+        ("documentation of coderapi", DOCUMENTS),
+        ("documentation of Coder", str(settings.CONFIGURATION["docs_url"])),
+    ]
     links += [("API in Swagger UI", reverse("swagger"))] if settings.SWAGGER_ENABLE else []
     links += [(own["name"], own["target"]) for own in settings.CONFIGURATION["support.links"] or ()]
     return [Line(name, target, link=target) for name, target in links]

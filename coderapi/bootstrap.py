@@ -27,7 +27,7 @@ from coderapi.addresses import AddressError, Claim, claim_all
 from kernel import datadir
 from kernel.exit_status import FAILED, MISUSED
 from kernel.postgres import Handle, PostgresError, acquire
-from kernel.release import PROGRAM
+from kernel.release import IS_CHECKOUT, PROGRAM, ROOT
 from kernel.telemetry import DIRECTORY_VARIABLE, shared_directory
 from options.configuration import Configuration, ConfigurationError
 from options.errors import nearest_name
@@ -126,6 +126,11 @@ def prepare(argv: Sequence[str], environ: MutableMapping[str, str]) -> list[str]
     try:
         if environ.get(ENV_FILE):
             _read_env_file(Path(environ[ENV_FILE]), environ)
+        elif IS_CHECKOUT and unread_env_file(ROOT / ".env", environ):
+            sys.stderr.write(
+                f"{PROGRAM}: the file {ROOT / '.env'} is not used. To use it, set {ENV_FILE} to "
+                "its path.\n"
+            )
         if command in TAKES_FLAGS:
             arguments = _take_flags(command, arguments, environ)
         if _uses_database(command, arguments):

@@ -68,14 +68,24 @@ def make_first_owner(*, data_dir: Path, now: datetime) -> None:
         return
     path = data_dir / FIRST_OWNER_FILE
     write_private(path, _credentials(owner))
-    logger.info("The first owner's password and session token are in %s", path)
+    given = "" if settings.FIRST_OWNER_PASSWORD else "password and "
+    logger.info(
+        "The first owner's %ssession token are in %s"
+        if given
+        else "The first owner's %ssession token is in %s",
+        given,
+        path,
+    )
 
 
 def _credentials(owner: FirstOwner) -> str:
+    # A given password is not copied to a terminal or file.
+    is_given = settings.FIRST_OWNER_PASSWORD
+    password = "as in CODERAPI_FIRST_OWNER_PASSWORD" if is_given else owner.password
     return (
         "The first owner's credentials. They are shown only once:\n"
         f"{_USERNAME_LINE.format(owner.username)}"
-        f"  password       {owner.password}\n"
+        f"  password       {password}\n"
         f"  session token  {owner.token}\n"
     )
 

@@ -64,7 +64,11 @@ def check_for_update(now: datetime, *, seconds: float = DEADLINE_SECONDS) -> int
         return _store(known, answer, source, now)
     except OutgoingError as error:
         if known.failed_at is None or known.failed_at.date() < now.date():
-            logger.warning("The update check is offline: %s", error)
+            logger.warning(
+                "The update check is offline: %s. If this server has no access to the internet, "
+                "set CODER_UPDATE_CHECK=false.",
+                error,
+            )
         UpdateCheck.objects.update(failed_at=now, error=str(error)[:512])
         return 0
 

@@ -86,12 +86,18 @@ def ago(moment: datetime | None, *, now: datetime) -> str:
     if moment is None:
         return "never"
     seconds = int(abs(now - moment).total_seconds())
+    is_future = moment > now
+    if is_future and seconds >= 3_600:
+        # A token that was created a second ago for two days expires in two days, not in 48 hours.
+        seconds = -(-seconds // 60) * 60
     for unit, size_of_unit in _SHORT_UNITS:
         # A unit is used only if the time is exactly one unit, or at least two units. So 90 minutes
         # are not shown as "1 hour".
         if seconds >= 2 * size_of_unit or seconds == size_of_unit:
-            length = plural(seconds // size_of_unit, unit)
-            return f"in {length}" if moment > now else f"{length} ago"
+            # What is left is rounded to the nearest number, and an age is rounded down.
+            number = (seconds + size_of_unit // 2 * is_future) // size_of_unit
+            length = plural(number, unit)
+            return f"in {length}" if is_future else f"{length} ago"
     return "just now"
 
 

@@ -29,6 +29,8 @@ import urllib3
 from urllib3 import HTTPHeaderDict
 from urllib3.util import parse_url
 
+from kernel.humanize import plural
+
 MAX_REDIRECTS = 3
 MAX_BODY_BYTES = 1024 * 1024
 PORTS = {"http": 80, "https": 443}
@@ -224,7 +226,7 @@ def _exchange(
             url = urljoin(url, location)
             if _server(urlsplit(url)) != server:
                 raise OutgoingError("redirects to another host")
-    raise OutgoingError(f"redirects more than {redirects} times")
+    raise OutgoingError(f"redirects more than {plural(redirects, 'time')}")
 
 
 def _pool(

@@ -18,11 +18,18 @@ from kernel.http.errors import APIError, Validation
 from kernel.http.rendering import render_json
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
-from kernel.http.views import APIView, DocumentView, call_of, json_response, tagged
+from kernel.http.views import (
+    APIView,
+    DocumentView,
+    call_of,
+    json_response,
+    require_known,
+    tagged,
+)
 from kernel.http.wire import Wire
 from kernel.humanize import plural
 from kernel.memory import Memory, Remembered
-from stats.history.points import Range, parse_range, points
+from stats.history.points import PARAMETERS, Range, parse_range, points
 from stats.ingest.body import read_rows
 from stats.ingest.ingestion import ingest
 from stats.ingest.rows import Rejection
@@ -84,10 +91,12 @@ class DeploymentStatsView(DocumentView):
 
 
 class StatsHistoryView(DocumentView):
+    is_own = True
     permission_classes = [may("deployment_stats:read")]
 
     @classmethod
     def peek(cls, parameters: Mapping[str, str], chosen: Wire, *more: Any) -> Rendered | None:
+        require_known(parameters, known=PARAMETERS)
         return _HISTORIES.get((chosen, parse_range(parameters, now=timezone.now())))
 
     @operation(
@@ -132,6 +141,7 @@ def _history(period: Range) -> Remembered[Rendered]:
 
 
 class StatsReportsView(APIView):
+    is_own = True
     permission_classes = [may("deployment_stats:create")]
 
     @operation(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from kernel.http.call import Call, first_parameters
-from kernel.http.identity import Presented
+from kernel.http.identity import TOKEN_PARAMETERS, Presented
 from kernel.settings import settings
 
-COOKIE = "coder_session_token"
+COOKIE, ACCESS_TOKEN = TOKEN_PARAMETERS
 HEADER = "Coder-Session-Token"
-ACCESS_TOKEN = "access_token"  # noqa: S105 - the name of a query parameter, not a secret
 
 
 def presented_token(call: Call) -> Presented | None:

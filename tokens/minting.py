@@ -13,6 +13,7 @@ from audit.services import Actor, with_partition
 from kernel.db.connections import commit_with_retry, retry_on_conflict
 from kernel.durations import format_duration
 from kernel.http.errors import APIError, Validation, forbidden, invalid
+from kernel.humanize import plural
 from tokens import policy, token_format
 from tokens.lifetimes import MIN_LIFETIME_NS, too_short
 from tokens.models import APIKey
@@ -164,6 +165,6 @@ def _require_room(limit: Limit, user: User, now: datetime) -> None:
     lock(user)
     count = APIKey.objects.minted().live(now).filter(user=user).count()
     if count >= limit.value:
-        detail = f"{count} live tokens, at most {limit.value} ({limit.explanation}). "
+        detail = f"{plural(count, 'live token')}, at most {limit.value} ({limit.explanation}). "
         detail += "Delete or expire one first."
         raise APIError(400, "You have too many live tokens.", detail=detail)

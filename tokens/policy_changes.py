@@ -200,4 +200,4 @@ def reasons_of(
         yield f"the scope {', '.join(sorted(over))} is not allowed"
     max_live = limits[policy.MAX_LIVE].value
     if max_live is not None and rank > max_live:
-        yield f"it is number {rank} by last use, the maximum is {max_live} live tokens"
+        yield f"it is number {rank} by last use, the maximum is {plural(max_live, 'live token')}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
@@ -16,7 +15,7 @@ from django.utils import timezone
 
 from coderapi import wsgi
 from coderapi.addresses import AddressError, Claim
-from coderapi.bootstrap import ENV_FILE, claims, unread_env_file
+from coderapi.bootstrap import claims
 from coderapi.first_steps import log_first_task, make_first_owner
 from coderapi.server.children import Role
 from coderapi.server.http import DRAIN_SECONDS, Worker, ask_for_replacement
@@ -30,7 +29,6 @@ from kernel.datadir import DataDirectoryError
 from kernel.db.connections import leave_pool
 from kernel.http import body
 from kernel.loops import run_until_signalled
-from kernel.release import IS_CHECKOUT, ROOT
 from kernel.telemetry.metrics import start_sampling
 
 if TYPE_CHECKING:
@@ -65,11 +63,6 @@ def run_server(*, web_only: bool) -> int:
 def _log_start(reserved: Sequence[Claim]) -> None:
     warn_of_options()
     warn_of_unknown_experiments()
-    env_file = ROOT / ".env"
-    if IS_CHECKOUT and unread_env_file(env_file, os.environ):
-        logger.warning(
-            "The file %s is not used. To use it, set %s to its path.", env_file, ENV_FILE
-        )
     logger.info(
         "Starting on %s with data directory %s and the %s wire format",
         " and ".join(f"{claim.url}{claim.note}" for claim in reserved),

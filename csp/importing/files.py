@@ -31,6 +31,7 @@ from csp.noise.stored import current_rules
 from csp.writing.sites import known_sites
 from csp.writing.store import Store
 from kernel.db.connections import connect_directly, lock_number
+from kernel.humanize import plural
 from kernel.line_imports import LinesError, Record
 
 BATCH_LINES = 1_000
@@ -164,8 +165,9 @@ class Import:
 
     def __str__(self) -> str:
         return (
-            f"{self.lines} lines, of which {self.known} had been imported before: {self.reports} "
-            f"reports imported, {self.other} reports of other types ignored."
+            f"{plural(self.lines, 'line')}, of which {self.known:,} had been imported before: "
+            f"{plural(self.reports, 'report')} imported, {plural(self.other, 'report')} of other "
+            "types ignored."
         )
 
     def parse(self, lines: list[Line]) -> None:

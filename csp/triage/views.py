@@ -35,7 +35,7 @@ FILTERS = ("state", "site", "directive", "blocked", "assigned_to", "noise", "sin
 
 
 class GroupsView(APIView):
-    tag = "CSP"
+    tag, is_own = "CSP", True
     permission_classes = [may("csp_report:read")]
 
     @operation(
@@ -97,7 +97,7 @@ def _filtered(request: Request, *, now: datetime) -> Any:
 
 
 class GroupView(APIView):
-    tag = "CSP"
+    tag, is_own = "CSP", True
 
     def get_permissions(self) -> list[Any]:
         action = "update" if self.request.method == "PATCH" else "read"
@@ -140,7 +140,7 @@ def _group(key: uuid.UUID) -> Group:
 
 
 class SummaryView(APIView):
-    tag = "CSP"
+    tag, is_own = "CSP", True
     permission_classes = [may("csp_report:read")]
 
     @operation(

@@ -162,7 +162,7 @@ def receive(stream: InputStream, length: int | None, *, cap: int, deadline: floa
     if max(received, length or 0) > cap:
         raise too_large(cap)
     if length is not None and received < length:
-        detail = f"{length} bytes were announced, {received} arrived."
+        detail = f"Announced bytes: {length}. Received bytes: {received}."
         raise APIError(400, "The request body is incomplete.", detail=detail)
     return b"".join(pieces)
 

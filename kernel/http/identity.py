@@ -13,6 +13,9 @@ from kernel.http.errors import APIError
 if TYPE_CHECKING:
     from kernel.http.steps import Results
 
+# Clients may send their session token in one of these query parameters.
+TOKEN_PARAMETERS = ("coder_session_token", "access_token")
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:

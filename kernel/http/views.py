@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from itertools import batched, chain
 from typing import Any, ClassVar, cast
@@ -21,10 +21,10 @@ from rest_framework.request import Request
 from kernel.db.connections import is_unavailable
 from kernel.db.paging import PAGE_ROWS
 from kernel.http import documents, wire
-from kernel.http.call import Call
-from kernel.http.errors import APIError, limit_reached
+from kernel.http.call import Call, first_parameters
+from kernel.http.errors import APIError, Validation, invalid, limit_reached
 from kernel.http.handlers import error_response
-from kernel.http.identity import IdentifiedRequest, Identity
+from kernel.http.identity import TOKEN_PARAMETERS, IdentifiedRequest, Identity
 from kernel.http.rendering import render_json
 from kernel.http.responses import JSON_CONTENT_TYPE
 from kernel.http.schema.operations import operation
@@ -39,11 +39,22 @@ STREAMS = Limiter(
     own_full="Your earlier requests for long lists are not finished. Read their responses first.",
 )
 
+# The maximum number of unknown parameters that an error names.
+MAX_UNKNOWN = 20
+
 log = logging.getLogger(__name__)
 
 
 def call_of(request: Request) -> Call:
     return cast("IdentifiedRequest", request._request).results.call
+
+
+def require_known(parameters: Mapping[str, str], *, known: Collection[str]) -> None:
+    """Raises: APIError 400 with the names of the unknown query parameters."""
+    if unknown := sorted(parameters.keys() - {*known, *TOKEN_PARAMETERS}):
+        names = f"The parameters are {', '.join(known)}." if known else "There are no parameters."
+        detail = f"is not a parameter. {names}"
+        raise invalid(*(Validation(name[:64], detail) for name in unknown[:MAX_UNKNOWN]))
 
 
 class APIView(views.APIView):
@@ -53,6 +64,9 @@ class APIView(views.APIView):
     """
 
     tag = "General"
+    # Whether the operations are coderapi's own. They reject unknown query parameters. Coder ignores
+    # unknown parameters, so its operations ignore them too.
+    is_own = False
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -61,6 +75,9 @@ class APIView(views.APIView):
             self.http_method_not_allowed(request)
         self.perform_authentication(request)
         self.check_permissions(request)
+        if self.is_own:
+            method = getattr(self, (request.method or "").lower())
+            require_known(first_parameters(call_of(request)), known=method.parameters)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Adds headers for caches, which must not store keys and personal data."""

@@ -23,6 +23,7 @@ from typing import IO, Any, NamedTuple
 import psycopg
 
 from kernel.db.replicas import PREFIX
+from kernel.humanize import plural
 from kernel.postgres.account import PostgresError
 from kernel.postgres.clients import Target
 
@@ -94,7 +95,8 @@ def described(on: Target) -> str:
         for name, _ in connection.execute(_STORED).fetchall():
             found = connection.execute(f"SELECT count(*) FROM {name}").fetchone()  # noqa: S608
             rows += found[0] if found else 0
-    return f"{number[0] if number else 0} tables with {rows:,} rows"
+    tables = number[0] if number else 0
+    return f"{plural(tables, 'table')} with {plural(rows, 'row')}"
 
 
 def check_replaceable(on: Target, *, own_tables: Iterable[str]) -> bool:

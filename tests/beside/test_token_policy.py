@@ -93,7 +93,7 @@ def test_limits_depend_on_the_user_and_the_roles(coder: StandInCoder, release: R
     ):
         coder.add(Key(person, name=name, **more))
     apply()
-    second = "it is number 2 by last use, the maximum is 1 live tokens"
+    second = "it is number 2 by last use, the maximum is 1 live token"
     scope = "the scope coder:all is not allowed"
     assert {one.token_name: "; ".join(one.reasons) for one in CoderToken.objects.all()} == {
         "full": f"{scope}; {second}",

@@ -75,6 +75,10 @@ def test_chosen_password_need_not_be_changed(settings: Any, tmp_path: Path) -> N
     settings.FIRST_OWNER_USERNAME, settings.FIRST_OWNER_PASSWORD = "root", PASSWORD
     make_first_owner(data_dir=tmp_path, now=timezone.now())
     assert "Change the first owner's password" not in undone()
+    written = (tmp_path / "first-owner.txt").read_text()
+    assert PASSWORD not in written
+    assert "as in CODERAPI_FIRST_OWNER_PASSWORD" in written
+    assert "session token" in written
 
 
 def test_home_shows_the_steps_with_headers_to_copy_until_dismissed(settings: Any) -> None:

@@ -24,6 +24,7 @@ from csp.importing.processes import LINES_BEFORE_PROCESSES
 from csp.models import Batch, Group, HourCount, Report
 from csp.parsing.formats import Format
 from kernel.db.connections import connect_directly
+from kernel.humanize import plural
 from kernel.line_imports import MAX_LINE_BYTES, Record, Source, records
 from tests.support.client import APIClient
 from tests.support.commands import as_lines, execute, manage, run, write_lines
@@ -107,7 +108,10 @@ def test_import_of_a_grown_file_continues(tmp_path: Path, more: int) -> None:
     run("import_csp_reports", file)
     write_lines(tmp_path / "reports.jsonl", *[legacy()] * (5 + more))
     answer = run("import_csp_reports", file)
-    assert f"{5 + more} lines, of which 5 had been imported before: {more} reports" in answer
+    assert (
+        f"{5 + more:,} lines, of which 5 had been imported before: {plural(more, 'report')}"
+        in answer
+    )
     assert Group.objects.get().count == 5 + more
 
 
@@ -208,11 +212,11 @@ def test_large_file_is_parsed_by_other_processes(tmp_path: Path) -> None:
     # The tests' own process has threads, so it must not fork.
     database = in_database(os.environ["DATABASE_URL"], str(connection.settings_dict["NAME"]))
     done = manage("import_csp_reports", file, DATABASE_URL=database)
-    assert "1021 reports imported, 0 reports of other types ignored. 1 bad" in done.stderr
+    assert "1,021 reports imported, 0 reports of other types ignored. 1 bad" in done.stderr
     assert rejected(file) == [(1021, "{bad")]
     assert counts() == dict.fromkeys(once(range(20)), again + 1) | {"moz-extension": 1}
     assert Group.objects.filter(rule__pattern="moz-extension").count() == 1
-    assert run("import_csp_reports", file).startswith("1022 lines, of which 1022 had")
+    assert run("import_csp_reports", file).startswith("1,022 lines, of which 1,022 had")
 
 
 @pytest.mark.slow
@@ -270,7 +274,7 @@ def test_bad_lines_are_set_aside_once(tmp_path: Path) -> None:
 def test_bad_items_of_an_array_are_set_aside(tmp_path: Path) -> None:
     late = modern() | {"received_at": "2026-02-30"}
     file = write_lines(tmp_path / "a.jsonl", [modern(), 5, HASH, "bad", [modern()], late], HASH)
-    assert "1 reports imported, 2 reports of other types ignored. 4 bad" in complaint(file)
+    assert "1 report imported, 2 reports of other types ignored. 4 bad" in complaint(file)
     items = rejected(file)
     assert items[:2] == [(1, "5"), (1, '"bad"')]
     assert len(items) == 4
@@ -283,7 +287,7 @@ def test_line_that_is_too_long_is_set_aside(tmp_path: Path) -> None:
     long = as_lines(legacy(sample="x" * MAX_LINE_BYTES))
     path = tmp_path / "a.jsonl"
     path.write_text(long + as_lines(legacy()) + long.rstrip("\n"))
-    assert "1 reports imported, 0 reports of other types ignored. 2 bad" in complaint(path)
+    assert "1 report imported, 0 reports of other types ignored. 2 bad" in complaint(path)
     assert [number for number, _ in rejected(path)] == [1, 3]
     assert run("import_csp_reports", str(path)).startswith("3 lines, of which 3 had")
 
@@ -334,7 +338,7 @@ def test_invalid_times_do_not_stop_an_import(tmp_path: Path) -> None:
     file = write_lines(
         tmp_path / "a.jsonl", *[legacy() | {"received_at": time} for time in times], legacy()
     )
-    assert "1 reports imported, 0 reports of other types ignored. 3 bad" in complaint(file)
+    assert "1 report imported, 0 reports of other types ignored. 3 bad" in complaint(file)
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_class WHERE relname LIKE 'csp_report_p0%'")
         assert cursor.fetchone() == (0,)
@@ -355,5 +359,5 @@ def test_line_can_have_a_version(tmp_path: Path, member: APIClient, settings: La
 def test_import_without_reports_fails_and_known_lines_count(tmp_path: Path) -> None:
     assert " Nothing was imported" in complaint(write_lines(tmp_path / "empty"))
     hashes = write_lines(tmp_path / "hashes", HASH)
-    assert "1 reports of other types ignored. Nothing was imported; --help" in complaint(hashes)
+    assert "1 report of other types ignored. Nothing was imported; --help" in complaint(hashes)
     assert "1 had been imported before" in run("import_csp_reports", hashes)

@@ -98,7 +98,7 @@ def test_killed_import_continues(tmp_path: Path) -> None:
     finally:
         program.kill_all()
     file = write_lines(tmp_path / "a.jsonl", *[legacy()] * 1600)
-    assert run("import_csp_reports", file).startswith("1600 lines, of which 1000 had")
+    assert run("import_csp_reports", file).startswith("1,600 lines, of which 1,000 had")
     assert Group.objects.get().count == 1600
 
 

@@ -176,6 +176,7 @@ def test_unreachable_source_is_offline_and_logged_once_a_day(
         assert run is not None
         assert run.state == "ok"
         assert caplog.text.count("The update check is offline: http://127.0.0.1") == logged
+        assert caplog.text.count("set CODER_UPDATE_CHECK=false.") == logged
     assert job.interval() == HOUR
     owner.force_login(owner.user)
     page = owner.get("/admin/").text

@@ -246,7 +246,7 @@ def test_stalled_bodies_do_not_pass_the_proxy(server: Server, tmp_path: Path) ->
             return connection.getresponse().status
 
     with (
-        Proxy(tmp_path, web_port=server.port).running() as proxy,
+        Proxy(tmp_path, server.port).running() as proxy,
         stalled(proxy.http_port, *["slow"] * 130, path="/api/v2/users/login"),
     ):
         assert {ask_through(proxy) for _ in range(100)} == {200}

@@ -55,6 +55,11 @@ ago = partial(humanize.ago, now=NOW)
         (ago, NOW - timedelta(minutes=90), "90 min ago"),
         (ago, NOW - timedelta(hours=47), "47 hours ago"),
         (ago, NOW + timedelta(days=3), "in 3 days"),
+        (ago, NOW + timedelta(days=3, seconds=-1), "in 3 days"),
+        (ago, NOW + timedelta(days=2, hours=20), "in 3 days"),
+        (ago, NOW + timedelta(days=2, seconds=-1), "in 2 days"),
+        (ago, NOW + timedelta(days=1, hours=20), "in 44 hours"),
+        (ago, NOW - timedelta(days=2, hours=20), "2 days ago"),
         (ago, None, "never"),
     ],
 )

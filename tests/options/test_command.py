@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from coderapi import bootstrap
 from coderapi.bootstrap import unread_env_file
 from options.catalogue import CATALOGUE, GROUPS, OWN_OPTIONS
 from tests.support.commands import manage
@@ -177,3 +178,14 @@ def test_unknown_flags_are_printed_with_other_mistakes() -> None:
     assert output.errors[0] == "manage.py: the configuration has mistakes"
     places = {line.partition(":")[0].partition(" ")[0] for line in output.errors[1:]}
     assert places == {"--acess-url", "--nothing", "--tls-enable", "CODERAPI_WIRE"}
+
+
+def test_every_command_warns_of_an_unread_env_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".env").write_text("CODERAPI_WIRE=coderd\n")
+    monkeypatch.setattr("coderapi.bootstrap.ROOT", tmp_path)
+    bootstrap.prepare(["manage.py", "options"], {})
+    assert f"the file {tmp_path / '.env'} is not used. To use it, set" in capsys.readouterr().err
+    bootstrap.prepare(["manage.py", "options"], {"CODERAPI_WIRE": "documented"})
+    assert not capsys.readouterr().err

@@ -68,7 +68,7 @@ def test_list_shows_the_state_of_each_key(admin: Client, ada: User) -> None:
         "ending": "expires soon",
     }
     assert "its lifetime is 90 days, the maximum is 60 days" in text_in(page)
-    assert "in 4 days" in text_in(page)
+    assert "in 5 days" in text_in(page)
     key = ada.api_keys.get(token_name="long")
     change = admin.get(f"{KEYS}{key.pk}/change/")
     assert b"hashed" not in change.content
@@ -95,7 +95,7 @@ def test_keys_above_the_limit_of_live_tokens_are_marked(admin: Client) -> None:
 
     marked = {name for name, state in states(page).items() if state == "violates policy"}
     assert marked == {"older", "oldest"}
-    assert "it is number 3 by last use, the maximum is 1 live tokens" in text_in(page)
+    assert "it is number 3 by last use, the maximum is 1 live token" in text_in(page)
     # The rank does not depend on the other keys of the page.
     assert states(admin.get(KEYS, {"q": "oldest"}))["oldest"] == "violates policy"
 

@@ -14,6 +14,7 @@ from csp.triage.selectors import groups_at, needing_attention
 from csp.triage.serializers import AdviceSerializer
 from csp.triage.sites import where
 from kernel.commands import ListingCommand
+from kernel.humanize import plural
 
 MAX_GROUPS = 20
 
@@ -41,9 +42,10 @@ class Command(ListingCommand):
 
     def _show(self, group: Group, advice: Advice) -> None:
         about = f"{cause(group.directive, group.blocked)}{where(group)}"
-        share = f"{advice.silenced} of {advice.week_reports} reports of the last 7 days"
+        share = f"{advice.silenced} of {plural(advice.week_reports, 'report')} of the last 7 days"
+        reach = f"{plural(group.client_days, 'client')} as the sum of days"
         lines = [
-            f"{about} ({group.client_days} clients as the sum of days, {group.count} reports)",
+            f"{about} ({reach}, {plural(group.count, 'report')})",
             f"  entry: {advice.entry or 'none'}",
             f"  risk: {advice.risk}",
             *(f"  {reason}" for reason in advice.reasons),

@@ -9,6 +9,7 @@ from django.utils import timezone
 from csp.models import REPORTS, Group
 from csp.services import prune_reports
 from kernel.commands import ListingCommand
+from kernel.humanize import plural
 
 
 class Command(ListingCommand):
@@ -34,8 +35,6 @@ class Command(ListingCommand):
             partitions, groups = prune_reports(now)
         for name in partitions:
             self.row(f"  {name}", partition=name)
-        verb = "would be" if dry_run else "were"
-        return (
-            f"{len(partitions)} days {verb} dropped, and {groups} groups without a "
-            f"report {verb} deleted."
-        )
+        verb = "Would drop" if dry_run else "Dropped"
+        days, empty = plural(len(partitions), "day"), plural(groups, "group")
+        return f"{verb} {days} of reports, and {empty} without reports."

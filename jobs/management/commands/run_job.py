@@ -9,6 +9,7 @@ from jobs import registry
 from jobs.registry import JobError
 from jobs.services import run_job
 from kernel.commands import BaseCommand
+from kernel.humanize import plural
 
 
 class Command(BaseCommand):
@@ -26,4 +27,4 @@ class Command(BaseCommand):
             raise CommandError(f"Job {name} is already running.")
         if run.failed:
             raise CommandError(f"Job {name} failed: {run.error}")
-        return f"Job {name}: {'done' if run.rows is None else f'{run.rows} rows'}."
+        return f"Job {name}: {'done' if run.rows is None else plural(run.rows, 'row')}."

@@ -166,6 +166,7 @@ def operation(
 
     def described(method: Any) -> Any:
         method.operation_id = operation_id
+        method.parameters = tuple(each.name for each in parameters)
         return describe(method)
 
     return described

@@ -92,8 +92,8 @@ def _snapshot_now() -> Snapshot:
 
 def _described(snapshot: Snapshot) -> str:
     return (
-        f"Snapshot of {snapshot.collected_at.isoformat()}: {snapshot.row_count} rows, "
-        f"{snapshot.running} workspaces running."
+        f"Snapshot of {snapshot.collected_at.isoformat()}: {plural(snapshot.row_count, 'row')}, "
+        f"{plural(snapshot.running, 'workspace')} running."
     )
 
 
