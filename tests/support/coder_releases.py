@@ -53,7 +53,7 @@ class Release:
     never_used: str = "1970-01-01T00:00:00Z"
     enforces_scopes: bool = True
     counts_by_name: bool = False
-    build_info: Mapping[str, Any] = field(default_factory=dict)
+    build_info: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __str__(self) -> str:
         return self.version
