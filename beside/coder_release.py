@@ -92,10 +92,14 @@ def version() -> str:
 
 def restart() -> None:
     """Stops the watch. The next call of `version` starts a new one."""
-    global _watch
     _watch.stop.set()
+    _forget()
+
+
+def _forget() -> None:
+    global _watch
     _watch = Watch()
 
 
-# A forked process has none of the threads.
-os.register_at_fork(after_in_child=restart)
+# A forked process has none of the threads, and a copied lock may be locked forever.
+os.register_at_fork(after_in_child=_forget)
