@@ -45,12 +45,13 @@ def collect_snapshot(at: datetime, *, now: datetime | None = None) -> Snapshot:
         raise SnapshotError(f"{at.isoformat()} must not be in the future.")
     # For a time in the past, build all hours, because the time may be in an old hour.
     build(now=now, seconds=BUILD_SECONDS if at == now else float("inf"))
-    return _collected(at, now=now)
+    # Outside the transaction, because the first call may wait for Coder.
+    return _collected(at, now=now, build_version=running_build())
 
 
 @retry_on_conflict
 @transaction.atomic
-def _collected(at: datetime, *, now: datetime) -> Snapshot:
+def _collected(at: datetime, *, now: datetime, build_version: str) -> Snapshot:
     with transaction_lock(COLLECTOR_LOCK):
         if not _rows_are_kept(at, now=now):
             first = (kept_from(now) + WINDOW).isoformat()
@@ -67,7 +68,7 @@ def _collected(at: datetime, *, now: datetime) -> Snapshot:
             started,
             **_agent_statistics(at) | statistics.workspace_counts(),
             configuration_hash=settings.CONFIG_SNAPSHOT.digest,
-            build_version=running_build(),
+            build_version=build_version,
         )
 
 
