@@ -21,7 +21,7 @@ from psycopg.types.json import set_json_loads
 from psycopg.types.string import TextLoader
 
 from jobs.registry import JobFailedError
-from kernel.db.connections import LIVENESS, SESSION, setting, sqlstate
+from kernel.db.connections import LIVENESS, SESSION, WaitTimeout, setting, sqlstate
 from kernel.release import PROGRAM
 from kernel.telemetry.logs import scrub
 
@@ -64,7 +64,7 @@ class Reader(psycopg.Connection[dict[str, Any]]):
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         try:
             return super().wait(gen, interval, CLIENT_SECONDS if timeout is None else timeout)
-        except psycopg.errors._WaitTimeout:
+        except WaitTimeout:
             self.pgconn.finish()
             raise psycopg.OperationalError("the server did not respond in time") from None
 

@@ -70,6 +70,8 @@ UNPREPARED_STATES = {"42P01", "42703", "3F000", "42501"}
 MAX_TRIES = 5
 # COPY does not use Django's database wrapper, so it raises psycopg's own exceptions.
 OPERATIONAL_ERRORS = (django.db.OperationalError, psycopg.OperationalError)
+# psycopg raises this private exception if `Connection.wait` with a timeout takes too long.
+WaitTimeout = psycopg.errors._WaitTimeout
 
 
 # --- Where connections come from --------------------------------------------------------------
@@ -140,7 +142,7 @@ class PooledConnection(psycopg.Connection[Any]):
         seconds = seconds_left(_statement_seconds)
         try:
             result = super().wait(gen, interval, None if seconds == float("inf") else seconds)
-        except psycopg.errors._WaitTimeout as error:
+        except WaitTimeout as error:
             result = self._cancel(gen, interval, error)
         # The last message of a server that shuts down is no answer.
         if not self.closed:
@@ -155,7 +157,7 @@ class PooledConnection(psycopg.Connection[Any]):
         waiting for its synchronous standby.
         """
         self.timed_out = True
-        with suppress(psycopg.errors._WaitTimeout):
+        with suppress(WaitTimeout):
             if not self._commits:
                 self._try_cancel(timeout=GRACE_SECONDS)
                 return super().wait(gen, interval, GRACE_SECONDS)

@@ -88,6 +88,8 @@ def test_new_minute_during_the_check_is_no_new_address() -> None:
 def test_command_fails_if_the_proxy_passes_the_header_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    with pytest.raises(CommandError, match="CODER_PROXY_TRUSTED_HEADERS is not set"):
+        call_command("options", "--check", "--proxy-url=http://127.0.0.1:1")
     monkeypatch.setenv("CODER_PROXY_TRUSTED_HEADERS", "X-Forwarded-For")
     with service() as good, service(trusted="X_Forwarded_For") as bad, service(limit=None) as dumb:
         call_command("options", "--check", f"--proxy-url={good.url}/")

@@ -147,7 +147,9 @@ def _checked(files: Sequence[str], proxy_url: str) -> str:
 
 
 def _proxy_result(url: str) -> str:
-    trusted = load_for_start(os.environ, flags=server_flags)["proxy_trusted_headers"] or []
+    trusted = load_for_start(os.environ, flags=server_flags)["proxy_trusted_headers"]
+    if not trusted:
+        raise CommandError("CODER_PROXY_TRUSTED_HEADERS is not set, so no header is used.")
     try:
         forged = forgeable(url.rstrip("/"), trusted)
     except OutgoingError as error:
