@@ -4,7 +4,7 @@
 | --- | --- | --- |
 | `ok` | 200 | all requests are served |
 | `degraded` | 200 | cached documents are served; `reason` states why other requests get a 503 |
-| `unready` | 503 | nothing useful is served |
+| `unready` | 503 | nothing useful is served, or the server is stopping |
 
 A proxy stops sending requests to a server whose /readyz fails. If all servers failed because of
 the same database, clients would get errors of the proxy instead of documents. So a server without
@@ -38,6 +38,7 @@ from stats.selectors import snapshot_state
 PROBE_SECONDS = 1.2
 KEPT_SECONDS = 1.0
 OK, DEGRADED, UNREADY = "ok", "degraded", "unready"
+STOPPING = {"status": UNREADY, "reason": "The server is stopping."}
 BUSY = "Too many requests are waiting for the database."
 
 _logged_status = OK

@@ -51,6 +51,8 @@ SERVER_THREADS = max(16, 2 * OPTIONS["CODERAPI_WEB_THREADS"])
 MAX_BODY_READERS = SERVER_THREADS // 4
 MAX_DATABASE_WAITERS = SERVER_THREADS // 8
 MAX_STREAMS = SERVER_THREADS // 8
+# Before the server stops, it serves requests for this number of seconds.
+SHUTDOWN_DELAY = to_timedelta(OPTIONS["CODERAPI_SHUTDOWN_DELAY"]).total_seconds()
 TLS_ENABLE = OPTIONS["tls.enable"]
 ACCESS_URL = (
     start.without_credentials(str(OPTIONS["access_url"]))

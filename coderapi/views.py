@@ -14,7 +14,7 @@ from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.request import Request
 
-from coderapi.readiness import UNREADY, readiness
+from coderapi.readiness import STOPPING, UNREADY, readiness
 from kernel.http import wire
 from kernel.http.documents import Document
 from kernel.http.errors import APIError
@@ -22,6 +22,7 @@ from kernel.http.handlers import error_response
 from kernel.http.rendering import render_json
 from kernel.http.schema.document import openapi
 from kernel.http.views import PublicDocumentView, json_response
+from kernel.loops import stopping
 
 SWAGGER_PATH = f"{settings.ADMIN_PATH}swagger"
 
@@ -78,7 +79,7 @@ def livez(request: HttpRequest) -> HttpResponse:
 @only("GET", "HEAD")
 def readyz(request: HttpRequest) -> HttpResponse:
     """Returns the state of this process. It is 503 if the process cannot serve requests."""
-    state = readiness()
+    state = STOPPING if stopping.is_set() else readiness()
     return json_response(state, status=503 if state["status"] == UNREADY else 200)
 
 

@@ -14,6 +14,9 @@ from typing import Self
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
+# Set when this process has been asked to stop. It may serve requests for some time after that.
+stopping = threading.Event()
+
 # Signals within this time after the first one count as the same request to stop. For example,
 # `make` forwards a signal that the whole process group has already received.
 REPEAT_SECONDS = 3.0

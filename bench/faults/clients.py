@@ -16,7 +16,16 @@ import psycopg
 from psycopg import sql
 
 from bench import requests, rows
-from bench.faults.ledger import NO_ANSWER, NO_CONNECTION, REPORT, ROW, TOKEN, Sent, table_of
+from bench.faults.ledger import (
+    NO_ANSWER,
+    NO_CONNECTION,
+    REPORT,
+    RESET,
+    ROW,
+    TOKEN,
+    Sent,
+    table_of,
+)
 from bench.faults.service import Service
 from bench.rows import SECRET
 from bench.scenarios.imports import agent_rows
@@ -145,7 +154,7 @@ class Load:
                 self.sent.count_status(client.kind, status)
                 if ask.marks and status != NO_CONNECTION:
                     self.sent.note(client.kind, ask.marks, status, maybe_written=maybe_written)
-                maybe_written |= status == NO_ANSWER
+                maybe_written |= status in {NO_ANSWER, RESET}
                 self._stop.wait(client.pause if status > 0 else max(client.pause, 0.1))
                 # Rows have ids, so a client can repeat a request that had no answer.
                 if status > 0 or client.kind != ROW:
@@ -170,7 +179,11 @@ class Load:
         except ConnectionRefusedError:
             status = NO_CONNECTION
             connection.close()
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException) as error:
+            # The other class means that the connection was closed, but not reset.
+            is_closed = isinstance(error, http.client.RemoteDisconnected)
+            if isinstance(error, ConnectionResetError) and not is_closed:
+                status = RESET
             connection.close()
         if not client.keeps_connection:
             connection.close()
@@ -231,7 +244,7 @@ class _Shared:
 
 
 def _clients(service: Service) -> Iterator[Client]:
-    port = service.port
+    port = service.client_port
     for _ in range(REPORTERS):
         yield Client(REPORT, _repeated(_report), 0.01, port, with_token=False)
     yield Client(ROW, _repeated(_rows), 0.1, port)

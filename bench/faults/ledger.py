@@ -14,8 +14,8 @@ from psycopg import sql
 from bench.load import BenchError
 
 PORTION = 5_000
-NO_ANSWER, NO_CONNECTION = 0, -1
-STATUSES = {NO_ANSWER: "no answer", NO_CONNECTION: "no connection"}
+NO_ANSWER, NO_CONNECTION, RESET = 0, -1, -2
+STATUSES = {NO_ANSWER: "no answer", NO_CONNECTION: "no connection", RESET: "reset"}
 REPORT, ROW, TOKEN = "report", "stats", "token"
 
 # Tables are found by their columns, so that a table may have another name.

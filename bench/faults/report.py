@@ -72,6 +72,7 @@ def _of_round(found: Round) -> dict[str, Any]:
         "failed": found.failed,
         "statuses": found.statuses,
         "problems": found.problems,
+        "resets": found.resets,
         # The log matters only if something failed.
         "log": {} if found.met else found.log,
         "seconds": found.seconds,

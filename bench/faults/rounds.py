@@ -40,6 +40,8 @@ class Round:
     failed: dict[str, str] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    # Connections that were reset while they were used, if the fault counts them.
+    resets: int = 0
     log: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     # Used again after all rounds of a stage, when late commits are visible.

@@ -43,6 +43,8 @@ class Service:
             "CODER_PROMETHEUS_ENABLE": "true",
             "CODER_PROMETHEUS_ADDRESS": f"127.0.0.1:{self.metrics_port}",
         }
+        # The port that clients use.
+        self.client_port = self.port
         self._process: subprocess.Popen[bytes] | None = None
         self.token = ""
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import psycopg
 from bench.faults.clusters import Cluster, living
 from bench.faults.proxy import Proxy
 from bench.faults.service import Service
+from bench.load import BenchError
+from bench.service import START_SECONDS, free_port, status_of
 from kernel import postgres
 
 DISK = "700m"
@@ -92,6 +95,63 @@ class Single(Stage):
 
     def look(self) -> psycopg.Connection[Any]:
         return self.cluster.connect()
+
+
+class Balanced(Single):
+    """Two servers of one database behind HAProxy, which reads /readyz ten times a second.
+
+    The second server gets requests only while the first one is not ready.
+    """
+
+    CONFIGURATION = """
+defaults
+    mode http
+    timeout connect 1s
+    timeout client 30s
+    timeout server 30s
+    timeout check 5s
+    option redispatch
+frontend clients
+    bind 127.0.0.1:{port}
+    default_backend servers
+backend servers
+    option httpchk GET /readyz
+    default-server check inter 100ms fall 1 rise 1
+    server first 127.0.0.1:{first}
+    server second 127.0.0.1:{second} backup
+"""
+
+    def open(self) -> None:
+        program = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
+        if program is None:
+            raise UnfitError("HAProxy is not installed")
+        super().open()
+        (self.directory / "second").mkdir(mode=0o711)
+        url = self.cluster.url(self.proxy.address)
+        second = Service(self.directory / "second", database_url=url)
+        self._ends.callback(second.kill_all)
+        second.start()
+        second.wait_until_ready()
+        self._balance(program, second)
+
+    def _balance(self, program: str, second: Service) -> None:
+        port, file = free_port(), self.directory / "haproxy.cfg"
+        text = self.CONFIGURATION.format(port=port, first=self.service.port, second=second.port)
+        file.write_text(text, encoding="utf-8")
+        balancer = subprocess.Popen([program, "-f", str(file)])  # noqa: S603 - the machine's own
+        self._ends.callback(balancer.communicate)
+        self._ends.callback(balancer.kill)
+        deadline = time.monotonic() + START_SECONDS
+        while status_of(port, "/readyz") != HTTPStatus.OK:
+            if time.monotonic() > deadline:
+                raise BenchError("HAProxy does not start.")
+            time.sleep(0.05)
+        self.service.client_port = port
+
+    def set_up(self) -> Service:
+        service = super().set_up()
+        service.environment["CODERAPI_SHUTDOWN_DELAY"] = "1s"
+        return service
 
 
 class Pair(Stage):

@@ -1,4 +1,4 @@
-"""SIGTERM under load, with idle connections or with a frozen database."""
+"""SIGTERM under load: with idle connections, behind a proxy, or with a frozen database."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from contextlib import suppress
 
 from bench.faults.clients import TIMEOUT_SECONDS, Load
 from bench.faults.rounds import Fault, Round
-from bench.faults.stages import Single
+from bench.faults.stages import Balanced, Single
 
 IDLE = 12
 # The idle connections are used again, one after another, within this time after the signal. Later,
 # the service closes idle connections. A request that is sent at that moment gets no response, and
 # HTTP cannot prevent this (RFC 9112, section 9.5).
 USE_AGAIN_SECONDS = 0.5
+FAILURES = {"no answer", "reset", "no connection", "502", "503", "504"}
 
 
 class Stopped(Fault[Single]):
@@ -27,19 +28,47 @@ class Stopped(Fault[Single]):
         idle = KeepAlive(stage.service.port, count=IDLE)
         time.sleep(0.5)
         stage.service.terminate()
-        ends = idle.use_again(within=USE_AGAIN_SECONDS)
+        self._resets = idle.use_again(within=USE_AGAIN_SECONDS)["reset"]
         status = stage.service.wait()
         self._found = [f"exit status {status}"] if status != 0 else []
-        if ends["reset"]:
-            self._found.append(f"{ends['reset']} of {IDLE} idle connections were reset")
 
     def repair(self, stage: Single) -> None:
         stage.service.start()
 
     def problems(self, stage: Single, found: Round) -> list[str]:
-        unanswered = sum(n for name, n in found.statuses.items() if name.endswith("no answer"))
-        text = f"{unanswered} requests on open connections had no answer"
-        return [*self._found, *([text] if unanswered else [])]
+        """Returns lost requests as a problem. Resets are only counted.
+
+        Without a proxy that reads /readyz, HTTP cannot prevent that a connection is closed at the
+        moment when the client uses it.
+        """
+        lost = count(found, {"no answer"})
+        found.resets = self._resets + count(found, {"reset"})
+        return [*self._found, *([f"{lost} requests had no answer"] if lost else [])]
+
+
+class StoppedBehindProxy(Fault[Balanced]):
+    """SIGTERM under load, behind a proxy that reads /readyz and uses another server then."""
+
+    name, stage, rounds, seconds = "sigterm-proxy", Balanced, 3, 0.0
+
+    def break_(self, stage: Balanced, chance: random.Random, load: Load) -> None:
+        stage.service.terminate()
+        status = stage.service.wait()
+        self._found = [f"exit status {status}"] if status != 0 else []
+
+    def repair(self, stage: Balanced) -> None:
+        stage.service.start()
+
+    def problems(self, stage: Balanced, found: Round) -> list[str]:
+        # The probe of the metrics does not use the proxy. /readyz fails on purpose.
+        failed = count(found, FAILURES, without=("metrics", "readyz"))
+        return [*self._found, *([f"{failed} requests failed"] if failed else [])]
+
+
+def count(found: Round, statuses: set[str], *, without: tuple[str, ...] = ()) -> int:
+    """Returns the number of requests with these results."""
+    parts = ((*name.partition(" "), number) for name, number in found.statuses.items())
+    return sum(n for kind, _, status, n in parts if status in statuses and kind not in without)
 
 
 class StoppedWhileFrozen(Fault[Single]):
@@ -111,4 +140,4 @@ def _end_of(connection: http.client.HTTPConnection) -> str:
     return "answered"
 
 
-FAULTS = (Stopped(), StoppedWhileFrozen())
+FAULTS = (Stopped(), StoppedBehindProxy(), StoppedWhileFrozen())

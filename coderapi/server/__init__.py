@@ -15,8 +15,9 @@ A child ends when its pipe to the supervisor closes, so it does not keep running
 supervisor has ended. A child that dies is restarted after a delay. The delay doubles with each
 restart, up to 30 seconds.
 
-After a signal, the children finish their requests and jobs. After 25 seconds or a second signal,
-the supervisor kills the children that are still running. Then its exit status is 1.
+After a signal, `/readyz` fails, and the web workers serve requests for CODERAPI_SHUTDOWN_DELAY.
+Then the children finish their requests and jobs. After 25 more seconds or a second signal, the
+supervisor kills the children that are still running. Then its exit status is 1.
 
 Before the migrations, the supervisor binds each port with a socket that does not listen, and keeps
 the socket open. So another program cannot bind the port, but new web workers can.

@@ -21,6 +21,8 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
+from kernel.loops import stopping
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
@@ -55,12 +57,21 @@ HEADER_LIKE_PREFIXES = ("HTTP_", "CONTENT_", "REMOTE_", "HTTPS")
 class Worker(MPServer):
     """A granian server whose worker runs in this process. `more` are arguments of granian.
 
+    Before the worker stops, it serves requests for `delay` seconds, so that load balancers notice.
+
     granian itself would start its workers as children of a main process. Here they are children of
     the supervisor, which creates this object.
     """
 
     def __init__(
-        self, *, host: str, port: int, threads: int, keep_alive: bool = True, **more: Any
+        self,
+        *,
+        host: str,
+        port: int,
+        threads: int,
+        keep_alive: bool = True,
+        delay: float = 0.0,
+        **more: Any,
     ) -> None:
         super().__init__(
             "",
@@ -79,6 +90,7 @@ class Worker(MPServer):
             **more,
         )
         self._is_closing = False
+        self._delay = delay
         # Outside of Linux, all workers use the same listening socket.
         self._init_shared_socket()  # type: ignore[no-untyped-call]
 
@@ -89,11 +101,14 @@ class Worker(MPServer):
         worker = self._spawn_worker(0, self._spawn_wsgi_worker, lambda: self._closing(load()))
         worker.inner.run()
 
-    def close_connections(self) -> None:
-        """Closes each connection after its next response, and waits until no client is connected.
+    def prepare_end(self) -> None:
+        """Serves requests during the delay. Then closes each connection after its next response.
 
-        The times are limited, because an idle client sends no further request.
+        Returns when no client is connected. The times are limited, because an idle client sends no
+        further request.
         """
+        stopping.set()
+        time.sleep(self._delay)
         self._is_closing = True
         self._wait_for_clients(CLOSING_SECONDS)
         drop_new_connections(self.bind_port)

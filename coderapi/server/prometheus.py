@@ -52,7 +52,7 @@ def metrics_role() -> list[Role]:
         keep_alive=False,
         log_dictconfig=settings.LOGGING,
     )
-    return [Role("metrics", partial(worker.run, load), worker.close_connections)]
+    return [Role("metrics", partial(worker.run, load), worker.prepare_end)]
 
 
 def load() -> WSGIApplication:

@@ -57,7 +57,7 @@ def run_server(*, web_only: bool) -> int:
     connections.close_all()
     wsgi.preload()
     roles = [*web, *([] if web_only else [Role("jobs", run_jobs)]), *metrics]
-    return Supervisor(roles, replaceable=web).run(claims)
+    return Supervisor(roles, replaceable=web, delay=settings.SHUTDOWN_DELAY).run(claims)
 
 
 def _log_start(reserved: Sequence[Claim]) -> None:
@@ -83,11 +83,12 @@ def web_roles(now: datetime) -> list[Role]:
             host=claim.address.host,
             port=claim.address.port,
             threads=settings.SERVER_THREADS,
+            delay=settings.SHUTDOWN_DELAY,
             log_dictconfig=settings.LOGGING,
             **(_tls(now) if claim.scheme == "https" else {}),
         )
         run = partial(worker.run, load)
-        roles.append(Role("web", run, worker.close_connections, DRAIN_SECONDS))
+        roles.append(Role("web", run, worker.prepare_end, DRAIN_SECONDS))
     return roles * settings.WEB_WORKERS
 
 

@@ -25,13 +25,16 @@ class Supervisor:
     """Runs the children until a signal arrives.
 
     SIGCHLD: a child has ended. SIGUSR1: a web worker asks to replace all web workers, see
-    `replaceable`.
+    `replaceable`. After the signal, the children may serve requests for `delay` seconds.
     """
 
-    def __init__(self, roles: Sequence[Role], *, replaceable: Sequence[Role] = ()) -> None:
+    def __init__(
+        self, roles: Sequence[Role], *, replaceable: Sequence[Role] = (), delay: float = 0.0
+    ) -> None:
         self._signals = Signals(OF_SUPERVISOR)
         self._children = [Child(role) for role in roles]
         self._replaceable = replaceable
+        self._delay = delay
         self._replaced: list[Child] = []
 
     def run(self, claims: Sequence[Claim] = ()) -> int:
@@ -93,7 +96,7 @@ class Supervisor:
         begun = time.monotonic()
         children = self._close_pipes()
         while any(child.alive for child in children):
-            event = self._next(until=begun + DRAIN_SECONDS)
+            event = self._next(until=begun + self._delay + DRAIN_SECONDS)
             is_again = event in ENDING and time.monotonic() > begun + REPEAT_SECONDS
             if event is None or is_again:
                 return self._kill(children)

@@ -159,6 +159,14 @@ OWN_OPTIONS = (
         default="64",
     ),
     _own(
+        "CODERAPI_SHUTDOWN_DELAY",
+        "How long the server continues to serve requests after it was told to stop. During this "
+        "time, /readyz returns 503. Behind a load balancer, set it to the time until the load "
+        "balancer has noticed this.",
+        Duration(signed=False),
+        default="0s",
+    ),
+    _own(
         "CODERAPI_FAST_LANE",
         "Answer requests for cached documents and CSP reports before they reach Django. The "
         "responses are the same. Disable it to check this when you look for an error.",

@@ -15,7 +15,7 @@ import pytest
 from coderapi.addresses import AddressError, Claim, split
 from coderapi.server.http import drop_new_connections, has_clients
 from kernel import postgres
-from tests.support.live import ANY_PORT, Server
+from tests.support.live import ANY_PORT, Answer, Server
 from tests.support.processes import (
     DEADLINE_SECONDS,
     command_line,
@@ -155,6 +155,23 @@ def test_kept_connection_is_closed_with_its_last_answer(start: Start) -> None:
     server.process.send_signal(signal.SIGTERM)
     wait_for(last_answer)
     assert server.process.wait(DEADLINE_SECONDS) == 0
+
+
+def test_server_is_not_ready_and_serves_on_during_the_delay(start: Start) -> None:
+    server = start("--web-only", CODERAPI_SHUTDOWN_DELAY="3s")
+    assert server.get("/readyz") == 200
+    server.process.send_signal(signal.SIGTERM)
+    answer = wait_for(lambda: unready(server))
+    assert answer
+    assert answer.json == {"status": "unready", "reason": "The server is stopping."}
+    assert "close" not in answer.headers.get("Connection", "")
+    assert server.get() == 200
+    assert server.process.wait(DEADLINE_SECONDS) == 0
+
+
+def unready(server: Server) -> Answer | None:
+    answer = server.ask("/readyz")
+    return answer if answer.status == 503 else None
 
 
 def listens(port: int) -> bool:
