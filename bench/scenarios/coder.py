@@ -56,8 +56,8 @@ ROW = """
 # The follower looks for late rows every two minutes. This takes as long as reading the rows.
 NO_LATE_ROWS = "UPDATE beside_databasereading SET (looked_at, settled_until) = (now(), created_at)"
 FORMS = {
-    V2_34: f"{ROW}, 1, 1 + n % 3, 1, 1, false",
-    V2_38: f"""{ROW}, false, jsonb_build_object(
+    V2_34.version: f"{ROW}, 1, 1 + n % 3, 1, 1, false",
+    V2_38.version: f"""{ROW}, false, jsonb_build_object(
         'vscode', 1, 'jetbrains', 1 + n % 3, 'reconnecting_pty', 1, 'ssh', 1)""",
 }
 # Four counts of an agent row in columns that are not null, as before there were other applications.
@@ -180,7 +180,7 @@ def _following(service: Service, release: Release) -> Measure:
         started = run()
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(
-                f"INSERT INTO workspace_agent_stats SELECT {FORMS[release]}"  # noqa: S608
+                f"INSERT INTO workspace_agent_stats SELECT {FORMS[release.version]}"  # noqa: S608
                 f" FROM generate_series(1, {FOLLOWED}) AS n".encode()
             )
         return {"rate": FOLLOWED / max(run() - started, 0.001)}
