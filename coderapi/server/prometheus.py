@@ -91,9 +91,11 @@ def _descent(pid: int, role: str) -> Iterator[tuple[int, str]]:
     yield pid, role
     with contextlib.suppress(OSError):
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            title = Path(f"/proc/{child}/cmdline").read_text(errors="replace").strip("\0")
-            if title.startswith(TITLE):
-                yield int(child), title.removeprefix(TITLE)
+            # A child that has just ended does not hide the others.
+            with contextlib.suppress(OSError):
+                title = Path(f"/proc/{child}/cmdline").read_text(errors="replace").strip("\0")
+                if title.startswith(TITLE):
+                    yield int(child), title.removeprefix(TITLE)
 
 
 def _current(directory: Path) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import Any
 import re2
 from pythonjsonlogger.json import JsonFormatter
 
+from kernel.db.connections import is_unavailable
 from kernel.redaction import redact_token_secrets, redact_url_passwords
 
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -31,6 +32,12 @@ def request_context(request_id: str) -> Iterator[None]:
         _request_id.reset(token)
 
 
+# The lines after the first one of PostgreSQL's error message. They may contain a whole row.
+_DETAILS = re.compile(
+    r"\n(?:DETAIL|CONTEXT|QUERY):  .*?(?=\n\n(?:The above exception|During handling)|\Z)", re.DOTALL
+)
+
+
 def current_request_id() -> str:
     """Returns the id of the current request, or "" outside a request."""
     return _request_id.get()
@@ -44,7 +51,8 @@ def redact(secrets: Iterable[str]) -> None:
 
 
 def scrub(text: str) -> str:
-    """Redacts session tokens, passwords in URLs, and the secrets set by `redact`."""
+    """Redacts tokens, passwords in URLs, secrets set by `redact`, and details from PostgreSQL."""
+    text = _DETAILS.sub("", text)
     if _secrets is not None:
         text = _secrets.sub(MASK, text)
     return redact_url_passwords(redact_token_secrets(text, mask=MASK), mask=MASK)
@@ -89,8 +97,10 @@ class ChatterFilter(logging.Filter):
         return any(pattern.search(record.name) for pattern in self._patterns)
 
 
-def has_traceback(record: logging.LogRecord) -> bool:
-    return record.exc_info is not None
+def has_unexpected_error(record: logging.LogRecord) -> bool:
+    """Returns whether the record has a traceback that `kernel.http.handlers` has not summarized."""
+    error = record.exc_info[1] if record.exc_info else None
+    return error is not None and not is_unavailable(error)
 
 
 # Control characters are escaped, because a client could otherwise forge a log line or control a
@@ -152,9 +162,8 @@ FORMATTERS: dict[str, dict[str, Any]] = {
     "stackdriver": _machine(StackdriverFormatter, timestamp="timestamp", level="severity"),
 }
 LOGGERS: dict[str, dict[str, Any]] = {
-    # Django logs every response with a status of 400 or higher. Only records with a traceback are
-    # kept.
-    "django.request": {"level": "ERROR", "filters": [has_traceback]},
+    # Django logs every response with a status of 400 or higher. Only unexpected errors are kept.
+    "django.request": {"level": "ERROR", "filters": [has_unexpected_error]},
     # The pool's warnings are not needed: kernel.http.handlers logs an unavailable database once for
     # each request.
     "psycopg.pool": {"level": "ERROR"},

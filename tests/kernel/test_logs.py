@@ -8,8 +8,11 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from django.db import IntegrityError, transaction
 
 from kernel.telemetry import logs
+from tests.support.factories import make_user
+from users.models import User
 
 
 def record(name: str = "x", level: int = logging.INFO, **extra: object) -> logging.LogRecord:
@@ -102,6 +105,22 @@ def redacting() -> Iterator[None]:
     logs.redact(["word", "longer-secret"])
     yield
     logs.redact([])
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["human", "json", "stackdriver"])
+def test_rows_in_errors_of_postgresql_are_not_logged(name: str) -> None:
+    user = make_user()
+    values = {"name": "planted\n\nmarker-2", "roles": ["planted"]}
+    try:
+        with transaction.atomic():
+            User.objects.filter(pk=user.pk).update(**values)
+    except IntegrityError:
+        line = formatter(name).format(record(exc_info=sys.exc_info()))
+    assert "violates check constraint" in line
+    assert "The above exception was the direct cause" in line
+    assert "planted" not in line
+    assert "marker-2" not in line
 
 
 @pytest.mark.usefixtures("redacting")
