@@ -27,6 +27,7 @@ from csp.writing.entries import Entry
 from csp.writing.group_limit import GroupLimit
 from kernel.db.connections import (
     CommitUnknownError,
+    LimitedConnection,
     connect_directly,
     is_conflict,
     is_lost,
@@ -37,6 +38,13 @@ SETTLE_SECONDS = 5.0
 RETRY_SECONDS = 0.1
 MAX_TRIES = 3
 LOCK_SECONDS = 5
+WRITE_SECONDS = 10.0
+
+
+class Writing(LimitedConnection):
+    """The connection of a writer. A batch may wait for locks and for a synchronous standby."""
+
+    seconds = WRITE_SECONDS
 
 
 class Store:
@@ -167,7 +175,7 @@ def _connect() -> psycopg.Connection[Any]:
     PgBouncer may run the next batch on another connection, so neither setting is used with it.
     With a pooler, the process id of the connection differs from that of PostgreSQL.
     """
-    connection = connect_directly(application_name="coderapi csp writer")
+    connection = connect_directly(Writing, application_name="coderapi csp writer")
     row = connection.execute("SELECT pg_backend_pid()").fetchone()
     if row and row[0] == connection.info.backend_pid:
         connection.prepare_threshold = 0

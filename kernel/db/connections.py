@@ -174,6 +174,25 @@ class PooledConnection(psycopg.Connection[Any]):
             self._commits = False
 
 
+class LimitedConnection(psycopg.Connection[Any]):
+    """A connection that is closed if the server does not respond in time.
+
+    A frozen server cannot end a statement, and its host still acknowledges packets. Without a
+    limit, a thread would wait for it even after a standby has replaced it.
+    """
+
+    seconds = STATEMENT_SECONDS
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        if timeout is not None:
+            return super().wait(gen, interval, timeout)
+        try:
+            return super().wait(gen, interval, self.seconds)
+        except psycopg.errors._WaitTimeout as error:
+            self.pgconn.finish()
+            raise psycopg.OperationalError("the server did not respond in time") from error
+
+
 _statement_seconds = float("inf")
 _answered_at = float("-inf")
 
@@ -239,24 +258,30 @@ def _parameters(url: str) -> dict[str, Any]:
         ) from None
 
 
-def connect_directly(**parameters: Any) -> psycopg.Connection[Any]:
+def connect_directly(
+    kind: type[psycopg.Connection[Any]] = psycopg.Connection, **parameters: Any
+) -> psycopg.Connection[Any]:
     """Opens an autocommit connection to the direct URL, for LISTEN and advisory locks."""
-    return _connect(settings.DIRECT_DATABASE_URL, parameters)
+    return _connect(settings.DIRECT_DATABASE_URL, kind, parameters)
 
 
-def connect_as_requests_do(**parameters: Any) -> psycopg.Connection[Any]:
+def connect_as_requests_do(
+    kind: type[psycopg.Connection[Any]] = psycopg.Connection, **parameters: Any
+) -> psycopg.Connection[Any]:
     """Opens an autocommit connection to the URL that requests use. It may go through PgBouncer."""
-    return _connect(settings.DATABASE_URL, parameters)
+    return _connect(settings.DATABASE_URL, kind, parameters)
 
 
-def _connect(url: str, parameters: dict[str, Any]) -> psycopg.Connection[Any]:
+def _connect(
+    url: str, kind: type[psycopg.Connection[Any]], parameters: dict[str, Any]
+) -> psycopg.Connection[Any]:
     parameters = {**_parameters(url), "application_name": application_name(), **parameters}
     if url == settings.DATABASE_URL:
         # Tests use a test database instead of the URL's database.
         parameters["dbname"] = connection.settings_dict["NAME"]
     # Prepared statements are disabled, because in PgBouncer's transaction mode the next transaction
     # may run on a server connection that does not have them.
-    opened = psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)
+    opened = kind.connect(autocommit=True, prepare_threshold=None, **parameters)
     opened.execute(SET_SESSION)
     return opened
 

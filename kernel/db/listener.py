@@ -31,6 +31,7 @@ import psycopg
 from django.db import connection
 
 from kernel.db.connections import (
+    LimitedConnection,
     answered_at,
     connect_as_requests_do,
     connect_directly,
@@ -44,6 +45,9 @@ HEARTBEAT_SECONDS = 0.5
 # If no heartbeat arrives for this long, the process counts as disconnected. If the notification
 # about a revoked key is lost, the key is accepted for this long.
 DEAF_AFTER_SECONDS = 2.2 * HEARTBEAT_SECONDS
+# If the sender works but no heartbeat arrives for this long, both connections are opened again. The
+# receiver may be connected to a frozen server that a standby has replaced.
+RECONNECT_SECONDS = 10.0
 # Cached values are used for this long while the database does not respond. The time must be longer
 # than a failover.
 MAX_SILENCE_SECONDS = 30.0
@@ -108,7 +112,10 @@ class Listener(threading.Thread):
     def _try_to_listen(self) -> None:
         """Listens until a connection breaks."""
         try:
-            with connect_as_requests_do() as sender, connect_directly() as receiver:
+            with (
+                connect_as_requests_do(LimitedConnection) as sender,
+                connect_directly(LimitedConnection) as receiver,
+            ):
                 self._listen(receiver, sender)
         except (psycopg.Error, OSError) as error:
             if not self._complained:
@@ -120,7 +127,10 @@ class Listener(threading.Thread):
         receiver.execute(f"LISTEN {CHANNEL}")
         receiver.execute(f"LISTEN {self._own_channel}")
         _reset_all()
+        begun = time.monotonic()
         while not self.ended.is_set():
+            if time.monotonic() > max(begun, self._last_heartbeat) + RECONNECT_SECONDS:
+                raise psycopg.OperationalError("no heartbeat arrives")
             sender.execute(f"NOTIFY {self._own_channel}")
             note_answer()
             for notification in receiver.notifies(timeout=HEARTBEAT_SECONDS):

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from kernel import postgres
+from kernel.db.connections import LimitedConnection
 from kernel.db.listener import DEAF_AFTER_SECONDS
 from tests.support.clusters import OwnCluster, own_cluster
 from tests.support.live import Server
@@ -231,3 +232,14 @@ def test_waiting_crowd_and_slow_bodies_do_not_delay_other_requests(
             wait_for(lambda: broken is not locked or get(server.port, DOCUMENT, token)[0] == 200)
         wait_for(lambda: get(server.port, DOCUMENT, f"{1:010}-{token[11:]}")[0] == 200)
         assert "Traceback" not in server.log.read_text()
+
+
+def test_thread_gives_up_the_connection_to_a_frozen_server(cluster: OwnCluster) -> None:
+    class Impatient(LimitedConnection):
+        seconds = 0.2
+
+    with Impatient.connect(cluster.url) as connection:
+        connection.execute("SELECT 1")
+        with cluster.frozen(), pytest.raises(psycopg.OperationalError, match="respond in time"):
+            connection.execute("SELECT 1")
+        assert connection.closed
