@@ -5,7 +5,9 @@ An app registers its cards in its module `admin_cards`.
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, ClassVar, cast
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -29,7 +32,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator, smart_split
 
-from kernel.db.connections import deadline, sqlstate
+from kernel.db.connections import MIN_POOL_SIZE, deadline, sqlstate
+from kernel.http.rate_limit import private_directory
 from kernel.humanize import since
 from kernel.limiter import Limiter, LimitReachedError
 
@@ -43,12 +47,20 @@ QUERY_CANCELED = "57014"
 MAX_SEARCH_WORDS, MAX_SEARCH_CHARACTERS = 20, 200
 # The time limit for all database statements of a page with a search. Other pages have more time.
 SEARCH_SECONDS = 2.0
+# The number of searches that wait. Each occupies a thread, but no connection.
+MAX_WAITING_SEARCHES = 2
+# Two persons may share a file, and then take turns.
+MAX_SEARCH_FILES = 1024
+SEARCH_POLL_SECONDS = 0.02
+_POOL: Mapping[str, Any] = settings.DATABASES["default"].get("OPTIONS", {}).get("pool") or {}
 # A search reads a whole table, so it must not use all connections: the API needs some, too.
 SEARCHES = Limiter(
     "searches",
-    limit=max(1, settings.MAX_DATABASE_WAITERS // 2),
+    # Half of the connections of this process.
+    limit=max(1, _POOL.get("max_size", MIN_POOL_SIZE) // 2),
     per_caller=1,
     timeout=1.0,
+    queue=MAX_WAITING_SEARCHES,
     full="Too many searches are running. Try again in a minute.",
     own_full="Your previous search is still running. Try again when it has ended.",
 )
@@ -58,9 +70,28 @@ SEARCHES = Limiter(
 def bounded_search(request: HttpRequest) -> Iterator[None]:
     """Limits the number of concurrent searches, and the time of each search.
 
-    Raises: LimitReachedError, OperationalError.
+    A person has one search at a time, in all processes of this host together. Raises:
+    LimitReachedError, OperationalError.
     """
-    with SEARCHES.hold(request.user.pk), deadline(SEARCH_SECONDS):
+    person = cast("UUID", request.user.pk)
+    with SEARCHES.hold(person), _turn_of(person), deadline(SEARCH_SECONDS):
+        yield
+
+
+@contextmanager
+def _turn_of(person: UUID) -> Iterator[None]:
+    """Holds the lock on the person's file. The system releases it if this process is killed."""
+    name = f"search-{person.int % MAX_SEARCH_FILES}"
+    until = time.monotonic() + SEARCHES.timeout
+    with (private_directory() / name).open("ab") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    raise LimitReachedError(SEARCHES.own_full, is_own=True) from None
+            time.sleep(SEARCH_POLL_SECONDS)
         yield
 
 

@@ -32,7 +32,7 @@ the timeout even if the limiter is stuck, and a failing limiter still gives thes
 | `memory.LOOK_UPS` | reading a value | the threads | 1 for one value | 1 s |
 | `tokens.verification` | waiting for Coder | 1/2 of the threads | 1 after many refusals | 1 s |
 | `beside.identity` | asking Coder | 1/8 of the threads; 5/8 may wait | 1 for one token | 2.5 s |
-| `admin.SEARCHES` | a search in the admin | 1/16 of the threads | 1 | 1 s |
+| `admin.SEARCHES` | a search in the admin | half of the pool; 2 may wait | 1 | 1 s |
 | `csp.triage.reading.READERS` | reading many CSP reports | 1; 16 may wait | | 2 s |
 | `users.passwords.HASHING` | hashing a password | 1; 1/4 of the threads may wait | | 2 s |
 

@@ -65,6 +65,18 @@ def test_one_search_a_person_runs_at_a_time(
     assert "Your previous search" not in page(browser, q="zoe")
 
 
+@pytest.mark.django_db
+def test_a_search_in_another_process_counts_too(
+    browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admin.SEARCHES, "timeout", 0.0)
+    person = uuid.UUID(browser.session["_auth_user_id"])
+    # Another process holds the lock on the same file, through its own file descriptor.
+    with admin._turn_of(person):
+        assert "Your previous search is still running." in page(browser, q="zoe")
+    assert "Your previous search" not in page(browser, q="zoe")
+
+
 @pytest.mark.django_db(transaction=True)
 def test_search_that_takes_too_long_is_stopped_without_a_traceback(
     browser: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
