@@ -3,7 +3,12 @@
 
 from __future__ import annotations
 
-from coderapi.__main__ import main
+from kernel.exit_status import exit_on_signals
 
 if __name__ == "__main__":
+    # Before the other imports, which take a part of a second.
+    exit_on_signals()
+
+    from coderapi.__main__ import main
+
     main()

@@ -12,11 +12,12 @@ from pathlib import Path
 from django.core.exceptions import ImproperlyConfigured
 
 from coderapi import __version__, bootstrap
-from kernel.exit_status import FAILED, ending_with_the_reader
+from kernel.exit_status import FAILED, ending_with_the_reader, exit_on_signals
 from kernel.release import PROGRAM
 
 
 def main() -> None:
+    exit_on_signals()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "coderapi.settings")
     with ending_with_the_reader(PROGRAM):
         try:

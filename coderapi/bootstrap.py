@@ -11,7 +11,6 @@ import io
 import itertools
 import re
 import secrets
-import signal
 import sys
 from collections.abc import Mapping, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,7 +24,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from coderapi.addresses import AddressError, Claim, claim_all
 from kernel import datadir
-from kernel.exit_status import FAILED, MISUSED
+from kernel.exit_status import FAILED, MISUSED, exit_on_signals
 from kernel.postgres import Handle, PostgresError, acquire
 from kernel.release import IS_CHECKOUT, PROGRAM, ROOT
 from kernel.telemetry import DIRECTORY_VARIABLE, shared_directory
@@ -249,10 +248,8 @@ def _reserve_addresses(options: Configuration, environ: MutableMapping[str, str]
 
 def _open_private_database(environ: MutableMapping[str, str], *, make: bool) -> None:
     """Starts PostgreSQL in a thread, and meanwhile imports libraries."""
-    # SIGTERM and SIGHUP must run the exit handlers. One of them releases the private database.
-    for signum in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(signum) is not signal.SIG_IGN:
-            signal.signal(signum, lambda number, _: sys.exit(128 + number))
+    # One of the exit handlers releases the private database. A signal must run them too.
+    exit_on_signals()
     directory = datadir.data_dir(environ)
     with ThreadPoolExecutor(1) as thread:
         opening = thread.submit(acquire, directory, make=make)

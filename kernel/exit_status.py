@@ -20,6 +20,17 @@ FAILED, MISUSED = 1, 2
 READER_LEFT = 128 + signal.SIGPIPE
 
 
+def exit_on_signals() -> None:
+    """Makes SIGTERM and SIGHUP raise SystemExit, so that exit handlers run.
+
+    As process 1 of a container, a process without handlers would ignore these signals. Signals that
+    are ignored stay ignored.
+    """
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) is signal.SIG_DFL:
+            signal.signal(signum, lambda number, _: sys.exit(128 + number))
+
+
 @contextmanager
 def ending_with_the_reader(program: str) -> Iterator[None]:
     """Ends the process without a message if the reader of its output has closed the pipe.

@@ -14,7 +14,9 @@ import pytest
 
 from coderapi.addresses import AddressError, Claim, split
 from coderapi.server.http import drop_new_connections, has_clients
+from coderapi.server.migrating import LOCK
 from kernel import postgres
+from kernel.db.connections import lock_number
 from tests.support.live import ANY_PORT, Answer, Server
 from tests.support.processes import (
     DEADLINE_SECONDS,
@@ -366,3 +368,12 @@ def test_first_owner_is_not_created_if_the_file_cannot_be_written(
     server = start("--web-only", **named)
     assert server.port
     assert "session token" in kept.read_text()
+
+
+def test_server_obeys_sigterm_while_another_process_migrates(start: Start, database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as other:
+        other.execute("DELETE FROM django_migrations WHERE app = 'jobs'")
+        other.execute("SELECT pg_advisory_lock(%s)", [lock_number(LOCK)])
+        server = start()
+        server.wait_for_log("Another process migrates the database.")
+        assert server.end() == 128 + signal.SIGTERM
