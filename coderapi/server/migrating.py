@@ -15,16 +15,22 @@ import psycopg
 from django.apps import apps
 from django.conf import settings
 from django.core.management import CommandError, call_command
-from django.db import connections
+from django.db import OperationalError, connections
 
 from coderapi.apps import check_tables, is_coders_database
 from kernel.db.connections import connect_directly, databases, leave_pool, lock_number
+from kernel.db.locks import is_locked, limit_lock_waits, retry_when_locked
 from kernel.loops import Backoff
 
 logger = logging.getLogger(__name__)
 
 LOCK = "coderapi.migrate"
 POLL_SECONDS = 0.25
+# A migration waits this long for a table, because other statements wait behind it. Then it lets
+# them pass, and tries again.
+LOCK_SECONDS = 3.0
+LOCK_TRIES = 10
+LOCK_PAUSE_SECONDS = 5.0
 # How long to wait for the database, because Docker Compose may start it at the same time.
 DATABASE_SECONDS = 30.0
 
@@ -46,9 +52,34 @@ def bring_up_to_date() -> None:
         # Migrations must keep one session, so they use the URL for direct connections.
         wrapper.settings_dict = usual | direct["default"]
         leave_pool()
-        call_command("migrate", interactive=False, verbosity=0)
+        migrate()
     connections.close_all()
     wrapper.settings_dict = usual
+
+
+def migrate() -> None:
+    """Applies the migrations, and lets other transactions pass while a table is in use.
+
+    Raises: CommandError if a table stays in use, for example by a dump.
+    """
+
+    def apply() -> None:
+        with connections["default"].cursor() as cursor:
+            cursor.execute(limit_lock_waits(LOCK_SECONDS))
+        call_command("migrate", interactive=False, verbosity=0)
+
+    def on_wait() -> None:
+        logger.warning("A migration waits for a table that another transaction uses.")
+
+    try:
+        retry_when_locked(apply, tries=LOCK_TRIES, pause=LOCK_PAUSE_SECONDS, on_wait=on_wait)
+    except OperationalError as error:
+        if not is_locked(error):
+            raise
+        raise CommandError(
+            "A migration could not lock a table, because another transaction uses it, for example "
+            "a dump. Start again when this transaction has ended."
+        ) from error
 
 
 def is_migrated(cursor: Any) -> bool:

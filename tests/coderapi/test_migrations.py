@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django_migration_linter import MigrationLinter
 
+from coderapi.server import migrating
 from coderapi.server.migrating import migration_lock
-from tests.support.processes import PACKAGES, PROJECT
+from kernel.db.connections import connect_directly, leave_pool
+from tests.support.processes import PACKAGES, PROJECT, wait_for
 
 # They create tables by SQL. The linter mistakes their NOT NULL for a change.
 NEW_BY_SQL = ["0001_append_only_entries", "0001_reports_groups_and_rules"]
@@ -37,6 +40,58 @@ def test_linter_finds_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert not linter.has_errors, capsys.readouterr().out
     assert linter.nb_total >= len(APPS)
+
+
+def add_a_column(*_: object, **more: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE csp_group ADD COLUMN added text")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_migration_lets_others_pass_while_a_dump_reads_the_table(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(migrating, "call_command", add_a_column)
+    monkeypatch.setattr(migrating, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(migrating, "LOCK_PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr(migrating, "LOCK_TRIES", 1_000)
+
+    def run() -> None:
+        leave_pool()
+        try:
+            migrating.migrate()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as thread, connect_directly() as other:
+        with connect_directly() as dump, dump.transaction():
+            dump.execute("SELECT count(*) FROM csp_group")
+            migration = thread.submit(run)
+            wait_for(lambda: "A migration waits for a table" in caplog.text)
+            other.execute("SET lock_timeout = '5s'")
+            other.execute("DELETE FROM csp_group")
+            assert not migration.done()
+        migration.result()
+        other.execute("ALTER TABLE csp_group DROP COLUMN added")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_migration_gives_up_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrating, "call_command", add_a_column)
+    monkeypatch.setattr(migrating, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(migrating, "LOCK_TRIES", 1)
+
+    def run() -> None:
+        leave_pool()
+        try:
+            migrating.migrate()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as thread, connect_directly() as dump, dump.transaction():
+        dump.execute("SELECT count(*) FROM csp_group")
+        with pytest.raises(CommandError, match="another transaction uses it"):
+            thread.submit(run).result()
 
 
 @pytest.mark.django_db(transaction=True)
