@@ -80,7 +80,7 @@ def _fetch(url: str, *, etag: str, seconds: float) -> Reply:
         "User-Agent": settings.USER_AGENT,
     }
     headers |= {"If-None-Match": etag} if etag else {}
-    reply = send(Outgoing(url, headers, networks=None), seconds=seconds)
+    reply = send(Outgoing(url, headers, networks=None, may_leave=True), seconds=seconds)
     if reply.status not in {200, 304}:
         raise OutgoingError(f"{redacted(url)} returned status {reply.status}")
     return reply

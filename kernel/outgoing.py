@@ -8,6 +8,8 @@
 * A URL that a user has entered must not reach the internal network, for example the metadata
   service of a cloud. So `send` resolves the name once, checks the address, and connects to this
   same address. A second resolution could return another address (DNS rebinding).
+* A request to the internet goes through the proxy in HTTPS_PROXY or HTTP_PROXY, except for hosts in
+  NO_PROXY. The address that was checked is passed to the proxy, so the proxy resolves no other one.
 * A redirect is followed only on the same host, and only for GET.
 * Errors contain only the scheme and the host of the URL, because the other parts may be secret. For
   example, the path of a webhook of Slack is a secret.
@@ -24,6 +26,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from queue import Empty, SimpleQueue
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 import urllib3
 from urllib3 import HTTPHeaderDict
@@ -69,7 +72,7 @@ class Outgoing:
 
     `networks` are the internal networks that the request may reach. If it is None, the request may
     reach any address: use this only for URLs from the settings. A response body of more than
-    `max_bytes` is cut.
+    `max_bytes` is cut. If `may_leave` is true, the request goes through the environment's proxy.
     """
 
     url: str
@@ -79,6 +82,7 @@ class Outgoing:
     networks: Sequence[Network] | None = ()
     max_bytes: int = MAX_BODY_BYTES
     max_redirects: int = MAX_REDIRECTS
+    may_leave: bool = False
 
 
 class _Connections:
@@ -165,11 +169,23 @@ def is_internal(address: Address) -> bool:
 
 def _send(outgoing: Outgoing, connections: _Connections) -> Reply:
     server = _server(urlsplit(outgoing.url))
-    addresses = _allowed_addresses(server, outgoing.networks)
+    proxy = _proxy(server) if outgoing.may_leave else ""
+    if proxy and outgoing.networks is None:
+        # Often only the proxy can resolve names of the internet.
+        addresses = [server[1]]
+    else:
+        addresses = [str(each) for each in _allowed_addresses(server, outgoing.networks)]
     for address in addresses[:-1]:
         with suppress(urllib3.exceptions.NewConnectionError):
-            return _exchange(outgoing, server, address, connections)
-    return _exchange(outgoing, server, addresses[-1], connections)
+            return _exchange(outgoing, server, address, connections, proxy=proxy)
+    return _exchange(outgoing, server, addresses[-1], connections, proxy=proxy)
+
+
+def _proxy(server: tuple[str, str, int]) -> str:
+    """Returns the URL of the environment's proxy for this server, or ""."""
+    scheme, host, port = server
+    proxy = getproxies_environment().get(scheme, "")
+    return "" if proxy_bypass(f"{host}:{port}") else proxy
 
 
 def _server(parts: SplitResult) -> tuple[str, str, int]:
@@ -199,7 +215,12 @@ def _is_in(address: Address, networks: Iterable[Network]) -> bool:
 
 
 def _exchange(
-    outgoing: Outgoing, server: tuple[str, str, int], address: Address, connections: _Connections
+    outgoing: Outgoing,
+    server: tuple[str, str, int],
+    address: str,
+    connections: _Connections,
+    *,
+    proxy: str,
 ) -> Reply:
     """Sends the request to this address, and follows redirects on the same host."""
     url, redirects = outgoing.url, outgoing.max_redirects if outgoing.method == "GET" else 0
@@ -207,15 +228,19 @@ def _exchange(
     # urllib3 ignores the credentials in a URL.
     login = urllib3.make_headers(basic_auth=unquote(userinfo)) if userinfo else {}
     headers = {**outgoing.headers, **login, "Host": host}
-    with _pool(server, address, connections) as pool:
+    # A proxy gets the whole URL of an http request, and only a tunnel for https.
+    begin = f"http://{_bracketed(address)}:{server[2]}" if proxy and server[0] == "http" else ""
+    headers |= _proxy_login(proxy) if begin else {}
+    with _pool(server, address, connections, proxy=proxy) as pool:
         for _ in range(1 + redirects):
             answer = pool.urlopen(
                 outgoing.method,
-                parse_url(url).request_uri,
+                f"{begin}{parse_url(url).request_uri}",
                 body=outgoing.body,
                 headers=headers,
                 timeout=connections.timeout,
                 redirect=False,
+                assert_same_host=False,
                 retries=False,
                 preload_content=False,
             )
@@ -229,17 +254,25 @@ def _exchange(
     raise OutgoingError(f"redirects more than {plural(redirects, 'time')}")
 
 
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def _proxy_login(proxy: str) -> dict[str, str]:
+    userinfo = urlsplit(proxy).netloc.rpartition("@")[0]
+    return dict(urllib3.make_headers(proxy_basic_auth=unquote(userinfo))) if userinfo else {}
+
+
 def _pool(
-    server: tuple[str, str, int], address: Address, connections: _Connections
+    server: tuple[str, str, int], address: str, connections: _Connections, *, proxy: str
 ) -> urllib3.HTTPConnectionPool:
     """Returns a pool for the address. The certificate must be valid for the server's name."""
     scheme, host, port = server
-    if scheme == "http":
-        pool = urllib3.HTTPConnectionPool(str(address), port)
-    else:
-        pool = urllib3.HTTPSConnectionPool(
-            str(address), port, server_hostname=host, assert_hostname=host
-        )
+    names = {"server_hostname": host, "assert_hostname": host} if scheme == "https" else {}
+    manager = urllib3.PoolManager()
+    if proxy:
+        manager = urllib3.ProxyManager(proxy, proxy_headers=_proxy_login(proxy))
+    pool = manager.connection_from_host(address, port, scheme, pool_kwargs=names)
 
     class Watched(pool.ConnectionCls):  # type: ignore[misc, name-defined]
         def _new_conn(self) -> socket.socket:

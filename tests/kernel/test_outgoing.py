@@ -135,3 +135,68 @@ def test_slow_headers_do_not_occupy_a_thread(port: int) -> None:
 def test_unusable_url_is_an_error(port: int, url: str, reason: str) -> None:
     with pytest.raises(OutgoingError, match=reason):
         send(Outgoing(url.format(port=port), {}, networks=None))
+
+
+# --- Proxies of the environment ---------------------------------------------------------------
+
+
+@pytest.fixture
+def proxied(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str, str | None]]]:
+    """Sets a proxy in the environment. Yields the requests that it gets: method, target, login."""
+    seen: list[tuple[str, str, str | None]] = []
+
+    class Proxy(Handler):
+        def do_GET(self) -> None:
+            seen.append((self.command, self.path, self.headers["Proxy-Authorization"]))
+            super().do_GET()
+
+        do_POST = do_GET  # noqa: N815 - the name that http.server looks for
+
+        def do_CONNECT(self) -> None:
+            seen.append((self.command, self.path, self.headers["Proxy-Authorization"]))
+            self.send_error(403)
+
+    with answering(ThreadingHTTPServer(("127.0.0.1", 0), Proxy)) as server:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, f"http://ada:pw@127.0.0.1:{server.server_port}")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        yield seen
+
+
+LOGIN = "Basic YWRhOnB3"
+
+
+def test_request_that_may_leave_goes_through_the_proxy(proxied: list[Any], port: int) -> None:
+    # Only the proxy knows this name.
+    url = "http://releases.invalid/latest?a=b"
+    reply = send(Outgoing(url, {}, networks=None, may_leave=True))
+    assert reply.body.endswith(b" releases.invalid")
+    with pytest.raises(OutgoingError, match="cannot be reached"):
+        send(Outgoing("https://hooks.invalid/secret", {}, networks=None, may_leave=True))
+    assert proxied == [
+        ("GET", "http://releases.invalid:80/latest?a=b", LOGIN),
+        ("CONNECT", "hooks.invalid:443", LOGIN),
+    ]
+    send(Outgoing(f"http://127.0.0.1:{port}/", {}, networks=None))
+    assert len(proxied) == 2
+
+
+def test_hosts_in_no_proxy_are_reached_directly(
+    proxied: list[Any], port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "example.com,127.0.0.1")
+    reply = send(Outgoing(f"http://127.0.0.1:{port}/x", {}, networks=None, may_leave=True))
+    assert reply.status == 200
+    assert not proxied
+
+
+def test_address_is_checked_before_the_proxy_gets_it(proxied: list[Any], port: int) -> None:
+    guarded = Outgoing(f"http://localhost:{port}/x", {}, may_leave=True)
+    with pytest.raises(OutgoingError, match="internal address"):
+        send(guarded)
+    assert not proxied
+    allowed = Outgoing(
+        f"http://127.0.0.1:{port}/x", {}, method="POST", networks=LOOPBACK, may_leave=True
+    )
+    assert send(allowed).status == 200
+    assert proxied == [("POST", f"http://127.0.0.1:{port}/x", LOGIN)]
