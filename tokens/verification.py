@@ -52,6 +52,8 @@ UNKNOWN_TOKENS = Limiter(
     limit=max(1, settings.SERVER_THREADS // 2),
     per_caller=1,
     timeout=look_ups.TURN_SECONDS,
+    # A quarter of the threads stays free for other requests.
+    queue=settings.SERVER_THREADS // 4,
     own_full=look_ups.TURN_FULL,
 )
 # The look-ups in another service for event loops, and the threads that run them.
