@@ -6,6 +6,7 @@ that every worker computes the same slots. The slot of a retry is computed from 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,26 +26,28 @@ COUNTED_FAILURES = 8
 # ignored. Such runs exist if the clock of a server was wrong.
 _NEWEST = """
 SELECT run.* FROM unnest(%s::text[]) AS name CROSS JOIN LATERAL (
-    SELECT * FROM jobs_jobrun WHERE job = name AND slot <= %s {} ORDER BY slot DESC LIMIT 1
-) AS run
+    SELECT * FROM jobs_jobrun WHERE job = name AND slot <= %s {} ORDER BY slot DESC LIMIT {}
+) AS run ORDER BY run.slot DESC
 """
-NEWEST = _NEWEST.format("")
-NEWEST_FINISHED = _NEWEST.format("AND finished_at IS NOT NULL")
+NEWEST = _NEWEST.format("", 1)
+NEWEST_FINISHED = _NEWEST.format("AND finished_at IS NOT NULL", 1)
+LAST = _NEWEST.format("", COUNTED_FAILURES)
 
 
 def upcoming(now: datetime) -> list[tuple[datetime, Job]]:
     """Returns all enabled jobs and their next slots, earliest slot first."""
-    slots = [(upcoming_slot(job, now), job) for job in registry.all_jobs() if job.enabled()]
+    jobs = [job for job in registry.all_jobs() if job.enabled()]
+    last = defaultdict(list)
+    for run in JobRun.objects.raw(LAST, [[job.name for job in jobs], now]):
+        last[run.job].append(run)
+    slots = [(next_slot(last[job.name], every=job.interval(), now=now), job) for job in jobs]
     return sorted(slots, key=lambda entry: (entry[0], entry[1].name))
 
 
 def upcoming_slot(job: Job, now: datetime) -> datetime:
-    """Returns the job's next slot. If it is not in the future, the job is due.
-
-    Ignores runs with a slot in the future. Such runs exist if the clock of a server was wrong.
-    """
-    runs = JobRun.objects.filter(job=job.name, slot__lte=now).order_by("-slot")
-    return next_slot(list(runs[:COUNTED_FAILURES]), every=job.interval(), now=now)
+    """Returns the job's next slot. If it is not in the future, the job is due."""
+    runs = list(JobRun.objects.raw(LAST, [[job.name], now]))
+    return next_slot(runs, every=job.interval(), now=now)
 
 
 def slot_of(moment: datetime, *, every: timedelta) -> datetime:
