@@ -168,7 +168,7 @@ def test_switch_to_a_replica_that_lags_loses_nothing(
     database.execute("INSERT INTO workspace_agent_stats SELECT * FROM later")
     database.report(5 * MINUTE)
     deployment.travel(2 * MINUTE)
-    assert deployment.job(FOLLOW) == f"Job {FOLLOW}: 1 rows."
+    assert deployment.job(FOLLOW) == f"Job {FOLLOW}: 1 row."
     agrees(deployment.collect(), database.api_rows())
 
 
@@ -218,7 +218,7 @@ def test_unknown_transition_is_shown_and_skipped(
     database.execute("ALTER TYPE workspace_transition ADD VALUE 'hibernate'")
     database.build(50, 1, "hibernate", started_at=database.now)
     database.build(51, 1, "start", started_at=database.now, completed_at=database.now)
-    assert deployment.job(FOLLOW) == f"Job {FOLLOW}: 1 rows."
+    assert deployment.job(FOLLOW) == f"Job {FOLLOW}: 1 row."
     assert states(deployment.collect()) == STATES | {"running": 2}
     problem = "1 row skipped: transition &#x27;hibernate&#x27; is not start, stop or delete."
     assert problem in card()
@@ -521,7 +521,7 @@ def test_role_without_the_right_is_told_the_statement(
     database.execute(statement)
     database.release = V2_38
     database.report(SECOND)
-    assert deployment.job(FOLLOW) == f"Job {FOLLOW}: 1 rows."
+    assert deployment.job(FOLLOW) == f"Job {FOLLOW}: 1 row."
 
 
 @pytest.mark.parametrize(
