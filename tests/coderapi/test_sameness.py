@@ -142,7 +142,12 @@ def members(server: Server, owner: str, url: str) -> dict[str, str]:
         path = f"{API}/users/me/keys/tokens"
         tokens[name] = server.ask(path, method="POST", token=owner, body=limits).json["key"]
     expired = server.ask(f"{API}/users/member/keys", method="POST", token=owner).json["key"]
+    for token in (owner, expired, *tokens.values()):
+        server.ask(f"{API}/users/me", token=token)
     with psycopg.connect(url, autocommit=True) as database:
+        # A thread stores the first use of a key, which changes /users/me.
+        unused = "SELECT count(*) FROM tokens_apikey WHERE last_used IS NULL"
+        wait_for(lambda: database.execute(unused).fetchone() == (0,))
         database.execute(
             "UPDATE tokens_apikey SET expires_at = now() - interval '1 day' WHERE id = %s",
             [expired[:10]],
