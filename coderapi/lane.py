@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -76,15 +75,18 @@ def fast(app: WSGIApplication) -> WSGIApplication:
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         begun = time.perf_counter()
-        path = decoded_path(environ["PATH_INFO"].encode("latin-1")) or "/"
-        results = Results(from_environ(environ, path))
-        found = None
-        with logs.request_context(results.request_id), _logs_errors():
+        results = Results(from_environ(environ, decoded_path(environ["PATH_INFO"]) or "/"))
+        route, found, has_results = None, None, False
+        try:
             run(STEPS, results)
-            environ[KEY] = results
+            has_results = True
             route = known.get(results.path)
             found = results.answer or (_answer(route, environ, results) if route else None)
+        except Exception as error:  # noqa: BLE001 - Django gets the request, and logs the error
+            _log_once(error)
         if found is None:
+            if has_results:
+                environ[KEY] = results
             return app(environ, start_response)
         finish(results, found.headers)
         body = found.send(start_response)
@@ -95,18 +97,14 @@ def fast(app: WSGIApplication) -> WSGIApplication:
     return answer
 
 
-@contextmanager
-def _logs_errors() -> Iterator[None]:
-    """Suppresses an error, because Django handles the request then. Logs the first of each type.
+def _log_once(error: Exception) -> None:
+    """Logs the first unexpected error of each type.
 
-    In Django, an error in a step occurs again.
+    Django handles the request then, and an error in a step occurs again.
     """
-    try:
-        yield
-    except Exception as error:
-        if to_api_error(error) is None and type(error) not in _logged:
-            _logged.add(type(error))
-            log.exception("The fast lane failed, and Django handles the request")
+    if to_api_error(error) is None and type(error) not in _logged:
+        _logged.add(type(error))
+        log.error("The fast lane failed, and Django handles the request", exc_info=error)
 
 
 def _answer(route: Route, environ: WSGIEnvironment, results: Results) -> Answer | None:
@@ -118,7 +116,7 @@ def _answer(route: Route, environ: WSGIEnvironment, results: Results) -> Answer 
     if not announces_body(environ):
         return None
     try:
-        with wire.using(results.wire):
+        with logs.request_context(results.request_id), wire.using(results.wire):
             return answer_reports(results, environ["wsgi.input"].read(), now=timezone.now())
     finally:
         environ["wsgi.input"].seek(0)

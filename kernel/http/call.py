@@ -6,7 +6,8 @@ and in Django.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 from django.http import QueryDict
@@ -36,9 +37,9 @@ class Call(NamedTuple):
         return self.headers.get("host") or self.server
 
 
-def decoded_path(raw: bytes) -> str:
-    """Returns a path without percent-encoding as text. Bytes that are not UTF-8 stay encoded."""
-    return repercent_broken_unicode(raw).decode()
+def decoded_path(raw: str) -> str:
+    """Returns a path of a WSGI environment as text. Bytes that are not UTF-8 stay encoded."""
+    return raw if raw.isascii() else repercent_broken_unicode(raw.encode("latin-1")).decode()
 
 
 def joined_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -58,20 +59,43 @@ def joined_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return headers
 
 
+@cache
+def _key(name: str) -> str:
+    return f"HTTP_{name.upper().replace('-', '_')}"
+
+
+class EnvironHeaders(Mapping[str, str]):
+    """The headers in a WSGI environment. A copy would take longer than all steps together."""
+
+    __slots__ = ("_environ",)
+
+    def __init__(self, environ: Mapping[str, Any]) -> None:
+        self._environ = environ
+
+    def get(self, name: str, default: Any = None, /) -> Any:
+        return self._environ.get(_key(name), default)
+
+    def __getitem__(self, name: str) -> str:
+        return str(self._environ[_key(name)])
+
+    def __iter__(self) -> Iterator[str]:
+        names = (name for name in self._environ if name.startswith("HTTP_"))
+        return (name[5:].replace("_", "-").lower() for name in names)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 def from_environ(environ: Mapping[str, Any], path: str) -> Call:
     """Returns the call of a WSGI environment, for example Django's `request.META`."""
     return Call(
-        method=environ["REQUEST_METHOD"].upper(),
-        path=path,
-        query=environ.get("QUERY_STRING", ""),
-        headers={
-            name[5:].replace("_", "-").lower(): value
-            for name, value in environ.items()
-            if name.startswith("HTTP_")
-        },
-        peer=environ.get("REMOTE_ADDR", ""),
-        scheme=environ["wsgi.url_scheme"],
-        server=environ.get("SERVER_NAME", ""),
+        environ["REQUEST_METHOD"].upper(),
+        path,
+        environ.get("QUERY_STRING", ""),
+        EnvironHeaders(environ),
+        environ.get("REMOTE_ADDR", ""),
+        environ["wsgi.url_scheme"],
+        environ.get("SERVER_NAME", ""),
     )
 
 

@@ -62,5 +62,6 @@ class IdentifiedRequest(HttpRequest):
     refusal: APIError | None
     presented: Presented | None
     results: Results
+    has_steps: bool
     request_id: str
     client_address: str

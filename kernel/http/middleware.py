@@ -28,10 +28,12 @@ class StepsMiddleware:
         self._respond = convert_exception_to_response(self._answer)
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        found: steps.Results | None = request.META.get(steps.KEY)
+        # The results refer to META. Python would free such a cycle late.
+        found: steps.Results | None = request.META.pop(steps.KEY, None)
         results = found or steps.Results(from_environ(request.META, request.path_info))
         identified = cast("IdentifiedRequest", request)
         identified.results, identified.request_id = results, results.request_id
+        identified.has_steps = found is not None
         with logs.request_context(results.request_id):
             response = cast("HttpResponse", self._respond(request))
         _set_length(response)
@@ -41,7 +43,7 @@ class StepsMiddleware:
     def _answer(self, request: HttpRequest) -> HttpResponse:
         identified = cast("IdentifiedRequest", request)
         results = identified.results
-        if steps.KEY not in request.META:
+        if not identified.has_steps:
             steps.run(self._steps, results)
         if results.answer:
             return results.answer.as_response()

@@ -10,9 +10,10 @@ The server runs the steps before Django, and passes the results on with the requ
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kernel.http import single_slashes, wire
@@ -20,6 +21,7 @@ from kernel.http.call import Call
 from kernel.http.errors import APIError
 from kernel.http.identity import Caller
 from kernel.http.responses import Answer, standing_headers
+from kernel.telemetry import logs
 
 if TYPE_CHECKING:
     from kernel.http.rate_limit import Verdict
@@ -29,6 +31,7 @@ KEY = "coderapi.results"
 # RFC 8594. A client can log this header as a warning that its key expires soon.
 SUNSET = "Sunset"
 NOBODY = Caller()
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 # RFC 9562, 5.4: the bits of the version and of the variant are constant.
 ID_BITS = ~(0xF000 << 64 | 0xC000 << 48)
 ID_VERSION = 0x4000 << 64 | 0x8000 << 48
@@ -57,7 +60,7 @@ class Results:
     path: str = ""
     address: str = ""
     wire: wire.Wire = wire.Wire.DOCUMENTED
-    cors: dict[str, str] = field(default_factory=dict)
+    cors: Mapping[str, str] = NO_HEADERS
     caller: Caller = NOBODY
     limit: Verdict | None = None
     answer: Answer | None = None
@@ -95,18 +98,19 @@ def walk(steps: Sequence[Step], results: Results) -> Generator[Ask, Any]:
     for result, step in steps:
         try:
             found = step(call, results)
-            if isinstance(found, Ask):
+            if type(found) is Ask:
                 found = yield found
         except Exception as error:
             refusal = _api_error(error)
             if refusal is None:
                 raise
             found = refusal.answer()
-        if isinstance(found, Answer):
+        if found is None:
+            continue
+        if type(found) is Answer:
             results.answer = found
             return
-        if found is not None:
-            setattr(results, result, found)
+        setattr(results, result, found)
 
 
 def run(steps: Sequence[Step], results: Results) -> None:
@@ -114,7 +118,8 @@ def run(steps: Sequence[Step], results: Results) -> None:
     walking = walk(steps, results)
     ask = next(walking, None)
     while ask is not None:
-        ask = _answered(walking, ask)
+        with logs.request_context(results.request_id):
+            ask = _answered(walking, ask)
 
 
 def _answered(walking: Generator[Ask, Any], ask: Ask) -> Ask | None:
