@@ -38,10 +38,7 @@ the timeout even if the limiter is stuck, and a failing limiter still gives thes
 
 A caller is a user or the IP address of a client. An IPv6 /64 network counts as one address.
 
-So a **slow client** uses a few slots of `readers` (it sends its body slowly) or of `STREAMS` (it
-reads slowly), and gets a 429 for further requests. While the **database is frozen**, each slot of
-the pool and of the reserve blocks a thread for some seconds. Other requests that need the database
-get a 503 immediately. Requests for data in the caches of `kernel.memory` still succeed.
+docs/architecture.md describes what a slow client and a frozen database use of these limits.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ returned once, but not cached.
 | receives none, and the database responds | while it is also younger than `deaf_age` (usually 0) |
 | receives none, and the database does not respond | at any age, for half a minute |
 
-The third row is for a **frozen database**: it cannot change, so no key can be revoked in it.
+The third row is for a **frozen database**, which cannot change (docs/architecture.md).
 `lasting` values, and the values of a cache without topics, do not need announcements. The first row
 always applies to them.
 

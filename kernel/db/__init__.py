@@ -14,12 +14,11 @@ statement or one transaction, and a slot of a `kernel.limiter` as long.
 `paging` reads long lists in pages. `partitions` creates and drops the partitions of tables that are
 partitioned by time. `replicas` lists the connected processes.
 
-**A frozen database.** A request waits up to 2.5 seconds for a connection, and up to 3.5 seconds for
-a statement, so it gets a response within six seconds. This process measures the time, because a
-frozen server cannot. A statement that takes longer is canceled, and the request gets a 503: nothing
-was written. The limiter then rejects other requests immediately, so that most threads stay free for
-requests that do not need the database. A commit is not canceled. If the response to a commit is
-lost, the rows may be written, and the request gets a 504 (`CommitUnknownError`).
+**A frozen database.** This process measures the time of each statement, because a frozen server
+cannot. A statement that takes too long is canceled, and the request gets a 503: nothing was
+written. A commit is not canceled. If the response to a commit is lost, the rows may be written, and
+the request gets a 504 (`CommitUnknownError`). docs/architecture.md has the times, and what happens
+to other requests.
 
 Jobs and commands do not have these time limits, because their statements may take long. They set
 their own limits in the transaction (`SET LOCAL`). libpq finds the primary server: with several

@@ -13,9 +13,8 @@ prove nothing. PostgreSQL delivers a connection's own notifications together wit
 NOTIFY, so they arrive even through a pooler.
 
 A **frozen database** cannot be changed. So `is_fresh()` stays true for up to half a minute after
-the last heartbeat, as long as the database has not responded to this process since then. This has a
-drawback: if only this process loses its connection to the database, it may accept a revoked key for
-up to half a minute.
+the last heartbeat, as long as the database has not responded to this process since then.
+docs/architecture.md lists for how long a revoked key is accepted.
 """
 
 from __future__ import annotations

@@ -12,11 +12,8 @@ that rarely change are `documents`: they are rendered once and served from memor
 the form of responses that are made without Django. `schema` describes the API with OpenAPI, and
 `metrics` counts requests.
 
-**A slow client** can block only some of the threads: `body` limits the threads that read bodies,
-and `views.STREAMS` limits the threads that send streamed responses. All other responses are sent as
-a whole, by server threads that a client cannot block. **A frozen database** does not block
-documents and verified keys, because they are cached in memory. Other requests get a 503 within six
-seconds. See `kernel.limiter`, `kernel.memory` and `kernel.db`.
+docs/architecture.md ("Slow clients, a frozen database, revoked keys") describes how these modules,
+`kernel.limiter`, `kernel.memory` and `kernel.db` work together.
 
 This package does not import apps, and does not know their paths. Limits for a path are in the
 settings.
