@@ -103,7 +103,9 @@ class PartitionedTable:
                 lock = lock_number(f"drop:{self.name}")
                 if direct.execute("SELECT pg_try_advisory_lock(%s)", [lock]).fetchone() == (True,):
                     self._finish(direct, dropped)
-                    for name in sorted(set(names) - set(dropped)):
+                    # Another process may have dropped some of them.
+                    left = set(map(self._partition, self.starts())) - set(dropped)
+                    for name in sorted(left.intersection(names)):
                         self._detach_and_drop(direct, name)
                         dropped.append(name)
         except psycopg.Error as error:

@@ -70,7 +70,10 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
 @needs_nginx
 def test_nginx_accepts_the_site(tmp_path: Path) -> None:
     make_certificate(tmp_path)
-    site = block("nginx", "# nginx").replace("/etc/ssl/coder", str(tmp_path))
+    site = block(
+        "nginx",
+        "# nginx. With max_fails=0, a server that refused a connection is used again at once.",
+    ).replace("/etc/ssl/coder", str(tmp_path))
     configuration = tmp_path / "nginx.conf"
     configuration.write_text(
         f"pid {tmp_path}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n"

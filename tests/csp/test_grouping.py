@@ -122,7 +122,7 @@ def test_flood_stores_a_thousand_rows_and_then_a_hundred_per_doubling() -> None:
 def test_reports_of_all_browsers_make_one_group_per_cause(tmp_path: Path) -> None:
     sent = browser_reports.reports(2_100)
     message = run("import_csp_reports", write_lines(tmp_path / "a.jsonl", *sent))
-    assert message.startswith("2100 lines")
+    assert message.startswith("2,100 lines")
     assert set(Report.objects.values_list("format", flat=True)) == set(Format)
     groups = Group.objects.values_list("directive", "blocked", "count")
     directives = sorted((directive, count) for directive, _, count in groups)

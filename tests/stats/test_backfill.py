@@ -152,6 +152,7 @@ def test_closed_hours_and_the_future_are_not_backfilled(deployment: Deployment) 
 
 
 @pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
 def test_history_of_an_imported_month_stays_after_its_raw_rows_are_dropped(
     deployment: Deployment, tmp_path: Path
 ) -> None:

@@ -104,7 +104,7 @@ def counted(cluster: postgres.Handle, directory: Path) -> int:
     """Takes a snapshot. Returns its number of rows, which are all rows of the test."""
     collecting = command(cluster, directory, "collect_deployment_stats")
     assert collecting.process.wait(90) == 0, collecting.log.read_text()
-    return int(collecting.log.read_text().split(" rows, ")[0].split()[-1])
+    return int(collecting.log.read_text().split(" rows, ")[0].split()[-1].replace(",", ""))
 
 
 def received(server: Server, token: str) -> int:

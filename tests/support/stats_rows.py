@@ -213,7 +213,7 @@ class Deployment:
         apps = self.at(at, wire="coderd")["session_count"]["apps"]
         return {
             **self.at(at),
-            "rows": int(message.split(": ")[1].split()[0]),
+            "rows": int(message.split(": ")[1].split()[0].replace(",", "")),
             "apps": {name: one["count"] for name, one in apps.items()},
         }
 
