@@ -92,6 +92,8 @@ def reading() -> Iterator[Reader]:
     try:
         parameters: dict[str, Any] = {**LIVENESS, **conninfo_to_dict(settings.CODER_DATABASE_URL)}
         parameters |= {"application_name": "coderapi", "prepare_threshold": None}
+        # From a database in SQL_ASCII, psycopg would otherwise return bytes.
+        parameters["client_encoding"] = "UTF8"
         reader = Reader.connect(autocommit=True, row_factory=dict_row, **parameters)
     except psycopg.ProgrammingError:
         # Its message contains a part of the URL.

@@ -32,16 +32,21 @@ FROM (
 ) AS b ON true
 ORDER BY w.id
 """
+# In SQL_ASCII, `left` counts bytes, so the last character may be incomplete.
+_ERROR = r"""
+CASE WHEN length(j.error) > 1000 THEN regexp_replace(left(j.error, 1000), '[^\u0001-\u007f]+$', '')
+     ELSE j.error END AS error
+"""
 # coderd does not set `updated_at` when it cancels a job.
-_STATES = """
+_STATES = f"""
 SELECT workspace_id, build_number, b.transition::text,
        j.started_at AS job_started_at, j.canceled_at AS job_canceled_at,
-       j.completed_at AS job_completed_at, left(j.error, 1000) AS error,
+       j.completed_at AS job_completed_at, {_ERROR},
        greatest(j.updated_at, j.started_at, j.canceled_at, j.completed_at) AS job_updated_at
 FROM unnest(%(ids)s::uuid[], %(numbers)s::int[]) AS newest (workspace_id, build_number)
 JOIN workspace_builds AS b USING (workspace_id, build_number)
 JOIN provisioner_jobs AS j ON j.id = b.job_id
-"""
+"""  # noqa: S608 - the error is a constant
 _DELETED = "SELECT id AS workspace_id, true AS deleted FROM workspaces"
 _DELETED += " WHERE id = ANY(%(ids)s::uuid[]) AND deleted"
 

@@ -151,6 +151,24 @@ def test_new_and_late_rows_count_once(deployment: Deployment, database: CoderDat
     assert_complete(deployment, database)
 
 
+@pytest.mark.parametrize("release", [V2_34], ids=str)
+def test_database_without_an_encoding_is_read(
+    db: None, settings: Any, release: Release, coder: StandInCoder
+) -> None:
+    # The limit of 1,000 bytes cuts a character of the error.
+    error = "exit status 1: " + "x" * 984 + "ä"
+    with own_database(like="template0 ENCODING 'SQL_ASCII' LOCALE 'C'") as url:
+        settings.CODER_DATABASE_URL = url
+        rows = make_tables(url, now := datetime.now(UTC), release)
+        found = CoderDatabase(url, now, rows, release)
+        with psycopg.connect(url, client_encoding="UTF8") as connection:
+            connection.execute("UPDATE provisioner_jobs SET error = %s WHERE error <> ''", [error])
+        with deployment_at(now) as deployment:
+            deployment.job(FOLLOW)
+            assert_complete(deployment, found)
+        assert "failed" not in run("check_coder_database")
+
+
 def test_switch_to_a_replica_that_lags_loses_nothing(
     deployment: Deployment, database: CoderDatabase
 ) -> None:
