@@ -109,6 +109,12 @@ def version() -> str:
     return _version
 
 
+def replace_version(found: str) -> None:
+    """Replaces the version by one that another process has received later."""
+    global _version
+    _version = found
+
+
 def silent_seconds() -> float:
     """Returns the time since the latest response with a version."""
     return time.monotonic() - _learned_at

@@ -47,7 +47,11 @@ class Watch:
         return client.version() or self.stored
 
     def _start(self) -> None:
-        self.stored = _tried(CoderRelease.last_version) or ""
+        if stored := _tried(CoderRelease.objects.first):
+            self.stored = stored.version
+            # Until now, this process has learned the version only from responses to its requests.
+            if client.silent_seconds() > (timezone.now() - stored.changed_at).total_seconds():
+                client.replace_version(stored.version)
         self._turn()
         turn: Callable[[], None] = self._turn
         run = threading.Thread(

@@ -56,12 +56,6 @@ class CoderRelease(models.Model):
         return self.version
 
     @classmethod
-    def last_version(cls) -> str:
-        """Returns the stored version, or "" if Coder has never responded."""
-        found = cls.objects.first()
-        return found.version if found else ""
-
-    @classmethod
     def remember(cls, version: str, *, now: datetime) -> None:
         stored = cls.objects.filter(version=version)
         if not stored.exists():

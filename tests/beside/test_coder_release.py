@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -57,7 +59,7 @@ def test_reports_and_snapshots_contain_the_release_of_coder(
 
     coder.version = "v2.38.0+abc"
     wait_for(lambda: version_of_a_report(owner) == "2.38.0")
-    wait_for(lambda: CoderRelease.last_version() == "v2.38.0+abc")
+    wait_for(CoderRelease.objects.filter(version="v2.38.0+abc").exists)
 
 
 def test_last_known_release_is_used_while_coder_is_away(
@@ -70,6 +72,23 @@ def test_last_known_release_is_used_while_coder_is_away(
     client._version = ""
     coder_release.restart()
     assert version_of_a_report(owner) == "2.34.1"
+
+
+def test_version_that_another_process_received_later_is_used(
+    coder: StandInCoder, owner: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Coder is away when this process receives its first report, some time after an upgrade."""
+    coder.fault = "500"
+    monkeypatch.setattr(client, "_version", "v2.34.1+abc")
+    now, minute = timezone.now(), 60.0
+    CoderRelease.remember("v2.38.0+abc", now=now - timedelta(seconds=minute))
+    monkeypatch.setattr(client, "_learned_at", time.monotonic() - 2 * minute)
+    assert version_of_a_report(owner) == "2.38.0"
+    # This process received its version later.
+    coder_release.restart()
+    monkeypatch.setattr(client, "_version", "v2.35.0+abc")
+    monkeypatch.setattr(client, "_learned_at", time.monotonic() - minute / 2)
+    assert version_of_a_report(owner) == "2.35.0"
 
 
 def test_release_is_empty_until_coder_responds(coder: StandInCoder, owner: APIClient) -> None:
