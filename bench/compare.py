@@ -1,6 +1,7 @@
-"""`python -m bench.compare A B`: prints the rows of two results whose rounds do not overlap.
+"""`python -m bench.compare A B`: prints the rows that clearly differ.
 
-If the ranges of five rounds each do not overlap, the difference is hardly a coincidence. The
+A row clearly differs if every round of one result has a higher value than every round of the other.
+With five rounds each, this is hardly a coincidence. The
 figures of two machines differ, but their ratios can be compared.
 """
 

@@ -44,7 +44,7 @@ class CoderAuthenticationMiddleware(ForPages, AuthenticationMiddleware):
 
 
 def _user_of_page(request: HttpRequest) -> User | AnonymousUser:
-    """Returns the user of the session cookie. Ignores narrowed tokens."""
+    """Returns the user of the session cookie, or no user if its token has limited scopes."""
     identity = session_of(request)
     # The pages would link to the account of an identity.
     cast("IdentifiedRequest", request).identity = None

@@ -14,7 +14,7 @@ from jobs.registry import Job
 from jobs.selectors import newest_runs
 from kernel.admin import Line, State, register
 from kernel.humanize import since
-from kernel.memory import Memory, Remembered
+from kernel.memory import CachedValue, Memory
 
 # While Coder hangs, each request for the home page would otherwise wait for it.
 FINDINGS: Memory[str, list[Finding]] = Memory("checks of Coder", capacity=1, max_age=10.0)
@@ -28,7 +28,7 @@ def _coder(now: datetime) -> list[Line]:
         return []
     findings = FINDINGS.load(
         settings.CODER_URL,
-        lambda: Remembered(_findings(now)),
+        lambda: CachedValue(_findings(now)),
     )
     found = [Line(each.check, _text(each), each.state) for each in findings]
     if settings.CODER_TOKEN and (error := _error(CHECK_TOKEN, now)):
@@ -38,8 +38,8 @@ def _coder(now: datetime) -> list[Line]:
 
 def _text(finding: Finding) -> str:
     """Returns the message. For options, it also has the command that lists them."""
-    is_list = finding.check == "options" and finding.change
-    return f"{finding.message} {finding.change}." if is_list else finding.message
+    is_list = finding.check == "options" and finding.fix
+    return f"{finding.message} {finding.fix}." if is_list else finding.message
 
 
 def _findings(now: datetime) -> list[Finding]:

@@ -11,7 +11,7 @@ from django.urls import reverse
 from alerts.kinds import CODER_UNAVAILABLE
 from alerts.models import Alert, Channel
 from alerts.sources import Details, Event, Source, register
-from beside.client import Breaker, CoderAwayError, ask
+from beside.client import Breaker, CoderUnavailableError, ask
 
 # The job that sends alerts asks Coder in each run. The breaker is open after three failures.
 BREAKER = Breaker()
@@ -26,7 +26,7 @@ class CoderSource(Source):
             return
         try:
             ask("/api/v2/buildinfo", token="", breaker=BREAKER).require_success()
-        except CoderAwayError:
+        except CoderUnavailableError:
             if BREAKER.is_open:
                 yield Event(kind=CODER_UNAVAILABLE, key="coder", what="Coder does not respond")
 

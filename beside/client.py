@@ -33,7 +33,7 @@ REQUESTS = Counter("coderapi_coder_requests", "Requests sent to Coder, by path."
 _IDS = re.compile(r"(?<=/users/)[^/]+(?=/keys)|(?<=/keys/)(?!tokens)[^/]+")
 
 
-class CoderAwayError(JobFailedError):
+class CoderUnavailableError(JobFailedError):
     """Coder did not respond, or its response is not usable.
 
     The message contains the reason, but not Coder's internal URL.
@@ -53,21 +53,23 @@ class CoderAnswer:
     value: Any
 
     def read[T](self, convert: Callable[[Any], T]) -> T:
-        """Returns the converted JSON. Raises: CoderAwayError if the response is not usable."""
+        """Returns the converted JSON. Raises: CoderUnavailableError if it cannot be converted."""
         self.require_success()
         try:
             return convert(self.value)
         except OTHER_FORM as error:
             # The message of the error may contain a part of the response.
             reason = f"has an unknown form: {type(error).__name__}"
-            raise CoderAwayError(f"Coder's response to {self.path} {reason}.") from None
+            raise CoderUnavailableError(f"Coder's response to {self.path} {reason}.") from None
 
     def require_success(self) -> None:
-        """Raises: CoderAwayError for a status other than 2xx."""
+        """Raises: CoderUnavailableError for a status other than 2xx."""
         if self.status == 429:
-            raise CoderAwayError("Coder limits our requests. Raise CODER_API_RATE_LIMIT of Coder.")
+            raise CoderUnavailableError(
+                "Coder limits our requests. Raise CODER_API_RATE_LIMIT of Coder."
+            )
         if self.status >= 300:
-            raise CoderAwayError(f"Coder returned status {self.status} for {self.path}.")
+            raise CoderUnavailableError(f"Coder returned status {self.status} for {self.path}.")
 
 
 class Breaker:
@@ -84,11 +86,11 @@ class Breaker:
         return self._failures >= MAX_FAILURES
 
     def check(self) -> None:
-        """Raises: CoderAwayError while the breaker is open, except for one request at a time."""
+        """Raises: CoderUnavailableError while the breaker is open. Lets one test request pass."""
         with self._lock:
             now = time.monotonic()
             if self.is_open and now < self._retry_at:
-                raise CoderAwayError(self.reason)
+                raise CoderUnavailableError(self.reason)
             self._retry_at = now + OPEN_SECONDS
 
     def record(self, reason: str) -> None:
@@ -135,8 +137,8 @@ def ask(
 
     A cookie would require a CSRF token. Redirects are not followed, because a response of Coder's
     API is never a redirect.
-    Raises: CoderAwayError if Coder does not respond in time, or responds with a status of 500 or
-    more, a redirect, or something other than JSON.
+    Raises: CoderUnavailableError if Coder does not respond in time, or responds with a status of
+    500 or more, a redirect, or something other than JSON.
     """
     breaker = breaker or BREAKER
     breaker.check()
@@ -156,7 +158,7 @@ def ask(
     except OutgoingError as error:
         reason = str(error).replace(redacted(settings.CODER_URL), "Coder")
         breaker.record(reason)
-        raise CoderAwayError(reason) from None
+        raise CoderUnavailableError(reason) from None
     breaker.record("")
     _learn_version(reply)
     return answer

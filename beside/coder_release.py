@@ -18,7 +18,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from beside import client
-from beside.client import Breaker, CoderAwayError, ask
+from beside.client import Breaker, CoderUnavailableError, ask
 from beside.models import CoderRelease
 from kernel.loops import repeat
 
@@ -69,7 +69,7 @@ class Watch:
             try:
                 # The thread sends few requests, so no breaker needs to stop it.
                 ask(BUILD_INFO, token="", seconds=SECONDS, breaker=Breaker())
-            except CoderAwayError:
+            except CoderUnavailableError:
                 # The last known version is still used.
                 return
         found = client.version()

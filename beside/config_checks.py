@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from beside.client import SECONDS, CoderAnswer, CoderAwayError, ask
+from beside.client import SECONDS, CoderAnswer, CoderUnavailableError, ask
 from beside.configuration import ANSWERS, CONFIG, MAX_BYTES
 from beside.findings import Finding
 from kernel.admin import State
@@ -32,14 +32,14 @@ def findings() -> Iterator[Finding]:
     try:
         answer = _answer(seconds=SECONDS)
         found = answer.read(lambda value: [options_finding(value), *_judge(value["config"])])
-    except CoderAwayError as error:
+    except CoderUnavailableError as error:
         yield Finding.failed("configuration", str(error), "Use a tested release of Coder")
         return
     yield from found
 
 
 def _answer(*, seconds: float) -> CoderAnswer:
-    """Returns Coder's response with its configuration. Raises: CoderAwayError."""
+    """Returns Coder's response with its configuration. Raises: CoderUnavailableError."""
     return ask(CONFIG, token=settings.CODER_TOKEN, seconds=seconds, max_bytes=MAX_BYTES)
 
 
@@ -48,7 +48,7 @@ def newest_options_finding(*, seconds: float) -> Finding | None:
     try:
         if settings.CODER_TOKEN:
             return _answer(seconds=seconds).read(options_finding)
-    except CoderAwayError:
+    except CoderUnavailableError:
         return None
     _, cached = ANSWERS.get(CONFIG, (0.0, None))
     return options_finding(cached) if cached else None

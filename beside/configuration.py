@@ -24,7 +24,7 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from beside import client, translation
-from beside.client import Breaker, CoderAnswer, CoderAwayError, ask
+from beside.client import Breaker, CoderAnswer, CoderUnavailableError, ask
 from deployment import history
 from deployment.serializers import (
     BuildInfoResponse,
@@ -91,7 +91,7 @@ def _latest(one: CoderDocument, token: str) -> Any:
     """
     try:
         found = _fetched(one, token)
-    except CoderAwayError as error:
+    except CoderUnavailableError as error:
         _, known = PROBLEMS.get(one.path, (0.0, ""))
         PROBLEMS[one.path] = time.monotonic(), str(error)
         if known != str(error):

@@ -14,20 +14,20 @@ from kernel.humanize import plural
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one check. `change` is the setting or the line of configuration to change."""
+    """The result of one check. `fix` is the setting or the line of configuration to change."""
 
     check: str
     state: State
     message: str
-    change: str = ""
+    fix: str = ""
 
     @classmethod
     def ok(cls, check: str, message: str) -> Finding:
         return cls(check, State.GOOD, message)
 
     @classmethod
-    def failed(cls, check: str, message: str, change: str) -> Finding:
-        return cls(check, State.BAD, message, change)
+    def failed(cls, check: str, message: str, fix: str) -> Finding:
+        return cls(check, State.BAD, message, fix)
 
 
 class FindingsCommand(ListingCommand):
@@ -37,7 +37,7 @@ class FindingsCommand(ListingCommand):
         failed = 0
         for each in findings:
             failed += each.state is State.BAD
-            change = f"\n{'':9}change: {each.change}" if each.change else ""
-            self.row(f"{each.state:9}{each.check}: {each.message}{change}", **asdict(each))
+            fix = f"\n{'':9}fix: {each.fix}" if each.fix else ""
+            self.row(f"{each.state:9}{each.check}: {each.message}{fix}", **asdict(each))
         if failed:
             raise CommandError(f"{plural(failed, 'check')} failed.")

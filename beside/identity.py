@@ -2,16 +2,17 @@
 
 A look-up sends up to two requests to Coder, with the token in the header `Coder-Session-Token`:
 
-* `POST /authcheck` returns what this token may do. So custom roles count, and also the scopes and
-  the allow list of the token. Coder also rejects revoked tokens and suspended users here.
-* `GET /users/me` returns the user. For most narrowed tokens it returns 404. Such a token is valid,
-  but its user is unknown. It is asked only if the answer to the first request has changed, or if
-  the user is more than five minutes old.
+* `POST /authcheck` returns what this token may do. The answer takes custom roles, the scopes and
+  the allow list of the token into account. Coder rejects revoked tokens and suspended users here.
+* `GET /users/me` returns the user. For most tokens with limited scopes or an allow list (*narrowed*
+  tokens), it returns 404. Such a token is valid, but its user is unknown. This request is sent only
+  if the answer to the first request has changed, or if the stored user is more than five minutes
+  old.
 
 Coder does not return the scopes of a token. A token has full access if it may do the
 three actions of `FULL`, because only the scope `coder:all` includes the last one. Only a token with
 full access has roles, and a role only if Coder allows all of the role's actions in `SITE`. So a
-narrowed token of an owner never counts as an owner. It may do only what Coder allows.
+narrowed token of an owner never has full access. It may do only what Coder allows.
 
 The answer is cached for 10 seconds, and a rejection for 2 seconds. So a token that was revoked in
 Coder is rejected here within 10 seconds. The keys of the cache are keyed hashes of tokens. While
@@ -34,11 +35,11 @@ from django.conf import settings
 from django.utils import timezone
 
 from beside import client, metrics
-from beside.client import Breaker, CoderAnswer, CoderAwayError
+from beside.client import Breaker, CoderAnswer, CoderUnavailableError
 from beside.user_copies import mirror, read_person
 from kernel.http.errors import APIError, not_found, unavailable
 from kernel.limiter import Limiter
-from kernel.memory import Memory, Remembered
+from kernel.memory import CachedValue, Memory
 from kernel.release import PROGRAM
 from tokens import refusals
 from tokens.look_ups import Found
@@ -142,7 +143,7 @@ class CoderIdentity:
         return ANSWERS.load(fingerprint, lambda: _look_up(parts, fingerprint, address)).found
 
     def max_token_lifetime(self, token: str, caller: KeyIdentity, user: str) -> int:
-        return LIMITS.load((caller.user_id, user), lambda: Remembered(_limit(token, user)))
+        return LIMITS.load((caller.user_id, user), lambda: CachedValue(_limit(token, user)))
 
 
 def _away(reason: str) -> APIError:
@@ -160,25 +161,25 @@ def _away(reason: str) -> APIError:
     )
 
 
-def _look_up(parts: TokenParts, fingerprint: bytes, address: str) -> Remembered[Answer]:
+def _look_up(parts: TokenParts, fingerprint: bytes, address: str) -> CachedValue[Answer]:
     global _failing_since
     begun = time.monotonic()
     last = ANSWERS.latest(fingerprint)
     try:
         answer = _identify(parts, address, last, until=begun + client.SECONDS)
-    except CoderAwayError as error:
+    except CoderUnavailableError as error:
         metrics.LOOK_UPS.labels("unavailable").inc()
-        return Remembered(Answer(_away(str(error))), max_age=AWAY_SECONDS)
+        return CachedValue(Answer(_away(str(error))), max_age=AWAY_SECONDS)
     _failing_since = None
     rejected = isinstance(answer.found, APIError)
     metrics.LOOK_UPS.labels("rejected" if rejected else "accepted").inc()
-    return Remembered(
+    return CachedValue(
         answer, max_age=REJECTED_SECONDS if rejected else ACCEPTED_SECONDS, read_at=begun
     )
 
 
 def _identify(parts: TokenParts, address: str, last: Answer | None, *, until: float) -> Answer:
-    """Asks Coder, and stores the user if Coder was asked for it. Raises: CoderAwayError."""
+    """Asks Coder, and stores the user if Coder was asked for it. Raises: CoderUnavailableError."""
     asks = partial(_ask, token=parts.token, until=until, client_address=address)
     checked = asks(AUTHCHECK, method="POST", body={"checks": CHECKS})
     if checked.status == 401:
@@ -252,5 +253,5 @@ def _limit(token: str, user: str) -> int:
         if answer.status in {400, 404}:
             raise not_found()
         return answer.read(lambda found: index(found["max_token_lifetime"]))
-    except CoderAwayError as error:
+    except CoderUnavailableError as error:
         raise _away(str(error)) from None

@@ -15,7 +15,7 @@ import orjson
 from django.conf import settings
 
 from beside import config_checks
-from beside.client import OTHER_FORM, SECONDS, CoderAwayError
+from beside.client import OTHER_FORM, SECONDS, CoderUnavailableError
 from beside.config_checks import TRUSTED_HEADERS, TRUSTED_ORIGINS
 from beside.configuration import DOCUMENTS
 from beside.database import check
@@ -148,7 +148,7 @@ def token_finding(now: datetime) -> Finding:
     )
     try:
         token = service_token(now)
-    except CoderAwayError as error:
+    except CoderUnavailableError as error:
         return Finding.failed(name, str(error), f"If Coder rejects the token: {change}")
     left, end = token.expires_at - now, f"{token.expires_at:%Y-%m-%d %H:%M}"
     text = f"The token of an owner expires {ago(token.expires_at, now=now)}, on {end} UTC."
@@ -162,7 +162,7 @@ def check_token(now: datetime) -> None:
     """Raises: JobFailedError before CODERAPI_CODER_TOKEN expires, or if Coder rejects it."""
     found = token_finding(now)
     if found.state is not State.GOOD:
-        raise JobFailedError(f"{found.message.rstrip('.')}. Change: {found.change}.")
+        raise JobFailedError(f"{found.message.rstrip('.')}. Fix: {found.fix}.")
 
 
 # --- The proxy --------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ from django.urls import reverse
 
 from audit.services import SYSTEM, Change, Target, record, record_all
 from beside import client
-from beside.client import MAX_BYTES, SECONDS, CoderAwayError, ask
+from beside.client import MAX_BYTES, SECONDS, CoderUnavailableError, ask
 from beside.models import CoderToken
 from beside.user_copies import read_person, text_of
 from jobs.registry import JobFailedError
@@ -121,7 +121,7 @@ def _get[T](path: str, convert: Callable[[Any], T], *, seconds: float = SECONDS)
 def service_token(now: datetime) -> CoderToken:
     """Returns the facts about CODERAPI_CODER_TOKEN, which must belong to an owner.
 
-    Raises: CoderAwayError.
+    Raises: CoderUnavailableError.
     """
     require_owner()
     return _get(f"/api/v2/users/me/keys/{_service_id()}", partial(_token, now=now))
@@ -132,9 +132,11 @@ def _service_id() -> str:
 
 
 def require_owner() -> None:
-    """Requires that CODERAPI_CODER_TOKEN can read all tokens of Coder. Raises: CoderAwayError."""
+    """Raises: CoderUnavailableError if CODERAPI_CODER_TOKEN cannot read all tokens of Coder."""
     if OWNER not in _get("/api/v2/users/me", read_person).roles:
-        raise CoderAwayError("CODERAPI_CODER_TOKEN must belong to a user with the role owner.")
+        raise CoderUnavailableError(
+            "CODERAPI_CODER_TOKEN must belong to a user with the role owner."
+        )
 
 
 def _people() -> dict[uuid.UUID, User]:
@@ -319,7 +321,7 @@ def _expire(tokens: Iterable[CoderToken], now: datetime) -> None:
         record("coder_token.expire", after=_facts(token), **about)
         try:
             _expire_in_coder(token)
-        except CoderAwayError as error:
+        except CoderUnavailableError as error:
             problems.append(str(error))
             record("coder_token.expire_failed", after={"problem": str(error)}, **about)
         else:
@@ -330,7 +332,7 @@ def _expire(tokens: Iterable[CoderToken], now: datetime) -> None:
 
 
 def _expire_in_coder(token: CoderToken) -> None:
-    """Expires the token in Coder. Raises: CoderAwayError."""
+    """Expires the token in Coder. Raises: CoderUnavailableError."""
     path = f"/api/v2/users/{token.user_id}/keys/{token.pk}"
     if EXPIRES_TOKENS.applies_to(client.version()):
         answer = ask(f"{path}/expire", token=settings.CODER_TOKEN, method="PUT")

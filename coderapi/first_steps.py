@@ -50,8 +50,8 @@ def make_first_owner(*, data_dir: Path, now: datetime) -> None:
     """Creates the first owner with the configured username, and shows the credentials once.
 
     The password and the session token are printed if the output is a terminal. Otherwise they are
-    written to a file in the data directory. Beside a Coder deployment, no owner is created, because
-    Coder has the owners.
+    written to a file in the data directory. Beside a Coder deployment, no owner is created: the
+    owners are those of Coder.
 
     Raises: DataDirectoryError if the file cannot be written. In this case no owner is created.
     """

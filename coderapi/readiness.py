@@ -79,7 +79,7 @@ def _without_database(error: Error) -> dict[str, Any]:
     if is_busy(error) and has_answered_lately():
         return {"status": DEGRADED, "database": "busy", "reason": BUSY}
     is_private = PRIVATE_DATABASE_URL in os.environ
-    away = postgres.why_away(settings.DATA_DIR) if is_private else ""
+    away = postgres.why_unavailable(settings.DATA_DIR) if is_private else ""
     reason = away or f"The database does not respond ({type(error).__name__})."
     status = DEGRADED if listener.is_fresh() else UNREADY
     return {"status": status, "database": "unreachable", "reason": reason}

@@ -20,7 +20,7 @@ from kernel.http import body
 from kernel.http.call import from_environ
 from kernel.http.hosts import address_of, rate_limit_bucket
 from kernel.http.rendering import complete
-from kernel.http.responses import standing_headers
+from kernel.http.responses import common_headers
 from kernel.http.steps import new_request_id
 from kernel.telemetry import metrics
 from kernel.telemetry.access import AccessLog, logged
@@ -59,7 +59,7 @@ def build() -> WSGIApplication:
         readers=body.readers(settings.MAX_BODY_READERS),
         caps=settings.BODY_CAPS,
         address_of=lambda environ: rate_limit_bucket(_address_of(environ)),
-        headers=lambda: standing_headers(new_request_id()),
+        headers=lambda: common_headers(new_request_id()),
     )
     if not settings.ACCESS_LOG:
         return application

@@ -198,7 +198,7 @@ class GroupAdmin(ExportingAdmin):
             raise PermissionDenied
         form, now = DecisionForm(request.POST), timezone.now()
         group: Any = get_object_or_404(groups_at(now), pk=key)
-        # Read before the decision, because the group may need no attention after it.
+        # Read the next group first: after the decision, this group may not be in the list any more.
         _, following = neighbors(group, now=now)
         if form.is_valid():
             self._decide(request, Group.objects.filter(pk=key), form.decision)

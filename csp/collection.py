@@ -75,7 +75,7 @@ def _count_reports(number: int, results: Results) -> None:
     """
     if number > 1:
         verdict = verdict_on(results, amount=number - 1)
-        if verdict and (refusal := verdict.refusal(of="reports")):
+        if verdict and (refusal := verdict.refusal(noun="reports")):
             raise refusal
 
 

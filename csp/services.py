@@ -111,7 +111,7 @@ def label_groups(rule: NoiseRule, *, actor: Actor, now: datetime) -> int:
     """Labels the groups in which all stored reports match the rule. Returns their number."""
     groups = [group.pk for group in dry_run(rule)[0]]
     with transaction.atomic():
-        # A report that has arrived since may not match.
+        # Skips groups with newer reports, because those may not match the rule.
         unchanged = Group.objects.filter(pk__in=groups, last_seen__lte=now)
         labelled = unchanged.update(rule=rule)
         change = Change(Target("noise_rule", str(rule.pk), rule.name), after={"groups": labelled})

@@ -23,7 +23,7 @@ from tokens.authentication import SECURITY
 
 
 class ReportView(APIView):
-    """Collects reports that browsers send, also from pages of other origins."""
+    """Collects the reports of browsers, from pages of this service and of other origins."""
 
     authentication_classes = []
     permission_classes = []

@@ -74,7 +74,7 @@ def check_for_update(now: datetime, *, seconds: float = DEADLINE_SECONDS) -> int
 
 
 def _fetch(url: str, *, etag: str, seconds: float) -> Reply:
-    """Sends the request and returns the response. Raises: OutgoingError, also for a timeout."""
+    """Sends the request and returns the response. Raises: OutgoingError for errors and timeouts."""
     headers = {
         "Accept": "application/vnd.github+json, application/json",
         "User-Agent": settings.USER_AGENT,

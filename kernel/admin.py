@@ -90,7 +90,7 @@ def _turn_of(person: UUID) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() >= until:
-                    raise LimitReachedError(SEARCHES.own_full, is_own=True) from None
+                    raise LimitReachedError(SEARCHES.own_full, is_per_caller=True) from None
             time.sleep(SEARCH_POLL_SECONDS)
         yield
 

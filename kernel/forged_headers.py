@@ -2,8 +2,9 @@
 
 nginx drops headers with an underscore in their names, but other proxies pass them on. A server that
 does not distinguish `_` and `-` then uses such a header instead of the header of the proxy. The
-check sends an invented address through the proxy. The number of remaining requests in the response
-shows the address that arrived: an invented address has more remaining requests than the own one.
+check sends an invented address through the proxy. The response contains the number of remaining
+requests, which shows the address that arrived: the invented address has more remaining requests
+than this host's address.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from ipaddress import IPv6Address, IPv6Network
 
 from kernel.outgoing import Outgoing, send
 
-# Each request counts for the rate limit, also without a session token.
+# Requests count for the rate limit even without a session token.
 PATH = "/api/v2/deployment/stats/history"
 # A range for documentation (RFC 3849), so no client has an address in it.
 INVENTED = IPv6Network("2001:db8::/32")

@@ -8,7 +8,7 @@ in at the same time could block all threads. So everything that may take long is
     with searches.hold(user_id):
         ...
 
-A limiter has slots (`Place` in the code). It has a limit for all callers together, a limit for each
+A limiter has slots. It has a limit for all callers together, a limit for each
 caller, and a timeout. If no slot is free, callers wait in the order in which they arrived. If no
 slot becomes free in time, `LimitReachedError` is raised. The client then gets a 429 if it has
 reached its own limit, and a 503 if all slots are in use.
@@ -38,7 +38,7 @@ the timeout even if the limiter is stuck, and a failing limiter still gives thes
 
 A caller is a user or the IP address of a client. An IPv6 /64 network counts as one address.
 
-docs/architecture.md describes what a slow client and a frozen database use of these limits.
+docs/architecture.md describes which of these limits a slow client and a frozen database reach.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ class Waitable(Protocol):
 
 
 class LimitReachedError(Exception):
-    """No slot became free in time. `is_own`: the caller has reached its own limit."""
+    """No slot became free in time. `is_per_caller`: the caller has reached its own limit."""
 
-    def __init__(self, detail: str, *, is_own: bool) -> None:
+    def __init__(self, detail: str, *, is_per_caller: bool) -> None:
         super().__init__(detail)
         self.detail = detail
-        self.is_own = is_own
+        self.is_per_caller = is_per_caller
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
@@ -86,7 +86,7 @@ class _Share:
 
 
 @dataclass(eq=False, slots=True)
-class Place:
+class Slot:
     """A slot of a limiter. Units: `since` in seconds of the monotonic clock."""
 
     # The counts for all callers together, and for the caller itself.
@@ -127,66 +127,66 @@ class Limiter:
         self._all = _Share(self.limit, self.grace)
         # An entry is deleted when no slot refers to it any more.
         self._shares: WeakValueDictionary[Hashable, _Share] = WeakValueDictionary()
-        # Both are ordered: `_places` by the time of acquisition, `_waiting` by the time of arrival.
-        self._places: dict[Place, None] = {}
-        self._waiting: dict[Place, None] = {}
+        # Both are ordered: `_slots` by the time of acquisition, `_waiting` by the time of arrival.
+        self._slots: dict[Slot, None] = {}
+        self._waiting: dict[Slot, None] = {}
 
     @contextmanager
-    def hold(self, caller: Hashable = None, *, amount: int = 1) -> Iterator[Place]:
+    def hold(self, caller: Hashable = None, *, amount: int = 1) -> Iterator[Slot]:
         """Holds a slot in the block. Raises: LimitReachedError."""
-        place = self.acquire(caller, amount=amount)
+        slot = self.acquire(caller, amount=amount)
         served = False
         try:
-            yield place
+            yield slot
             served = True
         finally:
-            self.release(place, served=served)
+            self.release(slot, served=served)
 
     def acquire(
         self, caller: Hashable = None, *, amount: int = 1, timeout: float | None = None
-    ) -> Place:
+    ) -> Slot:
         """Acquires a slot. The caller must release it. Raises: LimitReachedError."""
         timeout = self.timeout if timeout is None else timeout
         with self._lock:
-            place = Place(self._shares_of(caller), amount, since=time.monotonic())
-            if self._has_room(place):
-                self._give(place)
-                return place
-            is_failing = any(share.is_failing for share in self._full_shares(place))
+            slot = Slot(self._shares_of(caller), amount, since=time.monotonic())
+            if self._has_room(slot):
+                self._give(slot)
+                return slot
+            is_failing = any(share.is_failing for share in self._full_shares(slot))
             has_queue = not self.reserve and len(self._waiting) < self.queue
             if timeout <= 0 or is_failing or not has_queue:
-                self._refuse(place)
-            place.given.acquire()
-            self._waiting[place] = None
-        if not self.wait(place, place.given, timeout):
-            self._give_up(place)
-        return place
+                self._refuse(slot)
+            slot.given.acquire()
+            self._waiting[slot] = None
+        if not self.wait(slot, slot.given, timeout):
+            self._give_up(slot)
+        return slot
 
-    def wait(self, place: Place, event: Waitable, timeout: float) -> bool:
+    def wait(self, slot: Slot, event: Waitable, timeout: float) -> bool:
         """Waits until `event` can be acquired. Returns whether that happened in time.
 
         If the limiter is stuck, the wait ends early, except for slots of the reserve.
         """
         until = time.monotonic() + timeout
         while (left := until - time.monotonic()) > 0:
-            step = left if place.is_reserved else min(left, STUCK_SECONDS + self.grace)
+            step = left if slot.is_reserved else min(left, STUCK_SECONDS + self.grace)
             if event.acquire(timeout=step):
                 return True
-            if not place.is_reserved and self._is_stuck(place):
+            if not slot.is_reserved and self._is_stuck(slot):
                 return False
         return False
 
-    def release(self, place: Place, *, served: bool = True) -> None:
+    def release(self, slot: Slot, *, served: bool = True) -> None:
         """Releases the slot. `served` is false if the caller's block has failed."""
         now = time.monotonic()
         with self._lock:
-            del self._places[place]
-            for share in place.shares:
-                share.taken -= place.amount
+            del self._slots[slot]
+            for share in slot.shares:
+                share.taken -= slot.amount
                 if served:
                     share.served_at = now
                 else:
-                    share.is_failing |= share.is_stuck(place.since)
+                    share.is_failing |= share.is_stuck(slot.since)
                 if served or not share.taken:
                     share.is_failing = False
             for waiting in tuple(self._waiting):
@@ -203,7 +203,7 @@ class Limiter:
     def seconds_of_oldest(self) -> float:
         """Returns the number of seconds since the oldest slot was acquired; 0 if all are free."""
         with self._lock:
-            oldest = next(iter(self._places), None)
+            oldest = next(iter(self._slots), None)
             return time.monotonic() - oldest.since if oldest else 0.0
 
     def _shares_of(self, caller: Hashable) -> tuple[_Share, ...]:
@@ -212,35 +212,37 @@ class Limiter:
         own = _Share(self.per_caller, self.grace)
         return self._all, self._shares.setdefault(caller, own)
 
-    def _has_room(self, place: Place) -> bool:
+    def _has_room(self, slot: Slot) -> bool:
         if self._all.is_failing and self.reserve:
             return self._all.taken < self.reserve
-        return not self._full_shares(place)
+        return not self._full_shares(slot)
 
-    def _full_shares(self, place: Place) -> list[_Share]:
-        return [share for share in place.shares if share.taken + place.amount > share.limit]
+    def _full_shares(self, slot: Slot) -> list[_Share]:
+        return [share for share in slot.shares if share.taken + slot.amount > share.limit]
 
-    def _is_stuck(self, place: Place) -> bool:
+    def _is_stuck(self, slot: Slot) -> bool:
         with self._lock:
-            shares = self._full_shares(place) or [self._all]
-            return any(share.is_stuck(place.since) for share in shares)
+            shares = self._full_shares(slot) or [self._all]
+            return any(share.is_stuck(slot.since) for share in shares)
 
-    def _give(self, place: Place) -> None:
-        place.is_reserved = self._all.taken < self.reserve
-        for share in place.shares:
-            share.taken += place.amount
-        place.since = time.monotonic()
-        self._places[place] = None
+    def _give(self, slot: Slot) -> None:
+        slot.is_reserved = self._all.taken < self.reserve
+        for share in slot.shares:
+            share.taken += slot.amount
+        slot.since = time.monotonic()
+        self._slots[slot] = None
 
-    def _give_up(self, place: Place) -> None:
+    def _give_up(self, slot: Slot) -> None:
         with self._lock:
-            if place not in self._waiting:
+            if slot not in self._waiting:
                 return  # The caller has just got the slot after all.
-            del self._waiting[place]
-            for share in self._full_shares(place):
-                share.is_failing |= share.is_stuck(place.since)
-            self._refuse(place)
+            del self._waiting[slot]
+            for share in self._full_shares(slot):
+                share.is_failing |= share.is_stuck(slot.since)
+            self._refuse(slot)
 
-    def _refuse(self, place: Place) -> NoReturn:
-        is_own = any(share is not self._all for share in self._full_shares(place))
-        raise LimitReachedError(self.own_full if is_own else self.full, is_own=is_own)
+    def _refuse(self, slot: Slot) -> NoReturn:
+        is_per_caller = any(share is not self._all for share in self._full_shares(slot))
+        raise LimitReachedError(
+            self.own_full if is_per_caller else self.full, is_per_caller=is_per_caller
+        )

@@ -98,7 +98,7 @@ BROKEN_FILE = (OSError, EOFError, zlib.error, zstd.ZstdError)
 def opened(file: str) -> Iterator[Source]:
     """Opens the file, or standard input for `-`.
 
-    Raises: LinesError for an error of a file or of its decompression, also in the block.
+    Raises: LinesError if the file cannot be opened, or cannot be read or decompressed in the block.
     """
     try:
         if file == STANDARD_INPUT:

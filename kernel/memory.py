@@ -6,7 +6,7 @@ Clients request documents, verified keys and ingest keys very often, but these r
     keys = Memory("keys", capacity=10_000, max_age=60.0, topics=("key", "user"))
 
     identity = keys.get(token)
-    identity = keys.load(token, lambda: Remembered(look_up(token), tags=(("key", key_id),)))
+    identity = keys.load(token, lambda: CachedValue(look_up(token), tags=(("key", key_id),)))
 
 **Announcements.** The transaction that changes a row announces the change with NOTIFY
 (`kernel.db.listener`). An announcement is a topic and an argument. Each cache with this topic
@@ -20,7 +20,7 @@ returned once, but not cached.
 | this process | a cached value is used |
 | --- | --- |
 | receives announcements | while it is younger than its `max_age` |
-| receives none, and the database responds | while it is also younger than `deaf_age` (usually 0) |
+| receives none, and the database responds | also younger than `max_age_disconnected` (usually 0) |
 | receives none, and the database does not respond | at any age, for half a minute |
 
 The third row is for a **frozen database**, which cannot change (docs/architecture.md).
@@ -58,7 +58,7 @@ _all: list[Memory[Any, Any] | Kept[Any]] = []
 
 
 @dataclass(slots=True)
-class Remembered[V]:
+class CachedValue[V]:
     """A value to cache. `max_age` is in seconds.
 
     A `lasting` value does not depend on announcements.
@@ -73,10 +73,11 @@ class Remembered[V]:
 
 @dataclass(eq=False)
 class Memory[K: Hashable, V]:
-    """A cache of up to `capacity` values by key. Units: `max_age` and `deaf_age` in seconds.
+    """A cache of up to `capacity` values by key. Units: seconds.
 
-    `deaf_age` is the maximum age of a value while this process receives no announcements. `limiter`
-    limits how many threads read values, and `busy` makes the error if its limit is reached.
+    `max_age_disconnected` is the maximum age of a value while this process receives no
+    announcements. `limiter` limits how many threads read values, and `busy` makes the error if its
+    limit is reached.
     """
 
     name: str
@@ -84,19 +85,19 @@ class Memory[K: Hashable, V]:
     capacity: int
     topics: tuple[str, ...] = ()
     max_age: float = float("inf")
-    deaf_age: float = 0.0
+    max_age_disconnected: float = 0.0
     limiter: Limiter = LOOK_UPS
     busy: Callable[[str], Exception] = DatabaseBusyError
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        self._values: dict[K, Remembered[V]] = {}
+        self._values: dict[K, CachedValue[V]] = {}
         self._tagged: dict[Tag, set[K]] = {}
         # Increases with every eviction. A value is cached only if this number has not changed while
         # the value was read.
         self.generation = 0
         for topic in self.topics:
-            listener.subscribe(topic, partial(self._hear, topic))
+            listener.subscribe(topic, partial(self._on_announcement, topic))
         _all.append(self)
 
     def get(self, key: K) -> V | None:
@@ -105,17 +106,17 @@ class Memory[K: Hashable, V]:
         return found.value if found is not None and self._may_use(found) else None
 
     def latest(self, key: K) -> V | None:
-        """Returns the value that was read last, also if it is too old, or None."""
+        """Returns the value that was read last, even if it is too old, or None."""
         found = self._values.get(key)
         return found.value if found is not None else None
 
-    def load(self, key: K, read: Callable[[], Remembered[V]]) -> V:
+    def load(self, key: K, read: Callable[[], CachedValue[V]]) -> V:
         """Returns the cached value, or calls `read` and caches the result.
 
         Raises: the errors of `read`; the error of `busy`, usually DatabaseBusyError, if another
         thread has been reading the same value for too long.
         """
-        if self.topics and not listener.is_fresh() and not self.deaf_age:
+        if self.topics and not listener.is_fresh() and not self.max_age_disconnected:
             # No cached value may be used now. So each thread reads the value itself, and no thread
             # waits for another.
             return self._read(key, read)
@@ -141,25 +142,25 @@ class Memory[K: Hashable, V]:
             self._values.clear()
             self._tagged.clear()
 
-    def _hear(self, topic: str, argument: str) -> None:
+    def _on_announcement(self, topic: str, argument: str) -> None:
         if argument:
             self.evict((topic, argument))
         else:
             self.clear()
 
-    def _may_use(self, found: Remembered[V]) -> bool:
+    def _may_use(self, found: CachedValue[V]) -> bool:
         age = time.monotonic() - found.read_at
         if found.lasting or not self.topics or listener.is_connected():
             return age < found.max_age
-        return listener.is_fresh() or age < min(found.max_age, self.deaf_age)
+        return listener.is_fresh() or age < min(found.max_age, self.max_age_disconnected)
 
-    def _read(self, key: K, read: Callable[[], Remembered[V]]) -> V:
+    def _read(self, key: K, read: Callable[[], CachedValue[V]]) -> V:
         generation = self.generation
         found = read()
         self.keep({key: found}, generation=generation)
         return found.value
 
-    def keep(self, values: Mapping[K, Remembered[V]], *, generation: int) -> None:
+    def keep(self, values: Mapping[K, CachedValue[V]], *, generation: int) -> None:
         """Caches values, unless something was evicted since `generation` was read.
 
         Read `self.generation` before you read the values.

@@ -189,7 +189,11 @@ def _proxy(server: tuple[str, str, int]) -> str:
 
 
 def _server(parts: SplitResult) -> tuple[str, str, int]:
-    """Returns the scheme, host and port. Raises: OutgoingError or ValueError for other URLs."""
+    """Returns the scheme, host and port.
+
+    Raises: OutgoingError if the URL is not http or https, or has no host; ValueError if its port is
+    invalid.
+    """
     if parts.scheme not in PORTS or not parts.hostname:
         raise OutgoingError("is not an http or https URL")
     return parts.scheme, parts.hostname, parts.port or PORTS[parts.scheme]

@@ -31,8 +31,8 @@ source, the new name overrides the old one.
 
 `.env.example` lists coderapi's own variables. Two of them override an option of Coder's server, so
 that coderapi can run in the same environment: `CODERAPI_HTTP_ADDRESS` overrides the HTTP Address,
-and `DATABASE_URL` overrides the Postgres Connection URL. The option's value that is reported to
-clients does not change.
+and `DATABASE_URL` overrides the Postgres Connection URL. Clients still see the value of Coder's
+option, not the value that overrides it.
 
 An empty variable counts as not set, with two exceptions: an empty HTTP Address disables the HTTP
 listener, and an empty Human Log Location disables the human-readable log.

@@ -6,7 +6,8 @@ again (`rebuild_stats`):
 
     rows → COPY → AgentStat     stores each row once
                 → StaleMinute   marks each minute of the rows, so that it is built again
-    builder    deletes the marks; builds their minutes, the hour, and the newest row of each agent
+    builder    for each hour with marks: deletes its marks, builds the marked minutes and the hour,
+               and updates the newest row of each agent
     collector  runs the builder, then takes one snapshot
 
 The code never adds to a stored sum. If a row arrives late or is erased, its minute is marked, and

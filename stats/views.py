@@ -28,7 +28,7 @@ from kernel.http.views import (
 )
 from kernel.http.wire import Wire
 from kernel.humanize import plural
-from kernel.memory import Memory, Remembered
+from kernel.memory import CachedValue, Memory
 from stats.history.points import PARAMETERS, Range, parse_range, points
 from stats.ingest.body import read_rows
 from stats.ingest.ingestion import ingest
@@ -130,14 +130,14 @@ class StatsHistoryView(DocumentView):
         return documents.answer(found, call_of(request)).as_response()
 
 
-def _history(period: Range) -> Remembered[Rendered]:
+def _history(period: Range) -> CachedValue[Rendered]:
     history = {
         "since": period.since,
         "until": period.until,
         "step": to_nanoseconds(period.step),
         "points": points(period),
     }
-    return Remembered(Rendered(render_json(HistorySerializer(history).data)))
+    return CachedValue(Rendered(render_json(HistorySerializer(history).data)))
 
 
 class StatsReportsView(APIView):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from kernel.http.call import Call, first_parameters
-from kernel.http.identity import TOKEN_PARAMETERS, Presented
+from kernel.http.identity import TOKEN_PARAMETERS, PresentedToken
 from kernel.settings import settings
 
 COOKIE, ACCESS_TOKEN = TOKEN_PARAMETERS
 HEADER = "Coder-Session-Token"
 
 
-def presented_token(call: Call) -> Presented | None:
+def presented_token(call: Call) -> PresentedToken | None:
     """Returns the first non-empty token, or None. Searches in the same order as Coder.
 
     If that token is invalid, tokens in later places are not tried. Source: the contract's "who is
@@ -18,14 +18,14 @@ def presented_token(call: Call) -> Presented | None:
     """
     query = first_parameters(call)
     if token := _session_cookie(call.headers.get("cookie", "")):
-        return Presented(token, is_cookie=True)
+        return PresentedToken(token, is_cookie=True)
     sent = (
         query.get(COOKIE)
         or call.headers.get("coder-session-token")
         or bearer(call.headers.get("authorization", ""))
         or query.get(ACCESS_TOKEN)
     )
-    return Presented(sent, is_cookie=False) if sent else None
+    return PresentedToken(sent, is_cookie=False) if sent else None
 
 
 def _session_cookie(header: str) -> str:

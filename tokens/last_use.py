@@ -1,8 +1,9 @@
 """Writes that keys and their users were used, without making requests wait for the commit.
 
-A request adds its touch to a queue. A thread writes all waiting touches in one statement, and ends
-when no touch is waiting. If the process stops or the database fails before that, the touch is lost,
-and the next lookup of the key adds it again. Requests that wrote the touch took twice as long.
+A touch is one use of a key: its time, its address and the new expiry. A request adds its touch to
+a queue. A thread writes all waiting touches in one statement, and ends when no touch is waiting. If
+the process stops or the database fails first, the touch is lost, and the next lookup of the key
+adds it again. The requests do not write touches themselves, because they then took twice as long.
 """
 
 from __future__ import annotations

@@ -60,7 +60,11 @@ class Wanted:
 
     def too_late(self) -> Exception:
         """Builds the error for a wait that takes too long."""
-        return LimitReachedError(TURN_FULL, is_own=True) if self.turn else DatabaseBusyError(BUSY)
+        return (
+            LimitReachedError(TURN_FULL, is_per_caller=True)
+            if self.turn
+            else DatabaseBusyError(BUSY)
+        )
 
 
 class LookUps:

@@ -21,7 +21,7 @@ from kernel.http.call import Call
 from kernel.http.errors import APIError
 from kernel.http.handlers import to_api_error
 from kernel.http.hosts import rate_limit_bucket, wide_bucket
-from kernel.http.identity import Caller, IdentifiedRequest, Presented
+from kernel.http.identity import Caller, IdentifiedRequest, PresentedToken
 from kernel.http.rate_limit import WIDE_FACTOR, WINDOW_SECONDS, shared_counter
 from kernel.http.steps import NOBODY, Ask, Results
 from kernel.http.views import PublicAPIView, view_classes
@@ -85,9 +85,9 @@ def identify(call: Call, address: str) -> Caller | Ask:
 
 
 def _caller(
-    presented: Presented, find: Callable[..., KeyIdentity | None], *, now: datetime
+    presented: PresentedToken, find: Callable[..., KeyIdentity | None], *, now: datetime
 ) -> Caller | None:
-    """Returns the caller that `find` finds for the token, also if it rejects the token."""
+    """Returns the caller of the token. If `find` rejects the token, the caller has a `refusal`."""
     try:
         identity = find(now=now)
     except Exception as error:
@@ -111,7 +111,7 @@ def look_up(parts: TokenParts, address: str, *, now: datetime) -> KeyIdentity:
 
 
 def begin(
-    presented: Presented, parts: TokenParts, address: str, now: datetime
+    presented: PresentedToken, parts: TokenParts, address: str, now: datetime
 ) -> Future[Caller | None]:
     """Returns the future caller with a token that is not cached. Counts a rejected token."""
     result: Future[Caller | None] = Future()

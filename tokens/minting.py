@@ -24,7 +24,7 @@ from users import allow_lists, scopes
 from users.allow_lists import EVERYTHING, AllowList
 from users.models import User
 from users.permissions import KeyIdentity, require
-from users.services import lock
+from users.services import lock_user
 
 
 class WantedToken(NamedTuple):
@@ -89,7 +89,7 @@ def _committed(parts: TokenParts) -> NewKey | None:
     """Returns the key if an earlier attempt committed it."""
     # The earlier transaction may still be running in PostgreSQL. It has locked the policies, or
     # waits for this lock. So this statement waits until that transaction has ended.
-    policy.lock("EXCLUSIVE")
+    policy.lock_table("EXCLUSIVE")
     key = APIKey.objects.filter(pk=parts.key_id).first()
     return NewKey(key, parts.token) if key else None
 
@@ -161,8 +161,8 @@ def _require_room(limit: Limit, user: User, now: datetime) -> None:
     Other requests for this user wait until the transaction ends, so that two requests cannot both
     create the last token that the limit allows.
     """
-    policy.lock("ROW SHARE")
-    lock(user)
+    policy.lock_table("ROW SHARE")
+    lock_user(user)
     count = APIKey.objects.minted().live(now).filter(user=user).count()
     if count >= limit.value:
         detail = f"{plural(count, 'live token')}, at most {limit.value} ({limit.explanation}). "

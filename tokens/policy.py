@@ -138,7 +138,7 @@ def policy_of(user: User) -> Policy:
     return limits
 
 
-def lock(mode: str) -> None:
+def lock_table(mode: str) -> None:
     """Locks the table of the token policies until the transaction ends.
 
     A transaction that creates a key takes a ROW SHARE lock. A transaction that changes a policy

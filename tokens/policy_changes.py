@@ -24,7 +24,7 @@ from tokens.models import APIKey, TokenConfig
 from tokens.policy import LIMITS, Policy, resolve
 from tokens.services import expire_keys, shorten_keys
 from users.scopes import within
-from users.services import lock
+from users.services import lock_user
 
 REASON = "the token policy changed"
 # The rank of each key among its user's live minted keys, by last use.
@@ -53,12 +53,13 @@ def save_config(
 ) -> int:
     """Saves a validated policy. Returns the number of tokens that were shortened or expired.
 
-    `on_violation` is a value of `OnViolation`, or None. Raises: APIError 404 or 409 as `lock` does,
-    409 if live tokens violate the policy and `on_violation` is None.
+    `on_violation` is a value of `OnViolation`, or None. Raises: APIError 404 if the user was
+    deleted; 409 if another request changed the user, or if `on_violation` is None and live tokens
+    violate the policy.
     """
-    policy.lock("EXCLUSIVE")
+    policy.lock_table("EXCLUSIVE")
     if config.user:  # The foreign key locks the user only at the commit, without a retry.
-        lock(config.user)
+        lock_user(config.user)
     violations = [] if on_violation == OnViolation.LEAVE else violations_of(config, now=now)
     if violations and on_violation is None:
         tokens = plural(len(violations), "live token")

@@ -39,7 +39,7 @@ from users.allow_lists import EVERYTHING, AllowList
 from users.erasure import ErasureRule, register
 from users.models import User
 from users.selectors import user_exists
-from users.services import insert_user, lock, password_changed
+from users.services import insert_user, lock_user, password_changed
 
 COLUMNS = [field.attname for field in APIKey._meta.concrete_fields]
 # FOR SHARE allows other transactions to create keys for the user at the same time, but not to
@@ -55,7 +55,7 @@ person AS (
 """  # noqa: S608 - the columns are constants
 INSERT_KEY = f"WITH {_INSERT.format(condition='true')}"
 # Inserts the key only if the policies still have these versions. PostgreSQL locks their table
-# before it reads them. See `policy.lock`.
+# before it reads them. See `policy.lock_table`.
 MINT_KEY = f"""
 WITH policy AS (SELECT xmin::text AS version FROM {APPLYING} FOR KEY SHARE),
 {_INSERT.format(condition="ARRAY(SELECT version FROM policy) = %s::text[]")}
@@ -84,8 +84,8 @@ def create_api_key(
     """Creates a key for the user. A key with a name or with `limits` is `minted`.
 
     Call it in a transaction that has inserted another audit entry, or in `audit.with_partition`.
-    Raises: APIError 400 for a user of another service, 404 or 409 as `lock` does;
-    SerializationFailure if `limits` are no longer those of the user.
+    Raises: APIError 400 for a user of another service, 404 if the user was deleted, 409 if another
+    request changed the user; SerializationFailure if `limits` are no longer those of the user.
     """
     if user.is_copy:  # Its roles may be outdated.
         raise APIError(400, f"{user.username} is a user of Coder. Create the token there.")
@@ -105,8 +105,10 @@ def create_api_key(
         updated_at=now,
     )
     if not _insert(key, limits, actor=actor, now=now):
-        with transaction.atomic():  # `lock` raises the error if the user was deleted or changed.
-            lock(user)
+        with (
+            transaction.atomic()
+        ):  # `lock_user` raises the error if the user was deleted or changed.
+            lock_user(user)
         raise SerializationFailure("A token policy has changed since it was read.")
     return NewKey(key, parts.token)
 

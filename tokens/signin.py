@@ -24,7 +24,7 @@ from users.passwords import count_failure, count_try, is_right
 from users.permissions import KeyIdentity
 from users.roles import OWNER
 from users.selectors import user_by_name
-from users.services import lock, note_failed_sign_in, target_of
+from users.services import lock_user, note_failed_sign_in, target_of
 
 # The admin uses a Django session. The value of this entry in the Django session is the id of the
 # session key that was created in the same sign-in.
@@ -57,7 +57,7 @@ def sign_in(request: HttpRequest, name: str, password: str, *, by: str) -> NewKe
     actor = Actor(user_id=user.id, name=user.username, address=address)
     try:
         with transaction.atomic():
-            if not lock(user).is_active:
+            if not lock_user(user).is_active:
                 raise _suspended()
             record("user.sign_in", actor=actor, target=target_of(user), now=now, after={"by": by})
             lifetime_ns = settings.SESSION_DURATION_NS

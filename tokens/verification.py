@@ -28,7 +28,7 @@ from kernel.durations import to_timedelta
 from kernel.futures import settle
 from kernel.http.errors import APIError
 from kernel.limiter import Limiter, LimitReachedError
-from kernel.memory import Memory, Remembered
+from kernel.memory import CachedValue, Memory
 from tokens import look_ups, providers, refusals, token_format
 from tokens.last_use import Touch, write, writer
 from tokens.look_ups import Found, LookUps, Wanted
@@ -43,7 +43,7 @@ MEMORY: Memory[bytes, Found] = Memory(
     "keys", capacity=20_000, topics=(KEY_TOPIC, USER_TOPIC), max_age=60.0
 )
 # The result for a token that is not ours. Such an id stays unknown, because ids are random.
-NOT_OURS = refusals.unknown()
+FOREIGN = refusals.unknown()
 # SHA-256 after a block with a secret key. It is as fast as without the key. HMAC would hash twice.
 _KEYED = hashlib.sha256(secrets.token_bytes(64))
 # The threads that wait for another service. A caller is a turn.
@@ -95,14 +95,14 @@ def recall(token: str, *, now: datetime) -> KeyIdentity | None:
     """
     fingerprint = _fingerprint(token)
     found = MEMORY.get(fingerprint)
-    if found is NOT_OURS and (other := providers.other()):
+    if found is FOREIGN and (other := providers.other()):
         found = other.recall(fingerprint)
     return _checked(found, now)
 
 
 def is_ours(token: str) -> bool:
     """Returns whether a verified token is one of our own keys, and not of another service."""
-    return MEMORY.get(_fingerprint(token)) is not NOT_OURS
+    return MEMORY.get(_fingerprint(token)) is not FOREIGN
 
 
 def verify(parts: TokenParts, *, now: datetime, address: str, turn: str = "") -> KeyIdentity:
@@ -113,7 +113,7 @@ def verify(parts: TokenParts, *, now: datetime, address: str, turn: str = "") ->
     `LookUps.find` and of the other service.
     """
     wanted = Wanted(parts, now, address, turn)
-    found = NOT_OURS if _is_foreign(parts) else LOOK_UPS.find(wanted)
+    found = FOREIGN if _is_foreign(parts) else LOOK_UPS.find(wanted)
     return _identity(wanted, found)
 
 
@@ -129,7 +129,7 @@ def ask(parts: TokenParts, *, now: datetime, address: str, turn: str = "") -> Fu
 
 def _pass_on(wanted: Wanted, result: Future[KeyIdentity], read: Future[Found]) -> None:
     """Sets the result of a look-up among our keys, or asks the other service."""
-    if not read.exception() and read.result() is NOT_OURS and providers.other():
+    if not read.exception() and read.result() is FOREIGN and providers.other():
         _ask_other(wanted, result)
     else:
         settle(result, lambda: _identity(wanted, read.result()))
@@ -145,7 +145,7 @@ def _ask_other(wanted: Wanted, result: Future[KeyIdentity]) -> None:
 
     def run() -> None:
         try:
-            settle(result, lambda: _identity(wanted, NOT_OURS))
+            settle(result, lambda: _identity(wanted, FOREIGN))
         finally:
             ASKED.release(place)
 
@@ -159,7 +159,7 @@ def _is_foreign(parts: TokenParts) -> bool:
 
 def _identity(wanted: Wanted, found: Found) -> KeyIdentity:
     """Returns the identity. Asks the other service for a token that is not ours, and waits."""
-    if found is NOT_OURS and (other := providers.other()):
+    if found is FOREIGN and (other := providers.other()):
         with UNKNOWN_TOKENS.hold(wanted.turn or None):
             found = other.look_up(wanted.parts, _fingerprint(wanted.parts.token), wanted.address)
     if identity := _checked(found, wanted.now):
@@ -202,24 +202,24 @@ def _look_up(batch: Sequence[Wanted]) -> list[Found]:
 
 def _result(
     wanted: Wanted, keys: Mapping[str, FoundKey], dormant: list[Touch]
-) -> Remembered[Found]:
+) -> CachedValue[Found]:
     """Returns the result for a token. Adds the touch of a dormant user's key to `dormant`."""
     found, now = keys.get(wanted.parts.key_id), wanted.now
     if found is None and providers.other():
-        return Remembered(NOT_OURS, lasting=True)
+        return CachedValue(FOREIGN, lasting=True)
     key = _authentic_key(found, wanted.parts)
     by_key = (KEY_TOPIC, wanted.parts.key_id)
     if key is None or key.expires_at < now:
         # The result is `lasting`, because no later change can make this token valid.
         refusal = refusals.unknown() if key is None else refusals.expired(key.expires_at)
-        return Remembered(refusal, tags=(by_key,), lasting=True)
+        return CachedValue(refusal, tags=(by_key,), lasting=True)
     tags = (by_key, (USER_TOPIC, str(key.user_id)))
     if key.status == User.Status.SUSPENDED:
-        return Remembered(refusals.suspended(), tags=tags)
+        return CachedValue(refusals.suspended(), tags=tags)
     if next_touch(key) <= now:
         key = _touched(key, dormant, now=now, address=wanted.address)
     until = min(key.expires_at, next_touch(key))
-    return Remembered(_identity_of(key), tags=tags, max_age=(until - now).total_seconds())
+    return CachedValue(_identity_of(key), tags=tags, max_age=(until - now).total_seconds())
 
 
 def _authentic_key(key: FoundKey | None, parts: TokenParts) -> FoundKey | None:

@@ -236,7 +236,7 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
             services.insert_user(obj, actor=actor, now=now)
             return
         with services.keeping_an_owner():
-            stored = services.lock(get_object_or_404(User, pk=obj.pk))
+            stored = services.lock_user(get_object_or_404(User, pk=obj.pk))
             stored.username, stored.email, stored.name = obj.username, obj.email, obj.name
             with services.requiring_unused_names():
                 stored.save(update_fields=["username", "email", "name", "updated_at"])
@@ -277,7 +277,10 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
         )
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Counts the data about the users. Requires no permissions for the models of that data."""
+        """Returns the numbers of rows that the deletion affects, for Django's confirmation page.
+
+        Callers need no permissions for the models of these rows.
+        """
         rules = erasure.rules_of_deletion()
         found = [line for user in objs for line in erasure.survey(user, rules)]
         return found, {}, set(), []

@@ -18,7 +18,7 @@ from audit.services import Actor, record, user_target
 from kernel.db.connections import retry_on_conflict
 from kernel.http.errors import forbidden
 from users.models import User
-from users.services import keeping_an_owner, lock, require_another_owner, target_of
+from users.services import keeping_an_owner, lock_user, require_another_owner, target_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ def erase(user: User, *, actor: Actor, now: datetime) -> Survey:
 @keeping_an_owner()
 def _erase(user: User, erased: Survey, *, actor: Actor, now: datetime) -> Survey:
     target = user_target(user.pk)
-    found = [*_remove(lock(user), rules_of_deletion()), *erased]
+    found = [*_remove(lock_user(user), rules_of_deletion()), *erased]
     record("user.erase", actor=actor, target=target, now=now, after=_counts(found))
     return found
 
@@ -103,7 +103,7 @@ def delete_user(user: User, *, actor: Actor, now: datetime) -> None:
     """
     if user.id == actor.user_id:
         raise forbidden("You cannot delete yourself.")
-    stored = lock(user)
+    stored = lock_user(user)
     target = target_of(stored)
     before = {"roles": stored.roles, "status": str(stored.status)}
     after = _counts(_remove(stored, rules_of_deletion()))

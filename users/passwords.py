@@ -132,7 +132,7 @@ def _hashed[T](compute: Callable[[str, str], T], *texts: str) -> T:
             return hashed.result(max(0.0, deadline - time.monotonic()))
         except TimeoutError:
             if hashed.cancel():
-                raise LimitReachedError(BUSY, is_own=False) from None
+                raise LimitReachedError(BUSY, is_per_caller=False) from None
             return hashed.result()
 
 
@@ -173,13 +173,13 @@ def count_try(address: str, *, name: str = "") -> None:
         return
     now = time.time()
     verdict = check_client("sign-in", address, limit=MAX_TRIES_A_MINUTE, now=now)
-    if refusal := verdict.refusal(of="sign-ins"):
+    if refusal := verdict.refusal(noun="sign-ins"):
         raise refusal
     failed = shared_counter().add(_failures_of(name), int(now) // WINDOW_SECONDS, 0)
     if name and failed >= MAX_FAILURES_A_MINUTE:
         network = wide_bucket(address) or rate_limit_bucket(address)
         bucket = f"{_failures_of(name)}:{network}"
-        count_or_refuse(bucket, limit=MAX_TRIES_UNDER_ATTACK, of="sign-ins to this account")
+        count_or_refuse(bucket, limit=MAX_TRIES_UNDER_ATTACK, noun="sign-ins to this account")
 
 
 def count_failure(name: str) -> None:

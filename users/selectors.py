@@ -11,7 +11,7 @@ from django.db.models import Count, Q, QuerySet
 from kernel.db.connections import fetch
 from kernel.db.paging import Condition, pages, where
 from kernel.http.errors import APIError, Validation, invalid
-from kernel.memory import Memory, Remembered
+from kernel.memory import CachedValue, Memory
 from kernel.text_values import parse_time
 from users import allow_lists, permissions, roles
 from users.models import User
@@ -121,7 +121,7 @@ def search(
         return users, offset + len(users)
     if conditions:
         return users, _count(conditions)
-    return users, COUNT.get(None) or COUNT.load(None, lambda: Remembered(_count([])))
+    return users, COUNT.get(None) or COUNT.load(None, lambda: CachedValue(_count([])))
 
 
 def all_users(ids: frozenset[str] | None) -> Iterator[Sequence[User]]:

@@ -13,7 +13,7 @@ from django.dispatch import Signal
 from audit.services import Actor, Target, record, user_target
 from kernel.db.connections import transaction_lock
 from kernel.http.errors import APIError, Validation, invalid, not_found
-from kernel.memory import Memory, Remembered
+from kernel.memory import CachedValue, Memory
 from users import passwords, selectors
 from users.models import Organization, User
 from users.roles import DISPLAY_NAMES, MEMBER, OWNER
@@ -31,7 +31,7 @@ ORGANIZATION: Memory[None, Organization] = Memory("organization", capacity=1)
 def organization() -> Organization:
     """Returns the only organization. The first call of all processes creates its row."""
     return ORGANIZATION.get(None) or ORGANIZATION.load(
-        None, lambda: Remembered(Organization.objects.get_or_create(only=True)[0])
+        None, lambda: CachedValue(Organization.objects.get_or_create(only=True)[0])
     )
 
 
@@ -93,7 +93,7 @@ def require_no_user() -> None:
         raise APIError(409, "The first user already exists.")
 
 
-def lock(user: User) -> User:
+def lock_user(user: User) -> User:
     """Locks the user's row until the transaction ends, and returns the current row.
 
     Code that changes a user or the user's keys locks the user first, to prevent deadlocks.
@@ -145,7 +145,7 @@ def _change(user: User, field: str, value: Any, *, actor: Actor, now: datetime) 
     if user.is_copy:
         raise APIError(400, f"{user.username} is a user of Coder. Change the {field} there.")
     with keeping_an_owner():
-        found = lock(user)
+        found = lock_user(user)
         before = {field: getattr(found, field)}
         setattr(found, field, value)
         found.save(update_fields=[field, "updated_at"])
@@ -165,7 +165,7 @@ def set_password(
         raise invalid(*problems)
     hashed = make_password(password)
     with transaction.atomic():
-        found = lock(user)
+        found = lock_user(user)
         found.password = hashed
         found.save(update_fields=["password", "updated_at"])
         password_changed.send(User, user=found, kept_key_id=kept_key_id, actor=actor, now=now)

@@ -151,7 +151,11 @@ def _ensure_ready(stage: Stage) -> None:
 
 
 def settle_round(found: Round, stage: Stage) -> None:
-    """Settles the accounts. Called again after a stage, when late commits are visible."""
+    """Compares what the clients sent with what PostgreSQL stored.
+
+    Adds the differences to the problems of the round. Called again after a stage, when late commits
+    are visible.
+    """
     try:
         with stage.look() as connection:
             found.accounts = settle(found.sent, connection)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
-from beside.client import MAX_BYTES, CoderAwayError, ask
+from beside.client import MAX_BYTES, CoderUnavailableError, ask
 from beside.database.connection import Reader, reading
 from beside.database.rows import (
     MAX_LATENESS,
@@ -103,7 +103,7 @@ def _asked_usage(known: bool | None) -> bool | None:
     try:
         answer = ask("/api/v2/experiments", token=settings.CODER_TOKEN, max_bytes=MAX_BYTES)
         return answer.read(lambda found: USAGE_EXPERIMENT in [each.lower() for each in found])
-    except CoderAwayError:
+    except CoderUnavailableError:
         return known
 
 

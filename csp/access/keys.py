@@ -17,7 +17,7 @@ from kernel.http.call import Call, first_parameters
 from kernel.http.errors import APIError
 from kernel.http.identity import Caller
 from kernel.http.steps import Ask, Results
-from kernel.memory import Memory, Remembered
+from kernel.memory import CachedValue, Memory
 from kernel.settings import settings
 from tokens import refusals
 
@@ -65,7 +65,7 @@ def headers_by_origin(key: str, origins: Sequence[str]) -> Iterator[tuple[list[s
 # The whole table is cached as one value, so that an unknown key does not cause a query. If this
 # process receives no notifications, it uses the cached table for at most five seconds.
 MEMORY: Memory[str, dict[str, IngestKey]] = Memory(
-    "ingest keys", capacity=1, topics=(TOPIC,), deaf_age=5.0
+    "ingest keys", capacity=1, topics=(TOPIC,), max_age_disconnected=5.0
 )
 
 
@@ -83,8 +83,8 @@ def recall(key: str) -> IngestKey | None:
     return (MEMORY.get("") or {}).get(key)
 
 
-def _all() -> Remembered[dict[str, IngestKey]]:
-    return Remembered({row.key: row for row in IngestKey.objects.all()})
+def _all() -> CachedValue[dict[str, IngestKey]]:
+    return CachedValue({row.key: row for row in IngestKey.objects.all()})
 
 
 def is_open_to(call: Call, found: Results) -> bool | Ask:

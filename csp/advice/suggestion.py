@@ -230,9 +230,9 @@ def _entry(
     """Returns the entry that adds the sources to the directive.
 
     If the policy covers the content only by a fallback, such as default-src, the new directive
-    replaces the fallback. Then the entry also contains 'self', and also if no policy was reported.
-    Other sources of the fallback are not copied, because the policy comes from a report, and anyone
-    can forge a report. Of the REPLACED directives, Coder's own sources are only 'self'.
+    replaces the fallback. Then the entry also contains 'self'. The same applies if no policy was
+    reported. Other sources of the fallback are not copied, because the policy comes from a report,
+    and anyone can forge a report. Of the REPLACED directives, Coder's own sources are only 'self'.
     """
     governing = governing_directive(parse_policy(blocked.policy), blocked.directive)
     target = governing if governing in {blocked.directive, base} else base

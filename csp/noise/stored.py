@@ -12,19 +12,21 @@ from django.db import connection
 from csp.models import Group, NoiseRule
 from csp.noise.rules import Rule, Rules, compiled
 from csp.scrubbing.uris import address_of
-from kernel.memory import Memory, Remembered
+from kernel.memory import CachedValue, Memory
 
 # A dry run, and the facets of a group, read only the newest stored reports of a group.
 MAX_READ = 5_000
 GROUPS_AT_ONCE = 100
 # If this process receives no notifications, it uses the cached rules for at most five seconds.
 RULE_TOPIC = "noise_rule"
-RULES: Memory[str, Rules] = Memory("noise rules", capacity=1, topics=(RULE_TOPIC,), deaf_age=5.0)
+RULES: Memory[str, Rules] = Memory(
+    "noise rules", capacity=1, topics=(RULE_TOPIC,), max_age_disconnected=5.0
+)
 
 
 def current_rules() -> Rules:
     """Returns all noise rules. Raises: DatabaseError."""
-    return RULES.get("") or RULES.load("", lambda: Remembered(compiled(_rules())))
+    return RULES.get("") or RULES.load("", lambda: CachedValue(compiled(_rules())))
 
 
 def _rules() -> list[Rule]:

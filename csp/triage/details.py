@@ -26,7 +26,7 @@ from csp.triage.reading import bounded_read
 from csp.triage.selectors import WEEK
 from csp.triage.sites import is_coders
 from csp.writing.grouping import page_template
-from kernel.memory import Memory, Remembered
+from kernel.memory import CachedValue, Memory
 
 MAX_VALUES = 10
 # The maximum number of different reports, and of policies, that the advice is tested with.
@@ -45,8 +45,8 @@ FACETS = {
 # For the advice, only the origin of the page matters. Policies are compared by their digests.
 _TESTED = "effective_directive, blocked_uri, page, policy"
 _ORIGIN = "split_part({0}, '/', 1) || '//' || split_part({0}, '/', 3)"
-# A row has the value of one facet, one of the values that clients are counted for, or the values of
-# a different report.
+# Counts the newest reports of a group in several ways at once: by the columns of `_TESTED`, by
+# policy, by page, by blocked origin, and by each facet. GROUPING shows how a row was counted.
 _NEWEST = f"""
     SELECT GROUPING({_TESTED}, blocked_origin), sum(weight)::bigint, count(DISTINCT client),
         max(id), {", ".join(FACETS.values())}, {_TESTED}, blocked_origin,
@@ -93,7 +93,7 @@ def details(group: Group, *, now: datetime) -> Details:
     if found is not None:
         return found
     with bounded_read():
-        return _DETAILS.load(key, lambda: Remembered(_details(group, now=now)))
+        return _DETAILS.load(key, lambda: CachedValue(_details(group, now=now)))
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from csp.noise.stored import RULE_TOPIC
 from csp.triage.reading import bounded_read, snapshot
 from csp.triage.states import CURRENT_STATES, OPEN, REGRESSED, current_state
 from kernel.http.errors import Validation, invalid
-from kernel.memory import Memory, Remembered
+from kernel.memory import CachedValue, Memory
 
 MAX_DIRECTIVES = 20
 MAX_GROWING = 100
@@ -90,7 +90,7 @@ def _after(position: Mapping[str, Any]) -> Q:
 # result is read from one snapshot, and contains the time when it was read.
 def _kept_for_a_minute(name: str, *, capacity: int) -> Memory[Any, Any]:
     topics = (RULE_TOPIC,)
-    return Memory(name, capacity=capacity, max_age=60.0, deaf_age=60.0, topics=topics)
+    return Memory(name, capacity=capacity, max_age=60.0, max_age_disconnected=60.0, topics=topics)
 
 
 _WEEKS: Memory[datetime, WeekOfReports] = _kept_for_a_minute("csp week", capacity=1)
@@ -102,7 +102,8 @@ _SUMMARIES = _kept_for_a_minute("csp summary", capacity=16)
 class WeekOfReports:
     """The reports per site, directive and hour from `start` on, and the groups that grow.
 
-    The groups, each after its site, are those that existed a week ago, most reports first.
+    `growing` has the site and the id of each growing group that existed a week ago. The group with
+    the most reports comes first.
     """
 
     as_of: datetime
@@ -115,10 +116,10 @@ def week_of_reports(now: datetime) -> WeekOfReports:
     """Returns the reports of the last 7 days, at most a minute old."""
     hour = whole_hour(now)
 
-    def read() -> Remembered[WeekOfReports]:
+    def read() -> CachedValue[WeekOfReports]:
         with snapshot():
             start = hour - WEEK
-            return Remembered(WeekOfReports(now, start, _hour_sums(start), _growing(hour)))
+            return CachedValue(WeekOfReports(now, start, _hour_sums(start), _growing(hour)))
 
     found = _WEEKS.get(hour)
     if found is None:
@@ -168,7 +169,7 @@ def summary(*, since: datetime, now: datetime, site: str = "") -> dict[str, Any]
     found = _SUMMARIES.get(key)
     if found is None:
         with bounded_read():
-            found = _SUMMARIES.load(key, lambda: Remembered(_summary(*key, now)))
+            found = _SUMMARIES.load(key, lambda: CachedValue(_summary(*key, now)))
     return found
 
 

@@ -7,7 +7,7 @@ from django.db import connection
 
 from csp.models import OTHER_SITE, Group
 from csp.scrubbing.uris import origin_of
-from kernel.memory import Memory, Remembered
+from kernel.memory import CachedValue, Memory
 
 # Reads one entry of the index for each site, so it takes the same time for any number of groups.
 _READ = """
@@ -28,11 +28,11 @@ def sites_of_groups() -> list[str]:
     return _SITES.load("", _read) if found is None else found
 
 
-def _read() -> Remembered[list[str]]:
+def _read() -> CachedValue[list[str]]:
     with connection.cursor() as cursor:
         cursor.execute(_READ)
         found = [row[0] for row in cursor.fetchall()]
-    return Remembered(sorted(found, key=lambda site: (site == OTHER_SITE, site)))
+    return CachedValue(sorted(found, key=lambda site: (site == OTHER_SITE, site)))
 
 
 def are_several() -> bool:

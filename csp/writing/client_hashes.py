@@ -9,7 +9,7 @@ from datetime import date, datetime
 from csp.models import ClientKey
 from csp.parsing.formats import MAX_WORD
 from csp.writing.entries import Sender
-from kernel.memory import Memory, Remembered
+from kernel.memory import CachedValue, Memory
 from kernel.running_coder import running
 
 KEY_BYTES = 32
@@ -39,6 +39,6 @@ def key_of(day: date) -> bytes:
     return DAY_KEYS.get(day) or DAY_KEYS.load(day, lambda: _read(day))
 
 
-def _read(day: date) -> Remembered[bytes]:
+def _read(day: date) -> CachedValue[bytes]:
     new = {"key": secrets.token_bytes(KEY_BYTES)}
-    return Remembered(bytes(ClientKey.objects.get_or_create(day=day, defaults=new)[0].key))
+    return CachedValue(bytes(ClientKey.objects.get_or_create(day=day, defaults=new)[0].key))

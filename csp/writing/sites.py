@@ -14,11 +14,11 @@ from csp.access.keys import TOPIC
 from csp.models import IngestKey
 from csp.scrubbing.uris import origin_of
 from csp.writing.grouping import Sites
-from kernel.memory import Memory, Remembered
+from kernel.memory import CachedValue, Memory
 
 # The key is the access URL. If this process receives no notifications, it uses the cached sites for
 # at most five seconds.
-SITES: Memory[str, Sites] = Memory("sites", capacity=1, topics=(TOPIC,), deaf_age=5.0)
+SITES: Memory[str, Sites] = Memory("sites", capacity=1, topics=(TOPIC,), max_age_disconnected=5.0)
 
 
 def known_sites() -> Sites:
@@ -28,6 +28,6 @@ def known_sites() -> Sites:
     return SITES.load(url, lambda: _read(url)) if found is None else found
 
 
-def _read(url: str) -> Remembered[Sites]:
+def _read(url: str) -> CachedValue[Sites]:
     origins = chain([url], *IngestKey.objects.values_list("origins", flat=True))
-    return Remembered(frozenset(map(origin_of, origins)) - {""})
+    return CachedValue(frozenset(map(origin_of, origins)) - {""})

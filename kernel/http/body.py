@@ -96,8 +96,8 @@ def bounded(
             try:
                 length = announced_length(environ)
                 refuse_unread(length, environ, cap=cap)
-                with readers.hold(address_of(environ)) as place:
-                    deadline = place.since + DEADLINE_SECONDS
+                with readers.hold(address_of(environ)) as slot:
+                    deadline = slot.since + DEADLINE_SECONDS
                     body = receive(environ["wsgi.input"], length, cap=cap, deadline=deadline)
             except (APIError, LimitReachedError) as error:
                 refused = _refusal(error, readers).answer()
@@ -176,7 +176,7 @@ def _refusal(error: APIError | LimitReachedError, readers: Limiter) -> APIError:
     global when_stuck
     if isinstance(error, APIError):
         return error
-    if when_stuck and not error.is_own and readers.seconds_of_oldest() > STUCK_SECONDS:
+    if when_stuck and not error.is_per_caller and readers.seconds_of_oldest() > STUCK_SECONDS:
         log.warning("Slow request bodies use all slots; this process asks to be replaced")
         ask, when_stuck = when_stuck, None
         ask()

@@ -28,7 +28,7 @@ from kernel.http.call import Call
 from kernel.http.identity import Identity
 from kernel.http.responses import JSON_CONTENT_TYPE, Answer
 from kernel.http.wire import Wire
-from kernel.memory import Memory, Remembered
+from kernel.memory import CachedValue, Memory
 
 # The maximum number of users whose own documents are cached.
 OWNERS = 10_000
@@ -132,12 +132,12 @@ class Document:
         # A user whose roles change gets another document.
         return (chosen, caller.user_id, caller.roles) if self._own and caller else chosen
 
-    def _make(self, caller: Identity | None, token: str) -> Remembered[Rendered]:
+    def _make(self, caller: Identity | None, token: str) -> CachedValue[Rendered]:
         if self._source is not None:
             found = Rendered(self._source(token), public=self.public)
-            return Remembered(found, max_age=SOURCE_SECONDS, lasting=True)
+            return CachedValue(found, max_age=SOURCE_SECONDS, lasting=True)
         body = self._render(caller, token) if self._own else self._render()
-        return Remembered(Rendered(body, public=self.public))
+        return CachedValue(Rendered(body, public=self.public))
 
 
 def answer(found: Rendered, call: Call) -> Answer:

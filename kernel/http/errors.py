@@ -69,7 +69,7 @@ def unavailable(detail: str = "The database cannot be reached right now.") -> AP
 
 def limit_reached(error: LimitReachedError) -> APIError:
     """Makes a 429 error if the caller's own limit is reached, or a 503 error otherwise."""
-    if not error.is_own:
+    if not error.is_per_caller:
         return unavailable(error.detail)
     return too_many(error.detail)
 

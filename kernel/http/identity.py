@@ -36,7 +36,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Presented:
+class PresentedToken:
     """A session token from a request, not yet verified."""
 
     token: str
@@ -51,7 +51,7 @@ class Caller(NamedTuple):
 
     identity: Identity | None = None
     refusal: APIError | None = None
-    presented: Presented | None = None
+    presented: PresentedToken | None = None
     sunset: str = ""
 
 
@@ -60,7 +60,7 @@ class IdentifiedRequest(HttpRequest):
 
     identity: Identity | None
     refusal: APIError | None
-    presented: Presented | None
+    presented: PresentedToken | None
     results: Results
     has_steps: bool
     request_id: str

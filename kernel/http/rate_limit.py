@@ -61,9 +61,9 @@ class Verdict:
             **retry,
         }
 
-    def refusal(self, *, of: str = "requests") -> APIError | None:
+    def refusal(self, *, noun: str = "requests") -> APIError | None:
         """Returns the error for a request over the limit, or None."""
-        detail = f"The limit is {self.limit} {of} a minute."
+        detail = f"The limit is {self.limit} {noun} a minute."
         return too_many(detail, self.headers()) if self.refused else None
 
 
@@ -135,13 +135,13 @@ class SharedCounter:
 type Counter = SharedCounter | RedisCounter
 
 
-def count_or_refuse(bucket: str, *, limit: int, of: str) -> None:
-    """Counts one request of the bucket. `of` is the name of the requests in the error message.
+def count_or_refuse(bucket: str, *, limit: int, noun: str) -> None:
+    """Counts one request of the bucket. `noun` names the requests in the error message.
 
     Raises: APIError 429 if the bucket has more than `limit` in this minute.
     """
     verdict = check(shared_counter(), bucket, limit=limit, now=time.time())
-    if refusal := verdict.refusal(of=of):
+    if refusal := verdict.refusal(noun=noun):
         raise refusal
 
 

@@ -46,7 +46,7 @@ class Answer:
         return [self.body]
 
 
-def standing_headers(request_id: str) -> dict[str, str]:
+def common_headers(request_id: str) -> dict[str, str]:
     """Returns the headers that every response has."""
     headers = {
         "X-Coder-Request-Id": request_id,
@@ -56,7 +56,7 @@ def standing_headers(request_id: str) -> dict[str, str]:
     }
     version = settings.BUILD_VERSION
     if version_source:
-        # The other header then does not show that coderapi sends the response.
+        # X-Coder-Build-Version then has Coder's version, so this header identifies coderapi.
         headers["X-Coderapi-Version"] = settings.VERSION
         version = version_source()
     if version:

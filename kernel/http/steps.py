@@ -20,7 +20,7 @@ from kernel.http import single_slashes, wire
 from kernel.http.call import Call
 from kernel.http.errors import APIError
 from kernel.http.identity import Caller
-from kernel.http.responses import Answer, standing_headers
+from kernel.http.responses import Answer, common_headers
 from kernel.telemetry import logs
 
 if TYPE_CHECKING:
@@ -161,5 +161,5 @@ def finish(results: Results, headers: Any) -> None:
     for name, value in results.cors.items():
         varied = headers.get(name, "") if name == "Vary" else ""
         headers[name] = f"{varied}, {value}" if varied else value
-    for name, value in standing_headers(results.request_id).items():
+    for name, value in common_headers(results.request_id).items():
         headers[name] = value

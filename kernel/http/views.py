@@ -170,9 +170,9 @@ class StreamedResponse(StreamingHttpResponse):
     """
 
     def __init__(self, request: Any, pieces: Iterable[bytes], **more: Any) -> None:
-        place = STREAMS.acquire(request.user.pk)
+        slot = STREAMS.acquire(request.user.pk)
         # If a response is never closed, the garbage collector releases its slot.
-        self._release = weakref.finalize(self, STREAMS.release, place)
+        self._release = weakref.finalize(self, STREAMS.release, slot)
         super().__init__(_logged(pieces, request.request_id), **more)
 
     def close(self) -> None:

@@ -29,7 +29,7 @@ example if the disk is full.
 from __future__ import annotations
 
 from kernel.postgres.account import PostgresError
-from kernel.postgres.sharing import Handle, acquire, address, stop, why_away
+from kernel.postgres.sharing import Handle, acquire, address, stop, why_unavailable
 from kernel.postgres.upgrade import upgrade
 
-__all__ = ["Handle", "PostgresError", "acquire", "address", "stop", "upgrade", "why_away"]
+__all__ = ["Handle", "PostgresError", "acquire", "address", "stop", "upgrade", "why_unavailable"]

@@ -82,7 +82,8 @@ def account_for(data_dir: Path) -> Account:
     or of the data directory if the cluster does not exist. If root owns that directory, it is one
     of STAND_INS.
 
-    Raises: PostgresError if the cluster belongs to another user, or if no stand-in exists.
+    Raises: PostgresError if the caller is not root and the cluster belongs to another user; or if
+    root needs one of STAND_INS and none exists.
     """
     me = os.geteuid()
     home = data_dir / "postgres"

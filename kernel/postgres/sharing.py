@@ -146,7 +146,7 @@ def stop(data_dir: Path) -> Stopped:
     return Stopped(was_running=stopped, holders=held_by)
 
 
-def why_away(data_dir: Path) -> str:
+def why_unavailable(data_dir: Path) -> str:
     """Returns the reason why the server is not running, or "" if the reason is unknown."""
     cluster = Cluster(data_dir / "postgres", account_for(data_dir))
     if cluster.stopped.exists():

@@ -38,8 +38,8 @@ from stats.ingest.rows import (
 from stats.ingest.workspaces import upsert_workspaces
 from stats.models import MINUTE
 from stats.rollups.hours import (
-    AHEAD,
     EARLIEST,
+    MAX_AHEAD,
     MAX_OLD_HOURS,
     closed_among,
     ensure_hours,
@@ -153,8 +153,8 @@ def _timely(rows: Sequence[AgentRow], *, now: datetime) -> tuple[Sequence[AgentR
 
 
 def _time_error(moment: datetime, *, now: datetime) -> str:
-    if moment > now + AHEAD:
-        return f"is more than {AHEAD // MINUTE} minutes in the future"
+    if moment > now + MAX_AHEAD:
+        return f"is more than {MAX_AHEAD // MINUTE} minutes in the future"
     retention = settings.STATS_RETENTION
     oldest = max(EARLIEST, now - retention) if retention else EARLIEST
     if moment < oldest:
@@ -167,7 +167,7 @@ def _split(
 ) -> tuple[Sequence[AgentRow], IngestResult]:
     """Returns the valid rows, and a result with the rejected rows.
 
-    `error_of` returns the error of a row with this time, or "" if the row is valid.
+    `error_of(created_at)` returns why a row with this time is rejected, or "" if it is accepted.
     """
     valid, result = [], IngestResult()
     for row in rows:

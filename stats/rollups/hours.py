@@ -20,9 +20,9 @@ from stats.sql import execute, fetch_rows
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 # The clock of an agent may be ahead by up to this time. Rows that are further in the future are
 # rejected.
-AHEAD = timedelta(minutes=5)
+MAX_AHEAD = timedelta(minutes=5)
 # The number of hours for which partitions are created in advance.
-HOURS_AHEAD = 3
+PREPARED_HOURS = 3
 # The maximum number of open hours that are older than the retention of raw rows. 1,000 hours are
 # about 40 days. There must be a maximum, because the number of locks in PostgreSQL is limited, and
 # a query that reads all partitions locks every partition and its three indexes.
@@ -66,7 +66,7 @@ def kept_from(now: datetime) -> datetime:
 def keep_hours_ahead(now: datetime) -> int:
     """Creates the missing partitions of this hour and the next hours. Returns their number."""
     before = set(AGENT_STATS.starts())
-    hours = {hour_of(now) + number * HOUR for number in range(HOURS_AHEAD + 1)}
+    hours = {hour_of(now) + number * HOUR for number in range(PREPARED_HOURS + 1)}
     return len(ensure_hours(hours, now=now) - before)
 
 

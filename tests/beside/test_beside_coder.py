@@ -136,7 +136,7 @@ def test_fault_is_found_with_the_line_to_change(
     rows = checked(coder.url)
 
     matching = [row for row in rows if (row["check"], row["state"]) == (check, state)]
-    assert any(advice in row["change"] for row in matching), rows
+    assert any(advice in row["fix"] for row in matching), rows
     assert "planted" not in json.dumps(rows)
 
 
@@ -181,10 +181,10 @@ def test_job_fails_before_the_service_token_expires(
     run = run_job(find("check_coder_token"), now)
     assert run is not None
     assert run.failed is is_near
-    assert is_near is (f"on {end:%Y-%m-%d %H:%M} UTC. Change: coder tokens create" in run.error)
+    assert is_near is (f"on {end:%Y-%m-%d %H:%M} UTC. Fix: coder tokens create" in run.error)
     page = browser_of(make_user("auditor")).get("/admin/").text
     line = page.partition("<dt>CODERAPI_CODER_TOKEN</dt>")[2].partition("</div>")[0]
-    assert is_near is ("Change: coder tokens create" in line)
+    assert is_near is ("Fix: coder tokens create" in line)
     assert key.token not in run.error
 
 
@@ -212,4 +212,4 @@ def test_wrong_paths_of_the_proxy_are_found(coder: StandInCoder) -> None:
             ),
         ):
             rows = [row for row in checked(proxy_url) if row["check"] == "proxy"]
-            assert [row["change"] for row in rows if row["change"]] == expected
+            assert [row["fix"] for row in rows if row["fix"]] == expected

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from beside import client
-from beside.client import CoderAwayError, ask
+from beside.client import CoderUnavailableError, ask
 from tests.support.stand_in_coder import StandInCoder
 
 
@@ -24,7 +24,7 @@ def test_after_three_failures_coder_is_not_asked_until_a_response_closes_the_bre
 ) -> None:
     coder.fault = "500"
     for _ in range(5):
-        with pytest.raises(CoderAwayError, match="status 500"):
+        with pytest.raises(CoderUnavailableError, match="status 500"):
             ask("/api/v2/buildinfo", token="")
     assert len(coder.seen) == client.MAX_FAILURES
     monkeypatch.setattr(client.BREAKER, "_retry_at", 0.0)

@@ -535,7 +535,7 @@ def test_role_without_the_right_is_told_the_statement(
     with pytest.raises(CommandError, match=re.escape(statement)):
         deployment.job(FOLLOW)
     (finding,) = [each for each in findings(database.now) if each.state is State.BAD]
-    assert finding.change == statement
+    assert finding.fix == statement
     database.execute(statement)
     database.release = V2_38
     database.report(SECOND)
@@ -580,7 +580,7 @@ def test_grant_sql_names_the_database_of_the_url(settings: Any, url: str, name: 
 )
 def test_check_names_each_mismatch(database: CoderDatabase, statement: str, finding: str) -> None:
     database.execute(statement)
-    assert finding in " ".join(f"{each.message} {each.change}" for each in findings(database.now))
+    assert finding in " ".join(f"{each.message} {each.fix}" for each in findings(database.now))
 
 
 # --- History ----------------------------------------------------------------------------------

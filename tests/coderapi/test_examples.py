@@ -39,7 +39,7 @@ NOT_RUN = {
 }
 
 EMAIL, PASSWORD = "ada@example.com", "correct horse battery"
-# Definitions for bash on this machine.
+# Functions of bash that replace programs in the examples, so that they run on this machine.
 PRELUDE = f"""
 set -euo pipefail
 manage.py() {{ {shlex.quote(sys.executable)} {shlex.quote(str(PROJECT / "manage.py"))} "$@"; }}

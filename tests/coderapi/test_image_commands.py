@@ -26,7 +26,8 @@ from tests.support.containers import (
 )
 from tests.support.processes import PROJECT, free_port, wait_for
 
-# These change the machine's accounts. test_image_files.py checks their text.
+# These commands change the accounts of the machine, so the test does not run them.
+# test_image_files.py compares their text with the expected text.
 NOT_REHEARSED = {"useradd", "install"}
 
 

@@ -1,4 +1,4 @@
-"""Migrations: none is pending, they are compatible with the last release, and one process runs."""
+"""No migration is pending, the last release works with them, and one process applies them."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def test_directive_falls_back(policy: str, directive: str, governing: str) -> No
         ("127.0.0.1", "https://127.0.0.1", PAGE, True),
         ("127.0.0.2", "https://127.0.0.2", PAGE, False),
         ("[::1]", "https://[::1]", PAGE, False),
-        # Without a scheme, the page's scheme counts.
+        # If the entry has no scheme, it allows only the page's scheme, or https.
         ("example.com", "http://example.com", PAGE, False),
         ("example.com", "https://example.com", "http://a.example", True),
         ("http://example.com", "https://example.com", PAGE, True),

@@ -175,7 +175,8 @@ def server_named(name: str) -> Iterator[None]:
         yield
 
 
-# Within a transaction, pg_stat_activity does not change.
+# `transaction=True`: not in one transaction, because PostgreSQL would keep showing the first state
+# of pg_stat_activity.
 @pytest.mark.django_db(transaction=True)
 def test_page_and_command_show_drift(owner: APIClient, capsys: pytest.CaptureFixture[str]) -> None:
     found = revision()

@@ -1,4 +1,4 @@
-"""The access log: a line for each response, also for early errors, without queries and secrets."""
+"""The access log: a line for each response, including early errors, without queries and secrets."""
 
 from __future__ import annotations
 

@@ -14,35 +14,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel import limiter as module
-from kernel.limiter import Limiter, LimitReachedError, Place
+from kernel.limiter import Limiter, LimitReachedError, Slot
 from tests.support.processes import wait_for
 
 
 @contextmanager
-def refused(*, is_own: bool) -> Iterator[None]:
+def refused(*, is_per_caller: bool) -> Iterator[None]:
     with pytest.raises(LimitReachedError) as caught:
         yield
-    assert caught.value.is_own is is_own
+    assert caught.value.is_per_caller is is_per_caller
 
 
 @contextmanager
-def waiting(limiter: Limiter, caller: str = "") -> Iterator[list[Place]]:
-    """Starts a thread that waits for a place. When it gets the place, the list contains it."""
-    places: list[Place] = []
-    thread = threading.Thread(target=lambda: places.append(limiter.acquire(caller, timeout=30)))
+def waiting(limiter: Limiter, caller: str = "") -> Iterator[list[Slot]]:
+    """Starts a thread that waits for a slot. When it gets the slot, the list contains it."""
+    slots: list[Slot] = []
+    thread = threading.Thread(target=lambda: slots.append(limiter.acquire(caller, timeout=30)))
     before = limiter.waiting
     thread.start()
     wait_for(lambda: limiter.waiting == before + 1)
-    yield places
+    yield slots
     thread.join(30)
 
 
 def test_limits_hold_for_one_caller_and_in_all() -> None:
     limiter = Limiter("searches", limit=3, per_caller=2, full="all", own_full="own")
     with limiter.hold("a") as _, limiter.hold("a"):
-        with refused(is_own=True):
+        with refused(is_per_caller=True):
             limiter.acquire("a")
-        with limiter.hold("b"), refused(is_own=False):
+        with limiter.hold("b"), refused(is_per_caller=False):
             limiter.acquire("c")
     with limiter.hold("c"):
         pass
@@ -68,7 +68,7 @@ def test_no_order_of_callers_exceeds_a_limit(callers: list[str]) -> None:
 
 def test_amounts_count_against_the_limit() -> None:
     limiter = Limiter("reports", limit=10)
-    with limiter.hold(amount=8), refused(is_own=False):
+    with limiter.hold(amount=8), refused(is_per_caller=False):
         limiter.acquire(amount=3)
 
 
@@ -84,11 +84,11 @@ def test_released_place_goes_to_the_first_caller_that_may_have_it() -> None:
 
 def test_queue_is_bounded() -> None:
     limiter = Limiter("hashing", limit=1, queue=1)
-    place = limiter.acquire("a")
+    slot = limiter.acquire("a")
     with waiting(limiter, "b"):
-        with refused(is_own=False):
+        with refused(is_per_caller=False):
             limiter.acquire("c", timeout=30)
-        limiter.release(place)
+        limiter.release(slot)
 
 
 @pytest.fixture
@@ -99,47 +99,47 @@ def any_wait_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("any_wait_is_long")
 def test_after_a_wait_in_which_nothing_was_served_callers_are_refused_at_once() -> None:
     limiter = Limiter("bodies", limit=1)
-    place = limiter.acquire("a")
-    with refused(is_own=False):
+    slot = limiter.acquire("a")
+    with refused(is_per_caller=False):
         limiter.acquire("b", timeout=0.01)
-    with refused(is_own=False):
+    with refused(is_per_caller=False):
         limiter.acquire("b", timeout=30)
-    limiter.release(place)
+    limiter.release(slot)
     limiter.acquire("a")
 
 
 def test_waiting_helps_again_after_a_place_was_served(monkeypatch: pytest.MonkeyPatch) -> None:
     limiter = Limiter("bodies", limit=2)
     _, short = limiter.acquire("a"), limiter.acquire("b")
-    with monkeypatch.context() as patch, refused(is_own=False):
+    with monkeypatch.context() as patch, refused(is_per_caller=False):
         patch.setattr(module, "STUCK_SECONDS", 0.0)
         limiter.acquire("c", timeout=0.01)
     limiter.release(short)
     short = limiter.acquire("c")
-    with waiting(limiter, "d") as places:
+    with waiting(limiter, "d") as slots:
         limiter.release(short)
-        wait_for(lambda: places)
+        wait_for(lambda: slots)
 
 
 @pytest.mark.usefixtures("any_wait_is_long")
 def test_caller_whose_wait_failed_is_refused_at_once_and_others_are_not() -> None:
     limiter = Limiter("bodies", limit=2, per_caller=1)
     limiter.acquire("a")
-    with refused(is_own=True):
+    with refused(is_per_caller=True):
         limiter.acquire("a", timeout=0.01)
-    with refused(is_own=True):
+    with refused(is_per_caller=True):
         limiter.acquire("a", timeout=30)
     limiter.acquire("b")
 
 
 def test_busy_limiter_never_refuses_at_once() -> None:
-    """The wait of one caller times out, but other callers get places during that time."""
+    """The wait of one caller times out, but other callers get slots during that time."""
     limiter = Limiter("bodies", limit=2)
     long, short = limiter.acquire("a"), limiter.acquire("b")
-    with waiting(limiter, "c") as places:
+    with waiting(limiter, "c") as slots:
         limiter.release(short)
-        wait_for(lambda: places)
-    with refused(is_own=False):
+        wait_for(lambda: slots)
+    with refused(is_per_caller=False):
         limiter.acquire("d", timeout=0.01)
     limiter.release(long)
     limiter.acquire("e")
@@ -168,10 +168,10 @@ def test_only_the_reserve_waits_on_while_nothing_is_served() -> None:
 
 def test_callers_wait_on_while_others_are_served() -> None:
     limiter = Limiter("reports")
-    with limiter.hold() as place:
+    with limiter.hold() as slot:
         serve = Event(lambda: limiter.release(limiter.acquire()))
-        assert limiter.wait(place, serve, timeout=30)
-        assert not limiter.wait(place, serve, timeout=0)
+        assert limiter.wait(slot, serve, timeout=30)
+        assert not limiter.wait(slot, serve, timeout=0)
 
 
 @pytest.mark.usefixtures("any_wait_is_long")
@@ -180,7 +180,7 @@ def test_after_a_block_that_timed_out_only_the_reserve_is_given() -> None:
     with limiter.hold():
         with pytest.raises(TimeoutError), limiter.hold():
             raise TimeoutError
-        with refused(is_own=False):
+        with refused(is_per_caller=False):
             limiter.acquire()
     with limiter.hold(), limiter.hold():
         pass
@@ -212,19 +212,19 @@ def call_at_line(number: int, action: Callable[[], object]) -> Any:
 
 
 def test_garbage_collector_may_release_a_place_at_any_line() -> None:
-    """If a streamed answer is dropped, the garbage collector releases its place, in any thread."""
+    """If a streamed answer is dropped, the garbage collector releases its slot, in any thread."""
     line, was_reached = 0, True
     while was_reached:
         line += 1
         limiter = Limiter("streams", limit=9, per_caller=2)
-        place = limiter.acquire("a")
-        released: list[Place] = []
+        slot = limiter.acquire("a")
+        released: list[Slot] = []
 
         def collect(
-            limiter: Limiter = limiter, place: Place = place, released: list[Place] = released
+            limiter: Limiter = limiter, slot: Slot = slot, released: list[Slot] = released
         ) -> None:
-            limiter.release(place)
-            released.append(place)
+            limiter.release(slot)
+            released.append(slot)
 
         before = sys.gettrace()
         sys.settrace(call_at_line(line, collect))
@@ -236,6 +236,6 @@ def test_garbage_collector_may_release_a_place_at_any_line() -> None:
         was_reached = bool(released)
         if not was_reached:
             collect()
-        with limiter.hold("a"), limiter.hold("a"), refused(is_own=True):
+        with limiter.hold("a"), limiter.hold("a"), refused(is_per_caller=True):
             limiter.acquire("a")
     assert line > 20

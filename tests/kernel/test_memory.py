@@ -12,7 +12,7 @@ import pytest
 from kernel import memory as module
 from kernel.db import listener
 from kernel.db.connections import DatabaseBusyError
-from kernel.memory import Memory, Remembered
+from kernel.memory import CachedValue, Memory
 from tests.support.processes import wait_for
 
 
@@ -23,9 +23,9 @@ class Source:
         self.reads = 0
         self.more = more
 
-    def read(self) -> Remembered[int]:
+    def read(self) -> CachedValue[int]:
         self.reads += 1
-        return Remembered(self.reads, **self.more)
+        return CachedValue(self.reads, **self.more)
 
 
 def make(**options: Any) -> Memory[str, int]:
@@ -60,12 +60,12 @@ def test_value_on_the_database_is_not_used_without_announcements() -> None:
     lasting, source = make(topics=("test",)), Source(lasting=True)
     lasting.load("a", source.read)
     assert lasting.get("a") == 1
-    known_for_a_moment, source = make(topics=("test",), deaf_age=60.0), Source()
+    known_for_a_moment, source = make(topics=("test",), max_age_disconnected=60.0), Source()
     assert [known_for_a_moment.load("a", source.read) for _ in range(2)] == [1, 1]
 
 
 def test_max_age_holds_without_announcements() -> None:
-    memory, source = make(topics=("test",), deaf_age=60.0), Source(max_age=0.0)
+    memory, source = make(topics=("test",), max_age_disconnected=60.0), Source(max_age=0.0)
     assert [memory.load("a", source.read) for _ in range(2)] == [1, 2]
 
 
@@ -97,9 +97,9 @@ def test_announcement_evicts_the_values_with_its_tag(argument: str, left: set[st
 def test_value_whose_announcement_came_while_it_was_read_is_not_remembered() -> None:
     memory = make()
 
-    def read() -> Remembered[int]:
+    def read() -> CachedValue[int]:
         memory.evict(("any", "thing"))
-        return Remembered(1)
+        return CachedValue(1)
 
     assert memory.load("a", read) == 1
     assert memory.get("a") is None
@@ -108,7 +108,7 @@ def test_value_whose_announcement_came_while_it_was_read_is_not_remembered() -> 
 def test_error_is_not_remembered() -> None:
     memory, source = make(), Source()
 
-    def fail() -> Remembered[int]:
+    def fail() -> CachedValue[int]:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -119,7 +119,7 @@ def test_error_is_not_remembered() -> None:
 def test_of_many_that_miss_one_reads_and_the_others_wait() -> None:
     memory, source, go = make(), Source(), threading.Event()
 
-    def read() -> Remembered[int]:
+    def read() -> CachedValue[int]:
         go.wait(30)
         return source.read()
 
@@ -137,13 +137,13 @@ def test_other_value_does_not_wait_and_a_long_wait_is_an_error(
     memory, go = make(), threading.Event()
     monkeypatch.setattr(module.LOOK_UPS, "timeout", 0.01)
 
-    def read() -> Remembered[int]:
+    def read() -> CachedValue[int]:
         go.wait(30)
-        return Remembered(1)
+        return CachedValue(1)
 
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(memory.load, "a", read)
-        wait_for(lambda: module.LOOK_UPS._places)
+        wait_for(lambda: module.LOOK_UPS._slots)
         assert memory.load("b", Source().read) == 1
         with pytest.raises(DatabaseBusyError):
             memory.load("a", Source().read)

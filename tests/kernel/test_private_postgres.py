@@ -157,7 +157,7 @@ def test_ended_server_is_revived_and_a_stopped_one_is_not(
 
     postgres.stop(data_dir)
     assert handle.revive() == "stopped"
-    assert "postgres stop" in postgres.why_away(data_dir)
+    assert "postgres stop" in postgres.why_unavailable(data_dir)
     acquired(data_dir).release()
     assert handle.revive() == "running"
 
@@ -181,7 +181,7 @@ def test_full_disk_is_named_and_the_server_revived_when_there_is_room(
 
         with pytest.raises(postgres.PostgresError, match=r"^.*No space left on the disk.*$"):
             handle.revive()
-        assert "No space left" in postgres.why_away(small_disk)
+        assert "No space left" in postgres.why_unavailable(small_disk)
 
         (small_disk / "ballast").unlink()
         assert handle.revive() == "revived"

@@ -76,8 +76,8 @@ def test_charts_show_backfilled_snapshots_without_unknown_states(
     browser.post("/login", credentials)
     page = browser.get("/admin/stats/snapshot/timelines/", {"range": "30d"}).content.decode()
     workspaces = page[page.index("Workspaces by state") : page.index("Sessions by application")]
-    # Each state has a line in the legend and one for the current snapshot. Only `running` has a
-    # second line, for the imported days.
+    # The class of each state appears twice: in the legend, and for the current snapshot. The class
+    # of `running` appears once more, for the imported days.
     lines = [workspaces.count(f'"chart-line chart-{n}"') for n in (1, 2, 3, 4, 5)]
     assert lines == [2, 2, 3, 2, 2]
     assert "<td>none</td>" in workspaces

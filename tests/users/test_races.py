@@ -64,7 +64,10 @@ def test_two_owners_cannot_remove_each_other_at_once(action: str) -> None:
 
 
 def test_two_owners_cannot_demote_each_other_in_the_admin() -> None:
-    """The second request is rejected, or its sender is no longer an owner."""
+    """One request succeeds. The other is rejected.
+
+    It would remove the last owner, or its sender is no longer an owner (403).
+    """
     owners = [make_user("owner"), make_user("owner")]
 
     def demote(target: User, by: User) -> Callable[[], bool]:

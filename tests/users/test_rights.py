@@ -94,7 +94,8 @@ def cases_on(target: User, me: User, scope: str) -> Iterator[Case]:
         yield Case(action, method, where, {**(body or {}), **old, **scopes}, target)
 
 
-# A scope narrows the rights of each role in the same way.
+# A scope narrows the rights of each role in the same way, so auditor and template-admin are tested
+# with `coder:all` only.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("role", "scope"),

@@ -87,7 +87,7 @@ def _count(request: HttpRequest, identity: KeyIdentity) -> None:
     limit = settings.API_RATE_LIMIT
     if limit is not None and request.method == "POST":
         bucket = bucket_of(identity, cast("IdentifiedRequest", request).client_address)
-        count_or_refuse(bucket, limit=limit, of="requests")
+        count_or_refuse(bucket, limit=limit, noun="requests")
 
 
 def _api_error(error: APIError | LimitReachedError) -> APIError:

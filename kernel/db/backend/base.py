@@ -29,7 +29,7 @@ from kernel.db.connections import (
     seconds_left,
     unknown_if_lost,
 )
-from kernel.limiter import Limiter, LimitReachedError, Place
+from kernel.limiter import Limiter, LimitReachedError, Slot
 
 # A request that waits for a connection and then for a statement gets a response within six seconds:
 # 2.5 + 3.5. If no statement ends within a second, the limiter ends the wait after this second.
@@ -71,7 +71,7 @@ class PooledDebugCursor(_Releasing, base.CursorDebugWrapper):
 class DatabaseWrapper(base.DatabaseWrapper):
     """Holds a slot of the limiter while a thread uses a connection of the pool."""
 
-    _place: Place | None = None
+    _slot: Slot | None = None
     _is_connecting: bool = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -102,15 +102,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.isolation_level = IsolationLevel.READ_COMMITTED
         if pool.closed:
             pool.open()
-        self._release_place()
+        self._release_slot()
         try:
-            self._place = connections().acquire(timeout=seconds_left(BUSY_SECONDS))
+            self._slot = connections().acquire(timeout=seconds_left(BUSY_SECONDS))
         except LimitReachedError as error:
             raise DatabaseBusyError(error.detail) from None
         try:
             connection = pool.getconn(timeout=seconds_left(POOL_TIMEOUT_SECONDS))
         except BaseException:
-            self._release_place()
+            self._release_slot()
             raise
         connection.timed_out = False
         return connection
@@ -142,7 +142,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 return rows
             finally:
                 self.pool.putconn(lent)
-                self._release_place(lent)
+                self._release_slot(lent)
 
     def make_cursor(self, cursor: Any) -> PooledCursor:
         return self._counted(PooledCursor(cursor, self))
@@ -165,7 +165,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self.close()
 
     def get_autocommit(self) -> bool:
-        """Returns the setting without a connection if this thread has none."""
+        """Returns whether autocommit is on. Without a connection it is, so none is opened."""
         return self.connection is None or self.autocommit
 
     def _close(self) -> None:
@@ -173,14 +173,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         try:
             super()._close()  # type: ignore[misc]  # the stubs lack it
         finally:
-            self._release_place(connection)
+            self._release_slot(connection)
 
-    def _release_place(self, connection: Any = None) -> None:
+    def _release_slot(self, connection: Any = None) -> None:
         """Releases the slot. Counts it as served if the connection works and has not timed out."""
-        place, self._place = self._place, None
-        if place:
+        slot, self._slot = self._slot, None
+        if slot:
             is_good = connection is not None and not connection.closed
-            connections().release(place, served=is_good and not connection.timed_out)
+            connections().release(slot, served=is_good and not connection.timed_out)
 
     def set_autocommit(
         self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False
