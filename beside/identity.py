@@ -10,9 +10,10 @@ A look-up sends up to two requests to Coder, with the token in the header `Coder
   old.
 
 Coder does not return the scopes of a token. A token has full access if it may do the
-three actions of `FULL`, because only the scope `coder:all` includes the last one. Only a token with
-full access has roles, and a role only if Coder allows all of the role's actions in `SITE`. So a
-narrowed token of an owner never has full access. It may do only what Coder allows.
+three actions of `FULL`, because only the scope `coder:all` includes the last one. A token without
+full access has no roles, so a narrowed token of an owner never counts as an owner. It may do only
+what Coder allows. A token with full access has a role if Coder allows all actions of `SITE` that
+belong to the role.
 
 The answer is cached for 10 seconds, and a rejection for 2 seconds. So a token that was revoked in
 Coder is rejected here within 10 seconds. The keys of the cache are keyed hashes of tokens. While

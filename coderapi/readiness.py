@@ -7,8 +7,9 @@
 | `unready` | 503 | nothing useful is served, or the server is stopping |
 
 A proxy stops sending requests to a server whose /readyz fails. If all servers failed because of
-the same database, clients would get errors of the proxy instead of documents. So a server without
-its database is only degraded for as long as it may use its caches (`kernel.db.listener`).
+the same database, clients would get errors of the proxy instead of documents. So a server that
+cannot reach its database is `degraded` while it may use its caches (`kernel.db.listener`), and
+becomes `unready` afterwards.
 
 Each answer is kept for a second, because anybody may request it as often as they like.
 """

@@ -198,7 +198,7 @@ DISABLE_PASSWORD_AUTH = OPTIONS["disable_password_auth"]
 SECURE_COOKIES = OPTIONS["http_cookies.secure_auth_cookie"]
 SAMESITE = OPTIONS["http_cookies.same_site"].capitalize()
 # A browser accepts a `__Host-` cookie only from the host itself, so another subdomain cannot set
-# it. Such a cookie must be secure and have the path `/`. With another path, it must only be secure.
+# it. Such a cookie must be secure and have the path `/`. A `__Secure-` cookie can have any path.
 COOKIE_PREFIX = ("__Host-" if ADMIN_PATH == "/" else "__Secure-") if SECURE_COOKIES else ""
 # With another path, the host name may belong to a Coder deployment. A browser would send a cookie
 # with Coder's name and a longer path before Coder's own cookie.

@@ -454,7 +454,7 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
             self._show_matches(request, obj)
 
     def _show_matches(self, request: HttpRequest, rule: NoiseRule) -> None:
-        """Lists the visible groups that the rule matches wholly or partly. Changes nothing."""
+        """Lists the visible groups in which all or some reports match the rule. Changes nothing."""
         wholly, partly = dry_run(rule)
         for text, groups in (
             ("In these groups, all stored reports match {}:", wholly),
@@ -475,7 +475,7 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
         for rule in queryset:
             self._show_matches(request, rule)
 
-    @admin.action(description="Label groups that match wholly", permissions=["change"])
+    @admin.action(description="Label groups in which all reports match", permissions=["change"])
     def label_groups(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
         for rule in queryset:
             labelled = services.label_groups(rule, actor=actor_of(request), now=timezone.now())

@@ -1,7 +1,7 @@
 """Django's settings, for modules that run in every request.
 
-Django checks each access to a setting in Python, because its class also wraps other objects. A
-request reads a dozen settings before its view, and each check took as long as parsing a header.
+A request reads a dozen settings before its view. Django runs Python code for each access to a
+setting, which takes as long as parsing a header. This module reads each setting only once.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ POLL_SECONDS = 0.05
 DOCUMENT, LOOK_UP = "document", "look-up"
 PROBES = ("healthz", "livez", "readyz", "metrics")
 DOCUMENTS = ("buildinfo", "deployment/config", "experiments", "deployment/ssh")
-# Few enough that each report of a group is stored as a row.
+# Up to this number, each report of a group is stored as a row. Of more, only a sample is stored.
 REPORTS_IN_GROUP = 500
 _marks = itertools.count(1)
 

@@ -203,7 +203,7 @@ def store_new_rows(
 
 
 def late_rows(table: AgentTable, since: datetime, until: datetime) -> Iterator[Rows]:
-    """Yields the rows in (since, until] that are not stored yet. Finds them by their ids."""
+    """Yields the rows in (since, until] whose ids are not stored yet."""
     while since < until:
         end = min(since + MINUTE, until)
         stored = AgentStat.objects.filter(created_at__gt=since, created_at__lte=end)

@@ -105,7 +105,7 @@ class GroupLimit:
         return opened
 
     def _remember_refused(self, key: str, clients: set[int]) -> None:
-        """Remembers some clients that have reported a group which does not exist."""
+        """Remembers up to SEVERAL_CLIENTS clients that reported a group that was not created."""
         known = self._refused.pop(key, set())
         if len(self._refused) >= MAX_REFUSED:
             del self._refused[next(iter(self._refused))]

@@ -435,7 +435,7 @@ def parse_row(value: Any, *, members: tuple[Member, ...]) -> tuple[Any, ...]:
 
 
 def check_object(value: Any) -> None:
-    """Raises a RowError if the value is not a JSON object, or is itself a RowError."""
+    """Raises the value if it is a RowError. Raises a RowError if it is not a JSON object."""
     if isinstance(value, RowError):
         raise value
     if not isinstance(value, Mapping):

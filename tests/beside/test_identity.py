@@ -116,7 +116,7 @@ SITE = tuple(identity.SITE)
         (("application_connect",), (403, 403, 200, 403, 404)),
         (("deployment_stats:read",), (403, 400, 200, 403, 404)),
         (("deployment_config:read", "user:read"), (200, 403, 200, 403, 200)),
-        # All scopes that users can choose, and more, are not full access.
+        # Even all scopes that users can choose do not add up to full access.
         ((*SITE, "api_key:create", "user:update_personal"), (200, 400, 200, 403, 200)),
     ],
 )

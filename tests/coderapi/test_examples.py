@@ -27,7 +27,7 @@ from tests.support.stand_in_coder import Key, Person, StandInCoder
 DOCUMENTS = [PROJECT / "README.md", *sorted(PROJECT.glob("docs/*.md"))]
 BLOCK = re.compile(r"^```(sh|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
-# Blocks that begin with these are not run here.
+# The test does not run blocks that begin with one of these programs.
 NOT_RUN = {
     "git": "fetches from the network",
     "make": "runs until it is stopped, or breaks the service for minutes",

@@ -145,7 +145,7 @@ def test_reports_of_chromium_are_shown_in_the_admin(
     assert "blocked.example.net" in shown
 
 
-# What security software adds to a page. The policy of the page applies to it, too.
+# Security software adds such a script to pages. The policy of the page blocks the script.
 INJECTION = """
 const script = document.createElement("script");
 script.src = "https://gc.kis.v2.scr.kaspersky-labs.com/x.js";
