@@ -66,7 +66,7 @@ _TABLE = (
         _LOW,
         "A token that is in use expires within a week.",
     ),
-    Kind(CODER_UNAVAILABLE, "Coder", _HIGH, "The Coder deployment has not responded three times."),
+    Kind(CODER_UNAVAILABLE, "Coder", _HIGH, "Three requests to Coder in a row got no response."),
     Kind(CONFIG_CHANGED, "configuration", _LOW, "The configuration has changed."),
     Kind(WEEKLY_DIGEST, "weekly digest", _HIGH, "A summary of the week, on Mondays at 07:00 UTC."),
 )

@@ -138,7 +138,7 @@ def _pass_on(wanted: Wanted, result: Future[KeyIdentity], read: Future[Found]) -
 def _ask_other(wanted: Wanted, result: Future[KeyIdentity]) -> None:
     """Lets a thread ask the other service."""
     try:
-        place = ASKED.acquire()
+        slot = ASKED.acquire()
     except LimitReachedError as error:
         result.set_exception(error)
         return
@@ -147,7 +147,7 @@ def _ask_other(wanted: Wanted, result: Future[KeyIdentity]) -> None:
         try:
             settle(result, lambda: _identity(wanted, FOREIGN))
         finally:
-            ASKED.release(place)
+            ASKED.release(slot)
 
     _askers.submit(run)
 

@@ -163,8 +163,8 @@ def view_classes(resolver: URLResolver, prefix: str = "/") -> Iterator[tuple[str
 class StreamedResponse(StreamingHttpResponse):
     """A response that is sent piece by piece.
 
-    If the response breaks off, the server ends it like a complete one. A client can detect this
-    only from the content, for example from incomplete JSON.
+    If an error stops the response, the server ends it as if it were complete. A client can detect
+    this only from the content, for example from incomplete JSON.
 
     Raises: LimitReachedError if too many responses are being streamed.
     """

@@ -253,8 +253,8 @@ AGENT_MEMBERS = (
     Member(
         "session_counts",
         SESSIONS,
-        "The number of open sessions by application, such as `cursor`. If it has an application, "
-        "the members `session_count_…` are ignored. Default: those members.",
+        "The number of open sessions by application, such as `cursor`. If it is absent or has "
+        "no application, the members `session_count_…` are used instead.",
         {},
         usual=rf"(\{{\}}|{_SESSIONS})",
     ),
