@@ -196,7 +196,7 @@ def _identify(parts: TokenParts, address: str, last: Answer | None, *, until: fl
         return Answer(_refusal(me))
     person = me.read(read_person) if me.status != 404 else None
     if person is not None:
-        # If an own user has the username, the copy has a substitute. The audit trail shows it.
+        # If the username is in use here, the copy has a substitute. The audit trail shows it.
         mirror(person)
     return Answer(_identity_of(parts.key_id, allowed, person), allowed, person, asked_at)
 

@@ -214,7 +214,7 @@ def _limits(user: User, configs: list[TokenConfig]) -> policy.Policy:
     """Returns the limits on the tokens of a user of Coder.
 
     A policy of a copy applies to its id, because users of Coder can rename themselves. With
-    CODERAPI_IDENTITY=own, a policy of an own user applies to the same username.
+    CODERAPI_IDENTITY=own, the policy of a user of this service applies to the same username.
     """
     if settings.IDENTITY == "own":
         for own in (config.user for config in configs if config.user is not None):

@@ -1,8 +1,8 @@
 """Stores the users of Coder as copies, so that token policies and the admin can refer to them.
 
-A copy has Coder's id, and no password. Our own users keep their names: if an own user has the
-username or the e-mail address of a copy, the copy gets a substitute that contains its id. The same
-applies to names that are not valid here.
+A copy has Coder's id, and no password. Users of this service keep their names: if one of them
+has the username or the e-mail address of a copy, the copy gets a substitute that contains its id.
+The same applies to names that are not valid here.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def mirror(person: User) -> None:
     """
     stored = user_by_id(person.id)
     if stored is not None and stored.source != User.Source.CODER:
-        log.warning("The user %s of Coder is not stored: an own user has the same id", person.id)
+        log.warning("The user %s of Coder is not stored: another user has the same id", person.id)
     elif stored is None or _facts(stored) != _facts(person):
         with transaction.atomic(), transaction_lock("users-of-coder"):
             _store(person)
@@ -88,7 +88,7 @@ def _store(person: User) -> None:
 
 
 def _free(field: str, person: User) -> str:
-    """Returns the person's name, or its substitute if the name is invalid or an own user has it.
+    """Returns the person's name, or its substitute if the name is invalid or in use here.
 
     Coder's names are unique. So another copy with this name is outdated, and gets its substitute.
     """

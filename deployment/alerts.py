@@ -21,7 +21,7 @@ MAX_NAMES = 20
 
 
 def _changes(since: datetime, until: datetime) -> Iterator[tuple[ConfigRevision, ConfigRevision]]:
-    """Yields each revision of the time with the revision before it, of the same server."""
+    """Yields each revision of the period, after the previous revision of the same server."""
     recent = ConfigRevision.objects.filter(recorded_at__gte=since, recorded_at__lt=until)
     for revision in recent.order_by("pk")[:100]:
         before = ConfigRevision.objects.filter(server=revision.server, pk__lt=revision.pk)

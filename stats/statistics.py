@@ -55,7 +55,7 @@ NO_AGENTS: dict[str, Any] = {
 USAGE_EXPERIMENT = "workspace-usage"
 _COLUMNS = ", ".join(SESSION_COLUMNS)
 _KIND_SUMS = ", ".join(f"coalesce(sum({name}), 0)" for name in KIND_COLUMNS)
-# Sums the sessions of the rows in `counted`: of the four applications with own columns, and of the
+# Sums the sessions of the rows in `counted`: of the four applications that have columns, and of the
 # others as a JSON object. `known` is false if the sessions of a row are unknown.
 _SESSIONS = f"""
 named AS (

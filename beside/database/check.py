@@ -1,4 +1,4 @@
-"""Examines whether Coder's database fits: its role, tables, columns and their types."""
+"""Checks whether coderapi can read Coder's database: its role, tables, columns and types."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ class AgentTable:
         return found
 
     def _convert(self, row: dict[str, Any]) -> None:
-        """Replaces the JSON of the sessions by members of a row that `stats.ingest` parses fast."""
+        """Replaces the JSON of the sessions by members that `stats.ingest` parses faster."""
         text, until = row.pop(BY_NAME), self.unknown_until
         if text == NO_SESSIONS and until and datetime.fromisoformat(row["created_at"]) < until:
             row[BY_NAME] = UNKNOWN_SESSIONS

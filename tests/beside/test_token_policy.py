@@ -362,6 +362,6 @@ def test_admin_lists_the_tokens(coder: StandInCoder, ada: Key, settings: Any) ->
 def test_erasing_a_user_erases_the_tokens(ada: Key) -> None:
     apply()
     rule = token_policy.CODER_TOKENS
-    # An own user with the name, and a copy with a substitute for it.
+    # A user of this service who has the name, and a copy that has a substitute for it.
     for user in (User(username="ada"), User(id=ada.person.id, username="coder-1")):
         assert erasure.survey(user, [rule]) == [(rule, 1)]
