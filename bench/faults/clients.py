@@ -180,7 +180,7 @@ class Load:
             status = NO_CONNECTION
             connection.close()
         except (OSError, http.client.HTTPException) as error:
-            # The other class means that the connection was closed, but not reset.
+            # RemoteDisconnected is also a ConnectionResetError, but the connection was only closed.
             is_closed = isinstance(error, http.client.RemoteDisconnected)
             if isinstance(error, ConnectionResetError) and not is_closed:
                 status = RESET

@@ -22,7 +22,7 @@ MAX_REFUSAL_LINES = 4
 SUPERVISOR, WEB = "manage.py", "coderapi: web"
 JOBS, METRICS = "coderapi: jobs", "coderapi: metrics"
 CRASHES = re.compile(r"^Traceback \(most recent call last\)|panicked at", re.MULTILINE)
-# Time, request id and numbers, in which lines of the same kind differ.
+# The parts in which lines of the same kind differ: the time, the request id, and numbers.
 STAMP = re.compile(
     r"^\[?\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?\]?\s*| ?request_id=\S+| \(\d+\)"
 )

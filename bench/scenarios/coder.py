@@ -60,7 +60,7 @@ FORMS = {
     V2_38.version: f"""{ROW}, false, jsonb_build_object(
         'vscode', 1, 'jetbrains', 1 + n % 3, 'reconnecting_pty', 1, 'ssh', 1)""",
 }
-# Four counts of an agent row in columns that are not null, as before there were other applications.
+# A table whose rows count only four applications, in columns that are not null.
 COLUMNS = """
 SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute
 WHERE attrelid = 'stats_agentstat'::regclass AND attnum > 0 AND attname <> 'other_sessions'

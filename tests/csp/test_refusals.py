@@ -94,7 +94,7 @@ def test_wrong_method_is_refused(member: APIClient) -> None:
     assert "POST" in answer["Allow"]
 
 
-# Texts that grow by masking, and texts that fill any column.
+# Texts that become longer when secrets are masked, and texts that are too long for any column.
 _growing = st.builds(
     lambda unit, times: unit * times,
     st.sampled_from(["a@b.c,", "token=x;", "/@a/b", "a--b--c.", "x", "'nonce-' ", "https://h/"]),

@@ -193,7 +193,7 @@ def test_table_that_an_operator_has_detached_stays() -> None:
     assert exists(PARTITION)
     with connection.cursor() as cursor:
         cursor.execute(f"COMMENT ON TABLE {PARTITION} IS '{partitions.TO_DROP}'")
-    # A process that was killed has left it so.
+    # This comment is what remains if a process is killed before it drops the partition.
     assert AGENT_STATS.drop_before(NOW) == [PARTITION]
 
 

@@ -152,7 +152,7 @@ def test_list_goes_on_when_all_connections_were_busy_for_a_while(
     for worker in workers:
         worker.start()
     assert all(holds.wait(DEADLINE_SECONDS) for holds in busy)
-    # Longer than a request waits for a connection here.
+    # In this test, a request waits for a connection for a shorter time than this.
     threading.Timer(0.2, free.set).start()
     rest = [row for page in pages for row in page]
     assert free.is_set()

@@ -93,7 +93,7 @@ def entries(
     caller: str = "",
     now: datetime = NOW,
 ) -> list[Entry]:
-    """The reports of a body, repeated, as a request hands them to the writer."""
+    """Returns `times` copies of the reports of a body, in the form that the writer gets."""
     reports = [prepare(violation) for violation in parse(value).violations] * times
     sender = sender_of(address=address, caller=caller, user_agent=CHROME, now=now)
     fixed: Any = {"sites": known_sites(), "rules": current_rules(), "secret": settings.SECRET_KEY}

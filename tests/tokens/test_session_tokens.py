@@ -164,7 +164,7 @@ def test_use_is_written_once_an_hour_outside_of_the_request(
     assert new.key.ip_address == "127.0.0.1"
     touched = timezone.now()
 
-    # The second touch is written after the first one could have been.
+    # Touches are written in order. When that of `other` is written, no touch of `new` is waiting.
     other = make_key(make_user(), used=False)
     ask(new.token)
     ask(other.token)

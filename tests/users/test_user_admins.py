@@ -1,4 +1,4 @@
-"""User admins in the admin: they see and change users, but not owners and nothing else."""
+"""In the admin, user admins can change only users, except owners. They see nothing else."""
 
 from __future__ import annotations
 
