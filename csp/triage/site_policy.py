@@ -95,7 +95,7 @@ def _most_reported(site: str, now: datetime) -> tuple[str, int]:
 
 
 def _cleaned(policy: Mapping[str, tuple[str, ...]]) -> Policy:
-    """Returns the policy without nonces, which differ in each response, and without odd text."""
+    """Removes nonces, which differ in each response, and sources with unsafe characters."""
     return {
         name: tuple(source for source in sources if _is_plain(source))
         for name, sources in policy.items()

@@ -49,7 +49,7 @@ def using(wire: Wire) -> Iterator[None]:
 
 
 def chosen(call: Call, found: Results) -> Wire:
-    """Returns the wire format in the `Coder-Wire` header, or the setting without a header.
+    """Returns the wire format of the `Coder-Wire` header. Without the header, returns the setting.
 
     This is a step of a request (`kernel.http.steps`). Raises: APIError 400 for an unknown format.
     """
