@@ -6,17 +6,17 @@ from datetime import datetime, timedelta
 
 from csp import services
 from csp.disk import limit_disk
-from jobs.registry import Job, register
+from jobs.registry import Job, Result, register
 
 PARTITIONS = register(
     Job(name="make_csp_partitions", every=timedelta(hours=6), run=services.make_partitions)
 )
 
 
-def _prune(now: datetime) -> int:
-    """Returns the number of dropped partitions plus the number of deleted groups."""
-    partitions, groups = services.prune_reports(now)
-    return len(partitions) + groups
+def _prune(now: datetime) -> Result:
+    """Returns the number of deleted reports and groups."""
+    pruned = services.prune_reports(now)
+    return Result(pruned.reports + pruned.groups, f"Deleted {pruned}.")
 
 
 PRUNE = register(Job(name="prune_csp_reports", every=timedelta(hours=6), run=_prune))

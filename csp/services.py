@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import chain, count
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from audit.services import Actor, Change, Target, delete_recorded, record_all, save_recorded
 from csp import rejections
@@ -23,11 +24,13 @@ from csp.models import (
     IngestKey,
     NewGroups,
     NoiseRule,
+    Report,
     start_of_retention,
 )
 from csp.noise.stored import RULES, dry_run
 from csp.writing.reach import DELETE_LARGE
 from csp.writing.sites import SITES
+from kernel.humanize import plural
 
 AHEAD = timedelta(days=3)
 # The writer looks up a batch only within seconds of its commit.
@@ -47,12 +50,29 @@ def make_partitions(now: datetime) -> int:
     return REPORTS.ensure(now, now + AHEAD)
 
 
-def prune_reports(now: datetime) -> tuple[list[str], int]:
+class Pruned(NamedTuple):
+    """The partitions, reports and groups that pruning deletes."""
+
+    partitions: list[str] = []
+    reports: int = 0
+    groups: int = 0
+
+    def __str__(self) -> str:
+        reports, groups = plural(self.reports, "report"), plural(self.groups, "group")
+        return f"{reports} in {plural(len(self.partitions), 'partition')}, and {groups}"
+
+
+def to_prune(now: datetime) -> Pruned:
+    """Returns what `prune_reports` would delete."""
+    days = REPORTS.older_than(now - settings.CSP_RETENTION) if settings.CSP_RETENTION else []
+    return Pruned(days, _expired_reports(now).count(), Group.objects.expired(now).count())
+
+
+def prune_reports(now: datetime) -> Pruned:
     """Drops the partitions of expired days, and deletes the groups without a newer report.
 
     Also deletes expired hourly counts, batch ids, client keys, counts of new groups, and large
     reach members.
-    Returns the names of the dropped partitions, and the number of deleted groups.
     """
     with connection.cursor() as cursor:
         cursor.execute(DELETE_LARGE)
@@ -62,11 +82,20 @@ def prune_reports(now: datetime) -> tuple[list[str], int]:
     NewGroups.objects.filter(hour__lt=now - timedelta(days=1)).delete()
     rejections.forget_old(now)
     # If the retention is 0, reports, counts and groups never expire.
-    days = []
+    days, expired = [], _expired_reports(now)
+    reports = expired.count()
     if settings.CSP_RETENTION:
         days = REPORTS.drop_before(now - settings.CSP_RETENTION)
+        reports -= expired.count()
         _delete_hours(start_of_retention(now))
-    return days, _delete_groups(now)
+    return Pruned(days, reports, _delete_groups(now))
+
+
+def _expired_reports(now: datetime) -> QuerySet[Report]:
+    """Returns the reports of the days that have expired."""
+    if not settings.CSP_RETENTION:
+        return Report.objects.none()
+    return Report.objects.filter(received_at__lt=start_of_retention(now))
 
 
 def _delete_hours(moment: datetime) -> None:

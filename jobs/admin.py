@@ -27,7 +27,13 @@ class StateFilter(admin.SimpleListFilter):
 @admin.register(JobRun)
 class JobRunAdmin(ReadOnlyAdmin):
     list_display = ["job", "slot", "started", "duration", "outcome", "short_error", "rows", "host"]
-    fields = [("job", "outcome"), ("slot", "started", "duration"), ("rows", "host"), "error"]
+    fields = [
+        ("job", "outcome"),
+        ("slot", "started", "duration"),
+        ("rows", "summary"),
+        "host",
+        "error",
+    ]
     list_filter = [StateFilter, "job"]
     search_fields = ["job", "error", "host"]
     date_hierarchy = "started_at"

@@ -34,6 +34,12 @@ class JobRun(models.Model):
     rows = models.BigIntegerField(
         null=True, blank=True, help_text="The number of rows written or deleted."
     )
+    summary = models.TextField(
+        blank=True,
+        default="",
+        db_default="",
+        help_text="What the run wrote or deleted, if these are rows of several kinds.",
+    )
     error = models.TextField(blank=True, default="", db_default="")
     host = models.CharField(max_length=255, help_text="The host and process of the run.")
 

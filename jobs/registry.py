@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 
 class JobError(Exception):
@@ -15,20 +16,27 @@ class JobFailedError(Exception):
     """A job raises this for an expected failure. It is logged without a traceback."""
 
 
+class Result(NamedTuple):
+    """The number of rows that a run wrote or deleted, and a sentence about them."""
+
+    rows: int
+    summary: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """A scheduled job: its name, its schedule, and the function to run.
 
     `run` is a function with one argument, the current time. It returns the number of rows that it
-    wrote or deleted, or None if it does not count rows. It is called outside a transaction. It must
-    be idempotent: if the process is killed, the function is called again later. A run that takes
-    longer than `max_duration` is late.
+    wrote or deleted, a Result if these are of several kinds, or None if it does not count rows. It
+    is called outside a transaction. It must be idempotent: if the process is killed, the function
+    is called again later. A run that takes longer than `max_duration` is late.
     """
 
     name: str
     # A callable is called each time the next slot is computed, because the interval may change.
     every: timedelta | Callable[[], timedelta]
-    run: Callable[[datetime], int | None]
+    run: Callable[[datetime], int | Result | None]
     max_duration: timedelta = timedelta(minutes=10)
     enabled: Callable[[], bool] = lambda: True
 

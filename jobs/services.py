@@ -16,7 +16,7 @@ import psycopg
 
 from jobs import metrics
 from jobs.models import JobRun
-from jobs.registry import Job, JobFailedError
+from jobs.registry import Job, JobFailedError, Result
 from jobs.selectors import upcoming_slot
 from kernel.db.connections import connect_directly, is_unavailable, lock_number, setting
 from kernel.telemetry.logs import scrub
@@ -105,7 +105,8 @@ def run_job(job: Job, now: datetime, *, slot: datetime | None = None) -> JobRun 
 def _execute(job: Job, run: JobRun, now: datetime) -> JobRun:
     started = time.monotonic()
     try:
-        run.rows = job.run(now)
+        result = job.run(now)
+        run.rows, run.summary = result if isinstance(result, Result) else (result, "")
     except JobFailedError as error:
         logger.warning("Job %s failed: %s", job.name, error, extra={"job": job.name})
         run.error = str(error) or "It failed."
@@ -127,7 +128,8 @@ def _execute(job: Job, run: JobRun, now: datetime) -> JobRun:
 
 def _finish(run: JobRun) -> None:
     unfinished = JobRun.objects.unfinished().filter(pk=run.pk)
-    if not unfinished.update(finished_at=run.finished_at, rows=run.rows, error=run.error):
+    found = {name: getattr(run, name) for name in ("finished_at", "rows", "summary", "error")}
+    if not unfinished.update(**found):
         logger.warning("Job %s finished after its run was marked as failed", run.job)
     elif not run.failed:
         logger.debug("Job %s: ok", run.job, extra={"job": run.job, "rows": run.rows})

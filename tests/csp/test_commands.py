@@ -12,10 +12,12 @@ from csp import services
 from csp.jobs import DISK, PRUNE
 from csp.models import REPORTS, Batch, Group, HourCount, ReachMember, Report
 from csp.writing import writer
+from jobs.models import JobRun
+from kernel.humanize import plural
 from kernel.telemetry.metrics import DATABASE_GAUGES
 from tests.support.client import APIClient
 from tests.support.commands import run, write_lines
-from tests.support.csp_reports import legacy, send
+from tests.support.csp_reports import in_admin, legacy, send
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 
@@ -48,17 +50,21 @@ def test_group_goes_with_its_last_report(
     run("import_csp_reports", write_lines(tmp_path / "a.jsonl", *lines))
     send(member, legacy())
     settings.CSP_RETENTION = timedelta(days=30)
+    days = len(REPORTS.older_than(timezone.now() - settings.CSP_RETENTION))
+    found = f"4 reports in {plural(days, 'partition')}, and 3 groups"
     message = run("prune_csp_reports", dry_run=True).splitlines()[-1]
-    assert message.startswith("Would drop ")
-    assert message.endswith(" of reports, and 3 groups without reports.")
+    assert message == f"Would delete {found}."
     assert Group.objects.count() == 4
-    before = timezone.now()
-    expired = len(REPORTS.older_than(before - settings.CSP_RETENTION))
-    assert PRUNE.run(before) == expired + 3
+    # The job stores the kinds of rows apart, and shows them.
+    assert f"Job prune_csp_reports: 7 rows. Deleted {found}." in run("run_job", "prune_csp_reports")
+    done = JobRun.objects.get(job=PRUNE.name)
+    assert (done.rows, done.summary) == (7, f"Deleted {found}.")
+    page = in_admin("owner").get(f"/admin/jobs/jobrun/{done.pk}/change/").text
+    assert f"Deleted {found}." in page
     assert Group.objects.get().blocked == "cdn.example.net"
     assert set(HourCount.objects.values_list("group", flat=True)) == {Group.objects.get().pk}
     assert set(ReachMember.objects.values_list("group", flat=True)) == {Group.objects.get().pk}
-    assert PRUNE.run(before) == 0
+    assert PRUNE.run(timezone.now()) == (0, "Deleted 0 reports in 0 partitions, and 0 groups.")
 
 
 def test_group_that_comes_back_counts_anew(member: APIClient, settings: LazySettings) -> None:
@@ -76,7 +82,7 @@ def test_retention_of_zero_keeps_everything(tmp_path: Path, settings: LazySettin
         "import_csp_reports",
         write_lines(tmp_path / "a", {"received_at": then.isoformat()} | legacy()),
     )
-    assert run("prune_csp_reports").startswith("Dropped 0 days of reports, and 0 groups")
+    assert run("prune_csp_reports") == "Deleted 0 reports in 0 partitions, and 0 groups."
     REPORTS.drop_before(timezone.now() - timedelta(days=100))
 
 

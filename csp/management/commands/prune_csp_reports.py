@@ -2,14 +2,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
-from csp.models import REPORTS, Group
-from csp.services import prune_reports
+from csp.services import prune_reports, to_prune
 from kernel.commands import ListingCommand
-from kernel.humanize import plural
 
 
 class Command(ListingCommand):
@@ -27,14 +24,7 @@ class Command(ListingCommand):
 
     def handle(self, *args: Any, dry_run: bool, **options: Any) -> str:
         now = timezone.now()
-        if dry_run:
-            kept = settings.CSP_RETENTION
-            partitions = REPORTS.older_than(now - kept) if kept else []
-            groups = Group.objects.expired(now).count()
-        else:
-            partitions, groups = prune_reports(now)
-        for name in partitions:
+        pruned = to_prune(now) if dry_run else prune_reports(now)
+        for name in pruned.partitions:
             self.row(f"  {name}", partition=name)
-        verb = "Would drop" if dry_run else "Dropped"
-        days, empty = plural(len(partitions), "day"), plural(groups, "group")
-        return f"{verb} {days} of reports, and {empty} without reports."
+        return f"{'Would delete' if dry_run else 'Deleted'} {pruned}."

@@ -27,4 +27,5 @@ class Command(BaseCommand):
             raise CommandError(f"Job {name} is already running.")
         if run.failed:
             raise CommandError(f"Job {name} failed: {run.error}")
-        return f"Job {name}: {'done' if run.rows is None else plural(run.rows, 'row')}."
+        rows = "done" if run.rows is None else plural(run.rows, "row")
+        return f"Job {name}: {rows}. {run.summary}".rstrip()
