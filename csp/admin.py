@@ -55,11 +55,12 @@ from csp.triage.decisions import (
     same_cause,
 )
 from csp.triage.details import details, is_own, next_step
-from csp.triage.overview import hourly_chart, state_badge
+from csp.triage.overview import daily, hourly_chart, sparkline, state_badge
 from csp.triage.selectors import groups_at, neighbors, whole_hour
 from csp.triage.site_check import site_check
 from csp.triage.site_policy import site_policy
 from csp.writing import reach
+from kernel import humanize
 from kernel.admin import (
     ReadOnlyAdmin,
     ServiceAdmin,
@@ -108,7 +109,8 @@ class GroupAdmin(ExportingAdmin):
         "state_now",
         "clients",
         "distinct_pages",
-        "count",
+        "reports_in_days",
+        "first",
         "seen",
         next_step,
     ]
@@ -136,6 +138,14 @@ class GroupAdmin(ExportingAdmin):
         first, *others = self.list_display
         return [first, *(["site"] if sites.are_several() else []), *others]
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Reads the daily numbers of all rows of the page at once."""
+        found = super().get_changelist_instance(request)
+        days = daily([group.pk for group in found.result_list], timezone.now())
+        for group in found.result_list:
+            group.days = days[group.pk]
+        return found
+
     @admin.display(description="cause", ordering="blocked")
     def cause_in_words(self, group: Group) -> str:
         return cause(group.directive, group.blocked)
@@ -152,6 +162,12 @@ class GroupAdmin(ExportingAdmin):
     def distinct_pages(self, group: Group) -> str:
         return reach.humanized(group.pages)
 
+    @admin.display(description="reports", ordering="count")
+    def reports_in_days(self, group: Any) -> SafeString:
+        """Shows the number of reports, and a drawing of the last seven days."""
+        return format_html("{}<br>{}", humanize.count(group.count), sparkline(group.days))
+
+    first = time_column("first_seen", "first seen")
     seen = time_column("last_seen", "last seen")
 
     def render_change_form(

@@ -56,7 +56,7 @@ def front_page(now: datetime, *, site: str = "") -> dict[str, Any]:
         open_groups = list(needing_attention(now).filter(**wanted)[:ROWS])
         rising = growing(week, now=now, limit=ROWS, site=site)
         top = list(groups_at(now).visible().filter(**wanted)[:ROWS])
-        days = _daily({group.pk for group in (*open_groups, *rising, *top)}, now)
+        days = daily({group.pk for group in (*open_groups, *rising, *top)}, now)
     return {
         "attention": _rows(open_groups, days),
         "growing": _rows(rising, days),
@@ -81,7 +81,7 @@ def _rows(groups: Iterable[Any], days: dict[UUID, list[int]]) -> list[dict[str, 
     ]
 
 
-def _daily(groups: set[UUID], now: datetime) -> dict[UUID, list[int]]:
+def daily(groups: Iterable[UUID], now: datetime) -> dict[UUID, list[int]]:
     """Returns the number of reports of each group on each of the last days, oldest day first."""
     first = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS - 1)
     counted: dict[UUID, list[int]] = defaultdict(lambda: [0] * DAYS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -396,6 +397,22 @@ def test_pages_of_triage_run_few_statements(
         with django_assert_max_num_queries(most) as queries:
             assert reader.get(path).status_code == 200
         assert len(queries) > 1
+
+
+def test_list_shows_when_a_group_began_and_its_last_days(
+    collecting: None, owner: APIClient, django_assert_max_num_queries: Any
+) -> None:
+    for host in ("one", "one", "two", "three"):
+        send(owner, legacy(blocked_uri=f"https://{host}.example.net/"))
+    long_ago = timezone.now() - timedelta(days=40)
+    Group.objects.filter(blocked="one.example.net").update(first_seen=long_ago)
+    client = in_admin("owner")
+    with django_assert_max_num_queries(12) as queries:
+        page = client.get("/admin/csp/group/").text
+    assert sum("csp_hourcount" in query["sql"] for query in queries) == 1
+    assert "40 days ago" in page
+    drawn = re.findall(r"Reports per day: ([\d, ]+)", page)
+    assert sorted(sum(map(int, days.split(","))) for days in drawn) == [1, 1, 2]
 
 
 @pytest.mark.parametrize(
