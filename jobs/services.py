@@ -12,13 +12,20 @@ from datetime import datetime, timedelta
 from threading import Event, Thread
 from typing import Any
 
+import django.db
 import psycopg
 
 from jobs import metrics
 from jobs.models import JobRun
 from jobs.registry import Job, JobFailedError, Result
 from jobs.selectors import upcoming_slot
-from kernel.db.connections import connect_directly, is_unavailable, lock_number, setting
+from kernel.db.connections import (
+    LimitedConnection,
+    connect_directly,
+    is_unavailable,
+    lock_number,
+    setting,
+)
 from kernel.telemetry.logs import scrub
 
 logger = logging.getLogger(__name__)
@@ -37,10 +44,12 @@ def job_lock(name: str) -> Iterator[bool]:
     """Tries to acquire the job's lock for the block. Yields whether it was acquired.
 
     A process that runs the job holds the lock. The lock is a lease: a thread renews it, and
-    PostgreSQL ends its session if the process or its host no longer does. Then the run may
-    continue, so the unique row of the slot is also needed to prevent a second run.
+    PostgreSQL ends its session if the process or its host no longer does. Without the lease, the
+    connection of this thread is shut down, because a frozen database would never answer on it. The
+    run may continue until then, so the unique row of the slot is also needed to prevent a second
+    run.
     """
-    with connect_directly() as connection:
+    with connect_directly(LimitedConnection) as connection:
         connection.execute(setting({"idle_session_timeout": f"{LEASE_SECONDS}s"}).encode())
         row = connection.execute(
             "SELECT pg_try_advisory_lock(%s)", [lock_number(f"jobs.{name}")]
@@ -57,13 +66,15 @@ def job_lock(name: str) -> Iterator[bool]:
 @contextmanager
 def _renewed(connection: psycopg.Connection[Any]) -> Iterator[None]:
     """Keeps the session from being idle in the block."""
-    ended = Event()
+    ended, of_thread = Event(), django.db.connections["default"]
 
     def renew() -> None:
         while not ended.wait(RENEWAL_SECONDS):
-            # If the connection is lost, so is the lease.
-            with suppress(psycopg.Error):
+            try:
                 connection.execute("SELECT")
+            except psycopg.Error:
+                # If the connection is lost, so is the lease.
+                _shut_down(of_thread.connection)
 
     thread = Thread(target=renew, name="lease", daemon=True)
     thread.start()
@@ -72,6 +83,15 @@ def _renewed(connection: psycopg.Connection[Any]) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+
+
+def _shut_down(connection: Any) -> None:
+    """Makes a statement fail that another thread is waiting for on the connection."""
+    with suppress(OSError, psycopg.Error):
+        if connection is not None:
+            # The copy of the descriptor stays valid if the other thread closes the connection.
+            with socket.socket(fileno=os.dup(connection.pgconn.socket)) as end:
+                end.shutdown(socket.SHUT_RDWR)
 
 
 def run_if_due(job: Job, now: datetime) -> JobRun | None:

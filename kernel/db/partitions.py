@@ -24,6 +24,7 @@ from psycopg import sql
 
 from kernel.db.connections import (
     CommitUnknownError,
+    LimitedConnection,
     commit_with_retry,
     connect_directly,
     lock_number,
@@ -48,6 +49,12 @@ LIKE = sql.SQL(
     "INCLUDING COMPRESSION"
 )
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+class _Dropping(LimitedConnection):
+    """A connection that waits while PostgreSQL removes a large file, but not for a frozen one."""
+
+    seconds = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,7 @@ class PartitionedTable:
     def _drop_all(self, names: Iterable[str]) -> list[str]:
         dropped: list[str] = []
         try:
-            with connect_directly() as direct:
+            with connect_directly(_Dropping) as direct:
                 direct.execute(limit_lock_waits().encode())
                 lock = lock_number(f"drop:{self.name}")
                 if direct.execute("SELECT pg_try_advisory_lock(%s)", [lock]).fetchone() == (True,):

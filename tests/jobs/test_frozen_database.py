@@ -1,0 +1,115 @@
+"""A database that no longer answers, and whose host still acknowledges packets."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+import pytest
+from django.db import Error, connection
+from django.utils import timezone
+
+from csp.models import REPORTS
+from jobs import services
+from jobs.models import JobRun
+from jobs.registry import Job
+from jobs.services import ABANDONED, fail_abandoned_runs, job_lock, run_job
+from kernel.db import partitions
+from kernel.db.connections import leave_pool
+from tests.support.database_relay import Between
+from tests.support.processes import DEADLINE_SECONDS
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LONG_AGO = datetime(2001, 2, 3, tzinfo=UTC)
+
+
+def relay(directory: Any, pattern: bytes) -> Between:
+    """Returns a relay before the test database that freezes when it sees the pattern."""
+    facts: dict[str, Any] = connection.get_connection_params()
+    if not str(facts.get("host", "")).startswith("/"):
+        pytest.skip("the tests' server has no socket to stand in front of")
+    login = f"{quote(facts['user'])}:{quote(facts.get('password') or '')}"
+    url = f"postgresql://{login}@/{facts['dbname']}?host={quote(facts['host'], safe='')}"
+    return Between(directory, url, pattern=pattern, hangs=True)
+
+
+def answer_then_freeze(now: datetime) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 'before'")
+        cursor.execute("SELECT 'freeze'")
+    return 1
+
+
+def test_run_ends_if_the_database_freezes(
+    tmp_path_factory: pytest.TempPathFactory, settings: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(services, "RENEWAL_SECONDS", 0.1)
+    directory = tmp_path_factory.mktemp("pg")
+    job = Job(name="frozen", every=timedelta(hours=1), run=answer_then_freeze)
+
+    def run() -> JobRun | None:
+        leave_pool()
+        connection.settings_dict = {**connection.settings_dict, "HOST": str(directory)}
+        try:
+            return run_job(job, timezone.now())
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as thread, relay(directory, b"'freeze'") as between:
+        settings.DIRECT_DATABASE_URL, direct = between.url, settings.DIRECT_DATABASE_URL
+        between.break_next()
+        # The error of the statement is not stored, because the database does not answer.
+        with pytest.raises(Error):
+            thread.submit(run).result(timeout=DEADLINE_SECONDS)
+        assert between.broken == 1
+    settings.DIRECT_DATABASE_URL = direct
+    assert fail_abandoned_runs(timezone.now()) == 1
+    assert JobRun.objects.get().error == ABANDONED
+
+
+@pytest.mark.parametrize("statement", [b"pg_try_advisory_lock", b"pg_advisory_unlock_all"])
+def test_lock_of_a_job_does_not_wait_for_a_frozen_database(
+    tmp_path_factory: pytest.TempPathFactory, settings: Any, statement: bytes
+) -> None:
+    def lock() -> None:
+        with job_lock("frozen"):
+            pass
+
+    with (
+        ThreadPoolExecutor(1) as thread,
+        relay(tmp_path_factory.mktemp("pg"), statement) as between,
+    ):
+        settings.DIRECT_DATABASE_URL = between.url
+        between.break_next()
+        error = thread.submit(lock).exception(timeout=DEADLINE_SECONDS)
+        assert between.broken == 1
+    assert error is None or isinstance(error, psycopg.OperationalError)
+
+
+def test_dropping_does_not_wait_for_a_frozen_database(
+    tmp_path_factory: pytest.TempPathFactory, settings: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(partitions._Dropping, "seconds", 0.5)
+    REPORTS.ensure(LONG_AGO, LONG_AGO)
+    direct = settings.DIRECT_DATABASE_URL
+
+    def drop() -> None:
+        try:
+            REPORTS.drop(LONG_AGO)
+        finally:
+            connection.close()
+
+    with (
+        ThreadPoolExecutor(1) as thread,
+        relay(tmp_path_factory.mktemp("pg"), b"DETACH") as between,
+    ):
+        settings.DIRECT_DATABASE_URL = between.url
+        between.break_next()
+        error = thread.submit(drop).exception(timeout=DEADLINE_SECONDS)
+        assert isinstance(error, psycopg.OperationalError)
+    settings.DIRECT_DATABASE_URL = direct
+    assert REPORTS.drop(LONG_AGO)
