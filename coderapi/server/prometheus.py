@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 # How many scrapes can run at the same time.
 THREADS = 4
+PROC = Path("/proc")
 
 
 def metrics_role() -> list[Role]:
@@ -90,10 +91,10 @@ def _descent(pid: int, role: str) -> Iterator[tuple[int, str]]:
     """Yields the process ids and roles of a process and its children, while they exist."""
     yield pid, role
     with contextlib.suppress(OSError):
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        for child in (PROC / f"{pid}/task/{pid}/children").read_text().split():
             # A child that has just ended does not hide the others.
             with contextlib.suppress(OSError):
-                title = Path(f"/proc/{child}/cmdline").read_text(errors="replace").strip("\0")
+                title = (PROC / child / "cmdline").read_text(errors="replace").strip("\0")
                 if title.startswith(TITLE):
                     yield int(child), title.removeprefix(TITLE)
 

@@ -23,6 +23,7 @@ from prometheus_client.core import Metric
 
 from coderapi import __version__
 from coderapi.server import prometheus
+from coderapi.server.children import TITLE
 from jobs.models import JobRun
 from jobs.registry import Job
 from jobs.services import run_job
@@ -207,6 +208,30 @@ def test_server_serves_the_counts_of_all_its_processes(tmp_path: Path) -> None:
         )
         server.end(signal.SIGTERM)
         assert not list(tmp_path.glob(f"{telemetry.DIRECTORY_PREFIX}*"))
+
+
+def test_child_that_vanishes_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    # The first child ended before its title was read, the second after that, and two live.
+    titles = {gone.pid: "early", os.getpid(): "web", os.getppid(): "worker"}
+    children = tmp_path / "1/task/1/children"
+    children.parent.mkdir(parents=True)
+    children.write_text(f"2 {' '.join(map(str, titles))}")
+    for pid, role in titles.items():
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / f"{pid}/cmdline").write_text(f"{TITLE}{role}\0")
+    monkeypatch.setattr(prometheus, "PROC", tmp_path)
+    monkeypatch.setattr(prometheus, "running", lambda: "2.34.1")
+    [memory] = [
+        found
+        for found in prometheus.ThisServer(1).collect()
+        if found.name == "process_resident_memory_bytes"
+    ]
+    roles = {sample.labels["pid"]: sample.labels["role"] for sample in memory.samples}
+    assert roles == {"1": "supervisor", str(os.getpid()): "web", str(os.getppid()): "worker"}
 
 
 def scraped(port: int) -> str:
