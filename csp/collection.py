@@ -23,6 +23,7 @@ from kernel.http.errors import APIError, Validation, invalid
 from kernel.http.hosts import rate_limit_bucket
 from kernel.http.rate_limit import bucket_of, verdict_on
 from kernel.http.steps import Results
+from kernel.humanize import plural
 from kernel.settings import settings
 
 MAX_SINGLE = 64 * 1024
@@ -98,7 +99,8 @@ def parse_body(body: bytes) -> tuple[Sequence[Prepared], Sequence[tuple[str, int
         raise APIError(
             413,
             "The report is too large.",
-            detail=f"The body has {len(body)} bytes. The limit for one report is {MAX_SINGLE}.",
+            detail=f"The body has {plural(len(body), 'byte')}. The limit for one report is "
+            f"{MAX_SINGLE}.",
         )
     parsed = parse(value)
     others = [("other", parsed.other), ("invalid", parsed.invalid)]

@@ -25,6 +25,7 @@ from kernel.db.connections import fetch
 from kernel.http.call import first_parameters
 from kernel.http.errors import APIError
 from kernel.http.steps import Results
+from kernel.humanize import plural
 
 PAUSE_SECONDS = 2.0
 # In memory, and a day in the database. Beyond that, the origin is "other".
@@ -89,7 +90,8 @@ class RejectionWriter:
             try:
                 write(counted, now=datetime.now(UTC))
             except Exception as error:  # noqa: BLE001 - only counts are lost
-                log.warning("%d rejected reports were not counted: %s", counted.total(), error)
+                lost = plural(counted.total(), "rejected report")
+                log.warning("%s not counted: %s", lost, error)
 
     def _next(self) -> Counter[_Subject]:
         """Returns the counters to write. An empty counter ends the thread."""

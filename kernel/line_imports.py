@@ -260,11 +260,11 @@ def _csv_record(first: Record, lines: Iterator[Record], header: list[str], diale
         if len(row) == len(header):
             values = dict(zip(header, row, strict=True))
         else:
-            error = f"has {len(row)} values for {len(header)} columns"
+            error = f"has {plural(len(row), 'value')} for {plural(len(header), 'column')}"
     except csv.Error as problem:
         error = f"is not CSV: {problem}"
         if len(read) > 1:
-            error += f". Is a quote open? {len(read)} lines are set aside"
+            error += f". Is a quote open? {plural(len(read), 'line')} set aside"
     text = b"".join(line.text for line in read)
     return Record(first.number, text, size, first.error or error, values)
 

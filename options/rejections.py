@@ -91,7 +91,7 @@ def _certificates(options: Configuration) -> Iterator[_Problem]:
         if not files:
             yield name, "is required for TLS", ""
         elif len(files) > 1:
-            yield name, f"names {len(files)} files, but only one is supported; {_PROXY}", ""
+            yield name, f"names more than one file, but only one is supported; {_PROXY}", ""
 
 
 def _transport_security(options: Configuration) -> Iterator[_Problem]:

@@ -19,6 +19,7 @@ from django.db import IntegrityError, transaction
 
 from kernel.db.connections import transaction_lock
 from kernel.durations import to_timedelta
+from kernel.humanize import plural
 from tokens.models import APIKey, ExpiryNotice
 from users.models import User
 from users.selectors import active_owners
@@ -109,7 +110,7 @@ def _send_once(recipient: User, lines: list[Line], now: datetime) -> int:
 
 
 def _message(recipient: User, lines: list[Line]) -> EmailMessage:
-    count = f"{len(lines)} session tokens are" if len(lines) > 1 else "A session token is"
+    count = f"{plural(len(lines), 'session token')} are" if len(lines) > 1 else "A session token is"
     listed = "\n".join(
         f"* {line.key.token_name} of {line.key.user.username}, id {line.key.pk}: "
         f"{line.key.expires_at:%Y-%m-%d %H:%M} UTC"

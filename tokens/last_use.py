@@ -18,6 +18,7 @@ from typing import NamedTuple
 import orjson
 
 from kernel.db.connections import fetch
+from kernel.humanize import plural
 
 # The thread waits this long before it writes, so that one commit stores several touches.
 PAUSE_SECONDS = 0.05
@@ -86,7 +87,8 @@ class TouchWriter:
             try:
                 write(touches)
             except Exception as error:  # noqa: BLE001 - the next lookup of the keys tries again
-                log.warning("the use of %d keys was not written: %s", len(touches), error)
+                keys = plural(len(touches), "key")
+                log.warning("the use of %s was not written: %s", keys, error)
 
     def _next(self) -> list[Touch]:
         """Returns the touches to write. An empty list ends the thread."""

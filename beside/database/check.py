@@ -11,7 +11,7 @@ from beside.database.rows import Rows, oldest_row
 from beside.database.tables import AGENT_ROWS, TABLES, grant, session_columns
 from beside.findings import Finding
 from kernel.admin import State
-from kernel.humanize import ago
+from kernel.humanize import ago, plural
 
 # The types of columns. The names of times end in `_at`, those of UUIDs in `id`.
 TYPES = {
@@ -81,7 +81,8 @@ def _tables(reader: Reader, rows: Rows, now: datetime) -> Iterator[Finding]:
         wrong = list(filter(None, checked))
         yield from wrong
         if not wrong:
-            yield Finding.ok(CHECK, f"The table {table} has {len(names)} columns that can be read.")
+            columns = plural(len(names), "column")
+            yield Finding.ok(CHECK, f"The table {table} has {columns} that can be read.")
             if table == AGENT_ROWS:
                 yield _age(oldest_row(reader), now)
 

@@ -16,6 +16,7 @@ from itertools import chain
 from typing import Any
 
 from kernel.http.errors import APIError, Validation, invalid
+from kernel.humanize import plural
 
 MAX_REPORTS = 100
 MAX_URI = 2048
@@ -81,7 +82,7 @@ def parse(value: Any) -> Parsed:
         raise APIError(
             413,
             "The request has too many reports.",
-            detail=f"The array has {len(value)} reports. The limit is {MAX_REPORTS}.",
+            detail=f"The array has {plural(len(value), 'report')}. The limit is {MAX_REPORTS}.",
         )
     parsed = Parsed()
     for item in value:

@@ -27,6 +27,7 @@ from urllib.parse import quote
 
 import orjson
 
+from kernel.humanize import plural
 from kernel.loops import repeat
 from kernel.telemetry.logs import scrub
 
@@ -161,7 +162,7 @@ class AccessLog:
             logger.warning("The access log %s: %s", self._path, error.strerror)
         dropped, self._dropped = self._dropped, 0
         if dropped:
-            logger.warning("The access log dropped %d responses", dropped)
+            logger.warning("The access log dropped %s", plural(dropped, "response"))
 
     def _append(self, lines: Iterable[bytes]) -> None:
         with _opened(self._path) as file:

@@ -104,7 +104,7 @@ GOOD = {"CODER_TLS_ENABLE": "1", "CODER_TLS_CERT_FILE": "a", "CODER_TLS_KEY_FILE
     ("more", "said"),
     [
         ({"CODER_TLS_CERT_FILE": ""}, "TLS Certificate Files: is required"),
-        ({"CODER_TLS_KEY_FILE": "b,c"}, "TLS Key Files: 'b,c' names 2 files"),
+        ({"CODER_TLS_KEY_FILE": "b,c"}, "TLS Key Files: 'b,c' names more than one file"),
         ({"CODER_TLS_MIN_VERSION": "tls10"}, "TLS Minimum Version: 'tls10'"),
         ({"CODER_TLS_CIPHERS": "TLS_RSA_X"}, "TLS Ciphers: 'TLS_RSA_X' is not supported"),
         ({"CODER_TLS_ALLOW_INSECURE_CIPHERS": "1"}, "TLS Allow Insecure Ciphers: 'true' is not"),

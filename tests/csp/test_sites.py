@@ -199,7 +199,7 @@ def test_commands_list_one_site(sites: None, owner: APIClient) -> None:
     for site in (PORTAL, SHOP):
         report_on(site, owner)
     assert f"blocked cdn.example.net on {PORTAL}" in run("csp_top")
-    assert run("csp_top", "--site", SHOP).endswith("1 of 1 groups.")
+    assert run("csp_top", "--site", SHOP).endswith("1 of 1 group.")
     assert f"Script from cdn.example.net on {SHOP}" in run("csp_advice", "--site", SHOP)
     rows = run("csp_advice", "--site", SHOP, "--json").splitlines()
     assert [json.loads(row)["site"] for row in rows] == [SHOP]

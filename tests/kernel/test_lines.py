@@ -99,7 +99,7 @@ def test_a_record_with_a_stray_quote_is_bad_with_all_its_lines(
         (b'1,"open\n', "is not CSV: unexpected end of data"),
         (b'1,"open\n1,2\n', "is not CSV: unexpected end of data. Is a quote open? 2 lines"),
         (b"1,2,3\n", "has 3 values for 2 columns"),
-        (b"1\n", "has 1 values for 2 columns"),
+        (b"1\n", "has 1 value for 2 columns"),
         (b"x" * (MAX_LINE_BYTES + 1), f"is longer than {MAX_LINE_BYTES} bytes"),
         (b"x" * (csv.field_size_limit() + 1) + b"\n", "is not CSV: field larger than field limit"),
     ],

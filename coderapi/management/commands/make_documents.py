@@ -8,6 +8,7 @@ from django.core.management.base import CommandError
 
 from coderapi import generated
 from kernel.commands import BaseCommand
+from kernel.humanize import plural
 
 
 class Command(BaseCommand):
@@ -37,4 +38,4 @@ class Command(BaseCommand):
         if differences := list(generated.differences(directory)):
             self.stdout.write("\n".join(differences))
             raise CommandError("The documents differ from the code. Run `make docs`.")
-        return f"{len(generated.DOCUMENTS)} documents are up to date"
+        return f"{plural(len(generated.DOCUMENTS), 'document')} checked, no differences"

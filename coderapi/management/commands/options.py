@@ -130,7 +130,7 @@ class Command(ListingCommand):
             self.row(str(each), **asdict(each))
         if found:
             raise CommandError(f"{plural(len(found), 'difference')} between Coder and coderapi.")
-        return f"{len(answer['options'])} options, no differences"
+        return f"{plural(len(answer['options']), 'option')}, no differences"
 
     def _complain(self, *lines: object) -> None:
         for line in lines:

@@ -22,6 +22,6 @@ class Command(ListingCommand):
             self.row(f"{table} {key}: {column}", table=table, key=key, column=column)
         if found:
             raise CommandError(
-                f"{found} stored values look like secrets. The list does not show the values."
+                f"Stored values that look like secrets: {found}. The list does not show the values."
             )
         return "No stored value looks like a secret."

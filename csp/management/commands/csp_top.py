@@ -10,6 +10,7 @@ from csp.models import Group
 from csp.triage.sites import where
 from csp.writing.reach import humanized
 from kernel.commands import ListingCommand
+from kernel.humanize import plural
 
 MAX_LIMIT = 100_000
 
@@ -50,4 +51,4 @@ class Command(ListingCommand):
                 f"{group.count:9,}  {group}{where(group)}",
                 **{name: getattr(group, name) for name in field_names(Group)},
             )
-        return f"{len(listed)} of {groups.count()} groups."
+        return f"{len(listed)} of {plural(groups.count(), 'group')}."

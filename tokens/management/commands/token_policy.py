@@ -89,7 +89,7 @@ class Command(ListingCommand):
                 if value is not None
             ]
             self.row("\t".join([config.subject, *limits]), rule=config.subject, **members)
-        return "1 token policy." if len(stored) == 1 else f"{len(stored)} token policies."
+        return f"Token policies: {len(stored)}."
 
     def _explain(self, options: dict[str, Any]) -> str:
         user = find_user(options["user"])
