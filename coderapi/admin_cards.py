@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from django.conf import settings
@@ -12,9 +13,13 @@ from django.utils.html import format_html
 from coderapi.readiness import readiness
 from kernel import humanize
 from kernel.admin import Line, State, register
-from kernel.db.replicas import Replica, replicas
+from kernel.db.replicas import Replica, misfit, replicas
 
 MAX_REPLICAS = 12
+COUNTED_APART = (
+    "Each host counts requests for the rate limits separately. If several hosts serve requests, "
+    "set CACHE_URL."
+)
 
 
 def _service(now: datetime) -> list[Line]:
@@ -50,10 +55,18 @@ def _good(yes: bool) -> State:
 
 def _replicas(now: datetime) -> list[Line]:
     connected = replicas()
-    lines = [Line(replica.name, _summary(replica, now)) for replica in connected[:MAX_REPLICAS]]
+    lines = [Line("problem", text, State.BAD) for text in _problems(connected)]
+    lines += [Line(replica.name, _summary(replica, now)) for replica in connected[:MAX_REPLICAS]]
     if len(connected) > MAX_REPLICAS:
         lines.append(Line("and", f"{len(connected) - MAX_REPLICAS} more"))
     return lines
+
+
+def _problems(connected: list[Replica]) -> Iterator[str]:
+    if warning := misfit(connected):
+        yield warning
+    if not settings.CACHE_URL and len({each.host for each in connected if each.listens}) > 1:
+        yield COUNTED_APART
 
 
 def _summary(replica: Replica, now: datetime) -> str:

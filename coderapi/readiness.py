@@ -30,6 +30,7 @@ from kernel import postgres
 from kernel.db import listener
 from kernel.db.connections import deadline, has_answered_lately, is_busy
 from kernel.db.failures import READ_ONLY, why_unwritable
+from kernel.db.replicas import misfit, replicas
 from kernel.http import redis_counter
 from kernel.memory import Kept
 from stats.selectors import snapshot_state
@@ -52,7 +53,8 @@ def readiness() -> dict[str, Any]:
 
     Shape: {"status": "ok"|"degraded"|"unready", "database": "ok"|"busy"|"unwritable"|"unreachable",
     "reason"?: why requests are not served, "migrations"?: "ok"|"pending",
-    "parts"?: the states of the snapshot and of the jobs, "cache_server"?: "ok"|"unreachable"}.
+    "parts"?: the states of the snapshot and of the jobs, and a "warning" if processes do not fit,
+    "cache_server"?: "ok"|"unreachable"}.
     """
     state = dict(_database.get())
     if state.get("migrations") == "ok" and (parts := _parts.get()):
@@ -98,10 +100,12 @@ def _noted(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_parts() -> dict[str, Any]:
-    """Returns the states of the snapshot and of the jobs, or {} if they cannot be read in time."""
+    """Returns the states of the parts, or {} if they cannot be read in time."""
     try:
         with deadline(PROBE_SECONDS):
-            return {"snapshot": snapshot_state(), "jobs": jobs_state()}
+            parts = {"snapshot": snapshot_state(), "jobs": jobs_state()}
+            warning = misfit(replicas())
+            return {**parts, "warning": warning} if warning else parts
     except Error:
         return {}
 

@@ -96,7 +96,17 @@ DATABASE_URL = (
     or os.environ.get(bootstrap.PRIVATE_DATABASE_URL, "")
 )
 DIRECT_DATABASE_URL = OPTIONS["CODERAPI_PG_DIRECT_URL"] or DATABASE_URL
-replicas.name_configuration(CONFIG_SNAPSHOT.short)
+# Processes on one database that differ in these settings give different answers.
+SHARED_SETTINGS = (
+    *("CODERAPI_WIRE", "CODERAPI_IDENTITY", "CODERAPI_CODER_URL", "CODERAPI_ADMIN_PATH"),
+    *("CACHE_URL", "CODERAPI_CSP_ACCESS", "CODERAPI_CSP_RATE_LIMIT", "CODERAPI_CSP_RETENTION"),
+    *("CODERAPI_STATS_RAW_RETENTION", "CODERAPI_STATS_RETENTION"),
+)
+replicas.name_configuration(
+    CONFIG_SNAPSHOT.short,
+    secret_key=SECRET_KEY,
+    shared=repr([str(OPTIONS[name]) for name in SHARED_SETTINGS]),
+)
 DATABASES = databases(
     DATABASE_URL,
     pool_size=OPTIONS["pg_conn_max_open"],

@@ -16,9 +16,12 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
 
+from coderapi import readiness
+from coderapi.admin_cards import COUNTED_APART
 from deployment.history import differences, has_drifted, hosts_by_configuration, record_start
 from deployment.models import ConfigRevision
-from kernel.db.replicas import PREFIX, Replica
+from kernel.db import replicas as db_replicas
+from kernel.db.replicas import OTHER_KEYS, OTHER_SETTINGS, PREFIX, Replica, misfit
 from options.configuration import load
 from options.snapshot import ConfigSnapshot, snapshot
 from tests.support.client import APIClient
@@ -212,3 +215,68 @@ def test_servers_and_workers_record_their_configuration() -> None:
     assert len(listing.stdout.splitlines()) == 2
     assert listing.stdout.count("running on") == 2
     assert "different configurations" in listing.stderr
+
+
+# --- Processes that do not fit ----------------------------------------------------------------
+
+
+@contextmanager
+def settings_of_a_process(secret_key: str, shared: str) -> Iterator[str]:
+    """Yields the digests in the names of the connections of a process with these settings."""
+    before = db_replicas._configuration
+    db_replicas.name_configuration("11111111", secret_key=secret_key, shared=shared)
+    try:
+        yield db_replicas.application_name().partition("#")[2]
+    finally:
+        db_replicas._configuration = before
+
+
+def named_like(secret_key: str, shared: str = "") -> str:
+    with settings_of_a_process(secret_key, shared) as digests:
+        return digests
+
+
+def test_configuration_is_the_first_of_the_digests() -> None:
+    digests = named_like("a" * 50)
+    assert replica(f"a:1#{digests}").configuration == "11111111"
+    assert "a" * 50 not in digests
+    assert len(f"{PREFIX}:4194304#{digests}") < db_replicas.MAX_BYTES - 20
+
+
+@pytest.mark.parametrize(
+    ("others", "warning"),
+    [
+        ([], ""),
+        (["b:1#11111111"], ""),
+        ([f"b:1#{named_like('a' * 50, 'documented')}"], ""),
+        ([f"b:1#{named_like('b' * 50, 'documented')}"], OTHER_KEYS),
+        ([f"b:1#{named_like('a' * 50, 'coderd')}"], OTHER_SETTINGS),
+    ],
+    ids=["one", "older release", "same", "other key", "other settings"],
+)
+def test_processes_that_differ_do_not_fit(others: list[str], warning: str) -> None:
+    own = replica(f"a:1#{named_like('a' * 50, 'documented')}")
+    assert misfit([own, *map(replica, others)]) == warning
+    # A command may have other settings.
+    commands = [replica(name, listens=False) for name in others]
+    assert misfit([own, *commands]) == ""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_home_page_and_readyz_warn_of_another_secret_key(owner: APIClient, settings: Any) -> None:
+    owner.force_login(owner.user)
+    settings.CACHE_URL = ""
+    with server_named(f"one:1#{named_like('a' * 50)}"):
+        page = owner.get("/admin/").text
+        assert OTHER_KEYS not in page
+        assert COUNTED_APART not in page
+        with server_named(f"two:1#{named_like('b' * 50)}"):
+            page = owner.get("/admin/").text
+            readiness._parts.clear()
+            parts = owner.get("/readyz").json()["parts"]
+        assert OTHER_KEYS in page
+        assert COUNTED_APART in page
+        assert parts["warning"] == OTHER_KEYS
+        settings.CACHE_URL = "redis://cache.example"
+        with server_named(f"two:1#{named_like('a' * 50)}"):
+            assert COUNTED_APART not in owner.get("/admin/").text
