@@ -169,7 +169,8 @@ OWN_OPTIONS = (
     _own(
         "CODERAPI_FAST_LANE",
         "Answer requests for cached documents and CSP reports before they reach Django. The "
-        "responses are the same. Disable it to check this when you look for an error.",
+        "responses are the same. If a response looks wrong, disable the fast lane to see whether "
+        "Django sends the same response.",
         Bool(),
         default="true",
     ),
