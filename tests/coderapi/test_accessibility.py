@@ -50,9 +50,6 @@ def test_no_page_is_inaccessible_too_wide_or_violates_its_policy(
             return {path: rules for path, rules in wrong.items() if rules}
 
         assert found(BEFORE) == {}
-        browser.type_into("#id_name", owner.username)
-        browser.type_into("#id_password", PASSWORD)
-        browser.click("#content [type=submit]")
-        wait_for(lambda: browser.address == f"{live_server.url}/admin/")
+        browser.sign_in(owner.username, PASSWORD, next_page=f"{live_server.url}/admin/")
         assert found(addresses(owner)) == {}
         assert found(path.format(token=token) for path in PERSONAL) == {}

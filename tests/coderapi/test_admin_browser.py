@@ -23,10 +23,7 @@ def browser(live_server: Any, tmp_path: Path) -> Iterator[Browser]:
     owner = make_user("owner")
     with fresh_writer(), browsing(tmp_path / "profile") as window:
         window.open(f"{live_server.url}/admin/")
-        window.type_into("#id_name", owner.username)
-        window.type_into("#id_password", PASSWORD)
-        window.click("#content [type=submit]")
-        wait_for(lambda: window.address == f"{live_server.url}/admin/")
+        window.sign_in(owner.username, PASSWORD, next_page=f"{live_server.url}/admin/")
         yield window
 
 

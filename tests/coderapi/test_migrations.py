@@ -47,6 +47,15 @@ def add_a_column(*_: object, **more: object) -> None:
         cursor.execute("ALTER TABLE csp_group ADD COLUMN added text")
 
 
+def migrate() -> None:
+    """Migrates on a connection of its own, as a thread needs."""
+    leave_pool()
+    try:
+        migrating.migrate()
+    finally:
+        connection.close()
+
+
 @pytest.mark.django_db(transaction=True)
 def test_migration_lets_others_pass_while_a_dump_reads_the_table(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -56,17 +65,10 @@ def test_migration_lets_others_pass_while_a_dump_reads_the_table(
     monkeypatch.setattr(migrating, "LOCK_PAUSE_SECONDS", 0.2)
     monkeypatch.setattr(migrating, "LOCK_TRIES", 1_000)
 
-    def run() -> None:
-        leave_pool()
-        try:
-            migrating.migrate()
-        finally:
-            connection.close()
-
     with ThreadPoolExecutor(1) as thread, connect_directly() as other:
         with connect_directly() as dump, dump.transaction():
             dump.execute("SELECT count(*) FROM csp_group")
-            migration = thread.submit(run)
+            migration = thread.submit(migrate)
             wait_for(lambda: "A migration waits for a table" in caplog.text)
             other.execute("SET lock_timeout = '5s'")
             other.execute("DELETE FROM csp_group")
@@ -81,17 +83,10 @@ def test_migration_gives_up_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(migrating, "LOCK_SECONDS", 0.1)
     monkeypatch.setattr(migrating, "LOCK_TRIES", 1)
 
-    def run() -> None:
-        leave_pool()
-        try:
-            migrating.migrate()
-        finally:
-            connection.close()
-
     with ThreadPoolExecutor(1) as thread, connect_directly() as dump, dump.transaction():
         dump.execute("SELECT count(*) FROM csp_group")
         with pytest.raises(CommandError, match="another transaction uses it"):
-            thread.submit(run).result()
+            thread.submit(migrate).result()
 
 
 @pytest.mark.django_db(transaction=True)

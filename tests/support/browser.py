@@ -69,6 +69,13 @@ class Browser:
     def click(self, selector: str) -> None:
         self._post(f"/element/{self._find(selector)}/click", {})
 
+    def sign_in(self, name: str, password: str, *, next_page: str) -> None:
+        """Fills in the open sign-in form, and returns when the window shows the next page."""
+        self.type_into("#id_name", name)
+        self.type_into("#id_password", password)
+        self.click("#content [type=submit]")
+        wait_for(lambda: self.address == next_page)
+
     def console(self) -> list[str]:
         """Returns the messages since the last call."""
         return [entry["message"] for entry in self._post("/se/log", {"type": "browser"})]

@@ -18,7 +18,7 @@ from typing import Any
 from tests.support.browser import Browser, browsing
 from tests.support.commands import manage, write_lines
 from tests.support.live import Server
-from tests.support.processes import PROJECT, wait_for
+from tests.support.processes import PROJECT
 
 OWNER = "ada"
 PASSWORD = "correct-horse-battery-staple"
@@ -235,10 +235,7 @@ def take(browser: Browser, service: str, image: str) -> None:
     name, path = PAGES[image]
     browser.resize(WIDTH, 300)
     browser.open(f"{service}/login?next={path}")
-    browser.type_into("#id_name", name)
-    browser.type_into("#id_password", PASSWORD)
-    browser.click("#content [type=submit]")
-    wait_for(lambda: browser.address == f"{service}{path}")
+    browser.sign_in(name, PASSWORD, next_page=f"{service}{path}")
     browser.resize(WIDTH, min(browser.run(HEIGHT), MAX_HEIGHT))
     browser.screenshot(IMAGES / f"{image}.png")
 

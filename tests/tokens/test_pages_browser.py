@@ -46,10 +46,7 @@ def test_user_signs_in_creates_tokens_and_signs_out(
 ) -> None:
     browser.open(f"{live_server.url}/cli-auth")
     assert browser.run(FOCUSED) == "id_name"
-    browser.type_into("#id_name", member.email)
-    browser.type_into("#id_password", PASSWORD)
-    browser.click("#content [type=submit]")
-    wait_for(lambda: browser.address == f"{live_server.url}/cli-auth")
+    browser.sign_in(member.email, PASSWORD, next_page=f"{live_server.url}/cli-auth")
     browser.click("#content [type=submit]")
 
     wait_for(lambda: browser.run("return document.getElementById('token') !== null"))
@@ -68,10 +65,7 @@ def test_buttons_of_tokens_are_visible_on_a_narrow_screen(
 ) -> None:
     make_key(member, token_name="ci")
     browser.open(f"{live_server.url}/login?next=/account")
-    browser.type_into("#id_name", member.email)
-    browser.type_into("#id_password", PASSWORD)
-    browser.click("#content [type=submit]")
-    wait_for(lambda: browser.address == f"{live_server.url}/account")
+    browser.sign_in(member.email, PASSWORD, next_page=f"{live_server.url}/account")
 
     for scheme in ("light", "dark"):
         browser.prefer(scheme)
