@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 from django.db.models import BinaryField, Model, Q, QuerySet
+from django.db.models.expressions import Combinable
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -49,10 +50,15 @@ def csv_lines(rows: Iterable[dict[str, Any]], fields: Sequence[str]) -> Iterator
         yield writer.writerow([safe_cell(row[name]) for name in fields])
 
 
-def exported(request: HttpRequest, queryset: QuerySet[Any], kind: str) -> HttpResponseBase:
-    """Returns the rows as a file to download. `kind` is `csv` or `jsonl`."""
-    fields = field_names(queryset.model)
-    rows = rows_in_pages(queryset, fields)
+def exported(
+    request: HttpRequest, queryset: QuerySet[Any], kind: str, **columns: Combinable
+) -> HttpResponseBase:
+    """Returns the rows as a file to download. `kind` is `csv` or `jsonl`.
+
+    `columns` has columns to add to those of the model, by name.
+    """
+    fields = [*field_names(queryset.model), *columns]
+    rows = rows_in_pages(queryset.annotate(**columns), fields)
     name = f"{queryset.model._meta.model_name}.{kind}"
     if kind == "csv":
         lines, content_type = csv_lines(rows, fields), "text/csv; charset=utf-8"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import django.db
@@ -48,7 +49,12 @@ def in_pages[R](rows: QuerySet[Any, R], *, after: Callable[[R], Q]) -> Iterator[
 
 
 def stored_rows(table: str, *, key: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yields every row of the table: each partition in the order of the columns in `key`.
+    """Yields every row of the table. See `stored_pages`."""
+    return chain.from_iterable(stored_pages(table, key=key))
+
+
+def stored_pages(table: str, *, key: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+    """Yields every row of the table in pages: each partition in the order of the columns in `key`.
 
     A row has the columns that the table really has. So this also works if another release of
     coderapi created the table.
@@ -58,7 +64,7 @@ def stored_rows(table: str, *, key: Sequence[str]) -> Iterator[dict[str, Any]]:
         names = [name for (name,) in cursor.fetchall()]
     for name in names:
         for page in pages(partial(_rows_after, name, key)):
-            yield from (orjson.loads(row) for row, *_ in page)
+            yield [orjson.loads(row) for row, *_ in page]
 
 
 # One query for each partition, because a query that reads all partitions locks all of them.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections import Counter
 from datetime import timedelta
@@ -125,6 +127,33 @@ def test_reports_are_filtered_by_site(sites: None, owner: APIClient) -> None:
     report = Report.objects.get(group__site=SHOP)
     shown = client.get(f"/admin/csp/report/{report.pk}/change/").text
     assert f'<div class="readonly">{SHOP}</div>' in shown
+
+
+def test_exported_reports_have_their_site(sites: None, owner: APIClient, tmp_path: Path) -> None:
+    for site in (PORTAL, SHOP, "https://invented.test"):
+        report_on(site, owner)
+    expected = {
+        f"{PORTAL}/page": PORTAL,
+        f"{SHOP}/page": SHOP,
+        "https://invented.test/page": "other",
+    }
+    lines = run("export_csp_reports").splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert {row["csp-report"]["document-uri"]: row["site"] for row in rows} == expected
+    client, path = in_admin("owner"), "/admin/csp/report/"
+    chosen = {"_selected_action": list(Report.objects.values_list("pk", flat=True))}
+    answer = client.post(path, {"action": "export_csv", **chosen}).getvalue().decode()
+    table = csv.DictReader(io.StringIO(answer))
+    assert {row["document_uri"]: row["site"] for row in table} == expected
+    answer = client.post(path, {"action": "export_json_lines", **chosen}).getvalue().decode()
+    rows = [json.loads(line) for line in answer.splitlines()]
+    assert {row["document_uri"]: row["site"] for row in rows} == expected
+    # An import finds the site again, and does not store the member.
+    Report.objects.all().delete()
+    run("import_csp_reports", write_lines(tmp_path / "a.jsonl", *map(json.loads, lines)))
+    assert set(Report.objects.values_list("group__site", "extra__site")) == {
+        (site, None) for site in expected.values()
+    }
 
 
 def test_sites_of_groups_are_listed_once() -> None:

@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
+from django.db import connection
 
 from csp.models import REPORTS
 from csp.parsing.formats import as_sent
 from kernel.commands import BaseCommand
-from kernel.db.paging import stored_rows
+from kernel.db.paging import stored_pages
 
 MILLISECOND = timedelta(milliseconds=1)
+# The groups of another release may have no column for the site.
+_SITES = "SELECT id::text, to_jsonb(g) ->> 'site' FROM csp_group g WHERE id = ANY(%s::uuid[])"
 
 
-def line_of(row: dict[str, Any]) -> bytes:
+def line_of(row: dict[str, Any], site: str) -> bytes:
     """Returns the report as a line that `import_csp_reports` reads."""
     body = as_sent(row)
     item = body[0] if isinstance(body, list) else body
@@ -23,7 +27,16 @@ def line_of(row: dict[str, Any]) -> bytes:
     item |= {"received_at": row["received_at"], "age": (received - occurred) // MILLISECOND}
     if version := row.get("coder_version"):
         item["coder_version"] = version
+    if site:
+        item["site"] = site
     return orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def sites_of(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """Returns the site of each group of these reports, by the id of the group."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SITES, [list({row["group_id"] for row in rows})])
+        return dict(cursor.fetchall())
 
 
 class Command(BaseCommand):
@@ -36,5 +49,8 @@ class Command(BaseCommand):
     examples = ">reports.jsonl"
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for row in stored_rows(REPORTS.name, key=("id",)):
-            self.stdout.write(line_of(row).decode(), ending="")
+        for page in stored_pages(REPORTS.name, key=("id",)):
+            sites = sites_of(page)
+            for row in page:
+                line = line_of(row, sites.get(row["group_id"]) or "")
+                self.stdout.write(line.decode(), ending="")
