@@ -32,7 +32,7 @@ READER_ID = "lpad(((n - 1) % {people} + 1)::text, 32, '0')::uuid"
 type Connection = psycopg.Connection[Any]
 
 
-def multiply(connection: Connection, table: str, count: int, **values: str) -> None:
+def multiply(connection: Connection, table: str, count: int, /, **values: str) -> None:
     """Inserts copies of a row of the table.
 
     `values` has an SQL expression for each column that differs. In the expressions, `n` counts the

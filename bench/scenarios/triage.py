@@ -1,10 +1,12 @@
-"""Pages and documents that summarize CSP reports, with many stored reports and groups."""
+"""Pages and documents that summarize CSP reports, with many stored reports, groups and sites."""
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from bench import requests, rows
@@ -17,26 +19,64 @@ from bench.service import Service, running
 GROUPS, GROUPS_FULL = 1_000, 10_000
 REPORTS_PER_GROUP = 100
 SITES = 20
+CLIENTS = 50_000
+REJECTIONS = 2_000
 # The reports in thousandths that belong to the largest group.
 LARGEST = 30
-HOURS = 7 * 24
+DAYS = 7
 MIN_REQUESTS = 20
 MAX_PAGE_MS, MAX_SUMMARY_MS = 100, 50
 GROUP = "00000000-0000-4000-8000-000000000001"
-_KEY = "('00000000-0000-4000-8000-' || lpad(to_hex({}), 12, '0'))::uuid"
+SITE = "https://s1.example.net"
 PAGES = {
     "front page of CSP": "/admin/csp/",
+    "front page of CSP, one site": f"/admin/csp/?site={SITE}",
     "list of CSP groups": "/admin/csp/group/",
+    "list of CSP groups, one site": f"/admin/csp/group/?site={SITE}",
+    "list of CSP groups, open": "/admin/csp/group/?state=open",
+    "list of CSP groups, last page": "/admin/csp/group/?p=15&noise=all",
+    "list of CSP groups, by last report": "/admin/csp/group/?o=-9",
+    "list of CSP groups, searched": "/admin/csp/group/?q=h77",
     "page of the largest CSP group": f"/admin/csp/group/{GROUP}/change/",
+    "policy of a site": f"/admin/csp/group/site-policy/?site={SITE}",
+    "policies of CSP reports": "/admin/csp/group/policies/",
+    "comparison of releases": "/admin/csp/group/releases/",
+    "check of an ingest key": "/admin/csp/ingestkey/1/check/",
+    "list of rejected requests": "/admin/csp/rejection/",
+    "list of noise rules": "/admin/csp/noiserule/",
+    "list of CSP reports": "/admin/csp/report/",
+    "list of CSP reports, one site": f"/admin/csp/report/?site={SITE}",
 }
+DOCUMENTS = {
+    "CSP summary": "/api/v2/csp/summary",
+    "CSP summary, one site": f"/api/v2/csp/summary?site={SITE}",
+    "API list of CSP groups": "/api/v2/csp/groups?limit=100",
+    "API of the largest CSP group": f"/api/v2/csp/groups/{GROUP}",
+}
+
+# --- Values of the columns. `n` counts the groups or the reports, and {g} is the number of a group.
+_KEY = "('00000000-0000-4000-8000-' || lpad(to_hex({g}), 12, '0'))::uuid"
+_SITE = f"'https://s' || ({{g}}) % {SITES} || '.example.net'"
+# A number that is neither correlated with the site nor with other numbers of the group.
+_DRAWN = "(abs(hashint8(({g})::bigint * 1000 + {salt})::bigint) % {most})"
+_DIRECTIVES = ["script-src", "img-src", "connect-src", "style-src", "font-src", "frame-src"]
+_DIRECTIVE = f"(ARRAY{_DIRECTIVES})[{_DRAWN.format(g='{g}', salt=1, most=len(_DIRECTIVES))} + 1]"
+_STATES = ["new"] * 7 + ["acknowledged", "ignored", "resolved"]
+_POLICY = (
+    "'default-src ''self''; script-src ''self'' https://a.example.net https://b.example.net "
+    "''nonce-{{nonce}}''; style-src ''self'' ''unsafe-inline''; img-src ''self'' data: "
+    "https://images.example.net; connect-src ''self'' wss://s' || ({g}) % 20 || '.example.net "
+    "https://api.example.net; font-src ''self'' https://fonts.example.net; frame-ancestors "
+    "''none''; object-src ''none''; base-uri ''self''; report-uri /api/v2/csp/reports' "
+    "|| CASE WHEN n % 50 = 0 THEN '; form-action ''self''' ELSE '' END"
+)
 
 
 def triage(bench: Bench) -> Batches:
-    """Measures pages of the admin and the summary, each in one connection after another."""
+    """Measures pages of the admin and documents, each in one connection after another."""
     groups = GROUPS_FULL if bench.is_full else GROUPS
     with running() as service:
-        service.post(PATH, requests.one_report())
-        _store(service, groups)
+        store(service, groups)
         browser = signed_in(service)
         stored = f"{groups * REPORTS_PER_GROUP:,} reports in {groups:,} groups"
         calls: list[tuple[str, Callable[[], Figures], float]] = [
@@ -44,7 +84,10 @@ def triage(bench: Bench) -> Batches:
                 (name, partial(page, browser, service.url + path), MAX_PAGE_MS)
                 for name, path in PAGES.items()
             ),
-            ("CSP summary", partial(_summary, service), MAX_SUMMARY_MS),
+            *(
+                (name, partial(_document, service, path), MAX_SUMMARY_MS)
+                for name, path in DOCUMENTS.items()
+            ),
         ]
         yield [
             Scenario(f"{name}, p95, {stored}", _repeated(name, call), at_most=most, figure="p95_ms")
@@ -52,39 +95,93 @@ def triage(bench: Bench) -> Batches:
         ]
 
 
-def _store(service: Service, groups: int) -> None:
-    """Adds groups with reports, and with counts in every fifth hour of the last week."""
-    reports = groups * REPORTS_PER_GROUP
+def store(service: Service, groups: int) -> None:
+    """Adds groups of several sites and states, with reports and counts of the last week."""
+    service.post(PATH, requests.one_report())
+    _create_partitions(service)
     with service.connect() as connection:
-        rows.multiply(
-            connection,
-            "csp_group",
-            groups,
-            id=_KEY.format("n"),
-            site=f"'https://s' || n % {SITES} || '.example.net'",
-            blocked="'h' || n || '.example.net'",
-            first_seen="now() - interval '6 days'",
-            last_seen="now() - (n % 1000) * interval '1 minute'",
-            client_days="n % 200 + 1",
-        )
-        rows.multiply(
-            connection,
-            "csp_hourcount",
-            groups * HOURS // 5,
-            group_id=_KEY.format(f"n % {groups} + 1"),
-            hour=f"date_trunc('hour', now()) - n / {groups} * interval '5 hours'",
-        )
-        chosen = f"CASE WHEN n % 1000 < {LARGEST} THEN 1 ELSE n % {groups} + 1 END"
-        rows.multiply(
-            connection,
-            "csp_report",
-            reports,
-            received_at="now() - (n % 1000) * interval '1 ms'",
-            group_id=_KEY.format(chosen),
-            document_uri="'https://coder.example.com/p' || n % 300",
-            browser="'Firefox ' || 140 + n % 9",
-        )
+        _store_groups(connection, groups)
+        _store_reports(connection, groups)
+        _store_others(connection)
         connection.execute("VACUUM ANALYZE")
+
+
+def _create_partitions(service: Service) -> None:
+    """Imports a report of each day, so that the service creates the partition of the day."""
+    file = service.directory / "reports.jsonl"
+    now = datetime.now(UTC)
+    report = json.loads(requests.one_report())
+    days = (now - timedelta(days=day) for day in range(DAYS + 1))
+    lines = (json.dumps(report | {"received_at": day.isoformat()}) for day in days)
+    file.write_text("\n".join(lines), encoding="utf-8")
+    service.command("import_csp_reports", str(file))
+
+
+def _store_groups(connection: rows.Connection, groups: int) -> None:
+    hours = DAYS * 24
+    rows.multiply(
+        connection,
+        "csp_group",
+        groups,
+        id=_KEY.format(g="n"),
+        site=_SITE.format(g="n"),
+        directive=_DIRECTIVE.format(g="n"),
+        blocked="'h' || n / 3 || '.example.net'",
+        rule_id=f"CASE WHEN {_drawn(2, 10)} = 0 THEN n % 20 + 1 END",
+        first_seen=f"now() - ({_drawn(3, 30)} + 1) * interval '1 day'",
+        last_seen=f"now() - {_drawn(4, hours * 30)} * interval '1 minute'",
+        opened_at="now() - interval '6 days'",
+        count="100 + n % 50",
+        pages="n % 300",
+        client_days=f"CASE n WHEN 1 THEN 20000 ELSE {_drawn(5, 500)} + 1 END",
+        state=f"(ARRAY{_STATES})[{_drawn(6, len(_STATES))} + 1]",
+        state_at="now() - interval '2 days'",
+    )
+    rows.multiply(
+        connection,
+        "csp_hourcount",
+        groups * hours // 5,
+        group_id=_KEY.format(g=f"n % {groups} + 1"),
+        hour=f"date_trunc('hour', now()) - (n / {groups} * 5 + n % 5) * interval '1 hour'",
+        count="1 + n % 4",
+    )
+
+
+def _drawn(salt: int, most: int) -> str:
+    """Returns an expression for a number of the group n, from 0 on and less than `most`."""
+    return _DRAWN.format(g="n", salt=salt, most=most)
+
+
+def _store_reports(connection: rows.Connection, groups: int) -> None:
+    # Each report is in one of the groups, and 3 % are in the largest one.
+    group = f"CASE WHEN n % 1000 < {LARGEST} THEN 1 ELSE n % {groups} + 1 END"
+    rows.multiply(
+        connection,
+        "csp_report",
+        groups * REPORTS_PER_GROUP,
+        received_at=f"now() - random() * {DAYS} * interval '1 day'",
+        group_id=_KEY.format(g=group),
+        document_uri=f"{_SITE.format(g=group)} || '/p' || n % 300",
+        blocked_uri=f"'https://h' || ({group}) / 3 || '.example.net/lib-' || n % 40 || '.js'",
+        effective_directive=_DIRECTIVE.format(g=group),
+        original_policy=_POLICY.format(g=group),
+        browser="'Firefox ' || 140 + n % 9",
+        coder_version="CASE WHEN n % 3 = 0 THEN '2.30.1' ELSE '2.29.0' END",
+        client=f"decode(md5((n % {CLIENTS})::text), 'hex')",
+    )
+
+
+def _store_others(connection: rows.Connection) -> None:
+    origins = ", ".join(f"'https://s{n}.example.net'" for n in range(SITES))
+    connection.execute(
+        "INSERT INTO csp_ingestkey (name, key, origins, created_at)"  # noqa: S608 - ours
+        f" VALUES ('sites', 'bench', ARRAY[{origins}], now() - interval '30 days')"
+    )
+    connection.execute(
+        "INSERT INTO csp_rejection (day, key, reason, origin, count, last_at)"  # noqa: S608 - ours
+        " SELECT current_date - n % 7, 'sites', 'origin', 'https://x' || n || '.example.org', n,"
+        f" now() FROM generate_series(1, {REJECTIONS}) AS n"
+    )
 
 
 def _repeated(name: str, call: Callable[[], Figures]) -> Measure:
@@ -104,9 +201,9 @@ def _repeated(name: str, call: Callable[[], Figures]) -> Measure:
     return Measure(name, run)
 
 
-def _summary(service: Service) -> Figures:
+def _document(service: Service, path: str) -> Figures:
     begun = time.perf_counter()
-    status, _, body = service.request("GET", "/api/v2/csp/summary")
+    status, _, body = service.request("GET", path)
     if status != 200:
-        raise BenchError(f"The summary has status {status}: {body[:200]!r}")
+        raise BenchError(f"{path} has status {status}: {body[:200]!r}")
     return {"ms": 1000 * (time.perf_counter() - begun), "errors": 0}
