@@ -204,13 +204,21 @@ class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
         return super().get_search_results(request, queryset, " ".join(_search_words(search_term)))
 
 
+class _AtLeast(int):
+    """A number of rows that is not exact. Django's templates show its text."""
+
+    def __str__(self) -> str:
+        return f"{int(self):,} or more"
+
+
 class BoundedPaginator(Paginator[Any]):
     """Counts at most MAX_COUNTED rows. Users can find other rows with a filter."""
 
     @cached_property
     def count(self) -> int:
         rows: Any = self.object_list
-        return int(rows.order_by()[:MAX_COUNTED].count())
+        found = int(rows.order_by()[:MAX_COUNTED].count())
+        return _AtLeast(found) if found == MAX_COUNTED else found
 
 
 class ReadOnlyAdmin(ServiceAdmin[Any]):

@@ -217,3 +217,13 @@ def test_invalid_pattern_is_refused_with_a_hint(
     shown = text_of(pages.post(reverse("admin:csp_noiserule_add"), rule | {"pattern": pattern}))
     assert instead in shown
     assert not NoiseRule.objects.filter(name="own").exists()
+
+
+@pytest.mark.parametrize(("most", "shown"), [(3, "2 violation groups"), (2, "2 or more viol")])
+def test_number_of_rows_is_exact_or_says_that_it_is_not(
+    pages: Client, owner: APIClient, monkeypatch: pytest.MonkeyPatch, most: int, shown: str
+) -> None:
+    monkeypatch.setattr("kernel.admin.MAX_COUNTED", most)
+    for host in ("one.test", "two.test"):
+        send(owner, legacy(blocked_uri=f"https://{host}/a.js"))
+    assert shown in " ".join(text_of(pages.get("/admin/csp/group/")).split())
