@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
 from csp.advice.grading import grade
 from csp.advice.policy import parse
 from csp.models import Group
+from csp.triage import site_policy
 from tests.support.client import APIClient
 from tests.support.csp_reports import in_admin, legacy, send
 from tests.support.markup import text_in
@@ -72,6 +76,35 @@ def test_forged_policy_cannot_end_the_line_of_nginx(collecting: None, owner: API
     assert "Grade" in shown
     line = in_admin("owner").get(PAGE).context["found"].nginx
     assert line == "add_header Content-Security-Policy \"script-src 'self'; y z\" always;"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_group_with_many_new_reports_does_not_outvote_the_others(
+    collecting: None, owner: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site_policy, "MAX_READ", 4)
+    usual, other = {"original-policy": "img-src 'none'"}, {"original-policy": "font-src 'none'"}
+    for n in range(3):
+        report = legacy(**usual, **{"blocked-uri": f"https://h{n}.test/a.js"})
+        send(owner, report, REMOTE_ADDR=f"192.0.2.{n}")
+    for n in range(3, 8):
+        report = legacy(**other, **{"blocked-uri": "https://cdn.test/a.js"})
+        send(owner, report, REMOTE_ADDR=f"192.0.2.{n}")
+
+    found = in_admin("owner").get(PAGE).context["found"]
+
+    assert (found.reported, found.clients) == ("img-src 'none'", 3)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_policy_of_another_site_and_of_an_old_week_does_not_count(
+    collecting: None, owner: APIClient
+) -> None:
+    send(owner, legacy(**{"original-policy": "img-src 'none'"}))
+    Group.objects.update(site="https://portal.test")
+    assert in_admin("owner").get(PAGE).context["found"].reported == "img-src 'none'"
+    Group.objects.update(last_seen=timezone.now() - timedelta(days=8))
+    assert in_admin("owner").get(PAGE).context["found"].reported == ""
 
 
 @pytest.mark.django_db
