@@ -10,6 +10,8 @@ from django.db.models.functions import TruncDate
 from csp.models import Group, HourCount, NoiseRule, Report
 
 HOUR = timedelta(hours=1)
+# Announces that the counts of earlier hours have changed.
+HOURS_TOPIC = "csp_hours"
 
 
 def hourly_counts(group: Group, *, now: datetime, hours: int) -> tuple[datetime, list[int]]:

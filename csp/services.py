@@ -27,9 +27,10 @@ from csp.models import (
     Report,
     start_of_retention,
 )
-from csp.noise.stored import RULES, dry_run
+from csp.noise.stored import RULE_TOPIC, RULES, dry_run
 from csp.writing.reach import DELETE_LARGE
 from csp.writing.sites import SITES
+from kernel.db.listener import announce
 from kernel.humanize import plural
 
 AHEAD = timedelta(days=3)
@@ -145,6 +146,7 @@ def label_groups(rule: NoiseRule, *, actor: Actor, now: datetime) -> int:
         labelled = unchanged.update(rule=rule)
         change = Change(Target("noise_rule", str(rule.pk), rule.name), after={"groups": labelled})
         record_all("csp.noise_rule.label_groups", [change], actor=actor, now=now)
+        announce(RULE_TOPIC)
     return labelled
 
 

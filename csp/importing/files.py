@@ -28,9 +28,11 @@ from django.utils import timezone
 from csp.importing.items import Contents, Terms
 from csp.importing.processes import MAX_PARSING, Parser
 from csp.noise.stored import current_rules
+from csp.selectors import HOURS_TOPIC
 from csp.writing.sites import known_sites
 from csp.writing.store import Store
 from kernel.db.connections import connect_directly, lock_number
+from kernel.db.listener import announce
 from kernel.humanize import plural
 from kernel.line_imports import LinesError, Record
 
@@ -88,6 +90,8 @@ def import_reports(
             "A process that parses lines was killed. Committed lines stay imported. Run the same "
             "command again to continue."
         ) from None
+    finally:
+        announce(HOURS_TOPIC)
     return run
 
 

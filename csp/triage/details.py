@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -212,10 +213,13 @@ def next_step(group: Any) -> str:
         return "None"
     if group.rule is not None and group.rule.enabled:
         return f"None (noise: {group.rule.category})"
-    source = group.blocked
+    return _next_step(group.directive, group.blocked, group.state == State.ACKNOWLEDGED)
+
+
+@lru_cache(maxsize=2_048)
+def _next_step(directive: str, source: str, is_confirmed: bool) -> str:
     url = f"https://{source}" if "." in source or source == "localhost" else source
-    is_confirmed = group.state == State.ACKNOWLEDGED
-    advice = advise(Blocked(group.directive, source, (url,), "", "", is_confirmed))
+    advice = advise(Blocked(directive, source, (url,), "", "", is_confirmed))
     if advice.entry:
         return f"Check it (risk: {advice.risk})"
     default = "Do not allow it" if advice.risk is Risk.HIGH else "Ignore it"

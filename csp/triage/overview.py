@@ -18,18 +18,14 @@ from csp.models import HourCount
 from csp.selectors import HOUR
 from csp.triage.details import next_step
 from csp.triage.reading import snapshot
-from csp.triage.selectors import (
-    WeekOfReports,
-    groups_at,
-    growing,
-    needing_attention,
-    week_of_reports,
-)
+from csp.triage.selectors import groups_at, most_urgent
 from csp.triage.sites import sites_of_groups
 from csp.triage.states import OPEN
+from csp.triage.week import HOURS, WeekOfReports, growing, week_of_reports
 from kernel.admin import State as Color
 from kernel.admin import badge
 from kernel.charts import COUNT, Chart, Series, render
+from kernel.memory import CachedValue, Memory
 
 DAYS = 7
 ROWS = 8
@@ -48,21 +44,20 @@ def hourly_chart(start: datetime, series: Sequence[Series], *, bars: bool = Fals
 def front_page(now: datetime, *, site: str = "") -> dict[str, Any]:
     """Returns the rows and the chart of the front page, of all sites if `site` is "".
 
-    Runs at most seven queries.
+    Runs at most eight queries.
     """
     sites, week = sites_of_groups(), week_of_reports(now)
-    wanted = {"site": site} if site else {}
     with snapshot():
-        open_groups = list(needing_attention(now).filter(**wanted)[:ROWS])
+        open_groups = most_urgent(now, limit=ROWS, site=site)
         rising = growing(week, now=now, limit=ROWS, site=site)
-        top = list(groups_at(now).visible().filter(**wanted)[:ROWS])
+        top = list(groups_at(now).visible().filter(**({"site": site} if site else {}))[:ROWS])
         days = daily({group.pk for group in (*open_groups, *rising, *top)}, now)
     return {
         "attention": _rows(open_groups, days),
         "growing": _rows(rising, days),
         "top": _rows(top, days),
         "chart": _chart(week, site),
-        "as_of": week.as_of,
+        "week": week,
         "site": site,
         "sites": sites if len(sites) > 1 else [],
     }
@@ -106,16 +101,20 @@ def sparkline(values: Sequence[int]) -> SafeString:
     )
 
 
+_CHARTS: Memory[tuple[datetime, str], SafeString] = Memory("csp charts", capacity=32, max_age=60.0)
+
+
 def _chart(week: WeekOfReports, site: str) -> SafeString:
+    """Returns the chart of the week, which is drawn once for each site."""
+    key = week.as_of, site
+    return _CHARTS.get(key) or _CHARTS.load(key, lambda: CachedValue(_drawn(week, site)))
+
+
+def _drawn(week: WeekOfReports, site: str) -> SafeString:
     """Draws a chart of the visible reports per hour, with a line for each common directive."""
-    hours = DAYS * 24 + 1
-    counts: dict[str, list[float]] = defaultdict(lambda: [0.0] * hours)
-    for of, directive, hour, is_hidden, reports in week.sums:
-        if not is_hidden and site in {"", of}:
-            place = min(int((hour - week.start) / HOUR), hours - 1)
-            counts[directive or "(none)"][place] += reports
+    counts = {name or "(none)": hours for name, hours in week.counts.get(site, {}).items()}
     common = sorted(counts, key=lambda name: -sum(counts[name]))
     series = [Series(name, counts[name]) for name in common[:DIRECTIVES]]
     if rest := common[DIRECTIVES:]:
         series.append(Series("other", [sum(at) for at in zip(*map(counts.get, rest), strict=True)]))
-    return hourly_chart(week.start, series or [Series("reports", [0.0] * hours)])
+    return hourly_chart(week.earlier.start, series or [Series("reports", [0] * HOURS)])

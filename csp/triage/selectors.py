@@ -7,32 +7,24 @@ import hashlib
 import uuid
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from django.db.models import Case, Count, F, Q, QuerySet, Sum, When
+from django.db.models import Case, Count, Q, QuerySet, Sum, When
 from django.db.models.functions import Coalesce
 
-from csp.models import Group, HourCount
+from csp.models import Group, HourCount, State
 from csp.noise.stored import RULE_TOPIC
 from csp.triage.reading import bounded_read, snapshot
-from csp.triage.states import CURRENT_STATES, OPEN, REGRESSED, current_state
+from csp.triage.states import CURRENT_STATES, OPEN, REGRESSED, current_state, in_state
 from kernel.http.errors import Validation, invalid
 from kernel.memory import CachedValue, Memory
 
 MAX_DIRECTIVES = 20
-MAX_GROWING = 100
-# A group grows if it has at least this number of reports in the last 7 days, and at least twice as
-# many as in the 7 days before.
-MIN_GROWTH = 20
 WEEK = timedelta(days=7)
 _ORDER = ("client_days", "pages", "count")
-
-
-# A site, a directive, an hour, whether an enabled noise rule hides the groups, and the reports.
-type HourSum = tuple[str, str, datetime, bool, int]
+_FARTHEST = (*(f"-{name}" for name in _ORDER), "id")
 
 
 def groups_at(now: datetime) -> Any:
@@ -54,7 +46,7 @@ def page(
     digest = hashlib.blake2b(orjson.dumps(sorted(filters.items())), digest_size=6).hexdigest()
     if after:
         groups = groups.filter(_after(_position(after, digest)))
-    rows = list(groups.order_by(*(f"-{name}" for name in _ORDER), "id")[: limit + 1])
+    rows = list(groups.order_by(*_FARTHEST)[: limit + 1])
     if len(rows) <= limit:
         return {"groups": rows, "next": ""}
     last = rows[limit - 1]
@@ -86,76 +78,25 @@ def _after(position: Mapping[str, Any]) -> Q:
 # --- Counts -----------------------------------------------------------------------------------
 
 
-# The counts of a week are hundreds of thousands of rows, so results are cached for a minute. Each
-# result is read from one snapshot, and contains the time when it was read.
-def _kept_for_a_minute(name: str, *, capacity: int) -> Memory[Any, Any]:
-    topics = (RULE_TOPIC,)
-    return Memory(name, capacity=capacity, max_age=60.0, max_age_disconnected=60.0, topics=topics)
+# The counts of a week are hundreds of thousands of rows, so results are cached. Each result is read
+# from one snapshot, and contains the time when it was read.
+def kept_sums(name: str, *topics: str, capacity: int, max_age: float = 60.0) -> Memory[Any, Any]:
+    """Returns a cache for sums. Changed noise rules evict them, and announcements of `topics`."""
+    return Memory(
+        name,
+        capacity=capacity,
+        max_age=max_age,
+        max_age_disconnected=60.0,
+        topics=(RULE_TOPIC, *topics),
+    )
 
 
-_WEEKS: Memory[datetime, WeekOfReports] = _kept_for_a_minute("csp week", capacity=1)
-_SUMMARIES: Memory[tuple[datetime, str], dict[str, Any]]
-_SUMMARIES = _kept_for_a_minute("csp summary", capacity=16)
-
-
-@dataclass(frozen=True, slots=True)
-class WeekOfReports:
-    """The reports per site, directive and hour from `start` on, and the groups that grow.
-
-    `growing` has the site and the id of each growing group that existed a week ago. The group with
-    the most reports comes first.
-    """
-
-    as_of: datetime
-    start: datetime
-    sums: list[HourSum]
-    growing: list[tuple[str, uuid.UUID]]
-
-
-def week_of_reports(now: datetime) -> WeekOfReports:
-    """Returns the reports of the last 7 days, at most a minute old."""
-    hour = whole_hour(now)
-
-    def read() -> CachedValue[WeekOfReports]:
-        with snapshot():
-            start = hour - WEEK
-            return CachedValue(WeekOfReports(now, start, _hour_sums(start), _growing(hour)))
-
-    found = _WEEKS.get(hour)
-    if found is None:
-        with bounded_read():
-            found = _WEEKS.load(hour, read)
-    return found
+_SUMMARIES: Memory[tuple[datetime, str], dict[str, Any]] = kept_sums("csp summary", capacity=16)
 
 
 def whole_hour(moment: datetime) -> datetime:
     """Returns the start of the hour. Reports are counted by hour."""
     return moment.replace(minute=0, second=0, microsecond=0)
-
-
-def _hour_sums(since: datetime) -> list[HourSum]:
-    hidden = Coalesce("group__rule__enabled", False)
-    counted = HourCount.objects.filter(hour__gte=since)
-    rows = counted.values("group__site", "group__directive", "hour")
-    rows = rows.annotate(hidden=hidden, sum=Sum("count"))
-    return list(rows.values_list("group__site", "group__directive", "hour", "hidden", "sum"))
-
-
-def growing(week: WeekOfReports, *, now: datetime, limit: int, site: str = "") -> list[Any]:
-    """Returns the groups that grow, with their current states; of all sites if `site` is ""."""
-    keys = [key for of, key in week.growing if site in {"", of}][:limit]
-    found = {group.pk: group for group in groups_at(now).visible().filter(pk__in=keys)}
-    return [found[key] for key in keys if key in found]
-
-
-def _growing(hour: datetime) -> list[tuple[str, uuid.UUID]]:
-    week, before = hour - WEEK, hour - 2 * WEEK
-    this = Sum("count", filter=Q(hour__gte=week), default=0)
-    last = Sum("count", filter=Q(hour__lt=week), default=0)
-    counted = HourCount.objects.filter(hour__gte=before).values("group").annotate(a=this, b=last)
-    rows = counted.filter(Q(a__gte=MIN_GROWTH) & Q(a__gte=2 * F("b"))).order_by("-a")
-    visible = rows.exclude(group__rule__enabled=True).filter(group__first_seen__lt=week)
-    return list(visible.values_list("group__site", "group")[:MAX_GROWING])
 
 
 def summary(*, since: datetime, now: datetime, site: str = "") -> dict[str, Any]:
@@ -219,17 +160,43 @@ def needing_attention(now: datetime) -> Any:
     Both are ordered by clients.
     """
     rank = Case(When(current=REGRESSED, then=0), default=1)
-    visible = groups_at(now).visible().filter(current__in=OPEN).annotate(rank=rank)
-    return visible.order_by("rank", *(f"-{name}" for name in _ORDER), "id")
+    visible = groups_at(now).visible().filter(in_state(now, *OPEN)).annotate(rank=rank)
+    return visible.order_by("rank", *_FARTHEST)
+
+
+def most_urgent(now: datetime, *, limit: int, site: str = "") -> list[Any]:
+    """Returns the first groups of `needing_attention`; of all sites if `site` is ""."""
+    found: list[Any] = []
+    for state in (REGRESSED, State.NEW):
+        groups = _in_order(state, now).filter(**({"site": site} if site else {}))
+        found += groups[: limit - len(found)]
+    return found
 
 
 def neighbors(group: Any, *, now: datetime) -> tuple[uuid.UUID | None, uuid.UUID | None]:
     """Returns the ids of the previous and the next group that needs attention, or None.
 
-    The order is that of `needing_attention`. Takes two queries. `group` comes from `groups_at`.
+    The order is that of `needing_attention`. Takes two or three queries. `group` comes from
+    `groups_at`.
     """
-    rank = 0 if group.current == REGRESSED else 1
-    position = {name: getattr(group, name) for name in (*_ORDER, "id")}
-    is_later = Q(rank__gt=rank) | (Q(rank=rank) & _after(position))
-    others = needing_attention(now).exclude(pk=group.pk).values_list("pk", flat=True)
-    return others.exclude(is_later).reverse().first(), others.filter(is_later).first()
+    regressed, new = (_in_order(state, now) for state in (REGRESSED, State.NEW))
+    is_regressed = group.current == REGRESSED
+    others = (regressed if is_regressed else new).exclude(pk=group.pk)
+    is_later = _after({name: getattr(group, name) for name in (*_ORDER, "id")})
+    # The conditions on the first column repeat what `is_later` implies, for the index.
+    before = others.exclude(is_later).filter(client_days__gte=group.client_days)
+    after = others.filter(is_later, client_days__lte=group.client_days)
+    return (
+        _key(before.reverse()) or (None if is_regressed else _key(regressed.reverse())),
+        _key(after) or (_key(new) if is_regressed else None),
+    )
+
+
+def _in_order(state: str, now: datetime) -> Any:
+    """Returns the visible groups in this state, most clients first."""
+    return groups_at(now).visible().filter(in_state(now, state)).order_by(*_FARTHEST)
+
+
+def _key(groups: Any) -> uuid.UUID | None:
+    key: uuid.UUID | None = groups.values_list("pk", flat=True).first()
+    return key

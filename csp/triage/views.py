@@ -21,7 +21,7 @@ from csp.triage.serializers import (
     GroupsSerializer,
     SummarySerializer,
 )
-from csp.triage.states import CURRENT_STATES
+from csp.triage.states import CURRENT_STATES, in_state
 from kernel.http.errors import APIError, Validation, invalid
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
@@ -82,7 +82,7 @@ def _filtered(request: Request, *, now: datetime) -> Any:
     if state:
         if state not in CURRENT_STATES:
             raise invalid(Validation("state", f"Must be one of {', '.join(CURRENT_STATES)}."))
-        groups = groups.filter(current=state)
+        groups = groups.filter(in_state(now, state))
     for name in ("site", "directive", "blocked"):
         if text := request.query_params.get(name, ""):
             groups = groups.filter(**{name: text[:256].replace("\0", "")})

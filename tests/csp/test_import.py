@@ -23,13 +23,14 @@ from csp.importing import files
 from csp.importing.processes import LINES_BEFORE_PROCESSES
 from csp.models import Batch, Group, HourCount, Report
 from csp.parsing.formats import Format
+from csp.triage.week import week_of_reports
 from kernel.db.connections import connect_directly
 from kernel.humanize import plural
 from kernel.line_imports import MAX_LINE_BYTES, Record, Source, records
 from tests.support.client import APIClient
 from tests.support.commands import as_lines, execute, manage, run, write_lines
 from tests.support.csp_reports import legacy, modern, send
-from tests.support.processes import PROJECT, in_database
+from tests.support.processes import PROJECT, in_database, wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 HASH = {"type": "csp-hash", "url": "https://coder.example.com/", "body": {"hash": "sha256-x"}}
@@ -331,6 +332,16 @@ def test_import_keeps_the_time_of_arrival(tmp_path: Path) -> None:
     run("import_csp_reports", file)
     assert set(Report.objects.values_list("received_at", flat=True)) == {then}
     assert Group.objects.get().first_seen == then
+
+
+@pytest.mark.usefixtures("connected")
+def test_import_evicts_the_counts_of_earlier_hours(tmp_path: Path) -> None:
+    now = timezone.now()
+    assert week_of_reports(now).counts == {}
+    then = (now - timedelta(hours=5)).isoformat()
+    run("import_csp_reports", write_lines(tmp_path / "a.jsonl", {"received_at": then, **legacy()}))
+    wait_for(lambda: week_of_reports(now).counts)
+    assert week_of_reports(now).counts[""]["script-src"][-6] == 1
 
 
 def test_invalid_times_do_not_stop_an_import(tmp_path: Path) -> None:

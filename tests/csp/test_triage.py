@@ -14,10 +14,17 @@ from django.utils import timezone
 from audit.models import Entry
 from audit.services import SYSTEM
 from csp.models import Group, HourCount, NoiseRule, Report
-from csp.triage import decisions, details, releases
+from csp.triage import decisions, details, releases, week
 from csp.triage.decisions import Decision
 from csp.triage.reading import READERS
-from csp.triage.selectors import groups_at, needing_attention
+from csp.triage.selectors import (
+    groups_at,
+    most_urgent,
+    needing_attention,
+    neighbors,
+    whole_hour,
+)
+from csp.triage.states import CURRENT_STATES, in_state
 from tests.support.client import APIClient
 from tests.support.commands import run
 from tests.support.csp_reports import in_admin, legacy, send
@@ -70,6 +77,8 @@ def patch(client: APIClient, path: str, body: object) -> Any:
 def test_current_state_is_derived(stored: dict[str, Any], expected: str) -> None:
     group = make_group(**stored)
     assert groups_at(NOW).get(pk=group.pk).current == expected
+    found = [state for state in CURRENT_STATES if Group.objects.filter(in_state(NOW, state))]
+    assert found == [expected]
 
 
 # --- The API ----------------------------------------------------------------------------------
@@ -331,6 +340,21 @@ def test_regressed_groups_come_first() -> None:
     assert str(regressed.pk) in in_admin("owner").get("/admin/csp/").text
 
 
+@pytest.mark.django_db
+def test_neighbors_and_the_most_urgent_groups_have_the_order_of_those_that_need_attention() -> None:
+    for reach in (3, 1, 2, 2, 3):
+        make_group(client_days=reach)
+        make_group(client_days=reach, state="resolved", state_at=NOW - 2 * DAY)
+        make_group(client_days=reach, state="ignored", ignored_reach=1)
+        make_group(client_days=reach, state="acknowledged")
+    ordered = list(needing_attention(NOW))
+    assert len(ordered) == 15
+    assert most_urgent(NOW, limit=9) == ordered[:9]
+    keys = [None, *(group.pk for group in ordered), None]
+    for place, group in enumerate(ordered):
+        assert neighbors(group, now=NOW) == (keys[place], keys[place + 2])
+
+
 # --- Decisions --------------------------------------------------------------------------------
 
 
@@ -388,9 +412,9 @@ def test_pages_of_triage_run_few_statements(
     send(owner, legacy())
     group, client = Group.objects.get(), in_admin("owner")
     for reader, path, most in (
-        (client, "/admin/csp/", 16),
+        (client, "/admin/csp/", 18),
         (client, "/admin/csp/group/", 12),
-        (client, f"/admin/csp/group/{group.pk}/change/", 15),
+        (client, f"/admin/csp/group/{group.pk}/change/", 16),
         (owner, f"{GROUPS}/{group.pk}", 4),
         (owner, "/api/v2/csp/summary", 6),
     ):
@@ -507,6 +531,28 @@ def test_groups_that_grow_are_shown_with_the_time_of_their_numbers(
     # A hidden group is not listed any more, although the numbers are still cached.
     Group.objects.update(rule=NoiseRule.objects.create(name="x", target="host", pattern="x.test"))
     assert "Growing this week" not in client.get("/admin/csp/").text
+
+
+def test_earlier_hours_are_read_once_an_hour_and_the_last_two_each_minute(
+    transactional_db: None,
+) -> None:
+    hour, group = whole_hour(NOW), make_group()
+    ages = (0, 1, 2, 7 * 24)
+
+    def counted() -> list[int]:
+        found = week.week_of_reports(NOW).counts[""][group.directive]
+        return [found[-1 - age] for age in ages]
+
+    for age in ages:
+        HourCount.objects.create(group=group, hour=hour - age * timedelta(hours=1), count=1)
+    assert counted() == [1, 1, 1, 1]
+    HourCount.objects.update(count=2)
+    assert counted() == [1, 1, 1, 1]
+    week._WEEKS.clear()
+    assert counted() == [2, 2, 1, 1]
+    week._EARLIER.clear()
+    week._WEEKS.clear()
+    assert counted() == [2, 2, 2, 2]
 
 
 @pytest.mark.django_db
