@@ -46,25 +46,35 @@ FACETS = {
 # For the advice, only the origin of the page matters. Policies are compared by their digests.
 _TESTED = "effective_directive, blocked_uri, page, policy"
 _ORIGIN = "split_part({0}, '/', 1) || '//' || split_part({0}, '/', 3)"
-# Counts the newest reports of a group in several ways at once: by the columns of `_TESTED`, by
-# policy, by page, by blocked origin, and by each facet. GROUPING shows how a row was counted.
+_NO_FACETS = ", ".join("NULL" for _ in FACETS)
+# Counts the newest reports of a group in several ways at once: by the columns of `_TESTED` and by
+# each facet, and then the different clients by policy, by page and by blocked origin. The first
+# column shows how a row was counted. A client is counted in two steps, because PostgreSQL would
+# sort the reports for each `count(DISTINCT …)`.
 _NEWEST = f"""
-    SELECT GROUPING({_TESTED}, blocked_origin), sum(weight)::bigint, count(DISTINCT client),
-        max(id), {", ".join(FACETS.values())}, {_TESTED}, blocked_origin,
-        coalesce(sum(weight) FILTER (WHERE received_at > %s), 0)::bigint
-    FROM (
-        SELECT *, md5(original_policy) AS policy, {_ORIGIN.format("document_uri")} AS page,
-            {_ORIGIN.format("blocked_uri")} AS blocked_origin
-        FROM csp_report WHERE group_id = %s
-        ORDER BY received_at DESC, id DESC LIMIT {MAX_READ}
-    ) AS newest
-    GROUP BY GROUPING SETS (
-        ({_TESTED}), (policy), (page), (blocked_origin),
-        {", ".join(f"({name})" for name in FACETS.values())}
-    )
-    ORDER BY max(received_at) DESC, max(id) DESC
+WITH newest AS MATERIALIZED (
+    SELECT id, received_at, weight, client, effective_directive, blocked_uri,
+        {", ".join(FACETS.values())}, md5(original_policy) AS policy,
+        {_ORIGIN.format("document_uri")} AS page, {_ORIGIN.format("blocked_uri")} AS blocked_origin
+    FROM csp_report WHERE group_id = %s ORDER BY received_at DESC, id DESC LIMIT {MAX_READ}
+), once AS (
+    SELECT GROUPING(page, policy, blocked_origin) AS how, page, policy, blocked_origin,
+        max(received_at) AS at, max(id) AS id
+    FROM newest
+    GROUP BY GROUPING SETS ((client, page), (client, policy), (client, blocked_origin))
+)
+SELECT 2 * GROUPING({_TESTED}) + 1, sum(weight)::bigint, 0, max(id), {", ".join(FACETS.values())},
+    {_TESTED}, NULL, coalesce(sum(weight) FILTER (WHERE received_at > %s), 0)::bigint,
+    max(received_at) AS at
+FROM newest
+GROUP BY GROUPING SETS (({_TESTED}), {", ".join(f"({name})" for name in FACETS.values())})
+UNION ALL
+SELECT 24 + how, 0, count(*), max(id), {_NO_FACETS}, NULL, NULL, page, policy, blocked_origin, 0,
+    max(at)
+FROM once GROUP BY how, page, policy, blocked_origin
+ORDER BY at DESC, 4 DESC
 """  # noqa: S608 - only constants
-# The bit of each column in GROUPING is 1 if the row is not grouped by the column.
+# The bit of each column is 1 if the row is not grouped by it. The last bit is the blocked origin.
 _IS_REPORT, _IS_POLICY, _IS_PAGE, _IS_BLOCKED = 0b00001, 0b11101, 0b11011, 0b11110
 _POLICIES = "SELECT id, original_policy FROM csp_report WHERE group_id = %s AND id = ANY(%s)"
 
@@ -116,7 +126,7 @@ class _Newest:
 
     def add(self, row: Sequence[Any]) -> None:
         grouping, weight, clients, example, *values = row
-        facets, (*report, blocked_origin, week) = values[: len(FACETS)], values[len(FACETS) :]
+        facets, (*report, blocked_origin, week, _) = values[: len(FACETS)], values[len(FACETS) :]
         directive, url, page, policy = report
         if grouping == _IS_REPORT:
             self.tested.append((directive, url, page, policy, week))
@@ -150,7 +160,7 @@ def _details(group: Group, *, now: datetime) -> Details:
     newest = _Newest()
     with connection.cursor() as cursor:
         # `fetch` would use one plan for all groups, which sorts all reports of a large group.
-        cursor.execute(_NEWEST, [now - WEEK, group.pk])
+        cursor.execute(_NEWEST, [group.pk, now - WEEK])
         for row in cursor.fetchall():
             newest.add(row)
         common = [digest for digest, _ in newest.policies.most_common(MAX_POLICIES)]
