@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.dateparse import parse_date
@@ -18,12 +18,34 @@ from csp.models import REPORTS, Report
 from csp.parsing.formats import Format
 from csp.triage.sites import sites_of_groups
 from csp.triage.states import CURRENT_STATES, OPEN, in_state
+from kernel.memory import CachedValue, Memory
 
 MAX_CHOICES = 20
 MAX_DAYS = 31
 
 
-class StateFilter(admin.SimpleListFilter):
+class ConditionFilter(admin.SimpleListFilter):
+    """A filter whose choices are conditions on the row itself.
+
+    The counts of all choices take one pass over the rows. Django would compare each row with a
+    subquery for each choice.
+    """
+
+    def condition(self, value: str | None) -> Q:
+        """Returns the condition of a choice. The value None is that of the choice "All"."""
+        raise NotImplementedError
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(self.condition(self.value()))
+
+    def get_facet_counts(self, pk_attname: str, filtered_qs: QuerySet[Any]) -> dict[str, Count]:
+        return {
+            f"{place}__c": Count(pk_attname, filter=self.condition(value))
+            for place, (value, _) in enumerate(self.lookup_choices)
+        }
+
+
+class StateFilter(ConditionFilter):
     title = "state"
     parameter_name = "state"
 
@@ -31,28 +53,27 @@ class StateFilter(admin.SimpleListFilter):
         states = [(state, state.capitalize()) for state in CURRENT_STATES]
         return [("open", "New or regressed"), *states]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if not self.value():
-            return queryset
-        chosen = OPEN if self.value() == "open" else [str(self.value())]
-        return queryset.filter(in_state(timezone.now(), *chosen))
+    def condition(self, value: str | None) -> Q:
+        if not value:
+            return Q()
+        return in_state(timezone.now(), *(OPEN if value == "open" else [value]))
 
 
-class AssigneeFilter(admin.SimpleListFilter):
+class AssigneeFilter(ConditionFilter):
     title = "assigned to"
     parameter_name = "assigned"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [("me", "Me"), ("somebody", "Any user"), ("none", "No user")]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() == "me":
-            return queryset.filter(assigned_to=request.user.pk)
-        is_none = {"somebody": False, "none": True}.get(self.value() or "")
-        return queryset if is_none is None else queryset.filter(assigned_to__isnull=is_none)
+    def condition(self, value: str | None) -> Q:
+        if value == "me":
+            return Q(assigned_to=self.request.user.pk)
+        is_none = {"somebody": False, "none": True}.get(value or "")
+        return Q() if is_none is None else Q(assigned_to__isnull=is_none)
 
 
-class NoiseFilter(admin.SimpleListFilter):
+class NoiseFilter(ConditionFilter):
     """By default, hides the groups that an enabled noise rule has labelled."""
 
     title = "noise"
@@ -66,12 +87,10 @@ class NoiseFilter(admin.SimpleListFilter):
         choices[0]["display"] = "Without noise"
         return choices
 
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        if self.value() == "all":
-            return queryset
-        if self.value() == "only":
-            return queryset.filter(rule__enabled=True)
-        return queryset.visible()
+    def condition(self, value: str | None) -> Q:
+        if value == "all":
+            return Q()
+        return Q(rule__enabled=True) if value == "only" else ~Q(rule__enabled=True)
 
 
 def _value_filter(
@@ -79,14 +98,14 @@ def _value_filter(
 ) -> type[admin.SimpleListFilter]:
     """Makes a filter by a field, by default by the field `name`. `values` returns the choices."""
 
-    class ValueFilter(admin.SimpleListFilter):
+    class ValueFilter(ConditionFilter):
         parameter_name = name
 
         def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
             return [(value, value) for value in values()]
 
-        def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-            return queryset.filter(**{field or name: self.value()} if self.value() else {})
+        def condition(self, value: str | None) -> Q:
+            return Q(**{field or name: value}) if value else Q()
 
     ValueFilter.title = title or name
     return ValueFilter
@@ -104,11 +123,18 @@ GROUP BY 1 ORDER BY min(place) LIMIT {MAX_CHOICES}
 """  # noqa: S608 - only constants
 
 
+_VALUES: Memory[str, list[str]] = Memory("common values of groups", capacity=2, max_age=10.0)
+
+
 def _common(name: str) -> list[str]:
     """Returns only the values that occur in the groups with the most clients."""
-    with connection.cursor() as cursor:
-        cursor.execute(_COMMON.format(name=name))
-        return [row[0] for row in cursor.fetchall()]
+
+    def read() -> CachedValue[list[str]]:
+        with connection.cursor() as cursor:
+            cursor.execute(_COMMON.format(name=name))
+            return CachedValue([row[0] for row in cursor.fetchall()])
+
+    return _VALUES.get(name) or _VALUES.load(name, read)
 
 
 def _several_sites() -> list[str]:

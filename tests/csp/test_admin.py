@@ -219,6 +219,14 @@ def test_invalid_pattern_is_refused_with_a_hint(
     assert not NoiseRule.objects.filter(name="own").exists()
 
 
+def test_reports_can_be_sorted_only_by_the_column_with_an_index(
+    pages: Client, owner: APIClient
+) -> None:
+    send(owner, legacy())
+    page = text_of(pages.get("/admin/csp/report/"))
+    assert re.findall(r'class="sortable column-(\w+)', page) == ["received_at"]
+
+
 @pytest.mark.parametrize(("most", "shown"), [(3, "2 violation groups"), (2, "2 or more viol")])
 def test_number_of_rows_is_exact_or_says_that_it_is_not(
     pages: Client, owner: APIClient, monkeypatch: pytest.MonkeyPatch, most: int, shown: str

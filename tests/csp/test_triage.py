@@ -29,6 +29,7 @@ from tests.support.client import APIClient
 from tests.support.commands import run
 from tests.support.csp_reports import in_admin, legacy, send
 from tests.support.factories import make_key
+from users.models import User
 
 GROUPS = "/api/v2/csp/groups"
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -421,6 +422,34 @@ def test_pages_of_triage_run_few_statements(
         with django_assert_max_num_queries(most) as queries:
             assert reader.get(path).status_code == 200
         assert len(queries) > 1
+
+
+def test_counts_of_filters_are_the_numbers_of_rows_that_they_show(
+    transactional_db: None, django_assert_max_num_queries: Any
+) -> None:
+    client = in_admin("owner")
+    user = User.objects.get()
+    noise = NoiseRule.objects.create(name="x", target="host", pattern="x.test")
+    groups: tuple[dict[str, Any], ...] = (
+        {},
+        {"state": "resolved", "state_at": NOW - 2 * DAY, "site": "https://one.test"},
+        {"state": "ignored", "ignored_reach": 1, "assigned_to": user},
+        {"state": "ignored", "directive": "font-src"},
+        {"rule": noise},
+    )
+    for values in groups:
+        make_group(**values)
+    with django_assert_max_num_queries(20):
+        page = client.get("/admin/csp/group/", {"_facets": "True"})
+    shown = [
+        (choice["query_string"], re.search(r"\((\d+)\)$", str(choice["display"])))
+        for spec in page.context["cl"].filter_specs
+        for choice in spec.choices(page.context["cl"])
+    ]
+    counted = {query: int(found[1]) for query, found in shown if found}
+    assert len(counted) >= 15
+    for query, number in counted.items():
+        assert len(client.get(f"/admin/csp/group/{query}").context["cl"].result_list) == number
 
 
 def test_list_shows_when_a_group_began_and_its_last_days(
