@@ -1,8 +1,9 @@
 """A TCP proxy in its own process that can cut connections around COMMIT, or drop all packets.
 
-`silence` imitates a host without power or network. A socket filter makes the kernel drop every
-packet, so it acknowledges no data, accepts no connection and answers no keepalive. Without Linux
-the proxy only stops forwarding.
+`silence` imitates a database host without power or network. A socket filter makes the kernel drop
+every packet, so it acknowledges no data, accepts no connection and answers no keepalive. Without
+Linux the proxy only stops forwarding. `vanish` imitates this for the host of the clients, and
+`freeze` a host that still acknowledges packets. Both wait for data of a client with a pattern.
 """
 
 from __future__ import annotations
@@ -78,8 +79,12 @@ class Forwarder:
     def __init__(self, target: int) -> None:
         self._target = target
         self._sockets: set[Any] = set()
+        self._far_sockets: set[Any] = set()
         self._cut_chance = 0.0
         self._cuts = 0
+        # Stops forwarding after data with the pattern, and then drops packets or not.
+        self._last: re.Pattern[bytes] | None = None
+        self._vanishes = False
         self._forwarding = asyncio.Event()
         self._forwarding.set()
         self._chance = random.Random()  # noqa: S311 - not a secret
@@ -96,26 +101,35 @@ class Forwarder:
                 self._cut_chance = 0.0
                 return str(self._cuts)
             case ["silence"]:
-                self._forwarding.clear()
-                for one in self._sockets:
-                    _drop_everything(one)
+                self._silence(self._sockets)
+            case ["vanish" | "freeze" as kind, pattern]:
+                self._last, self._vanishes = re.compile(pattern.encode()), kind == "vanish"
+            case ["forwarding"]:
+                return "yes" if self._forwarding.is_set() else "no"
             case _:
                 return f"unknown order {order}"
         return "ok"
+
+    def _silence(self, sockets: set[Any]) -> None:
+        self._forwarding.clear()
+        for one in sockets:
+            _drop_everything(one)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
             return _reset(writer)
-        near = writer.get_extra_info("socket")
+        near, far = (one.get_extra_info("socket") for one in (writer, far_writer))
         self._sockets.add(near)
+        self._far_sockets.add(far)
         connection = Connection(writer, far_writer)
         await asyncio.gather(
             self._pump(reader, far_writer, connection, from_client=True),
             self._pump(far_reader, writer, connection, from_client=False),
         )
         self._sockets.discard(near)
+        self._far_sockets.discard(far)
         return None
 
     async def _pump(
@@ -136,6 +150,9 @@ class Forwarder:
                     break
                 writer.write(data)
                 await writer.drain()
+                if from_client and self._last and self._last.search(data):
+                    self._last = None
+                    self._silence(self._far_sockets if self._vanishes else set())
                 if cut == "during":
                     break
                 connection.ends_with_next_answer |= cut == "after"

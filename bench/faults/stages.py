@@ -154,6 +154,32 @@ backend servers
         return service
 
 
+class TwoHosts(Single):
+    """Two servers of one database that run the same jobs. Only the first one has clients.
+
+    The second one has a proxy of its own, and a name in `pg_stat_activity`.
+    """
+
+    SECOND = "second"
+
+    def set_up(self) -> Service:
+        service = super().set_up()
+        service.environment["CODER_AGENT_STATS_REFRESH_INTERVAL"] = "1s"
+        self.second_proxy = self.new_proxy(self.cluster)
+        url = f"{self.cluster.url(self.second_proxy.address)}?application_name={self.SECOND}"
+        (self.directory / self.SECOND).mkdir(mode=0o711)
+        self.second = Service(self.directory / self.SECOND, database_url=url)
+        self.second.environment = {**service.environment, **self.second.environment}
+        self._ends.callback(self.second.kill_all)
+        return service
+
+    def renew(self) -> None:
+        self.second.kill_all()
+        self.second_proxy.forward_to(self.cluster.port)
+        self.second.start()
+        self.second.wait_until_ready()
+
+
 class Pair(Stage):
     """A primary and a synchronous standby, each behind a proxy, with one URL for both."""
 
