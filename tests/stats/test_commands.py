@@ -25,6 +25,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from jobs.models import JobRun
+from kernel.db.connections import connect_directly
 from kernel.line_imports import MAX_LINE_BYTES
 from stats.ingest.importing import BATCH_ROWS
 from stats.selectors import snapshot_state
@@ -413,3 +414,24 @@ def test_the_rows_of_an_erased_person_are_deleted_and_left_out_of_statistics(
     agrees(deployment.collect(), remaining)
     for ago in (0, 10, 40):
         agrees(deployment.collect(NOW - ago * MINUTE - SECOND), remaining)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_erasing_locks_one_partition_at_a_time(deployment: Deployment, settings: Any) -> None:
+    settings.STATS_RAW_RETENTION, hours = timedelta(0), 40
+    person, locks = make_user(username="alice"), [0]
+    deployment.take(*(agent_row(NOW - n * HOUR, user_id=str(person.pk)) for n in range(hours)))
+    query = (
+        "SELECT count(DISTINCT relation) FROM pg_locks JOIN pg_inherits ON inhrelid = relation "
+        "WHERE inhparent = 'stats_agentstat'::regclass AND pid = %s"
+    )
+
+    def count_locks(execute: Any, *arguments: Any) -> Any:
+        found = execute(*arguments)
+        pid = connection.connection.info.backend_pid
+        locks.append(other.execute(query, [pid]).fetchone()[0])  # type: ignore[index]
+        return found
+
+    with connect_directly() as other, connection.execute_wrapper(count_locks):
+        assert f"{hours}\tagent rows\tdeleted" in run("erase_user", "alice", "--yes")
+    assert max(locks) == 1
