@@ -7,6 +7,9 @@ import random
 from bench.faults.clients import Load, crowd
 from bench.faults.rounds import Fault
 from bench.faults.stages import Pair, Single
+from bench.service import WORKERS
+
+LISTENERS = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN %'"
 
 
 class Frozen(Fault[Single]):
@@ -51,6 +54,26 @@ class Vanished(Fault[Pair]):
         stage.promote()
 
 
+class FrozenPrimary(Fault[Pair]):
+    """SIGSTOP of every process of the primary, which stays frozen. Promotion after 6 s."""
+
+    name, stage, rounds, seconds = "frozen-primary-replaced", Pair, 3, 6.0
+
+    def break_(self, stage: Pair, chance: random.Random, load: Load) -> None:
+        with stage.look() as connection:
+            more = crowd(stage.service, connection)
+        stage.primary.freeze()
+        load.add(more)
+
+    def repair(self, stage: Pair) -> None:
+        stage.promote()
+
+    def problems(self, stage: Pair, found: Round) -> list[str]:
+        with stage.look() as connection:
+            row = connection.execute(LISTENERS).fetchone()
+        return [] if row == (WORKERS,) else [f"{row} processes listen to the new primary"]
+
+
 class Returned(Fault[Single]):
     """The host drops every packet for twelve seconds and comes back without its connections."""
 
@@ -64,4 +87,4 @@ class Returned(Fault[Single]):
 
 
 FAULTS = (Frozen(), Returned())
-PAIR_FAULTS = (Promotion(), Vanished())
+PAIR_FAULTS = (Promotion(), Vanished(), FrozenPrimary())

@@ -1,4 +1,4 @@
-"""Faults of a host that runs a job: it vanishes or freezes in the transaction of the job."""
+"""Faults of jobs: their host vanishes or freezes, or their database is away for a while."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ PATTERN = "pg_advisory_xact_lock"
 RUN_SECONDS = 30.0
 LEFT = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
 FINISHED = "SELECT count(*) FROM jobs_jobrun WHERE job = %s AND finished_at > %s AND error = ''"
+# The processes that ran a job since PostgreSQL started.
+HOSTS = """
+SELECT count(DISTINCT host) FROM jobs_jobrun
+WHERE finished_at > pg_postmaster_start_time() AND started_at > pg_postmaster_start_time()
+    AND error = ''
+"""
 NOW = "SELECT clock_timestamp()"
 
 
@@ -73,6 +79,27 @@ class JobHostFrozen(LostJob):
     max_away = 65.0
 
 
+class JobsPaused(Fault[TwoHosts]):
+    """PostgreSQL stops for 25 seconds. Away: until the jobs of both hosts run again."""
+
+    name, stage, rounds, seconds, max_away = "jobs-paused", TwoHosts, 2, 25.0, 5.0
+
+    def play(self, stage: TwoHosts, found: Round, chance: random.Random) -> None:
+        with Load(stage.service) as load:
+            time.sleep(CALM_SECONDS + chance.random())
+            stage.cluster.stop()
+            time.sleep(self.seconds)
+            stage.cluster.start()
+            begun = time.monotonic()
+            load.repaired()
+            with stage.look() as connection:
+                if _until(lambda: _count(connection, HOSTS) == 2, 2 * self.max_away):
+                    found.away = round(time.monotonic() - begun, 1)
+            if load.seconds_away(at_most=RUN_SECONDS) is None:
+                found.problems.append(f"still in trouble: {', '.join(load.troubled())}")
+        keep(load, found)
+
+
 def _count(connection: psycopg.Connection[tuple[int]], query: str, *values: object) -> int:
     row = connection.execute(query.encode(), values).fetchone()
     return row[0] if row else 0
@@ -88,4 +115,4 @@ def _until(condition: Callable[[], object], seconds: float) -> bool:
     return True
 
 
-FAULTS = (JobHostVanished(), JobHostFrozen())
+FAULTS = (JobHostVanished(), JobHostFrozen(), JobsPaused())
