@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from bench.faults.clients import Load, crowd
-from bench.faults.rounds import Fault
+from bench.faults.rounds import Fault, Round
 from bench.faults.stages import Pair, Single
 from bench.service import WORKERS
 

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 
 import pytest
 
 from tests.support.live import Server
+from tests.support.local_server import answering
 from tests.support.processes import PROJECT, free_port, own_database, wait_for
-from tests.support.proxies import Proxy, haproxy, needs_haproxy, needs_nginx, nginx
+from tests.support.proxies import (
+    Proxy,
+    caddy,
+    haproxy,
+    needs_caddy,
+    needs_haproxy,
+    needs_nginx,
+    nginx,
+)
 
 CLIENTS = 4
 # Enough requests that each server gets some before its restart, while it is away, and afterwards.
@@ -25,11 +36,13 @@ REQUESTS = 100
 def example(language: str, *ports: int, port: int) -> str:
     """Returns the configuration in the guide with these ports, without TLS."""
     guide = (PROJECT / "docs" / "operations.md").read_text()
-    found = re.search(rf"```{language}\n(# (?:nginx|HAProxy).*?)```", guide, re.DOTALL)
+    found = re.search(rf"```{language}\n(# (?:nginx|HAProxy|Caddy).*?)```", guide, re.DOTALL)
     assert found
     text = re.sub(r"\n +ssl_certificate.*", "", found[1])
     text = re.sub(r"(listen |bind :)443 ssl( crt \S+)?", rf"\g<1>127.0.0.1:{port}", text)
-    text = text.replace("bind :", "bind ").replace("coder.example.com", "localhost")
+    text = text.replace("bind :", "bind ")
+    host = f"http://127.0.0.1:{port}" if language == "caddyfile" else "localhost"
+    text = text.replace("coder.example.com", host)
     for number, each in enumerate(ports, start=11):
         text = text.replace(f"10.0.0.{number}:3000", f"127.0.0.1:{each}")
     return text
@@ -38,25 +51,24 @@ def example(language: str, *ports: int, port: int) -> str:
 class Pair:
     """Two servers with one database."""
 
-    def __init__(self, folder: Path, database: str) -> None:
-        self._folder, self._database = folder, database
+    def __init__(self, folder: Path, database: str, **settings: str) -> None:
+        self._folder, self._settings = folder, {"DATABASE_URL": database, **settings}
         self.ports = (free_port(), free_port())
         self._names = count()
         self._servers = [self._start(port) for port in self.ports]
 
     def _start(self, port: int) -> Server:
         log = self._folder / f"{next(self._names)}.log"
-        server = Server(
-            "--web-only", log=log, address=f"127.0.0.1:{port}", DATABASE_URL=self._database
-        )
+        server = Server("--web-only", log=log, address=f"127.0.0.1:{port}", **self._settings)
         return server.__enter__()
 
-    def restart_one_by_one(self, seen: Counter[int]) -> None:
+    def restart_one_by_one(self, seen: Counter[int], is_back: Callable[[int], object]) -> None:
         for index, port in enumerate(self.ports):
             before = seen.total()
             assert self._servers[index].end() == 0
             wait_for(lambda: seen.total() > before + REQUESTS)  # noqa: B023 - used at once
             self._servers[index] = self._start(port)
+            wait_for(lambda: is_back(port))  # noqa: B023 - used at once
             before = seen.total()
             wait_for(lambda: seen.total() > before + REQUESTS)  # noqa: B023 - used at once
 
@@ -66,9 +78,14 @@ class Pair:
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> Iterator[Pair]:
+def settings_of_pair() -> dict[str, str]:
+    return {}
+
+
+@pytest.fixture
+def pair(tmp_path: Path, settings_of_pair: dict[str, str]) -> Iterator[Pair]:
     with own_database() as database:
-        found = Pair(tmp_path, database)
+        found = Pair(tmp_path, database, **settings_of_pair)
         yield found
         found.end()
 
@@ -105,10 +122,11 @@ def clients(port: int) -> Iterator[Counter[int]]:
             thread.join()
 
 
-def check(pair: Pair, port: int) -> None:
+def check(pair: Pair, port: int, is_back: Callable[[int], object] = lambda port: True) -> None:
+    """Restarts both servers. `is_back` returns whether the proxy uses the server again."""
     with clients(port) as seen:
         wait_for(lambda: seen.total() > REQUESTS)
-        pair.restart_one_by_one(seen)
+        pair.restart_one_by_one(seen, is_back)
     assert set(seen) <= {200, 400, 429}, seen
 
 
@@ -131,3 +149,61 @@ def test_no_request_fails_behind_haproxy_as_documented(pair: Pair, tmp_path: Pat
     port = free_port()
     with haproxy(example("haproxy", *pair.ports, port=port), tmp_path, port=port):
         check(pair, port)
+
+
+@needs_caddy
+@pytest.mark.parametrize("settings_of_pair", [{"CODERAPI_SHUTDOWN_DELAY": "3s"}], ids=["delay"])
+def test_no_request_fails_behind_caddy_as_documented(pair: Pair, tmp_path: Path) -> None:
+    port = free_port()
+
+    def is_back(server: int) -> bool:
+        lines = (tmp_path / "caddy.log").read_text().splitlines()
+        newest = [line for line in lines if f'"host":"127.0.0.1:{server}"' in line][-1:]
+        return "host is up" in "".join(newest)
+
+    with caddy(example("caddyfile", *pair.ports, port=port), tmp_path, port=port):
+        check(pair, port, is_back)
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Answers with the names and values of the request's headers."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(self.headers.items()).encode())
+
+    def log_message(self, *arguments: object) -> None: ...
+
+
+@needs_caddy
+def test_caddy_as_documented_drops_forged_headers_and_logs_no_token(tmp_path: Path) -> None:
+    port, token = free_port(), "the-token-of-somebody"
+    headers = {
+        "X_Forwarded_For": "203.0.113.1",
+        "X-Forwarded-For": "203.0.113.2",
+        "X-Forwarded-Proto": "https",
+        "Coder-Session-Token": token,
+    }
+
+    def ask() -> tuple[int, bytes]:
+        with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+            connection.request(
+                "GET", f"/api/v2/buildinfo?coder_session_token={token}", None, headers
+            )
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    text = example("caddyfile", server.server_port, free_port(), port=port)
+    with caddy(text.replace("5s", "1s"), tmp_path, port=port):
+        with answering(server):
+            seen = dict(json.loads(wait_for(lambda: (found := ask())[0] == 200 and found[1])))
+        assert wait_for(lambda: ask()[0] in {502, 503})
+    assert seen["Host"] == f"127.0.0.1:{port}"
+    assert (seen["X-Forwarded-For"], seen["X-Forwarded-Proto"]) == ("127.0.0.1", "http")
+    assert seen["Coder-Session-Token"] == token
+    assert not [name for name in seen if "_" in name]
+    log = (tmp_path / "caddy.log").read_text()
+    assert "health_checker" in log
+    assert token not in log

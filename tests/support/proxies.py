@@ -101,9 +101,11 @@ def nginx(servers: str, directory: Path, *, port: int) -> Iterator[None]:
 
 @contextmanager
 def caddy(sites: str, directory: Path, *, port: int) -> Iterator[None]:
-    """Runs Caddy with these sites until the block ends."""
-    options = "admin off\nauto_https off\nlog {\n level ERROR\n}"
-    (directory / "Caddyfile").write_text(f"{{\n{options}\n}}\n{sites}")
+    """Runs Caddy with these options and sites until the block ends. Its log is `caddy.log`."""
+    options = f"{{\nadmin off\nauto_https off\nlog {{\noutput file {directory}/caddy.log"
+    sites, found = re.subn(r"^\{\s+log \{", options, sites, count=1, flags=re.MULTILINE)
+    assert found
+    (directory / "Caddyfile").write_text(sites)
     assert CADDY
     home = {"XDG_CONFIG_HOME": str(directory), "XDG_DATA_HOME": str(directory)}
     command = [CADDY, "run", "--config", str(directory / "Caddyfile")]
