@@ -5,11 +5,10 @@ An app registers its cards in its module `admin_cards`.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -23,7 +22,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.core.paginator import Paginator
-from django.db import OperationalError
+from django.db import OperationalError, transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -32,8 +31,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator, smart_split
 
-from kernel.db.connections import MIN_POOL_SIZE, deadline, sqlstate
-from kernel.http.rate_limit import private_directory
+from kernel.db.connections import MIN_POOL_SIZE, deadline, sqlstate, try_transaction_lock
 from kernel.humanize import since
 from kernel.limiter import Limiter, LimitReachedError
 
@@ -49,9 +47,7 @@ MAX_SEARCH_WORDS, MAX_SEARCH_CHARACTERS = 20, 200
 SEARCH_SECONDS = 2.0
 # The number of searches that wait. Each occupies a thread, but no connection.
 MAX_WAITING_SEARCHES = 2
-# Two persons may share a file, and then take turns.
-MAX_SEARCH_FILES = 1024
-SEARCH_POLL_SECONDS = 0.02
+SEARCH_POLL_SECONDS = 0.1
 _POOL: Mapping[str, Any] = settings.DATABASES["default"].get("OPTIONS", {}).get("pool") or {}
 # A search reads a whole table, so it must not use all connections: the API needs some, too.
 SEARCHES = Limiter(
@@ -70,29 +66,28 @@ SEARCHES = Limiter(
 def bounded_search(request: HttpRequest) -> Iterator[None]:
     """Limits the number of concurrent searches, and the time of each search.
 
-    A person has one search at a time, in all processes of this host together. Raises:
-    LimitReachedError, OperationalError.
+    A person has one search at a time, in all processes of all hosts together. An action on the
+    rows of a search is limited only in this process, because it has transactions of its own.
+    Raises: LimitReachedError, OperationalError.
     """
     person = cast("UUID", request.user.pk)
-    with SEARCHES.hold(person), _turn_of(person), deadline(SEARCH_SECONDS):
+    turn = nullcontext() if request.method == "POST" else _turn_of(person)
+    with SEARCHES.hold(person), turn, deadline(SEARCH_SECONDS):
         yield
 
 
 @contextmanager
 def _turn_of(person: UUID) -> Iterator[None]:
-    """Holds the lock on the person's file. The system releases it if this process is killed."""
-    name = f"search-{person.int % MAX_SEARCH_FILES}"
+    """Holds the person's advisory lock in a transaction. A wait for it holds no connection."""
     until = time.monotonic() + SEARCHES.timeout
-    with (private_directory() / name).open("ab") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= until:
-                    raise LimitReachedError(SEARCHES.own_full, is_per_caller=True) from None
-            time.sleep(SEARCH_POLL_SECONDS)
-        yield
+    while True:
+        with transaction.atomic():
+            if try_transaction_lock(f"search:{person}"):
+                yield
+                return
+        if time.monotonic() >= until:
+            raise LimitReachedError(SEARCHES.own_full, is_per_caller=True)
+        time.sleep(SEARCH_POLL_SECONDS)
 
 
 def _search_words(text: str) -> list[str]:

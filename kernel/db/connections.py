@@ -462,3 +462,10 @@ def transaction_lock(name: str) -> Iterator[None]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [lock_number(name)])
     yield
+
+
+def try_transaction_lock(name: str) -> bool:
+    """Tries to take the named advisory lock until the surrounding transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [lock_number(name)])
+        return bool(cursor.fetchone()[0])

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
+import psycopg
 import pytest
 from django.test import Client
 
 from kernel import admin
-from kernel.db.connections import connect_directly
+from kernel.db.connections import connect_directly, lock_number
 from tests.coderapi.test_admin import signed_in
-from tests.support.factories import make_user
+from tests.support.commands import manage
+from tests.support.factories import PASSWORD, make_user
+from tests.support.live import Server
+from tests.support.processes import own_database, wait_for
 
 USERS = "/admin/users/user/"
 
@@ -66,15 +74,62 @@ def test_one_search_a_person_runs_at_a_time(
 
 
 @pytest.mark.django_db
-def test_a_search_in_another_process_counts_too(
+def test_a_search_on_another_host_counts_too(
     browser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admin.SEARCHES, "timeout", 0.0)
-    person = uuid.UUID(browser.session["_auth_user_id"])
-    # Another process holds the lock on the same file, through its own file descriptor.
-    with admin._turn_of(person):
+    lock = lock_number(f"search:{browser.session['_auth_user_id']}")
+    with connect_directly() as host:
+        host.execute("SELECT pg_advisory_lock(%s)", [lock])
         assert "Your previous search is still running." in page(browser, q="zoe")
-    assert "Your previous search" not in page(browser, q="zoe")
+        assert "Your previous search" not in page(browser)
+    wait_for(lambda: "Your previous search" not in page(browser, q="zoe"))
+
+
+def sign_in(server: Server) -> str:
+    """Makes an owner, and signs in. Returns the cookies."""
+    new = ("--username", "zoe", "--email", "zoe@example.com")
+    made = manage("create_admin_user", *new, typed=f"{PASSWORD}\n", DATABASE_URL=server.database)
+    assert made.returncode == 0, made.stderr
+    form = server.ask("/login").cookies[0].partition(";")[0]
+    fields = {"csrfmiddlewaretoken": form.partition("=")[2], "name": "zoe", "password": PASSWORD}
+    answer = server.ask(
+        "/login",
+        method="POST",
+        body=urlencode(fields).encode(),
+        Cookie=form,
+        Content_Type="application/x-www-form-urlencoded",
+    )
+    assert answer.status == 302, answer.body
+    return "; ".join(cookie.partition(";")[0] for cookie in answer.cookies)
+
+
+def test_a_person_has_one_search_at_a_time_on_two_servers(tmp_path: Path) -> None:
+    key = {"CODERAPI_SECRET_KEY": "only-for-tests-" + "0123456789" * 4}
+    with own_database() as url, ExitStack() as stack:
+        first, second = (
+            stack.enter_context(
+                Server("--web-only", log=tmp_path / f"{name}.log", DATABASE_URL=url, **key)
+            )
+            for name in "ab"
+        )
+        cookie, path = sign_in(first), "/admin/csp/noiserule/"
+        locker = stack.enter_context(psycopg.connect(url))
+        locker.execute("LOCK TABLE csp_noiserule")
+        watcher = stack.enter_context(psycopg.connect(url, autocommit=True))
+        waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        with ThreadPoolExecutor(1) as thread:
+            running = thread.submit(first.ask, f"{path}?q=zoe", Cookie=cookie)
+            wait_for(lambda: watcher.execute(waiting).fetchone())
+            assert second.ask(f"{path}?q=zoe", Cookie=cookie).status == 302
+            assert "Your previous search is still running." in message(second, cookie)
+            assert running.result().status == 302
+        assert "seconds and was stopped." in message(first, cookie)
+
+
+def message(server: Server, cookie: str) -> str:
+    """Returns a page with the messages that other pages have left."""
+    return server.ask("/account", Cookie=cookie).body.decode()
 
 
 @pytest.mark.django_db(transaction=True)
