@@ -35,12 +35,12 @@ from csp.filters import (
     DispositionFilter,
     FormatFilter,
     HostFilter,
+    NewInFilter,
     NoiseFilter,
     SiteFilter,
     SiteOfReportFilter,
     StateFilter,
 )
-from csp.importing.items import EARLIEST
 from csp.models import OTHER_SITE, Group, IngestKey, NoiseRule, Rejection, Report, State
 from csp.noise.rules import checked_pattern, pattern_for
 from csp.noise.stored import dry_run
@@ -56,10 +56,11 @@ from csp.triage.decisions import (
     same_cause,
 )
 from csp.triage.details import details, is_own, next_step
-from csp.triage.overview import daily, hourly_chart, sparkline, state_badge
+from csp.triage.overview import badges, daily, hourly_chart, sparkline, state_badge
 from csp.triage.selectors import groups_at, neighbors, whole_hour
 from csp.triage.site_check import site_check
 from csp.triage.site_policy import site_policy
+from csp.triage.versions import clients_by_version, mark_new
 from csp.writing import reach
 from kernel import humanize
 from kernel.admin import (
@@ -120,7 +121,8 @@ class GroupAdmin(ExportingAdmin):
         next_step,
     ]
     list_filter = [
-        *(StateFilter, SiteFilter, AssigneeFilter, NoiseFilter, DirectiveFilter, HostFilter)
+        *(StateFilter, SiteFilter, NewInFilter, AssigneeFilter, NoiseFilter),
+        *(DirectiveFilter, HostFilter),
     ]
     list_select_related = ["rule"]
     search_fields = ["blocked", "directive"]
@@ -144,10 +146,10 @@ class GroupAdmin(ExportingAdmin):
         return [first, *(["site"] if sites.are_several() else []), *others]
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """Reads the daily numbers of all rows of the page at once."""
+        """Reads the daily numbers and the versions of all rows of the page at once."""
         found = super().get_changelist_instance(request)
         days = daily([group.pk for group in found.result_list], timezone.now())
-        for group in found.result_list:
+        for group in mark_new(found.result_list):
             group.days = days[group.pk]
         return found
 
@@ -157,7 +159,7 @@ class GroupAdmin(ExportingAdmin):
 
     @admin.display(description="state")
     def state_now(self, group: Any) -> SafeString:
-        return state_badge(group.current)
+        return badges(group)
 
     @admin.display(description="clients (sum of days)", ordering="client_days")
     def clients(self, group: Group) -> str:
@@ -256,31 +258,16 @@ class GroupAdmin(ExportingAdmin):
         )
 
     def releases(self, request: HttpRequest) -> HttpResponse:
-        now, error = timezone.now(), ""
-        at = now - timedelta(days=1)
-        try:
-            if text := request.GET.get("at", "")[:32]:
-                at = datetime.fromisoformat(text).replace(tzinfo=UTC)
-            if not EARLIEST < at < now:
-                raise ValueError
-        except ValueError:
-            at, error = now - timedelta(days=1), "Enter a date and a time in the past."
-        known, site = sites.sites_of_groups(), request.GET.get("site", "")
-        site = site if site in known else ""
-        hours, new, gone = releases.compare(at, now=now, site=site)
-        return self.page(
-            request,
-            "releases",
-            "Before and after a release",
-            at=at,
-            error=error,
-            begin=whole_hour(at),
-            site=site,
-            sites=known if len(known) > 1 else [],
-            versions=releases.versions(),
-            lists=[("New since then", new), ("Gone since then", gone)],
-            hours=hours,
-        )
+        """Compares two versions, or with the parameter `at`, before and after a time."""
+        now, parameters = timezone.now(), request.GET.dict()
+        known = sites.sites_of_groups()
+        page: dict[str, Any] = {"sites": known if len(known) > 1 else []}
+        chosen = page["versions"] = releases.choice(parameters)
+        if chosen and "at" not in parameters:
+            page["lists"] = releases.by_version(chosen, now=now)
+        else:
+            page |= _compared_by_time(parameters, known, now)
+        return self.page(request, "releases", "Before and after a release", **page)
 
     def site_policy(self, request: HttpRequest) -> HttpResponse:
         """Shows the whole policy of a site, by default of the site with the first name."""
@@ -301,6 +288,21 @@ class GroupAdmin(ExportingAdmin):
             directives=policies.directives(found.reported),
             copies=[each for each in copies if each[2]],
         )
+
+
+def _compared_by_time(
+    parameters: dict[str, str], known: Sequence[str], now: datetime
+) -> dict[str, Any]:
+    site, at, error = parameters.get("site", ""), now - timedelta(days=1), ""
+    site = site if site in known else ""
+    if text := parameters.get("at"):
+        try:
+            at = releases.moment_of(text, now=now)
+        except ValueError:
+            error = "Enter a date and a time in the past."
+    hours, lists = releases.by_time(at, now=now, site=site)
+    found = {"at": at, "error": error, "site": site, "hours": hours, "lists": lists}
+    return found | {"begin": whole_hour(at)}
 
 
 class DecisionForm(forms.Form):
@@ -345,7 +347,8 @@ def _group_page(group: Any) -> dict[str, Any]:
         "cause": cause(group.directive, group.blocked),
         "where": sites.where(group),
         "others": [{"group": other, "badge": state_badge(other.current)} for other in others],
-        "state_badge": state_badge(group.current),
+        "badges": badges(*mark_new([group])),
+        "versions": clients_by_version(group),
         "states": State.choices,
         "users": decisions.assignable_users().values_list("username", flat=True)[:MAX_USERS],
         "neighbors": neighbors(group, now=now),
@@ -406,7 +409,7 @@ class ReportAdmin(ExportingAdmin):
         ("source_file", "line_number", "column_number"),
         "sample",
         "original_policy",
-        ("browser", "coder_version", "format", "status_code"),
+        ("browser", "version", "format", "status_code"),
         "user_agent",
         "extra",
     ]

@@ -33,6 +33,7 @@ from csp.triage.selectors import groups_at, needing_attention
 from csp.triage.serializers import GroupSerializer
 from csp.triage.sites import are_several, where
 from csp.triage.states import OPEN, REGRESSED
+from csp.triage.versions import mark_new
 from csp.writing.grouping import OTHER
 from kernel.humanize import ago, plural
 
@@ -95,7 +96,7 @@ class GroupSource(Source):
         return [alert for alert in alerts if alert.key in keys]
 
     def details(self, alert: Alert, now: datetime) -> Details:
-        group = groups_at(now).get(pk=alert.key)
+        [group] = mark_new([groups_at(now).get(pk=alert.key)])
         facets, advice, _ = details(group, now=now)
         page = reverse("admin:csp_group_change", args=[group.pk])
         return Details(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from csp.noise.stored import current_rules
 from csp.parsing.formats import parse
 from csp.parsing.tolerant_json import load
 from csp.scrubbing.masking import cached
+from csp.scrubbing.versions import checked_version
 from csp.writing import writer
 from csp.writing.client_hashes import sender_of
 from csp.writing.entries import Prepared, entries_of, prepare
@@ -54,6 +55,7 @@ def collect(results: Results, body: bytes, *, now: datetime) -> None:
         _count_reports(number, results)
         key, client = parameters.get(keys.PARAMETER), rate_limit_bucket(results.address)
         sender = sender_of(
+            version=version_in(parameters),
             address=client,
             user_agent=results.call.headers.get("user-agent", ""),
             caller=f"key:{key}:{client}"
@@ -63,6 +65,15 @@ def collect(results: Results, body: bytes, *, now: datetime) -> None:
         )
         sites, rules, secret = known_sites(), current_rules(), settings.SECRET_KEY
         writer.write(entries_of(reports, sender, sites=sites, rules=rules, secret=secret))
+
+
+def version_in(parameters: Mapping[str, str]) -> str:
+    """Returns the version of the page in the URL, or "". Raises: APIError 400."""
+    try:
+        found = parameters.get(keys.VERSION, "")
+        return checked_version(found) if found else ""
+    except ValueError as error:
+        raise invalid(Validation(keys.VERSION, str(error))) from None
 
 
 def _count_reports(number: int, results: Results) -> None:

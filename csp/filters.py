@@ -14,10 +14,11 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 
-from csp.models import REPORTS, Report
+from csp.models import REPORTS, Group, Report
 from csp.parsing.formats import Format
 from csp.triage.sites import sites_of_groups
 from csp.triage.states import CURRENT_STATES, OPEN, in_state
+from csp.triage.versions import is_new_in, newest_names
 from kernel.memory import CachedValue, Memory
 
 MAX_CHOICES = 20
@@ -149,6 +150,19 @@ HostFilter = _value_filter("blocked", partial(_common, "blocked"), "blocked sour
 DirectiveFilter = _value_filter("directive", partial(_common, "directive"))
 DispositionFilter = _value_filter("disposition", lambda: ("enforce", "report"))
 FormatFilter = _value_filter("format", lambda: Format)
+
+
+class NewInFilter(admin.SimpleListFilter):
+    """Offers the versions in which groups can be new. It is not shown if there are none."""
+
+    title = "new in"
+    parameter_name = "new_in"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in newest_names(request.GET.get("site", ""))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> QuerySet[Group]:
+        return queryset.filter(is_new_in(self.value() or "")) if self.value() else queryset
 
 
 class DayFilter(admin.SimpleListFilter):

@@ -125,17 +125,58 @@ class HourCount(models.Model):
         return f"{self.hour:%Y-%m-%d %H}:00 {self.count}"
 
 
+class Version(models.Model):
+    """A version of a site with which browsers have reported (see `csp.writing.versions`).
+
+    `last_seen` is exact to a day. A version is deleted when it is older than the retention.
+    """
+
+    # Much smaller than a bigint, because each reach member of a version has this number.
+    id = models.AutoField(primary_key=True)
+    site = models.CharField(max_length=255)
+    name = models.CharField(max_length=64)
+    first_seen = models.DateTimeField()
+    last_seen = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["site", "name"], name="csp_version_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class GroupVersion(models.Model):
+    """The reach of a group in the reports with one version of its site."""
+
+    pk = models.CompositePrimaryKey("group_id", "version_id")
+    group = models.ForeignKey(
+        Group, models.CASCADE, db_index=False, db_constraint=False, related_name="versions"
+    )
+    version = models.ForeignKey(Version, models.CASCADE, db_index=False, db_constraint=False)
+    client_days = models.BigIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["version", "-client_days"], name="csp_groupversion_far")]
+
+    def __str__(self) -> str:
+        return f"{self.version_id} of {self.group_id}"
+
+
 class ReachMember(models.Model):
-    """One distinct page, or client of a day, in a group, stored as a keyed hash."""
+    """One distinct page, or client of a day, in a group, stored as a keyed hash.
+
+    A client of a day is stored once for each version of the site; 0 if it is not known.
+    """
 
     class Kind(models.IntegerChoices):
         PAGE = 1
         CLIENT_DAY = 2
 
-    pk = models.CompositePrimaryKey("group_id", "kind", "member")
+    pk = models.CompositePrimaryKey("group_id", "kind", "member", "version_id")
     group = models.ForeignKey(Group, models.CASCADE, db_index=False, db_constraint=False)
     kind = models.SmallIntegerField(choices=Kind)
     member = models.BigIntegerField()
+    version_id = models.IntegerField(default=0)
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} of {self.group_id}"
@@ -171,7 +212,8 @@ class Report(models.Model):
     browser = models.CharField(max_length=64, blank=True)
     user_agent = models.TextField(blank=True)
     client = models.BinaryField(max_length=16)
-    coder_version = models.CharField(max_length=64, blank=True)
+    # The release of Coder, or the version that the site itself put into the URL for reports.
+    version = models.CharField(max_length=64, blank=True)
     extra = models.JSONField(default=dict)
     # The number of reports that this row represents. It is more than 1 if only a sample of the
     # reports is stored.

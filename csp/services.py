@@ -25,10 +25,11 @@ from csp.models import (
     NewGroups,
     NoiseRule,
     Report,
+    Version,
     start_of_retention,
 )
 from csp.noise.stored import RULE_TOPIC, RULES, dry_run
-from csp.writing.reach import DELETE_LARGE
+from csp.writing.reach import DELETE_FORGOTTEN, DELETE_LARGE
 from csp.writing.sites import SITES
 from kernel.db.listener import announce
 from kernel.humanize import plural
@@ -72,11 +73,14 @@ def to_prune(now: datetime) -> Pruned:
 def prune_reports(now: datetime) -> Pruned:
     """Drops the partitions of expired days, and deletes the groups without a newer report.
 
-    Also deletes expired hourly counts, batch ids, client keys, counts of new groups, and large
-    reach members.
+    Also deletes expired hourly counts, versions, batch ids, client keys, counts of new groups, and
+    large reach members.
     """
+    if settings.CSP_RETENTION:
+        Version.objects.filter(last_seen__lt=start_of_retention(now)).delete()
     with connection.cursor() as cursor:
         cursor.execute(DELETE_LARGE)
+        cursor.execute(DELETE_FORGOTTEN)
     Batch.objects.filter(imported=False, committed_at__lt=now - BATCHES_KEPT).delete()
     # Keep yesterday's key, because a process whose clock is behind may still use it.
     ClientKey.objects.filter(day__lt=(now - timedelta(days=1)).date()).delete()

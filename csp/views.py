@@ -9,7 +9,7 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
 from csp import rejections
-from csp.access.keys import PARAMETER
+from csp.access.keys import PARAMETER, VERSION
 from csp.collection import collect
 from csp.schema import INGEST_KEY, ReportBody
 from kernel.http import wire
@@ -40,7 +40,13 @@ class ReportView(APIView):
                 str,
                 description="An ingest key: `cik_` and 28 characters. With it, pages of the key's "
                 "origins can report without a session token.",
-            )
+            ),
+            OpenApiParameter(
+                VERSION,
+                str,
+                description="The version of the page, such as `1.4.0`. Without it, pages of Coder "
+                "have the version of Coder.",
+            ),
         ],
         body={"application/json": ReportBody},
         auth=[*SECURITY, {INGEST_KEY: []}],

@@ -22,6 +22,8 @@ from kernel.settings import settings
 from tokens import refusals
 
 PARAMETER = "key"
+# The parameter with the version of the page.
+VERSION = "v"
 PREFIX = "cik_"
 TOPIC = "ingest_key"
 
@@ -31,13 +33,24 @@ def new_key() -> str:
     return PREFIX + "".join(secrets.choice(characters) for _ in range(28))
 
 
+def report_url(key: str) -> str:
+    """Returns the URL to which pages with this key report."""
+    return f"{settings.ACCESS_URL.rstrip('/')}{settings.CSP_REPORTS_PATH}?{PARAMETER}={key}"
+
+
+def version_note(key: str) -> str:
+    """Returns a sentence about the version in the URL."""
+    url = f"{report_url(key)}&{VERSION}=1.4.0"
+    return f"To compare the versions of your site, add its version to the URL in the headers: {url}"
+
+
 def report_headers(key: str, *, https: bool) -> list[str]:
     """Returns the HTTP headers that a page needs, so that browsers report its violations.
 
     With `https`, the page and this service must have https URLs: browsers use report-to only then.
     But if a policy contains report-to, they ignore report-uri.
     """
-    url = f"{settings.ACCESS_URL.rstrip('/')}{settings.CSP_REPORTS_PATH}?{PARAMETER}={key}"
+    url = report_url(key)
     name = "Content-Security-Policy-Report-Only"
     if not https:
         return [f"{name}: script-src 'self'; report-uri {url}"]

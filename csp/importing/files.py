@@ -202,7 +202,7 @@ class Import:
         self.end(len(lines), known=0 if is_new else len(lines))
 
     def _write(self, last: Line, found: Contents) -> bool:
-        is_new = self._store.commit_imported(found.rows, found.times, batch_id=last.mark)
+        is_new = self._store.commit_imported(found.rows, found.sightings, batch_id=last.mark)
         self.reports += len(found.rows) if is_new else 0
         return is_new
 

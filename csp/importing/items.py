@@ -1,4 +1,4 @@
-"""Parses the lines of an import into rows, each with its time and its Coder version.
+"""Parses the lines of an import into rows, each with its time and its version.
 
 The processes of an import call `parse_lines`, so this module needs neither settings nor a database.
 """
@@ -12,13 +12,14 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
-import semver
 
 from csp.noise.rules import Rules
-from csp.parsing.formats import MAX_REPORTS, MAX_WORD, Violation, parse
+from csp.parsing.formats import MAX_REPORTS, Violation, parse
 from csp.parsing.tolerant_json import load
+from csp.scrubbing.versions import checked_version
 from csp.writing.entries import Sender, entries_of, prepare
 from csp.writing.grouping import Sites
+from csp.writing.versions import Sighting, sighting_of
 from kernel.http.errors import APIError
 from kernel.text_values import parse_time
 
@@ -42,13 +43,13 @@ class Terms(NamedTuple):
 class Contents:
     """The parsed contents of lines. `other` is the number of reports of other types.
 
-    `rows` has the JSON of each report, and `times` the times when they arrived. `refused` contains
-    each rejected item of an array, or the whole line if the line is rejected, after the index of
-    the line and before the reason.
+    `rows` has the JSON of each report, and `sightings` their versions, with the times when they
+    arrived. `refused` contains each rejected item of an array, or the whole line if the line is
+    rejected, after the index of the line and before the reason.
     """
 
     rows: list[bytes] = field(default_factory=list)
-    times: set[datetime] = field(default_factory=set)
+    sightings: set[Sighting] = field(default_factory=set)
     other: int = 0
     refused: list[tuple[int, bytes, str]] = field(default_factory=list)
 
@@ -97,7 +98,7 @@ def parse_lines(texts: Sequence[bytes], terms: Terms) -> Contents:
                 secret=terms.secret,
             )
             found.rows.append(orjson.dumps(entry.row))
-            found.times.add(sender.received_at)
+            found.sightings.add(sighting_of(entry.row))
         except Exception as error:  # noqa: BLE001 - as above
             found.refuse(item, error)
     found.refused.sort(key=itemgetter(0))
@@ -121,7 +122,7 @@ def _sender(item: Item, terms: Terms) -> Sender:
         received_at=moment,
         # Imported reports have no IP address. All reports of a day count as one client.
         client=moment.date().isoformat().encode(),
-        coder_version=coder_version(item.value),
+        version=version_of(item.value),
     )
 
 
@@ -149,18 +150,16 @@ def received_at(envelope: Mapping[str, Any], *, now: datetime, retention: timede
     return moment
 
 
-def coder_version(envelope: Mapping[str, Any]) -> str:
-    """Returns the Coder version that served the page, or "" if the line does not contain it.
+def version_of(envelope: Mapping[str, Any]) -> str:
+    """Returns the version of the page, or "" if the line does not contain it.
 
     Raises: ValueError for an invalid version.
     """
-    value = envelope.get("coder_version", "")
-    if value == "":
-        return ""
-    text = value.removeprefix("v") if isinstance(value, str) else ""
-    if len(text) > MAX_WORD or not semver.Version.is_valid(text):
-        raise ValueError(f"coder_version is {_quoted(value)}. It must be a version such as 2.34.1.")
-    return text
+    value = envelope.get("version", "")
+    try:
+        return checked_version(value if isinstance(value, str) else "") if value != "" else ""
+    except ValueError as error:
+        raise ValueError(f"version: {_quoted(value)} {error}.") from None
 
 
 def _quoted(value: Any) -> str:

@@ -153,11 +153,37 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='ReachMember',
             fields=[
-                ('pk', models.CompositePrimaryKey('group_id', 'kind', 'member', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('pk', models.CompositePrimaryKey('group_id', 'kind', 'member', 'version_id', blank=True, editable=False, primary_key=True, serialize=False)),
                 ('kind', models.SmallIntegerField(choices=[(1, 'Page'), (2, 'Client Day')])),
                 ('member', models.BigIntegerField()),
+                ('version_id', models.IntegerField(default=0)),
                 ('group', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, to='csp.group')),
             ],
+        ),
+        migrations.CreateModel(
+            name='Version',
+            fields=[
+                ('id', models.AutoField(primary_key=True, serialize=False)),
+                ('site', models.CharField(max_length=255)),
+                ('name', models.CharField(max_length=64)),
+                ('first_seen', models.DateTimeField()),
+                ('last_seen', models.DateTimeField()),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('site', 'name'), name='csp_version_once')],
+            },
+        ),
+        migrations.CreateModel(
+            name='GroupVersion',
+            fields=[
+                ('pk', models.CompositePrimaryKey('group_id', 'version_id', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('client_days', models.BigIntegerField()),
+                ('group', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='versions', to='csp.group')),
+                ('version', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, to='csp.version')),
+            ],
+            options={
+                'indexes': [models.Index(fields=['version', '-client_days'], name='csp_groupversion_far')],
+            },
         ),
         migrations.CreateModel(
             name='Report',
@@ -181,7 +207,7 @@ class Migration(migrations.Migration):
                 ('browser', models.CharField(blank=True, max_length=64)),
                 ('user_agent', models.TextField(blank=True)),
                 ('client', models.BinaryField(max_length=16)),
-                ('coder_version', models.CharField(blank=True, max_length=64)),
+                ('version', models.CharField(blank=True, max_length=64)),
                 ('extra', models.JSONField(default=dict)),
                 ('weight', models.BigIntegerField(db_default=1, editable=False)),
                 ('group', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='reports', to='csp.group')),

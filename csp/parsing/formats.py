@@ -148,11 +148,11 @@ _NUMBERS: dict[str, tuple[str, ...]] = {
     "column_number": ("column-number", "columnNumber"),
 }
 _KNOWN = frozenset(chain(*(names for _, names in _TEXTS.values()), *_NUMBERS.values()))
-# `csp.importing.items` reads `received_at` and `coder_version`. `export_csp_reports` writes the
+# `csp.importing.items` reads `received_at` and `version`. `export_csp_reports` writes the
 # `site`, and an import finds it again from the page.
 _KNOWN_BESIDE = _KNOWN | {
-    *("age", "body", "coder_version", "csp-report", "received_at", "site"),
-    *("type", "url", "user_agent"),
+    *("age", "body", "csp-report", "received_at", "site"),
+    *("type", "url", "user_agent", "version"),
 }
 
 

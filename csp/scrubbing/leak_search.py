@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import unquote
 
 from django.db.models import CharField, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from csp.export import rows_in_pages
-from csp.models import Group, Report
+from csp.models import Group, Report, Version
 from csp.scrubbing.coder_addresses import PAGES
 from csp.scrubbing.encodings import decoded
 from csp.scrubbing.masking import MASK, holds_secret, names_a_secret
@@ -42,12 +43,13 @@ type Finding = tuple[str, str, str]
 def findings() -> Iterator[Finding]:
     """Yields the table, key and column of each stored value that looks like a secret."""
     yield from _findings_in(Group.objects.all())
+    yield from _findings_in(Version.objects.all())
     # Read `extra` as text and do not parse it, because it may be nested deeply or contain very
     # large numbers.
     yield from _findings_in(Report.objects.annotate(extra_text=Cast("extra", TextField())))
 
 
-def _findings_in(rows: QuerySet[Group] | QuerySet[Report]) -> Iterator[Finding]:
+def _findings_in(rows: QuerySet[Any]) -> Iterator[Finding]:
     fields = rows.model._meta.concrete_fields
     columns = [f.attname for f in fields if isinstance(f, CharField | TextField)]
     columns += rows.query.annotations

@@ -5,9 +5,10 @@ from typing import Any
 from django import template
 from django.utils import timezone
 
-from csp.triage.overview import front_page
+from csp.triage.overview import badges, front_page
 
 register = template.Library()
+register.filter(badges)
 
 
 @register.simple_tag(takes_context=True)

@@ -40,7 +40,6 @@ FACETS = {
     "Page": "document_uri",
     "Disposition": "disposition",
     "Browser": "browser",
-    "Coder version": "coder_version",
     "Source file": "source_file",
 }
 # For the advice, only the origin of the page matters. Policies are compared by their digests.

@@ -21,6 +21,7 @@ from csp.triage.reading import snapshot
 from csp.triage.selectors import groups_at, most_urgent
 from csp.triage.sites import sites_of_groups
 from csp.triage.states import OPEN
+from csp.triage.versions import mark_new
 from csp.triage.week import HOURS, WeekOfReports, growing, week_of_reports
 from kernel.admin import State as Color
 from kernel.admin import badge
@@ -36,6 +37,17 @@ def state_badge(state: str) -> SafeString:
     return badge(state, Color.BAD if state in OPEN else Color.PLAIN)
 
 
+def badges(group: Any) -> SafeString:
+    """Returns the state of the group, and the version in which it is new.
+
+    The group comes from `groups_at` and `mark_new`.
+    """
+    state = state_badge(group.current)
+    if not group.new_in:
+        return state
+    return format_html("{} {}", state, badge(f"new in {group.new_in}", Color.NOTICE))
+
+
 def hourly_chart(start: datetime, series: Sequence[Series], *, bars: bool = False) -> SafeString:
     """Draws the number of reports in each hour from `start` on."""
     return render(Chart("Reports", "in {step}", COUNT, start, HOUR, series, bars))
@@ -44,7 +56,7 @@ def hourly_chart(start: datetime, series: Sequence[Series], *, bars: bool = Fals
 def front_page(now: datetime, *, site: str = "") -> dict[str, Any]:
     """Returns the rows and the chart of the front page, of all sites if `site` is "".
 
-    Runs at most eight queries.
+    Runs at most ten queries.
     """
     sites, week = sites_of_groups(), week_of_reports(now)
     with snapshot():
@@ -52,6 +64,7 @@ def front_page(now: datetime, *, site: str = "") -> dict[str, Any]:
         rising = growing(week, now=now, limit=ROWS, site=site)
         top = list(groups_at(now).visible().filter(**({"site": site} if site else {}))[:ROWS])
         days = daily({group.pk for group in (*open_groups, *rising, *top)}, now)
+        mark_new([*open_groups, *rising, *top])
     return {
         "attention": _rows(open_groups, days),
         "growing": _rows(rising, days),
@@ -68,7 +81,7 @@ def _rows(groups: Iterable[Any], days: dict[UUID, list[int]]) -> list[dict[str, 
         {
             "group": group,
             "cause": cause(group.directive, group.blocked),
-            "badge": state_badge(group.current),
+            "badge": badges(group),
             "spark": sparkline(days[group.pk]),
             "next_step": next_step(group),
         }

@@ -1,55 +1,131 @@
-"""Compares the groups before and after a moment, such as a release or a configuration change."""
+"""Compares the groups with two versions of a site, or before and after a moment.
+
+A change of the configuration has a moment, but no version.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from math import ceil
+from typing import Any
 
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import OuterRef, Q, Subquery, Sum
 
-from csp.models import Group, Report
-from csp.triage.selectors import whole_hour
+from csp.importing.items import EARLIEST
+from csp.models import GroupVersion, HourCount, Version
+from csp.triage.selectors import groups_at, whole_hour
+from csp.triage.versions import Versions, mark_new, step, versions_of_sites
 
 # Before and after the moment, the same span is compared, up to this length.
 MAX_SPAN = timedelta(days=7)
 MAX_GROUPS = 100
-MAX_VERSIONS = 20
-MAX_REPORTS = 20_000
+# The page offers the newest versions of a site.
+MAX_VERSIONS = 50
 
 
-def versions() -> list[tuple[str, datetime]]:
-    """Returns the Coder versions of the newest reports, each with the time of its first report."""
-    newest = Report.objects.exclude(coder_version="").values("coder_version", "received_at")
-    first: dict[str, datetime] = {}
-    for row in newest[:MAX_REPORTS]:
-        first[row["coder_version"]] = row["received_at"]
-    return sorted(first.items(), key=lambda item: item[1], reverse=True)[:MAX_VERSIONS]
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A list of groups with its title. Each group has a number `compared`, which `unit` names."""
+
+    title: str
+    unit: str
+    groups: Sequence[Any]
 
 
-def compare(
-    moment: datetime, *, now: datetime, site: str = ""
-) -> tuple[int, QuerySet[Group], QuerySet[Group]]:
+# --- By version -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The versions that a page compares, and those that it offers, newest first.
+
+    `sites` has the sites with several versions.
+    """
+
+    site: str
+    before: str
+    after: str
+    names: Sequence[str]
+    sites: Sequence[str]
+
+
+def choice(parameters: Mapping[str, str]) -> Choice | None:
+    """Returns the versions in the query. The default is the newest version and the one before it.
+
+    Returns None if no site has several versions.
+    """
+    known: Versions = {
+        site: versions for site, versions in versions_of_sites().items() if len(versions) > 1
+    }
+    if not known:
+        return None
+    site = parameters.get("site", "")
+    site = site if site in known else max(known, key=lambda each: known[each][-1].last_seen)
+    names = [version.name for version in reversed(known[site][-MAX_VERSIONS:])]
+    after = parameters.get("after", "")
+    after = after if after in names[:-1] else names[0]
+    older = names[names.index(after) + 1 :]
+    before = parameters.get("before", "")
+    return Choice(site, before if before in older else older[0], after, names, sorted(known))
+
+
+def by_version(chosen: Choice, *, now: datetime) -> list[Listed]:
+    """Returns the visible groups that the version has added, and those that it has removed."""
+    versions = versions_of_sites()[chosen.site]
+    found = step(versions, chosen.before, chosen.after, site=chosen.site)
+    return [
+        _with_clients(f"New with {chosen.after}", found.is_new(), found.after, now),
+        _with_clients(f"Not with {chosen.after} or later", found.is_gone(), found.before, now),
+    ]
+
+
+def _with_clients(title: str, condition: Q, version: Version | None, now: datetime) -> Listed:
+    counted = GroupVersion.objects.filter(group=OuterRef("pk"), version=version)
+    groups = groups_at(now).visible().filter(condition)
+    groups = groups.annotate(compared=Subquery(counted.values("client_days")))
+    found = list(groups.order_by("-compared", "pk")[:MAX_GROUPS])
+    return Listed(title, f"Clients with {version} (sum of days)", mark_new(found))
+
+
+# --- By time ----------------------------------------------------------------------------------
+
+
+def moment_of(text: str, *, now: datetime) -> datetime:
+    """Returns the time in the query. Raises: ValueError if it is not a time in the past."""
+    at = datetime.fromisoformat(text[:32]).replace(tzinfo=UTC)
+    if not EARLIEST < at < now:
+        raise ValueError(text)
+    return at
+
+
+def by_time(moment: datetime, *, now: datetime, site: str = "") -> tuple[int, list[Listed]]:
     """Compares the same number of hours before and after the moment; all sites if `site` is "".
 
     Returns this number, and two lists of visible groups: those without a report before the moment,
-    and those without a report after it. Each group has its reports per hour, `before` and `after`.
+    and those without a report after it.
     Reports are counted by hour, so the hour of the moment belongs to the time after it.
     """
     hour = whole_hour(moment)
     # The current hour counts, too, so that the newest groups are listed.
     hours = ceil(min(now - hour, MAX_SPAN) / timedelta(hours=1))
-    span = timedelta(hours=hours)
-    after = Q(hourcount__hour__gte=hour, hourcount__hour__lt=hour + span)
-    before = Q(hourcount__hour__lt=hour, hourcount__hour__gte=hour - span)
-    groups = (
-        Group.objects.visible()
-        .filter(**({"site": site} if site else {}))
-        .filter(hourcount__hour__gte=hour - span, hourcount__hour__lt=hour + span)
-        .annotate(
-            before=Sum("hourcount__count", filter=before, default=0) / float(hours),
-            after=Sum("hourcount__count", filter=after, default=0) / float(hours),
-        )
-    )
-    new = groups.filter(first_seen__gte=hour).order_by("-after")
-    gone = groups.filter(last_seen__lt=hour, before__gt=0).order_by("-before")
-    return hours, new[:MAX_GROUPS], gone[:MAX_GROUPS]
+    of_site = {"group__site": site} if site else {}
+    new = _counted(hour, hours, now, group__first_seen__gte=hour, **of_site)
+    gone = _counted(hour - timedelta(hours=hours), hours, now, group__last_seen__lt=hour, **of_site)
+    unit = "Reports per hour"
+    return hours, [
+        Listed("New since then", f"{unit} after", new),
+        Listed("Gone since then", f"{unit} before", gone),
+    ]
+
+
+def _counted(start: datetime, hours: int, now: datetime, **conditions: Any) -> list[Any]:
+    """Returns the visible groups with the most reports in these hours, most reports first."""
+    counts = HourCount.objects.filter(hour__gte=start, hour__lt=start + timedelta(hours=hours))
+    rows = counts.filter(**conditions).exclude(group__rule__enabled=True).values_list("group")
+    sums = dict(rows.annotate(sum=Sum("count")).order_by("-sum", "group")[:MAX_GROUPS])
+    groups = groups_at(now).in_bulk(list(sums))
+    for key, group in groups.items():
+        group.compared = sums[key] / hours
+    return mark_new([groups[key] for key in sums if key in groups])

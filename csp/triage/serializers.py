@@ -6,6 +6,7 @@ from csp.advice.causes import cause
 from csp.advice.suggestion import Risk
 from csp.models import Group, State
 from csp.triage.decisions import MAX_NOTE
+from csp.triage.gate import MAX_GROUPS
 from csp.triage.states import CURRENT_STATES
 from kernel.http.rendering import WireSerializer
 from users.requests import RequestSerializer, TextField, WholeNumberField
@@ -29,6 +30,7 @@ EXAMPLE = {
     "count": 412,
     "pages": 9,
     "client_days": 35,
+    "new_in": "2.29.0",
 }
 
 
@@ -76,6 +78,11 @@ class GroupSerializer(WireSerializer):
     pages = serializers.IntegerField(help_text="The number of different pages.")
     client_days = serializers.IntegerField(
         help_text="The number of different clients on each day, summed over the days."
+    )
+    new_in = serializers.CharField(
+        help_text="The version of the site in which the group is new: it was reported with this "
+        "version, and with no older one. An empty string if there is none, or if the site has "
+        "reported only one version."
     )
 
     def get_cause(self, group: Group) -> str:
@@ -146,11 +153,32 @@ class AdviceSerializer(WireSerializer):
     )
 
 
+class ClientsSerializer(WireSerializer):
+    component = "coderapi.CSPGroupVersion"
+    about = "The clients of a violation group with one version of the site."
+    example = {"version": "2.29.0", "clients": 12}
+
+    version = serializers.CharField(help_text="The version.")
+    clients = serializers.IntegerField(
+        help_text="The number of different clients on each day, summed over the days."
+    )
+
+
 class GroupDetailSerializer(GroupSerializer):
     component = "coderapi.CSPGroupDetail"
     about = "A violation group with its facets and the advice for it."
-    example = {**EXAMPLE, "facets": {"Browser": [ShareSerializer.example]}}
+    example = {
+        **EXAMPLE,
+        "facets": {"Browser": [ShareSerializer.example]},
+        "versions": [ClientsSerializer.example],
+    }
 
+    versions = ClientsSerializer(
+        many=True,
+        source="versions_shown",
+        help_text="The newest versions with which the group was reported, newest first. Empty if "
+        "the sites have reported only one version each.",
+    )
     facets = serializers.DictField(
         child=ShareSerializer(many=True),
         help_text="The most frequent values of each facet, by the name of the facet.",
@@ -227,4 +255,39 @@ class SummarySerializer(WireSerializer):
     noise = serializers.IntegerField(help_text="The reports of the period that are noise.")
     directives = DirectiveCountSerializer(
         many=True, help_text="The directives with the most reports in the period."
+    )
+
+
+class GateGroupSerializer(GroupSerializer):
+    component = "coderapi.CSPGateGroup"
+    about = "A violation group that a new version of a site has added."
+    example = {**EXAMPLE, "clients": 12, "risk": "high"}
+
+    clients = serializers.IntegerField(
+        help_text="The number of different clients with the version `after` on each day, summed "
+        "over the days."
+    )
+    risk = serializers.ChoiceField(
+        list(map(str, Risk)), source="advice.risk", help_text="The risk of allowing the source."
+    )
+
+
+class GateSerializer(WireSerializer):
+    component = "coderapi.CSPGate"
+    about = "The violation groups that a new version of a site has added."
+    example = {
+        "passed": False,
+        "before": "2.28.1",
+        "after": "2.29.0",
+        "groups": [GateGroupSerializer.example],
+        "more": 0,
+    }
+
+    passed = serializers.BooleanField(help_text="Whether there is no such group.")
+    before = serializers.CharField(source="question.before", help_text="The older version.")
+    after = serializers.CharField(source="question.after", help_text="The newer version.")
+    groups = GateGroupSerializer(many=True, help_text="The groups, most clients first.")
+    more = serializers.IntegerField(
+        help_text=f"The number of further groups, if there are more than {MAX_GROUPS}. Their risk "
+        "was not read, so they count whatever their risk is."
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.models import Sum
 
-from csp.access.keys import NO_REPORT_TO, headers_by_origin
+from csp.access.keys import NO_REPORT_TO, headers_by_origin, version_note
 from csp.models import HourCount, IngestKey, Rejection, Report
 from csp.scrubbing.uris import origin_of
 
@@ -29,9 +29,13 @@ class Headers:
 
 @dataclass(frozen=True, slots=True)
 class SiteCheck:
-    """`accepted` and `rejected` count today (UTC). `newest` is the newest report, or None."""
+    """`accepted` and `rejected` count today (UTC). `newest` is the newest report, or None.
+
+    `note` is about the version in the URL.
+    """
 
     headers: Sequence[Headers]
+    note: str
     newest: Any
     accepted: int
     rejected: Sequence[Rejection]
@@ -54,6 +58,7 @@ def site_check(key: IngestKey, *, now: datetime) -> SiteCheck:
         headers=[
             _headers(origins, lines) for origins, lines in headers_by_origin(key.key, key.origins)
         ],
+        note=version_note(key.key),
         newest=reports.select_related("group").order_by("-received_at", "-id").first(),
         accepted=counted.aggregate(sum=Sum("count"))["sum"] or 0,
         rejected=list(mine.order_by("-last_at")[:MAX_ROWS]),

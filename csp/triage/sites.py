@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.db import connection
 
 from csp.models import OTHER_SITE, Group
-from csp.scrubbing.uris import origin_of
+from csp.writing.sites import coder_sites
 from kernel.memory import CachedValue, Memory
 
 # Reads one entry of the index for each site, so it takes the same time for any number of groups.
@@ -51,5 +50,4 @@ def is_coders(group: Group) -> bool:
     They are those of the access URL and of the Coder deployment that this service runs beside. If
     all groups have the same site, it is Coder's.
     """
-    urls = (settings.ACCESS_URL, settings.CODER_URL)
-    return not are_several() or group.site in {origin_of(url) for url in urls if url}
+    return not are_several() or group.site in coder_sites() - {OTHER_SITE}

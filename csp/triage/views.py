@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,18 +11,22 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
 from audit.services import actor_of
+from csp.advice.suggestion import Risk
 from csp.models import Group
 from csp.triage import decisions, selectors
 from csp.triage.decisions import Decision
 from csp.triage.details import details
+from csp.triage.gate import MAX_CLIENTS, GateError, Question, ask
 from csp.triage.serializers import (
     DecisionSerializer,
+    GateSerializer,
     GroupDetailSerializer,
     GroupSerializer,
     GroupsSerializer,
     SummarySerializer,
 )
 from csp.triage.states import CURRENT_STATES, in_state
+from csp.triage.versions import clients_by_version, is_new_in, mark_new
 from kernel.http.errors import APIError, Validation, invalid
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
@@ -31,7 +36,7 @@ from users.requests import flag, parse_moment, read, whole_number
 from users.selectors import ME
 
 DEFAULT_LIMIT, MAX_LIMIT = 25, 100
-FILTERS = ("state", "site", "directive", "blocked", "assigned_to", "noise", "since")
+FILTERS = ("state", "site", "directive", "blocked", "assigned_to", "new_in", "noise", "since")
 
 
 class GroupsView(APIView):
@@ -53,6 +58,9 @@ class GroupsView(APIView):
                 description="Only groups that are assigned to this username, or to the caller: "
                 "`me`.",
             ),
+            OpenApiParameter(
+                "new_in", str, description="Only groups that are new in this version of a site."
+            ),
             OpenApiParameter("noise", bool, description="Also list groups hidden as noise."),
             OpenApiParameter("since", datetime, description="Only groups seen since this time."),
             OpenApiParameter(
@@ -72,28 +80,34 @@ class GroupsView(APIView):
             limit=limit,
             after=request.query_params.get("after", ""),
         )
+        mark_new(found["groups"])
         return tagged(GroupsSerializer(found).data, request=request)
 
 
 def _filtered(request: Request, *, now: datetime) -> Any:
     """Returns the groups that match the query parameters. Raises: APIError 400."""
     groups = selectors.groups_at(now)
-    state = request.query_params.get("state", "")
-    if state:
-        if state not in CURRENT_STATES:
-            raise invalid(Validation("state", f"Must be one of {', '.join(CURRENT_STATES)}."))
-        groups = groups.filter(in_state(now, state))
+    if state := request.query_params.get("state", ""):
+        groups = groups.filter(in_state(now, _one_of(CURRENT_STATES, "state", state)))
     for name in ("site", "directive", "blocked"):
         if text := request.query_params.get(name, ""):
             groups = groups.filter(**{name: text[:256].replace("\0", "")})
     if name := request.query_params.get("assigned_to", ""):
         me = identity_of(request).username
         groups = groups.filter(assigned_to__username=me if name == ME else name[:256].lower())
+    if version := request.query_params.get("new_in", ""):
+        groups = groups.filter(is_new_in(version))
     if not flag(request, "noise"):
         groups = groups.visible()
     if since := request.query_params.get("since"):
         groups = groups.filter(last_seen__gte=parse_moment("since", since))
     return groups
+
+
+def _one_of(choices: Sequence[str], name: str, text: str) -> str:
+    if text not in choices:
+        raise invalid(Validation(name, f"Must be one of {', '.join(choices)}."))
+    return text
 
 
 class GroupView(APIView):
@@ -112,6 +126,8 @@ class GroupView(APIView):
     def get(self, request: Request, group: uuid.UUID) -> HttpResponse:
         found: Any = _group(group)
         found.facets, found.advice, _ = details(found, now=timezone.now())
+        clients = clients_by_version(found)
+        found.versions_shown = [{"version": name, "clients": number} for name, number in clients]
         return tagged(GroupDetailSerializer(found).data, request=request)
 
     @operation(
@@ -136,6 +152,7 @@ def _group(key: uuid.UUID) -> Group:
     found: Group | None = selectors.groups_at(timezone.now()).filter(pk=key).first()
     if found is None:
         raise APIError(404, "Resource not found.", detail="No violation group has this id.")
+    mark_new([found])
     return found
 
 
@@ -165,3 +182,64 @@ class SummaryView(APIView):
         site = request.query_params.get("site", "")[:256].replace("\0", "")
         found = selectors.summary(since=since, now=now, site=site)
         return tagged(SummarySerializer(found).data, request=request)
+
+
+class GateView(APIView):
+    tag, is_own = "CSP", True
+    permission_classes = [may("csp_report:read")]
+
+    @operation(
+        "Get CSP gate",
+        description="Returns the violation groups that a new version of a site has added and that "
+        "need a decision: their state is `new` or `regressed`. They were reported with the version "
+        "`after`, and with neither `before` nor an older version, or they were resolved before the "
+        "first report with `after`. A pipeline can stop an upgrade if there are any. Needs the "
+        "role owner or auditor.",
+        parameters=[
+            OpenApiParameter("before", str, required=True, description="The older version."),
+            OpenApiParameter("after", str, required=True, description="The newer version."),
+            OpenApiParameter(
+                "site",
+                str,
+                description="Only this site. By default, compares all sites that have reported "
+                "both versions.",
+            ),
+            OpenApiParameter(
+                "min_clients",
+                {"type": "integer", "minimum": 0, "maximum": MAX_CLIENTS},
+                description="Only groups with at least this number of clients with the version "
+                "`after`. A client counts once on each day. Absent or 0: 1.",
+            ),
+            OpenApiParameter(
+                "risk",
+                str,
+                enum=list(map(str, Risk)),
+                description="Only groups with this risk, or a higher one.",
+            ),
+            OpenApiParameter(
+                "allow_unseen",
+                bool,
+                description="Accept a version that no report has. By default, it is an error.",
+            ),
+        ],
+        answers={200: GateSerializer, 304: None, 403: ResponseSerializer},
+    )
+    def get(self, request: Request) -> HttpResponse:
+        try:
+            found = ask(_question(request), now=timezone.now())
+        except GateError as error:
+            raise invalid(*(Validation(*each) for each in error.problems.items())) from None
+        return tagged(GateSerializer(found).data, request=request)
+
+
+def _question(request: Request) -> Question:
+    """Returns the question in the query parameters. Raises: APIError 400."""
+    parameters = request.query_params
+    return Question(
+        before=parameters.get("before", ""),
+        after=parameters.get("after", ""),
+        site=parameters.get("site", "")[:256].replace("\0", ""),
+        min_clients=whole_number(request, "min_clients", limit=MAX_CLIENTS) or 1,
+        risk=Risk(_one_of(list(Risk), "risk", parameters.get("risk", "") or Risk.LOW)),
+        allow_unseen=flag(request, "allow_unseen"),
+    )

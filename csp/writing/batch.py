@@ -4,17 +4,17 @@ One statement writes the whole batch, so a batch is one round trip and one trans
 shares its Python interpreter with many threads. With separate statements, it would wait for the
 interpreter after each of them. For the same reason, PostgreSQL computes the sums, and not Python.
 
-A part that reads another one is executed after it. So the order is: batch, members, groups, hours,
-reports. Each part writes its rows in the order of their keys. So two batches lock rows in the same
-order, and cannot deadlock.
+A part that reads another one is executed after it. So the order is: batch, members, groups,
+versions, hours, reports. Each part writes its rows in the order of their keys. So two batches lock
+rows in the same order, and cannot deadlock.
 """
 
 from __future__ import annotations
 
 from django.db import connection
 
-from csp.models import ReachMember, Report
-from csp.writing.reach import EXACT, IS_LARGE
+from csp.models import Report
+from csp.writing.reach import CLIENT_DAY, EXACT, IS_LARGE, PAGE
 
 # A row is one JSON object. Its members are the columns of csp_report that PostgreSQL does not
 # generate, the group, and the hashes of the page and the client.
@@ -48,26 +48,33 @@ WITH batch AS (
     INSERT INTO csp_batch (id, imported) VALUES (%(id)s, %(imported)s)
     ON CONFLICT DO NOTHING RETURNING id
 ), arrived AS MATERIALIZED (
-    SELECT sent.*, date_trunc('hour', received_at, 'UTC') AS hour
+    SELECT sent.*, known.id AS version_id, date_trunc('hour', received_at, 'UTC') AS hour
     FROM batch, json_to_recordset(%(rows)s::json) AS sent ({_ROW})
+    LEFT JOIN csp_version AS known ON known.site = group_site AND known.name = version
 ), members AS (
-    INSERT INTO csp_reachmember (group_id, kind, member)
-    SELECT DISTINCT group_id, kind, member
+    INSERT INTO csp_reachmember (group_id, kind, member, version_id)
+    SELECT DISTINCT group_id, kind, member, each.version_id
     FROM arrived LEFT JOIN csp_group AS known ON known.id = group_id, LATERAL (VALUES
-        ({ReachMember.Kind.PAGE}::smallint, page, known.pages),
-        ({ReachMember.Kind.CLIENT_DAY}::smallint, client_day, known.client_days)
-    ) AS each (kind, member, reached)
+        ({PAGE}, page, 0, known.pages),
+        ({CLIENT_DAY}, client_day, coalesce(arrived.version_id, 0), known.client_days)
+    ) AS each (kind, member, version_id, reached)
     WHERE reached IS NULL OR reached <= {EXACT} OR NOT {IS_LARGE}
-    ORDER BY 1, 2, 3
-    ON CONFLICT DO NOTHING RETURNING group_id, kind
+    ORDER BY 1, 2, 3, 4
+    ON CONFLICT DO NOTHING RETURNING group_id, kind, member, version_id
 ), added AS MATERIALIZED (
+    -- A client counts once, also with several versions. The statement does not see its own inserts.
     -- A random number, and not 0.5, decides about rounding up. So the error does not add up.
     SELECT group_id,
-        floor(count(*) FILTER (WHERE kind = {ReachMember.Kind.PAGE})
+        floor(count(*) FILTER (WHERE kind = {PAGE})
             * greatest(1, known.pages::float / {EXACT}) + random()) AS pages,
-        floor(count(*) FILTER (WHERE kind = {ReachMember.Kind.CLIENT_DAY})
+        floor(count(DISTINCT member) FILTER (WHERE kind = {CLIENT_DAY})
             * greatest(1, known.client_days::float / {EXACT}) + random()) AS client_days
     FROM members LEFT JOIN csp_group AS known ON known.id = group_id
+    WHERE NOT EXISTS (
+        SELECT FROM csp_reachmember AS earlier
+        WHERE (earlier.group_id, earlier.kind, earlier.member)
+            = (members.group_id, members.kind, members.member)
+    )
     GROUP BY group_id, known.pages, known.client_days
 ), groups AS (
     -- An earlier group that an operator has labelled is visible again if a report does not match.
@@ -83,6 +90,15 @@ WITH batch AS (
         first_seen = least(stored.first_seen, excluded.first_seen),
         last_seen = greatest(stored.last_seen, excluded.last_seen),
         pages = stored.pages + excluded.pages,
+        client_days = stored.client_days + excluded.client_days
+), versions AS (
+    -- Only new clients change these rows.
+    INSERT INTO csp_groupversion AS stored (group_id, version_id, client_days)
+    SELECT group_id, version_id,
+        floor(count(*) * greatest(1, known.client_days::float / {EXACT}) + random())
+    FROM members LEFT JOIN csp_group AS known ON known.id = group_id
+    WHERE version_id > 0 GROUP BY group_id, version_id, known.client_days ORDER BY 1, 2
+    ON CONFLICT (group_id, version_id) DO UPDATE SET
         client_days = stored.client_days + excluded.client_days
 ), hours AS (
     INSERT INTO csp_hourcount AS stored (group_id, hour, count)

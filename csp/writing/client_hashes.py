@@ -9,6 +9,7 @@ from datetime import date, datetime
 from csp.models import ClientKey
 from csp.parsing.formats import MAX_WORD
 from csp.writing.entries import Sender
+from csp.writing.sites import coder_sites
 from kernel.memory import CachedValue, Memory
 from kernel.running_coder import running
 
@@ -17,7 +18,9 @@ KEY_BYTES = 32
 DAY_KEYS: Memory[date, bytes] = Memory("client keys", capacity=2)
 
 
-def sender_of(*, address: str, user_agent: str, caller: str, now: datetime) -> Sender:
+def sender_of(
+    *, address: str, user_agent: str, caller: str, now: datetime, version: str = ""
+) -> Sender:
     """Returns the sender of a request with reports. Raises: DatabaseError."""
     key = key_of(now.date())
     return Sender(
@@ -25,7 +28,9 @@ def sender_of(*, address: str, user_agent: str, caller: str, now: datetime) -> S
         client=client_hash(address, key),
         caller=client_hash(caller, key) if caller else b"",
         user_agent=user_agent,
+        version=version,
         coder_version=running()[:MAX_WORD],
+        coder_sites=coder_sites(),
     )
 
 

@@ -44,14 +44,17 @@ class Sender:
 
     `client` is the hash of the IPv4 address or the IPv6 /64 network. `caller` is the hash of the
     caller to which the limit of new groups applies (see `group_limit`). If it is empty, the limit
-    does not apply.
+    does not apply. `version` is the version in the URL of the request. Without one, pages of the
+    `coder_sites` have the version of Coder.
     """
 
     received_at: datetime
     client: bytes
     caller: bytes = b""
     user_agent: str = ""
+    version: str = ""
     coder_version: str = ""
+    coder_sites: Sites = frozenset()
 
 
 @dataclass(slots=True)
@@ -89,17 +92,17 @@ def entries_of(
             document=report.document,
             user_agent=agent,
         )
+        site = site_of(report.document, sites)
+        of_coder = sender.coder_version if site in sender.coder_sites else ""
         row = {
             **report.columns,
-            **group_columns(
-                site_of(report.document, sites), *prepared.cause, rule.id if rule else None
-            ),
+            **group_columns(site, *prepared.cause, rule.id if rule else None),
             "received_at": sender.received_at,
             "occurred_at": sender.received_at - prepared.age,
             "browser": browser_of(agent),
             "user_agent": agent,
             "client": f"\\x{sender.client.hex()}",
-            "coder_version": sender.coder_version,
+            "version": sender.version or of_coder,
             "page": member("page", prepared.page.encode(), secret),
             "client_day": client,
         }

@@ -30,7 +30,7 @@ MAX_NEW_GROUPS_IN_ALL = 5_000
 SEVERAL_CLIENTS = 3
 MAX_KNOWN = 100_000
 MAX_REFUSED = 20_000
-# In the table, the names of the counts for all callers. Each other name is a hash of 16 bytes.
+# In the table, the names of the counts for all callers. Each other name ends in a hash of 16 bytes.
 ALL, SEVERAL = b"all", b"several"
 
 _EXISTING = "SELECT id::text FROM csp_group WHERE id = ANY(%s::uuid[])"
@@ -88,7 +88,7 @@ class GroupLimit:
             groups[entry.caller][entry.row["group_id"]].add(entry.row["client_day"])
         wanted: dict[str, None] = {}
         for caller, reported in groups.items():
-            before = _count(connection, caller, at, len(reported))
+            before = count_new(connection, caller, at, len(reported))
             wanted |= dict.fromkeys(islice(reported, max(0, MAX_NEW_GROUPS - before)))
             # A caller far above its limit cannot evict what others have reported.
             for key in islice(reported, max(0, 2 * MAX_NEW_GROUPS - before)):
@@ -118,11 +118,11 @@ def _within(
     """Counts the groups under that name. Returns those within the limit of all callers."""
     if not groups:
         return set()
-    before = _count(connection, name, at, len(groups))
+    before = count_new(connection, name, at, len(groups))
     return set(islice(groups, max(0, MAX_NEW_GROUPS_IN_ALL - before)))
 
 
-def _count(connection: psycopg.Connection[Any], name: bytes, at: datetime, number: int) -> int:
+def count_new(connection: psycopg.Connection[Any], name: bytes, at: datetime, number: int) -> int:
     """Adds the number to the count of the hour. Returns the count before."""
     row = connection.execute(_COUNT, [name, at, number]).fetchone()
     return row[0] - number if row else 0

@@ -6,6 +6,9 @@ EXACT / N of all possible hashes are stored, and each new hash counts as N / EXA
 error of the estimate is about 3 %. Several processes may count members of a group at the same time,
 because each process only adds to the stored number.
 
+A client is stored once for each version of the site. The clients with each version are sampled as
+all clients of the group are. So the number for a version is exact if the group has up to `EXACT`.
+
 This module does not use a library, because the libraries for such sketches have no wheels for some
 Python versions, or have few users.
 """
@@ -17,14 +20,21 @@ from csp.models import ReachMember
 EXACT = 1_024
 # Returns whether the hash is too large to be stored in a group with this number.
 IS_LARGE = f"member >= {EXACT} / reached::float * 2::float ^ 64 - 2::float ^ 63"
+PAGE, CLIENT_DAY = (f"{kind}::smallint" for kind in ReachMember.Kind)
 # Deletes the members that were stored before the number of their group was so large.
 DELETE_LARGE = f"""
 DELETE FROM csp_reachmember AS stored USING csp_group, LATERAL (VALUES
-    ({ReachMember.Kind.PAGE}::smallint, pages),
-    ({ReachMember.Kind.CLIENT_DAY}::smallint, client_days)
+    ({PAGE}, pages), ({CLIENT_DAY}, client_days)
 ) AS each (kind, reached)
 WHERE group_id = id AND stored.kind = each.kind AND reached > {EXACT} AND {IS_LARGE}
 """  # noqa: S608 - only constants
+# Deletes what was counted with versions that are no longer stored.
+DELETE_FORGOTTEN = """
+DELETE FROM csp_groupversion AS stored
+WHERE NOT EXISTS (SELECT FROM csp_version WHERE id = stored.version_id);
+DELETE FROM csp_reachmember AS stored
+WHERE version_id > 0 AND NOT EXISTS (SELECT FROM csp_version WHERE id = stored.version_id)
+"""
 
 
 def humanized(reached: int) -> str:

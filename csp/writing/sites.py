@@ -6,12 +6,13 @@ The pages of all such origins belong to the site `other`. The origins of a retir
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import chain
 
 from django.conf import settings
 
 from csp.access.keys import TOPIC
-from csp.models import IngestKey
+from csp.models import OTHER_SITE, IngestKey
 from csp.scrubbing.uris import origin_of
 from csp.writing.grouping import Sites
 from kernel.memory import CachedValue, Memory
@@ -31,3 +32,16 @@ def known_sites() -> Sites:
 def _read(url: str) -> CachedValue[Sites]:
     origins = chain([url], *IngestKey.objects.values_list("origins", flat=True))
     return CachedValue(frozenset(map(origin_of, origins)) - {""})
+
+
+def coder_sites() -> Sites:
+    """Returns the sites whose pages have the version of Coder, unless they report another one.
+
+    They are the access URL, the Coder deployment, and `other`, because Coder does not need a key.
+    """
+    return _origins(settings.ACCESS_URL, settings.CODER_URL)
+
+
+@lru_cache(maxsize=8)
+def _origins(*urls: str) -> Sites:
+    return frozenset(origin_of(url) for url in urls if url) | {OTHER_SITE}

@@ -25,6 +25,7 @@ from csp.models import REPORTS
 from csp.writing.batch import WRITE
 from csp.writing.entries import Entry
 from csp.writing.group_limit import GroupLimit
+from csp.writing.versions import Sighting, Versions
 from kernel.db.connections import (
     CommitUnknownError,
     LimitedConnection,
@@ -56,6 +57,7 @@ class Store:
         self._sent = False
         self._days: set[datetime] = set()
         self._groups = GroupLimit()
+        self._versions = Versions()
         self._disk = DiskLimit()
 
     def commit(self, entries: Sequence[Entry], *, batch_id: uuid.UUID | None = None) -> bool:
@@ -63,14 +65,14 @@ class Store:
         return self._settled(partial(self._try_entries, batch_id or uuid.uuid4(), entries))
 
     def commit_imported(
-        self, rows: Sequence[bytes], times: Collection[datetime], *, batch_id: uuid.UUID
+        self, rows: Sequence[bytes], sightings: Collection[Sighting], *, batch_id: uuid.UUID
     ) -> bool:
         """Writes the rows of an import in one transaction. See `_settled`.
 
-        Each row is the JSON of `Entry.row`. `times` are the times when the reports arrived.
+        Each row is the JSON of `Entry.row`. `sightings` has the version and the time of each row.
         """
         array = b"[" + b",".join(rows) + b"]"
-        return self._settled(partial(self._try, batch_id, array, times, imported=True))
+        return self._settled(partial(self._try_imported, batch_id, array, sightings))
 
     def _settled(self, attempt: Callable[[], bool]) -> bool:
         """Repeats the attempt to write a batch until its outcome is known.
@@ -124,17 +126,25 @@ class Store:
         self._connection = None
         self._days.clear()
         self._groups.forget()
+        self._versions.forget()
         self._disk.forget()
         django.db.connection.close()
 
     def _try_entries(self, batch_id: uuid.UUID, entries: Sequence[Entry]) -> bool:
         entries = self._groups.apply(self.connected(), entries)
+        self._versions.store_of(self.connected(), entries)
         rows = orjson.dumps([entry.row for entry in entries])
         written = self._try(batch_id, rows, {entry.row["received_at"] for entry in entries})
         if written:
             _count(entries)
             self._groups.remember(entries)
         return written
+
+    def _try_imported(
+        self, batch_id: uuid.UUID, rows: bytes, sightings: Collection[Sighting]
+    ) -> bool:
+        self._versions.store(self.connected(), sightings)
+        return self._try(batch_id, rows, {each.at for each in sightings}, imported=True)
 
     def _try(
         self, batch_id: uuid.UUID, rows: bytes, times: Collection[datetime], imported: bool = False

@@ -48,7 +48,7 @@ def test_tables_are_compared_with_the_models(change: str, difference: str) -> No
 
 def test_data_moves_from_a_database_of_another_release(tmp_path: Path) -> None:
     now = timezone.now()
-    times = {"received_at": now.isoformat(), "coder_version": "2.29.0"}
+    times = {"received_at": now.isoformat(), "version": "2.29.0"}
     extra = {"user_agent": CHROME, **times}
     reports = write_lines(
         tmp_path / "sent.jsonl", legacy(foo="bar") | times, [modern(type="csp-violation") | extra]
@@ -97,7 +97,7 @@ def stored(url: str) -> list[object]:
             connection.execute(
                 "SELECT received_at, occurred_at, format, document_uri, blocked_uri, disposition,"
                 " effective_directive, status_code, line_number, user_agent, browser,"
-                " coder_version, extra, original_policy, sample, source_file"
+                " version, extra, original_policy, sample, source_file"
                 " FROM csp_report ORDER BY id"
             ).fetchall(),
             connection.execute("SELECT to_jsonb(t) FROM stats_agentstat t ORDER BY id").fetchall(),

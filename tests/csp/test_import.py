@@ -359,11 +359,11 @@ def test_invalid_times_do_not_stop_an_import(tmp_path: Path) -> None:
 def test_line_can_have_a_version(tmp_path: Path, member: APIClient, settings: LazySettings) -> None:
     settings.CODER_VERSION = "2.29.0"
     send(member, legacy())
-    named = {"coder_version": "v2.28.1"} | legacy()
-    wrong = [legacy() | {"coder_version": text} for text in ("new", 5, f"2.28.1-{'x' * 64}")]
+    named = {"version": "v2.28.1"} | legacy()
+    wrong = [legacy() | {"version": text} for text in ("new", 5, f"2.28.1-{'x' * 64}")]
     message = complaint(write_lines(tmp_path / "a", named, legacy(), *wrong))
     assert "2 reports imported, 0 reports of other types ignored. 3 bad" in message
-    versions = Report.objects.values_list("coder_version", flat=True)
+    versions = Report.objects.values_list("version", flat=True)
     assert sorted(versions) == ["", "2.28.1", "2.29.0"]
 
 

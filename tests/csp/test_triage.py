@@ -413,7 +413,7 @@ def test_pages_of_triage_run_few_statements(
     send(owner, legacy())
     group, client = Group.objects.get(), in_admin("owner")
     for reader, path, most in (
-        (client, "/admin/csp/", 18),
+        (client, "/admin/csp/", 19),
         (client, "/admin/csp/group/", 12),
         (client, f"/admin/csp/group/{group.pk}/change/", 16),
         (owner, f"{GROUPS}/{group.pk}", 4),
@@ -594,10 +594,11 @@ def test_groups_are_compared_before_and_after_a_release() -> None:
         for hour in hours:
             at = moment + timedelta(hours=hour)
             HourCount.objects.create(group=group, hour=at, count=7)
-    found: Any = releases.compare(moment, now=NOW + timedelta(minutes=30))
-    assert found[0] == 7
-    shown = [[(each, each.before, each.after) for each in some] for some in found[1:]]
-    assert shown == [[(new, 0, 2)], [(gone, 2, 0)]]
+    found: Any = releases.by_time(moment, now=NOW + timedelta(minutes=30))
+    hours, lists = found
+    assert hours == 7
+    shown = [[(each, each.compared) for each in listed.groups] for listed in lists]
+    assert shown == [[(new, 2)], [(gone, 2)]]
 
 
 @pytest.mark.django_db

@@ -195,7 +195,7 @@ class Example:
 
     def _past_report(self) -> dict[str, Any]:
         received = self.now - timedelta(days=NOISE.triangular(0, 6.9, 1))
-        return {**_report(), "received_at": received.isoformat(), "coder_version": "2.29.0"}
+        return {**_report(), "received_at": received.isoformat(), "version": "2.29.0"}
 
 
 def _report() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit.services import SYSTEM
-from csp.access.keys import NO_REPORT_TO, headers_by_origin
+from csp.access.keys import NO_REPORT_TO, headers_by_origin, version_note
 from csp.services import create_ingest_key
 from kernel.commands import BaseCommand
 
@@ -48,6 +48,7 @@ class Command(BaseCommand):
             lines += ["", f"Send {what} with the pages of {', '.join(origins)}:", "", *headers]
             if len(headers) == 1:
                 lines += ["", NO_REPORT_TO]
+        lines += ["", version_note(key.key)]
         path = reverse("admin:csp_ingestkey_check_site", args=[key.pk])
         page = f"{settings.ACCESS_URL.rstrip('/')}{path}"
         lines += ["", f"This page shows whether reports arrive: {page}"]

@@ -25,7 +25,7 @@ EXAMPLES: dict[str, Any] = {
     "report-uri": {
         "csp-report": {"document-uri": PAGE, **OLD, "disposition": "enforce"},
         "received_at": TIME,
-        "coder_version": "2.34.1",
+        "version": "2.34.1",
     },
     "report-to, the Reporting API": [
         {
@@ -46,7 +46,7 @@ for each format:
 {examples}
 
 A line may have two more members: received_at, the time when the report arrived (default: now), and
-coder_version, the Coder version that served the page. The first two examples contain them."""
+version, the version of the page. The first two examples contain them."""
 
 
 class Command(LinesCommand):

@@ -1,0 +1,147 @@
+"""Finds the groups that a new version of a site has added and that need a decision.
+
+A pipeline that upgrades a staging deployment fails if there are any. A resolved group that the
+version has brought back counts as well. An acknowledged or ignored group does not count, and
+neither does a group that a noise rule hides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from django.db.models import OuterRef, Subquery
+
+from csp.advice.suggestion import Risk
+from csp.models import GroupVersion
+from csp.scrubbing.versions import checked_version, precedence
+from csp.triage.details import details
+from csp.triage.selectors import groups_at
+from csp.triage.states import OPEN, REGRESSED, in_state
+from csp.triage.versions import NO_GROUP, Step, Versions, mark_new, read_versions, step
+from kernel.humanize import plural
+
+# The advice, and so the risk, is read only for this number of groups.
+MAX_GROUPS = 50
+MAX_CLIENTS = 10**9
+MAX_SHOWN = 10
+
+
+class GateError(ValueError):
+    """The question is wrong. `problems` has a sentence by the name of the parameter."""
+
+    def __init__(self, **problems: str) -> None:
+        super().__init__(" ".join(f"{name}: {problem}" for name, problem in problems.items()))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The versions to compare, and which groups count.
+
+    A group counts if it has at least `min_clients` clients (sum of days) with the version `after`,
+    and at least the risk `risk`. `site` is "" for all sites that have reported both versions. With
+    `allow_unseen`, a version without any report is one without violations, and not an error.
+    """
+
+    before: str
+    after: str
+    site: str = ""
+    min_clients: int = 1
+    risk: Risk = Risk.LOW
+    allow_unseen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The new groups, most clients first, each with `clients` and `advice`.
+
+    `more` is the number of further groups, whose risk was not read. They count.
+    """
+
+    question: Question
+    groups: Sequence[Any]
+    more: int
+
+    @property
+    def passed(self) -> bool:
+        return not self.groups and not self.more
+
+    def __str__(self) -> str:
+        compared = f"with {self.question.after}, compared with {self.question.before}"
+        number = len(self.groups) + self.more
+        return f"{plural(number, 'new group') if number else 'No new group'} {compared}."
+
+
+def ask(question: Question, *, now: datetime) -> Answer:
+    """Returns the new groups that need a decision.
+
+    Takes three queries, and two for each of up to MAX_GROUPS groups whose advice is not cached.
+    Raises: GateError for a wrong question, and the errors of `details`.
+    """
+    question = replace(
+        question,
+        before=_checked("before", question.before),
+        after=_checked("after", question.after),
+    )
+    steps = _steps(question, read_versions())
+    is_added = NO_GROUP
+    for each in steps:
+        is_added |= each.is_new(question.min_clients)
+        is_added |= each.is_back(question.min_clients) & in_state(now, REGRESSED)
+    wanted = groups_at(now).visible().filter(is_added & in_state(now, *OPEN))
+    afters = [each.after for each in steps if each.after]
+    counted = GroupVersion.objects.filter(group=OuterRef("pk"), version__in=afters)
+    clients = Subquery(counted.values("client_days")[:1])
+    found = list(wanted.annotate(clients=clients).order_by("-clients", "pk")[: MAX_GROUPS + 1])
+    more = wanted.count() - MAX_GROUPS if len(found) > MAX_GROUPS else 0
+    groups = []
+    for group in found[:MAX_GROUPS]:
+        group.advice = details(group, now=now).advice
+        if _is_at_least(group.advice.risk, question.risk):
+            groups.append(group)
+    return Answer(question, mark_new(groups), more)
+
+
+def _checked(name: str, version: str) -> str:
+    try:
+        return checked_version(version)
+    except ValueError as error:
+        raise GateError(**{name: f"It {error}."}) from None
+
+
+def _is_at_least(risk: Risk, limit: Risk) -> bool:
+    order = list(Risk)
+    return order.index(risk) >= order.index(limit)
+
+
+def _steps(question: Question, known: Versions) -> list[Step]:
+    """Returns the step at each site that is compared. Raises: GateError."""
+    before, after, site = question.before, question.after, question.site
+    if before == after or precedence(after) < precedence(before):
+        raise GateError(after=f"{after} must be newer than {before}.")
+    sites = {name: versions for name, versions in known.items() if site in {"", name}}
+    steps = [step(versions, before, after, site=name) for name, versions in sites.items()]
+    compared = [each for each in steps if each.after and (each.before or question.allow_unseen)]
+    if not compared and not question.allow_unseen:
+        raise _unseen(question, sites)
+    return compared
+
+
+def _unseen(question: Question, sites: Versions) -> GateError:
+    names = {version.name for versions in sites.values() for version in versions}
+    where = f" of {question.site}" if question.site else ""
+    newest = ", ".join(sorted(names, key=precedence, reverse=True)[:MAX_SHOWN])
+    some = f" The newest versions are {newest}." if newest else ""
+    problems = {
+        name: f"No report{where} has the version {version}.{some}"
+        for name, version in (("before", question.before), ("after", question.after))
+        if version not in names
+    }
+    if problems:
+        return GateError(**problems)
+    return GateError(
+        after=f"No site has reported {question.before} first, and then {question.after}."
+    )
