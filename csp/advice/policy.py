@@ -37,7 +37,7 @@ _UPGRADES = {
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.IGNORECASE)
 # A host with other characters could end a directive and begin another one in a suggested policy.
 _HOST = re.compile(r"[a-z0-9_.-]*|[0-9a-f:.]*")
-_HOST_SOURCE = re.compile(
+HOST_SOURCE = re.compile(
     r"(?:(?P<scheme>[a-z][a-z0-9+.-]*)://)?"
     r"(?P<host>\*|(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\])"
     r"(?::(?P<port>[0-9]+|\*))?(?P<path>/[^?#]*)?",
@@ -133,7 +133,7 @@ def matches(source: str, url: Address, page: Address) -> bool:
         return _is_self(url, page)
     if source.endswith(":") and _SCHEME.fullmatch(source[:-1]):
         return _scheme_matches(source[:-1], url.scheme)
-    found = _HOST_SOURCE.fullmatch(source)
+    found = HOST_SOURCE.fullmatch(source)
     if found is None or not url.host:
         return False
     return (

@@ -23,6 +23,7 @@ from csp.advice.suggestion import Advice, Blocked, Risk, advise, silenced
 from csp.models import Group, State
 from csp.noise.stored import MAX_READ
 from csp.scrubbing.uris import address_of
+from csp.triage.policies import most_reported
 from csp.triage.reading import bounded_read
 from csp.triage.selectors import WEEK
 from csp.triage.sites import is_coders
@@ -172,7 +173,8 @@ def _details(group: Group, *, now: datetime) -> Details:
         if policy in policies
     ][:MAX_TESTED]
     [(page, _)] = newest.pages.most_common(1) or [("", 0)]
-    policy = policies.get(common[0], "") if common else ""
+    counted = [(policies[key], newest.policies[key]) for key in common if key in policies]
+    policy, _ = most_reported(counted, page)
     advice = advise(
         Blocked(
             group.directive,

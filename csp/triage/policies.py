@@ -2,17 +2,22 @@
 
 All pages of one site have the same policy. If some reports have another one, a proxy may rewrite
 the header, a browser tab may be old, or a replica may have an old configuration.
+
+Chromium reports a policy as the page sent it. Firefox omits the directives and keywords that it
+does not know, and writes the rest in its own form. `normalized` returns the same for both.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connection
 
-from csp.advice.policy import Address, parse
+from csp.advice.policy import HOST_SOURCE, Address, parse
+from csp.directives import KNOWN, WITH_SOURCES
 from csp.models import OTHER_SITE
 
 MAX_REPORTS = 5_000
@@ -29,6 +34,18 @@ FROM (
 GROUP BY 1, 2, 3, 4 ORDER BY max(received_at) DESC, 5 DESC
 """  # noqa: S608 - only constants
 _FOR_REPORTS = frozenset({"report-to", "report-uri"})
+# Firefox 153 omits these directives, and all keywords except `_KEYWORDS`, nonces and hashes.
+_ONLY_CHROMIUM = frozenset(
+    {"fenced-frame-src", "navigate-to", "plugin-types", "prefetch-src", "webrtc"}
+)
+_COMPARED = KNOWN - _FOR_REPORTS - _ONLY_CHROMIUM
+_KEYWORDS = frozenset(
+    {
+        *("'none'", "'report-sample'", "'self'", "'strict-dynamic'", "'trusted-types-eval'"),
+        *("'unsafe-eval'", "'unsafe-hashes'", "'unsafe-inline'", "'wasm-unsafe-eval'"),
+    }
+)
+_VALUES = ("'nonce-", "'sha256-", "'sha384-", "'sha512-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +87,53 @@ def normalized(policy: str, page: str) -> frozenset[str]:
     """Returns the directives in a form that is equal for equal policies.
 
     The order of sources does not matter. The policy of Coder contains the page's own host, so it is
-    replaced. Firefox reports an absolute URL in report-uri, and Chromium a relative one, so the
-    directives for reports are omitted.
+    replaced. The directives for reports are omitted, because Firefox reports an absolute URL in
+    report-uri, and Chromium a relative one.
     """
-    address = Address.parse(page)
-    host = address.origin.partition("://")[2] if address else ""
-    lines = []
+    address, lines = Address.parse(page), []
     for name, sources in parse(policy).items():
-        if name in _FOR_REPORTS:
+        if name not in _COMPARED:
             continue
-        shown = sorted({_without_host(source, host) for source in sources})
-        lines.append(" ".join([name, *shown]))
+        written = set(sources)
+        if name in WITH_SOURCES:
+            written = {_source(source, address) for source in sources} - {""} or {"'none'"}
+        elif name == "trusted-types":
+            written = written or {"'none'"}
+        lines.append(" ".join([name, *sorted(written)]))
     return frozenset(lines)
 
 
-def _without_host(source: str, host: str) -> str:
-    scheme, separator, rest = source.rpartition("://")
-    return f"{scheme}{separator}<host>" if host and rest == host else source
+def _source(source: str, page: Address | None) -> str:
+    """Returns the source as Firefox writes it, or "" for a keyword that Firefox omits."""
+    lower = source.lower()
+    if source.startswith("'"):
+        return lower if lower in _KEYWORDS else source if lower.startswith(_VALUES) else ""
+    found = HOST_SOURCE.fullmatch(source)
+    if found is None:
+        return lower
+    scheme = (found["scheme"] or (page.scheme if page else "")).lower()
+    host, rest = found["host"].lower(), source[found.end("host") :]
+    if source == "*" or not scheme:
+        return f"{host}{rest}"
+    if page and f"{host}{rest}" == page.origin.partition("://")[2]:
+        return f"{scheme}://<host>"
+    return f"{scheme}://{host}{rest}"
+
+
+def most_reported(policies: Iterable[tuple[str, int]], page: str) -> tuple[str, int]:
+    """Returns the policy that most clients reported, and their number; "" and 0 without a policy.
+
+    `policies` has the number of clients of each policy. A policy that browsers write differently is
+    one policy. Its longest form is returned, because Firefox omits parts.
+    """
+    clients: Counter[frozenset[str]] = Counter()
+    longest: dict[frozenset[str], str] = {}
+    for policy, number in policies:
+        form = normalized(policy, page)
+        clients[form] += number
+        longest[form] = max(longest.get(form, ""), policy, key=len)
+    [(form, number)] = clients.most_common(1) or [(frozenset(), 0)]
+    return longest.get(form, ""), number
 
 
 def differences(now: datetime, *, span: timedelta) -> list[Difference]:

@@ -18,7 +18,8 @@ from csp.advice.policy import Policy, parse
 from csp.advice.suggestion import SETTING, Advice, with_entry
 from csp.models import Group, State
 from csp.noise.stored import MAX_READ
-from csp.triage.details import details
+from csp.triage.details import MAX_POLICIES, details
+from csp.triage.policies import most_reported
 from csp.triage.reading import bounded_read
 from csp.triage.selectors import WEEK, groups_at
 
@@ -33,7 +34,7 @@ FROM unnest(%s::uuid[]) AS wanted (id), LATERAL (
     WHERE group_id = wanted.id AND received_at > %s AND original_policy <> ''
     ORDER BY received_at DESC LIMIT %s
 ) AS newest
-GROUP BY md5(original_policy) ORDER BY 2 DESC, 1 LIMIT 1
+GROUP BY md5(original_policy) ORDER BY 2 DESC, 1 LIMIT %s
 """
 # A forged report can contain anything. These characters would end a quoted string of nginx, or
 # begin a variable.
@@ -105,8 +106,9 @@ def _most_reported(site: str, now: datetime) -> tuple[str, int]:
     if not groups:
         return "", 0
     with bounded_read(), connection.cursor() as cursor:
-        cursor.execute(_POLICIES, [groups, week_ago, MAX_READ // len(groups)])
-        return cursor.fetchone() or ("", 0)
+        each = MAX_READ // len(groups)
+        cursor.execute(_POLICIES, [groups, week_ago, each, MAX_POLICIES])
+        return most_reported(cursor.fetchall(), site)
 
 
 def _cleaned(policy: Mapping[str, tuple[str, ...]]) -> Policy:

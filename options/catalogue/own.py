@@ -186,7 +186,8 @@ OWN_OPTIONS = (
         "Which requests may send CSP reports: requests with a session token or an ingest key "
         "(authenticated), only requests with an ingest key (ingest-key), or all requests "
         "(public). The default is authenticated in the documented wire format, and public in the "
-        "coderd wire format.",
+        "coderd wire format. Firefox sends reports to report-uri without cookies, so they have no "
+        "session token.",
         Text(one_of("authenticated", "ingest-key", "public")),
     ),
     _own(

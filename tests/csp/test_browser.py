@@ -1,12 +1,10 @@
-"""A real browser, over https, whose violations are found in the admin."""
+"""Real browsers, over http and https, whose violations are found in the admin."""
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +13,41 @@ from django.urls import reverse
 
 from csp.models import Group, Report
 from tests.support.browser import browsing, needs_browser
-from tests.support.certificates import Authority, Pair
+from tests.support.certificates import Authority
 from tests.support.client import APIClient
 from tests.support.commands import run
 from tests.support.csp_reports import PATH, fresh_writer, in_admin
-from tests.support.local_server import answering
+from tests.support.firefox import browsing_firefox, make_extension, needs_firefox
 from tests.support.processes import wait_for
+from tests.support.reporting_site import Site, serving
 
 DEADLINE_SECONDS = 60.0
 VISITS = 5
 FLAGS = ("--ignore-certificate-errors", "--short-reporting-delay")
 
-pytestmark = [pytest.mark.django_db(transaction=True), needs_browser]
+pytestmark = pytest.mark.django_db(transaction=True)
 
-PAGE = b"""<!doctype html><title>page</title>
+# A context manager that opens a window of a browser, with a profile in this folder.
+type Browsing = Callable[[Path], AbstractContextManager[Any]]
+
+
+def chromium(*values: str) -> Any:
+    """Returns the parameters of a test in Chromium: how to open a window, and the values."""
+    opened = partial(browsing, flags=FLAGS)
+    return pytest.param(opened, *values, id=":".join(["chromium", *values]), marks=needs_browser)
+
+
+def firefox(*values: str) -> Any:
+    """Returns the parameters of a test in Firefox."""
+    identity = ":".join(["firefox", *values])
+    return pytest.param(browsing_firefox, *values, id=identity, marks=needs_firefox)
+
+
+SCRIPTS = b"""<!doctype html><title>page</title>
 <script src="https://blocked.example.net/lib.js"></script>
 <script>document.title = "inline code ran"</script>"""
 
-HEADERS = {
+SCRIPT_PAGES = {
     "/by-report-uri": {"Content-Security-Policy": f"script-src 'none'; report-uri {PATH}"},
     "/by-report-uri-only": {
         "Content-Security-Policy-Report-Only": f"script-src 'none'; report-uri {PATH}"
@@ -48,91 +63,42 @@ HEADERS = {
 }
 
 
-class Site(BaseHTTPRequestHandler):
-    """Serves pages with policies, signs readers in, and forwards reports to the service."""
-
-    protocol_version = "HTTP/1.1"
-    behind = ""
-    token = ""
-    key = ""
-
-    def do_GET(self) -> None:
-        policy = HEADERS.get(self.path)
-        if policy is None:
-            self._answer(404, b"", {})
-            return
-        if self.key:
-            policy = {n: v.replace(PATH, f"{PATH}?key={self.key}") for n, v in policy.items()}
-        else:
-            cookie = f"coder_session_token={self.token}; Path=/; Secure; HttpOnly"
-            policy = {"Set-Cookie": cookie, **policy}
-        self._answer(200, PAGE, {"Content-Type": "text/html", **policy})
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        passed = {n: v for n, v in self.headers.items() if n.lower() in PASSED}
-        connection = HTTPConnection(self.behind, timeout=DEADLINE_SECONDS)
-        connection.request("POST", self.path, body, passed)
-        answer = connection.getresponse()
-        content = answer.read()
-        connection.close()
-        self._answer(answer.status, content, {})
-
-    def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Logs nothing, to keep the output of the tests short."""
-
-
-PASSED = frozenset({"cookie", "content-type", "user-agent", "origin"})
-
-
 @pytest.fixture
 def site(
     live_server: Any, owner: APIClient, tmp_path: Path, transactional_db: None
 ) -> Iterator[str]:
     """The https address of a site whose reader is signed in."""
-    handler = type(
-        "SignedInSite",
-        (Site,),
-        {"behind": live_server.url.removeprefix("http://"), "token": owner.token},
-    )
+    members = {
+        "pages": SCRIPT_PAGES,
+        "page": SCRIPTS,
+        "behind": live_server.url.removeprefix("http://"),
+        "token": owner.token,
+    }
+    handler = type("SignedInSite", (Site,), members)
     with fresh_writer(), serving(handler, Authority(tmp_path).pair("site")) as address:
         yield address
 
 
-@contextmanager
-def serving(handler: type[BaseHTTPRequestHandler], pair: Pair | None) -> Iterator[str]:
-    """Serves a site over https, or over http without a certificate."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    if pair:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(pair.certificate, pair.key)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-    with answering(server):
-        yield f"{'https' if pair else 'http'}://127.0.0.1:{server.server_port}"
+REPORT_URI, REPORT_TO = "report-uri", "reporting-api"
 
 
+# Firefox sends no cookies with reports to `report-uri`, so it needs an ingest key for them.
 @pytest.mark.parametrize(
-    ("path", "format", "disposition"),
+    ("browser", "path", "format", "disposition"),
     [
-        ("/by-report-uri", "report-uri", "enforce"),
-        ("/by-report-uri-only", "report-uri", "report"),
-        ("/by-report-to", "reporting-api", "enforce"),
-        ("/by-report-to-only", "reporting-api", "report"),
+        chromium("/by-report-uri", REPORT_URI, "enforce"),
+        chromium("/by-report-uri-only", REPORT_URI, "report"),
+        chromium("/by-report-to", REPORT_TO, "enforce"),
+        chromium("/by-report-to-only", REPORT_TO, "report"),
+        firefox("/by-report-to", REPORT_TO, "enforce"),
+        firefox("/by-report-to-only", REPORT_TO, "report"),
     ],
 )
-def test_reports_of_chromium_are_shown_in_the_admin(
-    site: str, tmp_path: Path, path: str, format: str, disposition: str
+def test_reports_of_browsers_are_shown_in_the_admin(
+    site: str, tmp_path: Path, path: str, format: str, disposition: str, browser: Browsing
 ) -> None:
-    with browsing(tmp_path / "profile", flags=FLAGS) as browser:
-        browser.open(f"{site}{path}")
+    with browser(tmp_path / "profile") as window:
+        window.open(f"{site}{path}")
         wait_for(lambda: Report.objects.count() >= 2, seconds=DEADLINE_SECONDS)
     reports = {report.blocked_uri: report for report in Report.objects.all()}
     assert set(reports) == {"https://blocked.example.net/lib.js", "inline"}
@@ -140,59 +106,122 @@ def test_reports_of_chromium_are_shown_in_the_admin(
         assert (report.format, report.disposition) == (format, disposition)
         assert report.document_uri == f"{site}{path}"
         assert report.effective_directive == "script-src-elem"
-        assert report.browser.startswith("Chrome ")
+        assert report.browser.startswith("Firefox " if browser is browsing_firefox else "Chrome ")
     shown = in_admin("owner").get(reverse("admin:csp_report_changelist")).content.decode()
     assert "blocked.example.net" in shown
 
 
-# Security software adds such a script to pages. The policy of the page blocks the script.
-INJECTION = """
-const script = document.createElement("script");
-script.src = "https://gc.kis.v2.scr.kaspersky-labs.com/x.js";
-document.head.append(script);
+# Most kinds of violations, with the causes as both browsers report them.
+PAGE = b"""<!doctype html><title>page</title>
+<script src="https://blocked.example.net/lib.js"></script>
+<script>document.title = "inline code ran"</script>
+<img src="https://images.example.net/a.png">
+<b style="color: blue" onclick="never()">text</b>
+<iframe src="https://frames.example.net/"></iframe>
+<script src="/code.js"></script>"""
+CODE = b"""
+try { eval("1") } catch { }
+fetch("https://api.example.net/").catch(() => {})
 """
+CAUSES = {
+    ("script-src", "blocked.example.net"),
+    ("script-src-elem", "inline"),
+    ("img-src", "images.example.net"),
+    ("style-src-attr", "inline"),
+    ("script-src-attr", "inline"),
+    ("frame-src", "frames.example.net"),
+    ("script-src", "eval"),
+    ("connect-src", "api.example.net"),
+}
+# Security software and extensions add such scripts to pages. The policy blocks them. Chromium and
+# Firefox do not report a missing file of their own kind of extension.
+INJECTION = """
+const urls = [
+    "https://gc.kis.v2.scr.kaspersky-labs.com/x.js", "safari-web-extension://abcd/x.js"
+];
+for (const url of urls) {
+    const script = document.createElement("script");
+    script.src = url;
+    document.head.append(script);
+}
+"""
+NOISE = {
+    ("script-src", "gc.kis.v2.scr.kaspersky-labs.com"),
+    ("script-src", "safari-web-extension"),
+}
+# Firefox, other than a headless Chromium, loads the icon of the site.
+POLICY = "default-src 'none'; script-src 'self'; img-src 'self'"
+PAGES = {
+    "/by-report-uri": {"Content-Security-Policy": f"{POLICY}; report-uri {PATH}"},
+    "/by-report-to": {
+        "Content-Security-Policy": f"{POLICY}; report-to csp",
+        "Reporting-Endpoints": f'csp="{PATH}"',
+    },
+}
 
 
-def test_each_site_of_chromium_has_its_own_groups(
-    live_server: Any, tmp_path: Path, settings: Any, transactional_db: None
+def has_reports(number: int) -> bool:
+    return sum(Group.objects.values_list("count", flat=True)) >= number
+
+
+@pytest.mark.parametrize("browser", [chromium(), firefox()])
+def test_each_site_has_its_own_groups(
+    live_server: Any, tmp_path: Path, settings: Any, transactional_db: None, browser: Browsing
 ) -> None:
     """Three sites: two over https with both ways of reporting, and one over http."""
     pair = Authority(tmp_path).pair("site")
-    behind = live_server.url.removeprefix("http://")
-    handlers: list[Any] = [type("KeyedSite", (Site,), {"behind": behind}) for _ in range(3)]
-    with (
-        fresh_writer(),
-        serving(handlers[0], pair) as portal,
-        serving(handlers[1], pair) as shop,
-        serving(handlers[2], None) as old,
-        browsing(tmp_path / "profile", flags=FLAGS) as browser,
-    ):
+    members = {"pages": PAGES, "page": PAGE, "code": CODE}
+    members["behind"] = live_server.url.removeprefix("http://")
+    handlers: list[Any] = [type("KeyedSite", (Site,), members) for _ in range(3)]
+    with ExitStack() as stack:
+        stack.enter_context(fresh_writer())
+        portal, shop, old = (
+            stack.enter_context(serving(handler, kind))
+            for handler, kind in zip(handlers, (pair, pair, None), strict=True)
+        )
         settings.ACCESS_URL = portal
         origins = [text for site in (portal, shop, old) for text in ("--origin", site)]
         key = run("create_ingest_key", *origins).split()[0]
         for handler in handlers:
             handler.key = key
         pages = {portal: "/by-report-to", shop: "/by-report-uri", old: "/by-report-uri"}
-        for _ in range(VISITS):
-            for site, path in pages.items():
-                browser.open(f"{site}{path}")
-                browser.run(INJECTION)
-        expected = {
-            (site, directive, blocked): VISITS
-            for site in pages
-            for directive, blocked in (
-                ("script-src", "blocked.example.net"),
-                ("script-src-elem", "inline"),
-                ("script-src", "gc.kis.v2.scr.kaspersky-labs.com"),
-            )
-        }
-        wait_for(
-            lambda: sum(Group.objects.values_list("count", flat=True)) >= sum(expected.values()),
-            seconds=DEADLINE_SECONDS,
-        )
+        expected = {(site, *cause): VISITS for site in pages for cause in CAUSES | NOISE}
+        assert sum(expected.values()) == 150
+        window = stack.enter_context(browser(tmp_path / "profile"))
+        for visit in range(VISITS * len(pages)):
+            site, path = list(pages.items())[visit % len(pages)]
+            window.open(f"{site}{path}")
+            window.run(INJECTION)
+            # Firefox drops the reports that it has not sent when the page is left.
+            wait_for(partial(has_reports, (visit + 1) * len(CAUSES | NOISE)))
     groups = Group.objects.values_list("site", "directive", "blocked", "count")
-    assert {(*cause, count) for *cause, count in groups} == {
-        (*cause, count) for cause, count in expected.items()
+    assert {tuple(cause): count for *cause, count in groups} == expected
+    noise = Group.objects.filter(rule__isnull=False).values_list("directive", "blocked")
+    assert set(noise) == NOISE
+
+
+# The extension adds inline code and a file of its own to the page. Firefox reports the inline code,
+# and what the file does, with the source file `moz-extension`.
+CONTENT_SCRIPT = """
+const inline = document.createElement("script");
+inline.textContent = "document.title = 'inline'";
+const file = document.createElement("script");
+file.src = browser.runtime.getURL("page.js");
+document.documentElement.append(inline, file);
+"""
+
+
+@needs_firefox
+def test_reports_that_an_extension_causes_are_noise(site: str, tmp_path: Path) -> None:
+    files = {"content.js": CONTENT_SCRIPT, "page.js": "eval('1')"}
+    with browsing_firefox(tmp_path / "profile") as window:
+        window.add_extension(make_extension(tmp_path / "test.xpi", files))
+        window.open(f"{site}/by-report-to")
+        wait_for(partial(has_reports, 4), seconds=DEADLINE_SECONDS)
+    groups = Group.objects.values_list("directive", "blocked", "rule__name")
+    assert set(groups) == {
+        ("script-src", "blocked.example.net", None),
+        ("script-src-elem", "inline", None),
+        ("script-src-elem", "inline", "scheme-moz-extension"),
+        ("script-src", "eval", "scheme-moz-extension"),
     }
-    noise = Group.objects.filter(rule__isnull=False).values_list("blocked", flat=True)
-    assert set(noise) == {"gc.kis.v2.scr.kaspersky-labs.com"}

@@ -13,6 +13,7 @@ from csp.advice.grading import grade
 from csp.advice.policy import parse
 from csp.models import Group
 from csp.triage import site_policy
+from csp.triage.policies import most_reported, normalized
 from tests.support.client import APIClient
 from tests.support.csp_reports import in_admin, legacy, send
 from tests.support.markup import text_in
@@ -47,6 +48,59 @@ def test_policy_is_graded(policy: str, letter: str, words: str) -> None:
 @given(st.text(max_size=200))
 def test_any_policy_has_a_grade(text: str) -> None:
     assert grade(parse(text)).letter in set("ABCDF")
+
+
+# What Chromium 156 and Firefox 153 report of one policy.
+CHROMIUM_FORM = (
+    "default-src 'none'; SCRIPT-SRC 'SELF' 'report-sample' 'report-sha256' "
+    "'inline-speculation-rules' 'wasm-unsafe-eval' 'sha256-i1FXsRbFto5y0dIx5ZOoGP4YvUW3YNGVsUH+=' "
+    "https://A.example.net/X/ https://b.example.net:443 *.C.example.net data: coder.example.com; "
+    "prefetch-src 'self'; webrtc 'block'; sandbox; object-src; trusted-types; foo bar; "
+    "require-trusted-types-for 'script'; report-uri /r"
+)
+FIREFOX_FORM = (
+    "default-src 'none'; script-src 'self' 'report-sample' 'wasm-unsafe-eval' "
+    "'sha256-i1FXsRbFto5y0dIx5ZOoGP4YvUW3YNGVsUH+=' https://a.example.net/X/ "
+    "https://b.example.net:443 https://*.c.example.net data: https://coder.example.com; sandbox; "
+    "object-src 'none'; trusted-types 'none'; require-trusted-types-for 'script'; "
+    "report-uri https://coder.example.com/r"
+)
+SITE = "https://coder.example.com"
+
+
+def test_policy_is_equal_in_the_forms_of_all_browsers() -> None:
+    assert normalized(CHROMIUM_FORM, SITE) == normalized(FIREFOX_FORM, SITE)
+    assert "object-src 'none'" in normalized(CHROMIUM_FORM, SITE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("'self'", "'unsafe-inline'"),
+        ("/X/", "/x/"),
+        (":443", ":444"),
+        ("https://a.", "http://a."),
+        ("UH+=", "UI+="),
+        ("data:", "blob:"),
+        ("sandbox;", "sandbox allow-forms;"),
+        ("trusted-types 'none'", "trusted-types one"),
+    ],
+)
+def test_change_of_a_policy_is_seen_in_any_form(change: tuple[str, str]) -> None:
+    changed = FIREFOX_FORM.replace(*change)
+    assert changed != FIREFOX_FORM
+    assert normalized(changed, SITE) != normalized(CHROMIUM_FORM, SITE)
+
+
+@given(st.text(max_size=200), st.text(max_size=40))
+def test_any_policy_is_compared(policy: str, page: str) -> None:
+    assert normalized(policy, page) == normalized(f"{policy};", page)
+
+
+def test_clients_with_different_browsers_reported_one_policy() -> None:
+    counted = [("script-src 'self'", 6), (FIREFOX_FORM, 5), (CHROMIUM_FORM, 4)]
+    assert most_reported(counted, SITE) == (CHROMIUM_FORM, 9)
+    assert most_reported([], SITE) == ("", 0)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -535,10 +535,12 @@ def test_list_is_filtered_by_state(state: str, number: int) -> None:
 
 
 def test_unusual_policy_is_shown_with_its_difference(collecting: None, owner: APIClient) -> None:
-    usual = "script-src 'self' 'nonce-{}'; img-src https://coder.example.com; report-uri {}"
-    # Firefox reports an absolute URL, and Chromium a relative one.
-    for nonce, url in (("a", "/csp"), ("b", "https://coder.example.com/csp"), ("c", "/csp")):
-        send(owner, legacy(original_policy=usual.format(nonce, url)))
+    usual = "script-src 'self' 'nonce-{}' {}; img-src https://coder.example.com; report-uri {}"
+    chromium = ("cdn.test 'report-sha256'", "/csp")
+    # Firefox reports an absolute URL, adds the scheme to a host, and omits the keyword.
+    firefox = ("https://cdn.test", "https://coder.example.com/csp")
+    for nonce, form in (("a", chromium), ("b", firefox), ("c", chromium)):
+        send(owner, legacy(original_policy=usual.format(nonce, *form)))
     client = in_admin("owner")
     assert "usual policy" in client.get("/admin/csp/group/policies/").text
     send(owner, legacy(original_policy="script-src 'self' https://proxy.example"))
