@@ -3,9 +3,29 @@
 
 from __future__ import annotations
 
-from kernel.exit_status import exit_on_signals
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+ENVIRONMENT = Path(__file__).resolve().parent / ".venv"
+
+
+def use_environment() -> None:
+    """Runs this file with the Python of the checkout if this Python does not have the packages."""
+    if find_spec("django") is not None:
+        return
+    python = ENVIRONMENT / "bin/python"
+    if Path(sys.prefix).resolve() == ENVIRONMENT or not python.exists():
+        sys.exit("manage.py: The packages are not installed. Run `bin/setup run`, and try again.")
+    os.execv(python, [python, *sys.argv])  # noqa: S606 - no shell
+
 
 if __name__ == "__main__":
+    use_environment()
+
+    from kernel.exit_status import exit_on_signals
+
     # Before the other imports, which take a part of a second.
     exit_on_signals()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,33 @@ def test_environment_of_an_old_python_is_replaced(machine: Machine) -> None:
     machine.add("uv", CREATE)
     assert machine.setup()[0] == 0
     assert machine.calls()[0].startswith("uv venv")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout with manage.py alone."""
+    shutil.copy(PROJECT / "manage.py", tmp_path)
+    return tmp_path
+
+
+def without_packages(checkout: Path, *arguments: str) -> tuple[int, str]:
+    """Runs manage.py with a Python that has no packages."""
+    done = execute([sys.executable, "-S", "manage.py", *arguments], cwd=checkout)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_every_python_runs_a_command_with_the_packages_of_the_checkout(checkout: Path) -> None:
+    python = checkout / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "in the environment: $*"\n')
+    python.chmod(0o755)
+    assert without_packages(checkout, "list_users", "--json") == (
+        0,
+        "in the environment: manage.py list_users --json\n",
+    )
+
+
+def test_command_without_packages_names_the_next_step(checkout: Path) -> None:
+    status, output = without_packages(checkout, "list_users")
+    assert (status, output.count("\n")) == (1, 1)
+    assert "Run `bin/setup run`" in output
