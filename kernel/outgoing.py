@@ -41,8 +41,11 @@ NO_TLS = "cannot be reached over TLS. For a private certificate authority, set S
 # An IPv6 address of these networks contains an IPv4 address in its last 32 bits: NAT64, and the
 # deprecated IPv4-compatible addresses.
 _EMBEDDING = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
-# A public address, but only virtual machines in Azure reach it, and they get secrets from it.
-_AZURE = IPv4Address("168.63.129.16")
+# The public IPv6 addresses. Python also calls reserved addresses outside it global.
+_PUBLIC = IPv6Network("2000::/3")
+# Only virtual machines in Azure reach the first address, and they get secrets from it. The network
+# belongs to relays of 6to4, which is deprecated.
+_SPECIAL = (IPv4Network("168.63.129.16/32"), IPv4Network("192.88.99.0/24"))
 
 type Address = IPv4Address | IPv6Address
 type Network = IPv4Network | IPv6Network
@@ -162,9 +165,8 @@ def is_internal(address: Address) -> bool:
         inner = address.ipv4_mapped or address.sixtofour
         if inner is not None:
             return is_internal(inner)
-        if address.is_site_local:
-            return True
-    return not address.is_global or address.is_multicast or address == _AZURE
+        return address not in _PUBLIC or not address.is_global
+    return not address.is_global or address.is_multicast or _is_in(address, _SPECIAL)
 
 
 def _send(outgoing: Outgoing, connections: _Connections) -> Reply:

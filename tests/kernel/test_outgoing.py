@@ -62,6 +62,8 @@ def port() -> Iterator[int]:
         *[(text, True) for text in ("::ffff:169.254.169.254", "2002:7f00:1::", "64:ff9b::a00:1")],
         *[(text, True) for text in ("::127.0.0.1", "fec0::1", "168.63.129.16")],
         *[("ff02::1", True), ("ff0e::1", True)],
+        # Translated (SIIT), segment routing, dummy prefix, and relays of 6to4.
+        *[(text, True) for text in ("::ffff:0:10.0.0.1", "5f00::1", "100:0:0:1::1", "192.88.99.1")],
     ],
 )
 def test_internal_addresses_are_known(address: str, *, internal: bool) -> None:

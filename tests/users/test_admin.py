@@ -81,6 +81,20 @@ def test_new_password_deletes_all_keys_and_is_recorded(admin: Client) -> None:
     assert user.check_password("another-horse-battery")
 
 
+@pytest.mark.parametrize("role", ["owner", "user-admin"])
+def test_own_password_needs_the_current_one(role: str) -> None:
+    user = make_user(role)
+    body = {"password1": "another-horse-battery", "password2": "another-horse-battery"}
+    browser = browser_of(user)
+    for answer in (
+        browser.get(page(user, "password/")),
+        browser.post(page(user, "password/"), body),
+    ):
+        assert answer.headers["Location"] == "/admin/password_change/"
+    user.refresh_from_db()
+    assert user.check_password(PASSWORD)
+
+
 def test_user_is_created_and_deleted(admin: Client) -> None:
     body = {
         "username": "newcomer",
