@@ -2,7 +2,8 @@
 
 A request does not wait for the database: it adds to a counter in memory. A thread writes the
 counters of a few seconds with one statement, and ends when there is nothing to write. Anyone can
-send requests, so the number of different rows of a day is limited.
+send requests, so the number of different rows of a day and key is limited. A visitor who invents
+origins can only fill the rows of the keys that the visitor knows.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from kernel.http.steps import Results
 from kernel.humanize import plural
 
 PAUSE_SECONDS = 2.0
-# In memory, and a day in the database. Beyond that, the origin is "other".
-MAX_WAITING, MAX_ROWS = 100, 1_000
+# For each key, in memory, and a day in the database. Beyond that, the origin is "other".
+MAX_WAITING, MAX_ROWS = 20, 100
 KEPT = timedelta(days=30)
 OTHER = "other"
 NO_KEY, UNKNOWN_KEY = "", "unknown key"
@@ -40,8 +41,10 @@ WRITE = """
 INSERT INTO csp_rejection (day, key, reason, origin, count, last_at)
 SELECT day, key, reason, origin, sum(count), max(last_at) FROM (
     SELECT day, key, reason, count, last_at,
-        CASE WHEN (SELECT count(*) FROM csp_rejection AS stored WHERE stored.day = new.day) < %s
-        THEN origin ELSE %s END AS origin
+        CASE WHEN (
+            SELECT count(*) FROM csp_rejection AS stored
+            WHERE stored.day = new.day AND stored.key = new.key
+        ) < %s THEN origin ELSE %s END AS origin
     FROM json_to_recordset(%s::json) AS new (
         day date, key text, reason text, origin text, count bigint, last_at timestamptz
     )
@@ -67,13 +70,17 @@ class RejectionWriter:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: Counter[_Subject] = Counter()
+        # The number of different subjects of each key.
+        self._subjects: Counter[str] = Counter()
         self._logged: dict[str, float] = {}
         self._is_running = False
 
     def add(self, subject: _Subject) -> None:
         with self._lock:
-            if len(self._waiting) >= MAX_WAITING and subject not in self._waiting:
-                subject = subject._replace(origin=OTHER)
+            if subject not in self._waiting:
+                if self._subjects[subject.key] >= MAX_WAITING:
+                    subject = subject._replace(origin=OTHER)
+                self._subjects[subject.key] += subject not in self._waiting
             self._waiting[subject] += 1
             if not self._is_running:
                 threading.Thread(target=self._run, name="rejections", daemon=True).start()
@@ -98,6 +105,7 @@ class RejectionWriter:
         time.sleep(PAUSE_SECONDS)
         with self._lock:
             counted, self._waiting = self._waiting, Counter()
+            self._subjects.clear()
             self._is_running = bool(counted)
         return counted
 

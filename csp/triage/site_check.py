@@ -61,7 +61,8 @@ def site_check(key: IngestKey, *, now: datetime) -> SiteCheck:
         note=version_note(key.key),
         newest=reports.select_related("group").order_by("-received_at", "-id").first(),
         accepted=counted.aggregate(sum=Sum("count"))["sum"] or 0,
-        rejected=list(mine.order_by("-last_at")[:MAX_ROWS]),
+        # The most frequent first, because a visitor can invent origins.
+        rejected=list(mine.order_by("-count", "-last_at")[:MAX_ROWS]),
     )
 
 

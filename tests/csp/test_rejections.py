@@ -73,18 +73,36 @@ def test_rejected_requests_are_counted_by_key_reason_and_origin(
     assert "https://evil.example" in listed
 
 
-def test_number_of_rows_of_a_day_is_limited(
+def subject(origin: int, *, key: str = "") -> rejections._Subject:
+    day = datetime.now(UTC).date()
+    return rejections._Subject(day, key, "x", f"https://{origin}.example")
+
+
+def test_number_of_rows_of_a_day_and_key_is_limited(
     key: IngestKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rejections, "MAX_ROWS", 2)
     for index in range(5):
-        subject = rejections._Subject(datetime.now(UTC).date(), "", "x", f"https://{index}.example")
-        rejections.write(Counter([subject]), now=datetime.now(UTC))
+        rejections.write(Counter([subject(index)]), now=datetime.now(UTC))
+    rejections.write(Counter([subject(0, key=key.name)]), now=datetime.now(UTC))
     assert rows() == {
         ("", "x", "https://0.example", 1),
         ("", "x", "https://1.example", 1),
         ("", "x", "other", 3),
+        (key.name, "x", "https://0.example", 1),
     }
+
+
+def test_invented_origins_of_one_key_do_not_hide_those_of_another(
+    key: IngestKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rejections, "MAX_WAITING", 2)
+    for index in range(5):
+        rejections.writer.add(subject(index))
+    rejections.writer.add(subject(0, key=key.name))
+    wait_for(lambda: sum(count for *_, count in rows()) == 6)
+    assert ("", "x", "other", 3) in rows()
+    assert (key.name, "x", "https://0.example", 1) in rows()
 
 
 def test_page_waits_for_the_first_report_and_shows_it(key: IngestKey, owner: APIClient) -> None:
