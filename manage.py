@@ -18,7 +18,7 @@ def use_environment() -> None:
     python = ENVIRONMENT / "bin/python"
     if Path(sys.prefix).resolve() == ENVIRONMENT or not python.exists():
         sys.exit("manage.py: The packages are not installed. Run `bin/setup run`, and try again.")
-    os.execv(python, [python, *sys.argv])  # noqa: S606 - no shell
+    os.execv(python, [str(python), *sys.argv])  # noqa: S606 - no shell
 
 
 if __name__ == "__main__":
