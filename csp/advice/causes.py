@@ -7,6 +7,7 @@ import re
 from csp.directives import KNOWN, WITH_SOURCES
 from csp.noise.built_in import EXTENSIONS
 from csp.scrubbing.uris import SCHEME
+from csp.trusted_types import SINK, split_source
 
 _TO = frozenset({"connect-src", "form-action", "navigate-to"})
 _HOST = re.compile(r"((?:[a-z0-9_{}-]+\.)+[a-z0-9_{}-]+\.?|localhost|\[[0-9a-f:.]+\])(?::[0-9]+)?")
@@ -14,8 +15,6 @@ _HOST = re.compile(r"((?:[a-z0-9_{}-]+\.)+[a-z0-9_{}-]+\.?|localhost|\[[0-9a-f:.
 _KEYWORDS = {
     "eval": "Text run as code (eval)",
     "wasm-eval": "WebAssembly",
-    "trusted-types-policy": "Text that Trusted Types rejected",
-    "trusted-types-sink": "Text that Trusted Types rejected",
 }
 _SOURCES = {
     "": "from an unknown source",
@@ -34,6 +33,10 @@ def cause(directive: str, source: str) -> str:
         return kind if kind in {"Event handler", "Style attribute"} else f"Inline {kind.lower()}"
     if source in _KEYWORDS:
         return _KEYWORDS[source]
+    keyword, name = split_source(source)
+    if keyword:
+        of = f"Text without a trusted type in {name or 'an unknown sink'}"
+        return of if keyword == SINK else f"Trusted Types policy {name}".strip()
     return f"{kind} {_SOURCES.get(source) or _from(directive, source)}"
 
 

@@ -25,6 +25,9 @@ from csp.advice.policy import (
 from csp.advice.policy import parse as parse_policy
 from csp.directives import WITH_SOURCES
 from csp.noise.built_in import EXTENSIONS
+from csp.trusted_types import DIRECTIVE as TRUSTED_TYPES
+from csp.trusted_types import MAX_SAMPLE_NAME, SINK, split_source
+from csp.trusted_types import POLICY as TRUSTED_TYPES_POLICY
 
 SETTING = "CODER_ADDITIONAL_CSP_POLICY"
 # Coder's own sources of these directives apply only while nothing is configured for them. To all
@@ -68,7 +71,8 @@ class Blocked:
 
     `source` is the group's blocked source. `urls` are the blocked URLs of the stored reports. The
     page and the policy are those that most clients reported. `is_confirmed` is whether an operator
-    has acknowledged the group, and `is_coders` whether the page is one of Coder.
+    has acknowledged the group, `is_coders` whether the page is one of Coder, and `is_noise` whether
+    an enabled noise rule labelled the group.
     """
 
     directive: str
@@ -78,6 +82,7 @@ class Blocked:
     policy: str
     is_confirmed: bool = False
     is_coders: bool = True
+    is_noise: bool = False
 
 
 def advise(blocked: Blocked) -> Advice:
@@ -87,6 +92,11 @@ def advise(blocked: Blocked) -> Advice:
 
 def _advise(blocked: Blocked) -> Advice:
     base = blocked.directive.removesuffix("-elem").removesuffix("-attr")
+    if blocked.is_noise:
+        return _none(base, Risk.LOW, "A noise rule matches: the site did not cause it. Ignore it.")
+    keyword, name = split_source(blocked.source)
+    if keyword:
+        return _for_sink(base, name) if keyword == SINK else _for_policy(name, blocked)
     if base not in WITH_SOURCES or base == "default-src":
         return _none(base, Risk.MEDIUM, "This directive does not have a list of sources to extend.")
     if reason := _REFUSALS.get(blocked.source):
@@ -111,11 +121,42 @@ _REFUSALS = {
     ),
     "eval": (
         Risk.HIGH,
-        "To allow eval, the policy would need 'unsafe-eval', which lets injected text run as code.",
+        "To allow eval, the policy would need 'unsafe-eval', which lets injected text run as code. "
+        "If the reports have no source file, the code is probably a browser extension's.",
     ),
-    "trusted-types-policy": (Risk.HIGH, "A script made a policy that the page does not allow."),
-    "trusted-types-sink": (Risk.HIGH, "A script passed unchecked text to the page."),
 }
+
+
+def _for_sink(directive: str, sink: str) -> Advice:
+    reason = (
+        f"A script passed text to {sink or 'a sink'}, and text there can become code. Change the "
+        "script at the source file of the reports: use textContent, or a value that a Trusted "
+        "Types policy has checked, for example with DOMPurify. If few users are affected, it is "
+        "probably a browser extension."
+    )
+    return _none(directive, Risk.HIGH, reason)
+
+
+def _for_policy(name: str, blocked: Blocked) -> Advice:
+    allowed = parse_policy(blocked.policy).get(TRUSTED_TYPES, ())
+    if not name or len(name) >= MAX_SAMPLE_NAME:
+        reason = "The reports do not contain the whole name of the Trusted Types policy."
+        return _none(TRUSTED_TYPES, Risk.MEDIUM, reason)
+    if name in allowed or "*" in allowed:
+        reason = (
+            f"The site's policy allows the name {name} already, so a script has probably created a "
+            "second Trusted Types policy of this name. Load the script only once. With "
+            "'allow-duplicates', other scripts could create one, too."
+        )
+        return _none(TRUSTED_TYPES, Risk.MEDIUM, reason)
+    reason = f"The functions of {name} decide which text becomes code. Read them first."
+    risks = [(Risk.MEDIUM, reason)]
+    if name == "default":
+        risks.append((Risk.HIGH, "Browsers pass all text without a trusted type to `default`."))
+    if not blocked.is_confirmed:
+        risks.append((Risk.HIGH, _UNCONFIRMED))
+    reasons = tuple(reason for _, reason in risks)
+    return Advice(TRUSTED_TYPES, f"{TRUSTED_TYPES} {name}", _worst(risks)[0], reasons)
 
 
 def _for_addresses(
@@ -265,7 +306,9 @@ def with_entry(advice: Advice, text: str) -> Policy:
     """
     policy, (directive, *sources) = parse_policy(text), advice.entry.split()
     is_replaced = advice.setting and directive in REPLACED
-    kept = () if is_replaced else policy.get(directive, ())
+    before = () if is_replaced else policy.get(directive, ())
+    # Beside other sources, 'none' has no meaning, and browsers warn of it.
+    kept = [source for source in before if source.lower() != "'none'"]
     return {**policy, directive: (*sources, *kept)}
 
 
@@ -287,5 +330,7 @@ def silenced(advice: Advice, reports: Iterable[tuple[str, str, str, str, int]]) 
 def _allows(advice: Advice, directive: str, url: str, page: Address | None, policy: Policy) -> bool:
     if url == "wasm-eval":
         return "'wasm-unsafe-eval'" in advice.entry
+    if url == TRUSTED_TYPES_POLICY:
+        return advice.directive == TRUSTED_TYPES
     blocked = Address.parse(url)
     return blocked is not None and page is not None and is_allowed(policy, directive, blocked, page)

@@ -10,13 +10,14 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from csp import trusted_types
 from csp.scrubbing.uris import ERROR_PAGE, SCHEME, WEB_SCHEMES, Address
 
 # Rules never hide reports about localhost, because developers need them. Rules hide reports about
-# inline code only if the source file has another scheme or host than the page. Other inline code
-# may be an attack.
+# inline code, eval and Trusted Types only if the source file has another scheme or host than the
+# page. Other code may be an attack.
 _LOCALHOST = re.compile(r"(?:.+\.)?localhost\.?|127(?:\.[0-9]{1,3}){3}|::1")
-CODE_KEYWORDS = frozenset({"inline", "eval", "wasm-eval", "self", ""})
+CODE_KEYWORDS = frozenset({"inline", "eval", "wasm-eval", "self", "", *trusted_types.KEYWORDS})
 _PATTERN_HOST = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
 _PATTERN_PATH = re.compile(r"(?P<host>[^/?#:@\s*]*)/[^?#\s]+")
 

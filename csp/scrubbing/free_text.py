@@ -8,6 +8,7 @@ from csp.parsing.formats import MAX_POLICY, shortened
 from csp.scrubbing.encodings import decoded
 from csp.scrubbing.masking import MASK, cached, masked, names_a_secret, until_stable
 from csp.scrubbing.uris import private_address
+from csp.trusted_types import DIRECTIVE, is_policy_name
 
 # A query ends only at white space, a quote or an angle bracket. Other characters may belong to the
 # query, because servers use different characters to separate parameters.
@@ -17,6 +18,7 @@ _OPAQUE = re.compile(r"(?i)(?:about|blob|data|filesystem|javascript|mailto|vbscr
 # In a policy, a semicolon or a comma also ends a URL.
 _POLICY_QUERY = re.compile(r"(?:[?#]|%3[fF]|%23)[^\s;,]*")
 _POLICY_RUN = re.compile(r"""[^\s"'`<>();,]+""")
+_NO_BLANK = re.compile(r"\S+")
 _MAY_BE_PRIVATE = re.compile(r"[/@\\]|--|%[25]")
 _FIRST_WORD = re.compile(r"(?s)(\s*+)(\S*+)(.*)")
 _NONCE = re.compile(r"(?i)'nonce-[^'\s;,]*'?")
@@ -66,8 +68,22 @@ def _bounded(policy: str) -> str:
 @until_stable
 @cached(256)
 def _scrubbed_policy(policy: str) -> str:
-    bare = _POLICY_RUN.sub(_private_run, _POLICY_QUERY.sub("", _without_nonces(policy)))
+    bare = ";".join(map(_public_part, _without_nonces(policy).split(";")))
     return masked(";".join(map(_known_directives, shortened(bare, MAX_POLICY).split(";"))))
+
+
+def _public_part(directive: str) -> str:
+    """Removes private data from each URL. Keeps the names of Trusted Types policies with a `#`."""
+    if directive.strip().lower().startswith(DIRECTIVE):
+        return _NO_BLANK.sub(_policy_name, directive)
+    return _POLICY_RUN.sub(_private_run, _POLICY_QUERY.sub("", directive))
+
+
+def _policy_name(found: re.Match[str]) -> str:
+    word = found[0]
+    if is_policy_name(word):
+        return word
+    return _POLICY_RUN.sub(_private_run, _POLICY_QUERY.sub("", word))
 
 
 def _without_nonces(text: str) -> str:

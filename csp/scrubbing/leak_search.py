@@ -20,6 +20,7 @@ from csp.models import Group, Report, Version
 from csp.scrubbing.coder_addresses import PAGES
 from csp.scrubbing.encodings import decoded
 from csp.scrubbing.masking import MASK, holds_secret, names_a_secret
+from csp.trusted_types import is_policy_name
 
 _QUERY = re.compile(r"[?#]")
 _USERINFO = re.compile(r"""//[^/\s"'`<>();,@]+@""")
@@ -35,6 +36,8 @@ _PERSONAL = re.compile(r"[\w.+-]@[A-Za-z][\w-]*+\.[A-Za-z]")
 # Matches a string in a JSON document. If the string is the name of a member, the match includes the
 # colon after the name. If the value of the member is null or masked, the match includes the value.
 _JSON_TEXT = re.compile(r'"((?:[^"\\]|\\.)*+)(?:"|\\?\Z)(\s*+:\s*+(?:null\b|"\{secret\}")?)?')
+# The names of Trusted Types policies in a policy or in a blocked source.
+_NAMES = re.compile(r"(?i)(?:^|; *)trusted-types(?:-policy)?(?: [\w.'#-]+)*")
 
 
 type Finding = tuple[str, str, str]
@@ -55,7 +58,7 @@ def _findings_in(rows: QuerySet[Any]) -> Iterator[Finding]:
     columns += rows.query.annotations
     for row in rows_in_pages(rows, ("id", *columns)):
         for column in columns:
-            is_private = holds_private_member if column == "extra_text" else holds_private
+            is_private = _RULES.get(column, holds_private)
             if is_private(row[column]):
                 name = column.removesuffix("_text")
                 yield rows.model._meta.db_table, str(row["id"]), name
@@ -76,6 +79,15 @@ def holds_private(text: str) -> bool:
     )
 
 
+def holds_private_source(text: str) -> bool:
+    """Returns the same for a sample, a policy or a blocked source.
+
+    The name of a Trusted Types policy can contain a `#`, which is not the fragment of a URL then.
+    """
+    text = _NAMES.sub(lambda found: found[0].replace("#", "."), text)
+    return holds_private(text.replace("#", ".") if is_policy_name(text) else text)
+
+
 def holds_private_member(document: str) -> bool:
     """Returns whether a JSON document contains a private string.
 
@@ -83,6 +95,13 @@ def holds_private_member(document: str) -> bool:
     is not masked.
     """
     return any(_is_private_text(*found.groups("")) for found in _JSON_TEXT.finditer(document))
+
+
+# The rules of the columns that have rules of their own.
+_RULES = {
+    **dict.fromkeys(("blocked", "original_policy", "sample"), holds_private_source),
+    "extra_text": holds_private_member,
+}
 
 
 def _is_private_text(quoted: str, follows: str) -> bool:

@@ -13,8 +13,9 @@ import orjson
 
 from csp.parsing.formats import MAX_POLICY, MAX_SAMPLE, MAX_URI, Violation, shortened
 from csp.scrubbing.free_text import directive_word, scrubbed_policy, scrubbed_text
-from csp.scrubbing.masking import MASK, names_a_secret
+from csp.scrubbing.masking import MASK, masked, names_a_secret
 from csp.scrubbing.uris import Address, address_of, origin_of
+from csp.trusted_types import POLICY, SINK, split_sample
 
 MAX_EXTRA = 4096
 MAX_NAME = 64
@@ -51,13 +52,28 @@ def scrubbed(violation: Violation) -> Scrubbed:
         "violated_directive": shortened(scrubbed_policy(violation.violated_directive), MAX_URI),
         "effective_directive": directive_word(violation.effective_directive),
         "disposition": violation.disposition if _WORD.fullmatch(violation.disposition) else MASK,
-        "sample": shortened(scrubbed_text(violation.sample), MAX_SAMPLE),
+        "sample": shortened(scrubbed_sample(blocked.text, violation.sample), MAX_SAMPLE),
         "status_code": violation.status_code,
         "line_number": violation.line_number,
         "column_number": violation.column_number,
         "extra": scrubbed_extra(violation.extra) if violation.extra else {},
     }
     return Scrubbed(document, blocked, source, columns)
+
+
+def scrubbed_sample(blocked: str, sample: str) -> str:
+    """Scrubs the sample, but keeps the name of a sink or of a Trusted Types policy.
+
+    Otherwise, the part of a name after `#` would be removed, as from a URL. If the sample is not a
+    name that can be kept, a part of it must not become the name.
+    """
+    name, text = split_sample(blocked, sample)
+    is_public = bool(name) and masked(name) == name
+    if blocked == SINK and is_public:
+        return f"{name}|{scrubbed_text(text)}"
+    if blocked == POLICY and sample:
+        return name if is_public else MASK
+    return scrubbed_text(sample)
 
 
 def scrubbed_extra(extra: dict[str, Any]) -> dict[str, Any]:

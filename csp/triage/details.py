@@ -88,7 +88,7 @@ class Details(NamedTuple):
 
 
 # Anyone who may read groups can ask for the same group again and again.
-_DETAILS: Memory[tuple[UUID, bool, bool], Details] = Memory(
+_DETAILS: Memory[tuple[UUID, bool, bool, bool], Details] = Memory(
     "csp details", capacity=64, max_age=60.0
 )
 
@@ -99,7 +99,7 @@ def details(group: Group, *, now: datetime) -> Details:
     The numbers are those of the newest stored reports, with their weights. Takes two queries.
     Raises: LimitReachedError or OperationalError if the database is too slow.
     """
-    key = (group.pk, group.state == State.ACKNOWLEDGED, is_coders(group))
+    key = (group.pk, group.state == State.ACKNOWLEDGED, is_coders(group), _is_noise(group))
     found = _DETAILS.get(key)
     if found is not None:
         return found
@@ -184,6 +184,7 @@ def _details(group: Group, *, now: datetime) -> Details:
             policy,
             is_confirmed=group.state == State.ACKNOWLEDGED,
             is_coders=is_coders(group),
+            is_noise=_is_noise(group),
         )
     )
     week = sum(report[-1] for report in reports)
@@ -198,6 +199,11 @@ def _common(counter: Counter[str]) -> list[dict[str, Any]]:
     return [{"value": value or "(unknown)", "count": count} for value, count in found]
 
 
+def _is_noise(group: Group) -> bool:
+    """Returns whether an enabled noise rule hides the group."""
+    return group.rule is not None and group.rule.enabled
+
+
 def is_own(url: str) -> bool:
     """Returns whether the page is one of this service, and not one of Coder."""
     page, own = Address.parse(url), Address.parse(settings.ACCESS_URL)
@@ -210,6 +216,8 @@ _NEXT_STEPS = {
     "inline": "Find out where the code comes from",
     "eval": "Find the script that uses eval",
     "other": "Look at the reports",
+    "trusted-types-policy": "Look at the reports",
+    "trusted-types-sink": "Change the script",
     "unknown": "Look at the reports",
 }
 
@@ -222,7 +230,7 @@ def next_step(group: Any) -> str:
     """
     if group.current in {State.IGNORED, State.RESOLVED}:
         return "None"
-    if group.rule is not None and group.rule.enabled:
+    if _is_noise(group):
         return f"None (noise: {group.rule.category})"
     return _next_step(group.directive, group.blocked, group.state == State.ACKNOWLEDGED)
 
@@ -234,4 +242,4 @@ def _next_step(directive: str, source: str, is_confirmed: bool) -> str:
     if advice.entry:
         return f"Check it (risk: {advice.risk})"
     default = "Do not allow it" if advice.risk is Risk.HIGH else "Ignore it"
-    return _NEXT_STEPS.get(source, default)
+    return _NEXT_STEPS.get(source.partition(" ")[0], default)

@@ -10,6 +10,7 @@ import hashlib
 import uuid
 from functools import lru_cache
 
+from csp import trusted_types
 from csp.directives import KNOWN
 from csp.models import OTHER_SITE
 from csp.parsing.formats import MAX_WORD
@@ -66,6 +67,9 @@ def other_group(site: str, directive: str) -> dict[str, object]:
 def cause_of(report: Scrubbed) -> tuple[str, str]:
     """Returns the directive and the blocked source of the report's group."""
     directive, blocked = directive_of(report), blocked_source(report.blocked)
+    if blocked in trusted_types.KEYWORDS:
+        name, _ = trusted_types.split_sample(blocked, report.columns["sample"])
+        return directive, f"{blocked} {name}".strip()
     # For an address, some browsers report the directive of elements, and others the general
     # directive. For inline code, elements and attributes are different causes.
     return (directive if blocked == INLINE else directive.removesuffix("-elem")), blocked

@@ -273,7 +273,7 @@ def test_webassembly_is_allowed_by_its_keyword() -> None:
         ("script-src", ["data"], "data", "every URL with this scheme"),
         ("script-src", [], "unknown", "did not report"),
         ("script-src", [], "other", "many causes"),
-        ("require-trusted-types-for", [], "trusted-types-sink", "not have a list of sources"),
+        ("require-trusted-types-for", [], "inline", "not have a list of sources"),
         ("img-src", ["https://10.0.0.1/x"], "10.0.0.1", "IP address"),
         ("img-src", ["https://a;script-src *"], "a;script-src *", "no URL that a source can name"),
         # A forged report must not lead to an entry that allows every host.

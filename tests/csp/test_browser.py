@@ -200,6 +200,60 @@ def test_each_site_has_its_own_groups(
     assert set(noise) == NOISE
 
 
+# Both browsers know Trusted Types, and put the sink or the name of a policy into the sample.
+TEXT_CODE = b"""
+const attempts = [
+    () => { document.createElement("div").innerHTML = "<i>text</i>" },
+    () => document.body.insertAdjacentHTML("beforeend", "<i>text</i>"),
+    () => { document.createElement("script").src = "https://cdn.example.net/a.js" },
+    () => new Worker("data:text/javascript,1"),
+    () => eval("1"),
+    () => trustedTypes.createPolicy("angular#bundler", {}),
+    () => { for (const _ of [1, 2]) trustedTypes.createPolicy("known", {}) },
+]
+for (const attempt of attempts) try { attempt() } catch { }
+"""
+TEXT_CAUSES = {
+    *(
+        ("require-trusted-types-for", f"trusted-types-sink {sink}")
+        for sink in (
+            *("Element innerHTML", "Element insertAdjacentHTML", "HTMLScriptElement src"),
+            *("Worker constructor", "eval"),
+        )
+    ),
+    ("trusted-types", "trusted-types-policy angular#bundler"),
+    ("trusted-types", "trusted-types-policy known"),
+}
+TEXT_POLICY = "require-trusted-types-for 'script'; trusted-types known"
+
+
+@pytest.mark.parametrize("browser", [chromium(), firefox()])
+def test_each_sink_and_each_trusted_types_policy_is_a_group(
+    live_server: Any, tmp_path: Path, owner: APIClient, transactional_db: None, browser: Browsing
+) -> None:
+    members = {
+        "pages": {
+            "/": {
+                "Content-Security-Policy": f"{TEXT_POLICY}; report-to csp",
+                "Reporting-Endpoints": f'csp="{PATH}"',
+            }
+        },
+        "page": b'<!doctype html><title>page</title><body><script src="/code.js"></script>',
+        "code": TEXT_CODE,
+        "behind": live_server.url.removeprefix("http://"),
+        "token": owner.token,
+    }
+    pair = Authority(tmp_path).pair("site")
+    with (
+        fresh_writer(),
+        serving(type("TextSite", (Site,), members), pair) as site,
+        browser(tmp_path / "profile") as window,
+    ):
+        window.open(f"{site}/")
+        wait_for(partial(has_reports, len(TEXT_CAUSES)), seconds=DEADLINE_SECONDS)
+    assert set(Group.objects.values_list("directive", "blocked")) == TEXT_CAUSES
+
+
 # The extension adds inline code and a file of its own to the page. Firefox reports the inline code,
 # and what the file does, with the source file `moz-extension`.
 CONTENT_SCRIPT = """
