@@ -21,7 +21,7 @@ from django.dispatch import receiver
 from django.urls import reverse
 
 from audit.models import Entry
-from csp.access.keys import NO_REPORT_TO, headers_by_origin
+from csp.access.keys import headers_by_origin
 from csp.models import IngestKey
 from kernel.datadir import write_private
 from kernel.release import PROGRAM
@@ -170,18 +170,18 @@ def _ingest_key() -> Step:
     origins = key.origins if key else ["https://coder.example.com"]
     found = list(headers_by_origin(key.key if key else "KEY", origins))
     lines = []
-    for some, headers in found:
+    for some, headers, _ in found:
         lines += [f"# {', '.join(some)}"] if len(found) > 1 else []
         lines += headers
     hint = (
         "With an ingest key, browsers can report violations without a session. Add these headers "
         "to the pages that you want to monitor."
     )
-    is_http = any(len(headers) == 1 for _, headers in found)
+    notes = [each.note for each in found if each.note]
     return Step(
         "Create an ingest key for CSP reports",
         key is not None,
-        f"{hint} {NO_REPORT_TO}" if is_http else hint,
+        " ".join([hint, *notes]),
         "admin:csp_ingestkey_add",
         lines,
         standalone=True,

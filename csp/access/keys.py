@@ -9,12 +9,15 @@ import secrets
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from django.utils import timezone
 
 from csp.models import IngestKey
 from kernel.http.call import Call, first_parameters
 from kernel.http.errors import APIError
+from kernel.http.hosts import is_local
 from kernel.http.identity import Caller
 from kernel.http.steps import Ask, Results
 from kernel.memory import CachedValue, Memory
@@ -64,15 +67,37 @@ NO_REPORT_TO = (
     "Browsers use report-to only if the page and coderapi have https URLs, and they ignore "
     "report-uri beside it. So the policy for http contains only report-uri."
 )
+MIXED = (
+    "Browsers send no reports of an https page to an http URL. First set CODER_ACCESS_URL to an "
+    "https URL."
+)
 
 
-def headers_by_origin(key: str, origins: Sequence[str]) -> Iterator[tuple[list[str], list[str]]]:
-    """Yields the origins that need the same headers, and these headers."""
-    is_https = settings.ACCESS_URL.startswith("https:")
-    both = [origin for origin in origins if is_https and not origin.startswith("http:")]
-    for some, https in ((both, True), ([each for each in origins if each not in both], False)):
+class PageHeaders(NamedTuple):
+    """The headers for the pages of some origins, and a sentence about them, or ""."""
+
+    origins: Sequence[str]
+    lines: Sequence[str]
+    note: str
+
+
+def headers_by_origin(key: str, origins: Sequence[str]) -> Iterator[PageHeaders]:
+    """Yields the headers, once for the origins that need the same ones."""
+    notes = [_note_for(origin) for origin in origins]
+    for note in ("", NO_REPORT_TO, MIXED):
+        some = [origin for origin, its in zip(origins, notes, strict=True) if its == note]
         if some:
-            yield some, report_headers(key, https=https)
+            yield PageHeaders(some, report_headers(key, https=not note), note)
+
+
+def _note_for(origin: str) -> str:
+    """Returns a sentence about the reports of this origin's pages, or ""."""
+    url = urlsplit(settings.ACCESS_URL)
+    if url.scheme == "https":
+        return NO_REPORT_TO if origin.startswith("http:") else ""
+    # Browsers trust URLs of their own machine.
+    is_mixed = origin.startswith("https:") and not is_local(url.netloc)
+    return MIXED if is_mixed else NO_REPORT_TO
 
 
 # The whole table is cached as one value, so that an unknown key does not cause a query. If this

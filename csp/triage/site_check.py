@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.models import Sum
 
-from csp.access.keys import NO_REPORT_TO, headers_by_origin, version_note
+from csp.access.keys import PageHeaders, headers_by_origin, version_note
 from csp.models import HourCount, IngestKey, Rejection, Report
 from csp.scrubbing.uris import origin_of
 
@@ -55,9 +55,7 @@ def site_check(key: IngestKey, *, now: datetime) -> SiteCheck:
     rejected = Rejection.objects.filter(day=now.date())
     mine = rejected.filter(key=key.name) | rejected.filter(origin__in=key.origins)
     return SiteCheck(
-        headers=[
-            _headers(origins, lines) for origins, lines in headers_by_origin(key.key, key.origins)
-        ],
+        headers=[_headers(each) for each in headers_by_origin(key.key, key.origins)],
         note=version_note(key.key),
         newest=reports.select_related("group").order_by("-received_at", "-id").first(),
         accepted=counted.aggregate(sum=Sum("count"))["sum"] or 0,
@@ -66,6 +64,6 @@ def site_check(key: IngestKey, *, now: datetime) -> SiteCheck:
     )
 
 
-def _headers(origins: Sequence[str], lines: Sequence[str]) -> Headers:
-    enforced = [line.replace(REPORT_ONLY, "Content-Security-Policy:") for line in lines]
-    return Headers(origins, lines, enforced, NO_REPORT_TO if len(lines) == 1 else "")
+def _headers(found: PageHeaders) -> Headers:
+    enforced = [line.replace(REPORT_ONLY, "Content-Security-Policy:") for line in found.lines]
+    return Headers(found.origins, found.lines, enforced, found.note)

@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csp.access import keys as ingest_keys
-from csp.access.keys import NO_REPORT_TO
+from csp.access.keys import MIXED, NO_REPORT_TO
 from csp.access.origins import normalized_origin
 from csp.models import IngestKey, Report
 from tests.support.client import APIClient
 from tests.support.commands import run
 from tests.support.csp_reports import PATH, as_bytes, fresh_writer, in_admin, legacy, modern, send
+from tests.support.markup import text_in
 from tests.support.processes import wait_for
 
 ORIGIN = "https://coder.example.com"
@@ -56,22 +57,29 @@ def test_new_key_is_printed_with_the_headers_that_use_it(db: None, settings: Laz
 
 
 @pytest.mark.parametrize(
-    ("access_url", "origins"),
+    ("access_url", "origin", "note"),
     [
-        ("http://127.0.0.1:3000", [ORIGIN]),
-        ("https://collector.example.com", ["http://coder.example.com"]),
+        ("http://127.0.0.1:3000", ORIGIN, NO_REPORT_TO),
+        ("http://localhost:3000", ORIGIN, NO_REPORT_TO),
+        ("https://collector.example.com", "http://coder.example.com", NO_REPORT_TO),
+        ("http://collector.example.com", "http://coder.example.com", NO_REPORT_TO),
+        # A browser drops reports of an https page to an http URL of another machine.
+        ("http://collector.example.com", ORIGIN, MIXED),
+        ("http://10.0.0.1:3000", ORIGIN, MIXED),
     ],
 )
 def test_headers_for_http_have_only_report_uri(
-    db: None, settings: LazySettings, access_url: str, origins: list[str]
+    db: None, settings: LazySettings, access_url: str, origin: str, note: str
 ) -> None:
     settings.ACCESS_URL = access_url
-    printed = run("create_ingest_key", "--origin", *origins)
+    printed = run("create_ingest_key", "--origin", origin)
     key = IngestKey.objects.get().key
     header = f"script-src 'self'; report-uri {access_url}{PATH}?key={key}"
     assert f"\nContent-Security-Policy-Report-Only: {header}\n" in printed
     assert "Reporting-Endpoints" not in printed
-    assert f"\n{NO_REPORT_TO}\n" in printed
+    assert f"\n{note}\n" in printed
+    page = in_admin("auditor").get(f"/admin/csp/ingestkey/{IngestKey.objects.get().pk}/check/")
+    assert note in text_in(page)
 
 
 def test_each_scheme_has_its_headers(db: None, settings: LazySettings) -> None:

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit.services import SYSTEM
-from csp.access.keys import NO_REPORT_TO, headers_by_origin, version_note
+from csp.access.keys import headers_by_origin, version_note
 from csp.services import create_ingest_key
 from kernel.commands import BaseCommand
 
@@ -43,11 +43,10 @@ class Command(BaseCommand):
                 f"An ingest key named {name!r} already exists. Choose another name."
             ) from None
         lines = [key.key]
-        for origins, headers in headers_by_origin(key.key, key.origins):
+        for origins, headers, note in headers_by_origin(key.key, key.origins):
             what = "these headers" if len(headers) > 1 else "this header"
             lines += ["", f"Send {what} with the pages of {', '.join(origins)}:", "", *headers]
-            if len(headers) == 1:
-                lines += ["", NO_REPORT_TO]
+            lines += ["", note] if note else []
         lines += ["", version_note(key.key)]
         path = reverse("admin:csp_ingestkey_check_site", args=[key.pk])
         page = f"{settings.ACCESS_URL.rstrip('/')}{path}"
