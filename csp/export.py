@@ -19,6 +19,7 @@ from kernel.http.views import download
 # Asian versions also accept the full-width characters. Any client can send a report with such a
 # value, so `safe_cell` writes a quote before the value.
 FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
+_RANKS = frozenset({"oldest_version"})
 
 
 def rows_in_pages(queryset: QuerySet[Any], fields: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -68,5 +69,6 @@ def exported(
 
 
 def field_names(model: type[Model]) -> list[str]:
-    """Returns the columns of the model, except binary ones, which are hashes."""
-    return [f.attname for f in model._meta.concrete_fields if not isinstance(f, BinaryField)]
+    """Returns the columns of the model, except hashes and values that only order rows."""
+    fields = (field for field in model._meta.concrete_fields if field.name not in _RANKS)
+    return [field.attname for field in fields if not isinstance(field, BinaryField)]

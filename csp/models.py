@@ -76,6 +76,11 @@ class Group(models.Model):
     count = models.BigIntegerField("reports", default=0)
     pages = models.BigIntegerField(default=0)
     client_days = models.BigIntegerField("clients (sum of days)", default=0)
+    # The rank of the oldest version with which the group was reported. NULL if there is none,
+    # because PostgreSQL ignores NULL in `least`.
+    oldest_version = models.CharField(  # noqa: DJ001
+        max_length=255, null=True, db_collation="C", editable=False
+    )
     # Only operators write the columns below.
     state = models.CharField(max_length=16, choices=State, db_default=State.NEW)
     state_at = models.DateTimeField("state set at", null=True)
@@ -128,6 +133,7 @@ class HourCount(models.Model):
 class Version(models.Model):
     """A version of a site with which browsers have reported (see `csp.writing.versions`).
 
+    `rank` orders the versions of a site, the oldest one first (see `csp.scrubbing.versions`).
     `last_seen` is exact to a day. A version is deleted when it is older than the retention.
     """
 
@@ -135,10 +141,12 @@ class Version(models.Model):
     id = models.AutoField(primary_key=True)
     site = models.CharField(max_length=255)
     name = models.CharField(max_length=64)
+    rank = models.CharField(max_length=255, db_collation="C")
     first_seen = models.DateTimeField()
     last_seen = models.DateTimeField()
 
     class Meta:
+        ordering = ["site", "rank"]
         constraints = [models.UniqueConstraint(fields=["site", "name"], name="csp_version_once")]
 
     def __str__(self) -> str:

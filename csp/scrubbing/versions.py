@@ -7,6 +7,7 @@ A version has one to four numbers, which may be followed by the name of a prerel
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 from csp.parsing.formats import MAX_WORD
 from csp.scrubbing.masking import holds_secret
@@ -14,9 +15,8 @@ from csp.scrubbing.masking import holds_secret
 _NAME = r"[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*"
 _VERSION = re.compile(rf"([0-9]+(?:\.[0-9]+){{0,3}})(?:-({_NAME}))?(?:\+{_NAME})?")
 _NUMBERS = 4
-
-# The numbers, then whether the version is no prerelease, and the parts of the prerelease.
-type Precedence = tuple[list[float], bool, list[tuple[bool, int, str]]]
+# The precedence of a build from source, after all numbers.
+_LAST = "~"
 
 
 def checked_version(text: str) -> str:
@@ -31,18 +31,41 @@ def checked_version(text: str) -> str:
     return name
 
 
-def precedence(name: str) -> Precedence:
-    """Returns a key that orders versions as Semantic Versioning does: 2.9.0 < 2.29.0-rc.1 < 2.29.0.
+def precedence(name: str) -> str:
+    """Returns a string that orders versions as Semantic Versioning does: 2.9 < 2.29-rc.1 < 2.29.
 
-    Missing numbers are 0. The build does not matter. A name that is not a version comes first. A
-    build of Coder from source has the version 0.0.0-devel, whatever its age, so it comes last.
+    The strings are compared by code points. Missing numbers are 0. The build does not matter. A
+    name that is not a version comes first. A build of Coder from source has the version
+    0.0.0-devel, whatever its age, so it comes last.
     """
     found = _VERSION.fullmatch(name)
     if found is None:
-        return [], False, []
-    numbers: list[float] = [int(number) for number in found[1].split(".")]
+        return ""
+    numbers = [int(number) for number in found[1].split(".")]
+    if not any(numbers):
+        return _LAST
     numbers += [0] * (_NUMBERS - len(numbers))
-    parts = found[2].split(".") if found[2] else []
-    # Within a prerelease, numbers come before words.
-    order = [(False, int(x), "") if x.isdecimal() else (True, 0, x) for x in parts]
-    return numbers if any(numbers) else [float("inf")], not parts, order
+    return "".join(map(_number, numbers)) + _prerelease(found[2] or "")
+
+
+def _prerelease(text: str) -> str:
+    """Orders numbers before words, and every prerelease before the release.
+
+    A space ends a word. It comes before all characters that a word can contain.
+    """
+    parts = text.split(".") if text else []
+    return "".join(_number(int(x)) if x.isdecimal() else f"w{x} " for x in parts) or "~"
+
+
+def _number(value: int) -> str:
+    """Returns the digits after their number, so that a longer number comes later."""
+    digits = str(value)
+    return f"{len(digits):02}{digits}"
+
+
+def rank(name: str, first_seen: datetime) -> str:
+    """Returns a string that orders the versions of a site.
+
+    If two versions have the same precedence, the one that was reported first comes first.
+    """
+    return f"{precedence(name)} {first_seen.timestamp():020.6f}"

@@ -20,7 +20,15 @@ from csp.scrubbing.versions import checked_version, precedence
 from csp.triage.details import details
 from csp.triage.selectors import groups_at
 from csp.triage.states import OPEN, REGRESSED, in_state
-from csp.triage.versions import NO_GROUP, Step, Versions, mark_new, read_versions, step
+from csp.triage.versions import (
+    NO_GROUP,
+    Step,
+    Versions,
+    are_reported,
+    mark_new,
+    read_versions,
+    step,
+)
 from kernel.humanize import plural
 
 # The advice, and so the risk, is read only for this number of groups.
@@ -89,10 +97,10 @@ def ask(question: Question, *, now: datetime) -> Answer:
     steps = _steps(question, read_versions())
     is_added = NO_GROUP
     for each in steps:
-        is_added |= each.is_new(question.min_clients)
-        is_added |= each.is_back(question.min_clients) & in_state(now, REGRESSED)
-    wanted = groups_at(now).visible().filter(is_added & in_state(now, *OPEN))
+        is_added |= each.is_new() | (each.is_back() & in_state(now, REGRESSED))
     afters = [each.after for each in steps if each.after]
+    is_reported = are_reported(*afters, min_clients=question.min_clients)
+    wanted = groups_at(now).visible().filter(is_added & is_reported & in_state(now, *OPEN))
     counted = GroupVersion.objects.filter(group=OuterRef("pk"), version__in=afters)
     clients = Subquery(counted.values("client_days")[:1])
     found = list(wanted.annotate(clients=clients).order_by("-clients", "pk")[: MAX_GROUPS + 1])
@@ -134,7 +142,7 @@ def _unseen(question: Question, sites: Versions) -> GateError:
     names = {version.name for versions in sites.values() for version in versions}
     where = f" of {question.site}" if question.site else ""
     newest = ", ".join(sorted(names, key=precedence, reverse=True)[:MAX_SHOWN])
-    some = f" The newest versions are {newest}." if newest else ""
+    some = f" Newest versions: {newest}." if newest else ""
     problems = {
         name: f"No report{where} has the version {version}.{some}"
         for name, version in (("before", question.before), ("after", question.after))

@@ -16,7 +16,7 @@ from django.db.models import OuterRef, Q, Subquery, Sum
 from csp.importing.items import EARLIEST
 from csp.models import GroupVersion, HourCount, Version
 from csp.triage.selectors import groups_at, whole_hour
-from csp.triage.versions import Versions, mark_new, step, versions_of_sites
+from csp.triage.versions import Versions, are_reported, mark_new, step, versions_of_sites
 
 # Before and after the moment, the same span is compared, up to this length.
 MAX_SPAN = timedelta(days=7)
@@ -76,14 +76,17 @@ def by_version(chosen: Choice, *, now: datetime) -> list[Listed]:
     versions = versions_of_sites()[chosen.site]
     found = step(versions, chosen.before, chosen.after, site=chosen.site)
     return [
-        _with_clients(f"New with {chosen.after}", found.is_new(), found.after, now),
-        _with_clients(f"Not with {chosen.after} or later", found.is_gone(), found.before, now),
+        _with_clients(f"New with {chosen.after}", found.after, found.is_new(), now),
+        _with_clients(
+            f"Not reported with {chosen.after}", found.before, ~are_reported(found.after), now
+        ),
     ]
 
 
-def _with_clients(title: str, condition: Q, version: Version | None, now: datetime) -> Listed:
+def _with_clients(title: str, version: Version | None, condition: Q, now: datetime) -> Listed:
+    """Returns the groups that were reported with the version and meet the condition."""
     counted = GroupVersion.objects.filter(group=OuterRef("pk"), version=version)
-    groups = groups_at(now).visible().filter(condition)
+    groups = groups_at(now).visible().filter(condition & are_reported(version))
     groups = groups.annotate(compared=Subquery(counted.values("client_days")))
     found = list(groups.order_by("-compared", "pk")[:MAX_GROUPS])
     return Listed(title, f"Clients with {version} (sum of days)", mark_new(found))

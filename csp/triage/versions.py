@@ -9,7 +9,6 @@ Pages show versions only if a site has at least two.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,12 +36,9 @@ def versions_of_sites() -> Versions:
 
 def read_versions() -> Versions:
     sites: dict[str, list[Version]] = {}
-    for version in Version.objects.order_by("first_seen", "pk"):
+    for version in Version.objects.all():
         sites.setdefault(version.site, []).append(version)
-    return {
-        site: sorted(versions, key=lambda version: precedence(version.name))
-        for site, versions in sites.items()
-    }
+    return sites
 
 
 def are_several() -> bool:
@@ -67,40 +63,17 @@ def newest_names(site: str = "") -> list[str]:
 
 
 def mark_new[G: Collection[Any]](groups: G) -> G:
-    """Sets `new_in` of each group: the version in which it is new, or "". Takes one query.
-
-    Takes none if no site has several versions.
-    """
-    several = are_several()
-    reported: dict[Any, set[int]] = {group.pk: set() for group in groups} if several else {}
-    if reported:
-        rows = GroupVersion.objects.filter(group__in=list(reported))
-        for group, version in rows.values_list("group_id", "version_id"):
-            reported[group].add(version)
+    """Sets `new_in` of each group: the version in which it is new, or ""."""
     for group in groups:
-        group.new_in = _new_in(group, reported[group.pk]) if several else ""
+        group.new_in = _new_in(group)
     return groups
 
 
-def clients_by_version(group: Any) -> list[tuple[str, int]]:
-    """Returns the newest versions of the group, newest first, and the clients of each.
-
-    Returns none if no site has several versions.
-    """
-    if not are_several():
-        return []
-    clients = dict(group.versions.values_list("version_id", "client_days"))
+def _new_in(group: Any) -> str:
     versions = versions_of_sites().get(group.site, ())
-    found = [(each.name, clients[each.pk]) for each in reversed(versions) if each.pk in clients]
-    return found[:MAX_CHOICES]
-
-
-def _new_in(group: Any, reported: set[int]) -> str:
-    versions = versions_of_sites().get(group.site, ())
-    oldest = next((place for place, each in enumerate(versions) if each.pk in reported), 0)
-    if not oldest or group.first_seen < since(versions):
-        return ""
-    return versions[oldest].name
+    found = (each.name for each in versions[1:] if each.rank == group.oldest_version)
+    name = next(found, "")
+    return name if name and group.first_seen >= since(versions) else ""
 
 
 def since(versions: Sequence[Version]) -> datetime:
@@ -115,10 +88,22 @@ def is_new_in(name: str) -> Q:
     """Returns the condition of the groups for which `mark_new` finds this version."""
     found = NO_GROUP
     for site, versions in versions_of_sites().items():
-        for place, version in enumerate(versions):
-            if version.name == name and place:
-                found |= Step(site, versions, place, version).is_new()
+        for version in versions[1:]:
+            if version.name == name:
+                of_site = Q(site=site, first_seen__gte=since(versions))
+                found |= of_site & Q(oldest_version=version.rank)
     return found
+
+
+def clients_by_version(group: Any) -> list[tuple[str, int]]:
+    """Returns the newest versions of the group, newest first, and the clients of each.
+
+    Returns none if no site has several versions.
+    """
+    if not are_several():
+        return []
+    rows = group.versions.order_by("-version__rank").values_list("version__name", "client_days")
+    return list(rows[:MAX_CHOICES])
 
 
 # --- The step from one version to another -----------------------------------------------------
@@ -126,53 +111,44 @@ def is_new_in(name: str) -> Q:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The step to the version `after` of a site. The first `known` of its versions are older.
+    """The step from one version of a site to a newer one. All newer versions have a higher `rank`.
 
-    `after` is None if the site has not reported the version, and `before` likewise.
+    `before` and `after` are None if the site has not reported the version.
     """
 
     site: str
-    versions: Sequence[Version]
-    known: int
+    since: datetime
+    rank: str
+    before: Version | None
     after: Version | None
-    before: Version | None = None
 
-    def is_new(self, min_clients: int = 1) -> Q:
-        """Returns the condition of the groups that are new in one of the newer versions.
+    def is_new(self) -> Q:
+        """Returns the condition of the groups that are new in one of the newer versions."""
+        return Q(site=self.site, first_seen__gte=self.since, oldest_version__gt=self.rank)
 
-        They have at least this number of clients with the version `after`.
-        """
-        older = [version.pk for version in self.versions[: self.known]]
-        is_later = Q(site=self.site, first_seen__gte=since(self.versions))
-        return is_later & self._has_clients(min_clients) & ~_are_reported(version__in=older)
-
-    def is_back(self, min_clients: int) -> Q:
+    def is_back(self) -> Q:
         """Returns the condition of the groups that were decided before the first report of `after`.
 
-        They have at least this number of clients with it.
+        They count as new if they were reported with it.
         """
         if self.after is None:
             return NO_GROUP
-        return Q(state_at__lt=self.after.first_seen) & self._has_clients(min_clients)
-
-    def is_gone(self) -> Q:
-        """Returns the condition of the groups with `before`, and without a newer version."""
-        newer = [version.pk for version in self.versions[self.known :]]
-        return _are_reported(version=self.before) & ~_are_reported(version__in=newer)
-
-    def _has_clients(self, number: int) -> Q:
-        return _are_reported(version=self.after, client_days__gte=number)
+        return Q(site=self.site, state_at__lt=self.after.first_seen)
 
 
-def _are_reported(**conditions: Any) -> Q:
-    return Q(Exists(GroupVersion.objects.filter(group=OuterRef("pk"), **conditions)))
+def are_reported(*versions: Version | None, min_clients: int = 1) -> Q:
+    """Returns the condition of the groups with this number of clients with one of the versions."""
+    keys = [version.pk for version in versions if version]
+    reported = GroupVersion.objects.filter(version__in=keys, client_days__gte=min_clients)
+    return Q(Exists(reported.filter(group=OuterRef("pk"))))
 
 
 def step(versions: Sequence[Version], before: str, after: str, *, site: str) -> Step:
     """Returns the step from one version of a site to a newer one."""
-    by_name = {version.name: (place, version) for place, version in enumerate(versions)}
-    place, found = by_name.get(before, (-1, None))
-    ranks = [precedence(version.name) for version in versions]
-    known = place + 1 if found else bisect_right(ranks, precedence(before))
-    newer = {version.name: version for version in versions[known:]}
-    return Step(site, versions, known, newer.get(after), found)
+    by_name = {version.name: version for version in versions}
+    found = by_name.get(before)
+    # A version that was not reported is newer than all with the same precedence.
+    rank = found.rank if found else f"{precedence(before)}!"
+    newer = by_name.get(after)
+    newer = newer if newer and newer.rank > rank else None
+    return Step(site, since(versions), rank, found, newer)

@@ -48,7 +48,8 @@ WITH batch AS (
     INSERT INTO csp_batch (id, imported) VALUES (%(id)s, %(imported)s)
     ON CONFLICT DO NOTHING RETURNING id
 ), arrived AS MATERIALIZED (
-    SELECT sent.*, known.id AS version_id, date_trunc('hour', received_at, 'UTC') AS hour
+    SELECT sent.*, known.id AS version_id, known.rank,
+        date_trunc('hour', received_at, 'UTC') AS hour
     FROM batch, json_to_recordset(%(rows)s::json) AS sent ({_ROW})
     LEFT JOIN csp_version AS known ON known.site = group_site AND known.name = version
 ), members AS (
@@ -79,10 +80,11 @@ WITH batch AS (
 ), groups AS (
     -- An earlier group that an operator has labelled is visible again if a report does not match.
     INSERT INTO csp_group AS stored (
-        id, site, directive, blocked, rule_id, first_seen, last_seen, count, pages, client_days)
+        id, site, directive, blocked, rule_id, first_seen, last_seen, count, pages, client_days,
+        oldest_version)
     SELECT group_id, group_site, group_directive, group_blocked, group_rule,
         min(received_at), max(received_at), count(*),
-        coalesce(min(added.pages), 0), coalesce(min(added.client_days), 0)
+        coalesce(min(added.pages), 0), coalesce(min(added.client_days), 0), min(rank)
     FROM arrived LEFT JOIN added USING (group_id) GROUP BY 1, 2, 3, 4, 5 ORDER BY 1
     ON CONFLICT (id) DO UPDATE SET
         rule_id = excluded.rule_id,
@@ -90,7 +92,8 @@ WITH batch AS (
         first_seen = least(stored.first_seen, excluded.first_seen),
         last_seen = greatest(stored.last_seen, excluded.last_seen),
         pages = stored.pages + excluded.pages,
-        client_days = stored.client_days + excluded.client_days
+        client_days = stored.client_days + excluded.client_days,
+        oldest_version = least(stored.oldest_version, excluded.oldest_version)
 ), versions AS (
     -- Only new clients change these rows.
     INSERT INTO csp_groupversion AS stored (group_id, version_id, client_days)

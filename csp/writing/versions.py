@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from csp.scrubbing.versions import rank
 from csp.writing.entries import Entry
 from csp.writing.group_limit import count_new
 
@@ -30,16 +31,14 @@ MAX_KNOWN = 10_000
 # In the table of new groups, this is the first byte of the name of a count of versions.
 _COUNTED = b"v"
 
-_UPDATE = """
+_SENT = "unnest(%s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[]"
+_UPDATE = f"""
 UPDATE csp_version AS known
 SET first_seen = least(first_seen, first), last_seen = greatest(last_seen, last)
-FROM (
-    SELECT site, name, min(at) AS first, max(at) AS last
-    FROM unnest(%s::text[], %s::text[], %s::timestamptz[]) AS each (site, name, at) GROUP BY 1, 2
-) AS sent
+FROM {_SENT}) AS sent (site, name, first, last)
 WHERE known.site = sent.site AND known.name = sent.name
 RETURNING known.site, known.name
-"""
+"""  # noqa: S608 - only constants
 # Keeps the versions with the most clients in one group, so that `%s` more versions have room.
 _EVICT = f"""
 DELETE FROM csp_version WHERE id IN (
@@ -49,15 +48,10 @@ DELETE FROM csp_version WHERE id IN (
     ) DESC NULLS LAST, last_seen DESC, id DESC OFFSET greatest(0, {MAX_VERSIONS} - %s)
 )
 """  # noqa: S608 - only constants
-_INSERT = """
-INSERT INTO csp_version AS known (site, name, first_seen, last_seen)
-SELECT site, name, min(at), max(at)
-FROM unnest(%s::text[], %s::text[], %s::timestamptz[]) AS each (site, name, at)
-GROUP BY 1, 2 ORDER BY 1, 2
-ON CONFLICT (site, name) DO UPDATE SET
-    first_seen = least(known.first_seen, excluded.first_seen),
-    last_seen = greatest(known.last_seen, excluded.last_seen)
-"""
+_INSERT = f"""
+INSERT INTO csp_version (site, name, first_seen, last_seen, rank)
+SELECT * FROM {_SENT}, %s::text[]) ORDER BY 1, 2 ON CONFLICT DO NOTHING
+"""  # noqa: S608 - only constants
 
 
 class Sighting(NamedTuple):
@@ -107,18 +101,25 @@ class Versions:
         for site, number in Counter(site for site, _ in allowed).items():
             connection.execute(_EVICT, [site, number])
         if allowed:
-            added = [each for each in new if each.version in allowed]
-            connection.execute(_INSERT, _columns(added))
+            sites, names, *times = _columns([each for each in new if each.version in allowed])
+            ranks = [rank(name, first) for name, first in zip(names, times[0], strict=True)]
+            connection.execute(_INSERT, [sites, names, *times, ranks])
         if len(self._known) > MAX_KNOWN:
             self._known.clear()
         self._known.update(each.day for each in new if each.version in stored | allowed)
 
 
 def _columns(sightings: Sequence[Sighting]) -> list[list[Any]]:
+    """Returns the site, the name, and the first and the last time of each version."""
+    times: dict[tuple[str, str], list[datetime]] = defaultdict(list)
+    for each in sightings:
+        times[each.version].append(each.at)
+    sites, names = [site for site, _ in times], [name for _, name in times]
     return [
-        [each.site for each in sightings],
-        [each.name for each in sightings],
-        [each.at for each in sightings],
+        sites,
+        names,
+        [min(some) for some in times.values()],
+        [max(some) for some in times.values()],
     ]
 
 

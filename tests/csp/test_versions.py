@@ -352,6 +352,8 @@ def test_page_compares_two_versions(sites: None, owner: APIClient) -> None:
     # Values that do not exist, and versions in the wrong order, are replaced by the default.
     assert compared(before="1.6.0", after="1.5.0") == [["new"], ["gone"]]
     assert compared(before="x", after="y", site="z") == [["newest"], ["new"]]
+    # "new" was reported with neither.
+    assert compared(before="1.4.0", after="1.6.0") == [["newest"], ["gone"]]
     assert "Clients with 1.5.0 (sum of days)" in client.get(RELEASES, {"after": "1.5.0"}).text
     # A change of the configuration has a time, and no version.
     assert "Reports per hour after" in client.get(RELEASES, {"at": "2026-05-04T06:30"}).text
@@ -461,7 +463,7 @@ def test_gate_stays_closed_if_there_are_too_many_groups(
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"after": "1.6.0"}, "after: No report has the version 1.6.0. The newest versions are 1.5"),
+        ({"after": "1.6.0"}, "after: No report has the version 1.6.0. Newest versions: 1.5"),
         ({"before": "1.3.0"}, "before: No report has the version 1.3.0."),
         ({"before": "1.6.0"}, "after: 1.5.0 must be newer than 1.6.0."),
         ({"before": "1.5.0"}, "after: 1.5.0 must be newer than 1.5.0."),
