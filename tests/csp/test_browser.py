@@ -62,6 +62,15 @@ SCRIPT_PAGES = {
     },
 }
 
+# The newer version forbids inline code.
+VERSION_PAGES = {
+    f"/{version}": {
+        "Content-Security-Policy": f"script-src {sources}; report-to csp",
+        "Reporting-Endpoints": f'csp="{PATH}?v={version}"',
+    }
+    for version, sources in (("1.9.0", "'unsafe-inline'"), ("1.29.0-rc.1", "'none'"))
+}
+
 
 @pytest.fixture
 def site(
@@ -69,7 +78,7 @@ def site(
 ) -> Iterator[str]:
     """The https address of a site whose reader is signed in."""
     members = {
-        "pages": SCRIPT_PAGES,
+        "pages": SCRIPT_PAGES | VERSION_PAGES,
         "page": SCRIPTS,
         "behind": live_server.url.removeprefix("http://"),
         "token": owner.token,
@@ -109,6 +118,19 @@ def test_reports_of_browsers_are_shown_in_the_admin(
         assert report.browser.startswith("Firefox " if browser is browsing_firefox else "Chrome ")
     shown = in_admin("owner").get(reverse("admin:csp_report_changelist")).content.decode()
     assert "blocked.example.net" in shown
+
+
+@pytest.mark.parametrize("browser", [chromium(), firefox()])
+def test_gate_compares_the_versions_in_the_urls_of_reports(
+    site: str, owner: APIClient, tmp_path: Path, browser: Browsing
+) -> None:
+    with browser(tmp_path / "profile") as window:
+        for reports, page in zip((1, 3), VERSION_PAGES, strict=True):
+            window.open(f"{site}{page}")
+            wait_for(Report.objects.all()[reports - 1 :].exists, seconds=DEADLINE_SECONDS)
+    query = {"before": "1.9.0", "after": "1.29.0-rc.1"}
+    [group] = owner.get("/api/v2/csp/gate", query).json()["groups"]
+    assert (group["cause"], group["new_in"]) == ("Inline script", "1.29.0-rc.1")
 
 
 # Most kinds of violations, with the causes as both browsers report them.
