@@ -39,6 +39,8 @@ def multiply(connection: Connection, table: str, count: int, /, **values: str) -
     copies from 1.
     """
     names = _columns(connection, table, *values)
+    if unknown := values.keys() - set(names):
+        raise BenchError(f"The table {table} has no columns {', '.join(sorted(unknown))}.")
     chosen = [sql.SQL(values[name]) if name in values else sql.Identifier(name) for name in names]
     query = sql.SQL(
         "INSERT INTO {table} ({names}) SELECT {chosen} FROM"

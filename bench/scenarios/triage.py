@@ -28,6 +28,7 @@ MIN_REQUESTS = 20
 MAX_PAGE_MS, MAX_SUMMARY_MS = 100, 50
 GROUP = "00000000-0000-4000-8000-000000000001"
 SITE = "https://s1.example.net"
+YESTERDAY = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%dT%H:%M}"
 PAGES = {
     "front page of CSP": "/admin/csp/",
     "front page of CSP, one site": f"/admin/csp/?site={SITE}",
@@ -40,7 +41,9 @@ PAGES = {
     "page of the largest CSP group": f"/admin/csp/group/{GROUP}/change/",
     "policy of a site": f"/admin/csp/group/site-policy/?site={SITE}",
     "policies of CSP reports": "/admin/csp/group/policies/",
-    "comparison of releases": "/admin/csp/group/releases/",
+    "list of CSP groups, new in a version": "/admin/csp/group/?new_in=2.30.1",
+    "comparison of versions": f"/admin/csp/group/releases/?site={SITE}",
+    "comparison before and after a moment": f"/admin/csp/group/releases/?at={YESTERDAY}",
     "check of an ingest key": "/admin/csp/ingestkey/1/check/",
     "list of rejected requests": "/admin/csp/rejection/",
     "list of noise rules": "/admin/csp/noiserule/",
@@ -50,6 +53,7 @@ PAGES = {
 DOCUMENTS = {
     "CSP summary": "/api/v2/csp/summary",
     "CSP summary, one site": f"/api/v2/csp/summary?site={SITE}",
+    "CSP gate": "/api/v2/csp/gate?before=2.29.0&after=2.30.1",
     "API list of CSP groups": "/api/v2/csp/groups?limit=100",
     "API of the largest CSP group": f"/api/v2/csp/groups/{GROUP}",
 }
@@ -61,6 +65,7 @@ _SITE = f"'https://s' || ({{g}}) % {SITES} || '.example.net'"
 _DRAWN = "(abs(hashint8(({g})::bigint * 1000 + {salt})::bigint) % {most})"
 _DIRECTIVES = ["script-src", "img-src", "connect-src", "style-src", "font-src", "frame-src"]
 _DIRECTIVE = f"(ARRAY{_DIRECTIVES})[{_DRAWN.format(g='{g}', salt=1, most=len(_DIRECTIVES))} + 1]"
+_VERSIONS = ["2.28.0", "2.29.0", "2.30.1"]
 _STATES = ["new"] * 7 + ["acknowledged", "ignored", "resolved"]
 _POLICY = (
     "'default-src ''self''; script-src ''self'' https://a.example.net https://b.example.net "
@@ -98,7 +103,7 @@ def triage(bench: Bench) -> Batches:
 def store(service: Service, groups: int) -> None:
     """Adds groups of several sites and states, with reports and counts of the last week."""
     service.post(PATH, requests.one_report())
-    _create_partitions(service)
+    _import_reports(service)
     with service.connect() as connection:
         _store_groups(connection, groups)
         _store_reports(connection, groups)
@@ -106,14 +111,28 @@ def store(service: Service, groups: int) -> None:
         connection.execute("VACUUM ANALYZE")
 
 
-def _create_partitions(service: Service) -> None:
-    """Imports a report of each day, so that the service creates the partition of the day."""
-    file = service.directory / "reports.jsonl"
+def _import_reports(service: Service) -> None:
+    """Imports a report of each day, version and site.
+
+    So the service creates the partitions of the days, and the versions of the sites.
+    """
+    origins = [f"https://s{number}.example.net" for number in range(SITES)]
+    service.command(
+        "create_ingest_key", "--name", "sites", *(f"--origin={each}" for each in origins)
+    )
+    report = json.loads(requests.one_report())["csp-report"]
     now = datetime.now(UTC)
-    report = json.loads(requests.one_report())
-    days = (now - timedelta(days=day) for day in range(DAYS + 1))
-    lines = (json.dumps(report | {"received_at": day.isoformat()}) for day in days)
-    file.write_text("\n".join(lines), encoding="utf-8")
+    lines = [
+        {
+            "csp-report": report | {"document-uri": f"{origin}/"},
+            "received_at": (now - timedelta(days=day)).isoformat(),
+            "version": _VERSIONS[-1 - day // 3],
+        }
+        for day in range(DAYS + 1)
+        for origin in origins
+    ]
+    file = service.directory / "reports.jsonl"
+    file.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     service.command("import_csp_reports", str(file))
 
 
@@ -166,16 +185,23 @@ def _store_reports(connection: rows.Connection, groups: int) -> None:
         effective_directive=_DIRECTIVE.format(g=group),
         original_policy=_POLICY.format(g=group),
         browser="'Firefox ' || 140 + n % 9",
-        coder_version="CASE WHEN n % 3 = 0 THEN '2.30.1' ELSE '2.29.0' END",
+        version=f"(ARRAY{_VERSIONS})[n % {len(_VERSIONS)} + 1]",
         client=f"decode(md5((n % {CLIENTS})::text), 'hex')",
     )
 
 
 def _store_others(connection: rows.Connection) -> None:
-    origins = ", ".join(f"'https://s{n}.example.net'" for n in range(SITES))
+    # A group was reported with the newest version, and with one or two before it or none.
     connection.execute(
-        "INSERT INTO csp_ingestkey (name, key, origins, created_at)"  # noqa: S608 - ours
-        f" VALUES ('sites', 'bench', ARRAY[{origins}], now() - interval '30 days')"
+        "INSERT INTO csp_groupversion (group_id, version_id, client_days)"  # noqa: S608 - ours
+        " SELECT g.id, v.id, 1 + abs(hashtext(g.id::text)) % 100"
+        " FROM csp_group AS g JOIN csp_version AS v USING (site)"
+        f" WHERE v.name = '{_VERSIONS[-1]}' OR abs(hashtext(g.id || v.name)) % 3 > 0"
+        " ON CONFLICT DO NOTHING"
+    )
+    connection.execute(
+        "UPDATE csp_group SET oldest_version = (SELECT min(rank) FROM csp_version"
+        " JOIN csp_groupversion ON version_id = csp_version.id WHERE group_id = csp_group.id)"
     )
     connection.execute(
         "INSERT INTO csp_rejection (day, key, reason, origin, count, last_at)"  # noqa: S608 - ours
