@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 
-from csp.models import REPORTS, Group, Report
+from csp.models import REPORTS, Report
 from csp.parsing.formats import Format
 from csp.triage.sites import sites_of_groups
 from csp.triage.states import CURRENT_STATES, OPEN, in_state
@@ -152,7 +152,7 @@ DispositionFilter = _value_filter("disposition", lambda: ("enforce", "report"))
 FormatFilter = _value_filter("format", lambda: Format)
 
 
-class NewInFilter(admin.SimpleListFilter):
+class NewInFilter(ConditionFilter):
     """Offers the versions in which groups can be new. It is not shown if there are none."""
 
     title = "new in"
@@ -161,8 +161,8 @@ class NewInFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(name, name) for name in newest_names(request.GET.get("site", ""))]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> QuerySet[Group]:
-        return queryset.filter(is_new_in(self.value() or "")) if self.value() else queryset
+    def condition(self, value: str | None) -> Q:
+        return is_new_in(value) if value else Q()
 
 
 class DayFilter(admin.SimpleListFilter):
