@@ -26,7 +26,7 @@ from csp.models import Group
 from csp.triage.decisions import Decision, decide
 from jobs.registry import find
 from tests.alerts.conftest import ACTOR, make_channel
-from tests.csp.test_triage import NOW, make_group
+from tests.csp.test_triage import NOW, make_group, unsaved_group
 from tests.support.commands import run, write_lines
 from tests.support.csp_reports import in_admin, legacy
 from tests.support.local_server import answering
@@ -136,6 +136,21 @@ def test_storm_makes_a_dozen_messages_and_loses_no_alert(receiver: Receiver) -> 
     assert sent == len(receiver.requests) <= 12
     assert send_alerts(NOW + 2 * HOUR) <= 1
     assert Alert.objects.filter(status="sent").count() == 400
+
+
+@pytest.mark.parametrize(
+    "arrivals", [(100, 0, 0, 0), (25, 25, 25, 25), (3, 3, 3, 91), (1, 3, 2, 94)]
+)
+def test_hundred_events_in_a_minute_make_a_dozen_messages_whatever_the_limit_of_the_hour(
+    receiver: Receiver, arrivals: tuple[int, ...]
+) -> None:
+    """The number of messages depends on the runs in this minute, and not on the events."""
+    make_channel(receiver.url, hourly_limit=1_000)
+    for step, count in enumerate([*arrivals, 0, 0, 0, 0, 0]):
+        Group.objects.bulk_create(unsaved_group(client_days=100) for _ in range(count))
+        send_alerts(NOW + step * MINUTE / 4)
+    assert len(receiver.requests) <= 12
+    assert Alert.objects.filter(status="sent").count() == 100
 
 
 def test_digest_lists_a_number_of_alerts_and_counts_the_others(receiver: Receiver) -> None:

@@ -37,6 +37,12 @@ DAY = timedelta(days=1)
 
 
 def make_group(**values: Any) -> Group:
+    group = unsaved_group(**values)
+    group.save(force_insert=True)
+    return group
+
+
+def unsaved_group(**values: Any) -> Group:
     defaults = {
         "id": uuid.uuid4(),
         "directive": "img-src",
@@ -49,7 +55,7 @@ def make_group(**values: Any) -> Group:
         "client_days": 5,
         "state": "new",
     }
-    return Group.objects.create(**{**defaults, **values})
+    return Group(**{**defaults, **values})
 
 
 def patch(client: APIClient, path: str, body: object) -> Any:
