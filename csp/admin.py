@@ -23,7 +23,7 @@ from django.views.decorators.http import require_POST
 
 from audit.admin import register_target
 from audit.services import actor_of
-from csp import selectors, services
+from csp import other_reports, selectors, services
 from csp.access.origins import normalized
 from csp.advice.causes import cause
 from csp.advice.policy import governing_directive, parse
@@ -41,7 +41,16 @@ from csp.filters import (
     SiteOfReportFilter,
     StateFilter,
 )
-from csp.models import OTHER_SITE, Group, IngestKey, NoiseRule, Rejection, Report, State
+from csp.models import (
+    OTHER_SITE,
+    Group,
+    IngestKey,
+    NoiseRule,
+    OtherReport,
+    Rejection,
+    Report,
+    State,
+)
 from csp.noise.rules import checked_pattern, pattern_for
 from csp.noise.stored import dry_run
 from csp.scrubbing.uris import address_of
@@ -355,6 +364,7 @@ def _group_page(group: Any) -> dict[str, Any]:
         "activity": activity(group),
         "facets": facets,
         "advice": advice,
+        "hashes": other_reports.hashes(group),
         "policy": policies.directives(policy),
         "governing": governing_directive(parse(policy), group.directive),
         "is_only_reported": [each["value"] for each in facets["Disposition"]] == ["report"],
@@ -583,3 +593,25 @@ class RejectionAdmin(ReadOnlyAdmin):
     key_name = column("key", lambda name: name or "none", "ingest key")
     from_origin = column("origin", lambda origin: origin or "none", "origin")
     last = time_column("last_at", "last")
+
+
+@admin.register(OtherReport)
+class OtherReportAdmin(ExportingAdmin):
+    list_display = [
+        *("type", "subject", "cause_url", "page", "key_name", "distinct_clients", "count"),
+        *("first", "seen"),
+    ]
+    list_filter = [("type", ValuesFilter), SiteFilter, ("key", ValuesFilter)]
+    search_fields = ["subject", "url", "page"]
+    # The sketch of the clients is a list of hashes.
+    exclude = ["clients"]
+
+    cause_url = column("url", lambda url: url or "none", "URL of the cause")
+    key_name = column("key", lambda name: name or "none", "ingest key")
+    distinct_clients = column("client_days", other_reports.humanized, "clients (sum of days)")
+    first = time_column("first_seen", "first seen")
+    seen = time_column("last_seen", "last seen")
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Adds the site if there are several."""
+        return [*self.list_display, *(["site"] if sites.are_several() else [])]

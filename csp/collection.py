@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from csp import metrics
+from csp import metrics, other_reports
 from csp.access import keys
 from csp.noise.stored import current_rules
 from csp.parsing.formats import parse
@@ -47,11 +47,11 @@ def collect(results: Results, body: bytes, *, now: datetime) -> None:
     if parsed is None:
         _accept_nothing()
         return
-    reports, others = parsed
-    for verdict, other in others:
-        metrics.REPORTS.labels(verdict).inc(other)
-    if reports:
-        number = max(len(reports), math.ceil(len(body) / COUNTED_BYTES))
+    reports, others, invalid_items = parsed
+    if invalid_items:
+        metrics.REPORTS.labels("invalid").inc(invalid_items)
+    if reports or others:
+        number = max(len(reports) + len(others), math.ceil(len(body) / COUNTED_BYTES))
         _count_reports(number, results)
         key, client = parameters.get(keys.PARAMETER), rate_limit_bucket(results.address)
         sender = sender_of(
@@ -64,6 +64,9 @@ def collect(results: Results, body: bytes, *, now: datetime) -> None:
             now=now,
         )
         sites, rules, secret = known_sites(), current_rules(), settings.SECRET_KEY
+        if others:
+            other_reports.count(others, sender, key=keys.name_of(key), sites=sites)
+    if reports:
         writer.write(entries_of(reports, sender, sites=sites, rules=rules, secret=secret))
 
 
@@ -92,10 +95,12 @@ def _count_reports(number: int, results: Results) -> None:
 
 
 @cached(512)
-def parse_body(body: bytes) -> tuple[Sequence[Prepared], Sequence[tuple[str, int]]] | None:
+def parse_body(
+    body: bytes,
+) -> tuple[Sequence[Prepared], Sequence[other_reports.Prepared], int] | None:
     """Parses a request body. Returns None if its JSON value is one of EMPTY.
 
-    Otherwise, returns the reports, and the numbers of other items by verdict.
+    Otherwise, returns the reports, those of other types, and the number of invalid items.
 
     The result is cached, because the browsers of all visitors of a page send the same bytes. With a
     cached result, a report takes 77 µs instead of 130. The result does not depend on the sender or
@@ -114,8 +119,8 @@ def parse_body(body: bytes) -> tuple[Sequence[Prepared], Sequence[tuple[str, int
             f"{MAX_SINGLE}.",
         )
     parsed = parse(value)
-    others = [("other", parsed.other), ("invalid", parsed.invalid)]
-    return tuple(map(prepare, parsed.violations)), [each for each in others if each[1]]
+    others = tuple(map(other_reports.prepare, parsed.others))
+    return tuple(map(prepare, parsed.violations)), others, parsed.invalid
 
 
 def _accept_nothing() -> None:

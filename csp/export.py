@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
+from django.contrib.postgres.fields import ArrayField
 from django.db.models import BinaryField, Model, Q, QuerySet
 from django.db.models.expressions import Combinable
 from django.http import HttpRequest
@@ -71,4 +72,4 @@ def exported(
 def field_names(model: type[Model]) -> list[str]:
     """Returns the columns of the model, except hashes and values that only order rows."""
     fields = (field for field in model._meta.concrete_fields if field.name not in _RANKS)
-    return [field.attname for field in fields if not isinstance(field, BinaryField)]
+    return [field.attname for field in fields if not isinstance(field, ArrayField | BinaryField)]

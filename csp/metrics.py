@@ -10,6 +10,9 @@ from kernel.telemetry import metrics
 
 REPORTS = Counter("coderapi_csp_reports", "CSP reports by verdict.", ["verdict"])
 REJECTED = Counter("coderapi_csp_rejected", "Rejected requests with CSP reports.", ["reason"])
+OTHER_REPORTS = Counter(
+    "coderapi_csp_other_reports", "Reports of browsers that are not about a CSP, by type.", ["type"]
+)
 NOISE = Counter("coderapi_csp_noise", "CSP reports that an enabled noise rule labelled.", ["rule"])
 BATCH_SIZE = Histogram(
     "coderapi_csp_batch_size",

@@ -374,3 +374,35 @@ class Rejection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day} {self.reason}"
+
+
+class OtherReport(models.Model):
+    """The number of reports of another type than a violation, with one cause.
+
+    Such a report is not stored itself (see `csp.other_reports`). The primary key is a hash of the
+    six values that identify the row. `clients` is a sketch of the clients on each day: the smallest
+    of their keyed hashes.
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    type = models.CharField(max_length=64)
+    subject = models.CharField(max_length=128, blank=True)
+    url = models.CharField("URL of the cause", max_length=1024, blank=True)
+    key = models.CharField("ingest key", max_length=64, blank=True)
+    site = models.CharField(max_length=255, default=OTHER_SITE)
+    page = models.CharField("kind of page", max_length=1024, blank=True)
+    first_seen = models.DateTimeField()
+    last_seen = models.DateTimeField()
+    # When the row was inserted. The number of new rows of a day is limited.
+    opened_at = models.DateTimeField(db_default=Now(), db_index=True, editable=False)
+    count = models.BigIntegerField("reports", default=0)
+    clients = ArrayField(models.BigIntegerField(), default=list, editable=False)
+    client_days = models.BigIntegerField("clients (sum of days)", default=0)
+
+    class Meta:
+        verbose_name = "other report"
+        ordering = ["-client_days", "-count", "id"]
+        indexes = [models.Index(fields=["type", "site"], name="csp_otherreport_type")]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.subject}".strip()

@@ -1,18 +1,17 @@
 """Counts rejected requests with reports, by day, ingest key, reason and origin.
 
-A request does not wait for the database: it adds to a counter in memory. A thread writes the
-counters of a few seconds with one statement, and ends when there is nothing to write. Anyone can
-send requests, so the number of different rows of a day and key is limited. A visitor who invents
-origins can only fill the rows of the keys that the visitor knows.
+A request adds to a count in memory, which a thread writes (see `counting`). Anyone can send
+requests, so the number of different rows of a day and key is limited. A visitor who invents origins
+can only fill the rows of the keys that the visitor knows.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -21,19 +20,17 @@ import orjson
 
 from csp import metrics
 from csp.access import keys
+from csp.counting import Counts
 from csp.models import Rejection
 from kernel.db.connections import fetch
 from kernel.http.call import first_parameters
 from kernel.http.errors import APIError
 from kernel.http.steps import Results
-from kernel.humanize import plural
 
-PAUSE_SECONDS = 2.0
 # For each key, in memory, and a day in the database. Beyond that, the origin is "other".
 MAX_WAITING, MAX_ROWS = 20, 100
 KEPT = timedelta(days=30)
 OTHER = "other"
-NO_KEY, UNKNOWN_KEY = "", "unknown key"
 # One line in the log for each reason and this time.
 LOG_SECONDS = 60.0
 
@@ -65,49 +62,30 @@ class _Subject(NamedTuple):
 
 
 class RejectionWriter:
-    """The counters that are not written yet, and the thread that writes them."""
+    """The counts that are not written yet, and the reasons that were logged."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._waiting: Counter[_Subject] = Counter()
-        # The number of different subjects of each key.
-        self._subjects: Counter[str] = Counter()
+        self.counts: Counts[_Subject, int] = Counts("rejected requests", write)
         self._logged: dict[str, float] = {}
-        self._is_running = False
 
     def add(self, subject: _Subject) -> None:
-        with self._lock:
-            if subject not in self._waiting:
-                if self._subjects[subject.key] >= MAX_WAITING:
-                    subject = subject._replace(origin=OTHER)
-                self._subjects[subject.key] += subject not in self._waiting
-            self._waiting[subject] += 1
-            if not self._is_running:
-                threading.Thread(target=self._run, name="rejections", daemon=True).start()
-                self._is_running = True
-            logs = time.monotonic() - self._logged.get(subject.reason, -LOG_SECONDS) >= LOG_SECONDS
-            if logs:
-                self._logged[subject.reason] = time.monotonic()
-        if logs:
+        self.counts.update(partial(_count, subject))
+        if time.monotonic() - self._logged.get(subject.reason, -LOG_SECONDS) >= LOG_SECONDS:
+            self._logged[subject.reason] = time.monotonic()
             origin, key = subject.origin or "none", subject.key or "none"
             log.info("CSP report rejected: %s Origin: %s; key: %s", subject.reason, origin, key)
 
-    def _run(self) -> None:
-        while counted := self._next():
-            try:
-                write(counted, now=datetime.now(UTC))
-            except Exception as error:  # noqa: BLE001 - only counts are lost
-                lost = plural(counted.total(), "rejected report")
-                log.warning("%s not counted: %s", lost, error)
 
-    def _next(self) -> Counter[_Subject]:
-        """Returns the counters to write. An empty counter ends the thread."""
-        time.sleep(PAUSE_SECONDS)
-        with self._lock:
-            counted, self._waiting = self._waiting, Counter()
-            self._subjects.clear()
-            self._is_running = bool(counted)
-        return counted
+def _count(subject: _Subject, waiting: dict[_Subject, int]) -> None:
+    if subject not in waiting and sum(each.key == subject.key for each in waiting) >= MAX_WAITING:
+        subject = subject._replace(origin=OTHER)
+    waiting[subject] = waiting.get(subject, 0) + 1
+
+
+def write(counted: Mapping[_Subject, int]) -> None:
+    now = datetime.now(UTC)
+    rows = [{**each._asdict(), "count": n, "last_at": now} for each, n in counted.items()]
+    fetch(WRITE, [MAX_ROWS, OTHER, orjson.dumps(rows).decode()], commits=True)
 
 
 writer = RejectionWriter()
@@ -120,9 +98,7 @@ def note(results: Results, error: APIError, *, now: datetime) -> None:
     # Not the detail of other errors, because it contains numbers.
     reason = error.detail if error.status == HTTPStatus.FORBIDDEN else error.message
     metrics.REJECTED.labels(reason).inc()
-    key = first_parameters(results.call).get(keys.PARAMETER, "")
-    known = keys.recall(key) if key else None
-    name = known.name if known else UNKNOWN_KEY if key else NO_KEY
+    name = keys.name_of(first_parameters(results.call).get(keys.PARAMETER))
     writer.add(_Subject(now.date(), name, reason[:64], _origin(results)))
 
 
@@ -137,11 +113,6 @@ def _origin(results: Results) -> str:
         return OTHER
     is_origin = parts.scheme in {"http", "https"} and parts.netloc and len(text) <= 255
     return f"{parts.scheme}://{parts.netloc}" if is_origin and text.isprintable() else OTHER
-
-
-def write(counted: Counter[_Subject], *, now: datetime) -> None:
-    rows = [{**each._asdict(), "count": n, "last_at": now} for each, n in counted.items()]
-    fetch(WRITE, [MAX_ROWS, OTHER, orjson.dumps(rows).decode()], commits=True)
 
 
 def forget_old(now: datetime) -> int:

@@ -100,7 +100,7 @@ def components() -> dict[str, Schema]:
     modern = _object(
         {
             "type": _text(
-                "The type of the report. Reports of other types are ignored.", VIOLATION_TYPE
+                "The type of the report. Reports of other types are only counted.", VIOLATION_TYPE
             ),
             "age": _number("The time since the violation, in milliseconds.", 420),
             "url": _text("The page that sends the report.", "https://coder.example.com/"),

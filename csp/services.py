@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from audit.services import Actor, Change, Target, delete_recorded, record_all, save_recorded
-from csp import rejections
+from csp import other_reports, rejections
 from csp.access.keys import MEMORY, new_key
 from csp.access.origins import normalized
 from csp.models import (
@@ -73,8 +73,8 @@ def to_prune(now: datetime) -> Pruned:
 def prune_reports(now: datetime) -> Pruned:
     """Drops the partitions of expired days, and deletes the groups without a newer report.
 
-    Also deletes expired hourly counts, versions, batch ids, client keys, counts of new groups, and
-    large reach members.
+    Also deletes expired hourly counts, versions, batch ids, client keys, counts of new groups and
+    of reports of other types, and large reach members.
     """
     if settings.CSP_RETENTION:
         Version.objects.filter(last_seen__lt=start_of_retention(now)).delete()
@@ -86,6 +86,7 @@ def prune_reports(now: datetime) -> Pruned:
     ClientKey.objects.filter(day__lt=(now - timedelta(days=1)).date()).delete()
     NewGroups.objects.filter(hour__lt=now - timedelta(days=1)).delete()
     rejections.forget_old(now)
+    other_reports.prune(now)
     # If the retention is 0, reports, counts and groups never expire.
     days, expired = [], _expired_reports(now)
     reports = expired.count()

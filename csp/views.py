@@ -32,8 +32,8 @@ class ReportView(APIView):
         "Report CSP violations",
         description="Stores reports of violations of a Content-Security-Policy. Browsers send them "
         "as `application/csp-report` or `application/reports+json`. The content type is ignored. "
-        "In an array, reports of other types are ignored. The response is sent after the reports "
-        "are stored.",
+        "In an array, reports of other types are only counted. The response is sent after the "
+        "reports are stored.",
         parameters=[
             OpenApiParameter(
                 PARAMETER,

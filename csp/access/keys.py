@@ -121,6 +121,12 @@ def recall(key: str) -> IngestKey | None:
     return (MEMORY.get("") or {}).get(key)
 
 
+def name_of(key: str | None) -> str:
+    """Returns the name of the ingest key in a request, `unknown key`, or "" without a key."""
+    known = recall(key) if key else None
+    return known.name if known else "unknown key" if key else ""
+
+
 def _all() -> CachedValue[dict[str, IngestKey]]:
     return CachedValue({row.key: row for row in IngestKey.objects.all()})
 

@@ -25,6 +25,7 @@ import psycopg
 from django.conf import settings
 from django.utils import timezone
 
+from csp import other_reports
 from csp.importing.items import Contents, Terms
 from csp.importing.processes import MAX_PARSING, Parser
 from csp.noise.stored import current_rules
@@ -153,7 +154,7 @@ class Import:
     """The state of one import.
 
     `known` is the number of lines that an earlier import has committed, `reports` the number of new
-    reports, and `other` the number of reports of other types.
+    reports, and `other` the number of new reports of other types.
     """
 
     _store: Store
@@ -171,7 +172,7 @@ class Import:
         return (
             f"{plural(self.lines, 'line')}, of which {self.known:,} had been imported before: "
             f"{plural(self.reports, 'report')} imported, {plural(self.other, 'report')} of other "
-            "types ignored."
+            "types counted."
         )
 
     def parse(self, lines: list[Line]) -> None:
@@ -187,7 +188,6 @@ class Import:
 
     def _commit(self, lines: list[Line], found: Contents) -> None:
         """Commits a batch. First sets rejected lines aside, so that no line is lost."""
-        self.other += found.other
         for index, text, why in found.refused:
             record = lines[index].record
             if record.error:
@@ -203,7 +203,11 @@ class Import:
 
     def _write(self, last: Line, found: Contents) -> bool:
         is_new = self._store.commit_imported(found.rows, found.sightings, batch_id=last.mark)
-        self.reports += len(found.rows) if is_new else 0
+        if is_new:
+            self.reports += len(found.rows)
+            self.other += sum(tally.count for tally in found.others.values())
+            # After the commit. If the command is killed in between, these counts are lost.
+            other_reports.write(found.others)
         return is_new
 
     def _write_each(self, lines: Sequence[Line]) -> None:

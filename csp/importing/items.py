@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from csp import other_reports
 from csp.noise.rules import Rules
 from csp.parsing.formats import MAX_REPORTS, Violation, parse
+from csp.parsing.other_types import OtherReport
 from csp.parsing.tolerant_json import load
 from csp.scrubbing.versions import checked_version
 from csp.writing.entries import Sender, entries_of, prepare
@@ -41,7 +43,7 @@ class Terms(NamedTuple):
 
 @dataclass(slots=True)
 class Contents:
-    """The parsed contents of lines. `other` is the number of reports of other types.
+    """The parsed contents of lines. `others` counts the reports of other types.
 
     `rows` has the JSON of each report, and `sightings` their versions, with the times when they
     arrived. `refused` contains each rejected item of an array, or the whole line if the line is
@@ -50,7 +52,7 @@ class Contents:
 
     rows: list[bytes] = field(default_factory=list)
     sightings: set[Sighting] = field(default_factory=set)
-    other: int = 0
+    others: other_reports.Tallies = field(default_factory=dict)
     refused: list[tuple[int, bytes, str]] = field(default_factory=list)
 
     def refuse(self, item: Item, error: Exception) -> None:
@@ -84,7 +86,7 @@ def parse_lines(texts: Sequence[bytes], terms: Terms) -> Contents:
     for item in items:
         try:
             parsed = parse([item.value] if item.is_array else item.value)
-            found.other += parsed.other
+            _count_others(found, parsed.others, item, terms)
             read += [(item, each, _sender(item, terms)) for each in parsed.violations]
         except Exception as error:  # noqa: BLE001 - as above
             found.refuse(item, error)
@@ -114,6 +116,13 @@ def _items(line: int, text: bytes) -> list[Item]:
             f"An array must have 1 to {MAX_REPORTS} reports, but this array has {len(value)}."
         )
     return [Item(line, text, item, is_array=True) for item in value]
+
+
+def _count_others(found: Contents, others: Sequence[OtherReport], item: Item, terms: Terms) -> None:
+    if others:
+        prepared, sender = map(other_reports.prepare, others), _sender(item, terms)
+        fixed: Any = {"key": "", "sites": terms.sites, "secret": terms.secret}
+        other_reports.merge(found.others, other_reports.tallied(prepared, sender, **fixed))
 
 
 def _sender(item: Item, terms: Terms) -> Sender:

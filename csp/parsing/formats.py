@@ -1,9 +1,9 @@
 """Parses the formats in which browsers send reports.
 
-Each report of a violation becomes a `Violation`. Reports of other types and invalid items are only
-counted. There are four formats: the object `{"csp-report": {…}}` of `report-uri`, the array of the
-Reporting API, and two objects that WebKit sends, `{type, url, "csp-report"}` and `{type, url,
-body}`. The content type is ignored.
+Each report of a violation becomes a `Violation`, and each report of another type an `OtherReport`
+(see `other_types`). Invalid items are only counted. There are four formats: the object
+`{"csp-report": {…}}` of `report-uri`, the array of the Reporting API, and two objects that WebKit
+sends, `{type, url, "csp-report"}` and `{type, url, body}`. The content type is ignored.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from enum import StrEnum
 from itertools import chain
 from typing import Any
 
+from csp.parsing.other_types import OtherReport, other_report
 from kernel.http.errors import APIError, Validation, invalid
 from kernel.humanize import plural
 
@@ -64,10 +65,10 @@ class Violation:
 
 @dataclass(slots=True)
 class Parsed:
-    """The violations of a body, and the numbers of reports of other types and of invalid items."""
+    """The violations of a body, its reports of other types, and the number of invalid items."""
 
     violations: list[Violation] = field(default_factory=list)
-    other: int = 0
+    others: list[OtherReport] = field(default_factory=list)
     invalid: int = 0
 
 
@@ -87,7 +88,7 @@ def parse(value: Any) -> Parsed:
     parsed = Parsed()
     for item in value:
         _add(parsed, item, Format.REPORTING_API)
-    if not parsed.violations and not parsed.other:
+    if not parsed.violations and not parsed.others:
         raise invalid(Validation("[]", "must have at least one report"))
     return parsed
 
@@ -112,7 +113,7 @@ def _add(parsed: Parsed, item: Any, modern: Format) -> None:
         old = Format.WEBKIT_REPORT_URI if "type" in item else Format.REPORT_URI
         parsed.violations.append(_violation(item["csp-report"], item, old))
     elif _is_of_other_type(item):
-        parsed.other += 1
+        parsed.others.append(other_report(item))
     elif not _is_report(item.get("body")):
         parsed.invalid += 1
     else:

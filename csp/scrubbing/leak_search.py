@@ -16,7 +16,8 @@ from django.db.models import CharField, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from csp.export import rows_in_pages
-from csp.models import Group, Report, Version
+from csp.models import Group, OtherReport, Report, Version
+from csp.parsing.other_types import is_hash
 from csp.scrubbing.coder_addresses import PAGES
 from csp.scrubbing.encodings import decoded
 from csp.scrubbing.masking import MASK, holds_secret, names_a_secret
@@ -47,6 +48,7 @@ def findings() -> Iterator[Finding]:
     """Yields the table, key and column of each stored value that looks like a secret."""
     yield from _findings_in(Group.objects.all())
     yield from _findings_in(Version.objects.all())
+    yield from _findings_in(OtherReport.objects.all())
     # Read `extra` as text and do not parse it, because it may be nested deeply or contain very
     # large numbers.
     yield from _findings_in(Report.objects.annotate(extra_text=Cast("extra", TextField())))
@@ -100,6 +102,8 @@ def holds_private_member(document: str) -> bool:
 # The rules of the columns that have rules of their own.
 _RULES = {
     **dict.fromkeys(("blocked", "original_policy", "sample"), holds_private_source),
+    # A hash looks like a secret.
+    "subject": lambda text: not is_hash(text) and holds_private(text),
     "extra_text": holds_private_member,
 }
 

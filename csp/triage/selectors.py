@@ -6,7 +6,7 @@ import base64
 import hashlib
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -32,33 +32,38 @@ def groups_at(now: datetime) -> Any:
     return Group.objects.select_related("rule", "assigned_to").annotate(current=current_state(now))
 
 
-# --- One page of groups -----------------------------------------------------------------------
+# --- One page of a list -----------------------------------------------------------------------
 
 
 def page(
-    groups: QuerySet[Any], *, filters: Mapping[str, str], limit: int, after: str
-) -> dict[str, Any]:
-    """Returns the groups after the cursor, most clients first. Shape: coderapi.CSPGroups.
+    rows: QuerySet[Any],
+    *,
+    filters: Mapping[str, str],
+    limit: int,
+    after: str,
+    order: Sequence[str] = _ORDER,
+) -> tuple[list[Any], str]:
+    """Returns the rows after the cursor, and the cursor of the next page, or "" on the last page.
 
-    The cursor contains the position of the last group, so later pages are as fast as the first.
+    The rows are ordered by the numbers in `order`, highest first. The cursor contains the position
+    of the last row, so later pages are as fast as the first.
     Raises: APIError 400 for a cursor of a list with other filters.
     """
     digest = hashlib.blake2b(orjson.dumps(sorted(filters.items())), digest_size=6).hexdigest()
     if after:
-        groups = groups.filter(_after(_position(after, digest)))
-    rows = list(groups.order_by(*_FARTHEST)[: limit + 1])
-    if len(rows) <= limit:
-        return {"groups": rows, "next": ""}
-    last = rows[limit - 1]
-    position = [digest, last.client_days, last.pages, last.count, str(last.pk)]
-    cursor = base64.urlsafe_b64encode(orjson.dumps(position)).decode()
-    return {"groups": rows[:limit], "next": cursor}
+        rows = rows.filter(_after(_position(after, digest, order)))
+    found = list(rows.order_by(*(f"-{name}" for name in order), "id")[: limit + 1])
+    if len(found) <= limit:
+        return found, ""
+    last = found[limit - 1]
+    position = [digest, *(getattr(last, name) for name in order), str(last.pk)]
+    return found[:limit], base64.urlsafe_b64encode(orjson.dumps(position)).decode()
 
 
-def _position(cursor: str, digest: str) -> dict[str, Any]:
+def _position(cursor: str, digest: str, order: Sequence[str]) -> dict[str, Any]:
     try:
         found, *numbers, key = orjson.loads(base64.urlsafe_b64decode(cursor[:256]))
-        position = dict(zip(_ORDER, map(int, numbers), strict=True))
+        position = dict(zip(order, map(int, numbers), strict=True))
         if found != digest:
             raise ValueError(cursor)
         return {**position, "id": uuid.UUID(key)}
@@ -68,10 +73,12 @@ def _position(cursor: str, digest: str) -> dict[str, Any]:
 
 
 def _after(position: Mapping[str, Any]) -> Q:
+    """Returns a filter for the rows after this position: numbers, highest first, and the id."""
     equal, later = Q(), Q()
-    for name in _ORDER:
-        later |= equal & Q(**{f"{name}__lt": position[name]})
-        equal &= Q(**{name: position[name]})
+    for name, value in position.items():
+        if name != "id":
+            later |= equal & Q(**{f"{name}__lt": value})
+            equal &= Q(**{name: value})
     return later | (equal & Q(id__gt=position["id"]))
 
 

@@ -5,6 +5,7 @@ from rest_framework import serializers
 from csp.advice.causes import cause
 from csp.advice.suggestion import Risk
 from csp.models import Group, State
+from csp.parsing.other_types import OTHER_TYPE, TYPES
 from csp.triage.decisions import MAX_NOTE
 from csp.triage.gate import MAX_GROUPS
 from csp.triage.states import CURRENT_STATES
@@ -164,6 +165,24 @@ class ClientsSerializer(WireSerializer):
     )
 
 
+class HashSerializer(WireSerializer):
+    component = "coderapi.CSPHash"
+    about = "The hash of a script, from reports of the type `csp-hash`."
+    example = {
+        "url": "https://cdn.example.net/lib.js",
+        "hash": "sha256-i1FXsRbFto5y0dIx5ZOoGP4YvUW3YNGVsUH+lUDnR8U=",
+        "client_days": 12,
+    }
+
+    url = serializers.CharField(help_text="The URL of the script.")
+    hash = serializers.CharField(
+        help_text="The hash, for the attribute `integrity`, and in quotes for a policy."
+    )
+    client_days = serializers.IntegerField(
+        help_text="The number of different clients on each day, summed over the days."
+    )
+
+
 class GroupDetailSerializer(GroupSerializer):
     component = "coderapi.CSPGroupDetail"
     about = "A violation group with its facets and the advice for it."
@@ -171,6 +190,7 @@ class GroupDetailSerializer(GroupSerializer):
         **EXAMPLE,
         "facets": {"Browser": [ShareSerializer.example]},
         "versions": [ClientsSerializer.example],
+        "hashes": [HashSerializer.example],
     }
 
     versions = ClientsSerializer(
@@ -184,6 +204,10 @@ class GroupDetailSerializer(GroupSerializer):
         help_text="The most frequent values of each facet, by the name of the facet.",
     )
     advice = AdviceSerializer(help_text="The advice for the group.")
+    hashes = HashSerializer(
+        many=True,
+        help_text="For a group of scripts: the hashes that browsers reported for the host's files.",
+    )
 
 
 class DecisionSerializer(RequestSerializer):
@@ -290,4 +314,52 @@ class GateSerializer(WireSerializer):
     more = serializers.IntegerField(
         help_text=f"The number of further groups, if there are more than {MAX_GROUPS}. Their risk "
         "was not read, so they count whatever their risk is."
+    )
+
+
+class OtherReportSerializer(WireSerializer):
+    component = "coderapi.OtherReport"
+    about = "The reports of another type than `csp-violation` with one cause."
+    example = {
+        "type": "deprecation",
+        "subject": "XMLHttpRequestSynchronousInNonWorkerOutsideBeforeUnload",
+        "url": "https://coder.example.com/assets/index.js",
+        "key": "coder.example.com",
+        "site": "https://coder.example.com",
+        "page": "https://coder.example.com/@{user}/{workspace}",
+        "first_seen": "2026-11-03T08:15:00Z",
+        "last_seen": "2026-11-05T17:42:10Z",
+        "count": 412,
+        "client_days": 35,
+    }
+
+    type = serializers.ChoiceField(
+        [*TYPES, OTHER_TYPE], help_text="The type. Unknown types are `other`."
+    )
+    subject = serializers.CharField(
+        help_text="What the reports are about: for example the id of a deprecated feature, or the "
+        "name of the unknown type."
+    )
+    url = serializers.CharField(
+        help_text="The URL of the cause, for example of the script, or an empty string."
+    )
+    key = serializers.CharField(help_text="The name of the ingest key, or an empty string.")
+    site = serializers.CharField(help_text="The origin of the pages, or `other`.")
+    page = serializers.CharField(help_text="The kind of page: its URL with placeholders.")
+    first_seen = serializers.DateTimeField(help_text="When the first report arrived.")
+    last_seen = serializers.DateTimeField(help_text="When the newest report arrived.")
+    count = serializers.IntegerField(help_text="The number of reports.")
+    client_days = serializers.IntegerField(
+        help_text="The number of different clients on each day, summed over the days."
+    )
+
+
+class OtherReportsSerializer(WireSerializer):
+    component = "coderapi.OtherReports"
+    about = "A page of counts of other reports."
+    example = {"reports": [OtherReportSerializer.example], "next": ""}
+
+    reports = OtherReportSerializer(many=True, help_text="The counts, most clients first.")
+    next = serializers.CharField(
+        help_text="The value of `after` for the next page, or an empty string on the last page."
     )

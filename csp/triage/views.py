@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter
@@ -12,7 +13,9 @@ from rest_framework.request import Request
 
 from audit.services import actor_of
 from csp.advice.suggestion import Risk
-from csp.models import Group
+from csp.models import Group, OtherReport
+from csp.other_reports import hashes
+from csp.parsing.other_types import OTHER_TYPE, TYPES
 from csp.triage import decisions, selectors
 from csp.triage.decisions import Decision
 from csp.triage.details import details
@@ -23,6 +26,7 @@ from csp.triage.serializers import (
     GroupDetailSerializer,
     GroupSerializer,
     GroupsSerializer,
+    OtherReportsSerializer,
     SummarySerializer,
 )
 from csp.triage.states import CURRENT_STATES, in_state
@@ -37,6 +41,16 @@ from users.selectors import ME
 
 DEFAULT_LIMIT, MAX_LIMIT = 25, 100
 FILTERS = ("state", "site", "directive", "blocked", "assigned_to", "new_in", "noise", "since")
+
+
+_PAGE = (
+    OpenApiParameter(
+        "limit",
+        {"type": "integer", "minimum": 0, "maximum": MAX_LIMIT},
+        description=f"The maximum number of rows. Absent or 0: {DEFAULT_LIMIT}.",
+    ),
+    OpenApiParameter("after", str, description="The member `next` of the previous page."),
+)
 
 
 class GroupsView(APIView):
@@ -63,25 +77,28 @@ class GroupsView(APIView):
             ),
             OpenApiParameter("noise", bool, description="Also list groups hidden as noise."),
             OpenApiParameter("since", datetime, description="Only groups seen since this time."),
-            OpenApiParameter(
-                "limit",
-                {"type": "integer", "minimum": 0, "maximum": MAX_LIMIT},
-                description=f"The maximum number of groups. Absent or 0: {DEFAULT_LIMIT}.",
-            ),
-            OpenApiParameter("after", str, description="The member `next` of the previous page."),
+            *_PAGE,
         ],
         answers={200: GroupsSerializer, 304: None, 403: ResponseSerializer},
     )
     def get(self, request: Request) -> HttpResponse:
-        limit = whole_number(request, "limit", limit=MAX_LIMIT) or DEFAULT_LIMIT
-        found = selectors.page(
-            _filtered(request, now=timezone.now()),
-            filters={name: request.query_params.get(name, "") for name in FILTERS},
-            limit=limit,
-            after=request.query_params.get("after", ""),
-        )
-        mark_new(found["groups"])
+        groups, following = _page(request, _filtered(request, now=timezone.now()), FILTERS)
+        mark_new(groups)
+        found = {"groups": groups, "next": following}
         return tagged(GroupsSerializer(found).data, request=request)
+
+
+def _page(
+    request: Request, rows: QuerySet[Any], filters: Sequence[str], **order: Any
+) -> tuple[list[Any], str]:
+    """Returns the page of the list that the parameters `limit` and `after` name."""
+    return selectors.page(
+        rows,
+        filters={name: request.query_params.get(name, "") for name in filters},
+        limit=whole_number(request, "limit", limit=MAX_LIMIT) or DEFAULT_LIMIT,
+        after=request.query_params.get("after", ""),
+        **order,
+    )
 
 
 def _filtered(request: Request, *, now: datetime) -> Any:
@@ -126,6 +143,7 @@ class GroupView(APIView):
     def get(self, request: Request, group: uuid.UUID) -> HttpResponse:
         found: Any = _group(group)
         found.facets, found.advice, _ = details(found, now=timezone.now())
+        found.hashes = hashes(found)
         clients = clients_by_version(found)
         found.versions_shown = [{"version": name, "clients": number} for name, number in clients]
         return tagged(GroupDetailSerializer(found).data, request=request)
@@ -154,6 +172,38 @@ def _group(key: uuid.UUID) -> Group:
         raise APIError(404, "Resource not found.", detail="No violation group has this id.")
     mark_new([found])
     return found
+
+
+class OtherReportsView(APIView):
+    tag, is_own = "CSP", True
+    permission_classes = [may("csp_report:read")]
+
+    @operation(
+        "List other browser reports",
+        description="Lists what browsers reported to `report-to` besides violations of a policy, "
+        "such as deprecated features and the hashes of scripts, most clients first. The reports "
+        "are counted, and not stored. Needs the role owner or auditor.",
+        parameters=[
+            OpenApiParameter(
+                "type", str, enum=[*TYPES, OTHER_TYPE], description="Only reports of this type."
+            ),
+            OpenApiParameter("site", str, description="Only this site."),
+            OpenApiParameter("key", str, description="Only the ingest key with this name."),
+            *_PAGE,
+        ],
+        answers={200: OtherReportsSerializer, 304: None, 403: ResponseSerializer},
+    )
+    def get(self, request: Request) -> HttpResponse:
+        rows = OtherReport.objects.all()
+        if type := request.query_params.get("type", ""):
+            rows = rows.filter(type=_one_of([*TYPES, OTHER_TYPE], "type", type))
+        for name in ("site", "key"):
+            if text := request.query_params.get(name, ""):
+                rows = rows.filter(**{name: text[:256].replace("\0", "")})
+        order = ("client_days", "count")
+        reports, following = _page(request, rows, ("type", "site", "key"), order=order)
+        found = {"reports": reports, "next": following}
+        return tagged(OtherReportsSerializer(found).data, request=request)
 
 
 class SummaryView(APIView):

@@ -82,7 +82,7 @@ def test_import_accepts_every_format_and_sets_bad_lines_aside(tmp_path: Path) ->
     message = complaint(file)
     assert message.startswith("4 lines, of which 0 had")
     assert (
-        "3 reports imported, 0 reports of other types ignored. 2 bad, set aside in "
+        "3 reports imported, 0 reports of other types counted. 2 bad, set aside in "
         f"{file}.rejected; the first is line 3: "
     ) in message
     assert rejected(file) == [(3, "{nonsense"), (5, '{"a": 1}')]
@@ -96,7 +96,7 @@ def test_examples_in_help_and_manual_are_equal_and_valid(
     lines = re.findall(r"^[\[{].*[\]}]$", shown.format_help(), re.MULTILINE)
     settings.CSP_RETENTION = timedelta()
     message = run("import_csp_reports", write_lines(tmp_path / "reports.jsonl", *lines))
-    assert message.endswith(f"{len(Format)} reports imported, 0 reports of other types ignored.")
+    assert message.endswith(f"{len(Format)} reports imported, 0 reports of other types counted.")
     assert {report.format for report in Report.objects.all()} == set(Format)
     manual = (PROJECT / "docs/csp.md").read_text(encoding="utf-8")
     assert "\n".join(lines) in manual
@@ -213,7 +213,7 @@ def test_large_file_is_parsed_by_other_processes(tmp_path: Path) -> None:
     # The tests' own process has threads, so it must not fork.
     database = in_database(os.environ["DATABASE_URL"], str(connection.settings_dict["NAME"]))
     done = manage("import_csp_reports", file, DATABASE_URL=database)
-    assert "1,021 reports imported, 0 reports of other types ignored. 1 bad" in done.stderr
+    assert "1,021 reports imported, 0 reports of other types counted. 1 bad" in done.stderr
     assert rejected(file) == [(1021, "{bad")]
     assert counts() == dict.fromkeys(once(range(20)), again + 1) | {"moz-extension": 1}
     assert Group.objects.filter(rule__pattern="moz-extension").count() == 1
@@ -275,7 +275,7 @@ def test_bad_lines_are_set_aside_once(tmp_path: Path) -> None:
 def test_bad_items_of_an_array_are_set_aside(tmp_path: Path) -> None:
     late = modern() | {"received_at": "2026-02-30"}
     file = write_lines(tmp_path / "a.jsonl", [modern(), 5, HASH, "bad", [modern()], late], HASH)
-    assert "1 report imported, 2 reports of other types ignored. 4 bad" in complaint(file)
+    assert "1 report imported, 2 reports of other types counted. 4 bad" in complaint(file)
     items = rejected(file)
     assert items[:2] == [(1, "5"), (1, '"bad"')]
     assert len(items) == 4
@@ -288,7 +288,7 @@ def test_line_that_is_too_long_is_set_aside(tmp_path: Path) -> None:
     long = as_lines(legacy(sample="x" * MAX_LINE_BYTES))
     path = tmp_path / "a.jsonl"
     path.write_text(long + as_lines(legacy()) + long.rstrip("\n"))
-    assert "1 report imported, 0 reports of other types ignored. 2 bad" in complaint(path)
+    assert "1 report imported, 0 reports of other types counted. 2 bad" in complaint(path)
     assert [number for number, _ in rejected(path)] == [1, 3]
     assert run("import_csp_reports", str(path)).startswith("3 lines, of which 3 had")
 
@@ -313,7 +313,7 @@ def test_bad_line_never_stops_an_import(tmp_path: Path) -> None:
         cursor.execute("ALTER TABLE csp_report ADD CONSTRAINT c CHECK (blocked_uri !~ 'host1.e')")
     try:
         file = write_lines(tmp_path / "a.jsonl", *numbered(0, 1, 2), HUGE, *numbered(3))
-        assert "4 reports imported, 0 reports of other types ignored. 1 bad" in complaint(file)
+        assert "4 reports imported, 0 reports of other types counted. 1 bad" in complaint(file)
         assert [number for number, _ in rejected(file)] == [2]
         assert run("import_csp_reports", file).startswith("5 lines, of which 5 had")
     finally:
@@ -349,7 +349,7 @@ def test_invalid_times_do_not_stop_an_import(tmp_path: Path) -> None:
     file = write_lines(
         tmp_path / "a.jsonl", *[legacy() | {"received_at": time} for time in times], legacy()
     )
-    assert "1 report imported, 0 reports of other types ignored. 3 bad" in complaint(file)
+    assert "1 report imported, 0 reports of other types counted. 3 bad" in complaint(file)
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_class WHERE relname LIKE 'csp_report_p0%'")
         assert cursor.fetchone() == (0,)
@@ -362,7 +362,7 @@ def test_line_can_have_a_version(tmp_path: Path, member: APIClient, settings: La
     named = {"version": "v2.28.1"} | legacy()
     wrong = [legacy() | {"version": text} for text in ("new", 5, f"2.28.1-{'x' * 64}")]
     message = complaint(write_lines(tmp_path / "a", named, legacy(), *wrong))
-    assert "2 reports imported, 0 reports of other types ignored. 3 bad" in message
+    assert "2 reports imported, 0 reports of other types counted. 3 bad" in message
     versions = Report.objects.values_list("version", flat=True)
     assert sorted(versions) == ["", "2.28.1", "2.29.0"]
 
@@ -370,5 +370,5 @@ def test_line_can_have_a_version(tmp_path: Path, member: APIClient, settings: La
 def test_import_without_reports_fails_and_known_lines_count(tmp_path: Path) -> None:
     assert " Nothing was imported" in complaint(write_lines(tmp_path / "empty"))
     hashes = write_lines(tmp_path / "hashes", HASH)
-    assert "1 report of other types ignored. Nothing was imported; --help" in complaint(hashes)
+    assert "1 report of other types counted. Nothing was imported; --help" in complaint(hashes)
     assert "1 had been imported before" in run("import_csp_reports", hashes)

@@ -82,13 +82,13 @@ def test_members_of_a_wrong_type_are_ignored() -> None:
 
 def test_each_item_has_its_own_verdict() -> None:
     parsed = parse([modern(), "x", {"type": "csp-hash", "body": {}}, {"type": "csp-violation"}])
-    assert (len(parsed.violations), parsed.other, parsed.invalid) == (1, 1, 2)
+    assert (len(parsed.violations), len(parsed.others), parsed.invalid) == (1, 1, 2)
 
 
 @pytest.mark.parametrize("body", [{}, {"body": None}, {"body": "x"}])
 def test_report_of_another_type_needs_no_body(body: dict[str, Any]) -> None:
     parsed = parse([{"type": "deprecation", **body}])
-    assert (parsed.other, parsed.invalid) == (1, 0)
+    assert (len(parsed.others), parsed.invalid) == (1, 0)
 
 
 def outcome(read: Callable[[Any], Any], value: Any) -> int:
@@ -241,4 +241,4 @@ def test_invalid_version_is_rejected(value: Any) -> None:
 @given(st.binary(max_size=200) | st.from_regex(rb"\[?(\{\"body\":(\{\}|5)\},?|[0-9],?){0,5}\]?"))
 def test_any_line_is_parsed_or_rejected(text: bytes) -> None:
     found = parse_lines([text], Terms(NOW, RETENTION, frozenset(), Rules(), "secret"))
-    assert found.rows or found.other or found.refused
+    assert found.rows or found.others or found.refused

@@ -29,7 +29,7 @@ PATH = "/api/v2/csp/reports"
 def key(collecting: None, monkeypatch: pytest.MonkeyPatch) -> IngestKey:
     # Requests of earlier tests may have been rejected, too, and are written seconds later.
     earlier = rejections.writer
-    wait_for(lambda: not earlier._is_running)
+    wait_for(lambda: not earlier.counts.is_running)
     Rejection.objects.all().delete()
     # A new writer, which has not written any reason to the log.
     monkeypatch.setattr(rejections, "writer", rejections.RejectionWriter())
@@ -83,8 +83,8 @@ def test_number_of_rows_of_a_day_and_key_is_limited(
 ) -> None:
     monkeypatch.setattr(rejections, "MAX_ROWS", 2)
     for index in range(5):
-        rejections.write(Counter([subject(index)]), now=datetime.now(UTC))
-    rejections.write(Counter([subject(0, key=key.name)]), now=datetime.now(UTC))
+        rejections.write(Counter([subject(index)]))
+    rejections.write(Counter([subject(0, key=key.name)]))
     assert rows() == {
         ("", "x", "https://0.example", 1),
         ("", "x", "https://1.example", 1),

@@ -19,6 +19,7 @@ MATRIX: dict[str, tuple[int, int, int, int, int, int]] = {
     "GET /buildinfo": (200, 200, 200, 200, 200, 200),
     "GET /updatecheck": (200, 200, 200, 200, 200, 200),
     "POST /csp/reports": (200, 200, 200, 200, 200, 401),
+    "GET /csp/other-reports": (200, 200, 403, 403, 403, 401),
     "GET /deployment/config": (200, 200, 403, 403, 403, 401),
     "GET /deployment/stats": (400, 400, 403, 403, 403, 401),  # 400: no snapshot has been taken
     "GET /deployment/ssh": (200, 200, 200, 200, 200, 401),

@@ -1,0 +1,243 @@
+"""Counts the reports of other types, such as `deprecation`, `coep` or `csp-hash`.
+
+A row counts the reports with one type, subject, url, ingest key, site and kind of page. Reports
+themselves are not stored. The clients are estimated from a sketch: the smallest hashes of the
+clients of each day. Up to `SKETCH` - 1 clients, the number is exact; a larger number has an error
+of about 9 %.
+
+Anyone can invent reports. So a key can add `MAX_NEW` rows a day. After that, only its type, key and
+site are counted. Pruning keeps the `MAX_ROWS` rows with the most clients.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import NamedTuple
+
+import orjson
+from django.conf import settings
+from django.db import connection
+from django.db.models import Q
+
+from csp import metrics
+from csp.counting import Counts
+from csp.models import Group, OtherReport, start_of_retention
+from csp.parsing.formats import shortened
+from csp.parsing.other_types import HASH, is_hash
+from csp.parsing.other_types import OtherReport as Parsed
+from csp.scrubbing.masking import MASK, masked
+from csp.scrubbing.uris import Address, address_of
+from csp.writing.entries import Sender, member
+from csp.writing.grouping import Sites, page_template, site_of
+from kernel.db.connections import fetch
+
+SKETCH = 128
+MAX_NEW, MAX_ROWS = 1_000, 10_000
+# The number of different subjects in memory, until they are written.
+MAX_WAITING = 1_000
+MAX_URL = 1024
+MAX_HASHES = 20
+OTHER = "other"
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+
+_NEW = "SELECT key, count(*) FROM csp_otherreport WHERE opened_at >= %s GROUP BY key"
+_KNOWN = "SELECT id::text FROM csp_otherreport WHERE id = ANY(%s::uuid[])"
+# The hashes are spread evenly over 64 bits. So if the smallest SKETCH hashes fill one part in N of
+# this range, there are N * SKETCH.
+_ESTIMATE = f"""CASE WHEN cardinality(m) < {SKETCH} THEN cardinality(m) ELSE
+    round({SKETCH - 1} * 2::float ^ 64 / (m[{SKETCH}]::float + 2::float ^ 63 + 1))::bigint END"""
+_WRITE = f"""
+INSERT INTO csp_otherreport AS stored (id, type, subject, url, key, site, page,
+    first_seen, last_seen, count, clients, client_days)
+SELECT id, type, subject, url, key, site, page, first_seen, last_seen, count, m, {_ESTIMATE}
+FROM json_to_recordset(%s::json) AS new (
+    id uuid, type text, subject text, url text, key text, site text, page text,
+    first_seen timestamptz, last_seen timestamptz, count bigint, m bigint[]
+) ORDER BY id
+ON CONFLICT (id) DO UPDATE SET
+    count = stored.count + excluded.count,
+    first_seen = least(stored.first_seen, excluded.first_seen),
+    last_seen = greatest(stored.last_seen, excluded.last_seen),
+    (clients, client_days) = (
+        SELECT m, {_ESTIMATE} FROM (SELECT ARRAY(
+            SELECT DISTINCT unnest(stored.clients || excluded.clients) ORDER BY 1 LIMIT {SKETCH}
+        ) AS m) AS merged
+    )
+RETURNING id
+"""  # noqa: S608 - only constants
+_TRIM = """
+DELETE FROM csp_otherreport WHERE id IN (
+    SELECT id FROM csp_otherreport ORDER BY client_days DESC, last_seen DESC, id OFFSET %s
+)
+"""
+
+
+class Subject(NamedTuple):
+    """The values that identify a row. `key` is the name of the ingest key."""
+
+    type: str
+    subject: str
+    url: str
+    key: str
+    site: str
+    page: str
+
+    @property
+    def id(self) -> str:
+        digest = hashlib.sha256("\0".join(self).encode()).digest()
+        return str(uuid.UUID(bytes=digest[:16]))
+
+    def without_details(self) -> Subject:
+        """Returns the row that counts what no longer gets a row of its own."""
+        return self._replace(subject=OTHER, url="", page=OTHER)
+
+
+@dataclass(slots=True)
+class Tally:
+    """The counts of one subject that are not written yet. `clients` has hashes."""
+
+    first: datetime
+    last: datetime
+    count: int = 0
+    clients: set[int] = field(default_factory=set)
+
+    def add(self, other: Tally) -> None:
+        self.first, self.last = min(self.first, other.first), max(self.last, other.last)
+        self.count += other.count
+        self.clients |= other.clients
+        if len(self.clients) > 2 * SKETCH:
+            self.clients = set(sorted(self.clients)[:SKETCH])
+
+
+type Tallies = dict[Subject, Tally]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A scrubbed report, without its time and sender, so that it can be cached for equal bodies."""
+
+    type: str
+    subject: str
+    url: str
+    page: Address
+
+
+def prepare(raw: Parsed) -> Prepared:
+    """Scrubs a report. A subject that is neither a word nor a hash becomes a placeholder."""
+    subject = raw.subject
+    is_word = _WORD.fullmatch(subject) and masked(subject) == subject
+    if subject and not is_word and not (raw.type == HASH and is_hash(subject)):
+        subject = MASK
+    url = shortened(address_of(raw.url).text, MAX_URL)
+    return Prepared(raw.type, subject, url, address_of(raw.page))
+
+
+def tallied(
+    reports: Iterable[Prepared], sender: Sender, *, key: str, sites: Sites, secret: str
+) -> Tallies:
+    """Counts the reports of one request. `key` is the name of the ingest key."""
+    client, at = member("client", sender.client, secret), sender.received_at
+    found: Tallies = {}
+    for each in reports:
+        site, page = site_of(each.page, sites), page_template(each.page)
+        subject = Subject(each.type, each.subject, each.url, key, site, page)
+        found.setdefault(subject, Tally(at, at, clients={client})).count += 1
+    return found
+
+
+def merge(counted: Tallies, new: Tallies) -> None:
+    """Adds counts to counts. Without room for another subject, counts it without details."""
+    for subject, tally in new.items():
+        is_full = len(counted) >= MAX_WAITING and subject not in counted
+        key = subject.without_details() if is_full else subject
+        counted.setdefault(key, Tally(tally.first, tally.last)).add(tally)
+
+
+def write(tallies: Tallies) -> None:
+    """Adds the counts to the table. Raises: DatabaseError."""
+    if not tallies:
+        return
+    bounded: Tallies = {}
+    for subject, tally in zip(_bounded(tuple(tallies)), tallies.values(), strict=True):
+        bounded.setdefault(subject, Tally(tally.first, tally.last)).add(tally)
+    rows = [
+        {
+            **subject._asdict(),
+            "id": subject.id,
+            "first_seen": tally.first,
+            "last_seen": tally.last,
+            "count": tally.count,
+            "m": sorted(tally.clients)[:SKETCH],
+        }
+        for subject, tally in bounded.items()
+    ]
+    fetch(_WRITE, [orjson.dumps(rows).decode()], commits=True)
+
+
+def _bounded(subjects: Sequence[Subject]) -> Iterable[Subject]:
+    """Yields each subject, without details if its key has added too many rows today."""
+    known = {row[0] for row in fetch(_KNOWN, [[subject.id for subject in subjects]])}
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    is_new = any(subject.id not in known for subject in subjects)
+    added = Counter(dict(fetch(_NEW, [midnight]))) if is_new else Counter[str]()
+    for subject in subjects:
+        if subject.id in known:
+            yield subject
+        elif added[subject.key] < MAX_NEW:
+            added[subject.key] += 1
+            yield subject
+        else:
+            yield subject.without_details()
+
+
+_counts: Counts[Subject, Tally] = Counts("other reports", write)
+
+
+def count(reports: Sequence[Prepared], sender: Sender, *, key: str, sites: Sites) -> None:
+    """Counts the reports of one request. They are written a few seconds later."""
+    metrics.REPORTS.labels("other").inc(len(reports))
+    for report in reports:
+        metrics.OTHER_REPORTS.labels(report.type).inc()
+    new = tallied(reports, sender, key=key, sites=sites, secret=settings.SECRET_KEY)
+    _counts.update(partial(merge, new=new))
+
+
+def prune(now: datetime) -> None:
+    """Deletes expired rows, and all but the MAX_ROWS rows with the most clients."""
+    if settings.CSP_RETENTION:
+        OtherReport.objects.filter(last_seen__lt=start_of_retention(now)).delete()
+    with connection.cursor() as cursor:
+        cursor.execute(_TRIM, [MAX_ROWS])
+
+
+def humanized(clients: int) -> str:
+    """Formats the number of clients. An estimate begins with "about"."""
+    return f"about {clients:,}" if clients >= SKETCH else f"{clients:,}"
+
+
+def hashes(group: Group) -> list[Mapping[str, object]]:
+    """Returns the hashes of the scripts that a group blocks, from reports of the type csp-hash.
+
+    Shape: [coderapi.CSPHash], most clients first.
+    """
+    if not group.directive.startswith("script-src") or "." not in group.blocked:
+        return []
+    found = OtherReport.objects.filter(type=HASH, site=group.site).exclude(subject__in=["", MASK])
+    https, http = (f"{scheme}://{group.blocked}/" for scheme in ("https", "http"))
+    same_host = Q(url__startswith=https) | Q(url__startswith=http)
+    rows = found.filter(same_host).order_by("-client_days", "url", "subject")
+    counted: dict[tuple[str, str], int] = {}
+    for url, subject, clients in rows.values_list("url", "subject", "client_days"):
+        # One script on several kinds of pages. The same clients may load it on all of them.
+        counted[url, subject] = max(clients, counted.get((url, subject), 0))
+    return [
+        {"url": url, "hash": subject, "client_days": clients}
+        for (url, subject), clients in list(counted.items())[:MAX_HASHES]
+    ]

@@ -1,0 +1,78 @@
+"""Parses the reports of the Reporting API that are not violations of a Content-Security-Policy.
+
+Only what identifies the cause of a report is read. Source: Reporting API, CSP 3 (csp-hash),
+Subresource Integrity (integrity-violation), Permissions Policy, Document Policy, HTML (COEP, COOP),
+Network Error Logging.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+MAX_TEXT = 2048
+HASH = "csp-hash"
+# The type of reports whose type is not in `TYPES`. Their subject is their type.
+OTHER_TYPE = "other"
+_HASH = re.compile(r"sha(?:256-[A-Za-z0-9+/]{43}=|384-[A-Za-z0-9+/]{64}|512-[A-Za-z0-9+/]{86}==)")
+
+
+@dataclass(frozen=True, slots=True)
+class _Members:
+    """The names of the members of a body with the subject, and with the URL of the cause."""
+
+    subject: tuple[str, ...]
+    url: tuple[str, ...] = ("sourceFile",)
+
+
+_PERMISSION = _Members(("policyId", "featureId"))
+TYPES = {
+    "coep": _Members(("type",), ("blockedURL",)),
+    "coop": _Members(("type",)),
+    "crash": _Members(("reason",), ()),
+    HASH: _Members(("hash",), ("subresourceURL",)),
+    "deprecation": _Members(("id",)),
+    "document-policy-violation": _Members(("policyId",)),
+    "integrity-violation": _Members(("destination",), ("blockedURL",)),
+    "intervention": _Members(("id",)),
+    "network-error": _Members(("type",), ()),
+    "permissions-policy-violation": _PERMISSION,
+    "potential-permissions-policy-violation": _PERMISSION,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OtherReport:
+    """A report of another type. Strings are shortened, but not scrubbed.
+
+    `subject` is what the report is about, such as the id of a deprecated feature. `url` is the
+    URL of the cause, such as the file that uses it.
+    """
+
+    type: str
+    subject: str = ""
+    url: str = ""
+    page: str = ""
+
+
+def other_report(item: Mapping[str, Any]) -> OtherReport:
+    """Returns the report in an item whose type is not that of a violation."""
+    type, body = _text(item, "type"), item.get("body")
+    members = body if isinstance(body, dict) else {}
+    page = _text(members, "documentURL") or _text(item, "url")
+    if (names := TYPES.get(type)) is None:
+        return OtherReport(OTHER_TYPE, subject=type, page=page)
+    return OtherReport(type, _text(members, *names.subject), _text(members, *names.url), page)
+
+
+def _text(members: Mapping[str, Any], *names: str) -> str:
+    """Returns the first string with one of these names, or ""."""
+    found = (members.get(name) for name in names)
+    return next((text.strip()[:MAX_TEXT] for text in found if isinstance(text, str)), "")
+
+
+def is_hash(text: str) -> bool:
+    """Returns whether the text is a hash as it is written in a policy and in `integrity`."""
+    return _HASH.fullmatch(text) is not None

@@ -1,0 +1,337 @@
+"""Reports of other types are counted by cause, and not stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError
+from django.test import Client
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+
+from csp import other_reports, services
+from csp.counting import Counts
+from csp.models import Group, OtherReport, Report
+from csp.other_reports import SKETCH, Subject, Tally, prepare
+from csp.parsing.formats import parse
+from csp.scrubbing.leak_search import findings
+from csp.writing.entries import member
+from tests.support.browser import browsing, needs_browser
+from tests.support.certificates import Authority
+from tests.support.client import APIClient
+from tests.support.commands import run, write_lines
+from tests.support.csp_reports import PATH, fresh_writer, in_admin, legacy, modern, send
+from tests.support.markup import text_in
+from tests.support.processes import wait_for
+from tests.support.reporting_site import Site, serving
+
+LIST = "/api/v2/csp/other-reports"
+PAGE = "https://coder.example.com/@alice/dev?token=abc"
+KIND_OF_PAGE = "https://coder.example.com/@{user}/{workspace}"
+FILE = "https://cdn.example.net/lib.js"
+HASH = "sha256-i1FXsRbFto5y0dIx5ZOoGP4YvUW3YNGVsUH+lUDnR8U="
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def counting(collecting: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Counts with a writer of its own, and waits for its thread before the rows are deleted."""
+    counts: Counts[Subject, Tally] = Counts("other reports", other_reports.write)
+    monkeypatch.setattr(other_reports, "_counts", counts)
+    yield
+    wait_for(lambda: not counts.is_running)
+
+
+def report(type: str, /, **body: Any) -> dict[str, Any]:
+    return {"type": type, "url": PAGE, "age": 5, "user_agent": "x", "body": body}
+
+
+def stored() -> dict[tuple[str, str, str], int]:
+    rows = OtherReport.objects.values_list("type", "subject", "url", "count")
+    return {(type, subject, url): count for type, subject, url, count in rows}
+
+
+# The bodies are those that Chromium 156 sends, or the examples of the specifications.
+BODIES: list[tuple[dict[str, Any], tuple[str, str, str]]] = [
+    (
+        report("csp-hash", subresourceURL=f"{FILE}?v=1", hash=HASH, destination="script"),
+        ("csp-hash", HASH, FILE),
+    ),
+    (
+        report("integrity-violation", blockedURL=FILE, destination="script", reportOnly=False),
+        ("integrity-violation", "script", FILE),
+    ),
+    (
+        report("permissions-policy-violation", policyId="geolocation", sourceFile=FILE),
+        ("permissions-policy-violation", "geolocation", FILE),
+    ),
+    (
+        report("potential-permissions-policy-violation", featureId="camera"),
+        ("potential-permissions-policy-violation", "camera", ""),
+    ),
+    (report("coep", type="corp", blockedURL=FILE), ("coep", "corp", FILE)),
+    (report("coop", type="navigation-to-response"), ("coop", "navigation-to-response", "")),
+    (
+        report("deprecation", id="XMLHttpRequestSynchronousInNonWorkerOutsideBeforeUnload"),
+        ("deprecation", "XMLHttpRequestSynchronousInNonWorkerOutsideBeforeUnload", ""),
+    ),
+    (report("intervention", id="audio-no-gesture"), ("intervention", "audio-no-gesture", "")),
+    (report("crash", reason="oom"), ("crash", "oom", "")),
+    (
+        report("network-error", type="dns.name_not_resolved"),
+        ("network-error", "dns.name_not_resolved", ""),
+    ),
+    (
+        report("document-policy-violation", policyId="unsized-media", sourceFile=FILE),
+        ("document-policy-violation", "unsized-media", FILE),
+    ),
+    (report("new-type"), ("other", "new-type", "")),
+    # Neither a subject of a wrong type nor free text becomes a subject.
+    (report("deprecation", id=7), ("deprecation", "", "")),
+    (report("deprecation", id="call 555-1234 now"), ("deprecation", "{secret}", "")),
+    (report("crash", reason="sk_live_4eC39HqLyjWDarjtT1zdp7dc"), ("crash", "{secret}", "")),
+    (report("csp-hash", hash="sha256-x", subresourceURL=FILE), ("csp-hash", "sha256-x", FILE)),
+    (report("<b>forged</b>"), ("other", "{secret}", "")),
+    ({"type": "deprecation"}, ("deprecation", "", "")),
+]
+
+
+def test_each_type_is_counted_by_its_cause(owner: APIClient) -> None:
+    assert send(owner, [body for body, _ in BODIES]).status_code == 200
+    wait_for(lambda: OtherReport.objects.count() >= len(BODIES))
+    assert stored() == {cause: 1 for _, cause in BODIES}
+    assert not Report.objects.exists()
+    assert not Group.objects.exists()
+    row = OtherReport.objects.get(subject=HASH)
+    assert (row.page, row.site, row.key, row.client_days) == (KIND_OF_PAGE, "other", "", 1)
+    assert list(findings()) == []
+
+
+def test_equal_reports_add_to_one_row_with_different_clients(owner: APIClient) -> None:
+    deprecation = report("deprecation", id="x")
+    for address in ("10.0.0.1", "10.0.0.2", "10.0.0.1"):
+        send(owner, [deprecation, deprecation, modern()], REMOTE_ADDR=address)
+    wait_for(lambda: sum(stored().values()) >= 6)
+    send(owner, [deprecation], REMOTE_ADDR="10.0.0.3")
+    wait_for(lambda: sum(stored().values()) >= 7)
+    row = OtherReport.objects.get()
+    assert (row.count, row.client_days) == (7, 3)
+    assert row.first_seen < row.last_seen
+    assert Group.objects.get().count == 3
+
+
+def test_sites_and_ingest_keys_are_counted_apart(owner: APIClient, settings: Any) -> None:
+    settings.ACCESS_URL = "https://coder.example.com"
+    shop = "https://shop.test"
+    key = run("create_ingest_key", "--origin", shop).split()[0]
+    item = report("deprecation", id="x") | {"url": f"{shop}/cart/7"}
+    sender = Client(headers={"Origin": shop})
+    assert sender.post(f"{PATH}?key={key}", [item], "application/json").status_code == 200
+    assert sender.post(f"{PATH}?key=cik_x", [item], "application/json").status_code == 401
+    send(owner, [report("deprecation", id="x")])
+    wait_for(lambda: OtherReport.objects.count() >= 2)
+    rows = set(OtherReport.objects.values_list("site", "key", "page"))
+    assert rows == {
+        (shop, "shop.test", f"{shop}/cart/{{number}}"),
+        ("https://coder.example.com", "", KIND_OF_PAGE),
+    }
+
+
+def test_other_reports_count_against_the_rate_limit(owner: APIClient, settings: Any) -> None:
+    settings.RATE_LIMITS_APART = {PATH: 150}
+    items = [report("deprecation", id="x")] * 100
+    # The minute may turn between two requests.
+    statuses = [send(owner, items).status_code for _ in range(4)]
+    assert 429 in statuses
+    wait_for(stored)
+    assert stored() == {("deprecation", "x", ""): 100 * statuses.count(200)}
+
+
+def add(number: int, *, key: str = "", client: int = 1) -> None:
+    now = timezone.now()
+    subject = Subject("deprecation", f"id{number}", FILE, key, "other", "page")
+    other_reports.write({subject: Tally(now, now, 1, {client})})
+
+
+def test_invented_values_fill_only_the_rows_of_a_key_and_day(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(other_reports, "MAX_NEW", 2)
+    for number in range(5):
+        add(number)
+    add(0)
+    add(7, key="other key")
+    assert stored() == {
+        ("deprecation", "id0", FILE): 2,
+        ("deprecation", "id1", FILE): 1,
+        ("deprecation", "id7", FILE): 1,
+        ("deprecation", "other", ""): 3,
+    }
+    # The next day has room again.
+    OtherReport.objects.update(opened_at=timezone.now() - timedelta(days=2))
+    add(8)
+    assert ("deprecation", "id8", FILE) in stored()
+
+
+def test_subjects_in_memory_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(other_reports, "MAX_WAITING", 3)
+    now = timezone.now()
+    waiting: other_reports.Tallies = {}
+    for number in (0, 1, 2, 3, 4, 0):
+        subject = Subject("coep", f"id{number}", "", "", "other", "page")
+        other_reports.merge(waiting, {subject: Tally(now, now, 1, {number})})
+    found = {subject.subject: tally.count for subject, tally in waiting.items()}
+    assert found == {"id0": 2, "id1": 1, "id2": 1, "other": 2}
+
+
+def test_expired_rows_and_those_with_the_fewest_clients_are_deleted(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        add(number)
+    for client in (2, 3):
+        add(1, client=client)
+    OtherReport.objects.filter(subject="id0").update(last_seen=timezone.now() - timedelta(days=40))
+    settings.CSP_RETENTION = timedelta(days=30)
+    services.prune_reports(timezone.now())
+    assert {subject for _, subject, _ in stored()} == {"id1", "id2", "id3"}
+    monkeypatch.setattr(other_reports, "MAX_ROWS", 1)
+    services.prune_reports(timezone.now())
+    assert {subject for _, subject, _ in stored()} == {"id1"}
+
+
+@pytest.mark.parametrize("clients", [SKETCH - 1, SKETCH, 5_000])
+def test_clients_are_estimated(clients: int) -> None:
+    now = timezone.now()
+    subject = Subject("coep", "corp", "", "", "other", "page")
+    hashed = [member("client", b"%d" % n, "secret") for n in range(clients)]
+    for start in range(0, clients, 500):
+        for _ in range(2):  # Counting the same clients again changes nothing.
+            part = set(hashed[start : start + 500])
+            other_reports.write({subject: Tally(now, now, 1, part)})
+    found = OtherReport.objects.get()
+    assert len(found.clients) == min(clients, SKETCH)
+    if clients < SKETCH:
+        assert found.client_days == clients
+    else:
+        assert 0.7 * clients < found.client_days < 1.3 * clients
+
+
+def test_import_counts_other_reports_once(tmp_path: Path) -> None:
+    then = (timezone.now() - timedelta(days=3)).isoformat()
+    item = report("deprecation", id="x") | {"received_at": then}
+    file = write_lines(tmp_path / "a.jsonl", [item, item], [modern()], item)
+    assert "1 report imported, 3 reports of other types counted." in run("import_csp_reports", file)
+    run("import_csp_reports", file)
+    row = OtherReport.objects.get()
+    assert (row.count, row.client_days, row.first_seen.isoformat()) == (3, 1, then)
+    bad = write_lines(tmp_path / "b.jsonl", item | {"received_at": "tomorrow"}, [modern()])
+    with pytest.raises(CommandError, match="0 reports of other types counted"):
+        run("import_csp_reports", bad)
+
+
+def test_api_lists_filters_and_pages(owner: APIClient, auditor: APIClient) -> None:
+    for number in range(3):
+        add(number, client=number)
+    add(1, client=7)
+    add(5, key="shop")
+    first = auditor.get(LIST, {"limit": 2}).json()
+    assert first["reports"][0]["subject"] == "id1"
+    assert set(first["reports"][0]) == {
+        *("type", "subject", "url", "key", "site", "page"),
+        *("first_seen", "last_seen", "count", "client_days"),
+    }
+    second = auditor.get(LIST, {"limit": 2, "after": first["next"]}).json()
+    assert (len(first["reports"]), len(second["reports"]), second["next"]) == (2, 2, "")
+    shop = owner.get(LIST, {"key": "shop", "type": "deprecation", "site": "other"}).json()
+    assert [each["subject"] for each in shop["reports"]] == ["id5"]
+    assert owner.get(LIST, {"type": "coep"}).json()["reports"] == []
+    assert owner.get(LIST, {"type": "x"}).status_code == 400
+    assert owner.get(LIST, {"key": "shop", "after": first["next"]}).status_code == 400
+
+
+def test_admin_lists_and_exports(owner: APIClient) -> None:
+    add(1)
+    client, path = in_admin("auditor"), "/admin/csp/otherreport/"
+    assert "id1" in text_in(client.get(path, {"type": "deprecation"}))
+    assert "id1" not in text_in(client.get(path, {"type": "coep"}))
+    row = OtherReport.objects.get()
+    page = client.get(f"{path}{row.pk}/change/").text
+    assert FILE in page
+    chosen = {"action": "export_csv", "_selected_action": [str(row.pk)]}
+    exported = client.post(path, chosen).getvalue().decode()
+    assert '"id1"' in exported
+    assert "clients" not in exported.partition("\n")[0].replace("client_days", "")
+
+
+def test_group_of_scripts_shows_the_hashes_of_its_host(owner: APIClient) -> None:
+    send(owner, [modern(), report("csp-hash", subresourceURL=FILE, hash=HASH)])
+    send(owner, [report("csp-hash", subresourceURL="https://else.test/a.js", hash=HASH)])
+    wait_for(lambda: OtherReport.objects.count() >= 2)
+    group = Group.objects.get()
+    expected = [{"url": FILE, "hash": HASH, "client_days": 1}]
+    assert owner.get(f"/api/v2/csp/groups/{group.pk}").json()["hashes"] == expected
+    page = in_admin("owner").get(f"/admin/csp/group/{group.pk}/change/").text
+    assert f"<code>&#x27;{HASH}&#x27;</code>" in page or f"<code>'{HASH}'</code>" in page
+    send(owner, legacy(effective_directive="img-src", violated_directive="img-src"))
+    image = Group.objects.get(directive="img-src")
+    assert owner.get(f"/api/v2/csp/groups/{image.pk}").json()["hashes"] == []
+
+
+@given(st.dictionaries(st.text(max_size=8), st.text(max_size=40) | st.integers() | st.none()))
+def test_any_report_can_be_counted(body: dict[str, Any]) -> None:
+    for item in ({"type": "coep", "body": body}, {"type": "csp-hash", **body}):
+        for other in parse([item]).others:
+            assert len(prepare(other).subject) <= 128
+
+
+# A page that uses a deprecated and a forbidden feature, and a script without `integrity`.
+DOCUMENT = b"""<!doctype html><title>page</title><script src="/code.js"></script>
+<script src="/missing.js" integrity="sha256-x"></script>"""
+CODE = b"""
+const request = new XMLHttpRequest();
+request.open("GET", "/code.js", false);
+request.send();
+navigator.geolocation.getCurrentPosition(() => {});
+"""
+HEADERS = {
+    "/hash": {
+        "Content-Security-Policy": "script-src 'self' 'report-sha256'; report-to csp",
+        "Permissions-Policy": "geolocation=()",
+    },
+    "/integrity": {"Integrity-Policy": "blocked-destinations=(script), endpoints=(csp)"},
+}
+
+
+@needs_browser
+def test_other_reports_of_chromium_are_counted(
+    live_server: Any, owner: APIClient, tmp_path: Path
+) -> None:
+    endpoints = {"Reporting-Endpoints": f'csp="{PATH}", default="{PATH}"'}
+    members = {
+        "pages": {path: headers | endpoints for path, headers in HEADERS.items()},
+        "page": DOCUMENT,
+        "code": CODE,
+        "behind": live_server.url.removeprefix("http://"),
+        "token": owner.token,
+    }
+    site = type("OtherSite", (Site,), members)
+    flags = ("--ignore-certificate-errors", "--short-reporting-delay")
+    with (
+        fresh_writer(),
+        serving(site, Authority(tmp_path).pair("site")) as address,
+        browsing(tmp_path / "profile", flags=flags) as window,
+    ):
+        expected = {"csp-hash", "deprecation", "permissions-policy-violation"}
+        for path, types in (("/hash", expected), ("/integrity", {"integrity-violation"})):
+            window.open(f"{address}{path}")
+            wait_for(lambda types=types: types <= {type for type, *_ in stored()})  # type: ignore[misc]
+        row = OtherReport.objects.filter(type="csp-hash").first()
+        assert row is not None
+        assert (row.url, row.page) == (f"{address}/code.js", f"{address}/hash")
