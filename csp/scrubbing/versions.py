@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from functools import lru_cache
 
 from csp.parsing.formats import MAX_WORD
 from csp.scrubbing.masking import holds_secret
@@ -19,6 +20,7 @@ _NUMBERS = 4
 _LAST = "~"
 
 
+@lru_cache(maxsize=512)
 def checked_version(text: str) -> str:
     """Returns the version without a leading v. Raises: ValueError.
 
