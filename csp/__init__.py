@@ -15,7 +15,9 @@ list:
     advice      the setting of Coder that would allow a blocked source, and its risk
     triage      the states of groups, the API for operators, and the pages of the admin
 
-`directives` lists the directives of CSP. `disk` limits the disk space of stored reports.
+`directives` lists the directives of CSP, and `trusted_types` reads the reports about Trusted Types.
+`disk` limits the disk space of stored reports. `other_reports` counts reports of other types, and
+`rejections` counts rejected requests, both in memory first (`counting`).
 
 Three choices explain most of the code:
 

@@ -598,19 +598,31 @@ class RejectionAdmin(ReadOnlyAdmin):
 @admin.register(OtherReport)
 class OtherReportAdmin(ExportingAdmin):
     list_display = [
-        *("type", "subject", "cause_url", "page", "key_name", "distinct_clients", "count"),
-        *("first", "seen"),
+        "type",
+        "cause",
+        "kind_of_page",
+        "distinct_clients",
+        "count",
+        "key_name",
+        "seen",
     ]
     list_filter = [("type", ValuesFilter), SiteFilter, ("key", ValuesFilter)]
     search_fields = ["subject", "url", "page"]
     # The sketch of the clients is a list of hashes.
     exclude = ["clients"]
 
-    cause_url = column("url", lambda url: url or "none", "URL of the cause")
     key_name = column("key", lambda name: name or "none", "ingest key")
     distinct_clients = column("client_days", other_reports.humanized, "clients (sum of days)")
-    first = time_column("first_seen", "first seen")
     seen = time_column("last_seen", "last seen")
+
+    @admin.display(description="subject, and URL of the cause", ordering="subject")
+    def cause(self, row: OtherReport) -> SafeString:
+        shown = ((text,) for text in (row.subject, row.url) if text)
+        return format_html_join(mark_safe("<br>"), '<span class="uri">{}</span>', shown)
+
+    @admin.display(description="kind of page", ordering="page")
+    def kind_of_page(self, row: OtherReport) -> SafeString:
+        return format_html('<span class="uri">{}</span>', row.page)
 
     def get_list_display(self, request: HttpRequest) -> Any:
         """Adds the site if there are several."""
