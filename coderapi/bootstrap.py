@@ -24,7 +24,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from coderapi.addresses import AddressError, Claim, claim_all
 from kernel import datadir
-from kernel.exit_status import FAILED, MISUSED, exit_on_signals
+from kernel.exit_status import FAILED, MISUSED, exit_on_signals, ignore_signals
 from kernel.postgres import Handle, PostgresError, acquire
 from kernel.release import IS_CHECKOUT, PROGRAM, ROOT
 from kernel.telemetry import DIRECTORY_VARIABLE, shared_directory
@@ -103,6 +103,8 @@ claims: list[Claim] = []
 private_database: list[Handle] = []
 _until_exit = ExitStack()
 atexit.register(_until_exit.close)
+# Exit handlers run in reverse order.
+atexit.register(ignore_signals)
 
 
 class StartError(ImproperlyConfigured):

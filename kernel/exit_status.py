@@ -31,6 +31,12 @@ def exit_on_signals() -> None:
             signal.signal(signum, lambda number, _: sys.exit(128 + number))
 
 
+def ignore_signals() -> None:
+    """Ignores all signals that end a process, so that none interrupts the exit handlers."""
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_IGN)
+
+
 @contextmanager
 def ending_with_the_reader(program: str) -> Iterator[None]:
     """Ends the process without a message if the reader of its output has closed the pipe.

@@ -322,6 +322,21 @@ def test_private_database_starts_and_stops_with_the_server(
     wait_for(lambda: not private.all_processes() and not running_with(str(open_directory)))
 
 
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_private_database_stops_although_the_signal_is_repeated(
+    private: Server, open_directory: Path, signum: int
+) -> None:
+    wait_for(lambda: private.get("/readyz") == 200)
+
+    def has_ended() -> bool:
+        private.process.send_signal(signum)
+        return private.process.poll() is not None
+
+    wait_for(has_ended)
+    wait_for(lambda: not running_with(str(open_directory)))
+    assert "Traceback" not in private.log.read_text()
+
+
 def test_private_database_is_restarted(private: Server, open_directory: Path) -> None:
     wait_for(lambda: private.get("/readyz") == 200)
     file = open_directory / "postgres" / "data" / "postmaster.pid"
