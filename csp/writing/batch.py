@@ -41,16 +41,20 @@ WEIGHT = """CASE WHEN place <= 1000 THEN 1 ELSE
     10::bigint << (length(ltrim(((place - 1) / 1000)::bit(64)::text, '0')) - 1)
 END"""
 
-# Writes the rows of the JSON array `rows`, unless a batch with the same id was written earlier.
-# Returns whether it has written them. Without `has_room`, it counts the reports but stores none.
+# Writes the rows of a JSON array, unless a batch with the same id was written earlier. Returns
+# whether it has written them. The parameters are the id, whether the batch is imported, the array,
+# and whether there is room: without it, the statement counts the reports but stores none.
+#
+# The parameters have the form of PostgreSQL, for `psycopg.RawCursor`. If they had names, psycopg
+# would parse the statement for each batch, because it is longer than 4,096 characters.
 WRITE = f"""
 WITH batch AS (
-    INSERT INTO csp_batch (id, imported) VALUES (%(id)s, %(imported)s)
+    INSERT INTO csp_batch (id, imported) VALUES ($1, $2)
     ON CONFLICT DO NOTHING RETURNING id
 ), arrived AS MATERIALIZED (
     SELECT sent.*, known.id AS version_id, known.rank,
         date_trunc('hour', received_at, 'UTC') AS hour
-    FROM batch, json_to_recordset(%(rows)s::json) AS sent ({_ROW})
+    FROM batch, json_to_recordset($3::json) AS sent ({_ROW})
     LEFT JOIN csp_version AS known ON known.site = group_site AND known.name = version
 ), members AS (
     INSERT INTO csp_reachmember (group_id, kind, member, version_id)
@@ -115,7 +119,7 @@ WITH batch AS (
         SELECT arrived.*, count + 1 - row_number() OVER (PARTITION BY group_id, hour) AS place
         FROM arrived JOIN hours USING (group_id, hour)
     ) AS placed, LATERAL (SELECT {WEIGHT} AS weight) AS weighed
-    WHERE %(has_room)s AND place %% weight = 0
+    WHERE $4 AND place % weight = 0
     ORDER BY received_at
 )
 SELECT EXISTS (SELECT FROM batch)

@@ -157,13 +157,8 @@ class Store:
         self._ensure_partitions(times)
         has_room = self._disk.has_room(connection)
         had_been_sent, self._sent = self._sent, True
-        values = {
-            "id": batch_id,
-            "imported": imported,
-            "rows": rows.decode(),
-            "has_room": has_room,
-        }
-        row = connection.execute(WRITE, values).fetchone()
+        cursor = psycopg.RawCursor(connection)
+        row = cursor.execute(WRITE, [batch_id, imported, rows.decode(), has_room]).fetchone()
         return had_been_sent or bool(row and row[0])
 
     def _ensure_partitions(self, times: Collection[datetime]) -> None:
