@@ -107,6 +107,15 @@ def _search_problem(text: str) -> str:
 # --- Pages ------------------------------------------------------------------------------------
 
 
+class _Rows(ChangeList):
+    """Sorts only by the columns in `sortable_by`. Django also obeys other columns in the URL."""
+
+    def get_ordering_field(self, field_name: Any) -> Any:
+        if self.sortable_by is not None and field_name not in self.sortable_by:
+            return None
+        return super().get_ordering_field(field_name)
+
+
 class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
     """The base class of all admin pages. Limits searches, and rejects malformed input.
 
@@ -148,6 +157,9 @@ class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
                 logger.info("A list of the admin rejected a request", exc_info=True)
                 raise SuspiciousOperation("an id or a date is not valid") from None
             raise
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return _Rows
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[M]) -> None:
         """Deletes selected rows like a single row, so that each deletion is recorded."""

@@ -225,6 +225,8 @@ def test_reports_can_be_sorted_only_by_the_column_with_an_index(
     send(owner, legacy())
     page = text_of(pages.get("/admin/csp/report/"))
     assert re.findall(r'class="sortable column-(\w+)', page) == ["received_at"]
+    listed = pages.get("/admin/csp/report/", {"o": "3"}).context["cl"]
+    assert listed.queryset.query.order_by == ("-pk",)
 
 
 @pytest.mark.parametrize(("most", "shown"), [(3, "2 violation groups"), (2, "2 or more viol")])
