@@ -30,6 +30,7 @@ START_SECONDS = 60
 STOP_SECONDS = 35
 POLL_SECONDS = 0.005
 WORKERS = 2
+# The number of threads of a reference.
 THREADS = 64
 # The default of CODER_PG_CONN_MAX_OPEN is 10, and the workers share it.
 POOL_SIZE = 10 // WORKERS
@@ -121,7 +122,7 @@ def serving(
 def reference(
     name: str, answers: Mapping[str, object] | None = None, **environment: str
 ) -> Iterator[str]:
-    """Starts a module of `bench.references` under the same HTTP server, and yields its URL.
+    """Starts a module of `bench.references` under granian, and yields its URL.
 
     `answers` contains its response for each path.
     """
@@ -149,7 +150,6 @@ def server_environment(database_url: str, directory: Path) -> dict[str, str]:
         **own,
         "CODERAPI_DATA_DIR": str(directory),
         "CODERAPI_WEB_WORKERS": str(WORKERS),
-        "CODERAPI_WEB_THREADS": str(THREADS),
         "CODERAPI_FIRST_OWNER_USERNAME": "owner",
         "CODER_API_RATE_LIMIT": "-1",
         "CODER_UPDATE_CHECK": "false",

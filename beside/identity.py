@@ -32,7 +32,6 @@ from operator import index
 from typing import Any
 from urllib.parse import quote
 
-from django.conf import settings
 from django.utils import timezone
 
 from beside import client, metrics
@@ -87,13 +86,13 @@ CHECKS: dict[str, Any] = {
     **{OWN + action: _check(action, owner_id="me") for action in FULL | NARROWED},
 }
 
-# While Coder does not respond, a quarter of the threads stays free for other requests.
+# The threads of `tokens.verification` ask, so Coder does not block the threads that run Django.
 LOOK_UPS = Limiter(
     "look-ups in Coder",
-    limit=settings.SERVER_THREADS // 8,
+    limit=16,
     per_caller=1,
     timeout=2.5,
-    queue=settings.SERVER_THREADS * 5 // 8,
+    queue=80,
     grace=1.5,
 )
 

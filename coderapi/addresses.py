@@ -7,17 +7,12 @@ the address of the server.
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import socket
 import sys
-import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-
-logger = logging.getLogger(__name__)
 
 # If a port is in use, binding is retried for this long. After a server was killed, its children
 # need a moment to release the port.
@@ -133,16 +128,3 @@ def claim_all(options: Any) -> list[Claim]:
     http = options["CODERAPI_HTTP_ADDRESS"] or options["http_address"]
     https = str(options["tls.address"]) if options["tls.enable"] else ""
     return [Claim(text, scheme) for text, scheme in ((http, "http"), (https, "https")) if text]
-
-
-def announce_ready(claim: Claim, stop: threading.Event) -> None:
-    """Waits until the address accepts connections, and logs this. Ends early if `stop` is set.
-
-    A web worker listens only after it has loaded the application.
-    """
-    address = claim.address.reachable
-    while not stop.is_set():
-        with suppress(OSError), socket.create_connection((address.host, address.port), 2.0):
-            logger.info("Ready: %s answers", claim.url)
-            return
-        stop.wait(POLL_SECONDS)

@@ -39,18 +39,10 @@ WIRE = Wire(OPTIONS["CODERAPI_WIRE"])
 
 HTTP_ADDRESS = OPTIONS["CODERAPI_HTTP_ADDRESS"] or OPTIONS["http_address"]
 WEB_WORKERS = OPTIONS["CODERAPI_WEB_WORKERS"] or min(os.cpu_count() or 1, 8)
-# The server has twice the configured number of threads, because many requests only wait. A waiting
-# thread costs little.
-#
-# `kernel.limiter` describes how the limits keep threads free if clients are slow or the database
-# does not respond. At most a quarter of the threads read request bodies. At most an eighth hold
-# database connections. At most an eighth send streamed responses. While the database does not
-# respond, at most an eighth wait for commits of CSP reports, and other requests that need the
-# database are rejected.
-SERVER_THREADS = max(16, 2 * OPTIONS["CODERAPI_WEB_THREADS"])
-MAX_BODY_READERS = SERVER_THREADS // 4
-MAX_DATABASE_WAITERS = SERVER_THREADS // 8
-MAX_STREAMS = SERVER_THREADS // 8
+# The number of threads of each web worker that run Django. `kernel.limiter` describes how limits
+# keep threads free if the database does not respond.
+SERVER_THREADS = OPTIONS["CODERAPI_WEB_THREADS"]
+MAX_DATABASE_WAITERS = max(2, SERVER_THREADS // 2)
 # Before the server stops, it serves requests for this number of seconds.
 SHUTDOWN_DELAY = to_timedelta(OPTIONS["CODERAPI_SHUTDOWN_DELAY"]).total_seconds()
 TLS_ENABLE = OPTIONS["tls.enable"]

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from csp import metrics, other_reports
 from csp.access import keys
-from csp.noise.stored import current_rules
+from csp.noise.stored import are_rules_in_memory, current_rules
 from csp.parsing.formats import parse
 from csp.parsing.tolerant_json import load
 from csp.scrubbing.masking import cached
 from csp.scrubbing.versions import checked_version
 from csp.writing import writer
-from csp.writing.client_hashes import sender_of
-from csp.writing.entries import Prepared, entries_of, prepare
-from csp.writing.sites import known_sites
+from csp.writing.client_hashes import is_key_in_memory, sender_of
+from csp.writing.entries import Entry, Prepared, entries_of, prepare
+from csp.writing.sites import are_sites_in_memory, known_sites
 from kernel.http import wire
 from kernel.http.call import first_parameters
 from kernel.http.errors import APIError, Validation, invalid
@@ -33,41 +34,73 @@ MAX_SINGLE = 64 * 1024
 COUNTED_BYTES = 2048
 # Bodies without a report. In the coderd wire format, they are accepted and ignored.
 EMPTY: tuple[Any, ...] = (None, {}, {"csp-report": {}})
+# Larger bodies are prepared in a thread, because the event loop would be blocked for too long.
+MAX_BYTES_IN_LOOP = 4096
+
+type Run = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
 def collect(results: Results, body: bytes, *, now: datetime) -> None:
-    """Commits all reports of the request.
+    """Commits all reports of the request, and waits for the commit in this thread.
+
+    Raises: the errors of `entries_in`; 503, 504 or LimitReachedError if the reports cannot be
+    written.
+    """
+    if entries := entries_in(results, body, now=now):
+        writer.write(entries)
+
+
+async def collect_in_loop(results: Results, body: bytes, *, now: datetime, run: Run) -> None:
+    """Commits all reports of the request. `run` calls a function in a thread.
+
+    Raises: the errors of `collect`.
+    """
+    prepare_entries = partial(entries_in, results, body, now=now)
+    is_quick = len(body) <= MAX_BYTES_IN_LOOP and _is_in_memory(results, now=now)
+    entries = prepare_entries() if is_quick else await run(prepare_entries)
+    if entries:
+        await writer.write_in_loop(entries)
+
+
+def _is_in_memory(results: Results, *, now: datetime) -> bool:
+    """Returns whether `entries_in` needs no query."""
+    has_key = keys.PARAMETER in results.call.query
+    is_checked = keys.is_in_memory() if has_key else True
+    is_day_known = is_key_in_memory(now.date())
+    return is_checked and are_rules_in_memory() and are_sites_in_memory() and is_day_known
+
+
+def entries_in(results: Results, body: bytes, *, now: datetime) -> list[Entry]:
+    """Checks the sender, and returns an entry for each report in the body.
 
     Raises: APIError 401, 403 or 410 if the sender may not report; 400 or 413 for an invalid body;
-    429 for too many reports; 503, 504 or LimitReachedError if the reports cannot be written.
+    429 for too many reports.
     """
     parameters = first_parameters(results.call)
     keys.check(parameters, origin=results.call.headers.get("origin", ""), caller=results.caller)
     parsed = parse_body(body)
     if parsed is None:
-        _accept_nothing()
-        return
+        _accept_nothing(results)
+        return []
     reports, others, invalid_items = parsed
     if invalid_items:
         metrics.REPORTS.labels("invalid").inc(invalid_items)
-    if reports or others:
-        number = max(len(reports) + len(others), math.ceil(len(body) / COUNTED_BYTES))
-        _count_reports(number, results)
-        key, client = parameters.get(keys.PARAMETER), rate_limit_bucket(results.address)
-        sender = sender_of(
-            version=version_in(parameters),
-            address=client,
-            user_agent=results.call.headers.get("user-agent", ""),
-            caller=f"key:{key}:{client}"
-            if key
-            else bucket_of(results.caller.identity, results.address),
-            now=now,
-        )
-        sites, rules, secret = known_sites(), current_rules(), settings.SECRET_KEY
-        if others:
-            other_reports.count(others, sender, key=keys.name_of(key), sites=sites)
-    if reports:
-        writer.write(entries_of(reports, sender, sites=sites, rules=rules, secret=secret))
+    if not reports and not others:
+        return []
+    number = max(len(reports) + len(others), math.ceil(len(body) / COUNTED_BYTES))
+    _count_reports(number, results)
+    key, client = parameters.get(keys.PARAMETER), rate_limit_bucket(results.address)
+    sender = sender_of(
+        version=version_in(parameters),
+        address=client,
+        user_agent=results.call.headers.get("user-agent", ""),
+        caller=f"key:{key}:{client}" if key else bucket_of(results.caller.identity, client),
+        now=now,
+    )
+    sites, rules, secret = known_sites(), current_rules(), settings.SECRET_KEY
+    if others:
+        other_reports.count(others, sender, key=keys.name_of(key), sites=sites)
+    return entries_of(reports, sender, sites=sites, rules=rules, secret=secret)
 
 
 def version_in(parameters: Mapping[str, str]) -> str:
@@ -123,11 +156,12 @@ def parse_body(
     return tuple(map(prepare, parsed.violations)), others, parsed.invalid
 
 
-def _accept_nothing() -> None:
+def _accept_nothing(results: Results) -> None:
     """Accepts a body without a report in the coderd wire format.
 
     Raises: APIError 400 in the documented wire format.
     """
     refusal = invalid(Validation("csp-report", "must be a non-empty object"))
-    if wire.apply("report-csp-violations/nothing", refusal) is not None:
-        raise refusal
+    with wire.using(results.wire):
+        if wire.apply("report-csp-violations/nothing", refusal) is not None:
+            raise refusal

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 
 from csp import rejections
 from csp.access.keys import PARAMETER, VERSION
-from csp.collection import collect
+from csp.collection import Run, collect, collect_in_loop
 from csp.schema import INGEST_KEY, ReportBody
 from kernel.http import wire
 from kernel.http.handlers import to_api_error
@@ -63,14 +63,29 @@ class ReportView(APIView):
 
 
 def answer_reports(results: Results, body: bytes, *, now: datetime) -> Answer:
-    """Collects reports and returns the response. The parameters are those of `collect`."""
+    """Collects reports and returns the response."""
     try:
         collect(results, body, now=now)
-        found = Answer(200, {"Content-Type": JSON_CONTENT_TYPE}, b'"ok"')
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - raised again if it is unexpected
+        return _outcome(results, now, error)
+    return _outcome(results, now)
+
+
+async def reports_in_loop(results: Results, body: bytes, *, now: datetime, run: Run) -> Answer:
+    """Collects reports in an event loop, and returns the response. `run` calls it in a thread."""
+    try:
+        await collect_in_loop(results, body, now=now, run=run)
+    except Exception as error:  # noqa: BLE001 - raised again if it is unexpected
+        return _outcome(results, now, error)
+    return _outcome(results, now)
+
+
+def _outcome(results: Results, now: datetime, error: Exception | None = None) -> Answer:
+    found = Answer(200, {"Content-Type": JSON_CONTENT_TYPE}, b'"ok"')
+    if error:
         known = to_api_error(error)
         if known is None:
-            raise
+            raise error
         rejections.note(results, known, now=now)
         found = known.answer()
     found.headers.update({"Cache-Control": "no-store", "Vary": wire.HEADER})

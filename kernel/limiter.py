@@ -1,7 +1,8 @@
 """Limits how many threads may do, or wait for, the same thing, so that other threads stay free.
 
-A web process has a fixed number of threads. A slow client, a frozen database or many users who sign
-in at the same time could block all threads. So everything that may take long is limited:
+A web process has a fixed number of threads that run Django. A frozen database, a hanging Coder or
+many users who sign in at the same time could block all of them. So everything that may take long is
+limited:
 
     searches = Limiter("searches", limit=16, per_caller=1)
 
@@ -19,22 +20,17 @@ waiting does not help. So waits end after that second, and the limiter is *faili
 gets a free slot. If no slot is free, the caller is rejected immediately, so that it does not block
 a thread. A failing limiter recovers when a slot is served, or when all slots are free.
 
-**A reserve.** All requests with CSP reports wait for the same commit. In that limiter, a slot is a
-waiting report. The first slots are the reserve. Callers with a slot of the reserve may wait up to
-the timeout even if the limiter is stuck, and a failing limiter still gives these slots to callers.
-
 | limiter | a slot is | in all | one caller | timeout |
 | --- | --- | --- | --- | --- |
-| `http.body.readers` | a body that is being read | 1/4 of the threads | 1/4 of these slots | 1 s |
-| `http.views.STREAMS` | a streamed response | 1/8 of the threads | 2 | none |
-| `db.backend.base` | a pooled connection | the pool, 1/8 of the threads | | 2.5 s |
-| `csp.writing.writer` | a waiting report | 10,000; reserve 1/8 of the threads | | 5 s |
+| `http.body.BODIES` | a byte of a request's body in memory | 128 MiB | 32 MiB | none |
+| `http.views.STREAMS` | a streamed response | 64 | 2 | none |
+| `db.backend.base` | a pooled connection | the pool, 1/2 of the threads | | 2.5 s |
 | `memory.LOOK_UPS` | reading a value | the threads | 1 for one value | 1 s |
 | `tokens.verification` | waiting for Coder | 1/2 of the threads | 1 after many refusals | 1 s |
-| `beside.identity` | asking Coder | 1/8 of the threads; 5/8 may wait | 1 for one token | 2.5 s |
+| `beside.identity` | asking Coder | 16; 80 may wait | 1 for one token | 2.5 s |
 | `admin.SEARCHES` | a search in the admin | half of the pool; 2 may wait | 1 | 1 s |
 | `csp.triage.reading.READERS` | reading many CSP reports | 1; 16 may wait | | 2 s |
-| `users.passwords.HASHING` | hashing a password | 1; 1/4 of the threads may wait | | 2 s |
+| `users.passwords.HASHING` | hashing a password | 1; 1/2 of the threads may wait | | 2 s |
 
 A caller is a user or the IP address of a client. An IPv6 /64 network counts as one address.
 
@@ -48,17 +44,11 @@ import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
-from typing import NoReturn, Protocol
+from typing import NoReturn
 from weakref import WeakValueDictionary
 
 # A limiter is stuck if no slot has been served for this long.
 STUCK_SECONDS = 1.0
-
-
-class Waitable(Protocol):
-    """A lock that another thread releases when the expected event has happened."""
-
-    def acquire(self, *, timeout: float) -> bool: ...
 
 
 class LimitReachedError(Exception):
@@ -93,7 +83,6 @@ class Slot:
     shares: tuple[_Share, ...]
     amount: int
     since: float
-    is_reserved: bool = False
     # This lock is held while the caller waits for its slot.
     given: threading.Lock = field(default_factory=threading.Lock)
 
@@ -103,9 +92,8 @@ class Limiter:
     """Limits the number of slots in use.
 
     `limit` is for all callers together, and `per_caller` for each caller. A caller waits at most
-    `timeout` seconds for a slot, and at most `queue` callers wait. The module's docstring describes
-    `reserve`. The limiter is stuck only `grace` seconds later. `full` and `own_full` are the error
-    messages for rejected clients.
+    `timeout` seconds for a slot, and at most `queue` callers wait. The limiter is stuck only
+    `grace` seconds later. `full` and `own_full` are the error messages for rejected clients.
     """
 
     name: str
@@ -114,7 +102,6 @@ class Limiter:
     per_caller: float = float("inf")
     timeout: float = 0.0
     queue: float = float("inf")
-    reserve: int = 0
     grace: float = 0.0
     full: str = ""
     own_full: str = ""
@@ -127,8 +114,7 @@ class Limiter:
         self._all = _Share(self.limit, self.grace)
         # An entry is deleted when no slot refers to it any more.
         self._shares: WeakValueDictionary[Hashable, _Share] = WeakValueDictionary()
-        # Both are ordered: `_slots` by the time of acquisition, `_waiting` by the time of arrival.
-        self._slots: dict[Slot, None] = {}
+        # In the order of arrival.
         self._waiting: dict[Slot, None] = {}
 
     @contextmanager
@@ -153,26 +139,22 @@ class Limiter:
                 self._give(slot)
                 return slot
             is_failing = any(share.is_failing for share in self._full_shares(slot))
-            has_queue = not self.reserve and len(self._waiting) < self.queue
+            has_queue = len(self._waiting) < self.queue
             if timeout <= 0 or is_failing or not has_queue:
                 self._refuse(slot)
             slot.given.acquire()
             self._waiting[slot] = None
-        if not self.wait(slot, slot.given, timeout):
+        if not self._wait(slot, timeout):
             self._give_up(slot)
         return slot
 
-    def wait(self, slot: Slot, event: Waitable, timeout: float) -> bool:
-        """Waits until `event` can be acquired. Returns whether that happened in time.
-
-        If the limiter is stuck, the wait ends early, except for slots of the reserve.
-        """
+    def _wait(self, slot: Slot, timeout: float) -> bool:
+        """Returns whether the slot became free in time, and before the limiter is stuck."""
         until = time.monotonic() + timeout
         while (left := until - time.monotonic()) > 0:
-            step = left if slot.is_reserved else min(left, STUCK_SECONDS + self.grace)
-            if event.acquire(timeout=step):
+            if slot.given.acquire(timeout=min(left, STUCK_SECONDS + self.grace)):
                 return True
-            if not slot.is_reserved and self._is_stuck(slot):
+            if self._is_stuck(slot):
                 return False
         return False
 
@@ -180,7 +162,6 @@ class Limiter:
         """Releases the slot. `served` is false if the caller's block has failed."""
         now = time.monotonic()
         with self._lock:
-            del self._slots[slot]
             for share in slot.shares:
                 share.taken -= slot.amount
                 if served:
@@ -200,12 +181,6 @@ class Limiter:
         """The number of callers that are waiting for a slot."""
         return len(self._waiting)
 
-    def seconds_of_oldest(self) -> float:
-        """Returns the number of seconds since the oldest slot was acquired; 0 if all are free."""
-        with self._lock:
-            oldest = next(iter(self._slots), None)
-            return time.monotonic() - oldest.since if oldest else 0.0
-
     def _shares_of(self, caller: Hashable) -> tuple[_Share, ...]:
         if caller is None:
             return (self._all,)
@@ -213,8 +188,6 @@ class Limiter:
         return self._all, self._shares.setdefault(caller, own)
 
     def _has_room(self, slot: Slot) -> bool:
-        if self._all.is_failing and self.reserve:
-            return self._all.taken < self.reserve
         return not self._full_shares(slot)
 
     def _full_shares(self, slot: Slot) -> list[_Share]:
@@ -226,11 +199,9 @@ class Limiter:
             return any(share.is_stuck(slot.since) for share in shares)
 
     def _give(self, slot: Slot) -> None:
-        slot.is_reserved = self._all.taken < self.reserve
         for share in slot.shares:
             share.taken += slot.amount
         slot.since = time.monotonic()
-        self._slots[slot] = None
 
     def _give_up(self, slot: Slot) -> None:
         with self._lock:

@@ -104,7 +104,7 @@ HASHING = Limiter(
     "password hashing",
     limit=1,
     timeout=MAX_WAIT_SECONDS,
-    queue=settings.SERVER_THREADS // 4,
+    queue=settings.SERVER_THREADS // 2,
     full=BUSY,
 )
 

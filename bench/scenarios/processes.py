@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 from bench import requests
@@ -43,22 +45,47 @@ MANY_READS = 1_000_000
 # The load ends after this number of requests or this time. With `--full`, the time is not limited.
 MIXED_SECONDS, READ_SECONDS = 25, 15
 SLICE_SECONDS = 3
+LAG_QUANTILE = 0.999
 
 
 def telemetry(bench: Bench) -> Batches:
     """Measures a server with an access log or with metrics beside one without them."""
     off = bench.service
     log = str(off.directory / "access.log")
-    metrics = {
-        "CODER_PROMETHEUS_ENABLE": "true",
-        "CODER_PROMETHEUS_ADDRESS": f"127.0.0.1:{free_port()}",
-    }
+    address = f"127.0.0.1:{free_port()}"
+    metrics = {"CODER_PROMETHEUS_ENABLE": "true", "CODER_PROMETHEUS_ADDRESS": address}
     with beside(off, CODERAPI_ACCESS_LOG=log) as logged, beside(off, **metrics) as counted:
         plain = _reads("off", off)
         yield [
             Scenario("access log on", _reads("on", logged), plain, at_least=0.95),
             Scenario("Prometheus on", _reads("on", counted), plain, at_least=0.95),
+            Scenario(
+                "p99.9 of the event loop's lag, mixed requests",
+                Measure("ours", lambda seconds: _lag(counted, address, seconds)),
+                at_most=0.02,
+                figure="lag_seconds",
+            ),
         ]
+
+
+def _lag(service: Service, metrics: str, seconds: int) -> Figures:
+    """Sends mixed requests. Returns the upper bound of the bucket with the percentile."""
+    before = _lag_buckets(metrics)
+    script = requests.mixed(service.token, MIXED, keys=READERS)
+    wrk(service.url + SSH, script=script, seconds=max(seconds, SLICE_SECONDS))
+    after = _lag_buckets(metrics)
+    counts = {bound: after[bound] - before.get(bound, 0) for bound in sorted(after)}
+    total = max(counts.values())
+    found = next(bound for bound, count in counts.items() if count >= LAG_QUANTILE * total)
+    return {"lag_seconds": found}
+
+
+def _lag_buckets(address: str) -> dict[float, float]:
+    """Returns the number of samples of the lag up to each bound."""
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    pattern = re.compile(r'coderapi_event_loop_lag_seconds_bucket{le="(.+)"} (\S+)')
+    return {float(bound): float(count) for bound, count in pattern.findall(text)}
 
 
 def _reads(name: str, service: Service) -> Measure:

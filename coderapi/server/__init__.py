@@ -20,7 +20,12 @@ Then the children finish their requests and jobs. After 25 more seconds or a sec
 supervisor kills the children that are still running. Then its exit status is 1.
 
 Before the migrations, the supervisor binds each port with a socket that does not listen, and keeps
-the socket open. So another program cannot bind the port, but new web workers can.
+the socket open. So another program cannot bind the port. Before it forks a web worker, it opens the
+listening socket of the worker. It keeps the socket, so that connections wait while the worker is
+replaced. `protocol` limits what a client may do with a connection.
+
+After SIGTERM, `/readyz` fails. The web workers serve requests for CODERAPI_SHUTDOWN_DELAY. Then
+they close each connection after its next response, stop accepting, finish, and end.
 
 Not supported: reloading settings, or changing the number of workers, without a restart. To avoid
 downtime, run several servers behind a load balancer and restart them one by one.

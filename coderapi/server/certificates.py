@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
+import ssl
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,38 +12,39 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
-from granian.constants import SSLProtocols
 
 from coderapi.addresses import AddressError
 
 logger = logging.getLogger(__name__)
 
-# The only format of private keys that granian can read.
-PKCS8 = b"-----BEGIN PRIVATE KEY-----"
+VERSIONS = {"tls12": ssl.TLSVersion.TLSv1_2, "tls13": ssl.TLSVersion.TLSv1_3}
 
 
 class CertificateError(AddressError):
     """A file for HTTPS is not usable. The message names the option, the file and the cause."""
 
 
-def tls_arguments(options: Any, *, now: datetime) -> dict[str, Any]:
-    """Validates the files that the TLS options name. Returns granian's arguments for them.
+def tls_context(options: Any, *, now: datetime) -> ssl.SSLContext:
+    """Validates the files that the TLS options name. Returns the context for connections.
 
     Raises: CertificateError if a file is not usable.
     """
     certificate_file, key_file = options["tls.cert_file"][0], options["tls.key_file"][0]
     key = _private_key(key_file)
     _check_certificate(certificate_file, key.public_key(), now=now)
-    arguments = {
-        "ssl_cert": Path(certificate_file),
-        "ssl_key": Path(key_file),
-        "ssl_protocol_min": SSLProtocols[options["tls.min_version"]],
-    }
-    if options["tls.client_auth"] == "none":
-        return arguments
-    client_ca = options["tls.client_ca_file"]
-    _certificates("TLS Client CA Files", client_ca)
-    return arguments | {"ssl_ca": Path(client_ca), "ssl_client_verify": True}
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = VERSIONS[options["tls.min_version"]]
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(certificate_file, key_file)
+        if options["tls.client_auth"] != "none":
+            client_ca = options["tls.client_ca_file"]
+            _certificates("TLS Client CA Files", client_ca)
+            context.load_verify_locations(client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except ssl.SSLError as error:
+        raise CertificateError(f"TLS: the files cannot be used: {error.reason}") from None
+    return context
 
 
 def _read(option: str, file: str) -> bytes:
@@ -55,20 +57,16 @@ def _read(option: str, file: str) -> bytes:
 def _private_key(file: str) -> PrivateKeyTypes:
     text = _read("TLS Key Files", file)
     try:
-        key = serialization.load_pem_private_key(text, password=None)
-        if PKCS8 in text:
-            return key
-        problem = f"is not in PKCS#8 format. {_conversion(file)}"
+        return serialization.load_pem_private_key(text, password=None)
     except TypeError:
-        problem = f"is encrypted. {_conversion(file)}"
+        command = ["openssl", "pkcs8", "-topk8", "-nocrypt", "-in", file, "-out", f"{file}.plain"]
+        problem = (
+            "is encrypted. Decrypt it, and set TLS Key Files to the new file: "
+            f"(umask 077; {shlex.join(command)})"
+        )
     except ValueError:
         problem = "does not contain a private key in PEM format"
     raise CertificateError(f"TLS Key Files: {file} {problem}")
-
-
-def _conversion(file: str) -> str:
-    command = ["openssl", "pkcs8", "-topk8", "-nocrypt", "-in", file, "-out", f"{file}.pkcs8"]
-    return f"Convert it, and set TLS Key Files to the new file: (umask 077; {shlex.join(command)})"
 
 
 def _certificates(option: str, file: str) -> list[x509.Certificate]:

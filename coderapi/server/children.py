@@ -30,12 +30,17 @@ from kernel.loops import ENDING, Backoff
 if TYPE_CHECKING:
     from multiprocessing.context import ForkProcess
 
+    from coderapi.server.http import Listener
+
 logger = logging.getLogger(__name__)
 
 # The beginning of the command line of each child.
 TITLE = "coderapi: "
 # The supervisor handles these signals, and its children do not.
-OF_SUPERVISOR = (*ENDING, signal.SIGCHLD, signal.SIGUSR1)
+OF_SUPERVISOR = (*ENDING, signal.SIGCHLD)
+# New connections wait for the restart of their worker for up to this time. If the restart is later,
+# the socket is closed, so that other workers get the connections.
+MAX_WAIT_SECONDS = 1.0
 
 _forking = multiprocessing.get_context("fork")
 
@@ -45,13 +50,14 @@ class Role:
     """The work of a child process.
 
     When its pipe closes, the child runs `prepare_end` and sends SIGTERM to itself. It kills itself
-    if it still runs `drain_seconds` later.
+    if it still runs `drain_seconds` later. It inherits the socket of `listener`, and no other one.
     """
 
     name: str
     run: Callable[[], None]
     prepare_end: Callable[[], None] = lambda: None
     drain_seconds: float = 25.0
+    listener: Listener | None = None
 
 
 class Child:
@@ -76,10 +82,13 @@ class Child:
         """Starts the process in a new session, so that only the supervisor receives Ctrl-C."""
         self.due = None
         self._started_at = time.monotonic()
-        self.end()
+        self.close_pipe()
+        if self.role.listener:
+            self.role.listener.open()
         reader, self._pipe = os.pipe()
         pipes = [child._pipe for child in siblings if child._pipe is not None]
-        self._process = _forking.Process(target=_run, args=(self.role, reader, pipes))
+        others = [child.role.listener for child in siblings if child is not self]
+        self._process = _forking.Process(target=_run, args=(self.role, reader, pipes, others))
         self._process.start()
         os.close(reader)
 
@@ -88,17 +97,25 @@ class Child:
         now = time.monotonic()
         delay = self._backoff.after(now - self._started_at)
         self.due = now + delay
+        if self.role.listener and delay > MAX_WAIT_SECONDS:
+            self.role.listener.close()
         code = (self._process and self._process.exitcode) or 0
         cause = f"signal {-code}" if code < 0 else f"exit status {code}"
         logger.error(
             "The %s process ended (%s). It restarts in %.2f s.", self.role.name, cause, delay
         )
 
-    def end(self) -> None:
+    def close_pipe(self) -> None:
         """Closes the pipe, so that the process ends when it has finished its work."""
         if self._pipe is not None:
             os.close(self._pipe)
         self._pipe = None
+
+    def end(self) -> None:
+        """Makes the process end. Then it has the only copy of its listening socket."""
+        self.close_pipe()
+        if self.role.listener:
+            self.role.listener.close()
 
     def kill(self) -> None:
         """Kills the process group: the process and its descendants."""
@@ -109,7 +126,7 @@ class Child:
             self._process.join()
 
 
-def _run(role: Role, reader: int, pipes: Iterable[int]) -> None:
+def _run(role: Role, reader: int, pipes: Iterable[int], others: Iterable[Listener | None]) -> None:
     """Runs the role in the new process."""
     # Otherwise the supervisor would receive the child's signals.
     signal.set_wakeup_fd(-1)
@@ -120,6 +137,8 @@ def _run(role: Role, reader: int, pipes: Iterable[int]) -> None:
     # A pipe closes when all its descriptors are closed, so a child must not keep those of others.
     for pipe in pipes:
         os.close(pipe)
+    for listener in filter(None, others):
+        listener.close()
     # Otherwise each child would have the command line of the supervisor, which may contain secrets.
     # The variable prevents that the title overwrites the environment in /proc.
     os.environ["SPT_NOENV"] = "1"

@@ -1,182 +1,146 @@
-"""The web workers: child processes that serve HTTP with granian."""
+"""The web workers: child processes that serve HTTP with uvicorn."""
 
 from __future__ import annotations
 
-import ctypes
-import os
-import select
+import asyncio
+import logging
+import resource
 import signal
 import socket
-import stat
-import struct
-import sys
+import ssl
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine
+from typing import Any
 
-from granian.constants import HTTPModes, Interfaces, RuntimeModes
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
-from granian.server.mp import MPServer
+import uvicorn
+import uvloop
 
+from coderapi.server.protocol import HEAD_SECONDS, Connection, close_late_connections
 from kernel.loops import stopping
+from kernel.telemetry.loop_lag import measure_lag
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+logger = logging.getLogger(__name__)
 
-# The maximum number of open connections of each worker, including idle connections. The number of
-# threads limits how many requests run at the same time.
-CONNECTIONS = 4096
-# The time limit for receiving the headers of a request. An idle connection is closed after the same
-# time.
-HEAD_MILLISECONDS = 15_000
+type Application = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
+
 # When the server stops, workers have this long to finish their requests. The supervisor waits
 # longer, and a request body must arrive in less time.
 DRAIN_SECONDS = 20.0
 # Before a worker ends, its responses contain `Connection: close` for this long, or until no client
 # is connected.
 CLOSING_SECONDS = 0.8
-# Then it drops new connections, for this long or until no client is connected.
-DROPPING_SECONDS = 0.2
-# Also the time to complete handshakes that began before new connections were dropped.
 POLL_SECONDS = 0.01
-# A BPF program: if the byte with the flags of the TCP header has the bit SYN, drop the packet.
-DROP_SYN = b"".join(
-    struct.pack("HBBI", *instruction)
-    for instruction in ((0x30, 0, 0, 13), (0x45, 0, 1, 2), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFF))
-)
-SO_ATTACH_FILTER = 26
-
-# granian copies the process environment into the WSGI environ of every request. There, variables
-# with these prefixes would look like request headers.
-HEADER_LIKE_PREFIXES = ("HTTP_", "CONTENT_", "REMOTE_", "HTTPS")
+# The number of connections that wait to be accepted. Linux limits it to `net.core.somaxconn`.
+BACKLOG = 2048
 
 
-class Worker(MPServer):
-    """A granian server whose worker runs in this process. `more` are arguments of granian.
+class Listener:
+    """The listening socket of one worker. The supervisor also holds it.
+
+    So if the worker ends, the connections that it has not accepted wait for the next worker. Linux
+    shares new connections equally among the sockets of a port. If the workers had one socket, one
+    of them would accept most connections.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._address = host, port
+        self._socket: socket.socket | None = None
+
+    def open(self) -> socket.socket:
+        """Returns the socket. Opens it if it is closed."""
+        if self._socket is None:
+            # With the protocol 0, asyncio would not set TCP_NODELAY on connections.
+            family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
+            self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+            # With SO_REUSEADDR, the next server can use the port while old connections still end.
+            for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+                self._socket.setsockopt(socket.SOL_SOCKET, option, 1)
+            self._socket.bind(self._address)
+            self._socket.listen(BACKLOG)
+        return self._socket
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None
+
+
+class Loop(uvloop.Loop):
+    """An event loop that gives clients less time for the handshake of TLS."""
+
+    async def create_server(self, *arguments: Any, **more: Any) -> Any:
+        if more.get("ssl"):
+            more["ssl_handshake_timeout"] = HEAD_SECONDS
+        return await super().create_server(*arguments, **more)
+
+
+class Worker:
+    """A uvicorn server of one listener. `load` returns the application, in the new process.
 
     Before the worker stops, it serves requests for `delay` seconds, so that load balancers notice.
-
-    granian itself would start its workers as children of a main process. Here they are children of
-    the supervisor, which creates this object.
+    The worker logs that it is ready if it has a `url`.
     """
 
     def __init__(
         self,
+        listener: Listener,
+        load: Callable[[], Application],
         *,
-        host: str,
-        port: int,
-        threads: int,
+        tls: ssl.SSLContext | None = None,
         keep_alive: bool = True,
         delay: float = 0.0,
-        **more: Any,
+        url: str = "",
     ) -> None:
-        super().__init__(
-            "",
-            address=host,
-            port=port,
-            interface=Interfaces.WSGI,
-            runtime_mode=RuntimeModes.mt,
-            blocking_threads=threads,
-            backpressure=CONNECTIONS,
-            http=HTTPModes.http1,
-            http1_settings=HTTP1Settings(
-                keep_alive=keep_alive, header_read_timeout=HEAD_MILLISECONDS
-            ),
-            websockets=False,
-            log_level=LogLevels.warning,
-            **more,
-        )
-        self._is_closing = False
+        self.listener = listener
+        self._load = load
+        self._tls = tls
+        self._keep_alive = keep_alive
         self._delay = delay
-        # Outside of Linux, all workers use the same listening socket.
-        self._init_shared_socket()  # type: ignore[no-untyped-call]
+        self._url = url
 
-    def run(self, load: Callable[[], WSGIApplication]) -> None:
-        """Serves the application that `load` returns, until SIGTERM."""
-        for name in [name for name in os.environ if name.startswith(HEADER_LIKE_PREFIXES)]:
-            del os.environ[name]
-        worker = self._spawn_worker(0, self._spawn_wsgi_worker, lambda: self._closing(load()))
-        worker.inner.run()
+    def run(self) -> None:
+        """Serves the application until SIGTERM."""
+        # uvicorn handles the signal, and raises it again at the end.
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        # Each connection needs a file descriptor. The soft limit is often 1,024.
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        Connection.is_closing = not self._keep_alive
+        asyncio.run(self._serve(), loop_factory=Loop)
+
+    async def _serve(self) -> None:
+        tls = self._tls
+        config = uvicorn.Config(
+            self._load(),
+            interface="asgi3",
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            proxy_headers=False,
+            server_header=False,
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=int(HEAD_SECONDS),
+            timeout_graceful_shutdown=int(DRAIN_SECONDS),
+            ssl_context_factory=(lambda *_: tls) if tls else None,
+        )
+        # `asyncio.run` cancels them at the end.
+        _beside = [asyncio.create_task(each()) for each in (close_late_connections, measure_lag)]
+        if self._url:
+            logger.info("Ready: %s answers", self._url)
+        await uvicorn.Server(config).serve(sockets=[self.listener.open()])
 
     def prepare_end(self) -> None:
         """Serves requests during the delay. Then closes each connection after its next response.
 
-        Returns when no client is connected. The times are limited, because an idle client sends no
+        Returns when no client is connected. This time is limited, because an idle client sends no
         further request.
         """
         stopping.set()
         time.sleep(self._delay)
-        self._is_closing = True
-        self._wait_for_clients(CLOSING_SECONDS)
-        drop_new_connections(self.bind_port)
-        time.sleep(POLL_SECONDS)
-        self._wait_for_clients(DROPPING_SECONDS)
-
-    def _wait_for_clients(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and has_clients(self.bind_port):
+        Connection.is_closing = True
+        deadline = time.monotonic() + CLOSING_SECONDS
+        while time.monotonic() < deadline and Connection.open:
             time.sleep(POLL_SECONDS)
-
-    def _closing(self, application: WSGIApplication) -> WSGIApplication:
-        def answer(environ: Any, start_response: Any) -> Any:
-            def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
-                last = [("Connection", "close")] if self._is_closing else []
-                return start_response(status, [*headers, *last], *more)
-
-            return application(environ, start)
-
-        return answer
-
-
-def has_clients(port: int) -> bool:
-    """Returns whether a client is connected through the port, or waits to be accepted."""
-    # A connection that is accepted between the two searches is found by the second.
-    return any(map(_has_queue, _sockets(port))) or any(map(_is_connected, _sockets(port)))
-
-
-def _sockets(port: int) -> Iterator[socket.socket]:
-    """Yields a copy of each socket of this process that is bound to the port."""
-    for path in Path("/dev/fd").iterdir():
-        with suppress(OSError):
-            if stat.S_ISSOCK(os.fstat(int(path.name)).st_mode):
-                with socket.socket(fileno=os.dup(int(path.name))) as copy:
-                    is_ip = copy.family in {socket.AF_INET, socket.AF_INET6}
-                    if is_ip and copy.getsockname()[1] == port:
-                        yield copy
-
-
-def _has_queue(one: socket.socket) -> bool:
-    # Not `select.select`, because a descriptor may be above its maximum of 1023.
-    look = select.poll()
-    look.register(one, select.POLLIN)
-    return bool(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and look.poll(0))
-
-
-def _is_connected(one: socket.socket) -> bool:
-    with suppress(OSError):
-        return bool(one.getpeername())
-    return False
-
-
-def drop_new_connections(port: int) -> None:
-    """Drops the packets that open a connection to this process.
-
-    When a listening socket is closed, the kernel resets the connections that wait to be accepted.
-    granian also closes the accepted ones that it has not read from. Their clients may have sent a
-    request. A client whose packet is dropped repeats it after a second, and then is refused or
-    connects to the next server.
-    """
-    if sys.platform == "linux":
-        program = ctypes.create_string_buffer(DROP_SYN, len(DROP_SYN))
-        pointer = struct.pack("HP", len(DROP_SYN) // 8, ctypes.addressof(program))
-        for one in _sockets(port):
-            with suppress(OSError):
-                one.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, pointer)
-
-
-def ask_for_replacement() -> None:
-    """Makes the supervisor replace the web workers, which also ends threads that are stuck."""
-    os.kill(os.getppid(), signal.SIGUSR1)

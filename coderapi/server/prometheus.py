@@ -16,13 +16,14 @@ from django.conf import settings
 
 from coderapi.addresses import AddressError, Claim
 from coderapi.server.children import TITLE, Role
-from coderapi.server.http import Worker
+from coderapi.server.http import Application, Listener, Worker
+from kernel.http.call import environ_of, from_scope
+from kernel.http.threads import Threads
 from kernel.loops import is_alive
 from kernel.running_coder import running
 from kernel.telemetry import DIRECTORY_VARIABLE
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
     from prometheus_client import CollectorRegistry, Metric
 
 logger = logging.getLogger(__name__)
@@ -46,21 +47,20 @@ def metrics_role() -> list[Role]:
     logger.info("Serving metrics on %s", claim.url)
     host, port = claim.address.host, claim.address.port
     # An idle connection between two scrapes would delay the end of this process.
-    worker = Worker(
-        host=host,
-        port=port,
-        threads=THREADS,
-        keep_alive=False,
-        log_dictconfig=settings.LOGGING,
-    )
-    return [Role("metrics", partial(worker.run, load), worker.prepare_end)]
+    worker = Worker(Listener(host, port), load, keep_alive=False)
+    return [Role("metrics", worker.run, worker.prepare_end, listener=worker.listener)]
 
 
-def load() -> WSGIApplication:
+def load() -> Application:
     """Returns an application that serves the metrics at every path."""
     from prometheus_client import make_wsgi_app
 
-    return make_wsgi_app(_registry(os.getppid()))
+    threads = Threads(make_wsgi_app(_registry(os.getppid())), THREADS)
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        await threads.respond(environ_of(scope, from_scope(scope), b""), send)
+
+    return answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,20 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import connections
 from django.utils import timezone
 
-from coderapi import wsgi
+from coderapi import web
 from coderapi.addresses import AddressError, Claim
 from coderapi.bootstrap import claims
 from coderapi.first_steps import log_first_task, make_first_owner
 from coderapi.server.children import Role
-from coderapi.server.http import DRAIN_SECONDS, Worker, ask_for_replacement
+from coderapi.server.http import DRAIN_SECONDS, Listener, Worker
 from coderapi.server.migrating import bring_up_to_date
 from coderapi.server.prometheus import metrics_role
 from coderapi.server.supervisor import Supervisor
@@ -27,12 +26,11 @@ from experiments.selectors import warn_of_unknown_experiments
 from jobs.worker import work
 from kernel.datadir import DataDirectoryError
 from kernel.db.connections import leave_pool
-from kernel.http import body
 from kernel.loops import run_until_signalled
 from kernel.telemetry.metrics import start_sampling
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from ssl import SSLContext
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +44,7 @@ def run_server(*, web_only: bool) -> int:
     # A pool would start threads, but a process should fork before it starts threads.
     leave_pool()
     try:
-        web = web_roles(now)
+        workers = web_roles(now)
         bring_up_to_date()
         make_first_owner(data_dir=settings.DATA_DIR, now=now)
         metrics = metrics_role()
@@ -55,9 +53,9 @@ def run_server(*, web_only: bool) -> int:
     record_start(settings.CONFIG_SNAPSHOT, now=now)
     _log_start(claims)
     connections.close_all()
-    wsgi.preload()
-    roles = [*web, *([] if web_only else [Role("jobs", run_jobs)]), *metrics]
-    return Supervisor(roles, replaceable=web, delay=settings.SHUTDOWN_DELAY).run(claims)
+    web.preload()
+    roles = [*workers, *([] if web_only else [Role("jobs", run_jobs)]), *metrics]
+    return Supervisor(roles, delay=settings.SHUTDOWN_DELAY).run()
 
 
 def _log_start(reserved: Sequence[Claim]) -> None:
@@ -79,29 +77,25 @@ def web_roles(now: datetime) -> list[Role]:
     """
     roles = []
     for claim in claims:
-        worker = Worker(
-            host=claim.address.host,
-            port=claim.address.port,
-            threads=settings.SERVER_THREADS,
-            delay=settings.SHUTDOWN_DELAY,
-            log_dictconfig=settings.LOGGING,
-            **(_tls(now) if claim.scheme == "https" else {}),
-        )
-        run = partial(worker.run, load)
-        roles.append(Role("web", run, worker.prepare_end, DRAIN_SECONDS))
-    return roles * settings.WEB_WORKERS
+        tls = _tls(now) if claim.scheme == "https" else None
+        for number in range(settings.WEB_WORKERS):
+            worker = Worker(
+                Listener(claim.address.host, claim.address.port),
+                web.build,
+                tls=tls,
+                delay=settings.SHUTDOWN_DELAY,
+                url="" if number else claim.url,
+            )
+            end = worker.prepare_end
+            roles.append(Role("web", worker.run, end, DRAIN_SECONDS, worker.listener))
+    return roles
 
 
-def _tls(now: datetime) -> dict[str, Any]:
+def _tls(now: datetime) -> SSLContext:
     # Imported here, because most servers do not need it.
-    from coderapi.server.certificates import tls_arguments
+    from coderapi.server.certificates import tls_context
 
-    return tls_arguments(settings.OPTIONS, now=now)
-
-
-def load() -> WSGIApplication:
-    body.when_stuck = ask_for_replacement
-    return wsgi.build()
+    return tls_context(settings.OPTIONS, now=now)
 
 
 def run_jobs() -> None:

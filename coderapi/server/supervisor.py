@@ -5,11 +5,9 @@ from __future__ import annotations
 import gc
 import logging
 import signal
-import threading
 import time
 from collections.abc import Sequence
 
-from coderapi.addresses import Claim, announce_ready
 from coderapi.server.children import OF_SUPERVISOR, Child, Role
 from coderapi.server.command import private_database_watched
 from kernel.loops import ENDING, REPEAT_SECONDS, Signals
@@ -24,20 +22,15 @@ DRAIN_SECONDS = 25.0
 class Supervisor:
     """Runs the children until a signal arrives.
 
-    SIGCHLD: a child has ended. SIGUSR1: a web worker asks to replace all web workers, see
-    `replaceable`. After the signal, the children may serve requests for `delay` seconds.
+    Then the children may serve requests for `delay` seconds before they end.
     """
 
-    def __init__(
-        self, roles: Sequence[Role], *, replaceable: Sequence[Role] = (), delay: float = 0.0
-    ) -> None:
+    def __init__(self, roles: Sequence[Role], *, delay: float = 0.0) -> None:
         self._signals = Signals(OF_SUPERVISOR)
         self._children = [Child(role) for role in roles]
-        self._replaceable = replaceable
         self._delay = delay
-        self._replaced: list[Child] = []
 
-    def run(self, claims: Sequence[Claim] = ()) -> int:
+    def run(self) -> int:
         """Runs the children. Returns the exit status.
 
         It is 0 if all children ended after SIGTERM, or 1 if a child had to be killed.
@@ -47,46 +40,30 @@ class Supervisor:
             gc.freeze()
             self._start_due()
             gc.enable()
-            # Start threads only after the first children have been forked.
-            stopping = threading.Event()
-            for claim in claims:
-                threading.Thread(target=announce_ready, args=(claim, stopping), daemon=True).start()
             try:
+                # It starts a thread, so the first children are forked before.
                 with private_database_watched():
                     self._run_children()
-                    stopping.set()
                     return self._end()
             finally:
-                self._close_pipes()
+                self._end_children()
 
     def _run_children(self) -> None:
         """Restarts children that die. Returns at the first signal to stop."""
         while True:
             event = self._next(until=min((c.due for c in self._children if c.due), default=None))
-            if event == signal.SIGUSR1:
-                self._replace()
-            elif event not in {None, signal.SIGCHLD}:
+            if event not in {None, signal.SIGCHLD}:
                 return
             for child in self._children:
                 if child.due is None and not child.alive:
                     child.schedule_restart()
-            self._replaced = [child for child in self._replaced if child.alive]
             self._start_due()
 
     def _start_due(self) -> None:
         now = time.monotonic()
         for child in self._children:
             if child.due is not None and child.due <= now:
-                child.start(siblings=[*self._children, *self._replaced])
-
-    def _replace(self) -> None:
-        """Starts new children in the place of the replaceable ones, which finish their work."""
-        old = [child for child in self._children if child.role in self._replaceable]
-        self._replaced += old
-        self._children = [child for child in self._children if child not in old]
-        self._children += [Child(child.role) for child in old]
-        for child in old:
-            child.end()
+                child.start(siblings=self._children)
 
     def _next(self, *, until: float | None) -> int | None:
         return self._signals.get(None if until is None else max(0.0, until - time.monotonic()))
@@ -94,24 +71,21 @@ class Supervisor:
     def _end(self) -> int:
         logger.info("Stopping. Running requests and jobs are completed first.")
         begun = time.monotonic()
-        children = self._close_pipes()
-        while any(child.alive for child in children):
+        self._end_children()
+        while any(child.alive for child in self._children):
             event = self._next(until=begun + self._delay + DRAIN_SECONDS)
             is_again = event in ENDING and time.monotonic() > begun + REPEAT_SECONDS
             if event is None or is_again:
-                return self._kill(children)
+                return self._kill()
         logger.info("Stopped")
         return 0
 
-    def _close_pipes(self) -> list[Child]:
-        """Makes all children end, including those that were replaced. Returns them."""
-        children = [*self._children, *self._replaced]
-        for child in children:
+    def _end_children(self) -> None:
+        for child in self._children:
             child.end()
-        return children
 
-    def _kill(self, children: Sequence[Child]) -> int:
-        for child in children:
+    def _kill(self) -> int:
+        for child in self._children:
             if child.alive:
                 logger.warning(
                     "Killing the %s process, because it did not end in time", child.role.name

@@ -107,6 +107,11 @@ MEMORY: Memory[str, dict[str, IngestKey]] = Memory(
 )
 
 
+def is_in_memory() -> bool:
+    """Returns whether checking a key needs no query."""
+    return MEMORY.get("") is not None
+
+
 def find(key: str) -> IngestKey | None:
     """Returns the ingest key, or None if it does not exist. Raises: DatabaseError."""
     known = MEMORY.get("")
@@ -143,7 +148,7 @@ def is_open_to(call: Call, found: Results) -> bool | Ask:
     key, origin = first_parameters(call).get(PARAMETER, ""), call.headers.get("origin", "")
     if not key:
         return bool(settings.CSP_ACCESS == "public")
-    if MEMORY.get("") is None:
+    if not is_in_memory():
         return Ask(partial(_has_origin, key, origin))
     return _has_origin(key, origin)
 

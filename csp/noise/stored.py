@@ -24,6 +24,11 @@ RULES: Memory[str, Rules] = Memory(
 )
 
 
+def are_rules_in_memory() -> bool:
+    """Returns whether `current_rules` needs no query."""
+    return RULES.get("") is not None
+
+
 def current_rules() -> Rules:
     """Returns all noise rules. Raises: DatabaseError."""
     return RULES.get("") or RULES.load("", lambda: CachedValue(compiled(_rules())))

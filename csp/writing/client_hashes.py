@@ -22,6 +22,8 @@ def sender_of(
     *, address: str, user_agent: str, caller: str, now: datetime, version: str = ""
 ) -> Sender:
     """Returns the sender of a request with reports. Raises: DatabaseError."""
+    # Beside Coder, the first call waits. After it, the key is loaded: then `is_key_in_memory`.
+    coder_version = running()
     key = key_of(now.date())
     return Sender(
         received_at=now,
@@ -29,7 +31,7 @@ def sender_of(
         caller=client_hash(caller, key) if caller else b"",
         user_agent=user_agent,
         version=version,
-        coder_version=running()[:MAX_WORD],
+        coder_version=coder_version[:MAX_WORD],
         coder_sites=coder_sites(),
     )
 
@@ -37,6 +39,11 @@ def sender_of(
 def client_hash(address: str, key: bytes) -> bytes:
     """Returns the hash of an IP address with the key of a UTC day, in 16 bytes."""
     return hashlib.blake2b(address.encode(), digest_size=16, key=key).digest()
+
+
+def is_key_in_memory(day: date) -> bool:
+    """Returns whether `sender_of` needs no query."""
+    return DAY_KEYS.get(day) is not None
 
 
 def key_of(day: date) -> bytes:

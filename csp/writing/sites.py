@@ -22,6 +22,11 @@ from kernel.memory import CachedValue, Memory
 SITES: Memory[str, Sites] = Memory("sites", capacity=1, topics=(TOPIC,), max_age_disconnected=5.0)
 
 
+def are_sites_in_memory() -> bool:
+    """Returns whether `known_sites` needs no query."""
+    return SITES.get(settings.ACCESS_URL) is not None
+
+
 def known_sites() -> Sites:
     """Returns the origins of all sites, without private data. Raises: DatabaseError."""
     url = settings.ACCESS_URL

@@ -6,14 +6,18 @@ and in Django.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from io import BytesIO
 from typing import Any, NamedTuple
+from urllib.parse import unquote_to_bytes
 
 from django.http import QueryDict
 from django.utils.encoding import repercent_broken_unicode
 
 COOKIE = "cookie"
+WITHOUT_PREFIX = frozenset({"CONTENT_LENGTH", "CONTENT_TYPE"})
 
 
 class Call(NamedTuple):
@@ -97,6 +101,53 @@ def from_environ(environ: Mapping[str, Any], path: str) -> Call:
         environ["wsgi.url_scheme"],
         environ.get("SERVER_NAME", ""),
     )
+
+
+def from_scope(scope: Mapping[str, Any]) -> Call:
+    """Returns the call of an ASGI scope."""
+    return Call(
+        method=scope["method"],
+        path=_path_of(scope["raw_path"]),
+        query=scope["query_string"].decode("latin-1"),
+        headers=joined_headers(scope["headers"]),
+        peer=scope["client"][0] if scope["client"] else "",
+        scheme=scope["scheme"],
+        server=scope["server"][0] if scope["server"] else "",
+    )
+
+
+def _path_of(raw: bytes) -> str:
+    # Most paths contain no encoded character. The server has checked that they are ASCII.
+    if b"%" not in raw:
+        return raw.decode()
+    return decoded_path(unquote_to_bytes(raw).decode("latin-1")) or "/"
+
+
+def environ_of(scope: Mapping[str, Any], call: Call, body: bytes) -> dict[str, Any]:
+    """Returns the WSGI environment of a request."""
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": call.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(scope["raw_path"]).decode("latin-1"),
+        "QUERY_STRING": call.query,
+        "SERVER_NAME": call.server,
+        "SERVER_PORT": str(scope["server"][1] if scope["server"] else ""),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "REMOTE_ADDR": call.peer,
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": call.scheme,
+        "wsgi.input": BytesIO(body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for name, value in call.headers.items():
+        key = name.upper().replace("-", "_")
+        environ[key if key in WITHOUT_PREFIX else f"HTTP_{key}"] = value
+    if body:
+        environ["CONTENT_LENGTH"] = str(len(body))
+    return environ
 
 
 def first_parameters(call: Call) -> dict[str, str]:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from kernel.settings import settings
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse
     from django.http import HttpResponse
 
 JSON_CONTENT_TYPE = "application/json; charset=utf-8"
-STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 # If set, returns the version in the header X-Coder-Build-Version. It returns "" while it does not
 # know the version. Then the header is left out.
@@ -37,13 +34,6 @@ class Answer:
             # Otherwise Django would send that it is HTML.
             del response.headers["Content-Type"]
         return response
-
-    def send(self, start_response: StartResponse) -> list[bytes]:
-        """Sends the response without Django, from a WSGI application. Returns its result."""
-        if self.status != HTTPStatus.NOT_MODIFIED:
-            self.headers["Content-Length"] = str(len(self.body))
-        start_response(STATUS_LINES[self.status], list(self.headers.items()))
-        return [self.body]
 
 
 def common_headers(request_id: str) -> dict[str, str]:

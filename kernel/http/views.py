@@ -10,7 +10,6 @@ from itertools import batched, chain
 from typing import Any, ClassVar, cast
 
 import django.db
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLResolver
@@ -30,11 +29,11 @@ from kernel.http.responses import JSON_CONTENT_TYPE
 from kernel.http.schema.operations import operation
 from kernel.limiter import Limiter, LimitReachedError
 
-# A streamed response blocks its thread until the client has read the response.
+# A streamed response keeps one or two pages of rows in memory until the client has read it.
 STREAMS = Limiter(
     "streamed answers",
-    limit=settings.MAX_STREAMS,
-    per_caller=max(1, min(2, settings.MAX_STREAMS // 2)),
+    limit=64,
+    per_caller=2,
     full="Too many long lists are being sent. Try again soon.",
     own_full="Your earlier requests for long lists are not finished. Read their responses first.",
 )
@@ -96,7 +95,7 @@ class PublicAPIView(APIView):
 
 
 class DocumentView(APIView):
-    """The base class of views whose cached responses the fast lane sends."""
+    """The base class of views whose cached responses the event loop sends."""
 
     document: ClassVar[documents.Document]
 

@@ -19,10 +19,10 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from io import FileIO
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import orjson
@@ -30,9 +30,6 @@ import orjson
 from kernel.humanize import plural
 from kernel.loops import repeat
 from kernel.telemetry.logs import scrub
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 WRITE_SECONDS = 0.2
 # At exit, a process waits up to this time until the waiting lines are written.
@@ -44,14 +41,10 @@ MAX_METHOD, MAX_PATH, MAX_AGENT = 32, 1024, 256
 # Several processes may write to the same pipe. The system writes a block of up to this size as a
 # whole, so lines of different processes are not mixed.
 MAX_BLOCK = select.PIPE_BUF
+REQUEST_ID = b"X-Coder-Request-Id"
 STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
-REQUEST_ID = "X-Coder-Request-Id"
 
 logger = logging.getLogger(__name__)
-
-
-# The status line and the headers of a response.
-type Sent = tuple[str, list[tuple[str, str]]]
 
 
 class Entry(NamedTuple):
@@ -195,73 +188,27 @@ def blocks(lines: Iterable[bytes], *, limit: int) -> Iterator[bytes]:
     yield block
 
 
-def logged(
-    app: WSGIApplication, *, log: AccessLog, address_of: Callable[[WSGIEnvironment], str]
-) -> WSGIApplication:
-    """Wraps an application to log each of its responses."""
+class Watched:
+    """Passes the events of a response to the server, and records what was sent.
 
-    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        start_time = time.perf_counter()
-        # The path is read before the application runs, because Django changes it in `environ`.
-        path = environ.get("PATH_INFO", "")[: 4 * MAX_PATH]
-        sent: Sent = ("500", [])
+    `size` is the number of bytes of the body.
+    """
 
-        def start(text: str, pairs: list[tuple[str, str]], *more: object) -> object:
-            nonlocal sent
-            sent = text, pairs
-            return start_response(text, pairs, *more)  # type: ignore[arg-type]
+    __slots__ = ("_headers", "_send", "size", "status")
 
-        def record(size: int) -> None:
-            log.add(_entry(environ, path, address_of(environ), sent, size, start_time))
+    def __init__(self, send: Callable[[Mapping[str, Any]], Awaitable[None]]) -> None:
+        self._send = send
+        self._headers: Iterable[tuple[bytes, bytes]] = ()
+        self.status = 0
+        self.size = 0
 
-        try:
-            body = app(environ, start)  # type: ignore[arg-type]
-        except BaseException:
-            record(0)
-            raise
-        if type(body) is list:
-            record(len(body[0]) if len(body) == 1 else sum(map(len, body)))
-            return body
-        return _Streamed(body, record)
+    async def __call__(self, event: Mapping[str, Any]) -> None:
+        if event["type"] == "http.response.start":
+            self.status, self._headers = event["status"], event["headers"]
+        else:
+            self.size += len(event.get("body", b""))
+        await self._send(event)
 
-    return answer
-
-
-def _entry(
-    environ: WSGIEnvironment, path: str, client: str, sent: Sent, size: int, start_time: float
-) -> Entry:
-    # Passing the arguments by name would take twice as long.
-    method, (status, headers) = environ.get("REQUEST_METHOD", ""), sent
-    return Entry(
-        time.time(),
-        client,
-        method[: 4 * MAX_METHOD],
-        path,
-        environ.get("SERVER_PROTOCOL", ""),
-        int(status[:3]),
-        0 if method == "HEAD" else size,
-        time.perf_counter() - start_time,
-        dict(headers).get(REQUEST_ID, "-"),
-        environ.get("HTTP_USER_AGENT", "")[: 4 * MAX_AGENT],
-    )
-
-
-class _Streamed:
-    """The body of a streamed response. The response is logged when the body is closed."""
-
-    def __init__(self, body: Iterable[bytes], record: Callable[[int], None]) -> None:
-        self._body = body
-        self._record = record
-        self._size = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        for piece in self._body:
-            self._size += len(piece)
-            yield piece
-
-    def close(self) -> None:
-        try:
-            if close := getattr(self._body, "close", None):
-                close()
-        finally:
-            self._record(self._size)
+    @property
+    def request_id(self) -> str:
+        return dict(self._headers).get(REQUEST_ID, b"-").decode()

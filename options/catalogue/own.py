@@ -24,7 +24,7 @@ from options.values.rules import (
     SESSION_TOKEN,
     one_of,
 )
-from options.values.scalars import Bool, Duration, Integer, Text
+from options.values.scalars import Duration, Integer, Text
 from options.values.urls import URL
 
 
@@ -153,10 +153,10 @@ OWN_OPTIONS = (
     ),
     _own(
         "CODERAPI_WEB_THREADS",
-        "The number of requests that each web process works on at a time. The same number of "
-        "additional threads is reserved for waiting requests.",
-        Integer(1, 512),
-        default="64",
+        "The number of threads of each web process that run Django. Cached documents and CSP "
+        "reports need no thread.",
+        Integer(4, 512),
+        default="16",
     ),
     _own(
         "CODERAPI_SHUTDOWN_DELAY",
@@ -165,14 +165,6 @@ OWN_OPTIONS = (
         "balancer has noticed this.",
         Duration(signed=False),
         default="0s",
-    ),
-    _own(
-        "CODERAPI_FAST_LANE",
-        "Answer requests for cached documents and CSP reports before they reach Django. The "
-        "responses are the same. If a response looks wrong, disable the fast lane to see whether "
-        "Django sends the same response.",
-        Bool(),
-        default="true",
     ),
     _own(
         "CODERAPI_UPDATE_CHECK_URL",

@@ -23,11 +23,10 @@ from options.configuration import load
 from options.rejections import rejected_values
 from options.rendering import config_document, options_document
 from options.values.scalars import ConfigPath
-from tests.coderapi.test_lane import answered_by
-from tests.coderapi.test_lane import environ as request_of
 from tests.support.client import APIClient, browser_of
 from tests.support.coder_releases import Release
 from tests.support.factories import make_user
+from tests.support.front import answered_by
 from tests.support.samples import sample
 from tests.support.stand_in_coder import Key, Person, StandInCoder
 from tokens import providers
@@ -296,10 +295,10 @@ def test_own_values_need_no_request(coder: StandInCoder, owner: APIClient) -> No
 def test_fast_lane_answers_only_with_a_cached_document(
     coder: StandInCoder, anonymous: APIClient
 ) -> None:
-    assert answered_by(request_of(BUILD)) == "django"
+    assert answered_by(BUILD) == "django"
     assert coder.seen == []
     assert get(anonymous, BUILD).json()["version"] == coder.version
-    assert answered_by(request_of(BUILD)) == "lane"
+    assert answered_by(BUILD) == "front"
     assert coder.count(BUILD) == 1
 
 

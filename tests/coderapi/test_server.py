@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from http.client import HTTPConnection
@@ -13,7 +12,6 @@ import psycopg
 import pytest
 
 from coderapi.addresses import AddressError, Claim, split
-from coderapi.server.http import drop_new_connections, has_clients
 from coderapi.server.migrating import LOCK
 from kernel import postgres
 from kernel.db.connections import lock_number
@@ -94,32 +92,6 @@ def test_url_of_a_listener_can_be_opened_on_this_machine(address: str, url: str)
     claim.release()
 
 
-def test_connected_client_is_found_until_its_connection_closes() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        assert not has_clients(port)
-        with socket.create_connection(("127.0.0.1", port)):
-            assert has_clients(port)
-            accepted, _ = listener.accept()
-            assert has_clients(port)
-            accepted.close()
-        assert not has_clients(port)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="needs socket filters of Linux")
-def test_connected_client_is_served_when_new_ones_are_dropped() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = listener.getsockname()
-        with socket.create_connection(address) as client:
-            drop_new_connections(address[1])
-            with pytest.raises(TimeoutError):
-                socket.create_connection(address, timeout=0.2)
-            accepted, _ = listener.accept()
-            client.sendall(b"one")
-            assert accepted.recv(3) == b"one"
-            accepted.close()
-
-
 # --- Lifecycle --------------------------------------------------------------------------------
 
 
@@ -163,15 +135,16 @@ def test_server_is_not_ready_and_serves_on_during_the_delay(start: Start) -> Non
     server = start("--web-only", CODERAPI_SHUTDOWN_DELAY="3s")
     assert server.get("/readyz") == 200
     server.process.send_signal(signal.SIGTERM)
-    answer = wait_for(lambda: unready(server))
+    answer = wait_for(lambda: _unready(server))
     assert answer
     assert answer.json == {"status": "unready", "reason": "The server is stopping."}
     assert "close" not in answer.headers.get("Connection", "")
     assert server.get() == 200
+    wait_for(lambda: not listens(server.port))
     assert server.process.wait(DEADLINE_SECONDS) == 0
 
 
-def unready(server: Server) -> Answer | None:
+def _unready(server: Server) -> Answer | None:
     answer = server.ask("/readyz")
     return answer if answer.status == 503 else None
 
@@ -192,6 +165,15 @@ def test_killed_child_is_restarted(start: Start) -> None:
     wait_for(server.answers)
     assert server.end() == 0
     wait_for(lambda: not server.all_processes())
+
+
+def test_connections_wait_while_a_killed_worker_is_replaced(start: Start) -> None:
+    server = start("--web-only")
+    for _ in range(3):
+        for pid in wait_for(server.web_workers):
+            os.kill(pid, signal.SIGKILL)
+        # These were not accepted yet, or are accepted by the next worker.
+        assert {server.get() for _ in range(5)} == {200}
 
 
 def replace_by_force(server: Server, role: str) -> None:

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -157,13 +158,27 @@ def database() -> Iterator[Slow]:
     slow.may_answer.set()
 
 
-def test_report_answered_503_is_not_written_later(database: Slow) -> None:
+def submit(commits: GroupCommit[int], items: list[int], *, timeout: float = 30.0) -> None:
+    """Waits for the commit in this thread."""
+    commits.submit(items, timeout=timeout)
+
+
+def submit_in_loop(commits: GroupCommit[int], items: list[int], *, timeout: float = 30.0) -> None:
+    """Waits for the commit in an event loop."""
+    asyncio.run(commits.submit_in_loop(items, timeout=timeout))
+
+
+WAYS = [submit, submit_in_loop]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_report_answered_503_is_not_written_later(database: Slow, way: Callable[..., None]) -> None:
     commits = GroupCommit(database.commit, close=lambda: None)
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(commits.submit, [1])
+        first = pool.submit(way, commits, [1])
         database.started.wait(30)
         with pytest.raises(APIError) as refused:
-            commits.submit([2], timeout=0.01)
+            way(commits, [2], timeout=0.01)
         database.may_answer.set()
         first.result(30)
     commits.stop()
@@ -171,15 +186,79 @@ def test_report_answered_503_is_not_written_later(database: Slow) -> None:
     assert database.written == [1]
 
 
-def test_commit_that_takes_too_long_is_504(database: Slow) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_commit_that_takes_too_long_is_504(database: Slow, way: Callable[..., None]) -> None:
     commits = GroupCommit(database.commit, close=lambda: None)
     # 503 if the thread of the writer has not started within the time.
     for seconds in (0.1, 1.0, 30.0):
         with pytest.raises(APIError) as refused:
-            commits.submit([1], timeout=seconds)
+            way(commits, [1], timeout=seconds)
         if refused.value.status == 504:
             break
     database.may_answer.set()
     commits.stop()
     assert refused.value.status == 504
     assert database.written == [1]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_too_many_waiting_reports_are_503(
+    database: Slow, monkeypatch: pytest.MonkeyPatch, way: Callable[..., None]
+) -> None:
+    monkeypatch.setattr(writer, "MAX_WAITING", 2)
+    commits = GroupCommit(database.commit, close=lambda: None)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(way, commits, [1, 2])
+        database.started.wait(30)
+        with pytest.raises(APIError) as refused:
+            way(commits, [3])
+        database.may_answer.set()
+        first.result(30)
+    assert refused.value.status == 503
+    way(commits, [4, 5])
+    commits.stop()
+    assert database.written == [1, 2, 4, 5]
+
+
+def test_reports_of_a_client_that_has_gone_are_written(database: Slow) -> None:
+    commits = GroupCommit(database.commit, close=lambda: None)
+
+    async def go() -> None:
+        running = asyncio.create_task(commits.submit_in_loop([1]))
+        await asyncio.to_thread(database.started.wait, 30)
+        gone = asyncio.create_task(commits.submit_in_loop([2]))
+        other = asyncio.create_task(commits.submit_in_loop([3]))
+        await asyncio.sleep(0)
+        gone.cancel()
+        database.may_answer.set()
+        await asyncio.gather(running, other)
+        assert gone.cancelled()
+
+    asyncio.run(go())
+    commits.stop()
+    assert database.written == [1, 2, 3]
+
+
+def test_error_of_one_request_does_not_fail_others_of_its_batch() -> None:
+    started, may_answer = threading.Event(), threading.Event()
+
+    def commit(items: list[int]) -> None:
+        started.set()
+        may_answer.wait(30)
+        if 2 in items:
+            raise ValueError
+
+    commits = GroupCommit(commit, close=lambda: None)
+
+    async def go() -> list[Any]:
+        first = asyncio.create_task(commits.submit_in_loop([1]))
+        await asyncio.to_thread(started.wait, 30)
+        others = [asyncio.create_task(commits.submit_in_loop([number])) for number in (2, 3)]
+        await asyncio.sleep(0)
+        may_answer.set()
+        return await asyncio.gather(first, *others, return_exceptions=True)
+
+    none, error, other = asyncio.run(go())
+    commits.stop()
+    assert (none, other) == (None, None)
+    assert isinstance(error, ValueError)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -10,7 +9,6 @@ import resource
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -20,11 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.http import body
-from kernel.http.body import bounded
-from kernel.http.body import readers as body_readers
 from kernel.telemetry import access, logs
-from kernel.telemetry.access import FORMS, AccessLog, Entry, as_common, as_json, blocks, logged
+from kernel.telemetry.access import FORMS, AccessLog, Entry, as_common, as_json, blocks
 from tests.support.live import own_server
 from tests.support.processes import DEADLINE_SECONDS, PROJECT, wait_for
 from tests.tokens.test_long_lists import LONG_LIST, TOKENS
@@ -99,67 +94,6 @@ def test_blocks_hold_whole_lines(lines: list[bytes], limit: int) -> None:
     assert all(len(block) <= limit for block in made)
     ends = {len(b"".join(lines[:n])) for n in range(len(lines) + 1)}
     assert {len(b"".join(made[:n])) for n in range(len(made) + 1)} <= ends
-
-
-def started(status: str, headers: Any, *more: Any) -> Any:
-    """Acts as a server's `start_response`."""
-
-
-@pytest.mark.parametrize(
-    ("status", "length", "readers", "deadline"),
-    [(200, 5, 2, 10.0), (413, 40_000_000, 2, 10.0), (408, 5, 2, -10.0), (503, 5, 1, 10.0)],
-)
-def test_early_refusals_are_logged(
-    status: int,
-    length: int,
-    readers: int,
-    deadline: float,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def ok(environ: Any, start_response: Any) -> list[bytes]:
-        start_response("200 OK", [("X-Coder-Request-Id", "1-2")])
-        return [b"ab", b"c"]
-
-    monkeypatch.setattr(body, "DEADLINE_SECONDS", deadline)
-    all_readers = body_readers(readers)
-    log = AccessLog(str(tmp_path / "log"), "common")
-    app = logged(
-        bounded(ok, readers=all_readers, caps={}, address_of=lambda _: "other", headers=dict),
-        log=log,
-        address_of=lambda environ: str(environ["REMOTE_ADDR"]),
-    )
-    environ = {
-        "REQUEST_METHOD": "POST",
-        "PATH_INFO": "/p",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "REMOTE_ADDR": "192.0.2.1",
-        "CONTENT_LENGTH": str(length),
-        "wsgi.input": io.BytesIO(b"12345"),
-    }
-    with ExitStack() as stack:
-        if readers == 1:
-            stack.enter_context(all_readers.hold("another"))
-        answer = b"".join(app(environ, started))
-    log.write()
-    found = COMMON.fullmatch((tmp_path / "log").read_text().rstrip())
-    assert found
-    assert found.group(1, 2, 3, 4, 5) == (
-        *("192.0.2.1", "POST", "/p", str(status)),
-        str(len(answer)),
-    )
-
-
-def test_a_crash_is_logged_as_500(tmp_path: Path) -> None:
-    def broken(environ: Any, start_response: Any) -> list[bytes]:
-        raise ValueError("no")
-
-    log = AccessLog(str(tmp_path / "log"), "json")
-    app = logged(broken, log=log, address_of=lambda _: "")
-    with pytest.raises(ValueError, match="no"):
-        app({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, started)
-    log.write()
-    assert json.loads((tmp_path / "log").read_text())["status"] == 500
 
 
 def test_responses_that_cannot_be_written_are_counted(
@@ -272,7 +206,6 @@ def test_server_logs_every_response(tmp_path: Path) -> None:
 
 
 def test_streamed_response_is_logged_when_its_client_disconnects(tmp_path: Path) -> None:
-    """The server closes a response that it cannot send."""
     written = tmp_path / "access"
     more = {"CODERAPI_ACCESS_LOG": str(written), "CODERAPI_ACCESS_LOG_FORMAT": "json"}
     more["CODERAPI_FIRST_OWNER_USERNAME"] = "owner"

@@ -1,241 +1,195 @@
-"""Request bodies: their size, their deadline, and how many of them a process reads at a time."""
+"""Request bodies: their size, their deadline, and how many bytes of them a process holds."""
 
 from __future__ import annotations
 
-import io
+import asyncio
 import json
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
-from http.client import HTTPConnection, HTTPException, HTTPResponse
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
-from select import select
 from socket import SHUT_WR, create_connection, socket
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.http.body import SWALLOWED_BYTES, bounded, readers, receive
+from kernel.http import body as module
+from kernel.http.body import BODIES, SWALLOWED_BYTES, BodyBytes, read_body
+from kernel.http.call import Call
 from kernel.http.errors import APIError
-from tests.support.body_server import CAP, MAX_READERS
+from kernel.limiter import LimitReachedError
 from tests.support.live import Server, own_server
-from tests.support.processes import PROJECT, free_port, wait_for
+from tests.support.processes import wait_for
 from tests.support.proxies import Proxy, needs_nginx
 
-READERS = readers(4)
+CAP = 1000
+LOGIN, REPORTS = "/api/v2/users/login", "/api/v2/csp/reports"
 
 
-def ask_app(environ: dict[str, Any], *, cap: int = CAP) -> tuple[int, bytes]:
-    """Sends a body to an application that echoes it. Returns the status and body of the answer."""
-    statuses: list[str] = []
+def body_of(
+    pieces: Iterable[bytes],
+    *,
+    cap: int = CAP,
+    held: BodyBytes | None = None,
+    breaks_off: bool = False,
+    **headers: str,
+) -> bytes:
+    """Returns the body whose pieces the server receives."""
+    messages = [{"type": "http.request", "body": each, "more_body": True} for each in pieces]
+    messages[-1]["more_body"] = breaks_off
+    received = iter(messages)
 
-    def echo(environ: Any, start_response: Any) -> list[bytes]:
-        start_response("200 OK", [])
-        return [environ["wsgi.input"].read()]
+    async def receive() -> Mapping[str, Any]:
+        return next(received)
 
-    app = bounded(echo, readers=READERS, caps={"/": cap}, address_of=lambda _: "", headers=dict)
-    answer = app({"PATH_INFO": "/", **environ}, lambda status, _headers: statuses.append(status))  # type: ignore[arg-type]
-    return int(statuses[0][:3]), b"".join(answer)
-
-
-# --- Against a stream in memory ---------------------------------------------------------------
-
-
-@pytest.mark.parametrize("path", ["/", "//", "///"])
-def test_repeated_slashes_do_not_avoid_the_cap_of_a_path(path: str) -> None:
-    environ = {"PATH_INFO": path, "CONTENT_LENGTH": str(CAP + 1)}
-    status, _ = ask_app({**environ, "wsgi.input": io.BytesIO(b"x" * (CAP + 1))})
-    assert status == 413
-
-
-@given(body=st.binary(min_size=1, max_size=200_000), chunked=st.booleans())
-def test_body_is_not_changed(body: bytes, chunked: bool) -> None:
-    framing = (
-        {"HTTP_TRANSFER_ENCODING": "chunked"} if chunked else {"CONTENT_LENGTH": str(len(body))}
-    )
-    environ = {**framing, "wsgi.input": io.BytesIO(body)}
-    assert ask_app(environ, cap=200_000) == (200, body)
+    call = Call("POST", "/", "", headers, "192.0.2.1", "http")
+    broken = len(messages) if breaks_off else -1
+    begun = iter(range(1, len(messages) + 1))
+    with held or BodyBytes("192.0.2.1") as counted:
+        reading = read_body(
+            call, receive, counted, cap=cap, is_broken=lambda: next(begun, broken) == broken
+        )
+        return asyncio.run(reading)
 
 
-@pytest.mark.parametrize(
-    ("length", "status"),
-    [
-        (str(CAP + 1), 413),
-        ("9" * 5000, 413),
-        ("-1", 400),
-        ("+3", 400),
-        ("3, 3", 400),
-        ("0x10", 400),
-        ("٣", 400),
-        ("5", 400),
-    ],
-)
-def test_wrong_length_is_refused(length: str, status: int) -> None:
-    environ = {"CONTENT_LENGTH": length, "wsgi.input": io.BytesIO(b"abc")}
-    assert ask_app(environ)[0] == status
+def refusal_of(pieces: Iterable[bytes], **more: Any) -> APIError:
+    with pytest.raises(APIError) as caught:
+        body_of(pieces, **more)
+    return caught.value
 
 
-@pytest.mark.parametrize(
-    ("environ", "read"),
-    [
-        ({"CONTENT_LENGTH": str(CAP + 1), "HTTP_EXPECT": "100-continue"}, 0),
-        ({"CONTENT_LENGTH": str(SWALLOWED_BYTES + 1)}, 0),
-        ({"CONTENT_LENGTH": str(CAP + 1)}, CAP + 1),
-        ({"HTTP_TRANSFER_ENCODING": "chunked"}, CAP + 1),
-    ],
-)
-def test_refused_body_is_read_only_if_the_client_sends_it_anyway(
-    environ: dict[str, Any], read: int
-) -> None:
-    stream = io.BytesIO(b"x" * (CAP + 1))
-    assert ask_app({**environ, "wsgi.input": stream})[0] == 413
-    assert stream.tell() == read
+# --- Parts ------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.binary(max_size=200_000), min_size=1, max_size=5))
+def test_body_is_not_changed(pieces: list[bytes]) -> None:
+    assert body_of(pieces, cap=2_000_000) == b"".join(pieces)
 
 
 @pytest.mark.parametrize("size", [CAP - 1, CAP])
-def test_chunked_body_may_be_as_large_as_the_cap(size: int) -> None:
-    environ = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input": io.BytesIO(b"x" * size)}
-    assert ask_app(environ) == (200, b"x" * size)
+def test_body_may_be_as_large_as_the_cap(size: int) -> None:
+    assert body_of([b"x" * size, b""]) == b"x" * size
 
 
-def test_body_after_its_deadline_is_408() -> None:
-    with pytest.raises(APIError, match="in time") as caught:
-        receive(io.BytesIO(b"abc"), 3, cap=CAP, deadline=time.monotonic() - 1)
+def test_larger_body_is_read_and_dropped() -> None:
+    rest = iter([b"x" * (CAP + 1), b"y" * CAP, b"z"])
+    assert refusal_of(rest).status == 413
+    assert next(rest, None) is None
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"content-length": str(CAP + 1), "expect": "100-continue"},
+        {"content-length": str(SWALLOWED_BYTES + 1)},
+        {"content-length": "9" * 5000},
+    ],
+)
+def test_body_that_the_client_need_not_send_is_refused_unread(headers: dict[str, str]) -> None:
+    unread = iter([b"x" * (CAP + 1)])
+    call = Call("POST", "/", "", headers, "192.0.2.1", "http")
+    with pytest.raises(APIError, match="too large"):
+        module.refuse_unread(call, cap=CAP)
+    assert next(unread)
+
+
+def test_endless_body_is_refused() -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(SWALLOWED_BYTES // (1 << 20) + 5):
+            yield bytes(1 << 20)
+
+    assert refusal_of(endless()).status == 413
+
+
+@pytest.mark.parametrize("pieces", [[b""], [b"a"], [b"[1", b"]"]])
+def test_body_that_breaks_off_is_400(pieces: list[bytes]) -> None:
+    assert refusal_of(pieces, breaks_off=True).status == 400
+
+
+def test_late_body_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DEADLINE_SECONDS", 0.01)
+
+    async def receive() -> Mapping[str, Any]:
+        await asyncio.sleep(30)
+        raise AssertionError
+
+    async def read() -> bytes:
+        call = Call("POST", "/", "", {}, "192.0.2.1", "http")
+        with BodyBytes("192.0.2.1") as held:
+            return await read_body(call, receive, held, cap=CAP, is_broken=lambda: False)
+
+    with pytest.raises(APIError) as caught:
+        asyncio.run(read())
     assert caught.value.status == 408
 
 
-# --- Under the real HTTP server ---------------------------------------------------------------
+def test_bytes_of_an_address_and_of_all_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BODIES, "per_caller", 10)
+    monkeypatch.setattr(BODIES._all, "limit", 15)
+    with BodyBytes("192.0.2.1") as own, BodyBytes("192.0.2.2") as other:
+        own.add(10)
+        with pytest.raises(LimitReachedError) as caught:
+            own.add(1)
+        assert caught.value.is_per_caller
+        other.add(5)
+        with pytest.raises(LimitReachedError) as caught:
+            other.add(1)
+        assert not caught.value.is_per_caller
+        own.release()
+        other.add(1)
+    assert BODIES._all.taken == 0
 
 
-@pytest.fixture
-def port() -> Iterator[int]:
-    """Starts `tests.support.body_server`, and yields its port."""
-    port = free_port()
-    with ExitStack() as running:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.body_server", str(port)],
-            stdin=subprocess.PIPE,
-            cwd=PROJECT,
-            start_new_session=True,
-        )
-        running.callback(process.communicate)
-        wait_for(lambda: answers(port))
-        yield port
-
-
-def answers(port: int) -> bool:
-    try:
-        return ask(port).status == 200
-    except OSError:
-        return False
-
-
-def ask(port: int, body: Any = None, *, client: str = "good", **more: Any) -> HTTPResponse:
-    with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
-        headers = {"X-Client": client}
-        connection.request("POST" if body else "GET", "/", body=body, headers=headers, **more)
-        response = connection.getresponse()
-        response.text = response.read().decode()  # type: ignore[attr-defined]
-    return response
-
-
-def text(response: Any) -> str:
-    return str(response.text)
-
-
-def stall(port: int, *, client: str = "slow", path: str = "/") -> socket:
-    """Opens a connection, and sends a request with an incomplete body."""
-    connection = create_connection(("127.0.0.1", port), timeout=60)
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nX-Client: {client}\r\nContent-Length: 500\r\n\r\na"
-    connection.sendall(head.encode())
-    return connection
-
-
-@contextmanager
-def stalled(port: int, *clients: str, path: str = "/") -> Iterator[list[socket]]:
-    with ExitStack() as attack:
-        yield [
-            attack.enter_context(closing(stall(port, client=client, path=path)))
-            for client in clients
-        ]
-
-
-def test_every_kind_of_body_through_the_real_server(port: int) -> None:
-    assert text(ask(port, b"hello")).endswith(" 5 hello")
-    assert text(ask(port, iter([b"chu", b"nked"]), encode_chunked=True)).endswith(" 7 chunked")
-    for too_large in (b"x" * (CAP + 1), iter([b"x" * 600] * 2), b"x" * 5_000_000):
-        response = ask(port, too_large)
-        assert response.status == 413
-        assert json.loads(text(response)) == {
-            "message": "The request body is too large.",
-            "detail": f"The limit is {CAP} bytes.",
-        }
-        assert response.headers["Content-Type"] == "application/json; charset=utf-8"
-        assert response.headers["X-Served-By"] == "v1"
-
-
-def test_an_address_with_slow_bodies_is_refused_and_others_are_not(port: int) -> None:
-    with stalled(port, *["slow"] * (MAX_READERS // 4)):
-        wait_for(lambda: ask(port, b"hello", client="slow").status == 429)
-        refused = ask(port, b"hello", client="slow")
-        assert refused.headers["Retry-After"] == "5"
-        assert text(ask(port, b"hello")).endswith(" 5 hello")
-        assert ask(port, client="slow").status == 200
-    wait_for(lambda: ask(port, b"hello", client="slow").status == 200)
-
-
-def test_three_addresses_never_have_all_readers(port: int) -> None:
-    # The limit holds before any of the bodies counts as slow.
-    slow = [f"slow-{number % 3}" for number in range(3 * MAX_READERS)]
-    with stalled(port, *slow) as connections:
-        assert refusals(connections, 3 * MAX_READERS * 3 // 4) == {b"429"}
-        assert text(ask(port, b"hello")).endswith(" 5 hello")
-
-
-def test_threads_that_read_no_body_always_answer(port: int) -> None:
-    # When all readers are blocked for a while, another process replaces this one.
-    before = text(ask(port)).split()[0]
-    with stalled(port, *(f"slow-{number}" for number in range(2 * MAX_READERS))) as connections:
-        assert refusals(connections, MAX_READERS) == {b"503"}
-        assert text(ask(port)).endswith(" None ")
-        assert text(wait_for(lambda: accepted(port))).split()[0] != before
-
-
-def refusals(connections: list[socket], number: int) -> set[bytes]:
-    """Waits for this number of answers, and returns their statuses."""
-
-    def answered() -> list[socket]:
-        readable = select(connections, [], [], 0)[0]
-        return readable if len(readable) >= number else []
-
-    return {connection.recv(4096).split()[1] for connection in wait_for(answered)}
-
-
-def accepted(port: int) -> HTTPResponse | None:
-    with suppress(OSError, HTTPException):
-        answer = ask(port, b"hello")
-        return answer if answer.status == 200 else None
-    return None
-
-
-# --- Under attack -----------------------------------------------------------------------------
+# --- Under the real server --------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("server") / "log"
-    hsts = {"CODER_STRICT_TRANSPORT_SECURITY": "3600"}
-    with own_server("--web-only", log=log, **hsts) as server:
+    more = {"CODER_STRICT_TRANSPORT_SECURITY": "3600", "CODERAPI_CSP_ACCESS": "public"}
+    with own_server("--web-only", log=log, **more) as server:
         yield server
 
 
-def test_stalled_bodies_do_not_block_documents(server: Server) -> None:
-    with stalled(server.port, *["slow"] * 600, path="/api/v2/users/login"):
+def stall(port: int, *, path: str = LOGIN, length: int = 500) -> socket:
+    """Opens a connection, and sends a request with an incomplete body."""
+    connection = create_connection(("127.0.0.1", port), timeout=60)
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\na"
+    connection.sendall(head.encode())
+    return connection
+
+
+@contextmanager
+def stalled(port: int, *, count: int) -> Iterator[list[socket]]:
+    with ExitStack() as attack:
+        yield [attack.enter_context(closing(stall(port))) for _ in range(count)]
+
+
+def test_stalled_bodies_do_not_disturb_other_requests(server: Server) -> None:
+    with stalled(server.port, count=600):
         assert {server.ask("/api/v2/buildinfo").status for _ in range(100)} == {200}
+        # The same address can still send bodies.
+        assert server.ask(LOGIN, method="POST", body=b"{}").status == 400
+
+
+def test_body_that_drips_ends_at_the_deadline(server: Server) -> None:
+    begun = time.monotonic()
+    with closing(stall(server.port)) as client:
+        client.setblocking(False)
+
+        def answer() -> bytes:
+            try:
+                return client.recv(4096)
+            except BlockingIOError:
+                client.send(b"a")
+                return b""
+
+        assert wait_for(answer).startswith(b"HTTP/1.1 408 ")
+    assert time.monotonic() - begun >= module.DEADLINE_SECONDS - 1
 
 
 @needs_nginx
@@ -247,10 +201,17 @@ def test_stalled_bodies_do_not_pass_the_proxy(server: Server, tmp_path: Path) ->
 
     with (
         Proxy(tmp_path, server.port).running() as proxy,
-        stalled(proxy.http_port, *["slow"] * 130, path="/api/v2/users/login"),
+        stalled(proxy.http_port, count=130),
     ):
         assert {ask_through(proxy) for _ in range(100)} == {200}
-        assert server.ask("/api/v2/users/login", method="POST", body=b"{}").status == 400
+        assert server.ask(LOGIN, method="POST", body=b"{}").status == 400
+
+
+@pytest.mark.parametrize("path", [REPORTS, f"/{REPORTS}", f"//{REPORTS}"])
+def test_repeated_slashes_do_not_avoid_the_cap_of_a_path(server: Server, path: str) -> None:
+    answer = server.ask(path, method="POST", body=b"x" * (2 << 20))
+    assert answer.status == 413
+    assert answer.json["detail"] == "The limit is 1048576 bytes."
 
 
 def test_refusal_of_a_body_has_the_headers_of_all_answers(server: Server) -> None:
@@ -259,15 +220,37 @@ def test_refusal_of_a_body_has_the_headers_of_all_answers(server: Server) -> Non
         *("x-content-type-options", "strict-transport-security"),
     }
     for body in (b"{}", b"x" * 5_000_000):
-        answer = server.ask("/api/v2/users/login", method="POST", body=body)
+        answer = server.ask(LOGIN, method="POST", body=body)
         assert answer.status == (400 if len(body) == 2 else 413)
         assert always <= {name.lower() for name in answer.headers}
 
 
-@pytest.mark.parametrize("sent", ["", "3", '20\r\n{"email": ', 'e\r\n{"email": "a"\r\n'])
-def test_half_a_json_value_in_chunks_that_break_off_is_400(server: Server, sent: str) -> None:
-    head = "POST /api/v2/users/login HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+REPORT = b'{"csp-report": {"blocked-uri": "https://broken.example.com/x.js"}}'
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"Transfer-Encoding: chunked\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n3",
+        b"Transfer-Encoding: chunked\r\n\r\n20\r\n" + REPORT[:9],
+        b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (len(REPORT), REPORT),
+        b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\nno chunk\r\n" % (len(REPORT), REPORT),
+        b"Content-Length: %d\r\n\r\n%b" % (len(REPORT) + 1, REPORT),
+    ],
+)
+@pytest.mark.parametrize("path", [LOGIN, REPORTS])
+def test_body_that_breaks_off_is_400_and_not_stored(server: Server, path: str, sent: bytes) -> None:
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\n".encode()
     with closing(create_connection(("127.0.0.1", server.port), timeout=30)) as connection:
-        connection.sendall(f"{head}\r\n{sent}".encode())
+        connection.sendall(head + sent)
         connection.shutdown(SHUT_WR)
-        assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"connection: close" in answer
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["message"] == (
+        "The request body is incomplete."
+    )
+    with psycopg.connect(server.database) as database:
+        query = "SELECT count(*) FROM csp_group WHERE blocked LIKE '%broken.example.com%'"
+        assert database.execute(query).fetchone() == (0,)

@@ -63,7 +63,6 @@ def test_no_order_of_callers_exceeds_a_limit(callers: list[str]) -> None:
                 assert has_room
                 held.append(caller)
     assert not limiter._shares
-    assert limiter.seconds_of_oldest() == 0
 
 
 def test_amounts_count_against_the_limit() -> None:
@@ -124,12 +123,12 @@ def test_waiting_helps_again_after_a_place_was_served(monkeypatch: pytest.Monkey
 @pytest.mark.usefixtures("any_wait_is_long")
 def test_caller_whose_wait_failed_is_refused_at_once_and_others_are_not() -> None:
     limiter = Limiter("bodies", limit=2, per_caller=1)
-    limiter.acquire("a")
-    with refused(is_per_caller=True):
-        limiter.acquire("a", timeout=0.01)
-    with refused(is_per_caller=True):
-        limiter.acquire("a", timeout=30)
-    limiter.acquire("b")
+    with limiter.hold("a"):
+        with refused(is_per_caller=True):
+            limiter.acquire("a", timeout=0.01)
+        with refused(is_per_caller=True):
+            limiter.acquire("a", timeout=30)
+        limiter.acquire("b")
 
 
 def test_busy_limiter_never_refuses_at_once() -> None:
@@ -145,52 +144,14 @@ def test_busy_limiter_never_refuses_at_once() -> None:
     limiter.acquire("e")
 
 
-class Event:
-    """Acts as a lock that is free at the third attempt. Each attempt calls `meanwhile`."""
-
-    def __init__(self, meanwhile: Callable[[], object]) -> None:
-        self.attempts = 0
-        self.meanwhile = meanwhile
-
-    def acquire(self, *, timeout: float) -> bool:
-        self.attempts += 1
-        self.meanwhile()
-        return self.attempts == 3
-
-
 @pytest.mark.usefixtures("any_wait_is_long")
-def test_only_the_reserve_waits_on_while_nothing_is_served() -> None:
-    limiter = Limiter("reports", reserve=1)
-    with limiter.hold() as first, limiter.hold() as second:
-        assert not limiter.wait(second, Event(lambda: None), timeout=30)
-        assert limiter.wait(first, Event(lambda: None), timeout=30)
-
-
-def test_callers_wait_on_while_others_are_served() -> None:
-    limiter = Limiter("reports")
-    with limiter.hold() as slot:
-        serve = Event(lambda: limiter.release(limiter.acquire()))
-        assert limiter.wait(slot, serve, timeout=30)
-        assert not limiter.wait(slot, serve, timeout=0)
-
-
-@pytest.mark.usefixtures("any_wait_is_long")
-def test_after_a_block_that_timed_out_only_the_reserve_is_given() -> None:
-    limiter = Limiter("reports", reserve=1)
+def test_after_a_block_that_timed_out_only_free_places_are_given() -> None:
+    limiter = Limiter("reports", limit=2)
     with limiter.hold():
         with pytest.raises(TimeoutError), limiter.hold():
             raise TimeoutError
-        with refused(is_per_caller=False):
-            limiter.acquire()
-    with limiter.hold(), limiter.hold():
-        pass
-
-
-@pytest.mark.usefixtures("any_wait_is_long")
-def test_no_caller_is_refused_at_once_when_all_places_are_free() -> None:
-    limiter = Limiter("reports", reserve=1)
-    with pytest.raises(TimeoutError), limiter.hold():
-        raise TimeoutError
+        with limiter.hold(), refused(is_per_caller=False):
+            limiter.acquire(timeout=30)
     with limiter.hold(), limiter.hold():
         pass
 

@@ -134,16 +134,17 @@ def test_of_many_that_miss_one_reads_and_the_others_wait() -> None:
 def test_other_value_does_not_wait_and_a_long_wait_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    memory, go = make(), threading.Event()
+    memory, reads, go = make(), threading.Event(), threading.Event()
     monkeypatch.setattr(module.LOOK_UPS, "timeout", 0.01)
 
     def read() -> CachedValue[int]:
+        reads.set()
         go.wait(30)
         return CachedValue(1)
 
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(memory.load, "a", read)
-        wait_for(lambda: module.LOOK_UPS._slots)
+        assert reads.wait(30)
         assert memory.load("b", Source().read) == 1
         with pytest.raises(DatabaseBusyError):
             memory.load("a", Source().read)

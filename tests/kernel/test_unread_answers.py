@@ -33,13 +33,13 @@ from users.models import User
 SIDECAR = "/static/drf_spectacular_sidecar"
 BUNDLE = f"{SIDECAR}/swagger-ui-dist/swagger-ui-bundle.js"
 # The least that the setting allows.
-THREADS = 16
+THREADS = 4
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("server") / "log"
-    settings = {"CODERAPI_WEB_THREADS": "1", "CODERAPI_FIRST_OWNER_USERNAME": "owner"}
+    settings = {"CODERAPI_WEB_THREADS": str(THREADS), "CODERAPI_FIRST_OWNER_USERNAME": "owner"}
     with own_server(log=log, CODER_SWAGGER_ENABLE="true", **settings) as server:
         with psycopg.connect(server.database, autocommit=True) as database:
             database.execute(LONG_LIST)
@@ -64,7 +64,7 @@ def all_answered(clients: list[socket]) -> bool:
 def test_unread_static_files_take_no_thread(server: Server) -> None:
     with ExitStack() as attack:
         # The operating system buffers some megabytes for a client that does not read.
-        asked = (ask(server, BUNDLE, times=6) for _ in range(3 * THREADS))
+        asked = (ask(server, BUNDLE, times=6) for _ in range(12 * THREADS))
         clients = [attack.enter_context(closing(client)) for client in asked]
         wait_for(lambda: all_answered(clients))
         assert {server.ask("/api/v2/buildinfo").status for _ in range(20)} == {200}
@@ -94,18 +94,18 @@ def test_files_that_no_page_asks_for_are_not_served(server: Server, path: str) -
     assert server.ask(path).status == 404
 
 
-def test_unread_lists_of_one_caller_take_few_threads(server: Server) -> None:
+def test_unread_lists_take_no_thread_and_a_caller_has_few(server: Server) -> None:
     token = server.owner_token
     with ExitStack() as attack:
         clients = []
         # Sequentially, so that no request waits for a database connection.
-        for _ in range(2 * THREADS):
+        for _ in range(8 * THREADS):
             clients.append(attack.enter_context(closing(ask(server, TOKENS, token))))
             wait_for(lambda: all_answered(clients[-1:]))
         assert {server.ask("/api/v2/buildinfo").status for _ in range(20)} == {200}
         refused = server.ask(TOKENS, token=token)
         beginnings = Counter(client.recv(64).split()[1] for client in clients)
-    assert beginnings == {b"200": 1, b"429": 2 * THREADS - 1}
+    assert beginnings == {b"200": 2, b"429": 8 * THREADS - 2}
     assert (refused.status, refused.headers["Retry-After"]) == (429, "5")
     assert refused.json["message"] == "Too many requests."
     wait_for(lambda: server.ask(TOKENS, token=token).status == 200)

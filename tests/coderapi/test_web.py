@@ -1,4 +1,4 @@
-"""The parts of Django that the WSGI module replaces still exist.
+"""The parts of Django that `coderapi.web` replaces still exist.
 
 Runs in a new process, because the module changes Django permanently. Fails if a new Django moves
 its thread-locals.
@@ -25,8 +25,8 @@ REPLACED = """
 import threading
 import django
 django.setup()
-import coderapi.wsgi
-coderapi.wsgi.preload()
+import coderapi.web
+coderapi.web.preload()
 
 assert type(base._prefixes) is type(base._urlconfs) is threading.local
 """

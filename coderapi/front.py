@@ -1,0 +1,307 @@
+"""The application of a web worker: handles each request in the event loop, or passes it to Django.
+
+1. The loop reads the body (`kernel.http.body`).
+2. It runs the steps (`coderapi.steps`). A result that is not in memory is read in a thread.
+3. It sends cached documents and histories, and collects CSP reports.
+4. A thread runs Django for all other requests, with the results of the steps. Examples are another
+   method or path, a rejected API key, a caller without permission, or a document that is not
+   rendered yet.
+
+While the loop does one thing, all other clients wait. So a thread does what takes longer than about
+a millisecond: compressing a document for the first time, and preparing a large body of reports.
+
+`routes` finds the routes of the third step. Without them, Django handles these requests. A test
+compares the responses of both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache, partial
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from django.conf import settings
+from django.urls import get_resolver
+from django.utils import timezone
+
+from coderapi.server.protocol import BROKEN, CONNECTION
+from coderapi.steps import STEPS
+from csp.views import ReportView, reports_in_loop
+from kernel.http import API_PREFIX, documents, single_slashes
+from kernel.http.body import DEFAULT_CAP, BodyBytes, Receive, announces_body, read_body
+from kernel.http.call import environ_of, first_parameters, from_scope
+from kernel.http.documents import Rendered
+from kernel.http.errors import APIError
+from kernel.http.handlers import to_api_error
+from kernel.http.hosts import address_of, rate_limit_bucket
+from kernel.http.metrics import UNKNOWN, method_label, record_request
+from kernel.http.responses import Answer, common_headers
+from kernel.http.steps import KEY, Ask, Results, finish, walk
+from kernel.http.threads import Send, Threads, send_head
+from kernel.http.views import DocumentView, PublicAPIView, view_classes
+from kernel.limiter import LimitReachedError
+from kernel.telemetry import logs
+from kernel.telemetry.access import MAX_AGENT, MAX_PATH, AccessLog, Entry, Watched
+from users.selectors import ME
+
+READS = frozenset({"GET", "HEAD"})
+
+log = logging.getLogger(__name__)
+# The types of errors that are in the log.
+_logged: set[type[Exception]] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route that the loop handles. `view` is None for the route of CSP reports."""
+
+    methods: frozenset[str]
+    operation: str
+    view: type[DocumentView] | None = None
+
+
+@cache
+def routes(urlconf: str) -> dict[str, Route]:
+    """Returns the routes of `urlconf` that the loop handles, as a mapping from path to route."""
+    found = {}
+    for path, view in view_classes(get_resolver(urlconf)):
+        if issubclass(view, ReportView):
+            found[path] = Route(frozenset({"POST"}), view.post.operation_id)
+        elif issubclass(view, DocumentView) and path.startswith(API_PREFIX):
+            # Only the document of the caller, whose path contains `me`, is cached.
+            found[path.replace("<user:user>", ME)] = Route(READS, view.get.operation_id, view)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """An ASGI application. `threads` run Django."""
+
+    threads: Threads
+    routes: Mapping[str, Route]
+    log: AccessLog | None = None
+    counts: bool = False
+
+    def answer_at_once(self, scope: MutableMapping[str, Any]) -> Answer | None:
+        """Returns the response if it is a cached document and all steps are in memory.
+
+        If a step has counted the request, the results are passed on in the scope.
+        """
+        call = from_scope(scope)
+        route = self.routes.get(single_slashes(call.path))
+        if route is None or route.view is None or call.method not in route.methods or self.log:
+            return None
+        if announces_body(call):
+            return None
+        begun, results = time.perf_counter(), Results(call)
+        walking = walk(STEPS, results)
+        try:
+            if next(walking, None) is not None:
+                return None  # A result is not in memory. No step has counted the request yet.
+            scope[KEY] = results
+            answer = results.answer or _cached(route.view, results)
+        except Exception as error:  # noqa: BLE001 - Django gets the request, and logs the error
+            _log_once(error)
+            return None
+        if answer is None:
+            return None
+        finish(results, answer.headers)
+        if answer.status != HTTPStatus.NOT_MODIFIED:
+            answer.headers["Content-Length"] = str(len(answer.body))
+        if self.counts:
+            _record(route, results, answer, begun)
+        return answer
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        if connection := scope.get(CONNECTION):
+            connection.task = asyncio.current_task()
+        watched = Watched(send) if self.log else None
+        exchange = Exchange(self, scope, receive, watched or send)
+        logs.begin_request(exchange.results.request_id)
+        try:
+            await exchange.run()
+        except asyncio.CancelledError:
+            log.debug("The client has gone")
+        finally:
+            if self.log and watched and watched.status:
+                self.log.add(exchange.entry(watched))
+
+
+class Exchange:
+    """One request and its response."""
+
+    __slots__ = ("begun", "call", "front", "is_walked", "receive", "results", "scope", "send")
+
+    def __init__(
+        self, front: Front, scope: Mapping[str, Any], receive: Receive, send: Send
+    ) -> None:
+        self.begun = time.perf_counter()
+        self.front, self.scope, self.receive, self.send = front, scope, receive, send
+        walked: Results | None = scope.get(KEY)
+        self.results = walked or Results(from_scope(scope))
+        self.call = self.results.call
+        self.is_walked = walked is not None
+
+    async def run(self) -> None:
+        if not announces_body(self.call):
+            await self._respond(b"")
+            return
+        with BodyBytes(rate_limit_bucket(address_of(self.call))) as held:
+            try:
+                body = await self._body(held)
+            except (APIError, LimitReachedError) as error:
+                await self._send_last(error)
+            else:
+                await self._respond(body)
+
+    # --- Bodies ---------------------------------------------------------------------------------
+
+    async def _body(self, held: BodyBytes) -> bytes:
+        cap = settings.BODY_CAPS.get(single_slashes(self.call.path), DEFAULT_CAP)
+        return await read_body(self.call, self.receive, held, cap=cap, is_broken=self._is_broken)
+
+    def _is_broken(self) -> bool:
+        return BROKEN in self.scope
+
+    async def _send_last(self, error: Exception) -> None:
+        """Sends an error before the whole body has arrived. Then the connection is closed."""
+        known = to_api_error(error)
+        if known is None:
+            raise error
+        answer = known.answer()
+        answer.headers.update(common_headers(self.results.request_id))
+        answer.headers["Connection"] = "close"
+        await self._send(answer)
+
+    # --- Responses ------------------------------------------------------------------------------
+
+    async def _respond(self, body: bytes) -> None:
+        answer, route, has_results = None, None, False
+        try:
+            if not self.is_walked:
+                await self._walk()
+            has_results = True
+            route = self.front.routes.get(self.results.path)
+            answer = self.results.answer or await self._answer(route, body)
+        except Exception as error:  # noqa: BLE001 - Django gets the request, and logs the error
+            _log_once(error)
+        if answer is not None:
+            finish(self.results, answer.headers)
+            self._record(route, answer)
+            await self._send(answer)
+            return
+        environ = environ_of(self.scope, self.call, body)
+        if has_results:
+            environ[KEY] = self.results
+        await self.front.threads.respond(environ, self.send)
+
+    async def _walk(self) -> None:
+        """Runs the steps. Raises: the errors of `walk`."""
+        walking = walk(STEPS, self.results)
+        resume = partial(next, walking)
+        with suppress(StopIteration):
+            while True:
+                ask = resume()
+                try:
+                    resume = partial(walking.send, await self._found(ask))
+                except Exception as error:  # noqa: BLE001 - `walk` converts it
+                    resume = partial(walking.throw, error)
+
+    async def _found(self, ask: Ask) -> Any:
+        if ask.begin:
+            return await asyncio.wrap_future(ask.begin())
+        return await self.front.threads.run(ask.query)
+
+    async def _answer(self, route: Route | None, body: bytes) -> Answer | None:
+        """Returns the response, or None if Django must handle the request."""
+        if route is None or self.call.method not in route.methods:
+            return None
+        if route.view is not None:
+            return await self._document(route.view)
+        if not announces_body(self.call):
+            return None
+        return await reports_in_loop(
+            self.results, body, now=timezone.now(), run=self.front.threads.run
+        )
+
+    async def _document(self, view: type[DocumentView]) -> Answer | None:
+        """Returns a cached document, or None. Compresses it in a thread if that is necessary."""
+        if (rendered := _rendered(view, self.results)) is None:
+            return None
+        answer = partial(documents.answer, rendered, self.call)
+        if documents.is_ready(rendered, self.call):
+            return answer()
+        return await self.front.threads.run(answer)
+
+    async def _send(self, answer: Answer) -> None:
+        if answer.status != HTTPStatus.NOT_MODIFIED:
+            answer.headers["Content-Length"] = str(len(answer.body))
+        await send_head(self.send, answer.status, answer.headers.items())
+        await self.send({"type": "http.response.body", "body": answer.body})
+
+    # --- Metrics and the log --------------------------------------------------------------------
+
+    def _record(self, route: Route | None, answer: Answer) -> None:
+        if self.front.counts:
+            _record(route, self.results, answer, self.begun)
+
+    def entry(self, sent: Watched) -> Entry:
+        """Returns the data of the response for the access log."""
+        call, path = self.call, unquote_to_bytes(self.scope["raw_path"])
+        return Entry(
+            time.time(),
+            self.results.address or address_of(call),
+            call.method,
+            path[: 4 * MAX_PATH].decode("latin-1"),
+            f"HTTP/{self.scope['http_version']}",
+            sent.status,
+            0 if call.method == "HEAD" else sent.size,
+            time.perf_counter() - self.begun,
+            sent.request_id,
+            call.headers.get("user-agent", "")[: 4 * MAX_AGENT],
+        )
+
+
+def _rendered(view: type[DocumentView], results: Results) -> Rendered | None:
+    """Returns the document if it is cached and the caller may read it, or None."""
+    identity = results.caller.identity
+    if not issubclass(view, PublicAPIView) and (
+        identity is None or any(refusal(identity) for refusal in view.refusals())
+    ):
+        return None
+    return view.peek(first_parameters(results.call), results.wire, identity)
+
+
+def _cached(view: type[DocumentView], results: Results) -> Answer | None:
+    """Returns the response with a cached document, or None if it must be compressed first."""
+    rendered = _rendered(view, results)
+    is_ready = rendered is not None and documents.is_ready(rendered, results.call)
+    return documents.answer(rendered, results.call) if rendered and is_ready else None
+
+
+def _record(route: Route | None, results: Results, answer: Answer, begun: float) -> None:
+    is_handled = route is not None and results.answer is None
+    record_request(
+        operation=route.operation if route and is_handled else UNKNOWN,
+        method=method_label(results.call),
+        status=answer.status,
+        wire_name=results.wire.value,
+        seconds=time.perf_counter() - begun,
+    )
+
+
+def _log_once(error: Exception) -> None:
+    """Logs the first unexpected error of each type.
+
+    Django handles the request then, and an error in a step occurs again.
+    """
+    if to_api_error(error) is None and type(error) not in _logged:
+        _logged.add(type(error))
+        log.error("The front failed, and Django handles the request", exc_info=error)

@@ -1,0 +1,279 @@
+"""A connection of a web worker: uvicorn's connection, with limits for slow and hostile clients.
+
+This is the only module that depends on the internals of uvicorn and httptools. A test fails if they
+change.
+
+* The head of a request must arrive within `HEAD_SECONDS`. An idle connection is closed after the
+  same time. If there are too many connections, the one that has waited longest for a head is
+  closed.
+* A head may have `MAX_HEAD_BYTES` and `MAX_HEADERS`. At most `MAX_PIPELINED` requests may wait for
+  the response to an earlier request of the same connection.
+* If a client ends its side of the connection before a body is complete, the scope gets the key
+  `BROKEN`, and the application can still respond. After a complete request, the connection is
+  closed, because a client that has gone looks the same.
+* If a client has gone, the task of its request is canceled.
+* A client that reads no part of a response for `STALLED_SECONDS` is disconnected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+HEAD_SECONDS = 15.0
+STALLED_SECONDS = 60.0
+SWEEP_SECONDS = 1.0
+MAX_HEAD_BYTES = 64 * 1024
+MAX_HEADERS = 100
+MAX_PIPELINED = 16
+# The maximum number of open connections of each worker, including idle connections.
+MAX_CONNECTIONS = 4096
+# Keys of the scope: the connection, and whether the client has ended before its body was complete.
+CONNECTION, BROKEN = "coderapi.connection", "coderapi.broken"
+
+
+class HeadTooLargeError(Exception):
+    """The head of a request has too many bytes or headers."""
+
+
+class TooManyPipelinedError(Exception):
+    """Too many requests wait for the response to an earlier one."""
+
+
+class _Ended:
+    """Stands for the request of a response that was sent without a task."""
+
+    response_complete = True
+    more_body = False
+    keep_alive = True
+    disconnected = False
+    message_event = SimpleNamespace(set=lambda: None)
+
+
+ENDED: Any = _Ended()
+
+
+class Connection(HttpToolsProtocol):
+    """One connection. `task` is the task of the current request."""
+
+    # The connections that wait for a head or a part of it, with the time when they began. They are
+    # in the order of this time.
+    waiting: ClassVar[dict[Connection, float]] = {}
+    open: ClassVar[set[Any]] = set()
+    # Whether each response is the last one of its connection.
+    is_closing: ClassVar[bool] = False
+
+    task: asyncio.Task[Any] | None = None
+    # The received bytes since the last complete head or piece of a body: of an incomplete head, or
+    # of the fields after a chunked body. They are limited as they arrive.
+    _unparsed = 0
+    _has_head = False
+    # The request whose task runs. If requests are pipelined, `cycle` is the last one.
+    _running: Any = None
+    # The requests of the current packet that were answered without a task.
+    _answered = 0
+    _stalled: asyncio.TimerHandle | None = None
+
+    # --- Heads ----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait_for_head()
+        self.open.add(self)
+        if len(self.open) > MAX_CONNECTIONS:
+            next(iter(self.waiting)).transport.abort()
+
+    def _wait_for_head(self) -> None:
+        self.waiting.pop(self, None)
+        self.waiting[self] = self.loop.time()
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        self._answered = 0
+        self._unparsed += len(data)
+        try:
+            self.parser.feed_data(data)
+            if self._unparsed > MAX_HEAD_BYTES:
+                self._refuse(431)
+        except httptools.HttpParserUpgrade:
+            pass
+        except httptools.HttpParserError as error:
+            self._refuse(431 if isinstance(error.__context__, HeadTooLargeError) else 400)
+
+    def on_message_begin(self) -> None:
+        # Other clients wait while the requests of one packet are answered.
+        if len(self.pipeline) >= MAX_PIPELINED or self._answered > MAX_PIPELINED:
+            raise TooManyPipelinedError
+        super().on_message_begin()
+        scope: Any = self.scope
+        scope[CONNECTION] = self
+        self._has_head = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # The fields after a chunked body are no headers: they could replace those of a proxy.
+        if self._has_head:
+            return
+        if len(self.headers) >= MAX_HEADERS:
+            raise HeadTooLargeError
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._size_of_head() > MAX_HEAD_BYTES:
+            raise HeadTooLargeError
+        self._has_head = True
+        self.waiting.pop(self, None)
+        self._unparsed = 0
+        if self._answer_at_once():
+            return
+        super().on_headers_complete()
+        # After an upgrade, the parser reads no further request, and no upgrade is supported.
+        if self.is_closing or self.parser.should_upgrade():
+            self.cycle.keep_alive = False
+
+    def on_chunk_header(self) -> None:
+        self._unparsed = 0
+
+    def on_body(self, body: bytes) -> None:
+        self._unparsed = 0
+        super().on_body(body)
+
+    def _size_of_head(self) -> int:
+        # A head of one small packet is the usual case.
+        if self._unparsed <= MAX_HEAD_BYTES:
+            return self._unparsed
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+
+    # --- Responses without a task ---------------------------------------------------------------
+
+    def _answer_at_once(self) -> bool:
+        """Sends the response if the application has it in memory. Returns whether it was sent.
+
+        A task and the messages of ASGI would take longer than the rest of such a request.
+        """
+        cycle: Any = self.cycle
+        method = self.parser.get_method()
+        is_busy = self.flow.write_paused or (cycle is not None and not cycle.response_complete)
+        find = getattr(self.app, "answer_at_once", None)
+        if find is None or method not in {b"GET", b"HEAD"} or is_busy:
+            return False
+        if self.parser.should_upgrade():
+            return False
+        scope: Any = self.scope
+        parsed = httptools.parse_url(self.url)
+        scope["method"] = method.decode("ascii")
+        scope["raw_path"], scope["query_string"] = parsed.path, parsed.query or b""
+        answer = find(scope)
+        if answer is None:
+            return False
+        self.cycle = ENDED
+        self._answered += 1
+        self._write(answer, is_head=method == b"HEAD")
+        return True
+
+    def _write(self, answer: Any, *, is_head: bool) -> None:
+        is_old = self.parser.get_http_version() == "1.0"
+        is_last = self.is_closing or is_old or not self.parser.should_keep_alive()
+        lines = [f"{name}: {value}\r\n" for name, value in answer.headers.items()]
+        lines.append("connection: close\r\n\r\n" if is_last else "\r\n")
+        parts = [STATUS_LINE[answer.status]]
+        for name, value in self.server_state.default_headers:
+            parts += (name, b": ", value, b"\r\n")
+        parts.append("".join(lines).encode("latin-1"))
+        if not is_head:
+            parts.append(answer.body)
+        self.transport.write(b"".join(parts))
+        self.server_state.total_requests += 1
+        if is_last:
+            self.transport.close()
+        else:
+            self._wait_for_head()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.transport.is_closing() and not self.pipeline:
+            self._wait_for_head()
+
+    def _refuse(self, status: int) -> None:
+        """Sends an error and closes the connection; or closes it after the running responses."""
+        self.waiting.pop(self, None)
+        cycle: Any = self.cycle
+        if cycle and not cycle.response_complete:
+            self.flow.pause_reading()
+            cycle.keep_alive = False
+            self._break_body()
+            return
+        head = b"content-length: 0\r\nconnection: close\r\n\r\n"
+        self.transport.write(STATUS_LINE[status] + head)
+        self.transport.close()
+
+    # --- Clients that have gone -----------------------------------------------------------------
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Returns whether to keep the connection open, which is not possible with TLS."""
+        return self._break_body() if self.scheme == "http" else None
+
+    def _break_body(self) -> bool:
+        """Lets the application know that the rest of a body will not arrive, if one is expected."""
+        cycle: Any = self.cycle
+        if not cycle or cycle.response_complete or not cycle.more_body:
+            return False
+        cycle.keep_alive = False
+        cycle.scope[BROKEN] = True
+        cycle.message_event.set()
+        return True
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.open.discard(self)
+        self.waiting.pop(self, None)
+        self.resume_writing()
+        if self._running is not None:
+            self._running.disconnected = True
+        super().connection_lost(exc)
+        self.pipeline.clear()
+        if self.task is not None:
+            self.task.cancel()
+
+    # --- Clients that do not read ---------------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.call_later(STALLED_SECONDS, self._check_progress, self._unsent())
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def _unsent(self) -> int:
+        return self.transport.get_write_buffer_size()
+
+    def _check_progress(self, before: int) -> None:
+        """Disconnects the client if it has read nothing since the last check."""
+        if self._unsent() >= before:
+            self.transport.abort()
+            return
+        self._stalled = self.loop.call_later(STALLED_SECONDS, self._check_progress, self._unsent())
+
+
+async def close_late_connections() -> None:
+    """Closes connections whose next head has not arrived in time. Runs until it is canceled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        until = loop.time() - HEAD_SECONDS
+        late = []
+        for connection, since in Connection.waiting.items():
+            if since > until:
+                break
+            late.append(connection)
+        for connection in late:
+            connection.transport.abort()
+        await asyncio.sleep(SWEEP_SECONDS)

@@ -1,0 +1,58 @@
+"""The application of a web worker. `preload` runs before the supervisor starts the workers."""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
+from django.urls import base
+
+from coderapi.front import Front, routes
+from kernel.db import listener
+from kernel.db.connections import bound_statements
+from kernel.http.rendering import complete
+from kernel.http.threads import Threads
+from kernel.telemetry import metrics
+from kernel.telemetry.access import AccessLog
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+
+def preload() -> None:
+    """Imports the modules that requests use, and makes a part of Django faster.
+
+    Starts no thread and opens no connection.
+    """
+    # Django's storage for the URL prefix and the urlconf also supports event loops. It uses locks
+    # that each request acquires several times. Here, only threads run Django.
+    base._prefixes = threading.local()  # type: ignore[attr-defined]
+    base._urlconfs = threading.local()  # type: ignore[attr-defined]
+    routes(settings.ROOT_URLCONF)
+    _django()
+
+
+@cache
+def _django() -> WSGIApplication:
+    return complete(get_wsgi_application())
+
+
+def build() -> Front:
+    """Returns the application of this process, and starts its threads."""
+    preload()
+    bound_statements()
+    listener.start()
+    metrics.start_sampling()
+    threads = Threads(_django(), settings.SERVER_THREADS)
+    return Front(threads, routes(settings.ROOT_URLCONF), _access_log(), counts=metrics.enabled())
+
+
+def _access_log() -> AccessLog | None:
+    if not settings.ACCESS_LOG:
+        return None
+    log = AccessLog(settings.ACCESS_LOG, settings.ACCESS_LOG_FORMAT)
+    log.start()
+    return log

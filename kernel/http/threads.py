@@ -1,0 +1,109 @@
+"""Runs blocking code of an event loop in a pool of threads: queries, and a WSGI application.
+
+A response that is streamed occupies a thread only while its next piece is made. If the client reads
+slowly, the loop waits, and the thread is free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from kernel.http.handlers import to_api_error
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+type Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+type Headers = Iterable[tuple[str, str]]
+
+
+class Threads:
+    """A pool of threads. `app` is the WSGI application that runs in it."""
+
+    def __init__(self, app: WSGIApplication, size: int) -> None:
+        self._app = app
+        self._pool = ThreadPoolExecutor(size, thread_name_prefix="web")
+
+    def stop(self) -> None:
+        """Ends the threads when they have finished their work."""
+        self._pool.shutdown()
+
+    async def run[T](self, function: Callable[[], T]) -> T:
+        """Calls the function in a thread.
+
+        Raises: the errors of the function. Known errors are converted to an APIError.
+        """
+        return await asyncio.wrap_future(self._pool.submit(_with_known_errors, function))
+
+    async def respond(self, environ: WSGIEnvironment, send: Send) -> None:
+        """Runs the application, and sends its response.
+
+        If this task is canceled, the response is still closed in a thread.
+        """
+        response = _Response(self._app, environ)
+        started = self._pool.submit(response.start)
+        try:
+            await asyncio.wrap_future(started)
+            await send_head(send, response.status, response.headers)
+            if response.whole is None:
+                while (piece := await self.run(response.next_piece)) is not None:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": response.whole or b""})
+        finally:
+            if response.whole is None:
+                started.add_done_callback(lambda _: self._close(response))
+
+    def _close(self, response: _Response) -> None:
+        with suppress(RuntimeError):  # The pool has been shut down.
+            self._pool.submit(_with_known_errors, response.close)
+
+
+def _with_known_errors[T](function: Callable[[], T]) -> T:
+    # The loop could not convert an error of the database, because this may close connections.
+    try:
+        return function()
+    except Exception as error:
+        known = to_api_error(error)
+        if known is None or known is error:
+            raise
+        raise known from error
+
+
+class _Response:
+    """The response of a WSGI application. All methods run in threads."""
+
+    def __init__(self, app: WSGIApplication, environ: WSGIEnvironment) -> None:
+        self._app = app
+        self._environ = environ
+        self._body: Iterable[bytes] = ()
+        self._pieces: Iterator[bytes] = iter(())
+        self.status = 500
+        self.headers: list[tuple[str, str]] = []
+        # The body if it is complete, or None if it is streamed.
+        self.whole: bytes | None = None
+
+    def start(self) -> None:
+        self._body = self._app(self._environ, self._start_response)
+        if isinstance(self._body, list):
+            self.whole = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+            return
+        self._pieces = iter(self._body)
+
+    def _start_response(self, status: str, headers: list[tuple[str, str]], *_: object) -> Any:
+        self.status, self.headers = int(status[:3]), headers
+
+    def next_piece(self) -> bytes | None:
+        return next(self._pieces, None)
+
+    def close(self) -> None:
+        if close := getattr(self._body, "close", None):
+            close()
+
+
+async def send_head(send: Send, status: int, headers: Headers) -> None:
+    encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})

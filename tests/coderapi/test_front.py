@@ -1,0 +1,68 @@
+"""The front in this process: which requests it answers, and which ones it leaves to Django."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.management import call_command
+
+from coderapi import front
+from kernel import memory
+from kernel.http.steps import Step
+from tests.coderapi.test_sameness import API, DOCUMENTS, REPORTS
+from tests.support.client import APIClient
+from tests.support.factories import make_key, make_user
+from tests.support.front import answered_by
+
+
+def test_remembered_document_is_answered_by_the_front(owner: APIClient) -> None:
+    memory.clear_all()
+    assert answered_by(f"{API}/buildinfo") == "django"
+    owner.get(f"{API}/buildinfo")
+    assert answered_by(f"{API}/buildinfo") == "front"
+    assert answered_by(f"{API}/buildinfo", Origin="https://a.example") == "front"
+    assert answered_by(f"{API}/deployment/ssh") == "django"
+
+
+def test_front_answers_with_the_document_of_the_parameters(connected: None) -> None:
+    call_command("collect_deployment_stats")
+    token = make_key(make_user("owner")).token
+    for path, query, by in (
+        ("/deployment/stats", "", "front"),
+        ("/deployment/stats", "at=2026-01-01T00:00:00Z", "django"),
+        ("/deployment/stats/history", "step=1h", "front"),
+        ("/deployment/stats/history", "step=x", "django"),
+    ):
+        APIClient(token=token).get(f"{API}{path}?{query}")
+        assert answered_by(API + path, query, Coder_Session_Token=token) == by, (path, query)
+
+
+def test_first_use_of_a_key_is_answered_by_the_front(connected: None) -> None:
+    user = make_user()
+    first, second = (make_key(user).token for _ in range(2))
+    APIClient(token=first).get(f"{API}/deployment/ssh")
+    assert answered_by(f"{API}/deployment/ssh", Coder_Session_Token=second) == "front"
+
+
+def test_rejected_key_is_left_to_django(connected: None) -> None:
+    token = f"{'a' * 10}-{'b' * 22}"
+    assert answered_by(f"{API}/deployment/ssh", Coder_Session_Token=token) == "django"
+    assert APIClient(token=token).get(f"{API}/deployment/ssh").status_code == 401
+
+
+def test_error_in_the_front_is_logged_once_and_left_to_django(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise AttributeError
+
+    monkeypatch.setattr(front, "_logged", set())
+    monkeypatch.setattr(front, "STEPS", (Step("path", broken),))
+    for _ in range(3):
+        assert answered_by(f"{API}/deployment/ssh") == "django"
+    (record,) = [record for record in caplog.records if record.name == front.__name__]
+    assert record.exc_info
+    assert record.exc_info[0] is AttributeError
+
+
+def test_every_document_of_the_api_is_a_route_of_the_front() -> None:
+    assert set(front.routes("coderapi.urls")) == {API + path for path in [*DOCUMENTS, REPORTS]}

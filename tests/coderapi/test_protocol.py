@@ -1,0 +1,317 @@
+"""The server's connections: heads, pipelined requests, and clients that go or do not read.
+
+These tests also fail if the internals of uvicorn or httptools that the module uses have changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from socket import SHUT_WR, SO_RCVBUF, SOL_SOCKET, create_connection, create_server, socket
+from typing import Any
+
+import pytest
+import uvicorn
+
+from coderapi.server import protocol
+from coderapi.server.http import Loop
+from coderapi.server.protocol import (
+    BROKEN,
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    MAX_PIPELINED,
+    Connection,
+    close_late_connections,
+)
+from kernel.http.responses import Answer
+from tests.support.processes import DEADLINE_SECONDS, wait_for
+
+HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
+LARGE = bytes(32 << 20)
+
+
+class Application:
+    """An ASGI application. `seen` has what it has noticed."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.names: set[bytes] = set()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        scope[protocol.CONNECTION].task = asyncio.current_task()
+        self.names |= {name for name, _ in scope["headers"]}
+        path = scope["path"]
+        if scope["method"] == "POST":
+            message = await receive()
+            while message.get("more_body") and BROKEN not in scope:
+                message = await receive()
+            self.seen.append("broken" if BROKEN in scope else message["type"])
+        if path == "/wait":
+            self.seen.append("waits")
+            try:
+                await asyncio.sleep(DEADLINE_SECONDS)
+            except asyncio.CancelledError:
+                self.seen.append("canceled")
+                return
+        body = LARGE if path == "/large" else b"ok"
+        headers = [(b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+@contextmanager
+def serving(application: Any) -> Iterator[int]:
+    """Serves the application in a thread, and yields the port."""
+    listener = create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    config = uvicorn.Config(
+        application,
+        interface="asgi3",
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        proxy_headers=False,
+        log_config=None,
+        access_log=False,
+    )
+    server = uvicorn.Server(config)
+
+    async def serve() -> None:
+        late = asyncio.create_task(close_late_connections())
+        await server.serve(sockets=[listener])
+        late.cancel()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), kwargs={"loop_factory": Loop})
+    thread.start()
+    try:
+        wait_for(lambda: server.started)
+        yield port
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+class QuickApplication(Application):
+    """An application that has the response to `/quick` in memory."""
+
+    def answer_at_once(self, scope: Any) -> Answer | None:
+        self.seen.append("asked")
+        found = Answer(200, {"Content-Length": "5"}, b"quick")
+        return found if scope["raw_path"] == b"/quick" else None
+
+
+@pytest.fixture
+def application() -> Application:
+    return Application()
+
+
+@pytest.fixture
+def connect(application: Application) -> Iterator[Callable[[bytes], socket]]:
+    with serving(application) as port:
+        opened: list[socket] = []
+
+        def begin(sent: bytes) -> socket:
+            client = create_connection(("127.0.0.1", port), timeout=DEADLINE_SECONDS)
+            opened.append(client)
+            client.sendall(sent)
+            return client
+
+        yield begin
+        for client in opened:
+            client.close()
+
+
+type Connect = Callable[[bytes], socket]
+
+
+def until_the_end(client: socket) -> bytes:
+    with closing(client), client.makefile("rb") as file:
+        return file.read()
+
+
+def test_requests_share_a_connection(connect: Connect) -> None:
+    answers = until_the_end(connect(HEAD + b"\r\n" + HEAD + b"Connection: close\r\n\r\n"))
+    assert answers.count(b"HTTP/1.1 200 ") == 2
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"nonsense\r\n\r\n", b"400"),
+        (HEAD + b"a: b\r\n" * MAX_HEADERS + b"\r\n", b"431"),
+        (HEAD + b"a: " + b"b" * MAX_HEAD_BYTES, b"431"),
+        (HEAD + b"a: " + b"b" * MAX_HEAD_BYTES + b"\r\n\r\n", b"431"),
+        (b"GET /" + b"b" * MAX_HEAD_BYTES, b"431"),
+        (HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", b"400"),
+        (HEAD + b"Content-Length: -1\r\n\r\n", b"400"),
+        (HEAD + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", b"400"),
+    ],
+)
+def test_bad_head_is_refused(connect: Connect, head: bytes, status: bytes) -> None:
+    client = connect(head)
+    assert client.recv(4096).split()[1] == status
+
+
+def test_later_requests_of_a_connection_may_have_a_large_head(connect: Connect) -> None:
+    large = HEAD + b"a: " + b"b" * (MAX_HEAD_BYTES * 2 // 3) + b"\r\n"
+    answers = until_the_end(connect(large + b"\r\n" + large + b"Connection: close\r\n\r\n"))
+    assert answers.count(b"HTTP/1.1 200 ") == 2
+
+
+def test_pipelined_requests_are_limited(connect: Connect) -> None:
+    answers = until_the_end(connect((HEAD + b"\r\n") * 1000))
+    assert answers.count(b"HTTP/1.1 200 ") == MAX_PIPELINED + 1
+
+
+def quick(*heads: bytes) -> list[bytes]:
+    """Returns the responses of one connection to a QuickApplication."""
+    with serving(QuickApplication()) as port:
+        client = create_connection(("127.0.0.1", port), timeout=DEADLINE_SECONDS)
+        client.sendall(b"".join(heads))
+        return until_the_end(client).split(b"HTTP/1.1 ")[1:]
+
+
+def test_responses_in_memory_are_sent_in_order_with_others() -> None:
+    head = b"GET /quick HTTP/1.1\r\nHost: x\r\n"
+    last = HEAD + b"Connection: close\r\n\r\n"
+    found = quick(head + b"\r\n", HEAD + b"\r\n", head + b"\r\n", last)
+    # While a task makes a response, the next request waits for its own task.
+    bodies = [answer.partition(b"\r\n\r\n")[2] for answer in found]
+    assert bodies == [b"quick", b"ok", b"ok", b"ok"]
+    assert all(b"date: " in answer for answer in found)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /quick HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        b"GET /quick HTTP/1.0\r\n\r\n",
+    ],
+)
+def test_response_in_memory_is_the_last_one_if_the_client_wants_that(head: bytes) -> None:
+    [found] = quick(head)
+    assert b"connection: close\r\n" in found
+    assert found.endswith(b"quick")
+
+
+def test_response_in_memory_to_head_has_no_body() -> None:
+    [found] = quick(b"HEAD /quick HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert b"Content-Length: 5\r\n" in found
+    assert found.endswith(b"\r\n\r\n")
+
+
+def test_responses_in_memory_are_limited_too() -> None:
+    """Otherwise, one packet with thousands of requests would block the event loop."""
+    head = b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n"
+    found = quick(head * 1000)
+    assert 0 < len([answer for answer in found if answer.startswith(b"200")]) <= MAX_PIPELINED + 1
+    assert found[-1].startswith(b"400")
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+LAST = HEAD + b"Connection: close\r\n\r\n"
+
+
+def test_fields_after_a_chunked_body_are_no_headers(
+    connect: Connect, application: Application
+) -> None:
+    answers = until_the_end(connect(CHUNKED + b"2\r\nok\r\n0\r\nX-Late: 1\r\n\r\n" + LAST))
+    assert answers.count(b"HTTP/1.1 200 ") == 2
+    assert b"x-late" not in application.names
+
+
+@pytest.mark.parametrize("field", [b"a: b\r\n", b"b"])
+def test_fields_after_a_chunked_body_are_limited(connect: Connect, field: bytes) -> None:
+    client = connect(CHUNKED + b"2\r\nok\r\n0\r\na: ")
+    with suppress(ConnectionError):
+        for _ in range(200):
+            client.sendall(field * (MAX_HEAD_BYTES // len(field)))
+    with suppress(ConnectionError):
+        assert until_the_end(client).count(b"HTTP/1.1 ") <= 1
+    wait_for(lambda: not Connection.open)
+
+
+def test_next_head_is_limited_while_a_request_runs(connect: Connect) -> None:
+    client = connect(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n" + HEAD)
+    sent = 0
+    client.settimeout(1)
+    with suppress(OSError):
+        while sent < 64 * MAX_HEAD_BYTES:
+            sent += client.send(b"a: b\r\n" * 1000)
+    # The kernel buffers some of it.
+    assert sent < 64 * MAX_HEAD_BYTES
+
+
+def test_garbage_after_a_request_does_not_change_its_response(connect: Connect) -> None:
+    answers = until_the_end(connect(HEAD + b"\r\n" + b"nonsense\r\n\r\n"))
+    assert answers.startswith(b"HTTP/1.1 200 ")
+    assert answers.count(b"HTTP/1.1 ") == 1
+
+
+def test_upgrade_is_ignored_and_the_connection_closed(connect: Connect) -> None:
+    answers = until_the_end(connect(HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n"))
+    assert answers.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("sent", [b"", HEAD, HEAD + b"\r\n"])
+def test_late_head_ends_the_connection(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.1)
+    answers = until_the_end(connect(sent))
+    assert answers.count(b"HTTP/1.1 ") == sent.count(b"\r\n\r\n")
+    wait_for(lambda: not Connection.open)
+
+
+def test_connection_that_waits_longest_is_closed_when_there_are_too_many(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 2)
+    oldest, busy = connect(HEAD), connect(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_for(lambda: len(Connection.waiting) == 1)
+    newest = connect(HEAD)
+    assert until_the_end(oldest) == b""
+    newest.sendall(b"\r\n")
+    assert newest.recv(4096).startswith(b"HTTP/1.1 200 ")
+    busy.close()
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 9", b"Transfer-Encoding: chunked"])
+def test_body_that_breaks_off_is_noticed_and_can_be_answered(
+    connect: Connect, application: Application, framing: bytes
+) -> None:
+    client = connect(b"POST / HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n\r\n2\r\n[]\r\n")
+    client.shutdown(SHUT_WR)
+    assert b"connection: close" in until_the_end(client)
+    assert application.seen == ["broken"]
+
+
+def test_task_is_canceled_when_the_client_goes(connect: Connect, application: Application) -> None:
+    client = connect(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_for(lambda: application.seen == ["waits"])
+    client.close()
+    wait_for(lambda: application.seen == ["waits", "canceled"])
+
+
+def test_client_that_does_not_read_is_disconnected(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "STALLED_SECONDS", 0.1)
+    client = connect(b"")
+    client.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
+    client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_for(lambda: Connection.open)
+    wait_for(lambda: not Connection.open)
+
+
+def test_slow_reader_gets_the_whole_response(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "STALLED_SECONDS", 1.0)
+    client = connect(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    received = 0
+    while piece := client.recv(1 << 20):
+        received += len(piece)
+    assert received > len(LARGE)
