@@ -9,7 +9,9 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -26,10 +28,14 @@ type Application = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
 # When the server stops, workers have this long to finish their requests. The supervisor waits
 # longer, and a request body must arrive in less time.
 DRAIN_SECONDS = 20.0
+# Of this time, the last part is for the end of requests that had to be canceled.
+CANCELED_SECONDS = 3.0
 # Before a worker ends, its responses contain `Connection: close` for this long, or until no client
 # is connected.
 CLOSING_SECONDS = 0.8
 POLL_SECONDS = 0.01
+# Connections that were accepted at the very end also have this long to send a request.
+LAST_SECONDS = 0.2
 # The number of connections that wait to be accepted. Linux limits it to `net.core.somaxconn`.
 BACKLOG = 2048
 
@@ -72,6 +78,40 @@ class Loop(uvloop.Loop):
         if more.get("ssl"):
             more["ssl_handshake_timeout"] = HEAD_SECONDS
         return await super().create_server(*arguments, **more)
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that accepts and serves all waiting connections before it stops.
+
+    When a listening socket is closed, the kernel resets the connections that wait to be accepted.
+    Their clients may have sent a request.
+    """
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        accepted = [*_waiting_connections(sockets or [])]
+        for server in self.servers:
+            server.close()
+        for each in accepted:
+            await self._connect(each)
+        deadline = time.monotonic() + LAST_SECONDS
+        while Connection.open and time.monotonic() < deadline:
+            await asyncio.sleep(POLL_SECONDS)
+        await super().shutdown()
+
+    async def _connect(self, accepted: socket.socket) -> None:
+        loop, config = asyncio.get_running_loop(), self.config
+        make = partial(Connection, config, self.server_state, self.lifespan.state, loop)
+        with suppress(OSError):  # The client has gone.
+            await loop.connect_accepted_socket(make, accepted, ssl=config.ssl)
+
+
+def _waiting_connections(listeners: Iterable[socket.socket]) -> Iterator[socket.socket]:
+    for listener in listeners:
+        with suppress(BlockingIOError):
+            while True:
+                accepted, _ = listener.accept()
+                accepted.setblocking(False)
+                yield accepted
 
 
 class Worker:
@@ -123,14 +163,14 @@ class Worker:
             access_log=False,
             backlog=BACKLOG,
             timeout_keep_alive=int(HEAD_SECONDS),
-            timeout_graceful_shutdown=int(DRAIN_SECONDS),
+            timeout_graceful_shutdown=int(DRAIN_SECONDS - CANCELED_SECONDS),
             ssl_context_factory=(lambda *_: tls) if tls else None,
         )
         # `asyncio.run` cancels them at the end.
         _beside = [asyncio.create_task(each()) for each in (close_late_connections, measure_lag)]
         if self._url:
             logger.info("Ready: %s answers", self._url)
-        await uvicorn.Server(config).serve(sockets=[self.listener.open()])
+        await Server(config).serve(sockets=[self.listener.open()])
 
     def prepare_end(self) -> None:
         """Serves requests during the delay. Then closes each connection after its next response.

@@ -4,10 +4,11 @@ This is the only module that depends on the internals of uvicorn and httptools. 
 change.
 
 * The head of a request must arrive within `HEAD_SECONDS`. An idle connection is closed after the
-  same time. If there are too many connections, the one that has waited longest for a head is
-  closed.
+  same time. `kernel.http.body` limits the time for a body.
+* If there are too many connections, some of those that wait for their client are closed: the oldest
+  ones of the address that has the most connections.
 * A head may have `MAX_HEAD_BYTES` and `MAX_HEADERS`. At most `MAX_PIPELINED` requests may wait for
-  the response to an earlier request of the same connection.
+  the response to an earlier request of the same connection. The chunks of a body must not be tiny.
 * If a client ends its side of the connection before a body is complete, the scope gets the key
   `BROKEN`, and the application can still respond. After a complete request, the connection is
   closed, because a client that has gone looks the same.
@@ -18,11 +19,15 @@ change.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from kernel.http.hosts import rate_limit_bucket
 
 HEAD_SECONDS = 15.0
 STALLED_SECONDS = 60.0
@@ -32,6 +37,12 @@ MAX_HEADERS = 100
 MAX_PIPELINED = 16
 # The maximum number of open connections of each worker, including idle connections.
 MAX_CONNECTIONS = 4096
+# The number of connections that are closed together if there are too many.
+CLOSED_TOGETHER = 16
+# The maximum number of chunks of a body: this number, and another one for each `CHUNK_BYTES` bytes.
+# Handling a chunk takes as long as handling hundreds of bytes.
+MAX_TINY_CHUNKS = 1000
+CHUNK_BYTES = 64
 # Keys of the scope: the connection, and whether the client has ended before its body was complete.
 CONNECTION, BROKEN = "coderapi.connection", "coderapi.broken"
 
@@ -42,6 +53,10 @@ class HeadTooLargeError(Exception):
 
 class TooManyPipelinedError(Exception):
     """Too many requests wait for the response to an earlier one."""
+
+
+class TooManyChunksError(Exception):
+    """The chunks of a body are tiny."""
 
 
 class _Ended:
@@ -60,10 +75,12 @@ ENDED: Any = _Ended()
 class Connection(HttpToolsProtocol):
     """One connection. `task` is the task of the current request."""
 
-    # The connections that wait for a head or a part of it, with the time when they began. They are
-    # in the order of this time.
+    # The connections that wait for a head, or for the body of the running request, with the time
+    # when they began. They are in the order of this time.
     waiting: ClassVar[dict[Connection, float]] = {}
-    open: ClassVar[set[Any]] = set()
+    open: ClassVar[set[Connection]] = set()
+    # The number of open connections of each address.
+    addresses: ClassVar[Counter[str]] = Counter()
     # Whether each response is the last one of its connection.
     is_closing: ClassVar[bool] = False
 
@@ -76,18 +93,33 @@ class Connection(HttpToolsProtocol):
     _running: Any = None
     # The requests of the current packet that were answered without a task.
     _answered = 0
-    _stalled: asyncio.TimerHandle | None = None
+    # The chunks of the current body, and the bytes in them.
+    _chunks = 0
+    _body_bytes = 0
+    # The bytes that the client had not read at the last check, and when it last read some.
+    _unsent = 0
+    _read_at = 0.0
 
     # --- Heads ----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._wait_for_head()
+        self._address = rate_limit_bucket(self.client[0] if self.client else "")
         self.open.add(self)
+        self.addresses[self._address] += 1
         if len(self.open) > MAX_CONNECTIONS:
-            next(iter(self.waiting)).transport.abort()
+            self._make_room()
+        self._wait_for_client()
 
-    def _wait_for_head(self) -> None:
+    @classmethod
+    def _make_room(cls) -> None:
+        """Closes some of the connections that have waited longest for their client."""
+        most = max(cls.addresses, key=cls.addresses.__getitem__)
+        found = [*islice((each for each in cls.waiting if each._address == most), CLOSED_TOGETHER)]
+        for each in found or [*islice(cls.waiting, CLOSED_TOGETHER)]:
+            each.transport.abort()
+
+    def _wait_for_client(self) -> None:
         self.waiting.pop(self, None)
         self.waiting[self] = self.loop.time()
 
@@ -126,7 +158,7 @@ class Connection(HttpToolsProtocol):
             raise HeadTooLargeError
         self._has_head = True
         self.waiting.pop(self, None)
-        self._unparsed = 0
+        self._unparsed = self._chunks = self._body_bytes = 0
         if self._answer_at_once():
             return
         super().on_headers_complete()
@@ -136,10 +168,20 @@ class Connection(HttpToolsProtocol):
 
     def on_chunk_header(self) -> None:
         self._unparsed = 0
+        self._chunks += 1
+        if self._chunks > MAX_TINY_CHUNKS + self._body_bytes // CHUNK_BYTES:
+            raise TooManyChunksError
 
     def on_body(self, body: bytes) -> None:
         self._unparsed = 0
+        self._body_bytes += len(body)
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        cycle: Any = self.cycle
+        if cycle is self._running:
+            self.waiting.pop(self, None)
+        super().on_message_complete()
 
     def _size_of_head(self) -> int:
         # A head of one small packet is the usual case.
@@ -190,12 +232,12 @@ class Connection(HttpToolsProtocol):
         if is_last:
             self.transport.close()
         else:
-            self._wait_for_head()
+            self._wait_for_client()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if not self.transport.is_closing() and not self.pipeline:
-            self._wait_for_head()
+        if not self.transport.is_closing() and self._running.response_complete:
+            self._wait_for_client()
 
     def _refuse(self, status: int) -> None:
         """Sends an error and closes the connection; or closes it after the running responses."""
@@ -228,12 +270,16 @@ class Connection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._running = cycle
+        if cycle.more_body:
+            self._wait_for_client()
         super()._start_asgi_task(cycle, app)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.open.discard(self)
         self.waiting.pop(self, None)
-        self.resume_writing()
+        self.addresses[self._address] -= 1
+        if not self.addresses[self._address]:
+            del self.addresses[self._address]
         if self._running is not None:
             self._running.disconnected = True
         super().connection_lost(exc)
@@ -241,39 +287,27 @@ class Connection(HttpToolsProtocol):
         if self.task is not None:
             self.task.cancel()
 
-    # --- Clients that do not read ---------------------------------------------------------------
+    # --- Clients that are late or do not read ---------------------------------------------------
 
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._stalled = self.loop.call_later(STALLED_SECONDS, self._check_progress, self._unsent())
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if self._stalled is not None:
-            self._stalled.cancel()
-            self._stalled = None
-
-    def _unsent(self) -> int:
-        return self.transport.get_write_buffer_size()
-
-    def _check_progress(self, before: int) -> None:
-        """Disconnects the client if it has read nothing since the last check."""
-        if self._unsent() >= before:
-            self.transport.abort()
-            return
-        self._stalled = self.loop.call_later(STALLED_SECONDS, self._check_progress, self._unsent())
+    def is_late(self, now: float) -> bool:
+        """Returns whether a head is late, or the client has stopped reading a response."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent == 0 or unsent < self._unsent or self._unsent == 0:
+            self._read_at = now
+        self._unsent = unsent
+        if unsent == 0:
+            return self.waiting.get(self, now) < now - HEAD_SECONDS
+        if self in self.waiting:
+            # The client reads the end of a response, so it cannot be late with the next head.
+            self._wait_for_client()
+        return self._read_at < now - STALLED_SECONDS
 
 
 async def close_late_connections() -> None:
-    """Closes connections whose next head has not arrived in time. Runs until it is canceled."""
+    """Closes connections whose clients are late or do not read. Runs until it is canceled."""
     loop = asyncio.get_running_loop()
     while True:
-        until = loop.time() - HEAD_SECONDS
-        late = []
-        for connection, since in Connection.waiting.items():
-            if since > until:
-                break
-            late.append(connection)
-        for connection in late:
+        now = loop.time()
+        for connection in [each for each in Connection.open if each.is_late(now)]:
             connection.transport.abort()
         await asyncio.sleep(SWEEP_SECONDS)

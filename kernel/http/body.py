@@ -28,6 +28,8 @@ DEFAULT_CAP = 4 * MEBIBYTE
 SWALLOWED_BYTES = 32 * MEBIBYTE
 # The largest size limit is 8 MiB. At 7 Mbit/s, such a body arrives in this time.
 DEADLINE_SECONDS = 10.0
+# At most this number of bytes of a body is counted before they arrive.
+STEP_BYTES = 64 * 1024
 # A parsed JSON value can take many times the memory of its text. While a million values are parsed,
 # this process handles no other request. Legitimate bodies have fewer values.
 MAX_VALUES = 20_000
@@ -50,6 +52,7 @@ class BodyBytes:
     def __init__(self, address: str) -> None:
         self._address = address
         self._slots: list[Slot] = []
+        self._size = self._counted = 0
 
     def __enter__(self) -> Self:
         return self
@@ -63,12 +66,20 @@ class BodyBytes:
         self.release()
 
     def add(self, count: int) -> None:
-        """Counts more bytes. Raises: LimitReachedError."""
-        if count:
-            self._slots.append(BODIES.acquire(self._address, amount=count))
+        """Counts more bytes. Raises: LimitReachedError.
+
+        Later pieces are counted in advance, so that a body of many small pieces does not need a
+        slot for each.
+        """
+        self._size += count
+        if self._size > self._counted:
+            amount = max(self._size - self._counted, min(self._counted, STEP_BYTES))
+            self._slots.append(BODIES.acquire(self._address, amount=amount))
+            self._counted += amount
 
     def release(self) -> None:
         slots, self._slots = self._slots, []
+        self._size = self._counted = 0
         for slot in slots:
             BODIES.release(slot)
 
@@ -88,20 +99,21 @@ async def read_body(
     LimitReachedError if this process holds too many bytes.
     """
     refuse_unread(call, cap=cap)
-    pieces: list[bytes] = []
+    body = bytearray()
     size = 0
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):
             has_more = True
             while has_more and size <= SWALLOWED_BYTES:
                 message = await receive()
-                size += len(message.get("body", b""))
+                piece = message.get("body", b"")
+                size += len(piece)
                 if size <= cap:
-                    held.add(len(message.get("body", b"")))
-                    pieces.append(message.get("body", b""))
+                    held.add(len(piece))
+                    body += piece
                 else:
                     # The rest is read and counted, but dropped.
-                    pieces.clear()
+                    body.clear()
                     held.release()
                 has_more = message.get("more_body", False)
                 if message["type"] == "http.disconnect" or (has_more and is_broken()):
@@ -110,7 +122,7 @@ async def read_body(
         raise APIError(408, "The request body did not arrive in time.") from None
     if size > cap:
         raise too_large(cap)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    return bytes(body)
 
 
 def refuse_unread(call: Call, *, cap: int) -> None:

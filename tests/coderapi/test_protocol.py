@@ -16,7 +16,7 @@ import pytest
 import uvicorn
 
 from coderapi.server import protocol
-from coderapi.server.http import Loop
+from coderapi.server.http import Loop, Server
 from coderapi.server.protocol import (
     BROKEN,
     MAX_HEAD_BYTES,
@@ -64,7 +64,15 @@ class Application:
 @contextmanager
 def serving(application: Any) -> Iterator[int]:
     """Serves the application in a thread, and yields the port."""
+    with serving_with(application) as (_, port):
+        yield port
+
+
+@contextmanager
+def serving_with(application: Any) -> Iterator[tuple[Server, int]]:
+    """Serves the application in a thread, and yields the server and the port."""
     listener = create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
     port = listener.getsockname()[1]
     config = uvicorn.Config(
         application,
@@ -74,9 +82,10 @@ def serving(application: Any) -> Iterator[int]:
         lifespan="off",
         proxy_headers=False,
         log_config=None,
+        timeout_graceful_shutdown=1,
         access_log=False,
     )
-    server = uvicorn.Server(config)
+    server = Server(config)
 
     async def serve() -> None:
         late = asyncio.create_task(close_late_connections())
@@ -87,7 +96,7 @@ def serving(application: Any) -> Iterator[int]:
     thread.start()
     try:
         wait_for(lambda: server.started)
-        yield port
+        yield server, port
     finally:
         server.should_exit = True
         thread.join()
@@ -265,17 +274,75 @@ def test_late_head_ends_the_connection(
     wait_for(lambda: not Connection.open)
 
 
+@pytest.mark.parametrize("kept", [HEAD, CHUNKED, CHUNKED + b"2\r\n"])
 def test_connection_that_waits_longest_is_closed_when_there_are_too_many(
-    connect: Connect, monkeypatch: pytest.MonkeyPatch
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, kept: bytes
 ) -> None:
     monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 2)
-    oldest, busy = connect(HEAD), connect(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+    monkeypatch.setattr(protocol, "CLOSED_TOGETHER", 1)
+    oldest, busy = connect(kept), connect(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
     wait_for(lambda: len(Connection.waiting) == 1)
     newest = connect(HEAD)
     assert until_the_end(oldest) == b""
     newest.sendall(b"\r\n")
     assert newest.recv(4096).startswith(b"HTTP/1.1 200 ")
     busy.close()
+
+
+def test_other_addresses_keep_their_connections_when_one_has_too_many(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 4)
+    other = connect(HEAD)
+    port = other.getpeername()[1]
+    wait_for(lambda: len(Connection.waiting) == 1)
+    many = [
+        create_connection(("127.0.0.1", port), source_address=("127.0.0.2", 0)) for _ in range(20)
+    ]
+    wait_for(lambda: len(Connection.open) <= 4)
+    other.sendall(b"\r\n")
+    assert other.recv(4096).startswith(b"HTTP/1.1 200 ")
+    for each in many:
+        each.close()
+
+
+def test_tiny_chunks_are_limited(connect: Connect) -> None:
+    client = connect(CHUNKED + b"2\r\nok\r\n")
+    with suppress(ConnectionError):
+        client.sendall(b"1\r\na\r\n" * 2 * protocol.MAX_TINY_CHUNKS)
+    with suppress(ConnectionError):
+        assert b"connection: close" in until_the_end(client)
+    wait_for(lambda: not Connection.open)
+
+
+def test_many_chunks_of_a_usual_size_are_read(connect: Connect, application: Application) -> None:
+    chunk = b"%x\r\n%s\r\n" % (protocol.CHUNK_BYTES, b"a" * protocol.CHUNK_BYTES)
+    client = connect(CHUNKED + chunk * 3 * protocol.MAX_TINY_CHUNKS + b"0\r\n\r\n" + LAST)
+    assert until_the_end(client).count(b"HTTP/1.1 200 ") == 2
+    assert application.seen == ["http.request"]
+
+
+def test_connection_that_waits_to_be_accepted_is_served_before_the_server_stops() -> None:
+    blocked, go = threading.Event(), threading.Event()
+
+    class Blocking(Application):
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            if scope["path"] == "/block":
+                blocked.set()
+                go.wait(DEADLINE_SECONDS)
+            await super().__call__(scope, receive, send)
+
+    with serving_with(Blocking()) as (server, port):
+        first, second = (create_connection(("127.0.0.1", port)) for _ in range(2))
+        first.sendall(b"GET /block HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert blocked.wait(DEADLINE_SECONDS)
+        late = create_connection(("127.0.0.1", port), timeout=DEADLINE_SECONDS)
+        late.sendall(LAST)
+        server.should_exit = True
+        go.set()
+        assert until_the_end(late).startswith(b"HTTP/1.1 200 ")
+        for each in (first, second):
+            each.close()
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 9", b"Transfer-Encoding: chunked"])
@@ -295,13 +362,14 @@ def test_task_is_canceled_when_the_client_goes(connect: Connect, application: Ap
     wait_for(lambda: application.seen == ["waits", "canceled"])
 
 
+@pytest.mark.parametrize("more", [b"", b"Connection: close\r\n"])
 def test_client_that_does_not_read_is_disconnected(
-    connect: Connect, monkeypatch: pytest.MonkeyPatch
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, more: bytes
 ) -> None:
     monkeypatch.setattr(protocol, "STALLED_SECONDS", 0.1)
     client = connect(b"")
     client.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
-    client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+    client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n" + more + b"\r\n")
     wait_for(lambda: Connection.open)
     wait_for(lambda: not Connection.open)
 
@@ -309,9 +377,13 @@ def test_client_that_does_not_read_is_disconnected(
 def test_slow_reader_gets_the_whole_response(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "STALLED_SECONDS", 1.0)
-    client = connect(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-    received = 0
+    """It is not late with its next head while it reads the response."""
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(protocol, "SWEEP_SECONDS", 0.01)
+    client = connect(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+    received = len(client.recv(1 << 16))
+    late = connect(b"")
+    assert until_the_end(late) == b""
     while piece := client.recv(1 << 20):
         received += len(piece)
     assert received > len(LARGE)

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel.http import body as module
-from kernel.http.body import BODIES, SWALLOWED_BYTES, BodyBytes, read_body
+from kernel.http.body import BODIES, STEP_BYTES, SWALLOWED_BYTES, BodyBytes, read_body
 from kernel.http.call import Call
 from kernel.http.errors import APIError
 from kernel.limiter import LimitReachedError
@@ -141,6 +141,15 @@ def test_bytes_of_an_address_and_of_all_are_limited(monkeypatch: pytest.MonkeyPa
         assert not caught.value.is_per_caller
         own.release()
         other.add(1)
+    assert BODIES._all.taken == 0
+
+
+def test_small_pieces_of_a_body_share_their_slots() -> None:
+    with BodyBytes("192.0.2.1") as held:
+        for _ in range(3 * STEP_BYTES):
+            held.add(1)
+        assert 3 * STEP_BYTES <= BODIES._all.taken < 4 * STEP_BYTES
+        assert len(held._slots) < 30
     assert BODIES._all.taken == 0
 
 
