@@ -31,7 +31,7 @@ from django.conf import settings
 from django.urls import get_resolver
 from django.utils import timezone
 
-from coderapi.server.protocol import BROKEN, CONNECTION
+from coderapi.server.protocol import BROKEN, CONNECTION, Connection
 from coderapi.steps import STEPS
 from csp.views import ReportView, reports_in_loop
 from kernel.http import API_PREFIX, documents, single_slashes
@@ -44,7 +44,7 @@ from kernel.http.hosts import address_of, rate_limit_bucket
 from kernel.http.metrics import UNKNOWN, method_label, record_request
 from kernel.http.responses import Answer, common_headers
 from kernel.http.steps import KEY, Ask, Results, finish, walk
-from kernel.http.threads import Send, Threads, send_head
+from kernel.http.threads import Headers, Send, Threads, send_whole
 from kernel.http.views import DocumentView, PublicAPIView, view_classes
 from kernel.limiter import LimitReachedError
 from kernel.telemetry import logs
@@ -120,8 +120,6 @@ class Front:
         return answer
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        if connection := scope.get(CONNECTION):
-            connection.task = asyncio.current_task()
         watched = Watched(send) if self.log else None
         exchange = Exchange(self, scope, receive, watched or send)
         logs.begin_request(exchange.results.request_id)
@@ -137,7 +135,17 @@ class Front:
 class Exchange:
     """One request and its response."""
 
-    __slots__ = ("begun", "call", "front", "is_walked", "receive", "results", "scope", "send")
+    __slots__ = (
+        "begun",
+        "call",
+        "connection",
+        "front",
+        "is_walked",
+        "receive",
+        "results",
+        "scope",
+        "send",
+    )
 
     def __init__(
         self, front: Front, scope: Mapping[str, Any], receive: Receive, send: Send
@@ -148,6 +156,9 @@ class Exchange:
         self.results = walked or Results(from_scope(scope))
         self.call = self.results.call
         self.is_walked = walked is not None
+        self.connection: Connection | None = scope.get(CONNECTION)
+        if self.connection:
+            self.connection.task = asyncio.current_task()
 
     async def run(self) -> None:
         if not announces_body(self.call):
@@ -177,7 +188,8 @@ class Exchange:
             raise error
         answer = known.answer()
         answer.headers.update(common_headers(self.results.request_id))
-        answer.headers["Connection"] = "close"
+        if self.connection:
+            self.connection.close_after_response()
         await self._send(answer)
 
     # --- Responses ------------------------------------------------------------------------------
@@ -200,7 +212,7 @@ class Exchange:
         environ = environ_of(self.scope, self.call, body)
         if has_results:
             environ[KEY] = self.results
-        await self.front.threads.respond(environ, self.send)
+        await self.front.threads.respond(environ, self.send, self._send_whole)
 
     async def _walk(self) -> None:
         """Runs the steps. Raises: the errors of `walk`."""
@@ -243,8 +255,13 @@ class Exchange:
     async def _send(self, answer: Answer) -> None:
         if answer.status != HTTPStatus.NOT_MODIFIED:
             answer.headers["Content-Length"] = str(len(answer.body))
-        await send_head(self.send, answer.status, answer.headers.items())
-        await self.send({"type": "http.response.body", "body": answer.body})
+        await self._send_whole(answer.status, answer.headers.items(), answer.body)
+
+    async def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:
+        if self.connection and not self.front.log:
+            await self.connection.respond(status, headers, body)
+        else:
+            await send_whole(self.send, status, headers, body)
 
     # --- Metrics and the log --------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from kernel.http.hosts import rate_limit_bucket
+from kernel.http.threads import Headers
 
 HEAD_SECONDS = 15.0
 STALLED_SECONDS = 60.0
@@ -213,26 +214,48 @@ class Connection(HttpToolsProtocol):
             return False
         self.cycle = ENDED
         self._answered += 1
-        self._write(answer, is_head=method == b"HEAD")
+        self.server_state.total_requests += 1
+        is_head, is_old = method == b"HEAD", self.parser.get_http_version() == "1.0"
+        is_last = self.is_closing or is_old or not self.parser.should_keep_alive()
+        self._write(answer.status, answer.headers.items(), b"" if is_head else answer.body, is_last)
+        if not is_last:
+            self._wait_for_client()
         return True
 
-    def _write(self, answer: Any, *, is_head: bool) -> None:
-        is_old = self.parser.get_http_version() == "1.0"
-        is_last = self.is_closing or is_old or not self.parser.should_keep_alive()
-        lines = [f"{name}: {value}\r\n" for name, value in answer.headers.items()]
-        lines.append("connection: close\r\n\r\n" if is_last else "\r\n")
-        parts = [STATUS_LINE[answer.status]]
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Sends the whole response to the running request.
+
+        The messages of ASGI would take longer, for example because uvicorn searches each header
+        twice for invalid characters.
+        """
+        cycle = self._running
+        if self.flow.write_paused and not cycle.disconnected:
+            await self.flow.drain()
+        if cycle.disconnected:
+            return
+        cycle.response_started = cycle.response_complete = True
+        is_head = cycle.scope["method"] == "HEAD"
+        self._write(status, headers, b"" if is_head else body, is_last=not cycle.keep_alive)
+        cycle.on_response()
+
+    def _write(self, status: int, headers: Headers, body: bytes, is_last: bool) -> None:
+        lines = [f"{name}: {value}\r\n" for name, value in headers]
+        if is_last:
+            lines.append("connection: close\r\n")
+        head = "".join(lines)
+        if head.count("\n") != len(lines) or head.count("\r") != len(lines):
+            raise ValueError("A header contains a line break.")
+        parts = [STATUS_LINE[status]]
         for name, value in self.server_state.default_headers:
             parts += (name, b": ", value, b"\r\n")
-        parts.append("".join(lines).encode("latin-1"))
-        if not is_head:
-            parts.append(answer.body)
+        parts += (head.encode("latin-1"), b"\r\n", body)
         self.transport.write(b"".join(parts))
-        self.server_state.total_requests += 1
         if is_last:
             self.transport.close()
-        else:
-            self._wait_for_client()
+
+    def close_after_response(self) -> None:
+        """Makes the response to the running request the last one of this connection."""
+        self._running.keep_alive = False
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

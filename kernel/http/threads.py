@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from kernel.http.handlers import to_api_error
@@ -17,8 +19,12 @@ from kernel.http.handlers import to_api_error
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
+# RFC 9110, 8.6: these responses have no Content-Length.
+WITHOUT_BODY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+
 type Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 type Headers = Iterable[tuple[str, str]]
+type SendWhole = Callable[[int, Headers, bytes], Awaitable[None]]
 
 
 class Threads:
@@ -39,8 +45,10 @@ class Threads:
         """
         return await asyncio.wrap_future(self._pool.submit(_with_known_errors, function))
 
-    async def respond(self, environ: WSGIEnvironment, send: Send) -> None:
-        """Runs the application, and sends its response.
+    async def respond(
+        self, environ: WSGIEnvironment, send: Send, whole: SendWhole | None = None
+    ) -> None:
+        """Runs the application, and sends its response. `whole` sends a response that is complete.
 
         If this task is canceled, the response is still closed in a thread.
         """
@@ -48,11 +56,14 @@ class Threads:
         started = self._pool.submit(response.start)
         try:
             await asyncio.wrap_future(started)
-            await send_head(send, response.status, response.headers)
-            if response.whole is None:
-                while (piece := await self.run(response.next_piece)) is not None:
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await send({"type": "http.response.body", "body": response.whole or b""})
+            head = response.status, response.headers
+            if response.whole is not None:
+                await (whole or partial(send_whole, send))(*head, response.whole)
+                return
+            await _send_head(send, *head)
+            while (piece := await self.run(response.next_piece)) is not None:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body"})
         finally:
             if response.whole is None:
                 started.add_done_callback(lambda _: self._close(response))
@@ -90,11 +101,16 @@ class _Response:
         self._body = self._app(self._environ, self._start_response)
         if isinstance(self._body, list):
             self.whole = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+            if self.status not in WITHOUT_BODY and not self._has_length():
+                self.headers.append(("Content-Length", str(len(self.whole))))
             return
         self._pieces = iter(self._body)
 
     def _start_response(self, status: str, headers: list[tuple[str, str]], *_: object) -> Any:
         self.status, self.headers = int(status[:3]), headers
+
+    def _has_length(self) -> bool:
+        return any(name.lower() == "content-length" for name, _ in self.headers)
 
     def next_piece(self) -> bytes | None:
         return next(self._pieces, None)
@@ -104,6 +120,11 @@ class _Response:
             close()
 
 
-async def send_head(send: Send, status: int, headers: Headers) -> None:
+async def _send_head(send: Send, status: int, headers: Headers) -> None:
     encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     await send({"type": "http.response.start", "status": status, "headers": encoded})
+
+
+async def send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    await _send_head(send, status, headers)
+    await send({"type": "http.response.body", "body": body})

@@ -62,7 +62,8 @@ def test_whole_response_is_sent_at_once(body: list[bytes], sent: list[Any]) -> N
     respond(threads, send)
     threads.stop()
     head, rest = sent
-    assert (head["status"], head["headers"]) == (200, [(b"A", b"b")])
+    length = str(sum(map(len, body))).encode()
+    assert (head["status"], head["headers"]) == (200, [(b"A", b"b"), (b"Content-Length", length)])
     assert rest["body"] == b"".join(body)
 
 
