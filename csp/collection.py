@@ -94,7 +94,9 @@ def entries_in(results: Results, body: bytes, *, now: datetime) -> list[Entry]:
         version=version_in(parameters),
         address=client,
         user_agent=results.call.headers.get("user-agent", ""),
-        caller=f"key:{key}:{client}" if key else bucket_of(results.caller.identity, client),
+        caller=f"key:{key}:{client}"
+        if key
+        else bucket_of(results.caller.identity, results.address),
         now=now,
     )
     sites, rules, secret = known_sites(), current_rules(), settings.SECRET_KEY
