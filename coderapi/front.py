@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
@@ -31,7 +31,7 @@ from django.conf import settings
 from django.urls import get_resolver
 from django.utils import timezone
 
-from coderapi.server.protocol import BROKEN, CONNECTION, Connection
+from coderapi.protocol import BROKEN, CONNECTION, Connection
 from coderapi.steps import STEPS
 from csp.views import ReportView, reports_in_loop
 from kernel.http import API_PREFIX, documents, single_slashes
@@ -164,7 +164,7 @@ class Exchange:
         if not announces_body(self.call):
             await self._respond(b"")
             return
-        with BodyBytes(rate_limit_bucket(address_of(self.call))) as held:
+        with BodyBytes(self._bucket()) as held:
             try:
                 body = await self._body(held)
             except (APIError, LimitReachedError) as error:
@@ -212,7 +212,8 @@ class Exchange:
         environ = environ_of(self.scope, self.call, body)
         if has_results:
             environ[KEY] = self.results
-        await self.front.threads.respond(environ, self.send, self._send_whole)
+        threads = self.front.threads
+        await threads.respond(environ, self.send, self._send_whole, self._bucket())
 
     async def _walk(self) -> None:
         """Runs the steps. Raises: the errors of `walk`."""
@@ -229,7 +230,14 @@ class Exchange:
     async def _found(self, ask: Ask) -> Any:
         if ask.begin:
             return await asyncio.wrap_future(ask.begin())
-        return await self.front.threads.run(ask.query)
+        return await self._run(ask.query)
+
+    async def _run[T](self, function: Callable[[], T]) -> T:
+        return await self.front.threads.run(function, self._bucket())
+
+    def _bucket(self) -> str:
+        """Returns the name of the client, for limits of each client."""
+        return rate_limit_bucket(self.results.address or address_of(self.call))
 
     async def _answer(self, route: Route | None, body: bytes) -> Answer | None:
         """Returns the response, or None if Django must handle the request."""
@@ -239,9 +247,7 @@ class Exchange:
             return await self._document(route.view)
         if not announces_body(self.call):
             return None
-        return await reports_in_loop(
-            self.results, body, now=timezone.now(), run=self.front.threads.run
-        )
+        return await reports_in_loop(self.results, body, now=timezone.now(), run=self._run)
 
     async def _document(self, view: type[DocumentView]) -> Answer | None:
         """Returns a cached document, or None. Compresses it in a thread if that is necessary."""
@@ -250,7 +256,7 @@ class Exchange:
         answer = partial(documents.answer, rendered, self.call)
         if documents.is_ready(rendered, self.call):
             return answer()
-        return await self.front.threads.run(answer)
+        return await self._run(answer)
 
     async def _send(self, answer: Answer) -> None:
         if answer.status != HTTPStatus.NOT_MODIFIED:

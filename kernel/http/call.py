@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -15,8 +16,10 @@ from urllib.parse import unquote_to_bytes
 
 from django.http import QueryDict
 from django.utils.encoding import repercent_broken_unicode
+from django.utils.http import parse_header_parameters
 
 COOKIE = "cookie"
+UTF_8 = "utf-8"
 WITHOUT_PREFIX = frozenset({"CONTENT_LENGTH", "CONTENT_TYPE"})
 
 
@@ -145,9 +148,23 @@ def environ_of(scope: Mapping[str, Any], call: Call, body: bytes) -> dict[str, A
     for name, value in call.headers.items():
         key = name.upper().replace("-", "_")
         environ[key if key in WITHOUT_PREFIX else f"HTTP_{key}"] = value
+    if "charset" in environ.get("CONTENT_TYPE", "").lower():
+        environ["CONTENT_TYPE"] = _without_other_charset(environ["CONTENT_TYPE"])
     if body:
         environ["CONTENT_LENGTH"] = str(len(body))
     return environ
+
+
+def _without_other_charset(content_type: str) -> str:
+    """Returns the Content-Type without parameters if its charset is not UTF-8.
+
+    Django would decode the query with it, and Python has charsets for which this fails, before any
+    middleware can handle the error.
+    """
+    with suppress(ValueError):
+        if parse_header_parameters(content_type)[1].get("charset", UTF_8).lower() == UTF_8:
+            return content_type
+    return content_type.partition(";")[0]
 
 
 def first_parameters(call: Call) -> dict[str, str]:

@@ -7,14 +7,21 @@ slowly, the loop waits, and the thread is free.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import BadRequest
+
+from kernel.http.errors import APIError, crashed
 from kernel.http.handlers import to_api_error
+from kernel.http.pool import Pool
+from kernel.http.responses import common_headers
+from kernel.http.steps import KEY, new_request_id
+from kernel.telemetry import logs
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
@@ -27,33 +34,41 @@ type Headers = Iterable[tuple[str, str]]
 type SendWhole = Callable[[int, Headers, bytes], Awaitable[None]]
 
 
+log = logging.getLogger(__name__)
+
+
 class Threads:
     """A pool of threads. `app` is the WSGI application that runs in it."""
 
     def __init__(self, app: WSGIApplication, size: int) -> None:
         self._app = app
-        self._pool = ThreadPoolExecutor(size, thread_name_prefix="web")
+        self._pool = Pool(size, name="web")
 
     def stop(self) -> None:
         """Ends the threads when they have finished their work."""
-        self._pool.shutdown()
+        self._pool.stop()
 
-    async def run[T](self, function: Callable[[], T]) -> T:
-        """Calls the function in a thread.
+    async def run[T](self, function: Callable[[], T], caller: str = "") -> T:
+        """Calls the function in a thread when it is the turn of the caller.
 
         Raises: the errors of the function. Known errors are converted to an APIError.
         """
-        return await asyncio.wrap_future(self._pool.submit(_with_known_errors, function))
+        call = partial(_with_known_errors, function)
+        return await asyncio.wrap_future(self._pool.submit(caller, call))
 
     async def respond(
-        self, environ: WSGIEnvironment, send: Send, whole: SendWhole | None = None
+        self,
+        environ: WSGIEnvironment,
+        send: Send,
+        whole: SendWhole | None = None,
+        caller: str = "",
     ) -> None:
         """Runs the application, and sends its response. `whole` sends a response that is complete.
 
         If this task is canceled, the response is still closed in a thread.
         """
         response = _Response(self._app, environ)
-        started = self._pool.submit(response.start)
+        started = self._pool.submit(caller, response.start)
         try:
             await asyncio.wrap_future(started)
             head = response.status, response.headers
@@ -61,16 +76,16 @@ class Threads:
                 await (whole or partial(send_whole, send))(*head, response.whole)
                 return
             await _send_head(send, *head)
-            while (piece := await self.run(response.next_piece)) is not None:
+            while (piece := await self.run(response.next_piece, caller)) is not None:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body"})
         finally:
             if response.whole is None:
-                started.add_done_callback(lambda _: self._close(response))
+                started.add_done_callback(lambda _: self._close(response, caller))
 
-    def _close(self, response: _Response) -> None:
-        with suppress(RuntimeError):  # The pool has been shut down.
-            self._pool.submit(_with_known_errors, response.close)
+    def _close(self, response: _Response, caller: str) -> None:
+        with suppress(RuntimeError):  # The pool has been stopped.
+            self._pool.submit(caller, partial(_with_known_errors, response.close))
 
 
 def _with_known_errors[T](function: Callable[[], T]) -> T:
@@ -98,13 +113,32 @@ class _Response:
         self.whole: bytes | None = None
 
     def start(self) -> None:
-        self._body = self._app(self._environ, self._start_response)
+        try:
+            self._body = self._app(self._environ, self._start_response)
+        except Exception as error:  # noqa: BLE001 - the client gets it as a response
+            self._fail(error)
+            return
         if isinstance(self._body, list):
             self.whole = self._body[0] if len(self._body) == 1 else b"".join(self._body)
             if self.status not in WITHOUT_BODY and not self._has_length():
                 self.headers.append(("Content-Length", str(len(self.whole))))
             return
         self._pieces = iter(self._body)
+
+    def _fail(self, error: Exception) -> None:
+        """Makes the response to a request that failed outside of the application's own handling."""
+        results = self._environ.get(KEY)
+        request_id = results.request_id if results else new_request_id()
+        is_bad = isinstance(error, BadRequest)
+        known = APIError(400, str(error)) if is_bad else to_api_error(error)
+        if known is None:
+            with logs.request_context(request_id):
+                log.error("The application failed", exc_info=error)
+            known = crashed(request_id)
+        answer = known.answer()
+        self.status, self.whole = answer.status, answer.body
+        headers = {**answer.headers, **common_headers(request_id)}
+        self.headers = [*headers.items(), ("Content-Length", str(len(answer.body)))]
 
     def _start_response(self, status: str, headers: list[tuple[str, str]], *_: object) -> Any:
         self.status, self.headers = int(status[:3]), headers

@@ -15,9 +15,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from coderapi.server import protocol
-from coderapi.server.http import Loop, Server
-from coderapi.server.protocol import (
+from coderapi import protocol
+from coderapi.protocol import (
     BROKEN,
     MAX_HEAD_BYTES,
     MAX_HEADERS,
@@ -25,10 +24,12 @@ from coderapi.server.protocol import (
     Connection,
     close_late_connections,
 )
+from coderapi.server.http import Loop, Server
 from kernel.http.responses import Answer
 from tests.support.processes import DEADLINE_SECONDS, wait_for
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
 LARGE = bytes(32 << 20)
 
 
@@ -102,6 +103,19 @@ def serving_with(application: Any) -> Iterator[tuple[Server, int]]:
         thread.join()
 
 
+class EchoingApplication:
+    """An ASGI application whose response has the body of the request."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        body, has_more = b"", True
+        while has_more:
+            message = await receive()
+            body, has_more = body + message["body"], message["more_body"]
+        headers = [(b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
 class QuickApplication(Application):
     """An application that has the response to `/quick` in memory."""
 
@@ -155,12 +169,17 @@ def test_requests_share_a_connection(connect: Connect) -> None:
         (b"GET /" + b"b" * MAX_HEAD_BYTES, b"431"),
         (HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", b"400"),
         (HEAD + b"Content-Length: -1\r\n\r\n", b"400"),
+        (HEAD + b"Host: y\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\n\r\n", b"400"),
+        (HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n", b"501"),
         (HEAD + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", b"400"),
     ],
 )
 def test_bad_head_is_refused(connect: Connect, head: bytes, status: bytes) -> None:
-    client = connect(head)
-    assert client.recv(4096).split()[1] == status
+    answer = until_the_end(connect(head))
+    assert answer.split()[1] == status
+    assert b"X-Coder-Request-Id: " in answer
+    assert b'"message"' in answer
 
 
 def test_later_requests_of_a_connection_may_have_a_large_head(connect: Connect) -> None:
@@ -260,8 +279,35 @@ def test_garbage_after_a_request_does_not_change_its_response(connect: Connect) 
 
 
 def test_upgrade_is_ignored_and_the_connection_closed(connect: Connect) -> None:
-    answers = until_the_end(connect(HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n"))
+    answers = until_the_end(connect(HEAD + UPGRADE + b"\r\n"))
     assert answers.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        [b"Content-Length: 2\r\n\r\nok"],
+        [b"Content-Length: 2\r\n\r\no", b"k"],
+        [b"Transfer-Encoding: chunked\r\n\r\n2\r\nok", b"\r\n0\r\n\r\n"],
+        [b"Content-Length: 2\r\n\r\nok", b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nmore"],
+    ],
+)
+def test_body_of_a_request_with_an_upgrade_is_read(rest: list[bytes]) -> None:
+    """Java's client, and curl with --http2, send such requests."""
+    first, *later = rest
+    with serving(EchoingApplication()) as port:
+        client = create_connection(("127.0.0.1", port), timeout=DEADLINE_SECONDS)
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n" + UPGRADE + first)
+        for each in later:
+            client.sendall(each)
+        answers = until_the_end(client)
+    assert answers.count(b"HTTP/1.1 ") == 1
+    assert answers.endswith(b"\r\n\r\nok")
+
+
+def test_interim_response_is_not_sent_to_an_old_client(connect: Connect) -> None:
+    head = b"POST / HTTP/1.0\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nok"
+    assert until_the_end(connect(head)).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("sent", [b"", HEAD, HEAD + b"\r\n"])

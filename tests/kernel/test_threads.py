@@ -10,6 +10,7 @@ from typing import Any
 import django.db
 import psycopg
 import pytest
+from django.core.exceptions import BadRequest
 
 from kernel.http.errors import APIError
 from kernel.http.threads import Threads
@@ -82,7 +83,7 @@ def test_slow_reader_of_a_stream_occupies_no_thread() -> None:
     respond(threads, send)
     threads.stop()
     assert seen == [b"x", b"x", b"x"]
-    assert body.closed_in
+    wait_for(lambda: body.closed_in)
 
 
 def test_response_is_closed_in_a_thread_if_the_client_has_gone() -> None:
@@ -96,7 +97,8 @@ def test_response_is_closed_in_a_thread_if_the_client_has_gone() -> None:
     with pytest.raises(asyncio.CancelledError):
         respond(threads, send)
     threads.stop()
-    assert body.closed_in not in {None, threading.main_thread()}
+    wait_for(lambda: body.closed_in)
+    assert body.closed_in != threading.main_thread()
 
 
 def test_request_of_a_client_that_has_gone_is_not_started() -> None:
@@ -141,15 +143,24 @@ def test_error_of_the_database_is_converted_in_the_thread() -> None:
     assert caught.value.status == 503
 
 
-def test_error_of_the_application_is_raised() -> None:
+@pytest.mark.parametrize(
+    ("error", "status"), [(ValueError("secret"), 500), (BadRequest("no"), 400)]
+)
+def test_error_outside_of_the_middleware_is_a_response(
+    sent: list[Any], caplog: pytest.LogCaptureFixture, error: Exception, status: int
+) -> None:
     def answer(environ: Any, start_response: Any) -> Any:
-        raise ValueError("no")
+        raise error
 
     async def send(event: Any) -> None:
-        pass
+        sent.append(event)
 
     threads = Threads(answer, 1)
-    with pytest.raises(ValueError, match="no"):
-        respond(threads, send)
+    respond(threads, send)
     threads.stop()
+    head, rest = sent
+    assert head["status"] == status
+    assert dict(head["headers"])[b"X-Coder-Request-Id"]
+    assert b"secret" not in rest["body"]
+    assert ("secret" in caplog.text) == (status == 500)
     wait_for(lambda: not any(t.name.startswith("web") for t in threading.enumerate()))

@@ -5,8 +5,8 @@ change.
 
 * The head of a request must arrive within `HEAD_SECONDS`. An idle connection is closed after the
   same time. `kernel.http.body` limits the time for a body.
-* If there are too many connections, some of those that wait for their client are closed: the oldest
-  ones of the address that has the most connections.
+* If there are too many connections, some of the address that has the most are closed. The first are
+  those that have waited longest for their client.
 * A head may have `MAX_HEAD_BYTES` and `MAX_HEADERS`. At most `MAX_PIPELINED` requests may wait for
   the response to an earlier request of the same connection. The chunks of a body must not be tiny.
 * If a client ends its side of the connection before a body is complete, the scope gets the key
@@ -20,14 +20,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from itertools import islice
+from itertools import chain, islice
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from kernel.http.errors import APIError
 from kernel.http.hosts import rate_limit_bucket
+from kernel.http.responses import common_headers
+from kernel.http.steps import new_request_id
 from kernel.http.threads import Headers
 
 HEAD_SECONDS = 15.0
@@ -38,26 +41,23 @@ MAX_HEADERS = 100
 MAX_PIPELINED = 16
 # The maximum number of open connections of each worker, including idle connections.
 MAX_CONNECTIONS = 4096
+# The size of a body from which on it is not copied.
+SHARED_BYTES = 16 * 1024
 # The number of connections that are closed together if there are too many.
 CLOSED_TOGETHER = 16
 # The maximum number of chunks of a body: this number, and another one for each `CHUNK_BYTES` bytes.
 # Handling a chunk takes as long as handling hundreds of bytes.
 MAX_TINY_CHUNKS = 1000
 CHUNK_BYTES = 64
+NOT_HTTP = "The request is not valid HTTP."
+# The headers that describe how the body is sent.
+BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 # Keys of the scope: the connection, and whether the client has ended before its body was complete.
 CONNECTION, BROKEN = "coderapi.connection", "coderapi.broken"
 
 
-class HeadTooLargeError(Exception):
-    """The head of a request has too many bytes or headers."""
-
-
-class TooManyPipelinedError(Exception):
-    """Too many requests wait for the response to an earlier one."""
-
-
-class TooManyChunksError(Exception):
-    """The chunks of a body are tiny."""
+def head_too_large() -> APIError:
+    return APIError(431, "The head of the request is too large.")
 
 
 class _Ended:
@@ -79,6 +79,8 @@ class Connection(HttpToolsProtocol):
     # The connections that wait for a head, or for the body of the running request, with the time
     # when they began. They are in the order of this time.
     waiting: ClassVar[dict[Connection, float]] = {}
+    # The connections whose client has not read anything since the last check.
+    stalled: ClassVar[set[Connection]] = set()
     open: ClassVar[set[Connection]] = set()
     # The number of open connections of each address.
     addresses: ClassVar[Counter[str]] = Counter()
@@ -114,10 +116,14 @@ class Connection(HttpToolsProtocol):
 
     @classmethod
     def _make_room(cls) -> None:
-        """Closes some of the connections that have waited longest for their client."""
+        """Closes some connections of the address that has the most.
+
+        Connections that have waited longest for their client are the first.
+        """
         most = max(cls.addresses, key=cls.addresses.__getitem__)
-        found = [*islice((each for each in cls.waiting if each._address == most), CLOSED_TOGETHER)]
-        for each in found or [*islice(cls.waiting, CLOSED_TOGETHER)]:
+        candidates = chain(cls.waiting, cls.stalled, cls.open)
+        found = islice((each for each in candidates if each._address == most), CLOSED_TOGETHER)
+        for each in [*found]:
             each.transport.abort()
 
     def _wait_for_client(self) -> None:
@@ -129,18 +135,26 @@ class Connection(HttpToolsProtocol):
         self._answered = 0
         self._unparsed += len(data)
         try:
-            self.parser.feed_data(data)
+            self._parse(data)
             if self._unparsed > MAX_HEAD_BYTES:
-                self._refuse(431)
-        except httptools.HttpParserUpgrade:
-            pass
+                self._refuse(head_too_large())
         except httptools.HttpParserError as error:
-            self._refuse(431 if isinstance(error.__context__, HeadTooLargeError) else 400)
+            cause = error.__context__
+            self._refuse(cause if isinstance(cause, APIError) else APIError(400, NOT_HTTP))
+
+    def _parse(self, data: bytes) -> None:
+        """Raises: HttpParserError, whose context is an APIError if a callback raised one."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._has_body():
+                self._read_body_without_upgrade()
+                self.parser.feed_data(data[upgrade.args[0] :])
 
     def on_message_begin(self) -> None:
         # Other clients wait while the requests of one packet are answered.
         if len(self.pipeline) >= MAX_PIPELINED or self._answered > MAX_PIPELINED:
-            raise TooManyPipelinedError
+            raise APIError(400, "Too many requests were sent before the response to the first.")
         super().on_message_begin()
         scope: Any = self.scope
         scope[CONNECTION] = self
@@ -151,12 +165,13 @@ class Connection(HttpToolsProtocol):
         if self._has_head:
             return
         if len(self.headers) >= MAX_HEADERS:
-            raise HeadTooLargeError
+            raise head_too_large()
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if self._size_of_head() > MAX_HEAD_BYTES:
-            raise HeadTooLargeError
+            raise head_too_large()
+        self._check_headers()
         self._has_head = True
         self.waiting.pop(self, None)
         self._unparsed = self._chunks = self._body_bytes = 0
@@ -171,7 +186,7 @@ class Connection(HttpToolsProtocol):
         self._unparsed = 0
         self._chunks += 1
         if self._chunks > MAX_TINY_CHUNKS + self._body_bytes // CHUNK_BYTES:
-            raise TooManyChunksError
+            raise APIError(400, "The chunks of the request body are too small.")
 
     def on_body(self, body: bytes) -> None:
         self._unparsed = 0
@@ -179,10 +194,51 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade() and self._has_body():
+            return  # The parser has skipped the body.
         cycle: Any = self.cycle
         if cycle is self._running:
             self.waiting.pop(self, None)
         super().on_message_complete()
+
+    def _check_headers(self) -> None:
+        """Raises: APIError 400 or 501, as RFC 9112, 3.2 and 6.1 require."""
+        names = [name for name, _ in self.headers]
+        is_old = self.parser.get_http_version() == "1.0"
+        if names.count(b"host") != 1 and not (is_old and b"host" not in names):
+            raise APIError(400, "A request must have one Host header.")
+        if b"transfer-encoding" in names:
+            codings = {
+                value.lower() for name, value in self.headers if name == b"transfer-encoding"
+            }
+            if codings != {b"chunked"}:
+                raise APIError(501, "The only supported transfer coding is chunked.")
+        if is_old:
+            # RFC 9110, 10.1.1: the client would not understand the interim response.
+            self.expect_100_continue = False
+
+    def _has_body(self) -> bool:
+        return any(name in BODY_HEADERS for name, _ in self.headers)
+
+    def _read_body_without_upgrade(self) -> None:
+        """Makes a parser for the body of a request that asks for another protocol.
+
+        No other protocol is supported. RFC 9110, 7.8 then requires to handle the request as usual,
+        but the usual parser skips the body. The connection is closed after the response.
+        """
+
+        def on_message_complete() -> None:
+            self.on_message_complete()
+            raise APIError(400, "No request can follow one that asks for another protocol.")
+
+        of_body = SimpleNamespace(
+            on_chunk_header=self.on_chunk_header,
+            on_body=self.on_body,
+            on_message_complete=on_message_complete,
+        )
+        fields = [b"%s: %s\r\n" % each for each in self.headers if each[0] in BODY_HEADERS]
+        self.parser = httptools.HttpRequestParser(of_body)
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + b"".join(fields) + b"\r\n")
 
     def _size_of_head(self) -> int:
         # A head of one small packet is the usual case.
@@ -248,8 +304,12 @@ class Connection(HttpToolsProtocol):
         parts = [STATUS_LINE[status]]
         for name, value in self.server_state.default_headers:
             parts += (name, b": ", value, b"\r\n")
-        parts += (head.encode("latin-1"), b"\r\n", body)
-        self.transport.write(b"".join(parts))
+        parts += (head.encode("latin-1"), b"\r\n")
+        if len(body) < SHARED_BYTES:
+            self.transport.write(b"".join((*parts, body)))
+        else:
+            # If the client does not read it, the document in memory is used and no copy of it.
+            self.transport.writelines((b"".join(parts), body))
         if is_last:
             self.transport.close()
 
@@ -262,7 +322,7 @@ class Connection(HttpToolsProtocol):
         if not self.transport.is_closing() and self._running.response_complete:
             self._wait_for_client()
 
-    def _refuse(self, status: int) -> None:
+    def _refuse(self, error: APIError) -> None:
         """Sends an error and closes the connection; or closes it after the running responses."""
         self.waiting.pop(self, None)
         cycle: Any = self.cycle
@@ -270,10 +330,11 @@ class Connection(HttpToolsProtocol):
             self.flow.pause_reading()
             cycle.keep_alive = False
             self._break_body()
-            return
-        head = b"content-length: 0\r\nconnection: close\r\n\r\n"
-        self.transport.write(STATUS_LINE[status] + head)
-        self.transport.close()
+        elif not self.transport.is_closing():
+            answer = error.answer()
+            answer.headers |= common_headers(new_request_id())
+            answer.headers["Content-Length"] = str(len(answer.body))
+            self._write(answer.status, answer.headers.items(), answer.body, is_last=True)
 
     # --- Clients that have gone -----------------------------------------------------------------
 
@@ -300,6 +361,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.open.discard(self)
         self.waiting.pop(self, None)
+        self.stalled.discard(self)
         self.addresses[self._address] -= 1
         if not self.addresses[self._address]:
             del self.addresses[self._address]
@@ -317,6 +379,9 @@ class Connection(HttpToolsProtocol):
         unsent = self.transport.get_write_buffer_size()
         if unsent == 0 or unsent < self._unsent or self._unsent == 0:
             self._read_at = now
+            self.stalled.discard(self)
+        else:
+            self.stalled.add(self)
         self._unsent = unsent
         if unsent == 0:
             return self.waiting.get(self, now) < now - HEAD_SECONDS
