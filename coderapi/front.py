@@ -38,7 +38,7 @@ from kernel.http import API_PREFIX, documents, single_slashes
 from kernel.http.body import DEFAULT_CAP, BodyBytes, Receive, announces_body, read_body
 from kernel.http.call import environ_of, first_parameters, from_scope
 from kernel.http.documents import Rendered
-from kernel.http.errors import APIError
+from kernel.http.errors import APIError, unavailable
 from kernel.http.handlers import to_api_error
 from kernel.http.hosts import address_of, rate_limit_bucket
 from kernel.http.metrics import UNKNOWN, method_label, record_request
@@ -51,6 +51,8 @@ from kernel.telemetry import logs
 from kernel.telemetry.access import MAX_AGENT, MAX_PATH, AccessLog, Entry, Watched
 from users.selectors import ME
 
+# The status of a request in the access log if its client has gone, as in nginx.
+CLIENT_GONE = 499
 READS = frozenset({"GET", "HEAD"})
 
 log = logging.getLogger(__name__)
@@ -126,9 +128,9 @@ class Front:
         try:
             await exchange.run()
         except asyncio.CancelledError:
-            log.debug("The client has gone")
+            await exchange.end_early()
         finally:
-            if self.log and watched and watched.status:
+            if self.log and watched:
                 self.log.add(exchange.entry(watched))
 
 
@@ -157,8 +159,6 @@ class Exchange:
         self.call = self.results.call
         self.is_walked = walked is not None
         self.connection: Connection | None = scope.get(CONNECTION)
-        if self.connection:
-            self.connection.task = asyncio.current_task()
 
     async def run(self) -> None:
         if not announces_body(self.call):
@@ -181,8 +181,13 @@ class Exchange:
     def _is_broken(self) -> bool:
         return BROKEN in self.scope
 
+    async def end_early(self) -> None:
+        """Responds to a client that is still connected when the server ends."""
+        if self.connection and self.connection.can_respond:
+            await self._send_last(unavailable("The server is stopping."))
+
     async def _send_last(self, error: Exception) -> None:
-        """Sends an error before the whole body has arrived. Then the connection is closed."""
+        """Sends an error, for example before the body has arrived. Then closes the connection."""
         known = to_api_error(error)
         if known is None:
             raise error
@@ -284,7 +289,7 @@ class Exchange:
             call.method,
             path[: 4 * MAX_PATH].decode("latin-1"),
             f"HTTP/{self.scope['http_version']}",
-            sent.status,
+            sent.status or CLIENT_GONE,
             0 if call.method == "HEAD" else sent.size,
             time.perf_counter() - self.begun,
             sent.request_id,

@@ -1,14 +1,14 @@
 """A connection of a web worker: uvicorn's connection, with limits for slow and hostile clients.
 
-This is the only module that depends on the internals of uvicorn and httptools. A test fails if they
-change.
+This module depends on the internals of uvicorn and httptools, and a test fails if they change.
 
 * The head of a request must arrive within `HEAD_SECONDS`. An idle connection is closed after the
   same time. `kernel.http.body` limits the time for a body.
 * If there are too many connections, some of the address that has the most are closed. The first are
   those that have waited longest for their client.
-* A head may have `MAX_HEAD_BYTES` and `MAX_HEADERS`. At most `MAX_PIPELINED` requests may wait for
-  the response to an earlier request of the same connection. The chunks of a body must not be tiny.
+* A head may have `MAX_HEAD_BYTES` and `MAX_HEADERS`, and its URL `MAX_TARGET_BYTES`. At most
+  `MAX_PIPELINED` requests may wait for the response to an earlier request of the same connection.
+  The chunks of a body must not be tiny.
 * If a client ends its side of the connection before a body is complete, the scope gets the key
   `BROKEN`, and the application can still respond. After a complete request, the connection is
   closed, because a client that has gone looks the same.
@@ -19,12 +19,14 @@ change.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from itertools import chain, islice
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from kernel.http.errors import APIError
@@ -36,32 +38,43 @@ from kernel.http.threads import Headers
 HEAD_SECONDS = 15.0
 STALLED_SECONDS = 60.0
 SWEEP_SECONDS = 1.0
-MAX_HEAD_BYTES = 64 * 1024
+MAX_HEAD_BYTES = 32 * 1024
+MAX_TARGET_BYTES = 8 * 1024
 MAX_HEADERS = 100
 MAX_PIPELINED = 16
-# The maximum number of open connections of each worker, including idle connections.
+# The maximum number of open connections of each worker, including idle connections. With few file
+# descriptors, it is lower.
 MAX_CONNECTIONS = 4096
+# The maximum number of bytes that wait for all clients to read them.
+MAX_UNSENT_BYTES = 128 * 1024 * 1024
 # The size of a body from which on it is not copied.
 SHARED_BYTES = 16 * 1024
 # The number of connections that are closed together if there are too many.
 CLOSED_TOGETHER = 16
 # The maximum number of chunks of a body: this number, and another one for each `CHUNK_BYTES` bytes.
-# Handling a chunk takes as long as handling hundreds of bytes.
+# A packet with thousands of chunks would block the event loop.
 MAX_TINY_CHUNKS = 1000
-CHUNK_BYTES = 64
+CHUNK_BYTES = 512
+NAMES = ("sockname", "peername")
 NOT_HTTP = "The request is not valid HTTP."
 # The headers that describe how the body is sent.
 BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 # Keys of the scope: the connection, and whether the client has ended before its body was complete.
 CONNECTION, BROKEN = "coderapi.connection", "coderapi.broken"
 
+log = logging.getLogger(__name__)
+
 
 def head_too_large() -> APIError:
     return APIError(431, "The head of the request is too large.")
 
 
+def _host_and_port(name: Any) -> tuple[str, int] | None:
+    return (str(name[0]), int(name[1])) if isinstance(name, tuple) else None
+
+
 class _Ended:
-    """Stands for the request of a response that was sent without a task."""
+    """Replaces the cycle of a request that was answered without a task."""
 
     response_complete = True
     more_body = False
@@ -84,6 +97,7 @@ class Connection(HttpToolsProtocol):
     open: ClassVar[set[Connection]] = set()
     # The number of open connections of each address.
     addresses: ClassVar[Counter[str]] = Counter()
+    max_open: ClassVar[int] = MAX_CONNECTIONS
     # Whether each response is the last one of its connection.
     is_closing: ClassVar[bool] = False
 
@@ -100,17 +114,22 @@ class Connection(HttpToolsProtocol):
     _chunks = 0
     _body_bytes = 0
     # The bytes that the client had not read at the last check, and when it last read some.
-    _unsent = 0
-    _read_at = 0.0
+    unsent = 0
+    read_at = 0.0
 
     # --- Heads ----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        # uvicorn asks the operating system for both addresses. Meanwhile, another thread
+        # could begin to use the interpreter for some milliseconds.
+        self.connections.add(self)
+        self.transport, self.flow = transport, FlowControl(transport)
+        self.server, self.client = map(_host_and_port, map(transport.get_extra_info, NAMES))
+        self.scheme = "https" if transport.get_extra_info("sslcontext") else "http"
         self._address = rate_limit_bucket(self.client[0] if self.client else "")
         self.open.add(self)
         self.addresses[self._address] += 1
-        if len(self.open) > MAX_CONNECTIONS:
+        if len(self.open) > self.max_open:
             self._make_room()
         self._wait_for_client()
 
@@ -168,6 +187,11 @@ class Connection(HttpToolsProtocol):
             raise head_too_large()
         super().on_header(name, value)
 
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > MAX_TARGET_BYTES:
+            raise APIError(414, "The URL is too long.")
+
     def on_headers_complete(self) -> None:
         if self._size_of_head() > MAX_HEAD_BYTES:
             raise head_too_large()
@@ -207,6 +231,10 @@ class Connection(HttpToolsProtocol):
         is_old = self.parser.get_http_version() == "1.0"
         if names.count(b"host") != 1 and not (is_old and b"host" not in names):
             raise APIError(400, "A request must have one Host header.")
+        cycle: Any = self.cycle
+        if cycle and not cycle.response_complete and self._has_body():
+            # Its body would occupy memory while the other request runs. Clients do not do this.
+            raise APIError(400, "A request with a body must wait for the response to the last one.")
         if b"transfer-encoding" in names:
             codings = {
                 value.lower() for name, value in self.headers if name == b"transfer-encoding"
@@ -289,9 +317,10 @@ class Connection(HttpToolsProtocol):
             await self.flow.drain()
         if cycle.disconnected:
             return
-        cycle.response_started = cycle.response_complete = True
         is_head = cycle.scope["method"] == "HEAD"
-        self._write(status, headers, b"" if is_head else body, is_last=not cycle.keep_alive)
+        is_last = self.is_closing or not cycle.keep_alive
+        self._write(status, headers, b"" if is_head else body, is_last=is_last)
+        cycle.response_started = cycle.response_complete = True
         cycle.on_response()
 
     def _write(self, status: int, headers: Headers, body: bytes, is_last: bool) -> None:
@@ -312,6 +341,11 @@ class Connection(HttpToolsProtocol):
             self.transport.writelines((b"".join(parts), body))
         if is_last:
             self.transport.close()
+
+    @property
+    def can_respond(self) -> bool:
+        """Whether the client is connected, and no part of the response has been sent."""
+        return not self._running.disconnected and not self._running.response_started
 
     def close_after_response(self) -> None:
         """Makes the response to the running request the last one of this connection."""
@@ -356,7 +390,9 @@ class Connection(HttpToolsProtocol):
         self._running = cycle
         if cycle.more_body:
             self._wait_for_client()
-        super()._start_asgi_task(cycle, app)
+        self.task = self.loop.create_task(cycle.run_asgi(app))
+        self.task.add_done_callback(self.tasks.discard)
+        self.tasks.add(self.task)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.open.discard(self)
@@ -377,18 +413,28 @@ class Connection(HttpToolsProtocol):
     def is_late(self, now: float) -> bool:
         """Returns whether a head is late, or the client has stopped reading a response."""
         unsent = self.transport.get_write_buffer_size()
-        if unsent == 0 or unsent < self._unsent or self._unsent == 0:
-            self._read_at = now
+        if unsent == 0 or unsent < self.unsent or self.unsent == 0:
+            self.read_at = now
             self.stalled.discard(self)
         else:
             self.stalled.add(self)
-        self._unsent = unsent
+        self.unsent = unsent
         if unsent == 0:
             return self.waiting.get(self, now) < now - HEAD_SECONDS
         if self in self.waiting:
             # The client reads the end of a response, so it cannot be late with the next head.
             self._wait_for_client()
-        return self._read_at < now - STALLED_SECONDS
+        return self.read_at < now - STALLED_SECONDS
+
+
+def _limit_unsent() -> None:
+    """Closes connections whose client does not read, while too many bytes wait to be read."""
+    too_many = sum(each.unsent for each in Connection.open) - MAX_UNSENT_BYTES
+    for each in sorted(Connection.stalled, key=lambda stalled: stalled.read_at):
+        if too_many <= 0:
+            return
+        too_many -= each.unsent
+        each.transport.abort()
 
 
 async def close_late_connections() -> None:
@@ -396,6 +442,12 @@ async def close_late_connections() -> None:
     loop = asyncio.get_running_loop()
     while True:
         now = loop.time()
-        for connection in [each for each in Connection.open if each.is_late(now)]:
-            connection.transport.abort()
+        for connection in [*Connection.open]:
+            try:
+                if connection.is_late(now):
+                    connection.transport.abort()
+            except Exception:
+                # The other connections must still be checked.
+                log.exception("A connection could not be checked")
+        _limit_unsent()
         await asyncio.sleep(SWEEP_SECONDS)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
+
+from django.core.exceptions import SynchronousOnlyOperation
 
 from csp import metrics, other_reports
 from csp.access import keys
 from csp.noise.stored import are_rules_in_memory, current_rules
 from csp.parsing.formats import parse
 from csp.parsing.tolerant_json import load
-from csp.scrubbing.masking import cached
+from csp.scrubbing.masking import MAX_CACHED, cached
 from csp.scrubbing.versions import checked_version
 from csp.writing import writer
 from csp.writing.client_hashes import is_key_in_memory, sender_of
@@ -34,8 +38,12 @@ MAX_SINGLE = 64 * 1024
 COUNTED_BYTES = 2048
 # Bodies without a report. In the coderd wire format, they are accepted and ignored.
 EMPTY: tuple[Any, ...] = (None, {}, {"csp-report": {}})
-# Larger bodies are prepared in a thread, because the event loop would be blocked for too long.
-MAX_BYTES_IN_LOOP = 4096
+# Larger bodies are prepared in a thread, because scrubbing them may take more than a millisecond.
+MAX_BYTES_IN_LOOP = 512
+# The last bodies that `parse_body` has cached.
+_parsed: OrderedDict[bytes, None] = OrderedDict()
+
+PARSED_BODIES = 512
 
 type Run = Callable[[Callable[[], Any]], Awaitable[Any]]
 
@@ -56,15 +64,21 @@ async def collect_in_loop(results: Results, body: bytes, *, now: datetime, run: 
     Raises: the errors of `collect`.
     """
     prepare_entries = partial(entries_in, results, body, now=now)
-    is_quick = len(body) <= MAX_BYTES_IN_LOOP and _is_in_memory(results, now=now)
-    entries = prepare_entries() if is_quick else await run(prepare_entries)
+    entries = None
+    is_quick = len(body) <= MAX_BYTES_IN_LOOP or body in _parsed
+    if is_quick and _is_in_memory(results, now=now):
+        # A value may have been removed from memory since.
+        with suppress(SynchronousOnlyOperation):
+            entries = prepare_entries()
+    if entries is None:
+        entries = await run(prepare_entries)
     if entries:
         await writer.write_in_loop(entries)
 
 
 def _is_in_memory(results: Results, *, now: datetime) -> bool:
     """Returns whether `entries_in` needs no query."""
-    has_key = keys.PARAMETER in results.call.query
+    has_key = keys.PARAMETER in first_parameters(results.call)
     is_checked = keys.is_in_memory() if has_key else True
     is_day_known = is_key_in_memory(now.date())
     return is_checked and are_rules_in_memory() and are_sites_in_memory() and is_day_known
@@ -79,6 +93,7 @@ def entries_in(results: Results, body: bytes, *, now: datetime) -> list[Entry]:
     parameters = first_parameters(results.call)
     keys.check(parameters, origin=results.call.headers.get("origin", ""), caller=results.caller)
     parsed = parse_body(body)
+    _remember(body)
     if parsed is None:
         _accept_nothing(results)
         return []
@@ -105,6 +120,14 @@ def entries_in(results: Results, body: bytes, *, now: datetime) -> list[Entry]:
     return entries_of(reports, sender, sites=sites, rules=rules, secret=secret)
 
 
+def _remember(body: bytes) -> None:
+    if len(body) <= MAX_CACHED:
+        _parsed[body] = None
+        if len(_parsed) > PARSED_BODIES:
+            # The cache of `parse_body` usually still has the result of each of these.
+            _parsed.popitem(last=False)
+
+
 def version_in(parameters: Mapping[str, str]) -> str:
     """Returns the version of the page in the URL, or "". Raises: APIError 400."""
     try:
@@ -129,7 +152,7 @@ def _count_reports(number: int, results: Results) -> None:
             raise refusal
 
 
-@cached(512)
+@cached(PARSED_BODIES)
 def parse_body(
     body: bytes,
 ) -> tuple[Sequence[Prepared], Sequence[other_reports.Prepared], int] | None:

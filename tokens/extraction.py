@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from functools import cache
+
 from kernel.http.call import Call, first_parameters
 from kernel.http.identity import TOKEN_PARAMETERS, PresentedToken
 from kernel.settings import settings
@@ -40,11 +43,14 @@ def first_cookie(header: str, name: str) -> str:
     Coder reads the first cookie, but Django reads the last one. Another host of the same domain
     could add a second cookie with the same name.
     """
-    for pair in header.split(";"):
-        found, equals, value = pair.strip().partition("=")
-        if equals and found == name:
-            return value.strip().strip('"')
-    return ""
+    # Most requests of clients with tokens have other cookies or none.
+    found = _cookie(name).search(header) if name in header else None
+    return found[1].strip().strip('"') if found else ""
+
+
+@cache
+def _cookie(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(?:^|;)\s*{re.escape(name)}=([^;]*)")
 
 
 def bearer(authorization: str) -> str:

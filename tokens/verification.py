@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -46,19 +47,20 @@ MEMORY: Memory[bytes, Found] = Memory(
 FOREIGN = refusals.unknown()
 # SHA-256 after a block with a secret key. It is as fast as without the key. HMAC would hash twice.
 _KEYED = hashlib.sha256(secrets.token_bytes(64))
-# The threads that wait for another service. A caller is a turn.
+# The number of threads that wait for another service, and the time that a request waits for one.
+ASKERS = 16
+ASKER_SECONDS = 2.5
+# A caller is a turn.
 UNKNOWN_TOKENS = Limiter(
     "requests are waiting for Coder",
-    limit=max(1, settings.SERVER_THREADS // 2),
+    limit=ASKERS,
     per_caller=1,
     timeout=look_ups.TURN_SECONDS,
-    # A quarter of the threads stays free for other requests.
-    queue=settings.SERVER_THREADS // 4,
     own_full=look_ups.TURN_FULL,
 )
-# The look-ups in another service for event loops, and the threads that run them.
-ASKED = Limiter("requests are waiting for Coder", limit=128)
-_askers = ThreadPoolExecutor(max(1, settings.SERVER_THREADS // 2), thread_name_prefix="asker")
+# The look-ups in another service for event loops, including those that wait for a thread.
+ASKED = Limiter("requests are waiting for Coder", limit=ASKERS + 80)
+_askers = ThreadPoolExecutor(ASKERS, thread_name_prefix="asker")
 # `last_used` and the expiry are updated at most once in this interval.
 TOUCH_INTERVAL = timedelta(hours=1)
 LOOK_UP = """
@@ -143,9 +145,14 @@ def _ask_other(wanted: Wanted, result: Future[KeyIdentity]) -> None:
         result.set_exception(error)
         return
 
+    def identity() -> KeyIdentity:
+        if time.monotonic() > slot.since + ASKER_SECONDS:
+            raise LimitReachedError(ASKED.full, is_per_caller=False)
+        return _identity(wanted, FOREIGN)
+
     def run() -> None:
         try:
-            settle(result, lambda: _identity(wanted, FOREIGN))
+            settle(result, identity)
         finally:
             ASKED.release(slot)
 

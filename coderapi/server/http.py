@@ -20,7 +20,6 @@ import uvloop
 
 from coderapi.protocol import HEAD_SECONDS, Connection, close_late_connections
 from kernel.loops import stopping
-from kernel.telemetry.loop_lag import measure_lag
 
 logger = logging.getLogger(__name__)
 
@@ -29,12 +28,14 @@ type Application = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
 # When the server stops, workers have this long to finish their requests. The supervisor waits
 # longer, and a request body must arrive in less time.
 DRAIN_SECONDS = 20.0
-# Of this time, the last part is for the end of requests that had to be canceled.
+# The last part of this time is for requests that had to be canceled.
 CANCELED_SECONDS = 3.0
 # Before a worker ends, its responses contain `Connection: close` for this long, or until no client
 # is connected.
 CLOSING_SECONDS = 0.8
 POLL_SECONDS = 0.01
+# The number of file descriptors for databases, files, and connections that are not accepted yet.
+OTHER_DESCRIPTORS = 256
 SWITCH_SECONDS = 0.001
 # Connections that were accepted at the very end also have this long to send a request.
 LAST_SECONDS = 0.2
@@ -73,12 +74,16 @@ class Listener:
         self._socket = None
 
 
+# The times for the first and the last handshake of a connection with TLS. With longer ones, idle
+# clients would delay the end of a worker.
+TLS_SECONDS = {"ssl_handshake_timeout": 5.0, "ssl_shutdown_timeout": 1.0}
+
+
 class Loop(uvloop.Loop):
-    """An event loop that gives clients less time for the handshake of TLS."""
+    """An event loop that gives clients less time for the handshakes of TLS."""
 
     async def create_server(self, *arguments: Any, **more: Any) -> Any:
-        if more.get("ssl"):
-            more["ssl_handshake_timeout"] = HEAD_SECONDS
+        more |= TLS_SECONDS if more.get("ssl") else {}
         return await super().create_server(*arguments, **more)
 
 
@@ -89,22 +94,30 @@ class Server(uvicorn.Server):
     Their clients may have sent a request.
     """
 
+    # Whether the worker ends. A signal that arrives before uvicorn handles signals would be lost.
+    is_ending = False
+
+    async def on_tick(self, counter: int) -> bool:
+        return await super().on_tick(counter) or Server.is_ending
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         accepted = [*_waiting_connections(sockets or [])]
         for server in self.servers:
             server.close()
-        for each in accepted:
-            await self._connect(each)
+        connecting = [asyncio.ensure_future(self._connect(each)) for each in accepted]
         deadline = time.monotonic() + LAST_SECONDS
-        while Connection.open and time.monotonic() < deadline:
+        is_open = bool(connecting)
+        while is_open and time.monotonic() < deadline:
             await asyncio.sleep(POLL_SECONDS)
+            is_open = bool(Connection.open) or not all(each.done() for each in connecting)
         await super().shutdown()
 
     async def _connect(self, accepted: socket.socket) -> None:
         loop, config = asyncio.get_running_loop(), self.config
         make = partial(Connection, config, self.server_state, self.lifespan.state, loop)
         with suppress(OSError):  # The client has gone.
-            await loop.connect_accepted_socket(make, accepted, ssl=config.ssl)
+            more = TLS_SECONDS if config.ssl else {}
+            await loop.connect_accepted_socket(make, accepted, ssl=config.ssl, **more)
 
 
 def _waiting_connections(listeners: Iterable[socket.socket]) -> Iterator[socket.socket]:
@@ -120,7 +133,7 @@ class Worker:
     """A uvicorn server of one listener. `load` returns the application, in the new process.
 
     Before the worker stops, it serves requests for `delay` seconds, so that load balancers notice.
-    The worker logs that it is ready if it has a `url`.
+    The worker logs that it is ready if it has a `url`. `tasks` run in its event loop.
     """
 
     def __init__(
@@ -132,6 +145,7 @@ class Worker:
         keep_alive: bool = True,
         delay: float = 0.0,
         url: str = "",
+        tasks: Iterable[Callable[[], Coroutine[Any, Any, None]]] = (),
     ) -> None:
         self.listener = listener
         self._load = load
@@ -139,23 +153,29 @@ class Worker:
         self._keep_alive = keep_alive
         self._delay = delay
         self._url = url
+        self._more = tasks
 
     def run(self) -> None:
         """Serves the application until SIGTERM."""
+        # Until the application is loaded, the signal ends this process at once.
+        application = self._load()
         # uvicorn handles the signal, and raises it again at the end.
         signal.signal(signal.SIGTERM, lambda *_: None)
         # Each connection needs a file descriptor. The soft limit is often 1,024.
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+        if limit != resource.RLIM_INFINITY:
+            most = max(limit - OTHER_DESCRIPTORS, limit // 2)
+            Connection.max_open = min(Connection.max_open, most)
         # Otherwise the event loop would wait 5 ms for each thread that uses the processor.
         sys.setswitchinterval(SWITCH_SECONDS)
         Connection.is_closing = not self._keep_alive
-        asyncio.run(self._serve(), loop_factory=Loop)
+        asyncio.run(self._serve(application), loop_factory=Loop)
 
-    async def _serve(self) -> None:
+    async def _serve(self, application: Application) -> None:
         tls = self._tls
         config = uvicorn.Config(
-            self._load(),
+            application,
             interface="asgi3",
             http=Connection,
             ws="none",
@@ -171,7 +191,7 @@ class Worker:
             ssl_context_factory=(lambda *_: tls) if tls else None,
         )
         # `asyncio.run` cancels them at the end.
-        _beside = [asyncio.create_task(each()) for each in (close_late_connections, measure_lag)]
+        _tasks = [asyncio.create_task(each()) for each in (close_late_connections, *self._more)]
         if self._url:
             logger.info("Ready: %s answers", self._url)
         await Server(config).serve(sockets=[self.listener.open()])
@@ -188,3 +208,4 @@ class Worker:
         deadline = time.monotonic() + CLOSING_SECONDS
         while time.monotonic() < deadline and Connection.open:
             time.sleep(POLL_SECONDS)
+        Server.is_ending = True

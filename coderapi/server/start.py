@@ -27,6 +27,7 @@ from jobs.worker import work
 from kernel.datadir import DataDirectoryError
 from kernel.db.connections import leave_pool
 from kernel.loops import run_until_signalled
+from kernel.telemetry.loop_lag import measure_lag
 from kernel.telemetry.metrics import start_sampling
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def web_roles(now: datetime) -> list[Role]:
                 tls=tls,
                 delay=settings.SHUTDOWN_DELAY,
                 url="" if number else claim.url,
+                tasks=[measure_lag],
             )
             end = worker.prepare_end
             roles.append(Role("web", worker.run, end, DRAIN_SECONDS, worker.listener))

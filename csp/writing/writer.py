@@ -190,10 +190,12 @@ class GroupCommit[T]:
     def _run(self) -> None:
         try:
             while batch := self._take():
-                self._write(batch.waiting)
-                with self._changed:
-                    self._size -= batch.size
-                batch.end()
+                try:
+                    self._write(batch.waiting)
+                finally:
+                    with self._changed:
+                        self._size -= batch.size
+                    batch.end()
         finally:
             self._close()
 

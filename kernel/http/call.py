@@ -6,16 +6,16 @@ and in Django.
 
 from __future__ import annotations
 
+import codecs
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from io import BytesIO
 from typing import Any, NamedTuple
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from django.http import QueryDict
-from django.utils.encoding import repercent_broken_unicode
 from django.utils.http import parse_header_parameters
 
 COOKIE = "cookie"
@@ -46,7 +46,16 @@ class Call(NamedTuple):
 
 def decoded_path(raw: str) -> str:
     """Returns a path of a WSGI environment as text. Bytes that are not UTF-8 stay encoded."""
-    return raw if raw.isascii() else repercent_broken_unicode(raw.encode("latin-1")).decode()
+    return raw if raw.isascii() else raw.encode("latin-1").decode(errors=PERCENT_ENCODED)
+
+
+def _percent_encoded(error: Any) -> tuple[str, int]:
+    return quote(error.object[error.start : error.end]), error.end
+
+
+# Django's `repercent_broken_unicode` has the same result, but takes 200 ms for 20,000 bytes.
+PERCENT_ENCODED = "coderapi.percent_encoded"
+codecs.register_error(PERCENT_ENCODED, _percent_encoded)
 
 
 def joined_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

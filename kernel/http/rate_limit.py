@@ -14,6 +14,7 @@ import struct
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -37,6 +38,10 @@ PROBES = 8
 BYPASS_HEADER = "x-coder-bypass-ratelimit"
 _SLOT = struct.Struct("<QII")  # the bucket's digest, its minute, its count
 _SLOTS_OF_BUCKET = struct.Struct("<" + PROBES * "QII")
+# The maximum number of processes with a section of their own, and the size of a section in bytes.
+SECTIONS = 32
+SECTION_BYTES = SLOTS * _SLOT.size
+_HEADER = struct.Struct("<Q")  # the number of sections that were ever in use
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,36 +97,59 @@ def check_client(kind: str, address: str, *, limit: int, now: float, amount: int
 class SharedCounter:
     """Counts requests in a small file that all processes of this host map into memory.
 
-    The file is a hash table with a fixed number of slots. If all slots that a bucket may use are in
-    use, the bucket replaces the oldest one. So requests from many addresses can reset the counts of
-    other clients. But they cannot increase the use of memory, and they cannot cause other clients'
-    requests to be rejected.
+    Each process has its own section of the file, so a process never waits for another one. A count
+    is the sum over all sections. If a process has ended, the next one continues with its section.
+
+    A section is a hash table with a fixed number of slots. If all slots that a bucket may use are
+    in use, the bucket replaces the oldest one. So requests from many addresses can reset the counts
+    of other clients. But they cannot increase the use of memory, and they cannot cause other
+    clients' requests to be rejected.
     """
 
     def __init__(self, path: Path) -> None:
         self._thread_lock = threading.Lock()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if os.fstat(self._file).st_size < SLOTS * _SLOT.size:
-            os.ftruncate(self._file, SLOTS * _SLOT.size)
-        self._map = mmap.mmap(self._file, SLOTS * _SLOT.size)
+        size = _HEADER.size + SECTIONS * SECTION_BYTES
+        # While this process chooses its section, no other one does.
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        if os.fstat(self._file).st_size < size:
+            os.ftruncate(self._file, size)
+        self._map = mmap.mmap(self._file, size)
+        self._own = self._claim(path)
+        used = max(self._used(), self._own + 1)
+        _HEADER.pack_into(self._map, 0, used)
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _claim(self, path: Path) -> int:
+        """Returns the number of the first section that no living process has.
+
+        With more processes than sections, the others share the last section, and may miss some of
+        their requests.
+        """
+        for number in range(SECTIONS):
+            lock = path.with_name(f"{path.name}.{number}")
+            self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            with suppress(BlockingIOError):
+                # The operating system releases the lock when this process ends.
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return number
+            os.close(self._lock)
+        return SECTIONS - 1
+
+    def _used(self) -> int:
+        return int(_HEADER.unpack_from(self._map)[0])
 
     def add(self, bucket: str, minute: int, amount: int = 1) -> int:
         """Adds the amount to the bucket's count in that minute, and returns the count."""
         digest = hashlib.blake2b(bucket.encode(), digest_size=8).digest()
         key = int.from_bytes(digest, "little") or 1
-        if not amount:
-            # Reading takes no lock. At worst, it misses a count that is being written.
-            return self._add(key, minute, 0)
         with self._thread_lock:
-            # The operating system releases the lock on the file even if this process is killed.
-            fcntl.lockf(self._file, fcntl.LOCK_EX, 1, 0)
-            try:
-                return self._add(key, minute, amount)
-            finally:
-                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, 0)
+            count = self._add(self._own, key, minute, amount)
+        others = (number for number in range(self._used()) if number != self._own)
+        return count + sum(self._add(number, key, minute, 0) for number in others)
 
-    def _add(self, key: int, minute: int, amount: int) -> int:
-        first = key % (SLOTS - PROBES) * _SLOT.size
+    def _add(self, section: int, key: int, minute: int, amount: int) -> int:
+        first = _HEADER.size + section * SECTION_BYTES + key % (SLOTS - PROBES) * _SLOT.size
         slots = _SLOTS_OF_BUCKET.unpack_from(self._map, first)
         owners, minutes, counts = slots[::3], slots[1::3], slots[2::3]
         place = owners.index(key) if key in owners else minutes.index(min(minutes))
@@ -148,7 +176,7 @@ def count_or_refuse(bucket: str, *, limit: int, noun: str) -> None:
 @cache
 def shared_counter() -> Counter:
     """Returns the counter of this host. With CACHE_URL, it also has the counts of other hosts."""
-    local = SharedCounter(private_directory() / "rate-limits")
+    local = SharedCounter(private_directory() / "request-counts")
     return RedisCounter(settings.CACHE_URL, local) if settings.CACHE_URL else local
 
 

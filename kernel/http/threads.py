@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -53,8 +55,12 @@ class Threads:
 
         Raises: the errors of the function. Known errors are converted to an APIError.
         """
-        call = partial(_with_known_errors, function)
-        return await asyncio.wrap_future(self._pool.submit(caller, call))
+        return await asyncio.wrap_future(self._submit(caller, function))
+
+    def _submit[T](self, caller: str, function: Callable[[], T]) -> Future[T]:
+        # The context contains the id of the request, for the log.
+        call = partial(copy_context().run, _with_known_errors, function)
+        return self._pool.submit(caller, call)
 
     async def respond(
         self,
@@ -68,24 +74,27 @@ class Threads:
         If this task is canceled, the response is still closed in a thread.
         """
         response = _Response(self._app, environ)
-        started = self._pool.submit(caller, response.start)
+        last: Future[Any] = self._pool.submit(caller, response.start)
         try:
-            await asyncio.wrap_future(started)
+            await asyncio.wrap_future(last)
             head = response.status, response.headers
             if response.whole is not None:
                 await (whole or partial(send_whole, send))(*head, response.whole)
                 return
             await _send_head(send, *head)
-            while (piece := await self.run(response.next_piece, caller)) is not None:
+            while True:
+                last = self._submit(caller, response.next_piece)
+                if (piece := await asyncio.wrap_future(last)) is None:
+                    break
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body"})
         finally:
             if response.whole is None:
-                started.add_done_callback(lambda _: self._close(response, caller))
+                last.add_done_callback(lambda _: self._close(response, caller))
 
     def _close(self, response: _Response, caller: str) -> None:
         with suppress(RuntimeError):  # The pool has been stopped.
-            self._pool.submit(caller, partial(_with_known_errors, response.close))
+            self._submit(caller, response.close)
 
 
 def _with_known_errors[T](function: Callable[[], T]) -> T:

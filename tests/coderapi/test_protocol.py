@@ -21,6 +21,7 @@ from coderapi.protocol import (
     MAX_HEAD_BYTES,
     MAX_HEADERS,
     MAX_PIPELINED,
+    MAX_TARGET_BYTES,
     Connection,
     close_late_connections,
 )
@@ -41,7 +42,6 @@ class Application:
         self.names: set[bytes] = set()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        scope[protocol.CONNECTION].task = asyncio.current_task()
         self.names |= {name for name, _ in scope["headers"]}
         path = scope["path"]
         if scope["method"] == "POST":
@@ -166,9 +166,10 @@ def test_requests_share_a_connection(connect: Connect) -> None:
         (HEAD + b"a: b\r\n" * MAX_HEADERS + b"\r\n", b"431"),
         (HEAD + b"a: " + b"b" * MAX_HEAD_BYTES, b"431"),
         (HEAD + b"a: " + b"b" * MAX_HEAD_BYTES + b"\r\n\r\n", b"431"),
-        (b"GET /" + b"b" * MAX_HEAD_BYTES, b"431"),
+        (b"GET /" + b"b" * MAX_HEAD_BYTES, b"414"),
         (HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", b"400"),
         (HEAD + b"Content-Length: -1\r\n\r\n", b"400"),
+        (b"GET /" + b"b" * MAX_TARGET_BYTES + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"414"),
         (HEAD + b"Host: y\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\n\r\n", b"400"),
         (HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n", b"501"),
@@ -266,10 +267,15 @@ def test_next_head_is_limited_while_a_request_runs(connect: Connect) -> None:
     sent = 0
     client.settimeout(1)
     with suppress(OSError):
-        while sent < 64 * MAX_HEAD_BYTES:
+        while sent < 512 * MAX_HEAD_BYTES:
             sent += client.send(b"a: b\r\n" * 1000)
     # The kernel buffers some of it.
-    assert sent < 64 * MAX_HEAD_BYTES
+    assert sent < 512 * MAX_HEAD_BYTES
+
+
+def test_body_does_not_wait_behind_another_request(connect: Connect) -> None:
+    answers = until_the_end(connect(HEAD + b"\r\n" + CHUNKED + b"2\r\nok\r\n0\r\n\r\n"))
+    assert answers.count(b"HTTP/1.1 ") == 1
 
 
 def test_garbage_after_a_request_does_not_change_its_response(connect: Connect) -> None:
@@ -324,7 +330,7 @@ def test_late_head_ends_the_connection(
 def test_connection_that_waits_longest_is_closed_when_there_are_too_many(
     connect: Connect, monkeypatch: pytest.MonkeyPatch, kept: bytes
 ) -> None:
-    monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(Connection, "max_open", 2)
     monkeypatch.setattr(protocol, "CLOSED_TOGETHER", 1)
     oldest, busy = connect(kept), connect(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
     wait_for(lambda: len(Connection.waiting) == 1)
@@ -338,7 +344,7 @@ def test_connection_that_waits_longest_is_closed_when_there_are_too_many(
 def test_other_addresses_keep_their_connections_when_one_has_too_many(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 4)
+    monkeypatch.setattr(Connection, "max_open", 4)
     other = connect(HEAD)
     port = other.getpeername()[1]
     wait_for(lambda: len(Connection.waiting) == 1)
@@ -350,6 +356,47 @@ def test_other_addresses_keep_their_connections_when_one_has_too_many(
     assert other.recv(4096).startswith(b"HTTP/1.1 200 ")
     for each in many:
         each.close()
+
+
+def unread(port: int, address: str) -> socket:
+    """Returns a connection that does not read its response."""
+    client = socket()
+    client.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
+    client.bind((address, 0))
+    client.connect(("127.0.0.1", port))
+    client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+    return client
+
+
+def test_clients_that_do_not_read_make_room_for_others(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "SWEEP_SECONDS", 0.01)
+    other = connect(HEAD)
+    port = other.getpeername()[1]
+    first, second = unread(port, "127.0.0.2"), unread(port, "127.0.0.2")
+    wait_for(lambda: len(Connection.stalled) == 2)
+    monkeypatch.setattr(Connection, "max_open", 2)
+    newest = connect(HEAD)
+    wait_for(lambda: len(Connection.open) == 2)
+    for client in (other, newest):
+        client.sendall(b"\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+    first.close()
+    second.close()
+
+
+def test_bytes_that_clients_do_not_read_are_limited(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(protocol, "MAX_UNSENT_BYTES", len(LARGE) * 3 // 2)
+    port = connect(HEAD).getpeername()[1]
+    first, second = unread(port, "127.0.0.1"), unread(port, "127.0.0.1")
+    wait_for(lambda: sum(each.unsent > 0 for each in Connection.open) == 1)
+    assert len(Connection.open) == 2
+    first.close()
+    second.close()
 
 
 def test_tiny_chunks_are_limited(connect: Connect) -> None:

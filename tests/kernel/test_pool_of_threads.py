@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -35,7 +36,7 @@ def free(pool: Pool) -> threading.Event:
 def test_callers_take_turns(pool: Pool, free: threading.Event) -> None:
     seen: list[str] = []
     names = ("a", "a", "a", "b", "c", "b")
-    futures = [pool.submit(name, lambda name=name: seen.append(name)) for name in names]
+    futures = [pool.submit(name, partial(seen.append, name)) for name in names]
     free.set()
     for future in futures:
         future.result(DEADLINE_SECONDS)

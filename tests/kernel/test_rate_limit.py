@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import redis
 
-from kernel.http import redis_counter
+from kernel.http import rate_limit, redis_counter
 from kernel.http.rate_limit import SharedCounter, check
 from kernel.http.redis_counter import RedisCounter
 from options.start import api_rate_limit
@@ -166,6 +166,14 @@ def test_count_is_exact_over_processes_and_threads(tmp_path: Path) -> None:
     processes = [subprocess.Popen([sys.executable, "-c", COUNT, str(path)]) for _ in range(3)]
     assert [process.wait() for process in processes] == [0, 0, 0]
     assert SharedCounter(path).add("a", 1, 0) == 1500
+
+
+def test_more_processes_than_sections_still_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate_limit, "SECTIONS", 2)
+    counters = [SharedCounter(tmp_path / "counts") for _ in range(4)]
+    assert [counter.add("a", 1) for counter in counters] == [1, 2, 3, 4]
 
 
 def test_flood_of_addresses_needs_no_more_room_and_refuses_none(tmp_path: Path) -> None:
