@@ -28,6 +28,8 @@ DEFAULT_CAP = 4 * MEBIBYTE
 SWALLOWED_BYTES = 32 * MEBIBYTE
 # The largest size limit is 8 MiB. At 7 Mbit/s, such a body arrives in this time.
 DEADLINE_SECONDS = 10.0
+# The number of bytes of each body that are not counted. The number of connections limits them.
+FREE_BYTES = 32 * 1024
 # At most this number of bytes of a body is counted before they arrive.
 STEP_BYTES = 64 * 1024
 # A parsed JSON value can take many times the memory of its text. While a million values are parsed,
@@ -68,12 +70,13 @@ class BodyBytes:
     def add(self, count: int) -> None:
         """Counts more bytes. Raises: LimitReachedError.
 
+        The first bytes of a body are not counted, so that large bodies cannot prevent small ones.
         Later pieces are counted in advance, so that a body of many small pieces does not need a
         slot for each.
         """
         self._size += count
-        if self._size > self._counted:
-            amount = max(self._size - self._counted, min(self._counted, STEP_BYTES))
+        if self._size > FREE_BYTES + self._counted:
+            amount = max(self._size - FREE_BYTES - self._counted, STEP_BYTES)
             self._slots.append(BODIES.acquire(self._address, amount=amount))
             self._counted += amount
 

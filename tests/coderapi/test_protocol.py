@@ -374,16 +374,16 @@ def test_clients_that_do_not_read_make_room_for_others(
     monkeypatch.setattr(protocol, "SWEEP_SECONDS", 0.01)
     other = connect(HEAD)
     port = other.getpeername()[1]
-    first, second = unread(port, "127.0.0.2"), unread(port, "127.0.0.2")
-    wait_for(lambda: len(Connection.stalled) == 2)
-    monkeypatch.setattr(Connection, "max_open", 2)
+    many = [unread(port, "127.0.0.2") for _ in range(3)]
+    wait_for(lambda: len(Connection.stalled) == 3)
+    monkeypatch.setattr(Connection, "max_open", 3)
     newest = connect(HEAD)
     wait_for(lambda: len(Connection.open) == 2)
     for client in (other, newest):
         client.sendall(b"\r\n")
         assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
-    first.close()
-    second.close()
+    for each in many:
+        each.close()
 
 
 def test_bytes_that_clients_do_not_read_are_limited(
