@@ -25,7 +25,6 @@ from jobs.registry import JobFailedError
 from kernel.admin import State
 from kernel.coder_releases import NEWEST, OLDEST, Release
 from kernel.durations import to_timedelta
-from kernel.forged_headers import forgeable
 from kernel.http import API_PREFIX
 from kernel.humanize import ago
 from kernel.outgoing import Outgoing, OutgoingError, Reply, redacted, send
@@ -174,11 +173,8 @@ def _proxy(url: str) -> Iterator[Finding]:
     ours += [f"{API_PREFIX}{admin}"] if settings.IDENTITY == "coder" else []
     ours += [each.path for each in DOCUMENTS] if settings.CONFIG_SOURCE == "coder" else []
     try:
-        routes = [_route(path, _get(url + path), is_ours=True) for path in ours]
-        yield from routes
+        yield from [_route(path, _get(url + path), is_ours=True) for path in ours]
         yield _route("/api/v2/users/me", _get(f"{url}/api/v2/users/me"), is_ours=False)
-        if all(route.state is State.GOOD for route in routes):
-            yield _forged_headers(url)
         page = _get(f"{url}/", accept="text/html")
     except OutgoingError as error:
         change = "Use --proxy-url, or set CODER_ACCESS_URL to the URL of the proxy"
@@ -203,18 +199,6 @@ def _route(path: str, reply: Reply, *, is_ours: bool) -> Finding:
         text = f"{path}: the running coderapi has other settings than this command."
         return Finding.failed("proxy", text, "Restart coderapi with the same settings")
     return Finding.ok("proxy", f"{path} goes to {name}.")
-
-
-def _forged_headers(url: str) -> Finding:
-    forged = forgeable(url, settings.TRUSTED_PROXY_HEADERS)
-    if forged is None:
-        text = "Without a rate limit, the check does not see which client address arrives."
-        return Finding("client address", State.NOTICE, text, "CODER_API_RATE_LIMIT=512")
-    if forged:
-        text = f"A client can choose its own address with the header {' or '.join(forged)}."
-        change = "Let the proxy drop headers with an underscore in their names"
-        return Finding.failed("client address", text, change)
-    return Finding.ok("client address", "Clients cannot choose their address with an underscore.")
 
 
 def _policy(url: str, page: Reply) -> Finding:

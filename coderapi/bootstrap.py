@@ -51,7 +51,7 @@ DJANGO_FLAGS = frozenset(
 TAKES_FLAGS = {
     "server": DJANGO_FLAGS | {"--web-only"},
     "worker": DJANGO_FLAGS,
-    "options": DJANGO_FLAGS | {"--changed", "--check", "--compare", "--json", "--proxy-url"},
+    "options": DJANGO_FLAGS | {"--changed", "--check", "--compare", "--json"},
 }
 NEEDS_NO_DATABASE = frozenset(
     {"backup", "beside_coder", "check", "collectstatic", "diffsettings", "help"}

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +14,8 @@ from hypothesis import strategies as st
 
 from kernel.http.hosts import address_of, parse_address, rate_limit_bucket, wide_bucket
 from tests.support.calls import make_call
+from tests.support.live import own_server
+from tests.support.processes import wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -75,3 +81,27 @@ def test_ipv6_network_of_a_customer_has_one_rate_limit(address: str, bucket: str
 )
 def test_ipv6_network_of_a_site_has_a_second_limit(address: str, bucket: str) -> None:
     assert wide_bucket(address) == bucket
+
+
+def test_header_with_an_underscore_does_not_change_the_address(tmp_path: Path) -> None:
+    """The address in the access log is the one of the rate limit and of sign-in attempts, too."""
+    written = tmp_path / "access"
+    trusted = {
+        "CODERAPI_ACCESS_LOG": str(written),
+        "CODERAPI_ACCESS_LOG_FORMAT": "json",
+        "CODER_PROXY_TRUSTED_HEADERS": "X-Forwarded-For",
+        "CODER_PROXY_TRUSTED_ORIGINS": "127.0.0.1",
+    }
+    proxied, forged = {"X-Forwarded-For": "203.0.113.9"}, {"X_Forwarded_For": "203.0.113.1"}
+    with own_server("--web-only", log=tmp_path / "log", **trusted) as server:
+        connection = HTTPConnection("127.0.0.1", server.port)
+        with closing(connection):
+            # The first path is handled in the event loop, and the second one by Django.
+            for path in ("/api/v2/buildinfo", "/login"):
+                for headers in (forged, proxied, proxied | forged, forged | proxied):
+                    connection.request("GET", path, headers=headers)
+                    assert connection.getresponse().read()
+        wait_for(lambda: written.exists() and len(written.read_text().splitlines()) >= 8)
+    lines = map(json.loads, written.read_text().splitlines())
+    found = [line["client"] for line in lines if line["path"] != "/healthz"]
+    assert found == ["127.0.0.1", *["203.0.113.9"] * 3] * 2
