@@ -30,8 +30,8 @@ START_SECONDS = 60
 STOP_SECONDS = 35
 POLL_SECONDS = 0.005
 WORKERS = 2
-# The number of threads of a reference.
-THREADS = 64
+# The default of CODERAPI_WEB_THREADS. A reference has the same number of threads.
+THREADS = 16
 # The default of CODER_PG_CONN_MAX_OPEN is 10, and the workers share it.
 POOL_SIZE = 10 // WORKERS
 TOKEN_HEADER = "Coder-Session-Token"  # noqa: S105 - a name
@@ -122,16 +122,12 @@ def serving(
 def reference(
     name: str, answers: Mapping[str, object] | None = None, **environment: str
 ) -> Iterator[str]:
-    """Starts a module of `bench.references` under granian, and yields its URL.
+    """Starts a module of `bench.references`, and yields its URL.
 
     `answers` contains its response for each path.
     """
     port = free_port()
-    command = [
-        *("-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)),
-        *("--workers", str(WORKERS), "--blocking-threads", str(THREADS), "--log-level", "error"),
-        *("--http", "1", "--no-ws", f"bench.references.{name}:application"),
-    ]
+    command = ["-m", "bench.references", name, str(port)]
     with tempfile.TemporaryDirectory(prefix="coderapi-bench-") as directory:
         file, log = Path(directory) / "answers.json", Path(directory) / "log"
         file.write_text(json.dumps(answers or {}), encoding="utf-8")

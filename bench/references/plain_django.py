@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import django
@@ -63,6 +64,11 @@ from rest_framework.exceptions import AuthenticationFailed  # noqa: E402
 from rest_framework.request import Request  # noqa: E402
 from rest_framework.response import Response  # noqa: E402
 from rest_framework.views import APIView  # noqa: E402
+
+from bench.service import THREADS  # noqa: E402
+from kernel.http.call import environ_of, from_scope  # noqa: E402
+from kernel.http.rendering import complete  # noqa: E402
+from kernel.http.threads import Send, Threads  # noqa: E402
 
 
 class User(models.Model):
@@ -169,4 +175,13 @@ urlpatterns = [
     path("api/v2/users/me", MeView.as_view()),
     path("api/v2/users/me/keys/tokens", TokensView.as_view()),
 ]
-application = get_wsgi_application()
+
+
+def build() -> Any:
+    """Returns an ASGI application that runs Django in threads, as the service does."""
+    threads = Threads(complete(get_wsgi_application()), THREADS)
+
+    async def answer(scope: Mapping[str, Any], receive: Any, send: Send) -> None:
+        await threads.respond(environ_of(scope, from_scope(scope), b""), send)
+
+    return answer

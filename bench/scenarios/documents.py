@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from http import HTTPStatus
 
 from bench import requests, rows
 from bench.harness import Measure, Scenario
@@ -34,7 +35,7 @@ def documents(bench: Bench) -> Batches:
     """Measures documents beside a function that returns the same bytes and headers."""
     service = bench.service
     answers = {path: recorded(service, path) for _, path, _ in PUBLIC + AUTHENTICATED}
-    refused = [path for path, answer in answers.items() if not answer[0].startswith("200")]
+    refused = [path for path, answer in answers.items() if answer[0] != HTTPStatus.OK]
     if refused:
         raise BenchError(f"The service does not return these documents: {', '.join(refused)}.")
     tag = {name.lower(): value for name, value in answers[CONFIG][1]}["etag"]

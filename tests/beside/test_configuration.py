@@ -292,7 +292,7 @@ def test_own_values_need_no_request(coder: StandInCoder, owner: APIClient) -> No
 
 @pytest.mark.usefixtures("connected")
 @pytest.mark.django_db(transaction=True)
-def test_fast_lane_answers_only_with_a_cached_document(
+def test_front_answers_only_with_a_cached_document(
     coder: StandInCoder, anonymous: APIClient
 ) -> None:
     assert answered_by(BUILD) == "django"

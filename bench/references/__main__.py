@@ -1,0 +1,31 @@
+"""Serves a reference: `python -m bench.references NAME PORT`.
+
+It runs under the HTTP server of the service, with as many processes as the service.
+"""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import signal
+import sys
+
+from bench.service import WORKERS
+from coderapi.server.http import Listener, Worker
+
+
+def main(name: str, port: int) -> None:
+    """Runs the processes until SIGTERM. Python ends them when this process ends."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    load = importlib.import_module(f"bench.references.{name}").build
+    forking = multiprocessing.get_context("fork")
+    workers = [Worker(Listener("127.0.0.1", port), load) for _ in range(WORKERS)]
+    processes = [forking.Process(target=worker.run, daemon=True) for worker in workers]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
