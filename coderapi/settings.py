@@ -39,10 +39,10 @@ WIRE = Wire(OPTIONS["CODERAPI_WIRE"])
 
 HTTP_ADDRESS = OPTIONS["CODERAPI_HTTP_ADDRESS"] or OPTIONS["http_address"]
 WEB_WORKERS = OPTIONS["CODERAPI_WEB_WORKERS"] or min(os.cpu_count() or 1, 8)
-# The number of threads of each web worker that run Django. `kernel.limiter` describes how limits
-# keep threads free if the database does not respond.
+# The number of threads of each web worker that run Django. `kernel.limiter` describes the limits
+# for threads that wait.
 SERVER_THREADS = OPTIONS["CODERAPI_WEB_THREADS"]
-MAX_DATABASE_WAITERS = max(2, SERVER_THREADS // 2)
+MAX_DATABASE_CONNECTIONS = max(2, SERVER_THREADS // 2)
 # Before the server stops, it serves requests for this number of seconds.
 SHUTDOWN_DELAY = to_timedelta(OPTIONS["CODERAPI_SHUTDOWN_DELAY"]).total_seconds()
 TLS_ENABLE = OPTIONS["tls.enable"]
@@ -105,7 +105,7 @@ DATABASES = databases(
     idle=OPTIONS["pg_conn_max_idle"],
     pooled=DIRECT_DATABASE_URL != DATABASE_URL,
     workers=WEB_WORKERS * (2 if TLS_ENABLE and HTTP_ADDRESS else 1),
-    max_share=MAX_DATABASE_WAITERS,
+    max_share=MAX_DATABASE_CONNECTIONS,
 )
 
 # --- Django -----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Limits how many threads may do, or wait for, the same thing, so that other threads stay free.
+"""Limits how much of a resource is in use: threads that wait, bytes in memory, streams.
 
 A web process has a fixed number of threads that run Django. A frozen database, a hanging Coder or
 many users who sign in at the same time could block all of them. So everything that may take long is
@@ -24,7 +24,7 @@ a thread. A failing limiter recovers when a slot is served, or when all slots ar
 | --- | --- | --- | --- | --- |
 | `http.body.BODIES` | a byte of a request's body in memory | 128 MiB | 32 MiB | none |
 | `http.views.STREAMS` | a streamed response | 64 | 2 | none |
-| `db.backend.base` | a pooled connection | the pool, 1/2 of the threads | | 2.5 s |
+| `db.backend.base` | a pooled connection | the pool, at most 1/2 of the threads | | 2.5 s |
 | `memory.LOOK_UPS` | reading a value | the threads | 1 for one value | 1 s |
 | `tokens.verification` | waiting for Coder | 1/2 of the threads | 1 after many refusals | 1 s |
 | `beside.identity` | asking Coder | 16; 80 may wait | 1 for one token | 2.5 s |

@@ -15,17 +15,15 @@ A child ends when its pipe to the supervisor closes, so it does not keep running
 supervisor has ended. A child that dies is restarted after a delay. The delay doubles with each
 restart, up to 30 seconds.
 
+Before the migrations, the supervisor binds each port with a socket that does not listen. The
+supervisor keeps this socket, so that another program cannot bind the port. Before it forks a web
+worker, it opens the listening socket of the worker, and keeps this socket, too. So connections wait
+while the worker is replaced. `coderapi.protocol` limits what a client may do with a connection.
+
 After a signal, `/readyz` fails, and the web workers serve requests for CODERAPI_SHUTDOWN_DELAY.
-Then the children finish their requests and jobs. After 25 more seconds or a second signal, the
+Then they close each connection after its next response, stop accepting, and finish the running
+requests. The other children finish their jobs. After 25 more seconds or a second signal, the
 supervisor kills the children that are still running. Then its exit status is 1.
-
-Before the migrations, the supervisor binds each port with a socket that does not listen, and keeps
-the socket open. So another program cannot bind the port. Before it forks a web worker, it opens the
-listening socket of the worker. It keeps the socket, so that connections wait while the worker is
-replaced. `protocol` limits what a client may do with a connection.
-
-After SIGTERM, `/readyz` fails. The web workers serve requests for CODERAPI_SHUTDOWN_DELAY. Then
-they close each connection after its next response, stop accepting, finish, and end.
 
 Not supported: reloading settings, or changing the number of workers, without a restart. To avoid
 downtime, run several servers behind a load balancer and restart them one by one.

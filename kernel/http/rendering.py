@@ -108,15 +108,14 @@ def _attribute(name: str, instance: Any) -> Any:
 def complete(app: WSGIApplication) -> WSGIApplication:
     """Wraps an application so that it returns each complete response as a list of bytes.
 
-    The server sends a list in one step. It reads any other response piece by piece, and waits for
-    the interpreter's lock each time.
+    `kernel.http.threads` sends a list at once. Any other response takes a thread for each piece.
     """
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         response = app(environ, start_response)
         if not isinstance(response, HttpResponse):
             return response
-        # The server does not close a list, so the response is closed here. A closed response still
+        # Nothing closes a list, so the response is closed here. A closed response still
         # has its content.
         response.close()
         return [response.content]

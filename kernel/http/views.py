@@ -162,8 +162,9 @@ def view_classes(resolver: URLResolver, prefix: str = "/") -> Iterator[tuple[str
 class StreamedResponse(StreamingHttpResponse):
     """A response that is sent piece by piece.
 
-    If an error stops the response, the server ends it as if it were complete. A client can detect
-    this only from the content, for example from incomplete JSON.
+    If the database becomes unavailable, the response ends as if it were complete. A client can
+    detect this only from the content, for example from incomplete JSON. After any other error, the
+    server closes the connection.
 
     Raises: LimitReachedError if too many responses are being streamed.
     """

@@ -1,4 +1,4 @@
-"""Measures the lag of the event loop: how late it runs what is due.
+"""Measures the lag of the event loop: how late the loop starts callbacks.
 
 While the loop runs one function, all clients of the process wait. So nothing in the loop may take
 longer than about a millisecond.
@@ -15,7 +15,7 @@ from kernel.telemetry import metrics
 INTERVAL_SECONDS = 0.02
 LAG = Histogram(
     "coderapi_event_loop_lag_seconds",
-    "How late the event loop of a web process runs what is due, sampled 50 times a second.",
+    "How late the event loop of a web process starts callbacks, sampled 50 times a second.",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1),
 )
 
