@@ -120,7 +120,8 @@ def test_request_of_a_client_that_has_gone_is_not_started() -> None:
         while not begun.is_set():
             await asyncio.sleep(0.001)
         gone = asyncio.create_task(threads.respond({}, send))
-        await asyncio.sleep(0.01)
+        while not threads._pool._queues:
+            await asyncio.sleep(0.001)
         gone.cancel()
         await asyncio.gather(gone, return_exceptions=True)
         free.set()
