@@ -43,10 +43,27 @@ def test_first_use_of_a_key_is_answered_by_the_front(connected: None) -> None:
     assert answered_by(f"{API}/deployment/ssh", Coder_Session_Token=second) == "front"
 
 
-def test_rejected_key_is_left_to_django(connected: None) -> None:
+def test_first_use_of_a_key_takes_one_query_and_no_connection_after_it(
+    connected: None, all_queries: list[str]
+) -> None:
+    user = make_user()
+    first, second = (make_key(user).token for _ in range(2))
+    APIClient(token=first).get(f"{API}/deployment/ssh")
+    connection.close()
+    all_queries.clear()
+    assert answered_by(f"{API}/deployment/ssh", Coder_Session_Token=second) == "front"
+    assert [sql.strip().partition(" ")[0] for sql in all_queries] == ["SELECT"]
+    assert "FROM tokens_apikey" in all_queries[0]
+    # The thread that looked the key up has given its connection back.
+    wait_for(lambda: connections_in_use() == 0)
+
+
+def test_rejected_key_is_left_to_django(connected: None, all_queries: list[str]) -> None:
     token = f"{'a' * 10}-{'b' * 22}"
     assert answered_by(f"{API}/deployment/ssh", Coder_Session_Token=token) == "django"
     assert APIClient(token=token).get(f"{API}/deployment/ssh").status_code == 401
+    # Both took one query together, because the rejection is cached.
+    assert len(all_queries) == 1
 
 
 def test_error_in_the_front_is_logged_once_and_left_to_django(
@@ -62,6 +79,23 @@ def test_error_in_the_front_is_logged_once_and_left_to_django(
     (record,) = [record for record in caplog.records if record.name == front.__name__]
     assert record.exc_info
     assert record.exc_info[0] is AttributeError
+
+
+def test_query_in_the_event_loop_is_refused_and_django_gets_the_request(
+    connected: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise, all clients would wait for the database."""
+
+    def query(_call: Call, _found: Results) -> Answer:
+        User.objects.exists()
+        return Answer(200, {}, b"")
+
+    monkeypatch.setattr(front, "_logged", set())
+    monkeypatch.setattr(front, "STEPS", (Step("", query),))
+    assert answered_by(f"{API}/deployment/ssh") == "django"
+    [record] = [record for record in caplog.records if record.name == front.__name__]
+    assert record.exc_info
+    assert record.exc_info[0] is SynchronousOnlyOperation
 
 
 def test_every_document_of_the_api_is_a_route_of_the_front() -> None:

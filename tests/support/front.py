@@ -29,19 +29,23 @@ def answered_by(path: str, query: str = "", **headers: str) -> str:
 
     threads = Threads(django, 1)
     front = Front(threads, routes("coderapi.urls"))
-    asyncio.run(front(_scope(path, query, {"host": "testserver", **headers}), receive, send))
+    asyncio.run(front(scope_of(path, query=query, **headers), receive, send))
     threads.stop()
     return by[-1]
 
 
-def _scope(path: str, query: str, headers: dict[str, str]) -> dict[str, Any]:
+def scope_of(
+    path: str, *, method: str = "GET", query: str = "", token: str = "", **headers: str
+) -> dict[str, Any]:
+    """Returns the ASGI scope of a request. Underscores in names of headers become hyphens."""
+    sent = {"host": "testserver", **({"coder_session_token": token} if token else {}), **headers}
     return {
-        "method": "GET",
+        "method": method,
         "raw_path": path.encode(),
         "query_string": query.encode(),
         "headers": [
             (name.replace("_", "-").lower().encode(), value.encode())
-            for name, value in headers.items()
+            for name, value in sent.items()
         ],
         "client": ("127.0.0.1", 1),
         "server": ("testserver", 80),

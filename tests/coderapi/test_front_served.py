@@ -1,0 +1,231 @@
+"""The front behind real connections: bodies, clients that go, and the lines of the access log."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from socket import create_connection, socket
+from typing import Any
+
+import pytest
+
+from coderapi.front import Front, routes
+from coderapi.protocol import Connection
+from kernel.http import body
+from kernel.http.body import BODIES
+from kernel.http.threads import Threads
+from kernel.telemetry.access import AccessLog
+from tests.coderapi.test_protocol import serving, until_the_end
+from tests.support.processes import DEADLINE_SECONDS, wait_for
+
+LOGIN = "/api/v2/users/login"
+# As in the access log of nginx.
+CLIENT_GONE = 499
+SIZE = 20
+
+
+class Django:
+    """A WSGI application. It responds when the test allows it."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+
+    def __call__(self, environ: Any, start_response: Any) -> list[bytes]:
+        self.paths.append(environ["PATH_INFO"])
+        if environ["PATH_INFO"] == "/crash":
+            raise ValueError("secret")
+        self.may_answer.wait(DEADLINE_SECONDS)
+        start_response("200 OK", [("X-Coder-Request-Id", "1-2")])
+        return [b"%d" % len(environ["wsgi.input"].read())]
+
+
+class Served:
+    """The front with one thread, its port and its access log."""
+
+    def __init__(self, django: Django, threads: Threads, log: AccessLog, path: Path) -> None:
+        self.django, self.threads = django, threads
+        self.port = 0
+        self._log, self._path = log, path
+
+    def lines(self) -> list[dict[str, Any]]:
+        self._log.write()
+        written = self._path.read_text() if self._path.exists() else ""
+        return [json.loads(line) for line in written.splitlines()]
+
+    def connect(self, sent: bytes, address: str = "127.0.0.1") -> socket:
+        client = create_connection(
+            ("127.0.0.1", self.port), timeout=DEADLINE_SECONDS, source_address=(address, 0)
+        )
+        client.sendall(sent)
+        return client
+
+    @contextmanager
+    def occupied(self) -> Iterator[None]:
+        """Occupies the only thread in the block."""
+        begun, free = threading.Event(), threading.Event()
+
+        def occupy() -> None:
+            begun.set()
+            free.wait(DEADLINE_SECONDS)
+
+        self.threads._pool.submit("another", occupy)
+        assert begun.wait(DEADLINE_SECONDS)
+        try:
+            yield
+        finally:
+            free.set()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    django, path = Django(), tmp_path / "log"
+    threads, log = Threads(django, 1), AccessLog(str(path), "json")
+    found = Served(django, threads, log, path)
+    with serving(Front(threads, routes("coderapi.urls"), log)) as found.port:
+        yield found
+        django.may_answer.set()
+    threads.stop()
+
+
+def get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: testserver\r\nConnection: close\r\n\r\n".encode()
+
+
+def post(length: int) -> bytes:
+    """Returns the head of a request with a body of this length."""
+    head = f"POST {LOGIN} HTTP/1.1\r\nHost: testserver\r\nConnection: close\r\n"
+    return f"{head}Content-Length: {length}\r\n\r\n".encode()
+
+
+def status(answer: bytes) -> int:
+    assert answer.count(b"HTTP/1.1 ") == 1
+    return int(answer.split()[1])
+
+
+# --- Bodies -----------------------------------------------------------------------------------
+
+
+def held() -> int:
+    return int(BODIES._all.taken)
+
+
+@contextmanager
+def incomplete(served: Served, address: str = "127.0.0.1") -> Iterator[socket]:
+    """Sends half of a body, and waits until the server has read it."""
+    before = held()
+    with closing(served.connect(post(SIZE) + bytes(SIZE // 2), address)) as client:
+        wait_for(lambda: held() == before + SIZE // 2)
+        yield client
+
+
+def whole(served: Served, address: str = "127.0.0.1") -> int:
+    """Returns the status for a whole body from the address."""
+    return status(until_the_end(served.connect(post(SIZE) + bytes(SIZE), address)))
+
+
+def test_bytes_of_bodies_are_limited_by_address_and_in_all(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BODIES, "per_caller", SIZE * 1.4)
+    monkeypatch.setattr(BODIES._all, "limit", SIZE * 1.9)
+    monkeypatch.setattr(body, "DEADLINE_SECONDS", DEADLINE_SECONDS)
+    with incomplete(served) as first:
+        assert whole(served) == 429
+        assert whole(served, "127.0.0.2") == 200
+        with incomplete(served, "127.0.0.2"):
+            assert whole(served, "127.0.0.3") == 503
+        # Its bytes are free again, because its client has gone.
+        wait_for(lambda: held() == SIZE // 2)
+        assert whole(served, "127.0.0.3") == 200
+        first.sendall(bytes(SIZE // 2))
+        assert until_the_end(first).endswith(b"\r\n\r\n%d" % SIZE)
+    wait_for(lambda: held() == 0)
+    assert whole(served) == 200
+
+
+# --- Clients that go --------------------------------------------------------------------------
+
+
+def test_request_is_not_run_if_its_client_goes_while_it_waits_for_a_thread(
+    served: Served,
+) -> None:
+    with served.occupied():
+        client = served.connect(get("/waits"))
+        wait_for(lambda: served.threads._pool._queues)
+        client.close()
+        wait_for(lambda: not Connection.open)
+        [line] = wait_for(served.lines)
+    assert (line["path"], line["status"], line["bytes"]) == ("/waits", CLIENT_GONE, 0)
+    # The requests of a caller have an order.
+    assert status(until_the_end(served.connect(get("/next")))) == 200
+    assert served.django.paths == ["/next"]
+
+
+def test_request_is_finished_and_logged_if_its_client_goes_while_it_runs(served: Served) -> None:
+    served.django.may_answer.clear()
+    client = served.connect(get("/runs"))
+    wait_for(lambda: served.django.paths)
+    client.close()
+    [line] = wait_for(served.lines)
+    assert (line["path"], line["status"]) == ("/runs", CLIENT_GONE)
+    served.django.may_answer.set()
+    assert status(until_the_end(served.connect(get("/next")))) == 200
+
+
+# --- The access log ---------------------------------------------------------------------------
+
+
+def late(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(body, "DEADLINE_SECONDS", 0.01)
+
+
+def full(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(BODIES._all, "limit", 1)
+
+
+def own_full(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(BODIES, "per_caller", 1)
+
+
+def usual(patch: pytest.MonkeyPatch) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("expected", "sent", "prepare"),
+    [
+        (200, post(2) + b"{}", usual),
+        (408, post(5) + b"{}", late),
+        (413, post(40_000_000), usual),
+        (429, post(2) + b"{}", own_full),
+        (503, post(2) + b"{}", full),
+    ],
+)
+def test_refusals_before_the_body_are_logged(
+    served: Served,
+    monkeypatch: pytest.MonkeyPatch,
+    expected: int,
+    sent: bytes,
+    prepare: Callable[[pytest.MonkeyPatch], None],
+) -> None:
+    prepare(monkeypatch)
+    answer = until_the_end(served.connect(sent))
+    assert status(answer) == expected
+    [line] = wait_for(served.lines)
+    head, _, content = answer.partition(b"\r\n\r\n")
+    assert (line["status"], line["method"], line["path"]) == (expected, "POST", LOGIN)
+    assert (line["client"], line["bytes"]) == ("127.0.0.1", len(content))
+    assert f"x-coder-request-id: {line['request_id']}".encode() in head.lower()
+    assert served.django.paths == ([LOGIN] if expected == 200 else [])
+
+
+def test_crash_is_logged_as_500(served: Served) -> None:
+    answer = until_the_end(served.connect(get("/crash")))
+    [line] = wait_for(served.lines)
+    assert (status(answer), line["status"], line["path"]) == (500, 500, "/crash")
+    assert line["request_id"].encode() in answer
