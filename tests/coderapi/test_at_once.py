@@ -18,7 +18,6 @@ from django.http import HttpResponse
 
 from coderapi.front import Front, routes
 from kernel import memory
-from kernel.http import documents
 from kernel.http.call import from_scope
 from kernel.http.responses import Answer
 from kernel.http.steps import KEY
@@ -103,7 +102,7 @@ def test_cached_document_is_the_same_at_once_with_a_task_and_by_django(
 ) -> None:
     for condition in CONDITIONS:
         # Django caches the document, in the form that the client asks for.
-        by_django = client.generic(method, API + path, headers=condition)
+        by_django: Any = client.generic(method, API + path, headers=condition)
         scope = scope_of(API + path, method=method, token=client.token, **condition)
         at_once = front.answer_at_once({**scope})
         assert at_once, condition
@@ -163,7 +162,7 @@ def test_document_is_compressed_first_in_a_thread(
     client.get(CONFIG)
     if is_cached:
         client.get(CONFIG, headers={"Accept-Encoding": "gzip"})
-    monkeypatch.setattr(documents.gzip, "compress", compressed)
+    monkeypatch.setattr(gzip, "compress", compressed)
     connected = Connected(front)
     with serving(connected) as port:
         for _ in range(2):

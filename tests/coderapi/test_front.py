@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
 import pytest
+from django.core.exceptions import SynchronousOnlyOperation
 from django.core.management import call_command
+from django.db import connection
 
 from coderapi import front
 from kernel import memory
-from kernel.http.steps import Step
+from kernel.db.backend.base import connections
+from kernel.http.call import Call
+from kernel.http.responses import Answer
+from kernel.http.steps import Results, Step
 from tests.coderapi.test_sameness import API, DOCUMENTS, REPORTS
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.front import answered_by
+from tests.support.processes import wait_for
+from users.models import User
+
+
+@pytest.fixture
+def all_queries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The statements of all threads, except those that begin a session."""
+    found: list[str] = []
+    execute: Callable[..., Any] = psycopg.Cursor.execute
+
+    def noted(cursor: Any, query: Any, *arguments: Any, **more: Any) -> Any:
+        if isinstance(query, str) and "set_config" not in query:
+            found.append(query.strip())
+        return execute(cursor, query, *arguments, **more)
+
+    monkeypatch.setattr(psycopg.Cursor, "execute", noted)
+    return found
 
 
 def test_remembered_document_is_answered_by_the_front(owner: APIClient) -> None:
@@ -52,10 +78,11 @@ def test_first_use_of_a_key_takes_one_query_and_no_connection_after_it(
     connection.close()
     all_queries.clear()
     assert answered_by(f"{API}/deployment/ssh", Coder_Session_Token=second) == "front"
-    assert [sql.strip().partition(" ")[0] for sql in all_queries] == ["SELECT"]
-    assert "FROM tokens_apikey" in all_queries[0]
-    # The thread that looked the key up has given its connection back.
-    wait_for(lambda: connections_in_use() == 0)
+    [query] = all_queries
+    assert query.startswith("SELECT")
+    assert "FROM tokens_apikey" in query
+    # The thread that looked the key up has returned its connection.
+    wait_for(lambda: connections()._all.taken == 0)
 
 
 def test_rejected_key_is_left_to_django(connected: None, all_queries: list[str]) -> None:

@@ -176,6 +176,21 @@ def test_connections_wait_while_a_killed_worker_is_replaced(start: Start) -> Non
         assert {server.get() for _ in range(5)} == {200}
 
 
+def test_port_is_closed_while_a_worker_waits_longer_for_its_restart(start: Start) -> None:
+    """Other servers of the port, or a proxy, then get the requests."""
+    server = start("--web-only")
+
+    def refuses() -> bool:
+        # The delay doubles with each restart.
+        for pid in server.web_workers():
+            os.kill(pid, signal.SIGKILL)
+        return not listens(server.port)
+
+    wait_for(refuses)
+    wait_for(server.answers)
+    assert server.end() == 0
+
+
 def replace_by_force(server: Server, role: str) -> None:
     before = wait_for(lambda: server.processes(role))
     for pid in before:

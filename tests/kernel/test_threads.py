@@ -133,6 +133,7 @@ def test_request_of_a_client_that_has_gone_is_not_started() -> None:
     assert started == []
 
 
+@pytest.mark.django_db
 def test_error_of_the_database_is_converted_in_the_thread() -> None:
     def fail() -> None:
         raise django.db.OperationalError from psycopg.OperationalError("gone")
