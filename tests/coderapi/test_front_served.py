@@ -110,6 +110,12 @@ def status(answer: bytes) -> int:
 # --- Bodies -----------------------------------------------------------------------------------
 
 
+def count_each_byte(patch: pytest.MonkeyPatch) -> None:
+    """Counts the first bytes of bodies, too, and no byte in advance."""
+    patch.setattr(body, "FREE_BYTES", 0)
+    patch.setattr(body, "STEP_BYTES", 1)
+
+
 def held() -> int:
     return int(BODIES._all.taken)
 
@@ -131,6 +137,7 @@ def whole(served: Served, address: str = "127.0.0.1") -> int:
 def test_bytes_of_bodies_are_limited_by_address_and_in_all(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    count_each_byte(monkeypatch)
     monkeypatch.setattr(BODIES, "per_caller", SIZE * 1.4)
     monkeypatch.setattr(BODIES._all, "limit", SIZE * 1.9)
     monkeypatch.setattr(body, "DEADLINE_SECONDS", DEADLINE_SECONDS)
@@ -185,10 +192,12 @@ def late(patch: pytest.MonkeyPatch) -> None:
 
 
 def full(patch: pytest.MonkeyPatch) -> None:
+    count_each_byte(patch)
     patch.setattr(BODIES._all, "limit", 1)
 
 
 def own_full(patch: pytest.MonkeyPatch) -> None:
+    count_each_byte(patch)
     patch.setattr(BODIES, "per_caller", 1)
 
 
