@@ -96,14 +96,17 @@ def serving_with[S: Server](
         await server.serve(sockets=[listener])
         late.cancel()
 
-    thread = threading.Thread(target=asyncio.run, args=(serve(),), kwargs={"loop_factory": Loop})
+    thread = threading.Thread(
+        target=asyncio.run, args=(serve(),), kwargs={"loop_factory": Loop}, daemon=True
+    )
     thread.start()
     try:
         wait_for(lambda: server.started)
         yield server, port
     finally:
         server.should_exit = True
-        thread.join()
+        thread.join(DEADLINE_SECONDS)
+    assert not thread.is_alive()
 
 
 class EchoingApplication:

@@ -1,4 +1,4 @@
-"""The end of a web worker: while it starts, and with idle clients of TLS."""
+"""The end of a web worker: while it starts, and with an idle client of TLS."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
+import uvicorn
 
-from tests.coderapi.test_tls import files
+from coderapi import protocol
+from coderapi.server.http import Server
+from tests.coderapi.test_protocol import HEAD, Application, serving_with
 from tests.support.certificates import Authority
 from tests.support.processes import DEADLINE_SECONDS, PROJECT
-from tests.support.servers_with_options import Obeying, obeying
 
 # A supervisor with one worker. The worker waits in a step of its start until it must end. Its exit
 # status is printed.
@@ -79,31 +81,31 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("tls"))
 
 
-@pytest.fixture
-def server(authority: Authority) -> Iterator[Obeying]:
-    with obeying(
-        "--web-only", **files(authority.pair("server")), CODER_TLS_ADDRESS="127.0.0.1:0"
-    ) as found:
-        yield found
+def with_tls(authority: Authority, config: uvicorn.Config) -> Server:
+    """Returns a server for HTTPS, which gives clients ten seconds when it stops."""
+    pair = authority.pair("server")
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(pair.certificate, pair.key)
+    config.ssl_context_factory = lambda *_: tls
+    config.timeout_graceful_shutdown = 10
+    return Server(config)
 
 
-def connect(server: Obeying) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", server.port("https")), DEADLINE_SECONDS)
-
-
-def kept(server: Obeying, tls: ssl.SSLContext) -> socket.socket:
-    """Returns a connection that has had a response, and is kept open."""
-    client = tls.wrap_socket(connect(server), server_hostname="localhost")
-    client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+def kept(client: socket.socket, tls: ssl.SSLContext) -> socket.socket:
+    """Returns the connection after a response."""
+    client = tls.wrap_socket(client, server_hostname="localhost")
+    client.sendall(HEAD + b"\r\n")
     assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
     return client
 
 
-def test_idle_clients_of_tls_do_not_delay_the_end(server: Obeying, authority: Authority) -> None:
-    with ExitStack() as clients:
-        clients.enter_context(kept(server, authority.trusting()))
-        # This one never begins the handshake.
-        clients.enter_context(connect(server))
-        assert server.server.end(signal.SIGTERM) == 0
-    # uvicorn logs this if its time for running requests was too short.
-    assert "timeout graceful shutdown exceeded" not in server.log
+def test_idle_client_of_tls_does_not_delay_the_end(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The end must not depend on the time after which idle connections are closed.
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", DEADLINE_SECONDS)
+    with ExitStack() as clients, serving_with(Application(), partial(with_tls, authority)) as found:
+        client = socket.create_connection(("127.0.0.1", found[1]), DEADLINE_SECONDS)
+        clients.enter_context(kept(client, authority.trusting()))
+    # uvicorn logs this if it has waited for ten seconds.
+    assert "timeout graceful shutdown exceeded" not in caplog.text
