@@ -106,7 +106,8 @@ class Server(uvicorn.Server):
             server.close()
         connecting = [asyncio.ensure_future(self._connect(each)) for each in accepted]
         deadline = time.monotonic() + LAST_SECONDS
-        is_open = bool(connecting)
+        # Also without accepted connections, requests that have just arrived are read and answered.
+        is_open = True
         while is_open and time.monotonic() < deadline:
             await asyncio.sleep(POLL_SECONDS)
             is_open = bool(Connection.open) or not all(each.done() for each in connecting)

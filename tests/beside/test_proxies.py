@@ -368,4 +368,4 @@ def test_check_finds_no_fault(
     assert (checked.returncode, checked.stderr) == (0, "")
     lines = checked.stdout.splitlines()
     assert {line.split()[0] for line in lines} == {"ok"}
-    assert len(lines) == 13
+    assert len(lines) == 12
