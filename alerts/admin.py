@@ -43,7 +43,7 @@ class ChannelForm(forms.ModelForm[Channel]):
         required=False,
         choices=[(kind.name, f"{kind.name}: {kind.about}") for kind in KINDS.values()],
         widget=forms.CheckboxSelectMultiple,
-        help_text="The kinds of alerts that the channel gets. Without a choice, all kinds.",
+        help_text="The kinds of alerts that the channel gets. If empty, it gets all kinds.",
     )
     sites = LinesField(
         required=False,

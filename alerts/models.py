@@ -33,7 +33,7 @@ class Channel(models.Model):
         models.CharField(max_length=32),
         blank=True,
         default=list,
-        help_text="The kinds of alerts that the channel gets. Without a choice, all kinds.",
+        help_text="The kinds of alerts that the channel gets. If empty, it gets all kinds.",
     )
     sites = ArrayField(
         models.CharField(max_length=255),

@@ -53,7 +53,7 @@ class Source(ABC):
 
     @abstractmethod
     def due(self, channel: Channel, now: datetime) -> Iterable[Event]:
-        """Returns the events that the channel should know. May repeat events with a `since`."""
+        """Returns the events that the channel should know. May repeat known events."""
 
     def still_due(self, alerts: Sequence[Alert], now: datetime) -> Iterable[Alert]:
         """Returns the recorded alerts that are still of use. The others are dropped."""

@@ -46,7 +46,7 @@ class CoderAuthenticationMiddleware(ForPages, AuthenticationMiddleware):
 def _user_of_page(request: HttpRequest) -> User | AnonymousUser:
     """Returns the user of the session cookie, or no user if its token has limited scopes."""
     identity = session_of(request)
-    # The pages would link to the account of an identity.
+    # If the request had an identity, the pages would link to its account.
     cast("IdentifiedRequest", request).identity = None
     if identity is None or not scopes.allow(identity.scopes, scopes.ALL):
         return AnonymousUser()

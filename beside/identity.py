@@ -86,7 +86,8 @@ CHECKS: dict[str, Any] = {
     **{OWN + action: _check(action, owner_id="me") for action in FULL | NARROWED},
 }
 
-# The threads of `tokens.verification` ask, so Coder does not block the threads that run Django.
+# The threads of `tokens.verification` ask Coder, so a slow Coder does not block the threads that
+# run Django.
 LOOK_UPS = Limiter(
     "look-ups in Coder",
     limit=16,
@@ -124,7 +125,7 @@ LIMITS: Memory[tuple[uuid.UUID, str], int] = Memory(
     limiter=LOOK_UPS,
     busy=_too_slow,
 )
-# Requests for limits that fail must not prevent look-ups of tokens.
+# Failed requests for token limits must not prevent look-ups of tokens.
 LIMIT_BREAKER = Breaker()
 _complained_at = float("-inf")
 _failing_since: datetime | None = None

@@ -139,7 +139,7 @@ def _host(dashboard: str) -> Finding:
 
 
 def token_finding(now: datetime) -> Finding:
-    """Checks CODERAPI_CODER_TOKEN. Warns a week or a quarter of its lifetime before it expires."""
+    """Checks CODERAPI_CODER_TOKEN. Warns before the token expires."""
     name = "CODERAPI_CODER_TOKEN"
     change = (
         f"coder tokens create --name coderapi-{now:%Y-%m-%d} --lifetime 720h (as an owner), then "

@@ -30,7 +30,7 @@ COPIED = ("source", "status", "username", "email", "name", "avatar_url", "roles"
 
 
 def substitute(field: str, user_id: uuid.UUID) -> str:
-    """Returns what to store if Coder's value of the field is invalid, or if another user has it."""
+    """Returns the value to store if Coder's value is invalid, or if another user has it."""
     username = f"coder-{user_id.hex[:26]}"
     return username if field == "username" else f"{username}@coder.invalid"
 

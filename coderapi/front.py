@@ -51,7 +51,7 @@ from kernel.telemetry import logs
 from kernel.telemetry.access import MAX_AGENT, MAX_PATH, AccessLog, Entry, Watched
 from users.selectors import ME
 
-# The status of a request in the access log if its client has gone, as in nginx.
+# The status of a request in the access log if its client has disconnected, as in nginx.
 CLIENT_GONE = 499
 READS = frozenset({"GET", "HEAD"})
 

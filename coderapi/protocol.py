@@ -4,15 +4,15 @@ This module depends on the internals of uvicorn and httptools, and a test fails 
 
 * The head of a request must arrive within `HEAD_SECONDS`. An idle connection is closed after the
   same time. `kernel.http.body` limits the time for a body.
-* If there are too many connections, some of the address that has the most are closed. The first are
-  those that have waited longest for their client.
+* If there are too many connections, some connections of the busiest address are closed. Those that
+  have waited longest for their client are closed first.
 * A head may have `MAX_HEAD_BYTES` and `MAX_HEADERS`, and its URL `MAX_TARGET_BYTES`. At most
   `MAX_PIPELINED` requests may wait for the response to an earlier request of the same connection.
   The chunks of a body must not be tiny.
 * If a client ends its side of the connection before a body is complete, the scope gets the key
-  `BROKEN`, and the application can still respond. After a complete request, the connection is
-  closed, because a client that has gone looks the same.
-* If a client has gone, the task of its request is canceled.
+  `BROKEN`, and the application can still respond. If a client does this after a complete request,
+  the connection is closed: the server cannot know whether such a client still reads the response.
+* If a client disconnects, the task of its request is canceled.
 * A client that reads no part of a response for `STALLED_SECONDS` is disconnected.
 """
 
@@ -47,19 +47,20 @@ MAX_PIPELINED = 16
 MAX_CONNECTIONS = 4096
 # The maximum number of bytes that wait for all clients to read them.
 MAX_UNSENT_BYTES = 128 * 1024 * 1024
-# The size of a body from which on it is not copied.
+# Bodies of this size or more are not copied.
 SHARED_BYTES = 16 * 1024
 # The number of connections that are closed together if there are too many.
 CLOSED_TOGETHER = 16
-# The maximum number of chunks of a body: this number, and another one for each `CHUNK_BYTES` bytes.
-# A packet with thousands of chunks would block the event loop.
+# A body may have this number of chunks, plus one chunk for each `CHUNK_BYTES` bytes. A packet with
+# thousands of chunks would block the event loop.
 MAX_TINY_CHUNKS = 1000
 CHUNK_BYTES = 512
 NAMES = ("sockname", "peername")
 NOT_HTTP = "The request is not valid HTTP."
 # The headers that describe how the body is sent.
 BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
-# Keys of the scope: the connection, and whether the client has ended before its body was complete.
+# Keys of the scope: the connection, and whether the client ended its side before its body was
+# complete.
 CONNECTION, BROKEN = "coderapi.connection", "coderapi.broken"
 
 log = logging.getLogger(__name__)
@@ -102,8 +103,8 @@ class Connection(HttpToolsProtocol):
     is_closing: ClassVar[bool] = False
 
     task: asyncio.Task[Any] | None = None
-    # The received bytes since the last complete head or piece of a body: of an incomplete head, or
-    # of the fields after a chunked body. They are limited as they arrive.
+    # The received bytes that the parser has not passed on: of an incomplete head, or of the fields
+    # after a chunked body. They are limited as they arrive.
     _unparsed = 0
     _has_head = False
     # The request whose task runs. If requests are pipelined, `cycle` is the last one.
@@ -135,7 +136,7 @@ class Connection(HttpToolsProtocol):
 
     @classmethod
     def _make_room(cls) -> None:
-        """Closes some connections of the address that has the most.
+        """Closes some connections of the address with the most connections.
 
         Connections that have waited longest for their client are the first.
         """
@@ -180,7 +181,7 @@ class Connection(HttpToolsProtocol):
         self._has_head = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # The fields after a chunked body are no headers: they could replace those of a proxy.
+        # Ignore the fields after a chunked body: they could replace headers that a proxy has set.
         if self._has_head:
             return
         if len(self.headers) >= MAX_HEADERS:
@@ -234,7 +235,8 @@ class Connection(HttpToolsProtocol):
         cycle: Any = self.cycle
         if cycle and not cycle.response_complete and self._has_body():
             # Its body would occupy memory while the other request runs. Clients do not do this.
-            raise APIError(400, "A request with a body must wait for the response to the last one.")
+            detail = "A request with a body must wait for the response to the previous request."
+            raise APIError(400, detail)
         if b"transfer-encoding" in names:
             codings = {
                 value.lower() for name, value in self.headers if name == b"transfer-encoding"
@@ -251,8 +253,8 @@ class Connection(HttpToolsProtocol):
     def _read_body_without_upgrade(self) -> None:
         """Makes a parser for the body of a request that asks for another protocol.
 
-        No other protocol is supported. RFC 9110, 7.8 then requires to handle the request as usual,
-        but the usual parser skips the body. The connection is closed after the response.
+        No other protocol is supported. RFC 9110, 7.8 then requires the server to handle the request
+        as usual, but the usual parser skips the body. The connection is closed after the response.
         """
 
         def on_message_complete() -> None:
@@ -337,7 +339,7 @@ class Connection(HttpToolsProtocol):
         if len(body) < SHARED_BYTES:
             self.transport.write(b"".join((*parts, body)))
         else:
-            # If the client does not read it, the document in memory is used and no copy of it.
+            # Not copied: while the client does not read it, it shares the document in memory.
             self.transport.writelines((b"".join(parts), body))
         if is_last:
             self.transport.close()
@@ -357,7 +359,7 @@ class Connection(HttpToolsProtocol):
             self._wait_for_client()
 
     def _refuse(self, error: APIError) -> None:
-        """Sends an error and closes the connection; or closes it after the running responses."""
+        """Sends an error and closes the connection, or closes it after the current response."""
         self.waiting.pop(self, None)
         cycle: Any = self.cycle
         if cycle and not cycle.response_complete:
@@ -370,7 +372,7 @@ class Connection(HttpToolsProtocol):
             answer.headers["Content-Length"] = str(len(answer.body))
             self._write(answer.status, answer.headers.items(), answer.body, is_last=True)
 
-    # --- Clients that have gone -----------------------------------------------------------------
+    # --- Disconnected clients -------------------------------------------------------------------
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Returns whether to keep the connection open, which is not possible with TLS."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-# Each directive with a list of sources: the name of what it loads or does, and what it protects.
+# The directives that have a list of sources. Each has a name for a blocked source, and a
+# description of the resources that it protects.
 WITH_SOURCES = {
     "base-uri": ("Base URL", "the base of all relative URLs"),
     "child-src": ("Frame or worker", "frames and workers"),

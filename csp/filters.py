@@ -33,7 +33,7 @@ class ConditionFilter(admin.SimpleListFilter):
     """
 
     def condition(self, value: str | None) -> Q:
-        """Returns the condition of a choice. The value None is that of the choice "All"."""
+        """Returns the condition for the choice with this value. "All" has the value None."""
         raise NotImplementedError
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -153,7 +153,7 @@ FormatFilter = _value_filter("format", lambda: Format)
 
 
 class NewInFilter(ConditionFilter):
-    """Offers the versions in which groups can be new. It is not shown if there are none."""
+    """Offers the versions in which groups can be new. Hidden if there are no versions."""
 
     title = "new in"
     parameter_name = "new_in"

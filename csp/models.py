@@ -137,7 +137,7 @@ class Version(models.Model):
     `last_seen` is exact to a day. A version is deleted when it is older than the retention.
     """
 
-    # Much smaller than a bigint, because each reach member of a version has this number.
+    # Not a bigint, to save space: each reach member of a version contains this number.
     id = models.AutoField(primary_key=True)
     site = models.CharField(max_length=255)
     name = models.CharField(max_length=64)
@@ -377,7 +377,7 @@ class Rejection(models.Model):
 
 
 class OtherReport(models.Model):
-    """The number of reports of another type than a violation, with one cause.
+    """The number of reports with one cause and one type other than a violation.
 
     Such a report is not stored itself (see `csp.other_reports`). The primary key is a hash of the
     six values that identify the row. `clients` is a sketch of the clients on each day: the smallest

@@ -27,11 +27,12 @@ from kernel.http.call import first_parameters
 from kernel.http.errors import APIError
 from kernel.http.steps import Results
 
-# For each key, in memory, and a day in the database. Beyond that, the origin is "other".
+# The maximum numbers of rows for each key: in memory, and on a day in the database. Further origins
+# are counted as "other".
 MAX_WAITING, MAX_ROWS = 20, 100
 KEPT = timedelta(days=30)
 OTHER = "other"
-# One line in the log for each reason and this time.
+# Each reason is logged at most once in this time.
 LOG_SECONDS = 60.0
 
 WRITE = """

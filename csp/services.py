@@ -65,7 +65,7 @@ class Pruned(NamedTuple):
 
 
 def to_prune(now: datetime) -> Pruned:
-    """Returns what `prune_reports` would delete."""
+    """Returns the numbers that `prune_reports` would delete."""
     days = REPORTS.older_than(now - settings.CSP_RETENTION) if settings.CSP_RETENTION else []
     return Pruned(days, _expired_reports(now).count(), Group.objects.expired(now).count())
 
@@ -73,8 +73,8 @@ def to_prune(now: datetime) -> Pruned:
 def prune_reports(now: datetime) -> Pruned:
     """Drops the partitions of expired days, and deletes the groups without a newer report.
 
-    Also deletes expired hourly counts, versions, batch ids, client keys, counts of new groups and
-    of reports of other types, and large reach members.
+    Also deletes large reach members, and expired rows: hourly counts, versions, batch ids, client
+    keys, and counts of new groups and of reports of other types.
     """
     if settings.CSP_RETENTION:
         Version.objects.filter(last_seen__lt=start_of_retention(now)).delete()

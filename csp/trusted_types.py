@@ -6,9 +6,10 @@ sample is the sink, a vertical bar, and the text. The directive `trusted-types` 
 policies that scripts may create. For another name, or for the second policy of a name, the blocked
 source is `trusted-types-policy`, and the sample is the name.
 
-The blocked source of a group also contains the sink or the name, after a space: each is a cause of
-its own. Source: W3C Trusted Types, "should sink type mismatch violation be blocked" and "should
-Trusted Type policy creation be blocked". Chromium 156 and Firefox 153 send the same samples.
+The blocked source of a group also contains the sink or the name, after a space: each of them is a
+separate cause. Source: W3C Trusted Types, "should sink type mismatch violation be blocked" and
+"should Trusted Type policy creation be blocked". Chromium 156 and Firefox 153 send the same
+samples.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ DIRECTIVE = "trusted-types"
 # Browsers cut a name to this length in the sample.
 MAX_SAMPLE_NAME = 40
 _SINK_NAME = re.compile(r"[A-Za-z]{1,32}(?: [A-Za-z]{1,32})?")
-# Fewer characters than the specification allows: a name with `/`, `@` or `%` may be a URL or an
+# The specification allows more characters, but a name with `/`, `@` or `%` may be a URL or an
 # e-mail address.
 _POLICY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*(?:#[A-Za-z0-9_.-]+)?")
 

@@ -42,7 +42,7 @@ class JobSource(Source):
 
 
 def _problem(job: Job, run: JobRun | None, now: datetime) -> str:
-    """Returns what is wrong with the job, or ""."""
+    """Returns the problem of the job, or ""."""
     if selectors.is_late(job, run, now=now):
         return "is late"
     if run is None or not run.failed or not job.enabled():

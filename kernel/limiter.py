@@ -91,8 +91,9 @@ class Limiter:
     """Limits the number of slots in use.
 
     `limit` is for all callers together, and `per_caller` for each caller. A caller waits at most
-    `timeout` seconds for a slot, and at most `queue` callers wait. The limiter is stuck only
-    `grace` seconds later. `full` and `own_full` are the error messages for rejected clients.
+    `timeout` seconds for a slot, and at most `queue` callers wait. `grace` seconds are added to the
+    time after which the limiter is stuck. `full` and `own_full` are the error messages for rejected
+    clients.
     """
 
     name: str

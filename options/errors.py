@@ -1,4 +1,4 @@
-"""The errors for mistakes in a configuration, with what an operator needs to fix them."""
+"""The errors for mistakes in a configuration. They contain the details to fix them."""
 
 from __future__ import annotations
 

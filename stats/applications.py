@@ -98,7 +98,7 @@ def largest(counts: Mapping[str, int], limit: int) -> dict[str, int]:
 
 
 def by_family(counts: Mapping[str, int]) -> dict[str, int]:
-    """Returns the number of sessions of each family. Sessions of UNKNOWN are in none of them."""
+    """Returns the number of sessions of each family. Sessions of UNKNOWN are not counted."""
     found = dict.fromkeys(FAMILIES, 0)
     for name, count in counts.items():
         family = application(name).family

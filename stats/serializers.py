@@ -20,7 +20,7 @@ from stats.statistics import STATES
 
 _APPLICATIONS = {
     "type": "object",
-    "description": "The number of sessions of each application that has one, by its name.",
+    "description": "The number of sessions of each application. Without sessions, it is absent.",
     "additionalProperties": {
         "type": "object",
         "properties": {

@@ -47,10 +47,10 @@ MEMORY: Memory[bytes, Found] = Memory(
 FOREIGN = refusals.unknown()
 # SHA-256 after a block with a secret key. It is as fast as without the key. HMAC would hash twice.
 _KEYED = hashlib.sha256(secrets.token_bytes(64))
-# The number of threads that wait for another service, and the time that a request waits for one.
+# The number of threads that ask another service, and the time that a request waits for a thread.
 ASKERS = 16
 ASKER_SECONDS = 2.5
-# A caller is a turn.
+# After many invalid tokens of an address, only one token of this address is checked at a time.
 UNKNOWN_TOKENS = Limiter(
     "requests are waiting for Coder",
     limit=ASKERS,

@@ -223,7 +223,7 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
     def user_change_password(
         self, request: HttpRequest, id: str, *args: Any, **more: Any
     ) -> HttpResponse:
-        """Sets the password of another user. The page for your own asks for the current one."""
+        """Sets the password of another user. Another page changes the caller's own password."""
         user = self.get_object(request, unquote(id))
         if user is not None and user.pk == _user_of(request).pk:
             return redirect("admin:password_change")

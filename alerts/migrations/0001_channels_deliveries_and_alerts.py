@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
                 ('secret', models.CharField(editable=False, max_length=64)),
                 ('enabled', models.BooleanField(default=False)),
                 ('accepted_at', models.DateTimeField(editable=False, null=True)),
-                ('kinds', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=32), blank=True, default=list, help_text='The kinds of alerts that the channel gets. Without a choice, all kinds.')),
+                ('kinds', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=32), blank=True, default=list, help_text='The kinds of alerts that the channel gets. If empty, it gets all kinds.')),
                 ('sites', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=255), blank=True, default=list, help_text='The sites whose alerts the channel gets, one on each line. Without an entry, all sites. Alerts that concern no site are always sent.')),
                 ('min_severity', models.PositiveSmallIntegerField(choices=[(1, 'low'), (2, 'medium'), (3, 'high')], default=1, verbose_name='least severity')),
                 ('min_reach', models.PositiveIntegerField(default=10, help_text='A new group is reported when it has at least this number of clients. A client counts once on each day.', validators=[django.core.validators.MinValueValidator(1)], verbose_name='clients (sum of days)')),

@@ -32,7 +32,7 @@ def session_columns(found: Collection[str]) -> tuple[str, ...]:
 
 
 def grant(table: str, role: str) -> str:
-    """Returns the statement that allows the role to read what is read of the table.
+    """Returns the statement that allows the role to read the necessary columns of the table.
 
     An upgrade of Coder may add columns to agent rows. This table has no secrets, so the role may
     read all its columns. The other tables may contain secrets.

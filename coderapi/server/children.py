@@ -49,8 +49,9 @@ _forking = multiprocessing.get_context("fork")
 class Role:
     """The work of a child process.
 
-    When its pipe closes, the child runs `prepare_end` and sends SIGTERM to itself. It kills itself
-    if it still runs `drain_seconds` later. It inherits the socket of `listener`, and no other one.
+    When its pipe closes, the child runs `prepare_end` and sends SIGTERM to itself. The child kills
+    itself if it is still running after `drain_seconds`. It inherits the socket of `listener`, and
+    no other one.
     """
 
     name: str

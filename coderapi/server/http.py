@@ -116,7 +116,7 @@ class Server(uvicorn.Server):
     async def _connect(self, accepted: socket.socket) -> None:
         loop, config = asyncio.get_running_loop(), self.config
         make = partial(Connection, config, self.server_state, self.lifespan.state, loop)
-        with suppress(OSError):  # The client has gone.
+        with suppress(OSError):  # The client has disconnected.
             more = TLS_SECONDS if config.ssl else {}
             await loop.connect_accepted_socket(make, accepted, ssl=config.ssl, **more)
 

@@ -41,7 +41,7 @@ class Supervisor:
             self._start_due()
             gc.enable()
             try:
-                # It starts a thread, so the first children are forked before.
+                # This starts a thread, so the first children are forked before it.
                 with private_database_watched():
                     self._run_children()
                     return self._end()

@@ -82,7 +82,7 @@ class PageHeaders(NamedTuple):
 
 
 def headers_by_origin(key: str, origins: Sequence[str]) -> Iterator[PageHeaders]:
-    """Yields the headers, once for the origins that need the same ones."""
+    """Yields each set of headers, with the origins whose pages need it."""
     notes = [_note_for(origin) for origin in origins]
     for note in ("", NO_REPORT_TO, MIXED):
         some = [origin for origin, its in zip(origins, notes, strict=True) if its == note]

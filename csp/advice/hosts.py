@@ -45,7 +45,7 @@ class HostKind(StrEnum):
 
 
 def kind_of(host: str) -> HostKind:
-    """Returns who decides what a host serves.
+    """Returns the kind of a host: it shows who can publish files there.
 
     `SHARED`: anyone can publish files on the host. `BUCKET`: the host is one bucket of an object
     store. `CUSTOMER`: the host belongs to one customer of a hosting service.

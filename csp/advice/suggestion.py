@@ -93,7 +93,9 @@ def advise(blocked: Blocked) -> Advice:
 def _advise(blocked: Blocked) -> Advice:
     base = blocked.directive.removesuffix("-elem").removesuffix("-attr")
     if blocked.is_noise:
-        return _none(base, Risk.LOW, "A noise rule matches: the site did not cause it. Ignore it.")
+        return _none(
+            base, Risk.LOW, "A noise rule matches: the site did not cause the violation. Ignore it."
+        )
     keyword, name = split_source(blocked.source)
     if keyword:
         return _for_sink(base, name) if keyword == SINK else _for_policy(name, blocked)

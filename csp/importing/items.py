@@ -46,8 +46,8 @@ class Contents:
     """The parsed contents of lines. `others` counts the reports of other types.
 
     `rows` has the JSON of each report, and `sightings` their versions, with the times when they
-    arrived. `refused` contains each rejected item of an array, or the whole line if the line is
-    rejected, after the index of the line and before the reason.
+    arrived. Each entry of `refused` has the index of a line, the rejected item of its array or the
+    whole line, and the reason.
     """
 
     rows: list[bytes] = field(default_factory=list)

@@ -1,6 +1,6 @@
 """Parses the reports of the Reporting API that are not violations of a Content-Security-Policy.
 
-Only what identifies the cause of a report is read. Source: Reporting API, CSP 3 (csp-hash),
+Reads only the members that identify the cause of a report. Source: Reporting API, CSP 3 (csp-hash),
 Subresource Integrity (integrity-violation), Permissions Policy, Document Policy, HTML (COEP, COOP),
 Network Error Logging.
 """
@@ -14,14 +14,14 @@ from typing import Any
 
 MAX_TEXT = 2048
 HASH = "csp-hash"
-# The type of reports whose type is not in `TYPES`. Their subject is their type.
+# Reports whose type is not in `TYPES` get this type, and their own type as the subject.
 OTHER_TYPE = "other"
 _HASH = re.compile(r"sha(?:256-[A-Za-z0-9+/]{43}=|384-[A-Za-z0-9+/]{64}|512-[A-Za-z0-9+/]{86}==)")
 
 
 @dataclass(frozen=True, slots=True)
 class _Members:
-    """The names of the members of a body with the subject, and with the URL of the cause."""
+    """The members of a body that can contain the subject, or the URL of the cause."""
 
     subject: tuple[str, ...]
     url: tuple[str, ...] = ("sourceFile",)

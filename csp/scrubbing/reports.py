@@ -64,8 +64,8 @@ def scrubbed(violation: Violation) -> Scrubbed:
 def scrubbed_sample(blocked: str, sample: str) -> str:
     """Scrubs the sample, but keeps the name of a sink or of a Trusted Types policy.
 
-    Otherwise, the part of a name after `#` would be removed, as from a URL. If the sample is not a
-    name that can be kept, a part of it must not become the name.
+    Without this, the part of a name after `#` would be removed, as from a URL. If the name itself
+    would be scrubbed, it is not kept.
     """
     name, text = split_sample(blocked, sample)
     is_public = bool(name) and masked(name) == name

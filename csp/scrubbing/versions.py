@@ -60,7 +60,7 @@ def _prerelease(text: str) -> str:
 
 
 def _number(value: int) -> str:
-    """Returns the digits after their number, so that a longer number comes later."""
+    """Puts the number of digits before the digits, so that a longer number comes later."""
     digits = str(value)
     return f"{len(digits):02}{digits}"
 

@@ -25,8 +25,8 @@ class Decision:
     """The new state, the new note, and the user who takes care of the group. None keeps each.
 
     An ignored group is new again at the time `ignored_until`, or when `client_days` is at least
-    `ignored_reach`. Without both, it is ignored for good. `assigned_to` is a username, or "" to
-    assign the group to nobody.
+    `ignored_reach`. If neither is set, it is ignored for good. `assigned_to` is a username, or ""
+    for no user.
     """
 
     state: str | None = None

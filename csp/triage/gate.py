@@ -38,7 +38,7 @@ MAX_SHOWN = 10
 
 
 class GateError(ValueError):
-    """The question is wrong. `problems` has a sentence by the name of the parameter."""
+    """The question is wrong. `problems` has a sentence for each wrong parameter, by its name."""
 
     def __init__(self, **problems: str) -> None:
         super().__init__(" ".join(f"{name}: {problem}" for name, problem in problems.items()))
@@ -51,7 +51,7 @@ class Question:
 
     A group counts if it has at least `min_clients` clients (sum of days) with the version `after`,
     and at least the risk `risk`. `site` is "" for all sites that have reported both versions. With
-    `allow_unseen`, a version without any report is one without violations, and not an error.
+    `allow_unseen`, a version without any report has no violations. Otherwise, it is an error.
     """
 
     before: str
@@ -87,7 +87,7 @@ def ask(question: Question, *, now: datetime) -> Answer:
     """Returns the new groups that need a decision.
 
     Takes three queries, and two for each of up to MAX_GROUPS groups whose advice is not cached.
-    Raises: GateError for a wrong question, and the errors of `details`.
+    Raises: GateError if a value of the question is wrong, and the errors of `details`.
     """
     question = replace(
         question,
@@ -126,7 +126,7 @@ def _is_at_least(risk: Risk, limit: Risk) -> bool:
 
 
 def _steps(question: Question, known: Versions) -> list[Step]:
-    """Returns the step at each site that is compared. Raises: GateError."""
+    """Returns the two versions to compare at each site. Raises: GateError."""
     before, after, site = question.before, question.after, question.site
     if before == after or precedence(after) < precedence(before):
         raise GateError(after=f"{after} must be newer than {before}.")

@@ -4,7 +4,7 @@ All pages of one site have the same policy. If some reports have another one, a 
 the header, a browser tab may be old, or a replica may have an old configuration.
 
 Chromium reports a policy as the page sent it. Firefox omits the directives and keywords that it
-does not know, and writes the rest in its own form. `normalized` returns the same for both.
+does not know, and changes the form of the rest. `normalized` returns the same result for both.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from csp.directives import KNOWN, WITH_SOURCES
 from csp.models import OTHER_SITE
 
 MAX_REPORTS = 5_000
-# PostgreSQL counts equal policies, because a site has few. The paths of pages do not matter.
+# A site has few different policies, so PostgreSQL counts the reports of each one. The paths of
+# pages do not matter.
 _NEWEST = f"""
 SELECT page, original_policy, coalesce(site, '{OTHER_SITE}'), hour, max(newest.id),
     min(received_at), max(received_at), sum(weight)::bigint
@@ -121,10 +122,10 @@ def _source(source: str, page: Address | None) -> str:
 
 
 def most_reported(policies: Iterable[tuple[str, int]], page: str) -> tuple[str, int]:
-    """Returns the policy that most clients reported, and their number; "" and 0 without a policy.
+    """Returns the policy that most clients reported, and their number.
 
-    `policies` has the number of clients of each policy. A policy that browsers write differently is
-    one policy. Its longest form is returned, because Firefox omits parts.
+    `policies` has the number of clients of each policy. Browsers write the same policy in different
+    forms, which count as one policy. The longest form is returned, because Firefox omits parts.
     """
     clients: Counter[frozenset[str]] = Counter()
     longest: dict[frozenset[str], str] = {}

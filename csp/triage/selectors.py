@@ -73,7 +73,7 @@ def _position(cursor: str, digest: str, order: Sequence[str]) -> dict[str, Any]:
 
 
 def _after(position: Mapping[str, Any]) -> Q:
-    """Returns a filter for the rows after this position: numbers, highest first, and the id."""
+    """Returns a filter for the rows after this position in the list."""
     equal, later = Q(), Q()
     for name, value in position.items():
         if name != "id":
@@ -88,7 +88,7 @@ def _after(position: Mapping[str, Any]) -> Q:
 # The counts of a week are hundreds of thousands of rows, so results are cached. Each result is read
 # from one snapshot, and contains the time when it was read.
 def kept_sums(name: str, *topics: str, capacity: int, max_age: float = 60.0) -> Memory[Any, Any]:
-    """Returns a cache for sums. Changed noise rules evict them, and announcements of `topics`."""
+    """Returns a cache for sums. A change of a noise rule or of one of `topics` empties it."""
     return Memory(
         name,
         capacity=capacity,
@@ -172,7 +172,7 @@ def needing_attention(now: datetime) -> Any:
 
 
 def most_urgent(now: datetime, *, limit: int, site: str = "") -> list[Any]:
-    """Returns the first groups of `needing_attention`; of all sites if `site` is ""."""
+    """Returns the first groups of `needing_attention`. The `site` "" means all sites."""
     found: list[Any] = []
     for state in (REGRESSED, State.NEW):
         groups = _in_order(state, now).filter(**({"site": site} if site else {}))
@@ -190,7 +190,8 @@ def neighbors(group: Any, *, now: datetime) -> tuple[uuid.UUID | None, uuid.UUID
     is_regressed = group.current == REGRESSED
     others = (regressed if is_regressed else new).exclude(pk=group.pk)
     is_later = _after({name: getattr(group, name) for name in (*_ORDER, "id")})
-    # The conditions on the first column repeat what `is_later` implies, for the index.
+    # `is_later` implies the conditions on the first column, but PostgreSQL needs them for the
+    # index.
     before = others.exclude(is_later).filter(client_days__gte=group.client_days)
     after = others.filter(is_later, client_days__lte=group.client_days)
     return (

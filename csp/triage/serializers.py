@@ -229,8 +229,8 @@ class DecisionSerializer(RequestSerializer):
         required=False,
         allow_blank=True,
         max_length=256,
-        help_text="The username of the owner or auditor who takes care of the group, or an empty "
-        "string for nobody.",
+        help_text="The username of the owner or auditor who takes care of the group. An empty "
+        "string removes the assignment.",
     )
     ignored_until = serializers.DateTimeField(
         required=False, help_text="Ignore the group until this time."
@@ -307,7 +307,7 @@ class GateSerializer(WireSerializer):
         "more": 0,
     }
 
-    passed = serializers.BooleanField(help_text="Whether there is no such group.")
+    passed = serializers.BooleanField(help_text="Whether no group was found.")
     before = serializers.CharField(source="question.before", help_text="The older version.")
     after = serializers.CharField(source="question.after", help_text="The newer version.")
     groups = GateGroupSerializer(many=True, help_text="The groups, most clients first.")
@@ -319,7 +319,7 @@ class GateSerializer(WireSerializer):
 
 class OtherReportSerializer(WireSerializer):
     component = "coderapi.OtherReport"
-    about = "The reports of another type than `csp-violation` with one cause."
+    about = "The reports with one cause and one type other than `csp-violation`."
     example = {
         "type": "deprecation",
         "subject": "XMLHttpRequestSynchronousInNonWorkerOutsideBeforeUnload",

@@ -97,8 +97,8 @@ def site_policy(site: str, *, now: datetime) -> SitePolicy:
 def _most_reported(site: str, now: datetime) -> tuple[str, int]:
     """Returns the policy that most clients reported, and their number.
 
-    Reads the newest reports of each group, so that reports of one group cannot outvote all others,
-    and so that a site with few reports takes no longer than one with many.
+    Reads the same number of newest reports from each group. So one group cannot outvote the others.
+    A site with few reports takes no longer than a site with many.
     """
     week_ago = now - WEEK
     recent = Group.objects.filter(site=site, last_seen__gt=week_ago)

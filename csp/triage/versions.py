@@ -79,7 +79,7 @@ def _new_in(group: Any) -> str:
 def since(versions: Sequence[Version]) -> datetime:
     """Returns when the first of these versions was reported.
 
-    A group that is older was first reported without a version, so it is new in none.
+    An older group was first reported without a version, so it is not new in any version.
     """
     return min(version.first_seen for version in versions)
 

@@ -241,10 +241,10 @@ class GateView(APIView):
     @operation(
         "Get CSP gate",
         description="Returns the violation groups that a new version of a site has added and that "
-        "need a decision: their state is `new` or `regressed`. They were reported with the version "
-        "`after`, and with neither `before` nor an older version, or they were resolved before the "
-        "first report with `after`. A pipeline can stop an upgrade if there are any. Needs the "
-        "role owner or auditor.",
+        "need a decision: their state is `new` or `regressed`. A group counts as added if it "
+        "was reported with the version `after`, but not with `before` or an older version. A group "
+        "also counts if it was resolved before the first report with `after`. A pipeline can stop "
+        "an upgrade if there are any groups. Needs the role owner or auditor.",
         parameters=[
             OpenApiParameter("before", str, required=True, description="The older version."),
             OpenApiParameter("after", str, required=True, description="The newer version."),

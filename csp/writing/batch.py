@@ -43,7 +43,8 @@ END"""
 
 # Writes the rows of a JSON array, unless a batch with the same id was written earlier. Returns
 # whether it has written them. The parameters are the id, whether the batch is imported, the array,
-# and whether there is room: without it, the statement counts the reports but stores none.
+# and whether there is disk space for reports. Without disk space, the statement counts the reports
+# but stores none.
 #
 # The parameters have the form of PostgreSQL, for `psycopg.RawCursor`. If they had names, psycopg
 # would parse the statement for each batch, because it is longer than 4,096 characters.

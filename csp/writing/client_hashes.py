@@ -22,7 +22,8 @@ def sender_of(
     *, address: str, user_agent: str, caller: str, now: datetime, version: str = ""
 ) -> Sender:
     """Returns the sender of a request with reports. Raises: DatabaseError."""
-    # Beside Coder, the first call waits. After it, the key is loaded: then `is_key_in_memory`.
+    # Beside Coder, the first call waits. This call loads the key, so `is_key_in_memory` is true
+    # afterwards.
     coder_version = running()
     key = key_of(now.date())
     return Sender(

@@ -30,7 +30,7 @@ MAX_NEW_GROUPS_IN_ALL = 5_000
 SEVERAL_CLIENTS = 3
 MAX_KNOWN = 100_000
 MAX_REFUSED = 20_000
-# In the table, the names of the counts for all callers. Each other name ends in a hash of 16 bytes.
+# The rows of the table that count for all callers. The row of a caller has a hash instead.
 ALL, SEVERAL = b"all", b"several"
 
 _EXISTING = "SELECT id::text FROM csp_group WHERE id = ANY(%s::uuid[])"
@@ -79,7 +79,7 @@ class GroupLimit:
         return [_moved(e) if e.row["group_id"] in refused else e for e in entries]
 
     def _opened(self, connection: psycopg.Connection[Any], new: Sequence[Entry]) -> set[str]:
-        """Counts the new groups of each caller and of all. Returns the groups that are opened."""
+        """Counts the new groups, for each caller and in all. Returns the groups to create."""
         if not new:
             return set()
         at = max(entry.row["received_at"] for entry in new)

@@ -6,8 +6,9 @@ EXACT / N of all possible hashes are stored, and each new hash counts as N / EXA
 error of the estimate is about 3 %. Several processes may count members of a group at the same time,
 because each process only adds to the stored number.
 
-A client is stored once for each version of the site. The clients with each version are sampled as
-all clients of the group are. So the number for a version is exact if the group has up to `EXACT`.
+A client is stored once for each version of the site. The clients with a version are sampled in the
+same way as all clients of the group. So the number for a version is exact if the group has up to
+`EXACT`.
 
 This module does not use a library, because the libraries for such sketches have no wheels for some
 Python versions, or have few users.
@@ -28,7 +29,7 @@ DELETE FROM csp_reachmember AS stored USING csp_group, LATERAL (VALUES
 ) AS each (kind, reached)
 WHERE group_id = id AND stored.kind = each.kind AND reached > {EXACT} AND {IS_LARGE}
 """  # noqa: S608 - only constants
-# Deletes what was counted with versions that are no longer stored.
+# Deletes the counts of versions that are no longer stored.
 DELETE_FORGOTTEN = """
 DELETE FROM csp_groupversion AS stored
 WHERE NOT EXISTS (SELECT FROM csp_version WHERE id = stored.version_id);

@@ -2,10 +2,11 @@
 
 Anyone can put any version into the URL for reports, so
 
-* a caller may report `MAX_NEW_VERSIONS` new versions in an hour. Further ones are not stored here.
-* a site has up to `MAX_VERSIONS` versions. A new one replaces the one with the fewest clients in
-  one group, and of these the one that was reported longest ago. So invented versions do not replace
-  those of real visitors.
+* a caller may report `MAX_NEW_VERSIONS` new versions in an hour. Further versions are not stored
+  here.
+* a site has up to `MAX_VERSIONS` versions. A new version replaces the version with the fewest
+  clients in one group. If several have the same number, it replaces the one that was reported
+  longest ago. So invented versions do not replace those of real visitors.
 
 A report always has its version. But clients are counted by version (`csp.writing.batch`) only for a
 version that is stored here.
@@ -28,7 +29,7 @@ from csp.writing.group_limit import count_new
 MAX_VERSIONS = 200
 MAX_NEW_VERSIONS = 10
 MAX_KNOWN = 10_000
-# In the table of new groups, this is the first byte of the name of a count of versions.
+# The first byte of a name in the table of new groups, if the row counts versions.
 _COUNTED = b"v"
 
 _SENT = "unnest(%s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[]"
@@ -55,7 +56,7 @@ SELECT * FROM {_SENT}, %s::text[]) ORDER BY 1, 2 ON CONFLICT DO NOTHING
 
 
 class Sighting(NamedTuple):
-    """A version that a report contains. Without a caller, the limit of the hour does not apply."""
+    """A version that a report contains. If `caller` is empty, the hourly limit does not apply."""
 
     site: str
     name: str
@@ -77,7 +78,7 @@ def sighting_of(row: dict[str, Any], caller: bytes = b"") -> Sighting:
 
 
 class Versions:
-    """Stores the versions of batches before the batches. Only one thread may use an instance.
+    """Stores the versions of a batch before the batch itself. Only one thread may use an instance.
 
     Caches which versions were stored on a day, so that later batches of the day need no query.
     """
@@ -92,7 +93,7 @@ class Versions:
         self.store(connection, {sighting_of(entry.row, entry.caller) for entry in entries})
 
     def store(self, connection: psycopg.Connection[Any], sightings: Collection[Sighting]) -> None:
-        """Stores new versions within the limits, and once a day when the others were last seen."""
+        """Stores new versions within the limits, and updates `last_seen` of known ones daily."""
         new = [each for each in sightings if each.name and each.day not in self._known]
         if not new:
             return
@@ -124,7 +125,7 @@ def _columns(sightings: Sequence[Sighting]) -> list[list[Any]]:
 
 
 def _allowed(connection: psycopg.Connection[Any], new: Sequence[Sighting]) -> set[tuple[str, str]]:
-    """Counts the new versions of each caller. Returns those within the limit of a caller."""
+    """Counts the new versions of each caller. Returns the versions within the limit."""
     callers: dict[bytes, dict[tuple[str, str], None]] = defaultdict(dict)
     for each in new:
         callers[each.caller][each.version] = None

@@ -2,8 +2,8 @@
 
 A statement that changes a table, such as a migration, needs a lock that conflicts with reads or
 writes. If another transaction has read the table and is still open (a dump may be open for hours),
-the statement waits, and PostgreSQL lets nobody else use the table meanwhile. So such a statement
-gives up after some seconds, lets the others pass, and tries again.
+the statement waits, and PostgreSQL lets no other statement use the table meanwhile. So such a
+statement gives up after some seconds, lets the waiting statements run, and tries again.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Neither waits with a lock that holds up writers. `CREATE TABLE … PARTITION OF` and `DROP TABLE` of a
 partition lock the whole table, so during a dump every writer would queue behind them. Therefore a
-new partition is a table of its own first, and is attached then. An old one is detached
-concurrently, and dropped then.
+new partition is first created as a separate table, and then attached. An old partition is first
+detached concurrently, and then dropped.
 
 **Detaching** waits until no older transaction uses the table. It gives up after a second. Then the
 partition is pending: queries no longer find its rows, and the next call of `drop` or `drop_before`

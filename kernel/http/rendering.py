@@ -108,7 +108,8 @@ def _attribute(name: str, instance: Any) -> Any:
 def complete(app: WSGIApplication) -> WSGIApplication:
     """Wraps an application so that it returns each complete response as a list of bytes.
 
-    `kernel.http.threads` sends a list at once. Any other response takes a thread for each piece.
+    `kernel.http.threads` sends a list at once. For any other response, it uses a thread for each
+    piece.
     """
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -29,7 +29,8 @@ from kernel.postgres.clients import Target
 
 REPLACED = "coderapi_replaced"
 TABLES_PER_DROP = 20
-# pg_restore of version 17 sets this parameter at the begin of a script. Older servers reject it.
+# pg_restore of version 17 sets this parameter at the beginning of a script. Older servers reject
+# it.
 NEW_PARAMETER = b"SET transaction_timeout = 0;\n"
 HEADER_LINES = 40
 

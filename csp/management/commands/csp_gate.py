@@ -15,7 +15,7 @@ from csp.triage.sites import where
 from kernel.commands import ListingCommand
 from kernel.humanize import plural
 
-# The exit status if the question is wrong. 1 means that there are new groups.
+# The exit status if an argument is wrong. The exit status 1 means that there are new groups.
 WRONG_QUESTION = 2
 
 
@@ -50,8 +50,8 @@ class Command(ListingCommand):
             type=number_of_clients,
             default=1,
             metavar="NUMBER",
-            help="only groups with this number of clients with the newer version; a client counts "
-            "once on each day; default: 1",
+            help="only groups that at least this number of clients reported with the newer "
+            "version; a client counts once on each day; default: 1",
         )
         parser.add_argument(
             "--risk",

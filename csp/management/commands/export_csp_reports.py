@@ -13,7 +13,7 @@ from kernel.commands import BaseCommand
 from kernel.db.paging import stored_pages
 
 MILLISECOND = timedelta(milliseconds=1)
-# The groups of another release may have no column for the site.
+# In another release, the table of groups may have no column for the site.
 _SITES = "SELECT id::text, to_jsonb(g) ->> 'site' FROM csp_group g WHERE id = ANY(%s::uuid[])"
 
 
