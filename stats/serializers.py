@@ -20,7 +20,7 @@ from stats.statistics import STATES
 
 _APPLICATIONS = {
     "type": "object",
-    "description": "The number of sessions of each application. Without sessions, it is absent.",
+    "description": "Sessions by application. Applications without sessions are absent.",
     "additionalProperties": {
         "type": "object",
         "properties": {

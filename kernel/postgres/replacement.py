@@ -63,7 +63,7 @@ SELECT 'function', o.oid::regprocedure::text, o.oid IN (TABLE functions)
 FROM pg_proc o JOIN pg_namespace n ON n.oid = pronamespace WHERE {_ELSEWHERE}
 ORDER BY kind, name
 """  # noqa: S608 - constants
-# Tables without partitions, and partitions.
+# Partitions, and tables that have no partitions.
 _STORED = f"""
 SELECT o.oid::regclass::text, relispartition
 FROM pg_class o JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind = 'r' AND {_ELSEWHERE}
