@@ -47,9 +47,10 @@ class Address:
 class Claim:
     """Reserves an address for our workers with a socket that is bound but does not listen."""
 
-    def __init__(self, text: str, scheme: str = "http") -> None:
+    def __init__(self, text: str, *, option: str, scheme: str = "http") -> None:
+        """Reserves the address. `option` names the flag and the variable that set it."""
         self.scheme = scheme
-        self._socket = _bind_with_retry(text)
+        self._socket = _bind_with_retry(text, option)
         self.address = Address(*self._socket.getsockname()[:2])
         if sys.platform == "linux":
             # Now only sockets of the same user with SO_REUSEPORT can bind to the port.
@@ -80,14 +81,14 @@ def split(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def _bind_with_retry(text: str) -> socket.socket:
+def _bind_with_retry(text: str, option: str) -> socket.socket:
     deadline = time.monotonic() + CLAIM_SECONDS
     while True:
         try:
             return _bind(text)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or time.monotonic() >= deadline:
-                raise AddressError(_problem(text, error)) from error
+                raise AddressError(_problem(text, option, error)) from error
         time.sleep(POLL_SECONDS)
 
 
@@ -110,10 +111,10 @@ def _bind(text: str) -> socket.socket:
     return bound
 
 
-def _problem(text: str, error: OSError) -> str:
+def _problem(text: str, option: str, error: OSError) -> str:
     advice = {
         errno.EADDRINUSE: "another program listens there. Stop that program, or choose another "
-        "address with --http-address or CODERAPI_HTTP_ADDRESS",
+        f"address with {option}",
         errno.EADDRNOTAVAIL: "the address does not belong to this machine",
         errno.EACCES: "this user does not have permission to use the port",
     }.get(error.errno or 0, error.strerror)
@@ -126,5 +127,8 @@ def claim_all(options: Any) -> list[Claim]:
     Raises: AddressError if the server cannot listen on an address.
     """
     http = options["CODERAPI_HTTP_ADDRESS"] or options["http_address"]
-    https = str(options["tls.address"]) if options["tls.enable"] else ""
-    return [Claim(text, scheme) for text, scheme in ((http, "http"), (https, "https")) if text]
+    claims = [Claim(http, option="--http-address or CODERAPI_HTTP_ADDRESS")] if http else []
+    if options["tls.enable"]:
+        option = "--tls-address or CODER_TLS_ADDRESS"
+        claims.append(Claim(str(options["tls.address"]), option=option, scheme="https"))
+    return claims

@@ -41,7 +41,8 @@ def metrics_role() -> list[Role]:
     if not settings.OPTIONS["prometheus.enable"]:
         return []
     try:
-        claim = Claim(str(settings.OPTIONS["prometheus.address"]))
+        option = "--prometheus-address or CODER_PROMETHEUS_ADDRESS"
+        claim = Claim(str(settings.OPTIONS["prometheus.address"]), option=option)
     except AddressError as error:
         raise AddressError(f"CODER_PROMETHEUS_ADDRESS: {error}") from error
     logger.info("Serving metrics on %s", claim.url)

@@ -66,16 +66,16 @@ def test_address_is_split_into_host_and_port(text: str, parts: tuple[str, int]) 
 
 
 def test_claimed_address_is_reserved_before_the_server_listens() -> None:
-    claim = Claim(ANY_PORT)
+    claim = Claim(ANY_PORT, option="--http-address")
     with pytest.raises(AddressError, match=f"Cannot listen on {claim.address}: another program"):
-        Claim(str(claim.address))
+        Claim(str(claim.address), option="--http-address")
     claim.release()
-    Claim(str(claim.address)).release()
+    Claim(str(claim.address), option="--http-address").release()
 
 
 def test_address_of_another_machine_is_an_error() -> None:
     with pytest.raises(AddressError, match="does not belong to this machine"):
-        Claim("192.0.2.1:3000")
+        Claim("192.0.2.1:3000", option="--http-address")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_address_of_another_machine_is_an_error() -> None:
     ],
 )
 def test_url_of_a_listener_can_be_opened_on_this_machine(address: str, url: str) -> None:
-    claim = Claim(address)
+    claim = Claim(address, option="--http-address")
     assert claim.url == url.format(claim.address.port)
     claim.release()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from coderapi.addresses import AddressError, claim_all
 from coderapi.server.certificates import CertificateError, tls_context
 from options.configuration import load
 from options.rejections import rejected_values
@@ -53,6 +55,16 @@ def files(pair: Pair) -> dict[str, str]:
 def test_https_is_served_beside_http(server: Obeying, authority: Authority) -> None:
     assert server.ask("/healthz", tls=authority.trusting()).status == 200
     assert server.ask("/healthz").status == 200
+
+
+def test_used_address_is_an_error_with_the_option_for_it() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        found = {"CODERAPI_HTTP_ADDRESS": "", "http_address": "", "tls.enable": True}
+        with pytest.raises(AddressError, match=f"{address}: .* with --tls-address or CODER_TLS"):
+            claim_all({**found, "tls.address": address})
 
 
 def test_versions_below_the_minimum_are_rejected(server: Obeying, authority: Authority) -> None:
