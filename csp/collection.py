@@ -134,7 +134,8 @@ def version_in(parameters: Mapping[str, str]) -> str:
         found = parameters.get(keys.VERSION, "")
         return checked_version(found) if found else ""
     except ValueError as error:
-        raise invalid(Validation(keys.VERSION, str(error))) from None
+        validation = Validation(keys.VERSION, str(error))
+        raise invalid(validation, message="The version in the URL is not valid.") from None
 
 
 def _count_reports(number: int, results: Results) -> None:

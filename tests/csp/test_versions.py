@@ -27,6 +27,7 @@ from tests.csp.test_triage import GROUPS, patch
 from tests.support.client import APIClient
 from tests.support.commands import manage, run, write_lines
 from tests.support.csp_reports import PATH, as_bytes, entries, in_admin, legacy
+from tests.support.processes import wait_for
 
 GATE = "/api/v2/csp/gate"
 CODER, SHOP = "https://coder.acme.test", "https://shop.acme.test"
@@ -149,6 +150,8 @@ def test_wrong_version_is_rejected_and_shown_on_the_page_of_the_key(
     assert problem["field"] == "v"
     assert problem["detail"].startswith("must be a version such as 1.4.0")
     assert Report.objects.count() == 0
+    page = f"/admin/csp/ingestkey/{key.pk}/check/"
+    wait_for(lambda: "The version in the URL is not valid." in in_admin("owner").get(page).text)
 
 
 def test_key_and_its_page_show_the_url_with_a_version(sites: None) -> None:
