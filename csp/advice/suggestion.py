@@ -117,9 +117,10 @@ _REFUSALS = {
     "other": (Risk.MEDIUM, "This group collects the reports of many causes."),
     "inline": (
         Risk.HIGH,
-        "To allow inline code, the policy would need 'unsafe-inline', which also allows the code "
-        "that an attacker injects. Find out where the code comes from. If few users are affected, "
-        "it is probably a browser extension.",
+        "Do not add 'unsafe-inline', because it also allows the code that an attacker injects. "
+        "Find out where the code comes from. If it is your own, move it to a file. For an element, "
+        "a nonce or a hash in the policy works, too. If few users are affected, it is probably a "
+        "browser extension.",
     ),
     "eval": (
         Risk.HIGH,
