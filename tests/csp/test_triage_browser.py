@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from csp.models import Group
+from kernel import memory
 from tests.csp.test_triage import make_group
-from tests.support.browser import Browser, browsing, needs_browser
+from tests.support.browser import OVERFLOW, Browser, browsing, needs_browser
 from tests.support.csp_reports import fresh_writer
 from tests.support.factories import PASSWORD, make_user
 from tests.support.processes import wait_for
@@ -68,3 +69,28 @@ def test_keys_move_and_are_listed(browser: Browser, live_server: Any) -> None:
     listed = browser.run("return document.querySelector('dialog[open]').innerText")
     assert "Resolve, and open the next group" in listed
     assert "Next row" not in listed
+
+
+# The right edges of the next steps in the first table.
+EDGES = """
+const rows = [...document.querySelector(".csp-front table").tBodies[0].rows];
+return rows.map(row => row.lastElementChild.getBoundingClientRect().right);
+"""
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_front_page_shows_cause_site_and_next_step_without_scrolling(
+    browser: Browser, live_server: Any, width: int
+) -> None:
+    for site in ("https://portal.acme.test:8443", "http://old.acme.test:8080"):
+        make_group(directive="style-src", blocked="fonts.googleapis.com", site=site)
+    memory.clear_all()
+    browser.resize(width, 800)
+    browser.open(f"{live_server.url}/admin/csp/")
+    edges = browser.run(EDGES)
+    assert len(edges) == 2
+    assert max(edges) <= width
+    shown = browser.run("return document.querySelector('.csp-front table').innerText")
+    for text in ("Style sheet from fonts.googleapis.com", "http://old.acme.test:8080", "Check it"):
+        assert text in shown
+    assert browser.run(OVERFLOW) <= 0

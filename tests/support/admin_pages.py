@@ -79,6 +79,7 @@ def _make_report(now: datetime) -> None:
         document_uri="https://coder.example.com/",
         blocked_uri="https://cdn.example.net/<i>",
         client=bytes(16),
+        original_policy="default-src 'self'; script-src 'self' 'unsafe-inline'",
     )
 
 
