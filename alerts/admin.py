@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from alerts.channels import check_address, delete_channel, save_channel, send_test, shown_address
 from alerts.kinds import KINDS
 from alerts.models import Alert, Channel, Delivery
+from alerts.sending import MAX_LISTED
 from audit.admin import register_target
 from audit.services import actor_of
 from kernel.admin import ReadOnlyAdmin, ServiceAdmin, State, badge, error_column, row_link
@@ -171,31 +174,40 @@ class ChannelAdmin(ServiceAdmin[Channel]):
             self.message_user(request, f"{channel} accepted the test alert.{state}")
 
 
-class AlertInline(admin.StackedInline[Alert, Delivery]):
-    model = Alert
-    fields = ("kind", "what", "severity", "site", "status", "since")
-    readonly_fields = fields
-    extra = 0
-    can_delete = False
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnlyAdmin):
     list_display = ["created_at", "channel", "title", "status", "attempts", "sent_at", error_column]
     list_filter = ["status", "channel"]
     list_select_related = ["channel"]
     search_fields = ["subject"]
-    inlines = [AlertInline]
+    fields = [
+        "channel",
+        "subject",
+        "status",
+        "created_at",
+        "due_at",
+        "sent_at",
+        "attempts",
+        "error",
+        "listed",
+    ]
+    readonly_fields = ["listed"]
 
     @admin.display(description="subject", ordering="subject")
     def title(self, delivery: Delivery) -> str:
         return delivery.subject or "not composed yet"
+
+    @admin.display(description="alerts")
+    def listed(self, delivery: Delivery) -> SafeString:
+        """Returns links to the first alerts of the message, and a link to the list of all."""
+        rows = ((row_link(alert),) for alert in delivery.alerts.all()[:MAX_LISTED])
+        query = urlencode({"delivery__id__exact": delivery.pk})
+        return format_html(
+            '<ul>{}<li><a href="{}?{}">All alerts of this message</a></li></ul>',
+            format_html_join("", "<li>{}</li>", rows),
+            reverse("admin:alerts_alert_changelist"),
+            query,
+        )
 
 
 @admin.register(Alert)

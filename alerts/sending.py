@@ -172,7 +172,9 @@ def _about_many(delivery: Delivery, alerts: list[Alert], now: datetime) -> Messa
         severity=Severity(max(alert.severity for alert in alerts)),
         at=now,
         lines=lines,
-        links=[("Open the admin", _url(reverse("admin:index")))],
+        links=[
+            ("Open these alerts", _url(reverse("admin:alerts_delivery_change", args=[delivery.pk])))
+        ],
         data={"alerts": [_data(alert) for alert in alerts[:MAX_LISTED]], "more": max(more, 0)},
     )
 

@@ -121,8 +121,8 @@ class Connection(HttpToolsProtocol):
     # --- Heads ----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        # uvicorn asks the operating system for both addresses. Meanwhile, another thread could begin
-        # to use the interpreter for some milliseconds.
+        # uvicorn asks the operating system for both addresses. Meanwhile, another thread could
+        # begin to use the interpreter for some milliseconds.
         self.connections.add(self)
         self.transport, self.flow = transport, FlowControl(transport)
         self.server, self.client = map(_host_and_port, map(transport.get_extra_info, NAMES))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 import threading
 from datetime import time, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from django.core import mail
@@ -161,6 +163,13 @@ def test_digest_lists_a_number_of_alerts_and_counts_the_others(receiver: Receive
     [body] = receiver.bodies
     assert (len(body["data"]["alerts"]), body["data"]["more"]) == (MAX_LISTED, 5)
     assert "and 5 more" in body["data"]["text"]
+    [link] = body["data"]["links"]
+    page = in_admin("auditor").get(urlsplit(link["url"]).path).text
+    assert page.count("/admin/alerts/alert/") == MAX_LISTED + 1
+    found = re.search(r'href="(/admin/alerts/alert/\?[^"]+)"', page)
+    assert found
+    rows = in_admin("auditor").get(found[1].replace("&amp;", "&")).context["cl"].result_count
+    assert rows == MAX_LISTED + 5
 
 
 def test_last_message_of_the_hour_lists_all_alerts(receiver: Receiver) -> None:
