@@ -42,7 +42,7 @@ from kernel.http.errors import APIError, unavailable
 from kernel.http.handlers import to_api_error
 from kernel.http.hosts import address_of, rate_limit_bucket
 from kernel.http.metrics import UNKNOWN, method_label, record_request
-from kernel.http.responses import Answer, common_headers
+from kernel.http.responses import Answer
 from kernel.http.steps import KEY, Ask, Results, finish, walk
 from kernel.http.threads import Headers, Send, Threads, send_whole
 from kernel.http.views import DocumentView, PublicAPIView, view_classes
@@ -191,11 +191,10 @@ class Exchange:
         known = to_api_error(error)
         if known is None:
             raise error
-        answer = known.answer()
-        answer.headers.update(common_headers(self.results.request_id))
+        answer = known.answer().completed(self.results.request_id)
         if self.connection:
             self.connection.close_after_response()
-        await self._send(answer)
+        await self._send_whole(answer.status, answer.headers.items(), answer.body)
 
     # --- Responses ------------------------------------------------------------------------------
 

@@ -31,7 +31,6 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from kernel.http.errors import APIError
 from kernel.http.hosts import rate_limit_bucket
-from kernel.http.responses import common_headers
 from kernel.http.steps import new_request_id
 from kernel.http.threads import Headers
 
@@ -367,9 +366,7 @@ class Connection(HttpToolsProtocol):
             cycle.keep_alive = False
             self._break_body()
         elif not self.transport.is_closing():
-            answer = error.answer()
-            answer.headers |= common_headers(new_request_id())
-            answer.headers["Content-Length"] = str(len(answer.body))
+            answer = error.answer().completed(new_request_id())
             self._write(answer.status, answer.headers.items(), answer.body, is_last=True)
 
     # --- Disconnected clients -------------------------------------------------------------------

@@ -24,6 +24,12 @@ class Answer:
     headers: dict[str, str]
     body: bytes
 
+    def completed(self, request_id: str) -> Answer:
+        """Adds the length, and the headers of every response, to one that no step has made."""
+        self.headers |= common_headers(request_id)
+        self.headers["Content-Length"] = str(len(self.body))
+        return self
+
     def as_response(self) -> HttpResponse:
         """Returns Django's form of the response."""
         # Imported here, because commands use errors, and start faster without Django's HTTP.

@@ -21,7 +21,6 @@ from django.core.exceptions import BadRequest
 from kernel.http.errors import APIError, crashed
 from kernel.http.handlers import to_api_error
 from kernel.http.pool import Pool
-from kernel.http.responses import common_headers
 from kernel.http.steps import KEY, new_request_id
 from kernel.telemetry import logs
 
@@ -144,10 +143,9 @@ class _Response:
             with logs.request_context(request_id):
                 log.error("The application failed", exc_info=error)
             known = crashed(request_id)
-        answer = known.answer()
+        answer = known.answer().completed(request_id)
         self.status, self.whole = answer.status, answer.body
-        headers = {**answer.headers, **common_headers(request_id)}
-        self.headers = [*headers.items(), ("Content-Length", str(len(answer.body)))]
+        self.headers = [*answer.headers.items()]
 
     def _start_response(self, status: str, headers: list[tuple[str, str]], *_: object) -> Any:
         self.status, self.headers = int(status[:3]), headers
