@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import lru_cache
 
+from kernel.memory import CachedValue, Memory
 from kernel.telemetry.metrics import Values, database_gauge
 from stats.alarms import alarms, newest_snapshots
 from stats.applications import application, largest
@@ -17,10 +17,12 @@ from stats.statistics import STATES
 MAX_APPLICATIONS = 32
 
 
-@lru_cache(maxsize=1)
+# The snapshots that the gauges of one scrape have in common. All of them have the same `now`.
+_scrape: Memory[datetime, list[Snapshot]] = Memory("newest-snapshots", capacity=1)
+
+
 def _newest(now: datetime) -> list[Snapshot]:
-    """Caches the newest snapshots for one scrape. All gauges of a scrape have the same `now`."""
-    return newest_snapshots(now)
+    return _scrape.load(now, lambda: CachedValue(newest_snapshots(now)))
 
 
 def _sessions(counts: Mapping[str, int]) -> Values:
