@@ -23,7 +23,6 @@ from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
-from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -36,7 +35,7 @@ from coderapi.steps import STEPS
 from csp.views import ReportView, reports_in_loop
 from kernel.http import API_PREFIX, documents, single_slashes
 from kernel.http.body import DEFAULT_CAP, BodyBytes, Receive, announces_body, read_body
-from kernel.http.call import environ_of, first_parameters, from_scope
+from kernel.http.call import Call, environ_of, first_parameters, from_scope
 from kernel.http.documents import Rendered
 from kernel.http.errors import APIError, unavailable
 from kernel.http.handlers import to_api_error
@@ -46,9 +45,10 @@ from kernel.http.responses import Answer
 from kernel.http.steps import KEY, Ask, Results, finish, walk
 from kernel.http.threads import Headers, Send, Threads, send_whole
 from kernel.http.views import DocumentView, PublicAPIView, view_classes
+from kernel.http.wire import Wire
 from kernel.limiter import LimitReachedError
 from kernel.telemetry import logs
-from kernel.telemetry.access import MAX_AGENT, MAX_PATH, AccessLog, Entry, Watched
+from kernel.telemetry.access import MAX_AGENT, MAX_PATH, AccessLog, Entry, Sent
 from users.selectors import ME
 
 # The status of a request in the access log if its client has disconnected, as in nginx.
@@ -115,23 +115,40 @@ class Front:
         if answer is None:
             return None
         finish(results, answer.headers)
-        if answer.status != HTTPStatus.NOT_MODIFIED:
-            answer.headers["Content-Length"] = str(len(answer.body))
+        answer.add_length()
         if self.counts:
             _record(route, results, answer, begun)
         return answer
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        watched = Watched(send) if self.log else None
-        exchange = Exchange(self, scope, receive, watched or send)
+        exchange = Exchange(self, scope, receive, send)
         logs.begin_request(exchange.results.request_id)
         try:
             await exchange.run()
         except asyncio.CancelledError:
             await exchange.end_early()
         finally:
-            if self.log and watched:
-                self.log.add(exchange.entry(watched))
+            if self.log:
+                self.log.add(exchange.entry())
+
+    def record_rejection(self, scope: Mapping[str, Any], answer: Answer) -> None:
+        """Counts and logs a response that the connection has sent, for example to a bad head.
+
+        The scope may be incomplete.
+        """
+        call = from_scope({**scope, "raw_path": b"", "query_string": b""})
+        if self.counts:
+            record_request(
+                operation=UNKNOWN,
+                method=method_label(call),
+                status=answer.status,
+                wire_name=Wire.DOCUMENTED.value,
+                seconds=0.0,
+            )
+        if self.log:
+            sent = Sent()
+            sent.add_whole(answer.status, answer.headers.items(), len(answer.body))
+            self.log.add(_entry(scope, call, address_of(call), sent, seconds=0.0))
 
 
 class Exchange:
@@ -147,13 +164,16 @@ class Exchange:
         "results",
         "scope",
         "send",
+        "sent",
     )
 
     def __init__(
         self, front: Front, scope: Mapping[str, Any], receive: Receive, send: Send
     ) -> None:
         self.begun = time.perf_counter()
-        self.front, self.scope, self.receive, self.send = front, scope, receive, send
+        self.front, self.scope, self.receive = front, scope, receive
+        self.sent = Sent()
+        self.send = self.sent.watching(send) if front.log else send
         walked: Results | None = scope.get(KEY)
         self.results = walked or Results(from_scope(scope))
         self.call = self.results.call
@@ -263,15 +283,16 @@ class Exchange:
         return await self._run(answer)
 
     async def _send(self, answer: Answer) -> None:
-        if answer.status != HTTPStatus.NOT_MODIFIED:
-            answer.headers["Content-Length"] = str(len(answer.body))
+        answer.add_length()
         await self._send_whole(answer.status, answer.headers.items(), answer.body)
 
     async def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:
-        if self.connection and not self.front.log:
-            await self.connection.respond(status, headers, body)
-        else:
+        if self.connection is None:
             await send_whole(self.send, status, headers, body)
+            return
+        if self.front.log:
+            self.sent.add_whole(status, headers, len(body))
+        await self.connection.respond(status, headers, body)
 
     # --- Metrics and the log --------------------------------------------------------------------
 
@@ -279,21 +300,28 @@ class Exchange:
         if self.front.counts:
             _record(route, self.results, answer, self.begun)
 
-    def entry(self, sent: Watched) -> Entry:
+    def entry(self) -> Entry:
         """Returns the data of the response for the access log."""
-        call, path = self.call, unquote_to_bytes(self.scope["raw_path"])
-        return Entry(
-            time.time(),
-            self.results.address or address_of(call),
-            call.method,
-            path[: 4 * MAX_PATH].decode("latin-1"),
-            f"HTTP/{self.scope['http_version']}",
-            sent.status or CLIENT_GONE,
-            0 if call.method == "HEAD" else sent.size,
-            time.perf_counter() - self.begun,
-            sent.request_id,
-            call.headers.get("user-agent", "")[: 4 * MAX_AGENT],
-        )
+        address = self.results.address or address_of(self.call)
+        seconds = time.perf_counter() - self.begun
+        return _entry(self.scope, self.call, address, self.sent, seconds=seconds)
+
+
+def _entry(
+    scope: Mapping[str, Any], call: Call, address: str, sent: Sent, *, seconds: float
+) -> Entry:
+    return Entry(
+        time.time(),
+        address,
+        call.method,
+        unquote_to_bytes(scope["raw_path"])[: 4 * MAX_PATH].decode("latin-1"),
+        f"HTTP/{scope['http_version']}",
+        sent.status or CLIENT_GONE,
+        0 if call.method == "HEAD" else sent.size,
+        seconds,
+        sent.request_id,
+        call.headers.get("user-agent", "")[: 4 * MAX_AGENT],
+    )
 
 
 def _rendered(view: type[DocumentView], results: Results) -> Rendered | None:

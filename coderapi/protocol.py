@@ -14,6 +14,11 @@ This module depends on the internals of uvicorn and httptools, and a test fails 
   the connection is closed: the server cannot know whether such a client still reads the response.
 * If a client disconnects, the task of its request is canceled.
 * A client that reads no part of a response for `STALLED_SECONDS` is disconnected.
+* If a request is rejected before it has arrived, the rest is read and dropped, up to `HEAD_SECONDS`
+  and `MAX_DROPPED_BYTES`. Otherwise the kernel would reset the connection, and the client might
+  lose the response (RFC 9112, 9.6).
+* A streamed response to an HTTP/1.0 client ends with the connection, because such clients do not
+  know chunks. If it breaks off, the connection is reset.
 """
 
 from __future__ import annotations
@@ -22,6 +27,8 @@ import asyncio
 import logging
 from collections import Counter
 from itertools import chain, islice
+from socket import SO_LINGER, SOL_SOCKET
+from struct import pack
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -31,6 +38,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from kernel.http.errors import APIError
 from kernel.http.hosts import rate_limit_bucket
+from kernel.http.responses import Answer
 from kernel.http.steps import new_request_id
 from kernel.http.threads import Headers
 
@@ -46,6 +54,8 @@ MAX_PIPELINED = 16
 MAX_CONNECTIONS = 4096
 # The maximum number of bytes that wait for all clients to read them.
 MAX_UNSENT_BYTES = 128 * 1024 * 1024
+# The part of a rejected request that is read and dropped. The largest body has 8 MiB.
+MAX_DROPPED_BYTES = 32 * 1024 * 1024
 # Bodies of this size or more are not copied.
 SHARED_BYTES = 16 * 1024
 # The number of connections that are closed together if there are too many.
@@ -55,6 +65,8 @@ CLOSED_TOGETHER = 16
 MAX_TINY_CHUNKS = 1000
 CHUNK_BYTES = 512
 NAMES = ("sockname", "peername")
+# Closing a socket with this option resets its connection.
+RESET = pack("ii", 1, 0)
 NOT_HTTP = "The request is not valid HTTP."
 # The headers that describe how the body is sent.
 BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
@@ -108,6 +120,12 @@ class Connection(HttpToolsProtocol):
     _has_head = False
     # The request whose task runs. If requests are pipelined, `cycle` is the last one.
     _running: Any = None
+    # Whether the client sent something that is not valid, while an earlier request was running.
+    _is_invalid = False
+    # Whether the last response was sent, although the client may still be sending.
+    _is_rejected = False
+    # Whether the client has ended its side of the connection.
+    _has_ended = False
     # The requests of the current packet that were answered without a task.
     _answered = 0
     # The chunks of the current body, and the bytes in them.
@@ -150,6 +168,9 @@ class Connection(HttpToolsProtocol):
         self.waiting[self] = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
+        if self._is_rejected:
+            self._drop(data)
+            return
         self._unset_keepalive_if_required()
         self._answered = 0
         self._unparsed += len(data)
@@ -205,6 +226,8 @@ class Connection(HttpToolsProtocol):
         # After an upgrade, the parser reads no further request, and no upgrade is supported.
         if self.is_closing or self.parser.should_upgrade():
             self.cycle.keep_alive = False
+        if self.parser.get_http_version() == "1.0":
+            self._send_without_chunks(self.cycle)
 
     def on_chunk_header(self) -> None:
         self._unparsed = 0
@@ -320,6 +343,7 @@ class Connection(HttpToolsProtocol):
             return
         is_head = cycle.scope["method"] == "HEAD"
         is_last = self.is_closing or not cycle.keep_alive
+        self._is_rejected = is_last and (cycle.more_body or self._is_invalid)
         self._write(status, headers, b"" if is_head else body, is_last=is_last)
         cycle.response_started = cycle.response_complete = True
         cycle.on_response()
@@ -341,7 +365,36 @@ class Connection(HttpToolsProtocol):
             # Not copied: while the client does not read it, it shares the document in memory.
             self.transport.writelines((b"".join(parts), body))
         if is_last:
+            self._end()
+
+    def _end(self) -> None:
+        """Closes the connection after its last response."""
+        if not self._is_rejected or self._has_ended:
             self.transport.close()
+            return
+        self._unparsed = 0
+        self.flow.resume_reading()
+        self._wait_for_client()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def _drop(self, data: bytes) -> None:
+        """Drops a part of a request that has been rejected."""
+        self._unparsed += len(data)
+        if self._unparsed > MAX_DROPPED_BYTES:
+            self.transport.abort()
+
+    @staticmethod
+    def _send_without_chunks(cycle: Any) -> None:
+        """Makes uvicorn send a response without a length as it is, instead of in chunks."""
+        send_message = cycle.send
+
+        async def send(message: Any) -> None:
+            cycle.chunked_encoding = False
+            cycle.expected_content_length = len(message.get("body", b""))
+            await send_message(message)
+
+        cycle.send = send
 
     @property
     def can_respond(self) -> bool:
@@ -353,6 +406,8 @@ class Connection(HttpToolsProtocol):
         self._running.keep_alive = False
 
     def on_response_complete(self) -> None:
+        if self._is_rejected:
+            return
         super().on_response_complete()
         if not self.transport.is_closing() and self._running.response_complete:
             self._wait_for_client()
@@ -362,17 +417,33 @@ class Connection(HttpToolsProtocol):
         self.waiting.pop(self, None)
         cycle: Any = self.cycle
         if cycle and not cycle.response_complete:
+            self._is_invalid = True
             self.flow.pause_reading()
             cycle.keep_alive = False
             self._break_body()
         elif not self.transport.is_closing():
+            self._is_rejected = True
             answer = error.answer().completed(new_request_id())
+            self._record(answer)
             self._write(answer.status, answer.headers.items(), answer.body, is_last=True)
+
+    def _record(self, answer: Answer) -> None:
+        """Passes a response that the connection itself sends to the application."""
+        scope: Any = self.scope
+        if scope is None or self._has_head:
+            # The error is not in the message that `scope` belongs to.
+            super().on_message_begin()
+            scope = self.scope
+        scope["method"] = self.parser.get_method().decode("ascii") if self.url else ""
+        scope["raw_path"] = self.url.partition(b"?")[0]
+        if record := getattr(self.app, "record_rejection", None):
+            record(scope, answer)
 
     # --- Disconnected clients -------------------------------------------------------------------
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Returns whether to keep the connection open, which is not possible with TLS."""
+        self._has_ended = True
         return self._break_body() if self.scheme == "http" else None
 
     def _break_body(self) -> bool:
@@ -389,9 +460,16 @@ class Connection(HttpToolsProtocol):
         self._running = cycle
         if cycle.more_body:
             self._wait_for_client()
-        self.task = self.loop.create_task(cycle.run_asgi(app))
+        self.task = self.loop.create_task(self._run(cycle, app))
         self.task.add_done_callback(self.tasks.discard)
         self.tasks.add(self.task)
+
+    async def _run(self, cycle: Any, app: Any) -> None:
+        await cycle.run_asgi(app)
+        if cycle.response_started and not cycle.response_complete and not cycle.chunked_encoding:
+            # With a usual end, the client could take the response for complete.
+            self.transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, RESET)
+            self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.open.discard(self)

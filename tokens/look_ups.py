@@ -24,10 +24,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property, partial
 
 from kernel.db.connections import DatabaseBusyError
 from kernel.http.errors import APIError
 from kernel.http.handlers import to_api_error
+from kernel.http.pool import Pool
 from kernel.limiter import STUCK_SECONDS, LimitReachedError
 from tokens.token_format import TokenParts
 from users.permissions import KeyIdentity
@@ -115,7 +117,12 @@ class LookUps:
             return False
 
     def _start(self, batch: Sequence[Wanted]) -> None:
-        threading.Thread(target=self._run, args=[batch], name="look-ups", daemon=True).start()
+        self._thread.submit("", partial(self._run, batch))
+
+    @cached_property
+    def _thread(self) -> Pool:
+        # Starting a thread for each batch would block the event loop until the thread runs.
+        return Pool(1, name="look-ups")
 
     def _run(self, batch: Sequence[Wanted]) -> None:
         while batch:

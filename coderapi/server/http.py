@@ -130,6 +130,25 @@ def _waiting_connections(listeners: Iterable[socket.socket]) -> Iterator[socket.
                 yield accepted
 
 
+def configuration(application: Application, tls: ssl.SSLContext | None = None) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        interface="asgi3",
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        proxy_headers=False,
+        server_header=False,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=int(HEAD_SECONDS),
+        timeout_graceful_shutdown=int(DRAIN_SECONDS - CANCELED_SECONDS),
+        ssl_context_factory=(lambda *_: tls) if tls else None,
+    )
+
+
 class Worker:
     """A uvicorn server of one listener. `load` returns the application, in the new process.
 
@@ -174,23 +193,7 @@ class Worker:
         asyncio.run(self._serve(application), loop_factory=Loop)
 
     async def _serve(self, application: Application) -> None:
-        tls = self._tls
-        config = uvicorn.Config(
-            application,
-            interface="asgi3",
-            http=Connection,
-            ws="none",
-            lifespan="off",
-            proxy_headers=False,
-            server_header=False,
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            backlog=BACKLOG,
-            timeout_keep_alive=int(HEAD_SECONDS),
-            timeout_graceful_shutdown=int(DRAIN_SECONDS - CANCELED_SECONDS),
-            ssl_context_factory=(lambda *_: tls) if tls else None,
-        )
+        config = configuration(application, self._tls)
         # `asyncio.run` cancels them at the end.
         _tasks = [asyncio.create_task(each()) for each in (close_late_connections, *self._more)]
         if self._url:

@@ -23,9 +23,6 @@ from kernel.limiter import Limiter, Slot
 MEBIBYTE = 1024 * 1024
 # The maximum size for paths without another one.
 DEFAULT_CAP = 4 * MEBIBYTE
-# If a body is too large, up to this number of bytes is read and dropped. Otherwise a client that
-# sends its whole body before it reads the response would get a connection reset instead.
-SWALLOWED_BYTES = 32 * MEBIBYTE
 # The largest size limit is 8 MiB. At 7 Mbit/s, such a body arrives in this time.
 DEADLINE_SECONDS = 10.0
 # The number of bytes of each body that are not counted. The number of connections limits them.
@@ -101,43 +98,26 @@ async def read_body(
     Raises: APIError 400 if the body is incomplete, 408 if it is late, 413 if it is too large;
     LimitReachedError if this process holds too many bytes.
     """
-    refuse_unread(call, cap=cap)
+    # 20 digits are enough to exceed every limit. int() raises ValueError for thousands of digits.
+    if int(call.headers.get("content-length", "0")[:20]) > cap:
+        raise too_large(cap)
     body = bytearray()
-    size = 0
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):
             has_more = True
-            while has_more and size <= SWALLOWED_BYTES:
+            while has_more:
                 message = await receive()
                 piece = message.get("body", b"")
-                size += len(piece)
-                if size <= cap:
-                    held.add(len(piece))
-                    body += piece
-                else:
-                    # The rest is read and counted, but dropped.
-                    body.clear()
-                    held.release()
+                if len(body) + len(piece) > cap:
+                    raise too_large(cap)
+                held.add(len(piece))
+                body += piece
                 has_more = message.get("more_body", False)
                 if message["type"] == "http.disconnect" or (has_more and is_broken()):
                     raise APIError(400, "The request body is incomplete.")
     except TimeoutError:
         raise APIError(408, "The request body did not arrive in time.") from None
-    if size > cap:
-        raise too_large(cap)
     return bytes(body)
-
-
-def refuse_unread(call: Call, *, cap: int) -> None:
-    """Rejects a body by its announced length, without reading it. Raises: APIError 413.
-
-    A client that does not use `Expect` sends its body without waiting. Then a body of up to 32 MiB
-    is not rejected here, but read and dropped.
-    """
-    # 20 digits are enough to exceed every limit. int() raises ValueError for thousands of digits.
-    length = int(call.headers.get("content-length", "0")[:20])
-    if length > max(cap, 0 if "expect" in call.headers else SWALLOWED_BYTES):
-        raise too_large(cap)
 
 
 def too_large(cap: int) -> APIError:

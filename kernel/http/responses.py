@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from kernel.settings import settings
@@ -27,8 +28,13 @@ class Answer:
     def completed(self, request_id: str) -> Answer:
         """Adds the length, and the headers of every response, to one that no step has made."""
         self.headers |= common_headers(request_id)
-        self.headers["Content-Length"] = str(len(self.body))
+        self.add_length()
         return self
+
+    def add_length(self) -> None:
+        """Adds the Content-Length. A response that the client already has does not have this."""
+        if self.status != HTTPStatus.NOT_MODIFIED:
+            self.headers["Content-Length"] = str(len(self.body))
 
     def as_response(self) -> HttpResponse:
         """Returns Django's form of the response."""

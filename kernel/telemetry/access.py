@@ -41,8 +41,10 @@ MAX_METHOD, MAX_PATH, MAX_AGENT = 32, 1024, 256
 # Several processes may write to the same pipe. The system writes a block of up to this size as a
 # whole, so lines of different processes are not mixed.
 MAX_BLOCK = select.PIPE_BUF
-REQUEST_ID = b"X-Coder-Request-Id"
+REQUEST_ID = "X-Coder-Request-Id"
 STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
+
+type Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
@@ -188,27 +190,30 @@ def blocks(lines: Iterable[bytes], *, limit: int) -> Iterator[bytes]:
     yield block
 
 
-class Watched:
-    """Passes the events of a response to the server, and records what was sent.
+class Sent:
+    """Records which response was sent. `size` is the number of bytes of the body."""
 
-    `size` is the number of bytes of the body.
-    """
+    __slots__ = ("request_id", "size", "status")
 
-    __slots__ = ("_headers", "_send", "size", "status")
-
-    def __init__(self, send: Callable[[Mapping[str, Any]], Awaitable[None]]) -> None:
-        self._send = send
-        self._headers: Iterable[tuple[bytes, bytes]] = ()
+    def __init__(self) -> None:
         self.status = 0
         self.size = 0
+        self.request_id = "-"
 
-    async def __call__(self, event: Mapping[str, Any]) -> None:
-        if event["type"] == "http.response.start":
-            self.status, self._headers = event["status"], event["headers"]
-        else:
-            self.size += len(event.get("body", b""))
-        await self._send(event)
+    def add_whole(self, status: int, headers: Iterable[tuple[str, str]], size: int) -> None:
+        self.status, self.size = status, size
+        self.request_id = dict(headers).get(REQUEST_ID, "-")
 
-    @property
-    def request_id(self) -> str:
-        return dict(self._headers).get(REQUEST_ID, b"-").decode()
+    def watching(self, send: Send) -> Send:
+        """Returns a function that passes the events of a response to the server."""
+
+        async def watched(event: Mapping[str, Any]) -> None:
+            if event["type"] == "http.response.start":
+                self.status = event["status"]
+                found = dict(event["headers"]).get(REQUEST_ID.encode(), b"-")
+                self.request_id = found.decode()
+            else:
+                self.size += len(event.get("body", b""))
+            await send(event)
+
+        return watched

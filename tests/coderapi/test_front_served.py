@@ -11,6 +11,7 @@ from socket import create_connection, socket
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from coderapi.front import Front, routes
 from coderapi.protocol import Connection
@@ -86,7 +87,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
     django, path = Django(), tmp_path / "log"
     threads, log = Threads(django, 1), AccessLog(str(path), "json")
     found = Served(django, threads, log, path)
-    with serving(Front(threads, routes("coderapi.urls"), log)) as found.port:
+    with serving(Front(threads, routes("coderapi.urls"), log, counts=True)) as found.port:
         yield found
         django.may_answer.set()
     threads.stop()
@@ -231,6 +232,43 @@ def test_refusals_before_the_body_are_logged(
     assert (line["client"], line["bytes"]) == ("127.0.0.1", len(content))
     assert f"x-coder-request-id: {line['request_id']}".encode() in head.lower()
     assert served.django.paths == ([LOGIN] if expected == 200 else [])
+
+
+@pytest.mark.parametrize(
+    ("expected", "sent", "request_line"),
+    [
+        (400, b"GET /a HTTP/1.1\r\n\r\n", ("GET", "/a")),
+        (400, b"nonsense\r\n\r\n", ("", "")),
+        (400, b"\x16\x03\x01\r\n", ("", "")),
+        (414, b"GET /a?" + bytes(9000).replace(b"\0", b"b") + b" HTTP/1.1\r\n", ("GET", "/a")),
+        (431, b"PUT /%20 HTTP/1.1\r\n" + b"a: b\r\n" * 102, ("PUT", "/%20")),
+        (501, get("/a")[:-2] + b"Transfer-Encoding: gzip\r\n\r\n", ("GET", "/a")),
+    ],
+)
+def test_refusals_of_heads_are_logged_and_counted(
+    served: Served, expected: int, sent: bytes, request_line: tuple[str, str]
+) -> None:
+    """Also after another request of the same connection."""
+    method = request_line[0] or "other"
+    counted = count_of(expected, method)
+    before = get("/before").replace(b"close", b"keep-alive")
+    with closing(served.connect(before)) as client:
+        assert b" 200 OK" in client.recv(1 << 16)
+        client.sendall(sent)
+        answer = until_the_end(client)
+    assert status(answer) == expected
+    [_, line] = wait_for(lambda: served.lines()[1:] and served.lines())
+    assert (line["status"], line["client"]) == (expected, "127.0.0.1")
+    assert (line["method"], line["path"]) == request_line
+    assert f"Request-Id: {line['request_id']}".encode() in answer
+    assert line["bytes"] == len(answer.partition(b"\r\n\r\n")[2])
+    assert count_of(expected, method) == counted + 1
+
+
+def count_of(status: int, method: str) -> float:
+    labels = {"operation": "unknown", "wire": "documented"}
+    labels |= {"status": str(status), "method": method}
+    return REGISTRY.get_sample_value("coderapi_http_requests_total", labels) or 0.0
 
 
 def test_crash_is_logged_as_500(served: Served) -> None:

@@ -25,7 +25,7 @@ from coderapi.protocol import (
     Connection,
     close_late_connections,
 )
-from coderapi.server.http import Loop, Server
+from coderapi.server.http import Loop, Server, configuration
 from kernel.http.responses import Answer
 from tests.support.processes import DEADLINE_SECONDS, wait_for
 
@@ -78,17 +78,8 @@ def serving_with[S: Server](
     listener = create_server(("127.0.0.1", 0))
     listener.setblocking(False)
     port = listener.getsockname()[1]
-    config = uvicorn.Config(
-        application,
-        interface="asgi3",
-        http=Connection,
-        ws="none",
-        lifespan="off",
-        proxy_headers=False,
-        log_config=None,
-        timeout_graceful_shutdown=1,
-        access_log=False,
-    )
+    config = configuration(application)
+    config.timeout_graceful_shutdown = 1
     server = kind(config)
 
     async def serve() -> None:
@@ -243,6 +234,76 @@ def test_responses_in_memory_are_limited_too() -> None:
     found = quick(head * 1000)
     assert 0 < len([answer for answer in found if answer.startswith(b"200")]) <= MAX_PIPELINED + 1
     assert found[-1].startswith(b"400")
+
+
+def test_client_that_sends_a_rejected_request_gets_the_whole_response(connect: Connect) -> None:
+    """It reads the response only after it has sent everything."""
+    client = connect(HEAD + b"Host: y\r\n\r\n")
+    for _ in range(64):
+        client.sendall(bytes(1 << 16))
+    assert until_the_end(client).startswith(b"HTTP/1.1 400 ")
+    wait_for(lambda: not Connection.open)
+
+
+def test_rejected_request_is_limited(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "MAX_DROPPED_BYTES", 1 << 20)
+    client = connect(HEAD + b"Host: y\r\n\r\n")
+    with pytest.raises(ConnectionError):
+        client.sendall(bytes(64 << 20))
+    wait_for(lambda: not Connection.open)
+
+
+def test_rest_of_a_rejected_request_must_arrive_in_time(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(protocol, "SWEEP_SECONDS", 0.01)
+    client = connect(HEAD + b"Host: y\r\n\r\n")
+    assert until_the_end_of_one_side(client).startswith(b"HTTP/1.1 400 ")
+    wait_for(lambda: not Connection.open)
+    client.close()
+
+
+def until_the_end_of_one_side(client: socket) -> bytes:
+    received = b""
+    while piece := client.recv(1 << 16):
+        received += piece
+    return received
+
+
+class StreamingApplication:
+    """An ASGI application that streams two pieces. It fails in between if the path is `/fail`."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"one", "more_body": True})
+        if scope["path"] == "/fail":
+            raise ValueError
+        await send({"type": "http.response.body", "body": b"two", "more_body": True})
+        await send({"type": "http.response.body"})
+
+
+def streamed(head: bytes) -> bytes:
+    with serving(StreamingApplication()) as port:
+        client = create_connection(("127.0.0.1", port), timeout=DEADLINE_SECONDS)
+        client.sendall(head)
+        return until_the_end(client)
+
+
+@pytest.mark.parametrize("more", [b"", b"Connection: keep-alive\r\n"])
+def test_response_is_not_streamed_in_chunks_to_an_old_client(more: bytes) -> None:
+    answer = streamed(b"GET / HTTP/1.0\r\n" + more + b"\r\n")
+    assert answer.endswith(b"\r\n\r\nonetwo")
+    assert b"transfer-encoding" not in answer.lower()
+    assert b"connection: close" in answer
+    usual = streamed(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert usual.endswith(b"\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")
+
+
+def test_old_client_notices_that_a_stream_breaks_off() -> None:
+    with pytest.raises(ConnectionResetError):
+        streamed(b"GET /fail HTTP/1.0\r\n\r\n")
+    assert not streamed(b"GET /fail HTTP/1.1\r\nHost: x\r\n\r\n").endswith(b"0\r\n\r\n")
 
 
 CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -102,6 +102,22 @@ def test_error_of_a_batch_is_the_answer_for_each_of_its_requests() -> None:
     assert statuses([database.look_ups.ask(wanted(4))]) == [4]
 
 
+def test_keys_are_read_in_the_same_thread_again() -> None:
+    """Otherwise, an event loop would wait for the start of each thread."""
+    threads: list[threading.Thread] = []
+
+    def read(batch: Sequence[Wanted]) -> list[Found]:
+        threads.append(threading.current_thread())
+        return [APIError(404, "") for _ in batch]
+
+    found = LookUps(read)
+    for number in range(5):
+        assert statuses([found.ask(wanted(number))]) == [404]
+        wait_for(lambda: not found._is_reading)
+    assert len(threads) == 5
+    assert len({id(thread) for thread in threads}) == 1
+
+
 def test_unexpected_error_reaches_each_request() -> None:
     database = Database()
     database.error = ZeroDivisionError()
