@@ -277,10 +277,8 @@ class Exchange:
         """Returns a cached document, or None. Compresses it in a thread if that is necessary."""
         if (rendered := _rendered(view, self.results)) is None:
             return None
-        answer = partial(documents.answer, rendered, self.call)
-        if documents.is_ready(rendered, self.call):
-            return answer()
-        return await self._run(answer)
+        ready = documents.ready_answer(rendered, self.call)
+        return ready or await self._run(partial(documents.answer, rendered, self.call))
 
     async def _send(self, answer: Answer) -> None:
         answer.add_length()
@@ -337,8 +335,7 @@ def _rendered(view: type[DocumentView], results: Results) -> Rendered | None:
 def _cached(view: type[DocumentView], results: Results) -> Answer | None:
     """Returns the response with a cached document, or None if it must be compressed first."""
     rendered = _rendered(view, results)
-    is_ready = rendered is not None and documents.is_ready(rendered, results.call)
-    return documents.answer(rendered, results.call) if rendered and is_ready else None
+    return documents.ready_answer(rendered, results.call) if rendered else None
 
 
 def _record(route: Route | None, results: Results, answer: Answer, begun: float) -> None:

@@ -206,10 +206,13 @@ class Connection(HttpToolsProtocol):
             return
         if len(self.headers) >= MAX_HEADERS:
             raise head_too_large()
-        super().on_header(name, value)
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_url(self, url: bytes) -> None:
-        super().on_url(url)
+        self.url += url
         if len(self.url) > MAX_TARGET_BYTES:
             raise APIError(414, "The URL is too long.")
 
@@ -241,6 +244,8 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self.cycle is ENDED:
+            return
         if self.parser.should_upgrade() and self._has_body():
             return  # The parser has skipped the body.
         cycle: Any = self.cycle

@@ -140,21 +140,29 @@ class Document:
         return CachedValue(Rendered(body, public=self.public))
 
 
-def is_ready(found: Rendered, call: Call) -> bool:
-    """Returns whether `answer` does not have to compress the document, which takes milliseconds."""
-    return "gzipped" in vars(found) or not _sends_gzip(found, call)
+def answer(found: Rendered, call: Call) -> Answer:
+    """Returns a rendered document as a response: 200, or 304 if the client has this version."""
+    return _answer(found.gzipped if _accepts_gzipped(found, call) else found.plain, call)
 
 
-def _sends_gzip(found: Rendered, call: Call) -> bool:
+def ready_answer(found: Rendered, call: Call) -> Answer | None:
+    """Returns the same as `answer`, or None if this would compress the document first.
+
+    Compressing takes milliseconds.
+    """
+    is_plain = not _accepts_gzipped(found, call)
+    variant = found.plain if is_plain else vars(found).get("gzipped")
+    return _answer(variant, call) if variant else None
+
+
+def _accepts_gzipped(found: Rendered, call: Call) -> bool:
     accepted = call.headers.get("accept-encoding")
     if not accepted or len(found.plain.body) < GZIP_FROM_BYTES:
         return False
     return _accepts_gzip(accepted)
 
 
-def answer(found: Rendered, call: Call) -> Answer:
-    """Returns a rendered document as a response: 200, or 304 if the client has this version."""
-    variant = found.gzipped if _sends_gzip(found, call) else found.plain
+def _answer(variant: Variant, call: Call) -> Answer:
     known = call.headers.get("if-none-match", "")
     if known and matches(known, variant.headers["ETag"]):
         return Answer(304, variant.unchanged_headers.copy(), b"")
