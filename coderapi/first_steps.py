@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 FIRST_OWNER_FILE = "first-owner.txt"
 _USERNAME_LINE = "  username       {}\n"
+# The number of ingest keys whose headers are shown.
+MAX_KEYS = 5
 DISMISSED_COOKIE = "coderapi_first_steps"
 NO_USER = (
     "No user exists yet. The first caller of POST /api/v2/users/first becomes the owner. "
@@ -166,9 +168,10 @@ def first_steps() -> list[Step]:
 
 
 def _ingest_key() -> Step:
-    key = IngestKey.objects.filter(retired_at=None).order_by("-created_at").first()
-    origins = key.origins if key else ["https://coder.example.com"]
-    found = list(headers_by_origin(key.key if key else "KEY", origins))
+    keys = list(IngestKey.objects.filter(retired_at=None).order_by("-created_at")[: MAX_KEYS + 1])
+    shown = [(key.key, key.origins) for key in keys[:MAX_KEYS]]
+    shown = shown or [("KEY", ["https://coder.example.com"])]
+    found = [each for key, origins in shown for each in headers_by_origin(key, origins)]
     lines = []
     for some, headers, _ in found:
         lines += [f"# {', '.join(some)}"] if len(found) > 1 else []
@@ -177,10 +180,12 @@ def _ingest_key() -> Step:
         "With an ingest key, browsers can report violations without a session. Add these headers "
         "to the pages that you want to monitor."
     )
-    notes = [each.note for each in found if each.note]
+    notes = list(dict.fromkeys(each.note for each in found if each.note))
+    if len(keys) > MAX_KEYS:
+        notes.append(f"These are the newest {MAX_KEYS} keys. The others are in the list of keys.")
     return Step(
         "Create an ingest key for CSP reports",
-        key is not None,
+        bool(keys),
         " ".join([hint, *notes]),
         "admin:csp_ingestkey_add",
         lines,

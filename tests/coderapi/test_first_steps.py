@@ -107,6 +107,18 @@ def test_headers_of_the_steps_fit_the_scheme_of_the_pages(settings: Any) -> None
     assert "Browsers use report-to only if" in page
 
 
+def test_headers_of_the_newest_keys_are_shown() -> None:
+    for number in range(7):
+        origins = [f"https://s{number}.example.com"]
+        IngestKey.objects.create(name=f"{number}", key=f"cik_{number}", origins=origins)
+    page = browser_of(make_user("owner")).get("/admin/").content.decode()
+    for number in range(7):
+        is_newest = number >= 2
+        assert (f"# https://s{number}.example.com" in page) is is_newest
+        assert (f"?key=cik_{number}" in page) is is_newest
+    assert "These are the newest 5 keys." in page
+
+
 def test_auditor_has_the_charts_and_no_steps() -> None:
     page = browser_of(make_user("auditor")).get("/admin/").content.decode()
     assert "First steps" not in page
