@@ -94,3 +94,27 @@ def test_front_page_shows_cause_site_and_next_step_without_scrolling(
     for text in ("Style sheet from fonts.googleapis.com", "http://old.acme.test:8080", "Check it"):
         assert text in shown
     assert browser.run(OVERFLOW) <= 0
+
+
+# The width of the list that is not visible without scrolling.
+HIDDEN = """
+const table = document.getElementById("result_list").parentElement;
+return table.scrollWidth - table.clientWidth;
+"""
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_list_of_groups_does_not_scroll_sideways(
+    browser: Browser, live_server: Any, width: int
+) -> None:
+    for site in ("https://portal.acme.test:8443", "http://old.acme.test:8080"):
+        make_group(directive="style-src", blocked="fonts.googleapis.com", site=site)
+    memory.clear_all()
+    browser.resize(width, 800)
+    browser.open(f"{live_server.url}/admin/csp/group/")
+    assert browser.run(HIDDEN) <= 0
+    assert browser.run(OVERFLOW) <= 0
+    shown = browser.run("return document.getElementById('result_list').innerText")
+    assert ("days ago" in shown) is (width > 600)
+    for text in ("Style sheet from fonts.googleapis.com", "http://old.acme.test:8080", "Check it"):
+        assert text in shown
