@@ -95,6 +95,7 @@ MAX_USERS = 200
 MAX_DECISIONS = 1_000
 DAYS_OF_HITS = 14
 NEWEST_REPORTS = 20
+NO_KEY = "none"
 
 
 class ExportingAdmin(ReadOnlyAdmin):
@@ -584,13 +585,19 @@ class IngestKeyAdmin(ServiceAdmin[IngestKey]):
         return False
 
 
+class KeyFilter(ValuesFilter):
+    """Filters by ingest key. Requests without a key are shown as in the column."""
+
+    empty = NO_KEY
+
+
 @admin.register(Rejection)
 class RejectionAdmin(ReadOnlyAdmin):
     list_display = ["day", "reason", "key_name", "from_origin", "count", "last"]
-    list_filter = ["reason", ("key", ValuesFilter)]
+    list_filter = ["reason", ("key", KeyFilter)]
     search_fields = ["origin"]
 
-    key_name = column("key", lambda name: name or "none", "ingest key")
+    key_name = column("key", lambda name: name or NO_KEY, "ingest key")
     from_origin = column("origin", lambda origin: origin or "none", "origin")
     last = time_column("last_at", "last")
 
@@ -606,12 +613,12 @@ class OtherReportAdmin(ExportingAdmin):
         "key_name",
         "seen",
     ]
-    list_filter = [("type", ValuesFilter), SiteFilter, ("key", ValuesFilter)]
+    list_filter = [("type", ValuesFilter), SiteFilter, ("key", KeyFilter)]
     search_fields = ["subject", "url", "page"]
     # The sketch of the clients is a list of hashes.
     exclude = ["clients"]
 
-    key_name = column("key", lambda name: name or "none", "ingest key")
+    key_name = column("key", lambda name: name or NO_KEY, "ingest key")
     distinct_clients = column("client_days", other_reports.humanized, "clients (sum of days)")
     seen = time_column("last_seen", "last seen")
 

@@ -278,11 +278,13 @@ error_column = column("error", lambda error: Truncator(error).chars(MAX_ERROR), 
 
 
 class ValuesFilter(admin.AllValuesFieldListFilter):
-    """Filters by the values of a column. The empty value is shown as "unknown"."""
+    """Filters by the values of a column. The empty value is shown as `empty`."""
+
+    empty = "unknown"
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         for choice in super().choices(changelist):
-            yield {**choice, "display": str(choice["display"]).strip() or "unknown"}
+            yield {**choice, "display": str(choice["display"]).strip() or self.empty}
 
 
 class TextFilter(admin.SimpleListFilter):

@@ -71,6 +71,7 @@ def test_rejected_requests_are_counted_by_key_reason_and_origin(
     assert key.key not in caplog.text
     listed = text_in(in_admin("auditor").get("/admin/csp/rejection/"))
     assert "https://evil.example" in listed
+    assert "All none portal.example unknown key" in listed
 
 
 def subject(origin: int, *, key: str = "") -> rejections._Subject:
