@@ -134,7 +134,6 @@ class GroupAdmin(ExportingAdmin):
         *(StateFilter, SiteFilter, NewInFilter, AssigneeFilter, NoiseFilter),
         *(DirectiveFilter, HostFilter),
     ]
-    list_select_related = ["rule"]
     search_fields = ["blocked", "directive"]
     fields = [("rule", "state_at", "ignored_until", "ignored_reach")]
     list_per_page = 50

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, time
 from functools import partial
 from typing import Any
@@ -14,11 +14,11 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 
-from csp.models import REPORTS, Report
+from csp.models import REPORTS, NoiseRule, Report
 from csp.parsing.formats import Format
 from csp.triage.sites import sites_of_groups
 from csp.triage.states import CURRENT_STATES, OPEN, in_state
-from csp.triage.versions import is_new_in, newest_names
+from csp.triage.versions import count_new_in, is_new_in, newest_names
 from kernel.memory import CachedValue, Memory
 
 MAX_CHOICES = 20
@@ -46,7 +46,20 @@ class ConditionFilter(admin.SimpleListFilter):
         }
 
 
-class StateFilter(ConditionFilter):
+class _CountingFilter(ConditionFilter):
+    """A filter with many choices. Counting the rows by value is faster than testing all choices."""
+
+    def counts(self, rows: Any) -> Mapping[str, int]:
+        """Returns the number of rows with each value."""
+        raise NotImplementedError
+
+    def get_facet_queryset(self, changelist: Any) -> dict[str, int]:
+        counts = self.counts(changelist.get_queryset(self.request, self.expected_parameters()))
+        choices = enumerate(self.lookup_choices)
+        return {f"{place}__c": counts.get(value, 0) for place, (value, _) in choices}
+
+
+class StateFilter(_CountingFilter):
     title = "state"
     parameter_name = "state"
 
@@ -58,6 +71,10 @@ class StateFilter(ConditionFilter):
         if not value:
             return Q()
         return in_state(timezone.now(), *(OPEN if value == "open" else [value]))
+
+    def counts(self, rows: Any) -> Mapping[str, int]:
+        counts = dict(rows.order_by().values_list("current").annotate(Count("pk")))
+        return {"open": sum(counts.get(state, 0) for state in OPEN), **counts}
 
 
 class AssigneeFilter(ConditionFilter):
@@ -91,22 +108,29 @@ class NoiseFilter(ConditionFilter):
     def condition(self, value: str | None) -> Q:
         if value == "all":
             return Q()
-        return Q(rule__enabled=True) if value == "only" else ~Q(rule__enabled=True)
+        is_noise = Q(rule__in=NoiseRule.objects.enabled())
+        return is_noise if value == "only" else ~is_noise
 
 
 def _value_filter(
     name: str, values: Callable[[], Iterable[str]], title: str = "", *, field: str = ""
 ) -> type[admin.SimpleListFilter]:
     """Makes a filter by a field, by default by the field `name`. `values` returns the choices."""
+    column = field or name
 
-    class ValueFilter(ConditionFilter):
+    class ValueFilter(_CountingFilter):
         parameter_name = name
 
         def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-            return [(value, value) for value in values()]
+            return [(value, value) for value in values() if value]
 
         def condition(self, value: str | None) -> Q:
-            return Q(**{field or name: value}) if value else Q()
+            return Q(**{column: value}) if value else Q()
+
+        def counts(self, rows: Any) -> Mapping[str, int]:
+            wanted = [value for value, _ in self.lookup_choices]
+            rows = rows.filter(**{f"{column}__in": wanted}).order_by().values_list(column)
+            return dict(rows.annotate(Count("pk")))
 
     ValueFilter.title = title or name
     return ValueFilter
@@ -152,7 +176,7 @@ DispositionFilter = _value_filter("disposition", lambda: ("enforce", "report"))
 FormatFilter = _value_filter("format", lambda: Format)
 
 
-class NewInFilter(ConditionFilter):
+class NewInFilter(_CountingFilter):
     """Offers the versions in which groups can be new. Hidden if there are no versions."""
 
     title = "new in"
@@ -163,6 +187,9 @@ class NewInFilter(ConditionFilter):
 
     def condition(self, value: str | None) -> Q:
         return is_new_in(value) if value else Q()
+
+    def counts(self, rows: Any) -> Mapping[str, int]:
+        return count_new_in(rows)
 
 
 class DayFilter(admin.SimpleListFilter):

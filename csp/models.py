@@ -36,7 +36,7 @@ class State(models.TextChoices):
 class GroupQuerySet(models.QuerySet["Group"]):
     def visible(self) -> GroupQuerySet:
         """Returns the groups without the label of an enabled noise rule."""
-        return self.exclude(rule__enabled=True)
+        return self.exclude(rule__in=NoiseRule.objects.enabled())
 
     def expired(self, now: datetime) -> GroupQuerySet:
         """Returns the groups whose newest report is older than the retention."""
@@ -281,6 +281,16 @@ class ClientKey(models.Model):
         return f"{self.day}"
 
 
+class NoiseRuleQuerySet(models.QuerySet["NoiseRule"]):
+    def enabled(self) -> NoiseRuleQuerySet:
+        """Returns the enabled rules, for the conditions of groups.
+
+        PostgreSQL reads them once. With `rule__enabled`, it would join each group with its rule,
+        expect too few groups, and compare each one with all rules.
+        """
+        return self.filter(enabled=True)
+
+
 class NoiseRule(models.Model):
     """A rule that labels groups as noise, for example groups that browser extensions cause."""
 
@@ -311,6 +321,8 @@ class NoiseRule(models.Model):
     built_in = models.BooleanField("built-in", default=False, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True)
+
+    objects = NoiseRuleQuerySet.as_manager()
 
     class Meta:
         ordering = ["category", "name"]

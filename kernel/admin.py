@@ -110,6 +110,12 @@ def _search_problem(text: str) -> str:
 class _Rows(ChangeList):
     """Sorts only by the columns in `sortable_by`. Django also obeys other columns in the URL."""
 
+    def get_results(self, request: HttpRequest) -> None:
+        """Does not read the rows if their number is 0, because it may take as long to find none."""
+        super().get_results(request)
+        if not self.result_count:
+            self.result_list = self.queryset.none()
+
     def get_ordering_field(self, field_name: Any) -> Any:
         if self.sortable_by is not None and field_name not in self.sortable_by:
             return None

@@ -29,7 +29,9 @@ _FARTHEST = (*(f"-{name}" for name in _ORDER), "id")
 
 def groups_at(now: datetime) -> Any:
     """Returns all groups, each with `current`, its state at that time, and its noise rule."""
-    return Group.objects.select_related("rule", "assigned_to").annotate(current=current_state(now))
+    groups = Group.objects.annotate(current=current_state(now))
+    # Few groups have a rule or a user, so a join would only take time.
+    return groups.prefetch_related("rule", "assigned_to")
 
 
 # --- One page of a list -----------------------------------------------------------------------

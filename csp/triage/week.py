@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import Sum
 
-from csp.models import HourCount
+from csp.models import HourCount, NoiseRule
 from csp.selectors import HOUR, HOURS_TOPIC
 from csp.triage.reading import bounded_read, snapshot
 from csp.triage.selectors import WEEK, groups_at, kept_sums, whole_hour
@@ -93,7 +93,7 @@ def _earlier(hour: datetime, now: datetime) -> EarlierHours:
 def _add_hours(counts: Counts, *, start: datetime, since: datetime, until: datetime) -> None:
     """Adds the visible reports of these hours to `counts`, which begins at `start`."""
     hours = HourCount.objects.filter(hour__gte=since, hour__lt=until)
-    visible = hours.exclude(group__rule__enabled=True)
+    visible = hours.exclude(group__rule__in=NoiseRule.objects.enabled())
     rows = visible.values_list("group__site", "group__directive", "hour").annotate(Sum("count"))
     for site, directive, hour, reports in rows:
         for name in ("", site):

@@ -68,6 +68,17 @@ def test_list_of_reports_never_reads_all_of_them(pages: Client, member: APIClien
         assert ("cdn.example.net" in text_of(pages.get(url, {"day": day}))) is shown
 
 
+def test_filter_that_matches_no_report_reads_the_reports_once(
+    pages: Client, member: APIClient
+) -> None:
+    send(member, legacy())
+    url = reverse("admin:csp_report_changelist")
+    for parameters in ({"disposition": "report"}, {"q": "no-such-word"}):
+        with CaptureQueriesContext(connection) as queries:
+            assert "0 reports" in text_of(pages.get(url, parameters))
+        assert sum('FROM "csp_report"' in query["sql"] for query in queries) == 1
+
+
 def test_reports_cannot_be_changed(pages: Client, member: APIClient) -> None:
     send(member, legacy())
     url = reverse("admin:csp_report_change", args=[Report.objects.get().pk])

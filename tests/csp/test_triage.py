@@ -9,11 +9,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from audit.models import Entry
 from audit.services import SYSTEM
-from csp.models import Group, HourCount, NoiseRule, Report
+from csp.models import Group, HourCount, NoiseRule, Report, Version
 from csp.triage import decisions, details, releases, week
 from csp.triage.decisions import Decision
 from csp.triage.reading import READERS
@@ -441,10 +443,17 @@ def test_counts_of_filters_are_the_numbers_of_rows_that_they_show(
         {"state": "resolved", "state_at": NOW - 2 * DAY, "site": "https://one.test"},
         {"state": "ignored", "ignored_reach": 1, "assigned_to": user},
         {"state": "ignored", "directive": "font-src"},
+        {"directive": "", "oldest_version": "2"},
+        {"site": "https://one.test", "oldest_version": "2"},
+        {"site": "https://one.test", "oldest_version": "3", "first_seen": NOW - 9 * DAY},
         {"rule": noise},
     )
     for values in groups:
         make_group(**values)
+    for site in ("other", "https://one.test"):
+        for rank in "123":
+            seen = {"first_seen": NOW - 5 * DAY, "last_seen": NOW}
+            Version.objects.create(site=site, name=f"1.{rank}", rank=rank, **seen)
     with django_assert_max_num_queries(20):
         page = client.get("/admin/csp/group/", {"_facets": "True"})
     shown = [
@@ -454,8 +463,21 @@ def test_counts_of_filters_are_the_numbers_of_rows_that_they_show(
     ]
     counted = {query: int(found[1]) for query, found in shown if found}
     assert len(counted) >= 15
+    assert {name[-3:]: n for name, n in counted.items() if "new_in" in name} == {"1.2": 2, "1.3": 0}
     for query, number in counted.items():
         assert len(client.get(f"/admin/csp/group/{query}").context["cl"].result_list) == number
+
+
+def test_list_of_groups_joins_no_other_table(transactional_db: None) -> None:
+    client = in_admin("owner")
+    disabled = NoiseRule.objects.create(name="x", target="host", pattern="x.test", enabled=False)
+    make_group(rule=disabled, assigned_to=User.objects.get())
+    with CaptureQueriesContext(connection) as queries:
+        page = client.get("/admin/csp/group/", {"q": "img", "_facets": "True"}).text
+    reading = [query["sql"] for query in queries if 'FROM "csp_group"' in query["sql"]]
+    assert "img.example.net" in page
+    assert len(reading) > 5
+    assert not any("JOIN" in sql for sql in reading)
 
 
 def test_list_shows_when_a_group_began_and_its_last_days(
