@@ -5,7 +5,7 @@ This module depends on the internals of uvicorn and httptools, and a test fails 
 * The head of a request must arrive within `HEAD_SECONDS`. An idle connection is closed after the
   same time. `kernel.http.body` limits the time for a body.
 * If there are too many connections, some connections of the busiest address are closed. Those that
-  have waited longest for their client are closed first.
+  have waited longest for their client are closed first, for example for the handshake of TLS.
 * A head may have `MAX_HEAD_BYTES` and `MAX_HEADERS`, and its URL `MAX_TARGET_BYTES`. At most
   `MAX_PIPELINED` requests may wait for the response to an earlier request of the same connection.
   The chunks of a body must not be tiny.
@@ -27,7 +27,7 @@ import asyncio
 import logging
 from collections import Counter
 from itertools import chain, islice
-from socket import SO_LINGER, SOL_SOCKET
+from socket import SO_LINGER, SOL_SOCKET, socket
 from struct import pack
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -144,12 +144,33 @@ class Connection(HttpToolsProtocol):
         self.transport, self.flow = transport, FlowControl(transport)
         self.server, self.client = map(_host_and_port, map(transport.get_extra_info, NAMES))
         self.scheme = "https" if transport.get_extra_info("sslcontext") else "http"
-        self._address = rate_limit_bucket(self.client[0] if self.client else "")
+        if self not in self.open:
+            self._count(self.client[0] if self.client else "")
+        self._wait_for_client()
+
+    def _count(self, address: str) -> None:
+        self._address = rate_limit_bucket(address)
         self.open.add(self)
         self.addresses[self._address] += 1
         if len(self.open) > self.max_open:
             self._make_room()
+
+    async def connect_with_tls(self, accepted: socket, address: str, **tls: Any) -> None:
+        """Makes the handshake of TLS. `tls` has the arguments of `connect_accepted_socket` for it.
+
+        Meanwhile, the connection counts like others, and this task can be canceled to close it.
+        """
+        task: Any = asyncio.current_task()
+        self.transport: Any = SimpleNamespace(
+            abort=task.cancel, close=task.cancel, get_write_buffer_size=lambda: 0
+        )
+        self._count(address)
         self._wait_for_client()
+        try:
+            await self.loop.connect_accepted_socket(lambda: self, accepted, **tls)
+        finally:
+            if self.scheme is None:
+                self.connection_lost(ConnectionAbortedError())
 
     @classmethod
     def _make_room(cls) -> None:

@@ -13,17 +13,20 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import uvicorn
 import uvloop
 
-from coderapi.protocol import HEAD_SECONDS, Connection, close_late_connections
+from coderapi.protocol import CLOSED_TOGETHER, HEAD_SECONDS, Connection, close_late_connections
 from kernel.loops import stopping
 
 logger = logging.getLogger(__name__)
 
 type Application = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
+# A connection, and the address of the client.
+type Accepted = tuple[socket.socket, Any]
 
 # When the server stops, workers have this long to finish their requests. The supervisor waits
 # longer, and a request body must arrive in less time.
@@ -80,11 +83,51 @@ TLS_SECONDS = {"ssl_handshake_timeout": 5.0, "ssl_shutdown_timeout": 1.0}
 
 
 class Loop(uvloop.Loop):
-    """An event loop that gives clients less time for the handshakes of TLS."""
+    """An event loop whose servers also count and limit connections in the handshake of TLS."""
 
     async def create_server(self, *arguments: Any, **more: Any) -> Any:
-        more |= TLS_SECONDS if more.get("ssl") else {}
+        if tls := more.get("ssl"):
+            return TLSServer(arguments[0], more["sock"], tls)
         return await super().create_server(*arguments, **more)
+
+
+class TLSServer:
+    """A server of asyncio, as far as uvicorn uses it, for connections with TLS."""
+
+    def __init__(
+        self, make: Callable[[], Connection], listener: socket.socket, tls: ssl.SSLContext
+    ) -> None:
+        self._make, self._listener, self._tls = make, listener, tls
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(listener, self._accept)
+
+    def _accept(self) -> None:
+        # Connections that must be closed to make room are closed before this is called again.
+        for accepted in islice(_waiting_connections([self._listener]), CLOSED_TOGETHER):
+            task = self._loop.create_task(connect(self._make, accepted, self._tls))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def close(self) -> None:
+        # uvicorn calls this twice.
+        if self._listener.fileno() >= 0:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+
+    async def wait_closed(self) -> None:
+        """Returns at once, because the socket has been closed."""
+
+
+async def connect(
+    make: Callable[[], Connection], accepted: Accepted, tls: ssl.SSLContext | None
+) -> None:
+    client, address = accepted
+    with suppress(OSError):  # The client has disconnected.
+        if tls:
+            await make().connect_with_tls(client, str(address[0]), ssl=tls, **TLS_SECONDS)
+        else:
+            await asyncio.get_running_loop().connect_accepted_socket(make, client)
 
 
 class Server(uvicorn.Server):
@@ -104,7 +147,15 @@ class Server(uvicorn.Server):
         accepted = [*_waiting_connections(sockets or [])]
         for server in self.servers:
             server.close()
-        connecting = [asyncio.ensure_future(self._connect(each)) for each in accepted]
+        make = partial(
+            Connection,
+            self.config,
+            self.server_state,
+            self.lifespan.state,
+            asyncio.get_running_loop(),
+        )
+        tls = self.config.ssl
+        connecting = [asyncio.ensure_future(connect(make, each, tls)) for each in accepted]
         deadline = time.monotonic() + LAST_SECONDS
         # Also without accepted connections, requests that have just arrived are read and answered.
         is_open = True
@@ -113,21 +164,14 @@ class Server(uvicorn.Server):
             is_open = bool(Connection.open) or not all(each.done() for each in connecting)
         await super().shutdown()
 
-    async def _connect(self, accepted: socket.socket) -> None:
-        loop, config = asyncio.get_running_loop(), self.config
-        make = partial(Connection, config, self.server_state, self.lifespan.state, loop)
-        with suppress(OSError):  # The client has disconnected.
-            more = TLS_SECONDS if config.ssl else {}
-            await loop.connect_accepted_socket(make, accepted, ssl=config.ssl, **more)
 
-
-def _waiting_connections(listeners: Iterable[socket.socket]) -> Iterator[socket.socket]:
+def _waiting_connections(listeners: Iterable[socket.socket]) -> Iterator[Accepted]:
     for listener in listeners:
         with suppress(BlockingIOError):
             while True:
-                accepted, _ = listener.accept()
+                accepted, address = listener.accept()
                 accepted.setblocking(False)
-                yield accepted
+                yield accepted, address
 
 
 def configuration(application: Application, tls: ssl.SSLContext | None = None) -> uvicorn.Config:

@@ -14,10 +14,11 @@ import pytest
 import uvicorn
 
 from coderapi import protocol
+from coderapi.protocol import Connection
 from coderapi.server.http import Server
 from tests.coderapi.test_protocol import HEAD, Application, serving_with
 from tests.support.certificates import Authority
-from tests.support.processes import DEADLINE_SECONDS, PROJECT
+from tests.support.processes import DEADLINE_SECONDS, PROJECT, wait_for
 
 # A supervisor with one worker. The worker waits in a step of its start until it must end. Its exit
 # status is printed.
@@ -97,6 +98,36 @@ def kept(client: socket.socket, tls: ssl.SSLContext) -> socket.socket:
     client.sendall(HEAD + b"\r\n")
     assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
     return client
+
+
+def test_handshakes_of_tls_are_limited_like_connections(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Connection, "max_open", 20)
+    with ExitStack() as clients, serving_with(Application(), partial(with_tls, authority)) as found:
+        port = ("127.0.0.1", found[1])
+        honest = kept(socket.create_connection(port, DEADLINE_SECONDS), authority.trusting())
+        clients.enter_context(honest)
+        for _ in range(100):
+            # Another address, which never begins the handshake.
+            silent = socket.create_connection(port, source_address=("127.0.0.2", 0))
+            clients.enter_context(silent)
+        wait_for(lambda: Connection.addresses["127.0.0.2"] and len(Connection.open) <= 20)
+        assert honest.recv(4096) == b"ok"
+        honest.sendall(HEAD + b"\r\n")
+        assert honest.recv(4096).startswith(b"HTTP/1.1 200 ")
+        other = kept(socket.create_connection(port, DEADLINE_SECONDS), authority.trusting())
+        clients.enter_context(other)
+    wait_for(lambda: not Connection.open and not Connection.addresses)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x05"])
+def test_handshake_that_fails_is_no_longer_counted(authority: Authority, sent: bytes) -> None:
+    with serving_with(Application(), partial(with_tls, authority)) as found:
+        with socket.create_connection(("127.0.0.1", found[1])) as client:
+            wait_for(lambda: Connection.open)
+            client.sendall(sent)
+        wait_for(lambda: not Connection.open and not Connection.addresses)
 
 
 def test_idle_client_of_tls_does_not_delay_the_end(
