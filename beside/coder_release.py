@@ -35,14 +35,14 @@ class Watch:
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     stop: threading.Event = field(default_factory=threading.Event)
-    is_running: bool = False
+    thread: threading.Thread | None = None
     stored: str = ""
 
     def version(self) -> str:
         """Returns the version that Coder has last reported, or "" if it has never responded."""
-        if not self.is_running:
+        if self.thread is None:
             with self.lock:
-                if not self.is_running:
+                if self.thread is None:
                     self._start()
         return client.version() or self.stored
 
@@ -62,7 +62,7 @@ class Watch:
             daemon=True,
         )
         run.start()
-        self.is_running = True
+        self.thread = run
 
     def _turn(self) -> None:
         if client.silent_seconds() >= INTERVAL_SECONDS:
@@ -95,8 +95,10 @@ def version() -> str:
 
 
 def restart() -> None:
-    """Stops the watch. The next call of `version` starts a new one."""
+    """Stops the watch and waits for its thread. The next call of `version` starts a new one."""
     _watch.stop.set()
+    if _watch.thread is not None:
+        _watch.thread.join()
     _forget()
 
 

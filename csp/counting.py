@@ -10,10 +10,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
+from weakref import WeakSet
 
 PAUSE_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
+
+_all: WeakSet[Counts[Any, Any]] = WeakSet()
 
 
 class Counts[K, V]:
@@ -26,8 +30,10 @@ class Counts[K, V]:
         self._name = name
         self._write = write
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._waiting: dict[K, V] = {}
         self.is_running = False
+        _all.add(self)
 
     def update(self, change: Callable[[dict[K, V]], object]) -> None:
         """Calls `change` with the counts that are not written yet. It may add to them."""
@@ -37,17 +43,32 @@ class Counts[K, V]:
                 threading.Thread(target=self._run, name=self._name, daemon=True).start()
                 self.is_running = True
 
-    def _run(self) -> None:
-        while counted := self._next():
-            try:
-                self._write(counted)
-            except Exception as error:  # noqa: BLE001 - only counts are lost
-                log.warning("%s of %s s not counted: %s", self._name, PAUSE_SECONDS, error)
+    def discard(self) -> None:
+        """Discards the counts that are not written yet, after the end of an unfinished write."""
+        with self._writing, self._lock:
+            self._waiting = {}
 
-    def _next(self) -> dict[K, V]:
-        """Returns the counts to write. An empty dictionary ends the thread."""
-        time.sleep(PAUSE_SECONDS)
+    def _run(self) -> None:
+        is_needed = True
+        while is_needed:
+            time.sleep(PAUSE_SECONDS)
+            with self._writing:
+                is_needed = self._write_next()
+
+    def _write_next(self) -> bool:
+        """Writes the counts. Returns whether there were any. The thread ends if there were none."""
         with self._lock:
             counted, self._waiting = self._waiting, {}
             self.is_running = bool(counted)
-        return counted
+        try:
+            if counted:
+                self._write(counted)
+        except Exception as error:  # noqa: BLE001 - only counts are lost
+            log.warning("%s of %s s not counted: %s", self._name, PAUSE_SECONDS, error)
+        return bool(counted)
+
+
+def discard_all() -> None:
+    """Discards all counts of this process that are not written yet."""
+    for counts in tuple(_all):
+        counts.discard()

@@ -19,7 +19,9 @@ from pytest_django.plugin import DjangoDbBlocker
 from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
 
 from audit.models import PARTITIONS
+from beside import alerts, client, identity
 from coderapi import urls  # noqa: F401 - it reads settings, which tests change
+from csp import counting
 from csp.writing import writer
 from kernel import memory
 from kernel.db import failures, listener
@@ -126,6 +128,8 @@ def close_connections() -> None:
 
 def empty_written_tables(case: TransactionTestCase) -> None:
     """Empties the tables with rows. Django's flush empties all, and takes far longer."""
+    # A thread may write them while the tables are emptied, and the next test would find the rows.
+    counting.discard_all()
     with connection.cursor() as cursor:
         cursor.execute(EMPTY_WRITTEN_TABLES)
 
@@ -156,10 +160,13 @@ def _cheap_set_up() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered() -> Iterator[None]:
-    """Clears documents, keys and request counts, so that no test finds those of another."""
+    """Clears documents, keys, failures and counts, so that no test finds those of another."""
     memory.clear_all()
     failures.forget()
+    for breaker in (client.BREAKER, identity.LIMIT_BREAKER, alerts.BREAKER):
+        breaker.record("")
     yield
+    counting.discard_all()
     forget_counts()
 
 

@@ -16,8 +16,6 @@ from alerts.models import Alert, Channel
 from alerts.sending import send_alerts
 from alerts.sources import all_sources
 from audit.services import SYSTEM, Target, record
-from beside import alerts as coder_alerts
-from beside.client import Breaker
 from coderapi.alerts import BACKUP
 from coderapi.settings import BASE_DIR
 from deployment.models import ConfigRevision
@@ -137,10 +135,7 @@ def test_changed_configuration_is_alerted(receiver: Receiver) -> None:
     assert "a → b" in receiver.bodies[-1]["data"]["text"]
 
 
-def test_coder_that_does_not_respond_is_alerted(
-    receiver: Receiver, settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(coder_alerts, "BREAKER", Breaker())
+def test_coder_that_does_not_respond_is_alerted(receiver: Receiver, settings: Any) -> None:
     settings.CODER_URL = "http://127.0.0.1:1"
     only(receiver, "coder.unavailable", enabled=False)
     Channel.objects.update(enabled=True)

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from beside import client, configuration
-from beside.client import Breaker
 from tests.support.coder_releases import RELEASES, Release
 from tests.support.processes import DEADLINE_SECONDS
 from tests.support.stand_in_coder import Key, Person, StandInCoder
@@ -27,7 +26,6 @@ def coder(
     settings: Any, monkeypatch: pytest.MonkeyPatch, release: Release
 ) -> Iterator[StandInCoder]:
     """Runs a Coder deployment. The settings contain its URL, and a token of an owner."""
-    monkeypatch.setattr(client, "BREAKER", Breaker())
     # On a busy machine, the stand-in needs longer than Coder may.
     for module in (client, configuration):
         monkeypatch.setattr(module, "SECONDS", DEADLINE_SECONDS)

@@ -6,6 +6,7 @@ import pytest
 
 from beside import client
 from beside.client import CoderUnavailableError, ask
+from tests.support.processes import DEADLINE_SECONDS
 from tests.support.stand_in_coder import StandInCoder
 
 
@@ -22,6 +23,7 @@ def test_version_that_no_header_may_contain_is_ignored(
 def test_after_three_failures_coder_is_not_asked_until_a_response_closes_the_breaker(
     coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(client, "OPEN_SECONDS", DEADLINE_SECONDS)
     coder.fault = "500"
     for _ in range(5):
         with pytest.raises(CoderUnavailableError, match="status 500"):

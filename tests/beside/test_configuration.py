@@ -12,7 +12,7 @@ import pytest
 from django.apps import apps
 from django.test import Client
 
-from beside import client, configuration, translation
+from beside import client, coder_release, configuration, translation
 from beside.configuration import DOCUMENTS
 from beside.identity import CoderIdentity
 from deployment.models import ConfigRevision
@@ -46,6 +46,7 @@ def _uses_coder(coder: StandInCoder, settings: Any, db: None) -> Iterator[None]:
         one.document.use_source(None)
     responses.version_source = None
     running_coder.use_source(None)
+    coder_release.restart()
     for remembered in (configuration.ANSWERS, configuration.PROBLEMS, configuration.BREAKERS):
         remembered.clear()
 

@@ -590,10 +590,7 @@ def test_own_tokenconfig_is_cached_for_half_a_minute(
 
 
 @pytest.mark.parametrize("content", [b"{}", b"[]", b'{"max_token_lifetime": "7d"}', b"<html>"])
-def test_unusable_tokenconfig_of_coder_is_a_503(
-    coder: StandInCoder, content: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(identity, "LIMIT_BREAKER", client.Breaker())
+def test_unusable_tokenconfig_of_coder_is_a_503(coder: StandInCoder, content: bytes) -> None:
     coder.answers[f"/api/v2{TOKEN_CONFIG}"] = 200, content
     token = coder.add(Key(Person("ada"))).token
     assert [ask(TOKEN_CONFIG, token).status_code for _ in range(4)] == [503] * 4

@@ -117,7 +117,10 @@ def test_a_person_has_one_search_at_a_time_on_two_servers(tmp_path: Path) -> Non
         locker = stack.enter_context(psycopg.connect(url))
         locker.execute("LOCK TABLE csp_noiserule")
         watcher = stack.enter_context(psycopg.connect(url, autocommit=True))
-        waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        waiting = (
+            "SELECT pid FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
         with ThreadPoolExecutor(1) as thread:
             running = thread.submit(first.ask, f"{path}?q=zoe", Cookie=cookie)
             wait_for(lambda: watcher.execute(waiting).fetchone())
