@@ -104,6 +104,8 @@ def django_db_setup(
     has partitions of the audit trail. Without them each test makes one again, for its first entry.
     """
     with django_db_blocker.unblock():
+        # A test without a database may have made a pool. Its connections use another database.
+        close_connections()
         made = setup_databases(verbosity=0, interactive=False, serialized_aliases=set())
         close_connections()
     with own_database(like=connection.settings_dict["NAME"], name=migrated()):
