@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import resource
 import signal
 import socket
 import ssl
 import sys
+import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import islice
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -140,6 +143,17 @@ class Server(uvicorn.Server):
     # Whether the worker ends. A signal that arrives before uvicorn handles signals would be lost.
     is_ending = False
 
+    def __init__(self, config: uvicorn.Config, prepare_end: Callable[[], None] | None = None):
+        super().__init__(config)
+        self._prepare_end = prepare_end
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Prepares the end first, if an operator and not the supervisor stops this worker."""
+        if self._prepare_end is None or Server.is_ending:
+            super().handle_exit(sig, frame)
+        elif not stopping.is_set():
+            threading.Thread(target=self._prepare_end, name="end", daemon=True).start()
+
     async def on_tick(self, counter: int) -> bool:
         return await super().on_tick(counter) or Server.is_ending
 
@@ -225,6 +239,8 @@ class Worker:
         application = self._load()
         # uvicorn handles the signal, and raises it again at the end.
         signal.signal(signal.SIGTERM, lambda *_: None)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
         # Each connection needs a file descriptor. The soft limit is often 1,024.
         _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
@@ -242,7 +258,7 @@ class Worker:
         _tasks = [asyncio.create_task(each()) for each in (close_late_connections, *self._more)]
         if self._url:
             logger.info("Ready: %s answers", self._url)
-        await Server(config).serve(sockets=[self.listener.open()])
+        await Server(config, self.prepare_end).serve(sockets=[self.listener.open()])
 
     def prepare_end(self) -> None:
         """Serves requests during the delay. Then closes each connection after its next response.

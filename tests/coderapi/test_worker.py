@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import ssl
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
+from http.client import HTTPConnection
+from pathlib import Path
 
 import pytest
 import uvicorn
@@ -18,6 +21,7 @@ from coderapi.protocol import Connection
 from coderapi.server.http import Server
 from tests.coderapi.test_protocol import HEAD, Application, serving_with
 from tests.support.certificates import Authority
+from tests.support.live import own_server
 from tests.support.processes import DEADLINE_SECONDS, PROJECT, wait_for
 
 # A supervisor with one worker. The worker waits in a step of its start until it must end. Its exit
@@ -75,6 +79,30 @@ def test_worker_that_must_end_while_it_starts_is_not_killed(step: str) -> None:
         timeout=2 * DEADLINE_SECONDS,
     )
     assert found.stdout.strip() in {"0", f"-{int(signal.SIGTERM)}"}, found.stderr
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_worker_that_an_operator_stops_lets_clients_close_their_connections(
+    tmp_path: Path, signum: int
+) -> None:
+    """Otherwise a proxy could send a request while the worker closes its idle connection."""
+    with (
+        own_server("--web-only", log=tmp_path / "log") as server,
+        closing(HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_SECONDS)) as client,
+    ):
+
+        def is_last() -> bool:
+            client.request("GET", "/healthz")
+            response = client.getresponse()
+            response.read()
+            return response.getheader("Connection") == "close"
+
+        assert not is_last()
+        [worker] = server.web_workers()
+        os.kill(worker, signum)
+        wait_for(is_last)
+        wait_for(lambda: server.web_workers() - {worker})
+        assert server.get() == 200
 
 
 @pytest.fixture(scope="module")
