@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.expressions import Combinable
@@ -74,6 +75,7 @@ from csp.writing import reach
 from kernel import humanize
 from kernel.admin import (
     ReadOnlyAdmin,
+    RowsOfLargeTable,
     ServiceAdmin,
     ValuesFilter,
     column,
@@ -425,6 +427,9 @@ class ReportAdmin(ExportingAdmin):
     ]
     # Not a join, which would omit a report whose group was deleted.
     more_columns = {"site": Subquery(Group.objects.filter(pk=OuterRef("group_id")).values("site"))}
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return RowsOfLargeTable
 
     @admin.display
     def site(self, report: Report) -> str:

@@ -107,19 +107,33 @@ def _search_problem(text: str) -> str:
 # --- Pages ------------------------------------------------------------------------------------
 
 
-class _Rows(ChangeList):
+class Rows(ChangeList):
     """Sorts only by the columns in `sortable_by`. Django also obeys other columns in the URL."""
-
-    def get_results(self, request: HttpRequest) -> None:
-        """Does not read the rows if their number is 0, because it may take as long to find none."""
-        super().get_results(request)
-        if not self.result_count:
-            self.result_list = self.queryset.none()
 
     def get_ordering_field(self, field_name: Any) -> Any:
         if self.sortable_by is not None and field_name not in self.sortable_by:
             return None
         return super().get_ordering_field(field_name)
+
+
+class RowsOfLargeTable(Rows):
+    """Finds the rows of the first page once, and counts the others only if there are more.
+
+    If a filter or a search leaves few rows, PostgreSQL may read the whole table to find them.
+    Django would do this to count them, and again to show them.
+    """
+
+    def get_results(self, request: HttpRequest) -> None:
+        is_filtered = bool(self.query or self.has_active_filters)
+        if not is_filtered or self.page_num > 1 or self.show_all:
+            super().get_results(request)
+            return
+        found = list(self.queryset.values_list("pk", flat=True)[: self.list_per_page + 1])
+        rows = self.queryset.filter(pk__in=found[: self.list_per_page])
+        if len(found) <= self.list_per_page:
+            self.queryset = rows
+        super().get_results(request)
+        self.result_list = rows
 
 
 class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
@@ -165,7 +179,7 @@ class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
             raise
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return _Rows
+        return Rows
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[M]) -> None:
         """Deletes selected rows like a single row, so that each deletion is recorded."""
