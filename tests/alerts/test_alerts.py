@@ -172,6 +172,19 @@ def test_digest_lists_a_number_of_alerts_and_counts_the_others(receiver: Receive
     assert rows == MAX_LISTED + 5
 
 
+def test_digest_lists_the_highest_severity_and_the_most_clients_first(receiver: Receiver) -> None:
+    make_channel(receiver.url)
+    for clients in (*range(20, 30), 300):
+        make_group(client_days=clients)
+    make_group(client_days=15, state="resolved", state_at=NOW - 2 * HOUR, last_seen=NOW - HOUR)
+    assert send_alerts(NOW) == 1
+    [body] = receiver.bodies
+    found = [(each["kind"], each["what"]) for each in body["data"]["alerts"]]
+    assert [kind for kind, _ in found] == ["csp_group.regressed", *11 * ["csp_group.new"]]
+    clients = [int(re.findall(r"(\d+) clients", what)[0]) for _, what in found]
+    assert clients == [15, 300, *range(29, 19, -1)]
+
+
 def test_last_message_of_the_hour_lists_all_alerts(receiver: Receiver) -> None:
     make_channel(receiver.url, hourly_limit=2)
     steps = []
