@@ -68,6 +68,7 @@ NAMES = ("sockname", "peername")
 # Closing a socket with this option resets its connection.
 RESET = pack("ii", 1, 0)
 NOT_HTTP = "The request is not valid HTTP."
+VERSIONS = frozenset({"1.0", "1.1"})
 # The headers that describe how the body is sent.
 BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 # Keys of the scope: the connection, and whether the client ended its side before its body was
@@ -275,11 +276,19 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def _check_headers(self) -> None:
-        """Raises: APIError 400 or 501, as RFC 9112, 3.2 and 6.1 require."""
+        """Raises: APIError 400, 501 or 505, as RFC 9112, 3.2 and 6.1, and RFC 9110, 15.6.6 require.
+
+        If the target is a whole URL, as for a proxy, the Host header is replaced by its host.
+        """
+        version = self.parser.get_http_version()
+        if version not in VERSIONS:
+            raise APIError(505, "The supported versions are HTTP/1.1 and HTTP/1.0.")
+        is_old = version == "1.0"
         names = [name for name, _ in self.headers]
-        is_old = self.parser.get_http_version() == "1.0"
         if names.count(b"host") != 1 and not (is_old and b"host" not in names):
             raise APIError(400, "A request must have one Host header.")
+        if not self.url.startswith((b"/", b"*")):
+            self._use_host_of_target()
         cycle: Any = self.cycle
         if cycle and not cycle.response_complete and self._has_body():
             # Its body would occupy memory while the other request runs. Clients do not do this.
@@ -294,6 +303,13 @@ class Connection(HttpToolsProtocol):
         if is_old:
             # RFC 9110, 10.1.1: the client would not understand the interim response.
             self.expect_100_continue = False
+
+    def _use_host_of_target(self) -> None:
+        host = self.url.partition(b"//")[2].partition(b"/")[0].partition(b"?")[0]
+        if b"@" in host:
+            raise APIError(400, NOT_HTTP)
+        self.headers[:] = [each for each in self.headers if each[0] != b"host"]
+        self.headers.append((b"host", host))
 
     def _has_body(self) -> bool:
         return any(name in BODY_HEADERS for name, _ in self.headers)

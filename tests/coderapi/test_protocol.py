@@ -171,6 +171,8 @@ def test_requests_share_a_connection(connect: Connect) -> None:
         (b"GET / HTTP/1.1\r\n\r\n", b"400"),
         (HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n", b"501"),
         (HEAD + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", b"400"),
+        (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", b"505"),
+        (b"GET http://y@x/ HTTP/1.1\r\nHost: x\r\n\r\n", b"400"),
     ],
 )
 def test_bad_head_is_refused(connect: Connect, head: bytes, status: bytes) -> None:
@@ -178,6 +180,31 @@ def test_bad_head_is_refused(connect: Connect, head: bytes, status: bytes) -> No
     assert answer.split()[1] == status
     assert b"X-Coder-Request-Id: " in answer
     assert b'"message"' in answer
+
+
+class HostApplication:
+    """An ASGI application whose response is the Host header and the path of the request."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        body = b" ".join(value for name, value in scope["headers"] if name == b"host")
+        body += scope["raw_path"]
+        headers = [(b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET http://other:80/a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        b"GET http://other:80/a?b//c HTTP/1.0\r\n\r\n",
+    ],
+)
+def test_host_of_a_whole_url_replaces_the_header(head: bytes) -> None:
+    with serving(HostApplication()) as port:
+        client = create_connection(("127.0.0.1", port), timeout=DEADLINE_SECONDS)
+        client.sendall(head)
+        assert until_the_end(client).endswith(b"\r\n\r\nother:80/a")
 
 
 def test_later_requests_of_a_connection_may_have_a_large_head(connect: Connect) -> None:
