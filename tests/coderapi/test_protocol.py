@@ -401,7 +401,11 @@ def test_body_of_a_request_with_an_upgrade_is_read(rest: list[bytes]) -> None:
         client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n" + UPGRADE + first)
         for each in later:
             client.sendall(each)
-        answers = until_the_end(client)
+        answers = b""
+        # The operating system resets a closed connection if its client goes on sending.
+        with closing(client), suppress(ConnectionResetError):
+            while piece := client.recv(1 << 16):
+                answers += piece
     assert answers.count(b"HTTP/1.1 ") == 1
     assert answers.endswith(b"\r\n\r\nok")
 
