@@ -334,12 +334,19 @@ def test_private_database_stops_although_the_signal_is_repeated(
     assert "Traceback" not in private.log.read_text()
 
 
+def hears_again(server: Server) -> bool:
+    text = server.log.read_text()
+    return 0 < text.count("notifications are off") == text.count("notifications are on again")
+
+
 def test_private_database_is_restarted(private: Server, open_directory: Path) -> None:
     wait_for(lambda: private.get("/readyz") == 200)
     file = open_directory / "postgres" / "data" / "postmaster.pid"
     os.kill(int(file.read_text().splitlines()[0]), signal.SIGKILL)
     private.wait_for_log("had ended and was restarted")
     wait_for(lambda: private.get("/readyz") == 200)
+    # Until a process receives notifications again, it may not use its caches.
+    wait_for(lambda: hears_again(private))
     postgres.stop(open_directory)
     # While the caches may be used, a proxy must keep the server.
     wait_for(lambda: "postgres stop" in private.ask("/readyz").json.get("reason", ""))
