@@ -18,7 +18,8 @@ restart, up to 30 seconds.
 Before the migrations, the supervisor binds each port with a socket that does not listen. The
 supervisor keeps this socket, so that another program cannot bind the port. Before it forks a web
 worker, it opens the listening socket of the worker, and keeps this socket, too. So connections wait
-while the worker is replaced. `coderapi.protocol` limits what a client may do with a connection.
+while the worker is replaced. `coderapi.connections` and `coderapi.protocol` limit what a client may
+do with a connection.
 
 After a signal, `/readyz` fails, and the web workers serve requests for CODERAPI_SHUTDOWN_DELAY.
 Then they close each connection after its next response, stop accepting, and finish the running

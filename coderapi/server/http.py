@@ -22,7 +22,8 @@ from typing import Any
 import uvicorn
 import uvloop
 
-from coderapi.protocol import CLOSED_TOGETHER, HEAD_SECONDS, Connection, close_late_connections
+from coderapi.connections import CLOSED_TOGETHER, HEAD_SECONDS, close_late_connections
+from coderapi.protocol import Connection
 from kernel.loops import stopping
 
 logger = logging.getLogger(__name__)

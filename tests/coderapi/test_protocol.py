@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from coderapi import protocol
+from coderapi import connections, protocol
+from coderapi.connections import close_late_connections
 from coderapi.protocol import (
     BROKEN,
     MAX_HEAD_BYTES,
@@ -23,7 +24,6 @@ from coderapi.protocol import (
     MAX_PIPELINED,
     MAX_TARGET_BYTES,
     Connection,
-    close_late_connections,
 )
 from coderapi.server.http import Loop, Server, configuration
 from kernel.http.responses import Answer
@@ -283,8 +283,8 @@ def test_rejected_request_is_limited(connect: Connect, monkeypatch: pytest.Monke
 def test_rest_of_a_rejected_request_must_arrive_in_time(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.1)
-    monkeypatch.setattr(protocol, "SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(connections, "SWEEP_SECONDS", 0.01)
     client = connect(HEAD + b"Host: y\r\n\r\n")
     assert until_the_end_of_one_side(client).startswith(b"HTTP/1.1 400 ")
     wait_for(lambda: not Connection.open)
@@ -419,7 +419,7 @@ def test_interim_response_is_not_sent_to_an_old_client(connect: Connect) -> None
 def test_late_head_ends_the_connection(
     connect: Connect, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.1)
     answers = until_the_end(connect(sent))
     assert answers.count(b"HTTP/1.1 ") == sent.count(b"\r\n\r\n")
     wait_for(lambda: not Connection.open)
@@ -430,7 +430,7 @@ def test_connection_that_waits_longest_is_closed_when_there_are_too_many(
     connect: Connect, monkeypatch: pytest.MonkeyPatch, kept: bytes
 ) -> None:
     monkeypatch.setattr(Connection, "max_open", 2)
-    monkeypatch.setattr(protocol, "CLOSED_TOGETHER", 1)
+    monkeypatch.setattr(connections, "CLOSED_TOGETHER", 1)
     oldest, busy = connect(kept), connect(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
     wait_for(lambda: len(Connection.waiting) == 1)
     newest = connect(HEAD)
@@ -470,7 +470,7 @@ def unread(port: int, address: str) -> socket:
 def test_clients_that_do_not_read_make_room_for_others(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(connections, "SWEEP_SECONDS", 0.01)
     other = connect(HEAD)
     port = other.getpeername()[1]
     many = [unread(port, "127.0.0.2") for _ in range(3)]
@@ -488,8 +488,8 @@ def test_clients_that_do_not_read_make_room_for_others(
 def test_bytes_that_clients_do_not_read_are_limited(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "SWEEP_SECONDS", 0.01)
-    monkeypatch.setattr(protocol, "MAX_UNSENT_BYTES", len(LARGE) * 3 // 2)
+    monkeypatch.setattr(connections, "SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(connections, "MAX_UNSENT_BYTES", len(LARGE) * 3 // 2)
     port = connect(HEAD).getpeername()[1]
     first, second = unread(port, "127.0.0.1"), unread(port, "127.0.0.1")
     wait_for(lambda: sum(each.unsent > 0 for each in Connection.open) == 1)
@@ -561,7 +561,7 @@ def test_task_is_canceled_when_the_client_goes(connect: Connect, application: Ap
 def test_client_that_does_not_read_is_disconnected(
     connect: Connect, monkeypatch: pytest.MonkeyPatch, more: bytes
 ) -> None:
-    monkeypatch.setattr(protocol, "STALLED_SECONDS", 0.1)
+    monkeypatch.setattr(connections, "STALLED_SECONDS", 0.1)
     client = connect(b"")
     client.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
     client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n" + more + b"\r\n")
@@ -573,8 +573,8 @@ def test_slow_reader_gets_the_whole_response(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not late with its next head while it reads the response."""
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
-    monkeypatch.setattr(protocol, "SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "SWEEP_SECONDS", 0.01)
     client = connect(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
     received = len(client.recv(1 << 16))
     late = connect(b"")

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from coderapi import protocol
+from coderapi import connections
 from coderapi.protocol import Connection
 from coderapi.server.http import Server
 from tests.coderapi.test_protocol import HEAD, Application, serving_with
@@ -162,7 +162,7 @@ def test_idle_client_of_tls_does_not_delay_the_end(
     authority: Authority, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     # The end must not depend on the time after which idle connections are closed.
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", DEADLINE_SECONDS)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", DEADLINE_SECONDS)
     with ExitStack() as clients, serving_with(Application(), partial(with_tls, authority)) as found:
         client = socket.create_connection(("127.0.0.1", found[1]), DEADLINE_SECONDS)
         clients.enter_context(kept(client, authority.trusting()))
