@@ -48,7 +48,7 @@ from kernel.http.views import DocumentView, PublicAPIView, view_classes
 from kernel.http.wire import Wire
 from kernel.limiter import LimitReachedError
 from kernel.telemetry import logs
-from kernel.telemetry.access import MAX_AGENT, MAX_PATH, AccessLog, Entry, Sent
+from kernel.telemetry.access import MAX_AGENT, MAX_PATH, REQUEST_ID, AccessLog, Entry, Sent
 from users.selectors import ME
 
 # The status of a request in the access log if its client has disconnected, as in nginx.
@@ -98,7 +98,7 @@ class Front:
         """
         call = from_scope(scope)
         route = self.routes.get(single_slashes(call.path))
-        if route is None or route.view is None or call.method not in route.methods or self.log:
+        if route is None or route.view is None or call.method not in route.methods:
             return None
         if announces_body(call):
             return None
@@ -118,6 +118,10 @@ class Front:
         answer.add_length()
         if self.counts:
             _record(route, results, answer, begun)
+        if self.log:
+            sent = Sent(answer.status, len(answer.body), results.request_id)
+            seconds = time.perf_counter() - begun
+            self.log.add(_entry(scope, call, results.address, sent, seconds=seconds))
         return answer
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -146,8 +150,7 @@ class Front:
                 seconds=0.0,
             )
         if self.log:
-            sent = Sent()
-            sent.add_whole(answer.status, answer.headers.items(), len(answer.body))
+            sent = Sent(answer.status, len(answer.body), answer.headers[REQUEST_ID])
             self.log.add(_entry(scope, call, address_of(call), sent, seconds=0.0))
 
 

@@ -20,6 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from io import FileIO
 from typing import Any, NamedTuple
@@ -190,15 +191,13 @@ def blocks(lines: Iterable[bytes], *, limit: int) -> Iterator[bytes]:
     yield block
 
 
+@dataclass(slots=True)
 class Sent:
     """Records which response was sent. `size` is the number of bytes of the body."""
 
-    __slots__ = ("request_id", "size", "status")
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.size = 0
-        self.request_id = "-"
+    status: int = 0
+    size: int = 0
+    request_id: str = "-"
 
     def add_whole(self, status: int, headers: Iterable[tuple[str, str]], size: int) -> None:
         self.status, self.size = status, size

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from socket import create_connection
 from typing import Any
 
@@ -221,9 +223,16 @@ def test_other_requests_need_a_task_and_are_not_counted_before(
     assert remaining(client.get(CONFIG).headers) == first - 1
 
 
-def test_request_needs_a_task_if_there_is_an_access_log(
-    threads: Threads, client: APIClient
+def test_response_without_a_task_is_in_the_access_log(
+    threads: Threads, client: APIClient, tmp_path: Path
 ) -> None:
     client.get(CONFIG)
-    logging = Front(threads, routes("coderapi.urls"), AccessLog("/dev/null", "json"))
-    assert logging.answer_at_once(scope_of(CONFIG, token=client.token)) is None
+    log = AccessLog(str(tmp_path / "log"), "json")
+    logging = Front(threads, routes("coderapi.urls"), log)
+    answer = logging.answer_at_once(scope_of(CONFIG, token=client.token))
+    assert answer is not None
+    log.write()
+    line = json.loads((tmp_path / "log").read_text())
+    assert (line["method"], line["path"]) == ("GET", CONFIG)
+    assert (line["status"], line["bytes"]) == (200, len(answer.body))
+    assert line["request_id"] == answer.headers["X-Coder-Request-Id"]
