@@ -31,9 +31,9 @@ STOP_SECONDS = 35
 POLL_SECONDS = 0.005
 WORKERS = 2
 # The default of CODERAPI_WEB_THREADS. A reference has the same number of threads.
-THREADS = 16
-# The default of CODER_PG_CONN_MAX_OPEN is 10, and the workers share it.
-POOL_SIZE = 10 // WORKERS
+THREADS = 8
+# A worker has at most half as many connections as threads.
+POOL_SIZE = THREADS // 2
 TOKEN_HEADER = "Coder-Session-Token"  # noqa: S105 - a name
 # A variable that marks all processes of one service. Children inherit it.
 MARK = "BENCH_MARK"

@@ -156,7 +156,7 @@ OWN_OPTIONS = (
         "The number of threads of each web process that run Django. Cached documents and CSP "
         "reports need no thread.",
         Integer(4, 512),
-        default="16",
+        default="8",
     ),
     _own(
         "CODERAPI_SHUTDOWN_DELAY",

@@ -62,7 +62,7 @@ def test_json_has_typed_values() -> None:
         for values in (
             ("Session Duration", False, 7_200_000_000_000, "flag", "--session-duration"),
             ("DATABASE_URL", True, None, "", ""),
-            ("CODERAPI_WEB_THREADS", True, 16, "default", ""),
+            ("CODERAPI_WEB_THREADS", True, 8, "default", ""),
         )
     ]
 
