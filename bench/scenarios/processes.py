@@ -62,8 +62,8 @@ def telemetry(bench: Bench) -> Batches:
             Scenario(
                 "p99.9 of the event loop's lag, mixed requests",
                 Measure("ours", lambda seconds: _lag(counted, address, seconds)),
-                at_most=0.02,
-                figure="lag_seconds",
+                at_most=20,
+                figure="lag_ms",
             ),
         ]
 
@@ -77,7 +77,7 @@ def _lag(service: Service, metrics: str, seconds: int) -> Figures:
     counts = {bound: after[bound] - before.get(bound, 0) for bound in sorted(after)}
     total = max(counts.values())
     found = next(bound for bound, count in counts.items() if count >= LAG_QUANTILE * total)
-    return {"lag_seconds": found}
+    return {"lag_ms": found * 1000}
 
 
 def _lag_buckets(address: str) -> dict[float, float]:
