@@ -12,8 +12,8 @@ from bench.load import BenchError
 from bench.scenarios.base import READERS, SSH, Batches, Bench, bare, load, recorded
 from bench.service import Service, reference
 
-# (name, path, minimum). The bare function sends constant bytes and takes no steps. The minimums are a
-# fifth below the usual ratios.
+# (name, path, minimum). The bare function sends constant bytes and takes no steps. The minimums are
+# a fifth below the usual ratios.
 PUBLIC = (
     ("buildinfo", "/api/v2/buildinfo", 0.42),
     ("/", "/api/v2/", 0.42),
