@@ -38,7 +38,8 @@ MAX_HEAD_BYTES = 32 * 1024
 MAX_TARGET_BYTES = 8 * 1024
 MAX_HEADERS = 100
 MAX_PIPELINED = 16
-# The part of a rejected request that is read and dropped. The largest body has 8 MiB.
+# The maximum number of bytes of a rejected request that are read and dropped. The largest body has
+# 8 MiB.
 MAX_DROPPED_BYTES = 32 * 1024 * 1024
 # Bodies of this size or more are not copied.
 SHARED_BYTES = 16 * 1024
@@ -82,7 +83,7 @@ class Connection(CountedConnection):
 
     task: asyncio.Task[Any] | None = None
     # The received bytes that the parser has not passed on: of an incomplete head, or of the fields
-    # after a chunked body. They are limited as they arrive.
+    # after a chunked body. After a rejection, the dropped bytes. They are limited as they arrive.
     _unparsed = 0
     _has_head = False
     # The request whose task runs. If requests are pipelined, `cycle` is the last one.
@@ -163,7 +164,7 @@ class Connection(CountedConnection):
         # After an upgrade, the parser reads no further request, and no upgrade is supported.
         if self.is_closing or self.parser.should_upgrade():
             self.cycle.keep_alive = False
-        if self.parser.get_http_version() == "1.0":
+        if self.scope["http_version"] == "1.0":
             self._send_without_chunks(self.cycle)
 
     def on_chunk_header(self) -> None:
@@ -192,7 +193,8 @@ class Connection(CountedConnection):
 
         If the target is a whole URL, as for a proxy, the Host header is replaced by its host.
         """
-        version = self.parser.get_http_version()
+        # uvicorn sets it later, but the access log also has requests that uvicorn does not handle.
+        version = self.scope["http_version"] = self.parser.get_http_version()
         if version not in VERSIONS:
             raise APIError(505, "The supported versions are HTTP/1.1 and HTTP/1.0.")
         is_old = version == "1.0"
@@ -277,7 +279,7 @@ class Connection(CountedConnection):
         self.cycle = ENDED
         self._answered += 1
         self.server_state.total_requests += 1
-        is_head, is_old = method == b"HEAD", self.parser.get_http_version() == "1.0"
+        is_head, is_old = method == b"HEAD", scope["http_version"] == "1.0"
         is_last = self.is_closing or is_old or not self.parser.should_keep_alive()
         self._write(answer.status, answer.headers.items(), b"" if is_head else answer.body, is_last)
         if not is_last:
@@ -298,6 +300,8 @@ class Connection(CountedConnection):
         is_head = cycle.scope["method"] == "HEAD"
         is_last = self.is_closing or not cycle.keep_alive
         self._is_rejected = is_last and (cycle.more_body or self._is_invalid)
+        # The connection of a rejected request stays open, but its body is not needed.
+        cycle.body.clear()
         self._write(status, headers, b"" if is_head else body, is_last=is_last)
         cycle.response_started = cycle.response_complete = True
         cycle.on_response()
@@ -322,7 +326,10 @@ class Connection(CountedConnection):
             self._end()
 
     def _end(self) -> None:
-        """Closes the connection after its last response."""
+        """Closes the connection after its last response.
+
+        The rest of a rejected request is dropped first.
+        """
         if not self._is_rejected or self._has_ended:
             self.transport.close()
             return
@@ -420,8 +427,9 @@ class Connection(CountedConnection):
 
     async def _run(self, cycle: Any, app: Any) -> None:
         await cycle.run_asgi(app)
-        if cycle.response_started and not cycle.response_complete and not cycle.chunked_encoding:
-            # With a usual end, the client could take the response for complete.
+        is_broken = cycle.response_started and not (cycle.response_complete or cycle.disconnected)
+        if is_broken and not cycle.chunked_encoding:
+            # To an old client, a usual close looks like the end of the response.
             self.transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, RESET)
             self.transport.abort()
 

@@ -104,7 +104,7 @@ def post(length: int) -> bytes:
 
 
 def status(answer: bytes) -> int:
-    assert answer.count(b"HTTP/1.1 ") == 1
+    assert answer.count(b"\r\ndate: ") == 1
     return int(answer.split()[1])
 
 
@@ -202,6 +202,13 @@ def own_full(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(BODIES, "per_caller", 1)
 
 
+def test_body_of_a_rejected_request_is_not_kept_in_memory(served: Served) -> None:
+    with closing(served.connect(post(40_000_000) + bytes(50_000))) as client:
+        assert client.recv(1 << 16).startswith(b"HTTP/1.1 413 ")
+        [connection] = Connection.open
+        assert not connection._running.body  # type: ignore[attr-defined]
+
+
 def usual(patch: pytest.MonkeyPatch) -> None:
     pass
 
@@ -243,6 +250,7 @@ def test_refusals_before_the_body_are_logged(
         (414, b"GET /a?" + bytes(9000).replace(b"\0", b"b") + b" HTTP/1.1\r\n", ("GET", "/a")),
         (431, b"PUT /%20 HTTP/1.1\r\n" + b"a: b\r\n" * 102, ("PUT", "/%20")),
         (501, get("/a")[:-2] + b"Transfer-Encoding: gzip\r\n\r\n", ("GET", "/a")),
+        (505, get("/a").replace(b"HTTP/1.1", b"HTTP/2.0"), ("GET", "/a")),
     ],
 )
 def test_refusals_of_heads_are_logged_and_counted(
@@ -260,6 +268,7 @@ def test_refusals_of_heads_are_logged_and_counted(
     [_, line] = wait_for(lambda: served.lines()[1:] and served.lines())
     assert (line["status"], line["client"]) == (expected, "127.0.0.1")
     assert (line["method"], line["path"]) == request_line
+    assert line["protocol"] == ("HTTP/2.0" if expected == 505 else "HTTP/1.1")
     assert f"Request-Id: {line['request_id']}".encode() in answer
     assert line["bytes"] == len(answer.partition(b"\r\n\r\n")[2])
     assert count_of(expected, method) == counted + 1

@@ -122,6 +122,14 @@ class QuickApplication(Application):
         return found if scope["raw_path"] == b"/quick" else None
 
 
+class VersionApplication(Application):
+    """An application whose response is in memory: the version of HTTP of the request."""
+
+    def answer_at_once(self, scope: Any) -> Answer:
+        body = scope["http_version"].encode()
+        return Answer(200, {"Content-Length": str(len(body))}, body)
+
+
 @pytest.fixture
 def application() -> Application:
     return Application()
@@ -263,6 +271,15 @@ def test_responses_in_memory_are_limited_too() -> None:
     assert found[-1].startswith(b"400")
 
 
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+def test_response_in_memory_is_made_for_the_version_of_the_request(version: bytes) -> None:
+    """The access log contains this version."""
+    with serving(VersionApplication()) as port:
+        client = create_connection(("127.0.0.1", port), timeout=DEADLINE_SECONDS)
+        client.sendall(b"GET / HTTP/" + version + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert until_the_end(client).endswith(b"\r\n\r\n" + version)
+
+
 def test_client_that_sends_a_rejected_request_gets_the_whole_response(connect: Connect) -> None:
     """It reads the response only after it has sent everything."""
     client = connect(HEAD + b"Host: y\r\n\r\n")
@@ -331,6 +348,31 @@ def test_old_client_notices_that_a_stream_breaks_off() -> None:
     with pytest.raises(ConnectionResetError):
         streamed(b"GET /fail HTTP/1.0\r\n\r\n")
     assert not streamed(b"GET /fail HTTP/1.1\r\nHost: x\r\n\r\n").endswith(b"0\r\n\r\n")
+
+
+class HalfApplication:
+    """An ASGI application that sends half of a response, and then waits."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-length", b"2")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"o", "more_body": True})
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(DEADLINE_SECONDS)
+
+
+@pytest.mark.parametrize("head", [HEAD, b"GET / HTTP/1.0\r\n"])
+def test_client_that_goes_during_a_response_is_no_error(head: bytes) -> None:
+    with serving(HalfApplication()) as port:
+        with create_connection(("127.0.0.1", port), timeout=DEADLINE_SECONDS) as client:
+            client.sendall(head + b"\r\n")
+            received = b""
+            while not received.endswith(b"\r\n\r\no"):
+                received += client.recv(4096)
+            [connection] = Connection.open
+            task = connection.task  # type: ignore[attr-defined]
+        wait_for(task.done)
+        assert task.exception() is None
 
 
 CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
