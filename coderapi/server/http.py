@@ -48,6 +48,8 @@ SWITCH_SECONDS = 0.001
 LAST_SECONDS = 0.2
 # The number of connections that wait to be accepted. Linux limits it to `net.core.somaxconn`.
 BACKLOG = 2048
+# The pause after a connection could not be accepted, for example with too many open files.
+ACCEPT_PAUSE_SECONDS = 1.0
 
 
 class Listener:
@@ -96,7 +98,7 @@ class Loop(uvloop.Loop):
 
 
 class TLSServer:
-    """A server of asyncio, as far as uvicorn uses it, for connections with TLS."""
+    """Replaces uvloop's server for connections with TLS. It has the methods that uvicorn calls."""
 
     def __init__(
         self, make: Callable[[], Connection], listener: socket.socket, tls: ssl.SSLContext
@@ -104,14 +106,24 @@ class TLSServer:
         self._make, self._listener, self._tls = make, listener, tls
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(listener, self._accept)
+        self._begin()
+
+    def _begin(self) -> None:
+        if self._listener.fileno() >= 0:
+            self._loop.add_reader(self._listener, self._accept)
 
     def _accept(self) -> None:
         # Connections that must be closed to make room are closed before this is called again.
-        for accepted in islice(_waiting_connections([self._listener]), CLOSED_TOGETHER):
-            task = self._loop.create_task(connect(self._make, accepted, self._tls))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        try:
+            for accepted in islice(_waiting_connections([self._listener]), CLOSED_TOGETHER):
+                task = self._loop.create_task(connect(self._make, accepted, self._tls))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        except OSError as error:
+            # The connection still waits, so without a pause this would be called again at once.
+            logger.warning("No connection can be accepted: %s", error.strerror)
+            self._loop.remove_reader(self._listener)
+            self._loop.call_later(ACCEPT_PAUSE_SECONDS, self._begin)
 
     def close(self) -> None:
         # uvicorn calls this twice.
@@ -159,7 +171,10 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter) or Server.is_ending
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        accepted = [*_waiting_connections(sockets or [])]
+        accepted: list[Accepted] = []
+        # With too many open files, the running requests must still be finished.
+        with suppress(OSError):
+            accepted.extend(_waiting_connections(sockets or []))
         for server in self.servers:
             server.close()
         make = partial(
@@ -182,7 +197,7 @@ class Server(uvicorn.Server):
 
 def _waiting_connections(listeners: Iterable[socket.socket]) -> Iterator[Accepted]:
     for listener in listeners:
-        with suppress(BlockingIOError):
+        with suppress(BlockingIOError, ConnectionAbortedError):
             while True:
                 accepted, address = listener.accept()
                 accepted.setblocking(False)

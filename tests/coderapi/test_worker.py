@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -11,13 +12,16 @@ import sys
 from contextlib import ExitStack, closing
 from functools import partial
 from http.client import HTTPConnection
+from logging import WARNING
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
 
 from coderapi import connections
 from coderapi.protocol import Connection
+from coderapi.server import http
 from coderapi.server.http import Server
 from tests.coderapi.test_protocol import HEAD, Application, serving_with
 from tests.support.certificates import Authority
@@ -156,6 +160,48 @@ def test_handshake_that_fails_is_no_longer_counted(authority: Authority, sent: b
             wait_for(lambda: Connection.open)
             client.sendall(sent)
         wait_for(lambda: not Connection.open and not Connection.addresses)
+
+
+TOO_MANY = OSError(errno.EMFILE, "Too many open files")
+
+
+def test_server_with_tls_pauses_if_it_cannot_accept(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(http, "ACCEPT_PAUSE_SECONDS", 0.01)
+    accept, failures = socket.socket.accept, [TOO_MANY] * 3
+
+    def failing(listener: socket.socket) -> Any:
+        if failures:
+            raise failures.pop()
+        return accept(listener)
+
+    monkeypatch.setattr(socket.socket, "accept", failing)
+    with serving_with(Application(), partial(with_tls, authority)) as found:
+        client = socket.create_connection(("127.0.0.1", found[1]), DEADLINE_SECONDS)
+        kept(client, authority.trusting()).close()
+    messages = [record.getMessage() for record in caplog.records if record.levelno >= WARNING]
+    assert messages == ["No connection can be accepted: Too many open files"] * 3
+
+
+class EndingServer(Server):
+    """A server that records whether it has stopped without an error."""
+
+    has_stopped = False
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        self.has_stopped = True
+
+
+def test_server_that_cannot_accept_stops_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(listener: socket.socket) -> Any:
+        raise TOO_MANY
+
+    monkeypatch.setattr(socket.socket, "accept", failing)
+    with serving_with(Application(), EndingServer) as (server, _):
+        pass
+    assert server.has_stopped
 
 
 def test_idle_client_of_tls_does_not_delay_the_end(
