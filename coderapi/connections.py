@@ -1,4 +1,4 @@
-"""Counts the connections of a web worker, and closes those whose clients are late or too many.
+"""Counts and limits the connections of a web worker, and disconnects clients that are late.
 
 * The head of a request must arrive within `HEAD_SECONDS`. An idle connection is closed after the
   same time. `kernel.http.body` limits the time for a body.

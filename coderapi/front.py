@@ -136,7 +136,7 @@ class Front:
                 self.log.add(exchange.entry())
 
     def record_rejection(self, scope: Mapping[str, Any], answer: Answer) -> None:
-        """Counts and logs a response that the connection has sent, for example to a bad head.
+        """Counts and logs a response of the connection itself, for example to an invalid head.
 
         The scope may be incomplete.
         """

@@ -69,6 +69,6 @@ class Counts[K, V]:
 
 
 def discard_all() -> None:
-    """Discards all counts of this process that are not written yet."""
+    """Discards all counts of this process that are not written yet. Only tests need this."""
     for counts in tuple(_all):
         counts.discard()

@@ -28,7 +28,7 @@ _FARTHEST = (*(f"-{name}" for name in _ORDER), "id")
 
 
 def groups_at(now: datetime) -> Any:
-    """Returns all groups, each with `current`, its state at that time, and its noise rule."""
+    """Returns all groups, each with its state at that time (`current`), its rule and its user."""
     groups = Group.objects.annotate(current=current_state(now))
     # Few groups have a rule or a user, so a join would only take time.
     return groups.prefetch_related("rule", "assigned_to")

@@ -146,7 +146,7 @@ def answer(found: Rendered, call: Call) -> Answer:
 
 
 def ready_answer(found: Rendered, call: Call) -> Answer | None:
-    """Returns the same as `answer`, or None if this would compress the document first.
+    """Returns the same as `answer`, or None if the document must be compressed first.
 
     Compressing takes milliseconds.
     """

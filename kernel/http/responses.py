@@ -32,7 +32,7 @@ class Answer:
         return self
 
     def add_length(self) -> None:
-        """Adds the Content-Length. A response that the client already has does not have this."""
+        """Adds the Content-Length, except to a 304 response, whose content the client has."""
         if self.status != HTTPStatus.NOT_MODIFIED:
             self.headers["Content-Length"] = str(len(self.body))
 
