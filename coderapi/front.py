@@ -5,7 +5,7 @@
 3. It sends cached documents and histories, and collects CSP reports.
 4. A thread runs Django for all other requests, with the results of the steps. Examples are another
    method or path, a rejected API key, a caller without permission, or a document that is not
-   rendered yet.
+   rendered yet. Sign-ins have threads of their own, because each waits until a password is hashed.
 
 While the loop does one thing, all other clients wait. So a thread does what takes longer than about
 a millisecond: compressing a document for the first time, and preparing a large body of reports.
@@ -54,6 +54,8 @@ from users.selectors import ME
 # The status of a request in the access log if its client has disconnected, as in nginx.
 CLIENT_GONE = 499
 READS = frozenset({"GET", "HEAD"})
+# A POST request to one of these paths is a sign-in.
+SIGN_IN_PATHS = frozenset({*settings.SIGN_IN_PATHS, f"{settings.ADMIN_PATH}login"})
 
 log = logging.getLogger(__name__)
 # The types of errors that are in the log.
@@ -84,12 +86,13 @@ def routes(urlconf: str) -> dict[str, Route]:
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """An ASGI application. `threads` run Django."""
+    """An ASGI application. `threads` run Django, and `sign_ins` run it for sign-ins, if given."""
 
     threads: Threads
     routes: Mapping[str, Route]
     log: AccessLog | None = None
     counts: bool = False
+    sign_ins: Threads | None = None
 
     def answer_at_once(self, scope: MutableMapping[str, Any]) -> Answer | None:
         """Returns the response if it is a cached document and all steps are in memory.
@@ -239,8 +242,12 @@ class Exchange:
         environ = environ_of(self.scope, self.call, body)
         if has_results:
             environ[KEY] = self.results
-        threads = self.front.threads
+        threads = self.front.sign_ins if self._is_sign_in() else None
+        threads = threads or self.front.threads
         await threads.respond(environ, self.send, self._send_whole, self._bucket())
+
+    def _is_sign_in(self) -> bool:
+        return self.call.method == "POST" and single_slashes(self.call.path) in SIGN_IN_PATHS
 
     async def _walk(self) -> None:
         """Runs the steps. Raises: the errors of `walk`."""

@@ -42,6 +42,8 @@ WEB_WORKERS = OPTIONS["CODERAPI_WEB_WORKERS"] or min(os.cpu_count() or 1, 8)
 # The number of threads of each web worker that run Django. `kernel.limiter` describes the limits
 # for threads that wait.
 SERVER_THREADS = OPTIONS["CODERAPI_WEB_THREADS"]
+# One thread hashes a password. Meanwhile, the other can use the database for another sign-in.
+SIGN_IN_THREADS = 2
 MAX_DATABASE_CONNECTIONS = max(2, SERVER_THREADS // 2)
 # Before the server stops, it serves requests for this number of seconds.
 SHUTDOWN_DELAY = to_timedelta(OPTIONS["CODERAPI_SHUTDOWN_DELAY"]).total_seconds()

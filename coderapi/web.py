@@ -47,7 +47,13 @@ def build() -> Front:
     listener.start()
     metrics.start_sampling()
     threads = Threads(_django(), settings.SERVER_THREADS)
-    return Front(threads, routes(settings.ROOT_URLCONF), _access_log(), counts=metrics.enabled())
+    return Front(
+        threads,
+        routes(settings.ROOT_URLCONF),
+        _access_log(),
+        counts=metrics.enabled(),
+        sign_ins=Threads(_django(), settings.SIGN_IN_THREADS),
+    )
 
 
 def _access_log() -> AccessLog | None:

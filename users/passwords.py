@@ -104,7 +104,7 @@ HASHING = Limiter(
     "password hashing",
     limit=1,
     timeout=MAX_WAIT_SECONDS,
-    queue=settings.SERVER_THREADS // 2,
+    queue=settings.SERVER_THREADS // 2 + settings.SIGN_IN_THREADS,
     full=BUSY,
 )
 

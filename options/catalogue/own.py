@@ -153,8 +153,8 @@ OWN_OPTIONS = (
     ),
     _own(
         "CODERAPI_WEB_THREADS",
-        "The number of threads of each web process that run Django. Cached documents and CSP "
-        "reports need no thread.",
+        "The number of threads of each web process that run Django. Sign-ins have two more threads."
+        " Cached documents and CSP reports need no thread.",
         Integer(4, 512),
         default="8",
     ),

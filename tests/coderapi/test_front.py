@@ -20,7 +20,7 @@ from kernel.http.steps import Results, Step
 from tests.coderapi.test_sameness import API, DOCUMENTS, REPORTS
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
-from tests.support.front import answered_by
+from tests.support.front import answered_by, ran_by
 from tests.support.processes import wait_for
 from users.models import User
 
@@ -47,6 +47,20 @@ def test_remembered_document_is_answered_by_the_front(owner: APIClient) -> None:
     assert answered_by(f"{API}/buildinfo") == "front"
     assert answered_by(f"{API}/buildinfo", Origin="https://a.example") == "front"
     assert answered_by(f"{API}/deployment/ssh") == "django"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "by"),
+    [
+        ("POST", f"{API}/users/login", "sign-ins"),
+        ("POST", f"{API}//users/login", "sign-ins"),
+        ("POST", "/login", "sign-ins"),
+        ("GET", "/login", "others"),
+        ("POST", f"{API}/authcheck", "others"),
+    ],
+)
+def test_sign_ins_have_their_own_threads(connected: None, method: str, path: str, by: str) -> None:
+    assert ran_by(path, method=method) == by
 
 
 def test_front_answers_with_the_document_of_the_parameters(connected: None) -> None:

@@ -34,6 +34,32 @@ def answered_by(path: str, query: str = "", **headers: str) -> str:
     return by[-1]
 
 
+def ran_by(path: str, *, method: str) -> str:
+    """Returns which threads of a front run Django for a request: "sign-ins" or "others"."""
+    names: list[str] = []
+
+    def running(name: str) -> Threads:
+        def django(_environ: Any, start_response: Any) -> list[bytes]:
+            names.append(name)
+            start_response("200 OK", [])
+            return [b""]
+
+        return Threads(django, 1)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b""}
+
+    async def send(_event: Any) -> None:
+        pass
+
+    others, sign_ins = running("others"), running("sign-ins")
+    front = Front(others, {}, sign_ins=sign_ins)
+    asyncio.run(front(scope_of(path, method=method), receive, send))
+    others.stop()
+    sign_ins.stop()
+    return names[-1]
+
+
 def scope_of(
     path: str, *, method: str = "GET", query: str = "", token: str = "", **headers: str
 ) -> dict[str, Any]:

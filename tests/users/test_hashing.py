@@ -77,7 +77,7 @@ def memory_of(pids: set[int], figure: str) -> int:
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(figure))
 
 
-def test_thirty_concurrent_sign_ins_take_little_memory(tmp_path: Path) -> None:
+def test_thirty_concurrent_sign_ins_are_answered_and_take_little_memory(tmp_path: Path) -> None:
     with own_database() as database:
         server = Server(
             "--web-only", log=tmp_path / "log", DATABASE_URL=database, CODER_API_RATE_LIMIT="-1"
@@ -94,8 +94,7 @@ def test_thirty_concurrent_sign_ins_take_little_memory(tmp_path: Path) -> None:
             with ThreadPoolExecutor(LOG_INS) as threads:
                 statuses = list(threads.map(log_in, range(LOG_INS)))
 
-            assert set(statuses) <= {401, 503}
-            assert 401 in statuses
+            assert set(statuses) == {401}
             assert memory_of(workers, "VmHWM") - before < 300 * MEBIBYTE
         finally:
             server.kill_all()
