@@ -386,7 +386,8 @@ class Connection(CountedConnection):
             self._is_rejected = True
             answer = error.answer().completed(new_request_id())
             self._record(answer)
-            self._write(answer.status, answer.headers.items(), answer.body, is_last=True)
+            body = b"" if self.scope["method"] == "HEAD" else answer.body
+            self._write(answer.status, answer.headers.items(), body, is_last=True)
 
     def _record(self, answer: Answer) -> None:
         """Passes a response that the connection itself sends to the application."""

@@ -190,6 +190,12 @@ def test_bad_head_is_refused(connect: Connect, head: bytes, status: bytes) -> No
     assert b'"message"' in answer
 
 
+def test_rejected_head_request_gets_no_body(connect: Connect) -> None:
+    answer = until_the_end(connect(b"HEAD / HTTP/1.1\r\n\r\n"))
+    assert answer.split()[1] == b"400"
+    assert answer.endswith(b"\r\n\r\n")
+
+
 class HostApplication:
     """An ASGI application whose response is the Host header and the path of the request."""
 
