@@ -14,8 +14,9 @@ from typing import Any
 
 from django.db.models import OuterRef, Subquery
 
+from csp.access.origins import normalized_origin
 from csp.advice.suggestion import Risk
-from csp.models import GroupVersion
+from csp.models import OTHER_SITE, GroupVersion
 from csp.scrubbing.versions import checked_version, precedence
 from csp.triage.details import details
 from csp.triage.selectors import groups_at
@@ -93,6 +94,7 @@ def ask(question: Question, *, now: datetime) -> Answer:
         question,
         before=_checked("before", question.before),
         after=_checked("after", question.after),
+        site=_checked_site(question.site),
     )
     steps = _steps(question, read_versions())
     is_added = NO_GROUP
@@ -118,6 +120,15 @@ def _checked(name: str, version: str) -> str:
         return checked_version(version)
     except ValueError as error:
         raise GateError(**{name: f"It {error}."}) from None
+
+
+def _checked_site(site: str) -> str:
+    if site in {"", OTHER_SITE}:
+        return site
+    try:
+        return normalized_origin(site)
+    except ValueError as error:
+        raise GateError(site=str(error)) from None
 
 
 def _is_at_least(risk: Risk, limit: Risk) -> bool:

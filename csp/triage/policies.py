@@ -34,12 +34,12 @@ FROM (
 ) AS newest LEFT JOIN csp_group ON csp_group.id = group_id
 GROUP BY 1, 2, 3, 4 ORDER BY max(received_at) DESC, 5 DESC
 """  # noqa: S608 - only constants
-_FOR_REPORTS = frozenset({"report-to", "report-uri"})
+FOR_REPORTS = frozenset({"report-to", "report-uri"})
 # Firefox 153 omits these directives, and all keywords except `_KEYWORDS`, nonces and hashes.
 _ONLY_CHROMIUM = frozenset(
     {"fenced-frame-src", "navigate-to", "plugin-types", "prefetch-src", "webrtc"}
 )
-_COMPARED = KNOWN - _FOR_REPORTS - _ONLY_CHROMIUM
+_COMPARED = KNOWN - FOR_REPORTS - _ONLY_CHROMIUM
 _KEYWORDS = frozenset(
     {
         *("'none'", "'report-sample'", "'self'", "'strict-dynamic'", "'trusted-types-eval'"),

@@ -19,7 +19,7 @@ from csp.advice.suggestion import SETTING, Advice, with_entry
 from csp.models import Group, State
 from csp.noise.stored import MAX_READ
 from csp.triage.details import MAX_POLICIES, details
-from csp.triage.policies import most_reported
+from csp.triage.policies import FOR_REPORTS, most_reported
 from csp.triage.reading import bounded_read
 from csp.triage.selectors import WEEK, groups_at
 
@@ -112,11 +112,15 @@ def _most_reported(site: str, now: datetime) -> tuple[str, int]:
 
 
 def _cleaned(policy: Mapping[str, tuple[str, ...]]) -> Policy:
-    """Removes nonces, which differ in each response, and sources with unsafe characters."""
+    """Removes what a copy must not contain.
+
+    These are nonces, which differ in each response, sources with unsafe characters, and the
+    directives for reports, because their URLs are stored without the ingest key.
+    """
     return {
         name: tuple(source for source in sources if _is_plain(source))
         for name, sources in policy.items()
-        if _is_plain(name)
+        if _is_plain(name) and name not in FOR_REPORTS
     }
 
 

@@ -473,7 +473,8 @@ def test_gate_stays_closed_if_there_are_too_many_groups(
         ({"before": "main"}, "before: It must be a version such as 1.4.0"),
         ({"after": ""}, "after: It must be a version such as 1.4.0"),
         ({"site": CODER}, f"before: No report of {CODER} has the version 1.4.0. after: No report"),
-        ({"site": "x\0"}, "before: No report of x"),
+        ({"site": "x\0"}, "site: 'x"),
+        ({"site": "portal.test"}, "site: 'portal.test' is not an origin such as https://"),
     ],
 )
 def test_wrong_question_is_rejected(
@@ -504,6 +505,8 @@ def test_version_without_reports_can_be_allowed(owner: APIClient) -> None:
     assert causes(ask(owner, before="1.4.5", allow_unseen="true")) == ["new"]
     assert causes(ask(owner, before="1.3.0", allow_unseen="true")) == ["new", "old"]
     assert command("--after", "1.6.0", "--before", "1.5.0", "--allow-unseen")[0] == 0
+    assert command("--site", "portal.test", "--allow-unseen")[0] == 2
+    assert command("--site", "HTTPS://portal.test/", "--allow-unseen")[0] == 0
 
 
 @pytest.mark.usefixtures("upgraded")
