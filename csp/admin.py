@@ -96,6 +96,7 @@ MAX_USERS = 200
 # The maximum number of groups that an action changes at once.
 MAX_DECISIONS = 1_000
 DAYS_OF_HITS = 14
+LABEL_GROUPS = "Label groups in which all reports match"
 NEWEST_REPORTS = 20
 NO_KEY = "none"
 
@@ -505,6 +506,8 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
             if groups:
                 message = format_html("{} {}", text.format(rule.name), _links(groups))
                 self.message_user(request, message)
+        if wholly:
+            self.message_user(request, f"To hide them now, run the action “{LABEL_GROUPS}”.")
         if not wholly and not partly:
             nothing = f"No visible stored report matches {rule.name}."
             self.message_user(request, nothing, messages.WARNING)
@@ -517,7 +520,7 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
         for rule in queryset:
             self._show_matches(request, rule)
 
-    @admin.action(description="Label groups in which all reports match", permissions=["change"])
+    @admin.action(description=LABEL_GROUPS, permissions=["change"])
     def label_groups(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
         for rule in queryset:
             labelled = services.label_groups(rule, actor=actor_of(request), now=timezone.now())
