@@ -63,7 +63,7 @@ class ChannelForm(forms.ModelForm[Channel]):
             *("hourly_limit", "quiet_from", "quiet_until"),
         ]
         # A URL of Slack or Teams contains a secret, so the page does not show it again.
-        widgets = {"address": forms.PasswordInput}
+        widgets = {"address": forms.PasswordInput(attrs={"autocomplete": "off"})}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -167,11 +167,13 @@ class ChannelAdmin(ServiceAdmin[Channel]):
             enabled = send_test(channel, actor=actor_of(request), now=timezone.now())
         except (OutgoingError, OSError) as error:
             state = "" if channel.accepted_at else " The channel is off until it accepts a test."
-            text = f"{channel}: {str(error).rstrip('.')}.{state}"
+            text = f"The test alert of “{channel}” failed: {str(error).rstrip('.')}.{state}"
             self.message_user(request, text, messages.ERROR)
         else:
             state = " The channel is now on." if enabled else ""
-            self.message_user(request, f"{channel} accepted the test alert.{state}")
+            self.message_user(
+                request, f"The receiver of “{channel}” accepted the test alert.{state}"
+            )
 
 
 @admin.register(Delivery)

@@ -83,7 +83,7 @@ def _new_secret() -> str:
 
 def _facts(channel: Channel) -> dict[str, Any]:
     return {
-        "kind": channel.form,
+        "type": channel.form,
         "address": shown_address(channel),
         # It shows that another address was entered, without the address.
         "address_digest": hashlib.sha256(channel.address.encode()).hexdigest()[:12],

@@ -20,7 +20,7 @@ class Channel(models.Model):
         EMAIL = "email", "E-mail"
 
     name = models.CharField(max_length=64, unique=True)
-    form = models.CharField("kind", max_length=16, choices=Form)
+    form = models.CharField("type", max_length=16, choices=Form)
     # A URL of Slack or Teams contains a secret, so the admin does not show it again.
     address = models.CharField(
         max_length=1024, help_text="The URL of the webhook, or the e-mail address."

@@ -401,7 +401,9 @@ def test_channel_is_made_in_the_admin_and_its_address_is_not_shown(receiver: Rec
     client = in_admin("owner")
     form = {**FORM, "address": receiver.url}
     added = client.post("/admin/alerts/channel/add/", form, follow=True)
-    assert "accepted the test alert. The channel is now on." in added.text
+    assert (
+        "The receiver of “security” accepted the test alert. The channel is now on." in added.text
+    )
     channel = Channel.objects.get()
     assert (channel.address, channel.enabled) == (receiver.url, True)
     page = client.get(f"/admin/alerts/channel/{channel.pk}/change/").text
