@@ -15,10 +15,10 @@ import secrets
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 import orjson
@@ -28,6 +28,8 @@ from kernel.db.connections import deadline, fetch
 from kernel.durations import to_timedelta
 from kernel.futures import settle
 from kernel.http.errors import APIError
+from kernel.http.hosts import rate_limit_bucket
+from kernel.http.pool import Pool
 from kernel.limiter import Limiter, LimitReachedError
 from kernel.memory import CachedValue, Memory
 from tokens import look_ups, providers, refusals, token_format
@@ -58,9 +60,6 @@ UNKNOWN_TOKENS = Limiter(
     timeout=look_ups.TURN_SECONDS,
     own_full=look_ups.TURN_FULL,
 )
-# The look-ups in another service for event loops, including those that wait for a thread.
-ASKED = Limiter("requests are waiting for Coder", limit=ASKERS + 80)
-_askers = ThreadPoolExecutor(ASKERS, thread_name_prefix="asker")
 # `last_used` and the expiry are updated at most once in this interval.
 TOUCH_INTERVAL = timedelta(hours=1)
 LOOK_UP = """
@@ -138,25 +137,21 @@ def _pass_on(wanted: Wanted, result: Future[KeyIdentity], read: Future[Found]) -
 
 
 def _ask_other(wanted: Wanted, result: Future[KeyIdentity]) -> None:
-    """Lets a thread ask the other service."""
-    try:
-        slot = ASKED.acquire()
-    except LimitReachedError as error:
-        result.set_exception(error)
-        return
+    """Lets a thread ask the other service. The addresses of clients take turns."""
+    until = time.monotonic() + ASKER_SECONDS
 
     def identity() -> KeyIdentity:
-        if time.monotonic() > slot.since + ASKER_SECONDS:
-            raise LimitReachedError(ASKED.full, is_per_caller=False)
+        if time.monotonic() > until:
+            raise LimitReachedError(UNKNOWN_TOKENS.full, is_per_caller=False)
         return _identity(wanted, FOREIGN)
 
-    def run() -> None:
-        try:
-            settle(result, identity)
-        finally:
-            ASKED.release(slot)
+    _askers().submit(rate_limit_bucket(wanted.address), partial(settle, result, identity))
 
-    _askers.submit(run)
+
+@cache
+def _askers() -> Pool:
+    """Returns the threads that ask another service. A forked process starts its own."""
+    return Pool(ASKERS, name="asker")
 
 
 def _is_foreign(parts: TokenParts) -> bool:

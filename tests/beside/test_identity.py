@@ -9,7 +9,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from prometheus_client import REGISTRY
 
 from audit.models import Entry
@@ -41,8 +42,10 @@ from tests.tokens.test_roles import MATRIX as OWN
 from tokens import providers, verification
 from tokens.middleware import identify
 from tokens.models import APIKey, TokenConfig
+from tokens.token_format import split
 from tokens.verification import UNKNOWN_TOKENS
 from users.models import User
+from users.permissions import KeyIdentity
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -351,10 +354,26 @@ def test_event_loop_gets_the_caller_as_a_future(
     refusal = begun(key.token).refusal
     assert refusal
     assert refusal.status == 401
-    monkeypatch.setattr("tokens.verification.ASKED._all.limit", 0)
+    monkeypatch.setattr("tokens.verification.ASKER_SECONDS", -1)
     refusal = begun(new_token()).refusal
     assert refusal
     assert refusal.status == 503
+
+
+def test_clients_take_turns_while_coder_is_slow(coder: StandInCoder) -> None:
+    """A client with very many unknown tokens does not delay the look-up for another client."""
+    key = coder.add(Key(Person("ada")))
+    coder.fault = "slow"
+    now = timezone.now()
+
+    def asked(token: str, address: str) -> Future[KeyIdentity]:
+        parts = split(token)
+        assert parts
+        return verification.ask(parts, now=now, address=address)
+
+    many = [asked(new_token(), "192.0.2.1") for _ in range(150)]
+    assert asked(key.token, "192.0.2.2").result(DEADLINE_SECONDS).username == "ada"
+    wait([each for each in many if not each.cancel()], DEADLINE_SECONDS)
 
 
 def test_sixty_four_clients_with_one_new_token_make_one_look_up(
