@@ -224,7 +224,16 @@ class GroupAdmin(ExportingAdmin):
         except ValueError as error:
             self.message_user(request, f"Nothing was changed. {error}", messages.ERROR)
             return
-        self.message_user(request, f"Changed groups: {len(changed)}.")
+        text = f"Changed groups: {len(changed)}."
+        if len(changed) == 1:
+            # The next page is often the page of another group.
+            group: Any = changed[0]
+            state = decision.state or group.current
+            text = format_html("Saved the decision: {} is {}.", self._link(group), state)
+        self.message_user(request, text)
+
+    def _link(self, group: Group) -> SafeString:
+        return row_link(group, f"{cause(group.directive, group.blocked)}{sites.where(group)}")
 
     @method_decorator(require_POST)
     def decide(self, request: HttpRequest, key: UUID) -> HttpResponse:

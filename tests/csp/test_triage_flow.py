@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import pytest
@@ -51,6 +52,18 @@ def test_decision_opens_the_next_group() -> None:
     last = client.post(f"{LIST}{groups[2].pk}/decide/", {"state": "resolved", "go_on": "1"})
     assert last.headers["Location"] == "/admin/csp/"
     assert states() == ["ignored", "ignored", "resolved"]
+    shown = client.get("/admin/csp/").text
+    for group, state in zip(groups, ("ignored", "ignored", "resolved"), strict=True):
+        assert re.search(
+            rf'Saved the decision: <a href="{page(group)}">[^<]+</a> is {state}\.', shown
+        )
+
+
+def test_note_about_a_regressed_group_leaves_it_regressed() -> None:
+    group = make_group(state="resolved", state_at=NOW - 2 * DAY)
+    body = {"state": "", "note": "Known."}
+    shown = in_admin("owner").post(f"{LIST}{group.pk}/decide/", body, follow=True).text
+    assert "</a> is regressed." in shown
 
 
 def test_link_of_an_alert_fills_the_form_and_changes_nothing() -> None:
