@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import os
 import resource
@@ -29,6 +30,8 @@ from kernel.loops import stopping
 logger = logging.getLogger(__name__)
 
 type Application = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
+# C functions that are called with the lock of Python's interpreter, so no other thread can run.
+LIBC = ctypes.PyDLL(None)
 # A connection, and the address of the client.
 type Accepted = tuple[socket.socket, Any]
 
@@ -115,7 +118,7 @@ class TLSServer:
     def _accept(self) -> None:
         # Connections that must be closed to make room are closed before this is called again.
         try:
-            for accepted in islice(_waiting_connections([self._listener]), CLOSED_TOGETHER):
+            for accepted in islice(_waiting_connections(self._listener), CLOSED_TOGETHER):
                 task = self._loop.create_task(connect(self._make, accepted, self._tls))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -171,12 +174,7 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter) or Server.is_ending
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        accepted: list[Accepted] = []
-        # With too many open files, the running requests must still be finished.
-        with suppress(OSError):
-            accepted.extend(_waiting_connections(sockets or []))
-        for server in self.servers:
-            server.close()
+        accepted = self._accept_last(sockets or [])
         make = partial(
             Connection,
             self.config,
@@ -194,14 +192,42 @@ class Server(uvicorn.Server):
             is_open = bool(Connection.open) or not all(each.done() for each in connecting)
         await super().shutdown()
 
+    def _accept_last(self, listeners: Iterable[socket.socket]) -> list[Accepted]:
+        """Accepts all waiting connections, and closes the listening sockets.
 
-def _waiting_connections(listeners: Iterable[socket.socket]) -> Iterator[Accepted]:
-    for listener in listeners:
-        with suppress(BlockingIOError, ConnectionAbortedError):
-            while True:
-                accepted, address = listener.accept()
-                accepted.setblocking(False)
-                yield accepted, address
+        A connection that arrives between the two is reset. So no other thread may run meanwhile. It
+        could otherwise run for some milliseconds, because Python's own sockets let it run.
+        """
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(LAST_SECONDS)
+        found = []
+        for listener in listeners:
+            # It returns -1 if no connection waits, and also with too many open files. The running
+            # requests must be finished then, too.
+            while (descriptor := LIBC.accept(listener.fileno(), None, None)) >= 0:
+                found.append(descriptor)
+        for server in self.servers:
+            server.close()
+        sys.setswitchinterval(interval)
+        return [*_with_addresses(found)]
+
+
+def _with_addresses(descriptors: Iterable[int]) -> Iterator[Accepted]:
+    for descriptor in descriptors:
+        accepted = socket.socket(fileno=descriptor)
+        accepted.setblocking(False)
+        try:
+            yield accepted, accepted.getpeername()
+        except OSError:  # The client has disconnected.
+            accepted.close()
+
+
+def _waiting_connections(listener: socket.socket) -> Iterator[Accepted]:
+    with suppress(BlockingIOError, ConnectionAbortedError):
+        while True:
+            accepted, address = listener.accept()
+            accepted.setblocking(False)
+            yield accepted, address
 
 
 def configuration(application: Application, tls: ssl.SSLContext | None = None) -> uvicorn.Config:
