@@ -105,9 +105,8 @@ def create_api_key(
         updated_at=now,
     )
     if not _insert(key, limits, actor=actor, now=now):
-        with (
-            transaction.atomic()
-        ):  # `lock_user` raises the error if the user was deleted or changed.
+        # `lock_user` raises the error if the user was deleted or changed.
+        with transaction.atomic():
             lock_user(user)
         raise SerializationFailure("A token policy has changed since it was read.")
     return NewKey(key, parts.token)
