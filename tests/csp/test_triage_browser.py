@@ -71,6 +71,19 @@ def test_keys_move_and_are_listed(browser: Browser, live_server: Any) -> None:
     assert "Next row" not in listed
 
 
+# The cause, the site and the next step of a group that `open_with_two_sites` makes.
+SHOWN = ("Style sheet from fonts.googleapis.com", "http://old.acme.test:8080", "Check it")
+
+
+def open_with_two_sites(browser: Browser, url: str, *, width: int) -> None:
+    """Makes a group at each of two sites, and opens the page in a window of this width."""
+    for site in ("https://portal.acme.test:8443", "http://old.acme.test:8080"):
+        make_group(directive="style-src", blocked="fonts.googleapis.com", site=site)
+    memory.clear_all()
+    browser.resize(width, 800)
+    browser.open(url)
+
+
 # The right edges of the next steps in the first table.
 EDGES = """
 const rows = [...document.querySelector(".csp-front table").tBodies[0].rows];
@@ -82,16 +95,12 @@ return rows.map(row => row.lastElementChild.getBoundingClientRect().right);
 def test_front_page_shows_cause_site_and_next_step_without_scrolling(
     browser: Browser, live_server: Any, width: int
 ) -> None:
-    for site in ("https://portal.acme.test:8443", "http://old.acme.test:8080"):
-        make_group(directive="style-src", blocked="fonts.googleapis.com", site=site)
-    memory.clear_all()
-    browser.resize(width, 800)
-    browser.open(f"{live_server.url}/admin/csp/")
+    open_with_two_sites(browser, f"{live_server.url}/admin/csp/", width=width)
     edges = browser.run(EDGES)
     assert len(edges) == 2
     assert max(edges) <= width
     shown = browser.run("return document.querySelector('.csp-front table').innerText")
-    for text in ("Style sheet from fonts.googleapis.com", "http://old.acme.test:8080", "Check it"):
+    for text in SHOWN:
         assert text in shown
     assert browser.run(OVERFLOW) <= 0
 
@@ -107,14 +116,10 @@ return table.scrollWidth - table.clientWidth;
 def test_list_of_groups_does_not_scroll_sideways(
     browser: Browser, live_server: Any, width: int
 ) -> None:
-    for site in ("https://portal.acme.test:8443", "http://old.acme.test:8080"):
-        make_group(directive="style-src", blocked="fonts.googleapis.com", site=site)
-    memory.clear_all()
-    browser.resize(width, 800)
-    browser.open(f"{live_server.url}/admin/csp/group/")
+    open_with_two_sites(browser, f"{live_server.url}/admin/csp/group/", width=width)
     assert browser.run(HIDDEN) <= 0
     assert browser.run(OVERFLOW) <= 0
     shown = browser.run("return document.getElementById('result_list').innerText")
     assert ("days ago" in shown) is (width > 600)
-    for text in ("Style sheet from fonts.googleapis.com", "http://old.acme.test:8080", "Check it"):
+    for text in SHOWN:
         assert text in shown
