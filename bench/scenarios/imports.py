@@ -48,7 +48,7 @@ def imports(bench: Bench) -> Batches:
     yield [
         Scenario("import_agent_stats, JSON lines", as_json, copied_rows, at_least=0.5),
         Scenario("import_agent_stats, CSV", as_csv, copied_rows, at_least=0.4),
-        Scenario("import_csp_reports", reports, copied_reports, at_least=0.12),
+        Scenario("import_csp_reports", reports, copied_reports, at_least=0.06),
     ]
 
 

@@ -1,5 +1,5 @@
 """Imports files of reports. Each line is a request body as a browser sends it.
 
-`items` parses a line. `processes` parses many lines in several processes. `files` skips lines that
-an earlier import has committed, and commits the other lines.
+`items` parses lines. `files` skips lines that an earlier import has committed, and commits the
+other lines.
 """

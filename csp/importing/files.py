@@ -13,12 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import psycopg
@@ -26,8 +23,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from csp import other_reports
-from csp.importing.items import Contents, Terms
-from csp.importing.processes import MAX_PARSING, Parser
+from csp.importing.items import Contents, Terms, parse_lines
 from csp.noise.stored import current_rules
 from csp.selectors import HOURS_TOPIC
 from csp.writing.sites import known_sites
@@ -76,21 +72,15 @@ def import_reports(
         settings.SECRET_KEY,
     )
     try:
-        with closing(Store(_connect_alone)) as store, closing(Parser(terms)) as parser:
-            run = Import(store, parser, advance, set_aside)
+        with closing(Store(_connect_alone)) as store:
+            run = Import(store, terms, advance, set_aside)
             # All marks fit into memory, because there is only about one mark per 1,000 lines.
             rows = store.connected().execute("SELECT id FROM csp_batch WHERE imported")
             for lines, is_known in _batches(_marked(records), known={row[0] for row in rows}):
                 if is_known:
                     run.end(len(lines), known=len(lines))
                 else:
-                    run.parse(lines)
-            run.commit_parsed(at_most=0)
-    except BrokenProcessPool:
-        raise LinesError(
-            "A process that parses lines was killed. Committed lines stay imported. Run the same "
-            "command again to continue."
-        ) from None
+                    run.commit(lines)
     finally:
         announce(HOURS_TOPIC)
     return run
@@ -158,15 +148,13 @@ class Import:
     """
 
     _store: Store
-    _parser: Parser
+    _terms: Terms
     _advance: Callable[[int], Any]
     _set_aside: Callable[[Record, str], Any]
     lines: int = 0
     known: int = 0
     reports: int = 0
     other: int = 0
-    # The batches whose lines are being parsed, oldest first.
-    _parsing: deque[tuple[list[Line], Future[Contents]]] = field(default_factory=deque)
 
     def __str__(self) -> str:
         return (
@@ -175,19 +163,9 @@ class Import:
             "types counted."
         )
 
-    def parse(self, lines: list[Line]) -> None:
-        """Starts to parse a batch. Commits the oldest batches that are parsed."""
-        self._parsing.append((lines, self._parser.start(_texts(lines))))
-        self.commit_parsed(at_most=MAX_PARSING)
-
-    def commit_parsed(self, *, at_most: int) -> None:
-        """Commits the oldest batches, so that at most this number of batches is being parsed."""
-        while self._parsing and (self._parsing[0][1].done() or len(self._parsing) > at_most):
-            lines, parsing = self._parsing.popleft()
-            self._commit(lines, parsing.result())
-
-    def _commit(self, lines: list[Line], found: Contents) -> None:
+    def commit(self, lines: list[Line]) -> None:
         """Commits a batch. First sets rejected lines aside, so that no line is lost."""
+        found = parse_lines(_texts(lines), self._terms)
         for index, text, why in found.refused:
             record = lines[index].record
             if record.error:
@@ -214,7 +192,7 @@ class Import:
         """Writes each line of the batch separately. Sets lines aside that the database rejects."""
         for line in lines:
             try:
-                self._write(line, self._parser.parse(_texts([line])))
+                self._write(line, parse_lines(_texts([line]), self._terms))
             except BAD_ROWS:
                 self._set_aside(line.record, "The database rejects the line.")
                 self._write(line, Contents())

@@ -1,7 +1,4 @@
-"""Parses the lines of an import into rows, each with its time and its version.
-
-The processes of an import call `parse_lines`, so this module needs neither settings nor a database.
-"""
+"""Parses the lines of an import into rows, each with its time and its version."""
 
 from __future__ import annotations
 

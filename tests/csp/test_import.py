@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -20,7 +19,6 @@ from django.db import connection
 from django.utils import timezone
 
 from csp.importing import files
-from csp.importing.processes import LINES_BEFORE_PROCESSES
 from csp.models import Batch, Group, HourCount, Report
 from csp.parsing.formats import Format
 from csp.triage.week import week_of_reports
@@ -28,9 +26,9 @@ from kernel.db.connections import connect_directly
 from kernel.humanize import plural
 from kernel.line_imports import MAX_LINE_BYTES, Record, Source, records
 from tests.support.client import APIClient
-from tests.support.commands import as_lines, execute, manage, run, write_lines
+from tests.support.commands import as_lines, run, write_lines
 from tests.support.csp_reports import legacy, modern, send
-from tests.support.processes import PROJECT, in_database, wait_for
+from tests.support.processes import PROJECT, wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 HASH = {"type": "csp-hash", "url": "https://coder.example.com/", "body": {"hash": "sha256-x"}}
@@ -204,37 +202,17 @@ def test_interrupted_import_continues(step: str) -> None:
     assert set(aside) == {6}
 
 
-@pytest.mark.slow
-def test_large_file_is_parsed_by_other_processes(tmp_path: Path) -> None:
+def test_large_file_is_several_batches(tmp_path: Path) -> None:
     then = (timezone.now() - timedelta(days=1)).isoformat()
     extension = {"received_at": then} | legacy(blocked_uri="moz-extension")
-    again = LINES_BEFORE_PROCESSES // 20
+    again = files.BATCH_LINES // 20
     file = write_lines(tmp_path / "a.jsonl", *numbered(*range(20)) * (again + 1), "{bad", extension)
-    # The tests' own process has threads, so it must not fork.
-    database = in_database(os.environ["DATABASE_URL"], str(connection.settings_dict["NAME"]))
-    done = manage("import_csp_reports", file, DATABASE_URL=database)
-    assert "1,021 reports imported, 0 reports of other types counted. 1 bad" in done.stderr
+    done = complaint(file)
+    assert "1,021 reports imported, 0 reports of other types counted. 1 bad" in done
     assert rejected(file) == [(1021, "{bad")]
     assert counts() == dict.fromkeys(once(range(20)), again + 1) | {"moz-extension": 1}
     assert Group.objects.filter(rule__pattern="moz-extension").count() == 1
     assert run("import_csp_reports", file).startswith("1,022 lines, of which 1,022 had")
-
-
-@pytest.mark.slow
-def test_ctrl_c_stops_an_import_whose_processes_are_starting(tmp_path: Path) -> None:
-    file = write_lines(tmp_path / "a.jsonl", *[legacy()] * (LINES_BEFORE_PROCESSES + 1))
-    code = """
-import os, signal
-from coderapi.__main__ import main
-os.register_at_fork(before=lambda: os.kill(os.getpid(), signal.SIGINT))
-main()
-"""
-    database = in_database(os.environ["DATABASE_URL"], str(connection.settings_dict["NAME"]))
-    environment = {**os.environ, "DATABASE_URL": database}
-    command = [sys.executable, "-c", code, "import_csp_reports", file]
-    done = execute(command, cwd=PROJECT, env=environment)
-    assert "Stopped after 1,000 lines" in done.stderr
-    assert done.returncode == 1
 
 
 @pytest.mark.usefixtures("small_batches")
