@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import unicodedata
 from collections.abc import Iterable
 from urllib.parse import SplitResult, urlsplit
+
+from idna import IDNAError, alabel, uts46_remap
 
 # The Origin header of a page without an origin, such as a sandboxed page or a local file.
 OPAQUE = "null"
@@ -15,8 +16,6 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_HOST = 253
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
-# The Unicode categories of non-ASCII characters in host names: letters, marks and numbers.
-_CATEGORIES = frozenset("LMN")
 
 
 def normalized(texts: Iterable[str]) -> list[str]:
@@ -28,9 +27,9 @@ def normalized_origin(text: str) -> str:
     """Returns the origin as browsers send it: lower case, punycode, no default port; or `null`.
 
     Raises: ValueError. Its message is a whole sentence for the operator.
-    Source: HTML, "serialization of an origin"; URL, "host parsing".
+    Source: HTML, "serialization of an origin"; URL, "host parsing"; UTS 46.
     """
-    text = _lowered(text.strip())
+    text = _mapped(text.strip())
     if text == OPAQUE:
         return OPAQUE
     parts = _parts(text)
@@ -42,11 +41,12 @@ def normalized_origin(text: str) -> str:
     return origin
 
 
-def _lowered(text: str) -> str:
-    # Convert each letter separately. In a whole word, Python's `lower` converts a capital sigma at
-    # the end to the final form of the small letter, which is another character.
-    lowered = "".join(letter.lower() for letter in unicodedata.normalize("NFKC", text))
-    return unicodedata.normalize("NFKC", lowered)
+def _mapped(text: str) -> str:
+    """Returns the text in lower case, with the characters that browsers write in a host."""
+    try:
+        return uts46_remap(text, std3_rules=False)
+    except IDNAError:
+        raise ValueError(f"{text!r} is not an origin: its host is not valid.") from None
 
 
 def _parts(text: str) -> SplitResult:
@@ -96,9 +96,5 @@ def _named(host: str) -> str:
 
 def _punycode(label: str) -> str:
     # Do not use Python's "idna" codec. It implements the standard of 2003, which converts ß to ss,
-    # but browsers keep the ß.
-    if label.isascii():
-        return label
-    if any(not c.isascii() and unicodedata.category(c)[0] not in _CATEGORIES for c in label):
-        raise ValueError(label)
-    return f"xn--{label.encode('punycode').decode()}"
+    # but browsers keep the ß. An ASCII label is not checked: browsers accept an underscore.
+    return label if label.isascii() else alabel(label).decode()

@@ -27,7 +27,6 @@ class BuiltInRule:
     pattern: str
     reason: str
     source: str
-    enabled: bool
 
     @property
     def name(self) -> str:
@@ -101,18 +100,9 @@ _RULES = (
         "the host.",
         "www.gstatic.com/_/translate_http/",
     ),
-    (
-        ("ad injectors", "host", DROPBOX),
-        "Adware from 2015 to 2018. Disabled by default, because the hosts may have new owners.",
-        "*.superfish.com *.metrext.com *.tlscdn.com *.image2play.com *.ciuvo.com "
-        "*.netcheckcdn.xyz savingsslider-a.akamaihd.net cdncache-a.akamaihd.net "
-        "middlerush-a.akamaihd.net resultshub-a.akamaihd.net",
-    ),
 )
-# The rules of this category are disabled by default.
-_OFF = "ad injectors"
 BUILT_IN = tuple(
-    BuiltInRule(category, target, pattern, reason, source, enabled=category != _OFF)
+    BuiltInRule(category, target, pattern, reason, source)
     for (category, targets, source), reason, patterns in _RULES
     for target in targets.split()
     for pattern in patterns.split()

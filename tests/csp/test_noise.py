@@ -20,8 +20,9 @@ PAGE = "https://coder.example.com/workspaces"
 
 @pytest.fixture(scope="module")
 def built_in() -> Rules:
-    on = [rule for rule in BUILT_IN if rule.enabled]
-    return compiled(Rule(n, rule.name, rule.target, rule.pattern) for n, rule in enumerate(on))
+    return compiled(
+        Rule(n, rule.name, rule.target, rule.pattern) for n, rule in enumerate(BUILT_IN)
+    )
 
 
 class Facts(NamedTuple):
