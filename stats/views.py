@@ -29,7 +29,7 @@ from kernel.http.views import (
 from kernel.http.wire import Wire
 from kernel.humanize import plural
 from kernel.memory import CachedValue, Memory
-from stats.history.points import PARAMETERS, Range, parse_range, points
+from stats.history.points import Range, parse_range, points
 from stats.ingest.body import read_rows
 from stats.ingest.ingestion import ingest
 from stats.ingest.rows import Rejection
@@ -96,7 +96,7 @@ class StatsHistoryView(DocumentView):
 
     @classmethod
     def peek(cls, parameters: Mapping[str, str], chosen: Wire, *more: Any) -> Rendered | None:
-        require_known(parameters, known=PARAMETERS)
+        require_known(parameters, known=cls.get.parameters)
         return _HISTORIES.get((chosen, parse_range(parameters, now=timezone.now())))
 
     @operation(
@@ -104,7 +104,7 @@ class StatsHistoryView(DocumentView):
         description="Returns the statistics of a period in the past, divided into steps of equal "
         "length. A step without data is a gap. If the period begins more than a week ago, the step "
         "must be a multiple of 5 minutes. If it begins more than 90 days ago, the step must be a "
-        "multiple of one hour. Unknown parameters are rejected. Needs the role owner or auditor.",
+        "multiple of one hour. Needs the role owner or auditor.",
         parameters=[
             OpenApiParameter(
                 "since",

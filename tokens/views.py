@@ -195,6 +195,8 @@ class TokenConfigView(LimitsView, DocumentView):
 
 
 class ExplainTokenConfigView(LimitsView):
+    is_own = True
+
     @operation(
         "Explain token config",
         description="Returns all limits on the user's tokens. Each limit has its value, the rule "

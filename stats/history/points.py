@@ -21,7 +21,6 @@ from stats.statistics import NO_SAMPLE, counts_usage, percentiles
 from users.requests import parse_moment
 
 MAX_POINTS = 2_000
-PARAMETERS = ("since", "until", "step")
 RESOLUTION = timedelta(microseconds=1)
 STEPS = (MINUTE, 5 * MINUTE, HOUR, DAY)
 

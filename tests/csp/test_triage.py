@@ -660,16 +660,3 @@ def test_command_rejects_an_unknown_group(group: str) -> None:
 
     with pytest.raises(CommandError, match="No violation group has the id"):
         run("csp_advice", "--group", group)
-
-
-@pytest.mark.parametrize("path", ["groups", f"groups/{uuid.UUID(int=1)}", "summary"])
-def test_unknown_parameters_are_rejected(owner: APIClient, path: str) -> None:
-    answer = owner.get(f"/api/v2/csp/{path}?sinse=2026-01-01")
-    assert answer.status_code == 400
-    [problem] = answer.json()["validations"]
-    assert problem["field"] == "sinse"
-    assert problem["detail"].startswith("is not a parameter. The")
-
-
-def test_unknown_parameters_of_coders_operations_are_ignored(owner: APIClient) -> None:
-    assert owner.get("/api/v2/users?sinse=2026-01-01").status_code == 200

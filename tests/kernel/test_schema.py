@@ -148,6 +148,35 @@ def test_operation_takes_a_token_in_each_way_unless_it_is_public(wire: Wire) -> 
         assert offered == (set() if needs_none else takes), f"{method} {path}"
 
 
+@both_wires
+def test_a_document_allows_only_its_own_wire_format(wire: Wire) -> None:
+    header = document(wire)["components"]["parameters"]["Coder-Wire"]
+    assert header["schema"]["const"] == wire.value
+    assert str(document(wire)["paths"]).count("Coder-Wire") == len([*operations(wire)])
+
+
+@pytest.mark.django_db
+def test_only_operations_of_ours_reject_unknown_parameters(owner: APIClient) -> None:
+    rejecting = set()
+    for method, path, operation in operations(Wire.DOCUMENTED):
+        examples = {
+            each["name"]: each["example"] for each in operation["parameters"] if "example" in each
+        }
+        ours = operation["description"].endswith("Unknown query parameters are rejected.")
+        if not ours and method != "get":
+            continue
+        answer = owner.generic(method.upper(), f"{API}{path.format(**examples)}?sitez=1")
+        problems = answer.json().get("validations", []) if isinstance(answer.json(), dict) else []
+        assert [each["field"] for each in problems] == (["sitez"] if ours else []), path
+        rejecting |= {path} if ours else set()
+
+    assert rejecting == {
+        *("/csp/gate", "/csp/groups", "/csp/groups/{group}", "/csp/other-reports", "/csp/summary"),
+        *("/deployment/stats/history", "/deployment/stats/reports"),
+        "/users/{user}/keys/tokens/tokenconfig/explain",
+    }
+
+
 def test_reports_need_no_token_in_the_coderd_wire_alone() -> None:
     asked = {wire: document(wire)["paths"]["/csp/reports"]["post"]["security"] for wire in Wire}
     assert {} in asked[Wire.CODERD]

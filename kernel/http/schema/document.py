@@ -25,8 +25,8 @@ def add_components(result: Schema, **kwargs: Any) -> Schema:
     answers = [error for error in errors.ERRORS.values() if error.ref["$ref"] in used]
     components |= {
         "headers": headers.HEADERS,
-        "parameters": headers.PARAMETERS,
-        "schemas": dict(sorted((components["schemas"] | headers.SCHEMAS).items())),
+        "parameters": headers.parameters(),
+        "schemas": dict(sorted(components["schemas"].items())),
         "responses": {error.name: error.response() for error in answers},
     }
     return result | {"components": dict(sorted(components.items()))}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kernel.http.wire import HEADER, Schema, Wire
+from kernel.http import wire
+from kernel.http.wire import HEADER, Schema
 
 _TEXT: Schema = {"type": "string"}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
@@ -65,35 +66,34 @@ HEADERS: dict[str, Schema] = {
     "Vary": _header("The request headers that the response depends on.", _TEXT, required=True),
 }
 
-WIRE_COMPONENT = "coderapi.Wire"
-SCHEMAS: dict[str, Schema] = {
-    WIRE_COMPONENT: {
-        "type": "string",
-        "enum": [wire.value for wire in Wire],
-        "description": "The format of responses. `documented` is the format in Coder's published "
-        "API reference. `coderd` is the format that Coder's server sends and that Coder's clients "
-        "expect.",
-    }
-}
 
-PARAMETERS: dict[str, Schema] = {
-    "Coder-Wire": {
-        "name": HEADER,
+def parameters() -> dict[str, Schema]:
+    """Returns the header parameters. `Coder-Wire` has one value: the document's wire format."""
+    return {
+        HEADER: _parameter(
+            HEADER,
+            "The format of the response. Without this header, the format is the server's setting "
+            "`CODERAPI_WIRE`. This document describes only one format, so send its value if the "
+            "setting may be another one.",
+            {"const": wire.current().value},
+        ),
+        "If-None-Match": _parameter(
+            "If-None-Match",
+            "The ETags of the responses that you have cached. If one of them is current, the "
+            "response is 304 without a body.",
+        ),
+    }
+
+
+def _parameter(name: str, description: str, more: Schema | None = None) -> Schema:
+    schema = _TEXT | (more or {})
+    return {
+        "name": name,
         "in": "header",
         "required": False,
-        "description": "The format of the response. The server's setting `CODERAPI_WIRE` is the "
-        "default.",
-        "schema": {"$ref": f"#/components/schemas/{WIRE_COMPONENT}"},
-    },
-    "If-None-Match": {
-        "name": "If-None-Match",
-        "in": "header",
-        "required": False,
-        "description": "The ETags of the responses that you have cached. If one of them is "
-        "current, the response is 304 without a body.",
-        "schema": {"type": "string"},
-    },
-}
+        "description": description,
+        "schema": schema,
+    }
 
 
 def refs(*names: str) -> Schema:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from drf_spectacular.utils import Direction
 
 LEFT_OUT = frozenset({"default", "readOnly", "x-spec-enum-id"})
+UNKNOWN_PARAMETERS = "Unknown query parameters are rejected."
 PATH_PARAMETERS: dict[str, Schema] = {
     "user": {
         "description": "The user: a UUID, a username in upper or lower case, or `me` for the owner "
@@ -58,13 +59,16 @@ class OperationSchema(AutoSchema):
 
     def get_operation(self, *args: Any, **kwargs: Any) -> Schema:
         operation: Schema = super().get_operation(*args, **kwargs)  # type: ignore[assignment]
-        self._is_document = hasattr(self.view, "document") or "304" in operation["responses"]
+        view: Any = self.view
+        self._is_document = hasattr(view, "document") or "304" in operation["responses"]
         security = operation.setdefault("security", [])
         if wire.current() is Wire.CODERD and operation["operationId"] in wire.OPEN_TO_ANYBODY:
             operation["security"] = [{}, *security]
         if "requestBody" in operation:
             operation["requestBody"]["required"] = True
+        more = f" {UNKNOWN_PARAMETERS}" if view.is_own else ""
         return operation | {
+            "description": f"{operation['description']}{more}",
             "parameters": self._parameters(operation),
             "responses": self._responses(operation),
         }
