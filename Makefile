@@ -2,8 +2,10 @@
 SHELL := /bin/sh
 PY := .venv/bin/python
 export PYTHON
-# Some container images set this variable. Each process of the tests would then compile all modules.
+# Some container images set these variables. With the first one, each process of the tests compiles
+# all modules. With the second one, output that is not flushed is seen at once.
 export PYTHONDONTWRITEBYTECODE :=
+export PYTHONUNBUFFERED :=
 PYTEST = -m pytest -n 2 --dist worksteal $(if $(AT),--at $(AT))
 
 .DEFAULT_GOAL := help

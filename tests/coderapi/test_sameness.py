@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from tests.support.live import ANY_PORT, Server
 from tests.support.processes import Program, free_port, own_database, wait_for
+from tests.support.proxies import is_open
 
 API = "/api/v2"
 TOKEN_CONFIG = "/users/{}/keys/tokens/tokenconfig"
@@ -121,7 +122,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
             **settings,
         )
         stack.callback(plain.kill_all)
-        plain.wait_for_log("Quit the server")
+        # Not for a line of its log: Python writes the lines of runserver late.
+        wait_for(lambda: is_open(port) or plain.process.poll() is not None)
         yield Pair(server, (server.port, port), {"owner": server.owner_token, **tokens})
 
 

@@ -30,7 +30,7 @@ from jobs.services import run_job
 from kernel import telemetry
 from kernel.db.backend.base import connections
 from kernel.http.metrics import pool
-from kernel.telemetry import metrics
+from kernel.telemetry import loop_lag, metrics
 from tests.support.client import APIClient
 from tests.support.factories import make_user
 from tests.support.live import own_server
@@ -121,6 +121,7 @@ def test_scrape_costs_a_bounded_number_of_queries(django_assert_max_num_queries:
 def declared() -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Yields name, type and labels of each of our metrics."""
     metrics.discover()
+    assert loop_lag.LAG in REGISTRY._collector_to_names
     for collector in list(REGISTRY._collector_to_names):
         for family in collector.describe() if hasattr(collector, "describe") else []:
             if family.name.startswith("coderapi_"):
