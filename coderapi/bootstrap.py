@@ -55,8 +55,8 @@ TAKES_FLAGS = {
 }
 NEEDS_NO_DATABASE = frozenset(
     {"backup", "beside_coder", "check", "collectstatic", "diffsettings", "help"}
-    | {"make_documents", "makemigrations", "options", "postgres", "restore", "spectacular"}
-    | {"startapp", "test", "version"}
+    | {"makemigrations", "options", "postgres", "restore", "spectacular", "startapp", "test"}
+    | {"version"}
 )
 # Only these commands create a data directory. Other commands fail if it does not exist, because a
 # command with a wrong path would otherwise run on a new, empty database.

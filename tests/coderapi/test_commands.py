@@ -43,7 +43,7 @@ WRITING = (
 )
 # These need no database, wait for it, or open it themselves with their own messages.
 NO_DATA_DIRECTORY = {
-    *("backup", "beside_coder", "make_documents", "options", "postgres", "restore", "server"),
+    *("backup", "beside_coder", "options", "postgres", "restore", "server"),
 }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from coderapi.generated import COMPOSE_VARIABLES
+from bin.generated import COMPOSE_VARIABLES
 from tests.support.commands import execute
 from tests.support.containers import (
     COMPOSE_FILE,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from coderapi.generated import COMPOSE_VARIABLES
+from bin.generated import COMPOSE_VARIABLES
 from options.catalogue import CATALOGUE, OWN_OPTIONS
 from tests.support.commands import execute
 from tests.support.containers import composition

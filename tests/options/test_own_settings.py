@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from coderapi.generated import CODERS_FIRST, COMPOSE_VARIABLES, env_example
+from bin.generated import CODERS_FIRST, COMPOSE_VARIABLES, env_example
 from options.catalogue import CATALOGUE, OWN_OPTIONS
 from options.configuration import ConfigurationError, load
 from options.option import Option, by_env

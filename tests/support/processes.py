@@ -20,7 +20,7 @@ from django.db import connection
 
 PROJECT = Path(__file__).resolve().parents[2]
 # The packages of the product.
-PACKAGES = {path.parent.name for path in PROJECT.glob("*/__init__.py")} - {"bench", "tests"}
+PACKAGES = {path.parent.name for path in PROJECT.glob("*/__init__.py")} - {"bench", "bin", "tests"}
 # Long enough for a busy machine, and shorter than the minute after which keys are evicted anyway.
 DEADLINE_SECONDS = 50.0
 POLL_SECONDS = 0.02

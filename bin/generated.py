@@ -1,10 +1,13 @@
-"""Generates documents from the code, and compares the files with the generated content."""
+"""Generates documents from the code, and compares the files with the code. See bin/documents."""
 
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+
+import django
 
 from kernel.http.schema.document import openapi_yaml
 from kernel.http.wire import Wire
@@ -100,20 +103,24 @@ DOCUMENTS: Mapping[str, Callable[[], str]] = {
 }
 
 
-def write(directory: Path) -> Iterator[Path]:
-    """Writes the generated files to the directory. Yields their paths."""
+def differences(directory: Path, *, write: bool = False) -> Iterator[str]:
+    """Yields a unified diff for each file that differs from the code. May also write the file."""
     for name, make in DOCUMENTS.items():
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(make(), encoding="utf-8")
-        yield path
-
-
-def differences(directory: Path) -> Iterator[str]:
-    """Yields a unified diff for each file that differs from the generated content."""
-    for name, make in DOCUMENTS.items():
-        path = directory / name
+        path, made = directory / name, make()
         committed = path.read_text(encoding="utf-8") if path.exists() else ""
-        old, new = (text.splitlines(keepends=True) for text in (committed, make()))
+        old, new = (text.splitlines(keepends=True) for text in (committed, made))
         if diff := "".join(difflib.unified_diff(old, new, str(path), f"{name}, generated")):
+            if write:
+                path.write_text(made, encoding="utf-8")
             yield diff
+
+
+def main(action: str) -> None:
+    django.setup()
+    found = "\n".join(differences(Path(), write=action == "make"))
+    if found and action == "check":
+        sys.exit(f"{found}\nThe documents differ from the code. Run `make docs`.")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
