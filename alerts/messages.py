@@ -1,4 +1,9 @@
-"""The messages of alerts, in the form of each kind of channel. These functions are pure."""
+"""The messages of alerts, in the form of each kind of channel. These functions are pure.
+
+A browser's report may contain any text, so no receiver may read a text of a message as markup: a
+link with another text than its address, a mention, a further line. Slack gets escaped text without
+formatting, Teams text runs, which have no Markdown, and ntfy and mail servers plain text.
+"""
 
 from __future__ import annotations
 
@@ -44,17 +49,23 @@ class Message:
 
     @property
     def title(self) -> str:
-        """Returns the subject as one short line, whatever a browser has reported."""
-        text = "".join(c if c.isprintable() else " " for c in f"[coderapi] {self.subject}")
+        """Returns the subject as one short line."""
+        text = one_line(f"[coderapi] {self.subject}")
         return text if len(text) <= MAX_SUBJECT else f"{text[: MAX_SUBJECT - 1]}…"
 
     @property
     def text(self) -> str:
         """Returns the body as plain text."""
-        facts = [f"{name}: {value}" for name, value in self.facts]
+        facts = [one_line(f"{name}: {value}") for name, value in self.facts]
         links = [f"{text}: {url}" for text, url in self.links]
-        parts = ["\n".join(part) for part in (facts, self.lines, links) if part]
+        lines = [one_line(line) for line in self.lines]
+        parts = ["\n".join(part) for part in (facts, lines, links) if part]
         return "\n\n".join(parts)
+
+
+def one_line(text: str) -> str:
+    """Returns the text without line breaks and other characters that cannot be printed."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def digest_subject(words: Sequence[str]) -> str:
@@ -80,22 +91,25 @@ def webhook_body(message: Message) -> dict[str, Any]:
 
 
 def slack_body(message: Message) -> dict[str, Any]:
-    # Slack reads &, < and > as markup, and a browser's report may contain them.
+    # Slack reads &, < and > as markup even without formatting.
     text = escape(f"{message.title}\n{message.text}", quote=False)
-    return {"text": text, "unfurl_links": False, "unfurl_media": False}
+    return {"text": text, "mrkdwn": False, "unfurl_links": False, "unfurl_media": False}
 
 
 def teams_body(message: Message) -> dict[str, Any]:
-    """Returns a message with an Adaptive Card, which workflows of Microsoft Teams accept."""
-    facts = [{"title": name, "value": value} for name, value in message.facts]
+    """Returns a message with an Adaptive Card, which workflows of Microsoft Teams accept.
+
+    A TextBlock and a FactSet would read Markdown. A TextRun does not.
+    """
+    facts = [_runs((f"{name}: ", True), (value, False)) for name, value in message.facts]
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
         "version": "1.4",
         "body": [
-            {"type": "TextBlock", "weight": "bolder", "wrap": True, "text": message.title},
-            *([{"type": "FactSet", "facts": facts}] if facts else []),
-            *({"type": "TextBlock", "wrap": True, "text": line} for line in message.lines),
+            _runs((message.title, True)),
+            *facts,
+            *(_runs((line, False)) for line in message.lines),
         ],
         "actions": [
             {"type": "Action.OpenUrl", "title": text, "url": url} for text, url in message.links
@@ -103,6 +117,15 @@ def teams_body(message: Message) -> dict[str, Any]:
     }
     attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "content": card}
     return {"type": "message", "attachments": [attachment]}
+
+
+def _runs(*texts: tuple[str, bool]) -> dict[str, Any]:
+    """Returns a paragraph. Each text is bold or not."""
+    inlines = [
+        {"type": "TextRun", "text": one_line(text), "weight": "bolder" if is_bold else "default"}
+        for text, is_bold in texts
+    ]
+    return {"type": "RichTextBlock", "inlines": inlines}
 
 
 _NTFY_PRIORITIES = {Severity.LOW: 2, Severity.MEDIUM: 3, Severity.HIGH: 4}

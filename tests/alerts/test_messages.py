@@ -82,20 +82,51 @@ def test_signature_is_that_of_standard_webhooks() -> None:
     assert (headers["webhook-id"], headers["webhook-timestamp"]) == ("msg_1", "1700000000")
 
 
-def test_slack_text_contains_no_markup_of_a_report() -> None:
-    text = body_of("slack", made(subject="new: Script from <!channel>&x"))["text"]
-    assert "&lt;!channel&gt;&amp;x" in text
+FORGED = "https://a.example/[Sign%20in](https://evil.example/)/**now**/<!channel>\r\nBcc: x"
+ONE_LINE = FORGED.replace("\r\n", "  ")
 
 
-def test_teams_card_has_facts_and_links() -> None:
-    [attachment] = body_of("teams", made())["attachments"]
+@pytest.fixture
+def forged() -> Message:
+    """Returns a message whose texts come from a forged report."""
+    return made(subject=f"new: {FORGED}", facts=[("Page", FORGED)], lines=[FORGED])
+
+
+def test_slack_text_contains_no_markup_of_a_report(forged: Message) -> None:
+    body = body_of("slack", forged)
+    escaped = ONE_LINE.replace("<", "&lt;").replace(">", "&gt;")
+    assert body["text"].splitlines()[:2] == [f"[coderapi] new: {escaped}", f"Page: {escaped}"]
+    assert body["mrkdwn"] is False
+
+
+def test_teams_card_contains_no_markdown_of_a_report(forged: Message) -> None:
+    """Only a text run shows each text as it is. All other elements with text read Markdown."""
+    [attachment] = body_of("teams", forged)["attachments"]
     card = attachment["content"]
+    assert [element["type"] for element in card["body"]] == ["RichTextBlock"] * 3
+    runs = [run for element in card["body"] for run in element["inlines"]]
+    assert {run["type"] for run in runs} == {"TextRun"}
+    texts = [f"[coderapi] new: {ONE_LINE}", "Page: ", ONE_LINE, ONE_LINE]
+    assert [run["text"] for run in runs] == texts
     assert card["actions"][0] == {
         "type": "Action.OpenUrl",
         "title": "Decide about the group",
         "url": URL,
     }
-    assert {"title": "Clients", "value": "12"} in card["body"][1]["facts"]
+
+
+def test_text_of_a_report_adds_no_line(forged: Message) -> None:
+    """Such a line could look like a link of the message."""
+    for text in (
+        forged.text,
+        body_of("ntfy", forged)["message"],
+        body_of("webhook", forged)["data"]["text"],
+    ):
+        assert [line for line in text.splitlines() if "Bcc" in line] == [
+            f"Page: {ONE_LINE}",
+            ONE_LINE,
+        ]
+    assert "markdown" not in body_of("ntfy", forged)
 
 
 @pytest.mark.parametrize(
