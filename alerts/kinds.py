@@ -44,7 +44,7 @@ WEEKLY_DIGEST = "digest.weekly"
 _LOW, _MEDIUM, _HIGH = Severity
 _TABLE = (
     Kind(NEW_GROUP, "new", _MEDIUM, "A new violation group reaches the channel's clients."),
-    Kind(REGRESSED_GROUP, "regressed", _HIGH, "A resolved violation group has a new report."),
+    Kind(REGRESSED_GROUP, "regressed", _HIGH, "Several clients report a resolved group again."),
     Kind(GROUP_LIMIT, "limit reached", _MEDIUM, "An ignored group reaches its date or clients."),
     Kind(
         GROWING_OTHER,

@@ -6,7 +6,7 @@ The time `since` of an event must not change later, so it is never the time of a
 | --- | --- | --- |
 | new | a group that no operator has decided about reaches the channel's number of clients | when the group was created |
 | limit_reached | an ignored group is new again | when it was ignored |
-| regressed | a resolved group has a new report | when it was resolved |
+| regressed | several clients have reported a resolved group again | when it was resolved |
 | other_growing | a group "other" has many more clients than at its last alert | the hour |
 """  # noqa: E501 - a table
 
@@ -27,7 +27,7 @@ from alerts.weekly import register_section
 from audit.models import Entry
 from csp.advice.causes import cause
 from csp.advice.suggestion import Advice
-from csp.models import Group, State
+from csp.models import Group, Report, State
 from csp.triage.details import details
 from csp.triage.selectors import groups_at, needing_attention
 from csp.triage.serializers import GroupSerializer
@@ -39,6 +39,9 @@ from kernel.humanize import ago, plural
 
 # If more groups are due, the others are recorded in the next run.
 MAX_EVENTS = 10_000
+# A regression is alerted if this number of clients reports it, or the channel's number if it is
+# lower. Anyone can forge a single report.
+REGRESSED_CLIENTS = 3
 _SETTLED = (State.IGNORED, State.RESOLVED)
 
 
@@ -62,7 +65,7 @@ class GroupSource(Source):
         sources: tuple[tuple[str, Any], ...] = (
             (NEW_GROUP, new.annotate(since=F("opened_at"))),
             (GROUP_LIMIT, over.annotate(since=decided_at)),
-            (REGRESSED_GROUP, visible.filter(current=REGRESSED).annotate(since=decided_at)),
+            (REGRESSED_GROUP, _regressed(channel, visible).annotate(since=decided_at)),
             (GROWING_OTHER, _growing(channel, visible, now)),
         )
         for kind, groups in sources:
@@ -109,6 +112,14 @@ class GroupSource(Source):
             ],
             data={"group": dict(GroupSerializer(group).data)},
         )
+
+
+def _regressed(channel: Channel, visible: Any) -> Any:
+    """Returns the regressed groups that enough clients have reported since the decision."""
+    clients = Report.objects.filter(group=OuterRef("pk"), received_at__gt=OuterRef("state_at"))
+    last = min(channel.min_reach, REGRESSED_CLIENTS)
+    enough = clients.order_by().values("client").distinct()[last - 1 : last]
+    return visible.filter(Exists(enough), current=REGRESSED)
 
 
 def _key() -> Cast:

@@ -9,6 +9,7 @@ import pytest
 from alerts import channels
 from alerts.models import Channel
 from audit.services import Actor
+from csp.models import REPORTS, Group, Report
 from tests.csp.test_triage import NOW
 from tests.support.csp_reports import fresh_writer
 from tests.support.local_server import answering
@@ -36,6 +37,22 @@ def make_channel(address: str, *, now: datetime = NOW, **values: Any) -> Channel
     channel = Channel(**{**common, "address": address, **values})
     channels.save_channel(channel, actor=ACTOR, now=now)
     return channel
+
+
+def make_reports(group: Group, *, clients: int, at: datetime) -> None:
+    """Makes a report of the group from each client, and updates the group."""
+    REPORTS.ensure(at, at)
+    Report.objects.bulk_create(
+        Report(
+            received_at=at,
+            occurred_at=at,
+            group=group,
+            format="report-uri",
+            client=bytes([number] * 16),
+        )
+        for number in range(clients)
+    )
+    Group.objects.filter(pk=group.pk).update(last_seen=at)
 
 
 CSP_KINDS = [

@@ -24,10 +24,10 @@ from alerts.messages import Message
 from alerts.models import Alert, Channel, Delivery
 from alerts.sending import BACKOFF, MAX_LISTED, send_alerts
 from audit.models import Entry
-from csp.models import Group
+from csp.models import Group, Report
 from csp.triage.decisions import Decision, decide
 from jobs.registry import find
-from tests.alerts.conftest import ACTOR, make_channel
+from tests.alerts.conftest import ACTOR, make_channel, make_reports
 from tests.csp.test_triage import NOW, make_group, unsaved_group
 from tests.support.commands import run, write_lines
 from tests.support.csp_reports import in_admin, legacy
@@ -78,10 +78,25 @@ def test_regression_is_alerted_each_time(receiver: Receiver) -> None:
         now = NOW + timedelta(days=day)
         decide([group.pk], Decision(state="resolved"), actor=ACTOR, now=now)
         assert send_alerts(now + MINUTE) == 0
-        Group.objects.update(last_seen=now + HOUR)
+        make_reports(group, clients=3, at=now + HOUR)
         assert send_alerts(now + 2 * HOUR) == 1
         assert send_alerts(now + 3 * HOUR) == 0
     assert receiver.types == ["csp_group.regressed"] * 2
+
+
+@pytest.mark.parametrize(("min_reach", "clients"), [(1, 1), (2, 2), (10, 3)])
+def test_regression_needs_several_clients_since_the_decision(
+    receiver: Receiver, min_reach: int, clients: int
+) -> None:
+    """Anyone can forge a single report, so it causes no alert of high severity."""
+    make_channel(receiver.url, min_reach=min_reach)
+    group = make_group(client_days=1, state="resolved", state_at=NOW)
+    make_reports(group, clients=5, at=NOW - HOUR)
+    for found in range(clients + 1):
+        Report.objects.filter(received_at__gt=NOW).delete()
+        for _ in range(2):
+            make_reports(group, clients=found, at=NOW + HOUR)
+        assert send_alerts(NOW + 2 * HOUR) == int(found == clients)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +191,8 @@ def test_digest_lists_the_highest_severity_and_the_most_clients_first(receiver: 
     make_channel(receiver.url)
     for clients in (*range(20, 30), 300):
         make_group(client_days=clients)
-    make_group(client_days=15, state="resolved", state_at=NOW - 2 * HOUR, last_seen=NOW - HOUR)
+    regressed = make_group(client_days=15, state="resolved", state_at=NOW - 2 * HOUR)
+    make_reports(regressed, clients=3, at=NOW - HOUR)
     assert send_alerts(NOW) == 1
     [body] = receiver.bodies
     found = [(each["kind"], each["what"]) for each in body["data"]["alerts"]]
