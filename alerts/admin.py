@@ -18,7 +18,15 @@ from alerts.models import Alert, Channel, Delivery
 from alerts.sending import MAX_LISTED
 from audit.admin import register_target
 from audit.services import actor_of
-from kernel.admin import ReadOnlyAdmin, ServiceAdmin, State, badge, error_column, row_link
+from kernel.admin import (
+    ReadOnlyAdmin,
+    ServiceAdmin,
+    State,
+    badge,
+    error_column,
+    row_link,
+    time_column,
+)
 from kernel.humanize import since
 from kernel.outgoing import OutgoingError
 
@@ -27,6 +35,7 @@ register_target("alert_channel", Channel)
 # Each test may take ten seconds.
 MAX_TESTS = 3
 MAX_SITES = 100
+LAST = time_column("accepted_at", "last message")
 
 
 class LinesField(forms.CharField):
@@ -87,7 +96,7 @@ class ChannelForm(forms.ModelForm[Channel]):
 @admin.register(Channel)
 class ChannelAdmin(ServiceAdmin[Channel]):
     form = ChannelForm
-    list_display = ["name", "form", "shown_address", "state", "choice", "min_severity", "last_sent"]
+    list_display = ["name", "form", "shown_address", "state", "choice", "min_severity", LAST]
     readonly_fields = ["state", "shown_address", "signing_secret", "last_failure"]
     actions = ["send_test"]
 
@@ -113,24 +122,17 @@ class ChannelAdmin(ServiceAdmin[Channel]):
     def state(self, channel: Channel) -> SafeString:
         if not channel.enabled:
             return badge("off", State.PLAIN)
-        newest = channel.deliveries.exclude(attempts=0).first()
-        return badge("failing", State.BAD) if newest and newest.error else badge("on", State.GOOD)
+        return badge("failing", State.BAD) if channel.is_failing else badge("on", State.GOOD)
 
     @admin.display(description="kinds")
     def choice(self, channel: Channel) -> str:
         return ", ".join(channel.kinds) or "all"
 
-    @admin.display(description="last message")
-    def last_sent(self, channel: Channel) -> SafeString:
-        newest = channel.deliveries.filter(status=Delivery.Status.SENT).first()
-        return since(newest.sent_at if newest else None)
-
     @admin.display(description="last failure")
     def last_failure(self, channel: Channel) -> str:
-        newest = channel.deliveries.exclude(error="").first()
-        if newest is None:
+        if channel.failed_at is None:
             return "none"
-        return format_html("{}: {}", row_link(newest, since(newest.created_at)), newest.error)
+        return format_html("{}: {}", since(channel.failed_at), channel.error)
 
     def add_view(
         self,
@@ -165,7 +167,7 @@ class ChannelAdmin(ServiceAdmin[Channel]):
     def _test(self, request: HttpRequest, channel: Channel) -> None:
         try:
             enabled = send_test(channel, actor=actor_of(request), now=timezone.now())
-        except (OutgoingError, OSError) as error:
+        except OutgoingError as error:
             state = "" if channel.accepted_at else " The channel is off until it accepts a test."
             text = f"The test alert of “{channel}” failed: {str(error).rstrip('.')}.{state}"
             self.message_user(request, text, messages.ERROR)

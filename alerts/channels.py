@@ -16,8 +16,9 @@ from django.db import transaction
 
 from alerts.models import Alert, Channel
 from alerts.recording import record_due
-from alerts.sending import send_message, test_message
+from alerts.sending import MAX_ERROR, send_message, test_message
 from audit.services import Actor, delete_recorded, save_recorded
+from kernel.outgoing import OutgoingError
 
 
 def check_address(form: str, address: str) -> None:
@@ -61,13 +62,19 @@ def save_channel(channel: Channel, *, actor: Actor, now: datetime) -> None:
 def send_test(channel: Channel, *, actor: Actor, now: datetime) -> bool:
     """Sends a test alert. The first accepted test enables the channel. Returns whether it did.
 
-    Raises: OutgoingError or OSError if the receiver did not accept the alert.
+    Raises: OutgoingError if the receiver did not accept the alert.
     """
-    send_message(channel, test_message(channel, now))
+    try:
+        send_message(channel, test_message(channel, now))
+    except OutgoingError as error:
+        channel.note_failure(str(error)[:MAX_ERROR], now=now)
+        raise
     enables = channel.accepted_at is None
     if enables:
         channel.accepted_at, channel.enabled = now, True
         save_channel(channel, actor=actor, now=now)
+    else:
+        channel.note_success(now=now)
     return enables
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -27,8 +28,11 @@ class Channel(models.Model):
     )
     secret = models.CharField(max_length=64, editable=False)
     enabled = models.BooleanField(default=False)
-    # When the receiver first accepted a test alert. Only this first time enables the channel.
-    accepted_at = models.DateTimeField(null=True, editable=False)
+    # When the receiver last accepted a message. Only the first time enables the channel.
+    accepted_at = models.DateTimeField("last message", null=True, editable=False)
+    # The last failure of a test, of a delivery, or of composing messages.
+    failed_at = models.DateTimeField(null=True, editable=False)
+    error = models.CharField(max_length=512, blank=True, editable=False)
     kinds = ArrayField(
         models.CharField(max_length=32),
         blank=True,
@@ -70,6 +74,19 @@ class Channel(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_failing(self) -> bool:
+        """Returns whether the last message or test has failed."""
+        return self.failed_at is not None and (
+            self.accepted_at is None or self.failed_at > self.accepted_at
+        )
+
+    def note_success(self, *, now: datetime) -> None:
+        Channel.objects.filter(pk=self.pk).update(accepted_at=now)
+
+    def note_failure(self, error: str, *, now: datetime) -> None:
+        Channel.objects.filter(pk=self.pk).update(failed_at=now, error=error)
 
     def wants(self, kind: str, *, severity: int, site: str) -> bool:
         """Returns whether the channel gets alerts of this kind, severity and site."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from alerts.kinds import KINDS
@@ -23,12 +24,8 @@ def record_due(channel: Channel, *, now: datetime, status: str = Status.PENDING)
         kinds = [kind for kind in source.kinds if not channel.kinds or kind in channel.kinds]
         if not kinds:
             continue
-        try:
-            events = list(source.due(channel, now))
-        except Exception:
-            logger.exception("The alerts %s cannot be computed", ", ".join(kinds))
-            continue
-        _record(channel, kinds, events, now=now, status=status)
+        with _isolated(kinds):
+            _record(channel, kinds, list(source.due(channel, now)), now=now, status=status)
 
 
 def _record(
@@ -83,7 +80,7 @@ def _row(channel: Channel, event: Event, now: datetime, status: str) -> Alert:
 def drop_outdated(alerts: Iterable[Alert], now: datetime) -> list[Alert]:
     """Returns the alerts that are still of use, in the same order. Drops the others."""
     ordered = list(alerts)
-    due = {each.pk for source, rows in _by_source(ordered) for each in source.still_due(rows, now)}
+    due = _kept(ordered, lambda source, rows: source.still_due(rows, now))
     outdated = [alert.pk for alert in ordered if alert.pk not in due]
     if outdated:
         Alert.objects.filter(pk__in=outdated).update(status=Status.DROPPED, delivery=None)
@@ -97,16 +94,32 @@ def forget_old(now: datetime) -> None:
     """
     old = Alert.objects.filter(created_at__lt=now - KEPT).exclude(status=Status.PENDING)
     rows = list(old.exclude(lasts=True, ended_at=None))
-    kept = {each.pk for source, found in _by_source(rows) for each in source.remembered(found)}
+    kept = _kept(rows, lambda source, found: source.remembered(found))
     Alert.objects.filter(pk__in=[row.pk for row in rows if row.pk not in kept]).delete()
     deliveries = Delivery.objects.filter(created_at__lt=now - KEPT)
     deliveries.exclude(status=Delivery.Status.PENDING).delete()
 
 
-def _by_source(alerts: Iterable[Alert]) -> Iterator[tuple[Source, list[Alert]]]:
-    """Yields each source with its alerts."""
+def _kept(
+    alerts: Iterable[Alert], ask: Callable[[Source, list[Alert]], Iterable[Alert]]
+) -> set[int]:
+    """Returns the keys of the alerts that their sources keep: all, if a source raises an error."""
     of_kind: dict[str, list[Alert]] = defaultdict(list)
     for alert in alerts:
         of_kind[alert.kind].append(alert)
+    kept: set[int] = set()
     for kind, rows in of_kind.items():
-        yield source_of(kind), rows
+        found: Iterable[Alert] = rows
+        with _isolated([kind]):
+            found = list(ask(source_of(kind), rows))
+        kept.update(alert.pk for alert in found)
+    return kept
+
+
+@contextmanager
+def _isolated(kinds: Iterable[str]) -> Iterator[None]:
+    """Logs an error of one source, so that it does not affect the others."""
+    try:
+        yield
+    except Exception:
+        logger.exception("The alerts %s cannot be computed", ", ".join(kinds))

@@ -7,6 +7,7 @@ whether the alert arrived. Then it is sent again with the same id.
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Iterable
@@ -28,6 +29,7 @@ from alerts.recording import drop_outdated, forget_old, record_due
 from alerts.sources import Details, source_of
 from kernel.outgoing import Outgoing, OutgoingError, send
 
+logger = logging.getLogger(__name__)
 Status = Delivery.Status
 # The time from each failed attempt to the next one. If the attempt after the last of these times
 # fails too, the delivery has failed.
@@ -39,28 +41,26 @@ MAX_SENDING = 8
 RUN_SECONDS = 30.0
 # A message lists this number of alerts, and states how many more there are.
 MAX_LISTED = 20
+MAX_ERROR = 512
 
 
 def send_alerts(now: datetime) -> int:
     """Records due alerts. Sends those that may be sent now, and returns the number of messages."""
-    channels = list(Channel.objects.filter(enabled=True))
-    for channel in channels:
-        record_due(channel, now=now)
-        compose(channel, now=now)
-    forget_old(now)
     with ThreadPoolExecutor(MAX_SENDING, thread_name_prefix="alerts") as pool:
         run = _Run(pool, now)
-        for channel in channels:
-            run.start(channel, iter(pending(channel, now=now)))
+        for channel in Channel.objects.filter(enabled=True):
+            run.begin(channel)
         run.wait()
+    forget_old(now)
     return run.sent
 
 
 class _Run:
     """Sends the messages of all channels side by side, and those of each channel one by one.
 
-    So a receiver that responds slowly delays only its own channel. After a message has failed, the
-    channel gets no further message in this run. Only this thread uses the database.
+    A receiver that responds slowly delays only its own channel. An error also affects only its own
+    channel, which shows it and gets no further message in this run. Each result is stored at once.
+    Only this thread uses the database.
     """
 
     def __init__(self, pool: ThreadPoolExecutor, now: datetime) -> None:
@@ -70,7 +70,17 @@ class _Run:
         self._begun = time.monotonic()
         self._running: dict[Future[None], tuple[Delivery, Iterable[uuid.UUID]]] = {}
 
-    def start(self, channel: Channel, keys: Iterable[uuid.UUID]) -> None:
+    def begin(self, channel: Channel) -> None:
+        """Records the alerts of the channel, and starts to send the first message."""
+        try:
+            record_due(channel, now=self._now)
+            compose(channel, now=self._now)
+            self._start(channel, iter(pending(channel, now=self._now)))
+        except Exception as error:
+            logger.exception("The alerts of the channel %s cannot be composed", channel)
+            channel.note_failure(_reason(error), now=self._now)
+
+    def _start(self, channel: Channel, keys: Iterable[uuid.UUID]) -> None:
         """Starts to send the first of these deliveries that is still of use."""
         for key in keys:
             if self._elapsed() > timedelta(seconds=RUN_SECONDS):
@@ -79,7 +89,12 @@ class _Run:
             if delivery is None:
                 continue
             delivery.channel = channel
-            message = message_of(delivery, self._now)
+            try:
+                message = message_of(delivery, self._now)
+            except Exception as error:
+                logger.exception("The delivery %s cannot be composed", key)
+                self._fail(delivery, error)
+                return
             if message is None:
                 _store(delivery, Status.DROPPED)
                 continue
@@ -90,14 +105,33 @@ class _Run:
     def wait(self) -> None:
         """Waits until all started deliveries have ended. Starts the next one of each channel."""
         while self._running:
-            for future in wait(self._running, return_when=FIRST_COMPLETED).done:
-                delivery, keys = self._running.pop(future)
-                if _end(delivery, future, self._now + self._elapsed()):
-                    self.sent += 1
-                    self.start(delivery.channel, keys)
+            for sending in wait(self._running, return_when=FIRST_COMPLETED).done:
+                delivery, keys = self._running.pop(sending)
+                if error := sending.exception():
+                    self._fail(delivery, error)
+                    continue
+                delivery.sent_at, delivery.error = self._now + self._elapsed(), ""
+                _store(delivery, Status.SENT)
+                delivery.channel.note_success(now=delivery.sent_at)
+                self.sent += 1
+                self._start(delivery.channel, keys)
+
+    def _fail(self, delivery: Delivery, error: BaseException) -> None:
+        """Stores an error as the result of this attempt."""
+        delivery.error = _reason(error)
+        delivery.channel.note_failure(delivery.error, now=self._now + self._elapsed())
+        has_failed = delivery.attempts > len(BACKOFF)
+        _store(delivery, Status.FAILED if has_failed else Status.PENDING)
 
     def _elapsed(self) -> timedelta:
         return timedelta(seconds=time.monotonic() - self._begun)
+
+
+def _reason(error: BaseException) -> str:
+    """Returns the reason for an operator. The text of an unexpected error is only in the log."""
+    if isinstance(error, OutgoingError):
+        return str(error)[:MAX_ERROR]
+    return f"The message cannot be composed ({type(error).__name__}). See the log of the worker."
 
 
 def _claim(key: uuid.UUID, now: datetime) -> Delivery | None:
@@ -111,20 +145,6 @@ def _claim(key: uuid.UUID, now: datetime) -> Delivery | None:
             delivery.due_at = now + BACKOFF[min(delivery.attempts, len(BACKOFF)) - 1]
             delivery.save(update_fields=["attempts", "due_at"])
     return delivery
-
-
-def _end(delivery: Delivery, sending: Future[None], now: datetime) -> bool:
-    """Stores the result of an attempt. Returns whether the message was sent."""
-    try:
-        sending.result()
-    except (OutgoingError, OSError) as error:
-        delivery.error = str(error)[:512]
-        has_failed = delivery.attempts > len(BACKOFF)
-        _store(delivery, Status.FAILED if has_failed else Status.PENDING)
-        return False
-    delivery.sent_at, delivery.error = now, ""
-    _store(delivery, Status.SENT)
-    return True
 
 
 def _store(delivery: Delivery, status: str) -> None:
@@ -208,13 +228,9 @@ def test_message(channel: Channel, now: datetime) -> Message:
 
 
 def send_message(channel: Channel, message: Message) -> None:
-    """Sends the message. Raises: OutgoingError or OSError if the receiver did not accept it."""
+    """Sends the message. Raises: OutgoingError if the receiver did not accept it."""
     if channel.form == Channel.Form.EMAIL:
-        mail = EmailMessage(message.title, message.text, to=[channel.address])
-        try:
-            mail.send()
-        except (ValueError, MessageError) as error:
-            raise OutgoingError(f"The message cannot be sent: {error}") from None
+        _send_mail(channel.address, message)
         return
     url, body = request_of(channel.form, channel.address, message)
     headers = signed_headers(body, secret=channel.secret, delivery=message.id, at=int(time.time()))
@@ -223,3 +239,12 @@ def send_message(channel: Channel, message: Message) -> None:
     reply = send(request, seconds=SEND_SECONDS)
     if not 200 <= reply.status < 300:
         raise OutgoingError(f"The server returned status {reply.status}")
+
+
+def _send_mail(address: str, message: Message) -> None:
+    if not settings.MAILERS:
+        raise OutgoingError("The mail server is not configured. Set CODER_EMAIL_SMARTHOST.")
+    try:
+        EmailMessage(message.title, message.text, to=[address]).send()
+    except (OSError, ValueError, MessageError) as error:
+        raise OutgoingError(f"The message cannot be sent: {error}") from None

@@ -50,8 +50,8 @@ def send_digests(now: datetime) -> int:
     for recipient, lines in _by_recipient(_due(now)).items():
         try:
             sent += _send_once(recipient, lines, now)
-        # IntegrityError: a user or a key was deleted in the meantime.
-        except (OSError, IntegrityError) as error:
+        # The user or a key was deleted in the meantime, or the address is not valid.
+        except (OSError, IntegrityError, ValueError) as error:
             log.warning("an expiry digest could not be sent: %s", type(error).__name__)
     return sent
 

@@ -281,6 +281,36 @@ def test_receiver_that_hangs_delays_no_other_channel(
         assert len(slow.requests) == 3
 
 
+def test_failing_channel_affects_no_other_channel(receiver: Receiver) -> None:
+    """Each alert is sent once, and each channel shows its own error."""
+    with answering(Receiver()) as refusing:
+        refusing.status = 500
+        make_channel("ops@example.com", name="mail", form="email")
+        make_channel("http://127.0.0.1:1/", name="unreachable")
+        make_channel(refusing.url, name="refusing")
+        # The revision does not exist, so its message cannot be composed.
+        broken = make_channel(receiver.url, name="broken", kinds=["config.changed"])
+        Alert.objects.create(
+            channel=broken, kind="config.changed", key="1", since=NOW, severity=1, created_at=NOW
+        )
+        make_channel(receiver.url, name="slack", form="slack")
+        make_channel(receiver.url, name="webhook")
+        make_group(client_days=100)
+        assert [send_alerts(NOW + step * MINUTE / 4) for step in range(3)] == [2, 0, 0]
+    assert len(receiver.requests) == 2
+    assert dict(Channel.objects.values_list("name", "error")) == {
+        "broken": "The message cannot be composed (DoesNotExist). See the log of the worker.",
+        "mail": "The mail server is not configured. Set CODER_EMAIL_SMARTHOST.",
+        "refusing": "The server returned status 500",
+        "slack": "",
+        "unreachable": "http://127.0.0.1:1 cannot be reached: Connection refused",
+        "webhook": "",
+    }
+    assert Delivery.objects.filter(error="").values_list("status").distinct().get() == ("sent",)
+    page = in_admin("auditor").get("/admin/alerts/channel/").text
+    assert page.count(">failing<") == 4
+
+
 def test_channel_gets_no_further_alert_after_one_has_failed(receiver: Receiver) -> None:
     make_channel(receiver.url)
     for _ in range(3):
@@ -464,7 +494,10 @@ def test_new_channel_is_off_until_a_test_is_accepted(receiver: Receiver) -> None
     client, form = in_admin("owner"), {**FORM, "address": receiver.url}
     page = client.post("/admin/alerts/channel/add/", form, follow=True).text
     assert "status 500. The channel is off until it accepts a test." in page
-    assert not Channel.objects.get().enabled
+    channel = Channel.objects.get()
+    assert not channel.enabled
+    shown = client.get(f"/admin/alerts/channel/{channel.pk}/change/").text
+    assert "just now</time>: The server returned status 500" in shown
     receiver.status = 200
     run("send_alerts", "--test")
     assert Channel.objects.get().enabled

@@ -39,7 +39,7 @@ class Command(BaseCommand):
         for each in channels:
             try:
                 enabled = send_test(each, actor=SYSTEM, now=now)
-            except (OutgoingError, OSError) as error:
+            except OutgoingError as error:
                 raise CommandError(f"{each.name}: {error}") from None
             state = " The channel is now on." if enabled else ""
             self.stdout.write(f"{each.name} accepted the test alert.{state}")

@@ -44,6 +44,6 @@ class Command(BaseCommand):
             raise CommandError(f"There is no alert channel {channel!r}.")
         try:
             send_message(receiver, message)
-        except (OutgoingError, OSError) as error:
+        except OutgoingError as error:
             raise CommandError(f"{channel}: {error}") from None
         return f"Sent the digest to {channel}."
