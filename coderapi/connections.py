@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from kernel.http.hosts import rate_limit_bucket
+from kernel.http.hosts import client_of
 
 HEAD_SECONDS = 15.0
 STALLED_SECONDS = 60.0
@@ -73,7 +73,7 @@ class CountedConnection(HttpToolsProtocol):
         self._wait_for_client()
 
     def _count(self, address: str) -> None:
-        self._address = rate_limit_bucket(address)
+        self._address = client_of(address)
         self.open.add(self)
         self.addresses[self._address] += 1
         if len(self.open) > self.max_open:

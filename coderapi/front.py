@@ -39,7 +39,7 @@ from kernel.http.call import Call, environ_of, first_parameters, from_scope
 from kernel.http.documents import Rendered
 from kernel.http.errors import APIError, unavailable
 from kernel.http.handlers import to_api_error
-from kernel.http.hosts import address_of, rate_limit_bucket
+from kernel.http.hosts import address_of, client_of
 from kernel.http.metrics import UNKNOWN, method_label, record_request
 from kernel.http.responses import Answer
 from kernel.http.steps import KEY, Ask, Results, finish, walk
@@ -271,7 +271,7 @@ class Exchange:
 
     def _bucket(self) -> str:
         """Returns the name of the client, for limits of each client."""
-        return rate_limit_bucket(self.results.address or address_of(self.call))
+        return client_of(self.results.address or address_of(self.call))
 
     async def _answer(self, route: Route | None, body: bytes) -> Answer | None:
         """Returns the response, or None if Django must handle the request."""

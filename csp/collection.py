@@ -26,7 +26,7 @@ from csp.writing.sites import are_sites_in_memory, known_sites
 from kernel.http import wire
 from kernel.http.call import first_parameters
 from kernel.http.errors import APIError, Validation, invalid
-from kernel.http.hosts import rate_limit_bucket
+from kernel.http.hosts import client_of
 from kernel.http.rate_limit import bucket_of, verdict_on
 from kernel.http.steps import Results
 from kernel.humanize import plural
@@ -104,7 +104,7 @@ def entries_in(results: Results, body: bytes, *, now: datetime) -> list[Entry]:
         return []
     number = max(len(reports) + len(others), math.ceil(len(body) / COUNTED_BYTES))
     _count_reports(number, results)
-    key, client = parameters.get(keys.PARAMETER), rate_limit_bucket(results.address)
+    key, client = parameters.get(keys.PARAMETER), client_of(results.address)
     sender = sender_of(
         version=version_in(parameters),
         address=client,
@@ -149,8 +149,8 @@ def _count_reports(number: int, results: Results) -> None:
     """
     if number > 1:
         verdict = verdict_on(results, amount=number - 1)
-        if verdict and (refusal := verdict.refusal(noun="reports")):
-            raise refusal
+        if verdict:
+            verdict.enforce(noun="reports")
 
 
 @cached(PARSED_BODIES)

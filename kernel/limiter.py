@@ -31,7 +31,7 @@ a thread. A failing limiter recovers when a slot is served, or when all slots ar
 | `admin.SEARCHES` | a search in the admin | half of the pool; 2 may wait | 1 | 1 s |
 | `users.passwords.HASHING` | hashing a password | 1; 1/2 of the threads + 2 may wait | | 2 s |
 
-A caller is a user or the IP address of a client. An IPv6 /64 network counts as one address.
+A caller is a user or a client (see `kernel.http.hosts.client_of`).
 
 docs/architecture.md describes which of these limits a slow client and a frozen database reach.
 """

@@ -20,9 +20,9 @@ from kernel.http import API_PREFIX
 from kernel.http.call import Call
 from kernel.http.errors import APIError
 from kernel.http.handlers import to_api_error
-from kernel.http.hosts import rate_limit_bucket, wide_bucket
+from kernel.http.hosts import client_of
 from kernel.http.identity import Caller, IdentifiedRequest, PresentedToken
-from kernel.http.rate_limit import WIDE_FACTOR, WINDOW_SECONDS, shared_counter
+from kernel.http.rate_limit import WINDOW_SECONDS, limit_of, shared_counter
 from kernel.http.steps import NOBODY, Ask, Results
 from kernel.http.views import PublicAPIView, view_classes
 from kernel.settings import settings
@@ -32,8 +32,8 @@ from tokens.lifetimes import expires_soon
 from tokens.token_format import TokenParts
 from users.permissions import KeyIdentity
 
-# After this number of rejected tokens in a minute, an address can look up only one unknown token at
-# a time.
+# After this number of rejected tokens in a minute, a client can look up only one unknown token at a
+# time.
 MAX_REFUSED = 300
 
 
@@ -126,16 +126,14 @@ def begin(
 
 
 def _turn(address: str) -> str:
-    """Returns the turn of an address, or of its network, with many rejected tokens. Otherwise "".
+    """Returns the turn of a client with many rejected tokens. Otherwise "".
 
-    Such an address looks up one token at a time. Other clients may share the address. Their valid
+    Such a client looks up one token at a time. Other people may share its address. Their valid
     tokens still work, because a cached token needs no lookup, and other tokens wait up to a second.
     """
-    counter, minute = shared_counter(), int(time.time()) // WINDOW_SECONDS
-    for bucket, limit in _buckets(address):
-        if counter.add(bucket, minute, 0) >= limit:
-            return bucket
-    return ""
+    bucket = _refused_of(address)
+    count = shared_counter().add(bucket, int(time.time()) // WINDOW_SECONDS, 0)
+    return bucket if count >= limit_of(client_of(address), MAX_REFUSED) else ""
 
 
 def _counted(address: str, find: Callable[[], KeyIdentity]) -> KeyIdentity:
@@ -145,16 +143,13 @@ def _counted(address: str, find: Callable[[], KeyIdentity]) -> KeyIdentity:
     except APIError as error:
         # Another service that does not respond is not the caller's fault.
         if error.status == HTTPStatus.UNAUTHORIZED:
-            for bucket, _ in _buckets(address):
-                shared_counter().add(bucket, int(time.time()) // WINDOW_SECONDS)
+            shared_counter().add(_refused_of(address), int(time.time()) // WINDOW_SECONDS)
         raise
 
 
-def _buckets(address: str) -> list[tuple[str, int]]:
-    """Returns the buckets that count rejected tokens of an address, and their limits."""
-    narrow, wide = rate_limit_bucket(address), wide_bucket(address)
-    found = [(f"refused:{narrow}", MAX_REFUSED)]
-    return [*found, (f"refused:{wide}", MAX_REFUSED * WIDE_FACTOR)] if wide else found
+def _refused_of(address: str) -> str:
+    """Returns the bucket that counts the rejected tokens of a client."""
+    return f"refused:{client_of(address)}"
 
 
 @cache

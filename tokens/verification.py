@@ -28,7 +28,7 @@ from kernel.db.connections import deadline, fetch
 from kernel.durations import to_timedelta
 from kernel.futures import settle
 from kernel.http.errors import APIError
-from kernel.http.hosts import rate_limit_bucket
+from kernel.http.hosts import client_of
 from kernel.http.pool import Pool
 from kernel.limiter import Limiter, LimitReachedError
 from kernel.memory import CachedValue, Memory
@@ -145,7 +145,7 @@ def _ask_other(wanted: Wanted, result: Future[KeyIdentity]) -> None:
             raise LimitReachedError(UNKNOWN_TOKENS.full, is_per_caller=False)
         return _identity(wanted, FOREIGN)
 
-    _askers().submit(rate_limit_bucket(wanted.address), partial(settle, result, identity))
+    _askers().submit(client_of(wanted.address), partial(settle, result, identity))
 
 
 @cache

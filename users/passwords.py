@@ -31,13 +31,13 @@ from django.core.exceptions import ValidationError
 
 from kernel.futures import settle
 from kernel.http.errors import Validation
-from kernel.http.hosts import rate_limit_bucket, wide_bucket
+from kernel.http.hosts import client_of
 from kernel.http.rate_limit import (
     WINDOW_SECONDS,
+    check,
     check_client,
-    count_or_refuse,
+    counter_of_names,
     private_directory,
-    shared_counter,
 )
 from kernel.limiter import Limiter, LimitReachedError
 from users.models import User
@@ -46,7 +46,7 @@ from users.names import normal_email
 MIN_LENGTH = 8
 MAX_LENGTH = 64
 MAX_TRIES_A_MINUTE = 60
-# After so many failed attempts for a name, each network has so many further attempts.
+# After so many failed attempts for a name, each client has so many further attempts.
 MAX_FAILURES_A_MINUTE = 60
 MAX_TRIES_UNDER_ATTACK = 5
 LENGTH = f"A password must have {MIN_LENGTH} to {MAX_LENGTH} characters."
@@ -165,26 +165,24 @@ def _lock_file(number: int, opened: ExitStack) -> int:
 def count_try(address: str, *, name: str = "") -> None:
     """Counts an attempt of an address to sign in. `name` is the name that the client has sent.
 
-    If many attempts for the same name have failed, each network may try this name only a few times.
-    So guesses from many addresses are slow, and the user can still sign in from another network.
+    If many attempts for the same name have failed, each client may try this name only a few times.
+    So guesses from many addresses are slow, and the user can still sign in from another address.
     Raises: APIError 429.
     """
     if settings.API_RATE_LIMIT is None:
         return
     now = time.time()
-    verdict = check_client("sign-in", address, limit=MAX_TRIES_A_MINUTE, now=now)
-    if refusal := verdict.refusal(noun="sign-ins"):
-        raise refusal
-    failed = shared_counter().add(_failures_of(name), int(now) // WINDOW_SECONDS, 0)
-    if name and failed >= MAX_FAILURES_A_MINUTE:
-        network = wide_bucket(address) or rate_limit_bucket(address)
-        bucket = f"{_failures_of(name)}:{network}"
-        count_or_refuse(bucket, limit=MAX_TRIES_UNDER_ATTACK, noun="sign-ins to this account")
+    check_client("sign-in", address, limit=MAX_TRIES_A_MINUTE, now=now).enforce(noun="sign-ins")
+    counter, bucket = counter_of_names(), _failures_of(name)
+    if name and counter.add(bucket, int(now) // WINDOW_SECONDS, 0) >= MAX_FAILURES_A_MINUTE:
+        mine = f"{bucket}:{client_of(address)}"
+        verdict = check(counter, mine, limit=MAX_TRIES_UNDER_ATTACK, now=now)
+        verdict.enforce(noun="sign-ins to this account")
 
 
 def count_failure(name: str) -> None:
     """Counts a failed attempt for the name, whether or not it is the name of an account."""
-    shared_counter().add(_failures_of(name), int(time.time()) // WINDOW_SECONDS)
+    counter_of_names().add(_failures_of(name), int(time.time()) // WINDOW_SECONDS)
 
 
 def _failures_of(name: str) -> str:

@@ -42,7 +42,7 @@ class Prepared:
 class Sender:
     """The values that all reports of one request share.
 
-    `client` is the hash of the IPv4 address or the IPv6 /64 network. `caller` is the hash of the
+    `client` is the hash of the client (see `kernel.http.hosts`). `caller` is the hash of the
     caller to which the limit of new groups applies (see `group_limit`). If it is empty, the limit
     does not apply. `version` is the version in the URL of the request. If it is empty, pages of the
     `coder_sites` have the version of Coder.

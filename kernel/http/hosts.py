@@ -195,21 +195,29 @@ def _networks(origins: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]
     return tuple(ip_network(origin, strict=False) for origin in origins)
 
 
+# --- Who is one client ------------------------------------------------------------------------
+
+
 @lru_cache(maxsize=1024)
-def rate_limit_bucket(address: str) -> str:
-    """Returns the name of the client's rate limit bucket: its IPv4 address or IPv6 /64 network."""
+def client_of(address: str) -> str:
+    """Returns the name of the client with this address: its IPv4 address, or its IPv6 /48 network.
+
+    Every limit, every turn and every count of clients uses this name. A provider may assign a whole
+    /48 network to one person, who then has 65,536 /64 networks.
+    """
     parsed = parse_address(address)
     if isinstance(parsed, IPv6Address):
-        return str(IPv6Network((parsed, 64), strict=False))
+        return str(IPv6Network((parsed, 48), strict=False))
     return str(parsed or address)
 
 
 @lru_cache(maxsize=1024)
-def wide_bucket(address: str) -> str:
-    """Returns the name of the bucket of an IPv6 client's /48 network, or "" for IPv4.
+def network_of(address: str) -> str:
+    """Returns the IPv4 /24 network or the IPv6 /48 network of an address.
 
-    A provider usually assigns a whole /48 network, so one person can have 65,536 /64 networks.
+    Only clients of several networks count as several clients, because one person may have many
+    addresses of a network.
     """
     parsed = parse_address(address)
-    is_ipv6 = isinstance(parsed, IPv6Address)
-    return str(IPv6Network((parsed, 48), strict=False)) if is_ipv6 else ""
+    is_ipv4 = isinstance(parsed, IPv4Address)
+    return str(IPv4Network((parsed, 24), strict=False)) if is_ipv4 else client_of(address)

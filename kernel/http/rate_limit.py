@@ -23,16 +23,17 @@ from django.core.exceptions import ImproperlyConfigured
 
 from kernel.http import API_PREFIX
 from kernel.http.call import Call
-from kernel.http.errors import APIError, too_many
-from kernel.http.hosts import rate_limit_bucket, wide_bucket
+from kernel.http.errors import too_many
+from kernel.http.hosts import client_of
 from kernel.http.identity import Identity
 from kernel.http.redis_counter import RedisCounter
 from kernel.http.steps import Results
 from kernel.settings import settings
 
 WINDOW_SECONDS = 60
-# The limit of an IPv6 /48 network, as a multiple of the limit of a client.
-WIDE_FACTOR = 4
+# The limit of an IPv6 /48 network, as a multiple of the limit of an IPv4 address. A network may
+# belong to one person, or to many customers of a provider.
+NETWORK_FACTOR = 4
 SLOTS = 1 << 16
 PROBES = 8
 BYPASS_HEADER = "x-coder-bypass-ratelimit"
@@ -66,10 +67,10 @@ class Verdict:
             **retry,
         }
 
-    def refusal(self, *, noun: str = "requests") -> APIError | None:
-        """Returns the error for a request over the limit, or None."""
-        detail = f"The limit is {self.limit} {noun} a minute."
-        return too_many(detail, self.headers()) if self.refused else None
+    def enforce(self, *, noun: str = "requests") -> None:
+        """Raises APIError 429 over the limit. `noun` names the requests in the error message."""
+        if self.refused:
+            raise too_many(f"The limit is {self.limit} {noun} a minute.", self.headers())
 
 
 def check(counter: Counter, bucket: str, *, limit: int, now: float, amount: int = 1) -> Verdict:
@@ -79,19 +80,15 @@ def check(counter: Counter, bucket: str, *, limit: int, now: float, amount: int 
 
 
 def check_client(kind: str, address: str, *, limit: int, now: float, amount: int = 1) -> Verdict:
-    """Counts requests of an address, and compares the count with `limit` per minute.
+    """Counts requests of a client, and compares the count with its limit per minute."""
+    client = client_of(address)
+    limit = limit_of(client, limit)
+    return check(shared_counter(), f"{kind}:{client}", limit=limit, now=now, amount=amount)
 
-    An IPv6 /48 network has `WIDE_FACTOR` times this limit. Requests above the limit of a client do
-    not count for its network, so one client cannot use up the limit of the others.
-    """
-    counter, wide = shared_counter(), wide_bucket(address)
-    bucket = f"{kind}:{rate_limit_bucket(address)}"
-    verdict = check(counter, bucket, limit=limit, now=now, amount=amount)
-    if wide and not verdict.refused:
-        limit *= WIDE_FACTOR
-        of_all = check(counter, f"{kind}:{wide}", limit=limit, now=now, amount=amount)
-        return of_all if of_all.refused else verdict
-    return verdict
+
+def limit_of(client: str, limit: int) -> int:
+    """Returns the limit of a client. `limit` is the limit of an IPv4 address."""
+    return limit * NETWORK_FACTOR if ":" in client else limit
 
 
 class SharedCounter:
@@ -100,13 +97,14 @@ class SharedCounter:
     Each process has its own section of the file, so a process never waits for another one. A count
     is the sum over all sections. If a process has ended, the next one continues with its section.
 
-    A section is a hash table with a fixed number of slots. If all slots that a bucket may use are
-    in use, the bucket replaces the oldest one. So requests from many addresses can reset the counts
-    of other clients. But they cannot increase the use of memory, and they cannot cause other
-    clients' requests to be rejected.
+    A section is a hash table with a fixed number of slots. A bucket may use some slots beside each
+    other. The hash has the secret `key`, so a client cannot choose a bucket that uses the slots of
+    another one. If all of these slots are in use, the bucket replaces the lowest count. So a flood
+    of addresses needs no more memory, and resets only low counts.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, key: bytes) -> None:
+        self._key = key
         self._thread_lock = threading.Lock()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         size = _HEADER.size + SECTIONS * SECTION_BYTES
@@ -141,7 +139,7 @@ class SharedCounter:
 
     def add(self, bucket: str, minute: int, amount: int = 1) -> int:
         """Adds the amount to the bucket's count in that minute, and returns the count."""
-        digest = hashlib.blake2b(bucket.encode(), digest_size=8).digest()
+        digest = hashlib.blake2b(bucket.encode(), digest_size=8, key=self._key).digest()
         key = int.from_bytes(digest, "little") or 1
         with self._thread_lock:
             count = self._add(self._own, key, minute, amount)
@@ -152,9 +150,15 @@ class SharedCounter:
         first = _HEADER.size + section * SECTION_BYTES + key % (SLOTS - PROBES) * _SLOT.size
         slots = _SLOTS_OF_BUCKET.unpack_from(self._map, first)
         owners, minutes, counts = slots[::3], slots[1::3], slots[2::3]
-        place = owners.index(key) if key in owners else minutes.index(min(minutes))
-        is_current = (owners[place], minutes[place]) == (key, minute)
-        count = (counts[place] if is_current else 0) + amount
+        if key in owners:
+            place = owners.index(key)
+            count = amount + (counts[place] if minutes[place] == minute else 0)
+        elif amount:
+            # The count of another minute is over.
+            used = [n if at == minute else 0 for at, n in zip(minutes, counts, strict=True)]
+            place, count = used.index(min(used)), amount
+        else:
+            return 0
         if amount:
             _SLOT.pack_into(self._map, first + place * _SLOT.size, key, minute, count)
         return count
@@ -163,20 +167,24 @@ class SharedCounter:
 type Counter = SharedCounter | RedisCounter
 
 
-def count_or_refuse(bucket: str, *, limit: int, noun: str) -> None:
-    """Counts one request of the bucket. `noun` names the requests in the error message.
-
-    Raises: APIError 429 if the bucket has more than `limit` in this minute.
-    """
-    verdict = check(shared_counter(), bucket, limit=limit, now=time.time())
-    if refusal := verdict.refusal(noun=noun):
-        raise refusal
+@cache
+def shared_counter() -> Counter:
+    """Returns the counter of clients and users of this host, and with CACHE_URL of all hosts."""
+    return _counter("request-counts")
 
 
 @cache
-def shared_counter() -> Counter:
-    """Returns the counter of this host. With CACHE_URL, it also has the counts of other hosts."""
-    local = SharedCounter(private_directory() / "request-counts")
+def counter_of_names() -> Counter:
+    """Returns the counter of names that clients invent.
+
+    Its table is another one, so a flood of names does not reset the counts of clients.
+    """
+    return _counter("name-counts")
+
+
+def _counter(file: str) -> Counter:
+    key = hashlib.sha256(settings.SECRET_KEY.encode()).digest()
+    local = SharedCounter(private_directory() / file, key=key)
     return RedisCounter(settings.CACHE_URL, local) if settings.CACHE_URL else local
 
 
@@ -202,8 +210,8 @@ def count_request(call: Call, found: Results) -> Verdict | None:
     of a browser do not use up a user's limit for the API. Raises: APIError 429 over the limit.
     """
     verdict = verdict_on(found)
-    if verdict and (refusal := verdict.refusal()):
-        raise refusal
+    if verdict:
+        verdict.enforce()
     return verdict
 
 
@@ -229,4 +237,4 @@ def verdict_on(request: Results, *, amount: int = 1) -> Verdict | None:
 
 
 def bucket_of(identity: Identity | None, address: str) -> str:
-    return f"user:{identity.user_id}" if identity else f"ip:{rate_limit_bucket(address)}"
+    return f"user:{identity.user_id}" if identity else f"ip:{client_of(address)}"

@@ -17,6 +17,7 @@ import logging
 import secrets
 import threading
 import time
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,8 +30,9 @@ EXCHANGE_SECONDS = 0.2
 # The timeout for the server, which usually responds within a millisecond.
 CACHE_SECONDS = 0.25
 RETRY_SECONDS = 5.0
-# The counts of further buckets in a minute are not exchanged.
-MAX_BUCKETS = 1 << 16
+# Above this number of counts, a new one replaces the lowest of the `COMPARED` oldest ones.
+MAX_COUNTS = 1 << 16
+COMPARED = 8
 KEPT_SECONDS = 120
 
 log = logging.getLogger(__name__)
@@ -49,7 +51,7 @@ class _Count:
 class RedisCounter:
     """Has the method of `SharedCounter`, and adds the counts of the other processes."""
 
-    def __init__(self, url: str, local: SharedCounter) -> None:
+    def __init__(self, url: str, local: SharedCounter, *, max_counts: int = MAX_COUNTS) -> None:
         # Imported here, because the import takes a tenth of the time of a start.
         import redis
 
@@ -59,7 +61,8 @@ class RedisCounter:
         self._lock = threading.Lock()
         # The name of this process in the hash of a bucket.
         self._field = secrets.token_hex(8)
-        self._counts: dict[Key, _Count] = {}
+        self._counts: OrderedDict[Key, _Count] = OrderedDict()
+        self._max_counts = max_counts
         # The counts that requests have used since the last exchange.
         self._used: set[Key] = set()
         self._minutes: set[int] = set()
@@ -73,8 +76,8 @@ class RedisCounter:
         with self._lock:
             count = self._counts.get(key)
             if count is None:
-                if len(self._counts) >= MAX_BUCKETS:
-                    return own
+                if len(self._counts) >= self._max_counts:
+                    self._evict()
                 count = self._counts[key] = _Count()
             count.own += amount
             self._used.add(key)
@@ -83,6 +86,13 @@ class RedisCounter:
                 threading.Thread(target=self._run, name="rate-limits", daemon=True).start()
             # The file contains the requests to the other processes of this host.
             return max(own, count.own + count.others)
+
+    def _evict(self) -> None:
+        """Drops a low count. A flood of addresses or names cannot drop high counts."""
+        oldest = [self._counts.popitem(last=False) for _ in range(COMPARED)]
+        lowest = min(oldest, key=lambda each: each[1].own + each[1].others)
+        self._used.discard(lowest[0])
+        self._counts.update(each for each in oldest if each is not lowest)
 
     def _run(self) -> None:
         """Exchanges the counts until no request has used one."""
@@ -117,7 +127,8 @@ class RedisCounter:
     def _forget_other_minutes(self) -> None:
         minutes = {minute for _, minute in self._used}
         if minutes - self._minutes:
-            self._counts = {key: self._counts[key] for key in self._counts if key[1] in minutes}
+            for key in [each for each in self._counts if each[1] not in minutes]:
+                del self._counts[key]
             self._minutes = minutes
 
     def _send(self, counts: dict[Key, int]) -> list[int]:

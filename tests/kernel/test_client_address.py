@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kernel.http.hosts import address_of, parse_address, rate_limit_bucket, wide_bucket
+from kernel.http.hosts import address_of, client_of, network_of, parse_address
 from tests.support.calls import make_call
 from tests.support.live import own_server
 from tests.support.processes import wait_for
@@ -63,24 +63,18 @@ def test_any_header_gives_an_address(forwarded: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "bucket"),
+    ("address", "client", "network"),
     [
-        ("192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("", ""),
+        ("192.0.2.1", "192.0.2.1", "192.0.2.0/24"),
+        ("::ffff:192.0.2.1", "192.0.2.1", "192.0.2.0/24"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1::/48", "2001:db8:1::/48"),
+        ("", "", ""),
     ],
 )
-def test_ipv6_network_of_a_customer_has_one_rate_limit(address: str, bucket: str) -> None:
-    assert rate_limit_bucket(address) == bucket
-
-
-@pytest.mark.parametrize(
-    ("address", "bucket"),
-    [("2001:db8:1:2:3:4:5:6", "2001:db8:1::/48"), ("192.0.2.1", ""), ("::ffff:192.0.2.1", "")],
-)
-def test_ipv6_network_of_a_site_has_a_second_limit(address: str, bucket: str) -> None:
-    assert wide_bucket(address) == bucket
+def test_client_is_an_ipv4_address_or_an_ipv6_network(
+    address: str, client: str, network: str
+) -> None:
+    assert (client_of(address), network_of(address)) == (client, network)
 
 
 def test_header_with_an_underscore_does_not_change_the_address(tmp_path: Path) -> None:

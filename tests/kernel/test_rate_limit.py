@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 import redis
 
 from kernel.http import rate_limit, redis_counter
-from kernel.http.rate_limit import SharedCounter, check
+from kernel.http.rate_limit import PROBES, SLOTS, SharedCounter, check
 from kernel.http.redis_counter import RedisCounter
 from options.start import api_rate_limit
 from tests.support.client import APIClient
@@ -92,10 +94,11 @@ def test_only_an_owner_may_bypass_the_limit(owner: APIClient, auditor: APIClient
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("one_a_minute")
-def test_ipv6_network_has_four_times_the_limit_of_a_client(anonymous: APIClient) -> None:
-    addresses = [f"2001:db8:1:{subnet}::1" for subnet in range(5)]
+def test_ipv6_network_has_four_times_the_limit_of_an_address(anonymous: APIClient) -> None:
+    addresses = ["192.0.2.1"] * 2 + [f"2001:db8:1:{subnet}::1" for subnet in range(5)]
     assert [anonymous.get(ROOT, REMOTE_ADDR=each).status_code for each in addresses] == [
-        *(200, 200, 200, 200, 429)
+        *(200, 429),
+        *(200, 200, 200, 200, 429),
     ]
 
 
@@ -131,9 +134,13 @@ def test_option_zero_means_512_and_negative_means_no_limit(
 # --- Counters ---------------------------------------------------------------------------------
 
 
+def local(path: Path) -> SharedCounter:
+    return SharedCounter(path, key=b"secret")
+
+
 @pytest.mark.parametrize("jump", [60, 3600, -3600])
 def test_count_starts_again_in_any_other_minute(tmp_path: Path, jump: int) -> None:
-    counter = SharedCounter(tmp_path / "counts")
+    counter = local(tmp_path / "counts")
     first = [check(counter, "a", limit=2, now=NOON) for _ in range(3)]
     later = check(counter, "a", limit=2, now=NOON + jump)
     assert [v.refused for v in first] == [False, False, True]
@@ -141,7 +148,7 @@ def test_count_starts_again_in_any_other_minute(tmp_path: Path, jump: int) -> No
 
 
 def test_reading_does_not_count(tmp_path: Path) -> None:
-    counter = SharedCounter(tmp_path / "counts")
+    counter = local(tmp_path / "counts")
     counter.add("a", 1)
     assert [counter.add("a", 1, 0) for _ in range(3)] == [1, 1, 1]
 
@@ -149,7 +156,7 @@ def test_reading_does_not_count(tmp_path: Path) -> None:
 COUNT = """
 import pathlib, sys, threading
 from kernel.http.rate_limit import SharedCounter
-counter = SharedCounter(pathlib.Path(sys.argv[1]))
+counter = SharedCounter(pathlib.Path(sys.argv[1]), key=b"secret")
 def count():
     for _ in range(125):
         counter.add("a", 1)
@@ -165,23 +172,43 @@ def test_count_is_exact_over_processes_and_threads(tmp_path: Path) -> None:
     path = tmp_path / "counts"
     processes = [subprocess.Popen([sys.executable, "-c", COUNT, str(path)]) for _ in range(3)]
     assert [process.wait() for process in processes] == [0, 0, 0]
-    assert SharedCounter(path).add("a", 1, 0) == 1500
+    assert local(path).add("a", 1, 0) == 1500
 
 
 def test_more_processes_than_sections_still_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rate_limit, "SECTIONS", 2)
-    counters = [SharedCounter(tmp_path / "counts") for _ in range(4)]
+    counters = [local(tmp_path / "counts") for _ in range(4)]
     assert [counter.add("a", 1) for counter in counters] == [1, 2, 3, 4]
 
 
-def test_flood_of_addresses_needs_no_more_room_and_refuses_none(tmp_path: Path) -> None:
+def test_flood_of_addresses_needs_no_more_room_and_resets_only_low_counts(tmp_path: Path) -> None:
     path = tmp_path / "counts"
-    counter = SharedCounter(path)
+    counter = local(path)
     size = path.stat().st_size
-    assert max(counter.add(f"address {n}", 1) for n in range(20_000)) == 1
+    counter.add("high", 1, 2)
+    # Twice as many as there are slots.
+    assert max(counter.add(f"address {n}", 1) for n in range(2 * SLOTS)) == 1
+    assert counter.add("high", 1, 0) == 2
     assert path.stat().st_size == size
+
+
+def test_chosen_networks_do_not_reset_a_count(tmp_path: Path) -> None:
+    counter = local(tmp_path / "counts")
+
+    def place(name: str) -> int:
+        digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "little") % (SLOTS - PROBES)
+
+    # Without the key, the counts of these networks of a /16 would have the place of the target.
+    target = "ip:192.0.2.1"
+    networks = (f"ip:2001:{n >> 16:x}:{n & 0xFFFF:x}::/48" for n in count())
+    chosen = (name for name in networks if place(name) == place(target))
+    for name in islice(chosen, PROBES + 2):
+        counter.add(target, 1)
+        assert counter.add(name, 1) == 1
+    assert counter.add(target, 1, 0) == PROBES + 2
 
 
 REDIS = shutil.which("redis-server")
@@ -209,9 +236,9 @@ def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_counter, "_all", [])
 
 
-def host(url: str, directory: Path, name: str) -> RedisCounter:
+def host(url: str, directory: Path, name: str, **more: int) -> RedisCounter:
     """Returns the counter of a host, which has its own file."""
-    return RedisCounter(url, SharedCounter(directory / name))
+    return RedisCounter(url, local(directory / name), **more)
 
 
 def pings(url: str) -> bool:
@@ -269,13 +296,18 @@ def test_unreachable_cache_server_leaves_the_limits_of_each_host(tmp_path: Path)
     assert [verdict.refused for verdict in verdicts] == [False, True, True]
 
 
-def test_number_of_exchanged_counts_is_limited(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_flood_of_addresses_leaves_high_counts_to_exchange(
+    cache_server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(redis_counter, "MAX_BUCKETS", 2)
-    counter = host("redis://127.0.0.1:1/0", tmp_path, "counts")
-    assert [counter.add(f"address {n}", 1) for n in (1, 2, 3, 3)] == [1, 1, 1, 2]
-    assert len(counter._counts) == 2
+    url, _ = cache_server
+    one, other = (host(url, tmp_path, name, max_counts=16) for name in ("one", "other"))
+    one.add("high", 1, 50)
+    for number in range(500):
+        one.add(f"address {number}", 1)
+    assert len(one._counts) == 16
+    wait_for(lambda: other.add("high", 1, 0) == 50)
+    assert one.add("high", 1) == 51
+    wait_for(lambda: other.add("high", 1, 0) == 51)
 
 
 def test_server_shows_that_the_cache_server_does_not_respond(

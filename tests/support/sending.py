@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 from django.test import Client
 
-from kernel.http.rate_limit import WINDOW_SECONDS, shared_counter
+from kernel.http.rate_limit import WINDOW_SECONDS, counter_of_names, shared_counter
 from users.passwords import MAX_TRIES_A_MINUTE
 
 
@@ -37,5 +37,6 @@ def after_too_many_sign_ins[T](ask: Callable[[], T]) -> T:
 
 def forget_counts() -> None:
     """Resets the counts of all rate limits."""
-    counter: Any = shared_counter()
-    counter._map[:] = bytes(len(counter._map))
+    counters: list[Any] = [shared_counter(), counter_of_names()]
+    for counter in counters:
+        counter._map[:] = bytes(len(counter._map))

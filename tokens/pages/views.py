@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from typing import Any, Concatenate, cast
@@ -20,7 +21,7 @@ from django.views.decorators.http import require_http_methods
 from audit.services import actor_of
 from kernel.http.errors import APIError, limit_reached, not_found
 from kernel.http.identity import IdentifiedRequest
-from kernel.http.rate_limit import bucket_of, count_or_refuse
+from kernel.http.rate_limit import bucket_of, check, shared_counter
 from kernel.limiter import LimitReachedError
 from tokens import minting, policy, selectors, services, signin
 from tokens.minting import WantedToken
@@ -87,7 +88,7 @@ def _count(request: HttpRequest, identity: KeyIdentity) -> None:
     limit = settings.API_RATE_LIMIT
     if limit is not None and request.method == "POST":
         bucket = bucket_of(identity, cast("IdentifiedRequest", request).client_address)
-        count_or_refuse(bucket, limit=limit, noun="requests")
+        check(shared_counter(), bucket, limit=limit, now=time.time()).enforce()
 
 
 def _api_error(error: APIError | LimitReachedError) -> APIError:
