@@ -11,12 +11,12 @@ from django.core import mail
 from django.core.management.base import CommandError
 
 from alerts import weekly
+from alerts.alerts import BACKUP
 from alerts.kinds import KINDS
 from alerts.models import Alert, Channel
 from alerts.sending import send_alerts
 from alerts.sources import all_sources
 from audit.services import SYSTEM, Target, record
-from coderapi.alerts import BACKUP
 from coderapi.settings import BASE_DIR
 from deployment.models import ConfigRevision
 from jobs.models import JobRun
@@ -167,7 +167,7 @@ def test_error_of_one_source_does_not_stop_the_others(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_channel(receiver.url, kinds=["csp_group.new", "job.failing"])
-    monkeypatch.setattr("jobs.alerts.selectors.newest_runs", lambda now: 1 / 0)
+    monkeypatch.setattr("alerts.alerts.selectors.newest_runs", lambda now: 1 / 0)
     make_group(client_days=100)
     assert send_alerts(NOW) == 1
     assert "The alerts job.failing cannot be computed" in caplog.text

@@ -8,9 +8,9 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
+from alerts.alerts import BACKUP
 from audit import services as audit
 from audit.services import COLUMNS, SYSTEM, Change, entry_values
-from coderapi.alerts import BACKUP
 from kernel import humanize
 from kernel.datadir import secret
 from kernel.postgres import backup

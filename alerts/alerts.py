@@ -1,17 +1,21 @@
-"""Alerts about jobs that are late or fail, and the section about jobs of the weekly digest."""
+"""Alerts about jobs and backups, and the section about jobs of the weekly digest.
+
+They are here because the apps `jobs` and `audit` are on lower layers than `alerts`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db.models import Count
 from django.urls import reverse
 
-from alerts.kinds import JOB_FAILING
+from alerts.kinds import BACKUP_OLD, JOB_FAILING
 from alerts.models import Alert, Channel
 from alerts.sources import Details, Event, Source, register
 from alerts.weekly import register_section
+from audit.models import Entry
 from jobs import registry, selectors
 from jobs.models import JobRun
 from jobs.registry import Job
@@ -19,6 +23,8 @@ from kernel.humanize import ago, plural
 
 # A job that has failed this number of times in a row is failing. A single failure is retried.
 MAX_FAILURES = 3
+BACKUP = "backup.create"
+MAX_AGE = timedelta(days=7)
 
 
 @register
@@ -59,3 +65,26 @@ def _week(since: datetime, until: datetime) -> Iterable[tuple[str, str]]:
 
 
 register_section("Jobs", _week)
+
+
+def newest_backup() -> datetime | None:
+    """Returns the time of the newest backup by `manage.py backup`, or None."""
+    entry = Entry.objects.filter(action=BACKUP).order_by("-at").first()
+    return entry.at if entry else None
+
+
+@register
+class BackupSource(Source):
+    """Backups by other programs are unknown. So there is no alert before the first own backup."""
+
+    kinds = (BACKUP_OLD,)
+
+    def due(self, channel: Channel, now: datetime) -> Iterator[Event]:
+        newest = newest_backup()
+        if newest is not None and now - newest > MAX_AGE:
+            what = f"the newest backup is from {newest:%Y-%m-%d %H:%M} UTC"
+            yield Event(kind=BACKUP_OLD, key="backup", what=what)
+
+    def details(self, alert: Alert, now: datetime) -> Details:
+        facts = [("Newest backup", ago(newest_backup(), now=now))]
+        return Details(facts=facts, links=[("Open the admin", reverse("admin:index"))])
