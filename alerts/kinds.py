@@ -33,6 +33,8 @@ NEW_GROUP = "csp_group.new"
 REGRESSED_GROUP = "csp_group.regressed"
 GROUP_LIMIT = "csp_group.limit_reached"
 GROWING_OTHER = "csp_group.other_growing"
+NEW_HOST = "csp_site.new_host"
+CHANGED_POLICY = "csp_site.policy_changed"
 STATS_ALARM = "stats.alarm"
 JOB_FAILING = "job.failing"
 BACKUP_OLD = "backup.old"
@@ -52,6 +54,8 @@ _TABLE = (
         _HIGH,
         "Many more clients report causes that got no group of their own.",
     ),
+    Kind(NEW_HOST, "new host", _HIGH, "A site uses a new host for scripts, forms or the like."),
+    Kind(CHANGED_POLICY, "policy", _MEDIUM, "The policy that a site sends has changed."),
     Kind(STATS_ALARM, "stats", _MEDIUM, "An alarm of the deployment stats is on."),
     Kind(JOB_FAILING, "job", _MEDIUM, "A job is late, or has failed three times in a row."),
     Kind(

@@ -88,10 +88,13 @@ class Channel(models.Model):
     def note_failure(self, error: str, *, now: datetime) -> None:
         Channel.objects.filter(pk=self.pk).update(failed_at=now, error=error)
 
+    def chooses(self, kind: str) -> bool:
+        return not self.kinds or kind in self.kinds
+
     def wants(self, kind: str, *, severity: int, site: str) -> bool:
         """Returns whether the channel gets alerts of this kind, severity and site."""
         return (
-            (not self.kinds or kind in self.kinds)
+            self.chooses(kind)
             and severity >= self.min_severity
             and (not self.sites or not site or site in self.sites)
         )

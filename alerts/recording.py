@@ -21,7 +21,7 @@ BATCH = 1_000
 def record_due(channel: Channel, *, now: datetime, status: str = Status.PENDING) -> None:
     """Writes the rows that are missing. An error of one source does not affect the others."""
     for source in all_sources():
-        kinds = [kind for kind in source.kinds if not channel.kinds or kind in channel.kinds]
+        kinds = [kind for kind in source.kinds if channel.chooses(kind)]
         if not kinds:
             continue
         with _isolated(kinds):

@@ -1,4 +1,4 @@
-"""Alerts about violation groups, and their section of the weekly digest.
+"""Alerts about violation groups and policies, and their section of the weekly digest.
 
 The time `since` of an event must not change later, so it is never the time of a report:
 
@@ -7,30 +7,42 @@ The time `since` of an event must not change later, so it is never the time of a
 | new | a group that no operator has decided about reaches the channel's number of clients | when the group was created |
 | limit_reached | an ignored group is new again | when it was ignored |
 | regressed | several clients have reported a resolved group again | when it was resolved |
+| new_host | several networks report a script, frame, form or connection of a host that the site has not used | when the group was created |
 | other_growing | a group "other" has many more clients than at its last alert | the hour |
 """  # noqa: E501 - a table
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db.models import CharField, Exists, F, OuterRef, Subquery, Value
 from django.db.models.functions import Cast, Coalesce
 from django.urls import reverse
 
-from alerts.kinds import GROUP_LIMIT, GROWING_OTHER, NEW_GROUP, REGRESSED_GROUP
+from alerts.kinds import (
+    CHANGED_POLICY,
+    GROUP_LIMIT,
+    GROWING_OTHER,
+    NEW_GROUP,
+    NEW_HOST,
+    REGRESSED_GROUP,
+    Severity,
+)
 from alerts.models import Alert, Channel
 from alerts.sources import Details, Event, Source, register
 from alerts.weekly import register_section
 from audit.models import Entry
 from csp.advice.causes import cause
 from csp.advice.suggestion import Advice
-from csp.models import Group, Report, State
+from csp.models import Group, Report, SettledPolicy, State
 from csp.triage.details import details
+from csp.triage.new_hosts import DANGEROUS, first_uses, new_hosts
 from csp.triage.selectors import groups_at, needing_attention
 from csp.triage.serializers import GroupSerializer
+from csp.triage.settled_policies import difference, policy_before, policy_changes
 from csp.triage.sites import are_several, where
 from csp.triage.states import OPEN, REGRESSED
 from csp.triage.versions import mark_new
@@ -42,6 +54,9 @@ MAX_EVENTS = 10_000
 # A regression is alerted if this number of clients reports it, or the channel's number if it is
 # lower. Anyone can forge a single report.
 REGRESSED_CLIENTS = 3
+# Older changes of a policy cause no alert.
+NEWEST = timedelta(days=7)
+MAX_DIRECTIVES = 10
 _SETTLED = (State.IGNORED, State.RESOLVED)
 
 
@@ -54,7 +69,7 @@ def described(group: Any, *more: str) -> str:
 
 @register
 class GroupSource(Source):
-    kinds = (NEW_GROUP, REGRESSED_GROUP, GROUP_LIMIT, GROWING_OTHER)
+    kinds = (NEW_HOST, NEW_GROUP, REGRESSED_GROUP, GROUP_LIMIT, GROWING_OTHER)
 
     def due(self, channel: Channel, now: datetime) -> Iterator[Event]:
         """Yields the events that are not recorded yet."""
@@ -63,22 +78,27 @@ class GroupSource(Source):
         new = visible.filter(state=State.NEW, client_days__gte=channel.min_reach)
         over = visible.filter(state=State.IGNORED, current=State.NEW)
         sources: tuple[tuple[str, Any], ...] = (
+            (NEW_HOST, new_hosts(visible, now).annotate(since=F("opened_at"))),
             (NEW_GROUP, new.annotate(since=F("opened_at"))),
             (GROUP_LIMIT, over.annotate(since=decided_at)),
             (REGRESSED_GROUP, _regressed(channel, visible).annotate(since=decided_at)),
             (GROWING_OTHER, _growing(channel, visible, now)),
         )
+        # A group with a new host is not a new group, too.
+        announced: set[Any] = set()
         for kind, groups in sources:
-            same = channel.alerts.filter(kind=kind, since=OuterRef("since"), key=_key())
-            for group in groups.exclude(Exists(same)).order_by("-client_days")[:MAX_EVENTS]:
-                yield Event(
-                    kind=kind,
-                    key=str(group.pk),
-                    what=described(group),
-                    since=group.since,
-                    site=group.site,
-                    weight=group.client_days,
-                )
+            for group in _unrecorded(channel, kind, groups)[:MAX_EVENTS]:
+                if channel.chooses(kind) and group.pk not in announced:
+                    announced.add(group.pk)
+                    yield Event(
+                        kind=kind,
+                        key=str(group.pk),
+                        what=described(group),
+                        since=group.since,
+                        site=group.site,
+                        severity=_severity(kind, group),
+                        weight=group.client_days,
+                    )
 
     def still_due(self, alerts: Sequence[Alert], now: datetime) -> Iterable[Alert]:
         """Drops an alert if an operator has decided about the group while the alert waited."""
@@ -122,6 +142,18 @@ def _regressed(channel: Channel, visible: Any) -> Any:
     return visible.filter(Exists(enough), current=REGRESSED)
 
 
+def _severity(kind: str, group: Group) -> Severity | None:
+    """Returns the severity of an event, or None for that of its kind."""
+    is_lower = kind == NEW_HOST and group.directive not in DANGEROUS
+    return Severity.MEDIUM if is_lower else None
+
+
+def _unrecorded(channel: Channel, kind: str, groups: Any) -> Any:
+    kinds = (NEW_GROUP, NEW_HOST) if kind == NEW_GROUP else (kind,)
+    same = channel.alerts.filter(kind__in=kinds, since=OuterRef("since"), key=_key())
+    return groups.exclude(Exists(same)).order_by("-client_days")
+
+
 def _key() -> Cast:
     return Cast(OuterRef("pk"), CharField())
 
@@ -163,9 +195,55 @@ def _facts(
         yield "Reason", reason
 
 
+@register
+class PolicySource(Source):
+    kinds = (CHANGED_POLICY,)
+
+    def due(self, channel: Channel, now: datetime) -> Iterator[Event]:
+        for policy in policy_changes(now - NEWEST, now + NEWEST):
+            key, since, site = str(policy.pk), policy.settled_at, policy.site
+            what = _changed(policy)
+            yield Event(kind=CHANGED_POLICY, key=key, what=what, since=since, site=site)
+
+    def still_due(self, alerts: Sequence[Alert], now: datetime) -> Iterable[Alert]:
+        """Drops the alerts about policies that are no longer stored."""
+        policies = SettledPolicy.objects.in_bulk([int(alert.key) for alert in alerts])
+        return [alert for alert in alerts if int(alert.key) in policies]
+
+    def details(self, alert: Alert, now: datetime) -> Details:
+        policy = SettledPolicy.objects.get(pk=alert.key)
+        removed, added = difference(policy)
+        facts = [("Site", policy.site), ("Disposition", policy.disposition)]
+        facts += [("Removed", line) for line in removed[:MAX_DIRECTIVES]]
+        facts += [("Added", line) for line in added[:MAX_DIRECTIVES]]
+        query = urlencode({"site": policy.site})
+        page = f"{reverse('admin:csp_group_site_policy')}?{query}"
+        return Details(
+            what=_changed(policy),
+            facts=facts,
+            links=[("Open the policy of the site", page)],
+            data={"policy": policy.policy, "removed": removed, "added": added},
+        )
+
+
+def _changed(policy: SettledPolicy) -> str:
+    """Returns the site, and what has changed: the disposition, or some directives."""
+    before = policy_before(policy)
+    site = policy.site.replace("https://", "")
+    if before and before.disposition != policy.disposition:
+        return f"{site} now has a policy with the disposition {policy.disposition}"
+    lines = [line for part in difference(policy) for line in part]
+    names = ", ".join(dict.fromkeys(line.partition(" ")[0] for line in lines))
+    return f"{names or 'the policy'} of {site} changed"
+
+
 def _week(since: datetime, until: datetime) -> Iterator[tuple[str, str]]:
     visible = groups_at(until).visible()
-    yield "new groups", f"{visible.filter(opened_at__gte=since, opened_at__lt=until).count():,}"
+    new = visible.filter(opened_at__gte=since, opened_at__lt=until)
+    yield "new groups", f"{new.count():,}"
+    yield "new hosts", f"{first_uses(new).count():,}"
+    for policy in policy_changes(since, until)[:5]:
+        yield f"policy, {policy.settled_at:%Y-%m-%d %H:%M} UTC", _changed(policy)
     yield "open groups", f"{needing_attention(until).count():,}"
     decided = Entry.objects.filter(action="csp.group.decide", at__gte=since, at__lt=until)
     yield "decisions", f"{decided.count():,}"

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from csp import services
 from csp.disk import limit_disk
+from csp.triage.settled_policies import settle_policies
 from jobs.registry import Job, Result, register
 
 PARTITIONS = register(
@@ -22,3 +23,5 @@ def _prune(now: datetime) -> Result:
 PRUNE = register(Job(name="prune_csp_reports", every=timedelta(hours=6), run=_prune))
 
 DISK = register(Job(name="limit_csp_disk", every=timedelta(minutes=10), run=limit_disk))
+
+register(Job(name="settle_csp_policies", every=timedelta(minutes=5), run=settle_policies))

@@ -388,6 +388,31 @@ class Rejection(models.Model):
         return f"{self.day} {self.reason}"
 
 
+class SettledPolicy(models.Model):
+    """A policy of a site (see `csp.triage.settled_policies`).
+
+    `form` is the digest of the form that is equal in all browsers. `settled_at` is when the policy
+    was last new on the site.
+    """
+
+    site = models.CharField(max_length=255)
+    disposition = models.CharField(max_length=64, blank=True)
+    form = models.CharField(max_length=64)
+    policy = models.TextField()
+    settled_at = models.DateTimeField()
+    last_seen = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["site", "disposition", "form"], name="csp_settled_policy_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.disposition} policy of {self.site}"
+
+
 class OtherReport(models.Model):
     """The number of reports with one cause and one type other than a violation.
 

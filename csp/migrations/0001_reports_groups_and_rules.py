@@ -152,6 +152,21 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='SettledPolicy',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('site', models.CharField(max_length=255)),
+                ('disposition', models.CharField(blank=True, max_length=64)),
+                ('form', models.CharField(max_length=64)),
+                ('policy', models.TextField()),
+                ('settled_at', models.DateTimeField()),
+                ('last_seen', models.DateTimeField()),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('site', 'disposition', 'form'), name='csp_settled_policy_once')],
+            },
+        ),
+        migrations.CreateModel(
             name='ReachMember',
             fields=[
                 ('pk', models.CompositePrimaryKey('group_id', 'kind', 'member', 'version_id', blank=True, editable=False, primary_key=True, serialize=False)),

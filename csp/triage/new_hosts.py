@@ -1,0 +1,48 @@
+"""Finds the hosts that a site uses for the first time, for something that can do harm.
+
+A host is new if the site has no earlier group with it for a script, a frame, a form or a
+connection. The hosts of images and the like change too often.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Exists, OuterRef
+from django.db.models.functions import Substr
+
+from csp.models import OTHER_SITE, Group, Report, State
+from csp.triage.settled_policies import DAY, SEVERAL_NETWORKS
+from csp.writing.client_hashes import NETWORK_BYTES
+from csp.writing.grouping import OTHER
+
+# A new host of these can read the page or get its forms.
+DANGEROUS = ("script-src", "script-src-elem", "worker-src", "form-action")
+HOST_DIRECTIVES = (*DANGEROUS, "frame-src", "child-src", "fenced-frame-src", "connect-src")
+# All hosts are new in the first days of a site.
+LEARNING = timedelta(days=7)
+
+
+def new_hosts(visible: Any, now: datetime) -> Any:
+    """Returns the first uses of a host that several networks have reported in the last day."""
+    reports = Report.objects.filter(group=OuterRef("pk"), received_at__gt=now - DAY)
+    # The group may have the name of a scheme or a keyword instead of a host.
+    of_hosts = reports.filter(blocked_uri__regex="^(https?|wss?)://").order_by()
+    networks = of_hosts.values(network=Substr("client", 1, NETWORK_BYTES)).distinct()
+    several = Exists(networks[SEVERAL_NETWORKS - 1 : SEVERAL_NETWORKS])
+    return first_uses(visible.filter(state=State.NEW, last_seen__gt=now - DAY)).filter(several)
+
+
+def first_uses(groups: Any) -> Any:
+    """Returns the groups with the first use of a host on their site that several clients report."""
+    opened = OuterRef("opened_at")
+    earlier = Group.objects.filter(site=OuterRef("site")).order_by()
+    same = earlier.filter(blocked=OuterRef("blocked"), directive__in=HOST_DIRECTIVES)
+    return (
+        groups.filter(directive__in=HOST_DIRECTIVES, client_days__gte=SEVERAL_NETWORKS)
+        .exclude(site=OTHER_SITE)
+        .exclude(blocked=OTHER)
+        .filter(Exists(earlier.filter(opened_at__lt=opened - LEARNING)))
+        .exclude(Exists(same.filter(opened_at__lt=opened)))
+    )
