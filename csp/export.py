@@ -20,7 +20,8 @@ from kernel.http.views import download
 # Asian versions also accept the full-width characters. Any client can send a report with such a
 # value, so `safe_cell` writes a quote before the value.
 FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
-_RANKS = frozenset({"oldest_version"})
+# Columns that only order rows. They are derived from a version.
+RANKS = frozenset({"oldest_version", "rank"})
 
 
 def rows_in_pages(queryset: QuerySet[Any], fields: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -71,5 +72,5 @@ def exported(
 
 def field_names(model: type[Model]) -> list[str]:
     """Returns the columns of the model, except hashes and values that only order rows."""
-    fields = (field for field in model._meta.concrete_fields if field.name not in _RANKS)
+    fields = (field for field in model._meta.concrete_fields if field.name not in RANKS)
     return [field.attname for field in fields if not isinstance(field, ArrayField | BinaryField)]

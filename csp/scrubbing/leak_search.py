@@ -15,8 +15,8 @@ from urllib.parse import unquote
 from django.db.models import CharField, QuerySet, TextField
 from django.db.models.functions import Cast
 
-from csp.export import rows_in_pages
-from csp.models import Group, OtherReport, Report, Version
+from csp.export import RANKS, rows_in_pages
+from csp.models import Group, OtherReport, Rejection, Report, Version
 from csp.parsing.other_types import is_hash
 from csp.scrubbing.coder_addresses import PAGES
 from csp.scrubbing.encodings import decoded
@@ -49,19 +49,20 @@ def findings() -> Iterator[Finding]:
     yield from _findings_in(Group.objects.all())
     yield from _findings_in(Version.objects.all())
     yield from _findings_in(OtherReport.objects.all())
+    yield from _findings_in(Rejection.objects.all())
     # Read `extra` as text and do not parse it, because it may be nested deeply or contain very
     # large numbers.
     yield from _findings_in(Report.objects.annotate(extra_text=Cast("extra", TextField())))
 
 
 def _findings_in(rows: QuerySet[Any]) -> Iterator[Finding]:
-    fields = rows.model._meta.concrete_fields
+    fields = (f for f in rows.model._meta.concrete_fields if f.name not in RANKS)
     columns = [f.attname for f in fields if isinstance(f, CharField | TextField)]
     columns += rows.query.annotations
     for row in rows_in_pages(rows, ("id", *columns)):
         for column in columns:
             is_private = _RULES.get(column, holds_private)
-            if is_private(row[column]):
+            if row[column] is not None and is_private(row[column]):
                 name = column.removesuffix("_text")
                 yield rows.model._meta.db_table, str(row["id"]), name
 
@@ -102,6 +103,8 @@ def holds_private_member(document: str) -> bool:
 # The rules of the columns that have rules of their own.
 _RULES = {
     **dict.fromkeys(("blocked", "original_policy", "sample"), holds_private_source),
+    # One of the service's own sentences, which may name a token.
+    "reason": lambda text: False,
     # A hash looks like a secret.
     "subject": lambda text: not is_hash(text) and holds_private(text),
     "extra_text": holds_private_member,

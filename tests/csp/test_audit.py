@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import json
+import uuid
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
-from csp.models import Group, Report
+from csp.models import Group, OtherReport, Rejection, Report, Version
 from csp.scrubbing.leak_search import holds_private, holds_private_member
 from tests.support.client import APIClient
-from tests.support.csp_reports import CHROME, FIREFOX, POLICY, legacy, modern, send
+from tests.support.csp_reports import (
+    CHROME,
+    FIREFOX,
+    NOW,
+    PATH,
+    POLICY,
+    legacy,
+    modern,
+    send,
+)
+from tokens import refusals
 
 
 def audited() -> str:
@@ -34,7 +45,36 @@ def test_audit_reads_deep_values_and_large_numbers(member: APIClient) -> None:
     assert audited() == "No stored value looks like a secret.\n"
 
 
+@pytest.fixture
+def of_each_table(collecting: None, member: APIClient) -> None:
+    """Stores a group without a version, one with a version, and a row in each other table."""
+    assert send(member, legacy()).status_code == 200
+    # The rank of this version looks like a token.
+    long = modern(blockedURL="https://img.example.net/a.png", effectiveDirective="img-src")
+    url = f"{PATH}?v=20261130.12.3-beta1"
+    assert member.post(url, long, content_type="application/json").status_code == 200
+    reason = refusals.missing_for_reports().message
+    Rejection.objects.create(day=NOW, reason=reason, origin="https://h.test", last_at=NOW)
+    OtherReport.objects.create(
+        id=uuid.uuid4(),
+        type="csp-hash",
+        subject="sha256-i1FXsRbFto5y0dIx5ZOoGP4YvUW3YNGVsUH+lUDnR8U=",
+        first_seen=NOW,
+        last_seen=NOW,
+    )
+    Group.objects.filter(directive="script-src").update(oldest_version=None)
+
+
+@pytest.mark.usefixtures("of_each_table")
+def test_audit_reads_rows_without_a_version() -> None:
+    assert Group.objects.filter(oldest_version=None).count() == 1
+    assert audited() == "No stored value looks like a secret.\n"
+
+
 PRIVATE: list[tuple[type[Any], str, Any]] = [
+    (Version, "name", "1.0-hunter2hunter2abc123secret"),
+    (OtherReport, "page", "https://u:maria@h.test/"),
+    (Rejection, "origin", "https://maria@h.test"),
     (Report, "document_uri", "https://h.test/p?sid=maria"),
     (Report, "browser", "maria@h.test"),
     (Report, "extra", {"password": "maria"}),
@@ -44,14 +84,15 @@ PRIVATE: list[tuple[type[Any], str, Any]] = [
 ]
 
 
-@pytest.mark.usefixtures("collecting")
-def test_audit_shows_the_place_without_the_value(member: APIClient) -> None:
-    send(member, legacy())
+@pytest.mark.usefixtures("of_each_table")
+def test_audit_shows_the_place_without_the_value() -> None:
     for model, column, value in PRIVATE:
-        stored = model.objects.values().get()
-        model.objects.update(**{column: value})
+        stored = model.objects.values().first()
+        assert stored
+        row = model.objects.filter(pk=stored["id"])
+        row.update(**{column: value})
         output = audited()
-        model.objects.update(**{column: stored[column]})
+        row.update(**{column: stored[column]})
         assert f"{model._meta.db_table} {stored['id']}: {column}\n" in output
         assert "look like secrets: 1." in output
         assert "maria" not in output
