@@ -21,7 +21,7 @@ from django.dispatch import receiver
 from django.urls import reverse
 
 from audit.models import Entry
-from csp.access.keys import headers_by_origin
+from csp.access.page_headers import headers_by_origin
 from csp.models import IngestKey
 from kernel.datadir import write_private
 from kernel.release import PROGRAM

@@ -294,20 +294,15 @@ class GroupAdmin(ExportingAdmin):
         """Shows the whole policy of a site, by default of the site with the first name."""
         known, site = sites.sites_of_groups(), request.GET.get("site", "")
         site = site if site in known else next(iter(known), OTHER_SITE)
-        found = site_policy(site, now=timezone.now())
-        copies = [
-            ("header", "As a header", found.header),
-            ("setting", "For Coder", found.setting),
-            ("nginx", "For nginx", found.nginx),
-        ]
+        found = site_policy(site, now=timezone.now(), chosen=request.GET.get("policy", ""))
         return self.page(
             request,
             "site_policy",
             f"Policy of {site}",
-            found=found,
+            site=site,
             sites=known,
-            directives=policies.directives(found.reported),
-            copies=[each for each in copies if each[2]],
+            found=found,
+            directives=policies.directives(found.sent.text) if found else [],
         )
 
 

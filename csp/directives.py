@@ -20,7 +20,7 @@ WITH_SOURCES = {
     "navigate-to": ("Navigation", "the pages to which a page leads"),
     "object-src": ("Plug-in", "plug-ins"),
     "prefetch-src": ("Prefetched content", "content that a page loads in advance"),
-    "script-src": ("Script", "the scripts that run with the rights of the signed-in user"),
+    "script-src": ("Script", "the scripts of a page, which can read and change all of it"),
     "script-src-attr": ("Event handler", "scripts in attributes of elements"),
     "script-src-elem": ("Script", "scripts in elements"),
     "style-src": ("Style sheet", "style sheets"),

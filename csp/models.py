@@ -8,6 +8,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
+from csp.advice.causes import cause
 from kernel.db.partitions import PartitionedTable
 
 REPORTS = PartitionedTable("csp_report", timedelta(days=1))
@@ -114,7 +115,7 @@ class Group(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.directive or '(no directive)'} blocked {self.blocked}"
+        return cause(self.directive, self.blocked)
 
 
 class HourCount(models.Model):

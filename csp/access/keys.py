@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from django.utils import timezone
 
 from csp.models import IngestKey
 from kernel.http.call import Call, first_parameters
 from kernel.http.errors import APIError
-from kernel.http.hosts import is_local
 from kernel.http.identity import Caller
 from kernel.http.steps import Ask, Results
 from kernel.memory import CachedValue, Memory
@@ -34,70 +31,6 @@ TOPIC = "ingest_key"
 def new_key() -> str:
     characters = string.digits + string.ascii_letters
     return PREFIX + "".join(secrets.choice(characters) for _ in range(28))
-
-
-def report_url(key: str) -> str:
-    """Returns the URL to which pages with this key report."""
-    return f"{settings.ACCESS_URL.rstrip('/')}{settings.CSP_REPORTS_PATH}?{PARAMETER}={key}"
-
-
-def version_note(key: str) -> str:
-    """Returns a sentence about the version in the URL."""
-    url = f"{report_url(key)}&{VERSION}=1.4.0"
-    return f"To compare the versions of your site, add its version to the URL in the headers: {url}"
-
-
-def report_headers(key: str, *, https: bool) -> list[str]:
-    """Returns the HTTP headers that a page needs, so that browsers report its violations.
-
-    With `https`, the page and this service must have https URLs: browsers use report-to only then.
-    But if a policy contains report-to, they ignore report-uri.
-    """
-    url = report_url(key)
-    name = "Content-Security-Policy-Report-Only"
-    if not https:
-        return [f"{name}: script-src 'self'; report-uri {url}"]
-    return [
-        f'Reporting-Endpoints: csp="{url}"',
-        f"{name}: script-src 'self'; report-to csp; report-uri {url}",
-    ]
-
-
-NO_REPORT_TO = (
-    "Browsers use report-to only if the page and coderapi have https URLs, and they ignore "
-    "report-uri beside it. So the policy for http contains only report-uri."
-)
-MIXED = (
-    "Browsers send no reports of an https page to an http URL. First set CODER_ACCESS_URL to an "
-    "https URL."
-)
-
-
-class PageHeaders(NamedTuple):
-    """The headers for the pages of some origins, and a sentence about them, or ""."""
-
-    origins: Sequence[str]
-    lines: Sequence[str]
-    note: str
-
-
-def headers_by_origin(key: str, origins: Sequence[str]) -> Iterator[PageHeaders]:
-    """Yields each set of headers, with the origins whose pages need it."""
-    notes = [_note_for(origin) for origin in origins]
-    for note in ("", NO_REPORT_TO, MIXED):
-        some = [origin for origin, its in zip(origins, notes, strict=True) if its == note]
-        if some:
-            yield PageHeaders(some, report_headers(key, https=not note), note)
-
-
-def _note_for(origin: str) -> str:
-    """Returns a sentence about the reports of this origin's pages, or ""."""
-    url = urlsplit(settings.ACCESS_URL)
-    if url.scheme == "https":
-        return NO_REPORT_TO if origin.startswith("http:") else ""
-    # Browsers trust URLs of their own machine.
-    is_mixed = origin.startswith("https:") and not is_local(url.netloc)
-    return MIXED if is_mixed else NO_REPORT_TO
 
 
 # The whole table is cached as one value, so that an unknown key does not cause a query. If this

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from csp.advice.hosts import HostKind, is_bypass, kind_of
-from csp.advice.policy import Policy, governing_directive
-from csp.advice.suggestion import Risk
+from csp.advice.policy import Policy, governing_directive, is_strict
+from csp.advice.refusals import Risk
 
 _ANY = {"*", "http:", "https:", "data:", "blob:"}
-_STRICT = ("'nonce-", "'sha256-", "'sha384-", "'sha512-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +49,7 @@ def grade(policy: Policy) -> Grade:
 def _of_scripts(policy: Policy) -> Iterator[Weakness]:
     directive = governing_directive(policy, "script-src")
     sources = [source.lower() for source in policy[directive]]
-    is_strict = any(source.startswith(_STRICT) for source in sources)
-    if "'unsafe-inline'" in sources and not is_strict and "'strict-dynamic'" not in sources:
+    if "'unsafe-inline'" in sources and not any(map(is_strict, sources)):
         yield Weakness(
             Risk.HIGH, f"{directive} contains 'unsafe-inline', so injected inline code runs."
         )

@@ -1,7 +1,6 @@
-"""Parses a Content-Security-Policy, and decides whether it allows a URL.
+"""Parses a Content-Security-Policy, and decides whether it allows a blocked source.
 
-Source: CSP Level 3. The docstrings name its sections. Only URLs are matched here. Inline code and
-eval have no URL, and nonces and hashes never match a URL.
+Source: CSP Level 3. The docstrings name its sections. Nonces and hashes never match a URL.
 """
 
 from __future__ import annotations
@@ -16,6 +15,8 @@ from urllib.parse import unquote, urlsplit
 
 from csp.directives import FETCH
 from csp.scrubbing.uris import DEFAULT_PORTS
+from csp.trusted_types import POLICY as TRUSTED_TYPES_POLICY
+from csp.trusted_types import split_source
 
 # CSP 3, 6.8.3: "Get fetch directive fallback list". If a policy lacks a directive, browsers apply
 # the first one in this list that the policy has, and at last default-src.
@@ -108,6 +109,42 @@ def governing_directive(policy: Policy, directive: str) -> str:
     if directive in FETCH:
         candidates += ("default-src",)
     return next((name for name in candidates if name in policy), "")
+
+
+def permits(policy: Policy, directive: str, source: str, page: Address | None) -> bool:
+    """Returns whether the policy of `page` permits a source that another policy blocked.
+
+    The source is a URL, or a keyword such as `inline`. Reports do not contain the nonce or the hash
+    of a source, so these never permit it. Beside them, 'unsafe-inline' has no effect (CSP 3,
+    6.7.3.2), and with 'strict-dynamic', hosts have none.
+    """
+    governing = governing_directive(policy, directive)
+    if not governing:
+        return True
+    keyword, name = split_source(source)
+    if keyword:
+        return keyword == TRUSTED_TYPES_POLICY and not {name, "*"}.isdisjoint(policy[governing])
+    sources = [each.lower() for each in policy[governing]]
+    if source == "inline":
+        return "'unsafe-inline'" in sources and not any(map(is_strict, sources))
+    if source in _EVAL:
+        return not _EVAL[source].isdisjoint(sources)
+    url = Address.parse(source)
+    if url is None or page is None or "'strict-dynamic'" in sources:
+        return False
+    return is_allowed(policy, directive, url, page)
+
+
+_EVAL = {
+    "eval": frozenset({"'unsafe-eval'"}),
+    "wasm-eval": frozenset({"'unsafe-eval'", "'wasm-unsafe-eval'"}),
+}
+_STRICT = ("'nonce-", "'sha256-", "'sha384-", "'sha512-", "'strict-dynamic'")
+
+
+def is_strict(source: str) -> bool:
+    """Returns whether browsers ignore 'unsafe-inline' beside this source, in lower case."""
+    return source.startswith(_STRICT)
 
 
 def is_allowed(policy: Policy, directive: str, url: Address, page: Address) -> bool:

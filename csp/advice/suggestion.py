@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import cache, partial
 
 from csp.advice.hosts import HostKind, is_bypass, kind_of
@@ -21,10 +20,11 @@ from csp.advice.policy import (
     governing_directive,
     is_allowed,
     is_matchable,
+    permits,
 )
 from csp.advice.policy import parse as parse_policy
+from csp.advice.refusals import INLINE, REFUSALS, Risk
 from csp.directives import WITH_SOURCES
-from csp.noise.built_in import EXTENSIONS
 from csp.trusted_types import DIRECTIVE as TRUSTED_TYPES
 from csp.trusted_types import MAX_SAMPLE_NAME, SINK, split_source
 from csp.trusted_types import POLICY as TRUSTED_TYPES_POLICY
@@ -33,22 +33,17 @@ SETTING = "CODER_ADDITIONAL_CSP_POLICY"
 # Coder's own sources of these directives apply only while nothing is configured for them. To all
 # other directives, Coder appends the sources of an entry.
 REPLACED = frozenset({"frame-ancestors"})
-# Code from these sources runs with the rights of the signed-in user.
+# Code from these sources can read and change the whole page.
 _CODE = frozenset({"base-uri", "default-src", "object-src", "script-src", "worker-src"})
-
-
-class Risk(StrEnum):
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
     """An entry, or "" if no entry should be added.
 
-    `directive` is the directive that the entry changes, and `reasons` are complete sentences. The
-    entry would have prevented `silenced` of the `week_reports` tested reports. `setting` is Coder's
+    `directive` is the directive that the entry changes, and `reasons` are complete sentences.
+    `sources` are those that were blocked: the entry may also contain sources that it replaces. It
+    would have prevented `silenced` of the `week_reports` tested reports. `setting` is Coder's
     setting for the entry, or "" if the page is not one of Coder.
     """
 
@@ -56,6 +51,7 @@ class Advice:
     entry: str
     risk: Risk
     reasons: tuple[str, ...]
+    sources: tuple[str, ...] = ()
     silenced: int = 0
     week_reports: int = 0
     setting: str = ""
@@ -101,33 +97,25 @@ def _advise(blocked: Blocked) -> Advice:
         return _for_sink(base, name) if keyword == SINK else _for_policy(name, blocked)
     if base not in WITH_SOURCES or base == "default-src":
         return _none(base, Risk.MEDIUM, "This directive does not have a list of sources to extend.")
-    if reason := _REFUSALS.get(blocked.source):
+    if blocked.source == "inline":
+        return _for_inline(base, blocked.directive)
+    if reason := REFUSALS.get(blocked.source):
         return _none(base, *reason)
     if blocked.source == "wasm-eval":
-        risks = [(Risk.MEDIUM, "Scripts of the page can then compile WebAssembly.")]
+        text = (
+            "Scripts of the page can then compile WebAssembly, but 'wasm-unsafe-eval' does not "
+            "allow eval. Code that already runs on the page can do the same in JavaScript."
+        )
+        risks = [(Risk.MEDIUM, text)]
         return _entry(base, ["'wasm-unsafe-eval'"], blocked, risks)
     page = Address.parse(blocked.page) or Address("https")
     addresses = [found for url in blocked.urls if (found := Address.parse(url))]
     return _for_addresses(base, addresses, page, blocked)
 
 
-_REFUSALS = {
-    **dict.fromkeys(EXTENSIONS, (Risk.LOW, "A browser extension caused it. Ignore it.")),
-    **dict.fromkeys(("", "unknown"), (Risk.MEDIUM, "The browser did not report what it blocked.")),
-    "other": (Risk.MEDIUM, "This group collects the reports of many causes."),
-    "inline": (
-        Risk.HIGH,
-        "Do not add 'unsafe-inline', because it also allows the code that an attacker injects. "
-        "Find out where the code comes from. If it is your own, move it to a file. For an element, "
-        "a nonce or a hash in the policy works, too. If few users are affected, it is probably a "
-        "browser extension.",
-    ),
-    "eval": (
-        Risk.HIGH,
-        "To allow eval, the policy would need 'unsafe-eval', which lets injected text run as code. "
-        "If the reports have no source file, the code is probably a browser extension's.",
-    ),
-}
+def _for_inline(base: str, directive: str) -> Advice:
+    risk, *reasons = INLINE.get(directive) or INLINE["script-src"]
+    return Advice(base, "", risk, tuple(reasons))
 
 
 def _for_sink(directive: str, sink: str) -> Advice:
@@ -159,7 +147,7 @@ def _for_policy(name: str, blocked: Blocked) -> Advice:
     if not blocked.is_confirmed:
         risks.append((Risk.HIGH, _UNCONFIRMED))
     reasons = tuple(reason for _, reason in risks)
-    return Advice(TRUSTED_TYPES, f"{TRUSTED_TYPES} {name}", _worst(risks)[0], reasons)
+    return Advice(TRUSTED_TYPES, f"{TRUSTED_TYPES} {name}", _worst(risks)[0], reasons, (name,))
 
 
 def _for_addresses(
@@ -227,7 +215,7 @@ def _risks(base: str, address: Address) -> Iterable[tuple[Risk, str]]:
     if base in _CODE and is_bypass(address.host):
         yield Risk.HIGH, f"Injected markup can run code with scripts of {address.host} ({_BYPASS})."
     if base in _CODE:
-        yield Risk.MEDIUM, f"Scripts from {address.host} run with the rights of the signed-in user."
+        yield Risk.MEDIUM, f"Scripts from {address.host} can read and change the whole page."
     elif base in {"connect-src", "form-action"}:
         yield Risk.MEDIUM, f"Scripts of the page can send data to {address.host}."
     elif base == "frame-ancestors":
@@ -280,7 +268,7 @@ def _entry(
     """
     governing = governing_directive(parse_policy(blocked.policy), blocked.directive)
     target = governing if governing in {blocked.directive, base} else base
-    reasons = [reason for _, reason in risks]
+    reasons, blocked_sources = [reason for _, reason in risks], tuple(sources)
     if governing != target and (governing or not blocked.policy):
         sources = ["'self'", *sources]
         reasons.append(
@@ -297,7 +285,8 @@ def _entry(
             f"the sources of {target} that you have configured earlier."
         )
     entry = " ".join(dict.fromkeys([target, *sources]))
-    return Advice(target, entry, _worst(risks)[0], tuple(dict.fromkeys(reasons)))
+    reasons = list(dict.fromkeys(reasons))
+    return Advice(target, entry, _worst(risks)[0], tuple(reasons), blocked_sources)
 
 
 def with_entry(advice: Advice, text: str) -> Policy:
@@ -312,7 +301,7 @@ def with_entry(advice: Advice, text: str) -> Policy:
     before = () if is_replaced else policy.get(directive, ())
     # Beside other sources, 'none' has no meaning, and browsers warn of it.
     kept = [source for source in before if source.lower() != "'none'"]
-    return {**policy, directive: (*sources, *kept)}
+    return {**policy, directive: tuple(dict.fromkeys([*sources, *kept]))}
 
 
 def silenced(advice: Advice, reports: Iterable[tuple[str, str, str, str, int]]) -> int:
@@ -331,9 +320,6 @@ def silenced(advice: Advice, reports: Iterable[tuple[str, str, str, str, int]]) 
 
 
 def _allows(advice: Advice, directive: str, url: str, page: Address | None, policy: Policy) -> bool:
-    if url == "wasm-eval":
-        return "'wasm-unsafe-eval'" in advice.entry
     if url == TRUSTED_TYPES_POLICY:
         return advice.directive == TRUSTED_TYPES
-    blocked = Address.parse(url)
-    return blocked is not None and page is not None and is_allowed(policy, directive, blocked, page)
+    return permits(policy, directive, url, page)

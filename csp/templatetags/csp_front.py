@@ -5,10 +5,17 @@ from typing import Any
 from django import template
 from django.utils import timezone
 
-from csp.triage.overview import badges, front_page
+from csp.triage.details import next_step
+from csp.triage.overview import badges, front_page, state_badge
 
 register = template.Library()
 register.filter(badges)
+register.filter(next_step)
+
+
+@register.filter
+def state(group: Any) -> str:
+    return state_badge(group.current)
 
 
 @register.simple_tag(takes_context=True)

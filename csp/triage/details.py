@@ -7,7 +7,7 @@ origin of the page, and the origins of the blocked URLs. A client counts once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
@@ -19,7 +19,8 @@ from django.contrib import admin
 from django.db import connection
 
 from csp.advice.policy import Address
-from csp.advice.suggestion import Advice, Blocked, Risk, advise, silenced
+from csp.advice.refusals import Risk
+from csp.advice.suggestion import Advice, Blocked, advise, silenced
 from csp.models import Group, State
 from csp.noise.stored import MAX_READ
 from csp.scrubbing.uris import address_of
@@ -27,6 +28,7 @@ from csp.triage.policies import most_reported
 from csp.triage.reading import bounded_read
 from csp.triage.selectors import WEEK
 from csp.triage.sites import is_coders
+from csp.triage.states import ACCEPTED
 from csp.writing.grouping import page_template
 from kernel.memory import CachedValue, Memory
 
@@ -99,7 +101,7 @@ def details(group: Group, *, now: datetime) -> Details:
     The numbers are those of the newest stored reports, with their weights. Takes two queries.
     Raises: LimitReachedError or OperationalError if the database is too slow.
     """
-    key = (group.pk, group.state == State.ACKNOWLEDGED, is_coders(group), _is_noise(group))
+    key = (group.pk, group.state in ACCEPTED, is_coders(group), _is_noise(group))
     found = _DETAILS.get(key)
     if found is not None:
         return found
@@ -144,13 +146,16 @@ class _Newest:
 
     def urls(self) -> tuple[str, ...]:
         """Returns the blocked URLs, of the origins that most clients reported."""
-        most = max(self.blocked_origins.values(), default=0)
-        urls = dict.fromkeys(row[1] for row in self.tested)
-        common = (url for url in urls if 2 * self.blocked_origins[_origin(url)] >= most)
-        return tuple(common)[:MAX_URLS]
+        return common_urls(dict.fromkeys(row[1] for row in self.tested), self.blocked_origins)
 
 
-def _origin(url: str) -> str:
+def common_urls(urls: Iterable[str], clients: Mapping[str, int]) -> tuple[str, ...]:
+    """Returns the URLs of the origins that most clients reported."""
+    most = max(clients.values(), default=0)
+    return tuple(url for url in urls if 2 * clients[origin_in_sql(url)] >= most)[:MAX_URLS]
+
+
+def origin_in_sql(url: str) -> str:
     """Returns the same as the SQL expression `_ORIGIN`."""
     scheme, _, rest = url.partition("/")
     return f"{scheme}//{rest.partition('/')[2].partition('/')[0]}"
@@ -182,7 +187,7 @@ def _details(group: Group, *, now: datetime) -> Details:
             newest.urls(),
             page,
             policy,
-            is_confirmed=group.state == State.ACKNOWLEDGED,
+            is_confirmed=group.state in ACCEPTED,
             is_coders=is_coders(group),
             is_noise=_is_noise(group),
         )
@@ -232,7 +237,7 @@ def next_step(group: Any) -> str:
         return "None"
     if _is_noise(group):
         return f"None (noise: {group.rule.category})"
-    return _next_step(group.directive, group.blocked, group.state == State.ACKNOWLEDGED)
+    return _next_step(group.directive, group.blocked, group.state in ACCEPTED)
 
 
 @lru_cache(maxsize=2_048)

@@ -15,7 +15,7 @@ from typing import Any
 from django.db.models import OuterRef, Subquery
 
 from csp.access.origins import normalized_origin
-from csp.advice.suggestion import Risk
+from csp.advice.refusals import Risk
 from csp.models import OTHER_SITE, GroupVersion
 from csp.scrubbing.versions import checked_version, precedence
 from csp.triage.details import details

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 
 from django.db import connection
 
+from csp.advice.composition import FOR_REPORTS
 from csp.advice.policy import HOST_SOURCE, Address, parse
 from csp.directives import KNOWN, WITH_SOURCES
 from csp.models import OTHER_SITE
@@ -34,7 +35,6 @@ FROM (
 ) AS newest LEFT JOIN csp_group ON csp_group.id = group_id
 GROUP BY 1, 2, 3, 4 ORDER BY max(received_at) DESC, 5 DESC
 """  # noqa: S608 - only constants
-FOR_REPORTS = frozenset({"report-to", "report-uri"})
 # Firefox 153 omits these directives, and all keywords except `_KEYWORDS`, nonces and hashes.
 _ONLY_CHROMIUM = frozenset(
     {"fenced-frame-src", "navigate-to", "plugin-types", "prefetch-src", "webrtc"}

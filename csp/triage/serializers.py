@@ -3,7 +3,7 @@ from __future__ import annotations
 from rest_framework import serializers
 
 from csp.advice.causes import cause
-from csp.advice.suggestion import Risk
+from csp.advice.refusals import Risk
 from csp.models import Group, State
 from csp.parsing.other_types import OTHER_TYPE, TYPES
 from csp.triage.decisions import MAX_NOTE
@@ -126,9 +126,9 @@ class AdviceSerializer(WireSerializer):
         "entry": "script-src https://cdn.example.net",
         "setting": "CODER_ADDITIONAL_CSP_POLICY",
         "directive": "script-src",
-        "protects": "the scripts that run with the rights of the signed-in user",
+        "protects": "the scripts of a page, which can read and change all of it",
         "risk": "medium",
-        "reasons": ["Scripts from cdn.example.net run with the rights of the signed-in user."],
+        "reasons": ["Scripts from cdn.example.net can read and change the whole page."],
         "silenced": 57,
         "week_reports": 57,
     }

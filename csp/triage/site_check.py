@@ -9,32 +9,23 @@ from typing import Any
 
 from django.db.models import Sum
 
-from csp.access.keys import PageHeaders, headers_by_origin, version_note
+from csp.access.page_headers import PageHeaders, headers_by_origin, version_note
 from csp.models import HourCount, IngestKey, Rejection, Report
 from csp.scrubbing.uris import origin_of
+from csp.triage.sites import sites_of_groups
 
-REPORT_ONLY = "Content-Security-Policy-Report-Only:"
 MAX_ROWS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Headers:
-    """Headers for some origins. `enforced` are the same headers, but the browser also blocks."""
-
-    origins: Sequence[str]
-    report_only: Sequence[str]
-    enforced: Sequence[str]
-    note: str
 
 
 @dataclass(frozen=True, slots=True)
 class SiteCheck:
     """`accepted` and `rejected` count today (UTC). `newest` is the newest report, or None.
 
-    `note` is about the version in the URL.
+    `sites` are those that have reported, and `note` is about the version in the URL.
     """
 
-    headers: Sequence[Headers]
+    headers: Sequence[PageHeaders]
+    sites: Sequence[str]
     note: str
     newest: Any
     accepted: int
@@ -55,15 +46,11 @@ def site_check(key: IngestKey, *, now: datetime) -> SiteCheck:
     rejected = Rejection.objects.filter(day=now.date())
     mine = rejected.filter(key=key.name) | rejected.filter(origin__in=key.origins)
     return SiteCheck(
-        headers=[_headers(each) for each in headers_by_origin(key.key, key.origins)],
+        headers=list(headers_by_origin(key.key, key.origins)),
+        sites=[site for site in sites_of_groups() if site in sites],
         note=version_note(key.key),
         newest=reports.select_related("group").order_by("-received_at", "-id").first(),
         accepted=counted.aggregate(sum=Sum("count"))["sum"] or 0,
         # The most frequent first, because a visitor can invent origins.
         rejected=list(mine.order_by("-count", "-last_at")[:MAX_ROWS]),
     )
-
-
-def _headers(found: PageHeaders) -> Headers:
-    enforced = [line.replace(REPORT_ONLY, "Content-Security-Policy:") for line in found.lines]
-    return Headers(found.origins, found.lines, enforced, found.note)

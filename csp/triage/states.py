@@ -23,6 +23,8 @@ REGRESSED = "regressed"
 CURRENT_STATES = (*State.values, REGRESSED)
 # The states that need an operator's attention.
 OPEN = (State.NEW.value, REGRESSED)
+# The stored states in which an operator has accepted the entry of the advice.
+ACCEPTED = (State.ACKNOWLEDGED.value, State.RESOLVED.value)
 
 
 def current_state(now: datetime) -> Case:

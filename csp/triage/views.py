@@ -12,7 +12,7 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
 from audit.services import actor_of
-from csp.advice.suggestion import Risk
+from csp.advice.refusals import Risk
 from csp.models import Group, OtherReport
 from csp.other_reports import hashes
 from csp.parsing.other_types import OTHER_TYPE, TYPES

@@ -17,7 +17,8 @@ from csp.advice.policy import (
     matches,
     parse,
 )
-from csp.advice.suggestion import Advice, Blocked, Risk, advise, silenced, with_entry
+from csp.advice.refusals import Risk
+from csp.advice.suggestion import Advice, Blocked, advise, silenced, with_entry
 from csp.scrubbing.uris import DEFAULT_PORTS
 
 PAGE = "https://coder.example.com"
@@ -289,6 +290,36 @@ def test_reason_is_given_where_no_entry_should_be_added(
     found = advice(directive, *urls, source=source)
     assert found.entry == ""
     assert reason in found.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("directive", "source", "risk", "words"),
+    [
+        ("script-src-elem", "inline", Risk.HIGH, "put its nonce or its hash"),
+        ("script-src-attr", "inline", Risk.HIGH, "A nonce does not help an attribute"),
+        ("script-src", "inline", Risk.HIGH, "such as onclick"),
+        ("style-src-elem", "inline", Risk.MEDIUM, "the nonce or the hash of the element"),
+        ("style-src-attr", "inline", Risk.MEDIUM, "A nonce does not help an attribute"),
+        ("style-src-attr", "inline", Risk.MEDIUM, "'unsafe-hashes'"),
+        ("style-src", "inline", Risk.MEDIUM, "use a class"),
+        ("script-src", "eval", Risk.HIGH, "new Function"),
+        ("script-src", "wasm-eval", Risk.MEDIUM, "WebAssembly"),
+        ("script-src", "cdn.example", Risk.HIGH, "can read and change the whole page"),
+    ],
+)
+def test_each_kind_of_code_has_its_own_advice(
+    directive: str, source: str, risk: Risk, words: str
+) -> None:
+    for is_coders in (True, False):
+        urls = (f"https://{source}/a.js",)
+        found = advise(Blocked(directive, source, urls, PAGE, CODER, is_coders=is_coders))
+        reasons = " ".join(found.reasons)
+        assert (found.risk, words in reasons) == (risk, True)
+        assert "signed-in user" not in f"{reasons} {found.protects}"
+        # Styles are not code, and only elements can have a nonce.
+        assert ("code that an attacker" in reasons) is (
+            directive[:6] == "script" and source == "inline"
+        )
 
 
 def test_script_from_a_host_that_no_operator_has_confirmed_is_a_high_risk() -> None:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csp.access import keys as ingest_keys
-from csp.access.keys import MIXED, NO_REPORT_TO
 from csp.access.origins import normalized_origin
+from csp.access.page_headers import MIXED, NO_REPORT_TO
 from csp.models import IngestKey, Report
 from tests.support.client import APIClient
 from tests.support.commands import run
@@ -74,7 +74,7 @@ def test_headers_for_http_have_only_report_uri(
     settings.ACCESS_URL = access_url
     printed = run("create_ingest_key", "--origin", origin)
     key = IngestKey.objects.get().key
-    header = f"script-src 'self'; report-uri {access_url}{PATH}?key={key}"
+    header = f"default-src 'self'; report-uri {access_url}{PATH}?key={key}"
     assert f"\nContent-Security-Policy-Report-Only: {header}\n" in printed
     assert "Reporting-Endpoints" not in printed
     assert f"\n{note}\n" in printed
@@ -153,7 +153,7 @@ def test_preflight_of_the_keys_origin_is_answered(key: str, anonymous: APIClient
 
 
 def test_key_in_a_policy_is_not_stored(key: str, anonymous: APIClient) -> None:
-    policy = f"script-src 'self'; report-uri https://collector.example.com{PATH}?key={key}"
+    policy = f"default-src 'self'; report-uri https://collector.example.com{PATH}?key={key}"
     answer = anonymous.post(
         f"{PATH}?key={key}",
         [modern(originalPolicy=policy)],

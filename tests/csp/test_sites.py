@@ -227,7 +227,7 @@ def test_releases_are_compared_for_one_site(sites: None, owner: APIClient) -> No
 def test_commands_list_one_site(sites: None, owner: APIClient) -> None:
     for site in (PORTAL, SHOP):
         report_on(site, owner)
-    assert f"blocked cdn.example.net on {PORTAL}" in run("csp_top")
+    assert f"Script from cdn.example.net on {PORTAL}" in run("csp_top")
     assert run("csp_top", "--site", SHOP).endswith("1 of 1 group.")
     assert f"Script from cdn.example.net on {SHOP}" in run("csp_advice", "--site", SHOP)
     rows = run("csp_advice", "--site", SHOP, "--json").splitlines()

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit.services import SYSTEM
-from csp.access.keys import headers_by_origin, version_note
+from csp.access.page_headers import headers_by_origin, version_note
 from csp.services import create_ingest_key
 from kernel.commands import BaseCommand
 

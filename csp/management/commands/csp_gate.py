@@ -8,7 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.urls import reverse
 from django.utils import timezone
 
-from csp.advice.suggestion import Risk
+from csp.advice.refusals import Risk
 from csp.triage.gate import MAX_CLIENTS, GateError, Question, ask
 from csp.triage.serializers import GateGroupSerializer
 from csp.triage.sites import where
