@@ -13,7 +13,8 @@ from alerts.models import Alert, Channel
 from alerts.sources import Details, Event, Source, register
 from beside.client import Breaker, CoderUnavailableError, ask
 
-# The job that sends alerts asks Coder in each run. The breaker is open after three failures.
+# The job that sends alerts asks Coder in each run. It alerts after three failures in a row, whether
+# Coder does not respond, or responds with an error.
 BREAKER = Breaker()
 
 
@@ -25,8 +26,10 @@ class CoderSource(Source):
         if not settings.CODER_URL:
             return
         try:
-            ask("/api/v2/buildinfo", token="", breaker=BREAKER).require_success()
-        except CoderUnavailableError:
+            ask("/api/v2/buildinfo", token="", passes_breaker=True).require_success()
+            BREAKER.record("")
+        except CoderUnavailableError as error:
+            BREAKER.record(str(error))
             if BREAKER.is_open:
                 yield Event(kind=CODER_UNAVAILABLE, key="coder", what="Coder does not respond")
 

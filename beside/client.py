@@ -1,8 +1,10 @@
 """Sends requests to the API of the Coder deployment at CODERAPI_CODER_URL.
 
-A Coder deployment whose database hangs does not respond to any request. So every request has a
-deadline of two seconds. After three failures in a row, the circuit breaker rejects all requests at
-once. After five seconds, it lets one request through, and closes when a response arrives.
+Every request has a deadline, because a Coder deployment whose database hangs does not respond.
+**The breaker**: after three requests in a row without a response, further requests are rejected at
+once. Every five seconds, one request is let through, and the next response closes the breaker. A
+response closes it whatever its status is, so an error of Coder, or a Coder that is slow but in
+time, rejects no other request. Each path has its own breaker.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -73,7 +76,7 @@ class CoderAnswer:
 
 
 class Breaker:
-    """Rejects requests at once while Coder is away."""
+    """Rejects requests at once while Coder does not respond."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -101,7 +104,19 @@ class Breaker:
             self.reason = reason
 
 
-BREAKER = Breaker()
+# By path, with "{id}" for each ID. Coder may need too long for one path, and not for others.
+_breakers: defaultdict[str, Breaker] = defaultdict(Breaker)
+
+
+def is_away() -> bool:
+    """Returns whether Coder did not respond to the last requests for a path."""
+    return any(breaker.is_open for breaker in tuple(_breakers.values()))
+
+
+def forget_failures() -> None:
+    _breakers.clear()
+
+
 _version = ""
 _learned_at = float("-inf")
 
@@ -131,18 +146,20 @@ def ask(
     seconds: float = SECONDS,
     max_bytes: int = MAX_BODY_BYTES,
     client_address: str = "",
-    breaker: Breaker | None = None,
+    passes_breaker: bool = False,
 ) -> CoderAnswer:
     """Sends the request with the token in the header `Coder-Session-Token`.
 
     A cookie would require a CSRF token. Redirects are not followed, because a response of Coder's
-    API is never a redirect.
+    API is never a redirect. With `passes_breaker`, the request is sent even if the breaker is open.
     Raises: CoderUnavailableError if Coder does not respond in time, or responds with a status of
     500 or more, a redirect, or something other than JSON.
     """
-    breaker = breaker or BREAKER
-    breaker.check()
-    REQUESTS.labels(_IDS.sub("{id}", path.partition("?")[0])).inc()
+    label = _IDS.sub("{id}", path.partition("?")[0])
+    breaker = _breakers[label]
+    if not passes_breaker:
+        breaker.check()
+    REQUESTS.labels(label).inc()
     outgoing = Outgoing(
         f"{settings.CODER_URL}{path}",
         _headers(token, client_address),
@@ -154,14 +171,14 @@ def ask(
     )
     try:
         reply = send(outgoing, seconds=seconds)
-        answer = CoderAnswer(path, reply.status, _json(reply))
     except OutgoingError as error:
         reason = str(error).replace(redacted(settings.CODER_URL), "Coder")
         breaker.record(reason)
         raise CoderUnavailableError(reason) from None
     breaker.record("")
+    value = _json(reply)
     _learn_version(reply)
-    return answer
+    return CoderAnswer(path, reply.status, value)
 
 
 def _headers(token: str, client_address: str) -> dict[str, str]:
@@ -186,8 +203,8 @@ def _learn_version(reply: Reply) -> None:
 
 def _json(reply: Reply) -> Any:
     if reply.status >= 500 or 300 <= reply.status < 400:
-        raise OutgoingError(f"Coder returned status {reply.status}")
+        raise CoderUnavailableError(f"Coder returned status {reply.status}")
     try:
         return orjson.loads(reply.body) if reply.body else None
     except ValueError:
-        raise OutgoingError("Coder returned a body that is not JSON") from None
+        raise CoderUnavailableError("Coder returned a body that is not JSON") from None

@@ -18,7 +18,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from beside import client
-from beside.client import Breaker, CoderUnavailableError, ask
+from beside.client import CoderUnavailableError, ask
 from beside.models import CoderRelease
 from kernel.loops import repeat
 
@@ -67,8 +67,8 @@ class Watch:
     def _turn(self) -> None:
         if client.silent_seconds() >= INTERVAL_SECONDS:
             try:
-                # The thread sends few requests, so no breaker needs to stop it.
-                ask(BUILD_INFO, token="", seconds=SECONDS, breaker=Breaker())
+                # The thread sends few requests, so the breaker need not stop it.
+                ask(BUILD_INFO, token="", seconds=SECONDS, passes_breaker=True)
             except CoderUnavailableError:
                 # The last known version is still used.
                 return

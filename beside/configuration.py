@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +23,7 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from beside import client, translation
-from beside.client import Breaker, CoderAnswer, CoderUnavailableError, ask
+from beside.client import CoderAnswer, CoderUnavailableError, ask
 from deployment import history
 from deployment.serializers import (
     BuildInfoResponse,
@@ -68,8 +67,6 @@ class CoderDocument:
 ANSWERS: dict[str, tuple[float, Any]] = {}
 # The problem of each path since its last response, and its time. A problem is logged once.
 PROBLEMS: dict[str, tuple[float, str]] = {}
-# A path that fails must not prevent requests for other paths, such as look-ups of tokens.
-BREAKERS: defaultdict[str, Breaker] = defaultdict(Breaker)
 
 
 def use_coder() -> None:
@@ -113,9 +110,9 @@ def recent_problems() -> list[tuple[str, str]]:
 
 
 def _fetched(one: CoderDocument, token: str) -> Any:
-    answer, breaker = CoderAnswer(one.path, 401, None), BREAKERS[one.path]
+    answer = CoderAnswer(one.path, 401, None)
     for each in [""] if one.document.public else _tokens(token):
-        answer = ask(one.path, token=each, seconds=SECONDS, max_bytes=MAX_BYTES, breaker=breaker)
+        answer = ask(one.path, token=each, seconds=SECONDS, max_bytes=MAX_BYTES)
         if answer.status != 401:
             break
     if answer.status == 403 and not one.document.public:

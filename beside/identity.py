@@ -16,8 +16,12 @@ what Coder allows. A token with full access has a role if Coder allows all actio
 belong to the role.
 
 The answer is cached for 10 seconds, and a rejection for 2 seconds. So a token that was revoked in
-Coder is rejected here within 10 seconds. The keys of the cache are keyed hashes of tokens. While
-Coder does not respond, cached answers are used until they expire. Other tokens get a 503 error.
+Coder is rejected here within 10 seconds. The keys of the cache are keyed hashes of tokens.
+
+**A slow Coder.** Each request has a deadline of its own. A request with a new token waits a few
+seconds, and then gets a 503 error; the look-up goes on, so that a repeated request finds its
+result. A request with a known token waits half a second for a newer answer. Then it uses the known
+one, which may be up to two minutes old. The breaker does not stop the look-ups of known tokens.
 """
 
 from __future__ import annotations
@@ -25,7 +29,8 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from operator import index
@@ -35,10 +40,9 @@ from urllib.parse import quote
 from django.utils import timezone
 
 from beside import client, metrics
-from beside.client import Breaker, CoderAnswer, CoderUnavailableError
+from beside.client import CoderAnswer, CoderUnavailableError
 from beside.user_copies import mirror, read_person
 from kernel.http.errors import APIError, not_found, unavailable
-from kernel.limiter import Limiter
 from kernel.memory import CachedValue, Memory
 from kernel.release import PROGRAM
 from tokens import refusals
@@ -55,8 +59,11 @@ ACCEPTED_SECONDS = 10.0
 # A changed name or a changed role without effect on the permissions may be this old.
 PERSON_SECONDS = 300.0
 REJECTED_SECONDS = 2.0
-# Requests that waited for the same answer do not ask again.
+# The maximum age of an accepted token while Coder gives no newer answer in time.
+KNOWN_SECONDS = 120.0
+# After a failure, Coder is not asked about the same token again for this long.
 AWAY_SECONDS = 1.0
+KNOWN_AWAY_SECONDS = 5.0
 # The document with this limit is cached for the same time again.
 LIMIT_SECONDS = 30.0
 COMPLAINT_SECONDS = 60.0
@@ -86,62 +93,73 @@ CHECKS: dict[str, Any] = {
     **{OWN + action: _check(action, owner_id="me") for action in FULL | NARROWED},
 }
 
-# The threads of `tokens.verification` ask Coder, so a slow Coder does not block the threads that
-# run Django.
-LOOK_UPS = Limiter(
-    "look-ups in Coder",
-    limit=16,
-    per_caller=1,
-    timeout=2.5,
-    queue=80,
-    grace=1.5,
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Coder's last answer about a token: the identity, and what it was made from.
 
-    `asked_at` is the monotonic time of the request for the person.
+    `accepted_at` is the monotonic time of the request in which Coder last accepted the token, and
+    `asked_at` that of the request for the person.
     """
 
     found: Found
     allowed: frozenset[str] = frozenset()
     person: User | None = None
     asked_at: float = float("-inf")
+    accepted_at: float = float("-inf")
+
+    @property
+    def known_until(self) -> float:
+        return self.accepted_at + KNOWN_SECONDS
 
 
-def _too_slow(_: str) -> APIError:
-    return _away("Coder responds too slowly")
-
-
-ANSWERS: Memory[bytes, Answer] = Memory(
-    "answers of Coder", capacity=20_000, limiter=LOOK_UPS, busy=_too_slow
-)
+ANSWERS: Memory[bytes, Answer] = Memory("answers of Coder", capacity=20_000)
 LIMITS: Memory[tuple[uuid.UUID, str], int] = Memory(
     "token limits of Coder",
     capacity=10_000,
     max_age=LIMIT_SECONDS,
-    limiter=LOOK_UPS,
-    busy=_too_slow,
+    busy=lambda _: _away("Coder responds too slowly"),
 )
-# Failed requests for token limits must not prevent look-ups of tokens.
-LIMIT_BREAKER = Breaker()
 _complained_at = float("-inf")
 _failing_since: datetime | None = None
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
 class CoderIdentity:
-    """Implements `tokens.providers.IdentityProvider` with Coder."""
+    """Implements `tokens.providers.IdentityProvider` with Coder.
+
+    `request_seconds` is the deadline of each request to Coder.
+    """
+
+    request_seconds: float = 5.0
+    new_seconds: float = 3.0
+    known_seconds: float = 0.5
 
     def recall(self, fingerprint: bytes) -> Found | None:
         answer = ANSWERS.get(fingerprint)
         return answer.found if answer else None
 
+    def known(self, fingerprint: bytes) -> Found | None:
+        answer = ANSWERS.latest(fingerprint)
+        return answer.found if answer and time.monotonic() < answer.known_until else None
+
     def look_up(self, parts: TokenParts, fingerprint: bytes, address: str) -> Found:
-        return ANSWERS.load(fingerprint, lambda: _look_up(parts, fingerprint, address)).found
+        ask = partial(
+            client.ask,
+            token=parts.token,
+            seconds=self.request_seconds,
+            client_address=address,
+            passes_breaker=self.known(fingerprint) is not None,
+        )
+        generation, last = ANSWERS.generation, ANSWERS.latest(fingerprint)
+        answer = _answer(ask, parts.key_id, last)
+        ANSWERS.keep({fingerprint: answer}, generation=generation)
+        return answer.value.found
+
+    def too_slow(self) -> APIError:
+        return _away("Coder responds too slowly")
 
     def max_token_lifetime(self, token: str, caller: KeyIdentity, user: str) -> int:
         return LIMITS.load((caller.user_id, user), lambda: CachedValue(_limit(token, user)))
@@ -162,15 +180,20 @@ def _away(reason: str) -> APIError:
     )
 
 
-def _look_up(parts: TokenParts, fingerprint: bytes, address: str) -> CachedValue[Answer]:
+def _answer(
+    ask: Callable[..., CoderAnswer], key_id: str, last: Answer | None
+) -> CachedValue[Answer]:
+    """Asks Coder. If it fails, returns a known answer again, or the error."""
     global _failing_since
     begun = time.monotonic()
-    last = ANSWERS.latest(fingerprint)
     try:
-        answer = _identify(parts, address, last, until=begun + client.SECONDS)
+        answer = _identify(ask, key_id, last, begun)
     except CoderUnavailableError as error:
         metrics.LOOK_UPS.labels("unavailable").inc()
-        return CachedValue(Answer(_away(str(error))), max_age=AWAY_SECONDS)
+        away, now = Answer(_away(str(error))), time.monotonic()
+        if last is None or now >= last.known_until:
+            return CachedValue(away, max_age=AWAY_SECONDS)
+        return CachedValue(last, max_age=min(KNOWN_AWAY_SECONDS, last.known_until - now))
     _failing_since = None
     rejected = isinstance(answer.found, APIError)
     metrics.LOOK_UPS.labels("rejected" if rejected else "accepted").inc()
@@ -179,37 +202,33 @@ def _look_up(parts: TokenParts, fingerprint: bytes, address: str) -> CachedValue
     )
 
 
-def _identify(parts: TokenParts, address: str, last: Answer | None, *, until: float) -> Answer:
+def _identify(
+    ask: Callable[..., CoderAnswer], key_id: str, last: Answer | None, begun: float
+) -> Answer:
     """Asks Coder, and stores the user if Coder was asked for it. Raises: CoderUnavailableError."""
-    asks = partial(_ask, token=parts.token, until=until, client_address=address)
-    checked = asks(AUTHCHECK, method="POST", body={"checks": CHECKS})
+    checked = ask(AUTHCHECK, method="POST", body={"checks": CHECKS})
     if checked.status == 401:
         return Answer(_refusal(checked))
     allowed = checked.read(
         lambda found: frozenset(name for name in CHECKS if found.get(name) is True)
     )
     if last is not None and allowed == last.allowed and _is_recent(last):
-        return last
+        return replace(last, accepted_at=begun)
     asked_at = time.monotonic()
-    me = asks(ME)
+    me = ask(ME)
     if me.status == 401:
         return Answer(_refusal(me))
     person = me.read(read_person) if me.status != 404 else None
     if person is not None:
         # If the username is in use here, the copy has a substitute. The audit trail shows it.
         mirror(person)
-    return Answer(_identity_of(parts.key_id, allowed, person), allowed, person, asked_at)
+    return Answer(_identity_of(key_id, allowed, person), allowed, person, asked_at, begun)
 
 
 def _is_recent(last: Answer) -> bool:
     """Returns whether the person of the answer is recent, and the copy of the user still exists."""
     is_young = time.monotonic() < last.asked_at + PERSON_SECONDS
     return is_young and (last.person is None or user_by_id(last.person.id) is not None)
-
-
-def _ask(path: str, *, until: float, **more: Any) -> CoderAnswer:
-    left = max(until - time.monotonic(), 0.01)
-    return client.ask(path, seconds=left, **more)
 
 
 def _refusal(answer: CoderAnswer) -> APIError:
@@ -250,7 +269,7 @@ def _limit(token: str, user: str) -> int:
     """Returns Coder's maximum lifetime of a user's tokens, in ns. Raises: APIError 404 or 503."""
     path = f"/api/v2/users/{quote(user, safe='')}/keys/tokens/tokenconfig"
     try:
-        answer = client.ask(path, token=token, breaker=LIMIT_BREAKER)
+        answer = client.ask(path, token=token)
         if answer.status in {400, 404}:
             raise not_found()
         return answer.read(lambda found: index(found["max_token_lifetime"]))

@@ -313,7 +313,7 @@ def _expire(tokens: Iterable[CoderToken], now: datetime) -> None:
     """
     problems = []
     for number, token in enumerate(tokens):
-        if client.BREAKER.is_open:
+        if client.is_away():
             break
         if number:
             time.sleep(PAUSE_SECONDS)

@@ -76,8 +76,7 @@ class Memory[K: Hashable, V]:
     """A cache of up to `capacity` values by key. Units: seconds.
 
     `max_age_disconnected` is the maximum age of a value while this process receives no
-    announcements. `limiter` limits how many threads read values, and `busy` makes the error if its
-    limit is reached.
+    announcements. `busy` makes the error if another thread has been reading the value for too long.
     """
 
     name: str
@@ -86,7 +85,6 @@ class Memory[K: Hashable, V]:
     topics: tuple[str, ...] = ()
     max_age: float = float("inf")
     max_age_disconnected: float = 0.0
-    limiter: Limiter = LOOK_UPS
     busy: Callable[[str], Exception] = DatabaseBusyError
 
     def __post_init__(self) -> None:
@@ -121,7 +119,7 @@ class Memory[K: Hashable, V]:
             # waits for another.
             return self._read(key, read)
         try:
-            with self.limiter.hold((self.name, key)):
+            with LOOK_UPS.hold((self.name, key)):
                 found = self._values.get(key)
                 if found is not None and self._may_use(found):
                     return found.value

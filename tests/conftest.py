@@ -19,7 +19,7 @@ from pytest_django.plugin import DjangoDbBlocker
 from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
 
 from audit.models import PARTITIONS
-from beside import alerts, client, identity
+from beside import alerts, client
 from coderapi import urls  # noqa: F401 - it reads settings, which tests change
 from csp import counting
 from csp.writing import writer
@@ -165,8 +165,8 @@ def _nothing_remembered() -> Iterator[None]:
     """Clears documents, keys, failures and counts, so that no test finds those of another."""
     memory.clear_all()
     failures.forget()
-    for breaker in (client.BREAKER, identity.LIMIT_BREAKER, alerts.BREAKER):
-        breaker.record("")
+    client.forget_failures()
+    alerts.BREAKER.record("")
     yield
     counting.discard_all()
     forget_counts()

@@ -1,12 +1,9 @@
 """Reads the keys of session tokens in batches.
 
-The first request reads its key itself. Requests that arrive meanwhile wait. As soon as the first
-statement ends, a thread reads all keys that wait with one statement. So a process runs at most one
-of these statements at a time, and each statement reads more keys when the database is slower. No
-timer is needed.
-
-    found = look_ups.find(wanted)                   # in a thread
-    found = await wrap_future(look_ups.ask(wanted))  # in an event loop
+The first request reads its key itself, or lets a thread read it. Requests that arrive meanwhile
+wait. As soon as the first statement ends, a thread reads all keys that wait with one statement. So
+a process runs at most one of these statements at a time, and each statement reads more keys when
+the database is slower. No timer is needed.
 
 An address with many rejected tokens has a `turn`. A statement reads only one key of each turn, so
 that such an address cannot use more than its share.
@@ -30,15 +27,12 @@ from kernel.db.connections import DatabaseBusyError
 from kernel.http.errors import APIError
 from kernel.http.handlers import to_api_error
 from kernel.http.pool import Pool
-from kernel.limiter import STUCK_SECONDS, LimitReachedError
+from kernel.limiter import STUCK_SECONDS
 from tokens.token_format import TokenParts
 from users.permissions import KeyIdentity
 
-# The time for a statement, and the time that a request waits.
+# The time for a statement.
 LOOK_UP_SECONDS = 1.5
-# The time that a request with a turn waits.
-TURN_SECONDS = 1.0
-TURN_FULL = "Too many session tokens from this address are invalid. Try again soon."
 BUSY = "Too many requests are waiting for the database."
 
 type Found = KeyIdentity | APIError
@@ -53,20 +47,6 @@ class Wanted:
     address: str
     turn: str = ""
     found: Future[Found] = field(default_factory=Future)
-    since: float = field(default_factory=time.monotonic)
-
-    @property
-    def seconds(self) -> float:
-        """The time that the request waits."""
-        return TURN_SECONDS if self.turn else LOOK_UP_SECONDS
-
-    def too_late(self) -> Exception:
-        """Builds the error for a wait that takes too long."""
-        return (
-            LimitReachedError(TURN_FULL, is_per_caller=True)
-            if self.turn
-            else DatabaseBusyError(BUSY)
-        )
 
 
 class LookUps:
@@ -79,28 +59,15 @@ class LookUps:
         self._is_reading = False
         self._is_failing = False
 
-    def find(self, wanted: Wanted) -> Found:
-        """Returns the result. Waits until it is read, or reads it in this thread.
+    def ask(self, wanted: Wanted, *, here: bool = False) -> Future[Found]:
+        """Returns the future result. It is never later than the next statement.
 
-        Raises: DatabaseBusyError, or LimitReachedError for a token with a turn, if the wait takes
-        too long.
-        """
-        if self._enqueue(wanted) and (following := self._read_batch([wanted])):
-            self._start(following)
-        try:
-            return wanted.found.result(wanted.seconds)
-        except TimeoutError:
-            wanted.found.cancel()
-            raise wanted.too_late() from None
-
-    def ask(self, wanted: Wanted) -> Future[Found]:
-        """Returns the future result at once. A thread reads it. The caller may cancel it.
-
-        The future raises the errors of `find`, at the latest when the next statement ends.
+        A thread reads the key, or this one if `here` is true. A request that gives up cancels the
+        future. While the database is frozen, the future raises DatabaseBusyError at once.
         """
         try:
             if self._enqueue(wanted):
-                self._start([wanted])
+                self._run([wanted]) if here else self._start([wanted])
         except DatabaseBusyError as error:
             wanted.found.set_exception(error)
         return wanted.found
@@ -125,44 +92,35 @@ class LookUps:
         return Pool(1, name="look-ups")
 
     def _run(self, batch: Sequence[Wanted]) -> None:
-        while batch:
-            batch = self._read_batch(batch)
-
-    def _read_batch(self, batch: Sequence[Wanted]) -> Sequence[Wanted]:
-        """Reads the batch. Returns the next batch, which the caller must read, or []."""
+        """Reads the batch. Lets a thread read the next one, so that this request does not wait."""
         started = time.monotonic()
         failure = _resolve(batch, self._read)
         is_stuck = failure is not None and time.monotonic() - started >= STUCK_SECONDS
         with self._lock:
             self._is_failing = is_stuck
-            following, later, late = _split(self._waiting)
+            following, later = _split(self._waiting)
             self._waiting = [] if is_stuck else later
             self._is_reading = bool(following) and not is_stuck
-        for each in _running(late):
-            each.found.set_exception(each.too_late())
-        if failure is None or not is_stuck:
-            return following
-        for each in _running([*following, *later]):
-            each.found.set_result(failure)
-        return []
+        if failure is not None and is_stuck:
+            for each in _running([*following, *later]):
+                each.found.set_result(failure)
+        elif following:
+            self._start(following)
 
 
-def _split(waiting: Sequence[Wanted]) -> tuple[list[Wanted], list[Wanted], list[Wanted]]:
-    """Returns the keys to read next, those that wait for their turn, and those too late."""
-    following, later, late = [], [], []
+def _split(waiting: Sequence[Wanted]) -> tuple[list[Wanted], list[Wanted]]:
+    """Returns the keys to read next, and those that wait for their turn."""
+    following, later = [], []
     turns: set[str] = set()
-    now = time.monotonic()
     for each in waiting:
         if each.found.cancelled():
             continue
-        if now > each.since + each.seconds:
-            late.append(each)
-        elif each.turn and each.turn in turns:
+        if each.turn and each.turn in turns:
             later.append(each)
         else:
             following.append(each)
             turns.add(each.turn)
-    return following, later, late
+    return following, later
 
 
 def _running(batch: Sequence[Wanted]) -> list[Wanted]:

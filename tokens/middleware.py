@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from datetime import datetime
 from functools import cache, lru_cache, partial
 from http import HTTPStatus
@@ -15,10 +14,8 @@ from django.urls import get_resolver
 from django.utils import timezone
 from django.utils.http import http_date
 
-from kernel.futures import settle
 from kernel.http import API_PREFIX
 from kernel.http.call import Call
-from kernel.http.errors import APIError
 from kernel.http.handlers import to_api_error
 from kernel.http.hosts import client_of
 from kernel.http.identity import Caller, IdentifiedRequest, PresentedToken
@@ -29,7 +26,7 @@ from kernel.settings import settings
 from tokens import refusals, token_format, verification
 from tokens.extraction import presented_token
 from tokens.lifetimes import expires_soon
-from tokens.token_format import TokenParts
+from tokens.look_ups import Wanted
 from users.permissions import KeyIdentity
 
 # After this number of rejected tokens in a minute, a client can look up only one unknown token at a
@@ -72,57 +69,43 @@ def identify(call: Call, address: str) -> Caller | Ask:
     presented, now = presented_token(call), timezone.now()
     if presented is None:
         return Caller(refusal=refusals.missing())
-    found = _caller(presented, partial(verification.recall, presented.token), now=now)
+    found = _caller(presented, now, "", partial(verification.recall, presented.token, now=now))
     if found is not None:
         return found
     parts = token_format.split(presented.token)
     if parts is None:
         return Caller(refusal=refusals.malformed(), presented=presented)
-    wait = partial(look_up, parts, address)
+    wanted = Wanted(parts, now, address, _turn(address))
+    caller = partial(_caller, presented, now, address)
     return Ask(
-        partial(_caller, presented, wait, now=now), partial(begin, presented, parts, address, now)
+        lambda: caller(partial(verification.verify, wanted)),
+        lambda: verification.begin(wanted, caller),
     )
 
 
 def _caller(
-    presented: PresentedToken, find: Callable[..., KeyIdentity | None], *, now: datetime
+    presented: PresentedToken,
+    now: datetime,
+    address: str,
+    find: Callable[[], KeyIdentity | None],
 ) -> Caller | None:
-    """Returns the caller of the token. If `find` rejects the token, the caller has a `refusal`."""
+    """Returns the caller of the token. If `find` rejects the token, the caller has a `refusal`.
+
+    Counts a rejected token for the address, unless it is "".
+    """
     try:
-        identity = find(now=now)
+        identity = find()
     except Exception as error:
         refusal = to_api_error(error)
         if refusal is None:
             raise
+        # Another service that does not respond is not the caller's fault.
+        if address and refusal.status == HTTPStatus.UNAUTHORIZED:
+            shared_counter().add(_refused_of(address), int(time.time()) // WINDOW_SECONDS)
         return Caller(refusal=refusal, presented=presented)
     if identity is None:
         return None
     return Caller(identity, presented=presented, sunset=sunset(identity, now=now))
-
-
-def look_up(parts: TokenParts, address: str, *, now: datetime) -> KeyIdentity:
-    """Returns the identity of a token that is not cached. Waits. Counts a rejected token.
-
-    Raises: APIError 401, or 503 if another service does not respond; LimitReachedError or
-    DatabaseBusyError if the look-up has to wait too long.
-    """
-    wait = partial(verification.verify, parts, now=now, address=address, turn=_turn(address))
-    return _counted(address, wait)
-
-
-def begin(
-    presented: PresentedToken, parts: TokenParts, address: str, now: datetime
-) -> Future[Caller | None]:
-    """Returns the future caller with a token that is not cached. Counts a rejected token."""
-    result: Future[Caller | None] = Future()
-
-    def end(asked: Future[KeyIdentity]) -> None:
-        found = partial(_counted, address, asked.result)
-        settle(result, lambda: _caller(presented, lambda now: found(), now=now))
-
-    asked = verification.ask(parts, now=now, address=address, turn=_turn(address))
-    asked.add_done_callback(end)
-    return result
 
 
 def _turn(address: str) -> str:
@@ -134,17 +117,6 @@ def _turn(address: str) -> str:
     bucket = _refused_of(address)
     count = shared_counter().add(bucket, int(time.time()) // WINDOW_SECONDS, 0)
     return bucket if count >= limit_of(client_of(address), MAX_REFUSED) else ""
-
-
-def _counted(address: str, find: Callable[[], KeyIdentity]) -> KeyIdentity:
-    """Returns the identity that `find` finds. Counts a rejected token for the address."""
-    try:
-        return find()
-    except APIError as error:
-        # Another service that does not respond is not the caller's fault.
-        if error.status == HTTPStatus.UNAUTHORIZED:
-            shared_counter().add(_refused_of(address), int(time.time()) // WINDOW_SECONDS)
-        raise
 
 
 def _refused_of(address: str) -> str:

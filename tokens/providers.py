@@ -3,31 +3,61 @@
 `verification` first looks a token up among our own keys. If no key has the token's id, it asks the
 other service, if an app has registered one. So our own tokens do not leave this service while their
 keys exist.
+
+Each token has at most one look-up at a time, which all its requests share. It goes on when its
+requests have given up, so that a repeated request finds its result. Three pools of threads ask the
+service. In each, the addresses of clients take turns:
+
+* one renews **known** answers, so that new tokens do not delay them;
+* one looks up **new** tokens;
+* one with a single thread looks up new tokens from addresses with many rejected ones.
 """
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Protocol
 
+from kernel.futures import settle
 from kernel.http.errors import APIError
+from kernel.http.hosts import client_of
+from kernel.http.pool import Pool
+from tokens.look_ups import Found, Wanted
 from tokens.token_format import TokenParts
 from users.permissions import KeyIdentity
 
 
 class IdentityProvider(Protocol):
-    """Identifies the session tokens that are not ours. Caches its answers itself."""
+    """Identifies the session tokens that are not ours. Caches its answers itself.
 
-    def recall(self, fingerprint: bytes) -> KeyIdentity | APIError | None:
+    Requests wait `new_seconds` for the answer about a new token. They wait `known_seconds` for a
+    newer answer about a known token, and then use the known one.
+    """
+
+    @property
+    def new_seconds(self) -> float: ...
+
+    @property
+    def known_seconds(self) -> float: ...
+
+    def recall(self, fingerprint: bytes) -> Found | None:
         """Returns the cached answer for a token, or None. Does not wait."""
 
-    def look_up(
-        self, parts: TokenParts, fingerprint: bytes, address: str
-    ) -> KeyIdentity | APIError:
+    def known(self, fingerprint: bytes) -> Found | None:
+        """Returns an older answer that may be used while the service is slow, or None."""
+
+    def look_up(self, parts: TokenParts, fingerprint: bytes, address: str) -> Found:
         """Returns the identity of the token, or the error for it. May ask the service.
 
-        `address` is the address of the client. Raises: APIError 503 if the service does not
-        respond.
+        `address` is the address of the client.
         """
+
+    def too_slow(self) -> APIError:
+        """Builds the error for a request that has waited too long."""
 
     def max_token_lifetime(self, token: str, caller: KeyIdentity, user: str) -> int:
         """Returns the service's limit for the tokens of a user: `me`, a UUID or a username.
@@ -47,3 +77,60 @@ def register(provider: IdentityProvider | None) -> None:
 
 def other() -> IdentityProvider | None:
     return _other
+
+
+# The number of threads that ask for known answers and for new tokens, each.
+ASKERS = 16
+
+
+@dataclass(eq=False, slots=True)
+class Asked:
+    """A look-up that requests share. The last of them gives up at `until`."""
+
+    found: Future[Found] = field(default_factory=Future)
+    since: float = field(default_factory=time.monotonic)
+    until: float = 0.0
+
+
+_lock = threading.Lock()
+_asked: dict[bytes, Asked] = {}
+
+
+def ask(
+    provider: IdentityProvider, wanted: Wanted, fingerprint: bytes
+) -> tuple[Future[Found], float]:
+    """Returns the look-up of the token and its monotonic start. Begins it if none is under way."""
+    with _lock:
+        asked = _asked.get(fingerprint)
+        if asked is None:
+            asked = _asked[fingerprint] = Asked()
+            kind = "known" if provider.known(fingerprint) else "doubtful" if wanted.turn else "new"
+            _pool(kind).submit(
+                client_of(wanted.address),
+                partial(_look_up, provider, wanted, fingerprint, asked),
+            )
+        asked.until = time.monotonic() + provider.new_seconds
+    return asked.found, asked.since
+
+
+@cache
+def _pool(kind: str) -> Pool:
+    """Returns the threads for this kind of look-ups. A forked process starts its own."""
+    return Pool(1 if kind == "doubtful" else ASKERS, name=f"asker-{kind}")
+
+
+def _look_up(provider: IdentityProvider, wanted: Wanted, fingerprint: bytes, asked: Asked) -> None:
+    """Sets the result. Does not ask if all requests have given up before their turn."""
+
+    def find() -> Found:
+        try:
+            if time.monotonic() > asked.until:
+                return provider.too_slow()
+            found = provider.recall(fingerprint)
+            return found or provider.look_up(wanted.parts, fingerprint, wanted.address)
+        finally:
+            # Before the result is set, so that a later request begins a look-up of its own.
+            with _lock:
+                del _asked[fingerprint]
+
+    settle(asked.found, find)

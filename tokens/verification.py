@@ -5,36 +5,39 @@ contains no usable secret. Tokens that are not cached are looked up together (`t
 When a key or a user changes, a database trigger notifies this process, and the process evicts the
 cached entries. Once an hour, using a key also writes that it was used (`tokens.last_use`). If no
 key has the token's id, the token may belong to another service (`tokens.providers`).
+
+A thread waits for a look-up (`verify`). An event loop gets a future (`begin`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import secrets
+import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cache, partial
+from functools import partial
 from typing import NamedTuple
 
 import orjson
 from django.conf import settings
 
-from kernel.db.connections import deadline, fetch
+from kernel.db.connections import DatabaseBusyError, deadline, fetch
 from kernel.durations import to_timedelta
 from kernel.futures import settle
 from kernel.http.errors import APIError
-from kernel.http.hosts import client_of
-from kernel.http.pool import Pool
-from kernel.limiter import Limiter, LimitReachedError
+from kernel.limiter import LimitReachedError
 from kernel.memory import CachedValue, Memory
 from tokens import look_ups, providers, refusals, token_format
 from tokens.last_use import Touch, write, writer
 from tokens.look_ups import Found, LookUps, Wanted
+from tokens.providers import IdentityProvider
 from tokens.token_format import TokenParts
 from users import allow_lists
 from users.models import User
@@ -49,17 +52,9 @@ MEMORY: Memory[bytes, Found] = Memory(
 FOREIGN = refusals.unknown()
 # SHA-256 after a block with a secret key. It is as fast as without the key. HMAC would hash twice.
 _KEYED = hashlib.sha256(secrets.token_bytes(64))
-# The number of threads that ask another service, and the time that a request waits for a thread.
-ASKERS = 16
-ASKER_SECONDS = 2.5
-# After many invalid tokens of an address, only one token of this address is checked at a time.
-UNKNOWN_TOKENS = Limiter(
-    "requests are waiting for Coder",
-    limit=ASKERS,
-    per_caller=1,
-    timeout=look_ups.TURN_SECONDS,
-    own_full=look_ups.TURN_FULL,
-)
+# The time that a request with a turn waits.
+TURN_SECONDS = 1.0
+TURN_FULL = "Too many session tokens from this address are invalid. Try again soon."
 # `last_used` and the expiry are updated at most once in this interval.
 TOUCH_INTERVAL = timedelta(hours=1)
 LOOK_UP = """
@@ -106,65 +101,87 @@ def is_ours(token: str) -> bool:
     return MEMORY.get(_fingerprint(token)) is not FOREIGN
 
 
-def verify(parts: TokenParts, *, now: datetime, address: str, turn: str = "") -> KeyIdentity:
+def verify(wanted: Wanted) -> KeyIdentity:
     """Returns the identity of a token that is not cached. Waits until it is looked up.
 
     Updates the key's `last_used` once an hour. All tokens with the same `turn` together have one
-    look-up at a time. Raises: APIError 401, with the reason as its detail; the errors of
-    `LookUps.find` and of the other service.
+    look-up at a time. Raises: APIError 401, with the reason as its detail, or 503 if the other
+    service does not respond; DatabaseBusyError, or LimitReachedError for a token with a turn, if
+    the wait takes too long.
     """
-    wanted = Wanted(parts, now, address, turn)
-    found = FOREIGN if _is_foreign(parts) else LOOK_UPS.find(wanted)
-    return _identity(wanted, found)
+    asked = _ask(wanted, here=True)
+    try:
+        found = asked.found.result(asked.seconds)
+    except TimeoutError:
+        found = asked.late()
+    return _identity(found, wanted.now)
 
 
-def ask(parts: TokenParts, *, now: datetime, address: str, turn: str = "") -> Future[KeyIdentity]:
-    """Returns the future result of `verify`. Does not wait, so an event loop can call it."""
-    wanted, result = Wanted(parts, now, address, turn), Future[KeyIdentity]()
-    if _is_foreign(parts):
-        _ask_other(wanted, result)
-    else:
-        LOOK_UPS.ask(wanted).add_done_callback(partial(_pass_on, wanted, result))
+def begin[T](wanted: Wanted, convert: Callable[[Callable[[], KeyIdentity]], T]) -> Future[T]:
+    """Returns the future result of `convert`, which gets `verify`. Only an event loop calls it."""
+    result, first = Future[T](), threading.Lock()
+
+    def end(find: Callable[[], Found]) -> None:
+        # The result and the end of the wait may arrive at the same time, in two threads.
+        if first.acquire(blocking=False):
+            settle(result, lambda: convert(lambda: _identity(find(), wanted.now)))
+
+    asked = _ask(wanted, here=False)
+    asked.found.add_done_callback(lambda found: end(found.result))
+    asyncio.get_running_loop().call_later(asked.seconds, end, asked.late)
     return result
 
 
-def _pass_on(wanted: Wanted, result: Future[KeyIdentity], read: Future[Found]) -> None:
-    """Sets the result of a look-up among our keys, or asks the other service."""
-    if not read.exception() and read.result() is FOREIGN and providers.other():
-        _ask_other(wanted, result)
+class Asked(NamedTuple):
+    """A look-up. The request waits `seconds` for `found`, and then uses `late` instead."""
+
+    found: Future[Found]
+    seconds: float
+    late: Callable[[], Found]
+
+
+def _ask(wanted: Wanted, *, here: bool) -> Asked:
+    """Begins the look-up. This thread reads the key if `here` is true and no other reads one."""
+    other, fingerprint = providers.other(), _fingerprint(wanted.parts.token)
+    give_up = partial(_give_up, wanted, other)
+    if other is None:
+        seconds = TURN_SECONDS if wanted.turn else look_ups.LOOK_UP_SECONDS
+        return Asked(LOOK_UPS.ask(wanted, here=here), seconds, give_up)
+    begun = time.monotonic()
+    if MEMORY.get(fingerprint) is FOREIGN:
+        found, begun = providers.ask(other, wanted, fingerprint)
     else:
-        settle(result, lambda: _identity(wanted, read.result()))
+        found = Future()
+        own = LOOK_UPS.ask(wanted, here=here)
+        own.add_done_callback(partial(_pass_on, found, other, wanted))
+    if known := other.known(fingerprint):
+        return Asked(found, begun + other.known_seconds - time.monotonic(), lambda: known)
+    return Asked(found, TURN_SECONDS if wanted.turn else other.new_seconds, give_up)
 
 
-def _ask_other(wanted: Wanted, result: Future[KeyIdentity]) -> None:
-    """Lets a thread ask the other service. The addresses of clients take turns."""
-    until = time.monotonic() + ASKER_SECONDS
-
-    def identity() -> KeyIdentity:
-        if time.monotonic() > until:
-            raise LimitReachedError(UNKNOWN_TOKENS.full, is_per_caller=False)
-        return _identity(wanted, FOREIGN)
-
-    _askers().submit(client_of(wanted.address), partial(settle, result, identity))
-
-
-@cache
-def _askers() -> Pool:
-    """Returns the threads that ask another service. A forked process starts its own."""
-    return Pool(ASKERS, name="asker")
+def _pass_on(
+    result: Future[Found], other: IdentityProvider, wanted: Wanted, own: Future[Found]
+) -> None:
+    """Passes on the result of a look-up among our keys, or asks the other service."""
+    if own.cancelled() or own.exception() or own.result() is not FOREIGN:
+        settle(result, own.result)
+    else:
+        asked, _ = providers.ask(other, wanted, _fingerprint(wanted.parts.token))
+        asked.add_done_callback(lambda found: settle(result, found.result))
 
 
-def _is_foreign(parts: TokenParts) -> bool:
-    """Returns whether the cache knows that no key of ours has the token's id."""
-    return providers.other() is not None and not is_ours(parts.token)
+def _give_up(wanted: Wanted, other: IdentityProvider | None) -> Found:
+    """Ends the wait for a look-up that takes too long."""
+    wanted.found.cancel()
+    if wanted.turn:
+        raise LimitReachedError(TURN_FULL, is_per_caller=True)
+    if other is None:
+        raise DatabaseBusyError(look_ups.BUSY)
+    return other.too_slow()
 
 
-def _identity(wanted: Wanted, found: Found) -> KeyIdentity:
-    """Returns the identity. Asks the other service for a token that is not ours, and waits."""
-    if found is FOREIGN and (other := providers.other()):
-        with UNKNOWN_TOKENS.hold(wanted.turn or None):
-            found = other.look_up(wanted.parts, _fingerprint(wanted.parts.token), wanted.address)
-    if identity := _checked(found, wanted.now):
+def _identity(found: Found, now: datetime) -> KeyIdentity:
+    if identity := _checked(found, now):
         return identity
     # The key has expired since it was read.
     raise refusals.unknown()

@@ -20,16 +20,26 @@ def test_version_that_no_header_may_contain_is_ignored(
     assert client.version() == "v2.28.0"
 
 
-def test_after_three_failures_coder_is_not_asked_until_a_response_closes_the_breaker(
+def test_after_three_requests_without_a_response_coder_is_not_asked_until_it_responds(
     coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "OPEN_SECONDS", DEADLINE_SECONDS)
+    coder.fault = "hang"
+    for _ in range(5):
+        with pytest.raises(CoderUnavailableError, match=r"respond within 0\.1 seconds"):
+            ask("/api/v2/buildinfo", token="", seconds=0.1)
+    assert len(coder.seen) == client.MAX_FAILURES
+    assert client.is_away()
+    coder.fault = ""
+    assert ask("/api/v2/experiments", token="").status == 401  # Another path is asked for.
+    assert ask("/api/v2/buildinfo", token="", passes_breaker=True).status == 200
+    assert not client.is_away()
+
+
+def test_responses_with_errors_do_not_open_the_breaker(coder: StandInCoder) -> None:
     coder.fault = "500"
     for _ in range(5):
         with pytest.raises(CoderUnavailableError, match="status 500"):
             ask("/api/v2/buildinfo", token="")
-    assert len(coder.seen) == client.MAX_FAILURES
-    monkeypatch.setattr(client.BREAKER, "_retry_at", 0.0)
-    coder.fault = ""
-    assert ask("/api/v2/buildinfo", token="").status == 200
-    assert not client.BREAKER.is_open
+    assert len(coder.seen) == 5
+    assert not client.is_away()

@@ -12,7 +12,7 @@ import pytest
 from django.apps import apps
 from django.test import Client
 
-from beside import client, coder_release, configuration, translation
+from beside import coder_release, configuration, translation
 from beside.configuration import DOCUMENTS
 from beside.identity import CoderIdentity
 from deployment.models import ConfigRevision
@@ -47,7 +47,7 @@ def _uses_coder(coder: StandInCoder, settings: Any, db: None) -> Iterator[None]:
     responses.version_source = None
     running_coder.use_source(None)
     coder_release.restart()
-    for remembered in (configuration.ANSWERS, configuration.PROBLEMS, configuration.BREAKERS):
+    for remembered in (configuration.ANSWERS, configuration.PROBLEMS):
         remembered.clear()
 
 
@@ -261,7 +261,6 @@ def test_hanging_coder_is_not_replaced_by_our_own_values(
     for _ in range(5):
         assert get(anonymous, BUILD).status_code == 503
     assert coder.count(BUILD) == 3  # Then the breaker is open.
-    assert not client.BREAKER.is_open  # It is for this path alone.
     coder.fault = ""
     home = browser_of(make_user("auditor")).get("/admin/").text
     assert "Coder did not respond within 0.1 seconds" in home

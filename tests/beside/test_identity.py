@@ -9,7 +9,8 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,14 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
 from prometheus_client import REGISTRY
 
 from audit.models import Entry
 from beside import client, identity
 from beside.identity import CoderIdentity
-from kernel.http.call import Call
-from kernel.http.identity import Caller
 from kernel.http.schema.document import openapi
-from kernel.http.steps import Ask
 from kernel.http.wire import Wire
+from tests.support.callers import begun
 from tests.support.client import browser_of
 from tests.support.coder_releases import Release
 from tests.support.concurrency import at_once
@@ -40,12 +38,8 @@ from tests.support.sending import send
 from tests.support.stand_in_coder import Key, Person, StandInCoder, new_token
 from tests.tokens.test_roles import MATRIX as OWN
 from tokens import providers, verification
-from tokens.middleware import identify
 from tokens.models import APIKey, TokenConfig
-from tokens.token_format import split
-from tokens.verification import UNKNOWN_TOKENS
 from users.models import User
-from users.permissions import KeyIdentity
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -62,9 +56,27 @@ def coder(coder: StandInCoder, settings: Any) -> Iterator[StandInCoder]:
     """Lets this process ask the stand-in about tokens, without a service token."""
     settings.ROOT_URLCONF = "coderapi.coder_urls"
     settings.CODER_TOKEN = ""
-    providers.register(CoderIdentity())
+    with identity_of(coder):
+        yield coder
+        # A look-up that goes on would store its user during the next test.
+        coder.delay = 0.0
+        coder.released.set()
+        wait_for(lambda: not providers._asked)
+
+
+@contextmanager
+def identity_of(
+    coder: StandInCoder,
+    *,
+    request: float = DEADLINE_SECONDS,
+    new: float = DEADLINE_SECONDS,
+    known: float = DEADLINE_SECONDS,
+) -> Iterator[StandInCoder]:
+    """Asks the stand-in about tokens in the block, with these times to wait."""
+    before = providers.other()
+    providers.register(CoderIdentity(request, new_seconds=new, known_seconds=known))
     yield coder
-    providers.register(None)
+    providers.register(before)
 
 
 def ask(path: str, token: str = "", method: str = "GET", body: Any = None, **more: str) -> Any:
@@ -269,16 +281,16 @@ def test_each_fault_is_a_503_except_for_cached_tokens(
 ) -> None:
     known, new = (coder.add(Key(Person(name))).token for name in ("ada", "bob"))
     assert ask(SSH, known).status_code == 200
-    monkeypatch.setattr(client, "SECONDS", 0.3)
     FAULTS[fault](coder)
-    refused = ask(SSH, new)
-    assert refused.status_code == 503
-    assert int(refused.headers["Retry-After"]) > 0
-    assert "Coder has not responded as expected since" in refused.json()["detail"]
-    assert settings.CODER_URL.partition("//")[2] not in refused.text
-    assert [ask(SSH, known).status_code, ask("/buildinfo").status_code] == [200, 200]
-    later(monkeypatch, identity.PERSON_SECONDS)
-    assert ask(SSH, known).status_code == 503
+    with identity_of(coder, request=0.3):
+        refused = ask(SSH, new)
+        assert refused.status_code == 503
+        assert int(refused.headers["Retry-After"]) > 0
+        assert "Coder has not responded as expected since" in refused.json()["detail"]
+        assert settings.CODER_URL.partition("//")[2] not in refused.text
+        assert [ask(SSH, known).status_code, ask("/buildinfo").status_code] == [200, 200]
+        later(monkeypatch, identity.PERSON_SECONDS)
+        assert ask(SSH, known).status_code == 503
 
 
 def test_missing_and_odd_checks_are_not_allowed(coder: StandInCoder) -> None:
@@ -321,22 +333,13 @@ def test_session_that_was_not_checked_is_not_called_invalid(
     coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tokens.middleware.MAX_REFUSED", 0)
-    monkeypatch.setattr(UNKNOWN_TOKENS, "timeout", 0.01)
     browser = Client()
     browser.cookies["coder_session_token"] = coder.add(Key(Person("ada", ("owner",)))).token
-    with UNKNOWN_TOKENS.hold("refused:127.0.0.1"):
-        assert browser.get("/api/v2/admin/").status_code == 429
-    assert browser.get("/api/v2/admin/").status_code == 302
-
-
-def begun(token: str) -> Caller:
-    """Identifies the caller as an event loop does, without waiting in this thread."""
-    headers = {"coder-session-token": token}
-    found = identify(Call("GET", f"/api/v2{SSH}", "", headers, "192.0.2.1", "http"), "192.0.2.1")
-    if isinstance(found, Ask):
-        assert found.begin
-        found = found.begin().result(DEADLINE_SECONDS)
-    return found
+    coder.fault = "hang"
+    assert browser.get("/api/v2/admin/").status_code == 429
+    coder.released.set()
+    coder.fault = ""
+    wait_for(lambda: browser.get("/api/v2/admin/").status_code == 302)
 
 
 def test_event_loop_gets_the_caller_as_a_future(
@@ -345,46 +348,86 @@ def test_event_loop_gets_the_caller_as_a_future(
     key = coder.add(Key(Person("ada")))
     for seconds in (0, 10):
         later(monkeypatch, seconds)
-        caller = begun(key.token)
+        (caller,) = begun((key.token, "192.0.2.1"))
         assert caller.identity
         assert caller.identity.username == "ada"
     assert coder.count(AUTHCHECK) == 2
     del coder.keys[key.token]
     later(monkeypatch, 10)
-    refusal = begun(key.token).refusal
-    assert refusal
-    assert refusal.status == 401
-    monkeypatch.setattr("tokens.verification.ASKER_SECONDS", -1)
-    refusal = begun(new_token()).refusal
-    assert refusal
-    assert refusal.status == 503
+    (caller,) = begun((key.token, "192.0.2.1"))
+    assert caller.refusal
+    assert caller.refusal.status == 401
+    coder.fault = "hang"
+    with identity_of(coder, new=0.01):
+        (caller,) = begun((new_token(), "192.0.2.1"))
+    assert caller.refusal
+    assert caller.refusal.status == 503
 
 
 def test_clients_take_turns_while_coder_is_slow(coder: StandInCoder) -> None:
     """A client with very many unknown tokens does not delay the look-up for another client."""
-    key = coder.add(Key(Person("ada")))
-    coder.fault = "slow"
-    now = timezone.now()
-
-    def asked(token: str, address: str) -> Future[KeyIdentity]:
-        parts = split(token)
-        assert parts
-        return verification.ask(parts, now=now, address=address)
-
-    many = [asked(new_token(), "192.0.2.1") for _ in range(150)]
-    assert asked(key.token, "192.0.2.2").result(DEADLINE_SECONDS).username == "ada"
-    wait([each for each in many if not each.cancel()], DEADLINE_SECONDS)
-
-
-def test_sixty_four_clients_with_one_new_token_make_one_look_up(
-    coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(identity.LOOK_UPS, "timeout", DEADLINE_SECONDS)
     token = coder.add(Key(Person("ada"))).token
-    coder.fault = "slow"
+    coder.delay = 0.3
+    many = [(new_token(), "192.0.2.1") for _ in range(150)]
+    with identity_of(coder, new=2.0):
+        *_, caller = begun(*many, (token, "192.0.2.2"))
+    assert caller.identity
+
+
+def test_sixty_four_clients_with_one_new_token_make_one_look_up(coder: StandInCoder) -> None:
+    token = coder.add(Key(Person("ada"))).token
+    coder.delay = 0.3
     answers = at_once([lambda: ask(SSH, token).status_code] * 64)
     assert answers == [200] * 64
     assert coder.count(AUTHCHECK) == coder.count(ME) == 1
+
+
+# --- A slow Coder ------------------------------------------------------------------------------
+
+
+def test_each_request_to_coder_has_its_own_deadline(coder: StandInCoder) -> None:
+    coder.delay = 0.7
+    with identity_of(coder, request=1.0):
+        assert ask(SSH, coder.add(Key(Person("ada"))).token).status_code == 200
+
+
+def test_look_up_goes_on_when_its_request_gives_up(coder: StandInCoder) -> None:
+    token = coder.add(Key(Person("ada"))).token
+    coder.delay = 0.2
+    with identity_of(coder, new=0.1):
+        assert ask(SSH, token).status_code == 503
+        wait_for(lambda: ask(SSH, token).status_code == 200)
+    assert (coder.count(AUTHCHECK), coder.count(ME)) == (1, 1)
+
+
+def test_known_token_is_accepted_for_two_minutes_while_coder_hangs(
+    coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = coder.add(Key(Person("ada"))).token
+    assert ask(SSH, token).status_code == 200
+    coder.fault = "hang"
+    with identity_of(coder, request=0.2, new=0.1, known=0.1):
+        for _ in range(5):  # The breaker opens.
+            ask(SSH, new_token())
+        found = []
+        for seconds in (11, 50, 57, 2):
+            later(monkeypatch, seconds)
+            found.append(ask(SSH, token).status_code)
+        assert found == [200, 200, 200, 503]
+
+
+def test_known_token_that_was_revoked_is_rejected_as_soon_as_coder_responds(
+    coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = coder.add(Key(Person("ada")))
+    assert ask(SSH, key.token).status_code == 200
+    del coder.keys[key.token]
+    coder.delay = 0.3
+    later(monkeypatch, 10)
+    with identity_of(coder, known=0.01):
+        assert ask(SSH, key.token).status_code == 200
+        wait_for(lambda: ask(SSH, key.token).status_code == 401)
+    assert coder.count(AUTHCHECK) == 2
 
 
 def test_user_is_asked_for_again_after_five_minutes(

@@ -177,12 +177,13 @@ class Key:
 class StandInCoder(ThreadingHTTPServer):
     """A Coder deployment on a free port of 127.0.0.1, while used as a context manager.
 
-    `fault` is one of "", "slow", "hang", "500", "html", "redirect" and "no date". `seen` are the
-    requests, as method and path. `headers` are the headers of the last one. `answers` replaces
-    answers by path.
+    `fault` is one of "", "hang", "500", "html", "redirect" and "no date". Each answer takes `delay`
+    seconds. `seen` are the requests, as method and path. `headers` are the headers of the last one.
+    `answers` replaces answers by path.
     """
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, release: Release = V2_34) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -190,7 +191,7 @@ class StandInCoder(ThreadingHTTPServer):
         self.seen: list[tuple[str, str]] = []
         self.headers: dict[str, str] = {}
         self.answers: dict[str, tuple[int, bytes]] = {}
-        self.fault = ""
+        self.fault, self.delay = "", 0.0
         self.release = release
         self.version = f"{release}+stand-in"
         # The version in the header, if it is another one.
@@ -285,8 +286,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _plays_fault(self) -> bool:
         fault = self.server.fault
-        if fault == "slow":
-            self.server.released.wait(0.3)
+        if self.server.delay:
+            self.server.released.wait(self.server.delay)
         if fault == "hang":
             self.server.released.wait(60)
             self.close_connection = True

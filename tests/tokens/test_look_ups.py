@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
-from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
@@ -16,20 +14,17 @@ from django.utils import timezone
 
 from kernel.db import listener
 from kernel.db.connections import DatabaseBusyError, connect_directly
-from kernel.http.call import Call
 from kernel.http.errors import APIError
-from kernel.http.identity import Caller
 from kernel.http.rate_limit import shared_counter
-from kernel.http.steps import Ask
-from kernel.limiter import LimitReachedError
+from tests.support.callers import begun
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.processes import wait_for
-from tokens import look_ups, refusals
+from tokens import look_ups, middleware, refusals, verification
 from tokens.look_ups import Found, LookUps, Wanted
-from tokens.middleware import identify
-from tokens.token_format import TokenParts
+from tokens.token_format import TokenParts, split
 from tokens.verification import LOOK_UPS, recall
+from users.permissions import KeyIdentity
 
 SSH = "/api/v2/deployment/ssh"
 
@@ -60,15 +55,11 @@ class Database:
 
 @contextmanager
 def waiting(database: Database, *others: Wanted) -> Iterator[list[Future[Found]]]:
-    """Looks up key 1. While it is read, looks up the others, each in a thread."""
-    with ThreadPoolExecutor(1 + len(others)) as pool:
-        futures = [pool.submit(database.look_ups.find, wanted(1))]
-        wait_for(lambda: database.batches)
-        for number, each in enumerate(others, 1):
-            futures.append(pool.submit(database.look_ups.find, each))
-            wait_for(partial(database.has_waiting, number))
-        yield futures
-        database.go.set()
+    """Looks up key 1. While it is read, looks up the others."""
+    futures = [database.look_ups.ask(wanted(1))]
+    wait_for(lambda: database.batches)
+    yield [*futures, *map(database.look_ups.ask, others)]
+    database.go.set()
 
 
 def statuses(futures: Sequence[Future[Found]]) -> list[int]:
@@ -141,44 +132,18 @@ def test_frozen_database_ends_all_waits_and_rejects_others_at_once(
     database.go.clear()
     trial = database.look_ups.ask(wanted(5))
     assert isinstance(database.look_ups.ask(wanted(6)).exception(0), DatabaseBusyError)
-    with pytest.raises(DatabaseBusyError):
-        database.look_ups.find(wanted(6))
     database.error = None
     database.go.set()
     assert statuses([trial]) == [5]
     assert statuses([database.look_ups.ask(wanted(7))]) == [7]
 
 
-@pytest.mark.parametrize(
-    ("turn", "error"), [("", DatabaseBusyError), ("a", LimitReachedError)], ids=["503", "429"]
-)
-def test_wait_is_bounded_and_a_request_that_gave_up_is_not_read(
-    turn: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_request_that_gave_up_is_not_read() -> None:
     database = Database()
     with waiting(database, wanted(2)):
-        with monkeypatch.context() as patch:
-            patch.setattr(look_ups, "LOOK_UP_SECONDS", 0.01)
-            patch.setattr(look_ups, "TURN_SECONDS", 0.01)
-            with pytest.raises(error):
-                database.look_ups.find(wanted(3, turn))
-        assert database.look_ups.ask(wanted(4)).cancel()
+        assert database.look_ups.ask(wanted(3)).cancel()
         database.go.set()
     wait_for(lambda: database.batches == [[1], [2]])
-
-
-@pytest.mark.parametrize(("turn", "error"), [("", DatabaseBusyError), ("a", LimitReachedError)])
-def test_future_raises_if_the_wait_took_too_long(
-    turn: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    database = Database()
-    with waiting(database):
-        late = wanted(2, turn)
-        late.since -= look_ups.LOOK_UP_SECONDS
-        future = database.look_ups.ask(late)
-        database.go.set()
-        assert isinstance(future.exception(30), error)
-    assert database.batches == [[1]]
 
 
 # --- With PostgreSQL ----------------------------------------------------------------------------
@@ -233,15 +198,6 @@ def test_key_that_is_revoked_while_it_is_read_is_not_cached() -> None:
     assert recall(token, now=timezone.now()) is None
 
 
-def begun(token: str) -> Future[Caller | None]:
-    """Begins to identify the caller with a token, as an event loop does."""
-    headers = {"coder-session-token": token}
-    found = identify(Call("GET", SSH, "", headers, "192.0.2.1", "http"), "192.0.2.1")
-    assert isinstance(found, Ask)
-    assert found.begin
-    return found.begin()
-
-
 def refused() -> int:
     return shared_counter().add("refused:192.0.2.1", int(time.time()) // 60, 0)
 
@@ -251,20 +207,35 @@ def refused() -> int:
 def test_event_loop_gets_the_caller_as_a_future() -> None:
     before = refused()
     user = make_user()
-    caller: Any = begun(make_key(user).token).result(30)
-    assert (caller.identity.user_id, caller.refusal) == (user.id, None)
-    caller = begun(f"{'0' * 10}-{'x' * 22}").result(30)
-    assert (caller.identity, caller.refusal.detail) == (None, refusals.unknown().detail)
+    tokens = make_key(user).token, f"{'0' * 10}-{'x' * 22}"
+    known, unknown = begun(*[(token, "192.0.2.1") for token in tokens])
+    assert known.identity
+    assert (known.identity.user_id, known.refusal) == (user.id, None)
+    assert unknown.refusal
+    assert unknown.refusal.detail == refusals.unknown().detail
     assert refused() == before + 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("turns", [False, True], ids=["503", "429"])
+def test_wait_is_bounded(turns: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(look_ups, "LOOK_UP_SECONDS", 0.3)
+    monkeypatch.setattr(verification, "TURN_SECONDS", 0.2)
+    monkeypatch.setattr(middleware, "MAX_REFUSED", 0 if turns else 300)
+    tokens = [make_key(make_user()).token for _ in range(2)]
+    with locked_keys():
+        found = begun(*[(token, "192.0.2.1") for token in tokens])
+    expected = 429 if turns else 503
+    assert [each.refusal.status for each in found if each.refusal] == [expected, expected]
 
 
 @pytest.mark.django_db(transaction=True)
 def test_look_up_goes_on_when_an_event_loop_gives_up() -> None:
     token = make_key(make_user()).token
+    parts = split(token)
+    assert parts
     with locked_keys() as count:
-        future = begun(token)
+        future = LOOK_UPS.ask(Wanted(parts, timezone.now(), ""))
         wait_for(lambda: count() == 1)
-        assert future.cancel()
-        other = begun(token)
-    caller: Any = other.result(30)
-    assert caller.identity
+        assert not future.cancel()
+    assert isinstance(future.result(30), KeyIdentity)

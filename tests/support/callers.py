@@ -1,0 +1,29 @@
+"""Identifies the callers of requests, as the event loop of a server does."""
+
+from __future__ import annotations
+
+import asyncio
+
+from kernel.http.call import Call
+from kernel.http.identity import Caller
+from kernel.http.steps import Ask
+from tokens.middleware import identify
+
+
+def begun(*tokens: tuple[str, str]) -> list[Caller]:
+    """Returns the callers with these tokens and addresses. All requests begin together."""
+
+    async def caller(token: str, address: str) -> Caller:
+        headers = {"coder-session-token": token}
+        call = Call("GET", "/api/v2/deployment/ssh", "", headers, address, "http")
+        found = identify(call, address)
+        if not isinstance(found, Ask):
+            return found
+        assert found.begin
+        identified: Caller = await asyncio.wrap_future(found.begin())
+        return identified
+
+    async def all_of_them() -> list[Caller]:
+        return await asyncio.gather(*(caller(*each) for each in tokens))
+
+    return asyncio.run(all_of_them())
