@@ -317,6 +317,9 @@ API_DESCRIPTION = f"""\
 **Errors.** Every error is a JSON object with a human-readable `message`. It may also contain a
 `detail`, and `validations` that list the invalid members of the request.
 
+**Absent values.** An optional query parameter with an empty value counts as absent, and so does an
+optional member of a JSON body with the value null. Strings must not contain the character NUL.
+
 **Values.** Times are in UTC, in the format of RFC 3339. Durations are whole numbers of nanoseconds.
 They can exceed 2^53, so read them as 64-bit integers.
 

@@ -95,7 +95,11 @@ def _object(members: dict[str, Schema], description: str, *required: str) -> Sch
 def components() -> dict[str, Schema]:
     """Returns a dictionary with the schemas of the body and of its parts."""
     old = _violation(0, "A violation, with the member names of a `report-uri` report.")
-    new = _violation(1, "A violation, with the member names of the Reporting API.")
+    if wire.current() is wire.Wire.DOCUMENTED:
+        old["minProperties"] = 1
+    new = {"minProperties": 1} | _violation(
+        1, "A violation, with the member names of the Reporting API."
+    )
     legacy = _object({"csp-report": old}, "A report to `report-uri`.", "csp-report")
     modern = _object(
         {
@@ -110,7 +114,7 @@ def components() -> dict[str, Schema]:
         "A report of the Reporting API.",
         "body",
     )
-    reports = {"type": "array", "items": _ref(MODERN), "maxItems": MAX_REPORTS}
+    reports = {"type": "array", "items": _ref(MODERN), "minItems": 1, "maxItems": MAX_REPORTS}
     legacy["properties"]["csp-report"] = _ref(LEGACY_REPORT)
     modern["properties"]["body"] = _ref(MODERN_REPORT)
     return {

@@ -12,6 +12,7 @@ from csp import rejections
 from csp.access.keys import PARAMETER, VERSION
 from csp.collection import Run, collect, collect_in_loop
 from csp.schema import INGEST_KEY, ReportBody
+from csp.scrubbing.versions import SCHEMA
 from kernel.http import wire
 from kernel.http.handlers import to_api_error
 from kernel.http.identity import IdentifiedRequest
@@ -43,7 +44,7 @@ class ReportView(APIView):
             ),
             OpenApiParameter(
                 VERSION,
-                str,
+                SCHEMA,
                 description="The version of the page, such as `1.4.0`. Without it, pages of Coder "
                 "have the version of Coder.",
             ),

@@ -30,6 +30,8 @@ _MAX_DIGITS = 400
 # "3 days" is the same as "3d".
 _WORD = re.compile(r"\s*(week|day|hour|minute|second)s?\b\s*")
 _PART = re.compile(r"(?P<number>[0-9]*\.?[0-9]*)(?P<unit>[^0-9.]*)")
+# The JSON schema's pattern of a duration.
+DURATION = r"^([0-9]+(\.[0-9]+)? ?(weeks?|days?|hours?|minutes?|seconds?|[wdhms]|ms|us|ns) ?)+$"
 
 
 class DurationError(ValueError):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -10,7 +9,7 @@ from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer
 from rest_framework.request import Request
 
-from kernel.durations import to_nanoseconds
+from kernel.durations import DURATION, to_nanoseconds
 from kernel.http import documents, wire
 from kernel.http.call import first_parameters
 from kernel.http.documents import Document, Rendered
@@ -43,7 +42,7 @@ from stats.serializers import (
     WorkspaceStateSerializer,
 )
 from users.permissions import may
-from users.requests import parse_moment
+from users.requests import moment_parameter, parse_moment
 
 # A history of 2,000 points has up to a megabyte.
 _HISTORIES: Memory[tuple[Wire, Range], Rendered] = Memory("histories", capacity=8, topics=(TOPIC,))
@@ -61,7 +60,7 @@ class DeploymentStatsView(DocumentView):
 
     @classmethod
     def peek(cls, parameters: Mapping[str, str], *more: Any) -> Rendered | None:
-        return None if "at" in parameters else super().peek(parameters, *more)
+        return None if parameters.get("at") else super().peek(parameters, *more)
 
     @operation(
         "Get deployment stats",
@@ -69,11 +68,10 @@ class DeploymentStatsView(DocumentView):
         "the past. Returns a 400 error until the first snapshot is taken. Needs the role owner or "
         "auditor.",
         parameters=[
-            OpenApiParameter(
+            moment_parameter(
                 "at",
-                datetime,
-                description="A time in the past. If given, the newest snapshot at or before this "
-                "time is returned.",
+                "A time in the past. If given, the newest snapshot at or before this time is "
+                "returned.",
             )
         ],
         answers={
@@ -83,10 +81,9 @@ class DeploymentStatsView(DocumentView):
         },
     )
     def get(self, request: Request) -> HttpResponse:
-        if "at" not in request.query_params:
+        if not (text := request.query_params.get("at")):
             return super().get(request)
-        now = timezone.now()
-        at = parse_moment("at", request.query_params["at"], default=now)
+        at, now = parse_moment("at", text), timezone.now()
         return tagged(DeploymentStatsSerializer(snapshot_at(at, now=now)).data, request=request)
 
 
@@ -106,17 +103,11 @@ class StatsHistoryView(DocumentView):
         "must be a multiple of 5 minutes. If it begins more than 90 days ago, the step must be a "
         "multiple of one hour. Needs the role owner or auditor.",
         parameters=[
-            OpenApiParameter(
-                "since",
-                datetime,
-                description="The start of the period. Default: one day before its end.",
-            ),
-            OpenApiParameter(
-                "until", datetime, description="The end of the period. Default: the current time."
-            ),
+            moment_parameter("since", "The start of the period. Default: one day before its end."),
+            moment_parameter("until", "The end of the period. Default: the current time."),
             OpenApiParameter(
                 "step",
-                str,
+                {"type": "string", "pattern": DURATION},
                 description="The length of a step, such as `5m` or `1h`. By default, the server "
                 "chooses a length that fits the period.",
             ),

@@ -131,11 +131,10 @@ def _scopes(wanted: WantedToken, limits: Policy, caller: KeyIdentity) -> list[st
     is_old, limit = bool(wanted.scope and not wanted.scopes), limits[policy.SCOPES]
     names, member = ([wanted.scope], "scope") if is_old else (wanted.scopes, "scopes")
     chosen = list(dict.fromkeys(map(scopes.canonical, names))) or [scopes.ALL]
-    unknown = [name for name in chosen if name not in scopes.KNOWN]
-    if unknown:
-        known = ", ".join(sorted(scopes.KNOWN))
-        detail = f"{unknown[0][:64]!r} is not a scope. Scopes: {known}."
-        raise invalid(Validation(member, detail))
+    try:
+        scopes.require_known(chosen)
+    except ValueError as error:
+        raise invalid(Validation(member, str(error))) from None
     if limit.value is not None and (over := set(chosen) - scopes.within(chosen, limit.value)):
         detail = f"{', '.join(sorted(over))} is not allowed"
         raise _over_limit("A scope is not allowed.", member, detail, limit)

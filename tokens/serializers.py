@@ -3,13 +3,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.core.validators import RegexValidator
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from kernel.durations import whole_seconds
 from kernel.http.rendering import WireSerializer
-from tokens.lifetimes import not_a_number
+from tokens.lifetimes import MIN_LIFETIME_NS, not_a_number
 from tokens.policy import LIMITS
+from users.allow_lists import ANY, TYPES
+from users.names import UUID
 from users.requests import (
     BoundedListField,
     OptionalTextField,
@@ -17,7 +20,7 @@ from users.requests import (
     TextField,
     WholeNumberField,
 )
-from users.scopes import legacy_name
+from users.scopes import ALIASES, KNOWN, legacy_name, require_known
 from users.serializers import LoginTypeField, NullableTimeField
 
 
@@ -95,15 +98,23 @@ class TokenPolicySerializer(WireSerializer):
     limits = LimitSerializer(many=True, help_text="The limits.")
 
 
+_ANY_TYPE = rf"{'|'.join(sorted(TYPES))}|\{ANY}"
+_ANY_ID = rf"{UUID}|[0-9A-Za-z]{{10}}|\{ANY}"
+
+
 class APIAllowListTarget(WireSerializer):
     about = "An object, or all objects of a type, that a key may act on."
     example = {"type": "*", "id": "*"}
 
     type = serializers.CharField(
+        validators=[RegexValidator(f"^({_ANY_TYPE})$")],
         help_text="The type: `user`, `api_key`, `deployment_config` or `deployment_stats`. `*`: "
-        "all types."
+        "all types.",
     )
-    id = serializers.CharField(help_text="The object's id. `*`: all objects of the type.")
+    id = serializers.CharField(
+        validators=[RegexValidator(f"^({_ANY_ID})$")],
+        help_text="The object's id. `*`: all objects of the type.",
+    )
 
 
 class LegacyScopeField(serializers.CharField):
@@ -183,6 +194,7 @@ class APIKeyWithOwnerSerializer(APIKeySerializer):
             {"$ref": "#/components/schemas/codersdk.APIAllowListTarget"},
             {
                 "type": "string",
+                "pattern": f"^({_ANY_TYPE}):({_ANY_ID})$",
                 "description": "The entry as a string `type:id`.",
                 "examples": ["*:*"],
             },
@@ -193,6 +205,14 @@ class AllowListField(serializers.JSONField):
     """A field for an entry of an allow list, as an object or as a string `type:id`."""
 
 
+@extend_schema_field(
+    {
+        "type": "integer",
+        "format": "int64",
+        "minimum": 0,
+        "not": {"minimum": 1, "exclusiveMaximum": MIN_LIFETIME_NS},
+    }
+)
 class LifetimeField(WholeNumberField):
     """A field for nanoseconds. The error for a string or a float states the correct unit."""
 
@@ -200,6 +220,27 @@ class LifetimeField(WholeNumberField):
         if isinstance(data, str | float):
             raise serializers.ValidationError(not_a_number(data))
         return super().to_internal_value(data)
+
+
+_SCOPES = sorted({*KNOWN, *ALIASES})
+
+
+@extend_schema_field({"type": "string", "enum": ["", *_SCOPES]})
+class OptionalScopeField(OptionalTextField):
+    """A field for a scope that may be absent or empty."""
+
+    def to_internal_value(self, data: Any) -> str:
+        scope = super().to_internal_value(data)
+        try:
+            require_known([scope] if scope else [])
+        except ValueError as error:
+            raise serializers.ValidationError(str(error)) from None
+        return scope
+
+
+@extend_schema_field({"type": "string", "enum": _SCOPES})
+class ScopeField(TextField):
+    """A field for a scope. `tokens.minting` rejects unknown scopes."""
 
 
 @extend_schema_serializer(deprecate_fields=["scope"])
@@ -216,12 +257,12 @@ class CreateTokenRequest(RequestSerializer):
         help_text="The name. It must be unique among the user's tokens. If it is absent or empty, "
         "the server chooses a random name."
     )
-    scope = OptionalTextField(
+    scope = OptionalScopeField(
         max_length=64,
         help_text="One scope. It is ignored if `scopes` is present. Use `scopes` instead.",
     )
     scopes = BoundedListField(
-        child=TextField(max_length=64),
+        child=ScopeField(max_length=64),
         default=list,
         max_length=64,
         help_text="The scopes of the token. Absent or empty: full access.",

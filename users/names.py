@@ -26,6 +26,11 @@ RESERVED = frozenset({"me", "first", "login", "logout", "authmethods", "roles"})
 # `me` is a reference to the caller. The other words have their own routes.
 _ROUTES = "|".join(sorted(RESERVED - {"me"}))
 USERNAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+UUID = r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+ANY_CASE = r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$"
+INVALID = (
+    f"A username must have 1 to {MAX_LENGTH} letters and digits, with single hyphens between them."
+)
 # Printable ASCII without capital letters and quotes. Quotes are rejected, because a quoted part of
 # an address can contain any character.
 EMAIL = r"^[!#-@\[-~]+$"
@@ -63,10 +68,7 @@ def normal_email(text: str) -> str:
 def validate_username(value: str) -> None:
     """Rejects an invalid or reserved username. Raises: ValidationError."""
     if len(value) > MAX_LENGTH or not re.fullmatch(USERNAME, value):
-        raise ValidationError(
-            f"A username must have 1 to {MAX_LENGTH} letters and digits, with single hyphens "
-            "between them."
-        )
+        raise ValidationError(INVALID)
     if value in RESERVED or is_uuid(value):
         raise ValidationError(f"You cannot use the username {value}: it is reserved.")
 

@@ -18,6 +18,8 @@ from kernel.text_values import parse_bool, parse_time
 
 MAX_LIMIT = 1000
 MAX_OFFSET = 2**31
+# The beginning of the times that a query parameter accepts.
+YEARS = r"^(19[7-9]\d|[2-8]\d{3})-"
 
 
 class RequestSerializer(WireSerializer):
@@ -25,6 +27,8 @@ class RequestSerializer(WireSerializer):
 
     A member with the value null counts as absent. Unknown members are ignored.
     """
+
+    null_is_absent = True
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
@@ -35,8 +39,10 @@ class RequestSerializer(WireSerializer):
 class TextField(serializers.CharField):
     """A string field that keeps surrounding spaces. Rejects numbers and booleans."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(trim_whitespace=False, **kwargs)
+    def __init__(self, *, allow_blank: bool = False, **kwargs: Any) -> None:
+        # States in the schema that the string must not be empty.
+        kwargs |= {} if allow_blank else {"min_length": 1}
+        super().__init__(trim_whitespace=False, allow_blank=allow_blank, **kwargs)
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
@@ -96,6 +102,12 @@ def parse_moment(name: str, text: str | None, *, default: datetime | None = None
     return found
 
 
+def moment_parameter(name: str, description: str) -> OpenApiParameter:
+    """Describes a query parameter of `parse_moment` for the OpenAPI document."""
+    schema = {"type": "string", "format": "date-time", "pattern": YEARS}
+    return OpenApiParameter(name, schema, description=description)
+
+
 def page_parameters(*, absent: str, skipped: str) -> list[OpenApiParameter]:
     """Describes the query parameters `limit` and `offset` for the OpenAPI document.
 
@@ -110,7 +122,7 @@ def page_parameters(*, absent: str, skipped: str) -> list[OpenApiParameter]:
         ),
         OpenApiParameter(
             "offset",
-            {"type": "integer", "minimum": 0},
+            {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET},
             description=f"The number of {skipped} to skip before the page.",
         ),
     ]

@@ -27,6 +27,14 @@ def canonical(scope: str) -> str:
     return ALIASES.get(scope, scope)
 
 
+def require_known(names: Iterable[str]) -> None:
+    """Raises: ValueError if one of the names is not a scope."""
+    for name in map(canonical, names):
+        if name not in KNOWN:
+            known = ", ".join(sorted(KNOWN))
+            raise ValueError(f"{name[:64]!r} is not a scope. Scopes: {known}.")
+
+
 def allow(scopes: Iterable[str], action: str) -> bool:
     """Returns whether any of the scopes covers the action. `action` can also be a scope."""
     wanted = canonical(action)

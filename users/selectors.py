@@ -191,8 +191,6 @@ _CONTAINS = """
 
 
 def _conditions(query: str) -> list[Condition]:
-    if "\0" in query:
-        raise invalid(Validation("q", "A search cannot contain a NUL character."))
     if query.count('"') % 2:
         raise invalid(Validation("q", "A quotation mark is missing."))
     words = dict.fromkeys(_WORD.findall(query))

@@ -4,11 +4,14 @@ import uuid
 from collections.abc import Collection
 from typing import Any
 
+from django.core.validators import RegexValidator
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from kernel.http.rendering import WireSerializer
+from users import names
 from users.models import User
+from users.passwords import MAX_LENGTH, MIN_LENGTH
 from users.requests import (
     BoundedDictField,
     BoundedListField,
@@ -16,11 +19,29 @@ from users.requests import (
     RequestSerializer,
     TextField,
 )
-from users.roles import DISPLAY_NAMES
+from users.roles import DISPLAY_NAMES, MEMBER
+from users.selectors import RESOURCE_TYPES
 from users.services import organization
 
 # Go's zero time. Coder's clients show it as "never".
 NEVER = "0001-01-01T00:00:00Z"
+
+
+@extend_schema_field({"type": "string", "minLength": MIN_LENGTH, "maxLength": MAX_LENGTH})
+class PasswordField(TextField):
+    """A field for a new password. `users.passwords` checks its length, and whether it is common."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(max_length=255, **more)
+
+
+# An empty string stands for no password.
+@extend_schema_field({"type": "string", "pattern": rf"^([\s\S]{{{MIN_LENGTH},{MAX_LENGTH}}})?$"})
+class OptionalPasswordField(PasswordField):
+    """A field for the password of a new user."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(allow_blank=True, default="", **more)
 
 
 class CreateFirstUserRequest(RequestSerializer):
@@ -37,13 +58,14 @@ class CreateFirstUserRequest(RequestSerializer):
         help_text="The e-mail address. It must be unique, ignoring case.",
     )
     username = TextField(
-        max_length=255,
+        max_length=names.MAX_LENGTH,
+        validators=[RegexValidator(names.ANY_CASE, names.INVALID)],
         help_text="1 to 32 letters and digits, with single hyphens between them. It must be "
         "unique, ignoring case.",
     )
     name = OptionalTextField(max_length=128, help_text="The full name.")
-    password = TextField(
-        max_length=255, help_text="The password: 8 to 64 characters. Common passwords are rejected."
+    password = PasswordField(
+        help_text="The password: 8 to 64 characters. Common passwords are rejected."
     )
 
 
@@ -96,8 +118,7 @@ class CreateUserRequestWithOrgs(CreateFirstUserRequest):
         default=User.Status.DORMANT,
         help_text="The initial status. The default is `dormant`.",
     )
-    password = OptionalTextField(
-        max_length=255,
+    password = OptionalPasswordField(
         help_text="The password: 8 to 64 characters. Common passwords are rejected. Omit it for a "
         "service account.",
     )
@@ -269,10 +290,14 @@ class UpdateUserPasswordRequest(RequestSerializer):
     old_password = OptionalTextField(
         max_length=255, help_text="The current password. It is required for your own account."
     )
-    password = TextField(
-        max_length=255,
-        help_text="The new password: 8 to 64 characters. Common passwords are rejected.",
+    password = PasswordField(
+        help_text="The new password: 8 to 64 characters. Common passwords are rejected."
     )
+
+
+@extend_schema_field({"type": "string", "enum": [*DISPLAY_NAMES, MEMBER]})
+class RoleField(TextField):
+    """A field for the name of a role. `users.services` rejects unknown roles."""
 
 
 class UpdateRoles(RequestSerializer):
@@ -280,7 +305,7 @@ class UpdateRoles(RequestSerializer):
     example = {"roles": ["auditor"]}
 
     roles = BoundedListField(
-        child=TextField(max_length=64),
+        child=RoleField(max_length=64),
         max_length=32,
         help_text="The names of the new roles. They replace all roles of the user. `member` may "
         "be omitted.",
@@ -294,11 +319,21 @@ class UserLoginType(WireSerializer):
     login_type = LoginTypeField(help_text="The login type of the user.")
 
 
+@extend_schema_field({"type": "string", "enum": sorted(RESOURCE_TYPES)})
+class ResourceTypeField(TextField):
+    """A field for a type of objects. `users.selectors` rejects unknown types."""
+
+
+@extend_schema_field({"type": "string", "pattern": f"^({names.UUID})?$"})
+class OptionalIdField(OptionalTextField):
+    """A field for the id of an object. `users.selectors` rejects other strings."""
+
+
 class AuthorizationObject(RequestSerializer):
     about = "The objects of an authorization check."
     example = {"resource_type": "deployment_config"}
 
-    resource_type = TextField(
+    resource_type = ResourceTypeField(
         max_length=64,
         help_text="The type of the objects, for example `user`, `api_key` or `deployment_config`.",
     )
@@ -306,7 +341,7 @@ class AuthorizationObject(RequestSerializer):
         max_length=64,
         help_text="The id of the user who owns the objects, or `me`. Empty: any owner.",
     )
-    resource_id = OptionalTextField(
+    resource_id = OptionalIdField(
         max_length=64, help_text="The UUID of one object. Empty: all objects of the type."
     )
 

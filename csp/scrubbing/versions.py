@@ -15,6 +15,12 @@ from csp.scrubbing.masking import holds_secret
 
 _NAME = r"[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*"
 _VERSION = re.compile(rf"([0-9]+(?:\.[0-9]+){{0,3}})(?:-({_NAME}))?(?:\+{_NAME})?")
+# The JSON schema of a version in a URL, where a plus sign means a space.
+SCHEMA = {
+    "type": "string",
+    "maxLength": MAX_WORD,
+    "pattern": f"^v?{_VERSION.pattern.replace(r'(?:\+', '(?:[+ ]')}$",
+}
 _NUMBERS = 4
 # The precedence of a build from source, after all numbers.
 _LAST = "~"

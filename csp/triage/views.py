@@ -16,6 +16,7 @@ from csp.advice.refusals import Risk
 from csp.models import Group, OtherReport
 from csp.other_reports import hashes
 from csp.parsing.other_types import OTHER_TYPE, TYPES
+from csp.scrubbing.versions import SCHEMA as VERSION
 from csp.triage import decisions, selectors
 from csp.triage.decisions import Decision
 from csp.triage.details import details
@@ -36,7 +37,7 @@ from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
 from kernel.http.views import APIView, json_response, tagged
 from users.permissions import identity_of, may
-from users.requests import flag, parse_moment, read, whole_number
+from users.requests import flag, moment_parameter, parse_moment, read, whole_number
 from users.selectors import ME
 
 DEFAULT_LIMIT, MAX_LIMIT = 25, 100
@@ -76,7 +77,7 @@ class GroupsView(APIView):
                 "new_in", str, description="Only groups that are new in this version of a site."
             ),
             OpenApiParameter("noise", bool, description="Also list groups hidden as noise."),
-            OpenApiParameter("since", datetime, description="Only groups seen since this time."),
+            moment_parameter("since", "Only groups seen since this time."),
             *_PAGE,
         ],
         answers={200: GroupsSerializer, 304: None, 403: ResponseSerializer},
@@ -108,7 +109,7 @@ def _filtered(request: Request, *, now: datetime) -> Any:
         groups = groups.filter(in_state(now, _one_of(CURRENT_STATES, "state", state)))
     for name in ("site", "directive", "blocked"):
         if text := request.query_params.get(name, ""):
-            groups = groups.filter(**{name: text[:256].replace("\0", "")})
+            groups = groups.filter(**{name: text[:256]})
     if name := request.query_params.get("assigned_to", ""):
         me = identity_of(request).username
         groups = groups.filter(assigned_to__username=me if name == ME else name[:256].lower())
@@ -199,7 +200,7 @@ class OtherReportsView(APIView):
             rows = rows.filter(type=_one_of([*TYPES, OTHER_TYPE], "type", type))
         for name in ("site", "key"):
             if text := request.query_params.get(name, ""):
-                rows = rows.filter(**{name: text[:256].replace("\0", "")})
+                rows = rows.filter(**{name: text[:256]})
         order = ("client_days", "count")
         reports, following = _page(request, rows, ("type", "site", "key"), order=order)
         found = {"reports": reports, "next": following}
@@ -216,11 +217,10 @@ class SummaryView(APIView):
         "Needs the role owner or auditor.",
         parameters=[
             OpenApiParameter("site", str, description="Only this site."),
-            OpenApiParameter(
+            moment_parameter(
                 "since",
-                datetime,
-                description="The start of the period. Reports are counted by hour, so it is "
-                "rounded down to the full hour. Default: 7 days ago.",
+                "The start of the period. Reports are counted by hour, so it is rounded down to "
+                "the full hour. Default: 7 days ago.",
             ),
         ],
         answers={200: SummarySerializer, 304: None, 403: ResponseSerializer},
@@ -229,7 +229,7 @@ class SummaryView(APIView):
         now = timezone.now()
         week_ago = now - timedelta(days=7)
         since = parse_moment("since", request.query_params.get("since"), default=week_ago)
-        site = request.query_params.get("site", "")[:256].replace("\0", "")
+        site = request.query_params.get("site", "")[:256]
         found = selectors.summary(since=since, now=now, site=site)
         return tagged(SummarySerializer(found).data, request=request)
 
@@ -246,8 +246,8 @@ class GateView(APIView):
         "also counts if it was resolved before the first report with `after`. A pipeline can stop "
         "an upgrade if there are any groups. Needs the role owner or auditor.",
         parameters=[
-            OpenApiParameter("before", str, required=True, description="The older version."),
-            OpenApiParameter("after", str, required=True, description="The newer version."),
+            OpenApiParameter("before", VERSION, required=True, description="The older version."),
+            OpenApiParameter("after", VERSION, required=True, description="The newer version."),
             OpenApiParameter(
                 "site",
                 str,
@@ -288,7 +288,7 @@ def _question(request: Request) -> Question:
     return Question(
         before=parameters.get("before", ""),
         after=parameters.get("after", ""),
-        site=parameters.get("site", "")[:256].replace("\0", ""),
+        site=parameters.get("site", "")[:256],
         min_clients=whole_number(request, "min_clients", limit=MAX_CLIENTS) or 1,
         risk=Risk(_one_of(list(Risk), "risk", parameters.get("risk", "") or Risk.LOW)),
         allow_unseen=flag(request, "allow_unseen"),

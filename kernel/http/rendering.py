@@ -29,7 +29,8 @@ class WireSerializer(serializers.Serializer[Any]):
     Without it, the class has Coder's name: `DeploymentStatsSerializer` describes
     `codersdk.DeploymentStats`. `about` is the description in the schema. `example` is an instance
     in the documented format. It omits members that have their own serializer and example. `schema`
-    is the schema of a shape without fields.
+    is the schema of a shape without fields. `null_is_absent` is true for requests whose optional
+    members may be null.
 
     All instances of a class share its fields, because DRF needs more time to make the fields than
     to render an object. So a field cannot use the context of its serializer.
@@ -38,6 +39,7 @@ class WireSerializer(serializers.Serializer[Any]):
     component = ""
     about = ""
     schema: ClassVar[Mapping[str, Any]] = {}
+    null_is_absent = False
     example: ClassVar[Mapping[str, Any]] = {}
 
     def __init_subclass__(cls, **more: Any) -> None:

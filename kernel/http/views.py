@@ -74,9 +74,13 @@ class APIView(views.APIView):
             self.http_method_not_allowed(request)
         self.perform_authentication(request)
         self.check_permissions(request)
+        parameters = first_parameters(call_of(request))
         if self.is_own:
             method = getattr(self, (request.method or "").lower())
-            require_known(first_parameters(call_of(request)), known=method.parameters)
+            require_known(parameters, known=method.parameters)
+        # PostgreSQL cannot store the character NUL.
+        if wrong := [name for name, text in parameters.items() if "\0" in text]:
+            raise invalid(*(Validation(name[:64], "must not contain NUL.") for name in wrong))
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Adds headers for caches, which must not store keys and personal data."""

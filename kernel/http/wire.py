@@ -151,8 +151,15 @@ def _inside(member: str, description: str) -> Difference:
     return Difference(lambda value: {member: value}, schema)
 
 
-def _null_when_empty(documented: Schema) -> Schema:
-    return {"anyOf": [documented, {"type": "null"}]}
+def nullable(schema: Schema) -> Schema:
+    """Returns the schema of the same values and null."""
+    if isinstance(schema.get("type"), str) and "enum" not in schema:
+        return schema | {"type": [schema["type"], "null"]}
+    about = {key: value for key, value in schema.items() if key in {"description", "deprecated"}}
+    values = _without(schema, about)
+    # The schema of a reference with a description.
+    [values] = values["allOf"] if values.keys() == {"allOf"} else [values]
+    return {"anyOf": [values, {"type": "null"}], **about}
 
 
 def _allow_list_as_strings(key: dict[str, Any]) -> dict[str, Any]:
@@ -185,7 +192,7 @@ TABLE: dict[str, Difference] = {
     "codersdk.SessionCountDeploymentStats": Difference(only=("apps",)),
     "codersdk.WorkspaceConnectionLatencyMS": _renamed({"p50": "P50", "p95": "P95"}),
     "get-safe-experiments": _inside("safe", "The names of the experiments."),
-    "get-user-tokens": Difference(lambda tokens: tokens or None, _null_when_empty),
+    "get-user-tokens": Difference(lambda tokens: tokens or None, nullable),
     "codersdk.User": _without_empty("name", "avatar_url", "theme_preference"),
     "codersdk.OrganizationMemberWithUserData": _without_empty("name", "avatar_url"),
     "codersdk.APIKey": Difference(_allow_list_as_strings, _allow_list_of_strings),

@@ -140,14 +140,15 @@ def parse_range(parameters: Mapping[str, str], *, now: datetime) -> Range:
 
 
 def _fitting_step(span: timedelta, *, finest: timedelta) -> timedelta:
-    """Returns the default step: the shortest of STEPS that is allowed for the span.
+    """Returns the default step: the shortest of STEPS, or whole days, that is allowed for the span.
 
     A step must not be shorter than the interval between snapshots, and must not result in more than
     MAX_POINTS points.
     """
     shortest = max(finest, refresh_interval())
-    fitting = (step for step in STEPS if step >= shortest and span / step < MAX_POINTS)
-    return next(fitting, DAY)
+    fitting = (step for step in STEPS if step >= shortest and span // step + 2 <= MAX_POINTS)
+    # The ends of the range lie inside the first and the last step.
+    return next(fitting, (span // ((MAX_POINTS - 1) * DAY) + 1) * DAY)
 
 
 def _step(text: str) -> timedelta:

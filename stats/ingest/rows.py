@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, TypeGuard
 
 import orjson
 
+from kernel.http.wire import nullable
 from kernel.text_values import parse_bool, parse_time
 from stats.applications import cleaned
 from stats.models import KIND_COLUMNS, KIND_PREFIX, SESSION_COLUMNS
@@ -110,7 +111,7 @@ class Member(NamedTuple):
     def schema(self) -> dict[str, Any]:
         """Returns the JSON schema of the member for the OpenAPI document."""
         schema = {**self.kind.schema, "description": self.about}
-        return schema | {"type": [schema["type"], "null"]} if self.default is None else schema
+        return schema if self.default is REQUIRED else nullable(schema)
 
 
 class AgentRow(NamedTuple):

@@ -12,6 +12,7 @@ import pytest
 from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
 from drf_spectacular.drainage import GENERATOR_STATS, reset_generator_stats
 
 from bin.generated import DOCUMENTS, differences
@@ -21,6 +22,7 @@ from kernel.http.schema.document import openapi
 from kernel.http.wire import Wire
 from options.catalogue import CATALOGUE
 from options.option_formats import WIRE_FORMS
+from stats.services import collect_snapshot
 from tests.support.client import APIClient
 from tests.support.schema_validation import API, document, generated, resolved, validator_of
 
@@ -150,7 +152,7 @@ def test_operation_takes_a_token_in_each_way_unless_it_is_public(wire: Wire) -> 
 @both_wires
 def test_a_document_allows_only_its_own_wire_format(wire: Wire) -> None:
     header = document(wire)["components"]["parameters"]["Coder-Wire"]
-    assert header["schema"]["const"] == wire.value
+    assert resolved(header["schema"], wire=wire)["enum"] == [wire.value]
     assert str(document(wire)["paths"]).count("Coder-Wire") == len([*operations(wire)])
 
 
@@ -174,6 +176,24 @@ def test_only_operations_of_ours_reject_unknown_parameters(owner: APIClient) -> 
         *("/deployment/stats/history", "/deployment/stats/reports"),
         "/users/{user}/keys/tokens/tokenconfig/explain",
     }
+
+
+@pytest.mark.django_db
+def test_an_optional_parameter_that_is_empty_counts_as_absent(
+    owner: APIClient,
+) -> None:
+    collect_snapshot(timezone.now())
+    found = 0
+    for method, path, operation in operations(Wire.DOCUMENTED):
+        queried = [each for each in operation["parameters"] if each.get("in") == "query"]
+        if method != "get" or any(each.get("required") for each in queried):
+            continue
+        for each in queried:
+            assert each["allowEmptyValue"], f"{path}: {each['name']}"
+            url = f"{API}{path.format(user='me', organization='coder')}?{each['name']}="
+            assert owner.get(url).status_code == 200, url
+            found += 1
+    assert found > 20
 
 
 def test_reports_need_no_token_in_the_coderd_wire_alone() -> None:

@@ -21,12 +21,13 @@ def only_the_api(endpoints: list[Endpoint]) -> list[Endpoint]:
 
 def add_components(result: Schema, **kwargs: Any) -> Schema:
     """Adds the headers, parameters and errors that operations refer to."""
+    schemas = result["components"]["schemas"] | {headers.WIRE_COMPONENT: headers.wire_schema()}
     components, used = result["components"], str(result["paths"])
     answers = [error for error in errors.ERRORS.values() if error.ref["$ref"] in used]
     components |= {
         "headers": headers.HEADERS,
-        "parameters": headers.parameters(),
-        "schemas": dict(sorted(components["schemas"].items())),
+        "parameters": headers.PARAMETERS,
+        "schemas": dict(sorted(schemas.items())),
         "responses": {error.name: error.response() for error in answers},
     }
     return result | {"components": dict(sorted(components.items()))}

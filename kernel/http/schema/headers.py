@@ -67,33 +67,37 @@ HEADERS: dict[str, Schema] = {
 }
 
 
-def parameters() -> dict[str, Schema]:
-    """Returns the header parameters. `Coder-Wire` has one value: the document's wire format."""
-    return {
-        HEADER: _parameter(
-            HEADER,
-            "The format of the response. Without this header, the format is the server's setting "
-            "`CODERAPI_WIRE`. This document describes only one format, so send its value if the "
-            "setting may be another one.",
-            {"const": wire.current().value},
-        ),
-        "If-None-Match": _parameter(
-            "If-None-Match",
-            "The ETags of the responses that you have cached. If one of them is current, the "
-            "response is 304 without a body.",
-        ),
+WIRE_COMPONENT = "coderapi.Wire"
+
+
+def wire_schema() -> Schema:
+    """Returns the schema of `Coder-Wire`, which allows only the format of the document."""
+    # openapi-python-client does not accept `const` in a header.
+    return _TEXT | {
+        "enum": [wire.current().value],
+        "description": "The wire format of this document.",
     }
 
 
-def _parameter(name: str, description: str, more: Schema | None = None) -> Schema:
-    schema = _TEXT | (more or {})
-    return {
-        "name": name,
+PARAMETERS: dict[str, Schema] = {
+    HEADER: {
+        "name": HEADER,
         "in": "header",
         "required": False,
-        "description": description,
-        "schema": schema,
-    }
+        "description": "The format of the response. Without this header, it is the server's "
+        "setting `CODERAPI_WIRE`. This document describes one format. Send its value if the "
+        "setting may be another one.",
+        "schema": {"$ref": f"#/components/schemas/{WIRE_COMPONENT}"},
+    },
+    "If-None-Match": {
+        "name": "If-None-Match",
+        "in": "header",
+        "required": False,
+        "description": "The ETags of the responses that you have cached. If one of them is "
+        "current, the response is 304 without a body.",
+        "schema": _TEXT,
+    },
+}
 
 
 def refs(*names: str) -> Schema:

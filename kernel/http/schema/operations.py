@@ -120,14 +120,16 @@ class OperationSchema(AutoSchema):
 
 
 def _described(parameter: Schema) -> Schema:
-    """Copies a parameter's description into the parameter's schema.
+    """Completes a parameter. An optional query parameter may be empty, and then counts as absent.
 
-    Generated Python clients show only the description in the schema.
+    Copies the description into the schema, because generated Python clients show only that one.
     """
     if parameter["in"] == "path":
         # Replaces the pattern generated from Django's path converter.
         text = {"schema": {"type": "string", "minLength": 1}}
         parameter |= text | PATH_PARAMETERS.get(parameter["name"], {})
+    elif not parameter.get("required"):
+        parameter["allowEmptyValue"] = True
     schema = parameter["schema"] | {"description": parameter["description"]}
     return parameter | {"schema": schema}
 
@@ -206,8 +208,11 @@ class WireComponent(OpenApiSerializerExtension):  # type: ignore[no-untyped-call
             self.target, direction, bypass_extensions=True
         )
         described = wire.describe(self.target.component, documented)
-        members = described["properties"].items()
-        return described | {"properties": {name: _plain(member) for name, member in members}}
+        members = {name: _plain(member) for name, member in described["properties"].items()}
+        if self.target.null_is_absent:
+            optional = members.keys() - described.get("required", [])
+            members |= {name: wire.nullable(members[name]) for name in optional}
+        return described | {"properties": members}
 
 
 class ChoiceComponent(PolymorphicProxySerializerExtension):  # type: ignore[no-untyped-call]
