@@ -54,8 +54,10 @@ _TABLE = (
         _HIGH,
         "Many more clients report causes that got no group of their own.",
     ),
-    Kind(NEW_HOST, "new host", _HIGH, "A site uses a new host for scripts, forms or the like."),
-    Kind(CHANGED_POLICY, "policy", _MEDIUM, "The policy that a site sends has changed."),
+    Kind(NEW_HOST, "new host", _HIGH, "A new host of a script, form, frame or connection."),
+    Kind(
+        CHANGED_POLICY, "policy", _MEDIUM, "The policy that browsers report for a site has changed."
+    ),
     Kind(STATS_ALARM, "stats", _MEDIUM, "An alarm of the deployment stats is on."),
     Kind(JOB_FAILING, "job", _MEDIUM, "A job is late, or has failed three times in a row."),
     Kind(
@@ -71,7 +73,7 @@ _TABLE = (
         "A token that is in use expires within a week.",
     ),
     Kind(CODER_UNAVAILABLE, "Coder", _HIGH, "Three requests to Coder in a row got no response."),
-    Kind(CONFIG_CHANGED, "configuration", _LOW, "The configuration has changed."),
-    Kind(WEEKLY_DIGEST, "weekly digest", _HIGH, "A summary of the week, on Mondays at 07:00 UTC."),
+    Kind(CONFIG_CHANGED, "configuration", _LOW, "The value of an option has changed."),
+    Kind(WEEKLY_DIGEST, "weekly digest", _LOW, "A summary of the week, on Mondays at 07:00 UTC."),
 )
 KINDS = {kind.name: kind for kind in _TABLE}

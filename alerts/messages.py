@@ -70,7 +70,7 @@ def one_line(text: str) -> str:
 
 def digest_subject(words: Sequence[str]) -> str:
     """Returns the subject of a message about several alerts, for example "5 alerts: 5 new"."""
-    counts = Counter(words).most_common(4)
+    counts = Counter(words).most_common()
     listed = ", ".join(f"{number:,} {word}" for word, number in counts)
     return f"{plural(len(words), 'alert')}: {listed}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from django.urls import reverse
@@ -18,6 +18,8 @@ from kernel.humanize import plural
 # Older revisions cause no alert.
 NEWEST = timedelta(days=7)
 MAX_NAMES = 20
+# A line names this number of options.
+MAX_LISTED = 5
 
 
 def _changes(since: datetime, until: datetime) -> Iterator[tuple[ConfigRevision, ConfigRevision]]:
@@ -35,11 +37,11 @@ class ConfigSource(Source):
 
     def due(self, channel: Channel, now: datetime) -> Iterator[Event]:
         for before, revision in _changes(now - NEWEST, now + timedelta(days=1)):
-            number = len(list(differences(before, revision)))
-            server = revision.server or revision.host
-            what = f"{plural(number, 'option')} of {server} changed"
-            key, since = str(revision.pk), revision.recorded_at
-            yield Event(kind=CONFIG_CHANGED, key=key, what=what, since=since)
+            names = [each.name for each in differences(before, revision)]
+            if names:
+                what = f"{_listed(names)} of {revision.server or revision.host}"
+                key, since = str(revision.pk), revision.recorded_at
+                yield Event(kind=CONFIG_CHANGED, key=key, what=what, since=since)
 
     def details(self, alert: Alert, now: datetime) -> Details:
         revision = ConfigRevision.objects.get(pk=alert.key)
@@ -52,11 +54,15 @@ class ConfigSource(Source):
         return Details(facts=facts, links=[("Open the revision", page)])
 
 
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {plural(len(names) - MAX_LISTED, 'more option')}" if names[MAX_LISTED:] else ""
+    return ", ".join(names[:MAX_LISTED]) + more
+
+
 def _week(since: datetime, until: datetime) -> Iterator[tuple[str, str]]:
     for before, revision in _changes(since, until):
-        names = [each.name for each in differences(before, revision)]
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        yield f"{revision.recorded_at:%Y-%m-%d %H:%M}", ", ".join(names[:5]) + more
+        if names := [each.name for each in differences(before, revision)]:
+            yield f"{revision.recorded_at:%Y-%m-%d %H:%M}", _listed(names)
 
 
 register_section("Configuration", _week)

@@ -86,7 +86,10 @@ def settings_of(revision: ConfigRevision) -> list[tuple[str, str, str]]:
 
 
 def differences(before: ConfigRevision, after: ConfigRevision) -> list[Difference]:
-    """Returns the differences, ordered as in the catalogue. Unknown options come last."""
+    """Returns the differences, ordered as in the catalogue. Unknown options come last.
+
+    An option that only one of the two releases has, with its default value, is no difference.
+    """
     return [each for path in _paths(before, after) for each in _difference(path, before, after)]
 
 
@@ -99,6 +102,9 @@ def _paths(*revisions: ConfigRevision) -> list[str]:
 
 def _difference(path: str, before: ConfigRevision, after: ConfigRevision) -> Iterator[Difference]:
     old, new = _value(before, path), _value(after, path)
+    known = [each for each in (before, after) if path in each.values or path in each.secrets]
+    if len(known) == 1 and not known[0].sources.get(path):
+        return
     if old != new:
         yield Difference(_NAMES.get(path, path), old, new)
     elif before.secrets.get(path) != after.secrets.get(path):

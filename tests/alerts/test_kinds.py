@@ -120,19 +120,34 @@ def test_token_in_use_that_expires_is_alerted_once(receiver: Receiver) -> None:
 
 
 def test_changed_configuration_is_alerted(receiver: Receiver) -> None:
+    """Neither the first start nor a changed source or a new release is a changed configuration."""
     only(receiver, "config.changed")
-    path = "config.ssh_config.deployment_name"
-    for day, value in enumerate(("a", "a", "b")):
+    new, names = (
+        {"new_option": "2"},
+        ("http_address", "access_url", "a", "b", "c", "d", "e"),
+    )
+    revisions: tuple[tuple[dict[str, str], dict[str, str]], ...] = (
+        ({"http_address": "a", "old_option": "1"}, {}),
+        ({"http_address": "a", "old_option": "1"}, {"http_address": "env"}),
+        ({"http_address": "a", **new}, {}),
+        ({"http_address": "b", **new}, {}),
+        ({**dict.fromkeys(names, "c"), **new}, dict.fromkeys(names, "env")),
+    )
+    for day, (values, sources) in enumerate(revisions):
         ConfigRevision.objects.create(
-            digest=value * 64,
+            digest=f"{day}" * 64,
             host="web-1",
             version="1",
             recorded_at=NOW + day * DAY,
-            values={path: value, "config.http_address": "x"},
+            values=values,
+            sources=sources,
         )
-    assert send_alerts(NOW + 3 * DAY) >= 1
-    assert "configuration: 1 option of web-1 changed" in titles(receiver)
-    assert "a → b" in receiver.bodies[-1]["data"]["text"]
+    assert send_alerts(NOW + 5 * DAY) == 2
+    assert titles(receiver) == [
+        "configuration: HTTP Address of web-1",
+        "configuration: Access URL, HTTP Address, a, b, c and 2 more options of web-1",
+    ]
+    assert "HTTP Address: a → b" in receiver.bodies[0]["data"]["text"]
 
 
 def test_coder_that_does_not_respond_is_alerted(receiver: Receiver, settings: Any) -> None:

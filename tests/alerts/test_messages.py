@@ -58,6 +58,7 @@ def test_title_is_one_short_line() -> None:
     [
         (["new"] * 8 + ["regressed"] * 4, "12 alerts: 8 new, 4 regressed"),
         (["new"] * 1_200, "1,200 alerts: 1,200 new"),
+        (list("aabcdef"), "7 alerts: 2 a, 1 b, 1 c, 1 d, 1 e, 1 f"),
     ],
 )
 def test_subject_of_a_digest_counts_the_kinds(words: list[str], subject: str) -> None:

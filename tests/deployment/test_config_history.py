@@ -97,7 +97,8 @@ def test_differences_name_options_and_never_a_secret() -> None:
 @pytest.mark.django_db
 def test_unknown_option_is_named_by_its_path() -> None:
     before, after = revision(), revision(CODER_VERBOSE="true")
-    before.values = {**after.values, "gone.option": "x"}
+    before.values = {**after.values, "gone.option": "x", "gone.default": "y"}
+    before.sources = {**after.sources, "gone.option": "env"}
     assert [str(each) for each in differences(before, after)] == ["gone.option: x → (empty)"]
 
 
