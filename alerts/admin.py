@@ -12,7 +12,14 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from alerts.channels import check_address, delete_channel, save_channel, send_test, shown_address
+from alerts.channels import (
+    check_address,
+    delete_channel,
+    has_secret_address,
+    save_channel,
+    send_test,
+    shown_address,
+)
 from alerts.kinds import KINDS
 from alerts.models import Alert, Channel, Delivery
 from alerts.sending import MAX_LISTED
@@ -35,6 +42,20 @@ register_target("alert_channel", Channel)
 # Each test may take ten seconds.
 MAX_TESTS = 3
 MAX_SITES = 100
+ADDRESSES = format_html(
+    "The address depends on the type. For example:<ul>{}</ul>",
+    format_html_join(
+        "",
+        "<li>{}: <code>{}</code></li>",
+        [
+            ("Webhook", "https://hooks.example.com/coderapi"),
+            ("Slack", "https://hooks.slack.com/services/T0000/B0000/XXXX"),
+            ("Microsoft Teams", "https://prod-1.westeurope.logic.azure.com/workflows/…"),
+            ("ntfy", "https://ntfy.sh/my-topic"),
+            ("E-mail", "security@example.com"),
+        ],
+    ),
+)
 LAST = time_column("accepted_at", "last message")
 
 
@@ -71,14 +92,20 @@ class ChannelForm(forms.ModelForm[Channel]):
             *("name", "form", "address", "enabled", "kinds", "sites", "min_severity", "min_reach"),
             *("hourly_limit", "quiet_from", "quiet_until"),
         ]
-        # A URL of Slack or Teams contains a secret, so the page does not show it again.
-        widgets = {"address": forms.PasswordInput(attrs={"autocomplete": "off"})}
+        widgets = {
+            "address": forms.TextInput(attrs={"class": "vLargeTextField", "autocomplete": "off"})
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.instance.pk and "address" in self.fields:
-            self.fields["address"].required = False
-            self.fields["address"].help_text = "Leave this empty to keep the address."
+        if address := self.fields.get("address"):
+            address.help_text = ADDRESSES
+            if self.instance.pk and has_secret_address(self.instance):
+                # A URL contains a secret, so the page does not show it again.
+                host = shown_address(self.instance)
+                address.widget.attrs["placeholder"] = f"set ({host}); leave empty to keep"
+                address.required = False
+                self.initial["address"] = ""
 
     def clean_address(self) -> str:
         address: str = self.cleaned_data["address"] or self.instance.address
@@ -105,10 +132,11 @@ class ChannelAdmin(ServiceAdmin[Channel]):
         if obj is None:
             # The test alert that follows enables the new channel.
             return [name for name in ChannelForm.Meta.fields if name != "enabled"]
+        hidden = {"shown_address"}
+        if not self.has_change_permission(request, obj):
+            hidden = {"address", "signing_secret"}
         fields = [*ChannelForm.Meta.fields, *self.readonly_fields]
-        if self.has_change_permission(request, obj):
-            return fields
-        return [name for name in fields if name not in {"address", "signing_secret"}]
+        return [name for name in fields if name not in hidden]
 
     @admin.display(description="address")
     def shown_address(self, channel: Channel) -> str:
@@ -121,7 +149,8 @@ class ChannelAdmin(ServiceAdmin[Channel]):
     @admin.display(description="state")
     def state(self, channel: Channel) -> SafeString:
         if not channel.enabled:
-            return badge("off", State.PLAIN)
+            is_refused = channel.is_failing and channel.accepted_at is None
+            return badge("test failed", State.BAD) if is_refused else badge("off", State.PLAIN)
         return badge("failing", State.BAD) if channel.is_failing else badge("on", State.GOOD)
 
     @admin.display(description="kinds")

@@ -39,11 +39,16 @@ def check_address(form: str, address: str) -> None:
         raise ValidationError("The URL must end with the topic, as in https://ntfy.sh/my-topic.")
 
 
+def has_secret_address(channel: Channel) -> bool:
+    """Returns whether the address is a URL, which may contain a secret."""
+    return channel.form != Channel.Form.EMAIL
+
+
 def shown_address(channel: Channel) -> str:
     """Returns the address without the parts that may be secret: of a URL, only the host."""
-    if channel.form == Channel.Form.EMAIL:
-        return channel.address
-    return urlsplit(channel.address).hostname or ""
+    if has_secret_address(channel):
+        return urlsplit(channel.address).hostname or ""
+    return channel.address
 
 
 def save_channel(channel: Channel, *, actor: Actor, now: datetime) -> None:

@@ -22,10 +22,7 @@ class Channel(models.Model):
 
     name = models.CharField(max_length=64, unique=True)
     form = models.CharField("type", max_length=16, choices=Form)
-    # A URL of Slack or Teams contains a secret, so the admin does not show it again.
-    address = models.CharField(
-        max_length=1024, help_text="The URL of the webhook, or the e-mail address."
-    )
+    address = models.CharField(max_length=1024)
     secret = models.CharField(max_length=64, editable=False)
     enabled = models.BooleanField(default=False)
     # When the receiver last accepted a message. Only the first time enables the channel.

@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=64, unique=True)),
                 ('form', models.CharField(choices=[('webhook', 'Webhook (signed JSON)'), ('slack', 'Slack'), ('teams', 'Microsoft Teams'), ('ntfy', 'ntfy'), ('email', 'E-mail')], max_length=16, verbose_name='type')),
-                ('address', models.CharField(help_text='The URL of the webhook, or the e-mail address.', max_length=1024)),
+                ('address', models.CharField(max_length=1024)),
                 ('secret', models.CharField(editable=False, max_length=64)),
                 ('enabled', models.BooleanField(default=False)),
                 ('accepted_at', models.DateTimeField(editable=False, null=True, verbose_name='last message')),

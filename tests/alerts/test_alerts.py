@@ -472,6 +472,27 @@ def test_channel_is_made_in_the_admin_and_its_address_is_not_shown(receiver: Rec
 
 
 @pytest.mark.parametrize(
+    ("form", "address", "value", "placeholder"),
+    [
+        ("email", "ops@example.com", "ops@example.com", ""),
+        ("slack", "https://hooks.example/planted", "", "set (hooks.example); leave empty to keep"),
+        ("ntfy", "https://ntfy.example/planted", "", "set (ntfy.example); leave empty to keep"),
+    ],
+)
+def test_form_shows_an_address_without_a_secret(
+    form: str, address: str, value: str, placeholder: str
+) -> None:
+    channel = make_channel(address, form=form)
+    page = in_admin("owner").get(f"/admin/alerts/channel/{channel.pk}/change/")
+    field = page.context["adminform"].form["address"]
+    assert (field.value(), field.field.widget.attrs.get("placeholder", "")) == (value, placeholder)
+    assert re.findall(r"<label[^>]*>(Address):?</label>", page.text) == ["Address"]
+    assert "planted" not in page.text
+    for name in ("Slack", "Microsoft Teams", "ntfy", "E-mail"):
+        assert f"<li>{name}: <code>" in page.text
+
+
+@pytest.mark.parametrize(
     ("kind", "address"),
     [
         *[("webhook", text) for text in ("", "x", "ftp://a.example/", "http://", "http://a:b/")],
@@ -498,6 +519,7 @@ def test_new_channel_is_off_until_a_test_is_accepted(receiver: Receiver) -> None
     assert not channel.enabled
     shown = client.get(f"/admin/alerts/channel/{channel.pk}/change/").text
     assert "</time>: The server returned status 500" in shown
+    assert ">test failed<" in shown
     receiver.status = 200
     run("send_alerts", "--test")
     assert Channel.objects.get().enabled
