@@ -34,6 +34,7 @@ ACTIONS = frozenset(
     {"api_key.create", "api_key.delete", "api_key.expire", "api_key.rename", "api_key.shorten"}
     | {"coder_token.expire", "coder_token.expire_failed", "coder_token.warn"}
     | {"alert_channel.delete", "alert_channel.save", "backup.create", "csp.group.decide"}
+    | {"csp.group.undo"}
     | {"csp.ingest_key.save", "csp.noise_rule.delete", "csp.noise_rule.label_groups"}
     | {"csp.noise_rule.save", "token_config.delete", "token_config.set"}
     | {"user.create", "user.delete", "user.erase", "user.password", "user.roles", "user.status"}

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from copy import copy
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
+from django.core import signing
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.expressions import Combinable
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
@@ -67,7 +72,7 @@ from csp.triage.decisions import (
 )
 from csp.triage.details import details, is_own, next_step
 from csp.triage.overview import badges, daily, hourly_chart, sparkline, state_badge
-from csp.triage.selectors import groups_at, neighbors, whole_hour
+from csp.triage.selectors import attention_lists, groups_at, neighbors, whole_hour
 from csp.triage.site_check import site_check
 from csp.triage.site_policy import site_policy
 from csp.triage.versions import clients_by_version, mark_new
@@ -75,9 +80,11 @@ from csp.writing import reach
 from kernel import humanize
 from kernel.admin import (
     ReadOnlyAdmin,
+    Rows,
     RowsOfLargeTable,
     ServiceAdmin,
     ValuesFilter,
+    bounded_search,
     column,
     row_link,
     time_column,
@@ -99,6 +106,22 @@ DAYS_OF_HITS = 14
 LABEL_GROUPS = "Label groups in which all reports match"
 NEWEST_REPORTS = 20
 NO_KEY = "none"
+GROUPS = "admin:csp_group_changelist"
+# Django's name of the parameter with the query of the list from which the reader came.
+LIST_FILTERS = "_changelist_filters"
+LIST_OF_ALL = urlencode({LIST_FILTERS: "p=1"})
+# The maximum number of groups whose decisions can be undone together.
+MAX_UNDONE = 50
+UNDO = "csp.group.undo"
+# The form is in the template `admin/csp/undo.html`.
+UNDO_BUTTON = '<button type="submit" form="undo" name="undo" value="{}">Undo (u)</button>'
+
+
+class UnreadRows(Rows):
+    """A list of which only the filters, the search and the order matter."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Reads no rows."""
 
 
 class ExportingAdmin(ReadOnlyAdmin):
@@ -145,12 +168,43 @@ class GroupAdmin(ExportingAdmin):
         "policies/": "policies",
         "releases/": "releases",
         "site-policy/": "site_policy",
+        "undo/": "undo",
         "<uuid:key>/decide/": "decide",
         "<uuid:key>/copy/": "copy_decision",
     }
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return groups_at(timezone.now())
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return Rows if _is_list(request) else UnreadRows
+
+    def get_preserved_filters(self, request: HttpRequest) -> str:
+        """Returns the filters of the list for the links to groups, also if there are none.
+
+        Without it, the page of a group could not know that the reader came from the list.
+        """
+        found = super().get_preserved_filters(request)
+        return found or (LIST_OF_ALL if _is_list(request) else "")
+
+    def _neighbors(self, request: HttpRequest, group: Any) -> tuple[UUID | None, UUID | None]:
+        """Returns the neighbors of the group in the list from which the reader came.
+
+        This is the list with the filters, the search and the order in the query, or else the groups
+        that need attention, of all sites or of the site in the query.
+        """
+        if LIST_FILTERS not in request.GET:
+            site = request.GET.get("site", "")[:256].replace("\0", "")
+            return neighbors(group, attention_lists(timezone.now(), site=site))
+        of_list = copy(request)
+        of_list.GET = QueryDict(request.GET[LIST_FILTERS])
+        try:
+            rows = super().get_changelist_instance(of_list)
+        except IncorrectLookupParameters:
+            return None, None
+        order: Any = rows.get_ordering(of_list, rows.root_queryset)
+        with bounded_search(request) if rows.query else nullcontext():
+            return neighbors(group, [rows.queryset], order)
 
     def get_list_display(self, request: HttpRequest) -> Any:
         """Adds the site if there are several."""
@@ -192,8 +246,11 @@ class GroupAdmin(ExportingAdmin):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        context |= _group_page(context["original"])
+        group = context["original"]
+        context |= _group_page(group)
+        context["neighbors"] = self._neighbors(request, group)
         context["decides"] = self.has_decide_permission(request)
+        context["list_query"] = _list_query(request)
         return super().render_change_form(request, context, *args, **kwargs)
 
     # --- Decisions ----------------------------------------------------------------------------
@@ -227,9 +284,11 @@ class GroupAdmin(ExportingAdmin):
         text = f"Changed groups: {len(changed)}."
         if len(changed) == 1:
             # The next page is often the page of another group.
-            group: Any = changed[0]
-            state = decision.state or group.current
-            text = format_html("Saved the decision: {} is {}.", self._link(group), state)
+            outcome = _outcome(changed[0], decision)
+            text = format_html("Saved the decision: {} is {}.", self._link(changed[0]), outcome)
+        if len(changed) <= MAX_UNDONE:
+            token = signing.dumps([each.undo for each in changed], salt=UNDO, compress=True)
+            text = format_html("{} {}", text, format_html(UNDO_BUTTON, token))
         self.message_user(request, text)
 
     def _link(self, group: Group) -> SafeString:
@@ -242,18 +301,43 @@ class GroupAdmin(ExportingAdmin):
             raise PermissionDenied
         form, now = DecisionForm(request.POST), timezone.now()
         group: Any = get_object_or_404(groups_at(now), pk=key)
-        # Read the next group first: after the decision, this group may not be in the list any more.
-        _, following = neighbors(group, now=now)
+        _, following = self._neighbors(request, group)
         if form.is_valid():
             self._decide(request, Group.objects.filter(pk=key), form.decision)
         for name, errors in form.errors.items():
             self.message_user(request, f"{name}: {' '.join(map(str, errors))}", messages.ERROR)
         if form.errors or "go_on" not in request.POST:
-            return redirect("admin:csp_group_change", key)
+            return _to_group(request, key)
         if following is not None:
-            return redirect("admin:csp_group_change", following)
+            return _to_group(request, following)
+        if filters := request.GET.get(LIST_FILTERS):
+            self.message_user(request, "This was the last group of the list.")
+            return redirect(f"{reverse(GROUPS)}?{filters}")
         self.message_user(request, "This was the last group that needs a decision.")
-        return redirect("admin:app_list", "csp")
+        return redirect(f"{reverse('admin:app_list', args=['csp'])}{_list_query(request)}")
+
+    @method_decorator(require_POST)
+    def undo(self, request: HttpRequest) -> HttpResponse:
+        """Takes back the decision whose message had the button."""
+        if not self.has_decide_permission(request):
+            raise PermissionDenied
+        try:
+            token = request.POST.get("undo", "")
+            changes = signing.loads(token, salt=UNDO, max_age=timedelta(days=1))
+        except signing.BadSignature:
+            self.message_user(request, "This decision cannot be undone any more.", messages.ERROR)
+            return redirect("admin:app_list", "csp")
+        for change in changes:
+            group = decisions.undo(**change, actor=actor_of(request), now=timezone.now())
+            if group is None:
+                problem = "A group was not changed: it has a newer decision."
+                self.message_user(request, problem, messages.WARNING)
+            else:
+                text = format_html("Undone: {} is {} again.", self._link(group), group.current)
+                self.message_user(request, text)
+        if len(changes) == 1:
+            return _to_group(request, changes[0]["key"])
+        return redirect(GROUPS)
 
     @method_decorator(require_POST)
     def copy_decision(self, request: HttpRequest, key: UUID) -> HttpResponse:
@@ -264,7 +348,7 @@ class GroupAdmin(ExportingAdmin):
         if group := Group.objects.filter(pk=key).first():
             changed = copy_decision(group, actor=actor_of(request), now=now)
             self.message_user(request, f"Changed groups of other sites: {len(changed)}.")
-        return redirect("admin:csp_group_change", key)
+        return _to_group(request, key)
 
     # --- Comparisons --------------------------------------------------------------------------
 
@@ -304,6 +388,34 @@ class GroupAdmin(ExportingAdmin):
             found=found,
             directives=policies.directives(found.sent.text) if found else [],
         )
+
+
+def _outcome(group: Any, decision: Decision) -> str:
+    """Returns the state after the decision in words."""
+    state = decision.state or group.current
+    if state != State.IGNORED:
+        return str(state)
+    limits = [
+        *([f"{group.ignored_until:%Y-%m-%d}"] if group.ignored_until else []),
+        *([f"it has {group.ignored_reach:,} clients"] if group.ignored_reach else []),
+    ]
+    return f"ignored until {' or '.join(limits)}" if limits else "ignored for good"
+
+
+def _is_list(request: HttpRequest) -> bool:
+    return request.path == reverse(GROUPS)
+
+
+def _list_query(request: HttpRequest) -> str:
+    """Returns the part of the query that names the list from which the reader came."""
+    names = (LIST_FILTERS, "site")
+    found = {name: request.GET[name] for name in names if request.GET.get(name)}
+    return f"?{urlencode(found)}" if found else ""
+
+
+def _to_group(request: HttpRequest, key: UUID | str) -> HttpResponse:
+    page = reverse("admin:csp_group_change", args=[key])
+    return redirect(f"{page}{_list_query(request)}")
 
 
 def _compared_by_time(
@@ -367,7 +479,6 @@ def _group_page(group: Any) -> dict[str, Any]:
         "versions": clients_by_version(group),
         "states": State.choices,
         "users": decisions.assignable_users().values_list("username", flat=True)[:MAX_USERS],
-        "neighbors": neighbors(group, now=now),
         "activity": activity(group),
         "facets": facets,
         "advice": advice,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,6 +18,8 @@ from users.models import User
 from users.roles import AUDITOR, OWNER
 
 MAX_NOTE = 2_000
+# The columns that a decision changes.
+_COLUMNS = ("state", "state_at", "ignored_until", "ignored_reach", "note", "assigned_to_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +64,10 @@ def _assignee(name: str) -> User | None:
 
 def decide(
     groups: Iterable[uuid.UUID], decision: Decision, *, actor: Actor, now: datetime
-) -> list[Group]:
+) -> list[Any]:
     """Stores the decision for each group, with an audit entry. Returns the changed groups.
 
+    Each has a member `undo` with the arguments of `undo`.
     Raises: ValueError if one of the groups cannot change to the state. Then no group changes.
     """
     with transaction.atomic():
@@ -78,10 +81,48 @@ def decide(
         if decision == Decision():
             return found
         assignee = _assignee(decision.assigned_to) if decision.assigned_to else None
+        before = [_columns(group) for group in found]
         changes = [_decide(group, group.current, decision, assignee, now) for group in found]
-        fields = ["state", "state_at", "ignored_until", "ignored_reach", "note", "assigned_to"]
-        Group.objects.bulk_update(found, fields)
+        _save(found)
         record_all("csp.group.decide", changes, actor=actor, now=now)
+        for group, columns in zip(found, before, strict=True):
+            group.undo = {"key": str(group.pk), "before": columns, "after": _columns(group)}
+    return found
+
+
+def _save(groups: Iterable[Group]) -> None:
+    Group.objects.bulk_update(groups, [name.removesuffix("_id") for name in _COLUMNS])
+
+
+def _columns(group: Group) -> dict[str, str | int | None]:
+    """Returns the columns of a decision as values for JSON."""
+    values = ((name, getattr(group, name)) for name in _COLUMNS)
+    return {name: v if v is None or isinstance(v, int) else str(v) for name, v in values}
+
+
+def undo(
+    key: str,
+    *,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    actor: Actor,
+    now: datetime,
+) -> Any:
+    """Takes a decision back. Returns the group, or None if the group has changed since then."""
+    with transaction.atomic():
+        groups: Any = Group.objects.annotate(current=current_state(now)).filter(pk=key)
+        group = groups.select_for_update(of=("self",)).first()
+        if group is None or _columns(group) != after:
+            return None
+        was = {"state": group.current, "note": group.note}
+        for name, value in before.items():
+            column: Any = Group._meta.get_field(name)
+            setattr(group, name, column.to_python(value))
+        _save([group])
+        found = groups.get()
+        became = {"state": found.current, "note": found.note}
+        change = Change(Target("csp_group", key, str(group)), before=was, after=became)
+        record_all("csp.group.undo", [change], actor=actor, now=now)
     return found
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.db.models import Sum
@@ -59,10 +60,13 @@ def front_page(now: datetime, *, site: str = "") -> dict[str, Any]:
     Runs at most ten queries.
     """
     sites, week = sites_of_groups(), week_of_reports(now)
+    of_site = urlencode({"site": site} if site else {})
     with snapshot():
         open_groups = most_urgent(now, limit=ROWS, site=site)
         rising = growing(week, now=now, limit=ROWS, site=site)
-        top = list(groups_at(now).visible().filter(**({"site": site} if site else {}))[:ROWS])
+        groups = groups_at(now).visible().filter(**({"site": site} if site else {}))
+        # Not the same rows twice.
+        top = list(groups.exclude(pk__in=[group.pk for group in open_groups])[:ROWS])
         days = daily({group.pk for group in (*open_groups, *rising, *top)}, now)
         mark_new([*open_groups, *rising, *top])
     return {
@@ -72,6 +76,8 @@ def front_page(now: datetime, *, site: str = "") -> dict[str, Any]:
         "chart": _chart(week, site),
         "week": week,
         "site": site,
+        "of_site": f"?{of_site}" if site else "",
+        "of_list": f"?{urlencode({'_changelist_filters': of_site or 'p=1'})}",
         "sites": sites if len(sites) > 1 else [],
     }
 

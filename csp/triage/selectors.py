@@ -6,7 +6,7 @@ import base64
 import hashlib
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,8 +23,7 @@ from kernel.memory import CachedValue, Memory
 
 MAX_DIRECTIVES = 20
 WEEK = timedelta(days=7)
-_ORDER = ("client_days", "pages", "count")
-_FARTHEST = (*(f"-{name}" for name in _ORDER), "id")
+_ORDER = ("-client_days", "-pages", "-count", "id")
 
 
 def groups_at(now: datetime) -> Any:
@@ -47,41 +46,50 @@ def page(
 ) -> tuple[list[Any], str]:
     """Returns the rows after the cursor, and the cursor of the next page, or "" on the last page.
 
-    The rows are ordered by the numbers in `order`, highest first. The cursor contains the position
-    of the last row, so later pages are as fast as the first.
+    The columns in `order` are numbers, except the last one, which is the id. The cursor contains
+    the position of the last row, so later pages are as fast as the first.
     Raises: APIError 400 for a cursor of a list with other filters.
     """
     digest = hashlib.blake2b(orjson.dumps(sorted(filters.items())), digest_size=6).hexdigest()
     if after:
-        rows = rows.filter(_after(_position(after, digest, order)))
-    found = list(rows.order_by(*(f"-{name}" for name in order), "id")[: limit + 1])
+        rows = rows.filter(_is_after(_position(after, digest, order)))
+    found = list(rows.order_by(*order)[: limit + 1])
     if len(found) <= limit:
         return found, ""
     last = found[limit - 1]
-    position = [digest, *(getattr(last, name) for name in order), str(last.pk)]
+    position = [digest, *_position_of(last, order[:-1]).values(), str(last.pk)]
     return found[:limit], base64.urlsafe_b64encode(orjson.dumps(position)).decode()
 
 
 def _position(cursor: str, digest: str, order: Sequence[str]) -> dict[str, Any]:
     try:
         found, *numbers, key = orjson.loads(base64.urlsafe_b64decode(cursor[:256]))
-        position = dict(zip(order, map(int, numbers), strict=True))
         if found != digest:
             raise ValueError(cursor)
-        return {**position, "id": uuid.UUID(key)}
+        return dict(zip(order, [*map(int, numbers), uuid.UUID(key)], strict=True))
     except (ValueError, TypeError, AttributeError):
         detail = "Must be the cursor of the previous page of the same list."
         raise invalid(Validation("after", detail)) from None
 
 
-def _after(position: Mapping[str, Any]) -> Q:
-    """Returns a filter for the rows after this position in the list."""
-    equal, later = Q(), Q()
+def _position_of(row: Any, order: Sequence[str]) -> dict[str, Any]:
+    """Returns the value of each column of the order."""
+    return {name: getattr(row, name.removeprefix("-")) for name in order}
+
+
+def _is_after(position: Mapping[str, Any]) -> Q:
+    """Returns a filter for the rows after this position in the list.
+
+    The condition on the first column follows from the others, but PostgreSQL needs it to use an
+    index.
+    """
+    equal, later, first = Q(), Q(), Q()
     for name, value in position.items():
-        if name != "id":
-            later |= equal & Q(**{f"{name}__lt": value})
-            equal &= Q(**{name: value})
-    return later | (equal & Q(id__gt=position["id"]))
+        column, how = name.removeprefix("-"), "lt" if name.startswith("-") else "gt"
+        later |= equal & Q(**{f"{column}__{how}": value})
+        equal &= Q(**{column: value})
+        first = first or Q(**{f"{column}__{how}e": value})
+    return first & later
 
 
 # --- Counts -----------------------------------------------------------------------------------
@@ -170,43 +178,46 @@ def needing_attention(now: datetime) -> Any:
     """
     rank = Case(When(current=REGRESSED, then=0), default=1)
     visible = groups_at(now).visible().filter(in_state(now, *OPEN)).annotate(rank=rank)
-    return visible.order_by("rank", *_FARTHEST)
+    return visible.order_by("rank", *_ORDER)
+
+
+def attention_lists(now: datetime, *, site: str = "") -> list[Any]:
+    """Returns the same groups as two lists, for which PostgreSQL uses an index.
+
+    The `site` "" means all sites.
+    """
+    visible = groups_at(now).visible().filter(**({"site": site} if site else {}))
+    return [
+        visible.filter(in_state(now, state)).order_by(*_ORDER) for state in (REGRESSED, State.NEW)
+    ]
 
 
 def most_urgent(now: datetime, *, limit: int, site: str = "") -> list[Any]:
     """Returns the first groups of `needing_attention`. The `site` "" means all sites."""
     found: list[Any] = []
-    for state in (REGRESSED, State.NEW):
-        groups = _in_order(state, now).filter(**({"site": site} if site else {}))
+    for groups in attention_lists(now, site=site):
         found += groups[: limit - len(found)]
     return found
 
 
-def neighbors(group: Any, *, now: datetime) -> tuple[uuid.UUID | None, uuid.UUID | None]:
-    """Returns the ids of the previous and the next group that needs attention, or None.
+def neighbors(
+    group: Any, lists: Sequence[Any], order: Sequence[str] = _ORDER
+) -> tuple[uuid.UUID | None, uuid.UUID | None]:
+    """Returns the ids of the previous and the next group, or None.
 
-    The order is that of `needing_attention`. Takes two or three queries. `group` comes from
-    `groups_at`.
+    `lists` are shown one after the other. Each has this order. Of two lists, the first one has the
+    groups that have regressed. The group, which comes from `groups_at`, does not have to be in a
+    list. Takes two or three queries.
     """
-    regressed, new = (_in_order(state, now) for state in (REGRESSED, State.NEW))
-    is_regressed = group.current == REGRESSED
-    others = (regressed if is_regressed else new).exclude(pk=group.pk)
-    is_later = _after({name: getattr(group, name) for name in (*_ORDER, "id")})
-    # `is_later` implies the conditions on the first column, but PostgreSQL needs them for the
-    # index.
-    before = others.exclude(is_later).filter(client_days__gte=group.client_days)
-    after = others.filter(is_later, client_days__lte=group.client_days)
-    return (
-        _key(before.reverse()) or (None if is_regressed else _key(regressed.reverse())),
-        _key(after) or (_key(new) if is_regressed else None),
-    )
+    place = 0 if group.current == REGRESSED else len(lists) - 1
+    after = _position_of(group, order)
+    before = {name[1:] if name.startswith("-") else f"-{name}": after[name] for name in order}
+    following = [lists[place].filter(_is_after(after)), *lists[place + 1 :]]
+    earlier = [*lists[:place], lists[place].filter(_is_after(before))]
+    return _first(rows.reverse() for rows in reversed(earlier)), _first(following)
 
 
-def _in_order(state: str, now: datetime) -> Any:
-    """Returns the visible groups in this state, most clients first."""
-    return groups_at(now).visible().filter(in_state(now, state)).order_by(*_FARTHEST)
-
-
-def _key(groups: Any) -> uuid.UUID | None:
-    key: uuid.UUID | None = groups.values_list("pk", flat=True).first()
-    return key
+def _first(lists: Iterable[Any]) -> uuid.UUID | None:
+    """Returns the id of the first group, or None."""
+    found = (rows.values_list("pk", flat=True).first() for rows in lists)
+    return next((key for key in found if key), None)

@@ -201,7 +201,7 @@ class OtherReportsView(APIView):
         for name in ("site", "key"):
             if text := request.query_params.get(name, ""):
                 rows = rows.filter(**{name: text[:256]})
-        order = ("client_days", "count")
+        order = ("-client_days", "-count", "id")
         reports, following = _page(request, rows, ("type", "site", "key"), order=order)
         found = {"reports": reports, "next": following}
         return tagged(OtherReportsSerializer(found).data, request=request)

@@ -20,6 +20,7 @@ from csp.triage import decisions, details, releases, week
 from csp.triage.decisions import Decision
 from csp.triage.reading import READERS
 from csp.triage.selectors import (
+    attention_lists,
     groups_at,
     most_urgent,
     needing_attention,
@@ -361,7 +362,7 @@ def test_neighbors_and_the_most_urgent_groups_have_the_order_of_those_that_need_
     assert most_urgent(NOW, limit=9) == ordered[:9]
     keys = [None, *(group.pk for group in ordered), None]
     for place, group in enumerate(ordered):
-        assert neighbors(group, now=NOW) == (keys[place], keys[place + 2])
+        assert neighbors(group, attention_lists(NOW)) == (keys[place], keys[place + 2])
 
 
 # --- Decisions --------------------------------------------------------------------------------

@@ -55,6 +55,22 @@ def test_ten_strokes_triage_ten_groups(browser: Browser, live_server: Any) -> No
     assert browser.violations() == []
 
 
+def test_ignoring_by_key_has_a_limit_and_is_undone_by_key(
+    browser: Browser, live_server: Any
+) -> None:
+    first, second = make_group(client_days=9), make_group(client_days=5)
+    browser.open(f"{live_server.url}/admin/csp/group/{first.pk}/change/")
+    press(browser, "i")
+    wait_for(partial(is_shown, browser, second))
+    ignored = Group.objects.get(pk=first.pk)
+    assert ignored.state == "ignored"
+    assert ignored.ignored_until
+    press(browser, "u")
+    wait_for(partial(is_shown, browser, first))
+    assert not Group.objects.exclude(state="new").exists()
+    assert browser.violations() == []
+
+
 def test_keys_move_and_are_listed(browser: Browser, live_server: Any) -> None:
     first, second = make_group(client_days=9), make_group(client_days=5)
     browser.open(f"{live_server.url}/admin/csp/group/{first.pk}/change/")

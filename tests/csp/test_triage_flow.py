@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from itertools import pairwise
 
 import pytest
@@ -11,7 +12,8 @@ from django.urls import reverse
 from alerts.models import Alert, Channel
 from csp.models import Group
 from csp.triage.decisions import Decision, decide
-from csp.triage.selectors import groups_at, neighbors
+from csp.triage.selectors import attention_lists, groups_at, neighbors
+from kernel import memory
 from tests.alerts.conftest import ACTOR
 from tests.csp.test_triage import DAY, NOW, make_group, patch
 from tests.support.client import APIClient, browser_of
@@ -35,7 +37,7 @@ def test_neighbors_are_in_the_order_of_the_front_page() -> None:
     regressed = make_group(client_days=1, state="resolved", state_at=NOW - 2 * DAY)
     many, few = make_group(client_days=9), make_group(client_days=3)
     done = make_group(client_days=5, state="acknowledged")
-    found = {each.pk: neighbors(each, now=NOW) for each in groups_at(NOW)}
+    found = {each.pk: neighbors(each, attention_lists(NOW)) for each in groups_at(NOW)}
     assert found == {
         regressed.pk: (None, many.pk),
         many.pk: (regressed.pk, few.pk),
@@ -53,10 +55,83 @@ def test_decision_opens_the_next_group() -> None:
     assert last.headers["Location"] == "/admin/csp/"
     assert states() == ["ignored", "ignored", "resolved"]
     shown = client.get("/admin/csp/").text
-    for group, state in zip(groups, ("ignored", "ignored", "resolved"), strict=True):
+    outcomes = ("ignored for good", "ignored for good", "resolved")
+    for group, state in zip(groups, outcomes, strict=True):
         assert re.search(
             rf'Saved the decision: <a href="{page(group)}">[^<]+</a> is {state}\.', shown
         )
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"site": "b.test"}, [5, 3, 1]),
+        ({"site": "b.test", "state": "new"}, [5, 1]),
+        ({"site": "b.test", "o": "-1.4"}, [1, 3, 5]),
+        ({"q": "font"}, [9, 1]),
+        ({}, [9, 7, 5, 3, 1]),
+    ],
+)
+def test_next_group_is_the_next_one_of_the_list(query: dict[str, str], expected: list[int]) -> None:
+    """With the filters, the search and the order of the list. The keys use these links."""
+    for days, site, more in (
+        *((9, "a.test", {"directive": "font-src"}), (7, "a.test", {"state": "ignored"})),
+        *((5, "b.test", {}), (3, "b.test", {"state": "acknowledged"})),
+        (1, "b.test", {"directive": "font-src"}),
+    ):
+        make_group(client_days=days, site=site, **more)
+    memory.clear_all()
+    client, seen = in_admin("owner"), []
+    link = re.search(r'<th class="field-cause[^>]*><a href="([^"]+)"', client.get(LIST, query).text)
+    while link:
+        shown = client.get(unescape(link[1]))
+        seen.append(shown.context["original"].client_days)
+        action = re.search(r'action="([^"]+/decide/[^"]*)"', shown.text)
+        link = re.search(r'id="next-group" href="([^"]+)"', shown.text)
+        # A decision opens the same group, also if the list does not contain this one any more.
+        state = {3: "resolved", 7: "new"}.get(seen[-1], "acknowledged")
+        body = {"state": state, "go_on": "1"}
+        assert action
+        following = client.post(unescape(action[1]), body).headers["Location"]
+        if link:
+            assert following == unescape(link[1])
+    assert seen == expected
+    assert following.startswith(f"{LIST}?")
+
+
+def test_front_page_of_a_site_leads_to_groups_of_this_site() -> None:
+    groups = [make_group(client_days=9 - n, site=f"{'ab'[n % 2]}.test") for n in range(4)]
+    memory.clear_all()
+    client = in_admin("owner")
+    shown = client.get("/admin/csp/", {"site": "a.test"}).text
+    assert f'href="{page(groups[0])}?site=a.test"' in shown
+    shown = client.get(page(groups[0]), {"site": "a.test"}).text
+    assert f'id="next-group" href="{page(groups[2])}?site=a.test"' in shown
+
+
+def test_decision_can_be_undone() -> None:
+    client = in_admin("owner")
+    group = make_group(state="resolved", state_at=NOW - 2 * DAY, note="Fixed.")
+    stored = Group.objects.values().get()
+    body = {"ignored_until": "2099-01-31", "note": "An extension."}
+    shown = client.post(f"{LIST}{group.pk}/decide/", body, follow=True).text
+    assert "is ignored until 2099-01-31." in shown
+    [token] = re.findall(r'form="undo" name="undo" value="([^"]+)"', shown)
+    undone = client.post(f"{LIST}undo/", {"undo": token}, follow=True)
+    assert "is regressed again" in text_in(undone)
+    assert Group.objects.values().get() == stored
+    # A decision that came later is not lost.
+    again = client.post(f"{LIST}undo/", {"undo": token}, follow=True)
+    assert "it has a newer decision" in text_in(again)
+    assert "cannot be undone" in text_in(client.post(f"{LIST}undo/", {"undo": "x"}, follow=True))
+    assert in_admin("auditor").post(f"{LIST}undo/", {"undo": token}).status_code == 403
+
+
+def test_decision_without_limits_says_that_it_is_for_good() -> None:
+    group = make_group()
+    body = {"state": "ignored", "go_on": "1"}
+    shown = in_admin("owner").post(f"{LIST}{group.pk}/decide/", body, follow=True)
+    assert "is ignored for good." in text_in(shown)
 
 
 def test_note_about_a_regressed_group_leaves_it_regressed() -> None:

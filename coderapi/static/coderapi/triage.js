@@ -1,6 +1,7 @@
 // Keys for the pages of triage: they move between rows and groups, and save a decision. "?" lists
 // them. On a page, only the keys of the elements that the page has do something.
 const ROWS = "#result_list tbody th a, .csp-front tbody td.uri a";
+const UNDO = "button[form=undo]";
 const DECISION = document.querySelector("form[data-decision]");
 
 function move(step) {
@@ -9,8 +10,11 @@ function move(step) {
     links[Math.min(Math.max(at + step, 0), links.length - 1)]?.focus();
 }
 
-function decide(state) {
+function decide(state, days = 0) {
     DECISION.elements.state.value = state;
+    if (days) {
+        DECISION.elements.ignored_until.valueAsNumber = Date.now() + days * 86_400_000;
+    }
     DECISION.requestSubmit(DECISION.querySelector("[name=go_on]"));
 }
 
@@ -21,8 +25,9 @@ const KEYS = [
     ["n", "Next group", () => document.getElementById("next-group").click(), () => document.getElementById("next-group")],
     ["p", "Previous group", () => document.getElementById("previous-group").click(), () => document.getElementById("previous-group")],
     ["a", "Acknowledge, and open the next group", () => decide("acknowledged"), () => DECISION],
-    ["i", "Ignore, and open the next group", () => decide("ignored"), () => DECISION],
+    ["i", "Ignore for 30 days, and open the next group", () => decide("ignored", 30), () => DECISION],
     ["r", "Resolve, and open the next group", () => decide("resolved"), () => DECISION],
+    ["u", "Undo the last decision", () => document.querySelector(UNDO).click(), () => document.querySelector(UNDO)],
 ];
 
 function help() {
