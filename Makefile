@@ -21,7 +21,7 @@ setup: ## Create the virtual environment with the tools for make check and make 
 serve: ## Start everything: private PostgreSQL, migrations, web and worker
 	@bin/setup run
 	@CODERAPI_FIRST_OWNER_USERNAME=$${CODERAPI_FIRST_OWNER_USERNAME-owner} \
-		exec $(PY) manage.py server $(ARGS)
+		exec bin/coderapi server $(ARGS)
 
 check: setup ## Run the static checks
 	@bin/check
@@ -31,7 +31,7 @@ check: setup ## Run the static checks
 test: check ## Run the static checks and all tests
 	@PG=$(PG) $(PY) $(PYTEST) $(ARGS)
 
-quick: setup ## Run the fast tests in less than a minute
+quick: setup ## Run the tests that start no other program
 	@PG=$(PG) $(PY) $(PYTEST) -q -m "not slow" --hypothesis-profile=quick $(ARGS)
 
 coverage: setup ## Run all tests and list the lines that no test runs
@@ -62,5 +62,5 @@ wheel: ## Build dist/coderapi-VERSION-py3-none-any.whl (needs the package index,
 lock: ## Resolve dependencies again and write the lock files (needs uv)
 	@bin/lock
 
-clean: ## Remove the virtual environment, built packages and caches
+clean: ## Remove the virtual environment, built packages and caches, but not the data
 	@rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,10 +1,20 @@
 #!/usr/bin/env python3
-"""The entry point of every command in a checkout."""
+"""The entry point of every command in a checkout. bin/coderapi runs it."""
 
 from __future__ import annotations
 
 import os
 import sys
+
+try:
+    from kernel.exit_status import exit_on_signals
+
+    # Before the other imports, which take a part of a second.
+    exit_on_signals()
+except KeyboardInterrupt:
+    os.write(2, b"Stopped\n")
+    os._exit(130)
+
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,17 +27,12 @@ def use_environment() -> None:
         return
     python = ENVIRONMENT / "bin/python"
     if Path(sys.prefix).resolve() == ENVIRONMENT or not python.exists():
-        sys.exit("manage.py: The packages are not installed. Run `bin/setup run`, and try again.")
+        sys.exit("coderapi: The packages are not installed. Run `bin/setup run`, and try again.")
     os.execv(python, [str(python), *sys.argv])  # noqa: S606 - no shell
 
 
 if __name__ == "__main__":
     use_environment()
-
-    from kernel.exit_status import exit_on_signals
-
-    # Before the other imports, which take a part of a second.
-    exit_on_signals()
 
     from coderapi.__main__ import main
 

@@ -68,7 +68,7 @@ register_section("Jobs", _week)
 
 
 def newest_backup() -> datetime | None:
-    """Returns the time of the newest backup by `manage.py backup`, or None."""
+    """Returns the time of the newest backup by `coderapi backup`, or None."""
     entry = Entry.objects.filter(action=BACKUP).order_by("-at").first()
     return entry.at if entry else None
 

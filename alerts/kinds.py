@@ -64,7 +64,7 @@ _TABLE = (
         BACKUP_OLD,
         "backup",
         _HIGH,
-        "The newest backup by manage.py backup is older than a week.",
+        "The newest backup by coderapi backup is older than a week.",
     ),
     Kind(
         TOKEN_EXPIRING,

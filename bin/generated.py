@@ -18,7 +18,7 @@ from options.reference import options_reference, wrapped
 INTRODUCTION = (
     "The settings of coderapi with their defaults. Copy this file to .env. To change a setting, "
     "remove the # before its line and edit the value. Do not put quotes or spaces around a value. "
-    "Docker Compose reads .env automatically. For `manage.py`, set CODERAPI_ENV_FILE=.env. For "
+    "Docker Compose reads .env automatically. For `coderapi`, set CODERAPI_ENV_FILE=.env. For "
     "systemd, use EnvironmentFile=. In a shell, run `set -a; . ./.env`."
 )
 CODERS = (

@@ -1,6 +1,11 @@
-"""Runs every command: as `coderapi` if installed, or as `manage.py` in a checkout."""
+"""Runs every command: as `coderapi` if installed, or as `bin/coderapi` in a checkout."""
 
 from __future__ import annotations
+
+from kernel.exit_status import FAILED, ending_with_the_reader, exit_on_signals
+
+# Before the other imports, which take a part of a second.
+exit_on_signals()
 
 import ast
 import os
@@ -12,12 +17,10 @@ from pathlib import Path
 from django.core.exceptions import ImproperlyConfigured
 
 from coderapi import __version__, bootstrap
-from kernel.exit_status import FAILED, ending_with_the_reader, exit_on_signals
 from kernel.release import PROGRAM
 
 
 def main() -> None:
-    exit_on_signals()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "coderapi.settings")
     with ending_with_the_reader(PROGRAM):
         try:

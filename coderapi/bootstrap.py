@@ -97,7 +97,7 @@ INSTALLED_APPS = [
 
 # Coder's flags as pairs of flag and value, in command-line order. The values include secrets.
 server_flags: Flags = []
-# The addresses that `manage.py server` has reserved.
+# The addresses that `coderapi server` has reserved.
 claims: list[Claim] = []
 # The handle of the private database, if this process uses it.
 private_database: list[Handle] = []

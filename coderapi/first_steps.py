@@ -87,6 +87,7 @@ def _credentials(owner: FirstOwner) -> str:
     return (
         "The first owner's credentials. They are shown only once:\n"
         f"{_USERNAME_LINE.format(owner.username)}"
+        f"  e-mail         {owner.email}\n"
         f"  password       {password}\n"
         f"  session token  {owner.token}\n"
     )

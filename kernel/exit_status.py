@@ -7,34 +7,78 @@ early, as `head` does, the status is the same as after SIGPIPE.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import select
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from types import TracebackType
 from typing import IO
 
 FAILED, MISUSED = 1, 2
 READER_LEFT = 128 + signal.SIGPIPE
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+# The signals that are ending this process.
+_received: list[int] = []
 
 
 def exit_on_signals() -> None:
-    """Makes SIGTERM and SIGHUP raise SystemExit, so that exit handlers run.
+    """Makes the first SIGINT, SIGTERM or SIGHUP end this process, after its exit handlers.
 
-    As process 1 of a container, a process without handlers would ignore these signals. Signals that
-    are ignored stay ignored.
+    SIGINT raises KeyboardInterrupt, and the others SystemExit. Later signals are ignored, so that
+    none interrupts the end. As process 1 of a container, a process without handlers would ignore
+    these signals. Signals that are ignored stay ignored.
     """
-    for signum in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(signum) is signal.SIG_DFL:
-            signal.signal(signum, lambda number, _: sys.exit(128 + number))
+    for signum in ENDING:
+        if signal.getsignal(signum) in {signal.SIG_DFL, signal.default_int_handler}:
+            signal.signal(signum, _end)
+    sys.excepthook = _show_unless_interrupted
+    sys.unraisablehook = _raise_again
 
 
 def ignore_signals() -> None:
     """Ignores all signals that end a process, so that none interrupts the exit handlers."""
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for signum in ENDING:
         signal.signal(signum, signal.SIG_IGN)
+
+
+def _end(number: int, frame: object) -> None:
+    ignore_signals()
+    _received.append(number)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(128 + number)
+
+
+def _show_unless_interrupted(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    if not (_received and issubclass(kind, KeyboardInterrupt)):
+        sys.__excepthook__(kind, error, trace)
+
+
+def _raise_again(unraisable: sys.UnraisableHookArgs) -> None:
+    """Raises the exception of a signal again if it was raised where Python ignores exceptions.
+
+    For example, Python does so in the callback of a weak reference.
+    """
+    if _received and unraisable.exc_type in {KeyboardInterrupt, SystemExit}:
+        signal.signal(signal.SIGALRM, lambda *_: _end(_received[0], None))
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+    else:
+        sys.__unraisablehook__(unraisable)
+
+
+@atexit.register
+def _confirm_end() -> None:
+    # This module is imported first, so this is the last exit handler.
+    if _received:
+        with suppress(OSError):
+            os.write(2, b"Stopped\n")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
-ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+from kernel.exit_status import ENDING
 
 # Set when this process has been asked to stop. It may serve requests for some time after that.
 stopping = threading.Event()

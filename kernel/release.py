@@ -6,5 +6,5 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 IS_CHECKOUT = (ROOT / "manage.py").is_file()
-# The name of the command in messages.
-PROGRAM = "manage.py" if IS_CHECKOUT else "coderapi"
+# The name of the command in messages. A checkout has it as bin/coderapi.
+PROGRAM = "coderapi"

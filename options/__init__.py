@@ -12,7 +12,7 @@ sources. `start` adds the defaults that depend on this machine. `rejections` rej
 which the server does not start. `comparison` compares the catalogue with a running Coder server.
 
 A configuration becomes the JSON of `GET /deployment/config` in two wire forms (`rendering`,
-`option_formats`), a YAML file (`written_config`), and the tables of `manage.py options` (`table`).
+`option_formats`), a YAML file (`written_config`), and the tables of `coderapi options` (`table`).
 The catalogue becomes the flags' help and docs/options.md (`reference`). All output goes through
 `redaction`, which removes secret options and passwords in URLs.
 

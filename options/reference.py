@@ -37,10 +37,10 @@ option, not the value that overrides it.
 An empty variable counts as not set, with two exceptions: an empty HTTP Address disables the HTTP
 listener, and an empty Human Log Location disables the human-readable log.
 
-* `manage.py options` shows the effective values and the source of each value.
-* `manage.py options --check FILE` lists the mistakes in a YAML file.
-* `manage.py server --write-config` prints the configuration as a YAML file.
-* `manage.py config_history` lists the configurations of earlier starts. `--diff` compares two.
+* `coderapi options` shows the effective values and the source of each value.
+* `coderapi options --check FILE` lists the mistakes in a YAML file.
+* `coderapi server --write-config` prints the configuration as a YAML file.
+* `coderapi config_history` lists the configurations of earlier starts. `--diff` compares two.
 
 coderapi does not support some features of Coder's server. If you configure one of these, coderapi
 does not start, and the error names the option:

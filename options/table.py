@@ -1,4 +1,4 @@
-"""Builds the tables of `manage.py options`, with a row for each option and setting."""
+"""Builds the tables of `coderapi options`, with a row for each option and setting."""
 
 from __future__ import annotations
 

@@ -259,6 +259,7 @@ class FirstOwner(NamedTuple):
     """
 
     username: str
+    email: str
     password: str
     token: str
 
@@ -282,7 +283,7 @@ def ensure_first_owner(*, now: datetime) -> FirstOwner | None:
             return None
         insert_user(owner, actor=SYSTEM, now=now)
         new = create_api_key(owner, lifetime_ns=settings.MAX_ADMIN_TOKEN_LIFETIME_NS, now=now)
-    return FirstOwner(owner.username, generated, new.token)
+    return FirstOwner(owner.username, owner.email, generated, new.token)
 
 
 @receiver(password_changed)

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING
 
 from setproctitle import setproctitle
 
-from kernel.loops import ENDING, Backoff
+from kernel.exit_status import ENDING
+from kernel.loops import Backoff
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkProcess

@@ -1,4 +1,4 @@
-"""The code that `manage.py server` and `manage.py worker` share."""
+"""The code that `coderapi server` and `coderapi worker` share."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ServerCommand(BaseCommand):
 
 @contextmanager
 def private_database_watched() -> Iterator[None]:
-    """Restarts the private PostgreSQL if it ends, unless `manage.py postgres stop` ended it."""
+    """Restarts the private PostgreSQL if it ends, unless `coderapi postgres stop` ended it."""
     stop = threading.Event()
     for handle in private_database:
         threading.Thread(
@@ -58,7 +58,7 @@ def private_database_watched() -> Iterator[None]:
 def watch(handle: Handle, stop: threading.Event, *, until_stopped: bool = False) -> None:
     """Restarts the private PostgreSQL if it ends, until `stop` is set.
 
-    If `until_stopped` is true, sets `stop` when `manage.py postgres stop` has ended it.
+    If `until_stopped` is true, sets `stop` when `coderapi postgres stop` has ended it.
     """
     before = "running"
     backoff = Backoff(first=WATCH_SECONDS, longest=MAX_PAUSE_SECONDS)

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from coderapi.server.children import OF_SUPERVISOR, Child, Role
 from coderapi.server.command import private_database_watched
-from kernel.loops import ENDING, REPEAT_SECONDS, Signals
+from kernel.exit_status import ENDING
+from kernel.loops import REPEAT_SECONDS, Signals
 
 logger = logging.getLogger(__name__)
 

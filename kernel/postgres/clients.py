@@ -19,7 +19,7 @@ from kernel.postgres.binaries import Binaries, found, newest_programs
 from kernel.postgres.files import variables_of
 from kernel.postgres.sharing import acquire
 
-# Maps the actions of `manage.py postgres` to PostgreSQL's programs.
+# Maps the actions of `coderapi postgres` to PostgreSQL's programs.
 CLIENTS = {"psql": "psql", "dump": "pg_dump", "restore": "pg_restore"}
 # Without one of these options of pg_restore, `--dbname` is added.
 NAMES_A_TARGET = ("-d", "--dbname", "-f", "--file", "-l", "--list", "--help", "-?", "--version")

@@ -1,7 +1,7 @@
 """The settings of coderapi, which Coder's server does not have.
 
 Only environment variables can set these settings. `.env.example` lists them, and
-`manage.py options` shows them in a separate table. They are not part of GET /deployment/config, of
+`coderapi options` shows them in a separate table. They are not part of GET /deployment/config, of
 the flags' help or of docs/options.md, which describe Coder's options only.
 """
 
@@ -74,7 +74,7 @@ OWN_OPTIONS = (
     ),
     _own(
         "CODERAPI_ENV_FILE",
-        "The path of a file with NAME=value lines, such as a copy of .env.example. `manage.py` "
+        "The path of a file with NAME=value lines, such as a copy of .env.example. `coderapi` "
         "reads the file first. Environment variables override the values in the file.",
         Text(),
     ),

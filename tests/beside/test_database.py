@@ -276,7 +276,7 @@ def test_database_that_cannot_be_reached_is_named_without_its_password(
         (
             "ALTER TABLE provisioner_jobs RENAME error TO mistake",
             "ALTER TABLE provisioner_jobs RENAME mistake TO error",
-            "column j.error does not exist. `manage.py check_coder_database` lists",
+            "column j.error does not exist. `coderapi check_coder_database` lists",
         ),
         (
             "ALTER TABLE workspace_builds RENAME TO builds",

@@ -105,11 +105,11 @@ def test_help_lists_our_commands_first_with_summaries() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_is_complete(name: str) -> None:
     found = command(name)
-    parser = found.create_parser("manage.py", name)
+    parser = found.create_parser("coderapi", name)
     text = parser.format_help()
 
     assert found.help
-    assert "Examples:\n  manage.py" in text
+    assert "Examples:\n  coderapi" in text
     assert "--settings" not in text
     assert [action.dest for action in parser._actions if not (action.help or action.choices)] == []
 
@@ -121,16 +121,16 @@ def test_examples_in_the_help_are_valid(name: str) -> None:
     assert found.examples
     for example in found.examples.splitlines():
         arguments = shlex.split(re.split(r"(?:^| )[<>]", example)[0])
-        found.create_parser("manage.py", name).parse_args(arguments)
+        found.create_parser("coderapi", name).parse_args(arguments)
 
 
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"server", "worker", "options"}))
 def test_wrong_option_ends_with_two(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
-        command(name).run_from_argv(["manage.py", name, "--no-such-option"])
+        command(name).run_from_argv(["coderapi", name, "--no-such-option"])
 
     assert raised.value.code == 2
-    assert f"manage.py {name}: error: " in capsys.readouterr().err
+    assert f"coderapi {name}: error: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_wrong_value_ends_with_two(
 ) -> None:
     name, *others = shlex.split(arguments)
     with pytest.raises(SystemExit) as raised:
-        command(name).run_from_argv(["manage.py", name, *others])
+        command(name).run_from_argv(["coderapi", name, *others])
 
     assert raised.value.code == 2
     assert error in capsys.readouterr().err
@@ -190,7 +190,7 @@ def test_unreachable_database_is_one_line(directory: Path) -> None:
     for name in names:
         done = ended(name, directory, {"DATABASE_URL": url})
         assert done.status == 1, name
-        assert "manage.py: the database cannot be used: connection failed" in done.err, name
+        assert "coderapi: the database cannot be used: connection failed" in done.err, name
         assert "Connection refused" in done.err, name
         assert [text for text in done.err.splitlines() if "%|" not in text][1:] == [], name
         assert "hunter2" not in done.err + done.out, name
@@ -224,7 +224,7 @@ def test_unmigrated_database_is_named(directory: Path) -> None:
     done = ended("list_tokens", directory, {"DATABASE_URL": url})
 
     assert done.status == 1
-    assert re.fullmatch(r"manage\.py: .* does not exist\. Run `manage\.py migrate` .*\n", done.err)
+    assert re.fullmatch(r"coderapi: .* does not exist\. Run `coderapi migrate` .*\n", done.err)
 
 
 def without_database(data: Path) -> dict[str, str]:
@@ -235,7 +235,7 @@ def without_database(data: Path) -> dict[str, str]:
 def test_missing_data_directory_is_not_created(tmp_path: Path, name: str) -> None:
     data = tmp_path / "data"
     with pytest.raises(bootstrap.StartError, match=f"{data} does not exist") as raised:
-        bootstrap.prepare(["manage.py", name], without_database(data))
+        bootstrap.prepare(["coderapi", name], without_database(data))
 
     assert raised.value.status == 1
     assert not data.exists()
@@ -258,7 +258,7 @@ def test_wrong_data_directory_is_named(tmp_path: Path, command_line: str, data: 
     before = sorted(tmp_path.rglob("*"))
     done = ended(command_line, tmp_path, without_database(tmp_path / data))
     assert (done.status, done.out) == (1, "")
-    assert re.fullmatch(f"manage.py.*: {tmp_path / data} .* CODERAPI_DATA_DIR.*\n", done.err)
+    assert re.fullmatch(f"coderapi.*: {tmp_path / data} .* CODERAPI_DATA_DIR.*\n", done.err)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -266,7 +266,7 @@ def test_wrong_data_directory_is_named(tmp_path: Path, command_line: str, data: 
 def test_data_is_not_created_among_other_files(tmp_path: Path, arguments: list[str]) -> None:
     (tmp_path / "thesis.txt").touch()
     with pytest.raises(bootstrap.StartError, match=r"holds other files, such as thesis\.txt"):
-        bootstrap.prepare(["manage.py", *arguments], without_database(tmp_path))
+        bootstrap.prepare(["coderapi", *arguments], without_database(tmp_path))
 
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -312,7 +312,7 @@ def test_full_disk_is_named() -> None:
         )
 
     assert done.returncode == 1
-    assert done.stderr == "manage.py: the output cannot be written: No space left on device\n"
+    assert done.stderr == "coderapi: the output cannot be written: No space left on device\n"
 
 
 # --- JSON -------------------------------------------------------------------------------------

@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-import shlex
 import shutil
-import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,28 +22,32 @@ from tests.support.processes import PACKAGES, PROJECT, own_database
 from tests.support.servers_with_options import Obeying, obeying
 from tests.support.stand_in_coder import Key, Person, StandInCoder
 
-DOCUMENTS = [PROJECT / "README.md", *sorted(PROJECT.glob("docs/*.md"))]
+DOCUMENTS = [
+    *(PROJECT / "README.md", PROJECT / "CONTRIBUTING.md"),
+    *sorted(PROJECT.glob("docs/*.md")),
+]
+PROGRAM = PROJECT / "bin/coderapi"
 BLOCK = re.compile(r"^```(sh|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
-# The test does not run blocks that begin with one of these programs.
+# Every other block runs as it is written. The keys are the beginnings of blocks.
 NOT_RUN = {
-    "git": "fetches from the network",
-    "make": "runs until it is stopped, or breaks the service for minutes",
-    "python3": "installs; test_wheel does so",
-    "docker": "needs Docker; test_image_commands runs the composition's commands",
-    "docker/make-secrets": "belongs to the composition; test_image_commands runs it",
-    "coder": "is Coder's program, which is not installed",
+    "git clone": "fetches from the network; bin/prove clones",
+    "make ": "runs until it is stopped, or for minutes; bin/prove runs make serve",
+    "python3 -m venv": "installs; bin/prove installs the wheel",
+    "docker": "needs Docker; test_image_commands runs the commands of the composition",
+    "coder ": "is Coder's program, which is not installed",
     "openapi-python-client": "test_generated_clients runs the generators",
+    "systemctl": "changes this machine; test_operations checks the unit",
+    "sudo": "needs the account and the directory of the service under systemd",
+    "export CODERAPI_ENV_FILE": "runs until it is stopped; test_beside_coder starts such a server",
+    "export CODERAPI_DATA_DIR": "makes a new database from the old data; test_other_releases does",
+    "CODER_PROMETHEUS_ENABLE": "runs until it is stopped; test_metrics scrapes such a server",
+    "coderapi beside_coder check": "shows a failed check; test_proxies runs the command",
 }
 
 EMAIL, PASSWORD = "ada@example.com", "correct horse battery"
-# Functions of bash that replace programs in the examples, so that they run on this machine.
-PRELUDE = f"""
-set -euo pipefail
-manage.py() {{ {shlex.quote(sys.executable)} {shlex.quote(str(PROJECT / "manage.py"))} "$@"; }}
-python() {{ shift; manage.py "$@"; }}
-curl() {{ command curl --fail-with-body "$@"; }}
-"""
+# An example whose request fails must fail the test.
+PRELUDE = 'set -euo pipefail\ncurl() { command curl --fail-with-body "$@"; }\n'
 
 
 def commands_in(language: str, text: str) -> str:
@@ -62,24 +64,22 @@ EXAMPLES = {
 }
 
 
-def first_word(block: str) -> str:
-    word = block.split()[0]
-    return "python3" if word.endswith("/python3") else word
+def reason_not_to_run(block: str) -> str:
+    return next((why for begin, why in NOT_RUN.items() if block.startswith(begin)), "")
 
 
 # The blocks of a document run in its order.
 RUN = {
     name: run
     for name, blocks in EXAMPLES.items()
-    if (run := [block for block in blocks if first_word(block) not in NOT_RUN])
+    if (run := [block for block in blocks if not reason_not_to_run(block)])
 }
 
 
 def test_excluded_examples_exist() -> None:
-    words = {first_word(block) for blocks in EXAMPLES.values() for block in blocks}
-
-    assert set(NOT_RUN) <= words
-    assert sum(map(len, RUN.values())) > 20
+    excluded = {reason_not_to_run(block) for blocks in EXAMPLES.values() for block in blocks}
+    assert set(NOT_RUN.values()) <= excluded
+    assert sum(map(len, RUN.values())) > 40
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +99,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Obeying]:
 def environ(service: Obeying, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment variables that the documents introduce."""
     programs = newest_programs(tmp_path_factory.mktemp("data")).directory
+    (place := tmp_path_factory.mktemp("bin")).joinpath("coderapi").symlink_to(PROGRAM)
     body = {"email": EMAIL, "password": PASSWORD}
     token = service.ask("/api/v2/users/login", method="POST", body=body).json["session_token"]
     with (
@@ -108,7 +109,7 @@ def environ(service: Obeying, tmp_path_factory: pytest.TempPathFactory) -> Itera
     ):
         found = {
             **os.environ,
-            "PATH": f"{programs}:{os.environ['PATH']}",
+            "PATH": f"{place}:{programs}:{os.environ['PATH']}",
             "DATABASE_URL": service.database,
             "CODER_URL": f"http://127.0.0.1:{service.port()}",
             "CODER_SESSION_TOKEN": token,
@@ -118,7 +119,7 @@ def environ(service: Obeying, tmp_path_factory: pytest.TempPathFactory) -> Itera
             "CODERAPI_CODER_TOKEN": coder.add(Key(Person("service", ("owner",)))).token,
             "BACKED_UP": backed_up,
         }
-        create = "manage.py create_admin_user --username alice --email alice@example.com"
+        create = "coderapi create_admin_user --username alice --email alice@example.com"
         bash(create, found, cwd=tmp_path_factory.mktemp("cwd"))
         yield found
 
@@ -149,16 +150,13 @@ def run_example(script: str, environ: dict[str, str], *, cwd: Path) -> None:
         script = script.replace(shown, here)
     if "jq " in script and not shutil.which("jq"):
         return
-    if "beside_coder" in script:
-        # The example shows a failed check. test_proxies runs the command.
-        return
     if re.search(r" (?:backup|postgres|restore) ", script):
         # A restore would replace the data of the other examples.
         environ = {**environ, "DATABASE_URL": environ["BACKED_UP"]}
 
     if "agents.csv.rejected" in script:
         break_first_row(cwd / "agents.csv")
-        bash("! manage.py import_agent_stats agents.csv", environ, cwd=cwd)
+        bash("! coderapi import_agent_stats agents.csv", environ, cwd=cwd)
 
     bash(script, environ, cwd=cwd)
 
@@ -177,8 +175,8 @@ def break_first_row(path: Path) -> None:
 MENTIONS = sorted(
     {
         (document.name, found[1])
-        for document in [*DOCUMENTS, PROJECT / "CONTRIBUTING.md"]
-        for found in re.finditer(r"manage\.py ([a-z_]+(?: [^`\n|]*)?)", document.read_text())
+        for document in DOCUMENTS
+        for found in re.finditer(r"`coderapi ([a-z_]+(?: [^`\n|]*)?)", document.read_text())
     }
 )
 
@@ -189,7 +187,7 @@ def test_mentioned_command_has_the_mentioned_options(document: str, mention: str
     assert name in get_commands() or name == "help"
     if get_commands().get(name) not in PACKAGES or name == "postgres":
         return
-    parser = load_command_class(get_commands()[name], name).create_parser("manage.py", name)
+    parser = load_command_class(get_commands()[name], name).create_parser("coderapi", name)
     known = flags_of(parser) | {f"--{option.flag}" for option in CATALOGUE}
     named = {word.partition("=")[0] for word in words if re.match(r"--[a-z]", word)}
 

@@ -72,7 +72,7 @@ def test_image_runs_as_an_unprivileged_user_who_owns_only_the_data() -> None:
 def test_image_runs_the_whole_server_by_default() -> None:
     final = stages()[-1]
 
-    assert only(final, "ENTRYPOINT").argv == ["python", "manage.py"]
+    assert only(final, "ENTRYPOINT").argv == ["coderapi"]
     assert only(final, "CMD").argv == ["server"]
 
 

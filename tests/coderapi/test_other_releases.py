@@ -80,7 +80,7 @@ def exported(url: str, folder: Path) -> tuple[str, str]:
         assert refused.returncode == 1
         assert "cannot use the database: the table csp_report has no column" in refused.stderr
         for name in ("export_audit", "export_csp_reports", "export_agent_stats"):
-            assert f"manage.py {name} >" in refused.stderr
+            assert f"coderapi {name} >" in refused.stderr
     files = []
     for name in ("export_csp_reports", "export_agent_stats"):
         done = manage(name, DATABASE_URL=url)

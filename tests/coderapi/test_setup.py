@@ -117,8 +117,10 @@ def test_environment_of_an_old_python_is_replaced(machine: Machine) -> None:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout with manage.py alone."""
-    shutil.copy(PROJECT / "manage.py", tmp_path)
+    """A checkout with the files that run before others are imported."""
+    for name in ("manage.py", "bin/coderapi", "kernel/__init__.py", "kernel/exit_status.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(PROJECT / name, tmp_path / name)
     return tmp_path
 
 

@@ -69,15 +69,6 @@ def test_program_prints_its_version(installed: Path, elsewhere: Path, argument: 
     assert coderapi(installed, argument, cwd=elsewhere).stdout == f"coderapi {__version__}\n"
 
 
-def test_messages_name_the_installed_program(installed: Path, elsewhere: Path) -> None:
-    refused = coderapi(installed, "server", "--no-such-flag", cwd=elsewhere)
-    assert refused.returncode == 2
-    assert refused.stderr.startswith("coderapi: ")
-    advised = " ".join(coderapi(installed, "server", "--help", cwd=elsewhere).stdout.split())
-    assert "`coderapi options`" in advised
-    assert "manage.py" not in advised
-
-
 def test_installed_server_serves_from_any_directory(
     installed: Path, elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,7 +90,7 @@ def test_import_accepts_every_format_and_sets_bad_lines_aside(tmp_path: Path) ->
 def test_examples_in_help_and_manual_are_equal_and_valid(
     tmp_path: Path, settings: LazySettings
 ) -> None:
-    shown = load_command_class("csp", "import_csp_reports").create_parser("manage.py", "")
+    shown = load_command_class("csp", "import_csp_reports").create_parser("coderapi", "")
     lines = re.findall(r"^[\[{].*[\]}]$", shown.format_help(), re.MULTILINE)
     settings.CSP_RETENTION = timedelta()
     message = run("import_csp_reports", write_lines(tmp_path / "reports.jsonl", *lines))

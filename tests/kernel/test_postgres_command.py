@@ -1,4 +1,4 @@
-"""`manage.py postgres`, in a process of its own."""
+"""`coderapi postgres`, in a process of its own."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def start(open_directory: Path) -> Iterator[Start]:
 def test_served_database_answers_until_sigterm(start: Start) -> None:
     before = ended(start("url"))
     assert before.returncode == 1
-    assert "is empty. `manage.py server` or `manage.py migrate` makes one there" in before.stderr
+    assert "is empty. `coderapi server` or `coderapi migrate` makes one there" in before.stderr
 
     server = start("serve")
     assert server.stdout

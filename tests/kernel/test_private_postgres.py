@@ -247,7 +247,7 @@ def test_socket_directory_open_to_others_is_refused(data_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "complaint"),
     [
-        ("99", r"belongs to PostgreSQL 99(.|\n)*manage.py postgres upgrade"),
+        ("99", r"belongs to PostgreSQL 99(.|\n)*coderapi postgres upgrade"),
         ("14", "14, but the oldest supported version is 15"),
         ("junk", r"contains no version number\.$"),
     ],

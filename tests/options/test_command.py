@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 class Output:
     def __init__(self, *arguments: str, **environ: str) -> None:
-        """Runs manage.py in an environment without a database."""
+        """Runs the program in an environment without a database."""
         apart = {name: "" for name in os.environ if name.startswith(("CODER", "DATABASE_URL"))}
         run = manage(*arguments, **{**apart, **environ})
         self.status, self.out, self.err = run.returncode, run.stdout, run.stderr
@@ -175,7 +175,7 @@ def test_unknown_flags_are_printed_with_other_mistakes() -> None:
     output = Output(
         "server", "--acess-url=x", "--nothing=y", "--tls-enable=maybe", CODERAPI_WIRE="z"
     )
-    assert output.errors[0] == "manage.py: the configuration has mistakes"
+    assert output.errors[0] == "coderapi: the configuration has mistakes"
     places = {line.partition(":")[0].partition(" ")[0] for line in output.errors[1:]}
     assert places == {"--acess-url", "--nothing", "--tls-enable", "CODERAPI_WIRE"}
 
@@ -185,7 +185,7 @@ def test_every_command_warns_of_an_unread_env_file(
 ) -> None:
     (tmp_path / ".env").write_text("CODERAPI_WIRE=coderd\n")
     monkeypatch.setattr("coderapi.bootstrap.ROOT", tmp_path)
-    bootstrap.prepare(["manage.py", "options"], {})
+    bootstrap.prepare(["coderapi", "options"], {})
     assert f"the file {tmp_path / '.env'} is not used. To use it, set" in capsys.readouterr().err
-    bootstrap.prepare(["manage.py", "options"], {"CODERAPI_WIRE": "documented"})
+    bootstrap.prepare(["coderapi", "options"], {"CODERAPI_WIRE": "documented"})
     assert not capsys.readouterr().err

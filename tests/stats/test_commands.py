@@ -159,7 +159,7 @@ def test_help_manual_and_schema_show_the_same_valid_rows(
     tmp_path: Path, command: str, serializer: Any
 ) -> None:
     with deployment_at(utc(2026, 1, 21)) as deployment:
-        parser = load_command_class("stats", command).create_parser("manage.py", command)
+        parser = load_command_class("stats", command).create_parser("coderapi", command)
         (as_json,) = re.findall(r"^\{.*\}$", parser.format_help(), re.MULTILINE)
         (as_csv,) = re.findall(r"^\w+(?:,\w+)+\n.*,.*$", parser.format_help(), re.MULTILINE)
         (tmp_path / "rows.jsonl").write_text(as_json)

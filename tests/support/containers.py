@@ -86,6 +86,7 @@ def copy_build_context(to: Path) -> None:
         if source.is_dir():
             shutil.copytree(source, to / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
+            (to / name).parent.mkdir(exist_ok=True)
             shutil.copy2(source, to / name)
 
 

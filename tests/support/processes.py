@@ -119,7 +119,7 @@ def in_database(url: str, name: str) -> str:
 
 
 class Program:
-    """A `manage.py` command in its own session. A mark in the environment finds its processes."""
+    """A command in its own session. A mark in the environment finds its processes."""
 
     entry: Sequence[str] = (sys.executable, str(PROJECT / "manage.py"))
     directory: Path | None = None

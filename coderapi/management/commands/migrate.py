@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+from kernel.db.recording import AtomicMigrate
+
+
+class Command(AtomicMigrate):
+    pass
