@@ -23,13 +23,23 @@ needs_promtool = pytest.mark.skipif(not PROMTOOL, reason="promtool is not instal
 # The series that make each alert fire, in promtool's notation.
 REQUESTS = 'coderapi_http_requests_total{instance="a",'
 COMMITS = 'coderapi_csp_commit_seconds_bucket{instance="a",'
+LAG = 'coderapi_event_loop_lag_seconds_bucket{instance="a",'
 FIRES_ON: dict[str, dict[str, str]] = {
     "CoderapiDown": {'up{job="coderapi"}': "0x99"},
     "CoderapiNoWebProcess": {
         "coderapi_build_info": "1x99",
         'process_resident_memory_bytes{role="jobs"}': "1x99",
     },
+    "CoderapiVanished": {},
     "CoderapiDatabaseUnreachable": {"coderapi_database_up": "0x99"},
+    "CoderapiConnectionsWaiting": {'coderapi_database_pool{instance="a",state="waiting"}': "3x99"},
+    "CoderapiEventLoopLate": {
+        f'{LAG}le="0.1"}}': "0+98x99",
+        f'{LAG}le="0.2"}}': "0+100x99",
+        f'{LAG}le="+Inf"}}': "0+100x99",
+    },
+    "CoderapiCacheServerAway": {"coderapi_cache_server_away": "1x99"},
+    "CoderapiCoderAway": {"coderapi_coder_away": "1x99"},
     "CoderapiListenerDisconnected": {"coderapi_listener_hearing": "0x99"},
     "CoderapiServerErrors": {
         f'{REQUESTS}status="200"}}': "0+90x99",
@@ -47,10 +57,19 @@ FIRES_ON: dict[str, dict[str, str]] = {
     "CoderapiReportsFailing": {
         f'{REQUESTS}operation="report-csp-violations",status="503"}}': "0+1x99"
     },
+    "CoderapiReportsDiskNearlyFull": {
+        "coderapi_csp_stored_bytes": "91x99",
+        "coderapi_csp_max_bytes": "100x99",
+    },
     "CoderapiJobFailing": {'coderapi_job_failing{job_name="j"}': "1x99"},
     "CoderapiJobLate": {'coderapi_job_late{job_name="j"}': "1x99"},
     "CoderapiStatsAlarm": {'coderapi_stats_alarm{alarm="latency_high"}': "1x99"},
 }
+
+
+def test_panels_have_ids_of_their_own() -> None:
+    ids = [panel["id"] for panel in json.loads(DASHBOARD.read_text())["panels"]]
+    assert len(ids) == len(set(ids))
 
 
 def panels() -> list[dict[str, Any]]:
@@ -98,24 +117,93 @@ def test_promtool_accepts_every_query_of_the_dashboard(tmp_path: Path) -> None:
     promtool("check", "rules", file)
 
 
+# A server without problems.
+HEALTHY = {
+    'up{job="coderapi",instance="a"}': "1x99",
+    'coderapi_build_info{instance="a"}': "1x99",
+    'process_resident_memory_bytes{instance="a",role="web"}': "1x99",
+    'coderapi_database_up{instance="a"}': "1x99",
+    'coderapi_database_pool{instance="a",state="waiting"}': "0x99",
+    f'{LAG}le="0.1"}}': "0+100x99",
+    f'{LAG}le="+Inf"}}': "0+100x99",
+    'coderapi_cache_server_away{instance="a"}': "0x99",
+    'coderapi_coder_away{instance="a"}': "0x99",
+    'coderapi_listener_hearing{instance="a"}': "1x99",
+    f'{REQUESTS}operation="report-csp-violations",status="200"}}': "0+100x99",
+    f'{COMMITS}le="0.5"}}': "0+9x99",
+    f'{COMMITS}le="+Inf"}}': "0+9x99",
+    'coderapi_csp_stored_bytes{instance="a"}': "5x99",
+    'coderapi_csp_max_bytes{instance="a"}': "100x99",
+    'coderapi_job_failing{instance="a",job_name="j"}': "0x99",
+    'coderapi_job_late{instance="a",job_name="j"}': "0x99",
+    'coderapi_stats_alarm{instance="a",alarm="latency_high"}': "0x99",
+}
+# The gauges that are read from the database are absent.
+WITHOUT_DATABASE = {
+    'up{job="coderapi",instance="a"}': "1x99",
+    'coderapi_build_info{instance="a"}': "1x99",
+    'process_resident_memory_bytes{instance="a",role="web"}': "1x99",
+    'coderapi_database_up{instance="a"}': "0x99",
+    'coderapi_database_pool{instance="a",state="waiting"}': "7x99",
+    'coderapi_listener_hearing{instance="a"}': "0x99",
+    f'{REQUESTS}operation="report-csp-violations",status="503"}}': "0+100x99",
+    f'{COMMITS}le="0.5"}}': "0x99",
+    f'{COMMITS}le="1"}}': "0+9x99",
+    f'{COMMITS}le="+Inf"}}': "0+9x99",
+}
+
+
+def played(given: dict[str, str], *, query: str, found: dict[str, int]) -> dict[str, Any]:
+    """Returns a test for promtool: the query finds these numbers after 90 minutes."""
+    samples = [{"labels": labels, "value": value} for labels, value in found.items()]
+    return {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in given.items()],
+        "promql_expr_test": [{"expr": query, "eval_time": "90m", "exp_samples": samples}],
+    }
+
+
+def play(directory: Path, *tests: dict[str, Any]) -> None:
+    file = directory / "tests.yml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "tests": list(tests)}))
+    promtool("test", "rules", file)
+
+
 @needs_promtool
 def test_every_alert_fires(tmp_path: Path) -> None:
+    # Counts alerts, because their labels vary.
+    query = 'count(ALERTS{{alertname="{}",alertstate="firing"}})'
     tests = [
-        {
-            "interval": "1m",
-            "input_series": [{"series": name, "values": values} for name, values in given.items()],
-            # Counts alerts, because their labels vary.
-            "promql_expr_test": [
-                {
-                    "expr": f'count(ALERTS{{alertname="{alert}",alertstate="firing"}})',
-                    "eval_time": "90m",
-                    "exp_samples": [{"labels": "{}", "value": 1}],
-                }
-            ],
-        }
+        played(given, query=query.format(alert), found={"{}": 1})
         for alert, given in FIRES_ON.items()
     ]
-    file = tmp_path / "tests.yml"
-    file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "tests": tests}))
     assert FIRES_ON.keys() == {rule["alert"] for rule in rules()}
-    promtool("test", "rules", file)
+    play(tmp_path, *tests, played(HEALTHY, query="count by (alertname) (ALERTS)", found={}))
+
+
+@needs_promtool
+def test_dead_database_is_one_notification(tmp_path: Path) -> None:
+    """Alertmanager, as the document configures it, drops the alerts that only follow."""
+    document = (RULES.parent / "README.md").read_text()
+    (example,) = re.findall(r"# alertmanager.yml\n(.*?)```", document, re.DOTALL)
+    (rule,) = yaml.safe_load(example)["inhibit_rules"]
+    assert rule["source_matchers"] == ['alertname="CoderapiDatabaseUnreachable"']
+    assert rule["equal"] == ["instance"]
+    (target,) = rule["target_matchers"]
+    names = target.removeprefix('alertname=~"').removesuffix('"')
+    known = "|".join(each["alert"] for each in rules())
+    for name in re.sub(r"Coderapi\((.*)\)", r"\1", names).split("|"):
+        assert f"Coderapi{name}" in known
+    firing = 'count by (alertname, instance) (ALERTS{{alertstate="firing",{}}})'
+    remaining = '{alertname="CoderapiDatabaseUnreachable",instance="a"}'
+    query = firing.format(f'alertname!~"{names}"')
+    play(
+        tmp_path,
+        played(WITHOUT_DATABASE, query=query, found={remaining: 1}),
+        # Without inhibition, these alerts fire, too.
+        played(
+            WITHOUT_DATABASE,
+            query=f"count({firing.format(target)})",
+            found={"{}": len(names.split("|"))},
+        ),
+    )
