@@ -14,6 +14,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 
 from csp import metrics, other_reports
 from csp.access import keys
+from csp.models import IngestKey
 from csp.noise.stored import are_rules_in_memory, current_rules
 from csp.parsing.formats import parse
 from csp.parsing.tolerant_json import load
@@ -21,13 +22,13 @@ from csp.scrubbing.masking import MAX_CACHED, cached
 from csp.scrubbing.versions import checked_version
 from csp.writing import writer
 from csp.writing.client_hashes import is_key_in_memory, sender_of
-from csp.writing.entries import Entry, Prepared, entries_of, prepare
-from csp.writing.sites import are_sites_in_memory, known_sites
+from csp.writing.entries import Entry, Prepared, Sender, entries_of, prepare
+from csp.writing.sites import are_sites_in_memory, sites_for
 from kernel.http import wire
 from kernel.http.call import first_parameters
 from kernel.http.errors import APIError, Validation, invalid
 from kernel.http.hosts import client_of
-from kernel.http.rate_limit import bucket_of, verdict_on
+from kernel.http.rate_limit import bucket_of, limit_of, verdict_on
 from kernel.http.steps import Results
 from kernel.humanize import plural
 from kernel.settings import settings
@@ -90,8 +91,8 @@ def entries_in(results: Results, body: bytes, *, now: datetime) -> list[Entry]:
     Raises: APIError 401, 403 or 410 if the sender may not report; 400 or 413 for an invalid body;
     429 for too many reports.
     """
-    parameters = first_parameters(results.call)
-    keys.check(parameters, origin=results.call.headers.get("origin", ""), caller=results.caller)
+    parameters, origin = first_parameters(results.call), results.call.headers.get("origin", "")
+    key = keys.check(parameters, origin=origin, caller=results.caller)
     parsed = parse_body(body)
     _remember(body)
     if parsed is None:
@@ -104,20 +105,24 @@ def entries_in(results: Results, body: bytes, *, now: datetime) -> list[Entry]:
         return []
     number = max(len(reports) + len(others), math.ceil(len(body) / COUNTED_BYTES))
     _count_reports(number, results)
-    key, client = parameters.get(keys.PARAMETER), client_of(results.address)
-    sender = sender_of(
-        version=version_in(parameters),
-        address=client,
+    sender = _sender(results, key, version=version_in(parameters), now=now)
+    sites, rules, secret = sites_for(key, origin), current_rules(), settings.SECRET_KEY
+    if others:
+        other_reports.count(others, sender, key=key.name if key else "", sites=sites)
+    return entries_of(reports, sender, sites=sites, rules=rules, secret=secret)
+
+
+def _sender(results: Results, key: IngestKey | None, *, version: str, now: datetime) -> Sender:
+    """Returns the sender. The caller is a user, a client, or an ingest key with a client."""
+    identity, client = results.caller.identity, client_of(results.address)
+    return sender_of(
+        version=version,
+        address=results.address,
         user_agent=results.call.headers.get("user-agent", ""),
-        caller=f"key:{key}:{client}"
-        if key
-        else bucket_of(results.caller.identity, results.address),
+        caller=f"key:{key.key}:{client}" if key else bucket_of(identity, results.address),
+        share=limit_of(client, 1) if key or identity is None else 1,
         now=now,
     )
-    sites, rules, secret = known_sites(), current_rules(), settings.SECRET_KEY
-    if others:
-        other_reports.count(others, sender, key=keys.name_of(key), sites=sites)
-    return entries_of(reports, sender, sites=sites, rules=rules, secret=secret)
 
 
 def _remember(body: bytes) -> None:

@@ -243,8 +243,9 @@ class NewGroups(models.Model):
     """The number of groups that a caller has opened, or has tried to open, in one hour.
 
     `caller` is a keyed hash, like `Report.client`. The key of the hash is deleted a day later.
-    After that, the hash no longer identifies the caller. Two rows an hour count the groups of all
-    callers together (see `csp.writing.group_limit`).
+    After that, the hash no longer identifies the caller. Other rows count the groups of all callers
+    together, the networks that have reported a cause (see `csp.writing.group_limit`), and the new
+    versions of a caller on a day (see `csp.writing.versions`).
     """
 
     pk = models.CompositePrimaryKey("caller", "hour")

@@ -96,24 +96,25 @@ def check(
     *,
     origin: str,
     caller: Caller,
-) -> None:
-    """Checks the ingest key or the session token of a request with reports.
+) -> IngestKey | None:
+    """Checks the ingest key or the session token of a request with reports. Returns the key.
 
     Raises: APIError 401 if both are missing or invalid, 403 if the key is not for this origin, 410
     if the key is retired.
     """
     key = query.get(PARAMETER, "")
     if key:
-        _check_key(key, origin=origin)
-    elif settings.CSP_ACCESS == "ingest-key":
+        return _checked_key(key, origin=origin)
+    if settings.CSP_ACCESS == "ingest-key":
         raise APIError(401, "An ingest key is required.", detail="Add ?key=cik_… to the URL.")
-    elif settings.CSP_ACCESS != "public" and caller.identity is None:
+    if settings.CSP_ACCESS != "public" and caller.identity is None:
         rejected = caller.refusal if caller.presented else None
         raise rejected or refusals.missing_for_reports()
+    return None
 
 
-def _check_key(key: str, *, origin: str) -> None:
-    """Raises an APIError if the key does not allow this origin to report.
+def _checked_key(key: str, *, origin: str) -> IngestKey:
+    """Returns the ingest key. Raises an APIError if it does not allow this origin to report.
 
     A request without an Origin header is accepted, because some browsers send no Origin header with
     a report to the same origin. A program that is not a browser can send any Origin header, so
@@ -127,3 +128,4 @@ def _check_key(key: str, *, origin: str) -> None:
         raise APIError(410, "The ingest key is retired.", detail="Stop reporting to this URL.")
     if origin and origin not in known.origins:
         raise APIError(403, "Forbidden.", detail="The ingest key is not for this origin.")
+    return known

@@ -1,8 +1,7 @@
 """Hashes the addresses of clients. Each day has a key, which is deleted a day later.
 
 The first half of a hash is the hash of the client's network. So the networks of clients can be
-counted: one person may have many addresses of a network. Each address of a private network counts
-as a network, because its operator assigns the addresses.
+counted (see `kernel.http.hosts.network_of`).
 """
 
 from __future__ import annotations
@@ -11,36 +10,40 @@ import hashlib
 import secrets
 from datetime import date, datetime
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network
 
 from csp.models import ClientKey
 from csp.parsing.formats import MAX_WORD
-from csp.writing.entries import Sender
+from csp.writing.entries import Caller, Sender
 from csp.writing.sites import coder_sites
-from kernel.http.hosts import network_of, parse_address
+from kernel.http.hosts import client_of, network_of
 from kernel.memory import CachedValue, Memory
 from kernel.running_coder import running
 
 KEY_BYTES = 32
 # The first bytes of a client's hash, which all clients of its network share.
 NETWORK_BYTES = 8
-_PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 # Two keys are cached, because reports of two days arrive around midnight.
 DAY_KEYS: Memory[date, bytes] = Memory("client keys", capacity=2)
 
 
 def sender_of(
-    *, address: str, user_agent: str, caller: str, now: datetime, version: str = ""
+    *, address: str, user_agent: str, caller: str, now: datetime, share: int = 1, version: str = ""
 ) -> Sender:
-    """Returns the sender of a request with reports. Raises: DatabaseError."""
+    """Returns the sender of a request with reports.
+
+    `caller` is the name of the caller to which limits apply, or "", and `share` multiplies them.
+    Raises: DatabaseError.
+    """
     # Beside Coder, the first call waits. This call loads the key, so `is_key_in_memory` is true
     # afterwards.
     coder_version = running()
     key = key_of(now.date())
+    client = client_hash(address, key)
+    limited = Caller(_hashed(caller, key, size=16), client[:NETWORK_BYTES], share)
     return Sender(
         received_at=now,
-        client=client_hash(address, key),
-        caller=_hashed(caller, key, size=16) if caller else b"",
+        client=client,
+        caller=limited if caller else None,
         user_agent=user_agent,
         version=version,
         coder_version=coder_version[:MAX_WORD],
@@ -49,12 +52,10 @@ def sender_of(
 
 
 @lru_cache(maxsize=1024)
-def client_hash(client: str, key: bytes) -> bytes:
+def client_hash(address: str, key: bytes) -> bytes:
     """Returns the hash of a client with the key of a UTC day, in 16 bytes."""
-    address = parse_address(client)
-    is_private = isinstance(address, IPv4Address) and any(address in each for each in _PRIVATE)
-    network = client if is_private else network_of(client)
-    return _hashed(network, key, size=NETWORK_BYTES) + _hashed(client, key, size=8)
+    network = _hashed(network_of(address), key, size=NETWORK_BYTES)
+    return network + _hashed(client_of(address), key, size=8)
 
 
 def _hashed(text: str, key: bytes, *, size: int) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from csp.noise.rules import Rule, Rules
 from csp.parsing.formats import MAX_SAMPLE, Violation, shortened
@@ -38,19 +38,29 @@ class Prepared:
     age: timedelta
 
 
+class Caller(NamedTuple):
+    """The caller to which the limits of new groups and versions apply (see `group_limit`).
+
+    `name` and `network` are hashes. `share` multiplies the limits.
+    """
+
+    name: bytes
+    network: bytes
+    share: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Sender:
     """The values that all reports of one request share.
 
-    `client` is the hash of the client (see `kernel.http.hosts`). `caller` is the hash of the
-    caller to which the limit of new groups applies (see `group_limit`). If it is empty, the limit
-    does not apply. `version` is the version in the URL of the request. If it is empty, pages of the
-    `coder_sites` have the version of Coder.
+    `client` is the hash of the client (see `kernel.http.hosts`). If `caller` is None, the limits of
+    callers do not apply. `version` is the version in the URL of the request. If it is empty, pages
+    of the `coder_sites` have the version of Coder.
     """
 
     received_at: datetime
     client: bytes
-    caller: bytes = b""
+    caller: Caller | None = None
     user_agent: str = ""
     version: str = ""
     coder_version: str = ""
@@ -61,7 +71,7 @@ class Sender:
 class Entry:
     """One report, ready to be written. `row` has the values that the statement in `batch` reads."""
 
-    caller: bytes
+    caller: Caller | None
     rule: Rule | None
     row: dict[str, Any]
 

@@ -2,20 +2,27 @@
 
 A group is kept until its newest report is older than the retention. So in an hour,
 
-* each caller may open `MAX_NEW_GROUPS` groups. A caller is a user, an IP address, or an ingest key
-  together with an IP address, because every visitor of a page can read its key.
-* all callers together may open `MAX_NEW_GROUPS_IN_ALL` groups.
-* `MAX_NEW_GROUPS_IN_ALL` further groups are open to causes that `SEVERAL_CLIENTS` have reported. So
-  neither one caller nor many invented causes can hide a cause that affects real visitors.
+* each caller may open `Limits.caller` groups. A caller is a user, a client, or an ingest key
+  together with a client, because every visitor of a page can read its key. An IPv6 /48 network may
+  open four times as many, as for requests.
+* all callers together may open `Limits.all` groups.
+* `Limits.all` further groups are open to causes that clients of `SEVERAL` networks have reported.
+  With n networks, a cause gets a group while fewer than n / (n + SEVERAL) of these groups are open.
+  So invented causes of some networks cannot hide a cause that clients of more networks report.
 
 Reports above these limits are stored in the group "other" of their directive.
+
+The table `csp_newgroups` has these counts, and which networks have reported a cause without a
+group. So all processes know them, and each hour begins anew.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+import hashlib
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -25,39 +32,70 @@ import psycopg
 from csp.writing.entries import Entry
 from csp.writing.grouping import other_group
 
-MAX_NEW_GROUPS = 500
-MAX_NEW_GROUPS_IN_ALL = 5_000
-SEVERAL_CLIENTS = 3
+# The number of networks that are several clients.
+SEVERAL = 3
 MAX_KNOWN = 100_000
-MAX_REFUSED = 20_000
-# The rows of the table that count for all callers. The row of a caller has a hash instead.
-ALL, SEVERAL = b"all", b"several"
+# The names of the rows that count for all callers. The row of a caller has a hash instead.
+ALL, OF_SEVERAL, NOTED = b"all", b"several", b"noted"
 
 _EXISTING = "SELECT id::text FROM csp_group WHERE id = ANY(%s::uuid[])"
 # Runs in autocommit mode. The count includes rejected groups, so it may exceed the limit.
 _COUNT = """
 INSERT INTO csp_newgroups AS known (caller, hour, count)
-VALUES (%s, date_trunc('hour', %s::timestamptz, 'UTC'), %s)
+SELECT name, date_trunc('hour', %s::timestamptz, 'UTC'), number
+FROM unnest(%s::bytea[], %s::bigint[]) AS sent (name, number) ORDER BY name
 ON CONFLICT (caller, hour) DO UPDATE SET count = known.count + excluded.count
-RETURNING count
+RETURNING caller, count
 """
+# Counts the networks of each cause. A network counts once. Returns the causes with a new network.
+_NOTE = """
+WITH sent AS (
+    SELECT date_trunc('hour', %s::timestamptz, 'UTC') AS hour, *
+    FROM unnest(%s::bytea[], %s::bytea[]) AS pairs (pair, cause)
+), noted AS (
+    INSERT INTO csp_newgroups (caller, hour, count) SELECT pair, hour, 1 FROM sent ORDER BY pair
+    ON CONFLICT DO NOTHING RETURNING caller
+)
+INSERT INTO csp_newgroups AS known (caller, hour, count)
+SELECT cause, hour, count(*) FROM sent JOIN noted ON caller = pair GROUP BY 1, 2 ORDER BY 1
+ON CONFLICT (caller, hour) DO UPDATE SET count = known.count + excluded.count
+RETURNING caller, count
+"""
+
+type Connection = psycopg.Connection[Any]
+# The id of a group, and the hash of a network that has reported its cause.
+type Pair = tuple[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The numbers of an hour.
+
+    A network can be noted for `noted` causes without a group, and all networks together for
+    `noted_in_all`, so that the notes cannot fill the database.
+    """
+
+    caller: int = 500
+    all: int = 5_000
+    noted: int = 250
+    noted_in_all: int = 50_000
 
 
 class GroupLimit:
-    """Applies the limit of new groups. Only one thread may use an instance.
+    """Applies the limits of new groups. Only one thread may use an instance.
 
-    Caches the ids of existing groups, so that a query is needed only for other groups. Remembers
-    which clients have reported a rejected group.
+    Caches the ids of existing groups and the notes of this process, so that a query is needed only
+    for others.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
         self._known: set[str] = set()
-        # Oldest first.
-        self._refused: dict[str, set[int]] = {}
+        self._noted: set[tuple[Pair, datetime]] = set()
 
     def forget(self) -> None:
         self._known.clear()
-        self._refused.clear()
+        self._noted.clear()
 
     def remember(self, entries: Sequence[Entry]) -> None:
         """Adds the groups of a committed batch to the cache."""
@@ -65,9 +103,7 @@ class GroupLimit:
             self._known.clear()
         self._known.update(entry.row["group_id"] for entry in entries)
 
-    def apply(
-        self, connection: psycopg.Connection[Any], entries: Sequence[Entry]
-    ) -> Sequence[Entry]:
+    def apply(self, connection: Connection, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Returns the entries. Moves the entries of rejected groups to the group "other"."""
         # Imports do not have a caller or a limit, because an operator runs them.
         wanted = {e.row["group_id"] for e in entries if e.caller} - self._known
@@ -78,54 +114,106 @@ class GroupLimit:
         refused = {e.row["group_id"] for e in new} - self._opened(connection, new)
         return [_moved(e) if e.row["group_id"] in refused else e for e in entries]
 
-    def _opened(self, connection: psycopg.Connection[Any], new: Sequence[Entry]) -> set[str]:
+    def _opened(self, connection: Connection, new: Sequence[Entry]) -> set[str]:
         """Counts the new groups, for each caller and in all. Returns the groups to create."""
         if not new:
             return set()
         at = max(entry.row["received_at"] for entry in new)
-        groups: dict[bytes, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
-        for entry in new:
-            groups[entry.caller][entry.row["group_id"]].add(entry.row["client_day"])
-        wanted: dict[str, None] = {}
-        for caller, reported in groups.items():
-            before = count_new(connection, caller, at, len(reported))
-            wanted |= dict.fromkeys(islice(reported, max(0, MAX_NEW_GROUPS - before)))
-            # A caller far above its limit cannot evict what others have reported.
-            for key in islice(reported, max(0, 2 * MAX_NEW_GROUPS - before)):
-                self._remember_refused(key, reported[key])
-        opened = _within(connection, ALL, at, wanted)
-        several = [
-            key
-            for key in dict.fromkeys(entry.row["group_id"] for entry in new)
-            if key not in opened and len(self._refused.get(key, ())) >= SEVERAL_CLIENTS
-        ]
-        opened |= _within(connection, SEVERAL, at, several)
-        for key in opened:
-            self._refused.pop(key, None)
+        wanted = self._wanted(connection, at, new)
+        opened = set(_within(connection, at, wanted, ALL, self._limits.all))
+        refused = {
+            (entry.row["group_id"], entry.caller.network): None
+            for entry in new
+            if entry.caller and entry.row["group_id"] not in opened
+        }
+        if refused:
+            networks = self._note(connection, at, refused)
+            opened |= self._of_several(connection, at, networks)
         return opened
 
-    def _remember_refused(self, key: str, clients: set[int]) -> None:
-        """Remembers up to SEVERAL_CLIENTS clients that reported a group that was not created."""
-        known = self._refused.pop(key, set())
-        if len(self._refused) >= MAX_REFUSED:
-            del self._refused[next(iter(self._refused))]
-        self._refused[key] = set(islice(known | clients, SEVERAL_CLIENTS))
+    def _wanted(self, connection: Connection, at: datetime, new: Sequence[Entry]) -> list[str]:
+        """Returns the groups within the limits of their callers."""
+        callers: dict[tuple[bytes, int], dict[str, None]] = defaultdict(dict)
+        for entry in new:
+            if entry.caller:
+                callers[entry.caller.name, entry.caller.share][entry.row["group_id"]] = None
+        used = count_new(connection, at, {name: len(own) for (name, _), own in callers.items()})
+        wanted: dict[str, None] = {}
+        for (name, share), own in callers.items():
+            room = share * self._limits.caller - used[name]
+            wanted |= dict.fromkeys(islice(own, max(0, room)))
+        return list(wanted)
+
+    def _note(
+        self, connection: Connection, at: datetime, refused: Collection[Pair]
+    ) -> dict[str, int]:
+        """Notes which networks have reported a cause without a group.
+
+        Returns the number of networks of each cause that a further network has reported.
+        """
+        hour = at.replace(minute=0, second=0, microsecond=0)
+        new = [pair for pair in refused if (pair, hour) not in self._noted]
+        if len(self._noted) > MAX_KNOWN:
+            self._noted.clear()
+        self._noted.update((pair, hour) for pair in new)
+        pairs = self._within_notes(connection, at, new) if new else []
+        if not pairs:
+            return {}
+        causes = {b"g" + uuid.UUID(group).bytes: group for group, _ in pairs}
+        names = {_name_of(pair): b"g" + uuid.UUID(pair[0]).bytes for pair in pairs}
+        noted = connection.execute(_NOTE, [at, list(names), list(names.values())])
+        return {causes[name]: number for name, number in noted}
+
+    def _within_notes(
+        self, connection: Connection, at: datetime, pairs: Sequence[Pair]
+    ) -> list[Pair]:
+        """Counts the pairs, for each network and in all. Returns those within the limits."""
+        used = count_new(connection, at, Counter(b"n" + network for _, network in pairs))
+        found = []
+        for group, network in pairs:
+            used[b"n" + network] += 1
+            if used[b"n" + network] <= self._limits.noted:
+                found.append((group, network))
+        return _within(connection, at, found, NOTED, self._limits.noted_in_all)
+
+    def _of_several(
+        self, connection: Connection, at: datetime, networks: Mapping[str, int]
+    ) -> set[str]:
+        """Returns the groups that clients of several networks have reported, within their limit."""
+        most = sorted(networks, key=networks.__getitem__, reverse=True)
+        causes = [group for group in most if networks[group] >= SEVERAL]
+        if not causes:
+            return set()
+        used = count_new(connection, at, {OF_SEVERAL: 0})[OF_SEVERAL]
+        shares = (networks[group] / (networks[group] + SEVERAL) for group in causes)
+        opened = {
+            group
+            for place, (group, share) in enumerate(zip(causes, shares, strict=True), used)
+            if place < share * self._limits.all
+        }
+        count_new(connection, at, {OF_SEVERAL: len(opened)})
+        return opened
 
 
-def _within(
-    connection: psycopg.Connection[Any], name: bytes, at: datetime, groups: Collection[str]
-) -> set[str]:
-    """Counts the groups under that name. Returns those within the limit of all callers."""
-    if not groups:
-        return set()
-    before = count_new(connection, name, at, len(groups))
-    return set(islice(groups, max(0, MAX_NEW_GROUPS_IN_ALL - before)))
+def count_new(
+    connection: Connection, at: datetime, numbers: Mapping[bytes, int]
+) -> dict[bytes, int]:
+    """Adds the numbers to the counts of the hour with these names. Returns the counts before."""
+    rows = connection.execute(_COUNT, [at, list(numbers), list(numbers.values())]).fetchall()
+    return {name: count - numbers[name] for name, count in rows}
 
 
-def count_new(connection: psycopg.Connection[Any], name: bytes, at: datetime, number: int) -> int:
-    """Adds the number to the count of the hour. Returns the count before."""
-    row = connection.execute(_COUNT, [name, at, number]).fetchone()
-    return row[0] - number if row else 0
+def _within[T](
+    connection: Connection, at: datetime, items: list[T], name: bytes, limit: int
+) -> list[T]:
+    """Counts the items under the name, for all callers. Returns those within the limit."""
+    before = count_new(connection, at, {name: len(items)})[name] if items else 0
+    return items[: max(0, limit - before)]
+
+
+def _name_of(pair: Pair) -> bytes:
+    group, network = pair
+    return b"p" + hashlib.blake2b(group.encode(), digest_size=16, key=network).digest()
 
 
 def _moved(entry: Entry) -> Entry:

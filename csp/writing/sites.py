@@ -12,6 +12,7 @@ from itertools import chain
 from django.conf import settings
 
 from csp.access.keys import TOPIC
+from csp.access.origins import MAX_ORIGIN, OPAQUE
 from csp.models import OTHER_SITE, IngestKey
 from csp.scrubbing.uris import origin_of
 from csp.writing.grouping import Sites
@@ -34,6 +35,21 @@ def known_sites() -> Sites:
     return SITES.load(url, lambda: _read(url)) if found is None else found
 
 
+def sites_for(key: IngestKey | None, origin: str) -> Sites:
+    """Returns the sites for which a request may report. Raises: DatabaseError.
+
+    With an ingest key, these are the origins of the key, because everyone can read the keys of
+    public pages. If the request has an Origin header, a page of another origin did not send it. The
+    origin `null` names no page.
+    """
+    sites = known_sites()
+    if key is not None:
+        sites &= _origins(*key.origins)
+    if origin not in {"", OPAQUE}:
+        sites &= {origin_of(origin[:MAX_ORIGIN])}
+    return sites
+
+
 def _read(url: str) -> CachedValue[Sites]:
     origins = chain([url], *IngestKey.objects.values_list("origins", flat=True))
     return CachedValue(frozenset(map(origin_of, origins)) - {""})
@@ -47,6 +63,6 @@ def coder_sites() -> Sites:
     return _origins(settings.ACCESS_URL, settings.CODER_URL)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=256)
 def _origins(*urls: str) -> Sites:
     return frozenset(origin_of(url) for url in urls if url) | {OTHER_SITE}

@@ -24,7 +24,7 @@ from csp.disk import DiskLimit
 from csp.models import REPORTS
 from csp.writing.batch import WRITE
 from csp.writing.entries import Entry
-from csp.writing.group_limit import GroupLimit
+from csp.writing.group_limit import GroupLimit, Limits
 from csp.writing.versions import Sighting, Versions
 from kernel.db.connections import (
     CommitUnknownError,
@@ -51,12 +51,17 @@ class Writing(LimitedConnection):
 class Store:
     """Writes batches with its own database connection. Only one thread may use an instance."""
 
-    def __init__(self, connect: Callable[[], psycopg.Connection[Any]] | None = None) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], psycopg.Connection[Any]] | None = None,
+        *,
+        limits: Limits | None = None,
+    ) -> None:
         self._connect = connect or _connect
         self._connection: psycopg.Connection[Any] | None = None
         self._sent = False
         self._days: set[datetime] = set()
-        self._groups = GroupLimit()
+        self._groups = GroupLimit(limits)
         self._versions = Versions()
         self._disk = DiskLimit()
 

@@ -2,11 +2,15 @@
 
 Anyone can put any version into the URL for reports, so
 
-* a caller may report `MAX_NEW_VERSIONS` new versions in an hour. Further versions are not stored
-  here.
-* a site has up to `MAX_VERSIONS` versions. A new version replaces the version with the fewest
-  clients in one group. If several have the same number, it replaces the one that was reported
-  longest ago. So invented versions do not replace those of real visitors.
+* a caller may report `MAX_NEW_VERSIONS` new versions on a day. An IPv6 /48 network may report four
+  times as many.
+* a site has up to `MAX_VERSIONS` versions, and up to half of them are new in the last day.
+* a new version replaces an older version, never one of the last day. It replaces the one with the
+  fewest clients in one group. If several have the same number, it replaces the one that was
+  reported longest ago.
+
+So invented versions cannot replace a version before its visitors have had a day to report it, and
+later only a version with fewer clients. Further versions are not stored here.
 
 A report always has its version. But clients are counted by version (`csp.writing.batch`) only for a
 version that is stored here.
@@ -14,7 +18,7 @@ version that is stored here.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from itertools import islice
@@ -23,11 +27,11 @@ from typing import Any, NamedTuple
 import psycopg
 
 from csp.scrubbing.versions import rank
-from csp.writing.entries import Entry
+from csp.writing.entries import Caller, Entry
 from csp.writing.group_limit import count_new
 
 MAX_VERSIONS = 200
-MAX_NEW_VERSIONS = 10
+MAX_NEW_VERSIONS = 20
 MAX_KNOWN = 10_000
 # The first byte of a name in the table of new groups, if the row counts versions.
 _COUNTED = b"v"
@@ -40,28 +44,32 @@ FROM {_SENT}) AS sent (site, name, first, last)
 WHERE known.site = sent.site AND known.name = sent.name
 RETURNING known.site, known.name
 """  # noqa: S608 - only constants
-# Keeps the versions with the most clients in one group, so that `%s` more versions have room.
-_EVICT = f"""
-DELETE FROM csp_version WHERE id IN (
-    SELECT id FROM csp_version WHERE site = %s
-    ORDER BY (
-        SELECT max(client_days) FROM csp_groupversion WHERE version_id = id
-    ) DESC NULLS LAST, last_seen DESC, id DESC OFFSET greatest(0, {MAX_VERSIONS} - %s)
-)
-"""  # noqa: S608 - only constants
+# Stores the versions of a site for which there is room. Returns their names.
 _INSERT = f"""
 INSERT INTO csp_version (site, name, first_seen, last_seen, rank)
-SELECT * FROM {_SENT}, %s::text[]) ORDER BY 1, 2 ON CONFLICT DO NOTHING
+SELECT * FROM {_SENT}, %s::text[]) ORDER BY 1, 2 LIMIT greatest(0, %s - (
+    SELECT count(*) FROM csp_version WHERE site = %s AND first_seen > now() - interval '1 day'
+)) ON CONFLICT DO NOTHING RETURNING site, name
 """  # noqa: S608 - only constants
+# Deletes the versions of a site above the limit. Those of the last day are never above it. Of the
+# others, it keeps the versions with the most clients in one group.
+_EVICT = """
+DELETE FROM csp_version WHERE id IN (
+    SELECT id FROM csp_version WHERE site = %s
+    ORDER BY first_seen > now() - interval '1 day' DESC, (
+        SELECT max(client_days) FROM csp_groupversion WHERE version_id = id
+    ) DESC NULLS LAST, last_seen DESC, id DESC OFFSET %s
+)
+"""
 
 
 class Sighting(NamedTuple):
-    """A version that a report contains. If `caller` is empty, the hourly limit does not apply."""
+    """A version that a report contains. `caller` is None for an import, which has no limit."""
 
     site: str
     name: str
     at: datetime
-    caller: bytes = b""
+    caller: Caller | None = None
 
     @property
     def version(self) -> tuple[str, str]:
@@ -72,7 +80,7 @@ class Sighting(NamedTuple):
         return self.site, self.name, self.at.date()
 
 
-def sighting_of(row: dict[str, Any], caller: bytes = b"") -> Sighting:
+def sighting_of(row: dict[str, Any], caller: Caller | None = None) -> Sighting:
     """Returns the version of a row (see `Entry.row`). Its name may be ""."""
     return Sighting(row["group_site"], row["version"], row["received_at"], caller)
 
@@ -83,7 +91,8 @@ class Versions:
     Caches which versions were stored on a day, so that later batches of the day need no query.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, limit: int = MAX_VERSIONS) -> None:
+        self._limit = limit
         self._known: set[tuple[str, str, date]] = set()
 
     def forget(self) -> None:
@@ -99,15 +108,24 @@ class Versions:
             return
         stored = set(connection.execute(_UPDATE, _columns(new)).fetchall())
         allowed = _allowed(connection, [each for each in new if each.version not in stored])
-        for site, number in Counter(site for site, _ in allowed).items():
-            connection.execute(_EVICT, [site, number])
-        if allowed:
-            sites, names, *times = _columns([each for each in new if each.version in allowed])
-            ranks = [rank(name, first) for name, first in zip(names, times[0], strict=True)]
-            connection.execute(_INSERT, [sites, names, *times, ranks])
+        for site in dict.fromkeys(site for site, _ in allowed):
+            own = [each for each in new if each.version in allowed and each.site == site]
+            stored |= self._insert(connection, site, own)
         if len(self._known) > MAX_KNOWN:
             self._known.clear()
-        self._known.update(each.day for each in new if each.version in stored | allowed)
+        self._known.update(each.day for each in new if each.version in stored)
+
+    def _insert(
+        self, connection: psycopg.Connection[Any], site: str, new: Sequence[Sighting]
+    ) -> set[tuple[str, str]]:
+        """Stores new versions of a site within the limits. Returns those that were stored."""
+        sites, names, *times = _columns(new)
+        ranks = [rank(name, first) for name, first in zip(names, times[0], strict=True)]
+        limit = self._limit // 2 if new[0].caller else self._limit
+        values = [sites, names, *times, ranks, limit, site]
+        stored = set(connection.execute(_INSERT, values).fetchall())
+        connection.execute(_EVICT, [site, self._limit])
+        return stored
 
 
 def _columns(sightings: Sequence[Sighting]) -> list[list[Any]]:
@@ -126,14 +144,15 @@ def _columns(sightings: Sequence[Sighting]) -> list[list[Any]]:
 
 def _allowed(connection: psycopg.Connection[Any], new: Sequence[Sighting]) -> set[tuple[str, str]]:
     """Counts the new versions of each caller. Returns the versions within the limit."""
-    callers: dict[bytes, dict[tuple[str, str], None]] = defaultdict(dict)
+    callers: dict[tuple[bytes, int], dict[tuple[str, str], None]] = defaultdict(dict)
     for each in new:
-        callers[each.caller][each.version] = None
-    allowed: set[tuple[str, str]] = set()
-    for caller, versions in callers.items():
-        room = len(versions)
-        if caller:
-            at = max(each.at for each in new)
-            room = MAX_NEW_VERSIONS - count_new(connection, _COUNTED + caller, at, len(versions))
-        allowed.update(islice(versions, max(0, room)))
+        if each.caller:
+            callers[_COUNTED + each.caller.name, each.caller.share][each.version] = None
+    allowed = {each.version for each in new if not each.caller}
+    if callers:
+        day = max(each.at for each in new).replace(hour=0, minute=0, second=0, microsecond=0)
+        numbers = {name: len(versions) for (name, _), versions in callers.items()}
+        used = count_new(connection, day, numbers)
+        for (name, share), versions in callers.items():
+            allowed.update(islice(versions, max(0, MAX_NEW_VERSIONS * share - used[name])))
     return allowed

@@ -23,6 +23,8 @@ type Address = IPv4Address | IPv6Address
 
 MAX_HOST = 259  # A name of 253 characters (RFC 1035, 2.3.4), and a port.
 DEFAULT_PORTS = {"http": "80", "https": "443"}
+# RFC 1918.
+PRIVATE_NETWORKS = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 
 
 def check_host(call: Call, found: Results) -> Answer | None:
@@ -216,8 +218,10 @@ def network_of(address: str) -> str:
     """Returns the IPv4 /24 network or the IPv6 /48 network of an address.
 
     Only clients of several networks count as several clients, because one person may have many
-    addresses of a network.
+    addresses of a network. Each address of a private network counts as a network, because its
+    operator assigns the addresses.
     """
     parsed = parse_address(address)
-    is_ipv4 = isinstance(parsed, IPv4Address)
-    return str(IPv4Network((parsed, 24), strict=False)) if is_ipv4 else client_of(address)
+    if not isinstance(parsed, IPv4Address) or any(parsed in each for each in PRIVATE_NETWORKS):
+        return client_of(address)
+    return str(IPv4Network((parsed, 24), strict=False))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from django.db.models import Sum
 
 from csp.models import Group, HourCount, NewGroups, Report
-from csp.writing import group_limit
-from csp.writing.entries import Entry
+from csp.writing.group_limit import Limits
 from csp.writing.store import Store
+from kernel.http.hosts import client_of
+from kernel.http.rate_limit import limit_of
 from tests.support.client import APIClient
-from tests.support.commands import run
-from tests.support.csp_reports import PATH, as_bytes, entries, legacy, modern, send
+from tests.support.csp_reports import PATH, entries, legacy, modern, send
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 
@@ -28,11 +30,6 @@ def of_hosts(*hosts: str, directive: str = "script-src-elem") -> list[dict[str, 
 
 def blocked() -> dict[str, int]:
     return dict(Group.objects.values_list("blocked", "count"))
-
-
-@pytest.fixture
-def two_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_limit, "MAX_NEW_GROUPS", 2)
 
 
 def test_rate_limit_counts_reports(settings: Any, member: APIClient, owner: APIClient) -> None:
@@ -65,12 +62,15 @@ def test_owner_can_bypass_the_rate_limit(settings: Any, owner: APIClient) -> Non
     assert send(owner, [modern()] * 9, headers=bypass).status_code == 200
 
 
-@pytest.mark.usefixtures("two_groups")
 def test_reports_beyond_the_new_groups_of_a_caller_are_other(
     member: APIClient, owner: APIClient
 ) -> None:
+    for start in range(2, Limits().caller, 83):
+        send(member, of_hosts(*map(str, range(start, start + 83))))
     assert send(member, of_hosts("a", "b", "c", "d")).status_code == 200
-    assert blocked() == {"a.example.net": 1, "b.example.net": 1, "other": 2}
+    found = blocked()
+    assert len(found) == Limits().caller + 1
+    assert (found["a.example.net"], found["b.example.net"], found["other"]) == (1, 1, 2)
     other = Group.objects.get(blocked="other")
     assert other.directive == "script-src"
     assert (other.pages, other.client_days) == (1, 1)
@@ -79,95 +79,115 @@ def test_reports_beyond_the_new_groups_of_a_caller_are_other(
     # Existing groups still count, and other callers open new ones.
     send(member, of_hosts("a", "e"))
     send(owner, of_hosts("c"))
-    assert blocked() == {"a.example.net": 2, "b.example.net": 1, "c.example.net": 1, "other": 3}
-    assert HourCount.objects.aggregate(n=Sum("count"))["n"] == Report.objects.count() == 7
+    found = blocked()
+    assert (found["a.example.net"], found["c.example.net"], found["other"]) == (2, 1, 3)
+    number = Limits().caller + 5
+    assert HourCount.objects.aggregate(n=Sum("count"))["n"] == Report.objects.count() == number
 
 
-@pytest.mark.usefixtures("two_groups")
-def test_made_up_directives_share_one_group(member: APIClient) -> None:
-    send(member, of_hosts("a", "b"))
-    for directive in ("x1-src", "x2-src", "img-src"):
-        send(member, of_hosts("a", directive=directive))
+# --- With lower limits, at the store ----------------------------------------------------------
+
+
+class Reporters:
+    """Writes reports of clients to a store with these limits."""
+
+    def __init__(self, **limits: int) -> None:
+        self._store = Store(limits=Limits(**limits))
+
+    def report(self, address: str, *hosts: str, directive: str = "script-src-elem") -> None:
+        """Writes a report of each host. `address` is empty for an import."""
+        client = client_of(address)
+        more: Any = {"caller": f"ip:{client}", "share": limit_of(client, 1)} if address else {}
+        found = []
+        for host in hosts:
+            body = legacy(blocked_uri=f"https://{host}.test/", effective_directive=directive)
+            found += entries(body, address=address or "::1", **more)
+        self._store.commit(found)
+
+
+@contextmanager
+def reporters(**limits: int) -> Iterator[Reporters]:
+    found = Reporters(**limits)
+    try:
+        yield found
+    finally:
+        found._store.close()
+
+
+def hosts() -> set[str]:
+    """Returns the first labels of the hosts that have a group."""
+    return {name.removesuffix(".test") for name in blocked()}
+
+
+def test_made_up_directives_share_one_group() -> None:
+    with reporters(caller=2) as each:
+        each.report("192.0.2.1", "a", "b")
+        for directive in ("x1-src", "x2-src", "img-src"):
+            each.report("192.0.2.1", "a", directive=directive)
     others = Group.objects.filter(blocked="other").values_list("directive", "count")
     assert dict(others) == {"": 2, "img-src": 1}
 
 
-def post(client: APIClient, key: str, address: str, *hosts: str) -> None:
-    answer = client.post_json(
-        f"{PATH}?key={key}",
-        as_bytes(of_hosts(*hosts)),
-        HTTP_ORIGIN="https://coder.example.com",
-        REMOTE_ADDR=address,
-    )
-    assert answer.status_code == 200
+def test_each_client_has_a_limit_and_an_import_has_none() -> None:
+    with reporters(caller=2) as each:
+        each.report("203.0.113.1", "a", "b", "c")
+        assert hosts() == {"a", "b", "other"}
+        # An IPv6 /48 network is one client, and opens four times as many.
+        for number in range(10):
+            each.report(f"2001:db8:0:{number}::1", f"n{number}")
+        assert hosts() == {"a", "b", *(f"n{number}" for number in range(8)), "other"}
+        each.report("", "d", "e", "f")
+    assert hosts() >= {"d", "e", "f"}
 
 
-@pytest.fixture
-def key(collecting: None) -> str:
-    return run("create_ingest_key", "--origin", "https://coder.example.com").split()[0]
-
-
-@pytest.mark.usefixtures("two_groups")
-def test_visitor_with_an_ingest_key_does_not_use_up_the_groups_of_others(
-    anonymous: APIClient, key: str
-) -> None:
-    post(anonymous, key, "203.0.113.1", "a", "b", "c", "d")
-    assert blocked() == {"a.example.net": 1, "b.example.net": 1, "other": 2}
-    # The second address is in the same /64 network as the first one.
-    for address in ("2001:db8::1", "2001:db8::2"):
-        post(anonymous, key, address, "c", address[-1], "x")
-    assert blocked() == {
-        "a.example.net": 1,
-        "b.example.net": 1,
-        "c.example.net": 2,
-        "1.example.net": 1,
-        "other": 5,
-    }
-
-
-def test_cause_that_several_clients_report_gets_a_group_above_the_limit_for_all(
-    anonymous: APIClient, key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(group_limit, "MAX_NEW_GROUPS_IN_ALL", 2)
-    post(anonymous, key, "203.0.113.1", "a", "b", "c", "d")
-    assert blocked() == {"a.example.net": 1, "b.example.net": 1, "other": 2}
-    for last in (2, 2, 3, 4):
-        post(anonymous, key, f"203.0.113.{last}", "real")
-    assert blocked()["real.example.net"] == 1
-    # These groups have a limit, too.
-    for last in range(5, 9):
-        post(anonymous, key, f"203.0.113.{last}", "e", "f")
-    assert set(blocked()) == {
-        *(f"{host}.example.net" for host in ("a", "b", "real", "e")),
-        "other",
-    }
-
-
-@pytest.mark.usefixtures("two_groups")
 def test_processes_share_the_limit_of_an_hour() -> None:
-    def write(*hosts: str) -> None:
-        store = Store()
-        store.commit([e for host in hosts for e in new(host)])
-        store.close()
-
-    def new(host: str) -> list[Entry]:
-        return entries(legacy(blocked_uri=f"https://{host}.example.net/"), caller="ip:::1")
-
-    write("a")
-    write("b", "c")
-    assert blocked() == {"a.example.net": 1, "b.example.net": 1, "other": 1}
+    for names in (["a"], ["b", "c"]):
+        with reporters(caller=2) as each:
+            each.report("192.0.2.1", *names)
+    assert hosts() == {"a", "b", "other"}
     NewGroups.objects.all().delete()
-    write("c")
-    assert blocked()["c.example.net"] == 1
+    with reporters(caller=2) as each:
+        each.report("192.0.2.1", "c")
+    assert "c" in hosts()
 
 
-@pytest.mark.usefixtures("two_groups")
-def test_group_of_one_caller_does_not_depend_on_another_in_the_same_batch() -> None:
-    def of(caller: str, *hosts: str) -> list[Entry]:
-        values = [legacy(blocked_uri=f"https://{host}.example.net/") for host in hosts]
-        return [entry for value in values for entry in entries(value, caller=caller)]
+def test_only_clients_of_several_networks_open_a_group_above_the_limit_for_all() -> None:
+    with reporters(caller=100, all=2) as one, reporters(caller=100, all=2) as other:
+        one.report("198.51.100.1", "a", "b", "c")
+        assert hosts() == {"a", "b", "other"}
+        # Two networks: these addresses are in one /24 and in one /48 network.
+        for each in ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8:0:1::1"):
+            one.report(each, "real")
+        assert "real" not in hosts()
+        # Another process knows them, too.
+        other.report("203.0.113.1", "real")
+        assert "real" in hosts()
+        # With three networks, a cause may use half of these groups, and with nine three quarters.
+        for number in range(9):
+            other.report(f"10.0.{number}.1", "late")
+            assert ("late" in hosts()) == (number >= 3)
 
-    store = Store()
-    store.commit([*of("ip:1", "a", "b", "c"), *of("ip:2", "c"), *of("", "d", "e", "f")])
-    store.close()
-    assert set(blocked()) == {f"{host}.example.net" for host in "abcdef"}
+
+def test_networks_cannot_hide_a_cause_that_more_networks_report() -> None:
+    """26 /64 networks of each of six /48 networks report many invented causes."""
+    with reporters(caller=80, all=800, noted=400) as each:
+        for number in range(6 * 26):
+            names = (f"x{(37 * number + n) % 2000}" for n in range(160))
+            each.report(f"2001:db8:{number % 6}:{number}::1", *names)
+        assert len(blocked()) > 800
+        before = hosts()
+        for number in range(40):
+            each.report(f"10.0.{number}.1", "real")
+        assert hosts() - before == {"real"}
+
+
+def test_notes_of_a_network_and_of_all_are_limited() -> None:
+    with reporters(caller=0, noted=2, noted_in_all=7) as each:
+        for number in range(3):
+            each.report(f"10.0.{number}.1", "a", "b", "c", "d")
+        # Each of the three networks was noted for two causes.
+        assert hosts() == {"a", "b", "other"}
+        # One more note is left in this hour.
+        for number in range(3, 6):
+            each.report(f"10.0.{number}.1", "e")
+        assert hosts() == {"a", "b", "other"}

@@ -22,7 +22,9 @@ from csp.triage import gate
 from csp.triage.selectors import groups_at
 from csp.triage.versions import mark_new
 from csp.writing import reach, versions, writer
+from csp.writing.entries import Caller
 from kernel import memory
+from kernel.db.connections import connect_directly
 from tests.csp.test_triage import GROUPS, patch
 from tests.support.client import APIClient
 from tests.support.commands import manage, run, write_lines
@@ -31,6 +33,7 @@ from tests.support.processes import wait_for
 
 GATE = "/api/v2/csp/gate"
 CODER, SHOP = "https://coder.acme.test", "https://shop.acme.test"
+STAGING = "https://staging.acme.test"
 RELEASES = "/admin/csp/group/releases/"
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -234,18 +237,33 @@ def test_caller_can_report_few_new_versions(sites: None, owner: APIClient) -> No
     }
 
 
-def test_invented_versions_replace_each_other(
-    sites: None, owner: APIClient, monkeypatch: pytest.MonkeyPatch
+def test_new_versions_replace_only_older_ones_with_few_clients(
+    sites: None, owner: APIClient
 ) -> None:
-    monkeypatch.setattr(versions, "_EVICT", versions._EVICT.replace("200", "3"))
-    report(owner, "1.4.0", "cdn", clients=2)
-    for number in range(5):
-        report(owner, f"9.{number}", "cdn")
-    names = Version.objects.order_by("pk").values_list("name", flat=True)
-    assert list(names) == ["1.4.0", "9.3", "9.4"]
-    services.prune_reports(timezone.now())
-    assert GroupVersion.objects.count() == 3
-    assert ReachMember.objects.filter(version_id__gt=0).count() == 4
+    for name, clients in (("1.3.0", 1), ("1.4.0", 2), ("1.5.0", 1)):
+        report(owner, name, "cdn", clients=clients)
+    now, stored = timezone.now(), versions.Versions(limit=4)
+
+    def make_older(*names: str) -> None:
+        earlier = now - timedelta(days=2)
+        Version.objects.filter(name__in=names).update(first_seen=earlier, last_seen=earlier)
+
+    def names_after(caller: bytes, *new: str) -> set[str]:
+        by = Caller(caller, b"")
+        found = [versions.Sighting(SHOP, name, now, by) for name in new]
+        with connect_directly() as connection:
+            stored.store(connection, found)
+        return set(Version.objects.values_list("name", flat=True))
+
+    make_older("1.3.0", "1.4.0")
+    # 1.5.0 is of today. Half of the places are for versions of the last day.
+    assert names_after(b"1", "9.0", "9.1") == {"1.3.0", "1.4.0", "1.5.0", "9.0"}
+    assert names_after(b"2", "9.2") == {"1.3.0", "1.4.0", "1.5.0", "9.0"}
+    make_older("1.5.0", "9.0")
+    assert names_after(b"3", "9.3", "9.4") == {"1.4.0", "1.5.0", "9.3", "9.4"}
+    services.prune_reports(now)
+    assert GroupVersion.objects.count() == 2
+    assert ReachMember.objects.filter(version_id__gt=0).count() == 3
 
 
 def test_versions_expire_with_the_retention(sites: None, owner: APIClient) -> None:
@@ -451,6 +469,54 @@ def test_gate_looks_at_older_versions_and_at_one_site(owner: APIClient) -> None:
     assert command("--site", CODER)[0] == 1
 
 
+def on_staging(key: str, version: str, host: str, *, client: int = 0, origin: str = "") -> None:
+    """Sends a report of a page of the staging site with an ingest key."""
+    body = as_bytes(legacy(document_uri=f"{STAGING}/", blocked_uri=f"https://{host}.test/"))
+    headers = {"Origin": origin} if origin else {}
+    more: Any = {"REMOTE_ADDR": f"10.0.{client}.1", "headers": headers}
+    answer = APIClient().post_json(f"{PATH}?key={key}&v={version}", body, **more)
+    assert answer.status_code == 200, answer.text
+
+
+def test_key_of_another_site_changes_nothing(sites: None, owner: APIClient) -> None:
+    """The key of the shop is public. Only the pipeline has the key of the staging site."""
+    shop = IngestKey.objects.get().key
+    own = run("create_ingest_key", "--origin", STAGING).split()[0]
+
+    def state() -> tuple[Any, ...]:
+        memory.clear_all()
+        groups = Group.objects.filter(site=STAGING).order_by("pk")
+        shown = [(group.blocked, group.count) for group in groups]
+        regressed = owner.get(GROUPS, {"state": "regressed"}).json()["groups"]
+        found = ask(owner, before="2.0.0", after="2.1.0", site=STAGING)
+        return shown, regressed, found["passed"], causes(found)
+
+    for version, host in (("2.0.0", "fixed"), ("2.1.0", "old"), ("2.1.0", "new")):
+        on_staging(own, version, host)
+    on_staging(own, "2.0.0", "old")
+    fixed = Group.objects.get(blocked="fixed.test")
+    patch(owner, f"{GROUPS}/{fixed.pk}", {"state": "resolved"})
+    before = state()
+    assert before[1:] == ([], False, ["new"])
+    for origin in ("", SHOP):
+        on_staging(shop, "2.0.0", "new", origin=origin)
+        on_staging(shop, "2.1.0", "invented", origin=origin)
+        on_staging(shop, "2.1.0", "fixed", origin=origin)
+    for number in range(120):
+        on_staging(shop, f"1.{number // 2}.0", "old", client=1 + number % 20)
+    assert state() == before
+    assert set(Group.objects.exclude(site=STAGING).values_list("site", flat=True)) == {"other"}
+
+
+@pytest.mark.parametrize("origin", ["", SHOP, "null", "https://evil.test", "x" * 9000])
+def test_report_of_another_page_than_its_origin_is_other(
+    sites: None, owner: APIClient, origin: str
+) -> None:
+    report(owner, "1.0", "cdn", headers={"Origin": origin} if origin else {})
+    site = SHOP if origin in {"", SHOP, "null"} else "other"
+    assert Group.objects.get().site == site
+
+
 @pytest.mark.usefixtures("upgraded")
 def test_gate_stays_closed_if_there_are_too_many_groups(
     owner: APIClient, monkeypatch: pytest.MonkeyPatch
@@ -473,7 +539,7 @@ def test_gate_stays_closed_if_there_are_too_many_groups(
         ({"before": "main"}, "before: It must be a version such as 1.4.0"),
         ({"after": ""}, "after: It must be a version such as 1.4.0"),
         ({"site": CODER}, f"before: No report of {CODER} has the version 1.4.0. after: No report"),
-        ({"site": "x\0"}, "site: 'x"),
+        ({"site": "x y"}, "site: 'x y' is not an origin"),
         ({"site": "portal.test"}, "site: 'portal.test' is not an origin such as https://"),
     ],
 )
@@ -484,7 +550,7 @@ def test_wrong_question_is_rejected(
     assert answer.status_code == 400
     shown = [f"{each['field']}: {each['detail']}" for each in answer.json()["validations"]]
     assert " ".join(shown).startswith(problem)
-    given = [f"--{name}={value}".replace("\0", "") for name, value in options.items()]
+    given = [f"--{name}={value}" for name, value in options.items()]
     status, message = command(*given)
     assert status == 2
     assert message.startswith(problem)

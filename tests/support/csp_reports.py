@@ -91,11 +91,12 @@ def entries(
     times: int = 1,
     address: str = "::1",
     caller: str = "",
+    share: int = 1,
     now: datetime = NOW,
 ) -> list[Entry]:
     """Returns `times` copies of the reports of a body, in the form that the writer gets."""
     reports = [prepare(violation) for violation in parse(value).violations] * times
-    sender = sender_of(address=address, caller=caller, user_agent=CHROME, now=now)
+    sender = sender_of(address=address, caller=caller, share=share, user_agent=CHROME, now=now)
     fixed: Any = {"sites": known_sites(), "rules": current_rules(), "secret": settings.SECRET_KEY}
     return entries_of(reports, sender, **fixed)
 
