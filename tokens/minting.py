@@ -10,13 +10,13 @@ from typing import NamedTuple
 from django.db import transaction
 
 from audit.services import Actor, with_partition
-from kernel.db.connections import commit_with_retry, retry_on_conflict
+from kernel.db.connections import commit_with_retry, fetch, retry_on_conflict
 from kernel.durations import format_duration
 from kernel.http.errors import APIError, Validation, forbidden, invalid
 from kernel.humanize import plural
 from tokens import policy, token_format
 from tokens.lifetimes import MIN_LIFETIME_NS, too_short
-from tokens.models import APIKey
+from tokens.models import APIKey, PolicyVersion
 from tokens.policy import Limit, Policy
 from tokens.services import NewKey, create_api_key, unused_name, validated_name
 from tokens.token_format import TokenParts
@@ -71,7 +71,7 @@ def create_key(
         if limits[policy.MAX_LIVE].value is None:
             return create()
         with transaction.atomic():
-            _require_room(limits[policy.MAX_LIVE], user, now)
+            _require_room(limits, user, now)
             return create()
 
     commit = retry_on_conflict(partial(commit_with_retry, mint, earlier=partial(_committed, parts)))
@@ -87,9 +87,9 @@ def _name(wanted: str | None) -> str:
 
 def _committed(parts: TokenParts) -> NewKey | None:
     """Returns the key if an earlier attempt committed it."""
-    # The earlier transaction may still be running in PostgreSQL. It has locked the policies, or
-    # waits for this lock. So this statement waits until that transaction has ended.
-    policy.lock_table("EXCLUSIVE")
+    # The earlier transaction may still be running in PostgreSQL. It has locked the version of the
+    # policies, or waits for this lock. So this statement waits until that transaction has ended.
+    PolicyVersion.objects.select_for_update().get()
     key = APIKey.objects.filter(pk=parts.key_id).first()
     return NewKey(key, parts.token) if key else None
 
@@ -154,14 +154,16 @@ def _allow_list(wanted: Sequence[object], caller: KeyIdentity) -> AllowList:
     return chosen
 
 
-def _require_room(limit: Limit, user: User, now: datetime) -> None:
+def _require_room(limits: Policy, user: User, now: datetime) -> None:
     """Requires fewer live tokens than the limit. Raises: APIError 400.
 
     Other requests for this user wait until the transaction ends, so that two requests cannot both
     create the last token that the limit allows.
     """
-    policy.lock_table("ROW SHARE")
+    # In the same order as the statement that creates the key.
+    fetch("SELECT FROM tokens_policyversion WHERE version = %s FOR SHARE", [limits.version])
     lock_user(user)
+    limit = limits[policy.MAX_LIVE]
     count = APIKey.objects.minted().live(now).filter(user=user).count()
     if count >= limit.value:
         detail = f"{plural(count, 'live token')}, at most {limit.value} ({limit.explanation}). "

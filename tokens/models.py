@@ -175,6 +175,21 @@ class TokenConfig(models.Model):
         return f"role {self.role}" if self.role else "deployment"
 
 
+class PolicyVersion(models.Model):
+    """The version of all token policies together. It has one row, which a migration inserts.
+
+    A transaction that changes a policy first increases the version, and so locks the row. A
+    transaction that creates a key locks the row for sharing, if it still has the version of the
+    limits that were checked. So the new policy applies to a new key, or the key already exists when
+    the change checks all keys.
+    """
+
+    version = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return str(self.version)
+
+
 class ExpiryNotice(models.Model):
     """A record of a mail about a key that expires soon.
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db import connection
+from django.db.models import F
 
 from kernel.db.connections import fetch
 from kernel.humanize import duration
-from tokens.models import TokenConfig
+from tokens.models import PolicyVersion, TokenConfig
 from users.models import User
 from users.roles import OWNER
 from users.scopes import within
@@ -80,10 +79,10 @@ class Limit:
 class Policy(dict[str, Limit]):
     """The limits on one user's tokens, by name.
 
-    `versions` are the versions of the stored configs that apply to the user.
+    `version` is the version of the stored policies.
     """
 
-    versions: Sequence[str] = ()
+    version = 0
 
 
 def _common_scopes(lists: Iterable[Sequence[str]]) -> list[str]:
@@ -119,40 +118,33 @@ def readable(name: str, value: Any) -> str:
     return "no limit" if value is None else KINDS[name].readable(value)
 
 
-# The part of a statement after FROM. `applying_to` returns its values.
-APPLYING = """
-tokens_tokenconfig WHERE user_id = %s OR user_id IS NULL AND role = ANY (%s) ORDER BY id
-"""
-_SELECT = f"SELECT xmin::text, user_id, role, {', '.join(LIMITS)} FROM {APPLYING}"  # noqa: S608 - constants
+_SELECT = f"""
+SELECT policies.version, config.user_id, config.role, {", ".join(LIMITS)}
+FROM tokens_policyversion AS policies LEFT JOIN tokens_tokenconfig AS config
+ON config.user_id = %s OR config.user_id IS NULL AND config.role = ANY (%s)
+ORDER BY config.id
+"""  # noqa: S608 - constants
 
 
 def policy_of(user: User) -> Policy:
     """Returns the limits on this user's tokens. Takes one query."""
-    rows = fetch(_SELECT, applying_to(user))
+    rows = fetch(_SELECT, [user.id, ["", *user.roles]])
     configs = [
         TokenConfig(user=user_id and user, role=role, **dict(zip(LIMITS, limits, strict=True)))
         for _, user_id, role, *limits in rows
+        if role is not None
     ]
     limits = resolve(configs, user)
-    limits.versions = [row[0] for row in rows]
+    limits.version = rows[0][0]
     return limits
 
 
-def lock_table(mode: str) -> None:
-    """Locks the table of the token policies until the transaction ends.
+def increase_version() -> None:
+    """Begins a change of policies. Until the transaction ends, no other one changes or uses them.
 
-    A transaction that creates a key takes a ROW SHARE lock. A transaction that changes a policy
-    takes an EXCLUSIVE lock. So the new policy applies to a new key, or the key already exists when
-    the policy change checks all keys. These transactions lock users afterwards, but the deletion of
-    a user locks the user first. So all of them use `retry_on_conflict`.
+    Call it before you lock a user, to prevent deadlocks.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(f"LOCK TABLE tokens_tokenconfig IN {mode} MODE")
-
-
-def applying_to(user: User) -> tuple[uuid.UUID, list[str]]:
-    """Returns the values for APPLYING."""
-    return user.id, ["", *user.roles]
+    PolicyVersion.objects.update(version=F("version") + 1)
 
 
 def resolve(configs: Collection[TokenConfig], user: User) -> Policy:

@@ -16,7 +16,7 @@ from django.db.models import Q, TextChoices
 from django.db.models.functions import Coalesce
 
 from audit.services import Actor, Target, record
-from kernel.db.connections import fetch, retry_on_conflict
+from kernel.db.connections import fetch
 from kernel.http.errors import APIError
 from kernel.humanize import duration, plural
 from tokens import policy
@@ -46,7 +46,6 @@ class OnViolation(TextChoices):
     EXPIRE = "expire", "revoke now"
 
 
-@retry_on_conflict
 @transaction.atomic
 def save_config(
     config: TokenConfig, *, on_violation: str | None, actor: Actor, now: datetime
@@ -57,8 +56,8 @@ def save_config(
     deleted; 409 if another request changed the user, or if `on_violation` is None and live tokens
     violate the policy.
     """
-    policy.lock_table("EXCLUSIVE")
-    if config.user:  # The foreign key locks the user only at the commit, without a retry.
+    policy.increase_version()
+    if config.user:  # The foreign key would lock the user only at the commit.
         lock_user(config.user)
     violations = [] if on_violation == OnViolation.LEAVE else violations_of(config, now=now)
     if violations and on_violation is None:
@@ -75,6 +74,7 @@ def save_config(
 def delete_config(config: TokenConfig, *, actor: Actor, now: datetime) -> None:
     """Deletes a policy. Existing tokens do not change."""
     with transaction.atomic():
+        policy.increase_version()
         target, before = _target(config), _facts(config)
         config.delete()
         record("token_config.delete", actor=actor, target=target, now=now, before=before)

@@ -30,7 +30,7 @@ from kernel.durations import to_timedelta
 from kernel.http.errors import APIError, Validation, invalid, not_found
 from tokens import token_format
 from tokens.models import APIKey, APIKeyQuerySet, TokenConfig
-from tokens.policy import APPLYING, Policy, applying_to
+from tokens.policy import Policy
 from tokens.token_format import TokenParts
 from tokens.verification import KEY_TOPIC, MEMORY
 from users import allow_lists, roles
@@ -46,20 +46,20 @@ COLUMNS = [field.attname for field in APIKey._meta.concrete_fields]
 # change the user.
 _INSERT = f"""
 person AS (
-    SELECT FROM users_user WHERE id = %s AND roles = %s::varchar[] AND password = %s FOR SHARE
+    SELECT FROM {{source}}
+    WHERE users_user.id = %s AND roles = %s::varchar[] AND password = %s FOR SHARE OF users_user
 ), key AS (
     INSERT INTO tokens_apikey ({", ".join(COLUMNS)})
-    SELECT {", ".join(["%s"] * len(COLUMNS))} FROM person WHERE {{condition}} RETURNING id
+    SELECT {", ".join(["%s"] * len(COLUMNS))} FROM person RETURNING id
 )
 {INSERT_ENTRY} key RETURNING id
 """  # noqa: S608 - the columns are constants
-INSERT_KEY = f"WITH {_INSERT.format(condition='true')}"
-# Inserts the key only if the policies still have these versions. PostgreSQL locks their table
-# before it reads them. See `policy.lock_table`.
+INSERT_KEY = f"WITH {_INSERT.format(source='users_user')}"
+# Inserts the key only if the policies still have this version. Locks the version before the user.
 MINT_KEY = f"""
-WITH policy AS (SELECT xmin::text AS version FROM {APPLYING} FOR KEY SHARE),
-{_INSERT.format(condition="ARRAY(SELECT version FROM policy) = %s::text[]")}
-"""  # noqa: S608 - as above
+WITH policies AS (SELECT FROM tokens_policyversion WHERE version = %s FOR SHARE),
+{_INSERT.format(source="policies, users_user")}
+"""
 
 
 class NewKey(NamedTuple):
@@ -121,8 +121,7 @@ def _insert(key: APIKey, limits: Policy | None, *, actor: Actor, now: datetime) 
     entry = entry_values("api_key.create", change, actor=actor, now=now)
     if limits is None:
         return bool(fetch(INSERT_KEY, [*values, *entry], commits=True))
-    values = [*applying_to(user), *values, limits.versions, *entry]
-    return bool(fetch(MINT_KEY, values, commits=True))
+    return bool(fetch(MINT_KEY, [limits.version, *values, *entry], commits=True))
 
 
 def target_of(key: APIKey) -> Target:

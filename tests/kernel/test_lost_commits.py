@@ -102,7 +102,7 @@ def test_mint_that_still_waits_for_the_policies_is_found(breaking: Any) -> None:
         psycopg.connect(broken.cluster.url, autocommit=True) as observer,
     ):
         with psycopg.connect(broken.cluster.url) as other:
-            lock = partial(other.execute, "LOCK TABLE tokens_tokenconfig IN EXCLUSIVE MODE")
+            lock = partial(other.execute, "SELECT FROM tokens_policyversion FOR UPDATE")
             answer = threads.submit(broken.ask_broken, TOKENS, {}, first=lock)
             # The attempt whose connection broke waits, and so does the search for its key.
             wait_for(lambda: observer.execute(waiting).fetchone() == (True,))

@@ -134,5 +134,15 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'token policies',
             },
         ),
+        migrations.CreateModel(
+            name='PolicyVersion',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('version', models.BigIntegerField()),
+            ],
+        ),
+        migrations.RunSQL(
+            "INSERT INTO tokens_policyversion (version) VALUES (0)", migrations.RunSQL.noop
+        ),
         migrations.RunSQL(ANNOUNCE, SILENCE),
     ]
