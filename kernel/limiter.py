@@ -62,14 +62,13 @@ class _Share:
     """The slots of all callers together, or of one caller."""
 
     limit: float
-    grace: float
     taken: int = 0
     served_at: float = float("-inf")
     is_failing: bool = False
 
     def is_stuck(self, since: float) -> bool:
         """Returns whether a second has passed since `since` and since a slot was last served."""
-        return max(self.served_at, since) <= time.monotonic() - STUCK_SECONDS - self.grace
+        return max(self.served_at, since) <= time.monotonic() - STUCK_SECONDS
 
 
 @dataclass(eq=False, slots=True)
@@ -89,9 +88,8 @@ class Limiter:
     """Limits the number of slots in use.
 
     `limit` is for all callers together, and `per_caller` for each caller. A caller waits at most
-    `timeout` seconds for a slot, and at most `queue` callers wait. `grace` seconds are added to the
-    time after which the limiter is stuck. `full` and `own_full` are the error messages for rejected
-    clients.
+    `timeout` seconds for a slot, and at most `queue` callers wait. `full` and `own_full` are the
+    error messages for rejected clients.
     """
 
     name: str
@@ -100,7 +98,6 @@ class Limiter:
     per_caller: float = float("inf")
     timeout: float = 0.0
     queue: float = float("inf")
-    grace: float = 0.0
     full: str = ""
     own_full: str = ""
 
@@ -109,7 +106,7 @@ class Limiter:
         self.own_full = self.own_full or self.full
         # Reentrant, because the garbage collector may release a slot at any moment.
         self._lock = threading.RLock()
-        self._all = _Share(self.limit, self.grace)
+        self._all = _Share(self.limit)
         # An entry is deleted when no slot refers to it any more.
         self._shares: WeakValueDictionary[Hashable, _Share] = WeakValueDictionary()
         # In the order of arrival.
@@ -150,7 +147,7 @@ class Limiter:
         """Returns whether the slot became free in time, and before the limiter is stuck."""
         until = time.monotonic() + timeout
         while (left := until - time.monotonic()) > 0:
-            if slot.given.acquire(timeout=min(left, STUCK_SECONDS + self.grace)):
+            if slot.given.acquire(timeout=min(left, STUCK_SECONDS)):
                 return True
             if self._is_stuck(slot):
                 return False
@@ -182,7 +179,7 @@ class Limiter:
     def _shares_of(self, caller: Hashable) -> tuple[_Share, ...]:
         if caller is None:
             return (self._all,)
-        own = _Share(self.per_caller, self.grace)
+        own = _Share(self.per_caller)
         return self._all, self._shares.setdefault(caller, own)
 
     def _has_room(self, slot: Slot) -> bool:

@@ -30,7 +30,7 @@ from kernel.admin import (
 )
 from tokens import policy, policy_changes, services
 from tokens.forms import ExpireForm, TokenConfigForm
-from tokens.lifetimes import expires_soon
+from tokens.lifetimes import expires_soon, last_use_on_hover
 from tokens.models import APIKey, TokenConfig
 from tokens.selectors import CALENDAR_DAYS, expiry_days
 from users.models import User
@@ -172,7 +172,7 @@ class APIKeyAdmin(ReadOnlyAdmin):
 
     created = time_column("created_at", "created")
     expires = time_column("expires_at", "expires")
-    last_used_at = time_column("last_used", "last used")
+    last_used_at = column("last_used", last_use_on_hover, "last used")
 
     lifetime = column("lifetime_ns", humanize.duration, "lifetime")
 

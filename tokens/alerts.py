@@ -12,7 +12,7 @@ from alerts.models import Alert, Channel
 from alerts.sources import Details, Event, Source, register
 from alerts.weekly import register_section
 from kernel.humanize import ago
-from tokens.lifetimes import SOON, expires_soon
+from tokens.lifetimes import SOON, expires_soon, last_use
 from tokens.models import APIKey, APIKeyQuerySet
 
 # A token that was used within this time is in use.
@@ -48,7 +48,7 @@ class TokenSource(Source):
             ("Token", f"{key.token_name} ({key.pk})"),
             ("Owner", key.user.username),
             ("Expires", f"{key.expires_at:%Y-%m-%d %H:%M} UTC, {ago(key.expires_at, now=now)}"),
-            ("Last used", ago(key.last_used, now=now)),
+            ("Last used", last_use(key.last_used, now=now)),
         ]
         page = reverse("admin:tokens_apikey_change", args=[key.pk])
         return Details(facts=facts, links=[("Open the token", page)])

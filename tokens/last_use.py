@@ -1,27 +1,22 @@
-"""Writes that keys and their users were used, without making requests wait for the commit.
+"""Writes that keys and their users were used, and the new expiry of the keys.
 
-A touch is one use of a key: its time, its address and the new expiry. A request adds its touch to
-a queue. A thread writes all waiting touches in one statement, and ends when no touch is waiting. If
-the process stops or the database fails first, the touch is lost, and the next lookup of the key
-adds it again. The requests do not write touches themselves, because they then took twice as long.
+This happens at most once an hour for each key, in the look-up of the key. So the time of the last
+use is up to an hour old while a key is in use.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
-import time
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 import orjson
+from django.db import DatabaseError
 
 from kernel.db.connections import fetch
 from kernel.humanize import plural
-
-# The thread waits this long before it writes, so that one commit stores several touches.
-PAUSE_SECONDS = 0.05
 
 # Skips keys that another request has expired or shortened in the meantime, and users who were
 # suspended. Also skips locked rows, because waiting for them could cause a deadlock. They are
@@ -67,40 +62,9 @@ class Touch(NamedTuple):
     address: str | None
 
 
-class TouchWriter:
-    """The queue of touches, with at most one touch of each key, and its thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._waiting: dict[str, Touch] = {}
-        self._is_running = False
-
-    def add(self, touch: Touch) -> None:
-        with self._lock:
-            self._waiting[touch.key_id] = touch
-            if not self._is_running:
-                threading.Thread(target=self._run, name="touches", daemon=True).start()
-                self._is_running = True
-
-    def _run(self) -> None:
-        while touches := self._next():
-            try:
-                write(touches)
-            except Exception as error:  # noqa: BLE001 - the next lookup of the keys tries again
-                keys = plural(len(touches), "key")
-                log.warning("the use of %s was not written: %s", keys, error)
-
-    def _next(self) -> list[Touch]:
-        """Returns the touches to write. An empty list ends the thread."""
-        time.sleep(PAUSE_SECONDS)
-        with self._lock:
-            touches, self._waiting = list(self._waiting.values()), {}
-            self._is_running = bool(touches)
-        return touches
-
-
-def write(touches: list[Touch]) -> None:
-    fetch(WRITE, [orjson.dumps([touch._asdict() for touch in touches]).decode()])
-
-
-writer = TouchWriter()
+def write(touches: Sequence[Touch]) -> None:
+    """Writes the touches. If that fails, the keys are still valid, so the error is only logged."""
+    try:
+        fetch(WRITE, [orjson.dumps([touch._asdict() for touch in touches]).decode()])
+    except DatabaseError as error:
+        log.warning("the use of %s was not written: %s", plural(len(touches), "key"), error)

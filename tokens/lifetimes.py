@@ -1,15 +1,21 @@
-"""Lifetimes of keys: parsing them, error messages for them, and warnings before a key expires."""
+"""Times of keys: parsing and warning of lifetimes, and formatting the last use."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
 from kernel.durations import DurationError, parse_positive_duration, to_timedelta
+from kernel.humanize import ago, on_hover
 
 MIN_LIFETIME_NS = 10**9
 DAY_NS = 86_400 * MIN_LIFETIME_NS
 ONE_DAY = f"One day is {DAY_NS}."
 SOON = timedelta(days=7)
+# The use of a key is written at most once in this interval.
+TOUCH_INTERVAL = timedelta(hours=1)
 
 
 def parse_lifetime(text: str) -> int:
@@ -39,3 +45,15 @@ def not_a_number(value: object) -> str:
 def expires_soon(expires_at: datetime, lifetime_ns: int, *, now: datetime) -> bool:
     """Returns whether a key expires within a week. False for lifetimes of a week or less."""
     return expires_at - now < SOON < to_timedelta(lifetime_ns)
+
+
+def last_use(moment: datetime | None, *, now: datetime) -> str:
+    """Formats the time of the last use, as exactly as it is known."""
+    if moment is not None and now - moment < TOUCH_INTERVAL:
+        return "within the last hour"
+    return ago(moment, now=now)
+
+
+def last_use_on_hover(moment: datetime | None) -> SafeString:
+    """Formats the time of the last use. The page shows the stored time on hover."""
+    return on_hover(last_use(moment, now=timezone.now()), moment)

@@ -7,7 +7,9 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.safestring import SafeString
 
+from tokens.lifetimes import last_use_on_hover
 from users import allow_lists, scopes
 from users.roles import DISPLAY_NAMES
 
@@ -89,6 +91,10 @@ class APIKey(models.Model):
     @property
     def username(self) -> str:
         return self.user.username
+
+    @property
+    def last_use(self) -> SafeString:
+        return last_use_on_hover(self.last_used)
 
     def is_expired(self, now: datetime) -> bool:
         return self.expires_at < now

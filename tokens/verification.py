@@ -21,7 +21,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
@@ -35,7 +35,8 @@ from kernel.http.errors import APIError
 from kernel.limiter import LimitReachedError
 from kernel.memory import CachedValue, Memory
 from tokens import look_ups, providers, refusals, token_format
-from tokens.last_use import Touch, write, writer
+from tokens.last_use import Touch, write
+from tokens.lifetimes import TOUCH_INTERVAL
 from tokens.look_ups import Found, LookUps, Wanted
 from tokens.providers import IdentityProvider
 from tokens.token_format import TokenParts
@@ -55,8 +56,6 @@ _KEYED = hashlib.sha256(secrets.token_bytes(64))
 # The time that a request with a turn waits.
 TURN_SECONDS = 1.0
 TURN_FULL = "Too many session tokens from this address are invalid. Try again soon."
-# `last_used` and the expiry are updated at most once in this interval.
-TOUCH_INTERVAL = timedelta(hours=1)
 LOOK_UP = """
 SELECT key.id, key.hashed_secret, key.minted, key.scopes, key.allow_list, key.lifetime_ns,
     key.created_at, key.last_used, key.expires_at, person.id, person.username, person.roles,
@@ -206,12 +205,11 @@ def _look_up(batch: Sequence[Wanted]) -> list[Found]:
     with deadline(look_ups.LOOK_UP_SECONDS):
         rows = fetch(LOOK_UP, [list({wanted.parts.key_id for wanted in batch})])
     keys = {key.key_id: key for key in map(FoundKey._make, rows)}
-    dormant: list[Touch] = []
+    touches: list[Touch] = []
     # Several requests may have the same token.
-    results = {wanted.parts: _result(wanted, keys, dormant) for wanted in batch}
-    if dormant:
-        # The response may contain the user's status, so the user must become active before it.
-        write(dormant)
+    results = {wanted.parts: _result(wanted, keys, touches) for wanted in batch}
+    if touches:
+        write(touches)
     MEMORY.keep(
         {_fingerprint(parts.token): result for parts, result in results.items()},
         generation=generation,
@@ -220,9 +218,9 @@ def _look_up(batch: Sequence[Wanted]) -> list[Found]:
 
 
 def _result(
-    wanted: Wanted, keys: Mapping[str, FoundKey], dormant: list[Touch]
+    wanted: Wanted, keys: Mapping[str, FoundKey], touches: list[Touch]
 ) -> CachedValue[Found]:
-    """Returns the result for a token. Adds the touch of a dormant user's key to `dormant`."""
+    """Returns the result for a token. Adds its touch to `touches` once an hour."""
     found, now = keys.get(wanted.parts.key_id), wanted.now
     if found is None and providers.other():
         return CachedValue(FOREIGN, lasting=True)
@@ -236,7 +234,13 @@ def _result(
     if key.status == User.Status.SUSPENDED:
         return CachedValue(refusals.suspended(), tags=tags)
     if next_touch(key) <= now:
-        key = _touched(key, dormant, now=now, address=wanted.address)
+        read, key = key, _touched(key, now)
+        touches.append(
+            Touch(
+                *(key.key_id, key.user_id, read.expires_at, key.lifetime_ns, key.expires_at, now),
+                wanted.address or None,
+            )
+        )
     until = min(key.expires_at, next_touch(key))
     return CachedValue(_identity_of(key), tags=tags, max_age=(until - now).total_seconds())
 
@@ -279,20 +283,14 @@ def refresh_from(key: FoundKey) -> datetime:
     return key.expires_at - to_timedelta(key.lifetime_ns) + TOUCH_INTERVAL
 
 
-def _touched(key: FoundKey, dormant: list[Touch], *, now: datetime, address: str) -> FoundKey:
-    """Returns the key with this use. A thread stores the use later, except for a dormant user.
+def _touched(key: FoundKey, now: datetime) -> FoundKey:
+    """Returns the key after this use.
 
     Lifetimes are limited, so PostgreSQL and Python can always represent the new expiry.
     """
     expires_at = key.expires_at
     if not settings.DISABLE_SESSION_EXPIRY_REFRESH and refresh_from(key) <= now:
         expires_at = now + to_timedelta(key.lifetime_ns)
-    read = key.expires_at, key.lifetime_ns
-    touch = Touch(key.key_id, key.user_id, *read, expires_at, now, address or None)
-    if key.status == User.Status.DORMANT:
-        dormant.append(touch)
-    else:
-        writer.add(touch)
     return key._replace(last_used=now, expires_at=expires_at, status=User.Status.ACTIVE)
 
 

@@ -1,22 +1,15 @@
 """Validates, checks and hashes passwords, and limits the load that hashing causes.
 
-Argon2 needs much time and memory by design. So the processes of the service on one host together
-run only a few hashes at the same time. A request that waits too long is rejected, with the header
-Retry-After.
+Argon2 needs much time and memory by design. So each process computes one hash at a time. A request
+that waits too long is rejected, with the header Retry-After.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-import random
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager, suppress
-from queue import SimpleQueue
-from typing import Any
+from collections.abc import Callable
+from functools import cache, partial
 
 from django.conf import settings
 from django.contrib.auth.hashers import Argon2PasswordHasher
@@ -29,17 +22,16 @@ from django.contrib.auth.password_validation import (
 )
 from django.core.exceptions import ValidationError
 
-from kernel.futures import settle
 from kernel.http.errors import Validation
 from kernel.http.hosts import client_of
+from kernel.http.pool import Pool
 from kernel.http.rate_limit import (
     WINDOW_SECONDS,
     check,
     check_client,
     counter_of_names,
-    private_directory,
 )
-from kernel.limiter import Limiter, LimitReachedError
+from kernel.limiter import Limiter
 from users.models import User
 from users.names import normal_email
 
@@ -51,54 +43,9 @@ MAX_FAILURES_A_MINUTE = 60
 MAX_TRIES_UNDER_ATTACK = 5
 LENGTH = f"A password must have {MIN_LENGTH} to {MAX_LENGTH} characters."
 NO_PASSWORD = "A service account has no password."  # noqa: S105 - a message
-# One hash uses a core for about 25 ms. Half of the cores stay free for other requests.
-MAX_HASHES = min(8, max(1, (os.cpu_count() or 1) // 2))
 MAX_WAIT_SECONDS = 2.0
 BUSY = "Too many passwords are being checked right now. Try again in a few seconds."
 
-
-class _Hasher:
-    """Runs hashes in one thread of this process, one after another.
-
-    The allocator keeps 19 MiB for every thread that has computed a hash. The thread is a daemon, so
-    that a process can exit while the thread waits for a lock.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
-        self._thread: threading.Thread | None = None
-
-    def submit[T](self, compute: Callable[[], T]) -> Future[T]:
-        """Returns the future result. Only one thread calls this at a time."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="hashing", daemon=True)
-            self._thread.start()
-        result: Future[T] = Future()
-        self._waiting.put((result, compute))
-        return result
-
-    def _run(self) -> None:
-        while True:
-            result, compute = self._waiting.get()
-            try:
-                with _any_lock():
-                    # The request may have given up before a lock was free.
-                    settle(result, compute)
-            except OSError as error:
-                if not result.done():
-                    result.set_exception(error)
-
-
-_hasher = _Hasher()
-
-
-def _replace_hasher() -> None:
-    """Makes a forked process start its own thread, because threads are not copied."""
-    global _hasher
-    _hasher = _Hasher()
-
-
-os.register_at_fork(after_in_child=_replace_hasher)
 
 HASHING = Limiter(
     "password hashing",
@@ -124,42 +71,22 @@ class BoundedArgon2(Argon2PasswordHasher):
 
 
 def _hashed[T](compute: Callable[[str, str], T], *texts: str) -> T:
-    """Limits how many hashes are computed at once. Raises: LimitReachedError after two seconds."""
-    deadline = time.monotonic() + MAX_WAIT_SECONDS
+    """Computes one hash at a time. Raises: LimitReachedError after two seconds."""
     with HASHING.hold():
-        hashed = _hasher.submit(lambda: compute(*texts))
-        try:
-            return hashed.result(max(0.0, deadline - time.monotonic()))
-        except TimeoutError:
-            if hashed.cancel():
-                raise LimitReachedError(BUSY, is_per_caller=False) from None
-            return hashed.result()
+        return _thread().submit("", partial(compute, *texts)).result()
 
 
-@contextmanager
-def _any_lock() -> Iterator[None]:
-    """Holds a lock on one of `MAX_HASHES` files. If all are locked, waits for one of them.
+@cache
+def _thread() -> Pool:
+    """Returns the thread that hashes.
 
-    The system releases the lock when the process exits or is killed.
+    The allocator keeps 19 MiB for every thread that has computed a hash.
     """
-    with ExitStack() as opened:
-        # Processes that wait should not all wait for the same file.
-        numbers = random.sample(range(MAX_HASHES), MAX_HASHES)
-        files = [_lock_file(number, opened) for number in numbers]
-        for file in files:
-            with suppress(BlockingIOError):
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-        else:
-            fcntl.flock(files[0], fcntl.LOCK_EX)
-        yield
+    return Pool(1, name="hashing")
 
 
-def _lock_file(number: int, opened: ExitStack) -> int:
-    path = private_directory() / f"hashing-{number}"
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    opened.callback(os.close, file)
-    return file
+# A forked process has no copy of the thread.
+os.register_at_fork(after_in_child=_thread.cache_clear)
 
 
 def count_try(address: str, *, name: str = "") -> None:

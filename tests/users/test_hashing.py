@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,6 @@ import pytest
 from django.db import connection
 
 from audit.models import Entry
-from kernel.http.rate_limit import private_directory
 from tests.support.client import APIClient
 from tests.support.concurrency import at_once
 from tests.support.factories import PASSWORD, make_key, make_user
@@ -32,16 +28,6 @@ MEBIBYTE = 1024 * 1024
 REAL_COSTS = {name: getattr(passwords.BoundedArgon2, name) for name in ("time_cost", "memory_cost")}
 
 
-@contextmanager
-def hashing_blocked() -> Iterator[None]:
-    """Locks all files for hashing, as other processes would."""
-    with ExitStack() as held:
-        for number in range(passwords.MAX_HASHES):
-            file = held.enter_context((private_directory() / f"hashing-{number}").open("w"))
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 @pytest.mark.django_db(transaction=True)
 def test_requests_are_answered_while_sign_ins_wait_for_a_hash(settings: Any) -> None:
     settings.API_RATE_LIMIT = None
@@ -56,7 +42,7 @@ def test_requests_are_answered_while_sign_ins_wait_for_a_hash(settings: Any) -> 
         finally:
             connection.close()
 
-    with hashing_blocked(), ThreadPoolExecutor(LOG_INS) as threads:
+    with passwords.HASHING.hold(), ThreadPoolExecutor(LOG_INS) as threads:
         waiting = [threads.submit(log_in, user.email) for user in users]
         others = []
         while not all(answer.done() for answer in waiting):
@@ -67,7 +53,6 @@ def test_requests_are_answered_while_sign_ins_wait_for_a_hash(settings: Any) -> 
     answers = [answer.result() for answer in waiting]
     assert {answer.status_code for answer in answers} == {503}
     assert {int(answer.headers["Retry-After"]) for answer in answers} == {5}
-    # The thread that waited for a lock continues with the next request.
     assert log_in(users[0].email).status_code == 401
 
 
