@@ -26,6 +26,13 @@ Then set DATABASE_URL to a new database, or CODERAPI_DATA_DIR to a new directory
   {PROGRAM} import_agent_stats rows.jsonl
 Create users, tokens, token policies and ingest keys again. The audit trail stays in its file."""
 
+DATABASE = """
+SELECT current_database()::text AS name, getdatabaseencoding()::text AS encoding,
+    current_schema()::text AS schema, current_user::text AS role,
+    has_schema_privilege(current_schema(), 'CREATE') AS may_create,
+    num_nulls(to_regclass('api_keys'), to_regclass('workspace_agent_stats')) = 0 AS is_coders
+"""
+
 
 class CoderapiConfig(AppConfig):
     name = "coderapi"
@@ -53,12 +60,30 @@ def refuse_other_schemas(*, using: str, apps: Apps, **more: Any) -> None:
     `apps` has the models as the applied migrations have left them.
     """
     with connections[using].cursor() as cursor:
-        if is_coders_database(cursor):
-            raise CommandError(
-                "The database contains the tables of Coder's server. Set DATABASE_URL to another "
-                "database."
-            )
+        check_database(cursor)
         check_tables(cursor, apps)
+
+
+def check_database(cursor: Any) -> None:
+    """Raises CommandError if the service cannot use a database like this one."""
+    cursor.execute(DATABASE)
+    name, encoding, schema, role, may_create, is_coders = cursor.fetchone()
+    if is_coders:
+        raise CommandError(
+            "The database contains the tables of Coder's server. Set DATABASE_URL to another "
+            "database."
+        )
+    if encoding != "UTF8":
+        raise CommandError(
+            f"The database {name} has the encoding {encoding}, which cannot store every text. "
+            f"Create a new database: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0."
+        )
+    if not may_create:
+        where = f"the schema {schema}" if schema else f"any schema of the database {name}"
+        raise CommandError(
+            f"The role {role} may not create tables in {where}. The role must own the database: "
+            f"ALTER DATABASE {name} OWNER TO {role}."
+        )
 
 
 def check_tables(cursor: Any, known: Apps) -> None:
@@ -69,11 +94,3 @@ def check_tables(cursor: Any, known: Apps) -> None:
     """
     if difference := first_difference(cursor, known.get_models()):
         raise CommandError(UNUSABLE.format(difference=difference))
-
-
-def is_coders_database(cursor: Any) -> bool:
-    """Returns whether the database contains the tables of Coder's server."""
-    cursor.execute(
-        "SELECT num_nulls(to_regclass('api_keys'), to_regclass('workspace_agent_stats')) = 0"
-    )
-    return bool(cursor.fetchone()[0])

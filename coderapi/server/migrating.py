@@ -1,38 +1,54 @@
-"""Migrates the database when a server starts. A lock ensures that only one process migrates."""
+"""Migrates the database, for `coderapi migrate` and each start of `coderapi server`.
+
+A lock ensures that only one process migrates. The others wait until it has finished.
+"""
 
 from __future__ import annotations
 
 import logging
 import pkgutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import psycopg
 from django.apps import apps
-from django.conf import settings
 from django.core.management import CommandError, call_command
-from django.db import OperationalError, connections
+from django.db import DatabaseError
 
-from coderapi.apps import check_tables, is_coders_database
-from kernel.db.connections import connect_directly, databases, leave_pool, lock_number
-from kernel.db.locks import is_locked, limit_lock_waits, retry_when_locked
+from coderapi.apps import check_database, check_tables
+from kernel.db.connections import (
+    connect_directly,
+    direct_connection,
+    lock_number,
+    setting,
+    sqlstate,
+)
+from kernel.db.locks import is_locked, retry_when_locked
 from kernel.loops import Backoff
 
 logger = logging.getLogger(__name__)
 
 LOCK = "coderapi.migrate"
 POLL_SECONDS = 0.25
-# A migration waits this long for a table, because other statements wait behind it. Then it lets
-# them pass, and tries again.
-LOCK_SECONDS = 3.0
-LOCK_TRIES = 10
-LOCK_PAUSE_SECONDS = 5.0
+# A try waits this long for a table. Requests wait behind it, so it ends before they get a 503: the
+# look-up of a key takes at most 1.5 s, and a pool whose statements do not end for 1 s is failing.
+LOCK_SECONDS = 0.7
+TRIES = 30
+PAUSE_SECONDS = 3.0
 # How long to wait for the database, because Docker Compose may start it at the same time.
 DATABASE_SECONDS = 30.0
+INSUFFICIENT_PRIVILEGE = "42501"
+# The beginnings of libpq's messages for errors that pass: PostgreSQL starts, stops or recovers
+# (57P03), or has no free connection (53300). libpq provides no code for a failed connection.
+TEMPORARY = (
+    *("the database system is", "sorry, too many clients", "remaining connection slots"),
+    *("too many connections",),
+)
 
 
 def bring_up_to_date() -> None:
@@ -41,61 +57,84 @@ def bring_up_to_date() -> None:
     Raises: CommandError if the database cannot be used, if it belongs to Coder's server, or if its
     tables were created by a release that is not compatible.
     """
-    with _connect() as connection, connection.cursor() as cursor:
-        if is_migrated(cursor) and not is_coders_database(cursor):
+    with connect_patiently() as connection, connection.cursor() as cursor:
+        check_database(cursor)
+        applied = applied_migrations(cursor)
+        missing = known_migrations() - applied
+        if not missing:
             check_tables(cursor, apps)
             return
-    wrapper = connections["default"]
-    usual = wrapper.settings_dict
-    direct = databases(settings.DIRECT_DATABASE_URL, pool_size=1, idle="0", workers=1)
-    with migration_lock():
-        # Migrations must keep one session, so they use the URL for direct connections.
-        wrapper.settings_dict = usual | direct["default"]
-        leave_pool()
-        migrate()
-    connections.close_all()
-    wrapper.settings_dict = usual
+    if applied:
+        logger.info("Migrating the database: %s", ", ".join(sorted(map(".".join, missing))))
+    call_command("migrate", interactive=False, verbosity=0)
 
 
-def migrate() -> None:
-    """Applies the migrations, and lets other transactions pass while a table is in use.
+def migrate(
+    apply: Callable[[], object],
+    *,
+    lock_seconds: float = LOCK_SECONDS,
+    tries: int = TRIES,
+    pause: float = PAUSE_SECONDS,
+) -> None:
+    """Runs `apply`, which applies migrations, on a direct connection and under the lock.
 
-    Raises: CommandError if a table stays in use, for example by a dump.
+    Raises: CommandError if a table stays in use, for example by a dump, or if the role lacks a
+    right.
     """
+    # A statement without a lock of others may take long, for example to create an index.
+    limits = {"lock_timeout": f"{round(lock_seconds * 1000)}ms", "statement_timeout": 0}
+    with migration_lock(), direct_connection() as wrapper:
 
-    def apply() -> None:
-        with connections["default"].cursor() as cursor:
-            cursor.execute(limit_lock_waits(LOCK_SECONDS))
-        call_command("migrate", interactive=False, verbosity=0)
+        def attempt() -> None:
+            with wrapper.cursor() as cursor:
+                cursor.execute(setting(limits))
+            apply()
 
-    def on_wait() -> None:
-        logger.warning("A migration waits for a table that another transaction uses.")
+        try:
+            retry_when_locked(attempt, tries=tries, pause=pause, on_wait=_note_wait)
+        except DatabaseError as error:
+            raise _explained(error) from error
 
-    try:
-        retry_when_locked(apply, tries=LOCK_TRIES, pause=LOCK_PAUSE_SECONDS, on_wait=on_wait)
-    except OperationalError as error:
-        if not is_locked(error):
-            raise
-        raise CommandError(
+
+def _note_wait() -> None:
+    logger.warning("A migration waits for a table that another transaction uses.")
+
+
+def _explained(error: DatabaseError) -> Exception:
+    if is_locked(error):
+        return CommandError(
             "A migration could not lock a table, because another transaction uses it, for example "
             "a dump. Start again when this transaction has ended."
-        ) from error
+        )
+    if sqlstate(error) == INSUFFICIENT_PRIVILEGE:
+        reason = str(error).partition("\n")[0]
+        return CommandError(
+            f"The role of the database URL lacks a right: {reason}. The role must own the database "
+            "and the tables of the service."
+        )
+    return error
 
 
 def is_migrated(cursor: Any) -> bool:
-    """Returns whether every migration file of the installed apps is applied.
+    """Returns whether every migration of this release is applied."""
+    return known_migrations() <= applied_migrations(cursor)
 
-    Does not import the migrations, which takes longer than everything else at a start.
-    """
-    cursor.execute("SELECT to_regclass('django_migrations') IS NOT NULL")
+
+def applied_migrations(cursor: Any) -> set[tuple[str, str]]:
+    """Returns the applied migrations as pairs of app and name."""
+    cursor.execute("SELECT to_regclass('django_migrations') IS NOT NULL AS found")
     if not cursor.fetchone()[0]:
-        return False
+        return set()
     cursor.execute("SELECT app, name FROM django_migrations")
-    return _migration_files() <= set(cursor.fetchall())
+    return {(app, name) for app, name in cursor.fetchall()}
 
 
 @cache
-def _migration_files() -> frozenset[tuple[str, str]]:
+def known_migrations() -> frozenset[tuple[str, str]]:
+    """Returns the migrations of this release as pairs of app and name.
+
+    Does not import them, which takes longer than everything else at a start.
+    """
     return frozenset(
         (app.label, module.name)
         for app in apps.get_app_configs()
@@ -107,7 +146,7 @@ def _migration_files() -> frozenset[tuple[str, str]]:
 @contextmanager
 def migration_lock() -> Iterator[None]:
     """Prevents other processes from migrating during the block."""
-    with _connect() as connection:
+    with connect_patiently() as connection:
         # The lock is polled, because a session that waits in pg_advisory_lock has an open snapshot.
         # CREATE INDEX CONCURRENTLY in the process with the lock would wait for this snapshot
         # forever.
@@ -140,7 +179,12 @@ def _try_lock(connection: psycopg.Connection[tuple[bool]]) -> bool:
     return False
 
 
-def _connect() -> psycopg.Connection[tuple[bool]]:
+def connect_patiently(stop: Event | None = None) -> psycopg.Connection[tuple[bool]]:
+    """Opens a direct connection. Waits while PostgreSQL starts or has no free connection.
+
+    Raises: CommandError if it takes too long, if a retry cannot help, or if `stop` is set.
+    """
+    stop = stop or Event()
     deadline = time.monotonic() + DATABASE_SECONDS
     backoff = Backoff(first=0.1, longest=2.0)
     while True:
@@ -148,13 +192,16 @@ def _connect() -> psycopg.Connection[tuple[bool]]:
             return connect_directly()
         except psycopg.OperationalError as error:
             reason = str(error).partition("\n")[0]
-            if time.monotonic() > deadline or not _is_temporary(str(error)):
+            if time.monotonic() > deadline or not is_temporary(str(error)):
                 raise CommandError(f"The database cannot be used: {reason}") from error
             if not backoff.failures:
-                logger.warning("The database does not respond yet: %s", reason)
-        time.sleep(backoff.after(0))
+                logger.warning(
+                    "Waiting for the database, at most %.0f s: %s", DATABASE_SECONDS, reason
+                )
+        if stop.wait(backoff.after(0)):
+            raise CommandError("Stopped while waiting for the database.")
 
 
-def _is_temporary(error: str) -> bool:
+def is_temporary(error: str) -> bool:
     """Returns whether a retry can help. Errors such as a wrong password are not temporary."""
-    return "FATAL" not in error or "starting up" in error or "shutting down" in error
+    return "FATAL" not in error or any(text in error for text in TEMPORARY)

@@ -14,7 +14,7 @@ import django.db
 import psycopg
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import PoolTimeout
 
@@ -250,7 +250,8 @@ def _parameters(url: str) -> dict[str, Any]:
     a password.
     """
     try:
-        return {**LIVENESS, "application_name": application_name(), **conninfo_to_dict(url)}
+        defaults = {**LIVENESS, "application_name": application_name(), "client_encoding": "UTF8"}
+        return defaults | conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         raise ImproperlyConfigured(
             "The database URL is not valid. The expected format is "
@@ -276,9 +277,7 @@ def _connect(
     url: str, kind: type[psycopg.Connection[Any]], parameters: dict[str, Any]
 ) -> psycopg.Connection[Any]:
     parameters = {**_parameters(url), "application_name": application_name(), **parameters}
-    if url == settings.DATABASE_URL:
-        # Tests use a test database instead of the URL's database.
-        parameters["dbname"] = connection.settings_dict["NAME"]
+    parameters |= _test_database()
     # Prepared statements are disabled, because in PgBouncer's transaction mode the next transaction
     # may run on a server connection that does not have them.
     opened = kind.connect(autocommit=True, prepare_threshold=None, **parameters)
@@ -286,9 +285,34 @@ def _connect(
     return opened
 
 
+def _test_database() -> dict[str, str]:
+    """Returns the name of the test database, which replaces the name in both URLs, or {}."""
+    name = connection.settings_dict["NAME"]
+    is_usual = name == conninfo_to_dict(settings.DATABASE_URL).get("dbname", "")
+    return {} if is_usual else {"dbname": name}
+
+
+@contextmanager
+def direct_connection() -> Iterator[Any]:
+    """Makes this thread use one session with the direct URL. Yields Django's wrapper."""
+    wrapper: Any = connections["default"]
+    usual = wrapper.settings_dict
+    direct = databases(settings.DIRECT_DATABASE_URL, pool_size=1, idle="0", workers=1)["default"]
+    if name := _test_database():
+        direct["NAME"] = name["dbname"]
+    wrapper.close()
+    wrapper.settings_dict = {**usual, **direct}
+    leave_pool()
+    try:
+        yield wrapper
+    finally:
+        wrapper.close()
+        wrapper.settings_dict = usual
+
+
 def leave_pool() -> None:
     """Makes this thread use its own database connection from now on, outside the pool."""
-    wrapper: Any = django.db.connections["default"]
+    wrapper: Any = connections["default"]
     wrapper.close()
     options = {**wrapper.settings_dict["OPTIONS"], "pool": False}
     wrapper.settings_dict = {**wrapper.settings_dict, "OPTIONS": options}

@@ -22,9 +22,9 @@ TRIES = 3
 PAUSE_SECONDS = 1.0
 
 
-def limit_lock_waits(seconds: float = LOCK_SECONDS, *, locally: bool = False) -> str:
+def limit_lock_waits(*, locally: bool = False) -> str:
     """Returns the statement that limits each wait for a lock in this session or transaction."""
-    return setting({"lock_timeout": f"{round(seconds * 1000)}ms"}, locally=locally)
+    return setting({"lock_timeout": f"{round(LOCK_SECONDS * 1000)}ms"}, locally=locally)
 
 
 def is_locked(error: BaseException) -> bool:

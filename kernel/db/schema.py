@@ -1,12 +1,17 @@
-"""Compares the tables of a database with Django's models."""
+"""Compares the tables of a database with Django's models, and marks the tables of the service."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from django.db import connection
+from django.db.backends.postgresql.base import DatabaseWrapper
 from django.db.models import Model
+
+# Only for the types of columns. `restore` runs without a database of Django.
+_POSTGRESQL = DatabaseWrapper({})
+# The comment of each table that a migration of any release has created.
+MARK = "Created by coderapi."
 
 # `needs_value` is true if PostgreSQL rejects rows without a value for the column.
 _COLUMNS = """
@@ -27,7 +32,7 @@ def first_difference(cursor: Any, models: Iterable[type[Model]]) -> str:
     """
     wanted = {
         model._meta.db_table: {
-            str(field.column): field.db_type(connection) or ""
+            str(field.column): field.db_type(_POSTGRESQL) or ""
             for field in model._meta.local_concrete_fields
         }
         for model in models

@@ -34,12 +34,39 @@ from kernel.release import PROGRAM
 
 ABOUT, SECRET_KEY, DUMP = "about.json", "secret_key", "database.dump"
 MAX_SMALL_BYTES = 64 * 1024
+# The number changes when this release can no longer read older backups, or older releases new ones.
+FORMAT = 1
+_MIGRATIONS = "SELECT app || '.' || name FROM django_migrations ORDER BY 1"
+
+
+class About(NamedTuple):
+    """The description of a backup. `migrations` are the applied ones, as `app.name`."""
+
+    format: int
+    release: str
+    made_at: str
+    migrations: list[str]
+
+    @classmethod
+    def parsed(cls, text: str) -> About:
+        """Raises: ValueError, KeyError, TypeError if a member is missing or invalid."""
+        found = json.loads(text)
+        if found["format"] != FORMAT:
+            raise PostgresError(
+                f"The backup has format {found['format']!r}, but this release reads only format "
+                f"{FORMAT}. Use the release that made the backup: {found['release']!r}."
+            )
+        about = cls(**{name: found[name] for name in cls._fields})
+        texts = (about.release, about.made_at, *about.migrations)
+        if not "".join(texts).isprintable():  # A TypeError if one is not a text.
+            raise ValueError
+        return about
 
 
 class Contents(NamedTuple):
-    """An open backup. `about` has the members `release` and `made_at`."""
+    """An open backup."""
 
-    about: dict[str, str]
+    about: About
     secret_key: str
     dump: IO[bytes]
 
@@ -51,15 +78,14 @@ def write(file: Path, on: Target, *, secret_key: str, release: str, now: datetim
     """
     if os.path.lexists(file):
         raise PostgresError(f"{file} exists already: name another file.")
-    _check_version(on)
-    about = {"release": release, "made_at": now.isoformat(timespec="seconds")}
+    about = About(FORMAT, release, now.isoformat(timespec="seconds"), _migrations(on))
     draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     try:
         with (
             open(draft, "xb", opener=unfollowed) as stream,
             zipfile.ZipFile(stream, "w") as archive,
         ):
-            archive.writestr(ABOUT, json.dumps(about))
+            archive.writestr(ABOUT, json.dumps(about._asdict()))
             archive.writestr(SECRET_KEY, secret_key)
             with archive.open(DUMP, "w", force_zip64=True) as dump:
                 _dump(on, dump)
@@ -70,14 +96,17 @@ def write(file: Path, on: Target, *, secret_key: str, release: str, now: datetim
     return found
 
 
-def _check_version(on: Target) -> None:
+def _migrations(on: Target) -> list[str]:
+    """Returns the applied migrations. Raises: PostgresError if pg_dump is too old."""
     with psycopg.connect(on.url) as connection:
         major = connection.info.server_version // 10_000
+        found = [name for (name,) in connection.execute(_MIGRATIONS)]
     if major > on.programs.major:
         raise PostgresError(
             f"The server is PostgreSQL {major}, but the newest pg_dump on this machine is from "
             f"{on.programs}. Install the programs of PostgreSQL {major}."
         )
+    return found
 
 
 def _dump(on: Target, into: IO[bytes]) -> None:
@@ -101,23 +130,22 @@ def _restored_once(file: Path, on: Target) -> str:
         Path(folder).chmod(PASSABLE)
         scratch = target("", Path(folder), make=True, durable=False, programs=on.programs)
         with scratch as found, opened(file) as contents:
-            replace(found, contents.dump, own_tables=())
+            replace(found, contents.dump, own_tables=(), check=lambda cursor: None)
             return described(found)
 
 
-def _small_entries(archive: zipfile.ZipFile) -> tuple[dict[str, str], str]:
+def _small_entries(archive: zipfile.ZipFile) -> tuple[About, str]:
     """Returns the description and the secret key of a backup. Raises: BadZipFile."""
     texts = []
     try:
         for name in (ABOUT, SECRET_KEY):
             with archive.open(name) as entry:
                 texts.append(entry.read(MAX_SMALL_BYTES).decode())
-        found = json.loads(texts[0])
-        about = {name: str(found[name]) for name in ("made_at", "release")}
+        about = About.parsed(texts[0])
     except (ValueError, KeyError, TypeError, RuntimeError, NotImplementedError) as error:
         raise zipfile.BadZipFile(f"an entry is not readable: {type(error).__name__}") from None
-    if not texts[1].strip() or not all(text.isprintable() for text in about.values()):
-        raise zipfile.BadZipFile("the secret key is empty, or the description is not plain text")
+    if not texts[1].strip():
+        raise zipfile.BadZipFile("the secret key is empty")
     return about, texts[1]
 
 

@@ -12,7 +12,7 @@ from django_migration_linter import MigrationLinter
 
 from coderapi.server import migrating
 from coderapi.server.migrating import migration_lock
-from kernel.db.connections import connect_directly, leave_pool
+from kernel.db.connections import connect_directly
 from tests.support.processes import PACKAGES, PROJECT, wait_for
 
 # They create tables by SQL. The linter mistakes their NOT NULL for a change.
@@ -42,33 +42,27 @@ def test_linter_finds_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert linter.nb_total >= len(APPS)
 
 
-def add_a_column(*_: object, **more: object) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE csp_group ADD COLUMN added text")
-
-
-def migrate() -> None:
-    """Migrates on a connection of its own, as a thread needs."""
-    leave_pool()
+def migrate(tries: int) -> None:
+    """Adds a column to a table, as a migration does."""
     try:
-        migrating.migrate()
+        migrating.migrate(add_a_column, lock_seconds=0.1, tries=tries, pause=0.2)
     finally:
         connection.close()
 
 
+def add_a_column() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE csp_group ADD COLUMN added text")
+
+
 @pytest.mark.django_db(transaction=True)
 def test_migration_lets_others_pass_while_a_dump_reads_the_table(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(migrating, "call_command", add_a_column)
-    monkeypatch.setattr(migrating, "LOCK_SECONDS", 0.1)
-    monkeypatch.setattr(migrating, "LOCK_PAUSE_SECONDS", 0.2)
-    monkeypatch.setattr(migrating, "LOCK_TRIES", 1_000)
-
     with ThreadPoolExecutor(1) as thread, connect_directly() as other:
         with connect_directly() as dump, dump.transaction():
             dump.execute("SELECT count(*) FROM csp_group")
-            migration = thread.submit(migrate)
+            migration = thread.submit(migrate, 1_000)
             wait_for(lambda: "A migration waits for a table" in caplog.text)
             other.execute("SET lock_timeout = '5s'")
             other.execute("DELETE FROM csp_group")
@@ -78,15 +72,11 @@ def test_migration_lets_others_pass_while_a_dump_reads_the_table(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_migration_gives_up_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(migrating, "call_command", add_a_column)
-    monkeypatch.setattr(migrating, "LOCK_SECONDS", 0.1)
-    monkeypatch.setattr(migrating, "LOCK_TRIES", 1)
-
+def test_migration_gives_up_with_a_sentence() -> None:
     with ThreadPoolExecutor(1) as thread, connect_directly() as dump, dump.transaction():
         dump.execute("SELECT count(*) FROM csp_group")
         with pytest.raises(CommandError, match="another transaction uses it"):
-            thread.submit(migrate).result()
+            thread.submit(migrate, 1).result()
 
 
 @pytest.mark.django_db(transaction=True)

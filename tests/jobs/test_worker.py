@@ -187,7 +187,7 @@ def test_worker_of_a_newer_release_waits_for_its_migrations(tmp_path: Path) -> N
         environment = {"DATABASE_URL": url, "CODER_UPDATE_CHECK": "false", "CODER_VERBOSE": "true"}
         worker = Program("worker", log=tmp_path / "log", **environment)
         try:
-            worker.wait_for_log("Jobs wait: a server of this release must migrate first")
+            worker.wait_for_log("Jobs wait, because migrations of this release are missing")
             assert database.execute("SELECT count(*) FROM jobs_jobrun").fetchone() == (0,)
             database.execute("INSERT INTO django_migrations SELECT * FROM taken")
             worker.wait_for_log("Job prune_job_runs: ok")

@@ -6,19 +6,21 @@ import dataclasses
 import os
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from coderapi import __version__
 from kernel.db.replicas import PREFIX
 from kernel.postgres import PostgresError, backup, replacement
 from kernel.postgres.clients import target
 from kernel.postgres.commands import own_tables
 from tests.support.commands import manage
 from tests.support.factories import PASSWORD, utc
+from tests.support.next_release import NAME, NextRelease
 from tests.support.processes import database_name, own_database
 
 KEY = "the-key-of-the-backup-which-is-long-enough-for-django-1234567890"
@@ -217,6 +219,66 @@ def test_zip_file_without_an_entry_is_named(tmp_path: Path) -> None:
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("about.json", "{}")
     complaint = r"a.zip is not a complete backup \(an entry is missing\)"
+    with pytest.raises(PostgresError, match=complaint), backup.opened(file):
+        pass
+
+
+# --- Another release --------------------------------------------------------------------------
+
+
+def test_only_a_backup_with_which_this_release_starts_is_restored(
+    original: str, tmp_path: Path
+) -> None:
+    environ = {"DATABASE_URL": original, "CODERAPI_SECRET_KEY": KEY}
+    next_release = NextRelease(tmp_path)
+    right, wrong, dump = (str(tmp_path / name) for name in ("right", "wrong", "a.dump"))
+
+    def succeed(command: str, *, by: Callable[..., Any] = manage) -> None:
+        done = by(*command.split(), **environ)
+        assert done.returncode == 0, done.stderr
+
+    succeed(f"backup {right}")
+    with backup.opened(Path(right)) as opened:
+        assert opened.about.release.startswith(__version__)
+        assert "tokens.0001_keys_and_configs" in opened.about.migrations
+    succeed("migrate", by=next_release.manage)
+    succeed(f"backup {wrong}", by=next_release.manage)
+    succeed(f"postgres dump -Fc --file={dump}")
+    # A restore recognizes the tables of the next release as the service's.
+    succeed(f"restore {right} --yes")
+    before = contents(original)
+    assert {"tokens_next", "next_by_sql"}.isdisjoint(before)
+    for command in (f"restore {wrong}", f"postgres restore --replace {dump}"):
+        refused = manage(*command.split(), "--yes", **environ)
+        assert refused.returncode == 1
+        assert "Nothing is changed: another release has applied" in refused.stderr
+        assert f"does not know: tokens.{NAME}." in refused.stderr
+        assert "Traceback" not in refused.stderr
+        assert contents(original) == before
+    # The backup of this release is also right for the next one.
+    succeed(f"restore {right} --yes", by=next_release.manage)
+
+
+def test_dump_with_other_columns_is_not_restored(changed: str, full: str, tmp_path: Path) -> None:
+    before, file = contents(changed), str(tmp_path / "dump")
+    with own_database(like=database_name(full)) as url:
+        execute(url, "ALTER TABLE csp_report DROP COLUMN weight")
+        assert manage("postgres", "dump", "-Fc", f"--file={file}", DATABASE_URL=url).returncode == 0
+    done = manage("postgres", "restore", "--yes", "--replace", file, DATABASE_URL=changed)
+    assert done.returncode == 1
+    assert (
+        "Nothing is changed: this release cannot use the data: the table csp_report" in done.stderr
+    )
+    assert contents(changed) == before
+
+
+def test_backup_of_another_format_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("about.json", '{"format": 2, "release": "9.9"}')
+        archive.writestr("secret_key", KEY)
+        archive.writestr("database.dump", "")
+    complaint = r"format 2, .* made the backup: '9\.9'"
     with pytest.raises(PostgresError, match=complaint), backup.opened(file):
         pass
 

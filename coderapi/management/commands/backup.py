@@ -16,6 +16,7 @@ from kernel.datadir import secret
 from kernel.postgres import backup
 from kernel.postgres.clients import Target, target
 from kernel.postgres.commands import PostgresCommand
+from kernel.release import commit
 
 INSERT = f"""
 INSERT INTO audit_entry ({", ".join(COLUMNS)}) VALUES ({", ".join(["%s"] * len(COLUMNS))})
@@ -40,7 +41,7 @@ class Command(PostgresCommand):
                 file,
                 on,
                 secret_key=_secret_key(directory),
-                release=settings.VERSION,
+                release=_release(),
                 now=timezone.now(),
             )
             self._record(on, str(file.name))
@@ -61,6 +62,11 @@ class Command(PostgresCommand):
             # For example, the database is a read-only standby.
             reason = str(error).splitlines()[0]
             self.stderr.write(f"The backup is not recorded in the audit trail: {reason}.")
+
+
+def _release() -> str:
+    found = commit()
+    return f"{settings.VERSION} (commit {found})" if found else settings.VERSION
 
 
 def _secret_key(directory: Path) -> str:

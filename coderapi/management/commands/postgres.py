@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandParser
 
+from coderapi.restoring import check_restored
 from coderapi.server.command import watch
 from kernel import postgres
 from kernel.commands import UsageError, add_yes_argument
@@ -86,7 +87,9 @@ class Command(PostgresCommand):
             given.replace.open("rb") as dump,
             target(settings.DIRECT_DATABASE_URL, directory, make=True) as on,
         ):
-            return self.replace_database(on, dump, source=str(given.replace), yes=given.yes)
+            return self.replace_database(
+                on, dump, source=str(given.replace), yes=given.yes, check=check_restored
+            )
 
     def _url(self, directory: Path) -> str:
         url, listening = postgres.address(directory)

@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandParser
 
+from coderapi.restoring import check_migrations, check_restored
 from kernel.commands import add_yes_argument
 from kernel.datadir import write_private
 from kernel.postgres import backup
@@ -16,8 +17,8 @@ from kernel.postgres.commands import PostgresCommand
 class Command(PostgresCommand):
     help = (
         "Replaces all data of the service with a backup that `backup` created. The service must be "
-        "stopped. If the restore fails, the existing data does not change. Restore only files that "
-        "you trust, because a backup contains SQL."
+        "stopped. If the restore fails, or if this release cannot use the backup, the existing "
+        "data does not change. Restore only files that you trust, because a backup contains SQL."
     )
     examples = "coderapi-2026-01-31.backup"
 
@@ -29,8 +30,13 @@ class Command(PostgresCommand):
         url = settings.DIRECT_DATABASE_URL
         with backup.opened(file) as contents, target(url, directory, make=True) as on:
             about = contents.about
-            source = f"{file} of {about['made_at']}, release {about['release']}"
-            done = self.replace_database(on, contents.dump, source=source, yes=yes)
+            check_migrations(
+                {(app, name) for app, _, name in (x.partition(".") for x in about.migrations)}
+            )
+            source = f"{file} of {about.made_at}, release {about.release}"
+            done = self.replace_database(
+                on, contents.dump, source=source, yes=yes, check=check_restored
+            )
         return f"{done} {_keep_key(directory, contents.secret_key)}".strip()
 
 

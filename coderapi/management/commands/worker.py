@@ -5,42 +5,44 @@ from threading import Event
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.core.management.base import CommandError
 from django.utils import timezone
 
+from coderapi.apps import check_database
 from coderapi.server.command import ServerCommand, private_database_watched
-from coderapi.server.migrating import is_migrated
-from kernel.db.connections import why_unusable
+from coderapi.server.migrating import connect_patiently, is_migrated
 from kernel.loops import run_until_signalled
 from kernel.release import PROGRAM
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 2.0
+UNMIGRATED = (
+    "Jobs wait, because migrations of this release are missing in the database. To apply them, run "
+    f"`{PROGRAM} migrate`, or start a server of this release."
+)
 
 
 def wait_until_migrated(stop: Event) -> bool:
-    """Waits for the database and the migrations of this release, which a server applies.
+    """Waits for the database and the migrations of this release.
 
-    Returns False if the event is set first.
+    Returns False if the event is set first. Raises: CommandError if the database cannot be used.
     """
-    reason = ""
+    is_told = False
     while not stop.is_set():
-        before, reason = reason, _why_unusable()
-        if not reason:
-            return True
-        if reason != before:
-            logger.warning("Jobs wait: %s", reason)
+        try:
+            with connect_patiently(stop) as direct, direct.cursor() as cursor:
+                check_database(cursor)
+                if is_migrated(cursor):
+                    return True
+        except CommandError:
+            if not stop.is_set():
+                raise
+        if not is_told:
+            logger.warning(UNMIGRATED)
+        is_told = True
         stop.wait(POLL_SECONDS)
     return False
-
-
-def _why_unusable() -> str:
-    try:
-        with connection.cursor() as cursor:
-            return "" if is_migrated(cursor) else "a server of this release must migrate first"
-    except DatabaseError as error:
-        return why_unusable(error) or type(error).__name__
 
 
 class Command(ServerCommand):

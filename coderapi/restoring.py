@@ -1,0 +1,42 @@
+"""Checks whether this release can use the data of a backup or dump, before it replaces any data."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.db.migrations.loader import MigrationLoader
+
+from coderapi.apps import check_database
+from coderapi.server.migrating import applied_migrations, known_migrations
+from kernel.db.schema import first_difference
+
+
+def check_migrations(applied: Collection[tuple[str, str]]) -> None:
+    """Raises CommandError if another release has applied the migrations.
+
+    Missing migrations are allowed, because the next start applies them.
+    """
+    if not applied:
+        raise CommandError("Nothing is changed: the file has no tables of this service.")
+    if unknown := sorted(set(applied) - known_migrations()):
+        names = ", ".join(f"{app}.{name}" for app, name in unknown)
+        raise CommandError(
+            "Nothing is changed: another release has applied these migrations, which this release "
+            f"does not know: {names}. Use a release that has them."
+        )
+
+
+def check_restored(cursor: Any) -> None:
+    """Raises CommandError if a server of this release would not start with the restored tables."""
+    check_database(cursor)
+    applied = applied_migrations(cursor)
+    check_migrations(applied)
+    # The models as the applied migrations have left them.
+    models = MigrationLoader(None).project_state(list(applied)).apps.get_models()
+    if difference := first_difference(cursor, models):
+        raise CommandError(
+            f"Nothing is changed: this release cannot use the data: {difference}. Another release "
+            "has created the tables, and no migration converts them."
+        )

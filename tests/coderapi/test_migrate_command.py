@@ -1,0 +1,127 @@
+"""`coderapi migrate`: its errors, two at once, and requests behind a migration that waits."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.support.commands import manage
+from tests.support.next_release import NAME, NextRelease
+from tests.support.processes import free_port, in_database, own_database, wait_for
+
+COLUMN = (
+    "SELECT 1 FROM pg_attribute WHERE attrelid = 'tokens_apikey'::regclass AND attname = 'added'"
+)
+
+
+@contextmanager
+def new_database(options: str = "") -> Iterator[str]:
+    server, name = os.environ["DATABASE_URL"], f"new_{uuid.uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as direct:
+        direct.execute(f"CREATE DATABASE {name} TEMPLATE template0 {options}")
+        try:
+            yield in_database(server, name)
+        finally:
+            direct.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_two_at_once_wait_for_each_other() -> None:
+    with new_database() as url, ThreadPoolExecutor(2) as threads:
+        runs = [threads.submit(manage, "migrate", DATABASE_URL=url) for _ in range(2)]
+        first, second = (run.result() for run in runs)
+        assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+        assert "Traceback" not in first.stderr + second.stderr
+        printed = [done.stdout for done in (first, second)]
+        assert sorted("No migrations to apply." in text for text in printed) == [False, True]
+        assert sum(text.count("Applying tokens.0001") for text in printed) == 1
+
+
+def test_requests_pass_while_a_migration_waits_for_a_reader(tmp_path: Path) -> None:
+    """The other session stands for requests: the look-up of a key may take 1.5 s."""
+    next_release = NextRelease(tmp_path)
+    waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation IS NOT NULL"
+    with (
+        own_database() as url,
+        ThreadPoolExecutor(1) as thread,
+        psycopg.connect(url, autocommit=True) as other,
+    ):
+        other.execute("SET lock_timeout = '1.5s'")
+        with psycopg.connect(url) as reader:
+            reader.execute("SELECT count(*) FROM tokens_apikey")
+            migration = thread.submit(next_release.manage, "migrate", DATABASE_URL=url)
+            for _ in range(2):
+                wait_for(lambda: other.execute(waiting).fetchone())
+                other.execute("SELECT count(*) FROM tokens_apikey")
+        done = migration.result()
+        assert done.returncode == 0, done.stderr
+        assert "A migration waits for a table" in done.stderr
+        assert other.execute(COLUMN).fetchone()
+
+
+@pytest.mark.parametrize("command", ["migrate", "server"])
+@pytest.mark.parametrize(
+    ("options", "change", "error"),
+    [
+        ("ENCODING 'LATIN1' LOCALE 'C'", "SELECT 1", " has the encoding LATIN1, "),
+        ("ENCODING 'SQL_ASCII' LOCALE 'C'", "SELECT 1", " has the encoding SQL_ASCII, "),
+        ("", "REVOKE CREATE ON SCHEMA public FROM public", " may not create tables in the schema "),
+        ("", "DROP SCHEMA public", " may not create tables in any schema of "),
+    ],
+)
+def test_unusable_database_is_explained(
+    command: str, options: str, change: str, error: str, tmp_path: Path
+) -> None:
+    with new_database(options) as url, psycopg.connect(url, autocommit=True) as direct:
+        direct.execute(change)
+        role = f"role_{uuid.uuid4().hex}"
+        direct.execute(f"CREATE ROLE {role}")
+        try:
+            refused = manage(
+                command,
+                DATABASE_URL=f"{url}{'&' if '?' in url else '?'}options=-crole%3D{role}",
+                CODERAPI_DATA_DIR=str(tmp_path),
+                CODER_HTTP_ADDRESS=f"127.0.0.1:{free_port()}",
+            )
+        finally:
+            direct.execute(f"DROP ROLE {role}")
+        assert refused.returncode == 1
+        assert error in refused.stderr
+        assert "Traceback" not in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1
+
+
+def test_role_that_does_not_own_the_tables_is_explained(tmp_path: Path) -> None:
+    with own_database() as url, psycopg.connect(url, autocommit=True) as direct:
+        role = f"role_{uuid.uuid4().hex}"
+        direct.execute(f"CREATE ROLE {role}; GRANT CREATE ON SCHEMA public TO {role}")
+        direct.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
+        try:
+            as_role = f"{url}{'&' if '?' in url else '?'}options=-crole%3D{role}"
+            refused = NextRelease(tmp_path).manage("migrate", DATABASE_URL=as_role)
+        finally:
+            direct.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+        assert refused.returncode == 1
+        assert "lacks a right: must be owner of table tokens_apikey." in refused.stderr
+        assert "Traceback" not in refused.stderr
+
+
+def test_djangos_arguments_work(tmp_path: Path) -> None:
+    next_release = NextRelease(tmp_path)
+    with own_database() as url:
+
+        def ended(*arguments: str) -> tuple[int, str]:
+            done = next_release.manage("migrate", *arguments, DATABASE_URL=url)
+            return done.returncode, done.stdout
+
+        assert ended("--check")[0] == 1
+        assert "Add field added to apikey" in ended("--plan")[1]
+        status, text = ended("tokens", NAME, "--fake")
+        assert (status, f"Applying tokens.{NAME}... FAKED" in text) == (0, True)
+        assert ended("--check")[0] == 0
