@@ -317,6 +317,9 @@ class NoiseRule(models.Model):
         "*.foo.example for the host and its subdomains. For path: the start of a path, such as "
         "/inject/ or foo.example/inject/. For user agent: a part of the user agent.",
     )
+    site = models.CharField(
+        max_length=255, blank=True, help_text="Matches only reports of this site."
+    )
     reason = models.TextField()
     source = models.CharField(max_length=255, blank=True, help_text="A page about this noise.")
     enabled = models.BooleanField(default=True)
@@ -329,7 +332,9 @@ class NoiseRule(models.Model):
     class Meta:
         ordering = ["category", "name"]
         constraints = [
-            models.UniqueConstraint(fields=["target", "pattern"], name="csp_noise_rule_unique"),
+            models.UniqueConstraint(
+                fields=["target", "pattern", "site"], name="csp_noise_rule_unique"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -156,7 +156,8 @@ def label_groups(rule: NoiseRule, *, actor: Actor, now: datetime) -> int:
 
 
 def _rule_facts(rule: NoiseRule) -> dict[str, Any]:
-    return {"target": rule.target, "pattern": rule.pattern, "enabled": rule.enabled}
+    names = ("target", "pattern", "site", "enabled")
+    return {name: getattr(rule, name) for name in names}
 
 
 def create_ingest_key(

@@ -93,6 +93,7 @@ class Migration(migrations.Migration):
                 ('category', models.CharField(max_length=64)),
                 ('target', models.CharField(choices=[('scheme', 'scheme'), ('host', 'host'), ('path', 'path'), ('document-scheme', "document's scheme"), ('user-agent', 'user agent')], help_text='The part of a report that is compared with the pattern. Scheme, host and path are those of the blocked URL or of the source file.', max_length=16)),
                 ('pattern', models.CharField(help_text='For the target scheme: a scheme, such as moz-extension. For host: a host, or *.foo.example for the host and its subdomains. For path: the start of a path, such as /inject/ or foo.example/inject/. For user agent: a part of the user agent.', max_length=255)),
+                ('site', models.CharField(blank=True, help_text='Matches only reports of this site.', max_length=255)),
                 ('reason', models.TextField()),
                 ('source', models.CharField(blank=True, help_text='A page about this noise.', max_length=255)),
                 ('enabled', models.BooleanField(default=True)),
@@ -102,7 +103,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['category', 'name'],
-                'constraints': [models.UniqueConstraint(fields=('target', 'pattern'), name='csp_noise_rule_unique')],
+                'constraints': [models.UniqueConstraint(fields=('target', 'pattern', 'site'), name='csp_noise_rule_unique')],
             },
         ),
         migrations.CreateModel(

@@ -24,25 +24,25 @@ _PATTERN_PATH = re.compile(r"(?P<host>[^/?#:@\s*]*)/[^?#\s]+")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
+    """A noise rule. If `site` is "", it matches the reports of all sites."""
+
     id: int
     name: str
     target: str
     pattern: str
     enabled: bool = True
+    site: str = ""
 
 
 @dataclass(slots=True)
-class Rules:
-    """The noise rules by target and pattern, so that matching is fast."""
+class _Patterns:
+    """The rules of one site, or those of all sites, by target and pattern."""
 
     by_target: dict[str, dict[str, Rule]] = field(default_factory=lambda: defaultdict(dict))
 
     def match(
-        self, *, blocked: Address, source: Address, document: Address, user_agent: str
+        self, blocked: Address, source: Address, document: Address, user_agent: str
     ) -> Rule | None:
-        """Returns the first rule that matches the report, enabled or not, or None."""
-        if is_never_noise(blocked, source, document):
-            return None
         agents = self.by_target["user-agent"].values()
         return (
             self._address_rule(blocked)
@@ -78,6 +78,29 @@ class Rules:
         return found
 
 
+@dataclass(slots=True)
+class Rules:
+    """The noise rules by site, so that matching is fast."""
+
+    by_site: dict[str, _Patterns] = field(default_factory=lambda: defaultdict(_Patterns))
+
+    def match(
+        self, *, blocked: Address, source: Address, document: Address, user_agent: str, site: str
+    ) -> Rule | None:
+        """Returns the first rule that matches the report, enabled or not, or None.
+
+        The rules of the report's site come before those of all sites.
+        """
+        if is_never_noise(blocked, source, document):
+            return None
+        for name in (site, ""):
+            patterns = self.by_site.get(name)
+            rule = patterns and patterns.match(blocked, source, document, user_agent)
+            if rule:
+                return rule
+        return None
+
+
 def compiled(rules: Iterable[Rule]) -> Rules:
     result = Rules()
     for rule in rules:
@@ -86,7 +109,7 @@ def compiled(rules: Iterable[Rule]) -> Rules:
             pattern = pattern.lower()
         elif rule.target in {"scheme", "document-scheme"}:
             pattern = normalized_scheme(pattern)
-        result.by_target[rule.target][pattern] = rule
+        result.by_site[rule.site].by_target[rule.target][pattern] = rule
     return result
 
 

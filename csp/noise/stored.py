@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from itertools import batched
 from uuid import UUID
 
@@ -36,7 +36,8 @@ def current_rules() -> Rules:
 
 def _rules() -> list[Rule]:
     rows = NoiseRule.objects.order_by("id")
-    return [Rule(*row) for row in rows.values_list("id", "name", "target", "pattern", "enabled")]
+    columns = ("id", "name", "target", "pattern", "enabled", "site")
+    return [Rule(*row) for row in rows.values_list(*columns)]
 
 
 # Counts the newest stored reports of each group. Each row of the result has the group, the columns
@@ -57,26 +58,36 @@ def dry_run(rule: NoiseRule) -> tuple[list[Group], list[Group]]:
     In the groups of the first list, all of these reports match. In the groups of the second list,
     only some of them match.
     """
-    own = Rule(rule.pk or 0, rule.name, rule.target, rule.pattern)
+    own = Rule(rule.pk or 0, rule.name, rule.target, rule.pattern, site=rule.site)
     rules = compiled([*(each for each in _rules() if each.id != own.id), own])
     found: dict[UUID, tuple[int, int]] = {}
-    ids = list(Group.objects.visible().order_by("pk").values_list("pk", flat=True))
-    for some in batched(ids, GROUPS_AT_ONCE):
-        found |= _matched(some, rules, own)
+    visible = Group.objects.visible().filter(**({"site": rule.site} if rule.site else {}))
+    sites = dict(visible.order_by("pk").values_list("pk", "site"))
+    for some in batched(sites, GROUPS_AT_ONCE):
+        found |= _matched({group: sites[group] for group in some}, rules, own)
     groups = Group.objects.in_bulk(list(found))
     wholly = [group for pk, group in groups.items() if found[pk][0] == found[pk][1]]
     return wholly, [group for pk, group in groups.items() if found[pk][0] < found[pk][1]]
 
 
-def _matched(ids: Sequence[UUID], rules: Rules, own: Rule) -> dict[UUID, tuple[int, int]]:
-    """Returns the numbers of matching and of all reports, for each group with a matching report."""
+def _matched(sites: Mapping[UUID, str], rules: Rules, own: Rule) -> dict[UUID, tuple[int, int]]:
+    """Returns the numbers of matching and of all reports, for each group with a matching report.
+
+    `sites` has the site of each group to read.
+    """
     matched: Counter[UUID] = Counter()
     read: Counter[UUID] = Counter()
     with connection.cursor() as cursor:
-        cursor.execute(_READ, [list(ids), MAX_READ])
+        cursor.execute(_READ, [list(sites), MAX_READ])
         for group, *uris, agent, count in cursor:
             blocked, source, document = map(address_of, uris)
-            rule = rules.match(blocked=blocked, source=source, document=document, user_agent=agent)
+            rule = rules.match(
+                blocked=blocked,
+                source=source,
+                document=document,
+                user_agent=agent,
+                site=sites[group],
+            )
             read[group] += count
             matched[group] += count if rule is own else 0
     return {group: (count, read[group]) for group, count in matched.items() if count}

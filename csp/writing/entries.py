@@ -96,13 +96,14 @@ def entries_of(
     entries = []
     for prepared in reports:
         report, agent = prepared.report, prepared.user_agent or header
+        site = site_of(report.document, sites)
         rule = rules.match(
             blocked=report.blocked,
             source=report.source,
             document=report.document,
             user_agent=agent,
+            site=site,
         )
-        site = site_of(report.document, sites)
         of_coder = sender.coder_version if site in sender.coder_sites else ""
         row = {
             **report.columns,

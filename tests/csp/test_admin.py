@@ -15,9 +15,13 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from audit.services import SYSTEM
 from csp.models import Group, NoiseRule, Report
+from csp.services import create_ingest_key
+from kernel import memory
 from tests.support.client import APIClient
 from tests.support.csp_reports import in_admin, legacy, modern, send
+from tests.support.markup import text_in
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 
@@ -187,9 +191,10 @@ def test_rule_is_made_from_a_group_labels_groups_and_is_deleted(
     ads = Group.objects.get(blocked="ads.example.net")
     page = text_of(pages.get(reverse("admin:csp_group_change", args=[ads.pk])))
     [found] = re.findall(r'href="([^"]+)">Make a noise rule', page)
-    form = pages.get(unescape(found)).context["adminform"].form
-    assert form.initial["pattern"] == "ads.example.net"
-    shown = text_of(pages.post(unescape(found), form.initial | {"enabled": "on"}, follow=True))
+    values = pages.get(unescape(found)).context["adminform"].form.initial
+    # Without the tick, the rule labels only new reports.
+    values |= {"enabled": "on", "label_stored": ""}
+    shown = text_of(pages.post(unescape(found), values, follow=True))
     rule = NoiseRule.objects.get(target="host", pattern="ads.example.net")
     assert re.search(
         f"all stored reports match {rule.name}: <a href=.*To hide them now, ", shown, re.DOTALL
@@ -211,6 +216,36 @@ def test_rule_is_made_from_a_group_labels_groups_and_is_deleted(
     assert Group.objects.visible().count() == 1
     pages.post(reverse("admin:csp_noiserule_delete", args=[rule.pk]), {"post": "yes"})
     assert Group.objects.visible().count() == 2
+
+
+def test_rule_made_from_a_group_hides_its_stored_reports_on_its_site_only(
+    pages: Client, member: APIClient
+) -> None:
+    """In one step: the form says how many, and saving it hides them."""
+    portal, shop = "https://portal.example", "https://shop.example:8443"
+    create_ingest_key(origins=[portal, shop], actor=SYSTEM, now=timezone.now())
+    for site in (portal, shop):
+        for _ in range(3):
+            send(member, legacy(blocked_uri="https://ads.example.net/", document_uri=f"{site}/"))
+    memory.clear_all()
+    ads = Group.objects.get(site=shop)
+    page = text_of(pages.get(reverse("admin:csp_group_change", args=[ads.pk])))
+    [found] = re.findall(r'href="([^"]+)">Make a noise rule', page)
+    asked = pages.get(unescape(found))
+    assert "in 1 visible group with 3 reports" in text_in(asked)
+    values = asked.context["adminform"].form.initial | {"enabled": "on"}
+    assert (values["site"], values["label_stored"]) == (shop, "on")
+
+    everywhere = pages.post(unescape(found), values | {"site": "", "_dry_run": "1"}, follow=True)
+    assert "in 2 visible groups with 6 reports" in text_in(everywhere)
+    assert not NoiseRule.objects.filter(built_in=False).exists()
+    saved = pages.post(unescape(found), values, follow=True)
+    assert "Groups with the new label host-ads-example-net-shop-example-8443: 1." in text_in(saved)
+    assert [group.site for group in Group.objects.visible()] == [portal]
+    for site in (portal, shop):
+        send(member, legacy(blocked_uri="https://ads.example.net/a", document_uri=f"{site}/"))
+    assert list(Group.objects.visible().values_list("site", "count")) == [(portal, 4)]
+    assert shop in text_of(pages.get(reverse("admin:csp_noiserule_changelist")))
 
 
 def test_saving_a_rule_shows_which_stored_reports_match(pages: Client, member: APIClient) -> None:

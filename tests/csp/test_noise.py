@@ -41,7 +41,7 @@ facts = Facts
 
 
 def matching(rules: Rules, reported: Facts) -> Rule | None:
-    return rules.match(**reported.addresses(), user_agent=reported.agent)
+    return rules.match(**reported.addresses(), user_agent=reported.agent, site="")
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,18 @@ def test_built_in_rules_match_nothing_else(built_in: Rules, reported: Facts) -> 
 @pytest.mark.parametrize("sent", ["moz-extension", "moz-extension:", "moz-extension://id/x"])
 def test_scheme_matches_with_and_without_colon(pattern: str, sent: str) -> None:
     assert matching(compiled([Rule(1, "r", "scheme", pattern)]), facts(sent))
+
+
+def test_rule_of_a_site_matches_only_there_and_before_others() -> None:
+    own, other = (Rule(n, "r", "host", "a.example", site=f"{n}.test") for n in (1, 2))
+    everywhere = Rule(3, "r", "host", "*.example")
+    rules = compiled([everywhere, own, other])
+    addresses = facts("https://a.example/x").addresses()
+    found = [
+        rules.match(**addresses, user_agent="", site=site)
+        for site in ("1.test", "2.test", "3.test")
+    ]
+    assert found == [own, other, everywhere]
 
 
 @pytest.mark.django_db

@@ -1,0 +1,188 @@
+"""The list of violation groups, and the page of a group."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import slugify
+
+from csp import other_reports, selectors
+from csp.admin.comparisons import Comparisons
+from csp.admin.exporting import ExportingAdmin
+from csp.admin.group_decisions import Decisions
+from csp.admin.group_lists import list_query
+from csp.advice.causes import cause
+from csp.advice.policy import governing_directive, parse
+from csp.filters import (
+    AssigneeFilter,
+    DirectiveFilter,
+    HostFilter,
+    NewInFilter,
+    NoiseFilter,
+    SiteFilter,
+    StateFilter,
+)
+from csp.models import Group, Report, State
+from csp.noise.rules import pattern_for
+from csp.scrubbing.uris import address_of
+from csp.triage import decisions, policies, sites
+from csp.triage.activity import activity
+from csp.triage.decisions import same_cause
+from csp.triage.details import details, is_own, next_step
+from csp.triage.overview import badges, daily, hourly_chart, sparkline, state_badge
+from csp.triage.selectors import groups_at
+from csp.triage.versions import clients_by_version, mark_new
+from csp.writing import reach
+from kernel import humanize
+from kernel.admin import time_column
+from kernel.charts import Series
+
+CHART_HOURS = 7 * 24
+MAX_LINKS = 20
+# The form lists this number of users to whom a group can be assigned.
+MAX_USERS = 200
+NEWEST_REPORTS = 20
+
+
+@admin.register(Group)
+class GroupAdmin(Decisions, Comparisons, ExportingAdmin):
+    """Lists the violation groups, most clients first."""
+
+    list_display = [
+        "cause_in_words",
+        "state_now",
+        "clients",
+        "distinct_pages",
+        "reports_in_days",
+        "first",
+        "seen",
+        next_step,
+    ]
+    list_filter = [
+        *(StateFilter, SiteFilter, NewInFilter, AssigneeFilter, NoiseFilter),
+        *(DirectiveFilter, HostFilter),
+    ]
+    search_fields = ["blocked", "directive"]
+    fields = [("rule", "state_at", "ignored_until", "ignored_reach")]
+    list_per_page = 50
+    actions = [*ExportingAdmin.actions, "acknowledge", "ignore", "resolve", "reopen"]
+    pages = {
+        "policies/": "policies",
+        "releases/": "releases",
+        "site-policy/": "site_policy",
+        "undo/": "undo",
+        "<uuid:key>/decide/": "decide",
+        "<uuid:key>/copy/": "copy_decision",
+    }
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return groups_at(timezone.now())
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Adds the site if there are several."""
+        first, *others = self.list_display
+        return [first, *(["site"] if sites.are_several() else []), *others]
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Reads the daily numbers and the versions of all rows of the page at once."""
+        found = super().get_changelist_instance(request)
+        days = daily([group.pk for group in found.result_list], timezone.now())
+        for group in mark_new(found.result_list):
+            group.days = days[group.pk]
+        return found
+
+    @admin.display(description="cause", ordering="blocked")
+    def cause_in_words(self, group: Group) -> str:
+        return cause(group.directive, group.blocked)
+
+    @admin.display(description="state")
+    def state_now(self, group: Any) -> SafeString:
+        return badges(group)
+
+    @admin.display(description="clients (sum of days)", ordering="client_days")
+    def clients(self, group: Group) -> str:
+        return reach.humanized(group.client_days)
+
+    @admin.display(description="pages", ordering="pages")
+    def distinct_pages(self, group: Group) -> str:
+        return reach.humanized(group.pages)
+
+    @admin.display(description="reports", ordering="count")
+    def reports_in_days(self, group: Any) -> SafeString:
+        """Shows the number of reports, and a drawing of the last seven days."""
+        return format_html("{}<br>{}", humanize.count(group.count), sparkline(group.days))
+
+    first = time_column("first_seen", "first seen")
+    seen = time_column("last_seen", "last seen")
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        group = context["original"]
+        context |= _group_page(group)
+        context["neighbors"] = self.neighbors_in_list(request, group)
+        context["decides"] = self.has_decide_permission(request)
+        context["list_query"] = list_query(request)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+
+def _group_page(group: Any) -> dict[str, Any]:
+    now = timezone.now()
+    start, counts = selectors.hourly_counts(group, now=now, hours=CHART_HOURS)
+    others = same_cause(group, now)[:MAX_LINKS] if sites.are_several() else []
+    facets, advice, policy = details(group, now=now)
+    reports = list(group.reports.all()[:NEWEST_REPORTS])
+    return {
+        "cause": cause(group.directive, group.blocked),
+        "where": sites.where(group),
+        "others": [{"group": other, "badge": state_badge(other.current)} for other in others],
+        "badges": badges(*mark_new([group])),
+        "versions": clients_by_version(group),
+        "states": State.choices,
+        "users": decisions.assignable_users().values_list("username", flat=True)[:MAX_USERS],
+        "activity": activity(group),
+        "facets": facets,
+        "advice": advice,
+        "hashes": other_reports.hashes(group),
+        "policy": policies.directives(policy),
+        "governing": governing_directive(parse(policy), group.directive),
+        "is_only_reported": [each["value"] for each in facets["Disposition"]] == ["report"],
+        "is_own": bool(reports) and is_own(reports[0].document_uri),
+        "chart": hourly_chart(start, [Series("reports", counts)], bars=True),
+        "reports": reports,
+        "rule_url": _rule_url(group, reports[0]) if reports and group.rule_id is None else "",
+    }
+
+
+def _rule_url(group: Group, newest: Report) -> str:
+    """Returns the URL of the form for a new noise rule, filled in for the group, or "".
+
+    The rule hides reports of the group's site only.
+    """
+    found = pattern_for(
+        blocked=address_of(newest.blocked_uri),
+        source=address_of(newest.source_file),
+        document=address_of(newest.document_uri),
+    )
+    if found is None:
+        return ""
+    target, pattern = found
+    site = group.site if sites.are_several() else ""
+    name = " ".join([target, pattern, site.rpartition("/")[2]])
+    values = {
+        "name": slugify(re.sub("[.:]", "-", name))[:64],
+        "category": "own",
+        "target": target,
+        "pattern": pattern,
+        "site": site,
+        "reason": f"The group {group}.",
+        "label_stored": "on",
+    }
+    return reverse("admin:csp_noiserule_add", query=values)

@@ -1,0 +1,65 @@
+"""The pages of ingest keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+
+from audit.services import actor_of
+from csp import services
+from csp.access.origins import normalized
+from csp.models import IngestKey
+from csp.triage.site_check import site_check
+from kernel.admin import ServiceAdmin
+
+
+class IngestKeyForm(forms.ModelForm[IngestKey]):
+    class Meta:
+        model = IngestKey
+        fields = ["name", "origins", "retired_at"]
+
+    def clean_origins(self) -> list[str]:
+        try:
+            return normalized(self.cleaned_data["origins"])
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+
+
+@admin.register(IngestKey)
+class IngestKeyAdmin(ServiceAdmin[IngestKey]):
+    form = IngestKeyForm
+    list_display = ["name", "key", "origins", "created_at", "retired_at"]
+    search_fields = ["name", "key"]
+    readonly_fields = ["key", "created_at", "check_link"]
+    pages = {"<int:pk>/check/": "check_site"}
+
+    @admin.display(description="check")
+    def check_link(self, key: IngestKey) -> str:
+        if key._state.adding:
+            return "Save the key first."
+        page = reverse("admin:csp_ingestkey_check_site", args=[key.pk])
+        return format_html('<a href="{}">Headers for your pages, and reports so far</a>', page)
+
+    def check_site(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Shows the headers that pages need, and whether their reports arrive."""
+        key = get_object_or_404(IngestKey, pk=pk)
+        found = site_check(key, now=timezone.now())
+        return self.page(request, "check", f"Check {key.name}", key=key, found=found)
+
+    def save_model(self, request: HttpRequest, obj: IngestKey, form: Any, change: bool) -> None:
+        services.save_ingest_key(obj, actor=actor_of(request), now=timezone.now())
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Returns False, because keys are retired instead.
+
+        A report with a retired key gets a 410 response, so that the browser stops sending reports.
+        """
+        return False

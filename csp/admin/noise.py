@@ -1,0 +1,205 @@
+"""The pages of noise rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import Truncator
+
+from audit.services import actor_of
+from csp import selectors, services
+from csp.models import Group, NoiseRule
+from csp.noise.rules import checked_pattern
+from csp.noise.stored import dry_run
+from csp.triage import sites
+from kernel.admin import ServiceAdmin, ValuesFilter, column, row_link
+
+MAX_IN_LIST = 40
+MAX_LINKS = 20
+DAYS_OF_HITS = 14
+LABEL_GROUPS = "Label groups in which all reports match"
+
+
+class NoiseRuleForm(forms.ModelForm[NoiseRule]):
+    site = forms.ChoiceField(
+        required=False, help_text="The rule matches only reports of this site."
+    )
+    label_stored = forms.BooleanField(
+        required=False,
+        label="Hide stored reports, too",
+        help_text="Labels the groups in which all stored reports match. Without it, the rule "
+        "labels only the reports that arrive from now on.",
+    )
+
+    class Meta:
+        model = NoiseRule
+        fields = ["name", "category", "target", "pattern", "site", "reason", "source", "enabled"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        known = dict.fromkeys([*sites.sites_of_groups(), self.instance.site])
+        choices = [("", "All sites"), *((site, site) for site in known if site)]
+        self.fields["site"].choices = choices  # type: ignore[attr-defined]
+
+    def clean_pattern(self) -> str:
+        found = self.cleaned_data
+        try:
+            return checked_pattern(found.get("target", ""), found["pattern"])
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+
+
+of_site = column("site", lambda site: site or "All sites", "site")
+
+
+class SiteOfRuleFilter(ValuesFilter):
+    """Filters by the site of a rule. The rules of all sites have none."""
+
+    empty = "All sites"
+
+
+@admin.register(NoiseRule)
+class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
+    form = NoiseRuleForm
+    # The name is not listed, because the name of a built-in rule only repeats target and pattern.
+    list_display = ["short_pattern", "target", "category", "enabled", "hits_in_a_week", "built_in"]
+    list_filter = ["enabled", "category", "target", "built_in", ("site", SiteOfRuleFilter)]
+    search_fields = ["name", "pattern", "reason"]
+    readonly_fields = ["built_in", "updated_at", "hits_by_day", "examples"]
+    actions = ["dry_run", "label_groups", "enable", "disable"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[NoiseRule]:
+        return selectors.rules_with_hits(super().get_queryset(request), now=timezone.now())
+
+    short_pattern = column(
+        "pattern", lambda pattern: Truncator(pattern).chars(MAX_IN_LIST), "pattern"
+    )
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Adds the site if a rule has one."""
+        first, *others = self.list_display
+        has_site = NoiseRule.objects.exclude(site="").exists()
+        return [first, *([of_site] if has_site else []), *others]
+
+    @admin.display(description="hits in 7 days")
+    def hits_in_a_week(self, rule: Any) -> int:
+        return rule.week_hits or 0
+
+    @admin.display(description="hits per day (UTC)")
+    def hits_by_day(self, rule: NoiseRule) -> SafeString:
+        hits = selectors.daily_hits(rule, now=timezone.now(), days=DAYS_OF_HITS)
+        return format_html_join(mark_safe("<br>"), "{}: {}", hits) or mark_safe("none")
+
+    @admin.display(description="examples")
+    def examples(self, rule: NoiseRule) -> SafeString:
+        reports = selectors.examples(rule)
+        rows = ((row_link(report), report.browser) for report in reports)
+        shown = format_html_join("", "<li>{} {}</li>", rows)
+        every = reverse(
+            "admin:csp_group_changelist", query={"noise": "all", "rule__id__exact": rule.pk}
+        )
+        return format_html('<ul class="uri">{}</ul><a href="{}">Show all groups</a>', shown, every)
+
+    def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Shows the form again if the user asks for a dry run. Rejects invalid values as usual."""
+        if "_dry_run" in request.POST and self.get_form(request)(request.POST).is_valid():
+            values = {name: request.POST.get(name, "") for name in self.form.base_fields}
+            return redirect(f"{request.path}?{urlencode(values)}")
+        return super().add_view(request, *args, **kwargs)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Adds a dry run of the rule that fills in the form."""
+        form = context["adminform"].form
+        if context["original"] is None and form.initial.get("pattern"):
+            context["matches"] = _matches(form.initial)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: NoiseRule, form: Any, change: bool) -> None:
+        services.save_noise_rule(obj, actor=actor_of(request), now=timezone.now())
+        if form.cleaned_data["label_stored"]:
+            self._label(request, obj)
+        elif {"target", "pattern", "site"} & set(form.changed_data):
+            self._show_matches(request, obj)
+
+    def _show_matches(self, request: HttpRequest, rule: NoiseRule) -> None:
+        """Lists the visible groups in which all or some reports match the rule. Changes nothing."""
+        wholly, partly = dry_run(rule)
+        for text, groups in (
+            ("In these groups, all stored reports match {}:", wholly),
+            ("In these groups, only some stored reports match {}:", partly),
+        ):
+            if groups:
+                message = format_html("{} {}", text.format(rule.name), _links(groups))
+                self.message_user(request, message)
+        if wholly:
+            self.message_user(request, f"To hide them now, run the action “{LABEL_GROUPS}”.")
+        if not wholly and not partly:
+            nothing = f"No visible stored report matches {rule.name}."
+            self.message_user(request, nothing, messages.WARNING)
+
+    def delete_model(self, request: HttpRequest, obj: NoiseRule) -> None:
+        services.delete_noise_rule(obj, actor=actor_of(request), now=timezone.now())
+
+    @admin.action(description="Dry run on stored reports")
+    def dry_run(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
+        for rule in queryset:
+            self._show_matches(request, rule)
+
+    @admin.action(description=LABEL_GROUPS, permissions=["change"])
+    def label_groups(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
+        for rule in queryset:
+            self._label(request, rule)
+
+    def _label(self, request: HttpRequest, rule: NoiseRule) -> None:
+        labelled = services.label_groups(rule, actor=actor_of(request), now=timezone.now())
+        text = f"Groups with the new label {rule.name}: {labelled}."
+        if labelled:
+            text += " They are hidden." if rule.enabled else " They are visible: it is disabled."
+        self.message_user(request, text)
+
+    @admin.action(description="Enable", permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
+        self._set_enabled(request, queryset, enabled=True)
+
+    @admin.action(description="Disable, and show the groups", permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
+        self._set_enabled(request, queryset, enabled=False)
+
+    def _set_enabled(
+        self, request: HttpRequest, queryset: QuerySet[NoiseRule], *, enabled: bool
+    ) -> None:
+        for rule in queryset:
+            rule.enabled = enabled
+            services.save_noise_rule(rule, actor=actor_of(request), now=timezone.now())
+
+
+def _matches(initial: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the stored groups and reports that a rule with these values would hide."""
+    values = {name: initial.get(name, "") for name in ("target", "pattern", "site")}
+    try:
+        values["pattern"] = checked_pattern(values["target"], values["pattern"])
+    except ValueError:
+        return {}
+    wholly, partly = dry_run(NoiseRule(**values))
+    reports = sum(group.count for group in wholly)
+    return {"wholly": len(wholly), "reports": reports, "links": _links(wholly), "partly": partly}
+
+
+def _links(groups: Sequence[Group]) -> SafeString:
+    shown = format_html_join(", ", "{}", ((row_link(group),) for group in groups[:MAX_LINKS]))
+    more = len(groups) - MAX_LINKS
+    return format_html("{} and {} more", shown, more) if more > 0 else shown

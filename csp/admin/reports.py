@@ -1,0 +1,123 @@
+"""The pages of stored reports, of other reports, and of rejected requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import OuterRef, Subquery
+from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+
+from csp import other_reports
+from csp.admin.exporting import ExportingAdmin
+from csp.filters import DayFilter, DispositionFilter, FormatFilter, SiteFilter, SiteOfReportFilter
+from csp.models import Group, NoiseRule, OtherReport, Rejection, Report
+from csp.triage import sites
+from kernel.admin import (
+    ReadOnlyAdmin,
+    RowsOfLargeTable,
+    ValuesFilter,
+    column,
+    row_link,
+    time_column,
+)
+
+NO_KEY = "none"
+
+
+@admin.register(Report)
+class ReportAdmin(ExportingAdmin):
+    list_display = [
+        "received_at",
+        "effective_directive",
+        "blocked_uri",
+        "document_uri",
+        "disposition",
+        "browser",
+    ]
+    list_filter = [SiteOfReportFilter, DispositionFilter, FormatFilter, DayFilter]
+    show_facets = admin.ShowFacets.NEVER  # Facets would count all reports.
+    sortable_by = ["received_at"]  # The other columns have no index.
+    search_fields = ["blocked_uri", "document_uri", "source_file", "effective_directive"]
+    fields = [
+        ("received_at", "occurred_at"),
+        ("group", "site", "noise_rule"),
+        ("effective_directive", "violated_directive", "disposition"),
+        "document_uri",
+        "referrer",
+        "blocked_uri",
+        ("source_file", "line_number", "column_number"),
+        "sample",
+        "original_policy",
+        ("browser", "version", "format", "status_code"),
+        "user_agent",
+        "extra",
+    ]
+    # Not a join, which would omit a report whose group was deleted.
+    more_columns = {"site": Subquery(Group.objects.filter(pk=OuterRef("group_id")).values("site"))}
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return RowsOfLargeTable
+
+    @admin.display
+    def site(self, report: Report) -> str:
+        return report.group.site
+
+    @admin.display
+    def noise_rule(self, report: Report) -> str:
+        rule = NoiseRule.objects.filter(groups=report.group_id).first()
+        return row_link(rule) if rule else "none"
+
+
+class KeyFilter(ValuesFilter):
+    """Filters by ingest key. Requests without a key are shown as in the column."""
+
+    empty = NO_KEY
+
+
+@admin.register(Rejection)
+class RejectionAdmin(ReadOnlyAdmin):
+    list_display = ["day", "reason", "key_name", "from_origin", "count", "last"]
+    list_filter = ["reason", ("key", KeyFilter)]
+    search_fields = ["origin"]
+
+    key_name = column("key", lambda name: name or NO_KEY, "ingest key")
+    from_origin = column("origin", lambda origin: origin or "none", "origin")
+    last = time_column("last_at", "last")
+
+
+@admin.register(OtherReport)
+class OtherReportAdmin(ExportingAdmin):
+    list_display = [
+        "type",
+        "cause",
+        "kind_of_page",
+        "distinct_clients",
+        "count",
+        "key_name",
+        "seen",
+    ]
+    list_filter = [("type", ValuesFilter), SiteFilter, ("key", KeyFilter)]
+    search_fields = ["subject", "url", "page"]
+    # The sketch of the clients is a list of hashes.
+    exclude = ["clients"]
+
+    key_name = column("key", lambda name: name or NO_KEY, "ingest key")
+    distinct_clients = column("client_days", other_reports.humanized, "clients (sum of days)")
+    seen = time_column("last_seen", "last seen")
+
+    @admin.display(description="subject, and URL of the cause", ordering="subject")
+    def cause(self, row: OtherReport) -> SafeString:
+        shown = ((text,) for text in (row.subject, row.url) if text)
+        return format_html_join(mark_safe("<br>"), '<span class="uri">{}</span>', shown)
+
+    @admin.display(description="kind of page", ordering="page")
+    def kind_of_page(self, row: OtherReport) -> SafeString:
+        return format_html('<span class="uri">{}</span>', row.page)
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Adds the site if there are several."""
+        return [*self.list_display, *(["site"] if sites.are_several() else [])]
