@@ -1,8 +1,9 @@
 """Counts rejected requests with reports, by day, ingest key, reason and origin.
 
 A request adds to a count in memory, which a thread writes (see `counting`). Anyone can send
-requests, so the number of different rows of a day and key is limited. A visitor who invents origins
-can only fill the rows of the keys that the visitor knows.
+requests, so the number of different rows of a day and key is limited. But the origins of existing
+keys always get their rows. So a visitor who invents origins does not hide the requests of a site,
+even if its key is mistyped.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ WRITE = """
 INSERT INTO csp_rejection (day, key, reason, origin, count, last_at)
 SELECT day, key, reason, origin, sum(count), max(last_at) FROM (
     SELECT day, key, reason, count, last_at,
-        CASE WHEN (
+        CASE WHEN origin IN (SELECT unnest(origins) FROM csp_ingestkey) OR (
             SELECT count(*) FROM csp_rejection AS stored
             WHERE stored.day = new.day AND stored.key = new.key
         ) < %s THEN origin ELSE %s END AS origin
@@ -78,8 +79,9 @@ class RejectionWriter:
 
 
 def _count(subject: _Subject, waiting: dict[_Subject, int]) -> None:
-    if subject not in waiting and sum(each.key == subject.key for each in waiting) >= MAX_WAITING:
-        subject = subject._replace(origin=OTHER)
+    if subject not in waiting and subject.origin not in keys.recalled_origins():
+        of_key = sum(each.key == subject.key for each in waiting)
+        subject = subject if of_key < MAX_WAITING else subject._replace(origin=OTHER)
     waiting[subject] = waiting.get(subject, 0) + 1
 
 

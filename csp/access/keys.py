@@ -59,6 +59,12 @@ def recall(key: str) -> IngestKey | None:
     return (MEMORY.get("") or {}).get(key)
 
 
+def recalled_origins() -> frozenset[str]:
+    """Returns the origins of all keys if they are cached. Never queries the database."""
+    rows = (MEMORY.get("") or {}).values()
+    return frozenset(origin for row in rows for origin in row.origins)
+
+
 def name_of(key: str | None) -> str:
     """Returns the name of the ingest key in a request, `unknown key`, or "" without a key."""
     known = recall(key) if key else None

@@ -102,6 +102,18 @@ def test_invented_origins_of_one_key_do_not_hide_those_of_another(
     assert (key.name, "x", "https://0.example", 1) in rows()
 
 
+def test_invented_origins_do_not_hide_a_site_with_a_mistyped_key(key: IngestKey) -> None:
+    rejections.write(Counter(subject(n, key="unknown key") for n in range(rejections.MAX_ROWS)))
+    for number in range(rejections.MAX_WAITING):
+        assert report(f"?key={new_key()}", origin=f"https://{number}.example") == 401
+    for _ in range(30):
+        assert report(f"?key={key.key}x") == 401
+    wait_for(lambda: ("unknown key", "The ingest key is unknown.", ORIGIN, 30) in rows())
+    shown = text_in(in_admin("auditor").get(check_page(key)))
+    assert "No report was accepted yet" in shown
+    assert "The ingest key is unknown." in shown
+
+
 def test_page_waits_for_the_first_report_and_shows_it(key: IngestKey, owner: APIClient) -> None:
     client = in_admin("auditor")
     waiting = client.get(check_page(key))
