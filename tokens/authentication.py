@@ -19,14 +19,14 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
-from kernel.http.call import Call
+from kernel.http.call import Call, first_parameters
 from kernel.http.errors import APIError
 from kernel.http.hosts import scheme_of, with_port
 from kernel.http.identity import IdentifiedRequest, Identity
 from kernel.http.steps import Results
 from kernel.http.wire import Schema
 from kernel.settings import settings
-from tokens.extraction import COOKIE, HEADER, bearer
+from tokens.extraction import COOKIE, HEADER, bearer, presented_token
 
 if TYPE_CHECKING:
     from drf_spectacular.openapi import AutoSchema
@@ -45,24 +45,31 @@ class SessionTokenAuthentication(BaseAuthentication):
         identified = cast("IdentifiedRequest", request._request)
         if identified.identity is None:
             return None
-        if _is_in_cookie_only(identified):
-            require_same_origin(identified.results.call, advice=USE_HEADER)
+        call = identified.results.call
+        if _is_in_cookie_only(call):
+            require_same_origin(call, advice=USE_HEADER)
         return identified.identity, identified.identity
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="coder"'
 
 
-def _is_in_cookie_only(request: IdentifiedRequest) -> bool:
+def has_foreign_cookie(call: Call) -> bool:
+    """Returns whether another site has sent the request, and only the cookie has the token."""
+    return _is_cross_site(call) and _is_in_cookie_only(call)
+
+
+def _is_in_cookie_only(call: Call) -> bool:
     """Returns whether the cookie is the only source of the token.
 
     Another site can make a browser send the cookie, but not a header with the token.
     """
-    if request.presented is None or not request.presented.is_cookie:
+    presented = presented_token(call)
+    if presented is None or not presented.is_cookie:
         return False
-    also_sent = (request.headers.get(HEADER), request.GET.get(COOKIE))
-    has_bearer = bool(bearer(request.headers.get("Authorization", "")))
-    return not has_bearer and request.presented.token not in also_sent
+    also_sent = (call.headers.get(HEADER.lower()), first_parameters(call).get(COOKIE))
+    has_bearer = bool(bearer(call.headers.get("authorization", "")))
+    return not has_bearer and presented.token not in also_sent
 
 
 def refuse_foreign_sign_in(call: Call, found: Results) -> None:
@@ -75,14 +82,15 @@ def require_same_origin(call: Call, *, advice: str) -> None:
     """Rejects a write that another site has sent. Raises: APIError 400."""
     if call.method in SAFE_METHODS:
         return
-    site, origin = call.headers.get("sec-fetch-site", ""), call.headers.get("origin", "")
-    if _is_cross_site(site, origin, call):
+    if _is_cross_site(call):
+        site, origin = call.headers.get("sec-fetch-site", ""), call.headers.get("origin", "")
         cause = f"Sec-Fetch-Site is {site[:64]!r}" if site else f"Origin is {origin[:256]!r}"
         raise APIError(400, "Another site sent this request.", detail=f"{cause}. {advice}")
 
 
-def _is_cross_site(site: str, origin: str, call: Call) -> bool:
-    """Returns whether another site sent the request. `site` is the header Sec-Fetch-Site."""
+def _is_cross_site(call: Call) -> bool:
+    """Returns whether another site sent the request."""
+    site, origin = call.headers.get("sec-fetch-site", ""), call.headers.get("origin", "")
     if site:
         return site not in TRUSTED_SITES
     scheme = scheme_of(call)

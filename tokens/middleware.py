@@ -24,6 +24,7 @@ from kernel.http.steps import NOBODY, Ask, Results
 from kernel.http.views import PublicAPIView, view_classes
 from kernel.settings import settings
 from tokens import refusals, token_format, verification
+from tokens.authentication import has_foreign_cookie
 from tokens.extraction import presented_token
 from tokens.lifetimes import expires_soon
 from tokens.look_ups import Wanted
@@ -58,8 +59,14 @@ def attach(request: IdentifiedRequest) -> None:
 
 
 def caller_of_api(call: Call, found: Results) -> Caller | Ask:
-    """Returns the caller of the API. This is a step of a request. Pages identify it later."""
+    """Returns the caller of the API. This is a step of a request. Pages identify it later.
+
+    For reports, the cookie counts only if a page of this service sent them. Any other page could
+    make a browser report as its user.
+    """
     if not found.path.startswith(API_PREFIX) or found.path in public_paths(settings.ROOT_URLCONF):
+        return NOBODY
+    if found.path == settings.CSP_REPORTS_PATH and has_foreign_cookie(call):
         return NOBODY
     return identify(call, found.address)
 

@@ -58,6 +58,33 @@ def test_public_access_needs_no_token(anonymous: APIClient, settings: Any) -> No
     assert send(anonymous, legacy()).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Origin": "http://testserver", "Host": "testserver"}, 200),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Origin": "https://evil.example"}, 401),
+        ({"Sec-Fetch-Site": "same-site"}, 401),
+        # Another site cannot send this header.
+        ({"Origin": "https://evil.example", "Coder-Session-Token": "token"}, 200),
+    ],
+)
+def test_cookie_counts_only_for_pages_of_this_service(
+    member: APIClient, settings: Any, headers: dict[str, str], status: int
+) -> None:
+    settings.CSP_ACCESS = "authenticated"
+    browser = APIClient()
+    browser.cookies["coder_session_token"] = member.token
+    headers = {name: member.token if value == "token" else value for name, value in headers.items()}
+    answer = send(browser, legacy(), headers=headers)
+    assert answer.status_code == status
+    # Without a user, the limit of the address applies.
+    before = int(answer["X-RateLimit-Remaining"])
+    mine = send(member, legacy())
+    assert (int(mine["X-RateLimit-Remaining"]) == before - 1) == (status == 200)
+
+
 def test_cookie_needs_no_csrf_token(member: APIClient) -> None:
     browser = APIClient()
     browser.cookies["coder_session_token"] = member.token
