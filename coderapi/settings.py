@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import django_stubs_ext
 
 from coderapi import __version__, bootstrap
-from kernel import mail
 from kernel.datadir import data_dir
 from kernel.db import replicas
 from kernel.db.connections import databases
@@ -275,8 +276,22 @@ SSH_HOSTNAME_PREFIX = CONFIGURATION["config_ssh.deploymentName"]
 SSH_HOSTNAME_SUFFIX = CONFIGURATION["workspace_hostname_suffix"]
 SSH_CONFIG_OPTIONS = CONFIGURATION["config_ssh.sshconfigOptions"] or []
 
-MAILERS = mail.mailers(lambda name: OPTIONS[f"notifications.email.{name}"])
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = OPTIONS["notifications.email.from"]
+_smarthost = urlsplit(f"//{OPTIONS['notifications.email.smarthost']}")
+_password_file = OPTIONS["notifications.email.auth.password_file"] if _smarthost.hostname else ""
+_mailer = {
+    "host": _smarthost.hostname,
+    "port": _smarthost.port,
+    "username": OPTIONS["notifications.email.auth.username"],
+    "password": OPTIONS["notifications.email.auth.password"]
+    or (Path(_password_file).read_text(encoding="utf-8").rstrip("\r\n") if _password_file else ""),
+    "use_ssl": OPTIONS["notifications.email.force_tls"],
+    "use_tls": OPTIONS["notifications.email.tls.start_tls"]
+    and not OPTIONS["notifications.email.force_tls"],
+    "timeout": 10,
+}
+# Without a mail server, e-mail is disabled.
+MAILERS = {"default": {"OPTIONS": _mailer}} if _smarthost.hostname else {}
 
 # --- The Coder deployment that this service runs beside ---------------------------------------
 

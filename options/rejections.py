@@ -23,6 +23,19 @@ _SERVED_VERSIONS = ("tls12", "tls13")
 _PROXY = "use a proxy in front of coderapi for TLS, and disable TLS in coderapi"
 _LOCATIONS = ("Human Log Location", "JSON Log Location", "Stackdriver Log Location")
 
+# Django's backend for SMTP does not have these options.
+_AUTHORITY = "set SSL_CERT_FILE to a file with the CA certificate of the mail server"
+_RELAY = "use a mail server on this machine that forwards the messages"
+_UNSUPPORTED_EMAIL = {
+    "Email: Hello": "the server greets with its own host name",
+    "Email Auth: Identity": "use an account of the sender",
+    "Email TLS: Server Name": "set Email: Smarthost to the name in the certificate",
+    "Email TLS: Skip Certificate Verification (Insecure)": _AUTHORITY,
+    "Email TLS: Certificate Authority File": _AUTHORITY,
+    "Email TLS: Certificate File": _RELAY,
+    "Email TLS: Certificate Key File": _RELAY,
+}
+
 # The option's name, the problem, and the accepted values.
 type _Problem = tuple[str, str, str]
 
@@ -107,6 +120,12 @@ def _email(options: Configuration) -> Iterator[_Problem]:
         yield "Email: Smarthost", "is not an address", "host:port"
     if smarthost and not options["notifications.email.from"]:
         yield "Email: From Address", "is required with a mail server", ""
+    for name, instead in _UNSUPPORTED_EMAIL.items() if smarthost else ():
+        if options.value(name) not in {False, "", options.option(name).default}:
+            yield name, f"is not supported; {instead}", ""
+    file = options["notifications.email.auth.password_file"]
+    if smarthost and file and not os.access(file, os.R_OK):
+        yield "Email Auth: Password File", "cannot be read", ""
 
 
 def _coder(options: Configuration) -> Iterator[_Problem]:

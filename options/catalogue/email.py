@@ -38,6 +38,9 @@ EMAIL_OPTIONS = (
         "The host name that the server sends in its greeting to the mail server.",
         Text(),
         env="CODER_EMAIL_HELLO",
+        remark="coderapi greets with the host name of its machine, and does not start with "
+        "another value than the default.",
+        obeyed=False,
         default="localhost",
     ),
     _email_option(
@@ -52,6 +55,8 @@ EMAIL_OPTIONS = (
         "The identity for authentication at the mail server, if it differs from the username.",
         Text(),
         env="CODER_EMAIL_AUTH_IDENTITY",
+        remark="coderapi does not start if this option is set together with Email: Smarthost.",
+        obeyed=False,
     ),
     _email_auth_option(
         "Email Auth: Username",
@@ -87,6 +92,9 @@ EMAIL_OPTIONS = (
         "Smarthost.",
         Text(),
         env="CODER_EMAIL_TLS_SERVERNAME",
+        remark="coderapi does not start if this option is set together with Email: Smarthost. "
+        "Let Email: Smarthost contain the name in the certificate.",
+        obeyed=False,
         flag="email-tls-server-name",
     ),
     _email_tls_option(
@@ -95,6 +103,9 @@ EMAIL_OPTIONS = (
         "read e-mails and the password.",
         Bool(),
         env="CODER_EMAIL_TLS_SKIPVERIFY",
+        remark="coderapi does not start if this option is enabled together with Email: "
+        "Smarthost. Trust the certificate with the environment variable SSL_CERT_FILE.",
+        obeyed=False,
         flag="email-tls-skip-verify",
         yaml="insecureSkipVerify",
     ),
@@ -103,6 +114,9 @@ EMAIL_OPTIONS = (
         "A file with the CA certificates that verify the mail server's certificate, in PEM format.",
         Text(),
         env="CODER_EMAIL_TLS_CACERTFILE",
+        remark="coderapi does not start if this option is set together with Email: Smarthost. "
+        "Use the environment variable SSL_CERT_FILE.",
+        obeyed=False,
         flag="email-tls-ca-cert-file",
         json_path="notifications.email.tls.ca_file",
     ),
@@ -112,6 +126,8 @@ EMAIL_OPTIONS = (
         "mail server requires a client certificate.",
         Text(),
         env="CODER_EMAIL_TLS_CERTFILE",
+        remark="coderapi does not start if this option is set together with Email: Smarthost.",
+        obeyed=False,
         flag="email-tls-cert-file",
     ),
     _email_tls_option(
@@ -119,6 +135,8 @@ EMAIL_OPTIONS = (
         "The file with the private key of the client certificate, in PEM format.",
         Text(),
         env="CODER_EMAIL_TLS_CERTKEYFILE",
+        remark="coderapi does not start if this option is set together with Email: Smarthost.",
+        obeyed=False,
         flag="email-tls-cert-key-file",
         json_path="notifications.email.tls.key_file",
     ),

@@ -19,12 +19,11 @@ from beside.models import CoderToken
 from beside.user_copies import mirror, read_person
 from jobs.registry import JobFailedError, find
 from jobs.services import run_job
-from kernel.mail import mailers
 from tests.support.client import browser_of
 from tests.support.coder_releases import OTHER_RELEASES, RELEASES, V2_34, Release
 from tests.support.commands import run
 from tests.support.factories import DAY_NS, make_user
-from tests.support.mail_server import Mailbox, mail_server
+from tests.support.mail_server import Mailbox, mail_server, mailers
 from tests.support.stand_in_coder import Key, Person, StandInCoder
 from tokens.models import TokenConfig
 from tokens.token_format import TokenParts
@@ -47,7 +46,7 @@ def _enforced(coder: StandInCoder, settings: Any, monkeypatch: pytest.MonkeyPatc
 @pytest.fixture
 def mailbox(settings: Any) -> Iterator[Mailbox]:
     with mail_server() as mailbox:
-        settings.MAILERS = mailers({"smarthost": f"127.0.0.1:{mailbox.port}"}.get)
+        settings.MAILERS = mailers(mailbox.port)
         settings.DEFAULT_FROM_EMAIL = "coder@example.com"
         yield mailbox
 
@@ -173,7 +172,7 @@ def test_user_is_warned_once_a_day_before(
     coder: StandInCoder, ada: Key, settings: Any, mailbox: Mailbox
 ) -> None:
     assert apply() == {"ci": "report"}
-    working, settings.MAILERS = settings.MAILERS, mailers({"smarthost": "127.0.0.1:1"}.get)
+    working, settings.MAILERS = settings.MAILERS, mailers(1)
     assert apply(after=HOUR) == {"ci": "warn"}  # It cannot be sent.
     settings.MAILERS = working
     late = coder.add(Key(ada.person, name="late", lifetime_seconds=90_000, last_used=None))

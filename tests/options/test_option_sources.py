@@ -507,6 +507,9 @@ def test_replaced_values_keep_their_source() -> None:
     assert configuration.sources["cache_directory"] is ValueSource.DEFAULT
 
 
+MAIL = "CODER_EMAIL_SMARTHOST=mail:25 CODER_EMAIL_FROM=a@b"
+
+
 @pytest.mark.parametrize(
     ("line", "wanted"),
     [
@@ -532,6 +535,14 @@ def test_replaced_values_keep_their_source() -> None:
             "CODER_EMAIL_SMARTHOST=m:smtp CODER_EMAIL_FROM=a@b",
             "Smarthost: 'm:smtp' is not an",
         ),
+        (f"{MAIL} CODER_EMAIL_HELLO=we", "Email: Hello: 'we' is not supported"),
+        (f"{MAIL} CODER_EMAIL_AUTH_IDENTITY=a", "Email Auth: Identity: 'a' is not supported"),
+        (f"{MAIL} CODER_EMAIL_AUTH_PASSWORD_FILE=/x", "Password File: '/x' cannot be read"),
+        (f"{MAIL} CODER_EMAIL_TLS_SERVERNAME=a", "Email TLS: Server Name: 'a' is not supported"),
+        (f"{MAIL} CODER_EMAIL_TLS_SKIPVERIFY=true", "(Insecure): 'true' is not supported"),
+        (f"{MAIL} CODER_EMAIL_TLS_CACERTFILE=/a", "Authority File: '/a' is not supported"),
+        (f"{MAIL} CODER_EMAIL_TLS_CERTFILE=/a", "Certificate File: '/a' is not supported"),
+        (f"{MAIL} CODER_EMAIL_TLS_CERTKEYFILE=/a", "Key File: '/a' is not supported"),
     ],
 )
 def test_unsupported_value_is_an_error_with_the_options_name(line: str, wanted: str) -> None:

@@ -23,6 +23,11 @@ class Mailbox:
     was_encrypted: bool = False
 
 
+def mailers(port: int) -> dict[str, Any]:
+    """Returns Django's setting for a server on this port of 127.0.0.1."""
+    return {"default": {"OPTIONS": {"host": "127.0.0.1", "port": port}}}
+
+
 class _Session(socketserver.StreamRequestHandler):
     server: Any
 
