@@ -15,7 +15,8 @@ from jobs import registry
 from jobs.registry import Job
 from jobs.selectors import upcoming_slot
 from jobs.services import run_if_due
-from kernel.db.connections import leave_pool
+from kernel.db.connections import first_line, leave_pool
+from kernel.db.failures import prevents_only_writes
 from kernel.loops import Backoff, repeat
 
 logger = logging.getLogger(__name__)
@@ -30,18 +31,27 @@ BUSY_SECONDS = 1.0
 
 
 _outage_lock = threading.Lock()
-_is_outage = False
+_outage: Exception | None = None
 
 
-def _note_outage(error: Exception | None) -> None:
-    """Logs the beginning and the end of a database outage once, not once for each job."""
-    global _is_outage
+def _note_outage(error: Exception) -> None:
+    """Logs the beginning of a database outage once, not once for each job."""
+    global _outage
     with _outage_lock:
-        before, _is_outage = _is_outage, error is not None
-    if error and not before:
-        logger.warning("The database is unavailable, jobs wait: %s", str(error).partition("\n")[0])
-    elif before and not error:
-        logger.info("The database is available again, jobs continue")
+        before, _outage = _outage, error
+    if not before:
+        logger.warning("The database is unavailable, jobs wait: %s", first_line(error))
+
+
+def _note_success(*, wrote: bool) -> None:
+    """Logs the end of an outage. If only writes failed, it ends with the first successful write."""
+    global _outage
+    with _outage_lock:
+        before = _outage
+        if before is None or (prevents_only_writes(before) and not wrote):
+            return
+        _outage = None
+    logger.info("The database is available again, jobs continue")
 
 
 def work(stop: threading.Event) -> None:
@@ -91,7 +101,7 @@ def keep_running(job: Job, *, stop: threading.Event) -> int:
             _note_outage(error)
             connection.close()
             return backoff.after(0)
-        _note_outage(None)
+        _note_success(wrote=run is not None)
         backoff.failures = 0
         close_old_connections()
         return seconds

@@ -36,7 +36,7 @@ def exit_on_signals() -> None:
     for signum in ENDING:
         if signal.getsignal(signum) in {signal.SIG_DFL, signal.default_int_handler}:
             signal.signal(signum, _end)
-    sys.excepthook = _show_unless_interrupted
+    sys.excepthook = _show_unless_ending
     sys.unraisablehook = _raise_again
 
 
@@ -54,10 +54,10 @@ def _end(number: int, frame: object) -> None:
     raise SystemExit(128 + number)
 
 
-def _show_unless_interrupted(
+def _show_unless_ending(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    if not (_received and issubclass(kind, KeyboardInterrupt)):
+    if not _received:
         sys.__excepthook__(kind, error, trace)
 
 
@@ -74,11 +74,14 @@ def _raise_again(unraisable: sys.UnraisableHookArgs) -> None:
 
 
 @atexit.register
-def _confirm_end() -> None:
+def _end_with_status() -> None:
     # This module is imported first, so this is the last exit handler.
     if _received:
         with suppress(OSError):
+            sys.stdout.flush()
             os.write(2, b"Stopped\n")
+        # An error while the process ended may have changed the status.
+        os._exit(128 + _received[0])
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from kernel import memory
 from kernel.db import failures, listener
 from kernel.db.connections import connect_directly
 from kernel.http.rate_limit import private_directory
+from kernel.telemetry import logs
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.processes import DEADLINE_SECONDS, migrated, own_database, wait_for
@@ -167,6 +168,7 @@ def _nothing_remembered() -> Iterator[None]:
     """Clears documents, keys, failures and counts, so that no test finds those of another."""
     memory.clear_all()
     failures.forget()
+    logs.REPEATS.forget()
     client.forget_failures()
     alerts.BREAKER.record("")
     yield

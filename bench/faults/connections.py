@@ -41,6 +41,7 @@ class Exhausted(Fault[Single]):
     """Another program takes every connection of PostgreSQL for eight seconds."""
 
     name, stage, rounds, seconds = "connections-exhausted", Single, 3, 8.0
+    reason = "too many clients|remaining connection slots"
 
     def __init__(self) -> None:
         self._taken: list[psycopg.Connection[Any]] = []

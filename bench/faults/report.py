@@ -75,6 +75,7 @@ def _of_round(found: Round) -> dict[str, Any]:
         "resets": found.resets,
         # The log matters only if something failed.
         "log": {} if found.met else found.log,
+        "log_lines": found.log_lines,
         "seconds": found.seconds,
     }
 

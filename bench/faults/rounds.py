@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,8 @@ MAX_ANSWER_SECONDS = 6.0
 # A round waits this long for a recovery without help.
 RECOVERY_SECONDS = 30.0
 CALM_SECONDS = 1.0
+# A log must stay readable, whatever the number of requests that fail.
+MAX_LOG_LINES = 100
 
 
 @dataclass(slots=True)
@@ -43,6 +46,7 @@ class Round:
     # Connections that were reset while they were used, if the fault counts them.
     resets: int = 0
     log: dict[str, int] = field(default_factory=dict)
+    log_lines: int = 0
     seconds: float = 0.0
     # Used again after all rounds of a stage, when late commits are visible.
     sent: Sent = field(default_factory=Sent)
@@ -77,6 +81,8 @@ class Fault[S: Stage]:
     # The time between the fault and its repair.
     seconds = 0.5
     max_away = MAX_AWAY_SECONDS
+    # A pattern of the reason that the log must name.
+    reason = ""
     # Other problems of the last round.
     _found: Sequence[str] = ()
 
@@ -120,7 +126,7 @@ def keep(load: Load, found: Round) -> None:
 def play[S: Stage](fault: Fault[S], stage: S, number: int, chance: random.Random) -> Round:
     """Plays one round of the fault, and settles its accounts."""
     found = Round(fault.name, number, max_away=fault.max_away)
-    with _measured(found, stage):
+    with _measured(found, stage, reason=fault.reason):
         stage.renew()
         _ensure_ready(stage)
         fault.play(stage, found, chance)
@@ -131,7 +137,7 @@ def play[S: Stage](fault: Fault[S], stage: S, number: int, chance: random.Random
 
 
 @contextmanager
-def _measured(found: Round, stage: Stage) -> Iterator[None]:
+def _measured(found: Round, stage: Stage, *, reason: str) -> Iterator[None]:
     begun, offset = time.monotonic(), stage.service.log_size()
     try:
         yield
@@ -139,7 +145,11 @@ def _measured(found: Round, stage: Stage) -> Iterator[None]:
         found.problems.append(f"{type(error).__name__}: {str(error)[:500]}")
     found.seconds = round(time.monotonic() - begun, 1)
     log = stage.service.logged_since(offset)
-    found.log = frequent_lines(log)
+    found.log, found.log_lines = frequent_lines(log), log.count("\n")
+    if found.log_lines > MAX_LOG_LINES:
+        found.problems.append(f"{found.log_lines} lines in the log")
+    if not re.search(reason, log):
+        found.problems.append("the log does not name the reason")
     if count := crashes(log):
         causes = "; ".join(crash_causes(log))
         found.problems.append(f"{count} tracebacks in the log: {causes}")

@@ -351,7 +351,7 @@ def is_unavailable(error: BaseException) -> bool:
 
 def why_unusable(error: BaseException) -> str:
     """Returns one line with the reason why the database is unusable, or "" for other errors."""
-    reason = _first_line(error)
+    reason = first_line(error)
     if sqlstate(error) in UNPREPARED_STATES:
         return f"{reason}. Run `{PROGRAM} migrate` to create or update the tables."
     if not is_unavailable(error):
@@ -361,12 +361,13 @@ def why_unusable(error: BaseException) -> str:
         try:
             connect_as_requests_do().close()
         except psycopg.Error as cause:
-            return _first_line(cause)
+            return first_line(cause)
     return reason
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]
+def first_line(error: BaseException) -> str:
+    """Returns the first line of the error's message, or the error's type if it has none."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 class DatabaseBusyError(django.db.OperationalError):

@@ -6,7 +6,7 @@ import logging
 import time
 from dataclasses import dataclass
 
-from kernel.db.connections import is_commit_unknown, sqlstate
+from kernel.db.connections import first_line, is_commit_unknown, sqlstate
 
 CAUSES = {
     "53100": "The disk of the database is full, so nothing can be stored.",
@@ -16,7 +16,6 @@ READ_ONLY = CAUSES["25006"]
 UNCONFIRMED = "The database does not confirm commits. Is its synchronous standby available?"
 # A failed write counts for this long, because successful writes are not observed.
 KEPT_SECONDS = 30.0
-COMPLAINT_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -25,22 +24,23 @@ log = logging.getLogger(__name__)
 class _Failure:
     cause: str = ""
     at: float = float("-inf")
-    logged_at: float = float("-inf")
 
 
 _last = _Failure()
 
 
 def note_failure(error: BaseException) -> None:
-    """Records the cause of a failed statement if nothing can be written. Logs it once a minute."""
+    """Records and logs the cause of a failed statement if nothing can be written."""
     cause = UNCONFIRMED if is_commit_unknown(error) else CAUSES.get(sqlstate(error) or "")
     if not cause:
         return
-    now = time.monotonic()
-    if cause != _last.cause or now > _last.logged_at + COMPLAINT_SECONDS:
-        log.error("%s PostgreSQL: %s", cause, str(error).strip().partition("\n")[0])
-        _last.logged_at = now
-    _last.cause, _last.at = cause, now
+    log.error("%s PostgreSQL: %s", cause, first_line(error))
+    _last.cause, _last.at = cause, time.monotonic()
+
+
+def prevents_only_writes(error: BaseException) -> bool:
+    """Returns whether the database still reads: it is read-only, or its disk is full."""
+    return sqlstate(error) in CAUSES
 
 
 def why_unwritable() -> str:
@@ -50,4 +50,4 @@ def why_unwritable() -> str:
 
 def forget() -> None:
     """Forgets the last failure."""
-    _last.cause, _last.at, _last.logged_at = "", float("-inf"), float("-inf")
+    _last.cause, _last.at = "", float("-inf")

@@ -34,6 +34,7 @@ from kernel.db.connections import (
     answered_at,
     connect_as_requests_do,
     connect_directly,
+    first_line,
     note_answer,
 )
 from kernel.loops import repeat
@@ -118,7 +119,7 @@ class Listener(threading.Thread):
                 self._listen(receiver, sender)
         except (psycopg.Error, OSError) as error:
             if not self._complained:
-                log.warning("notifications are off: %s", type(error).__name__)
+                log.warning("notifications are off: %s", first_line(error))
             self._complained = True
         self._connected = False
 

@@ -71,7 +71,7 @@ def _error_of_drf(error: APIException) -> APIError:
 
 
 def _unavailable(error: BaseException) -> APIError:
-    log.warning("The database cannot serve a request: %s", type(error).__name__)
+    log.warning("The database cannot serve a request: %s", connections.first_line(error))
     note_failure(error)
     connections.discard_broken_pool(error)
     if connections.is_commit_unknown(error):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,6 +22,9 @@ _request_id: ContextVar[str] = ContextVar("request_id", default="")
 MIN_SECRET = 8
 _secrets: re.Pattern[str] | None = None
 MASK = "***"
+# The number of different lines that a RepeatFilter counts separately.
+MAX_CAUSES = 100
+_NUMBERS = re.compile(r"\d+")
 
 
 @contextmanager
@@ -102,6 +106,59 @@ class ChatterFilter(logging.Filter):
         return any(pattern.search(record.name) for pattern in self._patterns)
 
 
+class RepeatFilter(logging.Filter):
+    """Drops lines that repeat an earlier one, and logs their number when an interval ends.
+
+    Lines of a logger that differ only in numbers count as equal. The first interval lasts `first`
+    seconds. While lines repeat, each interval is twice as long as the one before, up to `longest`.
+    """
+
+    def __init__(self, *, first: float = 60.0, longest: float = 600.0) -> None:
+        super().__init__()
+        self._first, self._longest = first, longest
+        self._lock = threading.Lock()
+        # Counts the dropped lines of each interval.
+        self._dropped: dict[str, int] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if hasattr(record, "repeated"):
+            return True
+        text = f"{record.name} {record.getMessage()}"
+        # A text of unknown origin must not fill the memory.
+        text = text if len(self._dropped) < MAX_CAUSES else f"{record.name} {record.msg}"
+        cause = _NUMBERS.sub("0", text)
+        with self._lock:
+            if cause in self._dropped:
+                self._dropped[cause] += 1
+                return False
+            self._dropped[cause] = 0
+        self._schedule(cause, record, self._first)
+        return True
+
+    def forget(self) -> None:
+        """Lets the next line of each cause pass."""
+        with self._lock:
+            self._dropped.clear()
+
+    def _schedule(self, cause: str, record: logging.LogRecord, seconds: float) -> None:
+        timer = threading.Timer(seconds, self._end_interval, (cause, record, seconds))
+        timer.daemon = True
+        timer.start()
+
+    def _end_interval(self, cause: str, first: logging.LogRecord, seconds: float) -> None:
+        with self._lock:
+            repeated = self._dropped.pop(cause, 0)
+            if repeated:
+                self._dropped[cause] = 0
+        if repeated:
+            text = "%s (%d more in %.0f s)"
+            logging.getLogger(first.name).log(
+                *(first.levelno, text, first.getMessage(), repeated, seconds),
+                extra={"repeated": repeated},
+            )
+            self._schedule(cause, first, min(self._longest, 2 * seconds))
+
+
 def has_unexpected_error(record: logging.LogRecord) -> bool:
     """Returns whether the record has a traceback that `kernel.http.handlers` has not summarized."""
     error = record.exc_info[1] if record.exc_info else None
@@ -166,12 +223,17 @@ FORMATTERS: dict[str, dict[str, Any]] = {
     "json": _machine(MachineFormatter, timestamp="ts", level="level"),
     "stackdriver": _machine(StackdriverFormatter, timestamp="timestamp", level="severity"),
 }
+REPEATS = RepeatFilter()
+# These log a line for each request, scrape or connection attempt that fails. Only the line of
+# psycopg.pool has the reason why no connection can be opened.
+REPETITIVE = (
+    *("kernel.db.failures", "kernel.http.handlers", "kernel.telemetry.metrics", "psycopg.pool"),
+    *("csp.counting", "tokens.last_use"),
+)
 LOGGERS: dict[str, dict[str, Any]] = {
     # Django logs every response with a status of 400 or higher. Only unexpected errors are kept.
     "django.request": {"level": "ERROR", "filters": [has_unexpected_error]},
-    # The pool's warnings are not needed: kernel.http.handlers logs an unavailable database once for
-    # each request.
-    "psycopg.pool": {"level": "ERROR"},
+    **{name: {"filters": [REPEATS]} for name in REPETITIVE},
 }
 
 

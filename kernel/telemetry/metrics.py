@@ -20,7 +20,7 @@ from prometheus_client import Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from kernel.db.connections import deadline
+from kernel.db.connections import deadline, first_line
 from kernel.loops import repeat
 from kernel.telemetry import DIRECTORY_VARIABLE
 
@@ -128,7 +128,7 @@ def read_database_gauges(now: datetime) -> list[Metric]:
         with deadline(GAUGES_SECONDS), transaction.atomic():
             families = [_family(one, now) for one in DATABASE_GAUGES]
     except DatabaseError as error:
-        log.warning("The database gauges cannot be read: %s", type(error).__name__)
+        log.warning("The database gauges cannot be read: %s", first_line(error))
     reachable = GaugeMetricFamily("coderapi_database_up", DATABASE_UP_HELP, float(bool(families)))
     return [reachable, *families]
 

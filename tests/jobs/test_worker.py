@@ -20,6 +20,7 @@ from jobs.registry import Job, register
 from jobs.selectors import jobs_state
 from jobs.services import ABANDONED, fail_abandoned_runs
 from jobs.worker import seconds_to_next, work
+from kernel.db.connections import connect_directly, lock_number
 from tests.support.job_registry import empty_registry
 from tests.support.processes import (
     DEADLINE_SECONDS,
@@ -96,6 +97,38 @@ def test_a_worker_survives_an_outage_of_its_database(caplog: pytest.LogCaptureFi
         before = finished()
         wait_for(lambda: finished() > before)
         assert thread.is_alive()
+    assert caplog.text.count("The database is unavailable, jobs wait") == 1
+
+
+@pytest.mark.usefixtures("own_jobs")
+@pytest.mark.django_db(transaction=True)
+def test_a_read_only_database_is_one_outage(caplog: pytest.LogCaptureFixture) -> None:
+    looks = 0
+
+    def is_enabled() -> bool:
+        nonlocal looks
+        looks += 1
+        return True
+
+    every_second()
+    # This job only reads, because another session holds its lock.
+    every_second(name="busy", enabled=is_enabled)
+    name = connections["default"].settings_dict["NAME"]
+    connections["default"].close_pool()  # type: ignore[attr-defined]
+    with connect_directly() as holder, psycopg.connect(os.environ["DATABASE_URL"]) as server:
+        server.autocommit = True
+        holder.execute("SELECT pg_advisory_lock(%s)", [lock_number("jobs.busy")])
+        server.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+        try:
+            with working():
+                wait_for(lambda: "read-only transaction" in caplog.text)
+                before = looks
+                wait_for(lambda: looks > before + 4)
+                assert "jobs continue" not in caplog.text
+                server.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
+                wait_for(lambda: "jobs continue" in caplog.text)
+        finally:
+            server.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
     assert caplog.text.count("The database is unavailable, jobs wait") == 1
 
 

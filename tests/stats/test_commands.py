@@ -228,7 +228,7 @@ def test_ctrl_c_stops_an_import_of_a_pipe_and_keeps_committed_rows() -> None:
     finally:
         end(importing)
     assert "Run the same command again" in error
-    assert importing.returncode == 1
+    assert importing.returncode == 128 + signal.SIGINT
     assert current_deployment().collect()["workspaces"]["pending"] == BATCH_ROWS
 
 
