@@ -11,7 +11,7 @@ class BesideConfig(AppConfig):
     def ready(self) -> None:
         if settings.IDENTITY == "coder":
             from beside.identity import CoderIdentity
-            from tokens import providers
+            from tokens.verification import providers
 
             providers.register(CoderIdentity())
         if settings.CODER_URL:

@@ -38,7 +38,7 @@ from kernel.http.errors import forbidden, unavailable
 from kernel.http.rendering import WireSerializer, render_json
 from kernel.http.wire import Wire
 from kernel.outgoing import redacted
-from tokens import refusals, verification
+from tokens.verification import identities, refusals
 
 # Shorter than the time that other requests wait for the same document, so that they get it too.
 SECONDS = 0.8
@@ -135,7 +135,7 @@ def _tokens(token: str) -> list[str]:
     Our own keys are not valid in Coder, and are not sent to it. For a caller with such a key, the
     service token is used. The view has checked the permission of the caller.
     """
-    own = [token] if settings.IDENTITY == "coder" and not verification.is_ours(token) else []
+    own = [token] if settings.IDENTITY == "coder" and not identities.is_ours(token) else []
     return [*own, *filter(None, [settings.CODER_TOKEN])]
 
 

@@ -45,9 +45,9 @@ from beside.user_copies import mirror, read_person
 from kernel.http.errors import APIError, not_found, unavailable
 from kernel.memory import CachedValue, Memory
 from kernel.release import PROGRAM
-from tokens import refusals
-from tokens.look_ups import Found
 from tokens.token_format import TokenParts
+from tokens.verification import refusals
+from tokens.verification.batches import Found
 from users.models import User
 from users.permissions import KeyIdentity
 from users.roles import MEMBER_PERMISSIONS, OWNER, PERMISSIONS
@@ -128,7 +128,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CoderIdentity:
-    """Implements `tokens.providers.IdentityProvider` with Coder.
+    """Implements `tokens.verification.providers.IdentityProvider` with Coder.
 
     `request_seconds` is the deadline of each request to Coder.
     """

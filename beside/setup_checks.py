@@ -28,8 +28,8 @@ from kernel.durations import to_timedelta
 from kernel.http import API_PREFIX
 from kernel.humanize import ago
 from kernel.outgoing import Outgoing, OutgoingError, Reply, redacted, send
-from tokens.extraction import COOKIE
 from tokens.lifetimes import SOON
+from tokens.verification.extraction import COOKIE
 
 MAX_CLOCK_DIFFERENCE_SECONDS = 30
 CSRF_COOKIE = "csrf_token"

@@ -43,9 +43,10 @@ from jobs.registry import JobFailedError
 from kernel.coder_releases import ENFORCES_SCOPES, EXPIRES_TOKENS, last_use
 from kernel.humanize import plural
 from kernel.text_values import parse_time
-from tokens import digest, policy
+from tokens import jobs
 from tokens.models import TokenConfig
-from tokens.policy_changes import reasons_of
+from tokens.policy import resolution
+from tokens.policy.changes import reasons_of
 from users.erasure import ErasureRule
 from users.models import User
 from users.roles import OWNER
@@ -210,7 +211,7 @@ def _by_user(tokens: Iterable[CoderToken]) -> dict[uuid.UUID, list[CoderToken]]:
     return found
 
 
-def _limits(user: User, configs: list[TokenConfig]) -> policy.Policy:
+def _limits(user: User, configs: list[TokenConfig]) -> resolution.Policy:
     """Returns the limits on the tokens of a user of Coder.
 
     A policy of a copy applies to its id, because users of Coder can rename themselves. With
@@ -220,10 +221,10 @@ def _limits(user: User, configs: list[TokenConfig]) -> policy.Policy:
         for own in (config.user for config in configs if config.user is not None):
             if not own.is_copy and own.username == user.username:
                 user.id = own.id
-    limits = policy.resolve(configs, user)
-    lifetime = limits[policy.MAX_LIFETIME]
+    limits = resolution.resolve(configs, user)
+    lifetime = limits[resolution.MAX_LIFETIME]
     if lifetime.is_from_option:
-        limits[policy.MAX_LIFETIME] = replace(lifetime, value=NO_LIMIT)
+        limits[resolution.MAX_LIFETIME] = replace(lifetime, value=NO_LIMIT)
     return limits
 
 
@@ -249,7 +250,7 @@ def _plan(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User], now: date
     steps: list[Step] = []
     left = MAX_EXPIRED
     for token in violating:
-        is_mailed = bool(people[token.user_id].email) and digest.is_on()
+        is_mailed = bool(people[token.user_id].email) and jobs.is_on()
         action = _action(token, now, is_mailed=is_mailed)
         left -= action is Action.EXPIRE
         is_over = action is Action.EXPIRE and left < 0

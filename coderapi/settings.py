@@ -121,7 +121,7 @@ MIDDLEWARE = [
     "kernel.http.metrics.RequestMetricsMiddleware",
     "kernel.http.middleware.StepsMiddleware",
     "kernel.http.page_middleware.StaticFilesMiddleware",
-    "tokens.middleware.SessionTokenMiddleware",
+    "tokens.verification.middleware.SessionTokenMiddleware",
     "kernel.http.content_policy.ContentPolicyMiddleware",
     "kernel.http.page_middleware.PageSessionMiddleware",
     "kernel.http.page_middleware.PageCsrfMiddleware",
@@ -221,8 +221,8 @@ CSRF_TRUSTED_ORIGINS = start.origins(str(OPTIONS["access_url"]))
 STRICT_TRANSPORT_SECURITY = start.strict_transport_security(
     OPTIONS["strict_transport_security"], OPTIONS["strict_transport_security_options"] or ()
 )
-# Only the admin and our own pages use the CSRF cookie. tokens.authentication explains how the API
-# is protected.
+# Only the admin and our own pages use the CSRF cookie. tokens.verification.authentication explains
+# how the API is protected.
 CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}coderapi_csrf"
 # Django's other storage would use a cookie with the path `/`.
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
@@ -304,7 +304,9 @@ CODER_TOKEN_POLICY = OPTIONS["CODERAPI_CODER_TOKEN_POLICY"]
 # --- The API ----------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["tokens.authentication.SessionTokenAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "tokens.verification.authentication.SessionTokenAuthentication"
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["users.permissions.Authenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],

@@ -13,8 +13,8 @@ from kernel.http.hosts import check_host, client_address
 from kernel.http.rate_limit import count_request
 from kernel.http.steps import Step, single_slashed
 from kernel.http.wire import chosen
-from tokens.authentication import refuse_foreign_sign_in
-from tokens.middleware import caller_of_api
+from tokens.verification.authentication import refuse_foreign_sign_in
+from tokens.verification.middleware import caller_of_api
 
 STEPS = (
     Step("path", single_slashed),

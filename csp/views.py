@@ -20,7 +20,7 @@ from kernel.http.responses import JSON_CONTENT_TYPE, Answer
 from kernel.http.schema.operations import operation
 from kernel.http.steps import Results
 from kernel.http.views import APIView
-from tokens.authentication import SECURITY
+from tokens.verification.authentication import SECURITY
 
 
 class ReportView(APIView):

@@ -33,7 +33,7 @@ from tests.support.factories import make_key, make_user
 from tests.support.processes import DEADLINE_SECONDS, migrated, own_database, wait_for
 from tests.support.sending import forget_counts
 from tests.support.stats_rows import NOW
-from tokens import look_ups
+from tokens.verification import batches
 from users.passwords import BoundedArgon2
 
 # A session may still run a statement of a process that a test has killed.
@@ -151,7 +151,7 @@ def _cheap_set_up() -> Iterator[None]:
     """Makes hashing, static files and the end of a test cheap. Started servers do not."""
     with pytest.MonkeyPatch.context() as patch:
         # On a busy machine, looking a key up took too long, and the answer was 503.
-        patch.setattr(look_ups, "LOOK_UP_SECONDS", DEADLINE_SECONDS)
+        patch.setattr(batches, "LOOK_UP_SECONDS", DEADLINE_SECONDS)
         patch.setattr(TransactionTestCase, "_fixture_teardown", empty_written_tables)
         patch.setattr(BoundedArgon2, "time_cost", 1)
         patch.setattr(BoundedArgon2, "memory_cost", 8)

@@ -28,10 +28,11 @@ from kernel.admin import (
     row_link,
     time_column,
 )
-from tokens import policy, policy_changes, services
-from tokens.forms import ExpireForm, TokenConfigForm
+from tokens import services
 from tokens.lifetimes import expires_soon, last_use_on_hover
 from tokens.models import APIKey, TokenConfig
+from tokens.policy import changes, resolution
+from tokens.policy.forms import ExpireForm, TokenConfigForm
 from tokens.selectors import CALENDAR_DAYS, expiry_days
 from users.models import User
 from users.scopes import ALL
@@ -61,7 +62,7 @@ class StateFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         now, chosen = timezone.now(), self.value() or ""
         if chosen == VIOLATING:
-            violations = policy_changes.violations_now(now=now)
+            violations = changes.violations_now(now=now)
             return queryset.filter(pk__in=[one.key.pk for one in violations])
         if chosen in EXPIRES_WITHIN:
             return queryset.filter(expires_at__range=(now, now + EXPIRES_WITHIN[chosen]))
@@ -81,7 +82,7 @@ class OwnerFilter(TextFilter):
 
 def add_reasons(keys: list[Any]) -> None:
     """Sets `reasons` on each key: its violations of the token policy. Takes two queries."""
-    violations = policy_changes.violations_among(keys, now=timezone.now())
+    violations = changes.violations_among(keys, now=timezone.now())
     for key in keys:
         key.reasons = violations[key.pk].reasons if key.pk in violations else ()
 
@@ -206,9 +207,9 @@ def _limit(name: str) -> Callable[..., str]:
     """Makes a list column for the limit with this name."""
 
     def write(value: Any) -> str:
-        return "inherit" if value is None else policy.readable(name, value)
+        return "inherit" if value is None else resolution.readable(name, value)
 
-    return column(name, write, policy.KINDS[name].label)
+    return column(name, write, resolution.KINDS[name].label)
 
 
 @admin.register(TokenConfig)
@@ -216,7 +217,7 @@ class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
     """Lists and changes token policies."""
 
     form = TokenConfigForm
-    list_display = ["subject", *map(_limit, policy.LIMITS), "updated"]
+    list_display = ["subject", *map(_limit, resolution.LIMITS), "updated"]
     list_select_related = ["user"]
     search_fields = ["user__username", "role"]
     autocomplete_fields = ["user"]
@@ -234,7 +235,7 @@ class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
         if user := user_by_name(name):
             context["user_found"] = user
             context["config"] = TokenConfig.objects.filter(user=user).first()
-            context["limits"] = policy.policy_of(user).values()
+            context["limits"] = resolution.policy_of(user).values()
         return self.page(request, "explain", "Effective limits of a user", **context)
 
     updated = time_column("updated_at", "changed")
@@ -250,14 +251,12 @@ class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
 
     def save_model(self, request: HttpRequest, obj: TokenConfig, form: Any, change: bool) -> None:
         action, actor = form.cleaned_data["existing"] or None, actor_of(request)
-        changed = policy_changes.save_config(
-            obj, on_violation=action, actor=actor, now=timezone.now()
-        )
+        changed = changes.save_config(obj, on_violation=action, actor=actor, now=timezone.now())
         if changed:
             self.message_user(request, f"{humanize.plural(changed, 'existing token')} changed.")
 
     def delete_model(self, request: HttpRequest, obj: TokenConfig) -> None:
-        policy_changes.delete_config(obj, actor=actor_of(request), now=timezone.now())
+        changes.delete_config(obj, actor=actor_of(request), now=timezone.now())
 
 
 DAY = timedelta(days=1)

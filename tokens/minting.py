@@ -14,10 +14,11 @@ from kernel.db.connections import commit_with_retry, fetch, retry_on_conflict
 from kernel.durations import format_duration
 from kernel.http.errors import APIError, Validation, forbidden, invalid
 from kernel.humanize import plural
-from tokens import policy, token_format
+from tokens import token_format
 from tokens.lifetimes import MIN_LIFETIME_NS, too_short
 from tokens.models import APIKey, PolicyVersion
-from tokens.policy import Limit, Policy
+from tokens.policy import resolution
+from tokens.policy.resolution import Limit, Policy
 from tokens.services import NewKey, create_api_key, unused_name, validated_name
 from tokens.token_format import TokenParts
 from users import allow_lists, scopes
@@ -68,7 +69,7 @@ def create_key(
             actor=actor,
             now=now,
         )
-        if limits[policy.MAX_LIVE].value is None:
+        if limits[resolution.MAX_LIVE].value is None:
             return create()
         with transaction.atomic():
             _require_room(limits, user, now)
@@ -100,21 +101,21 @@ def _limits(user: User, caller: KeyIdentity) -> Policy:
     Raises: APIError 403 or 404 if the caller may not create keys for the user.
     """
     require(caller, "api_key:create", on=user)
-    limits = policy.policy_of(user)
-    limit = limits[policy.MINTING]
+    limits = resolution.policy_of(user)
+    limit = limits[resolution.MINTING]
     if caller.minted and not limit.value:
         raise forbidden(f"A token cannot create keys ({limit.explanation}). Sign in instead.")
     return limits
 
 
 def _lifetime(wanted_ns: int, limits: Policy) -> int:
-    limit = limits[policy.MAX_LIFETIME]
+    limit = limits[resolution.MAX_LIFETIME]
     if wanted_ns and wanted_ns < MIN_LIFETIME_NS:
         raise invalid(Validation("lifetime", too_short(wanted_ns)))
     if wanted_ns > limit.value:
         detail = f"lifetime must be less than {format_duration(limit.value)}"
         raise _over_limit("The lifetime is too long.", "lifetime", detail, limit)
-    return wanted_ns or int(limits[policy.DEFAULT_LIFETIME].value)
+    return wanted_ns or int(limits[resolution.DEFAULT_LIFETIME].value)
 
 
 def _over_limit(message: str, member: str, detail: str, limit: Limit) -> APIError:
@@ -128,7 +129,7 @@ def _scopes(wanted: WantedToken, limits: Policy, caller: KeyIdentity) -> list[st
     Raises: APIError 400 for an unknown scope or one that the policy does not allow, 403 for a scope
     that the caller's key does not have.
     """
-    is_old, limit = bool(wanted.scope and not wanted.scopes), limits[policy.SCOPES]
+    is_old, limit = bool(wanted.scope and not wanted.scopes), limits[resolution.SCOPES]
     names, member = ([wanted.scope], "scope") if is_old else (wanted.scopes, "scopes")
     chosen = list(dict.fromkeys(map(scopes.canonical, names))) or [scopes.ALL]
     try:
@@ -163,7 +164,7 @@ def _require_room(limits: Policy, user: User, now: datetime) -> None:
     # In the same order as the statement that creates the key.
     fetch("SELECT FROM tokens_policyversion WHERE version = %s FOR SHARE", [limits.version])
     lock_user(user)
-    limit = limits[policy.MAX_LIVE]
+    limit = limits[resolution.MAX_LIVE]
     count = APIKey.objects.minted().live(now).filter(user=user).count()
     if count >= limit.value:
         detail = f"{plural(count, 'live token')}, at most {limit.value} ({limit.explanation}). "

@@ -10,7 +10,7 @@ from rest_framework import serializers
 from kernel.durations import whole_seconds
 from kernel.http.rendering import WireSerializer
 from tokens.lifetimes import MIN_LIFETIME_NS, not_a_number
-from tokens.policy import LIMITS
+from tokens.policy.resolution import LIMITS
 from users.allow_lists import ANY, TYPES
 from users.names import UUID
 from users.requests import (

@@ -30,9 +30,9 @@ from kernel.durations import to_timedelta
 from kernel.http.errors import APIError, Validation, invalid, not_found
 from tokens import token_format
 from tokens.models import APIKey, APIKeyQuerySet, TokenConfig
-from tokens.policy import Policy
+from tokens.policy.resolution import Policy
 from tokens.token_format import TokenParts
-from tokens.verification import KEY_TOPIC, MEMORY
+from tokens.verification.keys import KEY_TOPIC, MEMORY
 from users import allow_lists, roles
 from users import scopes as known_scopes
 from users.allow_lists import EVERYTHING, AllowList

@@ -17,9 +17,9 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from audit.services import Actor, Target, record
 from kernel.http.errors import APIError, forbidden
 from kernel.http.identity import IdentifiedRequest
-from tokens.middleware import attach
 from tokens.models import APIKey
 from tokens.services import NewKey, create_api_key, delete_keys
+from tokens.verification.middleware import attach
 from users.passwords import count_failure, count_try, is_right
 from users.permissions import KeyIdentity
 from users.roles import OWNER

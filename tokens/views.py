@@ -29,10 +29,10 @@ from kernel.http.views import (
     tagged,
     whole_list,
 )
-from tokens import minting, providers, selectors, services, signin
+from tokens import minting, selectors, services, signin
 from tokens.minting import WantedToken
 from tokens.models import APIKey
-from tokens.policy import MAX_LIFETIME, Limit, policy_of
+from tokens.policy.resolution import MAX_LIFETIME, Limit, policy_of
 from tokens.serializers import (
     APIKeySerializer,
     APIKeyWithOwnerSerializer,
@@ -44,6 +44,7 @@ from tokens.serializers import (
     TokenConfigSerializer,
     TokenPolicySerializer,
 )
+from tokens.verification import providers
 from users import allow_lists
 from users.models import User
 from users.permissions import KeyIdentity, identity_of, scoped

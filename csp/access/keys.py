@@ -19,7 +19,7 @@ from kernel.http.identity import Caller
 from kernel.http.steps import Ask, Results
 from kernel.memory import CachedValue, Memory
 from kernel.settings import settings
-from tokens import refusals
+from tokens.verification import refusals
 
 PARAMETER = "key"
 # The parameter with the version of the page.

@@ -29,7 +29,7 @@ from tests.support.factories import make_user
 from tests.support.front import answered_by
 from tests.support.samples import sample
 from tests.support.stand_in_coder import Key, Person, StandInCoder
-from tokens import providers
+from tokens.verification import providers
 
 PLANTED = "planted-secret"
 CONFIG = "/api/v2/deployment/config"

@@ -37,8 +37,8 @@ from tests.support.processes import DEADLINE_SECONDS, wait_for
 from tests.support.sending import send
 from tests.support.stand_in_coder import Key, Person, StandInCoder, new_token
 from tests.tokens.test_roles import MATRIX as OWN
-from tokens import providers, verification
 from tokens.models import APIKey, TokenConfig
+from tokens.verification import keys, providers
 from users.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -239,7 +239,7 @@ def test_own_keys_are_sent_to_coder_only_after_they_were_deleted(coder: StandInC
     assert ask(SSH, expired).status_code == 401
     assert coder.seen == []
     APIKey.objects.filter(id=own[:10]).delete()
-    verification.MEMORY.clear()
+    keys.MEMORY.clear()
     assert ask(SSH, own).status_code == 401
     assert coder.count(AUTHCHECK) == 1
 
@@ -324,7 +324,7 @@ def test_error_has_the_time_of_the_first_failure(
 def test_faults_of_coder_do_not_count_as_rejected_tokens(
     coder: StandInCoder, same_minute: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokens.middleware.MAX_REFUSED", 1)
+    monkeypatch.setattr("tokens.verification.middleware.MAX_REFUSED", 1)
     coder.fault = "500"
     assert [ask(SSH, new_token()).status_code for _ in range(3)] == [503, 503, 503]
 
@@ -332,7 +332,7 @@ def test_faults_of_coder_do_not_count_as_rejected_tokens(
 def test_session_that_was_not_checked_is_not_called_invalid(
     coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokens.middleware.MAX_REFUSED", 0)
+    monkeypatch.setattr("tokens.verification.middleware.MAX_REFUSED", 0)
     browser = Client()
     browser.cookies["coder_session_token"] = coder.add(Key(Person("ada", ("owner",)))).token
     coder.fault = "hang"

@@ -16,7 +16,7 @@ from kernel.http.wire import Wire
 from tests.support.generated import DOCUMENTS, GeneratedClient, generate
 from tests.support.processes import PROJECT, wait_for
 from tests.support.servers_with_options import EMAIL, OWNER, PASSWORD, Obeying, obeying
-from tokens.policy import LIMITS
+from tokens.policy.resolution import LIMITS
 
 # Operations that others need run first, and those that remove something run last. The document's
 # example creates the user `ada`. The cookie of a sign-in overrides the header until sign-out.

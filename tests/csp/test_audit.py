@@ -23,7 +23,7 @@ from tests.support.csp_reports import (
     modern,
     send,
 )
-from tokens import refusals
+from tokens.verification import refusals
 
 
 def audited() -> str:

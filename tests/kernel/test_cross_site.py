@@ -15,8 +15,8 @@ from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.processes import free_port, wait_for
 from tests.support.proxies import needs_nginx, nginx
 from tests.support.stand_in_coder import StandInCoder
-from tokens.extraction import COOKIE
 from tokens.models import APIKey
+from tokens.verification.extraction import COOKIE
 from users.models import User
 
 pytestmark = [pytest.mark.django_db(transaction=True), needs_browser, needs_nginx]

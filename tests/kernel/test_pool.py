@@ -23,7 +23,7 @@ from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.live import own_server
 from tests.support.processes import wait_for
 from tests.support.stand_in_coder import Key, Person, StandInCoder
-from tokens import providers
+from tokens.verification import providers
 from users.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -30,7 +30,7 @@ PRIVATE: list[tuple[object, str, str]] = [
     (DatabaseWrapper, "_connection_pools", "kernel/http/metrics.py"),
     (AutoSchema, "_map_serializer", "kernel/http/schema/operations.py"),
     (urllib3.connection.HTTPConnection, "_new_conn", "kernel/outgoing.py"),
-    (BaseForm, "_post_clean", "tokens/forms.py"),
+    (BaseForm, "_post_clean", "tokens/policy/forms.py"),
     (UserAdmin, "_add_view", "users/admin.py"),
     (ModelAdmin, "_changeform_view", "users/admin.py"),
 ]

@@ -7,7 +7,7 @@ import asyncio
 from kernel.http.call import Call
 from kernel.http.identity import Caller
 from kernel.http.steps import Ask
-from tokens.middleware import identify
+from tokens.verification.middleware import identify
 
 
 def begun(*tokens: tuple[str, str]) -> list[Caller]:

@@ -17,7 +17,7 @@ from audit.models import Entry
 from tests.support.client import browser_of
 from tests.support.commands import run
 from tests.support.factories import DAY_NS, make_key, make_user
-from tokens import digest
+from tokens import jobs
 from tokens.models import APIKey, TokenConfig
 from tokens.selectors import expiry_days
 from users.models import User
@@ -39,7 +39,7 @@ def token(user: User, *, left: timedelta, lifetime_ns: int = 90 * DAY_NS, **more
 
 
 def test_digest_is_off_without_a_mail_server(settings: Any) -> None:
-    assert not digest.is_on()
+    assert not jobs.is_on()
 
 
 def test_expired_sessions_of_the_admin_are_deleted() -> None:
@@ -57,7 +57,7 @@ def test_owner_and_admins_get_one_mail_for_each_mark_and_day() -> None:
     token(alice, left=timedelta(days=6, hours=12), token_name="deploy")
     token(alice, left=timedelta(days=40), token_name="far")
 
-    counts = [digest.send_digests(now + timedelta(days=day)) for day in (0, 0, 1, 5, 6)]
+    counts = [jobs.send_digests(now + timedelta(days=day)) for day in (0, 0, 1, 5, 6)]
 
     assert counts == [2, 0, 0, 0, 2]  # At 7 days, and at 1 day.
     recipients = sorted(message.to[0] for message in mail.outbox)
@@ -79,7 +79,7 @@ def test_owner_and_admins_get_one_mail_for_each_mark_and_day() -> None:
 def test_short_lived_and_expired_keys_and_sessions_cause_no_mail(make: Any) -> None:
     make(make_user())
 
-    assert digest.send_digests(timezone.now()) == 0
+    assert jobs.send_digests(timezone.now()) == 0
 
 
 @pytest.mark.usefixtures("_mailbox")
@@ -93,9 +93,9 @@ def test_next_run_retries_a_mail_that_fails(settings: Any) -> None:
         }
     }
 
-    assert digest.send_digests(timezone.now()) == 0
+    assert jobs.send_digests(timezone.now()) == 0
     settings.MAILERS = working
-    assert digest.send_digests(timezone.now()) == 1
+    assert jobs.send_digests(timezone.now()) == 1
 
 
 def test_calendar_counts_by_day() -> None:

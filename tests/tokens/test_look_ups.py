@@ -20,10 +20,11 @@ from tests.support.callers import begun
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.processes import wait_for
-from tokens import look_ups, middleware, refusals, verification
-from tokens.look_ups import Found, LookUps, Wanted
 from tokens.token_format import TokenParts, split
-from tokens.verification import LOOK_UPS, recall
+from tokens.verification import batches, identities, middleware, refusals
+from tokens.verification.batches import Found, LookUps, Wanted
+from tokens.verification.identities import recall
+from tokens.verification.keys import LOOK_UPS
 from users.permissions import KeyIdentity
 
 SSH = "/api/v2/deployment/ssh"
@@ -122,7 +123,7 @@ def test_unexpected_error_reaches_each_request() -> None:
 def test_frozen_database_ends_all_waits_and_rejects_others_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(look_ups, "STUCK_SECONDS", 0.0)
+    monkeypatch.setattr(batches, "STUCK_SECONDS", 0.0)
     database = Database()
     database.error = OperationalError("no response")
     with waiting(database, wanted(2), wanted(3, "a"), wanted(4, "a")) as futures:
@@ -219,8 +220,8 @@ def test_event_loop_gets_the_caller_as_a_future() -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("turns", [False, True], ids=["503", "429"])
 def test_wait_is_bounded(turns: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(look_ups, "LOOK_UP_SECONDS", 0.3)
-    monkeypatch.setattr(verification, "TURN_SECONDS", 0.2)
+    monkeypatch.setattr(batches, "LOOK_UP_SECONDS", 0.3)
+    monkeypatch.setattr(identities, "TURN_SECONDS", 0.2)
     monkeypatch.setattr(middleware, "MAX_REFUSED", 0 if turns else 300)
     tokens = [make_key(make_user()).token for _ in range(2)]
     with locked_keys():

@@ -18,8 +18,8 @@ from tests.support.client import APIClient
 from tests.support.concurrency import at_once
 from tests.support.factories import DAY_NS, HOUR_NS, make_key, make_user
 from tests.support.sending import send
-from tokens import policy, policy_changes
 from tokens.models import APIKey, TokenConfig
+from tokens.policy import changes, resolution
 from users.models import User
 
 pytestmark = pytest.mark.django_db
@@ -44,7 +44,7 @@ def test_each_limit_is_resolved_by_itself() -> None:
         max_token_lifetime=1, allowed_scopes=["coder:all"], default_token_lifetime=5
     )
 
-    limits = policy.policy_of(user)
+    limits = resolution.policy_of(user)
 
     assert {name: (limit.value, limit.rule) for name, limit in limits.items()} == {
         "max_token_lifetime": (7, "role user-admin"),
@@ -71,7 +71,7 @@ def test_two_roles_allow_the_scopes_that_both_allow(
     TokenConfig.objects.create(role="auditor", allowed_scopes=one)
     TokenConfig.objects.create(role="user-admin", allowed_scopes=other)
 
-    assert policy.policy_of(user)[policy.SCOPES].value == common
+    assert resolution.policy_of(user)[resolution.SCOPES].value == common
 
 
 def test_explanation_names_the_rule_and_those_it_overrides(
@@ -177,7 +177,7 @@ def test_violations_are_sorted_by_owner_and_last_use(
     TokenConfig.objects.create(user=bob, max_token_lifetime=50 * DAY_NS)
 
     def violations(config: TokenConfig) -> list[str]:
-        found = policy_changes.violations_of(config, now=timezone.now())
+        found = changes.violations_of(config, now=timezone.now())
         return [f"{one.key.user} {one.key}" for one in found]
 
     with django_assert_num_queries(2):

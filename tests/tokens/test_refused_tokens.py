@@ -14,7 +14,7 @@ from kernel.http.rate_limit import shared_counter
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.processes import wait_for
-from tokens import middleware
+from tokens.verification import middleware
 
 PATH = "/api/v2/deployment/ssh"
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("same_minute")]

@@ -12,11 +12,11 @@ from kernel import memory
 from kernel.db.connections import connect_directly
 from tests.support.client import APIClient
 from tests.support.factories import DAY_NS, HOUR_NS, expire, make_key, make_user
-from tokens import verification
-from tokens.last_use import Touch, write
 from tokens.models import APIKey
 from tokens.services import NewKey
 from tokens.token_format import digest, split
+from tokens.verification import keys
+from tokens.verification.keys import Touch, write
 from users.models import User
 
 PATH = "/api/v2/deployment/ssh"
@@ -159,7 +159,7 @@ def test_use_is_written_once_an_hour_by_the_look_up(django_assert_num_queries: A
     new.key.refresh_from_db()
     assert new.key.ip_address == "127.0.0.1"
     touched = timezone.now()
-    verification.MEMORY.clear()
+    keys.MEMORY.clear()
     with django_assert_num_queries(1):
         assert ask(new.token).status_code == 200
     assert not used(new, since=touched)

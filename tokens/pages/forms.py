@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 
 from kernel.http.errors import APIError
-from tokens.forms import DurationField
+from tokens.policy.forms import DurationField
 from tokens.token_format import MAX_NAME_LENGTH
 from users.passwords import MAX_LENGTH, MIN_LENGTH
 from users.scopes import ALL, KNOWN

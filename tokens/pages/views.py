@@ -23,10 +23,11 @@ from kernel.http.errors import APIError, limit_reached, not_found
 from kernel.http.identity import IdentifiedRequest
 from kernel.http.rate_limit import bucket_of, check, shared_counter
 from kernel.limiter import LimitReachedError
-from tokens import minting, policy, selectors, services, signin
+from tokens import minting, selectors, services, signin
 from tokens.minting import WantedToken
 from tokens.models import APIKey
 from tokens.pages.forms import NewTokenForm, PasswordForm, RenameForm, ServiceForm, SignInForm
+from tokens.policy import resolution
 from tokens.signin import session_of
 from users import scopes
 from users.models import User
@@ -232,7 +233,7 @@ def _account_page(request: SignedInRequest, form: ServiceForm | None = None) -> 
         "title": "Your account",
         "keys": selectors.own_keys(request.identity, now=timezone.now())[:MAX_KEYS],
         "max_keys": MAX_KEYS,
-        "limits": policy.policy_of(request.user).values(),
+        "limits": resolution.policy_of(request.user).values(),
         "new_token": form if isinstance(form, NewTokenForm) else NewTokenForm(),
         "password": form if isinstance(form, PasswordForm) else PasswordForm(),
     }

@@ -11,7 +11,7 @@ from django.utils import timezone
 from audit.services import with_partition
 from kernel.commands import BaseCommand, UsageError
 from tokens import token_format
-from tokens.arguments import find_user, known_scopes, lifetime_ns
+from tokens.management.arguments import find_user, known_scopes, lifetime_ns
 from tokens.services import create_api_key
 from users.scopes import ALL
 

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from kernel.commands import ListingCommand
 from kernel.humanize import plural
-from tokens.arguments import add_key_filters, key_line, live_keys
+from tokens.management.arguments import add_key_filters, key_line, live_keys
 from tokens.serializers import APIKeyWithOwnerSerializer
 
 

@@ -10,11 +10,11 @@ from django.utils import timezone
 from audit.services import SYSTEM
 from kernel.commands import ListingCommand, UsageError, add_json_argument
 from kernel.humanize import plural
-from tokens import policy, policy_changes
-from tokens.arguments import find_user, known_scopes, lifetime_ns
+from tokens.management.arguments import find_user, known_scopes, lifetime_ns
 from tokens.models import TokenConfig
-from tokens.policy import LIMITS, readable
-from tokens.policy_changes import OnViolation, Violation, violations_of
+from tokens.policy import changes, resolution
+from tokens.policy.changes import OnViolation, Violation, violations_of
+from tokens.policy.resolution import LIMITS, readable
 from tokens.serializers import APIKeyWithOwnerSerializer, LimitSerializer
 from users.roles import DISPLAY_NAMES
 
@@ -52,10 +52,14 @@ class Command(ListingCommand):
     def _add_set(self, parser: CommandParser) -> None:
         _add_subject(parser)
         for flag, name, help_text in (
-            ("--max-lifetime", policy.MAX_LIFETIME, "the maximum lifetime, for example 30d"),
-            ("--default-lifetime", policy.DEFAULT_LIFETIME, "the default lifetime, for example 7d"),
-            ("--max-live", policy.MAX_LIVE, "the maximum number of live tokens"),
-            ("--scopes", policy.SCOPES, "the allowed scopes, separated by commas"),
+            ("--max-lifetime", resolution.MAX_LIFETIME, "the maximum lifetime, for example 30d"),
+            (
+                "--default-lifetime",
+                resolution.DEFAULT_LIFETIME,
+                "the default lifetime, for example 7d",
+            ),
+            ("--max-live", resolution.MAX_LIVE, "the maximum number of live tokens"),
+            ("--scopes", resolution.SCOPES, "the allowed scopes, separated by commas"),
         ):
             metavar = flag.rpartition("-")[2].upper()
             parser.add_argument(flag, dest=name, metavar=metavar, help=f"{help_text}, or {UNSET}")
@@ -93,7 +97,7 @@ class Command(ListingCommand):
 
     def _explain(self, options: dict[str, Any]) -> str:
         user = find_user(options["user"])
-        for name, limit in policy.policy_of(user).items():
+        for name, limit in resolution.policy_of(user).items():
             line = f"{name}: {limit.readable} ({limit.explanation})"
             self.row(line, **LimitSerializer(limit).data)
         return f"These are the limits of {user}."
@@ -105,9 +109,7 @@ class Command(ListingCommand):
         is_rejected = bool(violations) and not (existing or options["dry_run"])
         # Save before printing the list, because a closed pipe (`| head`) stops the command.
         if not (options["dry_run"] or is_rejected):
-            changed = policy_changes.save_config(
-                config, on_violation=existing, actor=SYSTEM, now=now
-            )
+            changed = changes.save_config(config, on_violation=existing, actor=SYSTEM, now=now)
         self._list(violations)
         if is_rejected:
             choices = "choose --existing leave, shorten or expire"
@@ -125,7 +127,7 @@ class Command(ListingCommand):
         # A policy without limits has the same effect as no policy.
         without = TokenConfig(pk=config.pk, user=config.user, role=config.role)
         violations = violations_of(without, now=now)
-        policy_changes.delete_config(config, actor=SYSTEM, now=now)
+        changes.delete_config(config, actor=SYSTEM, now=now)
         self._list(violations)
         remaining = f"{_violating(violations)} the remaining policies"
         return f"Deleted the token policy of {subject}. {remaining}."
@@ -167,11 +169,11 @@ def _number(text: str) -> int:
 
 
 PARSERS: dict[str, Callable[[str], Any]] = {
-    policy.MAX_LIFETIME: lambda text: lifetime_ns("--max-lifetime", text),
-    policy.DEFAULT_LIFETIME: lambda text: lifetime_ns("--default-lifetime", text),
-    policy.MAX_LIVE: _number,
-    policy.SCOPES: lambda text: known_scopes("--scopes", text.replace(",", " ").split()),
-    policy.MINTING: lambda text: text == "yes",
+    resolution.MAX_LIFETIME: lambda text: lifetime_ns("--max-lifetime", text),
+    resolution.DEFAULT_LIFETIME: lambda text: lifetime_ns("--default-lifetime", text),
+    resolution.MAX_LIVE: _number,
+    resolution.SCOPES: lambda text: known_scopes("--scopes", text.replace(",", " ").split()),
+    resolution.MINTING: lambda text: text == "yes",
 }
 
 

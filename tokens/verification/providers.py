@@ -26,8 +26,8 @@ from kernel.futures import settle
 from kernel.http.errors import APIError
 from kernel.http.hosts import client_of
 from kernel.http.pool import Pool
-from tokens.look_ups import Found, Wanted
 from tokens.token_format import TokenParts
+from tokens.verification.batches import Found, Wanted
 from users.permissions import KeyIdentity
 
 

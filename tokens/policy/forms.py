@@ -11,8 +11,8 @@ from kernel.durations import DurationError, format_duration
 from kernel.humanize import plural
 from tokens.lifetimes import DAY_NS, parse_lifetime
 from tokens.models import TokenConfig
-from tokens.policy import LIMITS
-from tokens.policy_changes import OnViolation, Violation, violations_of
+from tokens.policy.changes import OnViolation, Violation, violations_of
+from tokens.policy.resolution import LIMITS
 from users.scopes import KNOWN
 
 

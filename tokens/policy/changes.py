@@ -19,9 +19,9 @@ from audit.services import Actor, Target, record
 from kernel.db.connections import fetch
 from kernel.http.errors import APIError
 from kernel.humanize import duration, plural
-from tokens import policy
 from tokens.models import APIKey, TokenConfig
-from tokens.policy import LIMITS, Policy, resolve
+from tokens.policy import resolution
+from tokens.policy.resolution import LIMITS, Policy, resolve
 from tokens.services import expire_keys, shorten_keys
 from users.scopes import within
 from users.services import lock_user
@@ -56,7 +56,7 @@ def save_config(
     deleted; 409 if another request changed the user, or if `on_violation` is None and live tokens
     violate the policy.
     """
-    policy.increase_version()
+    resolution.increase_version()
     if config.user:  # The foreign key would lock the user only at the commit.
         lock_user(config.user)
     violations = [] if on_violation == OnViolation.LEAVE else violations_of(config, now=now)
@@ -74,7 +74,7 @@ def save_config(
 def delete_config(config: TokenConfig, *, actor: Actor, now: datetime) -> None:
     """Deletes a policy. Existing tokens do not change."""
     with transaction.atomic():
-        policy.increase_version()
+        resolution.increase_version()
         target, before = _target(config), _facts(config)
         config.delete()
         record("token_config.delete", actor=actor, target=target, now=now, before=before)
@@ -172,12 +172,12 @@ def _violations(
         of_user[config.user_id].append(config)
     owners = {key.user_id: key.user for key in keys}
     limits = {pk: resolve([*of_user[pk], *of_user[None]], owner) for pk, owner in owners.items()}
-    counted = [key for key in keys if limits[key.user_id][policy.MAX_LIVE].value is not None]
+    counted = [key for key in keys if limits[key.user_id][resolution.MAX_LIVE].value is not None]
     owner_ids, ids = list({key.user_id for key in counted}), [key.pk for key in counted]
     ranks = dict(fetch(RANKS, [now, owner_ids, ids])) if counted else {}
     found = ((key, limits[key.user_id], ranks.get(key.pk, 0)) for key in keys)
     return [
-        Violation(key, reasons, limit[policy.MAX_LIFETIME].value)
+        Violation(key, reasons, limit[resolution.MAX_LIFETIME].value)
         for key, limit, rank in found
         if (reasons := tuple(reasons_of(key.lifetime_ns, key.scopes, rank, limit)))
     ]
@@ -193,12 +193,12 @@ def reasons_of(
     lifetime_ns: int, scopes: Collection[str], rank: int, limits: Policy
 ) -> Iterator[str]:
     """Yields a clause for each limit that a token violates. `rank` is its rank by last use."""
-    maximum = limits[policy.MAX_LIFETIME]
+    maximum = limits[resolution.MAX_LIFETIME]
     if lifetime_ns > maximum.value:
         yield f"its lifetime is {duration(lifetime_ns)}, the maximum is {maximum.readable}"
-    allowed = limits[policy.SCOPES].value
+    allowed = limits[resolution.SCOPES].value
     if allowed is not None and (over := set(scopes) - within(scopes, allowed)):
         yield f"the scope {', '.join(sorted(over))} is not allowed"
-    max_live = limits[policy.MAX_LIVE].value
+    max_live = limits[resolution.MAX_LIVE].value
     if max_live is not None and rank > max_live:
         yield f"it is number {rank} by last use, the maximum is {plural(max_live, 'live token')}"

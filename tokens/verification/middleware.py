@@ -23,11 +23,12 @@ from kernel.http.rate_limit import WINDOW_SECONDS, limit_of, shared_counter
 from kernel.http.steps import NOBODY, Ask, Results
 from kernel.http.views import PublicAPIView, view_classes
 from kernel.settings import settings
-from tokens import refusals, token_format, verification
-from tokens.authentication import has_foreign_cookie
-from tokens.extraction import presented_token
+from tokens import token_format
 from tokens.lifetimes import expires_soon
-from tokens.look_ups import Wanted
+from tokens.verification import identities, refusals
+from tokens.verification.authentication import has_foreign_cookie
+from tokens.verification.batches import Wanted
+from tokens.verification.extraction import presented_token
 from users.permissions import KeyIdentity
 
 # After this number of rejected tokens in a minute, a client can look up only one unknown token at a
@@ -76,7 +77,7 @@ def identify(call: Call, address: str) -> Caller | Ask:
     presented, now = presented_token(call), timezone.now()
     if presented is None:
         return Caller(refusal=refusals.missing())
-    found = _caller(presented, now, "", partial(verification.recall, presented.token, now=now))
+    found = _caller(presented, now, "", partial(identities.recall, presented.token, now=now))
     if found is not None:
         return found
     parts = token_format.split(presented.token)
@@ -85,8 +86,8 @@ def identify(call: Call, address: str) -> Caller | Ask:
     wanted = Wanted(parts, now, address, _turn(address))
     caller = partial(_caller, presented, now, address)
     return Ask(
-        lambda: caller(partial(verification.verify, wanted)),
-        lambda: verification.begin(wanted, caller),
+        lambda: caller(partial(identities.verify, wanted)),
+        lambda: identities.begin(wanted, caller),
     )
 
 

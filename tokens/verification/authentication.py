@@ -26,7 +26,7 @@ from kernel.http.identity import IdentifiedRequest, Identity
 from kernel.http.steps import Results
 from kernel.http.wire import Schema
 from kernel.settings import settings
-from tokens.extraction import COOKIE, HEADER, bearer, presented_token
+from tokens.verification.extraction import COOKIE, HEADER, bearer, presented_token
 
 if TYPE_CHECKING:
     from drf_spectacular.openapi import AutoSchema

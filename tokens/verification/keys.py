@@ -1,0 +1,228 @@
+"""Reads our own keys, caches the results, and writes that the keys were used.
+
+`MEMORY` caches identities and errors. Its keys are keyed hashes of tokens, so that the cache
+contains no usable secret. When a key or a user changes, a database trigger notifies this process,
+and the process evicts the cached entries.
+
+The look-up of a key also writes that the key and its user were used, and the new expiry of the key,
+at most once an hour. So the time of the last use is up to an hour old while a key is in use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import secrets
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import orjson
+from django.conf import settings
+from django.db import DatabaseError
+
+from kernel.db.connections import deadline, fetch
+from kernel.durations import to_timedelta
+from kernel.humanize import plural
+from kernel.memory import CachedValue, Memory
+from tokens import token_format
+from tokens.lifetimes import TOUCH_INTERVAL
+from tokens.token_format import TokenParts
+from tokens.verification import batches, providers, refusals
+from tokens.verification.batches import Found, LookUps, Wanted
+from users import allow_lists
+from users.models import User
+from users.permissions import KeyIdentity
+
+KEY_TOPIC = "key"
+USER_TOPIC = "user"
+MEMORY: Memory[bytes, Found] = Memory(
+    "keys", capacity=20_000, topics=(KEY_TOPIC, USER_TOPIC), max_age=60.0
+)
+# The result for a token that is not ours. Such an id stays unknown, because ids are random.
+FOREIGN = refusals.unknown()
+# SHA-256 after a block with a secret key. It is as fast as without the key. HMAC would hash twice.
+_KEYED = hashlib.sha256(secrets.token_bytes(64))
+LOOK_UP = """
+SELECT key.id, key.hashed_secret, key.minted, key.scopes, key.allow_list, key.lifetime_ns,
+    key.created_at, key.last_used, key.expires_at, person.id, person.username, person.roles,
+    person.status
+FROM tokens_apikey AS key JOIN users_user AS person ON person.id = key.user_id
+WHERE key.id = ANY(%s)
+"""
+
+
+# Skips keys that another request has expired or shortened in the meantime, and users who were
+# suspended. Also skips locked rows, because waiting for them could cause a deadlock. They are
+# touched at the next lookup.
+WRITE = """
+WITH touch AS (
+    SELECT * FROM json_to_recordset(%s::json) AS touch (
+        key_id text, user_id uuid, read_expires_at timestamptz, lifetime_ns bigint,
+        expires_at timestamptz, used_at timestamptz, address inet
+    )
+), key AS (
+    SELECT touch.* FROM touch JOIN tokens_apikey AS key ON key.id = touch.key_id
+    WHERE key.expires_at = touch.read_expires_at AND key.lifetime_ns = touch.lifetime_ns
+    FOR NO KEY UPDATE OF key SKIP LOCKED
+), touched AS (
+    UPDATE tokens_apikey SET expires_at = key.expires_at, last_used = key.used_at,
+        updated_at = key.used_at, ip_address = key.address
+    FROM key WHERE tokens_apikey.id = key.key_id
+), owner AS (
+    SELECT user_id, max(used_at) AS used_at FROM touch GROUP BY user_id
+), person AS (
+    SELECT owner.* FROM owner JOIN users_user AS person ON person.id = owner.user_id
+    WHERE person.status <> 'suspended'
+    FOR NO KEY UPDATE OF person SKIP LOCKED
+)
+UPDATE users_user SET status = 'active', last_seen_at = person.used_at
+FROM person WHERE users_user.id = person.user_id
+RETURNING users_user.id
+"""
+
+log = logging.getLogger(__name__)
+
+
+class FoundKey(NamedTuple):
+    """A key and its user, with the columns of LOOK_UP in their order. `allow_list` is JSON."""
+
+    key_id: str
+    hashed_secret: bytes
+    minted: bool
+    scopes: list[str]
+    allow_list: str
+    lifetime_ns: int
+    created_at: datetime
+    last_used: datetime | None
+    expires_at: datetime
+    user_id: uuid.UUID
+    username: str
+    roles: list[str]
+    status: str
+
+
+def fingerprint_of(token: str) -> bytes:
+    keyed = _KEYED.copy()
+    keyed.update(token.encode())
+    return keyed.digest()
+
+
+def _look_up(batch: Sequence[Wanted]) -> list[Found]:
+    """Returns the result for each token, and caches all. Takes one query."""
+    generation = MEMORY.generation
+    with deadline(batches.LOOK_UP_SECONDS):
+        rows = fetch(LOOK_UP, [list({wanted.parts.key_id for wanted in batch})])
+    keys = {key.key_id: key for key in map(FoundKey._make, rows)}
+    touches: list[Touch] = []
+    # Several requests may have the same token.
+    results = {wanted.parts: _result(wanted, keys, touches) for wanted in batch}
+    if touches:
+        write(touches)
+    MEMORY.keep(
+        {fingerprint_of(parts.token): result for parts, result in results.items()},
+        generation=generation,
+    )
+    return [results[wanted.parts].value for wanted in batch]
+
+
+def _result(
+    wanted: Wanted, keys: Mapping[str, FoundKey], touches: list[Touch]
+) -> CachedValue[Found]:
+    """Returns the result for a token. Adds its touch to `touches` once an hour."""
+    found, now = keys.get(wanted.parts.key_id), wanted.now
+    if found is None and providers.other():
+        return CachedValue(FOREIGN, lasting=True)
+    key = _authentic_key(found, wanted.parts)
+    by_key = (KEY_TOPIC, wanted.parts.key_id)
+    if key is None or key.expires_at < now:
+        # The result is `lasting`, because no later change can make this token valid.
+        refusal = refusals.unknown() if key is None else refusals.expired(key.expires_at)
+        return CachedValue(refusal, tags=(by_key,), lasting=True)
+    tags = (by_key, (USER_TOPIC, str(key.user_id)))
+    if key.status == User.Status.SUSPENDED:
+        return CachedValue(refusals.suspended(), tags=tags)
+    if next_touch(key) <= now:
+        read, key = key, _touched(key, now)
+        touches.append(
+            Touch(
+                *(key.key_id, key.user_id, read.expires_at, key.lifetime_ns, key.expires_at, now),
+                wanted.address or None,
+            )
+        )
+    until = min(key.expires_at, next_touch(key))
+    return CachedValue(_identity_of(key), tags=tags, max_age=(until - now).total_seconds())
+
+
+def _authentic_key(key: FoundKey | None, parts: TokenParts) -> FoundKey | None:
+    stored = key.hashed_secret if key else bytes(32)
+    return key if hmac.compare_digest(stored, token_format.digest(parts.secret)) else None
+
+
+def _identity_of(key: FoundKey) -> KeyIdentity:
+    return KeyIdentity(
+        user_id=key.user_id,
+        username=key.username,
+        roles=frozenset(key.roles),
+        key_id=key.key_id,
+        scopes=tuple(key.scopes),
+        allow_list=allow_lists.loaded(orjson.loads(key.allow_list)),
+        expires_at=key.expires_at,
+        lifetime_ns=key.lifetime_ns,
+        minted=key.minted,
+    )
+
+
+def next_touch(key: FoundKey) -> datetime:
+    """Returns the earliest time at which using the key updates `last_used` or the expiry.
+
+    The time is an hour after the last update. For the first use of a key, or for a dormant user, it
+    is in the past.
+    """
+    never = key.last_used is None or key.status == User.Status.DORMANT
+    used = key.created_at if never or key.last_used is None else key.last_used + TOUCH_INTERVAL
+    return min(used, refresh_from(key)) if not settings.DISABLE_SESSION_EXPIRY_REFRESH else used
+
+
+def refresh_from(key: FoundKey) -> datetime:
+    """Returns the earliest time at which using the key extends its expiry.
+
+    The time is an hour after the last extension.
+    """
+    return key.expires_at - to_timedelta(key.lifetime_ns) + TOUCH_INTERVAL
+
+
+def _touched(key: FoundKey, now: datetime) -> FoundKey:
+    """Returns the key after this use.
+
+    Lifetimes are limited, so PostgreSQL and Python can always represent the new expiry.
+    """
+    expires_at = key.expires_at
+    if not settings.DISABLE_SESSION_EXPIRY_REFRESH and refresh_from(key) <= now:
+        expires_at = now + to_timedelta(key.lifetime_ns)
+    return key._replace(last_used=now, expires_at=expires_at, status=User.Status.ACTIVE)
+
+
+class Touch(NamedTuple):
+    """One use of a key. `read_expires_at` is the expiry before this use."""
+
+    key_id: str
+    user_id: uuid.UUID
+    read_expires_at: datetime
+    lifetime_ns: int
+    expires_at: datetime
+    used_at: datetime
+    address: str | None
+
+
+def write(touches: Sequence[Touch]) -> None:
+    """Writes the touches. If that fails, the keys are still valid, so the error is only logged."""
+    try:
+        fetch(WRITE, [orjson.dumps([touch._asdict() for touch in touches]).decode()])
+    except DatabaseError as error:
+        log.warning("the use of %s was not written: %s", plural(len(touches), "key"), error)
+
+
+LOOK_UPS = LookUps(_look_up)
