@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -53,15 +53,28 @@ def csv_lines(rows: Iterable[dict[str, Any]], fields: Sequence[str]) -> Iterator
         yield writer.writerow([safe_cell(row[name]) for name in fields])
 
 
+type Computed = Mapping[str, Callable[[dict[str, Any]], str]]
+
+
 def exported(
-    request: HttpRequest, queryset: QuerySet[Any], kind: str, **columns: Combinable
+    request: HttpRequest,
+    queryset: QuerySet[Any],
+    kind: str,
+    *,
+    columns: Mapping[str, Combinable],
+    computed: Computed,
 ) -> HttpResponseBase:
     """Returns the rows as a file to download. `kind` is `csv` or `jsonl`.
 
-    `columns` has columns to add to those of the model, by name.
+    `columns` has columns to add to those of the model, by name. `computed` has functions of a row,
+    whose results are further columns.
     """
-    fields = [*field_names(queryset.model), *columns]
-    rows = rows_in_pages(queryset.annotate(**columns), fields)
+    stored = [*field_names(queryset.model), *columns]
+    fields = [*stored, *computed]
+    rows = (
+        row | {name: value(row) for name, value in computed.items()}
+        for row in rows_in_pages(queryset.annotate(**columns), stored)
+    )
     name = f"{queryset.model._meta.model_name}.{kind}"
     if kind == "csv":
         lines, content_type = csv_lines(rows, fields), "text/csv; charset=utf-8"

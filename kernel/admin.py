@@ -29,7 +29,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator, smart_split
+from django.utils.text import Truncator, capfirst, smart_split
 
 from kernel.db.connections import MIN_POOL_SIZE, deadline, sqlstate, try_transaction_lock
 from kernel.humanize import since
@@ -109,6 +109,11 @@ def _search_problem(text: str) -> str:
 
 class Rows(ChangeList):
     """Sorts only by the columns in `sortable_by`. Django also obeys other columns in the URL."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Not "Select violation group to view".
+        self.title = capfirst(str(self.opts.verbose_name_plural))
 
     def get_ordering_field(self, field_name: Any) -> Any:
         if self.sortable_by is not None and field_name not in self.sortable_by:

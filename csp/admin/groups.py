@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import Case, F, Value, When
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -35,13 +36,13 @@ from csp.scrubbing.uris import address_of
 from csp.triage import decisions, policies, sites
 from csp.triage.activity import activity
 from csp.triage.decisions import same_cause
-from csp.triage.details import details, is_own, next_step
-from csp.triage.overview import badges, daily, hourly_chart, sparkline, state_badge
+from csp.triage.details import details, is_own, next_step, step_in_words
+from csp.triage.overview import badges, daily, hourly_chart, sparkline, state_badge, with_ports
 from csp.triage.selectors import groups_at
 from csp.triage.versions import clients_by_version, mark_new
 from csp.writing import reach
 from kernel import humanize
-from kernel.admin import time_column
+from kernel.admin import column, time_column
 from kernel.charts import Series
 
 CHART_HOURS = 7 * 24
@@ -49,6 +50,7 @@ MAX_LINKS = 20
 # The form lists this number of users to whom a group can be assigned.
 MAX_USERS = 200
 NEWEST_REPORTS = 20
+of_site = column("site", with_ports, "site")
 
 
 @admin.register(Group)
@@ -70,8 +72,18 @@ class GroupAdmin(Decisions, Comparisons, ExportingAdmin):
         *(DirectiveFilter, HostFilter),
     ]
     search_fields = ["blocked", "directive"]
-    fields = [("rule", "state_at", "ignored_until", "ignored_reach")]
     list_per_page = 50
+    # The list has the current state, and only an enabled rule hides a group.
+    more_columns = {
+        "current": F("current"),
+        "noise": Case(When(rule__enabled=True, then=F("rule__category")), default=Value("")),
+    }
+    computed = {
+        "cause": lambda row: cause(row["directive"], row["blocked"]),
+        "next_step": lambda row: step_in_words(
+            *(row[name] for name in ("directive", "blocked", "state", "current", "noise"))
+        ),
+    }
     actions = [*ExportingAdmin.actions, "acknowledge", "ignore", "resolve", "reopen"]
     pages = {
         "policies/": "policies",
@@ -88,7 +100,7 @@ class GroupAdmin(Decisions, Comparisons, ExportingAdmin):
     def get_list_display(self, request: HttpRequest) -> Any:
         """Adds the site if there are several."""
         first, *others = self.list_display
-        return [first, *(["site"] if sites.are_several() else []), *others]
+        return [first, *([of_site] if sites.are_several() else []), *others]
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Reads the daily numbers and the versions of all rows of the page at once."""
@@ -99,8 +111,8 @@ class GroupAdmin(Decisions, Comparisons, ExportingAdmin):
         return found
 
     @admin.display(description="cause", ordering="blocked")
-    def cause_in_words(self, group: Group) -> str:
-        return cause(group.directive, group.blocked)
+    def cause_in_words(self, group: Group) -> SafeString:
+        return with_ports(group)
 
     @admin.display(description="state")
     def state_now(self, group: Any) -> SafeString:

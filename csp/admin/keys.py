@@ -36,8 +36,9 @@ class IngestKeyForm(forms.ModelForm[IngestKey]):
 @admin.register(IngestKey)
 class IngestKeyAdmin(ServiceAdmin[IngestKey]):
     form = IngestKeyForm
-    list_display = ["name", "key", "origins", "created_at", "retired_at"]
+    list_display = ["name", "check_link", "key", "origins", "created_at", "retired_at"]
     search_fields = ["name", "key"]
+    fields = ["check_link", "name", "origins", "retired_at", "key", "created_at"]
     readonly_fields = ["key", "created_at", "check_link"]
     pages = {"<int:pk>/check/": "check_site"}
 
@@ -46,7 +47,7 @@ class IngestKeyAdmin(ServiceAdmin[IngestKey]):
         if key._state.adding:
             return "Save the key first."
         page = reverse("admin:csp_ingestkey_check_site", args=[key.pk])
-        return format_html('<a href="{}">Headers for your pages, and reports so far</a>', page)
+        return format_html('<a href="{}">Headers, and reports so far</a>', page)
 
     def check_site(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Shows the headers that pages need, and whether their reports arrive."""

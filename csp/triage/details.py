@@ -233,11 +233,17 @@ def next_step(group: Any) -> str:
 
     The group comes from `groups_at`, which annotates it with its current state.
     """
-    if group.current in {State.IGNORED, State.RESOLVED}:
+    noise = group.rule.category if _is_noise(group) else ""
+    return step_in_words(group.directive, group.blocked, group.state, group.current, noise)
+
+
+def step_in_words(directive: str, source: str, state: str, current: str, noise: str) -> str:
+    """Returns the same for these columns. `noise` is the category of the rule that hides it."""
+    if current in {State.IGNORED, State.RESOLVED}:
         return "None"
-    if _is_noise(group):
-        return f"None (noise: {group.rule.category})"
-    return _next_step(group.directive, group.blocked, group.state in ACCEPTED)
+    if noise:
+        return f"None (noise: {noise})"
+    return _next_step(directive, source, state in ACCEPTED)
 
 
 @lru_cache(maxsize=2_048)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,8 +12,8 @@ from uuid import UUID
 
 from django.db.models import Sum
 from django.db.models.functions import TruncDate
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import conditional_escape, format_html
+from django.utils.safestring import SafeString, mark_safe
 
 from csp.advice.causes import cause
 from csp.models import HourCount
@@ -34,6 +35,15 @@ ROWS = 8
 DIRECTIVES = 4
 
 
+_PORT = re.compile(r"(?<=[\w\]}]):[0-9]+(?![\w.])")
+
+
+def with_ports(text: Any) -> SafeString:
+    """Keeps a browser from breaking a line inside a port: it breaks the line before it."""
+    written = _PORT.sub(r'<wbr><span class="port">\g<0></span>', conditional_escape(text))
+    return mark_safe(written)  # noqa: S308 - the text is escaped
+
+
 def state_badge(state: str) -> SafeString:
     return badge(state, Color.BAD if state in OPEN else Color.PLAIN)
 
@@ -51,7 +61,7 @@ def badges(group: Any) -> SafeString:
 
 def hourly_chart(start: datetime, series: Sequence[Series], *, bars: bool = False) -> SafeString:
     """Draws the number of reports in each hour from `start` on."""
-    return render(Chart("Reports", "in {step}", COUNT, start, HOUR, series, bars))
+    return render(Chart("Reports", "per hour, last 7 days", COUNT, start, HOUR, series, bars))
 
 
 def front_page(now: datetime, *, site: str = "") -> dict[str, Any]:

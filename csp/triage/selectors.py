@@ -14,7 +14,7 @@ import orjson
 from django.db.models import Case, Count, Q, QuerySet, Sum, When
 from django.db.models.functions import Coalesce
 
-from csp.models import Group, HourCount, State
+from csp.models import OTHER_SITE, Group, HourCount, State
 from csp.noise.stored import RULE_TOPIC
 from csp.triage.reading import bounded_read, snapshot
 from csp.triage.states import CURRENT_STATES, OPEN, REGRESSED, current_state, in_state
@@ -133,42 +133,50 @@ def summary(*, since: datetime, now: datetime, site: str = "") -> dict[str, Any]
 
 def _summary(since: datetime, site: str, now: datetime) -> dict[str, Any]:
     groups = groups_at(now).visible().filter(**({"site": site} if site else {}))
-    states = groups.order_by().values_list("current")
+    states = groups.order_by().values_list("site", "current")
     is_new = Q(first_seen__gte=since)
     with snapshot():
         counted = list(states.annotate(all=Count("pk"), new=Count("pk", filter=is_new)))
         sums = _directive_sums(since, site)
-    counts = {state: (groups, new) for state, groups, new in counted}
-    directives: Counter[str] = Counter()
+    counts, need, directives, of_sites = (Counter[str]() for _ in range(4))
+    for name, state, number, _ in counted:
+        counts[state] += number
+        need[name] += number if state in OPEN else 0
     noise = 0
-    for directive, is_hidden, reports in sums:
+    for name, directive, is_hidden, reports in sums:
         if is_hidden:
             noise += reports
         else:
             directives[directive] += reports
+            of_sites[name] += reports
     most = sorted(directives.items(), key=lambda item: (-item[1], item[0]))
     return {
         "as_of": now,
         "site": site,
         "since": since,
-        "groups": {state: counts.get(state, (0, 0))[0] for state in CURRENT_STATES},
-        "new_groups": sum(new for _, new in counts.values()),
+        "groups": {state: counts[state] for state in CURRENT_STATES},
+        "new_groups": sum(new for *_, new in counted),
         "reports": directives.total(),
         "noise": noise,
         "directives": [
             {"directive": directive, "reports": reports}
             for directive, reports in most[:MAX_DIRECTIVES]
         ],
+        "sites": [
+            {"site": name, "need_decision": need[name], "reports": of_sites[name]}
+            for name in sorted({*need, *of_sites}, key=lambda name: (name == OTHER_SITE, name))
+        ],
     }
 
 
-def _directive_sums(since: datetime, site: str) -> list[tuple[str, bool, int]]:
-    """Returns the reports per directive, and whether an enabled noise rule hides them."""
+def _directive_sums(since: datetime, site: str) -> list[tuple[str, str, bool, int]]:
+    """Returns the reports per site and directive, and whether an enabled noise rule hides them."""
     hidden = Coalesce("group__rule__enabled", False)
     hours = HourCount.objects.filter(hour__gte=since)
-    counted = (hours.filter(group__site=site) if site else hours).values("group__directive")
+    columns = ("group__site", "group__directive")
+    counted = (hours.filter(group__site=site) if site else hours).values(*columns)
     rows = counted.annotate(hidden=hidden, sum=Sum("count"))
-    return list(rows.values_list("group__directive", "hidden", "sum"))
+    return list(rows.values_list(*columns, "hidden", "sum"))
 
 
 def needing_attention(now: datetime) -> Any:

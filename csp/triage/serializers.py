@@ -252,6 +252,18 @@ class DirectiveCountSerializer(WireSerializer):
     reports = serializers.IntegerField(help_text="The number of reports.")
 
 
+class SiteCountSerializer(WireSerializer):
+    component = "coderapi.CSPSiteCount"
+    about = "A site with violation groups."
+    example = {"site": "https://coder.example.com", "need_decision": 3, "reports": 981}
+
+    site = serializers.CharField(help_text="The site: an origin, or `other`.")
+    need_decision = serializers.IntegerField(
+        help_text="The number of groups whose state is `new` or `regressed`."
+    )
+    reports = serializers.IntegerField(help_text="The reports of the period, without noise.")
+
+
 class SummarySerializer(WireSerializer):
     component = "coderapi.CSPSummary"
     about = "The violation groups by state, and the reports of a period."
@@ -264,6 +276,7 @@ class SummarySerializer(WireSerializer):
         "reports": 981,
         "noise": 5210,
         "directives": [DirectiveCountSerializer.example],
+        "sites": [SiteCountSerializer.example],
     }
 
     as_of = serializers.DateTimeField(
@@ -279,6 +292,11 @@ class SummarySerializer(WireSerializer):
     noise = serializers.IntegerField(help_text="The reports of the period that are noise.")
     directives = DirectiveCountSerializer(
         many=True, help_text="The directives with the most reports in the period."
+    )
+    sites = SiteCountSerializer(
+        many=True,
+        help_text="The sites that have visible groups. Their names are values of the parameter "
+        "`site`.",
     )
 
 

@@ -149,6 +149,19 @@ def test_group_page_has_chart_breakdown_and_samples(pages: Client, member: APICl
     assert "style=" not in shown[shown.index("<svg") : shown.index("</svg>")]
 
 
+def test_csv_of_groups_has_the_cause_and_the_next_step(pages: Client, member: APIClient) -> None:
+    for source in ("https://cdn.example.net/a.js", "moz-extension"):
+        send(member, legacy(blocked_uri=source))
+    chosen = [str(group.pk) for group in Group.objects.all()]
+    url = reverse("admin:csp_group_changelist", query={"noise": "all"})
+    answer = pages.post(url, {"action": "export_csv", "_selected_action": chosen})
+    rows = csv.DictReader(io.StringIO(text_of(answer)))
+    assert {(row["cause"], row["next_step"]) for row in rows} == {
+        ("Script from cdn.example.net", "Check it (risk: high)"),
+        ("Script of a browser extension", "None (noise: extensions)"),
+    }
+
+
 def test_csv_export_has_no_formulas(pages: Client, member: APIClient) -> None:
     send(member, legacy(blocked_uri="=cmd|' /C calc'!A0"))
     answer = act(pages, "report", "export_csv", *Report.objects.all())

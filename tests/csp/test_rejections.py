@@ -136,5 +136,7 @@ def test_page_waits_for_the_first_report_and_shows_it(key: IngestKey, owner: API
 def test_page_links_from_the_key(key: IngestKey, owner: APIClient) -> None:
     send(owner, legacy())
     client = in_admin("owner")
-    assert check_page(key) in client.get(f"/admin/csp/ingestkey/{key.pk}/change/").text
+    shown = client.get(f"/admin/csp/ingestkey/{key.pk}/change/").text
+    assert shown.index(check_page(key)) < shown.index('name="name"')
+    assert check_page(key) in client.get("/admin/csp/ingestkey/").text
     assert client.get("/admin/csp/ingestkey/999999/check/").status_code == 404

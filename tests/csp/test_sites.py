@@ -16,6 +16,7 @@ from django.utils import timezone
 from audit.models import Entry
 from csp.models import Group, Report
 from csp.triage import policies, releases
+from csp.triage.overview import with_ports
 from csp.triage.sites import sites_of_groups
 from kernel import memory
 from tests.csp.test_triage import GROUPS, NOW, make_group, patch
@@ -92,6 +93,9 @@ def test_summary_counts_one_site_or_all(sites: None, owner: APIClient) -> None:
     every, portal = owner.get(path).json(), owner.get(path, {"site": PORTAL}).json()
     assert (every["site"], every["reports"], every["groups"]["new"]) == ("", 3, 2)
     assert (portal["site"], portal["reports"], portal["groups"]["new"]) == (PORTAL, 2, 1)
+    of_sites = {each["site"]: (each["need_decision"], each["reports"]) for each in every["sites"]}
+    assert of_sites == {PORTAL: (1, 2), SHOP: (1, 1)}
+    assert [each["site"] for each in portal["sites"]] == [PORTAL]
 
 
 def test_pages_show_sites_only_if_there_are_several(sites: None, owner: APIClient) -> None:
@@ -112,7 +116,7 @@ def test_pages_show_sites_only_if_there_are_several(sites: None, owner: APIClien
         assert (site in one, site in several) == (False, True), page
     for page in ("/admin/csp/", "/admin/csp/group/"):
         shop = client.get(page, {"site": SHOP}).text
-        assert shop.count(f"{SHOP}</td>") == (2 if page == "/admin/csp/" else 1)
+        assert shop.count(f"{with_ports(SHOP)}</td>") == 1
         assert f"{PORTAL}</td>" not in shop
 
 
@@ -183,7 +187,7 @@ def test_decision_is_copied_to_the_same_cause_on_other_sites(owner: APIClient) -
     unlike = make_group(site=SHOP, blocked="a.example")
     client, path = in_admin("owner"), f"/admin/csp/group/{first.pk}"
     page = client.get(f"{path}/change/").text
-    assert page.count(f"{SHOP}</a>") == 1
+    assert page.count(f"{with_ports(SHOP)}</a>") == 1
     assert "Changed groups of other sites: 1." in client.post(f"{path}/copy/", follow=True).text
     second.refresh_from_db()
     unlike.refresh_from_db()
@@ -220,7 +224,7 @@ def test_releases_are_compared_for_one_site(sites: None, owner: APIClient) -> No
     _, [new, _] = releases.by_time(now - timedelta(hours=1), now=now, site=SHOP)
     assert [group.site for group in new.groups] == [SHOP]
     page = in_admin("owner").get("/admin/csp/group/releases/", {"site": SHOP}).text
-    assert f"{SHOP}</td>" in page
+    assert f"{with_ports(SHOP)}</td>" in page
     assert f"{PORTAL}</td>" not in page
 
 

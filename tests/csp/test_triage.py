@@ -268,6 +268,7 @@ def test_summary_counts_groups_and_reports(owner: APIClient) -> None:
     }
     assert (summary["new_groups"], summary["reports"], summary["noise"]) == (1, 4, 0)
     assert summary["directives"] == [{"directive": "img-src", "reports": 4}]
+    assert summary["sites"] == [{"site": "other", "need_decision": 1, "reports": 4}]
 
 
 def test_numbers_of_a_summary_are_of_one_moment(transactional_db: None, owner: APIClient) -> None:

@@ -8,14 +8,16 @@ from itertools import pairwise
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from alerts.models import Alert, Channel
-from csp.models import Group
+from csp.models import Group, Rejection
 from csp.triage.decisions import Decision, decide
 from csp.triage.selectors import attention_lists, groups_at, neighbors
 from kernel import memory
 from tests.alerts.conftest import ACTOR
 from tests.csp.test_triage import DAY, NOW, make_group, patch
+from tests.support.admin_pages import make_rows
 from tests.support.client import APIClient, browser_of
 from tests.support.csp_reports import in_admin
 from tests.support.factories import make_user
@@ -97,6 +99,13 @@ def test_next_group_is_the_next_one_of_the_list(query: dict[str, str], expected:
             assert following == unescape(link[1])
     assert seen == expected
     assert following.startswith(f"{LIST}?")
+
+
+def test_front_page_shows_each_group_once() -> None:
+    groups = [make_group(client_days=9), make_group(client_days=5, state="acknowledged")]
+    shown = in_admin("owner").get("/admin/csp/").text
+    assert [shown.count(page(group)) for group in groups] == [1, 1]
+    assert "<h1>CSP reports</h1>" in shown
 
 
 def test_front_page_of_a_site_leads_to_groups_of_this_site() -> None:
@@ -206,7 +215,19 @@ def test_activity_shows_decisions_alerts_and_reports() -> None:
     assert places == sorted(places)
 
 
-def test_rows_come_before_filters() -> None:
-    make_group()
-    shown = in_admin("owner").get(LIST).text
-    assert 0 < shown.index('id="result_list"') < shown.index('id="changelist-filter"')
+@pytest.mark.parametrize("model", ["group", "report", "noiserule", "otherreport", "rejection"])
+def test_rows_come_before_filters(model: str) -> None:
+    make_rows(make_user("owner", username="maker"), now=timezone.now())
+    Rejection.objects.create(day=timezone.now(), reason="x", last_at=timezone.now())
+    memory.clear_all()
+    shown = in_admin("owner").get(f"/admin/csp/{model}/").text
+    if 'id="changelist-filter"' in shown:
+        assert 0 < shown.index('id="changelist-form"') < shown.index('id="changelist-filter"')
+    assert "Select " not in shown.partition("<h1>")[2].partition("</h1>")[0]
+
+
+def test_group_has_one_name_and_no_left_over_fields() -> None:
+    shown = in_admin("owner").get(page(make_group(blocked="img.test:8443", rule=None))).text
+    assert "<h1>Image from img.test<wbr><span" in shown
+    assert "Noise rule:" not in shown
+    assert "per hour, last 7 days" in shown
