@@ -109,7 +109,7 @@ OPTIONS = Rule(
     since=CATALOGUE,
     now="The configuration has the options of the catalogue.",
     before="The configuration has fewer options.",
-    used_in="options/catalogue/__init__.py",
+    used_in="options/catalogue.py",
 )
 RULES = (
     *(EXPIRES_TOKENS, ENFORCES_SCOPES, NEVER_IS_1970),

@@ -31,7 +31,8 @@ _MAX_DIGITS = 400
 _WORD = re.compile(r"\s*(week|day|hour|minute|second)s?\b\s*")
 _PART = re.compile(r"(?P<number>[0-9]*\.?[0-9]*)(?P<unit>[^0-9.]*)")
 # The JSON schema's pattern of a duration.
-DURATION = r"^([0-9]+(\.[0-9]+)? ?(weeks?|days?|hours?|minutes?|seconds?|[wdhms]|ms|us|ns) ?)+$"
+_WORDS = r" ?(week|day|hour|minute|second)s?( |$)"
+DURATION = rf"^([0-9]+(\.[0-9]+)?([wdhms]|ms|us|ns|{_WORDS}))+$"
 
 
 class DurationError(ValueError):

@@ -1,7 +1,7 @@
 """Options: the settings of Coder's server and of coderapi, in pure Python without Django.
 
-`catalogue` lists every option as data: Coder's options in Coder's order, then coderapi's own
-settings. Only environment variables can set coderapi's own settings. Each option has a type from
+`catalogue.toml` lists Coder's options in Coder's order. `own.toml` lists coderapi's own settings,
+which only environment variables can set. `catalogue` reads both files. Each option has a type from
 `values`. A type parses strings and YAML, rejects invalid values, and formats values.
 
 `sources` reads settings from the environment, flags and a YAML file. It records the place of each
@@ -10,6 +10,7 @@ flags override the environment, the environment the file, and the file the defau
 `configuration.load` combines these steps and raises one error that lists the mistakes of all
 sources. `start` adds the defaults that depend on this machine. `rejections` rejects values with
 which the server does not start. `comparison` compares the catalogue with a running Coder server.
+`entries` writes the differences as lines of `catalogue.toml`.
 
 A configuration becomes the JSON of `GET /deployment/config` in two wire forms (`rendering`,
 `option_formats`), a YAML file (`written_config`), and the tables of `coderapi options` (`table`).

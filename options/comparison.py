@@ -7,7 +7,7 @@ server's settings. Only the JSON type of a value is compared.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,8 @@ class Difference:
 
     `kind` is `option` or `leaf`, and `name` is the option's name or the leaf's path. `member` is
     the member that differs. It is empty if only one side has the option or the leaf. `coder` and
-    `catalogue` are the JSON of each side, or None if that side does not have it.
+    `catalogue` are the JSON of each side, or None if that side does not have it. For a leaf, they
+    are its JSON type.
     """
 
     kind: str
@@ -88,10 +89,13 @@ def differences(answer: Json) -> list[Difference]:
     ]
 
 
-def _one_sided(kind: str, coder: Iterable[str], catalogue: Iterable[str]) -> Iterator[Difference]:
-    theirs, ours = set(coder), set(catalogue)
-    yield from (Difference(kind, name, coder=True) for name in coder if name not in ours)
-    yield from (Difference(kind, name, catalogue=True) for name in catalogue if name not in theirs)
+def _one_sided(kind: str, coder: Json, catalogue: Json) -> Iterator[Difference]:
+    for name in coder:
+        if name not in catalogue:
+            yield Difference(kind, name, coder=coder[name])
+    for name in catalogue:
+        if name not in coder:
+            yield Difference(kind, name, catalogue=catalogue[name])
 
 
 def _changed_members(coder: Json, catalogue: Json) -> Iterator[Difference]:
@@ -106,7 +110,7 @@ def _compared(member: str, option: Json) -> Any:
     value = option.get(member, _ABSENT.get(member, ""))
     match member:
         case "group":
-            return _group_path(value)
+            return group_path(value)
         case "use_instead":
             return [each["name"] for each in value]
         case "value":
@@ -115,11 +119,11 @@ def _compared(member: str, option: Json) -> Any:
     return value
 
 
-def _group_path(group: Json | None) -> list[str]:
+def group_path(group: Json | None) -> list[str]:
     """Returns the names and YAML keys of the group and its parents, the outermost first."""
     if not group:
         return []
-    return [*_group_path(group.get("parent")), f"{group['name']} ({group.get('yaml', '')})"]
+    return [*group_path(group.get("parent")), f"{group['name']} ({group.get('yaml', '')})"]
 
 
 def _kind(value: Any) -> str:
@@ -132,8 +136,10 @@ def _kind(value: Any) -> str:
 def _leaf_differences(config: Json) -> Iterator[Difference]:
     ours = _catalogue_leaves()
     theirs = dict(_leaves(config, ours))
-    missing = [path for path, leaf in ours.items() if not leaf.is_optional or path in theirs]
-    yield from _one_sided(LEAF, theirs, missing)
+    expected = {
+        path: leaf.kind for path, leaf in ours.items() if not leaf.is_optional or path in theirs
+    }
+    yield from _one_sided(LEAF, theirs, expected)
     for path, kind in theirs.items():
         if path in ours and _ANY not in {kind, ours[path].kind} and kind != ours[path].kind:
             yield Difference(LEAF, path, "type", kind, ours[path].kind)

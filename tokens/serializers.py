@@ -210,7 +210,7 @@ class AllowListField(serializers.JSONField):
         "type": "integer",
         "format": "int64",
         "minimum": 0,
-        "not": {"minimum": 1, "exclusiveMaximum": MIN_LIFETIME_NS},
+        "not": {"type": "integer", "minimum": 1, "exclusiveMaximum": MIN_LIFETIME_NS},
     }
 )
 class LifetimeField(WholeNumberField):

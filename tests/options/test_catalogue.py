@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
-from options.catalogue import CATALOGUE, GROUPS
-from options.catalogue.groups import PPROF, TLS
+from options.catalogue import CATALOGUE, GROUP_BY_KEY, GROUPS
 from options.option import Group, Option
 from options.values.lists import TextList
 from options.values.scalars import Choice, Text
+
+TLS, PPROF = GROUP_BY_KEY["tls"], GROUP_BY_KEY["pprof"]
 
 BY_NAME = {option.name: option for option in CATALOGUE}
 

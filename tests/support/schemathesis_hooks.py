@@ -39,7 +39,9 @@ NOT_IN_A_SCHEMA = (
     "must be whole minutes",
     # Versions that look like secrets.
     "must be a version such as",
-    "No report has the version",
+    "No report",
+    "too common",
+    " already.",
     "Must be the username of an active owner or auditor",
     "Only an ignored group",
 )

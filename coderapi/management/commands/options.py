@@ -19,6 +19,7 @@ from kernel.release import PROGRAM
 from options.comparison import OTHER_FORM, differences
 from options.configuration import ConfigurationError, load
 from options.configuration import check as mistakes_in
+from options.entries import lines
 from options.rendering import option_value
 from options.start import load_for_start
 from options.table import option_rows, tables
@@ -33,9 +34,9 @@ class Command(ListingCommand):
     help = (
         "Shows the effective values of Coder's options and of coderapi's own settings, and the "
         f"source of each value. Accepts the same flags as `{PROGRAM} server`. With --check, lists "
-        "the mistakes in YAML files instead. With --compare, lists the differences between the "
-        "options of coderapi and those of a Coder server, and exits with status 1 if there are "
-        "any. Needs no database and no running server."
+        "the mistakes in YAML files instead. With --compare, prints the differences between the "
+        "options of coderapi and those of a Coder server as lines for options/catalogue.toml, and "
+        "exits with status 1 if there are any. Needs no database and no running server."
     )
     examples = "--changed\nCODER_ACCESS_URL http-address\n--check coder.yaml\n--compare https://coder.example.com"
     requires_system_checks: list[str] = []
@@ -116,7 +117,7 @@ class Command(ListingCommand):
         except OTHER_FORM:
             raise CommandError(f"{source} is not a configuration of Coder.") from None
         for each in found:
-            self.row(str(each), **asdict(each))
+            self.row("\n".join(lines([each])), **asdict(each))
         if found:
             raise CommandError(f"{plural(len(found), 'difference')} between Coder and coderapi.")
         return f"{plural(len(answer['options']), 'option')}, no differences"
