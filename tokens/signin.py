@@ -17,10 +17,11 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from audit.services import Actor, Target, record
 from kernel.http.errors import APIError, forbidden
 from kernel.http.identity import IdentifiedRequest
+from kernel.limiter import Limiter
 from tokens.models import APIKey
 from tokens.services import NewKey, create_api_key, delete_keys
 from tokens.verification.middleware import attach
-from users.passwords import count_failure, count_try, is_right
+from users.passwords import MAX_WAIT_SECONDS, count_failure, count_try, is_right
 from users.permissions import KeyIdentity
 from users.roles import OWNER
 from users.selectors import user_by_name
@@ -30,6 +31,14 @@ from users.services import lock_user, note_failed_sign_in, target_of
 # session key that was created in the same sign-in.
 SESSION_ENTRY = "coderapi_key_id"
 PASSWORDS_DISABLED = "Signing in with a password is disabled."
+# Sign-ins have few threads. If the database does not respond, one of them waits for it, and the
+# others do not make the sign-ins behind them wait.
+LOOK_UPS = Limiter(
+    "look-ups of users who sign in",
+    limit=1,
+    timeout=MAX_WAIT_SECONDS,
+    full="Another sign-in is waiting for the database.",
+)
 
 
 def sign_in(request: HttpRequest, name: str, password: str, *, by: str) -> NewKey:
@@ -39,13 +48,14 @@ def sign_in(request: HttpRequest, name: str, password: str, *, by: str) -> NewKe
     time are the same as for a wrong password. If CODER_DISABLE_PASSWORD_AUTH is set, only owners
     may sign in, and only on the page. The audit entry contains `by`: "api" or "page". Raises:
     APIError 401 for a wrong password or a suspended user, 403 if passwords are disabled, 429 for
-    too many attempts.
+    too many attempts; LimitReachedError if the look-up of the user has to wait too long.
     """
     address, now = cast("IdentifiedRequest", request).client_address, timezone.now()
     count_try(address, name=name)
     if settings.DISABLE_PASSWORD_AUTH and by == "api":
         raise forbidden(PASSWORDS_DISABLED)
-    user = user_by_name(name)
+    with LOOK_UPS.hold():
+        user = user_by_name(name)
     is_correct = is_right(user, password)
     if user is None or not is_correct or not user.is_active:
         count_failure(name)

@@ -136,6 +136,9 @@ INSERT INTO tokens_apikey SELECT made.* FROM
 """
 # The longest time for a request that needs no database, if the machine is not busy.
 MAX_SECONDS = 2.0
+SIGN_INS = 60
+# One sign-in waits for its statement, and the others for a second.
+MAX_SIGN_IN_SECONDS = 5.0
 
 
 @contextmanager
@@ -232,6 +235,31 @@ def test_waiting_crowd_and_slow_bodies_do_not_delay_other_requests(
             wait_for(lambda: broken is not locked or get(server.port, DOCUMENT, token)[0] == 200)
         wait_for(lambda: get(server.port, DOCUMENT, f"{1:010}-{token[11:]}")[0] == 200)
         assert "Traceback" not in server.log.read_text()
+
+
+def sign_in(port: int) -> tuple[int, float]:
+    """Returns the status of the answer and the seconds until it came."""
+    begun, body = time.monotonic(), b'{"email": "a@example.com", "password": "wrong-password"}'
+    with closing(HTTPConnection("127.0.0.1", port, timeout=DEADLINE_SECONDS)) as connection:
+        connection.request("POST", "/api/v2/users/login", body)
+        return connection.getresponse().status, time.monotonic() - begun
+
+
+def test_sign_ins_do_not_wait_for_each_other_while_the_database_is_frozen(
+    cluster: OwnCluster, tmp_path: Path
+) -> None:
+    with serving(cluster, tmp_path, "--web-only") as server, ThreadPoolExecutor(SIGN_INS) as pool:
+        assert sign_in(server.port)[0] == 401
+
+        def are_soon_refused() -> bool:
+            with cluster.frozen():
+                found = [*pool.map(sign_in, [server.port] * SIGN_INS)]
+            assert {status for status, _ in found} == {503}
+            return max(seconds for _, seconds in found) < MAX_SIGN_IN_SECONDS
+
+        # The machine may be busy.
+        wait_for(are_soon_refused)
+        wait_for(lambda: sign_in(server.port)[0] == 401)
 
 
 def test_thread_gives_up_the_connection_to_a_frozen_server(cluster: OwnCluster) -> None:
