@@ -18,6 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from coderapi import __version__, bootstrap
 from kernel.release import PROGRAM
+from options.configuration import ConfigurationError
 
 
 def main() -> None:
@@ -26,8 +27,10 @@ def main() -> None:
         try:
             _run()
         except ImproperlyConfigured as error:
-            lines = f"the configuration has mistakes\n{error}" if "\n" in str(error) else error
-            sys.stderr.write(f"{PROGRAM}: {lines}\n")
+            # A failed private PostgreSQL also has several lines: the end of its log.
+            mistakes = isinstance(error.__cause__, ConfigurationError) and "\n" in str(error)
+            heading = "the configuration has mistakes\n" if mistakes else ""
+            sys.stderr.write(f"{PROGRAM}: {heading}{error}\n")
             sys.exit(getattr(error, "status", FAILED))
         except Exception as error:
             from kernel.db.connections import why_unusable

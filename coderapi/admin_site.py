@@ -15,6 +15,7 @@ from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -95,6 +96,14 @@ class ServiceAdminSite(AdminSite):
     ) -> TemplateResponse:
         context = {"cards": cards(request.user, timezone.now()), "first_steps": _steps_for(request)}
         return super().index(request, {**context, **(extra_context or {})})
+
+    def app_index(
+        self, request: HttpRequest, app_label: str, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        # Otherwise Django responds that the page does not exist.
+        if not self.get_app_list(request, app_label):
+            raise PermissionDenied
+        return super().app_index(request, app_label, extra_context)
 
     def autocomplete_view(self, request: HttpRequest) -> HttpResponse:
         with bounded_search(request):

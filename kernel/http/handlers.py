@@ -15,7 +15,6 @@ from django.db import DataError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
-from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.exceptions import APIException
 
@@ -124,7 +123,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     if _is_page(request):
-        return defaults.permission_denied(request, exception)
+        return render(request, "403.html", {"title": "Permission denied"}, status=403)
     return error_response(forbidden())
 
 

@@ -49,7 +49,9 @@ def test_every_page_opens_and_complies_with_its_policy(role: str) -> None:
 
 
 def test_sign_in_page_complies_with_its_policy() -> None:
-    assert forbidden_in(Client().get(LOGIN)) == []
+    page = Client().get(LOGIN)
+    assert forbidden_in(page) == []
+    assert "If you have lost your password" in page.text
 
 
 def test_auditor_cannot_change_anything() -> None:
@@ -64,6 +66,14 @@ def test_auditor_cannot_change_anything() -> None:
             for form in ("change", "delete"):
                 answer = browser.post(reverse(f"{name}_{form}", args=[row.pk]), {"post": "yes"})
                 assert answer.status_code == 403, (name, form)
+
+
+def test_page_without_permission_exists() -> None:
+    browser = signed_in(make_user("user-admin"))
+    for page in ("/admin/csp/", "/admin/csp/group/"):
+        answer = browser.get(page)
+        assert answer.status_code == 403
+        assert "You do not have permission to open the page" in answer.text
 
 
 def test_member_and_anonymous_have_no_access() -> None:

@@ -15,6 +15,7 @@ from coderapi.addresses import AddressError, Claim, split
 from coderapi.server.migrating import LOCK
 from kernel import postgres
 from kernel.db.connections import lock_number
+from tests.support.commands import execute
 from tests.support.live import ANY_PORT, Answer, Server
 from tests.support.processes import (
     DEADLINE_SECONDS,
@@ -249,6 +250,16 @@ def startup_error(server: Server) -> str:
     text = server.log.read_text()
     assert "Traceback" not in text
     return text.strip()
+
+
+def test_full_disk_is_not_called_a_mistake_of_the_configuration(open_directory: Path) -> None:
+    # A limit of the size of files has the effect of a full disk.
+    limited = ["bash", "-c", 'ulimit -f 1000; exec "$@"', "bash", *Server.entry]
+    environ = os.environ | {"DATABASE_URL": "", "CODERAPI_DATA_DIR": str(open_directory / "data")}
+    done = execute([*limited, "server", "--http-address", ANY_PORT], env=environ)
+    assert done.returncode == 1
+    assert done.stderr.startswith("coderapi: A new PostgreSQL cluster cannot be created")
+    assert done.stderr.count("\n") > 1
 
 
 def test_used_port_is_an_error(start: Start) -> None:
