@@ -87,8 +87,10 @@ class GroupSource(Source):
         # A group with a new host is not a new group, too.
         announced: set[Any] = set()
         for kind, groups in sources:
+            if not channel.chooses(kind):
+                continue
             for group in _unrecorded(channel, kind, groups)[:MAX_EVENTS]:
-                if channel.chooses(kind) and group.pk not in announced:
+                if group.pk not in announced:
                     announced.add(group.pk)
                     yield Event(
                         kind=kind,

@@ -103,7 +103,7 @@ class Group(models.Model):
         indexes = [
             models.Index(fields=["-client_days", "-pages"], name="csp_group_far"),
             models.Index(fields=["first_seen"], name="csp_group_first_seen"),
-            models.Index(fields=["site"], name="csp_group_site"),
+            models.Index(fields=["site", "opened_at"], name="csp_group_site"),
             models.Index(
                 fields=["rule"], name="csp_group_rule", condition=models.Q(rule__isnull=False)
             ),

@@ -131,7 +131,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'violation group',
                 'ordering': ['-client_days', '-pages', '-count', 'id'],
-                'indexes': [models.Index(fields=['-client_days', '-pages'], name='csp_group_far'), models.Index(fields=['first_seen'], name='csp_group_first_seen'), models.Index(fields=['site'], name='csp_group_site'), models.Index(condition=models.Q(('rule__isnull', False)), fields=['rule'], name='csp_group_rule'), models.Index(condition=models.Q(('assigned_to__isnull', False)), fields=['assigned_to'], name='csp_group_assigned')],
+                'indexes': [models.Index(fields=['-client_days', '-pages'], name='csp_group_far'), models.Index(fields=['first_seen'], name='csp_group_first_seen'), models.Index(fields=['site', 'opened_at'], name='csp_group_site'), models.Index(condition=models.Q(('rule__isnull', False)), fields=['rule'], name='csp_group_rule'), models.Index(condition=models.Q(('assigned_to__isnull', False)), fields=['assigned_to'], name='csp_group_assigned')],
             },
         ),
         migrations.CreateModel(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, F, OuterRef, Subquery
 from django.db.models.functions import Substr
 
 from csp.models import OTHER_SITE, Group, Report, State
@@ -37,12 +37,13 @@ def new_hosts(visible: Any, now: datetime) -> Any:
 def first_uses(groups: Any) -> Any:
     """Returns the groups with the first use of a host on their site that several clients report."""
     opened = OuterRef("opened_at")
-    earlier = Group.objects.filter(site=OuterRef("site")).order_by()
-    same = earlier.filter(blocked=OuterRef("blocked"), directive__in=HOST_DIRECTIVES)
+    of_site = Group.objects.filter(site=OuterRef("site"))
+    same = of_site.filter(blocked=OuterRef("blocked"), directive__in=HOST_DIRECTIVES).order_by()
     return (
         groups.filter(directive__in=HOST_DIRECTIVES, client_days__gte=SEVERAL_NETWORKS)
         .exclude(site=OTHER_SITE)
         .exclude(blocked=OTHER)
-        .filter(Exists(earlier.filter(opened_at__lt=opened - LEARNING)))
+        .alias(start=Subquery(of_site.order_by("opened_at").values("opened_at")[:1]))
+        .filter(opened_at__gt=F("start") + LEARNING)
         .exclude(Exists(same.filter(opened_at__lt=opened)))
     )

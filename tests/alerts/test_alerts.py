@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import re
 import threading
+from dataclasses import replace
 from datetime import time, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from tests.csp.test_triage import NOW, make_group, unsaved_group
 from tests.support.commands import run, write_lines
 from tests.support.csp_reports import in_admin, legacy
 from tests.support.local_server import answering
+from tests.support.mail_server import mail_server, mailers
 from tests.support.webhook_receiver import Receiver
 
 pytestmark = pytest.mark.django_db
@@ -421,6 +423,18 @@ def test_email_is_sent(settings: Any) -> None:
     [message] = mail.outbox
     assert message.to == ["ops@example.com"]
     assert "img.example.net" in message.body
+
+
+def test_text_of_a_report_adds_no_header_to_a_mail(settings: Any) -> None:
+    channel = make_channel("ops@example.com", form="email")
+    forged = "x\r\nBcc: evil@example.com\r\n\r\n.\r\nRCPT TO:<evil@example.com>"
+    message = replace(sending.test_message(channel, NOW), subject=forged, lines=[forged])
+    with mail_server() as mailbox:
+        settings.MAILERS, settings.DEFAULT_FROM_EMAIL = mailers(mailbox.port), "from@example.com"
+        sending.send_message(channel, message)
+    recipients = [line for line in mailbox.lines if line.lower().startswith(("rcpt", "bcc"))]
+    assert [line.lower() for line in recipients] == ["rcpt to:<ops@example.com>"]
+    assert any("evil@example.com" in line for line in mailbox.lines)
 
 
 def test_error_of_the_email_library_is_a_failed_delivery(settings: Any) -> None:

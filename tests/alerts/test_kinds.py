@@ -153,9 +153,10 @@ def test_changed_configuration_is_alerted(receiver: Receiver) -> None:
 def test_coder_that_does_not_respond_is_alerted(receiver: Receiver, settings: Any) -> None:
     settings.CODER_URL = "http://127.0.0.1:1"
     only(receiver, "coder.unavailable", enabled=False)
+    only(receiver, "coder.unavailable", enabled=False, name="other")
     Channel.objects.update(enabled=True)
-    assert [send_alerts(NOW + step * MINUTE / 4) for step in range(4)] == [0, 0, 1, 0]
-    assert titles(receiver) == ["Coder: Coder does not respond"]
+    assert [send_alerts(NOW + step * MINUTE / 4) for step in range(4)] == [0, 0, 2, 0]
+    assert titles(receiver) == ["Coder: Coder does not respond"] * 2
 
 
 @pytest.mark.parametrize(
