@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
 import psycopg
 
-from tests.support.commands import manage
+from tests.support.commands import execute, manage
 from tests.support.live import Server
-from tests.support.processes import CHANCE, DEADLINE_SECONDS, own_database
+from tests.support.processes import CHANCE, DEADLINE_SECONDS, PROJECT, own_database
 
 # Enough to reach each step of the first start, in several runs of this test.
 INTERRUPTIONS = 4
@@ -33,6 +34,20 @@ def test_first_start_can_be_interrupted_at_any_moment(open_directory: Path) -> N
         assert "Traceback" not in text
     with Server(log=open_directory / "log", **private) as server:
         assert server.answers()
+
+
+def test_signal_is_not_lost_where_python_ignores_exceptions() -> None:
+    code = """
+import signal, threading, weakref
+from kernel.exit_status import exit_on_signals
+exit_on_signals()
+kept = type("Kept", (), {})()
+callback = weakref.ref(kept, lambda _: signal.raise_signal(signal.SIGINT))
+del kept
+threading.Event().wait(60)
+"""
+    done = execute([sys.executable, "-c", code], cwd=PROJECT)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped\n")
 
 
 # A record that cannot be written has the effect of an end between a migration and its record.

@@ -48,7 +48,9 @@ class Machine:
 
     def setup(self) -> tuple[int, str]:
         environ = {"PATH": str(self.programs), "HOME": str(self.root / "home")}
-        done = execute(["/bin/sh", "bin/setup", "run"], cwd=self.root, env=environ)
+        done = execute(
+            ["/bin/sh", "bin/setup", "run"], cwd=self.root, env=environ, start_new_session=True
+        )
         return done.returncode, done.stderr
 
     def calls(self) -> list[str]:
@@ -75,6 +77,28 @@ def test_uv_brings_its_own_python_where_the_system_has_an_old_one(
     assert machine.setup() == (0, "")
     assert machine.calls()[2:] == [machine.calls()[2]]
     assert "-m pip" not in machine.calls()[2]
+
+
+@pytest.mark.parametrize("program", ["-m venv", "-m pip install"])
+def test_ctrl_c_stops_without_a_traceback(machine: Machine, program: str) -> None:
+    interrupted = f'case "$*" in *"{program}"*) echo Traceback >&2; kill -INT 0; exit 1 ;; esac'
+    machine.add("python3", NEW_PYTHON.replace(CREATE, f"{interrupted}\n{CREATE}"))
+    machine.add("python", interrupted, machine.root / ".venv/bin")
+    if program == "-m venv":
+        (machine.root / ".venv/bin/python").unlink()
+    status, output = machine.setup()
+    assert (status, output.splitlines()[-1]) == (130, "Stopped")
+    assert "Traceback" not in output
+
+
+def test_failure_of_a_program_is_shown(machine: Machine) -> None:
+    machine.add(
+        "python",
+        '[ "$3" != install ] || { echo no network; exit 1; }',
+        machine.root / ".venv/bin",
+    )
+    status, output = machine.setup()
+    assert (status, output.splitlines()[-1]) == (1, "no network")
 
 
 def test_python_of_the_system_is_preferred_to_uv(machine: Machine) -> None:
