@@ -42,12 +42,15 @@ def sites_for(key: IngestKey | None, origin: str) -> Sites:
     public pages. If the request has an Origin header, a page of another origin did not send it. The
     origin `null` names no page.
     """
-    sites = known_sites()
-    if key is not None:
-        sites &= _origins(*key.origins)
-    if origin not in {"", OPAQUE}:
-        sites &= {origin_of(origin[:MAX_ORIGIN])}
-    return sites
+    own = None if key is None else tuple(key.origins)
+    return _narrowed(known_sites(), own, "" if origin == OPAQUE else origin[:MAX_ORIGIN])
+
+
+@lru_cache(maxsize=256)
+def _narrowed(sites: Sites, own: tuple[str, ...] | None, origin: str) -> Sites:
+    if own is not None:
+        sites &= _origins(*own)
+    return sites & {origin_of(origin)} if origin else sites
 
 
 def _read(url: str) -> CachedValue[Sites]:
