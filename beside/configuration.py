@@ -65,7 +65,7 @@ class CoderDocument:
 
 # The last response for each path, and the time at which it arrived.
 ANSWERS: dict[str, tuple[float, Any]] = {}
-# The problem of each path since its last response, and its time. A problem is logged once.
+# The problem of each path since its last response, and its time.
 PROBLEMS: dict[str, tuple[float, str]] = {}
 
 
@@ -89,10 +89,8 @@ def _latest(one: CoderDocument, token: str) -> Any:
     try:
         found = _fetched(one, token)
     except CoderUnavailableError as error:
-        _, known = PROBLEMS.get(one.path, (0.0, ""))
         PROBLEMS[one.path] = time.monotonic(), str(error)
-        if known != str(error):
-            logger.warning("A document of Coder is not available: %s", error)
+        logger.warning("A document of Coder is not available: %s", error)
         arrived_at, found = ANSWERS.get(one.path, (float("-inf"), None))
         if time.monotonic() - arrived_at > LAST_SECONDS:
             detail = "The Coder deployment does not respond, or its response cannot be used."

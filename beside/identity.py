@@ -66,7 +66,6 @@ AWAY_SECONDS = 1.0
 KNOWN_AWAY_SECONDS = 5.0
 # The document with this limit is cached for the same time again.
 LIMIT_SECONDS = 30.0
-COMPLAINT_SECONDS = 60.0
 
 # The actions on all objects for which this service asks Coder.
 SITE = frozenset(
@@ -120,7 +119,6 @@ LIMITS: Memory[tuple[uuid.UUID, str], int] = Memory(
     max_age=LIMIT_SECONDS,
     busy=lambda _: _away("Coder responds too slowly"),
 )
-_complained_at = float("-inf")
 _failing_since: datetime | None = None
 
 log = logging.getLogger(__name__)
@@ -166,13 +164,10 @@ class CoderIdentity:
 
 
 def _away(reason: str) -> APIError:
-    """Builds the error while Coder does not respond as expected. Logs it at most once a minute."""
-    global _complained_at, _failing_since
-    now = time.monotonic()
+    """Builds the error while Coder does not respond as expected. Logs the reason."""
+    global _failing_since
     _failing_since = since = _failing_since or timezone.now()
-    if now >= _complained_at + COMPLAINT_SECONDS:
-        _complained_at = now
-        log.warning("A session token cannot be checked: %s", reason)
+    log.warning("A session token cannot be checked: %s", reason)
     return unavailable(
         f"{reason.rstrip('.')}. Coder has not responded as expected since "
         f"{since:%Y-%m-%d %H:%M} UTC. An operator can find the cause with "

@@ -24,6 +24,8 @@ _UNITS = {
     "d": 24 * _HOUR,
     "w": 7 * 24 * _HOUR,
 }
+UNITS = "w, d, h, m, s, ms, us or ns"
+NOT_A_DURATION = f"is not a duration: numbers with the units {UNITS}"
 _LIMIT = 2**63
 # Converting a number takes time that grows with the square of its digits.
 _MAX_DIGITS = 400
@@ -54,7 +56,7 @@ def parse_duration(text: str) -> int:
     if rest == "0":
         return 0
     if not rest:
-        raise DurationError("is not a duration")
+        raise DurationError(NOT_A_DURATION)
     total = 0
     for part in _PART.finditer(rest):
         # Every piece of the pattern is optional, so the last match is empty.
@@ -76,11 +78,11 @@ def parse_positive_duration(text: str) -> int:
 def _nanoseconds(number: str, unit: str) -> int:
     """Returns the nanoseconds of one part. Fractions of a nanosecond are dropped."""
     if not number.strip("."):
-        raise DurationError("is not a duration")
+        raise DurationError(NOT_A_DURATION)
     if not unit:
-        raise DurationError("lacks a unit")
+        raise DurationError(f"lacks a unit: {UNITS}")
     if unit not in _UNITS:
-        raise DurationError(f"has the unknown unit {unit!r}")
+        raise DurationError(f"has the unknown unit {unit!r}, not {UNITS}")
     if len(number) > _MAX_DIGITS:
         raise DurationError("has too many digits")
     return int(Decimal(number) * _UNITS[unit])

@@ -11,9 +11,8 @@ from django.db import transaction
 
 from audit.services import Actor, with_partition
 from kernel.db.connections import commit_with_retry, fetch, retry_on_conflict
-from kernel.durations import format_duration
 from kernel.http.errors import APIError, Validation, forbidden, invalid
-from kernel.humanize import plural
+from kernel.humanize import duration, plural
 from tokens import token_format
 from tokens.lifetimes import MIN_LIFETIME_NS, too_short
 from tokens.models import APIKey, PolicyVersion
@@ -113,7 +112,7 @@ def _lifetime(wanted_ns: int, limits: Policy) -> int:
     if wanted_ns and wanted_ns < MIN_LIFETIME_NS:
         raise invalid(Validation("lifetime", too_short(wanted_ns)))
     if wanted_ns > limit.value:
-        detail = f"lifetime must be less than {format_duration(limit.value)}"
+        detail = f"lifetime must be at most {duration(limit.value)}"
         raise _over_limit("The lifetime is too long.", "lifetime", detail, limit)
     return wanted_ns or int(limits[resolution.DEFAULT_LIFETIME].value)
 

@@ -228,7 +228,7 @@ REPEATS = RepeatFilter()
 # psycopg.pool has the reason why no connection can be opened.
 REPETITIVE = (
     *("kernel.db.failures", "kernel.http.handlers", "kernel.telemetry.metrics", "psycopg.pool"),
-    *("csp.counting", "tokens.last_use"),
+    *("csp.counting", "tokens.verification.keys", "beside.identity", "beside.configuration"),
 )
 LOGGERS: dict[str, dict[str, Any]] = {
     # Django logs every response with a status of 400 or higher. Only unexpected errors are kept.
