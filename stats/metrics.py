@@ -9,9 +9,8 @@ from kernel.memory import CachedValue, Memory
 from kernel.telemetry.metrics import Values, database_gauge
 from stats.alarms import alarms, newest_snapshots
 from stats.applications import application, largest
-from stats.models import Snapshot
+from stats.models import STATES, Snapshot
 from stats.selectors import rollup_lag, snapshot_state
-from stats.statistics import STATES
 
 # The maximum number of applications in the labels. All others count as unknown.
 MAX_APPLICATIONS = 32

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Case, Q, Value, When
+from django.db.models import Case, Count, Q, Value, When
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -129,17 +129,33 @@ class NewestAgentStat(SessionCounts):
 _STARTED, _CANCELED, _COMPLETED = (
     Q(**{f"job_{event}_at__isnull": False}) for event in ("started", "canceled", "completed")
 )
-# The conditions of each state, as in `stats.statistics`. The first true condition determines the
-# state.
-_WORDS = {
-    "deleted": Q(deleted=True) | Q(transition="delete", error="") & _COMPLETED & ~_CANCELED,
-    "failed": ~Q(error="") & (_CANCELED | _COMPLETED),
+_SUCCEEDED = _COMPLETED & ~_CANCELED & Q(error="")
+# The states that snapshots count, for workspaces that are not deleted. Coder counts a job that was
+# canceled with an error before it started as pending and as failed.
+STATES = {
     "pending": ~_STARTED,
-    "building": ~_CANCELED & ~_COMPLETED,
-    "canceled": _CANCELED,
-    "running": Q(transition="start"),
-    "stopped": Q(transition="stop"),
+    "building": _STARTED & ~_CANCELED & ~_COMPLETED,
+    "running": Q(transition="start") & _SUCCEEDED,
+    "failed": ~Q(error="") & (_CANCELED | _COMPLETED),
+    "stopped": Q(transition="stop") & _SUCCEEDED,
 }
+# The first true condition determines the state of a workspace in the admin.
+_WORDS = {
+    "deleted": Q(deleted=True) | Q(transition="delete") & _SUCCEEDED,
+    "failed": STATES["failed"],
+    "pending": STATES["pending"],
+    "building": STATES["building"],
+    "canceled": _CANCELED,
+    "running": STATES["running"],
+    "stopped": STATES["stopped"],
+}
+
+
+def state_after(transition: str, *, has_error: bool, is_canceled: bool) -> str:
+    """Returns the one of STATES that a workspace has after an ended job, or ""."""
+    if has_error:
+        return "failed"
+    return "" if is_canceled else {"start": "running", "stop": "stopped"}.get(transition, "")
 
 
 class WorkspaceStateQuerySet(models.QuerySet["WorkspaceState"]):
@@ -151,6 +167,11 @@ class WorkspaceStateQuerySet(models.QuerySet["WorkspaceState"]):
 
     def in_state(self, word: str) -> WorkspaceStateQuerySet:
         return self.with_word().filter(Q(("word", word)))
+
+    def counts(self) -> dict[str, int]:
+        """Counts the workspaces in each of STATES."""
+        counts = {state: Count("pk", filter=condition) for state, condition in STATES.items()}
+        return self.filter(deleted=False).aggregate(**counts)
 
 
 class WorkspaceState(models.Model):

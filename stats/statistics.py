@@ -27,13 +27,12 @@ from django.conf import settings
 
 from kernel.durations import floor
 from stats.applications import FAMILIES, MAX_STORED, UNKNOWN
-from stats.models import KIND_COLUMNS, MINUTE, SESSION_COLUMNS, Snapshot
+from stats.models import KIND_COLUMNS, MINUTE, SESSION_COLUMNS, STATES, Snapshot
 from stats.sql import MAX_INTEGER, fetch_rows
 
 WINDOW = timedelta(minutes=15)
 # Up to this number of rows, percentiles are exact.
 MAX_EXACT_ROWS = 20_000
-STATES = ("pending", "building", "running", "failed", "stopped")
 ERROR = 0.0095
 LOG_RATIO = math.log((1 + ERROR) / (1 - ERROR))
 NO_SAMPLE = -1.0
@@ -129,18 +128,6 @@ SELECT coalesce(n, 0), coalesce(rx, 0), coalesce(tx, 0),
 FROM total, sessions
 """  # noqa: S608 - the names are constants of this package
 
-_WORKSPACE_COUNTS = """
-SELECT
-    count(*) FILTER (WHERE job_started_at IS NULL),
-    count(*) FILTER (
-        WHERE job_started_at IS NOT NULL AND job_canceled_at IS NULL AND job_completed_at IS NULL),
-    count(*) FILTER (WHERE transition = 'start' AND {succeeded}),
-    count(*) FILTER (
-        WHERE error <> '' AND (job_canceled_at IS NOT NULL OR job_completed_at IS NOT NULL)),
-    count(*) FILTER (WHERE transition = 'stop' AND {succeeded})
-FROM stats_workspacestate WHERE NOT deleted
-""".format(succeeded="job_completed_at IS NOT NULL AND job_canceled_at IS NULL AND error = ''")
-
 # Unlike count(DISTINCT), this does not sort all rows.
 _REPORTING = f"""
 SELECT count(*) FROM (
@@ -229,12 +216,6 @@ def _usage_sessions(at: datetime) -> dict[str, int]:
     """
     (sessions,) = fetch_rows(_USAGE, _window(at))
     return _session_counts(*sessions)
-
-
-def workspace_counts() -> dict[str, int]:
-    """Counts workspaces by state. The state depends on the job of the newest build."""
-    (counts,) = fetch_rows(_WORKSPACE_COUNTS)
-    return dict(zip(STATES, counts, strict=True))
 
 
 def reporting_workspace_counts(at: datetime) -> dict[str, int]:

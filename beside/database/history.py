@@ -32,9 +32,8 @@ from beside.database.rows import (
 )
 from beside.models import DatabaseReading
 from kernel.durations import EPOCH
-from stats.models import WorkspaceState
+from stats.models import STATES, WorkspaceState, state_after
 from stats.services import FIVE_MINUTES, SECOND
-from stats.statistics import STATES
 
 # The interval of progress reports if the output is not a terminal.
 REPORT_SECONDS = 10.0
@@ -44,15 +43,12 @@ _ESTIMATE = """
 SELECT greatest(max(reltuples), 0)::bigint AS rows
 FROM pg_class WHERE oid = to_regclass(%(table)s)
 """
-# A canceled job has ended at that time. `result` is the state of the workspace after the job, as in
-# `stats.statistics`, or "".
+# A canceled job has ended at that time.
 _BUILDS = f"""
 SELECT workspace_id, build_number, transition, coalesce(w.deleted, true) AS deleted,
        coalesce(j.started_at, least(j.canceled_at, j.completed_at)) AS begun_at,
        least(j.canceled_at, j.completed_at) AS ended_at,
-       CASE WHEN j.error <> '' THEN 'failed' WHEN j.canceled_at IS NOT NULL THEN ''
-            WHEN transition = 'start' THEN 'running' WHEN transition = 'stop' THEN 'stopped'
-            ELSE '' END AS result
+       coalesce(j.error <> '', false) AS has_error, j.canceled_at IS NOT NULL AS is_canceled
 FROM (
     SELECT workspace_id, build_number, transition::text, job_id FROM workspace_builds
     WHERE (workspace_id, build_number) > (%(workspace)s, %(number)s)
@@ -124,10 +120,10 @@ class StateCounts:
             if build["transition"] not in TRANSITIONS:
                 self.unknown[build["transition"]] += 1
                 continue
-            for after, at in (
-                ("building", build["begun_at"]),
-                (build["result"], build["ended_at"]),
-            ):
+            result = state_after(
+                build["transition"], has_error=build["has_error"], is_canceled=build["is_canceled"]
+            )
+            for after, at in (("building", build["begun_at"]), (result, build["ended_at"])):
                 if at:
                     # Clocks differ, so a build may seem to begin before the previous one ended.
                     moment = max(moment, datetime.fromisoformat(at))

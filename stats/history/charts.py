@@ -12,9 +12,9 @@ from django.utils.safestring import SafeString
 from kernel.charts import BYTES, COUNT, MILLISECONDS, Chart, Series, Unit, render
 from stats.applications import FAMILIES, application
 from stats.history.points import Point, Range, even_range, points
-from stats.models import DAY, HOUR, MINUTE, Snapshot
+from stats.models import DAY, HOUR, MINUTE, STATES, Snapshot
 from stats.selectors import snapshot_interval
-from stats.statistics import NO_SAMPLE, STATES
+from stats.statistics import NO_SAMPLE
 
 # The length and the shortest step of each range.
 RANGES = {
@@ -53,7 +53,7 @@ def charts(name: str, *, now: datetime) -> list[SafeString]:
         since, step = period.since, period.step
         return render(Chart(title, measure, unit, since, step, series, gaps=gaps, markers=markers))
 
-    def lines(names: Sequence[str], value: Callable[[Point, str], float | None]) -> Lines:
+    def lines(names: Iterable[str], value: Callable[[Point, str], float | None]) -> Lines:
         return {name: [value(point, name) for point in found] for name in names}
 
     latency, traffic = lines(("p50", "p95"), _latency), lines(("received", "sent"), _traffic)
