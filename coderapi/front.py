@@ -93,6 +93,7 @@ class Front:
     log: AccessLog | None = None
     counts: bool = False
     sign_ins: Threads | None = None
+    probes: Threads | None = None
 
     def answer_at_once(self, scope: MutableMapping[str, Any]) -> Answer | None:
         """Returns the response if it is a cached document and all steps are in memory.
@@ -243,6 +244,8 @@ class Exchange:
         if has_results:
             environ[KEY] = self.results
         threads = self.front.sign_ins if self._is_sign_in() else None
+        if self.call.path in settings.HEALTH_PATHS:
+            threads = self.front.probes
         threads = threads or self.front.threads
         await threads.respond(environ, self.send, self._send_whole, self._bucket())
 

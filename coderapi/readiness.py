@@ -11,15 +11,18 @@ the same database, clients would get errors of the proxy instead of documents. S
 cannot reach its database is `degraded` while it may use its caches (`kernel.db.listener`), and
 becomes `unready` afterwards.
 
-Each answer is kept for a second, because anybody may request it as often as they like.
+A thread of each web worker looks once a second. So a response comes from memory, and does not wait
+for a frozen database. Other processes look at each request, at most once a second.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+from threading import Event, Thread
 from typing import Any
 
+import psycopg
 from django.conf import settings
 from django.db import Error, connection
 
@@ -28,24 +31,48 @@ from coderapi.server.migrating import is_migrated
 from jobs.selectors import jobs_state
 from kernel import postgres
 from kernel.db import listener
-from kernel.db.connections import deadline, has_answered_lately, is_busy
-from kernel.db.failures import READ_ONLY, why_unwritable
+from kernel.db.connections import (
+    connect_as_requests_do,
+    deadline,
+    has_answered_lately,
+    is_busy,
+)
+from kernel.db.failures import NO_CONNECTION, READ_ONLY, note_failure, recent_cause
 from kernel.db.replicas import misfit, replicas
 from kernel.http import redis_counter
+from kernel.loops import repeat
 from kernel.memory import Kept
 from stats.selectors import snapshot_state
 
-# The time limit for database queries of a probe, so that a probe gets a response within two seconds
-# even if the database does not respond.
+# The time limit for the queries of a look.
 PROBE_SECONDS = 1.2
-KEPT_SECONDS = 1.0
+LOOK_SECONDS = 1.0
+PARTS_SECONDS = 5.0
 OK, DEGRADED, UNREADY = "ok", "degraded", "unready"
 STOPPING = {"status": UNREADY, "reason": "The server is stopping."}
 BUSY = "Too many requests are waiting for the database."
 
 _logged_status = OK
+_is_looking = False
 
 log = logging.getLogger(__name__)
+
+
+def start() -> None:
+    """Looks once, and then regularly in a thread of its own."""
+    global _is_looking
+    _look()
+    _is_looking = True
+    options: dict[str, Any] = {"every": LOOK_SECONDS, "stop": Event()}
+    Thread(target=repeat, args=(_look,), kwargs=options, name="readiness", daemon=True).start()
+
+
+def _look() -> None:
+    try:
+        _database.refresh()
+        _parts.get()
+    except Exception:
+        log.exception("Looking at the database failed")
 
 
 def readiness() -> dict[str, Any]:
@@ -56,8 +83,9 @@ def readiness() -> dict[str, Any]:
     "parts"?: the states of the snapshot and of the jobs, and a "warning" if processes do not fit,
     "cache_server"?: "ok"|"unreachable"}.
     """
-    state = dict(_database.get())
-    if state.get("migrations") == "ok" and (parts := _parts.get()):
+    state = dict(_database.latest if _is_looking else _database.get())
+    is_migrated = state.get("migrations") == "ok"
+    if is_migrated and (parts := _parts.latest if _is_looking else _parts.get()):
         state["parts"] = parts
     if settings.CACHE_URL:
         state["cache_server"] = "unreachable" if redis_counter.is_away() else "ok"
@@ -69,18 +97,29 @@ def _read_database() -> dict[str, Any]:
         with deadline(PROBE_SECONDS), connection.cursor() as cursor:
             pending = not is_migrated(cursor)
             cursor.execute("SELECT current_setting('transaction_read_only')::boolean")
-            reason = READ_ONLY if cursor.fetchone()[0] else why_unwritable()
+            reason = READ_ONLY if cursor.fetchone()[0] else recent_cause()
     except Error as error:
         return _noted(_without_database(error))
-    found = {"database": "unwritable" if reason else "ok"}
-    found |= {"reason": reason} if reason else {}
-    status = UNREADY if pending else DEGRADED if reason else OK
-    return _noted({"status": status, **found, "migrations": "pending" if pending else "ok"})
+    found = _failing(reason) if reason else {"status": OK, "database": "ok"}
+    if pending:
+        found["status"] = UNREADY
+    return _noted({**found, "migrations": "pending" if pending else "ok"})
+
+
+def _failing(reason: str) -> dict[str, Any]:
+    is_busy = reason in {BUSY, NO_CONNECTION}
+    database = "busy" if is_busy else "unwritable"
+    return {"status": DEGRADED, "database": database, "reason": reason}
 
 
 def _without_database(error: Error) -> dict[str, Any]:
     if is_busy(error) and has_answered_lately():
-        return {"status": DEGRADED, "database": "busy", "reason": BUSY}
+        try:
+            # The pool's error does not contain the cause.
+            connect_as_requests_do().close()
+        except psycopg.Error as cause:
+            note_failure(cause)
+        return _failing(recent_cause() or BUSY)
     is_private = PRIVATE_DATABASE_URL in os.environ
     away = postgres.why_unavailable(settings.DATA_DIR) if is_private else ""
     reason = away or f"The database does not respond ({type(error).__name__})."
@@ -110,5 +149,5 @@ def _read_parts() -> dict[str, Any]:
         return {}
 
 
-_database = Kept(_read_database, seconds=KEPT_SECONDS)
-_parts = Kept(_read_parts, seconds=KEPT_SECONDS)
+_database = Kept(_read_database, seconds=LOOK_SECONDS)
+_parts = Kept(_read_parts, seconds=PARTS_SECONDS)

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 from django.urls import base
 
+from coderapi import readiness
 from coderapi.front import Front, routes
 from kernel.db import listener
 from kernel.db.connections import bound_statements
@@ -45,6 +46,7 @@ def build() -> Front:
     preload()
     bound_statements()
     listener.start()
+    readiness.start()
     metrics.start_sampling()
     threads = Threads(_django(), settings.SERVER_THREADS)
     return Front(
@@ -53,6 +55,8 @@ def build() -> Front:
         _access_log(),
         counts=metrics.enabled(),
         sign_ins=Threads(_django(), settings.SIGN_IN_THREADS),
+        # Health checks never wait, also if all other threads wait for the database.
+        probes=Threads(_django(), 1),
     )
 
 

@@ -204,9 +204,20 @@ class Kept[V]:
         with self._lock:
             last = self._last
             if last is None or time.monotonic() >= last[1]:
-                value = self._read()
-                self._last = last = value, time.monotonic() + self._seconds
+                return self.refresh()
             return last[0]
+
+    def refresh(self) -> V:
+        """Reads and returns the value."""
+        value = self._read()
+        self._last = value, time.monotonic() + self._seconds
+        return value
+
+    @property
+    def latest(self) -> V:
+        """The value that was read last, however old it is."""
+        last = self._last
+        return last[0] if last is not None else self.get()
 
     def clear(self) -> None:
         self._last = None

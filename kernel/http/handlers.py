@@ -19,7 +19,7 @@ from rest_framework import exceptions
 from rest_framework.exceptions import APIException
 
 from kernel.db import connections
-from kernel.db.failures import note_failure
+from kernel.db.failures import cause_of, note_failure, prevents_only_writes
 from kernel.http import API_PREFIX
 from kernel.http.errors import (
     APIError,
@@ -79,7 +79,7 @@ def _unavailable(error: BaseException) -> APIError:
         return unavailable("Other requests change the same data. Try again soon.")
     if connections.is_busy(error) and connections.has_answered_lately():
         return unavailable("Too many requests are waiting for the database. Try again soon.")
-    return unavailable()
+    return unavailable(cause_of(error)) if prevents_only_writes(error) else unavailable()
 
 
 def _flat(detail: Any, path: str = "") -> Iterator[Validation]:

@@ -123,6 +123,7 @@ def test_cause_of_failing_writes_is_named_everywhere(
     assert answer.status_code == 200
     assert (answer.json()["status"], answer.json()["database"]) == ("degraded", "unwritable")
     assert reason in answer.json()["reason"]
+    assert refusal.detail == answer.json()["reason"]
     owner.force_login(owner.user)
     assert reason in owner.get("/admin/").text
     assert [record.levelname for record in caplog.records if reason in record.message] == [

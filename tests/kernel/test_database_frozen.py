@@ -58,7 +58,8 @@ def test_stopped_database_is_503_until_it_is_back(cluster: OwnCluster, tmp_path:
             assert set(refused.json) <= {"message", "detail"}
         for path in ("/healthz", "/readyz", "/api/v2/buildinfo"):
             assert server.ask(path).status == 200
-        assert server.ask("/readyz").json["database"] == "unreachable"
+        wait_for(lambda: server.ask("/readyz").json["database"] == "unreachable")
+        assert server.get("/readyz") == 200
 
         with own_cluster(cluster.directory, durable=False):
             wait_for(lambda: server.ask(ME, token=token).status == 200)
@@ -120,6 +121,26 @@ def test_frozen_database_delays_only_requests_that_need_it(
         assert any(others_are_served() for _ in range(TRIES))
         wait_for(lambda: ask(TOKENS, token, {"token_name": "later"})[1] in {201, 409})
         assert "Traceback" not in server.log.read_text()
+
+
+def test_health_checks_do_not_wait_for_threads(cluster: OwnCluster, tmp_path: Path) -> None:
+    with serving(cluster, tmp_path, "--web-only", CODERAPI_WEB_THREADS="4") as server:
+        token = server.owner_token
+        assert server.ask(ME, token=token).status == 200
+
+        def are_served_first() -> bool:
+            wait_for(lambda: server.ask(ME, token=token).status == 200)
+            with cluster.frozen(), ThreadPoolExecutor(8) as pool:
+                body = {"token_name": "new"}
+                waiting = [
+                    pool.submit(server.ask, TOKENS, token=token, method="POST", body=body)
+                    for _ in range(8)
+                ]
+                probes = [server.get(path) for path in ("/readyz", "/healthz", "/livez")]
+                return probes == [200] * 3 and not any(future.done() for future in waiting)
+
+        # On a busy machine, the requests that wait may be late.
+        assert any(are_served_first() for _ in range(TRIES))
 
 
 # --- A crowd with keys that are not cached ----------------------------------------------------
