@@ -18,13 +18,14 @@ from coderapi.bootstrap import claims
 from coderapi.first_steps import log_first_task, make_first_owner
 from coderapi.server.children import Role
 from coderapi.server.http import DRAIN_SECONDS, Listener, Worker
-from coderapi.server.migrating import bring_up_to_date
+from coderapi.server.migrating import bring_up_to_date, connect_patiently
 from coderapi.server.prometheus import metrics_role
 from coderapi.server.supervisor import Supervisor
 from deployment.history import record_start, warn_of_options
 from experiments.selectors import warn_of_unknown_experiments
 from jobs.worker import work
 from kernel.datadir import DataDirectoryError
+from kernel.db.capacity import fit_pools
 from kernel.db.connections import leave_pool
 from kernel.loops import run_until_signalled
 from kernel.telemetry.loop_lag import measure_lag
@@ -47,6 +48,7 @@ def run_server(*, web_only: bool) -> int:
     try:
         workers = web_roles(now)
         bring_up_to_date()
+        _divide_connections(processes=len(workers))
         make_first_owner(data_dir=settings.DATA_DIR, now=now)
         metrics = metrics_role()
     except (AddressError, DataDirectoryError) as error:
@@ -57,6 +59,12 @@ def run_server(*, web_only: bool) -> int:
     web.preload()
     roles = [*workers, *([] if web_only else [Role("jobs", run_jobs)]), *metrics]
     return Supervisor(roles, delay=settings.SHUTDOWN_DELAY).run()
+
+
+def _divide_connections(*, processes: int) -> None:
+    with connect_patiently() as direct, direct.cursor() as cursor:
+        if warning := fit_pools(cursor, processes=processes):
+            logger.warning(warning)
 
 
 def _log_start(reserved: Sequence[Claim]) -> None:

@@ -81,9 +81,10 @@ class Replica:
 
 
 def misfit(running: Iterable[Replica]) -> str:
-    """Returns a warning if servers and workers differ in what must be the same, or "".
+    """Returns a warning if servers differ in what must be the same, or "".
 
-    Commands are ignored, because an operator may run a command with other settings on purpose.
+    Workers and commands are ignored: only web processes listen, and an operator may run a command
+    with other settings on purpose.
     """
     found = {each.key_and_shared for each in running if each.listens and all(each.key_and_shared)}
     if len({key for key, _ in found}) > 1:

@@ -15,6 +15,7 @@ from prometheus_client import Counter, Histogram
 
 from kernel.db import listener
 from kernel.db.backend import base as backend
+from kernel.db.capacity import free_connections
 from kernel.http.call import Call
 from kernel.http.identity import IdentifiedRequest
 from kernel.telemetry import metrics
@@ -121,6 +122,11 @@ metrics.sampled_gauge(
     pool,
     labels=["state"],
     mode="livesum",
+)
+metrics.database_gauge(
+    "coderapi_database_free_connections",
+    "Connections that PostgreSQL can still accept from the service.",
+    lambda now: {(): free_connections()},
 )
 metrics.sampled_gauge(
     "coderapi_listener_hearing",

@@ -6,13 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from tests.support.commands import execute
+from tests.support.commands import execute, manage
 from tests.support.containers import (
     Container,
     Image,
@@ -24,7 +25,13 @@ from tests.support.containers import (
     rehearsed,
     stages,
 )
-from tests.support.processes import PROJECT, free_port, wait_for
+from tests.support.processes import (
+    PROJECT,
+    database_name,
+    free_port,
+    own_database,
+    wait_for,
+)
 
 # These commands change the accounts of the machine, so the test does not run them.
 # test_image_files.py compares their text with the expected text.
@@ -124,6 +131,29 @@ def test_database_health_check_works(rehearsal: Rehearsal) -> None:
 
     assert argv[0] == "pg_isready"
     assert done.returncode == 0
+
+
+def test_role_of_the_service_is_an_ordinary_owner(tmp_path: Path) -> None:
+    if not shutil.which("psql"):
+        pytest.skip("psql is not installed")
+    mount = next(each for each in composition()["services"]["db"]["volumes"] if ".sql" in each)
+    script = (PROJECT / mount.partition(":")[0]).read_text()
+    role, secrets = f"role_{uuid.uuid4().hex}", make_secrets(tmp_path)
+    with own_database(like="template0") as url, psycopg.connect(url, autocommit=True) as direct:
+        script = script.replace("/run/secrets", str(secrets)).replace("coderapi", role)
+        script = script.replace(f"DATABASE {role}", f"DATABASE {database_name(url)}")
+        done = execute(["psql", "-v", "ON_ERROR_STOP=1", url], typed=script)
+        assert done.returncode == 0, done.stderr
+        try:
+            found = (
+                "SELECT rolsuper OR rolcreaterole OR rolcreatedb FROM pg_roles WHERE rolname = %s"
+            )
+            assert direct.execute(found, [role]).fetchone() == (False,)
+            as_role = f"{url}{'&' if '?' in url else '?'}options=-crole%3D{role}"
+            done = manage("migrate", DATABASE_URL=as_role)
+            assert done.returncode == 0, done.stderr
+        finally:
+            direct.execute(f"REASSIGN OWNED BY {role} TO CURRENT_USER; DROP ROLE {role}")
 
 
 def test_secrets_are_created_once(tmp_path: Path) -> None:

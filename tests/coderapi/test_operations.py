@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -57,7 +56,7 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
         pytest.skip("systemd is not installed")
     unit = tmp_path / "coderapi.service"
     text = block("ini", "# /etc/systemd/system/coderapi.service")
-    unit.write_text(text.replace("/opt/coderapi/.venv/bin/python", sys.executable))
+    unit.write_text(text.replace("/opt/coderapi/bin", str(PROJECT / "bin")))
 
     # Only root may write to /run, the runtime directory of the system's units.
     mode = [] if os.geteuid() == 0 else ["--user"]

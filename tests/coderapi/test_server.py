@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from http.client import HTTPConnection
 from pathlib import Path
+from urllib.request import urlopen
 
 import psycopg
 import pytest
@@ -20,7 +21,9 @@ from tests.support.live import ANY_PORT, Answer, Server
 from tests.support.processes import (
     DEADLINE_SECONDS,
     command_line,
+    database_name,
     environment,
+    free_port,
     in_database,
     own_database,
     running_with,
@@ -281,6 +284,25 @@ def test_coders_own_database_is_an_error(start: Start, database: str) -> None:
 def test_unusable_database_is_an_error(start: Start, database: str) -> None:
     text = startup_error(start(DATABASE_URL=in_database(database, "there_is_none")))
     assert "The database cannot be used" in text
+
+
+def test_connections_of_jobs_come_before_those_of_requests(start: Start, database: str) -> None:
+    name = database_name(database)
+    # The role of the tests is a superuser, for which PostgreSQL does not enforce the limit.
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 18")
+    names = {"CODER_PG_CONN_MAX_OPEN": "10", "CODER_PROMETHEUS_ENABLE": "true"}
+    server = start(CODER_PROMETHEUS_ADDRESS=f"127.0.0.1:{(port := free_port())}", **names)
+    assert server.get("/readyz") == 200
+    text = server.log.read_text()
+    assert "needs up to 20 connections to PostgreSQL, but can have only 18" in text
+    assert "Requests now have only 2, " in text
+
+    def scraped() -> str:
+        return str(urlopen(f"http://127.0.0.1:{port}/").read().decode())
+
+    wait_for(lambda: 'coderapi_database_pool{state="max"} 2.0' in scraped())
+    assert "coderapi_database_free_connections" in scraped()
 
 
 # --- Flags ------------------------------------------------------------------------------------
