@@ -47,7 +47,7 @@ FROM unnest(%s::bytea[], %s::bigint[]) AS sent (name, number) ORDER BY name
 ON CONFLICT (caller, hour) DO UPDATE SET count = known.count + excluded.count
 RETURNING caller, count
 """
-# Counts the networks of each cause. A network counts once. Returns the causes with a new network.
+# Counts the networks of each cause. A network counts once.
 _NOTE = """
 WITH sent AS (
     SELECT date_trunc('hour', %s::timestamptz, 'UTC') AS hour, *
@@ -57,7 +57,8 @@ WITH sent AS (
     ON CONFLICT DO NOTHING RETURNING caller
 )
 INSERT INTO csp_newgroups AS known (caller, hour, count)
-SELECT cause, hour, count(*) FROM sent JOIN noted ON caller = pair GROUP BY 1, 2 ORDER BY 1
+SELECT cause, hour, count(caller) FROM sent LEFT JOIN noted ON caller = pair
+GROUP BY 1, 2 ORDER BY 1
 ON CONFLICT (caller, hour) DO UPDATE SET count = known.count + excluded.count
 RETURNING caller, count
 """
@@ -149,7 +150,7 @@ class GroupLimit:
     ) -> dict[str, int]:
         """Notes which networks have reported a cause without a group.
 
-        Returns the number of networks of each cause that a further network has reported.
+        Returns the number of networks of each cause. Skips notes that this process has cached.
         """
         hour = at.replace(minute=0, second=0, microsecond=0)
         new = [pair for pair in refused if (pair, hour) not in self._noted]
