@@ -38,6 +38,7 @@ from kernel.http.errors import forbidden, unavailable
 from kernel.http.rendering import WireSerializer, render_json
 from kernel.http.wire import Wire
 from kernel.outgoing import redacted
+from kernel.telemetry.logs import REPEATS
 from tokens.verification import identities, refusals
 
 # Shorter than the time that other requests wait for the same document, so that they get it too.
@@ -47,6 +48,7 @@ LAST_SECONDS = 300.0
 CONFIG = "/api/v2/deployment/config"
 
 logger = logging.getLogger(__name__)
+logger.addFilter(REPEATS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ from beside.user_copies import mirror, read_person
 from kernel.http.errors import APIError, not_found, unavailable
 from kernel.memory import CachedValue, Memory
 from kernel.release import PROGRAM
+from kernel.telemetry.logs import REPEATS
 from tokens.token_format import TokenParts
 from tokens.verification import refusals
 from tokens.verification.batches import Found
@@ -122,6 +123,7 @@ LIMITS: Memory[tuple[uuid.UUID, str], int] = Memory(
 _failing_since: datetime | None = None
 
 log = logging.getLogger(__name__)
+log.addFilter(REPEATS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,12 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
+from kernel.telemetry.logs import REPEATS
+
 PAUSE_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
+log.addFilter(REPEATS)
 
 _all: WeakSet[Counts[Any, Any]] = WeakSet()
 

@@ -33,11 +33,13 @@ from kernel.http.errors import (
     unavailable,
 )
 from kernel.limiter import LimitReachedError
+from kernel.telemetry.logs import REPEATS
 
 # The maximum length of `validations`, because a request may have a million invalid members.
 MAX_VALIDATIONS = 100
 
 log = logging.getLogger(__name__)
+log.addFilter(REPEATS)
 
 
 def to_api_error(error: BaseException) -> APIError | None:

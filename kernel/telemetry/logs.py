@@ -223,17 +223,13 @@ FORMATTERS: dict[str, dict[str, Any]] = {
     "json": _machine(MachineFormatter, timestamp="ts", level="level"),
     "stackdriver": _machine(StackdriverFormatter, timestamp="timestamp", level="severity"),
 }
+# Loggers with a line for each request, scrape or attempt that fails have this filter.
 REPEATS = RepeatFilter()
-# These log a line for each request, scrape or connection attempt that fails. Only the line of
-# psycopg.pool has the reason why no connection can be opened.
-REPETITIVE = (
-    *("kernel.db.failures", "kernel.http.handlers", "kernel.telemetry.metrics", "psycopg.pool"),
-    *("csp.counting", "tokens.verification.keys", "beside.identity", "beside.configuration"),
-)
 LOGGERS: dict[str, dict[str, Any]] = {
     # Django logs every response with a status of 400 or higher. Only unexpected errors are kept.
     "django.request": {"level": "ERROR", "filters": [has_unexpected_error]},
-    **{name: {"filters": [REPEATS]} for name in REPETITIVE},
+    # Only these lines have the reason why no connection can be opened.
+    "psycopg.pool": {"filters": [REPEATS]},
 }
 
 

@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 from kernel.db.connections import deadline, first_line
 from kernel.loops import repeat
 from kernel.telemetry import DIRECTORY_VARIABLE
+from kernel.telemetry.logs import REPEATS
 
 SAMPLE_SECONDS = 2.0
 # The time for which database gauges are cached.
@@ -32,6 +33,7 @@ GAUGES_KEPT_SECONDS = 5.0
 GAUGES_SECONDS = 1.2
 
 log = logging.getLogger(__name__)
+log.addFilter(REPEATS)
 
 # Maps label values to values. The key of a metric without labels is ().
 type Values = Mapping[tuple[str, ...], float]

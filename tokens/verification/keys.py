@@ -27,6 +27,7 @@ from kernel.db.connections import deadline, fetch
 from kernel.durations import to_timedelta
 from kernel.humanize import plural
 from kernel.memory import CachedValue, Memory
+from kernel.telemetry.logs import REPEATS
 from tokens import token_format
 from tokens.lifetimes import TOUCH_INTERVAL
 from tokens.token_format import TokenParts
@@ -84,6 +85,7 @@ RETURNING users_user.id
 """
 
 log = logging.getLogger(__name__)
+log.addFilter(REPEATS)
 
 
 class FoundKey(NamedTuple):
