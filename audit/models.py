@@ -11,7 +11,9 @@ from django.db.models import Q
 from kernel.db.paging import in_pages
 from kernel.db.partitions import PartitionedTable
 
-PARTITIONS = PartitionedTable("audit_entry", timedelta(days=30))
+PARTITIONS = PartitionedTable(
+    "audit_entry", timedelta(days=30), on_truncate="audit_entry_is_append_only"
+)
 # Returns the distinct actions, with one index lookup for each. SELECT DISTINCT would read all rows.
 ACTIONS = """
 WITH RECURSIVE found (action) AS (

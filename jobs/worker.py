@@ -16,7 +16,7 @@ from jobs.registry import Job
 from jobs.selectors import upcoming_slot
 from jobs.services import run_if_due
 from kernel.db.connections import first_line, leave_pool
-from kernel.db.failures import prevents_only_writes
+from kernel.db.failures import note_failure, prevents_only_writes
 from kernel.loops import Backoff, repeat
 
 logger = logging.getLogger(__name__)
@@ -98,6 +98,7 @@ def keep_running(job: Job, *, stop: threading.Event) -> int:
             succeeded += run is not None and not run.failed
             seconds = seconds_to_next(job)
         except (DatabaseError, psycopg.Error) as error:
+            note_failure(error)
             _note_outage(error)
             connection.close()
             return backoff.after(0)

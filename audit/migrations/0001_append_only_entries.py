@@ -27,17 +27,23 @@ CREATE INDEX audit_entry_subject ON audit_entry (subject_id);
 CREATE INDEX audit_entry_action ON audit_entry (action, at DESC);
 """
 
-# The trigger protects entries from mistakes and from SQL injection, but the owner of the table can
-# disable it. Dropping a whole partition does not run the trigger, so old entries can be removed.
-# TRUNCATE runs no trigger, because Django's command flush uses TRUNCATE.
+# The triggers protect entries from mistakes and from SQL injection, but the owner of the table can
+# disable them. Dropping a whole partition runs no trigger, so old entries can be removed. Only
+# Django's command flush may use TRUNCATE (`kernel.db.backend.operations`). A trigger for TRUNCATE is
+# not inherited, so each new partition gets its own (`audit.models.PARTITIONS`).
 APPEND_ONLY = """
 CREATE FUNCTION audit_entry_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    IF TG_OP = 'TRUNCATE' AND current_setting('coderapi.allows_truncate', true) = 'on' THEN
+        RETURN NULL;
+    END IF;
     RAISE EXCEPTION 'audit entries are append-only: % refused', TG_OP
         USING ERRCODE = 'integrity_constraint_violation';
 END $$;
 CREATE TRIGGER audit_entry_append_only BEFORE UPDATE OR DELETE ON audit_entry
     FOR EACH ROW EXECUTE FUNCTION audit_entry_is_append_only();
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON audit_entry
+    EXECUTE FUNCTION audit_entry_is_append_only();
 """
 
 

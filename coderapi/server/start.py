@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -68,6 +69,8 @@ def _divide_connections(*, processes: int) -> None:
 
 
 def _log_start(reserved: Sequence[Claim]) -> None:
+    if os.geteuid() == 0:
+        logger.warning("The server runs as root. Run it as an ordinary user.")
     warn_of_options()
     warn_of_unknown_experiments()
     logger.info(

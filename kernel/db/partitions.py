@@ -59,10 +59,14 @@ class _Dropping(LimitedConnection):
 
 @dataclass(frozen=True, slots=True)
 class PartitionedTable:
-    """A table that is partitioned by ranges of a timestamp. Each partition covers `span`."""
+    """A table that is partitioned by ranges of a timestamp. Each partition covers `span`.
+
+    `on_truncate` is the trigger function that TRUNCATE of a single partition runs, if any.
+    """
 
     name: str
     span: timedelta
+    on_truncate: str = ""
 
     def ensure(self, start: datetime, end: datetime) -> int:
         """Creates the missing partitions in [start, end]. Returns their number."""
@@ -173,6 +177,9 @@ class PartitionedTable:
                 table, name, sql.Literal(first), sql.Literal(first + self.span)
             )
         )
+        if self.on_truncate:
+            trigger = "CREATE TRIGGER no_truncate BEFORE TRUNCATE ON {} EXECUTE FUNCTION {}()"
+            self._execute(sql.SQL(trigger).format(name, sql.Identifier(self.on_truncate)))
 
     def _execute(self, statement: sql.Composable) -> None:
         with connection.cursor() as cursor:

@@ -28,6 +28,7 @@ from audit.models import Entry
 from csp.models import Group, Report
 from csp.triage.decisions import Decision, decide
 from jobs.registry import find
+from kernel.outgoing import OutgoingError
 from tests.alerts.conftest import ACTOR, make_channel, make_reports
 from tests.csp.test_triage import NOW, make_group, unsaved_group
 from tests.support.commands import run, write_lines
@@ -455,6 +456,14 @@ FORM = {
     "min_reach": "5",
     "hourly_limit": "10",
 }
+
+
+def test_receivers_that_hang_occupy_few_threads(receiver: Receiver) -> None:
+    channel = make_channel(receiver.url)
+    with channels.TESTS.hold(amount=2), pytest.raises(OutgoingError, match="Other channels are"):
+        channels.send_test(channel, actor=ACTOR, now=NOW)
+    channel.refresh_from_db()
+    assert (channel.error, receiver.requests) == ("", [])
 
 
 def test_channel_is_made_in_the_admin_and_its_address_is_not_shown(receiver: Receiver) -> None:

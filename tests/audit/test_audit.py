@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError
-from django.db import IntegrityError, transaction
+from django.core.management.color import no_style
+from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from django.utils import timezone
 
@@ -39,6 +40,19 @@ def test_postgresql_rejects_changes_and_deletions_of_entries(change: dict[str, s
         entries.update(**change) if change else entries.delete()
 
     assert entries.get().action == "thing.done"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_only_flush_may_truncate_entries() -> None:
+    note()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tableoid::regclass::text FROM audit_entry")
+        for table in ("audit_entry", cursor.fetchone()[0]):
+            with pytest.raises(IntegrityError, match="append-only: TRUNCATE refused"):
+                cursor.execute(f"TRUNCATE {table}")
+        assert Entry.objects.count() == 1
+    connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), ["audit_entry"]))
+    assert not Entry.objects.exists()
 
 
 def test_entry_has_actor_target_change_and_request(owner: APIClient) -> None:

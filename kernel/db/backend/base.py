@@ -21,6 +21,7 @@ from django.db.backends.postgresql import base
 from django.db.backends.utils import CursorWrapper
 from psycopg import Cursor, IsolationLevel
 
+from kernel.db.backend.operations import DatabaseOperations
 from kernel.db.backend.schema import DatabaseSchemaEditor
 from kernel.db.connections import (
     POOL_TIMEOUT_SECONDS,
@@ -73,6 +74,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     """Holds a slot of the limiter while a thread uses a connection of the pool."""
 
     SchemaEditorClass = DatabaseSchemaEditor
+    ops_class = DatabaseOperations
     _slot: Slot | None = None
     _is_connecting: bool = False
 
