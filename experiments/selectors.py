@@ -10,8 +10,8 @@ from django.conf import settings
 logger = logging.getLogger(__name__)
 
 ALL_SAFE = "*"
-# The experiments that `*` enables. In Coder's current release, this list is empty.
-SAFE: tuple[str, ...] = ()
+# The experiments that `*` enables in Coder 2.34.
+SAFE = ("minimum-implicit-member",)
 KNOWN = frozenset(
     {
         *("example", "auto-fill-parameters", "notifications", "workspace-usage", "web-push"),

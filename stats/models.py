@@ -121,6 +121,7 @@ class NewestAgentStat(SessionCounts):
     agent_id = models.UUIDField(primary_key=True)
     created_at = models.DateTimeField()
     id = models.UUIDField()
+    workspace_id = models.UUIDField()
 
     def __str__(self) -> str:
         return str(self.agent_id)

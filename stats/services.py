@@ -16,7 +16,7 @@ from kernel.db.connections import retry_on_conflict, transaction_lock
 from kernel.durations import floor
 from kernel.running_coder import running_build
 from stats import statistics
-from stats.models import DAY, HOUR, Snapshot, WorkspaceState
+from stats.models import DAY, HOUR, Snapshot
 from stats.rollups.builder import TOPIC, build
 from stats.rollups.hours import AGENT_STATS, EARLIEST, closed_among, hours_of, kept_from, lock_open
 from stats.statistics import WINDOW
@@ -66,7 +66,7 @@ def _collected(at: datetime, *, now: datetime, build_version: str) -> Snapshot:
         return _create(
             at,
             started,
-            **_agent_statistics(at) | WorkspaceState.objects.counts(),
+            **_agent_statistics(at) | statistics.workspace_counts(at),
             configuration_hash=settings.CONFIG_SNAPSHOT.digest,
             build_version=build_version,
         )

@@ -27,7 +27,7 @@ from django.conf import settings
 
 from kernel.durations import floor
 from stats.applications import FAMILIES, MAX_STORED, UNKNOWN
-from stats.models import KIND_COLUMNS, MINUTE, SESSION_COLUMNS, STATES, Snapshot
+from stats.models import KIND_COLUMNS, MINUTE, SESSION_COLUMNS, STATES, Snapshot, WorkspaceState
 from stats.sql import MAX_INTEGER, fetch_rows
 
 WINDOW = timedelta(minutes=15)
@@ -128,6 +128,14 @@ SELECT coalesce(n, 0), coalesce(rx, 0), coalesce(tx, 0),
 FROM total, sessions
 """  # noqa: S608 - the names are constants of this package
 
+_WITHOUT_STATE = f"""
+SELECT count(DISTINCT workspace_id) FROM stats_newestagentstat AS newest
+WHERE created_at > %(start)s AND (created_at <= %(at)s OR EXISTS (
+    SELECT FROM stats_agentstat WHERE agent_id = newest.agent_id AND {_IN_WINDOW}
+)) AND NOT EXISTS (
+    SELECT FROM stats_workspacestate WHERE workspace_id = newest.workspace_id)
+"""  # noqa: S608 - the names are constants of this package
+
 # Unlike count(DISTINCT), this does not sort all rows.
 _REPORTING = f"""
 SELECT count(*) FROM (
@@ -216,6 +224,16 @@ def _usage_sessions(at: datetime) -> dict[str, int]:
     """
     (sessions,) = fetch_rows(_USAGE, _window(at))
     return _session_counts(*sessions)
+
+
+def workspace_counts(at: datetime) -> dict[str, int]:
+    """Counts workspaces by their current states.
+
+    A workspace without a state counts as running if one of its agents reported in the window.
+    """
+    counts = WorkspaceState.objects.counts()
+    ((without_state,),) = fetch_rows(_WITHOUT_STATE, _window(at))
+    return counts | {"running": counts["running"] + without_state}
 
 
 def reporting_workspace_counts(at: datetime) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import pairwise, starmap
 
 from django.utils.safestring import SafeString
@@ -41,6 +42,10 @@ def charts(name: str, *, now: datetime) -> list[SafeString]:
     found = points(period)
     markers = changes(found)
 
+    # The bytes of an unfinished step would look like a fall beside those of other steps.
+    has_others = any(map(_has_rows, found[:-1]))
+    traffic = partial(_traffic, until=now - period.step if has_others else now)
+
     def draw(title: str, measure: str, unit: Unit, lines: Lines) -> SafeString:
         # Counts come from snapshots, so for counts a step without a snapshot is a gap. Traffic and
         # latency come from rollups, so they do not need a snapshot.
@@ -56,12 +61,16 @@ def charts(name: str, *, now: datetime) -> list[SafeString]:
     def lines(names: Iterable[str], value: Callable[[Point, str], float | None]) -> Lines:
         return {name: [value(point, name) for point in found] for name in names}
 
-    latency, traffic = lines(("p50", "p95"), _latency), lines(("received", "sent"), _traffic)
     return [
         draw("Workspaces by state", "every {step}, last value", COUNT, lines(STATES, _workspaces)),
         draw("Sessions by application", "every {step}, last value", COUNT, _sessions(found)),
-        draw("Connection latency", "to workspaces, every {step}", MILLISECONDS, latency),
-        draw("Traffic", "bytes every {step}", BYTES, traffic),
+        draw(
+            "Connection latency",
+            "to workspaces, every {step}",
+            MILLISECONDS,
+            lines(("p50", "p95"), _latency),
+        ),
+        draw("Traffic", "bytes every {step}", BYTES, lines(("received", "sent"), traffic)),
     ]
 
 
@@ -107,8 +116,8 @@ def _latency(point: Point, name: str) -> float | None:
     return None if latency == NO_SAMPLE else latency
 
 
-def _traffic(point: Point, direction: str) -> float | None:
-    if not (point.newest or _has_rows(point)):
+def _traffic(point: Point, direction: str, *, until: datetime) -> float | None:
+    if point.at > until or not (point.newest or _has_rows(point)):
         return None
     return point.rx_bytes if direction == "received" else point.tx_bytes
 

@@ -56,6 +56,7 @@ class Migration(migrations.Migration):
                 ('agent_id', models.UUIDField(primary_key=True, serialize=False)),
                 ('created_at', models.DateTimeField()),
                 ('id', models.UUIDField()),
+                ('workspace_id', models.UUIDField()),
             ],
         ),
         migrations.CreateModel(

@@ -91,13 +91,13 @@ _SET_LATENCIES = """
 UPDATE stats_rollup SET (latency_p50, latency_p95) = (%(p50)s, %(p95)s)
 WHERE span = 3600 AND start = %(hour)s
 """
+_NEWEST = ("created_at", "id", "workspace_id", *SESSION_COLUMNS)
 _UPSERT_NEWEST = f"""
-INSERT INTO stats_newestagentstat AS known (agent_id, created_at, id, {SESSIONS})
-SELECT DISTINCT ON (agent_id) agent_id, created_at, id, {SESSIONS}
+INSERT INTO stats_newestagentstat AS known (agent_id, {", ".join(_NEWEST)})
+SELECT DISTINCT ON (agent_id) agent_id, {", ".join(_NEWEST)}
 {{rows}} ORDER BY agent_id, created_at DESC, id DESC
 ON CONFLICT (agent_id) DO UPDATE SET
-    (created_at, id, {SESSIONS}) =
-    (excluded.created_at, excluded.id, {", ".join(f"excluded.{c}" for c in SESSION_COLUMNS)})
+    ({", ".join(_NEWEST)}) = ({", ".join(f"excluded.{name}" for name in _NEWEST)})
 WHERE (excluded.created_at, excluded.id) > (known.created_at, known.id)
 """
 # Finding only the newest times first takes a third of the time of sorting all rows.

@@ -22,9 +22,12 @@ def test_enabled_experiments_are_listed_in_lower_case_and_in_order(
     assert member.get(ENABLED).json() == ["workspace-usage", "unknown", "oauth2"]
 
 
-def test_no_experiment_is_safe_today(member: APIClient) -> None:
-    assert member.get(SAFE).json() == []
-    assert member.get(SAFE, headers={"Coder-Wire": "coderd"}).json() == {"safe": []}
+def test_safe_experiments_are_those_of_coder_2_34(settings: Any, member: APIClient) -> None:
+    safe = ["minimum-implicit-member"]
+    assert member.get(SAFE).json() == safe
+    assert member.get(SAFE, headers={"Coder-Wire": "coderd"}).json() == {"safe": safe}
+    settings.EXPERIMENTS = ["*"]
+    assert member.get(ENABLED).json() == safe
 
 
 @pytest.mark.parametrize(

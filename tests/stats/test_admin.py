@@ -67,6 +67,14 @@ def test_charts_show_traffic_without_snapshots(deployment: Deployment) -> None:
     assert page.count('class="chart-line ') == (5 + 4 + 2 + 2) + 2 + 2
 
 
+def test_charts_omit_the_traffic_of_the_unfinished_step(deployment: Deployment) -> None:
+    for ago in (timedelta(), timedelta(minutes=5)):
+        deployment.take(agent_row(deployment.now - ago, rx_bytes=2**20))
+    deployment.collect()
+    page = signed_in("owner").get(PAGE, {"range": "6h"}).content.decode()
+    assert page.count("<td>1 MiB</td>") == 1
+
+
 def test_imported_rows_are_charted_in_steps_with_data(
     deployment: Deployment, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
 from stats import statistics
+from tests.support.commands import run
 from tests.support.stats_rows import (
     HOUR,
     MINUTE,
@@ -27,6 +28,7 @@ from tests.support.stats_rows import (
     agrees,
     deployment_at,
     reference_workspaces,
+    text,
     workspace_row,
 )
 
@@ -259,3 +261,20 @@ class Statistics(TestCase):
             with self.settings(EXPERIMENTS=["workspace-usage"]):
                 found = deployment.collect(NOW)
         agrees(found, rows, from_usage=True)
+
+
+def test_a_workspace_without_a_state_runs_while_its_agents_report(deployment: Deployment) -> None:
+    """The snapshots of the past and of the present follow one rule, so charts have no cliff."""
+    past = NOW - HOUR
+    rows = [agent_row(moment, agent=n) for moment in (past, NOW) for n in range(3)]
+    deployment.take(*rows)
+    deployment.take(workspace_row(2), kind="workspace")
+    run("collect_deployment_stats", "--since", text(past - HOUR), "--every", "5m")
+    expected = {"pending": 1, "building": 0, "running": 2, "failed": 0, "stopped": 0}
+    found = deployment.collect()["workspaces"]
+    assert {state: found[state] for state in expected} == expected
+    assert deployment.at(past + 5 * MINUTE)["workspaces"]["running"] == 3
+    # The agents have reported since, but not in this window.
+    assert deployment.collect(NOW - 30 * MINUTE)["workspaces"]["running"] == 0
+    deployment.travel(NOW + HOUR)
+    assert deployment.collect()["workspaces"]["running"] == 0
