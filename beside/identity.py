@@ -162,7 +162,8 @@ class CoderIdentity:
         return _away("Coder responds too slowly")
 
     def max_token_lifetime(self, token: str, caller: KeyIdentity, user: str) -> int:
-        return LIMITS.load((caller.user_id, user), lambda: CachedValue(_limit(token, user)))
+        key = caller.user_id, user
+        return LIMITS.load(key, lambda: CachedValue(_limit(token, user, LIMITS.latest(key))))
 
 
 def _away(reason: str) -> APIError:
@@ -262,8 +263,11 @@ def _granted(site: frozenset[str], roles: frozenset[str]) -> frozenset[str]:
     return site | MEMBER_PERMISSIONS | reports
 
 
-def _limit(token: str, user: str) -> int:
-    """Returns Coder's maximum lifetime of a user's tokens, in ns. Raises: APIError 404 or 503."""
+def _limit(token: str, user: str, last: int | None) -> int:
+    """Returns Coder's maximum lifetime of a user's tokens, in ns, or the last one if Coder fails.
+
+    Raises: APIError 404, or 503 without a last one.
+    """
     path = f"/api/v2/users/{quote(user, safe='')}/keys/tokens/tokenconfig"
     try:
         answer = client.ask(path, token=token)
@@ -271,4 +275,7 @@ def _limit(token: str, user: str) -> int:
             raise not_found()
         return answer.read(lambda found: index(found["max_token_lifetime"]))
     except CoderUnavailableError as error:
-        raise _away(str(error)) from None
+        away = _away(str(error))
+        if last is None:
+            raise away from None
+        return last

@@ -648,6 +648,9 @@ def test_own_tokenconfig_is_cached_for_half_a_minute(
     monkeypatch.setattr(identity, "ACCEPTED_SECONDS", 100.0)
     later(monkeypatch, 30)
     assert ask(TOKEN_CONFIG, token).json() == {"max_token_lifetime": 1}
+    coder.answers[f"/api/v2{TOKEN_CONFIG}"] = 500, b"{}"
+    later(monkeypatch, 60)
+    assert ask(TOKEN_CONFIG, token).json() == {"max_token_lifetime": 1}
 
 
 @pytest.mark.parametrize("content", [b"{}", b"[]", b'{"max_token_lifetime": "7d"}', b"<html>"])
