@@ -5,11 +5,12 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.urls import reverse
 
-from beside import config_checks, configuration
-from beside.findings import Finding
+from beside.checks import coder_options
+from beside.checks.findings import Finding
+from beside.checks.setup import coder_findings
+from beside.configuration import documents
 from beside.jobs import CHECK_TOKEN, FOLLOW_DATABASE
 from beside.models import DatabaseReading
-from beside.setup_checks import coder_findings
 from jobs.registry import Job
 from jobs.selectors import newest_runs
 from kernel.admin import Line, State, register
@@ -33,7 +34,7 @@ def _coder(now: datetime) -> list[Line]:
     found = [Line(each.check, _text(each), each.state) for each in findings]
     if settings.CODER_TOKEN and (error := _error(CHECK_TOKEN, now)):
         found.append(Line("CODERAPI_CODER_TOKEN", error, State.NOTICE))
-    return found + [Line(path, text, State.BAD) for path, text in configuration.recent_problems()]
+    return found + [Line(path, text, State.BAD) for path, text in documents.recent_problems()]
 
 
 def _text(finding: Finding) -> str:
@@ -44,10 +45,10 @@ def _text(finding: Finding) -> str:
 
 def _findings(now: datetime) -> list[Finding]:
     """Checks Coder, and whether it has options that are not known here."""
-    seconds = configuration.SECONDS
+    seconds = documents.SECONDS
     found = list(coder_findings(now, seconds=seconds))
     if found[0].state is State.GOOD:
-        found += filter(None, [config_checks.newest_options_finding(seconds=seconds)])
+        found += filter(None, [coder_options.newest_options_finding(seconds=seconds)])
     return found
 
 

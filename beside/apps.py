@@ -20,9 +20,9 @@ class BesideConfig(AppConfig):
 
             running_coder.use_source(coder_release.version)
         if settings.CONFIG_SOURCE == "coder":
-            from beside import configuration
+            from beside.configuration import documents
 
-            configuration.use_coder()
+            documents.use_coder()
         from beside.database.follower import counts_usage
         from stats.statistics import set_usage_rule
 

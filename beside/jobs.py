@@ -5,8 +5,8 @@ from datetime import timedelta
 from django.conf import settings
 
 from beside import token_policy
+from beside.checks.setup import check_token
 from beside.database.follower import follow
-from beside.setup_checks import check_token
 from jobs.registry import Job, register
 from stats.selectors import refresh_interval
 

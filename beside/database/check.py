@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
 
+from beside.checks.findings import Finding
 from beside.database.connection import CoderDatabaseError, Reader, reading
 from beside.database.rows import Rows, oldest_row
 from beside.database.tables import AGENT_ROWS, TABLES, grant, session_columns
-from beside.findings import Finding
 from kernel.admin import State
 from kernel.humanize import ago, plural
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from beside import client, configuration
+from beside import client
+from beside.configuration import documents
 from tests.support.coder_releases import RELEASES, Release
 from tests.support.processes import DEADLINE_SECONDS
 from tests.support.stand_in_coder import Key, Person, StandInCoder
@@ -27,7 +28,7 @@ def coder(
 ) -> Iterator[StandInCoder]:
     """Runs a Coder deployment. The settings contain its URL, and a token of an owner."""
     # On a busy machine, the stand-in needs longer than Coder may.
-    for module in (client, configuration):
+    for module in (client, documents):
         monkeypatch.setattr(module, "SECONDS", DEADLINE_SECONDS)
     with StandInCoder(release) as stand_in:
         settings.CODER_URL = stand_in.url

@@ -12,8 +12,9 @@ import pytest
 from django.apps import apps
 from django.test import Client
 
-from beside import coder_release, configuration, translation
-from beside.configuration import DOCUMENTS
+from beside import coder_release
+from beside.configuration import documents, translation
+from beside.configuration.documents import DOCUMENTS
 from beside.identity import CoderIdentity
 from deployment.models import ConfigRevision
 from kernel import memory, running_coder
@@ -47,7 +48,7 @@ def _uses_coder(coder: StandInCoder, settings: Any, db: None) -> Iterator[None]:
     responses.version_source = None
     running_coder.use_source(None)
     coder_release.restart()
-    for remembered in (configuration.ANSWERS, configuration.PROBLEMS):
+    for remembered in (documents.ANSWERS, documents.PROBLEMS):
         remembered.clear()
 
 
@@ -246,7 +247,7 @@ def test_last_answer_is_used_for_a_bounded_time(
     else:
         coder.config = fault
     assert get(reader, CONFIG).content == good.content
-    monkeypatch.setattr(configuration, "LAST_SECONDS", -1.0)
+    monkeypatch.setattr(documents, "LAST_SECONDS", -1.0)
     away = get(reader, CONFIG)
     assert (away.status_code, away.headers["Retry-After"]) == (503, "5")
     assert "The Coder deployment does not respond" in away.json()["detail"]
@@ -256,7 +257,7 @@ def test_last_answer_is_used_for_a_bounded_time(
 def test_hanging_coder_is_not_replaced_by_our_own_values(
     coder: StandInCoder, anonymous: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(configuration, "SECONDS", 0.1)
+    monkeypatch.setattr(documents, "SECONDS", 0.1)
     coder.fault = "hang"
     for _ in range(5):
         assert get(anonymous, BUILD).status_code == 503
@@ -264,7 +265,7 @@ def test_hanging_coder_is_not_replaced_by_our_own_values(
     coder.fault = ""
     home = browser_of(make_user("auditor")).get("/admin/").text
     assert "Coder did not respond within 0.1 seconds" in home
-    monkeypatch.setattr(configuration, "LAST_SECONDS", -1.0)
+    monkeypatch.setattr(documents, "LAST_SECONDS", -1.0)
     assert "Coder did not respond" not in browser_of(make_user("auditor")).get("/admin/").text
 
 

@@ -62,7 +62,7 @@ def test_setting_has_the_form_that_coder_accepts(file: str, name: str, text: str
 
 def test_every_kind_of_source_has_settings() -> None:
     files = {file for file, _, _ in FOUND}
-    assert {".env.example", "docs/beside-coder.md", "beside/config_checks.py"} <= files
+    assert {".env.example", "docs/beside-coder.md", "beside/checks/coder_options.py"} <= files
     assert ("docs/beside-coder.md", "CODER_PROXY_TRUSTED_ORIGINS", "127.0.0.1/32") in FOUND
 
 

@@ -6,8 +6,8 @@ from django.conf import settings
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
-from beside.findings import FindingsCommand
-from beside.setup_checks import findings
+from beside.checks.findings import FindingsCommand
+from beside.checks.setup import findings
 
 
 class Command(FindingsCommand):

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from beside.checks.findings import Finding
 from beside.client import SECONDS, CoderAnswer, CoderUnavailableError, ask
-from beside.configuration import ANSWERS, CONFIG, MAX_BYTES
-from beside.findings import Finding
+from beside.configuration.documents import ANSWERS, CONFIG, MAX_BYTES
 from kernel.admin import State
 from kernel.humanize import plural
 from kernel.outgoing import redacted

@@ -22,8 +22,9 @@ from django.conf import settings
 from django.utils import timezone
 from rest_framework import serializers
 
-from beside import client, translation
+from beside import client
 from beside.client import CoderAnswer, CoderUnavailableError, ask
+from beside.configuration import translation
 from deployment import history
 from deployment.serializers import (
     BuildInfoResponse,
