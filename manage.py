@@ -12,8 +12,7 @@ try:
     # Before the other imports, which take a part of a second.
     exit_on_signals()
 except KeyboardInterrupt:
-    os.write(2, b"Stopped\n")
-    os._exit(130)
+    sys.exit(130)
 
 from importlib.util import find_spec
 from pathlib import Path

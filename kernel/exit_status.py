@@ -38,6 +38,8 @@ def exit_on_signals() -> None:
             signal.signal(signum, _end)
     sys.excepthook = _show_unless_ending
     sys.unraisablehook = _raise_again
+    # bin/coderapi blocks SIGINT until now.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def ignore_signals() -> None:

@@ -36,6 +36,22 @@ def test_first_start_can_be_interrupted_at_any_moment(open_directory: Path) -> N
         assert server.answers()
 
 
+def test_program_can_be_interrupted_while_python_starts(tmp_path: Path) -> None:
+    environ = os.environ | {"CODERAPI_DATA_DIR": str(tmp_path / "none")}
+    for _ in range(20):
+        program = subprocess.Popen(
+            [PROJECT / "bin/coderapi", "list_users"],
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        with suppress(subprocess.TimeoutExpired):
+            program.wait(CHANCE.uniform(0, 0.1))
+        program.send_signal(signal.SIGINT)
+        assert program.communicate()[0] in {"", "Stopped\n"}
+
+
 def test_signal_is_not_lost_where_python_ignores_exceptions() -> None:
     code = """
 import signal, threading, weakref
