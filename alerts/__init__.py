@@ -9,6 +9,7 @@ one row for each event and channel, so a restart loses no alert. `composing` dec
 to make of these rows: one for each alert, or one that lists many. `messages` builds the messages,
 and `sending` sends them, all channels side by side.
 
-An alert is never sent for a single report of a browser, and never twice for the same event. Alerts
-that are no longer true before they are sent are dropped.
+Unless the channel's number of clients is 1, no alert is sent for a single report of a browser. No
+alert is sent twice for the same event. Alerts that are no longer true before they are sent are
+dropped.
 """
