@@ -373,6 +373,21 @@ def test_clients_take_turns_while_coder_is_slow(coder: StandInCoder) -> None:
     assert caller.identity
 
 
+def test_new_tokens_do_not_delay_known_ones(
+    coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = coder.add(Key(Person("ada")))
+    assert ask(SSH, key.token).status_code == 200
+    del coder.keys[key.token]
+    coder.delay = 0.3
+    later(monkeypatch, 10)
+    many = [(new_token(), "192.0.2.1") for _ in range(150)]
+    with identity_of(coder, new=2.0, known=2.0):
+        *_, caller = begun(*many, (key.token, "192.0.2.1"))
+    # If the look-up had waited for the others, the known answer would still be used.
+    assert caller.refusal
+
+
 def test_sixty_four_clients_with_one_new_token_make_one_look_up(coder: StandInCoder) -> None:
     token = coder.add(Key(Person("ada"))).token
     coder.delay = 0.3

@@ -57,11 +57,11 @@ def verify(wanted: Wanted) -> KeyIdentity:
     service does not respond; DatabaseBusyError, or LimitReachedError for a token with a turn, if
     the wait takes too long.
     """
-    asked = _ask(wanted, here=True)
+    wait = _ask(wanted, here=True)
     try:
-        found = asked.found.result(asked.seconds)
+        found = wait.found.result(wait.seconds)
     except TimeoutError:
-        found = asked.late()
+        found = wait.late()
     return _identity(found, wanted.now)
 
 
@@ -74,13 +74,13 @@ def begin[T](wanted: Wanted, convert: Callable[[Callable[[], KeyIdentity]], T]) 
         if first.acquire(blocking=False):
             settle(result, lambda: convert(lambda: _identity(find(), wanted.now)))
 
-    asked = _ask(wanted, here=False)
-    asked.found.add_done_callback(lambda found: end(found.result))
-    asyncio.get_running_loop().call_later(asked.seconds, end, asked.late)
+    wait = _ask(wanted, here=False)
+    wait.found.add_done_callback(lambda found: end(found.result))
+    asyncio.get_running_loop().call_later(wait.seconds, end, wait.late)
     return result
 
 
-class Asked(NamedTuple):
+class Wait(NamedTuple):
     """A look-up. The request waits `seconds` for `found`, and then uses `late` instead."""
 
     found: Future[Found]
@@ -88,13 +88,13 @@ class Asked(NamedTuple):
     late: Callable[[], Found]
 
 
-def _ask(wanted: Wanted, *, here: bool) -> Asked:
+def _ask(wanted: Wanted, *, here: bool) -> Wait:
     """Begins the look-up. This thread reads the key if `here` is true and no other reads one."""
     other, fingerprint = providers.other(), fingerprint_of(wanted.parts.token)
     give_up = partial(_give_up, wanted, other)
     if other is None:
         seconds = TURN_SECONDS if wanted.turn else batches.LOOK_UP_SECONDS
-        return Asked(LOOK_UPS.ask(wanted, here=here), seconds, give_up)
+        return Wait(LOOK_UPS.ask(wanted, here=here), seconds, give_up)
     begun = time.monotonic()
     if MEMORY.get(fingerprint) is FOREIGN:
         found, begun = providers.ask(other, wanted, fingerprint)
@@ -103,8 +103,8 @@ def _ask(wanted: Wanted, *, here: bool) -> Asked:
         own = LOOK_UPS.ask(wanted, here=here)
         own.add_done_callback(partial(_pass_on, found, other, wanted))
     if known := other.known(fingerprint):
-        return Asked(found, begun + other.known_seconds - time.monotonic(), lambda: known)
-    return Asked(found, TURN_SECONDS if wanted.turn else other.new_seconds, give_up)
+        return Wait(found, begun + other.known_seconds - time.monotonic(), lambda: known)
+    return Wait(found, TURN_SECONDS if wanted.turn else other.new_seconds, give_up)
 
 
 def _pass_on(

@@ -87,9 +87,9 @@ ASKERS = 16
 class Asked:
     """A look-up that requests share. The last of them gives up at `until`."""
 
-    found: Future[Found] = field(default_factory=Future)
-    since: float = field(default_factory=time.monotonic)
+    since: float
     until: float = 0.0
+    found: Future[Found] = field(default_factory=Future)
 
 
 _lock = threading.Lock()
@@ -100,16 +100,17 @@ def ask(
     provider: IdentityProvider, wanted: Wanted, fingerprint: bytes
 ) -> tuple[Future[Found], float]:
     """Returns the look-up of the token and its monotonic start. Begins it if none is under way."""
+    now = time.monotonic()
     with _lock:
         asked = _asked.get(fingerprint)
         if asked is None:
-            asked = _asked[fingerprint] = Asked()
+            asked = _asked[fingerprint] = Asked(since=now)
             kind = "known" if provider.known(fingerprint) else "doubtful" if wanted.turn else "new"
             _pool(kind).submit(
                 client_of(wanted.address),
                 partial(_look_up, provider, wanted, fingerprint, asked),
             )
-        asked.until = time.monotonic() + provider.new_seconds
+        asked.until = now + provider.new_seconds
     return asked.found, asked.since
 
 
