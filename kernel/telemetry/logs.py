@@ -165,6 +165,15 @@ def has_unexpected_error(record: logging.LogRecord) -> bool:
     return error is not None and not is_unavailable(error)
 
 
+def has_reason(record: logging.LogRecord) -> bool:
+    """Returns whether the record has an exception among its arguments.
+
+    Only these lines of the pool have the reason why no connection can be opened.
+    """
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    return any(isinstance(argument, Exception) for argument in arguments)
+
+
 # Control characters are escaped, because a client could otherwise forge a log line or control a
 # terminal.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
@@ -228,8 +237,7 @@ REPEATS = RepeatFilter()
 LOGGERS: dict[str, dict[str, Any]] = {
     # Django logs every response with a status of 400 or higher. Only unexpected errors are kept.
     "django.request": {"level": "ERROR", "filters": [has_unexpected_error]},
-    # Only these lines have the reason why no connection can be opened.
-    "psycopg.pool": {"filters": [REPEATS]},
+    "psycopg.pool": {"filters": [has_reason, REPEATS]},
 }
 
 

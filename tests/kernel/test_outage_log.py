@@ -69,6 +69,7 @@ def test_outage_logs_its_reason_once(tmp_path: Path) -> None:
         assert set(clients.map(status, range(REQUESTS))) == {503}
         logged = server.log.read_text()[begun:]
     assert "is not currently accepting connections" in logged
+    assert "discarding" not in logged
     # The web process and the process of the jobs, with a few lines each.
     lines = Counter(line.partition("[")[2] for line in logged.splitlines())
     assert sum(lines.values()) <= 20, lines
