@@ -13,8 +13,9 @@ from django.db.models import Exists, F, OuterRef, Subquery
 from django.db.models.functions import Substr
 
 from csp.models import OTHER_SITE, Group, Report, State
-from csp.triage.settled_policies import DAY, SEVERAL_NETWORKS
+from csp.triage.settled_policies import DAY
 from csp.writing.client_hashes import NETWORK_BYTES
+from csp.writing.group_limit import SEVERAL
 from csp.writing.grouping import OTHER
 
 # A new host of these can read the page or get its forms.
@@ -30,7 +31,7 @@ def new_hosts(visible: Any, now: datetime) -> Any:
     # The group may have the name of a scheme or a keyword instead of a host.
     of_hosts = reports.filter(blocked_uri__regex="^(https?|wss?)://").order_by()
     networks = of_hosts.values(network=Substr("client", 1, NETWORK_BYTES)).distinct()
-    several = Exists(networks[SEVERAL_NETWORKS - 1 : SEVERAL_NETWORKS])
+    several = Exists(networks[SEVERAL - 1 : SEVERAL])
     return first_uses(visible.filter(state=State.NEW, last_seen__gt=now - DAY)).filter(several)
 
 
@@ -40,7 +41,7 @@ def first_uses(groups: Any) -> Any:
     of_site = Group.objects.filter(site=OuterRef("site"))
     same = of_site.filter(blocked=OuterRef("blocked"), directive__in=HOST_DIRECTIVES).order_by()
     return (
-        groups.filter(directive__in=HOST_DIRECTIVES, client_days__gte=SEVERAL_NETWORKS)
+        groups.filter(directive__in=HOST_DIRECTIVES, client_days__gte=SEVERAL)
         .exclude(site=OTHER_SITE)
         .exclude(blocked=OTHER)
         .alias(start=Subquery(of_site.order_by("opened_at").values("opened_at")[:1]))

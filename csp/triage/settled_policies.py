@@ -25,8 +25,8 @@ from csp.models import OTHER_SITE, Group, SettledPolicy, start_of_retention
 from csp.triage.policies import normalized
 from csp.triage.sites import sites_of_groups
 from csp.writing.client_hashes import NETWORK_BYTES
+from csp.writing.group_limit import SEVERAL
 
-SEVERAL_NETWORKS = 3
 SETTLING, DAY = timedelta(hours=1), timedelta(days=1)
 MAX_CHANGES = 3
 # The policy is read from the groups with the most clients.
@@ -93,7 +93,7 @@ def _settled(site: str, now: datetime) -> dict[_Key, _Reported]:
     return {
         (disposition, form): each
         for (disposition, form), each in reported.items()
-        if len(each.networks) >= max(SEVERAL_NETWORKS, most[disposition] / 4)
+        if len(each.networks) >= max(SEVERAL, most[disposition] / 4)
         and max(each.times) - min(each.times) >= SETTLING
     }
 

@@ -33,6 +33,7 @@ FIRES_ON: dict[str, dict[str, str]] = {
     "CoderapiVanished": {},
     "CoderapiDatabaseUnreachable": {"coderapi_database_up": "0x99"},
     "CoderapiConnectionsWaiting": {'coderapi_database_pool{instance="a",state="waiting"}': "3x99"},
+    "CoderapiConnectionsFew": {"coderapi_database_free_connections": "4x99"},
     "CoderapiEventLoopLate": {
         f'{LAG}le="0.1"}}': "0+98x99",
         f'{LAG}le="0.2"}}': "0+100x99",
@@ -124,6 +125,7 @@ HEALTHY = {
     'process_resident_memory_bytes{instance="a",role="web"}': "1x99",
     'coderapi_database_up{instance="a"}': "1x99",
     'coderapi_database_pool{instance="a",state="waiting"}': "0x99",
+    'coderapi_database_free_connections{instance="a"}': "60x99",
     f'{LAG}le="0.1"}}': "0+100x99",
     f'{LAG}le="+Inf"}}': "0+100x99",
     'coderapi_cache_server_away{instance="a"}': "0x99",
