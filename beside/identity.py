@@ -126,7 +126,7 @@ log = logging.getLogger(__name__)
 log.addFilter(REPEATS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CoderIdentity:
     """Implements `tokens.verification.providers.IdentityProvider` with Coder.
 

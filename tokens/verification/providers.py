@@ -38,11 +38,8 @@ class IdentityProvider(Protocol):
     newer answer about a known token, and then use the known one.
     """
 
-    @property
-    def new_seconds(self) -> float: ...
-
-    @property
-    def known_seconds(self) -> float: ...
+    new_seconds: float
+    known_seconds: float
 
     def recall(self, fingerprint: bytes) -> Found | None:
         """Returns the cached answer for a token, or None. Does not wait."""
@@ -85,10 +82,10 @@ ASKERS = 16
 
 @dataclass(eq=False, slots=True)
 class Asked:
-    """A look-up that requests share. The last of them gives up at `until`."""
+    """A look-up that requests share. It must begin before `until`, when the last one gives up."""
 
     since: float
-    until: float = 0.0
+    until: float
     found: Future[Found] = field(default_factory=Future)
 
 
@@ -104,13 +101,15 @@ def ask(
     with _lock:
         asked = _asked.get(fingerprint)
         if asked is None:
-            asked = _asked[fingerprint] = Asked(since=now)
-            kind = "known" if provider.known(fingerprint) else "doubtful" if wanted.turn else "new"
+            is_known = provider.known(fingerprint) is not None
+            # A known answer is renewed even if nobody waits for it any more.
+            asked = _asked[fingerprint] = Asked(now, until=float("inf") if is_known else 0.0)
+            kind = "known" if is_known else "doubtful" if wanted.turn else "new"
             _pool(kind).submit(
                 client_of(wanted.address),
                 partial(_look_up, provider, wanted, fingerprint, asked),
             )
-        asked.until = now + provider.new_seconds
+        asked.until = max(asked.until, now + provider.new_seconds)
     return asked.found, asked.since
 
 
