@@ -4,8 +4,8 @@ import createClient from "openapi-fetch";
 import type { components, paths } from "./api.js";
 
 declare const process: { argv: string[] };
-const [baseUrl, email, password] = process.argv.slice(2) as [string, string, string];
-const anonymous = createClient<paths>({ baseUrl });
+const [baseUrl, wire, email, password] = process.argv.slice(2) as [string, string, string, string];
+const anonymous = createClient<paths>({ baseUrl, headers: { "Coder-Wire": wire } });
 
 // What an operation answers in case of success; everything else ends the program.
 function good<T>(answer: { data?: T; error?: unknown; response: Response }): T {
@@ -20,7 +20,7 @@ const methods = good(await anonymous.GET("/users/authmethods"));
 const login = good(await anonymous.POST("/users/login", { body: { email, password } }));
 const client = createClient<paths>({
   baseUrl,
-  headers: { "Coder-Session-Token": login.session_token },
+  headers: { "Coder-Session-Token": login.session_token, "Coder-Wire": wire },
 });
 
 const me: components["schemas"]["codersdk.User"] = good(

@@ -52,7 +52,11 @@ class GeneratedClient:
         made = import_module(f"{package}.models")
         self._models = {name.lower(): getattr(made, name) for name in made.__all__}
         self._caller = import_module(f"{package}.client").AuthenticatedClient(
-            base_url=url, token=token, prefix="", auth_header_name="Coder-Session-Token"
+            base_url=url,
+            token=token,
+            prefix="",
+            auth_header_name="Coder-Session-Token",
+            headers={"Coder-Wire": wire.value},
         )
 
     def __enter__(self) -> Self:
