@@ -64,3 +64,4 @@ lock: ## Resolve dependencies again and write the lock files (needs uv)
 
 clean: ## Remove the virtual environment, built packages and caches, but not the data
 	@rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@echo "The data is kept in CODERAPI_DATA_DIR: /var/lib/coderapi for root, else ~/.local/share/coderapi"

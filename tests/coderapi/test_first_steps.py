@@ -42,6 +42,8 @@ def undone() -> list[str]:
 def test_first_owner_file_goes_when_its_password_changes(
     first_owner: User, tmp_path: Path, is_theirs: bool
 ) -> None:
+    # The API's sign-in needs the e-mail address.
+    assert "root@localhost.localdomain" in (tmp_path / FIRST_OWNER_FILE).read_text()
     user = first_owner if is_theirs else make_user("owner")
     set_password(user, PASSWORD, actor=SYSTEM, now=timezone.now())
     assert (tmp_path / FIRST_OWNER_FILE).exists() is not is_theirs
