@@ -78,6 +78,8 @@ def test_new_host_is_alerted_once(
     assert len(found) + receiver.types.count("csp_group.new") == 1
     for body in found:
         assert "skim.example on shop.acme.test (3 clients" in body["data"]["title"]
+        page = body["data"]["links"][0]["url"].partition("/admin/")[2]
+        assert "alert: new host" in in_admin("auditor").get(f"/admin/{page}").text
 
 
 @pytest.mark.parametrize(
