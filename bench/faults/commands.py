@@ -18,7 +18,7 @@ from bench.faults.ledger import REPORT, table_of
 from bench.faults.rounds import CALM_SECONDS, RECOVERY_SECONDS, Fault, Round, keep
 from bench.faults.service import Service, unclear
 from bench.faults.stages import Single
-from bench.service import free_port, launched
+from bench.service import PROJECT, free_port, launched
 
 LINES = 30_000
 IMPORT_SECONDS = 120
@@ -36,11 +36,18 @@ COMMANDS = (
 class Command:
     """One `manage.py` command with the environment of a service, and its output."""
 
-    def __init__(self, service: Service, output: Path, *arguments: str, **more: str) -> None:
+    def __init__(
+        self,
+        service: Service,
+        output: Path,
+        *arguments: str,
+        program: Path = PROJECT / "manage.py",
+        **more: str,
+    ) -> None:
         self._output = output
         output.unlink(missing_ok=True)
         environment = {**service.environment, **more}
-        self.process = launched(["manage.py", *arguments], environment, output)
+        self.process = launched([str(program), *arguments], environment, output)
 
     def wait(self, seconds: float) -> int | None:
         """Returns the exit status, or None if the command had to be killed."""

@@ -12,6 +12,7 @@ from bench.faults import (
     job_hosts,
     killing,
     newcomers,
+    operators,
     starting,
     stopping,
 )
@@ -24,6 +25,8 @@ FAULTS: tuple[Fault[Any], ...] = (
     *stopping.FAULTS,
     *starting.FAULTS,
     *commands.FAULTS,
+    *operators.FAULTS,
+    *operators.BEHIND_PROXY,
     *newcomers.FAULTS,
     *job_hosts.FAULTS,
     *hosts.PAIR_FAULTS,

@@ -12,8 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.support.commands import manage
-from tests.support.next_release import NAME, NextRelease
+from bench.next_release import NAME, next_release
+from tests.support.commands import manage, manage_with
 from tests.support.processes import free_port, in_database, own_database, wait_for
 
 COLUMN = (
@@ -45,7 +45,7 @@ def test_two_at_once_wait_for_each_other() -> None:
 
 def test_requests_pass_while_a_migration_waits_for_a_reader(tmp_path: Path) -> None:
     """The other session stands for requests: the look-up of a key may take 1.5 s."""
-    next_release = NextRelease(tmp_path)
+    manage_next = manage_with(next_release(tmp_path))
     waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation IS NOT NULL"
     with (
         own_database() as url,
@@ -55,7 +55,7 @@ def test_requests_pass_while_a_migration_waits_for_a_reader(tmp_path: Path) -> N
         other.execute("SET lock_timeout = '1.5s'")
         with psycopg.connect(url) as reader:
             reader.execute("SELECT count(*) FROM tokens_apikey")
-            migration = thread.submit(next_release.manage, "migrate", DATABASE_URL=url)
+            migration = thread.submit(manage_next, "migrate", DATABASE_URL=url)
             for _ in range(2):
                 wait_for(lambda: other.execute(waiting).fetchone())
                 other.execute("SELECT count(*) FROM tokens_apikey")
@@ -104,7 +104,7 @@ def test_role_that_does_not_own_the_tables_is_explained(tmp_path: Path) -> None:
         direct.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
         try:
             as_role = f"{url}{'&' if '?' in url else '?'}options=-crole%3D{role}"
-            refused = NextRelease(tmp_path).manage("migrate", DATABASE_URL=as_role)
+            refused = manage_with(next_release(tmp_path))("migrate", DATABASE_URL=as_role)
         finally:
             direct.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
         assert refused.returncode == 1
@@ -113,11 +113,11 @@ def test_role_that_does_not_own_the_tables_is_explained(tmp_path: Path) -> None:
 
 
 def test_djangos_arguments_work(tmp_path: Path) -> None:
-    next_release = NextRelease(tmp_path)
+    manage_next = manage_with(next_release(tmp_path))
     with own_database() as url:
 
         def ended(*arguments: str) -> tuple[int, str]:
-            done = next_release.manage("migrate", *arguments, DATABASE_URL=url)
+            done = manage_next("migrate", *arguments, DATABASE_URL=url)
             return done.returncode, done.stdout
 
         assert ended("--check")[0] == 1

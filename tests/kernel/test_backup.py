@@ -13,14 +13,14 @@ from typing import Any
 import psycopg
 import pytest
 
+from bench.next_release import NAME, next_release
 from coderapi import __version__
 from kernel.db.replicas import PREFIX
 from kernel.postgres import PostgresError, backup, replacement
 from kernel.postgres.clients import target
 from kernel.postgres.commands import own_tables
-from tests.support.commands import manage
+from tests.support.commands import manage, manage_with
 from tests.support.factories import PASSWORD, utc
-from tests.support.next_release import NAME, NextRelease
 from tests.support.processes import database_name, own_database
 
 KEY = "the-key-of-the-backup-which-is-long-enough-for-django-1234567890"
@@ -230,7 +230,7 @@ def test_only_a_backup_with_which_this_release_starts_is_restored(
     original: str, tmp_path: Path
 ) -> None:
     environ = {"DATABASE_URL": original, "CODERAPI_SECRET_KEY": KEY}
-    next_release = NextRelease(tmp_path)
+    manage_next = manage_with(next_release(tmp_path))
     right, wrong, dump = (str(tmp_path / name) for name in ("right", "wrong", "a.dump"))
 
     def succeed(command: str, *, by: Callable[..., Any] = manage) -> None:
@@ -241,8 +241,8 @@ def test_only_a_backup_with_which_this_release_starts_is_restored(
     with backup.opened(Path(right)) as opened:
         assert opened.about.release.startswith(__version__)
         assert "tokens.0001_keys_and_configs" in opened.about.migrations
-    succeed("migrate", by=next_release.manage)
-    succeed(f"backup {wrong}", by=next_release.manage)
+    succeed("migrate", by=manage_next)
+    succeed(f"backup {wrong}", by=manage_next)
     succeed(f"postgres dump -Fc --file={dump}")
     # A restore recognizes the tables of the next release as the service's.
     succeed(f"restore {right} --yes")
@@ -256,7 +256,7 @@ def test_only_a_backup_with_which_this_release_starts_is_restored(
         assert "Traceback" not in refused.stderr
         assert contents(original) == before
     # The backup of this release is also right for the next one.
-    succeed(f"restore {right} --yes", by=next_release.manage)
+    succeed(f"restore {right} --yes", by=manage_next)
 
 
 def test_dump_with_other_columns_is_not_restored(changed: str, full: str, tmp_path: Path) -> None:

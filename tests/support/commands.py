@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,17 @@ def run(name: str, *args: str, **options: Any) -> str:
     return out.getvalue().strip()
 
 
-def manage(*arguments: str, typed: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
-    """Runs manage.py in another process, with these variables added to the environment."""
-    command = [sys.executable, str(PROJECT / "manage.py"), *arguments]
-    return execute(command, typed=typed, env={**os.environ, **environ})
+def manage_with(program: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Returns a function that runs manage.py with these variables added to the environment."""
+
+    def run(*arguments: str, typed: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(program), *arguments]
+        return execute(command, typed=typed, env={**os.environ, **environ})
+
+    return run
+
+
+manage = manage_with(PROJECT / "manage.py")
 
 
 def execute(

@@ -1,0 +1,44 @@
+"""A release after this one, with one more migration: for upgrades, and for returning from them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from bench.service import PROJECT
+
+NAME = "0099_next_release"
+MIGRATION = """
+from django.db import migrations, models
+
+class Migration(migrations.Migration):
+    dependencies = [("tokens", "{newest}")]
+    operations = [
+        migrations.AddField("apikey", "added", models.TextField(null=True)),
+        migrations.CreateModel("Next", [("id", models.BigAutoField(primary_key=True))]),
+        migrations.RunSQL("CREATE TABLE next_by_sql (id bigint GENERATED ALWAYS AS IDENTITY)"),
+    ]
+"""
+# SQL that removes what the migration has made.
+UNDO = f"""
+DROP TABLE IF EXISTS tokens_next, next_by_sql;
+ALTER TABLE tokens_apikey DROP COLUMN IF EXISTS added;
+DELETE FROM django_migrations WHERE name = '{NAME}';
+"""  # noqa: S608 - a constant
+
+
+def next_release(directory: Path) -> Path:
+    """Makes a copy of this checkout with the migration. Returns the path of its manage.py."""
+    copy = directory / "next_release"
+    if copy.exists():
+        return copy / "manage.py"
+    copy.mkdir()
+    for package in {path.parent for path in PROJECT.glob("*/__init__.py")}:
+        if package.name != "tokens":
+            (copy / package.name).symlink_to(package)
+    shutil.copytree(PROJECT / "tokens", copy / "tokens")
+    migrations = copy / "tokens" / "migrations"
+    newest = max(file.stem for file in migrations.glob("0*.py"))
+    (migrations / f"{NAME}.py").write_text(MIGRATION.format(newest=newest), encoding="utf-8")
+    shutil.copy(PROJECT / "manage.py", copy)
+    return copy / "manage.py"
