@@ -11,6 +11,7 @@ from kernel.durations import whole_seconds
 from kernel.http.rendering import WireSerializer
 from tokens.lifetimes import MIN_LIFETIME_NS, not_a_number
 from tokens.policy.resolution import LIMITS
+from tokens.token_format import MAX_NAME_LENGTH
 from users.allow_lists import ANY, TYPES
 from users.names import UUID
 from users.requests import (
@@ -243,6 +244,13 @@ class ScopeField(TextField):
     """A field for a scope. `tokens.minting` rejects unknown scopes."""
 
 
+@extend_schema_field(
+    {"type": "string", "maxLength": MAX_NAME_LENGTH, "pattern": r"^([^\s/]([^/]*[^\s/])?)?$"}
+)
+class OptionalNameField(OptionalTextField):
+    """A field for the name of a token. `tokens.minting` also rejects invisible characters."""
+
+
 @extend_schema_serializer(deprecate_fields=["scope"])
 class CreateTokenRequest(RequestSerializer):
     about = "A token to create. By default it has the default lifetime and full access."
@@ -253,9 +261,9 @@ class CreateTokenRequest(RequestSerializer):
         help_text="The lifetime in nanoseconds, at least one second. If it is absent or 0, the "
         "user's default lifetime is used.",
     )
-    token_name = OptionalTextField(
-        help_text="The name. It must be unique among the user's tokens. If it is absent or empty, "
-        "the server chooses a random name."
+    token_name = OptionalNameField(
+        help_text="The name, without invisible characters. It must be unique among the user's "
+        "tokens. If it is absent or empty, the server chooses a random name."
     )
     scope = OptionalScopeField(
         max_length=64,

@@ -15,9 +15,8 @@ NOT_IN_A_SCHEMA = (
     "You cannot ",
     "not your current password",
     "is neither a UUID nor *",
-    # A service account has no password, any other user needs one. For the own password, the
-    # present one is needed.
-    "This field is required.",
+    # A service account has no password. Any other user needs one.
+    '{"field":"password","detail":"This field is required."}',
     "Enter your current password",
     "A service account cannot have",
     "Must be the cursor of the previous page",
@@ -32,7 +31,9 @@ NOT_IN_A_SCHEMA = (
     "A valid integer is required",
     "is not a whole number",
     "lifetime is in nanoseconds",
-    # No description of a string mentions that PostgreSQL cannot store NUL.
+    # A pattern of invisible characters would be very long.
+    "invisible characters",
+    # The introduction says that no string may contain NUL.
     "Null characters are not allowed",
     "must not contain NUL",
     "must be a multiple of ",
