@@ -82,6 +82,12 @@ def test_excluded_examples_exist() -> None:
     assert sum(map(len, RUN.values())) > 40
 
 
+def test_documents_call_the_program_by_one_name() -> None:
+    """Except the measured names of processes, of which one comes from the entry point."""
+    others = [path for path in DOCUMENTS if path.name != "performance.md"]
+    assert [path.name for path in others if "manage.py" in path.read_text()] == []
+
+
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Obeying]:
     if not shutil.which("curl"):
