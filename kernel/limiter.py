@@ -29,7 +29,7 @@ a thread. A failing limiter recovers when a slot is served, or when all slots ar
 | `tokens.signin.LOOK_UPS` | looking up a user who signs in | 1 | | 2 s |
 | `admin.SEARCHES` | a search in the admin | half of the pool; 2 may wait | 1 | 1 s |
 | `alerts.channels.TESTS` | sending a test alert | 2 | | none |
-| `users.passwords.HASHING` | hashing a password | 1; 1/2 of the threads + 2 may wait | | 2 s |
+| `users.passwords.HASHING` | hashing a password | 1 | | 2 s |
 
 A caller is a user or a client (see `kernel.http.hosts.client_of`).
 

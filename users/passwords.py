@@ -47,13 +47,7 @@ MAX_WAIT_SECONDS = 2.0
 BUSY = "Too many passwords are being checked right now. Try again in a few seconds."
 
 
-HASHING = Limiter(
-    "password hashing",
-    limit=1,
-    timeout=MAX_WAIT_SECONDS,
-    queue=settings.SERVER_THREADS // 2 + settings.SIGN_IN_THREADS,
-    full=BUSY,
-)
+HASHING = Limiter("password hashing", limit=1, timeout=MAX_WAIT_SECONDS, full=BUSY)
 
 
 class BoundedArgon2(Argon2PasswordHasher):

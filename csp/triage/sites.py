@@ -18,11 +18,11 @@ WITH RECURSIVE found AS (
 )
 SELECT site FROM found WHERE site IS NOT NULL
 """
-_SITES: Memory[str, list[str]] = Memory("sites of groups", capacity=1, max_age=10.0)
+_SITES: Memory[str, list[str]] = Memory("sites of groups", capacity=1, max_age=1.0)
 
 
 def sites_of_groups() -> list[str]:
-    """Returns the sites that have groups, `other` last. The list is at most 10 seconds old."""
+    """Returns the sites that have groups, `other` last. The list is at most a second old."""
     found = _SITES.get("")
     return _SITES.load("", _read) if found is None else found
 

@@ -13,10 +13,11 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from coderapi import readiness as probe
+from coderapi.server import migrating
 from jobs import registry, selectors
 from jobs.models import JobRun
 from kernel import memory
-from kernel.db import listener
+from kernel.db import failures, listener
 from kernel.db.backend.base import connections
 from kernel.db.connections import note_answer
 from kernel.http.handlers import to_api_error
@@ -132,6 +133,21 @@ def test_cause_of_failing_writes_is_named_everywhere(
     ]
 
 
+@pytest.mark.parametrize(
+    ("message", "cause"),
+    [
+        ("FATAL:  could not write init file: No space left on device", failures.FULL),
+        ("FATAL:  sorry, too many clients already", failures.NO_CONNECTION),
+        ("FATAL:  remaining connection slots are reserved for roles", failures.NO_CONNECTION),
+        ('FATAL:  too many connections for role "coderapi"', failures.NO_CONNECTION),
+        ("FATAL:  the database system is starting up", ""),
+    ],
+)
+def test_cause_of_a_failed_connection_is_known_by_its_message(message: str, cause: str) -> None:
+    assert failures.cause_of(psycopg.OperationalError(message)) == cause
+    assert migrating.is_temporary(message) == (cause != failures.FULL)
+
+
 @pytest.mark.django_db
 def test_read_only_database_is_degraded(anonymous: APIClient) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
@@ -153,9 +169,15 @@ def test_busy_pool_is_no_reason_to_take_the_server_away(
         note_answer()
         answer = anonymous.get("/readyz")
         assert (answer.status_code, answer.json()["database"]) == (200, "busy")
+        # A full disk that was seen lately goes first.
+        assert to_api_error(FULL)
+        memory.clear_all()
+        state = anonymous.get("/readyz").json()
+        assert (state["database"], state["reason"]) == ("unwritable", failures.FULL)
     finally:
         for place in places:
             limiter.release(place)
+    failures.forget()
     memory.clear_all()
     assert anonymous.get("/readyz").json()["status"] == "ok"
     assert JobRun.objects.count() == 0
