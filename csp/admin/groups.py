@@ -37,7 +37,7 @@ from csp.triage import decisions, policies, sites
 from csp.triage.activity import activity
 from csp.triage.decisions import same_cause
 from csp.triage.details import details, is_own, next_step, step_in_words
-from csp.triage.overview import badges, daily, hourly_chart, sparkline, state_badge, with_ports
+from csp.triage.overview import badges, breakable, daily, hourly_chart, sparkline, state_badge
 from csp.triage.selectors import groups_at
 from csp.triage.versions import clients_by_version, mark_new
 from csp.writing import reach
@@ -50,7 +50,7 @@ MAX_LINKS = 20
 # The form lists this number of users to whom a group can be assigned.
 MAX_USERS = 200
 NEWEST_REPORTS = 20
-of_site = column("site", with_ports, "site")
+of_site = column("site", breakable, "site")
 
 
 @admin.register(Group)
@@ -112,7 +112,7 @@ class GroupAdmin(Decisions, Comparisons, ExportingAdmin):
 
     @admin.display(description="cause", ordering="blocked")
     def cause_in_words(self, group: Group) -> SafeString:
-        return with_ports(group)
+        return breakable(group)
 
     @admin.display(description="state")
     def state_now(self, group: Any) -> SafeString:

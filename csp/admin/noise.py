@@ -87,6 +87,9 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
         "pattern", lambda pattern: Truncator(pattern).chars(MAX_IN_LIST), "pattern"
     )
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.readonly_fields if obj else []
+
     def get_list_display(self, request: HttpRequest) -> Any:
         """Adds the site if a rule has one."""
         first, *others = self.list_display
@@ -200,6 +203,7 @@ def _matches(initial: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _links(groups: Sequence[Group]) -> SafeString:
-    shown = format_html_join(", ", "{}", ((row_link(group),) for group in groups[:MAX_LINKS]))
+    links = ((row_link(group, f"{group}{sites.where(group)}"),) for group in groups[:MAX_LINKS])
+    shown = format_html_join(", ", "{}", links)
     more = len(groups) - MAX_LINKS
     return format_html("{} and {} more", shown, more) if more > 0 else shown

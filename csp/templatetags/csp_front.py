@@ -6,12 +6,12 @@ from django import template
 from django.utils import timezone
 
 from csp.triage.details import next_step
-from csp.triage.overview import badges, front_page, state_badge, with_ports
+from csp.triage.overview import badges, breakable, front_page, state_badge
 
 register = template.Library()
 register.filter(badges)
 register.filter(next_step)
-register.filter(with_ports)
+register.filter(breakable)
 
 
 @register.filter

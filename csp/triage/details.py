@@ -252,5 +252,7 @@ def _next_step(directive: str, source: str, is_confirmed: bool) -> str:
     advice = advise(Blocked(directive, source, (url,), "", "", is_confirmed))
     if advice.entry:
         return f"Check it (risk: {advice.risk})"
+    if source == "inline" and directive.startswith("style-src"):
+        return "Move the style to a file"
     default = "Do not allow it" if advice.risk is Risk.HIGH else "Ignore it"
     return _NEXT_STEPS.get(source.partition(" ")[0], default)

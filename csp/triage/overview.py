@@ -38,10 +38,11 @@ DIRECTIVES = 4
 _PORT = re.compile(r"(?<=[\w\]}]):[0-9]+(?![\w.])")
 
 
-def with_ports(text: Any) -> SafeString:
-    """Keeps a browser from breaking a line inside a port: it breaks the line before it."""
+def breakable(text: Any) -> SafeString:
+    """Lets a browser break a line after the scheme and before the port, and not inside a port."""
     written = _PORT.sub(r'<wbr><span class="port">\g<0></span>', conditional_escape(text))
-    return mark_safe(written)  # noqa: S308 - the text is escaped
+    # The text is escaped.
+    return mark_safe(written.replace("://", "://<wbr>"))  # noqa: S308
 
 
 def state_badge(state: str) -> SafeString:

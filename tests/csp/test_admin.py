@@ -143,7 +143,7 @@ def test_group_page_has_chart_breakdown_and_samples(pages: Client, member: APICl
     )
     shown = text_of(pages.get(reverse("admin:csp_group_change", args=[Group.objects.get().pk])))
     assert "<rect" in shown
-    for facet in ("https://coder.example.com/workspaces", "@{user}/{workspace}", "enforce"):
+    for facet in ("coder.example.com/workspaces", "@{user}/{workspace}", "enforce"):
         assert f"{facet}</td><td>" in shown
     assert "<b>bold" not in shown
     assert "style=" not in shown[shown.index("<svg") : shown.index("</svg>")]

@@ -16,7 +16,7 @@ from django.utils import timezone
 from audit.models import Entry
 from csp.models import Group, Report
 from csp.triage import policies, releases
-from csp.triage.overview import with_ports
+from csp.triage.overview import breakable
 from csp.triage.sites import sites_of_groups
 from kernel import memory
 from tests.csp.test_triage import GROUPS, NOW, make_group, patch
@@ -103,10 +103,10 @@ def test_pages_show_sites_only_if_there_are_several(sites: None, owner: APIClien
     report_on(PORTAL, owner)
     group = Group.objects.get()
     pages = (
-        ("/admin/csp/", f"{PORTAL}</td>"),
-        ("/admin/csp/group/", f"{PORTAL}</td>"),
+        ("/admin/csp/", f"{breakable(PORTAL)}</td>"),
+        ("/admin/csp/group/", f"{breakable(PORTAL)}</td>"),
         (f"/admin/csp/group/{group.pk}/change/", f" on {PORTAL}"),
-        ("/admin/csp/group/releases/", f"{PORTAL}</td>"),
+        ("/admin/csp/group/releases/", f"{breakable(PORTAL)}</td>"),
     )
     before = [client.get(page).text for page, _ in pages]
     memory.clear_all()
@@ -116,8 +116,8 @@ def test_pages_show_sites_only_if_there_are_several(sites: None, owner: APIClien
         assert (site in one, site in several) == (False, True), page
     for page in ("/admin/csp/", "/admin/csp/group/"):
         shop = client.get(page, {"site": SHOP}).text
-        assert shop.count(f"{with_ports(SHOP)}</td>") == 1
-        assert f"{PORTAL}</td>" not in shop
+        assert shop.count(f"{breakable(SHOP)}</td>") == 1
+        assert f"{breakable(PORTAL)}</td>" not in shop
 
 
 def test_reports_are_filtered_by_site(sites: None, owner: APIClient) -> None:
@@ -187,7 +187,7 @@ def test_decision_is_copied_to_the_same_cause_on_other_sites(owner: APIClient) -
     unlike = make_group(site=SHOP, blocked="a.example")
     client, path = in_admin("owner"), f"/admin/csp/group/{first.pk}"
     page = client.get(f"{path}/change/").text
-    assert page.count(f"{with_ports(SHOP)}</a>") == 1
+    assert page.count(f"{breakable(SHOP)}</a>") == 1
     assert "Changed groups of other sites: 1." in client.post(f"{path}/copy/", follow=True).text
     second.refresh_from_db()
     unlike.refresh_from_db()
@@ -224,8 +224,8 @@ def test_releases_are_compared_for_one_site(sites: None, owner: APIClient) -> No
     _, [new, _] = releases.by_time(now - timedelta(hours=1), now=now, site=SHOP)
     assert [group.site for group in new.groups] == [SHOP]
     page = in_admin("owner").get("/admin/csp/group/releases/", {"site": SHOP}).text
-    assert f"{with_ports(SHOP)}</td>" in page
-    assert f"{PORTAL}</td>" not in page
+    assert f"{breakable(SHOP)}</td>" in page
+    assert f"{breakable(PORTAL)}</td>" not in page
 
 
 def test_commands_list_one_site(sites: None, owner: APIClient) -> None:
