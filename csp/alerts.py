@@ -35,8 +35,8 @@ from alerts.models import Alert, Channel
 from alerts.sources import Details, Event, Source, register
 from alerts.weekly import register_section
 from audit.models import Entry
-from csp.advice.causes import cause
 from csp.advice.suggestion import Advice
+from csp.causes import cause
 from csp.models import Group, Report, SettledPolicy, State
 from csp.triage.details import details
 from csp.triage.new_hosts import DANGEROUS, first_uses, new_hosts

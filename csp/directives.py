@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+# A scheme in a list of sources, in lower case.
+SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 # The directives that have a list of sources. Each has a name for a blocked source, and a
 # description of the resources that it protects.
 WITH_SOURCES = {

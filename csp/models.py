@@ -8,7 +8,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
-from csp.advice.causes import cause
+from csp.causes import cause
 from kernel.db.partitions import PartitionedTable
 
 REPORTS = PartitionedTable("csp_report", timedelta(days=1))

@@ -22,7 +22,7 @@ from django.views.decorators.http import require_POST
 
 from audit.services import actor_of
 from csp.admin.group_lists import GROUPS, LIST_FILTERS, GroupLists, list_query, to_group
-from csp.advice.causes import cause
+from csp.causes import cause
 from csp.models import Group, State
 from csp.triage import decisions, sites
 from csp.triage.decisions import MAX_NOTE, Decision, checked, copy_decision, decide

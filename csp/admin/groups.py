@@ -19,8 +19,8 @@ from csp.admin.comparisons import Comparisons
 from csp.admin.exporting import ExportingAdmin
 from csp.admin.group_decisions import Decisions
 from csp.admin.group_lists import list_query
-from csp.advice.causes import cause
 from csp.advice.policy import governing_directive, parse
+from csp.causes import cause
 from csp.filters import (
     AssigneeFilter,
     DirectiveFilter,

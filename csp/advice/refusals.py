@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from csp.noise.built_in import EXTENSIONS
+from csp.causes import EXTENSIONS
 
 
 class Risk(StrEnum):

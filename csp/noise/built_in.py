@@ -108,9 +108,6 @@ BUILT_IN = tuple(
     for pattern in patterns.split()
 )
 
-# The schemes of the URLs of browser extensions.
-EXTENSIONS = frozenset(rule.pattern for rule in BUILT_IN if rule.category == "extensions")
-
 
 def add_built_in(model: Any, rules: Iterable[BuiltInRule] = BUILT_IN) -> None:
     """Adds the rules whose name and pattern do not exist yet. Does not change existing rules."""

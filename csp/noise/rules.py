@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from csp import trusted_types
-from csp.scrubbing.uris import ERROR_PAGE, SCHEME, WEB_SCHEMES, Address
+from csp.directives import SCHEME
+from csp.scrubbing.uris import ERROR_PAGE, WEB_SCHEMES, Address
 
 # Rules never hide reports about localhost, because developers need them. Rules hide reports about
 # inline code, eval and Trusted Types only if the source file has another scheme or host than the

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from csp.directives import SCHEME
 from csp.parsing.formats import MAX_URI, shortened
 from csp.scrubbing.coder_addresses import private_host, private_segments
 from csp.scrubbing.encodings import decoded
@@ -16,7 +17,6 @@ DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 MAX_PORT = 65_535
 # The URL of Chrome's error page. It is the only URL without a host that is kept in full.
 ERROR_PAGE = "data:text/html,chromewebdata"
-SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 # A URL with a host. `//host/path` has no scheme. Parts: scheme, IPv6 address, host, port, path.
 _WEB = re.compile(
     r"(?i)(?:(https?|wss?):)?//(?:[^/?#]*@)?"

@@ -15,7 +15,7 @@ from django.db.models.functions import TruncDate
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from csp.advice.causes import cause
+from csp.causes import cause
 from csp.models import HourCount
 from csp.selectors import HOUR
 from csp.triage.details import next_step

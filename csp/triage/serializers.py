@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from rest_framework import serializers
 
-from csp.advice.causes import cause
 from csp.advice.refusals import Risk
+from csp.causes import cause
 from csp.models import Group, State
 from csp.parsing.other_types import OTHER_TYPE, TYPES
 from csp.triage.decisions import MAX_NOTE

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csp.advice.causes import cause
 from csp.advice.hosts import HostKind, kind_of
 from csp.advice.policy import (
     Address,
@@ -19,6 +18,7 @@ from csp.advice.policy import (
 )
 from csp.advice.refusals import Risk
 from csp.advice.suggestion import Advice, Blocked, advise, silenced, with_entry
+from csp.causes import cause
 from csp.scrubbing.uris import DEFAULT_PORTS
 
 PAGE = "https://coder.example.com"

@@ -6,6 +6,7 @@ import pytest
 
 from audit.services import SYSTEM
 from csp import services
+from csp.causes import EXTENSIONS
 from csp.models import Group, NoiseRule
 from csp.noise.built_in import BUILT_IN, BuiltInRule, add_built_in
 from csp.noise.rules import Rule, Rules, checked_pattern, compiled, is_localhost, pattern_for
@@ -132,6 +133,7 @@ def test_adding_built_in_rules_again_keeps_changes() -> None:
 def test_built_in_rules_have_reason_source_and_unique_name() -> None:
     assert all(rule.reason and rule.source.startswith("https://") for rule in BUILT_IN)
     assert len({rule.name for rule in BUILT_IN}) == len(BUILT_IN)
+    assert {rule.pattern for rule in BUILT_IN if rule.category == "extensions"} == EXTENSIONS
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1.example", "notlocalhost", "1127.0.0.1", "::2"])

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csp.advice.causes import cause
 from csp.advice.grading import grade
 from csp.advice.policy import parse
 from csp.advice.refusals import Risk
 from csp.advice.suggestion import Blocked, advise, with_entry
+from csp.causes import cause
 from csp.models import Group, NoiseRule, Report
 from csp.scrubbing.free_text import scrubbed_policy
 from csp.scrubbing.leak_search import findings

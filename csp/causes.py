@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 
-from csp.directives import KNOWN, WITH_SOURCES
-from csp.noise.built_in import EXTENSIONS
-from csp.scrubbing.uris import SCHEME
+from csp.directives import KNOWN, SCHEME, WITH_SOURCES
 from csp.trusted_types import SINK, split_source
 
+# The schemes of the URLs of browser extensions.
+EXTENSIONS = frozenset(
+    {
+        *("chrome-extension", "moz-extension", "ms-browser-extension", "safari-extension"),
+        *("safari-web-extension", "webkit-masked-url"),
+    }
+)
 _TO = frozenset({"connect-src", "form-action", "navigate-to"})
 _HOST = re.compile(r"((?:[a-z0-9_{}-]+\.)+[a-z0-9_{}-]+\.?|localhost|\[[0-9a-f:.]+\])(?::[0-9]+)?")
 
