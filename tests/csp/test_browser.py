@@ -74,7 +74,7 @@ VERSION_PAGES = {
 
 @pytest.fixture
 def site(
-    live_server: Any, owner: APIClient, tmp_path: Path, transactional_db: None
+    live_server: Any, owner: APIClient, tmp_path: Path, settings: Any, transactional_db: None
 ) -> Iterator[str]:
     """The https address of a site whose reader is signed in."""
     members = {
@@ -85,6 +85,8 @@ def site(
     }
     handler = type("SignedInSite", (Site,), members)
     with fresh_writer(), serving(handler, Authority(tmp_path).pair("site")) as address:
+        # The cookie counts only in reports from the service's own pages.
+        settings.ACCESS_URL = address
         yield address
 
 
@@ -251,7 +253,7 @@ TEXT_POLICY = "require-trusted-types-for 'script'; trusted-types known"
 
 @pytest.mark.parametrize("browser", [chromium(), firefox()])
 def test_each_sink_and_each_trusted_types_policy_is_a_group(
-    live_server: Any, tmp_path: Path, owner: APIClient, transactional_db: None, browser: Browsing
+    live_server: Any, tmp_path: Path, owner: APIClient, settings: Any, browser: Browsing
 ) -> None:
     members = {
         "pages": {
@@ -271,6 +273,7 @@ def test_each_sink_and_each_trusted_types_policy_is_a_group(
         serving(type("TextSite", (Site,), members), pair) as site,
         browser(tmp_path / "profile") as window,
     ):
+        settings.ACCESS_URL = site
         window.open(f"{site}/")
         wait_for(partial(has_reports, len(TEXT_CAUSES)), seconds=DEADLINE_SECONDS)
     assert set(Group.objects.values_list("directive", "blocked")) == TEXT_CAUSES

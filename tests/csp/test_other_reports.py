@@ -300,7 +300,7 @@ HEADERS = {
 
 @needs_browser
 def test_other_reports_of_chromium_are_counted(
-    live_server: Any, owner: APIClient, tmp_path: Path
+    live_server: Any, owner: APIClient, tmp_path: Path, settings: Any
 ) -> None:
     endpoints = {"Reporting-Endpoints": f'csp="{PATH}", default="{PATH}"'}
     members = {
@@ -317,6 +317,7 @@ def test_other_reports_of_chromium_are_counted(
         serving(site, Authority(tmp_path).pair("site")) as address,
         browsing(tmp_path / "profile", flags=flags) as window,
     ):
+        settings.ACCESS_URL = address
         expected = {"csp-hash", "deprecation", "permissions-policy-violation"}
         for path, types in (("/hash", expected), ("/integrity", {"integrity-violation"})):
             window.open(f"{address}{path}")

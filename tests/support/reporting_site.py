@@ -14,7 +14,7 @@ from tests.support.csp_reports import PATH
 from tests.support.local_server import answering
 
 ANSWER_SECONDS = 60.0
-PASSED = frozenset({"cookie", "content-type", "user-agent", "origin"})
+PASSED = frozenset({"cookie", "content-type", "host", "origin", "sec-fetch-site", "user-agent"})
 
 
 class Site(BaseHTTPRequestHandler):
