@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -215,6 +216,8 @@ def bound_statements(seconds: float = STATEMENT_SECONDS) -> None:
     """
     global _statement_seconds
     _statement_seconds = seconds
+    # The pool's lines have the reason why no connection can be opened.
+    logging.getLogger("psycopg.pool").setLevel(logging.WARNING)
 
 
 class _Deadline(threading.local):

@@ -237,7 +237,8 @@ REPEATS = RepeatFilter()
 LOGGERS: dict[str, dict[str, Any]] = {
     # Django logs every response with a status of 400 or higher. Only unexpected errors are kept.
     "django.request": {"level": "ERROR", "filters": [has_unexpected_error]},
-    "psycopg.pool": {"filters": [has_reason, REPEATS]},
+    # A command prints its own error. Processes that serve requests lower the level.
+    "psycopg.pool": {"level": "ERROR", "filters": [has_reason, REPEATS]},
 }
 
 
