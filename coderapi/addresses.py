@@ -18,6 +18,8 @@ from typing import Any
 # need a moment to release the port.
 CLAIM_SECONDS = 2.0
 POLL_SECONDS = 0.1
+# systemd passes its sockets as file descriptors from this number.
+FIRST_DESCRIPTOR = 3
 
 
 class AddressError(Exception):
@@ -45,24 +47,29 @@ class Address:
 
 
 class Claim:
-    """Reserves an address for our workers with a socket that is bound but does not listen."""
+    """Reserves an address for our workers with a socket that is bound but does not listen.
+
+    systemd may have opened the socket (socket activation). Then it listens already.
+    """
 
     def __init__(self, text: str, *, option: str, scheme: str = "http") -> None:
         """Reserves the address. `option` names the flag and the variable that set it."""
         self.scheme = scheme
-        self._socket = _bind_with_retry(text, option)
+        inherited = _inherited(text)
+        self.is_inherited = inherited is not None
+        self._socket = inherited or _bind_with_retry(text, option)
         self.address = Address(*self._socket.getsockname()[:2])
-        if sys.platform == "linux":
+        if sys.platform == "linux" and not self.is_inherited:
             # Now only sockets of the same user with SO_REUSEPORT can bind to the port.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        else:
-            self._socket.close()
-        # After the supervisor has been killed, its children must not keep the port.
-        os.register_at_fork(after_in_child=self.release)
 
     def release(self) -> None:
         self._socket.close()
+
+    def hand_over(self) -> socket.socket:
+        """Returns the socket for listening. Its children must close it if they do not need it."""
+        return self._socket
 
     @property
     def url(self) -> str:
@@ -73,6 +80,27 @@ class Claim:
     def note(self) -> str:
         """A note for the log if the server listens on all addresses, or ""."""
         return "" if self.address.reachable == self.address else " (all addresses of this machine)"
+
+
+def _inherited(text: str) -> socket.socket | None:
+    """Returns the socket of this address that systemd has opened, or None without such sockets.
+
+    Raises: AddressError if systemd has opened only sockets of other addresses.
+    Source: sd_listen_fds(3).
+    """
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return None
+    found = []
+    for number in range(int(os.environ.get("LISTEN_FDS", "0"))):
+        each = socket.socket(fileno=os.dup(FIRST_DESCRIPTOR + number))
+        address = Address(*each.getsockname()[:2])
+        if split(text) in {(address.host, address.port), ("", address.port)}:
+            return each
+        found.append(str(address))
+        each.close()
+    if not found:
+        return None
+    raise AddressError(f"systemd listens on {' and '.join(found)}, but not on {text}.")
 
 
 def split(text: str) -> tuple[str, int]:
@@ -108,7 +136,12 @@ def _bind(text: str) -> socket.socket:
     except OSError:
         bound.close()
         raise
-    return bound
+    if port:
+        return bound
+    # A socket keeps its port while it rejects connections only if it was bound to this port.
+    chosen = Address(*bound.getsockname()[:2])
+    bound.close()
+    return _bind(str(chosen))
 
 
 def _problem(text: str, option: str, error: OSError) -> str:

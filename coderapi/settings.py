@@ -249,9 +249,7 @@ RATE_LIMITS_APART = {
     **dict.fromkeys(SIGN_IN_PATHS, API_RATE_LIMIT),
 }
 CACHE_URL = OPTIONS["CACHE_URL"]
-# The maximum sizes of request bodies in bytes, by path. `kernel.http.body` has the default.
-BODY_CAPS = {CSP_REPORTS_PATH: 1 * MEBIBYTE, "/api/v2/deployment/stats/reports": 8 * MEBIBYTE}
-DATA_UPLOAD_MAX_MEMORY_SIZE = None  # kernel.http.body limits the size of request bodies.
+DATA_UPLOAD_MAX_MEMORY_SIZE = None  # `max_body` of a view limits the size.
 
 # --- Stored data and responses ----------------------------------------------------------------
 

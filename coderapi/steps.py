@@ -1,17 +1,27 @@
 """The steps that every request takes before its view or its cached response, in their order.
 
-A step may reject or redirect the request, or answer it. Then no later step runs. To add a step,
-write a function in the module of its subject, and add a line here. If the function has a result,
-add an attribute to `Results`. `kernel.http.steps` explains steps.
+A step is a function of the request as a `Call`, and of the results of earlier steps. It returns
+
+* its result, which later steps, views and the response can use,
+* an Answer, which ends the request,
+* an Ask, if its result is not in memory. The event loop must not block, so a thread runs the query,
+* or None, if it has nothing to add.
+
+It may raise an APIError, which ends the request, too. A step that only checks has no result.
+
+To add a step, write a function in the module of its subject, and add a line here. If the function
+has a result, add an attribute to `Results`. Each step runs once for each request, wherever it
+stands. The body of the request is not there yet.
 """
 
 from __future__ import annotations
 
 from csp.access.keys import is_open_to
+from kernel.http.call import single_slashed
 from kernel.http.cors import cors
 from kernel.http.hosts import check_host, client_address
 from kernel.http.rate_limit import count_request
-from kernel.http.steps import Step, single_slashed
+from kernel.http.results import Step
 from kernel.http.wire import chosen
 from tokens.verification.authentication import refuse_foreign_sign_in
 from tokens.verification.middleware import caller_of_api

@@ -11,9 +11,11 @@ from django.core.wsgi import get_wsgi_application
 from django.urls import base
 
 from coderapi import readiness
-from coderapi.front import Front, routes
+from coderapi.front import routes
+from coderapi.steps import STEPS
 from kernel.db import listener
 from kernel.db.connections import bound_statements
+from kernel.http.exchange import Site
 from kernel.http.rendering import complete
 from kernel.http.threads import Threads
 from kernel.telemetry import metrics
@@ -41,22 +43,24 @@ def _django() -> WSGIApplication:
     return complete(get_wsgi_application())
 
 
-def build() -> Front:
+def build() -> Site:
     """Returns the application of this process, and starts its threads."""
     preload()
     bound_statements()
     listener.start()
     readiness.start()
     metrics.start_sampling()
-    threads = Threads(_django(), settings.SERVER_THREADS)
-    return Front(
-        threads,
+    return Site(
+        STEPS,
         routes(settings.ROOT_URLCONF),
-        _access_log(),
-        counts=metrics.enabled(),
+        settings.ROOT_URLCONF,
+        threads=Threads(_django(), settings.SERVER_THREADS),
         sign_ins=Threads(_django(), settings.SIGN_IN_THREADS),
         # Health checks never wait, also if all other threads wait for the database.
         probes=Threads(_django(), 1),
+        sign_in_paths=frozenset({*settings.SIGN_IN_PATHS, f"{settings.ADMIN_PATH}login"}),
+        log=_access_log(),
+        counts=metrics.enabled(),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -25,11 +25,13 @@ from csp.writing.client_hashes import is_key_in_memory, sender_of
 from csp.writing.entries import Entry, Prepared, Sender, entries_of, prepare
 from csp.writing.sites import are_sites_in_memory, sites_for
 from kernel.http import wire
+from kernel.http.asking import Asking
+from kernel.http.body import Read
 from kernel.http.call import first_parameters
 from kernel.http.errors import APIError, Validation, invalid
 from kernel.http.hosts import client_of
 from kernel.http.rate_limit import bucket_of, limit_of, verdict_on
-from kernel.http.steps import Results
+from kernel.http.results import Ask, Results
 from kernel.humanize import plural
 from kernel.settings import settings
 
@@ -46,53 +48,50 @@ _parsed: OrderedDict[bytes, None] = OrderedDict()
 
 PARSED_BODIES = 512
 
-type Run = Callable[[Callable[[], Any]], Awaitable[Any]]
 
+def collect(results: Results, read: Read, *, now: datetime) -> Asking[None]:
+    """Checks the sender, reads the body, and waits until all reports in it are committed.
 
-def collect(results: Results, body: bytes, *, now: datetime) -> None:
-    """Commits all reports of the request, and waits for the commit in this thread.
-
-    Raises: the errors of `entries_in`; 503, 504 or LimitReachedError if the reports cannot be
-    written.
+    Raises: APIError 401, 403 or 410 if the sender may not report; the errors of `read` and
+    `entries_in`; 503, 504 or LimitReachedError if the reports cannot be written.
     """
-    if entries := entries_in(results, body, now=now):
-        writer.write(entries)
-
-
-async def collect_in_loop(results: Results, body: bytes, *, now: datetime, run: Run) -> None:
-    """Commits all reports of the request. `run` calls a function in a thread.
-
-    Raises: the errors of `collect`.
-    """
-    prepare_entries = partial(entries_in, results, body, now=now)
-    entries = None
+    is_known = keys.PARAMETER not in first_parameters(results.call) or keys.is_in_memory()
+    key = yield from _in_memory_or_thread(is_known, partial(_checked_key, results))
+    body = yield from read()
     is_quick = len(body) <= MAX_BYTES_IN_LOOP or body in _parsed
-    if is_quick and _is_in_memory(results, now=now):
+    prepare_entries = partial(entries_in, results, key, body, now=now)
+    entries = yield from _in_memory_or_thread(is_quick and _is_in_memory(now), prepare_entries)
+    if entries:
+        yield from writer.write(entries)
+
+
+def _in_memory_or_thread[T](is_quick: bool, function: Callable[[], T]) -> Asking[T]:
+    if is_quick:
         # A value may have been removed from memory since.
         with suppress(SynchronousOnlyOperation):
-            entries = prepare_entries()
-    if entries is None:
-        entries = await run(prepare_entries)
-    if entries:
-        await writer.write_in_loop(entries)
+            return function()
+    found: T = yield Ask(function)
+    return found
 
 
-def _is_in_memory(results: Results, *, now: datetime) -> bool:
+def _checked_key(results: Results) -> IngestKey | None:
+    parameters, origin = first_parameters(results.call), results.call.headers.get("origin", "")
+    return keys.check(parameters, origin=origin, caller=results.caller)
+
+
+def _is_in_memory(now: datetime) -> bool:
     """Returns whether `entries_in` needs no query."""
-    has_key = keys.PARAMETER in first_parameters(results.call)
-    is_checked = keys.is_in_memory() if has_key else True
-    is_day_known = is_key_in_memory(now.date())
-    return is_checked and are_rules_in_memory() and are_sites_in_memory() and is_day_known
+    return are_rules_in_memory() and are_sites_in_memory() and is_key_in_memory(now.date())
 
 
-def entries_in(results: Results, body: bytes, *, now: datetime) -> list[Entry]:
-    """Checks the sender, and returns an entry for each report in the body.
+def entries_in(
+    results: Results, key: IngestKey | None, body: bytes, *, now: datetime
+) -> list[Entry]:
+    """Returns an entry for each report in the body. `key` is the ingest key of the request.
 
-    Raises: APIError 401, 403 or 410 if the sender may not report; 400 or 413 for an invalid body;
-    429 for too many reports.
+    Raises: APIError 400 or 413 for an invalid body, 429 for too many reports.
     """
     parameters, origin = first_parameters(results.call), results.call.headers.get("origin", "")
-    key = keys.check(parameters, origin=origin, caller=results.caller)
     parsed = parse_body(body)
     _remember(body)
     if parsed is None:

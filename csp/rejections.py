@@ -26,7 +26,7 @@ from csp.models import Rejection
 from kernel.db.connections import fetch
 from kernel.http.call import first_parameters
 from kernel.http.errors import APIError
-from kernel.http.steps import Results
+from kernel.http.results import Results
 
 # The maximum numbers of rows for each key: in memory, and on a day in the database. Further origins
 # are counted as "other".

@@ -1,24 +1,27 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import cast
 
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
 from csp import rejections
 from csp.access.keys import PARAMETER, VERSION
-from csp.collection import Run, collect, collect_in_loop
+from csp.collection import collect
 from csp.schema import INGEST_KEY, ReportBody
 from csp.scrubbing.versions import SCHEMA
 from kernel.http import wire
+from kernel.http.asking import Asking, run
+from kernel.http.body import MEBIBYTE, Read
 from kernel.http.handlers import to_api_error
 from kernel.http.identity import IdentifiedRequest
 from kernel.http.responses import JSON_CONTENT_TYPE, Answer
+from kernel.http.results import Results
 from kernel.http.schema.operations import operation
-from kernel.http.steps import Results
 from kernel.http.views import APIView
 from tokens.verification.authentication import SECURITY
 
@@ -28,6 +31,7 @@ class ReportView(APIView):
 
     authentication_classes = []
     permission_classes = []
+    max_body = 1 * MEBIBYTE
 
     @operation(
         "Report CSP violations",
@@ -60,22 +64,20 @@ class ReportView(APIView):
     )
     def post(self, request: Request) -> HttpResponse:
         results = cast("IdentifiedRequest", request._request).results
-        return answer_reports(results, request._request.body, now=timezone.now()).as_response()
+        return run(collect_reports(results, partial(_body, request._request))).as_response()
 
 
-def answer_reports(results: Results, body: bytes, *, now: datetime) -> Answer:
-    """Collects reports and returns the response."""
+def _body(request: HttpRequest) -> Asking[bytes]:
+    """Returns the body, which Django has in memory, without an Ask."""
+    yield from ()
+    return request.body
+
+
+def collect_reports(results: Results, read: Read) -> Asking[Answer]:
+    """Collects the reports of a request, and returns the response."""
+    now = timezone.now()
     try:
-        collect(results, body, now=now)
-    except Exception as error:  # noqa: BLE001 - raised again if it is unexpected
-        return _outcome(results, now, error)
-    return _outcome(results, now)
-
-
-async def reports_in_loop(results: Results, body: bytes, *, now: datetime, run: Run) -> Answer:
-    """Collects reports in an event loop, and returns the response. `run` calls it in a thread."""
-    try:
-        await collect_in_loop(results, body, now=now, run=run)
+        yield from collect(results, read, now=now)
     except Exception as error:  # noqa: BLE001 - raised again if it is unexpected
         return _outcome(results, now, error)
     return _outcome(results, now)

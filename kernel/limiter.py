@@ -22,7 +22,6 @@ a thread. A failing limiter recovers when a slot is served, or when all slots ar
 
 | limiter | a slot is | in all | one caller | timeout |
 | --- | --- | --- | --- | --- |
-| `http.body.BODIES` | a byte of a request's body in memory | 128 MiB | 32 MiB | none |
 | `http.views.STREAMS` | a streamed response | 64 | 2 | none |
 | `db.backend.base` | a pooled connection | the pool, at most 1/2 of the threads | | 2.5 s |
 | `memory.LOOK_UPS` | reading a value | the threads | 1 for one value | 1 s |

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 
 from kernel.durations import DURATION, to_nanoseconds
 from kernel.http import documents, wire
+from kernel.http.body import MEBIBYTE
 from kernel.http.call import first_parameters
 from kernel.http.documents import Document, Rendered
 from kernel.http.errors import APIError, Validation
@@ -134,6 +135,7 @@ def _history(period: Range) -> CachedValue[Rendered]:
 class StatsReportsView(APIView):
     is_own = True
     permission_classes = [may("deployment_stats:create")]
+    max_body = 8 * MEBIBYTE
 
     @operation(
         "Report deployment stats",

@@ -26,11 +26,11 @@ from kernel.http.errors import Validation
 from kernel.http.hosts import client_of
 from kernel.http.pool import Pool
 from kernel.http.rate_limit import (
-    WINDOW_SECONDS,
     check,
     check_client,
     counter_of_names,
 )
+from kernel.http.results import WINDOW_SECONDS
 from kernel.limiter import Limiter
 from users.models import User
 from users.names import normal_email

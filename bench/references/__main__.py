@@ -8,10 +8,12 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import signal
+import socket
 import sys
 
 from bench.service import WORKERS
-from coderapi.server.http import Listener, Worker
+from coderapi.server.listener import Listener
+from coderapi.server.worker import Worker
 
 
 def main(name: str, port: int) -> None:
@@ -19,7 +21,9 @@ def main(name: str, port: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     load = importlib.import_module(f"bench.references.{name}").build
     forking = multiprocessing.get_context("fork")
-    workers = [Worker(Listener("127.0.0.1", port), load) for _ in range(WORKERS)]
+    listener = Listener(socket.create_server(("127.0.0.1", port)))
+    listener.open()
+    workers = [Worker(listener, load) for _ in range(WORKERS)]
     processes = [forking.Process(target=worker.run, daemon=True) for worker in workers]
     for process in processes:
         process.start()

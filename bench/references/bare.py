@@ -6,12 +6,10 @@ JSON file with the status, the headers and the body of each path.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import json
 import os
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,39 +17,40 @@ from typing import Any
 from psycopg_pool import ConnectionPool
 
 from bench.service import THREADS
+from kernel.http.asking import Asking
+from kernel.http.exchange import Plain, Request
 from kernel.http.responses import Answer
-from kernel.http.threads import Send, send_whole
+from kernel.http.results import Ask
 
 LOOK_UP = """
 SELECT k.hashed_secret, k.user_id, k.expires_at, k.scopes, u.username, u.status, u.roles
 FROM tokens_apikey AS k JOIN users_user AS u ON u.id = k.user_id WHERE k.id = %s
 """
-LOOK_UP_PATH = b"/lookup"
-NOTHING = Answer(404, {"Content-Length": "0"}, b"")
+LOOK_UP_PATH = "/lookup"
 
 
 class Bare:
-    """An ASGI application. Without a look-up, it responds in the event loop, as the front does."""
+    """An application. Without a look-up, it responds in the event loop, as the front does."""
 
     def __init__(self) -> None:
         recorded = json.loads(Path(os.environ["BENCH_ANSWERS"]).read_text(encoding="utf-8"))
         self._answers = {
-            path.encode(): Answer(status, dict(headers), body.encode("latin-1"))
+            path: Answer(status, dict(headers), body.encode("latin-1"))
             for path, (status, headers, body) in recorded.items()
         }
         self._threads = ThreadPoolExecutor(THREADS)
         self._pool = _pool()
 
-    def answer_at_once(self, scope: Mapping[str, Any]) -> Answer | None:
-        path = scope["raw_path"]
-        return None if path == LOOK_UP_PATH else self._answers.get(path, NOTHING)
+    def exchange(self, request: Request) -> Plain:
+        return Plain(self._answer(request))
 
-    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Send) -> None:
-        token = dict(scope["headers"])[b"coder-session-token"].decode()
-        loop = asyncio.get_running_loop()
-        is_valid = await loop.run_in_executor(self._threads, self._is_valid, token)
-        answer = self._answers[LOOK_UP_PATH] if is_valid else NOTHING
-        await send_whole(send, answer.status, answer.headers.items(), answer.body)
+    def _answer(self, request: Request) -> Asking[Answer]:
+        path = request.call.path
+        if path != LOOK_UP_PATH:
+            return self._answers.get(path) or nothing()
+        token = request.call.headers["coder-session-token"]
+        is_valid = yield Ask(begin=lambda: self._threads.submit(self._is_valid, token))
+        return self._answers[LOOK_UP_PATH] if is_valid else nothing()
 
     def _is_valid(self, token: str) -> bool:
         key_id, _, secret = token.partition("-")
@@ -61,6 +60,10 @@ class Bare:
             row = connection.execute(LOOK_UP, [key_id]).fetchone()
         digest = hashlib.sha256(secret.encode()).digest()
         return row is not None and hmac.compare_digest(bytes(row[0]), digest)
+
+
+def nothing() -> Answer:
+    return Answer(404, {"Content-Length": "0"}, b"")
 
 
 def _pool() -> ConnectionPool[Any] | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
 from typing import Any
 
 import django
@@ -66,9 +65,8 @@ from rest_framework.response import Response  # noqa: E402
 from rest_framework.views import APIView  # noqa: E402
 
 from bench.service import THREADS  # noqa: E402
-from kernel.http.call import environ_of, from_scope  # noqa: E402
+from kernel.http.exchange import InThreads  # noqa: E402
 from kernel.http.rendering import complete  # noqa: E402
-from kernel.http.threads import Send, Threads  # noqa: E402
 
 
 class User(models.Model):
@@ -178,10 +176,5 @@ urlpatterns = [
 
 
 def build() -> Any:
-    """Returns an ASGI application that runs Django in threads, as the service does."""
-    threads = Threads(complete(get_wsgi_application()), THREADS)
-
-    async def answer(scope: Mapping[str, Any], receive: Any, send: Send) -> None:
-        await threads.respond(environ_of(scope, from_scope(scope), b""), send)
-
-    return answer
+    """Returns an application that runs Django in threads, as the service does."""
+    return InThreads(complete(get_wsgi_application()), THREADS)

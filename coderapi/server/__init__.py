@@ -4,7 +4,7 @@
 a migration is missing (`migrating`), imports the application, and then runs the `supervisor`.
 The children are forks of the supervisor:
 
-* the web workers (`http`), for HTTP and HTTPS
+* the web workers (`worker`), for HTTP and HTTPS
 * one for the jobs
 * one for metrics (`prometheus`), if enabled
 
@@ -15,11 +15,13 @@ A child ends when its pipe to the supervisor closes, so it does not keep running
 supervisor has ended. A child that dies is restarted after a delay. The delay doubles with each
 restart, up to 30 seconds.
 
-Before the migrations, the supervisor binds each port with a socket that does not listen. The
-supervisor keeps this socket, so that another program cannot bind the port. Before it forks a web
-worker, it opens the listening socket of the worker, and keeps this socket, too. So connections wait
-while the worker is replaced. `coderapi.connections` and `coderapi.protocol` limit what a client may
-do with a connection.
+Before the migrations, the supervisor binds each port with a socket that does not listen, so that
+another program cannot bind the port. The web workers of an address inherit this socket, and share
+the connections that wait in its queue (`listener`). So connections wait while a worker is replaced.
+
+A worker has a `connection` object for each client, which parses `heads` and `chunks`, and passes
+the requests to the application (`kernel.http.exchange`). `clients` counts the connections of each
+address, and disconnects clients. All bounds are in `limits`.
 
 After a signal, `/readyz` fails, and the web workers serve requests for CODERAPI_SHUTDOWN_DELAY.
 Then they close each connection after its next response, stop accepting, and finish the running

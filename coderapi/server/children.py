@@ -31,7 +31,7 @@ from kernel.loops import Backoff
 if TYPE_CHECKING:
     from multiprocessing.context import ForkProcess
 
-    from coderapi.server.http import Listener
+    from coderapi.server.listener import Listener
 
 logger = logging.getLogger(__name__)
 
@@ -39,10 +39,6 @@ logger = logging.getLogger(__name__)
 TITLE = "coderapi: "
 # The supervisor handles these signals, and its children do not.
 OF_SUPERVISOR = (*ENDING, signal.SIGCHLD)
-# New connections wait for the restart of their worker for up to this time. If the restart is later,
-# the socket is closed, so that other workers get the connections.
-MAX_WAIT_SECONDS = 1.0
-
 _forking = multiprocessing.get_context("fork")
 
 
@@ -50,14 +46,12 @@ _forking = multiprocessing.get_context("fork")
 class Role:
     """The work of a child process.
 
-    When its pipe closes, the child runs `prepare_end` and sends SIGTERM to itself. The child kills
-    itself if it is still running after `drain_seconds`. It inherits the socket of `listener`, and
-    no other one.
+    When its pipe closes, the child sends SIGTERM to itself. The child kills itself if it is still
+    running after `drain_seconds`. It inherits the socket of `listener`, and no other one.
     """
 
     name: str
     run: Callable[[], None]
-    prepare_end: Callable[[], None] = lambda: None
     drain_seconds: float = 25.0
     listener: Listener | None = None
 
@@ -87,25 +81,28 @@ class Child:
         self.close_pipe()
         if self.role.listener:
             self.role.listener.open()
+        listeners = {each.role.listener for each in siblings} - {self.role.listener}
         reader, self._pipe = os.pipe()
         pipes = [child._pipe for child in siblings if child._pipe is not None]
-        others = [child.role.listener for child in siblings if child is not self]
-        self._process = _forking.Process(target=_run, args=(self.role, reader, pipes, others))
+        arguments = (self.role, reader, pipes, listeners - {None})
+        self._process = _forking.Process(target=_run, args=arguments)
         self._process.start()
         os.close(reader)
 
     def schedule_restart(self) -> None:
-        """Schedules the next start after a delay, and logs why the process ended."""
+        """Schedules the next start after a delay. Logs why the process ended."""
         now = time.monotonic()
         delay = self._backoff.after(now - self._started_at)
         self.due = now + delay
-        if self.role.listener and delay > MAX_WAIT_SECONDS:
-            self.role.listener.close()
         code = (self._process and self._process.exitcode) or 0
         cause = f"signal {-code}" if code < 0 else f"exit status {code}"
         logger.error(
             "The %s process ended (%s). It restarts in %.2f s.", self.role.name, cause, delay
         )
+
+    def is_away(self, seconds: float) -> bool:
+        """Returns whether the process will not run for this time."""
+        return self.due is not None and self.due > time.monotonic() + seconds
 
     def close_pipe(self) -> None:
         """Closes the pipe, so that the process ends when it has finished its work."""
@@ -114,7 +111,7 @@ class Child:
         self._pipe = None
 
     def end(self) -> None:
-        """Makes the process end. Then it has the only copy of its listening socket."""
+        """Makes the process end. Then the web workers have the only copies of their socket."""
         self.close_pipe()
         if self.role.listener:
             self.role.listener.close()
@@ -128,7 +125,7 @@ class Child:
             self._process.join()
 
 
-def _run(role: Role, reader: int, pipes: Iterable[int], others: Iterable[Listener | None]) -> None:
+def _run(role: Role, reader: int, pipes: Iterable[int], others: Iterable[Listener]) -> None:
     """Runs the role in the new process."""
     # Otherwise the supervisor would receive the child's signals.
     signal.set_wakeup_fd(-1)
@@ -139,7 +136,7 @@ def _run(role: Role, reader: int, pipes: Iterable[int], others: Iterable[Listene
     # A pipe closes when all its descriptors are closed, so a child must not keep those of others.
     for pipe in pipes:
         os.close(pipe)
-    for listener in filter(None, others):
+    for listener in others:
         listener.close()
     # Otherwise each child would have the command line of the supervisor, which may contain secrets.
     # The variable prevents that the title overwrites the environment in /proc.
@@ -158,9 +155,6 @@ def _run(role: Role, reader: int, pipes: Iterable[int], others: Iterable[Listene
 
 def _end_with_pipe(reader: int, role: Role) -> None:
     os.read(reader, 1)
-    # With too many open files, the preparation fails, but the process must still end.
-    with contextlib.suppress(OSError):
-        role.prepare_end()
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(role.drain_seconds)
     logger.warning("This process is killed, because it did not end in time")

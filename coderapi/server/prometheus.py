@@ -16,9 +16,10 @@ from django.conf import settings
 
 from coderapi.addresses import AddressError, Claim
 from coderapi.server.children import TITLE, Role
-from coderapi.server.http import Application, Listener, Worker
-from kernel.http.call import environ_of, from_scope
-from kernel.http.threads import Threads
+from coderapi.server.connection import Application
+from coderapi.server.listener import Listener
+from coderapi.server.worker import DRAIN_SECONDS, Worker
+from kernel.http.exchange import InThreads
 from kernel.loops import is_alive
 from kernel.running_coder import running
 from kernel.telemetry import DIRECTORY_VARIABLE
@@ -46,22 +47,17 @@ def metrics_role() -> list[Role]:
     except AddressError as error:
         raise AddressError(f"CODER_PROMETHEUS_ADDRESS: {error}") from error
     logger.info("Serving metrics on %s", claim.url)
-    host, port = claim.address.host, claim.address.port
+    listener = Listener(claim.hand_over(), is_inherited=claim.is_inherited)
     # An idle connection between two scrapes would delay the end of this process.
-    worker = Worker(Listener(host, port), load, keep_alive=False)
-    return [Role("metrics", worker.run, worker.prepare_end, listener=worker.listener)]
+    worker = Worker(listener, load, keeps=False)
+    return [Role("metrics", worker.run, DRAIN_SECONDS, listener)]
 
 
 def load() -> Application:
     """Returns an application that serves the metrics at every path."""
     from prometheus_client import make_wsgi_app
 
-    threads = Threads(make_wsgi_app(_registry(os.getppid())), THREADS)
-
-    async def answer(scope: Any, receive: Any, send: Any) -> None:
-        await threads.respond(environ_of(scope, from_scope(scope), b""), send)
-
-    return answer
+    return InThreads(make_wsgi_app(_registry(os.getppid())), THREADS)
 
 
 @dataclass(frozen=True, slots=True)

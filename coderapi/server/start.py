@@ -18,10 +18,11 @@ from coderapi.addresses import AddressError, Claim
 from coderapi.bootstrap import claims
 from coderapi.first_steps import log_first_task, make_first_owner
 from coderapi.server.children import Role
-from coderapi.server.http import DRAIN_SECONDS, Listener, Worker
+from coderapi.server.listener import Listener
 from coderapi.server.migrating import bring_up_to_date, connect_patiently
 from coderapi.server.prometheus import metrics_role
 from coderapi.server.supervisor import Supervisor
+from coderapi.server.worker import DRAIN_SECONDS, Worker
 from deployment.history import record_start, warn_of_options
 from experiments.selectors import warn_of_unknown_experiments
 from jobs.worker import work
@@ -90,17 +91,19 @@ def web_roles(now: datetime) -> list[Role]:
     roles = []
     for claim in claims:
         tls = _tls(now) if claim.scheme == "https" else None
+        listener = Listener(claim.hand_over(), is_inherited=claim.is_inherited)
         for number in range(settings.WEB_WORKERS):
+            url = "" if number else claim.url
             worker = Worker(
-                Listener(claim.address.host, claim.address.port),
+                listener,
                 web.build,
                 tls=tls,
                 delay=settings.SHUTDOWN_DELAY,
-                url="" if number else claim.url,
+                url=url,
                 tasks=[measure_lag],
             )
-            end = worker.prepare_end
-            roles.append(Role("web", worker.run, end, DRAIN_SECONDS, worker.listener))
+            seconds = settings.SHUTDOWN_DELAY + DRAIN_SECONDS
+            roles.append(Role("web", worker.run, seconds, listener))
     return roles
 
 

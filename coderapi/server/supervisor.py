@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 # Service managers often kill a service 30 seconds after SIGTERM. The other 5 seconds are for
 # stopping the private database.
 DRAIN_SECONDS = 25.0
+# New connections wait for the restart of a worker for up to this time.
+MAX_WAIT_SECONDS = 1.0
 
 
 class Supervisor:
@@ -58,7 +60,18 @@ class Supervisor:
             for child in self._children:
                 if child.due is None and not child.alive:
                     child.schedule_restart()
+            self._pause_listeners()
             self._start_due()
+
+    def _pause_listeners(self) -> None:
+        """Lets each address reject connections whose workers will all be away for some time.
+
+        Then a proxy, or clients, can try another server.
+        """
+        for listener in {child.role.listener for child in self._children}:
+            workers = [child for child in self._children if child.role.listener is listener]
+            if listener and all(child.is_away(MAX_WAIT_SECONDS) for child in workers):
+                listener.pause()
 
     def _start_due(self) -> None:
         now = time.monotonic()

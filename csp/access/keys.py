@@ -15,8 +15,7 @@ from django.utils import timezone
 from csp.models import IngestKey
 from kernel.http.call import Call, first_parameters
 from kernel.http.errors import APIError
-from kernel.http.identity import Caller
-from kernel.http.steps import Ask, Results
+from kernel.http.results import Ask, Caller, Results
 from kernel.memory import CachedValue, Memory
 from kernel.settings import settings
 from tokens.verification import refusals

@@ -3,30 +3,27 @@
 A timer is not needed. While a commit is running, new reports wait, and the next commit writes them
 all. So batches become larger when commits become slower.
 
-A request in the event loop waits for a future. At the end of a batch, the thread resolves all of
-its futures with one call into the loop. If a client goes, its reports stay in their batch, and are
-written.
+A request waits for a signal. At the end of a batch, the thread sets all of its signals. If a
+client goes, its reports stay in their batch, and are written.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
-from asyncio import AbstractEventLoop
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent import futures
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from csp import metrics
 from csp.writing.entries import Entry
 from csp.writing.store import Store
+from kernel.futures import Signal
+from kernel.http.asking import Asking
 from kernel.http.errors import APIError, commit_unknown, unavailable
 from kernel.http.handlers import to_api_error
+from kernel.http.results import Ask
 
 MAX_BATCH = 2_000
 # The maximum number of waiting reports, including those whose commit is running.
@@ -40,25 +37,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Waiting[T]:
-    """The items of one request that wait to be committed, and the error if the commit failed.
-
-    `future` belongs to the event loop, or to a thread if `loop` is None.
-    """
+    """The items of one request that wait to be committed, and the error if the commit failed."""
 
     items: Sequence[T]
     batch: Batch[T]
-    future: futures.Future[None] | asyncio.Future[None]
-    loop: AbstractEventLoop | None = None
+    ended: Signal = field(default_factory=Signal)
     error: Exception | None = None
-
-    def resolve(self, error: Exception | None) -> None:
-        """Ends the wait, unless it has ended. Called in the thread or loop of the future."""
-        if self.future.done():
-            return
-        if error is None:
-            self.future.set_result(None)
-        else:
-            self.future.set_exception(error)
 
 
 @dataclass(slots=True, eq=False)
@@ -69,21 +53,8 @@ class Batch[T]:
     size: int = 0
 
     def end(self) -> None:
-        """Ends all waits: in each loop with one call."""
-        by_loop: defaultdict[AbstractEventLoop | None, list[Waiting[T]]] = defaultdict(list)
         for each in self.waiting:
-            by_loop[each.loop].append(each)
-        for loop, some in by_loop.items():
-            if loop is None:
-                _resolve(some)
-            else:
-                with suppress(RuntimeError):  # The loop has ended.
-                    loop.call_soon_threadsafe(_resolve, some)
-
-
-def _resolve(waiting: Sequence[Waiting[Any]]) -> None:
-    for each in waiting:
-        each.resolve(each.error)
+            each.ended.set(each.error)
 
 
 class GroupCommit[T]:
@@ -102,48 +73,27 @@ class GroupCommit[T]:
         self._thread: threading.Thread | None = None
         self._ended = False
 
-    def submit(self, items: Sequence[T], *, timeout: float = WAIT_SECONDS) -> None:
-        """Waits in this thread until the items are committed. Units: `timeout` in seconds.
+    def submit(self, items: Sequence[T], *, timeout: float = WAIT_SECONDS) -> Asking[None]:
+        """Waits until the items are committed. Units: `timeout` in seconds.
 
         Raises: APIError 503 if too many items are waiting, or if the items could not be written
         before the timeout. Then they are not written later. APIError 504 if the commit of the items
         has started, but has not ended before the timeout.
         """
-        future: futures.Future[None] = futures.Future()
-        waiting = self._enqueue(items, future)
+        waiting = self._enqueue(items)
+        committed = Ask(begin=lambda: waiting.ended, seconds=timeout)
         try:
-            future.result(timeout)
+            yield committed
         except TimeoutError:
             if error := self._withdraw(waiting):
                 raise error from None
+            committed.seconds = LAST_SECONDS
             try:
-                future.result(LAST_SECONDS)
+                yield committed
             except TimeoutError:
                 raise commit_unknown() from None
 
-    async def submit_in_loop(self, items: Sequence[T], *, timeout: float = WAIT_SECONDS) -> None:
-        """Waits in an event loop until the items are committed. Raises: the errors of `submit`."""
-        loop = asyncio.get_running_loop()
-        waiting = self._enqueue(items, loop.create_future(), loop)
-        timer = loop.call_later(timeout, self._give_up, waiting)
-        try:
-            await waiting.future  # type: ignore[misc]  # It belongs to the loop.
-        finally:
-            timer.cancel()
-
-    def _give_up(self, waiting: Waiting[T]) -> None:
-        """Ends a wait in the event loop: now if the items could be withdrawn, or a bit later."""
-        if error := self._withdraw(waiting):
-            waiting.resolve(error)
-        elif waiting.loop:
-            waiting.loop.call_later(LAST_SECONDS, waiting.resolve, commit_unknown())
-
-    def _enqueue(
-        self,
-        items: Sequence[T],
-        future: futures.Future[None] | asyncio.Future[None],
-        loop: AbstractEventLoop | None = None,
-    ) -> Waiting[T]:
+    def _enqueue(self, items: Sequence[T]) -> Waiting[T]:
         """Adds the items to the newest batch, or to a new one if the newest is full."""
         with self._changed:
             if self._size + len(items) > MAX_WAITING:
@@ -153,7 +103,7 @@ class GroupCommit[T]:
                 self._queue.append(Batch())
                 self._changed.notify()
             batch = self._queue[-1]
-            waiting = Waiting(items, batch, future, loop)
+            waiting = Waiting(items, batch)
             batch.waiting.append(waiting)
             batch.size += len(items)
             self._size += len(items)
@@ -239,14 +189,9 @@ _store = Store()
 _writer: GroupCommit[Entry] = GroupCommit(_store.commit, close=_store.close)
 
 
-def write(entries: Sequence[Entry]) -> None:
+def write(entries: Sequence[Entry]) -> Asking[None]:
     """Waits until the entries are committed. Raises: the errors of `GroupCommit.submit`."""
-    _writer.submit(entries)
-
-
-async def write_in_loop(entries: Sequence[Entry]) -> None:
-    """Waits until the entries are committed. Raises: the errors of `GroupCommit.submit`."""
-    await _writer.submit_in_loop(entries)
+    return _writer.submit(entries)
 
 
 def stop() -> None:

@@ -1,10 +1,10 @@
 """HTTP for all apps: everything between the server and the views.
 
-`body` runs before Django: it reads the whole body, and limits its size and time. Each request then
-takes the steps of `steps`, whose functions are in `hosts`, `wire`, `cors`, `rate_limit` and an app.
-A step reads the request as a `call`. It describes the caller with the types of `identity`.
-`middleware` passes the results of the steps to Django. `page_middleware` and `content_policy` are
-for HTML pages only; requests to the API skip them.
+`exchange` has the sequence of a request: the steps, the `body`, a route without Django or Django in
+`threads`, and the response. It is a generator that asks for what is not in memory (`asking`). The
+functions of the steps are in `hosts`, `wire`, `cors`, `rate_limit` and an app. A step reads the
+request as a `call`, and adds to its `results`. `middleware` passes the results to Django.
+`page_middleware` and `content_policy` are for HTML pages only; requests to the API skip them.
 
 Views inherit from the classes in `views` and raise the `APIError` of `errors`. `rendering` renders
 JSON in the format of `wire`. `handlers` converts every exception to an error response. Responses
@@ -25,6 +25,10 @@ import re
 
 API_PREFIX = "/api/v2"
 _SLASHES = re.compile("//+")
+
+
+def is_api_path(path: str) -> bool:
+    return path == API_PREFIX or path.startswith(f"{API_PREFIX}/")
 
 
 def single_slashes(path: str) -> str:

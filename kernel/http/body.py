@@ -1,126 +1,115 @@
-"""Reads request bodies in the event loop, limits size, time and memory, and parses JSON.
+"""Receives request bodies in the event loop, limits their size and time, and parses JSON.
 
-A body must arrive within ten seconds after the head, whatever its size. A **slow client** costs a
-connection and the bytes that it has sent. `BODIES` limits these bytes for each address and for all.
+A body is read when the steps of its request have not rejected it. It must arrive within ten seconds
+after the head, whatever its size. `coderapi.server` limits the bytes that a process holds.
 
 If a body breaks off, the request is rejected, and its bytes are dropped.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from types import TracebackType
-from typing import Any, Self
+import time
+from collections.abc import Callable
+from typing import Any
 
 import orjson
 from django.http import HttpRequest
 
-from kernel.http.call import Call
+from kernel.futures import Signal
+from kernel.http.asking import Asking
 from kernel.http.errors import APIError
-from kernel.limiter import Limiter, Slot
+from kernel.http.results import Ask
 
 MEBIBYTE = 1024 * 1024
 # The maximum size for paths without another one.
 DEFAULT_CAP = 4 * MEBIBYTE
 # The largest size limit is 8 MiB. At 7 Mbit/s, such a body arrives in this time.
 DEADLINE_SECONDS = 10.0
-# The number of bytes of each body that are not counted. The number of connections limits them.
-FREE_BYTES = 32 * 1024
-# At most this number of bytes of a body is counted before they arrive.
-STEP_BYTES = 64 * 1024
 # A parsed JSON value can take many times the memory of its text. While a million values are parsed,
 # this process handles no other request. Legitimate bodies have fewer values.
 MAX_VALUES = 20_000
 
-# A slot is a byte of a body that this process holds.
-BODIES = Limiter(
-    "request bodies",
-    limit=128 * MEBIBYTE,
-    per_caller=32 * MEBIBYTE,
-    full="Too many large requests are being received.",
-    own_full="Too many large requests from this address are being received.",
-)
-
-type Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+# Returns the body of a request. Raises: the errors of `Body.read`.
+type Read = Callable[[], Asking[bytes]]
 
 
-class BodyBytes:
-    """Counts the bytes of one body, as a context manager that releases them at the end."""
+class Body:
+    """The body of a request. The connection adds what arrives, and the exchange reads it.
 
-    def __init__(self, address: str) -> None:
-        self._address = address
-        self._slots: list[Slot] = []
-        self._size = self._counted = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
-
-    def add(self, count: int) -> None:
-        """Counts more bytes. Raises: LimitReachedError.
-
-        The first bytes of a body are not counted, so that large bodies cannot prevent small ones.
-        Later pieces are counted in advance, so that a body of many small pieces does not need a
-        slot for each.
-        """
-        self._size += count
-        if self._size > FREE_BYTES + self._counted:
-            amount = max(self._size - FREE_BYTES - self._counted, STEP_BYTES)
-            self._slots.append(BODIES.acquire(self._address, amount=amount))
-            self._counted += amount
-
-    def release(self) -> None:
-        slots, self._slots = self._slots, []
-        self._size = self._counted = 0
-        for slot in slots:
-            BODIES.release(slot)
-
-
-def announces_body(call: Call) -> bool:
-    return call.headers.get("content-length", "0") != "0" or "transfer-encoding" in call.headers
-
-
-async def read_body(
-    call: Call, receive: Receive, held: BodyBytes, *, cap: int, is_broken: Callable[[], bool]
-) -> bytes:
-    """Returns the whole body. `is_broken` returns whether its rest will not arrive.
-
-    The server has checked the Content-Length, so a body with this header is never longer.
-
-    Raises: APIError 400 if the body is incomplete, 408 if it is late, 413 if it is too large;
-    LimitReachedError if this process holds too many bytes.
+    `length` is the Content-Length, or None if the body is sent in chunks. `want` is called when the
+    exchange waits for the rest.
     """
-    # 20 digits are enough to exceed every limit. int() raises ValueError for thousands of digits.
-    if int(call.headers.get("content-length", "0")[:20]) > cap:
-        raise too_large(cap)
-    body = bytearray()
-    try:
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            has_more = True
-            while has_more:
-                message = await receive()
-                piece = message.get("body", b"")
-                if len(body) + len(piece) > cap:
-                    raise too_large(cap)
-                held.add(len(piece))
-                body += piece
-                has_more = message.get("more_body", False)
-                if message["type"] == "http.disconnect" or (has_more and is_broken()):
-                    raise APIError(400, "The request body is incomplete.")
-    except TimeoutError:
-        raise APIError(408, "The request body did not arrive in time.") from None
-    return bytes(body)
+
+    __slots__ = ("_cap", "_due", "_error", "_want", "_whole", "data", "is_complete", "length")
+
+    def __init__(
+        self, length: int | None, want: Callable[[], None], seconds: float = DEADLINE_SECONDS
+    ) -> None:
+        self.length = length
+        self.data = bytearray()
+        self.is_complete = False
+        self._due = time.monotonic() + seconds
+        self._want = want
+        self._cap = float("inf")
+        self._error: Exception | None = None
+        self._whole: Signal | None = None
+
+    # --- For the connection -----------------------------------------------------------------------
+
+    @property
+    def is_wanted(self) -> bool:
+        return self._whole is not None
+
+    def add(self, piece: bytes) -> None:
+        if self._error:
+            return
+        self.data += piece
+        if len(self.data) > self._cap:
+            self.fail(too_large(self._cap))
+
+    def complete(self) -> None:
+        self.is_complete = True
+        self._end()
+
+    def fail(self, error: Exception) -> None:
+        """Makes `read` raise the error. The bytes are dropped."""
+        self._error = self._error or error
+        self.data = bytearray()
+        self._end()
+
+    def _end(self) -> None:
+        if self._whole:
+            self._whole.set()
+
+    # --- For the exchange -------------------------------------------------------------------------
+
+    def read(self, cap: int) -> Asking[bytes]:
+        """Returns the whole body.
+
+        Raises: APIError 400 if the body is incomplete or not valid, 408 if it is late, 413 if it is
+        too large; LimitReachedError if this process holds too many bytes.
+        """
+        if max(self.length or 0, len(self.data)) > cap:
+            raise too_large(cap)
+        if not self.is_complete and not self._error:
+            self._cap, whole = cap, Signal()
+            self._whole = whole
+            self._want()
+            seconds = max(0.0, self._due - time.monotonic())
+            try:
+                yield Ask(begin=lambda: whole, seconds=seconds)
+            except TimeoutError:
+                raise APIError(408, "The request body did not arrive in time.") from None
+        if self._error:
+            raise self._error
+        return bytes(self.data)
 
 
-def too_large(cap: int) -> APIError:
+def incomplete() -> APIError:
+    return APIError(400, "The request body is incomplete.")
+
+
+def too_large(cap: float) -> APIError:
     return APIError(413, "The request body is too large.", detail=f"The limit is {cap} bytes.")
 
 

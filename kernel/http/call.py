@@ -1,25 +1,28 @@
 """A request as a plain value, which does not depend on the server or on Django.
 
-The rules of the steps (`kernel.http.steps`) read a `Call`. So the same rules apply before Django
+The rules of the steps (`kernel.http.exchange`) read a `Call`. So the same rules apply before Django
 and in Django.
 """
 
 from __future__ import annotations
 
-import codecs
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from io import BytesIO
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import parse_qsl, unquote_to_bytes
 
-from django.http import QueryDict
 from django.utils.http import parse_header_parameters
+
+from kernel.http import single_slashes
+from kernel.http.errors import APIError
 
 COOKIE = "cookie"
 UTF_8 = "utf-8"
+# The maximum number of query parameters.
+MAX_FIELDS = 100
 WITHOUT_PREFIX = frozenset({"CONTENT_LENGTH", "CONTENT_TYPE"})
 
 
@@ -44,35 +47,34 @@ class Call(NamedTuple):
         return self.headers.get("host") or self.server
 
 
-def decoded_path(raw: str) -> str:
-    """Returns a path of a WSGI environment as text. Bytes that are not UTF-8 stay encoded."""
-    return raw if raw.isascii() else raw.encode("latin-1").decode(errors=PERCENT_ENCODED)
+def decoded_path(raw: bytes) -> str:
+    """Returns a path of a request line as text. Raises: APIError 400 if it is not UTF-8."""
+    # Most paths contain no encoded character. The server has checked that they are ASCII.
+    if b"%" not in raw:
+        return raw.decode()
+    try:
+        return unquote_to_bytes(raw).decode()
+    except UnicodeDecodeError:
+        raise APIError(400, "The path is not valid UTF-8.") from None
 
 
-def _percent_encoded(error: Any) -> tuple[str, int]:
-    return quote(error.object[error.start : error.end]), error.end
+def single_slashed(call: Call, found: object) -> str:
+    return single_slashes(call.path) if "//" in call.path else call.path
 
 
-# Django's `repercent_broken_unicode` has the same result, but takes 200 ms for 20,000 bytes.
-PERCENT_ENCODED = "coderapi.percent_encoded"
-codecs.register_error(PERCENT_ENCODED, _percent_encoded)
+@lru_cache(maxsize=1024)
+def header_name(raw: bytes) -> str:
+    """Returns the name of a header in lower case, or "" for a name to drop.
 
-
-def joined_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Returns the headers by name. Values of the same name are joined, as RFC 9110, 5.3 requires.
-
-    Drops names with an underscore, because in WSGI they look like names with a hyphen. A client
-    could otherwise forge the headers of a trusted proxy.
+    In WSGI, a name with an underscore looks like one with a hyphen. A client could otherwise forge
+    the headers of a trusted proxy.
     """
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in pairs:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        if "_" in name:
-            continue
-        if name in headers:
-            value = f"{headers[name]}{'; ' if name == COOKIE else ','}{value}"
-        headers[name] = value
-    return headers
+    return "" if b"_" in raw else raw.decode("latin-1").lower()
+
+
+def join_header(headers: dict[str, str], name: str, value: str) -> None:
+    """Adds a value to a header that is there, as RFC 9110, 5.3 requires."""
+    headers[name] = f"{headers[name]}{'; ' if name == COOKIE else ','}{value}"
 
 
 @cache
@@ -115,36 +117,16 @@ def from_environ(environ: Mapping[str, Any], path: str) -> Call:
     )
 
 
-def from_scope(scope: Mapping[str, Any]) -> Call:
-    """Returns the call of an ASGI scope."""
-    return Call(
-        method=scope["method"],
-        path=_path_of(scope["raw_path"]),
-        query=scope["query_string"].decode("latin-1"),
-        headers=joined_headers(scope["headers"]),
-        peer=scope["client"][0] if scope["client"] else "",
-        scheme=scope["scheme"],
-        server=scope["server"][0] if scope["server"] else "",
-    )
-
-
-def _path_of(raw: bytes) -> str:
-    # Most paths contain no encoded character. The server has checked that they are ASCII.
-    if b"%" not in raw:
-        return raw.decode()
-    return decoded_path(unquote_to_bytes(raw).decode("latin-1")) or "/"
-
-
-def environ_of(scope: Mapping[str, Any], call: Call, body: bytes) -> dict[str, Any]:
+def environ_of(call: Call, body: bytes, *, port: int = 0, version: str = "1.1") -> dict[str, Any]:
     """Returns the WSGI environment of a request."""
     environ: dict[str, Any] = {
         "REQUEST_METHOD": call.method,
         "SCRIPT_NAME": "",
-        "PATH_INFO": unquote_to_bytes(scope["raw_path"]).decode("latin-1"),
+        "PATH_INFO": call.path.encode().decode("latin-1"),
         "QUERY_STRING": call.query,
         "SERVER_NAME": call.server,
-        "SERVER_PORT": str(scope["server"][1] if scope["server"] else ""),
-        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "SERVER_PORT": str(port or ""),
+        "SERVER_PROTOCOL": f"HTTP/{version}",
         "REMOTE_ADDR": call.peer,
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": call.scheme,
@@ -177,8 +159,13 @@ def _without_other_charset(content_type: str) -> str:
 
 
 def first_parameters(call: Call) -> dict[str, str]:
-    """Returns the first value of each query parameter. Raises: TooManyFieldsSent."""
+    """Returns the first value of each query parameter. Raises: APIError 400 for too many."""
     if not call.query:
         return {}
-    parameters = QueryDict(call.query.encode("latin-1"))
-    return {name: str(values[0]) for name, values in parameters.lists() if values}
+    try:
+        pairs = parse_qsl(call.query, keep_blank_values=True, max_num_fields=MAX_FIELDS)
+    except ValueError:
+        detail = f"The limit is {MAX_FIELDS}."
+        raise APIError(400, "The query has too many parameters.", detail) from None
+    pairs.reverse()
+    return dict(pairs)

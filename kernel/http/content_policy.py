@@ -13,7 +13,7 @@ from django.middleware.csp import ContentSecurityPolicyMiddleware
 from django.utils.csp import CSP
 from django.utils.deprecation import MiddlewareMixin
 
-from kernel.http import API_PREFIX
+from kernel.http import is_api_path
 
 ENDPOINT = "csp"
 # Credentials are removed from sources, because every visitor of a page can read the policy.
@@ -61,7 +61,7 @@ class ForPages(MiddlewareMixin):
     """A mixin for middleware: requests to the API skip the middleware."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if request.path.startswith(API_PREFIX):
+        if is_api_path(request.path):
             return cast("HttpResponseBase", self.get_response(request))
         return super().__call__(request)  # type: ignore[return-value]  # never called as async
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from http import HTTPStatus
 
-from kernel.http import API_PREFIX
+from kernel.http import is_api_path
 from kernel.http.call import Call
 from kernel.http.responses import Answer
-from kernel.http.steps import Ask, Results
+from kernel.http.results import Ask, Results
 from kernel.settings import settings
 
 ALLOW_ORIGIN = "Access-Control-Allow-Origin"
@@ -34,8 +34,7 @@ def cors(is_open_to: IsOpen) -> Callable[[Call, Results], Outcome | Ask | None]:
 
     def step(call: Call, found: Results) -> Outcome | Ask | None:
         origin = call.headers.get("origin", "")
-        is_of_api = f"{found.path}/".startswith(f"{API_PREFIX}/")
-        if not is_of_api or not (origin or settings.CORS_ALLOW_ALL_ORIGINS):
+        if not is_api_path(found.path) or not (origin or settings.CORS_ALLOW_ALL_ORIGINS):
             return None
         is_open = settings.CORS_ALLOW_ALL_ORIGINS or is_open_to(call, found)
         if isinstance(is_open, Ask):

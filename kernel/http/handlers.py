@@ -20,7 +20,7 @@ from rest_framework.exceptions import APIException
 
 from kernel.db import connections
 from kernel.db.failures import cause_of, note_failure, prevents_only_writes
-from kernel.http import API_PREFIX
+from kernel.http import is_api_path
 from kernel.http.errors import (
     APIError,
     Validation,
@@ -113,7 +113,7 @@ def error_response(error: APIError) -> HttpResponse:
 
 def _is_page(request: HttpRequest) -> bool:
     """Returns whether to respond with an HTML page: in the admin, or to a browser."""
-    if request.path.startswith(API_PREFIX):
+    if is_api_path(request.path):
         return False
     is_admin = request.path.startswith(f"{settings.ADMIN_PATH}admin/")
     return is_admin or "text/html" in request.headers.get("Accept", "")

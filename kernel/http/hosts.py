@@ -1,6 +1,6 @@
 """Validates the Host header, redirects to the access URL, and finds a client's scheme and address.
 
-`client_address` and `check_host` are steps of a request (`kernel.http.steps`).
+`client_address` and `check_host` are steps of a request (`kernel.http.exchange`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from django.utils.encoding import escape_uri_path, iri_to_uri
 from kernel.http.call import Call
 from kernel.http.errors import APIError
 from kernel.http.responses import Answer
-from kernel.http.steps import Results
+from kernel.http.results import Results
 from kernel.settings import settings
 
 type Address = IPv4Address | IPv6Address

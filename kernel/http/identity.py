@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from django.http import HttpRequest
 
-from kernel.http.errors import APIError
-
 if TYPE_CHECKING:
-    from kernel.http.steps import Results
+    from kernel.http.errors import APIError
+    from kernel.http.results import Results
 
 # Clients may send their session token in one of these query parameters.
 TOKEN_PARAMETERS = ("coder_session_token", "access_token")
@@ -41,18 +40,6 @@ class PresentedToken:
 
     token: str
     is_cookie: bool
-
-
-class Caller(NamedTuple):
-    """The caller of a request. A `refusal` is the error for a rejected token.
-
-    `sunset` is the expiry time of the caller's key as an HTTP date, or "" if it is not soon.
-    """
-
-    identity: Identity | None = None
-    refusal: APIError | None = None
-    presented: PresentedToken | None = None
-    sunset: str = ""
 
 
 class IdentifiedRequest(HttpRequest):

@@ -10,9 +10,12 @@ from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
-from kernel.http import hosts, steps, wire
+from kernel.http import hosts, wire
+from kernel.http.asking import run
 from kernel.http.call import from_environ
+from kernel.http.exchange import finish, walk
 from kernel.http.identity import IdentifiedRequest
+from kernel.http.results import KEY, Results, Step
 from kernel.telemetry import logs
 
 BODILESS = frozenset({204, 304})
@@ -23,28 +26,28 @@ class StepsMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
-        self._steps: tuple[steps.Step, ...] = import_string(settings.STEPS)
+        self._steps: tuple[Step, ...] = import_string(settings.STEPS)
         # The response to an error in a step gets the common headers, too.
         self._respond = convert_exception_to_response(self._answer)
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         # The results refer to META. Python would free such a cycle late.
-        found: steps.Results | None = request.META.pop(steps.KEY, None)
-        results = found or steps.Results(from_environ(request.META, request.path_info))
+        found: Results | None = request.META.pop(KEY, None)
+        results = found or Results(from_environ(request.META, request.path_info))
         identified = cast("IdentifiedRequest", request)
         identified.results, identified.request_id = results, results.request_id
         identified.has_steps = found is not None
         with logs.request_context(results.request_id):
             response = cast("HttpResponse", self._respond(request))
         _set_length(response)
-        steps.finish(results, response.headers)
+        finish(results, response.headers)
         return response
 
     def _answer(self, request: HttpRequest) -> HttpResponse:
         identified = cast("IdentifiedRequest", request)
         results = identified.results
         if not identified.has_steps:
-            steps.run(self._steps, results)
+            run(walk(self._steps, results))
         if results.answer:
             return results.answer.as_response()
         if results.path != request.path_info:

@@ -15,22 +15,19 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-from kernel.http import API_PREFIX
+from kernel.http import is_api_path
 from kernel.http.call import Call
-from kernel.http.errors import too_many
 from kernel.http.hosts import client_of
 from kernel.http.identity import Identity
 from kernel.http.redis_counter import RedisCounter
-from kernel.http.steps import Results
+from kernel.http.results import WINDOW_SECONDS, Results, Verdict
 from kernel.settings import settings
 
-WINDOW_SECONDS = 60
 # The limit of an IPv6 /48 network, as a multiple of the limit of an IPv4 address. A network may
 # belong to one person, or to many customers of a provider.
 NETWORK_FACTOR = 4
@@ -43,34 +40,6 @@ _SLOTS_OF_BUCKET = struct.Struct("<" + PROBES * "QII")
 SECTIONS = 32
 SECTION_BYTES = SLOTS * _SLOT.size
 _HEADER = struct.Struct("<Q")  # the number of sections that were ever in use
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The state of a rate limit after a request at the Unix time `now`, in seconds."""
-
-    limit: int
-    count: int
-    now: int
-
-    @property
-    def refused(self) -> bool:
-        return self.count > self.limit
-
-    def headers(self) -> dict[str, str]:
-        reset = (self.now // WINDOW_SECONDS + 1) * WINDOW_SECONDS
-        retry = {"Retry-After": str(reset - self.now)} if self.refused else {}
-        return {
-            "X-RateLimit-Limit": str(self.limit),
-            "X-RateLimit-Remaining": str(max(0, self.limit - self.count)),
-            "X-RateLimit-Reset": str(reset),
-            **retry,
-        }
-
-    def enforce(self, *, noun: str = "requests") -> None:
-        """Raises APIError 429 over the limit. `noun` names the requests in the error message."""
-        if self.refused:
-            raise too_many(f"The limit is {self.limit} {noun} a minute.", self.headers())
 
 
 def check(counter: Counter, bucket: str, *, limit: int, now: float, amount: int = 1) -> Verdict:
@@ -222,7 +191,7 @@ def verdict_on(request: Results, *, amount: int = 1) -> Verdict | None:
     this function again for the other items, and passes their number as `amount`.
     """
     path, identity = request.path, request.caller.identity
-    if not path.startswith(API_PREFIX):
+    if not is_api_path(path):
         return None
     apart = path in settings.RATE_LIMITS_APART
     limit = settings.RATE_LIMITS_APART[path] if apart else settings.API_RATE_LIMIT

@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from kernel.settings import settings
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from django.http import HttpResponse
 
 JSON_CONTENT_TYPE = "application/json; charset=utf-8"
+REQUEST_ID = "X-Coder-Request-Id"
 
 # If set, returns the version in the header X-Coder-Build-Version. It returns "" while it does not
 # know the version. Then the header is left out.
 version_source: Callable[[], str] | None = None
 
 
+class Pieces(Protocol):
+    """The rest of a response that is sent piece by piece."""
+
+    def next(self) -> Future[bytes | None]:
+        """Makes the next piece in a thread. The result is None at the end."""
+
+    def close(self, size: int, *, is_whole: bool) -> None:
+        """Frees what the response holds. `size` bytes of the body were sent."""
+
+
 @dataclass(slots=True)
 class Answer:
+    """A response. `cookies` are further headers. With `pieces`, the body is sent piece by piece."""
+
     status: int
     headers: dict[str, str]
     body: bytes
+    cookies: Sequence[str] = ()
+    pieces: Pieces | None = None
 
-    def completed(self, request_id: str) -> Answer:
-        """Adds the length, and the headers of every response, to one that no step has made."""
-        self.headers |= common_headers(request_id)
-        self.add_length()
-        return self
+    def pairs(self) -> Iterable[tuple[str, str]]:
+        if self.cookies:
+            return [*self.headers.items(), *(("Set-Cookie", each) for each in self.cookies)]
+        return self.headers.items()
 
     def add_length(self) -> None:
         """Adds the Content-Length, except to a 304 response, whose content the client has."""
@@ -48,22 +65,27 @@ class Answer:
         return response
 
 
-def common_headers(request_id: str) -> dict[str, str]:
-    """Returns the headers that every response has."""
+def common_headers() -> Sequence[tuple[str, str]]:
+    """Returns the headers that every response has, besides its request id."""
+    version = version_source() if version_source else settings.BUILD_VERSION
+    return _common(version, settings.STRICT_TRANSPORT_SECURITY, has_source=bool(version_source))
+
+
+@lru_cache(maxsize=8)
+def _common(
+    version: str, transport_security: str, *, has_source: bool
+) -> Sequence[tuple[str, str]]:
     headers = {
-        "X-Coder-Request-Id": request_id,
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "same-origin",
         "Cross-Origin-Opener-Policy": "same-origin",
     }
-    version = settings.BUILD_VERSION
-    if version_source:
+    if has_source:
         # X-Coder-Build-Version then has Coder's version, so this header identifies coderapi.
         headers["X-Coderapi-Version"] = settings.VERSION
-        version = version_source()
     if version:
         headers["X-Coder-Build-Version"] = version
     # Browsers ignore this header over plain HTTP. A proxy may add HTTPS, so it is always sent.
-    if settings.STRICT_TRANSPORT_SECURITY:
-        headers["Strict-Transport-Security"] = settings.STRICT_TRANSPORT_SECURITY
-    return headers
+    if transport_security:
+        headers["Strict-Transport-Security"] = transport_security
+    return tuple(headers.items())

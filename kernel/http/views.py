@@ -20,12 +20,14 @@ from rest_framework.request import Request
 from kernel.db.connections import is_unavailable
 from kernel.db.paging import PAGE_ROWS
 from kernel.http import documents, wire
+from kernel.http.body import DEFAULT_CAP
 from kernel.http.call import Call, first_parameters
 from kernel.http.errors import APIError, Validation, invalid, limit_reached
 from kernel.http.handlers import error_response
 from kernel.http.identity import TOKEN_PARAMETERS, IdentifiedRequest, Identity
 from kernel.http.rendering import render_json
 from kernel.http.responses import JSON_CONTENT_TYPE
+from kernel.http.results import Results
 from kernel.http.schema.operations import operation
 from kernel.limiter import Limiter, LimitReachedError
 
@@ -63,6 +65,8 @@ class APIView(views.APIView):
     """
 
     tag = "General"
+    # The maximum size of a request body in bytes.
+    max_body = DEFAULT_CAP
     # Whether the operations are coderapi's own. They reject unknown query parameters. Coder ignores
     # unknown parameters, so its operations ignore them too.
     is_own = False
@@ -98,6 +102,20 @@ class PublicAPIView(APIView):
     permission_classes = ()
 
 
+def rejects_without_body(view: type[Any], results: Results) -> bool:
+    """Returns whether the view rejects the request before it reads the body."""
+    if not issubclass(view, APIView):
+        return False
+    method = results.call.method.lower()
+    if method not in view.http_method_names or not hasattr(view, method):
+        return True
+    instance: Any = view()
+    instance.request = results.call  # Some views have other permissions for other methods.
+    identity = results.caller.identity
+    needed = instance.get_permissions()
+    return bool(needed) and (identity is None or any(each.refusal(identity) for each in needed))
+
+
 class DocumentView(APIView):
     """The base class of views whose cached responses the event loop sends."""
 
@@ -112,7 +130,10 @@ class DocumentView(APIView):
 
     @classmethod
     def refusals(cls) -> tuple[Callable[[Any], APIError | None], ...]:
-        """Returns the functions that return an error for a caller who may not read the document."""
+        """Returns the functions that return an error for a caller who may not read the document.
+
+        Without such functions, the document needs no caller.
+        """
         classes: Any = cls.permission_classes
         return tuple(permission.refusal for permission in classes)
 

@@ -21,7 +21,7 @@ from kernel.settings import settings
 
 if TYPE_CHECKING:
     from kernel.http.call import Call
-    from kernel.http.steps import Results
+    from kernel.http.results import Results
 
 HEADER = "Coder-Wire"
 
@@ -51,7 +51,7 @@ def using(wire: Wire) -> Iterator[None]:
 def chosen(call: Call, found: Results) -> Wire:
     """Returns the wire format of the `Coder-Wire` header. Without the header, returns the setting.
 
-    This is a step of a request (`kernel.http.steps`). Raises: APIError 400 for an unknown format.
+    This is a step of a request. Raises: APIError 400 for an unknown format.
     """
     header = call.headers.get("coder-wire")
     if header is None:

@@ -19,11 +19,10 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from io import FileIO
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
 import orjson
@@ -42,10 +41,7 @@ MAX_METHOD, MAX_PATH, MAX_AGENT = 32, 1024, 256
 # Several processes may write to the same pipe. The system writes a block of up to this size as a
 # whole, so lines of different processes are not mixed.
 MAX_BLOCK = select.PIPE_BUF
-REQUEST_ID = "X-Coder-Request-Id"
 STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
-
-type Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
@@ -189,30 +185,3 @@ def blocks(lines: Iterable[bytes], *, limit: int) -> Iterator[bytes]:
             block = b""
         block += line
     yield block
-
-
-@dataclass(slots=True)
-class Sent:
-    """Records which response was sent. `size` is the number of bytes of the body."""
-
-    status: int = 0
-    size: int = 0
-    request_id: str = "-"
-
-    def add_whole(self, status: int, headers: Iterable[tuple[str, str]], size: int) -> None:
-        self.status, self.size = status, size
-        self.request_id = dict(headers).get(REQUEST_ID, "-")
-
-    def watching(self, send: Send) -> Send:
-        """Returns a function that passes the events of a response to the server."""
-
-        async def watched(event: Mapping[str, Any]) -> None:
-            if event["type"] == "http.response.start":
-                self.status = event["status"]
-                found = dict(event["headers"]).get(REQUEST_ID.encode(), b"-")
-                self.request_id = found.decode()
-            else:
-                self.size += len(event.get("body", b""))
-            await send(event)
-
-        return watched

@@ -1,26 +1,31 @@
-"""The front in this process: which requests it answers, and which ones it leaves to Django."""
+"""The exchange in this process: which requests need Django, and which ones need no body."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
 from django.core.exceptions import SynchronousOnlyOperation
 from django.core.management import call_command
+from django.core.wsgi import get_wsgi_application
 from django.db import connection
 
 from coderapi import front
+from coderapi.steps import STEPS
 from kernel import memory
 from kernel.db.backend.base import connections
+from kernel.http import exchange
+from kernel.http.body import Body
 from kernel.http.call import Call
 from kernel.http.responses import Answer
-from kernel.http.steps import Results, Step
+from kernel.http.results import Ask, Results, Step
 from tests.coderapi.test_sameness import API, DOCUMENTS, REPORTS
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
-from tests.support.front import answered_by, ran_by
+from tests.support.front import answered, answered_by, ran_by, request_to, site
 from tests.support.processes import wait_for
 from users.models import User
 
@@ -107,17 +112,16 @@ def test_rejected_key_is_left_to_django(connected: None, all_queries: list[str])
     assert len(all_queries) == 1
 
 
-def test_error_in_the_front_is_logged_once_and_left_to_django(
+def test_error_in_a_step_is_logged_once_and_left_to_django(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
         raise AttributeError
 
-    monkeypatch.setattr(front, "_logged", set())
-    monkeypatch.setattr(front, "STEPS", (Step("path", broken),))
+    monkeypatch.setattr(exchange, "_logged", set())
     for _ in range(3):
-        assert answered_by(f"{API}/deployment/ssh") == "django"
-    (record,) = [record for record in caplog.records if record.name == front.__name__]
+        assert answered_by(f"{API}/deployment/ssh", steps=[Step("path", broken)]) == "django"
+    (record,) = [record for record in caplog.records if record.name == exchange.__name__]
     assert record.exc_info
     assert record.exc_info[0] is AttributeError
 
@@ -131,12 +135,74 @@ def test_query_in_the_event_loop_is_refused_and_django_gets_the_request(
         User.objects.exists()
         return Answer(200, {}, b"")
 
-    monkeypatch.setattr(front, "_logged", set())
-    monkeypatch.setattr(front, "STEPS", (Step("", query),))
-    assert answered_by(f"{API}/deployment/ssh") == "django"
-    [record] = [record for record in caplog.records if record.name == front.__name__]
+    monkeypatch.setattr(exchange, "_logged", set())
+    assert answered_by(f"{API}/deployment/ssh", steps=[Step("", query)]) == "django"
+    [record] = [record for record in caplog.records if record.name == exchange.__name__]
     assert record.exc_info
     assert record.exc_info[0] is SynchronousOnlyOperation
+
+
+def test_step_after_the_limit_may_ask_and_the_request_counts_once(
+    connected: None, same_minute: None
+) -> None:
+    token = make_key(make_user("owner")).token
+    asked: list[str] = []
+
+    def asks(_call: Call, found: Results) -> Ask:
+        return Ask(lambda: asked.append(User.objects.get().username))
+
+    served, stop = site(None, steps=[*STEPS, Step("", asks)])
+    path = f"{API}/deployment/ssh"
+    first = int(APIClient(token=token).get(path)["X-RateLimit-Remaining"])
+    left = [
+        int(answered(served, request_to(path, token=token)).headers["X-RateLimit-Remaining"])
+        for _ in range(2)
+    ]
+    stop()
+    assert left == [first - 1, first - 2]
+    assert len(asked) == 2
+
+
+class Unread(Body):
+    """A body that must not be read."""
+
+    def read(self, cap: int) -> Any:
+        raise AssertionError("The body is read")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "role", "status"),
+    [
+        ("POST", "/users", None, 401),
+        ("POST", "/users", [], 403),
+        ("PUT", "/users", ["owner"], 405),
+        ("PATCH", "/deployment/ssh", ["owner"], 405),
+        ("POST", "/nowhere", None, 404),
+        ("POST", "/deployment/stats/reports", ["auditor"], 403),
+        ("PATCH", f"/csp/groups/{UUID(int=1)}", [], 403),
+        ("POST", "/csp/reports", None, 401),
+        ("POST", "/csp/reports?key=cik_unknown", None, 401),
+    ],
+)
+def test_request_that_is_rejected_anyway_needs_no_body(
+    connected: None, method: str, path: str, role: list[str] | None, status: int
+) -> None:
+    path, _, query = path.partition("?")
+    token = make_key(make_user(*role)).token if role is not None else ""
+    request = request_to(API + path, method=method, query=query, token=token)
+    request.body = Unread(5, lambda: None)
+    served, stop = site(get_wsgi_application())
+    assert answered(served, request).status == status
+    stop()
+
+
+def test_request_over_the_limit_needs_no_body(connected: None, settings: Any) -> None:
+    settings.RATE_LIMITS_APART = {f"{API}/users/login": 0}
+    request = request_to(f"{API}/users/login", method="POST")
+    request.body = Unread(5, lambda: None)
+    served, stop = site(None)
+    assert answered(served, request).status == 429
+    stop()
 
 
 def test_every_document_of_the_api_is_a_route_of_the_front() -> None:

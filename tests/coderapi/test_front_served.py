@@ -1,26 +1,23 @@
-"""The front behind real connections: bodies, clients that go, and the lines of the access log."""
+"""A site behind real connections: bodies, clients that go, and the lines of the access log."""
 
 from __future__ import annotations
 
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from socket import create_connection, socket
+from socket import socket
 from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
 
-from coderapi.front import Front, routes
-from coderapi.protocol import Connection
-from kernel.http import body
-from kernel.http.body import BODIES
-from kernel.http.threads import Threads
+from kernel.http.exchange import Site
 from kernel.telemetry.access import AccessLog
-from tests.coderapi.test_protocol import serving, until_the_end
+from tests.support.front import site
 from tests.support.processes import DEADLINE_SECONDS, wait_for
+from tests.support.serving import Serving, serving, until_the_end
 
 LOGIN = "/api/v2/users/login"
 # As in the access log of nginx.
@@ -46,24 +43,21 @@ class Django:
 
 
 class Served:
-    """The front with one thread, its port and its access log."""
+    """The site with one thread, its server and its access log."""
 
-    def __init__(self, django: Django, threads: Threads, log: AccessLog, path: Path) -> None:
-        self.django, self.threads = django, threads
-        self.port = 0
-        self._log, self._path = log, path
+    def __init__(self, server: Serving, django: Django, found: Site, path: Path) -> None:
+        self.connect, self.clients = server.connect, server.clients
+        self.django, self._site, self._path = django, found, path
 
     def lines(self) -> list[dict[str, Any]]:
-        self._log.write()
+        assert self._site.log
+        self._site.log.write()
         written = self._path.read_text() if self._path.exists() else ""
         return [json.loads(line) for line in written.splitlines()]
 
-    def connect(self, sent: bytes, address: str = "127.0.0.1") -> socket:
-        client = create_connection(
-            ("127.0.0.1", self.port), timeout=DEADLINE_SECONDS, source_address=(address, 0)
-        )
-        client.sendall(sent)
-        return client
+    @property
+    def queues(self) -> Any:
+        return self._site.threads._pool._queues
 
     @contextmanager
     def occupied(self) -> Iterator[None]:
@@ -74,7 +68,7 @@ class Served:
             begun.set()
             free.wait(DEADLINE_SECONDS)
 
-        self.threads._pool.submit("another", occupy)
+        self._site.threads.submit(occupy, "another", "")
         assert begun.wait(DEADLINE_SECONDS)
         try:
             yield
@@ -82,15 +76,28 @@ class Served:
             free.set()
 
 
+type Serve = Callable[..., Served]
+
+
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    django, path = Django(), tmp_path / "log"
-    threads, log = Threads(django, 1), AccessLog(str(path), "json")
-    found = Served(django, threads, log, path)
-    with serving(Front(threads, routes("coderapi.urls"), log, counts=True)) as found.port:
-        yield found
-        django.may_answer.set()
-    threads.stop()
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Starts a server with limits."""
+    with ExitStack() as stack:
+
+        def begin(**limits: Any) -> Served:
+            django, path = Django(), tmp_path / "log"
+            found, stop = site(django, log=AccessLog(str(path), "json"), counts=True)
+            stack.callback(stop)
+            server = stack.enter_context(serving(found, **limits))
+            stack.callback(django.may_answer.set)
+            return Served(server, django, found, path)
+
+        yield begin
+
+
+@pytest.fixture
+def served(serve: Serve) -> Served:
+    return serve()
 
 
 def get(path: str) -> bytes:
@@ -111,22 +118,16 @@ def status(answer: bytes) -> int:
 # --- Bodies -----------------------------------------------------------------------------------
 
 
-def count_each_byte(patch: pytest.MonkeyPatch) -> None:
-    """Counts the first bytes of bodies, too, and no byte in advance."""
-    patch.setattr(body, "FREE_BYTES", 0)
-    patch.setattr(body, "STEP_BYTES", 1)
-
-
-def held() -> int:
-    return int(BODIES._all.taken)
+def held(served: Served) -> int:
+    return served.clients.held.total()
 
 
 @contextmanager
 def incomplete(served: Served, address: str = "127.0.0.1") -> Iterator[socket]:
     """Sends half of a body, and waits until the server has read it."""
-    before = held()
+    before = held(served)
     with closing(served.connect(post(SIZE) + bytes(SIZE // 2), address)) as client:
-        wait_for(lambda: held() == before + SIZE // 2)
+        wait_for(lambda: held(served) == before + len(post(SIZE)) + SIZE // 2)
         yield client
 
 
@@ -135,24 +136,25 @@ def whole(served: Served, address: str = "127.0.0.1") -> int:
     return status(until_the_end(served.connect(post(SIZE) + bytes(SIZE), address)))
 
 
-def test_bytes_of_bodies_are_limited_by_address_and_in_all(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    count_each_byte(monkeypatch)
-    monkeypatch.setattr(BODIES, "per_caller", SIZE * 1.4)
-    monkeypatch.setattr(BODIES._all, "limit", SIZE * 1.9)
-    monkeypatch.setattr(body, "DEADLINE_SECONDS", DEADLINE_SECONDS)
+def test_bytes_of_bodies_are_limited_by_address_and_in_all(serve: Serve) -> None:
+    of_one = len(post(SIZE)) + SIZE
+    served = serve(
+        held_bytes_of_address=of_one * 1.9,
+        held_bytes=of_one * 2.4,
+        free_bytes=0,
+        body_seconds=DEADLINE_SECONDS,
+    )
     with incomplete(served) as first:
         assert whole(served) == 429
         assert whole(served, "127.0.0.2") == 200
         with incomplete(served, "127.0.0.2"):
             assert whole(served, "127.0.0.3") == 503
         # Its bytes are free again, because its client has gone.
-        wait_for(lambda: held() == SIZE // 2)
+        wait_for(lambda: len(served.clients.held) == 1)
         assert whole(served, "127.0.0.3") == 200
         first.sendall(bytes(SIZE // 2))
         assert until_the_end(first).endswith(b"\r\n\r\n%d" % SIZE)
-    wait_for(lambda: held() == 0)
+    wait_for(lambda: held(served) == 0)
     assert whole(served) == 200
 
 
@@ -164,9 +166,9 @@ def test_request_is_not_run_if_its_client_goes_while_it_waits_for_a_thread(
 ) -> None:
     with served.occupied():
         client = served.connect(get("/waits"))
-        wait_for(lambda: served.threads._pool._queues)
+        wait_for(lambda: served.queues)
         client.close()
-        wait_for(lambda: not Connection.open)
+        wait_for(lambda: not served.clients.open)
         [line] = wait_for(served.lines)
     assert (line["path"], line["status"], line["bytes"]) == ("/waits", CLIENT_GONE, 0)
     # The requests of a caller have an order.
@@ -188,49 +190,27 @@ def test_request_is_finished_and_logged_if_its_client_goes_while_it_runs(served:
 # --- The access log ---------------------------------------------------------------------------
 
 
-def late(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(body, "DEADLINE_SECONDS", 0.01)
-
-
-def full(patch: pytest.MonkeyPatch) -> None:
-    count_each_byte(patch)
-    patch.setattr(BODIES._all, "limit", 1)
-
-
-def own_full(patch: pytest.MonkeyPatch) -> None:
-    count_each_byte(patch)
-    patch.setattr(BODIES, "per_caller", 1)
-
-
 def test_body_of_a_rejected_request_is_not_kept_in_memory(served: Served) -> None:
     with closing(served.connect(post(40_000_000) + bytes(50_000))) as client:
         assert client.recv(1 << 16).startswith(b"HTTP/1.1 413 ")
-        [connection] = Connection.open
-        assert not connection._running.body  # type: ignore[attr-defined]
-
-
-def usual(patch: pytest.MonkeyPatch) -> None:
-    pass
+        client.sendall(bytes(50_000))
+        wait_for(lambda: served.clients.open and not held(served))
 
 
 @pytest.mark.parametrize(
-    ("expected", "sent", "prepare"),
+    ("expected", "sent", "limits"),
     [
-        (200, post(2) + b"{}", usual),
-        (408, post(5) + b"{}", late),
-        (413, post(40_000_000), usual),
-        (429, post(2) + b"{}", own_full),
-        (503, post(2) + b"{}", full),
+        (200, post(2) + b"{}", {}),
+        (408, post(5) + b"{}", {"body_seconds": 0.01}),
+        (413, post(40_000_000), {}),
+        (429, post(3) + b"{}", {"held_bytes_of_address": 1}),
+        (503, post(3) + b"{}", {"free_bytes": 0, "held_bytes": 1}),
     ],
 )
-def test_refusals_before_the_body_are_logged(
-    served: Served,
-    monkeypatch: pytest.MonkeyPatch,
-    expected: int,
-    sent: bytes,
-    prepare: Callable[[pytest.MonkeyPatch], None],
+def test_refusals_of_bodies_are_logged(
+    serve: Serve, expected: int, sent: bytes, limits: dict[str, Any]
 ) -> None:
-    prepare(monkeypatch)
+    served = serve(**limits)
     answer = until_the_end(served.connect(sent))
     assert status(answer) == expected
     [line] = wait_for(served.lines)
@@ -247,6 +227,7 @@ def test_refusals_before_the_body_are_logged(
         (400, b"GET /a HTTP/1.1\r\n\r\n", ("GET", "/a")),
         (400, b"nonsense\r\n\r\n", ("", "")),
         (400, b"\x16\x03\x01\r\n", ("", "")),
+        (400, b"GET /%ff HTTP/1.1\r\nHost: x\r\n\r\n", ("GET", "/%FF")),
         (414, b"GET /a?" + bytes(9000).replace(b"\0", b"b") + b" HTTP/1.1\r\n", ("GET", "/a")),
         (431, b"PUT /%20 HTTP/1.1\r\n" + b"a: b\r\n" * 102, ("PUT", "/%20")),
         (501, get("/a")[:-2] + b"Transfer-Encoding: gzip\r\n\r\n", ("GET", "/a")),

@@ -3,10 +3,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import psycopg
@@ -102,7 +104,7 @@ def test_url_of_a_listener_can_be_opened_on_this_machine(address: str, url: str)
 def test_running_request_is_finished_when_the_group_is_signaled(start: Start) -> None:
     server = start()
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
-        head = b"POST /api/v2/csp/reports HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n"
+        head = b"POST /api/v2/users/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n"
         client.sendall(head + b"Expect: 100-continue\r\n\r\n")
         # The server sends this when it begins to read the body.
         assert client.recv(4096).startswith(b"HTTP/1.1 100 ")
@@ -193,6 +195,61 @@ def test_port_is_closed_while_a_worker_waits_longer_for_its_restart(start: Start
     wait_for(refuses)
     wait_for(server.answers)
     assert server.end() == 0
+
+
+AS_SYSTEMD = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+class Activated(Server):
+    """A server that systemd starts with a listening socket."""
+
+    def __init__(self, listening: socket.socket, **more: Any) -> None:
+        self._listening = listening
+        number = str(listening.fileno())
+        self.entry = [sys.executable, "-c", AS_SYSTEMD, number, *Server.entry]
+        super().__init__("--web-only", **more)
+
+    def _start(self, command: Sequence[str], **more: Any) -> None:
+        self._listening.set_inheritable(True)
+        super()._start(command, **more)
+
+
+def test_restart_with_a_socket_of_systemd_loses_no_connection(
+    database: str, tmp_path: Path
+) -> None:
+    with ExitStack() as stack, socket.create_server(("127.0.0.1", 0), backlog=100) as listening:
+        port = listening.getsockname()[1]
+
+        def start(name: str) -> Server:
+            settings = {"DATABASE_URL": database, "CODERAPI_DATA_DIR": str(tmp_path)}
+            address = f"127.0.0.1:{port}"
+            server = Activated(listening, log=tmp_path / name, address=address, **settings)
+            stack.callback(server.kill_all)
+            return server
+
+        first = start("first")
+        assert first.port == port
+        assert first.end() == 0
+        head = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        waiting = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(20)]
+        for client in waiting:
+            stack.enter_context(client)
+            client.sendall(head)
+        start("second")
+        assert {client.recv(4096).split()[1] for client in waiting} == {b"200"}
+
+
+def test_socket_of_systemd_for_another_address_is_an_error(database: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = Activated(
+            listening, log=tmp_path / "log", address="127.0.0.1:1", DATABASE_URL=database
+        )
+        assert "but not on 127.0.0.1:1" in startup_error(server)
 
 
 def replace_by_force(server: Server, role: str) -> None:

@@ -9,31 +9,29 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from contextlib import ExitStack, closing
-from functools import partial
 from http.client import HTTPConnection
 from logging import WARNING
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
-from coderapi import connections
-from coderapi.protocol import Connection
-from coderapi.server import http
-from coderapi.server.http import Server
-from tests.coderapi.test_protocol import HEAD, Application, serving_with
+from coderapi.server.listener import Listener
+from tests.coderapi.test_connection import HEAD, LAST, Application
 from tests.support.certificates import Authority
 from tests.support.live import own_server
 from tests.support.processes import DEADLINE_SECONDS, PROJECT, wait_for
+from tests.support.serving import LIMITS, serving, until_the_end
 
 # A supervisor with one worker. The worker waits in a step of its start until it must end. Its exit
 # status is printed.
 STARTS_SLOWLY = """
-import select, signal, socket, sys
+import os, select, signal, socket, sys
 from coderapi.server.children import Child, Role
-from coderapi.server.http import Listener, Worker
+from coderapi.server.listener import Listener
+from coderapi.server.worker import Worker
 
 has_begun, begun = socket.socketpair()
 
@@ -41,12 +39,14 @@ def wait_for_signal():
     # Python writes a byte if it has a handler for the signal.
     reader, writer = socket.socketpair()
     writer.setblocking(False)
-    signal.set_wakeup_fd(writer.fileno())
+    before = signal.set_wakeup_fd(writer.fileno())
     begun.send(b"x")
     select.select([reader], [], [], {seconds})
+    if before >= 0:
+        os.write(before, reader.recv(1))
+        signal.set_wakeup_fd(before)
 
-async def application(scope, receive, send):
-    pass
+application = None
 
 async def run_beside():
     pass
@@ -61,8 +61,8 @@ def start():
     return run_beside()
 
 tasks = [start] if {step!r} == "tasks" else []
-worker = Worker(Listener("127.0.0.1", 0), load, tasks=tasks)
-child = Child(Role("web", worker.run, worker.prepare_end, {seconds} / 2, worker.listener))
+worker = Worker(Listener(socket.create_server(("127.0.0.1", 0))), load, tasks=tasks)
+child = Child(Role("web", worker.run, {seconds} / 2, worker.listener))
 child.start([child])
 has_begun.recv(1)
 child.end()
@@ -114,103 +114,84 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("tls"))
 
 
-def with_tls(authority: Authority, config: uvicorn.Config) -> Server:
-    """Returns a server for HTTPS, which gives clients ten seconds when it stops."""
+def context(authority: Authority) -> ssl.SSLContext:
     pair = authority.pair("server")
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(pair.certificate, pair.key)
-    config.ssl_context_factory = lambda *_: tls
-    config.timeout_graceful_shutdown = 10
-    return Server(config)
+    return tls
 
 
-def kept(client: socket.socket, tls: ssl.SSLContext) -> socket.socket:
+def kept(client: socket.socket, authority: Authority) -> socket.socket:
     """Returns the connection after a response."""
-    client = tls.wrap_socket(client, server_hostname="localhost")
+    client = authority.trusting().wrap_socket(client, server_hostname="localhost")
     client.sendall(HEAD + b"\r\n")
     assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
     return client
 
 
-def test_handshakes_of_tls_are_limited_like_connections(
-    authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Connection, "max_open", 20)
-    with ExitStack() as clients, serving_with(Application(), partial(with_tls, authority)) as found:
-        port = ("127.0.0.1", found[1])
-        honest = kept(socket.create_connection(port, DEADLINE_SECONDS), authority.trusting())
-        clients.enter_context(honest)
+def test_handshakes_of_tls_are_limited_like_connections(authority: Authority) -> None:
+    limits: Any = {"connections": 20, "closed_together": 4}
+    with ExitStack() as clients, serving(Application(), tls=context(authority), **limits) as server:
+        honest = clients.enter_context(kept(server.connect(), authority))
         for _ in range(100):
             # Another address, which never begins the handshake.
-            silent = socket.create_connection(port, source_address=("127.0.0.2", 0))
-            clients.enter_context(silent)
-        wait_for(lambda: Connection.addresses["127.0.0.2"] and len(Connection.open) <= 20)
-        assert honest.recv(4096) == b"ok"
+            server.connect(address="127.0.0.2")
+        found = server.clients
+        wait_for(lambda: found.addresses["127.0.0.2"] and len(found.open) <= 20)
         honest.sendall(HEAD + b"\r\n")
         assert honest.recv(4096).startswith(b"HTTP/1.1 200 ")
-        other = kept(socket.create_connection(port, DEADLINE_SECONDS), authority.trusting())
-        clients.enter_context(other)
-    wait_for(lambda: not Connection.open and not Connection.addresses)
+        clients.enter_context(kept(server.connect(), authority))
+    wait_for(lambda: not found.open and not found.addresses)
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x05"])
 def test_handshake_that_fails_is_no_longer_counted(authority: Authority, sent: bytes) -> None:
-    with serving_with(Application(), partial(with_tls, authority)) as found:
-        with socket.create_connection(("127.0.0.1", found[1])) as client:
-            wait_for(lambda: Connection.open)
+    with serving(Application(), tls=context(authority)) as server:
+        with server.connect() as client:
+            wait_for(lambda: server.clients.open)
             client.sendall(sent)
-        wait_for(lambda: not Connection.open and not Connection.addresses)
+        wait_for(lambda: not server.clients.open and not server.clients.addresses)
 
 
 TOO_MANY = OSError(errno.EMFILE, "Too many open files")
 
 
-def test_server_with_tls_pauses_if_it_cannot_accept(
-    authority: Authority, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(http, "ACCEPT_PAUSE_SECONDS", 0.01)
-    accept, failures = socket.socket.accept, [TOO_MANY] * 3
+class Failing(socket.socket):
+    """A listening socket that cannot accept connections at first."""
 
-    def failing(listener: socket.socket) -> Any:
-        if failures:
-            raise failures.pop()
-        return accept(listener)
+    failures = 3
 
-    monkeypatch.setattr(socket.socket, "accept", failing)
-    with serving_with(Application(), partial(with_tls, authority)) as found:
-        client = socket.create_connection(("127.0.0.1", found[1]), DEADLINE_SECONDS)
-        kept(client, authority.trusting()).close()
+    def accept(self) -> Any:
+        if self.failures:
+            self.failures -= 1
+            raise TOO_MANY
+        return super().accept()
+
+
+def failing(failures: int) -> Listener:
+    found = Failing()
+    found.bind(("127.0.0.1", 0))
+    found.failures = failures
+    return Listener(found)
+
+
+def test_server_pauses_if_it_cannot_accept(caplog: pytest.LogCaptureFixture) -> None:
+    with serving(Application(), failing(3), accept_pause_seconds=0.01) as server:
+        assert b"200 OK" in until_the_end(server.connect(LAST))
     messages = [record.getMessage() for record in caplog.records if record.levelno >= WARNING]
     assert messages == ["No connection can be accepted: Too many open files"] * 3
 
 
-class EndingServer(Server):
-    """A server that records whether it has stopped without an error."""
-
-    has_stopped = False
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().shutdown(sockets)
-        self.has_stopped = True
-
-
-def test_server_that_cannot_accept_stops_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(listener: socket.socket) -> Any:
-        raise TOO_MANY
-
-    monkeypatch.setattr(socket.socket, "accept", failing)
-    with serving_with(Application(), EndingServer) as (server, _):
+def test_server_that_cannot_accept_ends_as_usual() -> None:
+    with serving(Application(), failing(1000)):
         pass
-    assert server.has_stopped
 
 
-def test_idle_client_of_tls_does_not_delay_the_end(
-    authority: Authority, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    # The end must not depend on the time after which idle connections are closed.
-    monkeypatch.setattr(connections, "HEAD_SECONDS", DEADLINE_SECONDS)
-    with ExitStack() as clients, serving_with(Application(), partial(with_tls, authority)) as found:
-        client = socket.create_connection(("127.0.0.1", found[1]), DEADLINE_SECONDS)
-        clients.enter_context(kept(client, authority.trusting()))
-    # uvicorn logs this if it has waited for ten seconds.
-    assert "timeout graceful shutdown exceeded" not in caplog.text
+def test_idle_client_of_tls_does_not_delay_the_end(authority: Authority) -> None:
+    with ExitStack() as clients, serving(Application(), tls=context(authority)) as server:
+        clients.enter_context(kept(server.connect(), authority))
+        begun = time.monotonic()
+        server.end()
+        wait_for(lambda: not server.clients.open)
+        # The first handshake for the end of a connection may take a second.
+        assert time.monotonic() - begun < LIMITS.canceled_seconds + LIMITS.drain_seconds

@@ -17,7 +17,9 @@ from django.utils import timezone
 from csp.models import Batch, Group, HourCount, Report
 from csp.writing import writer
 from csp.writing.writer import GroupCommit
+from kernel.http.asking import run
 from kernel.http.errors import APIError
+from tests.support.asking import ask, ask_in_loop
 from tests.support.client import APIClient
 from tests.support.csp_reports import entries, legacy, modern, send
 from tests.support.database_relay import Between
@@ -29,7 +31,7 @@ def report(host: int = 0) -> bool:
     """Returns whether the writer has acknowledged a report."""
     body = legacy(blocked_uri=f"https://host{host}.example.net/")
     try:
-        writer.write(entries(body, now=timezone.now()))
+        run(writer.write(entries(body, now=timezone.now())))
     except APIError as error:
         if error.status != 503:
             raise
@@ -160,12 +162,12 @@ def database() -> Iterator[Slow]:
 
 def submit(commits: GroupCommit[int], items: list[int], *, timeout: float = 30.0) -> None:
     """Waits for the commit in this thread."""
-    commits.submit(items, timeout=timeout)
+    run(commits.submit(items, timeout=timeout))
 
 
 def submit_in_loop(commits: GroupCommit[int], items: list[int], *, timeout: float = 30.0) -> None:
     """Waits for the commit in an event loop."""
-    asyncio.run(commits.submit_in_loop(items, timeout=timeout))
+    ask_in_loop(commits.submit(items, timeout=timeout))
 
 
 WAYS = [submit, submit_in_loop]
@@ -224,10 +226,10 @@ def test_reports_of_a_client_that_has_gone_are_written(database: Slow) -> None:
     commits = GroupCommit(database.commit, close=lambda: None)
 
     async def go() -> None:
-        running = asyncio.create_task(commits.submit_in_loop([1]))
+        running = asyncio.create_task(ask(commits.submit([1])))
         await asyncio.to_thread(database.started.wait, 30)
-        gone = asyncio.create_task(commits.submit_in_loop([2]))
-        other = asyncio.create_task(commits.submit_in_loop([3]))
+        gone = asyncio.create_task(ask(commits.submit([2])))
+        other = asyncio.create_task(ask(commits.submit([3])))
         await asyncio.sleep(0)
         gone.cancel()
         database.may_answer.set()
@@ -251,9 +253,9 @@ def test_error_of_one_request_does_not_fail_others_of_its_batch() -> None:
     commits = GroupCommit(commit, close=lambda: None)
 
     async def go() -> list[Any]:
-        first = asyncio.create_task(commits.submit_in_loop([1]))
+        first = asyncio.create_task(ask(commits.submit([1])))
         await asyncio.to_thread(started.wait, 30)
-        others = [asyncio.create_task(commits.submit_in_loop([number])) for number in (2, 3)]
+        others = [asyncio.create_task(ask(commits.submit([number]))) for number in (2, 3)]
         await asyncio.sleep(0)
         may_answer.set()
         return await asyncio.gather(first, *others, return_exceptions=True)

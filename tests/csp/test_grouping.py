@@ -19,6 +19,7 @@ from csp.writing import reach, writer
 from csp.writing.batch import WEIGHT
 from csp.writing.client_hashes import DAY_KEYS, client_hash, key_of
 from csp.writing.grouping import browser_of, cause_of, page_template
+from kernel.http import asking
 from tests.support import browser_reports
 from tests.support.client import APIClient
 from tests.support.commands import run, write_lines
@@ -135,7 +136,7 @@ def flood(clients: int, *, each: int = 1) -> None:
     for start in range(0, clients, 500):
         batch = range(start, min(start + 500, clients))
         found = [entries(legacy(), times=each, address=f"10.0.{number}") for number in batch]
-        writer.write(list(chain.from_iterable(found)))
+        asking.run(writer.write(list(chain.from_iterable(found))))
 
 
 @pytest.mark.usefixtures("collecting")

@@ -13,6 +13,7 @@ from csp.noise.rules import Rule, Rules, checked_pattern, compiled, is_localhost
 from csp.noise.stored import dry_run
 from csp.scrubbing.uris import address_of
 from csp.writing import writer
+from kernel.http.asking import run
 from tests.support.csp_reports import NOW, entries, legacy
 
 FACEBOOK = "Mozilla/5.0 (iPhone) AppleWebKit/605.1.15 [FBAN/FBIOS;FBAV/500.0]"
@@ -216,7 +217,7 @@ def save(rule: NoiseRule, *, enabled: bool) -> None:
 
 def store(host: str, path: str, times: int = 1) -> None:
     body = legacy(blocked_uri=f"https://{host}.example.net{path}")
-    writer.write(entries(body, times=times))
+    run(writer.write(entries(body, times=times)))
 
 
 def visible() -> dict[str, int]:

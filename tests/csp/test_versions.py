@@ -25,6 +25,7 @@ from csp.writing import reach, versions, writer
 from csp.writing.entries import Caller
 from kernel import memory
 from kernel.db.connections import connect_directly
+from kernel.http import asking
 from tests.csp.test_triage import GROUPS, patch
 from tests.support.client import APIClient
 from tests.support.commands import manage, run, write_lines
@@ -186,7 +187,7 @@ def test_reach_of_a_version_is_a_sketch(collecting: None, settings: Any) -> None
     for start in range(0, 4_000, 500):
         settings.CODER_VERSION = "2.29.0" if start < 2_000 else "2.30.0"
         batch = [entries(legacy(), address=f"10.0.{n}") for n in range(start, start + 500)]
-        writer.write([entry for some in batch for entry in some])
+        asking.run(writer.write([entry for some in batch for entry in some]))
     assert Group.objects.get().client_days == pytest.approx(4_000, rel=0.12)
     found = GroupVersion.objects.values_list("client_days", flat=True)
     assert list(found) == [pytest.approx(2_000, rel=0.12)] * 2
@@ -201,7 +202,7 @@ def test_versions_of_one_batch_count_a_client_once(collecting: None, settings: A
         for version in batch:
             settings.CODER_VERSION = version
             found += entries(legacy(), address="10.0.0.1")
-        writer.write(found)
+        asking.run(writer.write(found))
     assert GroupVersion.objects.values_list("client_days", flat=True).distinct().get() == 1
     assert GroupVersion.objects.count() == 3
     assert Group.objects.values_list("client_days", "pages").get() == (1, 1)

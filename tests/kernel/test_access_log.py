@@ -176,12 +176,13 @@ def test_server_logs_every_response(tmp_path: Path) -> None:
             ("GET", f"/api/v2/users/me/{TOKEN}", 404),
             ("GET", "/static/coderapi/admin.css", 200),
             ("GET", f"/x_{TOKEN}", 404),
-            ("GET", "/%E4%BD%A0%FF", 404),
-            ("POST", "/api/v2/csp/reports", 413),
+            ("GET", "/%E4%BD%A0%FF", 400),
+            ("POST", "/api/v2/csp/reports", 401),
+            ("POST", "/api/v2/users/login", 413),
         ]
         answers = []
         for method, path, status in asked:
-            body = b"x" * (2 << 20) if method == "POST" else None
+            body = b"x" * (5 << 20) if method == "POST" else None
             answer = server.ask(
                 path, token=TOKEN, method=method, body=body, X_Forwarded_For="1.2.3.4, 203.0.113.9"
             )

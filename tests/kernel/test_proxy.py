@@ -83,7 +83,7 @@ def test_proxy_does_not_log_queries_which_may_hold_tokens(proxy: Proxy) -> None:
 def test_proxy_leaves_the_refusal_of_large_bodies_to_the_service(proxy: Proxy) -> None:
     with closing(HTTPConnection("127.0.0.1", proxy.http_port)) as connection:
         body = b"0" * (8 * 1024**2 + 1)
-        connection.request("POST", "/api/v2/deployment/stats/reports", body=body)
+        connection.request("POST", "/api/v2/users/login", body=body)
         answer = connection.getresponse()
         answer.read()
     assert answer.status == 413

@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 from django.test import RequestFactory
 
+from coderapi.server.heads import HeadParser
+from coderapi.server.limits import Limits
 from coderapi.steps import STEPS
-from kernel.http import steps
-from kernel.http.call import Call, from_environ, joined_headers
+from kernel.http.asking import run
+from kernel.http.call import Call, from_environ, header_name, join_header
 from kernel.http.errors import APIError
+from kernel.http.exchange import walk
 from kernel.http.middleware import StepsMiddleware
 from kernel.http.responses import Answer
-from kernel.http.steps import Ask, Results, Step, run, walk
+from kernel.http.results import KEY, Ask, Results, Step
 from kernel.http.wire import Wire
 from tests.support.calls import make_call
 from tests.support.client import APIClient
@@ -34,7 +37,7 @@ def raising(error: Exception) -> Any:
 
 def ran(*taken: Step) -> Results:
     results = Results(make_call())
-    run(taken, results)
+    run(walk(taken, results))
     return results
 
 
@@ -105,7 +108,7 @@ def test_first_refusal_in_the_order_of_the_steps_is_sent(
 ) -> None:
     settings.RATE_LIMITS_APART = {SIGN_IN: 0}
     results = Results(make_call(headers, method="POST", path=SIGN_IN, server="testserver"))
-    run(STEPS, results)
+    run(walk(STEPS, results))
     assert results.answer
     assert results.answer.status == status
     assert message in results.answer.body.decode()
@@ -119,7 +122,7 @@ def test_django_takes_over_the_results_and_counts_no_request_again(settings: Any
         {"coder-session-token": token, "coder-wire": "coderd"}, path=f"/{API}//users/me"
     )
     results = Results(call._replace(server="testserver"))
-    run(STEPS, results)
+    run(walk(STEPS, results))
     assert results.limit
     assert results.caller.identity
     assert results.wire is Wire.CODERD
@@ -130,7 +133,7 @@ def test_django_takes_over_the_results_and_counts_no_request_again(settings: Any
         return REFUSED.answer().as_response()
 
     request = RequestFactory().get("/elsewhere")
-    request.META[steps.KEY] = results
+    request.META[KEY] = results
     response = StepsMiddleware(view)(request)
     assert seen == [(f"{API}/users/me", results.caller.identity, "127.0.0.1")]
     assert response["X-Coder-Request-Id"] == results.request_id
@@ -138,12 +141,17 @@ def test_django_takes_over_the_results_and_counts_no_request_again(settings: Any
 
 
 def test_headers_that_are_sent_twice_are_joined() -> None:
-    pairs = [(b"Cookie", b"a=b"), (b"X-A", b"1"), (b"cookie", b"c=d"), (b"x-a", b"\xe9")]
-    assert joined_headers(pairs) == {"cookie": "a=b; c=d", "x-a": "1,\xe9"}
+    headers = {"cookie": "a=b", "x-a": "1"}
+    join_header(headers, header_name(b"Cookie"), "c=d")
+    join_header(headers, header_name(b"X-A"), "\xe9")
+    assert headers == {"cookie": "a=b; c=d", "x-a": "1,\xe9"}
 
 
 def test_header_with_an_underscore_does_not_pass_as_one_with_a_hyphen() -> None:
-    assert joined_headers([(b"X_Forwarded_For", b"192.0.2.1"), (b"Host", b"a")]) == {"host": "a"}
+    assert header_name(b"X_Forwarded_For") == ""
+    parser = HeadParser(Limits())
+    found = parser.parse(b"GET / HTTP/1.1\r\nHost: a\r\nX_Forwarded_For: b\r\nx_y: c\r\n\r\n")
+    assert found.headers == {"host": "a"}
 
 
 def test_call_of_djangos_request_has_its_headers() -> None:

@@ -13,7 +13,9 @@ import pytest
 from django.core.exceptions import BadRequest
 
 from kernel.http.errors import APIError
+from kernel.http.responses import Answer
 from kernel.http.threads import Threads
+from tests.support.asking import ask, ask_in_loop
 from tests.support.processes import DEADLINE_SECONDS, wait_for
 
 
@@ -39,109 +41,124 @@ class Body:
 
 def application(body: Any) -> Any:
     def answer(environ: Any, start_response: Callable[..., Any]) -> Any:
-        start_response("200 OK", [("A", "b")])
+        start_response("200 OK", [("A", "b"), ("Set-Cookie", "c=d"), ("Set-Cookie", "e=f")])
         return body
 
     return answer
 
 
 @pytest.fixture
-def sent() -> list[Any]:
-    return []
+def started() -> Iterator[Callable[[Any], Threads]]:
+    """Starts one thread for an application. It ends with the test."""
+    found: list[Threads] = []
+
+    def start(app: Any) -> Threads:
+        found.append(Threads(app, 1))
+        return found[-1]
+
+    yield start
+    for each in found:
+        each.stop()
 
 
-def respond(threads: Threads, send: Any) -> None:
-    asyncio.run(threads.respond({}, send))
+type Start = Callable[[Any], Threads]
+
+
+def respond(threads: Threads) -> Answer:
+    return ask_in_loop(threads.respond({}, "", "1-2"))
 
 
 @pytest.mark.parametrize("body", [[b"whole"], [b"who", b"le"], []])
-def test_whole_response_is_sent_at_once(body: list[bytes], sent: list[Any]) -> None:
-    async def send(event: Any) -> None:
-        sent.append(event)
-
-    threads = Threads(application(body), 1)
-    respond(threads, send)
-    threads.stop()
-    head, rest = sent
-    length = str(sum(map(len, body))).encode()
-    assert (head["status"], head["headers"]) == (200, [(b"A", b"b"), (b"Content-Length", length)])
-    assert rest["body"] == b"".join(body)
+def test_whole_response_has_its_length(started: Start, body: list[bytes]) -> None:
+    answer = respond(started(application(body)))
+    length = str(sum(map(len, body)))
+    assert answer.status == 200
+    cookies = [("Set-Cookie", "c=d"), ("Set-Cookie", "e=f")]
+    assert [*answer.pairs()] == [("A", "b"), ("Content-Length", length), *cookies]
+    assert answer.body == b"".join(body)
+    assert answer.pieces is None
 
 
-def test_slow_reader_of_a_stream_occupies_no_thread() -> None:
+def test_slow_reader_of_a_stream_occupies_no_thread(started: Start) -> None:
     """While the client does not read, the only thread is free, and one piece is in memory."""
     body = Body(pieces=3)
-    threads = Threads(application(body), 1)
-
-    async def send(event: Any) -> None:
-        if event.get("body"):
-            assert await threads.run(lambda: "free") == "free"
-            assert body.left == 2 - seen.count(b"x")
-            seen.append(event["body"])
-
-    seen: list[bytes] = []
-    respond(threads, send)
-    threads.stop()
-    assert seen == [b"x", b"x", b"x"]
-    wait_for(lambda: body.closed_in)
-
-
-def test_response_is_closed_in_a_thread_if_the_client_has_gone() -> None:
-    body = Body(pieces=3)
-    threads = Threads(application(body), 1)
-
-    async def send(event: Any) -> None:
-        if event.get("body"):
-            raise asyncio.CancelledError
-
-    with pytest.raises(asyncio.CancelledError):
-        respond(threads, send)
-    threads.stop()
+    threads = started(application(body))
+    pieces = respond(threads).pieces
+    assert pieces
+    for left in (2, 1, 0):
+        assert pieces.next().result(DEADLINE_SECONDS) == b"x"
+        assert threads.submit(lambda: "free", "", "").result(DEADLINE_SECONDS) == "free"
+        assert body.left == left
+    assert pieces.next().result(DEADLINE_SECONDS) is None
+    pieces.close(3, is_whole=True)
     wait_for(lambda: body.closed_in)
     assert body.closed_in != threading.main_thread()
 
 
-def test_request_of_a_client_that_has_gone_is_not_started() -> None:
-    free, begun, started = threading.Event(), threading.Event(), []
-
-    def answer(environ: Any, start_response: Any) -> Any:
-        started.append(environ)
-        return application([b""])(environ, start_response)
+def occupied(threads: Threads) -> threading.Event:
+    """Occupies the only thread until the event is set."""
+    begun, free = threading.Event(), threading.Event()
 
     def occupy() -> None:
         begun.set()
         free.wait(DEADLINE_SECONDS)
 
-    async def send(event: Any) -> None:
-        pass
+    threads.submit(occupy, "", "")
+    assert begun.wait(DEADLINE_SECONDS)
+    return free
+
+
+def test_response_is_closed_in_a_thread_if_the_client_goes_while_it_is_made(
+    started: Start,
+) -> None:
+    body, begun, free = Body(pieces=3), threading.Event(), threading.Event()
+
+    def slow(environ: Any, start_response: Any) -> Any:
+        begun.set()
+        free.wait(DEADLINE_SECONDS)
+        return application(body)(environ, start_response)
 
     async def go() -> None:
-        busy = asyncio.create_task(threads.run(occupy))
-        while not begun.is_set():
-            await asyncio.sleep(0.001)
-        gone = asyncio.create_task(threads.respond({}, send))
-        while not threads._pool._queues:
-            await asyncio.sleep(0.001)
+        running = asyncio.create_task(ask(started(slow).respond({}, "", "")))
+        await asyncio.to_thread(begun.wait, DEADLINE_SECONDS)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        free.set()
+
+    asyncio.run(go())
+    wait_for(lambda: body.closed_in)
+
+
+def test_request_of_a_client_that_has_gone_is_not_started(started: Start) -> None:
+    seen: list[Any] = []
+
+    def answer(environ: Any, start_response: Any) -> Any:
+        seen.append(environ)
+        return application([b""])(environ, start_response)
+
+    threads = started(answer)
+    free = occupied(threads)
+
+    async def go() -> None:
+        gone = asyncio.create_task(ask(threads.respond({}, "", "")))
+        await asyncio.sleep(0)
+        assert threads._pool._queues
         gone.cancel()
         await asyncio.gather(gone, return_exceptions=True)
-        free.set()
-        await busy
 
-    threads = Threads(answer, 1)
     asyncio.run(go())
-    threads.stop()
-    assert started == []
+    free.set()
+    assert threads.submit(lambda: 1, "", "").result(DEADLINE_SECONDS) == 1
+    assert seen == []
 
 
 @pytest.mark.django_db
-def test_error_of_the_database_is_converted_in_the_thread() -> None:
+def test_error_of_the_database_is_converted_in_the_thread(started: Start) -> None:
     def fail() -> None:
         raise django.db.OperationalError from psycopg.OperationalError("gone")
 
-    threads = Threads(application([b""]), 1)
     with pytest.raises(APIError) as caught:
-        asyncio.run(threads.run(fail))
-    threads.stop()
+        started(application([b""])).submit(fail, "", "").result(DEADLINE_SECONDS)
     assert caught.value.status == 503
 
 
@@ -149,20 +166,12 @@ def test_error_of_the_database_is_converted_in_the_thread() -> None:
     ("error", "status"), [(ValueError("secret"), 500), (BadRequest("no"), 400)]
 )
 def test_error_outside_of_the_middleware_is_a_response(
-    sent: list[Any], caplog: pytest.LogCaptureFixture, error: Exception, status: int
+    started: Start, caplog: pytest.LogCaptureFixture, error: Exception, status: int
 ) -> None:
     def answer(environ: Any, start_response: Any) -> Any:
         raise error
 
-    async def send(event: Any) -> None:
-        sent.append(event)
-
-    threads = Threads(answer, 1)
-    respond(threads, send)
-    threads.stop()
-    head, rest = sent
-    assert head["status"] == status
-    assert dict(head["headers"])[b"X-Coder-Request-Id"]
-    assert b"secret" not in rest["body"]
-    assert ("secret" in caplog.text) == (status == 500)
-    wait_for(lambda: not any(t.name.startswith("web") for t in threading.enumerate()))
+    found = respond(started(answer))
+    assert found.status == status
+    assert b"secret" not in found.body
+    assert ("1-2" in found.body.decode()) == ("secret" in caplog.text) == (status == 500)

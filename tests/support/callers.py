@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from kernel.http.call import Call
-from kernel.http.identity import Caller
-from kernel.http.steps import Ask
+from kernel.http.results import Ask, Caller
 from tokens.verification.middleware import identify
 
 

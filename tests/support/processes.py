@@ -141,6 +141,8 @@ class Program:
                 stdout=stream,
                 stderr=stream,
                 start_new_session=True,
+                # Only descriptors that are inheritable.
+                close_fds=False,
             )
 
     @property

@@ -10,7 +10,8 @@ from unittest.mock import patch
 
 from django.test import Client
 
-from kernel.http.rate_limit import WINDOW_SECONDS, counter_of_names, shared_counter
+from kernel.http.rate_limit import counter_of_names, shared_counter
+from kernel.http.results import WINDOW_SECONDS
 from users.passwords import MAX_TRIES_A_MINUTE
 
 

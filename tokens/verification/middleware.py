@@ -14,13 +14,13 @@ from django.urls import get_resolver
 from django.utils import timezone
 from django.utils.http import http_date
 
-from kernel.http import API_PREFIX
+from kernel.http import is_api_path
 from kernel.http.call import Call
 from kernel.http.handlers import to_api_error
 from kernel.http.hosts import client_of
-from kernel.http.identity import Caller, IdentifiedRequest, PresentedToken
-from kernel.http.rate_limit import WINDOW_SECONDS, limit_of, shared_counter
-from kernel.http.steps import NOBODY, Ask, Results
+from kernel.http.identity import IdentifiedRequest, PresentedToken
+from kernel.http.rate_limit import limit_of, shared_counter
+from kernel.http.results import NOBODY, WINDOW_SECONDS, Ask, Caller, Results
 from kernel.http.views import PublicAPIView, view_classes
 from kernel.settings import settings
 from tokens import token_format
@@ -56,7 +56,7 @@ def _attach(request: IdentifiedRequest, caller: Caller) -> None:
 def attach(request: IdentifiedRequest) -> None:
     """Sets the request's `identity` from its session token, or `refusal` for a rejected token."""
     found = identify(request.results.call, request.client_address)
-    _attach(request, found.query() if isinstance(found, Ask) else found)
+    _attach(request, found.value() if isinstance(found, Ask) else found)
 
 
 def caller_of_api(call: Call, found: Results) -> Caller | Ask:
@@ -65,7 +65,7 @@ def caller_of_api(call: Call, found: Results) -> Caller | Ask:
     For reports, the cookie counts only if a page of this service sent them. Any other page could
     make a browser report as its user.
     """
-    if not found.path.startswith(API_PREFIX) or found.path in public_paths(settings.ROOT_URLCONF):
+    if not is_api_path(found.path) or found.path in public_paths(settings.ROOT_URLCONF):
         return NOBODY
     if found.path == settings.CSP_REPORTS_PATH and has_foreign_cookie(call):
         return NOBODY

@@ -1,0 +1,113 @@
+"""Takes the body of a request out of the bytes of its connection (RFC 9112, 6 and 7)."""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+from coderapi.server.limits import Limits
+from kernel.http.body import Body
+from kernel.http.errors import APIError
+
+# A chunk's size, and extensions, which are ignored. More digits exceed every limit.
+CHUNK = re.compile(rb"([0-9A-Fa-f]{1,12})[ \t]*(?:;[\t -~\x80-\xff]*)?\r\n")
+MAX_LINE = 1024
+END = b"\r\n"
+
+
+class Framing(Protocol):
+    def take(self, data: bytes) -> bytes:
+        """Adds what belongs to the body, and returns the rest, which may be incomplete.
+
+        Raises: APIError 400 or 431.
+        """
+
+
+class Measured:
+    """A body with a Content-Length."""
+
+    def __init__(self, body: Body, length: int) -> None:
+        self._body, self._left = body, length
+
+    def take(self, data: bytes) -> bytes:
+        piece = data if len(data) <= self._left else data[: self._left]
+        self._left -= len(piece)
+        self._body.add(piece)
+        if not self._left:
+            self._body.complete()
+        return data[len(piece) :]
+
+
+class Chunked:
+    """A body in chunks. The fields after it are dropped: they could replace a proxy's headers."""
+
+    def __init__(self, body: Body, limits: Limits) -> None:
+        self._body, self._limits = body, limits
+        # The bytes of the current chunk that have not arrived, with the line break after it.
+        self._left = 0
+        self._chunks = self._size = self._fields = self._field_bytes = 0
+        self._is_last = False
+
+    def take(self, data: bytes) -> bytes:
+        at = 0
+        while at < len(data) and not self._body.is_complete:
+            if self._is_last:
+                after = self._take_field(data, at)
+            elif self._left:
+                after = self._take_piece(data, at)
+            else:
+                after = self._take_size(data, at)
+            if after == at:
+                break
+            at = after
+        return data[at:]
+
+    def _take_size(self, data: bytes, at: int) -> int:
+        found = CHUNK.match(data, at)
+        if found is None:
+            if data.find(b"\n", at) >= 0 or len(data) - at > MAX_LINE:
+                raise _invalid()
+            return at
+        self._chunks += 1
+        if self._chunks > self._limits.tiny_chunks + self._size // self._limits.chunk_bytes:
+            raise APIError(400, "The chunks of the request body are too small.")
+        size = int(found[1], 16)
+        self._size += size
+        self._is_last = size == 0
+        self._left = size + len(END) if size else 0
+        return found.end()
+
+    def _take_piece(self, data: bytes, at: int) -> int:
+        of_chunk = self._left - len(END)
+        if of_chunk > 0:
+            piece = data[at : at + of_chunk]
+            self._left -= len(piece)
+            self._body.add(piece)
+            return at + len(piece)
+        end = data[at : at + len(END)]
+        if not END.startswith(end):
+            raise _invalid()
+        if end != END:
+            return at
+        self._left = 0
+        return at + len(END)
+
+    def _take_field(self, data: bytes, at: int) -> int:
+        """Drops a line after the last chunk. An empty line ends the body."""
+        end = data.find(END, at)
+        size = self._field_bytes + (len(data) if end < 0 else end) - at
+        if size > self._limits.head_bytes or self._fields > self._limits.headers:
+            raise APIError(431, "The fields after the request body are too large.")
+        if end < 0:
+            return at
+        self._field_bytes = size
+        self._fields += 1
+        if end == at:
+            self._body.complete()
+        elif b"\n" in data[at:end] or b"\r" in data[at:end] or b":" not in data[at:end]:
+            raise _invalid()
+        return end + len(END)
+
+
+def _invalid() -> APIError:
+    return APIError(400, "The chunks of the request body are not valid.")

@@ -1,0 +1,475 @@
+"""One connection of a web worker: reads requests, and sends their responses in order.
+
+The application gets each request as a value, and returns a generator (`kernel.http.asking`). If the
+generator needs nothing that is not in memory, its response is sent at once.
+
+* Further requests wait in the buffer until the response to the first one was sent. If the buffer is
+  full, nothing more is read from the client.
+* If a client ends its side of the connection before a body is complete, the application can still
+  respond. If a client does this after a complete request, the connection is closed: the server
+  cannot know whether such a client still reads the response.
+* If a client disconnects, its request is canceled.
+* If a response is sent before its request has arrived, it is the last one. The rest of the request
+  is read and dropped for a while. Otherwise the kernel would reset the connection, and the client
+  might lose the response (RFC 9112, 9.6).
+* A streamed response to an HTTP/1.0 client ends with the connection, because such clients do not
+  know chunks. If it breaks off, the connection is reset.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from socket import SO_LINGER, SOL_SOCKET
+from struct import pack
+from typing import Any, Protocol
+
+from coderapi.server.chunks import Chunked, Framing, Measured
+from coderapi.server.clients import Clients
+from coderapi.server.heads import END_OF_HEAD, Head, HeadParser, described, head_of
+from kernel.futures import Signal
+from kernel.http.asking import Asking, Inbox, Running, Submit, no_threads
+from kernel.http.body import Body, incomplete
+from kernel.http.call import Call
+from kernel.http.errors import APIError, limit_reached, unavailable
+from kernel.http.exchange import Request
+from kernel.http.hosts import address_of, client_of, is_trusted
+from kernel.http.responses import Answer, Pieces
+from kernel.http.results import Ask
+from kernel.limiter import LimitReachedError
+from kernel.telemetry.logs import begin_request
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+# Further lines of a response's head.
+CLOSE = ("connection: close\r\n",)
+CHUNKED = ("transfer-encoding: chunked\r\n",)
+# Bodies of this size or more are not copied.
+SHARED_BYTES = 16 * 1024
+# Closing a socket with this option resets its connection.
+RESET = pack("ii", 1, 0)
+
+log = logging.getLogger(__name__)
+
+
+class Exchange(Protocol):
+    """The handling of one request. `submit` runs the query of an Ask in a thread."""
+
+    def run(self) -> Asking[Answer]: ...
+
+    def submit[T](self, query: Callable[[], T]) -> Future[T]: ...
+
+
+class Application(Protocol):
+    def exchange(self, request: Request) -> Exchange: ...
+
+
+class Connection(asyncio.Protocol):
+    """One connection. It is counted from the moment in which it was accepted."""
+
+    transport: Any = None
+    # The task of the handshake of TLS. Until its end, there is no transport.
+    connecting: asyncio.Task[None] | None = None
+    is_answered = False
+
+    # Received bytes that belong to no request yet.
+    _buffer = b""
+    _is_handling = False
+    # The requests that were begun since no whole head was waiting.
+    _begun = 0
+    # A head whose body is not read yet, the body of the request, and what takes this body out of
+    # the received bytes, until the body is complete.
+    _head: Head | None = None
+    _body: Body | None = None
+    _framing: Framing | None = None
+    # Whether the client waits for `100 Continue`.
+    _awaits_interim = False
+    _running: Running[Any] | None = None
+    # Whether the last response was sent, although the client may still be sending.
+    _is_dropping = False
+    _dropped = 0
+    # Whether the client has ended its side of the connection.
+    _has_ended = False
+    _is_reading = True
+    # Whether the client must read some of the sent bytes first.
+    _is_paused = False
+    _drained: Signal | None = None
+    # The bytes of the running request's head, and all bytes that this connection holds.
+    _head_bytes = _held = 0
+
+    def __init__(
+        self,
+        application: Application,
+        clients: Clients,
+        inbox: Inbox,
+        *,
+        peer: str,
+        server: tuple[str, int],
+        scheme: str,
+    ) -> None:
+        self._application, self._clients, self._inbox = application, clients, inbox
+        self._peer, self._server, self._scheme = peer, server, scheme
+        self._limits = clients.limits
+        self._heads = HeadParser(self._limits)
+        self.address, self.may_be_many = client_of(peer), is_trusted(peer)
+        # The client for whom the bytes count. A proxy sends the bytes of many clients.
+        self._held_for = "" if self.may_be_many else self.address
+        self.waits_since: float | None = clients.clock()
+        clients.add(self)
+
+    # --- The transport ----------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.transport = transport
+        self._wait_for_client()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Also called if the handshake of TLS fails."""
+        self._clients.remove(self)
+        self._hold(0)
+        self._buffer = b""
+        running, self._running = self._running, None
+        if running:
+            running.cancel()
+        del self._heads  # It refers to itself.
+
+    def _wait_for_client(self) -> None:
+        self.waits_since = self._clients.clock()
+
+    def eof_received(self) -> bool:
+        """Returns whether to keep the connection open, which is not possible with TLS."""
+        self._has_ended = True
+        if self._framing is None or self._body is None:
+            return False
+        self._body.fail(incomplete())
+        return self._scheme == "http"
+
+    def pause_writing(self) -> None:
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        self._is_paused = False
+        if self._drained:
+            self._drained.set()
+        self._go_on()
+
+    @property
+    def unsent(self) -> int:
+        return self.transport.get_write_buffer_size() if self.transport else 0
+
+    def abort(self) -> None:
+        if self.transport:
+            self.transport.abort()
+        elif self.connecting:
+            self.connecting.cancel()
+
+    # --- Requests ---------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_dropping:
+            self._drop(len(data))
+            return
+        if self._buffer:
+            self._buffer += data
+        else:
+            self._buffer, self._begun = data, 0
+        self._handle()
+
+    def _go_on(self) -> None:
+        if not self._is_handling and not self._is_dropping:
+            self._handle()
+
+    def _handle(self) -> None:
+        """Handles what has arrived, until the client must send more or read a response."""
+        self._is_handling = True
+        until = self._begun + self._limits.heads_in_a_turn
+        has_more = False
+        try:
+            while self._buffer and not has_more and self._take():
+                has_more = self._begun >= until and not self._framing
+            if self._head and not self._running:
+                self._limit_received()
+                self._begin(self._head)
+                has_more = True
+        except APIError as error:
+            self._refuse(error)
+        finally:
+            self._is_handling = False
+        if has_more and self._buffer and not self._running:
+            # Other clients get their turn first.
+            self._inbox.loop.call_soon(self._go_on)
+        if self._buffer or self._body or self._held or not self._is_reading:
+            self._limit_received()
+
+    def _take(self) -> bool:
+        """Handles a head or a part of a body. Returns whether to go on.
+
+        Raises: APIError for a head or a body that is not valid.
+        """
+        if self._framing and self._body:
+            return self._take_body(self._framing, self._body)
+        if self._head or self._running or self._is_paused or self._is_dropping:
+            return False
+        return self._take_head()
+
+    def _take_head(self) -> bool:
+        data = self._buffer
+        if data[0] in b"\r\n":
+            data = self._buffer = data.lstrip(b"\r\n")  # RFC 9112, 2.2
+        end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
+        if end < len(END_OF_HEAD):
+            self._begun = 0
+            if data:
+                self._heads.check_part(data)
+            return False
+        self._begun += 1
+        if self._begun > self._limits.pipelined + 1:
+            raise APIError(400, "Too many requests were sent before the response to the first.")
+        head = self._heads.parse(data[:end])
+        self._buffer, self._head_bytes = data[end:], end
+        if not head.has_body:
+            self._begin(head)
+            return True
+        self._awaits_interim = head.expects_interim
+        # The usual small body is in the same packet, and must not delay a response.
+        self._head, self._body = head, Body(head.length, self._want, self._limits.body_seconds)
+        self._framing = (
+            Chunked(self._body, self._limits)
+            if head.is_chunked
+            else Measured(self._body, head.length or 0)
+        )
+        self._heads.renew()
+        return True
+
+    def _take_body(self, framing: Framing, body: Body) -> bool:
+        before = len(self._buffer)
+        self._awaits_interim = False
+        try:
+            self._buffer = framing.take(self._buffer)
+        except APIError as error:
+            self._buffer, self._is_dropping = b"", True
+            body.fail(error)
+            return False
+        if body.is_complete:
+            self._framing = None
+            self.waits_since = None
+            return True
+        return len(self._buffer) < before
+
+    def _begin(self, head: Head) -> None:
+        """Begins the exchange of a request whose head has arrived."""
+        host, port = self._server
+        call = Call(
+            head.method, head.path, head.query, head.headers, self._peer, self._scheme, host
+        )
+        if self.may_be_many:
+            self._hold(0)
+            self._held_for = client_of(address_of(call))
+        self._head = None
+        if not self._framing:
+            self.waits_since = None
+        self._run(Request(call, head.version, self._body, port=port), is_last=head.is_last)
+
+    def _refuse(self, error: APIError) -> None:
+        """Lets the application send an error, because what has arrived is not valid."""
+        method, path = described(self._buffer)
+        host, port = self._server
+        call = Call(method, path, "", self._heads.headers, self._peer, self._scheme, host)
+        self._buffer, self._is_dropping = b"", True
+        self.waits_since = None
+        self._run(Request(call, self._heads.version, refusal=error, port=port), is_last=True)
+
+    def _run(self, request: Request, *, is_last: bool) -> None:
+        exchange = self._application.exchange(request)
+        asking = exchange.run()
+        begin_request(request.request_id)
+        try:
+            ask = asking.send(None)
+        except StopIteration as end:
+            self._respond(request, is_last, end.value)
+            return
+        respond = partial(self._respond, request, is_last)
+        self._drive(asking, exchange.submit, respond, request.request_id, ask)
+
+    def _drive[T](
+        self,
+        asking: Asking[T],
+        submit: Submit,
+        end: Callable[[T], None],
+        request_id: str,
+        ask: Ask,
+    ) -> None:
+        """Goes on with the generator when the value that it asks for is there."""
+        self._running = Running(asking, self._inbox, submit, end, self.abort, request_id)
+        self._running.wait(ask)
+
+    # --- Bodies and memory ------------------------------------------------------------------------
+
+    def _want(self) -> None:
+        """Called when the exchange waits for the body."""
+        if self._awaits_interim and self.transport:
+            self._awaits_interim = False
+            self.transport.write(CONTINUE)
+        self._read_on(is_full=False)
+
+    def _limit_received(self) -> None:
+        """Counts the received bytes. Reads nothing more from the client if they are too many."""
+        body, size = self._body, len(self._buffer)
+        is_full = bool(self._running) and size > self._limits.head_bytes
+        size += self._head_bytes
+        if body is not None:
+            size += len(body.data)
+            is_early = self._framing and not body.is_wanted
+            is_full = is_full or (bool(is_early) and len(body.data) > self._limits.early_bytes)
+        if size > self._limits.small_bytes or self._held:
+            self._hold(size)
+        if is_full is self._is_reading:
+            self._read_on(is_full=is_full)
+
+    def _read_on(self, *, is_full: bool) -> None:
+        self._is_reading = not is_full
+        if self.transport is None or self.transport.is_closing():
+            return
+        if is_full:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
+
+    def _hold(self, size: int) -> None:
+        before, self._held = self._held, size
+        try:
+            self._clients.hold(self._held_for, before, size)
+        except LimitReachedError as error:
+            if self._body and (self._framing or self._head):
+                self._body.fail(error)
+            elif not self._running and not self._is_dropping:
+                self._refuse(limit_reached(error))
+
+    def _drop(self, size: int) -> None:
+        """Drops a part of a request that has been rejected."""
+        self._dropped += size
+        if self._dropped > self._limits.dropped_bytes:
+            self.abort()
+
+    # --- Responses --------------------------------------------------------------------------------
+
+    def _respond(self, request: Request, is_last: bool, answer: Answer) -> None:
+        """Sends the response, or its head and then its pieces."""
+        self._running = None
+        if self.transport is None or self.transport.is_closing():
+            if answer.pieces:
+                answer.pieces.close(0, is_whole=False)
+            return
+        is_unread = self._framing is not None or self._is_dropping
+        is_last = is_last or is_unread or self._clients.is_closing
+        if answer.pieces is not None:
+            stream = self._stream(request, answer, answer.pieces, is_last)
+            ask = stream.send(None)
+            self._drive(stream, no_threads, self._responded, request.request_id, ask)
+            return
+        body = b"" if request.call.method == "HEAD" else answer.body
+        self._write(head_of(answer, *(CLOSE if is_last else ())), body)
+        self._responded(is_last)
+
+    def _write(self, head: bytes, body: bytes) -> None:
+        if len(body) < SHARED_BYTES:
+            self.transport.write(head + body)
+        else:
+            # Not copied: while the client does not read it, it shares the document in memory.
+            self.transport.writelines((head, body))
+
+    def _stream(
+        self, request: Request, answer: Answer, pieces: Pieces, is_last: bool
+    ) -> Asking[bool]:
+        """Sends the pieces while the client reads them.
+
+        Returns whether this was the last response of the connection.
+        """
+        is_head = request.call.method == "HEAD"
+        has_length = "content-length" in (name.lower() for name in answer.headers)
+        is_chunked = not has_length and request.version != "1.0" and not is_head
+        more = CHUNKED if is_chunked else ()
+        size, is_whole = 0, is_head
+        self._write(head_of(answer, *more, *(CLOSE if is_last else ())), b"")
+        try:
+            while not is_whole:
+                piece = yield Ask(begin=pieces.next)
+                is_whole = piece is None
+                size += self._write_piece(piece or b"", is_chunked, is_whole)
+                if self._is_paused:
+                    yield Ask(begin=self._until_drained)
+        except Exception:
+            log.exception("A streamed response broke off")
+            self._break_off(is_noticed=is_chunked or has_length)
+            return True
+        finally:
+            pieces.close(size, is_whole=is_whole)
+        return is_last
+
+    def _until_drained(self) -> Signal:
+        self._drained = Signal()
+        return self._drained
+
+    def _write_piece(self, piece: bytes, is_chunked: bool, is_end: bool) -> int:
+        """Returns the size of the piece."""
+        if piece or (is_chunked and is_end):
+            framed = (b"%x\r\n" % len(piece), piece, b"\r\n") if is_chunked else (piece,)
+            self.transport.writelines(framed)
+        return len(piece)
+
+    def _break_off(self, *, is_noticed: bool) -> None:
+        """Ends the connection in the middle of a response.
+
+        To an old client, a usual end of the connection looks like the end of the response.
+        """
+        if not is_noticed:
+            self.transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, RESET)
+        self.transport.abort()
+
+    def _responded(self, is_last: bool) -> None:
+        self._running = None
+        self._body, self._head_bytes = None, 0
+        self.is_answered = True
+        if is_last:
+            self._end()
+        else:
+            self._wait_for_client()
+            self._go_on()
+
+    def _end(self) -> None:
+        """Closes the connection after its last response.
+
+        The rest of a rejected request is dropped first.
+        """
+        is_unread = self._framing is not None or self._is_dropping
+        self._buffer, self._framing, self._is_dropping = b"", None, True
+        self._hold(0)
+        if self._has_ended or not is_unread:
+            self.transport.close()
+            return
+        self._read_on(is_full=False)
+        self._wait_for_client()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    # --- The end of the worker --------------------------------------------------------------------
+
+    @property
+    def is_idle(self) -> bool:
+        return not (self._running or self._framing or self._buffer)
+
+    def close(self) -> None:
+        """Closes the connection when the client has read the last response."""
+        if self.transport:
+            self.transport.close()
+        else:
+            self.abort()
+
+    def end_early(self) -> None:
+        """Rejects the running request, because the server ends."""
+        if self._running:
+            self._running.fail(unavailable("The server is stopping."))
+        else:
+            self.abort()

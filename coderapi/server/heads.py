@@ -1,0 +1,230 @@
+"""Parses the heads of requests, as strictly as RFC 9112 allows, and makes those of responses.
+
+A regular expression checks the request line, and `httptools` parses the head when it is complete.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+import httptools
+
+from coderapi.server.limits import Limits
+from kernel.http.call import decoded_path, header_name, join_header
+from kernel.http.errors import APIError
+from kernel.http.responses import Answer
+
+# One space between the parts. The target has no fragment.
+REQUEST_LINE = re.compile(rb'([A-Z-]+) ([!"$-~]+) HTTP/(\d\.\d)\r\n')
+PART_OF_LINE = re.compile(rb'([A-Z-]+)(?: ([!"$->@-~]*))?')
+WHOLE_URL = re.compile(rb"https?://([^/?@]+)((?:[/?].*)?)", re.IGNORECASE)
+LENGTH = re.compile(r"0|[1-9][0-9]{0,18}")
+END_OF_HEAD = b"\r\n\r\n"
+VERSIONS = frozenset({b"1.0", b"1.1"})
+# The space for the method and the version in a request line.
+MAX_REST_OF_LINE = 64
+
+
+class Head(NamedTuple):
+    """A valid head. `length` is the Content-Length, or None without one.
+
+    `is_last` is true if no request may follow on the same connection.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    version: str
+    length: int | None
+    is_chunked: bool
+    is_last: bool
+
+    @property
+    def has_body(self) -> bool:
+        return self.is_chunked or bool(self.length)
+
+    @property
+    def expects_interim(self) -> bool:
+        """Whether the client waits for `100 Continue`. Clients of HTTP/1.0 do not know it."""
+        return self.version == "1.1" and self.headers.get("expect", "").lower() == "100-continue"
+
+
+def not_http() -> APIError:
+    return APIError(400, "The request is not valid HTTP.")
+
+
+def too_large() -> APIError:
+    return APIError(431, "The head of the request is too large.")
+
+
+class HeadParser:
+    """Parses the heads of one connection.
+
+    `version` and `headers` are those of the last head, also if it is not valid.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.version, self.headers = "1.1", dict[str, str]()
+        self._count = 0
+        self._keeps = False
+        self.renew()
+
+    def renew(self) -> None:
+        """Makes the parser expect a head. It has not seen the body of the last request."""
+        self._parser = httptools.HttpRequestParser(self)
+
+    # --- What the parser calls --------------------------------------------------------------------
+
+    def on_header(self, raw_name: bytes, raw_value: bytes) -> None:
+        self._count += 1
+        if self._count > self._limits.headers:
+            raise too_large()
+        name, headers = header_name(raw_name), self.headers
+        if name not in headers:
+            headers[name] = raw_value.decode("latin-1")
+        elif name == "host":
+            raise _one_host()
+        else:
+            join_header(headers, name, raw_value.decode("latin-1"))
+
+    def on_headers_complete(self) -> None:
+        if self.headers.get("transfer-encoding", "chunked").lower() != "chunked":
+            raise APIError(501, "The only supported transfer coding is chunked.")
+        self._keeps = self._parser.should_keep_alive()
+
+    # --- Heads ------------------------------------------------------------------------------------
+
+    def check_part(self, data: bytes) -> None:
+        """Raises: APIError 400, 414, 431 or 505 if the beginning of a head is not valid."""
+        self.headers = {}
+        if b"\n" in data:
+            self._check_line(data)
+        elif not PART_OF_LINE.match(data):
+            raise not_http()
+        elif len(data) > self._limits.target_bytes + MAX_REST_OF_LINE:
+            raise _url_too_long()
+        if len(data) > self._limits.head_bytes or data.count(b"\n") > self._limits.headers + 1:
+            raise too_large()
+
+    def parse(self, data: bytes) -> Head:
+        """Raises: APIError 400, 414, 431, 501 or 505, as RFC 9112 and RFC 9110 require."""
+        self.headers, self._count = {}, 0
+        method, target, version = self._check_line(data)
+        if len(data) > self._limits.head_bytes:
+            raise too_large()
+        is_upgrade = self._feed(data)
+        headers = self.headers
+        headers.pop("", None)
+        if not target.startswith(b"/"):
+            target = self._origin_form(method, target)
+        if "host" not in headers and version != b"1.0":
+            raise _one_host()
+        path, _, query = target.partition(b"?")
+        length, is_chunked = self._framing(version)
+        return Head(
+            method.decode(),
+            decoded_path(path) or "/",
+            query.decode(),
+            headers,
+            self.version,
+            length,
+            is_chunked,
+            is_last=is_upgrade or version == b"1.0" or not self._keeps,
+        )
+
+    def _check_line(self, data: bytes) -> tuple[bytes, bytes, bytes]:
+        line = REQUEST_LINE.match(data)
+        if line is None:
+            raise not_http()
+        method, target, version = line.groups()
+        self.version = version.decode()
+        if len(target) > self._limits.target_bytes:
+            raise _url_too_long()
+        if version not in VERSIONS:
+            raise APIError(505, "The supported versions are HTTP/1.1 and HTTP/1.0.")
+        return method, target, version
+
+    def _feed(self, data: bytes) -> bool:
+        """Parses the fields. Returns whether the request asks for another protocol.
+
+        None is supported. RFC 9110, 7.8 requires the server to handle the request as usual.
+        """
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            return True
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            raise (cause if isinstance(cause, APIError) else not_http()) from None
+        return False
+
+    def _origin_form(self, method: bytes, target: bytes) -> bytes:
+        """Returns the path and query of a target that is a whole URL, or `*`.
+
+        The host of the URL replaces the header (RFC 9112, 3.2.2).
+        """
+        if target == b"*" and method == b"OPTIONS":
+            return target
+        url = WHOLE_URL.fullmatch(target)
+        if url is None:
+            raise not_http()
+        self.headers["host"] = url[1].decode()
+        return url[2] if url[2].startswith(b"/") else b"/" + url[2]
+
+    def _framing(self, version: bytes) -> tuple[int | None, bool]:
+        """Returns the length of the body, or None, and whether it is sent in chunks."""
+        coding, length = self.headers.get("transfer-encoding"), self.headers.get("content-length")
+        if coding is None:
+            if length is None:
+                return None, False
+            if not LENGTH.fullmatch(length):
+                raise APIError(400, "The header Content-Length is not valid.")
+            return int(length), False
+        if length is not None or version == b"1.0":
+            raise not_http()
+        return None, True
+
+
+def described(data: bytes) -> tuple[str, str]:
+    """Returns the method and the path of a head that is not valid, for the access log."""
+    found = PART_OF_LINE.match(data)
+    if found is None or b"\r" in data[:1]:
+        return "", ""
+    path = unquote_to_bytes(found[2] or b"").decode(errors="surrogateescape")
+    return found[1].decode(), path
+
+
+def _one_host() -> APIError:
+    return APIError(400, "A request must have one Host header.")
+
+
+def _url_too_long() -> APIError:
+    return APIError(414, "The URL is too long.")
+
+
+# --- Responses --------------------------------------------------------------------------------
+
+STATUS_LINES = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n" for each in HTTPStatus}
+
+
+def head_of(answer: Answer, *more: str) -> bytes:
+    """Returns the head of a response, with more lines. Raises: ValueError for a line break."""
+    lines = [STATUS_LINES[answer.status], _date(int(time.time())), *more]
+    lines += [f"{name}: {value}\r\n" for name, value in answer.pairs()]
+    head = "".join(lines)
+    if head.count("\n") != len(lines) or head.count("\r") != len(lines):
+        raise ValueError("A header contains a line break.")
+    return f"{head}\r\n".encode("latin-1")
+
+
+@lru_cache(maxsize=2)
+def _date(now: int) -> str:
+    return f"date: {formatdate(now, usegmt=True)}\r\n"

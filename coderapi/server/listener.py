@@ -1,0 +1,114 @@
+"""The listening socket of an address, and how a worker accepts its connections.
+
+All workers of an address share one socket, which the supervisor opens. So connections wait in the
+queue of this socket while a worker is replaced, and a worker that is busy leaves them to others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from coderapi.server.connection import Connection
+
+# The number of connections that wait to be accepted. Linux limits it to `net.core.somaxconn`.
+BACKLOG = 2048
+# The times for the first and the last handshake of a connection with TLS. With longer ones, idle
+# clients would delay the end of a worker.
+TLS_SECONDS = {"ssl_handshake_timeout": 5.0, "ssl_shutdown_timeout": 1.0}
+
+logger = logging.getLogger(__name__)
+
+
+class Listener:
+    """A bound socket. Another process also listens on an `is_inherited` socket: systemd."""
+
+    def __init__(self, bound: socket.socket, *, is_inherited: bool = False) -> None:
+        self.socket = bound
+        self._is_inherited = is_inherited
+
+    def open(self) -> None:
+        """Listens. Does nothing if the socket listens already."""
+        # Accepted sockets inherit these options. With SO_REUSEADDR, the next server can use the
+        # port while old connections still end.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.setblocking(False)
+        self.socket.listen(BACKLOG)
+
+    def pause(self) -> None:
+        """Rejects connections until `open` is called, because no worker will accept them soon."""
+        if not self._is_inherited:
+            with suppress(OSError):  # It did not listen.
+                self.socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+class Acceptor:
+    """Accepts the connections of a listening socket in an event loop.
+
+    It accepts one connection each time. So a worker that is busy with other connections does not
+    take more than its share.
+    """
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        make: Callable[[str], Connection],
+        tls: ssl.SSLContext | None,
+        *,
+        pause_seconds: float,
+    ) -> None:
+        self._socket, self._make = listening, make
+        self._tls: dict[str, Any] = {"ssl": tls, **TLS_SECONDS} if tls else {}
+        self._pause_seconds = pause_seconds
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        if self._socket.fileno() >= 0:
+            self._loop.add_reader(self._socket, self._accept)
+
+    def stop(self) -> None:
+        """Accepts the connections that wait now, and closes this process's copy of the socket."""
+        while self._accept():
+            pass
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
+
+    def _accept(self) -> bool:
+        """Accepts one connection. Returns whether one was waiting."""
+        try:
+            accepted, address = self._socket.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return False
+        except OSError as error:
+            # The connection still waits, so without a pause this would be called again at once.
+            logger.warning("No connection can be accepted: %s", error.strerror)
+            self._loop.remove_reader(self._socket)
+            self._loop.call_later(self._pause_seconds, self.start)
+            return False
+        accepted.setblocking(False)
+        connection = self._make(str(address[0]))
+        connection.connecting = self._loop.create_task(self._connect(connection, accepted))
+        self._tasks.add(connection.connecting)
+        connection.connecting.add_done_callback(self._tasks.discard)
+        return True
+
+    async def _connect(self, connection: Connection, accepted: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: connection, accepted, **self._tls)
+        except (OSError, asyncio.CancelledError):
+            pass  # The client has disconnected, or the connection was closed to make room.
+        finally:
+            connection.connecting = None
+            if connection.transport is None:
+                connection.connection_lost(None)
+                accepted.close()

@@ -1,0 +1,181 @@
+"""Runs generators that ask for values that are not in memory, in a thread or in an event loop.
+
+    def generator() -> Generator[Ask, Any, str]:
+        user = yield Ask(query)
+        return user.name
+
+`run` blocks its thread until each value is there. In an event loop, a `Running` goes on with the
+generator when a value arrives. Neither needs a task or another form of the generator.
+"""
+
+from __future__ import annotations
+
+import logging
+from asyncio import AbstractEventLoop, TimerHandle
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+from kernel.futures import Signal
+from kernel.http.results import Ask
+from kernel.telemetry.logs import begin_request
+
+type Asking[T] = Generator[Ask, Any, T]
+# Runs the query of an Ask in a thread.
+type Submit = Callable[[Any], Future[Any]]
+
+log = logging.getLogger(__name__)
+
+
+def run[T](asking: Asking[T]) -> T:
+    """Runs the generator in this thread, and returns its result."""
+    resume: Callable[[], Ask] = partial(next, asking)
+    while True:
+        try:
+            ask = resume()
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        try:
+            found = ask.value()
+        except Exception as error:  # noqa: BLE001 - the generator gets it
+            resume = partial(asking.throw, error)
+        else:
+            resume = partial(asking.send, found)
+
+
+def no_threads(query: Any) -> Future[Any]:
+    """The `submit` of a generator that asks only for futures."""
+    raise NotImplementedError
+
+
+class Inbox:
+    """Calls functions in an event loop. Threads put them here.
+
+    Functions that arrive while the loop is busy need one call into the loop together.
+    """
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self.loop = loop
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._is_called = False
+
+    def put(self, function: Callable[[], None]) -> None:
+        self._waiting.append(function)
+        if not self._is_called:
+            self._is_called = True
+            try:
+                self.loop.call_soon_threadsafe(self._empty)
+            except RuntimeError:  # The loop has ended.
+                self._waiting.clear()
+
+    def _empty(self) -> None:
+        # A function that is put from now on makes the next call.
+        self._is_called = False
+        for _ in range(len(self._waiting)):
+            self._waiting.popleft()()
+        if self._waiting and not self._is_called:
+            self._is_called = True
+            self.loop.call_soon(self._empty)
+
+
+class Running[T]:
+    """A generator that runs in an event loop, from its first Ask on. `end` gets its result.
+
+    After an unexpected error of the generator or of `end`, `broken` is called.
+    """
+
+    __slots__ = (
+        "_asking",
+        "_broken",
+        "_end",
+        "_future",
+        "_inbox",
+        "_request_id",
+        "_submit",
+        "_timer",
+    )
+
+    def __init__(
+        self,
+        asking: Asking[T],
+        inbox: Inbox,
+        submit: Submit,
+        end: Callable[[T], None],
+        broken: Callable[[], None],
+        request_id: str = "",
+    ) -> None:
+        self._asking, self._inbox, self._submit = asking, inbox, submit
+        self._end, self._broken, self._request_id = end, broken, request_id
+        self._future: Future[Any] | Signal | None = None
+        self._timer: TimerHandle | None = None
+
+    def wait(self, ask: Ask) -> None:
+        """Goes on with the generator when the value is there."""
+        try:
+            future: Future[Any] | Signal = ask.begin() if ask.begin else self._submit(ask.query)
+        except Exception as error:  # noqa: BLE001 - the generator gets it
+            self._go_on(self._asking.throw, error)
+            return
+        self._future = future
+        if ask.seconds is not None:
+            self._timer = self._inbox.loop.call_later(ask.seconds, self._time_out)
+        future.add_done_callback(self._arrived)
+
+    def _arrived(self, future: Future[Any] | Signal) -> None:
+        # Any thread may call this.
+        self._inbox.put(partial(self._take, future))
+
+    def _take(self, future: Future[Any] | Signal) -> None:
+        if future is not self._future:
+            return  # The generator has gone on without this value, or was canceled.
+        self._stop_waiting()
+        if error := future.exception():
+            self._go_on(self._asking.throw, error)
+        else:
+            self._go_on(self._asking.send, future.result())
+
+    def _time_out(self) -> None:
+        self._stop_waiting()
+        self._go_on(self._asking.throw, TimeoutError())
+
+    def _stop_waiting(self) -> None:
+        self._future = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _go_on(self, resume: Callable[[Any], Ask], value: Any) -> None:
+        begin_request(self._request_id)
+        try:
+            self.wait(resume(value))
+        except StopIteration as stop:
+            self._finish(stop.value)
+        except Exception:
+            log.exception("A request failed")
+            self._broken()
+
+    def _finish(self, result: T) -> None:
+        try:
+            self._end(result)
+        except Exception:
+            log.exception("A response could not be sent")
+            self._broken()
+
+    def cancel(self) -> None:
+        """Ends the generator where it waits. The value that it waits for is dropped."""
+        self._drop_value()
+        self._asking.close()
+
+    def fail(self, error: Exception) -> None:
+        """Makes the generator go on with an error instead of the value that it waits for."""
+        self._drop_value()
+        self._go_on(self._asking.throw, error)
+
+    def _drop_value(self) -> None:
+        future = self._future
+        self._stop_waiting()
+        if future is not None:
+            future.cancel()

@@ -1,0 +1,134 @@
+"""What the steps of a request find, and how code asks for a value that is not in memory.
+
+This module imports no step, so each step can import it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from kernel.http.call import Call
+from kernel.http.errors import APIError, too_many
+from kernel.http.identity import Identity, PresentedToken
+from kernel.http.responses import Answer
+from kernel.http.wire import Wire
+
+# The key of the results in a WSGI environment.
+KEY = "coderapi.results"
+WINDOW_SECONDS = 60
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+# RFC 9562, 5.4: the bits of the version and of the variant are constant.
+ID_BITS = ~(0xF000 << 64 | 0xC000 << 48)
+ID_VERSION = 0x4000 << 64 | 0x8000 << 48
+
+
+def new_request_id() -> str:
+    """Returns a UUID of version 4, in the form of RFC 9562, 4. It is unique, but not secret.
+
+    `random` seeds its generator again in a forked process. A system call for each id would make the
+    thread wait for the interpreter's lock.
+    """
+    # Python's class UUID would take four times as long.
+    digits = f"{random.getrandbits(128) & ID_BITS | ID_VERSION:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+class Caller(NamedTuple):
+    """The caller of a request. A `refusal` is the error for a rejected token.
+
+    `sunset` is the expiry time of the caller's key as an HTTP date, or "" if it is not soon.
+    """
+
+    identity: Identity | None = None
+    refusal: APIError | None = None
+    presented: PresentedToken | None = None
+    sunset: str = ""
+
+
+NOBODY = Caller()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The state of a rate limit after a request at the Unix time `now`, in seconds."""
+
+    limit: int
+    count: int
+    now: int
+
+    @property
+    def refused(self) -> bool:
+        return self.count > self.limit
+
+    def headers(self) -> dict[str, str]:
+        reset = (self.now // WINDOW_SECONDS + 1) * WINDOW_SECONDS
+        retry = {"Retry-After": str(reset - self.now)} if self.refused else {}
+        return {
+            "X-RateLimit-Limit": str(self.limit),
+            "X-RateLimit-Remaining": str(max(0, self.limit - self.count)),
+            "X-RateLimit-Reset": str(reset),
+            **retry,
+        }
+
+    def enforce(self, *, noun: str = "requests") -> None:
+        """Raises APIError 429 over the limit. `noun` names the requests in the error message."""
+        if self.refused:
+            raise too_many(f"The limit is {self.limit} {noun} a minute.", self.headers())
+
+
+@dataclass(slots=True)
+class Results:
+    """The results of the steps. With an `answer`, a step has ended the request.
+
+    `cors` are headers of the response.
+    """
+
+    call: Call
+    request_id: str = field(default_factory=new_request_id)
+    path: str = ""
+    address: str = ""
+    wire: Wire = Wire.DOCUMENTED
+    cors: Mapping[str, str] = NO_HEADERS
+    caller: Caller = NOBODY
+    limit: Verdict | None = None
+    answer: Answer | None = None
+
+
+class Step(NamedTuple):
+    """A step, and the name of its result in `Results`, or "" if it has none.
+
+    `of` returns the result, an Answer to end the request, an Ask, or None. It may raise an APIError
+    to end the request.
+    """
+
+    result: str
+    of: Callable[[Call, Results], Any]
+
+
+def _no_query() -> Any:
+    raise NotImplementedError
+
+
+@dataclass(slots=True)
+class Ask:
+    """A value that is not in memory. A generator yields it, and continues with the value.
+
+    `query` returns the value. It blocks, so an event loop calls it in a thread. `begin` returns the
+    future value at once. One of the two is enough. With both, a thread calls `query`, and an event
+    loop calls `begin`. After `seconds`, the generator continues with a TimeoutError.
+    """
+
+    query: Callable[[], Any] = _no_query
+    # Returns a Future or a Signal (`kernel.futures`).
+    begin: Callable[[], Any] | None = None
+    seconds: float | None = None
+
+    def value(self) -> Any:
+        """Returns the value. Blocks until it is there."""
+        if self.begin and self.query is _no_query:
+            return self.begin().result(self.seconds)
+        return self.query()

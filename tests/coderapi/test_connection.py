@@ -1,0 +1,674 @@
+"""The server's connections: heads, pipelined requests, and clients that go or do not read."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, suppress
+from socket import SHUT_WR, SO_RCVBUF, SOL_SOCKET, socket
+
+import pytest
+
+from coderapi.server.limits import Limits
+from kernel.http.asking import Asking
+from kernel.http.errors import APIError
+from kernel.http.exchange import Plain, Request
+from kernel.http.responses import Answer
+from kernel.http.results import Ask
+from tests.support.processes import DEADLINE_SECONDS, wait_for
+from tests.support.serving import Serving, serving, until_the_end
+
+USUAL = Limits()
+HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
+LAST = HEAD + b"Connection: close\r\n\r\n"
+WAIT = b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+LARGE = bytes(32 << 20)
+
+
+class Application:
+    """Its response depends on the path. `seen` has what it has noticed."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.names: set[str] = set()
+        self.bodies: list[bytes] = []
+
+    def exchange(self, request: Request) -> Plain:
+        self.names |= {*request.call.headers}
+        return Plain(self._answer(request))
+
+    def _answer(self, request: Request) -> Asking[Answer]:
+        if request.refusal:
+            return whole(request.refusal.answer())
+        body = b"ok"
+        if request.body:
+            try:
+                body = yield from request.body.read(1 << 20)
+            except Exception as error:  # noqa: BLE001 - noted
+                self.seen.append(str(error))
+            self.bodies.append(body)
+        make = getattr(self, f"_{request.call.path.split('/')[1]}", None)
+        return (yield from make(request)) if make else whole(Answer(200, {}, body))
+
+    def _late(self, request: Request) -> Asking[Answer]:
+        yield Ask(begin=done)
+        return whole(Answer(200, {}, b"ok"))
+
+    def _wait(self, request: Request) -> Asking[Answer]:
+        self.seen.append("waits")
+        try:
+            yield Ask(begin=Future)
+        except GeneratorExit:
+            self.seen.append("canceled")
+            raise
+        except APIError as error:
+            return whole(error.answer())
+        raise AssertionError
+
+    def _large(self, request: Request) -> Asking[Answer]:
+        yield from ()
+        return whole(Answer(200, {}, LARGE))
+
+    def _stream(self, request: Request) -> Asking[Answer]:
+        yield from ()
+        return Answer(200, {}, b"", pieces=Pieces(request.call.path))
+
+    def _version(self, request: Request) -> Asking[Answer]:
+        yield from ()
+        return whole(Answer(200, {}, request.version.encode()))
+
+    def _host(self, request: Request) -> Asking[Answer]:
+        yield from ()
+        text = f"{request.call.host}?{request.call.query}"
+        return whole(Answer(200, {}, text.encode()))
+
+
+def whole(answer: Answer) -> Answer:
+    answer.add_length()
+    return answer
+
+
+def done() -> Future[None]:
+    future: Future[None] = Future()
+    threading.Timer(0.01, future.set_result, [None]).start()
+    return future
+
+
+class Pieces:
+    """Two pieces. They break off after the first one for `/stream/fail`, and wait for `/half`."""
+
+    closed: list[bool] = []
+
+    def __init__(self, path: str) -> None:
+        self._path, self._left = path, [b"one", b"two", None]
+
+    def next(self) -> Future[bytes | None]:
+        future: Future[bytes | None] = Future()
+        piece = self._left.pop(0)
+        if piece != b"two" or self._path == "/stream":
+            future.set_result(piece)
+        elif self._path == "/stream/fail":
+            future.set_exception(ValueError())
+        return future
+
+    def close(self, size: int, *, is_whole: bool) -> None:
+        self.closed.append(is_whole)
+
+
+@pytest.fixture
+def application() -> Application:
+    return Application()
+
+
+type Served = Callable[..., Serving]
+
+
+@pytest.fixture
+def served(application: Application) -> Iterator[Served]:
+    """Starts a server with limits, and closes the connections of its clients at the end."""
+    with ExitStack() as stack:
+        yield lambda **limits: stack.enter_context(serving(application, **limits))
+
+
+@pytest.fixture
+def ask(served: Served) -> Callable[[bytes], bytes]:
+    """Returns all that the server sends on a connection."""
+    return lambda sent: until_the_end(served().connect(sent))
+
+
+type Sends = Callable[[bytes], bytes]
+
+
+def bodies(answers: bytes) -> list[bytes]:
+    return [each.partition(b"\r\n\r\n")[2] for each in answers.split(b"HTTP/1.1 ")[1:]]
+
+
+def statuses(answers: bytes) -> list[int]:
+    return [int(each) for each in re.findall(rb"HTTP/1\.1 (\d{3}) ", answers)]
+
+
+# --- Heads ------------------------------------------------------------------------------------
+
+
+def test_requests_share_a_connection(ask: Sends) -> None:
+    assert statuses(ask(HEAD + b"\r\n" + LAST)) == [200, 200]
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"\x16\x03\x01", 400),
+        (HEAD + b"a: b\r\n" * USUAL.headers + b"\r\n", 431),
+        (HEAD + b"a: b\r\n" * USUAL.headers, 431),
+        (HEAD + b"a: " + b"b" * USUAL.head_bytes, 431),
+        (HEAD + b"a: " + b"b" * USUAL.head_bytes + b"\r\n\r\n", 431),
+        (b"GET /" + b"b" * USUAL.head_bytes, 414),
+        (b"GET /" + b"b" * USUAL.target_bytes + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (HEAD + b"Content-Length: -1\r\n\r\n", 400),
+        (HEAD + b"Content-Length: +1\r\n\r\n", 400),
+        (HEAD + b"Content-Length: 005\r\n\r\n", 400),
+        (HEAD + b"Content-Length: 1, 1\r\n\r\n", 400),
+        (HEAD + b"Content-Length: " + b"9" * 30 + b"\r\n\r\n", 400),
+        (HEAD + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n", 501),
+        (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (HEAD + b"Host: y\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.0\r\nHost: x\r\nHost: x\r\n\r\n", 400),
+        (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", 505),
+        (b"GET http://y@x/ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET ftp://x/ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET x HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET  / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET /  HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET /#a HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET /%ff HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\nHost: x\n\n\r\n\r\n", 400),
+        (HEAD + b"a : b\r\n\r\n", 400),
+        (HEAD + b"a: b\r\n c\r\n\r\n", 400),
+        (HEAD + b" a: b\r\n\r\n", 400),
+        (HEAD + b"a: b\rc: d\r\n\r\n", 400),
+        (HEAD + b"a: b\x00\r\n\r\n", 400),
+    ],
+)
+def test_bad_head_is_refused(ask: Sends, head: bytes, status: int) -> None:
+    answer = ask(head)
+    assert statuses(answer) == [status]
+    assert b"connection: close\r\n" in answer
+    assert b'"message"' in answer
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_head_may_arrive_in_any_pieces(served: Served, application: Application, size: int) -> None:
+    client = served().connect()
+    sent = CHUNKED + b"2;a=b\r\nok\r\n0\r\nA: b\r\n\r\n" + LAST
+    for at in range(0, len(sent), size):
+        client.sendall(sent[at : at + size])
+    assert statuses(until_the_end(client)) == [200, 200]
+    assert application.bodies == [b"ok"]
+
+
+def test_rejected_head_request_gets_no_body(ask: Sends) -> None:
+    answer = ask(b"HEAD / HTTP/1.1\r\n\r\n")
+    assert statuses(answer) == [400]
+    assert answer.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET http://other:80/host HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        b"GET http://other:80/host HTTP/1.0\r\n\r\n",
+        b"GET http://other:80/host? HTTP/1.0\r\n\r\n",
+    ],
+)
+def test_host_of_a_whole_url_replaces_the_header(ask: Sends, head: bytes) -> None:
+    assert bodies(ask(head)) == [b"other:80?"]
+
+
+def test_later_requests_of_a_connection_may_have_a_large_head(ask: Sends) -> None:
+    large = HEAD + b"a: " + b"b" * (USUAL.head_bytes * 2 // 3) + b"\r\n"
+    assert statuses(ask(large + b"\r\n" + large + b"Connection: close\r\n\r\n")) == [200, 200]
+
+
+@pytest.mark.parametrize("path", [b"/", b"/late"])
+def test_pipelined_requests_are_limited(ask: Sends, path: bytes) -> None:
+    """Otherwise, one packet with thousands of requests would occupy the server."""
+    found = statuses(ask(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path * 1000))
+    assert found == [200] * (USUAL.pipelined + 1) + [400]
+
+
+def test_pipelined_requests_let_other_clients_have_their_turn(
+    served: Served, application: Application
+) -> None:
+    """Only two requests are handled before the event loop goes on."""
+    server, turns = served(heads_in_a_turn=2), []
+
+    class Counting(Application):
+        def _answer(self, request: Request) -> Asking[Answer]:
+            turns.append(1)
+            server.loop.call_soon(turns.append, 0)
+            return (yield from super()._answer(request))
+
+    server.server._application = Counting()
+    assert len(statuses(until_the_end(server.connect((HEAD + b"\r\n") * 9 + LAST)))) == 10
+    assert max(map(len, "".join(map(str, turns)).split("0"))) == 2
+
+
+def test_responses_in_memory_are_sent_in_order_with_others(ask: Sends) -> None:
+    late = b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n"
+    version = b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n"
+    found = ask(version + late + version + LAST)
+    assert bodies(found) == [b"1.1", b"ok", b"1.1", b"ok"]
+    assert found.count(b"\r\ndate: ") == 4
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        b"GET /version HTTP/1.0\r\n\r\n",
+        b"GET /version HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+    ],
+)
+def test_response_is_the_last_one_if_the_client_wants_that(ask: Sends, head: bytes) -> None:
+    found = ask(head)
+    assert b"connection: close\r\n" in found
+    # The access log contains this version.
+    assert bodies(found) == [head.partition(b"HTTP/")[2][:3]]
+
+
+def test_response_to_head_has_no_body(ask: Sends) -> None:
+    found = ask(b"HEAD /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert b"Content-Length: 3\r\n" in found
+    assert found.endswith(b"\r\n\r\n")
+
+
+def test_next_head_is_limited_while_a_request_runs(
+    served: Served, application: Application
+) -> None:
+    server = served()
+    client = server.connect(WAIT)
+    wait_for(lambda: application.seen == ["waits"])
+    [connection] = server.clients.open
+    client.sendall(HEAD + b"a: " + b"b" * (2 * USUAL.head_bytes))
+    wait_for(lambda: not connection._is_reading)  # type: ignore[attr-defined]
+    assert connection in server.clients.open
+
+
+def test_body_waits_behind_another_request(ask: Sends, application: Application) -> None:
+    late = b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n"
+    assert bodies(ask(late + CHUNKED + b"2\r\nhi\r\n0\r\n\r\n" + LAST)) == [b"ok", b"hi", b"ok"]
+
+
+def test_garbage_after_a_request_does_not_change_its_response(ask: Sends) -> None:
+    assert statuses(ask(HEAD + b"\r\n" + b"nonsense\r\n\r\n")) == [200, 400]
+
+
+# --- Rejected requests --------------------------------------------------------------------------
+
+
+def test_client_that_sends_a_rejected_request_gets_the_whole_response(served: Served) -> None:
+    """It reads the response only after it has sent everything."""
+    server = served()
+    client = server.connect(HEAD + b"Host: y\r\n\r\n")
+    for _ in range(64):
+        client.sendall(bytes(1 << 16))
+    assert statuses(until_the_end(client)) == [400]
+    wait_for(lambda: not server.clients.open)
+
+
+def test_rejected_request_is_limited(served: Served) -> None:
+    server = served(dropped_bytes=1 << 20)
+    client = server.connect(HEAD + b"Host: y\r\n\r\n")
+    with pytest.raises(ConnectionError):
+        client.sendall(bytes(64 << 20))
+    wait_for(lambda: not server.clients.open)
+
+
+def test_rest_of_a_rejected_request_must_arrive_in_time(served: Served) -> None:
+    server = served(head_seconds=0.1, sweep_seconds=0.01)
+    client = server.connect(HEAD + b"Host: y\r\n\r\n")
+    received = b""
+    while piece := client.recv(1 << 16):
+        received += piece
+    assert statuses(received) == [400]
+    wait_for(lambda: not server.clients.open)
+    client.close()
+
+
+# --- Streams ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("more", [b"", b"Connection: keep-alive\r\n"])
+def test_response_is_not_streamed_in_chunks_to_an_old_client(ask: Sends, more: bytes) -> None:
+    answer = ask(b"GET /stream HTTP/1.0\r\n" + more + b"\r\n")
+    assert answer.endswith(b"\r\n\r\nonetwo")
+    assert b"transfer-encoding" not in answer.lower()
+    assert b"connection: close" in answer
+
+
+def test_response_is_streamed_in_chunks(ask: Sends) -> None:
+    stream = b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n"
+    streamed = b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"
+    assert bodies(ask(stream + stream + LAST)) == [streamed, streamed, b"ok"]
+    assert Pieces.closed[-2:] == [True, True]
+    assert ask(b"HEAD" + LAST.replace(b"GET /", b" /stream")).endswith(b"close\r\n\r\n")
+
+
+def test_client_notices_that_a_stream_breaks_off(ask: Sends) -> None:
+    with pytest.raises(ConnectionResetError):
+        ask(b"GET /stream/fail HTTP/1.0\r\n\r\n")
+    assert bodies(ask(b"GET /stream/fail HTTP/1.1\r\nHost: x\r\n\r\n")) == [b"3\r\none\r\n"]
+
+
+@pytest.mark.parametrize("head", [HEAD, b"GET / HTTP/1.0\r\n"])
+def test_stream_is_closed_when_its_client_goes(served: Served, head: bytes) -> None:
+    server, before = served(), len(Pieces.closed)
+    with server.connect(head.replace(b" / ", b" /stream/half ") + b"\r\n") as client:
+        received = b""
+        while b"one" not in received:
+            received += client.recv(4096)
+    wait_for(lambda: Pieces.closed[before:] == [False])
+    assert not server.clients.open
+
+
+# --- Bodies -------------------------------------------------------------------------------------
+
+
+def test_fields_after_a_chunked_body_are_no_headers(ask: Sends, application: Application) -> None:
+    answers = ask(CHUNKED + b"2\r\nok\r\n0\r\nX-Late: 1\r\n\r\n" + LAST)
+    assert statuses(answers) == [200, 200]
+    assert "x-late" not in application.names
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"x\r\n", b"-1\r\n", b"0x2\r\nok\r\n", b" 2\r\nok\r\n", b"\r\n", b"2\nok\n", b"1" * 13),
+        *(
+            b"2\r\nokx\r\n0\r\n\r\n",
+            b"2\r\nok0\r\n\r\n",
+            b"2\r\nok\n0\r\n\r\n",
+            b"2;\x00\r\nok\r\n",
+        ),
+        *(b"2\r\nok\r\n0\r\nnonsense\r\n\r\n", b"0\r\na: b\nc: d\r\n\r\n", b"2" + b" " * 2000),
+    ],
+)
+def test_bad_chunks_are_refused(ask: Sends, application: Application, body: bytes) -> None:
+    answer = ask(CHUNKED + body)
+    assert b"connection: close" in answer
+    assert application.bodies == [b"ok"]
+    assert application.seen != []
+
+
+@pytest.mark.parametrize("field", [b"a: b\r\n", b"b"])
+def test_fields_after_a_chunked_body_are_limited(served: Served, field: bytes) -> None:
+    server = served()
+    client = server.connect(CHUNKED + b"2\r\nok\r\n0\r\na: ")
+    with suppress(ConnectionError):
+        for _ in range(2000):
+            client.sendall(field * (USUAL.head_bytes // len(field)))
+    with suppress(ConnectionError):
+        assert len(statuses(until_the_end(client))) <= 1
+    wait_for(lambda: not server.clients.open)
+
+
+def test_tiny_chunks_are_limited(ask: Sends, application: Application) -> None:
+    answer = ask(CHUNKED + b"2\r\nok\r\n" + b"1\r\na\r\n" * 2 * USUAL.tiny_chunks)
+    assert b"connection: close" in answer
+    assert "too small" in application.seen[0]
+
+
+def test_many_chunks_of_a_usual_size_are_read(ask: Sends, application: Application) -> None:
+    chunk = b"%x\r\n%s\r\n" % (USUAL.chunk_bytes, b"a" * USUAL.chunk_bytes)
+    number = 3 * USUAL.tiny_chunks // 2
+    assert statuses(ask(CHUNKED + chunk * number + b"0\r\n\r\n" + LAST)) == [200, 200]
+    assert application.bodies == [b"a" * USUAL.chunk_bytes * number]
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 9", b"Transfer-Encoding: chunked"])
+def test_body_that_breaks_off_is_noticed_and_can_be_answered(
+    served: Served, application: Application, framing: bytes
+) -> None:
+    client = served().connect(b"POST / HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n\r\n2\r\n[]\r\n")
+    client.shutdown(SHUT_WR)
+    assert b"connection: close" in until_the_end(client)
+    assert "incomplete" in application.seen[0]
+
+
+def test_upgrade_is_ignored_and_the_connection_closed(ask: Sends) -> None:
+    assert statuses(ask(HEAD + UPGRADE + b"\r\n" + HEAD)) == [200]
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        [b"Content-Length: 2\r\n\r\nhi"],
+        [b"Content-Length: 2\r\n\r\nh", b"i"],
+        [b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi", b"\r\n0\r\n\r\n"],
+        [b"Content-Length: 2\r\n\r\nhi", b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nmore"],
+    ],
+)
+def test_body_of_a_request_with_an_upgrade_is_read(served: Served, rest: list[bytes]) -> None:
+    """Java's client, and curl with --http2, send such requests."""
+    client = served().connect(b"POST / HTTP/1.1\r\nHost: x\r\n" + UPGRADE + rest[0])
+    answers = b""
+    # The operating system resets a closed connection if its client goes on sending.
+    with client, suppress(ConnectionError):
+        for each in rest[1:]:
+            client.sendall(each)
+        while piece := client.recv(1 << 16):
+            answers += piece
+    assert bodies(answers) == [b"hi"]
+
+
+def test_interim_response_is_not_sent_to_an_old_client(ask: Sends) -> None:
+    head = b"POST / HTTP/1.0\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nok"
+    assert statuses(ask(head)) == [200]
+
+
+def test_interim_response_is_sent_when_the_body_is_wanted(served: Served) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    client = served().connect(head)
+    assert client.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    client.sendall(b"hi" + LAST)
+    assert bodies(until_the_end(client)) == [b"hi", b"ok"]
+
+
+# --- Memory -------------------------------------------------------------------------------------
+
+
+def held(server: Serving) -> int:
+    return server.clients.held.total()
+
+
+@pytest.mark.parametrize("sent", [HEAD + b"a: ", CHUNKED])
+def test_bytes_of_one_address_are_limited(served: Served, sent: bytes) -> None:
+    server = served(held_bytes_of_address=100_000)
+    piece = b"6000\r\n" * (sent is CHUNKED) + b"a" * 20_000
+    clients = [server.connect(sent + piece) for _ in range(4)]
+    wait_for(lambda: held(server) > 80_000)
+    refused = server.connect(sent + piece)
+    if sent is CHUNKED:
+        wait_for(lambda: len(server.clients.held) == 1)
+    assert statuses(until_the_end(refused)) == [429 if sent is not CHUNKED else 200]
+    other = server.connect(LAST, "127.0.0.2")
+    assert statuses(until_the_end(other)) == [200]
+    for each in clients:
+        each.close()
+    wait_for(lambda: not held(server))
+
+
+def test_first_bytes_do_not_count_for_all_addresses(served: Served) -> None:
+    server = served(held_bytes=1, free_bytes=1000)
+    small, large = HEAD + b"a: " + b"a" * 900, HEAD + b"a: " + b"a" * 1000
+    assert statuses(until_the_end(server.connect(large))) == [503]
+    assert statuses(until_the_end(server.connect(small + b"\r\nConnection: close\r\n\r\n"))) == [
+        200
+    ]
+    assert server.clients.held_in_all == 0
+
+
+# --- Connections that are closed ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sent", [b"", HEAD, HEAD + b"\r\n"])
+def test_late_head_ends_the_connection(served: Served, sent: bytes) -> None:
+    server = served(head_seconds=0.1, sweep_seconds=0.05)
+    answers = until_the_end(server.connect(sent))
+    assert len(statuses(answers)) == sent.count(b"\r\n\r\n")
+    wait_for(lambda: not server.clients.open)
+
+
+def test_task_is_canceled_when_the_client_goes(served: Served, application: Application) -> None:
+    client = served().connect(WAIT)
+    wait_for(lambda: application.seen == ["waits"])
+    client.close()
+    wait_for(lambda: application.seen == ["waits", "canceled"])
+
+
+@pytest.mark.parametrize("kept", [HEAD, CHUNKED, CHUNKED + b"2\r\n"])
+def test_connection_that_waits_longest_is_closed_when_there_are_too_many(
+    served: Served, application: Application, kept: bytes
+) -> None:
+    server = served(connections=2, closed_together=1)
+    oldest = server.connect(kept)
+    wait_for(lambda: len(server.clients.open) == 1)
+    busy = server.connect(WAIT)
+    wait_for(lambda: application.seen == ["waits"])
+    newest = server.connect(HEAD)
+    assert until_the_end(oldest) == b""
+    newest.sendall(b"\r\n")
+    assert newest.recv(4096).startswith(b"HTTP/1.1 200 ")
+    busy.close()
+
+
+@contextmanager
+def many(server: Serving, number: int, sent: bytes = b"") -> Iterator[None]:
+    """Opens connections of another address."""
+    with ExitStack() as stack:
+        for _ in range(number):
+            stack.enter_context(server.connect(sent, "127.0.0.2"))
+        yield
+
+
+def test_other_addresses_keep_their_connections_when_one_has_too_many(served: Served) -> None:
+    server = served(connections=4, closed_together=1)
+    other = server.connect(HEAD)
+    wait_for(lambda: len(server.clients.open) == 1)
+    with many(server, 20):
+        wait_for(lambda: len(server.clients.open) <= 4)
+        other.sendall(b"\r\n")
+        assert other.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
+def test_address_has_a_part_of_all_connections(served: Served) -> None:
+    server = served(connections_of_address=4, closed_together=1)
+    with many(server, 20):
+        wait_for(lambda: server.clients.addresses["127.0.0.2"] == 4)
+        assert statuses(until_the_end(server.connect(LAST))) == [200]
+
+
+def test_clients_with_a_response_keep_their_connections_when_many_addresses_connect(
+    served: Served,
+) -> None:
+    server = served(connections=8, closed_together=2)
+    office = [server.connect(HEAD + b"\r\n") for _ in range(4)]
+    for each in office:
+        assert each.recv(4096).startswith(b"HTTP/1.1 200 ")
+    with ExitStack() as stack:
+        for number in range(40):
+            stack.enter_context(server.connect(HEAD, f"127.0.1.{number}"))
+        wait_for(lambda: len(server.clients.unanswered) <= 4)
+        for each in office:
+            each.sendall(LAST)
+            assert each.recv(4096).startswith(b"HTTP/1.1 200 ") or each.recv(1) == b""
+        newest = server.connect(LAST, "127.0.2.1")
+        assert statuses(until_the_end(newest)) == [200]
+
+
+def unread(server: Serving, address: str, more: bytes = b"") -> socket:
+    """Returns a connection that does not read its response."""
+    client = socket()
+    client.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
+    client.bind((address, 0))
+    client.connect(("127.0.0.1", server.port))
+    client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n" + more + b"\r\n")
+    return client
+
+
+def test_clients_that_do_not_read_make_room_for_others(served: Served) -> None:
+    server = served(sweep_seconds=0.01, connections=4, closed_together=1)
+    other = server.connect(HEAD + b"\r\n")
+    assert other.recv(4096).startswith(b"HTTP/1.1 200 ")
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(unread(server, "127.0.0.2"))
+        wait_for(lambda: len(server.clients.stalled) == 3)
+        newest = server.connect(HEAD + b"\r\n")
+        assert newest.recv(4096).startswith(b"HTTP/1.1 200 ")
+        wait_for(lambda: server.clients.addresses["127.0.0.2"] <= 2)
+        other.sendall(LAST)
+        assert b"200 OK" in until_the_end(other)
+
+
+def test_bytes_that_clients_do_not_read_are_limited(served: Served) -> None:
+    server = served(sweep_seconds=0.01, unsent_bytes=len(LARGE) * 3 // 2)
+    with unread(server, "127.0.0.1"), unread(server, "127.0.0.1"):
+        wait_for(lambda: len(server.clients.open) == 1 and server.clients.stalled)
+
+
+@pytest.mark.parametrize("more", [b"", b"Connection: close\r\n"])
+def test_client_that_does_not_read_is_disconnected(served: Served, more: bytes) -> None:
+    server = served(stalled_seconds=0.1, sweep_seconds=0.02)
+    with unread(server, "127.0.0.1", more):
+        wait_for(lambda: server.clients.open)
+        wait_for(lambda: not server.clients.open)
+
+
+def test_slow_reader_gets_the_whole_response(served: Served) -> None:
+    """It is not late with its next head while it reads the response."""
+    server = served(head_seconds=0.2, sweep_seconds=0.01)
+    client = server.connect(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+    received = len(client.recv(1 << 16))
+    assert until_the_end(server.connect(b"")) == b""
+    while piece := client.recv(1 << 20):
+        received += len(piece)
+    assert received > len(LARGE)
+
+
+# --- The end of the server ----------------------------------------------------------------------
+
+
+def test_connection_that_waits_to_be_accepted_is_served_before_the_server_ends(
+    application: Application,
+) -> None:
+    blocks, go = threading.Event(), threading.Event()
+
+    def block() -> None:
+        blocks.set()
+        go.wait(DEADLINE_SECONDS)
+
+    with serving(application, last_seconds=DEADLINE_SECONDS) as server:
+        server.loop.call_soon_threadsafe(block)
+        assert blocks.wait(DEADLINE_SECONDS)
+        server.end()
+        late = server.connect(LAST)
+        go.set()
+        assert statuses(until_the_end(late)) == [200]
+
+
+def test_running_request_is_rejected_at_the_end(application: Application) -> None:
+    with serving(application, drain_seconds=0.1) as server:
+        client = server.connect(WAIT)
+        wait_for(lambda: application.seen == ["waits"])
+        server.end()
+        assert statuses(until_the_end(client)) == [503]

@@ -1,0 +1,39 @@
+"""Runs generators of Asks in an event loop of a test."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from kernel.http.asking import Asking, Inbox, Running, Submit, no_threads
+
+
+def _caught(asking: Asking[Any]) -> Asking[tuple[Any, Exception | None]]:
+    try:
+        return (yield from asking), None
+    except Exception as error:  # noqa: BLE001 - raised again
+        return None, error
+
+
+async def ask[T](asking: Asking[T], submit: Submit = no_threads) -> T:
+    """Returns the result of the generator. Cancels the generator if this task is canceled."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[tuple[T, Exception | None]] = loop.create_future()
+    caught = _caught(asking)
+    running = Running(caught, Inbox(loop), submit, ended.set_result, lambda: None)
+    try:
+        running.wait(caught.send(None))
+    except StopIteration as end:
+        ended.set_result(end.value)
+    try:
+        result, error = await ended
+    except asyncio.CancelledError:
+        running.cancel()
+        raise
+    if error:
+        raise error
+    return result
+
+
+def ask_in_loop[T](asking: Asking[T], submit: Submit = no_threads) -> T:
+    return asyncio.run(ask(asking, submit))

@@ -1,0 +1,95 @@
+"""Serves an application in a thread of the test, under the server of the web workers."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+from socket import create_connection, create_server, socket
+from typing import Any
+
+import uvloop
+
+from coderapi.server.clients import Clients
+from coderapi.server.connection import Application
+from coderapi.server.limits import Limits
+from coderapi.server.listener import Listener
+from coderapi.server.worker import Server
+from tests.support.processes import DEADLINE_SECONDS, wait_for
+
+# The end of a server need not wait for the clients of a test.
+LIMITS = Limits(small_bytes=0, drain_seconds=1, closing_seconds=0.01, last_seconds=0.1)
+
+
+class Serving:
+    """A server in a thread."""
+
+    def __init__(self, server: Server, loop: asyncio.AbstractEventLoop, port: int) -> None:
+        self.server, self.loop, self.port = server, loop, port
+        self.ending = asyncio.Event()
+        self.opened: list[socket] = []
+
+    @property
+    def clients(self) -> Clients:
+        return self.server.clients
+
+    def connect(self, sent: bytes = b"", address: str = "127.0.0.1") -> socket:
+        client = create_connection(
+            ("127.0.0.1", self.port), timeout=DEADLINE_SECONDS, source_address=(address, 0)
+        )
+        self.opened.append(client)
+        client.sendall(sent)
+        return client
+
+    def end(self) -> None:
+        with suppress(RuntimeError):  # It has ended.
+            self.loop.call_soon_threadsafe(self.ending.set)
+
+
+@contextmanager
+def serving(
+    application: Application,
+    listener: Listener | None = None,
+    *,
+    tls: ssl.SSLContext | None = None,
+    **limits: Any,
+) -> Iterator[Serving]:
+    """Serves the application with these limits. Yields the server."""
+    listener = listener or Listener(create_server(("127.0.0.1", 0)))
+    listener.open()
+    port = listener.socket.getsockname()[1]
+    started: list[Serving] = []
+
+    async def serve() -> None:
+        server = Server(application, listener, limits=replace(LIMITS, **limits), tls=tls)
+        server.start()
+        serving = Serving(server, asyncio.get_running_loop(), port)
+        started.append(serving)
+        await serving.ending.wait()
+        await server.end()
+
+    def run() -> None:
+        asyncio.run(serve(), loop_factory=uvloop.new_event_loop)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    [found] = wait_for(lambda: started)
+    try:
+        yield found
+    finally:
+        found.end()
+        thread.join(DEADLINE_SECONDS)
+        for each in found.opened:
+            each.close()
+    assert not thread.is_alive()
+
+
+def until_the_end(client: socket) -> bytes:
+    with closing(client), client.makefile("rb") as file:
+        return file.read()
+
+
+type Connect = Callable[[bytes], socket]
