@@ -187,6 +187,8 @@ def launched(
             stdout=stream,
             stderr=stream,
             start_new_session=True,
+            # Python's descriptors are not inheritable, except those that the caller made so.
+            close_fds=False,
         )
 
 

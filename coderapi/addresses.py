@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,10 +56,10 @@ class Claim:
     def __init__(self, text: str, *, option: str, scheme: str = "http") -> None:
         """Reserves the address. `option` names the flag and the variable that set it."""
         self.scheme = scheme
-        inherited = _inherited(text)
+        inherited = _inherited_for(text)
         self.is_inherited = inherited is not None
         self._socket = inherited or _bind_with_retry(text, option)
-        self.address = Address(*self._socket.getsockname()[:2])
+        self.address = _address_of(self._socket)
         if sys.platform == "linux" and not self.is_inherited:
             # Now only sockets of the same user with SO_REUSEPORT can bind to the port.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
@@ -82,25 +83,40 @@ class Claim:
         return "" if self.address.reachable == self.address else " (all addresses of this machine)"
 
 
-def _inherited(text: str) -> socket.socket | None:
-    """Returns the socket of this address that systemd has opened, or None without such sockets.
+def _inherited() -> Iterator[socket.socket]:
+    """Yields copies of the sockets that systemd has opened. Source: sd_listen_fds(3)."""
+    if os.environ.get("LISTEN_PID") == str(os.getpid()):
+        for number in range(int(os.environ.get("LISTEN_FDS", "0"))):
+            yield socket.socket(fileno=os.dup(FIRST_DESCRIPTOR + number))
 
-    Raises: AddressError if systemd has opened only sockets of other addresses.
-    Source: sd_listen_fds(3).
-    """
-    if os.environ.get("LISTEN_PID") != str(os.getpid()):
-        return None
-    found = []
-    for number in range(int(os.environ.get("LISTEN_FDS", "0"))):
-        each = socket.socket(fileno=os.dup(FIRST_DESCRIPTOR + number))
-        address = Address(*each.getsockname()[:2])
-        if split(text) in {(address.host, address.port), ("", address.port)}:
-            return each
-        found.append(str(address))
-        each.close()
-    if not found:
-        return None
-    raise AddressError(f"systemd listens on {' and '.join(found)}, but not on {text}.")
+
+def _address_of(bound: socket.socket) -> Address:
+    return Address(*bound.getsockname()[:2])
+
+
+def _is_for(bound: socket.socket, text: str) -> bool:
+    address = _address_of(bound)
+    return split(text) in {(address.host, address.port), ("", address.port)}
+
+
+def _inherited_for(text: str) -> socket.socket | None:
+    """Returns the socket of this address that systemd has opened, or None."""
+    found = None
+    for each in _inherited():
+        if found is None and _is_for(each, text):
+            found = each
+        else:
+            each.close()
+    return found
+
+
+def _check_inherited(addresses: Sequence[str]) -> None:
+    """Raises: AddressError if systemd has opened a socket of another address."""
+    for each in _inherited():
+        with each:
+            if not any(_is_for(each, text) for text in addresses):
+                known = " and ".join(addresses)
+                raise AddressError(f"systemd listens on {_address_of(each)}, but not on {known}.")
 
 
 def split(text: str) -> tuple[str, int]:
@@ -139,7 +155,7 @@ def _bind(text: str) -> socket.socket:
     if port:
         return bound
     # A socket keeps its port while it rejects connections only if it was bound to this port.
-    chosen = Address(*bound.getsockname()[:2])
+    chosen = _address_of(bound)
     bound.close()
     return _bind(str(chosen))
 
@@ -160,8 +176,11 @@ def claim_all(options: Any) -> list[Claim]:
     Raises: AddressError if the server cannot listen on an address.
     """
     http = options["CODERAPI_HTTP_ADDRESS"] or options["http_address"]
+    tls, metrics = str(options["tls.address"]), str(options["prometheus.address"])
+    used = [http, tls if options["tls.enable"] else "", metrics]
+    _check_inherited([text for text in used if text])
     claims = [Claim(http, option="--http-address or CODERAPI_HTTP_ADDRESS")] if http else []
     if options["tls.enable"]:
         option = "--tls-address or CODER_TLS_ADDRESS"
-        claims.append(Claim(str(options["tls.address"]), option=option, scheme="https"))
+        claims.append(Claim(tls, option=option, scheme="https"))
     return claims

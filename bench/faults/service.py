@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 import uuid
@@ -28,6 +29,15 @@ STAMP = re.compile(
 )
 
 
+# Starts a Python program with a socket, as systemd does.
+AS_SYSTEMD = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+
+
 class Service:
     """`manage.py server` with web workers, jobs and metrics, and its log."""
 
@@ -45,13 +55,22 @@ class Service:
         }
         # The port that clients use.
         self.client_port = self.port
+        # The socket that systemd would open for the service, if any.
+        self.listening: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self.token = ""
 
     def start(self) -> None:
         """Starts the service without waiting for an answer."""
         command = ["manage.py", "server", "--http-address", f"127.0.0.1:{self.port}"]
+        if self.listening:
+            command = ["-c", AS_SYSTEMD, str(self.listening.fileno()), *command]
         self._process = launched(command, {**self.environment, MARK: self.mark}, self.log)
+
+    def listen(self) -> None:
+        """Opens the socket of the service, as systemd does for a socket unit."""
+        self.listening = socket.create_server(("127.0.0.1", self.port), backlog=2048)
+        self.listening.set_inheritable(True)
 
     def start_and_wait(self) -> None:
         self.start()

@@ -97,6 +97,15 @@ class Single(Stage):
         return self.cluster.connect()
 
 
+class Activated(Single):
+    """One service whose listening socket belongs to systemd, and outlives the service."""
+
+    def set_up(self) -> Service:
+        service = super().set_up()
+        service.listen()
+        return service
+
+
 class Balanced(Single):
     """Two servers of one database behind HAProxy, which reads /readyz ten times a second.
 

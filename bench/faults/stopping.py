@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from bench.faults.clients import TIMEOUT_SECONDS, Load
 from bench.faults.rounds import Fault, Round
-from bench.faults.stages import Balanced, Single
+from bench.faults.stages import Activated, Balanced, Single
 
 IDLE = 12
 # The idle connections are used again, one after another, within this time after the signal. Later,
@@ -62,6 +62,26 @@ class StoppedBehindProxy(Fault[Balanced]):
     def problems(self, stage: Balanced, found: Round) -> list[str]:
         # The probe of the metrics does not use the proxy. /readyz fails on purpose.
         failed = count(found, FAILURES, without=("metrics", "readyz"))
+        return [*self._found, *([f"{failed} requests failed"] if failed else [])]
+
+
+class Restarted(Fault[Activated]):
+    """A restart under load, with a listening socket of systemd."""
+
+    name, stage, rounds, seconds = "restart-socket", Activated, 3, 0.0
+
+    def break_(self, stage: Activated, chance: random.Random, load: Load) -> None:
+        stage.service.terminate()
+        status = stage.service.wait()
+        self._found = [f"exit status {status}"] if status != 0 else []
+
+    def repair(self, stage: Activated) -> None:
+        stage.service.start()
+
+    def problems(self, stage: Activated, found: Round) -> list[str]:
+        # Another process serves the metrics. A kept connection may be closed when it is used.
+        failed = count(found, FAILURES - {"reset"}, without=("metrics", "readyz"))
+        found.resets = count(found, {"reset"}, without=("metrics", "readyz"))
         return [*self._found, *([f"{failed} requests failed"] if failed else [])]
 
 
@@ -140,4 +160,4 @@ def _end_of(connection: http.client.HTTPConnection) -> str:
     return "answered"
 
 
-FAULTS = (Stopped(), StoppedBehindProxy(), StoppedWhileFrozen())
+FAULTS = (Stopped(), StoppedBehindProxy(), Restarted(), StoppedWhileFrozen())
