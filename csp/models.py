@@ -9,11 +9,10 @@ from django.db import models
 from django.db.models.functions import Now
 
 from csp.causes import cause
+from csp.scrubbing.address import OTHER_SITE
 from kernel.db.partitions import PartitionedTable
 
 REPORTS = PartitionedTable("csp_report", timedelta(days=1))
-# The site of all pages whose origin is not known (see `csp.access.sites`).
-OTHER_SITE = "other"
 
 
 def start_of_retention(now: datetime) -> datetime:

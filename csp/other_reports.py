@@ -29,13 +29,13 @@ from django.db.models import Q
 from csp import metrics
 from csp.counting import Counts
 from csp.models import Group, OtherReport, start_of_retention
-from csp.parsing.formats import shortened
 from csp.parsing.other_types import HASH, is_hash
 from csp.parsing.other_types import OtherReport as Parsed
+from csp.scrubbing.address import Address, address_of
+from csp.scrubbing.encodings import shortened
 from csp.scrubbing.masking import MASK, masked
-from csp.scrubbing.uris import Address, address_of
 from csp.writing.entries import Sender, member
-from csp.writing.grouping import Sites, page_template, site_of
+from csp.writing.grouping import Sites
 from kernel.db.connections import fetch
 
 SKETCH = 128
@@ -146,8 +146,8 @@ def tallied(
     client, at = member("client", sender.client, secret), sender.received_at
     found: Tallies = {}
     for each in reports:
-        site, page = site_of(each.page, sites), page_template(each.page)
-        subject = Subject(each.type, each.subject, each.url, key, site, page)
+        site = each.page.site(sites)
+        subject = Subject(each.type, each.subject, each.url, key, site, each.page.page)
         found.setdefault(subject, Tally(at, at, clients={client})).count += 1
     return found
 

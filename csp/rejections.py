@@ -15,14 +15,15 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from http import HTTPStatus
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import orjson
 
 from csp import metrics
 from csp.access import keys
+from csp.access.origins import MAX_ORIGIN
 from csp.counting import Counts
 from csp.models import Rejection
+from csp.scrubbing.address import address_of
 from kernel.db.connections import fetch
 from kernel.http.call import first_parameters
 from kernel.http.errors import APIError
@@ -106,16 +107,11 @@ def note(results: Results, error: APIError, *, now: datetime) -> None:
 
 
 def _origin(results: Results) -> str:
-    """Returns the origin of the page in a normal form, "" without one, or `other`."""
+    """Returns the origin of the page without private data, "" without one, or `other`."""
     text = results.call.headers.get("origin", "")
-    if not text:
-        return ""
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return OTHER
-    is_origin = parts.scheme in {"http", "https"} and parts.netloc and len(text) <= 255
-    return f"{parts.scheme}://{parts.netloc}" if is_origin and text.isprintable() else OTHER
+    origin = address_of(text).origin
+    is_valid = origin.startswith("http") and len(origin) <= MAX_ORIGIN
+    return origin if is_valid else OTHER if text else ""
 
 
 def forget_old(now: datetime) -> int:

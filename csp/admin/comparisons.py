@@ -9,7 +9,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
-from csp.models import OTHER_SITE
+from csp.scrubbing.address import OTHER_SITE
 from csp.triage import policies, releases, sites
 from csp.triage.selectors import whole_hour
 from csp.triage.site_policy import site_policy

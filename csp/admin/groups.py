@@ -32,7 +32,7 @@ from csp.filters import (
 )
 from csp.models import Group, Report, State
 from csp.noise.rules import pattern_for
-from csp.scrubbing.uris import address_of
+from csp.scrubbing.address import address_of
 from csp.triage import decisions, policies, sites
 from csp.triage.activity import activity
 from csp.triage.decisions import same_cause

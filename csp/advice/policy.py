@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from csp.directives import FETCH
-from csp.scrubbing.uris import DEFAULT_PORTS
+from csp.directives import FETCH, SCHEME
+from csp.scrubbing.address import DEFAULT_PORTS, Address, address_of
 from csp.trusted_types import POLICY as TRUSTED_TYPES_POLICY
 from csp.trusted_types import split_source
 
@@ -35,7 +33,6 @@ _UPGRADES = {
     "ws": frozenset({"ws", "wss", "http", "https"}),
     "wss": frozenset({"wss", "https"}),
 }
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.IGNORECASE)
 # A host with other characters could end a directive and begin another one in a suggested policy.
 _HOST = re.compile(r"[a-z0-9_.-]*|[0-9a-f:.]*")
 HOST_SOURCE = re.compile(
@@ -44,42 +41,6 @@ HOST_SOURCE = re.compile(
     r"(?::(?P<port>[0-9]+|\*))?(?P<path>/[^?#]*)?",
     re.IGNORECASE,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """The parts of a URL that a policy looks at. `port` is None for the scheme's default port."""
-
-    scheme: str
-    host: str = ""
-    port: int | None = None
-    path: str = ""
-
-    @classmethod
-    def parse(cls, url: str) -> Self | None:
-        """Parses a URL, or returns None if a policy cannot name it.
-
-        Reports contain only the scheme of a URL such as data: or blob:, so a bare scheme is
-        accepted, too. But a scheme whose URLs have a host is rejected, because browsers report the
-        host, and because a source such as `https:` allows every host.
-        """
-        if _SCHEME.fullmatch(url):
-            return None if url.lower() in DEFAULT_PORTS else cls(url.lower())
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname or "", parts.port
-        except ValueError:
-            return None
-        is_valid = _SCHEME.fullmatch(parts.scheme) and _HOST.fullmatch(host)
-        if not is_valid or (parts.scheme in DEFAULT_PORTS and not host):
-            return None
-        is_default = port == DEFAULT_PORTS.get(parts.scheme)
-        return cls(parts.scheme, host, None if is_default else port, parts.path)
-
-    @property
-    def origin(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}" + (f":{self.port}" if self.port is not None else "")
 
 
 type Policy = Mapping[str, tuple[str, ...]]
@@ -111,7 +72,18 @@ def governing_directive(policy: Policy, directive: str) -> str:
     return next((name for name in candidates if name in policy), "")
 
 
-def permits(policy: Policy, directive: str, source: str, page: Address | None) -> bool:
+def is_nameable(url: Address) -> bool:
+    """Returns whether a source can name the address: a web URL, or another scheme.
+
+    But a scheme whose URLs have a host needs one, because browsers report the host, and because a
+    source such as `https:` allows every host.
+    """
+    if url.host:
+        return bool(url.scheme) and _HOST.fullmatch(url.host) is not None
+    return url.scheme not in DEFAULT_PORTS and SCHEME.fullmatch(url.scheme) is not None
+
+
+def permits(policy: Policy, directive: str, source: str, page: Address) -> bool:
     """Returns whether the policy of `page` permits a source that another policy blocked.
 
     The source is a URL, or a keyword such as `inline`. Reports do not contain the nonce or the hash
@@ -129,10 +101,9 @@ def permits(policy: Policy, directive: str, source: str, page: Address | None) -
         return "'unsafe-inline'" in sources and not any(map(is_strict, sources))
     if source in _EVAL:
         return not _EVAL[source].isdisjoint(sources)
-    url = Address.parse(source)
-    if url is None or page is None or "'strict-dynamic'" in sources:
-        return False
-    return is_allowed(policy, directive, url, page)
+    url = address_of(source)
+    is_known = is_nameable(url) and "'strict-dynamic'" not in sources
+    return is_known and is_allowed(policy, directive, url, page)
 
 
 _EVAL = {
@@ -168,7 +139,7 @@ def matches(source: str, url: Address, page: Address) -> bool:
         return url.scheme in {*DEFAULT_PORTS, page.scheme}
     if source.lower() == "'self'":
         return _is_self(url, page)
-    if source.endswith(":") and _SCHEME.fullmatch(source[:-1]):
+    if source.endswith(":") and SCHEME.fullmatch(source[:-1].lower()):
         return _scheme_matches(source[:-1], url.scheme)
     found = HOST_SOURCE.fullmatch(source)
     if found is None or not url.host:
@@ -183,7 +154,7 @@ def matches(source: str, url: Address, page: Address) -> bool:
 
 def _is_self(url: Address, page: Address) -> bool:
     """Returns whether the URL has the page's origin, or a safer scheme of the same host."""
-    if url.origin == page.origin:
+    if url.host and url.origin == page.origin:
         return True
     is_safer = url.scheme in {"https", "wss"} or (page.scheme, url.scheme) == ("http", "ws")
     return url.host == page.host and url.port == page.port and is_safer

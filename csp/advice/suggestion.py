@@ -15,16 +15,17 @@ from functools import cache, partial
 
 from csp.advice.hosts import HostKind, is_bypass, kind_of
 from csp.advice.policy import (
-    Address,
     Policy,
     governing_directive,
     is_allowed,
     is_matchable,
+    is_nameable,
     permits,
 )
 from csp.advice.policy import parse as parse_policy
 from csp.advice.refusals import INLINE, REFUSALS, Risk
 from csp.directives import WITH_SOURCES
+from csp.scrubbing.address import Address, address_of
 from csp.trusted_types import DIRECTIVE as TRUSTED_TYPES
 from csp.trusted_types import MAX_SAMPLE_NAME, SINK, split_source
 from csp.trusted_types import POLICY as TRUSTED_TYPES_POLICY
@@ -108,8 +109,8 @@ def _advise(blocked: Blocked) -> Advice:
         )
         risks = [(Risk.MEDIUM, text)]
         return _entry(base, ["'wasm-unsafe-eval'"], blocked, risks)
-    page = Address.parse(blocked.page) or Address("https")
-    addresses = [found for url in blocked.urls if (found := Address.parse(url))]
+    page = address_of(blocked.page or "https:")
+    addresses = list(filter(is_nameable, map(address_of, blocked.urls)))
     return _for_addresses(base, addresses, page, blocked)
 
 
@@ -164,13 +165,13 @@ def _for_addresses(
         )
     if reason := _why_allowed(blocked, addresses, page):
         return _none(base, Risk.LOW, reason)
-    if all(address.origin == page.origin for address in addresses):
+    if all(address.source == page.origin for address in addresses):
         reason = _OWN_HOST_OF_CODER if blocked.is_coders else _OWN_HOST
         return _entry(base, ["'self'"], blocked, [(Risk.LOW, reason)])
     risks = [risk for address in addresses for risk in _risks(base, address)]
     if base in _CODE and not blocked.is_confirmed:
         risks.append((Risk.HIGH, _UNCONFIRMED))
-    sources = sorted({each.origin if each.host else f"{each.scheme}:" for each in addresses})
+    sources = sorted({each.source for each in addresses})
     if base in _CODE and any(not address.host for address in addresses):
         return _none(base, Risk.HIGH, _worst(risks)[1])
     return _entry(base, sources, blocked, risks)
@@ -311,15 +312,15 @@ def silenced(advice: Advice, reports: Iterable[tuple[str, str, str, str, int]]) 
     """
     if not advice.entry:
         return 0
-    pages, policies = cache(Address.parse), cache(partial(with_entry, advice))
+    policies = cache(partial(with_entry, advice))
     return sum(
         weight
         for directive, url, page, policy, weight in reports
-        if _allows(advice, directive, url, pages(page), policies(policy))
+        if _allows(advice, directive, url, address_of(page), policies(policy))
     )
 
 
-def _allows(advice: Advice, directive: str, url: str, page: Address | None, policy: Policy) -> bool:
+def _allows(advice: Advice, directive: str, url: str, page: Address, policy: Policy) -> bool:
     if url == TRUSTED_TYPES_POLICY:
         return advice.directive == TRUSTED_TYPES
     return permits(policy, directive, url, page)

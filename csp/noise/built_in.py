@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from csp.scrubbing.uris import ERROR_PAGE
+from csp.scrubbing.address import ERROR_PAGE
 
 STRIPPING = "https://www.w3.org/TR/CSP3/#strip-url-for-use-in-reports"
 DROPBOX = "https://dropbox.tech/security/on-csp-reporting-and-filtering"

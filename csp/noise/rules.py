@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from csp import trusted_types
 from csp.directives import SCHEME
-from csp.scrubbing.uris import ERROR_PAGE, WEB_SCHEMES, Address
+from csp.scrubbing.address import DEFAULT_PORTS, ERROR_PAGE, Address
 
 # Rules never hide reports about localhost, because developers need them. Rules hide reports about
 # inline code, eval and Trusted Types only if the source file has another scheme or host than the
@@ -53,7 +53,7 @@ class _Patterns:
         )
 
     def _address_rule(self, address: Address) -> Rule | None:
-        if not address.authority:
+        if not address.host:
             return _scheme_rule(self.by_target["scheme"], address)
         host = address.host
         return self._host_rule(host) or self._path_rule(host, address.path)
@@ -148,7 +148,7 @@ def pattern_for(*, blocked: Address, source: Address, document: Address) -> tupl
     if is_never_noise(blocked, source, document):
         return None
     address = source if blocked.text.lower() in CODE_KEYWORDS else blocked
-    if address.authority:
+    if address.host:
         target, pattern = "host", address.host
     else:
         target, pattern = "scheme", address.scheme or address.text
@@ -181,7 +181,7 @@ def _checked_scheme(scheme: str) -> str:
             "Inline code and eval are never noise, because they may be an attack. Write the scheme "
             "or host of the source file instead."
         )
-    if scheme in WEB_SCHEMES:
+    if scheme in DEFAULT_PORTS:
         raise ValueError(
             f"The URLs of all sites begin with {scheme}. Choose the target host, and write a host."
         )

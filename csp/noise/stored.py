@@ -11,7 +11,7 @@ from django.db import connection
 
 from csp.models import Group, NoiseRule
 from csp.noise.rules import Rule, Rules, compiled
-from csp.scrubbing.uris import address_of
+from csp.scrubbing.address import address_of
 from kernel.memory import CachedValue, Memory
 
 # A dry run, and the facets of a group, read only the newest stored reports of a group.

@@ -8,7 +8,6 @@ sends, `{type, url, "csp-report"}` and `{type, url, body}`. The content type is 
 
 from __future__ import annotations
 
-import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -20,14 +19,8 @@ from kernel.http.errors import APIError, Validation, invalid
 from kernel.humanize import plural
 
 MAX_REPORTS = 100
-MAX_URI = 2048
-MAX_POLICY = 8192
-MAX_WORD = 64
 MAX_NUMBER = 2**31 - 1
-MAX_SAMPLE = 256
 VIOLATION_TYPE = "csp-violation"
-# The characters that tokens and e-mail addresses can contain.
-_WORD = f"{string.ascii_letters}{string.digits}_.@%+=-"
 
 
 class Format(StrEnum):
@@ -41,8 +34,8 @@ class Format(StrEnum):
 class Violation:
     """One report of a violation, with the same field names for every browser.
 
-    Strings are shortened, but not scrubbed. `extra` contains the unknown members of the report and
-    of the object that contains the report.
+    Strings are neither shortened nor scrubbed. `extra` contains the unknown members of the report
+    and of the object that contains the report.
     """
 
     format: Format
@@ -131,24 +124,24 @@ def _is_of_other_type(item: Mapping[str, Any]) -> bool:
     return kind != VIOLATION_TYPE and (isinstance(kind, str) or isinstance(item.get("body"), dict))
 
 
-# The maximum length of each member, and the names that browsers use for the member.
-_TEXTS: dict[str, tuple[int, tuple[str, ...]]] = {
-    "document_uri": (MAX_URI, ("document-uri", "documentURL", "documentURI")),
-    "referrer": (MAX_URI, ("referrer",)),
-    "blocked_uri": (MAX_URI, ("blocked-uri", "blockedURL", "blockedURI")),
-    "effective_directive": (MAX_URI, ("effective-directive", "effectiveDirective")),
-    "violated_directive": (MAX_URI, ("violated-directive", "violatedDirective")),
-    "original_policy": (MAX_POLICY, ("original-policy", "originalPolicy")),
-    "disposition": (MAX_WORD, ("disposition",)),
-    "sample": (MAX_SAMPLE, ("script-sample", "sample")),
-    "source_file": (MAX_URI, ("source-file", "sourceFile")),
+# The names that browsers use for each member.
+_TEXTS: dict[str, tuple[str, ...]] = {
+    "document_uri": ("document-uri", "documentURL", "documentURI"),
+    "referrer": ("referrer",),
+    "blocked_uri": ("blocked-uri", "blockedURL", "blockedURI"),
+    "effective_directive": ("effective-directive", "effectiveDirective"),
+    "violated_directive": ("violated-directive", "violatedDirective"),
+    "original_policy": ("original-policy", "originalPolicy"),
+    "disposition": ("disposition",),
+    "sample": ("script-sample", "sample"),
+    "source_file": ("source-file", "sourceFile"),
 }
 _NUMBERS: dict[str, tuple[str, ...]] = {
     "status_code": ("status-code", "statusCode"),
     "line_number": ("line-number", "lineNumber"),
     "column_number": ("column-number", "columnNumber"),
 }
-_KNOWN = frozenset(chain(*(names for _, names in _TEXTS.values()), *_NUMBERS.values()))
+_KNOWN = frozenset(chain(*_TEXTS.values(), *_NUMBERS.values()))
 # `csp.importing.items` reads `received_at` and `version`. `export_csp_reports` writes the
 # `site`, and an import finds it again from the page.
 _KNOWN_BESIDE = _KNOWN | {
@@ -158,14 +151,12 @@ _KNOWN_BESIDE = _KNOWN | {
 
 
 def _violation(body: Mapping[str, Any], envelope: Mapping[str, Any], format: Format) -> Violation:
-    members: dict[str, Any] = {
-        ours: _text(body, names, limit) for ours, (limit, names) in _TEXTS.items()
-    }
+    members: dict[str, Any] = {ours: _text(body, names) for ours, names in _TEXTS.items()}
     members |= {ours: _number(body, names) for ours, names in _NUMBERS.items()}
-    members["document_uri"] = members["document_uri"] or _text(envelope, ("url",), MAX_URI)
+    members["document_uri"] = members["document_uri"] or _text(envelope, ("url",))
     return Violation(
         format=format,
-        user_agent=_text(envelope, ("user_agent",), MAX_SAMPLE),
+        user_agent=_text(envelope, ("user_agent",)),
         age_ms=min(_whole(envelope.get("age")) or 0, MAX_NUMBER),
         extra=_unknown(envelope, _KNOWN_BESIDE) | _unknown(body, _KNOWN),
         **members,
@@ -177,8 +168,7 @@ def as_sent(row: Mapping[str, Any]) -> Any:
 
     `row` has the columns of the table of reports. Columns may be missing.
     """
-    names = {ours: names[0] for ours, (_, names) in _TEXTS.items()}
-    names |= {ours: names[0] for ours, names in _NUMBERS.items()}
+    names = {ours: names[0] for ours, names in (_TEXTS | _NUMBERS).items()}
     known = {name: row[ours] for ours, name in names.items() if row.get(ours) not in ("", None)}
     body = {**(row.get("extra") or {}), **known} or {names["disposition"]: ""}
     format = row.get("format")
@@ -193,22 +183,11 @@ def _unknown(members: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any
     return {name: value for name, value in members.items() if name not in known}
 
 
-def shortened(text: str, limit: int) -> str:
-    """Shortens the string, but never cuts within a word.
-
-    Otherwise, a token could be cut, and scrubbing would not recognize the first half as a token.
-    """
-    if len(text) <= limit:
-        return text
-    return text[:limit].rstrip(_WORD) if text[limit] in _WORD else text[:limit]
-
-
-def _text(body: Mapping[str, Any], names: tuple[str, ...], limit: int) -> str:
+def _text(body: Mapping[str, Any], names: tuple[str, ...]) -> str:
     for name in names:
         value = body.get(name)
         if isinstance(value, str):
-            text = value.strip()
-            return text if len(text) <= limit else shortened(text, limit)
+            return value.strip()
     return ""
 
 

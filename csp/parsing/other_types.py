@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-MAX_TEXT = 2048
 HASH = "csp-hash"
 # Reports whose type is not in `TYPES` get this type, and their own type as the subject.
 OTHER_TYPE = "other"
@@ -45,7 +44,7 @@ TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class OtherReport:
-    """A report of another type. Strings are shortened, but not scrubbed.
+    """A report of another type. Strings are neither shortened nor scrubbed.
 
     `subject` is what the report is about, such as the id of a deprecated feature. `url` is the
     URL of the cause, such as the file that uses it.
@@ -70,7 +69,7 @@ def other_report(item: Mapping[str, Any]) -> OtherReport:
 def _text(members: Mapping[str, Any], *names: str) -> str:
     """Returns the first string with one of these names, or ""."""
     found = (members.get(name) for name in names)
-    return next((text.strip()[:MAX_TEXT] for text in found if isinstance(text, str)), "")
+    return next((text.strip() for text in found if isinstance(text, str)), "")
 
 
 def is_hash(text: str) -> bool:

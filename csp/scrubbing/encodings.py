@@ -2,7 +2,7 @@ r"""Decodes escapes, so that each scrubbing rule handles only one spelling of a 
 
 For example, a question mark may be written as `%3F`, `%253F`, `%u003F`, `\u003f`, `\x3f`, `&quest;`
 or as a full-width character. All become `%3F`. Escaped letters, digits and the marks in
-`_PLAIN` are replaced by the character itself.
+`_PLAIN` are replaced by the character itself. Strings are shortened here too.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import string
 import unicodedata
 from urllib.parse import quote, unquote
 
-from csp.parsing.formats import shortened
-
+MAX_WORD = 64
+# The characters that tokens and e-mail addresses can contain.
+_WORD = f"{string.ascii_letters}{string.digits}_.@%+=-"
 # Browsers never escape a string more than this number of times.
 MAX_ROUNDS = 5
 # The number of characters by which decoding may lengthen a string. Normalization can turn one
@@ -46,6 +47,16 @@ _INVISIBLE = re.compile(
     "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
+
+
+def shortened(text: str, limit: int) -> str:
+    """Shortens the string, but never cuts within a word.
+
+    Otherwise, a token could be cut, and scrubbing would not recognize the first half as a token.
+    """
+    if len(text) <= limit:
+        return text
+    return text[:limit].rstrip(_WORD) if text[limit] in _WORD else text[:limit]
 
 
 def decoded(text: str) -> str:

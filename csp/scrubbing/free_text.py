@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
-from csp.parsing.formats import MAX_POLICY, shortened
-from csp.scrubbing.encodings import decoded
+from csp.scrubbing.address import private_address
+from csp.scrubbing.encodings import decoded, shortened
 from csp.scrubbing.masking import MASK, cached, masked, names_a_secret, until_stable
-from csp.scrubbing.uris import private_address
 from csp.trusted_types import DIRECTIVE, is_policy_name
 
 # A query ends only at white space, a quote or an angle bracket. Other characters may belong to the
@@ -22,6 +22,8 @@ _NO_BLANK = re.compile(r"\S+")
 _MAY_BE_PRIVATE = re.compile(r"[/@\\]|--|%[25]")
 _FIRST_WORD = re.compile(r"(?s)(\s*+)(\S*+)(.*)")
 _NONCE = re.compile(r"(?i)'nonce-[^'\s;,]*'?")
+MAX_AGENT = 256
+MAX_POLICY = 8192
 MAX_SOURCES = 64
 _DIRECTIVE = re.compile(r"[A-Za-z][A-Za-z-]{0,39}")
 
@@ -34,11 +36,22 @@ def directive_word(text: str) -> str:
     return words[0] if _DIRECTIVE.fullmatch(words[0]) else MASK
 
 
-def scrubbed_text(text: str) -> str:
-    """Removes query, fragment, credentials, tokens and names from each URL in the string."""
+def scrubbed_text(text: str, limit: int = MAX_POLICY) -> str:
+    """Removes query, fragment, credentials, tokens and names from each URL in the string.
+
+    The string is shortened before scrubbing, and again afterwards, because a placeholder may be
+    longer than the part that it replaces.
+    """
+    if not text:
+        return ""
     # Remove nonces first. They differ in every report, so a result with a nonce is never reused
     # from the cache.
-    return _scrubbed_text(_without_nonces(text)) if text else ""
+    return shortened(_scrubbed_text(_without_nonces(shortened(text, limit))), limit)
+
+
+@lru_cache(maxsize=512)
+def scrubbed_agent(text: str) -> str:
+    return scrubbed_text(text, MAX_AGENT)
 
 
 @until_stable
@@ -54,7 +67,8 @@ def scrubbed_policy(policy: str) -> str:
 
     Of each directive, keeps the first MAX_SOURCES sources, so that matching them takes little time.
     """
-    return _bounded(_scrubbed_policy(_without_nonces(policy)))
+    bare = _scrubbed_policy(_without_nonces(shortened(policy, MAX_POLICY)))
+    return shortened(_bounded(bare), MAX_POLICY)
 
 
 def _bounded(policy: str) -> str:

@@ -1,4 +1,4 @@
-"""Checks every stored string for private data.
+"""Checks whether a stored string contains private data.
 
 The audit has separate rules, because with the rules of scrubbing it would miss the same secrets
 that scrubbing misses. In addition, it applies the rules of `encodings` and `masking`.
@@ -8,16 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from typing import Any
 from urllib.parse import unquote
 
-from django.db.models import CharField, QuerySet, TextField
-from django.db.models.functions import Cast
-
-from csp.export import RANKS, rows_in_pages
-from csp.models import Group, OtherReport, Rejection, Report, Version
-from csp.parsing.other_types import is_hash
 from csp.scrubbing.coder_addresses import PAGES
 from csp.scrubbing.encodings import decoded
 from csp.scrubbing.masking import MASK, holds_secret, names_a_secret
@@ -39,32 +31,6 @@ _PERSONAL = re.compile(r"[\w.+-]@[A-Za-z][\w-]*+\.[A-Za-z]")
 _JSON_TEXT = re.compile(r'"((?:[^"\\]|\\.)*+)(?:"|\\?\Z)(\s*+:\s*+(?:null\b|"\{secret\}")?)?')
 # The names of Trusted Types policies in a policy or in a blocked source.
 _NAMES = re.compile(r"(?i)(?:^|; *)trusted-types(?:-policy)?(?: [\w.'#-]+)*")
-
-
-type Finding = tuple[str, str, str]
-
-
-def findings() -> Iterator[Finding]:
-    """Yields the table, key and column of each stored value that looks like a secret."""
-    yield from _findings_in(Group.objects.all())
-    yield from _findings_in(Version.objects.all())
-    yield from _findings_in(OtherReport.objects.all())
-    yield from _findings_in(Rejection.objects.all())
-    # Read `extra` as text and do not parse it, because it may be nested deeply or contain very
-    # large numbers.
-    yield from _findings_in(Report.objects.annotate(extra_text=Cast("extra", TextField())))
-
-
-def _findings_in(rows: QuerySet[Any]) -> Iterator[Finding]:
-    fields = (f for f in rows.model._meta.concrete_fields if f.name not in RANKS)
-    columns = [f.attname for f in fields if isinstance(f, CharField | TextField)]
-    columns += rows.query.annotations
-    for row in rows_in_pages(rows, ("id", *columns)):
-        for column in columns:
-            is_private = _RULES.get(column, holds_private)
-            if row[column] is not None and is_private(row[column]):
-                name = column.removesuffix("_text")
-                yield rows.model._meta.db_table, str(row["id"]), name
 
 
 def holds_private(text: str) -> bool:
@@ -98,17 +64,6 @@ def holds_private_member(document: str) -> bool:
     is not masked.
     """
     return any(_is_private_text(*found.groups("")) for found in _JSON_TEXT.finditer(document))
-
-
-# The rules of the columns that have rules of their own.
-_RULES = {
-    **dict.fromkeys(("blocked", "original_policy", "sample"), holds_private_source),
-    # One of the service's own sentences, which may name a token.
-    "reason": lambda text: False,
-    # A hash looks like a secret.
-    "subject": lambda text: not is_hash(text) and holds_private(text),
-    "extra_text": holds_private_member,
-}
 
 
 def _is_private_text(quoted: str, follows: str) -> bool:

@@ -11,12 +11,13 @@ from typing import Any
 
 import orjson
 
-from csp.parsing.formats import MAX_POLICY, MAX_SAMPLE, MAX_URI, Violation, shortened
-from csp.scrubbing.free_text import directive_word, scrubbed_policy, scrubbed_text
+from csp.parsing.formats import Violation
+from csp.scrubbing.address import Address, address_of
+from csp.scrubbing.free_text import directive_word, scrubbed_agent, scrubbed_policy, scrubbed_text
 from csp.scrubbing.masking import MASK, masked, names_a_secret
-from csp.scrubbing.uris import Address, address_of, origin_of
 from csp.trusted_types import POLICY, SINK, split_sample
 
+MAX_SAMPLE = 256
 MAX_EXTRA = 4096
 MAX_NAME = 64
 # The name of the member that stores how many unknown members were left out.
@@ -26,39 +27,45 @@ _WORD = re.compile(r"[A-Za-z-]{0,16}")
 
 @dataclass(frozen=True, slots=True)
 class Scrubbed:
-    """A report without private data. `columns` has the values that are stored."""
+    """A report without private data. `columns` has the values that are stored.
+
+    `directive` is the effective directive, or the first word of the violated directive, because
+    browsers that implement only CSP 1 or 2 do not send an effective directive.
+    """
 
     document: Address
     blocked: Address
     source: Address
+    directive: str
+    user_agent: str
     columns: dict[str, Any]
 
 
 def scrubbed(violation: Violation) -> Scrubbed:
-    """Removes queries, fragments, credentials, tokens, and names of users from the report.
-
-    Strings are shortened again, because a placeholder may be longer than the part that it replaces.
-    """
-    document, blocked, source = map(
-        address_of, (violation.document_uri, violation.blocked_uri, violation.source_file)
-    )
+    """Removes queries, fragments, credentials, tokens, and names of users from the report."""
+    uris = (violation.document_uri, violation.blocked_uri, violation.source_file)
+    document, blocked, source, referrer = map(address_of, (*uris, violation.referrer))
+    effective = directive_word(violation.effective_directive)
+    violated = scrubbed_policy(violation.violated_directive)
+    agent = scrubbed_agent(violation.user_agent)
     columns = {
         "format": violation.format,
         "document_uri": document.text,
         "blocked_uri": blocked.text,
         "source_file": source.text,
-        "referrer": shortened(origin_of(violation.referrer), MAX_URI),
-        "original_policy": shortened(scrubbed_policy(violation.original_policy), MAX_POLICY),
-        "violated_directive": shortened(scrubbed_policy(violation.violated_directive), MAX_URI),
-        "effective_directive": directive_word(violation.effective_directive),
+        "referrer": referrer.origin,
+        "original_policy": scrubbed_policy(violation.original_policy),
+        "violated_directive": violated,
+        "effective_directive": effective,
         "disposition": violation.disposition if _WORD.fullmatch(violation.disposition) else MASK,
-        "sample": shortened(scrubbed_sample(blocked.text, violation.sample), MAX_SAMPLE),
+        "sample": scrubbed_sample(blocked.text, violation.sample),
         "status_code": violation.status_code,
         "line_number": violation.line_number,
         "column_number": violation.column_number,
         "extra": scrubbed_extra(violation.extra) if violation.extra else {},
     }
-    return Scrubbed(document, blocked, source, columns)
+    directive = (effective or directive_word(violated)).lower()
+    return Scrubbed(document, blocked, source, directive, agent, columns)
 
 
 def scrubbed_sample(blocked: str, sample: str) -> str:
@@ -70,10 +77,10 @@ def scrubbed_sample(blocked: str, sample: str) -> str:
     name, text = split_sample(blocked, sample)
     is_public = bool(name) and masked(name) == name
     if blocked == SINK and is_public:
-        return f"{name}|{scrubbed_text(text)}"
+        return f"{name}|{scrubbed_text(text, MAX_SAMPLE - len(name) - 1)}"
     if blocked == POLICY and sample:
         return name if is_public else MASK
-    return scrubbed_text(sample)
+    return scrubbed_text(sample, MAX_SAMPLE)
 
 
 def scrubbed_extra(extra: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +105,7 @@ def _is_bounded(value: Any) -> bool:
 
 
 def _scrubbed_member(name: str, value: Any) -> dict[str, Any]:
-    clean = shortened(scrubbed_text(shortened(name, MAX_NAME)), MAX_NAME)
+    clean = scrubbed_text(name, MAX_NAME)
     is_secret = value is not None and names_a_secret(f"{clean} {name}")
     return {clean: MASK if is_secret else _scrubbed_value(value)}
 

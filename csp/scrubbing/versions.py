@@ -10,7 +10,7 @@ import re
 from datetime import datetime
 from functools import lru_cache
 
-from csp.parsing.formats import MAX_WORD
+from csp.scrubbing.encodings import MAX_WORD
 from csp.scrubbing.masking import holds_secret
 
 _NAME = r"[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*"

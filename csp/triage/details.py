@@ -18,18 +18,16 @@ from django.conf import settings
 from django.contrib import admin
 from django.db import connection
 
-from csp.advice.policy import Address
 from csp.advice.refusals import Risk
 from csp.advice.suggestion import Advice, Blocked, advise, silenced
 from csp.models import Group, State
 from csp.noise.stored import MAX_READ
-from csp.scrubbing.uris import address_of
+from csp.scrubbing.address import address_of
 from csp.triage.policies import most_reported
-from csp.triage.reading import bounded_read
+from csp.triage.reading import ORIGIN, bounded_read
 from csp.triage.selectors import WEEK
 from csp.triage.sites import is_coders
 from csp.triage.states import ACCEPTED
-from csp.writing.grouping import page_template
 from kernel.memory import CachedValue, Memory
 
 MAX_VALUES = 10
@@ -47,7 +45,6 @@ FACETS = {
 }
 # For the advice, only the origin of the page matters. Policies are compared by their digests.
 _TESTED = "effective_directive, blocked_uri, page, policy"
-_ORIGIN = "split_part({0}, '/', 1) || '//' || split_part({0}, '/', 3)"
 _NO_FACETS = ", ".join("NULL" for _ in FACETS)
 # Counts the newest reports of a group in several ways at once: by the columns of `_TESTED` and by
 # each facet, and then the different clients by policy, by page and by blocked origin. The first
@@ -57,7 +54,7 @@ _NEWEST = f"""
 WITH newest AS MATERIALIZED (
     SELECT id, received_at, weight, client, effective_directive, blocked_uri,
         {", ".join(FACETS.values())}, md5(original_policy) AS policy,
-        {_ORIGIN.format("document_uri")} AS page, {_ORIGIN.format("blocked_uri")} AS blocked_origin
+        {ORIGIN.format("document_uri")} AS page, {ORIGIN.format("blocked_uri")} AS blocked_origin
     FROM csp_report WHERE group_id = %s ORDER BY received_at DESC, id DESC LIMIT {MAX_READ}
 ), once AS (
     SELECT GROUPING(page, policy, blocked_origin) AS how, page, policy, blocked_origin,
@@ -137,11 +134,11 @@ class _Newest:
         elif grouping == _IS_PAGE:
             self.pages[page] = clients
         elif grouping == _IS_BLOCKED:
-            self.blocked_origins[blocked_origin] = clients
+            self.blocked_origins[address_of(blocked_origin).source] += clients
         else:
             for (title, counter), value in zip(self.facets.items(), facets, strict=True):
                 if value is not None:
-                    shown = page_template(address_of(value)) if title == "Page" else value
+                    shown = address_of(value).page if title == "Page" else value
                     counter[shown] += weight
 
     def urls(self) -> tuple[str, ...]:
@@ -152,13 +149,7 @@ class _Newest:
 def common_urls(urls: Iterable[str], clients: Mapping[str, int]) -> tuple[str, ...]:
     """Returns the URLs of the origins that most clients reported."""
     most = max(clients.values(), default=0)
-    return tuple(url for url in urls if 2 * clients[origin_in_sql(url)] >= most)[:MAX_URLS]
-
-
-def origin_in_sql(url: str) -> str:
-    """Returns the same as the SQL expression `_ORIGIN`."""
-    scheme, _, rest = url.partition("/")
-    return f"{scheme}//{rest.partition('/')[2].partition('/')[0]}"
+    return tuple(url for url in urls if 2 * clients[address_of(url).source] >= most)[:MAX_URLS]
 
 
 def _details(group: Group, *, now: datetime) -> Details:
@@ -211,10 +202,8 @@ def _is_noise(group: Group) -> bool:
 
 def is_own(url: str) -> bool:
     """Returns whether the page is one of this service, and not one of Coder."""
-    page, own = Address.parse(url), Address.parse(settings.ACCESS_URL)
-    if page is None or not page.path.startswith(OWN_PATHS):
-        return False
-    return own is None or page.host == own.host
+    page, own = address_of(url), address_of(settings.ACCESS_URL)
+    return page.path.startswith(OWN_PATHS) and own.host in {"", page.host}
 
 
 _NEXT_STEPS = {

@@ -16,7 +16,8 @@ from django.db.models import OuterRef, Subquery
 
 from csp.access.origins import normalized_origin
 from csp.advice.refusals import Risk
-from csp.models import OTHER_SITE, GroupVersion
+from csp.models import GroupVersion
+from csp.scrubbing.address import OTHER_SITE
 from csp.scrubbing.versions import checked_version, precedence
 from csp.triage.details import details
 from csp.triage.selectors import groups_at

@@ -12,7 +12,8 @@ from typing import Any
 from django.db.models import Exists, F, OuterRef, Subquery
 from django.db.models.functions import Substr
 
-from csp.models import OTHER_SITE, Group, Report, State
+from csp.models import Group, Report, State
+from csp.scrubbing.address import OTHER_SITE
 from csp.triage.settled_policies import DAY
 from csp.writing.client_hashes import NETWORK_BYTES
 from csp.writing.group_limit import SEVERAL

@@ -17,9 +17,10 @@ from datetime import datetime, timedelta
 from django.db import connection
 
 from csp.advice.composition import FOR_REPORTS
-from csp.advice.policy import HOST_SOURCE, Address, parse
+from csp.advice.policy import HOST_SOURCE, parse
 from csp.directives import KNOWN, WITH_SOURCES
-from csp.models import OTHER_SITE
+from csp.scrubbing.address import OTHER_SITE, Address, address_of
+from csp.triage.reading import ORIGIN
 
 MAX_REPORTS = 5_000
 # A site has few different policies, so PostgreSQL counts the reports of each one. The paths of
@@ -28,7 +29,7 @@ _NEWEST = f"""
 SELECT page, original_policy, coalesce(site, '{OTHER_SITE}'), hour, max(newest.id),
     min(received_at), max(received_at), sum(weight)::bigint
 FROM (
-    SELECT *, split_part(document_uri, '/', 1) || '//' || split_part(document_uri, '/', 3) AS page,
+    SELECT *, {ORIGIN.format("document_uri")} AS page,
         date_trunc('hour', received_at, 'UTC') AS hour
     FROM csp_report WHERE received_at > %s AND original_policy <> ''
     ORDER BY received_at DESC, id DESC LIMIT %s
@@ -91,7 +92,7 @@ def normalized(policy: str, page: str) -> frozenset[str]:
     replaced. The directives for reports are omitted, because Firefox reports an absolute URL in
     report-uri, and Chromium a relative one.
     """
-    address, lines = Address.parse(page), []
+    address, lines = address_of(page), []
     for name, sources in parse(policy).items():
         if name not in _COMPARED:
             continue
@@ -104,7 +105,7 @@ def normalized(policy: str, page: str) -> frozenset[str]:
     return frozenset(lines)
 
 
-def _source(source: str, page: Address | None) -> str:
+def _source(source: str, page: Address) -> str:
     """Returns the source as Firefox writes it, or "" for a keyword that Firefox omits."""
     lower = source.lower()
     if source.startswith("'"):
@@ -112,11 +113,11 @@ def _source(source: str, page: Address | None) -> str:
     found = HOST_SOURCE.fullmatch(source)
     if found is None:
         return lower
-    scheme = (found["scheme"] or (page.scheme if page else "")).lower()
+    scheme = (found["scheme"] or page.scheme).lower()
     host, rest = found["host"].lower(), source[found.end("host") :]
     if source == "*" or not scheme:
         return f"{host}{rest}"
-    if page and f"{host}{rest}" == page.origin.partition("://")[2]:
+    if f"{host}{rest}" == page.authority:
         return f"{scheme}://<host>"
     return f"{scheme}://{host}{rest}"
 

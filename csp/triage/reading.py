@@ -11,6 +11,8 @@ from kernel.db.connections import deadline
 from kernel.limiter import Limiter
 
 READ_SECONDS = 3.0
+# In SQL, the origin of a stored URL; for a URL without a host, its scheme.
+ORIGIN = "substring({0} FROM '^[^/]*(?://[^/]*)?')"
 # One reader in each process, because the API and the writer need connections, too.
 READERS = Limiter(
     "readers of CSP reports",

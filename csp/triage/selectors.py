@@ -14,8 +14,9 @@ import orjson
 from django.db.models import Case, Count, Q, QuerySet, Sum, When
 from django.db.models.functions import Coalesce
 
-from csp.models import OTHER_SITE, Group, HourCount, State
+from csp.models import Group, HourCount, State
 from csp.noise.stored import RULE_TOPIC
+from csp.scrubbing.address import OTHER_SITE
 from csp.triage.reading import bounded_read, snapshot
 from csp.triage.states import CURRENT_STATES, OPEN, REGRESSED, current_state, in_state
 from kernel.http.errors import Validation, invalid

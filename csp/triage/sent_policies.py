@@ -17,7 +17,7 @@ from uuid import UUID
 from django.db import connection
 
 from csp.triage.policies import normalized
-from csp.triage.reading import bounded_read
+from csp.triage.reading import ORIGIN, bounded_read
 from csp.triage.selectors import WEEK
 
 MAX_READ = 5_000
@@ -25,16 +25,16 @@ MAX_READ = 5_000
 MAX_POLICIES = 20
 # Reads the same number of newest reports from each group, so that one group cannot outvote the
 # others. A site with few reports takes no longer than a site with many.
-_NEWEST = """
+_NEWEST = f"""
 SELECT wanted.id, md5(original_policy), client, effective_directive, blocked_uri, page,
     max(newest.id), min(received_at), max(received_at), sum(weight)::bigint
 FROM unnest(%s::uuid[], %s::timestamptz[]) AS wanted (id, since), LATERAL (
-    SELECT *, split_part(document_uri, '/', 1) || '//' || split_part(document_uri, '/', 3) AS page
+    SELECT *, {ORIGIN.format("document_uri")} AS page
     FROM csp_report WHERE group_id = wanted.id AND received_at > since
     ORDER BY received_at DESC LIMIT %s
 ) AS newest
 GROUP BY 1, 2, 3, 4, 5, 6
-"""
+"""  # noqa: S608 - only constants
 _TEXTS = """
 SELECT md5(original_policy), original_policy FROM csp_report
 WHERE id = ANY(%s) AND original_policy <> ''

@@ -21,7 +21,8 @@ from datetime import datetime, timedelta
 from django.db import connection
 from django.db.models import Exists, OuterRef, QuerySet
 
-from csp.models import OTHER_SITE, Group, SettledPolicy, start_of_retention
+from csp.models import Group, SettledPolicy, start_of_retention
+from csp.scrubbing.address import OTHER_SITE
 from csp.triage.policies import normalized
 from csp.triage.sites import sites_of_groups
 from csp.writing.client_hashes import NETWORK_BYTES

@@ -11,8 +11,8 @@ from django.db.models import Sum
 
 from csp.access.page_headers import PageHeaders, headers_by_origin, version_note
 from csp.models import HourCount, IngestKey, Rejection, Report
-from csp.scrubbing.uris import origin_of
 from csp.triage.sites import sites_of_groups
+from csp.writing.sites import sites_of
 
 MAX_ROWS = 20
 
@@ -39,12 +39,12 @@ class SiteCheck:
 
 def site_check(key: IngestKey, *, now: datetime) -> SiteCheck:
     """Returns the state of the key's sites. Takes three queries."""
-    sites = [origin_of(origin) for origin in key.origins]
+    sites = sites_of(key.origins)
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
     reports = Report.objects.filter(group__site__in=sites, received_at__gte=key.created_at)
     counted = HourCount.objects.filter(group__site__in=sites, hour__gte=today)
     rejected = Rejection.objects.filter(day=now.date())
-    mine = rejected.filter(key=key.name) | rejected.filter(origin__in=key.origins)
+    mine = rejected.filter(key=key.name) | rejected.filter(origin__in=sites)
     return SiteCheck(
         headers=list(headers_by_origin(key.key, key.origins)),
         sites=[site for site in sites_of_groups() if site in sites],

@@ -19,17 +19,18 @@ from django.db.models import Q
 from csp.access.page_headers import ENFORCED, REPORT_ONLY, Header, note_for, report_headers
 from csp.advice.composition import Copy, copy_of, extended, written
 from csp.advice.grading import Grade, grade
-from csp.advice.policy import Address, Policy, parse, permits
+from csp.advice.policy import Policy, parse, permits
 from csp.advice.suggestion import SETTING, Advice, Blocked, advise
 from csp.models import IngestKey
+from csp.scrubbing.address import address_of
 from csp.scrubbing.free_text import MAX_SOURCES
-from csp.scrubbing.uris import origin_of
-from csp.triage.details import common_urls, origin_in_sql
+from csp.triage.details import common_urls
 from csp.triage.selectors import WEEK, groups_at
 from csp.triage.sent_policies import Seen, SentPolicy, newest_reports, sent_policies
 from csp.triage.sites import is_coders
 from csp.triage.states import ACCEPTED
 from csp.trusted_types import split_source
+from csp.writing.sites import sites_of
 
 # The maximum number of accepted groups, and of other groups, those with the most clients.
 MAX_GROUPS = 200
@@ -117,7 +118,7 @@ class _Group:
         clients: dict[str, set[bytes]] = defaultdict(set)
         pages: Counter[str] = Counter()
         for seen in self.reports:
-            clients[origin_in_sql(seen.source)].add(seen.client)
+            clients[address_of(seen.source).source].add(seen.client)
             pages[seen.page] += 1
         counted = {name: len(members) for name, members in clients.items()}
         urls = common_urls(dict.fromkeys(seen.source for seen in self.reports), counted)
@@ -180,7 +181,7 @@ def _key(site: str, now: datetime) -> IngestKey | None:
     """Returns the newest ingest key of the site that is not retired."""
     keys = IngestKey.objects.filter(Q(retired_at=None) | Q(retired_at__gt=now))
     newest = keys.order_by("-created_at", "-pk")
-    return next((key for key in newest if site in map(origin_of, key.origins)), None)
+    return next((key for key in newest if site in sites_of(key.origins)), None)
 
 
 def _with_entries(
@@ -194,7 +195,7 @@ def _with_entries(
         told = advise(replace(blocked, policy=texts.get(newest.policy, "") if newest else ""))
         if not told.entry:
             continue
-        page = Address.parse(blocked.page)
+        page = address_of(blocked.page)
         sources = [group.source(url) for url in blocked.urls]
         is_sent = all(permits(policy, group.row.directive, each, page) for each in sources)
         if not is_sent:
@@ -213,11 +214,10 @@ def _rest(
 
     A report whose own policy permits its source has another cause, such as a redirect.
     """
-    pages = cache(Address.parse)
 
     @cache
     def is_permitted(own: str, directive: str, source: str, page: str) -> bool:
-        wanted = directive, source, pages(page)
+        wanted = directive, source, address_of(page)
         return permits(policy, *wanted) and not (own and permits(parse(own), *wanted))
 
     blocked, tested = Counter[UUID](), Counter[UUID]()

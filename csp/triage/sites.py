@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django.db import connection
 
-from csp.models import OTHER_SITE, Group
+from csp.models import Group
+from csp.scrubbing.address import OTHER_SITE
 from csp.writing.sites import coder_sites
 from kernel.memory import CachedValue, Memory
 

@@ -12,7 +12,7 @@ from datetime import date, datetime
 from functools import lru_cache
 
 from csp.models import ClientKey
-from csp.parsing.formats import MAX_WORD
+from csp.scrubbing.encodings import MAX_WORD
 from csp.writing.entries import Caller, Sender
 from csp.writing.sites import coder_sites
 from kernel.http.hosts import client_of, network_of

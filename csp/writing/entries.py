@@ -13,12 +13,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from csp.noise.rules import Rule, Rules
-from csp.parsing.formats import MAX_SAMPLE, Violation, shortened
+from csp.parsing.formats import Violation
 from csp.parsing.tolerant_json import cleaned_text
-from csp.scrubbing.free_text import scrubbed_text
+from csp.scrubbing.address import without_query
+from csp.scrubbing.free_text import scrubbed_agent
 from csp.scrubbing.reports import Scrubbed, scrubbed
-from csp.scrubbing.uris import page_of
-from csp.writing.grouping import Sites, browser_of, cause_of, group_columns, site_of
+from csp.writing.grouping import Sites, browser_of, cause_of, group_columns
 
 # Browsers send a report within two days or drop it, so a higher age is wrong.
 MAX_AGE = timedelta(days=2)
@@ -34,7 +34,6 @@ class Prepared:
     report: Scrubbed
     cause: tuple[str, str]
     page: str
-    user_agent: str
     age: timedelta
 
 
@@ -82,8 +81,7 @@ def prepare(raw: Violation) -> Prepared:
     return Prepared(
         report=report,
         cause=cause_of(report),
-        page=page_of(raw.document_uri),
-        user_agent=agent_of(raw.user_agent),
+        page=without_query(raw.document_uri),
         age=min(timedelta(milliseconds=raw.age_ms), MAX_AGE),
     )
 
@@ -92,11 +90,12 @@ def entries_of(
     reports: Iterable[Prepared], sender: Sender, *, sites: Sites, rules: Rules, secret: str
 ) -> list[Entry]:
     """Creates an entry for each report of one request. `secret` is the key of the hashes."""
-    header, client = agent_of(sender.user_agent), member("client", sender.client, secret)
+    header = scrubbed_agent(cleaned_text(sender.user_agent))
+    client = member("client", sender.client, secret)
     entries = []
     for prepared in reports:
-        report, agent = prepared.report, prepared.user_agent or header
-        site = site_of(report.document, sites)
+        report = prepared.report
+        agent, site = report.user_agent or header, report.document.site(sites)
         rule = rules.match(
             blocked=report.blocked,
             source=report.source,
@@ -119,12 +118,6 @@ def entries_of(
         }
         entries.append(Entry(sender.caller, rule, row))
     return entries
-
-
-@lru_cache(maxsize=512)
-def agent_of(text: str) -> str:
-    """Returns the user agent without private data."""
-    return shortened(scrubbed_text(cleaned_text(shortened(text, MAX_SAMPLE))), MAX_SAMPLE)
 
 
 @lru_cache(maxsize=2048)

@@ -12,13 +12,8 @@ from functools import lru_cache
 
 from csp import trusted_types
 from csp.directives import KNOWN
-from csp.models import OTHER_SITE
-from csp.parsing.formats import MAX_WORD
-from csp.scrubbing.coder_addresses import path_template
-from csp.scrubbing.free_text import directive_word
-from csp.scrubbing.masking import masked
+from csp.scrubbing.address import Address
 from csp.scrubbing.reports import Scrubbed
-from csp.scrubbing.uris import Address
 
 # Older versions of Firefox and Safari report inline code as "self".
 INLINE, UNKNOWN = "inline", "unknown"
@@ -27,12 +22,6 @@ OTHER = "other"
 
 # The origins of the known sites, without private data.
 type Sites = frozenset[str]
-
-
-def site_of(page: Address, sites: Sites) -> str:
-    """Returns the site of a page: its origin, or `other` if this is not the origin of a site."""
-    origin = f"{page.scheme}://{page.authority}"
-    return origin if origin in sites else OTHER_SITE
 
 
 def group_columns(
@@ -66,7 +55,7 @@ def other_group(site: str, directive: str) -> dict[str, object]:
 
 def cause_of(report: Scrubbed) -> tuple[str, str]:
     """Returns the directive and the blocked source of the report's group."""
-    directive, blocked = directive_of(report), blocked_source(report.blocked)
+    directive, blocked = report.directive, blocked_source(report.blocked)
     if blocked in trusted_types.KEYWORDS:
         name, _ = trusted_types.split_sample(blocked, report.columns["sample"])
         return directive, f"{blocked} {name}".strip()
@@ -75,30 +64,9 @@ def cause_of(report: Scrubbed) -> tuple[str, str]:
     return (directive if blocked == INLINE else directive.removesuffix("-elem")), blocked
 
 
-def directive_of(report: Scrubbed) -> str:
-    """Returns the effective directive, or the first word of the violated directive.
-
-    Browsers that implement only CSP 1 or 2 do not send an effective directive.
-    """
-    columns = report.columns
-    text = columns["effective_directive"] or columns["violated_directive"]
-    return directive_word(text.lower())
-
-
 def blocked_source(address: Address) -> str:
     """Returns the host of a web URL, the scheme of any other URI, or a keyword such as `inline`."""
-    if address.authority:
-        return address.authority[:255]
-    # In lower case, a word can have the form of a secret, for example SK-EXAMPLEEXAMPLE.
-    word = masked((address.scheme or address.text).lower())[:MAX_WORD]
-    return _KEYWORDS.get(word, word)
-
-
-def page_template(address: Address) -> str:
-    """Returns the kind of page: its URL with placeholders instead of names, numbers and ids."""
-    if not address.authority:
-        return (address.scheme or address.text)[:MAX_WORD]
-    return f"{address.scheme}://{address.authority}{masked(path_template(address.path))}"[:1024]
+    return address.authority[:255] or _KEYWORDS.get(address.word, address.word)
 
 
 @lru_cache(maxsize=512)

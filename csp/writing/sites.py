@@ -6,6 +6,7 @@ The pages of all such origins belong to the site `other`. The origins of a retir
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import chain
 
@@ -13,8 +14,8 @@ from django.conf import settings
 
 from csp.access.keys import TOPIC
 from csp.access.origins import MAX_ORIGIN, OPAQUE
-from csp.models import OTHER_SITE, IngestKey
-from csp.scrubbing.uris import origin_of
+from csp.models import IngestKey
+from csp.scrubbing.address import OTHER_SITE, address_of
 from csp.writing.grouping import Sites
 from kernel.memory import CachedValue, Memory
 
@@ -49,13 +50,18 @@ def sites_for(key: IngestKey | None, origin: str) -> Sites:
 @lru_cache(maxsize=256)
 def _narrowed(sites: Sites, own: tuple[str, ...] | None, origin: str) -> Sites:
     if own is not None:
-        sites &= _origins(*own)
-    return sites & {origin_of(origin)} if origin else sites
+        sites &= sites_of(own)
+    return sites & sites_of([origin]) if origin else sites
 
 
 def _read(url: str) -> CachedValue[Sites]:
     origins = chain([url], *IngestKey.objects.values_list("origins", flat=True))
-    return CachedValue(frozenset(map(origin_of, origins)) - {""})
+    return CachedValue(sites_of(origins))
+
+
+def sites_of(urls: Iterable[str]) -> Sites:
+    """Returns the origins of these URLs, without private data."""
+    return frozenset(address_of(url).origin for url in urls) - {""}
 
 
 def coder_sites() -> Sites:
@@ -63,9 +69,9 @@ def coder_sites() -> Sites:
 
     They are the access URL, the Coder deployment, and `other`, because Coder does not need a key.
     """
-    return _origins(settings.ACCESS_URL, settings.CODER_URL)
+    return _of_coder(settings.ACCESS_URL, settings.CODER_URL)
 
 
-@lru_cache(maxsize=256)
-def _origins(*urls: str) -> Sites:
-    return frozenset(origin_of(url) for url in urls if url) | {OTHER_SITE}
+@lru_cache(maxsize=4)
+def _of_coder(*urls: str) -> Sites:
+    return sites_of(urls) | {OTHER_SITE}

@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from csp.advice.hosts import HostKind, kind_of
 from csp.advice.policy import (
-    Address,
     governing_directive,
     is_allowed,
+    is_nameable,
     matches,
     parse,
 )
 from csp.advice.refusals import Risk
 from csp.advice.suggestion import Advice, Blocked, advise, silenced, with_entry
 from csp.causes import cause
-from csp.scrubbing.uris import DEFAULT_PORTS
+from csp.scrubbing.address import DEFAULT_PORTS, Address, address_of
 
 PAGE = "https://coder.example.com"
 # A policy with the directives that Coder's own policy has.
@@ -32,8 +32,8 @@ CODER = (
 
 
 def address(url: str) -> Address:
-    found = Address.parse(url)
-    assert found is not None
+    found = address_of(url)
+    assert is_nameable(found)
     return found
 
 
@@ -145,16 +145,16 @@ def test_source_matches_url(source: str, url: str, page: str, *, expected: bool)
         *("http", "HTTPS", "ws", "wss"),
     ],
 )
-def test_url_that_a_policy_cannot_name_is_not_parsed(url: str) -> None:
-    assert Address.parse(url) is None
+def test_url_that_a_policy_cannot_name(url: str) -> None:
+    assert not is_nameable(address_of(url))
 
 
 # --- Advice -----------------------------------------------------------------------------------
 
 
 def advice(directive: str, *urls: str, source: str = "", policy: str = CODER) -> Advice:
-    first = Address.parse(urls[0]) if urls else None
-    blocked = source or (first.host or first.scheme if first else "")
+    first = address_of(urls[0] if urls else "")
+    blocked = source or first.host or first.scheme
     return advise(Blocked(directive, blocked, urls, PAGE, policy))
 
 

@@ -13,12 +13,12 @@ from django.db import connection
 from csp import services
 from csp.models import ClientKey, Group, HourCount, ReachMember, Report
 from csp.parsing.formats import Format, parse
+from csp.scrubbing.address import address_of
 from csp.scrubbing.reports import scrubbed
-from csp.scrubbing.uris import address_of
 from csp.writing import reach, writer
 from csp.writing.batch import WEIGHT
 from csp.writing.client_hashes import DAY_KEYS, client_hash, key_of
-from csp.writing.grouping import browser_of, cause_of, page_template
+from csp.writing.grouping import browser_of, cause_of
 from kernel.http import asking
 from tests.support import browser_reports
 from tests.support.client import APIClient
@@ -84,9 +84,9 @@ def test_inline_elements_attributes_and_eval_are_different_causes() -> None:
 
 def test_pages_of_different_users_have_one_template() -> None:
     uris = ["https://coder.example.com/@alice/dev", "https://coder.example.com/@bob/test?x=1"]
-    templates = {page_template(address_of(uri)) for uri in uris}
+    templates = {address_of(uri).page for uri in uris}
     assert templates == {"https://coder.example.com/@{user}/{workspace}"}
-    assert page_template(address_of("about:blank")) == "about"
+    assert address_of("about:blank").page == "about"
 
 
 @pytest.mark.parametrize(

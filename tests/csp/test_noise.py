@@ -11,7 +11,7 @@ from csp.models import Group, NoiseRule
 from csp.noise.built_in import BUILT_IN, BuiltInRule, add_built_in
 from csp.noise.rules import Rule, Rules, checked_pattern, compiled, is_localhost, pattern_for
 from csp.noise.stored import dry_run
-from csp.scrubbing.uris import address_of
+from csp.scrubbing.address import address_of
 from csp.writing import writer
 from kernel.http.asking import run
 from tests.support.csp_reports import NOW, entries, legacy

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csp import other_reports, services
+from csp.management.commands.csp_audit import findings
 from csp.models import Group, OtherReport, Report
 from csp.other_reports import SKETCH, Subject, Tally, prepare
 from csp.parsing.formats import parse
-from csp.scrubbing.leak_search import findings
 from csp.writing.entries import member
 from tests.support.browser import browsing, needs_browser
 from tests.support.certificates import Authority

@@ -70,6 +70,12 @@ def test_rejected_requests_are_counted_by_key_reason_and_origin(
     assert "All none portal.example unknown key" in listed
 
 
+def test_origin_is_stored_without_names(key: IngestKey) -> None:
+    assert report(f"?key={key.key}", origin="https://8080--main--dev--alice.apps.example") == 403
+    stored = "https://{port}--{agent}--{workspace}--{user}.apps.example"
+    wait_for(lambda: (key.name, WRONG_ORIGIN, stored, 1) in rows())
+
+
 def subject(origin: int, *, key: str = "") -> rejections._Subject:
     day = datetime.now(UTC).date()
     return rejections._Subject(day, key, "x", f"https://{origin}.example")

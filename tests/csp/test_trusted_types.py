@@ -14,9 +14,9 @@ from csp.advice.policy import parse
 from csp.advice.refusals import Risk
 from csp.advice.suggestion import Blocked, advise, with_entry
 from csp.causes import cause
+from csp.management.commands.csp_audit import findings
 from csp.models import Group, NoiseRule, Report
 from csp.scrubbing.free_text import scrubbed_policy
-from csp.scrubbing.leak_search import findings
 from csp.triage import site_policy
 from csp.trusted_types import split_source
 from tests.csp.test_triage import GROUPS

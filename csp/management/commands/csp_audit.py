@@ -1,11 +1,27 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import CommandError
+from django.db.models import CharField, QuerySet, TextField
+from django.db.models.functions import Cast
 
-from csp.scrubbing.leak_search import findings
+from csp.export import RANKS, rows_in_pages
+from csp.models import Group, OtherReport, Rejection, Report, Version
+from csp.parsing.other_types import is_hash
+from csp.scrubbing.leak_search import holds_private, holds_private_member, holds_private_source
 from kernel.commands import ListingCommand
+
+# The rules of the columns that have rules of their own.
+_RULES = {
+    **dict.fromkeys(("blocked", "original_policy", "sample"), holds_private_source),
+    # One of the service's own sentences, which may name a token.
+    "reason": lambda text: False,
+    # A hash looks like a secret.
+    "subject": lambda text: not is_hash(text) and holds_private(text),
+    "extra_text": holds_private_member,
+}
 
 
 class Command(ListingCommand):
@@ -25,3 +41,29 @@ class Command(ListingCommand):
                 f"Stored values that look like secrets: {found}. The list does not show the values."
             )
         return "No stored value looks like a secret."
+
+
+type Finding = tuple[str, str, str]
+
+
+def findings() -> Iterator[Finding]:
+    """Yields the table, key and column of each stored value that looks like a secret."""
+    yield from _findings_in(Group.objects.all())
+    yield from _findings_in(Version.objects.all())
+    yield from _findings_in(OtherReport.objects.all())
+    yield from _findings_in(Rejection.objects.all())
+    # Read `extra` as text and do not parse it, because it may be nested deeply or contain very
+    # large numbers.
+    yield from _findings_in(Report.objects.annotate(extra_text=Cast("extra", TextField())))
+
+
+def _findings_in(rows: QuerySet[Any]) -> Iterator[Finding]:
+    fields = (f for f in rows.model._meta.concrete_fields if f.name not in RANKS)
+    columns = [f.attname for f in fields if isinstance(f, CharField | TextField)]
+    columns += rows.query.annotations
+    for row in rows_in_pages(rows, ("id", *columns)):
+        for column in columns:
+            is_private = _RULES.get(column, holds_private)
+            if row[column] is not None and is_private(row[column]):
+                name = column.removesuffix("_text")
+                yield rows.model._meta.db_table, str(row["id"]), name

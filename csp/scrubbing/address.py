@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from csp.directives import SCHEME
-from csp.parsing.formats import MAX_URI, shortened
-from csp.scrubbing.coder_addresses import private_host, private_segments
-from csp.scrubbing.encodings import decoded
+from csp.scrubbing.coder_addresses import path_template, private_host, private_segments
+from csp.scrubbing.encodings import MAX_WORD, decoded, shortened
 from csp.scrubbing.masking import MASK, MAX_ROUNDS, cached, masked
 
-WEB_SCHEMES = frozenset({"http", "https", "ws", "wss"})
+# The site of all pages whose origin is not known (see `csp.writing.sites`).
+OTHER_SITE = "other"
+MAX_URI = 2048
+MAX_PAGE = 1024
 DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 MAX_PORT = 65_535
 # The URL of Chrome's error page. It is the only URL without a host that is kept in full.
@@ -23,7 +25,7 @@ _WEB = re.compile(
     r"(?:\[([\w.:]+)\]|([\w{}~*-][\w.{}~*-]*))(?::([0-9]{0,5}))?(?![^/?#])([^?#]*)"
 )
 _PORT = re.compile(r"[0-9]{1,5}|\*")
-_AUTHORITY = re.compile(r"//(?:[^/?#@]*@)?([A-Za-z0-9._-]{1,64})")
+_EXTENSION = re.compile(r"//(?:[^/?#@]*@)?([A-Za-z0-9._-]{1,64})")
 # The characters at which a URL is cut. A semicolon begins the parameters of a path. If a URL is
 # part of another URL, these characters are escaped in it.
 _END = re.compile(r"[?#;]|%3[fFbB]|%23")
@@ -39,22 +41,50 @@ _BLANK = re.compile(r"\s")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A URI without private data, and its parts.
+    """A URI without private data, and its parts. Parsing its text again returns an equal address.
 
-    A web URL has an authority: its host without names of users, and its port unless it is the
-    default port. `scheme` is "" for a keyword or a path.
+    Only a web URL has a host. `port` is None for the default port. The scheme of a word, such as
+    `inline`, is the word, because for most URLs without a host, only the scheme is stored. `scheme`
+    is "" for a path.
     """
 
     text: str
     scheme: str = ""
-    authority: str = ""
+    host: str = ""
+    port: int | None = None
     path: str = ""
 
     @property
-    def host(self) -> str:
-        if self.authority.startswith("["):
-            return self.authority[1:].partition("]")[0]
-        return self.authority.partition(":")[0]
+    def authority(self) -> str:
+        """Returns the host and the port as a URL contains them."""
+        return _authority(self.host, self.port)
+
+    @property
+    def origin(self) -> str:
+        """Returns the origin of a web URL, or "" for any other address."""
+        return f"{self.scheme}://{self.authority}" if self.scheme and self.host else ""
+
+    @property
+    def source(self) -> str:
+        """Returns the narrowest source of a policy that allows the address, or "" if none does."""
+        return self.origin or (f"{self.scheme}:" if self.scheme else "")
+
+    @property
+    def word(self) -> str:
+        """Returns the scheme, or the text of an address without a scheme."""
+        return (self.scheme or self.text)[:MAX_WORD]
+
+    @property
+    def page(self) -> str:
+        """Returns the kind of page: the URL with placeholders for names, numbers and ids."""
+        if not self.host:
+            return self.word
+        return f"{self.origin or '//'}{masked(path_template(self.path))}"[:MAX_PAGE]
+
+    def site(self, sites: Collection[str]) -> str:
+        """Returns the site of a page: its origin if it is one of the sites, or `other`."""
+        origin = self.origin
+        return origin if origin in sites else OTHER_SITE
 
 
 @cached(2048)
@@ -66,47 +96,57 @@ def address_of(uri: str) -> Address:
     is only the scheme. If a part was replaced, the text is parsed again, because it may have
     private data too.
     """
+    uri = shortened(uri, MAX_URI)
     for _ in range(MAX_ROUNDS):
         uri = decoded(uri)
         address = _address(uri)
-        text = address.text
-        if uri == text or (uri.startswith(text) and _END.match(uri, len(text))):
-            short = shortened(text, MAX_URI)
-            return address if short == text else replace(address, text=short)
+        text = shortened(address.text, MAX_URI)
+        if uri == text or (address.host and uri.startswith(text) and _END.match(uri, len(text))):
+            return address
         uri = text
     return Address(MASK)
 
 
 @cached(2048)
 def _address(uri: str) -> Address:
-    if (web := _WEB.match(uri)) and (authority := _authority(web)):
-        scheme, path = (web[1] or "").lower(), _scrubbed_path(web[5])
-        start = f"{scheme}://" if scheme else "//"
-        return Address(f"{start}{authority}{path}", scheme, authority, path)
-    scheme = scheme_of(uri)
-    if not scheme:
+    if web := _WEB.match(uri):
+        scheme, ip, name, digits, path = web.groups(default="")
+        port = int(digits) if digits else None
+        host = ip.lower() or private_host(name.lower().rstrip("."))
+        if port is None or port <= MAX_PORT:
+            return _web_address(scheme.lower(), host, port, path)
+    return _other_address(uri)
+
+
+def _web_address(scheme: str, host: str, port: int | None, path: str) -> Address:
+    if port == DEFAULT_PORTS.get(scheme):
+        port = None
+    authority = _authority(host, port)
+    if masked(authority) != authority:
+        # A port after a host such as `token` looks like a secret.
+        host, port = masked(host), None
+        authority = _authority(host, port)
+    start, path = f"{scheme}://" if scheme else "//", _scrubbed_path(path)
+    return Address(f"{start}{authority}{path}", scheme, host, port, path)
+
+
+def _authority(host: str, port: int | None) -> str:
+    bracketed = f"[{host}]" if ":" in host else host
+    return bracketed if port is None else f"{bracketed}:{port}"
+
+
+def _other_address(uri: str) -> Address:
+    """Returns the address of a URI without a host, or of a word or a path."""
+    start, colon, _ = uri.partition(":")
+    scheme = start.lower()
+    if not SCHEME.fullmatch(scheme):
         return Address(_scrubbed_path(uri))
+    if not colon:
+        return Address(_scrubbed_path(uri), masked(scheme))
     if uri == ERROR_PAGE:
         return Address(uri, scheme)
-    host = _AUTHORITY.match(uri, len(scheme) + 1) if "extension" in scheme else None
-    return Address(masked(f"{scheme}://{host[1]}" if host else scheme), masked(scheme))
-
-
-def scheme_of(uri: str) -> str:
-    """Returns the scheme in lower case, or "" for a keyword or a path."""
-    scheme, colon, _ = uri.partition(":")
-    return scheme.lower() if colon and SCHEME.fullmatch(scheme.lower()) else ""
-
-
-def _authority(web: re.Match[str]) -> str:
-    """Returns the host and the port of a URL, without private data; "" for an invalid port."""
-    scheme, ip, name, digits, _ = web.groups()
-    host = f"[{ip.lower()}]" if ip else private_host(name.lower().rstrip("."))
-    port = int(digits) if digits else None
-    if port is not None and port > MAX_PORT:
-        return ""
-    is_default = port is None or port == DEFAULT_PORTS.get((scheme or "").lower())
-    return masked(host if is_default else f"{host}:{port}")
+    id = _EXTENSION.match(uri, len(scheme) + 1) if "extension" in scheme else None
+    return Address(masked(f"{scheme}://{id[1]}" if id else scheme), masked(scheme))
 
 
 def _scrubbed_path(path: str) -> str:
@@ -116,14 +156,8 @@ def _scrubbed_path(path: str) -> str:
     return masked(shortened(private_address(whole), MAX_URI))
 
 
-def origin_of(uri: str) -> str:
-    web = _WEB.match(uri)
-    authority = _authority(web) if web and web[1] else ""
-    return f"{web[1].lower()}://{authority}" if web and authority else ""
-
-
-def page_of(uri: str) -> str:
-    """Returns the URL without query and credentials. Pages with equal results count as one page."""
+def without_query(uri: str) -> str:
+    """Returns the URL without query and credentials, but with all names and tokens."""
     return _CREDENTIALS.sub("//", _END.split(uri, maxsplit=1)[0], count=1)
 
 
