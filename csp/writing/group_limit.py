@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
@@ -29,7 +29,7 @@ from typing import Any
 
 import psycopg
 
-from csp.writing.entries import Entry
+from csp.writing.entries import Caller, Entry
 from csp.writing.grouping import other_group
 
 # The number of networks that are several clients.
@@ -120,30 +120,14 @@ class GroupLimit:
         if not new:
             return set()
         at = max(entry.row["received_at"] for entry in new)
-        wanted = self._wanted(connection, at, new)
+        sent = [(entry.caller, entry.row["group_id"]) for entry in new if entry.caller]
+        wanted = within_callers(connection, at, sent, self._limits.caller)
         opened = set(_within(connection, at, wanted, ALL, self._limits.all))
-        refused = {
-            (entry.row["group_id"], entry.caller.network): None
-            for entry in new
-            if entry.caller and entry.row["group_id"] not in opened
-        }
+        refused = {(group, caller.network): None for caller, group in sent if group not in opened}
         if refused:
             networks = self._note(connection, at, refused)
             opened |= self._of_several(connection, at, networks)
         return opened
-
-    def _wanted(self, connection: Connection, at: datetime, new: Sequence[Entry]) -> list[str]:
-        """Returns the groups within the limits of their callers."""
-        callers: dict[tuple[bytes, int], dict[str, None]] = defaultdict(dict)
-        for entry in new:
-            if entry.caller:
-                callers[entry.caller.name, entry.caller.share][entry.row["group_id"]] = None
-        used = count_new(connection, at, {name: len(own) for (name, _), own in callers.items()})
-        wanted: dict[str, None] = {}
-        for (name, share), own in callers.items():
-            room = share * self._limits.caller - used[name]
-            wanted |= dict.fromkeys(islice(own, max(0, room)))
-        return list(wanted)
 
     def _note(
         self, connection: Connection, at: datetime, refused: Collection[Pair]
@@ -202,6 +186,27 @@ def count_new(
     """Adds the numbers to the counts of the hour with these names. Returns the counts before."""
     rows = connection.execute(_COUNT, [at, list(numbers), list(numbers.values())]).fetchall()
     return {name: count - numbers[name] for name, count in rows}
+
+
+def within_callers[T](
+    connection: Connection,
+    at: datetime,
+    sent: Iterable[tuple[Caller, T]],
+    limit: int,
+    kind: bytes = b"",
+) -> list[T]:
+    """Counts the different items of each caller. Returns the items within the limits.
+
+    The limit of a caller is its share of `limit`. The names of the counts begin with `kind`.
+    """
+    callers: dict[tuple[bytes, int], dict[T, None]] = defaultdict(dict)
+    for caller, item in sent:
+        callers[kind + caller.name, caller.share][item] = None
+    used = count_new(connection, at, {name: len(own) for (name, _), own in callers.items()})
+    allowed: dict[T, None] = {}
+    for (name, share), own in callers.items():
+        allowed |= dict.fromkeys(islice(own, max(0, share * limit - used[name])))
+    return list(allowed)
 
 
 def _within[T](

@@ -21,14 +21,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import date, datetime
-from itertools import islice
 from typing import Any, NamedTuple
 
 import psycopg
 
 from csp.scrubbing.versions import rank
 from csp.writing.entries import Caller, Entry
-from csp.writing.group_limit import count_new
+from csp.writing.group_limit import within_callers
 
 MAX_VERSIONS = 200
 MAX_NEW_VERSIONS = 20
@@ -144,15 +143,8 @@ def _columns(sightings: Sequence[Sighting]) -> list[list[Any]]:
 
 def _allowed(connection: psycopg.Connection[Any], new: Sequence[Sighting]) -> set[tuple[str, str]]:
     """Counts the new versions of each caller. Returns the versions within the limit."""
-    callers: dict[tuple[bytes, int], dict[tuple[str, str], None]] = defaultdict(dict)
-    for each in new:
-        if each.caller:
-            callers[_COUNTED + each.caller.name, each.caller.share][each.version] = None
     allowed = {each.version for each in new if not each.caller}
-    if callers:
+    if sent := [(each.caller, each.version) for each in new if each.caller]:
         day = max(each.at for each in new).replace(hour=0, minute=0, second=0, microsecond=0)
-        numbers = {name: len(versions) for (name, _), versions in callers.items()}
-        used = count_new(connection, day, numbers)
-        for (name, share), versions in callers.items():
-            allowed.update(islice(versions, max(0, MAX_NEW_VERSIONS * share - used[name])))
+        allowed.update(within_callers(connection, day, sent, MAX_NEW_VERSIONS, _COUNTED))
     return allowed

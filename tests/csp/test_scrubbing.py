@@ -36,6 +36,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
         ("https://u:p@Host.example.com/a?q=1#f", "https://host.example.com/a"),
         ("https://host.example.com:443/a", "https://host.example.com/a"),
         ("https://host.example.com:8443/a", "https://host.example.com:8443/a"),
+        ("https://auth:8443/a", "https://auth/a"),
         ("wss://host.example.com/ws?token=x", "wss://host.example.com/ws"),
         (f"https://h.example.com/{CODER_TOKEN}/x", "https://h.example.com/{secret}/x"),
         ("https://h.example.com/reset/a.b@c.example", "https://h.example.com/reset/{email}"),
