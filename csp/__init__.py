@@ -11,13 +11,12 @@ list:
     scrubbing   removal of secrets, names and queries, and the audit that checks stored values
     noise       rules for reports that no site can cause, such as reports about browser extensions
     writing     groups, reach, and the thread that commits the reports of many requests together
+    counting    reports of other types, and rejected requests, which are counted in memory first
     importing   files of JSON lines, parsed in several processes; an import can be repeated
     advice      the setting of Coder that would allow a blocked source, and its risk
     triage      the states of groups, the API for operators, and the pages of the admin
 
 `directives` lists the directives of CSP, and `trusted_types` reads the reports about Trusted Types.
-`disk` limits the disk space of stored reports. `other_reports` counts reports of other types, and
-`rejections` counts rejected requests, both in memory first (`counting`).
 
 Three choices explain most of the code:
 

@@ -6,8 +6,8 @@ from django.conf import settings
 from django.db.models import Q, Sum
 from django.urls import reverse
 
-from csp.disk import stored_bytes
 from csp.models import Group, HourCount
+from csp.writing.disk import stored_bytes
 from kernel.admin import Line, register
 from kernel.humanize import size
 

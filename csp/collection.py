@@ -12,8 +12,9 @@ from typing import Any
 
 from django.core.exceptions import SynchronousOnlyOperation
 
-from csp import metrics, other_reports
+from csp import metrics
 from csp.access import keys
+from csp.counting import other_reports
 from csp.models import IngestKey
 from csp.noise.stored import are_rules_in_memory, current_rules
 from csp.parsing.formats import parse

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from csp import services
-from csp.disk import limit_disk
 from csp.triage.settled_policies import settle_policies
+from csp.writing.disk import limit_disk
 from jobs.registry import Job, Result, register
 
 PARTITIONS = register(

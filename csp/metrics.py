@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from prometheus_client import Counter, Histogram
 
-from csp.disk import stored_bytes
+from csp.writing.disk import stored_bytes
 from kernel.telemetry import metrics
 
 REPORTS = Counter("coderapi_csp_reports", "CSP reports by verdict.", ["verdict"])

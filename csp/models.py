@@ -422,9 +422,9 @@ class SettledPolicy(models.Model):
 class OtherReport(models.Model):
     """The number of reports with one cause and one type other than a violation.
 
-    Such a report is not stored itself (see `csp.other_reports`). The primary key is a hash of the
-    six values that identify the row. `clients` is a sketch of the clients on each day: the smallest
-    of their keyed hashes.
+    Such a report is not stored itself (see `csp.counting.other_reports`). The primary key is a hash
+    of the six values that identify the row. `clients` is a sketch of the clients on each day: the
+    smallest of their keyed hashes.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)

@@ -13,9 +13,9 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from audit.services import Actor, Change, Target, delete_recorded, record_all, save_recorded
-from csp import other_reports, rejections
 from csp.access.keys import MEMORY, new_key
 from csp.access.origins import normalized
+from csp.counting import other_reports, rejections
 from csp.models import (
     REPORTS,
     Batch,

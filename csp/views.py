@@ -9,9 +9,9 @@ from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
-from csp import rejections
 from csp.access.keys import PARAMETER, VERSION
 from csp.collection import collect
+from csp.counting import rejections
 from csp.schema import INGEST_KEY, ReportBody
 from csp.scrubbing.versions import SCHEMA
 from kernel.http import wire

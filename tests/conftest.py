@@ -21,7 +21,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-un
 from audit.models import PARTITIONS
 from beside import alerts, client
 from coderapi import urls  # noqa: F401 - it reads settings, which tests change
-from csp import counting
+from csp.counting import counts
 from csp.writing import writer
 from kernel import memory
 from kernel.db import failures, listener
@@ -134,7 +134,7 @@ def close_connections() -> None:
 def empty_written_tables(case: TransactionTestCase) -> None:
     """Empties the tables with rows. Django's flush empties all, and takes far longer."""
     # A thread may write them while the tables are emptied, and the next test would find the rows.
-    counting.discard_all()
+    counts.discard_all()
     with connection.cursor() as cursor:
         cursor.execute(EMPTY_WRITTEN_TABLES)
 
@@ -172,7 +172,7 @@ def _nothing_remembered() -> Iterator[None]:
     client.forget_failures()
     alerts.BREAKER.record("")
     yield
-    counting.discard_all()
+    counts.discard_all()
     forget_counts()
 
 

@@ -14,14 +14,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import slugify
 
-from csp import other_reports, selectors
 from csp.admin.comparisons import Comparisons
 from csp.admin.exporting import ExportingAdmin
-from csp.admin.group_decisions import Decisions
-from csp.admin.group_lists import list_query
-from csp.advice.policy import governing_directive, parse
-from csp.causes import cause
-from csp.filters import (
+from csp.admin.filters import (
     AssigneeFilter,
     DirectiveFilter,
     HostFilter,
@@ -30,6 +25,12 @@ from csp.filters import (
     SiteFilter,
     StateFilter,
 )
+from csp.admin.group_decisions import Decisions
+from csp.admin.group_lists import list_query
+from csp.advice.causes import cause
+from csp.advice.policy import governing_directive, parse
+from csp.causes import cause
+from csp.counting import other_reports
 from csp.models import Group, Report, State
 from csp.noise.rules import pattern_for
 from csp.scrubbing.address import address_of
@@ -37,7 +38,15 @@ from csp.triage import decisions, policies, sites
 from csp.triage.activity import activity
 from csp.triage.decisions import same_cause
 from csp.triage.details import details, is_own, next_step, step_in_words
-from csp.triage.overview import badges, breakable, daily, hourly_chart, sparkline, state_badge
+from csp.triage.overview import (
+    badges,
+    breakable,
+    daily,
+    hourly_chart,
+    hourly_counts,
+    sparkline,
+    state_badge,
+)
 from csp.triage.selectors import groups_at
 from csp.triage.versions import clients_by_version, mark_new
 from csp.writing import reach
@@ -147,7 +156,7 @@ class GroupAdmin(Decisions, Comparisons, ExportingAdmin):
 
 def _group_page(group: Any) -> dict[str, Any]:
     now = timezone.now()
-    start, counts = selectors.hourly_counts(group, now=now, hours=CHART_HOURS)
+    start, counts = hourly_counts(group, now=now, hours=CHART_HOURS)
     others = same_cause(group, now)[:MAX_LINKS] if sites.are_several() else []
     facets, advice, policy = details(group, now=now)
     reports = list(group.reports.all()[:NEWEST_REPORTS])

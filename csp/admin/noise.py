@@ -19,8 +19,9 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 
 from audit.services import actor_of
-from csp import selectors, services
+from csp import services
 from csp.models import Group, NoiseRule
+from csp.noise.hits import daily_hits, examples, rules_with_hits
 from csp.noise.rules import checked_pattern
 from csp.noise.stored import dry_run
 from csp.triage import sites
@@ -81,7 +82,7 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
     actions = ["dry_run", "label_groups", "enable", "disable"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[NoiseRule]:
-        return selectors.rules_with_hits(super().get_queryset(request), now=timezone.now())
+        return rules_with_hits(super().get_queryset(request), now=timezone.now())
 
     short_pattern = column(
         "pattern", lambda pattern: Truncator(pattern).chars(MAX_IN_LIST), "pattern"
@@ -102,12 +103,12 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
 
     @admin.display(description="hits per day (UTC)")
     def hits_by_day(self, rule: NoiseRule) -> SafeString:
-        hits = selectors.daily_hits(rule, now=timezone.now(), days=DAYS_OF_HITS)
+        hits = daily_hits(rule, now=timezone.now(), days=DAYS_OF_HITS)
         return format_html_join(mark_safe("<br>"), "{}: {}", hits) or mark_safe("none")
 
     @admin.display(description="examples")
     def examples(self, rule: NoiseRule) -> SafeString:
-        reports = selectors.examples(rule)
+        reports = examples(rule)
         rows = ((row_link(report), report.browser) for report in reports)
         shown = format_html_join("", "<li>{} {}</li>", rows)
         every = reverse(

@@ -11,9 +11,15 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from csp import other_reports
 from csp.admin.exporting import ExportingAdmin
-from csp.filters import DayFilter, DispositionFilter, FormatFilter, SiteFilter, SiteOfReportFilter
+from csp.admin.filters import (
+    DayFilter,
+    DispositionFilter,
+    FormatFilter,
+    SiteFilter,
+    SiteOfReportFilter,
+)
+from csp.counting import other_reports
 from csp.models import Group, NoiseRule, OtherReport, Rejection, Report
 from csp.triage import sites
 from kernel.admin import (

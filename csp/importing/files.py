@@ -22,10 +22,10 @@ import psycopg
 from django.conf import settings
 from django.utils import timezone
 
-from csp import other_reports
+from csp.counting import other_reports
 from csp.importing.items import Contents, Terms, parse_lines
 from csp.noise.stored import current_rules
-from csp.selectors import HOURS_TOPIC
+from csp.writing.batch import HOURS_TOPIC
 from csp.writing.sites import known_sites
 from csp.writing.store import Store
 from kernel.db.connections import connect_directly, lock_number

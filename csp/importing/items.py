@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from csp import other_reports
+from csp.counting import other_reports
 from csp.noise.rules import Rules
 from csp.parsing.formats import MAX_REPORTS, Violation, parse
 from csp.parsing.other_types import OtherReport

@@ -16,11 +16,10 @@ from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from csp.causes import cause
-from csp.models import HourCount
-from csp.selectors import HOUR
+from csp.models import Group, HourCount
 from csp.triage.details import next_step
 from csp.triage.reading import snapshot
-from csp.triage.selectors import groups_at, most_urgent
+from csp.triage.selectors import HOUR, groups_at, most_urgent
 from csp.triage.sites import sites_of_groups
 from csp.triage.states import OPEN
 from csp.triage.versions import mark_new
@@ -58,6 +57,15 @@ def badges(group: Any) -> SafeString:
     if not group.new_in:
         return state
     return format_html("{} {}", state, badge(f"new in {group.new_in}", Color.NOTICE))
+
+
+def hourly_counts(group: Group, *, now: datetime, hours: int) -> tuple[datetime, list[int]]:
+    """Returns the start of the last `hours` hours, and the number of reports in each hour."""
+    this = now.replace(minute=0, second=0, microsecond=0)
+    first = this - (hours - 1) * HOUR
+    counts = HourCount.objects.filter(group=group, hour__gte=first)
+    counted = dict(counts.values_list("hour", "count"))
+    return first, [counted.get(first + n * HOUR, 0) for n in range(hours)]
 
 
 def hourly_chart(start: datetime, series: Sequence[Series], *, bars: bool = False) -> SafeString:

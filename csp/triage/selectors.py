@@ -23,6 +23,7 @@ from kernel.http.errors import Validation, invalid
 from kernel.memory import CachedValue, Memory
 
 MAX_DIRECTIVES = 20
+HOUR = timedelta(hours=1)
 WEEK = timedelta(days=7)
 _ORDER = ("-client_days", "-pages", "-count", "id")
 

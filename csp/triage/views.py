@@ -13,8 +13,8 @@ from rest_framework.request import Request
 
 from audit.services import actor_of
 from csp.advice.refusals import Risk
+from csp.counting.other_reports import hashes
 from csp.models import Group, OtherReport
-from csp.other_reports import hashes
 from csp.parsing.other_types import OTHER_TYPE, TYPES
 from csp.scrubbing.versions import SCHEMA as VERSION
 from csp.triage import decisions, selectors

@@ -11,9 +11,9 @@ from django.db import connection
 from django.db.models import Sum
 
 from csp.models import HourCount, NoiseRule
-from csp.selectors import HOUR, HOURS_TOPIC
 from csp.triage.reading import bounded_read, snapshot
-from csp.triage.selectors import WEEK, groups_at, kept_sums, whole_hour
+from csp.triage.selectors import HOUR, WEEK, groups_at, kept_sums, whole_hour
+from csp.writing.batch import HOURS_TOPIC
 from kernel.memory import CachedValue, Memory
 
 # The current hour counts, too.

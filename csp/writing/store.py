@@ -20,9 +20,9 @@ import orjson
 import psycopg
 
 from csp import metrics
-from csp.disk import DiskLimit
 from csp.models import REPORTS
 from csp.writing.batch import WRITE
+from csp.writing.disk import DiskLimit
 from csp.writing.entries import Entry
 from csp.writing.group_limit import GroupLimit, Limits
 from csp.writing.versions import Sighting, Versions

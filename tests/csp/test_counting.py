@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from csp import counting
-from csp.counting import Counts
+from csp.counting import counts as counting
+from csp.counting.counts import Counts
 from tests.support.processes import DEADLINE_SECONDS, wait_for
 
 

@@ -13,10 +13,11 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csp import other_reports, services
+from csp import services
+from csp.counting import other_reports
+from csp.counting.other_reports import SKETCH, Subject, Tally, prepare
 from csp.management.commands.csp_audit import findings
 from csp.models import Group, OtherReport, Report
-from csp.other_reports import SKETCH, Subject, Tally, prepare
 from csp.parsing.formats import parse
 from csp.writing.entries import member
 from tests.support.browser import browsing, needs_browser

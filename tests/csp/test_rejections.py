@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from csp import rejections
 from csp.access.keys import new_key
+from csp.counting import rejections
 from csp.models import IngestKey, Rejection
 from csp.services import create_ingest_key
 from tests.alerts.conftest import ACTOR

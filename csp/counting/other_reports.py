@@ -27,7 +27,7 @@ from django.db import connection
 from django.db.models import Q
 
 from csp import metrics
-from csp.counting import Counts
+from csp.counting.counts import Counts
 from csp.models import Group, OtherReport, start_of_retention
 from csp.parsing.other_types import HASH, is_hash
 from csp.parsing.other_types import OtherReport as Parsed

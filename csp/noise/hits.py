@@ -1,4 +1,4 @@
-"""Queries reports, groups and noise rules."""
+"""Counts the reports that a noise rule matches, and finds examples."""
 
 from __future__ import annotations
 
@@ -7,20 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from django.db.models import OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import TruncDate
 
-from csp.models import Group, HourCount, NoiseRule, Report
-
-HOUR = timedelta(hours=1)
-# Announces that the counts of earlier hours have changed.
-HOURS_TOPIC = "csp_hours"
-
-
-def hourly_counts(group: Group, *, now: datetime, hours: int) -> tuple[datetime, list[int]]:
-    """Returns the start of the last `hours` hours, and the number of reports in each hour."""
-    this = now.replace(minute=0, second=0, microsecond=0)
-    first = this - (hours - 1) * HOUR
-    counts = HourCount.objects.filter(group=group, hour__gte=first)
-    counted = dict(counts.values_list("hour", "count"))
-    return first, [counted.get(first + n * HOUR, 0) for n in range(hours)]
+from csp.models import HourCount, NoiseRule, Report
 
 
 def rules_with_hits(rules: QuerySet[NoiseRule], *, now: datetime) -> QuerySet[NoiseRule]:

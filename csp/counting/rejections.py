@@ -21,7 +21,7 @@ import orjson
 from csp import metrics
 from csp.access import keys
 from csp.access.origins import MAX_ORIGIN
-from csp.counting import Counts
+from csp.counting.counts import Counts
 from csp.models import Rejection
 from csp.scrubbing.address import address_of
 from kernel.db.connections import fetch
