@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from prometheus_client import Counter, Histogram
-
-from csp.writing.disk import stored_bytes
-from kernel.telemetry import metrics
 
 REPORTS = Counter("coderapi_csp_reports", "CSP reports by verdict.", ["verdict"])
 REJECTED = Counter("coderapi_csp_rejected", "Rejected requests with CSP reports.", ["reason"])
@@ -23,14 +19,4 @@ COMMIT_SECONDS = Histogram(
     "coderapi_csp_commit_seconds",
     "The duration of the transaction that writes a batch of CSP reports.",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5),
-)
-metrics.database_gauge(
-    "coderapi_csp_stored_bytes",
-    "The disk space of stored CSP reports.",
-    lambda now: {(): float(stored_bytes())},
-)
-metrics.database_gauge(
-    "coderapi_csp_max_bytes",
-    "The limit of the disk space of stored CSP reports. Absent without a limit.",
-    lambda now: {(): float(settings.CSP_MAX_BYTES)} if settings.CSP_MAX_BYTES else {},
 )

@@ -114,6 +114,9 @@ class Memory[K: Hashable, V]:
         Raises: the errors of `read`; the error of `busy`, usually DatabaseBusyError, if another
         thread has been reading the same value for too long.
         """
+        found = self._values.get(key)
+        if found is not None and self._may_use(found):
+            return found.value
         if self.topics and not listener.is_fresh() and not self.max_age_disconnected:
             # No cached value may be used now. So each thread reads the value itself, and no thread
             # waits for another.

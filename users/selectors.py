@@ -121,7 +121,7 @@ def search(
         return users, offset + len(users)
     if conditions:
         return users, _count(conditions)
-    return users, COUNT.get(None) or COUNT.load(None, lambda: CachedValue(_count([])))
+    return users, COUNT.load(None, lambda: CachedValue(_count([])))
 
 
 def all_users(ids: frozenset[str] | None) -> Iterator[Sequence[User]]:

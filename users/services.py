@@ -30,7 +30,7 @@ ORGANIZATION: Memory[None, Organization] = Memory("organization", capacity=1)
 
 def organization() -> Organization:
     """Returns the only organization. The first call of all processes creates its row."""
-    return ORGANIZATION.get(None) or ORGANIZATION.load(
+    return ORGANIZATION.load(
         None, lambda: CachedValue(Organization.objects.get_or_create(only=True)[0])
     )
 

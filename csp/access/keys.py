@@ -46,11 +46,7 @@ def is_in_memory() -> bool:
 
 def find(key: str) -> IngestKey | None:
     """Returns the ingest key, or None if it does not exist. Raises: DatabaseError."""
-    known = MEMORY.get("")
-    # Without any stored key, the cached table is empty, so `or` would load it for each request.
-    if known is None:
-        known = MEMORY.load("", _all)
-    return known.get(key)
+    return MEMORY.load("", _all).get(key)
 
 
 def recall(key: str) -> IngestKey | None:

@@ -159,7 +159,7 @@ def _common(name: str) -> list[str]:
             cursor.execute(_COMMON.format(name=name))
             return CachedValue([row[0] for row in cursor.fetchall()])
 
-    return _VALUES.get(name) or _VALUES.load(name, read)
+    return _VALUES.load(name, read)
 
 
 def _several_sites() -> list[str]:

@@ -27,7 +27,6 @@ from csp.admin.filters import (
 )
 from csp.admin.group_decisions import Decisions
 from csp.admin.group_lists import list_query
-from csp.advice.causes import cause
 from csp.advice.policy import governing_directive, parse
 from csp.causes import cause
 from csp.counting import other_reports

@@ -31,7 +31,7 @@ def are_rules_in_memory() -> bool:
 
 def current_rules() -> Rules:
     """Returns all noise rules. Raises: DatabaseError."""
-    return RULES.get("") or RULES.load("", lambda: CachedValue(compiled(_rules())))
+    return RULES.load("", lambda: CachedValue(compiled(_rules())))
 
 
 def _rules() -> list[Rule]:

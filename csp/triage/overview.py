@@ -145,7 +145,7 @@ _CHARTS: Memory[tuple[datetime, str], SafeString] = Memory("csp charts", capacit
 def _chart(week: WeekOfReports, site: str) -> SafeString:
     """Returns the chart of the week, which is drawn once for each site."""
     key = week.as_of, site
-    return _CHARTS.get(key) or _CHARTS.load(key, lambda: CachedValue(_drawn(week, site)))
+    return _CHARTS.load(key, lambda: CachedValue(_drawn(week, site)))
 
 
 def _drawn(week: WeekOfReports, site: str) -> SafeString:

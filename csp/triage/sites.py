@@ -24,8 +24,7 @@ _SITES: Memory[str, list[str]] = Memory("sites of groups", capacity=1, max_age=1
 
 def sites_of_groups() -> list[str]:
     """Returns the sites that have groups, `other` last. The list is at most a second old."""
-    found = _SITES.get("")
-    return _SITES.load("", _read) if found is None else found
+    return _SITES.load("", _read)
 
 
 def _read() -> CachedValue[list[str]]:

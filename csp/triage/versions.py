@@ -31,8 +31,7 @@ _VERSIONS: Memory[str, Versions] = Memory("versions of sites", capacity=1, max_a
 
 def versions_of_sites() -> Versions:
     """Returns the versions of each site, oldest first. They are at most 10 seconds old."""
-    found = _VERSIONS.get("")
-    return _VERSIONS.load("", lambda: CachedValue(read_versions())) if found is None else found
+    return _VERSIONS.load("", lambda: CachedValue(read_versions()))
 
 
 def read_versions() -> Versions:

@@ -69,7 +69,7 @@ def is_key_in_memory(day: date) -> bool:
 
 def key_of(day: date) -> bytes:
     """Returns the key that all processes use on this day. Generates a missing key."""
-    return DAY_KEYS.get(day) or DAY_KEYS.load(day, lambda: _read(day))
+    return DAY_KEYS.load(day, lambda: _read(day))
 
 
 def _read(day: date) -> CachedValue[bytes]:

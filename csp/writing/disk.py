@@ -17,6 +17,7 @@ from django.db import connection as django_connection
 
 from csp.models import REPORTS
 from kernel.humanize import size
+from kernel.telemetry.metrics import database_gauge
 
 MEASURE_SECONDS = 60.0
 # The job keeps this share of the space free, so that the writer never has to stop.
@@ -35,6 +36,18 @@ def stored_bytes() -> int:
     with django_connection.cursor() as cursor:
         cursor.execute(_BYTES)
         return int(cursor.fetchone()[0])
+
+
+database_gauge(
+    "coderapi_csp_stored_bytes",
+    "The disk space of stored CSP reports.",
+    lambda now: {(): float(stored_bytes())},
+)
+database_gauge(
+    "coderapi_csp_max_bytes",
+    "The limit of the disk space of stored CSP reports. Absent without a limit.",
+    lambda now: {(): float(settings.CSP_MAX_BYTES)} if settings.CSP_MAX_BYTES else {},
+)
 
 
 def limit_disk(now: datetime) -> int:

@@ -32,8 +32,7 @@ def are_sites_in_memory() -> bool:
 def known_sites() -> Sites:
     """Returns the origins of all sites, without private data. Raises: DatabaseError."""
     url = settings.ACCESS_URL
-    found = SITES.get(url)
-    return SITES.load(url, lambda: _read(url)) if found is None else found
+    return SITES.load(url, lambda: _read(url))
 
 
 def sites_for(key: IngestKey | None, origin: str) -> Sites:

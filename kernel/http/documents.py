@@ -128,7 +128,7 @@ class Document:
         """
         key = self._key(wire.current(), caller)
         make = partial(self._make, caller, token)
-        return self._memory.get(key) or self._memory.load(key, make)
+        return self._memory.load(key, make)
 
     def _key(self, chosen: Wire, caller: Identity | None) -> Hashable:
         # A user whose roles change gets another document.
