@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.contrib import admin
@@ -19,9 +20,10 @@ from csp.admin.filters import (
     SiteFilter,
     SiteOfReportFilter,
 )
-from csp.counting import other_reports
+from csp.counting.other_reports import SKETCH
 from csp.models import Group, NoiseRule, OtherReport, Rejection, Report
 from csp.triage import sites
+from csp.writing.reach import humanized
 from kernel.admin import (
     ReadOnlyAdmin,
     RowsOfLargeTable,
@@ -112,7 +114,9 @@ class OtherReportAdmin(ExportingAdmin):
     exclude = ["clients"]
 
     key_name = column("key", lambda name: name or NO_KEY, "ingest key")
-    distinct_clients = column("client_days", other_reports.humanized, "clients (sum of days)")
+    distinct_clients = column(
+        "client_days", partial(humanized, exact=SKETCH - 1), "clients (sum of days)"
+    )
     seen = time_column("last_seen", "last seen")
 
     @admin.display(description="subject, and URL of the cause", ordering="subject")

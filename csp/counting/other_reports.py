@@ -11,9 +11,7 @@ site are counted. Pruning keeps the `MAX_ROWS` rows with the most clients.
 
 from __future__ import annotations
 
-import hashlib
 import re
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +33,7 @@ from csp.scrubbing.address import Address, address_of
 from csp.scrubbing.encodings import shortened
 from csp.scrubbing.masking import MASK, masked
 from csp.writing.entries import Sender, member
-from csp.writing.grouping import Sites
+from csp.writing.grouping import Sites, uuid_of
 from kernel.db.connections import fetch
 
 SKETCH = 128
@@ -91,8 +89,7 @@ class Subject(NamedTuple):
 
     @property
     def id(self) -> str:
-        digest = hashlib.sha256("\0".join(self).encode()).digest()
-        return str(uuid.UUID(bytes=digest[:16]))
+        return uuid_of(*self)
 
     def without_details(self) -> Subject:
         """Returns the row that counts what no longer gets a row of its own."""
@@ -215,11 +212,6 @@ def prune(now: datetime) -> None:
         OtherReport.objects.filter(last_seen__lt=start_of_retention(now)).delete()
     with connection.cursor() as cursor:
         cursor.execute(_TRIM, [MAX_ROWS])
-
-
-def humanized(clients: int) -> str:
-    """Formats the number of clients. An estimate begins with "about"."""
-    return f"about {clients:,}" if clients >= SKETCH else f"{clients:,}"
 
 
 def hashes(group: Group) -> list[Mapping[str, object]]:

@@ -29,7 +29,7 @@ def group_columns(
 ) -> dict[str, object]:
     """Returns the columns of the group with these values. `rule_id` is None without a rule."""
     return {
-        "group_id": _group_id(site, directive, blocked, rule_id),
+        "group_id": uuid_of(site, directive, blocked, rule_id),
         "group_site": site,
         "group_directive": directive,
         "group_blocked": blocked,
@@ -38,8 +38,8 @@ def group_columns(
 
 
 @lru_cache(maxsize=2048)
-def _group_id(*values: object) -> str:
-    """Returns the UUID of the group as a string. The UUID is a hash of the values."""
+def uuid_of(*values: object) -> str:
+    """Returns the UUID of a row as a string. The UUID is a hash of the values."""
     text = "\0".join(str(value or "") for value in values)
     return str(uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16]))
 

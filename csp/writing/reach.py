@@ -38,6 +38,6 @@ WHERE version_id > 0 AND NOT EXISTS (SELECT FROM csp_version WHERE id = stored.v
 """
 
 
-def humanized(reached: int) -> str:
-    """Formats the number of distinct members. An estimate begins with "about"."""
-    return f"about {reached:,}" if reached > EXACT else f"{reached:,}"
+def humanized(reached: int, *, exact: int = EXACT) -> str:
+    """Formats the number of distinct members. A number above `exact` is an estimate."""
+    return f"about {reached:,}" if reached > exact else f"{reached:,}"
