@@ -25,7 +25,10 @@ NOT_IN_A_SCHEMA = (
     "Must be in the future",
     "the end of the retention",
     "; the limit is ",
+    # Coder's own document requires no member of a report.
+    '{"field":"csp-report","detail":"must be a non-empty object"}',
     "The lifetime is too long",
+    "is longer than 292 years",
     "is not an origin",
     # JSON Schema accepts 5.0 as an integer. Go does not.
     "A valid integer is required",
