@@ -59,20 +59,25 @@ log = logging.getLogger(__name__)
 
 
 def start() -> None:
-    """Looks once, and then regularly in a thread of its own."""
+    """Looks regularly in a thread of its own, and waits for the first look.
+
+    The main thread does not look, because it would keep a connection outside the pool.
+    """
     global _is_looking
-    _look()
-    _is_looking = True
+    looked = Event()
+
+    def look() -> None:
+        try:
+            _database.refresh()
+            _parts.get()
+        except Exception:
+            log.exception("Looking at the database failed")
+        looked.set()
+
     options: dict[str, Any] = {"every": LOOK_SECONDS, "stop": Event()}
-    Thread(target=repeat, args=(_look,), kwargs=options, name="readiness", daemon=True).start()
-
-
-def _look() -> None:
-    try:
-        _database.refresh()
-        _parts.get()
-    except Exception:
-        log.exception("Looking at the database failed")
+    Thread(target=repeat, args=(look,), kwargs=options, name="readiness", daemon=True).start()
+    looked.wait()
+    _is_looking = True
 
 
 def readiness() -> dict[str, Any]:
