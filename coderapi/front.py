@@ -5,7 +5,9 @@ Without these routes, Django handles the same requests. A test compares the resp
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cache, partial
+from typing import Any
 
 from django.urls import get_resolver
 
@@ -14,6 +16,7 @@ from kernel.http import documents, is_api_path
 from kernel.http.asking import Asking
 from kernel.http.body import Read
 from kernel.http.call import first_parameters
+from kernel.http.errors import APIError
 from kernel.http.exchange import Route
 from kernel.http.responses import Answer
 from kernel.http.results import Ask, Results
@@ -21,6 +24,9 @@ from kernel.http.views import DocumentView, view_classes
 from users.selectors import ME
 
 READS = frozenset({"GET", "HEAD"})
+
+# Functions that return an error for a caller who may not read a document.
+type Refusals = Sequence[Callable[[Any], APIError | None]]
 
 
 @cache
@@ -33,20 +39,19 @@ def routes(urlconf: str) -> dict[str, Route]:
             found[path] = Route(frozenset({"POST"}), operation, collect_reports, view.max_body)
         elif issubclass(view, DocumentView) and is_api_path(path):
             # Only the document of the caller, whose path contains `me`, is cached.
-            respond = partial(_cached_document, view)
+            respond = partial(_cached_document, view, view.refusals())
             found[path.replace("<user:user>", ME)] = Route(READS, view.get.operation_id, respond)
     return found
 
 
 def _cached_document(
-    view: type[DocumentView], results: Results, read: Read
+    view: type[DocumentView], refusals: Refusals, results: Results, read: Read
 ) -> Asking[Answer | None]:
     """Returns the document if it is cached and the caller may read it, or None.
 
     A thread compresses it first if that is necessary, because compressing takes milliseconds.
     """
     call, identity = results.call, results.caller.identity
-    refusals = view.refusals()
     if refusals and (identity is None or any(refused(identity) for refused in refusals)):
         return None
     rendered = view.peek(first_parameters(call), results.wire, identity)

@@ -435,8 +435,11 @@ class Connection(asyncio.Protocol):
         if is_last:
             self._end()
         else:
-            self._wait_for_client()
-            self._go_on()
+            self.waits_since = self._clients.clock()
+            if self._buffer:
+                self._go_on()
+            elif not self._is_handling:
+                self._limit_received()
 
     def _end(self) -> None:
         """Closes the connection after its last response.

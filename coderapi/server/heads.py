@@ -128,7 +128,8 @@ class HeadParser:
         if "host" not in headers and version != b"1.0":
             raise _one_host()
         path, _, query = target.partition(b"?")
-        length, is_chunked = self._framing(version)
+        has_body = "content-length" in headers or "transfer-encoding" in headers
+        length, is_chunked = self._framing(version) if has_body else (None, False)
         return Head(
             method.decode(),
             decoded_path(path) or "/",
