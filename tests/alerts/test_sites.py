@@ -14,6 +14,7 @@ from alerts.sending import send_alerts
 from csp.models import Group, IngestKey, SettledPolicy
 from csp.triage.settled_policies import MAX_CHANGES, settle_policies
 from csp.writing import writer
+from kernel.http.asking import run
 from kernel.http.hosts import client_of
 from tests.alerts.conftest import make_channel
 from tests.csp.test_triage import make_group
@@ -41,7 +42,7 @@ def shop(collecting: None) -> datetime:
 def report(*addresses: str, at: datetime, **members: Any) -> None:
     body = legacy(document_uri=f"{SHOP}/checkout", **members)
     found = (entries(body, address=client_of(address), now=at) for address in addresses)
-    writer.write(list(chain.from_iterable(found)))
+    run(writer.write(list(chain.from_iterable(found))))
 
 
 def titles(receiver: Receiver) -> list[str]:
