@@ -89,7 +89,8 @@ class GroupSource(Source):
         for kind, groups in sources:
             if not channel.chooses(kind):
                 continue
-            for group in _unrecorded(channel, kind, groups)[:MAX_EVENTS]:
+            unrecorded = _unrecorded(channel, kind, groups).order_by("-client_days")
+            for group in unrecorded[:MAX_EVENTS]:
                 if group.pk not in announced:
                     announced.add(group.pk)
                     yield Event(
@@ -150,10 +151,11 @@ def _severity(kind: str, group: Group) -> Severity | None:
     return Severity.MEDIUM if is_lower else None
 
 
-def _unrecorded(channel: Channel, kind: str, groups: Any) -> Any:
+def _unrecorded(channel: Channel, kind: str, rows: Any) -> Any:
+    """Returns the rows without an alert of this kind. Each row has a column `since`."""
     kinds = (NEW_GROUP, NEW_HOST) if kind == NEW_GROUP else (kind,)
     same = channel.alerts.filter(kind__in=kinds, since=OuterRef("since"), key=_key())
-    return groups.exclude(Exists(same)).order_by("-client_days")
+    return rows.exclude(Exists(same))
 
 
 def _key() -> Cast:
@@ -202,9 +204,11 @@ class PolicySource(Source):
     kinds = (CHANGED_POLICY,)
 
     def due(self, channel: Channel, now: datetime) -> Iterator[Event]:
-        for policy in policy_changes(now - NEWEST, now + NEWEST):
+        """Yields the events that are not recorded yet."""
+        changes = policy_changes(now - NEWEST, now + NEWEST).annotate(since=F("settled_at"))
+        for policy in _unrecorded(channel, CHANGED_POLICY, changes):
             key, since, site = str(policy.pk), policy.settled_at, policy.site
-            what = _changed(policy)
+            what = _changed(policy, policy_before(policy))
             yield Event(kind=CHANGED_POLICY, key=key, what=what, since=since, site=site)
 
     def still_due(self, alerts: Sequence[Alert], now: datetime) -> Iterable[Alert]:
@@ -214,27 +218,27 @@ class PolicySource(Source):
 
     def details(self, alert: Alert, now: datetime) -> Details:
         policy = SettledPolicy.objects.get(pk=alert.key)
-        removed, added = difference(policy)
+        before = policy_before(policy)
+        removed, added = difference(before, policy)
         facts = [("Site", policy.site), ("Disposition", policy.disposition)]
         facts += [("Removed", line) for line in removed[:MAX_DIRECTIVES]]
         facts += [("Added", line) for line in added[:MAX_DIRECTIVES]]
         query = urlencode({"site": policy.site})
         page = f"{reverse('admin:csp_group_site_policy')}?{query}"
         return Details(
-            what=_changed(policy),
+            what=_changed(policy, before),
             facts=facts,
             links=[("Open the policy of the site", page)],
             data={"policy": policy.policy, "removed": removed, "added": added},
         )
 
 
-def _changed(policy: SettledPolicy) -> str:
+def _changed(policy: SettledPolicy, before: SettledPolicy | None) -> str:
     """Returns the site, and what has changed: the disposition, or some directives."""
-    before = policy_before(policy)
     site = policy.site.replace("https://", "")
     if before and before.disposition != policy.disposition:
         return f"{site} now has a policy with the disposition {policy.disposition}"
-    lines = [line for part in difference(policy) for line in part]
+    lines = [line for part in difference(before, policy) for line in part]
     names = ", ".join(dict.fromkeys(line.partition(" ")[0] for line in lines))
     return f"{names or 'the policy'} of {site} changed"
 
@@ -245,7 +249,10 @@ def _week(since: datetime, until: datetime) -> Iterator[tuple[str, str]]:
     yield "new groups", f"{new.count():,}"
     yield "new hosts", f"{first_uses(new).count():,}"
     for policy in policy_changes(since, until)[:5]:
-        yield f"policy, {policy.settled_at:%Y-%m-%d %H:%M} UTC", _changed(policy)
+        yield (
+            f"policy, {policy.settled_at:%Y-%m-%d %H:%M} UTC",
+            _changed(policy, policy_before(policy)),
+        )
     yield "open groups", f"{needing_attention(until).count():,}"
     decided = Entry.objects.filter(action="csp.group.decide", at__gte=since, at__lt=until)
     yield "decisions", f"{decided.count():,}"

@@ -140,10 +140,10 @@ def policy_before(policy: SettledPolicy) -> SettledPolicy | None:
     )
 
 
-def difference(policy: SettledPolicy) -> tuple[list[str], list[str]]:
+def difference(before: SettledPolicy | None, policy: SettledPolicy) -> tuple[list[str], list[str]]:
     """Returns the directives that the new policy lacks, and those that it adds."""
-    before, new = (
+    old, new = (
         normalized(each.policy, each.site) if each else frozenset[str]()
-        for each in (policy_before(policy), policy)
+        for each in (before, policy)
     )
-    return sorted(before - new), sorted(new - before)
+    return sorted(old - new), sorted(new - old)
