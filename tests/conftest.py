@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +27,7 @@ from kernel.db import failures, listener
 from kernel.db.connections import connect_directly
 from kernel.http.rate_limit import private_directory
 from kernel.telemetry import logs
+from tests.support import clusters
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.processes import DEADLINE_SECONDS, migrated, own_database, wait_for
@@ -185,10 +185,14 @@ def same_minute(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def open_directory() -> Iterator[Path]:
-    """Makes a directory that PostgreSQL's account may enter, unlike those of pytest."""
-    with tempfile.TemporaryDirectory(prefix="coderapi-tests-") as directory:
-        Path(directory).chmod(0o711)
-        yield Path(directory)
+    with clusters.directory_for_postgres() as directory:
+        yield directory
+
+
+@pytest.fixture(scope="session")
+def migrated_cluster() -> Iterator[Path]:
+    with clusters.migrated_cluster() as directory:
+        yield directory
 
 
 @pytest.fixture

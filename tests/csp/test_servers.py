@@ -65,9 +65,12 @@ def test_no_acknowledged_report_is_lost_when_processes_are_killed(
 
 
 def test_no_acknowledged_report_is_lost_when_postgresql_is_killed(
-    open_directory: Path, tmp_path: Path
+    open_directory: Path, migrated_cluster: Path, tmp_path: Path
 ) -> None:
-    with own_cluster(open_directory) as cluster, collecting_at(cluster.url, tmp_path) as server:
+    with (
+        own_cluster(open_directory, like=migrated_cluster) as cluster,
+        collecting_at(cluster.url, tmp_path) as server,
+    ):
         with Load(server.port) as load:
             for _ in range(2):
                 load.go_on(200)

@@ -32,8 +32,8 @@ TRIES = 5
 
 
 @pytest.fixture
-def cluster(open_directory: Path) -> Iterator[OwnCluster]:
-    with own_cluster(open_directory, durable=False) as cluster:
+def cluster(open_directory: Path, migrated_cluster: Path) -> Iterator[OwnCluster]:
+    with own_cluster(open_directory, like=migrated_cluster, durable=False) as cluster:
         yield cluster
 
 

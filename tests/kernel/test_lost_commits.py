@@ -50,7 +50,10 @@ class Breaking:
 
 @pytest.fixture
 def breaking(
-    open_directory: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    open_directory: Path,
+    migrated_cluster: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[..., AbstractContextManager[Breaking]]:
     @contextmanager
     def breaking(
@@ -60,7 +63,7 @@ def breaking(
         sockets = tmp_path_factory.mktemp("pg")
         settings["CODERAPI_FIRST_OWNER_USERNAME"] = "owner"
         with (
-            own_cluster(open_directory, durable=False) as cluster,
+            own_cluster(open_directory, like=migrated_cluster, durable=False) as cluster,
             Between(
                 sockets, cluster.url, pattern=b"COMMIT|api_key.create", pass_on=pass_on, hangs=hangs
             ) as relay,

