@@ -29,9 +29,9 @@ from csp.models import Group, Report
 from csp.triage.decisions import Decision, decide
 from jobs.registry import find
 from kernel.outgoing import OutgoingError
-from tests.alerts.conftest import ACTOR, make_channel, make_reports
-from tests.csp.test_triage import NOW, make_group, unsaved_group
+from tests.support.channels import ACTOR, make_channel, make_reports
 from tests.support.commands import run, write_lines
+from tests.support.csp_groups import NOW, make_group, unsaved_group
 from tests.support.csp_reports import in_admin, legacy
 from tests.support.local_server import answering
 from tests.support.mail_server import mail_server, mailers

@@ -20,9 +20,9 @@ from audit.services import SYSTEM, Target, record
 from coderapi.settings import BASE_DIR
 from deployment.models import ConfigRevision
 from jobs.models import JobRun
-from tests.alerts.conftest import make_channel
-from tests.csp.test_triage import NOW, make_group
+from tests.support.channels import make_channel
 from tests.support.commands import run
+from tests.support.csp_groups import NOW, make_group
 from tests.support.factories import DAY_NS, make_key, make_user
 from tests.support.webhook_receiver import Receiver
 

@@ -16,8 +16,8 @@ from csp.triage.settled_policies import MAX_CHANGES, settle_policies
 from csp.writing import writer
 from kernel.http.asking import run
 from kernel.http.hosts import client_of
-from tests.alerts.conftest import make_channel
-from tests.csp.test_triage import make_group
+from tests.support.channels import make_channel
+from tests.support.csp_groups import make_group
 from tests.support.csp_reports import entries, in_admin, legacy
 from tests.support.webhook_receiver import Receiver
 

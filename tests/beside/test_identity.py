@@ -34,9 +34,9 @@ from tests.support.concurrency import at_once
 from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.live import own_server
 from tests.support.processes import DEADLINE_SECONDS, wait_for
+from tests.support.role_matrix import MATRIX as OWN
 from tests.support.sending import send
 from tests.support.stand_in_coder import Key, Person, StandInCoder, new_token
-from tests.tokens.test_roles import MATRIX as OWN
 from tokens.models import APIKey, TokenConfig
 from tokens.verification import keys, providers
 from users.models import User

@@ -56,6 +56,8 @@ def mistakes(browser: Browser, address: str) -> list[str]:
 def show(browser: Browser, scheme: str, width: int) -> None:
     browser.resize(width, 800)
     browser.prefer(scheme)
+    # Colors change in steps. Canceling them shows the last one.
+    browser.run("for (const each of document.getAnimations()) each.cancel()")
 
 
 def test_no_page_is_inaccessible_too_wide_or_violates_its_policy(

@@ -16,6 +16,7 @@ from audit.models import Entry
 from kernel.admin import cards
 from kernel.http.content_policy import content_policy
 from tests.support.admin_pages import addresses, make_rows
+from tests.support.client import signed_in
 from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.markup import forbidden_in
 from tokens.models import APIKey
@@ -27,14 +28,6 @@ LOGIN = "/login"
 REPORTS = "/api/v2/csp/reports"
 COOKIE = "coder_session_token"
 ME = "/api/v2/users/me/keys/tokens/tokenconfig"
-
-
-def signed_in(user: User) -> Client:
-    """Returns a browser in which the user has signed in."""
-    browser = Client()
-    answer = browser.post(LOGIN, {"name": user.username, "password": PASSWORD})
-    assert answer.status_code == 302, answer.content
-    return browser
 
 
 @pytest.mark.parametrize("role", ["owner", pytest.param("auditor", marks=pytest.mark.slow)])

@@ -15,7 +15,7 @@ from django.test import Client
 
 from kernel import admin
 from kernel.db.connections import connect_directly, lock_number
-from tests.coderapi.test_admin import signed_in
+from tests.support.client import signed_in
 from tests.support.commands import manage
 from tests.support.factories import PASSWORD, make_user
 from tests.support.live import Server

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 from django.urls import reverse
 
 from csp.models import Group, Report
-from tests.support.browser import browsing, needs_browser
+from tests.support.browsers import DEADLINE_SECONDS, Browsing, chromium, firefox
 from tests.support.certificates import Authority
 from tests.support.client import APIClient
 from tests.support.commands import run
@@ -21,26 +21,9 @@ from tests.support.firefox import browsing_firefox, make_extension, needs_firefo
 from tests.support.processes import wait_for
 from tests.support.reporting_site import Site, serving
 
-DEADLINE_SECONDS = 60.0
 VISITS = 5
-FLAGS = ("--ignore-certificate-errors", "--short-reporting-delay")
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-# A context manager that opens a window of a browser, with a profile in this folder.
-type Browsing = Callable[[Path], AbstractContextManager[Any]]
-
-
-def chromium(*values: str) -> Any:
-    """Returns the parameters of a test in Chromium: how to open a window, and the values."""
-    opened = partial(browsing, flags=FLAGS)
-    return pytest.param(opened, *values, id=":".join(["chromium", *values]), marks=needs_browser)
-
-
-def firefox(*values: str) -> Any:
-    """Returns the parameters of a test in Firefox."""
-    identity = ":".join(["firefox", *values])
-    return pytest.param(browsing_firefox, *values, id=identity, marks=needs_firefox)
 
 
 SCRIPTS = b"""<!doctype html><title>page</title>

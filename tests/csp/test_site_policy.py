@@ -17,7 +17,7 @@ from csp.models import Group, IngestKey
 from csp.services import create_ingest_key
 from csp.triage.policies import most_reported, normalized
 from kernel import memory
-from tests.alerts.conftest import ACTOR
+from tests.support.channels import ACTOR
 from tests.support.client import APIClient
 from tests.support.csp_reports import PATH, in_admin, legacy, send
 from tests.support.markup import text_in

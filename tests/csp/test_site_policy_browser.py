@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from csp.models import Group
-from tests.csp.test_browser import DEADLINE_SECONDS, Browsing, chromium, firefox
+from tests.support.browsers import DEADLINE_SECONDS, Browsing, chromium, firefox
 from tests.support.certificates import Authority
 from tests.support.commands import run
 from tests.support.csp_reports import fresh_writer, in_admin

@@ -19,9 +19,9 @@ from csp.triage import policies, releases
 from csp.triage.overview import breakable
 from csp.triage.sites import sites_of_groups
 from kernel import memory
-from tests.csp.test_triage import GROUPS, NOW, make_group, patch
 from tests.support.client import APIClient
 from tests.support.commands import run, write_lines
+from tests.support.csp_groups import GROUPS, NOW, make_group, patch
 from tests.support.csp_reports import in_admin, legacy, send
 
 PORTAL, SHOP = "https://portal.acme.test", "https://shop.acme.test:8443"

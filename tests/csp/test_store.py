@@ -21,7 +21,7 @@ from csp.writing.entries import Entry
 from csp.writing.store import Store
 from tests.support.client import APIClient
 from tests.support.csp_reports import CHROME, FIREFOX, NOW, entries, legacy, send
-from tests.tokens.test_revocation import PGBOUNCER, pooler
+from tests.support.pooler import PGBOUNCER, pooler
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 

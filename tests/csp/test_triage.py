@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -30,40 +30,10 @@ from csp.triage.selectors import (
 from csp.triage.states import CURRENT_STATES, in_state
 from tests.support.client import APIClient
 from tests.support.commands import run
+from tests.support.csp_groups import DAY, GROUPS, NOW, make_group, patch
 from tests.support.csp_reports import in_admin, legacy, send
 from tests.support.factories import make_key
 from users.models import User
-
-GROUPS = "/api/v2/csp/groups"
-NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
-DAY = timedelta(days=1)
-
-
-def make_group(**values: Any) -> Group:
-    group = unsaved_group(**values)
-    group.save(force_insert=True)
-    return group
-
-
-def unsaved_group(**values: Any) -> Group:
-    defaults = {
-        "id": uuid.uuid4(),
-        "directive": "img-src",
-        "blocked": "img.example.net",
-        "first_seen": NOW - 3 * DAY,
-        "last_seen": NOW - DAY,
-        "opened_at": NOW - 3 * DAY,
-        "count": 10,
-        "pages": 2,
-        "client_days": 5,
-        "state": "new",
-    }
-    return Group(**{**defaults, **values})
-
-
-def patch(client: APIClient, path: str, body: object) -> Any:
-    return client.patch(path, body, content_type="application/json")
-
 
 # --- States -----------------------------------------------------------------------------------
 

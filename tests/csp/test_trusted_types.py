@@ -19,9 +19,9 @@ from csp.models import Group, NoiseRule, Report
 from csp.scrubbing.free_text import scrubbed_policy
 from csp.triage import site_policy
 from csp.trusted_types import split_source
-from tests.csp.test_triage import GROUPS
 from tests.support.client import APIClient
 from tests.support.commands import run
+from tests.support.csp_groups import GROUPS
 from tests.support.csp_reports import in_admin, legacy, send
 
 SINK, POLICY = "trusted-types-sink", "trusted-types-policy"

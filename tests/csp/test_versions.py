@@ -26,9 +26,9 @@ from csp.writing.entries import Caller
 from kernel import memory
 from kernel.db.connections import connect_directly
 from kernel.http import asking
-from tests.csp.test_triage import GROUPS, patch
 from tests.support.client import APIClient
 from tests.support.commands import manage, run, write_lines
+from tests.support.csp_groups import GROUPS, patch
 from tests.support.csp_reports import PATH, as_bytes, entries, in_admin, legacy
 from tests.support.processes import wait_for
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any, NoReturn
 
 import pytest
@@ -15,24 +14,12 @@ from coderapi.urls import handler400, handler403, handler404, handler500
 from kernel.http.body import parse_json
 from kernel.http.errors import APIError
 from kernel.http.views import PublicAPIView
+from tests.support.calls import assert_one_shape
 from tests.support.client import APIClient
 
 __all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"]
 
 pytestmark = pytest.mark.django_db
-
-
-def assert_one_shape(answer: Any) -> dict[str, Any]:
-    assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert uuid.UUID(answer.headers["X-Coder-Request-Id"]).version == 4
-    assert answer.headers["X-Coder-Build-Version"].startswith("v")
-    body: dict[str, Any] = answer.json()
-    assert set(body) <= {"message", "detail", "validations"}
-    assert body["message"]
-    for validation in body.get("validations", []):
-        assert set(validation) == {"field", "detail"}
-    return body
 
 
 SSH = "/api/v2/deployment/ssh"

@@ -7,7 +7,7 @@ import logging
 import pytest
 from django.urls import reverse
 
-from tests.kernel.test_errors import assert_one_shape
+from tests.support.calls import assert_one_shape
 from tests.support.client import APIClient
 from tests.support.csp_reports import in_admin
 

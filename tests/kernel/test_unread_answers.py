@@ -26,7 +26,7 @@ from kernel.http.views import StreamedResponse
 from tests.support.csp_reports import in_admin
 from tests.support.live import Server, own_server
 from tests.support.processes import DEADLINE_SECONDS, wait_for
-from tests.tokens.test_long_lists import LONG_LIST, TOKENS, make_tokens
+from tests.support.token_lists import LONG_LIST, TOKENS, make_tokens
 from tokens.models import APIKey
 from users.models import User
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 
@@ -12,23 +11,9 @@ import pytest
 from coderapi import bootstrap
 from coderapi.bootstrap import unread_env_file
 from options.catalogue import CATALOGUE, GROUPS, OWN_OPTIONS
-from tests.support.commands import manage
+from tests.support.option_sources import Output
 
 pytestmark = pytest.mark.slow
-
-
-class Output:
-    def __init__(self, *arguments: str, **environ: str) -> None:
-        """Runs the program in an environment without a database."""
-        apart = {name: "" for name in os.environ if name.startswith(("CODER", "DATABASE_URL"))}
-        run = manage(*arguments, **{**apart, **environ})
-        self.status, self.out, self.err = run.returncode, run.stdout, run.stderr
-        assert "Traceback" not in self.err
-
-    @property
-    def errors(self) -> list[str]:
-        assert self.status == (2 if "--" in self.err else 1)
-        return self.err.splitlines()
 
 
 def test_tables_have_every_option_and_setting_with_its_value_and_source(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from options.catalogue import CATALOGUE, OLD_YAML_KEYS
 from options.configuration import load
 from options.option import Option, ValueSource
 from options.rendering import options_document
-from tests.options.test_option_sources import load_file, parsed
+from tests.support.option_sources import load_file, parsed
 from tests.support.samples import sample, samples
 
 OLD, NEW = "CODER_AIBRIDGE_RATE_LIMIT", "CODER_AI_GATEWAY_RATE_LIMIT"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from options.sources.flags import parse_flags, unknown_flag
 from options.start import computed_defaults, load_for_start
 from options.values.addresses import HostPort
 from options.written_config import yaml_document
+from tests.support.option_sources import load_file, parsed
 from tests.support.samples import SECRETS
 
 
@@ -25,22 +25,9 @@ def config_file(tmp_path: Path) -> Path:
     return tmp_path / "coder.yaml"
 
 
-def parsed(line: str) -> tuple[dict[str, str], list[tuple[str, str | None]]]:
-    """Returns the variables and flags of a shell's command line."""
-    words = shlex.split(line)
-    flags = [word for word in words if word.startswith("-")]
-    environ = dict(word.split("=", 1) for word in words if word not in flags)
-    return environ, parse_flags(flags).settings
-
-
 def given(line: str) -> Configuration:
     environ, flags = parsed(line)
     return load(environ, flags=flags)
-
-
-def load_file(path: Path, content: str | bytes, **environ: str) -> Configuration:
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return load({"CODER_CONFIG_PATH": str(path), **environ})
 
 
 def errors_of(environ: dict[str, str]) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 
 from options.configuration import ConfigurationError
 from options.start import load_for_start
-from tests.options.test_option_sources import parsed
+from tests.support.option_sources import parsed
 
 
 @pytest.mark.parametrize(

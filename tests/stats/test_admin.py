@@ -6,13 +6,13 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from django.test import Client
 
 from stats.history.charts import RANGES, changes
 from stats.history.points import Point
 from stats.models import Snapshot
 from tests.support.commands import run, write_lines
-from tests.support.factories import PASSWORD, make_user, utc
+from tests.support.csp_reports import in_admin
+from tests.support.factories import utc
 from tests.support.stats_rows import (
     MINUTE,
     NOW,
@@ -26,18 +26,11 @@ from tests.support.stats_rows import (
 PAGE = "/admin/stats/snapshot/timelines/"
 
 
-def signed_in(*roles: str) -> Client:
-    """Returns a client after an attempt to sign in to the admin with these roles."""
-    client = Client()
-    client.post("/login", {"name": make_user(*roles).username, "password": PASSWORD})
-    return client
-
-
 def test_each_range_has_charts_with_tables(deployment: Deployment) -> None:
     members = {"connection_median_latency_ms": 40, "rx_bytes": 3 * 2**29}
     deployment.take(agent_row(deployment.now, session_count_ssh=3, **members))
     deployment.collect()
-    client = signed_in("owner")
+    client = in_admin("owner")
     for name in (*RANGES, "", "century"):
         page = client.get(PAGE, {"range": name}).content.decode()
         assert "<td>1.5 GiB</td>" in page, name
@@ -50,7 +43,7 @@ def test_each_range_has_charts_with_tables(deployment: Deployment) -> None:
 def test_steps_without_a_latency_have_neither_line_nor_gap(deployment: Deployment) -> None:
     deployment.take(agent_row(deployment.now, connection_median_latency_ms=-1))
     deployment.collect()
-    page = signed_in("owner").get(PAGE, {"range": "1h"}).content.decode()
+    page = in_admin("owner").get(PAGE, {"range": "1h"}).content.decode()
     assert page.count('class="chart-line ') == 2 * (5 + 4 + 2) + 2
     assert page.count("<td>none</td>") == 2
 
@@ -60,7 +53,7 @@ def test_charts_show_traffic_without_snapshots(deployment: Deployment) -> None:
     deployment.travel(timedelta(minutes=2))
     deployment.collect()
     Snapshot.objects.all().delete()
-    page = signed_in("owner").get(PAGE, {"range": "1h"}).content.decode()
+    page = in_admin("owner").get(PAGE, {"range": "1h"}).content.decode()
     assert "<td>1 MiB</td>" in page
     assert len(re.findall(r"<td>40(\.\d+)? ms</td>", page)) == 2
     # Workspaces and sessions are unknown without snapshots.
@@ -71,7 +64,7 @@ def test_charts_omit_the_traffic_of_the_unfinished_step(deployment: Deployment) 
     for ago in (timedelta(), timedelta(minutes=5)):
         deployment.take(agent_row(deployment.now - ago, rx_bytes=2**20))
     deployment.collect()
-    page = signed_in("owner").get(PAGE, {"range": "6h"}).content.decode()
+    page = in_admin("owner").get(PAGE, {"range": "6h"}).content.decode()
     assert page.count("<td>1 MiB</td>") == 1
 
 
@@ -80,38 +73,38 @@ def test_imported_rows_are_charted_in_steps_with_data(
 ) -> None:
     rows = [agent_row(NOW - n * MINUTE, connection_median_latency_ms=40) for n in range(150)]
     run("import_agent_stats", write_lines(tmp_path / "rows.jsonl", *rows))
-    page = signed_in("owner").get(PAGE, {"range": "1h"}).content.decode()
+    page = in_admin("owner").get(PAGE, {"range": "1h"}).content.decode()
     assert "every 5 minutes, last value" in page
     # The current interval of 5 minutes has no snapshot yet.
     assert page.count("<td>no data</td>") == 5 + 4
     outage = Snapshot.objects.filter(collected_at__range=(NOW - 50 * MINUTE, NOW - 20 * MINUTE))
     outage.delete()
-    page = signed_in("owner").get(PAGE, {"range": "1h"}).content.decode()
+    page = in_admin("owner").get(PAGE, {"range": "1h"}).content.decode()
     assert "every 5 minutes, last value" in page
     assert page.count("<td>no data</td>") == (5 + 4) * 7
 
 
 @pytest.mark.django_db
 def test_the_page_shows_alarms() -> None:
-    page = signed_in("auditor").get(PAGE).content.decode()
+    page = in_admin("auditor").get(PAGE).content.decode()
     assert "No snapshot has been taken yet." in page
 
 
 def test_the_page_has_no_inline_styles_or_scripts(deployment: Deployment) -> None:
     deployment.collect()
-    page = signed_in("owner").get(PAGE).content.decode()
+    page = in_admin("owner").get(PAGE).content.decode()
     main = page[page.index('id="content"') :]
     assert not re.search(r"style=|<style|on[a-z]+=", main)
 
 
 @pytest.mark.django_db
 def test_members_cannot_see_the_page() -> None:
-    assert signed_in().get(PAGE).status_code != 200
+    assert in_admin().get(PAGE).status_code != 200
 
 
 def test_snapshots_are_listed_and_cannot_be_changed(deployment: Deployment) -> None:
     deployment.collect()
-    client = signed_in("owner")
+    client = in_admin("owner")
     listed = client.get("/admin/stats/snapshot/").content.decode()
     assert PAGE in listed
     snapshot = Snapshot.objects.get()
@@ -135,7 +128,7 @@ def test_workspaces_are_filtered_by_the_states_of_snapshots(deployment: Deployme
     ]
     deployment.take(*rows, kind="workspace")
     deployment.collect()
-    client = signed_in("auditor")
+    client = in_admin("auditor")
     for word, number in reference_workspaces(rows).items():
         listed = client.get("/admin/stats/workspacestate/", {"state": word})
         assert listed.context["cl"].result_count == number, word
@@ -147,7 +140,7 @@ def test_workspaces_are_filtered_by_the_states_of_snapshots(deployment: Deployme
 def test_a_backfilled_snapshot_shows_unknown_states(deployment: Deployment) -> None:
     deployment.collect()
     Snapshot.objects.update(source="backfill")
-    client, snapshot = signed_in("auditor"), Snapshot.objects.get()
+    client, snapshot = in_admin("auditor"), Snapshot.objects.get()
     page = client.get(f"/admin/stats/snapshot/{snapshot.pk}/change/").content.decode()
     values = re.findall(r'<div class="readonly">(.*?)</div>', page)
     assert "-1" not in "".join(values)
@@ -161,7 +154,7 @@ def test_a_backfilled_snapshot_shows_unknown_states(deployment: Deployment) -> N
 def test_an_empty_build_version_can_be_filtered(deployment: Deployment) -> None:
     deployment.collect()
     Snapshot.objects.update(build_version="")
-    page = signed_in("auditor").get("/admin/stats/snapshot/").content.decode()
+    page = in_admin("auditor").get("/admin/stats/snapshot/").content.decode()
     assert '<a href="?build_version=">unknown</a>' in page
 
 

@@ -4,14 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.utils import timezone
 
-from kernel.telemetry import metrics
 from stats.alarms import SNAPSHOTS, alarms
 from stats.models import Snapshot
-from tests.stats.test_admin import signed_in
+from tests.support.csp_reports import in_admin
 from tests.support.factories import utc
-from tests.support.stats_rows import SECOND, Deployment, agent_row
+from tests.support.stats_rows import SECOND, Deployment, agent_row, gauges
 
 NOW = utc(2026, 5, 4, 12, 34)
 INTERVAL = timedelta(seconds=30)
@@ -107,18 +105,9 @@ def test_gauges_show_the_newest_snapshot(deployment: Deployment) -> None:
     assert found["coderapi_snapshot_age_seconds",] == 7
 
 
-def gauges() -> dict[tuple[str, ...], float]:
-    metrics.discover()
-    return {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in metrics.read_database_gauges(timezone.now())
-        for sample in family.samples
-    }
-
-
 def test_the_home_page_shows_alarms(deployment: Deployment, settings: Any) -> None:
     settings.STATS_P95_ALARM_MS = 100
     deployment.take(agent_row(deployment.now, connection_median_latency_ms=120))
     deployment.collect()
-    page = signed_in("owner").get("/admin/").content.decode()
+    page = in_admin("owner").get("/admin/").content.decode()
     assert "latency is 120 ms; the limit is 100 ms" in page

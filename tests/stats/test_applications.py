@@ -6,10 +6,9 @@ import pytest
 
 from stats.applications import application, by_family, largest
 from stats.models import KIND_COLUMNS, Snapshot
-from tests.stats.test_admin import signed_in
-from tests.stats.test_alarms import gauges
 from tests.support.commands import run
-from tests.support.stats_rows import HOUR, MINUTE, NOW, SECOND, Deployment, agent_row, text
+from tests.support.csp_reports import in_admin
+from tests.support.stats_rows import HOUR, MINUTE, NOW, SECOND, Deployment, agent_row, gauges, text
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NAMES = ("vscode", "cursor", "windsurf", "zed", "jetbrains", "ssh", "my_editor", "trae", "unknown")
@@ -83,7 +82,7 @@ def test_pages_show_the_applications_with_the_most_sessions(deployment: Deployme
     counts = {name: 20 - number for number, name in enumerate(NAMES)} | {"kiro": 5, "devin": 2}
     deployment.take(agent_row(NOW, session_counts=counts))
     deployment.collect()
-    browser = signed_in("auditor")
+    browser = in_admin("auditor")
     page = browser.get("/admin/stats/snapshot/timelines/?range=1h").content.decode()
     chart = page.partition("Sessions by application")[2].partition("</figure>")[0]
     legend = chart.partition("</ul>")[0]

@@ -17,7 +17,6 @@ from jobs.models import JobRun
 from jobs.services import run_if_due
 from stats.jobs import COLLECT
 from stats.selectors import snapshot_state
-from tests.stats.test_alarms import gauges
 from tests.support.stats_rows import (
     HOUR,
     MINUTE,
@@ -28,6 +27,7 @@ from tests.support.stats_rows import (
     agent_row,
     agrees,
     deployment_at,
+    gauges,
 )
 
 type Rows = list[dict[str, Any]]

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.test import Client
 
 from kernel.http.wire import Wire
+from tests.support.factories import PASSWORD
 from tests.support.schema_validation import check_answer
 from users.models import User
 
@@ -49,6 +50,14 @@ def browser_of(user: User) -> Client:
     """Returns a browser in which the user is signed in to the admin."""
     browser = Client()
     browser.force_login(user)
+    return browser
+
+
+def signed_in(user: User) -> Client:
+    """Returns a browser in which the user has signed in."""
+    browser = Client()
+    answer = browser.post("/login", {"name": user.username, "password": PASSWORD})
+    assert answer.status_code == 302, answer.content
     return browser
 
 

@@ -17,7 +17,9 @@ from unittest.mock import patch
 
 import orjson
 import pytest
+from django.utils import timezone
 
+from kernel.telemetry import metrics
 from stats.rollups.hours import AGENT_STATS
 from tests.support.client import APIClient
 from tests.support.commands import run
@@ -279,3 +281,12 @@ def agrees(
     for name, fraction in (("p50", 0.5), ("p95", 0.95)):
         latency = pytest.approx(expected.percentile(fraction), rel=error)
         assert workspaces["connection_latency_ms"][name] == latency
+
+
+def gauges() -> dict[tuple[str, ...], float]:
+    metrics.discover()
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in metrics.read_database_gauges(timezone.now())
+        for sample in family.samples
+    }

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from audit.models import Entry
 from kernel.durations import format_duration
-from tests.support.client import APIClient
+from tests.support.client import APIClient, signed_in
 from tests.support.factories import DAY_NS, PASSWORD, expire, make_key, make_user
 from tests.support.markup import forbidden_in, unlabelled_in
 from tests.support.sending import after_too_many_sign_ins
@@ -25,14 +25,6 @@ pytestmark = pytest.mark.django_db
 COOKIE = "coder_session_token"
 ME = "/api/v2/users/me"
 TOKEN = re.compile(r'value="([A-Za-z0-9]{10}-[A-Za-z0-9]{22})"')
-
-
-def signed_in(user: User) -> Client:
-    """Returns the user's browser, signed in on the page."""
-    browser = Client()
-    answer = sign_in(browser, user)
-    assert answer.status_code == 302, answer.content
-    return browser
 
 
 def sign_in(browser: Client, user: User, *, password: str = PASSWORD, **more: Any) -> Any:

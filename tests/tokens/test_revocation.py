@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,7 +16,8 @@ import pytest
 
 from tests.support.commands import manage
 from tests.support.live import Server
-from tests.support.processes import connects, free_port, own_database, wait_for
+from tests.support.pooler import PGBOUNCER, pooler
+from tests.support.processes import own_database, wait_for
 
 SSH = "/api/v2/deployment/ssh"
 CONFIG = "/api/v2/deployment/config"
@@ -197,46 +196,6 @@ def test_cache_is_disabled_while_the_listening_connection_is_half_open(pair: Pai
     finally:
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
-
-
-PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-
-POOLER = """
-[databases]
-* = {upstream}
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
-auth_type = any
-pool_mode = transaction
-ignore_startup_parameters = extra_float_digits
-max_prepared_statements = 100
-unix_socket_dir =
-logfile = {directory}/pgbouncer.log
-pidfile = {directory}/pgbouncer.pid
-"""
-
-
-@contextmanager
-def pooler(database: str, directory: Path) -> Iterator[str]:
-    """Yields the database's URL through PgBouncer in transaction mode."""
-    assert PGBOUNCER
-    parts = psycopg.conninfo.conninfo_to_dict(database)
-    port = free_port()
-    upstream = " ".join(f"{key}={value}" for key, value in parts.items() if key != "dbname")
-    directory.chmod(0o777)
-    ini = directory / "pgbouncer.ini"
-    ini.write_text(POOLER.format(upstream=upstream, port=port, directory=directory))
-    # PgBouncer does not run as root.
-    other = ["setpriv", "--reuid=postgres", "--clear-groups"] if os.getuid() == 0 else []
-    process = subprocess.Popen([*other, PGBOUNCER, str(ini)], stderr=subprocess.DEVNULL)
-    try:
-        url = f"postgresql://{parts['user']}@127.0.0.1:{port}/{parts['dbname']}"
-        wait_for(lambda: connects(url))
-        yield url
-    finally:
-        process.terminate()
-        process.wait()
 
 
 @pytest.mark.skipif(

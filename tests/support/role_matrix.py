@@ -1,0 +1,53 @@
+"""The contract of the roles: the status of each operation for each of them."""
+
+from __future__ import annotations
+
+# operation: status for owner, auditor, user-admin, template-admin, member, anonymous
+MATRIX: dict[str, tuple[int, int, int, int, int, int]] = {
+    "GET /": (200, 200, 200, 200, 200, 200),
+    "GET /buildinfo": (200, 200, 200, 200, 200, 200),
+    "GET /updatecheck": (200, 200, 200, 200, 200, 200),
+    "POST /csp/reports": (200, 200, 200, 200, 200, 401),
+    "GET /csp/other-reports": (200, 200, 403, 403, 403, 401),
+    "GET /deployment/config": (200, 200, 403, 403, 403, 401),
+    "GET /deployment/stats": (400, 400, 403, 403, 403, 401),  # 400: no snapshot has been taken
+    "GET /deployment/ssh": (200, 200, 200, 200, 200, 401),
+    "GET /experiments": (200, 200, 200, 200, 200, 401),
+    "GET /experiments/available": (200, 200, 200, 200, 200, 401),
+    "GET /users/me/keys/tokens/tokenconfig": (200, 200, 200, 200, 200, 401),
+    "GET /users/stranger/keys/tokens/tokenconfig": (200, 200, 200, 200, 400, 401),
+    "GET /users/me/keys/tokens/tokenconfig/explain": (200, 200, 200, 200, 200, 401),
+    "GET /users/stranger/keys/tokens/tokenconfig/explain": (200, 200, 200, 200, 400, 401),
+    "GET /users/me/keys/tokens": (200, 200, 200, 200, 200, 401),
+    "GET /users/stranger/keys/tokens": (200, 200, 200, 200, 400, 401),
+    "GET /users/me/keys/tokens?include_all=true": (200, 200, 200, 200, 200, 401),
+    "POST /users/me/keys": (201, 201, 201, 201, 201, 401),
+    "POST /users/me/keys/tokens": (201, 201, 201, 201, 201, 401),
+    "POST /users/stranger/keys": (201, 403, 403, 403, 400, 401),
+    "POST /users/stranger/keys/tokens": (201, 403, 403, 403, 400, 401),
+    "GET /users/stranger/keys/{key}": (200, 404, 404, 404, 400, 401),
+    "GET /users/stranger/keys/tokens/theirs": (200, 404, 404, 404, 400, 401),
+    "PUT /users/stranger/keys/{key}/expire": (204, 404, 404, 404, 400, 401),
+    "DELETE /users/stranger/keys/{key}": (204, 404, 404, 404, 400, 401),
+    "GET /users/me/keys/{key}": (200, 404, 404, 404, 404, 401),
+    "PUT /users/me/keys/{key}/expire": (204, 404, 404, 404, 404, 401),
+    "DELETE /users/me/keys/{key}": (204, 404, 404, 404, 404, 401),
+    "GET /users": (200, 200, 200, 200, 403, 401),
+    "GET /users/me": (200, 200, 200, 200, 200, 401),
+    "GET /users/stranger": (200, 200, 200, 200, 400, 401),
+    "GET /users/me/login-type": (200, 200, 200, 200, 200, 401),
+    "GET /users/stranger/login-type": (403, 403, 403, 403, 400, 401),
+    "POST /users": (400, 403, 400, 403, 403, 401),  # 400: the body is empty
+    "DELETE /users/stranger": (200, 403, 200, 403, 400, 401),
+    "DELETE /users/another-owner": (200, 403, 403, 403, 400, 401),
+    "PUT /users/stranger/status/suspend": (200, 403, 200, 403, 400, 401),
+    "PUT /users/stranger/status/activate": (200, 403, 200, 403, 400, 401),
+    "PUT /users/another-owner/status/suspend": (200, 403, 403, 403, 400, 401),
+    "PUT /users/stranger/password": (204, 403, 204, 403, 400, 401),
+    "PUT /users/another-owner/password": (204, 403, 403, 403, 400, 401),
+    "PUT /users/stranger/roles": (200, 403, 403, 403, 400, 401),
+    "POST /authcheck": (200, 200, 200, 200, 200, 401),
+    "POST /users/logout": (200, 200, 200, 200, 200, 401),
+    "GET /users/authmethods": (200, 200, 200, 200, 200, 200),
+    "GET /users/first": (200, 200, 200, 200, 200, 404),  # 404: there is no user
+}
