@@ -18,6 +18,7 @@ from coderapi.addresses import AddressError, Claim, split
 from coderapi.server.migrating import LOCK
 from kernel import postgres
 from kernel.db.connections import lock_number
+from tests.support.clusters import copy_cluster
 from tests.support.commands import execute
 from tests.support.live import ANY_PORT, Answer, Server
 from tests.support.processes import (
@@ -389,15 +390,21 @@ def test_flags_reach_all_children_and_secrets_stay_hidden(start: Start, database
 # --- The private database ---------------------------------------------------------------------
 
 
+def start_private(start: Start, directory: Path) -> Server:
+    return start(DATABASE_URL="", CODERAPI_SECRET_KEY="", CODERAPI_DATA_DIR=str(directory))
+
+
 @pytest.fixture
-def private(start: Start, open_directory: Path) -> Server:
-    """A server with a private database of its own."""
-    return start(DATABASE_URL="", CODERAPI_SECRET_KEY="", CODERAPI_DATA_DIR=str(open_directory))
+def private(start: Start, open_directory: Path, migrated_cluster: Path) -> Server:
+    """A server with a private database, which is there already."""
+    copy_cluster(migrated_cluster, open_directory)
+    return start_private(start, open_directory)
 
 
 def test_private_database_starts_and_stops_with_the_server(
-    private: Server, open_directory: Path
+    start: Start, open_directory: Path
 ) -> None:
+    private = start_private(start, open_directory)
     wait_for(lambda: private.get("/readyz") == 200)
     file = open_directory / "secret_key"
     assert file.stat().st_mode & 0o777 == 0o600
@@ -448,9 +455,7 @@ def test_private_database_is_restarted(private: Server, open_directory: Path) ->
 
 def test_invalid_secret_key_file_is_named(start: Start, open_directory: Path) -> None:
     (open_directory / "secret_key").write_bytes(b"\xff\xfe")
-    text = startup_error(
-        start(DATABASE_URL="", CODERAPI_SECRET_KEY="", CODERAPI_DATA_DIR=str(open_directory))
-    )
+    text = startup_error(start_private(start, open_directory))
     assert f"{open_directory}/secret_key is empty or not UTF-8" in text
     assert len(text.splitlines()) == 1
 

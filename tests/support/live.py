@@ -12,7 +12,14 @@ from http.client import HTTPConnection, HTTPMessage, HTTPSConnection
 from pathlib import Path
 from typing import Any, Self
 
-from tests.support.processes import DEADLINE_SECONDS, Program, command_line, own_database, wait_for
+from tests.support.processes import (
+    DEADLINE_SECONDS,
+    HANG_SECONDS,
+    Program,
+    command_line,
+    own_database,
+    wait_for,
+)
 
 ANY_PORT = "127.0.0.1:0"
 
@@ -77,7 +84,7 @@ class Server(Program):
             assert match or self.process.poll() is None, self.log.read_text()
             return match and match[1]
 
-        return int(str(wait_for(found)))
+        return int(str(wait_for(found, seconds=HANG_SECONDS)))
 
     def get(self, path: str = "/healthz") -> int:
         return self.ask(path).status

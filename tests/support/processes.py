@@ -23,6 +23,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 PACKAGES = {path.parent.name for path in PROJECT.glob("*/__init__.py")} - {"bench", "bin", "tests"}
 # Long enough for a busy machine, and shorter than the minute after which keys are evicted anyway.
 DEADLINE_SECONDS = 50.0
+# A program is seen to end, so waiting for it is only bounded against a hang.
+HANG_SECONDS = 240.0
 POLL_SECONDS = 0.02
 # pytest-randomly gives all workers the same seed, so `random` would draw the same ports in each.
 CHANCE = random.SystemRandom()
@@ -160,7 +162,7 @@ class Program:
         return False
 
     def wait_for_log(self, text: str) -> None:
-        wait_for(lambda: self.logged(text))
+        wait_for(lambda: self.logged(text), seconds=HANG_SECONDS)
 
     def end(self, signum: int = signal.SIGTERM) -> int:
         """Sends the signal. Returns the exit status."""
