@@ -12,14 +12,16 @@ import socket
 import sys
 
 from bench.service import WORKERS
-from coderapi.server.listener import Listener
-from coderapi.server.worker import Worker
 
 
 def main(name: str, port: int) -> None:
     """Runs the processes until SIGTERM. Python ends them when this process ends."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     load = importlib.import_module(f"bench.references.{name}").build
+    # Imported here, because the reference configures Django's settings.
+    from coderapi.server.listener import Listener
+    from coderapi.server.worker import Worker
+
     forking = multiprocessing.get_context("fork")
     listener = Listener(socket.create_server(("127.0.0.1", port)))
     listener.open()

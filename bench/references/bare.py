@@ -14,13 +14,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from psycopg_pool import ConnectionPool
 
 from bench.service import THREADS
-from kernel.http.asking import Asking
-from kernel.http.exchange import Plain, Request
-from kernel.http.responses import Answer
-from kernel.http.results import Ask
+
+settings.configure(TRUSTED_PROXY_ORIGINS=())
+
+from kernel.http.asking import Asking  # noqa: E402 - needs the settings
+from kernel.http.exchange import Plain, Request  # noqa: E402
+from kernel.http.responses import Answer  # noqa: E402
+from kernel.http.results import Ask  # noqa: E402
 
 LOOK_UP = """
 SELECT k.hashed_secret, k.user_id, k.expires_at, k.scopes, u.username, u.status, u.roles
