@@ -1,4 +1,4 @@
-"""Beside Coder: all that knows the API and the tables of a Coder deployment.
+"""Beside Coder: the only package that knows the API and the tables of a Coder deployment.
 
 coderapi can share a host name with a Coder deployment, and use its users, tokens and stats.
 

@@ -96,7 +96,7 @@ CHECKS: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Coder's last answer about a token: the identity, and what it was made from.
+    """Coder's last answer about a token: the identity, the permissions and the person.
 
     `accepted_at` is the monotonic time of the request in which Coder last accepted the token, and
     `asked_at` that of the request for the person.

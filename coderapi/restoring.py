@@ -19,7 +19,7 @@ def check_migrations(applied: Collection[tuple[str, str]]) -> None:
     Missing migrations are allowed, because the next start applies them.
     """
     if not applied:
-        raise CommandError("Nothing is changed: the file has no tables of this service.")
+        raise CommandError("Nothing is changed: the file lacks the tables of this service.")
     if unknown := sorted(set(applied) - known_migrations()):
         names = ", ".join(f"{app}.{name}" for app, name in unknown)
         raise CommandError(

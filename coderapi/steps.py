@@ -7,7 +7,7 @@ A step is a function of the request as a `Call`, and of the results of earlier s
 * an Ask, if its result is not in memory. The event loop must not block, so a thread runs the query,
 * or None, if it has nothing to add.
 
-It may raise an APIError, which ends the request, too. A step that only checks has no result.
+It may raise an APIError, which ends the request, too. A step that only checks returns None.
 
 To add a step, write a function in the module of its subject, and add a line here. If the function
 has a result, add an attribute to `Results`. Each step runs once for each request, wherever it

@@ -212,7 +212,7 @@ class PolicySource(Source):
             yield Event(kind=CHANGED_POLICY, key=key, what=what, since=since, site=site)
 
     def still_due(self, alerts: Sequence[Alert], now: datetime) -> Iterable[Alert]:
-        """Drops the alerts about policies that are no longer stored."""
+        """Drops the alerts about policies that have expired."""
         policies = SettledPolicy.objects.in_bulk([int(alert.key) for alert in alerts])
         return [alert for alert in alerts if int(alert.key) in policies]
 

@@ -88,7 +88,7 @@ def settings_of(revision: ConfigRevision) -> list[tuple[str, str, str]]:
 def differences(before: ConfigRevision, after: ConfigRevision) -> list[Difference]:
     """Returns the differences, ordered as in the catalogue. Unknown options come last.
 
-    An option that only one of the two releases has, with its default value, is no difference.
+    Ignores an option that only one of the two releases has, if it has its default value.
     """
     return [each for path in _paths(before, after) for each in _difference(path, before, after)]
 

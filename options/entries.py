@@ -22,7 +22,7 @@ def lines(found: Iterable[Difference]) -> Iterator[str]:
         is_new = each.kind == OPTION and each.coder and not each.member
         yield f"\n{'[[option]]' if is_new else f'# {each}'}"
         entry = entry_of(each.coder) if is_new else _changed(each)
-        # The JSON of these values is also TOML.
+        # JSON strings, numbers, booleans and lists are also TOML.
         for name, value in entry.items():
             yield f"{name} = {json.dumps(value, ensure_ascii=False)}"
 

@@ -48,7 +48,7 @@ def expires_soon(expires_at: datetime, lifetime_ns: int, *, now: datetime) -> bo
 
 
 def last_use(moment: datetime | None, *, now: datetime) -> str:
-    """Formats the time of the last use, as exactly as it is known."""
+    """Formats the time of the last use. The use is stored once an hour, so it is not exact."""
     if moment is not None and now - moment < TOUCH_INTERVAL:
         return "within the last hour"
     return ago(moment, now=now)

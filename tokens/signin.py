@@ -31,8 +31,8 @@ from users.services import lock_user, note_failed_sign_in, target_of
 # session key that was created in the same sign-in.
 SESSION_ENTRY = "coderapi_key_id"
 PASSWORDS_DISABLED = "Signing in with a password is disabled."
-# Sign-ins have few threads. If the database does not respond, one of them waits for it, and the
-# others do not make the sign-ins behind them wait.
+# Sign-ins have few threads. If the database does not respond, only one thread waits for it. The
+# others reject their sign-ins, so that later sign-ins get a response soon.
 LOOK_UPS = Limiter(
     "look-ups of users who sign in",
     limit=1,

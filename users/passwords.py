@@ -38,7 +38,7 @@ from users.names import normal_email
 MIN_LENGTH = 8
 MAX_LENGTH = 64
 MAX_TRIES_A_MINUTE = 60
-# After so many failed attempts for a name, each client has so many further attempts.
+# After this number of failed attempts for a name, each client may try it only a few times.
 MAX_FAILURES_A_MINUTE = 60
 MAX_TRIES_UNDER_ATTACK = 5
 LENGTH = f"A password must have {MIN_LENGTH} to {MAX_LENGTH} characters."
@@ -79,7 +79,7 @@ def _thread() -> Pool:
     return Pool(1, name="hashing")
 
 
-# A forked process has no copy of the thread.
+# A forked process lacks the thread.
 os.register_at_fork(after_in_child=_thread.cache_clear)
 
 

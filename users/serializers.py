@@ -35,7 +35,7 @@ class PasswordField(TextField):
         super().__init__(max_length=255, **more)
 
 
-# An empty string stands for no password.
+# An empty string means that the user has no password.
 @extend_schema_field({"type": "string", "pattern": rf"^([\s\S]{{{MIN_LENGTH},{MAX_LENGTH}}})?$"})
 class OptionalPasswordField(PasswordField):
     """A field for the password of a new user."""

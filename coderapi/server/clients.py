@@ -1,9 +1,9 @@
 """Counts the connections of a web worker by address, and disconnects clients.
 
-* If there are too many connections, some are closed: first those that have never had a response,
-  of an address that has many of them, or the oldest ones. After them, connections of the busiest
-  address.
-* If an address has too many connections, some of these are closed.
+* If there are too many connections, some are closed. Connections that have never had a response are
+  closed first: those of an address with many such connections, or else the oldest ones. If there
+  are few such connections, some of the busiest address are closed.
+* If an address has too many connections, some of its connections are closed.
 * A client that is late with a head, or that does not read a response, is disconnected.
 * If too many bytes wait to be read by clients, the connections that stalled first are closed.
 
@@ -51,7 +51,7 @@ class Clients:
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
         self.limits, self.clock = limits, clock
-        # Whether each response is the last one of its connection.
+        # True if each response is the last one of its connection.
         self.is_closing = False
         # The oldest connection is the first.
         self.open: dict[Client, None] = {}
@@ -110,9 +110,9 @@ class Clients:
     # --- Memory -----------------------------------------------------------------------------------
 
     def hold(self, address: str, before: int, now: int) -> None:
-        """Counts the received bytes of one connection. They were `before`, and are `now` `now`.
+        """Counts the received bytes of a connection, whose number changes from `before` to `now`.
 
-        An empty address has no limit of its own. Raises: LimitReachedError if there are too many.
+        An empty address is not limited. Raises: LimitReachedError if there are too many.
         """
         _subtract(self.held, address, before - now)
         free = self.limits.free_bytes

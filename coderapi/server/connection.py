@@ -70,7 +70,7 @@ class Connection(asyncio.Protocol):
     """One connection. It is counted from the moment in which it was accepted."""
 
     transport: Any = None
-    # The task of the handshake of TLS. Until its end, there is no transport.
+    # The task of the TLS handshake. The transport exists only after its end.
     connecting: asyncio.Task[None] | None = None
     is_answered = False
 
@@ -84,16 +84,16 @@ class Connection(asyncio.Protocol):
     _head: Head | None = None
     _body: Body | None = None
     _framing: Framing | None = None
-    # Whether the client waits for `100 Continue`.
+    # True while the client waits for `100 Continue`.
     _awaits_interim = False
     _running: Running[Any] | None = None
-    # Whether the last response was sent, although the client may still be sending.
+    # True after the last response, while the client may still be sending.
     _is_dropping = False
     _dropped = 0
-    # Whether the client has ended its side of the connection.
+    # True after the client has ended its side of the connection.
     _has_ended = False
     _is_reading = True
-    # Whether the client must read some of the sent bytes first.
+    # True while the client must first read sent bytes.
     _is_paused = False
     _drained: Signal | None = None
     # The bytes of the running request's head, and all bytes that this connection holds.
@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
         self._limits = clients.limits
         self._heads = HeadParser(self._limits)
         self.address, self.may_be_many = client_of(peer), is_trusted(peer)
-        # The client for whom the bytes count. A proxy sends the bytes of many clients.
+        # The bytes count for this client. A proxy sends the bytes of many clients.
         self._held_for = "" if self.may_be_many else self.address
         self.waits_since: float | None = clients.clock()
         clients.add(self)

@@ -52,7 +52,7 @@ class Head(NamedTuple):
 
     @property
     def expects_interim(self) -> bool:
-        """Whether the client waits for `100 Continue`. Clients of HTTP/1.0 do not know it."""
+        """Returns whether the client waits for `100 Continue`, which HTTP/1.0 does not have."""
         return self.version == "1.1" and self.headers.get("expect", "").lower() == "100-continue"
 
 

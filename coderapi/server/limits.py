@@ -17,7 +17,7 @@ class Limits:
     target_bytes: int = 8 * 1024
     headers: int = 100
     # The maximum number of requests that wait for the response to an earlier request of the same
-    # connection, and how many of them are handled before other clients get their turn.
+    # connection, and of requests that are handled before other clients get their turn.
     pipelined: int = 16
     heads_in_a_turn: int = 2
     # The time for a head, and for the pause between two requests.
@@ -61,7 +61,7 @@ class Limits:
     # The pause after a connection could not be accepted, for example with too many open files.
     accept_pause_seconds: float = 1.0
 
-    # --- The end of the worker. The supervisor waits longer than all of them together.
+    # --- The end of the worker. The supervisor waits longer than their sum.
 
     # Responses contain `Connection: close` for this long, or until no client is connected.
     closing_seconds: float = 0.8

@@ -25,7 +25,7 @@ LIST_OF_ALL = urlencode({LIST_FILTERS: "p=1"})
 
 
 class UnreadRows(Rows):
-    """A list of which only the filters, the search and the order matter."""
+    """A list that has filters, a search and an order, but reads no rows."""
 
     def get_results(self, request: HttpRequest) -> None:
         """Reads no rows."""
@@ -38,9 +38,9 @@ class GroupLists(ServiceAdmin[Any]):
         return Rows if is_list(request) else UnreadRows
 
     def get_preserved_filters(self, request: HttpRequest) -> str:
-        """Returns the filters of the list for the links to groups, also if there are none.
+        """Returns the filters of the list for the links to groups. Never returns "" on the list.
 
-        Without it, the page of a group could not know that the reader came from the list.
+        Otherwise, the page of a group could not know that the reader came from the list.
         """
         found = super().get_preserved_filters(request)
         return found or (LIST_OF_ALL if is_list(request) else "")
@@ -50,8 +50,8 @@ class GroupLists(ServiceAdmin[Any]):
     ) -> tuple[UUID | None, UUID | None]:
         """Returns the neighbors of the group in the list from which the reader came.
 
-        This is the list with the filters, the search and the order in the query, or else the groups
-        that need attention, of all sites or of the site in the query.
+        The query has the filters, the search and the order of this list. Without them, the list has
+        the groups that need attention, of all sites or of the site in the query.
         """
         if LIST_FILTERS not in request.GET:
             site = request.GET.get("site", "")[:256].replace("\0", "")

@@ -47,7 +47,7 @@ class IngestKeyAdmin(ServiceAdmin[IngestKey]):
         if key._state.adding:
             return "Save the key first."
         page = reverse("admin:csp_ingestkey_check_site", args=[key.pk])
-        return format_html('<a href="{}">Headers, and reports so far</a>', page)
+        return format_html('<a href="{}">Headers and reports</a>', page)
 
     def check_site(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Shows the headers that pages need, and whether their reports arrive."""

@@ -66,7 +66,7 @@ of_site = column("site", lambda site: site or "All sites", "site")
 
 
 class SiteOfRuleFilter(ValuesFilter):
-    """Filters by the site of a rule. The rules of all sites have none."""
+    """Filters by the site of a rule. Rules without a site match the reports of all sites."""
 
     empty = "All sites"
 

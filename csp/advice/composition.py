@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from csp.advice.policy import Policy, governing_directive, parse
 from csp.advice.suggestion import Advice
 
-# A report contains the URLs of these directives without the ingest key.
+# In a report, the URLs of these directives lack the ingest key.
 FOR_REPORTS = frozenset({"report-to", "report-uri"})
 NONCE = "'nonce-"
 # A forged report can contain anything. These characters would end a quoted string of nginx, or

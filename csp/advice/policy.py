@@ -87,8 +87,8 @@ def permits(policy: Policy, directive: str, source: str, page: Address) -> bool:
     """Returns whether the policy of `page` permits a source that another policy blocked.
 
     The source is a URL, or a keyword such as `inline`. Reports do not contain the nonce or the hash
-    of a source, so these never permit it. Beside them, 'unsafe-inline' has no effect (CSP 3,
-    6.7.3.2), and with 'strict-dynamic', hosts have none.
+    of a source, so these never permit it. Beside them, browsers ignore 'unsafe-inline' (CSP 3,
+    6.7.3.2), and beside 'strict-dynamic', they ignore hosts.
     """
     governing = governing_directive(policy, directive)
     if not governing:

@@ -22,7 +22,7 @@ REFUSALS = {
         "To allow eval, the policy would need 'unsafe-eval', which lets injected text run as code. "
         "Replace eval, new Function and timers with text in the script at the source file of the "
         "reports. Many template libraries have a version that does not need them. If the reports "
-        "have no source file, the code is probably a browser extension's.",
+        "lack a source file, the code is probably a browser extension's.",
     ),
 }
 _IF_FEW = "If few users are affected, it is probably a browser extension."
@@ -40,7 +40,7 @@ _SCRIPT_ELEMENT = (
 _STYLE_ELEMENT = (
     "Move the styles to a file, or put the nonce or the hash of the element into the policy."
 )
-# The advice about inline code: of elements, of attributes, and of browsers that do not tell.
+# The advice about inline code: of elements, of attributes, and of browsers that report neither.
 INLINE: dict[str, tuple[Risk, *tuple[str, ...]]] = {
     "script-src-elem": (Risk.HIGH, _SCRIPT, _SCRIPT_ELEMENT, _IF_FEW),
     "script-src-attr": (

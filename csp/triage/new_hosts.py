@@ -1,7 +1,7 @@
 """Finds the hosts that a site uses for the first time, for something that can do harm.
 
 A host is new if the site has no earlier group with it for a script, a frame, a form or a
-connection. The hosts of images and the like change too often.
+connection. Hosts of images and fonts change too often.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from csp.writing.client_hashes import NETWORK_BYTES
 from csp.writing.group_limit import SEVERAL
 from csp.writing.grouping import OTHER
 
-# A new host of these can read the page or get its forms.
+# With these directives, a new host can read the page or get its forms.
 DANGEROUS = ("script-src", "script-src-elem", "worker-src", "form-action")
 HOST_DIRECTIVES = (*DANGEROUS, "frame-src", "child-src", "fenced-frame-src", "connect-src")
 # All hosts are new in the first days of a site.

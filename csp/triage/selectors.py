@@ -215,8 +215,8 @@ def neighbors(
 ) -> tuple[uuid.UUID | None, uuid.UUID | None]:
     """Returns the ids of the previous and the next group, or None.
 
-    `lists` are shown one after the other. Each has this order. Of two lists, the first one has the
-    groups that have regressed. The group, which comes from `groups_at`, does not have to be in a
+    `lists` are shown one after the other. Each has this order. If there are two lists, the first
+    one has the regressed groups. The group comes from `groups_at`. It does not have to be in a
     list. Takes two or three queries.
     """
     place = 0 if group.current == REGRESSED else len(lists) - 1

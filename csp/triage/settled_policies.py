@@ -8,7 +8,7 @@ A policy is known from the reports of browsers, which anyone can forge. So a pol
 
 A site may have several policies at the same time. A policy is new if the site has not had it
 before, or if the site has had only others for a day. A site has at most `MAX_CHANGES` new policies
-in a day. The first settled policies of a site are no change.
+in a day. The first settled policies of a site do not count as a change.
 """
 
 from __future__ import annotations

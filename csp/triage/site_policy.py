@@ -1,7 +1,7 @@
 """The whole policy of a site: as its pages send it now, and with the accepted entries.
 
 An entry is accepted if an operator has acknowledged or resolved its group. Browsers do not report
-what a resolved group allows any more, but a policy without its entry would block it again.
+a source that the policy allows. But a policy without the entry would block the source again.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """A group, of which the policy would still block `blocked` of `reports` reports."""
+    """A group. The policy would still block `blocked` of its `reports` reports."""
 
     group: Any
     blocked: int
@@ -58,10 +58,10 @@ class Rest:
 class SitePolicy:
     """`policy` is the policy that the site sends, and the accepted entries.
 
-    `others` are other policies of the site's pages. `rest` is what the policy would still block in
-    the `reports` tested reports of a week. `cut` are the directives of which not all sources are
-    stored. `key` is the ingest key of the site, or None, and `note` a sentence about its reports.
-    `left_out` is the number of accepted groups that were not read.
+    `others` are other policies of the site's pages. `rest` are the groups that the policy would
+    still block, in the `reports` tested reports of a week. `cut` are directives that may have more
+    sources than are stored. `key` is the ingest key of the site, or None, and `note` a sentence
+    about its reports. `left_out` is the number of accepted groups that were not read.
     """
 
     sent: SentPolicy
@@ -132,7 +132,7 @@ class _Group:
 
 
 def site_policy(site: str, *, now: datetime, chosen: str = "") -> SitePolicy | None:
-    """Returns the policy of a site, or None if its reports have none.
+    """Returns the policy of a site, or None if no report has a policy.
 
     `chosen` is the key of the policy to use instead of the current one. Takes five queries.
     """

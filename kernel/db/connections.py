@@ -369,7 +369,7 @@ def why_unusable(error: BaseException) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Returns the first line of the error's message, or the error's type if it has none."""
+    """Returns the first line of the error's message, or the error's type if it lacks a message."""
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 

@@ -1,6 +1,6 @@
 """Remembers why the database fails, for the log, the responses, /readyz and the admin.
 
-The processes of a server share the newest cause, because each of them sees only its own failures.
+The processes of a server share the newest cause, because a process sees only its own failures.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NO_CONNECTION = (
 )
 CAUSES = ("", FULL, READ_ONLY, UNCONFIRMED, NO_CONNECTION)
 _OF_CODE = {"53100": FULL, "25006": READ_ONLY, "53300": NO_CONNECTION}
-# Parts of messages. The error of a connection that fails has no code.
+# Parts of messages. libpq provides no code for a failed connection.
 _OF_MESSAGE = {
     "No space left on device": FULL,
     "too many clients": NO_CONNECTION,

@@ -1,4 +1,4 @@
-"""What the steps of a request find, and how code asks for a value that is not in memory.
+"""The results of the steps of a request, and the `Ask` for a value that is not in memory.
 
 This module imports no step, so each step can import it.
 """

@@ -102,7 +102,7 @@ def ask(
         asked = _asked.get(fingerprint)
         if asked is None:
             is_known = provider.known(fingerprint) is not None
-            # A known answer is renewed even if nobody waits for it any more.
+            # A known answer is renewed even if no request waits for it any more.
             asked = _asked[fingerprint] = Asked(now, until=float("inf") if is_known else 0.0)
             kind = "known" if is_known else "doubtful" if wanted.turn else "new"
             _pool(kind).submit(
