@@ -232,6 +232,8 @@ class Connection(asyncio.Protocol):
         if not head.has_body:
             self._begin(head)
             return True
+        # The time that the client needed for its head does not count for the body.
+        self._wait_for_client()
         self._awaits_interim = head.expects_interim
         # The usual small body is in the same packet, and must not delay a response.
         self._head, self._body = head, Body(head.length, self._want, self._limits.body_seconds)

@@ -96,7 +96,8 @@ class Server:
         return [cast("Connection", each) for each in self.clients.open]
 
     def _is_finished(self) -> bool:
-        return all(each.is_idle for each in self._connections())
+        # A client may still read the end of a response.
+        return all(each.is_idle and not each.unsent for each in self._connections())
 
     @staticmethod
     async def _until(condition: Callable[[], bool], seconds: float) -> None:

@@ -528,6 +528,21 @@ def test_late_head_ends_the_connection(served: Served, sent: bytes) -> None:
     wait_for(lambda: not server.clients.open)
 
 
+def test_body_has_its_own_time_after_the_head(served: Served) -> None:
+    """The time before the head does not count for the body."""
+    server = served(head_seconds=1.0, sweep_seconds=0.01)
+    client = server.connect(HEAD + b"\r\n")
+    assert client.recv(1 << 16)
+    [connection] = server.clients.open
+    before = connection.waits_since
+    assert before is not None
+    wait_for(lambda: server.clients.clock() > before + 0.5)
+    client.sendall(CHUNKED)
+    wait_for(lambda: server.clients.clock() > before + 1.2)
+    client.sendall(b"2\r\nok\r\n0\r\n\r\n")
+    assert statuses(client.recv(1 << 16)) == [200]
+
+
 def test_task_is_canceled_when_the_client_goes(served: Served, application: Application) -> None:
     client = served().connect(WAIT)
     wait_for(lambda: application.seen == ["waits"])
@@ -664,6 +679,20 @@ def test_connection_that_waits_to_be_accepted_is_served_before_the_server_ends(
         late = server.connect(LAST)
         go.set()
         assert statuses(until_the_end(late)) == [200]
+
+
+def test_response_that_the_client_still_reads_is_finished_before_the_server_ends(
+    application: Application,
+) -> None:
+    with serving(application, drain_seconds=DEADLINE_SECONDS) as server:
+        client = server.connect(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        idle = server.connect()
+        received = len(client.recv(1 << 16))
+        server.end()
+        assert until_the_end(idle) == b""
+        while piece := client.recv(1 << 20):
+            received += len(piece)
+        assert received > len(LARGE)
 
 
 def test_running_request_is_rejected_at_the_end(application: Application) -> None:
