@@ -77,15 +77,14 @@ class Pair:
             server.kill_all()
 
 
-@pytest.fixture
-def settings_of_pair() -> dict[str, str]:
-    return {}
-
-
-@pytest.fixture
-def pair(tmp_path: Path, settings_of_pair: dict[str, str]) -> Iterator[Pair]:
+@pytest.fixture(scope="module")
+def pair(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pair]:
+    """The parameter has settings of the servers, which run again after each test."""
     with own_database() as database:
-        found = Pair(tmp_path, database, **settings_of_pair)
+        settings = getattr(request, "param", {})
+        found = Pair(tmp_path_factory.mktemp("servers"), database, **settings)
         yield found
         found.end()
 
@@ -152,7 +151,7 @@ def test_no_request_fails_behind_haproxy_as_documented(pair: Pair, tmp_path: Pat
 
 
 @needs_caddy
-@pytest.mark.parametrize("settings_of_pair", [{"CODERAPI_SHUTDOWN_DELAY": "3s"}], ids=["delay"])
+@pytest.mark.parametrize("pair", [{"CODERAPI_SHUTDOWN_DELAY": "3s"}], indirect=True, ids=["delay"])
 def test_no_request_fails_behind_caddy_as_documented(pair: Pair, tmp_path: Path) -> None:
     port = free_port()
 

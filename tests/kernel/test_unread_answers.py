@@ -40,7 +40,7 @@ THREADS = 4
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("server") / "log"
     settings = {"CODERAPI_WEB_THREADS": str(THREADS), "CODERAPI_FIRST_OWNER_USERNAME": "owner"}
-    with own_server(log=log, CODER_SWAGGER_ENABLE="true", **settings) as server:
+    with own_server("--web-only", log=log, CODER_SWAGGER_ENABLE="true", **settings) as server:
         with psycopg.connect(server.database, autocommit=True) as database:
             database.execute(LONG_LIST)
         yield server
