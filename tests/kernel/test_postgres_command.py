@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from kernel.postgres.files import variables_of
+from tests.support.clusters import copy_cluster
 from tests.support.commands import manage
 from tests.support.processes import DEADLINE_SECONDS, PROJECT, free_port, own_database
 
@@ -67,7 +68,8 @@ def test_served_database_answers_until_sigterm(start: Start) -> None:
     assert "No upgrade is needed" in ended(start("upgrade")).stdout
 
 
-def test_stop_ends_serve(start: Start) -> None:
+def test_stop_ends_serve(start: Start, open_directory: Path, migrated_cluster: Path) -> None:
+    copy_cluster(migrated_cluster, open_directory)
     other, server = start("serve"), start("serve")
     for each in (other, server):
         assert each.stdout
