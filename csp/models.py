@@ -38,6 +38,10 @@ class GroupQuerySet(models.QuerySet["Group"]):
         """Returns the groups without the label of an enabled noise rule."""
         return self.exclude(rule__in=NoiseRule.objects.enabled())
 
+    def of_site(self, site: str) -> GroupQuerySet:
+        """Returns the groups of the site, or of all sites if it is ""."""
+        return self.filter(site=site) if site else self
+
     def expired(self, now: datetime) -> GroupQuerySet:
         """Returns the groups whose newest report is older than the retention."""
         if not settings.CSP_RETENTION:

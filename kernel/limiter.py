@@ -1,4 +1,4 @@
-"""Limits how much of a resource is in use: threads that wait, bytes in memory, streams.
+"""Limits how many callers use a resource at the same time: threads that wait, and streams.
 
 A web process has a fixed number of threads that run Django. A frozen database, a hanging Coder or
 many users who sign in at the same time could block all of them. So everything that may take long is
@@ -9,9 +9,9 @@ limited:
     with searches.hold(user_id):
         ...
 
-A limiter has slots. It has a limit for all callers together, a limit for each
-caller, and a timeout. If no slot is free, callers wait in the order in which they arrived. If no
-slot becomes free in time, `LimitReachedError` is raised. The client then gets a 429 if it has
+A limiter has slots. It has a limit for all callers together, a limit for each caller, and a
+timeout. If no slot is free, callers wait in the order in which they arrived. If no slot becomes
+free in time, `LimitReachedError` is raised. The client then gets a 429 if it has
 reached its own limit, and a 503 if all slots are in use.
 
 **Busy or stuck.** A slot is *served* when its block ends without an error. While slots are served,

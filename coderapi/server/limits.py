@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MEBIBYTE = 1024 * 1024
+from kernel.http.body import DEADLINE_SECONDS, MEBIBYTE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class Limits:
     # --- Bodies
 
     # The time for a body, from the end of the head.
-    body_seconds: float = 10.0
+    body_seconds: float = DEADLINE_SECONDS
     # A body may have this number of chunks, plus one chunk for each `chunk_bytes` bytes. A packet
     # with thousands of chunks would block the event loop.
     tiny_chunks: int = 1000

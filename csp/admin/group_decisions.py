@@ -21,11 +21,12 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from audit.services import actor_of
-from csp.admin.group_lists import GROUPS, LIST_FILTERS, GroupLists, list_query, to_group
+from csp.admin.group_lists import GROUPS, GroupLists, list_query, to_group
 from csp.causes import cause
 from csp.models import Group, State
 from csp.triage import decisions, sites
 from csp.triage.decisions import MAX_NOTE, Decision, checked, copy_decision, decide
+from csp.triage.overview import LIST_FILTERS
 from csp.triage.selectors import groups_at
 from kernel.admin import row_link
 

@@ -15,13 +15,12 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
 
+from csp.triage.overview import LIST_FILTERS, WHOLE_LIST
 from csp.triage.selectors import attention_lists, neighbors
 from kernel.admin import Rows, ServiceAdmin, bounded_search
 
 GROUPS = "admin:csp_group_changelist"
-# Django's name of the parameter with the query of the list from which the reader came.
-LIST_FILTERS = "_changelist_filters"
-LIST_OF_ALL = urlencode({LIST_FILTERS: "p=1"})
+LIST_OF_ALL = urlencode({LIST_FILTERS: WHOLE_LIST})
 
 
 class UnreadRows(Rows):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from csp.advice.policy import Policy, governing_directive, parse
+from csp.advice.policy import Policy, governing_directive, parse, without_none
 from csp.advice.suggestion import Advice
 
 # In a report, the URLs of these directives lack the ingest key.
@@ -65,9 +65,7 @@ def extended(policy: Policy, advice: Advice) -> Policy:
     If the policy covers them only by a fallback, such as default-src, the new directive also gets
     the sources of the fallback, which it replaces.
     """
-    before = policy.get(governing_directive(policy, advice.directive), ())
-    # Beside other sources, 'none' has no meaning, and browsers warn of it.
-    kept = [source for source in before if source.lower() != "'none'"]
+    kept = without_none(policy.get(governing_directive(policy, advice.directive), ()))
     known = {source.lower() for source in kept}
     added = [source for source in advice.sources if source.lower() not in known]
     return {**policy, advice.directive: (*kept, *added)}

@@ -6,7 +6,7 @@ Source: CSP Level 3. The docstrings name its sections. Nonces and hashes never m
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import unquote
@@ -111,6 +111,11 @@ _EVAL = {
     "wasm-eval": frozenset({"'unsafe-eval'", "'wasm-unsafe-eval'"}),
 }
 _STRICT = ("'nonce-", "'sha256-", "'sha384-", "'sha512-", "'strict-dynamic'")
+
+
+def without_none(sources: Iterable[str]) -> list[str]:
+    """Returns the sources without 'none'. Beside other sources, browsers warn of it."""
+    return [source for source in sources if source.lower() != "'none'"]
 
 
 def is_strict(source: str) -> bool:

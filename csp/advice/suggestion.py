@@ -21,6 +21,7 @@ from csp.advice.policy import (
     is_matchable,
     is_nameable,
     permits,
+    without_none,
 )
 from csp.advice.policy import parse as parse_policy
 from csp.advice.refusals import INLINE, REFUSALS, Risk
@@ -300,9 +301,7 @@ def with_entry(advice: Advice, text: str) -> Policy:
     policy, (directive, *sources) = parse_policy(text), advice.entry.split()
     is_replaced = advice.setting and directive in REPLACED
     before = () if is_replaced else policy.get(directive, ())
-    # Beside other sources, 'none' has no meaning, and browsers warn of it.
-    kept = [source for source in before if source.lower() != "'none'"]
-    return {**policy, directive: tuple(dict.fromkeys([*sources, *kept]))}
+    return {**policy, directive: tuple(dict.fromkeys([*sources, *without_none(before)]))}
 
 
 def silenced(advice: Advice, reports: Iterable[tuple[str, str, str, str, int]]) -> int:

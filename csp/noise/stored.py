@@ -61,7 +61,7 @@ def dry_run(rule: NoiseRule) -> tuple[list[Group], list[Group]]:
     own = Rule(rule.pk or 0, rule.name, rule.target, rule.pattern, site=rule.site)
     rules = compiled([*(each for each in _rules() if each.id != own.id), own])
     found: dict[UUID, tuple[int, int]] = {}
-    visible = Group.objects.visible().filter(**({"site": rule.site} if rule.site else {}))
+    visible = Group.objects.visible().of_site(rule.site)
     sites = dict(visible.order_by("pk").values_list("pk", "site"))
     for some in batched(sites, GROUPS_AT_ONCE):
         found |= _matched({group: sites[group] for group in some}, rules, own)

@@ -32,6 +32,9 @@ from kernel.memory import CachedValue, Memory
 DAYS = 7
 ROWS = 8
 DIRECTIVES = 4
+# Django's name of the parameter with the query of the list from which the reader came. It must not
+# be empty.
+LIST_FILTERS, WHOLE_LIST = "_changelist_filters", "p=1"
 
 
 _PORT = re.compile(r"(?<=[\w\]}]):[0-9]+(?![\w.])")
@@ -83,7 +86,7 @@ def front_page(now: datetime, *, site: str = "") -> dict[str, Any]:
     with snapshot():
         open_groups = most_urgent(now, limit=ROWS, site=site)
         rising = growing(week, now=now, limit=ROWS, site=site)
-        groups = groups_at(now).visible().filter(**({"site": site} if site else {}))
+        groups = groups_at(now).visible().of_site(site)
         # Not the same rows twice.
         top = list(groups.exclude(pk__in=[group.pk for group in open_groups])[:ROWS])
         days = daily({group.pk for group in (*open_groups, *rising, *top)}, now)
@@ -96,7 +99,7 @@ def front_page(now: datetime, *, site: str = "") -> dict[str, Any]:
         "week": week,
         "site": site,
         "of_site": f"?{of_site}" if site else "",
-        "of_list": f"?{urlencode({'_changelist_filters': of_site or 'p=1'})}",
+        "of_list": f"?{urlencode({LIST_FILTERS: of_site or WHOLE_LIST})}",
         "sites": sites if len(sites) > 1 else [],
     }
 

@@ -134,7 +134,7 @@ def summary(*, since: datetime, now: datetime, site: str = "") -> dict[str, Any]
 
 
 def _summary(since: datetime, site: str, now: datetime) -> dict[str, Any]:
-    groups = groups_at(now).visible().filter(**({"site": site} if site else {}))
+    groups = groups_at(now).visible().of_site(site)
     states = groups.order_by().values_list("site", "current")
     is_new = Q(first_seen__gte=since)
     with snapshot():
@@ -196,7 +196,7 @@ def attention_lists(now: datetime, *, site: str = "") -> list[Any]:
 
     The `site` "" means all sites.
     """
-    visible = groups_at(now).visible().filter(**({"site": site} if site else {}))
+    visible = groups_at(now).visible().of_site(site)
     return [
         visible.filter(in_state(now, state)).order_by(*_ORDER) for state in (REGRESSED, State.NEW)
     ]

@@ -49,7 +49,7 @@ class Caller(NamedTuple):
     sunset: str = ""
 
 
-NOBODY = Caller()
+ANONYMOUS = Caller()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Results:
     address: str = ""
     wire: Wire = Wire.DOCUMENTED
     cors: Mapping[str, str] = NO_HEADERS
-    caller: Caller = NOBODY
+    caller: Caller = ANONYMOUS
     limit: Verdict | None = None
     answer: Answer | None = None
 

@@ -20,7 +20,7 @@ from kernel.http.handlers import to_api_error
 from kernel.http.hosts import client_of
 from kernel.http.identity import IdentifiedRequest, PresentedToken
 from kernel.http.rate_limit import limit_of, shared_counter
-from kernel.http.results import NOBODY, WINDOW_SECONDS, Ask, Caller, Results
+from kernel.http.results import ANONYMOUS, WINDOW_SECONDS, Ask, Caller, Results
 from kernel.http.views import PublicAPIView, view_classes
 from kernel.settings import settings
 from tokens import token_format
@@ -66,9 +66,9 @@ def caller_of_api(call: Call, found: Results) -> Caller | Ask:
     make a browser report as its user.
     """
     if not is_api_path(found.path) or found.path in public_paths(settings.ROOT_URLCONF):
-        return NOBODY
+        return ANONYMOUS
     if found.path == settings.CSP_REPORTS_PATH and has_foreign_cookie(call):
-        return NOBODY
+        return ANONYMOUS
     return identify(call, found.address)
 
 

@@ -34,7 +34,7 @@ class Command(ListingCommand):
 
     def handle(self, *args: Any, group: str | None, site: str | None, **options: Any) -> str:
         now = timezone.now()
-        wanted = needing_attention(now).filter(**({"site": site} if site else {}))
+        wanted = needing_attention(now).of_site(site)
         groups = [_group(group)] if group else list(wanted[:MAX_GROUPS])
         for each in groups:
             self._show(each, details(each, now=now).advice)
