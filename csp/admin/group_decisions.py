@@ -105,7 +105,7 @@ class Decisions(GroupLists):
             # The next page is often the page of another group.
             outcome = _outcome(changed[0], decision)
             text = format_html("Saved the decision: {} is {}.", self._link(changed[0]), outcome)
-        if len(changed) <= MAX_UNDONE:
+        if 0 < len(changed) <= MAX_UNDONE:
             token = signing.dumps([each.undo for each in changed], salt=UNDO, compress=True)
             text = format_html("{} {}", text, format_html(UNDO_BUTTON, token))
         self.message_user(request, text)

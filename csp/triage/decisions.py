@@ -115,7 +115,9 @@ def undo(
         if group is None or _columns(group) != after:
             return None
         was = {"state": group.current, "note": group.note}
-        for name, value in before.items():
+        # The user may have been deleted since then.
+        assignee = User.objects.filter(pk=before["assigned_to_id"]).first()
+        for name, value in {**before, "assigned_to_id": assignee and assignee.pk}.items():
             column: Any = Group._meta.get_field(name)
             setattr(group, name, column.to_python(value))
         _save([group])

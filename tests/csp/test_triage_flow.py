@@ -22,6 +22,7 @@ from tests.support.csp_groups import DAY, NOW, make_group, patch
 from tests.support.csp_reports import in_admin
 from tests.support.factories import make_user
 from tests.support.markup import text_in
+from users.models import User
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/csp/group/"
@@ -134,6 +135,16 @@ def test_decision_can_be_undone() -> None:
     assert "it has a newer decision" in text_in(again)
     assert "cannot be undone" in text_in(client.post(f"{LIST}undo/", {"undo": "x"}, follow=True))
     assert in_admin("auditor").post(f"{LIST}undo/", {"undo": token}).status_code == 403
+
+
+def test_undo_does_not_assign_a_group_to_a_deleted_user() -> None:
+    client, group = in_admin("owner"), make_group(assigned_to=make_user("owner", username="ada"))
+    make_user("owner", username="grace")
+    shown = client.post(f"{LIST}{group.pk}/decide/", {"assigned_to": "grace"}, follow=True).text
+    [token] = re.findall(r'form="undo" name="undo" value="([^"]+)"', shown)
+    User.objects.get(username="ada").delete()
+    client.post(f"{LIST}undo/", {"undo": token}, follow=True)
+    assert Group.objects.get().assigned_to is None
 
 
 def test_decision_without_limits_says_that_it_is_for_good() -> None:
