@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -234,6 +235,8 @@ FORMATTERS: dict[str, dict[str, Any]] = {
 }
 # Loggers with a line for each request, scrape or attempt that fails have this filter.
 REPEATS = RepeatFilter()
+# A forked process has no timers that end the intervals of its parent.
+os.register_at_fork(after_in_child=REPEATS.forget)
 LOGGERS: dict[str, dict[str, Any]] = {
     # Django logs every response with a status of 400 or higher. Only unexpected errors are kept.
     "django.request": {"level": "ERROR", "filters": [has_unexpected_error]},

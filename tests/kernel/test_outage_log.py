@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +14,9 @@ import psycopg
 import pytest
 
 from kernel.telemetry.logs import MAX_CAUSES, RepeatFilter
+from tests.support.commands import execute
 from tests.support.live import own_server
-from tests.support.processes import database_name, wait_for
+from tests.support.processes import PROJECT, database_name, wait_for
 
 REQUESTS = 150
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
@@ -50,6 +52,23 @@ def test_causes_are_bounded(logger: logging.Logger, caplog: pytest.LogCaptureFix
     for number in range(3 * MAX_CAUSES):
         logger.warning("unknown: %s", chr(0x1000 + number))
     assert len(caplog.messages) == MAX_CAUSES + 1
+
+
+def test_line_of_a_parent_is_logged_by_its_child_again() -> None:
+    code = """
+import logging, os
+from kernel.telemetry.logs import REPEATS
+logging.basicConfig(format="%(message)s")
+logger = logging.getLogger("repeats")
+logger.addFilter(REPEATS)
+logger.warning("refused")
+if os.fork():
+    os.wait()
+else:
+    logger.warning("refused")
+"""
+    done = execute([sys.executable, "-W", "ignore", "-c", code], cwd=PROJECT)
+    assert done.stderr.splitlines() == ["refused", "refused"]
 
 
 def test_outage_logs_its_reason_once(tmp_path: Path) -> None:
