@@ -68,7 +68,7 @@ class SharedCounter:
 
     A section is a hash table with a fixed number of slots. A bucket may use some slots beside each
     other. The hash has the secret `key`, so a client cannot choose a bucket that uses the slots of
-    another one. If they are all in use, the bucket replaces the lowest count. So a flood
+    another one. If all of these slots are in use, the bucket replaces the lowest count. So a flood
     of addresses needs no more memory, and resets only low counts.
     """
 
@@ -112,8 +112,10 @@ class SharedCounter:
         key = int.from_bytes(digest, "little") or 1
         with self._thread_lock:
             count = self._add(self._own, key, minute, amount)
-        others = (number for number in range(self._used()) if number != self._own)
-        return count + sum(self._add(number, key, minute, 0) for number in others)
+        for number in range(self._used()):
+            if number != self._own:
+                count += self._add(number, key, minute, 0)
+        return count
 
     def _add(self, section: int, key: int, minute: int, amount: int) -> int:
         first = _HEADER.size + section * SECTION_BYTES + key % (SLOTS - PROBES) * _SLOT.size

@@ -1,4 +1,4 @@
-"""The results of the steps of a request, and the `Ask` for a value that is not in memory.
+"""What the steps of a request find, and how code asks for a value that is not in memory.
 
 This module imports no step, so each step can import it.
 """
@@ -49,10 +49,10 @@ class Caller(NamedTuple):
     sunset: str = ""
 
 
-ANONYMOUS = Caller()
+NOBODY = Caller()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Verdict:
     """The state of a rate limit after a request at the Unix time `now`, in seconds."""
 
@@ -93,7 +93,7 @@ class Results:
     address: str = ""
     wire: Wire = Wire.DOCUMENTED
     cors: Mapping[str, str] = NO_HEADERS
-    caller: Caller = ANONYMOUS
+    caller: Caller = NOBODY
     limit: Verdict | None = None
     answer: Answer | None = None
 
