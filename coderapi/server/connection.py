@@ -29,7 +29,7 @@ from typing import Any, Protocol
 
 from coderapi.server.chunks import Chunked, Framing, Measured
 from coderapi.server.clients import Clients
-from coderapi.server.heads import END_OF_HEAD, Head, HeadParser, described, head_of
+from coderapi.server.heads import END_OF_HEAD, HeadParser, described, head_of
 from kernel.futures import Signal
 from kernel.http.asking import Asking, Inbox, Running, Submit, no_threads
 from kernel.http.body import Body, incomplete
@@ -44,8 +44,8 @@ from kernel.telemetry.logs import begin_request
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Further lines of a response's head.
-CLOSE = ("connection: close\r\n",)
-CHUNKED = ("transfer-encoding: chunked\r\n",)
+CLOSE = ("connection: close",)
+CHUNKED = ("transfer-encoding: chunked",)
 # Bodies of this size or more are not copied.
 SHARED_BYTES = 16 * 1024
 # Closing a socket with this option resets its connection.
@@ -79,9 +79,9 @@ class Connection(asyncio.Protocol):
     _is_handling = False
     # The requests that were begun since no whole head was waiting.
     _begun = 0
-    # A head whose body is not read yet, the body of the request, and what takes this body out of
-    # the received bytes, until the body is complete.
-    _head: Head | None = None
+    # A request whose body is not read yet, its body, and what takes this body out of the received
+    # bytes, until the body is complete.
+    _call: Call | None = None
     _body: Body | None = None
     _framing: Framing | None = None
     # True while the client waits for `100 Continue`.
@@ -110,9 +110,9 @@ class Connection(asyncio.Protocol):
         scheme: str,
     ) -> None:
         self._application, self._clients, self._inbox = application, clients, inbox
-        self._peer, self._server, self._scheme = peer, server, scheme
+        self._port, self._scheme = server[1], scheme
         self._limits = clients.limits
-        self._heads = HeadParser(self._limits)
+        self._heads = HeadParser(self._limits, peer, scheme, server[0])
         self.address, self.may_be_many = client_of(peer), is_trusted(peer)
         # The bytes count for this client. A proxy sends the bytes of many clients.
         self._held_for = "" if self.may_be_many else self.address
@@ -189,9 +189,9 @@ class Connection(asyncio.Protocol):
         try:
             while self._buffer and not has_more and self._take():
                 has_more = self._begun >= until and not self._framing
-            if self._head and not self._running:
+            if self._call and not self._running:
                 self._limit_received()
-                self._begin(self._head)
+                self._begin(self._call)
                 has_more = True
         except APIError as error:
             self._refuse(error)
@@ -210,7 +210,7 @@ class Connection(asyncio.Protocol):
         """
         if self._framing and self._body:
             return self._take_body(self._framing, self._body)
-        if self._head or self._running or self._is_paused or self._is_dropping:
+        if self._call or self._running or self._is_paused or self._is_dropping:
             return False
         return self._take_head()
 
@@ -227,22 +227,23 @@ class Connection(asyncio.Protocol):
         self._begun += 1
         if self._begun > self._limits.pipelined + 1:
             raise APIError(400, "Too many requests were sent before the response to the first.")
-        head = self._heads.parse(data[:end])
+        heads = self._heads
+        call = heads.parse(data[:end])
         self._buffer, self._head_bytes = data[end:], end
-        if not head.has_body:
-            self._begin(head)
+        if not heads.is_chunked and not heads.length:
+            self._begin(call)
             return True
         # The time that the client needed for its head does not count for the body.
         self._wait_for_client()
-        self._awaits_interim = head.expects_interim
+        self._awaits_interim = heads.expects_interim
         # The usual small body is in the same packet, and must not delay a response.
-        self._head, self._body = head, Body(head.length, self._want, self._limits.body_seconds)
+        self._call, self._body = call, Body(heads.length, self._want, self._limits.body_seconds)
         self._framing = (
             Chunked(self._body, self._limits)
-            if head.is_chunked
-            else Measured(self._body, head.length or 0)
+            if heads.is_chunked
+            else Measured(self._body, heads.length or 0)
         )
-        self._heads.renew()
+        heads.renew()
         return True
 
     def _take_body(self, framing: Framing, body: Body) -> bool:
@@ -260,30 +261,26 @@ class Connection(asyncio.Protocol):
             return True
         return len(self._buffer) < before
 
-    def _begin(self, head: Head) -> None:
+    def _begin(self, call: Call) -> None:
         """Begins the exchange of a request whose head has arrived."""
-        host, port = self._server
-        call = Call(
-            head.method, head.path, head.query, head.headers, self._peer, self._scheme, host
-        )
         if self.may_be_many:
             self._hold(0)
             self._held_for = client_of(address_of(call))
-        self._head = None
+        self._call = None
         if not self._framing:
             self.waits_since = None
-        self._run(Request(call, head.version, self._body, port=port), is_last=head.is_last)
+        heads = self._heads
+        self._run(Request(call, heads.version, self._body, port=self._port), heads.is_last)
 
     def _refuse(self, error: APIError) -> None:
         """Lets the application send an error, because what has arrived is not valid."""
-        method, path = described(self._buffer)
-        host, port = self._server
-        call = Call(method, path, "", self._heads.headers, self._peer, self._scheme, host)
+        call = self._heads.call(*described(self._buffer))
         self._buffer, self._is_dropping = b"", True
         self.waits_since = None
-        self._run(Request(call, self._heads.version, refusal=error, port=port), is_last=True)
+        version, port = self._heads.version, self._port
+        self._run(Request(call, version, refusal=error, port=port), is_last=True)
 
-    def _run(self, request: Request, *, is_last: bool) -> None:
+    def _run(self, request: Request, is_last: bool) -> None:
         exchange = self._application.exchange(request)
         asking = exchange.run()
         begin_request(request.request_id)
@@ -344,7 +341,7 @@ class Connection(asyncio.Protocol):
         try:
             self._clients.hold(self._held_for, before, size)
         except LimitReachedError as error:
-            if self._body and (self._framing or self._head):
+            if self._body and (self._framing or self._call):
                 self._body.fail(error)
             elif not self._running and not self._is_dropping:
                 self._refuse(limit_reached(error))

@@ -10,13 +10,12 @@ import time
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import httptools
 
 from coderapi.server.limits import Limits
-from kernel.http.call import decoded_path, header_name, join_header
+from kernel.http.call import Call, decoded_path, header_name, join_header
 from kernel.http.errors import APIError
 from kernel.http.responses import Answer
 
@@ -31,31 +30,6 @@ VERSIONS = frozenset({b"1.0", b"1.1"})
 MAX_REST_OF_LINE = 64
 
 
-class Head(NamedTuple):
-    """A valid head. `length` is the Content-Length, or None without one.
-
-    `is_last` is true if no request may follow on the same connection.
-    """
-
-    method: str
-    path: str
-    query: str
-    headers: dict[str, str]
-    version: str
-    length: int | None
-    is_chunked: bool
-    is_last: bool
-
-    @property
-    def has_body(self) -> bool:
-        return self.is_chunked or bool(self.length)
-
-    @property
-    def expects_interim(self) -> bool:
-        """Returns whether the client waits for `100 Continue`, which HTTP/1.0 does not have."""
-        return self.version == "1.1" and self.headers.get("expect", "").lower() == "100-continue"
-
-
 def not_http() -> APIError:
     return APIError(400, "The request is not valid HTTP.")
 
@@ -67,11 +41,15 @@ def too_large() -> APIError:
 class HeadParser:
     """Parses the heads of one connection.
 
-    `version` and `headers` are those of the last head, also if it is not valid.
+    `version` and `headers` are those of the last head, also if it is not valid. `length` is its
+    Content-Length, or None without one. `is_last` is true if no request may follow.
     """
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    length: int | None = None
+    is_chunked = is_last = False
+
+    def __init__(self, limits: Limits, peer: str, scheme: str, server: str) -> None:
+        self._limits, self._origin = limits, (peer, scheme, server)
         self.version, self.headers = "1.1", dict[str, str]()
         self._count = 0
         self._keeps = False
@@ -102,6 +80,15 @@ class HeadParser:
 
     # --- Heads ------------------------------------------------------------------------------------
 
+    @property
+    def expects_interim(self) -> bool:
+        """Returns whether the client waits for `100 Continue`, which HTTP/1.0 does not have."""
+        return self.version == "1.1" and self.headers.get("expect", "").lower() == "100-continue"
+
+    def call(self, method: str, path: str, query: str = "") -> Call:
+        """Returns a request with the headers of the last head."""
+        return Call(method, path, query, self.headers, *self._origin)
+
     def check_part(self, data: bytes) -> None:
         """Raises: APIError 400, 414, 431 or 505 if the beginning of a head is not valid."""
         self.headers = {}
@@ -114,7 +101,7 @@ class HeadParser:
         if len(data) > self._limits.head_bytes or data.count(b"\n") > self._limits.headers + 1:
             raise too_large()
 
-    def parse(self, data: bytes) -> Head:
+    def parse(self, data: bytes) -> Call:
         """Raises: APIError 400, 414, 431, 501 or 505, as RFC 9112 and RFC 9110 require."""
         self.headers, self._count = {}, 0
         method, target, version = self._check_line(data)
@@ -129,17 +116,9 @@ class HeadParser:
             raise _one_host()
         path, _, query = target.partition(b"?")
         has_body = "content-length" in headers or "transfer-encoding" in headers
-        length, is_chunked = self._framing(version) if has_body else (None, False)
-        return Head(
-            method.decode(),
-            decoded_path(path) or "/",
-            query.decode(),
-            headers,
-            self.version,
-            length,
-            is_chunked,
-            is_last=is_upgrade or version == b"1.0" or not self._keeps,
-        )
+        self.length, self.is_chunked = self._framing(version) if has_body else (None, False)
+        self.is_last = is_upgrade or version == b"1.0" or not self._keeps
+        return self.call(method.decode(), decoded_path(path) or "/", query.decode())
 
     def _check_line(self, data: bytes) -> tuple[bytes, bytes, bytes]:
         line = REQUEST_LINE.match(data)
@@ -213,19 +192,20 @@ def _url_too_long() -> APIError:
 
 # --- Responses --------------------------------------------------------------------------------
 
-STATUS_LINES = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n" for each in HTTPStatus}
+STATUS_LINES = {each.value: f"HTTP/1.1 {each.value} {each.phrase}" for each in HTTPStatus}
 
 
 def head_of(answer: Answer, *more: str) -> bytes:
     """Returns the head of a response, with more lines. Raises: ValueError for a line break."""
     lines = [STATUS_LINES[answer.status], _date(int(time.time())), *more]
-    lines += [f"{name}: {value}\r\n" for name, value in answer.pairs()]
-    head = "".join(lines)
+    lines += map(": ".join, answer.pairs())
+    lines.append("\r\n")
+    head = "\r\n".join(lines)
     if head.count("\n") != len(lines) or head.count("\r") != len(lines):
         raise ValueError("A header contains a line break.")
-    return f"{head}\r\n".encode("latin-1")
+    return head.encode("latin-1")
 
 
 @lru_cache(maxsize=2)
 def _date(now: int) -> str:
-    return f"date: {formatdate(now, usegmt=True)}\r\n"
+    return f"date: {formatdate(now, usegmt=True)}"

@@ -190,31 +190,27 @@ class Exchange:
     def run(self) -> Asking[Answer]:
         """Returns the response, and logs it. Raises nothing."""
         try:
-            answer = yield from self._answer()
+            answer = (yield from self._without_django()) or (yield from self._by_django())
         except GeneratorExit:
             self._log(None, 0)
             raise
+        except Exception as error:  # noqa: BLE001 - the client gets a response
+            answer = self._failed(error).answer()
+        # Django's middleware has completed and counted its own responses.
+        if REQUEST_ID not in answer.headers:
+            self._complete(answer)
         if answer.pieces:
             answer.pieces = _LoggedPieces(self, answer, answer.pieces)
         else:
             self._log(answer, len(answer.body))
         return answer
 
-    def _answer(self) -> Asking[Answer]:
-        try:
-            answer = yield from self._without_django()
-            if answer is None:
-                answer = yield from self._by_django()
-                if REQUEST_ID in answer.headers:
-                    return answer  # Django's middleware has completed and counted it.
-        except Exception as error:  # noqa: BLE001 - the client gets a response
-            answer = self._failed(error).answer()
+    def _complete(self, answer: Answer) -> None:
         finish(self.results, answer.headers)
         if not answer.pieces:
             answer.add_length()
         if self._site.counts:
             self._count(answer)
-        return answer
 
     def _failed(self, error: Exception) -> APIError:
         known = to_api_error(error)

@@ -68,7 +68,7 @@ class SharedCounter:
 
     A section is a hash table with a fixed number of slots. A bucket may use some slots beside each
     other. The hash has the secret `key`, so a client cannot choose a bucket that uses the slots of
-    another one. If all of these slots are in use, the bucket replaces the lowest count. So a flood
+    another one. If they are all in use, the bucket replaces the lowest count. So a flood
     of addresses needs no more memory, and resets only low counts.
     """
 

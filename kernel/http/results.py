@@ -1,4 +1,4 @@
-"""What the steps of a request find, and how code asks for a value that is not in memory.
+"""The results of the steps of a request, and the `Ask` for a value that is not in memory.
 
 This module imports no step, so each step can import it.
 """
@@ -49,7 +49,7 @@ class Caller(NamedTuple):
     sunset: str = ""
 
 
-NOBODY = Caller()
+ANONYMOUS = Caller()
 
 
 @dataclass(slots=True)
@@ -93,7 +93,7 @@ class Results:
     address: str = ""
     wire: Wire = Wire.DOCUMENTED
     cors: Mapping[str, str] = NO_HEADERS
-    caller: Caller = NOBODY
+    caller: Caller = ANONYMOUS
     limit: Verdict | None = None
     answer: Answer | None = None
 

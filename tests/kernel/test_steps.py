@@ -149,7 +149,7 @@ def test_headers_that_are_sent_twice_are_joined() -> None:
 
 def test_header_with_an_underscore_does_not_pass_as_one_with_a_hyphen() -> None:
     assert header_name(b"X_Forwarded_For") == ""
-    parser = HeadParser(Limits())
+    parser = HeadParser(Limits(), "127.0.0.1", "http", "")
     found = parser.parse(b"GET / HTTP/1.1\r\nHost: a\r\nX_Forwarded_For: b\r\nx_y: c\r\n\r\n")
     assert found.headers == {"host": "a"}
 
