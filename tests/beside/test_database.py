@@ -26,7 +26,7 @@ from kernel.admin import State
 from stats.models import KIND_COLUMNS
 from tests.support.client import browser_of
 from tests.support.coder_releases import SESSION_KINDS, V2_34, V2_38, Release
-from tests.support.coder_tables import BUILDS, insert, insert_agent_row, make_tables
+from tests.support.coder_tables import BUILDS, RUNNING, insert, insert_agent_row, make_tables
 from tests.support.commands import run
 from tests.support.factories import make_user
 from tests.support.processes import free_port, own_database, wait_for
@@ -64,7 +64,7 @@ class CoderDatabase:
 
     def report(self, ago: timedelta, *, agent: int = 1, **members: Any) -> None:
         """Inserts a row of an agent."""
-        row = agent_row(self.now - ago, agent=agent, **members)
+        row = agent_row(self.now - ago, agent=agent, workspace_id=RUNNING, **members)
         with psycopg.connect(self.url) as connection:
             insert_agent_row(connection, row, self.release)
         self.rows.append(row)

@@ -65,12 +65,17 @@ def make_tables(url: str, now: datetime, release: Release = V2_34) -> list[dict[
     return [row | {"connections_by_proto": {}} for row in rows]
 
 
+# The third of BUILDS has all agents. A snapshot counts one without a state as running.
+RUNNING = str(uuid.UUID(int=3))
+
+
 def agent_rows(now: datetime) -> list[dict[str, Any]]:
     chance = random.Random(16)  # noqa: S311 - a seed makes the same rows each time
     return [
         agent_row(
             now - timedelta(seconds=chance.randrange(899), microseconds=chance.randrange(999)),
             agent=chance.randrange(1, 9),
+            workspace_id=RUNNING,
             # coderd writes null for an empty map.
             connections_by_proto=chance.choice([{}, None, {"TCP": 3}, {"TCP": 1, "UDP": 2}]),
             connection_count=chance.randrange(9),
