@@ -269,6 +269,8 @@ def test_hanging_coder_is_not_replaced_by_our_own_values(
     assert "Coder did not respond" not in browser_of(make_user("auditor")).get("/admin/").text
 
 
+# The new user is written in a transaction of its own.
+@pytest.mark.django_db(transaction=True)
 def test_coder_gets_the_token_of_the_caller_but_no_key_of_ours(
     coder: StandInCoder, reader: Client, settings: Any, request: pytest.FixtureRequest
 ) -> None:
