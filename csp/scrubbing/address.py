@@ -72,14 +72,15 @@ class Address:
     @property
     def word(self) -> str:
         """Returns the scheme, or the text of an address without a scheme."""
-        return (self.scheme or self.text)[:MAX_WORD]
+        return shortened(self.scheme or self.text, MAX_WORD)
 
     @property
     def page(self) -> str:
         """Returns the kind of page: the URL with placeholders for names, numbers and ids."""
         if not self.host:
             return self.word
-        return f"{self.origin or '//'}{masked(path_template(self.path))}"[:MAX_PAGE]
+        page = f"{self.origin or '//'}{masked(path_template(self.path))}"
+        return shortened(page, MAX_PAGE)
 
     def site(self, sites: Collection[str]) -> str:
         """Returns the site of a page: its origin if it is one of the sites, or `other`."""

@@ -463,6 +463,7 @@ def test_audit_finds_nothing_in_a_report_and_its_group(members: dict[str, Any]) 
 @example("inline?x")
 @example("https://auth:8443/x")
 @example("//h:443/%C2%85")
+@example("000000000000000000000/0        SECRET SECRET ")
 @given(_texts | _long | st.text())
 def test_address_of_a_stored_text_is_the_same(text: str) -> None:
     found = address_of(text)
