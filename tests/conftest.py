@@ -68,8 +68,10 @@ BEGIN
 END $$
 """
 
-# A background job of a shell ignores Ctrl-C, and so would the programs that tests start.
+# A background job of a shell ignores Ctrl-C, and one of nohup ignores SIGHUP. The programs that
+# tests start would ignore them, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # All tests of a module that imports one of these are slow, because they start programs.
 STARTERS = {

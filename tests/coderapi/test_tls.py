@@ -62,9 +62,9 @@ def test_used_address_is_an_error_with_the_option_for_it() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        found = {"CODERAPI_HTTP_ADDRESS": "", "http_address": "", "tls.enable": True}
+        found = {"CODERAPI_HTTP_ADDRESS": "", "http_address": "", "prometheus.address": ""}
         with pytest.raises(AddressError, match=f"{address}: .* with --tls-address or CODER_TLS"):
-            claim_all({**found, "tls.address": address})
+            claim_all({**found, "tls.enable": True, "tls.address": address})
 
 
 def test_versions_below_the_minimum_are_rejected(server: Obeying, authority: Authority) -> None:
