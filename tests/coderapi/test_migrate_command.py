@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -14,26 +11,18 @@ import pytest
 
 from bench.next_release import NAME, next_release
 from tests.support.commands import manage, manage_with
-from tests.support.processes import free_port, in_database, own_database, wait_for
+from tests.support.processes import free_port, own_database, wait_for
+
+# An empty database, whose encoding may be chosen.
+EMPTY = "template0"
 
 COLUMN = (
     "SELECT 1 FROM pg_attribute WHERE attrelid = 'tokens_apikey'::regclass AND attname = 'added'"
 )
 
 
-@contextmanager
-def new_database(options: str = "") -> Iterator[str]:
-    server, name = os.environ["DATABASE_URL"], f"new_{uuid.uuid4().hex}"
-    with psycopg.connect(server, autocommit=True) as direct:
-        direct.execute(f"CREATE DATABASE {name} TEMPLATE template0 {options}")
-        try:
-            yield in_database(server, name)
-        finally:
-            direct.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
 def test_two_at_once_wait_for_each_other() -> None:
-    with new_database() as url, ThreadPoolExecutor(2) as threads:
+    with own_database(like=EMPTY) as url, ThreadPoolExecutor(2) as threads:
         runs = [threads.submit(manage, "migrate", DATABASE_URL=url) for _ in range(2)]
         first, second = (run.result() for run in runs)
         assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
@@ -78,7 +67,10 @@ def test_requests_pass_while_a_migration_waits_for_a_reader(tmp_path: Path) -> N
 def test_unusable_database_is_explained(
     command: str, options: str, change: str, error: str, tmp_path: Path
 ) -> None:
-    with new_database(options) as url, psycopg.connect(url, autocommit=True) as direct:
+    with (
+        own_database(like=f"{EMPTY} {options}") as url,
+        psycopg.connect(url, autocommit=True) as direct,
+    ):
         direct.execute(change)
         role = f"role_{uuid.uuid4().hex}"
         direct.execute(f"CREATE ROLE {role}")
