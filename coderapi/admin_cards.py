@@ -18,7 +18,7 @@ from kernel.db.replicas import Replica, misfit, replicas
 MAX_REPLICAS = 12
 COUNTED_APART = (
     "Each host counts requests for the rate limits separately. If several hosts serve requests, "
-    "set CACHE_URL."
+    "set CODERAPI_REDIS_URL."
 )
 
 
@@ -65,7 +65,7 @@ def _replicas(now: datetime) -> list[Line]:
 def _problems(connected: list[Replica]) -> Iterator[str]:
     if warning := misfit(connected):
         yield warning
-    if not settings.CACHE_URL and len({each.host for each in connected if each.listens}) > 1:
+    if not settings.REDIS_URL and len({each.host for each in connected if each.listens}) > 1:
         yield COUNTED_APART
 
 

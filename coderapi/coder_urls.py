@@ -23,6 +23,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *operations,
     path("api/v2/", include("beside.urls")),
     *others,
-    re_path(f"^api/v2{settings.ADMIN_PATH}admin/", admin_access.come_back),
+    re_path(f"^api/v2{settings.PAGES_PATH}admin/", admin_access.come_back),
     *pages(ACCOUNTS),
 ]

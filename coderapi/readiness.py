@@ -86,14 +86,14 @@ def readiness() -> dict[str, Any]:
     Shape: {"status": "ok"|"degraded"|"unready", "database": "ok"|"busy"|"unwritable"|"unreachable",
     "reason"?: why requests are not served, "migrations"?: "ok"|"pending",
     "parts"?: the states of the snapshot and of the jobs, and a "warning" if processes do not fit,
-    "cache_server"?: "ok"|"unreachable"}.
+    "redis"?: "ok"|"unreachable"}.
     """
     state = dict(_database.latest if _is_looking else _database.get())
     is_migrated = state.get("migrations") == "ok"
     if is_migrated and (parts := _parts.latest if _is_looking else _parts.get()):
         state["parts"] = parts
-    if settings.CACHE_URL:
-        state["cache_server"] = "unreachable" if redis_counter.is_away() else "ok"
+    if settings.REDIS_URL:
+        state["redis"] = "unreachable" if redis_counter.is_away() else "ok"
     return state
 
 

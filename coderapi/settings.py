@@ -34,7 +34,7 @@ VERSION = __version__
 CODER_VERSION = OPTIONS["CODERAPI_CODER_VERSION"]
 BUILD_VERSION = f"v{CODER_VERSION}+coderapi.{VERSION}"
 USER_AGENT = f"coderapi/{VERSION}"
-WIRE = Wire(OPTIONS["CODERAPI_WIRE"])
+WIRE = Wire(OPTIONS["CODERAPI_WIRE_FORMAT"])
 
 # --- Addresses and names ----------------------------------------------------------------------
 
@@ -66,7 +66,7 @@ ALLOWED_HOSTS = start.allowed_hosts(
     wildcard=OPTIONS["wildcard_access_url"],
 )
 # The path of all pages. The API and the health checks are not below it.
-ADMIN_PATH = OPTIONS["CODERAPI_ADMIN_PATH"]
+PAGES_PATH = OPTIONS["CODERAPI_PAGES_PATH"]
 TRUSTED_PROXY_HEADERS = OPTIONS["proxy_trusted_headers"] or []
 TRUSTED_PROXY_ORIGINS = OPTIONS["proxy_trusted_origins"] or []
 
@@ -90,12 +90,12 @@ DATABASE_URL = (
     or OPTIONS["pg_connection_url"]
     or os.environ.get(bootstrap.PRIVATE_DATABASE_URL, "")
 )
-DIRECT_DATABASE_URL = OPTIONS["CODERAPI_PG_DIRECT_URL"] or DATABASE_URL
+DIRECT_DATABASE_URL = OPTIONS["CODERAPI_DIRECT_DATABASE_URL"] or DATABASE_URL
 # Processes on one database that differ in these settings give different answers.
 SHARED_SETTINGS = (
-    *("CODERAPI_WIRE", "CODERAPI_IDENTITY", "CODERAPI_CODER_URL", "CODERAPI_ADMIN_PATH"),
-    *("CACHE_URL", "CODERAPI_CSP_ACCESS", "CODERAPI_CSP_RATE_LIMIT", "CODERAPI_CSP_RETENTION"),
-    *("CODERAPI_STATS_RAW_RETENTION", "CODERAPI_STATS_RETENTION"),
+    *("CODERAPI_WIRE_FORMAT", "CODERAPI_IDENTITY", "CODERAPI_CODER_URL", "CODERAPI_PAGES_PATH"),
+    *("CODERAPI_REDIS_URL", "CODERAPI_CSP_ACCESS", "CODERAPI_CSP_RATE_LIMIT"),
+    *("CODERAPI_CSP_RETENTION", "CODERAPI_STATS_RAW_RETENTION", "CODERAPI_STATS_RETENTION"),
 )
 replicas.name_configuration(
     CONFIG_SNAPSHOT.short,
@@ -154,7 +154,7 @@ TEMPLATES = [
 USE_I18N = False
 FORMAT_MODULE_PATH = "coderapi.formats"
 TIME_ZONE = "UTC"
-STATIC_URL = f"{ADMIN_PATH}static/"
+STATIC_URL = f"{PAGES_PATH}static/"
 COLLECTED = BASE_DIR / "coderapi" / "staticfiles"
 STATIC_ROOT = COLLECTED if COLLECTED.is_dir() else None
 STORAGES = {
@@ -204,14 +204,14 @@ SECURE_COOKIES = OPTIONS["http_cookies.secure_auth_cookie"]
 SAMESITE = OPTIONS["http_cookies.same_site"].capitalize()
 # A browser accepts a `__Host-` cookie only from the host itself, so another subdomain cannot set
 # it. Such a cookie must be secure and have the path `/`. A `__Secure-` cookie can have any path.
-COOKIE_PREFIX = ("__Host-" if ADMIN_PATH == "/" else "__Secure-") if SECURE_COOKIES else ""
+COOKIE_PREFIX = ("__Host-" if PAGES_PATH == "/" else "__Secure-") if SECURE_COOKIES else ""
 # With another path, the host name may belong to a Coder deployment. A browser would send a cookie
 # with Coder's name and a longer path before Coder's own cookie.
 SESSION_TOKEN_COOKIE = (
-    "coder_session_token" if ADMIN_PATH == "/" else f"{COOKIE_PREFIX}coderapi_session"
+    "coder_session_token" if PAGES_PATH == "/" else f"{COOKIE_PREFIX}coderapi_session"
 )
 SESSION_COOKIE_NAME = f"{COOKIE_PREFIX}coderapi_admin"
-SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = ADMIN_PATH
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = PAGES_PATH
 SESSION_COOKIE_AGE = max(whole_seconds(SESSION_DURATION_NS), 60)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = SAMESITE
@@ -248,7 +248,7 @@ RATE_LIMITS_APART = {
     # it loads from the API.
     **dict.fromkeys(SIGN_IN_PATHS, API_RATE_LIMIT),
 }
-CACHE_URL = OPTIONS["CACHE_URL"]
+REDIS_URL = OPTIONS["CODERAPI_REDIS_URL"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = None  # `max_body` of a view limits the size.
 
 # --- Stored data and responses ----------------------------------------------------------------
@@ -262,8 +262,8 @@ CSP_RETENTION = to_timedelta(OPTIONS["CODERAPI_CSP_RETENTION"])
 CSP_MAX_BYTES = OPTIONS["CODERAPI_CSP_MAX_DISK_MIB"] * MEBIBYTE
 STATS_RAW_RETENTION = to_timedelta(OPTIONS["CODERAPI_STATS_RAW_RETENTION"])
 STATS_RETENTION = to_timedelta(OPTIONS["CODERAPI_STATS_RETENTION"])
-STATS_P95_ALARM_MS = OPTIONS["CODERAPI_STATS_P95_ALARM_MS"]
-STATS_APP_ALARMS = OPTIONS["CODERAPI_STATS_APP_ALARMS"] or []
+STATS_LATENCY_ALARM = to_timedelta(OPTIONS["CODERAPI_STATS_LATENCY_ALARM"])
+STATS_SESSION_ALARMS = OPTIONS["CODERAPI_STATS_SESSION_ALARMS"] or []
 API_KEYS_RETENTION = to_timedelta(OPTIONS["retention.api_keys"])
 AUDIT_LOGS_RETENTION = to_timedelta(OPTIONS["retention.audit_logs"])
 STATS_REFRESH_NS = OPTIONS["agent_stat_refresh_interval"]

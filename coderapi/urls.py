@@ -31,7 +31,7 @@ others: list[URLPattern | URLResolver] = [
 
 
 def pages(accounts: str | list[URLPattern]) -> list[URLPattern | URLResolver]:
-    """Returns the routes below CODERAPI_ADMIN_PATH, including those in `accounts`."""
+    """Returns the routes below CODERAPI_PAGES_PATH, including those in `accounts`."""
     icon = f"{settings.STATIC_URL}coderapi/icon.svg"
     routes: list[URLPattern | URLResolver] = [
         path("", include(accounts)),
@@ -44,7 +44,7 @@ def pages(accounts: str | list[URLPattern]) -> list[URLPattern | URLResolver]:
         path("swagger", views.SwaggerView.as_view(), name="swagger"),
         path("swagger/openapi.json", views.OpenAPIView.as_view()),
     ]
-    root = settings.ADMIN_PATH[1:]
+    root = settings.PAGES_PATH[1:]
     home = RedirectView.as_view(pattern_name="home")
     return [path(root, include(routes)), path(root.removesuffix("/"), home)]
 

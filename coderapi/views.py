@@ -24,7 +24,7 @@ from kernel.http.schema.document import openapi
 from kernel.http.views import PublicDocumentView, json_response
 from kernel.loops import stopping
 
-SWAGGER_PATH = f"{settings.ADMIN_PATH}swagger"
+SWAGGER_PATH = f"{settings.PAGES_PATH}swagger"
 
 # --- Health -----------------------------------------------------------------------------------
 

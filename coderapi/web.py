@@ -58,7 +58,7 @@ def build() -> Site:
         sign_ins=Threads(_django(), settings.SIGN_IN_THREADS),
         # Health checks never wait, also if all other threads wait for the database.
         probes=Threads(_django(), 1),
-        sign_in_paths=frozenset({*settings.SIGN_IN_PATHS, f"{settings.ADMIN_PATH}login"}),
+        sign_in_paths=frozenset({*settings.SIGN_IN_PATHS, f"{settings.PAGES_PATH}login"}),
         log=_access_log(),
         counts=metrics.enabled(),
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 
@@ -37,11 +37,12 @@ def newest_snapshots(now: datetime) -> list[Snapshot]:
 
 def alarms(newest: Sequence[Snapshot], *, now: datetime) -> list[Alarm]:
     """Computes all alarms from the newest snapshots. `newest` is sorted, newest first."""
+    applications = map(clean_name, settings.STATS_SESSION_ALARMS)
     return [
         _missing(newest, now=now),
         _sessions_vanished(newest),
-        *(_application_vanished(newest, clean_name(name)) for name in settings.STATS_APP_ALARMS),
-        _slow(newest, limit_ms=settings.STATS_P95_ALARM_MS),
+        *(_application_vanished(newest, name) for name in applications),
+        _slow(newest, limit=settings.STATS_LATENCY_ALARM),
     ]
 
 
@@ -81,8 +82,9 @@ def _period() -> str:
     return duration(SNAPSHOTS * refresh_interval())
 
 
-def _slow(newest: Sequence[Snapshot], *, limit_ms: float) -> Alarm:
-    """Returns the alarm for high latency. Units: ms. A limit of 0 disables the alarm."""
+def _slow(newest: Sequence[Snapshot], *, limit: timedelta) -> Alarm:
+    """Returns the alarm for high latency. A limit of 0 disables the alarm."""
+    limit_ms = limit / timedelta(milliseconds=1)
     p95 = newest[0].latency_p95 if newest else -1
     text = f"The 95th percentile of latency is {p95:.0f} ms; the limit is {limit_ms:g} ms."
     return Alarm("latency_high", on=0 < limit_ms < p95, text=text)

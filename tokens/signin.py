@@ -93,7 +93,7 @@ def set_cookie(response: HttpResponse, token: str, *, max_age: int | None = None
         settings.SESSION_TOKEN_COOKIE,
         token,
         max_age=max_age,
-        path=settings.ADMIN_PATH,
+        path=settings.PAGES_PATH,
         httponly=True,
         secure=settings.SECURE_COOKIES,
         samesite=settings.SAMESITE,
@@ -101,7 +101,7 @@ def set_cookie(response: HttpResponse, token: str, *, max_age: int | None = None
 
 
 def is_own_page(target: str) -> bool:
-    """Returns whether the target is a path below CODERAPI_ADMIN_PATH.
+    """Returns whether the target is a path below CODERAPI_PAGES_PATH.
 
     Other applications can run on the same host. Browsers resolve `..` and encoded dots, and treat a
     backslash as a slash.
@@ -109,14 +109,14 @@ def is_own_page(target: str) -> bool:
     path = unquote(target.partition("?")[0]).replace("\\", "/")
     return (
         url_has_allowed_host_and_scheme(target, allowed_hosts=None)
-        and path.startswith(settings.ADMIN_PATH)
+        and path.startswith(settings.PAGES_PATH)
         and not {".", ".."}.intersection(path.split("/"))
     )
 
 
 def delete_cookie(response: HttpResponse) -> None:
     response.delete_cookie(
-        settings.SESSION_TOKEN_COOKIE, path=settings.ADMIN_PATH, samesite=settings.SAMESITE
+        settings.SESSION_TOKEN_COOKIE, path=settings.PAGES_PATH, samesite=settings.SAMESITE
     )
 
 

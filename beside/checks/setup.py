@@ -56,9 +56,9 @@ def findings(proxy_url: str, *, now: datetime) -> Iterator[Finding]:
 
 
 def _settings() -> Iterator[Finding]:
-    if settings.ADMIN_PATH == "/":
+    if settings.PAGES_PATH == "/":
         text = "The admin and Coder's dashboard would use the same path."
-        yield Finding.failed("settings", text, "CODERAPI_ADMIN_PATH=/coderapi/")
+        yield Finding.failed("settings", text, "CODERAPI_PAGES_PATH=/coderapi/")
     if not settings.TRUSTED_PROXY_HEADERS or not settings.TRUSTED_PROXY_ORIGINS:
         text = "All clients have the address of the proxy, and share its rate limits."
         change = f"{TRUSTED_HEADERS} {TRUSTED_ORIGINS}"
@@ -168,7 +168,7 @@ def check_token(now: datetime) -> None:
 
 
 def _proxy(url: str) -> Iterator[Finding]:
-    admin = f"{settings.ADMIN_PATH}admin/"
+    admin = f"{settings.PAGES_PATH}admin/"
     ours = [settings.CSP_REPORTS_PATH, f"{API_PREFIX}/deployment/stats/history", admin]
     ours += [f"{API_PREFIX}{admin}"] if settings.IDENTITY == "coder" else []
     ours += [each.path for each in DOCUMENTS] if settings.CONFIG_SOURCE == "coder" else []

@@ -36,7 +36,7 @@ MAX_TESTED = 1_000
 MAX_POLICIES = 20
 MAX_URLS = 200
 # The paths of this service's pages. Coder's pages have other paths.
-OWN_PATHS = tuple(f"{settings.ADMIN_PATH}{page}" for page in ("account", "admin", "swagger"))
+OWN_PATHS = tuple(f"{settings.PAGES_PATH}{page}" for page in ("account", "admin", "swagger"))
 FACETS = {
     "Page": "document_uri",
     "Disposition": "disposition",

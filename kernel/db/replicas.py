@@ -21,7 +21,7 @@ OTHER_KEYS = (
     "Processes have different values of CODERAPI_SECRET_KEY. Set the same value everywhere."
 )
 OTHER_SETTINGS = (
-    "Processes have different values of settings such as CODERAPI_WIRE. Set the same values "
+    "Processes have different values of settings such as CODERAPI_WIRE_FORMAT. Set the same values "
     "everywhere."
 )
 

@@ -115,7 +115,7 @@ def _is_page(request: HttpRequest) -> bool:
     """Returns whether to respond with an HTML page: in the admin, or to a browser."""
     if is_api_path(request.path):
         return False
-    is_admin = request.path.startswith(f"{settings.ADMIN_PATH}admin/")
+    is_admin = request.path.startswith(f"{settings.PAGES_PATH}admin/")
     return is_admin or "text/html" in request.headers.get("Accept", "")
 
 

@@ -1,7 +1,7 @@
 """Limits the number of requests per minute, for all processes of one or more hosts.
 
 The processes of one host share a file. Several hosts exchange their counts through the Redis server
-in `CACHE_URL` (`redis_counter`).
+in `CODERAPI_REDIS_URL` (`redis_counter`).
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ type Counter = SharedCounter | RedisCounter
 
 @cache
 def shared_counter() -> Counter:
-    """Returns the counter of clients and users of this host, and with CACHE_URL of all hosts."""
+    """Returns the counter of this host's clients, and with CODERAPI_REDIS_URL of all hosts'."""
     return _counter("request-counts")
 
 
@@ -156,7 +156,7 @@ def counter_of_names() -> Counter:
 def _counter(file: str) -> Counter:
     key = hashlib.sha256(settings.SECRET_KEY.encode()).digest()
     local = SharedCounter(private_directory() / file, key=key)
-    return RedisCounter(settings.CACHE_URL, local) if settings.CACHE_URL else local
+    return RedisCounter(settings.REDIS_URL, local) if settings.REDIS_URL else local
 
 
 def private_directory() -> Path:

@@ -116,7 +116,7 @@ class RedisCounter:
                 self._used |= sent.keys() & self._counts.keys()
             return True
         if self.is_away:
-            log.info("The cache server responds again. The hosts share their rate limits.")
+            log.info("Redis responds again. The hosts share their rate limits.")
             self.is_away = False
         with self._lock:
             for key, total in zip(sent, totals, strict=True):
@@ -144,7 +144,7 @@ class RedisCounter:
     def _note_failure(self, error: Exception) -> None:
         if not self.is_away:
             name = type(error).__name__
-            log.warning("Each host counts for itself, because the cache server fails: %s", name)
+            log.warning("Each host counts for itself, because Redis fails: %s", name)
         self.is_away = True
 
 
@@ -152,13 +152,13 @@ _all: list[RedisCounter] = []
 
 
 def is_away() -> bool:
-    """Returns whether this process cannot exchange counts. False without a cache server."""
+    """Returns whether this process cannot exchange counts. False without Redis."""
     return any(counter.is_away for counter in _all)
 
 
 metrics.sampled_gauge(
-    "coderapi_cache_server_away",
-    "1 if a process cannot exchange its rate limits with the cache server, else 0.",
+    "coderapi_redis_unavailable",
+    "1 if a process cannot exchange its rate limits with Redis, else 0.",
     lambda: {(): float(is_away())},
     mode="livemax",
 )

@@ -202,6 +202,6 @@ TABLE: dict[str, Difference] = {
     "coderd.cspViolation": Difference(_unchanged, _optional("csp-report")),
     "report-csp-violations/nothing": Difference(lambda refusal: None, _unchanged),
 }
-# These operations need a token only if the server's setting CODERAPI_WIRE is `documented`. The
+# These operations need a token only if the setting CODERAPI_WIRE_FORMAT is `documented`. The
 # Coder-Wire header changes only the format of the response.
 OPEN_TO_ANYBODY = frozenset({"report-csp-violations"})

@@ -27,7 +27,7 @@ type Change = Callable[[StandInCoder, Any], object]
 def coder(coder: StandInCoder, settings: Any) -> StandInCoder:
     """Applies the settings of the guide, so that every check passes."""
     settings.ACCESS_URL = coder.dashboard = "https://coder.example.com"
-    settings.IDENTITY, settings.ADMIN_PATH = "coder", "/coderapi/"
+    settings.IDENTITY, settings.PAGES_PATH = "coder", "/coderapi/"
     settings.TRUSTED_PROXY_HEADERS = ["X-Forwarded-For"]
     settings.TRUSTED_PROXY_ORIGINS = ["127.0.0.1/32"]
     settings.SECURE_COOKIES, settings.CSP_ACCESS = True, "public"
@@ -72,7 +72,7 @@ def checked(proxy_url: str) -> list[dict[str, str]]:
     ("change", "check", "state", "advice"),
     [
         (set_on("CODER_URL", ""), "settings", "failed", "CODERAPI_CODER_URL="),
-        (set_on("ADMIN_PATH", "/"), "settings", "failed", "CODERAPI_ADMIN_PATH=/coderapi/"),
+        (set_on("PAGES_PATH", "/"), "settings", "failed", "CODERAPI_PAGES_PATH=/coderapi/"),
         (set_on("TRUSTED_PROXY_ORIGINS", []), "settings", "warning", "CODER_PROXY_TRUSTED_HEADERS"),
         (set_on("SECURE_COOKIES", False), "settings", "warning", "CODER_SECURE_AUTH_COOKIE=true"),
         (set_on("CODER_URL", "http://127.0.0.1:1"), "Coder", "failed", "CODERAPI_CODER_URL="),
@@ -146,7 +146,7 @@ def test_home_page_of_the_admin_shows_the_state_of_coder(
     coder: StandInCoder, settings: Any
 ) -> None:
     # The URL configuration reads this setting once.
-    settings.ADMIN_PATH = "/"
+    settings.PAGES_PATH = "/"
     browser = browser_of(make_user("auditor"))
     for change, text in (
         (set_on("version", "v2.24.3"), "Coder 2.24.3 is too old."),

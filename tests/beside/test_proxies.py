@@ -44,8 +44,8 @@ return fetch("/api/v2/users/me/profile",
 
 SETTINGS = {
     "CODERAPI_IDENTITY": "coder",
-    "CODERAPI_ADMIN_PATH": "/coderapi/",
-    "CODERAPI_WIRE": "coderd",
+    "CODERAPI_PAGES_PATH": "/coderapi/",
+    "CODERAPI_WIRE_FORMAT": "coderd",
     "CODER_SECURE_AUTH_COOKIE": "true",
     "CODER_PROXY_TRUSTED_HEADERS": "X-Forwarded-For",
     "CODER_PROXY_TRUSTED_ORIGINS": "127.0.0.1",

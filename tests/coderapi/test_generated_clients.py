@@ -57,7 +57,7 @@ def service(wire: Wire) -> Iterator[Obeying]:
     """Starts a service with the other wire format. The clients choose theirs by the header."""
     [other] = set(Wire) - {wire}
     with obeying(
-        CODERAPI_WIRE=other.value,
+        CODERAPI_WIRE_FORMAT=other.value,
         CODER_SWAGGER_ENABLE="true",
         CODER_PROMETHEUS_ENABLE=str(wire is Wire.CODERD).lower(),
         CODER_PROMETHEUS_ADDRESS="127.0.0.1:0",

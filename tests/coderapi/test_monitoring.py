@@ -39,7 +39,7 @@ FIRES_ON: dict[str, dict[str, str]] = {
         f'{LAG}le="0.2"}}': "0+100x99",
         f'{LAG}le="+Inf"}}': "0+100x99",
     },
-    "CoderapiCacheServerAway": {"coderapi_cache_server_away": "1x99"},
+    "CoderapiRedisUnavailable": {"coderapi_redis_unavailable": "1x99"},
     "CoderapiCoderAway": {"coderapi_coder_away": "1x99"},
     "CoderapiListenerDisconnected": {"coderapi_listener_hearing": "0x99"},
     "CoderapiServerErrors": {
@@ -128,7 +128,7 @@ HEALTHY = {
     'coderapi_database_free_connections{instance="a"}': "60x99",
     f'{LAG}le="0.1"}}': "0+100x99",
     f'{LAG}le="+Inf"}}': "0+100x99",
-    'coderapi_cache_server_away{instance="a"}': "0x99",
+    'coderapi_redis_unavailable{instance="a"}': "0x99",
     'coderapi_coder_away{instance="a"}': "0x99",
     'coderapi_listener_hearing{instance="a"}': "1x99",
     f'{REQUESTS}operation="report-csp-violations",status="200"}}': "0+100x99",

@@ -32,7 +32,7 @@ def test_server_and_document_agree(wire: Wire, tmp_path: Path) -> None:
     document.write_text(openapi_yaml(wire), encoding="utf-8")
     settings = {"CODERAPI_FIRST_OWNER_USERNAME": "throw-away", "CODER_API_RATE_LIMIT": "-1"}
     log = tmp_path / "log"
-    with own_server(log=log, CODERAPI_WIRE=wire.value, **settings) as server:
+    with own_server(log=log, CODERAPI_WIRE_FORMAT=wire.value, **settings) as server:
         token = server.owner_token
         found = execute(
             [

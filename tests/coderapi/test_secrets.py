@@ -52,7 +52,7 @@ def test_no_error_shows_a_secret(tmp_path: Path) -> None:
         "CODER_CONFIG_PATH": str(file),
         "CODER_EXTERNAL_AUTH_1_CLIENT_SECRET": MARK,
         "DATABASE_URL": f"host=h password={MARK}",
-        "CACHE_URL": f"http://me:{MARK}@h",
+        "CODERAPI_REDIS_URL": f"http://me:{MARK}@h",
     }
     for arguments in (["server"], ["options"], ["options", "--check", str(file)]):
         output = run(*arguments, **{**planted(), **wrong})

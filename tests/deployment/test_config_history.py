@@ -266,7 +266,7 @@ def test_processes_that_differ_do_not_fit(others: list[str], warning: str) -> No
 @pytest.mark.django_db(transaction=True)
 def test_home_page_and_readyz_warn_of_another_secret_key(owner: APIClient, settings: Any) -> None:
     owner.force_login(owner.user)
-    settings.CACHE_URL = ""
+    settings.REDIS_URL = ""
     with server_named(f"one:1#{named_like('a' * 50)}"):
         page = owner.get("/admin/").text
         assert OTHER_KEYS not in page
@@ -278,6 +278,6 @@ def test_home_page_and_readyz_warn_of_another_secret_key(owner: APIClient, setti
         assert OTHER_KEYS in page
         assert COUNTED_APART in page
         assert parts["warning"] == OTHER_KEYS
-        settings.CACHE_URL = "redis://cache.example"
+        settings.REDIS_URL = "redis://cache.example"
         with server_named(f"two:1#{named_like('a' * 50)}"):
             assert COUNTED_APART not in owner.get("/admin/").text

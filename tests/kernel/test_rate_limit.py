@@ -215,7 +215,7 @@ REDIS = shutil.which("redis-server")
 
 
 @pytest.fixture
-def cache_server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def redis_server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Starts a Redis server, and yields its URL and its process."""
     if REDIS is None:
         pytest.skip("redis-server is not installed")
@@ -248,9 +248,9 @@ def pings(url: str) -> bool:
 
 
 def test_hosts_exchange_their_counts(
-    cache_server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
+    redis_server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
-    url, _ = cache_server
+    url, _ = redis_server
     one, other = (host(url, tmp_path, name) for name in ("one", "other"))
     assert [counter.add("a", 1) for counter in (one, one, other)] == [1, 2, 1]
     for counter in (one, other):
@@ -261,9 +261,9 @@ def test_hosts_exchange_their_counts(
 
 
 def test_processes_of_a_host_know_the_requests_to_each_other_at_once(
-    cache_server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
+    redis_server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
-    url, _ = cache_server
+    url, _ = redis_server
     one, other = (host(url, tmp_path, "shared") for _ in range(2))
     assert [counter.add("a", 1) for counter in (one, other, one, other)] == [1, 2, 3, 4]
     wait_for(lambda: all(not counter._is_running for counter in (one, other)))
@@ -271,12 +271,12 @@ def test_processes_of_a_host_know_the_requests_to_each_other_at_once(
     assert one.add("a", 1, 0) == 4
 
 
-def test_limits_apply_to_each_host_while_the_cache_server_hangs(
-    cache_server: tuple[str, subprocess.Popen[bytes]],
+def test_limits_apply_to_each_host_while_redis_hangs(
+    redis_server: tuple[str, subprocess.Popen[bytes]],
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    url, process = cache_server
+    url, process = redis_server
     one, other = (host(url, tmp_path, name) for name in ("one", "other"))
     one.add("a", 1)
     wait_for(lambda: other.add("a", 1, 0) == 1)
@@ -290,16 +290,16 @@ def test_limits_apply_to_each_host_while_the_cache_server_hangs(
     wait_for(lambda: not redis_counter.is_away())
 
 
-def test_unreachable_cache_server_leaves_the_limits_of_each_host(tmp_path: Path) -> None:
+def test_unreachable_redis_leaves_the_limits_of_each_host(tmp_path: Path) -> None:
     counter = host("redis://127.0.0.1:1/0", tmp_path, "counts")
     verdicts = [check(counter, "a", limit=1, now=NOON) for _ in range(3)]
     assert [verdict.refused for verdict in verdicts] == [False, True, True]
 
 
 def test_flood_of_addresses_leaves_high_counts_to_exchange(
-    cache_server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
+    redis_server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
-    url, _ = cache_server
+    url, _ = redis_server
     one, other = (host(url, tmp_path, name, max_counts=16) for name in ("one", "other"))
     one.add("high", 1, 50)
     for number in range(500):
@@ -310,18 +310,18 @@ def test_flood_of_addresses_leaves_high_counts_to_exchange(
     wait_for(lambda: other.add("high", 1, 0) == 51)
 
 
-def test_server_shows_that_the_cache_server_does_not_respond(
-    cache_server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
+def test_server_shows_that_redis_does_not_respond(
+    redis_server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
-    url, process = cache_server
-    flags = {"CACHE_URL": url, "CODERAPI_WEB_WORKERS": "1", "CODER_API_RATE_LIMIT": "1000"}
+    url, process = redis_server
+    flags = {"CODERAPI_REDIS_URL": url, "CODERAPI_WEB_WORKERS": "1", "CODER_API_RATE_LIMIT": "1000"}
     with own_server("--web-only", log=tmp_path / "log", **flags) as server:
 
         def shown() -> Any:
             assert server.ask(ROOT).status == 200
             answer = server.ask("/readyz")
             assert answer.status == 200
-            return answer.json["cache_server"]
+            return answer.json["redis"]
 
         assert shown() == "ok"
         process.send_signal(signal.SIGSTOP)

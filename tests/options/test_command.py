@@ -21,7 +21,7 @@ def test_tables_have_every_option_and_setting_with_its_value_and_source(tmp_path
     output = Output(
         *("options", "--http-address=127.0.0.1:1"),
         CODER_ACCESS_URL="https://a.example",
-        CODERAPI_WIRE="coderd",
+        CODERAPI_WIRE_FORMAT="coderd",
         DATABASE_URL_FILE=str(tmp_path / "url"),
     )
     assert output.status == 0
@@ -32,7 +32,7 @@ def test_tables_have_every_option_and_setting_with_its_value_and_source(tmp_path
     assert "CODERAPI_" not in coders
     assert heading == "Settings of coderapi, from environment variables only:"
     assert len(own.splitlines()) == 1 + len(OWN_OPTIONS)
-    assert re.search(r"CODERAPI_WIRE +coderd +env +CODERAPI_WIRE\n", own)
+    assert re.search(r"CODERAPI_WIRE_FORMAT +coderd +env +CODERAPI_WIRE_FORMAT\n", own)
     assert re.search(r"CODERAPI_CSP_RATE_LIMIT +6000 +default\n", own)
     assert re.search(r"DATABASE_URL +\(secret\) +env +DATABASE_URL_FILE\n", own)
     assert "MARKER" not in output.out
@@ -88,9 +88,9 @@ def test_env_file_is_unread_when_the_environment_lacks_a_variable(
 
 
 def test_unknown_name_is_an_error_with_the_nearest_one() -> None:
-    assert Output("options", "acces-url", "CODERAPI_WIER").errors == [
+    assert Output("options", "acces-url", "CODERAPI_WIER_FORMAT").errors == [
         "acces-url: no such option; did you mean access-url?",
-        "CODERAPI_WIER: no such option; did you mean CODERAPI_WIRE?",
+        "CODERAPI_WIER_FORMAT: no such option; did you mean CODERAPI_WIRE_FORMAT?",
     ]
 
 
@@ -158,19 +158,19 @@ def test_written_configuration_reads_back(tmp_path: Path) -> None:
 
 def test_unknown_flags_are_printed_with_other_mistakes() -> None:
     output = Output(
-        "server", "--acess-url=x", "--nothing=y", "--tls-enable=maybe", CODERAPI_WIRE="z"
+        "server", "--acess-url=x", "--nothing=y", "--tls-enable=maybe", CODERAPI_WIRE_FORMAT="z"
     )
     assert output.errors[0] == "coderapi: the configuration has mistakes"
     places = {line.partition(":")[0].partition(" ")[0] for line in output.errors[1:]}
-    assert places == {"--acess-url", "--nothing", "--tls-enable", "CODERAPI_WIRE"}
+    assert places == {"--acess-url", "--nothing", "--tls-enable", "CODERAPI_WIRE_FORMAT"}
 
 
 def test_every_command_warns_of_an_unread_env_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / ".env").write_text("CODERAPI_WIRE=coderd\n")
+    (tmp_path / ".env").write_text("CODERAPI_WIRE_FORMAT=coderd\n")
     monkeypatch.setattr("coderapi.bootstrap.ROOT", tmp_path)
     bootstrap.prepare(["coderapi", "options"], {})
     assert f"the file {tmp_path / '.env'} is not used. To use it, set" in capsys.readouterr().err
-    bootstrap.prepare(["coderapi", "options"], {"CODERAPI_WIRE": "documented"})
+    bootstrap.prepare(["coderapi", "options"], {"CODERAPI_WIRE_FORMAT": "documented"})
     assert not capsys.readouterr().err

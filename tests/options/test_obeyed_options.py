@@ -75,7 +75,7 @@ def plain() -> Iterator[Obeying]:
         "--web-only",
         "--dangerous-disable-rate-limits",
         "--disable-session-expiry-refresh",
-        CODERAPI_ADMIN_PATH="/coderapi/",
+        CODERAPI_PAGES_PATH="/coderapi/",
         CODER_ACCES_URL="https://typo.example.com",
     ) as found:
         yield found

@@ -26,9 +26,17 @@ ASSIGNMENT = re.compile(r"#([A-Z0-9_]+)=(\S*)")
         ("DATABASE_URL", f"host=db password={PASSWORD}", "a URL such as postgresql://"),
         ("DATABASE_URL", f"postgresql://u:{PASSWORD}@db:port/x", "with numeric ports"),
         ("DATABASE_URL", f"postgresql://u:{PASSWORD}@[db/x", "a URL such as"),
-        ("CODERAPI_PG_DIRECT_URL", f"mysql://u:{PASSWORD}@db/x", "a URL such as postgresql://"),
-        ("CACHE_URL", f"memcached://{PASSWORD}", "redis://"),
-        ("CODERAPI_WIRE", "morse", "'morse' is not accepted; accepted: one of documented, coderd"),
+        (
+            "CODERAPI_DIRECT_DATABASE_URL",
+            f"mysql://u:{PASSWORD}@db/x",
+            "a URL such as postgresql://",
+        ),
+        ("CODERAPI_REDIS_URL", f"memcached://{PASSWORD}", "redis://"),
+        (
+            "CODERAPI_WIRE_FORMAT",
+            "morse",
+            "'morse' is not accepted; accepted: one of documented",
+        ),
         ("CODERAPI_HTTP_ADDRESS", "3000", "host:port"),
         ("CODERAPI_HTTP_ADDRESS", "[::1]:99999", "host:port"),
         ("CODERAPI_HTTP_ADDRESS", "::1:80", "host:port"),
@@ -43,11 +51,11 @@ ASSIGNMENT = re.compile(r"#([A-Z0-9_]+)=(\S*)")
         ("CODERAPI_SECRET_KEY_FILE", "/nowhere", "/nowhere cannot be read"),
         ("CODERAPI_SECRET_KEY", PASSWORD, "at least 50 random characters"),
         ("CODERAPI_SECRET_KEY", f"{PASSWORD[:1]}" * 60, "10 of them different"),
-        ("CODERAPI_WIER", "coderd", "no such setting; did you mean CODERAPI_WIRE?"),
+        ("CODERAPI_WIER_FORMAT", "coderd", "no such setting; did you mean CODERAPI_WIRE_FORMAT?"),
         ("CODERAPI_NEW", "1", "no such setting"),
         ("CODERAPI_IDENTITY", "github", "one of own, coder"),
-        ("CODERAPI_ADMIN_PATH", "coderapi", "begins and ends with a slash"),
-        ("CODERAPI_ADMIN_PATH", "/api/v2/", "outside /api/"),
+        ("CODERAPI_PAGES_PATH", "coderapi", "begins and ends with a slash"),
+        ("CODERAPI_PAGES_PATH", "/api/v2/", "outside /api/"),
         ("CODERAPI_CODER_TOKEN", f"{PASSWORD}\n", "a session token"),
     ],
 )
@@ -81,7 +89,7 @@ def test_secret_is_read_from_its_file(tmp_path: Path) -> None:
 def test_only_exact_names_of_own_settings_count() -> None:
     found = load({"database_url": "x", "HOMEBREW_DATABASE_URL": "x", "coderapi_wire": "x"})
     assert found["DATABASE_URL"] == ""
-    assert found["CODERAPI_WIRE"] == "documented"
+    assert found["CODERAPI_WIRE_FORMAT"] == "documented"
 
 
 def test_values_have_their_types() -> None:

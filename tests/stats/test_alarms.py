@@ -64,7 +64,7 @@ def test_sessions_vanish_only_while_workspaces_run(newest: list[Snapshot], names
 def test_an_application_that_an_operator_names_has_its_own_alarm(
     newest: list[Snapshot], names: set[str], settings: Any
 ) -> None:
-    settings.STATS_APP_ALARMS = ["Cursor"]
+    settings.STATS_SESSION_ALARMS = ["Cursor"]
     assert on(newest) == names
     assert "Cursor had no session for 5 minutes" in alarms(newest, now=NOW)[2].text
 
@@ -86,7 +86,7 @@ def test_a_snapshot_is_missing_after_several_intervals() -> None:
 def test_latency_is_high_above_the_limit(
     settings: Any, p95: float, limit: float, high: bool
 ) -> None:
-    settings.STATS_P95_ALARM_MS = limit
+    settings.STATS_LATENCY_ALARM = timedelta(milliseconds=limit)
     assert ("latency_high" in on(snapshots(ssh=1, p95=p95))) is high
 
 
@@ -106,7 +106,7 @@ def test_gauges_show_the_newest_snapshot(deployment: Deployment) -> None:
 
 
 def test_the_home_page_shows_alarms(deployment: Deployment, settings: Any) -> None:
-    settings.STATS_P95_ALARM_MS = 100
+    settings.STATS_LATENCY_ALARM = timedelta(milliseconds=100)
     deployment.take(agent_row(deployment.now, connection_median_latency_ms=120))
     deployment.collect()
     page = in_admin("owner").get("/admin/").content.decode()

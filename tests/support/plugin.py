@@ -31,7 +31,7 @@ from tests.support.clusters import acquire_as_superuser
 NAMED_SERVER = "CODERAPI_TEST_DATABASE_URL"
 # Two test runs must not share request counts or limiters, so each run has its own key.
 SECRET_KEY = f"only-for-tests-{secrets.token_hex(25)}"
-FOREIGN = re.compile(r"CODER_|CODERAPI_|CACHE_URL|DATABASE_URL|PG[A-Z]")
+FOREIGN = re.compile(r"CODER_|CODERAPI_|DATABASE_URL|PG[A-Z]")
 ROOT = Path(__file__).resolve().parents[2]
 SHIFT = "TESTS_CLOCK_SHIFT"
 # PostgreSQL starts with its own environment, so add the variables of the clock.

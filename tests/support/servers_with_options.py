@@ -90,4 +90,4 @@ def obeying(*flags: str, **options: str) -> Iterator[Obeying]:
         )
         stack.callback(server.kill_all)
         server.wait_for_log(" answers\n")
-        yield Obeying(server, directory, database, pages=options.get("CODERAPI_ADMIN_PATH", "/"))
+        yield Obeying(server, directory, database, pages=options.get("CODERAPI_PAGES_PATH", "/"))

@@ -546,5 +546,5 @@ def test_expired_session_leads_to_the_sign_in() -> None:
 def test_targets_of_a_sign_in_are_below_the_path_of_the_pages(
     settings: Any, target: str, is_own: bool
 ) -> None:
-    settings.ADMIN_PATH = "/coderapi/"
+    settings.PAGES_PATH = "/coderapi/"
     assert is_own_page(target) is is_own

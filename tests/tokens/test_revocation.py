@@ -206,7 +206,7 @@ def test_cache_is_disabled_behind_a_pooler_without_notifications(tmp_path: Path)
         own_database() as database,
         tempfile.TemporaryDirectory(prefix="coderapi-pool-") as directory,
         pooler(database, Path(directory)) as pooled,
-        two_servers(pooled, tmp_path, CODERAPI_PG_DIRECT_URL=pooled) as servers,
+        two_servers(pooled, tmp_path, CODERAPI_DIRECT_DATABASE_URL=pooled) as servers,
     ):
         pair = Pair(servers, database)
         token = cached(pair, token_of(pair))

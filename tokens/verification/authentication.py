@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 # rejected, because workspace applications run on other hosts of the same site.
 TRUSTED_SITES = frozenset({"same-origin", "none"})
 USE_HEADER = "Send the session token in the header Coder-Session-Token instead."
-USE_LOGIN_PAGE = f"Sign in on the page {settings.ADMIN_PATH}login, or from a program."
+USE_LOGIN_PAGE = f"Sign in on the page {settings.PAGES_PATH}login, or from a program."
 
 
 class SessionTokenAuthentication(BaseAuthentication):

@@ -85,7 +85,7 @@ PARAMETERS: dict[str, Schema] = {
         "in": "header",
         "required": False,
         "description": "The format of the response. Without this header, it is the server's "
-        "setting `CODERAPI_WIRE`. This document describes one format. Send its value if the "
+        "setting `CODERAPI_WIRE_FORMAT`. This document describes one format. Send its value if the "
         "setting may be another one.",
         "schema": {"$ref": f"#/components/schemas/{WIRE_COMPONENT}"},
     },
