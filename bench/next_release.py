@@ -12,7 +12,10 @@ MIGRATION = """
 from django.db import migrations, models
 
 class Migration(migrations.Migration):
-    dependencies = [("tokens", "{newest}")]
+    dependencies = [("{app}", "{newest}")]
+{body}
+"""
+ADD_COLUMN_AND_TABLES = """
     operations = [
         migrations.AddField("apikey", "added", models.TextField(null=True)),
         migrations.CreateModel("Next", [("id", models.BigAutoField(primary_key=True))]),
@@ -27,18 +30,22 @@ DELETE FROM django_migrations WHERE name = '{NAME}';
 """  # noqa: S608 - a constant
 
 
-def next_release(directory: Path) -> Path:
+def next_release(
+    directory: Path, *, app: str = "tokens", body: str = ADD_COLUMN_AND_TABLES
+) -> Path:
     """Makes a copy of this checkout with the migration. Returns the path of its manage.py."""
     copy = directory / "next_release"
     if copy.exists():
         return copy / "manage.py"
     copy.mkdir()
     for package in {path.parent for path in PROJECT.glob("*/__init__.py")}:
-        if package.name != "tokens":
+        if package.name != app:
             (copy / package.name).symlink_to(package)
-    shutil.copytree(PROJECT / "tokens", copy / "tokens")
-    migrations = copy / "tokens" / "migrations"
+    shutil.copytree(PROJECT / app, copy / app)
+    migrations = copy / app / "migrations"
     newest = max(file.stem for file in migrations.glob("0*.py"))
-    (migrations / f"{NAME}.py").write_text(MIGRATION.format(newest=newest), encoding="utf-8")
+    (migrations / f"{NAME}.py").write_text(
+        MIGRATION.format(app=app, newest=newest, body=body), encoding="utf-8"
+    )
     shutil.copy(PROJECT / "manage.py", copy)
     return copy / "manage.py"
