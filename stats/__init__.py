@@ -1,7 +1,7 @@
 """Stores agent rows, computes rollups from them, and takes snapshots of the deployment.
 
-Raw rows (`AgentStat`, in hourly partitions) are the source of truth. The builder derives rollups
-and the newest row of each agent from the raw rows. So this derived data can be deleted and built
+Agent rows (`AgentStat`, in hourly partitions) are the source of truth. The builder derives rollups
+and the newest row of each agent from the agent rows. So this derived data can be deleted and built
 again (`rebuild_stats`):
 
     rows → COPY → AgentStat     stores each row once
@@ -14,10 +14,11 @@ The code never adds to a stored sum. If a row arrives late or is erased, its min
 the builder computes the whole minute again. Writers only insert marks, so they never wait for each
 other. A row is identified by its id and its time. Duplicates count once.
 
-An hour is closed when CODERAPI_STATS_RAW_RETENTION has passed both since its end and since its last
-build. Then its raw rows are dropped and its rollups are kept. Rows of a closed hour are rejected.
+An hour is closed when CODERAPI_STATS_AGENT_ROW_RETENTION has passed both since its end and since
+its last build. Then its agent rows are dropped and its rollups are kept. Rows of a closed hour are
+rejected.
 So you can import a month of old rows at once: the rows are rolled up, the missing snapshots are
-taken (`backfill`), and the raw rows are dropped a day later.
+taken (`backfill`), and the agent rows are dropped a day later.
 
 The packages: `ingest` parses and stores rows, `rollups` opens and closes hours and contains the
 builder, and `history` reads history and draws charts. `statistics` computes the statistics of a

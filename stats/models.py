@@ -70,7 +70,7 @@ class AgentStat(SessionCounts):
 
 
 class StaleMinute(models.Model):
-    """Marks a minute whose raw rows have changed since its rollup was built.
+    """Marks a minute whose agent rows have changed since its rollup was built.
 
     `rows_went` is true if rows of the minute were deleted, maybe the newest row of an agent.
     """
@@ -88,7 +88,7 @@ class Rollup(models.Model):
     `rx_bytes` and `tx_bytes` include only rows with a latency above 0, and `unmeasured_rx_bytes`
     and `unmeasured_tx_bytes` only the other rows. The latter are NULL in rollups of releases that
     did not sum them. In the latency histogram, bucket `buckets[i]` contains `counts[i]` rows. If
-    `closed` is true, the raw rows of the hour are dropped, and the hour is never built again. The
+    `closed` is true, the agent rows of the hour are dropped, and the hour is never built again. The
     latencies are the percentiles of a built hour.
     """
 

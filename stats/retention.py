@@ -1,7 +1,7 @@
 """Deletes expired stats, and the agent rows of an erased user.
 
-When an hour is closed, all its raw rows are dropped. Minute rollups are deleted after 90 days, and
-history of older times is read from hour rollups. Old snapshots are thinned: only some are kept.
+When an hour is closed, all its agent rows are dropped. Minute rollups are deleted after 90 days,
+and history of older times is read from hour rollups. Old snapshots are thinned: only some are kept.
 Snapshots and hour rollups are deleted after CODERAPI_STATS_RETENTION.
 """
 
@@ -70,7 +70,7 @@ def prune_stats(now: datetime) -> int:
 
 @transaction.atomic
 def _prune_agents() -> int:
-    """Deletes the newest row of each agent whose raw rows were all dropped."""
+    """Deletes the newest row of each agent whose other rows were all dropped."""
     # Wait for the builder, because it may be adding newest rows of an hour that was just dropped.
     with transaction_lock(ONE_BUILDER):
         hours = AGENT_STATS.starts()

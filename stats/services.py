@@ -38,7 +38,7 @@ class SnapshotError(Exception):
 def collect_snapshot(at: datetime, *, now: datetime | None = None) -> Snapshot:
     """Returns the snapshot of the time `at`. Takes the snapshot if it does not exist.
 
-    Raises: SnapshotError if `at` is in the future, or if its raw rows were dropped.
+    Raises: SnapshotError if `at` is in the future, or if its agent rows were dropped.
     """
     now = now or at
     if at > now:
@@ -56,7 +56,7 @@ def _collected(at: datetime, *, now: datetime, build_version: str) -> Snapshot:
         if not _rows_are_kept(at, now=now):
             first = (kept_from(now) + WINDOW).isoformat()
             raise SnapshotError(
-                f"{at.isoformat()} is too early: its raw rows are not kept. "
+                f"{at.isoformat()} is too early: its agent rows are not kept. "
                 f"The earliest possible time is {first}."
             )
         existing = Snapshot.objects.filter(collected_at=at).first()
@@ -73,7 +73,7 @@ def _collected(at: datetime, *, now: datetime, build_version: str) -> Snapshot:
 
 
 def _rows_are_kept(at: datetime, *, now: datetime) -> bool:
-    """Returns whether all raw rows of the window that ends at `at` are still stored.
+    """Returns whether all agent rows of the window that ends at `at` are still stored.
 
     Locks the hours of the window, so that they are not closed before the transaction ends.
     """
@@ -107,7 +107,7 @@ def backfill(
 ) -> Iterator[datetime]:
     """Creates the missing snapshots in [since, until), one for each interval, oldest first.
 
-    Yields the time of each snapshot. Skips hours without raw rows, and snapshots without rows in
+    Yields the time of each snapshot. Skips hours without agent rows, and snapshots without rows in
     their window. `counts_at` returns the workspace counts of a time. Without it, workspaces that
     reported in the window count as running.
     """
@@ -140,7 +140,7 @@ def _missing(
 def _backfill_one(at: datetime, *, now: datetime, counts_at: CountsAt | None) -> bool:
     """Takes the snapshot of a time in the past.
 
-    Returns False if the snapshot exists, or if its raw rows were dropped.
+    Returns False if the snapshot exists, or if its agent rows were dropped.
     """
     with transaction_lock(COLLECTOR_LOCK):
         exists = Snapshot.objects.filter(collected_at=at).exists()

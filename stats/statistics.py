@@ -3,7 +3,7 @@
 Latency is computed from rows with a latency above 0, and traffic from all rows. If sessions are
 counted from usage rows, traffic is also computed from rows with a latency above 0, as in Coder. For
 whole minutes, both come from rollups, and for the partial minutes at the start and the end of the
-window from raw rows. Sessions come from the newest row of each agent in the window. Workspace
+window from agent rows. Sessions come from the newest row of each agent in the window. Workspace
 counts come from the current workspace states.
 
 If a window has many rows, percentiles are estimated from a logarithmic histogram, with an error of
@@ -73,7 +73,7 @@ named AS (
 """  # noqa: S608 - the names are constants of this package
 _IN_WINDOW = "created_at > %(start)s AND created_at <= %(at)s"
 # One statement computes all statistics, so that they see the same state of the tables. An agent is
-# looked up in the raw rows only if its newest row is later than `at`. The LIMIT removes no rows. It
+# looked up in its rows only if the newest of them is later than `at`. The LIMIT removes no rows. It
 # only shows the planner that there are few rows. Without the LIMIT, PostgreSQL would compile the
 # statement (JIT) first, which takes longer.
 _AGENT_STATISTICS = f"""

@@ -1,4 +1,4 @@
-"""Builds rollups and the newest row of each agent from the raw rows of stale minutes.
+"""Builds rollups and the newest row of each agent from the agent rows of stale minutes.
 
 The builder processes one hour in one transaction, and only one builder runs at a time. It first
 deletes the marks of the hour's stale minutes, and then reads the rows. A writer commits rows and

@@ -1,6 +1,6 @@
-"""Opens and closes hours. An open hour has a partition for its raw rows, and a rollup row.
+"""Opens and closes hours. An open hour has a partition for its agent rows, and a rollup row.
 
-Raw rows can be written only to open hours. A transaction that writes raw rows locks the rollup row
+Agent rows can be written only to open hours. A transaction that writes them locks the rollup row
 of their hour. Closing an hour waits for this lock, so no row is written to a closed hour. The lock
 is FOR KEY SHARE, so writers do not wait for each other or for the builder.
 """
@@ -23,7 +23,7 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 MAX_AHEAD = timedelta(minutes=5)
 # The number of hours for which partitions are created in advance.
 PREPARED_HOURS = 3
-# The maximum number of open hours that are older than the retention of raw rows. 1,000 hours are
+# The maximum number of open hours that are older than the retention of agent rows. 1,000 hours are
 # about 40 days. There must be a maximum, because the number of locks in PostgreSQL is limited, and
 # a query that reads all partitions locks every partition and its three indexes.
 MAX_OLD_HOURS = 1_000
@@ -56,11 +56,11 @@ def hours_of(moments: Iterable[datetime]) -> set[datetime]:
 
 
 def kept_from(now: datetime) -> datetime:
-    """Returns the first hour whose raw rows are kept. With a retention of 0, all are kept."""
-    if not settings.STATS_RAW_RETENTION:
+    """Returns the first hour whose agent rows are kept. With a retention of 0, all are kept."""
+    if not settings.STATS_AGENT_ROW_RETENTION:
         return EARLIEST
-    # Current snapshots need the raw rows of at least one hour.
-    return hour_of(now - max(settings.STATS_RAW_RETENTION, HOUR))
+    # Current snapshots need the agent rows of at least one hour.
+    return hour_of(now - max(settings.STATS_AGENT_ROW_RETENTION, HOUR))
 
 
 def keep_hours_ahead(now: datetime) -> int:
@@ -121,7 +121,7 @@ def close_hours(now: datetime) -> int:
     """Closes expired hours and drops their partitions. Returns the number of dropped partitions."""
     hours = [hour for hour in AGENT_STATS.starts() if hour < kept_from(now)]
     for hour in hours:
-        _close(hour, built_until=now - max(settings.STATS_RAW_RETENTION, HOUR))
+        _close(hour, built_until=now - max(settings.STATS_AGENT_ROW_RETENTION, HOUR))
     return sum(AGENT_STATS.drop(hour) for hour in sorted(closed_among(hours)))
 
 

@@ -286,7 +286,7 @@ def test_a_failed_run_keeps_the_old_snapshot_and_records_its_error() -> None:
         (["--every", "often"], "often"),
         (["--loop", "--at", "2026-01-01T00:00:00Z"], "not allowed with"),
         (["--at", "9999-01-01T00:00:00Z"], "must not be in the future"),
-        (["--at", "2001-01-01T00:00:00Z"], "its raw rows are not kept"),
+        (["--at", "2001-01-01T00:00:00Z"], "its agent rows are not kept"),
         (["--every", "30s"], "be used with --loop"),
         (["--until", text(NOW)], "be used with --since"),
         (["--since", text(NOW), "--loop"], "not allowed with"),
@@ -418,7 +418,7 @@ def test_the_rows_of_an_erased_person_are_deleted_and_left_out_of_statistics(
 
 @pytest.mark.django_db(transaction=True)
 def test_erasing_locks_one_partition_at_a_time(deployment: Deployment, settings: Any) -> None:
-    settings.STATS_RAW_RETENTION, hours = timedelta(0), 40
+    settings.STATS_AGENT_ROW_RETENTION, hours = timedelta(0), 40
     person, locks = make_user(username="alice"), [0]
     deployment.take(*(agent_row(NOW - n * HOUR, user_id=str(person.pk)) for n in range(hours)))
     query = (

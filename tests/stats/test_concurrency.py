@@ -192,7 +192,7 @@ def test_closing_an_hour_waits_for_its_writers(
     deployment: Deployment, other: psycopg.Connection[Any], settings: Any, commits: bool
 ) -> None:
     """The hour stays open if the writer commits, and closes if it rolls back."""
-    settings.STATS_RAW_RETENTION = timedelta(hours=1)
+    settings.STATS_AGENT_ROW_RETENTION = timedelta(hours=1)
     old = deployment.now - 5 * HOUR
     deployment.take(agent_row(old))
     run("collect_deployment_stats")
@@ -213,7 +213,7 @@ def test_rows_of_old_hours_are_ingested_while_hours_are_dropped(
     deployment: Deployment, settings: Any
 ) -> None:
     """Each row is accepted and in history, or rejected."""
-    settings.STATS_RAW_RETENTION = timedelta(hours=1)
+    settings.STATS_AGENT_ROW_RETENTION = timedelta(hours=1)
     first = deployment.now.replace(minute=5, second=0, microsecond=0) - 30 * HOUR
 
     def prune() -> None:
@@ -266,7 +266,7 @@ def test_an_hour_closed_during_the_collection_has_no_snapshot(
         collected = pool.submit(closing(lambda: collect_snapshot(at, now=timezone.now())))
         wait_for(lambda: is_waiting() or collected.done())
         other.commit()
-        with pytest.raises(SnapshotError, match="raw rows are not kept"):
+        with pytest.raises(SnapshotError, match="agent rows are not kept"):
             collected.result()
 
 

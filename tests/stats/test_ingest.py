@@ -74,7 +74,7 @@ def test_a_row_outside_the_retention_is_rejected(
 def test_without_retention_rows_since_2000_are_stored(
     deployment: Deployment, settings: Any
 ) -> None:
-    settings.STATS_RAW_RETENTION = settings.STATS_RETENTION = timedelta(0)
+    settings.STATS_AGENT_ROW_RETENTION = settings.STATS_RETENTION = timedelta(0)
     assert deployment.counts(agent_row(utc(2000)), agent_row(utc(1999))) == (1, 0, 1)
     deployment.travel(5000 * DAY)
     deployment.prune()
@@ -97,7 +97,7 @@ def test_raw_rows_are_dropped_by_hour_and_later_rows_of_the_hour_rejected(
         (rejection,) = deployment.send(row, new)["rejected"]
         assert rejection["field"] == "created_at"
         assert "the hour 2026-05-04T10:00:00+00:00, which is closed" in rejection["detail"]
-    with pytest.raises(CommandError, match="raw rows are not kept"):
+    with pytest.raises(CommandError, match="agent rows are not kept"):
         deployment.collect(NOW - 2 * HOUR)
 
 
@@ -157,9 +157,9 @@ def test_a_longer_retention_does_not_reopen_a_closed_hour(
     deployment.travel(2 * DAY)
     deployment.prune()
     for retention in (9 * DAY, timedelta(0)):
-        settings.STATS_RAW_RETENTION = retention
+        settings.STATS_AGENT_ROW_RETENTION = retention
         assert deployment.counts(agent_row(NOW)) == (0, 0, 1)
-        with pytest.raises(CommandError, match="raw rows are not kept"):
+        with pytest.raises(CommandError, match="agent rows are not kept"):
             deployment.collect(NOW)
 
 

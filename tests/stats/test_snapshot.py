@@ -120,7 +120,7 @@ def test_a_moment_has_one_snapshot_that_never_changes(deployment: Deployment) ->
 
 @pytest.mark.parametrize(
     ("at", "complaint"),
-    [(NOW + SECOND, "must not be in the future"), (NOW - 25 * HOUR, "raw rows are not kept")],
+    [(NOW + SECOND, "must not be in the future"), (NOW - 25 * HOUR, "agent rows are not kept")],
 )
 def test_a_moment_in_the_future_or_without_raw_rows_has_no_snapshot(
     deployment: Deployment, at: datetime, complaint: str

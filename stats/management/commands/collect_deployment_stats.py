@@ -55,7 +55,7 @@ class Command(BaseCommand):
         add_moment_argument(
             how,
             "--since",
-            "take the missing snapshots from this time on, for each interval with raw rows. "
+            "take the missing snapshots from this time on, for each interval with agent rows. "
             "Workspaces that reported count as running",
         )
         add_moment_argument(parser, "--until", "the end of --since; default: now")

@@ -12,7 +12,7 @@ from stats.rollups.builder import rebuild
 
 
 class Command(BaseCommand):
-    help = "Rebuilds the rollups and the newest row of each agent from the stored raw rows."
+    help = "Rebuilds the rollups and the newest row of each agent from the stored agent rows."
     examples = "--since 2026-01-31\n--since 2026-01-31T12:00:00Z"
 
     def add_arguments(self, parser: CommandParser) -> None:
