@@ -53,7 +53,9 @@ def _problem(job: Job, run: JobRun | None, now: datetime) -> str:
         return "is late"
     if run is None or not run.failed or not job.enabled():
         return ""
-    runs = JobRun.objects.filter(job=job.name, slot__lte=now).order_by("-slot")[:MAX_FAILURES]
+    runs = JobRun.objects.filter(job=job.name, scheduled_at__lte=now).order_by("-scheduled_at")[
+        :MAX_FAILURES
+    ]
     failures = [each.failed for each in runs]
     return f"failed {MAX_FAILURES} times" if failures == [True] * MAX_FAILURES else ""
 

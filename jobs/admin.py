@@ -26,11 +26,20 @@ class StateFilter(admin.SimpleListFilter):
 
 @admin.register(JobRun)
 class JobRunAdmin(ReadOnlyAdmin):
-    list_display = ["job", "slot", "started", "duration", "outcome", "short_error", "rows", "host"]
+    list_display = [
+        "job",
+        "scheduled_at",
+        "started",
+        "duration",
+        "outcome",
+        "short_error",
+        "affected_rows",
+        "host",
+    ]
     fields = [
         ("job", "outcome"),
-        ("slot", "started", "duration"),
-        ("rows", "summary"),
+        ("scheduled_at", "started", "duration"),
+        ("affected_rows", "summary"),
         "host",
         "error",
     ]

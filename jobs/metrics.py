@@ -39,7 +39,7 @@ def _failing(now: datetime) -> metrics.Values:
 
 def _late(now: datetime) -> metrics.Values:
     states = jobs_state(now).items()
-    return {(job,): float(each["late"]) for job, each in states if each["state"] != "never"}
+    return {(job,): float(each["is_late"]) for job, each in states if each["state"] != "never"}
 
 
 metrics.database_gauge(

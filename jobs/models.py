@@ -19,19 +19,19 @@ class JobRunQuerySet(models.QuerySet["JobRun"]):
     def newest_of_each_job(self, now: datetime) -> JobRunQuerySet:
         """Returns the newest run of each job.
 
-        Ignores runs with a slot in the future. Such runs exist if the clock of a server was wrong.
+        Ignores runs scheduled in the future. Such runs exist if the clock of a server was wrong.
         """
-        return self.filter(slot__lte=now).order_by("job", "-slot").distinct("job")
+        return self.filter(scheduled_at__lte=now).order_by("job", "-scheduled_at").distinct("job")
 
 
 class JobRun(models.Model):
-    """One run of a job. The unique constraint prevents two runs of one slot."""
+    """One run of a job. The unique constraint prevents two runs of a job at one scheduled time."""
 
     job = models.CharField(max_length=100)
-    slot = models.DateTimeField(help_text="The scheduled time of the run.")
+    scheduled_at = models.DateTimeField(help_text="The scheduled time of the run.")
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
-    rows = models.BigIntegerField(
+    affected_rows = models.BigIntegerField(
         null=True, blank=True, help_text="The number of rows written or deleted."
     )
     summary = models.TextField(
@@ -47,14 +47,14 @@ class JobRun(models.Model):
 
     class Meta:
         ordering = ["-started_at", "-id"]
-        constraints = [models.UniqueConstraint("job", "slot", name="jobs_one_run_a_slot")]
+        constraints = [models.UniqueConstraint("job", "scheduled_at", name="jobs_run_unique")]
         indexes = [
             models.Index("started_at", name="jobs_run_started_at"),
             models.Index("job", condition=models.Q(finished_at=None), name="jobs_run_unfinished"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.job} {self.slot:%Y-%m-%d %H:%M:%S}"
+        return f"{self.job} {self.scheduled_at:%Y-%m-%d %H:%M:%S}"
 
     @property
     def failed(self) -> bool:

@@ -22,12 +22,12 @@ MIN_INTERVAL = timedelta(seconds=1)
 FIRST_RETRY = timedelta(seconds=30)
 MAX_RETRY = timedelta(hours=1)
 COUNTED_FAILURES = 8
-# One index lookup for each job, however many runs are stored. Runs with a slot in the future are
+# One index lookup for each job, however many runs are stored. Runs scheduled in the future are
 # ignored. Such runs exist if the clock of a server was wrong.
 _NEWEST = """
 SELECT run.* FROM unnest(%s::text[]) AS name CROSS JOIN LATERAL (
-    SELECT * FROM jobs_jobrun WHERE job = name AND slot <= %s {} ORDER BY slot DESC LIMIT {}
-) AS run ORDER BY run.slot DESC
+    SELECT * FROM jobs_jobrun WHERE job = name AND scheduled_at <= %s {} ORDER BY scheduled_at DESC LIMIT {}
+) AS run ORDER BY run.scheduled_at DESC
 """
 NEWEST = _NEWEST.format("", 1)
 NEWEST_FINISHED = _NEWEST.format("AND finished_at IS NOT NULL", 1)
@@ -65,7 +65,7 @@ def next_slot(runs: Sequence[JobRun], *, every: timedelta, now: datetime) -> dat
     if not runs:
         return current
     newest = runs[0]
-    regular = max(slot_of(newest.slot, every=every) + max(every, MIN_INTERVAL), current)
+    regular = max(slot_of(newest.scheduled_at, every=every) + max(every, MIN_INTERVAL), current)
     if not newest.failed or newest.finished_at is None:
         return regular
     # Count the failed runs since the last run that did not fail.
@@ -109,7 +109,7 @@ def is_late(job: Job, run: JobRun | None, *, now: datetime) -> bool:
 def jobs_state(now: datetime | None = None) -> dict[str, Any]:
     """Returns the states of all jobs, by the name of the job.
 
-    Shape: {name: {"state": "ok"|"failed"|"running"|"never", "late": bool, "slot"?: time,
+    Shape: {name: {"state": "ok"|"failed"|"running"|"never", "is_late": bool, "scheduled_at"?: time,
     "finished_at"?: time}}.
     """
     now = now or timezone.now()
@@ -120,5 +120,10 @@ def jobs_state(now: datetime | None = None) -> dict[str, Any]:
 def _state(job: Job, run: JobRun | None, now: datetime) -> dict[str, Any]:
     late = is_late(job, run, now=now)
     if run is None:
-        return {"state": "never", "late": late}
-    return {"state": run.state, "late": late, "slot": run.slot, "finished_at": run.finished_at}
+        return {"state": "never", "is_late": late}
+    return {
+        "state": run.state,
+        "is_late": late,
+        "scheduled_at": run.scheduled_at,
+        "finished_at": run.finished_at,
+    }

@@ -117,7 +117,7 @@ def run_job(job: Job, now: datetime, *, slot: datetime | None = None) -> JobRun 
             return None
         host = f"{socket.gethostname()}:{os.getpid()}"[:255]
         run, is_new = JobRun.objects.get_or_create(
-            job=job.name, slot=slot or now, defaults={"started_at": now, "host": host}
+            job=job.name, scheduled_at=slot or now, defaults={"started_at": now, "host": host}
         )
         return _execute(job, run, now) if is_new else None
 
@@ -126,7 +126,7 @@ def _execute(job: Job, run: JobRun, now: datetime) -> JobRun:
     started = time.monotonic()
     try:
         result = job.run(now)
-        run.rows, run.summary = result if isinstance(result, Result) else (result, "")
+        run.affected_rows, run.summary = result if isinstance(result, Result) else (result, "")
     except JobFailedError as error:
         logger.warning("Job %s failed: %s", job.name, error, extra={"job": job.name})
         run.error = str(error) or "It failed."
@@ -148,11 +148,13 @@ def _execute(job: Job, run: JobRun, now: datetime) -> JobRun:
 
 def _finish(run: JobRun) -> None:
     unfinished = JobRun.objects.unfinished().filter(pk=run.pk)
-    found = {name: getattr(run, name) for name in ("finished_at", "rows", "summary", "error")}
+    found = {
+        name: getattr(run, name) for name in ("finished_at", "affected_rows", "summary", "error")
+    }
     if not unfinished.update(**found):
         logger.warning("Job %s finished after its run was marked as failed", run.job)
     elif not run.failed:
-        logger.debug("Job %s: ok", run.job, extra={"job": run.job, "rows": run.rows})
+        logger.debug("Job %s: ok", run.job, extra={"job": run.job, "rows": run.affected_rows})
 
 
 def fail_abandoned_runs(now: datetime, *, job: str = "") -> int:

@@ -16,17 +16,18 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('job', models.CharField(max_length=100)),
-                ('slot', models.DateTimeField(help_text='The scheduled time of the run.')),
+                ('scheduled_at', models.DateTimeField(help_text='The scheduled time of the run.')),
                 ('started_at', models.DateTimeField()),
                 ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('rows', models.BigIntegerField(blank=True, help_text='The number of rows written or deleted.', null=True)),
+                ('affected_rows', models.BigIntegerField(blank=True, help_text='The number of rows written or deleted.', null=True)),
+                ('summary', models.TextField(blank=True, db_default='', default='', help_text='What the run wrote or deleted, if these are rows of several kinds.')),
                 ('error', models.TextField(blank=True, db_default='', default='')),
                 ('host', models.CharField(help_text='The host and process of the run.', max_length=255)),
             ],
             options={
                 'ordering': ['-started_at', '-id'],
                 'indexes': [models.Index(models.F('started_at'), name='jobs_run_started_at'), models.Index(models.F('job'), condition=models.Q(('finished_at', None)), name='jobs_run_unfinished')],
-                'constraints': [models.UniqueConstraint(models.F('job'), models.F('slot'), name='jobs_one_run_a_slot')],
+                'constraints': [models.UniqueConstraint(models.F('job'), models.F('scheduled_at'), name='jobs_run_unique')],
             },
         ),
     ]

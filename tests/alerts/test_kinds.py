@@ -43,7 +43,7 @@ def make_runs(job: str, *errors: str, now: datetime = NOW) -> None:
     for index, error in enumerate(reversed(errors)):
         at = now - index * MINUTE
         JobRun.objects.create(
-            job=job, slot=at, started_at=at, finished_at=at, error=error, host="a"
+            job=job, scheduled_at=at, started_at=at, finished_at=at, error=error, host="a"
         )
 
 

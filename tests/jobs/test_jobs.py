@@ -67,7 +67,7 @@ def add_run(
 ) -> JobRun:
     return JobRun.objects.create(
         job=job,
-        slot=slot,
+        scheduled_at=slot,
         started_at=slot,
         finished_at=slot if finished else None,
         error=error,
@@ -91,7 +91,7 @@ def test_slots_are_multiples_of_the_interval(every: timedelta, slot: datetime) -
 
 def done(slot: datetime, *, failed: bool = False, finished: bool = True) -> JobRun:
     error = "failed" if failed else ""
-    return JobRun(slot=slot, finished_at=slot + MINUTE if finished else None, error=error)
+    return JobRun(scheduled_at=slot, finished_at=slot + MINUTE if finished else None, error=error)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,12 @@ def test_a_run_is_recorded_with_its_rows_and_logged_at_debug(
 
     run_job(register_job(run_at), NOON)
     run = JobRun.objects.get()
-    assert (run.job, run.slot, run.started_at, run.rows) == ("test_job", NOON, NOON, 7)
+    assert (run.job, run.scheduled_at, run.started_at, run.affected_rows) == (
+        "test_job",
+        NOON,
+        NOON,
+        7,
+    )
     assert (run.state, run.error) == ("ok", "")
     assert run.finished_at is not None
     assert run.finished_at >= NOON
@@ -213,7 +218,7 @@ def test_a_failure_is_recorded_and_logged(
 
     assert run_if_due(register_job(run), NOON)
     stored_run = JobRun.objects.get()
-    assert (stored_run.error, stored_run.rows) == (stored, None)
+    assert (stored_run.error, stored_run.affected_rows) == (stored, None)
     [record] = [record for record in caplog.records if "Job test_job failed" in record.message]
     assert bool(record.exc_info) is traceback
 
@@ -221,7 +226,7 @@ def test_a_failure_is_recorded_and_logged(
 def slot_run(job: Job, now: datetime) -> datetime | None:
     """Returns the slot that was run, if one was due."""
     run = run_if_due(job, now)
-    return run.slot if run else None
+    return run.scheduled_at if run else None
 
 
 def test_a_due_job_runs_once_in_each_slot(register_job: Registered) -> None:
@@ -245,9 +250,9 @@ def test_runs_of_a_clock_that_was_ahead_do_not_hide_current_runs(
     register_job()
     now = timezone.now()
     add_run(now + 9 * HOUR)
-    assert jobs_state(now)["test_job"] == {"state": "never", "late": False}
+    assert jobs_state(now)["test_job"] == {"state": "never", "is_late": False}
     failed = add_run(now - HOUR, error="no such luck")
-    assert jobs_state()["test_job"]["slot"] == failed.slot
+    assert jobs_state()["test_job"]["scheduled_at"] == failed.scheduled_at
     metrics.discover()
     gauges = {each.name: each.samples for each in metrics.read_database_gauges(now)}
     assert [each.value for each in gauges["coderapi_job_age_seconds"]] == [3600]
@@ -312,7 +317,10 @@ def test_old_runs_are_pruned_except_the_newest_of_each_job() -> None:
     assert prune_runs(NOON) == 2
     assert JobRun.objects.get(job="removed").error == ABANDONED
     JobRun.objects.filter(job="removed").delete()
-    assert set(JobRun.objects.values_list("job", "slot")) == {("test_job", old), ("other", NOON)}
+    assert set(JobRun.objects.values_list("job", "scheduled_at")) == {
+        ("test_job", old),
+        ("other", NOON),
+    }
 
 
 def test_the_state_of_each_job(register_job: Registered) -> None:
@@ -343,7 +351,7 @@ def test_a_job_is_late_if_a_run_or_the_next_one_takes_too_long(
     metrics.discover()
     gauges = {each.name: each.samples for each in metrics.read_database_gauges(now)}
     assert [each.value for each in gauges["coderapi_job_late"]] == [late]
-    assert owner.get("/readyz").json()["parts"]["jobs"]["test_job"]["late"] is late
+    assert owner.get("/readyz").json()["parts"]["jobs"]["test_job"]["is_late"] is late
     owner.force_login(owner.user)
     line = owner.get("/admin/").text.partition("test_job")[2].partition("</dd>")[0]
     assert ("state-failed" in line) is late

@@ -68,7 +68,7 @@ def test_two_workers_share_the_slots() -> None:
     every_second()
     with working(), working():
         wait_for(lambda: finished() >= 3)
-    seconds = [run.slot for run in JobRun.objects.all()]
+    seconds = [run.scheduled_at for run in JobRun.objects.all()]
     assert len(set(seconds)) == len(seconds)
     assert not JobRun.objects.exclude(error="").exists()
 
@@ -157,7 +157,7 @@ def test_a_stuck_job_is_late_and_does_not_block_others(
         before = finished()
         wait_for(lambda: finished() >= before + 2)
         state = jobs_state()["stuck"]
-        assert (state["state"], state["late"]) == ("running", True)
+        assert (state["state"], state["is_late"]) == ("running", True)
     # The worker did not wait longer than its maximum duration.
     assert "Job stuck is abandoned after 0:00:00" in caplog.text
 
@@ -169,7 +169,9 @@ def test_it_sleeps_until_the_next_slot_or_the_limit() -> None:
     # The slots of a thousand years begin in 1970 and after 2900, far from any test.
     for days, low, high in ((1 / 86_400, 0, 1), (365_000, 30, 30)):
         job = every_second(name=f"every_{days}_days", every=timedelta(days=days))
-        JobRun.objects.create(job=job.name, slot=now, started_at=now, finished_at=now, host="x")
+        JobRun.objects.create(
+            job=job.name, scheduled_at=now, started_at=now, finished_at=now, host="x"
+        )
         assert low <= seconds_to_next(job) <= high
 
 

@@ -95,7 +95,9 @@ def test_database_gauges_are_read_from_the_database() -> None:
     now = timezone.now()
     make_user()
     make_user(status="suspended")
-    JobRun.objects.create(job=PRUNE, slot=now, started_at=now, finished_at=now, error="x", host="h")
+    JobRun.objects.create(
+        job=PRUNE, scheduled_at=now, started_at=now, finished_at=now, error="x", host="h"
+    )
     metrics.discover()
     found = {
         (sample.name, *sample.labels.values()): sample.value

@@ -113,7 +113,9 @@ def test_snapshots_of_a_fast_clock_do_not_hide_current_ones(deployment: Deployme
 def test_snapshots_continue_when_the_server_clock_goes_back() -> None:
     now = timezone.now()
     for slot in (now - MINUTE, *(now + number * HOUR for number in range(1, 10))):
-        JobRun.objects.create(job=COLLECT.name, slot=slot, started_at=slot, finished_at=slot)
+        JobRun.objects.create(
+            job=COLLECT.name, scheduled_at=slot, started_at=slot, finished_at=slot
+        )
     assert run_if_due(replace(COLLECT, every=30 * SECOND), timezone.now())
     state = snapshot_state()
     assert state

@@ -28,7 +28,7 @@ def make_rows(owner: User, *, now: datetime) -> None:
         make_key(user, login_type="token", lifetime_ns=30 * DAY_NS)
         expire(make_key(user))
     TokenConfig.objects.create(user=owner, max_token_lifetime=DAY_NS)
-    run = {"slot": now, "started_at": now, "host": "here:1"}
+    run = {"scheduled_at": now, "started_at": now, "host": "here:1"}
     JobRun.objects.create(job="prune_job_runs", **run)
     JobRun.objects.create(job="audit_partitions", finished_at=now, error="<b>bold</b>", **run)
     IngestKey.objects.create(name="pages", key="cik_example", origins=["https://a.example.com"])

@@ -27,5 +27,5 @@ class Command(BaseCommand):
             raise CommandError(f"Job {name} is already running.")
         if run.failed:
             raise CommandError(f"Job {name} failed: {run.error}")
-        rows = "done" if run.rows is None else plural(run.rows, "row")
+        rows = "done" if run.affected_rows is None else plural(run.affected_rows, "row")
         return f"Job {name}: {rows}. {run.summary}".rstrip()
