@@ -89,8 +89,8 @@ class ChannelForm(forms.ModelForm[Channel]):
     class Meta:
         model = Channel
         fields = [
-            *("name", "form", "address", "enabled", "kinds", "sites", "min_severity", "min_reach"),
-            *("hourly_limit", "quiet_from", "quiet_until"),
+            *("name", "type", "address", "is_enabled", "kinds", "sites", "min_severity"),
+            *("min_client_days", "hourly_limit", "quiet_from", "quiet_until"),
         ]
         widgets = {
             "address": forms.TextInput(attrs={"class": "vLargeTextField", "autocomplete": "off"})
@@ -109,8 +109,8 @@ class ChannelForm(forms.ModelForm[Channel]):
 
     def clean_address(self) -> str:
         address: str = self.cleaned_data["address"] or self.instance.address
-        if form := self.cleaned_data.get("form"):
-            check_address(form, address)
+        if kind := self.cleaned_data.get("type"):
+            check_address(kind, address)
         return address
 
     def clean_sites(self) -> list[str]:
@@ -123,7 +123,7 @@ class ChannelForm(forms.ModelForm[Channel]):
 @admin.register(Channel)
 class ChannelAdmin(ServiceAdmin[Channel]):
     form = ChannelForm
-    list_display = ["name", "form", "shown_address", "state", "choice", "min_severity", LAST]
+    list_display = ["name", "type", "shown_address", "state", "choice", "min_severity", LAST]
     readonly_fields = ["state", "shown_address", "signing_secret", "last_failure"]
     actions = ["send_test"]
 
@@ -131,7 +131,7 @@ class ChannelAdmin(ServiceAdmin[Channel]):
         """Omits the secrets for a user who may only view the channel."""
         if obj is None:
             # The test alert that follows enables the new channel.
-            return [name for name in ChannelForm.Meta.fields if name != "enabled"]
+            return [name for name in ChannelForm.Meta.fields if name != "is_enabled"]
         hidden = {"shown_address"}
         if not self.has_change_permission(request, obj):
             hidden = {"address", "signing_secret"}
@@ -148,7 +148,7 @@ class ChannelAdmin(ServiceAdmin[Channel]):
 
     @admin.display(description="state")
     def state(self, channel: Channel) -> SafeString:
-        if not channel.enabled:
+        if not channel.is_enabled:
             is_refused = channel.is_failing and channel.accepted_at is None
             return badge("test failed", State.BAD) if is_refused else badge("off", State.PLAIN)
         return badge("failing", State.BAD) if channel.is_failing else badge("on", State.GOOD)
@@ -245,7 +245,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
 @admin.register(Alert)
 class AlertAdmin(ReadOnlyAdmin):
-    list_display = ["created_at", "channel", "kind", "what", "site", "severity", "status"]
+    list_display = ["created_at", "channel", "kind", "title", "site", "severity", "status"]
     list_filter = ["status", "channel", "kind", "severity"]
     list_select_related = ["channel"]
-    search_fields = ["key", "what"]
+    search_fields = ["subject_key", "title"]

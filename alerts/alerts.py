@@ -35,15 +35,15 @@ class JobSource(Source):
         newest = selectors.newest_runs(now)
         for job in registry.all_jobs():
             if problem := _problem(job, newest.get(job.name), now):
-                yield Event(kind=JOB_FAILING, key=job.name, what=f"{job.name} {problem}")
+                yield Event(kind=JOB_FAILING, subject_key=job.name, title=f"{job.name} {problem}")
 
     def details(self, alert: Alert, now: datetime) -> Details:
-        run = selectors.newest_runs(now).get(alert.key)
-        facts = [("Job", alert.key)]
+        run = selectors.newest_runs(now).get(alert.subject_key)
+        facts = [("Job", alert.subject_key)]
         if run is not None:
             facts += [("Last run", f"{run.state}, started {ago(run.started_at, now=now)}")]
             facts += [("Error", run.error[:500])] if run.error else []
-        page = f"{reverse('admin:jobs_jobrun_changelist')}?job={alert.key}"
+        page = f"{reverse('admin:jobs_jobrun_changelist')}?job={alert.subject_key}"
         return Details(facts=facts, links=[("Open the runs of the job", page)])
 
 
@@ -85,7 +85,7 @@ class BackupSource(Source):
         newest = newest_backup()
         if newest is not None and now - newest > MAX_AGE:
             what = f"the newest backup is from {newest:%Y-%m-%d %H:%M} UTC"
-            yield Event(kind=BACKUP_OLD, key="backup", what=what)
+            yield Event(kind=BACKUP_OLD, subject_key="backup", title=what)
 
     def details(self, alert: Alert, now: datetime) -> Details:
         facts = [("Newest backup", ago(newest_backup(), now=now))]

@@ -31,7 +31,7 @@ TESTS = Limiter(
 
 def check_address(form: str, address: str) -> None:
     """Raises: ValidationError if alerts of this form cannot be sent to the address."""
-    if form == Channel.Form.EMAIL:
+    if form == Channel.Type.EMAIL:
         if not settings.MAILERS:
             raise ValidationError("Set CODER_EMAIL_SMARTHOST first, so that mail can be sent.")
         validate_email(address)
@@ -43,13 +43,13 @@ def check_address(form: str, address: str) -> None:
         usable = False
     if not usable:
         raise ValidationError("Enter the complete URL of the webhook.")
-    if form == Channel.Form.NTFY and not parts.path.strip("/"):
+    if form == Channel.Type.NTFY and not parts.path.strip("/"):
         raise ValidationError("The URL must end with the topic, as in https://ntfy.sh/my-topic.")
 
 
 def has_secret_address(channel: Channel) -> bool:
     """Returns whether the address is a URL, which may contain a secret."""
-    return channel.form != Channel.Form.EMAIL
+    return channel.type != Channel.Type.EMAIL
 
 
 def shown_address(channel: Channel) -> str:
@@ -65,10 +65,10 @@ def save_channel(channel: Channel, *, actor: Actor, now: datetime) -> None:
     After a channel is enabled, it gets no alerts of earlier events.
     """
     with transaction.atomic():
-        was_enabled = Channel.objects.filter(pk=channel.pk, enabled=True).exists()
+        was_enabled = Channel.objects.filter(pk=channel.pk, is_enabled=True).exists()
         channel.secret = channel.secret or _new_secret()
         save_recorded("alert_channel", channel, _facts, actor=actor, now=now)
-        if channel.enabled and not was_enabled:
+        if channel.is_enabled and not was_enabled:
             record_due(channel, now=now, status=Alert.Status.KNOWN)
 
 
@@ -87,7 +87,7 @@ def send_test(channel: Channel, *, actor: Actor, now: datetime) -> bool:
         raise
     enables = channel.accepted_at is None
     if enables:
-        channel.accepted_at, channel.enabled = now, True
+        channel.accepted_at, channel.is_enabled = now, True
         save_channel(channel, actor=actor, now=now)
     else:
         channel.note_success(now=now)
@@ -106,14 +106,14 @@ def _new_secret() -> str:
 
 def _facts(channel: Channel) -> dict[str, Any]:
     return {
-        "type": channel.form,
+        "type": channel.type,
         "address": shown_address(channel),
         # It shows that another address was entered, without the address.
         "address_digest": hashlib.sha256(channel.address.encode()).hexdigest()[:12],
-        "enabled": channel.enabled,
+        "is_enabled": channel.is_enabled,
         "kinds": channel.kinds,
         "sites": channel.sites,
         "min_severity": channel.min_severity,
-        "min_reach": channel.min_reach,
+        "min_client_days": channel.min_client_days,
         "hourly_limit": channel.hourly_limit,
     }

@@ -13,6 +13,6 @@ register(
         name="send_alerts",
         every=timedelta(seconds=15),
         run=send_alerts,
-        enabled=lambda: Channel.objects.filter(enabled=True).exists(),
+        enabled=lambda: Channel.objects.filter(is_enabled=True).exists(),
     )
 )

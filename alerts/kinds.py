@@ -41,7 +41,7 @@ BACKUP_OLD = "backup.old"
 TOKEN_EXPIRING = "token.expiring"  # noqa: S105 - the name of an alert
 CODER_UNAVAILABLE = "coder.unavailable"
 CONFIG_CHANGED = "config.changed"
-WEEKLY_DIGEST = "digest.weekly"
+WEEKLY_DIGEST = "weekly_digest"
 
 _LOW, _MEDIUM, _HIGH = Severity
 _TABLE = (

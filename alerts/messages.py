@@ -34,7 +34,7 @@ class Message:
 
     `type` is the kind of the alert, `digest` for several alerts, or `test`. `facts` are lines of a
     name and a value, and `lines` are further lines. `links` are texts and complete URLs. `data` has
-    the members of the webhook's body.
+    further members of a webhook's `data`.
     """
 
     id: str
@@ -81,11 +81,11 @@ def digest_subject(words: Sequence[str]) -> str:
 def webhook_body(message: Message) -> dict[str, Any]:
     """Returns the payload of Standard Webhooks: `type`, `timestamp` and `data`."""
     data = {
-        "title": message.title,
+        **message.data,
+        "subject": message.title,
         "text": message.text,
         "severity": message.severity.label,
         "links": [{"text": text, "url": url} for text, url in message.links],
-        **message.data,
     }
     return {"type": message.type, "timestamp": message.at, "data": data}
 

@@ -13,7 +13,7 @@ from alerts.kinds import KINDS, Severity
 class Channel(models.Model):
     """A receiver of alerts. A new channel is off until its receiver has accepted a test alert."""
 
-    class Form(models.TextChoices):
+    class Type(models.TextChoices):
         WEBHOOK = "webhook", "Webhook (signed JSON)"
         SLACK = "slack", "Slack"
         TEAMS = "teams", "Microsoft Teams"
@@ -21,10 +21,10 @@ class Channel(models.Model):
         EMAIL = "email", "E-mail"
 
     name = models.CharField(max_length=64, unique=True)
-    form = models.CharField("type", max_length=16, choices=Form)
+    type = models.CharField(max_length=16, choices=Type)
     address = models.CharField(max_length=1024)
     secret = models.CharField(max_length=64, editable=False)
-    enabled = models.BooleanField(default=False)
+    is_enabled = models.BooleanField(default=False)
     # When the receiver last accepted a message. Only the first time enables the channel.
     accepted_at = models.DateTimeField("last message", null=True, editable=False)
     # The last failure of a test, of a delivery, or of composing messages.
@@ -46,12 +46,12 @@ class Channel(models.Model):
     min_severity = models.PositiveSmallIntegerField(
         "least severity", choices=Severity, default=Severity.LOW
     )
-    min_reach = models.PositiveIntegerField(
-        "clients (sum of days)",
+    min_client_days = models.PositiveIntegerField(
+        "client days",
         default=10,
         validators=[MinValueValidator(1)],
-        help_text="A new group is reported when it has at least this number of clients. A client "
-        "counts once on each day.",
+        help_text="A new group is reported when it has at least this number of client days: its "
+        "clients of each day, added up.",
     )
     hourly_limit = models.PositiveIntegerField(
         default=10,
@@ -132,11 +132,11 @@ class Delivery(models.Model):
 
 
 class Alert(models.Model):
-    """An event, for one channel. `since` is the time of the event, so each regression is an event.
+    """An event, for one channel. `occurred_at` identifies the event, as each regression is another.
 
-    An event that lasts (`lasts`) has no time of its own. It is recorded when it begins, and again
-    only after it has ended (`ended_at`). An event from before the channel was enabled has a row,
-    too, with the status "known". It is never sent.
+    An event that lasts (`is_lasting`) has no time of its own. It is recorded when it begins, and
+    again only after it has ended (`ended_at`). An event from before the channel was enabled has a
+    row, too, with the status "known". It is never sent.
     """
 
     class Status(models.TextChoices):
@@ -149,13 +149,13 @@ class Alert(models.Model):
     channel = models.ForeignKey(Channel, models.CASCADE, related_name="alerts")
     kind = models.CharField(max_length=32)
     # What the event is about: the id of a group, the name of a job.
-    key = models.CharField(max_length=128)
-    since = models.DateTimeField()
-    lasts = models.BooleanField(default=False)
+    subject_key = models.CharField(max_length=128)
+    occurred_at = models.DateTimeField()
+    is_lasting = models.BooleanField(default=False)
     ended_at = models.DateTimeField(null=True)
     severity = models.PositiveSmallIntegerField(choices=Severity)
     site = models.CharField(max_length=255, blank=True)
-    what = models.CharField(max_length=255)
+    title = models.CharField(max_length=255)
     # The order within a message: clients, for example.
     weight = models.BigIntegerField(default=0)
     status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
@@ -167,7 +167,9 @@ class Alert(models.Model):
     class Meta:
         ordering = ["-severity", "-weight", "created_at", "pk"]
         constraints = [
-            models.UniqueConstraint(fields=["channel", "kind", "key", "since"], name="alerts_once")
+            models.UniqueConstraint(
+                fields=["channel", "kind", "subject_key", "occurred_at"], name="alerts_once"
+            )
         ]
         indexes = [
             models.Index(
@@ -176,16 +178,16 @@ class Alert(models.Model):
             models.Index(
                 fields=["channel", "kind"],
                 name="alerts_lasting",
-                condition=models.Q(lasts=True, ended_at=None),
+                condition=models.Q(is_lasting=True, ended_at=None),
             ),
             models.Index(
                 fields=["delivery"],
                 name="alerts_of_delivery",
                 condition=models.Q(delivery__isnull=False),
             ),
-            models.Index(fields=["kind", "key"], name="alerts_of_key"),
+            models.Index(fields=["kind", "subject_key"], name="alerts_of_key"),
             models.Index(fields=["created_at"], name="alerts_created"),
         ]
 
     def __str__(self) -> str:
-        return f"{KINDS[self.kind].word}: {self.what}"
+        return f"{KINDS[self.kind].word}: {self.title}"

@@ -32,12 +32,12 @@ def _record(
     channel: Channel, kinds: Sequence[str], events: Iterable[Event], *, now: datetime, status: str
 ) -> None:
     wanted = [event for event in events if event.kind in kinds and _wants(channel, event)]
-    states = {(event.kind, event.key) for event in wanted if event.since is None}
+    states = {(event.kind, event.subject_key) for event in wanted if event.occurred_at is None}
     known = _end_states(channel, kinds, states, now)
     rows = [
         _row(channel, event, now, status)
         for event in wanted
-        if event.since is not None or (event.kind, event.key) not in known
+        if event.occurred_at is not None or (event.kind, event.subject_key) not in known
     ]
     Alert.objects.bulk_create(rows, ignore_conflicts=True, batch_size=BATCH)
 
@@ -51,8 +51,8 @@ def _end_states(
     channel: Channel, kinds: Sequence[str], states: set[tuple[str, str]], now: datetime
 ) -> set[tuple[str, str]]:
     """Ends the alerts about states that are over. Returns the states that are recorded already."""
-    lasting = channel.alerts.filter(kind__in=kinds, lasts=True, ended_at=None)
-    found = {(kind, key): pk for pk, kind, key in lasting.values_list("pk", "kind", "key")}
+    lasting = channel.alerts.filter(kind__in=kinds, is_lasting=True, ended_at=None)
+    found = {(kind, key): pk for pk, kind, key in lasting.values_list("pk", "kind", "subject_key")}
     over = [pk for state, pk in found.items() if state not in states]
     if over:
         ended = Alert.objects.filter(pk__in=over)
@@ -65,12 +65,12 @@ def _row(channel: Channel, event: Event, now: datetime, status: str) -> Alert:
     return Alert(
         channel=channel,
         kind=event.kind,
-        key=event.key,
-        since=event.since or now,
-        lasts=event.since is None,
+        subject_key=event.subject_key,
+        occurred_at=event.occurred_at or now,
+        is_lasting=event.occurred_at is None,
         severity=event.severity or KINDS[event.kind].severity,
         site=event.site,
-        what=event.what[:255],
+        title=event.title[:255],
         weight=event.weight,
         status=status,
         created_at=now,
@@ -93,7 +93,7 @@ def forget_old(now: datetime) -> None:
     An alert is kept as long as its source may return the event again: it prevents a second alert.
     """
     old = Alert.objects.filter(created_at__lt=now - KEPT).exclude(status=Status.PENDING)
-    rows = list(old.exclude(lasts=True, ended_at=None))
+    rows = list(old.exclude(is_lasting=True, ended_at=None))
     kept = _kept(rows, lambda source, found: source.remembered(found))
     Alert.objects.filter(pk__in=[row.pk for row in rows if row.pk not in kept]).delete()
     deliveries = Delivery.objects.filter(created_at__lt=now - KEPT)

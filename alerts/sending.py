@@ -48,7 +48,7 @@ def send_alerts(now: datetime) -> int:
     """Records due alerts. Sends those that may be sent now, and returns the number of messages."""
     with ThreadPoolExecutor(MAX_SENDING, thread_name_prefix="alerts") as pool:
         run = _Run(pool, now)
-        for channel in Channel.objects.filter(enabled=True):
+        for channel in Channel.objects.filter(is_enabled=True):
             run.begin(channel)
         run.wait()
     forget_old(now)
@@ -170,12 +170,12 @@ def _about_one(delivery: Delivery, alert: Alert, now: datetime) -> Message:
     return Message(
         id=str(delivery.pk),
         type=alert.kind,
-        subject=f"{KINDS[alert.kind].word}: {details.what or alert.what}",
+        subject=f"{KINDS[alert.kind].word}: {details.title or alert.title}",
         severity=Severity(alert.severity),
         at=now,
         facts=details.facts,
         links=complete(details),
-        data={"since": alert.since, **_data(alert), **details.data},
+        data={**_data(alert), "group": details.group, "details": details.data},
     )
 
 
@@ -195,14 +195,25 @@ def _about_many(delivery: Delivery, alerts: list[Alert], now: datetime) -> Messa
         links=[
             ("Open these alerts", _url(reverse("admin:alerts_delivery_change", args=[delivery.pk])))
         ],
-        data={"alerts": [_data(alert) for alert in alerts[:MAX_LISTED]], "more": max(more, 0)},
+        data={
+            "alerts": [_listed(alert) for alert in alerts[:MAX_LISTED]],
+            "further_alerts": max(more, 0),
+        },
     )
 
 
+def _listed(alert: Alert) -> dict[str, object]:
+    return {"type": alert.kind, "severity": Severity(alert.severity).label, **_data(alert)}
+
+
 def _data(alert: Alert) -> dict[str, object]:
-    severity = Severity(alert.severity).label
-    found = {"kind": alert.kind, "key": alert.key, "what": alert.what, "severity": severity}
-    return {**found, **({"site": alert.site} if alert.site else {})}
+    """Returns the members that a webhook has for each alert."""
+    return {
+        "title": alert.title,
+        "subject_key": alert.subject_key,
+        "occurred_at": alert.occurred_at,
+        "site": alert.site or None,
+    }
 
 
 def complete(details: Details) -> list[tuple[str, str]]:
@@ -229,10 +240,10 @@ def test_message(channel: Channel, now: datetime) -> Message:
 
 def send_message(channel: Channel, message: Message) -> None:
     """Sends the message. Raises: OutgoingError if the receiver did not accept it."""
-    if channel.form == Channel.Form.EMAIL:
+    if channel.type == Channel.Type.EMAIL:
         _send_mail(channel.address, message)
         return
-    url, body = request_of(channel.form, channel.address, message)
+    url, body = request_of(channel.type, channel.address, message)
     headers = signed_headers(body, secret=channel.secret, delivery=message.id, at=int(time.time()))
     networks = [ip_network(text) for text in settings.WEBHOOK_NETWORKS]
     request = Outgoing(url, headers, method="POST", body=body, networks=networks, may_leave=True)

@@ -15,17 +15,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that operators want to know. `what` is the rest of the subject, after the word.
+    """Something that operators want to know. `title` is the rest of the subject, after the word.
 
-    `kind` and `key` identify what the event is about, and `since` identifies the event: it must not
-    change later. Without `since`, the event is a state that lasts as long as the source returns it.
+    `kind` and `subject_key` identify what the event is about, and `occurred_at` identifies the
+    event: it must not change later. Without `occurred_at`, the event is a state that lasts as long
+    as the source returns it.
     Without `severity`, the kind's severity applies. Events with a higher `weight` are listed first.
     """
 
     kind: str
-    key: str
-    what: str
-    since: datetime | None = None
+    subject_key: str
+    title: str
+    occurred_at: datetime | None = None
     site: str = ""
     severity: Severity | None = None
     weight: int = 0
@@ -35,14 +36,16 @@ class Event:
 class Details:
     """The content of a message about one alert.
 
-    `what` replaces the event's `what`, if it is not empty. `facts` are lines of a name and a value.
-    `links` are texts and paths of this service; the first one is the most important. `data` has the
-    members of the webhook's body.
+    `title` replaces the event's `title`, if it is not empty. `facts` are lines of a name and a
+    value. `links` are texts and paths of this service; the first one is the most important. `group`
+    is the violation group, as the API returns it. `data` is the member `data.details` of a webhook.
+    docs/alerts.md describes it for each kind.
     """
 
-    what: str = ""
+    title: str = ""
     facts: Sequence[tuple[str, str]] = ()
     links: Sequence[tuple[str, str]] = ()
+    group: dict[str, Any] | None = None
     data: dict[str, Any] = field(default_factory=dict)
 
 

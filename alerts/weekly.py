@@ -64,9 +64,13 @@ class DigestSource(Source):
         if now - until > LATEST:
             return []
         what = f"{until - WEEK:%Y-%m-%d} to {until:%Y-%m-%d}"
-        return [Event(kind=WEEKLY_DIGEST, key=f"{until:%Y-%m-%d}", what=what, since=until)]
+        return [
+            Event(
+                kind=WEEKLY_DIGEST, subject_key=f"{until:%Y-%m-%d}", title=what, occurred_at=until
+            )
+        ]
 
     def details(self, alert: Alert, now: datetime) -> Details:
-        facts = digest(alert.since)
+        facts = digest(alert.occurred_at)
         data = {"digest": [{"name": name, "value": value} for name, value in facts]}
         return Details(facts=facts, links=[("Open the admin", reverse("admin:index"))], data=data)

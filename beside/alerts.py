@@ -25,7 +25,7 @@ class CoderSource(Source):
 
     def due(self, channel: Channel, now: datetime) -> Iterator[Event]:
         if settings.CODER_URL and _is_away(now):
-            yield Event(kind=CODER_UNAVAILABLE, key="coder", what="Coder does not respond")
+            yield Event(kind=CODER_UNAVAILABLE, subject_key="coder", title="Coder does not respond")
 
     def details(self, alert: Alert, now: datetime) -> Details:
         facts = [("Reason", BREAKER.reason)] if BREAKER.reason else []

@@ -1,8 +1,8 @@
 """Alerts about violation groups and policies, and their section of the weekly digest.
 
-The time `since` of an event must not change later, so it is never the time of a report:
+The time `occurred_at` of an event must not change later, so it is never the time of a report:
 
-| kind | when | `since` |
+| kind | when | `occurred_at` |
 | --- | --- | --- |
 | new | a group that no operator has decided about reaches the channel's number of clients | when the group was created |
 | limit_reached | an ignored group is new again | when it was ignored |
@@ -75,13 +75,13 @@ class GroupSource(Source):
         """Yields the events that are not recorded yet."""
         visible = groups_at(now).visible()
         decided_at = Coalesce("state_at", "opened_at")
-        new = visible.filter(state=State.NEW, client_days__gte=channel.min_reach)
+        new = visible.filter(state=State.NEW, client_days__gte=channel.min_client_days)
         over = visible.filter(state=State.IGNORED, current=State.NEW)
         sources: tuple[tuple[str, Any], ...] = (
-            (NEW_HOST, new_hosts(visible, now).annotate(since=F("opened_at"))),
-            (NEW_GROUP, new.annotate(since=F("opened_at"))),
-            (GROUP_LIMIT, over.annotate(since=decided_at)),
-            (REGRESSED_GROUP, _regressed(channel, visible).annotate(since=decided_at)),
+            (NEW_HOST, new_hosts(visible, now).annotate(occurred_at=F("opened_at"))),
+            (NEW_GROUP, new.annotate(occurred_at=F("opened_at"))),
+            (GROUP_LIMIT, over.annotate(occurred_at=decided_at)),
+            (REGRESSED_GROUP, _regressed(channel, visible).annotate(occurred_at=decided_at)),
             (GROWING_OTHER, _growing(channel, visible, now)),
         )
         # A group with a new host is not a new group, too.
@@ -95,9 +95,9 @@ class GroupSource(Source):
                     announced.add(group.pk)
                     yield Event(
                         kind=kind,
-                        key=str(group.pk),
-                        what=described(group),
-                        since=group.since,
+                        subject_key=str(group.pk),
+                        title=described(group),
+                        occurred_at=group.occurred_at,
                         site=group.site,
                         severity=_severity(kind, group),
                         weight=group.client_days,
@@ -105,10 +105,10 @@ class GroupSource(Source):
 
     def still_due(self, alerts: Sequence[Alert], now: datetime) -> Iterable[Alert]:
         """Drops an alert if an operator has decided about the group while the alert waited."""
-        groups = groups_at(now).filter(pk__in=[alert.key for alert in alerts])
+        groups = groups_at(now).filter(pk__in=[alert.subject_key for alert in alerts])
         states = {str(key): state for key, state in groups.values_list("pk", "current")}
         for alert in alerts:
-            state = states.get(alert.key)
+            state = states.get(alert.subject_key)
             if alert.kind == GROWING_OTHER:
                 if state is not None and state not in _SETTLED:
                     yield alert
@@ -117,30 +117,30 @@ class GroupSource(Source):
 
     def remembered(self, alerts: Sequence[Alert]) -> Iterable[Alert]:
         """Keeps the alerts of groups that exist."""
-        groups = Group.objects.filter(pk__in=[alert.key for alert in alerts])
+        groups = Group.objects.filter(pk__in=[alert.subject_key for alert in alerts])
         keys = {str(key) for key in groups.values_list("pk", flat=True)}
-        return [alert for alert in alerts if alert.key in keys]
+        return [alert for alert in alerts if alert.subject_key in keys]
 
     def details(self, alert: Alert, now: datetime) -> Details:
-        [group] = mark_new([groups_at(now).get(pk=alert.key)])
+        [group] = mark_new([groups_at(now).get(pk=alert.subject_key)])
         facets, advice, _ = details(group, now=now)
         page = reverse("admin:csp_group_change", args=[group.pk])
         return Details(
-            what=described(group, f"risk {advice.risk}"),
+            title=described(group, f"risk {advice.risk}"),
             facts=list(_facts(group, facets, advice, now)),
             links=[
                 ("Decide about the group", page),
                 ("Acknowledge it", f"{page}?state=acknowledged"),
                 ("Ignore it", f"{page}?state=ignored"),
             ],
-            data={"group": dict(GroupSerializer(group).data)},
+            group=dict(GroupSerializer(group).data),
         )
 
 
 def _regressed(channel: Channel, visible: Any) -> Any:
     """Returns the regressed groups that enough clients have reported since the decision."""
     clients = Report.objects.filter(group=OuterRef("pk"), received_at__gt=OuterRef("state_at"))
-    last = min(channel.min_reach, REGRESSED_CLIENTS)
+    last = min(channel.min_client_days, REGRESSED_CLIENTS)
     enough = clients.order_by().values("client").distinct()[last - 1 : last]
     return visible.filter(Exists(enough), current=REGRESSED)
 
@@ -152,9 +152,11 @@ def _severity(kind: str, group: Group) -> Severity | None:
 
 
 def _unrecorded(channel: Channel, kind: str, rows: Any) -> Any:
-    """Returns the rows without an alert of this kind. Each row has a column `since`."""
+    """Returns the rows without an alert of this kind. Each row has a column `occurred_at`."""
     kinds = (NEW_GROUP, NEW_HOST) if kind == NEW_GROUP else (kind,)
-    same = channel.alerts.filter(kind__in=kinds, since=OuterRef("since"), key=_key())
+    same = channel.alerts.filter(
+        kind__in=kinds, occurred_at=OuterRef("occurred_at"), subject_key=_key()
+    )
     return rows.exclude(Exists(same))
 
 
@@ -163,14 +165,14 @@ def _key() -> Cast:
 
 
 def _growing(channel: Channel, visible: Any, now: datetime) -> Any:
-    """Returns the groups "other" with `min_reach` more clients than at their last alert.
+    """Returns the groups "other" with `min_client_days` more clients than at their last alert.
 
     Such a group collects the causes that got no group of their own. So one of them may affect many
     visitors.
     """
-    alerts = channel.alerts.filter(key=_key(), created_at__gte=OuterRef("opened_at"))
+    alerts = channel.alerts.filter(subject_key=_key(), created_at__gte=OuterRef("opened_at"))
     # An event of this run, for example that the group is new, is not recorded yet.
-    is_new = {"state": State.NEW, "client_days__gte": channel.min_reach}
+    is_new = {"state": State.NEW, "client_days__gte": channel.min_client_days}
     most = Subquery(alerts.order_by("-weight").values("weight")[:1])
     recorded = alerts.filter(kind__in=(NEW_GROUP, GROWING_OTHER))
     return (
@@ -178,8 +180,8 @@ def _growing(channel: Channel, visible: Any, now: datetime) -> Any:
         .exclude(current__in=_SETTLED)
         .annotate(is_recorded=Exists(recorded))
         .exclude(is_recorded=False, **is_new)
-        .filter(client_days__gte=Coalesce(most, 0) + channel.min_reach)
-        .annotate(since=Value(now.replace(minute=0, second=0, microsecond=0)))
+        .filter(client_days__gte=Coalesce(most, 0) + channel.min_client_days)
+        .annotate(occurred_at=Value(now.replace(minute=0, second=0, microsecond=0)))
     )
 
 
@@ -205,19 +207,21 @@ class PolicySource(Source):
 
     def due(self, channel: Channel, now: datetime) -> Iterator[Event]:
         """Yields the events that are not recorded yet."""
-        changes = policy_changes(now - NEWEST, now + NEWEST).annotate(since=F("settled_at"))
+        changes = policy_changes(now - NEWEST, now + NEWEST).annotate(occurred_at=F("settled_at"))
         for policy in _unrecorded(channel, CHANGED_POLICY, changes):
             key, since, site = str(policy.pk), policy.settled_at, policy.site
             what = _changed(policy, policy_before(policy))
-            yield Event(kind=CHANGED_POLICY, key=key, what=what, since=since, site=site)
+            yield Event(
+                kind=CHANGED_POLICY, subject_key=key, title=what, occurred_at=since, site=site
+            )
 
     def still_due(self, alerts: Sequence[Alert], now: datetime) -> Iterable[Alert]:
         """Drops the alerts about policies that have expired."""
-        policies = SettledPolicy.objects.in_bulk([int(alert.key) for alert in alerts])
-        return [alert for alert in alerts if int(alert.key) in policies]
+        policies = SettledPolicy.objects.in_bulk([int(alert.subject_key) for alert in alerts])
+        return [alert for alert in alerts if int(alert.subject_key) in policies]
 
     def details(self, alert: Alert, now: datetime) -> Details:
-        policy = SettledPolicy.objects.get(pk=alert.key)
+        policy = SettledPolicy.objects.get(pk=alert.subject_key)
         before = policy_before(policy)
         removed, added = difference(before, policy)
         facts = [("Site", policy.site), ("Disposition", policy.disposition)]
@@ -226,7 +230,7 @@ class PolicySource(Source):
         query = urlencode({"site": policy.site})
         page = f"{reverse('admin:csp_group_site_policy')}?{query}"
         return Details(
-            what=_changed(policy, before),
+            title=_changed(policy, before),
             facts=facts,
             links=[("Open the policy of the site", page)],
             data={"policy": policy.policy, "removed": removed, "added": added},

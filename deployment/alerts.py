@@ -41,10 +41,10 @@ class ConfigSource(Source):
             if names:
                 what = f"{_listed(names)} of {revision.server or revision.host}"
                 key, since = str(revision.pk), revision.recorded_at
-                yield Event(kind=CONFIG_CHANGED, key=key, what=what, since=since)
+                yield Event(kind=CONFIG_CHANGED, subject_key=key, title=what, occurred_at=since)
 
     def details(self, alert: Alert, now: datetime) -> Details:
-        revision = ConfigRevision.objects.get(pk=alert.key)
+        revision = ConfigRevision.objects.get(pk=alert.subject_key)
         before = ConfigRevision.objects.filter(server=revision.server, pk__lt=revision.pk).first()
         changed = list(differences(before, revision)) if before else []
         facts = [(each.name, f"{each.before} → {each.after}") for each in changed[:MAX_NAMES]]

@@ -26,7 +26,8 @@ COUNTED_FAILURES = 8
 # ignored. Such runs exist if the clock of a server was wrong.
 _NEWEST = """
 SELECT run.* FROM unnest(%s::text[]) AS name CROSS JOIN LATERAL (
-    SELECT * FROM jobs_jobrun WHERE job = name AND scheduled_at <= %s {} ORDER BY scheduled_at DESC LIMIT {}
+    SELECT * FROM jobs_jobrun WHERE job = name AND scheduled_at <= %s {}
+    ORDER BY scheduled_at DESC LIMIT {}
 ) AS run ORDER BY run.scheduled_at DESC
 """
 NEWEST = _NEWEST.format("", 1)

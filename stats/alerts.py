@@ -23,11 +23,11 @@ class AlarmSource(Source):
 
     def due(self, channel: Channel, now: datetime) -> Iterator[Event]:
         for alarm in alarms_on(now):
-            yield Event(kind=STATS_ALARM, key=alarm.name, what=alarm.text.rstrip("."))
+            yield Event(kind=STATS_ALARM, subject_key=alarm.name, title=alarm.text.rstrip("."))
 
     def details(self, alert: Alert, now: datetime) -> Details:
         page = reverse("admin:stats_snapshot_timelines")
-        return Details(facts=[("Alarm", alert.key)], links=[("Open the charts", page)])
+        return Details(facts=[("Alarm", alert.subject_key)], links=[("Open the charts", page)])
 
 
 def _figures(since: datetime, until: datetime) -> dict[str, float | None]:

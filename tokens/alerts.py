@@ -35,15 +35,17 @@ class TokenSource(Source):
         for key in found[:MAX_EVENTS]:
             if expires_soon(key.expires_at, key.lifetime_ns, now=now):
                 what = f"{key.token_name} of {key.user} on {key.expires_at:%Y-%m-%d %H:%M} UTC"
-                yield Event(kind=TOKEN_EXPIRING, key=key.pk, what=what, since=key.expires_at)
+                yield Event(
+                    kind=TOKEN_EXPIRING, subject_key=key.pk, title=what, occurred_at=key.expires_at
+                )
 
     def still_due(self, alerts: list[Alert], now: datetime) -> list[Alert]:  # type: ignore[override]
-        live = APIKey.objects.live(now).filter(pk__in=[alert.key for alert in alerts])
+        live = APIKey.objects.live(now).filter(pk__in=[alert.subject_key for alert in alerts])
         expiries = dict(live.values_list("pk", "expires_at"))
-        return [alert for alert in alerts if expiries.get(alert.key) == alert.since]
+        return [alert for alert in alerts if expiries.get(alert.subject_key) == alert.occurred_at]
 
     def details(self, alert: Alert, now: datetime) -> Details:
-        key = APIKey.objects.select_related("user").get(pk=alert.key)
+        key = APIKey.objects.select_related("user").get(pk=alert.subject_key)
         facts = [
             ("Token", f"{key.token_name} ({key.pk})"),
             ("Owner", key.user.username),

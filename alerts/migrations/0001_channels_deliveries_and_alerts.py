@@ -19,17 +19,17 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=64, unique=True)),
-                ('form', models.CharField(choices=[('webhook', 'Webhook (signed JSON)'), ('slack', 'Slack'), ('teams', 'Microsoft Teams'), ('ntfy', 'ntfy'), ('email', 'E-mail')], max_length=16, verbose_name='type')),
+                ('type', models.CharField(choices=[('webhook', 'Webhook (signed JSON)'), ('slack', 'Slack'), ('teams', 'Microsoft Teams'), ('ntfy', 'ntfy'), ('email', 'E-mail')], max_length=16)),
                 ('address', models.CharField(max_length=1024)),
                 ('secret', models.CharField(editable=False, max_length=64)),
-                ('enabled', models.BooleanField(default=False)),
+                ('is_enabled', models.BooleanField(default=False)),
                 ('accepted_at', models.DateTimeField(editable=False, null=True, verbose_name='last message')),
                 ('failed_at', models.DateTimeField(editable=False, null=True)),
                 ('error', models.CharField(blank=True, editable=False, max_length=512)),
                 ('kinds', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=32), blank=True, default=list, help_text='The kinds of alerts that the channel gets. If empty, it gets all kinds.')),
                 ('sites', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=255), blank=True, default=list, help_text='The sites whose alerts the channel gets, one on each line. Without an entry, all sites. Alerts that concern no site are always sent.')),
                 ('min_severity', models.PositiveSmallIntegerField(choices=[(1, 'low'), (2, 'medium'), (3, 'high')], default=1, verbose_name='least severity')),
-                ('min_reach', models.PositiveIntegerField(default=10, help_text='A new group is reported when it has at least this number of clients. A client counts once on each day.', validators=[django.core.validators.MinValueValidator(1)], verbose_name='clients (sum of days)')),
+                ('min_client_days', models.PositiveIntegerField(default=10, help_text='A new group is reported when it has at least this number of client days: its clients of each day, added up.', validators=[django.core.validators.MinValueValidator(1)], verbose_name='client days')),
                 ('hourly_limit', models.PositiveIntegerField(default=10, help_text='The maximum number of messages in an hour. One message can list many alerts.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1000)])),
                 ('quiet_from', models.TimeField(blank=True, help_text='From this time (UTC), alerts wait until the quiet hours end.', null=True)),
                 ('quiet_until', models.TimeField(blank=True, null=True)),
@@ -63,13 +63,13 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('kind', models.CharField(max_length=32)),
-                ('key', models.CharField(max_length=128)),
-                ('since', models.DateTimeField()),
-                ('lasts', models.BooleanField(default=False)),
+                ('subject_key', models.CharField(max_length=128)),
+                ('occurred_at', models.DateTimeField()),
+                ('is_lasting', models.BooleanField(default=False)),
                 ('ended_at', models.DateTimeField(null=True)),
                 ('severity', models.PositiveSmallIntegerField(choices=[(1, 'low'), (2, 'medium'), (3, 'high')])),
                 ('site', models.CharField(blank=True, max_length=255)),
-                ('what', models.CharField(max_length=255)),
+                ('title', models.CharField(max_length=255)),
                 ('weight', models.BigIntegerField(default=0)),
                 ('status', models.CharField(choices=[('pending', 'Pending'), ('sent', 'Sent'), ('failed', 'Failed'), ('known', 'Known'), ('dropped', 'Dropped')], default='pending', max_length=16)),
                 ('created_at', models.DateTimeField()),
@@ -94,7 +94,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='alert',
-            index=models.Index(condition=models.Q(('ended_at', None), ('lasts', True)), fields=['channel', 'kind'], name='alerts_lasting'),
+            index=models.Index(condition=models.Q(('ended_at', None), ('is_lasting', True)), fields=['channel', 'kind'], name='alerts_lasting'),
         ),
         migrations.AddIndex(
             model_name='alert',
@@ -102,7 +102,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='alert',
-            index=models.Index(fields=['kind', 'key'], name='alerts_of_key'),
+            index=models.Index(fields=['kind', 'subject_key'], name='alerts_of_key'),
         ),
         migrations.AddIndex(
             model_name='alert',
@@ -110,6 +110,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='alert',
-            constraint=models.UniqueConstraint(fields=('channel', 'kind', 'key', 'since'), name='alerts_once'),
+            constraint=models.UniqueConstraint(fields=('channel', 'kind', 'subject_key', 'occurred_at'), name='alerts_once'),
         ),
     ]

@@ -78,7 +78,7 @@ _NAMES = {
 
 
 def _alerts(group: Group) -> Iterator[Activity]:
-    sent = Alert.objects.filter(key=str(group.pk), kind__startswith="csp_", status="sent")
+    sent = Alert.objects.filter(subject_key=str(group.pk), kind__startswith="csp_", status="sent")
     for alert in sent.select_related("channel", "delivery").order_by("-created_at")[:MAX_ROWS]:
         at = alert.delivery.sent_at if alert.delivery else None
         page = reverse("admin:alerts_delivery_change", args=[alert.delivery_id]) if at else ""

@@ -42,7 +42,7 @@ MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
 def test_alert_is_sent_once_when_a_group_reaches_its_number_of_clients(receiver: Receiver) -> None:
-    make_channel(receiver.url, min_reach=10)
+    make_channel(receiver.url, min_client_days=10)
     group = make_group(client_days=9)
     assert send_alerts(NOW) == 0
     Group.objects.update(client_days=10)
@@ -51,14 +51,16 @@ def test_alert_is_sent_once_when_a_group_reaches_its_number_of_clients(receiver:
     [body] = receiver.bodies
     data, page = body["data"], f"/admin/csp/group/{group.pk}/change/"
     assert (body["type"], data["group"]["id"]) == ("csp_group.new", str(group.pk))
-    assert data["title"] == ("[coderapi] new: Image from img.example.net (10 clients, risk medium)")
+    assert data["subject"] == (
+        "[coderapi] new: Image from img.example.net (10 clients, risk medium)"
+    )
     assert [link["url"].rpartition(page)[1:] for link in data["links"]] == [
         (page, ""),
         (page, "?state=acknowledged"),
         (page, "?state=ignored"),
     ]
     assert "Suggested entry: none" in data["text"]
-    assert Delivery.objects.get().subject == data["title"]
+    assert Delivery.objects.get().subject == data["subject"]
 
 
 def test_alert_names_its_site_and_a_channel_chooses_sites(receiver: Receiver) -> None:
@@ -67,7 +69,7 @@ def test_alert_names_its_site_and_a_channel_chooses_sites(receiver: Receiver) ->
     make_group(site="https://shop.acme.test", client_days=12)
     assert send_alerts(NOW) == 1
     [body] = receiver.bodies
-    assert body["data"]["title"] == (
+    assert body["data"]["subject"] == (
         "[coderapi] new: Image from img.example.net on shop.acme.test (12 clients, risk medium)"
     )
     assert body["data"]["site"] == body["data"]["group"]["site"] == "https://shop.acme.test"
@@ -87,12 +89,12 @@ def test_regression_is_alerted_each_time(receiver: Receiver) -> None:
     assert receiver.types == ["csp_group.regressed"] * 2
 
 
-@pytest.mark.parametrize(("min_reach", "clients"), [(1, 1), (2, 2), (10, 3)])
+@pytest.mark.parametrize(("min_client_days", "clients"), [(1, 1), (2, 2), (10, 3)])
 def test_regression_needs_several_clients_since_the_decision(
-    receiver: Receiver, min_reach: int, clients: int
+    receiver: Receiver, min_client_days: int, clients: int
 ) -> None:
     """Anyone can forge a single report, so it causes no alert of high severity."""
-    make_channel(receiver.url, min_reach=min_reach)
+    make_channel(receiver.url, min_client_days=min_client_days)
     group = make_group(client_days=1, state="resolved", state_at=NOW)
     make_reports(group, clients=5, at=NOW - HOUR)
     for found in range(clients + 1):
@@ -106,7 +108,7 @@ def test_regression_needs_several_clients_since_the_decision(
     "state", [{"state": "acknowledged"}, {"state": "ignored"}, {"state": "resolved"}]
 )
 def test_group_that_was_looked_at_is_not_alerted(receiver: Receiver, state: Any) -> None:
-    make_channel(receiver.url, min_reach=1)
+    make_channel(receiver.url, min_client_days=1)
     make_group(**state, state_at=NOW)
     assert send_alerts(NOW) == 0
 
@@ -121,7 +123,7 @@ def test_groups_from_before_the_channel_are_not_alerted(receiver: Receiver) -> N
 
 def test_disabled_channel_gets_nothing(receiver: Receiver) -> None:
     assert find("send_alerts").enabled() is False
-    make_channel(receiver.url, enabled=False)
+    make_channel(receiver.url, is_enabled=False)
     make_group(client_days=100)
     assert send_alerts(NOW) == 0
     assert find("send_alerts").enabled() is False
@@ -134,8 +136,8 @@ def test_many_alerts_are_one_message_with_the_most_clients_first(receiver: Recei
     assert send_alerts(NOW) == 1
     [body] = receiver.bodies
     assert body["type"] == "digest"
-    assert body["data"]["title"] == "[coderapi] 5 alerts: 5 new"
-    listed = [alert["what"] for alert in body["data"]["alerts"]]
+    assert body["data"]["subject"] == "[coderapi] 5 alerts: 5 new"
+    listed = [alert["title"] for alert in body["data"]["alerts"]]
     assert [what.partition("(")[2] for what in listed] == [
         f"{clients} clients)" for clients in (300, 200, 100, 50, 20)
     ]
@@ -179,7 +181,7 @@ def test_digest_lists_a_number_of_alerts_and_counts_the_others(receiver: Receive
         make_group(client_days=100)
     assert send_alerts(NOW) == 1
     [body] = receiver.bodies
-    assert (len(body["data"]["alerts"]), body["data"]["more"]) == (MAX_LISTED, 5)
+    assert (len(body["data"]["alerts"]), body["data"]["further_alerts"]) == (MAX_LISTED, 5)
     assert "and 5 more" in body["data"]["text"]
     [link] = body["data"]["links"]
     page = in_admin("auditor").get(urlsplit(link["url"]).path).text
@@ -198,7 +200,7 @@ def test_digest_lists_the_highest_severity_and_the_most_clients_first(receiver: 
     make_reports(regressed, clients=3, at=NOW - HOUR)
     assert send_alerts(NOW) == 1
     [body] = receiver.bodies
-    found = [(each["kind"], each["what"]) for each in body["data"]["alerts"]]
+    found = [(each["type"], each["title"]) for each in body["data"]["alerts"]]
     assert [kind for kind, _ in found] == ["csp_group.regressed", *11 * ["csp_group.new"]]
     clients = [int(re.findall(r"(\d+) clients", what)[0]) for _, what in found]
     assert clients == [15, 300, *range(29, 19, -1)]
@@ -220,7 +222,7 @@ def test_import_of_older_reports_repeats_no_alert(
     receiver: Receiver, collecting: None, tmp_path: Path
 ) -> None:
     now = timezone.now()
-    make_channel(receiver.url, min_reach=1)
+    make_channel(receiver.url, min_client_days=1)
     for index, days in enumerate((1, 20)):
         at = (now - timedelta(days=days)).isoformat()
         file = write_lines(tmp_path / f"{index}.jsonl", {"received_at": at, **legacy()})
@@ -247,7 +249,7 @@ def test_ignored_group_that_reaches_its_limit_is_alerted(receiver: Receiver) -> 
 @pytest.mark.parametrize("state", ["new", "acknowledged"])
 def test_group_for_other_causes_is_alerted_when_it_grows(receiver: Receiver, state: str) -> None:
     group = make_group(blocked="other", client_days=100, state=state, state_at=NOW)
-    make_channel(receiver.url, min_reach=10)
+    make_channel(receiver.url, min_client_days=10)
     steps = []
     for clients in (109, 110, 119, 120, 140):
         Group.objects.update(client_days=clients)
@@ -288,15 +290,20 @@ def test_failing_channel_affects_no_other_channel(receiver: Receiver) -> None:
     """Each alert is sent once, and each channel shows its own error."""
     with answering(Receiver()) as refusing:
         refusing.status = 500
-        make_channel("ops@example.com", name="mail", form="email")
+        make_channel("ops@example.com", name="mail", type="email")
         make_channel("http://127.0.0.1:1/", name="unreachable")
         make_channel(refusing.url, name="refusing")
         # The revision does not exist, so its message cannot be composed.
         broken = make_channel(receiver.url, name="broken", kinds=["config.changed"])
         Alert.objects.create(
-            channel=broken, kind="config.changed", key="1", since=NOW, severity=1, created_at=NOW
+            channel=broken,
+            kind="config.changed",
+            subject_key="1",
+            occurred_at=NOW,
+            severity=1,
+            created_at=NOW,
         )
-        make_channel(receiver.url, name="slack", form="slack")
+        make_channel(receiver.url, name="slack", type="slack")
         make_channel(receiver.url, name="webhook")
         make_group(client_days=100)
         assert [send_alerts(NOW + step * MINUTE / 4) for step in range(3)] == [2, 0, 0]
@@ -396,7 +403,7 @@ def test_internal_address_is_a_failed_delivery(url: str) -> None:
 
 
 def test_error_of_a_delivery_does_not_contain_the_path_of_its_url() -> None:
-    make_channel("http://user:planted@127.0.0.1:1/services/planted?token=planted", form="slack")
+    make_channel("http://user:planted@127.0.0.1:1/services/planted?token=planted", type="slack")
     make_group(client_days=100)
     assert send_alerts(NOW) == 0
     assert Delivery.objects.get().error.startswith("http://127.0.0.1:1 has an internal")
@@ -418,7 +425,7 @@ def test_signature_is_that_of_the_documentation(receiver: Receiver) -> None:
 
 def test_email_is_sent(settings: Any) -> None:
     settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
-    make_channel("ops@example.com", form="email")
+    make_channel("ops@example.com", type="email")
     make_group(client_days=100)
     assert send_alerts(NOW) == 1
     [message] = mail.outbox
@@ -427,7 +434,7 @@ def test_email_is_sent(settings: Any) -> None:
 
 
 def test_text_of_a_report_adds_no_header_to_a_mail(settings: Any) -> None:
-    channel = make_channel("ops@example.com", form="email")
+    channel = make_channel("ops@example.com", type="email")
     forged = "x\r\nBcc: evil@example.com\r\n\r\n.\r\nRCPT TO:<evil@example.com>"
     message = replace(sending.test_message(channel, NOW), subject=forged, lines=[forged])
     with mail_server() as mailbox:
@@ -440,7 +447,7 @@ def test_text_of_a_report_adds_no_header_to_a_mail(settings: Any) -> None:
 
 def test_error_of_the_email_library_is_a_failed_delivery(settings: Any) -> None:
     settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
-    make_channel("ops@example.com\nBcc: other@example.com", form="email")
+    make_channel("ops@example.com\nBcc: other@example.com", type="email")
     make_group(client_days=100)
     assert send_alerts(NOW) == 0
     assert Delivery.objects.get().error.startswith("The message cannot be sent")
@@ -451,9 +458,9 @@ def test_error_of_the_email_library_is_a_failed_delivery(settings: Any) -> None:
 
 FORM = {
     "name": "security",
-    "form": "webhook",
+    "type": "webhook",
     "min_severity": "1",
-    "min_reach": "5",
+    "min_client_days": "5",
     "hourly_limit": "10",
 }
 
@@ -474,19 +481,19 @@ def test_channel_is_made_in_the_admin_and_its_address_is_not_shown(receiver: Rec
         "The receiver of “security” accepted the test alert. The channel is now on." in added.text
     )
     channel = Channel.objects.get()
-    assert (channel.address, channel.enabled) == (receiver.url, True)
+    assert (channel.address, channel.is_enabled) == (receiver.url, True)
     page = client.get(f"/admin/alerts/channel/{channel.pk}/change/").text
     assert "planted" not in page
     assert channel.secret in page
     client.post(f"/admin/alerts/channel/{channel.pk}/change/", {**FORM, "address": ""})
     channel.refresh_from_db()
-    assert (channel.address, channel.enabled) == (receiver.url, False)
+    assert (channel.address, channel.is_enabled) == (receiver.url, False)
     action = {"action": "send_test", "_selected_action": [str(channel.pk)]}
     listed = client.post("/admin/alerts/channel/", action, follow=True).text
     assert "accepted the test alert" in listed
     assert "planted" not in listed
     channel.refresh_from_db()
-    assert not channel.enabled  # An operator has disabled it.
+    assert not channel.is_enabled  # An operator has disabled it.
     assert "planted" not in str(list(Entry.objects.values_list("before", "after")))
     client.post(f"/admin/alerts/channel/{channel.pk}/delete/", {"post": "yes"})
     assert not Channel.objects.exists()
@@ -505,7 +512,7 @@ def test_channel_is_made_in_the_admin_and_its_address_is_not_shown(receiver: Rec
 def test_form_shows_an_address_without_a_secret(
     form: str, address: str, value: str, placeholder: str
 ) -> None:
-    channel = make_channel(address, form=form)
+    channel = make_channel(address, type=form)
     page = in_admin("owner").get(f"/admin/alerts/channel/{channel.pk}/change/")
     field = page.context["adminform"].form["address"]
     assert (field.value(), field.field.widget.attrs.get("placeholder", "")) == (value, placeholder)
@@ -527,7 +534,7 @@ def test_form_shows_an_address_without_a_secret(
     ],
 )
 def test_wrong_address_is_rejected(kind: str, address: str) -> None:
-    form = {**FORM, "form": kind, "address": address}
+    form = {**FORM, "type": kind, "address": address}
     page = in_admin("owner").post("/admin/alerts/channel/add/", form)
     assert "errornote" in page.text
     assert not Channel.objects.exists()
@@ -539,13 +546,13 @@ def test_new_channel_is_off_until_a_test_is_accepted(receiver: Receiver) -> None
     page = client.post("/admin/alerts/channel/add/", form, follow=True).text
     assert "status 500. The channel is off until it accepts a test." in page
     channel = Channel.objects.get()
-    assert not channel.enabled
+    assert not channel.is_enabled
     shown = client.get(f"/admin/alerts/channel/{channel.pk}/change/").text
     assert "</time>: The server returned status 500" in shown
     assert ">test failed<" in shown
     receiver.status = 200
     run("send_alerts", "--test")
-    assert Channel.objects.get().enabled
+    assert Channel.objects.get().is_enabled
 
 
 @pytest.mark.django_db(transaction=True)

@@ -35,7 +35,7 @@ def only(receiver: Receiver, kind: str, **values: Any) -> Channel:
 
 
 def titles(receiver: Receiver) -> list[str]:
-    return [body["data"]["title"].removeprefix("[coderapi] ") for body in receiver.bodies]
+    return [body["data"]["subject"].removeprefix("[coderapi] ") for body in receiver.bodies]
 
 
 def make_runs(job: str, *errors: str, now: datetime = NOW) -> None:
@@ -84,12 +84,12 @@ def test_state_that_ends_before_the_message_is_sent_is_dropped(receiver: Receive
     assert send_alerts(NOW + MINUTE) == 0
     make_runs("make_csp_partitions", "", now=NOW + 2 * MINUTE)
     assert send_alerts(NOW + 2 * HOUR) == 0
-    assert Alert.objects.get(key="make_csp_partitions").status == "dropped"
+    assert Alert.objects.get(subject_key="make_csp_partitions").status == "dropped"
 
 
 def test_alarm_of_the_stats_is_alerted(receiver: Receiver) -> None:
-    make_channel(receiver.url, kinds=["stats.alarm"], enabled=False)
-    Channel.objects.update(enabled=True)
+    make_channel(receiver.url, kinds=["stats.alarm"], is_enabled=False)
+    Channel.objects.update(is_enabled=True)
     assert send_alerts(NOW) == 1
     assert titles(receiver) == ["stats: No snapshot has been taken yet"]
 
@@ -152,9 +152,9 @@ def test_changed_configuration_is_alerted(receiver: Receiver) -> None:
 
 def test_coder_that_does_not_respond_is_alerted(receiver: Receiver, settings: Any) -> None:
     settings.CODER_URL = "http://127.0.0.1:1"
-    only(receiver, "coder.unavailable", enabled=False)
-    only(receiver, "coder.unavailable", enabled=False, name="other")
-    Channel.objects.update(enabled=True)
+    only(receiver, "coder.unavailable", is_enabled=False)
+    only(receiver, "coder.unavailable", is_enabled=False, name="other")
+    Channel.objects.update(is_enabled=True)
     assert [send_alerts(NOW + step * MINUTE / 4) for step in range(4)] == [0, 0, 2, 0]
     assert titles(receiver) == ["Coder: Coder does not respond"] * 2
 
@@ -208,7 +208,7 @@ def test_week_ends_on_monday(now: str, end: str) -> None:
 
 def test_digest_is_sent_on_monday_once(receiver: Receiver) -> None:
     monday = datetime(2026, 5, 4, 7, tzinfo=UTC)
-    make_channel(receiver.url, kinds=["digest.weekly"], now=monday - 3 * DAY)
+    make_channel(receiver.url, kinds=["weekly_digest"], now=monday - 3 * DAY)
     make_group(client_days=100)
     sent = [send_alerts(monday + step) for step in (-MINUTE, 0 * MINUTE, HOUR, 3 * DAY, 7 * DAY)]
     assert sent == [0, 1, 0, 0, 1]
@@ -229,7 +229,7 @@ def test_digest_is_printed_without_data_of_users(settings: Any) -> None:
 
 def test_digest_is_sent_to_a_channel(settings: Any) -> None:
     settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
-    make_channel("ops@example.com", form="email")
+    make_channel("ops@example.com", type="email")
     assert run("send_digest", "--channel", "security") == "Sent the digest to security."
     [message] = mail.outbox
     assert message.subject.startswith("[coderapi] weekly digest: ")

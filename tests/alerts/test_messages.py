@@ -66,12 +66,12 @@ def test_subject_of_a_digest_counts_the_kinds(words: list[str], subject: str) ->
 
 
 def test_webhook_has_the_payload_of_standard_webhooks() -> None:
-    body = body_of("webhook", made(data={"key": "1"}))
+    body = body_of("webhook", made(data={"subject_key": "1"}))
     assert list(body) == ["type", "timestamp", "data"]
     assert (body["type"], body["timestamp"]) == ("csp_group.new", "2026-11-30T12:00:00Z")
     assert body["data"]["severity"] == "medium"
     assert body["data"]["links"][0] == {"text": "Decide about the group", "url": URL}
-    assert body["data"]["key"] == "1"
+    assert body["data"]["subject_key"] == "1"
 
 
 def test_signature_is_that_of_standard_webhooks() -> None:

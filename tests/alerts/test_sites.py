@@ -46,7 +46,7 @@ def report(*addresses: str, at: datetime, **members: Any) -> None:
 
 
 def titles(receiver: Receiver) -> list[str]:
-    return [body["data"]["title"].removeprefix("[coderapi] ") for body in receiver.bodies]
+    return [body["data"]["subject"].removeprefix("[coderapi] ") for body in receiver.bodies]
 
 
 # --- New hosts --------------------------------------------------------------------------------
@@ -68,7 +68,7 @@ def titles(receiver: Receiver) -> list[str]:
 def test_new_host_is_alerted_once(
     shop: datetime, receiver: Receiver, directive: str, blocked: str, severity: str
 ) -> None:
-    make_channel(receiver.url, kinds=[], min_reach=2)
+    make_channel(receiver.url, kinds=[], min_client_days=2)
     receiver.requests.clear()
     report(*SEVERAL, at=shop, effective_directive=directive, blocked_uri=blocked)
     for minutes in range(3):
@@ -78,7 +78,7 @@ def test_new_host_is_alerted_once(
     # The group is alerted either for its host, or as a new group.
     assert len(found) + receiver.types.count("csp_group.new") == 1
     for body in found:
-        assert "skim.example on shop.acme.test (3 clients" in body["data"]["title"]
+        assert "skim.example on shop.acme.test (3 clients" in body["data"]["subject"]
         page = body["data"]["links"][0]["url"].partition("/admin/")[2]
         assert "alert: new host" in in_admin("auditor").get(f"/admin/{page}").text
 

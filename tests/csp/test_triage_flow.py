@@ -200,15 +200,15 @@ def test_group_is_assigned_by_the_api(owner: APIClient) -> None:
 
 
 def test_activity_shows_decisions_alerts_and_reports() -> None:
-    group, channel = make_group(), Channel.objects.create(name="security", form="webhook")
+    group, channel = make_group(), Channel.objects.create(name="security", type="webhook")
     delivery = channel.deliveries.create(created_at=NOW, due_at=NOW, sent_at=NOW, status="sent")
     Alert.objects.create(
         channel=channel,
         kind="csp_group.new",
-        key=str(group.pk),
-        since=NOW,
+        subject_key=str(group.pk),
+        occurred_at=NOW,
         severity=2,
-        what="x",
+        title="x",
         status="sent",
         created_at=NOW,
         delivery=delivery,

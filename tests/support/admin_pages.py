@@ -85,7 +85,7 @@ def _make_report(now: datetime) -> None:
 
 def _make_alert(now: datetime) -> None:
     channel = Channel.objects.create(
-        name="security", form="webhook", address="https://hooks.example.com/x", enabled=True
+        name="security", type="webhook", address="https://hooks.example.com/x", is_enabled=True
     )
     delivery = Delivery.objects.create(
         channel=channel,
@@ -99,10 +99,10 @@ def _make_alert(now: datetime) -> None:
         channel=channel,
         delivery=delivery,
         kind="csp_group.new",
-        key=str(Group.objects.get().pk),
-        since=now,
+        subject_key=str(Group.objects.get().pk),
+        occurred_at=now,
         severity=2,
-        what="Script from <i>cdn.example.net (12 clients)",
+        title="Script from <i>cdn.example.net (12 clients)",
         created_at=now,
     )
 

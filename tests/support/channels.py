@@ -15,7 +15,7 @@ ACTOR = Actor(name="test")
 
 
 def make_channel(address: str, *, now: datetime = NOW, **values: Any) -> Channel:
-    common = {"name": "security", "form": "webhook", "enabled": True, "kinds": CSP_KINDS}
+    common = {"name": "security", "type": "webhook", "is_enabled": True, "kinds": CSP_KINDS}
     channel = Channel(**{**common, "address": address, **values})
     channels.save_channel(channel, actor=ACTOR, now=now)
     return channel
