@@ -71,8 +71,8 @@ register_section("Jobs", _week)
 
 def newest_backup() -> datetime | None:
     """Returns the time of the newest backup by `coderapi backup`, or None."""
-    entry = Entry.objects.filter(action=BACKUP).order_by("-at").first()
-    return entry.at if entry else None
+    entry = Entry.objects.filter(action=BACKUP).order_by("-created_at").first()
+    return entry.created_at if entry else None
 
 
 @register

@@ -59,8 +59,8 @@ class ActionFilter(admin.SimpleListFilter):
 
 @admin.register(Entry)
 class EntryAdmin(ReadOnlyAdmin):
-    list_display = ["at", "actor", "action", "target", "address"]
-    list_filter = [PersonFilter, ActionFilter, "at"]
+    list_display = ["created_at", "actor", "action", "target", "ip_address"]
+    list_filter = [PersonFilter, ActionFilter, "created_at"]
     search_fields = [
         "actor_name",
         "action",
@@ -69,10 +69,19 @@ class EntryAdmin(ReadOnlyAdmin):
         "subject_name",
         "request_id",
     ]
-    date_hierarchy = "at"
+    date_hierarchy = "created_at"
     show_facets = admin.ShowFacets.NEVER  # Facets would count all entries.
     actions = ["export"]
-    fields = ["at", "actor", "action", "target", "subject", "changes", "address", "request_id"]
+    fields = [
+        "created_at",
+        "actor",
+        "action",
+        "target",
+        "subject",
+        "changes",
+        "ip_address",
+        "request_id",
+    ]
 
     @admin.display(ordering="actor_name")
     def actor(self, entry: Entry) -> str:

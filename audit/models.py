@@ -66,7 +66,7 @@ class Entry(models.Model):
     """
 
     id = models.BigAutoField(primary_key=True)
-    at = models.DateTimeField("time")
+    created_at = models.DateTimeField("time")
     actor_id = models.UUIDField(null=True)
     actor_name = models.CharField(max_length=64, blank=True)
     action = models.CharField(max_length=64)
@@ -75,7 +75,7 @@ class Entry(models.Model):
     target_name = models.CharField(max_length=254, blank=True)
     subject_id = models.UUIDField(null=True)
     subject_name = models.CharField(max_length=64, blank=True)
-    address = models.CharField(max_length=64, blank=True)
+    ip_address = models.CharField(max_length=64, blank=True)
     request_id = models.CharField(max_length=36, blank=True)
     before = models.JSONField(null=True)
     after = models.JSONField(null=True)
@@ -83,7 +83,7 @@ class Entry(models.Model):
     objects = EntryQuerySet.as_manager()
 
     class Meta:
-        ordering = ["-at", "-id"]
+        ordering = ["-created_at", "-id"]
         verbose_name_plural = "entries"
 
     def __str__(self) -> str:

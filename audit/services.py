@@ -20,8 +20,8 @@ CHECK_VIOLATION = "23514"
 BATCH = 1_000
 
 COLUMNS = (
-    "at", "actor_id", "actor_name", "action", "target_type", "target_id", "target_name",
-    "subject_id", "subject_name", "address", "request_id", "before", "after",
+    "created_at", "actor_id", "actor_name", "action", "target_type", "target_id", "target_name",
+    "subject_id", "subject_name", "ip_address", "request_id", "before", "after",
 )  # fmt: skip
 # The last part of a statement that also writes the target. Append the name of the common table
 # expression that returns the target. Without a row of it, no entry is inserted.

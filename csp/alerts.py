@@ -258,7 +258,9 @@ def _week(since: datetime, until: datetime) -> Iterator[tuple[str, str]]:
             _changed(policy, policy_before(policy)),
         )
     yield "open groups", f"{needing_attention(until).count():,}"
-    decided = Entry.objects.filter(action="csp.group.decide", at__gte=since, at__lt=until)
+    decided = Entry.objects.filter(
+        action="csp.group.decide", created_at__gte=since, created_at__lt=until
+    )
     yield "decisions", f"{decided.count():,}"
     for group in needing_attention(until)[:5]:
         yield "open", described(group)

@@ -53,7 +53,7 @@ def minting(bench: Bench) -> Batches:
                     id=name,
                     token_name=name,
                 ),
-                rows.insert_of(connection, "audit_entry", audit, newest="at"),
+                rows.insert_of(connection, "audit_entry", audit, newest="created_at"),
                 "COMMIT;\n",
             )
         )

@@ -52,10 +52,10 @@ def _reports(group: Any) -> Iterator[Activity]:
 
 def _decisions(group: Group) -> Iterator[Activity]:
     entries = Entry.objects.filter(target_type="csp_group", target_id=str(group.pk))
-    for entry in entries.order_by("-at", "-id")[:MAX_ROWS]:
+    for entry in entries.order_by("-created_at", "-id")[:MAX_ROWS]:
         page = reverse("admin:audit_entry_change", args=[entry.pk])
         text = _changes(entry.before or {}, entry.after or {})
-        yield Activity(entry.at, text, entry.actor_name, page)
+        yield Activity(entry.created_at, text, entry.actor_name, page)
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> str:

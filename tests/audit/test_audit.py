@@ -64,7 +64,7 @@ def test_entry_has_actor_target_change_and_request(owner: APIClient) -> None:
     assert (entry.actor_id, entry.actor_name) == (owner.user.id, owner.user.username)
     assert (entry.target_id, entry.target_name) == (str(user.id), user.username)
     assert (entry.before, entry.after) == ({"roles": []}, {"roles": ["auditor"]})
-    assert (entry.address, entry.request_id) == ("127.0.0.1", answer["X-Coder-Request-Id"])
+    assert (entry.ip_address, entry.request_id) == ("127.0.0.1", answer["X-Coder-Request-Id"])
 
 
 @pytest.mark.django_db(transaction=True)

@@ -148,4 +148,6 @@ def test_minting_creates_a_missing_partition_of_the_audit_trail(client: APIClien
 
     assert mint(client).status_code == 201
 
-    assert Entry.objects.filter(action="api_key.create", at__lte=timezone.now()).count() == 1
+    assert (
+        Entry.objects.filter(action="api_key.create", created_at__lte=timezone.now()).count() == 1
+    )

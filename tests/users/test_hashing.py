@@ -129,7 +129,7 @@ def test_wrong_old_password_counts_as_a_failed_sign_in(member: APIClient) -> Non
 
     assert (first.status_code, validation_fields(first)) == (400, ["old_password"])
     failure = Entry.objects.get(action="user.sign_in_failed")
-    assert (failure.target_name, failure.address) == (member.user.username, "127.0.0.1")
+    assert (failure.target_name, failure.ip_address) == (member.user.username, "127.0.0.1")
 
     change = partial(send, member, "PUT", "/users/me/password", wrong)
     assert after_too_many_sign_ins(change).status_code == 429

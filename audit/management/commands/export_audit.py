@@ -25,7 +25,7 @@ class Command(BaseCommand):
         if action and action not in known:
             names = ", ".join(sorted(known))
             raise UsageError(f"--action {action!r} does not exist. The actions are {names}.")
-        wanted = {"at__gte": since, "at__lt": until, "action": action}
+        wanted = {"created_at__gte": since, "created_at__lt": until, "action": action}
         entries = Entry.objects.filter(**{name: value for name, value in wanted.items() if value})
         for line in entries.json_lines():
             self.stdout.write(line.decode(), ending="")
