@@ -58,7 +58,7 @@ def test_group_goes_with_its_last_report(
     # The job stores the kinds of rows apart, and shows them.
     assert f"Job prune_csp_reports: 7 rows. Deleted {found}." in run("run_job", "prune_csp_reports")
     done = JobRun.objects.get(job=PRUNE.name)
-    assert (done.rows, done.summary) == (7, f"Deleted {found}.")
+    assert (done.affected_rows, done.summary) == (7, f"Deleted {found}.")
     page = in_admin("owner").get(f"/admin/jobs/jobrun/{done.pk}/change/").text
     assert f"Deleted {found}." in page
     assert Group.objects.get().blocked == "cdn.example.net"
