@@ -10,7 +10,7 @@ coderapi can share a host name with a Coder deployment, and use its users, token
 * `token_policy` applies the token policies to the tokens of Coder, which Coder itself only limits
   in their lifetime.
 * `database` reads agent rows and workspaces from Coder's tables, for the stats.
-* `checks` examines the setup, for `beside_coder check` and the home page of the admin
+* `checks` examines the setup, for `check_coder` and the home page of the admin
   (`admin_cards`).
 
 coderapi never writes to Coder's database. Coder announces no changes, so answers are cached for

@@ -32,7 +32,7 @@ NOT_ACCEPTED = APIError(
     401,
     "You are not signed in.",
     detail="Coder does not accept the session cookie that your browser sent. An operator can find "
-    f"the cause with `{PROGRAM} beside_coder check`.",
+    f"the cause with `{PROGRAM} check_coder`.",
 )
 
 

@@ -174,7 +174,7 @@ def _away(reason: str) -> APIError:
     return unavailable(
         f"{reason.rstrip('.')}. Coder has not responded as expected since "
         f"{since:%Y-%m-%d %H:%M} UTC. An operator can find the cause with "
-        f"`{PROGRAM} beside_coder check`."
+        f"`{PROGRAM} check_coder`."
     )
 
 

@@ -54,7 +54,7 @@ TAKES_FLAGS = {
     "options": DJANGO_FLAGS | {"--changed", "--check", "--compare", "--json"},
 }
 NEEDS_NO_DATABASE = frozenset(
-    {"backup", "beside_coder", "check", "collectstatic", "diffsettings", "help"}
+    {"backup", "check_coder", "collectstatic", "diffsettings", "help"}
     | {"makemigrations", "options", "postgres", "restore", "spectacular", "startapp", "test"}
     | {"version"}
 )

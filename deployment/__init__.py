@@ -5,7 +5,7 @@
 * `GET /deployment/config` returns Coder's options, without secrets. The app `options` renders them
   in both wire formats. `schema` describes them in the OpenAPI document.
 * `history` records the options at startup if they have changed. A record is called a revision. It
-  contains a keyed digest instead of each secret. The admin and `coderapi config_history` compare
+  contains a keyed digest instead of each secret. The admin and `list_config_revisions` compare
   revisions. They also show the revision that each server runs. For example, a server that was not
   restarted after a change still runs the previous revision.
 * `updatecheck` requests the newest release of Coder once a day, with a deadline, and stores it.

@@ -40,7 +40,7 @@ listener, and an empty Human Log Location disables the human-readable log.
 * `coderapi options` shows the effective values and the source of each value.
 * `coderapi options --check FILE` lists the mistakes in a YAML file.
 * `coderapi server --write-config` prints the configuration as a YAML file.
-* `coderapi config_history` lists the configurations of earlier starts. `--diff` compares two.
+* `coderapi list_config_revisions` lists the configurations of earlier starts, or compares two.
 
 coderapi does not support some features of Coder's server. If you configure one of these, coderapi
 does not start, and the error names the option:

@@ -29,7 +29,7 @@ COMMANDS = (
     ("run_job", "collect_deployment_stats"),
     ("csp_top",),
     ("list_tokens",),
-    ("create_session_token", "--user", "owner"),
+    ("create_token", "--user", "owner"),
 )
 
 

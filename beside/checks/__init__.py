@@ -1,4 +1,4 @@
-"""Checks of the setup beside Coder, for `beside_coder check` and the home page of the admin.
+"""Checks of the setup beside Coder, for `check_coder` and the home page of the admin.
 
 `setup` checks what coderapi can see: Coder, the proxy, the token and the database. `coder_options`
 checks the options of Coder. Each result is a `findings.Finding`.

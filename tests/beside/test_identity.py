@@ -586,7 +586,7 @@ def test_stored_person_has_no_password_and_no_keys(coder: StandInCoder, settings
         assert refused.status_code == 400
         assert "ada is a user of Coder. Change the" in refused.json()["message"]
     with pytest.raises(CommandError, match="Create the token there"):
-        call_command("create_session_token", "--user", "ada")
+        call_command("create_token", "--user", "ada")
     page = f"/admin/users/user/{person.id}/change/"
     assert browser_of(user).get(page).status_code == 200
     assert browser_of(user).post(page, {"username": "eve"}).status_code == 403

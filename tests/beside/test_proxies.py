@@ -289,7 +289,7 @@ def test_coder_that_does_not_respond_is_named(pair: Pair) -> None:
         pair.coder.fault = ""
     assert answer.status == 503
     assert b"Coder returned status 500. Coder has not responded as expected since" in answer.body
-    assert b"beside_coder check" in answer.body
+    assert b"check_coder" in answer.body
 
 
 def test_no_answer_sets_a_cookie_of_coder(pair: Pair) -> None:
@@ -357,8 +357,7 @@ def test_check_finds_no_fault(
     monkeypatch.setattr(pair.coder, "release", release)
     monkeypatch.setattr(pair.coder, "version", str(release))
     checked = manage(
-        "beside_coder",
-        "check",
+        "check_coder",
         SSL_CERT_FILE=str(pair.directory / "ca.pem"),
         DATABASE_URL=pair.ours.database,
         CODERAPI_CODER_URL=pair.coder.url,

@@ -318,22 +318,22 @@ def test_users_are_read_page_by_page(
 
 def test_dry_run_changes_nothing(coder: StandInCoder, ada: Key, settings: Any) -> None:
     settings.CODER_TOKEN_POLICY = "off"
-    line = json.loads(run("coder_tokens", "--dry-run", "--json"))
+    line = json.loads(run("apply_coder_token_policy", "--dry-run", "--json"))
     assert (line["id"], line["action"]) == (ada.id, "report")
     assert not CoderToken.objects.exists()
     with pytest.raises(CommandError, match="is off"):
-        run("coder_tokens")
+        run("apply_coder_token_policy")
     settings.CODER_TOKEN_POLICY = "enforce"
     CoderToken.objects.all().delete()
     apply(after=-DAY)
-    would = run("coder_tokens", "--dry-run")
+    would = run("apply_coder_token_policy", "--dry-run")
     assert would.endswith("1 token of Coder violates the token policy; 1 would be expired now.")
     assert writes(coder) == []
-    assert run("coder_tokens").endswith("1 expired.")
+    assert run("apply_coder_token_policy").endswith("1 expired.")
     assert writes(coder) == expiring(coder.release)
     settings.CODER_TOKEN = ""
     with pytest.raises(CommandError, match="Set CODERAPI_CODER_URL"):
-        run("coder_tokens", "--dry-run")
+        run("apply_coder_token_policy", "--dry-run")
 
 
 def test_admin_lists_the_tokens(coder: StandInCoder, ada: Key, settings: Any) -> None:

@@ -43,7 +43,7 @@ WRITING = (
 )
 # These need no database, wait for it, create it, or open it with their own messages.
 NO_DATA_DIRECTORY = {
-    *("backup", "beside_coder", "migrate", "options", "postgres", "restore", "server"),
+    *("backup", "check_coder", "migrate", "options", "postgres", "restore", "server"),
 }
 
 
@@ -155,7 +155,7 @@ def test_wrong_command_line_before_settings_ends_with_two(arguments: str, error:
     ("arguments", "error"),
     [
         ("expire_tokens --all", "Add a --reason for the audit trail."),
-        ("create_session_token --user x --lifetime soon", "--lifetime 'soon'"),
+        ("create_token --user x --lifetime soon", "--lifetime 'soon'"),
         ("collect_deployment_stats --every 5m", "--every can only be used with"),
         ("list_tokens --scope nope", "--scope 'nope' is not a scope. Scopes: api_key:*, "),
         (

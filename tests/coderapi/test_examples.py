@@ -39,10 +39,10 @@ NOT_RUN = {
     "openapi-python-client": "test_generated_clients runs the generators",
     "systemctl": "changes this machine; test_operations checks the unit",
     "sudo": "needs the account and the directory of the service under systemd",
-    "export CODERAPI_ENV_FILE": "runs until it is stopped; test_beside_coder starts such a server",
+    "export CODERAPI_ENV_FILE": "runs until it is stopped; test_check_coder starts such a server",
     "export CODERAPI_DATA_DIR": "makes a new database from the old data; test_other_releases does",
     "CODER_PROMETHEUS_ENABLE": "runs until it is stopped; test_metrics scrapes such a server",
-    "coderapi beside_coder check": "shows a failed check; test_proxies runs the command",
+    "coderapi check_coder": "shows a failed check; test_proxies runs the command",
 }
 
 EMAIL, PASSWORD = "ada@example.com", "correct horse battery"

@@ -122,7 +122,7 @@ def test_no_log_contains_a_secret(server: Obeying, logs_directory: Path) -> None
 
 
 def test_history_contains_no_secret(server: Obeying) -> None:
-    for arguments in (["config_history"], ["config_history", "--diff", "1", "1"]):
+    for arguments in (["list_config_revisions"], ["list_config_revisions", "--diff", "1", "1"]):
         output = run(*arguments, DATABASE_URL=server.database)
         assert "1" in output or "No differences" in output
         assert MARK not in output

@@ -121,13 +121,13 @@ def test_a_command_with_other_settings_is_not_drift() -> None:
 @pytest.mark.django_db
 def test_command_lists_revisions_and_compares_two(capsys: pytest.CaptureFixture[str]) -> None:
     first, second = revision(), revision(CODER_BROWSER_ONLY="true")
-    call_command("config_history")
+    call_command("list_config_revisions")
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [str(second.pk), str(first.pk)]
-    call_command("config_history", diff=[first.pk, second.pk])
+    call_command("list_config_revisions", diff=[first.pk, second.pk])
     assert capsys.readouterr().out == "Browser Only: false → true\n"
     with pytest.raises(CommandError, match="Revision 0 does not exist"):
-        call_command("config_history", diff=[0, second.pk])
+        call_command("list_config_revisions", diff=[0, second.pk])
 
 
 PAGE = "/admin/deployment/configrevision/"
@@ -192,7 +192,7 @@ def test_page_and_command_show_drift(owner: APIClient, capsys: pytest.CaptureFix
         assert warning not in page
         with server_named("two:1#ffffffff"):
             page = owner.get(PAGE).content.decode()
-            call_command("config_history")
+            call_command("list_config_revisions")
     assert "Configuration ffffffff runs on two." in page
     assert warning in page
     output = capsys.readouterr()
@@ -203,14 +203,16 @@ def test_page_and_command_show_drift(owner: APIClient, capsys: pytest.CaptureFix
 def test_servers_and_workers_record_their_configuration() -> None:
     with obeying("--web-only", CODER_BROWSER_ONLY="true") as first:
         database = {"DATABASE_URL": first.database}
-        (line,) = manage("config_history", **database).stdout.splitlines()
+        (line,) = manage("list_config_revisions", **database).stdout.splitlines()
         assert "running on" in line
         with obeying("--web-only", **database):
-            listing = manage("config_history", **database)
+            listing = manage("list_config_revisions", **database)
         log = first.directory / "worker"
         worker = Program("worker", log=log, CODER_HIDE_AI_TASKS="true", **database)
         try:
-            wait_for(lambda: len(manage("config_history", **database).stdout.splitlines()) == 3)
+            wait_for(
+                lambda: len(manage("list_config_revisions", **database).stdout.splitlines()) == 3
+            )
         finally:
             worker.kill_all()
     assert len(listing.stdout.splitlines()) == 2

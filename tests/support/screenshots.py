@@ -85,7 +85,7 @@ class Example:
         self.server = server
         self.directory = directory
         self.now = datetime.now(UTC)
-        self.token = self.manage("create_session_token", "--user", OWNER, "--name", "filler")
+        self.token = self.manage("create_token", "--user", OWNER, "--name", "filler")
 
     def manage(self, *arguments: str) -> str:
         done = manage(*arguments, CODERAPI_DATA_DIR=str(self.directory / "data"))

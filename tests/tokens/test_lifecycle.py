@@ -221,7 +221,7 @@ def test_command_creates_a_session_token() -> None:
     make_user(username="alice")
 
     made = run(
-        "create_session_token", "--user", "alice", "--name", "ci", "--lifetime", "7d",
+        "create_token", "--user", "alice", "--name", "ci", "--lifetime", "7d",
         "--scope", "user:read",
     )  # fmt: skip
 
@@ -235,7 +235,7 @@ def test_command_creates_a_session_token() -> None:
         ("--name", "a/b"),
     ):
         with pytest.raises(CommandError):
-            run("create_session_token", "--user", "alice", *wrong)
+            run("create_token", "--user", "alice", *wrong)
 
 
 def test_command_creates_an_owner_with_a_password_from_standard_input(

@@ -90,7 +90,7 @@ def pair(directory: Path) -> Iterator[Pair]:
 
 
 def token_of(pair: Pair, username: str = "owner") -> str:
-    made = manage("create_session_token", "--user", username, DATABASE_URL=pair.database)
+    made = manage("create_token", "--user", username, DATABASE_URL=pair.database)
     assert made.returncode == 0, made.stderr
     return made.stdout.strip()
 

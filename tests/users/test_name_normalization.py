@@ -56,7 +56,7 @@ def test_owner_can_sign_in_after_attempts_with_look_alikes(user_admin: APIClient
 
     token = send(APIClient(), "POST", "/users/login", body).json()["session_token"]
     out = io.StringIO()
-    call_command("create_session_token", "--user", "owner@localhost.localdomain", stdout=out)
+    call_command("create_token", "--user", "owner@localhost.localdomain", stdout=out)
 
     for made in (token, out.getvalue().strip()):
         assert APIClient(token=made).get("/api/v2/users/me").json()["id"] == str(owner.id)

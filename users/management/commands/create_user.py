@@ -16,7 +16,7 @@ from users.services import create_user, roles_named
 class Command(ListingCommand):
     help = (
         f"Creates a user. {NOT_AN_ARGUMENT} A service account has no password and cannot sign in. "
-        "Use create_session_token to create its tokens. The user is dormant until the first use."
+        "Use create_token to create its tokens. The user is dormant until the first use."
     )
     examples = (
         "--username alice --email alice@example.com --role auditor\n"

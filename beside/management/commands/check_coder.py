@@ -16,11 +16,10 @@ class Command(FindingsCommand):
         "proxy in front of both. Prints what is right, and for everything else the setting or the "
         "line of configuration to change. Exits with status 1 if a check fails."
     )
-    examples = "check\ncheck --proxy-url https://coder.example.com --json"
+    examples = "\n--proxy-url https://coder.example.com --json"
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("action", choices=["check"], help="check: check the running pair")
         parser.add_argument(
             "--proxy-url",
             metavar="URL",

@@ -15,9 +15,9 @@ from kernel.humanize import plural
 
 class Command(ListingCommand):
     help = (
-        "Lists the tokens of the Coder deployment that violate the token policy, with the action "
-        "that CODERAPI_CODER_TOKEN_POLICY=enforce takes in this run: report, warn, wait or expire. "
-        "If the setting is enforce, the command also takes these actions."
+        "Applies the token policy to the tokens of the Coder deployment, if "
+        "CODERAPI_CODER_TOKEN_POLICY is enforce. Lists the tokens that violate the policy, with "
+        "the action that enforce takes in this run: report, warn, wait or expire."
     )
     examples = "--dry-run\n--dry-run --json"
     expected = (JobFailedError,)

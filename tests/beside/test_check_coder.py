@@ -1,4 +1,4 @@
-"""The command `beside_coder check`, with a fault in one part of the pair."""
+"""The command `check_coder`, with a fault in one part of the pair."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def not_an_owner(coder: StandInCoder, settings: Any) -> None:
 def checked(proxy_url: str) -> list[dict[str, str]]:
     out = StringIO()
     with pytest.raises(CommandError, match=r"\d+ checks? failed\."):
-        call_command("beside_coder", "check", "--json", proxy_url=proxy_url, stdout=out)
+        call_command("check_coder", "--json", proxy_url=proxy_url, stdout=out)
     return [json.loads(line) for line in out.getvalue().splitlines()]
 
 
