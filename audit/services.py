@@ -119,14 +119,24 @@ def save_recorded[M: Model](
 ) -> None:
     """Saves the row, and records its facts before and after. The action is `name`.save.
 
-    The type of the target is the last part of `name`.
+    The type of the target is the last part of `name`. Does nothing if the row has no change.
     """
     with transaction.atomic():
         old = type(row)._default_manager.filter(pk=row.pk).first()
+        if is_same(row, old):
+            return
         before = facts(old) if old else None
         row.save()
         target, after = _target_of(name, row), facts(row)
         record(f"{name}.save", actor=actor, target=target, now=now, before=before, after=after)
+
+
+def is_same(row: Model, old: Model | None) -> bool:
+    """Returns whether the stored row `old` has the same values, apart from the times of saving."""
+    fields = [each for each in row._meta.concrete_fields if not getattr(each, "auto_now", False)]
+    return old is not None and all(
+        getattr(row, each.attname) == getattr(old, each.attname) for each in fields
+    )
 
 
 def delete_recorded[M: Model](

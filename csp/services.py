@@ -149,9 +149,11 @@ def label_groups(rule: NoiseRule, *, actor: Actor, now: datetime) -> int:
         # Skips groups with newer reports, because those may not match the rule.
         unchanged = Group.objects.filter(pk__in=groups, last_seen__lte=now)
         labelled = unchanged.update(rule=rule)
-        change = Change(Target("noise_rule", str(rule.pk), rule.name), after={"groups": labelled})
-        record_all("csp.noise_rule.label_groups", [change], actor=actor, now=now)
-        announce(RULE_TOPIC)
+        if labelled:
+            target, after = Target("noise_rule", str(rule.pk), rule.name), {"groups": labelled}
+            change = Change(target, after=after)
+            record_all("csp.noise_rule.label_groups", [change], actor=actor, now=now)
+            announce(RULE_TOPIC)
     return labelled
 
 
@@ -184,13 +186,15 @@ def _free_name(origin: str) -> str:
 
 
 def retire_ingest_key(key: IngestKey, *, at: datetime, actor: Actor, now: datetime) -> None:
-    """Sets the time when the key is retired.
+    """Sets the time when the key is retired. Does nothing if it is retired by then already.
 
-    Raises: ValueError if the key is already retired. Its retirement cannot be postponed, because
-    browsers that reported with the retired key received a 410 response and have stopped reporting.
+    Raises: ValueError if a retired key would be used again. Browsers that reported with it received
+    a 410 response and have stopped reporting.
     """
     if key.retired_at is not None and key.retired_at <= now:
-        raise ValueError(f"The ingest key {key.name!r} is already retired.")
+        if at > now:
+            raise ValueError(f"The ingest key {key.name!r} is already retired.")
+        return
     key.retired_at = at
     save_ingest_key(key, actor=actor, now=now)
 

@@ -240,9 +240,12 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
             return
         with services.keeping_an_owner():
             stored = services.lock_user(get_object_or_404(User, pk=obj.pk))
-            stored.username, stored.email, stored.name = obj.username, obj.email, obj.name
-            with services.requiring_unused_names():
-                stored.save(update_fields=["username", "email", "name", "updated_at"])
+            names = ("username", "email", "name")
+            if any(getattr(stored, name) != getattr(obj, name) for name in names):
+                for name in names:
+                    setattr(stored, name, getattr(obj, name))
+                with services.requiring_unused_names():
+                    stored.save(update_fields=[*names, "updated_at"])
             change_access(stored, form.cleaned_data, actor=actor)
 
     # Django's own views run in a transaction. Django's inner methods are called without it, so that

@@ -147,6 +147,8 @@ def _change(user: User, field: str, value: Any, *, actor: Actor, now: datetime) 
     with keeping_an_owner():
         found = lock_user(user)
         before = {field: getattr(found, field)}
+        if before == {field: value}:
+            return found
         setattr(found, field, value)
         found.save(update_fields=[field, "updated_at"])
         target, after = target_of(found), {field: value}

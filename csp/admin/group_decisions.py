@@ -80,7 +80,9 @@ class Decisions(GroupLists):
 
     @admin.action(description="Ignore for good", permissions=["decide"])
     def ignore(self, request: HttpRequest, groups: QuerySet[Group]) -> None:
-        self._decide(request, groups, Decision(state=State.IGNORED))
+        self._decide(
+            request, groups, Decision(State.IGNORED, ignored_until=None, ignored_reach=None)
+        )
 
     @admin.action(description="Resolve", permissions=["decide"])
     def resolve(self, request: HttpRequest, groups: QuerySet[Group]) -> None:
@@ -95,11 +97,7 @@ class Decisions(GroupLists):
 
     def _decide(self, request: HttpRequest, groups: QuerySet[Group], decision: Decision) -> None:
         keys = list(groups.values_list("pk", flat=True)[:MAX_DECISIONS])
-        try:
-            changed = decide(keys, decision, actor=actor_of(request), now=timezone.now())
-        except ValueError as error:
-            self.message_user(request, f"Nothing was changed. {error}", messages.ERROR)
-            return
+        changed = decide(keys, decision, actor=actor_of(request), now=timezone.now())
         text = f"Changed groups: {len(changed)}."
         if len(changed) == 1:
             # The next page is often the page of another group.

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import EllipsisType
 from typing import Any
 
 from django.db import transaction
@@ -19,6 +20,7 @@ from users.roles import AUDITOR, OWNER
 
 MAX_NOTE = 2_000
 # The columns that a decision changes.
+KEEP = ...
 _COLUMNS = ("state", "state_at", "ignored_until", "ignored_reach", "note", "assigned_to_id")
 
 
@@ -27,25 +29,25 @@ class Decision:
     """The new state, the new note, and the user who takes care of the group. None keeps each.
 
     An ignored group is new again at the time `ignored_until`, or when `client_days` is at least
-    `ignored_reach`. If neither is set, it is ignored for good. `assigned_to` is a username, or ""
-    for no user.
+    `ignored_reach`. If both are None, it is ignored for good. KEEP keeps the limit of an ignored
+    group. `assigned_to` is a username, or "" for no user.
     """
 
     state: str | None = None
     note: str | None = None
-    ignored_until: datetime | None = None
-    ignored_reach: int | None = None
+    ignored_until: datetime | EllipsisType | None = KEEP
+    ignored_reach: int | EllipsisType | None = KEEP
     assigned_to: str | None = None
 
 
 def checked(decision: Decision, *, now: datetime) -> dict[str, str]:
     """Returns the problems of a decision by the name of its member."""
     problems = {}
-    if decision.ignored_until is not None and decision.ignored_until <= now:
+    if isinstance(decision.ignored_until, datetime) and decision.ignored_until <= now:
         problems["ignored_until"] = "Must be in the future."
     if decision.state != State.IGNORED:
         for name in ("ignored_until", "ignored_reach"):
-            if getattr(decision, name) is not None:
+            if getattr(decision, name) not in {None, KEEP}:
                 problems[name] = "Only an ignored group has this limit."
     if decision.assigned_to and _assignee(decision.assigned_to) is None:
         problems["assigned_to"] = "Must be the username of an active owner or auditor."
@@ -67,8 +69,8 @@ def decide(
 ) -> list[Any]:
     """Stores the decision for each group, with an audit entry. Returns the changed groups.
 
-    Each has a member `undo` with the arguments of `undo`.
-    Raises: ValueError if one of the groups cannot change to the state. Then no group changes.
+    Each has a member `undo` with the arguments of `undo`. A group that the decision describes
+    already does not change.
     """
     with transaction.atomic():
         # The writer updates groups in the same order, so neither waits for the other forever.
@@ -78,16 +80,20 @@ def decide(
             .filter(pk__in=list(groups))
         )
         found = list(chosen.order_by("pk").select_for_update(of=("self",)))
-        if decision == Decision():
-            return found
         assignee = _assignee(decision.assigned_to) if decision.assigned_to else None
-        before = [_columns(group) for group in found]
+        before = {group.pk: _columns(group) for group in found}
         changes = [_decide(group, group.current, decision, assignee, now) for group in found]
-        _save(found)
-        record_all("csp.group.decide", changes, actor=actor, now=now)
-        for group, columns in zip(found, before, strict=True):
-            group.undo = {"key": str(group.pk), "before": columns, "after": _columns(group)}
-    return found
+        changed = [group for group in found if _columns(group) != before[group.pk]]
+        _save(changed)
+        of_changed = [each for group, each in zip(found, changes, strict=True) if group in changed]
+        record_all("csp.group.decide", of_changed, actor=actor, now=now)
+        for group in changed:
+            group.undo = {
+                "key": str(group.pk),
+                "before": before[group.pk],
+                "after": _columns(group),
+            }
+    return changed
 
 
 def _save(groups: Iterable[Group]) -> None:
@@ -137,11 +143,9 @@ def same_cause(group: Group, now: datetime) -> Any:
 def copy_decision(group: Group, *, actor: Actor, now: datetime) -> list[Group]:
     """Gives the group's state, limits and note to the same cause on other sites.
 
-    Skips groups that have the state already. Returns the changed groups.
+    Returns the changed groups.
     """
     others = same_cause(group, now)
-    if group.state != State.IGNORED:
-        others = others.exclude(current=group.state)
     decision = Decision(
         state=group.state,
         note=group.note,
@@ -157,14 +161,7 @@ def _decide(
     before = {"state": current, "note": group.note}
     after: dict[str, Any] = {"state": decision.state or current}
     if decision.state is not None:
-        # An ignored group can be ignored again, with other limits.
-        if decision.state == current != State.IGNORED:
-            raise ValueError(f"The group is {current} already.")
-        group.state, group.state_at = decision.state, now
-        group.ignored_until = decision.ignored_until
-        reach = decision.ignored_reach
-        # If the group had reached the limit already, it would be new again at once.
-        group.ignored_reach = None if reach is None else max(reach, group.client_days + 1)
+        _set_state(group, decision.state, current, decision, now)
     if decision.note is not None:
         group.note = decision.note
     after["note"] = group.note
@@ -173,6 +170,19 @@ def _decide(
         group.assigned_to = assignee
     target = Target("csp_group", str(group.pk), str(group))
     return Change(target, before=before, after={**after, **_limits(group)})
+
+
+def _set_state(group: Group, state: str, current: str, decision: Decision, now: datetime) -> None:
+    """Sets the state and the limits, unless the group has them already."""
+    stays_ignored = state == current == State.IGNORED
+    old = (group.ignored_until, group.ignored_reach) if stays_ignored else (None, None)
+    until = old[0] if decision.ignored_until is KEEP else decision.ignored_until
+    reach = old[1] if decision.ignored_reach is KEEP else decision.ignored_reach
+    if state == current and (until, reach) == old:
+        return
+    group.state, group.state_at, group.ignored_until = state, now, until
+    # If the group had reached the limit already, it would be new again at once.
+    group.ignored_reach = None if reach is None else max(reach, group.client_days + 1)
 
 
 def _name(user: User | None) -> str:

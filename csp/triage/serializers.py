@@ -220,7 +220,8 @@ class DecisionSerializer(RequestSerializer):
         required=False,
         # Django REST framework would repeat the wrong value, which may be long.
         error_messages={"invalid_choice": f"Must be one of {', '.join(State.values)}."},
-        help_text="The new state.",
+        help_text="The new state. An ignored group keeps its limits. To ignore it for good, set it "
+        "to `new` first.",
     )
     note = TextField(
         required=False, allow_blank=True, max_length=MAX_NOTE, help_text="The new note."

@@ -152,7 +152,7 @@ class GroupView(APIView):
     @operation(
         "Update CSP violation group",
         description="Changes the state or the note of a group, or assigns the group to a user. "
-        "Needs the role owner.",
+        "If the group has these values already, nothing changes. Needs the role owner.",
         body=DecisionSerializer,
         answers={200: GroupSerializer, 403: ResponseSerializer, 404: "No group."},
     )
@@ -160,10 +160,7 @@ class GroupView(APIView):
         decision, now = Decision(**read(DecisionSerializer, request)), timezone.now()
         if problems := decisions.checked(decision, now=now):
             raise invalid(*(Validation(name, problem) for name, problem in problems.items()))
-        try:
-            decisions.decide([_group(group).pk], decision, actor=actor_of(request), now=now)
-        except ValueError as error:
-            raise invalid(Validation("state", str(error))) from None
+        decisions.decide([_group(group).pk], decision, actor=actor_of(request), now=now)
         return json_response(GroupSerializer(_group(group)).data)
 
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audit.models import Entry
 from csp.access import keys as ingest_keys
 from csp.access.origins import normalized_origin
 from csp.access.page_headers import MIXED, NO_REPORT_TO
@@ -287,6 +288,9 @@ def test_invalid_retirement_is_refused_with_a_sentence() -> None:
     for wrong in ("2026-13-01", "soon", "0001-01-01T00:00:00+14:00"):
         with pytest.raises(CommandError, match=wrong[:4]):
             run("retire_ingest_key", "site", "--at", wrong)
-    run("retire_ingest_key", "site")
-    with pytest.raises(CommandError, match="already"):
-        run("retire_ingest_key", "site")
+    retired = run("retire_ingest_key", "site")
+    # Repeating it is safe, but a retired key is not used again.
+    assert run("retire_ingest_key", "site") == retired
+    assert Entry.objects.filter(action="csp.ingest_key.save").count() == 2
+    with pytest.raises(CommandError, match="already retired"):
+        run("retire_ingest_key", "site", "--at", "2999-01-01")

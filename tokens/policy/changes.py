@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import Q, TextChoices
 from django.db.models.functions import Coalesce
 
-from audit.services import Actor, Target, record
+from audit.services import Actor, Target, is_same, record
 from kernel.db.connections import fetch
 from kernel.http.errors import APIError
 from kernel.humanize import duration, plural
@@ -65,9 +65,10 @@ def save_config(
         detail = f"{tokens} would violate it. Choose what to do with existing tokens."
         raise APIError(409, "The token policy was not saved.", detail=detail)
     old = TokenConfig.objects.filter(pk=config.pk).first() if config.pk else None
-    config.save()
-    target, before, after = _target(config), _facts(old) if old else None, _facts(config)
-    record("token_config.set", actor=actor, target=target, now=now, before=before, after=after)
+    if not is_same(config, old):
+        config.save()
+        target, before, after = _target(config), _facts(old) if old else None, _facts(config)
+        record("token_config.set", actor=actor, target=target, now=now, before=before, after=after)
     return _enforce(violations, on_violation, actor=actor, now=now)
 
 

@@ -33,4 +33,6 @@ class Command(BaseCommand):
             retire_ingest_key(found, at=at or now, actor=SYSTEM, now=now)
         except ValueError as error:
             raise CommandError(str(error)) from None
-        return f"The ingest key {found.name!r} is retired from {at or now:%Y-%m-%d %H:%M} UTC."
+        return (
+            f"The ingest key {found.name!r} is retired from {found.retired_at:%Y-%m-%d %H:%M} UTC."
+        )
