@@ -10,7 +10,7 @@ from django.db import connection
 from django.urls import reverse
 from django.utils.html import format_html
 
-from coderapi.readiness import readiness
+from coderapi.readiness import USABLE, readiness
 from kernel import humanize
 from kernel.admin import Line, State, register
 from kernel.db.replicas import Replica, misfit, replicas
@@ -20,6 +20,8 @@ COUNTED_APART = (
     "Each host counts requests for the rate limits separately. If several hosts serve requests, "
     "set CODERAPI_REDIS_URL."
 )
+
+MIGRATIONS = {"ok": "all applied", "newer": "of a newer release, which this one can use"}
 
 
 def _service(now: datetime) -> list[Line]:
@@ -38,14 +40,14 @@ def _database(now: datetime) -> list[Line]:
         )
         version, size, read_only, started = cursor.fetchone()
     state = readiness()
-    migrated, reason = state.get("migrations") == "ok", state.get("reason", "")
+    migrations, reason = state.get("migrations", "unknown"), state.get("reason", "")
     return [
         *([Line("problem", reason, State.BAD)] if reason else []),
         Line("reachable", "read-only" if read_only else "yes", _good(not read_only)),
         Line("PostgreSQL", version.partition(" ")[0]),
         Line("size", humanize.size(size)),
         Line("started", humanize.since(started, now)),
-        Line("migrations", "all applied" if migrated else "pending", _good(migrated)),
+        Line("migrations", MIGRATIONS.get(migrations, migrations), _good(migrations in USABLE)),
     ]
 
 

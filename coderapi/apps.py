@@ -11,6 +11,7 @@ from django.db import connections
 from django.db.models.signals import pre_migrate
 from django.utils.module_loading import autodiscover_modules
 
+from coderapi.schema import check_schema
 from kernel.db.schema import first_difference
 from kernel.release import PROGRAM
 
@@ -84,6 +85,7 @@ def check_database(cursor: Any) -> None:
             f"The role {role} may not create tables in {where}. The role must own the database: "
             f"ALTER DATABASE {name} OWNER TO {role}."
         )
+    check_schema(cursor)
 
 
 def check_tables(cursor: Any, known: Apps) -> None:

@@ -27,6 +27,7 @@ from django.conf import settings
 from django.db import Error, connection
 
 from coderapi.bootstrap import PRIVATE_DATABASE_URL
+from coderapi.schema import stored_schema
 from coderapi.server.migrating import is_migrated
 from jobs.selectors import jobs_state
 from kernel import postgres
@@ -50,6 +51,8 @@ LOOK_SECONDS = 1.0
 PARTS_SECONDS = 5.0
 OK, DEGRADED, UNREADY = "ok", "degraded", "unready"
 STOPPING = {"status": UNREADY, "reason": "The server is stopping."}
+# The states of the migrations with which this release serves.
+USABLE = {"ok", "newer"}
 BUSY = "Too many requests are waiting for the database."
 
 _logged_status = OK
@@ -84,13 +87,13 @@ def readiness() -> dict[str, Any]:
     """Returns the state of the database, the migrations, the snapshot and the jobs.
 
     Shape: {"status": "ok"|"degraded"|"unready", "database": "ok"|"busy"|"unwritable"|"unreachable",
-    "reason"?: why requests are not served, "migrations"?: "ok"|"pending",
+    "reason"?: why requests are not served, "migrations"?: "ok"|"pending"|"newer"|"too new",
     "parts"?: the states of the snapshot and of the jobs, and a "warning" if processes do not fit,
     "redis"?: "ok"|"unreachable"}.
     """
     state = dict(_database.latest if _is_looking else _database.get())
-    is_migrated = state.get("migrations") == "ok"
-    if is_migrated and (parts := _parts.latest if _is_looking else _parts.get()):
+    is_usable = state.get("migrations") in USABLE
+    if is_usable and (parts := _parts.latest if _is_looking else _parts.get()):
         state["parts"] = parts
     if settings.REDIS_URL:
         state["redis"] = "unreachable" if redis_counter.is_away() else "ok"
@@ -100,15 +103,27 @@ def readiness() -> dict[str, Any]:
 def _read_database() -> dict[str, Any]:
     try:
         with deadline(PROBE_SECONDS), connection.cursor() as cursor:
-            pending = not is_migrated(cursor)
+            migrations, refusal = _read_migrations(cursor)
             cursor.execute("SELECT current_setting('transaction_read_only')::boolean")
             reason = READ_ONLY if cursor.fetchone()[0] else recent_cause()
     except Error as error:
         return _noted(_without_database(error))
     found = _failing(reason) if reason else {"status": OK, "database": "ok"}
-    if pending:
+    if migrations not in USABLE:
         found["status"] = UNREADY
-    return _noted({**found, "migrations": "pending" if pending else "ok"})
+    if refusal:
+        found["reason"] = refusal
+    return _noted({**found, "migrations": migrations})
+
+
+def _read_migrations(cursor: Any) -> tuple[str, str]:
+    """Returns the state of the migrations, and why this release cannot use the schema, or ""."""
+    if not is_migrated(cursor):
+        return "pending", ""
+    stored = stored_schema(cursor)
+    if not stored or not stored.is_newer:
+        return "ok", ""
+    return "too new" if stored.refusal else "newer", stored.refusal
 
 
 def _failing(reason: str) -> dict[str, Any]:

@@ -9,8 +9,20 @@ from django.core.management.base import CommandError
 from django.db.migrations.loader import MigrationLoader
 
 from coderapi.apps import check_database
+from coderapi.schema import SCHEMA
 from coderapi.server.migrating import applied_migrations, known_migrations
 from kernel.db.schema import first_difference
+from kernel.postgres.backup import About
+
+
+def check_backup(about: About) -> None:
+    """Raises CommandError if another release, or a newer one, has made the backup."""
+    if about.schema > SCHEMA:
+        raise CommandError(
+            f"Nothing is changed: the backup has schema {about.schema} of release {about.release}, "
+            f"and this release has schema {SCHEMA}. Use the release of the backup or a newer one."
+        )
+    check_migrations([(app, name) for app, _, name in (x.partition(".") for x in about.migrations)])
 
 
 def check_migrations(applied: Collection[tuple[str, str]]) -> None:

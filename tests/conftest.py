@@ -56,7 +56,8 @@ BEGIN
         SELECT oid, pg_relation_size(oid) FROM pg_class
         WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND pg_relation_size(oid) > 0
         AND relname NOT IN (
-            'auth_permission', 'django_content_type', 'django_migrations', 'tokens_policyversion'
+            'auth_permission', 'coderapi_schema', 'django_content_type', 'django_migrations',
+            'tokens_policyversion'
         )
     LOOP
         IF size > 256 * 1024 THEN

@@ -21,6 +21,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError
 
 from coderapi.apps import check_database, check_tables
+from coderapi.schema import record_schema
 from kernel.db.connections import (
     connect_directly,
     direct_connection,
@@ -63,6 +64,7 @@ def bring_up_to_date() -> None:
         missing = known_migrations() - applied
         if not missing:
             check_tables(cursor, apps)
+            record_schema(cursor)
             return
     if applied:
         logger.info("Migrating the database: %s", ", ".join(sorted(map(".".join, missing))))
@@ -89,6 +91,9 @@ def migrate(
             with wrapper.cursor() as cursor:
                 cursor.execute(setting(limits))
             apply()
+            with wrapper.cursor() as cursor:
+                if is_migrated(cursor):
+                    record_schema(cursor)
 
         try:
             retry_when_locked(attempt, tries=tries, pause=pause, on_wait=_note_wait)

@@ -37,14 +37,19 @@ MAX_SMALL_BYTES = 64 * 1024
 # The number changes when this release can no longer read older backups, or older releases new ones.
 FORMAT = 1
 _MIGRATIONS = "SELECT app || '.' || name FROM django_migrations ORDER BY 1"
+_SCHEMA = "SELECT max(number) FROM coderapi_schema"
 
 
 class About(NamedTuple):
-    """The description of a backup. `migrations` are the applied ones, as `app.name`."""
+    """The description of a backup.
+
+    `schema` is the number of the schema, and `migrations` are the applied ones, as `app.name`.
+    """
 
     format: int
     release: str
     made_at: str
+    schema: int
     migrations: list[str]
 
     @classmethod
@@ -57,8 +62,9 @@ class About(NamedTuple):
                 f"{FORMAT}. Use the release that made the backup: {found['release']!r}."
             )
         about = cls(**{name: found[name] for name in cls._fields})
+        # A TypeError if one is not a text.
         texts = (about.release, about.made_at, *about.migrations)
-        if not "".join(texts).isprintable():  # A TypeError if one is not a text.
+        if not "".join(texts).isprintable() or not isinstance(about.schema, int):
             raise ValueError
         return about
 
@@ -78,7 +84,7 @@ def write(file: Path, on: Target, *, secret_key: str, release: str, now: datetim
     """
     if os.path.lexists(file):
         raise PostgresError(f"{file} exists already: name another file.")
-    about = About(FORMAT, release, now.isoformat(timespec="seconds"), _migrations(on))
+    about = About(FORMAT, release, now.isoformat(timespec="seconds"), *_schema(on))
     draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     try:
         with (
@@ -96,17 +102,21 @@ def write(file: Path, on: Target, *, secret_key: str, release: str, now: datetim
     return found
 
 
-def _migrations(on: Target) -> list[str]:
-    """Returns the applied migrations. Raises: PostgresError if pg_dump is too old."""
+def _schema(on: Target) -> tuple[int, list[str]]:
+    """Returns the number of the schema, and the applied migrations.
+
+    Raises: PostgresError if pg_dump is too old.
+    """
     with psycopg.connect(on.url) as connection:
         major = connection.info.server_version // 10_000
-        found = [name for (name,) in connection.execute(_MIGRATIONS)]
+        migrations = [name for (name,) in connection.execute(_MIGRATIONS)]
+        number = connection.execute(_SCHEMA).fetchone()
     if major > on.programs.major:
         raise PostgresError(
             f"The server is PostgreSQL {major}, but the newest pg_dump on this machine is from "
             f"{on.programs}. Install the programs of PostgreSQL {major}."
         )
-    return found
+    return (number and number[0]) or 0, migrations
 
 
 def _dump(on: Target, into: IO[bytes]) -> None:

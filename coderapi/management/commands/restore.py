@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandParser
 
-from coderapi.restoring import check_migrations, check_restored
+from coderapi.restoring import check_backup, check_restored
 from kernel.commands import add_yes_argument
 from kernel.datadir import write_private
 from kernel.postgres import backup
@@ -30,9 +30,7 @@ class Command(PostgresCommand):
         url = settings.DIRECT_DATABASE_URL
         with backup.opened(file) as contents, target(url, directory, make=True) as on:
             about = contents.about
-            check_migrations(
-                {(app, name) for app, _, name in (x.partition(".") for x in about.migrations)}
-            )
+            check_backup(about)
             source = f"{file} of {about.made_at}, release {about.release}"
             done = self.replace_database(
                 on, contents.dump, source=source, yes=yes, check=check_restored

@@ -9,6 +9,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from coderapi.apps import check_database
+from coderapi.schema import record_schema
 from coderapi.server.command import ServerCommand, private_database_watched
 from coderapi.server.migrating import connect_patiently, is_migrated
 from kernel.loops import run_until_signalled
@@ -34,6 +35,7 @@ def wait_until_migrated(stop: Event) -> bool:
             with connect_patiently(stop) as direct, direct.cursor() as cursor:
                 check_database(cursor)
                 if is_migrated(cursor):
+                    record_schema(cursor)
                     return True
         except CommandError:
             if not stop.is_set():
