@@ -13,9 +13,9 @@ from jobs.registry import Job, register
 AHEAD = timedelta(days=30)
 
 
-def _keep_audit_partitions(now: datetime) -> int:
+def _make_partitions(now: datetime) -> int:
     made = PARTITIONS.ensure(now, now + AHEAD)
     return made + drop_old_entries(retention=settings.AUDIT_LOGS_RETENTION, now=now)
 
 
-register(Job(name="audit_partitions", every=timedelta(hours=6), run=_keep_audit_partitions))
+register(Job(name="make_audit_partitions", every=timedelta(hours=6), run=_make_partitions))

@@ -52,7 +52,7 @@ from users.models import User
 from users.roles import OWNER
 from users.scopes import canonical
 
-JOB = "coder_token_policy"
+JOB = "apply_coder_token_policy"
 # After a longer pause between two runs, tokens are reported again before they expire.
 MAX_PAUSE = timedelta(days=2)
 GRACE = timedelta(days=1)

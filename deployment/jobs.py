@@ -7,7 +7,7 @@ from jobs.registry import Job, register
 
 register(
     Job(
-        name="update_check",
+        name="check_for_update",
         every=check_interval,
         run=check_for_update,
         enabled=lambda: settings.UPDATE_CHECK,

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from jobs.registry import Job, register
 from stats.retention import prune_stats
-from stats.rollups.hours import keep_hours_ahead
+from stats.rollups.hours import make_partitions
 from stats.selectors import refresh_interval
 from stats.services import collect_snapshot
 
@@ -14,5 +14,5 @@ def _collect(now: datetime) -> int:
 
 
 COLLECT = register(Job(name="collect_deployment_stats", every=refresh_interval, run=_collect))
-register(Job(name="keep_stats_hours_ahead", every=timedelta(minutes=30), run=keep_hours_ahead))
+register(Job(name="make_stats_partitions", every=timedelta(minutes=30), run=make_partitions))
 register(Job(name="prune_deployment_stats", every=timedelta(minutes=30), run=prune_stats))

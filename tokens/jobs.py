@@ -43,7 +43,7 @@ def is_on() -> bool:
     return bool(settings.MAILERS) and bool(settings.DEFAULT_FROM_EMAIL)
 
 
-def send_digests(now: datetime) -> int:
+def send_expiry_mails(now: datetime) -> int:
     """Sends the mails that are due. Returns the number of sent mails.
 
     The next run retries mails that could not be sent.
@@ -54,7 +54,7 @@ def send_digests(now: datetime) -> int:
             sent += _send_once(recipient, lines, now)
         # The user or a key was deleted in the meantime, or the address is not valid.
         except (OSError, IntegrityError, ValueError) as error:
-            log.warning("an expiry digest could not be sent: %s", type(error).__name__)
+            log.warning("A mail about expiring tokens could not be sent: %s", type(error).__name__)
     return sent
 
 
@@ -95,7 +95,7 @@ def _send_once(recipient: User, lines: list[Line], now: datetime) -> int:
     today. If sending fails, the `ExpiryNotice` rows of this mail are rolled back.
     """
     today = now.astimezone(UTC).date()
-    with transaction.atomic(), transaction_lock(f"digest:{recipient.pk}"):
+    with transaction.atomic(), transaction_lock(f"expiry-mail:{recipient.pk}"):
         notices = ExpiryNotice.objects.filter(recipient=recipient)
         if notices.filter(sent_on=today).exists():
             return 0
@@ -140,4 +140,4 @@ def _prune(now: datetime) -> int:
 
 HOUR = timedelta(hours=1)
 register(Job(name="prune_api_keys", every=HOUR, run=_prune))
-register(Job(name="token_expiry_digest", every=HOUR, run=send_digests, enabled=is_on))
+register(Job(name="send_token_expiry_mail", every=HOUR, run=send_expiry_mails, enabled=is_on))

@@ -63,7 +63,7 @@ def kept_from(now: datetime) -> datetime:
     return hour_of(now - max(settings.STATS_AGENT_ROW_RETENTION, HOUR))
 
 
-def keep_hours_ahead(now: datetime) -> int:
+def make_partitions(now: datetime) -> int:
     """Creates the missing partitions of this hour and the next hours. Returns their number."""
     before = set(AGENT_STATS.starts())
     hours = {hour_of(now) + number * HOUR for number in range(PREPARED_HOURS + 1)}

@@ -57,15 +57,15 @@ def test_each_kind_has_a_source_and_a_row_in_the_document() -> None:
 
 def test_failing_job_is_alerted_once_until_it_has_recovered(receiver: Receiver) -> None:
     only(receiver, "job.failing")
-    make_runs("audit_partitions", "", "no route", "no route")
+    make_runs("make_audit_partitions", "", "no route", "no route")
     assert send_alerts(NOW) == 0
-    make_runs("audit_partitions", "no route", now=NOW + MINUTE)
+    make_runs("make_audit_partitions", "no route", now=NOW + MINUTE)
     assert [send_alerts(NOW + minutes * MINUTE) for minutes in (2, 3)] == [1, 0]
-    assert titles(receiver) == ["job: audit_partitions failed 3 times"]
+    assert titles(receiver) == ["job: make_audit_partitions failed 3 times"]
     assert "Error: no route" in receiver.bodies[0]["data"]["text"]
-    make_runs("audit_partitions", "", now=NOW + HOUR)
+    make_runs("make_audit_partitions", "", now=NOW + HOUR)
     assert send_alerts(NOW + HOUR) == 0
-    make_runs("audit_partitions", "x", "x", "x", now=NOW + 2 * HOUR)
+    make_runs("make_audit_partitions", "x", "x", "x", now=NOW + 2 * HOUR)
     assert send_alerts(NOW + 2 * HOUR) == 1
 
 
@@ -78,7 +78,7 @@ def test_late_job_is_alerted(receiver: Receiver) -> None:
 
 def test_state_that_ends_before_the_message_is_sent_is_dropped(receiver: Receiver) -> None:
     only(receiver, "job.failing", hourly_limit=1)
-    make_runs("audit_partitions", "x", "x", "x")
+    make_runs("make_audit_partitions", "x", "x", "x")
     assert send_alerts(NOW) == 1
     make_runs("make_csp_partitions", "x", "x", "x", now=NOW + MINUTE)
     assert send_alerts(NOW + MINUTE) == 0

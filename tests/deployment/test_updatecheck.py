@@ -169,7 +169,7 @@ def test_unreachable_source_is_offline_and_logged_once_a_day(
 ) -> None:
     releases.publish("v2.35.1")
     settings.UPDATE_CHECK_URL = f"http://127.0.0.1:{free_port()}/"
-    job, morning = find("update_check"), utc(2026, 5, 4, 6)
+    job, morning = find("check_for_update"), utc(2026, 5, 4, 6)
     assert job.interval() == timedelta(days=1)
     for now, logged in ((morning, 1), (morning + HOUR, 1), (morning + 24 * HOUR, 2)):
         run = run_job(job, now)
@@ -211,7 +211,7 @@ def test_credentials_and_query_of_the_url_are_sent_but_not_stored(
     releases.publish("v2.35.1")
     releases.status, releases.redirects = status, 1
     settings.UPDATE_CHECK_URL = f"{releases.url}?token=planted".replace("//", "//me:planted@")
-    run = run_job(find("update_check"), timezone.now())
+    run = run_job(find("check_for_update"), timezone.now())
     assert run is not None
     expected = "Basic " + base64.b64encode(b"me:planted").decode()
     assert [headers.get("authorization") for headers in releases.requests] == [expected, expected]

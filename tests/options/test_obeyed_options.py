@@ -349,7 +349,7 @@ def test_audit_log_is_kept_for_the_retention(plain: Obeying) -> None:
         )
     there = "SELECT count(*) FROM pg_class WHERE relname = 'audit_entry_p200001010000'"
     for retention, left in (("0", 1), ("1d", 0)):
-        run_job(plain, "audit_partitions", CODER_AUDIT_LOGS_RETENTION=retention)
+        run_job(plain, "make_audit_partitions", CODER_AUDIT_LOGS_RETENTION=retention)
         assert count(plain, there) == left, retention
 
 

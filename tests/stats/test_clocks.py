@@ -80,7 +80,7 @@ def test_a_slow_clock_does_not_create_a_dropped_hour_again(
     deployment.travel(26 * HOUR)
     deployment.prune()
     deployment.travel(NOW + 2 * HOUR)
-    deployment.job("keep_stats_hours_ahead")
+    deployment.job("make_stats_partitions")
     with pytest.raises(CommandError, match="agent rows are not kept"):
         deployment.collect(NOW - SECOND)
     assert deployment.counts(row, report(NOW, 2)) == (0, 0, 2)

@@ -96,7 +96,7 @@ def rows_of(now: datetime, number: int) -> list[dict[str, Any]]:
 
 
 def test_the_same_rows_from_concurrent_clients_count_once(deployment: Deployment) -> None:
-    run("run_job", "keep_stats_hours_ahead")
+    run("run_job", "make_stats_partitions")
     rows = rows_of(deployment.now, 200)
 
     def send(number: int) -> tuple[int, int, int]:

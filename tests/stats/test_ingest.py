@@ -141,7 +141,7 @@ def test_an_hour_with_stale_minutes_stays_open(deployment: Deployment) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_an_hour_without_rows_closes_when_it_is_dropped(deployment: Deployment) -> None:
-    deployment.job("keep_stats_hours_ahead")
+    deployment.job("make_stats_partitions")
     deployment.travel(2 * DAY)
     deployment.prune()
     assert deployment.counts(agent_row(NOW)) == (0, 0, 1)

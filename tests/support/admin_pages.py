@@ -30,7 +30,7 @@ def make_rows(owner: User, *, now: datetime) -> None:
     TokenConfig.objects.create(user=owner, max_token_lifetime=DAY_NS)
     run = {"scheduled_at": now, "started_at": now, "host": "here:1"}
     JobRun.objects.create(job="prune_job_runs", **run)
-    JobRun.objects.create(job="audit_partitions", finished_at=now, error="<b>bold</b>", **run)
+    JobRun.objects.create(job="make_audit_partitions", finished_at=now, error="<b>bold</b>", **run)
     IngestKey.objects.create(name="pages", key="cik_example", origins=["https://a.example.com"])
     for job in ({}, {"job_started_at": now}, {"job_completed_at": now, "error": "disk full"}):
         WorkspaceState.objects.create(workspace_id=uuid.uuid4(), transition="start", **job)

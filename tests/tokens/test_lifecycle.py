@@ -57,7 +57,7 @@ def test_owner_and_admins_get_one_mail_for_each_mark_and_day() -> None:
     token(alice, left=timedelta(days=6, hours=12), token_name="deploy")
     token(alice, left=timedelta(days=40), token_name="far")
 
-    counts = [jobs.send_digests(now + timedelta(days=day)) for day in (0, 0, 1, 5, 6)]
+    counts = [jobs.send_expiry_mails(now + timedelta(days=day)) for day in (0, 0, 1, 5, 6)]
 
     assert counts == [2, 0, 0, 0, 2]  # At 7 days, and at 1 day.
     recipients = sorted(message.to[0] for message in mail.outbox)
@@ -79,7 +79,7 @@ def test_owner_and_admins_get_one_mail_for_each_mark_and_day() -> None:
 def test_short_lived_and_expired_keys_and_sessions_cause_no_mail(make: Any) -> None:
     make(make_user())
 
-    assert jobs.send_digests(timezone.now()) == 0
+    assert jobs.send_expiry_mails(timezone.now()) == 0
 
 
 @pytest.mark.usefixtures("_mailbox")
@@ -93,9 +93,9 @@ def test_next_run_retries_a_mail_that_fails(settings: Any) -> None:
         }
     }
 
-    assert jobs.send_digests(timezone.now()) == 0
+    assert jobs.send_expiry_mails(timezone.now()) == 0
     settings.MAILERS = working
-    assert jobs.send_digests(timezone.now()) == 1
+    assert jobs.send_expiry_mails(timezone.now()) == 1
 
 
 def test_calendar_counts_by_day() -> None:
