@@ -85,8 +85,8 @@ class SnapshotAdmin(ReadOnlyAdmin):
 
     received = column("rx_bytes", humanize.size, "received")
     sent = column("tx_bytes", humanize.size, "sent")
-    p50 = column("latency_p50", humanize.milliseconds, "p50")
-    p95 = column("latency_p95", humanize.milliseconds, "p95")
+    p50 = column("latency_p50_ms", humanize.milliseconds, "p50")
+    p95 = column("latency_p95_ms", humanize.milliseconds, "p95")
     rows = column("row_count", humanize.count, "rows")
     duration = column("duration_ms", humanize.milliseconds, "duration")
 

@@ -17,7 +17,7 @@ LATE_AFTER_INTERVALS = 3
 def _stats(now: datetime) -> list[Line]:
     page = reverse("admin:stats_workspacestate_changelist")
     timelines = reverse("admin:stats_snapshot_timelines")
-    known = WorkspaceState.objects.filter(deleted=False).count()
+    known = WorkspaceState.objects.filter(is_deleted=False).count()
     failed = WorkspaceState.objects.in_state("failed").count()
     return [
         _newest_snapshot(now),

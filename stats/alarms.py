@@ -85,6 +85,6 @@ def _period() -> str:
 def _slow(newest: Sequence[Snapshot], *, limit: timedelta) -> Alarm:
     """Returns the alarm for high latency. A limit of 0 disables the alarm."""
     limit_ms = limit / timedelta(milliseconds=1)
-    p95 = newest[0].latency_p95 if newest else -1
+    p95 = newest[0].latency_p95_ms if newest else -1
     text = f"The 95th percentile of latency is {p95:.0f} ms; the limit is {limit_ms:g} ms."
     return Alarm("latency_high", on=0 < limit_ms < p95, text=text)

@@ -32,7 +32,9 @@ class AlarmSource(Source):
 
 def _figures(since: datetime, until: datetime) -> dict[str, float | None]:
     found = Snapshot.objects.filter(collected_at__gte=since, collected_at__lt=until)
-    return found.aggregate(running=Max("running"), failed=Max("failed"), latency=Avg("latency_p95"))
+    return found.aggregate(
+        running=Max("running"), failed=Max("failed"), latency=Avg("latency_p95_ms")
+    )
 
 
 def _week(since: datetime, until: datetime) -> Iterator[tuple[str, str]]:

@@ -63,7 +63,7 @@ database_gauge(
 database_gauge(
     "coderapi_stats_latency_milliseconds",
     "Connection latency in the 15 minutes before the newest snapshot; -1 if none was measured.",
-    _of_newest(lambda newest: {("0.5",): newest.latency_p50, ("0.95",): newest.latency_p95}),
+    _of_newest(lambda newest: {("0.5",): newest.latency_p50_ms, ("0.95",): newest.latency_p95_ms}),
     labels=["quantile"],
 )
 database_gauge(

@@ -56,13 +56,15 @@ class AgentStat(SessionCounts):
     tx_packets = models.BigIntegerField(default=0)
     tx_bytes = models.BigIntegerField(default=0)
     connection_median_latency_ms = models.FloatField(default=-1)
-    usage = models.BooleanField(default=False)
+    is_usage = models.BooleanField(default=False)
     latency_bucket = models.IntegerField(null=True, editable=False)
 
     class Meta:
         indexes = [
             models.Index(fields=["agent_id", "created_at"], name="agent_stat_of_agent"),
-            models.Index(fields=["created_at"], name="agent_stat_usage", condition=Q(usage=True)),
+            models.Index(
+                fields=["created_at"], name="agent_stat_usage", condition=Q(is_usage=True)
+            ),
         ]
 
     def __str__(self) -> str:
@@ -72,11 +74,11 @@ class AgentStat(SessionCounts):
 class StaleMinute(models.Model):
     """Marks a minute whose agent rows have changed since its rollup was built.
 
-    `rows_went` is true if rows of the minute were deleted, maybe the newest row of an agent.
+    `rows_were_deleted` is true if rows of the minute were deleted, maybe the newest of an agent.
     """
 
     minute = models.DateTimeField(db_index=True)
-    rows_went = models.BooleanField(default=False)
+    rows_were_deleted = models.BooleanField(default=False)
 
     def __str__(self) -> str:
         return f"{self.minute:%Y-%m-%d %H:%M}"
@@ -87,32 +89,32 @@ class Rollup(models.Model):
 
     `rx_bytes` and `tx_bytes` include only rows with a latency above 0, and `unmeasured_rx_bytes`
     and `unmeasured_tx_bytes` only the other rows. The latter are NULL in rollups of releases that
-    did not sum them. In the latency histogram, bucket `buckets[i]` contains `counts[i]` rows. If
-    `closed` is true, the agent rows of the hour are dropped, and the hour is never built again. The
-    latencies are the percentiles of a built hour.
+    did not sum them. In the latency histogram, bucket `latency_buckets[i]` contains
+    `latency_counts[i]` rows. If `is_closed` is true, the agent rows of the hour are dropped, and
+    the hour is never built again. The latencies are the percentiles of a built hour.
     """
 
     class Span(models.IntegerChoices):
         MINUTE = 60
         HOUR = 3600
 
-    pk = models.CompositePrimaryKey("span", "start")
-    span = models.IntegerField(choices=Span)
-    start = models.DateTimeField()
+    pk = models.CompositePrimaryKey("span_seconds", "starts_at")
+    span_seconds = models.IntegerField(choices=Span)
+    starts_at = models.DateTimeField()
     row_count = models.BigIntegerField(default=0)
     rx_bytes = models.DecimalField(max_digits=40, decimal_places=0, default=0)
     tx_bytes = models.DecimalField(max_digits=40, decimal_places=0, default=0)
     unmeasured_rx_bytes = models.DecimalField(max_digits=40, decimal_places=0, null=True)
     unmeasured_tx_bytes = models.DecimalField(max_digits=40, decimal_places=0, null=True)
-    buckets = ArrayField(models.IntegerField(), default=list)
-    counts = ArrayField(models.BigIntegerField(), default=list)
-    latency_p50 = models.FloatField(null=True)
-    latency_p95 = models.FloatField(null=True)
+    latency_buckets = ArrayField(models.IntegerField(), default=list)
+    latency_counts = ArrayField(models.BigIntegerField(), default=list)
+    latency_p50_ms = models.FloatField(null=True)
+    latency_p95_ms = models.FloatField(null=True)
     built_at = models.DateTimeField()
-    closed = models.BooleanField(default=False, db_default=False)
+    is_closed = models.BooleanField(default=False, db_default=False)
 
     def __str__(self) -> str:
-        return f"{self.start:%Y-%m-%d %H:%M} +{self.span} s"
+        return f"{self.starts_at:%Y-%m-%d %H:%M} +{self.span_seconds} s"
 
 
 class NewestAgentStat(SessionCounts):
@@ -142,7 +144,7 @@ STATES = {
 }
 # The first true condition determines the state of a workspace in the admin.
 _WORDS = {
-    "deleted": Q(deleted=True) | Q(transition="delete") & _SUCCEEDED,
+    "deleted": Q(is_deleted=True) | Q(transition="delete") & _SUCCEEDED,
     "failed": STATES["failed"],
     "pending": STATES["pending"],
     "building": STATES["building"],
@@ -172,7 +174,7 @@ class WorkspaceStateQuerySet(models.QuerySet["WorkspaceState"]):
     def counts(self) -> dict[str, int]:
         """Counts the workspaces in each of STATES."""
         counts = {state: Count("pk", filter=condition) for state, condition in STATES.items()}
-        return self.filter(deleted=False).aggregate(**counts)
+        return self.filter(is_deleted=False).aggregate(**counts)
 
 
 class WorkspaceState(models.Model):
@@ -186,7 +188,7 @@ class WorkspaceState(models.Model):
         DELETE = "delete"
 
     workspace_id = models.UUIDField(primary_key=True)
-    deleted = models.BooleanField(default=False)
+    is_deleted = models.BooleanField(default=False)
     build_number = models.BigIntegerField(null=True)
     transition = models.CharField(max_length=8, choices=Transition, blank=True, default="")
     job_started_at = models.DateTimeField(null=True)
@@ -241,8 +243,8 @@ class Snapshot(models.Model):
     stopped = models.BigIntegerField()
     rx_bytes = models.BigIntegerField()
     tx_bytes = models.BigIntegerField()
-    latency_p50 = models.FloatField()
-    latency_p95 = models.FloatField()
+    latency_p50_ms = models.FloatField()
+    latency_p95_ms = models.FloatField()
     session_counts = models.JSONField()
     method = models.CharField("percentiles", max_length=16, choices=Method)
     source = models.CharField(max_length=16, choices=Source, default=Source.REPORTS)

@@ -42,8 +42,9 @@ DELETE FROM stats_snapshot WHERE id IN (
 """
 _DELETE_MINUTES = """
 DELETE FROM stats_rollup AS minute USING stats_rollup AS hour
-WHERE minute.span = 60 AND minute.start < %s
-  AND hour.span = 3600 AND hour.start = date_trunc('hour', minute.start, 'UTC') AND hour.closed
+WHERE minute.span_seconds = 60 AND minute.starts_at < %s
+  AND hour.span_seconds = 3600 AND hour.is_closed
+  AND hour.starts_at = date_trunc('hour', minute.starts_at, 'UTC')
 """
 _ERASE = """
 DELETE FROM stats_agentstat WHERE user_id = %s AND created_at >= %s AND created_at < %s
@@ -92,7 +93,9 @@ def _delete_expired(now: datetime) -> int:
     deleted = execute(_DELETE_MINUTES, [now - min(QUARTER, retention or QUARTER)])
     if retention:
         oldest = now - retention
-        hours = Rollup.objects.filter(start__lt=oldest - HOUR, span=Rollup.Span.HOUR, closed=True)
+        hours = Rollup.objects.filter(
+            starts_at__lt=oldest - HOUR, span_seconds=Rollup.Span.HOUR, is_closed=True
+        )
         deleted += Snapshot.objects.filter(collected_at__lt=oldest).delete()[0]
         deleted += hours.delete()[0]
     return deleted
@@ -110,7 +113,7 @@ def _erase_rows(user: User) -> None:
         with transaction.atomic():
             lock_open([hour])
             found = fetch_rows(_ERASE, [uuid.UUID(str(user.pk)), hour, hour + HOUR])
-            mark_stale({minute for (minute,) in found}, rows_went=True)
+            mark_stale({minute for (minute,) in found}, rows_were_deleted=True)
 
 
 AGENT_ROWS = ErasureRule(

@@ -93,6 +93,8 @@ def rollup_lag(now: datetime) -> float:
     Ignores minutes in the future. Otherwise, one agent whose clock is ahead would hide that no
     other agent sends reports.
     """
-    minutes = Rollup.objects.filter(span=Rollup.Span.MINUTE, start__lte=now).order_by("-start")
-    newest = minutes.values_list("start", flat=True).first()
+    minutes = Rollup.objects.filter(span_seconds=Rollup.Span.MINUTE, starts_at__lte=now).order_by(
+        "-starts_at"
+    )
+    newest = minutes.values_list("starts_at", flat=True).first()
     return -1.0 if newest is None else (now - newest).total_seconds()

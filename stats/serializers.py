@@ -88,10 +88,10 @@ class ConnectionLatencySerializer(WireSerializer):
     example = {"p50": 18.5, "p95": 121.0}
 
     p50 = serializers.FloatField(
-        source="latency_p50", help_text="The median in milliseconds, or -1 if none was measured."
+        source="latency_p50_ms", help_text="The median in milliseconds, or -1 if none was measured."
     )
     p95 = serializers.FloatField(
-        source="latency_p95",
+        source="latency_p95_ms",
         help_text="The 95th percentile in milliseconds, or -1 if none was measured.",
     )
 
@@ -278,7 +278,7 @@ class PointSerializer(WireSerializer):
         newest = instance.newest
         if newest is None:
             return {"at": instance.at, "gap": True}
-        latency = {"p50": instance.latency_p50, "p95": instance.latency_p95}
+        latency = {"p50": instance.latency_p50_ms, "p95": instance.latency_p95_ms}
         return {
             "at": instance.at,
             **({"session_count": _session_count(newest)} if newest.knows_sessions else {}),

@@ -44,8 +44,8 @@ NO_AGENTS: dict[str, Any] = {
     "row_count": 0,
     "rx_bytes": 0,
     "tx_bytes": 0,
-    "latency_p50": NO_SAMPLE,
-    "latency_p95": NO_SAMPLE,
+    "latency_p50_ms": NO_SAMPLE,
+    "latency_p95_ms": NO_SAMPLE,
     "session_counts": dict.fromkeys(FAMILIES, 0),
     "method": Snapshot.Method.EXACT,
 }
@@ -87,7 +87,8 @@ WITH edges AS MATERIALIZED (
         WHERE created_at >= %(last)s AND created_at <= %(at)s
     ) AS r GROUP BY 1
 ), minutes AS MATERIALIZED (
-    SELECT * FROM stats_rollup WHERE span = 60 AND start >= %(first)s AND start < %(last)s
+    SELECT * FROM stats_rollup
+    WHERE span_seconds = 60 AND starts_at >= %(first)s AND starts_at < %(last)s
 ), total AS MATERIALIZED (
     SELECT sum(n) AS n, sum(rx) AS rx, sum(tx) AS tx FROM (
         SELECT row_count, rx_bytes, tx_bytes FROM minutes UNION ALL
@@ -99,7 +100,7 @@ WITH edges AS MATERIALIZED (
 ), histogram AS MATERIALIZED (
     SELECT bucket, sum(n) AS n FROM (
         SELECT bucket, n FROM edges WHERE bucket IS NOT NULL UNION ALL
-        SELECT each.* FROM minutes, unnest(buckets, counts) AS each
+        SELECT each.* FROM minutes, unnest(latency_buckets, latency_counts) AS each
     ) AS parts (bucket, n) GROUP BY bucket
 ), exact AS (
     SELECT percentile_cont(ARRAY[{P50}, {P95}]::float8[])
@@ -150,7 +151,7 @@ WITH counted AS (
         SELECT *, rank() OVER (
             PARTITION BY agent_id ORDER BY date_trunc('minute', created_at, 'UTC') DESC) AS place
         FROM stats_agentstat
-        WHERE usage AND created_at > %(start)s AND created_at < %(last)s
+        WHERE is_usage AND created_at > %(start)s AND created_at < %(last)s
     ) AS ranked WHERE place = 1
 ), {_SESSIONS}
 SELECT * FROM sessions
@@ -192,8 +193,8 @@ def agent_statistics(at: datetime, *, from_usage: bool = False) -> dict[str, Any
         "row_count": int(number),
         "rx_bytes": min(int(rx), MAX_INTEGER),
         "tx_bytes": min(int(tx), MAX_INTEGER),
-        "latency_p50": p50,
-        "latency_p95": p95,
+        "latency_p50_ms": p50,
+        "latency_p95_ms": p95,
         "session_counts": _usage_sessions(at) if from_usage else _session_counts(*sessions),
         "method": Snapshot.Method.EXACT if number <= MAX_EXACT_ROWS else Snapshot.Method.HISTOGRAM,
     }

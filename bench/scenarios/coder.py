@@ -69,7 +69,7 @@ FOUR_COLUMNS = """
 CREATE TEMPORARY TABLE four_columns AS SELECT {columns} FROM stats_agentstat LIMIT 0;
 ALTER TABLE four_columns ADD PRIMARY KEY (created_at, id);
 CREATE INDEX ON four_columns (agent_id, created_at);
-CREATE INDEX ON four_columns (created_at) WHERE usage;
+CREATE INDEX ON four_columns (created_at) WHERE is_usage;
 CREATE TEMPORARY TABLE all_columns (LIKE stats_agentstat INCLUDING INDEXES);
 INSERT INTO all_columns ({columns}) SELECT {columns} FROM stats_agentstat;
 INSERT INTO four_columns SELECT {columns} FROM all_columns

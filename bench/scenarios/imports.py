@@ -168,8 +168,10 @@ def _make_history(service: Service, connection: rows.Connection) -> None:
     for step, span, count in steps:
         moment = start.format(step=step)
         # The copied row may be of a minute, and only hours have latencies.
-        latencies = dict.fromkeys(("latency_p50", "latency_p95"), f"NULLIF({span}, 60)")
-        rows.multiply(connection, "stats_rollup", count, start=moment, span=span, **latencies)
+        latencies = dict.fromkeys(("latency_p50_ms", "latency_p95_ms"), f"NULLIF({span}, 60)")
+        rows.multiply(
+            connection, "stats_rollup", count, starts_at=moment, span_seconds=span, **latencies
+        )
     moment = start.format(step="5 minutes") + " + interval '1 second'"
     earlier = f"{moment} - interval '15 minutes'"
     rows.multiply(

@@ -67,7 +67,7 @@ def follow_workspaces(reader: Reader, after: uuid.UUID, tally: Tally) -> uuid.UU
 def _stored(after: uuid.UUID, until: uuid.UUID) -> dict[str, tuple[int | None, bool]]:
     """Returns the build number of each stored workspace, and whether its job has ended."""
     states = WorkspaceState.objects.filter(
-        deleted=False, workspace_id__gt=after, workspace_id__lte=until
+        is_deleted=False, workspace_id__gt=after, workspace_id__lte=until
     )
     values = states.values_list("workspace_id", "build_number", "job_completed_at")
     return {str(workspace): (number, ended is not None) for workspace, number, ended in values}

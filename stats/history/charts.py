@@ -112,7 +112,7 @@ def _sessions(found: Iterable[Point]) -> Lines:
 
 def _latency(point: Point, name: str) -> float | None:
     """Returns None if no latency was measured, because 0 would look like a measurement."""
-    latency: float = getattr(point, f"latency_{name}")
+    latency: float = getattr(point, f"latency_{name}_ms")
     return None if latency == NO_SAMPLE else latency
 
 
@@ -123,7 +123,7 @@ def _traffic(point: Point, direction: str, *, until: datetime) -> float | None:
 
 
 def _has_rows(point: Point) -> bool:
-    return point.latency_p50 != NO_SAMPLE or bool(point.rx_bytes or point.tx_bytes)
+    return point.latency_p50_ms != NO_SAMPLE or bool(point.rx_bytes or point.tx_bytes)
 
 
 def changes(found: Sequence[Point]) -> dict[int, str]:

@@ -27,14 +27,16 @@ STEPS = (MINUTE, 5 * MINUTE, HOUR, DAY)
 # A step of one hour needs no histogram, because the hour has its percentiles. orjson parses arrays
 # three times as fast as psycopg.
 _ROLLUPS = """
-SELECT start,
+SELECT starts_at,
     rx_bytes + CASE WHEN %(from_usage)s THEN 0 ELSE coalesce(unmeasured_rx_bytes, 0) END,
     tx_bytes + CASE WHEN %(from_usage)s THEN 0 ELSE coalesce(unmeasured_tx_bytes, 0) END,
-    latency_p50, latency_p95,
-    CASE WHEN latency_p50 IS NULL OR NOT %(is_hour)s THEN array_to_json(buckets)::text END,
-    CASE WHEN latency_p50 IS NULL OR NOT %(is_hour)s THEN array_to_json(counts)::text END
-FROM stats_rollup WHERE span = %(span)s AND start >= %(since)s AND start < %(until)s
-ORDER BY start LIMIT %(limit)s
+    latency_p50_ms, latency_p95_ms,
+    CASE WHEN latency_p50_ms IS NULL OR NOT %(is_hour)s
+         THEN array_to_json(latency_buckets)::text END,
+    CASE WHEN latency_p50_ms IS NULL OR NOT %(is_hour)s
+         THEN array_to_json(latency_counts)::text END
+FROM stats_rollup WHERE span_seconds = %(span)s AND starts_at >= %(since)s AND starts_at < %(until)s
+ORDER BY starts_at LIMIT %(limit)s
 """
 # Looks up one snapshot for each step, instead of sorting all snapshots of the range.
 _NEWEST = """
@@ -69,8 +71,8 @@ class Point:
     newest: Snapshot | None = None
     rx_bytes: int = 0
     tx_bytes: int = 0
-    latency_p50: float = NO_SAMPLE
-    latency_p95: float = NO_SAMPLE
+    latency_p50_ms: float = NO_SAMPLE
+    latency_p95_ms: float = NO_SAMPLE
 
 
 def points(period: Range) -> list[Point]:

@@ -108,6 +108,11 @@ class Member(NamedTuple):
     usual: str = ""
 
     @property
+    def column(self) -> str:
+        """Returns the column of the table. The members have the names of Coder's columns."""
+        return f"is_{self.name}" if self.kind is BOOLEAN else self.name
+
+    @property
     def schema(self) -> dict[str, Any]:
         """Returns the JSON schema of the member for the OpenAPI document."""
         schema = {**self.kind.schema, "description": self.about}
@@ -314,7 +319,10 @@ _CSV["usage"] = "(t|f|true|false)"
 _KIND_NAMES = frozenset(KIND_COLUMNS)
 # The members that each row has, and the columns of the table.
 _PLAIN = [name for name in _JSON if name not in {BY_NAME, *KIND_COLUMNS}]
-AGENT_COLUMNS = (*_PLAIN, *SESSION_COLUMNS)
+AGENT_COLUMNS = (
+    *(member.column for member in AGENT_MEMBERS if member.name in _PLAIN),
+    *SESSION_COLUMNS,
+)
 _BY_PROTO = _PLAIN.index("connections_by_proto")
 
 

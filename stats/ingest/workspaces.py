@@ -10,14 +10,14 @@ import orjson
 from stats.ingest.rows import WORKSPACE_MEMBERS, IngestResult
 from stats.sql import execute
 
-NAMES = [member.name for member in WORKSPACE_MEMBERS]
-_COLUMNS = ", ".join(NAMES)
+COLUMNS = [member.column for member in WORKSPACE_MEMBERS]
+_COLUMNS = ", ".join(COLUMNS)
 _ARRIVING = """
 jsonb_populate_recordset(NULL::stats_workspacestate, %(states)s::jsonb) WITH ORDINALITY AS arriving
 """
 _NEW_VALUES = ", ".join(
-    "known.deleted OR excluded.deleted" if name == "deleted" else f"excluded.{name}"
-    for name in NAMES
+    "known.is_deleted OR excluded.is_deleted" if name == "is_deleted" else f"excluded.{name}"
+    for name in COLUMNS
 )
 
 
@@ -36,20 +36,20 @@ SELECT {_COLUMNS} FROM (
         PARTITION BY workspace_id
         ORDER BY ({_age("arriving")}) DESC, ordinality
     ) AS rank
-    FROM {_ARRIVING} WHERE NOT (deleted AND build_number IS NULL)
+    FROM {_ARRIVING} WHERE NOT (is_deleted AND build_number IS NULL)
 ) AS ranked
 WHERE rank = 1
 ORDER BY workspace_id
 ON CONFLICT (workspace_id) DO UPDATE SET ({_COLUMNS}) = ({_NEW_VALUES})
 WHERE ({_age("excluded")}) > ({_age("known")})
 """  # noqa: S608 - the names are constants of this package
-# A deleted workspace stays deleted, even if an older state arrives later. A state with `deleted`
+# A deleted workspace stays deleted, even if an older state arrives later. A state with `is_deleted`
 # needs no build number.
 _DELETE = f"""
-INSERT INTO stats_workspacestate AS known (workspace_id, deleted, transition, error)
+INSERT INTO stats_workspacestate AS known (workspace_id, is_deleted, transition, error)
 SELECT DISTINCT workspace_id, true, '', '' FROM {_ARRIVING}
-WHERE deleted ORDER BY workspace_id
-ON CONFLICT (workspace_id) DO UPDATE SET deleted = true WHERE NOT known.deleted
+WHERE is_deleted ORDER BY workspace_id
+ON CONFLICT (workspace_id) DO UPDATE SET is_deleted = true WHERE NOT known.is_deleted
 """  # noqa: S608 - the names are constants of this package
 
 
@@ -58,7 +58,7 @@ def upsert_workspaces(rows: Sequence[tuple[Any, ...]]) -> IngestResult:
 
     Shape: each row is a tuple of the row number and the values in the order of WORKSPACE_MEMBERS.
     """
-    states = [dict(zip(NAMES, values, strict=True)) for _, *values in rows]
+    states = [dict(zip(COLUMNS, values, strict=True)) for _, *values in rows]
     arriving = {"states": orjson.dumps(states).decode()}
     accepted = execute(_UPSERT, arriving) + execute(_DELETE, arriving)
     return IngestResult(accepted, duplicate=len(rows) - accepted)

@@ -37,18 +37,20 @@ SELECT DISTINCT date_trunc('hour', minute, 'UTC') FROM stats_staleminute ORDER B
 _DELETE_MARKS = """
 WITH deleted AS (
     DELETE FROM stats_staleminute WHERE minute >= %(hour)s AND minute < %(end)s
-    RETURNING minute, rows_went
+    RETURNING minute, rows_were_deleted
 )
-SELECT minute, bool_or(rows_went) FROM deleted GROUP BY minute
+SELECT minute, bool_or(rows_were_deleted) FROM deleted GROUP BY minute
 """
 # A period is a range of consecutive stale minutes, because PostgreSQL can estimate how many rows a
 # range has. It would compare each row of the hour with an array of minutes.
 _IN_PERIOD = "created_at >= %(since)s AND created_at < %(until)s"
-_DELETE_MINUTES = "DELETE FROM stats_rollup WHERE span = 60 AND start = ANY(%(minutes)s)"
+_DELETE_MINUTES = (
+    "DELETE FROM stats_rollup WHERE span_seconds = 60 AND starts_at = ANY(%(minutes)s)"
+)
 _BUILD_MINUTES = f"""
 INSERT INTO stats_rollup (
-    span, start, row_count, rx_bytes, tx_bytes, unmeasured_rx_bytes, unmeasured_tx_bytes,
-    buckets, counts, built_at, closed
+    span_seconds, starts_at, row_count, rx_bytes, tx_bytes, unmeasured_rx_bytes,
+    unmeasured_tx_bytes, latency_buckets, latency_counts, built_at, is_closed
 )
 SELECT 60, minute, sum(n),
        coalesce(sum(rx) FILTER (WHERE bucket IS NOT NULL), 0),
@@ -66,30 +68,32 @@ FROM (
 """  # noqa: S608 - the names are constants of this package
 _BUILD_HOUR = """
 WITH minutes AS MATERIALIZED (
-    SELECT * FROM stats_rollup WHERE span = 60 AND start >= %(hour)s AND start < %(end)s
+    SELECT * FROM stats_rollup
+    WHERE span_seconds = 60 AND starts_at >= %(hour)s AND starts_at < %(end)s
 ), merged AS (
     SELECT bucket, sum(n)::bigint AS n
-    FROM minutes, unnest(buckets, counts) AS each (bucket, n) GROUP BY bucket
+    FROM minutes, unnest(latency_buckets, latency_counts) AS each (bucket, n) GROUP BY bucket
 )
 INSERT INTO stats_rollup (
-    span, start, row_count, rx_bytes, tx_bytes, unmeasured_rx_bytes, unmeasured_tx_bytes,
-    buckets, counts, built_at, closed
+    span_seconds, starts_at, row_count, rx_bytes, tx_bytes, unmeasured_rx_bytes,
+    unmeasured_tx_bytes, latency_buckets, latency_counts, built_at, is_closed
 )
 SELECT 3600, %(hour)s, coalesce(sum(row_count), 0), coalesce(sum(rx_bytes), 0),
        coalesce(sum(tx_bytes), 0), sum(unmeasured_rx_bytes), sum(unmeasured_tx_bytes),
        ARRAY(SELECT bucket FROM merged ORDER BY bucket),
        ARRAY(SELECT n FROM merged ORDER BY bucket), %(now)s, false
 FROM minutes
-ON CONFLICT (span, start) DO UPDATE SET
+ON CONFLICT (span_seconds, starts_at) DO UPDATE SET
     (row_count, rx_bytes, tx_bytes, unmeasured_rx_bytes, unmeasured_tx_bytes,
-     buckets, counts, built_at) = (
+     latency_buckets, latency_counts, built_at) = (
         excluded.row_count, excluded.rx_bytes, excluded.tx_bytes, excluded.unmeasured_rx_bytes,
-        excluded.unmeasured_tx_bytes, excluded.buckets, excluded.counts, excluded.built_at)
-RETURNING array_to_json(buckets)::text, array_to_json(counts)::text
+        excluded.unmeasured_tx_bytes, excluded.latency_buckets, excluded.latency_counts,
+        excluded.built_at)
+RETURNING array_to_json(latency_buckets)::text, array_to_json(latency_counts)::text
 """
 _SET_LATENCIES = """
-UPDATE stats_rollup SET (latency_p50, latency_p95) = (%(p50)s, %(p95)s)
-WHERE span = 3600 AND start = %(hour)s
+UPDATE stats_rollup SET (latency_p50_ms, latency_p95_ms) = (%(p50)s, %(p95)s)
+WHERE span_seconds = 3600 AND starts_at = %(hour)s
 """
 _NEWEST = ("created_at", "id", "workspace_id", *SESSION_COLUMNS)
 _UPSERT_NEWEST = f"""
@@ -149,7 +153,10 @@ def _build_hour(hour: datetime, *, now: datetime) -> int:
     # Newest first, because then older rows of the same agents are skipped.
     periods = [values | period for period in reversed(_periods(values["minutes"]))]
     built = _build_rollups(values, periods)
-    _build_newest(periods, deleted=[minute for minute, rows_went in marks.items() if rows_went])
+    _build_newest(
+        periods,
+        deleted=[minute for minute, rows_were_deleted in marks.items() if rows_were_deleted],
+    )
     listener.announce(TOPIC)
     return built
 
@@ -192,6 +199,8 @@ def rebuild(since: datetime, *, now: datetime) -> tuple[int, int]:
     for hour in AGENT_STATS.starts():
         if hour >= hour_of(first) and not closed_among([hour]):
             minutes = (hour.replace(minute=number) for number in range(60))
-            mark_stale([minute for minute in minutes if minute >= first], rows_went=True)
-    closed = Rollup.objects.filter(span=Rollup.Span.HOUR, start__gte=hour_of(first), closed=True)
+            mark_stale([minute for minute in minutes if minute >= first], rows_were_deleted=True)
+    closed = Rollup.objects.filter(
+        span_seconds=Rollup.Span.HOUR, starts_at__gte=hour_of(first), is_closed=True
+    )
     return build(now=now), closed.count()

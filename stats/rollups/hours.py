@@ -32,14 +32,15 @@ AGENT_STATS = PartitionedTable("stats_agentstat", HOUR)
 
 _ADD = """
 INSERT INTO stats_rollup (
-    span, start, row_count, rx_bytes, tx_bytes, buckets, counts, built_at, closed
+    span_seconds, starts_at, row_count, rx_bytes, tx_bytes, latency_buckets, latency_counts,
+    built_at, is_closed
 )
 SELECT 3600, unnest(%s::timestamptz[]), 0, 0, 0, '{}', '{}', %s, false ORDER BY 2
 ON CONFLICT DO NOTHING
 """
 _LOCK_OPEN = """
-SELECT start FROM stats_rollup WHERE span = 3600 AND start = ANY(%s) AND NOT closed
-ORDER BY start FOR KEY SHARE
+SELECT starts_at FROM stats_rollup
+WHERE span_seconds = 3600 AND starts_at = ANY(%s) AND NOT is_closed ORDER BY starts_at FOR KEY SHARE
 """
 
 
@@ -98,8 +99,10 @@ def _within_limit(
 
 
 def closed_among(hours: Collection[datetime]) -> set[datetime]:
-    found = Rollup.objects.filter(span=Rollup.Span.HOUR, start__in=hours, closed=True)
-    return set(found.values_list("start", flat=True))
+    found = Rollup.objects.filter(
+        span_seconds=Rollup.Span.HOUR, starts_at__in=hours, is_closed=True
+    )
+    return set(found.values_list("starts_at", flat=True))
 
 
 def lock_open(hours: Collection[datetime]) -> set[datetime]:
@@ -110,10 +113,11 @@ def lock_open(hours: Collection[datetime]) -> set[datetime]:
     return {start.astimezone(UTC) for (start,) in fetch_rows(_LOCK_OPEN, [sorted(hours)])}
 
 
-def mark_stale(minutes: Collection[datetime], *, rows_went: bool = False) -> None:
+def mark_stale(minutes: Collection[datetime], *, rows_were_deleted: bool = False) -> None:
     """Marks minutes, so that the builder builds them again after this transaction is committed."""
     StaleMinute.objects.bulk_create(
-        StaleMinute(minute=minute, rows_went=rows_went) for minute in sorted(minutes)
+        StaleMinute(minute=minute, rows_were_deleted=rows_were_deleted)
+        for minute in sorted(minutes)
     )
 
 
@@ -128,10 +132,12 @@ def close_hours(now: datetime) -> int:
 @transaction.atomic
 def _close(hour: datetime, *, built_until: datetime) -> None:
     """Closes the hour. Does nothing if it was built after `built_until` or has stale minutes."""
-    open_hours = Rollup.objects.filter(span=Rollup.Span.HOUR, start=hour, closed=False)
+    open_hours = Rollup.objects.filter(
+        span_seconds=Rollup.Span.HOUR, starts_at=hour, is_closed=False
+    )
     due = open_hours.filter(built_at__lte=built_until).select_for_update()
     stale = StaleMinute.objects.filter(minute__gte=hour, minute__lt=hour + HOUR)
     # Read the marks only after the lock is acquired. While this transaction waited for the lock,
     # other transactions may have committed marks.
-    if list(due.values_list("start")) and not stale.exists():
-        open_hours.update(closed=True)
+    if list(due.values_list("starts_at")) and not stale.exists():
+        open_hours.update(is_closed=True)

@@ -25,7 +25,8 @@ NOW = datetime(2026, 3, 6, tzinfo=UTC)
 LONG_AGO = datetime(2001, 2, 3, tzinfo=UTC)
 PARTITION = "stats_agentstat_p200102030000"
 INSERT = """
-INSERT INTO stats_agentstat SELECT %s, %s, x, x, x, x, '{}', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false
+INSERT INTO stats_agentstat
+SELECT %s, %s, x, x, x, x, '{}', 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, false
 FROM gen_random_uuid() AS x
 """
 

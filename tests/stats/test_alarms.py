@@ -23,7 +23,7 @@ def snapshots(
             collected_at=NOW - n * INTERVAL,
             running=running,
             session_counts={"ssh": ssh, "cursor": cursor},
-            latency_p95=p95,
+            latency_p95_ms=p95,
         )
         for n in range(number)
     ]

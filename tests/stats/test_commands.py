@@ -341,9 +341,10 @@ def everything(deployment: Deployment) -> list[Any]:
     "damage",
     [
         "SELECT 1",
-        "DELETE FROM stats_rollup WHERE span = 60",
+        "DELETE FROM stats_rollup WHERE span_seconds = 60",
         "DELETE FROM stats_newestagentstat",
-        "UPDATE stats_rollup SET rx_bytes = 7, row_count = 1, buckets = '{}', counts = '{}'",
+        "UPDATE stats_rollup SET rx_bytes = 7, row_count = 1, "
+        "latency_buckets = '{}', latency_counts = '{}'",
         "UPDATE stats_newestagentstat SET session_count_ssh = 99",
     ],
 )

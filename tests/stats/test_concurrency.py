@@ -179,7 +179,7 @@ def test_a_row_committed_during_a_build_is_built_in_the_next_one(
     late = rows[0] | {"id": str(uuid.uuid4()), "agent_id": str(uuid.UUID(int=2))}
     other.execute(COPY_ROW, late)
     other.execute(
-        "INSERT INTO stats_staleminute (minute, rows_went) "
+        "INSERT INTO stats_staleminute (minute, rows_were_deleted) "
         "SELECT date_trunc('minute', created_at, 'UTC'), false FROM stats_agentstat LIMIT 1"
     )
     agrees(deployment.collect(timezone.now()), rows)
@@ -198,8 +198,12 @@ def test_closing_an_hour_waits_for_its_writers(
     run("collect_deployment_stats")
     with connection.cursor() as cursor:
         cursor.execute("UPDATE stats_rollup SET built_at = built_at - interval '2 hours'")
-    other.execute("SELECT * FROM stats_rollup WHERE span = 3600 AND NOT closed FOR KEY SHARE")
-    other.execute("INSERT INTO stats_staleminute (minute, rows_went) VALUES (%s, false)", [old])
+    other.execute(
+        "SELECT * FROM stats_rollup WHERE span_seconds = 3600 AND NOT is_closed FOR KEY SHARE"
+    )
+    other.execute(
+        "INSERT INTO stats_staleminute (minute, rows_were_deleted) VALUES (%s, false)", [old]
+    )
     with ThreadPoolExecutor(1) as pool:
         pruned = pool.submit(closing(lambda: run("run_job", "prune_deployment_stats")))
         wait_for(is_waiting)
@@ -220,7 +224,8 @@ def test_rows_of_old_hours_are_ingested_while_hours_are_dropped(
         # Only hours, so that the update does not block the builder.
         with connection.cursor() as cursor:
             cursor.execute(
-                "UPDATE stats_rollup SET built_at = built_at - interval '2 hours' WHERE span = 3600"
+                "UPDATE stats_rollup SET built_at = built_at - interval '2 hours' "
+                "WHERE span_seconds = 3600"
             )
         run("run_job", "prune_deployment_stats")
 
@@ -237,7 +242,7 @@ def test_rows_of_old_hours_are_ingested_while_hours_are_dropped(
 
 
 def traffic(moment: datetime) -> int:
-    query = "SELECT sum(rx_bytes) FROM stats_rollup WHERE span = 3600 AND start = %s"
+    query = "SELECT sum(rx_bytes) FROM stats_rollup WHERE span_seconds = 3600 AND starts_at = %s"
     with connection.cursor() as cursor:
         cursor.execute(query, [moment.replace(minute=0)])
         return int(cursor.fetchone()[0])
@@ -260,8 +265,8 @@ def test_an_hour_closed_during_the_collection_has_no_snapshot(
     at = deployment.now - 3 * MINUTE
     deployment.take(agent_row(at))
     run("collect_deployment_stats")
-    other.execute("SELECT * FROM stats_rollup WHERE span = 3600 FOR UPDATE")
-    other.execute("UPDATE stats_rollup SET closed = true WHERE span = 3600")
+    other.execute("SELECT * FROM stats_rollup WHERE span_seconds = 3600 FOR UPDATE")
+    other.execute("UPDATE stats_rollup SET is_closed = true WHERE span_seconds = 3600")
     with ThreadPoolExecutor(1) as pool:
         collected = pool.submit(closing(lambda: collect_snapshot(at, now=timezone.now())))
         wait_for(lambda: is_waiting() or collected.done())

@@ -50,8 +50,8 @@ def _make_snapshot(now: datetime) -> None:
     Snapshot.objects.create(
         collected_at=now,
         aggregated_from=now - timedelta(minutes=5),
-        latency_p50=1.5,
-        latency_p95=2.5,
+        latency_p50_ms=1.5,
+        latency_p95_ms=2.5,
         session_counts={"ssh": 1},
         method="exact",
         build_version="v2.29.0",

@@ -9,7 +9,7 @@ from kernel.db.paging import stored_rows
 from stats.ingest.rows import AGENT_MEMBERS, BY_NAME
 from stats.models import KIND_COLUMNS, KIND_PREFIX, AgentStat
 
-NAMES = {member.name for member in AGENT_MEMBERS}
+NAMES = {member.column: member.name for member in AGENT_MEMBERS}
 
 
 class Command(BaseCommand):
@@ -26,7 +26,7 @@ class Command(BaseCommand):
 
 def _members(row: dict[str, Any]) -> dict[str, Any]:
     """Converts a stored row to the form of a report."""
-    members = {name: value for name, value in row.items() if name in NAMES}
+    members = {NAMES[column]: value for column, value in row.items() if column in NAMES}
     if others := row.get("other_sessions"):
         kinds = {name.removeprefix(KIND_PREFIX): members.pop(name) for name in KIND_COLUMNS}
         members[BY_NAME] = {name: count for name, count in (kinds | others).items() if count}

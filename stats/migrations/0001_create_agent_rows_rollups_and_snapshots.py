@@ -20,12 +20,13 @@ CREATE TABLE stats_agentstat (
     rx_bytes bigint NOT NULL,
     tx_packets bigint NOT NULL,
     tx_bytes bigint NOT NULL,
-    session_count_vscode bigint NOT NULL,
-    session_count_jetbrains bigint NOT NULL,
-    session_count_reconnecting_pty bigint NOT NULL,
-    session_count_ssh bigint NOT NULL,
+    session_count_vscode bigint,
+    session_count_jetbrains bigint,
+    session_count_reconnecting_pty bigint,
+    session_count_ssh bigint,
+    other_sessions jsonb,
     connection_median_latency_ms double precision NOT NULL,
-    usage boolean NOT NULL,
+    is_usage boolean NOT NULL,
     latency_bucket integer GENERATED ALWAYS AS (
         CASE WHEN connection_median_latency_ms > 0
         THEN ceil(ln(connection_median_latency_ms) / 0.019000571614286515)::integer - 1 END
@@ -33,7 +34,7 @@ CREATE TABLE stats_agentstat (
     PRIMARY KEY (created_at, id)
 ) PARTITION BY RANGE (created_at);
 CREATE INDEX agent_stat_of_agent ON stats_agentstat (agent_id, created_at);
-CREATE INDEX agent_stat_usage ON stats_agentstat (created_at) WHERE usage;
+CREATE INDEX agent_stat_usage ON stats_agentstat (created_at) WHERE is_usage;
 """
 
 
@@ -41,7 +42,10 @@ def counts(*names, **members):
     return [(name, models.BigIntegerField(**members)) for name in names]
 
 
-SESSIONS = counts(*[f'session_count_{kind}' for kind in ('vscode', 'jetbrains', 'reconnecting_pty', 'ssh')], default=0)
+SESSIONS = [
+    *counts(*[f'session_count_{kind}' for kind in ('vscode', 'jetbrains', 'reconnecting_pty', 'ssh')], default=0, null=True),
+    ('other_sessions', models.JSONField(null=True)),
+]
 
 
 class Migration(migrations.Migration):
@@ -62,18 +66,20 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Rollup',
             fields=[
-                ('pk', models.CompositePrimaryKey('span', 'start', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('span', models.IntegerField(choices=[(60, 'Minute'), (3600, 'Hour')])),
-                ('start', models.DateTimeField()),
+                ('pk', models.CompositePrimaryKey('span_seconds', 'starts_at', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('span_seconds', models.IntegerField(choices=[(60, 'Minute'), (3600, 'Hour')])),
+                ('starts_at', models.DateTimeField()),
                 ('row_count', models.BigIntegerField(default=0)),
                 ('rx_bytes', models.DecimalField(decimal_places=0, default=0, max_digits=40)),
                 ('tx_bytes', models.DecimalField(decimal_places=0, default=0, max_digits=40)),
-                ('buckets', django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), default=list)),
-                ('counts', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), default=list)),
-                ('latency_p50', models.FloatField(null=True)),
-                ('latency_p95', models.FloatField(null=True)),
+                ('unmeasured_rx_bytes', models.DecimalField(decimal_places=0, max_digits=40, null=True)),
+                ('unmeasured_tx_bytes', models.DecimalField(decimal_places=0, max_digits=40, null=True)),
+                ('latency_buckets', django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), default=list)),
+                ('latency_counts', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), default=list)),
+                ('latency_p50_ms', models.FloatField(null=True)),
+                ('latency_p95_ms', models.FloatField(null=True)),
                 ('built_at', models.DateTimeField()),
-                ('closed', models.BooleanField(db_default=False, default=False)),
+                ('is_closed', models.BooleanField(db_default=False, default=False)),
             ],
         ),
         migrations.CreateModel(
@@ -81,7 +87,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('minute', models.DateTimeField(db_index=True)),
-                ('rows_went', models.BooleanField(default=False)),
+                ('rows_were_deleted', models.BooleanField(default=False)),
             ],
         ),
         migrations.SeparateDatabaseAndState(
@@ -98,11 +104,11 @@ class Migration(migrations.Migration):
                         ('connections_by_proto', models.JSONField(default=dict)),
                         *counts('connection_count', 'rx_packets', 'rx_bytes', 'tx_packets', 'tx_bytes', default=0),
                         ('connection_median_latency_ms', models.FloatField(default=-1)),
-                        ('usage', models.BooleanField(default=False)),
+                        ('is_usage', models.BooleanField(default=False)),
                         ('latency_bucket', models.IntegerField(editable=False, null=True)),
                     ],
                     options={
-                        'indexes': [models.Index(fields=['agent_id', 'created_at'], name='agent_stat_of_agent'), models.Index(condition=models.Q(('usage', True)), fields=['created_at'], name='agent_stat_usage')],
+                        'indexes': [models.Index(fields=['agent_id', 'created_at'], name='agent_stat_of_agent'), models.Index(condition=models.Q(('is_usage', True)), fields=['created_at'], name='agent_stat_usage')],
                     },
                 ),
             ],
@@ -114,8 +120,8 @@ class Migration(migrations.Migration):
                 ('collected_at', models.DateTimeField(unique=True)),
                 ('aggregated_from', models.DateTimeField()),
                 *counts('pending', 'building', 'running', 'failed', 'stopped', 'rx_bytes', 'tx_bytes'),
-                ('latency_p50', models.FloatField()),
-                ('latency_p95', models.FloatField()),
+                ('latency_p50_ms', models.FloatField()),
+                ('latency_p95_ms', models.FloatField()),
                 ('session_counts', models.JSONField()),
                 ('method', models.CharField(choices=[('exact', 'Exact'), ('histogram', 'Estimated')], max_length=16, verbose_name='percentiles')),
                 ('source', models.CharField(choices=[('reports', 'Reports'), ('backfill', 'Backfill'), ('builds', 'Builds')], default='reports', max_length=16)),
@@ -133,7 +139,7 @@ class Migration(migrations.Migration):
             name='WorkspaceState',
             fields=[
                 ('workspace_id', models.UUIDField(primary_key=True, serialize=False)),
-                ('deleted', models.BooleanField(default=False)),
+                ('is_deleted', models.BooleanField(default=False)),
                 ('build_number', models.BigIntegerField(null=True)),
                 ('transition', models.CharField(blank=True, choices=[('start', 'Start'), ('stop', 'Stop'), ('delete', 'Delete')], default='', max_length=8)),
                 ('job_started_at', models.DateTimeField(null=True)),
