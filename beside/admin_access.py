@@ -18,7 +18,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.utils.functional import SimpleLazyObject
 
-from kernel.http import API_PREFIX
+from kernel.http import CODER_API
 from kernel.http.content_policy import ForPages
 from kernel.http.errors import APIError
 from kernel.http.identity import IdentifiedRequest
@@ -78,7 +78,7 @@ def sign_in(request: HttpRequest, target: str) -> HttpResponse:
         return error_page(request, refusal)
     # Only for a path of the API, Coder's sign-in page loads the next page from the server. For
     # another path, it looks for a page of the dashboard. `come_back` redirects to the target.
-    path = quote(f"{API_PREFIX}{target}")
+    path = quote(f"{CODER_API}{target}")
     return HttpResponseRedirect(f"{settings.ACCESS_URL.rstrip('/')}/login?redirect={path}")
 
 
@@ -89,7 +89,7 @@ def come_back(request: HttpRequest) -> HttpResponse:
     back at once.
     """
     if _user_of_page(request).is_authenticated:
-        return HttpResponseRedirect(request.get_full_path().removeprefix(API_PREFIX))
+        return HttpResponseRedirect(request.get_full_path().removeprefix(CODER_API))
     return error_page(request, _refusal(request) or NOT_ACCEPTED)
 
 

@@ -8,6 +8,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from beside import admin_access
 from beside.urls import ACCOUNTS
 from coderapi.urls import (
+    CODER,
     handler400,
     handler403,
     handler404,
@@ -16,13 +17,14 @@ from coderapi.urls import (
     others,
     pages,
 )
+from kernel.http import CODER_API
 
 __all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"]
 
 urlpatterns: list[URLPattern | URLResolver] = [
     *operations,
-    path("api/v2/", include("beside.urls")),
+    path(CODER, include("beside.urls")),
     *others,
-    re_path(f"^api/v2{settings.PAGES_PATH}admin/", admin_access.come_back),
+    re_path(f"^{CODER_API[1:]}{settings.PAGES_PATH}admin/", admin_access.come_back),
     *pages(ACCOUNTS),
 ]

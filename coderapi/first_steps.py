@@ -156,7 +156,7 @@ def first_steps() -> list[Step]:
             "Send data for the deployment stats",
             has_stats,
             "Set CODERAPI_CODER_DATABASE_URL to the URL of Coder's database, or send the data with "
-            "POST /api/v2/deployment/stats/reports.",
+            "POST /api/coderapi/v1/stats/agent-rows.",
         ),
         Step(
             "Open the charts",

@@ -13,7 +13,7 @@ from kernel.datadir import data_dir
 from kernel.db import replicas
 from kernel.db.connections import databases
 from kernel.durations import to_timedelta, whole_seconds
-from kernel.http import content_policy
+from kernel.http import CODER_API, content_policy
 from kernel.http.body import MEBIBYTE
 from kernel.http.wire import Wire
 from kernel.release import ROOT
@@ -227,8 +227,8 @@ CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}coderapi_csrf"
 # Django's other storage would use a cookie with the path `/`.
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 CSRF_FAILURE_VIEW = "kernel.http.handlers.csrf_failure"
-CSP_REPORTS_PATH = "/api/v2/csp/reports"
-SIGN_IN_PATHS = ("/api/v2/users/login", "/api/v2/users/first")
+CSP_REPORTS_PATH = f"{CODER_API}/csp/reports"
+SIGN_IN_PATHS = (f"{CODER_API}/users/login", f"{CODER_API}/users/first")
 SECURE_CSP = content_policy.content_policy(
     OPTIONS["additional_csp_policy"] or (),
     reports_path=CSP_REPORTS_PATH,
@@ -317,9 +317,9 @@ API_INTRODUCTIONS = {
 This is Coder's General API, with the operations for users, sign-in and tokens that Coder's clients
 need.
 
-**Authentication.** Most operations require a session token. `POST /users/login` returns a session
-token for an e-mail address and a password. `POST /users/{user}/keys/tokens` creates a token for a
-program.""",
+**Authentication.** Most operations require a session token. `POST /api/v2/users/login` returns a
+session token for an e-mail address and a password. `POST /api/v2/users/{user}/keys/tokens` creates
+a token for a program.""",
     "coder": """\
 This is Coder's General API, without the users and their tokens, which belong to Coder.
 
@@ -357,9 +357,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": VERSION,
     "LICENSE": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
     "OAS_VERSION": "3.1.1",
-    "SERVERS": [{"url": "/api/v2"}],
-    "SCHEMA_PATH_PREFIX": "/api/v2",
-    "SCHEMA_PATH_PREFIX_TRIM": True,
+    "SERVERS": [{"url": "/"}],
     "PREPROCESSING_HOOKS": ["kernel.http.schema.document.only_the_api"],
     "POSTPROCESSING_HOOKS": ["kernel.http.schema.document.add_components"],
     "TAGS": [{"name": name, "description": text} for name, text in API_TAGS.items()],

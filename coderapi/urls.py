@@ -7,22 +7,29 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
+import csp.urls
+import stats.urls
+import tokens.urls
 from coderapi import views
+from kernel.http import CODER_API, OWN_API
 from kernel.http.views import RootView
+
+CODER, OWN = f"{CODER_API[1:]}/", f"{OWN_API[1:]}/"
 
 # Paths with a missing or an extra slash at the end, and the routes to which they redirect.
 MISSPELT = {"admin": "admin:index", "login/": "login", "account/": "account", "swagger/": "swagger"}
 
 # Django tries the routes in this order, so the most frequent routes come first.
 operations: list[URLPattern | URLResolver] = [
-    path("api/v2/", include("csp.urls")),
-    path("api/v2/", include("deployment.urls")),
-    path("api/v2/", include("stats.urls")),
-    path("api/v2/", include("experiments.urls")),
+    path(CODER, include("csp.urls")),
+    path(CODER, include("deployment.urls")),
+    path(CODER, include("stats.urls")),
+    path(CODER, include("experiments.urls")),
+    path(OWN, include([*csp.urls.own, *stats.urls.own])),
 ]
 others: list[URLPattern | URLResolver] = [
-    path("api/v2", RootView.as_view()),
-    path("api/v2/", RootView.as_view()),
+    path(CODER_API[1:], RootView.as_view()),
+    path(CODER, RootView.as_view()),
     path("healthz", views.healthz),
     path("latency-check", views.latency_check),
     path("livez", views.livez),
@@ -51,8 +58,9 @@ def pages(accounts: str | list[URLPattern]) -> list[URLPattern | URLResolver]:
 
 urlpatterns = [
     *operations,
-    path("api/v2/", include("users.urls")),
-    path("api/v2/", include("tokens.urls")),
+    path(CODER, include("users.urls")),
+    path(CODER, include("tokens.urls")),
+    path(OWN, include(tokens.urls.own)),
     *others,
     *pages("tokens.pages.urls"),
 ]

@@ -7,6 +7,8 @@ from csp.views import ReportView
 
 urlpatterns = [
     path("csp/reports", ReportView.as_view()),
+]
+own = [
     path("csp/groups", GroupsView.as_view()),
     path("csp/groups/<uuid:group>", GroupView.as_view()),
     path("csp/gate", GateView.as_view()),

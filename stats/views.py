@@ -98,7 +98,7 @@ class StatsHistoryView(DocumentView):
         return _HISTORIES.get((chosen, parse_range(parameters, now=timezone.now())))
 
     @operation(
-        "Get deployment stats history",
+        "Get stats history",
         description="Returns the statistics of a period in the past, divided into steps of equal "
         "length. A step without data is a gap. If the period begins more than a week ago, the step "
         "must be a multiple of 5 minutes. If it begins more than 90 days ago, the step must be a "
@@ -132,13 +132,13 @@ def _history(period: Range) -> CachedValue[Rendered]:
     return CachedValue(Rendered(render_json(HistorySerializer(history).data)))
 
 
-class StatsReportsView(APIView):
+class AgentRowsView(APIView):
     is_own = True
     permission_classes = [may("deployment_stats:create")]
     max_body = 8 * MEBIBYTE
 
     @operation(
-        "Report deployment stats",
+        "Store agent rows",
         description="Stores agent rows and workspace states. The body is an array of rows, a "
         "single row, or JSON lines with one row per line. The member `kind` is `agent` for an "
         "agent row and `workspace` for a workspace state. Duplicates count once, so a request may "

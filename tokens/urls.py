@@ -12,8 +12,8 @@ urlpatterns = [
     path(KEYS, views.SessionKeysView.as_view()),
     path(f"{KEYS}/tokens", views.TokensView.as_view()),
     path(f"{KEYS}/tokens/tokenconfig", views.TokenConfigView.as_view()),
-    path(f"{KEYS}/tokens/tokenconfig/explain", views.ExplainTokenConfigView.as_view()),
     path(f"{KEYS}/tokens/<str:name>", views.TokenByNameView.as_view()),
     path(f"{KEYS}/<str:key_id>", views.KeyView.as_view()),
     path(f"{KEYS}/<str:key_id>/expire", views.ExpireKeyView.as_view()),
 ]
+own = [path("users/<user:user>/token-policy", views.TokenPolicyView.as_view())]

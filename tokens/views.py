@@ -195,11 +195,11 @@ class TokenConfigView(LimitsView, DocumentView):
         return tagged(found, request=request)
 
 
-class ExplainTokenConfigView(LimitsView):
+class TokenPolicyView(LimitsView):
     is_own = True
 
     @operation(
-        "Explain token config",
+        "Get token policy",
         description="Returns all limits on the user's tokens. Each limit has its value, the rule "
         "that sets the value, and the values of all rules.",
         answers={200: TokenPolicySerializer},

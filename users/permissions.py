@@ -54,7 +54,7 @@ def identity_of(request: Request) -> KeyIdentity:
     """
     identified = cast("IdentifiedRequest", request._request)
     if identified.identity is None:
-        # The middleware attaches an identity or a refusal to every request below /api/v2.
+        # The middleware attaches an identity or a refusal to every request for the API.
         raise identified.refusal or forbidden()
     return cast("KeyIdentity", identified.identity)
 

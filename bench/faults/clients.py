@@ -292,7 +292,7 @@ def _rows() -> Ask:
     now = {"kind": "agent", "created_at": datetime.now(tz=UTC).isoformat()}
     rows = [row | now for row in agent_rows(0, ROWS_IN_BATCH)]
     ids = tuple(row["id"] for row in rows)
-    return Ask("POST", "/api/v2/deployment/stats/reports", json.dumps(rows).encode(), ids)
+    return Ask("POST", "/api/coderapi/v1/stats/agent-rows", json.dumps(rows).encode(), ids)
 
 
 def _token() -> Ask:

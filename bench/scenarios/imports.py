@@ -193,7 +193,7 @@ def _month(service: Service) -> Figures:
     until = end - timedelta(hours=next(_shifts))
     since = until - timedelta(days=HISTORY_DAYS - 1)
     period = {"since": since.isoformat(), "until": until.isoformat(), "step": "1h"}
-    path = f"/api/v2/deployment/stats/history?{urlencode(period)}"
+    path = f"/api/coderapi/v1/stats/history?{urlencode(period)}"
     return _repeated(service, path)
 
 

@@ -51,11 +51,11 @@ PAGES = {
     "list of CSP reports, one site": f"/admin/csp/report/?site={SITE}",
 }
 DOCUMENTS = {
-    "CSP summary": "/api/v2/csp/summary",
-    "CSP summary, one site": f"/api/v2/csp/summary?site={SITE}",
-    "CSP gate": "/api/v2/csp/gate?before=2.29.0&after=2.30.1",
-    "API list of CSP groups": "/api/v2/csp/groups?limit=100",
-    "API of the largest CSP group": f"/api/v2/csp/groups/{GROUP}",
+    "CSP summary": "/api/coderapi/v1/csp/summary",
+    "CSP summary, one site": f"/api/coderapi/v1/csp/summary?site={SITE}",
+    "CSP gate": "/api/coderapi/v1/csp/gate?before=2.29.0&after=2.30.1",
+    "API list of CSP groups": "/api/coderapi/v1/csp/groups?limit=100",
+    "API of the largest CSP group": f"/api/coderapi/v1/csp/groups/{GROUP}",
 }
 
 # --- Values of the columns. `n` counts the groups or the reports, and {g} is the number of a group.

@@ -25,7 +25,7 @@ from jobs.registry import JobFailedError
 from kernel.admin import State
 from kernel.coder_releases import NEWEST, OLDEST, Release
 from kernel.durations import to_timedelta
-from kernel.http import API_PREFIX
+from kernel.http import CODER_API, OWN_API
 from kernel.humanize import ago
 from kernel.outgoing import Outgoing, OutgoingError, Reply, redacted, send
 from tokens.lifetimes import SOON
@@ -33,6 +33,8 @@ from tokens.verification.extraction import COOKIE
 
 MAX_CLOCK_DIFFERENCE_SECONDS = 30
 CSRF_COOKIE = "csrf_token"
+# A path that every proxy must send to Coder.
+ME = f"{CODER_API}/users/me"
 # Part of the build version of this service, and of no release of Coder.
 OUR_BUILD = "+coderapi."
 
@@ -76,7 +78,7 @@ def coder_findings(now: datetime, *, seconds: float = SECONDS) -> Iterator[Findi
     where = redacted(settings.CODER_URL)
     change = "CODERAPI_CODER_URL=the address on which coderd listens"
     try:
-        reply = _get(f"{settings.CODER_URL}{API_PREFIX}/buildinfo", seconds=seconds)
+        reply = _get(f"{settings.CODER_URL}{CODER_API}/buildinfo", seconds=seconds)
         if 300 <= reply.status < 400:
             change = f"CODERAPI_CODER_URL={settings.ACCESS_URL}"
         version, dashboard = _build(reply)
@@ -169,12 +171,12 @@ def check_token(now: datetime) -> None:
 
 def _proxy(url: str) -> Iterator[Finding]:
     admin = f"{settings.PAGES_PATH}admin/"
-    ours = [settings.CSP_REPORTS_PATH, f"{API_PREFIX}/deployment/stats/history", admin]
-    ours += [f"{API_PREFIX}{admin}"] if settings.IDENTITY == "coder" else []
+    ours = [settings.CSP_REPORTS_PATH, f"{OWN_API}/stats/history", admin]
+    ours += [f"{CODER_API}{admin}"] if settings.IDENTITY == "coder" else []
     ours += [each.path for each in DOCUMENTS] if settings.CONFIG_SOURCE == "coder" else []
     try:
         yield from [_route(path, _get(url + path), is_ours=True) for path in ours]
-        yield _route("/api/v2/users/me", _get(f"{url}/api/v2/users/me"), is_ours=False)
+        yield _route(ME, _get(f"{url}{ME}"), is_ours=False)
         page = _get(f"{url}/", accept="text/html")
     except OutgoingError as error:
         change = "Use --proxy-url, or set CODER_ACCESS_URL to the URL of the proxy"

@@ -23,12 +23,16 @@ from __future__ import annotations
 
 import re
 
-API_PREFIX = "/api/v2"
+# Coder's operations are below the first prefix, and coderapi's own are below the second one.
+CODER_API = "/api/v2"
+OWN_API = "/api/coderapi/v1"
+_ROOTS = (CODER_API, OWN_API)
+_BELOW = tuple(f"{root}/" for root in _ROOTS)
 _SLASHES = re.compile("//+")
 
 
 def is_api_path(path: str) -> bool:
-    return path == API_PREFIX or path.startswith(f"{API_PREFIX}/")
+    return path.startswith(_BELOW) or path in _ROOTS
 
 
 def single_slashes(path: str) -> str:

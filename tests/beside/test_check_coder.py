@@ -195,7 +195,7 @@ def advice(path: str, address: str) -> str:
 
 def test_wrong_paths_of_the_proxy_are_found(coder: StandInCoder) -> None:
     ours = f"http://{configured.HTTP_ADDRESS}"
-    paths = ["/api/v2/csp/reports", "/api/v2/deployment/stats/history"]
+    paths = ["/api/v2/csp/reports", "/api/coderapi/v1/stats/history"]
     paths += ["/coderapi/admin/", "/api/v2/coderapi/admin/"]
 
     with StandInCoder() as coderapi:

@@ -97,9 +97,9 @@ MATRIX = {
     **{each: row for each, row in OWN.items() if "/users" not in each and "authcheck" not in each},
     f"GET {TOKEN_CONFIG}": OWN[f"GET {TOKEN_CONFIG}"],
     # Operations that only this service has.
-    "GET /csp/groups": (200, 200, 403, 403, 403, 401),
-    "GET /deployment/stats/history": (200, 200, 403, 403, 403, 401),
-    "POST /deployment/stats/reports": (400, 403, 403, 403, 403, 401),  # 400: no body
+    "GET /api/coderapi/v1/csp/groups": (200, 200, 403, 403, 403, 401),
+    "GET /api/coderapi/v1/stats/history": (200, 200, 403, 403, 403, 401),
+    "POST /api/coderapi/v1/stats/agent-rows": (400, 403, 403, 403, 403, 401),  # 400: no body
 }
 
 
@@ -119,7 +119,13 @@ def test_roles_of_coder_decide(coder: StandInCoder, role: str | None, column: in
     assert coder.count(AUTHCHECK) == (role is not None)
 
 
-NARROWED_PATHS = ("/deployment/config", "/deployment/stats", SSH, "/csp/groups", TOKEN_CONFIG)
+NARROWED_PATHS = (
+    "/deployment/config",
+    "/deployment/stats",
+    SSH,
+    "/api/coderapi/v1/csp/groups",
+    TOKEN_CONFIG,
+)
 # The statuses of a token with full access. There are no stats yet.
 ALL_STATUSES = (200, 400, 200, 200, 200)
 SITE = tuple(identity.SITE)
@@ -551,8 +557,11 @@ def test_audit_entry_has_the_name_of_the_copy(coder: StandInCoder) -> None:
     make_user(username="ada")
     token = coder.add(Key(Person("ada", ("owner",)))).token
     ask("/csp/reports", token, "POST", REPORT)
-    (group,) = ask("/csp/groups", token).json()["groups"]
-    assert ask(f"/csp/groups/{group['id']}", token, "PATCH", {"note": "x"}).status_code == 200
+    (group,) = ask("/api/coderapi/v1/csp/groups", token).json()["groups"]
+    assert (
+        ask(f"/api/coderapi/v1/csp/groups/{group['id']}", token, "PATCH", {"note": "x"}).status_code
+        == 200
+    )
     assert Entry.objects.latest("id").actor_name.startswith("coder-")
 
 
@@ -616,7 +625,6 @@ def test_no_secret_is_stored_logged_or_answered(
         *("GET /users", "POST /users", "DELETE /users/ada", "PUT /users/ada/roles"),
         *("POST /users/me/keys", "GET /users/me/keys/tokens", "GET /organizations"),
         *("GET /organizations/coder/members", "POST /authcheck", "GET /users/authmethods"),
-        "GET /users/me/keys/tokens/tokenconfig/explain",
     ],
 )
 def test_operations_of_coder_are_404(coder: StandInCoder, operation: str, settings: Any) -> None:
@@ -630,7 +638,7 @@ def test_operations_of_coder_are_404(coder: StandInCoder, operation: str, settin
 
 def test_schema_has_only_the_operations_that_stay(coder: StandInCoder) -> None:
     paths = [path for path in openapi(Wire.CODERD)["paths"] if "users" in path]
-    assert paths == ["/users/{user}/keys/tokens/tokenconfig"]
+    assert paths == ["/api/v2/users/{user}/keys/tokens/tokenconfig"]
 
 
 def test_tokenconfig_is_our_policy_or_the_answer_of_coder(coder: StandInCoder) -> None:

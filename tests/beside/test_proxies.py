@@ -60,7 +60,7 @@ def documented_configuration(language: str, location: str, places: dict[str, str
     """Returns the configuration of the guide, with this location and these places."""
     found = re.search(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
     assert found
-    text = re.sub(r"\^\(\(/api/v2\)\S+", lambda _: location, found[1])
+    text = re.sub(r"\^\(\(/api\S+", lambda _: location, found[1])
     for old, new in places.items():
         text = text.replace(old, new)
     return text

@@ -18,10 +18,11 @@ from kernel.http.asking import Asking
 from kernel.http.exchange import Site
 from kernel.http.responses import Answer
 from kernel.telemetry.access import AccessLog
-from tests.coderapi.test_sameness import API, DOCUMENTS, NEVER_EQUAL
+from tests.coderapi.test_sameness import DOCUMENTS, NEVER_EQUAL
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.front import answered, request_to, site
+from tests.support.paths import API, full
 from tests.support.serving import serving, until_the_end
 
 pytestmark = pytest.mark.usefixtures("connected", "same_minute")
@@ -86,8 +87,8 @@ def test_cached_document_is_the_same_at_once_and_by_django(
 ) -> None:
     for condition in CONDITIONS:
         # Django caches the document, in the form that the client asks for.
-        by_django: Any = client.generic(method, API + path, headers=condition)
-        request = request_to(API + path, method=method, token=client.token, headers=condition)
+        by_django: Any = client.generic(method, full(path), headers=condition)
+        request = request_to(full(path), method=method, token=client.token, headers=condition)
         found = at_once(front.exchange(request).run())
         assert found, condition
         wanted = comparable(by_django, is_head=method == "HEAD")
@@ -100,7 +101,7 @@ def request(path: str, client: APIClient, more: str = "Connection: close\r\n") -
 
 
 def test_cached_documents_are_sent_by_the_server(front: Site, client: APIClient) -> None:
-    paths = [API + path for path in DOCUMENTS]
+    paths = [full(path) for path in DOCUMENTS]
     for path in paths:
         client.get(path)
     *most, last = paths

@@ -22,10 +22,11 @@ from kernel.http.body import Body
 from kernel.http.call import Call
 from kernel.http.responses import Answer
 from kernel.http.results import Ask, Results, Step
-from tests.coderapi.test_sameness import API, DOCUMENTS, REPORTS
+from tests.coderapi.test_sameness import DOCUMENTS, REPORTS
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.front import answered, answered_by, ran_by, request_to, site
+from tests.support.paths import API, full
 from tests.support.processes import wait_for
 from users.models import User
 
@@ -74,11 +75,11 @@ def test_front_answers_with_the_document_of_the_parameters(connected: None) -> N
     for path, query, by in (
         ("/deployment/stats", "", "front"),
         ("/deployment/stats", "at=2026-01-01T00:00:00Z", "django"),
-        ("/deployment/stats/history", "step=1h", "front"),
-        ("/deployment/stats/history", "step=x", "django"),
+        ("/api/coderapi/v1/stats/history", "step=1h", "front"),
+        ("/api/coderapi/v1/stats/history", "step=x", "django"),
     ):
-        APIClient(token=token).get(f"{API}{path}?{query}")
-        assert answered_by(API + path, query, Coder_Session_Token=token) == by, (path, query)
+        APIClient(token=token).get(f"{full(path)}?{query}")
+        assert answered_by(full(path), query, Coder_Session_Token=token) == by, (path, query)
 
 
 def test_first_use_of_a_key_is_answered_by_the_front(connected: None) -> None:
@@ -178,8 +179,8 @@ class Unread(Body):
         ("PUT", "/users", ["owner"], 405),
         ("PATCH", "/deployment/ssh", ["owner"], 405),
         ("POST", "/nowhere", None, 404),
-        ("POST", "/deployment/stats/reports", ["auditor"], 403),
-        ("PATCH", f"/csp/groups/{UUID(int=1)}", [], 403),
+        ("POST", "/api/coderapi/v1/stats/agent-rows", ["auditor"], 403),
+        ("PATCH", f"/api/coderapi/v1/csp/groups/{UUID(int=1)}", [], 403),
         ("POST", "/csp/reports", None, 401),
         ("POST", "/csp/reports?key=cik_unknown", None, 401),
     ],
@@ -189,7 +190,7 @@ def test_request_that_is_rejected_anyway_needs_no_body(
 ) -> None:
     path, _, query = path.partition("?")
     token = make_key(make_user(*role)).token if role is not None else ""
-    request = request_to(API + path, method=method, query=query, token=token)
+    request = request_to(full(path), method=method, query=query, token=token)
     request.body = Unread(5, lambda: None)
     served, stop = site(get_wsgi_application())
     assert answered(served, request).status == status
@@ -206,4 +207,4 @@ def test_request_over_the_limit_needs_no_body(connected: None, settings: Any) ->
 
 
 def test_every_document_of_the_api_is_a_route_of_the_front() -> None:
-    assert set(front.routes("coderapi.urls")) == {API + path for path in [*DOCUMENTS, REPORTS]}
+    assert set(front.routes("coderapi.urls")) == {full(path) for path in [*DOCUMENTS, REPORTS]}

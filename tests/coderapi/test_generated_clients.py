@@ -67,7 +67,7 @@ def service(wire: Wire) -> Iterator[Obeying]:
 
 @pytest.fixture
 def url(service: Obeying) -> str:
-    return f"http://127.0.0.1:{service.port()}/api/v2"
+    return f"http://127.0.0.1:{service.port()}"
 
 
 @pytest.fixture(scope="module")

@@ -20,15 +20,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.live import ANY_PORT, Server
+from tests.support.paths import API, full
 from tests.support.processes import Program, free_port, own_database, wait_for
 from tests.support.proxies import is_open
 
-API = "/api/v2"
 TOKEN_CONFIG = "/users/{}/keys/tokens/tokenconfig"
 DOCUMENTS = [
     *("", "/", "/buildinfo", "/updatecheck", "/experiments", "/experiments/available"),
     *("/deployment/config", "/deployment/ssh", "/deployment/stats", TOKEN_CONFIG.format("me")),
-    "/deployment/stats/history",
+    "/api/coderapi/v1/stats/history",
 ]
 REPORTS = "/csp/reports"
 OTHER = ["/users/me", TOKEN_CONFIG.format("member"), "/nowhere", "/deployment/ssh/", "//buildinfo"]
@@ -198,19 +198,19 @@ type Sent = tuple[str, str, dict[str, str], bytes | None]
 def matrix(tokens: dict[str, str]) -> Iterator[Sent]:
     callers = [{}, *(header for token in tokens.values() for header in token_headers(token))]
     for path, caller, condition in itertools.product(DOCUMENTS, callers, CONDITIONS):
-        yield "GET", API + path, {**caller, **condition}, None
+        yield "GET", full(path), {**caller, **condition}, None
     short = [{}, *({"Coder-Session-Token": token} for token in tokens.values())]
     for method, path, caller in itertools.product(
         ("HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"), [*DOCUMENTS, *OTHER, REPORTS], short
     ):
-        yield method, API + path, caller, None
+        yield method, full(path), caller, None
     for path, caller in itertools.product(OTHER, short):
-        yield "GET", API + path, caller, None
+        yield "GET", full(path), caller, None
     for body, caller, condition in itertools.product(BODIES, short, CONDITIONS):
         yield "POST", API + REPORTS, {**caller, **condition}, body
     for query in ("coder_session_token=", "access_token=", "key=", "a=b&coder_session_token="):
         for path, token in itertools.product(DOCUMENTS, tokens.values()):
-            yield "GET", f"{API}{path}?{query}{token}", {}, None
+            yield "GET", f"{full(path)}?{query}{token}", {}, None
     yield from across_origins()
 
 
@@ -220,7 +220,7 @@ def across_origins() -> Iterator[Sent]:
     ):
         yield method, f"{API}{REPORTS}?key={key}", condition, REPORT
     for path, condition in itertools.product(("/users/login", "//users//first"), CONDITIONS):
-        yield "POST", API + path, condition, b"{}"
+        yield "POST", full(path), condition, b"{}"
 
 
 def test_answers_are_equal_with_and_without_the_front(pair: Pair) -> None:
@@ -277,7 +277,7 @@ def test_every_request_counts_once(pair: Pair) -> None:
 def counts_by_one(server: Server, token: str) -> bool:
     """Asserts that each request counts as one. Returns False if a new minute began meanwhile."""
     paths = ["/deployment/ssh", "/deployment/config", "/experiments", "/users/me"]
-    answers = [server.ask(API + path, token=token) for path in 2 * paths]
+    answers = [server.ask(full(path), token=token) for path in 2 * paths]
     if len({answer.headers["X-RateLimit-Reset"] for answer in answers}) > 1:
         return False
     left = [int(answer.headers["X-RateLimit-Remaining"]) for answer in answers]

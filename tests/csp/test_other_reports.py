@@ -29,7 +29,7 @@ from tests.support.markup import text_in
 from tests.support.processes import wait_for
 from tests.support.reporting_site import Site, serving
 
-LIST = "/api/v2/csp/other-reports"
+LIST = "/api/coderapi/v1/csp/other-reports"
 PAGE = "https://coder.example.com/@alice/dev?token=abc"
 KIND_OF_PAGE = "https://coder.example.com/@{user}/{workspace}"
 FILE = "https://cdn.example.net/lib.js"
@@ -266,12 +266,12 @@ def test_group_of_scripts_shows_the_hashes_of_its_host(owner: APIClient) -> None
     wait_for(lambda: OtherReport.objects.count() >= 2)
     group = Group.objects.get()
     expected = [{"url": FILE, "hash": HASH, "client_days": 1}]
-    assert owner.get(f"/api/v2/csp/groups/{group.pk}").json()["hashes"] == expected
+    assert owner.get(f"/api/coderapi/v1/csp/groups/{group.pk}").json()["hashes"] == expected
     page = in_admin("owner").get(f"/admin/csp/group/{group.pk}/change/").text
     assert f"<code>&#x27;{HASH}&#x27;</code>" in page or f"<code>'{HASH}'</code>" in page
     send(owner, legacy(effective_directive="img-src", violated_directive="img-src"))
     image = Group.objects.get(directive="img-src")
-    assert owner.get(f"/api/v2/csp/groups/{image.pk}").json()["hashes"] == []
+    assert owner.get(f"/api/coderapi/v1/csp/groups/{image.pk}").json()["hashes"] == []
 
 
 @given(st.dictionaries(st.text(max_size=8), st.text(max_size=40) | st.integers() | st.none()))

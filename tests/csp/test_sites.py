@@ -89,7 +89,7 @@ def test_groups_of_sites_are_decided_and_filtered_apart(sites: None, owner: APIC
 def test_summary_counts_one_site_or_all(sites: None, owner: APIClient) -> None:
     for site in (PORTAL, PORTAL, SHOP):
         report_on(site, owner)
-    path = "/api/v2/csp/summary"
+    path = "/api/coderapi/v1/csp/summary"
     every, portal = owner.get(path).json(), owner.get(path, {"site": PORTAL}).json()
     assert (every["site"], every["reports"], every["groups"]["new"]) == ("", 3, 2)
     assert (portal["site"], portal["reports"], portal["groups"]["new"]) == (PORTAL, 2, 1)

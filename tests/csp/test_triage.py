@@ -133,7 +133,7 @@ def test_ignored_group_is_new_again_at_its_reach(owner: APIClient) -> None:
 @pytest.mark.django_db
 def test_auditor_reads_and_member_does_neither(auditor: APIClient, member: APIClient) -> None:
     group = make_group()
-    for path in (GROUPS, f"{GROUPS}/{group.pk}", "/api/v2/csp/summary"):
+    for path in (GROUPS, f"{GROUPS}/{group.pk}", "/api/coderapi/v1/csp/summary"):
         assert auditor.get(path).status_code == 200
         assert member.get(path).status_code == 403
     assert patch(auditor, f"{GROUPS}/{group.pk}", {"state": "resolved"}).status_code == 403
@@ -225,7 +225,7 @@ def test_summary_counts_groups_and_reports(owner: APIClient) -> None:
     HourCount.objects.create(
         group=group, hour=now.replace(minute=0, second=0, microsecond=0), count=4
     )
-    summary = owner.get("/api/v2/csp/summary").json()
+    summary = owner.get("/api/coderapi/v1/csp/summary").json()
     assert summary["groups"] == {
         "new": 1,
         "acknowledged": 0,
@@ -243,10 +243,10 @@ def test_numbers_of_a_summary_are_of_one_moment(transactional_db: None, owner: A
     hour = now.replace(minute=0, second=0)
     HourCount.objects.create(group=make_group(last_seen=now), hour=hour, count=4)
     # The period starts at the full hour, so both requests have the same numbers.
-    first = owner.get("/api/v2/csp/summary", {"since": hour.isoformat()}).json()
+    first = owner.get("/api/coderapi/v1/csp/summary", {"since": hour.isoformat()}).json()
     HourCount.objects.create(group=make_group(last_seen=now), hour=hour, count=4)
     later = hour + timedelta(minutes=59)
-    second = owner.get("/api/v2/csp/summary", {"since": later.isoformat()}).json()
+    second = owner.get("/api/coderapi/v1/csp/summary", {"since": later.isoformat()}).json()
     assert first == second
     assert (first["groups"]["new"], first["reports"]) == (1, 4)
     assert datetime.fromisoformat(first["since"]) == hour
@@ -380,7 +380,7 @@ def test_pages_of_triage_run_few_statements(
         (client, "/admin/csp/group/", 12),
         (client, f"/admin/csp/group/{group.pk}/change/", 16),
         (owner, f"{GROUPS}/{group.pk}", 4),
-        (owner, "/api/v2/csp/summary", 6),
+        (owner, "/api/coderapi/v1/csp/summary", 6),
     ):
         with django_assert_max_num_queries(most) as queries:
             assert reader.get(path).status_code == 200

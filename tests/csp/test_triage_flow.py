@@ -187,11 +187,11 @@ def test_group_is_assigned_in_the_admin_and_found() -> None:
 def test_group_is_assigned_by_the_api(owner: APIClient) -> None:
     group, auditor = make_group(), make_user("auditor")
     make_group()
-    path = f"/api/v2/csp/groups/{group.pk}"
+    path = f"/api/coderapi/v1/csp/groups/{group.pk}"
     answer = patch(owner, path, {"assigned_to": auditor.username})
     assert answer.json()["assigned_to"] == auditor.username
     for name, number in ((auditor.username, 1), ("me", 0)):
-        listed = owner.get("/api/v2/csp/groups", {"assigned_to": name}).json()["groups"]
+        listed = owner.get("/api/coderapi/v1/csp/groups", {"assigned_to": name}).json()["groups"]
         assert len(listed) == number
     for wrong in (make_user().username, "nobody", make_user("owner", status="suspended").username):
         answer = patch(owner, path, {"assigned_to": wrong})

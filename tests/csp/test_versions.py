@@ -32,7 +32,7 @@ from tests.support.csp_groups import GROUPS, patch
 from tests.support.csp_reports import PATH, as_bytes, entries, in_admin, legacy
 from tests.support.processes import wait_for
 
-GATE = "/api/v2/csp/gate"
+GATE = "/api/coderapi/v1/csp/gate"
 CODER, SHOP = "https://coder.acme.test", "https://shop.acme.test"
 STAGING = "https://staging.acme.test"
 RELEASES = "/admin/csp/group/releases/"

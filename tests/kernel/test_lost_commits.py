@@ -21,7 +21,7 @@ from tests.support.processes import wait_for
 from tests.support.stats_rows import agent_row
 
 TOKENS = "/api/v2/users/me/keys/tokens"
-STATS = "/api/v2/deployment/stats/reports"
+STATS = "/api/coderapi/v1/stats/agent-rows"
 
 
 @dataclass(frozen=True)

@@ -15,36 +15,36 @@ function good<T>(answer: { data?: T; error?: unknown; response: Response }): T {
   return answer.data;
 }
 
-const build = good(await anonymous.GET("/buildinfo"));
-const methods = good(await anonymous.GET("/users/authmethods"));
-const login = good(await anonymous.POST("/users/login", { body: { email, password } }));
+const build = good(await anonymous.GET("/api/v2/buildinfo"));
+const methods = good(await anonymous.GET("/api/v2/users/authmethods"));
+const login = good(await anonymous.POST("/api/v2/users/login", { body: { email, password } }));
 const client = createClient<paths>({
   baseUrl,
   headers: { "Coder-Session-Token": login.session_token, "Coder-Wire": wire },
 });
 
 const me: components["schemas"]["codersdk.User"] = good(
-  await client.GET("/users/{user}", { params: { path: { user: "me" } } }),
+  await client.GET("/api/v2/users/{user}", { params: { path: { user: "me" } } }),
 );
-const found = good(await client.GET("/users", { params: { query: { q: "status:active role:owner", limit: 5 } } }));
+const found = good(await client.GET("/api/v2/users", { params: { query: { q: "status:active role:owner", limit: 5 } } }));
 const made = good(
-  await client.POST("/users/{user}/keys/tokens", {
+  await client.POST("/api/v2/users/{user}/keys/tokens", {
     params: { path: { user: me.username } },
     body: { token_name: "typescript", lifetime: 3_600_000_000_000, scopes: ["coder:all"] },
   }),
 );
 const tokens = good(
-  await client.GET("/users/{user}/keys/tokens", {
+  await client.GET("/api/v2/users/{user}/keys/tokens", {
     params: { path: { user: "me" }, query: { include_expired: true } },
   }),
 );
 const policy = good(
-  await client.GET("/users/{user}/keys/tokens/tokenconfig/explain", {
+  await client.GET("/api/coderapi/v1/users/{user}/token-policy", {
     params: { path: { user: "me" } },
   }),
 );
 const checked = good(
-  await client.POST("/authcheck", {
+  await client.POST("/api/v2/authcheck", {
     body: { checks: { mine: { object: { resource_type: "user", owner_id: me.id }, action: "read" } } },
   }),
 );
@@ -52,15 +52,15 @@ const reported = [];
 const violation = { "csp-report": { "document-uri": "https://coder.example.com/", "line-number": 3 } };
 const report = { type: "csp-violation", body: { documentURL: "https://coder.example.com/" } };
 for (const body of [violation, report, [report, report]]) {
-  reported.push(good(await client.POST("/csp/reports", { body })));
+  reported.push(good(await client.POST("/api/v2/csp/reports", { body })));
 }
-const config = good(await client.GET("/deployment/config"));
-const experiments = good(await client.GET("/experiments"));
-const safe = good(await client.GET("/experiments/available"));
-const deleted = await client.DELETE("/users/{user}/keys/{key_id}", {
+const config = good(await client.GET("/api/v2/deployment/config"));
+const experiments = good(await client.GET("/api/v2/experiments"));
+const safe = good(await client.GET("/api/v2/experiments/available"));
+const deleted = await client.DELETE("/api/v2/users/{user}/keys/{key_id}", {
   params: { path: { user: "me", key_id: made.key.slice(0, 10) } },
 });
-const refused = await client.GET("/users/{user}", { params: { path: { user: "nobody" } } });
+const refused = await client.GET("/api/v2/users/{user}", { params: { path: { user: "nobody" } } });
 
 console.log(
   JSON.stringify({

@@ -356,7 +356,7 @@ def test_audit_log_is_kept_for_the_retention(plain: Obeying) -> None:
 def accepted(server: Obeying) -> int:
     """Sends one agent row. Returns how many were accepted."""
     row = agent_row(datetime.now(tz=UTC) - timedelta(seconds=1), kind="agent")
-    path = "/api/v2/deployment/stats/reports"
+    path = "/api/coderapi/v1/stats/agent-rows"
     # A request without any accepted row is an error.
     return int(server.ask_as_owner(path, method="POST", body=[row]).json.get("accepted", 0))
 

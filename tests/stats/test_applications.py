@@ -49,7 +49,7 @@ def test_history_has_the_applications(deployment: Deployment) -> None:
     one_of_each(deployment)
     deployment.collect()
     parameters = {"since": text(NOW), "until": text(NOW + MINUTE), "step": "1h"}
-    path = "/api/v2/deployment/stats/history"
+    path = "/api/coderapi/v1/stats/history"
     for wire, expected in (("documented", FAMILIES), ("coderd", {**FAMILIES, "apps": set(NAMES)})):
         answer = deployment.client.get(path, parameters, headers={"Coder-Wire": wire})
         (point,) = answer.json()["points"]

@@ -1,4 +1,4 @@
-"""GET /api/v2/deployment/stats/history: steps, gaps and thinning."""
+"""GET /api/coderapi/v1/stats/history: steps, gaps and thinning."""
 
 from __future__ import annotations
 

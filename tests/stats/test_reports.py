@@ -1,4 +1,4 @@
-"""POST /api/v2/deployment/stats/reports."""
+"""POST /api/coderapi/v1/stats/agent-rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.stats_rows import agent_row, workspace_row
 
-URL = "/api/v2/deployment/stats/reports"
+URL = "/api/coderapi/v1/stats/agent-rows"
 # Each worker compresses the large bodies when it collects the tests.
 packed = partial(gzip.compress, compresslevel=1, mtime=0)
 

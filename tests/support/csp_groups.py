@@ -9,7 +9,7 @@ from typing import Any
 from csp.models import Group
 from tests.support.client import APIClient
 
-GROUPS = "/api/v2/csp/groups"
+GROUPS = "/api/coderapi/v1/csp/groups"
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 

@@ -11,11 +11,10 @@ import jsonschema_rs
 import orjson
 from django.test import override_settings
 
-from kernel.http import single_slashes
+from kernel.http import is_api_path, single_slashes
 from kernel.http.schema.document import openapi
 from kernel.http.wire import Wire
 
-API = "/api/v2"
 # The URI of the document in the validators.
 DOCUMENT = "urn:openapi"
 # The statuses that any path may return: for a wrong method, and for an unexpected exception.
@@ -33,7 +32,7 @@ def check_answer(answer: Any, *, method: str, path: str, wire: Wire) -> None:
     Paths outside the API and preflight requests are not in the document.
     """
     path = single_slashes(path)
-    if method == "OPTIONS" or not (path == API or path.startswith(f"{API}/")):
+    if method == "OPTIONS" or not is_api_path(path):
         return
     operation = operation_of(wire, method=method, path=path)
     name = f"{method} {path} in the {wire} wire"
@@ -73,7 +72,7 @@ def _closed(node: Any) -> Any:
 
 def operation_of(wire: Wire, *, method: str, path: str) -> Schema | None:
     """Returns the operation, or None for an unknown route or method."""
-    template = _template_of(wire, path.removeprefix(API) or "/")
+    template = _template_of(wire, "/api/v2/" if path == "/api/v2" else path)
     if template is None:
         return None
     found: Schema | None = document(wire)["paths"][template].get(

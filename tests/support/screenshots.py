@@ -18,6 +18,7 @@ from typing import Any
 from tests.support.browser import Browser, browsing
 from tests.support.commands import manage, write_lines
 from tests.support.live import Server
+from tests.support.paths import full
 from tests.support.processes import PROJECT
 
 OWNER = "ada"
@@ -93,9 +94,7 @@ class Example:
         return done.stdout.strip()
 
     def ask(self, method: str, path: str, body: object = None, **headers: Any) -> Any:
-        answer = self.server.ask(
-            f"/api/v2{path}", method=method, body=body, token=self.token, **headers
-        )
+        answer = self.server.ask(full(path), method=method, body=body, token=self.token, **headers)
         assert answer.status < 300, (path, answer.body)
         return answer.json if answer.body else None
 
@@ -127,7 +126,7 @@ class Example:
 
     def _workspaces(self) -> None:
         rows = [self._workspace(number) for number in range(AGENTS + 6)]
-        self.ask("POST", "/deployment/stats/reports", rows)
+        self.ask("POST", "/api/coderapi/v1/stats/agent-rows", rows)
 
     def _workspace(self, number: int) -> dict[str, Any]:
         ago = [(self.now - timedelta(minutes=7 * number + m)).isoformat() for m in range(3)]

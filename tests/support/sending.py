@@ -12,15 +12,14 @@ from django.test import Client
 
 from kernel.http.rate_limit import counter_of_names, shared_counter
 from kernel.http.results import WINDOW_SECONDS
+from tests.support.paths import full
 from users.passwords import MAX_TRIES_A_MINUTE
 
 
 def send(client: Client, method: str, path: str, body: Any = None, **more: Any) -> Any:
-    """Sends a request to a path below /api/v2. Bytes are sent unchanged."""
+    """Sends a request to a path of the API (`paths.full`). Bytes are sent unchanged."""
     content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body)
-    return client.generic(
-        method, f"/api/v2{path}", content, content_type="application/json", **more
-    )
+    return client.generic(method, full(path), content, content_type="application/json", **more)
 
 
 def validation_fields(answer: Any) -> list[str]:

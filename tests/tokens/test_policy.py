@@ -83,7 +83,7 @@ def test_explanation_names_the_rule_and_those_it_overrides(
     client = client_of(user)
 
     with django_assert_num_queries(3):
-        answer = client.get("/api/v2/users/me/keys/tokens/tokenconfig/explain").json()
+        answer = client.get("/api/coderapi/v1/users/me/token-policy").json()
 
     limit = answer["limits"][0]
     assert (limit["name"], limit["value"]) == ("max_token_lifetime", 30 * DAY_NS)

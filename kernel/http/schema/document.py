@@ -7,7 +7,7 @@ from typing import Any
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiYamlRenderer
 
-from kernel.http import API_PREFIX, wire
+from kernel.http import CODER_API, is_api_path, wire
 from kernel.http.schema import errors, headers
 from kernel.http.wire import Schema, Wire
 
@@ -15,8 +15,8 @@ type Endpoint = tuple[str, str, str, Any]
 
 
 def only_the_api(endpoints: list[Endpoint]) -> list[Endpoint]:
-    """Keeps the endpoints whose paths start with /api/v2/."""
-    return [endpoint for endpoint in endpoints if endpoint[0].startswith(f"{API_PREFIX}/")]
+    # The root of the API is described once, with a slash.
+    return [each for each in endpoints if is_api_path(each[0]) and each[0] != CODER_API]
 
 
 def add_components(result: Schema, **kwargs: Any) -> Schema:
