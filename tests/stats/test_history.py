@@ -24,7 +24,7 @@ from tests.support.stats_rows import (
     workspace_row,
 )
 
-URL = f"{STATS}/history"
+URL = "/api/coderapi/v1/stats/history"
 NOON = utc(2026, 5, 4, 12)
 DAY = 24 * HOUR
 

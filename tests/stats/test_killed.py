@@ -25,7 +25,7 @@ from tests.support.live import Server
 from tests.support.processes import Program, wait_for
 from tests.support.stats_rows import STATS, agent_row
 
-REPORTS = f"{STATS}/reports"
+REPORTS = "/api/coderapi/v1/stats/agent-rows"
 SENDERS = 3
 BATCH = 50
 MORE_REQUESTS = 10

@@ -187,7 +187,7 @@ class Deployment:
     def send(self, *rows: Any, kind: str = "agent") -> dict[str, Any]:
         """Returns the result of a report with these rows."""
         body = orjson.dumps([{"kind": kind, **row} for row in rows])
-        answer = self.client.post_json(f"{STATS}/reports", body)
+        answer = self.client.post_json("/api/coderapi/v1/stats/agent-rows", body)
         if answer.status_code == 400:
             rejected = [_rejection(entry) for entry in answer.json()["validations"]]
             return {"accepted": 0, "duplicate": 0, "rejected": rejected}
@@ -227,7 +227,7 @@ class Deployment:
 
     def points(self, since: datetime, until: datetime, step: str) -> list[dict[str, Any]]:
         parameters = {"since": text(since), "until": text(until), "step": step}
-        answer = self.client.get(f"{STATS}/history", parameters)
+        answer = self.client.get("/api/coderapi/v1/stats/history", parameters)
         assert answer.status_code == 200, answer.content
         points: list[dict[str, Any]] = answer.json()["points"]
         return points
