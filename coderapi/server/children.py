@@ -155,6 +155,8 @@ def _run(role: Role, reader: int, pipes: Iterable[int], others: Iterable[Listene
 
 def _end_with_pipe(reader: int, role: Role) -> None:
     os.read(reader, 1)
+    if role.listener:
+        role.listener.is_ending = True
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(role.drain_seconds)
     logger.warning("This process is killed, because it did not end in time")

@@ -65,6 +65,8 @@ class Limits:
 
     # Responses contain `Connection: close` for this long, or until no client is connected.
     closing_seconds: float = 0.8
+    # Connections whose handshake has begun have this long to be accepted.
+    handshake_seconds: float = 0.05
     # Connections that were accepted at the very end have this long to send a request.
     last_seconds: float = 0.2
     # Requests have this long to finish. A request body must arrive in less time.

@@ -6,10 +6,13 @@ queue of this socket while a worker is replaced, and a worker that is busy leave
 
 from __future__ import annotations
 
+import array
 import asyncio
 import logging
 import socket
 import ssl
+import struct
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -21,12 +24,22 @@ BACKLOG = 2048
 # The times for the first and the last handshake of a connection with TLS. With longer ones, idle
 # clients would delay the end of a worker.
 TLS_SECONDS = {"ssl_handshake_timeout": 5.0, "ssl_shutdown_timeout": 1.0}
+# Linux's option for a filter of packets, and such a filter: load byte 13 of TCP's header, and drop
+# the packet if the flag SYN is set. Each line has an operation, two jumps and an operand
+# (linux/filter.h).
+SO_ATTACH_FILTER = 26
+WITHOUT_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFF_FFFF))
 
 logger = logging.getLogger(__name__)
 
 
 class Listener:
-    """A bound socket. Another process also listens on an `is_inherited` socket: systemd."""
+    """A bound socket. Another process also listens on an `is_inherited` socket: systemd.
+
+    `is_ending` is true when the whole server ends, so that no other worker needs the socket.
+    """
+
+    is_ending = False
 
     def __init__(self, bound: socket.socket, *, is_inherited: bool = False) -> None:
         self.socket = bound
@@ -46,6 +59,21 @@ class Listener:
         if not self._is_inherited:
             with suppress(OSError):  # It did not listen.
                 self.socket.shutdown(socket.SHUT_RDWR)
+
+    def ignore_new(self) -> bool:
+        """Lets the kernel ignore new connections if the whole server ends. Returns whether it does.
+
+        Otherwise a connection that arrives between the last `accept` and the end of the socket is
+        reset, and a proxy cannot know whether its request was handled. A client that is ignored
+        tries again after a second, when the address rejects connections or another server listens.
+        """
+        if self._is_inherited or not self.is_ending or sys.platform != "linux":
+            return False
+        code = array.array("B", b"".join(struct.pack("HBBI", *line) for line in WITHOUT_SYN))
+        program = struct.pack("HP", len(WITHOUT_SYN), code.buffer_info()[0])
+        with suppress(OSError):  # Some sandboxes have no such filters.
+            self.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+        return True
 
     def close(self) -> None:
         self.socket.close()

@@ -46,7 +46,7 @@ class Server:
         tls: ssl.SSLContext | None = None,
         keeps: bool = True,
     ) -> None:
-        self._application = application
+        self._application, self._listener = application, listener
         self._limits = limits or Limits()
         loop = asyncio.get_running_loop()
         self.clients = Clients(self._limits, loop.time)
@@ -77,6 +77,8 @@ class Server:
         limits, clients = self._limits, self.clients
         clients.is_closing = True
         await self._until(lambda: not clients.open, limits.closing_seconds)
+        if self._listener.ignore_new():
+            await asyncio.sleep(limits.handshake_seconds)
         self._acceptor.stop()
         # Requests that have just arrived are read and answered.
         await self._until(lambda: not clients.open, limits.last_seconds)

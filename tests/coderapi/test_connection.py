@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
-from socket import SHUT_WR, SO_RCVBUF, SOL_SOCKET, socket
+from socket import (
+    SHUT_WR,
+    SO_RCVBUF,
+    SOL_SOCKET,
+    create_connection,
+    create_server,
+    socket,
+)
 
 import pytest
 
 from coderapi.server.limits import Limits
+from coderapi.server.listener import Listener
 from kernel.http.asking import Asking
 from kernel.http.errors import APIError
 from kernel.http.exchange import Plain, Request
@@ -679,6 +688,26 @@ def test_connection_that_waits_to_be_accepted_is_served_before_the_server_ends(
         late = server.connect(LAST)
         go.set()
         assert statuses(until_the_end(late)) == [200]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs filters of Linux")
+def test_new_connections_are_ignored_before_the_server_ends(application: Application) -> None:
+    """A connection that is accepted by the kernel alone would be reset."""
+    listener = Listener(create_server(("127.0.0.1", 0)))
+    listener.is_ending = True
+
+    def is_ignored() -> bool:
+        with suppress(TimeoutError):
+            create_connection(listener.socket.getsockname(), timeout=0.1).close()
+            return False
+        return True
+
+    with serving(application, listener, handshake_seconds=1, last_seconds=1) as server:
+        earlier = server.connect()
+        server.end()
+        wait_for(is_ignored)
+        earlier.sendall(LAST)
+        assert statuses(until_the_end(earlier)) == [200]
 
 
 def test_response_that_the_client_still_reads_is_finished_before_the_server_ends(
