@@ -1,6 +1,6 @@
 """Asks Coder for the user and the permissions of a session token.
 
-A look-up sends up to two requests to Coder, with the token in the header `Coder-Session-Token`:
+A lookup sends up to two requests to Coder, with the token in the header `Coder-Session-Token`:
 
 * `POST /authcheck` returns what this token may do. The answer takes custom roles, the scopes and
   the allow list of the token into account. Coder rejects revoked tokens and suspended users here.
@@ -19,9 +19,9 @@ The answer is cached for 10 seconds, and a rejection for 2 seconds. So a token t
 Coder is rejected here within 10 seconds. The keys of the cache are keyed hashes of tokens.
 
 **A slow Coder.** Each request has a deadline of its own. A request with a new token waits a few
-seconds, and then gets a 503 error; the look-up goes on, so that a repeated request finds its
+seconds, and then gets a 503 error; the lookup goes on, so that a repeated request finds its
 result. A request with a known token waits half a second for a newer answer. Then it uses the known
-one, which may be up to two minutes old. The breaker does not stop the look-ups of known tokens.
+one, which may be up to two minutes old. The breaker does not stop the lookups of known tokens.
 """
 
 from __future__ import annotations
@@ -187,14 +187,14 @@ def _answer(
     try:
         answer = _identify(ask, key_id, last, begun)
     except CoderUnavailableError as error:
-        metrics.LOOK_UPS.labels("unavailable").inc()
+        metrics.LOOKUPS.labels("unavailable").inc()
         away, now = Answer(_away(str(error))), time.monotonic()
         if last is None or now >= last.known_until:
             return CachedValue(away, max_age=AWAY_SECONDS)
         return CachedValue(last, max_age=min(KNOWN_AWAY_SECONDS, last.known_until - now))
     _failing_since = None
     rejected = isinstance(answer.found, APIError)
-    metrics.LOOK_UPS.labels("rejected" if rejected else "accepted").inc()
+    metrics.LOOKUPS.labels("rejected" if rejected else "accepted").inc()
     return CachedValue(
         answer, max_age=REJECTED_SECONDS if rejected else ACCEPTED_SECONDS, read_at=begun
     )

@@ -20,10 +20,10 @@ def _lag(now: datetime) -> metrics.Values:
     return {(): (now - newest).total_seconds()} if newest else {}
 
 
-LOOK_UPS = Counter(
-    "coderapi_coder_look_ups",
-    "Session tokens that Coder was asked about, by result: accepted, rejected or unavailable.",
-    ["result"],
+LOOKUPS = Counter(
+    "coderapi_coder_lookups",
+    "Session tokens that Coder was asked about, by outcome: accepted, rejected or unavailable.",
+    ["outcome"],
 )
 metrics.database_gauge(
     "coderapi_coder_database_lag_seconds",
@@ -31,7 +31,7 @@ metrics.database_gauge(
     _lag,
 )
 metrics.sampled_gauge(
-    "coderapi_coder_away",
+    "coderapi_coder_unavailable",
     "1 if a process does not send requests to Coder because Coder does not respond, else 0.",
     lambda: {(): float(client.is_away())},
     mode="livemax",

@@ -22,7 +22,7 @@ metrics.database_gauge(
     _update_check_age,
 )
 metrics.database_gauge(
-    "coderapi_coder_version_current",
+    "coderapi_coder_version_is_newest",
     "0 if a release of Coder newer than the configured version is known, else 1.",
     lambda now: {(): float(update().current)},
 )

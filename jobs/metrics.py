@@ -15,7 +15,7 @@ JOB = "job_name"
 
 RUNS = Counter("coderapi_job_runs", "Finished job runs by outcome: ok or failed.", [JOB, "outcome"])
 RUN_SECONDS = Histogram(
-    "coderapi_job_run_seconds",
+    "coderapi_job_run_duration_seconds",
     "Duration of job runs.",
     [JOB],
     buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800),

@@ -24,8 +24,8 @@ a thread. A failing limiter recovers when a slot is served, or when all slots ar
 | --- | --- | --- | --- | --- |
 | `http.views.STREAMS` | a streamed response | 64 | 2 | none |
 | `db.backend.base` | a pooled connection | the pool, at most 1/2 of the threads | | 2.5 s |
-| `memory.LOOK_UPS` | reading a value | the threads | 1 for one value | 1 s |
-| `tokens.signin.LOOK_UPS` | looking up a user who signs in | 1 | | 2 s |
+| `memory.LOOKUPS` | reading a value | the threads | 1 for one value | 1 s |
+| `tokens.signin.LOOKUPS` | looking up a user who signs in | 1 | | 2 s |
 | `admin.SEARCHES` | a search in the admin | half of the pool; 2 may wait | 1 | 1 s |
 | `alerts.channels.TESTS` | sending a test alert | 2 | | none |
 | `users.passwords.HASHING` | hashing a password | 1 | | 2 s |

@@ -45,8 +45,8 @@ from kernel.db import listener
 from kernel.db.connections import DatabaseBusyError
 from kernel.limiter import Limiter, LimitReachedError
 
-LOOK_UPS = Limiter(
-    "look-ups",
+LOOKUPS = Limiter(
+    "lookups",
     per_caller=1,
     timeout=1.0,
     full="Another request is reading the same data from the database.",
@@ -122,7 +122,7 @@ class Memory[K: Hashable, V]:
             # waits for another.
             return self._read(key, read)
         try:
-            with LOOK_UPS.hold((self.name, key)):
+            with LOOKUPS.hold((self.name, key)):
                 found = self._values.get(key)
                 if found is not None and self._may_use(found):
                     return found.value

@@ -29,6 +29,11 @@ def _sessions(counts: Mapping[str, int]) -> Values:
     return {(name, application(name).family): count for name, count in shown.items()}
 
 
+def _latency(newest: Snapshot) -> Values:
+    found = {"0.5": newest.latency_p50_ms, "0.95": newest.latency_p95_ms}
+    return {(quantile,): latency / 1000 for quantile, latency in found.items() if latency >= 0}
+
+
 def _of_newest(read: Callable[[Snapshot], Values]) -> Callable[[datetime], Values]:
     """Returns a function that applies `read` to the newest snapshot.
 
@@ -38,7 +43,7 @@ def _of_newest(read: Callable[[Snapshot], Values]) -> Callable[[datetime], Value
 
 
 database_gauge(
-    "coderapi_snapshot_age_seconds",
+    "coderapi_stats_snapshot_age_seconds",
     "Age of the newest snapshot of deployment stats; absent before the first snapshot.",
     lambda now: {(): state["age_seconds"]} if (state := snapshot_state(now)) else {},
 )
@@ -61,25 +66,25 @@ database_gauge(
     labels=["direction"],
 )
 database_gauge(
-    "coderapi_stats_latency_milliseconds",
-    "Connection latency in the 15 minutes before the newest snapshot; -1 if none was measured.",
-    _of_newest(lambda newest: {("0.5",): newest.latency_p50_ms, ("0.95",): newest.latency_p95_ms}),
+    "coderapi_stats_latency_seconds",
+    "Connection latency in the 15 minutes before the newest snapshot; absent if unmeasured.",
+    _of_newest(_latency),
     labels=["quantile"],
 )
 database_gauge(
-    "coderapi_stats_window_rows",
+    "coderapi_stats_agent_rows",
     "Agent rows in the 15 minutes before the newest snapshot.",
     _of_newest(lambda newest: {(): newest.row_count}),
 )
 database_gauge(
-    "coderapi_stats_snapshot_seconds",
+    "coderapi_stats_snapshot_duration_seconds",
     "Time that it took to take the newest snapshot.",
     _of_newest(lambda newest: {(): newest.duration_ms / 1000}),
 )
 database_gauge(
     "coderapi_stats_rollup_lag_seconds",
-    "Age of the newest minute with a rollup; -1 if there is no rollup.",
-    lambda now: {(): rollup_lag(now)},
+    "Age of the newest minute with a rollup; absent if there is no rollup.",
+    lambda now: {(): lag} if (lag := rollup_lag(now)) is not None else {},
 )
 database_gauge(
     "coderapi_stats_alarm",

@@ -87,8 +87,8 @@ def snapshot_state(now: datetime | None = None) -> dict[str, Any] | None:
     return {"collected_at": collected_at, "age_seconds": round(age.total_seconds(), 3)}
 
 
-def rollup_lag(now: datetime) -> float:
-    """Returns the age of the newest minute with a rollup, or -1 without rollups. Units: seconds.
+def rollup_lag(now: datetime) -> float | None:
+    """Returns the age of the newest minute with a rollup, or None without rollups. Units: seconds.
 
     Ignores minutes in the future. Otherwise, one agent whose clock is ahead would hide that no
     other agent sends reports.
@@ -97,4 +97,4 @@ def rollup_lag(now: datetime) -> float:
         "-starts_at"
     )
     newest = minutes.values_list("starts_at", flat=True).first()
-    return -1.0 if newest is None else (now - newest).total_seconds()
+    return None if newest is None else (now - newest).total_seconds()

@@ -33,8 +33,8 @@ SESSION_ENTRY = "coderapi_key_id"
 PASSWORDS_DISABLED = "Signing in with a password is disabled."
 # Sign-ins have few threads. If the database does not respond, only one thread waits for it. The
 # others reject their sign-ins, so that later sign-ins get a response soon.
-LOOK_UPS = Limiter(
-    "look-ups of users who sign in",
+LOOKUPS = Limiter(
+    "lookups of users who sign in",
     limit=1,
     timeout=MAX_WAIT_SECONDS,
     full="Another sign-in is waiting for the database.",
@@ -48,13 +48,13 @@ def sign_in(request: HttpRequest, name: str, password: str, *, by: str) -> NewKe
     time are the same as for a wrong password. If CODER_DISABLE_PASSWORD_AUTH is set, only owners
     may sign in, and only on the page. The audit entry contains `by`: "api" or "page". Raises:
     APIError 401 for a wrong password or a suspended user, 403 if passwords are disabled, 429 for
-    too many attempts; LimitReachedError if the look-up of the user has to wait too long.
+    too many attempts; LimitReachedError if the lookup of the user has to wait too long.
     """
     address, now = cast("IdentifiedRequest", request).client_address, timezone.now()
     count_try(address, name=name)
     if settings.DISABLE_PASSWORD_AUTH and by == "api":
         raise forbidden(PASSWORDS_DISABLED)
-    with LOOK_UPS.hold():
+    with LOOKUPS.hold():
         user = user_by_name(name)
     is_correct = is_right(user, password)
     if user is None or not is_correct or not user.is_active:

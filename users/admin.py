@@ -263,7 +263,7 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
         return redirect(entries_page(person=object_id))
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        """Forbids changes of copies, because the next look-up would undo them.
+        """Forbids changes of copies, because the next lookup would undo them.
 
         A user admin cannot change owners.
         """

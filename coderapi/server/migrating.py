@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 LOCK = "coderapi.migrate"
 POLL_SECONDS = 0.25
 # A try waits this long for a table. Requests wait behind it, so it ends before they get a 503: the
-# look-up of a key takes at most 1.5 s, and a pool whose statements do not end for 1 s is failing.
+# lookup of a key takes at most 1.5 s, and a pool whose statements do not end for 1 s is failing.
 LOCK_SECONDS = 0.7
 TRIES = 30
 PAUSE_SECONDS = 3.0

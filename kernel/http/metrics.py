@@ -23,10 +23,10 @@ from kernel.telemetry import metrics
 REQUESTS = Counter(
     "coderapi_http_requests",
     "Requests that got a response.",
-    ["operation", "method", "status", "wire"],
+    ["operation", "method", "status", "wire_format"],
 )
 REQUEST_SECONDS = Histogram(
-    "coderapi_http_request_seconds",
+    "coderapi_http_request_duration_seconds",
     "Time from the start of a request to the start of its response, by operation.",
     ["operation"],
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
@@ -102,25 +102,41 @@ def _name_of(view: Any, method: str) -> str:
     return str(handlers.__name__)
 
 
-def pool() -> metrics.Values:
-    """Returns the number of connections by state, and of requests that wait for one."""
+def pool_stats() -> dict[str, int]:
+    """Returns the statistics of the pool, or {} before its first connection."""
     pools: Any = backend.DatabaseWrapper._connection_pools  # type: ignore[attr-defined]
-    stats = pools[DEFAULT_DB_ALIAS].get_stats() if DEFAULT_DB_ALIAS in pools else {}
+    return pools[DEFAULT_DB_ALIAS].get_stats() if DEFAULT_DB_ALIAS in pools else {}
+
+
+def _pool_connections() -> metrics.Values:
+    stats = pool_stats()
     idle = stats.get("pool_available", 0)
+    return {("used",): stats.get("pool_size", 0) - idle, ("idle",): idle}
+
+
+def waiting_requests() -> metrics.Values:
+    stats = pool_stats()
     waiting = backend.connections().waiting if stats else 0
-    return {
-        ("used",): stats.get("pool_size", 0) - idle,
-        ("idle",): idle,
-        ("waiting",): waiting + stats.get("requests_waiting", 0),
-        ("max",): stats.get("pool_max", 0),
-    }
+    return {(): waiting + stats.get("requests_waiting", 0)}
 
 
 metrics.sampled_gauge(
-    "coderapi_database_pool",
-    "Database connections: used, idle, max (the limit), waiting (requests without a connection).",
-    pool,
+    "coderapi_database_pool_connections",
+    "Connections in the pools, by state: used or idle.",
+    _pool_connections,
     labels=["state"],
+    mode="livesum",
+)
+metrics.sampled_gauge(
+    "coderapi_database_pool_max_connections",
+    "The maximum number of connections in the pools.",
+    lambda: {(): pool_stats().get("pool_max", 0)},
+    mode="livesum",
+)
+metrics.sampled_gauge(
+    "coderapi_database_waiting_requests",
+    "Requests that wait for a connection to the database.",
+    waiting_requests,
     mode="livesum",
 )
 metrics.database_gauge(
@@ -129,7 +145,7 @@ metrics.database_gauge(
     lambda now: {(): free_connections()},
 )
 metrics.sampled_gauge(
-    "coderapi_listener_hearing",
+    "coderapi_listener_connected",
     "1 if all web processes receive notifications from the database, 0 if one does not.",
     lambda: {("web",): float(listener.is_connected())} if listener.started() else {},
     labels=["role"],

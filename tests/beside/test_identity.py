@@ -47,7 +47,7 @@ AUTHCHECK, ME = "/api/v2/authcheck", "/api/v2/users/me"
 TOKEN_CONFIG = "/users/me/keys/tokens/tokenconfig"
 SSH = "/deployment/ssh"
 CODERS_LIMIT = 604800000000000
-REJECTED = {"result": "rejected"}
+REJECTED = {"outcome": "rejected"}
 REPORT = {"csp-report": {"effective-directive": "img-src"}}
 
 
@@ -58,7 +58,7 @@ def coder(coder: StandInCoder, settings: Any) -> Iterator[StandInCoder]:
     settings.CODER_TOKEN = ""
     with identity_of(coder):
         yield coder
-        # A look-up that goes on would store its user during the next test.
+        # A lookup that goes on would store its user during the next test.
         coder.delay = 0.0
         coder.released.set()
         wait_for(lambda: not providers._asked)
@@ -222,11 +222,11 @@ def test_rejection_is_cached_for_two_seconds(
     key = Key(Person("ada", status="suspended"))
     assert ask(SSH, "malformed").status_code == 401
     assert coder.seen == []
-    counted = REGISTRY.get_sample_value("coderapi_coder_look_ups_total", REJECTED) or 0.0
+    counted = REGISTRY.get_sample_value("coderapi_coder_lookups_total", REJECTED) or 0.0
     for _ in range(2):
         assert ask(SSH, key.token).json()["detail"].endswith("unknown or was revoked.")
     assert coder.count(AUTHCHECK) == 1
-    assert REGISTRY.get_sample_value("coderapi_coder_look_ups_total", REJECTED) == counted + 1
+    assert REGISTRY.get_sample_value("coderapi_coder_lookups_total", REJECTED) == counted + 1
     coder.add(key)
     later(monkeypatch, 2)
     assert ask(SSH, key.token).json()["message"] == "User is not active."
@@ -370,7 +370,7 @@ def test_event_loop_gets_the_caller_as_a_future(
 
 
 def test_clients_take_turns_while_coder_is_slow(coder: StandInCoder) -> None:
-    """A client with very many unknown tokens does not delay the look-up for another client."""
+    """A client with very many unknown tokens does not delay the lookup for another client."""
     token = coder.add(Key(Person("ada"))).token
     coder.delay = 0.3
     many = [(new_token(), "192.0.2.1") for _ in range(150)]
@@ -390,7 +390,7 @@ def test_new_tokens_do_not_delay_known_ones(
     many = [(new_token(), "192.0.2.1") for _ in range(150)]
     with identity_of(coder, new=2.0, known=2.0):
         *_, caller = begun(*many, (key.token, "192.0.2.1"))
-    # If the look-up had waited for the others, the known answer would still be used.
+    # If the lookup had waited for the others, the known answer would still be used.
     assert caller.refusal
 
 

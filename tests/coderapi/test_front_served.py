@@ -256,7 +256,7 @@ def test_refusals_of_heads_are_logged_and_counted(
 
 
 def count_of(status: int, method: str) -> float:
-    labels = {"operation": "unknown", "wire": "documented"}
+    labels = {"operation": "unknown", "wire_format": "documented"}
     labels |= {"status": str(status), "method": method}
     return REGISTRY.get_sample_value("coderapi_http_requests_total", labels) or 0.0
 

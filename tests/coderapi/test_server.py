@@ -359,7 +359,7 @@ def test_connections_of_jobs_come_before_those_of_requests(start: Start, databas
     def scraped() -> str:
         return str(urlopen(f"http://127.0.0.1:{port}/").read().decode())
 
-    wait_for(lambda: 'coderapi_database_pool{state="max"} 2.0' in scraped())
+    wait_for(lambda: "coderapi_database_pool_max_connections 2.0" in scraped())
     assert "coderapi_database_free_connections" in scraped()
 
 

@@ -145,7 +145,7 @@ def test_health_checks_do_not_wait_for_threads(cluster: OwnCluster, tmp_path: Pa
 
 # --- A crowd with keys that are not cached ----------------------------------------------------
 
-# Many more than the server has threads. Each client needs a look-up.
+# Many more than the server has threads. Each client needs a lookup.
 CROWD = 150
 KEYS = 5_000
 MAKE_KEYS = """

@@ -125,7 +125,7 @@ def test_of_many_that_miss_one_reads_and_the_others_wait() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         results = [pool.submit(memory.load, "a", read) for _ in range(4)]
-        wait_for(lambda: module.LOOK_UPS.waiting == 3)
+        wait_for(lambda: module.LOOKUPS.waiting == 3)
         go.set()
         assert {result.result() for result in results} == {1}
     assert source.reads == 1
@@ -135,7 +135,7 @@ def test_other_value_does_not_wait_and_a_long_wait_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     memory, reads, go = make(), threading.Event(), threading.Event()
-    monkeypatch.setattr(module.LOOK_UPS, "timeout", 0.01)
+    monkeypatch.setattr(module.LOOKUPS, "timeout", 0.01)
 
     def read() -> CachedValue[int]:
         reads.set()

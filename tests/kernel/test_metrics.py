@@ -29,7 +29,7 @@ from jobs.registry import Job
 from jobs.services import run_job
 from kernel import telemetry
 from kernel.db.backend.base import connections
-from kernel.http.metrics import pool
+from kernel.http.metrics import pool_stats, waiting_requests
 from kernel.telemetry import loop_lag, metrics
 from tests.support.client import APIClient
 from tests.support.factories import make_user
@@ -70,7 +70,7 @@ def test_requests_are_counted_by_operation_method_status_and_wire(
     method: str, path: str, operation: str, status: str
 ) -> None:
     counted = {"BREW": "other"}.get(method, method)
-    labels = {"operation": operation, "method": counted, "status": status, "wire": "coderd"}
+    labels = {"operation": operation, "method": counted, "status": status, "wire_format": "coderd"}
     before = requests(**labels)
     APIClient().generic(method, path, headers={"Coder-Wire": "coderd"})
     assert requests(**labels) == before + 1
@@ -108,7 +108,7 @@ def test_database_gauges_are_read_from_the_database() -> None:
     assert found["coderapi_users", "active"] == 1
     assert found["coderapi_users", "suspended"] == 1
     assert found["coderapi_job_failing", PRUNE] == 1
-    assert ("coderapi_snapshot_age_seconds",) not in found
+    assert ("coderapi_stats_snapshot_age_seconds",) not in found
 
 
 @pytest.mark.django_db
@@ -179,13 +179,13 @@ def connect_and_close() -> None:
 def test_requests_that_wait_for_a_connection_are_counted() -> None:
     connection.ensure_connection()
     limiter = connections()
-    limit = int(pool()["max",])
+    limit = pool_stats()["pool_max"]
     with ExitStack() as busy, ThreadPoolExecutor(1) as thread:
         for _ in range(limit - 1):
             busy.enter_context(limiter.hold())
-        assert pool()["waiting",] == 0
+        assert waiting_requests()[()] == 0
         request = thread.submit(connect_and_close)
-        wait_for(lambda: pool()["waiting",] == 1)
+        wait_for(lambda: waiting_requests()[()] == 1)
         connection.close()
         request.result()
 
@@ -195,7 +195,7 @@ def test_server_serves_the_counts_of_all_its_processes(tmp_path: Path) -> None:
     settings = {"CODER_PROMETHEUS_ENABLE": "true", "CODERAPI_WEB_WORKERS": "2"}
     settings |= {"CODER_PROMETHEUS_ADDRESS": f"127.0.0.1:{port}", "TMPDIR": str(tmp_path)}
     with own_server("--web-only", log=tmp_path / "log", **settings) as server:
-        wait_for(lambda: 'coderapi_listener_hearing{role="web"} 1.0' in scraped(port))
+        wait_for(lambda: 'coderapi_listener_connected{role="web"} 1.0' in scraped(port))
         before = builds(scraped(port))
         for _ in range(10):
             assert server.get("/api/v2/buildinfo") == 200

@@ -24,7 +24,7 @@ from tokens.token_format import TokenParts, split
 from tokens.verification import batches, identities, middleware, refusals
 from tokens.verification.batches import Found, LookUps, Wanted
 from tokens.verification.identities import recall
-from tokens.verification.keys import LOOK_UPS
+from tokens.verification.keys import LOOKUPS
 from users.permissions import KeyIdentity
 
 SSH = "/api/v2/deployment/ssh"
@@ -35,7 +35,7 @@ def wanted(number: int, turn: str = "") -> Wanted:
 
 
 class Database:
-    """Answers look-ups when `go` is set. Records the batches as lists of numbers."""
+    """Answers lookups when `go` is set. Records the batches as lists of numbers."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -180,7 +180,7 @@ def test_requests_with_new_keys_share_a_statement() -> None:
             # Two requests have the same token.
             others = [*tokens[1:], suspended, wrong, unknown, tokens[1]]
             found = [pool.submit(ask, token) for token in others]
-            wait_for(lambda: len(LOOK_UPS._waiting) == len(others))
+            wait_for(lambda: len(LOOKUPS._waiting) == len(others))
             assert count() == 1
         assert [future.result() for future in [first, *found]] == [200] * 6 + [401] * 3 + [200]
     assert all(recall(token, now=timezone.now()) for token in tokens)
@@ -236,7 +236,7 @@ def test_look_up_goes_on_when_an_event_loop_gives_up() -> None:
     parts = split(token)
     assert parts
     with locked_keys() as count:
-        future = LOOK_UPS.ask(Wanted(parts, timezone.now(), ""))
+        future = LOOKUPS.ask(Wanted(parts, timezone.now(), ""))
         wait_for(lambda: count() == 1)
         assert not future.cancel()
     assert isinstance(future.result(30), KeyIdentity)

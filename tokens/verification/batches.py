@@ -89,7 +89,7 @@ class LookUps:
     @cached_property
     def _thread(self) -> Pool:
         # Starting a thread for each batch would block the event loop until the thread runs.
-        return Pool(1, name="look-ups")
+        return Pool(1, name="lookups")
 
     def _run(self, batch: Sequence[Wanted]) -> None:
         """Reads the batch. Lets a thread read the next one, so that this request does not wait."""

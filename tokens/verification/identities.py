@@ -2,7 +2,7 @@
 
 Tokens that are not cached are looked up among our own keys together (`batches`, `keys`). If no key
 has the token's id, the token may belong to another service (`providers`). A thread waits for a
-look-up (`verify`). An event loop gets a future (`begin`).
+lookup (`verify`). An event loop gets a future (`begin`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kernel.http.errors import APIError
 from kernel.limiter import LimitReachedError
 from tokens.verification import batches, providers, refusals
 from tokens.verification.batches import Found, Wanted
-from tokens.verification.keys import FOREIGN, LOOK_UPS, MEMORY, fingerprint_of
+from tokens.verification.keys import FOREIGN, LOOKUPS, MEMORY, fingerprint_of
 from tokens.verification.providers import IdentityProvider
 from users.permissions import KeyIdentity
 
@@ -53,7 +53,7 @@ def verify(wanted: Wanted) -> KeyIdentity:
     """Returns the identity of a token that is not cached. Waits until it is looked up.
 
     Updates the key's `last_used` once an hour. All tokens with the same `turn` together have one
-    look-up at a time. Raises: APIError 401, with the reason as its detail, or 503 if the other
+    lookup at a time. Raises: APIError 401, with the reason as its detail, or 503 if the other
     service does not respond; DatabaseBusyError, or LimitReachedError for a token with a turn, if
     the wait takes too long.
     """
@@ -81,7 +81,7 @@ def begin[T](wanted: Wanted, convert: Callable[[Callable[[], KeyIdentity]], T]) 
 
 
 class Wait(NamedTuple):
-    """A look-up. The request waits `seconds` for `found`, and then uses `late` instead."""
+    """A lookup. The request waits `seconds` for `found`, and then uses `late` instead."""
 
     found: Future[Found]
     seconds: float
@@ -89,18 +89,18 @@ class Wait(NamedTuple):
 
 
 def _ask(wanted: Wanted, *, here: bool) -> Wait:
-    """Begins the look-up. This thread reads the key if `here` is true and no other reads one."""
+    """Begins the lookup. This thread reads the key if `here` is true and no other reads one."""
     other, fingerprint = providers.other(), fingerprint_of(wanted.parts.token)
     give_up = partial(_give_up, wanted, other)
     if other is None:
         seconds = TURN_SECONDS if wanted.turn else batches.LOOK_UP_SECONDS
-        return Wait(LOOK_UPS.ask(wanted, here=here), seconds, give_up)
+        return Wait(LOOKUPS.ask(wanted, here=here), seconds, give_up)
     begun = time.monotonic()
     if MEMORY.get(fingerprint) is FOREIGN:
         found, begun = providers.ask(other, wanted, fingerprint)
     else:
         found = Future()
-        own = LOOK_UPS.ask(wanted, here=here)
+        own = LOOKUPS.ask(wanted, here=here)
         own.add_done_callback(partial(_pass_on, found, other, wanted))
     if known := other.known(fingerprint):
         return Wait(found, begun + other.known_seconds - time.monotonic(), lambda: known)
@@ -110,7 +110,7 @@ def _ask(wanted: Wanted, *, here: bool) -> Wait:
 def _pass_on(
     result: Future[Found], other: IdentityProvider, wanted: Wanted, own: Future[Found]
 ) -> None:
-    """Passes on the result of a look-up among our keys, or asks the other service."""
+    """Passes on the result of a lookup among our keys, or asks the other service."""
     if own.cancelled() or own.exception() or own.result() is not FOREIGN:
         settle(result, own.result)
     else:
@@ -119,7 +119,7 @@ def _pass_on(
 
 
 def _give_up(wanted: Wanted, other: IdentityProvider | None) -> Found:
-    """Ends the wait for a look-up that takes too long."""
+    """Ends the wait for a lookup that takes too long."""
     wanted.found.cancel()
     if wanted.turn:
         raise LimitReachedError(TURN_FULL, is_per_caller=True)

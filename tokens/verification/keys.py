@@ -4,7 +4,7 @@
 contains no usable secret. When a key or a user changes, a database trigger notifies this process,
 and the process evicts the cached entries.
 
-The look-up of a key also writes that the key and its user were used, and the new expiry of the key,
+The lookup of a key also writes that the key and its user were used, and the new expiry of the key,
 at most once an hour. So the time of the last use is up to an hour old while a key is in use.
 """
 
@@ -227,4 +227,4 @@ def write(touches: Sequence[Touch]) -> None:
         log.warning("the use of %s was not written: %s", plural(len(touches), "key"), error)
 
 
-LOOK_UPS = LookUps(_look_up)
+LOOKUPS = LookUps(_look_up)

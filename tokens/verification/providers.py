@@ -4,7 +4,7 @@
 other service, if an app has registered one. So our own tokens do not leave this service while their
 keys exist.
 
-Each token has at most one look-up at a time, which all its requests share. It goes on when its
+Each token has at most one lookup at a time, which all its requests share. It goes on when its
 requests have given up, so that a repeated request finds its result. Three pools of threads ask the
 service. In each, the addresses of clients take turns:
 
@@ -82,7 +82,7 @@ ASKERS = 16
 
 @dataclass(eq=False, slots=True)
 class Asked:
-    """A look-up that requests share. It must begin before `until`, when the last one gives up."""
+    """A lookup that requests share. It must begin before `until`, when the last one gives up."""
 
     since: float
     until: float
@@ -96,7 +96,7 @@ _asked: dict[bytes, Asked] = {}
 def ask(
     provider: IdentityProvider, wanted: Wanted, fingerprint: bytes
 ) -> tuple[Future[Found], float]:
-    """Returns the look-up of the token and its monotonic start. Begins it if none is under way."""
+    """Returns the lookup of the token and its monotonic start. Begins it if none is under way."""
     now = time.monotonic()
     with _lock:
         asked = _asked.get(fingerprint)
@@ -115,7 +115,7 @@ def ask(
 
 @cache
 def _pool(kind: str) -> Pool:
-    """Returns the threads for this kind of look-ups. A forked process starts its own."""
+    """Returns the threads for this kind of lookups. A forked process starts its own."""
     return Pool(1 if kind == "doubtful" else ASKERS, name=f"asker-{kind}")
 
 
@@ -129,7 +129,7 @@ def _look_up(provider: IdentityProvider, wanted: Wanted, fingerprint: bytes, ask
             found = provider.recall(fingerprint)
             return found or provider.look_up(wanted.parts, fingerprint, wanted.address)
         finally:
-            # Before the result is set, so that a later request begins a look-up of its own.
+            # Before the result is set, so that a later request begins a lookup of its own.
             with _lock:
                 del _asked[fingerprint]
 
