@@ -170,7 +170,7 @@ def first_steps() -> list[Step]:
 
 def _ingest_key() -> Step:
     keys = list(IngestKey.objects.filter(retired_at=None).order_by("-created_at")[: MAX_KEYS + 1])
-    shown = [(key.key, key.origins) for key in keys[:MAX_KEYS]]
+    shown = [(key.value, key.origins) for key in keys[:MAX_KEYS]]
     shown = shown or [("KEY", ["https://coder.example.com"])]
     found = [each for key, origins in shown for each in headers_by_origin(key, origins)]
     lines = []

@@ -10,7 +10,7 @@ list:
     parsing     the four formats of browsers, and a parser for invalid JSON that browsers send
     scrubbing   removal of secrets, names and queries, and the audit that checks stored values
     noise       rules for reports that no site can cause, such as reports about browser extensions
-    writing     groups, reach, and the thread that commits the reports of many requests together
+    writing     groups, client days, and the thread that commits the reports of many requests
     counting    reports of other types, and rejected requests, which are counted in memory first
     importing   files of JSON lines, parsed in several processes; an import can be repeated
     advice      the setting of Coder that would allow a blocked source, and its risk

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db.models import Q, Sum
 from django.urls import reverse
 
-from csp.models import Group, HourCount
+from csp.models import Group, GroupHour
 from csp.writing.disk import stored_bytes
 from kernel.admin import Line, register
 from kernel.humanize import size
@@ -15,8 +15,8 @@ from kernel.humanize import size
 def _lines(now: datetime) -> list[Line]:
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     # Sum the hourly counts, because they are far fewer than the reports.
-    today = HourCount.objects.filter(hour__gte=midnight).aggregate(
-        all=Sum("count"), noise=Sum("count", filter=Q(group__rule__enabled=True))
+    today = GroupHour.objects.filter(hour__gte=midnight).aggregate(
+        all=Sum("reports"), noise=Sum("reports", filter=Q(group__noise_rule__enabled=True))
     )
     groups = Group.objects.visible()
     return [

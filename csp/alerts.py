@@ -64,7 +64,7 @@ def described(group: Any, *more: str) -> str:
     """Returns the cause, the site, and in parentheses the number of clients and further facts."""
     facts = ", ".join([plural(group.client_days, "client"), *more])
     site = where(group).replace("https://", "")
-    return f"{cause(group.directive, group.blocked)}{site} ({facts})"
+    return f"{cause(group.directive, group.blocked_source)}{site} ({facts})"
 
 
 @register
@@ -141,7 +141,7 @@ def _regressed(channel: Channel, visible: Any) -> Any:
     """Returns the regressed groups that enough clients have reported since the decision."""
     clients = Report.objects.filter(group=OuterRef("pk"), received_at__gt=OuterRef("state_at"))
     last = min(channel.min_client_days, REGRESSED_CLIENTS)
-    enough = clients.order_by().values("client").distinct()[last - 1 : last]
+    enough = clients.order_by().values("client_hash").distinct()[last - 1 : last]
     return visible.filter(Exists(enough), current=REGRESSED)
 
 
@@ -176,7 +176,7 @@ def _growing(channel: Channel, visible: Any, now: datetime) -> Any:
     most = Subquery(alerts.order_by("-weight").values("weight")[:1])
     recorded = alerts.filter(kind__in=(NEW_GROUP, GROWING_OTHER))
     return (
-        visible.filter(blocked=OTHER)
+        visible.filter(blocked_source=OTHER)
         .exclude(current__in=_SETTLED)
         .annotate(is_recorded=Exists(recorded))
         .exclude(is_recorded=False, **is_new)
@@ -188,13 +188,13 @@ def _growing(channel: Channel, visible: Any, now: datetime) -> Any:
 def _facts(
     group: Any, facets: dict[str, Any], advice: Advice, now: datetime
 ) -> Iterator[tuple[str, str]]:
-    yield "Cause", cause(group.directive, group.blocked)
+    yield "Cause", cause(group.directive, group.blocked_source)
     if are_several():
         yield "Site", group.site
     if pages := facets["Page"]:
         yield "Page", pages[0]["value"]
     yield "Clients", f"{group.client_days:,} (each counts once on each day)"
-    yield "Reports", f"{group.count:,} on {plural(group.pages, 'page')}"
+    yield "Reports", f"{group.reports:,} on {plural(group.pages, 'page')}"
     yield "First seen", f"{group.first_seen:%Y-%m-%d %H:%M} UTC, {ago(group.first_seen, now=now)}"
     yield "Suggested entry", advice.entry or "none"
     for reason in advice.reasons[:3]:

@@ -119,7 +119,7 @@ def _sender(results: Results, key: IngestKey | None, *, version: str, now: datet
         version=version,
         address=results.address,
         user_agent=results.call.headers.get("user-agent", ""),
-        caller=f"key:{key.key}:{client}" if key else bucket_of(identity, results.address),
+        caller=f"key:{key.value}:{client}" if key else bucket_of(identity, results.address),
         share=limit_of(client, 1) if key or identity is None else 1,
         now=now,
     )

@@ -21,7 +21,7 @@ from kernel.http.views import download
 # value, so `safe_cell` writes a quote before the value.
 FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 # Columns that only order rows. They are derived from a version.
-RANKS = frozenset({"oldest_version", "rank"})
+RANKS = frozenset({"oldest_version_rank", "rank"})
 
 
 def rows_in_pages(queryset: QuerySet[Any], fields: Sequence[str]) -> Iterator[dict[str, Any]]:

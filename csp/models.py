@@ -36,7 +36,7 @@ class State(models.TextChoices):
 class GroupQuerySet(models.QuerySet["Group"]):
     def visible(self) -> GroupQuerySet:
         """Returns the groups without the label of an enabled noise rule."""
-        return self.exclude(rule__in=NoiseRule.objects.enabled())
+        return self.exclude(noise_rule__in=NoiseRule.objects.enabled())
 
     def of_site(self, site: str) -> GroupQuerySet:
         """Returns the groups of the site, or of all sites if it is ""."""
@@ -54,42 +54,42 @@ class Group(models.Model):
 
     The primary key is a hash of these four values, so every process can compute it without a
     query. The noise label is the first noise rule that matched the reports on arrival, whether the
-    rule was enabled or not. While the rule is enabled, the group is hidden. `count` is exact. The
-    reach of a group is its number of distinct pages, and of distinct clients on each day, summed
-    over the days. A group is deleted when its newest report is older than the retention.
+    rule was enabled or not. While the rule is enabled, the group is hidden. `reports` is exact.
+    `pages` is the number of distinct pages, and `client_days` that of the distinct clients on each
+    day, summed over the days. A group is deleted when its newest report is older than the
+    retention.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
     site = models.CharField(max_length=255, default=OTHER_SITE)
     directive = models.CharField(max_length=64, blank=True)
-    blocked = models.CharField("blocked source", max_length=255, blank=True)
+    blocked_source = models.CharField(max_length=255, blank=True)
     # A writer may not know yet that a rule was deleted. So PostgreSQL does not check the rule.
-    rule = models.ForeignKey(
+    noise_rule = models.ForeignKey(
         "NoiseRule",
         models.SET_NULL,
         null=True,
         db_constraint=False,
         db_index=False,
         related_name="groups",
-        verbose_name="noise rule",
     )
     first_seen = models.DateTimeField()
     last_seen = models.DateTimeField()
     # When the row was inserted. An import of old reports changes `first_seen`, but not this time.
     opened_at = models.DateTimeField(db_default=Now(), editable=False)
-    count = models.BigIntegerField("reports", default=0)
+    reports = models.BigIntegerField(default=0)
     pages = models.BigIntegerField(default=0)
-    client_days = models.BigIntegerField("clients (sum of days)", default=0)
+    client_days = models.BigIntegerField(default=0)
     # The rank of the oldest version with which the group was reported. NULL if there is none,
     # because PostgreSQL ignores NULL in `least`.
-    oldest_version = models.CharField(  # noqa: DJ001
+    oldest_version_rank = models.CharField(  # noqa: DJ001
         max_length=255, null=True, db_collation="C", editable=False
     )
     # Only operators write the columns below.
     state = models.CharField(max_length=16, choices=State, db_default=State.NEW)
     state_at = models.DateTimeField("state set at", null=True)
     ignored_until = models.DateTimeField(null=True)
-    ignored_reach = models.BigIntegerField("ignored up to clients (sum of days)", null=True)
+    ignored_client_days = models.BigIntegerField("ignored up to client days", null=True)
     note = models.TextField(blank=True, db_default="")
     # The user who takes care of the group.
     assigned_to = models.ForeignKey(
@@ -100,15 +100,17 @@ class Group(models.Model):
 
     class Meta:
         verbose_name = "violation group"
-        ordering = ["-client_days", "-pages", "-count", "id"]
+        ordering = ["-client_days", "-pages", "-reports", "id"]
         # Do not index columns that every report changes. Otherwise, each report would also change
         # an index (the update of the row would not be heap-only).
         indexes = [
-            models.Index(fields=["-client_days", "-pages"], name="csp_group_far"),
+            models.Index(fields=["-client_days", "-pages"], name="csp_group_client_days"),
             models.Index(fields=["first_seen"], name="csp_group_first_seen"),
             models.Index(fields=["site", "opened_at"], name="csp_group_site"),
             models.Index(
-                fields=["rule"], name="csp_group_rule", condition=models.Q(rule__isnull=False)
+                fields=["noise_rule"],
+                name="csp_group_noise_rule",
+                condition=models.Q(noise_rule__isnull=False),
             ),
             models.Index(
                 fields=["assigned_to"],
@@ -118,20 +120,20 @@ class Group(models.Model):
         ]
 
     def __str__(self) -> str:
-        return cause(self.directive, self.blocked)
+        return cause(self.directive, self.blocked_source)
 
 
-class HourCount(models.Model):
-    """The number of reports of one group in one hour."""
+class GroupHour(models.Model):
+    """The reports of one group in one hour."""
 
     pk = models.CompositePrimaryKey("group_id", "hour")
     # PostgreSQL does not check the group, so that a batch does not wait for the check of each row.
     group = models.ForeignKey(Group, models.CASCADE, db_index=False, db_constraint=False)
     hour = models.DateTimeField(db_index=True)
-    count = models.BigIntegerField()
+    reports = models.BigIntegerField()
 
     def __str__(self) -> str:
-        return f"{self.hour:%Y-%m-%d %H}:00 {self.count}"
+        return f"{self.hour:%Y-%m-%d %H}:00 {self.reports}"
 
 
 class Version(models.Model):
@@ -141,7 +143,7 @@ class Version(models.Model):
     `last_seen` is exact to a day. A version is deleted when it is older than the retention.
     """
 
-    # Not a bigint, to save space: each reach member of a version contains this number.
+    # Not a bigint, to save space: each distinct hash of a version contains this number.
     id = models.AutoField(primary_key=True)
     site = models.CharField(max_length=255)
     name = models.CharField(max_length=64)
@@ -158,7 +160,7 @@ class Version(models.Model):
 
 
 class GroupVersion(models.Model):
-    """The reach of a group in the reports with one version of its site."""
+    """The client days of a group in the reports with one version of its site."""
 
     pk = models.CompositePrimaryKey("group_id", "version_id")
     group = models.ForeignKey(
@@ -168,14 +170,16 @@ class GroupVersion(models.Model):
     client_days = models.BigIntegerField()
 
     class Meta:
-        indexes = [models.Index(fields=["version", "-client_days"], name="csp_groupversion_far")]
+        indexes = [
+            models.Index(fields=["version", "-client_days"], name="csp_groupversion_client_days")
+        ]
 
     def __str__(self) -> str:
         return f"{self.version_id} of {self.group_id}"
 
 
-class ReachMember(models.Model):
-    """One distinct page, or client of a day, in a group, stored as a keyed hash.
+class DistinctHash(models.Model):
+    """The keyed hash of a page, or of a client on a day, that a group counts once.
 
     A client of a day is stored once for each version of the site; 0 if it is not known.
     """
@@ -184,10 +188,10 @@ class ReachMember(models.Model):
         PAGE = 1
         CLIENT_DAY = 2
 
-    pk = models.CompositePrimaryKey("group_id", "kind", "member", "version_id")
+    pk = models.CompositePrimaryKey("group_id", "kind", "hash", "version_id")
     group = models.ForeignKey(Group, models.CASCADE, db_index=False, db_constraint=False)
     kind = models.SmallIntegerField(choices=Kind)
-    member = models.BigIntegerField()
+    hash = models.BigIntegerField()
     version_id = models.IntegerField(default=0)
 
     def __str__(self) -> str:
@@ -206,7 +210,7 @@ class Report(models.Model):
     received_at = models.DateTimeField()
     occurred_at = models.DateTimeField()
     group = models.ForeignKey(
-        Group, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="reports"
+        Group, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="stored_reports"
     )
     format = models.CharField(max_length=32)
     document_uri = models.TextField("document URI", blank=True)
@@ -223,13 +227,14 @@ class Report(models.Model):
     column_number = models.IntegerField(null=True)
     browser = models.CharField(max_length=64, blank=True)
     user_agent = models.TextField(blank=True)
-    client = models.BinaryField(max_length=16)
+    client_hash = models.BinaryField(max_length=16)
     # The release of Coder, or the version that the site itself put into the URL for reports.
-    version = models.CharField(max_length=64, blank=True)
-    extra = models.JSONField(default=dict)
+    version_name = models.CharField("version", max_length=64, blank=True)
+    # The members of the report that have no column.
+    other_members = models.JSONField(default=dict)
     # The number of reports that this row represents. It is more than 1 if only a sample of the
     # reports is stored.
-    weight = models.BigIntegerField(db_default=1, editable=False)
+    represented_reports = models.BigIntegerField(db_default=1, editable=False)
 
     class Meta:
         ordering = ["-received_at", "-id"]
@@ -242,25 +247,27 @@ class Report(models.Model):
         return f"{self.effective_directive or self.violated_directive} blocked {self.blocked_uri}"
 
 
-class NewGroups(models.Model):
-    """The number of groups that a caller has opened, or has tried to open, in one hour.
+class LimitUse(models.Model):
+    """How much of a limit one subject has used in one hour.
 
-    `caller` is a keyed hash, like `Report.client`. The key of the hash is deleted a day later.
-    After that, the hash no longer identifies the caller. Other rows count the groups of all callers
-    together, the networks that have reported a cause (see `csp.writing.group_limit`), and the new
-    versions of a caller on a day (see `csp.writing.versions`).
+    The subject of most rows is a caller, and `used` the number of groups that it has opened or has
+    tried to open. This subject is a keyed hash, like `Report.client_hash`. The key of the hash is
+    deleted a day later. After that, the hash no longer identifies the caller. Other rows count the
+    groups of all callers together, the networks that have reported a cause (see
+    `csp.writing.group_limit`), and the new versions of a caller on a day (see
+    `csp.writing.versions`).
     """
 
-    pk = models.CompositePrimaryKey("caller", "hour")
-    caller = models.BinaryField(max_length=16)
+    pk = models.CompositePrimaryKey("subject", "hour")
+    subject = models.BinaryField(max_length=32)
     hour = models.DateTimeField()
-    count = models.BigIntegerField()
+    used = models.BigIntegerField()
 
     def __str__(self) -> str:
-        return f"{self.hour:%Y-%m-%d %H}:00 {self.count}"
+        return f"{self.hour:%Y-%m-%d %H}:00 {self.used}"
 
 
-class Batch(models.Model):
+class CommittedBatch(models.Model):
     """One committed batch of reports.
 
     If the writer loses its connection during a commit, it looks up the id of the batch here. An
@@ -277,10 +284,10 @@ class Batch(models.Model):
 
 
 class ClientKey(models.Model):
-    """The random key for the client hashes of one day. The key is deleted a day later."""
+    """The secret key of the client hashes of one day. It is deleted a day later."""
 
     day = models.DateField(primary_key=True)
-    key = models.BinaryField(max_length=32)
+    secret = models.BinaryField(max_length=32)
 
     def __str__(self) -> str:
         return f"{self.day}"
@@ -290,8 +297,8 @@ class NoiseRuleQuerySet(models.QuerySet["NoiseRule"]):
     def enabled(self) -> NoiseRuleQuerySet:
         """Returns the enabled rules, for the conditions of groups.
 
-        PostgreSQL reads them once. With `rule__enabled`, it would join each group with its rule,
-        expect too few groups, and compare each one with all rules.
+        PostgreSQL reads them once. With `noise_rule__enabled`, it would join each group with its
+        rule, expect too few groups, and compare each one with all rules.
         """
         return self.filter(enabled=True)
 
@@ -324,7 +331,9 @@ class NoiseRule(models.Model):
         max_length=255, blank=True, help_text="Matches only reports of this site."
     )
     reason = models.TextField()
-    source = models.CharField(max_length=255, blank=True, help_text="A page about this noise.")
+    reference_url = models.CharField(
+        "reference URL", max_length=255, blank=True, help_text="A page about this noise."
+    )
     enabled = models.BooleanField(default=True)
     built_in = models.BooleanField("built-in", default=False, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -351,7 +360,7 @@ class IngestKey(models.Model):
     """
 
     name = models.CharField(max_length=64, unique=True)
-    key = models.CharField(max_length=64, unique=True, editable=False)
+    value = models.CharField(max_length=64, unique=True, editable=False)
     origins = ArrayField(
         models.CharField(max_length=255),
         help_text="The origins of the pages that may use this key, separated by commas, such as "
@@ -375,22 +384,22 @@ class IngestKey(models.Model):
 class Rejection(models.Model):
     """The number of rejected requests with reports, of one day, key, reason and origin.
 
-    `key` is the name of the ingest key. `origin` is empty if the request had no Origin header.
+    `ingest_key` is the name of the key. `origin` is empty if the request had no Origin header.
     """
 
     day = models.DateField()
-    key = models.CharField("ingest key", max_length=64, blank=True)
+    ingest_key = models.CharField(max_length=64, blank=True)
     reason = models.CharField(max_length=64)
     origin = models.CharField(max_length=255, blank=True)
-    count = models.BigIntegerField("requests", default=0)
-    last_at = models.DateTimeField()
+    requests = models.BigIntegerField(default=0)
+    last_seen = models.DateTimeField()
 
     class Meta:
         verbose_name = "rejected request"
-        ordering = ["-day", "-count", "pk"]
+        ordering = ["-day", "-requests", "pk"]
         constraints = [
             models.UniqueConstraint(
-                fields=["day", "key", "reason", "origin"], name="csp_rejection_once"
+                fields=["day", "ingest_key", "reason", "origin"], name="csp_rejection_once"
             )
         ]
 
@@ -401,13 +410,13 @@ class Rejection(models.Model):
 class SettledPolicy(models.Model):
     """A policy of a site (see `csp.triage.settled_policies`).
 
-    `form` is the digest of the form that is equal in all browsers. `settled_at` is when the policy
+    `digest` is that of the form that is equal in all browsers. `settled_at` is when the policy
     was last new on the site.
     """
 
     site = models.CharField(max_length=255)
     disposition = models.CharField(max_length=64, blank=True)
-    form = models.CharField(max_length=64)
+    digest = models.CharField(max_length=64)
     policy = models.TextField()
     settled_at = models.DateTimeField()
     last_seen = models.DateTimeField()
@@ -415,7 +424,7 @@ class SettledPolicy(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["site", "disposition", "form"], name="csp_settled_policy_once"
+                fields=["site", "disposition", "digest"], name="csp_settled_policy_once"
             )
         ]
 
@@ -427,28 +436,28 @@ class OtherReport(models.Model):
     """The number of reports with one cause and one type other than a violation.
 
     Such a report is not stored itself (see `csp.counting.other_reports`). The primary key is a hash
-    of the six values that identify the row. `clients` is a sketch of the clients on each day: the
-    smallest of their keyed hashes.
+    of the six values that identify the row. `client_sketch` is a sketch of the clients on each day:
+    the smallest of their keyed hashes.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
     type = models.CharField(max_length=64)
     subject = models.CharField(max_length=128, blank=True)
     url = models.CharField("URL of the cause", max_length=1024, blank=True)
-    key = models.CharField("ingest key", max_length=64, blank=True)
+    ingest_key = models.CharField(max_length=64, blank=True)
     site = models.CharField(max_length=255, default=OTHER_SITE)
-    page = models.CharField("kind of page", max_length=1024, blank=True)
+    page_kind = models.CharField("kind of page", max_length=1024, blank=True)
     first_seen = models.DateTimeField()
     last_seen = models.DateTimeField()
     # When the row was inserted. The number of new rows of a day is limited.
     opened_at = models.DateTimeField(db_default=Now(), db_index=True, editable=False)
-    count = models.BigIntegerField("reports", default=0)
-    clients = ArrayField(models.BigIntegerField(), default=list, editable=False)
-    client_days = models.BigIntegerField("clients (sum of days)", default=0)
+    reports = models.BigIntegerField(default=0)
+    client_sketch = ArrayField(models.BigIntegerField(), default=list, editable=False)
+    client_days = models.BigIntegerField(default=0)
 
     class Meta:
         verbose_name = "other report"
-        ordering = ["-client_days", "-count", "id"]
+        ordering = ["-client_days", "-reports", "id"]
         indexes = [models.Index(fields=["type", "site"], name="csp_otherreport_type")]
 
     def __str__(self) -> str:

@@ -18,18 +18,18 @@ from csp.access.origins import normalized
 from csp.counting import other_reports, rejections
 from csp.models import (
     REPORTS,
-    Batch,
     ClientKey,
+    CommittedBatch,
     Group,
     IngestKey,
-    NewGroups,
+    LimitUse,
     NoiseRule,
     Report,
     Version,
     start_of_retention,
 )
 from csp.noise.stored import RULE_TOPIC, RULES, dry_run
-from csp.writing.reach import DELETE_FORGOTTEN, DELETE_LARGE
+from csp.writing.distinct import DELETE_FORGOTTEN, DELETE_LARGE
 from csp.writing.sites import SITES
 from kernel.db.listener import announce
 from kernel.humanize import plural
@@ -41,8 +41,8 @@ MAX_KEY_NAME = 64
 GROUPS_AT_ONCE = 1_000
 HOURS_AT_ONCE = 10_000
 _DELETE_HOURS = """
-DELETE FROM csp_hourcount WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM csp_hourcount WHERE hour < %s LIMIT %s FOR UPDATE SKIP LOCKED
+DELETE FROM csp_grouphour WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM csp_grouphour WHERE hour < %s LIMIT %s FOR UPDATE SKIP LOCKED
 ))
 """
 
@@ -73,7 +73,7 @@ def to_prune(now: datetime) -> Pruned:
 def prune_reports(now: datetime) -> Pruned:
     """Drops the partitions of expired days, and deletes the groups without a newer report.
 
-    Also deletes large reach members, and expired rows: hourly counts, versions, batch ids, client
+    Also deletes large hashes, and expired rows: hourly counts, versions, batch ids, client
     keys, and counts of new groups and of reports of other types.
     """
     if settings.CSP_RETENTION:
@@ -81,10 +81,10 @@ def prune_reports(now: datetime) -> Pruned:
     with connection.cursor() as cursor:
         cursor.execute(DELETE_LARGE)
         cursor.execute(DELETE_FORGOTTEN)
-    Batch.objects.filter(imported=False, committed_at__lt=now - BATCHES_KEPT).delete()
+    CommittedBatch.objects.filter(imported=False, committed_at__lt=now - BATCHES_KEPT).delete()
     # Keep yesterday's key, because a process whose clock is behind may still use it.
     ClientKey.objects.filter(day__lt=(now - timedelta(days=1)).date()).delete()
-    NewGroups.objects.filter(hour__lt=now - timedelta(days=1)).delete()
+    LimitUse.objects.filter(hour__lt=now - timedelta(days=1)).delete()
     rejections.forget_old(now)
     other_reports.prune(now)
     # If the retention is 0, reports, counts and groups never expire.
@@ -114,7 +114,7 @@ def _delete_hours(moment: datetime) -> None:
 
 
 def _delete_groups(now: datetime) -> int:
-    """Deletes expired groups with their hourly counts and reach members. Returns their number.
+    """Deletes expired groups with their hourly counts and hashes. Returns their number.
 
     Each transaction deletes up to GROUPS_AT_ONCE groups. It skips locked groups, because the writer
     is adding new reports to them.
@@ -148,7 +148,7 @@ def label_groups(rule: NoiseRule, *, actor: Actor, now: datetime) -> int:
     with transaction.atomic():
         # Skips groups with newer reports, because those may not match the rule.
         unchanged = Group.objects.filter(pk__in=groups, last_seen__lte=now)
-        labelled = unchanged.update(rule=rule)
+        labelled = unchanged.update(noise_rule=rule)
         if labelled:
             target, after = Target("noise_rule", str(rule.pk), rule.name), {"groups": labelled}
             change = Change(target, after=after)
@@ -201,7 +201,7 @@ def retire_ingest_key(key: IngestKey, *, at: datetime, actor: Actor, now: dateti
 
 def save_ingest_key(key: IngestKey, *, actor: Actor, now: datetime) -> None:
     """Saves an ingest key. Generates the value of a new key."""
-    key.key = key.key or new_key()
+    key.value = key.value or new_key()
     save_recorded("csp.ingest_key", key, _key_facts, actor=actor, now=now)
     MEMORY.clear()
     SITES.clear()

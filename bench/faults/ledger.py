@@ -27,12 +27,16 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND %(count)s = (
 """
 # For each kind: columns that only its table has, the column of the mark, and how to count rows.
 KINDS: dict[str, tuple[list[str], str, str]] = {
-    REPORT: (["line_number", "blocked_uri", "weight"], "line_number", "sum(weight)"),
+    REPORT: (
+        ["line_number", "blocked_uri", "represented_reports"],
+        "line_number",
+        "sum(represented_reports)",
+    ),
     ROW: (["agent_id", "connection_median_latency_ms", "rx_bytes", "id"], "id", "count(*)"),
     TOKEN: (["token_name", "hashed_secret"], "token_name", "count(*)"),
 }
 TYPES = {REPORT: "int", ROW: "uuid", TOKEN: "text"}
-GROUPS, HOURS = ["blocked", "client_days", "count"], ["group_id", "hour", "count"]
+GROUPS, HOURS = ["blocked_source", "client_days", "reports"], ["group_id", "hour", "reports"]
 
 
 @dataclass(slots=True)
@@ -143,7 +147,11 @@ def disagreements(connection: psycopg.Connection[Any]) -> list[str]:
                 sql.SQL(_table(columns, connection)),
             )
         ).fetchone()
-        for columns, column in ((KINDS[REPORT][0], "weight"), (GROUPS, "count"), (HOURS, "count"))
+        for columns, column in (
+            (KINDS[REPORT][0], "represented_reports"),
+            (GROUPS, "reports"),
+            (HOURS, "reports"),
+        )
     ]
     rows, groups, hours = (int(row[0]) if row else 0 for row in figures)
     if rows == groups == hours:

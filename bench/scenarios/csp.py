@@ -52,7 +52,7 @@ def counted(connection: rows.Connection) -> int:
     The statement that counts reports also stores them, but only a sample of large groups. The load
     is one caller, which opens more groups than it may, so some reports are in the group "other".
     """
-    row = connection.execute("SELECT coalesce(sum(count), 0) FROM csp_hourcount").fetchone()
+    row = connection.execute("SELECT coalesce(sum(reports), 0) FROM csp_grouphour").fetchone()
     return int(row[0]) if row else 0
 
 

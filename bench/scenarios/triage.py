@@ -145,12 +145,12 @@ def _store_groups(connection: rows.Connection, groups: int) -> None:
         id=_KEY.format(g="n"),
         site=_SITE.format(g="n"),
         directive=_DIRECTIVE.format(g="n"),
-        blocked="'h' || n / 3 || '.example.net'",
-        rule_id=f"CASE WHEN {_drawn(2, 10)} = 0 THEN n % 20 + 1 END",
+        blocked_source="'h' || n / 3 || '.example.net'",
+        noise_rule_id=f"CASE WHEN {_drawn(2, 10)} = 0 THEN n % 20 + 1 END",
         first_seen=f"now() - ({_drawn(3, 30)} + 1) * interval '1 day'",
         last_seen=f"now() - {_drawn(4, hours * 30)} * interval '1 minute'",
         opened_at="now() - interval '6 days'",
-        count="100 + n % 50",
+        reports="100 + n % 50",
         pages="n % 300",
         client_days=f"CASE n WHEN 1 THEN 20000 ELSE {_drawn(5, 500)} + 1 END",
         state=f"(ARRAY{_STATES})[{_drawn(6, len(_STATES))} + 1]",
@@ -158,11 +158,11 @@ def _store_groups(connection: rows.Connection, groups: int) -> None:
     )
     rows.multiply(
         connection,
-        "csp_hourcount",
+        "csp_grouphour",
         groups * hours // 5,
         group_id=_KEY.format(g=f"n % {groups} + 1"),
         hour=f"date_trunc('hour', now()) - (n / {groups} * 5 + n % 5) * interval '1 hour'",
-        count="1 + n % 4",
+        reports="1 + n % 4",
     )
 
 
@@ -185,8 +185,8 @@ def _store_reports(connection: rows.Connection, groups: int) -> None:
         effective_directive=_DIRECTIVE.format(g=group),
         original_policy=_POLICY.format(g=group),
         browser="'Firefox ' || 140 + n % 9",
-        version=f"(ARRAY{_VERSIONS})[n % {len(_VERSIONS)} + 1]",
-        client=f"decode(md5((n % {CLIENTS})::text), 'hex')",
+        version_name=f"(ARRAY{_VERSIONS})[n % {len(_VERSIONS)} + 1]",
+        client_hash=f"decode(md5((n % {CLIENTS})::text), 'hex')",
     )
 
 
@@ -200,11 +200,11 @@ def _store_others(connection: rows.Connection) -> None:
         " ON CONFLICT DO NOTHING"
     )
     connection.execute(
-        "UPDATE csp_group SET oldest_version = (SELECT min(rank) FROM csp_version"
+        "UPDATE csp_group SET oldest_version_rank = (SELECT min(rank) FROM csp_version"
         " JOIN csp_groupversion ON version_id = csp_version.id WHERE group_id = csp_group.id)"
     )
     connection.execute(
-        "INSERT INTO csp_rejection (day, key, reason, origin, count, last_at)"  # noqa: S608 - ours
+        "INSERT INTO csp_rejection (day, ingest_key, reason, origin, requests, last_seen)"  # noqa: S608 - ours
         " SELECT current_date - n % 7, 'sites', 'origin', 'https://x' || n || '.example.org', n,"
         f" now() FROM generate_series(1, {REJECTIONS}) AS n"
     )

@@ -67,7 +67,7 @@ def name_of(key: str | None) -> str:
 
 
 def _all() -> CachedValue[dict[str, IngestKey]]:
-    return CachedValue({row.key: row for row in IngestKey.objects.all()})
+    return CachedValue({row.value: row for row in IngestKey.objects.all()})
 
 
 def is_open_to(call: Call, found: Results) -> bool | Ask:

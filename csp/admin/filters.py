@@ -108,7 +108,7 @@ class NoiseFilter(ConditionFilter):
     def condition(self, value: str | None) -> Q:
         if value == "all":
             return Q()
-        is_noise = Q(rule__in=NoiseRule.objects.enabled())
+        is_noise = Q(noise_rule__in=NoiseRule.objects.enabled())
         return is_noise if value == "only" else ~is_noise
 
 
@@ -170,7 +170,7 @@ def _several_sites() -> list[str]:
 
 SiteFilter = _value_filter("site", _several_sites)
 SiteOfReportFilter = _value_filter("site", _several_sites, field="group__site")
-HostFilter = _value_filter("blocked", partial(_common, "blocked"), "blocked source")
+HostFilter = _value_filter("blocked_source", partial(_common, "blocked_source"), "blocked source")
 DirectiveFilter = _value_filter("directive", partial(_common, "directive"))
 DispositionFilter = _value_filter("disposition", lambda: ("enforce", "report"))
 FormatFilter = _value_filter("format", lambda: Format)

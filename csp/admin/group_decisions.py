@@ -50,7 +50,7 @@ class DecisionForm(forms.Form):
     )
     note = forms.CharField(max_length=MAX_NOTE, required=False, strip=True)
     ignored_until = forms.DateField(required=False)
-    ignored_reach = forms.IntegerField(min_value=1, max_value=2**31, required=False)
+    ignored_client_days = forms.IntegerField(min_value=1, max_value=2**31, required=False)
     assigned_to = forms.CharField(max_length=256, required=False)
 
     decision: Decision
@@ -64,7 +64,7 @@ class DecisionForm(forms.Form):
         # A form without the field keeps the user.
         found["assigned_to"] = found.get("assigned_to") if "assigned_to" in self.data else None
         # A limit without a state means that the group is ignored up to this limit.
-        has_limit = found.get("ignored_until") or found.get("ignored_reach")
+        has_limit = found.get("ignored_until") or found.get("ignored_client_days")
         found["state"] = found.get("state") or (State.IGNORED if has_limit else None)
         self.decision = Decision(**found)
         for name, problem in checked(self.decision, now=timezone.now()).items():
@@ -81,7 +81,7 @@ class Decisions(GroupLists):
     @admin.action(description="Ignore for good", permissions=["decide"])
     def ignore(self, request: HttpRequest, groups: QuerySet[Group]) -> None:
         self._decide(
-            request, groups, Decision(State.IGNORED, ignored_until=None, ignored_reach=None)
+            request, groups, Decision(State.IGNORED, ignored_until=None, ignored_client_days=None)
         )
 
     @admin.action(description="Resolve", permissions=["decide"])
@@ -109,7 +109,9 @@ class Decisions(GroupLists):
         self.message_user(request, text)
 
     def _link(self, group: Group) -> SafeString:
-        return row_link(group, f"{cause(group.directive, group.blocked)}{sites.where(group)}")
+        return row_link(
+            group, f"{cause(group.directive, group.blocked_source)}{sites.where(group)}"
+        )
 
     @method_decorator(require_POST)
     def decide(self, request: HttpRequest, key: UUID) -> HttpResponse:
@@ -175,6 +177,6 @@ def _outcome(group: Any, decision: Decision) -> str:
         return str(state)
     limits = [
         *([f"{group.ignored_until:%Y-%m-%d}"] if group.ignored_until else []),
-        *([f"it has {group.ignored_reach:,} clients"] if group.ignored_reach else []),
+        *([f"it has {group.ignored_client_days:,} clients"] if group.ignored_client_days else []),
     ]
     return f"ignored until {' or '.join(limits)}" if limits else "ignored for good"

@@ -48,7 +48,7 @@ from csp.triage.overview import (
 )
 from csp.triage.selectors import groups_at
 from csp.triage.versions import clients_by_version, mark_new
-from csp.writing import reach
+from csp.writing import distinct
 from kernel import humanize
 from kernel.admin import column, time_column
 from kernel.charts import Series
@@ -79,17 +79,19 @@ class GroupAdmin(Decisions, Comparisons, ExportingAdmin):
         *(StateFilter, SiteFilter, NewInFilter, AssigneeFilter, NoiseFilter),
         *(DirectiveFilter, HostFilter),
     ]
-    search_fields = ["blocked", "directive"]
+    search_fields = ["blocked_source", "directive"]
     list_per_page = 50
     # The list has the current state, and only an enabled rule hides a group.
     more_columns = {
         "current": F("current"),
-        "noise": Case(When(rule__enabled=True, then=F("rule__category")), default=Value("")),
+        "noise": Case(
+            When(noise_rule__enabled=True, then=F("noise_rule__category")), default=Value("")
+        ),
     }
     computed = {
-        "cause": lambda row: cause(row["directive"], row["blocked"]),
+        "cause": lambda row: cause(row["directive"], row["blocked_source"]),
         "next_step": lambda row: step_in_words(
-            *(row[name] for name in ("directive", "blocked", "state", "current", "noise"))
+            *(row[name] for name in ("directive", "blocked_source", "state", "current", "noise"))
         ),
     }
     actions = [*ExportingAdmin.actions, "acknowledge", "ignore", "resolve", "reopen"]
@@ -118,7 +120,7 @@ class GroupAdmin(Decisions, Comparisons, ExportingAdmin):
             group.days = days[group.pk]
         return found
 
-    @admin.display(description="cause", ordering="blocked")
+    @admin.display(description="cause", ordering="blocked_source")
     def cause_in_words(self, group: Group) -> SafeString:
         return breakable(group)
 
@@ -126,18 +128,18 @@ class GroupAdmin(Decisions, Comparisons, ExportingAdmin):
     def state_now(self, group: Any) -> SafeString:
         return badges(group)
 
-    @admin.display(description="clients (sum of days)", ordering="client_days")
+    @admin.display(description="client days", ordering="client_days")
     def clients(self, group: Group) -> str:
-        return reach.humanized(group.client_days)
+        return distinct.humanized(group.client_days)
 
     @admin.display(description="pages", ordering="pages")
     def distinct_pages(self, group: Group) -> str:
-        return reach.humanized(group.pages)
+        return distinct.humanized(group.pages)
 
-    @admin.display(description="reports", ordering="count")
+    @admin.display(description="reports", ordering="reports")
     def reports_in_days(self, group: Any) -> SafeString:
         """Shows the number of reports, and a drawing of the last seven days."""
-        return format_html("{}<br>{}", humanize.count(group.count), sparkline(group.days))
+        return format_html("{}<br>{}", humanize.count(group.reports), sparkline(group.days))
 
     first = time_column("first_seen", "first seen")
     seen = time_column("last_seen", "last seen")
@@ -158,9 +160,9 @@ def _group_page(group: Any) -> dict[str, Any]:
     start, counts = hourly_counts(group, now=now, hours=CHART_HOURS)
     others = same_cause(group, now)[:MAX_LINKS] if sites.are_several() else []
     facets, advice, policy = details(group, now=now)
-    reports = list(group.reports.all()[:NEWEST_REPORTS])
+    reports = list(group.stored_reports.all()[:NEWEST_REPORTS])
     return {
-        "cause": cause(group.directive, group.blocked),
+        "cause": cause(group.directive, group.blocked_source),
         "where": sites.where(group),
         "others": [{"group": other, "badge": state_badge(other.current)} for other in others],
         "badges": badges(*mark_new([group])),
@@ -177,7 +179,7 @@ def _group_page(group: Any) -> dict[str, Any]:
         "is_own": bool(reports) and is_own(reports[0].document_uri),
         "chart": hourly_chart(start, [Series("reports", counts)], bars=True),
         "reports": reports,
-        "rule_url": _rule_url(group, reports[0]) if reports and group.rule_id is None else "",
+        "rule_url": _rule_url(group, reports[0]) if reports and group.noise_rule_id is None else "",
     }
 
 

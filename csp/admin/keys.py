@@ -36,10 +36,10 @@ class IngestKeyForm(forms.ModelForm[IngestKey]):
 @admin.register(IngestKey)
 class IngestKeyAdmin(ServiceAdmin[IngestKey]):
     form = IngestKeyForm
-    list_display = ["name", "check_link", "key", "origins", "created_at", "retired_at"]
-    search_fields = ["name", "key"]
-    fields = ["check_link", "name", "origins", "retired_at", "key", "created_at"]
-    readonly_fields = ["key", "created_at", "check_link"]
+    list_display = ["name", "check_link", "value", "origins", "created_at", "retired_at"]
+    search_fields = ["name", "value"]
+    fields = ["check_link", "name", "origins", "retired_at", "value", "created_at"]
+    readonly_fields = ["value", "created_at", "check_link"]
     pages = {"<int:pk>/check/": "check_site"}
 
     @admin.display(description="check")

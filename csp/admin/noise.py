@@ -46,7 +46,16 @@ class NoiseRuleForm(forms.ModelForm[NoiseRule]):
 
     class Meta:
         model = NoiseRule
-        fields = ["name", "category", "target", "pattern", "site", "reason", "source", "enabled"]
+        fields = [
+            "name",
+            "category",
+            "target",
+            "pattern",
+            "site",
+            "reason",
+            "reference_url",
+            "enabled",
+        ]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -112,7 +121,7 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
         rows = ((row_link(report), report.browser) for report in reports)
         shown = format_html_join("", "<li>{} {}</li>", rows)
         every = reverse(
-            "admin:csp_group_changelist", query={"noise": "all", "rule__id__exact": rule.pk}
+            "admin:csp_group_changelist", query={"noise": "all", "noise_rule__id__exact": rule.pk}
         )
         return format_html('<ul class="uri">{}</ul><a href="{}">Show all groups</a>', shown, every)
 
@@ -199,7 +208,7 @@ def _matches(initial: Mapping[str, Any]) -> dict[str, Any]:
     except ValueError:
         return {}
     wholly, partly = dry_run(NoiseRule(**values))
-    reports = sum(group.count for group in wholly)
+    reports = sum(group.reports for group in wholly)
     return {"wholly": len(wholly), "reports": reports, "links": _links(wholly), "partly": partly}
 
 

@@ -23,7 +23,7 @@ from csp.admin.filters import (
 from csp.counting.other_reports import SKETCH
 from csp.models import Group, NoiseRule, OtherReport, Rejection, Report
 from csp.triage import sites
-from csp.writing.reach import humanized
+from csp.writing.distinct import humanized
 from kernel.admin import (
     ReadOnlyAdmin,
     RowsOfLargeTable,
@@ -60,9 +60,9 @@ class ReportAdmin(ExportingAdmin):
         ("source_file", "line_number", "column_number"),
         "sample",
         "original_policy",
-        ("browser", "version", "format", "status_code"),
+        ("browser", "version_name", "format", "status_code"),
         "user_agent",
-        "extra",
+        "other_members",
     ]
     # Not a join, which would omit a report whose group was deleted.
     more_columns = {"site": Subquery(Group.objects.filter(pk=OuterRef("group_id")).values("site"))}
@@ -88,13 +88,13 @@ class KeyFilter(ValuesFilter):
 
 @admin.register(Rejection)
 class RejectionAdmin(ReadOnlyAdmin):
-    list_display = ["day", "reason", "key_name", "from_origin", "count", "last"]
-    list_filter = ["reason", ("key", KeyFilter)]
+    list_display = ["day", "reason", "key_name", "from_origin", "requests", "last"]
+    list_filter = ["reason", ("ingest_key", KeyFilter)]
     search_fields = ["origin"]
 
-    key_name = column("key", lambda name: name or NO_KEY, "ingest key")
+    key_name = column("ingest_key", lambda name: name or NO_KEY, "ingest key")
     from_origin = column("origin", lambda origin: origin or "none", "origin")
-    last = time_column("last_at", "last")
+    last = time_column("last_seen", "last")
 
 
 @admin.register(OtherReport)
@@ -104,19 +104,17 @@ class OtherReportAdmin(ExportingAdmin):
         "cause",
         "kind_of_page",
         "distinct_clients",
-        "count",
+        "reports",
         "key_name",
         "seen",
     ]
-    list_filter = [("type", ValuesFilter), SiteFilter, ("key", KeyFilter)]
-    search_fields = ["subject", "url", "page"]
+    list_filter = [("type", ValuesFilter), SiteFilter, ("ingest_key", KeyFilter)]
+    search_fields = ["subject", "url", "page_kind"]
     # The sketch of the clients is a list of hashes.
-    exclude = ["clients"]
+    exclude = ["client_sketch"]
 
-    key_name = column("key", lambda name: name or NO_KEY, "ingest key")
-    distinct_clients = column(
-        "client_days", partial(humanized, exact=SKETCH - 1), "clients (sum of days)"
-    )
+    key_name = column("ingest_key", lambda name: name or NO_KEY, "ingest key")
+    distinct_clients = column("client_days", partial(humanized, exact=SKETCH - 1), "client days")
     seen = time_column("last_seen", "last seen")
 
     @admin.display(description="subject, and URL of the cause", ordering="subject")
@@ -124,9 +122,9 @@ class OtherReportAdmin(ExportingAdmin):
         shown = ((text,) for text in (row.subject, row.url) if text)
         return format_html_join(mark_safe("<br>"), '<span class="uri">{}</span>', shown)
 
-    @admin.display(description="kind of page", ordering="page")
+    @admin.display(description="kind of page", ordering="page_kind")
     def kind_of_page(self, row: OtherReport) -> SafeString:
-        return format_html('<span class="uri">{}</span>', row.page)
+        return format_html('<span class="uri">{}</span>', row.page_kind)
 
     def get_list_display(self, request: HttpRequest) -> Any:
         """Adds the site if there are several."""

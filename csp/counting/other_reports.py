@@ -32,7 +32,7 @@ from csp.parsing.other_types import OtherReport as Parsed
 from csp.scrubbing.address import Address, address_of
 from csp.scrubbing.encodings import shortened
 from csp.scrubbing.masking import MASK, masked
-from csp.writing.entries import Sender, member
+from csp.writing.entries import Sender, keyed_hash
 from csp.writing.grouping import Sites, uuid_of
 from kernel.db.connections import fetch
 
@@ -45,27 +45,29 @@ MAX_HASHES = 20
 OTHER = "other"
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
-_NEW = "SELECT key, count(*) FROM csp_otherreport WHERE opened_at >= %s GROUP BY key"
+_NEW = "SELECT ingest_key, count(*) FROM csp_otherreport WHERE opened_at >= %s GROUP BY 1"
 _KNOWN = "SELECT id::text FROM csp_otherreport WHERE id = ANY(%s::uuid[])"
 # The hashes are spread evenly over 64 bits. So if the smallest SKETCH hashes fill one part in N of
 # this range, there are N * SKETCH.
 _ESTIMATE = f"""CASE WHEN cardinality(m) < {SKETCH} THEN cardinality(m) ELSE
     round({SKETCH - 1} * 2::float ^ 64 / (m[{SKETCH}]::float + 2::float ^ 63 + 1))::bigint END"""
 _WRITE = f"""
-INSERT INTO csp_otherreport AS stored (id, type, subject, url, key, site, page,
-    first_seen, last_seen, count, clients, client_days)
-SELECT id, type, subject, url, key, site, page, first_seen, last_seen, count, m, {_ESTIMATE}
+INSERT INTO csp_otherreport AS stored (id, type, subject, url, ingest_key, site, page_kind,
+    first_seen, last_seen, reports, client_sketch, client_days)
+SELECT id, type, subject, url, ingest_key, site, page_kind, first_seen, last_seen, reports, m,
+    {_ESTIMATE}
 FROM json_to_recordset(%s::json) AS new (
-    id uuid, type text, subject text, url text, key text, site text, page text,
-    first_seen timestamptz, last_seen timestamptz, count bigint, m bigint[]
+    id uuid, type text, subject text, url text, ingest_key text, site text, page_kind text,
+    first_seen timestamptz, last_seen timestamptz, reports bigint, m bigint[]
 ) ORDER BY id
 ON CONFLICT (id) DO UPDATE SET
-    count = stored.count + excluded.count,
+    reports = stored.reports + excluded.reports,
     first_seen = least(stored.first_seen, excluded.first_seen),
     last_seen = greatest(stored.last_seen, excluded.last_seen),
-    (clients, client_days) = (
+    (client_sketch, client_days) = (
         SELECT m, {_ESTIMATE} FROM (SELECT ARRAY(
-            SELECT DISTINCT unnest(stored.clients || excluded.clients) ORDER BY 1 LIMIT {SKETCH}
+            SELECT DISTINCT unnest(stored.client_sketch || excluded.client_sketch)
+            ORDER BY 1 LIMIT {SKETCH}
         ) AS m) AS merged
     )
 RETURNING id
@@ -78,14 +80,14 @@ DELETE FROM csp_otherreport WHERE id IN (
 
 
 class Subject(NamedTuple):
-    """The values that identify a row. `key` is the name of the ingest key."""
+    """The values that identify a row. `ingest_key` is the name of the key."""
 
     type: str
     subject: str
     url: str
-    key: str
+    ingest_key: str
     site: str
-    page: str
+    page_kind: str
 
     @property
     def id(self) -> str:
@@ -93,7 +95,7 @@ class Subject(NamedTuple):
 
     def without_details(self) -> Subject:
         """Returns the row that counts what no longer gets a row of its own."""
-        return self._replace(subject=OTHER, url="", page=OTHER)
+        return self._replace(subject=OTHER, url="", page_kind=OTHER)
 
 
 @dataclass(slots=True)
@@ -102,12 +104,12 @@ class Tally:
 
     first: datetime
     last: datetime
-    count: int = 0
+    reports: int = 0
     clients: set[int] = field(default_factory=set)
 
     def add(self, other: Tally) -> None:
         self.first, self.last = min(self.first, other.first), max(self.last, other.last)
-        self.count += other.count
+        self.reports += other.reports
         self.clients |= other.clients
         if len(self.clients) > 2 * SKETCH:
             self.clients = set(sorted(self.clients)[:SKETCH])
@@ -140,12 +142,12 @@ def tallied(
     reports: Iterable[Prepared], sender: Sender, *, key: str, sites: Sites, secret: str
 ) -> Tallies:
     """Counts the reports of one request. `key` is the name of the ingest key."""
-    client, at = member("client", sender.client, secret), sender.received_at
+    client, at = keyed_hash("client", sender.client, secret), sender.received_at
     found: Tallies = {}
     for each in reports:
         site = each.page.site(sites)
         subject = Subject(each.type, each.subject, each.url, key, site, each.page.page)
-        found.setdefault(subject, Tally(at, at, clients={client})).count += 1
+        found.setdefault(subject, Tally(at, at, clients={client})).reports += 1
     return found
 
 
@@ -170,7 +172,7 @@ def write(tallies: Tallies) -> None:
             "id": subject.id,
             "first_seen": tally.first,
             "last_seen": tally.last,
-            "count": tally.count,
+            "reports": tally.reports,
             "m": sorted(tally.clients)[:SKETCH],
         }
         for subject, tally in bounded.items()
@@ -187,8 +189,8 @@ def _bounded(subjects: Sequence[Subject]) -> Iterable[Subject]:
     for subject in subjects:
         if subject.id in known:
             yield subject
-        elif added[subject.key] < MAX_NEW:
-            added[subject.key] += 1
+        elif added[subject.ingest_key] < MAX_NEW:
+            added[subject.ingest_key] += 1
             yield subject
         else:
             yield subject.without_details()
@@ -219,10 +221,10 @@ def hashes(group: Group) -> list[Mapping[str, object]]:
 
     Shape: [coderapi.CSPHash], most clients first.
     """
-    if not group.directive.startswith("script-src") or "." not in group.blocked:
+    if not group.directive.startswith("script-src") or "." not in group.blocked_source:
         return []
     found = OtherReport.objects.filter(type=HASH, site=group.site).exclude(subject__in=["", MASK])
-    https, http = (f"{scheme}://{group.blocked}/" for scheme in ("https", "http"))
+    https, http = (f"{scheme}://{group.blocked_source}/" for scheme in ("https", "http"))
     same_host = Q(url__startswith=https) | Q(url__startswith=http)
     rows = found.filter(same_host).order_by("-client_days", "url", "subject")
     counted: dict[tuple[str, str], int] = {}

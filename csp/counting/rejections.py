@@ -38,19 +38,19 @@ OTHER = "other"
 LOG_SECONDS = 60.0
 
 WRITE = """
-INSERT INTO csp_rejection (day, key, reason, origin, count, last_at)
-SELECT day, key, reason, origin, sum(count), max(last_at) FROM (
-    SELECT day, key, reason, count, last_at,
+INSERT INTO csp_rejection (day, ingest_key, reason, origin, requests, last_seen)
+SELECT day, ingest_key, reason, origin, sum(requests), max(last_seen) FROM (
+    SELECT day, ingest_key, reason, requests, last_seen,
         CASE WHEN origin IN (SELECT unnest(origins) FROM csp_ingestkey) OR (
             SELECT count(*) FROM csp_rejection AS stored
-            WHERE stored.day = new.day AND stored.key = new.key
+            WHERE stored.day = new.day AND stored.ingest_key = new.ingest_key
         ) < %s THEN origin ELSE %s END AS origin
     FROM json_to_recordset(%s::json) AS new (
-        day date, key text, reason text, origin text, count bigint, last_at timestamptz
+        day date, ingest_key text, reason text, origin text, requests bigint, last_seen timestamptz
     )
-) AS bounded GROUP BY day, key, reason, origin ORDER BY day, key, reason, origin
-ON CONFLICT (day, key, reason, origin) DO UPDATE
-SET count = csp_rejection.count + EXCLUDED.count, last_at = EXCLUDED.last_at
+) AS bounded GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+ON CONFLICT (day, ingest_key, reason, origin) DO UPDATE SET
+    requests = csp_rejection.requests + EXCLUDED.requests, last_seen = EXCLUDED.last_seen
 RETURNING id
 """
 
@@ -59,7 +59,7 @@ log = logging.getLogger(__name__)
 
 class _Subject(NamedTuple):
     day: date
-    key: str
+    ingest_key: str
     reason: str
     origin: str
 
@@ -75,20 +75,20 @@ class RejectionWriter:
         self.counts.update(partial(_count, subject))
         if time.monotonic() - self._logged.get(subject.reason, -LOG_SECONDS) >= LOG_SECONDS:
             self._logged[subject.reason] = time.monotonic()
-            origin, key = subject.origin or "none", subject.key or "none"
+            origin, key = subject.origin or "none", subject.ingest_key or "none"
             log.info("CSP report rejected: %s Origin: %s; key: %s", subject.reason, origin, key)
 
 
 def _count(subject: _Subject, waiting: dict[_Subject, int]) -> None:
     if subject not in waiting and subject.origin not in keys.recalled_origins():
-        of_key = sum(each.key == subject.key for each in waiting)
+        of_key = sum(each.ingest_key == subject.ingest_key for each in waiting)
         subject = subject if of_key < MAX_WAITING else subject._replace(origin=OTHER)
     waiting[subject] = waiting.get(subject, 0) + 1
 
 
 def write(counted: Mapping[_Subject, int]) -> None:
     now = datetime.now(UTC)
-    rows = [{**each._asdict(), "count": n, "last_at": now} for each, n in counted.items()]
+    rows = [{**each._asdict(), "requests": n, "last_seen": now} for each, n in counted.items()]
     fetch(WRITE, [MAX_ROWS, OTHER, orjson.dumps(rows).decode()], commits=True)
 
 

@@ -75,7 +75,7 @@ def import_reports(
         with closing(Store(_connect_alone)) as store:
             run = Import(store, terms, advance, set_aside)
             # All marks fit into memory, because there is only about one mark per 1,000 lines.
-            rows = store.connected().execute("SELECT id FROM csp_batch WHERE imported")
+            rows = store.connected().execute("SELECT id FROM csp_committedbatch WHERE imported")
             for lines, is_known in _batches(_marked(records), known={row[0] for row in rows}):
                 if is_known:
                     run.end(len(lines), known=len(lines))
@@ -183,7 +183,7 @@ class Import:
         is_new = self._store.commit_imported(found.rows, found.sightings, batch_id=last.mark)
         if is_new:
             self.reports += len(found.rows)
-            self.other += sum(tally.count for tally in found.others.values())
+            self.other += sum(tally.reports for tally in found.others.values())
             # After the commit. If the command is killed in between, these counts are lost.
             other_reports.write(found.others)
         return is_new

@@ -7,14 +7,14 @@ from datetime import UTC, date, datetime, timedelta
 from django.db.models import OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import TruncDate
 
-from csp.models import HourCount, NoiseRule, Report
+from csp.models import GroupHour, NoiseRule, Report
 
 
 def rules_with_hits(rules: QuerySet[NoiseRule], *, now: datetime) -> QuerySet[NoiseRule]:
     """Annotates each rule with `week_hits`: the reports of its groups in the last 7 days."""
-    hours = HourCount.objects.filter(group__rule=OuterRef("pk"), hour__gt=now - timedelta(days=7))
-    counted = hours.order_by().values("group__rule").annotate(hits=Sum("count")).values("hits")
-    return rules.annotate(week_hits=Subquery(counted))
+    hours = GroupHour.objects.filter(hour__gt=now - timedelta(days=7))
+    of_rule = hours.filter(group__noise_rule=OuterRef("pk")).order_by().values("group__noise_rule")
+    return rules.annotate(week_hits=Subquery(of_rule.annotate(hits=Sum("reports")).values("hits")))
 
 
 def daily_hits(rule: NoiseRule, *, now: datetime, days: int) -> list[tuple[date, int]]:
@@ -24,9 +24,9 @@ def daily_hits(rule: NoiseRule, *, now: datetime, days: int) -> list[tuple[date,
     """
     first = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days - 1)
     counted = (
-        HourCount.objects.filter(group__rule=rule, hour__gte=first)
+        GroupHour.objects.filter(group__noise_rule=rule, hour__gte=first)
         .values_list(TruncDate("hour", tzinfo=UTC))
-        .annotate(hits=Sum("count"))
+        .annotate(hits=Sum("reports"))
     )
     return sorted(counted, reverse=True)
 

@@ -43,9 +43,10 @@ def _rules() -> list[Rule]:
 # Counts the newest stored reports of each group. Each row of the result has the group, the columns
 # that rules are compared with, and the number of reports.
 _READ = """
-SELECT wanted.id, blocked_uri, source_file, document_uri, user_agent, sum(weight)::bigint
+SELECT wanted.id, blocked_uri, source_file, document_uri, user_agent,
+    sum(represented_reports)::bigint
 FROM unnest(%s::uuid[]) AS wanted (id), LATERAL (
-    SELECT blocked_uri, source_file, document_uri, user_agent, weight FROM csp_report
+    SELECT blocked_uri, source_file, document_uri, user_agent, represented_reports FROM csp_report
     WHERE group_id = wanted.id ORDER BY received_at DESC LIMIT %s
 ) AS newest
 GROUP BY 1, 2, 3, 4, 5

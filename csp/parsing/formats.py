@@ -34,8 +34,8 @@ class Format(StrEnum):
 class Violation:
     """One report of a violation, with the same field names for every browser.
 
-    Strings are neither shortened nor scrubbed. `extra` contains the unknown members of the report
-    and of the object that contains the report.
+    Strings are neither shortened nor scrubbed. `other_members` contains the unknown members of
+    the report and of the object that contains the report.
     """
 
     format: Format
@@ -53,7 +53,7 @@ class Violation:
     line_number: int | None = None
     column_number: int | None = None
     age_ms: int = 0
-    extra: dict[str, Any] = field(default_factory=dict)
+    other_members: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -158,7 +158,7 @@ def _violation(body: Mapping[str, Any], envelope: Mapping[str, Any], format: For
         format=format,
         user_agent=_text(envelope, ("user_agent",)),
         age_ms=min(_whole(envelope.get("age")) or 0, MAX_NUMBER),
-        extra=_unknown(envelope, _KNOWN_BESIDE) | _unknown(body, _KNOWN),
+        other_members=_unknown(envelope, _KNOWN_BESIDE) | _unknown(body, _KNOWN),
         **members,
     )
 
@@ -170,7 +170,7 @@ def as_sent(row: Mapping[str, Any]) -> Any:
     """
     names = {ours: names[0] for ours, names in (_TEXTS | _NUMBERS).items()}
     known = {name: row[ours] for ours, name in names.items() if row.get(ours) not in ("", None)}
-    body = {**(row.get("extra") or {}), **known} or {names["disposition"]: ""}
+    body = {**(row.get("other_members") or {}), **known} or {names["disposition"]: ""}
     format = row.get("format")
     key = "csp-report" if format in (Format.REPORT_URI, Format.WEBKIT_REPORT_URI) else "body"
     item = {key: body} if format == Format.REPORT_URI else {"type": VIOLATION_TYPE, key: body}

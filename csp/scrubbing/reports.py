@@ -62,7 +62,7 @@ def scrubbed(violation: Violation) -> Scrubbed:
         "status_code": violation.status_code,
         "line_number": violation.line_number,
         "column_number": violation.column_number,
-        "extra": scrubbed_extra(violation.extra) if violation.extra else {},
+        "other_members": scrubbed_members(violation.other_members),
     }
     directive = (effective or directive_word(violated)).lower()
     return Scrubbed(document, blocked, source, directive, agent, columns)
@@ -83,11 +83,11 @@ def scrubbed_sample(blocked: str, sample: str) -> str:
     return scrubbed_text(sample, MAX_SAMPLE)
 
 
-def scrubbed_extra(extra: dict[str, Any]) -> dict[str, Any]:
+def scrubbed_members(members: dict[str, Any]) -> dict[str, Any]:
     """Scrubs unknown members, and keeps them up to MAX_EXTRA. `LEFT_OUT` counts the others."""
     kept: dict[str, Any] = {}
     room, left_out = MAX_EXTRA, 0
-    for name, value in extra.items():
+    for name, value in members.items():
         clean = _scrubbed_member(name, value) if room > 0 and _is_bounded(value) else {}
         size = len(orjson.dumps(clean))
         if clean and size <= room and clean.keys().isdisjoint({*kept, LEFT_OUT}):

@@ -44,9 +44,9 @@ def _reports(group: Any) -> Iterator[Activity]:
         yield Activity(
             group.last_seen, "regressed: newest report" if is_regressed else "newest report"
         )
-    if group.rule is not None:
-        page = reverse("admin:csp_noiserule_change", args=[group.rule_id])
-        text = f"labelled by the noise rule {group.rule}"
+    if group.noise_rule is not None:
+        page = reverse("admin:csp_noiserule_change", args=[group.noise_rule_id])
+        text = f"labelled by the noise rule {group.noise_rule}"
         yield Activity(group.opened_at, text, link=page)
 
 
@@ -71,7 +71,7 @@ def _changes(before: dict[str, Any], after: dict[str, Any]) -> str:
 _NAMES = {
     "state": "state",
     "ignored_until": "ignored until",
-    "ignored_reach": "ignored up to clients",
+    "ignored_client_days": "ignored up to clients",
     "assigned_to": "assigned to",
     "note": "note",
 }

@@ -19,9 +19,9 @@ from users.models import User
 from users.roles import AUDITOR, OWNER
 
 MAX_NOTE = 2_000
-# The columns that a decision changes.
 KEEP = ...
-_COLUMNS = ("state", "state_at", "ignored_until", "ignored_reach", "note", "assigned_to_id")
+# The columns that a decision changes.
+_COLUMNS = ("state", "state_at", "ignored_until", "ignored_client_days", "note", "assigned_to_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,14 @@ class Decision:
     """The new state, the new note, and the user who takes care of the group. None keeps each.
 
     An ignored group is new again at the time `ignored_until`, or when `client_days` is at least
-    `ignored_reach`. If both are None, it is ignored for good. KEEP keeps the limit of an ignored
-    group. `assigned_to` is a username, or "" for no user.
+    `ignored_client_days`. If both are None, it is ignored for good. KEEP keeps the limit of
+    an ignored group. `assigned_to` is a username, or "" for no user.
     """
 
     state: str | None = None
     note: str | None = None
     ignored_until: datetime | EllipsisType | None = KEEP
-    ignored_reach: int | EllipsisType | None = KEEP
+    ignored_client_days: int | EllipsisType | None = KEEP
     assigned_to: str | None = None
 
 
@@ -46,7 +46,7 @@ def checked(decision: Decision, *, now: datetime) -> dict[str, str]:
     if isinstance(decision.ignored_until, datetime) and decision.ignored_until <= now:
         problems["ignored_until"] = "Must be in the future."
     if decision.state != State.IGNORED:
-        for name in ("ignored_until", "ignored_reach"):
+        for name in ("ignored_until", "ignored_client_days"):
             if getattr(decision, name) not in {None, KEEP}:
                 problems[name] = "Only an ignored group has this limit."
     if decision.assigned_to and _assignee(decision.assigned_to) is None:
@@ -137,7 +137,9 @@ def undo(
 def same_cause(group: Group, now: datetime) -> Any:
     """Returns the groups with the same cause on other sites, with their current states."""
     groups = Group.objects.annotate(current=current_state(now)).exclude(pk=group.pk)
-    return groups.filter(directive=group.directive, blocked=group.blocked, rule=group.rule)
+    return groups.filter(
+        directive=group.directive, blocked_source=group.blocked_source, noise_rule=group.noise_rule
+    )
 
 
 def copy_decision(group: Group, *, actor: Actor, now: datetime) -> list[Group]:
@@ -150,7 +152,7 @@ def copy_decision(group: Group, *, actor: Actor, now: datetime) -> list[Group]:
         state=group.state,
         note=group.note,
         ignored_until=group.ignored_until,
-        ignored_reach=group.ignored_reach,
+        ignored_client_days=group.ignored_client_days,
     )
     return decide(others.values_list("pk", flat=True), decision, actor=actor, now=now)
 
@@ -175,14 +177,14 @@ def _decide(
 def _set_state(group: Group, state: str, current: str, decision: Decision, now: datetime) -> None:
     """Sets the state and the limits, unless the group has them already."""
     stays_ignored = state == current == State.IGNORED
-    old = (group.ignored_until, group.ignored_reach) if stays_ignored else (None, None)
+    old = (group.ignored_until, group.ignored_client_days) if stays_ignored else (None, None)
     until = old[0] if decision.ignored_until is KEEP else decision.ignored_until
-    reach = old[1] if decision.ignored_reach is KEEP else decision.ignored_reach
-    if state == current and (until, reach) == old:
+    limit = old[1] if decision.ignored_client_days is KEEP else decision.ignored_client_days
+    if state == current and (until, limit) == old:
         return
     group.state, group.state_at, group.ignored_until = state, now, until
     # If the group had reached the limit already, it would be new again at once.
-    group.ignored_reach = None if reach is None else max(reach, group.client_days + 1)
+    group.ignored_client_days = None if limit is None else max(limit, group.client_days + 1)
 
 
 def _name(user: User | None) -> str:
@@ -191,5 +193,5 @@ def _name(user: User | None) -> str:
 
 def _limits(group: Group) -> dict[str, Any]:
     until = group.ignored_until.isoformat() if group.ignored_until else None
-    limits = {"ignored_until": until, "ignored_reach": group.ignored_reach}
+    limits = {"ignored_until": until, "ignored_client_days": group.ignored_client_days}
     return {name: limit for name, limit in limits.items() if limit is not None}

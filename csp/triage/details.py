@@ -52,7 +52,7 @@ _NO_FACETS = ", ".join("NULL" for _ in FACETS)
 # sort the reports for each `count(DISTINCT …)`.
 _NEWEST = f"""
 WITH newest AS MATERIALIZED (
-    SELECT id, received_at, weight, client, effective_directive, blocked_uri,
+    SELECT id, received_at, represented_reports, client_hash, effective_directive, blocked_uri,
         {", ".join(FACETS.values())}, md5(original_policy) AS policy,
         {ORIGIN.format("document_uri")} AS page, {ORIGIN.format("blocked_uri")} AS blocked_origin
     FROM csp_report WHERE group_id = %s ORDER BY received_at DESC, id DESC LIMIT {MAX_READ}
@@ -60,10 +60,13 @@ WITH newest AS MATERIALIZED (
     SELECT GROUPING(page, policy, blocked_origin) AS how, page, policy, blocked_origin,
         max(received_at) AS at, max(id) AS id
     FROM newest
-    GROUP BY GROUPING SETS ((client, page), (client, policy), (client, blocked_origin))
+    GROUP BY GROUPING SETS (
+        (client_hash, page), (client_hash, policy), (client_hash, blocked_origin)
+    )
 )
-SELECT 2 * GROUPING({_TESTED}) + 1, sum(weight)::bigint, 0, max(id), {", ".join(FACETS.values())},
-    {_TESTED}, NULL, coalesce(sum(weight) FILTER (WHERE received_at > %s), 0)::bigint,
+SELECT 2 * GROUPING({_TESTED}) + 1, sum(represented_reports)::bigint, 0, max(id),
+    {", ".join(FACETS.values())}, {_TESTED}, NULL,
+    coalesce(sum(represented_reports) FILTER (WHERE received_at > %s), 0)::bigint,
     max(received_at) AS at
 FROM newest
 GROUP BY GROUPING SETS (({_TESTED}), {", ".join(f"({name})" for name in FACETS.values())})
@@ -174,7 +177,7 @@ def _details(group: Group, *, now: datetime) -> Details:
     advice = advise(
         Blocked(
             group.directive,
-            group.blocked,
+            group.blocked_source,
             newest.urls(),
             page,
             policy,
@@ -192,12 +195,12 @@ def _details(group: Group, *, now: datetime) -> Details:
 def _common(counter: Counter[str]) -> list[dict[str, Any]]:
     """Returns the most frequent values. Shape: [coderapi.CSPShare]."""
     found = counter.most_common(MAX_VALUES)
-    return [{"value": value or "(unknown)", "count": count} for value, count in found]
+    return [{"value": value or "(unknown)", "reports": number} for value, number in found]
 
 
 def _is_noise(group: Group) -> bool:
     """Returns whether an enabled noise rule hides the group."""
-    return group.rule is not None and group.rule.enabled
+    return group.noise_rule is not None and group.noise_rule.enabled
 
 
 def is_own(url: str) -> bool:
@@ -222,8 +225,8 @@ def next_step(group: Any) -> str:
 
     The group comes from `groups_at`, which annotates it with its current state.
     """
-    noise = group.rule.category if _is_noise(group) else ""
-    return step_in_words(group.directive, group.blocked, group.state, group.current, noise)
+    noise = group.noise_rule.category if _is_noise(group) else ""
+    return step_in_words(group.directive, group.blocked_source, group.state, group.current, noise)
 
 
 def step_in_words(directive: str, source: str, state: str, current: str, noise: str) -> str:

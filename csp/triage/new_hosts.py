@@ -31,7 +31,7 @@ def new_hosts(visible: Any, now: datetime) -> Any:
     reports = Report.objects.filter(group=OuterRef("pk"), received_at__gt=now - DAY)
     # The group may have the name of a scheme or a keyword instead of a host.
     of_hosts = reports.filter(blocked_uri__regex="^(https?|wss?)://").order_by()
-    networks = of_hosts.values(network=Substr("client", 1, NETWORK_BYTES)).distinct()
+    networks = of_hosts.values(network=Substr("client_hash", 1, NETWORK_BYTES)).distinct()
     several = Exists(networks[SEVERAL - 1 : SEVERAL])
     return first_uses(visible.filter(state=State.NEW, last_seen__gt=now - DAY)).filter(several)
 
@@ -40,11 +40,13 @@ def first_uses(groups: Any) -> Any:
     """Returns the groups with the first use of a host on their site that several clients report."""
     opened = OuterRef("opened_at")
     of_site = Group.objects.filter(site=OuterRef("site"))
-    same = of_site.filter(blocked=OuterRef("blocked"), directive__in=HOST_DIRECTIVES).order_by()
+    same = of_site.filter(
+        blocked_source=OuterRef("blocked_source"), directive__in=HOST_DIRECTIVES
+    ).order_by()
     return (
         groups.filter(directive__in=HOST_DIRECTIVES, client_days__gte=SEVERAL)
         .exclude(site=OTHER_SITE)
-        .exclude(blocked=OTHER)
+        .exclude(blocked_source=OTHER)
         .alias(start=Subquery(of_site.order_by("opened_at").values("opened_at")[:1]))
         .filter(opened_at__gt=F("start") + LEARNING)
         .exclude(Exists(same.filter(opened_at__lt=opened)))

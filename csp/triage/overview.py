@@ -16,7 +16,7 @@ from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from csp.causes import cause
-from csp.models import Group, HourCount
+from csp.models import Group, GroupHour
 from csp.triage.details import next_step
 from csp.triage.reading import snapshot
 from csp.triage.selectors import HOUR, groups_at, most_urgent
@@ -66,8 +66,8 @@ def hourly_counts(group: Group, *, now: datetime, hours: int) -> tuple[datetime,
     """Returns the start of the last `hours` hours, and the number of reports in each hour."""
     this = now.replace(minute=0, second=0, microsecond=0)
     first = this - (hours - 1) * HOUR
-    counts = HourCount.objects.filter(group=group, hour__gte=first)
-    counted = dict(counts.values_list("hour", "count"))
+    counts = GroupHour.objects.filter(group=group, hour__gte=first)
+    counted = dict(counts.values_list("hour", "reports"))
     return first, [counted.get(first + n * HOUR, 0) for n in range(hours)]
 
 
@@ -108,7 +108,7 @@ def _rows(groups: Iterable[Any], days: dict[UUID, list[int]]) -> list[dict[str, 
     return [
         {
             "group": group,
-            "cause": cause(group.directive, group.blocked),
+            "cause": cause(group.directive, group.blocked_source),
             "badge": badges(group),
             "spark": sparkline(days[group.pk]),
             "next_step": next_step(group),
@@ -121,10 +121,10 @@ def daily(groups: Iterable[UUID], now: datetime) -> dict[UUID, list[int]]:
     """Returns the number of reports of each group on each of the last days, oldest day first."""
     first = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS - 1)
     counted: dict[UUID, list[int]] = defaultdict(lambda: [0] * DAYS)
-    rows = HourCount.objects.filter(group__in=groups, hour__gte=first).values_list(
+    rows = GroupHour.objects.filter(group__in=groups, hour__gte=first).values_list(
         "group", TruncDate("hour", tzinfo=UTC)
     )
-    for group, day, count in rows.annotate(Sum("count")):
+    for group, day, count in rows.annotate(Sum("reports")):
         counted[group][min((day - first.date()).days, DAYS - 1)] = count
     return counted
 

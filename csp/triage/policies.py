@@ -27,7 +27,7 @@ MAX_REPORTS = 5_000
 # pages do not matter.
 _NEWEST = f"""
 SELECT page, original_policy, coalesce(site, '{OTHER_SITE}'), hour, max(newest.id),
-    min(received_at), max(received_at), sum(weight)::bigint
+    min(received_at), max(received_at), sum(represented_reports)::bigint
 FROM (
     SELECT *, {ORIGIN.format("document_uri")} AS page,
         date_trunc('hour', received_at, 'UTC') AS hour

@@ -14,7 +14,7 @@ from typing import Any
 from django.db.models import OuterRef, Q, Subquery, Sum
 
 from csp.importing.items import EARLIEST
-from csp.models import GroupVersion, HourCount, NoiseRule, Version
+from csp.models import GroupHour, GroupVersion, NoiseRule, Version
 from csp.triage.selectors import groups_at, whole_hour
 from csp.triage.versions import Versions, are_reported, mark_new, step, versions_of_sites
 
@@ -89,7 +89,7 @@ def _with_clients(title: str, version: Version | None, condition: Q, now: dateti
     groups = groups_at(now).visible().filter(condition & are_reported(version))
     groups = groups.annotate(compared=Subquery(counted.values("client_days")))
     found = list(groups.order_by("-compared", "pk")[:MAX_GROUPS])
-    return Listed(title, f"Clients with {version} (sum of days)", mark_new(found))
+    return Listed(title, f"Client days with {version}", mark_new(found))
 
 
 # --- By time ----------------------------------------------------------------------------------
@@ -125,10 +125,10 @@ def by_time(moment: datetime, *, now: datetime, site: str = "") -> tuple[int, li
 
 def _counted(start: datetime, hours: int, now: datetime, **conditions: Any) -> list[Any]:
     """Returns the visible groups with the most reports in these hours, most reports first."""
-    counts = HourCount.objects.filter(hour__gte=start, hour__lt=start + timedelta(hours=hours))
-    visible = counts.filter(**conditions).exclude(group__rule__in=NoiseRule.objects.enabled())
+    counts = GroupHour.objects.filter(hour__gte=start, hour__lt=start + timedelta(hours=hours))
+    visible = counts.filter(**conditions).exclude(group__noise_rule__in=NoiseRule.objects.enabled())
     rows = visible.values_list("group")
-    sums = dict(rows.annotate(sum=Sum("count")).order_by("-sum", "group")[:MAX_GROUPS])
+    sums = dict(rows.annotate(sum=Sum("reports")).order_by("-sum", "group")[:MAX_GROUPS])
     groups = groups_at(now).in_bulk(list(sums))
     for key, group in groups.items():
         group.compared = sums[key] / hours

@@ -14,7 +14,7 @@ import orjson
 from django.db.models import Case, Count, Q, QuerySet, Sum, When
 from django.db.models.functions import Coalesce
 
-from csp.models import Group, HourCount, State
+from csp.models import Group, GroupHour, State
 from csp.noise.stored import RULE_TOPIC
 from csp.scrubbing.address import OTHER_SITE
 from csp.triage.reading import bounded_read, snapshot
@@ -25,14 +25,14 @@ from kernel.memory import CachedValue, Memory
 MAX_DIRECTIVES = 20
 HOUR = timedelta(hours=1)
 WEEK = timedelta(days=7)
-_ORDER = ("-client_days", "-pages", "-count", "id")
+_ORDER = ("-client_days", "-pages", "-reports", "id")
 
 
 def groups_at(now: datetime) -> Any:
     """Returns all groups, each with its state at that time (`current`), its rule and its user."""
     groups = Group.objects.annotate(current=current_state(now))
     # Few groups have a rule or a user, so a join would only take time.
-    return groups.prefetch_related("rule", "assigned_to")
+    return groups.prefetch_related("noise_rule", "assigned_to")
 
 
 # --- One page of a list -----------------------------------------------------------------------
@@ -173,11 +173,11 @@ def _summary(since: datetime, site: str, now: datetime) -> dict[str, Any]:
 
 def _directive_sums(since: datetime, site: str) -> list[tuple[str, str, bool, int]]:
     """Returns the reports per site and directive, and whether an enabled noise rule hides them."""
-    hidden = Coalesce("group__rule__enabled", False)
-    hours = HourCount.objects.filter(hour__gte=since)
+    hidden = Coalesce("group__noise_rule__enabled", False)
+    hours = GroupHour.objects.filter(hour__gte=since)
     columns = ("group__site", "group__directive")
     counted = (hours.filter(group__site=site) if site else hours).values(*columns)
-    rows = counted.annotate(hidden=hidden, sum=Sum("count"))
+    rows = counted.annotate(hidden=hidden, sum=Sum("reports"))
     return list(rows.values_list(*columns, "hidden", "sum"))
 
 

@@ -17,18 +17,18 @@ EXAMPLE = {
     "cause": "Script from cdn.example.net",
     "site": "https://coder.example.com",
     "directive": "script-src",
-    "blocked": "cdn.example.net",
+    "blocked_source": "cdn.example.net",
     "noise_rule": "",
     "hidden": False,
     "state": "new",
     "state_at": None,
     "ignored_until": None,
-    "ignored_reach": None,
+    "ignored_client_days": None,
     "note": "",
     "assigned_to": "",
     "first_seen": "2026-11-03T08:15:00Z",
     "last_seen": "2026-11-05T17:42:10Z",
-    "count": 412,
+    "reports": 412,
     "pages": 9,
     "client_days": 35,
     "new_in": "2.29.0",
@@ -47,7 +47,7 @@ class GroupSerializer(WireSerializer):
         "origin of an ingest key."
     )
     directive = serializers.CharField(help_text="The directive that was violated.")
-    blocked = serializers.CharField(
+    blocked_source = serializers.CharField(
         help_text="The blocked source: a host, a scheme, or a keyword such as `inline`."
     )
     noise_rule = serializers.SerializerMethodField(
@@ -65,7 +65,7 @@ class GroupSerializer(WireSerializer):
     ignored_until = serializers.DateTimeField(
         allow_null=True, help_text="When the ignored group becomes new again, or null."
     )
-    ignored_reach = serializers.IntegerField(
+    ignored_client_days = serializers.IntegerField(
         allow_null=True,
         help_text="The number of `client_days` at which an ignored group is new again, or null.",
     )
@@ -75,7 +75,7 @@ class GroupSerializer(WireSerializer):
     )
     first_seen = serializers.DateTimeField(help_text="When the first report arrived.")
     last_seen = serializers.DateTimeField(help_text="When the newest report arrived.")
-    count = serializers.IntegerField(help_text="The number of reports.")
+    reports = serializers.IntegerField(help_text="The number of reports.")
     pages = serializers.IntegerField(help_text="The number of different pages.")
     client_days = serializers.IntegerField(
         help_text="The number of different clients on each day, summed over the days."
@@ -87,16 +87,16 @@ class GroupSerializer(WireSerializer):
     )
 
     def get_cause(self, group: Group) -> str:
-        return cause(group.directive, group.blocked)
+        return cause(group.directive, group.blocked_source)
 
     def get_noise_rule(self, group: Group) -> str:
-        return group.rule.name if group.rule else ""
+        return group.noise_rule.name if group.noise_rule else ""
 
     def get_assigned_to(self, group: Group) -> str:
         return group.assigned_to.username if group.assigned_to else ""
 
     def get_hidden(self, group: Group) -> bool:
-        return group.rule is not None and group.rule.enabled
+        return group.noise_rule is not None and group.noise_rule.enabled
 
 
 class GroupsSerializer(WireSerializer):
@@ -113,10 +113,10 @@ class GroupsSerializer(WireSerializer):
 class ShareSerializer(WireSerializer):
     component = "coderapi.CSPShare"
     about = "A value of a facet, and its number of reports."
-    example = {"value": "Firefox 149", "count": 7}
+    example = {"value": "Firefox 149", "reports": 7}
 
     value = serializers.CharField(help_text="The value.")
-    count = serializers.IntegerField(help_text="The number of reports with this value.")
+    reports = serializers.IntegerField(help_text="The number of reports with this value.")
 
 
 class AdviceSerializer(WireSerializer):
@@ -213,7 +213,7 @@ class GroupDetailSerializer(GroupSerializer):
 class DecisionSerializer(RequestSerializer):
     component = "coderapi.UpdateCSPGroupRequest"
     about = "A new state, note or user of a violation group. Absent members do not change."
-    example = {"state": "ignored", "ignored_reach": 50, "note": "A browser extension."}
+    example = {"state": "ignored", "ignored_client_days": 50, "note": "A browser extension."}
 
     state = serializers.ChoiceField(
         State.values,
@@ -236,7 +236,7 @@ class DecisionSerializer(RequestSerializer):
     ignored_until = serializers.DateTimeField(
         required=False, help_text="Ignore the group until this time."
     )
-    ignored_reach = WholeNumberField(
+    ignored_client_days = WholeNumberField(
         required=False,
         min_value=1,
         max_value=2**53,
@@ -343,12 +343,12 @@ class OtherReportSerializer(WireSerializer):
         "type": "deprecation",
         "subject": "XMLHttpRequestSynchronousInNonWorkerOutsideBeforeUnload",
         "url": "https://coder.example.com/assets/index.js",
-        "key": "coder.example.com",
+        "ingest_key": "coder.example.com",
         "site": "https://coder.example.com",
-        "page": "https://coder.example.com/@{user}/{workspace}",
+        "page_kind": "https://coder.example.com/@{user}/{workspace}",
         "first_seen": "2026-11-03T08:15:00Z",
         "last_seen": "2026-11-05T17:42:10Z",
-        "count": 412,
+        "reports": 412,
         "client_days": 35,
     }
 
@@ -362,12 +362,12 @@ class OtherReportSerializer(WireSerializer):
     url = serializers.CharField(
         help_text="The URL of the cause, for example of the script, or an empty string."
     )
-    key = serializers.CharField(help_text="The name of the ingest key, or an empty string.")
+    ingest_key = serializers.CharField(help_text="The name of the ingest key, or an empty string.")
     site = serializers.CharField(help_text="The origin of the pages, or `other`.")
-    page = serializers.CharField(help_text="The kind of page: its URL with placeholders.")
+    page_kind = serializers.CharField(help_text="The kind of page: its URL with placeholders.")
     first_seen = serializers.DateTimeField(help_text="When the first report arrived.")
     last_seen = serializers.DateTimeField(help_text="When the newest report arrived.")
-    count = serializers.IntegerField(help_text="The number of reports.")
+    reports = serializers.IntegerField(help_text="The number of reports.")
     client_days = serializers.IntegerField(
         help_text="The number of different clients on each day, summed over the days."
     )

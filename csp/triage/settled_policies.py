@@ -36,16 +36,17 @@ _MAX_READ = 5_000
 _MAX_POLICIES = 50
 # Nonces differ in each response, and hashes on each page.
 _POLICIES = f"""
-SELECT disposition, min(policy), array_agg(DISTINCT substr(client, 1, {NETWORK_BYTES})),
+SELECT disposition, min(policy), array_agg(DISTINCT substr(client_hash, 1, {NETWORK_BYTES})),
     min(received_at), max(received_at)
 FROM unnest(%s::uuid[]) AS wanted (id), LATERAL (
-    SELECT disposition, client, received_at, regexp_replace(
+    SELECT disposition, client_hash, received_at, regexp_replace(
         original_policy, '''(nonce|sha256|sha384|sha512)-[^'']*''', '''\\1-*''', 'g') AS policy
     FROM csp_report
     WHERE group_id = wanted.id AND received_at > %s AND original_policy <> ''
     ORDER BY received_at DESC LIMIT %s
 ) AS newest
-GROUP BY disposition, md5(policy) ORDER BY cardinality(array_agg(DISTINCT client)) DESC LIMIT %s
+GROUP BY disposition, md5(policy)
+ORDER BY cardinality(array_agg(DISTINCT client_hash)) DESC LIMIT %s
 """  # noqa: S608 - only constants
 
 # The disposition of a policy, and the digest of its form that is equal in all browsers.
@@ -69,17 +70,17 @@ def settle_policies(now: datetime) -> int:
 
 def _settle(site: str, now: datetime) -> int:
     rows = list(SettledPolicy.objects.filter(site=site))
-    known = {(row.disposition, row.form): row for row in rows}
+    known = {(row.disposition, row.digest): row for row in rows}
     room = MAX_CHANGES - sum(row.settled_at > now - DAY for row in rows)
     new = 0
-    for (disposition, form), found in _settled(site, now).items():
-        row = known.get((disposition, form))
+    for (disposition, digest), found in _settled(site, now).items():
+        row = known.get((disposition, digest))
         same = [each.last_seen for each in rows if each.disposition == disposition]
         if row is None or max(same) - row.last_seen > DAY:
             if rows and new >= room:
                 continue
             new += 1
-            row = row or SettledPolicy(site=site, disposition=disposition, form=form)
+            row = row or SettledPolicy(site=site, disposition=disposition, digest=digest)
             row.settled_at = now
         row.policy, row.last_seen = found.policy, max(found.times)
         row.save()
@@ -92,8 +93,8 @@ def _settled(site: str, now: datetime) -> dict[_Key, _Reported]:
     for (disposition, _), each in reported.items():
         most[disposition] = max(most[disposition], len(each.networks))
     return {
-        (disposition, form): each
-        for (disposition, form), each in reported.items()
+        (disposition, digest): each
+        for (disposition, digest), each in reported.items()
         if len(each.networks) >= max(SEVERAL, most[disposition] / 4)
         and max(each.times) - min(each.times) >= SETTLING
     }

@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import Sum
 
 from csp.access.page_headers import PageHeaders, headers_by_origin, version_note
-from csp.models import HourCount, IngestKey, Rejection, Report
+from csp.models import GroupHour, IngestKey, Rejection, Report
 from csp.triage.sites import sites_of_groups
 from csp.writing.sites import sites_of
 
@@ -42,15 +42,15 @@ def site_check(key: IngestKey, *, now: datetime) -> SiteCheck:
     sites = sites_of(key.origins)
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
     reports = Report.objects.filter(group__site__in=sites, received_at__gte=key.created_at)
-    counted = HourCount.objects.filter(group__site__in=sites, hour__gte=today)
+    counted = GroupHour.objects.filter(group__site__in=sites, hour__gte=today)
     rejected = Rejection.objects.filter(day=now.date())
-    mine = rejected.filter(key=key.name) | rejected.filter(origin__in=sites)
+    mine = rejected.filter(ingest_key=key.name) | rejected.filter(origin__in=sites)
     return SiteCheck(
-        headers=list(headers_by_origin(key.key, key.origins)),
+        headers=list(headers_by_origin(key.value, key.origins)),
         sites=[site for site in sites_of_groups() if site in sites],
-        note=version_note(key.key),
+        note=version_note(key.value),
         newest=reports.select_related("group").order_by("-received_at", "-id").first(),
-        accepted=counted.aggregate(sum=Sum("count"))["sum"] or 0,
+        accepted=counted.aggregate(sum=Sum("reports"))["sum"] or 0,
         # The most frequent first, because a visitor can invent origins.
-        rejected=list(mine.order_by("-count", "-last_at")[:MAX_ROWS]),
+        rejected=list(mine.order_by("-requests", "-last_seen")[:MAX_ROWS]),
     )

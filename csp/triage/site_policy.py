@@ -80,7 +80,7 @@ class SitePolicy:
     def headers(self, name: str = ENFORCED) -> list[Header]:
         if self.key is None:
             return [(name, self.policy)]
-        return report_headers(self.key.key, https=not self.note, policy=self.policy, name=name)
+        return report_headers(self.key.value, https=not self.note, policy=self.policy, name=name)
 
     @property
     def blocked(self) -> int:
@@ -124,11 +124,11 @@ class _Group:
         urls = common_urls(dict.fromkeys(seen.source for seen in self.reports), counted)
         [(page, _)] = pages.most_common(1) or [("", 0)]
         more: Any = {"is_confirmed": True, "is_coders": is_coders(self.row)}
-        return Blocked(self.row.directive, self.row.blocked, urls, page, "", **more)
+        return Blocked(self.row.directive, self.row.blocked_source, urls, page, "", **more)
 
     def source(self, reported: str) -> str:
         """Returns a reported source, with the name of the sink or of the Trusted Types policy."""
-        return self.row.blocked if split_source(reported)[0] else reported
+        return self.row.blocked_source if split_source(reported)[0] else reported
 
 
 def site_policy(site: str, *, now: datetime, chosen: str = "") -> SitePolicy | None:

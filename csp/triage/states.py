@@ -56,5 +56,5 @@ _HAS_REGRESSED = Q(state=State.RESOLVED, last_seen__gt=F("state_at"))
 
 
 def _is_new_again(now: datetime) -> Q:
-    is_over = Q(ignored_until__lte=now) | Q(ignored_reach__lte=F("client_days"))
+    is_over = Q(ignored_until__lte=now) | Q(ignored_client_days__lte=F("client_days"))
     return Q(state=State.IGNORED) & is_over

@@ -71,7 +71,7 @@ def mark_new[G: Collection[Any]](groups: G) -> G:
 
 def _new_in(group: Any) -> str:
     versions = versions_of_sites().get(group.site, ())
-    found = (each.name for each in versions[1:] if each.rank == group.oldest_version)
+    found = (each.name for each in versions[1:] if each.rank == group.oldest_version_rank)
     name = next(found, "")
     return name if name and group.first_seen >= since(versions) else ""
 
@@ -91,7 +91,7 @@ def is_new_in(name: str) -> Q:
         for version in versions[1:]:
             if version.name == name:
                 of_site = Q(site=site, first_seen__gte=since(versions))
-                found |= of_site & Q(oldest_version=version.rank)
+                found |= of_site & Q(oldest_version_rank=version.rank)
     return found
 
 
@@ -102,7 +102,7 @@ def count_new_in(groups: QuerySet[Any]) -> Counter[str]:
     may_be_new = NO_GROUP
     for site, versions in sites.items():
         may_be_new |= Q(site=site, first_seen__gte=since(versions))
-    rows = groups.filter(may_be_new).order_by().values_list("site", "oldest_version")
+    rows = groups.filter(may_be_new).order_by().values_list("site", "oldest_version_rank")
     for site, rank, count in rows.annotate(Count("pk")):
         found.update({each.name: count for each in sites[site][1:] if each.rank == rank})
     return found
@@ -137,7 +137,7 @@ class Step:
 
     def is_new(self) -> Q:
         """Returns the condition of the groups that are new in one of the newer versions."""
-        return Q(site=self.site, first_seen__gte=self.since, oldest_version__gt=self.rank)
+        return Q(site=self.site, first_seen__gte=self.since, oldest_version_rank__gt=self.rank)
 
     def is_back(self) -> Q:
         """Returns the condition of the groups that were decided before the first report of `after`.

@@ -41,7 +41,16 @@ from users.requests import flag, moment_parameter, parse_moment, read, whole_num
 from users.selectors import ME
 
 DEFAULT_LIMIT, MAX_LIMIT = 25, 100
-FILTERS = ("state", "site", "directive", "blocked", "assigned_to", "new_in", "noise", "since")
+FILTERS = (
+    "state",
+    "site",
+    "directive",
+    "blocked_source",
+    "assigned_to",
+    "new_in",
+    "noise",
+    "since",
+)
 
 
 _PAGE = (
@@ -66,7 +75,7 @@ class GroupsView(APIView):
             OpenApiParameter("state", str, enum=CURRENT_STATES, description="Only this state."),
             OpenApiParameter("site", str, description="Only this site."),
             OpenApiParameter("directive", str, description="Only this directive."),
-            OpenApiParameter("blocked", str, description="Only this blocked source."),
+            OpenApiParameter("blocked_source", str, description="Only this blocked source."),
             OpenApiParameter(
                 "assigned_to",
                 str,
@@ -107,7 +116,7 @@ def _filtered(request: Request, *, now: datetime) -> Any:
     groups = selectors.groups_at(now)
     if state := request.query_params.get("state", ""):
         groups = groups.filter(in_state(now, _one_of(CURRENT_STATES, "state", state)))
-    for name in ("site", "directive", "blocked"):
+    for name in ("site", "directive", "blocked_source"):
         if text := request.query_params.get(name, ""):
             groups = groups.filter(**{name: text[:256]})
     if name := request.query_params.get("assigned_to", ""):
@@ -186,7 +195,7 @@ class OtherReportsView(APIView):
                 "type", str, enum=[*TYPES, OTHER_TYPE], description="Only reports of this type."
             ),
             OpenApiParameter("site", str, description="Only this site."),
-            OpenApiParameter("key", str, description="Only the ingest key with this name."),
+            OpenApiParameter("ingest_key", str, description="Only the ingest key with this name."),
             *_PAGE,
         ],
         answers={200: OtherReportsSerializer, 304: None, 403: ResponseSerializer},
@@ -195,11 +204,11 @@ class OtherReportsView(APIView):
         rows = OtherReport.objects.all()
         if type := request.query_params.get("type", ""):
             rows = rows.filter(type=_one_of([*TYPES, OTHER_TYPE], "type", type))
-        for name in ("site", "key"):
+        for name in ("site", "ingest_key"):
             if text := request.query_params.get(name, ""):
                 rows = rows.filter(**{name: text[:256]})
-        order = ("-client_days", "-count", "id")
-        reports, following = _page(request, rows, ("type", "site", "key"), order=order)
+        order = ("-client_days", "-reports", "id")
+        reports, following = _page(request, rows, ("type", "site", "ingest_key"), order=order)
         found = {"reports": reports, "next": following}
         return tagged(OtherReportsSerializer(found).data, request=request)
 

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import Sum
 
-from csp.models import HourCount, NoiseRule
+from csp.models import GroupHour, NoiseRule
 from csp.triage.reading import bounded_read, snapshot
 from csp.triage.selectors import HOUR, WEEK, groups_at, kept_sums, whole_hour
 from csp.writing.batch import HOURS_TOPIC
@@ -92,9 +92,9 @@ def _earlier(hour: datetime, now: datetime) -> EarlierHours:
 
 def _add_hours(counts: Counts, *, start: datetime, since: datetime, until: datetime) -> None:
     """Adds the visible reports of these hours to `counts`, which begins at `start`."""
-    hours = HourCount.objects.filter(hour__gte=since, hour__lt=until)
-    visible = hours.exclude(group__rule__in=NoiseRule.objects.enabled())
-    rows = visible.values_list("group__site", "group__directive", "hour").annotate(Sum("count"))
+    hours = GroupHour.objects.filter(hour__gte=since, hour__lt=until)
+    visible = hours.exclude(group__noise_rule__in=NoiseRule.objects.enabled())
+    rows = visible.values_list("group__site", "group__directive", "hour").annotate(Sum("reports"))
     for site, directive, hour, reports in rows:
         for name in ("", site):
             found = counts.setdefault(name, {}).setdefault(directive, [0] * HOURS)
@@ -112,13 +112,13 @@ def growing(week: WeekOfReports, *, now: datetime, limit: int, site: str = "") -
 _GROWING = """
 SELECT site, id
 FROM (
-    SELECT group_id, sum(count) FILTER (WHERE hour >= %(week)s) AS this,
-        coalesce(sum(count) FILTER (WHERE hour < %(week)s), 0) AS before
-    FROM csp_hourcount WHERE hour >= %(before)s GROUP BY group_id
+    SELECT group_id, sum(reports) FILTER (WHERE hour >= %(week)s) AS this,
+        coalesce(sum(reports) FILTER (WHERE hour < %(week)s), 0) AS before
+    FROM csp_grouphour WHERE hour >= %(before)s GROUP BY group_id
 ) AS counted
 JOIN csp_group ON csp_group.id = group_id
 WHERE this >= %(least)s AND this >= 2 * before AND first_seen < %(week)s
-    AND NOT EXISTS (SELECT FROM csp_noiserule WHERE csp_noiserule.id = rule_id AND enabled)
+    AND NOT EXISTS (SELECT FROM csp_noiserule WHERE csp_noiserule.id = noise_rule_id AND enabled)
 ORDER BY this DESC, csp_group.id LIMIT %(limit)s
 """
 

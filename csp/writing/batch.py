@@ -4,7 +4,7 @@ One statement writes the whole batch, so a batch is one round trip and one trans
 shares its Python interpreter with many threads. With separate statements, it would wait for the
 interpreter after each of them. For the same reason, PostgreSQL computes the sums, and not Python.
 
-A part that reads another one is executed after it. So the order is: batch, members, groups,
+A part that reads another one is executed after it. So the order is: batch, hashes, groups,
 versions, hours, reports. Each part writes its rows in the order of their keys. So two batches lock
 rows in the same order, and cannot deadlock.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 from django.db import connection
 
 from csp.models import Report
-from csp.writing.reach import CLIENT_DAY, EXACT, IS_LARGE, PAGE
+from csp.writing.distinct import CLIENT_DAY, EXACT, IS_LARGE, PAGE
 
 # Announces that an import has changed the counts of earlier hours.
 HOURS_TOPIC = "csp_hours"
@@ -23,13 +23,13 @@ HOURS_TOPIC = "csp_hours"
 _REPORT = {
     field.attname: field.db_type(connection)
     for field in Report._meta.concrete_fields
-    if field.attname not in {"id", "weight"}
+    if field.attname not in {"id", "represented_reports"}
 }
 _OTHERS = {
     "group_site": "text",
     "group_directive": "text",
-    "group_blocked": "text",
-    "group_rule": "bigint",
+    "group_blocked_source": "text",
+    "group_noise_rule": "bigint",
     "page": "bigint",
     "client_day": "bigint",
 }
@@ -52,74 +52,74 @@ END"""
 # would parse the statement for each batch, because it is longer than 4,096 characters.
 WRITE = f"""
 WITH batch AS (
-    INSERT INTO csp_batch (id, imported) VALUES ($1, $2)
+    INSERT INTO csp_committedbatch (id, imported) VALUES ($1, $2)
     ON CONFLICT DO NOTHING RETURNING id
 ), arrived AS MATERIALIZED (
     SELECT sent.*, known.id AS version_id, known.rank,
         date_trunc('hour', received_at, 'UTC') AS hour
     FROM batch, json_to_recordset($3::json) AS sent ({_ROW})
-    LEFT JOIN csp_version AS known ON known.site = group_site AND known.name = version
-), members AS (
-    INSERT INTO csp_reachmember (group_id, kind, member, version_id)
-    SELECT DISTINCT group_id, kind, member, each.version_id
+    LEFT JOIN csp_version AS known ON known.site = group_site AND known.name = version_name
+), hashes AS (
+    INSERT INTO csp_distincthash (group_id, kind, hash, version_id)
+    SELECT DISTINCT group_id, kind, hash, each.version_id
     FROM arrived LEFT JOIN csp_group AS known ON known.id = group_id, LATERAL (VALUES
         ({PAGE}, page, 0, known.pages),
         ({CLIENT_DAY}, client_day, coalesce(arrived.version_id, 0), known.client_days)
-    ) AS each (kind, member, version_id, reached)
-    WHERE reached IS NULL OR reached <= {EXACT} OR NOT {IS_LARGE}
+    ) AS each (kind, hash, version_id, number)
+    WHERE number IS NULL OR number <= {EXACT} OR NOT {IS_LARGE}
     ORDER BY 1, 2, 3, 4
-    ON CONFLICT DO NOTHING RETURNING group_id, kind, member, version_id
+    ON CONFLICT DO NOTHING RETURNING group_id, kind, hash, version_id
 ), added AS MATERIALIZED (
     -- A client counts once, also with several versions. The statement does not see its own inserts.
     -- A random number, and not 0.5, decides about rounding up. So the error does not add up.
     SELECT group_id,
         floor(count(*) FILTER (WHERE kind = {PAGE})
             * greatest(1, known.pages::float / {EXACT}) + random()) AS pages,
-        floor(count(DISTINCT member) FILTER (WHERE kind = {CLIENT_DAY})
+        floor(count(DISTINCT hash) FILTER (WHERE kind = {CLIENT_DAY})
             * greatest(1, known.client_days::float / {EXACT}) + random()) AS client_days
-    FROM members LEFT JOIN csp_group AS known ON known.id = group_id
+    FROM hashes LEFT JOIN csp_group AS known ON known.id = group_id
     WHERE NOT EXISTS (
-        SELECT FROM csp_reachmember AS earlier
-        WHERE (earlier.group_id, earlier.kind, earlier.member)
-            = (members.group_id, members.kind, members.member)
+        SELECT FROM csp_distincthash AS earlier
+        WHERE (earlier.group_id, earlier.kind, earlier.hash)
+            = (hashes.group_id, hashes.kind, hashes.hash)
     )
     GROUP BY group_id, known.pages, known.client_days
 ), groups AS (
     -- An earlier group that an operator has labelled is visible again if a report does not match.
     INSERT INTO csp_group AS stored (
-        id, site, directive, blocked, rule_id, first_seen, last_seen, count, pages, client_days,
-        oldest_version)
-    SELECT group_id, group_site, group_directive, group_blocked, group_rule,
+        id, site, directive, blocked_source, noise_rule_id, first_seen, last_seen, reports, pages,
+        client_days, oldest_version_rank)
+    SELECT group_id, group_site, group_directive, group_blocked_source, group_noise_rule,
         min(received_at), max(received_at), count(*),
         coalesce(min(added.pages), 0), coalesce(min(added.client_days), 0), min(rank)
     FROM arrived LEFT JOIN added USING (group_id) GROUP BY 1, 2, 3, 4, 5 ORDER BY 1
     ON CONFLICT (id) DO UPDATE SET
-        rule_id = excluded.rule_id,
-        count = stored.count + excluded.count,
+        noise_rule_id = excluded.noise_rule_id,
+        reports = stored.reports + excluded.reports,
         first_seen = least(stored.first_seen, excluded.first_seen),
         last_seen = greatest(stored.last_seen, excluded.last_seen),
         pages = stored.pages + excluded.pages,
         client_days = stored.client_days + excluded.client_days,
-        oldest_version = least(stored.oldest_version, excluded.oldest_version)
+        oldest_version_rank = least(stored.oldest_version_rank, excluded.oldest_version_rank)
 ), versions AS (
     -- Only new clients change these rows.
     INSERT INTO csp_groupversion AS stored (group_id, version_id, client_days)
     SELECT group_id, version_id,
         floor(count(*) * greatest(1, known.client_days::float / {EXACT}) + random())
-    FROM members LEFT JOIN csp_group AS known ON known.id = group_id
+    FROM hashes LEFT JOIN csp_group AS known ON known.id = group_id
     WHERE version_id > 0 GROUP BY group_id, version_id, known.client_days ORDER BY 1, 2
     ON CONFLICT (group_id, version_id) DO UPDATE SET
         client_days = stored.client_days + excluded.client_days
 ), hours AS (
-    INSERT INTO csp_hourcount AS stored (group_id, hour, count)
+    INSERT INTO csp_grouphour AS stored (group_id, hour, reports)
     SELECT group_id, hour, count(*) FROM arrived GROUP BY 1, 2 ORDER BY 1, 2
-    ON CONFLICT (group_id, hour) DO UPDATE SET count = stored.count + excluded.count
-    RETURNING group_id, hour, count
+    ON CONFLICT (group_id, hour) DO UPDATE SET reports = stored.reports + excluded.reports
+    RETURNING group_id, hour, reports
 ), reports AS (
-    INSERT INTO csp_report ({_COLUMNS}, weight)
+    INSERT INTO csp_report ({_COLUMNS}, represented_reports)
     SELECT {_COLUMNS}, weight
     FROM (
-        SELECT arrived.*, count + 1 - row_number() OVER (PARTITION BY group_id, hour) AS place
+        SELECT arrived.*, reports + 1 - row_number() OVER (PARTITION BY group_id, hour) AS place
         FROM arrived JOIN hours USING (group_id, hour)
     ) AS placed, LATERAL (SELECT {WEIGHT} AS weight) AS weighed
     WHERE $4 AND place % weight = 0

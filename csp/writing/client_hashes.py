@@ -73,5 +73,5 @@ def key_of(day: date) -> bytes:
 
 
 def _read(day: date) -> CachedValue[bytes]:
-    new = {"key": secrets.token_bytes(KEY_BYTES)}
-    return CachedValue(bytes(ClientKey.objects.get_or_create(day=day, defaults=new)[0].key))
+    new = {"secret": secrets.token_bytes(KEY_BYTES)}
+    return CachedValue(bytes(ClientKey.objects.get_or_create(day=day, defaults=new)[0].secret))

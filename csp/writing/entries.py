@@ -91,7 +91,7 @@ def entries_of(
 ) -> list[Entry]:
     """Creates an entry for each report of one request. `secret` is the key of the hashes."""
     header = scrubbed_agent(cleaned_text(sender.user_agent))
-    client = member("client", sender.client, secret)
+    client = keyed_hash("client", sender.client, secret)
     entries = []
     for prepared in reports:
         report = prepared.report
@@ -111,9 +111,9 @@ def entries_of(
             "occurred_at": sender.received_at - prepared.age,
             "browser": browser_of(agent),
             "user_agent": agent,
-            "client": f"\\x{sender.client.hex()}",
-            "version": sender.version or of_coder,
-            "page": member("page", prepared.page.encode(), secret),
+            "client_hash": f"\\x{sender.client.hex()}",
+            "version_name": sender.version or of_coder,
+            "page": keyed_hash("page", prepared.page.encode(), secret),
             "client_day": client,
         }
         entries.append(Entry(sender.caller, rule, row))
@@ -121,7 +121,7 @@ def entries_of(
 
 
 @lru_cache(maxsize=2048)
-def member(kind: str, value: bytes, secret: str) -> int:
+def keyed_hash(kind: str, value: bytes, secret: str) -> int:
     """Returns a keyed hash of a page or a client, which is stored instead of the value.
 
     The hash fits a PostgreSQL bigint.

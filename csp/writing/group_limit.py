@@ -12,7 +12,7 @@ A group is kept until its newest report is older than the retention. So in an ho
 
 Reports above these limits are stored in the group "other" of their directive.
 
-The table `csp_newgroups` has these counts, and which networks have reported a cause without a
+The table `csp_limituse` has these counts, and which networks have reported a cause without a
 group. So all processes know them, and each hour begins anew.
 """
 
@@ -41,11 +41,11 @@ ALL, OF_SEVERAL, NOTED = b"all", b"several", b"noted"
 _EXISTING = "SELECT id::text FROM csp_group WHERE id = ANY(%s::uuid[])"
 # Runs in autocommit mode. The count includes rejected groups, so it may exceed the limit.
 _COUNT = """
-INSERT INTO csp_newgroups AS known (caller, hour, count)
+INSERT INTO csp_limituse AS known (subject, hour, used)
 SELECT name, date_trunc('hour', %s::timestamptz, 'UTC'), number
 FROM unnest(%s::bytea[], %s::bigint[]) AS sent (name, number) ORDER BY name
-ON CONFLICT (caller, hour) DO UPDATE SET count = known.count + excluded.count
-RETURNING caller, count
+ON CONFLICT (subject, hour) DO UPDATE SET used = known.used + excluded.used
+RETURNING subject, used
 """
 # Counts the networks of each cause. A network counts once.
 _NOTE = """
@@ -53,14 +53,14 @@ WITH sent AS (
     SELECT date_trunc('hour', %s::timestamptz, 'UTC') AS hour, *
     FROM unnest(%s::bytea[], %s::bytea[]) AS pairs (pair, cause)
 ), noted AS (
-    INSERT INTO csp_newgroups (caller, hour, count) SELECT pair, hour, 1 FROM sent ORDER BY pair
-    ON CONFLICT DO NOTHING RETURNING caller
+    INSERT INTO csp_limituse (subject, hour, used) SELECT pair, hour, 1 FROM sent ORDER BY pair
+    ON CONFLICT DO NOTHING RETURNING subject
 )
-INSERT INTO csp_newgroups AS known (caller, hour, count)
-SELECT cause, hour, count(caller) FROM sent LEFT JOIN noted ON caller = pair
+INSERT INTO csp_limituse AS known (subject, hour, used)
+SELECT cause, hour, count(subject) FROM sent LEFT JOIN noted ON subject = pair
 GROUP BY 1, 2 ORDER BY 1
-ON CONFLICT (caller, hour) DO UPDATE SET count = known.count + excluded.count
-RETURNING caller, count
+ON CONFLICT (subject, hour) DO UPDATE SET used = known.used + excluded.used
+RETURNING subject, used
 """
 
 type Connection = psycopg.Connection[Any]

@@ -32,8 +32,8 @@ def group_columns(
         "group_id": uuid_of(site, directive, blocked, rule_id),
         "group_site": site,
         "group_directive": directive,
-        "group_blocked": blocked,
-        "group_rule": rule_id,
+        "group_blocked_source": blocked,
+        "group_noise_rule": rule_id,
     }
 
 

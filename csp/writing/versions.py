@@ -81,7 +81,7 @@ class Sighting(NamedTuple):
 
 def sighting_of(row: dict[str, Any], caller: Caller | None = None) -> Sighting:
     """Returns the version of a row (see `Entry.row`). Its name may be ""."""
-    return Sighting(row["group_site"], row["version"], row["received_at"], caller)
+    return Sighting(row["group_site"], row["version_name"], row["received_at"], caller)
 
 
 class Versions:

@@ -237,18 +237,18 @@ def test_ignored_group_that_reaches_its_limit_is_alerted(receiver: Receiver) -> 
     assert send_alerts(NOW) == 1
     for day in (1, 2):
         now = NOW + timedelta(days=day)
-        reach = 20 * (day + 1)
-        decision = Decision(state="ignored", ignored_reach=reach)
+        number = 20 * (day + 1)
+        decision = Decision(state="ignored", ignored_client_days=number)
         decide([group.pk], decision, actor=ACTOR, now=now)
         assert send_alerts(now + MINUTE) == 0
-        Group.objects.update(client_days=reach)
+        Group.objects.update(client_days=number)
         assert (send_alerts(now + HOUR), send_alerts(now + 2 * HOUR)) == (1, 0)
     assert receiver.types == ["csp_group.new", *["csp_group.limit_reached"] * 2]
 
 
 @pytest.mark.parametrize("state", ["new", "acknowledged"])
 def test_group_for_other_causes_is_alerted_when_it_grows(receiver: Receiver, state: str) -> None:
-    group = make_group(blocked="other", client_days=100, state=state, state_at=NOW)
+    group = make_group(blocked_source="other", client_days=100, state=state, state_at=NOW)
     make_channel(receiver.url, min_client_days=10)
     steps = []
     for clients in (109, 110, 119, 120, 140):

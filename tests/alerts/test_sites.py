@@ -33,7 +33,7 @@ PRIVATE = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
 def shop(collecting: None) -> datetime:
     """Makes a site that has sent reports for a while. Returns the current time."""
     now = timezone.now()
-    IngestKey.objects.create(name="shop", key="cik_shop", origins=[SHOP])
+    IngestKey.objects.create(name="shop", value="cik_shop", origins=[SHOP])
     make_group(site=SHOP, opened_at=now - 8 * DAY, first_seen=now - 8 * DAY, last_seen=now)
     make_group(site="https://portal.acme.test", opened_at=now - 8 * DAY)
     return now
@@ -103,7 +103,9 @@ def test_new_host_needs_several_networks(
 
 def test_host_of_another_use_is_not_new(shop: datetime, receiver: Receiver) -> None:
     make_channel(receiver.url, kinds=["csp_site.new_host"])
-    make_group(site=SHOP, directive="connect-src", blocked="cdn.example.net", opened_at=shop - DAY)
+    make_group(
+        site=SHOP, directive="connect-src", blocked_source="cdn.example.net", opened_at=shop - DAY
+    )
     report(*SEVERAL, at=shop)
     assert send_alerts(shop) == 0
     Group.objects.filter(directive="connect-src").update(directive="img-src")

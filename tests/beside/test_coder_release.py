@@ -46,7 +46,7 @@ def version_of_a_report(sender: APIClient) -> str:
     Report.objects.all().delete()
     sent = sender.post("/api/v2/csp/reports", REPORT, content_type="application/csp-report")
     assert sent.status_code == 200
-    return Report.objects.get().version
+    return Report.objects.get().version_name
 
 
 def test_reports_and_snapshots_contain_the_release_of_coder(

@@ -58,7 +58,7 @@ def test_each_step_is_done_by_its_state(first_owner: User, settings: Any) -> Non
     url = parse_url("https://coder.example.com")
     settings.OPTIONS = settings.OPTIONS.replace({"access_url": url})
     assert undone() == titles[2:]
-    IngestKey.objects.create(name="site", key="cik_example", origins=["https://a.example.com"])
+    IngestKey.objects.create(name="site", value="cik_example", origins=["https://a.example.com"])
     assert undone() == titles[3:]
     WorkspaceState.objects.create(workspace_id=uuid.uuid4(), transition="start")
     assert undone() == []
@@ -85,7 +85,7 @@ def test_chosen_password_need_not_be_changed(settings: Any, tmp_path: Path) -> N
 
 def test_home_shows_the_steps_with_headers_to_copy_until_dismissed(settings: Any) -> None:
     settings.ACCESS_URL = "https://coder.example.com"
-    IngestKey.objects.create(name="site", key="cik_example", origins=["https://a.example.com"])
+    IngestKey.objects.create(name="site", value="cik_example", origins=["https://a.example.com"])
     browser = browser_of(make_user("owner"))
     page = browser.get("/admin/").content.decode()
     address = "https://coder.example.com/api/v2/csp/reports?key=cik_example"
@@ -101,7 +101,7 @@ def test_home_shows_the_steps_with_headers_to_copy_until_dismissed(settings: Any
 def test_headers_of_the_steps_fit_the_scheme_of_the_pages(settings: Any) -> None:
     settings.ACCESS_URL = "https://coder.example.com"
     origins = ["http://a.example.com", "https://b.example.com"]
-    IngestKey.objects.create(name="site", key="cik_example", origins=origins)
+    IngestKey.objects.create(name="site", value="cik_example", origins=origins)
     page = browser_of(make_user("owner")).get("/admin/").content.decode()
     http = page.partition("# http://a.example.com")[2]
     assert "report-to csp" in page
@@ -112,7 +112,7 @@ def test_headers_of_the_steps_fit_the_scheme_of_the_pages(settings: Any) -> None
 def test_headers_of_the_newest_keys_are_shown() -> None:
     for number in range(7):
         origins = [f"https://s{number}.example.com"]
-        IngestKey.objects.create(name=f"{number}", key=f"cik_{number}", origins=origins)
+        IngestKey.objects.create(name=f"{number}", value=f"cik_{number}", origins=origins)
     page = browser_of(make_user("owner")).get("/admin/").content.decode()
     for number in range(7):
         is_newest = number >= 2

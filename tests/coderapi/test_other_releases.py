@@ -17,7 +17,7 @@ from tests.support.csp_reports import CHROME, legacy, modern
 from tests.support.processes import free_port, own_database
 from tests.support.stats_rows import agent_row
 
-OLDER = "ALTER TABLE csp_report DROP COLUMN weight, DROP COLUMN referrer"
+OLDER = "ALTER TABLE csp_report DROP COLUMN represented_reports, DROP COLUMN referrer"
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ OLDER = "ALTER TABLE csp_report DROP COLUMN weight, DROP COLUMN referrer"
     [
         ("SELECT 1", ""),
         (OLDER, "the table csp_report has no column referrer"),
-        ("DROP TABLE csp_batch", "the table csp_batch is missing"),
+        ("DROP TABLE csp_committedbatch", "the table csp_committedbatch is missing"),
         (
             "ALTER TABLE users_user ALTER name TYPE integer USING 1",
             "users_user.name has the type integer instead of varchar(128)",
@@ -97,7 +97,7 @@ def stored(url: str) -> list[object]:
             connection.execute(
                 "SELECT received_at, occurred_at, format, document_uri, blocked_uri, disposition,"
                 " effective_directive, status_code, line_number, user_agent, browser,"
-                " version, extra, original_policy, sample, source_file"
+                " version_name, other_members, original_policy, sample, source_file"
                 " FROM csp_report ORDER BY id"
             ).fetchall(),
             connection.execute("SELECT to_jsonb(t) FROM stats_agentstat t ORDER BY id").fetchall(),

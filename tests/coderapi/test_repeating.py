@@ -43,7 +43,7 @@ def stored() -> list[Any]:
         {"state": "resolved", "note": "Fixed."},
         {"state": "new"},
         {"state": "ignored"},
-        {"state": "ignored", "ignored_until": "2999-01-01T00:00:00Z", "ignored_reach": 50},
+        {"state": "ignored", "ignored_until": "2999-01-01T00:00:00Z", "ignored_client_days": 50},
         {"note": "Known."},
         {"assigned_to": "boss"},
         {"assigned_to": ""},
@@ -99,7 +99,7 @@ def make_rows() -> list[Any]:
     address = "https://hooks.example/x"
     return [
         NoiseRule.objects.create(name="c", target="host", pattern="c.test", category="own"),
-        IngestKey.objects.create(name="site", key="k", origins=["https://a.example"]),
+        IngestKey.objects.create(name="site", value="k", origins=["https://a.example"]),
         TokenConfig.objects.create(role="auditor", max_live_tokens=3),
         Channel.objects.create(name="team", type="slack", address=address, accepted_at=NOW),
         make_user("auditor", username="ada"),

@@ -41,7 +41,7 @@ def test_audit_reads_deep_values_and_large_numbers(member: APIClient) -> None:
     deep: Any = 10**30
     for _ in range(500):
         deep = [deep]
-    Report.objects.update(extra={"a": deep, "b": None})
+    Report.objects.update(other_members={"a": deep, "b": None})
     assert audited() == "No stored value looks like a secret.\n"
 
 
@@ -54,7 +54,7 @@ def of_each_table(collecting: None, member: APIClient) -> None:
     url = f"{PATH}?v=20261130.12.3-beta1"
     assert member.post(url, long, content_type="application/json").status_code == 200
     reason = refusals.missing_for_reports().message
-    Rejection.objects.create(day=NOW, reason=reason, origin="https://h.test", last_at=NOW)
+    Rejection.objects.create(day=NOW, reason=reason, origin="https://h.test", last_seen=NOW)
     OtherReport.objects.create(
         id=uuid.uuid4(),
         type="csp-hash",
@@ -62,24 +62,24 @@ def of_each_table(collecting: None, member: APIClient) -> None:
         first_seen=NOW,
         last_seen=NOW,
     )
-    Group.objects.filter(directive="script-src").update(oldest_version=None)
+    Group.objects.filter(directive="script-src").update(oldest_version_rank=None)
 
 
 @pytest.mark.usefixtures("of_each_table")
 def test_audit_reads_rows_without_a_version() -> None:
-    assert Group.objects.filter(oldest_version=None).count() == 1
+    assert Group.objects.filter(oldest_version_rank=None).count() == 1
     assert audited() == "No stored value looks like a secret.\n"
 
 
 PRIVATE: list[tuple[type[Any], str, Any]] = [
     (Version, "name", "1.0-hunter2hunter2abc123secret"),
-    (OtherReport, "page", "https://u:maria@h.test/"),
+    (OtherReport, "page_kind", "https://u:maria@h.test/"),
     (Rejection, "origin", "https://maria@h.test"),
     (Report, "document_uri", "https://h.test/p?sid=maria"),
     (Report, "browser", "maria@h.test"),
-    (Report, "extra", {"password": "maria"}),
-    (Report, "extra", {"a": [{"https://u:maria@h.test/": 1}]}),
-    (Group, "blocked", "8080--main--dev--maria.apps.test"),
+    (Report, "other_members", {"password": "maria"}),
+    (Report, "other_members", {"a": [{"https://u:maria@h.test/": 1}]}),
+    (Group, "blocked_source", "8080--main--dev--maria.apps.test"),
     (Group, "directive", "https://h.test/@maria/dev"),
 ]
 

@@ -168,7 +168,7 @@ PAGES = {
 
 
 def has_reports(number: int) -> bool:
-    return sum(Group.objects.values_list("count", flat=True)) >= number
+    return sum(Group.objects.values_list("reports", flat=True)) >= number
 
 
 @pytest.mark.parametrize("browser", [chromium(), firefox()])
@@ -201,9 +201,11 @@ def test_each_site_has_its_own_groups(
             window.run(INJECTION)
             # Firefox drops the reports that it has not sent when the page is left.
             wait_for(partial(has_reports, (visit + 1) * len(CAUSES | NOISE)))
-    groups = Group.objects.values_list("site", "directive", "blocked", "count")
+    groups = Group.objects.values_list("site", "directive", "blocked_source", "reports")
     assert {tuple(cause): count for *cause, count in groups} == expected
-    noise = Group.objects.filter(rule__isnull=False).values_list("directive", "blocked")
+    noise = Group.objects.filter(noise_rule__isnull=False).values_list(
+        "directive", "blocked_source"
+    )
     assert set(noise) == NOISE
 
 
@@ -259,7 +261,7 @@ def test_each_sink_and_each_trusted_types_policy_is_a_group(
         settings.ACCESS_URL = site
         window.open(f"{site}/")
         wait_for(partial(has_reports, len(TEXT_CAUSES)), seconds=DEADLINE_SECONDS)
-    assert set(Group.objects.values_list("directive", "blocked")) == TEXT_CAUSES
+    assert set(Group.objects.values_list("directive", "blocked_source")) == TEXT_CAUSES
 
 
 # The extension adds inline code and a file of its own to the page. Firefox reports the inline code,
@@ -280,7 +282,7 @@ def test_reports_that_an_extension_causes_are_noise(site: str, tmp_path: Path) -
         window.add_extension(make_extension(tmp_path / "test.xpi", files))
         window.open(f"{site}/by-report-to")
         wait_for(partial(has_reports, 4), seconds=DEADLINE_SECONDS)
-    groups = Group.objects.values_list("directive", "blocked", "rule__name")
+    groups = Group.objects.values_list("directive", "blocked_source", "noise_rule__name")
     assert set(groups) == {
         ("script-src", "blocked.example.net", None),
         ("script-src-elem", "inline", None),

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from csp import services
 from csp.jobs import DISK, PRUNE
-from csp.models import REPORTS, Batch, Group, HourCount, ReachMember, Report
+from csp.models import REPORTS, CommittedBatch, DistinctHash, Group, GroupHour, Report
 from csp.writing import writer
 from jobs.models import JobRun
 from kernel.humanize import plural
@@ -37,7 +37,7 @@ def test_old_days_are_dropped_with_their_hourly_counts(
     assert old in run("prune_csp_reports")
     assert Report.objects.count() == 1
     # The group has a newer report, so it keeps the sum.
-    assert (Group.objects.get().count, HourCount.objects.count()) == (2, 1)
+    assert (Group.objects.get().reports, GroupHour.objects.count()) == (2, 1)
 
 
 def test_group_goes_with_its_last_report(
@@ -61,9 +61,9 @@ def test_group_goes_with_its_last_report(
     assert (done.affected_rows, done.summary) == (7, f"Deleted {found}.")
     page = in_admin("owner").get(f"/admin/jobs/jobrun/{done.pk}/change/").text
     assert f"Deleted {found}." in page
-    assert Group.objects.get().blocked == "cdn.example.net"
-    assert set(HourCount.objects.values_list("group", flat=True)) == {Group.objects.get().pk}
-    assert set(ReachMember.objects.values_list("group", flat=True)) == {Group.objects.get().pk}
+    assert Group.objects.get().blocked_source == "cdn.example.net"
+    assert set(GroupHour.objects.values_list("group", flat=True)) == {Group.objects.get().pk}
+    assert set(DistinctHash.objects.values_list("group", flat=True)) == {Group.objects.get().pk}
     assert PRUNE.run(timezone.now()) == (0, "Deleted 0 reports in 0 partitions, and 0 groups.")
 
 
@@ -72,7 +72,7 @@ def test_group_that_comes_back_counts_anew(member: APIClient, settings: LazySett
     send(member, legacy())
     assert services.prune_reports(timezone.now() + timedelta(days=40))[1] == 1
     send(member, legacy(), REMOTE_ADDR="203.0.113.9")
-    assert Group.objects.get().count == 1
+    assert Group.objects.get().reports == 1
 
 
 def test_retention_of_zero_keeps_everything(tmp_path: Path, settings: LazySettings) -> None:
@@ -89,9 +89,9 @@ def test_retention_of_zero_keeps_everything(tmp_path: Path, settings: LazySettin
 def test_batches_are_deleted_after_a_day(member: APIClient) -> None:
     send(member, legacy())
     services.prune_reports(timezone.now())
-    assert Batch.objects.count() == 1
+    assert CommittedBatch.objects.count() == 1
     services.prune_reports(timezone.now() + timedelta(days=2))
-    assert Batch.objects.count() == 0
+    assert CommittedBatch.objects.count() == 0
 
 
 def test_partitions_are_made_ahead() -> None:
@@ -129,7 +129,7 @@ def test_reports_stay_within_their_disk_space(
     assert Report.objects.get().received_at.date() == timezone.now().date()
     writer.stop()
     send(member, legacy())
-    assert (Group.objects.get().count, Report.objects.count()) == (3, 1)
+    assert (Group.objects.get().reports, Report.objects.count()) == (3, 1)
     metrics = {gauge.name: gauge for gauge in DATABASE_GAUGES}
     assert metrics["coderapi_csp_stored_bytes"].read(timezone.now())[()] > 0
     assert metrics["coderapi_csp_max_bytes"].read(timezone.now()) == {(): 1}

@@ -14,7 +14,7 @@ from django.db import connection, connections
 from django.db.models import Sum
 from django.utils import timezone
 
-from csp.models import Batch, Group, HourCount, Report
+from csp.models import CommittedBatch, Group, GroupHour, Report
 from csp.writing import writer
 from csp.writing.writer import GroupCommit
 from kernel.http.asking import run
@@ -45,8 +45,8 @@ def report(host: int = 0) -> bool:
 def assert_counted(reports: int) -> None:
     """Asserts that rows, groups and hourly counts have the same sum."""
     assert Report.objects.count() == reports
-    assert (Group.objects.aggregate(n=Sum("count"))["n"] or 0) == reports
-    assert (HourCount.objects.aggregate(n=Sum("count"))["n"] or 0) == reports
+    assert (Group.objects.aggregate(n=Sum("reports"))["n"] or 0) == reports
+    assert (GroupHour.objects.aggregate(n=Sum("reports"))["n"] or 0) == reports
 
 
 def close_writers_connections() -> None:
@@ -92,7 +92,7 @@ def test_many_at_once_share_their_commits() -> None:
     with ThreadPoolExecutor(32) as pool:
         assert all(pool.map(lambda number: report(number % 5), range(320)))
     assert_counted(320)
-    assert Batch.objects.count() < 320
+    assert CommittedBatch.objects.count() < 320
 
 
 @pytest.mark.parametrize("committed", [True, False])
@@ -105,7 +105,7 @@ def test_commit_with_a_lost_answer_counts_once(
     login = f"{quote(facts['user'])}:{quote(facts.get('password') or '')}"
     url = f"postgresql://{login}@/{facts['dbname']}?host={quote(facts['host'], safe='')}"
     directory = tmp_path_factory.mktemp("pg")
-    with Between(directory, url, pattern=b'"group_blocked":', pass_on=committed) as between:
+    with Between(directory, url, pattern=b'"group_blocked_source":', pass_on=committed) as between:
         between.break_next()
         settings.DIRECT_DATABASE_URL = between.url
         assert report()
@@ -136,7 +136,7 @@ def test_dropped_partition_is_created_again() -> None:
         name = cursor.fetchone()[0]
         cursor.execute(f'DROP TABLE "{name}"')
     assert report()
-    assert Group.objects.get().count == 2
+    assert Group.objects.get().reports == 2
 
 
 class Slow:

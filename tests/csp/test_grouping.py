@@ -1,4 +1,4 @@
-"""Groups of reports, their reach, the clients of a day, and the rows that a flood stores."""
+"""Groups of reports: their numbers, the clients of a day, and the rows that a flood stores."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 from django.db import connection
 
 from csp import services
-from csp.models import ClientKey, Group, HourCount, ReachMember, Report
+from csp.models import ClientKey, DistinctHash, Group, GroupHour, Report
 from csp.parsing.formats import Format, parse
 from csp.scrubbing.address import address_of
 from csp.scrubbing.reports import scrubbed
-from csp.writing import reach, writer
+from csp.writing import distinct, writer
 from csp.writing.batch import WEIGHT
 from csp.writing.client_hashes import DAY_KEYS, client_hash, key_of
 from csp.writing.grouping import browser_of, cause_of
@@ -125,10 +125,10 @@ def test_reports_of_all_browsers_make_one_group_per_cause(tmp_path: Path) -> Non
     message = run("import_csp_reports", write_lines(tmp_path / "a.jsonl", *sent))
     assert message.startswith("2,100 lines")
     assert set(Report.objects.values_list("format", flat=True)) == set(Format)
-    groups = Group.objects.values_list("directive", "blocked", "count")
+    groups = Group.objects.values_list("directive", "blocked_source", "reports")
     directives = sorted((directive, count) for directive, _, count in groups)
     assert directives == sorted((cause.directive, 140) for cause in browser_reports.CAUSES)
-    hidden = Group.objects.filter(rule__enabled=True).values_list("blocked", flat=True)
+    hidden = Group.objects.filter(noise_rule__enabled=True).values_list("blocked_source", flat=True)
     assert set(hidden) == {"chrome-extension", "moz-extension"}
 
 
@@ -142,21 +142,21 @@ def flood(clients: int, *, each: int = 1) -> None:
 @pytest.mark.usefixtures("collecting")
 def test_flood_has_exact_counts_and_few_rows() -> None:
     flood(1_000, each=3)
-    assert Group.objects.get().count == HourCount.objects.get().count == 3_000
+    assert Group.objects.get().reports == GroupHour.objects.get().reports == 3_000
     assert 1_000 < Report.objects.count() < 1_250
 
 
 @pytest.mark.usefixtures("collecting")
 def test_reach_is_exact_up_to_the_limit_and_then_close() -> None:
-    flood(reach.EXACT)
-    assert Group.objects.get().client_days == reach.EXACT
+    flood(distinct.EXACT)
+    assert Group.objects.get().client_days == distinct.EXACT
     flood(4_000)
     assert Group.objects.get().client_days == pytest.approx(4_000, rel=0.12)
     assert Group.objects.get().pages == 1
-    members = ReachMember.objects.filter(kind=ReachMember.Kind.CLIENT_DAY)
-    assert members.count() > reach.EXACT
+    members = DistinctHash.objects.filter(kind=DistinctHash.Kind.CLIENT_DAY)
+    assert members.count() > distinct.EXACT
     services.prune_reports(NOW)
-    assert members.count() == pytest.approx(reach.EXACT, rel=0.12)
+    assert members.count() == pytest.approx(distinct.EXACT, rel=0.12)
     flood(4_000)
     assert Group.objects.get().client_days == pytest.approx(4_000, rel=0.12)
 
@@ -179,7 +179,7 @@ def test_all_processes_share_the_key_of_a_day() -> None:
     DAY_KEYS.clear()
     drawn = key_of(FIRST)
     DAY_KEYS.clear()
-    assert key_of(FIRST) == drawn == bytes(ClientKey.objects.get(day=FIRST).key)
+    assert key_of(FIRST) == drawn == bytes(ClientKey.objects.get(day=FIRST).secret)
 
 
 @pytest.mark.usefixtures("collecting")
@@ -191,4 +191,4 @@ def test_keys_of_past_days_are_deleted_and_hashes_stay(member: APIClient) -> Non
     assert ClientKey.objects.count() == 1
     services.prune_reports(today + timedelta(days=2))
     assert not ClientKey.objects.exists()
-    assert len(Report.objects.get().client) == 16
+    assert len(Report.objects.get().client_hash) == 16

@@ -19,7 +19,7 @@ from django.db import connection
 from django.utils import timezone
 
 from csp.importing import files
-from csp.models import Batch, Group, HourCount, Report
+from csp.models import CommittedBatch, Group, GroupHour, Report
 from csp.parsing.formats import Format
 from csp.triage.week import week_of_reports
 from kernel.db.connections import connect_directly
@@ -47,7 +47,7 @@ def numbered(*numbers: int) -> list[dict[str, Any]]:
 def counts() -> dict[str, int]:
     return {
         blocked.partition(".")[0].removeprefix("host"): count
-        for blocked, count in Group.objects.values_list("blocked", "count")
+        for blocked, count in Group.objects.values_list("blocked_source", "reports")
     }
 
 
@@ -111,7 +111,7 @@ def test_import_of_a_grown_file_continues(tmp_path: Path, more: int) -> None:
         f"{5 + more:,} lines, of which 5 had been imported before: {plural(more, 'report')}"
         in answer
     )
-    assert Group.objects.get().count == 5 + more
+    assert Group.objects.get().reports == 5 + more
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -211,7 +211,7 @@ def test_large_file_is_several_batches(tmp_path: Path) -> None:
     assert "1,021 reports imported, 0 reports of other types counted. 1 bad" in done
     assert rejected(file) == [(1021, "{bad")]
     assert counts() == dict.fromkeys(once(range(20)), again + 1) | {"moz-extension": 1}
-    assert Group.objects.filter(rule__pattern="moz-extension").count() == 1
+    assert Group.objects.filter(noise_rule__pattern="moz-extension").count() == 1
     assert run("import_csp_reports", file).startswith("1,022 lines, of which 1,022 had")
 
 
@@ -239,7 +239,7 @@ def test_only_one_import_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         other.execute("SELECT pg_advisory_lock(%s)", [files.LOCK])
         assert "Another import is running" in complaint(file)
     run("import_csp_reports", file)
-    assert Group.objects.get().count == 1
+    assert Group.objects.get().reports == 1
 
 
 def test_bad_lines_are_set_aside_once(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_bad_lines_are_set_aside_once(tmp_path: Path) -> None:
     assert "2 bad" in complaint(file)
     assert "2 had been imported before" in run("import_csp_reports", file)
     assert rejected(file) == [(1, "{bad"), (2, "[]")]
-    assert Batch.objects.filter(imported=True).count() == 1
+    assert CommittedBatch.objects.filter(imported=True).count() == 1
 
 
 def test_bad_items_of_an_array_are_set_aside(tmp_path: Path) -> None:
@@ -331,7 +331,7 @@ def test_invalid_times_do_not_stop_an_import(tmp_path: Path) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_class WHERE relname LIKE 'csp_report_p0%'")
         assert cursor.fetchone() == (0,)
-    assert HourCount.objects.count() == 1
+    assert GroupHour.objects.count() == 1
 
 
 def test_line_can_have_a_version(tmp_path: Path, member: APIClient, settings: LazySettings) -> None:
@@ -341,7 +341,7 @@ def test_line_can_have_a_version(tmp_path: Path, member: APIClient, settings: La
     wrong = [legacy() | {"version": text} for text in ("new", 5, f"2.28.1-{'x' * 64}")]
     message = complaint(write_lines(tmp_path / "a", named, legacy(), *wrong))
     assert "2 reports imported, 0 reports of other types counted. 3 bad" in message
-    versions = Report.objects.values_list("version", flat=True)
+    versions = Report.objects.values_list("version_name", flat=True)
     assert sorted(versions) == ["", "2.28.1", "2.29.0"]
 
 

@@ -43,14 +43,14 @@ def post(client: APIClient, key: str, origin: str = ORIGIN) -> int:
 
 
 def retire(key: str) -> None:
-    IngestKey.objects.filter(key=key).update(retired_at=timezone.now())
+    IngestKey.objects.filter(value=key).update(retired_at=timezone.now())
     ingest_keys.MEMORY.clear()
 
 
 def test_new_key_is_printed_with_the_headers_that_use_it(db: None, settings: LazySettings) -> None:
     settings.ACCESS_URL = "https://collector.example.com/"
     printed = run("create_ingest_key", "--origin", ORIGIN)
-    key = IngestKey.objects.get().key
+    key = IngestKey.objects.get().value
     url = f"https://collector.example.com{PATH}?key={key}"
     assert printed.splitlines()[0] == key
     assert f'\nReporting-Endpoints: csp="{url}"\n' in printed
@@ -74,7 +74,7 @@ def test_headers_for_http_have_only_report_uri(
 ) -> None:
     settings.ACCESS_URL = access_url
     printed = run("create_ingest_key", "--origin", origin)
-    key = IngestKey.objects.get().key
+    key = IngestKey.objects.get().value
     header = f"default-src 'self'; report-uri {access_url}{PATH}?key={key}"
     assert f"\nContent-Security-Policy-Report-Only: {header}\n" in printed
     assert "Reporting-Endpoints" not in printed
@@ -114,7 +114,7 @@ def test_retired_key_is_410(key: str, anonymous: APIClient) -> None:
 @pytest.mark.usefixtures("connected")
 def test_retirement_reaches_every_process_at_once(key: str, anonymous: APIClient) -> None:
     assert post(anonymous, key) == 200
-    IngestKey.objects.filter(key=key).update(retired_at=timezone.now())
+    IngestKey.objects.filter(value=key).update(retired_at=timezone.now())
     wait_for(lambda: post(anonymous, key) == 410)
 
 

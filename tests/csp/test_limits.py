@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db.models import Sum
 
-from csp.models import Group, HourCount, NewGroups, Report
+from csp.models import Group, GroupHour, LimitUse, Report
 from csp.writing.group_limit import Limits
 from csp.writing.store import Store
 from kernel.http.hosts import client_of
@@ -29,7 +29,7 @@ def of_hosts(*hosts: str, directive: str = "script-src-elem") -> list[dict[str, 
 
 
 def blocked() -> dict[str, int]:
-    return dict(Group.objects.values_list("blocked", "count"))
+    return dict(Group.objects.values_list("blocked_source", "reports"))
 
 
 def test_rate_limit_counts_reports(settings: Any, member: APIClient, owner: APIClient) -> None:
@@ -43,7 +43,7 @@ def test_rate_limit_counts_reports(settings: Any, member: APIClient, owner: APIC
     assert 0 < int(refused["Retry-After"]) <= 60
     # A refused request is refused as a whole.
     stored = sum(answer.status_code == 200 for answer in answers)
-    assert Group.objects.aggregate(n=Sum("count"))["n"] == 100 * stored
+    assert Group.objects.aggregate(n=Sum("reports"))["n"] == 100 * stored
     assert send(owner, array).status_code == 200
 
 
@@ -71,18 +71,18 @@ def test_reports_beyond_the_new_groups_of_a_caller_are_other(
     found = blocked()
     assert len(found) == Limits().caller + 1
     assert (found["a.example.net"], found["b.example.net"], found["other"]) == (1, 1, 2)
-    other = Group.objects.get(blocked="other")
+    other = Group.objects.get(blocked_source="other")
     assert other.directive == "script-src"
     assert (other.pages, other.client_days) == (1, 1)
     # Each report keeps its own texts.
-    assert other.reports.filter(blocked_uri="https://c.example.net/").exists()
+    assert other.stored_reports.filter(blocked_uri="https://c.example.net/").exists()
     # Existing groups still count, and other callers open new ones.
     send(member, of_hosts("a", "e"))
     send(owner, of_hosts("c"))
     found = blocked()
     assert (found["a.example.net"], found["c.example.net"], found["other"]) == (2, 1, 3)
     number = Limits().caller + 5
-    assert HourCount.objects.aggregate(n=Sum("count"))["n"] == Report.objects.count() == number
+    assert GroupHour.objects.aggregate(n=Sum("reports"))["n"] == Report.objects.count() == number
 
 
 # --- With lower limits, at the store ----------------------------------------------------------
@@ -124,7 +124,7 @@ def test_made_up_directives_share_one_group() -> None:
         each.report("192.0.2.1", "a", "b")
         for directive in ("x1-src", "x2-src", "img-src"):
             each.report("192.0.2.1", "a", directive=directive)
-    others = Group.objects.filter(blocked="other").values_list("directive", "count")
+    others = Group.objects.filter(blocked_source="other").values_list("directive", "reports")
     assert dict(others) == {"": 2, "img-src": 1}
 
 
@@ -145,7 +145,7 @@ def test_processes_share_the_limit_of_an_hour() -> None:
         with reporters(caller=2) as each:
             each.report("192.0.2.1", *names)
     assert hosts() == {"a", "b", "other"}
-    NewGroups.objects.all().delete()
+    LimitUse.objects.all().delete()
     with reporters(caller=2) as each:
         each.report("192.0.2.1", "c")
     assert "c" in hosts()

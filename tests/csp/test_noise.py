@@ -7,8 +7,8 @@ import pytest
 from audit.services import SYSTEM
 from csp import services
 from csp.causes import EXTENSIONS
+from csp.migrations._built_in_rules import BUILT_IN, BuiltInRule, add_built_in
 from csp.models import Group, NoiseRule
-from csp.noise.built_in import BUILT_IN, BuiltInRule, add_built_in
 from csp.noise.rules import Rule, Rules, checked_pattern, compiled, is_localhost, pattern_for
 from csp.noise.stored import dry_run
 from csp.scrubbing.address import address_of
@@ -131,8 +131,8 @@ def test_adding_built_in_rules_again_keeps_changes() -> None:
     assert NoiseRule.objects.get(pk=changed.pk).pattern == "mine"
 
 
-def test_built_in_rules_have_reason_source_and_unique_name() -> None:
-    assert all(rule.reason and rule.source.startswith("https://") for rule in BUILT_IN)
+def test_built_in_rules_have_reason_reference_and_unique_name() -> None:
+    assert all(rule.reason and rule.reference_url.startswith("https://") for rule in BUILT_IN)
     assert len({rule.name for rule in BUILT_IN}) == len(BUILT_IN)
     assert {rule.pattern for rule in BUILT_IN if rule.category == "extensions"} == EXTENSIONS
 
@@ -221,22 +221,22 @@ def store(host: str, path: str, times: int = 1) -> None:
 
 
 def visible() -> dict[str, int]:
-    return dict(Group.objects.visible().values_list("blocked", "count"))
+    return dict(Group.objects.visible().values_list("blocked_source", "reports"))
 
 
 def test_rule_labels_reports_on_arrival_and_hides_while_it_is_enabled(rule: NoiseRule) -> None:
     save(rule, enabled=False)
     store("cdn", "/ads/x.js", 2)
     store("cdn", "/lib/x.js")
-    assert set(Group.objects.values_list("rule", "count")) == {(rule.pk, 2), (None, 1)}
+    assert set(Group.objects.values_list("noise_rule", "reports")) == {(rule.pk, 2), (None, 1)}
     for enabled, counts in ((False, [1, 2]), (True, [1]), (False, [1, 2])):
         save(rule, enabled=enabled)
-        assert sorted(Group.objects.visible().values_list("count", flat=True)) == counts
+        assert sorted(Group.objects.visible().values_list("reports", flat=True)) == counts
     save(rule, enabled=True)
     services.delete_noise_rule(rule, actor=SYSTEM, now=NOW)
     assert Group.objects.visible().count() == 2
     store("cdn", "/ads/x.js")
-    assert Group.objects.filter(rule=None).count() == 2
+    assert Group.objects.filter(noise_rule=None).count() == 2
 
 
 def test_dry_run_separates_full_and_partial_matches(rule: NoiseRule) -> None:
@@ -245,8 +245,8 @@ def test_dry_run_separates_full_and_partial_matches(rule: NoiseRule) -> None:
     store("partly", "/lib/x.js", 2)
     store("never", "/lib/x.js")
     found = dry_run(rule)
-    assert [group.blocked for group in found[0]] == ["wholly.example.net"]
-    assert [group.blocked for group in found[1]] == ["partly.example.net"]
+    assert [group.blocked_source for group in found[0]] == ["wholly.example.net"]
+    assert [group.blocked_source for group in found[1]] == ["partly.example.net"]
     assert Group.objects.visible().count() == 3
 
 

@@ -19,7 +19,7 @@ from csp.counting.other_reports import SKETCH, Subject, Tally, prepare
 from csp.management.commands.csp_audit import findings
 from csp.models import Group, OtherReport, Report
 from csp.parsing.formats import parse
-from csp.writing.entries import member
+from csp.writing.entries import keyed_hash
 from tests.support.browser import browsing, needs_browser
 from tests.support.certificates import Authority
 from tests.support.client import APIClient
@@ -43,7 +43,7 @@ def report(type: str, /, **body: Any) -> dict[str, Any]:
 
 
 def stored() -> dict[tuple[str, str, str], int]:
-    rows = OtherReport.objects.values_list("type", "subject", "url", "count")
+    rows = OtherReport.objects.values_list("type", "subject", "url", "reports")
     return {(type, subject, url): count for type, subject, url, count in rows}
 
 
@@ -99,7 +99,12 @@ def test_each_type_is_counted_by_its_cause(owner: APIClient) -> None:
     assert not Report.objects.exists()
     assert not Group.objects.exists()
     row = OtherReport.objects.get(subject=HASH)
-    assert (row.page, row.site, row.key, row.client_days) == (KIND_OF_PAGE, "other", "", 1)
+    assert (row.page_kind, row.site, row.ingest_key, row.client_days) == (
+        KIND_OF_PAGE,
+        "other",
+        "",
+        1,
+    )
     assert list(findings()) == []
 
 
@@ -111,9 +116,9 @@ def test_equal_reports_add_to_one_row_with_different_clients(owner: APIClient) -
     send(owner, [deprecation], REMOTE_ADDR="10.0.0.3")
     wait_for(lambda: sum(stored().values()) >= 7)
     row = OtherReport.objects.get()
-    assert (row.count, row.client_days) == (7, 3)
+    assert (row.reports, row.client_days) == (7, 3)
     assert row.first_seen < row.last_seen
-    assert Group.objects.get().count == 3
+    assert Group.objects.get().reports == 3
 
 
 def test_sites_and_ingest_keys_are_counted_apart(owner: APIClient, settings: Any) -> None:
@@ -126,7 +131,7 @@ def test_sites_and_ingest_keys_are_counted_apart(owner: APIClient, settings: Any
     assert sender.post(f"{PATH}?key=cik_x", [item], "application/json").status_code == 401
     send(owner, [report("deprecation", id="x")])
     wait_for(lambda: OtherReport.objects.count() >= 2)
-    rows = set(OtherReport.objects.values_list("site", "key", "page"))
+    rows = set(OtherReport.objects.values_list("site", "ingest_key", "page_kind"))
     assert rows == {
         (shop, "shop.test", f"{shop}/cart/{{number}}"),
         ("https://coder.example.com", "", KIND_OF_PAGE),
@@ -176,7 +181,7 @@ def test_subjects_in_memory_are_limited(monkeypatch: pytest.MonkeyPatch) -> None
     for number in (0, 1, 2, 3, 4, 0):
         subject = Subject("coep", f"id{number}", "", "", "other", "page")
         other_reports.merge(waiting, {subject: Tally(now, now, 1, {number})})
-    found = {subject.subject: tally.count for subject, tally in waiting.items()}
+    found = {subject.subject: tally.reports for subject, tally in waiting.items()}
     assert found == {"id0": 2, "id1": 1, "id2": 1, "other": 2}
 
 
@@ -200,13 +205,13 @@ def test_expired_rows_and_those_with_the_fewest_clients_are_deleted(
 def test_clients_are_estimated(clients: int) -> None:
     now = timezone.now()
     subject = Subject("coep", "corp", "", "", "other", "page")
-    hashed = [member("client", b"%d" % n, "secret") for n in range(clients)]
+    hashed = [keyed_hash("client", b"%d" % n, "secret") for n in range(clients)]
     for start in range(0, clients, 500):
         for _ in range(2):  # Counting the same clients again changes nothing.
             part = set(hashed[start : start + 500])
             other_reports.write({subject: Tally(now, now, 1, part)})
     found = OtherReport.objects.get()
-    assert len(found.clients) == min(clients, SKETCH)
+    assert len(found.client_sketch) == min(clients, SKETCH)
     if clients < SKETCH:
         assert found.client_days == clients
     else:
@@ -220,7 +225,7 @@ def test_import_counts_other_reports_once(tmp_path: Path) -> None:
     assert "1 report imported, 3 reports of other types counted." in run("import_csp_reports", file)
     run("import_csp_reports", file)
     row = OtherReport.objects.get()
-    assert (row.count, row.client_days, row.first_seen.isoformat()) == (3, 1, then)
+    assert (row.reports, row.client_days, row.first_seen.isoformat()) == (3, 1, then)
     bad = write_lines(tmp_path / "b.jsonl", item | {"received_at": "tomorrow"}, [modern()])
     with pytest.raises(CommandError, match="0 reports of other types counted"):
         run("import_csp_reports", bad)
@@ -234,16 +239,16 @@ def test_api_lists_filters_and_pages(owner: APIClient, auditor: APIClient) -> No
     first = auditor.get(LIST, {"limit": 2}).json()
     assert first["reports"][0]["subject"] == "id1"
     assert set(first["reports"][0]) == {
-        *("type", "subject", "url", "key", "site", "page"),
-        *("first_seen", "last_seen", "count", "client_days"),
+        *("type", "subject", "url", "ingest_key", "site", "page_kind"),
+        *("first_seen", "last_seen", "reports", "client_days"),
     }
     second = auditor.get(LIST, {"limit": 2, "after": first["next"]}).json()
     assert (len(first["reports"]), len(second["reports"]), second["next"]) == (2, 2, "")
-    shop = owner.get(LIST, {"key": "shop", "type": "deprecation", "site": "other"}).json()
+    shop = owner.get(LIST, {"ingest_key": "shop", "type": "deprecation", "site": "other"}).json()
     assert [each["subject"] for each in shop["reports"]] == ["id5"]
     assert owner.get(LIST, {"type": "coep"}).json()["reports"] == []
     assert owner.get(LIST, {"type": "x"}).status_code == 400
-    assert owner.get(LIST, {"key": "shop", "after": first["next"]}).status_code == 400
+    assert owner.get(LIST, {"ingest_key": "shop", "after": first["next"]}).status_code == 400
 
 
 def test_admin_lists_and_exports(owner: APIClient) -> None:
@@ -325,4 +330,4 @@ def test_other_reports_of_chromium_are_counted(
             wait_for(lambda types=types: types <= {type for type, *_ in stored()})  # type: ignore[misc]
         row = OtherReport.objects.filter(type="csp-hash").first()
         assert row is not None
-        assert (row.url, row.page) == (f"{address}/code.js", f"{address}/hash")
+        assert (row.url, row.page_kind) == (f"{address}/code.js", f"{address}/hash")

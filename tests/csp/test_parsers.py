@@ -66,7 +66,7 @@ def test_numbers_can_be_strings(sent: Any, number: int | None) -> None:
 
 def test_unknown_members_are_kept_and_known_ones_are_not_kept_twice() -> None:
     [violation] = parse(legacy(policy_id="x", blocked_uri="inline")).violations
-    assert violation.extra == {"policy-id": "x"}
+    assert violation.other_members == {"policy-id": "x"}
 
 
 def test_document_of_the_envelope_is_the_default() -> None:

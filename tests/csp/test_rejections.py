@@ -39,7 +39,7 @@ def report(query: str, origin: str = ORIGIN, **members: Any) -> int:
 
 
 def rows() -> set[tuple[str, str, str, int]]:
-    found = Rejection.objects.values_list("key", "reason", "origin", "count")
+    found = Rejection.objects.values_list("ingest_key", "reason", "origin", "requests")
     return set(found)
 
 
@@ -51,8 +51,8 @@ def test_rejected_requests_are_counted_by_key_reason_and_origin(
     key: IngestKey, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    assert report(f"?key={key.key}") == 200
-    statuses = [report(f"?key={key.key}", origin="https://evil.example") for _ in range(2)]
+    assert report(f"?key={key.value}") == 200
+    statuses = [report(f"?key={key.value}", origin="https://evil.example") for _ in range(2)]
     assert statuses == [403, 403]
     assert report(f"?key={new_key()}") == 401
     assert report("", origin="javascript:alert(1)") == 401
@@ -64,21 +64,21 @@ def test_rejected_requests_are_counted_by_key_reason_and_origin(
     [other] = rows() - expected
     assert (other[0], other[2]) == ("", "other")
     assert caplog.text.count(f"CSP report rejected: {WRONG_ORIGIN}") == 1
-    assert key.key not in caplog.text
+    assert key.value not in caplog.text
     listed = text_in(in_admin("auditor").get("/admin/csp/rejection/"))
     assert "https://evil.example" in listed
     assert "All none portal.example unknown key" in listed
 
 
 def test_origin_is_stored_without_names(key: IngestKey) -> None:
-    assert report(f"?key={key.key}", origin="https://8080--main--dev--alice.apps.example") == 403
+    assert report(f"?key={key.value}", origin="https://8080--main--dev--alice.apps.example") == 403
     stored = "https://{port}--{agent}--{workspace}--{user}.apps.example"
     wait_for(lambda: (key.name, WRONG_ORIGIN, stored, 1) in rows())
 
 
-def subject(origin: int, *, key: str = "") -> rejections._Subject:
+def subject(origin: int, *, ingest_key: str = "") -> rejections._Subject:
     day = datetime.now(UTC).date()
-    return rejections._Subject(day, key, "x", f"https://{origin}.example")
+    return rejections._Subject(day, ingest_key, "x", f"https://{origin}.example")
 
 
 def test_number_of_rows_of_a_day_and_key_is_limited(
@@ -87,7 +87,7 @@ def test_number_of_rows_of_a_day_and_key_is_limited(
     monkeypatch.setattr(rejections, "MAX_ROWS", 2)
     for index in range(5):
         rejections.write(Counter([subject(index)]))
-    rejections.write(Counter([subject(0, key=key.name)]))
+    rejections.write(Counter([subject(0, ingest_key=key.name)]))
     assert rows() == {
         ("", "x", "https://0.example", 1),
         ("", "x", "https://1.example", 1),
@@ -102,18 +102,20 @@ def test_invented_origins_of_one_key_do_not_hide_those_of_another(
     monkeypatch.setattr(rejections, "MAX_WAITING", 2)
     for index in range(5):
         rejections.writer.add(subject(index))
-    rejections.writer.add(subject(0, key=key.name))
+    rejections.writer.add(subject(0, ingest_key=key.name))
     wait_for(lambda: sum(count for *_, count in rows()) == 6)
     assert ("", "x", "other", 3) in rows()
     assert (key.name, "x", "https://0.example", 1) in rows()
 
 
 def test_invented_origins_do_not_hide_a_site_with_a_mistyped_key(key: IngestKey) -> None:
-    rejections.write(Counter(subject(n, key="unknown key") for n in range(rejections.MAX_ROWS)))
+    rejections.write(
+        Counter(subject(n, ingest_key="unknown key") for n in range(rejections.MAX_ROWS))
+    )
     for number in range(rejections.MAX_WAITING):
         assert report(f"?key={new_key()}", origin=f"https://{number}.example") == 401
     for _ in range(30):
-        assert report(f"?key={key.key}x") == 401
+        assert report(f"?key={key.value}x") == 401
     wait_for(lambda: ("unknown key", "The ingest key is unknown.", ORIGIN, 30) in rows())
     shown = text_in(in_admin("auditor").get(check_page(key)))
     assert "No report was accepted yet" in shown
@@ -129,10 +131,10 @@ def test_page_waits_for_the_first_report_and_shows_it(key: IngestKey, owner: API
     assert "Content-Security-Policy-Report-Only: default-src &#x27;self&#x27;;" in waiting.text
     assert "Content-Security-Policy: " not in waiting.text
     assert "most sites would stop working" in text_in(waiting)
-    assert report(f"?key={key.key}", origin="https://evil.example") == 403
+    assert report(f"?key={key.value}", origin="https://evil.example") == 403
     wait_for(rows)
     assert "No report was accepted yet" in text_in(client.get(check_page(key)))
-    assert report(f"?key={key.key}") == 200
+    assert report(f"?key={key.value}") == 200
     shown = client.get(check_page(key))
     assert "The newest report arrived" in text_in(shown)
     assert "Accepted today (UTC): 1" in text_in(shown)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from csp.models import Group, HourCount, NoiseRule, Report
+from csp.models import Group, GroupHour, NoiseRule, Report
 from tests.support.client import APIClient
 from tests.support.csp_reports import FIREFOX, PATH, legacy, modern, send
 
@@ -44,7 +44,7 @@ def test_number_beyond_64_bits_is_null_and_other_reports_are_stored(member: APIC
     # With a raw tab in it, only the tolerant parser reads it.
     body = f"[{json.dumps(modern())}, {odd}]".replace("\\t", "\t").encode()
     assert member.post_json(PATH, body).json() == "ok"
-    found = Report.objects.order_by("id").values_list("line_number", "extra", "sample")
+    found = Report.objects.order_by("id").values_list("line_number", "other_members", "sample")
     assert list(found) == [(12, {}, ""), (None, {"n": None}, "a\tb")]
 
 
@@ -102,7 +102,7 @@ def test_texts_that_grow_by_masking_fit_their_columns(member: APIClient, unit: s
 
 def test_unknown_members_beside_the_report_are_kept(member: APIClient) -> None:
     send(member, [modern(own=1) | {"beside": 2, "big": ["x" * 9000]}])
-    assert Report.objects.get().extra == {"beside": 2, "own": 1, "(left out)": 1}
+    assert Report.objects.get().other_members == {"beside": 2, "own": 1, "(left out)": 1}
 
 
 def test_page_ignores_credentials_query_and_fragment(member: APIClient) -> None:
@@ -127,7 +127,7 @@ def test_texts_that_postgresql_rejects_are_cleaned(member: APIClient) -> None:
     assert member.post_json(PATH, body).status_code == 200
     report = Report.objects.get()
     assert (report.blocked_uri, report.source_file) == ("a\ufffdb", "\ufffdx")
-    assert report.extra == {"big": None, "inf": None}
+    assert report.other_members == {"big": None, "inf": None}
     assert report.line_number == 17
 
 
@@ -136,17 +136,17 @@ def test_similar_reports_are_one_group(member: APIClient) -> None:
         send(member, legacy(blocked_uri=f"https://cdn.example.net/{number}.js?v={number}"))
     send(member, legacy(effective_directive="script-src", disposition="report"))
     send(member, legacy(blocked_uri="https://elsewhere.example.net/"))
-    group = Group.objects.get(blocked="cdn.example.net")
-    assert (group.count, group.directive) == (4, "script-src")
+    group = Group.objects.get(blocked_source="cdn.example.net")
+    assert (group.reports, group.directive) == (4, "script-src")
     assert (group.pages, group.client_days) == (1, 1)
-    assert sum(HourCount.objects.filter(group=group).values_list("count", flat=True)) == 4
+    assert sum(GroupHour.objects.filter(group=group).values_list("reports", flat=True)) == 4
     assert Group.objects.count() == 2
 
 
 def test_noise_is_answered_ok_and_counted_by_its_rule(member: APIClient) -> None:
     assert send(member, legacy(blocked_uri="chrome-extension")).status_code == 200
     group = Group.objects.get()
-    assert (group.count, group.client_days) == (1, 1)
+    assert (group.reports, group.client_days) == (1, 1)
     assert NoiseRule.objects.get(groups=group).pattern == "chrome-extension"
     assert not Group.objects.visible().exists()
 

@@ -16,7 +16,7 @@ from csp.scrubbing.encodings import MAX_GROWTH, MAX_ROUNDS, decoded, shortened
 from csp.scrubbing.free_text import scrubbed_policy, scrubbed_text
 from csp.scrubbing.leak_search import holds_private, holds_private_member
 from csp.scrubbing.masking import holds_secret, masked
-from csp.scrubbing.reports import scrubbed, scrubbed_extra
+from csp.scrubbing.reports import scrubbed, scrubbed_members
 from csp.writing.entries import prepare
 from kernel.telemetry import logs
 from tests.support.csp_reports import CHROME, FIREFOX, legacy
@@ -455,7 +455,7 @@ def test_audit_finds_nothing_in_what_was_scrubbed(scrub: Callable[[str], str], t
 def test_audit_finds_nothing_in_a_report_and_its_group(members: dict[str, Any]) -> None:
     prepared = prepare(parse({"csp-report": members}).violations[0])
     columns = prepared.report.columns | dict(zip("db", prepared.cause, strict=True))
-    assert not holds_private_member(json.dumps(columns.pop("extra")))
+    assert not holds_private_member(json.dumps(columns.pop("other_members")))
     for name, value in columns.items():
         assert not (isinstance(value, str) and holds_private(value)), name
 
@@ -492,7 +492,7 @@ def test_referrer_is_reduced_to_its_origin() -> None:
 
 def test_unknown_members_are_scrubbed_up_to_a_limit() -> None:
     extra = {"a": f"https://h.example/?t={CODER_TOKEN}", CODER_TOKEN: 1, "big": "x " * 4000}
-    assert scrubbed_extra(extra) == {
+    assert scrubbed_members(extra) == {
         "a": "https://h.example/",
         "{secret}": "{secret}",
         "(left out)": 1,
@@ -520,7 +520,7 @@ def test_unknown_members_are_scrubbed_up_to_a_limit() -> None:
     ],
 )
 def test_unknown_members_are_scrubbed(member: dict[str, Any], stored: dict[str, Any]) -> None:
-    assert scrubbed_extra(member) == stored
+    assert scrubbed_members(member) == stored
 
 
 _REPEATED = (

@@ -14,7 +14,7 @@ import pytest
 from django.db import connection
 from prometheus_client.parser import text_string_to_metric_families
 
-from csp.models import Batch, Group
+from csp.models import CommittedBatch, Group
 from tests.support.clusters import own_cluster
 from tests.support.commands import as_lines, run, write_lines
 from tests.support.csp_load import Load, assert_counts_agree, post
@@ -96,13 +96,13 @@ def test_killed_import_continues(tmp_path: Path) -> None:
         with pipe.open("wb") as source:
             source.write(as_lines(*[legacy()] * 1500).encode())
             source.flush()
-            wait_for(Batch.objects.filter(imported=True).exists)
+            wait_for(CommittedBatch.objects.filter(imported=True).exists)
             program.end(signal.SIGKILL)
     finally:
         program.kill_all()
     file = write_lines(tmp_path / "a.jsonl", *[legacy()] * 1600)
     assert run("import_csp_reports", file).startswith("1,600 lines, of which 1,000 had")
-    assert Group.objects.get().count == 1600
+    assert Group.objects.get().reports == 1600
 
 
 BODIES = [

@@ -142,7 +142,7 @@ def shop(collecting: None, owner: APIClient) -> APIClient:
 
 def resolve_hosts() -> None:
     client = in_admin("owner")
-    for group in Group.objects.filter(blocked__contains="."):
+    for group in Group.objects.filter(blocked_source__contains="."):
         client.post(f"/admin/csp/group/{group.pk}/decide/", {"state": "resolved"})
 
 
@@ -156,7 +156,7 @@ def test_copy_of_a_shop_whose_groups_were_resolved_keeps_its_hosts(shop: APIClie
         "img-src": {"'self'", "https://img.example.net"},
     }
     assert found.policy.count("'self'") == 3
-    key = IngestKey.objects.get().key
+    key = IngestKey.objects.get().value
     url = f"http://127.0.0.1:3000{PATH}?key={key}"
     assert f"Content-Security-Policy: {found.policy}; report-uri {url}" in unescape(page.text)
     assert [(str(each.group), each.blocked) for each in found.rest] == [
@@ -195,12 +195,12 @@ def test_policy_of_one_client_is_not_the_policy_of_the_site(shop: APIClient) -> 
 
 
 def test_acknowledged_group_is_accepted_and_a_new_one_is_not(shop: APIClient) -> None:
-    Group.objects.filter(blocked="img.example.net").update(state="acknowledged")
+    Group.objects.filter(blocked_source="img.example.net").update(state="acknowledged")
     found = shown_policy()[1]
     assert [each.advice.entry for each in found.entries] == [
         "img-src 'self' https://img.example.net"
     ]
-    assert {each.group.blocked for each in found.rest} >= {*HOSTS["script-src"]}
+    assert {each.group.blocked_source for each in found.rest} >= {*HOSTS["script-src"]}
 
 
 def test_policy_of_a_site_without_a_key_names_the_missing_directives(shop: APIClient) -> None:

@@ -73,10 +73,10 @@ def test_policy_to_copy_blocks_what_the_page_lists_and_nothing_else(
         pages["/"] = headers_in(run("create_ingest_key", "--origin", shop))
         window.open(f"{shop}/")
         wait_for(lambda: len(counts()) == len(ACCEPTED) + NOT_ACCEPTED, seconds=DEADLINE_SECONDS)
-        found = Group.objects.values_list("blocked", flat=True)
+        found = Group.objects.values_list("blocked_source", flat=True)
         assert set(found) == {*ACCEPTED, "inline", "eval"}
         client = in_admin("owner")
-        for group in Group.objects.filter(blocked__in=ACCEPTED):
+        for group in Group.objects.filter(blocked_source__in=ACCEPTED):
             client.post(f"/admin/csp/group/{group.pk}/decide/", {"state": "resolved"})
 
         shown = client.get("/admin/csp/group/site-policy/", {"site": shop})
@@ -94,7 +94,7 @@ def test_policy_to_copy_blocks_what_the_page_lists_and_nothing_else(
 
 
 def counts() -> dict[Any, int]:
-    return dict(Group.objects.values_list("pk", "count"))
+    return dict(Group.objects.values_list("pk", "reports"))
 
 
 def changed(before: dict[Any, int]) -> set[Any]:

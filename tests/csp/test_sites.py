@@ -43,7 +43,7 @@ def report_on(site: str, owner: APIClient, **members: Any) -> None:
 
 def found_sites() -> dict[str, int]:
     counts: Counter[str] = Counter()
-    for site, count in Group.objects.values_list("site", "count"):
+    for site, count in Group.objects.values_list("site", "reports"):
         counts[site] += count
     return dict(counts)
 
@@ -81,8 +81,8 @@ def test_groups_of_sites_are_decided_and_filtered_apart(sites: None, owner: APIC
     report_on(PORTAL, owner)
     [shop] = owner.get(GROUPS, {"site": SHOP}).json()["groups"]
     [portal] = owner.get(GROUPS, {"site": PORTAL}).json()["groups"]
-    assert (shop["state"], shop["count"]) == ("ignored", 1)
-    assert (portal["state"], portal["count"]) == ("new", 2)
+    assert (shop["state"], shop["reports"]) == ("ignored", 1)
+    assert (portal["state"], portal["reports"]) == ("new", 2)
     assert owner.get(GROUPS, {"site": "x"}).json()["groups"] == []
 
 
@@ -155,7 +155,7 @@ def test_exported_reports_have_their_site(sites: None, owner: APIClient, tmp_pat
     # An import finds the site again, and does not store the member.
     Report.objects.all().delete()
     run("import_csp_reports", write_lines(tmp_path / "a.jsonl", *map(json.loads, lines)))
-    assert set(Report.objects.values_list("group__site", "extra__site")) == {
+    assert set(Report.objects.values_list("group__site", "other_members__site")) == {
         (site, None) for site in expected.values()
     }
 
@@ -181,10 +181,10 @@ def test_policy_of_another_site_is_not_unusual(sites: None, owner: APIClient) ->
 
 
 def test_decision_is_copied_to_the_same_cause_on_other_sites(owner: APIClient) -> None:
-    decided = {"state": "ignored", "state_at": NOW, "ignored_reach": 50, "note": "Known."}
+    decided = {"state": "ignored", "state_at": NOW, "ignored_client_days": 50, "note": "Known."}
     first = make_group(site=PORTAL, **decided)
     second = make_group(site=SHOP, client_days=70)
-    unlike = make_group(site=SHOP, blocked="a.example")
+    unlike = make_group(site=SHOP, blocked_source="a.example")
     client, path = in_admin("owner"), f"/admin/csp/group/{first.pk}"
     page = client.get(f"{path}/change/").text
     assert page.count(f"{breakable(SHOP)}</a>") == 1
@@ -192,7 +192,7 @@ def test_decision_is_copied_to_the_same_cause_on_other_sites(owner: APIClient) -
     second.refresh_from_db()
     unlike.refresh_from_db()
     # The limit is above the clients that the group has already.
-    assert (second.state, second.note, second.ignored_reach) == ("ignored", "Known.", 71)
+    assert (second.state, second.note, second.ignored_client_days) == ("ignored", "Known.", 71)
     assert unlike.state == "new"
     assert Entry.objects.get(action="csp.group.decide").target_id == str(second.pk)
     assert client.get(f"{path}/copy/").status_code == 405

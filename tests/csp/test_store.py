@@ -16,7 +16,7 @@ from psycopg.conninfo import make_conninfo
 
 from audit.services import SYSTEM
 from csp import services
-from csp.models import Group, HourCount, NoiseRule, Report
+from csp.models import Group, GroupHour, NoiseRule, Report
 from csp.writing.entries import Entry
 from csp.writing.store import Store
 from tests.support.client import APIClient
@@ -43,8 +43,8 @@ def test_processes_that_write_the_same_groups_count_each_report_once() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(run, range(4)))
-    assert set(Group.objects.values_list("count", "client_days")) == {(80, 4)}
-    assert HourCount.objects.aggregate(n=Sum("count"))["n"] == Report.objects.count() == 800
+    assert set(Group.objects.values_list("reports", "client_days")) == {(80, 4)}
+    assert GroupHour.objects.aggregate(n=Sum("reports"))["n"] == Report.objects.count() == 800
 
 
 def test_direct_connection_keeps_the_plan_of_a_batch() -> None:
@@ -81,20 +81,20 @@ def test_repeated_batch_is_written_once() -> None:
         written.append(store.commit(of_hosts(range(3)), batch_id=batch))
         store.close()
     assert written == [True, False]
-    assert Report.objects.count() == Group.objects.aggregate(n=Sum("count"))["n"] == 3
+    assert Report.objects.count() == Group.objects.aggregate(n=Sum("reports"))["n"] == 3
 
 
 def test_equal_reports_from_two_addresses_are_two_clients(member: APIClient) -> None:
     for address, agent in (("10.0.0.1", CHROME), ("10.0.0.2", FIREFOX), ("10.0.0.1", CHROME)):
         send(member, legacy(), REMOTE_ADDR=address, headers={"User-Agent": agent})
-    assert Group.objects.values_list("count", "client_days", "pages").get() == (3, 2, 1)
+    assert Group.objects.values_list("reports", "client_days", "pages").get() == (3, 2, 1)
     assert set(Report.objects.values_list("browser", flat=True)) == {"Chrome 142", "Firefox 149"}
 
 
 def test_addresses_of_one_network_are_one_client(member: APIClient) -> None:
     for address in ("2001:db8::1", "2001:db8::2:1", "2001:db8:0:1::1"):
         send(member, legacy(), REMOTE_ADDR=address)
-    assert Group.objects.values_list("count", "client_days").get() == (3, 1)
+    assert Group.objects.values_list("reports", "client_days").get() == (3, 1)
 
 
 def test_changed_rules_apply_to_the_next_report(member: APIClient) -> None:
@@ -108,4 +108,4 @@ def test_changed_rules_apply_to_the_next_report(member: APIClient) -> None:
     send(member, report)
     services.delete_noise_rule(rule, actor=SYSTEM, now=NOW)
     send(member, report)
-    assert sorted(Group.objects.values_list("count", flat=True)) == [2, 2]
+    assert sorted(Group.objects.values_list("reports", flat=True)) == [2, 2]

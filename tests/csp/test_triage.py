@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from audit.models import Entry
-from csp.models import Group, HourCount, NoiseRule, Report, Version
+from csp.models import Group, GroupHour, NoiseRule, Report, Version
 from csp.triage import details, releases, week
 from csp.triage.reading import READERS
 from csp.triage.selectors import (
@@ -47,9 +47,9 @@ from users.models import User
         ({"state": "ignored"}, "ignored"),
         ({"state": "ignored", "ignored_until": NOW + DAY}, "ignored"),
         ({"state": "ignored", "ignored_until": NOW}, "new"),
-        ({"state": "ignored", "ignored_reach": 6}, "ignored"),
-        ({"state": "ignored", "ignored_reach": 5}, "new"),
-        ({"state": "ignored", "ignored_until": NOW + DAY, "ignored_reach": 5}, "new"),
+        ({"state": "ignored", "ignored_client_days": 6}, "ignored"),
+        ({"state": "ignored", "ignored_client_days": 5}, "new"),
+        ({"state": "ignored", "ignored_until": NOW + DAY, "ignored_client_days": 5}, "new"),
     ],
 )
 def test_current_state_is_derived(stored: dict[str, Any], expected: str) -> None:
@@ -68,13 +68,13 @@ def test_report_makes_a_group_with_advice(collecting: None, owner: APIClient) ->
     assert listed["next"] == ""
     [group] = listed["groups"]
     assert group["cause"] == "Script from cdn.example.net"
-    assert (group["state"], group["hidden"], group["count"]) == ("new", False, 1)
+    assert (group["state"], group["hidden"], group["reports"]) == ("new", False, 1)
     answer = owner.get(f"{GROUPS}/{group['id']}")
     detail = answer.json()
     assert detail["advice"]["entry"] == "script-src https://cdn.example.net"
     assert detail["advice"]["risk"] == "high"
     assert (detail["advice"]["silenced"], detail["advice"]["week_reports"]) == (1, 1)
-    assert detail["facets"]["Disposition"] == [{"value": "enforce", "count": 1}]
+    assert detail["facets"]["Disposition"] == [{"value": "enforce", "reports": 1}]
     unchanged = owner.get(f"{GROUPS}/{group['id']}", headers={"If-None-Match": answer["ETag"]})
     assert unchanged.status_code == 304
 
@@ -105,8 +105,8 @@ def test_resolved_group_regresses_with_the_next_report(collecting: None, owner: 
         ({"note": 5}, "note"),
         ({"state": "ignored", "ignored_until": "2020-01-01T00:00:00Z"}, "ignored_until"),
         ({"state": "ignored", "ignored_until": "soon"}, "ignored_until"),
-        ({"state": "ignored", "ignored_reach": 0}, "ignored_reach"),
-        ({"state": "resolved", "ignored_reach": 5}, "ignored_reach"),
+        ({"state": "ignored", "ignored_client_days": 0}, "ignored_client_days"),
+        ({"state": "resolved", "ignored_client_days": 5}, "ignored_client_days"),
     ],
 )
 @pytest.mark.django_db
@@ -121,11 +121,11 @@ def test_wrong_decision_is_rejected(owner: APIClient, body: dict[str, Any], fiel
 
 
 @pytest.mark.django_db
-def test_ignored_group_is_new_again_at_its_reach(owner: APIClient) -> None:
+def test_ignored_group_is_new_again_at_its_client_days(owner: APIClient) -> None:
     group = make_group(client_days=7)
-    answer = patch(owner, f"{GROUPS}/{group.pk}", {"state": "ignored", "ignored_reach": 3})
-    # The limit is above the present reach: otherwise the group would be new again at once.
-    assert (answer.json()["state"], answer.json()["ignored_reach"]) == ("ignored", 8)
+    answer = patch(owner, f"{GROUPS}/{group.pk}", {"state": "ignored", "ignored_client_days": 3})
+    # The limit is above the present client days: otherwise the group would be new again at once.
+    assert (answer.json()["state"], answer.json()["ignored_client_days"]) == ("ignored", 8)
     Group.objects.update(client_days=8)
     assert owner.get(f"{GROUPS}/{group.pk}").json()["state"] == "new"
 
@@ -159,7 +159,7 @@ def test_unknown_group_is_404(owner: APIClient) -> None:
 
 @pytest.mark.django_db
 def test_pages_follow_each_other_without_gaps(owner: APIClient) -> None:
-    made = [make_group(client_days=n % 3, pages=n % 2, count=n % 4 + 1) for n in range(25)]
+    made = [make_group(client_days=n % 3, pages=n % 2, reports=n % 4 + 1) for n in range(25)]
     seen: list[str] = []
     after = ""
     while True:
@@ -168,7 +168,7 @@ def test_pages_follow_each_other_without_gaps(owner: APIClient) -> None:
         after = page["next"]
         if not after:
             break
-    order = sorted(made, key=lambda g: (-g.client_days, -g.pages, -g.count, str(g.pk)))
+    order = sorted(made, key=lambda g: (-g.client_days, -g.pages, -g.reports, str(g.pk)))
     assert seen == [str(group.pk) for group in order]
 
 
@@ -189,18 +189,20 @@ def test_cursor_of_another_list_is_rejected(owner: APIClient) -> None:
         ({}, {"a", "b"}),
         ({"state": "resolved"}, {"b"}),
         ({"directive": "font-src"}, {"b"}),
-        ({"blocked": "a"}, {"a"}),
+        ({"blocked_source": "a"}, {"a"}),
         ({"noise": "true"}, {"a", "b", "c"}),
         ({"since": "2026-05-03T18:00:00Z"}, {"b"}),
     ],
 )
 def test_groups_are_filtered(owner: APIClient, parameters: dict[str, str], found: set[str]) -> None:
     rule = NoiseRule.objects.create(name="c", target="host", pattern="c.test")
-    make_group(blocked="a")
-    make_group(blocked="b", directive="font-src", state="resolved", state_at=NOW, last_seen=NOW)
-    make_group(blocked="c", rule=rule)
+    make_group(blocked_source="a")
+    make_group(
+        blocked_source="b", directive="font-src", state="resolved", state_at=NOW, last_seen=NOW
+    )
+    make_group(blocked_source="c", noise_rule=rule)
     groups = owner.get(GROUPS, parameters).json()["groups"]
-    assert {group["blocked"] for group in groups} == found
+    assert {group["blocked_source"] for group in groups} == found
 
 
 @pytest.mark.django_db
@@ -222,8 +224,8 @@ def test_summary_counts_groups_and_reports(owner: APIClient) -> None:
     now = timezone.now()
     group = make_group(first_seen=now, last_seen=now)
     make_group(state="resolved", state_at=NOW)
-    HourCount.objects.create(
-        group=group, hour=now.replace(minute=0, second=0, microsecond=0), count=4
+    GroupHour.objects.create(
+        group=group, hour=now.replace(minute=0, second=0, microsecond=0), reports=4
     )
     summary = owner.get("/api/coderapi/v1/csp/summary").json()
     assert summary["groups"] == {
@@ -241,10 +243,10 @@ def test_summary_counts_groups_and_reports(owner: APIClient) -> None:
 def test_numbers_of_a_summary_are_of_one_moment(transactional_db: None, owner: APIClient) -> None:
     now = timezone.now().replace(microsecond=0)
     hour = now.replace(minute=0, second=0)
-    HourCount.objects.create(group=make_group(last_seen=now), hour=hour, count=4)
+    GroupHour.objects.create(group=make_group(last_seen=now), hour=hour, reports=4)
     # The period starts at the full hour, so both requests have the same numbers.
     first = owner.get("/api/coderapi/v1/csp/summary", {"since": hour.isoformat()}).json()
-    HourCount.objects.create(group=make_group(last_seen=now), hour=hour, count=4)
+    GroupHour.objects.create(group=make_group(last_seen=now), hour=hour, reports=4)
     later = hour + timedelta(minutes=59)
     second = owner.get("/api/coderapi/v1/csp/summary", {"since": later.isoformat()}).json()
     assert first == second
@@ -302,7 +304,7 @@ def test_details_are_read_by_one_request_at_a_time_and_kept(
     first = owner.get(path).json()
     send(owner, legacy())
     second = owner.get(path).json()
-    assert (first["count"], second["count"]) == (1, 2)
+    assert (first["reports"], second["reports"]) == (1, 2)
     assert first["advice"] == second["advice"]
     # An acknowledged source is confirmed, so the advice changes at once.
     patch(owner, path, {"state": "acknowledged"})
@@ -320,11 +322,11 @@ def test_regressed_groups_come_first() -> None:
 
 @pytest.mark.django_db
 def test_neighbors_and_the_most_urgent_groups_have_the_order_of_those_that_need_attention() -> None:
-    for reach in (3, 1, 2, 2, 3):
-        make_group(client_days=reach)
-        make_group(client_days=reach, state="resolved", state_at=NOW - 2 * DAY)
-        make_group(client_days=reach, state="ignored", ignored_reach=1)
-        make_group(client_days=reach, state="acknowledged")
+    for number in (3, 1, 2, 2, 3):
+        make_group(client_days=number)
+        make_group(client_days=number, state="resolved", state_at=NOW - 2 * DAY)
+        make_group(client_days=number, state="ignored", ignored_client_days=1)
+        make_group(client_days=number, state="acknowledged")
     ordered = list(needing_attention(NOW))
     assert len(ordered) == 15
     assert most_urgent(NOW, limit=9) == ordered[:9]
@@ -339,8 +341,8 @@ def test_neighbors_and_the_most_urgent_groups_have_the_order_of_those_that_need_
 @pytest.mark.django_db
 def test_ignored_group_gets_other_limits(owner: APIClient) -> None:
     group = make_group(state="ignored", state_at=NOW)
-    changed = patch(owner, f"{GROUPS}/{group.pk}", {"state": "ignored", "ignored_reach": 9})
-    assert (changed.json()["state"], changed.json()["ignored_reach"]) == ("ignored", 9)
+    changed = patch(owner, f"{GROUPS}/{group.pk}", {"state": "ignored", "ignored_client_days": 9})
+    assert (changed.json()["state"], changed.json()["ignored_client_days"]) == ("ignored", 9)
 
 
 # --- The admin --------------------------------------------------------------------------------
@@ -396,12 +398,12 @@ def test_counts_of_filters_are_the_numbers_of_rows_that_they_show(
     groups: tuple[dict[str, Any], ...] = (
         {},
         {"state": "resolved", "state_at": NOW - 2 * DAY, "site": "https://one.test"},
-        {"state": "ignored", "ignored_reach": 1, "assigned_to": user},
+        {"state": "ignored", "ignored_client_days": 1, "assigned_to": user},
         {"state": "ignored", "directive": "font-src"},
-        {"directive": "", "oldest_version": "2"},
-        {"site": "https://one.test", "oldest_version": "2"},
-        {"site": "https://one.test", "oldest_version": "3", "first_seen": NOW - 9 * DAY},
-        {"rule": noise},
+        {"directive": "", "oldest_version_rank": "2"},
+        {"site": "https://one.test", "oldest_version_rank": "2"},
+        {"site": "https://one.test", "oldest_version_rank": "3", "first_seen": NOW - 9 * DAY},
+        {"noise_rule": noise},
     )
     for values in groups:
         make_group(**values)
@@ -426,7 +428,7 @@ def test_counts_of_filters_are_the_numbers_of_rows_that_they_show(
 def test_list_of_groups_joins_no_other_table(transactional_db: None) -> None:
     client = in_admin("owner")
     disabled = NoiseRule.objects.create(name="x", target="host", pattern="x.test", enabled=False)
-    make_group(rule=disabled, assigned_to=User.objects.get())
+    make_group(noise_rule=disabled, assigned_to=User.objects.get())
     with CaptureQueriesContext(connection) as queries:
         page = client.get("/admin/csp/group/", {"q": "img", "_facets": "True"}).text
     reading = [query["sql"] for query in queries if 'FROM "csp_group"' in query["sql"]]
@@ -441,11 +443,11 @@ def test_list_shows_when_a_group_began_and_its_last_days(
     for host in ("one", "one", "two", "three"):
         send(owner, legacy(blocked_uri=f"https://{host}.example.net/"))
     long_ago = timezone.now() - timedelta(days=40)
-    Group.objects.filter(blocked="one.example.net").update(first_seen=long_ago)
+    Group.objects.filter(blocked_source="one.example.net").update(first_seen=long_ago)
     client = in_admin("owner")
     with django_assert_max_num_queries(12) as queries:
         page = client.get("/admin/csp/group/").text
-    assert sum("csp_hourcount" in query["sql"] for query in queries) == 1
+    assert sum("csp_grouphour" in query["sql"] for query in queries) == 1
     assert "40 days ago" in page
     drawn = re.findall(r"Reports per day: ([\d, ]+)", page)
     assert sorted(sum(map(int, days.split(","))) for days in drawn) == [1, 1, 2]
@@ -537,13 +539,15 @@ def test_groups_that_grow_are_shown_with_the_time_of_their_numbers(
 ) -> None:
     now = timezone.now()
     group = make_group(first_seen=now - 10 * DAY, last_seen=now, state="acknowledged")
-    HourCount.objects.create(group=group, hour=now - DAY, count=20)
+    GroupHour.objects.create(group=group, hour=now - DAY, reports=20)
     client = in_admin("owner")
     page = client.get("/admin/csp/").text
     assert "Growing this week" in page
     assert page.count("As of ") == 2
     # A hidden group is not listed any more, although the numbers are still cached.
-    Group.objects.update(rule=NoiseRule.objects.create(name="x", target="host", pattern="x.test"))
+    Group.objects.update(
+        noise_rule=NoiseRule.objects.create(name="x", target="host", pattern="x.test")
+    )
     assert "Growing this week" not in client.get("/admin/csp/").text
 
 
@@ -558,9 +562,9 @@ def test_earlier_hours_are_read_once_an_hour_and_the_last_two_each_minute(
         return [found[-1 - age] for age in ages]
 
     for age in ages:
-        HourCount.objects.create(group=group, hour=hour - age * timedelta(hours=1), count=1)
+        GroupHour.objects.create(group=group, hour=hour - age * timedelta(hours=1), reports=1)
     assert counted() == [1, 1, 1, 1]
-    HourCount.objects.update(count=2)
+    GroupHour.objects.update(reports=2)
     assert counted() == [1, 1, 1, 1]
     week._WEEKS.clear()
     assert counted() == [2, 2, 1, 1]
@@ -572,13 +576,13 @@ def test_earlier_hours_are_read_once_an_hour_and_the_last_two_each_minute(
 @pytest.mark.django_db
 def test_groups_are_compared_before_and_after_a_release() -> None:
     moment = NOW - 6 * timedelta(hours=1)
-    gone = make_group(blocked="gone.example", last_seen=moment - timedelta(hours=1))
-    new = make_group(blocked="new.example", first_seen=moment, last_seen=NOW)
-    steady = make_group(blocked="steady.example", last_seen=NOW)
+    gone = make_group(blocked_source="gone.example", last_seen=moment - timedelta(hours=1))
+    new = make_group(blocked_source="new.example", first_seen=moment, last_seen=NOW)
+    steady = make_group(blocked_source="steady.example", last_seen=NOW)
     for group, hours in ((gone, (-2, -1)), (new, (0, 6)), (steady, (-1, 1))):
         for hour in hours:
             at = moment + timedelta(hours=hour)
-            HourCount.objects.create(group=group, hour=at, count=7)
+            GroupHour.objects.create(group=group, hour=at, reports=7)
     found: Any = releases.by_time(moment, now=NOW + timedelta(minutes=30))
     hours, lists = found
     assert hours == 7

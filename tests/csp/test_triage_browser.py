@@ -40,7 +40,7 @@ def press(browser: Browser, key: str) -> None:
 
 
 def test_ten_strokes_triage_ten_groups(browser: Browser, live_server: Any) -> None:
-    groups = [make_group(blocked=f"{n}.example.net", client_days=20 - n) for n in range(10)]
+    groups = [make_group(blocked_source=f"{n}.example.net", client_days=20 - n) for n in range(10)]
     browser.open(f"{live_server.url}/admin/csp/")
     press(browser, "j")
     assert browser.run(FOCUSED) == "Image from 0.example.net"
@@ -94,7 +94,7 @@ SHOWN = ("Style sheet from fonts.googleapis.com", "http://old.acme.test:8080", "
 def open_with_two_sites(browser: Browser, url: str, *, width: int) -> None:
     """Makes a group at each of two sites, and opens the page in a window of this width."""
     for site in ("https://portal.acme.test:8443", "http://old.acme.test:8080"):
-        make_group(directive="style-src", blocked="fonts.googleapis.com", site=site)
+        make_group(directive="style-src", blocked_source="fonts.googleapis.com", site=site)
     memory.clear_all()
     browser.resize(width, 800)
     browser.open(url)

@@ -229,7 +229,7 @@ def test_activity_shows_decisions_alerts_and_reports() -> None:
 @pytest.mark.parametrize("model", ["group", "report", "noiserule", "otherreport", "rejection"])
 def test_rows_come_before_filters(model: str) -> None:
     make_rows(make_user("owner", username="maker"), now=timezone.now())
-    Rejection.objects.create(day=timezone.now(), reason="x", last_at=timezone.now())
+    Rejection.objects.create(day=timezone.now(), reason="x", last_seen=timezone.now())
     memory.clear_all()
     shown = in_admin("owner").get(f"/admin/csp/{model}/").text
     if 'id="changelist-filter"' in shown:
@@ -238,7 +238,11 @@ def test_rows_come_before_filters(model: str) -> None:
 
 
 def test_group_has_one_name_and_no_left_over_fields() -> None:
-    shown = in_admin("owner").get(page(make_group(blocked="img.test:8443", rule=None))).text
+    shown = (
+        in_admin("owner")
+        .get(page(make_group(blocked_source="img.test:8443", noise_rule=None)))
+        .text
+    )
     assert "<h1>Image from img.test<wbr><span" in shown
     assert "Noise rule:" not in shown
     assert "per hour, last 7 days" in shown

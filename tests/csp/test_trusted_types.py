@@ -68,8 +68,8 @@ def test_group_has_the_sink_or_the_name_of_the_policy(
 ) -> None:
     assert send(owner, violation(keyword, sample)).status_code == 200
     group = Group.objects.get()
-    assert group.blocked == f"{keyword} {blocked}".strip()
-    assert words in cause(group.directive, group.blocked)
+    assert group.blocked_source == f"{keyword} {blocked}".strip()
+    assert words in cause(group.directive, group.blocked_source)
     assert list(findings()) == []
 
 
@@ -88,7 +88,7 @@ def test_exported_report_is_imported_into_the_same_group(
     file = tmp_path / "reports.jsonl"
     file.write_text(run("export_csp_reports"))
     run("import_csp_reports", str(file))
-    assert set(Group.objects.values_list("count", flat=True)) == {2}
+    assert set(Group.objects.values_list("reports", flat=True)) == {2}
     assert Group.objects.count() == 4
 
 
@@ -123,10 +123,10 @@ def test_page_and_api_say_what_to_do(collecting: None, owner: APIClient) -> None
 def test_extension_is_noise_and_needs_no_entry(collecting: None, owner: APIClient) -> None:
     send(owner, violation(POLICY, "dompurify", source_file="moz-extension"))
     send(owner, violation(POLICY, "other"))
-    rules = {g.blocked: g.rule for g in Group.objects.select_related("rule")}
+    rules = {g.blocked_source: g.noise_rule for g in Group.objects.select_related("noise_rule")}
     assert rules[f"{POLICY} other"] is None
     assert rules[f"{POLICY} dompurify"] == NoiseRule.objects.get(name="scheme-moz-extension")
-    group = Group.objects.get(rule__isnull=False)
+    group = Group.objects.get(noise_rule__isnull=False)
     advice = owner.get(f"{GROUPS}/{group.pk}").json()["advice"]
     assert (advice["entry"], advice["risk"]) == ("", "low")
     assert "noise rule" in advice["reasons"][0]

@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csp import services
-from csp.models import Group, GroupVersion, IngestKey, ReachMember, Report, Version
+from csp.models import DistinctHash, Group, GroupVersion, IngestKey, Report, Version
 from csp.scrubbing.versions import checked_version, precedence
 from csp.triage import gate
 from csp.triage.selectors import groups_at
 from csp.triage.versions import mark_new
-from csp.writing import reach, versions, writer
+from csp.writing import distinct, versions, writer
 from csp.writing.entries import Caller
 from kernel import memory
 from kernel.db.connections import connect_directly
@@ -63,7 +63,7 @@ def report(
 def new_in() -> dict[str, str]:
     """Returns the version in which each group is new, by the first label of its host."""
     groups = mark_new(list(groups_at(timezone.now())))
-    return {group.blocked.partition(".")[0]: group.new_in for group in groups}
+    return {group.blocked_source.partition(".")[0]: group.new_in for group in groups}
 
 
 # --- The names of versions --------------------------------------------------------------------
@@ -139,7 +139,7 @@ def test_report_has_the_version_in_the_url_or_that_of_coder(
     settings.CODER_VERSION = "2.29.0"
     for site, version in ((CODER, ""), (CODER, "v2.30.0"), (SHOP, ""), (SHOP, "1.4.0-rc.1")):
         report(owner, version, "cdn", site=site)
-    found = Report.objects.order_by("pk").values_list("version", flat=True)
+    found = Report.objects.order_by("pk").values_list("version_name", flat=True)
     assert list(found) == ["2.29.0", "2.30.0", "", "1.4.0-rc.1"]
 
 
@@ -147,7 +147,7 @@ def test_wrong_version_is_rejected_and_shown_on_the_page_of_the_key(
     sites: None, owner: APIClient, anonymous: APIClient
 ) -> None:
     key = IngestKey.objects.get()
-    url = f"{PATH}?key={key.key}&v=main"
+    url = f"{PATH}?key={key.value}&v=main"
     answer = anonymous.post_json(url, as_bytes(legacy()), HTTP_ORIGIN=SHOP)
     assert answer.status_code == 400
     [problem] = answer.json()["validations"]
@@ -161,7 +161,7 @@ def test_wrong_version_is_rejected_and_shown_on_the_page_of_the_key(
 def test_key_and_its_page_show_the_url_with_a_version(sites: None) -> None:
     printed = run("create_ingest_key", "--origin", "https://blog.acme.test")
     key = IngestKey.objects.latest("pk")
-    url = f"{CODER}{PATH}?key={key.key}&v=1.4.0"
+    url = f"{CODER}{PATH}?key={key.value}&v=1.4.0"
     assert printed.count(url) == 1
     page = in_admin("owner").get(f"/admin/csp/ingestkey/{key.pk}/check/").text
     assert page.count(url.replace("&", "&amp;")) == 1
@@ -191,9 +191,9 @@ def test_reach_of_a_version_is_a_sketch(collecting: None, settings: Any) -> None
     assert Group.objects.get().client_days == pytest.approx(4_000, rel=0.12)
     found = GroupVersion.objects.values_list("client_days", flat=True)
     assert list(found) == [pytest.approx(2_000, rel=0.12)] * 2
-    members = ReachMember.objects.filter(version_id__gt=0)
+    members = DistinctHash.objects.filter(version_id__gt=0)
     services.prune_reports(entries(legacy())[0].row["received_at"])
-    assert members.count() == pytest.approx(reach.EXACT, rel=0.12)
+    assert members.count() == pytest.approx(distinct.EXACT, rel=0.12)
 
 
 def test_versions_of_one_batch_count_a_client_once(collecting: None, settings: Any) -> None:
@@ -229,7 +229,7 @@ def test_caller_can_report_few_new_versions(sites: None, owner: APIClient) -> No
         report(owner, f"1.{number}", "cdn")
     assert Version.objects.count() == versions.MAX_NEW_VERSIONS
     # The report itself has the version.
-    assert Report.objects.filter(version="1.14").count() == 1
+    assert Report.objects.filter(version_name="1.14").count() == 1
     assert GroupVersion.objects.count() == versions.MAX_NEW_VERSIONS
     # The versions that are stored already still count.
     report(owner, "1.0", "cdn", clients=2)
@@ -264,7 +264,7 @@ def test_new_versions_replace_only_older_ones_with_few_clients(
     assert names_after(b"3", "9.3", "9.4") == {"1.4.0", "1.5.0", "9.3", "9.4"}
     services.prune_reports(now)
     assert GroupVersion.objects.count() == 2
-    assert ReachMember.objects.filter(version_id__gt=0).count() == 3
+    assert DistinctHash.objects.filter(version_id__gt=0).count() == 3
 
 
 def test_versions_expire_with_the_retention(sites: None, owner: APIClient) -> None:
@@ -274,10 +274,10 @@ def test_versions_expire_with_the_retention(sites: None, owner: APIClient) -> No
     services.prune_reports(timezone.now())
     assert Version.objects.get().name == "1.5.0"
     assert GroupVersion.objects.count() == 1
-    assert ReachMember.objects.filter(version_id__gt=0).count() == 1
+    assert DistinctHash.objects.filter(version_id__gt=0).count() == 1
     Group.objects.update(last_seen=timezone.now() - timedelta(days=92))
     services.prune_reports(timezone.now())
-    assert GroupVersion.objects.count() == ReachMember.objects.count() == 0
+    assert GroupVersion.objects.count() == DistinctHash.objects.count() == 0
 
 
 def test_stored_versions_are_searched_for_secrets(collecting: None, owner: APIClient) -> None:
@@ -333,7 +333,7 @@ def test_lists_show_and_filter_the_version_if_there_are_several(
     assert "Script from new.example.net</a>" in listed
     assert "Script from old.example.net</a>" not in listed
     assert "By new in" in listed
-    group = Group.objects.get(blocked="new.example.net")
+    group = Group.objects.get(blocked_source="new.example.net")
     page = client.get(f"/admin/csp/group/{group.pk}/change/").text
     assert "new in 1.5.0</span>" in page
     assert "<td>1.5.0</td><td>1</td>" in page
@@ -346,7 +346,7 @@ def test_api_shows_and_filters_the_version(sites: None, owner: APIClient) -> Non
     assert owner.get(f"{GROUPS}/{group['id']}").json()["versions"] == []
     report(owner, "1.5.0", "new", clients=2)
     [group] = owner.get(GROUPS, {"new_in": "1.5.0"}).json()["groups"]
-    assert (group["blocked"], group["new_in"]) == ("new.example.net", "1.5.0")
+    assert (group["blocked_source"], group["new_in"]) == ("new.example.net", "1.5.0")
     detail = owner.get(f"{GROUPS}/{group['id']}").json()
     assert detail["versions"] == [{"version": "1.5.0", "clients": 2}]
     assert owner.get(GROUPS, {"new_in": "1.4.0"}).json()["groups"] == []
@@ -376,7 +376,7 @@ def test_page_compares_two_versions(sites: None, owner: APIClient) -> None:
     assert compared(before="x", after="y", site="z") == [["newest"], ["new"]]
     # "new" was reported with neither.
     assert compared(before="1.4.0", after="1.6.0") == [["newest"], ["gone"]]
-    assert "Clients with 1.5.0 (sum of days)" in client.get(RELEASES, {"after": "1.5.0"}).text
+    assert "Client days with 1.5.0" in client.get(RELEASES, {"after": "1.5.0"}).text
     # A change of the configuration has a time, and no version.
     assert "Reports per hour after" in client.get(RELEASES, {"at": "2026-05-04T06:30"}).text
 
@@ -391,7 +391,7 @@ def ask(owner: APIClient, **parameters: Any) -> dict[str, Any]:
 
 
 def causes(answer: dict[str, Any]) -> list[str]:
-    return [group["blocked"].partition(".")[0] for group in answer["groups"]]
+    return [group["blocked_source"].partition(".")[0] for group in answer["groups"]]
 
 
 def command(*options: str) -> tuple[int, str]:
@@ -415,7 +415,11 @@ def test_gate_finds_the_new_groups(owner: APIClient) -> None:
     found = ask(owner)
     assert (found["passed"], found["before"], found["after"]) == (False, "1.4.0", "1.5.0")
     [group] = found["groups"]
-    assert (group["blocked"], group["clients"], group["risk"]) == ("new.example.net", 3, "high")
+    assert (group["blocked_source"], group["clients"], group["risk"]) == (
+        "new.example.net",
+        3,
+        "high",
+    )
     assert found["more"] == 0
     assert command() == (1, "1 new group with 1.5.0, compared with 1.4.0.")
 
@@ -433,7 +437,7 @@ def test_gate_passes_after_a_decision(owner: APIClient, state: str) -> None:
 @pytest.mark.usefixtures("upgraded")
 def test_gate_counts_resolved_groups_that_come_back(owner: APIClient) -> None:
     report(owner, "1.4.0", "fixed")
-    fixed = Group.objects.get(blocked="fixed.example.net")
+    fixed = Group.objects.get(blocked_source="fixed.example.net")
     first = Version.objects.get(name="1.5.0").first_seen
     Group.objects.filter(pk=fixed.pk).update(state="resolved", state_at=first - timedelta(hours=1))
     assert causes(ask(owner)) == ["new"]
@@ -481,13 +485,13 @@ def on_staging(key: str, version: str, host: str, *, client: int = 0, origin: st
 
 def test_key_of_another_site_changes_nothing(sites: None, owner: APIClient) -> None:
     """The key of the shop is public. Only the pipeline has the key of the staging site."""
-    shop = IngestKey.objects.get().key
+    shop = IngestKey.objects.get().value
     own = run("create_ingest_key", "--origin", STAGING).split()[0]
 
     def state() -> tuple[Any, ...]:
         memory.clear_all()
         groups = Group.objects.filter(site=STAGING).order_by("pk")
-        shown = [(group.blocked, group.count) for group in groups]
+        shown = [(group.blocked_source, group.reports) for group in groups]
         regressed = owner.get(GROUPS, {"state": "regressed"}).json()["groups"]
         found = ask(owner, before="2.0.0", after="2.1.0", site=STAGING)
         return shown, regressed, found["passed"], causes(found)
@@ -495,7 +499,7 @@ def test_key_of_another_site_changes_nothing(sites: None, owner: APIClient) -> N
     for version, host in (("2.0.0", "fixed"), ("2.1.0", "old"), ("2.1.0", "new")):
         on_staging(own, version, host)
     on_staging(own, "2.0.0", "old")
-    fixed = Group.objects.get(blocked="fixed.test")
+    fixed = Group.objects.get(blocked_source="fixed.test")
     patch(owner, f"{GROUPS}/{fixed.pk}", {"state": "resolved"})
     before = state()
     assert before[1:] == ([], False, ["new"])
@@ -596,7 +600,7 @@ def test_gate_is_for_owners_and_auditors(
 
 @pytest.mark.usefixtures("upgraded")
 def test_command_prints_the_groups() -> None:
-    key = Group.objects.get(blocked="new.example.net").pk
+    key = Group.objects.get(blocked_source="new.example.net").pk
     text, lines = StringIO(), StringIO()
     for out, options in ((text, ()), (lines, ("--json",))):
         with pytest.raises(CommandError):

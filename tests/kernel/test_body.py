@@ -206,5 +206,5 @@ def test_body_that_breaks_off_is_400_and_not_stored(server: Server, path: str, s
     is_framed = b"no chunk" not in sent
     assert message.endswith("is incomplete." if is_framed else "are not valid.")
     with psycopg.connect(server.database) as database:
-        query = "SELECT count(*) FROM csp_group WHERE blocked LIKE '%broken.example.com%'"
+        query = "SELECT count(*) FROM csp_group WHERE blocked_source LIKE '%broken.example.com%'"
         assert database.execute(query).fetchone() == (0,)

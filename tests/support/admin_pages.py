@@ -31,7 +31,7 @@ def make_rows(owner: User, *, now: datetime) -> None:
     run = {"scheduled_at": now, "started_at": now, "host": "here:1"}
     JobRun.objects.create(job="prune_job_runs", **run)
     JobRun.objects.create(job="make_audit_partitions", finished_at=now, error="<b>bold</b>", **run)
-    IngestKey.objects.create(name="pages", key="cik_example", origins=["https://a.example.com"])
+    IngestKey.objects.create(name="pages", value="cik_example", origins=["https://a.example.com"])
     for job in ({}, {"job_started_at": now}, {"job_completed_at": now, "error": "disk full"}):
         WorkspaceState.objects.create(workspace_id=uuid.uuid4(), transition="start", **job)
     times = dict.fromkeys(("created_at", "expires_at", "reported_at", "read_at"), now)
@@ -66,10 +66,10 @@ def _make_report(now: datetime) -> None:
     group = Group.objects.create(
         id=uuid.uuid4(),
         directive="script-src-elem",
-        blocked="<i>cdn.example.net",
+        blocked_source="<i>cdn.example.net",
         first_seen=now,
         last_seen=now,
-        count=1,
+        reports=1,
     )
     Report.objects.create(
         received_at=now,
@@ -78,7 +78,7 @@ def _make_report(now: datetime) -> None:
         format="report-uri",
         document_uri="https://coder.example.com/",
         blocked_uri="https://cdn.example.net/<i>",
-        client=bytes(16),
+        client_hash=bytes(16),
         original_policy="default-src 'self'; script-src 'self' 'unsafe-inline'",
     )
 

@@ -24,11 +24,11 @@ def unsaved_group(**values: Any) -> Group:
     defaults = {
         "id": uuid.uuid4(),
         "directive": "img-src",
-        "blocked": "img.example.net",
+        "blocked_source": "img.example.net",
         "first_seen": NOW - 3 * DAY,
         "last_seen": NOW - DAY,
         "opened_at": NOW - 3 * DAY,
-        "count": 10,
+        "reports": 10,
         "pages": 2,
         "client_days": 5,
         "state": "new",

@@ -75,8 +75,8 @@ def assert_counts_agree(connection: psycopg.Connection[Any], load: Load) -> None
     sent reports. After the thousandth report of a group in an hour, rows are a sample.
     """
     rows, groups, hours = connection.execute(
-        "SELECT (SELECT count(*) FROM csp_report), (SELECT sum(count) FROM csp_group), "
-        "(SELECT sum(count) FROM csp_hourcount)"
+        "SELECT (SELECT count(*) FROM csp_report), (SELECT sum(reports) FROM csp_group), "
+        "(SELECT sum(reports) FROM csp_grouphour)"
     ).fetchone() or (0, 0, 0)
     assert groups == hours
     assert load.acknowledged <= groups <= load.sent
@@ -85,5 +85,5 @@ def assert_counts_agree(connection: psycopg.Connection[Any], load: Load) -> None
 
 
 def max_in_an_hour(connection: psycopg.Connection[Any]) -> int:
-    row = connection.execute("SELECT max(count) FROM csp_hourcount").fetchone()
+    row = connection.execute("SELECT max(reports) FROM csp_grouphour").fetchone()
     return int(row[0]) if row else 0

@@ -12,8 +12,8 @@ from django.conf import settings
 from django.test import Client
 
 from csp.access import keys
+from csp.migrations._built_in_rules import add_built_in
 from csp.models import NoiseRule
-from csp.noise.built_in import add_built_in
 from csp.noise.stored import RULES, current_rules
 from csp.parsing.formats import parse
 from csp.writing import writer

@@ -42,12 +42,12 @@ class Command(BaseCommand):
             raise CommandError(
                 f"An ingest key named {name!r} already exists. Choose another name."
             ) from None
-        lines = [key.key]
-        for origins, headers, note in headers_by_origin(key.key, key.origins):
+        lines = [key.value]
+        for origins, headers, note in headers_by_origin(key.value, key.origins):
             what = "these headers" if len(headers) > 1 else "this header"
             lines += ["", f"Send {what} with the pages of {', '.join(origins)}:", "", *headers]
             lines += ["", note] if note else []
-        lines += ["", version_note(key.key)]
+        lines += ["", version_note(key.value)]
         path = reverse("admin:csp_ingestkey_check_site", args=[key.pk])
         page = f"{settings.ACCESS_URL.rstrip('/')}{path}"
         lines += ["", f"This page shows whether reports arrive: {page}"]

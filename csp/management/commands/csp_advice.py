@@ -41,11 +41,11 @@ class Command(ListingCommand):
         return f"Groups: {len(groups)}."
 
     def _show(self, group: Group, advice: Advice) -> None:
-        about = f"{cause(group.directive, group.blocked)}{where(group)}"
+        about = f"{cause(group.directive, group.blocked_source)}{where(group)}"
         share = f"{advice.silenced} of {plural(advice.week_reports, 'report')} of the last 7 days"
-        reach = f"{plural(group.client_days, 'client')} as the sum of days"
+        days = plural(group.client_days, "client day")
         lines = [
-            f"{about} ({reach}, {plural(group.count, 'report')})",
+            f"{about} ({days}, {plural(group.reports, 'report')})",
             f"  entry: {advice.entry or 'none'}",
             f"  risk: {advice.risk}",
             *(f"  {reason}" for reason in advice.reasons),
@@ -54,7 +54,7 @@ class Command(ListingCommand):
         self.row(
             "\n".join(lines),
             group=str(group.pk),
-            cause=cause(group.directive, group.blocked),
+            cause=cause(group.directive, group.blocked_source),
             site=group.site,
             **AdviceSerializer(advice).data,
         )

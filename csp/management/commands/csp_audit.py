@@ -15,12 +15,12 @@ from kernel.commands import ListingCommand
 
 # The rules of the columns that have rules of their own.
 _RULES = {
-    **dict.fromkeys(("blocked", "original_policy", "sample"), holds_private_source),
+    **dict.fromkeys(("blocked_source", "original_policy", "sample"), holds_private_source),
     # One of the service's own sentences, which may name a token.
     "reason": lambda text: False,
     # A hash looks like a secret.
     "subject": lambda text: not is_hash(text) and holds_private(text),
-    "extra_text": holds_private_member,
+    "other_members_text": holds_private_member,
 }
 
 
@@ -52,9 +52,11 @@ def findings() -> Iterator[Finding]:
     yield from _findings_in(Version.objects.all())
     yield from _findings_in(OtherReport.objects.all())
     yield from _findings_in(Rejection.objects.all())
-    # Read `extra` as text and do not parse it, because it may be nested deeply or contain very
-    # large numbers.
-    yield from _findings_in(Report.objects.annotate(extra_text=Cast("extra", TextField())))
+    # Read `other_members` as text and do not parse it, because it may be nested deeply or contain
+    # very large numbers.
+    yield from _findings_in(
+        Report.objects.annotate(other_members_text=Cast("other_members", TextField()))
+    )
 
 
 def _findings_in(rows: QuerySet[Any]) -> Iterator[Finding]:

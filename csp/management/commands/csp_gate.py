@@ -82,7 +82,7 @@ class Command(ListingCommand):
         page = reverse("admin:csp_group_change", args=[group.pk])
         self.row(
             f"{members['cause']}{where(group)} ({plural(group.clients, 'client')}, "
-            f"{plural(group.count, 'report')}, risk {group.advice.risk})\n"
+            f"{plural(group.reports, 'report')}, risk {group.advice.risk})\n"
             f"  {settings.ACCESS_URL.rstrip('/')}{page}",
             **members,
         )

@@ -8,7 +8,7 @@ from django.core.management.base import CommandParser
 from csp.export import field_names
 from csp.models import Group
 from csp.triage.sites import where
-from csp.writing.reach import humanized
+from csp.writing.distinct import humanized
 from kernel.commands import ListingCommand
 from kernel.humanize import plural
 
@@ -48,7 +48,7 @@ class Command(ListingCommand):
         for group in listed:
             self.row(
                 f"{humanized(group.client_days):>11} {humanized(group.pages):>11} "
-                f"{group.count:9,}  {group}{where(group)}",
+                f"{group.reports:9,}  {group}{where(group)}",
                 **{name: getattr(group, name) for name in field_names(Group)},
             )
         return f"{len(listed)} of {plural(groups.count(), 'group')}."

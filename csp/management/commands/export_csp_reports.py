@@ -25,8 +25,7 @@ def line_of(row: dict[str, Any], site: str) -> bytes:
         datetime.fromisoformat(row[name]) for name in ("received_at", "occurred_at")
     )
     item |= {"received_at": row["received_at"], "age": (received - occurred) // MILLISECOND}
-    # Other releases have another name for the column.
-    if version := row.get("version") or row.get("coder_version"):
+    if version := row.get("version_name"):
         item["version"] = version
     if site:
         item["site"] = site

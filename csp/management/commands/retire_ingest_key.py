@@ -25,7 +25,7 @@ class Command(BaseCommand):
         add_moment_argument(parser, "--at", "the time when the key is retired; default: now")
 
     def handle(self, *args: Any, key: str, at: datetime | None, **options: Any) -> str:
-        found = IngestKey.objects.filter(Q(key=key) | Q(name=key)).first()
+        found = IngestKey.objects.filter(Q(value=key) | Q(name=key)).first()
         if found is None:
             raise CommandError(f"There is no ingest key with the name or the key {key!r}.")
         now = timezone.now()

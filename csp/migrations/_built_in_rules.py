@@ -1,6 +1,6 @@
-"""The built-in noise rules, each with its reason and source.
+"""The built-in noise rules of the first release, each with its reason and a page about it.
 
-To add a rule to existing databases too, write a migration that calls `add_built_in`.
+Do not change them. To add a rule, write a migration that calls `add_built_in` with it.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
-
-from csp.scrubbing.address import ERROR_PAGE
 
 STRIPPING = "https://www.w3.org/TR/CSP3/#strip-url-for-use-in-reports"
 DROPBOX = "https://dropbox.tech/security/on-csp-reporting-and-filtering"
@@ -26,7 +24,7 @@ class BuiltInRule:
     target: str
     pattern: str
     reason: str
-    source: str
+    reference_url: str
 
     @property
     def name(self) -> str:
@@ -34,7 +32,7 @@ class BuiltInRule:
         return f"{self.target}-{cleaned.strip('-')}"[:64]
 
 
-# Each entry has a category, targets and a source; a reason; and patterns. Each combination of a
+# Each entry has a category, targets and a page; a reason; and patterns. Each combination of a
 # target and a pattern is one rule.
 _RULES = (
     (
@@ -66,7 +64,7 @@ _RULES = (
     (
         ("browser internals", "scheme document-scheme", DROPBOX),
         "The error page that Chrome shows if a page cannot be loaded.",
-        f"chrome-error {ERROR_PAGE}",
+        "chrome-error data:text/html,chromewebdata",
     ),
     (
         ("in-app web views", "scheme", COLLECTOR),
@@ -102,8 +100,8 @@ _RULES = (
     ),
 )
 BUILT_IN = tuple(
-    BuiltInRule(category, target, pattern, reason, source)
-    for (category, targets, source), reason, patterns in _RULES
+    BuiltInRule(category, target, pattern, reason, reference_url)
+    for (category, targets, reference_url), reason, patterns in _RULES
     for target in targets.split()
     for pattern in patterns.split()
 )

@@ -1,15 +1,15 @@
-"""Creates the tables of report collection, and the built-in noise rules."""
+"""Creates the tables of CSP reports, and the built-in noise rules."""
 
 from __future__ import annotations
 
 import django.contrib.postgres.fields
-import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.datetime
 import uuid
+from django.conf import settings
 from django.db import migrations, models
 
-from csp.noise.built_in import add_built_in
+from csp.migrations._built_in_rules import add_built_in
 
 # Django cannot create partitioned tables, so a partitioned table replaces the table that Django has
 # created. A primary key must include the column by which the table is partitioned, so it is (id,
@@ -27,7 +27,7 @@ DROP TABLE csp_report_plain;
 # (heap-only updates).
 LEAVE_ROOM = """
 ALTER TABLE csp_group SET (fillfactor = 60);
-ALTER TABLE csp_hourcount SET (fillfactor = 60);
+ALTER TABLE csp_grouphour SET (fillfactor = 60);
 """
 
 # Sends a notification when an ingest key or a noise rule changes. Every process that receives it
@@ -53,11 +53,11 @@ class Migration(migrations.Migration):
 
     initial = True
 
-    dependencies = [('users', '0001_users_and_organization')]
+    dependencies = [migrations.swappable_dependency(settings.AUTH_USER_MODEL)]
 
     operations = [
         migrations.CreateModel(
-            name='Batch',
+            name='CommittedBatch',
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, primary_key=True, serialize=False)),
                 ('imported', models.BooleanField(db_default=False)),
@@ -68,7 +68,7 @@ class Migration(migrations.Migration):
             name='ClientKey',
             fields=[
                 ('day', models.DateField(primary_key=True, serialize=False)),
-                ('key', models.BinaryField(max_length=32)),
+                ('secret', models.BinaryField(max_length=32)),
             ],
         ),
         migrations.CreateModel(
@@ -76,7 +76,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=64, unique=True)),
-                ('key', models.CharField(editable=False, max_length=64, unique=True)),
+                ('value', models.CharField(editable=False, max_length=64, unique=True)),
                 ('origins', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=255), help_text='The origins of the pages that may use this key, separated by commas, such as https://coder.example.com.')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('retired_at', models.DateTimeField(blank=True, help_text='From this time on, reports with this key get a 410 response, and browsers stop sending reports.', null=True)),
@@ -95,7 +95,7 @@ class Migration(migrations.Migration):
                 ('pattern', models.CharField(help_text='For the target scheme: a scheme, such as moz-extension. For host: a host, or *.foo.example for the host and its subdomains. For path: the start of a path, such as /inject/ or foo.example/inject/. For user agent: a part of the user agent.', max_length=255)),
                 ('site', models.CharField(blank=True, help_text='Matches only reports of this site.', max_length=255)),
                 ('reason', models.TextField()),
-                ('source', models.CharField(blank=True, help_text='A page about this noise.', max_length=255)),
+                ('reference_url', models.CharField(blank=True, help_text='A page about this noise.', max_length=255, verbose_name='reference URL')),
                 ('enabled', models.BooleanField(default=True)),
                 ('built_in', models.BooleanField(default=False, editable=False, verbose_name='built-in')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
@@ -112,44 +112,44 @@ class Migration(migrations.Migration):
                 ('id', models.UUIDField(editable=False, primary_key=True, serialize=False)),
                 ('site', models.CharField(default='other', max_length=255)),
                 ('directive', models.CharField(blank=True, max_length=64)),
-                ('blocked', models.CharField(blank=True, max_length=255, verbose_name='blocked source')),
-                ('rule', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='groups', to='csp.noiserule', verbose_name='noise rule')),
+                ('blocked_source', models.CharField(blank=True, max_length=255)),
+                ('noise_rule', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='groups', to='csp.noiserule')),
                 ('first_seen', models.DateTimeField()),
                 ('last_seen', models.DateTimeField()),
                 ('opened_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('count', models.BigIntegerField(default=0, verbose_name='reports')),
+                ('reports', models.BigIntegerField(default=0)),
                 ('pages', models.BigIntegerField(default=0)),
-                ('client_days', models.BigIntegerField(default=0, verbose_name='clients (sum of days)')),
-                ('oldest_version', models.CharField(db_collation='C', editable=False, max_length=255, null=True)),
+                ('client_days', models.BigIntegerField(default=0)),
+                ('oldest_version_rank', models.CharField(db_collation='C', editable=False, max_length=255, null=True)),
                 ('state', models.CharField(choices=[('new', 'New'), ('acknowledged', 'Acknowledged'), ('ignored', 'Ignored'), ('resolved', 'Resolved')], db_default='new', max_length=16)),
                 ('state_at', models.DateTimeField(null=True, verbose_name='state set at')),
                 ('ignored_until', models.DateTimeField(null=True)),
-                ('ignored_reach', models.BigIntegerField(null=True, verbose_name='ignored up to clients (sum of days)')),
+                ('ignored_client_days', models.BigIntegerField(null=True, verbose_name='ignored up to client days')),
                 ('note', models.TextField(blank=True, db_default='')),
-                ('assigned_to', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='users.user')),
+                ('assigned_to', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
             options={
                 'verbose_name': 'violation group',
-                'ordering': ['-client_days', '-pages', '-count', 'id'],
-                'indexes': [models.Index(fields=['-client_days', '-pages'], name='csp_group_far'), models.Index(fields=['first_seen'], name='csp_group_first_seen'), models.Index(fields=['site', 'opened_at'], name='csp_group_site'), models.Index(condition=models.Q(('rule__isnull', False)), fields=['rule'], name='csp_group_rule'), models.Index(condition=models.Q(('assigned_to__isnull', False)), fields=['assigned_to'], name='csp_group_assigned')],
+                'ordering': ['-client_days', '-pages', '-reports', 'id'],
+                'indexes': [models.Index(fields=['-client_days', '-pages'], name='csp_group_client_days'), models.Index(fields=['first_seen'], name='csp_group_first_seen'), models.Index(fields=['site', 'opened_at'], name='csp_group_site'), models.Index(condition=models.Q(('noise_rule__isnull', False)), fields=['noise_rule'], name='csp_group_noise_rule'), models.Index(condition=models.Q(('assigned_to__isnull', False)), fields=['assigned_to'], name='csp_group_assigned')],
             },
         ),
         migrations.CreateModel(
-            name='HourCount',
+            name='GroupHour',
             fields=[
                 ('pk', models.CompositePrimaryKey('group_id', 'hour', blank=True, editable=False, primary_key=True, serialize=False)),
                 ('hour', models.DateTimeField(db_index=True)),
-                ('count', models.BigIntegerField()),
+                ('reports', models.BigIntegerField()),
                 ('group', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, to='csp.group')),
             ],
         ),
         migrations.CreateModel(
-            name='NewGroups',
+            name='LimitUse',
             fields=[
-                ('pk', models.CompositePrimaryKey('caller', 'hour', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('caller', models.BinaryField(max_length=16)),
+                ('pk', models.CompositePrimaryKey('subject', 'hour', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('subject', models.BinaryField(max_length=32)),
                 ('hour', models.DateTimeField()),
-                ('count', models.BigIntegerField()),
+                ('used', models.BigIntegerField()),
             ],
         ),
         migrations.CreateModel(
@@ -158,21 +158,21 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('site', models.CharField(max_length=255)),
                 ('disposition', models.CharField(blank=True, max_length=64)),
-                ('form', models.CharField(max_length=64)),
+                ('digest', models.CharField(max_length=64)),
                 ('policy', models.TextField()),
                 ('settled_at', models.DateTimeField()),
                 ('last_seen', models.DateTimeField()),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('site', 'disposition', 'form'), name='csp_settled_policy_once')],
+                'constraints': [models.UniqueConstraint(fields=('site', 'disposition', 'digest'), name='csp_settled_policy_once')],
             },
         ),
         migrations.CreateModel(
-            name='ReachMember',
+            name='DistinctHash',
             fields=[
-                ('pk', models.CompositePrimaryKey('group_id', 'kind', 'member', 'version_id', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('pk', models.CompositePrimaryKey('group_id', 'kind', 'hash', 'version_id', blank=True, editable=False, primary_key=True, serialize=False)),
                 ('kind', models.SmallIntegerField(choices=[(1, 'Page'), (2, 'Client Day')])),
-                ('member', models.BigIntegerField()),
+                ('hash', models.BigIntegerField()),
                 ('version_id', models.IntegerField(default=0)),
                 ('group', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, to='csp.group')),
             ],
@@ -201,7 +201,7 @@ class Migration(migrations.Migration):
                 ('version', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, to='csp.version')),
             ],
             options={
-                'indexes': [models.Index(fields=['version', '-client_days'], name='csp_groupversion_far')],
+                'indexes': [models.Index(fields=['version', '-client_days'], name='csp_groupversion_client_days')],
             },
         ),
         migrations.CreateModel(
@@ -225,15 +225,55 @@ class Migration(migrations.Migration):
                 ('column_number', models.IntegerField(null=True)),
                 ('browser', models.CharField(blank=True, max_length=64)),
                 ('user_agent', models.TextField(blank=True)),
-                ('client', models.BinaryField(max_length=16)),
-                ('version', models.CharField(blank=True, max_length=64)),
-                ('extra', models.JSONField(default=dict)),
-                ('weight', models.BigIntegerField(db_default=1, editable=False)),
-                ('group', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='reports', to='csp.group')),
+                ('client_hash', models.BinaryField(max_length=16)),
+                ('version_name', models.CharField(blank=True, max_length=64, verbose_name='version')),
+                ('other_members', models.JSONField(default=dict)),
+                ('represented_reports', models.BigIntegerField(db_default=1, editable=False)),
+                ('group', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='stored_reports', to='csp.group')),
             ],
             options={
                 'ordering': ['-received_at', '-id'],
                 'indexes': [models.Index(fields=['-received_at', '-id'], name='csp_report_received'), models.Index(fields=['group', '-received_at'], name='csp_report_group')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Rejection',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('day', models.DateField()),
+                ('ingest_key', models.CharField(blank=True, max_length=64)),
+                ('reason', models.CharField(max_length=64)),
+                ('origin', models.CharField(blank=True, max_length=255)),
+                ('requests', models.BigIntegerField(default=0)),
+                ('last_seen', models.DateTimeField()),
+            ],
+            options={
+                'verbose_name': 'rejected request',
+                'ordering': ['-day', '-requests', 'pk'],
+                'constraints': [models.UniqueConstraint(fields=('day', 'ingest_key', 'reason', 'origin'), name='csp_rejection_once')],
+            },
+        ),
+        migrations.CreateModel(
+            name='OtherReport',
+            fields=[
+                ('id', models.UUIDField(editable=False, primary_key=True, serialize=False)),
+                ('type', models.CharField(max_length=64)),
+                ('subject', models.CharField(blank=True, max_length=128)),
+                ('url', models.CharField(blank=True, max_length=1024, verbose_name='URL of the cause')),
+                ('ingest_key', models.CharField(blank=True, max_length=64)),
+                ('site', models.CharField(default='other', max_length=255)),
+                ('page_kind', models.CharField(blank=True, max_length=1024, verbose_name='kind of page')),
+                ('first_seen', models.DateTimeField()),
+                ('last_seen', models.DateTimeField()),
+                ('opened_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), db_index=True, editable=False)),
+                ('reports', models.BigIntegerField(default=0)),
+                ('client_sketch', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), default=list, editable=False)),
+                ('client_days', models.BigIntegerField(default=0)),
+            ],
+            options={
+                'verbose_name': 'other report',
+                'ordering': ['-client_days', '-reports', 'id'],
+                'indexes': [models.Index(fields=['type', 'site'], name='csp_otherreport_type')],
             },
         ),
         migrations.RunSQL(PARTITION_REPORTS, migrations.RunSQL.noop),
