@@ -380,7 +380,7 @@ def test_pages_of_triage_run_few_statements(
     for reader, path, most in (
         (client, "/admin/csp/", 19),
         (client, "/admin/csp/group/", 12),
-        (client, f"/admin/csp/group/{group.pk}/change/", 16),
+        (client, f"/admin/csp/group/{group.pk}/change/", 17),
         (owner, f"{GROUPS}/{group.pk}", 4),
         (owner, "/api/coderapi/v1/csp/summary", 6),
     ):
