@@ -52,8 +52,9 @@ def _cached_document(
     A thread compresses it first if that is necessary, because compressing takes milliseconds.
     """
     call, identity = results.call, results.caller.identity
-    if refusals and (identity is None or any(refused(identity) for refused in refusals)):
-        return None
+    for refused in refusals:
+        if identity is None or refused(identity):
+            return None
     rendered = view.peek(first_parameters(call), results.wire, identity)
     if rendered is None:
         return None

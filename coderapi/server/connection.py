@@ -44,8 +44,8 @@ from kernel.telemetry.logs import begin_request
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Further lines of a response's head.
-CLOSE = ("connection: close",)
-CHUNKED = ("transfer-encoding: chunked",)
+CLOSE = b"connection: close\r\n"
+CHUNKED = b"transfer-encoding: chunked\r\n"
 # Bodies of this size or more are not copied.
 SHARED_BYTES = 16 * 1024
 # Closing a socket with this option resets its connection.
@@ -369,7 +369,7 @@ class Connection(asyncio.Protocol):
             self._drive(stream, no_threads, self._responded, request.request_id, ask)
             return
         body = b"" if request.call.method == "HEAD" else answer.body
-        self._write(head_of(answer, *(CLOSE if is_last else ())), body)
+        self._write(head_of(answer, CLOSE if is_last else b""), body)
         self._responded(is_last)
 
     def _write(self, head: bytes, body: bytes) -> None:
@@ -389,9 +389,9 @@ class Connection(asyncio.Protocol):
         is_head = request.call.method == "HEAD"
         has_length = "content-length" in (name.lower() for name in answer.headers)
         is_chunked = not has_length and request.version != "1.0" and not is_head
-        more = CHUNKED if is_chunked else ()
+        more = (CHUNKED if is_chunked else b"") + (CLOSE if is_last else b"")
         size, is_whole = 0, is_head
-        self._write(head_of(answer, *more, *(CLOSE if is_last else ())), b"")
+        self._write(head_of(answer, more), b"")
         try:
             while not is_whole:
                 piece = yield Ask(begin=pieces.next)

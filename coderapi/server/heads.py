@@ -24,10 +24,13 @@ REQUEST_LINE = re.compile(rb'([A-Z-]+) ([!"$-~]+) HTTP/(\d\.\d)\r\n')
 PART_OF_LINE = re.compile(rb'([A-Z-]+)(?: ([!"$->@-~]*))?')
 WHOLE_URL = re.compile(rb"https?://([^/?@]+)((?:[/?].*)?)", re.IGNORECASE)
 LENGTH = re.compile(r"0|[1-9][0-9]{0,18}")
+END_OF_LINE = b"\r\n"
 END_OF_HEAD = b"\r\n\r\n"
 VERSIONS = frozenset({b"1.0", b"1.1"})
 # The space for the method and the version in a request line.
 MAX_REST_OF_LINE = 64
+# A longer head is not kept for the next request, so that idle connections need little memory.
+MAX_KNOWN = 1024
 
 
 def not_http() -> APIError:
@@ -47,6 +50,8 @@ class HeadParser:
 
     length: int | None = None
     is_chunked = is_last = False
+    # The last valid head and its request. A client that polls sends the same head again.
+    _known: tuple[bytes, Call] | None = None
 
     def __init__(self, limits: Limits, peer: str, scheme: str, server: str) -> None:
         self._limits, self._origin = limits, (peer, scheme, server)
@@ -91,7 +96,7 @@ class HeadParser:
 
     def check_part(self, data: bytes) -> None:
         """Raises: APIError 400, 414, 431 or 505 if the beginning of a head is not valid."""
-        self.headers = {}
+        self.headers, self._known = {}, None
         if b"\n" in data:
             self._check_line(data)
         elif not PART_OF_LINE.match(data):
@@ -103,7 +108,9 @@ class HeadParser:
 
     def parse(self, data: bytes) -> Call:
         """Raises: APIError 400, 414, 431, 501 or 505, as RFC 9112 and RFC 9110 require."""
-        self.headers, self._count = {}, 0
+        if self._known and data == self._known[0]:
+            return self._known[1]
+        self.headers, self._known, self._count = {}, None, 0
         method, target, version = self._check_line(data)
         if len(data) > self._limits.head_bytes:
             raise too_large()
@@ -118,7 +125,10 @@ class HeadParser:
         has_body = "content-length" in headers or "transfer-encoding" in headers
         self.length, self.is_chunked = self._framing(version) if has_body else (None, False)
         self.is_last = is_upgrade or version == b"1.0" or not self._keeps
-        return self.call(method.decode(), decoded_path(path) or "/", query.decode())
+        call = self.call(method.decode(), decoded_path(path) or "/", query.decode())
+        if len(data) <= MAX_KNOWN:
+            self._known = data, call
+        return call
 
     def _check_line(self, data: bytes) -> tuple[bytes, bytes, bytes]:
         line = REQUEST_LINE.match(data)
@@ -195,17 +205,17 @@ def _url_too_long() -> APIError:
 STATUS_LINES = {each.value: f"HTTP/1.1 {each.value} {each.phrase}" for each in HTTPStatus}
 
 
-def head_of(answer: Answer, *more: str) -> bytes:
+def head_of(answer: Answer, more: bytes = b"") -> bytes:
     """Returns the head of a response, with more lines. Raises: ValueError for a line break."""
-    lines = [STATUS_LINES[answer.status], _date(int(time.time())), *more]
-    lines += map(": ".join, answer.pairs())
-    lines.append("\r\n")
-    head = "\r\n".join(lines)
-    if head.count("\n") != len(lines) or head.count("\r") != len(lines):
+    lines = [f"{name}: {value}" for name, value in answer.pairs()]
+    lines.append("")
+    text, breaks = "\r\n".join(lines), len(lines) - 1
+    if text.count("\n") != breaks or text.count("\r") != breaks:
         raise ValueError("A header contains a line break.")
-    return head.encode("latin-1")
+    beginning = _beginning(answer.status, int(time.time()))
+    return b"".join((beginning, more, answer.lines, text.encode("latin-1"), END_OF_LINE))
 
 
-@lru_cache(maxsize=2)
-def _date(now: int) -> str:
-    return f"date: {formatdate(now, usegmt=True)}"
+@lru_cache(maxsize=16)
+def _beginning(status: int, now: int) -> bytes:
+    return f"{STATUS_LINES[status]}\r\ndate: {formatdate(now, usegmt=True)}\r\n".encode()

@@ -19,14 +19,15 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
 from functools import cached_property, partial
+from typing import NamedTuple
 
 from kernel.http import wire
 from kernel.http.call import Call
 from kernel.http.identity import Identity
-from kernel.http.responses import JSON_CONTENT_TYPE, Answer
+from kernel.http.responses import JSON_CONTENT_TYPE, Answer, lines_of
+from kernel.http.results import NO_HEADERS
 from kernel.http.wire import Wire
 from kernel.memory import CachedValue, Memory
 
@@ -38,15 +39,20 @@ GZIP_FROM_BYTES = 1400
 MAX_TAGS = 50
 # The maximum age of bytes from another server.
 SOURCE_SECONDS = 10.0
+# Not one of the lines that are made once, because a step may add to it.
+VARY = f"{wire.HEADER}, Accept-Encoding"
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """The bytes of a document in one encoding, and the headers of its responses 200 and 304."""
+class Variant(NamedTuple):
+    """The bytes of a document in one encoding, and lines of the heads of its responses.
+
+    A 304 response has the `unchanged_lines`.
+    """
 
     body: bytes
-    headers: dict[str, str]
-    unchanged_headers: dict[str, str]
+    etag: str
+    lines: bytes
+    unchanged_lines: bytes
 
 
 class Rendered:
@@ -55,24 +61,20 @@ class Rendered:
     def __init__(self, body: bytes, *, public: bool = False) -> None:
         self._digest = hashlib.blake2b(body, digest_size=16).hexdigest()
         self._policy = f"{'public' if public else 'private'}, no-cache"
-        self.plain = self._variant(body, tag=self._digest)
+        self.plain = self._variant(body, self._digest)
 
     @cached_property
     def gzipped(self) -> Variant:
         body = gzip.compress(self.plain.body, mtime=0)
         # The plain and the compressed bytes differ, so their strong ETags must differ (RFC 9110,
         # 8.8.3).
-        zipped = self._variant(body, tag=f"{self._digest}-gzip")
-        zipped.headers["Content-Encoding"] = "gzip"
-        return zipped
+        return self._variant(body, f"{self._digest}-gzip", {"Content-Encoding": "gzip"})
 
-    def _variant(self, body: bytes, *, tag: str) -> Variant:
-        unchanged = {
-            "ETag": f'"{tag}"',
-            "Cache-Control": self._policy,
-            "Vary": "Coder-Wire, Accept-Encoding",
-        }
-        return Variant(body, {"Content-Type": JSON_CONTENT_TYPE} | unchanged, unchanged)
+    def _variant(self, body: bytes, tag: str, more: Mapping[str, str] = NO_HEADERS) -> Variant:
+        unchanged = {"ETag": f'"{tag}"', "Cache-Control": self._policy}
+        whole = {"Content-Type": JSON_CONTENT_TYPE, **unchanged, **more}
+        whole["Content-Length"] = str(len(body))
+        return Variant(body, unchanged["ETag"], lines_of(whole), lines_of(unchanged))
 
 
 # Takes the caller's session token. Returns the bytes in the current wire format.
@@ -165,10 +167,10 @@ def _accepts_gzipped(found: Rendered, call: Call) -> bool:
 
 
 def _answer(variant: Variant, call: Call) -> Answer:
-    known = call.headers.get("if-none-match", "")
-    if known and matches(known, variant.headers["ETag"]):
-        return Answer(304, variant.unchanged_headers.copy(), b"")
-    return Answer(200, variant.headers.copy(), variant.body)
+    known = call.headers.get("if-none-match")
+    if known and matches(known, variant.etag):
+        return Answer(304, {"Vary": VARY}, b"", lines=variant.unchanged_lines)
+    return Answer(200, {"Vary": VARY}, variant.body, lines=variant.lines)
 
 
 def matches(if_none_match: str, etag: str) -> bool:

@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from django.urls import Resolver404, get_resolver
@@ -36,7 +36,7 @@ from kernel.http.errors import APIError, crashed
 from kernel.http.handlers import to_api_error
 from kernel.http.hosts import address_of, client_of
 from kernel.http.metrics import UNKNOWN, method_label, record_request
-from kernel.http.responses import REQUEST_ID, Answer, Pieces, common_headers
+from kernel.http.responses import REQUEST_ID, Answer, Pieces, common_lines
 from kernel.http.results import KEY, Ask, Results, Step, new_request_id
 from kernel.http.threads import Threads
 from kernel.http.views import rejects_without_body
@@ -84,7 +84,7 @@ def walk(steps: Sequence[Step], results: Results) -> Asking[None]:
 
 
 def finish(results: Results, headers: Any) -> None:
-    """Adds the headers from the steps, and the headers that all responses have.
+    """Adds the headers from the steps.
 
     `headers` is the dict of an Answer, or Django's headers of a response.
     """
@@ -98,8 +98,6 @@ def finish(results: Results, headers: Any) -> None:
         varied = headers.get(name, "") if name == "Vary" else ""
         headers[name] = f"{varied}, {value}" if varied else value
     headers[REQUEST_ID] = results.request_id
-    for name, value in common_headers():
-        headers[name] = value
 
 
 # --- Requests and routes ----------------------------------------------------------------------
@@ -174,14 +172,14 @@ class Site:
 class Exchange:
     """One request and its response."""
 
-    __slots__ = ("_begun", "_is_walked", "_operation", "_site", "request", "results")
+    __slots__ = ("_begun", "_is_walked", "_max_body", "_operation", "_site", "request", "results")
 
     def __init__(self, site: Site, request: Request) -> None:
         self._begun = time.perf_counter()
         self._site, self.request = site, request
         self.results = Results(request.call, request.request_id)
         self._is_walked = False
-        self._operation = UNKNOWN
+        self._max_body, self._operation = DEFAULT_CAP, UNKNOWN
 
     def submit[T](self, query: Callable[[], T]) -> Future[T]:
         """Runs a function that blocks in a thread. The clients take turns."""
@@ -207,8 +205,9 @@ class Exchange:
 
     def _complete(self, answer: Answer) -> None:
         finish(self.results, answer.headers)
-        if not answer.pieces:
+        if not answer.pieces and not answer.lines:
             answer.add_length()
+        answer.lines += common_lines()
         if self._site.counts:
             self._count(answer)
 
@@ -230,8 +229,8 @@ class Exchange:
             route = self._site.routes.get(self.results.path)
             if route is None or self.results.call.method not in route.methods:
                 return None
-            read = partial(self._read, route.max_body)
-            answer = yield from route.respond(self.results, read)
+            self._max_body = route.max_body
+            answer = yield from route.respond(self.results, self._read)
             self._operation = route.operation
             return answer
         except Exception as error:  # noqa: BLE001 - Django gets the request, and handles it
@@ -255,11 +254,12 @@ class Exchange:
         view = self._site.view_of(path)
         if view is None or (self._is_walked and rejects_without_body(view, self.results)):
             return b""
-        return (yield from self._read(getattr(view, "max_body", DEFAULT_CAP)))
+        self._max_body = getattr(view, "max_body", DEFAULT_CAP)
+        return (yield from self._read())
 
-    def _read(self, cap: int) -> Asking[bytes]:
+    def _read(self) -> Asking[bytes]:
         body = self.request.body
-        return (yield from body.read(cap)) if body else b""
+        return (yield from body.read(self._max_body)) if body else b""
 
     # --- Metrics and the log ----------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from kernel.http.asking import run
 from kernel.http.call import from_environ
 from kernel.http.exchange import finish, walk
 from kernel.http.identity import IdentifiedRequest
+from kernel.http.responses import common_headers
 from kernel.http.results import KEY, Results, Step
 from kernel.telemetry import logs
 
@@ -41,6 +42,8 @@ class StepsMiddleware:
             response = cast("HttpResponse", self._respond(request))
         _set_length(response)
         finish(results, response.headers)
+        for name, value in common_headers().items():
+            response.headers[name] = value
         return response
 
     def _answer(self, request: HttpRequest) -> HttpResponse:

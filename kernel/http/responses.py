@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
@@ -35,13 +35,17 @@ class Pieces(Protocol):
 
 @dataclass(slots=True)
 class Answer:
-    """A response. `cookies` are further headers. With `pieces`, the body is sent piece by piece."""
+    """A response. `cookies` are further headers. With `pieces`, the body is sent piece by piece.
+
+    `lines` are headers in the form in which they are sent. They are made once for many responses.
+    """
 
     status: int
     headers: dict[str, str]
     body: bytes
     cookies: Sequence[str] = ()
     pieces: Pieces | None = None
+    lines: bytes = b""
 
     def pairs(self) -> Iterable[tuple[str, str]]:
         if self.cookies:
@@ -53,28 +57,48 @@ class Answer:
         if self.status != HTTPStatus.NOT_MODIFIED:
             self.headers["Content-Length"] = str(len(self.body))
 
+    def all_headers(self) -> dict[str, str]:
+        """Returns the headers with those in `lines`, without the cookies."""
+        lines = self.lines.decode("latin-1").splitlines()
+        return {**dict(line.split(": ", 1) for line in lines), **self.headers}
+
     def as_response(self) -> HttpResponse:
         """Returns Django's form of the response."""
         # Imported here, because commands use errors, and start faster without Django's HTTP.
         from django.http import HttpResponse
 
-        response = HttpResponse(self.body, status=self.status, headers=self.headers)
-        if "Content-Type" not in self.headers:
+        headers = self.all_headers()
+        response = HttpResponse(self.body, status=self.status, headers=headers)
+        if "Content-Type" not in headers:
             # Otherwise Django would send that it is HTML.
             del response.headers["Content-Type"]
         return response
 
 
-def common_headers() -> Sequence[tuple[str, str]]:
+def lines_of(headers: Mapping[str, str]) -> bytes:
+    """Returns the headers in the form in which they are sent."""
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("latin-1")
+
+
+def common_headers() -> Mapping[str, str]:
     """Returns the headers that every response has, besides its request id."""
+    return _common()[0]
+
+
+def common_lines() -> bytes:
+    """Returns the common headers in the form in which they are sent."""
+    return _common()[1]
+
+
+def _common() -> tuple[Mapping[str, str], bytes]:
     version = version_source() if version_source else settings.BUILD_VERSION
-    return _common(version, settings.STRICT_TRANSPORT_SECURITY, has_source=bool(version_source))
+    return _common_of(version, settings.STRICT_TRANSPORT_SECURITY, has_source=bool(version_source))
 
 
 @lru_cache(maxsize=8)
-def _common(
+def _common_of(
     version: str, transport_security: str, *, has_source: bool
-) -> Sequence[tuple[str, str]]:
+) -> tuple[Mapping[str, str], bytes]:
     headers = {
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "same-origin",
@@ -88,4 +112,4 @@ def _common(
     # Browsers ignore this header over plain HTTP. A proxy may add HTTPS, so it is always sent.
     if transport_security:
         headers["Strict-Transport-Security"] = transport_security
-    return tuple(headers.items())
+    return headers, lines_of(headers)

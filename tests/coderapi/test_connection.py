@@ -294,6 +294,19 @@ def test_response_is_the_last_one_if_the_client_wants_that(ask: Sends, head: byt
     assert bodies(found) == [head.partition(b"HTTP/")[2][:3]]
 
 
+def test_repeated_head_is_a_request_of_its_own(ask: Sends) -> None:
+    def head(query: bytes, more: bytes = b"") -> bytes:
+        return b"GET /host?%b HTTP/1.1\r\nHost: x\r\n%b\r\n" % (query, more)
+
+    sent = [head(b"a"), head(b"a"), head(b"b"), head(b"a")]
+    last = head(b"a", b"Connection: close\r\n")
+    assert bodies(ask(b"".join([*sent, last]))) == [b"x?a", b"x?a", b"x?b", b"x?a", b"x?a"]
+    # The headers of the first head are not those of the rejected one.
+    assert statuses(ask(head(b"a") + b"GET /\x00 HTTP/1.1\r\n\r\n")) == [200, 400]
+    posts = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
+    assert bodies(ask(posts + b"ab" + posts + b"cd" + LAST)) == [b"ab", b"cd", b"ok"]
+
+
 def test_response_to_head_has_no_body(ask: Sends) -> None:
     found = ask(b"HEAD /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert b"Content-Length: 3\r\n" in found

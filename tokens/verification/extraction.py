@@ -19,13 +19,14 @@ def presented_token(call: Call) -> PresentedToken | None:
     If that token is invalid, tokens in later places are not tried. Source: the contract's "who is
     asking".
     """
-    query = first_parameters(call)
-    if token := _session_cookie(call.headers.get("cookie", "")):
+    query, headers = first_parameters(call), call.headers
+    cookies = headers.get("cookie")
+    if cookies and (token := _session_cookie(cookies)):
         return PresentedToken(token, is_cookie=True)
     sent = (
         query.get(COOKIE)
-        or call.headers.get("coder-session-token")
-        or bearer(call.headers.get("authorization", ""))
+        or headers.get("coder-session-token")
+        or bearer(headers.get("authorization", ""))
         or query.get(ACCESS_TOKEN)
     )
     return PresentedToken(sent, is_cookie=False) if sent else None

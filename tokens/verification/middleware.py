@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache, lru_cache, partial
 from http import HTTPStatus
 from typing import cast
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import get_resolver
-from django.utils import timezone
 from django.utils.http import http_date
 
 from kernel.http import is_api_path
 from kernel.http.call import Call
+from kernel.http.errors import APIError
 from kernel.http.handlers import to_api_error
 from kernel.http.hosts import client_of
 from kernel.http.identity import IdentifiedRequest, PresentedToken
@@ -74,12 +74,16 @@ def caller_of_api(call: Call, found: Results) -> Caller | Ask:
 
 def identify(call: Call, address: str) -> Caller | Ask:
     """Returns the caller by the session token, or an Ask if the token is not cached."""
-    presented, now = presented_token(call), timezone.now()
+    presented = presented_token(call)
     if presented is None:
         return Caller(refusal=refusals.missing())
-    found = _caller(presented, now, "", partial(identities.recall, presented.token, now=now))
-    if found is not None:
-        return found
+    now = datetime.now(UTC)
+    try:
+        identity = identities.recall(presented.token, now=now)
+    except APIError as refusal:
+        return Caller(refusal=refusal, presented=presented)
+    if identity is not None:
+        return Caller(identity, None, presented, sunset(identity, now=now))
     parts = token_format.split(presented.token)
     if parts is None:
         return Caller(refusal=refusals.malformed(), presented=presented)
@@ -95,11 +99,11 @@ def _caller(
     presented: PresentedToken,
     now: datetime,
     address: str,
-    find: Callable[[], KeyIdentity | None],
-) -> Caller | None:
+    find: Callable[[], KeyIdentity],
+) -> Caller:
     """Returns the caller of the token. If `find` rejects the token, the caller has a `refusal`.
 
-    Counts a rejected token for the address, unless it is "".
+    Counts a rejected token for the address.
     """
     try:
         identity = find()
@@ -108,12 +112,10 @@ def _caller(
         if refusal is None:
             raise
         # Another service that does not respond is not the caller's fault.
-        if address and refusal.status == HTTPStatus.UNAUTHORIZED:
+        if refusal.status == HTTPStatus.UNAUTHORIZED:
             shared_counter().add(_refused_of(address), int(time.time()) // WINDOW_SECONDS)
         return Caller(refusal=refusal, presented=presented)
-    if identity is None:
-        return None
-    return Caller(identity, presented=presented, sunset=sunset(identity, now=now))
+    return Caller(identity, None, presented, sunset(identity, now=now))
 
 
 def _turn(address: str) -> str:
