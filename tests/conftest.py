@@ -200,8 +200,8 @@ def migrated_cluster() -> Iterator[Path]:
 
 @pytest.fixture
 def connected(transactional_db: None) -> Iterator[None]:
-    """Runs the listener of a process that serves requests."""
-    listener.start()
+    """Runs the listener of a process that serves requests. Late heartbeats evict nothing."""
+    listener.start(deaf_after=DEADLINE_SECONDS)
     wait_for(listener.is_connected)
     yield
     listener.stop()

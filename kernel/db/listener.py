@@ -90,8 +90,9 @@ def _reset_all() -> None:
 
 
 class Listener(threading.Thread):
-    def __init__(self) -> None:
+    def __init__(self, *, deaf_after: float) -> None:
         super().__init__(name="listener", daemon=True)
+        self._deaf_after = deaf_after
         self._own_channel = f"{CHANNEL}_{uuid.uuid4().hex}"
         self._last_heartbeat = float("-inf")
         self._connected = False
@@ -99,10 +100,10 @@ class Listener(threading.Thread):
         self._complained = False
 
     def is_connected(self) -> bool:
-        return self._connected and time.monotonic() - self._last_heartbeat < DEAF_AFTER_SECONDS
+        return self._connected and time.monotonic() - self._last_heartbeat < self._deaf_after
 
     def is_fresh(self) -> bool:
-        is_silent = answered_at() < self._last_heartbeat + DEAF_AFTER_SECONDS
+        is_silent = answered_at() < self._last_heartbeat + self._deaf_after
         is_recent = time.monotonic() < self._last_heartbeat + MAX_SILENCE_SECONDS
         return self.is_connected() or (is_silent and is_recent)
 
@@ -152,11 +153,11 @@ class Listener(threading.Thread):
 _listener: Listener | None = None
 
 
-def start() -> None:
-    """Starts this process's listener if it is not running."""
+def start(*, deaf_after: float = DEAF_AFTER_SECONDS) -> None:
+    """Starts this process's listener if it is not running. Units: seconds."""
     global _listener
     if _listener is None or not _listener.is_alive():
-        _listener = Listener()
+        _listener = Listener(deaf_after=deaf_after)
         _listener.start()
 
 

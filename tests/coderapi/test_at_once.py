@@ -20,6 +20,7 @@ from kernel.http.responses import Answer
 from kernel.telemetry.access import AccessLog
 from tests.coderapi.test_sameness import DOCUMENTS, NEVER_EQUAL
 from tests.support.client import APIClient
+from tests.support.concurrency import await_announcements
 from tests.support.factories import make_key, make_user
 from tests.support.front import answered, request_to, site
 from tests.support.paths import API, full
@@ -53,7 +54,9 @@ def front() -> Iterator[Site]:
 def client() -> APIClient:
     """The client of an owner, after stats were collected."""
     call_command("collect_deployment_stats")
-    return APIClient(token=make_key(make_user("owner")).token)
+    made = APIClient(token=make_key(make_user("owner")).token)
+    await_announcements()
+    return made
 
 
 def at_once(asking: Asking[Answer]) -> Answer | None:

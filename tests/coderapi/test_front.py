@@ -24,6 +24,7 @@ from kernel.http.responses import Answer
 from kernel.http.results import Ask, Results, Step
 from tests.coderapi.test_sameness import DOCUMENTS, REPORTS
 from tests.support.client import APIClient
+from tests.support.concurrency import await_announcements
 from tests.support.factories import make_key, make_user
 from tests.support.front import answered, answered_by, ran_by, request_to, site
 from tests.support.paths import API, full
@@ -72,6 +73,7 @@ def test_sign_ins_have_their_own_threads(connected: None, method: str, path: str
 def test_front_answers_with_the_document_of_the_parameters(connected: None) -> None:
     call_command("collect_deployment_stats")
     token = make_key(make_user("owner")).token
+    await_announcements()
     for path, query, by in (
         ("/deployment/stats", "", "front"),
         ("/deployment/stats", "at=2026-01-01T00:00:00Z", "django"),

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from tests.support.client import APIClient
 from tests.support.commands import run
+from tests.support.concurrency import await_announcements
 from tests.support.factories import utc
 from tests.support.processes import wait_for
 from tests.support.stats_rows import (
@@ -256,6 +257,7 @@ def test_history_is_rendered_again_only_after_a_change(
         run("rebuild_stats", "--since", text(hour - HOUR))
 
     for change in (take_snapshot, add_late_row):
+        await_announcements()
         before = get()
         etag = before.headers["ETag"]
         with django_assert_num_queries(0):

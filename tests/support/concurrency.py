@@ -1,12 +1,16 @@
-"""Runs several actions at once, each in its own thread with its own connection."""
+"""Runs several actions at once, each in its own thread, and waits for other threads."""
 
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from django.db import connection
+
+from kernel.db import listener
+from tests.support.processes import DEADLINE_SECONDS
 
 
 def at_once[T](actions: Sequence[Callable[[], T]]) -> list[T]:
@@ -22,3 +26,20 @@ def at_once[T](actions: Sequence[Callable[[], T]]) -> list[T]:
 
     with ThreadPoolExecutor(len(actions)) as threads:
         return list(threads.map(run, actions))
+
+
+def await_announcements() -> None:
+    """Waits until this process has received all announcements that were made before.
+
+    A late one could evict what the test has cached.
+    """
+    topic, received = f"test {uuid.uuid4()}", threading.Event()
+
+    def note(argument: str) -> None:
+        # It is "" when the listener connects.
+        if argument:
+            received.set()
+
+    listener.subscribe(topic, note)
+    listener.announce(topic, "all")
+    assert received.wait(DEADLINE_SECONDS)

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from audit.models import Entry
 from tests.support.client import APIClient
+from tests.support.concurrency import await_announcements
 from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.processes import wait_for
 from tests.support.sending import send, validation_fields
@@ -82,7 +83,8 @@ def test_users_are_counted_again_when_their_number_changes(
         return int(owner.get("/api/v2/users?limit=1").json()["count"])
 
     new = make_user()
-    wait_for(lambda: count() == 2)
+    await_announcements()
+    assert count() == 2
     with django_assert_num_queries(1):  # the page
         assert count() == 2
     make_user()
