@@ -13,7 +13,7 @@ from kernel.datadir import data_dir
 from kernel.db import replicas
 from kernel.db.connections import databases
 from kernel.durations import to_timedelta, whole_seconds
-from kernel.http import CODER_API, content_policy
+from kernel.http import CODER_API, OWN_API, content_policy
 from kernel.http.body import MEBIBYTE
 from kernel.http.wire import Wire
 from kernel.release import ROOT
@@ -329,6 +329,10 @@ API_DESCRIPTION = f"""\
 {API_INTRODUCTIONS[IDENTITY]} Send the token in the header
 `Coder-Session-Token`. If a request contains several tokens, the token in the cookie is used.
 
+**Two APIs.** Operations of Coder are below `{CODER_API}/`. Operations that only coderapi has are
+below `{OWN_API}/`. Their `x-stability` is `stable`, or `experimental` if they may change with each
+release. They reject unknown query parameters.
+
 **Errors.** Every error is a JSON object with a human-readable `message`. It may also contain a
 `detail`, and `validations` that list the invalid members of the request.
 
@@ -341,14 +345,18 @@ They can exceed 2^53, so read them as 64-bit integers.
 **Limits.** The rate limit is a maximum number of requests per minute. The `X-RateLimit-…` headers
 contain the limit and the number of remaining requests.
 """
-API_TAGS = {
+CODER_TAGS = {
     "Authorization": "Sign-in, and checks of the caller's permissions.",
-    "CSP": "Groups of Content-Security-Policy violations, their states, and advice for them.",
     "General": "Information about the deployment: build, configuration, experiments and stats. "
     "Also receives browsers' reports of Content-Security-Policy violations.",
     "Members": "The members of the organization, and the roles of users.",
     "Organizations": "The only organization of the deployment. Coder's clients need this resource.",
     "Users": "User accounts, their passwords, statuses and roles, and their session tokens.",
+}
+OWN_TAGS = {
+    "CSP": "Groups of Content-Security-Policy violations, their states, and advice for them.",
+    "Stats": "The history of the deployment stats, and the agent rows that they are computed from.",
+    "Token policies": "The limits on the tokens of a user.",
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "coderapi",
@@ -360,7 +368,16 @@ SPECTACULAR_SETTINGS = {
     "SERVERS": [{"url": "/"}],
     "PREPROCESSING_HOOKS": ["kernel.http.schema.document.only_the_api"],
     "POSTPROCESSING_HOOKS": ["kernel.http.schema.document.add_components"],
-    "TAGS": [{"name": name, "description": text} for name, text in API_TAGS.items()],
+    "TAGS": [
+        {"name": name, "description": text}
+        for name, text in sorted({**CODER_TAGS, **OWN_TAGS}.items())
+    ],
+    "EXTENSIONS_ROOT": {
+        "x-tagGroups": [
+            {"name": "Operations of Coder", "tags": [*CODER_TAGS]},
+            {"name": "Operations of coderapi", "tags": [*OWN_TAGS]},
+        ]
+    },
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "SORT_OPERATIONS": False,
     "SORT_OPERATION_PARAMETERS": False,

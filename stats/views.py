@@ -89,7 +89,7 @@ class DeploymentStatsView(DocumentView):
 
 
 class StatsHistoryView(DocumentView):
-    is_own = True
+    tag = "Stats"
     permission_classes = [may("deployment_stats:read")]
 
     @classmethod
@@ -114,6 +114,7 @@ class StatsHistoryView(DocumentView):
             ),
         ],
         answers={200: HistorySerializer, 304: None, 403: ResponseSerializer},
+        stability="stable",
     )
     def get(self, request: Request) -> HttpResponse:
         period = parse_range(first_parameters(call_of(request)), now=timezone.now())
@@ -133,7 +134,7 @@ def _history(period: Range) -> CachedValue[Rendered]:
 
 
 class AgentRowsView(APIView):
-    is_own = True
+    tag = "Stats"
     permission_classes = [may("deployment_stats:create")]
     max_body = 8 * MEBIBYTE
 
@@ -152,6 +153,7 @@ class AgentRowsView(APIView):
             help_text="An agent row or a workspace state, depending on the member `kind`.",
         ),
         answers={200: IngestResultSerializer, 403: ResponseSerializer, 415: ResponseSerializer},
+        stability="stable",
     )
     def post(self, request: Request) -> HttpResponse:
         encoding = request.headers.get("Content-Encoding", "")

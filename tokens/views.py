@@ -196,13 +196,14 @@ class TokenConfigView(LimitsView, DocumentView):
 
 
 class TokenPolicyView(LimitsView):
-    is_own = True
+    tag = "Token policies"
 
     @operation(
         "Get token policy",
         description="Returns all limits on the user's tokens. Each limit has its value, the rule "
         "that sets the value, and the values of all rules.",
         answers={200: TokenPolicySerializer},
+        stability="stable",
     )
     def get(self, request: Request, user: str) -> HttpResponse:
         target = self.limited_user(user)

@@ -64,7 +64,7 @@ _PAGE = (
 
 
 class GroupsView(APIView):
-    tag, is_own = "CSP", True
+    tag = "CSP"
     permission_classes = [may("csp_report:read")]
 
     @operation(
@@ -90,6 +90,7 @@ class GroupsView(APIView):
             *_PAGE,
         ],
         answers={200: GroupsSerializer, 304: None, 403: ResponseSerializer},
+        stability="stable",
     )
     def get(self, request: Request) -> HttpResponse:
         groups, following = _page(request, _filtered(request, now=timezone.now()), FILTERS)
@@ -138,7 +139,7 @@ def _one_of(choices: Sequence[str], name: str, text: str) -> str:
 
 
 class GroupView(APIView):
-    tag, is_own = "CSP", True
+    tag = "CSP"
 
     def get_permissions(self) -> list[Any]:
         action = "update" if self.request.method == "PATCH" else "read"
@@ -149,6 +150,7 @@ class GroupView(APIView):
         description="Returns a group of CSP reports with its facets and the advice for it. Needs "
         "the role owner or auditor.",
         answers={200: GroupDetailSerializer, 304: None, 403: ResponseSerializer, 404: "No group."},
+        stability="stable",
     )
     def get(self, request: Request, group: uuid.UUID) -> HttpResponse:
         found: Any = _group(group)
@@ -164,6 +166,7 @@ class GroupView(APIView):
         "If the group has these values already, nothing changes. Needs the role owner.",
         body=DecisionSerializer,
         answers={200: GroupSerializer, 403: ResponseSerializer, 404: "No group."},
+        stability="stable",
     )
     def patch(self, request: Request, group: uuid.UUID) -> HttpResponse:
         decision, now = Decision(**read(DecisionSerializer, request)), timezone.now()
@@ -182,7 +185,7 @@ def _group(key: uuid.UUID) -> Group:
 
 
 class OtherReportsView(APIView):
-    tag, is_own = "CSP", True
+    tag = "CSP"
     permission_classes = [may("csp_report:read")]
 
     @operation(
@@ -199,6 +202,7 @@ class OtherReportsView(APIView):
             *_PAGE,
         ],
         answers={200: OtherReportsSerializer, 304: None, 403: ResponseSerializer},
+        stability="experimental",
     )
     def get(self, request: Request) -> HttpResponse:
         rows = OtherReport.objects.all()
@@ -214,7 +218,7 @@ class OtherReportsView(APIView):
 
 
 class SummaryView(APIView):
-    tag, is_own = "CSP", True
+    tag = "CSP"
     permission_classes = [may("csp_report:read")]
 
     @operation(
@@ -230,6 +234,7 @@ class SummaryView(APIView):
             ),
         ],
         answers={200: SummarySerializer, 304: None, 403: ResponseSerializer},
+        stability="experimental",
     )
     def get(self, request: Request) -> HttpResponse:
         now = timezone.now()
@@ -241,7 +246,7 @@ class SummaryView(APIView):
 
 
 class GateView(APIView):
-    tag, is_own = "CSP", True
+    tag = "CSP"
     permission_classes = [may("csp_report:read")]
 
     @operation(
@@ -279,6 +284,7 @@ class GateView(APIView):
             ),
         ],
         answers={200: GateSerializer, 304: None, 403: ResponseSerializer},
+        stability="stable",
     )
     def get(self, request: Request) -> HttpResponse:
         try:

@@ -67,9 +67,6 @@ class APIView(views.APIView):
     tag = "General"
     # The maximum size of a request body in bytes.
     max_body = DEFAULT_CAP
-    # Whether the operations are coderapi's own. They reject unknown query parameters. Coder ignores
-    # unknown parameters, so its operations ignore them too.
-    is_own = False
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -79,8 +76,9 @@ class APIView(views.APIView):
         self.perform_authentication(request)
         self.check_permissions(request)
         parameters = first_parameters(call_of(request))
-        if self.is_own:
-            method = getattr(self, (request.method or "").lower())
+        method = getattr(self, (request.method or "").lower())
+        # Coder ignores unknown parameters, so its operations ignore them here, too.
+        if getattr(method, "stability", None):
             require_known(parameters, known=method.parameters)
         # PostgreSQL cannot store the character NUL.
         if wrong := [name for name, text in parameters.items() if "\0" in text]:

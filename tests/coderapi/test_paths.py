@@ -64,6 +64,7 @@ def test_latency_check_rejects_writes(anonymous: APIClient) -> None:
         ("/api/v2/workspaces", {}),
         ("/api/v2/users/me/gitsshkey", {}),
         ("/api/v2/workspaces", HTML),
+        ("/api/coderapi/v1/nothing", HTML),
         ("/templates", {}),
         ("/templates", {"Accept": "*/*"}),
     ],

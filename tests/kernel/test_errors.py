@@ -23,7 +23,11 @@ pytestmark = pytest.mark.django_db
 
 
 SSH = "/api/v2/deployment/ssh"
-UNKNOWN = ("/api/v2/nothing", "/api/v2/buildinfo/", "/api/v3/", "/nothing", "/api/v2/csp")
+HISTORY = "/api/coderapi/v1/stats/history"
+UNKNOWN = (
+    *("/api/v2/nothing", "/api/v2/buildinfo/", "/api/v3/", "/nothing", "/api/v2/csp"),
+    *("/api/coderapi/v1", "/api/coderapi/v1/nothing", f"{HISTORY}/", "/api/v2/csp/groups"),
+)
 # Paths outside of the admin have no pages, and Swagger is disabled.
 NO_PAGES = ("/administrator", "/admin-x", "/adminer/", "/swagger", "/swagger?script", "/swagger/x")
 
@@ -33,12 +37,15 @@ NO_PAGES = ("/administrator", "/admin-x", "/adminer/", "/swagger", "/swagger?scr
     [
         *[("anonymous", "get", path, 404, "not found") for path in UNKNOWN + NO_PAGES],
         *[
-            ("anonymous", method, SSH, 405, "not allowed")
+            ("anonymous", method, path, 405, "not allowed")
+            for path in (SSH, HISTORY)
             for method in ("post", "put", "patch", "delete", "options")
         ],
         *[("anonymous", "post", path, 405, "") for path in ("/healthz", "/livez", "/readyz")],
         ("anonymous", "get", "/api/v2/experiments", 401, ""),
+        ("anonymous", "get", HISTORY, 401, ""),
         ("member", "get", "/api/v2/deployment/config", 403, "Forbidden"),
+        ("member", "get", HISTORY, 403, "Forbidden"),
     ],
 )
 def test_every_error_has_the_same_shape(

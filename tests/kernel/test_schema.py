@@ -157,6 +157,28 @@ def test_a_document_allows_only_its_own_wire_format(wire: Wire) -> None:
     assert str(document(wire)["paths"]).count("Coder-Wire") == len([*operations(wire)])
 
 
+def is_own(path: str) -> bool:
+    return path.startswith(f"{OWN_API}/")
+
+
+@both_wires
+def test_each_operation_of_ours_has_a_stability_and_none_of_coder_has_one(wire: Wire) -> None:
+    for _, path, operation in operations(wire):
+        wanted = {"stable", "experimental"} if is_own(path) else {None}
+        assert operation.get("x-stability") in wanted, path
+
+
+@both_wires
+def test_our_operations_are_a_chapter_of_their_own(wire: Wire) -> None:
+    chapters = generated(wire)["x-tagGroups"]
+    tags: list[set[str]] = [set(), set()]
+    for _, path, operation in operations(wire):
+        tags[is_own(path)] |= set(operation["tags"])
+    assert [set(each["tags"]) for each in chapters] == tags
+    paths = [is_own(path) for path in document(wire)["paths"]]
+    assert paths == sorted(paths)
+
+
 @pytest.mark.django_db
 def test_only_operations_of_ours_reject_unknown_parameters(owner: APIClient) -> None:
     rejecting = set()
@@ -172,7 +194,7 @@ def test_only_operations_of_ours_reject_unknown_parameters(owner: APIClient) -> 
         assert [each["field"] for each in problems] == (["sitez"] if ours else []), path
         rejecting |= {path} if ours else set()
 
-    assert rejecting == {path for _, path, _ in operations(Wire.DOCUMENTED) if OWN_API in path}
+    assert rejecting == {path for _, path, _ in operations(Wire.DOCUMENTED) if is_own(path)}
     assert len(rejecting) == 8
 
 

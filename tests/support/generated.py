@@ -76,7 +76,7 @@ class GeneratedClient:
     def answer(self, name: str, /, *, body: Any = None, **arguments: str) -> Any:
         self.called.add(name)
         operation = self.operations[name]
-        tag, module = operation["tags"][0].lower(), name.replace("-", "_")
+        tag, module = operation["tags"][0].lower().replace(" ", "_"), name.replace("-", "_")
         endpoint = import_module(f"{self._package}.api.{tag}.{module}")
         more = {"body": self._body(name, body)} if "requestBody" in operation else {}
         return endpoint.sync_detailed(**arguments, client=self._caller, **more)

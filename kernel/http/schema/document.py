@@ -7,7 +7,7 @@ from typing import Any
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiYamlRenderer
 
-from kernel.http import CODER_API, is_api_path, wire
+from kernel.http import CODER_API, OWN_API, is_api_path, wire
 from kernel.http.schema import errors, headers
 from kernel.http.wire import Schema, Wire
 
@@ -20,9 +20,10 @@ def only_the_api(endpoints: list[Endpoint]) -> list[Endpoint]:
 
 
 def add_components(result: Schema, **kwargs: Any) -> Schema:
-    """Adds the headers, parameters and errors that operations refer to."""
+    """Adds the headers, parameters and errors that operations refer to. Sorts Coder's first."""
     schemas = result["components"]["schemas"] | {headers.WIRE_COMPONENT: headers.wire_schema()}
     components, used = result["components"], str(result["paths"])
+    paths = sorted(result["paths"].items(), key=lambda item: item[0].startswith(OWN_API))
     answers = [error for error in errors.ERRORS.values() if error.ref["$ref"] in used]
     components |= {
         "headers": headers.HEADERS,
@@ -30,7 +31,7 @@ def add_components(result: Schema, **kwargs: Any) -> Schema:
         "schemas": dict(sorted(schemas.items())),
         "responses": {error.name: error.response() for error in answers},
     }
-    return result | {"components": dict(sorted(components.items()))}
+    return result | {"paths": dict(paths), "components": dict(sorted(components.items()))}
 
 
 def openapi(chosen: Wire) -> Schema:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.openapi import AutoSchema
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from drf_spectacular.utils import Direction
 
 LEFT_OUT = frozenset({"default", "readOnly", "x-spec-enum-id"})
+STABILITY = "x-stability"
 UNKNOWN_PARAMETERS = "Unknown query parameters are rejected."
 PATH_PARAMETERS: dict[str, Schema] = {
     "user": {
@@ -53,20 +54,22 @@ PATH_PARAMETERS: dict[str, Schema] = {
     },
 }
 
+# Whether clients may build on an operation. An experimental one may change with each release.
+type Stability = Literal["stable", "experimental"]
+
 
 class OperationSchema(AutoSchema):
     """Adds headers, errors and the current wire format to the operations of a view."""
 
     def get_operation(self, *args: Any, **kwargs: Any) -> Schema:
         operation: Schema = super().get_operation(*args, **kwargs)  # type: ignore[assignment]
-        view: Any = self.view
-        self._is_document = hasattr(view, "document") or "304" in operation["responses"]
+        self._is_document = hasattr(self.view, "document") or "304" in operation["responses"]
         security = operation.setdefault("security", [])
         if wire.current() is Wire.CODERD and operation["operationId"] in wire.OPEN_TO_ANYBODY:
             operation["security"] = [{}, *security]
         if "requestBody" in operation:
             operation["requestBody"]["required"] = True
-        more = f" {UNKNOWN_PARAMETERS}" if view.is_own else ""
+        more = f" {UNKNOWN_PARAMETERS}" if STABILITY in operation else ""
         return operation | {
             "description": f"{operation['description']}{more}",
             "parameters": self._parameters(operation),
@@ -152,12 +155,14 @@ def operation(
     body: Any = None,
     parameters: Sequence[OpenApiParameter] = (),
     auth: Any = None,
+    stability: Stability | None = None,
 ) -> Callable[[Any], Any]:
     """Describes a view's method for the schema.
 
     The operation's id is the summary in kebab case, as in Coder's reference. The method gets the id
     as its attribute `operation_id`. `answers` has a serializer or a string for each status. A
-    string is the cause of an error, or the message of a successful response.
+    string is the cause of an error, or the message of a successful response. Only operations of
+    coderapi's own have a `stability`.
     """
     operation_id = summary.lower().replace(" ", "-")
     describe = extend_schema(
@@ -168,10 +173,11 @@ def operation(
         responses={status: _answer(status, answer) for status, answer in answers.items()},
         parameters=list(parameters),
         auth=auth,
+        extensions={STABILITY: stability} if stability else None,
     )
 
     def described(method: Any) -> Any:
-        method.operation_id = operation_id
+        method.operation_id, method.stability = operation_id, stability
         method.parameters = tuple(each.name for each in parameters)
         return describe(method)
 
