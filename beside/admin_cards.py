@@ -10,7 +10,7 @@ from beside.checks.findings import Finding
 from beside.checks.setup import coder_findings
 from beside.configuration import documents
 from beside.jobs import CHECK_TOKEN, FOLLOW_DATABASE
-from beside.models import DatabaseReading
+from beside.models import ReaderProgress
 from jobs.registry import Job
 from jobs.selectors import newest_runs
 from kernel.admin import Line, State, register
@@ -61,18 +61,18 @@ def _error(job: Job, now: datetime) -> str:
 def _coder_database(now: datetime) -> list[Line]:
     if not settings.CODER_DATABASE_URL:
         return []
-    last = DatabaseReading.objects.filter(pk=DatabaseReading.Reader.FOLLOWER).first()
+    last = ReaderProgress.objects.filter(pk=ReaderProgress.Reader.FOLLOWER).first()
     error = _error(FOLLOW_DATABASE, now)
     link = f"{reverse('admin:jobs_jobrun_changelist')}?job={FOLLOW_DATABASE.name}"
     state = State.BAD if error else State.GOOD if last else State.NOTICE
     lines = [Line("last read", since(last.read_at if last else None, now), state, link)]
     if last and settings.STATS_USAGE_ENABLED:
         # Reading succeeds even if a replica receives no new rows.
-        lines.append(Line("newest agent row", since(last.created_at, now)))
+        lines.append(Line("newest agent row", since(last.last_row_created_at, now)))
     if error:
         lines.append(Line("error", error, State.BAD, link))
-    if last and last.problem:
-        lines.append(Line("problem", last.problem, State.NOTICE))
+    if last and last.error:
+        lines.append(Line("problem", last.error, State.NOTICE))
     if last and last.missing_until and now - last.missing_until < GAP_SHOWN:
         lines.append(Line("gap", last.gap, State.NOTICE))
     return lines

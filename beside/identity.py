@@ -251,7 +251,7 @@ def _identity_of(key_id: str, allowed: frozenset[str], person: User | None) -> K
         # Coder checks the expiry.
         expires_at=datetime.max.replace(tzinfo=UTC),
         lifetime_ns=0,
-        minted=True,
+        is_minted=True,
     )
 
 

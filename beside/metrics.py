@@ -8,15 +8,15 @@ from django.conf import settings
 from prometheus_client import Counter
 
 from beside import client
-from beside.models import DatabaseReading
+from beside.models import ReaderProgress
 from kernel.telemetry import metrics
 
 
 def _lag(now: datetime) -> metrics.Values:
     if not settings.CODER_DATABASE_URL:
         return {}
-    follower = DatabaseReading.objects.filter(pk=DatabaseReading.Reader.FOLLOWER)
-    newest = follower.values_list("created_at", flat=True).first()
+    follower = ReaderProgress.objects.filter(pk=ReaderProgress.Reader.FOLLOWER)
+    newest = follower.values_list("last_row_created_at", flat=True).first()
     return {(): (now - newest).total_seconds()} if newest else {}
 
 

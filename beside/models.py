@@ -6,6 +6,7 @@ from datetime import datetime
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
+from kernel.db.singleton import Singleton
 from kernel.durations import EPOCH
 
 
@@ -40,17 +41,11 @@ class CoderToken(models.Model):
         return f"{self.token_name or self.id} of {self.username}"
 
 
-class CoderRelease(models.Model):
+class CoderRelease(Singleton):
     """The version that the Coder deployment has last reported."""
 
-    only = models.BooleanField(primary_key=True, default=True, editable=False)
     version = models.CharField(max_length=64)
     changed_at = models.DateTimeField()
-
-    class Meta:
-        constraints = [
-            models.CheckConstraint(condition=models.Q(only=True), name="coder_release_only_one"),
-        ]
 
     def __str__(self) -> str:
         return self.version
@@ -60,17 +55,17 @@ class CoderRelease(models.Model):
         stored = cls.objects.filter(version=version)
         if not stored.exists():
             values = {"version": version, "changed_at": now}
-            cls.objects.update_or_create(only=True, defaults=values)
+            cls.objects.update_or_create(defaults=values)
 
 
-class DatabaseReading(models.Model):
+class ReaderProgress(models.Model):
     """The progress of a reader of Coder's database: the follower, or the import of history.
 
-    All agent rows up to (created_at, row_id) were read, except late rows. No late row can arrive
-    before `settled_until` any more. The follower last looked for late rows at `looked_at`. The next
-    run reads the workspaces after `workspace_id`. Coder
-    deleted the rows between `missing_since` and `missing_until` before they were read.
-    `counts_usage` is true if Coder has the experiment `workspace-usage`, and NULL if this is
+    All agent rows up to (last_row_created_at, last_row_id) were read, except late rows. No late row
+    can arrive before `settled_until` any more. The follower last looked for late rows at
+    `late_rows_read_at`. The next run reads the workspaces after `last_workspace_id`. Coder deleted
+    the rows between `missing_since` and `missing_until` before they were read.
+    `has_workspace_usage` is whether Coder has the experiment `workspace-usage`, or NULL if this is
     unknown.
     """
 
@@ -79,25 +74,25 @@ class DatabaseReading(models.Model):
         HISTORY = "history"
 
     reader = models.CharField(primary_key=True, max_length=16, choices=Reader)
-    created_at = models.DateTimeField()
-    row_id = models.UUIDField()
+    last_row_created_at = models.DateTimeField()
+    last_row_id = models.UUIDField()
     settled_until = models.DateTimeField()
-    looked_at = models.DateTimeField(default=EPOCH, db_default=EPOCH)
-    workspace_id = models.UUIDField(default=uuid.UUID(int=0))
+    late_rows_read_at = models.DateTimeField(default=EPOCH, db_default=EPOCH)
+    last_workspace_id = models.UUIDField(default=uuid.UUID(int=0))
     read_at = models.DateTimeField()
-    problem = models.TextField(default="", blank=True)
+    error = models.TextField(default="", blank=True)
     missing_since = models.DateTimeField(null=True)
     missing_until = models.DateTimeField(null=True)
-    counts_usage = models.BooleanField(null=True)
+    has_workspace_usage = models.BooleanField(null=True)
 
     def __str__(self) -> str:
-        return f"{self.reader}: {self.created_at:%Y-%m-%d %H:%M:%S}"
+        return f"{self.reader}: {self.last_row_created_at:%Y-%m-%d %H:%M:%S}"
 
     @classmethod
-    def of(cls, reader: str, *, start: datetime, now: datetime) -> tuple[DatabaseReading, bool]:
+    def of(cls, reader: str, *, start: datetime, now: datetime) -> tuple[ReaderProgress, bool]:
         """Returns the reader's row. Creates it, with this start, if it does not exist."""
-        times = {"created_at": start, "settled_until": start, "read_at": now}
-        defaults = {**times, "row_id": uuid.UUID(int=0)}
+        times = {"last_row_created_at": start, "settled_until": start, "read_at": now}
+        defaults = {**times, "last_row_id": uuid.UUID(int=0)}
         return cls.objects.get_or_create(reader=reader, defaults=defaults)
 
     @property

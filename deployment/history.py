@@ -45,14 +45,14 @@ def record(
     Returns None if the newest revision of the same server has the same options.
     """
     with transaction.atomic(), transaction_lock("config-history"):
-        newest = ConfigRevision.objects.filter(server=server).first()
+        newest = ConfigRevision.objects.filter(server_url=server).first()
         if newest is not None and newest.digest == options.digest:
             return None
         return ConfigRevision.objects.create(
             digest=options.digest,
             host=socket.gethostname()[:255],
             version=version,
-            server=server,
+            server_url=server,
             recorded_at=now,
             values=options.values,
             sources=options.sources,

@@ -3,50 +3,40 @@ from __future__ import annotations
 import uuid
 
 from django.db import models
-from django.db.models import Q
 from django.db.models.functions import Now
 
+from kernel.db.singleton import Singleton
 from options.snapshot import SHORT
 
 
-class DeploymentIdentity(models.Model):
+class DeploymentIdentity(Singleton):
     """The id and the web-push key of this deployment. They are created once and never change."""
 
-    only = models.BooleanField(primary_key=True, default=True, editable=False)
     deployment_id = models.UUIDField(default=uuid.uuid4, editable=False)
     vapid_private_key = models.BinaryField(editable=False)
     vapid_public_key = models.CharField(max_length=128, editable=False)
 
-    class Meta:
+    class Meta(Singleton.Meta):
         verbose_name_plural = "deployment identities"
-        constraints = [
-            models.CheckConstraint(condition=Q(only=True), name="deployment_identity_only_one"),
-        ]
 
     def __str__(self) -> str:
         return str(self.deployment_id)
 
 
-class UpdateCheck(models.Model):
+class UpdateCheck(Singleton):
     """The newest known release of Coder, and the result of the last update check.
 
-    `source` is a digest of the requested URL, because the URL may contain a secret. `failed_at` is
-    the time of the last failed check. `error` is the error of the last check, or empty.
+    `url_digest` is a digest of the requested URL, because the URL may contain a secret. `failed_at`
+    is the time of the last failed check. `error` is the error of the last check, or empty.
     """
 
-    only = models.BooleanField(primary_key=True, default=True, editable=False)
     version = models.CharField(max_length=64, blank=True, default="")
     url = models.CharField(max_length=512, blank=True, default="")
     etag = models.CharField(max_length=256, blank=True, default="")
-    source = models.CharField(max_length=512, blank=True, default="")
+    url_digest = models.CharField(max_length=512, blank=True, default="")
     succeeded_at = models.DateTimeField(null=True)
     failed_at = models.DateTimeField(null=True)
     error = models.CharField(max_length=512, blank=True, default="")
-
-    class Meta:
-        constraints = [
-            models.CheckConstraint(condition=Q(only=True), name="update_check_only_one"),
-        ]
 
     def __str__(self) -> str:
         return self.version or "unknown"
@@ -56,13 +46,13 @@ class ConfigRevision(models.Model):
     """The options at one startup. They are stored only if they differ from the previous revision.
 
     The fields contain no secrets. Shape: as in `options.snapshot`. If these are the options of
-    another server, `server` is its URL. Otherwise it is empty.
+    another server, `server_url` is its URL. Otherwise it is empty.
     """
 
     digest = models.CharField(max_length=64)
     host = models.CharField(max_length=255)
     version = models.CharField(max_length=64)
-    server = models.CharField(max_length=255, blank=True, default="")
+    server_url = models.CharField(max_length=255, blank=True, default="")
     recorded_at = models.DateTimeField(db_default=Now())
     values = models.JSONField(default=dict)
     sources = models.JSONField(default=dict)

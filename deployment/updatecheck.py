@@ -56,11 +56,11 @@ def check_for_update(now: datetime, *, seconds: float = DEADLINE_SECONDS) -> int
 
     If the request fails, stores the error, keeps the known release, and logs once a day.
     """
-    known = UpdateCheck.objects.get_or_create(only=True)[0]
+    known = UpdateCheck.objects.get_or_create()[0]
     url = settings.UPDATE_CHECK_URL
     source = salted_hmac("update-check", url, algorithm="sha256").hexdigest()
     try:
-        answer = _fetch(url, etag=known.etag if known.source == source else "", seconds=seconds)
+        answer = _fetch(url, etag=known.etag if known.url_digest == source else "", seconds=seconds)
         return _store(known, answer, source, now)
     except OutgoingError as error:
         if known.failed_at is None or known.failed_at.date() < now.date():
@@ -90,7 +90,7 @@ def _store(known: UpdateCheck, answer: Reply, source: str, now: datetime) -> int
     before = known.version
     if answer.status == 200:
         known.version, known.url = parse_release(answer.body)
-        known.etag, known.source = answer.etag, source
+        known.etag, known.url_digest = answer.etag, source
     known.succeeded_at, known.error = now, ""
     with transaction.atomic():
         known.save()

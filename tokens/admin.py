@@ -164,7 +164,7 @@ class APIKeyAdmin(ReadOnlyAdmin):
         return "all" if listed == ["*:*"] else ", ".join(listed)
 
     def created_by(self, key: APIKey) -> str:
-        return "a token, a session or a command" if key.minted else "signing in"
+        return "a token, a session or a command" if key.is_minted else "signing in"
 
     @admin.display(description="audit entries")
     def trail(self, key: APIKey) -> str:

@@ -99,13 +99,14 @@ def _send_once(recipient: User, lines: list[Line], now: datetime) -> int:
         notices = ExpiryNotice.objects.filter(recipient=recipient)
         if notices.filter(sent_on=today).exists():
             return 0
-        noticed = set(notices.values_list("key_id", "expires_at", "days"))
+        noticed = set(notices.values_list("api_key_id", "expires_at", "days_before"))
         news = [one for one in lines if (one.key.pk, one.key.expires_at, one.days) not in noticed]
         if not news:
             return 0
         notice = partial(ExpiryNotice, recipient=recipient, sent_on=today)
         ExpiryNotice.objects.bulk_create(
-            notice(key=one.key, expires_at=one.key.expires_at, days=one.days) for one in news
+            notice(api_key=one.key, expires_at=one.key.expires_at, days_before=one.days)
+            for one in news
         )
         _message(recipient, news).send()
     return 1

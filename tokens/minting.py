@@ -102,7 +102,7 @@ def _limits(user: User, caller: KeyIdentity) -> Policy:
     require(caller, "api_key:create", on=user)
     limits = resolution.policy_of(user)
     limit = limits[resolution.MINTING]
-    if caller.minted and not limit.value:
+    if caller.is_minted and not limit.value:
         raise forbidden(f"A token cannot create keys ({limit.explanation}). Sign in instead.")
     return limits
 

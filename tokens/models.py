@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import NamedTuple
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -9,17 +10,26 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.safestring import SafeString
 
+from kernel.db.singleton import Singleton
 from tokens.lifetimes import last_use_on_hover
-from users import allow_lists, scopes
+from users import scopes
 from users.roles import DISPLAY_NAMES
 
-
-def full_access() -> list[str]:
-    return [scopes.ALL]
+SOURCES = ("user", "role", "deployment", "option", "default")
 
 
-def everything() -> list[dict[str, str]]:
-    return allow_lists.stored(allow_lists.EVERYTHING)
+class Rule(NamedTuple):
+    """What sets a limit: a token policy, an option, or the default.
+
+    `name` is the name of the user, the role or the option.
+    """
+
+    source: str
+    name: str | None = None
+
+    def __str__(self) -> str:
+        parts = (self.name,) if self.source == "option" else self
+        return " ".join(part for part in parts if part)
 
 
 class APIKeyQuerySet(models.QuerySet["APIKey"]):
@@ -32,14 +42,14 @@ class APIKeyQuerySet(models.QuerySet["APIKey"]):
 
     def minted(self) -> APIKeyQuerySet:
         """Filters for keys that the token policy applies to."""
-        return self.filter(minted=True)
+        return self.filter(is_minted=True)
 
 
 class APIKey(models.Model):
     """A session token of a user, with the digest of its secret.
 
-    A `minted` key was created with another key or by a command, not by signing in. `last_used` is
-    null until the first use. Units: `lifetime_ns` nanoseconds; times UTC.
+    An `is_minted` key was created with another key or by a command, not by signing in. `last_used`
+    is null until the first use. Units: `lifetime_ns` nanoseconds; times UTC.
     Shape: `allow_list` [{type str, id str}].
     """
 
@@ -55,9 +65,9 @@ class APIKey(models.Model):
     )
     token_name = models.CharField(max_length=255, blank=True, default="")
     login_type = models.CharField(max_length=16, choices=LoginType, default=LoginType.PASSWORD)
-    minted = models.BooleanField()
-    scopes = ArrayField(models.CharField(max_length=64), default=full_access)
-    allow_list = models.JSONField(default=everything)
+    is_minted = models.BooleanField()
+    scopes = ArrayField(models.CharField(max_length=64))
+    allow_list = models.JSONField()
     lifetime_ns = models.BigIntegerField()
     last_used = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(db_index=True)
@@ -122,12 +132,12 @@ class TokenConfig(models.Model):
         help_text="The role that the policy applies to. For the whole deployment, leave user and "
         "role empty.",
     )
-    max_token_lifetime = models.BigIntegerField(
+    max_lifetime_ns = models.BigIntegerField(
         null=True,
         blank=True,
         help_text="The maximum lifetime of a new token.",
     )
-    default_token_lifetime = models.BigIntegerField(
+    default_lifetime_ns = models.BigIntegerField(
         null=True,
         blank=True,
         help_text="The lifetime of a new token if the request contains no lifetime.",
@@ -141,7 +151,7 @@ class TokenConfig(models.Model):
         blank=True,
         help_text="The scopes that a new token may have.",
     )
-    tokens_may_mint = models.BooleanField(
+    tokens_may_create_tokens = models.BooleanField(
         null=True, blank=True, help_text="Whether a token may be used to create other tokens."
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -164,7 +174,7 @@ class TokenConfig(models.Model):
                 violation_error_message="This role or the deployment already has a token policy.",
             ),
             models.CheckConstraint(
-                condition=Q(max_token_lifetime__gt=0) & Q(default_token_lifetime__gt=0),
+                condition=Q(max_lifetime_ns__gt=0) & Q(default_lifetime_ns__gt=0),
                 name="token_config_lifetimes_positive",
                 violation_error_message="A lifetime must be more than 0.",
             ),
@@ -176,12 +186,16 @@ class TokenConfig(models.Model):
     @property
     def subject(self) -> str:
         """Returns `user alice`, `role auditor` or `deployment`."""
-        if self.user_id is not None:
-            return f"user {self.user}"
-        return f"role {self.role}" if self.role else "deployment"
+        return str(self.rule)
+
+    @property
+    def rule(self) -> Rule:
+        if self.user is not None:
+            return Rule("user", self.user.username)
+        return Rule("role", self.role) if self.role else Rule("deployment")
 
 
-class PolicyVersion(models.Model):
+class PolicyVersion(Singleton):
     """The version of all token policies together. It has one row, which a migration inserts.
 
     A transaction that changes a policy first increases the version, and so locks the row. A
@@ -206,11 +220,11 @@ class ExpiryNotice(models.Model):
     recipient = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="expiry_notices"
     )
-    key = models.ForeignKey(APIKey, on_delete=models.CASCADE, related_name="expiry_notices")
+    api_key = models.ForeignKey(APIKey, on_delete=models.CASCADE, related_name="expiry_notices")
     expires_at = models.DateTimeField(
         help_text="The expiry time in the mail. If the expiry changes, another mail is sent."
     )
-    days = models.PositiveSmallIntegerField(
+    days_before = models.PositiveSmallIntegerField(
         help_text="The reminder: 30, 7 or 1 days before the expiry."
     )
     sent_on = models.DateField()
@@ -219,9 +233,10 @@ class ExpiryNotice(models.Model):
         ordering = ["-sent_on", "id"]
         constraints = [
             models.UniqueConstraint(
-                fields=["recipient", "key", "expires_at", "days"], name="expiry_notice_once"
+                fields=["recipient", "api_key", "expires_at", "days_before"],
+                name="expiry_notice_once",
             )
         ]
 
     def __str__(self) -> str:
-        return f"{self.recipient} {self.key} {self.days}"
+        return f"{self.recipient} {self.api_key} {self.days_before}"

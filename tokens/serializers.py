@@ -10,6 +10,7 @@ from rest_framework import serializers
 from kernel.durations import whole_seconds
 from kernel.http.rendering import WireSerializer
 from tokens.lifetimes import MIN_LIFETIME_NS, not_a_number
+from tokens.models import SOURCES
 from tokens.policy.resolution import LIMITS
 from tokens.token_format import MAX_NAME_LENGTH
 from users.allow_lists import ANY, TYPES
@@ -49,15 +50,29 @@ class LimitValueField(serializers.JSONField):
     """A field for the value of a limit. The type of the value depends on the limit."""
 
 
-class RuleValueSerializer(WireSerializer):
+class RuleSerializer(WireSerializer):
     component = "coderapi.TokenLimitRule"
-    about = "The value that one rule sets for a limit."
-    example = {"rule": "CODER_MAX_TOKEN_LIFETIME", "value": 3_155_760_000_000_000_000}
+    about = "A rule that can set a limit: a token policy, an option or the default."
+    example = {"source": "option", "name": "CODER_MAX_TOKEN_LIFETIME"}
 
-    rule = serializers.CharField(
-        help_text="The rule: the name of an option, or `user <name>`, `role <name>` or "
-        "`deployment` for a token policy."
+    source = serializers.ChoiceField(  # type: ignore[assignment]  # a member of the JSON
+        choices=SOURCES,
+        help_text="`user`, `role` or `deployment` for a token policy, `option`, or `default` if no "
+        "rule sets the limit.",
     )
+    name = serializers.CharField(
+        allow_null=True,
+        help_text="The name of the user, the role or the option. Several roles are separated by "
+        "commas. Otherwise null.",
+    )
+
+
+class RuleValueSerializer(WireSerializer):
+    component = "coderapi.TokenLimitRuleValue"
+    about = "The value that one rule sets for a limit."
+    example = {"rule": RuleSerializer.example, "value": 3_155_760_000_000_000_000}
+
+    rule = RuleSerializer(help_text="The rule.")
     value = LimitValueField(
         help_text="The value that the rule sets. `null`: the rule does not set this limit."
     )
@@ -67,26 +82,24 @@ class LimitSerializer(WireSerializer):
     component = "coderapi.TokenLimit"
     about = "A limit on a user's tokens, and the rule that sets it."
     example = {
-        "name": "max_token_lifetime",
+        "name": "max_lifetime_ns",
         "value": 3_155_760_000_000_000_000,
-        "rule": "CODER_MAX_TOKEN_LIFETIME",
+        "rule": RuleSerializer.example,
         "explanation": "set by CODER_MAX_TOKEN_LIFETIME: 100 years",
     }
 
     name = serializers.ChoiceField(
         choices=LIMITS,
-        help_text="The name of the limit. `max_token_lifetime` and `default_token_lifetime` are in "
-        "nanoseconds. `tokens_may_mint` is whether a token may be used to create other tokens.",
+        help_text="The name of the limit. `max_lifetime_ns` and `default_lifetime_ns` are in "
+        "nanoseconds. `tokens_may_create_tokens` is whether a token may create other tokens.",
     )
     value = LimitValueField(help_text="The effective value.")
-    rule = serializers.CharField(help_text="The rule that sets the effective value.")
+    rule = RuleSerializer(help_text="The rule that sets the effective value.")
     explanation = serializers.CharField(
         help_text="A sentence that names the rule that sets the value, and the rules that it "
         "overrides."
     )
-    rule_values = RuleValueSerializer(
-        many=True, help_text="The values of all rules, highest rank first."
-    )
+    rules = RuleValueSerializer(many=True, help_text="The values of all rules, highest rank first.")
 
 
 class TokenPolicySerializer(WireSerializer):

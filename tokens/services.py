@@ -81,7 +81,7 @@ def create_api_key(
     parts: TokenParts | None = None,
     limits: Policy | None = None,
 ) -> NewKey:
-    """Creates a key for the user. A key with a name or with `limits` is `minted`.
+    """Creates a key for the user. A key with a name or with `limits` is `is_minted`.
 
     Call it in a transaction that has inserted another audit entry, or in `audit.with_partition`.
     Raises: APIError 400 for a user of another service, 404 if the user was deleted, 409 if another
@@ -96,7 +96,7 @@ def create_api_key(
         user=user,
         token_name=token_name,
         login_type=APIKey.LoginType.TOKEN if token_name else APIKey.LoginType.PASSWORD,
-        minted=limits is not None or bool(token_name),
+        is_minted=limits is not None or bool(token_name),
         scopes=[known_scopes.canonical(scope) for scope in scopes],
         allow_list=allow_lists.stored(allow_list),
         lifetime_ns=lifetime_ns,
@@ -134,7 +134,7 @@ def _facts(key: APIKey) -> dict[str, Any]:
     return {
         "user_id": str(key.user_id),
         "login_type": str(key.login_type),
-        "minted": key.minted,
+        "is_minted": key.is_minted,
         "scopes": key.scopes,
         "allow_list": key.allow_list,
         "lifetime_ns": key.lifetime_ns,

@@ -140,7 +140,7 @@ def session_of(request: HttpRequest) -> KeyIdentity | None:
 def end_browser_session(request: HttpRequest, *, now: datetime) -> None:
     """Ends the session and the admin session that the cookies of the request identify.
 
-    If the session cookie contains a `minted` key, the key is not deleted, because a user has
+    If the session cookie contains an `is_minted` key, the key is not deleted, because a user has
     created it on purpose.
     """
     identified = cast("IdentifiedRequest", request)
@@ -149,7 +149,7 @@ def end_browser_session(request: HttpRequest, *, now: datetime) -> None:
     admin = attached or SessionStore(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
     identity = session_of(request)
     key_ids = {admin.get(SESSION_ENTRY)}
-    if identity is not None and not identity.minted:
+    if identity is not None and not identity.is_minted:
         key_ids.add(identity.key_id)
     admin.flush()
     for key in APIKey.objects.filter(id__in=key_ids - {None}).select_related("user"):

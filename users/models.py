@@ -8,6 +8,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
+from kernel.db.singleton import Singleton
 from users import names, roles
 
 USER_PERMISSIONS = frozenset(f"users.{right}_user" for right in ("view", "add", "change", "delete"))
@@ -34,10 +35,8 @@ class User(AbstractBaseUser):
     source = models.CharField(
         max_length=8, choices=Source, default=Source.OWN, db_default=Source.OWN, editable=False
     )
-    username = names.UsernameField(
-        max_length=names.MAX_LENGTH, validators=[names.validate_username]
-    )
-    email = names.EmailField(max_length=names.MAX_EMAIL_LENGTH, validators=[names.validate_email])
+    username = names.UsernameField(max_length=names.MAX_LENGTH)
+    email = names.EmailField(max_length=names.MAX_EMAIL_LENGTH)
     name = models.CharField(max_length=128, blank=True, default="")
     avatar_url = models.URLField(blank=True, default="")
     status = models.CharField(max_length=16, choices=Status, default=Status.ACTIVE)
@@ -152,20 +151,14 @@ class User(AbstractBaseUser):
         return self.is_staff and (sees_all or app_label == User._meta.app_label)
 
 
-class Organization(models.Model):
+class Organization(Singleton):
     """The only organization. Every user is a member. The UUID never changes."""
 
     NAME = "coder"
     DISPLAY_NAME = "Coder"
 
-    only = models.BooleanField(primary_key=True, default=True, editable=False)
     uuid = models.UUIDField(default=uuid.uuid4, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
-
-    class Meta:
-        constraints = [
-            models.CheckConstraint(condition=models.Q(only=True), name="organization_only_one")
-        ]
 
     def __str__(self) -> str:
         return self.NAME

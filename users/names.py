@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 from unicodedata import normalize
@@ -85,6 +85,12 @@ class _InNormalForm:
     """A mixin for model fields. Normalizes values before they are stored or looked up."""
 
     normal: Callable[[str], str]
+    # Migrations have Django's own field, so that they import no code of the project.
+    path: str
+
+    def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
+        name, _, args, kwargs = super().deconstruct()  # type: ignore[misc]  # of the field
+        return name, self.path, args, kwargs
 
     def to_python(self, value: Any) -> Any:
         return value and type(self).normal(str(value))
@@ -95,10 +101,14 @@ class _InNormalForm:
 
 class UsernameField(_InNormalForm, models.CharField[str, str]):
     normal = staticmethod(normal_username)
+    path = "django.db.models.CharField"
+    default_validators = [validate_username]
 
 
 class EmailField(_InNormalForm, models.EmailField[str, str]):
     normal = staticmethod(normal_email)
+    path = "django.db.models.EmailField"
+    default_validators = [*models.EmailField.default_validators, validate_email]
 
 
 class UserConverter(StringConverter):

@@ -28,7 +28,7 @@ ON_USERS = frozenset({"user", "assign_role"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyIdentity(Identity):
-    """An identity with the limits of its key. A `minted` key was not created by signing in.
+    """An identity with the limits of its key. A key that `is_minted` was not created by signing in.
 
     `granted` are the actions on all objects that another service allows; `*` is every action. If it
     is None, the roles decide. Units: `lifetime_ns` nanoseconds.
@@ -37,7 +37,7 @@ class KeyIdentity(Identity):
     allow_list: AllowList = EVERYTHING
     expires_at: datetime
     lifetime_ns: int
-    minted: bool = False
+    is_minted: bool = False
     granted: frozenset[str] | None = None
 
     def may(self, action: str) -> bool:

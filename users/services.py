@@ -30,9 +30,7 @@ ORGANIZATION: Memory[None, Organization] = Memory("organization", capacity=1)
 
 def organization() -> Organization:
     """Returns the only organization. The first call of all processes creates its row."""
-    return ORGANIZATION.load(
-        None, lambda: CachedValue(Organization.objects.get_or_create(only=True)[0])
-    )
+    return ORGANIZATION.load(None, lambda: CachedValue(Organization.objects.get_or_create()[0]))
 
 
 def create_user(user: User, password: str | None, *, actor: Actor, now: datetime) -> None:

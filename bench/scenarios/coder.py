@@ -54,7 +54,10 @@ ROW = """
     md5('w' || n)::uuid, md5('t')::uuid, '{"TCP": 3}', 3, 1000, n, 900, 7 * n, 1 + n % 997 / 7.0
 """
 # The follower looks for late rows every two minutes. This takes as long as reading the rows.
-NO_LATE_ROWS = "UPDATE beside_databasereading SET (looked_at, settled_until) = (now(), created_at)"
+NO_LATE_ROWS = """
+UPDATE beside_readerprogress
+SET (late_rows_read_at, settled_until) = (now(), last_row_created_at)
+"""
 FORMS = {
     V2_34.version: f"{ROW}, 1, 1 + n % 3, 1, 1, false",
     V2_38.version: f"""{ROW}, false, jsonb_build_object(

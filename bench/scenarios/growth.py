@@ -118,7 +118,7 @@ def _add_keys(service: Service) -> None:
             user_id=f"lpad((n % {last} + 1)::text, 32, '0')::uuid",
             login_type="'token'",
             token_name="'listed-' || n",  # noqa: S106 - a column
-            minted="true",
+            is_minted="true",
         )
         connection.execute("VACUUM ANALYZE tokens_apikey")
 

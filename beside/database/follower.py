@@ -24,7 +24,7 @@ from beside.database.rows import (
     store_new_rows,
 )
 from beside.database.workspaces import follow_workspaces
-from beside.models import DatabaseReading
+from beside.models import ReaderProgress
 from stats.ingest.ingestion import AGENT
 from stats.statistics import USAGE_EXPERIMENT, WINDOW, configured_usage
 
@@ -49,28 +49,28 @@ def follow(now: datetime) -> int:
         last = _last_run(reader, until, now=now)
         if settings.STATS_USAGE_ENABLED:
             _follow_agents(reader, last, until, tally)
-        last.workspace_id = follow_workspaces(reader, last.workspace_id, tally)
-    if tally.problem and tally.problem != last.problem:
+        last.last_workspace_id = follow_workspaces(reader, last.last_workspace_id, tally)
+    if tally.problem and tally.problem != last.error:
         logger.warning("Coder's database: %s", tally.problem)
-    last.read_at, last.problem = now, tally.problem
-    last.counts_usage = _asked_usage(last.counts_usage)
+    last.read_at, last.error = now, tally.problem
+    last.has_workspace_usage = _asked_usage(last.has_workspace_usage)
     last.save()
     return tally.stored
 
 
-def _last_run(reader: Reader, until: datetime, *, now: datetime) -> DatabaseReading:
+def _last_run(reader: Reader, until: datetime, *, now: datetime) -> ReaderProgress:
     """Returns the state of the last run. Records if Coder has deleted rows after its position."""
-    follower = DatabaseReading.Reader.FOLLOWER
-    last, created = DatabaseReading.of(follower, start=until - FIRST_RUN, now=now)
-    if not created and until - last.created_at > LONG_PAUSE:
+    follower = ReaderProgress.Reader.FOLLOWER
+    last, created = ReaderProgress.of(follower, start=until - FIRST_RUN, now=now)
+    if not created and until - last.last_row_created_at > LONG_PAUSE:
         oldest = oldest_row(reader)
-        if oldest and oldest > last.created_at:
-            last.missing_since, last.missing_until = last.created_at, oldest
+        if oldest and oldest > last.last_row_created_at:
+            last.missing_since, last.missing_until = last.last_row_created_at, oldest
             logger.warning("Coder's database: %s", last.gap)
     return last
 
 
-def _follow_agents(reader: Reader, last: DatabaseReading, until: datetime, tally: Tally) -> None:
+def _follow_agents(reader: Reader, last: ReaderProgress, until: datetime, tally: Tally) -> None:
     """Stores late rows, and then the rows after the position, up to the time.
 
     `until` is the time of the newest row when the run began. So rows that are older than it by
@@ -80,18 +80,18 @@ def _follow_agents(reader: Reader, last: DatabaseReading, until: datetime, tally
     table = AgentTable(reader, since=last.settled_until, now=tally.now)
     # Each look for late rows reads ids again, so look only every two minutes. Do so even if no
     # newer row arrives. A clock that was set back must not delay the next look.
-    looks = not timedelta(0) <= tally.now - last.looked_at < MAX_LATENESS
+    looks = not timedelta(0) <= tally.now - last.late_rows_read_at < MAX_LATENESS
     if looks:
-        for rows in late_rows(table, last.settled_until, last.created_at):
+        for rows in late_rows(table, last.settled_until, last.last_row_created_at):
             tally.store(rows, AGENT)
     for _ in store_new_rows(table, last, until, tally):
         if time.monotonic() > ends:
             break
     if looks:
         # A replica that lags has not received the late rows after `until` yet.
-        settled_until = min(last.created_at, until) - MAX_LATENESS
+        settled_until = min(last.last_row_created_at, until) - MAX_LATENESS
         last.settled_until = max(last.settled_until, settled_until)
-        last.looked_at = tally.now
+        last.late_rows_read_at = tally.now
         # If reading the workspaces fails, the next run must not look for the same late rows.
         last.save()
 
@@ -111,6 +111,6 @@ def counts_usage() -> bool:
     """Returns whether sessions are counted from usage rows: as in Coder if that is known."""
     found = None
     if settings.CODER_DATABASE_URL:
-        follower = DatabaseReading.objects.filter(pk=DatabaseReading.Reader.FOLLOWER)
-        found = follower.values_list("counts_usage", flat=True).first()
+        follower = ReaderProgress.objects.filter(pk=ReaderProgress.Reader.FOLLOWER)
+        found = follower.values_list("has_workspace_usage", flat=True).first()
     return configured_usage() if found is None else found

@@ -30,7 +30,7 @@ from beside.database.rows import (
     oldest_row,
     store_new_rows,
 )
-from beside.models import DatabaseReading
+from beside.models import ReaderProgress
 from kernel.durations import EPOCH
 from stats.models import STATES, WorkspaceState, state_after
 from stats.services import FIVE_MINUTES, SECOND
@@ -87,9 +87,9 @@ def import_rows(reader: Reader, tally: Tally) -> tuple[datetime | None, int]:
     if oldest is None:
         return None, 0
     table = AgentTable(reader, since=oldest, now=tally.now)
-    last, _ = DatabaseReading.of(DatabaseReading.Reader.HISTORY, start=oldest, now=tally.now)
+    last, _ = ReaderProgress.of(ReaderProgress.Reader.HISTORY, start=oldest, now=tally.now)
     # Late rows may have arrived after the last import.
-    last.created_at -= MAX_LATENESS
+    last.last_row_created_at -= MAX_LATENESS
     last.read_at = tally.now
     with progress(reader, "workspace_agent_stats", " rows") as bar:
         for number in store_new_rows(table, last, newest_time(reader), tally):

@@ -23,7 +23,7 @@ from beside.database.tables import (
     grant,
     session_columns,
 )
-from beside.models import DatabaseReading
+from beside.models import ReaderProgress
 from kernel.humanize import plural
 from stats.ingest.ingestion import AGENT, parse, store
 from stats.ingest.rows import BY_NAME, UNKNOWN_SESSIONS
@@ -186,16 +186,18 @@ def newest_time(reader: Reader) -> datetime:
 
 
 def store_new_rows(
-    table: AgentTable, last: DatabaseReading, until: datetime, tally: Tally
+    table: AgentTable, last: ReaderProgress, until: datetime, tally: Tally
 ) -> Iterator[int]:
     """Stores the agent rows after the position, up to the time, in batches.
 
     Stores the new position after each batch, and yields the number of the batch's rows.
     """
-    while rows := table.rows(_BATCH, created_at=last.created_at, id=last.row_id, until=until):
+    while rows := table.rows(
+        _BATCH, created_at=last.last_row_created_at, id=last.last_row_id, until=until
+    ):
         tally.store(rows, AGENT)
-        last.created_at = datetime.fromisoformat(rows[-1]["created_at"])
-        last.row_id = uuid.UUID(rows[-1]["id"])
+        last.last_row_created_at = datetime.fromisoformat(rows[-1]["created_at"])
+        last.last_row_id = uuid.UUID(rows[-1]["id"])
         last.save()
         yield len(rows)
         if len(rows) < BATCH:

@@ -157,7 +157,7 @@ def test_revision_is_recorded_once_for_each_change(coder: StandInCoder, reader: 
         coder.config["options"][0]["value"] = f"https://{value}.example.com"
         for wire in BOTH:
             get(reader, CONFIG, wire)
-        assert ConfigRevision.objects.filter(server=coder.url).count() == count
+        assert ConfigRevision.objects.filter(server_url=coder.url).count() == count
     newest = ConfigRevision.objects.first()
     assert newest is not None
     assert (newest.version, newest.values["access_url"]) == (coder.version, "https://a.example.com")

@@ -21,7 +21,7 @@ from django.db.models import F
 from beside.database import workspaces
 from beside.database.check import findings
 from beside.database.tables import PLAIN
-from beside.models import DatabaseReading
+from beside.models import ReaderProgress
 from kernel.admin import State
 from stats.models import KIND_COLUMNS
 from tests.support.client import browser_of
@@ -146,7 +146,7 @@ def test_new_and_late_rows_count_once(deployment: Deployment, database: CoderDat
     deployment.travel(2 * MINUTE)
     assert (follow(), follow()) == (2, 0)
     # This simulates a process that was killed before it stored the position.
-    DatabaseReading.objects.update(created_at=database.now - 10 * MINUTE)
+    ReaderProgress.objects.update(last_row_created_at=database.now - 10 * MINUTE)
     assert follow() == 0
     assert_complete(deployment, database)
 
@@ -174,8 +174,9 @@ def test_switch_to_a_replica_that_lags_loses_nothing(
 ) -> None:
     deployment.job(FOLLOW)
     # This simulates four minutes.
-    DatabaseReading.objects.update(
-        settled_until=F("settled_until") - 4 * MINUTE, looked_at=F("looked_at") - 4 * MINUTE
+    ReaderProgress.objects.update(
+        settled_until=F("settled_until") - 4 * MINUTE,
+        late_rows_read_at=F("late_rows_read_at") - 4 * MINUTE,
     )
     not_received = "FROM workspace_agent_stats WHERE created_at > now() - interval '10 min'"
     database.execute(f"CREATE TABLE later AS SELECT * {not_received}", f"DELETE {not_received}")
@@ -247,7 +248,7 @@ def test_rows_that_coder_deleted_meanwhile_are_reported(
 ) -> None:
     deployment.job(FOLLOW)
     assert "gap" not in card()
-    DatabaseReading.objects.update(created_at=database.now - 30 * HOUR)
+    ReaderProgress.objects.update(last_row_created_at=database.now - 30 * HOUR)
     deployment.job(FOLLOW)
     first = database.now - 30 * HOUR
     assert f"Agent rows from {first:%Y-%m-%d %H:%M} to" in card()
@@ -292,8 +293,8 @@ def test_faults_are_named_and_lose_nothing(
     with pytest.raises(CommandError, match=error):
         deployment.job(FOLLOW)
     assert "cannot be read" in card()
-    reading = DatabaseReading.objects.get()
-    assert reading.settled_until == reading.created_at - 2 * MINUTE
+    reading = ReaderProgress.objects.get()
+    assert reading.settled_until == reading.last_row_created_at - 2 * MINUTE
     database.execute(undo)
     deployment.job(FOLLOW)
     assert_complete(deployment, database)
@@ -642,8 +643,10 @@ def test_stopped_import_continues(deployment: Deployment, database: CoderDatabas
     database.execute("ALTER TABLE builds RENAME TO workspace_builds")
     deployment.job(FOLLOW)
     # The import has committed its position after the rows. Late rows are read again.
-    reading = DatabaseReading.objects.get(reader="history")
-    assert reading.created_at == max(datetime.fromisoformat(r["created_at"]) for r in database.rows)
+    reading = ReaderProgress.objects.get(reader="history")
+    assert reading.last_row_created_at == max(
+        datetime.fromisoformat(r["created_at"]) for r in database.rows
+    )
     message = run("import_coder_history")
     assert message.startswith("0 agent rows imported, ")
     assert "builds skipped" not in message

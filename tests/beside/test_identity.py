@@ -649,7 +649,7 @@ def test_tokenconfig_is_our_policy_or_the_answer_of_coder(coder: StandInCoder) -
     assert coder.count(f"/api/v2{TOKEN_CONFIG}") == 1
     by_name = TOKEN_CONFIG.replace("/me/", "/ada/")
     assert ask(by_name, token).json() == {"max_token_lifetime": CODERS_LIMIT}
-    TokenConfig.objects.create(role="auditor", max_token_lifetime=3_600_000_000_000)
+    TokenConfig.objects.create(role="auditor", max_lifetime_ns=3_600_000_000_000)
     for path in (TOKEN_CONFIG, by_name):
         assert ask(path, token).json() == {"max_token_lifetime": 3_600_000_000_000}
     assert ask(TOKEN_CONFIG.replace("/me/", "/nobody/"), token).status_code == 400

@@ -54,7 +54,7 @@ def mailbox(settings: Any) -> Iterator[Mailbox]:
 @pytest.fixture
 def ada(coder: StandInCoder) -> Key:
     """A token that lives longer than a day, which the policy of the deployment forbids."""
-    TokenConfig.objects.create(max_token_lifetime=DAY_NS)
+    TokenConfig.objects.create(max_lifetime_ns=DAY_NS)
     return coder.add(Key(Person("ada"), name="c\0i", lifetime_seconds=90_000))
 
 
@@ -78,7 +78,7 @@ def entries() -> list[tuple[str, str]]:
 
 
 def test_limits_depend_on_the_user_and_the_roles(coder: StandInCoder, release: Release) -> None:
-    TokenConfig.objects.create(role="auditor", max_token_lifetime=DAY_NS)
+    TokenConfig.objects.create(role="auditor", max_lifetime_ns=DAY_NS)
     TokenConfig.objects.create(user=make_user(username="ada"), allowed_scopes=["api_key:*"])
     TokenConfig.objects.create(max_live_tokens=1)
     ada, bob, eve = Person("Ada"), Person("bob", ("auditor",)), Person("eve", ("template-admin",))
@@ -111,7 +111,7 @@ def test_policy_of_a_copy_belongs_to_its_id(
     settings.IDENTITY = identity
     ada, eve = Person("ada"), Person("eve")
     mirror(read_person(ada.as_json()))
-    TokenConfig.objects.create(user_id=ada.id, max_token_lifetime=DAY_NS)
+    TokenConfig.objects.create(user_id=ada.id, max_lifetime_ns=DAY_NS)
     # Users of Coder can rename themselves.
     ada.username, eve.username = "eve", "ada"
     for person, name in ((ada, "of ada"), (eve, "of eve")):
@@ -120,7 +120,7 @@ def test_policy_of_a_copy_belongs_to_its_id(
 
 
 def test_options_and_other_roles_are_no_policy(coder: StandInCoder) -> None:
-    TokenConfig.objects.create(role="auditor", max_token_lifetime=1)
+    TokenConfig.objects.create(role="auditor", max_lifetime_ns=1)
     coder.add(Key(Person("boss", roles=("owner",)), name="year", lifetime_seconds=31_536_000))
     assert apply() == {}
 
@@ -159,9 +159,9 @@ def test_only_enforce_changes_tokens(coder: StandInCoder, ada: Key, settings: An
 
 def test_end_of_a_violation_ends_the_report(coder: StandInCoder, ada: Key) -> None:
     apply()
-    TokenConfig.objects.update(max_token_lifetime=2 * DAY_NS)
+    TokenConfig.objects.update(max_lifetime_ns=2 * DAY_NS)
     assert apply(after=DAY) == {}
-    TokenConfig.objects.update(max_token_lifetime=DAY_NS)
+    TokenConfig.objects.update(max_lifetime_ns=DAY_NS)
     assert apply(after=2 * DAY) == {"ci": "report"}
     del coder.keys[ada.token]
     apply(after=3 * DAY)

@@ -240,7 +240,7 @@ def test_only_a_backup_with_which_this_release_starts_is_restored(
     succeed(f"backup {right}")
     with backup.opened(Path(right)) as opened:
         assert opened.about.release.startswith(__version__)
-        assert "tokens.0001_keys_and_configs" in opened.about.migrations
+        assert "tokens.0001_create_keys_and_token_configs" in opened.about.migrations
     succeed("migrate", by=manage_next)
     succeed(f"backup {wrong}", by=manage_next)
     succeed(f"postgres dump -Fc --file={dump}")

@@ -27,7 +27,7 @@ def make_rows(owner: User, *, now: datetime) -> None:
     for user in (owner, member):
         make_key(user, login_type="token", lifetime_ns=30 * DAY_NS)
         expire(make_key(user))
-    TokenConfig.objects.create(user=owner, max_token_lifetime=DAY_NS)
+    TokenConfig.objects.create(user=owner, max_lifetime_ns=DAY_NS)
     run = {"scheduled_at": now, "started_at": now, "host": "here:1"}
     JobRun.objects.create(job="prune_job_runs", **run)
     JobRun.objects.create(job="make_audit_partitions", finished_at=now, error="<b>bold</b>", **run)

@@ -47,7 +47,7 @@ USED = {"release", "ci", "terraform"}
 RULES = (
     ("--deployment", "--max-lifetime", "90d", "--default-lifetime", "30d"),
     ("--role", "template-admin", "--max-lifetime", "28d", "--max-live", "5"),
-    ("--user", "barbara", "--max-lifetime", "30d", "--tokens-may-mint", "no"),
+    ("--user", "barbara", "--max-lifetime", "30d", "--tokens-may-create-tokens", "no"),
 )
 # Directive, blocked address, page and frequency of each kind of report.
 BLOCKED = (

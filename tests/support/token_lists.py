@@ -12,7 +12,7 @@ from users.models import User
 
 TOKENS = "/api/v2/users/me/keys/tokens"
 LONG_LIST = """
-INSERT INTO tokens_apikey (id, hashed_secret, user_id, token_name, login_type, minted, scopes,
+INSERT INTO tokens_apikey (id, hashed_secret, user_id, token_name, login_type, is_minted, scopes,
     allow_list, lifetime_ns, expires_at, created_at, updated_at)
 SELECT lpad(number::text, 10, '0'), 'x', id, 't' || number, 'token', true, '{coder:all}',
     '[{"type": "*", "id": "*"}]', 1, now() + interval '1 day', now(), now()
@@ -30,7 +30,9 @@ def make_tokens(user: User, count: int) -> None:
             user=user,
             token_name=f"t{number}",
             login_type="token",
-            minted=True,
+            is_minted=True,
+            scopes=["coder:all"],
+            allow_list=[{"type": "*", "id": "*"}],
             lifetime_ns=DAY_NS,
             created_at=now - timedelta(seconds=number // 2),
             expires_at=now + timedelta(days=1),

@@ -37,7 +37,7 @@ def make_token(user: User, days: float, name: str, **fields: Any) -> Any:
 def ada() -> User:
     """A user with a key in each state, except for a suspended owner."""
     user = make_user(username="ada")
-    TokenConfig.objects.create(user=user, max_token_lifetime=60 * DAY_NS)
+    TokenConfig.objects.create(user=user, max_lifetime_ns=60 * DAY_NS)
     make_token(user, 30, "fresh")
     make_token(user, 7, "short")
     make_token(user, 90, "long")
@@ -122,11 +122,13 @@ def test_keys_are_found_by_their_owner(admin: Client, ada: User, person: str) ->
 def test_policy_may_inherit_whether_tokens_create_tokens(
     admin: Client, chosen: str, stored: bool | None
 ) -> None:
-    form = {"role": "auditor", "max_token_lifetime": "36h", "default_token_lifetime": "1d"}
-    saved = admin.post("/admin/tokens/tokenconfig/add/", form | {"tokens_may_mint": chosen})
+    form = {"role": "auditor", "max_lifetime_ns": "36h", "default_lifetime_ns": "1d"}
+    saved = admin.post(
+        "/admin/tokens/tokenconfig/add/", form | {"tokens_may_create_tokens": chosen}
+    )
     assert saved.status_code == 302, saved.context["errors"]
     config = TokenConfig.objects.get()
-    assert config.tokens_may_mint is stored
+    assert config.tokens_may_create_tokens is stored
     page = admin.get(f"/admin/tokens/tokenconfig/{config.pk}/change/").content.decode()
     assert re.search(rf'<option value="{chosen}" selected>', page)
     assert 'value="36h0m0s"' in page
@@ -146,7 +148,7 @@ def test_limits_link_to_the_policy_and_the_user(admin: Client, ada: User) -> Non
 
 @pytest.mark.parametrize("lifetime", ["86400", "1ms", "0", "soon"])
 def test_lifetime_of_a_policy_is_at_least_a_second(admin: Client, lifetime: str) -> None:
-    form = {"role": "auditor", "max_token_lifetime": lifetime}
+    form = {"role": "auditor", "max_lifetime_ns": lifetime}
     answer = admin.post("/admin/tokens/tokenconfig/add/", form)
     assert lifetime in answer.context["errors"].as_text()
     assert not TokenConfig.objects.exists()

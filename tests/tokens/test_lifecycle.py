@@ -164,7 +164,7 @@ def test_auditor_cannot_revoke_keys() -> None:
 def test_admin_lists_violations_before_it_saves_a_policy() -> None:
     key = token(make_user(username="alice"), left=timedelta(days=9), token_name="deploy")
     client = admin("owner")
-    form = {"role": "", "user": "", "max_token_lifetime": "7d", "tokens_may_mint": ""}
+    form = {"role": "", "user": "", "max_lifetime_ns": "7d", "tokens_may_create_tokens": ""}
 
     first = client.post("/admin/tokens/tokenconfig/add/", form)
     assert first.status_code == 200
@@ -174,7 +174,7 @@ def test_admin_lists_violations_before_it_saves_a_policy() -> None:
     second = client.post("/admin/tokens/tokenconfig/add/", form | {"existing": "shorten"})
 
     assert second.status_code == 302
-    assert TokenConfig.objects.get().max_token_lifetime == 7 * DAY_NS
+    assert TokenConfig.objects.get().max_lifetime_ns == 7 * DAY_NS
     key.refresh_from_db()
     assert key.lifetime_ns == 7 * DAY_NS
     page = client.get(f"/admin/tokens/tokenconfig/{TokenConfig.objects.get().pk}/change/")
@@ -183,7 +183,7 @@ def test_admin_lists_violations_before_it_saves_a_policy() -> None:
 
 def test_admin_explains_the_limits_of_a_user() -> None:
     make_user("auditor", username="alice")
-    TokenConfig.objects.create(role="auditor", max_token_lifetime=7 * DAY_NS)
+    TokenConfig.objects.create(role="auditor", max_lifetime_ns=7 * DAY_NS)
     path = "/admin/tokens/tokenconfig/explain/"
     client = admin("auditor")
 

@@ -26,7 +26,7 @@ WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
 LOCK_POLICIES = "BEGIN; UPDATE tokens_policyversion SET version = version + 1"
 INSERT_POLICY = """
-INSERT INTO tokens_tokenconfig (role, tokens_may_mint, max_live_tokens, updated_at)
+INSERT INTO tokens_tokenconfig (role, tokens_may_create_tokens, max_live_tokens, updated_at)
 VALUES ('', true, 0, now())
 """
 
@@ -93,10 +93,10 @@ def test_deadlock_with_the_deletion_of_a_user_is_resolved(other: str, statuses: 
     browser = browser_of(owner)
     browser.raise_request_exception = False
     add = partial(browser.post, "/admin/tokens/tokenconfig/add/")
-    form = {"role": "auditor", "max_token_lifetime": "1h", "existing": "expire"}
+    form = {"role": "auditor", "max_lifetime_ns": "1h", "existing": "expire"}
     actions: dict[str, Callable[[], Any]] = {
         "policy": partial(add, form),
-        "own policy": partial(add, {"user": str(victim.id), "tokens_may_mint": "True"}),
+        "own policy": partial(add, {"user": str(victim.id), "tokens_may_create_tokens": "True"}),
         "token": partial(send, boss, "POST", f"{path}/keys/tokens", {}),
     }
     # The first request builds the client's schema, which threads must not do at once.

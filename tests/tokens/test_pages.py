@@ -221,7 +221,7 @@ def test_command_line_gets_a_session_token_of_its_own(settings: Any) -> None:
 
 def test_token_in_the_cookie_does_not_bypass_the_policy() -> None:
     user = make_user()
-    TokenConfig.objects.create(user=user, tokens_may_mint=False)
+    TokenConfig.objects.create(user=user, tokens_may_create_tokens=False)
     browser = Client()
     browser.cookies[COOKIE] = make_key(user, login_type=APIKey.LoginType.TOKEN).token
 
@@ -302,7 +302,7 @@ def test_token_is_created_as_requested() -> None:
 )
 def test_rejected_token_shows_the_reason(form: dict[str, Any], status: int, text: str) -> None:
     user = make_user()
-    TokenConfig.objects.create(user=user, max_token_lifetime=7 * DAY_NS)
+    TokenConfig.objects.create(user=user, max_lifetime_ns=7 * DAY_NS)
     make_key(user, token_name="taken")
 
     answer = signed_in(user).post("/account/tokens", form)
@@ -314,7 +314,7 @@ def test_rejected_token_shows_the_reason(form: dict[str, Any], status: int, text
 
 def test_account_shows_effective_limits_and_the_rules_that_set_them() -> None:
     user = make_user("auditor")
-    TokenConfig.objects.create(role="auditor", max_token_lifetime=7 * DAY_NS)
+    TokenConfig.objects.create(role="auditor", max_lifetime_ns=7 * DAY_NS)
 
     page = signed_in(user).get("/account").content.decode()
 

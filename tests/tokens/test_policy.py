@@ -36,22 +36,25 @@ def create(client: APIClient, **body: Any) -> Any:
 def test_each_limit_is_resolved_by_itself() -> None:
     user = make_user("auditor", "user-admin")
     TokenConfig.objects.create(user=user, max_live_tokens=3)
-    TokenConfig.objects.create(role="auditor", max_token_lifetime=9, max_live_tokens=1)
+    TokenConfig.objects.create(role="auditor", max_lifetime_ns=9, max_live_tokens=1)
     TokenConfig.objects.create(
-        role="user-admin", max_token_lifetime=7, allowed_scopes=["user:*"], tokens_may_mint=False
+        role="user-admin",
+        max_lifetime_ns=7,
+        allowed_scopes=["user:*"],
+        tokens_may_create_tokens=False,
     )
     TokenConfig.objects.create(
-        max_token_lifetime=1, allowed_scopes=["coder:all"], default_token_lifetime=5
+        max_lifetime_ns=1, allowed_scopes=["coder:all"], default_lifetime_ns=5
     )
 
     limits = resolution.policy_of(user)
 
     assert {name: (limit.value, limit.rule) for name, limit in limits.items()} == {
-        "max_token_lifetime": (7, "role user-admin"),
-        "default_token_lifetime": (5, "deployment"),
-        "max_live_tokens": (3, f"user {user}"),
-        "allowed_scopes": (["user:*"], "role user-admin"),
-        "tokens_may_mint": (False, "role user-admin"),
+        "max_lifetime_ns": (7, ("role", "user-admin")),
+        "default_lifetime_ns": (5, ("deployment", None)),
+        "max_live_tokens": (3, ("user", user.username)),
+        "allowed_scopes": (["user:*"], ("role", "user-admin")),
+        "tokens_may_create_tokens": (False, ("role", "user-admin")),
     }
 
 
@@ -78,20 +81,20 @@ def test_explanation_names_the_rule_and_those_it_overrides(
     django_assert_num_queries: Any,
 ) -> None:
     user = make_user("auditor")
-    TokenConfig.objects.create(role="auditor", max_token_lifetime=30 * DAY_NS)
-    TokenConfig.objects.create(max_token_lifetime=90 * DAY_NS)
+    TokenConfig.objects.create(role="auditor", max_lifetime_ns=30 * DAY_NS)
+    TokenConfig.objects.create(max_lifetime_ns=90 * DAY_NS)
     client = client_of(user)
 
     with django_assert_num_queries(3):
         answer = client.get("/api/coderapi/v1/users/me/token-policy").json()
 
     limit = answer["limits"][0]
-    assert (limit["name"], limit["value"]) == ("max_token_lifetime", 30 * DAY_NS)
-    assert limit["rule"] == "role auditor"
-    assert [(one["rule"], one["value"]) for one in limit["rule_values"]] == [
-        ("role auditor", 30 * DAY_NS),
-        ("deployment", 90 * DAY_NS),
-        ("CODER_MAX_TOKEN_LIFETIME", 3_155_760_000_000_000_000),
+    assert (limit["name"], limit["value"]) == ("max_lifetime_ns", 30 * DAY_NS)
+    assert limit["rule"] == {"source": "role", "name": "auditor"}
+    assert [(*one["rule"].values(), one["value"]) for one in limit["rules"]] == [
+        ("role", "auditor", 30 * DAY_NS),
+        ("deployment", None, 90 * DAY_NS),
+        ("option", "CODER_MAX_TOKEN_LIFETIME", 3_155_760_000_000_000_000),
     ]
     assert limit["explanation"] == (
         "set by role auditor: 30 days; overrides deployment: 90 days, "
@@ -101,7 +104,7 @@ def test_explanation_names_the_rule_and_those_it_overrides(
 
 def test_error_for_a_long_lifetime_names_the_rule() -> None:
     user = make_user("auditor")
-    TokenConfig.objects.create(role="auditor", max_token_lifetime=DAY_NS)
+    TokenConfig.objects.create(role="auditor", max_lifetime_ns=DAY_NS)
     client = client_of(user)
 
     over = create(client, lifetime=DAY_NS + 1)
@@ -116,9 +119,9 @@ def test_error_for_a_long_lifetime_names_the_rule() -> None:
 @pytest.mark.parametrize(
     "rule",
     [
-        {"max_token_lifetime": HOUR_NS},
-        {"default_token_lifetime": HOUR_NS},
-        {"max_token_lifetime": HOUR_NS, "default_token_lifetime": DAY_NS},
+        {"max_lifetime_ns": HOUR_NS},
+        {"default_lifetime_ns": HOUR_NS},
+        {"max_lifetime_ns": HOUR_NS, "default_lifetime_ns": DAY_NS},
     ],
 )
 def test_default_lifetime_comes_from_the_policy_and_is_never_above_the_maximum(
@@ -174,21 +177,19 @@ def test_violations_are_sorted_by_owner_and_last_use(
     tokens_of(alice, long=30 * DAY_NS, longer=40 * DAY_NS, short=DAY_NS)
     tokens_of(bob, long=30 * DAY_NS)
     APIKey.objects.filter(token_name="long").update(last_used=timezone.now() - timedelta(days=1))
-    TokenConfig.objects.create(user=bob, max_token_lifetime=50 * DAY_NS)
+    TokenConfig.objects.create(user=bob, max_lifetime_ns=50 * DAY_NS)
 
     def violations(config: TokenConfig) -> list[str]:
         found = changes.violations_of(config, now=timezone.now())
         return [f"{one.key.user} {one.key}" for one in found]
 
     with django_assert_num_queries(2):
-        assert violations(TokenConfig(max_token_lifetime=7 * DAY_NS)) == [
+        assert violations(TokenConfig(max_lifetime_ns=7 * DAY_NS)) == [
             "alice longer",
             "alice long",
         ]
-    assert violations(TokenConfig(role="auditor", max_token_lifetime=35 * DAY_NS)) == [
-        "alice longer"
-    ]
-    assert violations(TokenConfig(role="owner", max_token_lifetime=1)) == []
+    assert violations(TokenConfig(role="auditor", max_lifetime_ns=35 * DAY_NS)) == ["alice longer"]
+    assert violations(TokenConfig(role="owner", max_lifetime_ns=1)) == []
     assert violations(TokenConfig(max_live_tokens=2)) == ["alice long"]
     assert violations(TokenConfig(user=alice, allowed_scopes=["user:read"])) == [
         "alice short", "alice longer", "alice long",
@@ -236,16 +237,16 @@ def test_command_sets_shows_explains_and_deletes() -> None:
     user = make_user("auditor", username="alice")
 
     run("set", "--role", "auditor", "--max-lifetime", "7d", "--scopes", "user:*,api_key:read")
-    run("set", "--user", "alice", "--tokens-may-mint", "no", "--max-live", "2")
+    run("set", "--user", "alice", "--tokens-may-create-tokens", "no", "--max-live", "2")
     run("set", "--user", "alice", "--max-live", "unset")
 
-    assert "role auditor\tmax_token_lifetime=7 days\tallowed_scopes=user:*, api_key:read" in run(
+    assert "role auditor\tmax_lifetime_ns=7 days\tallowed_scopes=user:*, api_key:read" in run(
         "show"
     )
     explained = run("explain", "alice")
     assert "max_live_tokens: no limit (not set by any rule)" in explained
-    assert "max_token_lifetime: 7 days (set by role auditor: 7 days" in explained
-    assert "tokens_may_mint: no (set by user alice: no)" in explained
+    assert "max_lifetime_ns: 7 days (set by role auditor: 7 days" in explained
+    assert "tokens_may_create_tokens: no (set by user alice: no)" in explained
     assert TokenConfig.objects.get(user=user).max_live_tokens is None
     assert "Deleted" in run("delete", "--role", "auditor")
     assert Entry.objects.filter(action="token_config.delete").count() == 1
@@ -280,7 +281,7 @@ def test_key_of_every_route_is_within_the_policy(path: str) -> None:
 
     assert (first.status_code, second.status_code) == (201, 400)
     assert "at most 1" in second.json()["detail"]
-    TokenConfig.objects.update(max_live_tokens=None, tokens_may_mint=False)
+    TokenConfig.objects.update(max_live_tokens=None, tokens_may_create_tokens=False)
     minted = APIClient(token=first.json()["key"])
     for other in ("/users/me/keys", "/users/me/keys/tokens"):
         refused = send(minted, "POST", other, {})

@@ -41,7 +41,7 @@ def test_user_is_found_by_id_and_name_in_any_case(owner: APIClient, by: str) -> 
 
 def test_limit_belongs_to_the_user_in_the_path(owner: APIClient) -> None:
     other = make_user()
-    TokenConfig.objects.create(user=other, max_token_lifetime=7)
+    TokenConfig.objects.create(user=other, max_lifetime_ns=7)
 
     assert tokenconfig(owner, other.username).json() == {"max_token_lifetime": 7}
     assert tokenconfig(owner).json() == {"max_token_lifetime": OWNER_NS}
@@ -74,7 +74,7 @@ def make_config(subject: str, user: User, lifetime: int) -> None:
     fields: dict[str, Any] = {"user": {"user": user}, "deployment": {}}.get(
         subject, {"role": subject}
     )
-    TokenConfig.objects.create(max_token_lifetime=lifetime, **fields)
+    TokenConfig.objects.create(max_lifetime_ns=lifetime, **fields)
 
 
 def test_unreadable_user_gets_the_answer_for_an_unknown_one(member: APIClient) -> None:
@@ -125,10 +125,10 @@ def test_tokenconfig_takes_a_query_for_each_thing(
 
 
 CHANGES: dict[str, tuple[Callable[[User], object], int]] = {
-    "new for the deployment": (lambda user: TokenConfig.objects.create(max_token_lifetime=1), 1),
+    "new for the deployment": (lambda user: TokenConfig.objects.create(max_lifetime_ns=1), 1),
     "new for the role": (lambda user: make_config("auditor", user, 2), 2),
     "new for the user": (lambda user: make_config("user", user, 3), 3),
-    "changed": (lambda user: TokenConfig.objects.update(max_token_lifetime=4), 4),
+    "changed": (lambda user: TokenConfig.objects.update(max_lifetime_ns=4), 4),
     "for another role": (lambda user: TokenConfig.objects.update(role="owner"), DEFAULT_NS),
     "deleted": (lambda user: TokenConfig.objects.all().delete(), DEFAULT_NS),
     "roles": (lambda user: User.objects.update(roles=["owner"]), OWNER_NS),
@@ -162,7 +162,7 @@ def has_limit(client: APIClient, limit: int) -> bool:
 
 def test_users_have_documents_of_their_own(connected: None) -> None:
     one, other = make_user(), make_user()
-    TokenConfig.objects.create(user=one, max_token_lifetime=7)
+    TokenConfig.objects.create(user=one, max_lifetime_ns=7)
     clients = [APIClient(token=make_key(user).token) for user in (one, other)]
 
     for _ in range(2):

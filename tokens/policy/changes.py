@@ -33,7 +33,7 @@ SELECT id, rank FROM (
     SELECT id, row_number() OVER (
         PARTITION BY user_id ORDER BY coalesce(last_used, created_at) DESC, id
     ) AS rank
-    FROM tokens_apikey WHERE minted AND expires_at >= %s AND user_id = ANY (%s)
+    FROM tokens_apikey WHERE is_minted AND expires_at >= %s AND user_id = ANY (%s)
 ) AS ranked WHERE id = ANY (%s)
 """
 
@@ -145,7 +145,7 @@ def violations_among(keys: Iterable[APIKey], *, now: datetime) -> dict[str, Viol
 
     Takes one query, and another one if the number of live tokens of an owner is limited.
     """
-    live = [key for key in keys if key.minted and not key.is_expired(now)]
+    live = [key for key in keys if key.is_minted and not key.is_expired(now)]
     of_owners = Q(user__in={key.user_id for key in live}) | Q(user=None)
     configs = TokenConfig.objects.filter(of_owners).select_related("user")
     return {one.key.pk: one for one in _violations(live, configs, now=now)}

@@ -48,8 +48,8 @@ class TokenConfigForm(forms.ModelForm[TokenConfig]):
     If live tokens violate the policy, the form lists them and asks what to do with them.
     """
 
-    max_token_lifetime = DurationField(label="Maximum lifetime")
-    default_token_lifetime = DurationField(label="Default lifetime")
+    max_lifetime_ns = DurationField(label="Maximum lifetime")
+    default_lifetime_ns = DurationField(label="Default lifetime")
     allowed_scopes = forms.TypedMultipleChoiceField(
         required=False,
         empty_value=None,
@@ -57,7 +57,7 @@ class TokenConfigForm(forms.ModelForm[TokenConfig]):
         widget=forms.CheckboxSelectMultiple,
         help_text="The scopes that a new token may have. Select none to inherit.",
     )
-    tokens_may_mint = forms.TypedChoiceField(
+    tokens_may_create_tokens = forms.TypedChoiceField(
         required=False,
         label="Tokens may create tokens",
         choices=[("", "inherit"), (True, "yes"), (False, "no")],

@@ -11,24 +11,24 @@ from django.db.models import F
 
 from kernel.db.connections import fetch
 from kernel.humanize import duration
-from tokens.models import PolicyVersion, TokenConfig
+from tokens.models import PolicyVersion, Rule, TokenConfig
 from users.models import User
 from users.roles import OWNER
 from users.scopes import within
 
-MAX_LIFETIME = "max_token_lifetime"
-DEFAULT_LIFETIME = "default_token_lifetime"
+MAX_LIFETIME = "max_lifetime_ns"
+DEFAULT_LIFETIME = "default_lifetime_ns"
 MAX_LIVE = "max_live_tokens"
 SCOPES = "allowed_scopes"
-MINTING = "tokens_may_mint"
+MINTING = "tokens_may_create_tokens"
 
-NO_RULE = "default"
+NO_RULE = Rule("default")
 
 
 class RuleValue(NamedTuple):
     """The value that a rule sets for a limit, or None if the rule does not set the limit."""
 
-    rule: str
+    rule: Rule
     value: Any
 
 
@@ -41,13 +41,13 @@ class Limit:
 
     name: str
     value: Any
-    rule: str
-    rule_values: tuple[RuleValue, ...]
+    rule: Rule
+    rules: tuple[RuleValue, ...]
 
     @property
     def is_from_option(self) -> bool:
         """Returns whether no token policy sets the limit."""
-        return self.rule == self.rule_values[-1].rule
+        return self.rule == self.rules[-1].rule
 
     @property
     def label(self) -> str:
@@ -61,8 +61,8 @@ class Limit:
     def readable_rules(self) -> list[tuple[str, str]]:
         """Returns all rules that have a value for the limit, and their formatted values."""
         return [
-            (rule, readable(self.name, value))
-            for rule, value in self.rule_values
+            (str(rule), readable(self.name, value))
+            for rule, value in self.rules
             if value is not None and rule != NO_RULE
         ]
 
@@ -71,7 +71,9 @@ class Limit:
         """Returns a message with the rule that sets the limit, and the rules that it overrides."""
         if self.rule == NO_RULE:
             return "not set by any rule"
-        others = [f"{rule}: {value}" for rule, value in self.readable_rules if rule != self.rule]
+        others = [
+            f"{rule}: {value}" for rule, value in self.readable_rules if rule != str(self.rule)
+        ]
         overridden = f"; overrides {', '.join(others)}" if others else ""
         return f"set by {self.rule}: {self.readable}{overridden}"
 
@@ -169,30 +171,31 @@ def resolve(configs: Collection[TokenConfig], user: User) -> Policy:
 
 def _limit(name: str, ranks: list[list[TokenConfig]], roles: Collection[str]) -> Limit:
     option = _option(name, roles)
-    of_configs = [RuleValue(c.subject, getattr(c, name)) for rank in ranks for c in rank]
-    rule_values = (*of_configs, option)
+    of_configs = [RuleValue(c.rule, getattr(c, name)) for rank in ranks for c in rank]
+    rules = (*of_configs, option)
     for rank in ranks:
         setting = [config for config in rank if getattr(config, name) is not None]
         if setting:
             value = KINDS[name].strictest([getattr(config, name) for config in setting])
-            return Limit(name, value, _rule(name, setting, value), rule_values)
-    return Limit(name, option.value, option.rule, rule_values)
+            return Limit(name, value, _rule(name, setting, value), rules)
+    return Limit(name, option.value, option.rule, rules)
 
 
-def _rule(name: str, setting: list[TokenConfig], value: Any) -> str:
-    """Returns the subject of the config with this value.
-
-    If the value combines several configs, returns all their subjects.
-    """
-    exact = [config.subject for config in setting if getattr(config, name) == value]
-    return exact[0] if exact else " with ".join(config.subject for config in setting)
+def _rule(name: str, setting: list[TokenConfig], value: Any) -> Rule:
+    """Returns the config with this value. If the value combines several roles, returns them all."""
+    exact = [config.rule for config in setting if getattr(config, name) == value]
+    return exact[0] if exact else Rule("role", ", ".join(config.role for config in setting))
 
 
 def _option(name: str, roles: Collection[str]) -> RuleValue:
     if name == MAX_LIFETIME and OWNER in roles:
-        return RuleValue("CODER_MAX_ADMIN_TOKEN_LIFETIME", settings.MAX_ADMIN_TOKEN_LIFETIME_NS)
+        return RuleValue(
+            Rule("option", "CODER_MAX_ADMIN_TOKEN_LIFETIME"), settings.MAX_ADMIN_TOKEN_LIFETIME_NS
+        )
     if name == MAX_LIFETIME:
-        return RuleValue("CODER_MAX_TOKEN_LIFETIME", settings.MAX_TOKEN_LIFETIME_NS)
+        return RuleValue(Rule("option", "CODER_MAX_TOKEN_LIFETIME"), settings.MAX_TOKEN_LIFETIME_NS)
     if name == DEFAULT_LIFETIME:
-        return RuleValue("CODER_DEFAULT_TOKEN_LIFETIME", settings.DEFAULT_TOKEN_LIFETIME_NS)
+        return RuleValue(
+            Rule("option", "CODER_DEFAULT_TOKEN_LIFETIME"), settings.DEFAULT_TOKEN_LIFETIME_NS
+        )
     return RuleValue(NO_RULE, True if name == MINTING else None)

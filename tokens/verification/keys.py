@@ -47,7 +47,7 @@ FOREIGN = refusals.unknown()
 # SHA-256 after a block with a secret key. It is as fast as without the key. HMAC would hash twice.
 _KEYED = hashlib.sha256(secrets.token_bytes(64))
 LOOK_UP = """
-SELECT key.id, key.hashed_secret, key.minted, key.scopes, key.allow_list, key.lifetime_ns,
+SELECT key.id, key.hashed_secret, key.is_minted, key.scopes, key.allow_list, key.lifetime_ns,
     key.created_at, key.last_used, key.expires_at, person.id, person.username, person.roles,
     person.status
 FROM tokens_apikey AS key JOIN users_user AS person ON person.id = key.user_id
@@ -93,7 +93,7 @@ class FoundKey(NamedTuple):
 
     key_id: str
     hashed_secret: bytes
-    minted: bool
+    is_minted: bool
     scopes: list[str]
     allow_list: str
     lifetime_ns: int
@@ -173,7 +173,7 @@ def _identity_of(key: FoundKey) -> KeyIdentity:
         allow_list=allow_lists.loaded(orjson.loads(key.allow_list)),
         expires_at=key.expires_at,
         lifetime_ns=key.lifetime_ns,
-        minted=key.minted,
+        is_minted=key.is_minted,
     )
 
 

@@ -45,7 +45,7 @@ class Command(ListingCommand):
         return "" if revisions else "No revisions."
 
     def _show(self, revision: ConfigRevision, running_on: list[str]) -> None:
-        origin = f", from {revision.server}" if revision.server else ""
+        origin = f", from {revision.server_url}" if revision.server_url else ""
         now = f", running on {', '.join(running_on)}" if running_on else ""
         self.row(
             f"{revision.pk}  {revision.recorded_at:%Y-%m-%d %H:%M:%S}  {revision.short}  "
@@ -55,7 +55,7 @@ class Command(ListingCommand):
             digest=revision.digest,
             host=revision.host,
             version=revision.version,
-            server=revision.server,
+            server_url=revision.server_url,
             running_on=running_on,
         )
 

@@ -64,7 +64,7 @@ class Command(ListingCommand):
             metavar = flag.rpartition("-")[2].upper()
             parser.add_argument(flag, dest=name, metavar=metavar, help=f"{help_text}, or {UNSET}")
         parser.add_argument(
-            "--tokens-may-mint",
+            "--tokens-may-create-tokens",
             choices=["yes", "no", UNSET],
             help="whether tokens may create tokens",
         )
@@ -92,7 +92,7 @@ class Command(ListingCommand):
                 for name, value in members.items()
                 if value is not None
             ]
-            self.row("\t".join([config.subject, *limits]), rule=config.subject, **members)
+            self.row("\t".join([config.subject, *limits]), rule=config.rule._asdict(), **members)
         return f"Token policies: {len(stored)}."
 
     def _explain(self, options: dict[str, Any]) -> str:

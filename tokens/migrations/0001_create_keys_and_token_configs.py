@@ -3,7 +3,6 @@
 import django.contrib.postgres.fields
 import django.db.models.deletion
 import django.db.models.functions.datetime
-import tokens.models
 from django.conf import settings
 from django.db import migrations, models
 
@@ -71,9 +70,9 @@ class Migration(migrations.Migration):
                 ('hashed_secret', models.BinaryField(max_length=32)),
                 ('token_name', models.CharField(blank=True, default='', max_length=255)),
                 ('login_type', models.CharField(choices=[('password', 'Password'), ('token', 'Token')], default='password', max_length=16)),
-                ('minted', models.BooleanField()),
-                ('scopes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=64), default=tokens.models.full_access)),
-                ('allow_list', models.JSONField(default=tokens.models.everything)),
+                ('is_minted', models.BooleanField()),
+                ('scopes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=64))),
+                ('allow_list', models.JSONField()),
                 ('lifetime_ns', models.BigIntegerField()),
                 ('last_used', models.DateTimeField(null=True)),
                 ('expires_at', models.DateTimeField(db_index=True)),
@@ -97,14 +96,14 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('expires_at', models.DateTimeField(help_text='The expiry time in the mail. If the expiry changes, another mail is sent.')),
-                ('days', models.PositiveSmallIntegerField(help_text='The reminder: 30, 7 or 1 days before the expiry.')),
+                ('days_before', models.PositiveSmallIntegerField(help_text='The reminder: 30, 7 or 1 days before the expiry.')),
                 ('sent_on', models.DateField()),
-                ('key', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='expiry_notices', to='tokens.apikey')),
+                ('api_key', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='expiry_notices', to='tokens.apikey')),
                 ('recipient', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='expiry_notices', to=settings.AUTH_USER_MODEL)),
             ],
             options={
                 'constraints': [
-                    models.UniqueConstraint(fields=('recipient', 'key', 'expires_at', 'days'), name='expiry_notice_once'),
+                    models.UniqueConstraint(fields=('recipient', 'api_key', 'expires_at', 'days_before'), name='expiry_notice_once'),
                 ],
                 'ordering': ['-sent_on', 'id'],
             },
@@ -114,11 +113,11 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('role', models.CharField(blank=True, choices=[('owner', 'Owner'), ('auditor', 'Auditor'), ('user-admin', 'User Admin'), ('template-admin', 'Template Admin')], default='', help_text='The role that the policy applies to. For the whole deployment, leave user and role empty.', max_length=32)),
-                ('max_token_lifetime', models.BigIntegerField(blank=True, help_text='The maximum lifetime of a new token.', null=True)),
-                ('default_token_lifetime', models.BigIntegerField(blank=True, help_text='The lifetime of a new token if the request contains no lifetime.', null=True)),
+                ('max_lifetime_ns', models.BigIntegerField(blank=True, help_text='The maximum lifetime of a new token.', null=True)),
+                ('default_lifetime_ns', models.BigIntegerField(blank=True, help_text='The lifetime of a new token if the request contains no lifetime.', null=True)),
                 ('max_live_tokens', models.PositiveIntegerField(blank=True, help_text='The maximum number of live tokens. 0 allows none.', null=True)),
                 ('allowed_scopes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('api_key:*', 'api_key:*'), ('api_key:create', 'api_key:create'), ('api_key:delete', 'api_key:delete'), ('api_key:read', 'api_key:read'), ('api_key:update', 'api_key:update'), ('assign_role:*', 'assign_role:*'), ('coder:all', 'coder:all'), ('coder:application_connect', 'coder:application_connect'), ('csp_report:read', 'csp_report:read'), ('csp_report:update', 'csp_report:update'), ('deployment_config:read', 'deployment_config:read'), ('deployment_stats:create', 'deployment_stats:create'), ('deployment_stats:read', 'deployment_stats:read'), ('organization:read', 'organization:read'), ('user:*', 'user:*'), ('user:create', 'user:create'), ('user:delete', 'user:delete'), ('user:read', 'user:read'), ('user:update', 'user:update'), ('user:update_personal', 'user:update_personal')], max_length=64), blank=True, help_text='The scopes that a new token may have.', null=True)),
-                ('tokens_may_mint', models.BooleanField(blank=True, help_text='Whether a token may be used to create other tokens.', null=True)),
+                ('tokens_may_create_tokens', models.BooleanField(blank=True, help_text='Whether a token may be used to create other tokens.', null=True)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('updated_at', models.DateTimeField(auto_now=True)),
                 ('user', models.OneToOneField(blank=True, help_text='The user that the policy applies to. Leave empty for a role or the deployment.', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='token_config', to=settings.AUTH_USER_MODEL)),
@@ -127,7 +126,7 @@ class Migration(migrations.Migration):
                 'constraints': [
                     models.CheckConstraint(condition=models.Q(('user__isnull', True), ('role', ''), _connector='OR'), name='token_config_one_subject', violation_error_message='Choose a user or a role, not both.'),
                     models.UniqueConstraint(condition=models.Q(('user__isnull', True)), fields=('role',), name='token_config_role_unique', violation_error_message='This role or the deployment already has a token policy.'),
-                    models.CheckConstraint(condition=models.Q(('max_token_lifetime__gt', 0), ('default_token_lifetime__gt', 0)), name='token_config_lifetimes_positive', violation_error_message='A lifetime must be more than 0.'),
+                    models.CheckConstraint(condition=models.Q(('max_lifetime_ns__gt', 0), ('default_lifetime_ns__gt', 0)), name='token_config_lifetimes_positive', violation_error_message='A lifetime must be more than 0.'),
                 ],
                 'ordering': ['id'],
                 'verbose_name': 'token policy',
@@ -137,12 +136,15 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='PolicyVersion',
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('is_only_row', models.BooleanField(default=True, editable=False, primary_key=True, serialize=False)),
                 ('version', models.BigIntegerField()),
             ],
+            options={
+                'constraints': [models.CheckConstraint(condition=models.Q(('is_only_row', True)), name='tokens_policyversion_only_one')],
+            },
         ),
         migrations.RunSQL(
-            "INSERT INTO tokens_policyversion (version) VALUES (0)", migrations.RunSQL.noop
+            "INSERT INTO tokens_policyversion (is_only_row, version) VALUES (true, 0)", migrations.RunSQL.noop
         ),
         migrations.RunSQL(ANNOUNCE, SILENCE),
     ]

@@ -2,7 +2,6 @@
 
 import django.contrib.postgres.fields
 import django.db.models.functions.datetime
-import users.names
 import uuid
 from django.db import migrations, models
 
@@ -34,8 +33,8 @@ class Migration(migrations.Migration):
                 ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('source', models.CharField(choices=[('own', 'Own'), ('coder', 'Coder')], db_default='own', default='own', editable=False, max_length=8)),
-                ('username', users.names.UsernameField(max_length=32, validators=[users.names.validate_username])),
-                ('email', users.names.EmailField(max_length=254, validators=[users.names.validate_email])),
+                ('username', models.CharField(max_length=32)),
+                ('email', models.EmailField(max_length=254)),
                 ('name', models.CharField(blank=True, default='', max_length=128)),
                 ('avatar_url', models.URLField(blank=True, default='')),
                 ('status', models.CharField(choices=[('active', 'Active'), ('dormant', 'Dormant'), ('suspended', 'Suspended')], default='active', max_length=16)),
@@ -53,12 +52,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Organization',
             fields=[
-                ('only', models.BooleanField(default=True, editable=False, primary_key=True, serialize=False)),
+                ('is_only_row', models.BooleanField(default=True, editable=False, primary_key=True, serialize=False)),
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(('only', True)), name='organization_only_one')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('is_only_row', True)), name='users_organization_only_one')],
             },
         ),
         migrations.RunSQL(ANNOUNCE, "DROP FUNCTION users_announce_number() CASCADE"),
