@@ -59,7 +59,7 @@ wheel: ## Build dist/coderapi-VERSION-py3-none-any.whl (needs the package index,
 	@bin/setup run
 	@$(PY) -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
 
-lock: ## Resolve dependencies again and write the lock files (needs uv)
+lock: setup ## Resolve dependencies again and write the lock files (needs the network)
 	@bin/lock
 
 clean: ## Remove the virtual environment, built packages and caches, but not the data
