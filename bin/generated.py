@@ -9,6 +9,7 @@ from pathlib import Path
 
 import django
 
+from bin.commands_reference import commands_document
 from kernel.http.schema.document import openapi_yaml
 from kernel.http.wire import Wire
 from options.catalogue import CATALOGUE, OWN_OPTIONS
@@ -95,19 +96,22 @@ def _prose(text: str) -> list[str]:
     return wrapped(text, indent="# ", width=WIDTH)
 
 
-DOCUMENTS: Mapping[str, Callable[[], str]] = {
-    ".env.example": env_example,
-    "docs/openapi.yml": lambda: openapi_yaml(Wire.DOCUMENTED),
-    "docs/openapi-coderd.yml": lambda: openapi_yaml(Wire.CODERD),
-    "docs/options.md": options_reference,
+# Each function takes the committed file, because a part of docs/commands.md is not generated.
+DOCUMENTS: Mapping[str, Callable[[str], str]] = {
+    ".env.example": lambda _: env_example(),
+    "docs/commands.md": commands_document,
+    "docs/openapi.yml": lambda _: openapi_yaml(Wire.DOCUMENTED),
+    "docs/openapi-coderd.yml": lambda _: openapi_yaml(Wire.CODERD),
+    "docs/options.md": lambda _: options_reference(),
 }
 
 
 def differences(directory: Path, *, write: bool = False) -> Iterator[str]:
     """Yields a unified diff for each file that differs from the code. May also write the file."""
     for name, make in DOCUMENTS.items():
-        path, made = directory / name, make()
+        path = directory / name
         committed = path.read_text(encoding="utf-8") if path.exists() else ""
+        made = make(committed)
         old, new = (text.splitlines(keepends=True) for text in (committed, made))
         if diff := "".join(difflib.unified_diff(old, new, str(path), f"{name}, generated")):
             if write:

@@ -35,6 +35,8 @@ class BaseCommand(DjangoCommand):
     examples: ClassVar[str] = ""
     # The text after the examples.
     formats: ClassVar[str] = ""
+    # When the command exits with status 1, apart from failures: the end of a sentence.
+    fails_if: ClassVar[str] = ""
     # Exceptions whose message is for the user.
     expected: ClassVar[tuple[type[Exception], ...]] = ()
     suppressed_base_arguments = {
@@ -46,7 +48,7 @@ class BaseCommand(DjangoCommand):
         shown = "\n".join(f"  %(prog)s {line}".rstrip() for line in self.examples.splitlines())
         kwargs |= {"formatter_class": RawDescriptionHelpFormatter, "allow_abbrev": False}
         parser = super().create_parser(prog_name, subcommand, **kwargs)
-        parser.description = _wrapped(self.help)
+        parser.description = _wrapped(self.about)
         parser.epilog = "\n\n".join(filter(None, [shown and f"Examples:\n{shown}", self.formats]))
         for action in parser._actions:
             if "--skip-checks" in action.option_strings:
@@ -54,6 +56,13 @@ class BaseCommand(DjangoCommand):
                 action.help = argparse.SUPPRESS
         self._parser = parser
         return parser
+
+    @property
+    def about(self) -> str:
+        """The help, and when the command exits with status 1."""
+        return (
+            f"{self.help} Exits with status 1 if {self.fails_if}." if self.fails_if else self.help
+        )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
@@ -78,6 +87,12 @@ class BaseCommand(DjangoCommand):
         except self.expected as error:
             raise CommandError(str(error)) from None
         return summary
+
+
+def shown_arguments(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """Returns the arguments that the help of a command shows, except --help."""
+    actions = parser._actions
+    return [each for each in actions if each.help != argparse.SUPPRESS and each.dest != "help"]
 
 
 def _wrapped(text: str) -> str:

@@ -374,11 +374,12 @@ class ImportResult(NamedTuple):
 class LinesCommand(BaseCommand):
     """The base class of commands that import the lines of a file.
 
-    `formats` describes the supported formats of a line, each with an example. The exit status is 1
-    if nothing was imported or if there were bad lines. The summary has both numbers.
+    `formats` describes the supported formats of a line, each with an example. The summary has the
+    numbers of imported and of bad lines.
     """
 
     expected = (LinesError,)
+    fails_if = "nothing was imported, or if there were bad lines"
     # Whether bad lines are appended to the file of an earlier run instead of replacing the file.
     adds_bad_lines: ClassVar[bool] = False
 

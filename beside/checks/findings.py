@@ -33,6 +33,8 @@ class Finding:
 class FindingsCommand(ListingCommand):
     """The base class of commands that print findings, and fail if a check failed."""
 
+    fails_if = "a check fails"
+
     def show(self, findings: Iterable[Finding]) -> None:
         failed = 0
         for each in findings:

@@ -15,8 +15,9 @@ from typing import NamedTuple
 import pytest
 from django.core.management import get_commands, load_command_class
 
+from bin.commands_reference import commands_document
 from coderapi import bootstrap
-from kernel.commands import BaseCommand, ListingCommand
+from kernel.commands import BaseCommand, shown_arguments
 from tests.support.client import APIClient
 from tests.support.commands import execute, manage, run, write_lines
 from tests.support.csp_reports import legacy
@@ -24,7 +25,6 @@ from tests.support.factories import make_key, make_user
 from tests.support.processes import PACKAGES, PROJECT, free_port, own_database
 
 COMMANDS = sorted(name for name, app in get_commands().items() if app in PACKAGES)
-DOCUMENT = (PROJECT / "docs" / "commands.md").read_text()
 USER = "alice"
 
 # Command lines with different kinds of output. The first makes the user of the others.
@@ -111,7 +111,8 @@ def test_help_is_complete(name: str) -> None:
     assert found.help
     assert "Examples:\n  coderapi" in text
     assert "--settings" not in text
-    assert [action.dest for action in parser._actions if not (action.help or action.choices)] == []
+    assert [each.dest for each in shown_arguments(parser) if not (each.help or each.choices)] == []
+    assert f"\n### {name}\n" in commands_document("")
 
 
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"server", "worker", "options"}))
@@ -316,15 +317,6 @@ def test_full_disk_is_named() -> None:
 
 
 # --- JSON -------------------------------------------------------------------------------------
-
-LISTING = [name for name in COMMANDS if isinstance(command(name), ListingCommand)]
-
-
-def test_commands_with_json_are_documented() -> None:
-    section = DOCUMENT.partition("## For programs\n")[2].partition("\n## ")[0]
-
-    exports = {"export_audit", "export_agent_stats", "export_csp_reports"}
-    assert set(re.findall(r"`([a-z_]+)`", section)) - exports == set(LISTING)
 
 
 @pytest.fixture

@@ -6,12 +6,10 @@ import re
 import tomllib
 
 import pytest
-from django.core.management import get_commands
 
 from coderapi import __version__
 from coderapi.settings import BASE_DIR
 from jobs import registry
-from tests.support.processes import PACKAGES
 from tests.support.screenshots import IMAGES, PAGES
 
 DOCUMENTS = [
@@ -32,12 +30,6 @@ def test_version_is_the_same_everywhere() -> None:
     assert newest is not None
     assert {project["version"], newest[1]} == {__version__}
     assert f"coderapi.{__version__}" in read("docs/openapi.yml")
-
-
-def test_exactly_the_commands_are_described() -> None:
-    described = set(re.findall(r"^\| `(\w+)", read("docs/commands.md"), re.MULTILINE))
-
-    assert described == {name for name, app in get_commands().items() if app in PACKAGES}
 
 
 def test_exactly_the_jobs_are_described() -> None:

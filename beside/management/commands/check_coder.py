@@ -14,7 +14,7 @@ class Command(FindingsCommand):
     help = (
         "Checks the Coder deployment at CODERAPI_CODER_URL, the settings of this service, and the "
         "proxy in front of both. Prints what is right, and for everything else the setting or the "
-        "line of configuration to change. Exits with status 1 if a check fails."
+        "line of configuration to change."
     )
     examples = "\n--proxy-url https://coder.example.com --json"
 
@@ -23,9 +23,8 @@ class Command(FindingsCommand):
         parser.add_argument(
             "--proxy-url",
             metavar="URL",
-            default=settings.ACCESS_URL,
-            help="the URL of the proxy as browsers use it; CODER_ACCESS_URL by default",
+            help="the URL of the proxy as browsers use it; default: CODER_ACCESS_URL",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.show(findings(options["proxy_url"], now=timezone.now()))
+        self.show(findings(options["proxy_url"] or settings.ACCESS_URL, now=timezone.now()))

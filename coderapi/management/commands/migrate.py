@@ -32,6 +32,7 @@ class Command(BaseCommand, migrate.Command):
         "has finished."
     )
     examples = "--plan"
+    fails_if = "--check finds a missing migration"
 
     def handle(self, *args: Any, **options: Any) -> None:
         apply = partial(self._apply, *args, **options)

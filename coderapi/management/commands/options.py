@@ -35,9 +35,10 @@ class Command(ListingCommand):
         "Shows the effective values of Coder's options and of coderapi's own settings, and the "
         f"source of each value. Accepts the same flags as `{PROGRAM} server`. With --check, lists "
         "the mistakes in YAML files instead. With --compare, prints the differences between the "
-        "options of coderapi and those of a Coder server as lines for options/catalogue.toml, and "
-        "exits with status 1 if there are any. Needs no database and no running server."
+        "options of coderapi and those of a Coder server as lines for options/catalogue.toml. "
+        "Needs no database and no running server."
     )
+    fails_if = "--check finds a mistake, or --compare finds a difference"
     examples = "--changed\nCODER_ACCESS_URL http-address\n--check coder.yaml\n--compare https://coder.example.com"
     requires_system_checks: list[str] = []
 

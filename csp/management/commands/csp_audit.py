@@ -26,9 +26,9 @@ _RULES = {
 
 class Command(ListingCommand):
     help = (
-        "Lists where stored CSP reports contain values that look like secrets, without the values. "
-        "Fails if there are any."
+        "Lists where stored CSP reports contain values that look like secrets, without the values."
     )
+    fails_if = "there are any"
     examples = "\n--json"
 
     def handle(self, *args: Any, **options: Any) -> str:

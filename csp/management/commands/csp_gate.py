@@ -28,9 +28,9 @@ def number_of_clients(text: str) -> int:
 class Command(ListingCommand):
     help = (
         "Lists the groups of CSP reports that a new version of a site has added and that no "
-        "operator has decided about. Fails with exit status 1 if there are any, so that a pipeline "
-        "can stop an upgrade, and with 2 if a value is wrong, such as a version without a report."
+        "operator has decided about."
     )
+    fails_if = "there are any, so that a pipeline can stop an upgrade"
     examples = (
         "--before 2.28.1 --after 2.29.0 --min-clients 3\n"
         "--before 1.4.0 --after 1.5.0-rc.1 --site https://shop.example.com --risk medium --json"
