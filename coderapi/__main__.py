@@ -7,18 +7,26 @@ from kernel.exit_status import FAILED, ending_with_the_reader, exit_on_signals
 # Before the other imports, which take a part of a second.
 exit_on_signals()
 
+import sys
+
+from coderapi.neighbors import conflict
+
+# Before the other imports, which may be packages of others.
+if sys.argv[1:2] in (["server"], ["worker"], ["migrate"]) and (reason := conflict()):
+    sys.exit(f"coderapi: {reason}")
+
 import ast
 import os
 import re
-import sys
 from importlib import import_module
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
 from coderapi import __version__, bootstrap
-from kernel.release import PROGRAM
+from kernel.release import PROGRAM, commit
 from options.configuration import ConfigurationError
+from options.start import coder_version
 
 
 def main() -> None:
@@ -45,7 +53,7 @@ def _run() -> None:
     arguments = bootstrap.prepare([PROGRAM, *sys.argv[1:]], os.environ)
     # These commands work without Django's settings, because the settings may be invalid.
     if arguments[1:] in (["version"], ["--version"]):
-        sys.stdout.write(f"coderapi {__version__}\n")
+        sys.stdout.write(f"{_version()}\n")
     elif arguments[1:] in ([], ["help"], ["--help"], ["-h"]):
         sys.stdout.write(_help())
     elif arguments[1] == "options" or (
@@ -57,6 +65,11 @@ def _run() -> None:
         from django.core.management import ManagementUtility
 
         ManagementUtility(arguments).execute()
+
+
+def _version() -> str:
+    built = f"commit {commit()}, " if commit() else ""
+    return f"coderapi {__version__} ({built}for Coder {coder_version(os.environ)})"
 
 
 def _help() -> str:

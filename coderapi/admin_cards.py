@@ -14,6 +14,7 @@ from coderapi.readiness import USABLE, readiness
 from kernel import humanize
 from kernel.admin import Line, State, register
 from kernel.db.replicas import Replica, misfit, replicas
+from kernel.release import REPOSITORY
 
 MAX_REPLICAS = 12
 COUNTED_APART = (
@@ -79,14 +80,10 @@ def _summary(replica: Replica, now: datetime) -> str:
     )
 
 
-DOCUMENTS = f"https://github.com/coderapi/coderapi/tree/v{settings.VERSION}/docs"
-
-
 def _help(now: datetime) -> list[Line]:
-    links = [
-        ("documentation of coderapi", DOCUMENTS),
-        ("documentation of Coder", str(settings.CONFIGURATION["docs_url"])),
-    ]
+    documents = f"{REPOSITORY}/tree/v{settings.VERSION}/docs"
+    links = [("documentation of coderapi", documents)] if REPOSITORY else []
+    links += [("documentation of Coder", str(settings.CONFIGURATION["docs_url"]))]
     links += [("API in Swagger UI", reverse("swagger"))] if settings.SWAGGER_ENABLE else []
     links += [(own["name"], own["target"]) for own in settings.CONFIGURATION["support.links"] or ()]
     return [Line(name, target, link=target) for name, target in links]

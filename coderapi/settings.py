@@ -16,7 +16,7 @@ from kernel.durations import to_timedelta, whole_seconds
 from kernel.http import CODER_API, OWN_API, content_policy
 from kernel.http.body import MEBIBYTE
 from kernel.http.wire import Wire
-from kernel.release import ROOT
+from kernel.release import REPOSITORY, ROOT
 from kernel.telemetry import logs
 from options import start
 from options.redaction import redacted
@@ -361,7 +361,7 @@ OWN_TAGS = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "coderapi",
     "DESCRIPTION": API_DESCRIPTION,
-    "CONTACT": {"name": "coderapi", "url": "https://github.com/coderapi/coderapi"},
+    "CONTACT": {"name": "coderapi", **({"url": REPOSITORY} if REPOSITORY else {})},
     "VERSION": VERSION,
     "LICENSE": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
     "OAS_VERSION": "3.1.1",

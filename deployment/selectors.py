@@ -13,15 +13,15 @@ from django.db import transaction
 
 from deployment.models import DeploymentIdentity
 from kernel.db.connections import transaction_lock
+from kernel.release import notes_url
 
-PROJECT_URL = "https://github.com/coderapi/coderapi"
 AGENT_API_VERSION = "1.0"
 PROVISIONER_API_VERSION = "1.14"
 
 
 def external_url() -> str:
-    """Returns the URL of this release's notes."""
-    return f"{PROJECT_URL}/releases/tag/v{settings.VERSION}"
+    """Returns the URL of this release's notes, or the access URL if the repository is unknown."""
+    return notes_url(settings.VERSION) or str(settings.ACCESS_URL)
 
 
 def build_info() -> dict[str, object]:

@@ -39,12 +39,17 @@ def computed_defaults(environ: Mapping[str, str]) -> dict[str, str]:
         home = environ.get("HOME")
         above = str(Path(home) / ".cache") if home else tempfile.gettempdir()
     defaults = {"cache_directory": str(Path(above) / "coder")}
-    version = environ.get(CODER_VERSION) or by_env(OWN_OPTIONS)[CODER_VERSION].default
+    version = coder_version(environ)
     if is_from_source(version):
         defaults["update_check"] = "false"
     else:
         defaults["docs_url"] = f"https://coder.com/docs/@v{version}"
     return defaults
+
+
+def coder_version(environ: Mapping[str, str]) -> str:
+    """Returns the release of Coder that the service reports. It may be no valid version."""
+    return environ.get(CODER_VERSION) or by_env(OWN_OPTIONS)[CODER_VERSION].default
 
 
 def allowed_hosts(chosen: list[str] | None, *, access_url: str, wildcard: str) -> list[str]:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from coderapi import __version__
+from coderapi import __version__, neighbors
+from coderapi.neighbors import ADVICE
 from tests.support.commands import execute
 from tests.support.live import Server, own_server
 from tests.support.processes import PACKAGES, PROJECT
+
+COMMIT, REPOSITORY = "0123abcd", "https://git.example.com/platform/coderapi"
 
 
 def pyproject() -> dict[str, Any]:
@@ -31,6 +37,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(
             PROJECT / package, site / package, ignore=shutil.ignore_patterns("__pycache__")
         )
+    built = {"commit": COMMIT, "repository": REPOSITORY}
+    (site / "coderapi" / "build.json").write_text(json.dumps(built))
     (site / "bin").mkdir()
     (site / "bin" / "coderapi").write_text(
         f"#!{sys.executable}\nimport sys\nfrom coderapi.__main__ import main\nsys.exit(main())\n"
@@ -66,7 +74,54 @@ def test_entry_point_of_the_wheel_exists() -> None:
 
 @pytest.mark.parametrize("argument", ["version", "--version"])
 def test_program_prints_its_version(installed: Path, elsewhere: Path, argument: str) -> None:
-    assert coderapi(installed, argument, cwd=elsewhere).stdout == f"coderapi {__version__}\n"
+    found = coderapi(installed, argument, cwd=elsewhere).stdout
+    assert found == f"coderapi {__version__} (commit {COMMIT}, for Coder 2.34.1)\n"
+
+
+def test_module_prints_the_version_and_the_commit() -> None:
+    done = execute([sys.executable, "-m", "coderapi", "--version"], cwd=PROJECT)
+    assert re.fullmatch(
+        rf"coderapi {__version__} \(commit [0-9a-f]+, for Coder 2.34.1\)\n", done.stdout
+    )
+
+
+@pytest.fixture
+def shared(installed: Path) -> Iterator[Path]:
+    """The environment, where another distribution has installed packages with two of our names."""
+    record = installed / "other_users-1.0.dist-info" / "RECORD"
+    record.parent.mkdir()
+    record.write_text("other/__init__.py,,\nusers/forms.py,,\njobs.py,,\n")
+    yield installed
+    shutil.rmtree(record.parent)
+
+
+@pytest.mark.parametrize("command", ["server", "worker", "migrate"])
+def test_distribution_with_packages_of_our_names_is_rejected(
+    shared: Path, elsewhere: Path, command: str
+) -> None:
+    done = coderapi(shared, command, cwd=elsewhere)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "coderapi: The distribution other_users has installed packages with the same names as "
+        f"those of coderapi into {shared}: jobs, users. {ADVICE}\n"
+    )
+
+
+def test_packages_of_our_names_elsewhere_are_rejected(installed: Path, elsewhere: Path) -> None:
+    environment = {"PYTHONPATH": f"{installed}:{elsewhere}", "HOME": str(elsewhere)}
+    shadowed = installed / "users"
+    hidden = shadowed.rename(installed / "hidden")
+    try:
+        done = execute([installed / "bin" / "coderapi", "server"], cwd=elsewhere, env=environment)
+    finally:
+        hidden.rename(shadowed)
+    assert done.returncode == 1
+    origin = elsewhere / "users.py"
+    assert done.stderr.startswith(f"coderapi: Python would import users from {origin}, not from ")
+
+
+def test_packages_that_are_checked_are_all_of_them() -> None:
+    assert set(neighbors.PACKAGES) == PACKAGES
 
 
 def test_installed_server_serves_from_any_directory(
@@ -77,7 +132,7 @@ def test_installed_server_serves_from_any_directory(
     before = set(elsewhere.iterdir())
     with own_server(log=tmp_path / "log", PYTHONPATH=str(installed)) as server:
         build = server.ask("/api/v2/buildinfo").json
-        assert build["external_url"].endswith(f"v{__version__}")
+        assert build["external_url"] == f"{REPOSITORY}/releases/tag/v{__version__}"
         assert server.get("/static/coderapi/admin.css") == 200
         assert server.get("/login") == 200
         assert server.end(signal.SIGTERM) == 0
