@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache, lru_cache, partial
 from http import HTTPStatus
 from typing import cast
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import get_resolver
+from django.utils import timezone
 from django.utils.http import http_date
 
 from kernel.http import is_api_path
@@ -77,7 +78,7 @@ def identify(call: Call, address: str) -> Caller | Ask:
     presented = presented_token(call)
     if presented is None:
         return Caller(refusal=refusals.missing())
-    now = datetime.now(UTC)
+    now = timezone.now()
     try:
         identity = identities.recall(presented.token, now=now)
     except APIError as refusal:
