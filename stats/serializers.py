@@ -239,10 +239,10 @@ class RejectionSerializer(WireSerializer):
 class IngestResultSerializer(WireSerializer):
     component = "coderapi.StatsIngestResult"
     about = "The result of a request: how many rows were stored, and which rows were rejected."
-    example = {"accepted": 2, "duplicate": 1}
+    example = {"accepted": 2, "duplicates": 1}
 
     accepted = serializers.IntegerField(help_text="The number of rows that were stored.")
-    duplicate = serializers.IntegerField(
+    duplicates = serializers.IntegerField(
         help_text="The number of duplicates: rows that an earlier request has stored."
     )
     rejected = RejectionSerializer(
@@ -253,10 +253,10 @@ class IngestResultSerializer(WireSerializer):
 class PointSerializer(WireSerializer):
     component = "coderapi.DeploymentStatsPoint"
     about = "The statistics of one step of the history."
-    example = {"at": "2026-01-20T13:00:00Z"}
+    example = {"starts_at": "2026-01-20T13:00:00Z"}
 
-    at = serializers.DateTimeField(help_text="The start of the step.")
-    gap = serializers.BooleanField(
+    starts_at = serializers.DateTimeField(help_text="The start of the step.")
+    is_gap = serializers.BooleanField(
         required=False, help_text="True if the step has no data. Otherwise absent."
     )
     session_count = SessionCountSerializer(
@@ -271,16 +271,16 @@ class PointSerializer(WireSerializer):
     )
 
     def to_representation(self, instance: Point) -> Any:
-        """Returns the members of a point. A gap has only the members `at` and `gap`.
+        """Returns the members of a point. A gap has only the members `starts_at` and `is_gap`.
 
         The fields would take ten times as long for the up to 2,000 points of a response.
         """
         newest = instance.newest
         if newest is None:
-            return {"at": instance.at, "gap": True}
+            return {"starts_at": instance.at, "is_gap": True}
         latency = {"p50": instance.latency_p50_ms, "p95": instance.latency_p95_ms}
         return {
-            "at": instance.at,
+            "starts_at": instance.at,
             **({"session_count": _session_count(newest)} if newest.knows_sessions else {}),
             "workspaces": {
                 **{state: getattr(newest, state) for state in STATES},
@@ -304,10 +304,10 @@ class HistorySerializer(WireSerializer):
     example = {
         "since": "2026-01-20T13:00:00Z",
         "until": "2026-01-20T14:00:00Z",
-        "step": 3_600_000_000_000,
+        "step_ns": 3_600_000_000_000,
     }
 
     since = serializers.DateTimeField(help_text="The start of the first step.")
     until = serializers.DateTimeField(help_text="The end of the last step.")
-    step = serializers.IntegerField(help_text="The length of a step in nanoseconds.")
+    step_ns = serializers.IntegerField(help_text="The length of a step in nanoseconds.")
     points = PointSerializer(many=True, help_text="One point for each step, oldest first.")

@@ -127,7 +127,7 @@ def _history(period: Range) -> CachedValue[Rendered]:
     history = {
         "since": period.since,
         "until": period.until,
-        "step": to_nanoseconds(period.step),
+        "step_ns": to_nanoseconds(period.step),
         "points": points(period),
     }
     return CachedValue(Rendered(render_json(HistorySerializer(history).data)))
@@ -158,7 +158,7 @@ class AgentRowsView(APIView):
     def post(self, request: Request) -> HttpResponse:
         encoding = request.headers.get("Content-Encoding", "")
         result = ingest(read_rows(request._request.body, encoding=encoding), now=timezone.now())
-        if result.rejected and not result.accepted and not result.duplicate:
+        if result.rejected and not result.accepted and not result.duplicates:
             raise _all_rejected(result.rejected)
         return json_response(IngestResultSerializer(result).data)
 

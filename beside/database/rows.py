@@ -82,7 +82,7 @@ class Tally:
 
     now: datetime
     stored: int = 0
-    duplicate: int = 0
+    duplicates: int = 0
     skipped: int = 0
     reason: str = ""
 
@@ -90,7 +90,7 @@ class Tally:
         """Stores rows of Coder's database in one transaction, and counts them."""
         result = store(parse(enumerate(rows, 1), kind=kind), now=self.now)
         self.stored += result.accepted
-        self.duplicate += result.duplicate
+        self.duplicates += result.duplicates
         self.skipped += len(result.rejected)
         for rejection in result.rejected:
             self.reason = self.reason or f"{rejection.field} {rejection.detail}".strip()

@@ -90,16 +90,16 @@ class ImportCommand(LinesCommand):
             for rejection in result.rejected:
                 bad.add(by_number[rejection.row], rejection.detail, field=rejection.field)
             total.accepted += result.accepted
-            total.duplicate += result.duplicate
+            total.duplicates += result.duplicates
             # Include the hours of duplicates, because an earlier import may have stopped before it
             # took the snapshots.
             hours |= hours_of(minutes_of(parsed.agents))
             progress.advance(len(batch))
         message = f"{plural(total.accepted, self.thing)} imported, "
-        message += f"{plural(total.duplicate, 'duplicate')}.{self._ignored()}"
+        message += f"{plural(total.duplicates, 'duplicate')}.{self._ignored()}"
         if backfilled := _backfill(hours, now=timezone.now()):
             message += f" {plural(backfilled, 'snapshot')} backfilled."
-        return ImportResult(message, good=total.accepted + total.duplicate)
+        return ImportResult(message, good=total.accepted + total.duplicates)
 
     def _ignored(self) -> str:
         if not self.unknown:

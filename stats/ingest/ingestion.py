@@ -190,7 +190,7 @@ def _write_agents(rows: Sequence[AgentRow]) -> IngestResult:
     inserted = _copy_all(rows) or _insert_new(rows)
     mark_stale(inserted)
     result.accepted = inserted.total()
-    result.duplicate = len(rows) - result.accepted
+    result.duplicates = len(rows) - result.accepted
     return result
 
 

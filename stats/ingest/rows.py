@@ -61,12 +61,12 @@ class IngestResult:
     """The number of stored rows, the number of duplicates, and the rejected rows."""
 
     accepted: int = 0
-    duplicate: int = 0
+    duplicates: int = 0
     rejected: list[Rejection] = field(default_factory=list)
 
     def add(self, other: IngestResult) -> None:
         self.accepted += other.accepted
-        self.duplicate += other.duplicate
+        self.duplicates += other.duplicates
         self.rejected = sorted([*self.rejected, *other.rejected], key=lambda each: each.row)
 
 

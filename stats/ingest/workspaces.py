@@ -61,4 +61,4 @@ def upsert_workspaces(rows: Sequence[tuple[Any, ...]]) -> IngestResult:
     states = [dict(zip(COLUMNS, values, strict=True)) for _, *values in rows]
     arriving = {"states": orjson.dumps(states).decode()}
     accepted = execute(_UPSERT, arriving) + execute(_DELETE, arriving)
-    return IngestResult(accepted, duplicate=len(rows) - accepted)
+    return IngestResult(accepted, duplicates=len(rows) - accepted)

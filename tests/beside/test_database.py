@@ -460,7 +460,7 @@ def test_sessions_that_coder_lost_in_its_upgrade_are_unknown(
     message = run("import_coder_history")
     assert "Coder does not have the sessions of 2 agent rows any more." in message
     points = deployment.points(database.now - 31 * HOUR, database.now, "1h")
-    found = [point for point in points if "gap" not in point and point["workspaces"]["rx_bytes"]]
+    found = [point for point in points if "is_gap" not in point and point["workspaces"]["rx_bytes"]]
     sessions = [point.get("session_count", {}).get("ssh") for point in found]
     assert sessions == [2, None, None, 2]
 

@@ -132,5 +132,5 @@ def test_commit_during_which_the_database_freezes_is_504_and_written(breaking: A
             wait_for(lambda: broken.server.ask("/readyz").status == 200)
             answer = broken.ask(path, body)
             assert (path, answer.status) == (path, again), answer.body
-            assert path == TOKENS or answer.json["duplicate"] == 1
+            assert path == TOKENS or answer.json["duplicates"] == 1
         assert "Traceback" not in broken.server.log.read_text()

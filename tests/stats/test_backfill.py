@@ -51,9 +51,9 @@ def test_an_import_of_three_days_appears_in_history(deployment: Deployment, tmp_
     assert message.startswith(f"{len(rows):,} agent rows imported, 0 duplicates.")
     assert message.endswith(" 720 snapshots backfilled.")
     found = deployment.points(FIRST, FIRST + 3 * DAY, "1h")
-    assert [point.get("gap", False) for point in found] == ([True] * 4 + [False] * 20) * 3
+    assert [point.get("is_gap", False) for point in found] == ([True] * 4 + [False] * 20) * 3
     for point in found:
-        if not point.get("gap"):
+        if not point.get("is_gap"):
             assert point["session_count"]["ssh"] == 6
             assert point["workspaces"]["rx_bytes"] == 36
             assert point["workspaces"]["running"] == 3
@@ -115,7 +115,7 @@ def test_the_current_hour_is_backfilled_up_to_its_last_finished_interval(
     assert message.endswith(" 6 snapshots backfilled.")
     deployment.collect()
     found = deployment.points(start, start + 35 * MINUTE, "5m")
-    assert not any(point.get("gap", False) for point in found)
+    assert not any(point.get("is_gap", False) for point in found)
     agrees({**deployment.at(start + 30 * MINUTE), "rows": 15}, rows)
 
 

@@ -94,8 +94,8 @@ def test_a_step_without_a_snapshot_is_a_gap(deployment: Deployment) -> None:
     deployment.travel(at(12))
     deployment.collect()
     found = deployment.points(at(0), at(15), "5m")
-    assert [point["at"] for point in found] == [text(at(m)) for m in (0, 5, 10)]
-    assert found[1] == {"at": text(at(5)), "gap": True}
+    assert [point["starts_at"] for point in found] == [text(at(m)) for m in (0, 5, 10)]
+    assert found[1] == {"starts_at": text(at(5)), "is_gap": True}
     assert found[0]["workspaces"]["pending"] == 1
     assert set(found[2]["session_count"].values()) == {0}
 
@@ -124,7 +124,7 @@ def test_the_range_is_widened_to_even_steps(deployment: Deployment) -> None:
     parameters = {"since": text(at(3)), "until": text(at(61)), "step": "1h"}
     answer = deployment.client.get(URL, parameters).json()
     assert (answer["since"], answer["until"]) == (text(at(0)), text(at(120)))
-    assert answer["step"] == 3_600_000_000_000
+    assert answer["step_ns"] == 3_600_000_000_000
     assert len(answer["points"]) == 2
 
 
@@ -144,7 +144,7 @@ def test_the_default_step_fits_the_range_and_its_age(
     since = deployment.now - days * DAY
     parameters = {"since": text(since), "until": text(since + span * DAY)}
     answer = deployment.client.get(URL, parameters).json()
-    assert answer["step"] == step // timedelta(microseconds=1) * 1000
+    assert answer["step_ns"] == step // timedelta(microseconds=1) * 1000
     assert len(answer["points"]) <= 2_000
 
 
@@ -176,7 +176,7 @@ def test_every_step_adds_up_to_the_rows_in_it(deployment: Deployment) -> None:
         points = deployment.points(since, utc(2026, 5, 7), f"{minutes}m")
         assert filled(points) >= 2
         for point in points:
-            start = datetime.fromisoformat(point["at"])
+            start = datetime.fromisoformat(point["starts_at"])
             assert_adds_up(
                 point, [row for row in rows if start <= created(row) < start + minutes * MINUTE]
             )
@@ -184,7 +184,7 @@ def test_every_step_adds_up_to_the_rows_in_it(deployment: Deployment) -> None:
 
 def assert_adds_up(point: dict[str, Any], inside: list[dict[str, Any]]) -> None:
     """Fails unless the point has the sums and percentiles of the rows, or is a gap without rows."""
-    if point.get("gap"):
+    if point.get("is_gap"):
         assert not inside
         return
     assert point["workspaces"]["rx_bytes"] == sum(row["rx_bytes"] for row in inside)
@@ -211,7 +211,7 @@ def test_a_latency_is_exact_within_one_percent(deployment: Deployment, latency: 
 
 def filled(points: list[dict[str, Any]]) -> int:
     """Counts the points that are not gaps."""
-    return sum(not point.get("gap", False) for point in points)
+    return sum(not point.get("is_gap", False) for point in points)
 
 
 def test_old_snapshots_are_thinned_without_gaps_in_the_shortest_step(

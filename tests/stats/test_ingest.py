@@ -110,7 +110,7 @@ def test_a_closed_hour_keeps_its_history(deployment: Deployment) -> None:
     deployment.prune()
     assert deployment.counts(measured(NOW)) == (0, 0, 1)
     assert deployment.points(NOW - HOUR, NOW + HOUR, "1h") == before
-    assert [point.get("gap", False) for point in before] == [True, False, True]
+    assert [point.get("is_gap", False) for point in before] == [True, False, True]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -185,7 +185,7 @@ def test_expired_snapshots_and_history_are_deleted(deployment: Deployment, setti
     deployment.collect()
     assert deployment.client.get(STATS, {"at": text(NOW)}).status_code == 404
     (point,) = deployment.points(NOW - 34 * MINUTE, NOW, "1h")
-    assert point["gap"]
+    assert point["is_gap"]
 
 
 def test_a_row_of_an_unknown_kind_is_rejected(deployment: Deployment) -> None:
@@ -197,7 +197,7 @@ def test_a_row_of_an_unknown_kind_is_rejected(deployment: Deployment) -> None:
         workspace_row(3, kind=None),
     ]
     result = deployment.send(*rows)
-    assert (result["accepted"], result["duplicate"]) == (2, 0)
+    assert (result["accepted"], result["duplicates"]) == (2, 0)
     assert [(each["row"], each["field"]) for each in result["rejected"]] == [
         (n, "kind") for n in (3, 4, 5)
     ]

@@ -53,13 +53,13 @@ def test_rows_may_be_json_or_json_lines_or_one_object(
 ) -> None:
     answer = owner.post_json(URL, write())
     assert answer.status_code == 200
-    assert answer.json() == {"accepted": accepted, "duplicate": 0, "rejected": []}
+    assert answer.json() == {"accepted": accepted, "duplicates": 0, "rejected": []}
 
 
 def test_a_repeated_request_counts_once(owner: APIClient) -> None:
     body = orjson.dumps([agent(), workspace()])
     owner.post_json(URL, body)
-    assert owner.post_json(URL, body).json() == {"accepted": 0, "duplicate": 2, "rejected": []}
+    assert owner.post_json(URL, body).json() == {"accepted": 0, "duplicates": 2, "rejected": []}
 
 
 def test_valid_rows_are_stored_and_rejected_ones_are_listed(owner: APIClient) -> None:

@@ -40,7 +40,7 @@ class Command(BaseCommand):
             raise CommandError(f"{reason} Run the command again to continue.") from None
         parts = [
             f"{plural(tally.stored, 'agent row')} imported, "
-            f"{plural(tally.duplicate, 'duplicate')}; {_since('rows', oldest)}.",
+            f"{plural(tally.duplicates, 'duplicate')}; {_since('rows', oldest)}.",
             f"Coder does not have the sessions of {plural(unknown, 'agent row')} any more."
             if unknown
             else "",
