@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from tests.support.live import ANY_PORT, Server
 from tests.support.paths import API, full
-from tests.support.processes import Program, free_port, own_database, wait_for
+from tests.support.processes import DEADLINE_SECONDS, Program, free_port, own_database, wait_for
 from tests.support.proxies import is_open
 
 TOKEN_CONFIG = "/users/{}/keys/tokens/tokenconfig"
@@ -68,7 +68,9 @@ class Pair:
         statuses = []
         with ExitStack() as stack:
             connections = [
-                stack.enter_context(closing(HTTPConnection("127.0.0.1", port, timeout=30)))
+                stack.enter_context(
+                    closing(HTTPConnection("127.0.0.1", port, timeout=DEADLINE_SECONDS))
+                )
                 for port in self.ports
             ]
             for request in requests:

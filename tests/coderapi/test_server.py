@@ -104,7 +104,7 @@ def test_url_of_a_listener_can_be_opened_on_this_machine(address: str, url: str)
 
 def test_running_request_is_finished_when_the_group_is_signaled(start: Start) -> None:
     server = start()
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE_SECONDS) as client:
         head = b"POST /api/v2/users/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n"
         client.sendall(head + b"Expect: 100-continue\r\n\r\n")
         # The server sends this when it begins to read the body.
@@ -123,7 +123,7 @@ def test_running_request_is_finished_when_the_group_is_signaled(start: Start) ->
 
 def test_kept_connection_is_closed_with_its_last_answer(start: Start) -> None:
     server = start("--web-only")
-    client = HTTPConnection("127.0.0.1", server.port, timeout=30)
+    client = HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_SECONDS)
     client.connect()
 
     def last_answer() -> bool:
@@ -158,7 +158,7 @@ def _unready(server: Server) -> Answer | None:
 
 def listens(port: int) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=30).close()
+        socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_SECONDS).close()
     except ConnectionRefusedError:
         return False
     return True
@@ -237,7 +237,10 @@ def test_restart_with_a_socket_of_systemd_loses_no_connection(
         assert first.port == port
         assert first.end() == 0
         head = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-        waiting = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(20)]
+        waiting = [
+            socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_SECONDS)
+            for _ in range(20)
+        ]
         for client in waiting:
             stack.enter_context(client)
             client.sendall(head)

@@ -12,7 +12,7 @@ import pytest
 from django.urls import reverse
 
 from csp.models import Group, Report
-from tests.support.browsers import DEADLINE_SECONDS, Browsing, chromium, firefox
+from tests.support.browsers import Browsing, chromium, firefox
 from tests.support.certificates import Authority
 from tests.support.client import APIClient
 from tests.support.commands import run
@@ -93,7 +93,7 @@ def test_reports_of_browsers_are_shown_in_the_admin(
 ) -> None:
     with browser(tmp_path / "profile") as window:
         window.open(f"{site}{path}")
-        wait_for(lambda: Report.objects.count() >= 2, seconds=DEADLINE_SECONDS)
+        wait_for(lambda: Report.objects.count() >= 2)
     reports = {report.blocked_uri: report for report in Report.objects.all()}
     assert set(reports) == {"https://blocked.example.net/lib.js", "inline"}
     for report in reports.values():
@@ -112,7 +112,7 @@ def test_gate_compares_the_versions_in_the_urls_of_reports(
     with browser(tmp_path / "profile") as window:
         for reports, page in zip((1, 3), VERSION_PAGES, strict=True):
             window.open(f"{site}{page}")
-            wait_for(Report.objects.all()[reports - 1 :].exists, seconds=DEADLINE_SECONDS)
+            wait_for(Report.objects.all()[reports - 1 :].exists)
     query = {"before": "1.9.0", "after": "1.29.0-rc.1"}
     [group] = owner.get("/api/coderapi/v1/csp/gate", query).json()["groups"]
     assert (group["cause"], group["new_in"]) == ("Inline script", "1.29.0-rc.1")
@@ -260,7 +260,7 @@ def test_each_sink_and_each_trusted_types_policy_is_a_group(
     ):
         settings.ACCESS_URL = site
         window.open(f"{site}/")
-        wait_for(partial(has_reports, len(TEXT_CAUSES)), seconds=DEADLINE_SECONDS)
+        wait_for(partial(has_reports, len(TEXT_CAUSES)))
     assert set(Group.objects.values_list("directive", "blocked_source")) == TEXT_CAUSES
 
 
@@ -281,7 +281,7 @@ def test_reports_that_an_extension_causes_are_noise(site: str, tmp_path: Path) -
     with browsing_firefox(tmp_path / "profile") as window:
         window.add_extension(make_extension(tmp_path / "test.xpi", files))
         window.open(f"{site}/by-report-to")
-        wait_for(partial(has_reports, 4), seconds=DEADLINE_SECONDS)
+        wait_for(partial(has_reports, 4))
     groups = Group.objects.values_list("directive", "blocked_source", "noise_rule__name")
     assert set(groups) == {
         ("script-src", "blocked.example.net", None),

@@ -23,6 +23,7 @@ from tests.support.asking import ask, ask_in_loop
 from tests.support.client import APIClient
 from tests.support.csp_reports import entries, legacy, modern, send
 from tests.support.database_relay import Between
+from tests.support.processes import DEADLINE_SECONDS
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 
@@ -149,7 +150,7 @@ class Slow:
 
     def commit(self, items: list[int]) -> None:
         self.started.set()
-        self.may_answer.wait(30)
+        self.may_answer.wait(DEADLINE_SECONDS)
         self.written += items
 
 
@@ -178,7 +179,7 @@ def test_report_answered_503_is_not_written_later(database: Slow, way: Callable[
     commits = GroupCommit(database.commit, close=lambda: None)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(way, commits, [1])
-        database.started.wait(30)
+        database.started.wait(DEADLINE_SECONDS)
         with pytest.raises(APIError) as refused:
             way(commits, [2], timeout=0.01)
         database.may_answer.set()
@@ -211,7 +212,7 @@ def test_too_many_waiting_reports_are_503(
     commits = GroupCommit(database.commit, close=lambda: None)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(way, commits, [1, 2])
-        database.started.wait(30)
+        database.started.wait(DEADLINE_SECONDS)
         with pytest.raises(APIError) as refused:
             way(commits, [3])
         database.may_answer.set()
@@ -246,7 +247,7 @@ def test_error_of_one_request_does_not_fail_others_of_its_batch() -> None:
 
     def commit(items: list[int]) -> None:
         started.set()
-        may_answer.wait(30)
+        may_answer.wait(DEADLINE_SECONDS)
         if 2 in items:
             raise ValueError
 

@@ -20,7 +20,7 @@ from tests.support.client import APIClient
 from tests.support.commands import run
 from tests.support.csp_reports import PATH, as_bytes, fresh_writer, in_admin, legacy, modern, send
 from tests.support.markup import text_in
-from tests.support.processes import wait_for
+from tests.support.processes import BEFORE_EVICTION_SECONDS, wait_for
 
 ORIGIN = "https://coder.example.com"
 
@@ -115,7 +115,7 @@ def test_retired_key_is_410(key: str, anonymous: APIClient) -> None:
 def test_retirement_reaches_every_process_at_once(key: str, anonymous: APIClient) -> None:
     assert post(anonymous, key) == 200
     IngestKey.objects.filter(value=key).update(retired_at=timezone.now())
-    wait_for(lambda: post(anonymous, key) == 410)
+    wait_for(lambda: post(anonymous, key) == 410, seconds=BEFORE_EVICTION_SECONDS)
 
 
 def test_new_key_works_beside_the_old_one(key: str, anonymous: APIClient) -> None:

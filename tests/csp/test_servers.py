@@ -20,7 +20,14 @@ from tests.support.commands import as_lines, run, write_lines
 from tests.support.csp_load import Load, assert_counts_agree, post
 from tests.support.csp_reports import legacy, modern
 from tests.support.live import Server
-from tests.support.processes import Program, free_port, in_database, own_database, wait_for
+from tests.support.processes import (
+    DEADLINE_SECONDS,
+    Program,
+    free_port,
+    in_database,
+    own_database,
+    wait_for,
+)
 
 
 def collecting_at(database: str, directory: Path, **environment: str) -> Server:
@@ -136,7 +143,9 @@ VERDICTS = ("stored", "noise", "other", "invalid")
 
 def samples(port: int) -> dict[str, float]:
     """Returns the samples without buckets, by name and label values."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+    with urllib.request.urlopen(
+        f"http://127.0.0.1:{port}/metrics", timeout=DEADLINE_SECONDS
+    ) as answer:
         text = answer.read().decode()
     return {
         " ".join([sample.name, *sample.labels.values()]): sample.value

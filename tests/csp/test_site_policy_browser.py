@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from csp.models import Group
-from tests.support.browsers import DEADLINE_SECONDS, Browsing, chromium, firefox
+from tests.support.browsers import Browsing, chromium, firefox
 from tests.support.certificates import Authority
 from tests.support.commands import run
 from tests.support.csp_reports import fresh_writer, in_admin
@@ -72,7 +72,7 @@ def test_policy_to_copy_blocks_what_the_page_lists_and_nothing_else(
         settings.ACCESS_URL = shop
         pages["/"] = headers_in(run("create_ingest_key", "--origin", shop))
         window.open(f"{shop}/")
-        wait_for(lambda: len(counts()) == len(ACCEPTED) + NOT_ACCEPTED, seconds=DEADLINE_SECONDS)
+        wait_for(lambda: len(counts()) == len(ACCEPTED) + NOT_ACCEPTED)
         found = Group.objects.values_list("blocked_source", flat=True)
         assert set(found) == {*ACCEPTED, "inline", "eval"}
         client = in_admin("owner")
@@ -88,7 +88,7 @@ def test_policy_to_copy_blocks_what_the_page_lists_and_nothing_else(
         window.open(f"{shop}/")
         expected = {each.group.pk for each in rest}
         assert len(expected) == NOT_ACCEPTED
-        wait_for(lambda: expected <= {*changed(before)}, seconds=DEADLINE_SECONDS)
+        wait_for(lambda: expected <= {*changed(before)})
         assert set(window.run(SEEN)) == {"inline", "eval"}
         assert changed(before) == expected
 

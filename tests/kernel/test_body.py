@@ -20,7 +20,7 @@ from kernel.http.asking import run
 from kernel.http.body import DEADLINE_SECONDS, Body, incomplete
 from kernel.http.errors import APIError
 from tests.support.live import Server, own_server
-from tests.support.processes import wait_for
+from tests.support.processes import HANG_SECONDS, wait_for
 from tests.support.proxies import Proxy, needs_nginx
 
 CAP = 1000
@@ -111,7 +111,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def stall(port: int, *, path: str = LOGIN, length: int = 500) -> socket:
     """Opens a connection, and sends a request with an incomplete body."""
-    connection = create_connection(("127.0.0.1", port), timeout=60)
+    connection = create_connection(("127.0.0.1", port), timeout=HANG_SECONDS)
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\na"
     connection.sendall(head.encode())
     return connection
@@ -149,7 +149,9 @@ def test_body_that_drips_ends_at_the_deadline(server: Server) -> None:
 @needs_nginx
 def test_stalled_bodies_do_not_pass_the_proxy(server: Server, tmp_path: Path) -> None:
     def ask_through(proxy: Proxy) -> int:
-        with closing(HTTPConnection("127.0.0.1", proxy.http_port, timeout=30)) as connection:
+        with closing(
+            HTTPConnection("127.0.0.1", proxy.http_port, timeout=HANG_SECONDS)
+        ) as connection:
             connection.request("GET", "/api/v2/buildinfo")
             return connection.getresponse().status
 
@@ -196,7 +198,7 @@ REPORT = b'{"csp-report": {"blocked-uri": "https://broken.example.com/x.js"}}'
 @pytest.mark.parametrize("path", [LOGIN, REPORTS])
 def test_body_that_breaks_off_is_400_and_not_stored(server: Server, path: str, sent: bytes) -> None:
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\n".encode()
-    with closing(create_connection(("127.0.0.1", server.port), timeout=30)) as connection:
+    with closing(create_connection(("127.0.0.1", server.port), timeout=HANG_SECONDS)) as connection:
         connection.sendall(head + sent)
         connection.shutdown(SHUT_WR)
         answer = connection.makefile("rb").read()

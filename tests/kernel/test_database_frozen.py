@@ -210,7 +210,9 @@ def slow_bodies(port: int, *, count: int) -> Iterator[None]:
     with ExitStack() as opened:
         for number in range(count):
             source = (f"127.0.1.{number + 1}", 0)
-            client = create_connection(("127.0.0.1", port), timeout=30, source_address=source)
+            client = create_connection(
+                ("127.0.0.1", port), timeout=DEADLINE_SECONDS, source_address=source
+            )
             opened.enter_context(closing(client)).sendall(head)
         yield
 

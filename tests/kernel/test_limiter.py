@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from kernel import limiter as module
 from kernel.limiter import Limiter, LimitReachedError, Slot
-from tests.support.processes import wait_for
+from tests.support.processes import DEADLINE_SECONDS, wait_for
 
 
 @contextmanager
@@ -29,7 +29,9 @@ def refused(*, is_per_caller: bool) -> Iterator[None]:
 def waiting(limiter: Limiter, caller: str = "") -> Iterator[list[Slot]]:
     """Starts a thread that waits for a slot. When it gets the slot, the list contains it."""
     slots: list[Slot] = []
-    thread = threading.Thread(target=lambda: slots.append(limiter.acquire(caller, timeout=30)))
+    thread = threading.Thread(
+        target=lambda: slots.append(limiter.acquire(caller, timeout=DEADLINE_SECONDS))
+    )
     before = limiter.waiting
     thread.start()
     wait_for(lambda: limiter.waiting == before + 1)
@@ -86,7 +88,7 @@ def test_queue_is_bounded() -> None:
     slot = limiter.acquire("a")
     with waiting(limiter, "b"):
         with refused(is_per_caller=False):
-            limiter.acquire("c", timeout=30)
+            limiter.acquire("c", timeout=DEADLINE_SECONDS)
         limiter.release(slot)
 
 
@@ -102,7 +104,7 @@ def test_after_a_wait_in_which_nothing_was_served_callers_are_refused_at_once() 
     with refused(is_per_caller=False):
         limiter.acquire("b", timeout=0.01)
     with refused(is_per_caller=False):
-        limiter.acquire("b", timeout=30)
+        limiter.acquire("b", timeout=DEADLINE_SECONDS)
     limiter.release(slot)
     limiter.acquire("a")
 
@@ -127,7 +129,7 @@ def test_caller_whose_wait_failed_is_refused_at_once_and_others_are_not() -> Non
         with refused(is_per_caller=True):
             limiter.acquire("a", timeout=0.01)
         with refused(is_per_caller=True):
-            limiter.acquire("a", timeout=30)
+            limiter.acquire("a", timeout=DEADLINE_SECONDS)
         limiter.acquire("b")
 
 
@@ -151,7 +153,7 @@ def test_after_a_block_that_timed_out_only_free_places_are_given() -> None:
         with pytest.raises(TimeoutError), limiter.hold():
             raise TimeoutError
         with limiter.hold(), refused(is_per_caller=False):
-            limiter.acquire(timeout=30)
+            limiter.acquire(timeout=DEADLINE_SECONDS)
     with limiter.hold(), limiter.hold():
         pass
 

@@ -13,7 +13,7 @@ from kernel import memory as module
 from kernel.db import listener
 from kernel.db.connections import DatabaseBusyError
 from kernel.memory import CachedValue, Memory
-from tests.support.processes import wait_for
+from tests.support.processes import DEADLINE_SECONDS, wait_for
 
 
 class Source:
@@ -120,7 +120,7 @@ def test_of_many_that_miss_one_reads_and_the_others_wait() -> None:
     memory, source, go = make(), Source(), threading.Event()
 
     def read() -> CachedValue[int]:
-        go.wait(30)
+        go.wait(DEADLINE_SECONDS)
         return source.read()
 
     with ThreadPoolExecutor(4) as pool:
@@ -139,12 +139,12 @@ def test_other_value_does_not_wait_and_a_long_wait_is_an_error(
 
     def read() -> CachedValue[int]:
         reads.set()
-        go.wait(30)
+        go.wait(DEADLINE_SECONDS)
         return CachedValue(1)
 
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(memory.load, "a", read)
-        assert reads.wait(30)
+        assert reads.wait(DEADLINE_SECONDS)
         assert memory.load("b", Source().read) == 1
         with pytest.raises(DatabaseBusyError):
             memory.load("a", Source().read)

@@ -121,7 +121,7 @@ def test_slow_headers_do_not_occupy_a_thread(port: int) -> None:
         send(Outgoing(f"http://127.0.0.1:{port}/trickle", {}, networks=None), seconds=0.3)
     for thread in set(threading.enumerate()) - before:
         if thread.name == "outgoing":
-            thread.join(timeout=30)
+            thread.join(timeout=DEADLINE_SECONDS)
             assert not thread.is_alive()
 
 

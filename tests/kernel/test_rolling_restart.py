@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.live import Server
 from tests.support.local_server import answering
-from tests.support.processes import PROJECT, free_port, own_database, wait_for
+from tests.support.processes import DEADLINE_SECONDS, PROJECT, free_port, own_database, wait_for
 from tests.support.proxies import (
     Proxy,
     caddy,
@@ -106,7 +106,7 @@ def clients(port: int) -> Iterator[Counter[int]]:
 
     def send() -> None:
         while not stop.is_set():
-            with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+            with closing(HTTPConnection("127.0.0.1", port, timeout=DEADLINE_SECONDS)) as connection:
                 seen[status_of(connection, "GET", "/api/v2/buildinfo")] += 1
                 seen[status_of(connection, "POST", "/api/v2/users/login", "{}")] += 1
 
@@ -186,7 +186,7 @@ def test_caddy_as_documented_drops_forged_headers_and_logs_no_token(tmp_path: Pa
     }
 
     def ask() -> tuple[int, bytes]:
-        with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        with closing(HTTPConnection("127.0.0.1", port, timeout=DEADLINE_SECONDS)) as connection:
             connection.request(
                 "GET", f"/api/v2/buildinfo?coder_session_token={token}", None, headers
             )

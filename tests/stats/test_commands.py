@@ -33,7 +33,7 @@ from stats.serializers import AgentRowSerializer, WorkspaceStateSerializer
 from tests.support.commands import run
 from tests.support.factories import make_user, utc
 from tests.support.markup import text_in
-from tests.support.processes import PROJECT, in_database, wait_for
+from tests.support.processes import DEADLINE_SECONDS, PROJECT, in_database, wait_for
 from tests.support.stats_rows import (
     HOUR,
     MINUTE,
@@ -222,9 +222,12 @@ def test_ctrl_c_stops_an_import_of_a_pipe_and_keeps_committed_rows() -> None:
         rows = [orjson.dumps(workspace_row(n)).decode() for n in range(BATCH_ROWS + 1)]
         importing.stdin.write("\n".join(rows) + "\n")
         importing.stdin.flush()
-        wait_for(lambda: current_deployment().collect()["workspaces"]["pending"], seconds=60)
+        wait_for(
+            lambda: current_deployment().collect()["workspaces"]["pending"],
+            seconds=DEADLINE_SECONDS,
+        )
         importing.send_signal(signal.SIGINT)
-        _, error = importing.communicate(timeout=30)
+        _, error = importing.communicate(timeout=DEADLINE_SECONDS)
     finally:
         end(importing)
     assert "Run the same command again" in error
@@ -243,9 +246,9 @@ def test_csv_is_read_from_standard_input() -> None:
 def test_the_loop_takes_snapshots_until_sigterm() -> None:
     loop = start("collect_deployment_stats", "--loop", "--every", "1s")
     try:
-        wait_for(lambda: finished_runs() > 1, seconds=90)
+        wait_for(lambda: finished_runs() > 1)
         loop.send_signal(signal.SIGTERM)
-        message, _ = loop.communicate(timeout=30)
+        message, _ = loop.communicate(timeout=DEADLINE_SECONDS)
     finally:
         end(loop)
     assert message == f"{finished_runs()} snapshots taken.\n"

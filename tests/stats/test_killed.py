@@ -22,7 +22,7 @@ from stats.jobs import COLLECT
 from tests.support.clusters import OwnCluster, own_cluster
 from tests.support.commands import write_lines
 from tests.support.live import Server
-from tests.support.processes import Program, wait_for
+from tests.support.processes import HANG_SECONDS, Program, wait_for
 from tests.support.stats_rows import STATS, agent_row
 
 REPORTS = "/api/coderapi/v1/stats/agent-rows"
@@ -94,7 +94,7 @@ def command(cluster: OwnCluster, directory: Path, *arguments: str) -> Program:
 def counted(cluster: OwnCluster, directory: Path) -> int:
     """Takes a snapshot. Returns its number of rows, which are all rows of the test."""
     collecting = command(cluster, directory, "collect_deployment_stats")
-    assert collecting.process.wait(90) == 0, collecting.log.read_text()
+    assert collecting.process.wait(HANG_SECONDS) == 0, collecting.log.read_text()
     return int(collecting.log.read_text().split(" rows, ")[0].split()[-1].replace(",", ""))
 
 
@@ -154,7 +154,7 @@ class Agents:
     def wait_for_more(self) -> None:
         """Waits until more requests are acknowledged."""
         goal = self.acknowledged + MORE_REQUESTS
-        wait_for(lambda: self.acknowledged >= goal, seconds=90)
+        wait_for(lambda: self.acknowledged >= goal, seconds=HANG_SECONDS)
 
 
 def test_kills_lose_and_duplicate_no_row(
@@ -175,7 +175,7 @@ def test_kills_lose_and_duplicate_no_row(
         cluster.kill()
         cluster.revive()
         agents.wait_for_more()
-        wait_for(lambda: len(rows_of(cluster.url, SNAPSHOTS)) > len(before), seconds=90)
+        wait_for(lambda: len(rows_of(cluster.url, SNAPSHOTS)) > len(before), seconds=HANG_SECONDS)
         assert rows_of(cluster.url, SNAPSHOTS)[: len(before)] == before
     sent = agents.acknowledged * BATCH
     assert agents.repeated
@@ -200,14 +200,14 @@ class Collectors:
         return rows_of(self.cluster.url, RUNNING, COLLECT.name) != [(0,)]
 
     def wait_for_more_than(self, before: list[tuple[Any, ...]]) -> None:
-        wait_for(lambda: len(self.snapshots()) > len(before), seconds=90)
+        wait_for(lambda: len(self.snapshots()) > len(before), seconds=HANG_SECONDS)
 
     def kill_one(self) -> None:
         """Kills a running collector after its first snapshot. Earlier snapshots must stay."""
         before = self.snapshots()
         collector = self.start()
         self.wait_for_more_than(before)
-        wait_for(self.is_running, seconds=90)
+        wait_for(self.is_running, seconds=HANG_SECONDS)
         collector.kill_all()
         assert self.snapshots()[: len(before)] == before
 
@@ -247,16 +247,16 @@ def test_a_killed_import_can_be_run_again(
     ]
     path = write_lines(directory / "rows.jsonl", *rows)
     importer = command(cluster, directory, "import_agent_stats", path)
-    wait_for(lambda: rows_of(cluster.url, STORED) != [(False,)], seconds=90)
+    wait_for(lambda: rows_of(cluster.url, STORED) != [(False,)], seconds=HANG_SECONDS)
     if victim == "postgres":
         cluster.kill()
         cluster.revive()
-        importer.process.wait(90)
+        importer.process.wait(HANG_SECONDS)
     else:
         importer.kill_all()
     before = counted(cluster, directory)
     assert before % BATCH_ROWS == 0
     again = command(cluster, directory, "import_agent_stats", path)
-    assert again.process.wait(90) == 0, again.log.read_text()
+    assert again.process.wait(HANG_SECONDS) == 0, again.log.read_text()
     assert f"{before:,} duplicates" in again.log.read_text()
     assert counted(cluster, directory) == len(rows)

@@ -16,12 +16,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.processes import free_port, wait_for
+from tests.support.processes import DEADLINE_SECONDS, free_port, wait_for
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 CHROMEDRIVER = shutil.which("chromedriver")
 REQUIRED = os.environ.get("CI_REQUIRES_CHROMIUM") == "1"
-ANSWER_SECONDS = 60
 
 needs_browser = pytest.mark.skipif(
     not (CHROMIUM and CHROMEDRIVER) and not REQUIRED,
@@ -158,7 +157,7 @@ def browsing(profile: Path, *, flags: Sequence[str] = ()) -> Iterator[Browser]:
             browser.close()
     finally:
         process.terminate()
-        process.wait(timeout=ANSWER_SECONDS)
+        process.wait(timeout=DEADLINE_SECONDS)
 
 
 def _is_ready(driver: str) -> bool:
@@ -174,7 +173,7 @@ def _new_window(driver: str, arguments: list[str]) -> Browser:
         "goog:loggingPrefs": {"browser": "ALL"},
         "acceptInsecureCerts": True,
         # "implicit" is the time to wait for an element that a script has yet to add.
-        "timeouts": dict.fromkeys(("script", "implicit"), ANSWER_SECONDS * 1000),
+        "timeouts": dict.fromkeys(("script", "implicit"), int(DEADLINE_SECONDS * 1000)),
     }
     made = _call(f"{driver}/session", {"capabilities": {"alwaysMatch": wanted}})
     return Browser(driver, made["sessionId"])
@@ -185,7 +184,7 @@ def _call(url: str, body: dict[str, Any] | None = None, *, method: str | None = 
     request = urllib.request.Request(url, data, method=method)  # noqa: S310 - always loopback
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=ANSWER_SECONDS) as answer:
+        with opener.open(request, timeout=DEADLINE_SECONDS) as answer:
             return json.load(answer)["value"]
     except urllib.error.HTTPError as error:
         raise AssertionError(f"{url}: {json.load(error)['value']['message']}") from error

@@ -13,7 +13,6 @@ import pytest
 from tests.support.browser import browsing, needs_browser
 from tests.support.firefox import browsing_firefox, needs_firefox
 
-DEADLINE_SECONDS = 60.0
 FLAGS = ("--ignore-certificate-errors", "--short-reporting-delay")
 # A context manager that opens a window of a browser, with a profile in this folder.
 type Browsing = Callable[[Path], AbstractContextManager[Any]]

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 
 from tests.support.csp_reports import PATH, legacy
-from tests.support.processes import wait_for
+from tests.support.processes import DEADLINE_SECONDS, wait_for
 
 SENDERS = 8
 # The number of reports of a group in an hour that are all stored as rows.
@@ -55,12 +55,12 @@ class Load:
     def go_on(self, more: int = ENOUGH) -> None:
         """Returns when `more` further reports are acknowledged."""
         goal = self.acknowledged + more
-        wait_for(lambda: self.acknowledged >= goal, seconds=60)
+        wait_for(lambda: self.acknowledged >= goal)
 
 
 def post(port: int, body: str) -> int:
     """Returns the status of the answer to a report."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = HTTPConnection("127.0.0.1", port, timeout=DEADLINE_SECONDS)
     try:
         connection.request("POST", PATH, body)
         return connection.getresponse().status

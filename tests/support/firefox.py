@@ -15,11 +15,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.processes import wait_for
+from tests.support.processes import DEADLINE_SECONDS, wait_for
 
 FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 REQUIRED = os.environ.get("CI_REQUIRES_FIREFOX") == "1"
-ANSWER_SECONDS = 60
 
 needs_firefox = pytest.mark.skipif(
     not FIREFOX and not REQUIRED, reason="Firefox is not installed (firefox-esr)"
@@ -89,17 +88,17 @@ def browsing_firefox(profile: Path) -> Iterator[Firefox]:
         env={**os.environ, "HOME": str(profile)},
     )
     try:
-        port = wait_for(lambda: _port(profile), seconds=ANSWER_SECONDS)
-        with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS) as connection:
+        port = wait_for(lambda: _port(profile))
+        with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_SECONDS) as connection:
             browser = Firefox(connection)
             try:
                 yield browser
             finally:
                 browser.close()
-        process.wait(timeout=ANSWER_SECONDS)
+        process.wait(timeout=DEADLINE_SECONDS)
     finally:
         process.kill()
-        process.wait(timeout=ANSWER_SECONDS)
+        process.wait(timeout=DEADLINE_SECONDS)
 
 
 def _port(profile: Path) -> int:

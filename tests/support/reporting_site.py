@@ -12,8 +12,8 @@ from typing import Any
 from tests.support.certificates import Pair
 from tests.support.csp_reports import PATH
 from tests.support.local_server import answering
+from tests.support.processes import DEADLINE_SECONDS
 
-ANSWER_SECONDS = 60.0
 PASSED = frozenset({"cookie", "content-type", "host", "origin", "sec-fetch-site", "user-agent"})
 
 
@@ -49,7 +49,7 @@ class Site(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         passed = {n: v for n, v in self.headers.items() if n.lower() in PASSED}
-        connection = HTTPConnection(self.behind, timeout=ANSWER_SECONDS)
+        connection = HTTPConnection(self.behind, timeout=DEADLINE_SECONDS)
         connection.request("POST", self.path, body, passed)
         answer = connection.getresponse()
         content = answer.read()

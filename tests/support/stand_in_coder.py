@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Self
 from urllib.parse import parse_qs, urlsplit
 
 from tests.support.coder_releases import V2_34, Release
+from tests.support.processes import DEADLINE_SECONDS
 
 # Coder's own policy names the path of the reports, which a proxy sends to coderapi.
 POLICY = "default-src 'self'; script-src 'self'; report-uri /api/v2/csp/reports"
@@ -289,7 +290,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.delay:
             self.server.released.wait(self.server.delay)
         if fault == "hang":
-            self.server.released.wait(60)
+            self.server.released.wait(DEADLINE_SECONDS)
             self.close_connection = True
             return True
         if fault == "500":
@@ -425,7 +426,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         self.wfile.write(b"6\r\nfirst\n\r\n")
-        self.server.may_go_on.wait(60)
+        self.server.may_go_on.wait(DEADLINE_SECONDS)
         self.wfile.write(b"5\r\nlast\n\r\n0\r\n\r\n")
 
     def _pty(self, *_: Any) -> None:

@@ -19,7 +19,7 @@ from kernel.http.rate_limit import shared_counter
 from tests.support.callers import begun
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
-from tests.support.processes import wait_for
+from tests.support.processes import DEADLINE_SECONDS, wait_for
 from tokens.token_format import TokenParts, split
 from tokens.verification import batches, identities, middleware, refusals
 from tokens.verification.batches import Found, LookUps, Wanted
@@ -48,7 +48,7 @@ class Database:
 
     def read(self, batch: Sequence[Wanted]) -> list[Found]:
         self.batches.append([int(each.parts.key_id) for each in batch])
-        assert self.go.wait(30)
+        assert self.go.wait(DEADLINE_SECONDS)
         if self.error:
             raise self.error
         return [APIError(int(each.parts.key_id), "") for each in batch]

@@ -17,7 +17,7 @@ import pytest
 from tests.support.commands import manage
 from tests.support.live import Server
 from tests.support.pooler import PGBOUNCER, pooler
-from tests.support.processes import own_database, wait_for
+from tests.support.processes import BEFORE_EVICTION_SECONDS, own_database, wait_for
 
 SSH = "/api/v2/deployment/ssh"
 CONFIG = "/api/v2/deployment/config"
@@ -151,14 +151,14 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_change_reaches_both_servers(pair: Pair, change: str) -> None:
-    """Without a notification, a cached key would be valid for longer than `wait_for` waits."""
+    """Without a notification, a cached key would be valid for longer than this test waits."""
     statement, path, status = CHANGES[change]
     owner_again(pair)
     token = cached(pair, token_of(pair), path)
 
     pair.execute(statement, token[:10])
 
-    wait_for(pair.answer(token, status, path))
+    wait_for(pair.answer(token, status, path), seconds=BEFORE_EVICTION_SECONDS)
 
 
 def test_new_password_revokes_other_keys_on_both_servers(pair: Pair) -> None:
@@ -169,7 +169,7 @@ def test_new_password_revokes_other_keys_on_both_servers(pair: Pair) -> None:
     answer = pair.servers[0].ask("/api/v2/users/me/password", token=token, method="PUT", body=body)
 
     assert answer.status == 204, answer
-    wait_for(pair.answer(other, 401))
+    wait_for(pair.answer(other, 401), seconds=BEFORE_EVICTION_SECONDS)
     assert pair.statuses(token) == [200, 200]
 
 
@@ -180,7 +180,7 @@ def test_missed_change_takes_effect_after_a_lost_connection(pair: Pair) -> None:
     pair.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid", pair.listeners())
     pair.delete_silently(token)
 
-    wait_for(pair.answer(token, 401))
+    wait_for(pair.answer(token, 401), seconds=BEFORE_EVICTION_SECONDS)
 
 
 def test_cache_is_disabled_while_the_listening_connection_is_half_open(pair: Pair) -> None:
@@ -192,7 +192,7 @@ def test_cache_is_disabled_while_the_listening_connection_is_half_open(pair: Pai
     try:
         pair.delete_silently(token)
         # Only the silence shows that no notification arrives.
-        wait_for(pair.answer(token, 401))
+        wait_for(pair.answer(token, 401), seconds=BEFORE_EVICTION_SECONDS)
     finally:
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
