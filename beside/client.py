@@ -23,6 +23,7 @@ from django.db import DataError
 from prometheus_client import Counter
 
 from jobs.registry import JobFailedError
+from kernel.http.headers import BUILD_VERSION, SESSION_TOKEN
 from kernel.outgoing import MAX_BODY_BYTES, Outgoing, OutgoingError, Reply, redacted, send
 
 SECONDS = 2.0
@@ -148,7 +149,7 @@ def ask(
     client_address: str = "",
     passes_breaker: bool = False,
 ) -> CoderAnswer:
-    """Sends the request with the token in the header `Coder-Session-Token`.
+    """Sends the request with the token in Coder's own header.
 
     A cookie would require a CSRF token. Redirects are not followed, because a response of Coder's
     API is never a redirect. With `passes_breaker`, the request is sent even if the breaker is open.
@@ -186,7 +187,7 @@ def _headers(token: str, client_address: str) -> dict[str, str]:
         "Accept": "application/json",
         "Content-Type": "application/json",
         "User-Agent": settings.USER_AGENT,
-        "Coder-Session-Token": token,
+        SESSION_TOKEN: token,
         # If Coder trusts this header, it counts and records the request for the client.
         "X-Forwarded-For": client_address,
     }
@@ -195,7 +196,7 @@ def _headers(token: str, client_address: str) -> dict[str, str]:
 
 def _learn_version(reply: Reply) -> None:
     global _version, _learned_at
-    found = reply.headers.get("X-Coder-Build-Version", "")
+    found = reply.headers.get(BUILD_VERSION, "")
     # Each of our responses repeats the version in a header.
     if found and found.isascii() and found.isprintable():
         _version, _learned_at = found[:64], time.monotonic()

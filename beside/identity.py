@@ -1,6 +1,6 @@
 """Asks Coder for the user and the permissions of a session token.
 
-A lookup sends up to two requests to Coder, with the token in the header `Coder-Session-Token`:
+A lookup sends up to two requests to Coder, with the token in Coder's own header:
 
 * `POST /authcheck` returns what this token may do. The answer takes custom roles, the scopes and
   the allow list of the token into account. Coder rejects revoked tokens and suspended users here.

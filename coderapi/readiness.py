@@ -48,7 +48,7 @@ from stats.selectors import snapshot_state
 # The time limit for the queries of a look.
 PROBE_SECONDS = 1.2
 LOOK_SECONDS = 1.0
-PARTS_SECONDS = 5.0
+CHECKS_SECONDS = 5.0
 OK, DEGRADED, UNREADY = "ok", "degraded", "unready"
 STOPPING = {"status": UNREADY, "reason": "The server is stopping."}
 # The states of the migrations with which this release serves.
@@ -72,7 +72,7 @@ def start() -> None:
     def look() -> None:
         try:
             _database.refresh()
-            _parts.get()
+            _checks.get()
         except Exception:
             log.exception("Looking at the database failed")
         looked.set()
@@ -88,13 +88,13 @@ def readiness() -> dict[str, Any]:
 
     Shape: {"status": "ok"|"degraded"|"unready", "database": "ok"|"busy"|"unwritable"|"unreachable",
     "reason"?: why requests are not served, "migrations"?: "ok"|"pending"|"newer"|"too new",
-    "parts"?: the states of the snapshot and of the jobs, and a "warning" if processes do not fit,
+    "checks"?: the states of the snapshot, of the jobs, and of the servers together,
     "redis"?: "ok"|"unreachable"}.
     """
     state = dict(_database.latest if _is_looking else _database.get())
     is_usable = state.get("migrations") in USABLE
-    if is_usable and (parts := _parts.latest if _is_looking else _parts.get()):
-        state["parts"] = parts
+    if is_usable and (checks := _checks.latest if _is_looking else _checks.get()):
+        state["checks"] = checks
     if settings.REDIS_URL:
         state["redis"] = "unreachable" if redis_counter.is_away() else "ok"
     return state
@@ -158,16 +158,16 @@ def _noted(state: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-def _read_parts() -> dict[str, Any]:
-    """Returns the states of the parts, or {} if they cannot be read in time."""
+def _read_checks() -> dict[str, Any]:
+    """Returns the results of the checks, or {} if they cannot be read in time."""
     try:
         with deadline(PROBE_SECONDS):
-            parts = {"snapshot": snapshot_state(), "jobs": jobs_state()}
-            warning = misfit(replicas())
-            return {**parts, "warning": warning} if warning else parts
+            reason = misfit(replicas())
+            servers = {"state": "warning", "reason": reason} if reason else {"state": "ok"}
+            return {"snapshot": snapshot_state(), "jobs": jobs_state(), "servers": servers}
     except Error:
         return {}
 
 
 _database = Kept(_read_database, seconds=LOOK_SECONDS)
-_parts = Kept(_read_parts, seconds=PARTS_SECONDS)
+_checks = Kept(_read_checks, seconds=CHECKS_SECONDS)

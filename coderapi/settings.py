@@ -13,7 +13,7 @@ from kernel.datadir import data_dir
 from kernel.db import replicas
 from kernel.db.connections import databases
 from kernel.durations import to_timedelta, whole_seconds
-from kernel.http import CODER_API, OWN_API, content_policy
+from kernel.http import CODER_API, OWN_API, content_policy, headers
 from kernel.http.body import MEBIBYTE
 from kernel.http.wire import Wire
 from kernel.release import REPOSITORY, ROOT
@@ -327,7 +327,7 @@ This is Coder's General API, without the users and their tokens, which belong to
 }
 API_DESCRIPTION = f"""\
 {API_INTRODUCTIONS[IDENTITY]} Send the token in the header
-`Coder-Session-Token`. If a request contains several tokens, the token in the cookie is used.
+`{headers.SESSION_TOKEN}`. If a request contains several tokens, the token in the cookie is used.
 
 **Two APIs.** Operations of Coder are below `{CODER_API}/`. Operations that only coderapi has are
 below `{OWN_API}/`. Their `x-stability` is `stable`, or `experimental` if they may change with each

@@ -14,10 +14,10 @@ from csp.collection import collect
 from csp.counting import rejections
 from csp.schema import INGEST_KEY, ReportBody
 from csp.scrubbing.versions import SCHEMA
-from kernel.http import wire
 from kernel.http.asking import Asking, run
 from kernel.http.body import MEBIBYTE, Read
 from kernel.http.handlers import to_api_error
+from kernel.http.headers import WIRE_FORMAT
 from kernel.http.identity import IdentifiedRequest
 from kernel.http.responses import JSON_CONTENT_TYPE, Answer
 from kernel.http.results import Results
@@ -91,5 +91,5 @@ def _outcome(results: Results, now: datetime, error: Exception | None = None) ->
             raise error
         rejections.note(results, known, now=now)
         found = known.answer()
-    found.headers.update({"Cache-Control": "no-store", "Vary": wire.HEADER})
+    found.headers.update({"Cache-Control": "no-store", "Vary": WIRE_FORMAT})
     return found

@@ -26,6 +26,7 @@ from kernel.admin import State
 from kernel.coder_releases import NEWEST, OLDEST, Release
 from kernel.durations import to_timedelta
 from kernel.http import CODER_API, OWN_API
+from kernel.http.headers import BUILD_VERSION, VERSION
 from kernel.humanize import ago
 from kernel.outgoing import Outgoing, OutgoingError, Reply, redacted, send
 from tokens.lifetimes import SOON
@@ -243,5 +244,5 @@ def _get(url: str, *, accept: str = "application/json", seconds: float = SECONDS
 
 
 def _is_ours(reply: Reply) -> bool:
-    build = reply.headers.get("X-Coder-Build-Version", "")
-    return OUR_BUILD in build or "X-Coderapi-Version" in reply.headers
+    build = reply.headers.get(BUILD_VERSION, "")
+    return OUR_BUILD in build or VERSION in reply.headers

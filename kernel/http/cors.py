@@ -7,15 +7,16 @@ from http import HTTPStatus
 
 from kernel.http import is_api_path
 from kernel.http.call import Call
+from kernel.http.headers import BUILD_VERSION, REQUEST_ID, SESSION_TOKEN, WIRE_FORMAT
 from kernel.http.responses import Answer
 from kernel.http.results import Ask, Results
 from kernel.settings import settings
 
 ALLOW_ORIGIN = "Access-Control-Allow-Origin"
-EXPOSE_HEADERS = "X-Coder-Build-Version, X-Coder-Request-Id"
+EXPOSE_HEADERS = f"{BUILD_VERSION}, {REQUEST_ID}"
 OPTIONS = {
-    "Access-Control-Allow-Headers": "accept, authorization, content-type, coder-session-token, "
-    "coder-wire",
+    "Access-Control-Allow-Headers": "accept, authorization, content-type, "
+    f"{SESSION_TOKEN.lower()}, {WIRE_FORMAT.lower()}",
     "Access-Control-Allow-Methods": "DELETE, GET, OPTIONS, PATCH, POST, PUT",
     # A browser asks again after a day.
     "Access-Control-Max-Age": "86400",

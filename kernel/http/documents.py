@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 from kernel.http import wire
 from kernel.http.call import Call
+from kernel.http.headers import WIRE_FORMAT
 from kernel.http.identity import Identity
 from kernel.http.responses import JSON_CONTENT_TYPE, Answer, lines_of
 from kernel.http.results import NO_HEADERS
@@ -40,7 +41,7 @@ MAX_TAGS = 50
 # The maximum age of bytes from another server.
 SOURCE_SECONDS = 10.0
 # Not one of the lines that are made once, because a step may add to it.
-VARY = f"{wire.HEADER}, Accept-Encoding"
+VARY = f"{WIRE_FORMAT}, Accept-Encoding"
 
 
 class Variant(NamedTuple):

@@ -34,9 +34,10 @@ from kernel.http.body import DEFAULT_CAP, Body, Read
 from kernel.http.call import Call, environ_of
 from kernel.http.errors import APIError, crashed
 from kernel.http.handlers import to_api_error
+from kernel.http.headers import KEY_EXPIRES, REQUEST_ID
 from kernel.http.hosts import address_of, client_of
 from kernel.http.metrics import UNKNOWN, method_label, record_request
-from kernel.http.responses import REQUEST_ID, Answer, Pieces, common_lines
+from kernel.http.responses import Answer, Pieces, common_lines
 from kernel.http.results import KEY, Ask, Results, Step, new_request_id
 from kernel.http.threads import Threads
 from kernel.http.views import rejects_without_body
@@ -46,8 +47,6 @@ from kernel.telemetry.access import MAX_AGENT, MAX_PATH, AccessLog, Entry
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-# RFC 8594. A client can log this header as a warning that its key expires soon.
-SUNSET = "Sunset"
 # The status of a request in the access log if its client has disconnected, as in nginx.
 CLIENT_GONE = 499
 
@@ -92,8 +91,8 @@ def finish(results: Results, headers: Any) -> None:
         for name, value in results.limit.headers().items():
             # If an array of reports exceeds the limit, the response already has newer headers.
             headers.setdefault(name, value)
-    if results.caller.sunset:
-        headers[SUNSET] = results.caller.sunset
+    if results.caller.key_expires:
+        headers[KEY_EXPIRES] = results.caller.key_expires
     for name, value in results.cors.items():
         varied = headers.get(name, "") if name == "Vary" else ""
         headers[name] = f"{varied}, {value}" if varied else value

@@ -22,6 +22,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from kernel.http import is_api_path
 from kernel.http.call import Call
+from kernel.http.headers import BYPASS_RATE_LIMIT
 from kernel.http.hosts import client_of
 from kernel.http.identity import Identity
 from kernel.http.redis_counter import RedisCounter
@@ -33,7 +34,7 @@ from kernel.settings import settings
 NETWORK_FACTOR = 4
 SLOTS = 1 << 16
 PROBES = 8
-BYPASS_HEADER = "x-coder-bypass-ratelimit"
+_BYPASS = BYPASS_RATE_LIMIT.lower()
 _SLOT = struct.Struct("<QII")  # the bucket's digest, its minute, its count
 _SLOTS_OF_BUCKET = struct.Struct("<" + PROBES * "QII")
 # The maximum number of processes with a section of their own, and the size of a section in bytes.
@@ -198,7 +199,7 @@ def verdict_on(request: Results, *, amount: int = 1) -> Verdict | None:
     apart = path in settings.RATE_LIMITS_APART
     limit = settings.RATE_LIMITS_APART[path] if apart else settings.API_RATE_LIMIT
     is_owner = identity is not None and identity.has_role("owner")
-    if limit is None or (is_owner and request.call.headers.get(BYPASS_HEADER) == "true"):
+    if limit is None or (is_owner and request.call.headers.get(_BYPASS) == "true"):
         return None
     kind, now = f"{path}:" if apart else "", time.time()
     if identity is None:

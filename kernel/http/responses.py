@@ -8,6 +8,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
+from kernel.http.headers import BUILD_VERSION, VERSION
 from kernel.settings import settings
 
 if TYPE_CHECKING:
@@ -16,9 +17,8 @@ if TYPE_CHECKING:
     from django.http import HttpResponse
 
 JSON_CONTENT_TYPE = "application/json; charset=utf-8"
-REQUEST_ID = "X-Coder-Request-Id"
 
-# If set, returns the version in the header X-Coder-Build-Version. It returns "" while it does not
+# If set, returns the version in the header BUILD_VERSION. It returns "" while it does not
 # know the version. Then the header is left out.
 version_source: Callable[[], str] | None = None
 
@@ -105,10 +105,10 @@ def _common_of(
         "Cross-Origin-Opener-Policy": "same-origin",
     }
     if has_source:
-        # X-Coder-Build-Version then has Coder's version, so this header identifies coderapi.
-        headers["X-Coderapi-Version"] = settings.VERSION
+        # BUILD_VERSION then has Coder's version, so this header identifies coderapi.
+        headers[VERSION] = settings.VERSION
     if version:
-        headers["X-Coder-Build-Version"] = version
+        headers[BUILD_VERSION] = version
     # Browsers ignore this header over plain HTTP. A proxy may add HTTPS, so it is always sent.
     if transport_security:
         headers["Strict-Transport-Security"] = transport_security

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from kernel.http.call import Call
 from kernel.http.errors import APIError, too_many
+from kernel.http.headers import RATE_LIMIT, RATE_LIMIT_REMAINING, RATE_LIMIT_RESET
 from kernel.http.identity import Identity, PresentedToken
 from kernel.http.responses import Answer
 from kernel.http.wire import Wire
@@ -37,13 +38,13 @@ def new_request_id() -> str:
 class Caller(NamedTuple):
     """The caller of a request. A `refusal` is the error for a rejected token.
 
-    `sunset` is the expiry time of the caller's key as an HTTP date, or "" if it is not soon.
+    `key_expires` is the expiry time of the caller's key as an HTTP date, or "" if it is not soon.
     """
 
     identity: Identity | None = None
     refusal: APIError | None = None
     presented: PresentedToken | None = None
-    sunset: str = ""
+    key_expires: str = ""
 
 
 ANONYMOUS = Caller()
@@ -65,9 +66,9 @@ class Verdict:
         reset = (self.now // WINDOW_SECONDS + 1) * WINDOW_SECONDS
         retry = {"Retry-After": str(reset - self.now)} if self.refused else {}
         return {
-            "X-RateLimit-Limit": str(self.limit),
-            "X-RateLimit-Remaining": str(max(0, self.limit - self.count)),
-            "X-RateLimit-Reset": str(reset),
+            RATE_LIMIT: str(self.limit),
+            RATE_LIMIT_REMAINING: str(max(0, self.limit - self.count)),
+            RATE_LIMIT_RESET: str(reset),
             **retry,
         }
 

@@ -24,6 +24,7 @@ from kernel.http.body import DEFAULT_CAP
 from kernel.http.call import Call, first_parameters
 from kernel.http.errors import APIError, Validation, invalid, limit_reached
 from kernel.http.handlers import error_response
+from kernel.http.headers import WIRE_FORMAT
 from kernel.http.identity import TOKEN_PARAMETERS, IdentifiedRequest, Identity
 from kernel.http.rendering import render_json
 from kernel.http.responses import JSON_CONTENT_TYPE
@@ -89,7 +90,7 @@ class APIView(views.APIView):
         if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             response.headers["Allow"] = ", ".join(self.allowed_methods)
         response.headers.setdefault("Cache-Control", "no-store")
-        patch_vary_headers(response, [wire.HEADER])
+        patch_vary_headers(response, [WIRE_FORMAT])
         return response
 
 

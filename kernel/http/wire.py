@@ -17,13 +17,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from kernel.http.errors import Validation, invalid
+from kernel.http.headers import WIRE_FORMAT
 from kernel.settings import settings
 
 if TYPE_CHECKING:
     from kernel.http.call import Call
     from kernel.http.results import Results
 
-HEADER = "Coder-Wire"
+_HEADER = WIRE_FORMAT.lower()
 
 
 class Wire(StrEnum):
@@ -49,18 +50,18 @@ def using(wire: Wire) -> Iterator[None]:
 
 
 def chosen(call: Call, found: Results) -> Wire:
-    """Returns the wire format of the `Coder-Wire` header. Without the header, returns the setting.
+    """Returns the wire format that the header of the request names, or that of the setting.
 
     This is a step of a request. Raises: APIError 400 for an unknown format.
     """
-    header = call.headers.get("coder-wire")
+    header = call.headers.get(_HEADER)
     if header is None:
         return settings.WIRE
     try:
         return Wire(header)
     except ValueError:
-        problem = Validation(HEADER, f"{header[:64]!r} is not {' or '.join(Wire)}.")
-        raise invalid(problem, message=f"The header {HEADER} is not valid.") from None
+        problem = Validation(WIRE_FORMAT, f"{header[:64]!r} is not {' or '.join(Wire)}.")
+        raise invalid(problem, message=f"The header {WIRE_FORMAT} is not valid.") from None
 
 
 type Schema = dict[str, Any]
@@ -203,5 +204,5 @@ TABLE: dict[str, Difference] = {
     "report-csp-violations/nothing": Difference(lambda refusal: None, _unchanged),
 }
 # These operations need a token only if the setting CODERAPI_WIRE_FORMAT is `documented`. The
-# Coder-Wire header changes only the format of the response.
+# header changes only the format of the response.
 OPEN_TO_ANYBODY = frozenset({"report-csp-violations"})

@@ -61,7 +61,7 @@ def reader(owner: APIClient) -> Client:
 def get(client: Client, path: str, wire: str = "documented") -> Any:
     """Returns an answer that is not cached."""
     memory.clear_all()
-    return client.get(path, headers={"Coder-Wire": wire})
+    return client.get(path, headers={"Coderapi-Wire-Format": wire})
 
 
 def rendered(environ: dict[str, str], wire: str) -> dict[str, Any]:

@@ -32,10 +32,10 @@ CONFIG = f"{API}/deployment/config"
 CONDITIONS: list[dict[str, str]] = [
     {},
     {"Accept-Encoding": "gzip"},
-    {"Coder-Wire": "coderd"},
+    {"Coderapi-Wire-Format": "coderd"},
     {"If-None-Match": "*"},
     {"Origin": "https://elsewhere.example"},
-    {"Coder-Wire": "none"},
+    {"Coderapi-Wire-Format": "none"},
 ]
 
 

@@ -88,7 +88,7 @@ def test_others_get_the_previous_value_while_one_thread_reads() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_readiness_does_not_need_the_parts(anonymous: APIClient) -> None:
+def test_readiness_does_not_need_the_checks(anonymous: APIClient) -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE jobs_jobrun RENAME TO jobs_gone")
     try:
@@ -97,7 +97,7 @@ def test_readiness_does_not_need_the_parts(anonymous: APIClient) -> None:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE jobs_gone RENAME TO jobs_jobrun")
     assert (answer.status_code, answer.json()["status"]) == (200, "ok")
-    assert "parts" not in answer.json()
+    assert "checks" not in answer.json()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -180,9 +180,9 @@ CONDITIONS: list[dict[str, str]] = [
     {"Accept-Encoding": "gzip;q=0, *"},
     {"If-None-Match": "*"},
     {"If-None-Match": 'W/"x", "y"'},
-    {"Coder-Wire": "coderd"},
-    {"Coder-Wire": "documented", "If-None-Match": "*", "Accept-Encoding": "gzip"},
-    {"Coder-Wire": "other"},
+    {"Coderapi-Wire-Format": "coderd"},
+    {"Coderapi-Wire-Format": "documented", "If-None-Match": "*", "Accept-Encoding": "gzip"},
+    {"Coderapi-Wire-Format": "other"},
     {"Host": "evil.example"},
     {"Host": "["},
     {"Origin": ELSEWHERE},
@@ -244,7 +244,13 @@ PIECES = st.sampled_from(
     path=st.lists(PIECES, max_size=5).map("/".join),
     name=st.sampled_from(
         [
-            *("Accept-Encoding", "If-None-Match", "Coder-Wire", "Authorization", "Origin"),
+            *(
+                "Accept-Encoding",
+                "If-None-Match",
+                "Coderapi-Wire-Format",
+                "Authorization",
+                "Origin",
+            ),
             *("X-Forwarded-For", "X-Forwarded-Host"),
         ]
     ),

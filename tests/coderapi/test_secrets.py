@@ -95,10 +95,10 @@ PATHS = [
 @pytest.mark.parametrize("wire", ["documented", "coderd"])
 def test_no_answer_contains_a_secret(server: Obeying, wire: str) -> None:
     for path in PATHS:
-        answer = server.ask_as_owner(path, Coder_Wire=wire, Origin=WITH_PASSWORD)
+        answer = server.ask_as_owner(path, Coderapi_Wire_Format=wire, Origin=WITH_PASSWORD)
         assert MARK.encode() not in answer.body, path
         assert MARK not in str(answer.headers), path
-    config = server.ask_as_owner("/api/v2/deployment/config", Coder_Wire=wire)
+    config = server.ask_as_owner("/api/v2/deployment/config", Coderapi_Wire_Format=wire)
     assert config.status == 200
     assert b"planted.example.com" in config.body
 

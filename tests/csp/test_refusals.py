@@ -53,7 +53,7 @@ def test_empty_body_is_400_only_in_the_documented_wire(member: APIClient, value:
     refused = send(member, value)
     assert refused.status_code == 400
     assert refused.json()["validations"][0]["field"] == "csp-report"
-    assert send(member, value, HTTP_CODER_WIRE="coderd").json() == "ok"
+    assert send(member, value, HTTP_CODERAPI_WIRE_FORMAT="coderd").json() == "ok"
     assert not Report.objects.exists()
 
 
@@ -85,7 +85,7 @@ def test_token_is_required(anonymous: APIClient) -> None:
     assert (
         "signed out" in send(APIClient(token="a" * 10 + "-" + "b" * 22), legacy()).json()["message"]
     )
-    assert send(anonymous, legacy(), HTTP_CODER_WIRE="coderd").status_code == 401
+    assert send(anonymous, legacy(), HTTP_CODERAPI_WIRE_FORMAT="coderd").status_code == 401
 
 
 def test_wrong_method_is_refused(member: APIClient) -> None:

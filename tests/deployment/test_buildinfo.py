@@ -46,7 +46,7 @@ def test_all_members_are_present(anonymous: APIClient) -> None:
 
 def test_oauth2_provider_is_in_the_coderd_wire_only(anonymous: APIClient) -> None:
     assert "oauth2_provider" not in anonymous.get(PATH).json()
-    coderd = anonymous.get(PATH, headers={"Coder-Wire": "coderd"}).json()
+    coderd = anonymous.get(PATH, headers={"Coderapi-Wire-Format": "coderd"}).json()
     assert coderd["oauth2_provider"] is False
 
 
@@ -76,7 +76,7 @@ def test_coderd_wire_has_the_web_push_key_only_with_the_experiment(
     settings: Any, anonymous: APIClient, experiments: list[str], shown: bool
 ) -> None:
     settings.EXPERIMENTS = experiments
-    info = anonymous.get(PATH, headers={"Coder-Wire": "coderd"}).json()
+    info = anonymous.get(PATH, headers={"Coderapi-Wire-Format": "coderd"}).json()
     assert ("webpush_public_key" in info) is shown
 
 

@@ -275,11 +275,11 @@ def test_home_page_and_readyz_warn_of_another_secret_key(owner: APIClient, setti
         assert COUNTED_APART not in page
         with server_named(f"two:1#{named_like('b' * 50)}"):
             page = owner.get("/admin/").text
-            readiness._parts.clear()
-            parts = owner.get("/readyz").json()["parts"]
+            readiness._checks.clear()
+            checks = owner.get("/readyz").json()["checks"]
         assert OTHER_KEYS in page
         assert COUNTED_APART in page
-        assert parts["warning"] == OTHER_KEYS
+        assert checks["servers"] == {"state": "warning", "reason": OTHER_KEYS}
         settings.REDIS_URL = "redis://cache.example"
         with server_named(f"two:1#{named_like('a' * 50)}"):
             assert COUNTED_APART not in owner.get("/admin/").text

@@ -25,7 +25,7 @@ def test_enabled_experiments_are_listed_in_lower_case_and_in_order(
 def test_safe_experiments_are_those_of_coder_2_34(settings: Any, member: APIClient) -> None:
     safe = ["minimum-implicit-member"]
     assert member.get(SAFE).json() == safe
-    assert member.get(SAFE, headers={"Coder-Wire": "coderd"}).json() == {"safe": safe}
+    assert member.get(SAFE, headers={"Coderapi-Wire-Format": "coderd"}).json() == {"safe": safe}
     settings.EXPERIMENTS = ["*"]
     assert member.get(ENABLED).json() == safe
 

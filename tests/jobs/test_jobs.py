@@ -351,7 +351,7 @@ def test_a_job_is_late_if_a_run_or_the_next_one_takes_too_long(
     metrics.discover()
     gauges = {each.name: each.samples for each in metrics.read_database_gauges(now)}
     assert [each.value for each in gauges["coderapi_job_late"]] == [late]
-    assert owner.get("/readyz").json()["parts"]["jobs"]["test_job"]["is_late"] is late
+    assert owner.get("/readyz").json()["checks"]["jobs"]["test_job"]["is_late"] is late
     owner.force_login(owner.user)
     line = owner.get("/admin/").text.partition("test_job")[2].partition("</dd>")[0]
     assert ("state-failed" in line) is late

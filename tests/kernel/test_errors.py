@@ -80,10 +80,10 @@ def test_missing_fields_are_400_with_one_entry_each(anonymous: APIClient) -> Non
 
 @pytest.mark.parametrize("wire", ["morse", ""])
 def test_unknown_wire_is_400(wire: str, anonymous: APIClient) -> None:
-    answer = anonymous.get("/api/v2/buildinfo", headers={"Coder-Wire": wire})
+    answer = anonymous.get("/api/v2/buildinfo", headers={"Coderapi-Wire-Format": wire})
     assert answer.status_code == 400
     [validation] = assert_one_shape(answer)["validations"]
-    assert validation["field"] == "Coder-Wire"
+    assert validation["field"] == "Coderapi-Wire-Format"
     assert wire in validation["detail"]
 
 

@@ -29,7 +29,7 @@ def test_answers_other_than_documents_are_not_stored_and_vary_by_wire(
 ) -> None:
     answer = member.get(f"/api/v2{path}")
     assert answer.headers["Cache-Control"] == "no-store"
-    assert "Coder-Wire" in answer.headers["Vary"]
+    assert "Coderapi-Wire-Format" in answer.headers["Vary"]
 
 
 def test_too_many_parameters_are_400_without_a_traceback_in_the_log(

@@ -72,7 +72,7 @@ def test_requests_are_counted_by_operation_method_status_and_wire(
     counted = {"BREW": "other"}.get(method, method)
     labels = {"operation": operation, "method": counted, "status": status, "wire_format": "coderd"}
     before = requests(**labels)
-    APIClient().generic(method, path, headers={"Coder-Wire": "coderd"})
+    APIClient().generic(method, path, headers={"Coderapi-Wire-Format": "coderd"})
     assert requests(**labels) == before + 1
 
 

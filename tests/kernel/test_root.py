@@ -42,10 +42,11 @@ def test_health_is_ok_without_the_database(
 def test_readiness_reports_each_check(anonymous: APIClient) -> None:
     answer = anonymous.get("/readyz")
     assert answer.status_code == 200
-    checks = answer.json()
-    assert (checks["status"], checks["database"], checks["migrations"]) == ("ok", "ok", "ok")
-    assert checks["parts"]["snapshot"] is None
-    assert "jobs" in checks["parts"]
+    state = answer.json()
+    assert (state["status"], state["database"], state["migrations"]) == ("ok", "ok", "ok")
+    assert state["checks"]["snapshot"] is None
+    assert "jobs" in state["checks"]
+    assert state["checks"]["servers"] == {"state": "ok"}
 
 
 def test_service_with_a_missing_migration_is_not_ready(anonymous: APIClient) -> None:

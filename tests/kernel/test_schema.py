@@ -152,9 +152,9 @@ def test_operation_takes_a_token_in_each_way_unless_it_is_public(wire: Wire) -> 
 
 @both_wires
 def test_a_document_allows_only_its_own_wire_format(wire: Wire) -> None:
-    header = document(wire)["components"]["parameters"]["Coder-Wire"]
+    header = document(wire)["components"]["parameters"]["Coderapi-Wire-Format"]
     assert resolved(header["schema"], wire=wire)["enum"] == [wire.value]
-    assert str(document(wire)["paths"]).count("Coder-Wire") == len([*operations(wire)])
+    assert str(document(wire)["paths"]).count("Coderapi-Wire-Format") == len([*operations(wire)])
 
 
 def is_own(path: str) -> bool:
@@ -367,5 +367,5 @@ def test_swagger_serves_the_document_of_the_wire(
     wire: Wire, settings: Any, anonymous: APIClient
 ) -> None:
     settings.SWAGGER_ENABLE = True
-    answer = anonymous.get("/swagger/openapi.json", headers={"Coder-Wire": wire.value})
+    answer = anonymous.get("/swagger/openapi.json", headers={"Coderapi-Wire-Format": wire.value})
     assert answer.json()["paths"] == generated(wire)["paths"]

@@ -26,7 +26,7 @@ def test_document_has_an_etag_and_a_cache_policy(owner: APIClient) -> None:
     assert private.headers["ETag"].startswith('"')
     assert private.headers["Cache-Control"] == "private, no-cache"
     assert public.headers["Cache-Control"] == "public, no-cache"
-    assert private.headers["Vary"].startswith("Coder-Wire, Accept-Encoding")
+    assert private.headers["Vary"].startswith("Coderapi-Wire-Format, Accept-Encoding")
 
 
 @pytest.mark.parametrize("tag", ["{}", "W/{}", '"other", {}', "*"])
@@ -65,7 +65,7 @@ def test_head_has_the_headers_of_get(owner: APIClient) -> None:
 def test_each_wire_has_its_own_etag(owner: APIClient) -> None:
     path = "/api/v2/experiments/available"
     documented = owner.get(path)
-    coderd = owner.get(path, headers={"Coder-Wire": "coderd"})
+    coderd = owner.get(path, headers={"Coderapi-Wire-Format": "coderd"})
     assert documented.json() == ["minimum-implicit-member"]
     assert coderd.json() == {"safe": ["minimum-implicit-member"]}
     assert documented.headers["ETag"] != coderd.headers["ETag"]

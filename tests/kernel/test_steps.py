@@ -97,8 +97,8 @@ def test_step_that_fails_is_a_logged_500_with_the_common_headers(
 @pytest.mark.parametrize(
     ("headers", "status", "message"),
     [
-        ({"host": "[", "coder-wire": "x", "origin": "http://a"}, 400, "Host header"),
-        ({"coder-wire": "x", "origin": "http://a"}, 400, "Coder-Wire"),
+        ({"host": "[", "coderapi-wire-format": "x", "origin": "http://a"}, 400, "Host header"),
+        ({"coderapi-wire-format": "x", "origin": "http://a"}, 400, "Coderapi-Wire-Format"),
         ({"origin": "http://a"}, 400, "Another site"),
         ({"coder-session-token": "x"}, 429, "Too many"),
     ],
@@ -119,7 +119,7 @@ def test_django_takes_over_the_results_and_counts_no_request_again(settings: Any
     owner = make_user("owner")
     token = make_key(owner).token
     call = make_call(
-        {"coder-session-token": token, "coder-wire": "coderd"}, path=f"/{API}//users/me"
+        {"coder-session-token": token, "coderapi-wire-format": "coderd"}, path=f"/{API}//users/me"
     )
     results = Results(call._replace(server="testserver"))
     run(walk(STEPS, results))

@@ -5,7 +5,7 @@ import type { components, paths } from "./api.js";
 
 declare const process: { argv: string[] };
 const [baseUrl, wire, email, password] = process.argv.slice(2) as [string, string, string, string];
-const anonymous = createClient<paths>({ baseUrl, headers: { "Coder-Wire": wire } });
+const anonymous = createClient<paths>({ baseUrl, headers: { "Coderapi-Wire-Format": wire } });
 
 // What an operation answers in case of success; everything else ends the program.
 function good<T>(answer: { data?: T; error?: unknown; response: Response }): T {
@@ -20,7 +20,7 @@ const methods = good(await anonymous.GET("/api/v2/users/authmethods"));
 const login = good(await anonymous.POST("/api/v2/users/login", { body: { email, password } }));
 const client = createClient<paths>({
   baseUrl,
-  headers: { "Coder-Session-Token": login.session_token, "Coder-Wire": wire },
+  headers: { "Coder-Session-Token": login.session_token, "Coderapi-Wire-Format": wire },
 });
 
 const me: components["schemas"]["codersdk.User"] = good(

@@ -51,7 +51,7 @@ def test_history_has_the_applications(deployment: Deployment) -> None:
     parameters = {"since": text(NOW), "until": text(NOW + MINUTE), "step": "1h"}
     path = "/api/coderapi/v1/stats/history"
     for wire, expected in (("documented", FAMILIES), ("coderd", {**FAMILIES, "apps": set(NAMES)})):
-        answer = deployment.client.get(path, parameters, headers={"Coder-Wire": wire})
+        answer = deployment.client.get(path, parameters, headers={"Coderapi-Wire-Format": wire})
         (point,) = answer.json()["points"]
         found = point["session_count"]
         assert found | ({"apps": set(found["apps"])} if "apps" in found else {}) == expected

@@ -66,7 +66,9 @@ def test_answers_have_an_etag_and_the_names_of_their_wire(
     assert (
         collected.client.get(STATS, parameters, headers={"If-None-Match": etag}).status_code == 304
     )
-    answer = collected.client.get(STATS, parameters, headers={"Coder-Wire": "coderd"}).json()
+    answer = collected.client.get(
+        STATS, parameters, headers={"Coderapi-Wire-Format": "coderd"}
+    ).json()
     assert answer["workspaces"]["connection_latency_ms"] == {"P50": 12.5, "P95": 12.5}
     collected.travel(30 * SECOND)
     collected.collect()

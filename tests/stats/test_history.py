@@ -265,7 +265,7 @@ def test_history_is_rendered_again_only_after_a_change(
             assert get(etag).status_code == 304
         change()
         wait_for(lambda etag=etag: get(etag).status_code == 200)  # type: ignore[misc]
-    coderd = deployment.client.get(URL, parameters, headers={"Coder-Wire": "coderd"})
+    coderd = deployment.client.get(URL, parameters, headers={"Coderapi-Wire-Format": "coderd"})
     assert b"P95" in coderd.content
     assert b"P95" not in get().content
 

@@ -37,7 +37,7 @@ class APIClient(Client):
             answer,
             method=environ["REQUEST_METHOD"],
             path=environ["PATH_INFO"],
-            wire=_wire_of(environ.get("HTTP_CODER_WIRE", "")),
+            wire=_wire_of(environ.get("HTTP_CODERAPI_WIRE_FORMAT", "")),
         )
         return answer
 

@@ -56,7 +56,7 @@ class GeneratedClient:
             token=token,
             prefix="",
             auth_header_name="Coder-Session-Token",
-            headers={"Coder-Wire": wire.value},
+            headers={"Coderapi-Wire-Format": wire.value},
         )
 
     def __enter__(self) -> Self:

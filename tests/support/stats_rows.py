@@ -220,7 +220,9 @@ class Deployment:
         }
 
     def at(self, moment: datetime, *, wire: str = "documented") -> dict[str, Any]:
-        answer = self.client.get(STATS, {"at": text(moment)}, headers={"Coder-Wire": wire})
+        answer = self.client.get(
+            STATS, {"at": text(moment)}, headers={"Coderapi-Wire-Format": wire}
+        )
         assert answer.status_code == 200, answer.content
         snapshot: dict[str, Any] = answer.json()
         return snapshot

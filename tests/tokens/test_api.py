@@ -46,7 +46,7 @@ def test_token_is_shown_once_and_accepted(member: APIClient) -> None:
     assert (shown["scope"], shown["scopes"]) == ("all", ["coder:all"])
     assert shown["allow_list"] == [{"type": "*", "id": "*"}]
     assert shown["lifetime_seconds"] == 168 * 3600
-    coderd = member.get(f"/api/v2{TOKENS}/ci", headers={"Coder-Wire": "coderd"}).json()
+    coderd = member.get(f"/api/v2{TOKENS}/ci", headers={"Coderapi-Wire-Format": "coderd"}).json()
     assert coderd["allow_list"] == ["*:*"]
 
 
@@ -201,7 +201,7 @@ def test_list_has_live_tokens_and_no_sessions(member: APIClient) -> None:
 
 def test_empty_list_is_null_in_the_coderd_wire(member: APIClient) -> None:
     assert listed(member) == []
-    assert listed(member, **{"Coder-Wire": "coderd"}) is None
+    assert listed(member, **{"Coderapi-Wire-Format": "coderd"}) is None
 
 
 def test_only_owners_list_the_tokens_of_others(
@@ -263,7 +263,7 @@ def test_session_key_has_the_default_lifetime_and_no_name(member: APIClient) -> 
 @pytest.mark.parametrize(
     ("lifetime", "left", "warned"), [(8, 6, True), (8, 8, False), (7, 7, False), (7, 1, False)]
 )
-def test_last_week_of_a_longer_lifetime_has_a_sunset_header(
+def test_last_week_of_a_longer_lifetime_has_an_expiry_header(
     lifetime: int, left: int, warned: bool, settings: Any
 ) -> None:
     settings.DISABLE_SESSION_EXPIRY_REFRESH = True
@@ -273,8 +273,8 @@ def test_last_week_of_a_longer_lifetime_has_a_sunset_header(
 
     answer = client.get("/api/v2/experiments")
 
-    assert answer.has_header("Sunset") == warned
-    assert not warned or answer.headers["Sunset"].endswith("GMT")
+    assert answer.has_header("Coderapi-Key-Expires") == warned
+    assert not warned or answer.headers["Coderapi-Key-Expires"].endswith("GMT")
 
 
 @pytest.mark.django_db(transaction=True)

@@ -233,7 +233,7 @@ def test_sign_in_ends_the_session_whose_cookies_came_with_it(role: str) -> None:
     answer = log_in(browser, after.email)
 
     assert answer.status_code == 201
-    assert "Sunset" not in answer.headers
+    assert "Coderapi-Key-Expires" not in answer.headers
     assert APIClient(token=old).get("/api/v2/users/me").status_code == 401
     assert browser.get("/admin/").status_code == 302
     assert browser.get("/api/v2/users/me").json()["username"] == after.username

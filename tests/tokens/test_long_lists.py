@@ -16,7 +16,7 @@ from tests.support.factories import make_key
 from tests.support.token_lists import TOKENS, make_tokens
 from tokens.models import APIKey
 
-CODERD = {"Coder-Wire": "coderd"}
+CODERD = {"Coderapi-Wire-Format": "coderd"}
 
 
 @pytest.mark.django_db

@@ -52,7 +52,7 @@ def test_user_in_the_documented_shape(owner: APIClient) -> None:
 
 
 def test_empty_members_of_a_user_are_omitted_in_the_coderd_wire(owner: APIClient) -> None:
-    user = owner.get("/api/v2/users/me", headers={"Coder-Wire": "coderd"}).json()
+    user = owner.get("/api/v2/users/me", headers={"Coderapi-Wire-Format": "coderd"}).json()
 
     assert {"name", "avatar_url", "theme_preference"}.isdisjoint(user)
 
@@ -369,7 +369,7 @@ def test_page_of_users_has_an_etag(owner: APIClient) -> None:
     again = {"If-None-Match": page.headers["ETag"]}
 
     same = owner.get("/api/v2/users?limit=1", headers=again)
-    other = owner.get("/api/v2/users?limit=1", headers=again | {"Coder-Wire": "coderd"})
+    other = owner.get("/api/v2/users?limit=1", headers=again | {"Coderapi-Wire-Format": "coderd"})
     make_user()
     changed = owner.get("/api/v2/users?limit=1", headers=again)
 

@@ -13,7 +13,7 @@ from tests.support.factories import make_key, make_user
 from tests.support.sending import send
 
 pytestmark = pytest.mark.django_db
-CODERD = {"Coder-Wire": "coderd"}
+CODERD = {"Coderapi-Wire-Format": "coderd"}
 
 
 def get(client: APIClient, path: str) -> Any:

@@ -21,6 +21,7 @@ from rest_framework.request import Request
 
 from kernel.http.call import Call, first_parameters
 from kernel.http.errors import APIError
+from kernel.http.headers import SESSION_TOKEN
 from kernel.http.hosts import scheme_of, with_port
 from kernel.http.identity import IdentifiedRequest, Identity
 from kernel.http.results import Results
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 # Browsers send `none` for a URL that the user has typed, and for a bookmark. `same-site` is
 # rejected, because workspace applications run on other hosts of the same site.
 TRUSTED_SITES = frozenset({"same-origin", "none"})
-USE_HEADER = "Send the session token in the header Coder-Session-Token instead."
+USE_HEADER = f"Send the session token in the header {SESSION_TOKEN} instead."
 USE_LOGIN_PAGE = f"Sign in on the page {settings.PAGES_PATH}login, or from a program."
 
 
@@ -67,7 +68,7 @@ def _is_in_cookie_only(call: Call) -> bool:
     presented = presented_token(call)
     if presented is None or not presented.is_cookie:
         return False
-    also_sent = (call.headers.get(HEADER.lower()), first_parameters(call).get(COOKIE))
+    also_sent = (call.headers.get(HEADER), first_parameters(call).get(COOKIE))
     has_bearer = bool(bearer(call.headers.get("authorization", "")))
     return not has_bearer and presented.token not in also_sent
 
@@ -108,7 +109,7 @@ def _sent_in(place: str, name: str, description: str) -> Schema:
 
 
 SCHEMES: dict[str, Schema] = {
-    "session-token-header": _sent_in("header", HEADER, "in Coder's own header."),
+    "session-token-header": _sent_in("header", SESSION_TOKEN, "in Coder's own header."),
     "session-token-cookie": _sent_in(
         "cookie",
         COOKIE,

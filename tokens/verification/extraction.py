@@ -6,11 +6,12 @@ import re
 from functools import cache
 
 from kernel.http.call import Call, first_parameters
+from kernel.http.headers import SESSION_TOKEN
 from kernel.http.identity import TOKEN_PARAMETERS, PresentedToken
 from kernel.settings import settings
 
 COOKIE, ACCESS_TOKEN = TOKEN_PARAMETERS
-HEADER = "Coder-Session-Token"
+HEADER = SESSION_TOKEN.lower()
 
 
 def presented_token(call: Call) -> PresentedToken | None:
@@ -25,7 +26,7 @@ def presented_token(call: Call) -> PresentedToken | None:
         return PresentedToken(token, is_cookie=True)
     sent = (
         query.get(COOKIE)
-        or headers.get("coder-session-token")
+        or headers.get(HEADER)
         or bearer(headers.get("authorization", ""))
         or query.get(ACCESS_TOKEN)
     )

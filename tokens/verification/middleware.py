@@ -84,7 +84,7 @@ def identify(call: Call, address: str) -> Caller | Ask:
     except APIError as refusal:
         return Caller(refusal=refusal, presented=presented)
     if identity is not None:
-        return Caller(identity, None, presented, sunset(identity, now=now))
+        return Caller(identity, None, presented, key_expires(identity, now=now))
     parts = token_format.split(presented.token)
     if parts is None:
         return Caller(refusal=refusals.malformed(), presented=presented)
@@ -116,7 +116,7 @@ def _caller(
         if refusal.status == HTTPStatus.UNAUTHORIZED:
             shared_counter().add(_refused_of(address), int(time.time()) // WINDOW_SECONDS)
         return Caller(refusal=refusal, presented=presented)
-    return Caller(identity, None, presented, sunset(identity, now=now))
+    return Caller(identity, None, presented, key_expires(identity, now=now))
 
 
 def _turn(address: str) -> str:
@@ -142,7 +142,7 @@ def public_paths(urlconf: str) -> frozenset[str]:
     return frozenset(path for path, view in routes if issubclass(view, PublicAPIView))
 
 
-def sunset(identity: KeyIdentity, *, now: datetime) -> str:
+def key_expires(identity: KeyIdentity, *, now: datetime) -> str:
     """Returns the expiry time of the caller's key as an HTTP date, or "" if it is not soon."""
     is_soon = expires_soon(identity.expires_at, identity.lifetime_ns, now=now)
     return _http_date(identity.expires_at) if is_soon else ""

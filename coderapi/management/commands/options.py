@@ -13,6 +13,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from coderapi.bootstrap import server_flags, status_of
 from kernel.commands import ListingCommand, UsageError
+from kernel.http.headers import SESSION_TOKEN, WIRE_FORMAT
 from kernel.humanize import plural
 from kernel.outgoing import Outgoing, OutgoingError, redacted, send
 from kernel.release import PROGRAM
@@ -154,7 +155,11 @@ def _requested(url: str) -> bytes:
     token = os.environ.get(TOKEN) or _own_token(url)
     if not token:
         raise UsageError(f"Set {TOKEN} to a session token of an owner or auditor of Coder.")
-    headers = {"Accept": "application/json", "Coder-Session-Token": token, "Coder-Wire": "coderd"}
+    headers = {
+        "Accept": "application/json",
+        SESSION_TOKEN: token,
+        WIRE_FORMAT: "coderd",
+    }
     try:
         outgoing = Outgoing(
             url.rstrip("/") + CONFIG,

@@ -17,6 +17,7 @@ from kernel.http.errors import (
     too_many,
     unavailable,
 )
+from kernel.http.headers import BYPASS_RATE_LIMIT
 from kernel.http.rendering import WireSerializer
 from kernel.http.schema import headers
 from kernel.http.wire import Schema
@@ -126,7 +127,7 @@ ERRORS = {
             "TooManyRequests",
             "You sent too many requests in this minute. Requests are counted for each user, or for "
             "each IP address without a session token. Wait for `Retry-After` seconds. Owners "
-            "may send `X-Coder-Bypass-Ratelimit: true`.",
+            f"may send `{BYPASS_RATE_LIMIT}: true`.",
             too_many("The limit is 512 requests a minute."),
         ),
         ErrorAnswer(

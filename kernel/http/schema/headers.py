@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from kernel.http import headers as names
 from kernel.http import wire
-from kernel.http.wire import HEADER, Schema
+from kernel.http.wire import Schema
 
 _TEXT: Schema = {"type": "string"}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 
 ALWAYS = (
-    *("X-Coder-Build-Version", "X-Coder-Request-Id", "X-Content-Type-Options"),
-    *("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"),
+    *(names.BUILD_VERSION, names.REQUEST_ID, "X-Content-Type-Options"),
+    *(names.RATE_LIMIT, names.RATE_LIMIT_REMAINING, names.RATE_LIMIT_RESET),
 )
 DOCUMENT = ("ETag", "Cache-Control", "Vary")
 
@@ -20,11 +21,11 @@ def _header(description: str, schema: Schema, *, required: bool = False) -> Sche
 
 
 HEADERS: dict[str, Schema] = {
-    "X-Coder-Build-Version": _header(
+    names.BUILD_VERSION: _header(
         "The server's version, as in `version` of `GET /buildinfo`. Absent while it is not known.",
         _TEXT | {"examples": ["v2.34.1+coderapi.0.1.0"]},
     ),
-    "X-Coder-Request-Id": _header(
+    names.REQUEST_ID: _header(
         "Identifies the request in the server's log. Include it when you report a problem.",
         _TEXT | {"format": "uuid", "examples": ["3f2b8c1e-7a4d-4e0b-9a43-0c6b1d5f7e21"]},
         required=True,
@@ -34,17 +35,17 @@ HEADERS: dict[str, Schema] = {
         _TEXT | {"const": "nosniff"},
         required=True,
     ),
-    "X-RateLimit-Limit": _header(
+    names.RATE_LIMIT: _header(
         "The number of requests that you may send in a minute. Absent without a limit.", _COUNT
     ),
-    "X-RateLimit-Remaining": _header(
+    names.RATE_LIMIT_REMAINING: _header(
         "The number of requests that you may still send in this minute.", _COUNT
     ),
-    "X-RateLimit-Reset": _header(
+    names.RATE_LIMIT_RESET: _header(
         "The Unix time, in seconds, at which the next minute begins.", _COUNT
     ),
-    "Sunset": _header(
-        "The time at which the session token expires (RFC 8594). Sent only in the last week of a "
+    names.KEY_EXPIRES: _header(
+        "The time at which the session token expires. Sent only in the last week of a "
         "token whose whole lifetime is more than a week.",
         _TEXT | {"examples": ["Tue, 20 Jan 2026 13:59:29 GMT"]},
     ),
@@ -67,11 +68,11 @@ HEADERS: dict[str, Schema] = {
 }
 
 
-WIRE_COMPONENT = "coderapi.Wire"
+WIRE_COMPONENT = "coderapi.WireFormat"
 
 
 def wire_schema() -> Schema:
-    """Returns the schema of `Coder-Wire`, which allows only the format of the document."""
+    """Returns the schema of the wire format's header. It allows only the document's format."""
     # openapi-python-client does not accept `const` in a header.
     return _TEXT | {
         "enum": [wire.current().value],
@@ -80,8 +81,8 @@ def wire_schema() -> Schema:
 
 
 PARAMETERS: dict[str, Schema] = {
-    HEADER: {
-        "name": HEADER,
+    names.WIRE_FORMAT: {
+        "name": names.WIRE_FORMAT,
         "in": "header",
         "required": False,
         "description": "The format of the response. Without this header, it is the server's "

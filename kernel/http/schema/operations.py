@@ -17,6 +17,7 @@ from drf_spectacular.utils import (
 )
 from rest_framework import serializers
 
+from kernel.http import headers as names
 from kernel.http import wire
 from kernel.http.errors import APIError
 from kernel.http.rendering import WireSerializer
@@ -82,7 +83,7 @@ class OperationSchema(AutoSchema):
 
     def _parameters(self, operation: Schema) -> list[Schema]:
         own = [_described(parameter) for parameter in operation.get("parameters", [])]
-        common = ["Coder-Wire", *(["If-None-Match"] if self._is_document else [])]
+        common = [names.WIRE_FORMAT, *(["If-None-Match"] if self._is_document else [])]
         return own + [{"$ref": f"#/components/parameters/{name}"} for name in common]
 
     def _responses(self, operation: Schema) -> dict[str, Schema]:
@@ -95,7 +96,7 @@ class OperationSchema(AutoSchema):
         if code >= "400":
             return _error(int(code), declared=declared)
         own = headers.DOCUMENT if self._is_document else ()
-        secured = ("Sunset",) if operation["security"] else ()
+        secured = (names.KEY_EXPIRES,) if operation["security"] else ()
         common = headers.refs(*headers.ALWAYS, *secured, *own)
         if code == "304" or declared is None:
             return {"description": "Your copy is still current.", "headers": common}
