@@ -24,16 +24,16 @@ class CoderSource(Source):
     kinds = (CODER_UNAVAILABLE,)
 
     def due(self, channel: Channel, now: datetime) -> Iterator[Event]:
-        if settings.CODER_URL and _is_away(now):
+        if settings.CODER_URL and _is_unavailable(now):
             yield Event(kind=CODER_UNAVAILABLE, subject_key="coder", title="Coder does not respond")
 
     def details(self, alert: Alert, now: datetime) -> Details:
-        facts = [("Reason", BREAKER.reason)] if BREAKER.reason else []
+        facts = [("Reason", reason)] if (reason := BREAKER.failures.reason) else []
         return Details(facts=facts, links=[("Open the admin", reverse("admin:index"))])
 
 
 @lru_cache(maxsize=1)
-def _is_away(now: datetime) -> bool:
+def _is_unavailable(now: datetime) -> bool:
     """Asks Coder, once for all channels of a run."""
     try:
         ask("/api/v2/buildinfo", token="", passes_breaker=True).require_success()

@@ -23,6 +23,7 @@ from django.db import DataError
 from prometheus_client import Counter
 
 from jobs.registry import JobFailedError
+from kernel.failures import Failures
 from kernel.http.headers import BUILD_VERSION, SESSION_TOKEN
 from kernel.outgoing import MAX_BODY_BYTES, Outgoing, OutgoingError, Reply, redacted, send
 
@@ -81,35 +82,36 @@ class Breaker:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._failures = 0
         self._retry_at = 0.0
-        self.reason = ""
+        self.failures = Failures()
 
     @property
     def is_open(self) -> bool:
-        return self._failures >= MAX_FAILURES
+        return self.failures.count >= MAX_FAILURES
 
     def check(self) -> None:
         """Raises: CoderUnavailableError while the breaker is open. Lets one test request pass."""
         with self._lock:
             now = time.monotonic()
             if self.is_open and now < self._retry_at:
-                raise CoderUnavailableError(self.reason)
+                raise CoderUnavailableError(self.failures.reason)
             self._retry_at = now + OPEN_SECONDS
 
     def record(self, reason: str) -> None:
         """Records a failure with its reason, or a response if `reason` is empty."""
         with self._lock:
-            self._failures = self._failures + 1 if reason else 0
             self._retry_at = time.monotonic() + OPEN_SECONDS
-            self.reason = reason
+        if reason:
+            self.failures.add(reason)
+        else:
+            self.failures.end()
 
 
 # By path, with "{id}" for each ID. Coder may need too long for one path, and not for others.
 _breakers: defaultdict[str, Breaker] = defaultdict(Breaker)
 
 
-def is_away() -> bool:
+def is_unavailable() -> bool:
     """Returns whether Coder did not respond to the last requests for a path."""
     return any(breaker.is_open for breaker in tuple(_breakers.values()))
 

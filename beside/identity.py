@@ -26,7 +26,6 @@ one, which may be up to two minutes old. The breaker does not stop the lookups o
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
 from collections.abc import Callable
@@ -37,15 +36,13 @@ from operator import index
 from typing import Any
 from urllib.parse import quote
 
-from django.utils import timezone
-
 from beside import client, metrics
 from beside.client import CoderAnswer, CoderUnavailableError
 from beside.user_copies import mirror, read_person
+from kernel.failures import Failures
 from kernel.http.errors import APIError, not_found, unavailable
 from kernel.memory import CachedValue, Memory
 from kernel.release import PROGRAM
-from kernel.telemetry.logs import REPEATS
 from tokens.token_format import TokenParts
 from tokens.verification import refusals
 from tokens.verification.batches import Found
@@ -63,8 +60,8 @@ REJECTED_SECONDS = 2.0
 # The maximum age of an accepted token while Coder gives no newer answer in time.
 KNOWN_SECONDS = 120.0
 # After a failure, Coder is not asked about the same token again for this long.
-AWAY_SECONDS = 1.0
-KNOWN_AWAY_SECONDS = 5.0
+RETRY_SECONDS = 1.0
+KNOWN_RETRY_SECONDS = 5.0
 # The document with this limit is cached for the same time again.
 LIMIT_SECONDS = 30.0
 
@@ -118,12 +115,9 @@ LIMITS: Memory[tuple[uuid.UUID, str], int] = Memory(
     "token limits of Coder",
     capacity=10_000,
     max_age=LIMIT_SECONDS,
-    busy=lambda _: _away("Coder responds too slowly"),
+    busy=lambda _: _unavailable("Coder responds too slowly"),
 )
-_failing_since: datetime | None = None
-
-log = logging.getLogger(__name__)
-log.addFilter(REPEATS)
+FAILURES = Failures("A session token cannot be checked: %s")
 
 
 @dataclass(slots=True)
@@ -159,18 +153,16 @@ class CoderIdentity:
         return answer.value.found
 
     def too_slow(self) -> APIError:
-        return _away("Coder responds too slowly")
+        return _unavailable("Coder responds too slowly")
 
     def max_token_lifetime(self, token: str, caller: KeyIdentity, user: str) -> int:
         key = caller.user_id, user
         return LIMITS.load(key, lambda: CachedValue(_limit(token, user, LIMITS.latest(key))))
 
 
-def _away(reason: str) -> APIError:
+def _unavailable(reason: str) -> APIError:
     """Builds the error while Coder does not respond as expected. Logs the reason."""
-    global _failing_since
-    _failing_since = since = _failing_since or timezone.now()
-    log.warning("A session token cannot be checked: %s", reason)
+    since = FAILURES.add(reason)
     return unavailable(
         f"{reason.rstrip('.')}. Coder has not responded as expected since "
         f"{since:%Y-%m-%d %H:%M} UTC. An operator can find the cause with "
@@ -182,17 +174,16 @@ def _answer(
     ask: Callable[..., CoderAnswer], key_id: str, last: Answer | None
 ) -> CachedValue[Answer]:
     """Asks Coder. If it fails, returns a known answer again, or the error."""
-    global _failing_since
     begun = time.monotonic()
     try:
         answer = _identify(ask, key_id, last, begun)
     except CoderUnavailableError as error:
         metrics.LOOKUPS.labels("unavailable").inc()
-        away, now = Answer(_away(str(error))), time.monotonic()
+        failed, now = Answer(_unavailable(str(error))), time.monotonic()
         if last is None or now >= last.known_until:
-            return CachedValue(away, max_age=AWAY_SECONDS)
-        return CachedValue(last, max_age=min(KNOWN_AWAY_SECONDS, last.known_until - now))
-    _failing_since = None
+            return CachedValue(failed, max_age=RETRY_SECONDS)
+        return CachedValue(last, max_age=min(KNOWN_RETRY_SECONDS, last.known_until - now))
+    FAILURES.end()
     rejected = isinstance(answer.found, APIError)
     metrics.LOOKUPS.labels("rejected" if rejected else "accepted").inc()
     return CachedValue(
@@ -275,7 +266,7 @@ def _limit(token: str, user: str, last: int | None) -> int:
             raise not_found()
         return answer.read(lambda found: index(found["max_token_lifetime"]))
     except CoderUnavailableError as error:
-        away = _away(str(error))
+        failed = _unavailable(str(error))
         if last is None:
-            raise away from None
+            raise failed from None
         return last

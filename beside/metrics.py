@@ -33,6 +33,6 @@ metrics.database_gauge(
 metrics.sampled_gauge(
     "coderapi_coder_unavailable",
     "1 if a process does not send requests to Coder because Coder does not respond, else 0.",
-    lambda: {(): float(client.is_away())},
+    lambda: {(): float(client.is_unavailable())},
     mode="livemax",
 )

@@ -314,7 +314,7 @@ def _expire(tokens: Iterable[CoderToken], now: datetime) -> None:
     """
     problems = []
     for number, token in enumerate(tokens):
-        if client.is_away():
+        if client.is_unavailable():
             break
         if number:
             time.sleep(PAUSE_SECONDS)

@@ -96,7 +96,7 @@ def readiness() -> dict[str, Any]:
     if is_usable and (checks := _checks.latest if _is_looking else _checks.get()):
         state["checks"] = checks
     if settings.REDIS_URL:
-        state["redis"] = "unreachable" if redis_counter.is_away() else "ok"
+        state["redis"] = "unreachable" if redis_counter.FAILURES.count else "ok"
     return state
 
 

@@ -11,8 +11,8 @@ they are neither cached nor stored.
 
 from __future__ import annotations
 
-import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -33,13 +33,13 @@ from deployment.serializers import (
 )
 from deployment.views import BuildInfoView, DeploymentConfigView, SSHConfigView, UpdateCheckView
 from experiments.views import EnabledExperimentsView, SafeExperimentsView
+from kernel.failures import Failures
 from kernel.http import responses, wire
 from kernel.http.documents import Document
 from kernel.http.errors import forbidden, unavailable
 from kernel.http.rendering import WireSerializer, render_json
 from kernel.http.wire import Wire
 from kernel.outgoing import redacted
-from kernel.telemetry.logs import REPEATS
 from tokens.verification import identities, refusals
 
 # Shorter than the time that other requests wait for the same document, so that they get it too.
@@ -47,9 +47,6 @@ SECONDS = 0.8
 MAX_BYTES = 4 * 1024 * 1024
 LAST_SECONDS = 300.0
 CONFIG = "/api/v2/deployment/config"
-
-logger = logging.getLogger(__name__)
-logger.addFilter(REPEATS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +65,10 @@ class CoderDocument:
 
 # The last response for each path, and the time at which it arrived.
 ANSWERS: dict[str, tuple[float, Any]] = {}
-# The problem of each path since its last response, and its time.
-PROBLEMS: dict[str, tuple[float, str]] = {}
+# The failures of each path since its last response.
+FAILURES: defaultdict[str, Failures] = defaultdict(
+    partial(Failures, "A document of Coder is not available: %s")
+)
 
 
 def use_coder() -> None:
@@ -92,22 +91,21 @@ def _latest(one: CoderDocument, token: str) -> Any:
     try:
         found = _fetched(one, token)
     except CoderUnavailableError as error:
-        PROBLEMS[one.path] = time.monotonic(), str(error)
-        logger.warning("A document of Coder is not available: %s", error)
+        FAILURES[one.path].add(str(error))
         arrived_at, found = ANSWERS.get(one.path, (float("-inf"), None))
         if time.monotonic() - arrived_at > LAST_SECONDS:
             detail = "The Coder deployment does not respond, or its response cannot be used."
             raise unavailable(detail) from None
         return found
     ANSWERS[one.path] = time.monotonic(), found
-    PROBLEMS.pop(one.path, None)
+    FAILURES[one.path].end()
     return found
 
 
 def recent_problems() -> list[tuple[str, str]]:
-    """Returns the paths with a problem in the last five minutes, and the problems."""
+    """Returns the paths that failed in the last five minutes, and the reasons."""
     start = time.monotonic() - LAST_SECONDS
-    return [(path, text) for path, (at, text) in sorted(PROBLEMS.items()) if at >= start]
+    return [(path, each.reason) for path, each in sorted(FAILURES.items()) if each.last_at >= start]
 
 
 def _fetched(one: CoderDocument, token: str) -> Any:

@@ -13,7 +13,6 @@ again every five seconds, and then sends the counts of the current minute.
 
 from __future__ import annotations
 
-import logging
 import secrets
 import threading
 import time
@@ -21,6 +20,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kernel.failures import Failures
 from kernel.telemetry import metrics
 
 if TYPE_CHECKING:
@@ -35,7 +35,11 @@ MAX_COUNTS = 1 << 16
 COMPARED = 8
 KEPT_SECONDS = 120
 
-log = logging.getLogger(__name__)
+# The failures since the last exchange of this process.
+FAILURES = Failures(
+    "Each host counts for itself, because Redis fails: %s",
+    "Redis responds again. The hosts share their rate limits.",
+)
 
 type Key = tuple[str, int]
 
@@ -67,8 +71,6 @@ class RedisCounter:
         self._used: set[Key] = set()
         self._minutes: set[int] = set()
         self._is_running = False
-        self.is_away = False
-        _all.append(self)
 
     def add(self, bucket: str, minute: int, amount: int = 1) -> int:
         """Adds the amount to the bucket's count in that minute, and returns the count."""
@@ -97,7 +99,7 @@ class RedisCounter:
     def _run(self) -> None:
         """Exchanges the counts until no request has used one."""
         while self._exchange():
-            time.sleep(RETRY_SECONDS if self.is_away else EXCHANGE_SECONDS)
+            time.sleep(RETRY_SECONDS if FAILURES.count else EXCHANGE_SECONDS)
 
     def _exchange(self) -> bool:
         """Exchanges the counts that requests have used. Returns whether there were any."""
@@ -111,13 +113,11 @@ class RedisCounter:
         try:
             totals = self._send(sent)
         except Exception as error:  # noqa: BLE001 - the thread must go on, whatever Redis answers
-            self._note_failure(error)
+            FAILURES.add(type(error).__name__)
             with self._lock:
                 self._used |= sent.keys() & self._counts.keys()
             return True
-        if self.is_away:
-            log.info("Redis responds again. The hosts share their rate limits.")
-            self.is_away = False
+        FAILURES.end()
         with self._lock:
             for key, total in zip(sent, totals, strict=True):
                 if count := self._counts.get(key):
@@ -141,24 +141,10 @@ class RedisCounter:
                 pipe.expire(name, KEPT_SECONDS)
             return [sum(map(int, values)) for values in pipe.execute()[1::3]]
 
-    def _note_failure(self, error: Exception) -> None:
-        if not self.is_away:
-            name = type(error).__name__
-            log.warning("Each host counts for itself, because Redis fails: %s", name)
-        self.is_away = True
-
-
-_all: list[RedisCounter] = []
-
-
-def is_away() -> bool:
-    """Returns whether this process cannot exchange counts. False without Redis."""
-    return any(counter.is_away for counter in _all)
-
 
 metrics.sampled_gauge(
     "coderapi_redis_unavailable",
     "1 if a process cannot exchange its rate limits with Redis, else 0.",
-    lambda: {(): float(is_away())},
+    lambda: {(): float(FAILURES.count > 0)},
     mode="livemax",
 )

@@ -29,11 +29,11 @@ def test_after_three_requests_without_a_response_coder_is_not_asked_until_it_res
         with pytest.raises(CoderUnavailableError, match=r"respond within 0\.1 seconds"):
             ask("/api/v2/buildinfo", token="", seconds=0.1)
     assert len(coder.seen) == client.MAX_FAILURES
-    assert client.is_away()
+    assert client.is_unavailable()
     coder.fault = ""
     assert ask("/api/v2/experiments", token="").status == 401  # Another path is asked for.
     assert ask("/api/v2/buildinfo", token="", passes_breaker=True).status == 200
-    assert not client.is_away()
+    assert not client.is_unavailable()
 
 
 def test_responses_with_errors_do_not_open_the_breaker(coder: StandInCoder) -> None:
@@ -42,4 +42,4 @@ def test_responses_with_errors_do_not_open_the_breaker(coder: StandInCoder) -> N
         with pytest.raises(CoderUnavailableError, match="status 500"):
             ask("/api/v2/buildinfo", token="")
     assert len(coder.seen) == 5
-    assert not client.is_away()
+    assert not client.is_unavailable()

@@ -48,7 +48,7 @@ def _uses_coder(coder: StandInCoder, settings: Any, db: None) -> Iterator[None]:
     responses.version_source = None
     running_coder.use_source(None)
     coder_release.restart()
-    for remembered in (documents.ANSWERS, documents.PROBLEMS):
+    for remembered in (documents.ANSWERS, documents.FAILURES):
         remembered.clear()
 
 

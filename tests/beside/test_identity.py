@@ -318,7 +318,7 @@ def test_error_has_the_time_of_the_first_failure(
     coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     coder.fault = "500"
-    monkeypatch.setattr(identity, "_failing_since", datetime(2020, 1, 1, tzinfo=UTC))
+    monkeypatch.setattr(identity.FAILURES, "since", datetime(2020, 1, 1, tzinfo=UTC))
     assert "since 2020-01-01" in ask(SSH, new_token()).json()["detail"]
     coder.fault = ""
     assert ask(SSH, new_token()).status_code == 401

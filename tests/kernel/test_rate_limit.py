@@ -233,7 +233,7 @@ def redis_server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]
 @pytest.fixture(autouse=True)
 def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_counter, "RETRY_SECONDS", 0.05)
-    monkeypatch.setattr(redis_counter, "_all", [])
+    redis_counter.FAILURES.end()
 
 
 def host(url: str, directory: Path, name: str, **more: int) -> RedisCounter:
@@ -283,11 +283,11 @@ def test_limits_apply_to_each_host_while_redis_hangs(
     process.send_signal(signal.SIGSTOP)
     verdicts = [check(one, "a", limit=2, now=60) for _ in range(3)]
     assert [verdict.refused for verdict in verdicts] == [False, True, True]
-    wait_for(redis_counter.is_away)
+    wait_for(lambda: redis_counter.FAILURES.count)
     assert "Each host counts for itself" in caplog.text
     process.send_signal(signal.SIGCONT)
     wait_for(lambda: other.add("a", 1, 0) == 4)
-    wait_for(lambda: not redis_counter.is_away())
+    wait_for(lambda: not redis_counter.FAILURES.count)
 
 
 def test_unreachable_redis_leaves_the_limits_of_each_host(tmp_path: Path) -> None:
