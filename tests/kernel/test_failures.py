@@ -13,6 +13,6 @@ def test_failures_are_remembered_until_a_success(caplog: pytest.LogCaptureFixtur
     assert (failures.count, failures.reason) == (3, "no water")
     for _ in range(2):
         failures.end()
-    assert (failures.count, failures.reason, failures.since) == (0, "", None)
+    assert [failures.count, failures.reason, failures.since] == [0, "", None]
     lines = ["A tea pot fails: broken lid", "A tea pot fails: no water"]
     assert caplog.messages == [*lines, "The tea pot responds again."]
