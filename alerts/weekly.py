@@ -72,5 +72,5 @@ class DigestSource(Source):
 
     def details(self, alert: Alert, now: datetime) -> Details:
         facts = digest(alert.occurred_at)
-        data = {"digest": [{"name": name, "value": value} for name, value in facts]}
+        data = {"figures": [{"name": name, "value": value} for name, value in facts]}
         return Details(facts=facts, links=[("Open the admin", reverse("admin:index"))], data=data)

@@ -233,7 +233,11 @@ class PolicySource(Source):
             title=_changed(policy, before),
             facts=facts,
             links=[("Open the policy of the site", page)],
-            data={"policy": policy.policy, "removed": removed, "added": added},
+            data={
+                "policy": policy.policy,
+                "removed_directives": removed,
+                "added_directives": added,
+            },
         )
 
 

@@ -17,10 +17,9 @@ from alerts.models import Alert, Channel
 from alerts.sending import send_alerts
 from alerts.sources import all_sources
 from audit.services import SYSTEM, Target, record
-from coderapi.settings import BASE_DIR
 from deployment.models import ConfigRevision
 from jobs.models import JobRun
-from tests.support.channels import make_channel
+from tests.support.channels import ALERTS_DOCUMENT, documented_details, make_channel
 from tests.support.commands import run
 from tests.support.csp_groups import NOW, make_group
 from tests.support.factories import DAY_NS, make_key, make_user
@@ -50,8 +49,7 @@ def make_runs(job: str, *errors: str, now: datetime = NOW) -> None:
 def test_each_kind_has_a_source_and_a_row_in_the_document() -> None:
     listed = [kind for source in all_sources() for kind in source.kinds]
     assert sorted(listed) == sorted(KINDS)
-    document = (BASE_DIR / "docs" / "alerts.md").read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| `([\w.]+)` \| (\w+) \|", document, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `([\w.]+)` \| (\w+) \|", ALERTS_DOCUMENT, re.MULTILINE))
     assert rows == {name: kind.severity.label for name, kind in KINDS.items()}
 
 
@@ -213,7 +211,10 @@ def test_digest_is_sent_on_monday_once(receiver: Receiver) -> None:
     sent = [send_alerts(monday + step) for step in (-MINUTE, 0 * MINUTE, HOUR, 3 * DAY, 7 * DAY)]
     assert sent == [0, 1, 0, 0, 1]
     assert titles(receiver)[0] == "weekly digest: 2026-04-27 to 2026-05-04"
-    assert "CSP: open groups: 1" in receiver.bodies[0]["data"]["text"]
+    data = receiver.bodies[0]["data"]
+    assert "CSP: open groups: 1" in data["text"]
+    assert {"name": "CSP: open groups", "value": "1"} in data["details"]["figures"]
+    assert [*data["details"]] == documented_details("weekly_digest")
 
 
 def test_digest_is_printed_without_data_of_users(settings: Any) -> None:

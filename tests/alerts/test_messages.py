@@ -74,6 +74,11 @@ def test_webhook_has_the_payload_of_standard_webhooks() -> None:
     assert body["data"]["subject_key"] == "1"
 
 
+def test_source_cannot_replace_members_of_the_message() -> None:
+    members = {"subject": "x", "text": "x", "severity": "x", "links": "x"}
+    assert body_of("webhook", made(data=members)) == body_of("webhook", made())
+
+
 def test_signature_is_that_of_standard_webhooks() -> None:
     key = b"k" * 32
     secret = f"whsec_{base64.b64encode(key).decode()}"

@@ -16,7 +16,7 @@ from csp.triage.settled_policies import MAX_CHANGES, settle_policies
 from csp.writing import writer
 from kernel.http.asking import run
 from kernel.http.hosts import client_of
-from tests.support.channels import make_channel
+from tests.support.channels import documented_details, make_channel
 from tests.support.csp_groups import make_group
 from tests.support.csp_reports import entries, in_admin, legacy
 from tests.support.webhook_receiver import Receiver
@@ -151,6 +151,7 @@ def test_changed_policy_is_alerted_once(shop: datetime, receiver: Receiver) -> N
     assert (body["data"]["severity"], body["data"]["site"]) == ("medium", SHOP)
     assert "Added: script-src 'nonce-*' 'self' https://cdn.example.net" in body["data"]["text"]
     assert "Removed: script-src 'nonce-*' 'self'\n" in body["data"]["text"]
+    assert [*body["data"]["details"]] == documented_details("csp_site.policy_changed")
     [link] = body["data"]["links"]
     page = link["url"].partition("/admin/")[2]
     assert "Policy of https://shop.acme.test" in in_admin("auditor").get(f"/admin/{page}").text

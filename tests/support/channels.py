@@ -1,17 +1,26 @@
-"""Channels of alerts, and reports of which alerts tell."""
+"""Channels of alerts, reports of which alerts tell, and what docs/alerts.md says of webhooks."""
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
 from alerts import channels
 from alerts.models import Channel
 from audit.services import Actor
+from coderapi.settings import BASE_DIR
 from csp.models import REPORTS, Group, Report
 from tests.support.csp_groups import NOW
 
 ACTOR = Actor(name="test")
+ALERTS_DOCUMENT = (BASE_DIR / "docs" / "alerts.md").read_text(encoding="utf-8")
+
+
+def documented_details(kind: str) -> list[str]:
+    """Returns the members of `data.details` that the document lists for the kind."""
+    [row] = re.findall(rf"^\| `{kind}` \| (`.+) \|$", ALERTS_DOCUMENT, re.MULTILINE)
+    return re.findall(r"`(\w+)`", row)
 
 
 def make_channel(address: str, *, now: datetime = NOW, **values: Any) -> Channel:
