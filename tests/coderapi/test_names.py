@@ -1,0 +1,73 @@
+"""No name stands in two spellings. Renamed settings and commands work for one minor release."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from coderapi import bootstrap
+from kernel.release import ROOT
+from kernel.renames import RENAMES, Renames
+from options.catalogue import OWN_OPTIONS
+from tests.support.commands import execute
+
+# Names from before the first release. Measurements of earlier versions keep them.
+GONE = """
+CACHE_URL CODERAPI_PG_DIRECT_URL CODERAPI_ADMIN_PATH CODERAPI_STATS_P95_ALARM_MS
+CODERAPI_STATS_APP_ALARMS CODERAPI_STATS_RAW_RETENTION CODERAPI_OUTGOING_NETWORKS CODERAPI_WIRE
+cache_server
+
+beside_coder coder_tokens create_session_token config_history
+token_expiry_digest audit_partitions keep_stats_hours_ahead
+
+coderapi_listener_hearing coderapi_cache_server_away coderapi_coder_away
+coderapi_coder_look_ups_total coderapi_http_request_seconds coderapi_job_run_seconds
+coderapi_stats_snapshot_seconds coderapi_snapshot_age_seconds coderapi_stats_latency_milliseconds
+coderapi_coder_version_current coderapi_database_pool coderapi_stats_window_rows
+
+Coder-Wire X-Coderapi-Version deployment/stats/history deployment/stats/reports rows_went looked_at
+tokens_may_mint tokens-may-mint rule_values
+"""
+
+RENAMED = Renames(
+    settings={"CODERAPI_WAVES": "CODERAPI_WIRE_FORMAT", "CODERAPI_ENVS": "CODERAPI_ENV_FILE"},
+    commands={"choices": "options"},
+)
+
+
+def test_no_old_name_is_left() -> None:
+    patterns = [part for name in GONE.split() for part in ("-e", name)]
+    elsewhere = [".", f":!{Path(__file__).relative_to(ROOT)}", ":!bench/results"]
+    found = execute(["git", "grep", "-nwF", *patterns, "--", *elsewhere], cwd=ROOT)
+    assert (found.stdout, found.stderr) == ("", "")
+
+
+def test_old_names_of_settings_and_commands_name_the_new_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (file := tmp_path / "env").write_text("CODERAPI_WAVES=coderd\n")
+    environ = {"CODERAPI_ENVS": str(file)}
+    arguments = bootstrap.prepare(["coderapi", "choices", "--json"], environ, renames=RENAMED)
+    assert arguments == ["coderapi", "options", "--json"]
+    assert environ == {"CODERAPI_ENV_FILE": str(file), "CODERAPI_WIRE_FORMAT": "coderd"}
+    end = "The old name will not work in the next minor release.\n"
+    assert capsys.readouterr().err == (
+        f"coderapi: choices is now called options. {end}"
+        f"coderapi: CODERAPI_ENVS is now called CODERAPI_ENV_FILE. {end}"
+        f"coderapi: CODERAPI_WAVES is now called CODERAPI_WIRE_FORMAT. {end}"
+    )
+
+
+def test_new_name_of_a_setting_overrides_the_old_one() -> None:
+    environ = {"CODERAPI_WAVES_FILE": "old", "CODERAPI_WIRE_FORMAT_FILE": "new"}
+    RENAMED.rename_settings(environ)
+    assert environ == {"CODERAPI_WIRE_FORMAT_FILE": "new"}
+
+
+def test_new_names_exist_and_old_names_do_not() -> None:
+    settings, commands = {option.env for option in OWN_OPTIONS}, bootstrap.known_commands().keys()
+    assert settings >= set(RENAMES.settings.values())
+    assert commands >= set(RENAMES.commands.values())
+    assert settings.isdisjoint(RENAMES.settings)
+    assert commands.isdisjoint(RENAMES.commands)
