@@ -241,13 +241,11 @@ CORS_ALLOW_ALL_ORIGINS = OPTIONS["dangerous.allow_all_cors"]
 API_RATE_LIMIT = start.api_rate_limit(
     OPTIONS["rate_limit.api"], disabled=OPTIONS["rate_limit.disable_all"]
 )
-RATE_LIMITS_APART = {
-    # Without a limit for the API, reports are not limited either. 0 means no limit.
-    CSP_REPORTS_PATH: API_RATE_LIMIT and (OPTIONS["CODERAPI_CSP_RATE_LIMIT"] or None),
-    # Sign-ins have a separate limit. Otherwise a web page could use up the limit with images that
-    # it loads from the API.
-    **dict.fromkeys(SIGN_IN_PATHS, API_RATE_LIMIT),
-}
+# Without a limit for the API, reports are not limited either. 0 means no limit.
+CSP_RATE_LIMIT = API_RATE_LIMIT and (OPTIONS["CODERAPI_CSP_RATE_LIMIT"] or None)
+# Sign-ins are counted separately. Otherwise a web page could use up the limit with images that it
+# loads from the API.
+SIGN_IN_RATE_LIMIT = API_RATE_LIMIT
 REDIS_URL = OPTIONS["CODERAPI_REDIS_URL"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = None  # `max_body` of a view limits the size.
 

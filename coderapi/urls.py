@@ -16,9 +16,6 @@ from kernel.http.views import RootView
 
 CODER, OWN = f"{CODER_API[1:]}/", f"{OWN_API[1:]}/"
 
-# Paths with a missing or an extra slash at the end, and the routes to which they redirect.
-MISSPELT = {"admin": "admin:index", "login/": "login", "account/": "account", "swagger/": "swagger"}
-
 # Django tries the routes in this order, so the most frequent routes come first.
 operations: list[URLPattern | URLResolver] = [
     path(CODER, include("csp.urls")),
@@ -44,10 +41,8 @@ def pages(accounts: str | list[URLPattern]) -> list[URLPattern | URLResolver]:
         path("", include(accounts)),
         path("favicon.ico", RedirectView.as_view(url=icon, permanent=False)),
         path("admin/", admin.site.urls),
-        *(
-            path(old, RedirectView.as_view(pattern_name=name, query_string=True))
-            for old, name in MISSPELT.items()
-        ),
+        # People type this address.
+        path("admin", RedirectView.as_view(pattern_name="admin:index")),
         path("swagger", views.SwaggerView.as_view(), name="swagger"),
         path("swagger/openapi.json", views.OpenAPIView.as_view()),
     ]

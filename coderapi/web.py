@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from functools import cache
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
-from django.urls import base
 
 from coderapi import readiness
 from coderapi.front import routes
@@ -26,14 +24,7 @@ if TYPE_CHECKING:
 
 
 def preload() -> None:
-    """Imports the modules that requests use, and makes a part of Django faster.
-
-    Starts no thread and opens no connection.
-    """
-    # Django's storage for the URL prefix and the urlconf also supports event loops. It uses locks
-    # that each request acquires several times. Here, only threads run Django.
-    base._prefixes = threading.local()  # type: ignore[attr-defined]
-    base._urlconfs = threading.local()  # type: ignore[attr-defined]
+    """Imports the modules that requests use. Starts no thread and opens no connection."""
     routes(settings.ROOT_URLCONF)
     _django()
 

@@ -32,6 +32,7 @@ class ReportView(APIView):
     authentication_classes = []
     permission_classes = []
     max_body = 1 * MEBIBYTE
+    rate_limit = "CSP_RATE_LIMIT"
 
     @operation(
         "Report CSP violations",

@@ -58,6 +58,7 @@ OWN_SECONDS = 30.0
 
 class LoginView(PublicAPIView):
     tag = "Authorization"
+    rate_limit = "SIGN_IN_RATE_LIMIT"
 
     @operation(
         "Log in user",

@@ -97,6 +97,7 @@ def user_response(user: User, *, status: int = 200) -> HttpResponse:
 
 class FirstUserView(PublicAPIView):
     tag = "Users"
+    rate_limit = "SIGN_IN_RATE_LIMIT"
 
     @operation(
         "Check initial user created",

@@ -15,8 +15,8 @@ the form of responses that are made without Django. `schema` describes the API w
 docs/architecture.md ("Slow clients, a frozen database, revoked keys") describes how these modules,
 `kernel.limiter`, `kernel.memory` and `kernel.db` work together.
 
-This package does not import apps, and does not know their paths. Limits for a path are in the
-settings.
+This package does not import apps, and does not know their paths. A view states its limits:
+`max_body` and `rate_limit`.
 """
 
 from __future__ import annotations

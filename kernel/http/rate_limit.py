@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
+from django.urls import get_resolver
 
 from kernel.http import is_api_path
 from kernel.http.call import Call
@@ -27,6 +28,7 @@ from kernel.http.hosts import client_of
 from kernel.http.identity import Identity
 from kernel.http.redis_counter import RedisCounter
 from kernel.http.results import WINDOW_SECONDS, Results, Verdict
+from kernel.http.views import API_RATE_LIMIT, view_classes
 from kernel.settings import settings
 
 # The limit of an IPv6 /48 network, as a multiple of the limit of an IPv4 address. A network may
@@ -178,8 +180,8 @@ def private_directory() -> Path:
 def count_request(call: Call, found: Results) -> Verdict | None:
     """Counts a request for the API by its user or IP address. This is a step of a request.
 
-    Requests for a path in `RATE_LIMITS_APART` are counted separately, so that the many CSP reports
-    of a browser do not use up a user's limit for the API. Raises: APIError 429 over the limit.
+    Routes with another limit than the API are counted separately, so that the many CSP reports of a
+    browser do not use up a user's limit for the API. Raises: APIError 429 over the limit.
     """
     verdict = verdict_on(found)
     if verdict:
@@ -196,16 +198,23 @@ def verdict_on(request: Results, *, amount: int = 1) -> Verdict | None:
     path, identity = request.path, request.caller.identity
     if not is_api_path(path):
         return None
-    apart = path in settings.RATE_LIMITS_APART
-    limit = settings.RATE_LIMITS_APART[path] if apart else settings.API_RATE_LIMIT
+    name = _limits_of_routes(settings.ROOT_URLCONF).get(path, API_RATE_LIMIT)
+    limit = getattr(settings, name)
     is_owner = identity is not None and identity.has_role("owner")
     if limit is None or (is_owner and request.call.headers.get(_BYPASS) == "true"):
         return None
-    kind, now = f"{path}:" if apart else "", time.time()
+    kind, now = "" if name == API_RATE_LIMIT else f"{name}:", time.time()
     if identity is None:
         return check_client(f"{kind}ip", request.address, limit=limit, now=now, amount=amount)
     bucket = kind + bucket_of(identity, request.address)
     return check(shared_counter(), bucket, limit=limit, now=now, amount=amount)
+
+
+@cache
+def _limits_of_routes(urlconf: str) -> dict[str, str]:
+    """Returns the names of the limits of the routes, by path."""
+    routes = view_classes(get_resolver(urlconf))
+    return {path: getattr(view, "rate_limit", API_RATE_LIMIT) for path, view in routes}
 
 
 def bucket_of(identity: Identity | None, address: str) -> str:

@@ -41,6 +41,8 @@ STREAMS = Limiter(
     own_full="Your earlier requests for long lists are not finished. Read their responses first.",
 )
 
+API_RATE_LIMIT = "API_RATE_LIMIT"
+
 # The maximum number of unknown parameters that an error names.
 MAX_UNKNOWN = 20
 
@@ -68,6 +70,8 @@ class APIView(views.APIView):
     tag = "General"
     # The maximum size of a request body in bytes.
     max_body = DEFAULT_CAP
+    # The setting with the maximum number of requests a minute. Requests are counted for each name.
+    rate_limit = API_RATE_LIMIT
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:

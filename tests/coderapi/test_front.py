@@ -200,7 +200,7 @@ def test_request_that_is_rejected_anyway_needs_no_body(
 
 
 def test_request_over_the_limit_needs_no_body(connected: None, settings: Any) -> None:
-    settings.RATE_LIMITS_APART = {f"{API}/users/login": 0}
+    settings.SIGN_IN_RATE_LIMIT = 0
     request = request_to(f"{API}/users/login", method="POST")
     request.body = Unread(5, lambda: None)
     served, stop = site(None)

@@ -15,7 +15,7 @@ from csp.writing.store import Store
 from kernel.http.hosts import client_of
 from kernel.http.rate_limit import limit_of
 from tests.support.client import APIClient
-from tests.support.csp_reports import PATH, entries, legacy, modern, send
+from tests.support.csp_reports import entries, legacy, modern, send
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 
@@ -33,7 +33,7 @@ def blocked() -> dict[str, int]:
 
 
 def test_rate_limit_counts_reports(settings: Any, member: APIClient, owner: APIClient) -> None:
-    settings.RATE_LIMITS_APART = {PATH: 150}
+    settings.CSP_RATE_LIMIT = 150
     array = [modern()] * 100
     # Every second request is over the limit, even if the minute turns between two of them.
     answers = [send(member, array) for _ in range(4)]
@@ -50,14 +50,14 @@ def test_rate_limit_counts_reports(settings: Any, member: APIClient, owner: APIC
 def test_rate_limit_counts_large_bodies_as_several_reports(
     settings: Any, member: APIClient, owner: APIClient
 ) -> None:
-    settings.RATE_LIMITS_APART = {PATH: 5}
+    settings.CSP_RATE_LIMIT = 5
     large = modern(sample="x" * 12 * 1024)
     assert send(member, [large]).status_code == 429
     assert send(owner, [modern()]).status_code == 200
 
 
 def test_owner_can_bypass_the_rate_limit(settings: Any, owner: APIClient) -> None:
-    settings.RATE_LIMITS_APART = {PATH: 2}
+    settings.CSP_RATE_LIMIT = 2
     bypass = {"X-Coder-Bypass-Ratelimit": "true"}
     assert send(owner, [modern()] * 9, headers=bypass).status_code == 200
 

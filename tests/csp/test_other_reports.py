@@ -139,7 +139,7 @@ def test_sites_and_ingest_keys_are_counted_apart(owner: APIClient, settings: Any
 
 
 def test_other_reports_count_against_the_rate_limit(owner: APIClient, settings: Any) -> None:
-    settings.RATE_LIMITS_APART = {PATH: 150}
+    settings.CSP_RATE_LIMIT = 150
     items = [report("deprecation", id="x")] * 100
     # The minute may turn between two requests.
     statuses = [send(owner, items).status_code for _ in range(4)]

@@ -68,7 +68,7 @@ def test_each_user_has_one_limit_for_all_keys(member: APIClient, owner: APIClien
 
 @pytest.mark.usefixtures("one_a_minute")
 def test_reports_have_their_own_limit(settings: Any, member: APIClient) -> None:
-    settings.RATE_LIMITS_APART = {REPORTS: 2}
+    settings.CSP_RATE_LIMIT = 2
     assert statuses(member) == [200, 429]
     answers = [member.post(REPORTS, "null", content_type="application/json") for _ in range(3)]
     assert answers[0].headers["X-RateLimit-Limit"] == "2"

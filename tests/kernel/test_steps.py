@@ -106,7 +106,7 @@ def test_step_that_fails_is_a_logged_500_with_the_common_headers(
 def test_first_refusal_in_the_order_of_the_steps_is_sent(
     settings: Any, headers: dict[str, str], status: int, message: str
 ) -> None:
-    settings.RATE_LIMITS_APART = {SIGN_IN: 0}
+    settings.SIGN_IN_RATE_LIMIT = 0
     results = Results(make_call(headers, method="POST", path=SIGN_IN, server="testserver"))
     run(walk(STEPS, results))
     assert results.answer

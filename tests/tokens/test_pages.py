@@ -93,7 +93,6 @@ def test_sign_in_never_redirects_to_another_site(elsewhere: str) -> None:
 
     assert sign_in(browser, make_user(), next=elsewhere).headers["Location"] == "/"
     assert browser.get("/login", query).headers["Location"] == "/"
-    assert Client().get("/login/", query).headers["Location"].startswith("/login?next=")
     admin = browser.get("/admin/login/", query)
     assert admin.headers["Location"] == "/account"
 
