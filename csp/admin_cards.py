@@ -15,8 +15,9 @@ from kernel.humanize import size
 def _lines(now: datetime) -> list[Line]:
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     # Sum the hourly counts, because they are far fewer than the reports.
+    is_noise = ~Q(noise_rule_id=0) | Q(group__noise_rule__isnull=False)
     today = GroupHour.objects.filter(hour__gte=midnight).aggregate(
-        all=Sum("reports"), noise=Sum("reports", filter=Q(group__noise_rule__enabled=True))
+        all=Sum("reports"), noise=Sum("reports", filter=is_noise)
     )
     groups = Group.objects.visible()
     return [

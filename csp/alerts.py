@@ -139,7 +139,8 @@ class GroupSource(Source):
 
 def _regressed(channel: Channel, visible: Any) -> Any:
     """Returns the regressed groups that enough clients have reported since the decision."""
-    clients = Report.objects.filter(group=OuterRef("pk"), received_at__gt=OuterRef("state_at"))
+    reports = Report.objects.filter(group=OuterRef("pk"), noise_rule_id=0)
+    clients = reports.filter(received_at__gt=OuterRef("state_at"))
     last = min(channel.min_client_days, REGRESSED_CLIENTS)
     enough = clients.order_by().values("client_hash").distinct()[last - 1 : last]
     return visible.filter(Exists(enough), current=REGRESSED)

@@ -9,7 +9,7 @@ REJECTED = Counter("coderapi_csp_rejected", "Rejected requests with CSP reports.
 OTHER_REPORTS = Counter(
     "coderapi_csp_other_reports", "Reports of browsers that are not about a CSP, by type.", ["type"]
 )
-NOISE = Counter("coderapi_csp_noise", "CSP reports that an enabled noise rule labelled.", ["rule"])
+NOISE = Counter("coderapi_csp_noise", "CSP reports that an enabled noise rule matched.", ["rule"])
 BATCH_SIZE = Histogram(
     "coderapi_csp_batch_size",
     "The number of CSP reports written in one commit.",

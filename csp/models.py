@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from csp.causes import cause
@@ -35,8 +36,8 @@ class State(models.TextChoices):
 
 class GroupQuerySet(models.QuerySet["Group"]):
     def visible(self) -> GroupQuerySet:
-        """Returns the groups without the label of an enabled noise rule."""
-        return self.exclude(noise_rule__in=NoiseRule.objects.enabled())
+        """Returns the groups with reports that are not noise."""
+        return self.filter(noise_rule=None)
 
     def of_site(self, site: str) -> GroupQuerySet:
         """Returns the groups of the site, or of all sites if it is ""."""
@@ -50,11 +51,13 @@ class GroupQuerySet(models.QuerySet["Group"]):
 
 
 class Group(models.Model):
-    """All reports with one cause on one site: the same directive, blocked source and noise label.
+    """All reports with one cause on one site: the same directive and blocked source.
 
-    The primary key is a hash of these four values, so every process can compute it without a
-    query. The noise label is the first noise rule that matched the reports on arrival, whether the
-    rule was enabled or not. While the rule is enabled, the group is hidden. `reports` is exact.
+    The primary key is a hash of these three values, so every process can compute it without a
+    query. A report that an enabled noise rule matches on arrival is noise. It changes only
+    `noise_reports`, so a group has the numbers and the times of its other reports. If all reports
+    are noise, `noise_rule` is the rule of the newest one, and the group is hidden. The next other
+    report removes this label, and so do disabling and deleting the rule. `reports` is exact.
     `pages` is the number of distinct pages, and `client_days` that of the distinct clients on each
     day, summed over the days. A group is deleted when its newest report is older than the
     retention.
@@ -64,7 +67,7 @@ class Group(models.Model):
     site = models.CharField(max_length=255, default=OTHER_SITE)
     directive = models.CharField(max_length=64, blank=True)
     blocked_source = models.CharField(max_length=255, blank=True)
-    # A writer may not know yet that a rule was deleted. So PostgreSQL does not check the rule.
+    # A batch does not wait for the check of each row.
     noise_rule = models.ForeignKey(
         "NoiseRule",
         models.SET_NULL,
@@ -78,6 +81,7 @@ class Group(models.Model):
     # When the row was inserted. An import of old reports changes `first_seen`, but not this time.
     opened_at = models.DateTimeField(db_default=Now(), editable=False)
     reports = models.BigIntegerField(default=0)
+    noise_reports = models.BigIntegerField(default=0)
     pages = models.BigIntegerField(default=0)
     client_days = models.BigIntegerField(default=0)
     # The rank of the oldest version with which the group was reported. NULL if there is none,
@@ -110,12 +114,12 @@ class Group(models.Model):
             models.Index(
                 fields=["noise_rule"],
                 name="csp_group_noise_rule",
-                condition=models.Q(noise_rule__isnull=False),
+                condition=Q(noise_rule__isnull=False),
             ),
             models.Index(
                 fields=["assigned_to"],
                 name="csp_group_assigned",
-                condition=models.Q(assigned_to__isnull=False),
+                condition=Q(assigned_to__isnull=False),
             ),
         ]
 
@@ -123,14 +127,36 @@ class Group(models.Model):
         return cause(self.directive, self.blocked_source)
 
 
-class GroupHour(models.Model):
-    """The reports of one group in one hour."""
+class GroupHourQuerySet(models.QuerySet["GroupHour"]):
+    def visible(self) -> GroupHourQuerySet:
+        """Returns the hours of reports that are not noise, of visible groups."""
+        return self.filter(noise_rule_id=0, group__noise_rule=None)
 
-    pk = models.CompositePrimaryKey("group_id", "hour")
+    def shown(self) -> GroupHourQuerySet:
+        """Returns the hours that the page of a group shows: of a hidden group, also its noise."""
+        return self.filter(Q(noise_rule_id=0) | Q(group__noise_rule__isnull=False))
+
+
+class GroupHour(models.Model):
+    """The reports of one group in one hour that one noise rule matched, or none: 0."""
+
+    pk = models.CompositePrimaryKey("group_id", "hour", "noise_rule_id")
     # PostgreSQL does not check the group, so that a batch does not wait for the check of each row.
     group = models.ForeignKey(Group, models.CASCADE, db_index=False, db_constraint=False)
     hour = models.DateTimeField(db_index=True)
+    noise_rule_id = models.BigIntegerField(default=0)
     reports = models.BigIntegerField()
+
+    objects = GroupHourQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["noise_rule_id", "hour"],
+                name="csp_grouphour_noise",
+                condition=Q(noise_rule_id__gt=0),
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.hour:%Y-%m-%d %H}:00 {self.reports}"
@@ -212,6 +238,8 @@ class Report(models.Model):
     group = models.ForeignKey(
         Group, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="stored_reports"
     )
+    # The enabled noise rule that matched the report on arrival, or 0. The rule may be deleted.
+    noise_rule_id = models.BigIntegerField(default=0, editable=False)
     format = models.CharField(max_length=32)
     document_uri = models.TextField("document URI", blank=True)
     referrer = models.TextField(blank=True)
@@ -240,7 +268,9 @@ class Report(models.Model):
         ordering = ["-received_at", "-id"]
         indexes = [
             models.Index(fields=["-received_at", "-id"], name="csp_report_received"),
-            models.Index(fields=["group", "-received_at"], name="csp_report_group"),
+            models.Index(
+                fields=["group", "noise_rule_id", "-received_at"], name="csp_report_group"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -293,16 +323,6 @@ class ClientKey(models.Model):
         return f"{self.day}"
 
 
-class NoiseRuleQuerySet(models.QuerySet["NoiseRule"]):
-    def enabled(self) -> NoiseRuleQuerySet:
-        """Returns the enabled rules, for the conditions of groups.
-
-        PostgreSQL reads them once. With `noise_rule__enabled`, it would join each group with its
-        rule, expect too few groups, and compare each one with all rules.
-        """
-        return self.filter(enabled=True)
-
-
 class NoiseRule(models.Model):
     """A rule that labels groups as noise, for example groups that browser extensions cause."""
 
@@ -338,8 +358,6 @@ class NoiseRule(models.Model):
     built_in = models.BooleanField("built-in", default=False, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True)
-
-    objects = NoiseRuleQuerySet.as_manager()
 
     class Meta:
         ordering = ["category", "name"]

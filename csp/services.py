@@ -131,20 +131,23 @@ def _delete_groups(now: datetime) -> int:
 
 
 def save_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
-    """Saves a rule. While the rule is enabled, the groups with its label are hidden."""
-    save_recorded("csp.noise_rule", rule, _rule_facts, actor=actor, now=now)
+    """Saves a rule. If it is disabled, the groups that it hides are visible again."""
+    with transaction.atomic():
+        save_recorded("csp.noise_rule", rule, _rule_facts, actor=actor, now=now)
+        if not rule.enabled:
+            rule.groups.update(noise_rule=None)
     RULES.clear()
 
 
 def delete_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
-    """Deletes the rule. Its groups lose their label, so they are visible."""
+    """Deletes the rule. The groups that it hides are visible again."""
     delete_recorded("csp.noise_rule", rule, _rule_facts, actor=actor, now=now)
     RULES.clear()
 
 
 def label_groups(rule: NoiseRule, *, actor: Actor, now: datetime) -> int:
-    """Labels the groups in which all stored reports match the rule. Returns their number."""
-    groups = [group.pk for group in dry_run(rule)[0]]
+    """Hides the groups in which all stored reports match the rule. Returns their number."""
+    groups = [group.pk for group in dry_run(rule)[0]] if rule.enabled else []
     with transaction.atomic():
         # Skips groups with newer reports, because those may not match the rule.
         unchanged = Group.objects.filter(pk__in=groups, last_seen__lte=now)

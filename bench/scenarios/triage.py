@@ -146,7 +146,7 @@ def _store_groups(connection: rows.Connection, groups: int) -> None:
         site=_SITE.format(g="n"),
         directive=_DIRECTIVE.format(g="n"),
         blocked_source="'h' || n / 3 || '.example.net'",
-        noise_rule_id=f"CASE WHEN {_drawn(2, 10)} = 0 THEN n % 20 + 1 END",
+        noise_rule_id=f"CASE WHEN {_noise('n')} THEN n % 20 + 1 END",
         first_seen=f"now() - ({_drawn(3, 30)} + 1) * interval '1 day'",
         last_seen=f"now() - {_drawn(4, hours * 30)} * interval '1 minute'",
         opened_at="now() - interval '6 days'",
@@ -162,8 +162,14 @@ def _store_groups(connection: rows.Connection, groups: int) -> None:
         groups * hours // 5,
         group_id=_KEY.format(g=f"n % {groups} + 1"),
         hour=f"date_trunc('hour', now()) - (n / {groups} * 5 + n % 5) * interval '1 hour'",
+        noise_rule_id=f"CASE WHEN {_noise(f'n % {groups} + 1')} THEN n % 20 + 1 ELSE 0 END",
         reports="1 + n % 4",
     )
+
+
+def _noise(group: str) -> str:
+    """Returns the condition of a tenth of the groups, which have only noise."""
+    return f"{_DRAWN.format(g=f'({group})', salt=2, most=10)} = 0"
 
 
 def _drawn(salt: int, most: int) -> str:

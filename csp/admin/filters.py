@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 
-from csp.models import REPORTS, NoiseRule, Report
+from csp.models import REPORTS, Report
 from csp.parsing.formats import Format
 from csp.triage.sites import sites_of_groups
 from csp.triage.states import CURRENT_STATES, OPEN, in_state
@@ -92,7 +92,7 @@ class AssigneeFilter(ConditionFilter):
 
 
 class NoiseFilter(ConditionFilter):
-    """By default, hides the groups that an enabled noise rule has labelled."""
+    """By default, omits the groups with only noise."""
 
     title = "noise"
     parameter_name = "noise"
@@ -108,7 +108,7 @@ class NoiseFilter(ConditionFilter):
     def condition(self, value: str | None) -> Q:
         if value == "all":
             return Q()
-        is_noise = Q(noise_rule__in=NoiseRule.objects.enabled())
+        is_noise = Q(noise_rule__isnull=False)
         return is_noise if value == "only" else ~is_noise
 
 

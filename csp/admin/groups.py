@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 from typing import Any
 
 from django.contrib import admin
@@ -36,7 +37,7 @@ from csp.scrubbing.address import address_of
 from csp.triage import decisions, policies, sites
 from csp.triage.activity import activity
 from csp.triage.decisions import same_cause
-from csp.triage.details import details, is_own, next_step, step_in_words
+from csp.triage.details import details, is_own, next_step, rules_shown, step_in_words
 from csp.triage.overview import (
     badges,
     breakable,
@@ -85,7 +86,7 @@ class GroupAdmin(Decisions, Comparisons, ExportingAdmin):
     more_columns = {
         "current": F("current"),
         "noise": Case(
-            When(noise_rule__enabled=True, then=F("noise_rule__category")), default=Value("")
+            When(noise_rule__isnull=False, then=F("noise_rule__category")), default=Value("")
         ),
     }
     computed = {
@@ -160,7 +161,9 @@ def _group_page(group: Any) -> dict[str, Any]:
     start, counts = hourly_counts(group, now=now, hours=CHART_HOURS)
     others = same_cause(group, now)[:MAX_LINKS] if sites.are_several() else []
     facets, advice, policy = details(group, now=now)
-    reports = list(group.stored_reports.all()[:NEWEST_REPORTS])
+    stored = group.stored_reports
+    newest = (stored.filter(noise_rule_id=rule)[:NEWEST_REPORTS] for rule in rules_shown(group))
+    reports = list(chain.from_iterable(newest))[-NEWEST_REPORTS:]
     return {
         "cause": cause(group.directive, group.blocked_source),
         "where": sites.where(group),

@@ -181,12 +181,13 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
         labelled = services.label_groups(rule, actor=actor_of(request), now=timezone.now())
         text = f"Groups with the new label {rule.name}: {labelled}."
         if labelled:
-            text += " They are hidden." if rule.enabled else " They are visible: it is disabled."
+            text += " They are hidden."
         self.message_user(request, text)
 
-    @admin.action(description="Enable", permissions=["change"])
+    @admin.action(description="Enable, and hide groups", permissions=["change"])
     def enable(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
         self._set_enabled(request, queryset, enabled=True)
+        self.label_groups(request, queryset)
 
     @admin.action(description="Disable, and show the groups", permissions=["change"])
     def disable(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:

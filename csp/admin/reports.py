@@ -76,7 +76,7 @@ class ReportAdmin(ExportingAdmin):
 
     @admin.display
     def noise_rule(self, report: Report) -> str:
-        rule = NoiseRule.objects.filter(groups=report.group_id).first()
+        rule = NoiseRule.objects.filter(pk=report.noise_rule_id).first()
         return row_link(rule) if rule else "none"
 
 

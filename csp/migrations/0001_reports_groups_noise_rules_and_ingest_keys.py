@@ -118,6 +118,7 @@ class Migration(migrations.Migration):
                 ('last_seen', models.DateTimeField()),
                 ('opened_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('reports', models.BigIntegerField(default=0)),
+                ('noise_reports', models.BigIntegerField(default=0)),
                 ('pages', models.BigIntegerField(default=0)),
                 ('client_days', models.BigIntegerField(default=0)),
                 ('oldest_version_rank', models.CharField(db_collation='C', editable=False, max_length=255, null=True)),
@@ -137,11 +138,15 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='GroupHour',
             fields=[
-                ('pk', models.CompositePrimaryKey('group_id', 'hour', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('pk', models.CompositePrimaryKey('group_id', 'hour', 'noise_rule_id', blank=True, editable=False, primary_key=True, serialize=False)),
                 ('hour', models.DateTimeField(db_index=True)),
+                ('noise_rule_id', models.BigIntegerField(default=0)),
                 ('reports', models.BigIntegerField()),
                 ('group', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, to='csp.group')),
             ],
+            options={
+                'indexes': [models.Index(condition=models.Q(('noise_rule_id__gt', 0)), fields=['noise_rule_id', 'hour'], name='csp_grouphour_noise')],
+            },
         ),
         migrations.CreateModel(
             name='LimitUse',
@@ -210,6 +215,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
                 ('received_at', models.DateTimeField()),
                 ('occurred_at', models.DateTimeField()),
+                ('noise_rule_id', models.BigIntegerField(default=0, editable=False)),
                 ('format', models.CharField(max_length=32)),
                 ('document_uri', models.TextField(blank=True, verbose_name='document URI')),
                 ('referrer', models.TextField(blank=True)),
@@ -233,7 +239,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-received_at', '-id'],
-                'indexes': [models.Index(fields=['-received_at', '-id'], name='csp_report_received'), models.Index(fields=['group', '-received_at'], name='csp_report_group')],
+                'indexes': [models.Index(fields=['-received_at', '-id'], name='csp_report_received'), models.Index(fields=['group', 'noise_rule_id', '-received_at'], name='csp_report_group')],
             },
         ),
         migrations.CreateModel(

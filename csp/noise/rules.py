@@ -31,7 +31,6 @@ class Rule:
     name: str
     target: str
     pattern: str
-    enabled: bool = True
     site: str = ""
 
 
@@ -88,7 +87,7 @@ class Rules:
     def match(
         self, *, blocked: Address, source: Address, document: Address, user_agent: str, site: str
     ) -> Rule | None:
-        """Returns the first rule that matches the report, enabled or not, or None.
+        """Returns the first rule that matches the report, or None.
 
         The rules of the report's site come before those of all sites.
         """

@@ -30,13 +30,13 @@ def are_rules_in_memory() -> bool:
 
 
 def current_rules() -> Rules:
-    """Returns all noise rules. Raises: DatabaseError."""
+    """Returns the enabled noise rules. Raises: DatabaseError."""
     return RULES.load("", lambda: CachedValue(compiled(_rules())))
 
 
 def _rules() -> list[Rule]:
-    rows = NoiseRule.objects.order_by("id")
-    columns = ("id", "name", "target", "pattern", "enabled", "site")
+    rows = NoiseRule.objects.filter(enabled=True).order_by("id")
+    columns = ("id", "name", "target", "pattern", "site")
     return [Rule(*row) for row in rows.values_list(*columns)]
 
 
@@ -45,9 +45,15 @@ def _rules() -> list[Rule]:
 _READ = """
 SELECT wanted.id, blocked_uri, source_file, document_uri, user_agent,
     sum(represented_reports)::bigint
-FROM unnest(%s::uuid[]) AS wanted (id), LATERAL (
-    SELECT blocked_uri, source_file, document_uri, user_agent, represented_reports FROM csp_report
-    WHERE group_id = wanted.id ORDER BY received_at DESC LIMIT %s
+FROM unnest(%(groups)s::uuid[]) AS wanted (id), LATERAL (
+    (
+        SELECT blocked_uri, source_file, document_uri, user_agent, represented_reports
+        FROM csp_report WHERE group_id = wanted.id AND noise_rule_id = 0
+        ORDER BY received_at DESC LIMIT %(limit)s
+    ) UNION ALL (
+        SELECT blocked_uri, source_file, document_uri, user_agent, represented_reports
+        FROM csp_report WHERE group_id = wanted.id AND noise_rule_id > 0 LIMIT %(limit)s
+    )
 ) AS newest
 GROUP BY 1, 2, 3, 4, 5
 """
@@ -57,7 +63,7 @@ def dry_run(rule: NoiseRule) -> tuple[list[Group], list[Group]]:
     """Returns the visible groups whose newest stored reports the rule would label.
 
     In the groups of the first list, all of these reports match. In the groups of the second list,
-    only some of them match.
+    only some of them match. Reports that another enabled rule matches do not count.
     """
     own = Rule(rule.pk or 0, rule.name, rule.target, rule.pattern, site=rule.site)
     rules = compiled([*(each for each in _rules() if each.id != own.id), own])
@@ -72,14 +78,14 @@ def dry_run(rule: NoiseRule) -> tuple[list[Group], list[Group]]:
 
 
 def _matched(sites: Mapping[UUID, str], rules: Rules, own: Rule) -> dict[UUID, tuple[int, int]]:
-    """Returns the numbers of matching and of all reports, for each group with a matching report.
+    """Returns the numbers of matching and of counted reports, for groups with a matching report.
 
     `sites` has the site of each group to read.
     """
     matched: Counter[UUID] = Counter()
     read: Counter[UUID] = Counter()
     with connection.cursor() as cursor:
-        cursor.execute(_READ, [list(sites), MAX_READ])
+        cursor.execute(_READ, {"groups": list(sites), "limit": MAX_READ})
         for group, *uris, agent, count in cursor:
             blocked, source, document = map(address_of, uris)
             rule = rules.match(
@@ -89,6 +95,6 @@ def _matched(sites: Mapping[UUID, str], rules: Rules, own: Rule) -> dict[UUID, t
                 user_agent=agent,
                 site=sites[group],
             )
-            read[group] += count
+            read[group] += count if rule in {own, None} else 0
             matched[group] += count if rule is own else 0
     return {group: (count, read[group]) for group, count in matched.items() if count}

@@ -19,8 +19,8 @@ from users.models import User
 from users.roles import AUDITOR, OWNER
 
 MAX_NOTE = 2_000
-KEEP = ...
 # The columns that a decision changes.
+KEEP = ...
 _COLUMNS = ("state", "state_at", "ignored_until", "ignored_client_days", "note", "assigned_to_id")
 
 
@@ -29,8 +29,8 @@ class Decision:
     """The new state, the new note, and the user who takes care of the group. None keeps each.
 
     An ignored group is new again at the time `ignored_until`, or when `client_days` is at least
-    `ignored_client_days`. If both are None, it is ignored for good. KEEP keeps the limit of
-    an ignored group. `assigned_to` is a username, or "" for no user.
+    `ignored_client_days`. If both are None, it is ignored for good. KEEP keeps the limit of an
+    ignored group. `assigned_to` is a username, or "" for no user.
     """
 
     state: str | None = None
@@ -137,9 +137,7 @@ def undo(
 def same_cause(group: Group, now: datetime) -> Any:
     """Returns the groups with the same cause on other sites, with their current states."""
     groups = Group.objects.annotate(current=current_state(now)).exclude(pk=group.pk)
-    return groups.filter(
-        directive=group.directive, blocked_source=group.blocked_source, noise_rule=group.noise_rule
-    )
+    return groups.filter(directive=group.directive, blocked_source=group.blocked_source)
 
 
 def copy_decision(group: Group, *, actor: Actor, now: datetime) -> list[Group]:
@@ -179,12 +177,12 @@ def _set_state(group: Group, state: str, current: str, decision: Decision, now: 
     stays_ignored = state == current == State.IGNORED
     old = (group.ignored_until, group.ignored_client_days) if stays_ignored else (None, None)
     until = old[0] if decision.ignored_until is KEEP else decision.ignored_until
-    limit = old[1] if decision.ignored_client_days is KEEP else decision.ignored_client_days
-    if state == current and (until, limit) == old:
+    reach = old[1] if decision.ignored_client_days is KEEP else decision.ignored_client_days
+    if state == current and (until, reach) == old:
         return
     group.state, group.state_at, group.ignored_until = state, now, until
     # If the group had reached the limit already, it would be new again at once.
-    group.ignored_client_days = None if limit is None else max(limit, group.client_days + 1)
+    group.ignored_client_days = None if reach is None else max(reach, group.client_days + 1)
 
 
 def _name(user: User | None) -> str:

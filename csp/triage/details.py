@@ -55,7 +55,10 @@ WITH newest AS MATERIALIZED (
     SELECT id, received_at, represented_reports, client_hash, effective_directive, blocked_uri,
         {", ".join(FACETS.values())}, md5(original_policy) AS policy,
         {ORIGIN.format("document_uri")} AS page, {ORIGIN.format("blocked_uri")} AS blocked_origin
-    FROM csp_report WHERE group_id = %s ORDER BY received_at DESC, id DESC LIMIT {MAX_READ}
+    FROM unnest(%s::bigint[]) AS wanted (rule), LATERAL (
+        SELECT * FROM csp_report WHERE group_id = %s AND noise_rule_id = rule
+        ORDER BY received_at DESC, id DESC LIMIT {MAX_READ}
+    ) AS of_rule
 ), once AS (
     SELECT GROUPING(page, policy, blocked_origin) AS how, page, policy, blocked_origin,
         max(received_at) AS at, max(id) AS id
@@ -159,7 +162,7 @@ def _details(group: Group, *, now: datetime) -> Details:
     newest = _Newest()
     with connection.cursor() as cursor:
         # `fetch` would use one plan for all groups, which sorts all reports of a large group.
-        cursor.execute(_NEWEST, [group.pk, now - WEEK])
+        cursor.execute(_NEWEST, [rules_shown(group), group.pk, now - WEEK])
         for row in cursor.fetchall():
             newest.add(row)
         common = [digest for digest, _ in newest.policies.most_common(MAX_POLICIES)]
@@ -199,8 +202,13 @@ def _common(counter: Counter[str]) -> list[dict[str, Any]]:
 
 
 def _is_noise(group: Group) -> bool:
-    """Returns whether an enabled noise rule hides the group."""
-    return group.noise_rule is not None and group.noise_rule.enabled
+    """Returns whether the group has only noise."""
+    return group.noise_rule is not None
+
+
+def rules_shown(group: Group) -> list[int]:
+    """Returns the `noise_rule_id` of the reports to show: of a hidden group, also its noise."""
+    return [0, *([group.noise_rule_id] if group.noise_rule_id else [])]
 
 
 def is_own(url: str) -> bool:

@@ -28,7 +28,9 @@ LEARNING = timedelta(days=7)
 
 def new_hosts(visible: Any, now: datetime) -> Any:
     """Returns the first uses of a host that several networks have reported in the last day."""
-    reports = Report.objects.filter(group=OuterRef("pk"), received_at__gt=now - DAY)
+    reports = Report.objects.filter(
+        group=OuterRef("pk"), noise_rule_id=0, received_at__gt=now - DAY
+    )
     # The group may have the name of a scheme or a keyword instead of a host.
     of_hosts = reports.filter(blocked_uri__regex="^(https?|wss?)://").order_by()
     networks = of_hosts.values(network=Substr("client_hash", 1, NETWORK_BYTES)).distinct()

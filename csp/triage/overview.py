@@ -66,8 +66,8 @@ def hourly_counts(group: Group, *, now: datetime, hours: int) -> tuple[datetime,
     """Returns the start of the last `hours` hours, and the number of reports in each hour."""
     this = now.replace(minute=0, second=0, microsecond=0)
     first = this - (hours - 1) * HOUR
-    counts = GroupHour.objects.filter(group=group, hour__gte=first)
-    counted = dict(counts.values_list("hour", "reports"))
+    rows = GroupHour.objects.shown().filter(group=group, hour__gte=first).values_list("hour")
+    counted = dict(rows.annotate(Sum("reports")))
     return first, [counted.get(first + n * HOUR, 0) for n in range(hours)]
 
 
@@ -121,8 +121,10 @@ def daily(groups: Iterable[UUID], now: datetime) -> dict[UUID, list[int]]:
     """Returns the number of reports of each group on each of the last days, oldest day first."""
     first = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS - 1)
     counted: dict[UUID, list[int]] = defaultdict(lambda: [0] * DAYS)
-    rows = GroupHour.objects.filter(group__in=groups, hour__gte=first).values_list(
-        "group", TruncDate("hour", tzinfo=UTC)
+    rows = (
+        GroupHour.objects.shown()
+        .filter(group__in=groups, hour__gte=first)
+        .values_list("group", TruncDate("hour", tzinfo=UTC))
     )
     for group, day, count in rows.annotate(Sum("reports")):
         counted[group][min((day - first.date()).days, DAYS - 1)] = count

@@ -14,7 +14,7 @@ from typing import Any
 from django.db.models import OuterRef, Q, Subquery, Sum
 
 from csp.importing.items import EARLIEST
-from csp.models import GroupHour, GroupVersion, NoiseRule, Version
+from csp.models import GroupHour, GroupVersion, Version
 from csp.triage.selectors import groups_at, whole_hour
 from csp.triage.versions import Versions, are_reported, mark_new, step, versions_of_sites
 
@@ -126,8 +126,7 @@ def by_time(moment: datetime, *, now: datetime, site: str = "") -> tuple[int, li
 def _counted(start: datetime, hours: int, now: datetime, **conditions: Any) -> list[Any]:
     """Returns the visible groups with the most reports in these hours, most reports first."""
     counts = GroupHour.objects.filter(hour__gte=start, hour__lt=start + timedelta(hours=hours))
-    visible = counts.filter(**conditions).exclude(group__noise_rule__in=NoiseRule.objects.enabled())
-    rows = visible.values_list("group")
+    rows = counts.visible().filter(**conditions).values_list("group")
     sums = dict(rows.annotate(sum=Sum("reports")).order_by("-sum", "group")[:MAX_GROUPS])
     groups = groups_at(now).in_bulk(list(sums))
     for key, group in groups.items():

@@ -11,8 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from django.db.models import Case, Count, Q, QuerySet, Sum, When
-from django.db.models.functions import Coalesce
+from django.db.models import Case, Count, Q, QuerySet, Sum, Value, When
 
 from csp.models import Group, GroupHour, State
 from csp.noise.stored import RULE_TOPIC
@@ -123,7 +122,7 @@ def summary(*, since: datetime, now: datetime, site: str = "") -> dict[str, Any]
 
     Counts all sites if `site` is "".
     Reports are counted by hour, so the period starts at a full hour. The numbers are at most a
-    minute old. Groups with the label of an enabled noise rule count only as noise.
+    minute old. Hidden groups count only as noise.
     """
     key = whole_hour(since), site
     found = _SUMMARIES.get(key)
@@ -172,8 +171,9 @@ def _summary(since: datetime, site: str, now: datetime) -> dict[str, Any]:
 
 
 def _directive_sums(since: datetime, site: str) -> list[tuple[str, str, bool, int]]:
-    """Returns the reports per site and directive, and whether an enabled noise rule hides them."""
-    hidden = Coalesce("group__noise_rule__enabled", False)
+    """Returns the reports per site and directive, and whether they are noise."""
+    is_visible = When(noise_rule_id=0, group__noise_rule=None, then=Value(False))
+    hidden = Case(is_visible, default=Value(True))
     hours = GroupHour.objects.filter(hour__gte=since)
     columns = ("group__site", "group__directive")
     counted = (hours.filter(group__site=site) if site else hours).values(*columns)

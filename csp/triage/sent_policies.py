@@ -30,7 +30,7 @@ SELECT wanted.id, md5(original_policy), client_hash, effective_directive, blocke
     max(newest.id), min(received_at), max(received_at), sum(represented_reports)::bigint
 FROM unnest(%s::uuid[], %s::timestamptz[]) AS wanted (id, since), LATERAL (
     SELECT *, {ORIGIN.format("document_uri")} AS page
-    FROM csp_report WHERE group_id = wanted.id AND received_at > since
+    FROM csp_report WHERE group_id = wanted.id AND noise_rule_id = 0 AND received_at > since
     ORDER BY received_at DESC LIMIT %s
 ) AS newest
 GROUP BY 1, 2, 3, 4, 5, 6

@@ -29,6 +29,7 @@ EXAMPLE = {
     "first_seen": "2026-11-03T08:15:00Z",
     "last_seen": "2026-11-05T17:42:10Z",
     "reports": 412,
+    "noise_reports": 0,
     "pages": 9,
     "client_days": 35,
     "new_in": "2.29.0",
@@ -51,7 +52,7 @@ class GroupSerializer(WireSerializer):
         help_text="The blocked source: a host, a scheme, or a keyword such as `inline`."
     )
     noise_rule = serializers.SerializerMethodField(
-        help_text="The name of the noise rule that labelled the group, or an empty string."
+        help_text="The name of the noise rule that hides the group, or an empty string."
     )
     hidden = serializers.SerializerMethodField(help_text="Whether that noise rule is enabled.")
     state = serializers.ChoiceField(
@@ -75,7 +76,11 @@ class GroupSerializer(WireSerializer):
     )
     first_seen = serializers.DateTimeField(help_text="When the first report arrived.")
     last_seen = serializers.DateTimeField(help_text="When the newest report arrived.")
-    reports = serializers.IntegerField(help_text="The number of reports.")
+    reports = serializers.IntegerField(help_text="The number of reports that are not noise.")
+    noise_reports = serializers.IntegerField(
+        help_text="The number of reports that a noise rule matched on arrival. They change no "
+        "other number of the group."
+    )
     pages = serializers.IntegerField(help_text="The number of different pages.")
     client_days = serializers.IntegerField(
         help_text="The number of different clients on each day, summed over the days."
@@ -96,7 +101,7 @@ class GroupSerializer(WireSerializer):
         return group.assigned_to.username if group.assigned_to else ""
 
     def get_hidden(self, group: Group) -> bool:
-        return group.noise_rule is not None and group.noise_rule.enabled
+        return group.noise_rule is not None
 
 
 class GroupsSerializer(WireSerializer):

@@ -42,7 +42,8 @@ FROM unnest(%s::uuid[]) AS wanted (id), LATERAL (
     SELECT disposition, client_hash, received_at, regexp_replace(
         original_policy, '''(nonce|sha256|sha384|sha512)-[^'']*''', '''\\1-*''', 'g') AS policy
     FROM csp_report
-    WHERE group_id = wanted.id AND received_at > %s AND original_policy <> ''
+    WHERE group_id = wanted.id AND noise_rule_id = 0 AND received_at > %s
+        AND original_policy <> ''
     ORDER BY received_at DESC LIMIT %s
 ) AS newest
 GROUP BY disposition, md5(policy)

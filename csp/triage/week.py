@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import Sum
 
-from csp.models import GroupHour, NoiseRule
+from csp.models import GroupHour
 from csp.triage.reading import bounded_read, snapshot
 from csp.triage.selectors import HOUR, WEEK, groups_at, kept_sums, whole_hour
 from csp.writing.batch import HOURS_TOPIC
@@ -93,8 +93,11 @@ def _earlier(hour: datetime, now: datetime) -> EarlierHours:
 def _add_hours(counts: Counts, *, start: datetime, since: datetime, until: datetime) -> None:
     """Adds the visible reports of these hours to `counts`, which begins at `start`."""
     hours = GroupHour.objects.filter(hour__gte=since, hour__lt=until)
-    visible = hours.exclude(group__noise_rule__in=NoiseRule.objects.enabled())
-    rows = visible.values_list("group__site", "group__directive", "hour").annotate(Sum("reports"))
+    rows = (
+        hours.visible()
+        .values_list("group__site", "group__directive", "hour")
+        .annotate(Sum("reports"))
+    )
     for site, directive, hour, reports in rows:
         for name in ("", site):
             found = counts.setdefault(name, {}).setdefault(directive, [0] * HOURS)
@@ -114,11 +117,10 @@ SELECT site, id
 FROM (
     SELECT group_id, sum(reports) FILTER (WHERE hour >= %(week)s) AS this,
         coalesce(sum(reports) FILTER (WHERE hour < %(week)s), 0) AS before
-    FROM csp_grouphour WHERE hour >= %(before)s GROUP BY group_id
+    FROM csp_grouphour WHERE hour >= %(before)s AND noise_rule_id = 0 GROUP BY group_id
 ) AS counted
 JOIN csp_group ON csp_group.id = group_id
-WHERE this >= %(least)s AND this >= 2 * before AND first_seen < %(week)s
-    AND NOT EXISTS (SELECT FROM csp_noiserule WHERE csp_noiserule.id = noise_rule_id AND enabled)
+WHERE this >= %(least)s AND this >= 2 * before AND first_seen < %(week)s AND noise_rule_id IS NULL
 ORDER BY this DESC, csp_group.id LIMIT %(limit)s
 """
 

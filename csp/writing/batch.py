@@ -23,13 +23,13 @@ HOURS_TOPIC = "csp_hours"
 _REPORT = {
     field.attname: field.db_type(connection)
     for field in Report._meta.concrete_fields
-    if field.attname not in {"id", "represented_reports"}
+    if field.attname not in {"id", "noise_rule_id", "represented_reports"}
 }
 _OTHERS = {
     "group_site": "text",
     "group_directive": "text",
     "group_blocked_source": "text",
-    "group_noise_rule": "bigint",
+    "noise_rule": "bigint",
     "page": "bigint",
     "client_day": "bigint",
 }
@@ -37,11 +37,17 @@ _ROW = ", ".join(f"{name} {type}" for name, type in (_REPORT | _OTHERS).items())
 _COLUMNS = ", ".join(_REPORT)
 
 # The number of reports that a stored row represents. `place` numbers the reports with the same
-# group and hour from 1. The first 1,000 reports are all stored. After that, only 100 reports are
-# stored each time that the number of reports doubles.
+# group, hour and noise rule from 1. The first 1,000 reports are all stored. After that, only 100
+# reports are stored each time that the number of reports doubles.
 WEIGHT = """CASE WHEN place <= 1000 THEN 1 ELSE
     10::bigint << (length(ltrim(((place - 1) / 1000)::bit(64)::text, '0')) - 1)
 END"""
+
+_COUNTS = "WHERE noise_rule_id = 0"
+# Whether a batch has the first report of a hidden group that is not noise, and whether its times
+# are those of the group: noise does not change the times of a visible group.
+_IS_FIRST = "stored.noise_rule_id IS NOT NULL AND stored.reports = 0 AND excluded.reports > 0"
+_IS_SEEN = "excluded.reports > 0 OR stored.noise_rule_id IS NOT NULL"
 
 # Writes the rows of a JSON array, unless a batch with the same id was written earlier. Returns
 # whether it has written them. The parameters are the id, whether the batch is imported, the array,
@@ -55,9 +61,11 @@ WITH batch AS (
     INSERT INTO csp_committedbatch (id, imported) VALUES ($1, $2)
     ON CONFLICT DO NOTHING RETURNING id
 ), arrived AS MATERIALIZED (
-    SELECT sent.*, known.id AS version_id, known.rank,
+    -- The writer may not know yet that a noise rule was disabled or deleted.
+    SELECT sent.*, coalesce(rule.id, 0) AS noise_rule_id, known.id AS version_id, known.rank,
         date_trunc('hour', received_at, 'UTC') AS hour
     FROM batch, json_to_recordset($3::json) AS sent ({_ROW})
+    LEFT JOIN csp_noiserule AS rule ON rule.id = noise_rule AND rule.enabled
     LEFT JOIN csp_version AS known ON known.site = group_site AND known.name = version_name
 ), hashes AS (
     INSERT INTO csp_distincthash (group_id, kind, hash, version_id)
@@ -66,7 +74,7 @@ WITH batch AS (
         ({PAGE}, page, 0, known.pages),
         ({CLIENT_DAY}, client_day, coalesce(arrived.version_id, 0), known.client_days)
     ) AS each (kind, hash, version_id, number)
-    WHERE number IS NULL OR number <= {EXACT} OR NOT {IS_LARGE}
+    WHERE arrived.noise_rule_id = 0 AND (number IS NULL OR number <= {EXACT} OR NOT {IS_LARGE})
     ORDER BY 1, 2, 3, 4
     ON CONFLICT DO NOTHING RETURNING group_id, kind, hash, version_id
 ), added AS MATERIALIZED (
@@ -85,19 +93,27 @@ WITH batch AS (
     )
     GROUP BY group_id, known.pages, known.client_days
 ), groups AS (
-    -- An earlier group that an operator has labelled is visible again if a report does not match.
+    -- The row of a batch has the times of its noise only if all of its reports are noise.
     INSERT INTO csp_group AS stored (
-        id, site, directive, blocked_source, noise_rule_id, first_seen, last_seen, reports, pages,
-        client_days, oldest_version_rank)
-    SELECT group_id, group_site, group_directive, group_blocked_source, group_noise_rule,
-        min(received_at), max(received_at), count(*),
-        coalesce(min(added.pages), 0), coalesce(min(added.client_days), 0), min(rank)
-    FROM arrived LEFT JOIN added USING (group_id) GROUP BY 1, 2, 3, 4, 5 ORDER BY 1
+        id, site, directive, blocked_source, noise_rule_id, first_seen, last_seen, reports,
+        noise_reports, pages, client_days, oldest_version_rank)
+    SELECT group_id, group_site, group_directive, group_blocked_source,
+        CASE WHEN bool_and(noise_rule_id > 0) THEN max(noise_rule_id) END,
+        coalesce(min(received_at) FILTER ({_COUNTS}), min(received_at)),
+        coalesce(max(received_at) FILTER ({_COUNTS}), max(received_at)),
+        count(*) FILTER ({_COUNTS}), count(*) FILTER (WHERE noise_rule_id > 0),
+        coalesce(min(added.pages), 0), coalesce(min(added.client_days), 0),
+        min(rank) FILTER ({_COUNTS})
+    FROM arrived LEFT JOIN added USING (group_id) GROUP BY 1, 2, 3, 4 ORDER BY 1
     ON CONFLICT (id) DO UPDATE SET
-        noise_rule_id = excluded.noise_rule_id,
+        noise_rule_id = CASE
+            WHEN stored.noise_rule_id IS NOT NULL THEN excluded.noise_rule_id END,
         reports = stored.reports + excluded.reports,
-        first_seen = least(stored.first_seen, excluded.first_seen),
-        last_seen = greatest(stored.last_seen, excluded.last_seen),
+        noise_reports = stored.noise_reports + excluded.noise_reports,
+        first_seen = CASE WHEN {_IS_FIRST} THEN excluded.first_seen WHEN {_IS_SEEN}
+            THEN least(stored.first_seen, excluded.first_seen) ELSE stored.first_seen END,
+        last_seen = CASE WHEN {_IS_SEEN}
+            THEN greatest(stored.last_seen, excluded.last_seen) ELSE stored.last_seen END,
         pages = stored.pages + excluded.pages,
         client_days = stored.client_days + excluded.client_days,
         oldest_version_rank = least(stored.oldest_version_rank, excluded.oldest_version_rank)
@@ -111,16 +127,18 @@ WITH batch AS (
     ON CONFLICT (group_id, version_id) DO UPDATE SET
         client_days = stored.client_days + excluded.client_days
 ), hours AS (
-    INSERT INTO csp_grouphour AS stored (group_id, hour, reports)
-    SELECT group_id, hour, count(*) FROM arrived GROUP BY 1, 2 ORDER BY 1, 2
-    ON CONFLICT (group_id, hour) DO UPDATE SET reports = stored.reports + excluded.reports
-    RETURNING group_id, hour, reports
+    INSERT INTO csp_grouphour AS stored (group_id, hour, noise_rule_id, reports)
+    SELECT group_id, hour, noise_rule_id, count(*) FROM arrived GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+    ON CONFLICT (group_id, hour, noise_rule_id) DO UPDATE SET
+        reports = stored.reports + excluded.reports
+    RETURNING group_id, hour, noise_rule_id, reports
 ), reports AS (
-    INSERT INTO csp_report ({_COLUMNS}, represented_reports)
-    SELECT {_COLUMNS}, weight
+    INSERT INTO csp_report ({_COLUMNS}, noise_rule_id, represented_reports)
+    SELECT {_COLUMNS}, noise_rule_id, weight
     FROM (
-        SELECT arrived.*, reports + 1 - row_number() OVER (PARTITION BY group_id, hour) AS place
-        FROM arrived JOIN hours USING (group_id, hour)
+        SELECT arrived.*,
+            reports + 1 - row_number() OVER (PARTITION BY group_id, hour, noise_rule_id) AS place
+        FROM arrived JOIN hours USING (group_id, hour, noise_rule_id)
     ) AS placed, LATERAL (SELECT {WEIGHT} AS weight) AS weighed
     WHERE $4 AND place % weight = 0
     ORDER BY received_at

@@ -106,7 +106,8 @@ def entries_of(
         of_coder = sender.coder_version if site in sender.coder_sites else ""
         row = {
             **report.columns,
-            **group_columns(site, *prepared.cause, rule.id if rule else None),
+            **group_columns(site, *prepared.cause),
+            "noise_rule": rule.id if rule else 0,
             "received_at": sender.received_at,
             "occurred_at": sender.received_at - prepared.age,
             "browser": browser_of(agent),

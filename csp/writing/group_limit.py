@@ -224,4 +224,4 @@ def _name_of(pair: Pair) -> bytes:
 
 def _moved(entry: Entry) -> Entry:
     other = other_group(entry.row["group_site"], entry.row["group_directive"])
-    return replace(entry, rule=None, row={**entry.row, **other})
+    return replace(entry, row={**entry.row, **other})

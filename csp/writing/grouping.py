@@ -1,7 +1,8 @@
 """Finds the group of a report.
 
-Reports of one site with the same cause are in one group. A cause consists of the directive, the
-blocked source, and the noise rule that matches the report.
+Reports of one site with the same cause are in one group. A cause consists of the directive and the
+blocked source. Whether reports are noise does not matter, so that a group stays the same when noise
+rules change.
 """
 
 from __future__ import annotations
@@ -24,16 +25,13 @@ OTHER = "other"
 type Sites = frozenset[str]
 
 
-def group_columns(
-    site: str, directive: str, blocked: str, rule_id: int | None = None
-) -> dict[str, object]:
-    """Returns the columns of the group with these values. `rule_id` is None without a rule."""
+def group_columns(site: str, directive: str, blocked_source: str) -> dict[str, object]:
+    """Returns the columns of the group with these values."""
     return {
-        "group_id": uuid_of(site, directive, blocked, rule_id),
+        "group_id": uuid_of(site, directive, blocked_source),
         "group_site": site,
         "group_directive": directive,
-        "group_blocked_source": blocked,
-        "group_noise_rule": rule_id,
+        "group_blocked_source": blocked_source,
     }
 
 

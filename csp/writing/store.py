@@ -211,8 +211,8 @@ def _is_transient(error: Exception) -> bool:
 
 
 def _count(entries: Sequence[Entry]) -> None:
-    """Counts the reports by verdict. A report is noise if its rule is enabled."""
-    noise = Counter(e.rule.name for e in entries if e.rule is not None and e.rule.enabled)
+    """Counts the reports by verdict."""
+    noise = Counter(entry.rule.name for entry in entries if entry.rule)
     for name, hits in noise.items():
         metrics.NOISE.labels(name).inc(hits)
     metrics.REPORTS.labels("noise").inc(noise.total())

@@ -1,20 +1,27 @@
 from __future__ import annotations
 
+from collections import Counter
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import pytest
+from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from audit.services import SYSTEM
 from csp import services
 from csp.causes import EXTENSIONS
 from csp.migrations._built_in_rules import BUILT_IN, BuiltInRule, add_built_in
-from csp.models import Group, NoiseRule
+from csp.models import Group, GroupHour, NoiseRule, Report
 from csp.noise.rules import Rule, Rules, checked_pattern, compiled, is_localhost, pattern_for
-from csp.noise.stored import dry_run
+from csp.noise.stored import RULES, dry_run
 from csp.scrubbing.address import address_of
 from csp.writing import writer
 from kernel.http.asking import run
-from tests.support.csp_reports import NOW, entries, legacy
+from tests.support.client import APIClient
+from tests.support.csp_groups import GROUPS, patch
+from tests.support.csp_reports import NOW, entries, legacy, send
 
 FACEBOOK = "Mozilla/5.0 (iPhone) AppleWebKit/605.1.15 [FBAN/FBIOS;FBAV/500.0]"
 PAGE = "https://coder.example.com/workspaces"
@@ -202,12 +209,17 @@ def test_rule_for_a_group_is_prefilled(reported: Facts, prefilled: Any) -> None:
     assert pattern_for(**reported.addresses()) == prefilled
 
 
+FACTS = {"name": "ads", "category": "own", "target": "path", "pattern": "/ads/", "reason": "ads"}
+
+
 @pytest.fixture
 def rule(collecting: None) -> NoiseRule:
-    """A disabled rule for scripts below /ads/. No stored report matches it yet."""
-    return NoiseRule(
-        name="ads", category="own", target="path", pattern="/ads/", reason="ads", enabled=False
-    )
+    """A rule for scripts below /ads/ that is not saved. No stored report matches it yet."""
+    return NoiseRule(**FACTS)
+
+
+def later() -> datetime:
+    return timezone.now() + timedelta(minutes=1)
 
 
 def save(rule: NoiseRule, *, enabled: bool) -> None:
@@ -224,19 +236,87 @@ def visible() -> dict[str, int]:
     return dict(Group.objects.visible().values_list("blocked_source", "reports"))
 
 
-def test_rule_labels_reports_on_arrival_and_hides_while_it_is_enabled(rule: NoiseRule) -> None:
-    save(rule, enabled=False)
-    store("cdn", "/ads/x.js", 2)
-    store("cdn", "/lib/x.js")
-    assert set(Group.objects.values_list("noise_rule", "reports")) == {(rule.pk, 2), (None, 1)}
-    for enabled, counts in ((False, [1, 2]), (True, [1]), (False, [1, 2])):
-        save(rule, enabled=enabled)
-        assert sorted(Group.objects.visible().values_list("reports", flat=True)) == counts
+def numbers() -> Any:
+    """Returns the numbers of the only group: (reports, noise reports, client days, is hidden)."""
+    found = Group.objects.get()
+    return found.reports, found.noise_reports, found.client_days, found.noise_rule_id is not None
+
+
+def test_one_cause_is_one_group_whatever_happens_to_the_rule(rule: NoiseRule) -> None:
+    steps = (
+        (lambda: save(rule, enabled=True), (0, 2, 0, True)),
+        (lambda: save(rule, enabled=False), (2, 2, 1, False)),
+        (lambda: save(rule, enabled=True), (2, 4, 1, False)),
+        (lambda: services.label_groups(rule, actor=SYSTEM, now=later()), (2, 6, 1, True)),
+        (lambda: services.delete_noise_rule(rule, actor=SYSTEM, now=NOW), (4, 6, 1, False)),
+        (lambda: save(NoiseRule(**FACTS), enabled=True), (4, 8, 1, False)),
+    )
+    for change, after in steps:
+        change()
+        store("cdn", "/ads/x.js", 2)
+        assert numbers() == after
+    assert set(GroupHour.objects.values_list("group")) == {(Group.objects.get().pk,)}
+    assert sum(GroupHour.objects.filter(noise_rule_id=0).values_list("reports", flat=True)) == 4
+
+
+def test_group_with_noise_has_the_times_and_the_state_of_its_other_reports(
+    rule: NoiseRule, owner: APIClient
+) -> None:
+    def report(path: str) -> None:
+        send(owner, legacy(blocked_uri=f"https://cdn.example.net{path}"))
+
     save(rule, enabled=True)
-    services.delete_noise_rule(rule, actor=SYSTEM, now=NOW)
-    assert Group.objects.visible().count() == 2
-    store("cdn", "/ads/x.js")
-    assert Group.objects.filter(noise_rule=None).count() == 2
+    for path in ("/ads/x.js", "/ads/x.js", "/lib/x.js", "/ads/x.js"):
+        report(path)
+    group = Group.objects.get()
+    at = Report.objects.get(noise_rule_id=0).received_at
+    assert (group.first_seen, group.last_seen) == (at, at)
+    page = f"{GROUPS}/{group.pk}"
+    assert patch(owner, page, {"state": "resolved"}).status_code == 200
+    report("/ads/x.js")
+    found = owner.get(page).json()
+    assert (found["state"], found["reports"], found["noise_reports"]) == ("resolved", 1, 4)
+    # Neither the facets nor the advice contain noise.
+    assert [each["reports"] for each in found["facets"]["Page"]] == [1]
+    assert found["advice"]["week_reports"] == 1
+    report("/lib/x.js")
+    assert owner.get(page).json()["state"] == "regressed"
+
+
+@given(
+    st.lists(
+        st.sampled_from(["noise", "other", "enable", "disable", "delete", "label"]), max_size=12
+    )
+)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_report_counts_once_in_one_group(collecting: None, steps: list[str]) -> None:
+    rule, sent = NoiseRule(**FACTS), Counter[str]()
+    Group.objects.all().delete()
+    for step in steps:
+        if step in {"noise", "other"}:
+            store("cdn", "/ads/x.js" if step == "noise" else "/lib/x.js")
+            is_noise = step == "noise" and NoiseRule.objects.filter(name="ads", enabled=True)
+            sent["noise_reports" if is_noise else "reports"] += 1
+        elif step == "delete":
+            NoiseRule.objects.filter(name="ads").delete()
+            rule = NoiseRule(**FACTS)
+        elif step == "label":
+            if rule.pk:
+                services.label_groups(rule, actor=SYSTEM, now=later())
+        else:
+            save(rule, enabled=step == "enable")
+    RULES.clear()
+    assert Group.objects.count() == min(1, sent.total())
+    for group in Group.objects.all():
+        assert (group.reports, group.noise_reports) == (sent["reports"], sent["noise_reports"])
+        is_enabled = NoiseRule.objects.filter(name="ads", enabled=True).exists()
+        assert group.noise_rule is None or is_enabled
+        of_rules = Counter[bool]()
+        for noise, number in GroupHour.objects.values_list("noise_rule_id", "reports"):
+            of_rules[noise > 0] += number
+        assert (of_rules[False], of_rules[True]) == (group.reports, group.noise_reports)
+        assert (group.client_days, group.pages) == ((1, 1) if group.reports else (0, 0))
+    NoiseRule.objects.filter(name="ads").delete()
 
 
 def test_dry_run_separates_full_and_partial_matches(rule: NoiseRule) -> None:
@@ -255,7 +335,7 @@ def test_labelled_group_is_hidden_until_a_report_does_not_match(rule: NoiseRule)
     store("partly", "/ads/x.js")
     store("partly", "/lib/x.js")
     save(rule, enabled=True)
-    assert services.label_groups(rule, actor=SYSTEM, now=NOW) == 1
+    assert services.label_groups(rule, actor=SYSTEM, now=later()) == 1
     assert visible() == {"partly.example.net": 2}
     store("wholly", "/ads/x.js")
     assert visible() == {"partly.example.net": 2}
@@ -268,10 +348,9 @@ def test_dry_run_ignores_hidden_groups_and_reports_of_earlier_rules(rule: NoiseR
     other = NoiseRule(
         name="cdn", category="own", target="host", pattern="cdn.example.net", reason="cdn"
     )
-    save(other, enabled=False)
+    save(other, enabled=True)
     # For new reports, the host comes before the path.
     assert not dry_run(rule)[0]
     assert dry_run(other)[0]
-    services.label_groups(other, actor=SYSTEM, now=NOW)
-    save(other, enabled=True)
+    services.label_groups(other, actor=SYSTEM, now=later())
     assert not dry_run(other)[0]

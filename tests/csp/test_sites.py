@@ -43,8 +43,8 @@ def report_on(site: str, owner: APIClient, **members: Any) -> None:
 
 def found_sites() -> dict[str, int]:
     counts: Counter[str] = Counter()
-    for site, count in Group.objects.values_list("site", "reports"):
-        counts[site] += count
+    for site, *numbers in Group.objects.values_list("site", "reports", "noise_reports"):
+        counts[site] += sum(numbers)
     return dict(counts)
 
 
