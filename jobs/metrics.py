@@ -43,7 +43,7 @@ def _late(now: datetime) -> metrics.Values:
 
 
 metrics.database_gauge(
-    "coderapi_job_age_seconds", "Time since a job last finished.", _ages, labels=[JOB]
+    "coderapi_job_last_run_age_seconds", "Time since a job last finished.", _ages, labels=[JOB]
 )
 metrics.database_gauge(
     "coderapi_job_failing", "1 if a job's last run failed, else 0.", _failing, labels=[JOB]

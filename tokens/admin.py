@@ -250,7 +250,7 @@ class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
         return redirect(entries_page(target_id=object_id))
 
     def save_model(self, request: HttpRequest, obj: TokenConfig, form: Any, change: bool) -> None:
-        action, actor = form.cleaned_data["existing"] or None, actor_of(request)
+        action, actor = form.cleaned_data["on_violation"] or None, actor_of(request)
         changed = changes.save_config(obj, on_violation=action, actor=actor, now=timezone.now())
         if changed:
             self.message_user(request, f"{humanize.plural(changed, 'existing token')} changed.")

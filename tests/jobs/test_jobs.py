@@ -255,7 +255,7 @@ def test_runs_of_a_clock_that_was_ahead_do_not_hide_current_runs(
     assert jobs_state()["test_job"]["scheduled_at"] == failed.scheduled_at
     metrics.discover()
     gauges = {each.name: each.samples for each in metrics.read_database_gauges(now)}
-    assert [each.value for each in gauges["coderapi_job_age_seconds"]] == [3600]
+    assert [each.value for each in gauges["coderapi_job_last_run_age_seconds"]] == [3600]
     assert [each.value for each in gauges["coderapi_job_failing"]] == [1]
     owner.force_login(owner.user)
     assert "no such luck" in owner.get("/admin/").text

@@ -121,7 +121,7 @@ class Example:
         retired = self.ask("GET", "/users/margaret/keys/tokens/retired")["id"]
         self.ask("PUT", f"/users/margaret/keys/{retired}/expire")
         for rule in RULES:
-            self.manage("token_policy", "set", *rule, "--existing", "leave")
+            self.manage("token_policy", "set", *rule, "--on-violation", "leave")
         self.ask("PUT", "/users/linus/status/suspend")
 
     def _workspaces(self) -> None:

@@ -171,7 +171,7 @@ def test_admin_lists_violations_before_it_saves_a_policy() -> None:
     assert b"1 live token, listed below, would violate" in first.content
     assert b"deploy" in first.content
     assert not TokenConfig.objects.exists()
-    second = client.post("/admin/tokens/tokenconfig/add/", form | {"existing": "shorten"})
+    second = client.post("/admin/tokens/tokenconfig/add/", form | {"on_violation": "shorten"})
 
     assert second.status_code == 302
     assert TokenConfig.objects.get().max_lifetime_ns == 7 * DAY_NS

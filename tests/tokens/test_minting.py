@@ -93,7 +93,7 @@ def test_deadlock_with_the_deletion_of_a_user_is_resolved(other: str, statuses: 
     browser = browser_of(owner)
     browser.raise_request_exception = False
     add = partial(browser.post, "/admin/tokens/tokenconfig/add/")
-    form = {"role": "auditor", "max_lifetime_ns": "1h", "existing": "expire"}
+    form = {"role": "auditor", "max_lifetime_ns": "1h", "on_violation": "expire"}
     actions: dict[str, Callable[[], Any]] = {
         "policy": partial(add, form),
         "own policy": partial(add, {"user": str(victim.id), "tokens_may_create_tokens": "True"}),

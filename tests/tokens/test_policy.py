@@ -221,7 +221,7 @@ def test_tokens_that_violate_a_policy_are_left_shortened_or_expired(
 ) -> None:
     key = tokens_of(make_user(username="alice"), long=30 * DAY_NS)["long"]
 
-    run("set", "--deployment", "--max-lifetime", "7d", "--existing", existing)
+    run("set", "--deployment", "--max-lifetime", "7d", "--on-violation", existing)
 
     key.refresh_from_db()
     now = timezone.now()
@@ -296,7 +296,7 @@ def test_expiring_violations_ends_keys_of_every_route_but_no_session() -> None:
     session = APIClient(token=make_key(user).token)
     tokens = [send(session, "POST", p, {}).json()["key"] for p in 2 * ["/users/me/keys"]]
 
-    run("set", "--user", "alice", "--max-live", "0", "--existing", "expire")
+    run("set", "--user", "alice", "--max-live", "0", "--on-violation", "expire")
 
     assert [APIClient(token=t).get("/api/v2/users/me").status_code for t in tokens] == [401, 401]
     assert session.get("/api/v2/users/me").status_code == 200
@@ -321,7 +321,7 @@ def test_limit_of_live_tokens_holds_under_forty_requests_at_once(settings: Any) 
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("chosen", [("--existing", "expire"), ()])
+@pytest.mark.parametrize("chosen", [("--on-violation", "expire"), ()])
 def test_key_created_during_a_policy_change_does_not_escape_it(
     chosen: tuple[str, ...], settings: Any
 ) -> None:

@@ -64,7 +64,7 @@ class TokenConfigForm(forms.ModelForm[TokenConfig]):
         coerce=lambda text: text == "True",
         empty_value=None,
     )
-    existing = forms.ChoiceField(
+    on_violation = forms.ChoiceField(
         required=False, label="Existing tokens", choices=[("", "list first"), *OnViolation.choices]
     )
 
@@ -78,12 +78,12 @@ class TokenConfigForm(forms.ModelForm[TokenConfig]):
     def _post_clean(self) -> None:
         """Lists the live tokens that violate the validated policy."""
         super()._post_clean()  # type: ignore[misc]  # Django's own hook, without a stub
-        if not (self.errors or self.cleaned_data.get("existing")):
+        if not (self.errors or self.cleaned_data.get("on_violation")):
             self.violations = violations_of(self.instance, now=timezone.now())
         if self.violations:
             tokens = plural(len(self.violations), "live token")
             message = f"{tokens}, listed below, would violate the policy. Choose what to do."
-            self.add_error("existing", message)
+            self.add_error("on_violation", message)
 
 
 class ExpireForm(forms.Form):

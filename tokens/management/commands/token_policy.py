@@ -34,7 +34,7 @@ class Command(ListingCommand):
     )
     examples = (
         "show\nexplain alice\nset --role auditor --max-lifetime 30d --dry-run\n"
-        "set --user alice --max-lifetime 7d --existing shorten\ndelete --deployment"
+        "set --user alice --max-lifetime 7d --on-violation shorten\ndelete --deployment"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -69,7 +69,7 @@ class Command(ListingCommand):
             help="whether tokens may create tokens",
         )
         parser.add_argument(
-            "--existing",
+            "--on-violation",
             choices=OnViolation.values,
             help="what to do with tokens that violate the policy; required if such tokens exist",
         )
@@ -105,14 +105,14 @@ class Command(ListingCommand):
     def _set(self, options: dict[str, Any]) -> str:
         now, config = timezone.now(), _config(options)
         _set_limits(config, options)
-        violations, existing, changed = violations_of(config, now=now), options["existing"], 0
+        violations, existing, changed = violations_of(config, now=now), options["on_violation"], 0
         is_rejected = bool(violations) and not (existing or options["dry_run"])
         # Save before printing the list, because a closed pipe (`| head`) stops the command.
         if not (options["dry_run"] or is_rejected):
             changed = changes.save_config(config, on_violation=existing, actor=SYSTEM, now=now)
         self._list(violations)
         if is_rejected:
-            choices = "choose --existing leave, shorten or expire"
+            choices = "choose --on-violation leave, shorten or expire"
             raise CommandError(f"{_violating(violations)} it: {choices}.")
         name = f"the token policy of {config.subject}"
         if options["dry_run"]:
