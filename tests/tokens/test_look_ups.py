@@ -20,6 +20,7 @@ from tests.support.callers import begun
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.processes import DEADLINE_SECONDS, wait_for
+from tokens.models import APIKey
 from tokens.token_format import TokenParts, split
 from tokens.verification import batches, identities, middleware, refusals
 from tokens.verification.batches import Found, LookUps, Wanted
@@ -240,3 +241,26 @@ def test_look_up_goes_on_when_an_event_loop_gives_up() -> None:
         wait_for(lambda: count() == 1)
         assert not future.cancel()
     assert isinstance(future.result(30), KeyIdentity)
+
+
+def test_uses_are_written_when_no_key_waits() -> None:
+    database, idle = Database(), list[int]()
+    database.look_ups = LookUps(database.read, lambda: idle.append(len(database.batches)))
+    with waiting(database, wanted(2)) as futures:
+        database.go.set()
+        assert statuses(futures) == [1, 2]
+    wait_for(lambda: idle == [2])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_request_does_not_wait_until_the_use_of_its_key_is_written() -> None:
+    new = make_key(make_user(), used=False)
+    parts = split(new.token)
+    assert parts
+    with connect_directly() as other:
+        with other.transaction():
+            other.execute("LOCK TABLE tokens_apikey IN SHARE MODE")
+            future = LOOKUPS.ask(Wanted(parts, timezone.now(), ""))
+            assert isinstance(future.result(30), KeyIdentity)
+            assert not APIKey.objects.filter(pk=new.key.pk, last_used__isnull=False).exists()
+        wait_for(lambda: APIKey.objects.filter(pk=new.key.pk, last_used__isnull=False).exists())

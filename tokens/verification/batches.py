@@ -50,10 +50,17 @@ class Wanted:
 
 
 class LookUps:
-    """A queue of wanted keys. `read` returns the result of each, in the same order."""
+    """A queue of wanted keys. `read` returns the result of each, in the same order.
 
-    def __init__(self, read: Callable[[Sequence[Wanted]], Sequence[Found]]) -> None:
-        self._read = read
+    `when_idle` is called after a batch if no key waits.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[Sequence[Wanted]], Sequence[Found]],
+        when_idle: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._read, self._when_idle = read, when_idle
         self._lock = threading.Lock()
         self._waiting: list[Wanted] = []
         self._is_reading = False
@@ -106,6 +113,8 @@ class LookUps:
                 each.found.set_result(failure)
         elif following:
             self._start(following)
+        else:
+            self._when_idle()
 
 
 def _split(waiting: Sequence[Wanted]) -> tuple[list[Wanted], list[Wanted]]:

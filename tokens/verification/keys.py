@@ -4,8 +4,10 @@
 contains no usable secret. When a key or a user changes, a database trigger notifies this process,
 and the process evicts the cached entries.
 
-The lookup of a key also writes that the key and its user were used, and the new expiry of the key,
-at most once an hour. So the time of the last use is up to an hour old while a key is in use.
+After the lookup of a key, its thread writes that the key and its user were used, and the new expiry
+of the key, at most once an hour. So the time of the last use is up to an hour old while a key is in
+use. The requests do not wait for this, and while many keys are looked up, one statement writes the
+uses of many. If the process is killed meanwhile, these uses are lost.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ import hmac
 import logging
 import secrets
 import uuid
+from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
@@ -46,6 +50,8 @@ MEMORY: Memory[bytes, Found] = Memory(
 FOREIGN = refusals.unknown()
 # SHA-256 after a block with a secret key. It is as fast as without the key. HMAC would hash twice.
 _KEYED = hashlib.sha256(secrets.token_bytes(64))
+# With this number of touches, the next lookup writes them first.
+MAX_DUE = 500
 LOOK_UP = """
 SELECT key.id, key.hashed_secret, key.is_minted, key.scopes, key.allow_list, key.lifetime_ns,
     key.created_at, key.last_used, key.expires_at, person.id, person.username, person.roles,
@@ -118,11 +124,10 @@ def _look_up(batch: Sequence[Wanted]) -> list[Found]:
     with deadline(batches.LOOK_UP_SECONDS):
         rows = fetch(LOOK_UP, [list({wanted.parts.key_id for wanted in batch})])
     keys = {key.key_id: key for key in map(FoundKey._make, rows)}
-    touches: list[Touch] = []
+    if len(_due) >= MAX_DUE:
+        write_due()
     # Several requests may have the same token.
-    results = {wanted.parts: _result(wanted, keys, touches) for wanted in batch}
-    if touches:
-        write(touches)
+    results = {wanted.parts: _result(wanted, keys, _due) for wanted in batch}
     MEMORY.keep(
         {fingerprint_of(parts.token): result for parts, result in results.items()},
         generation=generation,
@@ -131,7 +136,7 @@ def _look_up(batch: Sequence[Wanted]) -> list[Found]:
 
 
 def _result(
-    wanted: Wanted, keys: Mapping[str, FoundKey], touches: list[Touch]
+    wanted: Wanted, keys: Mapping[str, FoundKey], touches: deque[Touch]
 ) -> CachedValue[Found]:
     """Returns the result for a token. Adds its touch to `touches` once an hour."""
     found, now = keys.get(wanted.parts.key_id), wanted.now
@@ -219,12 +224,26 @@ class Touch(NamedTuple):
     address: str | None
 
 
+_due: deque[Touch] = deque()
+
+
+def write_due() -> None:
+    """Writes the touches of the keys that were looked up."""
+    touches = []
+    with suppress(IndexError):  # Another thread may write, too.
+        while True:
+            touches.append(_due.popleft())
+    if touches:
+        write(touches)
+
+
 def write(touches: Sequence[Touch]) -> None:
     """Writes the touches. If that fails, the keys are still valid, so the error is only logged."""
     try:
-        fetch(WRITE, [orjson.dumps([touch._asdict() for touch in touches]).decode()])
+        with deadline(batches.LOOK_UP_SECONDS):
+            fetch(WRITE, [orjson.dumps([touch._asdict() for touch in touches]).decode()])
     except DatabaseError as error:
         log.warning("the use of %s was not written: %s", plural(len(touches), "key"), error)
 
 
-LOOKUPS = LookUps(_look_up)
+LOOKUPS = LookUps(_look_up, write_due)
