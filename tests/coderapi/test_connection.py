@@ -356,9 +356,10 @@ def test_rejected_request_is_limited(served: Served) -> None:
 
 
 def test_rest_of_a_rejected_request_must_arrive_in_time(served: Served) -> None:
-    server = served(head_seconds=0.1, sweep_seconds=0.01)
+    server = served()
     client = server.connect(HEAD + b"Host: y\r\n\r\n")
-    received = b""
+    received = client.recv(1 << 16)
+    server.later(USUAL.head_seconds + 1)
     while piece := client.recv(1 << 16):
         received += piece
     assert statuses(received) == [400]
@@ -414,7 +415,15 @@ def test_fields_after_a_chunked_body_are_no_headers(ask: Sends, application: App
 @pytest.mark.parametrize(
     "body",
     [
-        *(b"x\r\n", b"-1\r\n", b"0x2\r\nok\r\n", b" 2\r\nok\r\n", b"\r\n", b"2\nok\n", b"1" * 13),
+        *(
+            b"x\r\n",
+            b"-1\r\n",
+            b"0x2\r\nok\r\n",
+            b" 2\r\nok\r\n",
+            b"\r\n",
+            b"2\nok\n",
+            b"1" * 13 + b"\r\n",
+        ),
         *(
             b"2\r\nokx\r\n0\r\n\r\n",
             b"2\r\nok0\r\n\r\n",
@@ -544,23 +553,27 @@ def test_first_bytes_do_not_count_for_all_addresses(served: Served) -> None:
 
 @pytest.mark.parametrize("sent", [b"", HEAD, HEAD + b"\r\n"])
 def test_late_head_ends_the_connection(served: Served, sent: bytes) -> None:
-    server = served(head_seconds=0.1, sweep_seconds=0.05)
-    answers = until_the_end(server.connect(sent))
-    assert len(statuses(answers)) == sent.count(b"\r\n\r\n")
+    server = served()
+    client = server.connect(sent)
+    answer = client.recv(1 << 16) if sent.endswith(b"\r\n\r\n") else b""
+    wait_for(lambda: server.clients.open)
+    server.later(USUAL.head_seconds + 1)
+    assert until_the_end(client) == b""
+    assert len(statuses(answer)) == sent.count(b"\r\n\r\n")
     wait_for(lambda: not server.clients.open)
 
 
 def test_body_has_its_own_time_after_the_head(served: Served) -> None:
     """The time before the head does not count for the body."""
-    server = served(head_seconds=1.0, sweep_seconds=0.01)
+    server = served()
     client = server.connect(HEAD + b"\r\n")
     assert client.recv(1 << 16)
     [connection] = server.clients.open
     before = connection.waits_since
-    assert before is not None
-    wait_for(lambda: server.clients.clock() > before + 0.5)
+    server.later(USUAL.head_seconds * 0.6)
     client.sendall(CHUNKED)
-    wait_for(lambda: server.clients.clock() > before + 1.2)
+    wait_for(lambda: connection.waits_since != before)
+    server.later(USUAL.head_seconds * 0.6)
     client.sendall(b"2\r\nok\r\n0\r\n\r\n")
     assert statuses(client.recv(1 << 16)) == [200]
 
@@ -665,19 +678,24 @@ def test_bytes_that_clients_do_not_read_are_limited(served: Served) -> None:
 
 @pytest.mark.parametrize("more", [b"", b"Connection: close\r\n"])
 def test_client_that_does_not_read_is_disconnected(served: Served, more: bytes) -> None:
-    server = served(stalled_seconds=0.1, sweep_seconds=0.02)
+    server = served()
+
+    def is_disconnected() -> bool:
+        server.later(USUAL.stalled_seconds + 1)
+        return not server.clients.open
+
     with unread(server, "127.0.0.1", more):
         wait_for(lambda: server.clients.open)
-        wait_for(lambda: not server.clients.open)
+        wait_for(is_disconnected)
 
 
 def test_slow_reader_gets_the_whole_response(served: Served) -> None:
     """It is not late with its next head while it reads the response."""
-    server = served(head_seconds=0.2, sweep_seconds=0.01)
+    server = served()
     client = server.connect(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
     received = len(client.recv(1 << 16))
-    assert until_the_end(server.connect(b"")) == b""
-    while piece := client.recv(1 << 20):
+    server.later(USUAL.head_seconds + 1)
+    while received <= len(LARGE) and (piece := client.recv(1 << 20)):
         received += len(piece)
     assert received > len(LARGE)
 
@@ -715,7 +733,9 @@ def test_new_connections_are_ignored_before_the_server_ends(application: Applica
             return False
         return True
 
-    with serving(application, listener, handshake_seconds=1, last_seconds=1) as server:
+    with serving(
+        application, listener, handshake_seconds=2, last_seconds=DEADLINE_SECONDS
+    ) as server:
         earlier = server.connect()
         server.end()
         wait_for(is_ignored)

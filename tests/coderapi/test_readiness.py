@@ -179,6 +179,7 @@ def test_busy_pool_is_no_reason_to_take_the_server_away(
             limiter.release(place)
     failures.forget()
     memory.clear_all()
+    monkeypatch.undo()
     assert anonymous.get("/readyz").json()["status"] == "ok"
     assert JobRun.objects.count() == 0
 

@@ -158,7 +158,7 @@ def members(server: Server, owner: str, url: str) -> dict[str, str]:
         )
         for name, retired_at in (("open", None), ("retired", "2026-01-01")):
             database.execute(
-                "INSERT INTO csp_ingestkey (name, key, origins, retired_at) "
+                "INSERT INTO csp_ingestkey (name, value, origins, retired_at) "
                 "VALUES (%s, %s, %s, %s)",
                 [name, INGEST_KEYS[name], [ELSEWHERE], retired_at],
             )

@@ -44,6 +44,18 @@ class Serving:
         client.sendall(sent)
         return client
 
+    def later(self, seconds: float) -> None:
+        """Puts the clock of the clients forward, and disconnects those that are late then."""
+        clock, done = self.clients.clock, threading.Event()
+
+        def put_forward() -> None:
+            self.clients.clock = lambda: clock() + seconds
+            self.clients.sweep()
+            done.set()
+
+        self.loop.call_soon_threadsafe(put_forward)
+        assert done.wait(DEADLINE_SECONDS)
+
     def end(self) -> None:
         with suppress(RuntimeError):  # It has ended.
             self.loop.call_soon_threadsafe(self.ending.set)
