@@ -4,7 +4,7 @@
 partitions. `postgres` runs the private PostgreSQL, and writes and restores backups. `telemetry` has
 logs and metrics. `commands` and `admin` have the base classes of commands and admin pages.
 `limiter` limits the threads that wait, and `memory` caches values. `line_imports` reads files for
-imports. The other modules are small, for example `durations`, `humanize` and `mail`.
+imports. The other modules are small, for example `durations` and `humanize`.
 
 Code belongs here if two apps need it, and if another project could use it. Apps register their
 cards of the home page and their metrics here. The project's settings configure this package.

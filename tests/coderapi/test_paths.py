@@ -35,6 +35,12 @@ def test_repeated_slashes_do_not_avoid_the_rate_limit(settings: Any, anonymous: 
     assert statuses == [200, 429]
 
 
+@pytest.mark.parametrize("prefix", ["/api/v2", "/api/coderapi/v1"])
+def test_a_path_of_the_api_has_the_whole_prefix(prefix: str, anonymous: APIClient) -> None:
+    for path, is_limited in ((prefix, True), (f"{prefix}/nothing", True), (f"{prefix}0/x", False)):
+        assert ("X-RateLimit-Limit" in anonymous.get(path).headers) is is_limited, path
+
+
 def test_trailing_slash_is_another_path(member: APIClient) -> None:
     assert member.get("/api/v2/users/me//").status_code == 404
 
