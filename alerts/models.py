@@ -20,16 +20,32 @@ class Channel(models.Model):
         NTFY = "ntfy", "ntfy"
         EMAIL = "email", "E-mail"
 
-    name = models.CharField(max_length=64, unique=True)
-    type = models.CharField(max_length=16, choices=Type)
-    address = models.CharField(max_length=1024)
-    secret = models.CharField(max_length=64, editable=False)
-    is_enabled = models.BooleanField(default=False)
-    # When the receiver last accepted a message. Only the first time enables the channel.
-    accepted_at = models.DateTimeField("last message", null=True, editable=False)
-    # The last failure of a test, of a delivery, or of composing messages.
-    failed_at = models.DateTimeField(null=True, editable=False)
-    error = models.CharField(max_length=512, blank=True, editable=False)
+    name = models.CharField(max_length=64, unique=True, db_comment="The unique name.")
+    type = models.CharField(
+        max_length=16, choices=Type, db_comment="How the receiver gets messages."
+    )
+    address = models.CharField(
+        max_length=1024, db_comment="The URL, or the e-mail address. A URL may contain a secret."
+    )
+    secret = models.CharField(
+        max_length=64, editable=False, db_comment="The key that signs the messages of a webhook."
+    )
+    is_enabled = models.BooleanField(default=False, db_comment="Whether the channel gets alerts.")
+    # Only the first time enables the channel.
+    accepted_at = models.DateTimeField(
+        "last message",
+        null=True,
+        editable=False,
+        db_comment="When the receiver last accepted a message.",
+    )
+    failed_at = models.DateTimeField(
+        null=True,
+        editable=False,
+        db_comment="When a test, a message or composing messages last failed.",
+    )
+    error = models.CharField(
+        max_length=512, blank=True, editable=False, db_comment="The last failure."
+    )
     kinds = ArrayField(
         models.CharField(max_length=32),
         blank=True,
@@ -44,7 +60,10 @@ class Channel(models.Model):
         "all sites. Alerts that concern no site are always sent.",
     )
     min_severity = models.PositiveSmallIntegerField(
-        "least severity", choices=Severity, default=Severity.LOW
+        "least severity",
+        choices=Severity,
+        default=Severity.LOW,
+        db_comment="The lowest severity of its alerts: 1 low, 2 medium, 3 high.",
     )
     min_client_days = models.PositiveIntegerField(
         "client days",
@@ -63,7 +82,9 @@ class Channel(models.Model):
         blank=True,
         help_text="From this time (UTC), alerts wait until the quiet hours end.",
     )
-    quiet_until = models.TimeField(null=True, blank=True)
+    quiet_until = models.TimeField(
+        null=True, blank=True, db_comment="The end of the quiet hours (UTC)."
+    )
 
     class Meta:
         verbose_name = "alert channel"
@@ -108,13 +129,20 @@ class Delivery(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     channel = models.ForeignKey(Channel, models.CASCADE, related_name="deliveries")
-    subject = models.CharField(max_length=255, blank=True)
-    status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
+    subject = models.CharField(max_length=255, blank=True, db_comment="The subject of the message.")
+    status = models.CharField(
+        max_length=16,
+        choices=Status,
+        default=Status.PENDING,
+        db_comment="pending, sent, failed or dropped.",
+    )
     created_at = models.DateTimeField()
-    due_at = models.DateTimeField()
-    sent_at = models.DateTimeField(null=True)
-    attempts = models.PositiveSmallIntegerField(default=0)
-    error = models.CharField(max_length=512, blank=True)
+    due_at = models.DateTimeField(db_comment="The time of the next attempt.")
+    sent_at = models.DateTimeField(null=True, db_comment="When the receiver accepted the message.")
+    attempts = models.PositiveSmallIntegerField(default=0, db_comment="The number of attempts.")
+    error = models.CharField(
+        max_length=512, blank=True, db_comment="The error of the last attempt."
+    )
 
     class Meta:
         verbose_name = "alert delivery"
@@ -132,11 +160,11 @@ class Delivery(models.Model):
 
 
 class Alert(models.Model):
-    """An event, for one channel. `occurred_at` identifies the event, as each regression is another.
+    """An event, for one channel.
 
-    An event that lasts (`is_lasting`) has no time of its own. It is recorded when it begins, and
-    again only after it has ended (`ended_at`). An event from before the channel was enabled has a
-    row, too, with the status "known". It is never sent.
+    `occurred_at` identifies the event, as each regression is another. A lasting event is recorded
+    when it begins, and again only after it has ended. An event from before the channel was enabled
+    has a row, too, with the status "known". It is never sent.
     """
 
     class Status(models.TextChoices):
@@ -147,18 +175,34 @@ class Alert(models.Model):
         DROPPED = "dropped"
 
     channel = models.ForeignKey(Channel, models.CASCADE, related_name="alerts")
-    kind = models.CharField(max_length=32)
-    # What the event is about: the id of a group, the name of a job.
-    subject_key = models.CharField(max_length=128)
-    occurred_at = models.DateTimeField()
-    is_lasting = models.BooleanField(default=False)
-    ended_at = models.DateTimeField(null=True)
-    severity = models.PositiveSmallIntegerField(choices=Severity)
-    site = models.CharField(max_length=255, blank=True)
-    title = models.CharField(max_length=255)
-    # The order within a message: clients, for example.
-    weight = models.BigIntegerField(default=0)
-    status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
+    kind = models.CharField(max_length=32, db_comment="The kind, such as csp_group.new.")
+    subject_key = models.CharField(
+        max_length=128,
+        db_comment="What the event is about: the id of a group, or the name of a job.",
+    )
+    occurred_at = models.DateTimeField(
+        db_comment="The time of the event, or when a lasting state was noticed."
+    )
+    is_lasting = models.BooleanField(
+        default=False, db_comment="Whether the event is a state that lasts."
+    )
+    ended_at = models.DateTimeField(null=True, db_comment="When the lasting state ended.")
+    severity = models.PositiveSmallIntegerField(
+        choices=Severity, db_comment="1 low, 2 medium, 3 high."
+    )
+    site = models.CharField(
+        max_length=255, blank=True, db_comment="The site, or empty if the event concerns none."
+    )
+    title = models.CharField(max_length=255, db_comment="What has happened, without the kind.")
+    weight = models.BigIntegerField(
+        default=0, db_comment="The order within a message, highest first: client days, for example."
+    )
+    status = models.CharField(
+        max_length=16,
+        choices=Status,
+        default=Status.PENDING,
+        db_comment="pending, sent, failed, known or dropped.",
+    )
     created_at = models.DateTimeField()
     delivery = models.ForeignKey(
         Delivery, models.SET_NULL, null=True, related_name="alerts", db_index=False

@@ -67,18 +67,36 @@ class Entry(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     created_at = models.DateTimeField("time")
-    actor_id = models.UUIDField(null=True)
-    actor_name = models.CharField(max_length=64, blank=True)
-    action = models.CharField(max_length=64)
-    target_type = models.CharField(max_length=64, blank=True)
-    target_id = models.CharField(max_length=64, blank=True)
-    target_name = models.CharField(max_length=254, blank=True)
-    subject_id = models.UUIDField(null=True)
-    subject_name = models.CharField(max_length=64, blank=True)
-    ip_address = models.CharField(max_length=64, blank=True)
-    request_id = models.CharField(max_length=36, blank=True)
-    before = models.JSONField(null=True)
-    after = models.JSONField(null=True)
+    actor_id = models.UUIDField(
+        null=True, db_comment="The id of the user who acted. NULL for commands and jobs."
+    )
+    actor_name = models.CharField(
+        max_length=64, blank=True, db_comment="The name of the user or the command."
+    )
+    action = models.CharField(max_length=64, db_comment="What was done, such as token_config.set.")
+    target_type = models.CharField(
+        max_length=64, blank=True, db_comment="The type of the object, such as api_key."
+    )
+    target_id = models.CharField(max_length=64, blank=True, db_comment="The id of the object.")
+    target_name = models.CharField(
+        max_length=254, blank=True, db_comment="The name of the object at that time."
+    )
+    subject_id = models.UUIDField(
+        null=True, db_comment="The id of the user whom the action concerns."
+    )
+    subject_name = models.CharField(
+        max_length=64, blank=True, db_comment="The name of this user at that time."
+    )
+    ip_address = models.CharField(
+        max_length=64, blank=True, db_comment="The address of the client."
+    )
+    request_id = models.CharField(
+        max_length=36,
+        blank=True,
+        db_comment="The id of the request, as in the log and in the header X-Coder-Request-Id.",
+    )
+    before = models.JSONField(null=True, db_comment="The changed values before the action.")
+    after = models.JSONField(null=True, db_comment="The changed values after the action.")
 
     objects = EntryQuerySet.as_manager()
 

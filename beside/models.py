@@ -13,24 +13,35 @@ from kernel.durations import EPOCH
 class CoderToken(models.Model):
     """A token of the Coder deployment, as the last run of the token policy found it.
 
-    It is stored without its secret. `reasons` has one clause for each violated limit. `reported_at`
-    is the time of the first run that found a violation. `warned_at` is the time of the e-mail to
-    the token's user. Units: `lifetime_ns` nanoseconds; times UTC.
+    It is stored without its secret.
     """
 
-    id = models.CharField(primary_key=True, max_length=10, editable=False)
-    user_id = models.UUIDField(db_index=True)
-    username = models.CharField(max_length=64)
-    token_name = models.CharField(max_length=255, blank=True)
-    scopes = ArrayField(models.CharField(max_length=128))
-    lifetime_ns = models.BigIntegerField()
-    created_at = models.DateTimeField()
-    last_used = models.DateTimeField(null=True)
-    expires_at = models.DateTimeField()
-    reasons = ArrayField(models.TextField(), default=list)
-    reported_at = models.DateTimeField("violation reported", null=True)
-    warned_at = models.DateTimeField(null=True)
-    read_at = models.DateTimeField()
+    id = models.CharField(
+        primary_key=True,
+        max_length=10,
+        editable=False,
+        db_comment="The first part of the token: 10 characters.",
+    )
+    user_id = models.UUIDField(db_index=True, db_comment="The id of the token's user.")
+    username = models.CharField(max_length=64, db_comment="The name of the token's user.")
+    token_name = models.CharField(max_length=255, blank=True, db_comment="The name of the token.")
+    scopes = ArrayField(models.CharField(max_length=128), db_comment="What the token may do.")
+    lifetime_ns = models.BigIntegerField(db_comment="The lifetime in nanoseconds.")
+    created_at = models.DateTimeField(db_comment="When Coder created the token.")
+    last_used = models.DateTimeField(null=True, db_comment="When the token was last used.")
+    expires_at = models.DateTimeField(db_comment="When the token expires.")
+    reasons = ArrayField(
+        models.TextField(),
+        default=list,
+        db_comment="One clause for each limit of the token policy that the token violates.",
+    )
+    reported_at = models.DateTimeField(
+        "violation reported", null=True, db_comment="When a run first found a violation."
+    )
+    warned_at = models.DateTimeField(
+        null=True, db_comment="When the token's user got an e-mail about it."
+    )
+    read_at = models.DateTimeField(db_comment="When the token was last read.")
 
     class Meta:
         ordering = ["username", "id"]
@@ -44,8 +55,8 @@ class CoderToken(models.Model):
 class CoderRelease(Singleton):
     """The version that the Coder deployment has last reported."""
 
-    version = models.CharField(max_length=64)
-    changed_at = models.DateTimeField()
+    version = models.CharField(max_length=64, db_comment="The version.")
+    changed_at = models.DateTimeField(db_comment="When Coder first reported this version.")
 
     def __str__(self) -> str:
         return self.version
@@ -61,29 +72,43 @@ class CoderRelease(Singleton):
 class ReaderProgress(models.Model):
     """The progress of a reader of Coder's database: the follower, or the import of history.
 
-    All agent rows up to (last_row_created_at, last_row_id) were read, except late rows. No late row
-    can arrive before `settled_until` any more. The follower last looked for late rows at
-    `late_rows_read_at`. The next run reads the workspaces after `last_workspace_id`. Coder deleted
-    the rows between `missing_since` and `missing_until` before they were read.
-    `has_workspace_usage` is whether Coder has the experiment `workspace-usage`, or NULL if this is
-    unknown.
+    All agent rows up to (last_row_created_at, last_row_id) were read, except late rows.
     """
 
     class Reader(models.TextChoices):
         FOLLOWER = "follower"
         HISTORY = "history"
 
-    reader = models.CharField(primary_key=True, max_length=16, choices=Reader)
-    last_row_created_at = models.DateTimeField()
-    last_row_id = models.UUIDField()
-    settled_until = models.DateTimeField()
-    late_rows_read_at = models.DateTimeField(default=EPOCH, db_default=EPOCH)
-    last_workspace_id = models.UUIDField(default=uuid.UUID(int=0))
-    read_at = models.DateTimeField()
-    error = models.TextField(default="", blank=True)
-    missing_since = models.DateTimeField(null=True)
-    missing_until = models.DateTimeField(null=True)
-    has_workspace_usage = models.BooleanField(null=True)
+    reader = models.CharField(
+        primary_key=True,
+        max_length=16,
+        choices=Reader,
+        db_comment="follower, or history for the import.",
+    )
+    last_row_created_at = models.DateTimeField(
+        db_comment="The time of the last agent row that was read."
+    )
+    last_row_id = models.UUIDField(db_comment="The id of the last agent row that was read.")
+    settled_until = models.DateTimeField(
+        db_comment="No late row can arrive before this time any more."
+    )
+    late_rows_read_at = models.DateTimeField(
+        default=EPOCH, db_default=EPOCH, db_comment="When the follower last looked for late rows."
+    )
+    last_workspace_id = models.UUIDField(
+        default=uuid.UUID(int=0), db_comment="The next run reads the workspaces after this one."
+    )
+    read_at = models.DateTimeField(db_comment="When the reader last read.")
+    error = models.TextField(
+        default="", blank=True, db_comment="The problem of the last run, or empty."
+    )
+    missing_since = models.DateTimeField(
+        null=True, db_comment="Coder deleted rows after this time before they were read."
+    )
+    missing_until = models.DateTimeField(null=True, db_comment="The end of the time of these rows.")
+    has_workspace_usage = models.BooleanField(
+        null=True, db_comment="Whether Coder has the experiment workspace-usage. NULL if unknown."
+    )
 
     def __str__(self) -> str:
         return f"{self.reader}: {self.last_row_created_at:%Y-%m-%d %H:%M:%S}"

@@ -12,9 +12,17 @@ from options.snapshot import SHORT
 class DeploymentIdentity(Singleton):
     """The id and the web-push key of this deployment. They are created once and never change."""
 
-    deployment_id = models.UUIDField(default=uuid.uuid4, editable=False)
-    vapid_private_key = models.BinaryField(editable=False)
-    vapid_public_key = models.CharField(max_length=128, editable=False)
+    deployment_id = models.UUIDField(
+        default=uuid.uuid4,
+        editable=False,
+        db_comment="The id of the deployment, as in the build info.",
+    )
+    vapid_private_key = models.BinaryField(
+        editable=False, db_comment="The private key of web push. A secret."
+    )
+    vapid_public_key = models.CharField(
+        max_length=128, editable=False, db_comment="The public key of web push."
+    )
 
     class Meta(Singleton.Meta):
         verbose_name_plural = "deployment identities"
@@ -24,19 +32,28 @@ class DeploymentIdentity(Singleton):
 
 
 class UpdateCheck(Singleton):
-    """The newest known release of Coder, and the result of the last update check.
+    """The newest known release of Coder, and the result of the last update check."""
 
-    `url_digest` is a digest of the requested URL, because the URL may contain a secret. `failed_at`
-    is the time of the last failed check. `error` is the error of the last check, or empty.
-    """
-
-    version = models.CharField(max_length=64, blank=True, default="")
-    url = models.CharField(max_length=512, blank=True, default="")
-    etag = models.CharField(max_length=256, blank=True, default="")
-    url_digest = models.CharField(max_length=512, blank=True, default="")
-    succeeded_at = models.DateTimeField(null=True)
-    failed_at = models.DateTimeField(null=True)
-    error = models.CharField(max_length=512, blank=True, default="")
+    version = models.CharField(
+        max_length=64, blank=True, default="", db_comment="The newest known release of Coder."
+    )
+    url = models.CharField(
+        max_length=512, blank=True, default="", db_comment="The page of this release."
+    )
+    etag = models.CharField(
+        max_length=256, blank=True, default="", db_comment="The ETag of the last response."
+    )
+    url_digest = models.CharField(
+        max_length=512,
+        blank=True,
+        default="",
+        db_comment="A digest of the requested URL, which may contain a secret.",
+    )
+    succeeded_at = models.DateTimeField(null=True, db_comment="When a check last succeeded.")
+    failed_at = models.DateTimeField(null=True, db_comment="When a check last failed.")
+    error = models.CharField(
+        max_length=512, blank=True, default="", db_comment="The error of the last check, or empty."
+    )
 
     def __str__(self) -> str:
         return self.version or "unknown"
@@ -45,18 +62,29 @@ class UpdateCheck(Singleton):
 class ConfigRevision(models.Model):
     """The options at one startup. They are stored only if they differ from the previous revision.
 
-    The fields contain no secrets. Shape: as in `options.snapshot`. If these are the options of
-    another server, `server_url` is its URL. Otherwise it is empty.
+    The fields contain no secrets. Shape: as in `options.snapshot`.
     """
 
-    digest = models.CharField(max_length=64)
-    host = models.CharField(max_length=255)
-    version = models.CharField(max_length=64)
-    server_url = models.CharField(max_length=255, blank=True, default="")
-    recorded_at = models.DateTimeField(db_default=Now())
-    values = models.JSONField(default=dict)
-    sources = models.JSONField(default=dict)
-    secrets = models.JSONField(default=dict)
+    digest = models.CharField(max_length=64, db_comment="A digest of the options.")
+    host = models.CharField(max_length=255, db_comment="The host that started with these options.")
+    version = models.CharField(max_length=64, db_comment="The release of the server.")
+    server_url = models.CharField(
+        max_length=255,
+        blank=True,
+        default="",
+        db_comment="The URL of the other server whose options these are, or empty.",
+    )
+    recorded_at = models.DateTimeField(
+        db_default=Now(), db_comment="When the revision was recorded."
+    )
+    values = models.JSONField(default=dict, db_comment="The value of each option, without secrets.")
+    sources = models.JSONField(
+        default=dict,
+        db_comment="Where each value comes from: a flag, a variable, a file or the default.",
+    )
+    secrets = models.JSONField(
+        default=dict, db_comment="A keyed digest of each secret, which shows changes."
+    )
 
     class Meta:
         ordering = ["-id"]

@@ -27,10 +27,12 @@ class JobRunQuerySet(models.QuerySet["JobRun"]):
 class JobRun(models.Model):
     """One run of a job. The unique constraint prevents two runs of a job at one scheduled time."""
 
-    job = models.CharField(max_length=100)
+    job = models.CharField(max_length=100, db_comment="The name of the job.")
     scheduled_at = models.DateTimeField(help_text="The scheduled time of the run.")
-    started_at = models.DateTimeField()
-    finished_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(db_comment="When the run started.")
+    finished_at = models.DateTimeField(
+        null=True, blank=True, db_comment="When the run ended. NULL while it runs."
+    )
     affected_rows = models.BigIntegerField(
         null=True, blank=True, help_text="The number of rows written or deleted."
     )
@@ -40,7 +42,9 @@ class JobRun(models.Model):
         db_default="",
         help_text="What the run wrote or deleted, if these are rows of several kinds.",
     )
-    error = models.TextField(blank=True, default="", db_default="")
+    error = models.TextField(
+        blank=True, default="", db_default="", db_comment="The error of a failed run, or empty."
+    )
     host = models.CharField(max_length=255, help_text="The host and process of the run.")
 
     objects = JobRunQuerySet.as_manager()

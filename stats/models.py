@@ -15,15 +15,25 @@ class SessionCounts(models.Model):
     """The number of open sessions by application, as an agent has reported it.
 
     Four applications have a column of their own, because this needs a third of the space.
-    `other_sessions` are the counts of all other applications by name, or NULL without any. If the
-    sessions of a row are unknown, the four columns are NULL.
     """
 
-    session_count_vscode = models.BigIntegerField(default=0, null=True)
-    session_count_jetbrains = models.BigIntegerField(default=0, null=True)
-    session_count_reconnecting_pty = models.BigIntegerField(default=0, null=True)
-    session_count_ssh = models.BigIntegerField(default=0, null=True)
-    other_sessions = models.JSONField(null=True)
+    session_count_vscode = models.BigIntegerField(
+        default=0,
+        null=True,
+        db_comment="Sessions of VS Code.",
+    )
+    session_count_jetbrains = models.BigIntegerField(
+        default=0, null=True, db_comment="Sessions of JetBrains IDEs."
+    )
+    session_count_reconnecting_pty = models.BigIntegerField(
+        default=0, null=True, db_comment="Sessions of web terminals."
+    )
+    session_count_ssh = models.BigIntegerField(
+        default=0, null=True, db_comment="Sessions of SSH clients."
+    )
+    other_sessions = models.JSONField(
+        null=True, db_comment="The sessions of all other applications by name. NULL without any."
+    )
 
     class Meta:
         abstract = True
@@ -37,27 +47,45 @@ KIND_COLUMNS = tuple(name for name in SESSION_COLUMNS if name.startswith(KIND_PR
 class AgentStat(SessionCounts):
     """One report of one agent. The table is partitioned by the hour of `created_at`.
 
-    PostgreSQL computes `latency_bucket`; see the migration for the formula. `latency_bucket` is
-    NULL if the latency is 0 or was not measured.
-    Units: latency in milliseconds, -1 if none was measured.
+    PostgreSQL computes `latency_bucket`; see the migration for the formula.
     """
 
     pk = models.CompositePrimaryKey("created_at", "id")
-    id = models.UUIDField()
-    created_at = models.DateTimeField()
-    user_id = models.UUIDField()
-    agent_id = models.UUIDField()
-    workspace_id = models.UUIDField()
-    template_id = models.UUIDField()
-    connections_by_proto = models.JSONField(default=dict)
-    connection_count = models.BigIntegerField(default=0)
-    rx_packets = models.BigIntegerField(default=0)
-    rx_bytes = models.BigIntegerField(default=0)
-    tx_packets = models.BigIntegerField(default=0)
-    tx_bytes = models.BigIntegerField(default=0)
-    connection_median_latency_ms = models.FloatField(default=-1)
-    is_usage = models.BooleanField(default=False)
-    latency_bucket = models.IntegerField(null=True, editable=False)
+    id = models.UUIDField(db_comment="The id of the row.")
+    created_at = models.DateTimeField(db_comment="The time of the report.")
+    user_id = models.UUIDField(db_comment="The id of the workspace's owner.")
+    agent_id = models.UUIDField(db_comment="The id of the agent that sent the report.")
+    workspace_id = models.UUIDField(db_comment="The id of the agent's workspace.")
+    template_id = models.UUIDField(db_comment="The id of the workspace's template.")
+    connections_by_proto = models.JSONField(
+        default=dict, db_comment="The number of open connections by protocol."
+    )
+    connection_count = models.BigIntegerField(
+        default=0, db_comment="The number of open connections."
+    )
+    rx_packets = models.BigIntegerField(
+        default=0, db_comment="Packets received since the previous row of the agent."
+    )
+    rx_bytes = models.BigIntegerField(
+        default=0, db_comment="Bytes received since the previous row of the agent."
+    )
+    tx_packets = models.BigIntegerField(
+        default=0, db_comment="Packets sent since the previous row of the agent."
+    )
+    tx_bytes = models.BigIntegerField(
+        default=0, db_comment="Bytes sent since the previous row of the agent."
+    )
+    connection_median_latency_ms = models.FloatField(
+        default=-1, db_comment="The median latency in milliseconds. -1 if none was measured."
+    )
+    is_usage = models.BooleanField(
+        default=False, db_comment="Whether this is a usage row of Coder."
+    )
+    latency_bucket = models.IntegerField(
+        null=True,
+        editable=False,
+        db_comment="The bucket of the histogram. NULL without a latency above 0.",
+    )
 
     class Meta:
         indexes = [
@@ -72,46 +100,75 @@ class AgentStat(SessionCounts):
 
 
 class StaleMinute(models.Model):
-    """Marks a minute whose agent rows have changed since its rollup was built.
+    """A minute whose agent rows have changed since its rollup was built."""
 
-    `rows_were_deleted` is true if rows of the minute were deleted, maybe the newest of an agent.
-    """
-
-    minute = models.DateTimeField(db_index=True)
-    rows_were_deleted = models.BooleanField(default=False)
+    minute = models.DateTimeField(db_index=True, db_comment="The start of the minute.")
+    rows_were_deleted = models.BooleanField(
+        default=False, db_comment="Whether rows were deleted, maybe the newest of an agent."
+    )
 
     def __str__(self) -> str:
         return f"{self.minute:%Y-%m-%d %H:%M}"
 
 
 class Rollup(models.Model):
-    """The sums of all rows of one minute or one hour.
-
-    `rx_bytes` and `tx_bytes` include only rows with a latency above 0, and `unmeasured_rx_bytes`
-    and `unmeasured_tx_bytes` only the other rows. The latter are NULL in rollups of releases that
-    did not sum them. In the latency histogram, bucket `latency_buckets[i]` contains
-    `latency_counts[i]` rows. If `is_closed` is true, the agent rows of the hour are dropped, and
-    the hour is never built again. The latencies are the percentiles of a built hour.
-    """
+    """The sums of all agent rows of one minute or one hour."""
 
     class Span(models.IntegerChoices):
         MINUTE = 60
         HOUR = 3600
 
     pk = models.CompositePrimaryKey("span_seconds", "starts_at")
-    span_seconds = models.IntegerField(choices=Span)
-    starts_at = models.DateTimeField()
-    row_count = models.BigIntegerField(default=0)
-    rx_bytes = models.DecimalField(max_digits=40, decimal_places=0, default=0)
-    tx_bytes = models.DecimalField(max_digits=40, decimal_places=0, default=0)
-    unmeasured_rx_bytes = models.DecimalField(max_digits=40, decimal_places=0, null=True)
-    unmeasured_tx_bytes = models.DecimalField(max_digits=40, decimal_places=0, null=True)
-    latency_buckets = ArrayField(models.IntegerField(), default=list)
-    latency_counts = ArrayField(models.BigIntegerField(), default=list)
-    latency_p50_ms = models.FloatField(null=True)
-    latency_p95_ms = models.FloatField(null=True)
-    built_at = models.DateTimeField()
-    is_closed = models.BooleanField(default=False, db_default=False)
+    span_seconds = models.IntegerField(
+        choices=Span, db_comment="60 for a minute, 3600 for an hour."
+    )
+    starts_at = models.DateTimeField(db_comment="The start of the minute or the hour.")
+    row_count = models.BigIntegerField(default=0, db_comment="The number of agent rows.")
+    rx_bytes = models.DecimalField(
+        max_digits=40,
+        decimal_places=0,
+        default=0,
+        db_comment="Bytes received in rows with a latency.",
+    )
+    tx_bytes = models.DecimalField(
+        max_digits=40, decimal_places=0, default=0, db_comment="Bytes sent in rows with a latency."
+    )
+    unmeasured_rx_bytes = models.DecimalField(
+        max_digits=40,
+        decimal_places=0,
+        null=True,
+        db_comment="Bytes received in rows without a latency. NULL if they were not summed.",
+    )
+    unmeasured_tx_bytes = models.DecimalField(
+        max_digits=40,
+        decimal_places=0,
+        null=True,
+        db_comment="Bytes sent in rows without a latency. NULL if they were not summed.",
+    )
+    latency_buckets = ArrayField(
+        models.IntegerField(),
+        default=list,
+        db_comment="The buckets of the latency histogram that have rows.",
+    )
+    latency_counts = ArrayField(
+        models.BigIntegerField(),
+        default=list,
+        db_comment="The number of rows in each of these buckets.",
+    )
+    latency_p50_ms = models.FloatField(
+        null=True,
+        db_comment="The median latency of an hour in milliseconds, or -1.",
+    )
+    latency_p95_ms = models.FloatField(
+        null=True,
+        db_comment="The 95th percentile of this latency, or -1.",
+    )
+    built_at = models.DateTimeField(db_comment="When the sums were computed.")
+    is_closed = models.BooleanField(
+        default=False,
+        db_default=False,
+        db_comment="Whether its agent rows were dropped, so that it is never built again.",
+    )
 
     def __str__(self) -> str:
         return f"{self.starts_at:%Y-%m-%d %H:%M} +{self.span_seconds} s"
@@ -120,10 +177,10 @@ class Rollup(models.Model):
 class NewestAgentStat(SessionCounts):
     """The newest row of each agent. If two rows have the same `created_at`, the higher id wins."""
 
-    agent_id = models.UUIDField(primary_key=True)
-    created_at = models.DateTimeField()
-    id = models.UUIDField()
-    workspace_id = models.UUIDField()
+    agent_id = models.UUIDField(primary_key=True, db_comment="The id of the agent.")
+    created_at = models.DateTimeField(db_comment="The time of the report.")
+    id = models.UUIDField(db_comment="The id of the agent row.")
+    workspace_id = models.UUIDField(db_comment="The id of the agent's workspace.")
 
     def __str__(self) -> str:
         return str(self.agent_id)
@@ -187,15 +244,27 @@ class WorkspaceState(models.Model):
         STOP = "stop"
         DELETE = "delete"
 
-    workspace_id = models.UUIDField(primary_key=True)
-    is_deleted = models.BooleanField(default=False)
-    build_number = models.BigIntegerField(null=True)
-    transition = models.CharField(max_length=8, choices=Transition, blank=True, default="")
-    job_started_at = models.DateTimeField(null=True)
-    job_canceled_at = models.DateTimeField(null=True)
-    job_completed_at = models.DateTimeField(null=True)
-    job_updated_at = models.DateTimeField(null=True)
-    error = models.TextField(blank=True, default="")
+    workspace_id = models.UUIDField(primary_key=True, db_comment="The id of the workspace.")
+    is_deleted = models.BooleanField(default=False, db_comment="Whether the workspace is deleted.")
+    build_number = models.BigIntegerField(null=True, db_comment="The number of the newest build.")
+    transition = models.CharField(
+        max_length=8,
+        choices=Transition,
+        blank=True,
+        default="",
+        db_comment="What the build does: start, stop, delete or empty.",
+    )
+    job_started_at = models.DateTimeField(
+        null=True, db_comment="When the job of the build started. Null if it has not."
+    )
+    job_canceled_at = models.DateTimeField(
+        null=True, db_comment="When the job was canceled. Null if it was not."
+    )
+    job_completed_at = models.DateTimeField(
+        null=True, db_comment="When the job completed. Null if it has not."
+    )
+    job_updated_at = models.DateTimeField(null=True, db_comment="When the job last changed.")
+    error = models.TextField(blank=True, default="", db_comment="The error of the job, or empty.")
 
     objects = WorkspaceStateQuerySet.as_manager()
 
@@ -215,8 +284,7 @@ class Snapshot(models.Model):
     """The statistics of the deployment at one time.
 
     Traffic and latency are those of the window (aggregated_from, collected_at].
-    Units: traffic in bytes; latency in milliseconds, -1 if none was measured.
-    Shape: `session_counts` {application: count}, or {} if the sessions are unknown.
+    Shape: `session_counts` {application: count}.
     """
 
     class Method(models.TextChoices):
@@ -234,24 +302,51 @@ class Snapshot(models.Model):
         BACKFILL = "backfill"
         BUILDS = "builds"
 
-    collected_at = models.DateTimeField(unique=True)
-    aggregated_from = models.DateTimeField()
-    pending = models.BigIntegerField()
-    building = models.BigIntegerField()
-    running = models.BigIntegerField()
-    failed = models.BigIntegerField()
-    stopped = models.BigIntegerField()
-    rx_bytes = models.BigIntegerField()
-    tx_bytes = models.BigIntegerField()
-    latency_p50_ms = models.FloatField()
-    latency_p95_ms = models.FloatField()
-    session_counts = models.JSONField()
-    method = models.CharField("percentiles", max_length=16, choices=Method)
-    source = models.CharField(max_length=16, choices=Source, default=Source.REPORTS)
-    row_count = models.BigIntegerField()
-    duration_ms = models.FloatField()
-    configuration_hash = models.CharField(max_length=64, blank=True, default="")
-    build_version = models.CharField(max_length=128, blank=True, default="")
+    collected_at = models.DateTimeField(
+        unique=True, db_comment="The time of the snapshot, and the end of its window."
+    )
+    aggregated_from = models.DateTimeField(
+        db_comment="The start of the window for traffic and latency."
+    )
+    pending = models.BigIntegerField(db_comment="Workspaces whose newest build has not started.")
+    building = models.BigIntegerField(db_comment="Workspaces whose newest build is running.")
+    running = models.BigIntegerField(db_comment="Workspaces that are started.")
+    failed = models.BigIntegerField(db_comment="Workspaces whose newest build ended in an error.")
+    stopped = models.BigIntegerField(db_comment="Workspaces that are stopped.")
+    rx_bytes = models.BigIntegerField(db_comment="Bytes received in the window.")
+    tx_bytes = models.BigIntegerField(db_comment="Bytes sent in the window.")
+    latency_p50_ms = models.FloatField(
+        db_comment="The median latency in milliseconds. -1 if none was measured."
+    )
+    latency_p95_ms = models.FloatField(
+        db_comment="The 95th percentile of the latency. -1 if none was measured."
+    )
+    session_counts = models.JSONField(
+        db_comment="The number of open sessions by application. Empty if unknown."
+    )
+    method = models.CharField(
+        "percentiles",
+        max_length=16,
+        choices=Method,
+        db_comment="How the percentiles were computed: exact, or histogram.",
+    )
+    source = models.CharField(
+        max_length=16,
+        choices=Source,
+        default=Source.REPORTS,
+        db_comment="What the workspace counts come from: reports, backfill or builds.",
+    )
+    row_count = models.BigIntegerField(db_comment="The number of agent rows in the window.")
+    duration_ms = models.FloatField(db_comment="How long the computation took, in milliseconds.")
+    configuration_hash = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        db_comment="A digest of the configuration at that time.",
+    )
+    build_version = models.CharField(
+        max_length=128, blank=True, default="", db_comment="The release of the server at that time."
+    )
 
     class Meta:
         ordering = ["-collected_at"]

@@ -46,32 +46,55 @@ class APIKeyQuerySet(models.QuerySet["APIKey"]):
 
 
 class APIKey(models.Model):
-    """A session token of a user, with the digest of its secret.
-
-    An `is_minted` key was created with another key or by a command, not by signing in. `last_used`
-    is null until the first use. Units: `lifetime_ns` nanoseconds; times UTC.
-    Shape: `allow_list` [{type str, id str}].
-    """
+    """A token or a session of a user, with the digest of its secret."""
 
     class LoginType(models.TextChoices):
         PASSWORD = "password"  # noqa: S105 - a way of signing in, not a secret
         TOKEN = "token"  # noqa: S105 - as above
 
-    id = models.CharField(primary_key=True, max_length=10, editable=False)
-    hashed_secret = models.BinaryField(max_length=32)
+    id = models.CharField(
+        primary_key=True,
+        max_length=10,
+        editable=False,
+        db_comment="The first part of the token: 10 characters.",
+    )
+    hashed_secret = models.BinaryField(
+        max_length=32, db_comment="The SHA-256 digest of the second part of the token."
+    )
     # The index `api_key_of_user` replaces the index of the foreign key.
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_keys", db_index=False
     )
-    token_name = models.CharField(max_length=255, blank=True, default="")
-    login_type = models.CharField(max_length=16, choices=LoginType, default=LoginType.PASSWORD)
-    is_minted = models.BooleanField()
-    scopes = ArrayField(models.CharField(max_length=64))
-    allow_list = models.JSONField()
-    lifetime_ns = models.BigIntegerField()
-    last_used = models.DateTimeField(null=True)
-    expires_at = models.DateTimeField(db_index=True)
-    ip_address = models.GenericIPAddressField(null=True)
+    token_name = models.CharField(
+        max_length=255,
+        blank=True,
+        default="",
+        db_comment="The name of a token. Empty for sessions.",
+    )
+    login_type = models.CharField(
+        max_length=16,
+        choices=LoginType,
+        default=LoginType.PASSWORD,
+        db_comment="token, or password for a session.",
+    )
+    is_minted = models.BooleanField(
+        db_comment="Whether another key or a command created the key. A token policy applies."
+    )
+    scopes = ArrayField(
+        models.CharField(max_length=64), db_comment="What the key may do, such as coder:all."
+    )
+    allow_list = models.JSONField(
+        db_comment="The objects that the key may act on: a list of {type, id}."
+    )
+    lifetime_ns = models.BigIntegerField(db_comment="The lifetime in nanoseconds.")
+    last_used = models.DateTimeField(
+        null=True,
+        db_comment="When the key was last used, to the hour. NULL before that.",
+    )
+    expires_at = models.DateTimeField(db_index=True, db_comment="When the key expires.")
+    ip_address = models.GenericIPAddressField(
+        null=True, db_comment="The address of the last client."
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -196,7 +219,7 @@ class TokenConfig(models.Model):
 
 
 class PolicyVersion(Singleton):
-    """The version of all token policies together. It has one row, which a migration inserts.
+    """The version of all token policies together. A migration inserts the only row.
 
     A transaction that changes a policy first increases the version, and so locks the row. A
     transaction that creates a key locks the row for sharing, if it still has the version of the
@@ -204,14 +227,14 @@ class PolicyVersion(Singleton):
     the change checks all keys.
     """
 
-    version = models.BigIntegerField()
+    version = models.BigIntegerField(db_comment="It increases with each change of a token policy.")
 
     def __str__(self) -> str:
         return str(self.version)
 
 
 class ExpiryNotice(models.Model):
-    """A record of a mail about a key that expires soon.
+    """A mail about a key that expires soon.
 
     Because of this record, no replica sends the same reminder again, or a second mail to the
     recipient on the same day.
@@ -227,7 +250,7 @@ class ExpiryNotice(models.Model):
     days_before = models.PositiveSmallIntegerField(
         help_text="The reminder: 30, 7 or 1 days before the expiry."
     )
-    sent_on = models.DateField()
+    sent_on = models.DateField(db_comment="The day of the mail (UTC).")
 
     class Meta:
         ordering = ["-sent_on", "id"]

@@ -33,23 +33,44 @@ class User(AbstractBaseUser):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     # The service that manages the account. A copy of an account never has a password or keys.
     source = models.CharField(
-        max_length=8, choices=Source, default=Source.OWN, db_default=Source.OWN, editable=False
+        max_length=8,
+        choices=Source,
+        default=Source.OWN,
+        db_default=Source.OWN,
+        editable=False,
+        db_comment="own, or coder for a copy of a user of Coder.",
     )
-    username = names.UsernameField(max_length=names.MAX_LENGTH)
-    email = names.EmailField(max_length=names.MAX_EMAIL_LENGTH)
-    name = models.CharField(max_length=128, blank=True, default="")
-    avatar_url = models.URLField(blank=True, default="")
-    status = models.CharField(max_length=16, choices=Status, default=Status.ACTIVE)
+    username = names.UsernameField(
+        max_length=names.MAX_LENGTH, db_comment="The unique name, in lower case."
+    )
+    email = names.EmailField(
+        max_length=names.MAX_EMAIL_LENGTH, db_comment="The unique e-mail address, in lower case."
+    )
+    name = models.CharField(max_length=128, blank=True, default="", db_comment="The display name.")
+    avatar_url = models.URLField(blank=True, default="", db_comment="The URL of the picture.")
+    status = models.CharField(
+        max_length=16,
+        choices=Status,
+        default=Status.ACTIVE,
+        db_comment="active, dormant or suspended.",
+    )
     roles = ArrayField(
         models.CharField(max_length=32, choices=list(roles.DISPLAY_NAMES.items())),
         blank=True,
         default=list,
         help_text="The roles of the user. Every user also has the role member.",
     )
-    theme_preference = models.CharField(max_length=64, blank=True, default="")
+    theme_preference = models.CharField(
+        max_length=64, blank=True, default="", db_comment="The theme that the user has chosen."
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True)
-    last_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_seen_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        db_comment="When the user last made a request. Written at most once an hour.",
+    )
 
     objects = BaseUserManager["User"]()
 
@@ -152,12 +173,16 @@ class User(AbstractBaseUser):
 
 
 class Organization(Singleton):
-    """The only organization. Every user is a member. The UUID never changes."""
+    """The only organization. Every user is a member."""
 
     NAME = "coder"
     DISPLAY_NAME = "Coder"
 
-    uuid = models.UUIDField(default=uuid.uuid4, editable=False)
+    uuid = models.UUIDField(
+        default=uuid.uuid4,
+        editable=False,
+        db_comment="The id of the organization. It never changes.",
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     def __str__(self) -> str:

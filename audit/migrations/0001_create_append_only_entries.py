@@ -46,6 +46,22 @@ CREATE TRIGGER no_truncate BEFORE TRUNCATE ON audit_entry
     EXECUTE FUNCTION audit_entry_is_append_only();
 """
 
+# The statement above makes no comments.
+COMMENTS = """
+COMMENT ON COLUMN audit_entry.actor_id IS 'The id of the user who acted. NULL for commands and jobs.';
+COMMENT ON COLUMN audit_entry.actor_name IS 'The name of the user or the command.';
+COMMENT ON COLUMN audit_entry.action IS 'What was done, such as token_config.set.';
+COMMENT ON COLUMN audit_entry.target_type IS 'The type of the object, such as api_key.';
+COMMENT ON COLUMN audit_entry.target_id IS 'The id of the object.';
+COMMENT ON COLUMN audit_entry.target_name IS 'The name of the object at that time.';
+COMMENT ON COLUMN audit_entry.subject_id IS 'The id of the user whom the action concerns.';
+COMMENT ON COLUMN audit_entry.subject_name IS 'The name of this user at that time.';
+COMMENT ON COLUMN audit_entry.ip_address IS 'The address of the client.';
+COMMENT ON COLUMN audit_entry.request_id IS 'The id of the request, as in the log and in the header X-Coder-Request-Id.';
+COMMENT ON COLUMN audit_entry.before IS 'The changed values before the action.';
+COMMENT ON COLUMN audit_entry.after IS 'The changed values after the action.';
+"""
+
 
 class Migration(migrations.Migration):
     initial = True
@@ -54,7 +70,7 @@ class Migration(migrations.Migration):
     operations = [
         migrations.SeparateDatabaseAndState(
             database_operations=[
-                migrations.RunSQL(TABLE, "DROP TABLE audit_entry"),
+                migrations.RunSQL(TABLE + COMMENTS, "DROP TABLE audit_entry"),
                 migrations.RunSQL(
                     APPEND_ONLY, "DROP FUNCTION audit_entry_is_append_only() CASCADE"
                 ),
@@ -63,20 +79,20 @@ class Migration(migrations.Migration):
                 migrations.CreateModel(
                     name="Entry",
                     fields=[
-                        ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                        ("created_at", models.DateTimeField(verbose_name="time")),
-                        ("actor_id", models.UUIDField(null=True)),
-                        ("actor_name", models.CharField(blank=True, max_length=64)),
-                        ("action", models.CharField(max_length=64)),
-                        ("target_type", models.CharField(blank=True, max_length=64)),
-                        ("target_id", models.CharField(blank=True, max_length=64)),
-                        ("target_name", models.CharField(blank=True, max_length=254)),
-                        ("subject_id", models.UUIDField(null=True)),
-                        ("subject_name", models.CharField(blank=True, max_length=64)),
-                        ("ip_address", models.CharField(blank=True, max_length=64)),
-                        ("request_id", models.CharField(blank=True, max_length=36)),
-                        ("before", models.JSONField(null=True)),
-                        ("after", models.JSONField(null=True)),
+                        ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                        ('created_at', models.DateTimeField(verbose_name='time')),
+                        ('actor_id', models.UUIDField(db_comment='The id of the user who acted. NULL for commands and jobs.', null=True)),
+                        ('actor_name', models.CharField(blank=True, db_comment='The name of the user or the command.', max_length=64)),
+                        ('action', models.CharField(db_comment='What was done, such as token_config.set.', max_length=64)),
+                        ('target_type', models.CharField(blank=True, db_comment='The type of the object, such as api_key.', max_length=64)),
+                        ('target_id', models.CharField(blank=True, db_comment='The id of the object.', max_length=64)),
+                        ('target_name', models.CharField(blank=True, db_comment='The name of the object at that time.', max_length=254)),
+                        ('subject_id', models.UUIDField(db_comment='The id of the user whom the action concerns.', null=True)),
+                        ('subject_name', models.CharField(blank=True, db_comment='The name of this user at that time.', max_length=64)),
+                        ('ip_address', models.CharField(blank=True, db_comment='The address of the client.', max_length=64)),
+                        ('request_id', models.CharField(blank=True, db_comment='The id of the request, as in the log and in the header X-Coder-Request-Id.', max_length=36)),
+                        ('before', models.JSONField(db_comment='The changed values before the action.', null=True)),
+                        ('after', models.JSONField(db_comment='The changed values after the action.', null=True)),
                     ],
                     options={"ordering": ["-created_at", "-id"], "verbose_name_plural": "entries"},
                 ),

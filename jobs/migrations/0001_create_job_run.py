@@ -15,13 +15,13 @@ class Migration(migrations.Migration):
             name='JobRun',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('job', models.CharField(max_length=100)),
+                ('job', models.CharField(db_comment='The name of the job.', max_length=100)),
                 ('scheduled_at', models.DateTimeField(help_text='The scheduled time of the run.')),
-                ('started_at', models.DateTimeField()),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
+                ('started_at', models.DateTimeField(db_comment='When the run started.')),
+                ('finished_at', models.DateTimeField(blank=True, db_comment='When the run ended. NULL while it runs.', null=True)),
                 ('affected_rows', models.BigIntegerField(blank=True, help_text='The number of rows written or deleted.', null=True)),
                 ('summary', models.TextField(blank=True, db_default='', default='', help_text='What the run wrote or deleted, if these are rows of several kinds.')),
-                ('error', models.TextField(blank=True, db_default='', default='')),
+                ('error', models.TextField(blank=True, db_comment='The error of a failed run, or empty.', db_default='', default='')),
                 ('host', models.CharField(help_text='The host and process of the run.', max_length=255)),
             ],
             options={

@@ -23,11 +23,18 @@ from operator import itemgetter
 from typing import Any, NamedTuple, TypeGuard
 
 import orjson
+from django.db.models import Model
 
 from kernel.http.wire import nullable
 from kernel.text_values import parse_bool, parse_time
 from stats.applications import cleaned
-from stats.models import KIND_COLUMNS, KIND_PREFIX, SESSION_COLUMNS
+from stats.models import (
+    KIND_COLUMNS,
+    KIND_PREFIX,
+    SESSION_COLUMNS,
+    AgentStat,
+    WorkspaceState,
+)
 from stats.sql import MAX_INTEGER
 
 NO_LATENCY = -1.0
@@ -220,26 +227,32 @@ _SESSION = rf'"[\w .+-]{{1,64}}": ?{_COUNT}'
 _SESSIONS = rf"\{{{_SESSION}(?:, ?{_SESSION}){{0,7}}\}}"
 
 
-def _id(name: str, about: str) -> Member:
-    return Member(name, UUID, about, usual=f'"({_UUID.pattern})"')
+def _about(name: str, model: type[Model]) -> str:
+    """Returns the description of the column."""
+    return next(field.db_comment or "" for field in model._meta.fields if field.name == name)
 
 
-def _number(name: str, about: str) -> Member:
-    return Member(name, COUNT, f"{about} Default: 0.", 0, usual=f"({_COUNT})")
+def _id(name: str, model: type[Model] = AgentStat) -> Member:
+    return Member(name, UUID, _about(name, model), usual=f'"({_UUID.pattern})"')
+
+
+def _number(name: str) -> Member:
+    about = f"{_about(name, AgentStat)} Default: 0."
+    return Member(name, COUNT, about, 0, usual=f"({_COUNT})")
 
 
 AGENT_MEMBERS = (
-    _id("id", "The id of the row."),
+    _id("id"),
     Member(
         "created_at",
         TIME,
         "The time of the report, with a time zone offset.",
         usual=r'"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|\+00(?::00)?))"',
     ),
-    _id("user_id", "The id of the workspace's owner."),
-    _id("agent_id", "The id of the agent that sent the report."),
-    _id("workspace_id", "The id of the agent's workspace."),
-    _id("template_id", "The id of the workspace's template."),
+    _id("user_id"),
+    _id("agent_id"),
+    _id("workspace_id"),
+    _id("template_id"),
     Member(
         "connections_by_proto",
         PROTOCOLS,
@@ -247,15 +260,15 @@ AGENT_MEMBERS = (
         "{}",
         usual=rf"(\{{\}}|{_PROTOCOLS})",
     ),
-    _number("connection_count", "Open connections."),
-    _number("rx_packets", "Packets received since the previous row."),
-    _number("rx_bytes", "Bytes received since the previous row."),
-    _number("tx_packets", "Packets sent since the previous row."),
-    _number("tx_bytes", "Bytes sent since the previous row."),
-    _number("session_count_vscode", "Sessions of VS Code."),
-    _number("session_count_jetbrains", "Sessions of JetBrains IDEs."),
-    _number("session_count_reconnecting_pty", "Sessions of web terminals."),
-    _number("session_count_ssh", "Sessions of SSH clients."),
+    _number("connection_count"),
+    _number("rx_packets"),
+    _number("rx_bytes"),
+    _number("tx_packets"),
+    _number("tx_bytes"),
+    _number("session_count_vscode"),
+    _number("session_count_jetbrains"),
+    _number("session_count_reconnecting_pty"),
+    _number("session_count_ssh"),
     Member(
         "session_counts",
         SESSIONS,
@@ -282,12 +295,12 @@ AGENT_MEMBERS = (
 )
 
 
-def _time(name: str, about: str) -> Member:
-    return Member(name, TIME, about, None)
+def _time(name: str, note: str = "") -> Member:
+    return Member(name, TIME, f"{_about(name, WorkspaceState)}{note}", None)
 
 
 WORKSPACE_MEMBERS = (
-    _id("workspace_id", "The id of the workspace."),
+    _id("workspace_id", WorkspaceState),
     Member("deleted", BOOLEAN, "Whether the workspace is deleted. Default: false.", False),
     Member(
         "build_number",
@@ -297,13 +310,12 @@ WORKSPACE_MEMBERS = (
         None,
     ),
     Member("transition", TRANSITION, "The transition of the build.", ""),
-    _time("job_started_at", "The time when the build's job started. Null if it has not."),
-    _time("job_canceled_at", "The time when the job was canceled. Null if it was not."),
-    _time("job_completed_at", "The time when the job completed. Null if it has not."),
+    _time("job_started_at"),
+    _time("job_canceled_at"),
+    _time("job_completed_at"),
     _time(
         "job_updated_at",
-        "The time when the job last changed. For the same build, a state with an earlier time than "
-        "the stored state is ignored.",
+        " For the same build, a state with an earlier time than the stored state is ignored.",
     ),
     Member("error", ERROR, "The error of the job. Empty if the job did not fail.", ""),
 )

@@ -66,20 +66,20 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='APIKey',
             fields=[
-                ('id', models.CharField(editable=False, max_length=10, primary_key=True, serialize=False)),
-                ('hashed_secret', models.BinaryField(max_length=32)),
-                ('token_name', models.CharField(blank=True, default='', max_length=255)),
-                ('login_type', models.CharField(choices=[('password', 'Password'), ('token', 'Token')], default='password', max_length=16)),
-                ('is_minted', models.BooleanField()),
-                ('scopes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=64))),
-                ('allow_list', models.JSONField()),
-                ('lifetime_ns', models.BigIntegerField()),
-                ('last_used', models.DateTimeField(null=True)),
-                ('expires_at', models.DateTimeField(db_index=True)),
-                ('ip_address', models.GenericIPAddressField(null=True)),
+                ('id', models.CharField(db_comment='The first part of the token: 10 characters.', editable=False, max_length=10, primary_key=True, serialize=False)),
+                ('hashed_secret', models.BinaryField(db_comment='The SHA-256 digest of the second part of the token.', max_length=32)),
+                ('user', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='api_keys', to=settings.AUTH_USER_MODEL)),
+                ('token_name', models.CharField(blank=True, db_comment='The name of a token. Empty for sessions.', default='', max_length=255)),
+                ('login_type', models.CharField(choices=[('password', 'Password'), ('token', 'Token')], db_comment='token, or password for a session.', default='password', max_length=16)),
+                ('is_minted', models.BooleanField(db_comment='Whether another key or a command created the key. A token policy applies.')),
+                ('scopes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=64), db_comment='What the key may do, such as coder:all.')),
+                ('allow_list', models.JSONField(db_comment='The objects that the key may act on: a list of {type, id}.')),
+                ('lifetime_ns', models.BigIntegerField(db_comment='The lifetime in nanoseconds.')),
+                ('last_used', models.DateTimeField(db_comment='When the key was last used, to the hour. NULL before that.', null=True)),
+                ('expires_at', models.DateTimeField(db_comment='When the key expires.', db_index=True)),
+                ('ip_address', models.GenericIPAddressField(db_comment='The address of the last client.', null=True)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('updated_at', models.DateTimeField(auto_now=True)),
-                ('user', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='api_keys', to=settings.AUTH_USER_MODEL)),
             ],
             options={
                 'constraints': [
@@ -95,11 +95,11 @@ class Migration(migrations.Migration):
             name='ExpiryNotice',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('recipient', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='expiry_notices', to=settings.AUTH_USER_MODEL)),
+                ('api_key', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='expiry_notices', to='tokens.apikey')),
                 ('expires_at', models.DateTimeField(help_text='The expiry time in the mail. If the expiry changes, another mail is sent.')),
                 ('days_before', models.PositiveSmallIntegerField(help_text='The reminder: 30, 7 or 1 days before the expiry.')),
-                ('sent_on', models.DateField()),
-                ('api_key', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='expiry_notices', to='tokens.apikey')),
-                ('recipient', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='expiry_notices', to=settings.AUTH_USER_MODEL)),
+                ('sent_on', models.DateField(db_comment='The day of the mail (UTC).')),
             ],
             options={
                 'constraints': [
@@ -112,6 +112,7 @@ class Migration(migrations.Migration):
             name='TokenConfig',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('user', models.OneToOneField(blank=True, help_text='The user that the policy applies to. Leave empty for a role or the deployment.', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='token_config', to=settings.AUTH_USER_MODEL)),
                 ('role', models.CharField(blank=True, choices=[('owner', 'Owner'), ('auditor', 'Auditor'), ('user-admin', 'User Admin'), ('template-admin', 'Template Admin')], default='', help_text='The role that the policy applies to. For the whole deployment, leave user and role empty.', max_length=32)),
                 ('max_lifetime_ns', models.BigIntegerField(blank=True, help_text='The maximum lifetime of a new token.', null=True)),
                 ('default_lifetime_ns', models.BigIntegerField(blank=True, help_text='The lifetime of a new token if the request contains no lifetime.', null=True)),
@@ -120,7 +121,6 @@ class Migration(migrations.Migration):
                 ('tokens_may_create_tokens', models.BooleanField(blank=True, help_text='Whether a token may be used to create other tokens.', null=True)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('updated_at', models.DateTimeField(auto_now=True)),
-                ('user', models.OneToOneField(blank=True, help_text='The user that the policy applies to. Leave empty for a role or the deployment.', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='token_config', to=settings.AUTH_USER_MODEL)),
             ],
             options={
                 'constraints': [
@@ -137,7 +137,7 @@ class Migration(migrations.Migration):
             name='PolicyVersion',
             fields=[
                 ('is_only_row', models.BooleanField(default=True, editable=False, primary_key=True, serialize=False)),
-                ('version', models.BigIntegerField()),
+                ('version', models.BigIntegerField(db_comment='It increases with each change of a token policy.')),
             ],
             options={
                 'constraints': [models.CheckConstraint(condition=models.Q(('is_only_row', True)), name='tokens_policyversion_only_one')],
