@@ -192,12 +192,12 @@ def _facts(
     yield "Cause", cause(group.directive, group.blocked_source)
     if are_several():
         yield "Site", group.site
-    if pages := facets["Page"]:
-        yield "Page", pages[0]["value"]
+    if pages := facets["page"]:
+        yield "Page", pages[0]["value"] or "(unknown)"
     yield "Clients", f"{group.client_days:,} (each counts once on each day)"
     yield "Reports", f"{group.reports:,} on {plural(group.pages, 'page')}"
     yield "First seen", f"{group.first_seen:%Y-%m-%d %H:%M} UTC, {ago(group.first_seen, now=now)}"
-    yield "Suggested entry", advice.entry or "none"
+    yield "Suggested entry", advice.policy_entry or "none"
     for reason in advice.reasons[:3]:
         yield "Reason", reason
 

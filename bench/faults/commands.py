@@ -27,7 +27,7 @@ COMMAND_SECONDS = 60
 MIN_IMPORTED = 1_000
 COMMANDS = (
     ("run_job", "collect_deployment_stats"),
-    ("csp_top",),
+    ("list_csp_groups",),
     ("list_tokens",),
     ("create_token", "--user", "owner"),
 )

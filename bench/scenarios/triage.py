@@ -53,7 +53,7 @@ PAGES = {
 DOCUMENTS = {
     "CSP summary": "/api/coderapi/v1/csp/summary",
     "CSP summary, one site": f"/api/coderapi/v1/csp/summary?site={SITE}",
-    "CSP gate": "/api/coderapi/v1/csp/gate?before=2.29.0&after=2.30.1",
+    "CSP gate": "/api/coderapi/v1/csp/gate?old_version=2.29.0&new_version=2.30.1",
     "API list of CSP groups": "/api/coderapi/v1/csp/groups?limit=100",
     "API of the largest CSP group": f"/api/coderapi/v1/csp/groups/{GROUP}",
 }

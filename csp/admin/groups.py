@@ -48,7 +48,7 @@ from csp.triage.overview import (
     state_badge,
 )
 from csp.triage.selectors import groups_at
-from csp.triage.versions import clients_by_version, mark_new
+from csp.triage.versions import client_days_by_version, mark_new
 from csp.writing import distinct
 from kernel import humanize
 from kernel.admin import column, time_column
@@ -169,16 +169,16 @@ def _group_page(group: Any) -> dict[str, Any]:
         "where": sites.where(group),
         "others": [{"group": other, "badge": state_badge(other.current)} for other in others],
         "badges": badges(*mark_new([group])),
-        "versions": clients_by_version(group),
+        "versions": client_days_by_version(group),
         "states": State.choices,
         "users": decisions.assignable_users().values_list("username", flat=True)[:MAX_USERS],
         "activity": activity(group),
-        "facets": facets,
+        "facets": {name.replace("_", " ").capitalize(): rows for name, rows in facets.items()},
         "advice": advice,
         "hashes": other_reports.hashes(group),
         "policy": policies.directives(policy),
         "governing": governing_directive(parse(policy), group.directive),
-        "is_only_reported": [each["value"] for each in facets["Disposition"]] == ["report"],
+        "is_only_reported": [each["value"] for each in facets["disposition"]] == ["report"],
         "is_own": bool(reports) and is_own(reports[0].document_uri),
         "chart": hourly_chart(start, [Series("reports", counts)], bars=True),
         "reports": reports,

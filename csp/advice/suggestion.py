@@ -45,17 +45,17 @@ class Advice:
 
     `directive` is the directive that the entry changes, and `reasons` are complete sentences.
     `sources` are those that were blocked: the entry may also contain sources that it replaces. It
-    would have prevented `silenced` of the `week_reports` tested reports. `setting` is Coder's
-    setting for the entry, or "" if the page is not one of Coder.
+    would have prevented `prevented_reports` of the `reports_last_week` tested reports. `setting` is
+    Coder's setting for the entry, or "" if the page is not one of Coder.
     """
 
     directive: str
-    entry: str
+    policy_entry: str
     risk: Risk
     reasons: tuple[str, ...]
     sources: tuple[str, ...] = ()
-    silenced: int = 0
-    week_reports: int = 0
+    prevented_reports: int = 0
+    reports_last_week: int = 0
     setting: str = ""
 
     @property
@@ -298,18 +298,18 @@ def with_entry(advice: Advice, text: str) -> Policy:
     order of sources has no meaning. Those of the entry come first, because they match most of the
     tested URLs.
     """
-    policy, (directive, *sources) = parse_policy(text), advice.entry.split()
+    policy, (directive, *sources) = parse_policy(text), advice.policy_entry.split()
     is_replaced = advice.setting and directive in REPLACED
     before = () if is_replaced else policy.get(directive, ())
     return {**policy, directive: tuple(dict.fromkeys([*sources, *without_none(before)]))}
 
 
-def silenced(advice: Advice, reports: Iterable[tuple[str, str, str, str, int]]) -> int:
+def prevented(advice: Advice, reports: Iterable[tuple[str, str, str, str, int]]) -> int:
     """Returns the total weight of the reports that the entry would have prevented.
 
     Each report is a tuple of the directive, the blocked URL, the page, the policy and the weight.
     """
-    if not advice.entry:
+    if not advice.policy_entry:
         return 0
     policies = cache(partial(with_entry, advice))
     return sum(

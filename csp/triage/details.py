@@ -19,7 +19,7 @@ from django.contrib import admin
 from django.db import connection
 
 from csp.advice.refusals import Risk
-from csp.advice.suggestion import Advice, Blocked, advise, silenced
+from csp.advice.suggestion import Advice, Blocked, advise, prevented
 from csp.models import Group, State
 from csp.noise.stored import MAX_READ
 from csp.scrubbing.address import address_of
@@ -38,10 +38,10 @@ MAX_URLS = 200
 # The paths of this service's pages. Coder's pages have other paths.
 OWN_PATHS = tuple(f"{settings.PAGES_PATH}{page}" for page in ("account", "admin", "swagger"))
 FACETS = {
-    "Page": "document_uri",
-    "Disposition": "disposition",
-    "Browser": "browser",
-    "Source file": "source_file",
+    "page": "document_uri",
+    "disposition": "disposition",
+    "browser": "browser",
+    "source_file": "source_file",
 }
 # For the advice, only the origin of the page matters. Policies are compared by their digests.
 _TESTED = "effective_directive, blocked_uri, page, policy"
@@ -121,7 +121,7 @@ class _Newest:
     """
 
     facets: dict[str, Counter[str]] = field(
-        default_factory=lambda: {title: Counter() for title in FACETS}
+        default_factory=lambda: {name: Counter() for name in FACETS}
     )
     tested: list[tuple[str, str, str, str, int]] = field(default_factory=list)
     policies: Counter[str] = field(default_factory=Counter)
@@ -142,9 +142,9 @@ class _Newest:
         elif grouping == _IS_BLOCKED:
             self.blocked_origins[address_of(blocked_origin).source] += clients
         else:
-            for (title, counter), value in zip(self.facets.items(), facets, strict=True):
+            for (name, counter), value in zip(self.facets.items(), facets, strict=True):
                 if value is not None:
-                    shown = address_of(value).page if title == "Page" else value
+                    shown = address_of(value).page if name == "page" else value
                     counter[shown] += weight
 
     def urls(self) -> tuple[str, ...]:
@@ -190,15 +190,15 @@ def _details(group: Group, *, now: datetime) -> Details:
         )
     )
     week = sum(report[-1] for report in reports)
-    advice = replace(advice, silenced=silenced(advice, reports), week_reports=week)
-    facets = {title: _common(counter) for title, counter in newest.facets.items()}
+    advice = replace(advice, prevented_reports=prevented(advice, reports), reports_last_week=week)
+    facets = {name: _common(counter) for name, counter in newest.facets.items()}
     return Details(facets, advice, policy)
 
 
 def _common(counter: Counter[str]) -> list[dict[str, Any]]:
     """Returns the most frequent values. Shape: [coderapi.CSPShare]."""
     found = counter.most_common(MAX_VALUES)
-    return [{"value": value or "(unknown)", "reports": number} for value, number in found]
+    return [{"value": value, "reports": number} for value, number in found]
 
 
 def _is_noise(group: Group) -> bool:
@@ -250,7 +250,7 @@ def step_in_words(directive: str, source: str, state: str, current: str, noise: 
 def _next_step(directive: str, source: str, is_confirmed: bool) -> str:
     url = f"https://{source}" if "." in source or source == "localhost" else source
     advice = advise(Blocked(directive, source, (url,), "", "", is_confirmed))
-    if advice.entry:
+    if advice.policy_entry:
         return f"Check it (risk: {advice.risk})"
     if source == "inline" and directive.startswith("style-src"):
         return "Move the style to a file"

@@ -35,7 +35,7 @@ from kernel.humanize import plural
 
 # The advice, and so the risk, is read only for this number of groups.
 MAX_GROUPS = 50
-MAX_CLIENTS = 10**9
+MAX_CLIENT_DAYS = 10**9
 MAX_SHOWN = 10
 
 
@@ -51,37 +51,37 @@ class GateError(ValueError):
 class Question:
     """The versions to compare, and which groups count.
 
-    A group counts if it has at least `min_clients` clients (sum of days) with the version `after`,
-    and at least the risk `risk`. `site` is "" for all sites that have reported both versions. With
-    `allow_unseen`, a version without any report has no violations. Otherwise, it is an error.
+    A group counts if it has at least `min_client_days` with the newer version, and at least the
+    risk `risk`. `site` is "" for all sites that have reported both versions. With `allow_unseen`, a
+    version without any report has no violations. Otherwise, it is an error.
     """
 
-    before: str
-    after: str
+    old_version: str
+    new_version: str
     site: str = ""
-    min_clients: int = 1
+    min_client_days: int = 1
     risk: Risk = Risk.LOW
     allow_unseen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The new groups, most clients first, each with `clients` and `advice`.
+    """The new groups, most client days first, each with `client_days_new_version` and `advice`.
 
-    `more` is the number of further groups, whose risk was not read. They count.
+    `further_groups` is the number of further groups, whose risk was not read. They count.
     """
 
     question: Question
     groups: Sequence[Any]
-    more: int
+    further_groups: int
 
     @property
     def passed(self) -> bool:
-        return not self.groups and not self.more
+        return not self.groups and not self.further_groups
 
     def __str__(self) -> str:
-        compared = f"with {self.question.after}, compared with {self.question.before}"
-        number = len(self.groups) + self.more
+        compared = f"with {self.question.new_version}, compared with {self.question.old_version}"
+        number = len(self.groups) + self.further_groups
         return f"{plural(number, 'new group') if number else 'No new group'} {compared}."
 
 
@@ -93,27 +93,27 @@ def ask(question: Question, *, now: datetime) -> Answer:
     """
     question = replace(
         question,
-        before=_checked("before", question.before),
-        after=_checked("after", question.after),
+        old_version=_checked("old_version", question.old_version),
+        new_version=_checked("new_version", question.new_version),
         site=_checked_site(question.site),
     )
     steps = _steps(question, read_versions())
     is_added = NO_GROUP
     for each in steps:
         is_added |= each.is_new() | (each.is_back() & in_state(now, REGRESSED))
-    afters = [each.after for each in steps if each.after]
-    is_reported = are_reported(*afters, min_clients=question.min_clients)
+    newer = [each.newer for each in steps if each.newer]
+    is_reported = are_reported(*newer, min_client_days=question.min_client_days)
     wanted = groups_at(now).visible().filter(is_added & is_reported & in_state(now, *OPEN))
-    counted = GroupVersion.objects.filter(group=OuterRef("pk"), version__in=afters)
-    clients = Subquery(counted.values("client_days")[:1])
-    found = list(wanted.annotate(clients=clients).order_by("-clients", "pk")[: MAX_GROUPS + 1])
-    more = wanted.count() - MAX_GROUPS if len(found) > MAX_GROUPS else 0
+    counted = GroupVersion.objects.filter(group=OuterRef("pk"), version__in=newer)
+    wanted = wanted.annotate(client_days_new_version=Subquery(counted.values("client_days")[:1]))
+    found = list(wanted.order_by("-client_days_new_version", "pk")[: MAX_GROUPS + 1])
+    further = wanted.count() - MAX_GROUPS if len(found) > MAX_GROUPS else 0
     groups = []
     for group in found[:MAX_GROUPS]:
         group.advice = details(group, now=now).advice
         if _is_at_least(group.advice.risk, question.risk):
             groups.append(group)
-    return Answer(question, mark_new(groups), more)
+    return Answer(question, mark_new(groups), further)
 
 
 def _checked(name: str, version: str) -> str:
@@ -139,12 +139,12 @@ def _is_at_least(risk: Risk, limit: Risk) -> bool:
 
 def _steps(question: Question, known: Versions) -> list[Step]:
     """Returns the two versions to compare at each site. Raises: GateError."""
-    before, after, site = question.before, question.after, question.site
-    if before == after or precedence(after) < precedence(before):
-        raise GateError(after=f"{after} must be newer than {before}.")
+    old, new, site = question.old_version, question.new_version, question.site
+    if old == new or precedence(new) < precedence(old):
+        raise GateError(new_version=f"{new} must be newer than {old}.")
     sites = {name: versions for name, versions in known.items() if site in {"", name}}
-    steps = [step(versions, before, after, site=name) for name, versions in sites.items()]
-    compared = [each for each in steps if each.after and (each.before or question.allow_unseen)]
+    steps = [step(versions, old, new, site=name) for name, versions in sites.items()]
+    compared = [each for each in steps if each.newer and (each.older or question.allow_unseen)]
     if not compared and not question.allow_unseen:
         raise _unseen(question, sites)
     return compared
@@ -157,11 +157,15 @@ def _unseen(question: Question, sites: Versions) -> GateError:
     some = f" Newest versions: {newest}." if newest else ""
     problems = {
         name: f"No report{where} has the version {version}.{some}"
-        for name, version in (("before", question.before), ("after", question.after))
+        for name, version in (
+            ("old_version", question.old_version),
+            ("new_version", question.new_version),
+        )
         if version not in names
     }
     if problems:
         return GateError(**problems)
     return GateError(
-        after=f"No site has reported {question.before} first, and then {question.after}."
+        new_version=f"No site has reported {question.old_version} first, and then "
+        f"{question.new_version}."
     )

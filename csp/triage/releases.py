@@ -45,8 +45,8 @@ class Choice:
     """
 
     site: str
-    before: str
-    after: str
+    old_version: str
+    new_version: str
     names: Sequence[str]
     sites: Sequence[str]
 
@@ -64,21 +64,21 @@ def choice(parameters: Mapping[str, str]) -> Choice | None:
     site = parameters.get("site", "")
     site = site if site in known else max(known, key=lambda each: known[each][-1].last_seen)
     names = [version.name for version in reversed(known[site][-MAX_VERSIONS:])]
-    after = parameters.get("after", "")
-    after = after if after in names[:-1] else names[0]
-    older = names[names.index(after) + 1 :]
-    before = parameters.get("before", "")
-    return Choice(site, before if before in older else older[0], after, names, sorted(known))
+    new = parameters.get("new_version", "")
+    new = new if new in names[:-1] else names[0]
+    older = names[names.index(new) + 1 :]
+    old = parameters.get("old_version", "")
+    return Choice(site, old if old in older else older[0], new, names, sorted(known))
 
 
 def by_version(chosen: Choice, *, now: datetime) -> list[Listed]:
     """Returns the visible groups that the version has added, and those that it has removed."""
     versions = versions_of_sites()[chosen.site]
-    found = step(versions, chosen.before, chosen.after, site=chosen.site)
+    found = step(versions, chosen.old_version, chosen.new_version, site=chosen.site)
     return [
-        _with_clients(f"New with {chosen.after}", found.after, found.is_new(), now),
+        _with_clients(f"New with {chosen.new_version}", found.newer, found.is_new(), now),
         _with_clients(
-            f"Not reported with {chosen.after}", found.before, ~are_reported(found.after), now
+            f"Not reported with {chosen.new_version}", found.older, ~are_reported(found.newer), now
         ),
     ]
 

@@ -155,16 +155,16 @@ def _summary(since: datetime, site: str, now: datetime) -> dict[str, Any]:
         "as_of": now,
         "site": site,
         "since": since,
-        "groups": {state: counts[state] for state in CURRENT_STATES},
+        "groups_by_state": {state: counts[state] for state in CURRENT_STATES},
         "new_groups": sum(new for *_, new in counted),
         "reports": directives.total(),
-        "noise": noise,
+        "noise_reports": noise,
         "directives": [
             {"directive": directive, "reports": reports}
             for directive, reports in most[:MAX_DIRECTIVES]
         ],
         "sites": [
-            {"site": name, "need_decision": need[name], "reports": of_sites[name]}
+            {"site": name, "open_groups": need[name], "reports": of_sites[name]}
             for name in sorted({*need, *of_sites}, key=lambda name: (name == OTHER_SITE, name))
         ],
     }

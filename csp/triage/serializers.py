@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from rest_framework import serializers
 
 from csp.advice.refusals import Risk
@@ -12,20 +14,20 @@ from csp.triage.states import CURRENT_STATES
 from kernel.http.rendering import WireSerializer
 from users.requests import RequestSerializer, TextField, WholeNumberField
 
-EXAMPLE = {
+EXAMPLE: dict[str, Any] = {
     "id": "0b2d7c51-6a3f-4c0e-9f57-2f8a4f6d1c22",
     "cause": "Script from cdn.example.net",
     "site": "https://coder.example.com",
     "directive": "script-src",
     "blocked_source": "cdn.example.net",
-    "noise_rule": "",
-    "hidden": False,
+    "noise_rule": None,
+    "is_noise": False,
     "state": "new",
     "state_at": None,
     "ignored_until": None,
     "ignored_client_days": None,
     "note": "",
-    "assigned_to": "",
+    "assigned_to": None,
     "first_seen": "2026-11-03T08:15:00Z",
     "last_seen": "2026-11-05T17:42:10Z",
     "reports": 412,
@@ -34,6 +36,16 @@ EXAMPLE = {
     "client_days": 35,
     "new_in": "2.29.0",
 }
+
+
+class TextOrNull(serializers.CharField):
+    """Renders an empty string as null."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_null=True, **kwargs)
+
+    def to_representation(self, value: str) -> Any:
+        return value or None
 
 
 class GroupSerializer(WireSerializer):
@@ -52,9 +64,11 @@ class GroupSerializer(WireSerializer):
         help_text="The blocked source: a host, a scheme, or a keyword such as `inline`."
     )
     noise_rule = serializers.SerializerMethodField(
-        help_text="The name of the noise rule that hides the group, or an empty string."
+        help_text="The name of the noise rule that hides the group, or null."
     )
-    hidden = serializers.SerializerMethodField(help_text="Whether that noise rule is enabled.")
+    is_noise = serializers.SerializerMethodField(
+        help_text="Whether a noise rule hides the group. Lists and numbers omit noise by default."
+    )
     state = serializers.ChoiceField(
         CURRENT_STATES,
         source="current",
@@ -72,7 +86,7 @@ class GroupSerializer(WireSerializer):
     )
     note = serializers.CharField(help_text="The note of the operators.")
     assigned_to = serializers.SerializerMethodField(
-        help_text="The username of the user who takes care of the group, or an empty string."
+        help_text="The username of the user who takes care of the group, or null."
     )
     first_seen = serializers.DateTimeField(help_text="When the first report arrived.")
     last_seen = serializers.DateTimeField(help_text="When the newest report arrived.")
@@ -85,34 +99,32 @@ class GroupSerializer(WireSerializer):
     client_days = serializers.IntegerField(
         help_text="The number of different clients on each day, summed over the days."
     )
-    new_in = serializers.CharField(
+    new_in = TextOrNull(
         help_text="The version of the site in which the group is new: it was reported with this "
-        "version, and with no older one. An empty string if there is none, or if the site has "
-        "reported only one version."
+        "version, and with no older one. Null if there is none, or if the site has reported only "
+        "one version."
     )
 
     def get_cause(self, group: Group) -> str:
         return cause(group.directive, group.blocked_source)
 
-    def get_noise_rule(self, group: Group) -> str:
-        return group.noise_rule.name if group.noise_rule else ""
+    def get_noise_rule(self, group: Group) -> str | None:
+        return group.noise_rule.name if group.noise_rule else None
 
-    def get_assigned_to(self, group: Group) -> str:
-        return group.assigned_to.username if group.assigned_to else ""
+    def get_assigned_to(self, group: Group) -> str | None:
+        return group.assigned_to.username if group.assigned_to else None
 
-    def get_hidden(self, group: Group) -> bool:
+    def get_is_noise(self, group: Group) -> bool:
         return group.noise_rule is not None
 
 
 class GroupsSerializer(WireSerializer):
     component = "coderapi.CSPGroups"
     about = "A page of violation groups."
-    example = {"groups": [EXAMPLE], "next": ""}
+    example = {"groups": [EXAMPLE], "next": None}
 
     groups = GroupSerializer(many=True, help_text="The groups, most clients first.")
-    next = serializers.CharField(
-        help_text="The value of `after` for the next page, or an empty string on the last page."
-    )
+    next = TextOrNull(help_text="The value of `after` for the next page, or null on the last page.")
 
 
 class ShareSerializer(WireSerializer):
@@ -120,52 +132,70 @@ class ShareSerializer(WireSerializer):
     about = "A value of a facet, and its number of reports."
     example = {"value": "Firefox 149", "reports": 7}
 
-    value = serializers.CharField(help_text="The value.")
+    value = TextOrNull(help_text="The value, or null if the reports do not have one.")
     reports = serializers.IntegerField(help_text="The number of reports with this value.")
+
+
+class FacetsSerializer(WireSerializer):
+    component = "coderapi.CSPFacets"
+    about = "The most frequent values in the newest stored reports of a violation group."
+    example = {
+        "page": [{"value": "https://coder.example.com/@{user}/{workspace}", "reports": 7}],
+        "disposition": [{"value": "enforce", "reports": 7}],
+        "browser": [ShareSerializer.example],
+        "source_file": [{"value": None, "reports": 7}],
+    }
+
+    page = ShareSerializer(many=True, help_text="The kinds of pages: URLs with placeholders.")
+    disposition = ShareSerializer(
+        many=True, help_text="`enforce` if the browser blocked the source, otherwise `report`."
+    )
+    browser = ShareSerializer(many=True, help_text="The browsers.")
+    source_file = ShareSerializer(many=True, help_text="The files with the code.")
 
 
 class AdviceSerializer(WireSerializer):
     component = "coderapi.CSPAdvice"
     about = "The advice for a violation group."
     example = {
-        "entry": "script-src https://cdn.example.net",
+        "policy_entry": "script-src https://cdn.example.net",
         "setting": "CODER_ADDITIONAL_CSP_POLICY",
         "directive": "script-src",
         "protects": "the scripts of a page, which can read and change all of it",
         "risk": "medium",
         "reasons": ["Scripts from cdn.example.net can read and change the whole page."],
-        "silenced": 57,
-        "week_reports": 57,
+        "prevented_reports": 57,
+        "reports_last_week": 57,
     }
 
-    entry = serializers.CharField(
-        help_text="The directive, and the sources to add to it, that allow the source. An empty "
-        "string if no entry should be added.",
+    policy_entry = TextOrNull(
+        help_text="The directive, and the sources to add to it, that allow the source. Null if no "
+        "entry should be added.",
     )
-    setting = serializers.CharField(
-        help_text="The setting of Coder to which the entry belongs. An empty string if the page is "
-        "not one of Coder: add the sources to the policy of the site.",
+    setting = TextOrNull(
+        help_text="The setting of Coder to which the entry belongs. Null if the page is not one of "
+        "Coder: add the sources to the policy of the site.",
     )
     directive = serializers.CharField(help_text="The directive that the entry changes.")
     protects = serializers.CharField(help_text="What this directive protects.")
     risk = serializers.ChoiceField(list(map(str, Risk)), help_text="The risk of the entry.")
     reasons = serializers.ListField(child=serializers.CharField(), help_text="The reasons.")
-    silenced = serializers.IntegerField(
+    prevented_reports = serializers.IntegerField(
         help_text="How many of the tested reports the entry would have prevented."
     )
-    week_reports = serializers.IntegerField(
+    reports_last_week = serializers.IntegerField(
         help_text="The tested reports: those of the last 7 days that the newest 5,000 stored "
         "reports represent. At most 1,000 different reports are tested."
     )
 
 
-class ClientsSerializer(WireSerializer):
+class GroupVersionSerializer(WireSerializer):
     component = "coderapi.CSPGroupVersion"
-    about = "The clients of a violation group with one version of the site."
-    example = {"version": "2.29.0", "clients": 12}
+    about = "The client days of a violation group with one version of the site."
+    example = {"version": "2.29.0", "client_days": 12}
 
     version = serializers.CharField(help_text="The version.")
-    clients = serializers.IntegerField(
+    client_days = serializers.IntegerField(
         help_text="The number of different clients on each day, summed over the days."
     )
 
@@ -193,21 +223,17 @@ class GroupDetailSerializer(GroupSerializer):
     about = "A violation group with its facets and the advice for it."
     example = {
         **EXAMPLE,
-        "facets": {"Browser": [ShareSerializer.example]},
-        "versions": [ClientsSerializer.example],
+        "versions": [GroupVersionSerializer.example],
         "hashes": [HashSerializer.example],
     }
 
-    versions = ClientsSerializer(
+    versions = GroupVersionSerializer(
         many=True,
         source="versions_shown",
         help_text="The newest versions with which the group was reported, newest first. Empty if "
         "the sites have reported only one version each.",
     )
-    facets = serializers.DictField(
-        child=ShareSerializer(many=True),
-        help_text="The most frequent values of each facet, by the name of the facet.",
-    )
+    facets = FacetsSerializer(help_text="The most frequent values in the newest stored reports.")
     advice = AdviceSerializer(help_text="The advice for the group.")
     hashes = HashSerializer(
         many=True,
@@ -233,10 +259,9 @@ class DecisionSerializer(RequestSerializer):
     )
     assigned_to = TextField(
         required=False,
-        allow_blank=True,
         max_length=256,
-        help_text="The username of the owner or auditor who takes care of the group. An empty "
-        "string removes the assignment.",
+        help_text="The username of the owner or auditor who takes care of the group. Null removes "
+        "the assignment.",
     )
     ignored_until = serializers.DateTimeField(
         required=False, help_text="Ignore the group until this time."
@@ -247,6 +272,10 @@ class DecisionSerializer(RequestSerializer):
         max_value=2**53,
         help_text="Ignore the group until `client_days` has this value.",
     )
+
+    def to_internal_value(self, data: Any) -> Any:
+        found = super().to_internal_value(data)
+        return found | {"assigned_to": ""} if data.get("assigned_to", "") is None else found
 
 
 class DirectiveCountSerializer(WireSerializer):
@@ -261,10 +290,10 @@ class DirectiveCountSerializer(WireSerializer):
 class SiteCountSerializer(WireSerializer):
     component = "coderapi.CSPSiteCount"
     about = "A site with violation groups."
-    example = {"site": "https://coder.example.com", "need_decision": 3, "reports": 981}
+    example = {"site": "https://coder.example.com", "open_groups": 3, "reports": 981}
 
     site = serializers.CharField(help_text="The site: an origin, or `other`.")
-    need_decision = serializers.IntegerField(
+    open_groups = serializers.IntegerField(
         help_text="The number of groups whose state is `new` or `regressed`."
     )
     reports = serializers.IntegerField(help_text="The reports of the period, without noise.")
@@ -275,12 +304,18 @@ class SummarySerializer(WireSerializer):
     about = "The violation groups by state, and the reports of a period."
     example = {
         "as_of": "2026-11-08T09:30:00Z",
-        "site": "",
+        "site": None,
         "since": "2026-11-01T00:00:00Z",
-        "groups": {"new": 3, "acknowledged": 1, "ignored": 7, "resolved": 4, "regressed": 0},
+        "groups_by_state": {
+            "new": 3,
+            "acknowledged": 1,
+            "ignored": 7,
+            "resolved": 4,
+            "regressed": 0,
+        },
         "new_groups": 2,
         "reports": 981,
-        "noise": 5210,
+        "noise_reports": 5210,
         "directives": [DirectiveCountSerializer.example],
         "sites": [SiteCountSerializer.example],
     }
@@ -288,14 +323,14 @@ class SummarySerializer(WireSerializer):
     as_of = serializers.DateTimeField(
         help_text="When all numbers were read. They are at most a minute old."
     )
-    site = serializers.CharField(help_text="The site, or an empty string for all sites.")
+    site = TextOrNull(help_text="The site, or null for all sites.")
     since = serializers.DateTimeField(help_text="The start of the period, a full hour.")
-    groups = serializers.DictField(
+    groups_by_state = serializers.DictField(
         child=serializers.IntegerField(), help_text="The number of groups in each state."
     )
     new_groups = serializers.IntegerField(help_text="The groups first seen in the period.")
     reports = serializers.IntegerField(help_text="The reports of the period, without noise.")
-    noise = serializers.IntegerField(help_text="The reports of the period that are noise.")
+    noise_reports = serializers.IntegerField(help_text="The reports of the period that are noise.")
     directives = DirectiveCountSerializer(
         many=True, help_text="The directives with the most reports in the period."
     )
@@ -309,11 +344,11 @@ class SummarySerializer(WireSerializer):
 class GateGroupSerializer(GroupSerializer):
     component = "coderapi.CSPGateGroup"
     about = "A violation group that a new version of a site has added."
-    example = {**EXAMPLE, "clients": 12, "risk": "high"}
+    example = {**EXAMPLE, "client_days_new_version": 12, "risk": "high"}
 
-    clients = serializers.IntegerField(
-        help_text="The number of different clients with the version `after` on each day, summed "
-        "over the days."
+    client_days_new_version = serializers.IntegerField(
+        help_text="The number of different clients with the newer version on each day, summed over "
+        "the days."
     )
     risk = serializers.ChoiceField(
         list(map(str, Risk)), source="advice.risk", help_text="The risk of allowing the source."
@@ -325,17 +360,21 @@ class GateSerializer(WireSerializer):
     about = "The violation groups that a new version of a site has added."
     example = {
         "passed": False,
-        "before": "2.28.1",
-        "after": "2.29.0",
+        "old_version": "2.28.1",
+        "new_version": "2.29.0",
         "groups": [GateGroupSerializer.example],
-        "more": 0,
+        "further_groups": 0,
     }
 
     passed = serializers.BooleanField(help_text="Whether no group was found.")
-    before = serializers.CharField(source="question.before", help_text="The older version.")
-    after = serializers.CharField(source="question.after", help_text="The newer version.")
+    old_version = serializers.CharField(
+        source="question.old_version", help_text="The older version."
+    )
+    new_version = serializers.CharField(
+        source="question.new_version", help_text="The newer version."
+    )
     groups = GateGroupSerializer(many=True, help_text="The groups, most clients first.")
-    more = serializers.IntegerField(
+    further_groups = serializers.IntegerField(
         help_text=f"The number of further groups, if there are more than {MAX_GROUPS}. Their risk "
         "was not read, so they count whatever their risk is."
     )
@@ -360,14 +399,12 @@ class OtherReportSerializer(WireSerializer):
     type = serializers.ChoiceField(
         [*TYPES, OTHER_TYPE], help_text="The type. Unknown types are `other`."
     )
-    subject = serializers.CharField(
-        help_text="What the reports are about: for example the id of a deprecated feature, or the "
-        "name of the unknown type."
+    subject = TextOrNull(
+        help_text="What the reports are about, for example the id of a deprecated feature, or the "
+        "name of the unknown type. Null if they do not say it."
     )
-    url = serializers.CharField(
-        help_text="The URL of the cause, for example of the script, or an empty string."
-    )
-    ingest_key = serializers.CharField(help_text="The name of the ingest key, or an empty string.")
+    url = TextOrNull(help_text="The URL of the cause, for example of the script, or null.")
+    ingest_key = TextOrNull(help_text="The name of the ingest key, or null.")
     site = serializers.CharField(help_text="The origin of the pages, or `other`.")
     page_kind = serializers.CharField(help_text="The kind of page: its URL with placeholders.")
     first_seen = serializers.DateTimeField(help_text="When the first report arrived.")
@@ -381,9 +418,7 @@ class OtherReportSerializer(WireSerializer):
 class OtherReportsSerializer(WireSerializer):
     component = "coderapi.OtherReports"
     about = "A page of counts of other reports."
-    example = {"reports": [OtherReportSerializer.example], "next": ""}
+    example = {"other_reports": [OtherReportSerializer.example], "next": None}
 
-    reports = OtherReportSerializer(many=True, help_text="The counts, most clients first.")
-    next = serializers.CharField(
-        help_text="The value of `after` for the next page, or an empty string on the last page."
-    )
+    other_reports = OtherReportSerializer(many=True, help_text="The counts, most clients first.")
+    next = TextOrNull(help_text="The value of `after` for the next page, or null on the last page.")

@@ -95,7 +95,7 @@ class SitePolicy:
         ):
             yield name, label, "\n".join(f"{n}: {value}" for n, value in self.headers(header))
         yield "nginx", "Enforced, for nginx", "\n".join(map(_for_nginx, self.headers()))
-        setting = [each.advice.entry for each in self.entries if each.advice.setting]
+        setting = [each.advice.policy_entry for each in self.entries if each.advice.setting]
         if setting:
             yield "setting", "For Coder", f"{SETTING}={','.join(dict.fromkeys(setting))}"
 
@@ -193,7 +193,7 @@ def _with_entries(
         blocked = group.blocked()
         newest = max(group.reports, key=lambda seen: seen.last, default=None)
         told = advise(replace(blocked, policy=texts.get(newest.policy, "") if newest else ""))
-        if not told.entry:
+        if not told.policy_entry:
             continue
         page = address_of(blocked.page)
         sources = [group.source(url) for url in blocked.urls]

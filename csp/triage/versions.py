@@ -108,8 +108,8 @@ def count_new_in(groups: QuerySet[Any]) -> Counter[str]:
     return found
 
 
-def clients_by_version(group: Any) -> list[tuple[str, int]]:
-    """Returns the newest versions of the group, newest first, and the clients of each.
+def client_days_by_version(group: Any) -> list[tuple[str, int]]:
+    """Returns the newest versions of the group, newest first, and the client days of each.
 
     Returns none if no site has several versions.
     """
@@ -126,42 +126,42 @@ def clients_by_version(group: Any) -> list[tuple[str, int]]:
 class Step:
     """The step from one version of a site to a newer one. All newer versions have a higher `rank`.
 
-    `before` and `after` are None if the site has not reported the version.
+    `older` and `newer` are None if the site has not reported the version.
     """
 
     site: str
     since: datetime
     rank: str
-    before: Version | None
-    after: Version | None
+    older: Version | None
+    newer: Version | None
 
     def is_new(self) -> Q:
         """Returns the condition of the groups that are new in one of the newer versions."""
         return Q(site=self.site, first_seen__gte=self.since, oldest_version_rank__gt=self.rank)
 
     def is_back(self) -> Q:
-        """Returns the condition of the groups that were decided before the first report of `after`.
+        """Returns the condition of the groups that were decided before the first report of `newer`.
 
         They count as new if they were reported with it.
         """
-        if self.after is None:
+        if self.newer is None:
             return NO_GROUP
-        return Q(site=self.site, state_at__lt=self.after.first_seen)
+        return Q(site=self.site, state_at__lt=self.newer.first_seen)
 
 
-def are_reported(*versions: Version | None, min_clients: int = 1) -> Q:
-    """Returns the condition of the groups with this number of clients with one of the versions."""
+def are_reported(*versions: Version | None, min_client_days: int = 1) -> Q:
+    """Returns the condition of the groups with these client days with one of the versions."""
     keys = [version.pk for version in versions if version]
-    reported = GroupVersion.objects.filter(version__in=keys, client_days__gte=min_clients)
+    reported = GroupVersion.objects.filter(version__in=keys, client_days__gte=min_client_days)
     return Q(Exists(reported.filter(group=OuterRef("pk"))))
 
 
-def step(versions: Sequence[Version], before: str, after: str, *, site: str) -> Step:
+def step(versions: Sequence[Version], old: str, new: str, *, site: str) -> Step:
     """Returns the step from one version of a site to a newer one."""
     by_name = {version.name: version for version in versions}
-    found = by_name.get(before)
+    found = by_name.get(old)
     # A version that was not reported is newer than all with the same precedence.
-    rank = found.rank if found else f"{precedence(before)}!"
-    newer = by_name.get(after)
+    rank = found.rank if found else f"{precedence(old)}!"
+    newer = by_name.get(new)
     newer = newer if newer and newer.rank > rank else None
     return Step(site, since(versions), rank, found, newer)

@@ -20,7 +20,7 @@ from csp.scrubbing.versions import SCHEMA as VERSION
 from csp.triage import decisions, selectors
 from csp.triage.decisions import Decision
 from csp.triage.details import details
-from csp.triage.gate import MAX_CLIENTS, GateError, Question, ask
+from csp.triage.gate import MAX_CLIENT_DAYS, GateError, Question, ask
 from csp.triage.serializers import (
     DecisionSerializer,
     GateSerializer,
@@ -31,7 +31,7 @@ from csp.triage.serializers import (
     SummarySerializer,
 )
 from csp.triage.states import CURRENT_STATES, in_state
-from csp.triage.versions import clients_by_version, is_new_in, mark_new
+from csp.triage.versions import client_days_by_version, is_new_in, mark_new
 from kernel.http.errors import APIError, Validation, invalid
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
@@ -42,14 +42,8 @@ from users.selectors import ME
 
 DEFAULT_LIMIT, MAX_LIMIT = 25, 100
 FILTERS = (
-    "state",
-    "site",
-    "directive",
-    "blocked_source",
-    "assigned_to",
-    "new_in",
-    "noise",
-    "since",
+    *("state", "site", "directive", "blocked_source", "assigned_to", "new_in"),
+    *("include_noise", "seen_since"),
 )
 
 
@@ -85,8 +79,8 @@ class GroupsView(APIView):
             OpenApiParameter(
                 "new_in", str, description="Only groups that are new in this version of a site."
             ),
-            OpenApiParameter("noise", bool, description="Also list groups hidden as noise."),
-            moment_parameter("since", "Only groups seen since this time."),
+            OpenApiParameter("include_noise", bool, description="Also list groups that are noise."),
+            moment_parameter("seen_since", "Only groups seen since this time."),
             *_PAGE,
         ],
         answers={200: GroupsSerializer, 304: None, 403: ResponseSerializer},
@@ -125,10 +119,10 @@ def _filtered(request: Request, *, now: datetime) -> Any:
         groups = groups.filter(assigned_to__username=me if name == ME else name[:256].lower())
     if version := request.query_params.get("new_in", ""):
         groups = groups.filter(is_new_in(version))
-    if not flag(request, "noise"):
+    if not flag(request, "include_noise"):
         groups = groups.visible()
-    if since := request.query_params.get("since"):
-        groups = groups.filter(last_seen__gte=parse_moment("since", since))
+    if since := request.query_params.get("seen_since"):
+        groups = groups.filter(last_seen__gte=parse_moment("seen_since", since))
     return groups
 
 
@@ -156,8 +150,10 @@ class GroupView(APIView):
         found: Any = _group(group)
         found.facets, found.advice, _ = details(found, now=timezone.now())
         found.hashes = hashes(found)
-        clients = clients_by_version(found)
-        found.versions_shown = [{"version": name, "clients": number} for name, number in clients]
+        found.versions_shown = [
+            {"version": name, "client_days": number}
+            for name, number in client_days_by_version(found)
+        ]
         return tagged(GroupDetailSerializer(found).data, request=request)
 
     @operation(
@@ -212,8 +208,8 @@ class OtherReportsView(APIView):
             if text := request.query_params.get(name, ""):
                 rows = rows.filter(**{name: text[:256]})
         order = ("-client_days", "-reports", "id")
-        reports, following = _page(request, rows, ("type", "site", "ingest_key"), order=order)
-        found = {"reports": reports, "next": following}
+        other_reports, following = _page(request, rows, ("type", "site", "ingest_key"), order=order)
+        found = {"other_reports": other_reports, "next": following}
         return tagged(OtherReportsSerializer(found).data, request=request)
 
 
@@ -253,12 +249,16 @@ class GateView(APIView):
         "Get CSP gate",
         description="Returns the violation groups that a new version of a site has added and that "
         "need a decision: their state is `new` or `regressed`. A group counts as added if it "
-        "was reported with the version `after`, but not with `before` or an older version. A group "
-        "also counts if it was resolved before the first report with `after`. A pipeline can stop "
+        "was reported with `new_version`, but not with `old_version` or an older one. A group also "
+        "counts if it was resolved before the first report with `new_version`. A pipeline can stop "
         "an upgrade if there are any groups. Needs the role owner or auditor.",
         parameters=[
-            OpenApiParameter("before", VERSION, required=True, description="The older version."),
-            OpenApiParameter("after", VERSION, required=True, description="The newer version."),
+            OpenApiParameter(
+                "old_version", VERSION, required=True, description="The older version."
+            ),
+            OpenApiParameter(
+                "new_version", VERSION, required=True, description="The newer version."
+            ),
             OpenApiParameter(
                 "site",
                 str,
@@ -266,10 +266,10 @@ class GateView(APIView):
                 "both versions.",
             ),
             OpenApiParameter(
-                "min_clients",
-                {"type": "integer", "minimum": 0, "maximum": MAX_CLIENTS},
-                description="Only groups with at least this number of clients with the version "
-                "`after`. A client counts once on each day. Absent or 0: 1.",
+                "min_client_days",
+                {"type": "integer", "minimum": 0, "maximum": MAX_CLIENT_DAYS},
+                description="Only groups with at least this number of client days with the newer "
+                "version. Absent or 0: 1.",
             ),
             OpenApiParameter(
                 "risk",
@@ -298,10 +298,10 @@ def _question(request: Request) -> Question:
     """Returns the question in the query parameters. Raises: APIError 400."""
     parameters = request.query_params
     return Question(
-        before=parameters.get("before", ""),
-        after=parameters.get("after", ""),
+        old_version=parameters.get("old_version", ""),
+        new_version=parameters.get("new_version", ""),
         site=parameters.get("site", "")[:256],
-        min_clients=whole_number(request, "min_clients", limit=MAX_CLIENTS) or 1,
+        min_client_days=whole_number(request, "min_client_days", limit=MAX_CLIENT_DAYS) or 1,
         risk=Risk(_one_of(list(Risk), "risk", parameters.get("risk", "") or Risk.LOW)),
         allow_unseen=flag(request, "allow_unseen"),
     )

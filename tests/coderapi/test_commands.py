@@ -34,7 +34,7 @@ WRITING = (
     f"token_policy explain {USER}",
     "export_audit",
     "import_csp_reports reports.jsonl",
-    "csp_advice",
+    "list_csp_advice",
     "collect_deployment_stats",
     "options --changed",
     "postgres psql -Atc 'SELECT 1'",
@@ -165,7 +165,10 @@ def test_wrong_command_line_before_settings_ends_with_two(arguments: str, error:
         ),
         ("export_audit --action nope", "--action 'nope' does not exist"),
         ("token_policy set --role auditor", "Add at least one limit"),
-        *((f"csp_top --limit {n}", "is not a number from 1 to 100,000") for n in ("x", "0")),
+        *(
+            (f"list_csp_groups --limit {n}", "is not a number from 1 to 100,000")
+            for n in ("x", "0")
+        ),
         ("export_audit --since yesterday", "'yesterday' is neither a day nor a time"),
         ("postgres stop now", "stop takes no arguments, but got now."),
         ("token_policy set --deployment --max-live x", "--max-live 'x'"),
@@ -288,7 +291,7 @@ def test_commands_end_quietly_when_their_output_closes(directory: Path, database
         # Jobs log at info level. There are no errors.
         assert [text for text in done.err.splitlines() if "[info]" not in text] == [], line
     # The commands have done their work.
-    found = ended("csp_top --json", directory, {"DATABASE_URL": database})
+    found = ended("list_csp_groups --json", directory, {"DATABASE_URL": database})
     assert found.status == 0
     assert "cdn.example.net" in found.out
 

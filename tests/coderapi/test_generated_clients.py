@@ -31,7 +31,7 @@ LAST = (
 NOT_TWICE = "create-initial-user"
 # The required parameters in the query.
 QUERIES: dict[str, dict[str, Any]] = {
-    "get-csp-gate": {"before": "1.0", "after": "1.1", "allow_unseen": True}
+    "get-csp-gate": {"old_version": "1.0", "new_version": "1.1", "allow_unseen": True}
 }
 SAFE = ["minimum-implicit-member"]
 # Programs for Node.js that read the OpenAPI documents. package-lock.json pins them.

@@ -46,7 +46,7 @@ def stored() -> list[Any]:
         {"state": "ignored", "ignored_until": "2999-01-01T00:00:00Z", "ignored_client_days": 50},
         {"note": "Known."},
         {"assigned_to": "boss"},
-        {"assigned_to": ""},
+        {"assigned_to": None},
         {},
     ],
 )

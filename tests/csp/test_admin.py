@@ -107,7 +107,7 @@ def test_auditor_reads_and_member_does_not(member: APIClient) -> None:
         assert answer.status_code == status
 
 
-def test_groups_are_ordered_by_reach_without_noise(pages: Client, member: APIClient) -> None:
+def test_groups_are_ordered_by_client_days_without_noise(pages: Client, member: APIClient) -> None:
     for _ in range(3):
         send(member, legacy(blocked_uri="https://narrow.example.net/"))
     for last in range(2):

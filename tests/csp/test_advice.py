@@ -17,7 +17,7 @@ from csp.advice.policy import (
     parse,
 )
 from csp.advice.refusals import Risk
-from csp.advice.suggestion import Advice, Blocked, advise, silenced, with_entry
+from csp.advice.suggestion import Advice, Blocked, advise, prevented, with_entry
 from csp.causes import cause
 from csp.scrubbing.address import DEFAULT_PORTS, Address, address_of
 
@@ -206,7 +206,7 @@ def test_entry_is_as_narrow_as_the_reports(
     directive: str, urls: list[str], entry: str, risk: Risk
 ) -> None:
     found = advice(directive, *urls)
-    assert (found.entry, found.risk) == (entry, risk)
+    assert (found.policy_entry, found.risk) == (entry, risk)
     assert found.reasons
     assert found.protects
 
@@ -256,13 +256,13 @@ def test_risk_of_host(directive: str, url: str, risk: Risk, words: str) -> None:
 
 def test_entry_contains_self_if_no_policy_was_reported() -> None:
     found = advice("media-src", "https://a.example", policy="")
-    assert found.entry == "media-src 'self' https://a.example"
+    assert found.policy_entry == "media-src 'self' https://a.example"
     assert "no policy" in found.reasons[-1]
 
 
 def test_webassembly_is_allowed_by_its_keyword() -> None:
     found = advice("script-src", source="wasm-eval")
-    assert (found.entry, found.risk) == ("script-src 'wasm-unsafe-eval'", Risk.MEDIUM)
+    assert (found.policy_entry, found.risk) == ("script-src 'wasm-unsafe-eval'", Risk.MEDIUM)
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_reason_is_given_where_no_entry_should_be_added(
     directive: str, urls: list[str], source: str, reason: str
 ) -> None:
     found = advice(directive, *urls, source=source)
-    assert found.entry == ""
+    assert found.policy_entry == ""
     assert reason in found.reasons[0]
 
 
@@ -333,7 +333,7 @@ def test_script_from_a_host_that_no_operator_has_confirmed_is_a_high_risk() -> N
 def test_entry_for_framing_keeps_the_source_that_it_replaces() -> None:
     policy = "frame-ancestors 'self' https://old.example"
     found = advice("frame-ancestors", "https://a.example", policy=policy)
-    assert found.entry == "frame-ancestors 'self' https://a.example"
+    assert found.policy_entry == "frame-ancestors 'self' https://a.example"
     assert "replaces Coder's own sources of frame-ancestors" in found.reasons[-1]
     after = with_entry(found, policy)
     assert after["frame-ancestors"] == ("'self'", "https://a.example")
@@ -349,26 +349,26 @@ def test_advice_for_another_site_does_not_speak_of_coder() -> None:
         for reported in (policy, ""):
             blocked = Blocked(directive, "a.example", (url,), PAGE, reported, is_coders=False)
             found = advise(blocked)
-            assert found.entry
+            assert found.policy_entry
             assert found.setting == ""
             assert "Coder" not in " ".join(found.reasons)
     found = advise(
         Blocked("frame-ancestors", "a.example", ("https://a.example",), PAGE, policy, True, False)
     )
-    assert found.entry == "frame-ancestors https://a.example"
+    assert found.policy_entry == "frame-ancestors https://a.example"
     assert len(with_entry(found, policy)["frame-ancestors"]) == 3
 
 
 def test_own_host_is_allowed_by_its_keyword() -> None:
     found = advice("img-src", f"{PAGE}/logo.png", policy="img-src 'none'")
-    assert (found.entry, found.risk) == ("img-src 'self'", Risk.LOW)
+    assert (found.policy_entry, found.risk) == ("img-src 'self'", Risk.LOW)
 
 
 def test_hosts_are_not_suggested_beside_strict_dynamic() -> None:
     found = advice(
         "script-src", "https://a.example", policy="script-src 'nonce-a' 'Strict-Dynamic'"
     )
-    assert found.entry == ""
+    assert found.policy_entry == ""
     assert "'strict-dynamic'" in found.reasons[0]
 
 
@@ -397,7 +397,7 @@ def test_sources_of_a_reported_policy_are_not_copied() -> None:
     """Anyone can forge a report, so its policy could contain the sources of an attacker."""
     forged = "default-src https://evil.example 'unsafe-inline'"
     found = advice("img-src", "https://img.example/a", policy=forged)
-    assert found.entry == "img-src 'self' https://img.example"
+    assert found.policy_entry == "img-src 'self' https://img.example"
     assert "default-src" in found.reasons[-1]
 
 
@@ -422,9 +422,9 @@ def test_suggested_policy_allows_what_was_blocked(directive: str, url: str, poli
     found = advice(directive, url, policy=policy)
     is_blocked = not is_allowed(parse(policy), directive, address(url), address(PAGE))
     if is_blocked or not governing_directive(parse(policy), directive):
-        assert silenced(found, [(directive, url, PAGE, policy, 3)]) == 3
+        assert prevented(found, [(directive, url, PAGE, policy, 3)]) == 3
     else:
-        assert found.entry == ""
+        assert found.policy_entry == ""
 
 
 @given(DIRECTIVES, URLS, URLS, POLICIES)
@@ -433,7 +433,7 @@ def test_suggested_policy_allows_nothing_else(
 ) -> None:
     """Apart from the blocked host, the new policy may only add the page's host as 'self'."""
     found = advice(directive, url, policy=policy)
-    if not found.entry:
+    if not found.policy_entry:
         return
     before, after = parse(policy), with_entry(found, policy)
     page, seen, wanted = address(PAGE), address(url), address(other)
@@ -443,18 +443,18 @@ def test_suggested_policy_allows_nothing_else(
         # http://a.example allows https://a.example, and http://a.example:443 does, too.
         port = wanted.port or DEFAULT_PORTS[wanted.scheme]
         same = wanted.host == seen.host and seen.port in {wanted.port, port}
-        assert same or (wanted.host == page.host and "'self'" in found.entry)
+        assert same or (wanted.host == page.host and "'self'" in found.policy_entry)
 
 
 @given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=40), st.text(max_size=40))
 def test_advice_never_fails(directive: str, source: str, url: str, policy: str) -> None:
     found = advise(Blocked(directive, source, (url,), url, policy))
     assert found.reasons
-    assert ";" not in found.entry
-    assert silenced(found, [(directive, url, url, policy, 1)]) in {0, 1}
+    assert ";" not in found.policy_entry
+    assert prevented(found, [(directive, url, url, policy, 1)]) in {0, 1}
 
 
-def test_silenced_reports_are_counted_by_weight() -> None:
+def test_prevented_reports_are_counted_by_weight() -> None:
     found = advice("img-src", "http://img.example/a.png")
     reports = [
         ("img-src", "http://img.example/b.png", PAGE, CODER, 5),
@@ -462,4 +462,4 @@ def test_silenced_reports_are_counted_by_weight() -> None:
         ("script-src", "http://img.example/b.js", PAGE, CODER, 11),
         ("img-src", "inline", PAGE, CODER, 13),
     ]
-    assert silenced(found, reports) == 5
+    assert prevented(found, reports) == 5

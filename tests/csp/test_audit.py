@@ -1,4 +1,4 @@
-"""The texts that `csp_audit` reports, and those that it accepts."""
+"""The texts that `find_csp_secrets` reports, and those that it accepts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tokens.verification import refusals
 def audited() -> str:
     out = StringIO()
     try:
-        call_command("csp_audit", stdout=out)
+        call_command("find_csp_secrets", stdout=out)
     except CommandError as error:
         out.write(str(error))
     return out.getvalue()

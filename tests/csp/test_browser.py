@@ -113,7 +113,7 @@ def test_gate_compares_the_versions_in_the_urls_of_reports(
         for reports, page in zip((1, 3), VERSION_PAGES, strict=True):
             window.open(f"{site}{page}")
             wait_for(Report.objects.all()[reports - 1 :].exists)
-    query = {"before": "1.9.0", "after": "1.29.0-rc.1"}
+    query = {"old_version": "1.9.0", "new_version": "1.29.0-rc.1"}
     [group] = owner.get("/api/coderapi/v1/csp/gate", query).json()["groups"]
     assert (group["cause"], group["new_in"]) == ("Inline script", "1.29.0-rc.1")
 

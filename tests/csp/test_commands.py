@@ -103,13 +103,13 @@ def test_partitions_are_made_ahead() -> None:
             cursor.execute(f"DROP TABLE csp_report_p{first:%Y%m%d%H%M}")
 
 
-def test_csp_top_orders_by_reach_without_noise(member: APIClient) -> None:
+def test_list_csp_groups_orders_by_client_days_without_noise(member: APIClient) -> None:
     send(member, legacy())
     send(member, legacy(blocked_uri="moz-extension"))
-    listed = run("csp_top")
+    listed = run("list_csp_groups")
     assert "Script from cdn.example.net" in listed
     assert "1 of 1 group." in listed
-    assert "Script of a browser extension" in run("csp_top", noise=True)
+    assert "Script of a browser extension" in run("list_csp_groups", include_noise=True)
 
 
 def test_reports_stay_within_their_disk_space(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from csp import services
 from csp.counting import other_reports
 from csp.counting.other_reports import SKETCH, Subject, Tally, prepare
-from csp.management.commands.csp_audit import findings
+from csp.management.commands.find_csp_secrets import findings
 from csp.models import Group, OtherReport, Report
 from csp.parsing.formats import parse
 from csp.writing.entries import keyed_hash
@@ -237,16 +237,20 @@ def test_api_lists_filters_and_pages(owner: APIClient, auditor: APIClient) -> No
     add(1, client=7)
     add(5, key="shop")
     first = auditor.get(LIST, {"limit": 2}).json()
-    assert first["reports"][0]["subject"] == "id1"
-    assert set(first["reports"][0]) == {
+    assert first["other_reports"][0]["subject"] == "id1"
+    assert set(first["other_reports"][0]) == {
         *("type", "subject", "url", "ingest_key", "site", "page_kind"),
         *("first_seen", "last_seen", "reports", "client_days"),
     }
     second = auditor.get(LIST, {"limit": 2, "after": first["next"]}).json()
-    assert (len(first["reports"]), len(second["reports"]), second["next"]) == (2, 2, "")
+    assert (len(first["other_reports"]), len(second["other_reports"]), second["next"]) == (
+        2,
+        2,
+        None,
+    )
     shop = owner.get(LIST, {"ingest_key": "shop", "type": "deprecation", "site": "other"}).json()
-    assert [each["subject"] for each in shop["reports"]] == ["id5"]
-    assert owner.get(LIST, {"type": "coep"}).json()["reports"] == []
+    assert [each["subject"] for each in shop["other_reports"]] == ["id5"]
+    assert owner.get(LIST, {"type": "coep"}).json()["other_reports"] == []
     assert owner.get(LIST, {"type": "x"}).status_code == 400
     assert owner.get(LIST, {"ingest_key": "shop", "after": first["next"]}).status_code == 400
 

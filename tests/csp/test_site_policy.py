@@ -197,7 +197,7 @@ def test_policy_of_one_client_is_not_the_policy_of_the_site(shop: APIClient) -> 
 def test_acknowledged_group_is_accepted_and_a_new_one_is_not(shop: APIClient) -> None:
     Group.objects.filter(blocked_source="img.example.net").update(state="acknowledged")
     found = shown_policy()[1]
-    assert [each.advice.entry for each in found.entries] == [
+    assert [each.advice.policy_entry for each in found.entries] == [
         "img-src 'self' https://img.example.net"
     ]
     assert {each.group.blocked_source for each in found.rest} >= {*HOSTS["script-src"]}

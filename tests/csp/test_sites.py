@@ -91,9 +91,9 @@ def test_summary_counts_one_site_or_all(sites: None, owner: APIClient) -> None:
         report_on(site, owner)
     path = "/api/coderapi/v1/csp/summary"
     every, portal = owner.get(path).json(), owner.get(path, {"site": PORTAL}).json()
-    assert (every["site"], every["reports"], every["groups"]["new"]) == ("", 3, 2)
-    assert (portal["site"], portal["reports"], portal["groups"]["new"]) == (PORTAL, 2, 1)
-    of_sites = {each["site"]: (each["need_decision"], each["reports"]) for each in every["sites"]}
+    assert (every["site"], every["reports"], every["groups_by_state"]["new"]) == (None, 3, 2)
+    assert (portal["site"], portal["reports"], portal["groups_by_state"]["new"]) == (PORTAL, 2, 1)
+    of_sites = {each["site"]: (each["open_groups"], each["reports"]) for each in every["sites"]}
     assert of_sites == {PORTAL: (1, 2), SHOP: (1, 1)}
     assert [each["site"] for each in portal["sites"]] == [PORTAL]
 
@@ -203,10 +203,10 @@ def test_advice_speaks_of_coder_only_for_the_access_url(sites: None, owner: APIC
     for site in (PORTAL, SHOP):
         report_on(site, owner)
     client = in_admin("owner")
-    for site, setting in ((PORTAL, "CODER_ADDITIONAL_CSP_POLICY"), (SHOP, "")):
+    for site, setting in ((PORTAL, "CODER_ADDITIONAL_CSP_POLICY"), (SHOP, None)):
         group = Group.objects.get(site=site)
         advice = owner.get(f"{GROUPS}/{group.pk}").json()["advice"]
-        assert (advice["entry"], advice["setting"]) == (
+        assert (advice["policy_entry"], advice["setting"]) == (
             "script-src https://cdn.example.net",
             setting,
         )
@@ -231,8 +231,8 @@ def test_releases_are_compared_for_one_site(sites: None, owner: APIClient) -> No
 def test_commands_list_one_site(sites: None, owner: APIClient) -> None:
     for site in (PORTAL, SHOP):
         report_on(site, owner)
-    assert f"Script from cdn.example.net on {PORTAL}" in run("csp_top")
-    assert run("csp_top", "--site", SHOP).endswith("1 of 1 group.")
-    assert f"Script from cdn.example.net on {SHOP}" in run("csp_advice", "--site", SHOP)
-    rows = run("csp_advice", "--site", SHOP, "--json").splitlines()
+    assert f"Script from cdn.example.net on {PORTAL}" in run("list_csp_groups")
+    assert run("list_csp_groups", "--site", SHOP).endswith("1 of 1 group.")
+    assert f"Script from cdn.example.net on {SHOP}" in run("list_csp_advice", "--site", SHOP)
+    rows = run("list_csp_advice", "--site", SHOP, "--json").splitlines()
     assert [json.loads(row)["site"] for row in rows] == [SHOP]

@@ -65,16 +65,16 @@ def test_current_state_is_derived(stored: dict[str, Any], expected: str) -> None
 def test_report_makes_a_group_with_advice(collecting: None, owner: APIClient) -> None:
     assert send(owner, legacy()).status_code == 200
     listed = owner.get(GROUPS).json()
-    assert listed["next"] == ""
+    assert listed["next"] is None
     [group] = listed["groups"]
     assert group["cause"] == "Script from cdn.example.net"
-    assert (group["state"], group["hidden"], group["reports"]) == ("new", False, 1)
+    assert (group["state"], group["is_noise"], group["reports"]) == ("new", False, 1)
     answer = owner.get(f"{GROUPS}/{group['id']}")
     detail = answer.json()
-    assert detail["advice"]["entry"] == "script-src https://cdn.example.net"
+    assert detail["advice"]["policy_entry"] == "script-src https://cdn.example.net"
     assert detail["advice"]["risk"] == "high"
-    assert (detail["advice"]["silenced"], detail["advice"]["week_reports"]) == (1, 1)
-    assert detail["facets"]["Disposition"] == [{"value": "enforce", "reports": 1}]
+    assert (detail["advice"]["prevented_reports"], detail["advice"]["reports_last_week"]) == (1, 1)
+    assert detail["facets"]["disposition"] == [{"value": "enforce", "reports": 1}]
     unchanged = owner.get(f"{GROUPS}/{group['id']}", headers={"If-None-Match": answer["ETag"]})
     assert unchanged.status_code == 304
 
@@ -190,8 +190,8 @@ def test_cursor_of_another_list_is_rejected(owner: APIClient) -> None:
         ({"state": "resolved"}, {"b"}),
         ({"directive": "font-src"}, {"b"}),
         ({"blocked_source": "a"}, {"a"}),
-        ({"noise": "true"}, {"a", "b", "c"}),
-        ({"since": "2026-05-03T18:00:00Z"}, {"b"}),
+        ({"include_noise": "true"}, {"a", "b", "c"}),
+        ({"seen_since": "2026-05-03T18:00:00Z"}, {"b"}),
     ],
 )
 def test_groups_are_filtered(owner: APIClient, parameters: dict[str, str], found: set[str]) -> None:
@@ -228,16 +228,16 @@ def test_summary_counts_groups_and_reports(owner: APIClient) -> None:
         group=group, hour=now.replace(minute=0, second=0, microsecond=0), reports=4
     )
     summary = owner.get("/api/coderapi/v1/csp/summary").json()
-    assert summary["groups"] == {
+    assert summary["groups_by_state"] == {
         "new": 1,
         "acknowledged": 0,
         "ignored": 0,
         "resolved": 1,
         "regressed": 0,
     }
-    assert (summary["new_groups"], summary["reports"], summary["noise"]) == (1, 4, 0)
+    assert (summary["new_groups"], summary["reports"], summary["noise_reports"]) == (1, 4, 0)
     assert summary["directives"] == [{"directive": "img-src", "reports": 4}]
-    assert summary["sites"] == [{"site": "other", "need_decision": 1, "reports": 4}]
+    assert summary["sites"] == [{"site": "other", "open_groups": 1, "reports": 4}]
 
 
 def test_numbers_of_a_summary_are_of_one_moment(transactional_db: None, owner: APIClient) -> None:
@@ -250,7 +250,7 @@ def test_numbers_of_a_summary_are_of_one_moment(transactional_db: None, owner: A
     later = hour + timedelta(minutes=59)
     second = owner.get("/api/coderapi/v1/csp/summary", {"since": later.isoformat()}).json()
     assert first == second
-    assert (first["groups"]["new"], first["reports"]) == (1, 4)
+    assert (first["groups_by_state"]["new"], first["reports"]) == (1, 4)
     assert datetime.fromisoformat(first["since"]) == hour
     assert now <= datetime.fromisoformat(first["as_of"]) <= timezone.now()
 
@@ -273,7 +273,7 @@ def test_one_forged_report_does_not_change_the_advice(collecting: None, owner: A
         report_of("203.0.113.9", owner, **forged)
     group = Group.objects.get()
     advice = owner.get(f"{GROUPS}/{group.pk}").json()["advice"]
-    assert advice["entry"] == "script-src https://cdn.example.net"
+    assert advice["policy_entry"] == "script-src https://cdn.example.net"
     page = in_admin("owner").get(f"/admin/csp/group/{group.pk}/change/").text
     assert "<code>default-src</code> &#x27;none&#x27;" in page
 
@@ -290,7 +290,9 @@ def test_reports_with_many_sources_and_policies_are_tested_up_to_a_limit(
     assert max(len(policy.split()) for policy in stored) == 65
     advice = owner.get(f"{GROUPS}/{Group.objects.get().pk}").json()["advice"]
     # The most frequent policy, and 19 of the others.
-    assert advice["silenced"] == advice["week_reports"] == 3 + details.MAX_POLICIES - 1
+    assert (
+        advice["prevented_reports"] == advice["reports_last_week"] == 3 + details.MAX_POLICIES - 1
+    )
 
 
 def test_details_are_read_by_one_request_at_a_time_and_kept(
@@ -607,9 +609,9 @@ def test_release_page_accepts_any_moment(at: str) -> None:
 def test_command_shows_the_advice(collecting: None, owner: APIClient) -> None:
     send(owner, legacy())
     group = Group.objects.get()
-    assert "entry: script-src https://cdn.example.net" in run("csp_advice")
-    row = json.loads(run("csp_advice", "--json", "--group", str(group.pk)))
-    assert (row["entry"], row["risk"]) == ("script-src https://cdn.example.net", "high")
+    assert "entry: script-src https://cdn.example.net" in run("list_csp_advice")
+    row = json.loads(run("list_csp_advice", "--json", "--group", str(group.pk)))
+    assert (row["policy_entry"], row["risk"]) == ("script-src https://cdn.example.net", "high")
 
 
 @pytest.mark.django_db
@@ -618,4 +620,4 @@ def test_command_rejects_an_unknown_group(group: str) -> None:
     from django.core.management.base import CommandError
 
     with pytest.raises(CommandError, match="No violation group has the id"):
-        run("csp_advice", "--group", group)
+        run("list_csp_advice", "--group", group)

@@ -14,7 +14,7 @@ from csp.advice.policy import parse
 from csp.advice.refusals import Risk
 from csp.advice.suggestion import Blocked, advise, with_entry
 from csp.causes import cause
-from csp.management.commands.csp_audit import findings
+from csp.management.commands.find_csp_secrets import findings
 from csp.models import Group, NoiseRule, Report
 from csp.scrubbing.free_text import scrubbed_policy
 from csp.triage import site_policy
@@ -100,11 +100,11 @@ def test_page_and_api_say_what_to_do(collecting: None, owner: APIClient) -> None
     sink = listed["Text without a trusted type in Element innerHTML"]
     policy = listed["Trusted Types policy dompurify"]
     advice = owner.get(f"{GROUPS}/{sink['id']}").json()["advice"]
-    assert (advice["entry"], advice["directive"]) == ("", "require-trusted-types-for")
+    assert (advice["policy_entry"], advice["directive"]) == (None, "require-trusted-types-for")
     assert "DOMPurify" in advice["reasons"][0]
     advice = owner.get(f"{GROUPS}/{policy['id']}").json()["advice"]
-    assert (advice["entry"], advice["risk"]) == ("trusted-types dompurify", "high")
-    assert (advice["silenced"], advice["week_reports"]) == (1, 1)
+    assert (advice["policy_entry"], advice["risk"]) == ("trusted-types dompurify", "high")
+    assert (advice["prevented_reports"], advice["reports_last_week"]) == (1, 1)
     client = in_admin("owner")
     shown = client.get("/admin/csp/group/").text
     assert "Change the script" in shown
@@ -128,7 +128,7 @@ def test_extension_is_noise_and_needs_no_entry(collecting: None, owner: APIClien
     assert rules[f"{POLICY} dompurify"] == NoiseRule.objects.get(name="scheme-moz-extension")
     group = Group.objects.get(noise_rule__isnull=False)
     advice = owner.get(f"{GROUPS}/{group.pk}").json()["advice"]
-    assert (advice["entry"], advice["risk"]) == ("", "low")
+    assert (advice["policy_entry"], advice["risk"]) == (None, "low")
     assert "noise rule" in advice["reasons"][0]
 
 
@@ -156,7 +156,7 @@ BLOCKED = Blocked(
 )
 def test_advice(change: dict[str, Any], entry: str, risk: Risk, words: str) -> None:
     found = advise(replace(BLOCKED, **change))
-    assert (found.entry, found.risk) == (entry, risk)
+    assert (found.policy_entry, found.risk) == (entry, risk)
     assert words in " ".join(found.reasons)
 
 

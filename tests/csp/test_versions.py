@@ -284,7 +284,7 @@ def test_stored_versions_are_searched_for_secrets(collecting: None, owner: APICl
     report(owner, "1.4.0", "cdn")
     Version.objects.update(name="cik_0123456789abcdefghij")
     with pytest.raises(CommandError, match="1"):
-        run("csp_audit")
+        run("find_csp_secrets")
 
 
 # --- Groups that are new in a version ---------------------------------------------------------
@@ -342,13 +342,13 @@ def test_lists_show_and_filter_the_version_if_there_are_several(
 def test_api_shows_and_filters_the_version(sites: None, owner: APIClient) -> None:
     report(owner, "1.4.0", "old")
     [group] = owner.get(GROUPS).json()["groups"]
-    assert group["new_in"] == ""
+    assert group["new_in"] is None
     assert owner.get(f"{GROUPS}/{group['id']}").json()["versions"] == []
     report(owner, "1.5.0", "new", clients=2)
     [group] = owner.get(GROUPS, {"new_in": "1.5.0"}).json()["groups"]
     assert (group["blocked_source"], group["new_in"]) == ("new.example.net", "1.5.0")
     detail = owner.get(f"{GROUPS}/{group['id']}").json()
-    assert detail["versions"] == [{"version": "1.5.0", "clients": 2}]
+    assert detail["versions"] == [{"version": "1.5.0", "client_days": 2}]
     assert owner.get(GROUPS, {"new_in": "1.4.0"}).json()["groups"] == []
     decided = patch(owner, f"{GROUPS}/{group['id']}", {"state": "acknowledged"}).json()
     assert decided["new_in"] == "1.5.0"
@@ -370,13 +370,13 @@ def test_page_compares_two_versions(sites: None, owner: APIClient) -> None:
 
     # By default, the newest version is compared with the one before it.
     assert compared() == [["newest"], ["new"]]
-    assert compared(before="1.4.0", after="1.5.0") == [["new"], ["gone"]]
+    assert compared(old_version="1.4.0", new_version="1.5.0") == [["new"], ["gone"]]
     # Values that do not exist, and versions in the wrong order, are replaced by the default.
-    assert compared(before="1.6.0", after="1.5.0") == [["new"], ["gone"]]
-    assert compared(before="x", after="y", site="z") == [["newest"], ["new"]]
+    assert compared(old_version="1.6.0", new_version="1.5.0") == [["new"], ["gone"]]
+    assert compared(old_version="x", new_version="y", site="z") == [["newest"], ["new"]]
     # "new" was reported with neither.
-    assert compared(before="1.4.0", after="1.6.0") == [["newest"], ["gone"]]
-    assert "Client days with 1.5.0" in client.get(RELEASES, {"after": "1.5.0"}).text
+    assert compared(old_version="1.4.0", new_version="1.6.0") == [["newest"], ["gone"]]
+    assert "Client days with 1.5.0" in client.get(RELEASES, {"new_version": "1.5.0"}).text
     # A change of the configuration has a time, and no version.
     assert "Reports per hour after" in client.get(RELEASES, {"at": "2026-05-04T06:30"}).text
 
@@ -385,7 +385,7 @@ def test_page_compares_two_versions(sites: None, owner: APIClient) -> None:
 
 
 def ask(owner: APIClient, **parameters: Any) -> dict[str, Any]:
-    query = {"before": "1.4.0", "after": "1.5.0", **parameters}
+    query = {"old_version": "1.4.0", "new_version": "1.5.0", **parameters}
     found: dict[str, Any] = owner.get(GATE, query).json()
     return found
 
@@ -397,7 +397,9 @@ def causes(answer: dict[str, Any]) -> list[str]:
 def command(*options: str) -> tuple[int, str]:
     """Returns the exit status of the command, and its message."""
     try:
-        return 0, run("csp_gate", "--before", "1.4.0", "--after", "1.5.0", *options)
+        return 0, run(
+            "check_csp_gate", "--old-version", "1.4.0", "--new-version", "1.5.0", *options
+        )
     except CommandError as error:
         return error.returncode, str(error)
 
@@ -413,14 +415,18 @@ def upgraded(sites: None, owner: APIClient) -> None:
 @pytest.mark.usefixtures("upgraded")
 def test_gate_finds_the_new_groups(owner: APIClient) -> None:
     found = ask(owner)
-    assert (found["passed"], found["before"], found["after"]) == (False, "1.4.0", "1.5.0")
+    assert (found["passed"], found["old_version"], found["new_version"]) == (
+        False,
+        "1.4.0",
+        "1.5.0",
+    )
     [group] = found["groups"]
-    assert (group["blocked_source"], group["clients"], group["risk"]) == (
+    assert (group["blocked_source"], group["client_days_new_version"], group["risk"]) == (
         "new.example.net",
         3,
         "high",
     )
-    assert found["more"] == 0
+    assert found["further_groups"] == 0
     assert command() == (1, "1 new group with 1.5.0, compared with 1.4.0.")
 
 
@@ -455,11 +461,11 @@ def test_gate_counts_only_groups_with_enough_clients_and_risk(owner: APIClient) 
     )
     assert owner.post_json(f"{PATH}?v=1.5.0", as_bytes(image)).status_code == 200
     assert causes(ask(owner)) == ["new", "img"]
-    assert causes(ask(owner, min_clients=2)) == ["new"]
-    assert causes(ask(owner, min_clients=4)) == []
+    assert causes(ask(owner, min_client_days=2)) == ["new"]
+    assert causes(ask(owner, min_client_days=4)) == []
     assert causes(ask(owner, risk="medium")) == ["new"]
-    assert command("--min-clients", "4")[0] == 0
-    assert command("--min-clients", "3", "--risk", "high")[0] == 1
+    assert command("--min-client-days", "4")[0] == 0
+    assert command("--min-client-days", "3", "--risk", "high")[0] == 1
 
 
 @pytest.mark.usefixtures("upgraded")
@@ -493,7 +499,7 @@ def test_key_of_another_site_changes_nothing(sites: None, owner: APIClient) -> N
         groups = Group.objects.filter(site=STAGING).order_by("pk")
         shown = [(group.blocked_source, group.reports) for group in groups]
         regressed = owner.get(GROUPS, {"state": "regressed"}).json()["groups"]
-        found = ask(owner, before="2.0.0", after="2.1.0", site=STAGING)
+        found = ask(owner, old_version="2.0.0", new_version="2.1.0", site=STAGING)
         return shown, regressed, found["passed"], causes(found)
 
     for version, host in (("2.0.0", "fixed"), ("2.1.0", "old"), ("2.1.0", "new")):
@@ -529,7 +535,7 @@ def test_gate_stays_closed_if_there_are_too_many_groups(
     monkeypatch.setattr(gate, "MAX_GROUPS", 1)
     report(owner, "1.5.0", "other")
     found = ask(owner)
-    assert (causes(found), found["more"]) == (["new"], 1)
+    assert (causes(found), found["further_groups"]) == (["new"], 1)
     assert command("--risk", "high") == (1, "2 new groups with 1.5.0, compared with 1.4.0.")
 
 
@@ -537,13 +543,19 @@ def test_gate_stays_closed_if_there_are_too_many_groups(
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"after": "1.6.0"}, "after: No report has the version 1.6.0. Newest versions: 1.5"),
-        ({"before": "1.3.0"}, "before: No report has the version 1.3.0."),
-        ({"before": "1.6.0"}, "after: 1.5.0 must be newer than 1.6.0."),
-        ({"before": "1.5.0"}, "after: 1.5.0 must be newer than 1.5.0."),
-        ({"before": "main"}, "before: It must be a version such as 1.4.0"),
-        ({"after": ""}, "after: It must be a version such as 1.4.0"),
-        ({"site": CODER}, f"before: No report of {CODER} has the version 1.4.0. after: No report"),
+        (
+            {"new_version": "1.6.0"},
+            "new_version: No report has the version 1.6.0. Newest versions: 1.5",
+        ),
+        ({"old_version": "1.3.0"}, "old_version: No report has the version 1.3.0."),
+        ({"old_version": "1.6.0"}, "new_version: 1.5.0 must be newer than 1.6.0."),
+        ({"old_version": "1.5.0"}, "new_version: 1.5.0 must be newer than 1.5.0."),
+        ({"old_version": "main"}, "old_version: It must be a version such as 1.4.0"),
+        ({"new_version": ""}, "new_version: It must be a version such as 1.4.0"),
+        (
+            {"site": CODER},
+            f"old_version: No report of {CODER} has the version 1.4.0. new_version: No report",
+        ),
         ({"site": "x y"}, "site: 'x y' is not an origin"),
         ({"site": "portal.test"}, "site: 'portal.test' is not an origin such as https://"),
     ],
@@ -551,41 +563,43 @@ def test_gate_stays_closed_if_there_are_too_many_groups(
 def test_wrong_question_is_rejected(
     owner: APIClient, options: dict[str, str], problem: str
 ) -> None:
-    answer = owner.get(GATE, {"before": "1.4.0", "after": "1.5.0", **options})
+    answer = owner.get(GATE, {"old_version": "1.4.0", "new_version": "1.5.0", **options})
     assert answer.status_code == 400
-    shown = [f"{each['field']}: {each['detail']}" for each in answer.json()["validations"]]
-    assert " ".join(shown).startswith(problem)
-    given = [f"--{name}={value}" for name, value in options.items()]
-    status, message = command(*given)
-    assert status == 2
-    assert message.startswith(problem)
+    shown = [(each["field"], each["detail"]) for each in answer.json()["validations"]]
+    assert " ".join(f"{name}: {detail}" for name, detail in shown).startswith(problem)
+    given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    named = " ".join(f"--{name.replace('_', '-')}: {detail}" for name, detail in shown)
+    assert command(*given) == (2, named)
 
 
 @pytest.mark.usefixtures("upgraded")
 def test_versions_of_different_sites_are_not_compared(owner: APIClient) -> None:
     report(owner, "1.6.0", "cdn", site=CODER)
-    answer = owner.get(GATE, {"before": "1.5.0", "after": "1.6.0"})
+    answer = owner.get(GATE, {"old_version": "1.5.0", "new_version": "1.6.0"})
     assert answer.status_code == 400
     assert "No site has reported 1.5.0 first, and then 1.6.0." in answer.text
 
 
 @pytest.mark.usefixtures("upgraded")
 def test_version_without_reports_can_be_allowed(owner: APIClient) -> None:
-    assert ask(owner, before="1.5.0", after="1.6.0", allow_unseen="true")["passed"] is True
+    assert (
+        ask(owner, old_version="1.5.0", new_version="1.6.0", allow_unseen="true")["passed"] is True
+    )
     # The older version still has its place among those that were reported.
-    assert causes(ask(owner, before="1.4.5", allow_unseen="true")) == ["new"]
-    assert causes(ask(owner, before="1.3.0", allow_unseen="true")) == ["new", "old"]
-    assert command("--after", "1.6.0", "--before", "1.5.0", "--allow-unseen")[0] == 0
+    assert causes(ask(owner, old_version="1.4.5", allow_unseen="true")) == ["new"]
+    assert causes(ask(owner, old_version="1.3.0", allow_unseen="true")) == ["new", "old"]
+    assert command("--new-version", "1.6.0", "--old-version", "1.5.0", "--allow-unseen")[0] == 0
     assert command("--site", "portal.test", "--allow-unseen")[0] == 2
     assert command("--site", "HTTPS://portal.test/", "--allow-unseen")[0] == 0
 
 
 @pytest.mark.usefixtures("upgraded")
 @pytest.mark.parametrize(
-    ("name", "value"), [("risk", "x"), ("min_clients", "x"), ("allow_unseen", "x"), ("foo", "1")]
+    ("name", "value"),
+    [("risk", "x"), ("min_client_days", "x"), ("allow_unseen", "x"), ("foo", "1")],
 )
 def test_wrong_parameter_is_rejected(owner: APIClient, name: str, value: str) -> None:
-    answer = owner.get(GATE, {"before": "1.4.0", "after": "1.5.0", name: value})
+    answer = owner.get(GATE, {"old_version": "1.4.0", "new_version": "1.5.0", name: value})
     assert answer.status_code == 400
     assert answer.json()["validations"][0]["field"] == name
 
@@ -593,7 +607,7 @@ def test_wrong_parameter_is_rejected(owner: APIClient, name: str, value: str) ->
 def test_gate_is_for_owners_and_auditors(
     anonymous: APIClient, member: APIClient, auditor: APIClient
 ) -> None:
-    query = {"before": "1.4.0", "after": "1.5.0", "allow_unseen": "true"}
+    query = {"old_version": "1.4.0", "new_version": "1.5.0", "allow_unseen": "true"}
     statuses = [each.get(GATE, query).status_code for each in (anonymous, member, auditor)]
     assert statuses == [401, 403, 200]
 
@@ -604,15 +618,17 @@ def test_command_prints_the_groups() -> None:
     text, lines = StringIO(), StringIO()
     for out, options in ((text, ()), (lines, ("--json",))):
         with pytest.raises(CommandError):
-            call_command("csp_gate", "--before=1.4.0", "--after=1.5.0", *options, stdout=out)
-    about = "Script from new.example.net (3 clients, 3 reports, risk high)"
+            call_command(
+                "check_csp_gate", "--old-version=1.4.0", "--new-version=1.5.0", *options, stdout=out
+            )
+    about = "Script from new.example.net (3 client days, 3 reports, risk high)"
     page = f"{CODER}/admin/csp/group/{key}/change/"
     assert text.getvalue() == f"{about}\n  {page}\n"
     found = json.loads(lines.getvalue())
-    assert (found["id"], found["clients"], found["risk"]) == (str(key), 3, "high")
+    assert (found["id"], found["client_days_new_version"], found["risk"]) == (str(key), 3, "high")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [[], ["--after=1.5", "--min-clients=0"]])
+@pytest.mark.parametrize("options", [[], ["--new-version=1.5", "--min-client-days=0"]])
 def test_wrong_options_have_the_exit_status_2(options: list[str]) -> None:
-    assert manage("csp_gate", "--before=1.4", *options).returncode == 2
+    assert manage("check_csp_gate", "--old-version=1.4", *options).returncode == 2

@@ -22,8 +22,8 @@ def limit_of(text: str) -> int:
 
 
 class Command(ListingCommand):
-    help = "Lists the groups of CSP reports with the most clients."
-    examples = "--limit 5\n--noise --json"
+    help = "Lists the groups of CSP reports with the most client days."
+    examples = "--limit 5\n--include-noise --json"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -35,16 +35,20 @@ class Command(ListingCommand):
         )
         parser.add_argument("--site", metavar="https://…", help="only the groups of this site")
         parser.add_argument(
-            "--noise", action="store_true", help="include the groups that noise rules hide"
+            "--include-noise",
+            action="store_true",
+            help="include the groups that noise rules hide",
         )
         super().add_arguments(parser)
 
-    def handle(self, *args: Any, limit: int, noise: bool, site: str | None, **options: Any) -> str:
-        groups = Group.objects.all() if noise else Group.objects.visible()
+    def handle(
+        self, *args: Any, limit: int, include_noise: bool, site: str | None, **options: Any
+    ) -> str:
+        groups = Group.objects.all() if include_noise else Group.objects.visible()
         groups = groups.filter(site=site) if site else groups
         listed = list(groups[:limit])
         if listed:
-            self.stdout.write("    clients       pages   reports  group")
+            self.stdout.write("client days       pages   reports  group")
         for group in listed:
             self.row(
                 f"{humanized(group.client_days):>11} {humanized(group.pages):>11} "

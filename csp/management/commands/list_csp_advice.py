@@ -23,7 +23,7 @@ class Command(ListingCommand):
     help = (
         "Shows which entry of CODER_ADDITIONAL_CSP_POLICY would allow what browsers blocked, or "
         "why no entry should be added. Without --group, shows the new and regressed groups with "
-        "the most clients."
+        "the most client days."
     )
     examples = "\n--group 0b2d7c51-6a3f-4c0e-9f57-2f8a4f6d1c22 --json"
 
@@ -42,14 +42,15 @@ class Command(ListingCommand):
 
     def _show(self, group: Group, advice: Advice) -> None:
         about = f"{cause(group.directive, group.blocked_source)}{where(group)}"
-        share = f"{advice.silenced} of {plural(advice.week_reports, 'report')} of the last 7 days"
+        tested = plural(advice.reports_last_week, "report")
+        share = f"{advice.prevented_reports} of {tested} of the last 7 days"
         days = plural(group.client_days, "client day")
         lines = [
             f"{about} ({days}, {plural(group.reports, 'report')})",
-            f"  entry: {advice.entry or 'none'}",
+            f"  entry: {advice.policy_entry or 'none'}",
             f"  risk: {advice.risk}",
             *(f"  {reason}" for reason in advice.reasons),
-            *([f"  The entry would have prevented {share}."] if advice.entry else []),
+            *([f"  The entry would have prevented {share}."] if advice.policy_entry else []),
         ]
         self.row(
             "\n".join(lines),

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from csp.advice.refusals import Risk
-from csp.triage.gate import MAX_CLIENTS, GateError, Question, ask
+from csp.triage.gate import MAX_CLIENT_DAYS, GateError, Question, ask
 from csp.triage.serializers import GateGroupSerializer
 from csp.triage.sites import where
 from kernel.commands import ListingCommand
@@ -19,10 +19,10 @@ from kernel.humanize import plural
 WRONG_QUESTION = 2
 
 
-def number_of_clients(text: str) -> int:
-    if len(text) < 12 and text.isascii() and text.isdecimal() and 1 <= int(text) <= MAX_CLIENTS:
+def number_of_client_days(text: str) -> int:
+    if len(text) < 12 and text.isascii() and text.isdecimal() and 1 <= int(text) <= MAX_CLIENT_DAYS:
         return int(text)
-    raise ArgumentTypeError(f"{text[:64]!r} is not a number from 1 to {MAX_CLIENTS:,}")
+    raise ArgumentTypeError(f"{text[:64]!r} is not a number from 1 to {MAX_CLIENT_DAYS:,}")
 
 
 class Command(ListingCommand):
@@ -32,12 +32,13 @@ class Command(ListingCommand):
     )
     fails_if = "there are any, so that a pipeline can stop an upgrade"
     examples = (
-        "--before 2.28.1 --after 2.29.0 --min-clients 3\n"
-        "--before 1.4.0 --after 1.5.0-rc.1 --site https://shop.example.com --risk medium --json"
+        "--old-version 2.28.1 --new-version 2.29.0 --min-client-days 3\n"
+        "--old-version 1.4.0 --new-version 1.5.0-rc.1 --site https://shop.example.com "
+        "--risk medium --json"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        for name, what in (("--before", "older"), ("--after", "newer")):
+        for name, what in (("--old-version", "older"), ("--new-version", "newer")):
             parser.add_argument(name, required=True, metavar="VERSION", help=f"the {what} version")
         parser.add_argument(
             "--site",
@@ -46,12 +47,12 @@ class Command(ListingCommand):
             help="only this site; default: all sites that have reported both versions",
         )
         parser.add_argument(
-            "--min-clients",
-            type=number_of_clients,
+            "--min-client-days",
+            type=number_of_client_days,
             default=1,
             metavar="NUMBER",
-            help="only groups that at least this number of clients reported with the newer "
-            "version; a client counts once on each day; default: 1",
+            help="only groups with at least this number of client days with the newer version: "
+            "a client counts once on each day; default: 1",
         )
         parser.add_argument(
             "--risk",
@@ -64,13 +65,16 @@ class Command(ListingCommand):
         )
         super().add_arguments(parser)
 
-    def handle(self, *args: Any, before: str, after: str, risk: str, **options: Any) -> str:
-        names = ("site", "min_clients", "allow_unseen")
-        more = {name: options[name] for name in names} | {"risk": Risk(risk)}
+    def handle(self, *args: Any, risk: str, **options: Any) -> str:
+        names = ("old_version", "new_version", "site", "min_client_days", "allow_unseen")
+        question = Question(risk=Risk(risk), **{name: options[name] for name in names})
         try:
-            found = ask(Question(before=before, after=after, **more), now=timezone.now())
+            found = ask(question, now=timezone.now())
         except GateError as error:
-            raise CommandError(str(error), returncode=WRONG_QUESTION) from None
+            problems = (
+                f"--{name.replace('_', '-')}: {problem}" for name, problem in error.problems.items()
+            )
+            raise CommandError(" ".join(problems), returncode=WRONG_QUESTION) from None
         for group in found.groups:
             self._show(group)
         if not found.passed:
@@ -80,9 +84,10 @@ class Command(ListingCommand):
     def _show(self, group: Any) -> None:
         members = GateGroupSerializer(group).data
         page = reverse("admin:csp_group_change", args=[group.pk])
+        days = plural(group.client_days_new_version, "client day")
         self.row(
-            f"{members['cause']}{where(group)} ({plural(group.clients, 'client')}, "
-            f"{plural(group.reports, 'report')}, risk {group.advice.risk})\n"
+            f"{members['cause']}{where(group)} ({days}, {plural(group.reports, 'report')}, "
+            f"risk {group.advice.risk})\n"
             f"  {settings.ACCESS_URL.rstrip('/')}{page}",
             **members,
         )
