@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from kernel.db.backend.base import connections
 from kernel.http.metrics import pool_stats, waiting_requests
 from kernel.telemetry import loop_lag, metrics
 from tests.support.client import APIClient
+from tests.support.commands import execute
 from tests.support.factories import make_user
 from tests.support.live import own_server
 from tests.support.processes import PROJECT, free_port, wait_for
@@ -211,6 +213,10 @@ def test_server_serves_the_counts_of_all_its_processes(tmp_path: Path) -> None:
         )
         server.end(signal.SIGTERM)
         assert not list(tmp_path.glob(f"{telemetry.DIRECTORY_PREFIX}*"))
+    if promtool := shutil.which("promtool"):
+        # It also checks the names by Prometheus' rules.
+        checked = execute([promtool, "check", "metrics"], typed=text)
+        assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
 
 def test_child_that_vanishes_hides_no_other(
