@@ -9,7 +9,7 @@ class BesideConfig(AppConfig):
     verbose_name = "Coder deployment"
 
     def ready(self) -> None:
-        if settings.IDENTITY == "coder":
+        if settings.USER_SOURCE == "coder":
             from beside.identity import CoderIdentity
             from tokens.verification import providers
 

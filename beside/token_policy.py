@@ -215,9 +215,9 @@ def _limits(user: User, configs: list[TokenConfig]) -> resolution.Policy:
     """Returns the limits on the tokens of a user of Coder.
 
     A policy of a copy applies to its id, because users of Coder can rename themselves. With
-    CODERAPI_IDENTITY=own, the policy of a user of this service applies to the same username.
+    CODERAPI_USER_SOURCE=own, the policy of a user of this service applies to the same username.
     """
-    if settings.IDENTITY == "own":
+    if settings.USER_SOURCE == "own":
         for own in (config.user for config in configs if config.user is not None):
             if not own.is_copy and own.username == user.username:
                 user.id = own.id

@@ -60,14 +60,14 @@ class ServiceAdminSite(AdminSite):
         """
         if not super().has_permission(request):
             return False
-        key = request.session.get(signin.SESSION_ENTRY) if settings.IDENTITY == "own" else None
+        key = request.session.get(signin.SESSION_ENTRY) if settings.USER_SOURCE == "own" else None
         return not key or APIKey.objects.live(timezone.now()).filter(id=key).exists()
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         swagger = reverse("swagger") if settings.SWAGGER_ENABLE else ""
         sees_charts = request.user.has_module_perms("stats")
         charts = reverse("admin:stats_snapshot_timelines") if sees_charts else ""
-        signs_in_with_coder = settings.IDENTITY == "coder"
+        signs_in_with_coder = settings.USER_SOURCE == "coder"
         own = {"swagger": swagger, "charts": charts, "users_are_coders": signs_in_with_coder}
         return super().each_context(request) | own
 
@@ -118,7 +118,7 @@ class ServiceAdminSite(AdminSite):
         """
         target = request.GET.get(REDIRECT_FIELD_NAME, "")
         target = target if signin.is_own_page(target) else reverse("admin:index")
-        if settings.IDENTITY == "coder":
+        if settings.USER_SOURCE == "coder":
             return admin_access.sign_in(request, target)
         identity = signin.session_of(request)
         if identity is not None and not identity.has_role(*ADMIN_ROLES):
@@ -138,7 +138,7 @@ class ServiceAdminSite(AdminSite):
 
     @method_decorator(require_POST)
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        if settings.IDENTITY == "coder":
+        if settings.USER_SOURCE == "coder":
             return redirect("account")
         signin.end_browser_session(request, now=timezone.now())
         response = redirect("login")

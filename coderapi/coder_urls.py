@@ -1,4 +1,4 @@
-"""The URL configuration with CODERAPI_IDENTITY=coder. The users and tokens belong to Coder."""
+"""The URL configuration with CODERAPI_USER_SOURCE=coder. The users and tokens belong to Coder."""
 
 from __future__ import annotations
 

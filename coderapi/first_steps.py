@@ -57,7 +57,7 @@ def make_first_owner(*, data_dir: Path, now: datetime) -> None:
 
     Raises: DataDirectoryError if the file cannot be written. In this case no owner is created.
     """
-    if settings.IDENTITY == "coder":
+    if settings.USER_SOURCE == "coder":
         return
     owner = ensure_first_owner(now=now)
     if owner is None:
@@ -165,7 +165,7 @@ def first_steps() -> list[Step]:
             "admin:stats_snapshot_timelines",
         ),
     ]
-    return [step for step in steps if settings.IDENTITY == "own" or not step.standalone]
+    return [step for step in steps if settings.USER_SOURCE == "own" or not step.standalone]
 
 
 def _ingest_key() -> Step:

@@ -74,10 +74,10 @@ SECRET_KEY = OPTIONS["CODERAPI_SECRET_KEY"]
 CONFIG_SNAPSHOT = snapshot(OPTIONS, key=SECRET_KEY)
 
 # With `coder`, the session tokens of Coder are also accepted, and Coder manages the users.
-IDENTITY = OPTIONS["CODERAPI_IDENTITY"]
+USER_SOURCE = OPTIONS["CODERAPI_USER_SOURCE"]
 # The explanation on the 404 page.
 ABOUT = "This is coderapi. It implements Coder's General API"
-if IDENTITY == "own":
+if USER_SOURCE == "own":
     ABOUT += " and manages its own users and session tokens. Workspaces, templates"
 else:
     ABOUT += ". Users, session tokens, workspaces, templates"
@@ -93,7 +93,7 @@ DATABASE_URL = (
 DIRECT_DATABASE_URL = OPTIONS["CODERAPI_DIRECT_DATABASE_URL"] or DATABASE_URL
 # Processes on one database that differ in these settings give different answers.
 SHARED_SETTINGS = (
-    *("CODERAPI_WIRE_FORMAT", "CODERAPI_IDENTITY", "CODERAPI_CODER_URL", "CODERAPI_PAGES_PATH"),
+    *("CODERAPI_WIRE_FORMAT", "CODERAPI_USER_SOURCE", "CODERAPI_CODER_URL", "CODERAPI_PAGES_PATH"),
     *("CODERAPI_REDIS_URL", "CODERAPI_CSP_ACCESS", "CODERAPI_CSP_RATE_LIMIT"),
     *("CODERAPI_CSP_RETENTION", "CODERAPI_STATS_AGENT_ROW_RETENTION", "CODERAPI_STATS_RETENTION"),
 )
@@ -127,13 +127,13 @@ MIDDLEWARE = [
     "kernel.http.page_middleware.PageCsrfMiddleware",
     (
         "beside.admin_access.CoderAuthenticationMiddleware"
-        if IDENTITY == "coder"
+        if USER_SOURCE == "coder"
         else "kernel.http.page_middleware.PageAuthenticationMiddleware"
     ),
     "kernel.http.page_middleware.PageMessageMiddleware",
     "kernel.http.page_middleware.PageXFrameOptionsMiddleware",
 ]
-ROOT_URLCONF = "coderapi.coder_urls" if IDENTITY == "coder" else "coderapi.urls"
+ROOT_URLCONF = "coderapi.coder_urls" if USER_SOURCE == "coder" else "coderapi.urls"
 APPEND_SLASH = False
 TEMPLATES = [
     {
@@ -324,7 +324,7 @@ This is Coder's General API, without the users and their tokens, which belong to
 **Authentication.** Most operations require a session token of Coder.""",
 }
 API_DESCRIPTION = f"""\
-{API_INTRODUCTIONS[IDENTITY]} Send the token in the header
+{API_INTRODUCTIONS[USER_SOURCE]} Send the token in the header
 `{headers.SESSION_TOKEN}`. If a request contains several tokens, the token in the cookie is used.
 
 **Two APIs.** Operations of Coder are below `{CODER_API}/`. Operations that only coderapi has are

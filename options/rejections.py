@@ -133,12 +133,16 @@ def _coder(options: Configuration) -> Iterator[_Problem]:
     url = urlsplit(str(options["CODERAPI_CODER_URL"]))
     if url.path.strip("/") or url.query or url.fragment:
         yield "CODERAPI_CODER_URL", "has more than a host and a port", "http://127.0.0.1:3000"
-    for name in ("CODERAPI_IDENTITY", "CODERAPI_CONFIG_SOURCE", "CODERAPI_CODER_TOKEN", policy):
+    for name in ("CODERAPI_USER_SOURCE", "CODERAPI_CONFIG_SOURCE", "CODERAPI_CODER_TOKEN", policy):
         if options[name] not in {"own", "off", ""} and not url.netloc:
             yield name, "needs CODERAPI_CODER_URL, which is not set", ""
-    needs_token = options["CODERAPI_CONFIG_SOURCE"] == "coder" != options["CODERAPI_IDENTITY"]
+    needs_token = options["CODERAPI_CONFIG_SOURCE"] == "coder" != options["CODERAPI_USER_SOURCE"]
     if needs_token and not options["CODERAPI_CODER_TOKEN"]:
-        yield "CODERAPI_CONFIG_SOURCE", "needs CODERAPI_IDENTITY=coder or CODERAPI_CODER_TOKEN", ""
+        yield (
+            "CODERAPI_CONFIG_SOURCE",
+            "needs CODERAPI_USER_SOURCE=coder or CODERAPI_CODER_TOKEN",
+            "",
+        )
     if options[policy] != "off" and not options["CODERAPI_CODER_TOKEN"]:
         yield policy, "needs CODERAPI_CODER_TOKEN, which is not set", ""
 

@@ -41,7 +41,7 @@ class BesideCoder(Single):
         self.coder = self._ends.enter_context(StandInCoder())
         service.token = self.new_token()
         service.environment |= {
-            "CODERAPI_IDENTITY": "coder",
+            "CODERAPI_USER_SOURCE": "coder",
             "CODERAPI_CODER_URL": self.coder.url,
         }
         return service

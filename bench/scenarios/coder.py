@@ -84,7 +84,7 @@ def coder(bench: Bench) -> Batches:
     """Measures cached tokens of Coder beside own ones, and the requests to Coder."""
     with (
         StandInCoder() as server,
-        beside(bench.service, CODERAPI_IDENTITY="coder", CODERAPI_CODER_URL=server.url) as other,
+        beside(bench.service, CODERAPI_USER_SOURCE="coder", CODERAPI_CODER_URL=server.url) as other,
     ):
         owner = Person("coder-user", ("owner",))
 

@@ -74,7 +74,7 @@ def _judge(config: Json) -> Iterator[Finding]:
         )
         change = "In Coder: CODER_DISABLE_PATH_APPS=true (apps then need a wildcard access URL)"
         yield Finding("path apps", State.NOTICE, text, change)
-    if settings.IDENTITY == "coder" and (config.get("http_cookies") or {}).get("host_prefix"):
+    if settings.USER_SOURCE == "coder" and (config.get("http_cookies") or {}).get("host_prefix"):
         text = "coderapi does not read session cookies with the prefix __Host-."
         yield Finding.failed("cookies", text, "In Coder: CODER_HOST_PREFIX_COOKIE=false")
 

@@ -90,7 +90,7 @@ def coder_findings(now: datetime, *, seconds: float = SECONDS) -> Iterator[Findi
     yield Finding.ok("Coder", f"{where} answers.")
     yield _version(version)
     yield _clock(reply, now)
-    if settings.IDENTITY == "coder":
+    if settings.USER_SOURCE == "coder":
         yield _host(dashboard)
 
 
@@ -173,7 +173,7 @@ def check_token(now: datetime) -> None:
 def _proxy(url: str) -> Iterator[Finding]:
     admin = f"{settings.PAGES_PATH}admin/"
     ours = [settings.CSP_REPORTS_PATH, f"{OWN_API}/stats/history", admin]
-    ours += [f"{CODER_API}{admin}"] if settings.IDENTITY == "coder" else []
+    ours += [f"{CODER_API}{admin}"] if settings.USER_SOURCE == "coder" else []
     ours += [each.path for each in DOCUMENTS] if settings.CONFIG_SOURCE == "coder" else []
     try:
         yield from [_route(path, _get(url + path), is_ours=True) for path in ours]

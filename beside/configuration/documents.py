@@ -134,7 +134,7 @@ def _tokens(token: str) -> list[str]:
     Our own keys are not valid in Coder, and are not sent to it. For a caller with such a key, the
     service token is used. The view has checked the permission of the caller.
     """
-    own = [token] if settings.IDENTITY == "coder" and not identities.is_ours(token) else []
+    own = [token] if settings.USER_SOURCE == "coder" and not identities.is_ours(token) else []
     return [*own, *filter(None, [settings.CODER_TOKEN])]
 
 

@@ -27,7 +27,7 @@ type Change = Callable[[StandInCoder, Any], object]
 def coder(coder: StandInCoder, settings: Any) -> StandInCoder:
     """Applies the settings of the guide, so that every check passes."""
     settings.ACCESS_URL = coder.dashboard = "https://coder.example.com"
-    settings.IDENTITY, settings.PAGES_PATH = "coder", "/coderapi/"
+    settings.USER_SOURCE, settings.PAGES_PATH = "coder", "/coderapi/"
     settings.TRUSTED_PROXY_HEADERS = ["X-Forwarded-For"]
     settings.TRUSTED_PROXY_ORIGINS = ["127.0.0.1/32"]
     settings.SECURE_COOKIES, settings.CSP_ACCESS = True, "public"

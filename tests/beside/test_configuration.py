@@ -274,7 +274,7 @@ def test_hanging_coder_is_not_replaced_by_our_own_values(
 def test_coder_gets_the_token_of_the_caller_but_no_key_of_ours(
     coder: StandInCoder, reader: Client, settings: Any, request: pytest.FixtureRequest
 ) -> None:
-    settings.IDENTITY, settings.CODER_TOKEN = "coder", ""
+    settings.USER_SOURCE, settings.CODER_TOKEN = "coder", ""
     providers.register(CoderIdentity())
     request.addfinalizer(lambda: providers.register(None))
     key = coder.add(Key(Person("ada", roles=("owner",))))
@@ -323,11 +323,11 @@ def test_setting_that_cannot_work_is_an_error(name: str, value: str, error: str)
     ("environ", "wrong"),
     [
         ({}, True),
-        ({"CODERAPI_IDENTITY": "coder"}, False),
+        ({"CODERAPI_USER_SOURCE": "coder"}, False),
         ({"CODERAPI_CODER_TOKEN": "aaaaaaaaaa-bbbbbbbbbbbbbbbbbbbbbb"}, False),
     ],
 )
 def test_source_needs_a_token_that_coder_accepts(environ: dict[str, str], wrong: bool) -> None:
     coder = {"CODERAPI_CODER_URL": "http://127.0.0.1:1", "CODERAPI_CONFIG_SOURCE": "coder"}
     errors = map(str, rejected_values(load({**coder, **environ})))
-    assert any("needs CODERAPI_IDENTITY=coder" in error for error in errors) is wrong
+    assert any("needs CODERAPI_USER_SOURCE=coder" in error for error in errors) is wrong

@@ -691,7 +691,7 @@ def test_unusable_tokenconfig_of_coder_is_a_503(coder: StandInCoder, content: by
 def test_cached_tokens_are_accepted_while_coder_hangs(tmp_path: Path) -> None:
     new_tokens = [new_token() for _ in range(64)]
     with StandInCoder() as coder:
-        names = {"CODERAPI_IDENTITY": "coder", "CODERAPI_CODER_URL": coder.url}
+        names = {"CODERAPI_USER_SOURCE": "coder", "CODERAPI_CODER_URL": coder.url}
         names["CODER_SWAGGER_ENABLE"] = "true"
         with own_server("--web-only", log=tmp_path / "log", **names) as server:
             token = coder.add(Key(Person("ada", ("owner",)))).token

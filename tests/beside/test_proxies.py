@@ -43,7 +43,7 @@ return fetch("/api/v2/users/me/profile",
 
 
 SETTINGS = {
-    "CODERAPI_IDENTITY": "coder",
+    "CODERAPI_USER_SOURCE": "coder",
     "CODERAPI_PAGES_PATH": "/coderapi/",
     "CODERAPI_WIRE_FORMAT": "coderd",
     "CODER_SECURE_AUTH_COOKIE": "true",
@@ -199,7 +199,7 @@ def check_uploads_streams_and_websockets(pair: Pair) -> None:
 def test_all_operations_accept_one_cookie(pair: Pair, identity: str, tmp_path: Path) -> None:
     with ExitStack() as stack:
         if identity == "own":
-            ours = stack.enter_context(obeying(**SETTINGS | {"CODERAPI_IDENTITY": "own"}))
+            ours = stack.enter_context(obeying(**SETTINGS | {"CODERAPI_USER_SOURCE": "own"}))
             pair = replace(pair, ours=ours, port=free_port())
             stack.enter_context(pair.behind_proxy(ALL, tmp_path))
             cookie = f"coder_session_token={ours.token}"

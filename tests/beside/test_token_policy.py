@@ -108,7 +108,7 @@ def test_limits_depend_on_the_user_and_the_roles(coder: StandInCoder, release: R
 def test_policy_of_a_copy_belongs_to_its_id(
     coder: StandInCoder, settings: Any, identity: str
 ) -> None:
-    settings.IDENTITY = identity
+    settings.USER_SOURCE = identity
     ada, eve = Person("ada"), Person("eve")
     mirror(read_person(ada.as_json()))
     TokenConfig.objects.create(user_id=ada.id, max_lifetime_ns=DAY_NS)

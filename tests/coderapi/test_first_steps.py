@@ -66,7 +66,7 @@ def test_each_step_is_done_by_its_state(first_owner: User, settings: Any) -> Non
 
 
 def test_users_of_coder_need_no_first_owner(settings: Any, tmp_path: Path) -> None:
-    settings.IDENTITY, settings.FIRST_OWNER_USERNAME = "coder", "root"
+    settings.USER_SOURCE, settings.FIRST_OWNER_USERNAME = "coder", "root"
     settings.CODER_DATABASE_URL = "postgresql://reader@127.0.0.1/coder"
     make_first_owner(data_dir=tmp_path, now=timezone.now())
     assert not User.objects.exists()

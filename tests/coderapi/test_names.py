@@ -16,7 +16,7 @@ from tests.support.commands import execute
 GONE = """
 CACHE_URL CODERAPI_PG_DIRECT_URL CODERAPI_ADMIN_PATH CODERAPI_STATS_P95_ALARM_MS
 CODERAPI_STATS_APP_ALARMS CODERAPI_STATS_RAW_RETENTION CODERAPI_OUTGOING_NETWORKS CODERAPI_WIRE
-cache_server
+CODERAPI_IDENTITY cache_server
 
 beside_coder coder_tokens create_session_token config_history
 token_expiry_digest audit_partitions keep_stats_hours_ahead

@@ -155,7 +155,7 @@ def test_new_people_at_once_leave_connections_for_others(tmp_path: Path) -> None
     with StandInCoder() as coder:
         tokens = [coder.add(Key(Person(f"new-{number}"))).token for number in range(24)]
         owner = coder.add(Key(Person("owner", ("owner",)))).token
-        names = {"CODERAPI_IDENTITY": "coder", "CODERAPI_CODER_URL": coder.url}
+        names = {"CODERAPI_USER_SOURCE": "coder", "CODERAPI_CODER_URL": coder.url}
         names |= {"CODER_PG_CONN_MAX_OPEN": "4"}
         with own_server("--web-only", log=tmp_path / "log", **names) as server:
             asked = [lambda token=token: server.ask(SSH, token=token).status for token in tokens]

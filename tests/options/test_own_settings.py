@@ -53,7 +53,7 @@ ASSIGNMENT = re.compile(r"#([A-Z0-9_]+)=(\S*)")
         ("CODERAPI_SECRET_KEY", f"{PASSWORD[:1]}" * 60, "10 of them different"),
         ("CODERAPI_WIER_FORMAT", "coderd", "no such setting; did you mean CODERAPI_WIRE_FORMAT?"),
         ("CODERAPI_NEW", "1", "no such setting"),
-        ("CODERAPI_IDENTITY", "github", "one of own, coder"),
+        ("CODERAPI_USER_SOURCE", "github", "one of own, coder"),
         ("CODERAPI_PAGES_PATH", "coderapi", "begins and ends with a slash"),
         ("CODERAPI_PAGES_PATH", "/api/v2/", "outside /api/"),
         ("CODERAPI_CODER_TOKEN", f"{PASSWORD}\n", "a session token"),

@@ -35,7 +35,7 @@ def presented_token(call: Call) -> PresentedToken | None:
 
 def _session_cookie(header: str) -> str:
     # Coder 2.31 and newer have the option CODER_HOST_PREFIX_COOKIE.
-    own = f"__Host-{COOKIE}" if settings.IDENTITY == "coder" else settings.SESSION_TOKEN_COOKIE
+    own = f"__Host-{COOKIE}" if settings.USER_SOURCE == "coder" else settings.SESSION_TOKEN_COOKIE
     return first_cookie(header, own) or first_cookie(header, COOKIE)
 
 
