@@ -9,7 +9,7 @@ export PYTHONUNBUFFERED :=
 PYTEST = -m pytest -n 2 --dist worksteal $(if $(AT),--at $(AT))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test quick check coverage docs screenshots bench faults audit wheel clean lock
+.PHONY: help setup serve test quick check coverage docs screenshots bench faults audit wheel release clean lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
