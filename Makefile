@@ -9,7 +9,7 @@ export PYTHONUNBUFFERED :=
 PYTEST = -m pytest -n 2 --dist worksteal $(if $(AT),--at $(AT))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test quick check coverage docs screenshots bench faults audit wheel release clean lock
+.PHONY: help setup serve test quick check coverage docs screenshots bench faults audit release clean lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,9 +55,9 @@ faults: setup ## Test failures of dependencies, count lost data, and update docs
 audit: setup ## Check the pinned packages for known vulnerabilities (needs the network)
 	@bin/audit
 
-wheel: ## Build dist/coderapi-VERSION-py3-none-any.whl (needs the package index, for hatchling)
-	@bin/setup run
-	@$(PY) -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
+# REPOSITORY=URL is the address to which pages and responses link.
+release: test ## Run all tests, and build the files of a release in dist/
+	@bin/release build $(if $(REPOSITORY),--repository $(REPOSITORY))
 
 lock: setup ## Resolve dependencies again and write the lock files (needs the network)
 	@bin/lock

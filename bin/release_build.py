@@ -61,7 +61,7 @@ def release_notes(changelog: str, version: str) -> str:
             f'CHANGELOG.md has no heading "## [{version}] - YYYY-MM-DD". Rename the heading of the '
             "unreleased changes."
         )
-    return f"# {NAME}\n\n{found[1].strip()}\n"
+    return f"# coderapi {version}\n\n{found[1].strip()}\n"
 
 
 def software_bill(lock: Path, *, at: datetime) -> str:

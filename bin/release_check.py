@@ -11,10 +11,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from bin.release_files import ReleaseError, check_sums, output, the_file
@@ -38,7 +38,7 @@ REPORT = {
 }
 
 
-def check(directory: Path) -> None:
+def check(directory: Path, *, with_tools: bool) -> None:
     """Raises: ReleaseError for the first thing that does not work."""
     check_sums(directory)
     _say("the files are those of SHA256SUMS")
@@ -46,14 +46,16 @@ def check(directory: Path) -> None:
         # The private PostgreSQL of root runs as another user, who needs access.
         Path(scratch).chmod(0o755)
         _check_installed(directory, Path(scratch))
-        _check_tools(directory, Path(scratch))
+        if with_tools:
+            _check_tools(directory, Path(scratch))
 
 
 def _check_installed(directory: Path, scratch: Path) -> None:
     program = _install(directory, scratch / "environment")
     _say(f"installed {output(program, '--version').strip()}")
     home, other = scratch / "home", scratch / "other"
-    home.mkdir()
+    for each in (home, other):
+        each.mkdir(mode=0o755)
     with _serving(program, home) as port:
         token = _token(home)
         _walk(port, token)
@@ -66,8 +68,8 @@ def _check_installed(directory: Path, scratch: Path) -> None:
     output(scratch / "environment" / "bin" / "pip", "uninstall", "--yes", "--quiet", "coderapi")
     if program.exists():
         raise ReleaseError(f"{program} still exists after it was uninstalled")
-    left = sorted(str(each.relative_to(home)) for each in home.iterdir())
-    _say(f"uninstalled; the data directory keeps {', '.join(left)}")
+    left = sorted(each.name for each in (home / "data").iterdir())
+    _say(f"uninstalled; these files of the data directory are left: {', '.join(left)}")
 
 
 def _check_tools(directory: Path, scratch: Path) -> None:
@@ -104,7 +106,7 @@ def _environment(home: Path) -> dict[str, str]:
     return {
         "HOME": str(home),
         "PATH": os.environ["PATH"],
-        "CODERAPI_DATA_DIR": str(home),
+        "CODERAPI_DATA_DIR": str(home / "data"),
         "CODERAPI_FIRST_OWNER_USERNAME": "owner",
     }
 
@@ -112,7 +114,6 @@ def _environment(home: Path) -> dict[str, str]:
 @contextmanager
 def _serving(program: Path, home: Path) -> Iterator[int]:
     """Serves until the block ends, and then stops. Yields the port."""
-    home.mkdir(exist_ok=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -132,28 +133,36 @@ def _serving(program: Path, home: Path) -> Iterator[int]:
 
 
 def _await(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    if not _until_answered(port, "buildinfo", "", lambda: process.poll() is None):
+        raise ReleaseError(f"the server did not start:\n{log.read_text()}")
+
+
+def _until_answered(port: int, path: str, token: str, goes_on: Callable[[], bool]) -> bool:
+    """Asks until the status is 200. Returns whether it was."""
     until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until and process.poll() is None:
+    while time.monotonic() < until and goes_on():
         try:
-            _ask(port, "buildinfo")
-            return
-        except (URLError, OSError):
+            _ask(port, path, {"Coder-Session-Token": token})
+        except (ReleaseError, OSError):
             time.sleep(0.2)
-    raise ReleaseError(f"the server did not start:\n{log.read_text()}")
+        else:
+            return True
+    return False
 
 
 def _walk(port: int, token: str) -> None:
+    # A new service has no stats before its first snapshot, which a job takes.
+    _until_answered(port, "deployment/stats", token, lambda: True)
+    headers = {"Coder-Session-Token": token}
     for path in OPERATIONS:
-        _ask(port, path, {"Coder-Session-Token": token})
-    _ask(port, "csp/reports", {"Content-Type": "application/csp-report"}, REPORT)
+        _ask(port, path, headers)
+    _ask(port, "csp/reports", headers | {"Content-Type": "application/csp-report"}, REPORT)
 
 
-def _ask(
-    port: int, path: str, headers: Mapping[str, str] | None = None, sent: object = None
-) -> None:
-    """Raises: ReleaseError if the status is not 200, URLError if nobody listens."""
+def _ask(port: int, path: str, headers: Mapping[str, str], sent: object = None) -> None:
+    """Raises: ReleaseError if the status is not 200, OSError if nobody listens."""
     data = json.dumps(sent).encode() if sent else None
-    request = Request(f"http://127.0.0.1:{port}/api/v2/{path}", data, dict(headers or {}))
+    request = Request(f"http://127.0.0.1:{port}/api/v2/{path}", data, dict(headers))
     try:
         with urlopen(request, timeout=30) as response:  # noqa: S310 - a fixed scheme
             response.read()
@@ -164,7 +173,7 @@ def _ask(
 
 
 def _token(home: Path) -> str:
-    found = re.search(r"session token\s+(\S+)", (home / "first-owner.txt").read_text())
+    found = re.search(r"session token\s+(\S+)", (home / "data" / "first-owner.txt").read_text())
     if not found:
         raise ReleaseError("first-owner.txt has no session token")
     return found[1]

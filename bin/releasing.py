@@ -22,12 +22,15 @@ def main() -> None:
     )
     checking = commands.add_parser("check", help="install and use a built release")
     checking.add_argument("directory", type=Path)
+    checking.add_argument(
+        "--no-tools", action="store_true", help="do not also install it with uv and with pipx"
+    )
     arguments = parser.parse_args()
     try:
         if arguments.command == "build":
             build(arguments.repository.rstrip("/"))
         else:
-            check(arguments.directory.resolve())
+            check(arguments.directory.resolve(), with_tools=not arguments.no_tools)
     except ReleaseError as error:
         sys.exit(f"bin/release: {error}")
 

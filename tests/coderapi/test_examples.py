@@ -33,7 +33,7 @@ BLOCK = re.compile(r"^```(sh|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 NOT_RUN = {
     "git clone": "fetches from the network; bin/prove clones",
     "make ": "runs until it is stopped, or for minutes; bin/prove runs make serve",
-    "python3 -m venv": "installs; bin/prove installs the wheel",
+    "bin/release": "builds and installs; bin/release check runs it",
     "docker": "needs Docker; test_image_commands runs the commands of the composition",
     "coder ": "is Coder's program, which is not installed",
     "openapi-python-client": "test_generated_clients runs the generators",

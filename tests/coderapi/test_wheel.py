@@ -1,4 +1,4 @@
-"""The packages without a checkout, as a wheel installs them. bin/prove installs a real wheel."""
+"""The packages as a wheel installs them. `bin/release check` installs a real wheel."""
 
 from __future__ import annotations
 
