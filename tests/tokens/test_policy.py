@@ -240,13 +240,13 @@ def test_command_sets_shows_explains_and_deletes() -> None:
     run("set", "--user", "alice", "--tokens-may-create-tokens", "no", "--max-live", "2")
     run("set", "--user", "alice", "--max-live", "unset")
 
-    assert "role auditor\tmax_lifetime_ns=7 days\tallowed_scopes=user:*, api_key:read" in run(
+    assert "role auditor\tmaximum lifetime: 7 days\tallowed scopes: user:*, api_key:read" in run(
         "show"
     )
     explained = run("explain", "alice")
-    assert "max_live_tokens: no limit (not set by any rule)" in explained
-    assert "max_lifetime_ns: 7 days (set by role auditor: 7 days" in explained
-    assert "tokens_may_create_tokens: no (set by user alice: no)" in explained
+    assert "maximum live tokens: no limit (not set by any rule)" in explained
+    assert "maximum lifetime: 7 days (set by role auditor: 7 days" in explained
+    assert "tokens may create tokens: no (set by user alice: no)" in explained
     assert TokenConfig.objects.get(user=user).max_live_tokens is None
     assert "Deleted" in run("delete", "--role", "auditor")
     assert Entry.objects.filter(action="token_config.delete").count() == 1

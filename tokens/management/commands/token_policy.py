@@ -14,7 +14,7 @@ from tokens.management.arguments import find_user, known_scopes, lifetime_ns
 from tokens.models import TokenConfig
 from tokens.policy import changes, resolution
 from tokens.policy.changes import OnViolation, Violation, violations_of
-from tokens.policy.resolution import LIMITS, readable
+from tokens.policy.resolution import KINDS, LIMITS, readable
 from tokens.serializers import APIKeyWithOwnerSerializer, LimitSerializer
 from users.roles import DISPLAY_NAMES
 
@@ -88,7 +88,7 @@ class Command(ListingCommand):
         for config in stored:
             members = {name: getattr(config, name) for name in LIMITS}
             limits = [
-                f"{name}={readable(name, value)}"
+                f"{KINDS[name].label}: {readable(name, value)}"
                 for name, value in members.items()
                 if value is not None
             ]
@@ -97,8 +97,8 @@ class Command(ListingCommand):
 
     def _explain(self, options: dict[str, Any]) -> str:
         user = find_user(options["user"])
-        for name, limit in resolution.policy_of(user).items():
-            line = f"{name}: {limit.readable} ({limit.explanation})"
+        for limit in resolution.policy_of(user).values():
+            line = f"{limit.label}: {limit.readable} ({limit.explanation})"
             self.row(line, **LimitSerializer(limit).data)
         return f"These are the limits of {user}."
 
