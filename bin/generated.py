@@ -10,6 +10,7 @@ from pathlib import Path
 import django
 
 from bin.commands_reference import commands_document
+from bin.tables_reference import tables_document
 from kernel.http.schema.document import openapi_yaml
 from kernel.http.wire import Wire
 from options.catalogue import CATALOGUE, OWN_OPTIONS
@@ -96,13 +97,14 @@ def _prose(text: str) -> list[str]:
     return wrapped(text, indent="# ", width=WIDTH)
 
 
-# Each function takes the committed file, because a part of docs/commands.md is not generated.
+# Each function takes the committed file, because parts of two documents are not generated.
 DOCUMENTS: Mapping[str, Callable[[str], str]] = {
     ".env.example": lambda _: env_example(),
     "docs/commands.md": commands_document,
     "docs/openapi.yml": lambda _: openapi_yaml(Wire.DOCUMENTED),
     "docs/openapi-coderd.yml": lambda _: openapi_yaml(Wire.CODERD),
     "docs/options.md": lambda _: options_reference(),
+    "docs/tables.md": tables_document,
 }
 
 

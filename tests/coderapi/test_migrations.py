@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -23,6 +24,18 @@ APPS = sorted(name for name in PACKAGES if (PROJECT / name / "migrations").is_di
 @pytest.mark.django_db
 def test_no_migration_is_pending() -> None:
     call_command("makemigrations", check=True, dry_run=True, stdout=io.StringIO())
+
+
+def test_migrations_do_not_depend_on_code_that_may_change() -> None:
+    """A migration must do the same in each later release."""
+    used = {
+        (f"{path.parent.parent.name}/{path.name}", module)
+        for app in APPS
+        for path in (PROJECT / app / "migrations").glob("*.py")
+        for module in re.findall(r"^(?:from|import) ([\w.]+)", path.read_text(), re.MULTILINE)
+        if module.partition(".")[0] in PACKAGES and not module.startswith(f"{app}.migrations.")
+    }
+    assert used == set()
 
 
 @pytest.mark.django_db

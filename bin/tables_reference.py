@@ -1,0 +1,76 @@
+"""Generates docs/tables.md: the tables and columns of the database."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import apps
+from django.db import connection, models
+
+BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
+# The apps in the order of the document, with their headings.
+APPS = {
+    "stats": "Deployment stats",
+    "users": "Users",
+    "tokens": "Tokens",
+    "audit": "Audit trail",
+    "alerts": "Alerts",
+    "deployment": "Deployment and configuration",
+    "beside": "Beside Coder",
+    "jobs": "Jobs",
+    "coderapi": "Schema",
+}
+INTERNAL = frozenset(
+    {"beside_readerprogress", "coderapi_schema", "csp_clientkey", "csp_committedbatch"}
+    | {"csp_distincthash", "csp_limituse", "deployment_deploymentidentity"}
+    | {"stats_staleminute", "tokens_expirynotice", "tokens_policyversion"}
+)
+# Columns that need no description of their own.
+SELF_EVIDENT = {
+    "id": "The id.",
+    "created_at": "When the row was created.",
+    "updated_at": "When the row was last changed.",
+    "is_only_row": "True. The table has one row.",
+    "number": "The number of the schema.",
+    "password": "The hash of the password.",
+    "last_login": "When the user last signed in with the password.",
+}
+
+
+def tables_document(committed: str) -> str:
+    """Returns docs/tables.md with new descriptions between the two marks."""
+    before, _, rest = committed.partition(BEGIN)
+    lines = [line for app in APPS for line in _app(app)]
+    return "\n".join([before + BEGIN, "", *lines, END + rest.partition(END)[2]])
+
+
+def _app(label: str) -> Iterator[str]:
+    yield f"## {APPS[label]}\n"
+    for model in apps.get_app_config(label).get_models():
+        yield from _table(model)
+
+
+def _table(model: type[models.Model]) -> Iterator[str]:
+    table = model._meta.db_table
+    about = inspect.getdoc(model) or ""
+    yield f"### {table}\n"
+    yield about.partition("\n\n")[0].replace("\n", " ") + (
+        " *Internal.*\n" if table in INTERNAL else "\n"
+    )
+    yield "| column | type | meaning |\n|---|---|---|"
+    for field in model._meta.concrete_fields:
+        if field.column:
+            null = " or NULL" if field.null else ""
+            yield f"| `{field.column}` | {field.db_type(connection)}{null} | {description(field)} |"
+    yield ""
+
+
+def description(field: models.Field[Any, Any]) -> str:
+    """Returns the description of a column. Raises: KeyError if it has none."""
+    if found := field.db_comment or field.help_text:
+        return str(found)
+    if (other := field.related_model) and not isinstance(other, str):
+        return f"The id of a row in `{other._meta.db_table}`."
+    return SELF_EVIDENT[field.name]
