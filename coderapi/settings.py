@@ -14,7 +14,6 @@ from kernel.db import replicas
 from kernel.db.connections import databases
 from kernel.durations import to_timedelta, whole_seconds
 from kernel.http import CODER_API, OWN_API, content_policy, headers
-from kernel.http.body import MEBIBYTE
 from kernel.http.wire import Wire
 from kernel.release import REPOSITORY, ROOT
 from kernel.telemetry import logs
@@ -257,7 +256,7 @@ CSP_ACCESS = OPTIONS["CODERAPI_CSP_ACCESS"] or (
     "public" if WIRE is Wire.CODERD else "authenticated"
 )
 CSP_RETENTION = to_timedelta(OPTIONS["CODERAPI_CSP_RETENTION"])
-CSP_MAX_BYTES = OPTIONS["CODERAPI_CSP_MAX_DISK_MIB"] * MEBIBYTE
+CSP_MAX_DISK = OPTIONS["CODERAPI_CSP_MAX_DISK"]
 STATS_AGENT_ROW_RETENTION = to_timedelta(OPTIONS["CODERAPI_STATS_AGENT_ROW_RETENTION"])
 STATS_RETENTION = to_timedelta(OPTIONS["CODERAPI_STATS_RETENTION"])
 STATS_LATENCY_ALARM = to_timedelta(OPTIONS["CODERAPI_STATS_LATENCY_ALARM"])

@@ -34,7 +34,7 @@ def _lines(now: datetime) -> list[Line]:
 
 
 def _space() -> str:
-    limit = f" of {size(settings.CSP_MAX_BYTES)}" if settings.CSP_MAX_BYTES else ""
+    limit = f" of {size(settings.CSP_MAX_DISK)}" if settings.CSP_MAX_DISK else ""
     return f"{size(stored_bytes())}{limit}"
 
 

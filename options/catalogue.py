@@ -22,7 +22,7 @@ from options.values import rules, structs
 from options.values.addresses import Address
 from options.values.base import ValueType
 from options.values.lists import TextList
-from options.values.scalars import Bool, Choice, ConfigPath, Duration, Integer, Regexp, Text
+from options.values.scalars import Bool, Choice, ConfigPath, Duration, Integer, Regexp, Size, Text
 from options.values.urls import URL
 
 type Entry = dict[str, Any]
@@ -48,7 +48,8 @@ def _rule(*, choices: tuple[str, ...] = (), rule: str = "") -> rules.Rule | None
     return rules.one_of(*choices) if choices else RULES[rule] if rule else None
 
 
-# The values of `type`: Coder's names of the types. Some types take further members of the entry.
+# The values of `type`: Coder's names of the types, and `size`. Some types take further members of
+# the entry.
 TYPES: Mapping[str, Callable[..., ValueType[Any]]] = {
     "bool": Bool,
     "duration": Duration,
@@ -56,6 +57,7 @@ TYPES: Mapping[str, Callable[..., ValueType[Any]]] = {
     "host:port": Address,
     "int": Integer,
     "regexp": Regexp,
+    "size": Size,
     "string": lambda **more: Text(_rule(**more)),
     "string-array": lambda **more: TextList(_rule(**more)),
     "url": URL,

@@ -101,7 +101,7 @@ def note(results: Results, error: APIError, *, now: datetime) -> None:
         return
     # Not the detail of other errors, because it contains numbers.
     reason = error.detail if error.status == HTTPStatus.FORBIDDEN else error.message
-    metrics.REJECTED.labels(reason).inc()
+    metrics.REJECTED_REQUESTS.labels(reason).inc()
     name = keys.name_of(first_parameters(results.call).get(keys.PARAMETER))
     writer.add(_Subject(now.date(), name, reason[:64], _origin(results)))
 

@@ -39,14 +39,14 @@ def stored_bytes() -> int:
 
 
 database_gauge(
-    "coderapi_csp_stored_bytes",
+    "coderapi_csp_disk_bytes",
     "The disk space of stored CSP reports.",
     lambda now: {(): float(stored_bytes())},
 )
 database_gauge(
-    "coderapi_csp_max_bytes",
+    "coderapi_csp_disk_limit_bytes",
     "The limit of the disk space of stored CSP reports. Absent without a limit.",
-    lambda now: {(): float(settings.CSP_MAX_BYTES)} if settings.CSP_MAX_BYTES else {},
+    lambda now: {(): float(settings.CSP_MAX_DISK)} if settings.CSP_MAX_DISK else {},
 )
 
 
@@ -55,14 +55,14 @@ def limit_disk(now: datetime) -> int:
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
     dropped = 0
     for first in REPORTS.starts():
-        fits = stored_bytes() <= settings.CSP_MAX_BYTES * (1 - FREE)
-        if not settings.CSP_MAX_BYTES or fits or first >= today:
+        fits = stored_bytes() <= settings.CSP_MAX_DISK * (1 - FREE)
+        if not settings.CSP_MAX_DISK or fits or first >= today:
             break
         if not REPORTS.drop(first):
             break  # A dump still reads the reports.
         dropped += 1
     if dropped:
-        limit = size(settings.CSP_MAX_BYTES)
+        limit = size(settings.CSP_MAX_DISK)
         log.warning("Dropped days of CSP reports: %s. The limit is %s.", dropped, limit)
     return dropped
 
@@ -83,9 +83,9 @@ class DiskLimit:
             return self._has_room
         row = connection.execute(_BYTES).fetchone()
         had_room = self._has_room
-        self._has_room = not settings.CSP_MAX_BYTES or not row or row[0] < settings.CSP_MAX_BYTES
+        self._has_room = not settings.CSP_MAX_DISK or not row or row[0] < settings.CSP_MAX_DISK
         self._measured_at = time.monotonic()
         if had_room and not self._has_room:
-            limit = size(settings.CSP_MAX_BYTES)
+            limit = size(settings.CSP_MAX_DISK)
             log.warning("CSP reports are counted but not stored: they fill %s.", limit)
         return self._has_room

@@ -214,6 +214,6 @@ def _count(entries: Sequence[Entry]) -> None:
     """Counts the reports by verdict."""
     noise = Counter(entry.rule.name for entry in entries if entry.rule)
     for name, hits in noise.items():
-        metrics.NOISE.labels(name).inc(hits)
+        metrics.NOISE_REPORTS.labels(name).inc(hits)
     metrics.REPORTS.labels("noise").inc(noise.total())
     metrics.REPORTS.labels("stored").inc(len(entries) - noise.total())

@@ -165,8 +165,8 @@ class GroupCommit[T]:
         except Exception as error:  # noqa: BLE001 - every waiting request must get a response
             self._fail(waiting, error)
             return
-        metrics.COMMIT_SECONDS.observe(time.perf_counter() - started)
-        metrics.BATCH_SIZE.observe(len(items))
+        metrics.COMMIT_DURATION.observe(time.perf_counter() - started)
+        metrics.BATCH_REPORTS.observe(len(items))
 
     def _fail(self, waiting: Sequence[Waiting[T]], error: Exception) -> None:
         """Passes the error to all requests of the batch.

@@ -18,6 +18,10 @@ _INT64 = range(-(2**63), 2**63)
 # them.
 _MAX_DIGITS = 400
 _MAX_DURATION = 200  # The maximum length in characters.
+_SIZE_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_SIZE = re.compile(
+    rf"0|(?P<number>[0-9]{{1,12}}(?:\.[0-9]{{1,3}})?)(?P<unit>{'|'.join(_SIZE_UNITS)})"
+)
 
 # In RE2, \Q…\E quotes text. Any other backslash escapes the next character.
 _ESCAPES = re.compile(r"\\Q.*?(?:\\E|\Z)|\\(.)", re.DOTALL)
@@ -134,6 +138,30 @@ class Duration(ValueType[int]):
 
     def format(self, value: int) -> str:
         return format_duration(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Size(ValueType[int]):
+    """A size with its unit. Units: integer bytes."""
+
+    name = "size"
+    accepted = "a size such as 512MiB, 10GiB or 1.5TiB, or 0"
+    zero = 0
+
+    def parse(self, text: str) -> int:
+        found = _SIZE.fullmatch(text)
+        if found is None:
+            raise ValueRefusedError("lacks a unit" if _DECIMAL.fullmatch(text) else "is not a size")
+        number = round(float(found["number"]) * _SIZE_UNITS[found["unit"]]) if found["unit"] else 0
+        if number not in _INT64:
+            raise ValueRefusedError("does not fit into 64 bits")
+        return number
+
+    def format(self, value: int) -> str:
+        if not value:
+            return "0"
+        size, unit = max((size, unit) for unit, size in _SIZE_UNITS.items() if value % size == 0)
+        return f"{value // size}{unit}"
 
 
 @dataclass(frozen=True, slots=True)

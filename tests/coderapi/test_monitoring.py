@@ -22,7 +22,7 @@ needs_promtool = pytest.mark.skipif(not PROMTOOL, reason="promtool is not instal
 
 # The series that make each alert fire, in promtool's notation.
 REQUESTS = 'coderapi_http_requests_total{instance="a",'
-COMMITS = 'coderapi_csp_commit_seconds_bucket{instance="a",'
+COMMITS = 'coderapi_csp_commit_duration_seconds_bucket{instance="a",'
 LAG = 'coderapi_event_loop_lag_seconds_bucket{instance="a",'
 FIRES_ON: dict[str, dict[str, str]] = {
     "CoderapiDown": {'up{job="coderapi"}': "0x99"},
@@ -59,8 +59,8 @@ FIRES_ON: dict[str, dict[str, str]] = {
         f'{REQUESTS}operation="report-csp-violations",status="503"}}': "0+1x99"
     },
     "CoderapiReportsDiskNearlyFull": {
-        "coderapi_csp_stored_bytes": "91x99",
-        "coderapi_csp_max_bytes": "100x99",
+        "coderapi_csp_disk_bytes": "91x99",
+        "coderapi_csp_disk_limit_bytes": "100x99",
     },
     "CoderapiJobFailing": {'coderapi_job_failing{job_name="j"}': "1x99"},
     "CoderapiJobLate": {'coderapi_job_late{job_name="j"}': "1x99"},
@@ -134,8 +134,8 @@ HEALTHY = {
     f'{REQUESTS}operation="report-csp-violations",status="200"}}': "0+100x99",
     f'{COMMITS}le="0.5"}}': "0+9x99",
     f'{COMMITS}le="+Inf"}}': "0+9x99",
-    'coderapi_csp_stored_bytes{instance="a"}': "5x99",
-    'coderapi_csp_max_bytes{instance="a"}': "100x99",
+    'coderapi_csp_disk_bytes{instance="a"}': "5x99",
+    'coderapi_csp_disk_limit_bytes{instance="a"}': "100x99",
     'coderapi_job_failing{instance="a",job_name="j"}': "0x99",
     'coderapi_job_late{instance="a",job_name="j"}': "0x99",
     'coderapi_stats_alarm{instance="a",alarm="latency_high"}': "0x99",

@@ -124,12 +124,12 @@ def test_reports_stay_within_their_disk_space(
     assert DISK.run(timezone.now()) == 0
     assert Report.objects.count() == 2
     # The current day is never dropped, so the limit stays exceeded.
-    settings.CSP_MAX_BYTES = 1
+    settings.CSP_MAX_DISK = 1
     assert DISK.run(timezone.now()) != 0
     assert Report.objects.get().received_at.date() == timezone.now().date()
     writer.stop()
     send(member, legacy())
     assert (Group.objects.get().reports, Report.objects.count()) == (3, 1)
     metrics = {gauge.name: gauge for gauge in DATABASE_GAUGES}
-    assert metrics["coderapi_csp_stored_bytes"].read(timezone.now())[()] > 0
-    assert metrics["coderapi_csp_max_bytes"].read(timezone.now()) == {(): 1}
+    assert metrics["coderapi_csp_disk_bytes"].read(timezone.now())[()] > 0
+    assert metrics["coderapi_csp_disk_limit_bytes"].read(timezone.now()) == {(): 1}

@@ -126,7 +126,7 @@ def test_metrics_cover_every_process(database: str, tmp_path: Path) -> None:
     with collecting_at(database, tmp_path, **asked) as server:
         for body in BODIES * ROUNDS:
             assert post(server.port, json.dumps(body)) == 200
-        wait_for(lambda: samples(port).get("coderapi_csp_batch_size_sum") == 3 * ROUNDS)
+        wait_for(lambda: samples(port).get("coderapi_csp_batch_reports_sum") == 3 * ROUNDS)
         found = samples(port)
     assert {verdict: found[f"coderapi_csp_reports_total {verdict}"] for verdict in VERDICTS} == {
         "stored": 2 * ROUNDS,
@@ -134,8 +134,12 @@ def test_metrics_cover_every_process(database: str, tmp_path: Path) -> None:
         "other": ROUNDS,
         "invalid": ROUNDS,
     }
-    assert found["coderapi_csp_noise_total scheme-moz-extension"] == ROUNDS
-    assert found["coderapi_csp_commit_seconds_count"] == found["coderapi_csp_batch_size_count"] > 0
+    assert found["coderapi_csp_noise_reports_total scheme-moz-extension"] == ROUNDS
+    assert (
+        found["coderapi_csp_commit_duration_seconds_count"]
+        == found["coderapi_csp_batch_reports_count"]
+        > 0
+    )
 
 
 VERDICTS = ("stored", "noise", "other", "invalid")

@@ -15,7 +15,7 @@ from options.redaction import without_secrets
 from options.values.addresses import Address, HostPort
 from options.values.base import ValueRefusedError, ValueType
 from options.values.lists import TextList, format_record, parse_record
-from options.values.scalars import Bool, Choice, ConfigPath, Duration, Integer, Regexp, Text
+from options.values.scalars import Bool, Choice, ConfigPath, Duration, Integer, Regexp, Size, Text
 from options.values.structs import ExternalAuth, Links, TextListMap, TextMap, UUIDListMap
 from options.values.urls import URL, ParsedURL, parse_url, without_password
 from options.values.yaml_text import read_document
@@ -52,6 +52,7 @@ LINK = {"name": "n", "target": "t", "icon": "bug", "location": ""}
         *cases(Integer(), ("-9223372036854775808", -(2**63))),
         *cases(Text(), ("", ""), (" any\ttext ", " any\ttext ")),
         *cases(ConfigPath(), ("coder.yaml", "coder.yaml")),
+        *cases(Size(), ("0", 0), ("512MiB", 2**29), ("1.5TiB", 3 * 2**39), ("7B", 7)),
         *cases(Duration(), ("0", 0), ("-0", 0), ("1.5d", 36 * HOUR), ("-1d", -24 * HOUR)),
         *cases(Duration(), ("+.5s", SECOND // 2), ("1.s", SECOND), ("2h1d", 26 * HOUR)),
         *cases(Duration(), ("1h1h", 2 * HOUR), ("2w", 336 * HOUR), ("60d", 60 * 24 * HOUR)),
@@ -107,6 +108,7 @@ def test_text_is_parsed(value_type: ValueType[object], text: str, expected: obje
             ".s",
             "1h5",
         ),
+        *cases(Size(), "", "10", "-1GiB", "1GB", "1gib", "9999999TiB", "1 GiB"),
         *cases(Duration(), "9223372036854775808ns", "9" * 1_100_000 + "h"),
         *cases(Address(), "", "host", "::1", "[::1]", "[::1", "a:b:c", "[::1]x:80"),
         *cases(Address(), "[::1]:80:90", "a]:80", "a[:80", "[a[b]:80", "[a]]:80"),
