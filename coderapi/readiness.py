@@ -27,8 +27,8 @@ from django.conf import settings
 from django.db import Error, connection
 
 from coderapi.bootstrap import PRIVATE_DATABASE_URL
-from coderapi.schema import stored_schema
-from coderapi.server.migrating import is_migrated
+from coderapi.database.migrating import is_migrated
+from coderapi.database.schema import stored_schema
 from jobs.selectors import jobs_state
 from kernel import postgres
 from kernel.db import listener

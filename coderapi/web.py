@@ -1,26 +1,82 @@
-"""The application of a web worker. `preload` runs before the supervisor starts the workers."""
+"""The application of a web worker, with the routes that need no Django.
+
+These routes are cached documents and CSP reports. Without them, Django handles the same requests. A
+test compares the responses of both. `preload` runs before the supervisor starts the workers.
+"""
 
 from __future__ import annotations
 
-from functools import cache
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
+from django.urls import get_resolver
 
 from coderapi import readiness
-from coderapi.front import routes
 from coderapi.steps import STEPS
+from csp.views import ReportView, collect_reports
 from kernel.db import listener
 from kernel.db.connections import bound_statements
-from kernel.http.exchange import Site
+from kernel.http import documents, is_api_path
+from kernel.http.asking import Asking
+from kernel.http.body import Read
+from kernel.http.call import first_parameters
+from kernel.http.errors import APIError
+from kernel.http.exchange import Route, Site
 from kernel.http.rendering import complete
+from kernel.http.responses import Answer
+from kernel.http.results import Ask, Results
 from kernel.http.threads import Threads
+from kernel.http.views import DocumentView, view_classes
 from kernel.telemetry import metrics
 from kernel.telemetry.access import AccessLog
+from users.selectors import ME
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+
+
+READS = frozenset({"GET", "HEAD"})
+
+# Functions that return an error for a caller who may not read a document.
+type Refusals = Sequence[Callable[[Any], APIError | None]]
+
+
+@cache
+def routes(urlconf: str) -> dict[str, Route]:
+    """Returns the routes of `urlconf` that need no Django, as a mapping from path to route."""
+    found = {}
+    for path, view in view_classes(get_resolver(urlconf)):
+        if issubclass(view, ReportView):
+            operation = view.post.operation_id
+            found[path] = Route(frozenset({"POST"}), operation, collect_reports, view.max_body)
+        elif issubclass(view, DocumentView) and is_api_path(path):
+            # Only the document of the caller, whose path contains `me`, is cached.
+            respond = partial(_cached_document, view, view.refusals())
+            found[path.replace("<user:user>", ME)] = Route(READS, view.get.operation_id, respond)
+    return found
+
+
+def _cached_document(
+    view: type[DocumentView], refusals: Refusals, results: Results, read: Read
+) -> Asking[Answer | None]:
+    """Returns the document if it is cached and the caller may read it, or None.
+
+    A thread compresses it first if that is necessary, because compressing takes milliseconds.
+    """
+    call, identity = results.call, results.caller.identity
+    for refused in refusals:
+        if identity is None or refused(identity):
+            return None
+    rendered = view.peek(first_parameters(call), results.wire, identity)
+    if rendered is None:
+        return None
+    ready = documents.ready_answer(rendered, call)
+    if ready is None:
+        ready = yield Ask(partial(documents.answer, rendered, call))
+    return ready
 
 
 def preload() -> None:

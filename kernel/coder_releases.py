@@ -97,7 +97,7 @@ COUNTS_BY_APPLICATION = Rule(
     since="2.38.0",
     now="An agent row has the column `session_counts`, with a number for each application.",
     before="An agent row has four columns with numbers of sessions. The columns show which it is.",
-    used_in="beside/database/check.py",
+    used_in="beside/checks/database.py",
 )
 SUMS_ALL_BYTES = Rule(
     since="2.34.0",

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -30,7 +30,6 @@ from kernel.durations import to_timedelta
 from kernel.http.errors import APIError, Validation, invalid, not_found
 from tokens import token_format
 from tokens.models import APIKey, APIKeyQuerySet, TokenConfig
-from tokens.policy.resolution import Policy
 from tokens.token_format import TokenParts
 from tokens.verification.keys import KEY_TOPIC, MEMORY
 from users import allow_lists, roles
@@ -40,6 +39,9 @@ from users.erasure import ErasureRule, register
 from users.models import User
 from users.selectors import user_exists
 from users.services import insert_user, lock_user, password_changed
+
+if TYPE_CHECKING:
+    from tokens.policy.resolution import Policy
 
 COLUMNS = [field.attname for field in APIKey._meta.concrete_fields]
 # FOR SHARE allows other transactions to create keys for the user at the same time, but not to

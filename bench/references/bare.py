@@ -21,8 +21,9 @@ from bench.service import THREADS
 
 settings.configure(TRUSTED_PROXY_ORIGINS=())
 
-from kernel.http.asking import Asking  # noqa: E402 - needs the settings
-from kernel.http.exchange import Plain, Request  # noqa: E402
+from coderapi.server.prometheus import Plain  # noqa: E402 - needs the settings
+from kernel.http.asking import Asking  # noqa: E402
+from kernel.http.exchange import Request  # noqa: E402
 from kernel.http.responses import Answer  # noqa: E402
 from kernel.http.results import Ask  # noqa: E402
 

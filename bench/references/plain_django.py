@@ -65,7 +65,7 @@ from rest_framework.response import Response  # noqa: E402
 from rest_framework.views import APIView  # noqa: E402
 
 from bench.service import THREADS  # noqa: E402
-from kernel.http.exchange import InThreads  # noqa: E402
+from coderapi.server.prometheus import InThreads  # noqa: E402
 from kernel.http.rendering import complete  # noqa: E402
 
 

@@ -14,12 +14,11 @@ from urllib.parse import urljoin, urlsplit
 import orjson
 from django.conf import settings
 
-from beside.checks import coder_options
+from beside.checks import coder_options, database
 from beside.checks.coder_options import TRUSTED_HEADERS, TRUSTED_ORIGINS
 from beside.checks.findings import Finding
 from beside.client import OTHER_FORM, SECONDS, CoderUnavailableError
 from beside.configuration.documents import DOCUMENTS
-from beside.database import check
 from beside.token_policy import service_token
 from jobs.registry import JobFailedError
 from kernel.admin import State
@@ -54,7 +53,7 @@ def findings(proxy_url: str, *, now: datetime) -> Iterator[Finding]:
         if token.state is not State.BAD:
             yield from coder_options.findings()
     if settings.CODER_DATABASE_URL:
-        yield from check.findings(now)
+        yield from database.findings(now)
     yield from _proxy(proxy_url.rstrip("/"))
 
 

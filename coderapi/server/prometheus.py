@@ -19,12 +19,17 @@ from coderapi.server.children import TITLE, Role
 from coderapi.server.connection import Application
 from coderapi.server.listener import Listener
 from coderapi.server.worker import DRAIN_SECONDS, Worker
-from kernel.http.exchange import InThreads
+from kernel.http.asking import Asking, no_threads
+from kernel.http.call import environ_of
+from kernel.http.exchange import Request
+from kernel.http.responses import Answer
+from kernel.http.threads import Threads
 from kernel.loops import is_alive
 from kernel.running_coder import running
 from kernel.telemetry import DIRECTORY_VARIABLE
 
 if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
     from prometheus_client import CollectorRegistry, Metric
 
 logger = logging.getLogger(__name__)
@@ -51,6 +56,36 @@ def metrics_role() -> list[Role]:
     # An idle connection between two scrapes would delay the end of this process.
     worker = Worker(listener, load, keeps=False)
     return [Role("metrics", worker.run, DRAIN_SECONDS, listener)]
+
+
+class InThreads:
+    """A WSGI application in threads, without steps, bodies and a log."""
+
+    def __init__(self, app: WSGIApplication, size: int) -> None:
+        self._threads = Threads(app, size)
+
+    def exchange(self, request: Request) -> Plain:
+        return Plain(self._answer(request))
+
+    def _answer(self, request: Request) -> Asking[Answer]:
+        if request.refusal:
+            answer = request.refusal.answer()
+            answer.add_length()
+            return answer
+        environ = environ_of(request.call, b"", port=request.port, version=request.version)
+        return (yield from self._threads.respond(environ, request.call.peer, request.request_id))
+
+
+class Plain:
+    """An exchange whose generator asks only for futures."""
+
+    def __init__(self, asking: Asking[Answer]) -> None:
+        self._asking = asking
+
+    def run(self) -> Asking[Answer]:
+        return self._asking
+
+    submit = staticmethod(no_threads)
 
 
 def load() -> Application:

@@ -16,10 +16,10 @@ from django.utils import timezone
 from coderapi import web
 from coderapi.addresses import AddressError, Claim
 from coderapi.bootstrap import claims
-from coderapi.first_steps import log_first_task, make_first_owner
+from coderapi.database.migrating import bring_up_to_date, connect_patiently
+from coderapi.pages.first_steps import log_first_task, make_first_owner
 from coderapi.server.children import Role
 from coderapi.server.listener import Listener
-from coderapi.server.migrating import bring_up_to_date, connect_patiently
 from coderapi.server.prometheus import metrics_role
 from coderapi.server.supervisor import Supervisor
 from coderapi.server.worker import DRAIN_SECONDS, Worker

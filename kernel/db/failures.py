@@ -11,7 +11,6 @@ import struct
 import time
 
 from kernel.db.connections import first_line, is_commit_unknown, sqlstate
-from kernel.telemetry.logs import REPEATS
 
 FULL = "The disk of the database is full, so nothing can be stored."
 READ_ONLY = "The database is read-only, so nothing can be stored."
@@ -35,7 +34,6 @@ KEPT_SECONDS = 30.0
 _FORMAT = "=dq"
 
 log = logging.getLogger(__name__)
-log.addFilter(REPEATS)
 
 # The children of a server inherit this memory.
 _shared = mmap.mmap(-1, mmap.PAGESIZE)

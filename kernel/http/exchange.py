@@ -25,11 +25,11 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.urls import Resolver404, get_resolver
 
-from kernel.http.asking import Asking, no_threads
+from kernel.http.asking import Asking
 from kernel.http.body import DEFAULT_CAP, Body, Read
 from kernel.http.call import Call, environ_of
 from kernel.http.errors import APIError, crashed
@@ -43,9 +43,6 @@ from kernel.http.threads import Threads
 from kernel.http.views import rejects_without_body
 from kernel.settings import settings
 from kernel.telemetry.access import MAX_AGENT, MAX_PATH, AccessLog, Entry
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
 
 # The status of a request in the access log if its client has disconnected, as in nginx.
 CLIENT_GONE = 499
@@ -321,33 +318,3 @@ def _log_once(error: Exception) -> None:
     if type(error) not in _logged and to_api_error(error) is None:
         _logged.add(type(error))
         log.error("The exchange failed, and Django handles the request", exc_info=error)
-
-
-class InThreads:
-    """A WSGI application in threads, without steps, bodies and a log."""
-
-    def __init__(self, app: WSGIApplication, size: int) -> None:
-        self._threads = Threads(app, size)
-
-    def exchange(self, request: Request) -> Plain:
-        return Plain(self._answer(request))
-
-    def _answer(self, request: Request) -> Asking[Answer]:
-        if request.refusal:
-            answer = request.refusal.answer()
-            answer.add_length()
-            return answer
-        environ = environ_of(request.call, b"", port=request.port, version=request.version)
-        return (yield from self._threads.respond(environ, request.call.peer, request.request_id))
-
-
-class Plain:
-    """An exchange whose generator asks only for futures."""
-
-    def __init__(self, asking: Asking[Answer]) -> None:
-        self._asking = asking
-
-    def run(self) -> Asking[Answer]:
-        return self._asking
-
-    submit = staticmethod(no_threads)

@@ -242,6 +242,7 @@ LOGGERS: dict[str, dict[str, Any]] = {
     "django.request": {"level": "ERROR", "filters": [has_unexpected_error]},
     # A command prints its own error. Processes that serve requests lower the level.
     "psycopg.pool": {"level": "ERROR", "filters": [has_reason, REPEATS]},
+    "kernel.db.failures": {"filters": [REPEATS]},
 }
 
 

@@ -18,8 +18,8 @@ import pytest
 from django.core.management import CommandError
 from django.db.models import F
 
+from beside.checks.database import findings
 from beside.database import workspaces
-from beside.database.check import findings
 from beside.database.tables import PLAIN
 from beside.models import ReaderProgress
 from kernel.admin import State

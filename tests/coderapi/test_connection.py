@@ -21,9 +21,10 @@ import pytest
 
 from coderapi.server.limits import Limits
 from coderapi.server.listener import Listener
+from coderapi.server.prometheus import Plain
 from kernel.http.asking import Asking
 from kernel.http.errors import APIError
-from kernel.http.exchange import Plain, Request
+from kernel.http.exchange import Request
 from kernel.http.responses import Answer
 from kernel.http.results import Ask
 from tests.support.processes import DEADLINE_SECONDS, wait_for

@@ -11,7 +11,12 @@ import pytest
 from django.utils import timezone
 
 from audit.services import SYSTEM
-from coderapi.first_steps import FIRST_OWNER_FILE, first_steps, log_first_task, make_first_owner
+from coderapi.pages.first_steps import (
+    FIRST_OWNER_FILE,
+    first_steps,
+    log_first_task,
+    make_first_owner,
+)
 from csp.models import IngestKey
 from options.values.urls import parse_url
 from stats.models import WorkspaceState

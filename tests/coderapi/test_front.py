@@ -13,7 +13,7 @@ from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
 from django.db import connection
 
-from coderapi import front
+from coderapi import web
 from coderapi.steps import STEPS
 from kernel import memory
 from kernel.db.backend.base import connections
@@ -209,4 +209,4 @@ def test_request_over_the_limit_needs_no_body(connected: None, settings: Any) ->
 
 
 def test_every_document_of_the_api_is_a_route_of_the_front() -> None:
-    assert set(front.routes("coderapi.urls")) == {full(path) for path in [*DOCUMENTS, REPORTS]}
+    assert set(web.routes("coderapi.urls")) == {full(path) for path in [*DOCUMENTS, REPORTS]}

@@ -11,8 +11,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django_migration_linter import MigrationLinter
 
-from coderapi.server import migrating
-from coderapi.server.migrating import migration_lock
+from coderapi.database import migrating
+from coderapi.database.migrating import migration_lock
 from kernel.db.connections import connect_directly
 from tests.support.processes import PACKAGES, PROJECT, wait_for
 

@@ -13,7 +13,7 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from coderapi import readiness as probe
-from coderapi.server import migrating
+from coderapi.database import migrating
 from jobs import registry, selectors
 from jobs.models import JobRun
 from kernel import memory

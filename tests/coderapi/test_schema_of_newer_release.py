@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from coderapi import __version__
-from coderapi.schema import SCHEMA, SERVES_FROM
+from coderapi.database.schema import SCHEMA, SERVES_FROM
 from tests.support.commands import manage
 from tests.support.live import Server
 from tests.support.processes import Program, free_port, own_database, wait_for

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from coderapi.addresses import AddressError, Claim, split
-from coderapi.server.migrating import LOCK
+from coderapi.database.migrating import LOCK
 from kernel import postgres
 from kernel.db.connections import lock_number
 from tests.support.clusters import copy_cluster

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from coderapi.front import routes
 from coderapi.steps import STEPS
+from coderapi.web import routes
 from kernel.http.body import Body
 from kernel.http.call import Call
 from kernel.http.exchange import Request, Site

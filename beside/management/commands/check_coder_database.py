@@ -9,8 +9,8 @@ from django.utils import timezone
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from beside.checks.database import findings, grants
 from beside.checks.findings import FindingsCommand
-from beside.database.check import findings, grants
 
 
 class Command(FindingsCommand):

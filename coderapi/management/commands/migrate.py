@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.commands import migrate
 from django.db import transaction
 
-from coderapi.server import migrating
+from coderapi.database import migrating
 from kernel.commands import BaseCommand
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandParser
 
-from coderapi.restoring import check_restored
+from coderapi.database.restoring import check_restored
 from coderapi.server.command import watch
 from kernel import postgres
 from kernel.commands import UsageError, add_yes_argument

@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandParser
 
-from coderapi.restoring import check_backup, check_restored
+from coderapi.database.restoring import check_backup, check_restored
 from kernel.commands import add_yes_argument
 from kernel.datadir import write_private
 from kernel.postgres import backup

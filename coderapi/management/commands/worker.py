@@ -8,10 +8,10 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from coderapi.apps import check_database
-from coderapi.schema import record_schema
+from coderapi.database.checks import check_database
+from coderapi.database.migrating import connect_patiently, is_migrated
+from coderapi.database.schema import record_schema
 from coderapi.server.command import ServerCommand, private_database_watched
-from coderapi.server.migrating import connect_patiently, is_migrated
 from kernel.loops import run_until_signalled
 from kernel.release import PROGRAM
 

@@ -8,9 +8,9 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db.migrations.loader import MigrationLoader
 
-from coderapi.apps import check_database
-from coderapi.schema import SCHEMA
-from coderapi.server.migrating import applied_migrations, known_migrations
+from coderapi.database.checks import check_database
+from coderapi.database.migrating import applied_migrations, known_migrations
+from coderapi.database.schema import SCHEMA
 from kernel.db.schema import first_difference
 from kernel.postgres.backup import About
 

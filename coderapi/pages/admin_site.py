@@ -25,7 +25,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
 from beside import admin_access
-from coderapi.first_steps import DISMISSED_COOKIE, Step, first_steps
+from coderapi.pages.first_steps import DISMISSED_COOKIE, Step, first_steps
 from kernel.admin import bounded_search, cards
 from tokens import signin
 from tokens.models import APIKey

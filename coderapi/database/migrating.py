@@ -20,8 +20,8 @@ from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError
 
-from coderapi.apps import check_database, check_tables
-from coderapi.schema import record_schema
+from coderapi.database.checks import check_database, check_tables
+from coderapi.database.schema import record_schema
 from kernel.db.connections import (
     connect_directly,
     direct_connection,
