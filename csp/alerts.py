@@ -74,12 +74,12 @@ class GroupSource(Source):
     def due(self, channel: Channel, now: datetime) -> Iterator[Event]:
         """Yields the events that are not recorded yet."""
         visible = groups_at(now).visible()
-        decided_at = Coalesce("state_at", "opened_at")
+        decided_at = Coalesce("state_set_at", "created_at")
         new = visible.filter(state=State.NEW, client_days__gte=channel.min_client_days)
         over = visible.filter(state=State.IGNORED, current=State.NEW)
         sources: tuple[tuple[str, Any], ...] = (
-            (NEW_HOST, new_hosts(visible, now).annotate(occurred_at=F("opened_at"))),
-            (NEW_GROUP, new.annotate(occurred_at=F("opened_at"))),
+            (NEW_HOST, new_hosts(visible, now).annotate(occurred_at=F("created_at"))),
+            (NEW_GROUP, new.annotate(occurred_at=F("created_at"))),
             (GROUP_LIMIT, over.annotate(occurred_at=decided_at)),
             (REGRESSED_GROUP, _regressed(channel, visible).annotate(occurred_at=decided_at)),
             (GROWING_OTHER, _growing(channel, visible, now)),
@@ -140,7 +140,7 @@ class GroupSource(Source):
 def _regressed(channel: Channel, visible: Any) -> Any:
     """Returns the regressed groups that enough clients have reported since the decision."""
     reports = Report.objects.filter(group=OuterRef("pk"), noise_rule_id=0)
-    clients = reports.filter(received_at__gt=OuterRef("state_at"))
+    clients = reports.filter(received_at__gt=OuterRef("state_set_at"))
     last = min(channel.min_client_days, REGRESSED_CLIENTS)
     enough = clients.order_by().values("client_hash").distinct()[last - 1 : last]
     return visible.filter(Exists(enough), current=REGRESSED)
@@ -171,7 +171,7 @@ def _growing(channel: Channel, visible: Any, now: datetime) -> Any:
     Such a group collects the causes that got no group of their own. So one of them may affect many
     visitors.
     """
-    alerts = channel.alerts.filter(subject_key=_key(), created_at__gte=OuterRef("opened_at"))
+    alerts = channel.alerts.filter(subject_key=_key(), created_at__gte=OuterRef("created_at"))
     # An event of this run, for example that the group is new, is not recorded yet.
     is_new = {"state": State.NEW, "client_days__gte": channel.min_client_days}
     most = Subquery(alerts.order_by("-weight").values("weight")[:1])
@@ -254,7 +254,7 @@ def _changed(policy: SettledPolicy, before: SettledPolicy | None) -> str:
 
 def _week(since: datetime, until: datetime) -> Iterator[tuple[str, str]]:
     visible = groups_at(until).visible()
-    new = visible.filter(opened_at__gte=since, opened_at__lt=until)
+    new = visible.filter(created_at__gte=since, created_at__lt=until)
     yield "new groups", f"{new.count():,}"
     yield "new hosts", f"{first_uses(new).count():,}"
     for policy in policy_changes(since, until)[:5]:

@@ -79,7 +79,7 @@ class Group(models.Model):
     first_seen = models.DateTimeField()
     last_seen = models.DateTimeField()
     # When the row was inserted. An import of old reports changes `first_seen`, but not this time.
-    opened_at = models.DateTimeField(db_default=Now(), editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
     reports = models.BigIntegerField(default=0)
     noise_reports = models.BigIntegerField(default=0)
     pages = models.BigIntegerField(default=0)
@@ -91,7 +91,7 @@ class Group(models.Model):
     )
     # Only operators write the columns below.
     state = models.CharField(max_length=16, choices=State, db_default=State.NEW)
-    state_at = models.DateTimeField("state set at", null=True)
+    state_set_at = models.DateTimeField(null=True)
     ignored_until = models.DateTimeField(null=True)
     ignored_client_days = models.BigIntegerField("ignored up to client days", null=True)
     note = models.TextField(blank=True, db_default="")
@@ -110,7 +110,7 @@ class Group(models.Model):
         indexes = [
             models.Index(fields=["-client_days", "-pages"], name="csp_group_client_days"),
             models.Index(fields=["first_seen"], name="csp_group_first_seen"),
-            models.Index(fields=["site", "opened_at"], name="csp_group_site"),
+            models.Index(fields=["site", "created_at"], name="csp_group_site"),
             models.Index(
                 fields=["noise_rule"],
                 name="csp_group_noise_rule",
@@ -468,7 +468,7 @@ class OtherReport(models.Model):
     first_seen = models.DateTimeField()
     last_seen = models.DateTimeField()
     # When the row was inserted. The number of new rows of a day is limited.
-    opened_at = models.DateTimeField(db_default=Now(), db_index=True, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), db_index=True, editable=False)
     reports = models.BigIntegerField(default=0)
     client_sketch = ArrayField(models.BigIntegerField(), default=list, editable=False)
     client_days = models.BigIntegerField(default=0)

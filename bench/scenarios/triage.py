@@ -149,12 +149,12 @@ def _store_groups(connection: rows.Connection, groups: int) -> None:
         noise_rule_id=f"CASE WHEN {_noise('n')} THEN n % 20 + 1 END",
         first_seen=f"now() - ({_drawn(3, 30)} + 1) * interval '1 day'",
         last_seen=f"now() - {_drawn(4, hours * 30)} * interval '1 minute'",
-        opened_at="now() - interval '6 days'",
+        created_at="now() - interval '6 days'",
         reports="100 + n % 50",
         pages="n % 300",
         client_days=f"CASE n WHEN 1 THEN 20000 ELSE {_drawn(5, 500)} + 1 END",
         state=f"(ARRAY{_STATES})[{_drawn(6, len(_STATES))} + 1]",
-        state_at="now() - interval '2 days'",
+        state_set_at="now() - interval '2 days'",
     )
     rows.multiply(
         connection,

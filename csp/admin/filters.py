@@ -79,7 +79,7 @@ class StateFilter(_CountingFilter):
 
 class AssigneeFilter(ConditionFilter):
     title = "assigned to"
-    parameter_name = "assigned"
+    parameter_name = "assigned_to"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [("me", "Me"), ("somebody", "Any user"), ("none", "No user")]

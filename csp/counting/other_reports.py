@@ -45,7 +45,7 @@ MAX_HASHES = 20
 OTHER = "other"
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
-_NEW = "SELECT ingest_key, count(*) FROM csp_otherreport WHERE opened_at >= %s GROUP BY 1"
+_NEW = "SELECT ingest_key, count(*) FROM csp_otherreport WHERE created_at >= %s GROUP BY 1"
 _KNOWN = "SELECT id::text FROM csp_otherreport WHERE id = ANY(%s::uuid[])"
 # The hashes are spread evenly over 64 bits. So if the smallest SKETCH hashes fill one part in N of
 # this range, there are N * SKETCH.

@@ -47,7 +47,7 @@ def _reports(group: Any) -> Iterator[Activity]:
     if group.noise_rule is not None:
         page = reverse("admin:csp_noiserule_change", args=[group.noise_rule_id])
         text = f"labelled by the noise rule {group.noise_rule}"
-        yield Activity(group.opened_at, text, link=page)
+        yield Activity(group.created_at, text, link=page)
 
 
 def _decisions(group: Group) -> Iterator[Activity]:

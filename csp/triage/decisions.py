@@ -19,9 +19,16 @@ from users.models import User
 from users.roles import AUDITOR, OWNER
 
 MAX_NOTE = 2_000
-# The columns that a decision changes.
 KEEP = ...
-_COLUMNS = ("state", "state_at", "ignored_until", "ignored_client_days", "note", "assigned_to_id")
+# The columns that a decision changes.
+_COLUMNS = (
+    "state",
+    "state_set_at",
+    "ignored_until",
+    "ignored_client_days",
+    "note",
+    "assigned_to_id",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +184,12 @@ def _set_state(group: Group, state: str, current: str, decision: Decision, now: 
     stays_ignored = state == current == State.IGNORED
     old = (group.ignored_until, group.ignored_client_days) if stays_ignored else (None, None)
     until = old[0] if decision.ignored_until is KEEP else decision.ignored_until
-    reach = old[1] if decision.ignored_client_days is KEEP else decision.ignored_client_days
-    if state == current and (until, reach) == old:
+    limit = old[1] if decision.ignored_client_days is KEEP else decision.ignored_client_days
+    if state == current and (until, limit) == old:
         return
-    group.state, group.state_at, group.ignored_until = state, now, until
+    group.state, group.state_set_at, group.ignored_until = state, now, until
     # If the group had reached the limit already, it would be new again at once.
-    group.ignored_client_days = None if reach is None else max(reach, group.client_days + 1)
+    group.ignored_client_days = None if limit is None else max(limit, group.client_days + 1)
 
 
 def _name(user: User | None) -> str:

@@ -196,7 +196,7 @@ def _details(group: Group, *, now: datetime) -> Details:
 
 
 def _common(counter: Counter[str]) -> list[dict[str, Any]]:
-    """Returns the most frequent values. Shape: [coderapi.CSPShare]."""
+    """Returns the most frequent values. Shape: [coderapi.CSPFacetValue]."""
     found = counter.most_common(MAX_VALUES)
     return [{"value": value, "reports": number} for value, number in found]
 

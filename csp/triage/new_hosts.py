@@ -40,7 +40,7 @@ def new_hosts(visible: Any, now: datetime) -> Any:
 
 def first_uses(groups: Any) -> Any:
     """Returns the groups with the first use of a host on their site that several clients report."""
-    opened = OuterRef("opened_at")
+    opened = OuterRef("created_at")
     of_site = Group.objects.filter(site=OuterRef("site"))
     same = of_site.filter(
         blocked_source=OuterRef("blocked_source"), directive__in=HOST_DIRECTIVES
@@ -49,7 +49,7 @@ def first_uses(groups: Any) -> Any:
         groups.filter(directive__in=HOST_DIRECTIVES, client_days__gte=SEVERAL)
         .exclude(site=OTHER_SITE)
         .exclude(blocked_source=OTHER)
-        .alias(start=Subquery(of_site.order_by("opened_at").values("opened_at")[:1]))
-        .filter(opened_at__gt=F("start") + LEARNING)
-        .exclude(Exists(same.filter(opened_at__lt=opened)))
+        .alias(start=Subquery(of_site.order_by("created_at").values("created_at")[:1]))
+        .filter(created_at__gt=F("start") + LEARNING)
+        .exclude(Exists(same.filter(created_at__lt=opened)))
     )

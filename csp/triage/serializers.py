@@ -23,7 +23,7 @@ EXAMPLE: dict[str, Any] = {
     "noise_rule": None,
     "is_noise": False,
     "state": "new",
-    "state_at": None,
+    "state_set_at": None,
     "ignored_until": None,
     "ignored_client_days": None,
     "note": "",
@@ -74,7 +74,7 @@ class GroupSerializer(WireSerializer):
         source="current",
         help_text="The state. A resolved group with a newer report is `regressed`.",
     )
-    state_at = serializers.DateTimeField(
+    state_set_at = serializers.DateTimeField(
         allow_null=True, help_text="When an operator set the state, or null."
     )
     ignored_until = serializers.DateTimeField(
@@ -123,12 +123,12 @@ class GroupsSerializer(WireSerializer):
     about = "A page of violation groups."
     example = {"groups": [EXAMPLE], "next": None}
 
-    groups = GroupSerializer(many=True, help_text="The groups, most clients first.")
+    groups = GroupSerializer(many=True, help_text="The groups, most client days first.")
     next = TextOrNull(help_text="The value of `after` for the next page, or null on the last page.")
 
 
-class ShareSerializer(WireSerializer):
-    component = "coderapi.CSPShare"
+class FacetValueSerializer(WireSerializer):
+    component = "coderapi.CSPFacetValue"
     about = "A value of a facet, and its number of reports."
     example = {"value": "Firefox 149", "reports": 7}
 
@@ -142,16 +142,16 @@ class FacetsSerializer(WireSerializer):
     example = {
         "page": [{"value": "https://coder.example.com/@{user}/{workspace}", "reports": 7}],
         "disposition": [{"value": "enforce", "reports": 7}],
-        "browser": [ShareSerializer.example],
+        "browser": [FacetValueSerializer.example],
         "source_file": [{"value": None, "reports": 7}],
     }
 
-    page = ShareSerializer(many=True, help_text="The kinds of pages: URLs with placeholders.")
-    disposition = ShareSerializer(
+    page = FacetValueSerializer(many=True, help_text="The kinds of pages: URLs with placeholders.")
+    disposition = FacetValueSerializer(
         many=True, help_text="`enforce` if the browser blocked the source, otherwise `report`."
     )
-    browser = ShareSerializer(many=True, help_text="The browsers.")
-    source_file = ShareSerializer(many=True, help_text="The files with the code.")
+    browser = FacetValueSerializer(many=True, help_text="The browsers.")
+    source_file = FacetValueSerializer(many=True, help_text="The files with the code.")
 
 
 class AdviceSerializer(WireSerializer):
@@ -373,7 +373,7 @@ class GateSerializer(WireSerializer):
     new_version = serializers.CharField(
         source="question.new_version", help_text="The newer version."
     )
-    groups = GateGroupSerializer(many=True, help_text="The groups, most clients first.")
+    groups = GateGroupSerializer(many=True, help_text="The groups, most client days first.")
     further_groups = serializers.IntegerField(
         help_text=f"The number of further groups, if there are more than {MAX_GROUPS}. Their risk "
         "was not read, so they count whatever their risk is."
@@ -420,5 +420,7 @@ class OtherReportsSerializer(WireSerializer):
     about = "A page of counts of other reports."
     example = {"other_reports": [OtherReportSerializer.example], "next": None}
 
-    other_reports = OtherReportSerializer(many=True, help_text="The counts, most clients first.")
+    other_reports = OtherReportSerializer(
+        many=True, help_text="The counts, most client days first."
+    )
     next = TextOrNull(help_text="The value of `after` for the next page, or null on the last page.")

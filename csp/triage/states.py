@@ -52,7 +52,7 @@ def in_state(now: datetime, *states: str) -> Q:
     return reduce(or_, (stored.get(state, Q(state=state)) for state in states))
 
 
-_HAS_REGRESSED = Q(state=State.RESOLVED, last_seen__gt=F("state_at"))
+_HAS_REGRESSED = Q(state=State.RESOLVED, last_seen__gt=F("state_set_at"))
 
 
 def _is_new_again(now: datetime) -> Q:

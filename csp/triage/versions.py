@@ -146,7 +146,7 @@ class Step:
         """
         if self.newer is None:
             return NO_GROUP
-        return Q(site=self.site, state_at__lt=self.newer.first_seen)
+        return Q(site=self.site, state_set_at__lt=self.newer.first_seen)
 
 
 def are_reported(*versions: Version | None, min_client_days: int = 1) -> Q:

@@ -63,8 +63,8 @@ class GroupsView(APIView):
 
     @operation(
         "List CSP violation groups",
-        description="Lists groups of CSP reports with one cause, most clients first. Groups that "
-        "an enabled noise rule has labelled are omitted. Needs the role owner or auditor.",
+        description="Lists groups of CSP reports with one cause, most client days first. Groups "
+        "that are noise are omitted. Needs the role owner or auditor.",
         parameters=[
             OpenApiParameter("state", str, enum=CURRENT_STATES, description="Only this state."),
             OpenApiParameter("site", str, description="Only this site."),
@@ -187,8 +187,8 @@ class OtherReportsView(APIView):
     @operation(
         "List other browser reports",
         description="Lists what browsers reported to `report-to` besides violations of a policy, "
-        "such as deprecated features and the hashes of scripts, most clients first. The reports "
-        "are counted, and not stored. Needs the role owner or auditor.",
+        "such as deprecated features and the hashes of scripts, most client days first. The "
+        "reports are counted, and not stored. Needs the role owner or auditor.",
         parameters=[
             OpenApiParameter(
                 "type", str, enum=[*TYPES, OTHER_TYPE], description="Only reports of this type."
@@ -272,7 +272,7 @@ class GateView(APIView):
                 "version. Absent or 0: 1.",
             ),
             OpenApiParameter(
-                "risk",
+                "min_risk",
                 str,
                 enum=list(map(str, Risk)),
                 description="Only groups with this risk, or a higher one.",
@@ -302,6 +302,6 @@ def _question(request: Request) -> Question:
         new_version=parameters.get("new_version", ""),
         site=parameters.get("site", "")[:256],
         min_client_days=whole_number(request, "min_client_days", limit=MAX_CLIENT_DAYS) or 1,
-        risk=Risk(_one_of(list(Risk), "risk", parameters.get("risk", "") or Risk.LOW)),
+        min_risk=Risk(_one_of(list(Risk), "min_risk", parameters.get("min_risk", "") or Risk.LOW)),
         allow_unseen=flag(request, "allow_unseen"),
     )

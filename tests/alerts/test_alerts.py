@@ -95,7 +95,7 @@ def test_regression_needs_several_clients_since_the_decision(
 ) -> None:
     """Anyone can forge a single report, so it causes no alert of high severity."""
     make_channel(receiver.url, min_client_days=min_client_days)
-    group = make_group(client_days=1, state="resolved", state_at=NOW)
+    group = make_group(client_days=1, state="resolved", state_set_at=NOW)
     make_reports(group, clients=5, at=NOW - HOUR)
     for found in range(clients + 1):
         Report.objects.filter(received_at__gt=NOW).delete()
@@ -109,7 +109,7 @@ def test_regression_needs_several_clients_since_the_decision(
 )
 def test_group_that_was_looked_at_is_not_alerted(receiver: Receiver, state: Any) -> None:
     make_channel(receiver.url, min_client_days=1)
-    make_group(**state, state_at=NOW)
+    make_group(**state, state_set_at=NOW)
     assert send_alerts(NOW) == 0
 
 
@@ -196,7 +196,7 @@ def test_digest_lists_the_highest_severity_and_the_most_clients_first(receiver: 
     make_channel(receiver.url)
     for clients in (*range(20, 30), 300):
         make_group(client_days=clients)
-    regressed = make_group(client_days=15, state="resolved", state_at=NOW - 2 * HOUR)
+    regressed = make_group(client_days=15, state="resolved", state_set_at=NOW - 2 * HOUR)
     make_reports(regressed, clients=3, at=NOW - HOUR)
     assert send_alerts(NOW) == 1
     [body] = receiver.bodies
@@ -248,7 +248,7 @@ def test_ignored_group_that_reaches_its_limit_is_alerted(receiver: Receiver) -> 
 
 @pytest.mark.parametrize("state", ["new", "acknowledged"])
 def test_group_for_other_causes_is_alerted_when_it_grows(receiver: Receiver, state: str) -> None:
-    group = make_group(blocked_source="other", client_days=100, state=state, state_at=NOW)
+    group = make_group(blocked_source="other", client_days=100, state=state, state_set_at=NOW)
     make_channel(receiver.url, min_client_days=10)
     steps = []
     for clients in (109, 110, 119, 120, 140):

@@ -34,8 +34,8 @@ def shop(collecting: None) -> datetime:
     """Makes a site that has sent reports for a while. Returns the current time."""
     now = timezone.now()
     IngestKey.objects.create(name="shop", value="cik_shop", origins=[SHOP])
-    make_group(site=SHOP, opened_at=now - 8 * DAY, first_seen=now - 8 * DAY, last_seen=now)
-    make_group(site="https://portal.acme.test", opened_at=now - 8 * DAY)
+    make_group(site=SHOP, created_at=now - 8 * DAY, first_seen=now - 8 * DAY, last_seen=now)
+    make_group(site="https://portal.acme.test", created_at=now - 8 * DAY)
     return now
 
 
@@ -104,7 +104,7 @@ def test_new_host_needs_several_networks(
 def test_host_of_another_use_is_not_new(shop: datetime, receiver: Receiver) -> None:
     make_channel(receiver.url, kinds=["csp_site.new_host"])
     make_group(
-        site=SHOP, directive="connect-src", blocked_source="cdn.example.net", opened_at=shop - DAY
+        site=SHOP, directive="connect-src", blocked_source="cdn.example.net", created_at=shop - DAY
     )
     report(*SEVERAL, at=shop)
     assert send_alerts(shop) == 0
@@ -114,7 +114,7 @@ def test_host_of_another_use_is_not_new(shop: datetime, receiver: Receiver) -> N
 
 def test_site_has_no_new_hosts_in_its_first_days(shop: datetime, receiver: Receiver) -> None:
     make_channel(receiver.url, kinds=["csp_site.new_host"])
-    Group.objects.update(opened_at=shop - 6 * DAY)
+    Group.objects.update(created_at=shop - 6 * DAY)
     report(*SEVERAL, at=shop)
     assert send_alerts(shop) == 0
 

@@ -63,7 +63,7 @@ def test_decision_about_a_group_can_be_repeated(owner: APIClient, body: dict[str
 
 
 def test_group_that_is_new_again_can_be_set_to_new(owner: APIClient) -> None:
-    group, before = make_group(state="ignored", state_at=NOW, ignored_until=NOW), stored()
+    group, before = make_group(state="ignored", state_set_at=NOW, ignored_until=NOW), stored()
     assert patch(owner, f"{GROUPS}/{group.pk}", {"state": "new"}).json()["state"] == "new"
     before[0] = stored()[0]
     assert stored() == before

@@ -169,7 +169,7 @@ def test_invented_values_fill_only_the_rows_of_a_key_and_day(
         ("deprecation", "other", ""): 3,
     }
     # The next day has room again.
-    OtherReport.objects.update(opened_at=timezone.now() - timedelta(days=2))
+    OtherReport.objects.update(created_at=timezone.now() - timedelta(days=2))
     add(8)
     assert ("deprecation", "id8", FILE) in stored()
 

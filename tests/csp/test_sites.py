@@ -181,7 +181,7 @@ def test_policy_of_another_site_is_not_unusual(sites: None, owner: APIClient) ->
 
 
 def test_decision_is_copied_to_the_same_cause_on_other_sites(owner: APIClient) -> None:
-    decided = {"state": "ignored", "state_at": NOW, "ignored_client_days": 50, "note": "Known."}
+    decided = {"state": "ignored", "state_set_at": NOW, "ignored_client_days": 50, "note": "Known."}
     first = make_group(site=PORTAL, **decided)
     second = make_group(site=SHOP, client_days=70)
     unlike = make_group(site=SHOP, blocked_source="a.example")

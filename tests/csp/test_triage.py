@@ -41,9 +41,9 @@ from users.models import User
     ("stored", "expected"),
     [
         ({"state": "new"}, "new"),
-        ({"state": "acknowledged", "state_at": NOW - 2 * DAY}, "acknowledged"),
-        ({"state": "resolved", "state_at": NOW - DAY}, "resolved"),
-        ({"state": "resolved", "state_at": NOW - 2 * DAY}, "regressed"),
+        ({"state": "acknowledged", "state_set_at": NOW - 2 * DAY}, "acknowledged"),
+        ({"state": "resolved", "state_set_at": NOW - DAY}, "resolved"),
+        ({"state": "resolved", "state_set_at": NOW - 2 * DAY}, "regressed"),
         ({"state": "ignored"}, "ignored"),
         ({"state": "ignored", "ignored_until": NOW + DAY}, "ignored"),
         ({"state": "ignored", "ignored_until": NOW}, "new"),
@@ -198,7 +198,7 @@ def test_groups_are_filtered(owner: APIClient, parameters: dict[str, str], found
     rule = NoiseRule.objects.create(name="c", target="host", pattern="c.test")
     make_group(blocked_source="a")
     make_group(
-        blocked_source="b", directive="font-src", state="resolved", state_at=NOW, last_seen=NOW
+        blocked_source="b", directive="font-src", state="resolved", state_set_at=NOW, last_seen=NOW
     )
     make_group(blocked_source="c", noise_rule=rule)
     groups = owner.get(GROUPS, parameters).json()["groups"]
@@ -223,7 +223,7 @@ def test_wrong_filter_is_rejected(owner: APIClient, name: str, value: str) -> No
 def test_summary_counts_groups_and_reports(owner: APIClient) -> None:
     now = timezone.now()
     group = make_group(first_seen=now, last_seen=now)
-    make_group(state="resolved", state_at=NOW)
+    make_group(state="resolved", state_set_at=NOW)
     GroupHour.objects.create(
         group=group, hour=now.replace(minute=0, second=0, microsecond=0), reports=4
     )
@@ -317,7 +317,7 @@ def test_details_are_read_by_one_request_at_a_time_and_kept(
 def test_regressed_groups_come_first() -> None:
     for _ in range(9):
         make_group(client_days=100)
-    regressed = make_group(client_days=1, state="resolved", state_at=NOW - 2 * DAY)
+    regressed = make_group(client_days=1, state="resolved", state_set_at=NOW - 2 * DAY)
     assert needing_attention(NOW)[0] == regressed
     assert str(regressed.pk) in in_admin("owner").get("/admin/csp/").text
 
@@ -326,7 +326,7 @@ def test_regressed_groups_come_first() -> None:
 def test_neighbors_and_the_most_urgent_groups_have_the_order_of_those_that_need_attention() -> None:
     for number in (3, 1, 2, 2, 3):
         make_group(client_days=number)
-        make_group(client_days=number, state="resolved", state_at=NOW - 2 * DAY)
+        make_group(client_days=number, state="resolved", state_set_at=NOW - 2 * DAY)
         make_group(client_days=number, state="ignored", ignored_client_days=1)
         make_group(client_days=number, state="acknowledged")
     ordered = list(needing_attention(NOW))
@@ -342,7 +342,7 @@ def test_neighbors_and_the_most_urgent_groups_have_the_order_of_those_that_need_
 
 @pytest.mark.django_db
 def test_ignored_group_gets_other_limits(owner: APIClient) -> None:
-    group = make_group(state="ignored", state_at=NOW)
+    group = make_group(state="ignored", state_set_at=NOW)
     changed = patch(owner, f"{GROUPS}/{group.pk}", {"state": "ignored", "ignored_client_days": 9})
     assert (changed.json()["state"], changed.json()["ignored_client_days"]) == ("ignored", 9)
 
@@ -399,7 +399,7 @@ def test_counts_of_filters_are_the_numbers_of_rows_that_they_show(
     noise = NoiseRule.objects.create(name="x", target="host", pattern="x.test")
     groups: tuple[dict[str, Any], ...] = (
         {},
-        {"state": "resolved", "state_at": NOW - 2 * DAY, "site": "https://one.test"},
+        {"state": "resolved", "state_set_at": NOW - 2 * DAY, "site": "https://one.test"},
         {"state": "ignored", "ignored_client_days": 1, "assigned_to": user},
         {"state": "ignored", "directive": "font-src"},
         {"directive": "", "oldest_version_rank": "2"},

@@ -37,7 +37,7 @@ def states() -> list[str]:
 
 
 def test_neighbors_are_in_the_order_of_the_front_page() -> None:
-    regressed = make_group(client_days=1, state="resolved", state_at=NOW - 2 * DAY)
+    regressed = make_group(client_days=1, state="resolved", state_set_at=NOW - 2 * DAY)
     many, few = make_group(client_days=9), make_group(client_days=3)
     done = make_group(client_days=5, state="acknowledged")
     found = {each.pk: neighbors(each, attention_lists(NOW)) for each in groups_at(NOW)}
@@ -121,7 +121,7 @@ def test_front_page_of_a_site_leads_to_groups_of_this_site() -> None:
 
 def test_decision_can_be_undone() -> None:
     client = in_admin("owner")
-    group = make_group(state="resolved", state_at=NOW - 2 * DAY, note="Fixed.")
+    group = make_group(state="resolved", state_set_at=NOW - 2 * DAY, note="Fixed.")
     stored = Group.objects.values().get()
     body = {"ignored_until": "2099-01-31", "note": "An extension."}
     shown = client.post(f"{LIST}{group.pk}/decide/", body, follow=True).text
@@ -155,7 +155,7 @@ def test_decision_without_limits_says_that_it_is_for_good() -> None:
 
 
 def test_note_about_a_regressed_group_leaves_it_regressed() -> None:
-    group = make_group(state="resolved", state_at=NOW - 2 * DAY)
+    group = make_group(state="resolved", state_set_at=NOW - 2 * DAY)
     body = {"state": "", "note": "Known."}
     shown = in_admin("owner").post(f"{LIST}{group.pk}/decide/", body, follow=True).text
     assert "</a> is regressed." in shown
@@ -173,7 +173,7 @@ def test_group_is_assigned_in_the_admin_and_found() -> None:
     make_group()
     client.post(f"{LIST}{group.pk}/decide/", {"assigned_to": "ada"})
     for chosen, number in (("me", 1), ("somebody", 1), ("none", 1), ("", 2)):
-        listed = client.get(LIST, {"assigned": chosen}).context["cl"].result_count
+        listed = client.get(LIST, {"assigned_to": chosen}).context["cl"].result_count
         assert listed == number, chosen
     # A form without the field keeps the user, and an empty value assigns the group to nobody.
     client.post(f"{LIST}{group.pk}/decide/", {"note": "x"})

@@ -445,7 +445,9 @@ def test_gate_counts_resolved_groups_that_come_back(owner: APIClient) -> None:
     report(owner, "1.4.0", "fixed")
     fixed = Group.objects.get(blocked_source="fixed.example.net")
     first = Version.objects.get(name="1.5.0").first_seen
-    Group.objects.filter(pk=fixed.pk).update(state="resolved", state_at=first - timedelta(hours=1))
+    Group.objects.filter(pk=fixed.pk).update(
+        state="resolved", state_set_at=first - timedelta(hours=1)
+    )
     assert causes(ask(owner)) == ["new"]
     report(owner, "1.5.0", "fixed")
     assert causes(ask(owner)) == ["new", "fixed"]
@@ -463,9 +465,9 @@ def test_gate_counts_only_groups_with_enough_clients_and_risk(owner: APIClient) 
     assert causes(ask(owner)) == ["new", "img"]
     assert causes(ask(owner, min_client_days=2)) == ["new"]
     assert causes(ask(owner, min_client_days=4)) == []
-    assert causes(ask(owner, risk="medium")) == ["new"]
+    assert causes(ask(owner, min_risk="medium")) == ["new"]
     assert command("--min-client-days", "4")[0] == 0
-    assert command("--min-client-days", "3", "--risk", "high")[0] == 1
+    assert command("--min-client-days", "3", "--min-risk", "high")[0] == 1
 
 
 @pytest.mark.usefixtures("upgraded")
@@ -536,7 +538,7 @@ def test_gate_stays_closed_if_there_are_too_many_groups(
     report(owner, "1.5.0", "other")
     found = ask(owner)
     assert (causes(found), found["further_groups"]) == (["new"], 1)
-    assert command("--risk", "high") == (1, "2 new groups with 1.5.0, compared with 1.4.0.")
+    assert command("--min-risk", "high") == (1, "2 new groups with 1.5.0, compared with 1.4.0.")
 
 
 @pytest.mark.usefixtures("upgraded")
@@ -596,7 +598,7 @@ def test_version_without_reports_can_be_allowed(owner: APIClient) -> None:
 @pytest.mark.usefixtures("upgraded")
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("risk", "x"), ("min_client_days", "x"), ("allow_unseen", "x"), ("foo", "1")],
+    [("min_risk", "x"), ("min_client_days", "x"), ("allow_unseen", "x"), ("foo", "1")],
 )
 def test_wrong_parameter_is_rejected(owner: APIClient, name: str, value: str) -> None:
     answer = owner.get(GATE, {"old_version": "1.4.0", "new_version": "1.5.0", name: value})

@@ -27,7 +27,7 @@ def unsaved_group(**values: Any) -> Group:
         "blocked_source": "img.example.net",
         "first_seen": NOW - 3 * DAY,
         "last_seen": NOW - DAY,
-        "opened_at": NOW - 3 * DAY,
+        "created_at": NOW - 3 * DAY,
         "reports": 10,
         "pages": 2,
         "client_days": 5,

@@ -34,7 +34,7 @@ class Command(ListingCommand):
     examples = (
         "--old-version 2.28.1 --new-version 2.29.0 --min-client-days 3\n"
         "--old-version 1.4.0 --new-version 1.5.0-rc.1 --site https://shop.example.com "
-        "--risk medium --json"
+        "--min-risk medium --json"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -55,7 +55,7 @@ class Command(ListingCommand):
             "a client counts once on each day; default: 1",
         )
         parser.add_argument(
-            "--risk",
+            "--min-risk",
             choices=list(map(str, Risk)),
             default=str(Risk.LOW),
             help="only groups with this risk, or a higher one",
@@ -65,9 +65,9 @@ class Command(ListingCommand):
         )
         super().add_arguments(parser)
 
-    def handle(self, *args: Any, risk: str, **options: Any) -> str:
+    def handle(self, *args: Any, min_risk: str, **options: Any) -> str:
         names = ("old_version", "new_version", "site", "min_client_days", "allow_unseen")
-        question = Question(risk=Risk(risk), **{name: options[name] for name in names})
+        question = Question(min_risk=Risk(min_risk), **{name: options[name] for name in names})
         try:
             found = ask(question, now=timezone.now())
         except GateError as error:

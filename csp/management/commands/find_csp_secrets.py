@@ -33,9 +33,9 @@ class Command(ListingCommand):
 
     def handle(self, *args: Any, **options: Any) -> str:
         found = 0
-        for table, key, column in findings():
+        for table, id, column in findings():
             found += 1
-            self.row(f"{table} {key}: {column}", table=table, key=key, column=column)
+            self.row(f"{table} {id}: {column}", table=table, id=id, column=column)
         if found:
             raise CommandError(
                 f"Stored values that look like secrets: {found}. The list does not show the values."
@@ -47,7 +47,7 @@ type Finding = tuple[str, str, str]
 
 
 def findings() -> Iterator[Finding]:
-    """Yields the table, key and column of each stored value that looks like a secret."""
+    """Yields the table, id and column of each stored value that looks like a secret."""
     yield from _findings_in(Group.objects.all())
     yield from _findings_in(Version.objects.all())
     yield from _findings_in(OtherReport.objects.all())

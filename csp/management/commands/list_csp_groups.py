@@ -4,10 +4,12 @@ from argparse import ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import CommandParser
+from django.utils import timezone
 
-from csp.export import field_names
-from csp.models import Group
+from csp.triage.selectors import groups_at
+from csp.triage.serializers import GroupSerializer
 from csp.triage.sites import where
+from csp.triage.versions import mark_new
 from csp.writing.distinct import humanized
 from kernel.commands import ListingCommand
 from kernel.humanize import plural
@@ -44,15 +46,15 @@ class Command(ListingCommand):
     def handle(
         self, *args: Any, limit: int, include_noise: bool, site: str | None, **options: Any
     ) -> str:
-        groups = Group.objects.all() if include_noise else Group.objects.visible()
-        groups = groups.filter(site=site) if site else groups
-        listed = list(groups[:limit])
+        groups = groups_at(timezone.now()).of_site(site or "")
+        groups = groups if include_noise else groups.visible()
+        listed = mark_new(list(groups[:limit]))
         if listed:
             self.stdout.write("client days       pages   reports  group")
         for group in listed:
             self.row(
                 f"{humanized(group.client_days):>11} {humanized(group.pages):>11} "
                 f"{group.reports:9,}  {group}{where(group)}",
-                **{name: getattr(group, name) for name in field_names(Group)},
+                **GroupSerializer(group).data,
             )
         return f"{len(listed)} of {plural(groups.count(), 'group')}."
