@@ -30,6 +30,9 @@ HANG_SECONDS = 240.0
 POLL_SECONDS = 0.02
 # pytest-randomly gives all workers the same seed, so `random` would draw the same ports in each.
 CHANCE = random.SystemRandom()
+# Workers beyond this number share ports.
+MAX_WORKERS = 8
+_given: set[int] = set()
 
 
 def wait_for[T](condition: Callable[[], T], *, seconds: float = DEADLINE_SECONDS) -> T:
@@ -42,12 +45,19 @@ def wait_for[T](condition: Callable[[], T], *, seconds: float = DEADLINE_SECONDS
 
 
 def free_port() -> int:
-    """Returns a free port below 32768. The system chooses its own ports above that number."""
+    """Returns a free port that no other call returns, in this or in another worker of the run.
+
+    The port is below 32768, because the system chooses its own ports above that number, and above
+    10080, which browsers do not open.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     while True:
-        port = CHANCE.randrange(10_000, 32_000)
+        port = CHANCE.randrange(10_100 + worker % MAX_WORKERS, 32_000, MAX_WORKERS)
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            return port
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 def command_line(pid: int) -> str:
