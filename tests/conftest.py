@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -89,13 +89,18 @@ def starts_programs(module: pytest.Module) -> bool:
     return not STARTERS.isdisjoint(vars(module.obj))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests as slow that start programs. Others carry the mark themselves."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
+    """Marks the tests as slow that start programs. Others carry the mark themselves.
+
+    Slow tests run first, so that all workers end with quick ones, at the same time.
+    """
     for item in items:
         module = item.getparent(pytest.Module)
         if (module and starts_programs(module)) or "live_server" in item.fixturenames:  # type: ignore[attr-defined]
             item.add_marker(pytest.mark.slow)
+    yield
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session")
