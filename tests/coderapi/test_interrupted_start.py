@@ -7,16 +7,24 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import psycopg
 
 from tests.support.commands import execute, manage
 from tests.support.live import Server
-from tests.support.processes import CHANCE, DEADLINE_SECONDS, PROJECT, own_database
+from tests.support.processes import CHANCE, DEADLINE_SECONDS, PROJECT, own_database, wait_for
 
 # Enough to reach each step of the first start, in several runs of this test.
 INTERRUPTIONS = 4
+
+
+def catches(pid: int, signum: int) -> bool:
+    """Returns whether the process has a handler for the signal."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    mask = int(status.partition("SigCgt:")[2].split()[0], 16)
+    return bool(mask >> (signum - 1) & 1)
 
 
 def test_first_start_can_be_interrupted_at_any_moment(open_directory: Path) -> None:
@@ -24,8 +32,9 @@ def test_first_start_can_be_interrupted_at_any_moment(open_directory: Path) -> N
     private = {"DATABASE_URL": "", "CODERAPI_SECRET_KEY": "", "CODERAPI_DATA_DIR": data}
     for number in range(INTERRUPTIONS):
         server = Server(log=open_directory / f"{number}.log", **private)
+        wait_for(partial(catches, server.pid, signal.SIGTERM))
         with suppress(subprocess.TimeoutExpired):
-            server.process.wait(CHANCE.uniform(0.2, 4))
+            server.process.wait(CHANCE.uniform(0, 4))
         assert server.process.poll() is None, server.log.read_text()
         os.killpg(server.pid, signal.SIGINT)
         assert server.process.wait(DEADLINE_SECONDS) in {0, 128 + signal.SIGINT}

@@ -238,7 +238,9 @@ def test_ctrl_c_stops_an_import_of_a_pipe_and_keeps_committed_rows() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_csv_is_read_from_standard_input() -> None:
     importing = start("import_workspaces", "-", stdin=subprocess.PIPE)
-    message, _ = importing.communicate(f"workspace_id;build_number\n{uuid.UUID(int=1)};7\n", 60)
+    message, _ = importing.communicate(
+        f"workspace_id;build_number\n{uuid.UUID(int=1)};7\n", DEADLINE_SECONDS
+    )
     assert message == "1 workspace state imported, 0 duplicates.\n"
 
 
