@@ -38,10 +38,9 @@ def next_release(
     if copy.exists():
         return copy / "manage.py"
     copy.mkdir()
+    # No links: a program rejects packages from different places.
     for package in {path.parent for path in PROJECT.glob("*/__init__.py")}:
-        if package.name != app:
-            (copy / package.name).symlink_to(package)
-    shutil.copytree(PROJECT / app, copy / app)
+        shutil.copytree(package, copy / package.name)
     migrations = copy / app / "migrations"
     newest = max(file.stem for file in migrations.glob("0*.py"))
     (migrations / f"{NAME}.py").write_text(

@@ -114,9 +114,15 @@ class RepeatFilter(logging.Filter):
     seconds. While lines repeat, each interval is twice as long as the one before, up to `longest`.
     """
 
-    def __init__(self, *, first: float = 60.0, longest: float = 600.0) -> None:
+    def __init__(
+        self,
+        *,
+        first: float = 60.0,
+        longest: float = 600.0,
+        timer: type[threading.Timer] = threading.Timer,
+    ) -> None:
         super().__init__()
-        self._first, self._longest = first, longest
+        self._first, self._longest, self._timer = first, longest, timer
         self._lock = threading.Lock()
         # Counts the dropped lines of each interval.
         self._dropped: dict[str, int] = {}
@@ -142,7 +148,7 @@ class RepeatFilter(logging.Filter):
             self._dropped.clear()
 
     def _schedule(self, cause: str, record: logging.LogRecord, seconds: float) -> None:
-        timer = threading.Timer(seconds, self._end_interval, (cause, record, seconds))
+        timer = self._timer(seconds, self._end_interval, (cause, record, seconds))
         timer.daemon = True
         timer.start()
 

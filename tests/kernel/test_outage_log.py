@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar
 
 import psycopg
 import pytest
@@ -16,20 +18,36 @@ import pytest
 from kernel.telemetry.logs import MAX_CAUSES, RepeatFilter
 from tests.support.commands import execute
 from tests.support.live import own_server
-from tests.support.processes import PROJECT, database_name, wait_for
+from tests.support.processes import PROJECT, database_name
 
 REQUESTS = 150
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
 
 
+class Timer(threading.Timer):
+    """A timer that a test ends."""
+
+    started: ClassVar[list[Timer]] = []
+
+    def start(self) -> None:
+        self.started.append(self)
+
+    @classmethod
+    def end_next(cls) -> float:
+        """Ends the interval that began first. Returns its length."""
+        first = cls.started.pop(0)
+        first.function(*first.args, **first.kwargs)
+        return first.interval
+
+
 @pytest.fixture
 def logger() -> Iterator[logging.Logger]:
     found = logging.getLogger("tests.repeats")
-    repeats = RepeatFilter(first=0.2, longest=0.4)
+    repeats = RepeatFilter(first=10, longest=30, timer=Timer)
     found.addFilter(repeats)
     yield found
     found.removeFilter(repeats)
-    repeats.forget()
+    Timer.started.clear()
 
 
 def test_repeated_lines_are_counted(
@@ -38,14 +56,21 @@ def test_repeated_lines_are_counted(
     for seconds in range(500):
         logger.warning("no answer after %d s: %s", seconds, "refused")
     logger.warning("no answer: shut down")
-    wait_for(lambda: len(caplog.messages) == 3)
-    assert caplog.messages == [
-        "no answer after 0 s: refused",
-        "no answer: shut down",
-        "no answer after 0 s: refused (499 more in 0 s)",
-    ]
+    first, other = "no answer after 0 s: refused", "no answer: shut down"
+    assert caplog.messages == [first, other]
+    # The other line is not repeated in its interval.
+    assert [Timer.end_next(), Timer.end_next()] == [10, 10]
+    for _ in range(3):
+        logger.warning("no answer after 1 s: refused")
+    assert caplog.messages == [first, other, f"{first} (499 more in 10 s)"]
+    assert Timer.end_next() == 20
     logger.warning("no answer after 1 s: refused")
-    wait_for(lambda: caplog.messages[3:] == ["no answer after 0 s: refused (1 more in 0 s)"])
+    assert Timer.end_next() == 30
+    assert Timer.end_next() == 30
+    assert caplog.messages[3:] == [f"{first} (3 more in 20 s)", f"{first} (1 more in 30 s)"]
+    # After an interval without a repetition, the line is logged again.
+    logger.warning("no answer after 1 s: refused")
+    assert caplog.messages[5:] == ["no answer after 1 s: refused"]
 
 
 def test_causes_are_bounded(logger: logging.Logger, caplog: pytest.LogCaptureFixture) -> None:
