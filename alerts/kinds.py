@@ -41,6 +41,7 @@ BACKUP_OLD = "backup.old"
 TOKEN_EXPIRING = "token.expiring"  # noqa: S105 - the name of an alert
 CODER_UNAVAILABLE = "coder.unavailable"
 CONFIG_CHANGED = "config.changed"
+SECURITY_RELEASE = "coderapi.security_release"
 WEEKLY_DIGEST = "weekly_digest"
 
 _LOW, _MEDIUM, _HIGH = Severity
@@ -74,6 +75,7 @@ _TABLE = (
     ),
     Kind(CODER_UNAVAILABLE, "Coder", _HIGH, "Three requests to Coder in a row got no response."),
     Kind(CONFIG_CHANGED, "configuration", _LOW, "The value of an option has changed."),
+    Kind(SECURITY_RELEASE, "coderapi", _HIGH, "A new release of coderapi fixes a vulnerability."),
     Kind(WEEKLY_DIGEST, "weekly digest", _LOW, "A summary of the week, on Mondays at 07:00 UTC."),
 )
 KINDS = {kind.name: kind for kind in _TABLE}

@@ -267,6 +267,7 @@ STATS_REFRESH_NS = OPTIONS["agent_stat_refresh_interval"]
 STATS_USAGE_ENABLED = OPTIONS["stats_collection.usage_stats.enable"]
 UPDATE_CHECK = OPTIONS["update_check"]
 UPDATE_CHECK_URL = str(OPTIONS["CODERAPI_UPDATE_CHECK_URL"])
+RELEASE_FEED = OPTIONS["CODERAPI_RELEASE_FEED"]
 SSH_HOSTNAME_PREFIX = CONFIGURATION["config_ssh.deploymentName"]
 SSH_HOSTNAME_SUFFIX = CONFIGURATION["workspace_hostname_suffix"]
 SSH_CONFIG_OPTIONS = CONFIGURATION["config_ssh.sshconfigOptions"] or []

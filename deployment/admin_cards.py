@@ -6,7 +6,8 @@ from django.conf import settings
 from django.urls import reverse
 
 from deployment.history import has_drifted, running
-from deployment.models import ConfigRevision, UpdateCheck
+from deployment.models import ConfigRevision, NewRelease, UpdateCheck
+from deployment.own_releases import newer_release
 from deployment.updatecheck import update
 from kernel.admin import Line, State, register
 from kernel.humanize import since
@@ -15,6 +16,23 @@ CHECK_LATE_AFTER = timedelta(days=3)
 
 
 def _update(now: datetime) -> list[Line]:
+    return [*_own_release(), *_coder_release(now)]
+
+
+def _own_release() -> list[Line]:
+    """Returns nothing unless a feed of releases is configured."""
+    lines = []
+    if release := newer_release():
+        state = State.BAD if release.is_security else State.NOTICE
+        news = "fixes a vulnerability" if release.is_security else "is available"
+        lines = [Line("coderapi", f"{release.version} {news}", state, release.url)]
+    elif settings.RELEASE_FEED:
+        lines = [Line("coderapi", f"{settings.VERSION} is current", State.GOOD)]
+    error = NewRelease.objects.exclude(error="").first() if settings.RELEASE_FEED else None
+    return [*lines, Line("feed of releases", error.error, State.NOTICE)] if error else lines
+
+
+def _coder_release(now: datetime) -> list[Line]:
     if not settings.UPDATE_CHECK:
         return [Line("check", "disabled")]
     check = UpdateCheck.objects.first()

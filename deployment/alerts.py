@@ -1,18 +1,20 @@
-"""Alerts about changes of the configuration, and their section of the weekly digest."""
+"""Alerts about the configuration and about releases, and a section of the weekly digest."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.urls import reverse
 
-from alerts.kinds import CONFIG_CHANGED
+from alerts.kinds import CONFIG_CHANGED, SECURITY_RELEASE
 from alerts.models import Alert, Channel
 from alerts.sources import Details, Event, Source, register
 from alerts.weekly import register_section
 from deployment.history import differences
 from deployment.models import ConfigRevision
+from deployment.own_releases import newer_release
 from kernel.humanize import plural
 
 # Older revisions cause no alert.
@@ -54,6 +56,26 @@ class ConfigSource(Source):
             facts.append(("Further options", f"{len(changed) - MAX_NAMES:,}"))
         page = reverse("admin:deployment_configrevision_change", args=[revision.pk])
         return Details(facts=facts, links=[("Open the revision", page)])
+
+
+@register
+class ReleaseSource(Source):
+    kinds = (SECURITY_RELEASE,)
+
+    def due(self, channel: Channel, now: datetime) -> Iterator[Event]:
+        release = newer_release()
+        if release and release.is_security:
+            title = f"{release.version} fixes a vulnerability"
+            key, found = release.version, release.found_at
+            yield Event(kind=SECURITY_RELEASE, subject_key=key, title=title, occurred_at=found)
+
+    def details(self, alert: Alert, now: datetime) -> Details:
+        release = newer_release()
+        if release is None or release.version != alert.subject_key:
+            return Details()
+        facts = [("This release", settings.VERSION), ("Release notes", release.url)]
+        facts += [("Summary", release.summary)] if release.summary else []
+        return Details(facts=facts, links=[("Open the admin", reverse("admin:index"))])
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -59,6 +59,34 @@ class UpdateCheck(Singleton):
         return self.version or "unknown"
 
 
+class NewRelease(Singleton):
+    """The newest release of coderapi in the configured feed, and the result of the last reading."""
+
+    version = models.CharField(
+        max_length=64, blank=True, default="", db_comment="The newest release, or empty."
+    )
+    url = models.CharField(
+        max_length=512, blank=True, default="", db_comment="The page of this release."
+    )
+    is_security = models.BooleanField(
+        default=False, db_comment="Whether this or an earlier new release fixes a vulnerability."
+    )
+    summary = models.CharField(
+        max_length=200, blank=True, default="", db_comment="What the release changes."
+    )
+    found_at = models.DateTimeField(null=True, db_comment="When the release was first in the feed.")
+    succeeded_at = models.DateTimeField(null=True, db_comment="When the feed was last read.")
+    error = models.CharField(
+        max_length=512,
+        blank=True,
+        default="",
+        db_comment="The last error, or empty.",
+    )
+
+    def __str__(self) -> str:
+        return self.version or "unknown"
+
+
 class ConfigRevision(models.Model):
     """The options at one startup. They are stored only if they differ from the previous revision.
 

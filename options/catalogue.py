@@ -32,6 +32,7 @@ RULES: Mapping[str, rules.Rule] = {
     "host suffix": rules.HOST_SUFFIX,
     "idle connections": rules.IDLE_CONNECTIONS,
     "listener": rules.LISTENER,
+    "feed": rules.FEED,
     "mount path": rules.MOUNT_PATH,
     "network": rules.NETWORK,
     "PostgreSQL URL": rules.POSTGRES_URL,

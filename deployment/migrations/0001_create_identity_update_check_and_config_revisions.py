@@ -59,4 +59,20 @@ class Migration(migrations.Migration):
                 'constraints': [models.CheckConstraint(condition=models.Q(('is_only_row', True)), name='deployment_updatecheck_only_one')],
             },
         ),
+        migrations.CreateModel(
+            name='NewRelease',
+            fields=[
+                ('is_only_row', models.BooleanField(default=True, editable=False, primary_key=True, serialize=False)),
+                ('version', models.CharField(blank=True, db_comment='The newest release, or empty.', default='', max_length=64)),
+                ('url', models.CharField(blank=True, db_comment='The page of this release.', default='', max_length=512)),
+                ('is_security', models.BooleanField(db_comment='Whether this or an earlier new release fixes a vulnerability.', default=False)),
+                ('summary', models.CharField(blank=True, db_comment='What the release changes.', default='', max_length=200)),
+                ('found_at', models.DateTimeField(db_comment='When the release was first in the feed.', null=True)),
+                ('succeeded_at', models.DateTimeField(db_comment='When the feed was last read.', null=True)),
+                ('error', models.CharField(blank=True, db_comment='The last error, or empty.', default='', max_length=512)),
+            ],
+            options={
+                'constraints': [models.CheckConstraint(condition=models.Q(('is_only_row', True)), name='deployment_newrelease_only_one')],
+            },
+        ),
     ]

@@ -67,6 +67,8 @@ NETWORK = Rule(
 
 LISTENER = Rule("host:port with a numeric port, such as 127.0.0.1:3000", _can_be_listened_on)
 
+FEED = matching("an http URL or an absolute path", r"https?://[^/\s]\S*|/.*")
+
 MOUNT_PATH = matching(
     "a path outside /api/ that begins and ends with a slash, such as /coderapi/",
     r"/(?!api/)([A-Za-z0-9_-]+/)*",

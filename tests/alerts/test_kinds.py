@@ -17,7 +17,7 @@ from alerts.models import Alert, Channel
 from alerts.sending import send_alerts
 from alerts.sources import all_sources
 from audit.services import SYSTEM, Target, record
-from deployment.models import ConfigRevision
+from deployment.models import ConfigRevision, NewRelease
 from jobs.models import JobRun
 from tests.support.channels import ALERTS_DOCUMENT, documented_details, make_channel
 from tests.support.commands import run
@@ -115,6 +115,21 @@ def test_token_in_use_that_expires_is_alerted_once(receiver: Receiver) -> None:
     make_key(ada, token_name="short", **short)
     assert [send_alerts(NOW), send_alerts(NOW + HOUR)] == [1, 0]
     assert titles(receiver) == ["token expires: ci of ada on 2026-05-09 12:00 UTC"]
+
+
+def test_security_release_is_alerted_once(receiver: Receiver, settings: Any) -> None:
+    only(receiver, "coderapi.security_release")
+    settings.RELEASE_FEED = "/feed.json"
+    url = "https://git.example.com/releases/9.0.0"
+    release = NewRelease.objects.create(version="9.0.0", url=url, summary="A leak.", found_at=NOW)
+    assert send_alerts(NOW) == 0
+    release.is_security = True
+    release.save()
+    assert [send_alerts(NOW), send_alerts(NOW + HOUR)] == [1, 0]
+    assert titles(receiver) == ["coderapi: 9.0.0 fixes a vulnerability"]
+    text = receiver.bodies[0]["data"]["text"]
+    assert "Summary: A leak." in text
+    assert f"Release notes: {url}" in text
 
 
 def test_changed_configuration_is_alerted(receiver: Receiver) -> None:

@@ -1,0 +1,112 @@
+"""Reads a feed of coderapi's own releases, if the operator has configured one.
+
+A feed is a JSON document: `{"releases": [{"version", "url", "is_security", "summary"}]}`, where
+`is_security` says that the release fixes a vulnerability. The order does not matter.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import orjson
+import semver
+from django.conf import settings
+
+from deployment.models import NewRelease
+from kernel.outgoing import MAX_BODY_BYTES, Outgoing, OutgoingError, redacted, send
+
+DEADLINE_SECONDS = 10.0
+SUMMARY_CHARACTERS = 200
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRelease:
+    version: semver.Version
+    url: str
+    is_security: bool
+    summary: str
+
+
+def newer_release() -> NewRelease | None:
+    """Returns the newest known release if it is newer than this one."""
+    known = NewRelease.objects.first() if settings.RELEASE_FEED else None
+    if known is None or not known.version or not _is_newer(semver.Version.parse(known.version)):
+        return None
+    return known
+
+
+def feed_interval() -> timedelta:
+    """Returns the interval between readings: a day, or an hour if the last one failed."""
+    is_failing = NewRelease.objects.exclude(error="").exists()
+    return timedelta(hours=1) if is_failing else timedelta(days=1)
+
+
+def check_for_own_release(now: datetime) -> int:
+    """Reads the feed. Stores the newest release that is newer than this one, and returns 1 for it.
+
+    It counts as a security release if any newer release is one. If the feed cannot be read, stores
+    the error, keeps the known release, and logs a warning.
+    """
+    known = NewRelease.objects.get_or_create(is_only_row=True)[0]
+    try:
+        releases = [*parse_feed(_read(settings.RELEASE_FEED))]
+    except OutgoingError as error:
+        logger.warning("The feed of CODERAPI_RELEASE_FEED cannot be used: %s.", error)
+        NewRelease.objects.update(error=str(error)[:512])
+        return 0
+    known.error, known.succeeded_at = "", now
+    newer = [each for each in releases if _is_newer(each.version)]
+    if newer:
+        # A later security release matters more than a newer one without a fix.
+        newest = max(newer, key=_version)
+        fix = max((each for each in newer if each.is_security), key=_version, default=newest)
+        if known.version != str(newest.version):
+            known.found_at = now
+        known.version, known.url = str(newest.version), newest.url
+        known.is_security, known.summary = fix.is_security, fix.summary
+    known.save()
+    return len(newer[:1])
+
+
+def parse_feed(body: bytes) -> Iterator[OwnRelease]:
+    """Yields the releases of a feed. Raises: OutgoingError if it is not valid."""
+    try:
+        for entry in orjson.loads(body)["releases"]:
+            url, summary = entry["url"], entry.get("summary", "")
+            if not url.startswith(("https://", "http://")) or len(url) > 512:
+                raise ValueError(url)
+            yield OwnRelease(
+                version=semver.Version.parse(entry["version"]),
+                url=url,
+                is_security=entry["is_security"] is True,
+                summary=summary[:SUMMARY_CHARACTERS],
+            )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise OutgoingError("it is not a feed of releases") from None
+
+
+def _read(feed: str) -> bytes:
+    if not feed.startswith(("https://", "http://")):
+        try:
+            with Path(feed).open("rb") as file:
+                return file.read(MAX_BODY_BYTES)
+        except OSError as error:
+            raise OutgoingError(f"{feed}: {error.strerror}") from None
+    headers = {"Accept": "application/json", "User-Agent": settings.USER_AGENT}
+    reply = send(Outgoing(feed, headers, networks=None, may_leave=True), seconds=DEADLINE_SECONDS)
+    if reply.status != 200:
+        raise OutgoingError(f"{redacted(feed)} returned status {reply.status}")
+    return reply.body
+
+
+def _version(release: OwnRelease) -> semver.Version:
+    return release.version
+
+
+def _is_newer(version: semver.Version) -> bool:
+    return version > semver.Version.parse(settings.VERSION)

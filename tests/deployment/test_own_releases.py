@@ -1,0 +1,131 @@
+"""The feed of coderapi's own releases."""
+
+from __future__ import annotations
+
+import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployment.models import NewRelease
+from deployment.own_releases import check_for_own_release, newer_release, parse_feed
+from jobs.registry import find
+from kernel.outgoing import OutgoingError
+from tests.support.client import signed_in
+from tests.support.csp_groups import NOW
+from tests.support.factories import make_user
+from tests.support.local_server import answering
+
+pytestmark = pytest.mark.django_db
+
+
+def entry(version: str, *, is_security: bool = False, summary: str = "") -> dict[str, Any]:
+    url = f"https://git.example.com/releases/{version}"
+    return {"version": version, "url": url, "is_security": is_security, "summary": summary}
+
+
+def feed(*entries: dict[str, Any]) -> bytes:
+    return json.dumps({"releases": entries}).encode()
+
+
+OLD, MINOR = entry("0.0.9", is_security=True), entry("0.2.0", summary="Charts.")
+FIX = entry("0.1.1", is_security=True, summary="A leak.")
+
+
+@pytest.fixture
+def file(tmp_path: Path, settings: Any) -> Path:
+    """The file of the feed."""
+    file = tmp_path / "feed.json"
+    settings.RELEASE_FEED = str(file)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("entries", "found", "version", "is_security", "summary"),
+    [
+        ([OLD], 0, "", False, ""),
+        ([OLD, entry("0.1.0")], 0, "", False, ""),
+        ([MINOR, OLD], 1, "0.2.0", False, "Charts."),
+        ([FIX], 1, "0.1.1", True, "A leak."),
+        ([FIX, MINOR], 1, "0.2.0", True, "A leak."),
+        ([entry("0.1.10"), entry("0.1.9")], 1, "0.1.10", False, ""),
+    ],
+)
+def test_newest_release_is_stored(
+    file: Path,
+    entries: list[dict[str, Any]],
+    found: int,
+    version: str,
+    is_security: bool,
+    summary: str,
+) -> None:
+    file.write_bytes(feed(*entries))
+    assert check_for_own_release(NOW) == found
+    known = NewRelease.objects.get()
+    assert (known.version, known.is_security, known.summary) == (version, is_security, summary)
+    assert known.succeeded_at == NOW
+    assert (newer_release() is not None) is bool(version)
+
+
+def test_feed_is_read_from_a_server(settings: Any) -> None:
+    class Feed(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(feed(FIX))
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Feed)
+    with answering(server):
+        settings.RELEASE_FEED = f"http://127.0.0.1:{server.server_port}/feed.json"
+        assert check_for_own_release(NOW) == 1
+    assert NewRelease.objects.get().url == FIX["url"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b'{"releases": 1}',
+        b'{"releases": [{}]}',
+        feed(entry("new")),
+        feed({**FIX, "url": "javascript:alert(1)"}),
+        feed({**FIX, "summary": 1}),
+    ],
+)
+def test_other_content_is_no_feed(body: bytes) -> None:
+    with pytest.raises(OutgoingError, match="not a feed of releases"):
+        list(parse_feed(body))
+
+
+def test_unreadable_feed_keeps_the_known_release(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file.write_bytes(feed(FIX))
+    check_for_own_release(NOW)
+    file.unlink()
+    assert check_for_own_release(NOW) == 0
+    known = NewRelease.objects.get()
+    assert (known.version, known.error) == ("0.1.1", f"{file}: No such file or directory")
+    assert "The feed of CODERAPI_RELEASE_FEED cannot be used" in caplog.text
+
+
+def test_without_a_feed_nobody_is_asked(settings: Any) -> None:
+    NewRelease.objects.create(version="0.1.1", is_security=True)
+    assert not settings.RELEASE_FEED
+    assert not find("check_for_own_release").enabled()
+    assert newer_release() is None
+
+
+def test_first_page_shows_the_news(file: Path) -> None:
+    browser = signed_in(make_user("owner"))
+    for entries, shown in (
+        ([OLD], "0.1.0 is current"),
+        ([MINOR], "0.2.0 is available"),
+        ([MINOR, FIX], "0.2.0 fixes a vulnerability"),
+    ):
+        file.write_bytes(feed(*entries))
+        check_for_own_release(NOW)
+        assert shown in browser.get("/admin/").content.decode()
