@@ -12,7 +12,7 @@ from django.utils.html import format_html, format_html_join
 
 from audit.models import Entry, EntryQuerySet
 from kernel.admin import ReadOnlyAdmin, TextFilter, row_link
-from kernel.http.views import download
+from kernel.http.views.base import download
 from kernel.humanize import duration
 
 _models: dict[str, type[Model]] = {}

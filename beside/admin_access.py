@@ -19,9 +19,9 @@ from django.shortcuts import redirect
 from django.utils.functional import SimpleLazyObject
 
 from kernel.http import CODER_API
-from kernel.http.content_policy import ForPages
 from kernel.http.errors import APIError
 from kernel.http.identity import IdentifiedRequest
+from kernel.http.pages.content_policy import ForPages
 from kernel.release import PROGRAM
 from tokens.pages.views import error_page
 from tokens.signin import session_of

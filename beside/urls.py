@@ -12,7 +12,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
 
 from kernel.http.errors import APIError
-from kernel.http.handlers import error_response
+from kernel.http.views.handlers import error_response
 from tokens.urls import KEYS
 from tokens.views import TokenConfigView
 

@@ -40,7 +40,7 @@ from kernel.db.connections import (
 )
 from kernel.db.failures import NO_CONNECTION, READ_ONLY, note_failure, recent_cause
 from kernel.db.replicas import misfit, replicas
-from kernel.http import redis_counter
+from kernel.http.steps import redis_counter
 from kernel.loops import repeat
 from kernel.memory import Kept
 from stats.selectors import snapshot_state

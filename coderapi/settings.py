@@ -13,7 +13,8 @@ from kernel.datadir import data_dir
 from kernel.db import replicas
 from kernel.db.connections import databases
 from kernel.durations import to_timedelta, whole_seconds
-from kernel.http import CODER_API, OWN_API, content_policy, headers
+from kernel.http import CODER_API, OWN_API, headers
+from kernel.http.pages import content_policy
 from kernel.http.wire import Wire
 from kernel.release import REPOSITORY, ROOT
 from kernel.telemetry import logs
@@ -119,18 +120,18 @@ INSTALLED_APPS = bootstrap.INSTALLED_APPS
 MIDDLEWARE = [
     "kernel.http.metrics.RequestMetricsMiddleware",
     "kernel.http.middleware.StepsMiddleware",
-    "kernel.http.page_middleware.StaticFilesMiddleware",
+    "kernel.http.pages.middleware.StaticFilesMiddleware",
     "tokens.verification.middleware.SessionTokenMiddleware",
-    "kernel.http.content_policy.ContentPolicyMiddleware",
-    "kernel.http.page_middleware.PageSessionMiddleware",
-    "kernel.http.page_middleware.PageCsrfMiddleware",
+    "kernel.http.pages.content_policy.ContentPolicyMiddleware",
+    "kernel.http.pages.middleware.PageSessionMiddleware",
+    "kernel.http.pages.middleware.PageCsrfMiddleware",
     (
         "beside.admin_access.CoderAuthenticationMiddleware"
         if USER_SOURCE == "coder"
-        else "kernel.http.page_middleware.PageAuthenticationMiddleware"
+        else "kernel.http.pages.middleware.PageAuthenticationMiddleware"
     ),
-    "kernel.http.page_middleware.PageMessageMiddleware",
-    "kernel.http.page_middleware.PageXFrameOptionsMiddleware",
+    "kernel.http.pages.middleware.PageMessageMiddleware",
+    "kernel.http.pages.middleware.PageXFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "coderapi.coder_urls" if USER_SOURCE == "coder" else "coderapi.urls"
 APPEND_SLASH = False
@@ -158,14 +159,14 @@ COLLECTED = BASE_DIR / "coderapi" / "staticfiles"
 STATIC_ROOT = COLLECTED if COLLECTED.is_dir() else None
 STORAGES = {
     "staticfiles": {
-        "BACKEND": "kernel.http.page_middleware.CollectedOrPlain",
+        "BACKEND": "kernel.http.pages.middleware.CollectedOrPlain",
         "OPTIONS": {"location": COLLECTED, "base_url": STATIC_URL},
     },
 }
 # These static files of packages are not served, because no page uses them: Redoc, the pages of DRF,
 # source maps, and unminified scripts.
 NOT_SERVED = ["redoc", "rest_framework", "*.js.map", "jquery.js", "select2.full.js", "xregexp.js"]
-STATICFILES_FINDERS = ["kernel.http.page_middleware.ServedFiles"]
+STATICFILES_FINDERS = ["kernel.http.pages.middleware.ServedFiles"]
 WHITENOISE_USE_FINDERS = True
 
 # --- Identity and sign-in ---------------------------------------------------------------------
@@ -180,7 +181,7 @@ SILENCED_SYSTEM_CHECKS = [
     "security.W003",
     # kernel.http.responses sends Strict-Transport-Security.
     "security.W004",
-    # kernel.http.hosts redirects to HTTPS.
+    # kernel.http.steps.hosts redirects to HTTPS.
     "security.W008",
     # A mail server is optional.
     "mail.W001",
@@ -225,7 +226,7 @@ STRICT_TRANSPORT_SECURITY = start.strict_transport_security(
 CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}coderapi_csrf"
 # Django's other storage would use a cookie with the path `/`.
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
-CSRF_FAILURE_VIEW = "kernel.http.handlers.csrf_failure"
+CSRF_FAILURE_VIEW = "kernel.http.views.handlers.csrf_failure"
 CSP_REPORTS_PATH = f"{CODER_API}/csp/reports"
 SIGN_IN_PATHS = (f"{CODER_API}/users/login", f"{CODER_API}/users/first")
 SECURE_CSP = content_policy.content_policy(
@@ -307,7 +308,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "kernel.http.schema.operations.OperationSchema",
-    "EXCEPTION_HANDLER": "kernel.http.handlers.exception_handler",
+    "EXCEPTION_HANDLER": "kernel.http.views.handlers.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
 API_INTRODUCTIONS = {

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 from csp.access.keys import is_open_to
 from kernel.http.call import single_slashed
-from kernel.http.cors import cors
-from kernel.http.hosts import check_host, client_address
-from kernel.http.rate_limit import count_request
 from kernel.http.results import Step
+from kernel.http.steps.cors import cors
+from kernel.http.steps.hosts import check_host, client_address
+from kernel.http.steps.rate_limit import count_request
 from kernel.http.wire import chosen
 from tokens.verification.authentication import refuse_foreign_sign_in
 from tokens.verification.middleware import caller_of_api

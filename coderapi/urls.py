@@ -12,7 +12,7 @@ import stats.urls
 import tokens.urls
 from coderapi import views
 from kernel.http import CODER_API, OWN_API
-from kernel.http.views import RootView
+from kernel.http.views.base import RootView
 
 CODER, OWN = f"{CODER_API[1:]}/", f"{OWN_API[1:]}/"
 
@@ -60,7 +60,7 @@ urlpatterns = [
     *pages("tokens.pages.urls"),
 ]
 
-handler400 = "kernel.http.handlers.bad_request"
-handler403 = "kernel.http.handlers.permission_denied"
-handler404 = "kernel.http.handlers.page_not_found"
-handler500 = "kernel.http.handlers.server_error"
+handler400 = "kernel.http.views.handlers.bad_request"
+handler403 = "kernel.http.views.handlers.permission_denied"
+handler404 = "kernel.http.views.handlers.page_not_found"
+handler500 = "kernel.http.views.handlers.server_error"

@@ -16,12 +16,12 @@ from rest_framework.request import Request
 
 from coderapi.readiness import STOPPING, UNREADY, readiness
 from kernel.http import wire
-from kernel.http.documents import Document
 from kernel.http.errors import APIError
-from kernel.http.handlers import error_response
-from kernel.http.rendering import render_json
 from kernel.http.schema.document import openapi
-from kernel.http.views import PublicDocumentView, json_response
+from kernel.http.views.base import PublicDocumentView, json_response
+from kernel.http.views.documents import Document
+from kernel.http.views.handlers import error_response
+from kernel.http.views.rendering import render_json
 from kernel.loops import stopping
 
 SWAGGER_PATH = f"{settings.PAGES_PATH}swagger"

@@ -19,17 +19,18 @@ from coderapi.steps import STEPS
 from csp.views import ReportView, collect_reports
 from kernel.db import listener
 from kernel.db.connections import bound_statements
-from kernel.http import documents, is_api_path
+from kernel.http import is_api_path
 from kernel.http.asking import Asking
 from kernel.http.body import Read
 from kernel.http.call import first_parameters
 from kernel.http.errors import APIError
 from kernel.http.exchange import Route, Site
-from kernel.http.rendering import complete
 from kernel.http.responses import Answer
 from kernel.http.results import Ask, Results
 from kernel.http.threads import Threads
-from kernel.http.views import DocumentView, view_classes
+from kernel.http.views import documents
+from kernel.http.views.base import DocumentView, view_classes
+from kernel.http.views.rendering import complete
 from kernel.telemetry import metrics
 from kernel.telemetry.access import AccessLog
 from users.selectors import ME

@@ -30,9 +30,9 @@ from kernel.http.asking import Asking
 from kernel.http.body import Read
 from kernel.http.call import first_parameters
 from kernel.http.errors import APIError, Validation, invalid
-from kernel.http.hosts import client_of
-from kernel.http.rate_limit import bucket_of, limit_of, verdict_on
 from kernel.http.results import Ask, Results
+from kernel.http.steps.hosts import client_of
+from kernel.http.steps.rate_limit import bucket_of, limit_of, verdict_on
 from kernel.humanize import plural
 from kernel.settings import settings
 

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from kernel.db.paging import in_pages
-from kernel.http.views import download
+from kernel.http.views.base import download
 
 # A spreadsheet program treats a cell as a formula if it begins with one of these characters. East
 # Asian versions also accept the full-width characters. Any client can send a report with such a

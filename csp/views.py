@@ -16,13 +16,13 @@ from csp.schema import INGEST_KEY, ReportBody
 from csp.scrubbing.versions import SCHEMA
 from kernel.http.asking import Asking, run
 from kernel.http.body import MEBIBYTE, Read
-from kernel.http.handlers import to_api_error
 from kernel.http.headers import WIRE_FORMAT
 from kernel.http.identity import IdentifiedRequest
 from kernel.http.responses import JSON_CONTENT_TYPE, Answer
 from kernel.http.results import Results
 from kernel.http.schema.operations import operation
-from kernel.http.views import APIView
+from kernel.http.views.base import APIView
+from kernel.http.views.handlers import to_api_error
 from tokens.verification.authentication import SECURITY
 
 

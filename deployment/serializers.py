@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from deployment.schema import OPTION, VALUES, CatalogueField
-from kernel.http.rendering import WireSerializer
+from kernel.http.views.rendering import WireSerializer
 
 
 class BuildInfoResponse(WireSerializer):

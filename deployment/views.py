@@ -11,10 +11,10 @@ from deployment.serializers import (
 )
 from deployment.updatecheck import TOPIC, update
 from kernel.http import wire
-from kernel.http.documents import Document
-from kernel.http.rendering import render_json
 from kernel.http.schema.errors import ResponseSerializer
-from kernel.http.views import DocumentView, PublicDocumentView, document_operation
+from kernel.http.views.base import DocumentView, PublicDocumentView, document_operation
+from kernel.http.views.documents import Document
+from kernel.http.views.rendering import render_json
 from options.rendering import config_document, options_document
 from users.permissions import may
 

@@ -7,9 +7,9 @@ from rest_framework import serializers
 
 from experiments.selectors import SAFE, enabled_experiments
 from kernel.http import wire
-from kernel.http.documents import Document
-from kernel.http.rendering import render_json
-from kernel.http.views import DocumentView, document_operation
+from kernel.http.views.base import DocumentView, document_operation
+from kernel.http.views.documents import Document
+from kernel.http.views.rendering import render_json
 
 
 @extend_schema_field(

@@ -30,7 +30,7 @@ a thread. A failing limiter recovers when a slot is served, or when all slots ar
 | `alerts.channels.TESTS` | sending a test alert | 2 | | none |
 | `users.passwords.HASHING` | hashing a password | 1 | | 2 s |
 
-A caller is a user or a client (see `kernel.http.hosts.client_of`).
+A caller is a user or a client (see `kernel.http.steps.hosts.client_of`).
 
 docs/architecture.md describes which of these limits a slow client and a frozen database reach.
 """

@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from kernel.http import wire
-from kernel.http.rendering import WireSerializer
+from kernel.http.views.rendering import WireSerializer
 from stats.applications import application, by_family
 from stats.history.points import Point
 from stats.ingest.rows import AGENT_MEMBERS, REQUIRED, WORKSPACE_MEMBERS, Member

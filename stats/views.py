@@ -10,15 +10,14 @@ from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer
 from rest_framework.request import Request
 
 from kernel.durations import DURATION, to_nanoseconds
-from kernel.http import documents, wire
+from kernel.http import wire
 from kernel.http.body import MEBIBYTE
 from kernel.http.call import first_parameters
-from kernel.http.documents import Document, Rendered
 from kernel.http.errors import APIError, Validation
-from kernel.http.rendering import render_json
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
-from kernel.http.views import (
+from kernel.http.views import documents
+from kernel.http.views.base import (
     APIView,
     DocumentView,
     call_of,
@@ -26,6 +25,8 @@ from kernel.http.views import (
     require_known,
     tagged,
 )
+from kernel.http.views.documents import Document, Rendered
+from kernel.http.views.rendering import render_json
 from kernel.http.wire import Wire
 from kernel.humanize import plural
 from kernel.memory import CachedValue, Memory

@@ -25,7 +25,7 @@ from csp.writing import writer
 from kernel import memory
 from kernel.db import failures, listener
 from kernel.db.connections import connect_directly
-from kernel.http.rate_limit import private_directory
+from kernel.http.steps.rate_limit import private_directory
 from kernel.telemetry import logs
 from tests.support import clusters
 from tests.support.client import APIClient

@@ -15,13 +15,11 @@ from rest_framework.request import Request
 
 from audit.services import actor_of
 from kernel.http import wire
-from kernel.http.documents import Document
 from kernel.http.errors import APIError, not_found
 from kernel.http.identity import IdentifiedRequest
-from kernel.http.rendering import render_json
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
-from kernel.http.views import (
+from kernel.http.views.base import (
     APIView,
     DocumentView,
     PublicAPIView,
@@ -29,6 +27,8 @@ from kernel.http.views import (
     tagged,
     whole_list,
 )
+from kernel.http.views.documents import Document
+from kernel.http.views.rendering import render_json
 from tokens import minting, selectors, services, signin
 from tokens.minting import WantedToken
 from tokens.models import APIKey

@@ -22,15 +22,15 @@ from django.contrib.auth.password_validation import (
 )
 from django.core.exceptions import ValidationError
 
+from kernel.futures import Pool
 from kernel.http.errors import Validation
-from kernel.http.hosts import client_of
-from kernel.http.pool import Pool
-from kernel.http.rate_limit import (
+from kernel.http.results import WINDOW_SECONDS
+from kernel.http.steps.hosts import client_of
+from kernel.http.steps.rate_limit import (
     check,
     check_client,
     counter_of_names,
 )
-from kernel.http.results import WINDOW_SECONDS
 from kernel.limiter import Limiter
 from users.models import User
 from users.names import normal_email

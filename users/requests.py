@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from kernel.durations import EPOCH
 from kernel.http.body import json_object
 from kernel.http.errors import Validation, invalid
-from kernel.http.rendering import WireSerializer
+from kernel.http.views.rendering import WireSerializer
 from kernel.text_values import parse_bool, parse_time
 
 MAX_LIMIT = 1000

@@ -8,7 +8,7 @@ from django.core.validators import RegexValidator
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from kernel.http.rendering import WireSerializer
+from kernel.http.views.rendering import WireSerializer
 from users import names
 from users.models import User
 from users.passwords import MAX_LENGTH, MIN_LENGTH

@@ -14,7 +14,7 @@ from kernel.http.errors import APIError, forbidden
 from kernel.http.identity import IdentifiedRequest
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
-from kernel.http.views import APIView, PublicAPIView, json_response, tagged
+from kernel.http.views.base import APIView, PublicAPIView, json_response, tagged
 from users import allow_lists, selectors, services
 from users.erasure import delete_user
 from users.models import User

@@ -66,7 +66,7 @@ from rest_framework.views import APIView  # noqa: E402
 
 from bench.service import THREADS  # noqa: E402
 from coderapi.server.prometheus import InThreads  # noqa: E402
-from kernel.http.rendering import complete  # noqa: E402
+from kernel.http.views.rendering import complete  # noqa: E402
 
 
 class User(models.Model):

@@ -35,9 +35,9 @@ from deployment.views import BuildInfoView, DeploymentConfigView, SSHConfigView,
 from experiments.views import EnabledExperimentsView, SafeExperimentsView
 from kernel.failures import Failures
 from kernel.http import responses, wire
-from kernel.http.documents import Document
 from kernel.http.errors import forbidden, unavailable
-from kernel.http.rendering import WireSerializer, render_json
+from kernel.http.views.documents import Document
+from kernel.http.views.rendering import WireSerializer, render_json
 from kernel.http.wire import Wire
 from kernel.outgoing import redacted
 from tokens.verification import identities, refusals

@@ -36,9 +36,9 @@ from kernel.http.body import Body, incomplete
 from kernel.http.call import Call
 from kernel.http.errors import APIError, limit_reached, unavailable
 from kernel.http.exchange import Request
-from kernel.http.hosts import address_of, client_of, is_trusted
 from kernel.http.responses import Answer, Pieces
 from kernel.http.results import Ask
+from kernel.http.steps.hosts import address_of, client_of, is_trusted
 from kernel.limiter import LimitReachedError
 from kernel.telemetry.logs import begin_request
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from csp.access.keys import PARAMETER, VERSION
-from kernel.http.hosts import is_local
+from kernel.http.steps.hosts import is_local
 from kernel.settings import settings
 
 # A policy to begin with. It also covers images, styles and frames.

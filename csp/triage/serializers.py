@@ -11,7 +11,7 @@ from csp.parsing.other_types import OTHER_TYPE, TYPES
 from csp.triage.decisions import MAX_NOTE
 from csp.triage.gate import MAX_GROUPS
 from csp.triage.states import CURRENT_STATES
-from kernel.http.rendering import WireSerializer
+from kernel.http.views.rendering import WireSerializer
 from users.requests import RequestSerializer, TextField, WholeNumberField
 
 EXAMPLE: dict[str, Any] = {

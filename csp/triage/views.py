@@ -35,7 +35,7 @@ from csp.triage.versions import client_days_by_version, is_new_in, mark_new
 from kernel.http.errors import APIError, Validation, invalid
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
-from kernel.http.views import APIView, json_response, tagged
+from kernel.http.views.base import APIView, json_response, tagged
 from users.permissions import identity_of, may
 from users.requests import flag, moment_parameter, parse_moment, read, whole_number
 from users.selectors import ME

@@ -1,7 +1,7 @@
 """Hashes the addresses of clients. Each day has a key, which is deleted a day later.
 
 The first half of a hash is the hash of the client's network. So the networks of clients can be
-counted (see `kernel.http.hosts.network_of`).
+counted (see `kernel.http.steps.hosts.network_of`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from csp.models import ClientKey
 from csp.scrubbing.encodings import MAX_WORD
 from csp.writing.entries import Caller, Sender
 from csp.writing.sites import coder_sites
-from kernel.http.hosts import client_of, network_of
+from kernel.http.steps.hosts import client_of, network_of
 from kernel.memory import CachedValue, Memory
 from kernel.running_coder import running
 

@@ -52,9 +52,9 @@ class Caller(NamedTuple):
 class Sender:
     """The values that all reports of one request share.
 
-    `client` is the hash of the client (see `kernel.http.hosts`). If `caller` is None, the limits of
-    callers do not apply. `version` is the version in the URL of the request. If it is empty, pages
-    of the `coder_sites` have the version of Coder.
+    `client` is the hash of the client. If `caller` is None, the limits of callers do not apply.
+    `version` is the version in the URL of the request. If it is empty, pages of the `coder_sites`
+    have the version of Coder.
     """
 
     received_at: datetime

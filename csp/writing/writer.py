@@ -22,8 +22,8 @@ from csp.writing.store import Store
 from kernel.futures import Signal
 from kernel.http.asking import Asking
 from kernel.http.errors import APIError, commit_unknown, unavailable
-from kernel.http.handlers import to_api_error
 from kernel.http.results import Ask
+from kernel.http.views.handlers import to_api_error
 
 MAX_BATCH = 2_000
 # The maximum number of waiting reports, including those whose commit is running.

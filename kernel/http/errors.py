@@ -24,7 +24,7 @@ class Validation:
 
 @dataclass(eq=False)
 class APIError(Exception):
-    """An error response as an exception. `kernel.http.handlers` renders it."""
+    """An error response as an exception. `kernel.http.views.handlers` renders it."""
 
     status: int
     message: str

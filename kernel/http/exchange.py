@@ -33,14 +33,14 @@ from kernel.http.asking import Asking
 from kernel.http.body import DEFAULT_CAP, Body, Read
 from kernel.http.call import Call, environ_of
 from kernel.http.errors import APIError, crashed
-from kernel.http.handlers import to_api_error
 from kernel.http.headers import KEY_EXPIRES, REQUEST_ID
-from kernel.http.hosts import address_of, client_of
 from kernel.http.metrics import UNKNOWN, method_label, record_request
 from kernel.http.responses import Answer, Pieces, common_lines
 from kernel.http.results import KEY, Ask, Results, Step, new_request_id
+from kernel.http.steps.hosts import address_of, client_of
 from kernel.http.threads import Threads
-from kernel.http.views import rejects_without_body
+from kernel.http.views.base import rejects_without_body
+from kernel.http.views.handlers import to_api_error
 from kernel.settings import settings
 from kernel.telemetry.access import MAX_AGENT, MAX_PATH, AccessLog, Entry
 
@@ -58,7 +58,7 @@ _logged: set[type[Exception]] = set()
 def walk(steps: Sequence[Step], results: Results) -> Asking[None]:
     """Runs the steps until one ends the request.
 
-    Raises: errors that `kernel.http.handlers` does not know. They are errors of this program.
+    Raises: errors that `kernel.http.views.handlers` does not know. They are errors of this program.
     """
     call = results.call
     for result, step in steps:

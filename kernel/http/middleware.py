@@ -10,13 +10,14 @@ from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
-from kernel.http import hosts, wire
+from kernel.http import wire
 from kernel.http.asking import run
 from kernel.http.call import from_environ
 from kernel.http.exchange import finish, walk
 from kernel.http.identity import IdentifiedRequest
 from kernel.http.responses import common_headers
 from kernel.http.results import KEY, Results, Step
+from kernel.http.steps import hosts
 from kernel.telemetry import logs
 
 BODILESS = frozenset({204, 304})

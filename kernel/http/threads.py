@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import BadRequest
 
+from kernel.futures import Pool
 from kernel.http.asking import Asking
 from kernel.http.errors import APIError, crashed
-from kernel.http.handlers import to_api_error
-from kernel.http.pool import Pool
 from kernel.http.responses import Answer
 from kernel.http.results import Ask
+from kernel.http.views.handlers import to_api_error
 from kernel.telemetry import logs
 
 if TYPE_CHECKING:

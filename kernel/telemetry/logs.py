@@ -167,7 +167,7 @@ class RepeatFilter(logging.Filter):
 
 
 def has_unexpected_error(record: logging.LogRecord) -> bool:
-    """Returns whether the record has a traceback that `kernel.http.handlers` has not summarized."""
+    """Returns whether the record has a traceback that the error handlers have not summarized."""
     error = record.exc_info[1] if record.exc_info else None
     return error is not None and not is_unavailable(error)
 

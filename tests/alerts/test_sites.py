@@ -15,7 +15,7 @@ from csp.models import Group, IngestKey, SettledPolicy
 from csp.triage.settled_policies import MAX_CHANGES, settle_policies
 from csp.writing import writer
 from kernel.http.asking import run
-from kernel.http.hosts import client_of
+from kernel.http.steps.hosts import client_of
 from tests.support.channels import documented_details, make_channel
 from tests.support.csp_groups import make_group
 from tests.support.csp_reports import entries, in_admin, legacy

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from audit.models import Entry
 from kernel.admin import cards
-from kernel.http.content_policy import content_policy
+from kernel.http.pages.content_policy import content_policy
 from tests.support.admin_pages import addresses, make_rows
 from tests.support.client import signed_in
 from tests.support.factories import PASSWORD, make_key, make_user

@@ -20,7 +20,7 @@ from kernel import memory
 from kernel.db import failures, listener
 from kernel.db.backend.base import connections
 from kernel.db.connections import note_answer
-from kernel.http.handlers import to_api_error
+from kernel.http.views.handlers import to_api_error
 from kernel.memory import Kept
 from tests.support.client import APIClient
 from tests.support.processes import DEADLINE_SECONDS

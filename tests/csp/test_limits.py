@@ -12,8 +12,8 @@ from django.db.models import Sum
 from csp.models import Group, GroupHour, LimitUse, Report
 from csp.writing.group_limit import Limits
 from csp.writing.store import Store
-from kernel.http.hosts import client_of
-from kernel.http.rate_limit import limit_of
+from kernel.http.steps.hosts import client_of
+from kernel.http.steps.rate_limit import limit_of
 from tests.support.client import APIClient
 from tests.support.csp_reports import entries, legacy, modern, send
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from coderapi.urls import handler400, handler403, handler404, handler500
 from kernel.http.body import parse_json
 from kernel.http.errors import APIError
-from kernel.http.views import PublicAPIView
+from kernel.http.views.base import PublicAPIView
 from tests.support.calls import assert_one_shape
 from tests.support.client import APIClient
 

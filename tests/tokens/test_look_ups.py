@@ -15,7 +15,7 @@ from django.utils import timezone
 from kernel.db import listener
 from kernel.db.connections import DatabaseBusyError, connect_directly
 from kernel.http.errors import APIError
-from kernel.http.rate_limit import shared_counter
+from kernel.http.steps.rate_limit import shared_counter
 from tests.support.callers import begun
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user

@@ -22,9 +22,9 @@ from rest_framework.request import Request
 from kernel.http.call import Call, first_parameters
 from kernel.http.errors import APIError
 from kernel.http.headers import SESSION_TOKEN
-from kernel.http.hosts import scheme_of, with_port
 from kernel.http.identity import IdentifiedRequest, Identity
 from kernel.http.results import Results
+from kernel.http.steps.hosts import scheme_of, with_port
 from kernel.http.wire import Schema
 from kernel.settings import settings
 from tokens.verification.extraction import COOKIE, HEADER, bearer, presented_token

@@ -24,9 +24,9 @@ from datetime import datetime
 from functools import cached_property, partial
 
 from kernel.db.connections import DatabaseBusyError
+from kernel.futures import Pool
 from kernel.http.errors import APIError
-from kernel.http.handlers import to_api_error
-from kernel.http.pool import Pool
+from kernel.http.views.handlers import to_api_error
 from kernel.limiter import STUCK_SECONDS
 from tokens.token_format import TokenParts
 from users.permissions import KeyIdentity

@@ -17,12 +17,12 @@ from django.utils.http import http_date
 from kernel.http import is_api_path
 from kernel.http.call import Call
 from kernel.http.errors import APIError
-from kernel.http.handlers import to_api_error
-from kernel.http.hosts import client_of
 from kernel.http.identity import IdentifiedRequest, PresentedToken
-from kernel.http.rate_limit import limit_of, shared_counter
 from kernel.http.results import ANONYMOUS, WINDOW_SECONDS, Ask, Caller, Results
-from kernel.http.views import PublicAPIView, view_classes
+from kernel.http.steps.hosts import client_of
+from kernel.http.steps.rate_limit import limit_of, shared_counter
+from kernel.http.views.base import PublicAPIView, view_classes
+from kernel.http.views.handlers import to_api_error
 from kernel.settings import settings
 from tokens import token_format
 from tokens.lifetimes import expires_soon

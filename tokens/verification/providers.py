@@ -22,10 +22,9 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Protocol
 
-from kernel.futures import settle
+from kernel.futures import Pool, settle
 from kernel.http.errors import APIError
-from kernel.http.hosts import client_of
-from kernel.http.pool import Pool
+from kernel.http.steps.hosts import client_of
 from tokens.token_format import TokenParts
 from tokens.verification.batches import Found, Wanted
 from users.permissions import KeyIdentity

@@ -18,8 +18,8 @@ from kernel.http.errors import (
     unavailable,
 )
 from kernel.http.headers import BYPASS_RATE_LIMIT
-from kernel.http.rendering import WireSerializer
 from kernel.http.schema import headers
+from kernel.http.views.rendering import WireSerializer
 from kernel.http.wire import Schema
 
 

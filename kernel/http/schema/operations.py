@@ -20,8 +20,8 @@ from rest_framework import serializers
 from kernel.http import headers as names
 from kernel.http import wire
 from kernel.http.errors import APIError
-from kernel.http.rendering import WireSerializer
 from kernel.http.schema import errors, headers
+from kernel.http.views.rendering import WireSerializer
 from kernel.http.wire import Schema, Wire
 
 if TYPE_CHECKING:

@@ -24,11 +24,11 @@ from django.urls import get_resolver
 from kernel.http import is_api_path
 from kernel.http.call import Call
 from kernel.http.headers import BYPASS_RATE_LIMIT
-from kernel.http.hosts import client_of
 from kernel.http.identity import Identity
-from kernel.http.redis_counter import RedisCounter
 from kernel.http.results import WINDOW_SECONDS, Results, Verdict
-from kernel.http.views import API_RATE_LIMIT, view_classes
+from kernel.http.steps.hosts import client_of
+from kernel.http.steps.redis_counter import RedisCounter
+from kernel.http.views.base import API_RATE_LIMIT, view_classes
 from kernel.settings import settings
 
 # The limit of an IPv6 /48 network, as a multiple of the limit of an IPv4 address. A network may

@@ -24,7 +24,7 @@ from kernel.failures import Failures
 from kernel.telemetry import metrics
 
 if TYPE_CHECKING:
-    from kernel.http.rate_limit import SharedCounter
+    from kernel.http.steps.rate_limit import SharedCounter
 
 EXCHANGE_SECONDS = 0.2
 # The timeout for the server, which usually responds within a millisecond.

@@ -19,17 +19,18 @@ from rest_framework.request import Request
 
 from kernel.db.connections import is_unavailable
 from kernel.db.paging import PAGE_ROWS
-from kernel.http import documents, wire
+from kernel.http import wire
 from kernel.http.body import DEFAULT_CAP
 from kernel.http.call import Call, first_parameters
 from kernel.http.errors import APIError, Validation, invalid, limit_reached
-from kernel.http.handlers import error_response
 from kernel.http.headers import WIRE_FORMAT
 from kernel.http.identity import TOKEN_PARAMETERS, IdentifiedRequest, Identity
-from kernel.http.rendering import render_json
 from kernel.http.responses import JSON_CONTENT_TYPE
 from kernel.http.results import Results
 from kernel.http.schema.operations import operation
+from kernel.http.views import documents
+from kernel.http.views.handlers import error_response
+from kernel.http.views.rendering import render_json
 from kernel.limiter import Limiter, LimitReachedError
 
 # A streamed response keeps one or two pages of rows in memory until the client has read it.

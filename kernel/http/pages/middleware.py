@@ -23,7 +23,7 @@ from whitenoise.storage import (  # type: ignore[import-untyped]
     CompressedManifestStaticFilesStorage,
 )
 
-from kernel.http.content_policy import ForPages, is_html
+from kernel.http.pages.content_policy import ForPages, is_html
 
 
 def _for_pages(middleware: type[Any]) -> type[Any]:

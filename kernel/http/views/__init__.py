@@ -1,0 +1,1 @@
+"""What views use: base classes, cached documents, JSON of serializers, and responses to errors."""
