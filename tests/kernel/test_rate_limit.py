@@ -283,8 +283,8 @@ def test_limits_apply_to_each_host_while_redis_hangs(
     process.send_signal(signal.SIGSTOP)
     verdicts = [check(one, "a", limit=2, now=60) for _ in range(3)]
     assert [verdict.refused for verdict in verdicts] == [False, True, True]
-    wait_for(lambda: redis_counter.FAILURES.count)
-    assert "Each host counts for itself" in caplog.text
+    # A counter of an earlier test may have failed meanwhile, so its failures say nothing.
+    wait_for(lambda: "Each host counts for itself" in caplog.text)
     process.send_signal(signal.SIGCONT)
     wait_for(lambda: other.add("a", 1, 0) == 4)
     wait_for(lambda: not redis_counter.FAILURES.count)
