@@ -306,7 +306,7 @@ class CommittedBatch(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
-    imported = models.BooleanField(db_default=False)
+    is_imported = models.BooleanField(db_default=False)
     committed_at = models.DateTimeField(db_default=Now(), db_index=True)
 
     def __str__(self) -> str:
@@ -354,8 +354,8 @@ class NoiseRule(models.Model):
     reference_url = models.CharField(
         "reference URL", max_length=255, blank=True, help_text="A page about this noise."
     )
-    enabled = models.BooleanField(default=True)
-    built_in = models.BooleanField("built-in", default=False, editable=False)
+    is_enabled = models.BooleanField("enabled", default=True)
+    is_built_in = models.BooleanField("built-in", default=False, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -81,7 +81,7 @@ def prune_reports(now: datetime) -> Pruned:
     with connection.cursor() as cursor:
         cursor.execute(DELETE_LARGE)
         cursor.execute(DELETE_FORGOTTEN)
-    CommittedBatch.objects.filter(imported=False, committed_at__lt=now - BATCHES_KEPT).delete()
+    CommittedBatch.objects.filter(is_imported=False, committed_at__lt=now - BATCHES_KEPT).delete()
     # Keep yesterday's key, because a process whose clock is behind may still use it.
     ClientKey.objects.filter(day__lt=(now - timedelta(days=1)).date()).delete()
     LimitUse.objects.filter(hour__lt=now - timedelta(days=1)).delete()
@@ -134,7 +134,7 @@ def save_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
     """Saves a rule. If it is disabled, the groups that it hides are visible again."""
     with transaction.atomic():
         save_recorded("csp.noise_rule", rule, _rule_facts, actor=actor, now=now)
-        if not rule.enabled:
+        if not rule.is_enabled:
             rule.groups.update(noise_rule=None)
     RULES.clear()
 
@@ -147,7 +147,7 @@ def delete_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
 
 def label_groups(rule: NoiseRule, *, actor: Actor, now: datetime) -> int:
     """Hides the groups in which all stored reports match the rule. Returns their number."""
-    groups = [group.pk for group in dry_run(rule)[0]] if rule.enabled else []
+    groups = [group.pk for group in dry_run(rule)[0]] if rule.is_enabled else []
     with transaction.atomic():
         # Skips groups with newer reports, because those may not match the rule.
         unchanged = Group.objects.filter(pk__in=groups, last_seen__lte=now)
@@ -161,7 +161,7 @@ def label_groups(rule: NoiseRule, *, actor: Actor, now: datetime) -> int:
 
 
 def _rule_facts(rule: NoiseRule) -> dict[str, Any]:
-    names = ("target", "pattern", "site", "enabled")
+    names = ("target", "pattern", "site", "is_enabled")
     return {name: getattr(rule, name) for name in names}
 
 

@@ -54,7 +54,7 @@ class NoiseRuleForm(forms.ModelForm[NoiseRule]):
             "site",
             "reason",
             "reference_url",
-            "enabled",
+            "is_enabled",
         ]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -84,10 +84,17 @@ class SiteOfRuleFilter(ValuesFilter):
 class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
     form = NoiseRuleForm
     # The name is not listed, because the name of a built-in rule only repeats target and pattern.
-    list_display = ["short_pattern", "target", "category", "enabled", "hits_in_a_week", "built_in"]
-    list_filter = ["enabled", "category", "target", "built_in", ("site", SiteOfRuleFilter)]
+    list_display = [
+        "short_pattern",
+        "target",
+        "category",
+        "is_enabled",
+        "hits_in_a_week",
+        "is_built_in",
+    ]
+    list_filter = ["is_enabled", "category", "target", "is_built_in", ("site", SiteOfRuleFilter)]
     search_fields = ["name", "pattern", "reason"]
-    readonly_fields = ["built_in", "updated_at", "hits_by_day", "examples"]
+    readonly_fields = ["is_built_in", "updated_at", "hits_by_day", "examples"]
     actions = ["dry_run", "label_groups", "enable", "disable"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[NoiseRule]:
@@ -197,7 +204,7 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
         self, request: HttpRequest, queryset: QuerySet[NoiseRule], *, enabled: bool
     ) -> None:
         for rule in queryset:
-            rule.enabled = enabled
+            rule.is_enabled = enabled
             services.save_noise_rule(rule, actor=actor_of(request), now=timezone.now())
 
 

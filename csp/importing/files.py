@@ -75,7 +75,7 @@ def import_reports(
         with closing(Store(_connect_alone)) as store:
             run = Import(store, terms, advance, set_aside)
             # All marks fit into memory, because there is only about one mark per 1,000 lines.
-            rows = store.connected().execute("SELECT id FROM csp_committedbatch WHERE imported")
+            rows = store.connected().execute("SELECT id FROM csp_committedbatch WHERE is_imported")
             for lines, is_known in _batches(_marked(records), known={row[0] for row in rows}):
                 if is_known:
                     run.end(len(lines), known=len(lines))

@@ -110,6 +110,6 @@ BUILT_IN = tuple(
 def add_built_in(model: Any, rules: Iterable[BuiltInRule] = BUILT_IN) -> None:
     """Adds the rules whose name and pattern do not exist yet. Does not change existing rules."""
     model.objects.bulk_create(
-        [model(**asdict(rule), name=rule.name, built_in=True) for rule in rules],
+        [model(**asdict(rule), name=rule.name, is_built_in=True) for rule in rules],
         ignore_conflicts=True,
     )

@@ -35,7 +35,7 @@ def current_rules() -> Rules:
 
 
 def _rules() -> list[Rule]:
-    rows = NoiseRule.objects.filter(enabled=True).order_by("id")
+    rows = NoiseRule.objects.filter(is_enabled=True).order_by("id")
     columns = ("id", "name", "target", "pattern", "site")
     return [Rule(*row) for row in rows.values_list(*columns)]
 

@@ -58,14 +58,14 @@ _IS_SEEN = "excluded.reports > 0 OR stored.noise_rule_id IS NOT NULL"
 # would parse the statement for each batch, because it is longer than 4,096 characters.
 WRITE = f"""
 WITH batch AS (
-    INSERT INTO csp_committedbatch (id, imported) VALUES ($1, $2)
+    INSERT INTO csp_committedbatch (id, is_imported) VALUES ($1, $2)
     ON CONFLICT DO NOTHING RETURNING id
 ), arrived AS MATERIALIZED (
     -- The writer may not know yet that a noise rule was disabled or deleted.
     SELECT sent.*, coalesce(rule.id, 0) AS noise_rule_id, known.id AS version_id, known.rank,
         date_trunc('hour', received_at, 'UTC') AS hour
     FROM batch, json_to_recordset($3::json) AS sent ({_ROW})
-    LEFT JOIN csp_noiserule AS rule ON rule.id = noise_rule AND rule.enabled
+    LEFT JOIN csp_noiserule AS rule ON rule.id = noise_rule AND rule.is_enabled
     LEFT JOIN csp_version AS known ON known.site = group_site AND known.name = version_name
 ), hashes AS (
     INSERT INTO csp_distincthash (group_id, kind, hash, version_id)

@@ -206,7 +206,7 @@ def test_rule_is_made_from_a_group_labels_groups_and_is_deleted(
     [found] = re.findall(r'href="([^"]+)">Make a noise rule', page)
     values = pages.get(unescape(found)).context["adminform"].form.initial
     # Without the tick, the rule labels only new reports.
-    values |= {"enabled": "on", "label_stored": ""}
+    values |= {"is_enabled": "on", "label_stored": ""}
     shown = text_of(pages.post(unescape(found), values, follow=True))
     rule = NoiseRule.objects.get(target="host", pattern="ads.example.net")
     assert re.search(
@@ -246,12 +246,12 @@ def test_rule_made_from_a_group_hides_its_stored_reports_on_its_site_only(
     [found] = re.findall(r'href="([^"]+)">Make a noise rule', page)
     asked = pages.get(unescape(found))
     assert "in 1 visible group with 3 reports" in text_in(asked)
-    values = asked.context["adminform"].form.initial | {"enabled": "on"}
+    values = asked.context["adminform"].form.initial | {"is_enabled": "on"}
     assert (values["site"], values["label_stored"]) == (shop, "on")
 
     everywhere = pages.post(unescape(found), values | {"site": "", "_dry_run": "1"}, follow=True)
     assert "in 2 visible groups with 6 reports" in text_in(everywhere)
-    assert not NoiseRule.objects.filter(built_in=False).exists()
+    assert not NoiseRule.objects.filter(is_built_in=False).exists()
     saved = pages.post(unescape(found), values, follow=True)
     assert "Groups with the new label host-ads-example-net-shop-example-8443: 1." in text_in(saved)
     assert [group.site for group in Group.objects.visible()] == [portal]

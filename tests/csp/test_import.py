@@ -249,7 +249,7 @@ def test_bad_lines_are_set_aside_once(tmp_path: Path) -> None:
     assert "2 bad" in complaint(file)
     assert "2 had been imported before" in run("import_csp_reports", file)
     assert rejected(file) == [(1, "{bad"), (2, "[]")]
-    assert CommittedBatch.objects.filter(imported=True).count() == 1
+    assert CommittedBatch.objects.filter(is_imported=True).count() == 1
 
 
 def test_bad_items_of_an_array_are_set_aside(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_rule_of_a_site_matches_only_there_and_before_others() -> None:
 def test_adding_built_in_rules_again_keeps_changes() -> None:
     add_built_in(NoiseRule)
     changed = NoiseRule.objects.get(target="scheme", pattern="moz-extension")
-    NoiseRule.objects.filter(pk=changed.pk).update(pattern="mine", enabled=False)
+    NoiseRule.objects.filter(pk=changed.pk).update(pattern="mine", is_enabled=False)
     count = NoiseRule.objects.count()
     add_built_in(NoiseRule)
     assert NoiseRule.objects.count() == count
@@ -223,7 +223,7 @@ def later() -> datetime:
 
 
 def save(rule: NoiseRule, *, enabled: bool) -> None:
-    rule.enabled = enabled
+    rule.is_enabled = enabled
     services.save_noise_rule(rule, actor=SYSTEM, now=NOW)
 
 
@@ -295,7 +295,7 @@ def test_every_report_counts_once_in_one_group(collecting: None, steps: list[str
     for step in steps:
         if step in {"noise", "other"}:
             store("cdn", "/ads/x.js" if step == "noise" else "/lib/x.js")
-            is_noise = step == "noise" and NoiseRule.objects.filter(name="ads", enabled=True)
+            is_noise = step == "noise" and NoiseRule.objects.filter(name="ads", is_enabled=True)
             sent["noise_reports" if is_noise else "reports"] += 1
         elif step == "delete":
             NoiseRule.objects.filter(name="ads").delete()
@@ -309,7 +309,7 @@ def test_every_report_counts_once_in_one_group(collecting: None, steps: list[str
     assert Group.objects.count() == min(1, sent.total())
     for group in Group.objects.all():
         assert (group.reports, group.noise_reports) == (sent["reports"], sent["noise_reports"])
-        is_enabled = NoiseRule.objects.filter(name="ads", enabled=True).exists()
+        is_enabled = NoiseRule.objects.filter(name="ads", is_enabled=True).exists()
         assert group.noise_rule is None or is_enabled
         of_rules = Counter[bool]()
         for noise, number in GroupHour.objects.values_list("noise_rule_id", "reports"):

@@ -103,7 +103,7 @@ def test_killed_import_continues(tmp_path: Path) -> None:
         with pipe.open("wb") as source:
             source.write(as_lines(*[legacy()] * 1500).encode())
             source.flush()
-            wait_for(CommittedBatch.objects.filter(imported=True).exists)
+            wait_for(CommittedBatch.objects.filter(is_imported=True).exists)
             program.end(signal.SIGKILL)
     finally:
         program.kill_all()

@@ -103,7 +103,7 @@ def test_changed_rules_apply_to_the_next_report(member: APIClient) -> None:
     rule = NoiseRule(name="ads", category="own", target="path", pattern="/ads/", reason="ads")
     services.save_noise_rule(rule, actor=SYSTEM, now=NOW)
     send(member, report)
-    rule.enabled = False
+    rule.is_enabled = False
     services.save_noise_rule(rule, actor=SYSTEM, now=NOW)
     send(member, report)
     services.delete_noise_rule(rule, actor=SYSTEM, now=NOW)

@@ -429,7 +429,7 @@ def test_counts_of_filters_are_the_numbers_of_rows_that_they_show(
 
 def test_list_of_groups_joins_no_other_table(transactional_db: None) -> None:
     client = in_admin("owner")
-    disabled = NoiseRule.objects.create(name="x", target="host", pattern="x.test", enabled=False)
+    disabled = NoiseRule.objects.create(name="x", target="host", pattern="x.test", is_enabled=False)
     make_group(noise_rule=disabled, assigned_to=User.objects.get())
     with CaptureQueriesContext(connection) as queries:
         page = client.get("/admin/csp/group/", {"q": "img", "_facets": "True"}).text
