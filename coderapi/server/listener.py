@@ -2,6 +2,10 @@
 
 All workers of an address share one socket, which the supervisor opens. So connections wait in the
 queue of this socket while a worker is replaced, and a worker that is busy leaves them to others.
+
+If many clients connect at once, the worker that the operating system runs first would accept most
+of them, and these clients would wait longer for their responses. So a worker with more connections
+than another one pauses before it accepts.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 import array
 import asyncio
 import logging
+import mmap
 import socket
 import ssl
 import struct
@@ -30,7 +35,28 @@ TLS_SECONDS = {"ssl_handshake_timeout": 5.0, "ssl_shutdown_timeout": 1.0}
 SO_ATTACH_FILTER = 26
 WITHOUT_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFF_FFFF))
 
+# A worker with this number of connections more than another one pauses for so many seconds. It
+# pauses once for each connection, because the other worker may be busy.
+LEAD = 2
+LEAD_SECONDS = 0.002
+
 logger = logging.getLogger(__name__)
+
+
+class Share:
+    """The number of connections of one worker, in memory that all workers of a socket share."""
+
+    def __init__(self, numbers: memoryview[int], place: int) -> None:
+        self._numbers, self._place = numbers, place
+
+    def is_ahead(self, number: int) -> bool:
+        """Notes the number. Returns whether another worker has fewer connections."""
+        # 0 means that there is no worker.
+        self._numbers[self._place] = number + 1
+        return number + 1 > min(filter(None, self._numbers)) + LEAD
+
+    def leave(self) -> None:
+        self._numbers[self._place] = 0
 
 
 class Listener:
@@ -44,6 +70,14 @@ class Listener:
     def __init__(self, bound: socket.socket, *, is_inherited: bool = False) -> None:
         self.socket = bound
         self._is_inherited = is_inherited
+        # Forked processes share this memory.
+        self._numbers: memoryview[int] = memoryview(mmap.mmap(-1, 256 * 4)).cast("I")
+        self._shares = 0
+
+    def share(self) -> Share:
+        """Returns the share of a further worker. Called before the workers are forked."""
+        self._shares += 1
+        return Share(self._numbers, self._shares - 1)
 
     def open(self) -> None:
         """Listens. Does nothing if the socket listens already."""
@@ -92,9 +126,11 @@ class Acceptor:
         make: Callable[[str], Connection],
         tls: ssl.SSLContext | None,
         *,
+        is_ahead: Callable[[], bool],
         pause_seconds: float,
     ) -> None:
         self._socket, self._make = listening, make
+        self._is_ahead, self._has_paused = is_ahead, False
         self._tls: dict[str, Any] = {"ssl": tls, **TLS_SECONDS} if tls else {}
         self._pause_seconds = pause_seconds
         self._loop = asyncio.get_running_loop()
@@ -102,7 +138,7 @@ class Acceptor:
 
     def start(self) -> None:
         if self._socket.fileno() >= 0:
-            self._loop.add_reader(self._socket, self._accept)
+            self._loop.add_reader(self._socket, self._accept_in_turn)
 
     def stop(self) -> None:
         """Accepts the connections that wait now, and closes this process's copy of the socket."""
@@ -110,6 +146,18 @@ class Acceptor:
             pass
         self._loop.remove_reader(self._socket)
         self._socket.close()
+
+    def _accept_in_turn(self) -> None:
+        """Accepts one connection, after a pause if another worker has fewer connections."""
+        self._has_paused = not self._has_paused and self._is_ahead()
+        if self._has_paused:
+            self._pause(LEAD_SECONDS)
+        else:
+            self._accept()
+
+    def _pause(self, seconds: float) -> None:
+        self._loop.remove_reader(self._socket)
+        self._loop.call_later(seconds, self.start)
 
     def _accept(self) -> bool:
         """Accepts one connection. Returns whether one was waiting."""
@@ -120,8 +168,7 @@ class Acceptor:
         except OSError as error:
             # The connection still waits, so without a pause this would be called again at once.
             logger.warning("No connection can be accepted: %s", error.strerror)
-            self._loop.remove_reader(self._socket)
-            self._loop.call_later(self._pause_seconds, self.start)
+            self._pause(self._pause_seconds)
             return False
         accepted.setblocking(False)
         connection = self._make(str(address[0]))

@@ -17,7 +17,7 @@ import uvloop
 from coderapi.server.clients import Clients
 from coderapi.server.connection import Application, Connection
 from coderapi.server.limits import Limits
-from coderapi.server.listener import Acceptor, Listener
+from coderapi.server.listener import Acceptor, Listener, Share
 from kernel.http.asking import Inbox
 from kernel.loops import stopping
 
@@ -45,8 +45,10 @@ class Server:
         limits: Limits | None = None,
         tls: ssl.SSLContext | None = None,
         keeps: bool = True,
+        share: Share | None = None,
     ) -> None:
         self._application, self._listener = application, listener
+        self._share = share or listener.share()
         self._limits = limits or Limits()
         loop = asyncio.get_running_loop()
         self.clients = Clients(self._limits, loop.time)
@@ -55,7 +57,13 @@ class Server:
         self._address: tuple[str, int] = listener.socket.getsockname()[:2]
         self._scheme = "https" if tls else "http"
         pause = self._limits.accept_pause_seconds
-        self._acceptor = Acceptor(listener.socket, self._connection, tls, pause_seconds=pause)
+        self._acceptor = Acceptor(
+            listener.socket,
+            self._connection,
+            tls,
+            is_ahead=lambda: self._share.is_ahead(len(self.clients.open)),
+            pause_seconds=pause,
+        )
         self._watching: asyncio.Task[None] | None = None
 
     def _connection(self, peer: str) -> Connection:
@@ -80,6 +88,7 @@ class Server:
         if self._listener.ignore_new():
             await asyncio.sleep(limits.handshake_seconds)
         self._acceptor.stop()
+        self._share.leave()
         # Requests that have just arrived are read and answered.
         await self._until(lambda: not clients.open, limits.last_seconds)
         for each in self._connections():
@@ -126,7 +135,7 @@ class Worker:
         url: str = "",
         tasks: Iterable[Callable[[], Coroutine[Any, Any, None]]] = (),
     ) -> None:
-        self.listener = listener
+        self.listener, self._share = listener, listener.share()
         self._load = load
         self._tls = tls
         self._keeps = keeps
@@ -147,7 +156,12 @@ class Worker:
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 loop.add_signal_handler(signum, ending.set)
         server = Server(
-            application, self.listener, limits=_limits(), tls=self._tls, keeps=self._keeps
+            application,
+            self.listener,
+            limits=_limits(),
+            tls=self._tls,
+            keeps=self._keeps,
+            share=self._share,
         )
         # `asyncio.run` cancels them at the end.
         _tasks = [asyncio.create_task(each()) for each in self._tasks]

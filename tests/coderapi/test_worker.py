@@ -195,3 +195,18 @@ def test_idle_client_of_tls_does_not_delay_the_end(authority: Authority) -> None
         clients.enter_context(kept(server.connect(), authority))
         server.end()
         wait_for(lambda: not server.clients.open)
+
+
+def test_worker_with_more_connections_lets_others_accept_first() -> None:
+    with closing(Listener(socket.create_server(("127.0.0.1", 0)))) as listener:
+        share, other = listener.share(), listener.share()
+        assert not share.is_ahead(100)
+        assert not other.is_ahead(97)
+        assert [share.is_ahead(number) for number in (99, 100)] == [False, True]
+        other.leave()
+        assert not share.is_ahead(100)
+        # It accepts them later if the other worker does not.
+        other.is_ahead(0)
+        with serving(Application(), listener) as server:
+            clients = [server.connect(HEAD + b"\r\n") for _ in range(5)]
+            assert [client.recv(12) for client in clients] == [b"HTTP/1.1 200"] * 5
