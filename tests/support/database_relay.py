@@ -39,16 +39,20 @@ class Between:
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(str(directory / ".s.PGSQL.5432"))
         self._listening.listen()
-        self._open: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._open: list[socket.socket] = [self._listening]
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *raised: object) -> None:
+        # Only a shutdown wakes a thread that waits in accept or recv.
+        self._listening.shutdown(socket.SHUT_RDWR)
         self.thaw()
-        for each in [self._listening, *self._open]:
-            # Only a shutdown wakes a thread that waits in accept or recv.
+        # It may have accepted a connection while no data passed.
+        self._accepting.join()
+        for each in self._open:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
@@ -64,10 +68,10 @@ class Between:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listening.accept()
-                self._flows.wait()
                 server = socket.socket(socket.AF_UNIX)
-                server.connect(self._server)
                 self._open += [client, server]
+                self._flows.wait()
+                server.connect(self._server)
                 self._pass(client, server, self._may_pass)
                 self._pass(server, client, lambda data, *_: True)
 
