@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.db import connection, models
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 # The apps in the order of the document, with their headings.
 APPS = {
+    "csp": "CSP reports",
     "stats": "Deployment stats",
     "users": "Users",
     "tokens": "Tokens",
@@ -54,11 +56,11 @@ def _app(label: str) -> Iterator[str]:
 
 def _table(model: type[models.Model]) -> Iterator[str]:
     table = model._meta.db_table
-    about = inspect.getdoc(model) or ""
+    about = (inspect.getdoc(model) or "").partition("\n\n")[0].replace("\n", " ")
+    # A reader of the document does not have the code.
+    about = re.sub(r" \(see `[^`]+`\)", "", about)
     yield f"### {table}\n"
-    yield about.partition("\n\n")[0].replace("\n", " ") + (
-        " *Internal.*\n" if table in INTERNAL else "\n"
-    )
+    yield f"{about}{' *Internal.*' if table in INTERNAL else ''}\n"
     yield "| column | type | meaning |\n|---|---|---|"
     for field in model._meta.concrete_fields:
         if field.column:

@@ -64,9 +64,15 @@ class Group(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
-    site = models.CharField(max_length=255, default=OTHER_SITE)
-    directive = models.CharField(max_length=64, blank=True)
-    blocked_source = models.CharField(max_length=255, blank=True)
+    site = models.CharField(
+        max_length=255, default=OTHER_SITE, db_comment="The origin of the pages, or other."
+    )
+    directive = models.CharField(max_length=64, blank=True, db_comment="The violated directive.")
+    blocked_source = models.CharField(
+        max_length=255,
+        blank=True,
+        db_comment="The host, the scheme or the keyword that was blocked.",
+    )
     # A batch does not wait for the check of each row.
     noise_rule = models.ForeignKey(
         "NoiseRule",
@@ -75,26 +81,48 @@ class Group(models.Model):
         db_constraint=False,
         db_index=False,
         related_name="groups",
+        db_comment="The noise rule that labelled the group (`csp_noiserule`).",
     )
-    first_seen = models.DateTimeField()
-    last_seen = models.DateTimeField()
+    first_seen = models.DateTimeField(db_comment="When the first report arrived.")
+    last_seen = models.DateTimeField(db_comment="When the newest report arrived.")
     # When the row was inserted. An import of old reports changes `first_seen`, but not this time.
     created_at = models.DateTimeField(db_default=Now(), editable=False)
-    reports = models.BigIntegerField(default=0)
-    noise_reports = models.BigIntegerField(default=0)
-    pages = models.BigIntegerField(default=0)
-    client_days = models.BigIntegerField(default=0)
+    reports = models.BigIntegerField(
+        default=0, db_comment="The number of other reports than noise."
+    )
+    noise_reports = models.BigIntegerField(
+        default=0, db_comment="The number of reports that noise rules matched."
+    )
+    pages = models.BigIntegerField(default=0, db_comment="The number of distinct pages.")
+    client_days = models.BigIntegerField(
+        default=0, db_comment="The number of distinct clients on each day, summed over the days."
+    )
     # The rank of the oldest version with which the group was reported. NULL if there is none,
     # because PostgreSQL ignores NULL in `least`.
     oldest_version_rank = models.CharField(  # noqa: DJ001
-        max_length=255, null=True, db_collation="C", editable=False
+        max_length=255,
+        null=True,
+        db_collation="C",
+        editable=False,
+        db_comment="The rank of the oldest version of the site with which the group was reported.",
     )
     # Only operators write the columns below.
-    state = models.CharField(max_length=16, choices=State, db_default=State.NEW)
-    state_set_at = models.DateTimeField(null=True)
-    ignored_until = models.DateTimeField(null=True)
-    ignored_client_days = models.BigIntegerField("ignored up to client days", null=True)
-    note = models.TextField(blank=True, db_default="")
+    state = models.CharField(
+        max_length=16,
+        choices=State,
+        db_default=State.NEW,
+        db_comment="new, acknowledged, resolved or ignored, as an operator set it.",
+    )
+    state_set_at = models.DateTimeField(null=True, db_comment="When an operator set the state.")
+    ignored_until = models.DateTimeField(
+        null=True, db_comment="When an ignored group becomes new again."
+    )
+    ignored_client_days = models.BigIntegerField(
+        "ignored up to client days",
+        null=True,
+        db_comment="The client days after which an ignored group becomes new again.",
+    )
+    note = models.TextField(blank=True, db_default="", db_comment="The note of the operators.")
     # The user who takes care of the group.
     assigned_to = models.ForeignKey(
         "users.User", models.SET_NULL, null=True, blank=True, db_index=False, related_name="+"
@@ -143,9 +171,11 @@ class GroupHour(models.Model):
     pk = models.CompositePrimaryKey("group_id", "hour", "noise_rule_id")
     # PostgreSQL does not check the group, so that a batch does not wait for the check of each row.
     group = models.ForeignKey(Group, models.CASCADE, db_index=False, db_constraint=False)
-    hour = models.DateTimeField(db_index=True)
-    noise_rule_id = models.BigIntegerField(default=0)
-    reports = models.BigIntegerField()
+    hour = models.DateTimeField(db_index=True, db_comment="The start of the hour.")
+    noise_rule_id = models.BigIntegerField(
+        default=0, db_comment="The noise rule that matched the reports, or 0."
+    )
+    reports = models.BigIntegerField(db_comment="The number of reports.")
 
     objects = GroupHourQuerySet.as_manager()
 
@@ -171,11 +201,19 @@ class Version(models.Model):
 
     # Not a bigint, to save space: each distinct hash of a version contains this number.
     id = models.AutoField(primary_key=True)
-    site = models.CharField(max_length=255)
-    name = models.CharField(max_length=64)
-    rank = models.CharField(max_length=255, db_collation="C")
-    first_seen = models.DateTimeField()
-    last_seen = models.DateTimeField()
+    site = models.CharField(max_length=255, db_comment="The site.")
+    name = models.CharField(
+        max_length=64, db_comment="The version, as in the URL for reports, or the release of Coder."
+    )
+    rank = models.CharField(
+        max_length=255,
+        db_collation="C",
+        db_comment="A text by which the versions of a site are sorted, oldest first.",
+    )
+    first_seen = models.DateTimeField(db_comment="When the first report with the version arrived.")
+    last_seen = models.DateTimeField(
+        db_comment="When the newest report with the version arrived, to the day."
+    )
 
     class Meta:
         ordering = ["site", "rank"]
@@ -193,7 +231,9 @@ class GroupVersion(models.Model):
         Group, models.CASCADE, db_index=False, db_constraint=False, related_name="versions"
     )
     version = models.ForeignKey(Version, models.CASCADE, db_index=False, db_constraint=False)
-    client_days = models.BigIntegerField()
+    client_days = models.BigIntegerField(
+        db_comment="The client days of the reports with this version."
+    )
 
     class Meta:
         indexes = [
@@ -216,9 +256,11 @@ class DistinctHash(models.Model):
 
     pk = models.CompositePrimaryKey("group_id", "kind", "hash", "version_id")
     group = models.ForeignKey(Group, models.CASCADE, db_index=False, db_constraint=False)
-    kind = models.SmallIntegerField(choices=Kind)
-    hash = models.BigIntegerField()
-    version_id = models.IntegerField(default=0)
+    kind = models.SmallIntegerField(
+        choices=Kind, db_comment="1 for a page, 2 for a client on a day."
+    )
+    hash = models.BigIntegerField(db_comment="The keyed hash.")
+    version_id = models.IntegerField(default=0, db_comment="The version of the site, or 0.")
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} of {self.group_id}"
@@ -233,36 +275,64 @@ class Report(models.Model):
     """
 
     id = models.BigAutoField(primary_key=True)
-    received_at = models.DateTimeField()
-    occurred_at = models.DateTimeField()
+    received_at = models.DateTimeField(db_comment="When the report arrived.")
+    occurred_at = models.DateTimeField(
+        db_comment="When the violation happened, as the browser says."
+    )
     group = models.ForeignKey(
         Group, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="stored_reports"
     )
     # The enabled noise rule that matched the report on arrival, or 0. The rule may be deleted.
-    noise_rule_id = models.BigIntegerField(default=0, editable=False)
-    format = models.CharField(max_length=32)
-    document_uri = models.TextField("document URI", blank=True)
-    referrer = models.TextField(blank=True)
-    blocked_uri = models.TextField("blocked URI", blank=True)
-    effective_directive = models.TextField(blank=True)
-    violated_directive = models.TextField(blank=True)
-    original_policy = models.TextField(blank=True)
-    disposition = models.CharField(max_length=64, blank=True)
-    status_code = models.IntegerField(null=True)
-    sample = models.TextField(blank=True)
-    source_file = models.TextField(blank=True)
-    line_number = models.IntegerField(null=True)
-    column_number = models.IntegerField(null=True)
-    browser = models.CharField(max_length=64, blank=True)
-    user_agent = models.TextField(blank=True)
-    client_hash = models.BinaryField(max_length=16)
-    # The release of Coder, or the version that the site itself put into the URL for reports.
-    version_name = models.CharField("version", max_length=64, blank=True)
-    # The members of the report that have no column.
-    other_members = models.JSONField(default=dict)
+    noise_rule_id = models.BigIntegerField(
+        default=0,
+        editable=False,
+        db_comment="The enabled noise rule that matched the report on arrival, or 0.",
+    )
+    format = models.CharField(max_length=32, db_comment="The format of the report.")
+    document_uri = models.TextField("document URI", blank=True, db_comment="The URL of the page.")
+    referrer = models.TextField(blank=True, db_comment="The URL of the referring page.")
+    blocked_uri = models.TextField(
+        "blocked URI", blank=True, db_comment="The blocked URL or keyword."
+    )
+    effective_directive = models.TextField(blank=True, db_comment="The directive that was applied.")
+    violated_directive = models.TextField(
+        blank=True, db_comment="The violated directive, as older browsers name it."
+    )
+    original_policy = models.TextField(blank=True, db_comment="The policy of the page.")
+    disposition = models.CharField(max_length=64, blank=True, db_comment="enforce or report.")
+    status_code = models.IntegerField(null=True, db_comment="The HTTP status of the page.")
+    sample = models.TextField(
+        blank=True, db_comment="The beginning of the blocked code, without secrets."
+    )
+    source_file = models.TextField(
+        blank=True, db_comment="The URL of the file that caused the violation."
+    )
+    line_number = models.IntegerField(null=True, db_comment="The line in this file.")
+    column_number = models.IntegerField(null=True, db_comment="The column in this line.")
+    browser = models.CharField(
+        max_length=64, blank=True, db_comment="The browser and its main version."
+    )
+    user_agent = models.TextField(blank=True, db_comment="The user agent.")
+    client_hash = models.BinaryField(
+        max_length=16,
+        db_comment="A keyed hash of the client's address. It identifies no client after a day.",
+    )
+    version_name = models.CharField(
+        "version",
+        max_length=64,
+        blank=True,
+        db_comment="The release of Coder, or the version in the URL for reports.",
+    )
+    other_members = models.JSONField(
+        default=dict, db_comment="The members of the report that have no column."
+    )
     # The number of reports that this row represents. It is more than 1 if only a sample of the
     # reports is stored.
-    represented_reports = models.BigIntegerField(db_default=1, editable=False)
+    represented_reports = models.BigIntegerField(
+        db_default=1,
+        editable=False,
+        db_comment="The number of reports that this row represents, if only a sample is stored.",
+    )
 
     class Meta:
         ordering = ["-received_at", "-id"]
@@ -289,9 +359,11 @@ class LimitUse(models.Model):
     """
 
     pk = models.CompositePrimaryKey("subject", "hour")
-    subject = models.BinaryField(max_length=32)
-    hour = models.DateTimeField()
-    used = models.BigIntegerField()
+    subject = models.BinaryField(
+        max_length=32, db_comment="A keyed hash of what is limited: a caller, a network or a cause."
+    )
+    hour = models.DateTimeField(db_comment="The start of the hour.")
+    used = models.BigIntegerField(db_comment="How much was used.")
 
     def __str__(self) -> str:
         return f"{self.hour:%Y-%m-%d %H}:00 {self.used}"
@@ -306,8 +378,12 @@ class CommittedBatch(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
-    is_imported = models.BooleanField(db_default=False)
-    committed_at = models.DateTimeField(db_default=Now(), db_index=True)
+    is_imported = models.BooleanField(
+        db_default=False, db_comment="Whether an import wrote the batch."
+    )
+    committed_at = models.DateTimeField(
+        db_default=Now(), db_index=True, db_comment="When the batch was committed."
+    )
 
     def __str__(self) -> str:
         return str(self.id)
@@ -316,8 +392,8 @@ class CommittedBatch(models.Model):
 class ClientKey(models.Model):
     """The secret key of the client hashes of one day. It is deleted a day later."""
 
-    day = models.DateField(primary_key=True)
-    secret = models.BinaryField(max_length=32)
+    day = models.DateField(primary_key=True, db_comment="The day (UTC).")
+    secret = models.BinaryField(max_length=32, db_comment="The key of the hashes. A secret.")
 
     def __str__(self) -> str:
         return f"{self.day}"
@@ -333,8 +409,10 @@ class NoiseRule(models.Model):
         DOCUMENT_SCHEME = "document-scheme", "document's scheme"
         USER_AGENT = "user-agent", "user agent"
 
-    name = models.SlugField(max_length=64, unique=True)
-    category = models.CharField(max_length=64)
+    name = models.SlugField(max_length=64, unique=True, db_comment="The unique name.")
+    category = models.CharField(
+        max_length=64, db_comment="What causes the reports, such as browser extensions."
+    )
     target = models.CharField(
         max_length=16,
         choices=Target,
@@ -350,12 +428,19 @@ class NoiseRule(models.Model):
     site = models.CharField(
         max_length=255, blank=True, help_text="Matches only reports of this site."
     )
-    reason = models.TextField()
+    reason = models.TextField(db_comment="Why reports with this pattern are noise.")
     reference_url = models.CharField(
         "reference URL", max_length=255, blank=True, help_text="A page about this noise."
     )
-    is_enabled = models.BooleanField("enabled", default=True)
-    is_built_in = models.BooleanField("built-in", default=False, editable=False)
+    is_enabled = models.BooleanField(
+        "enabled", default=True, db_comment="Whether lists hide the groups that the rule labels."
+    )
+    is_built_in = models.BooleanField(
+        "built-in",
+        default=False,
+        editable=False,
+        db_comment="Whether the rule is part of coderapi.",
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -377,8 +462,13 @@ class IngestKey(models.Model):
     The key is public, because every visitor of these pages can read it.
     """
 
-    name = models.CharField(max_length=64, unique=True)
-    value = models.CharField(max_length=64, unique=True, editable=False)
+    name = models.CharField(max_length=64, unique=True, db_comment="The unique name.")
+    value = models.CharField(
+        max_length=64,
+        unique=True,
+        editable=False,
+        db_comment="The key, as in the URL for reports. It is public.",
+    )
     origins = ArrayField(
         models.CharField(max_length=255),
         help_text="The origins of the pages that may use this key, separated by commas, such as "
@@ -400,17 +490,16 @@ class IngestKey(models.Model):
 
 
 class Rejection(models.Model):
-    """The number of rejected requests with reports, of one day, key, reason and origin.
+    """The number of rejected requests with reports, of one day, key, reason and origin."""
 
-    `ingest_key` is the name of the key. `origin` is empty if the request had no Origin header.
-    """
-
-    day = models.DateField()
-    ingest_key = models.CharField(max_length=64, blank=True)
-    reason = models.CharField(max_length=64)
-    origin = models.CharField(max_length=255, blank=True)
-    requests = models.BigIntegerField(default=0)
-    last_seen = models.DateTimeField()
+    day = models.DateField(db_comment="The day (UTC).")
+    ingest_key = models.CharField(
+        max_length=64, blank=True, db_comment="The name of the ingest key, or empty."
+    )
+    reason = models.CharField(max_length=64, db_comment="Why the requests were rejected.")
+    origin = models.CharField(max_length=255, blank=True, db_comment="The header Origin, or empty.")
+    requests = models.BigIntegerField(default=0, db_comment="The number of requests.")
+    last_seen = models.DateTimeField(db_comment="The time of the newest request.")
 
     class Meta:
         verbose_name = "rejected request"
@@ -426,18 +515,16 @@ class Rejection(models.Model):
 
 
 class SettledPolicy(models.Model):
-    """A policy of a site (see `csp.triage.settled_policies`).
+    """A policy of a site (see `csp.triage.settled_policies`)."""
 
-    `digest` is that of the form that is equal in all browsers. `settled_at` is when the policy
-    was last new on the site.
-    """
-
-    site = models.CharField(max_length=255)
-    disposition = models.CharField(max_length=64, blank=True)
-    digest = models.CharField(max_length=64)
-    policy = models.TextField()
-    settled_at = models.DateTimeField()
-    last_seen = models.DateTimeField()
+    site = models.CharField(max_length=255, db_comment="The site.")
+    disposition = models.CharField(max_length=64, blank=True, db_comment="enforce or report.")
+    digest = models.CharField(
+        max_length=64, db_comment="A digest of the policy in a form that is equal in all browsers."
+    )
+    policy = models.TextField(db_comment="The policy.")
+    settled_at = models.DateTimeField(db_comment="When the policy was last new on the site.")
+    last_seen = models.DateTimeField(db_comment="When the newest report with the policy arrived.")
 
     class Meta:
         constraints = [
@@ -459,19 +546,41 @@ class OtherReport(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
-    type = models.CharField(max_length=64)
-    subject = models.CharField(max_length=128, blank=True)
-    url = models.CharField("URL of the cause", max_length=1024, blank=True)
-    ingest_key = models.CharField(max_length=64, blank=True)
-    site = models.CharField(max_length=255, default=OTHER_SITE)
-    page_kind = models.CharField("kind of page", max_length=1024, blank=True)
-    first_seen = models.DateTimeField()
-    last_seen = models.DateTimeField()
+    type = models.CharField(max_length=64, db_comment="The type, such as deprecation.")
+    subject = models.CharField(
+        max_length=128,
+        blank=True,
+        db_comment="What the report is about, such as the deprecated feature.",
+    )
+    url = models.CharField(
+        "URL of the cause", max_length=1024, blank=True, db_comment="The URL of the cause."
+    )
+    ingest_key = models.CharField(
+        max_length=64, blank=True, db_comment="The name of the ingest key, or empty."
+    )
+    site = models.CharField(
+        max_length=255, default=OTHER_SITE, db_comment="The origin of the pages, or other."
+    )
+    page_kind = models.CharField(
+        "kind of page",
+        max_length=1024,
+        blank=True,
+        db_comment="The path of the page, with placeholders.",
+    )
+    first_seen = models.DateTimeField(db_comment="When the first report arrived.")
+    last_seen = models.DateTimeField(db_comment="When the newest report arrived.")
     # When the row was inserted. The number of new rows of a day is limited.
     created_at = models.DateTimeField(db_default=Now(), db_index=True, editable=False)
-    reports = models.BigIntegerField(default=0)
-    client_sketch = ArrayField(models.BigIntegerField(), default=list, editable=False)
-    client_days = models.BigIntegerField(default=0)
+    reports = models.BigIntegerField(default=0, db_comment="The number of reports.")
+    client_sketch = ArrayField(
+        models.BigIntegerField(),
+        default=list,
+        editable=False,
+        db_comment="The smallest keyed hashes of the clients on each day.",
+    )
+    client_days = models.BigIntegerField(
+        default=0, db_comment="The number of distinct clients on each day, summed over the days."
+    )
 
     class Meta:
         verbose_name = "other report"

@@ -7,13 +7,14 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django_migration_linter import MigrationLinter
 
 from coderapi.database import migrating
 from coderapi.database.migrating import migration_lock
-from kernel.db.connections import connect_directly
+from kernel.db.connections import connect_directly, fetch
 from tests.support.processes import PACKAGES, PROJECT, wait_for
 
 # They create tables by SQL. The linter mistakes their NOT NULL for a change.
@@ -36,6 +37,19 @@ def test_migrations_do_not_depend_on_code_that_may_change() -> None:
         if module.partition(".")[0] in PACKAGES and not module.startswith(f"{app}.migrations.")
     }
     assert used == set()
+
+
+@pytest.mark.django_db
+def test_database_describes_its_columns() -> None:
+    """Also partitioned tables, which migrations create by SQL."""
+    columns = """
+        SELECT attname, col_description(attrelid, attnum) FROM pg_attribute
+        WHERE attrelid = %s::regclass
+    """
+    for model in (model for app in APPS for model in apps.get_app_config(app).get_models()):
+        stored = dict(fetch(columns, [model._meta.db_table]))
+        for field in model._meta.concrete_fields:
+            assert not field.column or stored[field.column] == field.db_comment, str(field)
 
 
 @pytest.mark.django_db
