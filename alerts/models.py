@@ -30,7 +30,9 @@ class Channel(models.Model):
     secret = models.CharField(
         max_length=64, editable=False, db_comment="The key that signs the messages of a webhook."
     )
-    is_enabled = models.BooleanField(default=False, db_comment="Whether the channel gets alerts.")
+    is_enabled = models.BooleanField(
+        "enabled", default=False, db_comment="Whether the channel gets alerts."
+    )
     # Only the first time enables the channel.
     accepted_at = models.DateTimeField(
         "last message",

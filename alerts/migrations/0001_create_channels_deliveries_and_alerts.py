@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
                 ('type', models.CharField(choices=[('webhook', 'Webhook (signed JSON)'), ('slack', 'Slack'), ('teams', 'Microsoft Teams'), ('ntfy', 'ntfy'), ('email', 'E-mail')], db_comment='How the receiver gets messages.', max_length=16)),
                 ('address', models.CharField(db_comment='The URL, or the e-mail address. A URL may contain a secret.', max_length=1024)),
                 ('secret', models.CharField(db_comment='The key that signs the messages of a webhook.', editable=False, max_length=64)),
-                ('is_enabled', models.BooleanField(db_comment='Whether the channel gets alerts.', default=False)),
+                ('is_enabled', models.BooleanField(db_comment='Whether the channel gets alerts.', default=False, verbose_name='enabled')),
                 ('accepted_at', models.DateTimeField(db_comment='When the receiver last accepted a message.', editable=False, null=True, verbose_name='last message')),
                 ('failed_at', models.DateTimeField(db_comment='When a test, a message or composing messages last failed.', editable=False, null=True)),
                 ('error', models.CharField(blank=True, db_comment='The last failure.', editable=False, max_length=512)),
