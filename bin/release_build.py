@@ -44,7 +44,7 @@ def build(repository: str) -> None:
         shutil.rmtree(TARGET, ignore_errors=True)
         TARGET.parent.mkdir(exist_ok=True)
         shutil.copytree(first, TARGET)
-        image = _image(Path(scratch, "a", "source"))
+        image = _image(Path(scratch, "a", "source"), repository)
     write_sums(TARGET)
     sys.stdout.write(f"{TARGET}\n")
     for file in sorted(TARGET.iterdir()):
@@ -128,13 +128,14 @@ def _compare(first: Path, second: Path) -> None:
         raise ReleaseError(f"two builds of one commit differ: {', '.join(sorted(differ))}")
 
 
-def _image(source: Path) -> str:
+def _image(source: Path, repository: str) -> str:
     """Builds the image for each platform, if podman is installed. Returns what was done."""
     if shutil.which("podman") is None:
         return "  The image was not built: podman is not installed."
     tag, archive = f"localhost/coderapi:{__version__}", TARGET / f"coderapi-{__version__}.oci.tar"
     epoch = output("git", "log", "-1", "--format=%ct", cwd=source).strip()
-    file = ("--file", "docker/Dockerfile", "--timestamp", epoch)
+    argument = f"REPOSITORY={repository}"
+    file = ("--file", "docker/Dockerfile", "--timestamp", epoch, "--build-arg", argument)
     try:
         output(
             "podman", "build", "--platform", PLATFORMS, "--manifest", tag, *file, ".", cwd=source
