@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,24 @@ from tests.support.processes import PACKAGES, PROJECT, wait_for
 # They create tables by SQL. The linter mistakes their NOT NULL for a change.
 NEW_BY_SQL = ["0001_create_append_only_entries", "0001_reports_groups_noise_rules_and_ingest_keys"]
 APPS = sorted(name for name in PACKAGES if (PROJECT / name / "migrations").is_dir())
+
+# In the format of sha256sum.
+HASHES = PROJECT / "tests/coderapi/migrations.sha256"
+CHANGED = """
+These migrations differ from tests/coderapi/migrations.sha256. A migration of a release is never \
+changed, because databases have applied it. Add another one, and increase SCHEMA in \
+coderapi/database/schema.py. For a new migration, and until 0.1.0 is released for a changed one:
+  sha256sum */migrations/*.py >tests/coderapi/migrations.sha256
+  bin/keep_release"""
+
+
+def test_no_migration_is_changed() -> None:
+    found = {
+        str(file.relative_to(PROJECT)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in PROJECT.glob("*/migrations/*.py")
+    }
+    frozen = dict(line.split("  ")[::-1] for line in HASHES.read_text().splitlines())
+    assert found.items() ^ frozen.items() == set(), CHANGED
 
 
 @pytest.mark.django_db
