@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 
 import pytest
 import yaml
+from django.apps import apps
 from django.core.management import get_commands
 
 from coderapi.settings import BASE_DIR
@@ -34,6 +35,9 @@ NAMES: dict[str, Callable[[], Collection[str]]] = {
     "settings": lambda: [option.env for option in OWN_OPTIONS],
     "commands": lambda: [name for name, app in get_commands().items() if app in PACKAGES],
     "jobs": lambda: [job.name for job in registry.all_jobs()],
+    "tables": lambda: [
+        model._meta.db_table for model in apps.get_models() if model._meta.app_label in PACKAGES
+    ],
     "metrics": lambda: re.findall(
         r"^\| `(\w+)`", (BASE_DIR / "docs/metrics.md").read_text(), re.MULTILINE
     ),

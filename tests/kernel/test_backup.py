@@ -22,21 +22,10 @@ from kernel.postgres.commands import own_tables
 from tests.support.commands import manage, manage_with
 from tests.support.factories import PASSWORD, utc
 from tests.support.processes import database_name, own_database
+from tests.support.tables import TABLES, row_counts
 
 KEY = "the-key-of-the-backup-which-is-long-enough-for-django-1234567890"
 OTHER_KEY = f"another-{KEY}"
-
-TABLES = """
-SELECT c.oid::regclass::text FROM pg_class c
-WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
-"""
-
-
-def counts(connection: psycopg.Connection[Any]) -> dict[str, int]:
-    """Returns the number of rows of each table."""
-    names = [name for (name,) in connection.execute(TABLES)]
-    rows = [connection.execute(f"SELECT count(*) FROM {name}").fetchone() for name in names]  # noqa: S608
-    return {name: row[0] for name, row in zip(names, rows, strict=True) if row}
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +64,7 @@ def original(full: str) -> Iterator[str]:
 def test_backup_goes_round_trip_over_existing_data(original: str, tmp_path: Path) -> None:
     before, file = contents(original), tmp_path / "a.backup"
     # Afterwards there is one more row: the entry of the backup in the audit trail.
-    tables, rows = len(before), sum(counts_of(original).values())
+    tables, rows = len(before), sum(row_counts(original).values())
     umask = os.umask(0)
     try:
         made = manage("backup", str(file), DATABASE_URL=original, CODERAPI_SECRET_KEY=KEY)
@@ -99,11 +88,6 @@ def test_backup_goes_round_trip_over_existing_data(original: str, tmp_path: Path
         assert KEY not in done.stdout
         assert contents(other) == before
         assert manage("migrate", "--check", **given).returncode == 0
-
-
-def counts_of(url: str) -> dict[str, int]:
-    with psycopg.connect(url) as connection:
-        return counts(connection)
 
 
 @pytest.fixture(scope="module")
