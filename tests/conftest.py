@@ -27,7 +27,7 @@ from kernel.db import failures, listener
 from kernel.db.connections import connect_directly
 from kernel.http.steps.rate_limit import private_directory
 from kernel.telemetry import logs
-from tests.support import clusters
+from tests.support import clusters, template_names
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.processes import DEADLINE_SECONDS, migrated, own_database, wait_for
@@ -35,6 +35,8 @@ from tests.support.sending import forget_counts
 from tests.support.stats_rows import NOW
 from tokens.verification import batches
 from users.passwords import BoundedArgon2
+
+template_names.watch()
 
 # A session may still run a statement of a process that a test has killed.
 END_OTHERS = """

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from django.template import Context, Template
 
 from coderapi import bootstrap
+from jobs.models import JobRun
 from kernel.release import ROOT
 from kernel.renames import RENAMES, Renames
 from options.catalogue import OWN_OPTIONS
@@ -68,6 +70,14 @@ def test_new_name_of_a_setting_overrides_the_old_one() -> None:
     environ = {"CODERAPI_WAVES_FILE": "old", "CODERAPI_WIRE_FORMAT_FILE": "new"}
     RENAMED.rename_settings(environ)
     assert environ == {"CODERAPI_WIRE_FORMAT_FILE": "new"}
+
+
+def test_page_may_name_only_attributes_that_exist() -> None:
+    """The tests of pages rely on this rule of all tests."""
+    run = {"run": JobRun(affected_rows=3)}
+    assert Template("{{ run.affected_rows }}{{ other.rows }}").render(Context(run)) == "3"
+    with pytest.raises(AssertionError, match="JobRun has no attribute rows"):
+        Template("{{ run.rows }}").render(Context(run))
 
 
 def test_new_names_exist_and_old_names_do_not() -> None:
