@@ -70,9 +70,11 @@ def _table(model: type[models.Model]) -> Iterator[str]:
 
 
 def description(field: models.Field[Any, Any]) -> str:
-    """Returns the description of a column. Raises: KeyError if it has none."""
+    """Returns the description of a column. Raises: LookupError if it has none."""
     if found := field.db_comment or field.help_text:
         return str(found)
     if (other := field.related_model) and not isinstance(other, str):
         return f"The id of a row in `{other._meta.db_table}`."
+    if field.name not in SELF_EVIDENT:
+        raise LookupError(f"The column {field} has no db_comment.")
     return SELF_EVIDENT[field.name]
