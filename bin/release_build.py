@@ -134,8 +134,9 @@ def _image(source: Path, repository: str) -> str:
         return "  The image was not built: podman is not installed."
     tag, archive = f"localhost/coderapi:{__version__}", TARGET / f"coderapi-{__version__}.oci.tar"
     epoch = output("git", "log", "-1", "--format=%ct", cwd=source).strip()
-    argument = f"REPOSITORY={repository}"
-    file = ("--file", "docker/Dockerfile", "--timestamp", epoch, "--build-arg", argument)
+    file = ["--file", "docker/Dockerfile", "--timestamp", epoch]
+    if repository:
+        file += ["--label", f"org.opencontainers.image.source={repository}"]
     try:
         output(
             "podman", "build", "--platform", PLATFORMS, "--manifest", tag, *file, ".", cwd=source
