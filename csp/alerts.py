@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.db.models import CharField, Exists, F, OuterRef, Subquery, Value
-from django.db.models.functions import Cast, Coalesce
+from django.db.models.functions import Cast, Coalesce, Greatest
 from django.urls import reverse
 
 from alerts.kinds import (
@@ -37,7 +37,7 @@ from alerts.weekly import register_section
 from audit.models import Entry
 from csp.advice.suggestion import Advice
 from csp.causes import cause
-from csp.models import Group, Report, SettledPolicy, State
+from csp.models import WINDOW_DAYS, Group, Report, SettledPolicy, State, window_start
 from csp.triage.details import details
 from csp.triage.new_hosts import DANGEROUS, first_uses, new_hosts
 from csp.triage.selectors import groups_at, needing_attention
@@ -171,7 +171,8 @@ def _growing(channel: Channel, visible: Any, now: datetime) -> Any:
     Such a group collects the causes that got no group of their own. So one of them may affect many
     visitors.
     """
-    alerts = channel.alerts.filter(subject_key=_key(), created_at__gte=OuterRef("created_at"))
+    recent = Greatest(OuterRef("created_at"), Value(window_start(now)))
+    alerts = channel.alerts.filter(subject_key=_key(), created_at__gte=recent)
     # An event of this run, for example that the group is new, is not recorded yet.
     is_new = {"state": State.NEW, "client_days__gte": channel.min_client_days}
     most = Subquery(alerts.order_by("-weight").values("weight")[:1])
@@ -194,8 +195,9 @@ def _facts(
         yield "Site", group.site
     if pages := facets["page"]:
         yield "Page", pages[0]["value"] or "(unknown)"
-    yield "Clients", f"{group.client_days:,} (each counts once on each day)"
-    yield "Reports", f"{group.reports:,} on {plural(group.pages, 'page')}"
+    days = f"in the last {WINDOW_DAYS} days"
+    yield "Clients", f"{group.client_days:,} {days} (each counts once on each day)"
+    yield "Reports", f"{group.reports:,} on {plural(group.pages, 'page')} {days}"
     yield "First seen", f"{group.first_seen:%Y-%m-%d %H:%M} UTC, {ago(group.first_seen, now=now)}"
     yield "Suggested entry", advice.policy_entry or "none"
     for reason in advice.reasons[:3]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from csp import services
+from csp.counting.windows import move_windows
 from csp.triage.settled_policies import settle_policies
 from csp.writing.disk import limit_disk
 from jobs.registry import Job, Result, register
@@ -23,5 +24,8 @@ def _prune(now: datetime) -> Result:
 PRUNE = register(Job(name="prune_csp_reports", every=timedelta(hours=6), run=_prune))
 
 DISK = register(Job(name="limit_csp_disk", every=timedelta(minutes=10), run=limit_disk))
+
+# Most runs find nothing to do. The first one of a day counts all groups again.
+register(Job(name="move_csp_windows", every=timedelta(minutes=10), run=move_windows))
 
 register(Job(name="settle_csp_policies", every=timedelta(minutes=5), run=settle_policies))

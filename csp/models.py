@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -16,13 +17,37 @@ from kernel.db.partitions import PartitionedTable
 REPORTS = PartitionedTable("csp_report", timedelta(days=1))
 
 
+# The numbers of a group are those of this number of days (UTC), including today.
+WINDOW_DAYS = 30
+
+
+def midnight(moment: datetime) -> datetime:
+    """Returns the start of the day (UTC)."""
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
 def start_of_retention(now: datetime) -> datetime:
     """Returns the midnight (UTC) before which everything has expired.
 
     Reports are deleted only when the partition of their whole day is dropped, and a group must not
     be deleted before its reports.
     """
-    return (now - settings.CSP_RETENTION).replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight(now - settings.CSP_RETENTION)
+
+
+def window_start(now: datetime) -> datetime:
+    """Returns the midnight (UTC) at which the window of the numbers of groups begins.
+
+    It contains today and the WINDOW_DAYS - 1 days before, or fewer if the retention is shorter.
+    """
+    start = midnight(now) - timedelta(days=WINDOW_DAYS - 1)
+    return max(start, start_of_retention(now)) if settings.CSP_RETENTION else start
+
+
+def window(now: datetime) -> dict[str, Any]:
+    """Returns the window of the numbers of groups. Shape: coderapi.CSPWindow."""
+    start = window_start(now)
+    return {"since": start, "days": (midnight(now) - start).days + 1}
 
 
 class State(models.TextChoices):
@@ -57,10 +82,14 @@ class Group(models.Model):
     query. A report that an enabled noise rule matches on arrival is noise. It changes only
     `noise_reports`, so a group has the numbers and the times of its other reports. If all reports
     are noise, `noise_rule` is the rule of the newest one, and the group is hidden. The next other
-    report removes this label, and so do disabling and deleting the rule. `reports` is exact.
-    `pages` is the number of distinct pages, and `client_days` that of the distinct clients on each
-    day, summed over the days. A group is deleted when its newest report is older than the
-    retention.
+    report removes this label, and so do disabling and deleting the rule. A group is deleted when
+    its newest report is older than the retention.
+
+    The four numbers are those of the window, so that the order of the list does not depend on the
+    age of a group. `pages` is the number of distinct pages, and `client_days` that of the distinct
+    clients on each day, summed over the days. The others are exact. The writer adds to the numbers,
+    and the job `move_csp_windows` (`csp.counting.windows`) counts them again after each day. With
+    sums over hours in each request, the list could not use an index for its order.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -88,14 +117,22 @@ class Group(models.Model):
     # When the row was inserted. An import of old reports changes `first_seen`, but not this time.
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     reports = models.BigIntegerField(
-        default=0, db_comment="The number of other reports than noise."
+        default=0, db_comment="The number of reports in the window that are not noise."
     )
     noise_reports = models.BigIntegerField(
-        default=0, db_comment="The number of reports that noise rules matched."
+        default=0, db_comment="The number of reports in the window that noise rules matched."
     )
-    pages = models.BigIntegerField(default=0, db_comment="The number of distinct pages.")
+    pages = models.BigIntegerField(
+        default=0, db_comment="The number of distinct pages in the window."
+    )
     client_days = models.BigIntegerField(
-        default=0, db_comment="The number of distinct clients on each day, summed over the days."
+        default=0,
+        db_comment="The distinct clients on each day, summed over the days of the window.",
+    )
+    window_start = models.DateField(
+        default=date.min,
+        editable=False,
+        db_comment="The first day of the window: of the last 30 days at its last count.",
     )
     # The rank of the oldest version with which the group was reported. NULL if there is none,
     # because PostgreSQL ignores NULL in `least`.
@@ -105,6 +142,9 @@ class Group(models.Model):
         db_collation="C",
         editable=False,
         db_comment="The rank of the oldest version of the site with which the group was reported.",
+    )
+    state_client_days = models.BigIntegerField(
+        db_default=0, editable=False, db_comment="The client days since the state was set."
     )
     # Only operators write the columns below.
     state = models.CharField(
@@ -118,9 +158,9 @@ class Group(models.Model):
         null=True, db_comment="When an ignored group becomes new again."
     )
     ignored_client_days = models.BigIntegerField(
-        "ignored up to client days",
+        "ignored for client days",
         null=True,
-        db_comment="The client days after which an ignored group becomes new again.",
+        db_comment="The client days since `state_set_at` after which it is new again.",
     )
     note = models.TextField(blank=True, db_default="", db_comment="The note of the operators.")
     # The user who takes care of the group.
@@ -166,7 +206,10 @@ class GroupHourQuerySet(models.QuerySet["GroupHour"]):
 
 
 class GroupHour(models.Model):
-    """The reports of one group in one hour that one noise rule matched, or none: 0."""
+    """The reports of one group in one hour that one noise rule matched, or none: 0.
+
+    `client_days` is the number of clients whose first report of the day was in this hour.
+    """
 
     pk = models.CompositePrimaryKey("group_id", "hour", "noise_rule_id")
     # PostgreSQL does not check the group, so that a batch does not wait for the check of each row.
@@ -176,6 +219,10 @@ class GroupHour(models.Model):
         default=0, db_comment="The noise rule that matched the reports, or 0."
     )
     reports = models.BigIntegerField(db_comment="The number of reports.")
+    client_days = models.BigIntegerField(
+        default=0,
+        db_comment="The clients whose first report of the day was in this hour.",
+    )
 
     objects = GroupHourQuerySet.as_manager()
 
@@ -245,9 +292,10 @@ class GroupVersion(models.Model):
 
 
 class DistinctHash(models.Model):
-    """The keyed hash of a page, or of a client on a day, that a group counts once.
+    """The keyed hash of a page, or of a client on a day, that a group counts once in the window.
 
-    A client of a day is stored once for each version of the site; 0 if it is not known.
+    `day` is the last day of a page. A client of a day is stored once for each version of the site;
+    0 if it is not known.
     """
 
     class Kind(models.IntegerChoices):
@@ -261,6 +309,8 @@ class DistinctHash(models.Model):
     )
     hash = models.BigIntegerField(db_comment="The keyed hash.")
     version_id = models.IntegerField(default=0, db_comment="The version of the site, or 0.")
+    # Stored without further space, because of the alignment of rows.
+    day = models.DateField(db_comment="The day of the client, or the last day of the page.")
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} of {self.group_id}"

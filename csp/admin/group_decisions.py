@@ -177,6 +177,10 @@ def _outcome(group: Any, decision: Decision) -> str:
         return str(state)
     limits = [
         *([f"{group.ignored_until:%Y-%m-%d}"] if group.ignored_until else []),
-        *([f"it has {group.ignored_client_days:,} clients"] if group.ignored_client_days else []),
+        *(
+            [f"{group.ignored_client_days:,} further client days"]
+            if group.ignored_client_days
+            else []
+        ),
     ]
     return f"ignored until {' or '.join(limits)}" if limits else "ignored for good"

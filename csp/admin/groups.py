@@ -31,7 +31,7 @@ from csp.admin.group_lists import list_query
 from csp.advice.policy import governing_directive, parse
 from csp.causes import cause
 from csp.counting import other_reports
-from csp.models import Group, Report, State
+from csp.models import WINDOW_DAYS, Group, Report, State, window
 from csp.noise.rules import pattern_for
 from csp.scrubbing.address import address_of
 from csp.triage import decisions, policies, sites
@@ -129,7 +129,7 @@ class GroupAdmin(Decisions, Comparisons, ExportingAdmin):
     def state_now(self, group: Any) -> SafeString:
         return badges(group)
 
-    @admin.display(description="client days", ordering="client_days")
+    @admin.display(description=f"client days, {WINDOW_DAYS} days", ordering="client_days")
     def clients(self, group: Group) -> str:
         return distinct.humanized(group.client_days)
 
@@ -169,6 +169,7 @@ def _group_page(group: Any) -> dict[str, Any]:
         "where": sites.where(group),
         "others": [{"group": other, "badge": state_badge(other.current)} for other in others],
         "badges": badges(*mark_new([group])),
+        "window": window(now),
         "versions": client_days_by_version(group),
         "states": State.choices,
         "users": decisions.assignable_users().values_list("username", flat=True)[:MAX_USERS],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import django.contrib.postgres.fields
 import django.db.models.deletion
 import django.db.models.functions.datetime
@@ -118,15 +119,17 @@ class Migration(migrations.Migration):
                 ('first_seen', models.DateTimeField(db_comment='When the first report arrived.')),
                 ('last_seen', models.DateTimeField(db_comment='When the newest report arrived.')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('reports', models.BigIntegerField(db_comment='The number of other reports than noise.', default=0)),
-                ('noise_reports', models.BigIntegerField(db_comment='The number of reports that noise rules matched.', default=0)),
-                ('pages', models.BigIntegerField(db_comment='The number of distinct pages.', default=0)),
-                ('client_days', models.BigIntegerField(db_comment='The number of distinct clients on each day, summed over the days.', default=0)),
+                ('reports', models.BigIntegerField(db_comment='The number of reports in the window that are not noise.', default=0)),
+                ('noise_reports', models.BigIntegerField(db_comment='The number of reports in the window that noise rules matched.', default=0)),
+                ('pages', models.BigIntegerField(db_comment='The number of distinct pages in the window.', default=0)),
+                ('client_days', models.BigIntegerField(db_comment='The distinct clients on each day, summed over the days of the window.', default=0)),
+                ('window_start', models.DateField(db_comment='The first day of the window: of the last 30 days at its last count.', default=datetime.date.min, editable=False)),
                 ('oldest_version_rank', models.CharField(db_collation='C', db_comment='The rank of the oldest version of the site with which the group was reported.', editable=False, max_length=255, null=True)),
+                ('state_client_days', models.BigIntegerField(db_comment='The client days since the state was set.', db_default=0, editable=False)),
                 ('state', models.CharField(choices=[('new', 'New'), ('acknowledged', 'Acknowledged'), ('ignored', 'Ignored'), ('resolved', 'Resolved')], db_comment='new, acknowledged, resolved or ignored, as an operator set it.', db_default='new', max_length=16)),
                 ('state_set_at', models.DateTimeField(db_comment='When an operator set the state.', null=True)),
                 ('ignored_until', models.DateTimeField(db_comment='When an ignored group becomes new again.', null=True)),
-                ('ignored_client_days', models.BigIntegerField(db_comment='The client days after which an ignored group becomes new again.', null=True, verbose_name='ignored up to client days')),
+                ('ignored_client_days', models.BigIntegerField(db_comment='The client days since `state_set_at` after which it is new again.', null=True, verbose_name='ignored for client days')),
                 ('note', models.TextField(blank=True, db_comment='The note of the operators.', db_default='')),
                 ('assigned_to', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
@@ -144,6 +147,7 @@ class Migration(migrations.Migration):
                 ('hour', models.DateTimeField(db_comment='The start of the hour.', db_index=True)),
                 ('noise_rule_id', models.BigIntegerField(db_comment='The noise rule that matched the reports, or 0.', default=0)),
                 ('reports', models.BigIntegerField(db_comment='The number of reports.')),
+                ('client_days', models.BigIntegerField(db_comment='The clients whose first report of the day was in this hour.', default=0)),
             ],
             options={
                 'indexes': [models.Index(condition=models.Q(('noise_rule_id__gt', 0)), fields=['noise_rule_id', 'hour'], name='csp_grouphour_noise')],
@@ -181,6 +185,7 @@ class Migration(migrations.Migration):
                 ('kind', models.SmallIntegerField(choices=[(1, 'Page'), (2, 'Client Day')], db_comment='1 for a page, 2 for a client on a day.')),
                 ('hash', models.BigIntegerField(db_comment='The keyed hash.')),
                 ('version_id', models.IntegerField(db_comment='The version of the site, or 0.', default=0)),
+                ('day', models.DateField(db_comment='The day of the client, or the last day of the page.')),
             ],
         ),
         migrations.CreateModel(

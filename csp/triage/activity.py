@@ -71,7 +71,7 @@ def _changes(before: dict[str, Any], after: dict[str, Any]) -> str:
 _NAMES = {
     "state": "state",
     "ignored_until": "ignored until",
-    "ignored_client_days": "ignored up to clients",
+    "ignored_client_days": "ignored for client days",
     "assigned_to": "assigned to",
     "note": "note",
 }

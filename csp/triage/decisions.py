@@ -35,9 +35,9 @@ _COLUMNS = (
 class Decision:
     """The new state, the new note, and the user who takes care of the group. None keeps each.
 
-    An ignored group is new again at the time `ignored_until`, or when `client_days` is at least
-    `ignored_client_days`. If both are None, it is ignored for good. KEEP keeps the limit of an
-    ignored group. `assigned_to` is a username, or "" for no user.
+    An ignored group is new again at the time `ignored_until`, or when it has had the number
+    `ignored_client_days` of client days since it was ignored. If both are None, it is ignored for
+    good. KEEP keeps the limit of an ignored group. `assigned_to` is a username, or "" for no user.
     """
 
     state: str | None = None
@@ -88,23 +88,26 @@ def decide(
         )
         found = list(chosen.order_by("pk").select_for_update(of=("self",)))
         assignee = _assignee(decision.assigned_to) if decision.assigned_to else None
-        before = {group.pk: _columns(group) for group in found}
+        before = {group.pk: (_columns(group), group.state_client_days) for group in found}
         changes = [_decide(group, group.current, decision, assignee, now) for group in found]
-        changed = [group for group in found if _columns(group) != before[group.pk]]
+        changed = [group for group in found if _columns(group) != before[group.pk][0]]
         _save(changed)
         of_changed = [each for group, each in zip(found, changes, strict=True) if group in changed]
         record_all("csp.group.decide", of_changed, actor=actor, now=now)
-        for group in changed:
-            group.undo = {
-                "key": str(group.pk),
-                "before": before[group.pk],
-                "after": _columns(group),
-            }
+    for group in changed:
+        columns, client_days = before[group.pk]
+        group.undo = {
+            "key": str(group.pk),
+            "before": columns,
+            "after": _columns(group),
+            "client_days": client_days - group.state_client_days,
+        }
     return changed
 
 
 def _save(groups: Iterable[Group]) -> None:
-    Group.objects.bulk_update(groups, [name.removesuffix("_id") for name in _COLUMNS])
+    columns = [name.removesuffix("_id") for name in _COLUMNS]
+    Group.objects.bulk_update(groups, [*columns, "state_client_days"])
 
 
 def _columns(group: Group) -> dict[str, str | int | None]:
@@ -118,10 +121,14 @@ def undo(
     *,
     before: Mapping[str, Any],
     after: Mapping[str, Any],
+    client_days: int,
     actor: Actor,
     now: datetime,
 ) -> Any:
-    """Takes a decision back. Returns the group, or None if the group has changed since then."""
+    """Takes a decision back. Returns the group, or None if the group has changed since then.
+
+    `client_days` is the number of client days between the earlier decision and this one.
+    """
     with transaction.atomic():
         groups: Any = Group.objects.annotate(current=current_state(now)).filter(pk=key)
         group = groups.select_for_update(of=("self",)).first()
@@ -133,6 +140,7 @@ def undo(
         for name, value in {**before, "assigned_to_id": assignee and assignee.pk}.items():
             column: Any = Group._meta.get_field(name)
             setattr(group, name, column.to_python(value))
+        group.state_client_days += client_days
         _save([group])
         found = groups.get()
         became = {"state": found.current, "note": found.note}
@@ -187,9 +195,9 @@ def _set_state(group: Group, state: str, current: str, decision: Decision, now: 
     limit = old[1] if decision.ignored_client_days is KEEP else decision.ignored_client_days
     if state == current and (until, limit) == old:
         return
-    group.state, group.state_set_at, group.ignored_until = state, now, until
-    # If the group had reached the limit already, it would be new again at once.
-    group.ignored_client_days = None if limit is None else max(limit, group.client_days + 1)
+    group.state, group.state_set_at = state, now
+    group.ignored_until, group.ignored_client_days = until, limit
+    group.state_client_days = 0
 
 
 def _name(user: User | None) -> str:

@@ -16,7 +16,7 @@ from django.db.models import OuterRef, Subquery
 
 from csp.access.origins import normalized_origin
 from csp.advice.refusals import Risk
-from csp.models import GroupVersion
+from csp.models import GroupVersion, window
 from csp.scrubbing.address import OTHER_SITE
 from csp.scrubbing.versions import checked_version, precedence
 from csp.triage.details import details
@@ -74,6 +74,7 @@ class Answer:
     question: Question
     groups: Sequence[Any]
     further_groups: int
+    window: dict[str, Any]
 
     @property
     def passed(self) -> bool:
@@ -113,7 +114,7 @@ def ask(question: Question, *, now: datetime) -> Answer:
         group.advice = details(group, now=now).advice
         if _is_at_least(group.advice.risk, question.min_risk):
             groups.append(group)
-    return Answer(question, mark_new(groups), further)
+    return Answer(question, mark_new(groups), further, window(now))
 
 
 def _checked(name: str, version: str) -> str:

@@ -48,6 +48,22 @@ class TextOrNull(serializers.CharField):
         return value or None
 
 
+class WindowSerializer(WireSerializer):
+    component = "coderapi.CSPWindow"
+    about = (
+        "The period of the numbers of violation groups: today and the 29 days before (UTC), or "
+        "fewer if the reports are deleted earlier. In the first minutes of a day, the numbers may "
+        "contain one day more."
+    )
+    example = {"since": "2026-10-10T00:00:00Z", "days": 30}
+
+    since = serializers.DateTimeField(help_text="The start of the period.")
+    days = serializers.IntegerField(help_text="The number of days, including today.")
+
+
+WINDOW_HELP = "The period of `reports`, `noise_reports`, `pages` and `client_days`."
+
+
 class GroupSerializer(WireSerializer):
     component = "coderapi.CSPGroup"
     about = "All CSP reports with one cause."
@@ -82,7 +98,8 @@ class GroupSerializer(WireSerializer):
     )
     ignored_client_days = serializers.IntegerField(
         allow_null=True,
-        help_text="The number of `client_days` at which an ignored group is new again, or null.",
+        help_text="The number of client days since `state_set_at` at which an ignored group is new "
+        "again, or null.",
     )
     note = serializers.CharField(help_text="The note of the operators.")
     assigned_to = serializers.SerializerMethodField(
@@ -90,14 +107,16 @@ class GroupSerializer(WireSerializer):
     )
     first_seen = serializers.DateTimeField(help_text="When the first report arrived.")
     last_seen = serializers.DateTimeField(help_text="When the newest report arrived.")
-    reports = serializers.IntegerField(help_text="The number of reports that are not noise.")
-    noise_reports = serializers.IntegerField(
-        help_text="The number of reports that a noise rule matched on arrival. They change no "
-        "other number of the group."
+    reports = serializers.IntegerField(
+        help_text="The number of reports in the window that are not noise."
     )
-    pages = serializers.IntegerField(help_text="The number of different pages.")
+    noise_reports = serializers.IntegerField(
+        help_text="The number of reports in the window that a noise rule matched on arrival. They "
+        "change no other number of the group."
+    )
+    pages = serializers.IntegerField(help_text="The number of different pages in the window.")
     client_days = serializers.IntegerField(
-        help_text="The number of different clients on each day, summed over the days."
+        help_text="The number of different clients on each day, summed over the days of the window."
     )
     new_in = TextOrNull(
         help_text="The version of the site in which the group is new: it was reported with this "
@@ -121,8 +140,9 @@ class GroupSerializer(WireSerializer):
 class GroupsSerializer(WireSerializer):
     component = "coderapi.CSPGroups"
     about = "A page of violation groups."
-    example = {"groups": [EXAMPLE], "next": None}
+    example = {"window": WindowSerializer.example, "groups": [EXAMPLE], "next": None}
 
+    window = WindowSerializer(help_text=WINDOW_HELP)
     groups = GroupSerializer(many=True, help_text="The groups, most client days first.")
     next = TextOrNull(help_text="The value of `after` for the next page, or null on the last page.")
 
@@ -218,11 +238,19 @@ class HashSerializer(WireSerializer):
     )
 
 
-class GroupDetailSerializer(GroupSerializer):
+class GroupAloneSerializer(GroupSerializer):
+    component = "coderapi.CSPGroupAlone"
+    about = "A violation group, and the window of its numbers."
+    example = {**EXAMPLE, "window": WindowSerializer.example}
+
+    window = WindowSerializer(help_text=WINDOW_HELP)
+
+
+class GroupDetailSerializer(GroupAloneSerializer):
     component = "coderapi.CSPGroupDetail"
     about = "A violation group with its facets and the advice for it."
     example = {
-        **EXAMPLE,
+        **GroupAloneSerializer.example,
         "versions": [GroupVersionSerializer.example],
         "hashes": [HashSerializer.example],
     }
@@ -270,7 +298,7 @@ class DecisionSerializer(RequestSerializer):
         required=False,
         min_value=1,
         max_value=2**53,
-        help_text="Ignore the group until `client_days` has this value.",
+        help_text="Ignore the group until it has had this number of further client days.",
     )
 
     def to_internal_value(self, data: Any) -> Any:
@@ -359,6 +387,7 @@ class GateSerializer(WireSerializer):
     component = "coderapi.CSPGate"
     about = "The violation groups that a new version of a site has added."
     example = {
+        "window": WindowSerializer.example,
         "passed": False,
         "old_version": "2.28.1",
         "new_version": "2.29.0",
@@ -366,6 +395,7 @@ class GateSerializer(WireSerializer):
         "further_groups": 0,
     }
 
+    window = WindowSerializer(help_text=WINDOW_HELP)
     passed = serializers.BooleanField(help_text="Whether no group was found.")
     old_version = serializers.CharField(
         source="question.old_version", help_text="The older version."

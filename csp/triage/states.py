@@ -4,7 +4,8 @@ Only an operator changes the stored state. New reports never write it. Two chang
 a group is read:
 
 * A resolved group has regressed if it has a newer report.
-* An ignored group is new again when its date has passed, or when it reaches its limit of clients.
+* An ignored group is new again when its date has passed, or when it has had the given number of
+  client days since it was ignored.
 """
 
 from __future__ import annotations
@@ -56,5 +57,5 @@ _HAS_REGRESSED = Q(state=State.RESOLVED, last_seen__gt=F("state_set_at"))
 
 
 def _is_new_again(now: datetime) -> Q:
-    is_over = Q(ignored_until__lte=now) | Q(ignored_client_days__lte=F("client_days"))
+    is_over = Q(ignored_until__lte=now) | Q(ignored_client_days__lte=F("state_client_days"))
     return Q(state=State.IGNORED) & is_over

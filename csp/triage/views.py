@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from audit.services import actor_of
 from csp.advice.refusals import Risk
 from csp.counting.other_reports import hashes
-from csp.models import Group, OtherReport
+from csp.models import OtherReport, window
 from csp.parsing.other_types import OTHER_TYPE, TYPES
 from csp.scrubbing.versions import SCHEMA as VERSION
 from csp.triage import decisions, selectors
@@ -24,8 +24,8 @@ from csp.triage.gate import MAX_CLIENT_DAYS, GateError, Question, ask
 from csp.triage.serializers import (
     DecisionSerializer,
     GateSerializer,
+    GroupAloneSerializer,
     GroupDetailSerializer,
-    GroupSerializer,
     GroupsSerializer,
     OtherReportsSerializer,
     SummarySerializer,
@@ -87,9 +87,10 @@ class GroupsView(APIView):
         stability="stable",
     )
     def get(self, request: Request) -> HttpResponse:
-        groups, following = _page(request, _filtered(request, now=timezone.now()), FILTERS)
+        now = timezone.now()
+        groups, following = _page(request, _filtered(request, now=now), FILTERS)
         mark_new(groups)
-        found = {"groups": groups, "next": following}
+        found = {"window": window(now), "groups": groups, "next": following}
         return tagged(GroupsSerializer(found).data, request=request)
 
 
@@ -161,7 +162,7 @@ class GroupView(APIView):
         description="Changes the state or the note of a group, or assigns the group to a user. "
         "If the group has these values already, nothing changes. Needs the role owner.",
         body=DecisionSerializer,
-        answers={200: GroupSerializer, 403: ResponseSerializer, 404: "No group."},
+        answers={200: GroupAloneSerializer, 403: ResponseSerializer, 404: "No group."},
         stability="stable",
     )
     def patch(self, request: Request, group: uuid.UUID) -> HttpResponse:
@@ -169,14 +170,16 @@ class GroupView(APIView):
         if problems := decisions.checked(decision, now=now):
             raise invalid(*(Validation(name, problem) for name, problem in problems.items()))
         decisions.decide([_group(group).pk], decision, actor=actor_of(request), now=now)
-        return json_response(GroupSerializer(_group(group)).data)
+        return json_response(GroupAloneSerializer(_group(group)).data)
 
 
-def _group(key: uuid.UUID) -> Group:
-    found: Group | None = selectors.groups_at(timezone.now()).filter(pk=key).first()
+def _group(key: uuid.UUID) -> Any:
+    now = timezone.now()
+    found: Any = selectors.groups_at(now).filter(pk=key).first()
     if found is None:
         raise APIError(404, "Resource not found.", detail="No violation group has this id.")
     mark_new([found])
+    found.window = window(now)
     return found
 
 

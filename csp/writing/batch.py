@@ -46,13 +46,15 @@ END"""
 _COUNTS = "WHERE noise_rule_id = 0"
 # Whether a batch has the first report of a hidden group that is not noise, and whether its times
 # are those of the group: noise does not change the times of a visible group.
-_IS_FIRST = "stored.noise_rule_id IS NOT NULL AND stored.reports = 0 AND excluded.reports > 0"
-_IS_SEEN = "excluded.reports > 0 OR stored.noise_rule_id IS NOT NULL"
+_IS_FIRST = """
+    stored.noise_rule_id IS NOT NULL AND stored.reports = 0 AND excluded.noise_rule_id IS NULL"""
+_IS_SEEN = "excluded.noise_rule_id IS NULL OR stored.noise_rule_id IS NOT NULL"
 
 # Writes the rows of a JSON array, unless a batch with the same id was written earlier. Returns
 # whether it has written them. The parameters are the id, whether the batch is imported, the array,
-# and whether there is disk space for reports. Without disk space, the statement counts the reports
-# but stores none.
+# whether there is disk space for reports, and the start of the window. Without disk space, the
+# statement counts the reports but stores none. Reports before the window do not change the numbers
+# of their groups.
 #
 # The parameters have the form of PostgreSQL, for `psycopg.RawCursor`. If they had names, psycopg
 # would parse the statement for each batch, because it is longer than 4,096 characters.
@@ -63,24 +65,26 @@ WITH batch AS (
 ), arrived AS MATERIALIZED (
     -- The writer may not know yet that a noise rule was disabled or deleted.
     SELECT sent.*, coalesce(rule.id, 0) AS noise_rule_id, known.id AS version_id, known.rank,
-        date_trunc('hour', received_at, 'UTC') AS hour
+        date_trunc('hour', received_at, 'UTC') AS hour,
+        (received_at AT TIME ZONE 'UTC')::date AS day
     FROM batch, json_to_recordset($3::json) AS sent ({_ROW})
     LEFT JOIN csp_noiserule AS rule ON rule.id = noise_rule AND rule.is_enabled
     LEFT JOIN csp_version AS known ON known.site = group_site AND known.name = version_name
 ), hashes AS (
-    INSERT INTO csp_distincthash (group_id, kind, hash, version_id)
-    SELECT DISTINCT group_id, kind, hash, each.version_id
+    INSERT INTO csp_distincthash AS stored (group_id, kind, hash, version_id, day)
+    SELECT group_id, kind, hash, each.version_id, max(day)
     FROM arrived LEFT JOIN csp_group AS known ON known.id = group_id, LATERAL (VALUES
         ({PAGE}, page, 0, known.pages),
         ({CLIENT_DAY}, client_day, coalesce(arrived.version_id, 0), known.client_days)
     ) AS each (kind, hash, version_id, number)
     WHERE arrived.noise_rule_id = 0 AND (number IS NULL OR number <= {EXACT} OR NOT {IS_LARGE})
-    ORDER BY 1, 2, 3, 4
-    ON CONFLICT DO NOTHING RETURNING group_id, kind, hash, version_id
+    GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+    ON CONFLICT (group_id, kind, hash, version_id) DO UPDATE SET day = excluded.day
+    WHERE stored.day < excluded.day RETURNING group_id, kind, hash, version_id, day
 ), added AS MATERIALIZED (
     -- A client counts once, also with several versions. The statement does not see its own inserts.
     -- A random number, and not 0.5, decides about rounding up. So the error does not add up.
-    SELECT group_id,
+    SELECT group_id, day,
         floor(count(*) FILTER (WHERE kind = {PAGE})
             * greatest(1, known.pages::float / {EXACT}) + random()) AS pages,
         floor(count(DISTINCT hash) FILTER (WHERE kind = {CLIENT_DAY})
@@ -91,20 +95,24 @@ WITH batch AS (
         WHERE (earlier.group_id, earlier.kind, earlier.hash)
             = (hashes.group_id, hashes.kind, hashes.hash)
     )
-    GROUP BY group_id, known.pages, known.client_days
+    GROUP BY group_id, day, known.pages, known.client_days
+), of_window AS (
+    SELECT group_id, sum(pages) AS pages, sum(client_days) AS client_days
+    FROM added WHERE day >= $5 GROUP BY group_id
 ), groups AS (
     -- The row of a batch has the times of its noise only if all of its reports are noise.
     INSERT INTO csp_group AS stored (
         id, site, directive, blocked_source, noise_rule_id, first_seen, last_seen, reports,
-        noise_reports, pages, client_days, oldest_version_rank)
+        noise_reports, pages, client_days, window_start, oldest_version_rank)
     SELECT group_id, group_site, group_directive, group_blocked_source,
         CASE WHEN bool_and(noise_rule_id > 0) THEN max(noise_rule_id) END,
         coalesce(min(received_at) FILTER ({_COUNTS}), min(received_at)),
         coalesce(max(received_at) FILTER ({_COUNTS}), max(received_at)),
-        count(*) FILTER ({_COUNTS}), count(*) FILTER (WHERE noise_rule_id > 0),
-        coalesce(min(added.pages), 0), coalesce(min(added.client_days), 0),
+        count(*) FILTER ({_COUNTS} AND day >= $5),
+        count(*) FILTER (WHERE noise_rule_id > 0 AND day >= $5),
+        coalesce(min(pages), 0), coalesce(min(client_days), 0), $5,
         min(rank) FILTER ({_COUNTS})
-    FROM arrived LEFT JOIN added USING (group_id) GROUP BY 1, 2, 3, 4 ORDER BY 1
+    FROM arrived LEFT JOIN of_window USING (group_id) GROUP BY 1, 2, 3, 4 ORDER BY 1
     ON CONFLICT (id) DO UPDATE SET
         noise_rule_id = CASE
             WHEN stored.noise_rule_id IS NOT NULL THEN excluded.noise_rule_id END,
@@ -116,6 +124,7 @@ WITH batch AS (
             THEN greatest(stored.last_seen, excluded.last_seen) ELSE stored.last_seen END,
         pages = stored.pages + excluded.pages,
         client_days = stored.client_days + excluded.client_days,
+        state_client_days = stored.state_client_days + excluded.client_days,
         oldest_version_rank = least(stored.oldest_version_rank, excluded.oldest_version_rank)
 ), versions AS (
     -- Only new clients change these rows.
@@ -127,10 +136,16 @@ WITH batch AS (
     ON CONFLICT (group_id, version_id) DO UPDATE SET
         client_days = stored.client_days + excluded.client_days
 ), hours AS (
-    INSERT INTO csp_grouphour AS stored (group_id, hour, noise_rule_id, reports)
-    SELECT group_id, hour, noise_rule_id, count(*) FROM arrived GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+    -- If a batch has several hours of a day, its new clients of the day count in the first one.
+    INSERT INTO csp_grouphour AS stored (group_id, hour, noise_rule_id, reports, client_days)
+    SELECT group_id, hour, noise_rule_id, count(*), CASE
+        WHEN noise_rule_id = 0 AND hour = min(hour) OVER (PARTITION BY group_id, day, noise_rule_id)
+        THEN coalesce(client_days, 0) ELSE 0 END
+    FROM arrived LEFT JOIN added USING (group_id, day)
+    GROUP BY group_id, day, hour, noise_rule_id, client_days ORDER BY 1, 2, 3
     ON CONFLICT (group_id, hour, noise_rule_id) DO UPDATE SET
-        reports = stored.reports + excluded.reports
+        reports = stored.reports + excluded.reports,
+        client_days = stored.client_days + excluded.client_days
     RETURNING group_id, hour, noise_rule_id, reports
 ), reports AS (
     INSERT INTO csp_report ({_COLUMNS}, noise_rule_id, represented_reports)

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 from typing import Any
@@ -20,7 +20,7 @@ import orjson
 import psycopg
 
 from csp import metrics
-from csp.models import REPORTS
+from csp.models import REPORTS, window_start
 from csp.writing.batch import WRITE
 from csp.writing.disk import DiskLimit
 from csp.writing.entries import Entry
@@ -139,7 +139,8 @@ class Store:
         entries = self._groups.apply(self.connected(), entries)
         self._versions.store_of(self.connected(), entries)
         rows = orjson.dumps([entry.row for entry in entries])
-        written = self._try(batch_id, rows, {entry.row["received_at"] for entry in entries})
+        times = {entry.row["received_at"] for entry in entries}
+        written = self._try(batch_id, rows, times, now=max(times))
         if written:
             _count(entries)
             self._groups.remember(entries)
@@ -149,10 +150,17 @@ class Store:
         self, batch_id: uuid.UUID, rows: bytes, sightings: Collection[Sighting]
     ) -> bool:
         self._versions.store(self.connected(), sightings)
-        return self._try(batch_id, rows, {each.at for each in sightings}, imported=True)
+        times, now = {each.at for each in sightings}, datetime.now(UTC)
+        return self._try(batch_id, rows, times, now=now, imported=True)
 
     def _try(
-        self, batch_id: uuid.UUID, rows: bytes, times: Collection[datetime], imported: bool = False
+        self,
+        batch_id: uuid.UUID,
+        rows: bytes,
+        times: Collection[datetime],
+        *,
+        now: datetime,
+        imported: bool = False,
     ) -> bool:
         """Writes the batch once. Returns whether the current call of `commit` has written it.
 
@@ -163,7 +171,9 @@ class Store:
         has_room = self._disk.has_room(connection)
         had_been_sent, self._sent = self._sent, True
         cursor = psycopg.RawCursor(connection)
-        row = cursor.execute(WRITE, [batch_id, imported, rows.decode(), has_room]).fetchone()
+        start = window_start(now).date()
+        values = [batch_id, imported, rows.decode(), has_room, start]
+        row = cursor.execute(WRITE, values).fetchone()
         return had_been_sent or bool(row and row[0])
 
     def _ensure_partitions(self, times: Collection[datetime]) -> None:

@@ -44,7 +44,9 @@ def test_number_beyond_64_bits_is_null_and_other_reports_are_stored(member: APIC
     # With a raw tab in it, only the tolerant parser reads it.
     body = f"[{json.dumps(modern())}, {odd}]".replace("\\t", "\t").encode()
     assert member.post_json(PATH, body).json() == "ok"
-    found = Report.objects.order_by("id").values_list("line_number", "other_members", "sample")
+    found = Report.objects.order_by("line_number").values_list(
+        "line_number", "other_members", "sample"
+    )
     assert list(found) == [(12, {}, ""), (None, {"n": None}, "a\tb")]
 
 

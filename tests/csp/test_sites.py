@@ -191,8 +191,7 @@ def test_decision_is_copied_to_the_same_cause_on_other_sites(owner: APIClient) -
     assert "Changed groups of other sites: 1." in client.post(f"{path}/copy/", follow=True).text
     second.refresh_from_db()
     unlike.refresh_from_db()
-    # The limit is above the clients that the group has already.
-    assert (second.state, second.note, second.ignored_client_days) == ("ignored", "Known.", 71)
+    assert (second.state, second.note, second.ignored_client_days) == ("ignored", "Known.", 50)
     assert unlike.state == "new"
     assert Entry.objects.get(action="csp.group.decide").target_id == str(second.pk)
     assert client.get(f"{path}/copy/").status_code == 405

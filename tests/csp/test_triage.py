@@ -121,16 +121,6 @@ def test_wrong_decision_is_rejected(owner: APIClient, body: dict[str, Any], fiel
 
 
 @pytest.mark.django_db
-def test_ignored_group_is_new_again_at_its_client_days(owner: APIClient) -> None:
-    group = make_group(client_days=7)
-    answer = patch(owner, f"{GROUPS}/{group.pk}", {"state": "ignored", "ignored_client_days": 3})
-    # The limit is above the present client days: otherwise the group would be new again at once.
-    assert (answer.json()["state"], answer.json()["ignored_client_days"]) == ("ignored", 8)
-    Group.objects.update(client_days=8)
-    assert owner.get(f"{GROUPS}/{group.pk}").json()["state"] == "new"
-
-
-@pytest.mark.django_db
 def test_auditor_reads_and_member_does_neither(auditor: APIClient, member: APIClient) -> None:
     group = make_group()
     for path in (GROUPS, f"{GROUPS}/{group.pk}", "/api/coderapi/v1/csp/summary"):

@@ -31,6 +31,8 @@ def unsaved_group(**values: Any) -> Group:
         "reports": 10,
         "pages": 2,
         "client_days": 5,
+        "state_client_days": 5,
+        "window_start": NOW.date(),
         "state": "new",
     }
     return Group(**{**defaults, **values})

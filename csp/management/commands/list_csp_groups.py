@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
+from csp.models import WINDOW_DAYS
 from csp.triage.selectors import groups_at
 from csp.triage.serializers import GroupSerializer
 from csp.triage.sites import where
@@ -50,6 +51,7 @@ class Command(ListingCommand):
         groups = groups if include_noise else groups.visible()
         listed = mark_new(list(groups[:limit]))
         if listed:
+            self.stdout.write(f"Numbers of the last {WINDOW_DAYS} days:")
             self.stdout.write("client days       pages   reports  group")
         for group in listed:
             self.row(
