@@ -45,7 +45,7 @@ def the_file(directory: Path, pattern: str) -> Path:
     """Returns the only file with such a name. Raises: ReleaseError if there is not exactly one."""
     found = [*directory.glob(pattern)]
     if len(found) != 1:
-        raise ReleaseError(f"{directory} has {len(found)} files {pattern}, not one")
+        raise ReleaseError(f"{directory} must have one file {pattern}. Found: {len(found)}.")
     return found[0]
 
 
