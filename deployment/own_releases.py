@@ -77,11 +77,14 @@ def parse_feed(body: bytes) -> Iterator[OwnRelease]:
     """Yields the releases of a feed. Raises: OutgoingError if it is not valid."""
     try:
         for entry in orjson.loads(body)["releases"]:
-            url, summary = entry["url"], entry.get("summary", "")
-            if not url.startswith(("https://", "http://")) or len(url) > 512:
+            version, url, summary = entry["version"], entry["url"], entry.get("summary", "")
+            # `join` raises TypeError for a value that is not text. PostgreSQL cannot store NUL.
+            if "\0" in "".join((version, url, summary)) or len(version) > 64 or len(url) > 512:
+                raise ValueError(version)
+            if not url.startswith(("https://", "http://")):
                 raise ValueError(url)
             yield OwnRelease(
-                version=semver.Version.parse(entry["version"]),
+                version=semver.Version.parse(version),
                 url=url,
                 is_security=entry["is_security"] is True,
                 summary=summary[:SUMMARY_CHARACTERS],
@@ -91,17 +94,24 @@ def parse_feed(body: bytes) -> Iterator[OwnRelease]:
 
 
 def _read(feed: str) -> bytes:
-    if not feed.startswith(("https://", "http://")):
-        try:
-            with Path(feed).open("rb") as file:
-                return file.read(MAX_BODY_BYTES)
-        except OSError as error:
-            raise OutgoingError(f"{feed}: {error.strerror}") from None
+    if "://" not in feed:
+        return _content(Path(feed))
     headers = {"Accept": "application/json", "User-Agent": settings.USER_AGENT}
     reply = send(Outgoing(feed, headers, networks=None, may_leave=True), seconds=DEADLINE_SECONDS)
     if reply.status != 200:
         raise OutgoingError(f"{redacted(feed)} returned status {reply.status}")
     return reply.body
+
+
+def _content(path: Path) -> bytes:
+    # Opening a named pipe could block the job forever.
+    if path.exists() and not path.is_file():
+        raise OutgoingError(f"{path} is not a file")
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BODY_BYTES)
+    except OSError as error:
+        raise OutgoingError(f"{path}: {error.strerror}") from None
 
 
 def _version(release: OwnRelease) -> semver.Version:

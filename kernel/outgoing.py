@@ -150,7 +150,10 @@ def _reason(error: Exception) -> str:
 
 def redacted(url: str) -> str:
     """Returns the scheme, the host and the port of the URL."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "the URL"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 

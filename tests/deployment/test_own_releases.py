@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -93,6 +95,10 @@ def test_feed_is_read_from_a_server(settings: Any) -> None:
         feed(entry("new")),
         feed({**FIX, "url": "javascript:alert(1)"}),
         feed({**FIX, "summary": 1}),
+        feed({**FIX, "summary": ["A leak."]}),
+        feed({**FIX, "summary": "A leak.\0"}),
+        feed({**FIX, "url": "https://git.example.com/\0"}),
+        feed(entry("0.2.0-" + 60 * "a")),
     ],
 )
 def test_other_content_is_no_feed(body: bytes) -> None:
@@ -110,6 +116,25 @@ def test_unreadable_feed_keeps_the_known_release(
     known = NewRelease.objects.get()
     assert (known.version, known.error) == ("0.1.1", f"{file}: No such file or directory")
     assert "The feed of CODERAPI_RELEASE_FEED cannot be used" in caplog.text
+
+
+@pytest.mark.parametrize("url", ["ftp://u:secret@host/feed", "http://u:secret@[::1/feed"])
+def test_invalid_url_is_an_error_without_its_secret(settings: Any, url: str) -> None:
+    settings.RELEASE_FEED = url
+    assert check_for_own_release(NOW) == 0
+    error = NewRelease.objects.get().error
+    assert error
+    assert "secret" not in error
+
+
+def test_named_pipe_is_no_feed(file: Path) -> None:
+    os.mkfifo(file)
+    # A reader that opens the pipe would wait for this writer, and read an invalid feed from it.
+    writer = threading.Thread(target=file.write_bytes, args=[b""], daemon=True)
+    writer.start()
+    assert check_for_own_release(NOW) == 0
+    assert NewRelease.objects.get().error == f"{file} is not a file"
+    file.read_bytes()
 
 
 def test_without_a_feed_nobody_is_asked(settings: Any) -> None:
