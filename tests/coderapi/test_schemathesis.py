@@ -15,7 +15,7 @@ from tests.support.live import own_server
 from tests.support.processes import PROJECT
 
 # The number of generated requests of an operation, for each format.
-EXAMPLES = 12
+EXAMPLES = 20
 # The time for the requests of another seed.
 SECONDS = 60
 # The first would end the session that all the others need; the second needs an empty deployment.

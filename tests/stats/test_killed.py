@@ -243,7 +243,7 @@ def test_a_killed_import_can_be_run_again(
     now = timezone.now()
     rows = [
         agent_row(now, agent=number % 500, rx_bytes=1, connection_median_latency_ms=1)
-        for number in range(2 * BATCH_ROWS)
+        for number in range(4 * BATCH_ROWS)
     ]
     path = write_lines(directory / "rows.jsonl", *rows)
     importer = command(cluster, directory, "import_agent_stats", path)
