@@ -7,6 +7,7 @@ with them. This module imports only the standard library, because our packages m
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,8 +32,13 @@ def conflict() -> str:
     wanted = re.compile(rf"^({'|'.join(PACKAGES)})(?:/|\.py,)", re.MULTILINE)
     for record in sorted(ROOT.glob("*.dist-info/RECORD")):
         distribution = record.parent.name.partition("-")[0]
-        found = {*wanted.findall(record.read_text(encoding="utf-8"))}
-        if found and distribution != "coderapi":
+        if distribution.lower() == "coderapi":
+            continue
+        # A list that is damaged or cannot be read does not prevent the start.
+        text = ""
+        with suppress(OSError):
+            text = record.read_text(encoding="utf-8", errors="replace")
+        if found := {*wanted.findall(text)}:
             names = ", ".join(sorted(found))
             return (
                 f"The distribution {distribution} has installed packages with the same names as "

@@ -107,6 +107,22 @@ def test_distribution_with_packages_of_our_names_is_rejected(
     )
 
 
+def test_own_and_damaged_lists_of_files_are_accepted(installed: Path, elsewhere: Path) -> None:
+    own, damaged, unreadable = (
+        installed / f"{name}-1.0.dist-info" / "RECORD"
+        for name in ("CoderAPI", "damaged", "unreadable")
+    )
+    for each in (own, damaged, unreadable):
+        each.parent.mkdir()
+    own.write_text("kernel/__init__.py,,\n")
+    damaged.write_bytes(b"\xe9.py,,\n")
+    unreadable.mkdir()
+    done = coderapi(installed, "migrate", "--help", cwd=elsewhere)
+    for each in (own, damaged, unreadable):
+        shutil.rmtree(each.parent)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_packages_of_our_names_elsewhere_are_rejected(installed: Path, elsewhere: Path) -> None:
     environment = {"PYTHONPATH": f"{installed}:{elsewhere}", "HOME": str(elsewhere)}
     shadowed = installed / "users"
