@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 SUMS = "SHA256SUMS"
+# The list of sums, and its signature, have no sum.
+WITHOUT_SUM = (SUMS, f"{SUMS}.asc")
 
 
 class ReleaseError(Exception):
@@ -34,11 +36,16 @@ def write_sums(directory: Path) -> None:
 
 
 def check_sums(directory: Path) -> None:
-    """Compares the files with their sums. Raises: ReleaseError for a file that differs."""
-    for sum_, name in _sums(directory):
-        file = directory / name
-        if not file.is_file() or _sum(file) != sum_:
-            raise ReleaseError(f"{file} is missing, or is not the file in {SUMS}")
+    """Compares the files with their sums.
+
+    Raises: ReleaseError for a file that differs, is missing or has no sum.
+    """
+    sums = {name: sum_ for sum_, name in _sums(directory)}
+    files = {file.name: file for file in directory.iterdir() if file.name not in WITHOUT_SUM}
+    for name in sorted(sums.keys() | files.keys()):
+        file = files.get(name)
+        if not file or not file.is_file() or _sum(file) != sums.get(name):
+            raise ReleaseError(f"{directory / name} is missing, or is not the file in {SUMS}")
 
 
 def the_file(directory: Path, pattern: str) -> Path:
@@ -52,7 +59,7 @@ def the_file(directory: Path, pattern: str) -> Path:
 def _sums(directory: Path) -> Iterator[tuple[str, str]]:
     try:
         lines = (directory / SUMS).read_text().splitlines()
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise ReleaseError(f"{directory} is no built release: {error}") from error
     for line in lines:
         sum_, _, name = line.partition("  ")

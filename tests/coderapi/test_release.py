@@ -65,13 +65,31 @@ def test_software_bill_has_all_packages_of_the_lock_file_and_is_reproducible() -
     assert bill["metadata"]["component"]["version"] == __version__
 
 
-@pytest.mark.parametrize("change", [lambda file: file.unlink(), lambda file: file.write_text("x")])
+def list_another(file: Path) -> None:
+    """Replaces the file's line with one of a file outside the directory."""
+    other = file.parent.parent / "other"
+    other.write_text("wheel")
+    sums = file.with_name("SHA256SUMS")
+    sums.write_text(sums.read_text().replace(file.name, "../other"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda file: file.unlink(),
+        lambda file: file.write_text("x"),
+        lambda file: file.with_name("requirements.lock").write_text("planted"),
+        lambda file: file.with_name("SHA256SUMS").write_text(""),
+        list_another,
+    ],
+)
 def test_changed_file_of_a_release_is_found(
     tmp_path: Path, change: Callable[[Path], object]
 ) -> None:
     file = tmp_path / "coderapi.whl"
     file.write_text("wheel")
     write_sums(tmp_path)
+    file.with_name("SHA256SUMS.asc").write_text("signature")
     check_sums(tmp_path)
     change(file)
     with pytest.raises(ReleaseError, match="missing, or is not the file"):
@@ -79,5 +97,8 @@ def test_changed_file_of_a_release_is_found(
 
 
 def test_directory_without_sums_is_no_release(tmp_path: Path) -> None:
-    with pytest.raises(ReleaseError, match="is no built release"):
-        check_sums(tmp_path)
+    for content in (None, b"\xff"):
+        if content:
+            (tmp_path / "SHA256SUMS").write_bytes(content)
+        with pytest.raises(ReleaseError, match="is no built release"):
+            check_sums(tmp_path)
