@@ -31,11 +31,11 @@ from kernel.outgoing import Outgoing, OutgoingError, send
 
 logger = logging.getLogger(__name__)
 Status = Delivery.Status
-# The time from each failed attempt to the next one. If the attempt after the last of these times
-# fails too, the delivery has failed.
+# The time from each failed attempt to the next one. The delivery has failed when the attempt after
+# the last time fails.
 BACKOFF = [timedelta(minutes=minutes) for minutes in (1, 5, 30, 120, 720)]
 SEND_SECONDS = 10.0
-# Alerts of so many channels are sent at the same time.
+# The number of channels whose alerts are sent at the same time.
 MAX_SENDING = 8
 # After this time, a run of the job starts no further delivery.
 RUN_SECONDS = 30.0
@@ -81,7 +81,7 @@ class _Run:
             channel.note_failure(_reason(error), now=self._now)
 
     def _start(self, channel: Channel, keys: Iterable[uuid.UUID]) -> None:
-        """Starts to send the first of these deliveries that is still of use."""
+        """Starts to send the first delivery that is still of use."""
         for key in keys:
             if self._elapsed() > timedelta(seconds=RUN_SECONDS):
                 return

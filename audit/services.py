@@ -65,7 +65,7 @@ def actor_of(request: Any) -> Actor:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The object that an action changes. The subject is the user to whom the object belongs."""
+    """The object that an action changes. The subject is the user that the object belongs to."""
 
     type: str
     id: str

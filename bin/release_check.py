@@ -1,4 +1,4 @@
-"""Proves the files of a release: installs, serves, asks, backs up, restores and removes them."""
+"""Tests the files of a release: installs, serves, requests, backs up, restores, uninstalls."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def _await(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _until_answered(port: int, path: str, token: str, goes_on: Callable[[], bool]) -> bool:
-    """Asks until the status is 200. Returns whether it was."""
+    """Sends requests until the status is 200, or the time is up. Returns whether it was 200."""
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until and goes_on():
         try:
@@ -160,7 +160,7 @@ def _walk(port: int, token: str) -> None:
 
 
 def _ask(port: int, path: str, headers: Mapping[str, str], sent: object = None) -> None:
-    """Raises: ReleaseError if the status is not 200, OSError if nobody listens."""
+    """Raises: ReleaseError if the status is not 200, OSError if the port refuses connections."""
     data = json.dumps(sent).encode() if sent else None
     request = Request(f"http://127.0.0.1:{port}/api/v2/{path}", data, dict(headers))
     try:

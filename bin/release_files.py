@@ -1,4 +1,4 @@
-"""What the files of a release are called, and programs that make or check them run."""
+"""Runs programs, and writes and checks the sums of the files of a release."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import sys
 
 from coderapi.neighbors import conflict
 
-# Before the other imports, which may be packages of others.
+# The other imports may find packages of another distribution, so check this before them.
 if sys.argv[1:2] in (["server"], ["worker"], ["migrate"]) and (reason := conflict()):
     sys.exit(f"coderapi: {reason}")
 

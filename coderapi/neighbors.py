@@ -1,7 +1,8 @@
 """Finds out whether another distribution has packages with the names of ours.
 
-Some of these names are common. In one environment, such packages would replace ours, or be mixed
-with them. This module imports only the standard library, because our packages may be damaged.
+Some names are common, such as `users`. In one environment, other packages with such names would
+replace ours, or be mixed with them. This module imports only the standard library, because our
+packages may be damaged.
 """
 
 from __future__ import annotations

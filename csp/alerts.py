@@ -168,8 +168,8 @@ def _key() -> Cast:
 def _growing(channel: Channel, visible: Any, now: datetime) -> Any:
     """Returns the groups "other" with `min_client_days` more clients than at their last alert.
 
-    Such a group collects the causes that got no group of their own. So one of them may affect many
-    visitors.
+    Such a group collects the causes that got no group of their own. One cause of many may affect a
+    lot of visitors.
     """
     recent = Greatest(OuterRef("created_at"), Value(window_start(now)))
     alerts = channel.alerts.filter(subject_key=_key(), created_at__gte=recent)

@@ -398,7 +398,7 @@ class Report(models.Model):
 
 
 class LimitUse(models.Model):
-    """How much of a limit one subject has used in one hour.
+    """The part of a limit that one subject has used in one hour.
 
     The subject of most rows is a caller, and `used` the number of groups that it has opened or has
     tried to open. This subject is a keyed hash, like `Report.client_hash`. The key of the hash is

@@ -50,8 +50,8 @@ class ReportView(APIView):
             OpenApiParameter(
                 VERSION,
                 SCHEMA,
-                description="The version of the page, such as `1.4.0`. Without it, pages of Coder "
-                "have the version of Coder.",
+                description="The version of the page, such as `1.4.0`. Default for pages of Coder: "
+                "the version of Coder.",
             ),
         ],
         body={"application/json": ReportBody},

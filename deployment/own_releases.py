@@ -1,7 +1,7 @@
 """Reads a feed of coderapi's own releases, if the operator has configured one.
 
 A feed is a JSON document: `{"releases": [{"version", "url", "is_security", "summary"}]}`, where
-`is_security` says that the release fixes a vulnerability. The order does not matter.
+`is_security` is true if the release fixes a vulnerability. The order does not matter.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def feed_interval() -> timedelta:
 def check_for_own_release(now: datetime) -> int:
     """Reads the feed. Stores the newest release that is newer than this one, and returns 1 for it.
 
-    It counts as a security release if any newer release is one. If the feed cannot be read, stores
-    the error, keeps the known release, and logs a warning.
+    The stored release counts as a security release if any newer release is one. If the feed cannot
+    be read, stores the error, keeps the known release, and logs a warning.
     """
     known = NewRelease.objects.get_or_create(is_only_row=True)[0]
     try:

@@ -287,7 +287,7 @@ def column(field: str, write: Callable[[Any], str], name: str) -> Callable[..., 
 
     @admin.display(description=name, ordering=field)
     def shown(*arguments: Any) -> str:
-        # Only a method of the admin gets the admin, too. The row is always the last argument.
+        # A method also gets the admin, as its first argument. The row is always the last one.
         return write(getattr(arguments[-1], field))
 
     shown.__name__ = field  # In a list, the CSS class of a function's column contains its name.

@@ -380,7 +380,8 @@ class LinesCommand(BaseCommand):
 
     expected = (LinesError,)
     fails_if = "nothing was imported, or if there were bad lines"
-    # Whether bad lines are appended to the file of an earlier run instead of replacing the file.
+    # If true, bad lines are appended to the file of an earlier run. Otherwise, the file is
+    # replaced.
     adds_bad_lines: ClassVar[bool] = False
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -1,4 +1,4 @@
-"""Describes this installation: a checkout or an installed package, and what it was built from.
+"""Describes this installation: a checkout or an installed package, and the commit of its build.
 
 `bin/release` writes the commit and the address of the repository into a file of the package. A
 checkout has no such file. Its commit is read from git, and the address is unknown.

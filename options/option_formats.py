@@ -183,7 +183,7 @@ class WireForm:
         return self.encodings[type(value_type)].decode(value)
 
     def has(self, option: Option) -> bool:
-        """Returns whether the configuration has the value of this option."""
+        """Returns whether this format of the configuration contains the option."""
         return option.documented or not self.documented_only
 
     def may_leave_out(self, option: Option) -> bool:

@@ -23,8 +23,8 @@ DEFAULT_API_RATE_LIMIT = 512
 def load_for_start(environ: Mapping[str, str], *, flags: Flags) -> Configuration:
     """Returns the configuration for a server on this machine.
 
-    Raises: ConfigurationError. It lists the mistakes of all sources. Without mistakes, it lists all
-    values that prevent a start.
+    Raises: ConfigurationError. It lists the mistakes of all sources. If there are none, it lists
+    all values that prevent a start.
     """
     options = load(environ, flags=flags, defaults=computed_defaults(environ))
     if errors := rejected_values(options):

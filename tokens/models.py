@@ -19,7 +19,7 @@ SOURCES = ("user", "role", "deployment", "option", "default")
 
 
 class Rule(NamedTuple):
-    """What sets a limit: a token policy, an option, or the default.
+    """The source of a limit: a token policy, an option, or the default.
 
     `name` is the name of the user, the role or the option.
     """

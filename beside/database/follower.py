@@ -78,8 +78,8 @@ def _follow_agents(reader: Reader, last: ReaderProgress, until: datetime, tally:
     """
     ends = time.monotonic() + RUN_SECONDS
     table = AgentTable(reader, since=last.settled_until, now=tally.now)
-    # Each look for late rows reads ids again, so look only every two minutes. Do so even if no
-    # newer row arrives. A clock that was set back must not delay the next look.
+    # Each look for late rows reads ids again, so look only every two minutes, whether or not newer
+    # rows arrive. A clock that was set back must not delay the next look.
     looks = not timedelta(0) <= tally.now - last.late_rows_read_at < MAX_LATENESS
     if looks:
         for rows in late_rows(table, last.settled_until, last.last_row_created_at):

@@ -136,7 +136,7 @@ class AgentTable:
             self.unknown_until = datetime.fromisoformat(first) if first else self._converted_from
 
     def rows(self, statement: str, **values: Any) -> Rows:
-        """Returns the rows of a query. `{columns}` in the query stands for all columns.
+        """Returns the rows of a query. `{columns}` in the query is replaced by all columns.
 
         Raises: CoderDatabaseError.
         """

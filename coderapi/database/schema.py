@@ -40,7 +40,7 @@ class Stored(NamedTuple):
 
     @property
     def refusal(self) -> str:
-        """Why this release cannot use the database, or "" if it can."""
+        """The reason why this release cannot use the database, or "" if it can."""
         if self.serves_from <= SCHEMA:
             return ""
         return (

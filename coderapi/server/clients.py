@@ -1,7 +1,7 @@
 """Counts the connections of a web worker by address, and disconnects clients.
 
 * If there are too many connections, some are closed. Connections that have never had a response are
-  closed first: those of an address with many such connections, or else the oldest ones. If there
+  closed first: those of an address with many such connections, and then the oldest ones. If there
   are few such connections, some of the busiest address are closed.
 * If an address has too many connections, some of its connections are closed.
 * A client that is late with a head, or that does not read a response, is disconnected.

@@ -421,7 +421,8 @@ class Connection(asyncio.Protocol):
     def _break_off(self, *, is_noticed: bool) -> None:
         """Ends the connection in the middle of a response.
 
-        To an old client, a usual end of the connection looks like the end of the response.
+        Unless the client notices this anyway (`is_noticed`), resets the connection. An old client
+        would take a closed connection for the end of the response.
         """
         if not is_noticed:
             self.transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, RESET)

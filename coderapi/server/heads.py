@@ -61,7 +61,7 @@ class HeadParser:
         self.renew()
 
     def renew(self) -> None:
-        """Makes the parser expect a head. It has not seen the body of the last request."""
+        """Makes a new parser, because the old one has not got the body of the last request."""
         self._parser = httptools.HttpRequestParser(self)
 
     # --- What the parser calls --------------------------------------------------------------------

@@ -35,8 +35,8 @@ TLS_SECONDS = {"ssl_handshake_timeout": 5.0, "ssl_shutdown_timeout": 1.0}
 SO_ATTACH_FILTER = 26
 WITHOUT_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFF_FFFF))
 
-# A worker with this number of connections more than another one pauses for so many seconds. It
-# pauses once for each connection, because the other worker may be busy.
+# A worker that has LEAD connections more than another one pauses for LEAD_SECONDS. It pauses only
+# once for each connection, because the other worker may be busy.
 LEAD = 2
 LEAD_SECONDS = 0.002
 

@@ -3,8 +3,8 @@
 For pages of Coder, it is an entry of `CODER_ADDITIONAL_CSP_POLICY`.
 
 The entry is as narrow as the reports permit: the scheme, host and port of a URL, never a wildcard.
-Of a URL without a host, it is only the scheme. If an entry would allow too much, or could not help,
-the advice gives the reason instead.
+For a URL without a host, it is only the scheme. If an entry would allow too much, or could not
+help, the advice gives the reason instead.
 """
 
 from __future__ import annotations
@@ -266,7 +266,7 @@ def _entry(
     If the policy covers the content only by a fallback, such as default-src, the new directive
     replaces the fallback. Then the entry also contains 'self'. The same applies if no policy was
     reported. Other sources of the fallback are not copied, because the policy comes from a report,
-    and anyone can forge a report. Of the REPLACED directives, Coder's own sources are only 'self'.
+    and anyone can forge a report. Coder's own policy has only 'self' in the REPLACED directives.
     """
     governing = governing_directive(parse_policy(blocked.policy), blocked.directive)
     target = governing if governing in {blocked.directive, base} else base

@@ -229,7 +229,7 @@ def hashes(group: Group) -> list[Mapping[str, object]]:
     rows = found.filter(same_host).order_by("-client_days", "url", "subject")
     counted: dict[tuple[str, str], int] = {}
     for url, subject, clients in rows.values_list("url", "subject", "client_days"):
-        # One script on several kinds of pages. The same clients may load it on all of them.
+        # A client may load one script on several kinds of pages. So the clients are not added up.
         counted[url, subject] = max(clients, counted.get((url, subject), 0))
     return [
         {"url": url, "hash": subject, "client_days": clients}

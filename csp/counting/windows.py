@@ -1,4 +1,4 @@
-"""Moves the window of the numbers of groups: counts them again after each day.
+"""Moves the window of the numbers of groups, by counting the groups again after each day.
 
 The writer only adds to the numbers of a group (`csp.writing.batch`). So after midnight they also
 contain the reports of a day before the window, until the job has counted the group again.
@@ -42,7 +42,7 @@ WHERE known.id = ANY(%(groups)s) AND stored.id = known.id
 def move_windows(now: datetime) -> int:
     """Counts the groups again whose numbers contain days before the window. Returns their number.
 
-    A group without numbers needs no change.
+    A group whose numbers are all 0 needs no change.
     """
     start, moved = window_start(now), 0
     has_numbers = Q(reports__gt=0) | Q(noise_reports__gt=0) | Q(client_days__gt=0) | Q(pages__gt=0)

@@ -73,5 +73,5 @@ def _text(members: Mapping[str, Any], *names: str) -> str:
 
 
 def is_hash(text: str) -> bool:
-    """Returns whether the text is a hash as it is written in a policy and in `integrity`."""
+    """Returns whether the text is a hash in the form of policies and of `integrity`."""
     return _HASH.fullmatch(text) is not None

@@ -65,7 +65,7 @@ def _scrubbed_text(text: str) -> str:
 def scrubbed_policy(policy: str) -> str:
     """Removes nonces and private data from a policy. Keeps directives and public sources.
 
-    Of each directive, keeps the first MAX_SOURCES sources, so that matching them takes little time.
+    Keeps at most MAX_SOURCES sources of each directive, so that matching them takes little time.
     """
     bare = _scrubbed_policy(_without_nonces(shortened(policy, MAX_POLICY)))
     return shortened(_bounded(bare), MAX_POLICY)

@@ -197,7 +197,7 @@ class AdviceSerializer(WireSerializer):
         "Coder: add the sources to the policy of the site.",
     )
     directive = serializers.CharField(help_text="The directive that the entry changes.")
-    protects = serializers.CharField(help_text="What this directive protects.")
+    protects = serializers.CharField(help_text="The kind of content that this directive protects.")
     risk = serializers.ChoiceField(list(map(str, Risk)), help_text="The risk of the entry.")
     reasons = serializers.ListField(child=serializers.CharField(), help_text="The reasons.")
     prevented_reports = serializers.IntegerField(
@@ -430,8 +430,8 @@ class OtherReportSerializer(WireSerializer):
         [*TYPES, OTHER_TYPE], help_text="The type. Unknown types are `other`."
     )
     subject = TextOrNull(
-        help_text="What the reports are about, for example the id of a deprecated feature, or the "
-        "name of the unknown type. Null if they do not say it."
+        help_text="The subject of the reports, for example the id of a deprecated feature, or the "
+        "name of the unknown type. Null if the reports have none."
     )
     url = TextOrNull(help_text="The URL of the cause, for example of the script, or null.")
     ingest_key = TextOrNull(help_text="The name of the ingest key, or null.")

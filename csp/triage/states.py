@@ -42,7 +42,7 @@ def in_state(now: datetime, *states: str) -> Q:
     """Returns the condition that a group has one of these states at that time.
 
     PostgreSQL can estimate how many groups meet it, unlike a comparison with `current_state`. So it
-    reads a page of groups in the order of an index, instead of sorting all of them.
+    reads a page of groups in the order of an index, and does not sort all groups.
     """
     stored = {
         State.NEW: Q(state=State.NEW) | _is_new_again(now),

@@ -44,8 +44,8 @@ WEIGHT = """CASE WHEN place <= 1000 THEN 1 ELSE
 END"""
 
 _COUNTS = "WHERE noise_rule_id = 0"
-# Whether a batch has the first report of a hidden group that is not noise, and whether its times
-# are those of the group: noise does not change the times of a visible group.
+# `_IS_FIRST`: the batch has the first report of a hidden group that is not noise. `_IS_SEEN`: the
+# times of the batch change those of the group. Noise does not change those of a visible group.
 _IS_FIRST = """
     stored.noise_rule_id IS NOT NULL AND stored.reports = 0 AND excluded.noise_rule_id IS NULL"""
 _IS_SEEN = "excluded.noise_rule_id IS NULL OR stored.noise_rule_id IS NOT NULL"

@@ -1,4 +1,4 @@
-"""Limits how many groups reports can open, so that invented reports cannot fill the database.
+"""Limits the groups that reports can open, so that invented reports cannot fill the database.
 
 A group is kept until its newest report is older than the retention. So in an hour,
 
@@ -13,7 +13,7 @@ A group is kept until its newest report is older than the retention. So in an ho
 Reports above these limits are stored in the group "other" of their directive.
 
 The table `csp_limituse` has these counts, and which networks have reported a cause without a
-group. So all processes know them, and each hour begins anew.
+group. So all processes share them. Each hour starts at zero.
 """
 
 from __future__ import annotations

@@ -50,8 +50,8 @@ SELECT * FROM {_SENT}, %s::text[]) ORDER BY 1, 2 LIMIT greatest(0, %s - (
     SELECT count(*) FROM csp_version WHERE site = %s AND first_seen > now() - interval '1 day'
 )) ON CONFLICT DO NOTHING RETURNING site, name
 """  # noqa: S608 - only constants
-# Deletes the versions of a site above the limit. Those of the last day are never above it. Of the
-# others, it keeps the versions with the most clients in one group.
+# Deletes versions of a site above the limit. It keeps those of the last day, and then those with
+# the most clients in one group.
 _EVICT = """
 DELETE FROM csp_version WHERE id IN (
     SELECT id FROM csp_version WHERE site = %s

@@ -8,8 +8,8 @@ unavailable, and whether a retry may succeed.
 `listener` receives notifications from other processes with LISTEN, and checks with a heartbeat that
 they arrive. `kernel.memory` uses cached keys and documents only while notifications arrive.
 
-`backend` is the database backend for Django. A thread has a connection of the pool only for one
-statement or one transaction, and a slot of a `kernel.limiter` as long.
+`backend` is the database backend for Django. A thread keeps a connection of the pool, and a slot of
+a `kernel.limiter`, only for one statement or one transaction.
 
 `paging` reads long lists in pages. `partitions` creates and drops the partitions of tables that are
 partitioned by time, and `indexes` adds indexes to them. `replicas` lists the connected processes.

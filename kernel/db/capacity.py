@@ -1,4 +1,4 @@
-"""Divides the connections that PostgreSQL allows: those of jobs come before those of requests."""
+"""Divides the connections that PostgreSQL allows. Jobs get theirs before requests do."""
 
 from __future__ import annotations
 

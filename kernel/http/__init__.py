@@ -1,10 +1,10 @@
 """HTTP for all apps: everything between the server and the views.
 
 `exchange` has the sequence of a request: the steps, the `body`, a route without Django or Django in
-`threads`, and the response. It is a generator that asks for what is not in memory (`asking`). The
-functions of the steps are in `steps`, `wire` and an app. A step reads the request as a `call`, and
-adds to its `results`. `middleware` passes the results to Django. `pages` is for HTML pages only;
-requests to the API skip it.
+`threads`, and the response. It is a generator that asks for values that are not in memory
+(`asking`). The functions of the steps are in `steps`, `wire` and an app. A step reads the request
+as a `call`, and adds to its `results`. `middleware` passes the results to Django. `pages` is for
+HTML pages only; requests to the API skip it.
 
 Views inherit from the classes in `views.base` and raise the `APIError` of `errors`.
 `views.rendering` renders JSON in the format of `wire`. `views.handlers` converts every exception to

@@ -7,12 +7,12 @@
    rendered yet. Sign-ins have threads of their own, because each waits until a password is hashed.
 4. The response gets the headers from the steps. It is counted and logged.
 
-The body of a request is read only when a route or Django needs it. So a 401, 403, 404, 405 or 429
-that is known costs no upload.
+The body of a request is read only when a route or Django needs it. So a
+client does not upload the body of a request that gets a 401, 403, 404, 405 or 429.
 
-The sequence is a generator, which asks for what is not in memory (`kernel.http.asking`). If it asks
-for nothing, the event loop runs it at once. While the loop does one thing, all other clients wait.
-So a thread does what takes longer than about a millisecond.
+The sequence is a generator. It asks for values that are not in memory (`kernel.http.asking`). If it
+asks for none, the event loop runs it at once. While the loop does one thing, all other clients
+wait. So everything that takes longer than about a millisecond runs in a thread.
 
 Without the server, Django's middleware runs the same steps (`kernel.http.middleware`).
 """

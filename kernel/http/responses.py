@@ -27,7 +27,7 @@ class Pieces(Protocol):
     """The rest of a response that is sent piece by piece."""
 
     def next(self) -> Future[bytes | None]:
-        """Makes the next piece in a thread. The result is None at the end."""
+        """Makes the next piece in a thread. After the last piece, the result is None."""
 
     def close(self, size: int, *, is_whole: bool) -> None:
         """Frees what the response holds. `size` bytes of the body were sent."""

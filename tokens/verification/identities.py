@@ -66,7 +66,11 @@ def verify(wanted: Wanted) -> KeyIdentity:
 
 
 def begin[T](wanted: Wanted, convert: Callable[[Callable[[], KeyIdentity]], T]) -> Future[T]:
-    """Returns the future result of `convert`, which gets `verify`. Only an event loop calls it."""
+    """Starts to verify the token. Returns a future with the result of `convert`.
+
+    `convert` gets a function that returns the identity or raises the error. Call this function in
+    an event loop only.
+    """
     result, first = Future[T](), threading.Lock()
 
     def end(find: Callable[[], Found]) -> None:

@@ -1,13 +1,13 @@
-"""Reads our own keys, caches the results, and writes that the keys were used.
+"""Reads our own keys, caches the results, and stores when the keys were last used.
 
 `MEMORY` caches identities and errors. Its keys are keyed hashes of tokens, so that the cache
 contains no usable secret. When a key or a user changes, a database trigger notifies this process,
 and the process evicts the cached entries.
 
-After the lookup of a key, its thread writes that the key and its user were used, and the new expiry
-of the key, at most once an hour. So the time of the last use is up to an hour old while a key is in
-use. The requests do not wait for this, and while many keys are looked up, one statement writes the
-uses of many. If the process is killed meanwhile, these uses are lost.
+After the lookup of a key, its thread stores when the key and its user were last used, and the new
+expiry of the key, at most once an hour. So the time of the last use is up to an hour old while a
+key is in use. The requests do not wait for this, and while many keys are looked up, one statement
+writes the uses of many. If the process is killed meanwhile, these uses are lost.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ def refresh_from(key: FoundKey) -> datetime:
 
 
 def _touched(key: FoundKey, now: datetime) -> FoundKey:
-    """Returns the key after this use.
+    """Returns the key with the values that this use changes.
 
     Lifetimes are limited, so PostgreSQL and Python can always represent the new expiry.
     """

@@ -95,7 +95,7 @@ _asked: dict[bytes, Asked] = {}
 def ask(
     provider: IdentityProvider, wanted: Wanted, fingerprint: bytes
 ) -> tuple[Future[Found], float]:
-    """Returns the lookup of the token and its monotonic start. Begins it if none is under way."""
+    """Returns the lookup of the token and its monotonic start. Starts it if none is running."""
     now = time.monotonic()
     with _lock:
         asked = _asked.get(fingerprint)

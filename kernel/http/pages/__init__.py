@@ -1,1 +1,1 @@
-"""What only HTML pages have: sessions, CSRF tokens, a Content-Security-Policy, and static files."""
+"""Sessions, CSRF tokens, the Content-Security-Policy and static files, for HTML pages only."""

@@ -55,7 +55,7 @@ PATH_PARAMETERS: dict[str, Schema] = {
     },
 }
 
-# Whether clients may build on an operation. An experimental one may change with each release.
+# An experimental operation may change with each minor release (docs/stability.md).
 type Stability = Literal["stable", "experimental"]
 
 

@@ -1,1 +1,1 @@
-"""The steps of every request that know no app: the host, the address, CORS, and the rate limit."""
+"""The steps of every request that no app owns: address, host, CORS, and rate limit."""

@@ -103,7 +103,7 @@ def scheme_of(call: Call) -> str:
 
 
 def _forwarded_scheme(call: Call) -> str:
-    # Of several proxies, each may append its own scheme.
+    # Each proxy may append its own scheme. The first one is that of the client.
     return _forwarded("proto", call).partition(",")[0].strip().lower()
 
 

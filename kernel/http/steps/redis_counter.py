@@ -4,8 +4,8 @@ A request never waits for the server. It is counted in the file of its host at o
 second, a thread of each process sends its counts to the server, and reads the counts of all
 processes. So for a fraction of a second, a host does not know the newest requests to the others.
 
-A process sends the whole count of a minute, not what was added. So a count that is sent twice is
-not counted twice: a server that hangs may still execute what it has received when it continues.
+A process sends the whole count of a minute, and not the difference to the last one. So a count may
+be sent twice: a server that hangs may still execute a command when it continues.
 
 While the server does not respond, each host applies the limits to its own counts. The thread tries
 again every five seconds, and then sends the counts of the current minute.

@@ -1,1 +1,1 @@
-"""What views use: base classes, cached documents, JSON of serializers, and responses to errors."""
+"""Base classes of views, cached documents, the JSON of serializers, and responses to errors."""

@@ -175,7 +175,7 @@ def json_response(data: Any, *, status: int = 200) -> HttpResponse:
 def view_classes(resolver: URLResolver, prefix: str = "/") -> Iterator[tuple[str, Any]]:
     """Yields the path and the view class of each route of a URL configuration.
 
-    The class is `object` for a view that is a function.
+    For a view that is a function, yields `object` instead of a class.
     """
     for pattern in resolver.url_patterns:
         path = f"{prefix}{pattern.pattern}"

@@ -118,8 +118,7 @@ def complete(app: WSGIApplication) -> WSGIApplication:
         response = app(environ, start_response)
         if not isinstance(response, HttpResponse):
             return response
-        # Nothing closes a list, so the response is closed here. A closed response still
-        # has its content.
+        # The server does not close a list, so close the response here. Its content remains.
         response.close()
         return [response.content]
 
