@@ -172,6 +172,13 @@ def ask(
         max_bytes=max_bytes,
         max_redirects=0,
     )
+    reply = _sent(outgoing, breaker, seconds=seconds)
+    value = _json(reply)
+    _learn_version(reply)
+    return CoderAnswer(path, reply.status, value)
+
+
+def _sent(outgoing: Outgoing, breaker: Breaker, *, seconds: float) -> Reply:
     try:
         reply = send(outgoing, seconds=seconds)
     except OutgoingError as error:
@@ -179,9 +186,7 @@ def ask(
         breaker.record(reason)
         raise CoderUnavailableError(reason) from None
     breaker.record("")
-    value = _json(reply)
-    _learn_version(reply)
-    return CoderAnswer(path, reply.status, value)
+    return reply
 
 
 def _headers(token: str, client_address: str) -> dict[str, str]:

@@ -35,7 +35,7 @@ class BaseCommand(DjangoCommand):
     examples: ClassVar[str] = ""
     # The text after the examples.
     formats: ClassVar[str] = ""
-    # The end of the sentence "Exits with status 1 …": the cases that are not failures of the command.
+    # The end of the sentence "Exits with status 1 if …" in the help.
     fails_if: ClassVar[str] = ""
     # Exceptions whose message is for the user.
     expected: ClassVar[tuple[type[Exception], ...]] = ()
