@@ -38,7 +38,8 @@ def start_of_retention(now: datetime) -> datetime:
 def window_start(now: datetime) -> datetime:
     """Returns the midnight (UTC) at which the window of the numbers of groups begins.
 
-    It contains today and the WINDOW_DAYS - 1 days before, or fewer if the retention is shorter.
+    The window contains today and the WINDOW_DAYS - 1 days before, or fewer if the retention is
+    shorter.
     """
     start = midnight(now) - timedelta(days=WINDOW_DAYS - 1)
     return max(start, start_of_retention(now)) if settings.CSP_RETENTION else start

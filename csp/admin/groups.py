@@ -56,7 +56,7 @@ from kernel.charts import Series
 
 CHART_HOURS = 7 * 24
 MAX_LINKS = 20
-# The form lists this number of users to whom a group can be assigned.
+# The maximum number of users in the list of the form from which a group is assigned.
 MAX_USERS = 200
 NEWEST_REPORTS = 20
 of_site = column("site", breakable, "site")

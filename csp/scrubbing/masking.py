@@ -176,7 +176,7 @@ def _closed(text: str, opening: re.Match[str]) -> int:
 def _ending(found: re.Match[str]) -> Callable[[str, int], int] | None:
     """Returns the function that finds the end of the value, or None if the value is not a secret.
 
-    Whether the value is a secret depends on the name before it.
+    The name before the value decides this.
     """
     word = found[1] if found.re is _ASSIGNED else "secret"
     if _ENDS_IN_HEADER.search(word):

@@ -62,7 +62,7 @@ def checked(decision: Decision, *, now: datetime) -> dict[str, str]:
 
 
 def assignable_users() -> QuerySet[User]:
-    """Returns the users to whom a group can be assigned: those who may see groups in the admin."""
+    """Returns the users that a group can be assigned to: those who may see groups in the admin."""
     may_see = Q(roles__overlap=[OWNER, AUDITOR])
     return User.objects.filter(may_see).exclude(status=User.Status.SUSPENDED)
 

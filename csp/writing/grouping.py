@@ -1,8 +1,8 @@
 """Finds the group of a report.
 
 Reports of one site with the same cause are in one group. A cause consists of the directive and the
-blocked source. Whether reports are noise does not matter, so that a group stays the same when noise
-rules change.
+blocked source. Noise has no effect on this, so that a group stays the same when noise rules
+change.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ class PooledConnection(psycopg.Connection[Any]):
     """A connection of Django's pool. Limits the time of a statement, and detects lost commits."""
 
     _commits: bool = False
-    # Whether a statement has timed out since the thread got the connection from the pool.
+    # True if a statement has timed out since the thread got the connection from the pool.
     timed_out: bool = False
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
@@ -145,7 +145,7 @@ class PooledConnection(psycopg.Connection[Any]):
             result = super().wait(gen, interval, None if seconds == float("inf") else seconds)
         except WaitTimeout as error:
             result = self._cancel(gen, interval, error)
-        # The last message of a server that shuts down is no answer.
+        # The last message of a server that shuts down does not count as an answer.
         if not self.closed:
             note_answer()
         return result

@@ -101,7 +101,7 @@ def finish(results: Results, headers: Any) -> None:
 
 @dataclass(slots=True)
 class Request:
-    """A request as a connection hands it over.
+    """A request that a connection has received.
 
     If its head is not valid, `refusal` is the response, and the call may be incomplete. `port` is
     the port of the server.

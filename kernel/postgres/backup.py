@@ -4,8 +4,8 @@ A backup is a zip archive that only its owner may read. `write` creates it under
 and restores it into a temporary server. If that succeeds, `write` renames it to the requested name.
 So every backup has been tested.
 
-A dump contains SQL of the role that wrote it, so restore only files that you trust. The roles that
-restore a dump are no superusers, so the SQL cannot run programs on the server.
+A dump contains SQL of the role that wrote it, so restore only files that you trust. A dump is
+restored by a role that is not a superuser, so the SQL cannot run programs on the server.
 """
 
 from __future__ import annotations

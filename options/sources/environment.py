@@ -16,7 +16,7 @@ FALLBACK_PREFIX = "HOMEBREW_"
 AUTH_FAMILIES = ("CODER_EXTERNAL_AUTH_", "CODER_GITAUTH_")
 AI_FAMILIES = ("CODER_AI_GATEWAY_PROVIDER_", "CODER_AIBRIDGE_PROVIDER_")
 
-# Variables that are no options, and that cause neither an error nor a warning.
+# Variables that are not options, and that cause neither an error nor a warning.
 _OTHERS = frozenset(
     {
         # Coder's command line reads these variables.

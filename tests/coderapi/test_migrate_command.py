@@ -34,7 +34,7 @@ def test_two_at_once_wait_for_each_other() -> None:
 
 
 def test_requests_pass_while_a_migration_waits_for_a_reader(tmp_path: Path) -> None:
-    """The other session stands for requests: the lookup of a key may take 1.5 s."""
+    """The other session takes the place of requests: the lookup of a key may take 1.5 s."""
     manage_next = manage_with(next_release(tmp_path))
     waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation IS NOT NULL"
     with (

@@ -1,4 +1,4 @@
-"""No name stands in two spellings. Renamed settings and commands work for one minor release."""
+"""Each name has one spelling. Renamed settings and commands work for one minor release."""
 
 from __future__ import annotations
 

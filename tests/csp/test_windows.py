@@ -85,7 +85,7 @@ SENT = st.tuples(
 def test_numbers_are_those_of_the_reports_of_the_window(
     collecting: None, sent: list[tuple[int, str, str] | None], last: int
 ) -> None:
-    """Reports arrive in the order of time, and the job runs in between, where there is None."""
+    """Sends the reports in the order of time. None runs the job."""
     Group.objects.all().delete()
     days = iter(sorted(each[0] for each in sent if each))
     arrived, now = [], NOW

@@ -1,4 +1,4 @@
-"""Channels of alerts, reports of which alerts tell, and what docs/alerts.md says of webhooks."""
+"""Alert channels, reports that cause alerts, and the members of webhooks in docs/alerts.md."""
 
 from __future__ import annotations
 

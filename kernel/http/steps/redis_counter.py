@@ -97,7 +97,7 @@ class RedisCounter:
         self._counts.update(each for each in oldest if each is not lowest)
 
     def _run(self) -> None:
-        """Exchanges the counts until no request has used one."""
+        """Exchanges the counts again and again. Ends when no request has changed a count since."""
         while self._exchange():
             time.sleep(RETRY_SECONDS if FAILURES.count else EXCHANGE_SECONDS)
 
