@@ -61,7 +61,10 @@ def check_for_own_release(now: datetime) -> int:
         return 0
     known.error, known.succeeded_at = "", now
     newer = [each for each in releases if _is_newer(each.version)]
-    if newer:
+    if not newer:
+        # A release may have been withdrawn.
+        known.version = ""
+    else:
         # A later security release matters more than a newer one without a fix.
         newest = max(newer, key=_version)
         fix = max((each for each in newer if each.is_security), key=_version, default=newest)

@@ -137,6 +137,13 @@ def test_named_pipe_is_no_feed(file: Path) -> None:
     file.read_bytes()
 
 
+def test_withdrawn_release_is_no_longer_shown(file: Path) -> None:
+    for entries, found in (([FIX], 1), ([OLD], 0)):
+        file.write_bytes(feed(*entries))
+        assert check_for_own_release(NOW) == found
+    assert newer_release() is None
+
+
 def test_without_a_feed_nobody_is_asked(settings: Any) -> None:
     NewRelease.objects.create(version="0.1.1", is_security=True)
     assert not settings.RELEASE_FEED
