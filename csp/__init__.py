@@ -8,13 +8,14 @@ list:
 
     access      ingest keys, their origins, and which other senders may report
     parsing     the four formats of browsers, and a parser for invalid JSON that browsers send
-    scrubbing   removal of secrets, names and queries, and the audit that checks stored values
+    scrubbing   removal of secrets, names and queries, and the search for secrets in stored reports
     noise       rules for reports that no site can cause, such as reports about browser extensions
     writing     groups, client days, and the thread that commits the reports of many requests
-    counting    reports of other types, and rejected requests, which are counted in memory first
+    counting    reports of other types, rejected requests, and the window of groups
     importing   files of JSON lines, parsed in several processes; an import can be repeated
     advice      the setting of Coder that would allow a blocked source, and its risk
-    triage      the states of groups, the API for operators, and the pages of the admin
+    triage      the states of groups, comparisons of versions, and the API for operators
+    admin       the pages of the admin
 
 `directives` lists the directives of CSP, and `trusted_types` reads the reports about Trusted Types.
 
@@ -22,8 +23,9 @@ Three choices explain most of the code:
 
 * Private data is never written. The thread that handles the request scrubs every string before it
   passes the report to the thread that writes.
-* A flood of reports costs little. Counts are exact, but only a sample of a busy group is stored,
-  and a caller can open only a limited number of groups per hour.
+* A flood of reports costs little. All reports are counted, but only a sample of a busy group is
+  stored, and its clients and pages are estimated. A caller can open only a limited number of groups
+  per hour.
 * A report is committed before the response is sent. Each batch has an id. If the connection is lost
   during the commit, the writer looks up this id to find out whether the batch was committed.
 

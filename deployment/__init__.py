@@ -10,6 +10,7 @@
   restarted after a change still runs the previous revision.
 * `updatecheck` requests the newest release of Coder once a day, with a deadline, and stores it.
   `GET /updatecheck` returns the stored release. If the request fails, it is retried every hour.
+* `own_releases` reads the feed of coderapi's own releases once a day, if one is configured.
 
 Known limits: a changed option takes effect after a restart, as in Coder's own server. Options
 cannot be changed through the API. The update check does not install releases.

@@ -1,7 +1,8 @@
 """`coderapi server`: a supervisor process, and the child processes that it starts and stops.
 
 `start` reserves the addresses (`addresses`, `certificates`), migrates the database under a lock if
-a migration is missing (`migrating`), imports the application, and then runs the `supervisor`.
+a migration is missing (`coderapi.database`), imports the application, and then runs the
+`supervisor`.
 The children are forks of the supervisor:
 
 * the web workers (`worker`), for HTTP and HTTPS

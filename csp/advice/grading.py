@@ -1,4 +1,4 @@
-"""Grades a whole policy: what it does not protect from, each with a reason.
+"""Grades a whole policy, and lists its weaknesses, each with a reason.
 
 Source: CSP 3, 8 ("Authoring considerations"), and 2.3.1 (how nonces, hashes and 'strict-dynamic'
 change the meaning of other sources).

@@ -1,4 +1,4 @@
-"""Finds hosts on which not only their owner decides what is served.
+"""Finds hosts that serve files of many owners, such as public CDNs.
 
 The sources are the lists in this module, the private part of the Public Suffix List (the package
 `publicsuffixlist`), and `bypass_hosts.txt`. The lists are from November 2026.

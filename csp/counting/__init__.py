@@ -1,4 +1,6 @@
-"""Counts what is not stored as a report: reports of other types, and rejected requests.
+"""Counts reports of other types and rejected requests, and moves the window of groups.
 
-A request adds to counts in memory, which a thread writes a few seconds later (`counts`).
+Reports of other types (`other_reports`) and rejected requests (`rejections`) are not stored. They
+add to counts in memory, and a thread writes the counts a few seconds later (`counts`). `windows`
+counts the reports of each group again after midnight.
 """

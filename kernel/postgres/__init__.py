@@ -10,7 +10,8 @@ system. `files` has the files of a cluster. The socket is in /run or /tmp, becau
 must not be longer than 107 bytes. `cluster` creates, starts and stops a server. `sharing` lets
 several processes use one server: it uses locks that the kernel releases when a process ends.
 `upgrade` moves the data to a newer major version with a dump and a restore. `clients` runs psql,
-pg_dump and pg_restore. `backup` writes and restores backups. `commands` has the base class of the
+pg_dump and pg_restore. `backup` writes and opens backups, and `replacement` restores them over
+existing data. `commands` has the base class of the
 commands for dumps and backups.
 
 A new directory is built under a temporary name, and renamed when it is complete. If the process is
