@@ -83,7 +83,7 @@ def create_api_key(
     parts: TokenParts | None = None,
     limits: Policy | None = None,
 ) -> NewKey:
-    """Creates a key for the user. A key with a name or with `limits` is `is_minted`.
+    """Creates a key for the user. `is_minted` is true with a name or `limits`.
 
     Call it in a transaction that has inserted another audit entry, or in `audit.with_partition`.
     Raises: APIError 400 for a user of another service, 404 if the user was deleted, 409 if another
