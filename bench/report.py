@@ -33,7 +33,7 @@ UNITS = {
     "pss_mib": " MiB",
     "seconds": " s",
     "stop_seconds": " s",
-    "look_ups": "",
+    "lookups": "",
     "asked": "",
     "ms_a_second": " ms/s",
 }

@@ -38,11 +38,12 @@ TOKEN_HEADER = "Coder-Session-Token"  # noqa: S105 - a name
 # A variable that marks all processes of one service. Children inherit it.
 MARK = "BENCH_MARK"
 _ROLE = re.compile(r"coderapi: \S+|resource_tracker|spawn_main|server\.\w+|manage\.py \w+")
+SUPERVISOR = "manage.py server"
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A running `manage.py server`, and its database."""
+    """A running `coderapi server`, and its database."""
 
     url: str
     database_url: str
@@ -240,6 +241,8 @@ def role_of(command: str) -> str:
     program = command.split()[0].rpartition("/")[2]
     if program.startswith("postgres"):
         return "postgres"
+    if SUPERVISOR in command:
+        return "supervisor"
     known = _ROLE.search(command)
     return known[0] if known else program
 

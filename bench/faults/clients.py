@@ -41,7 +41,7 @@ PROBE_SECONDS = 10.0
 IN_FLIGHT_SECONDS = 5.0
 STEADY_SECONDS = 1.5
 POLL_SECONDS = 0.05
-DOCUMENT, LOOK_UP = "document", "look-up"
+DOCUMENT, LOOKUP = "document", "lookup"
 PROBES = ("healthz", "livez", "readyz", "metrics")
 DOCUMENTS = ("buildinfo", "deployment/config", "experiments", "deployment/ssh")
 # Up to this number, each report of a group is stored as a row. Of more, only a sample is stored.
@@ -206,10 +206,10 @@ class Load:
 
 
 def crowd(service: Service, connection: psycopg.Connection[Any]) -> list[Client]:
-    """Returns clients with new keys, so that each request needs a look-up."""
+    """Returns clients with new keys, so that each request needs a lookup."""
     make_keys(connection)
     shared = _Shared(Ask("GET", "/api/v2/deployment/ssh", token=key) for key in _keys)
-    return [Client(LOOK_UP, shared, 0.2, service.port, with_token=False) for _ in range(CROWD)]
+    return [Client(LOOKUP, shared, 0.2, service.port, with_token=False) for _ in range(CROWD)]
 
 
 def make_keys(connection: psycopg.Connection[Any]) -> None:

@@ -34,7 +34,7 @@ COMMANDS = (
 
 
 class Command:
-    """One `manage.py` command with the environment of a service, and its output."""
+    """One command with the environment of a service, and its output."""
 
     def __init__(
         self,

@@ -39,7 +39,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 
 
 class Service:
-    """`manage.py server` with web workers, jobs and metrics, and its log."""
+    """`coderapi server` with web workers, jobs and metrics, and its log."""
 
     def __init__(self, directory: Path, *, database_url: str, data_dir: Path | None = None) -> None:
         self.port, self.metrics_port = free_port(), free_port()

@@ -27,15 +27,15 @@ from kernel.http.exchange import Request  # noqa: E402
 from kernel.http.responses import Answer  # noqa: E402
 from kernel.http.results import Ask  # noqa: E402
 
-LOOK_UP = """
+LOOKUP = """
 SELECT k.hashed_secret, k.user_id, k.expires_at, k.scopes, u.username, u.status, u.roles
 FROM tokens_apikey AS k JOIN users_user AS u ON u.id = k.user_id WHERE k.id = %s
 """
-LOOK_UP_PATH = "/lookup"
+LOOKUP_PATH = "/lookup"
 
 
 class Bare:
-    """An application. Without a look-up, it responds in the event loop, as the front does."""
+    """An application. Without a lookup, it responds in the event loop, as the front does."""
 
     def __init__(self) -> None:
         recorded = json.loads(Path(os.environ["BENCH_ANSWERS"]).read_text(encoding="utf-8"))
@@ -51,18 +51,18 @@ class Bare:
 
     def _answer(self, request: Request) -> Asking[Answer]:
         path = request.call.path
-        if path != LOOK_UP_PATH:
+        if path != LOOKUP_PATH:
             return self._answers.get(path) or nothing()
         token = request.call.headers["coder-session-token"]
         is_valid = yield Ask(begin=lambda: self._threads.submit(self._is_valid, token))
-        return self._answers[LOOK_UP_PATH] if is_valid else nothing()
+        return self._answers[LOOKUP_PATH] if is_valid else nothing()
 
     def _is_valid(self, token: str) -> bool:
         key_id, _, secret = token.partition("-")
         if self._pool is None:
             return False
         with self._pool.connection() as connection:
-            row = connection.execute(LOOK_UP, [key_id]).fetchone()
+            row = connection.execute(LOOKUP, [key_id]).fetchone()
         digest = hashlib.sha256(secret.encode()).digest()
         return row is not None and hmac.compare_digest(bytes(row[0]), digest)
 

@@ -17,9 +17,9 @@ from bench.service import TOKEN_HEADER, WORKERS, Service, beside
 from tests.support.coder_releases import V2_34, V2_38, Release
 from tests.support.stand_in_coder import Key, Person, StandInCoder
 
-LOOK_UP = "/api/v2/authcheck"
-# The requests at the start of a load all need the same look-up.
-LOOK_UP_SECONDS = 1
+LOOKUP = "/api/v2/authcheck"
+# The requests at the start of a load all need the same lookup.
+LOOKUP_SECONDS = 1
 # Each person sends a request in this interval, for this many intervals.
 PEOPLE, INTERVAL_SECONDS, INTERVALS = 200, 30, 4
 LIMITS = "/api/v2/users/me/keys/tokens/tokenconfig"
@@ -91,12 +91,12 @@ def coder(bench: Bench) -> Batches:
         def with_new_token() -> str:
             return requests.with_token(server.add(Key(owner)).token)
 
-        def look_ups(_: int) -> Figures:
-            before, script = server.count(LOOK_UP), with_new_token()
+        def lookups(_: int) -> Figures:
+            before, script = server.count(LOOKUP), with_new_token()
             found = wrk(
-                other.url + SSH, script=script, seconds=LOOK_UP_SECONDS, connections=CONNECTIONS
+                other.url + SSH, script=script, seconds=LOOKUP_SECONDS, connections=CONNECTIONS
             )
-            return {"look_ups": server.count(LOOK_UP) - before, "errors": found["errors"]}
+            return {"lookups": server.count(LOOKUP) - before, "errors": found["errors"]}
 
         own, theirs = requests.with_token(bench.service.token), with_new_token()
         yield [
@@ -110,10 +110,10 @@ def coder(bench: Bench) -> Batches:
                 for name, path, minimum in (("ssh", SSH, 0.95), ("tokenconfig", LIMITS, 0.5))
             ),
             Scenario(
-                f"look-ups in Coder, {CONNECTIONS} connections with a new token",
-                Measure("new token", look_ups, needs_warm_up=False),
+                f"lookups in Coder, {CONNECTIONS} connections with a new token",
+                Measure("new token", lookups, needs_warm_up=False),
                 at_most=WORKERS,
-                figure="look_ups",
+                figure="lookups",
             ),
             Scenario(
                 f"requests to Coder for one of ours, {PEOPLE} people, one each "

@@ -65,24 +65,24 @@ def _document(
 
 
 def keys(bench: Bench) -> Batches:
-    """Measures keys that are not cached beside a look-up with psycopg."""
+    """Measures keys that are not cached beside a lookup with psycopg."""
     service = bench.service
-    look_up_answers = {"/lookup": recorded(service, SSH)}
-    with reference("bare", look_up_answers, DATABASE_URL=service.database_url) as url:
-        first, look_up = first_seen(service, url)
+    lookup_answers = {"/lookup": recorded(service, SSH)}
+    with reference("bare", lookup_answers, DATABASE_URL=service.database_url) as url:
+        first, lookup = first_seen(service, url)
         name, prepare = "first-seen keys, touch due", partial(make_touch_due, service)
         due = load(name, service.url + SSH, requests.readers(READERS), prepare=prepare)
         yield [
-            Scenario(first.name, first, look_up, at_least=0.6),
-            Scenario(due.name, due, look_up, at_least=0.5),
+            Scenario(first.name, first, lookup, at_least=0.6),
+            Scenario(due.name, due, lookup, at_least=0.5),
         ]
 
 
 def first_seen(service: Service, url: str) -> tuple[Measure, Measure]:
-    """Returns a measure of keys that are not cached, and one of a look-up with psycopg."""
+    """Returns a measure of keys that are not cached, and one of a lookup with psycopg."""
     script = requests.readers(READERS)
     ours = load("first-seen keys", service.url + SSH, script, prepare=partial(evict, service))
-    return ours, load("psycopg look-up", f"{url}/lookup", script)
+    return ours, load("psycopg lookup", f"{url}/lookup", script)
 
 
 def evict(service: Service) -> None:
