@@ -35,6 +35,7 @@ Coder-Wire X-Coderapi-Version Sunset deployment/stats/history deployment/stats/r
 cache_server ignored_reach min_clients min-clients min_reach rule_values silenced week_reports
 tokens_may_mint tokens-may-mint
 csp_newgroups csp_reachmember looked_at rows_went
+csp_hourcount e_mail raw_row raw_rows
 """
 
 RENAMED = Renames(
