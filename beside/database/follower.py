@@ -59,7 +59,7 @@ def follow(now: datetime) -> int:
 
 
 def _last_run(reader: Reader, until: datetime, *, now: datetime) -> ReaderProgress:
-    """Returns the state of the last run. Records if Coder has deleted rows after its position."""
+    """Returns the state of the last run. Records whether Coder has deleted unread rows."""
     follower = ReaderProgress.Reader.FOLLOWER
     last, created = ReaderProgress.of(follower, start=until - FIRST_RUN, now=now)
     if not created and until - last.last_row_created_at > LONG_PAUSE:

@@ -32,7 +32,7 @@ import psycopg
 from csp.writing.entries import Caller, Entry
 from csp.writing.grouping import other_group
 
-# The number of networks that are several clients.
+# Causes that clients of this number of networks have reported may open the further groups.
 SEVERAL = 3
 MAX_KNOWN = 100_000
 # The names of the rows that count for all callers. The row of a caller has a hash instead.
