@@ -36,8 +36,6 @@ from tests.support.stats_rows import NOW
 from tokens.verification import batches
 from users.passwords import BoundedArgon2
 
-template_names.watch()
-
 # A session may still run a statement of a process that a test has killed.
 END_OTHERS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -175,7 +173,8 @@ def _cheap_set_up() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered() -> Iterator[None]:
-    """Clears documents, keys, failures and counts, so that no test finds those of another."""
+    """Clears documents, keys, failures and counts of earlier tests, and watches templates again."""
+    template_names.watch()
     memory.clear_all()
     failures.forget()
     logs.REPEATS.forget()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import jsonschema_rs
@@ -45,10 +46,14 @@ def check_answer(answer: Any, *, method: str, path: str, wire: Wire) -> None:
     _check_body(answer, promised, method=method, wire=wire, name=name)
 
 
+# drf-spectacular loads its extensions at the first use, which only one thread must do.
+_generating = Lock()
+
+
 @cache
 def generated(wire: Wire) -> Schema:
     """Returns the document of all routes. The first test that needs it may have other routes."""
-    with override_settings(ROOT_URLCONF="coderapi.urls"):
+    with _generating, override_settings(ROOT_URLCONF="coderapi.urls"):
         return openapi(wire)
 
 

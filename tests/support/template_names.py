@@ -26,6 +26,11 @@ class OnlyExistingNames(logging.Filter):
         return record.levelno > logging.DEBUG
 
 
+_FILTER = OnlyExistingNames()
+
+
 def watch() -> None:
+    """Called before each test, because a test may configure logging."""
+    LOG.disabled = False
     LOG.setLevel(logging.DEBUG)
-    LOG.addFilter(OnlyExistingNames())
+    LOG.addFilter(_FILTER)
