@@ -12,6 +12,7 @@ from psycopg import sql
 
 from bench.faults.clients import Load, crowd
 from bench.faults.ledger import TOKEN, table_of
+from bench.faults.proxy import BATCH, KEY
 from bench.faults.rounds import Fault
 from bench.faults.stages import Single, Stage
 
@@ -33,8 +34,8 @@ class CutCommits(Fault[Single]):
         stage.proxy.order("cut", CUT_CHANCE, chance.randrange(1 << 30))
 
     def repair(self, stage: Single) -> None:
-        cuts = int(stage.proxy.order("forward"))
-        self._found = [] if cuts else ["the proxy saw no commit to cut"]
+        cut = stage.proxy.order("forward").split()
+        self._found = [f"the proxy cut no {word}" for word in (BATCH, KEY) if word not in cut]
 
 
 class Exhausted(Fault[Single]):

@@ -22,9 +22,10 @@ from typing import Any, TextIO, cast
 from bench.load import BenchError
 from bench.service import PROJECT, free_port
 
-# These words make PostgreSQL commit: the end of a transaction, and the statements that write
-# a batch of reports or an API key.
-COMMITS = re.compile(rb"\bCOMMIT\b|write_batch|api_key\.create", re.IGNORECASE)
+# Data with these words makes PostgreSQL commit: the end of a transaction, and the values of the
+# statements that write a batch of reports or an API key.
+BATCH, KEY = "group_blocked_source", "api_key.create"
+COMMITS = re.compile(rf"\bCOMMIT\b|{BATCH}|{re.escape(KEY)}".encode(), re.IGNORECASE)
 CUTS = ("before", "during", "after")
 CHUNK = 65_536
 ATTACH_FILTER = 26
@@ -44,7 +45,7 @@ class Proxy:
         return f"127.0.0.1:{self.port}"
 
     def order(self, *words: object) -> str:
-        """Returns the answer of the proxy: `ok`, or the number of cuts after `forward`."""
+        """Returns the answer of the proxy: `ok`, or the cut words after `forward`."""
         self._orders.write(" ".join(map(str, words)) + "\n")
         self._orders.flush()
         return self._answers.readline().strip()
@@ -81,7 +82,7 @@ class Forwarder:
         self._sockets: set[Any] = set()
         self._far_sockets: set[Any] = set()
         self._cut_chance = 0.0
-        self._cuts = 0
+        self._cuts: set[str] = set()
         # Stops forwarding after data with the pattern, and then drops packets or not.
         self._last: re.Pattern[bytes] | None = None
         self._vanishes = False
@@ -96,10 +97,10 @@ class Forwarder:
         match order.split():
             case ["cut", chance, seed]:
                 self._chance.seed(int(seed))
-                self._cut_chance, self._cuts = float(chance), 0
+                self._cut_chance, self._cuts = float(chance), set()
             case ["forward"]:
                 self._cut_chance = 0.0
-                return str(self._cuts)
+                return " ".join(sorted(self._cuts))
             case ["silence"]:
                 self._silence(self._sockets)
             case ["vanish" | "freeze" as kind, pattern]:
@@ -160,11 +161,10 @@ class Forwarder:
         connection.end()
 
     def _cut(self, data: bytes) -> str:
-        if not self._cut_chance or not COMMITS.search(data):
+        found = COMMITS.search(data) if self._cut_chance else None
+        if not found or self._chance.random() >= self._cut_chance:
             return ""
-        if self._chance.random() >= self._cut_chance:
-            return ""
-        self._cuts += 1
+        self._cuts.add(found[0].decode())
         return self._chance.choice(CUTS)
 
 
