@@ -106,7 +106,7 @@ class ReaderProgress(models.Model):
         null=True, db_comment="Coder deleted rows after this time before they were read."
     )
     missing_until = models.DateTimeField(null=True, db_comment="The end of the time of these rows.")
-    has_workspace_usage = models.BooleanField(
+    has_usage_experiment = models.BooleanField(
         null=True, db_comment="Whether Coder has the experiment workspace-usage. NULL if unknown."
     )
 

@@ -210,9 +210,9 @@ class PolicySource(Source):
 
     def due(self, channel: Channel, now: datetime) -> Iterator[Event]:
         """Yields the events that are not recorded yet."""
-        changes = policy_changes(now - NEWEST, now + NEWEST).annotate(occurred_at=F("settled_at"))
+        changes = policy_changes(now - NEWEST, now + NEWEST).annotate(occurred_at=F("changed_at"))
         for policy in _unrecorded(channel, CHANGED_POLICY, changes):
-            key, since, site = str(policy.pk), policy.settled_at, policy.site
+            key, since, site = str(policy.pk), policy.changed_at, policy.site
             what = _changed(policy, policy_before(policy))
             yield Event(
                 kind=CHANGED_POLICY, subject_key=key, title=what, occurred_at=since, site=site
@@ -261,7 +261,7 @@ def _week(since: datetime, until: datetime) -> Iterator[tuple[str, str]]:
     yield "new hosts", f"{first_uses(new).count():,}"
     for policy in policy_changes(since, until)[:5]:
         yield (
-            f"policy, {policy.settled_at:%Y-%m-%d %H:%M} UTC",
+            f"policy, {policy.changed_at:%Y-%m-%d %H:%M} UTC",
             _changed(policy, policy_before(policy)),
         )
     yield "open groups", f"{needing_attention(until).count():,}"

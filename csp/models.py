@@ -574,7 +574,7 @@ class SettledPolicy(models.Model):
         max_length=64, db_comment="A digest of the policy in a form that is equal in all browsers."
     )
     policy = models.TextField(db_comment="The policy.")
-    settled_at = models.DateTimeField(db_comment="When the policy was last new on the site.")
+    changed_at = models.DateTimeField(db_comment="When the policy was last new on the site.")
     last_seen = models.DateTimeField(db_comment="When the newest report with the policy arrived.")
 
     class Meta:

@@ -56,11 +56,11 @@ class SnapshotAdmin(ReadOnlyAdmin):
         "sessions",
         ("received", "sent"),
         ("p50", "p95"),
-        ("rows", "source", "method", "duration"),
+        ("rows", "source", "latency_method", "duration"),
         "build_version",
         "configuration_hash",
     ]
-    list_filter = ["source", "method", ("build_version", ValuesFilter)]
+    list_filter = ["source", "latency_method", ("build_version", ValuesFilter)]
     date_hierarchy = "collected_at"
     pages = {"timelines/": "timelines"}
 

@@ -324,7 +324,7 @@ class Snapshot(models.Model):
     session_counts = models.JSONField(
         db_comment="The number of open sessions by application. Empty if unknown."
     )
-    method = models.CharField(
+    latency_method = models.CharField(
         "percentiles",
         max_length=16,
         choices=Method,

@@ -47,7 +47,7 @@ NO_AGENTS: dict[str, Any] = {
     "latency_p50_ms": NO_SAMPLE,
     "latency_p95_ms": NO_SAMPLE,
     "session_counts": dict.fromkeys(FAMILIES, 0),
-    "method": Snapshot.Method.EXACT,
+    "latency_method": Snapshot.Method.EXACT,
 }
 
 # If this experiment is enabled, agents report their sessions in usage rows.
@@ -196,7 +196,7 @@ def agent_statistics(at: datetime, *, from_usage: bool = False) -> dict[str, Any
         "latency_p50_ms": p50,
         "latency_p95_ms": p95,
         "session_counts": _usage_sessions(at) if from_usage else _session_counts(*sessions),
-        "method": Snapshot.Method.EXACT if number <= MAX_EXACT_ROWS else Snapshot.Method.HISTOGRAM,
+        "latency_method": Snapshot.Method.EXACT if number <= MAX_EXACT_ROWS else Snapshot.Method.HISTOGRAM,
     }
 
 

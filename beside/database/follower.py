@@ -53,7 +53,7 @@ def follow(now: datetime) -> int:
     if tally.problem and tally.problem != last.error:
         logger.warning("Coder's database: %s", tally.problem)
     last.read_at, last.error = now, tally.problem
-    last.has_workspace_usage = _asked_usage(last.has_workspace_usage)
+    last.has_usage_experiment = _asked_usage(last.has_usage_experiment)
     last.save()
     return tally.stored
 
@@ -112,5 +112,5 @@ def counts_usage() -> bool:
     found = None
     if settings.CODER_DATABASE_URL:
         follower = ReaderProgress.objects.filter(pk=ReaderProgress.Reader.FOLLOWER)
-        found = follower.values_list("has_workspace_usage", flat=True).first()
+        found = follower.values_list("has_usage_experiment", flat=True).first()
     return configured_usage() if found is None else found

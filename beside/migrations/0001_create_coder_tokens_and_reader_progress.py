@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
                 ('error', models.TextField(blank=True, db_comment='The problem of the last run, or empty.', default='')),
                 ('missing_since', models.DateTimeField(db_comment='Coder deleted rows after this time before they were read.', null=True)),
                 ('missing_until', models.DateTimeField(db_comment='The end of the time of these rows.', null=True)),
-                ('has_workspace_usage', models.BooleanField(db_comment='Whether Coder has the experiment workspace-usage. NULL if unknown.', null=True)),
+                ('has_usage_experiment', models.BooleanField(db_comment='Whether Coder has the experiment workspace-usage. NULL if unknown.', null=True)),
             ],
         ),
         migrations.CreateModel(

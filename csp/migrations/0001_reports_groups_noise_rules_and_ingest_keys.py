@@ -170,7 +170,7 @@ class Migration(migrations.Migration):
                 ('disposition', models.CharField(blank=True, db_comment='enforce or report.', max_length=64)),
                 ('digest', models.CharField(db_comment='A digest of the policy in a form that is equal in all browsers.', max_length=64)),
                 ('policy', models.TextField(db_comment='The policy.')),
-                ('settled_at', models.DateTimeField(db_comment='When the policy was last new on the site.')),
+                ('changed_at', models.DateTimeField(db_comment='When the policy was last new on the site.')),
                 ('last_seen', models.DateTimeField(db_comment='When the newest report with the policy arrived.')),
             ],
             options={

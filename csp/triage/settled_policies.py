@@ -72,7 +72,7 @@ def settle_policies(now: datetime) -> int:
 def _settle(site: str, now: datetime) -> int:
     rows = list(SettledPolicy.objects.filter(site=site))
     known = {(row.disposition, row.digest): row for row in rows}
-    room = MAX_CHANGES - sum(row.settled_at > now - DAY for row in rows)
+    room = MAX_CHANGES - sum(row.changed_at > now - DAY for row in rows)
     new = 0
     for (disposition, digest), found in _settled(site, now).items():
         row = known.get((disposition, digest))
@@ -82,7 +82,7 @@ def _settle(site: str, now: datetime) -> int:
                 continue
             new += 1
             row = row or SettledPolicy(site=site, disposition=disposition, digest=digest)
-            row.settled_at = now
+            row.changed_at = now
         row.policy, row.last_seen = found.policy, max(found.times)
         row.save()
     return new
@@ -126,15 +126,15 @@ def _reported(site: str, now: datetime) -> dict[_Key, _Reported]:
 def policy_changes(since: datetime, until: datetime) -> QuerySet[SettledPolicy]:
     """Returns the policies that were new in this period, without the first ones of each site."""
     earlier = SettledPolicy.objects.filter(
-        site=OuterRef("site"), settled_at__lt=OuterRef("settled_at")
+        site=OuterRef("site"), settled_at__lt=OuterRef("changed_at")
     )
     new = SettledPolicy.objects.filter(settled_at__gte=since, settled_at__lt=until)
-    return new.filter(Exists(earlier)).order_by("settled_at")
+    return new.filter(Exists(earlier)).order_by("changed_at")
 
 
 def policy_before(policy: SettledPolicy) -> SettledPolicy | None:
     """Returns the policy that the site had before, with the same disposition if there is one."""
-    earlier = SettledPolicy.objects.filter(site=policy.site, settled_at__lt=policy.settled_at)
+    earlier = SettledPolicy.objects.filter(site=policy.site, settled_at__lt=policy.changed_at)
     return max(
         earlier,
         key=lambda each: (each.disposition == policy.disposition, each.last_seen),

@@ -158,7 +158,7 @@ class Migration(migrations.Migration):
                 ('latency_p50_ms', models.FloatField(db_comment='The median latency in milliseconds. -1 if none was measured.')),
                 ('latency_p95_ms', models.FloatField(db_comment='The 95th percentile of the latency. -1 if none was measured.')),
                 ('session_counts', models.JSONField(db_comment='The number of open sessions by application. Empty if unknown.')),
-                ('method', models.CharField(choices=[('exact', 'Exact'), ('histogram', 'Estimated')], db_comment='How the percentiles were computed: exact, or histogram.', max_length=16, verbose_name='percentiles')),
+                ('latency_method', models.CharField(choices=[('exact', 'Exact'), ('histogram', 'Estimated')], db_comment='How the percentiles were computed: exact, or histogram.', max_length=16, verbose_name='percentiles')),
                 ('source', models.CharField(choices=[('reports', 'Reports'), ('backfill', 'Backfill'), ('builds', 'Builds')], db_comment='What the workspace counts come from: reports, backfill or builds.', default='reports', max_length=16)),
                 ('row_count', models.BigIntegerField(db_comment='The number of agent rows in the window.')),
                 ('duration_ms', models.FloatField(db_comment='How long the computation took, in milliseconds.')),

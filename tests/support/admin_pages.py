@@ -53,7 +53,7 @@ def _make_snapshot(now: datetime) -> None:
         latency_p50_ms=1.5,
         latency_p95_ms=2.5,
         session_counts={"ssh": 1},
-        method="exact",
+        latency_method="exact",
         build_version="v2.29.0",
         row_count=1,
         duration_ms=1.0,
