@@ -44,7 +44,7 @@ docs: setup ## Generate documents from the code
 	@bin/documents make
 
 screenshots: setup ## Update the screenshots in the documents (needs Chromium)
-	@$(PY) -m tests.support.screenshots
+	@$(PY) -m tests.support.browsers.screenshots
 
 bench: setup ## Measure the speed beside references, and update docs/performance.md
 	@$(PY) -m bench $(ARGS)

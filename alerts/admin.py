@@ -34,8 +34,8 @@ from kernel.admin import (
     row_link,
     time_column,
 )
-from kernel.humanize import since
 from kernel.outgoing import OutgoingError
+from kernel.text.humanize import since
 
 register_target("alert_channel", Channel)
 

@@ -19,7 +19,7 @@ from audit.models import Entry
 from jobs import registry, selectors
 from jobs.models import JobRun
 from jobs.registry import Job
-from kernel.humanize import ago, plural
+from kernel.text.humanize import ago, plural
 
 # A job that has failed this number of times in a row is failing. A single failure is retried.
 MAX_FAILURES = 3

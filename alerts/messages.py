@@ -21,7 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 import orjson
 
 from alerts.kinds import Severity
-from kernel.humanize import plural
+from kernel.text.humanize import plural
 
 MAX_SUBJECT = 250
 JSON_OPTIONS = orjson.OPT_UTC_Z

@@ -13,7 +13,7 @@ from django.utils.html import format_html, format_html_join
 from audit.models import Entry, EntryQuerySet
 from kernel.admin import ReadOnlyAdmin, TextFilter, row_link
 from kernel.http.views.base import download
-from kernel.humanize import duration
+from kernel.text.humanize import duration
 
 _models: dict[str, type[Model]] = {}
 

@@ -23,7 +23,7 @@ import psycopg
 
 from bench import rows
 from bench.load import BenchError, Figures, output
-from tests.support.clusters import acquire_as_superuser
+from tests.support.databases.clusters import acquire_as_superuser
 
 PROJECT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60

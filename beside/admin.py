@@ -12,8 +12,8 @@ from django.utils.html import format_html
 from audit.admin import register_target
 from beside.models import CoderToken
 from beside.token_policy import CODER_TOKENS
-from kernel import humanize
 from kernel.admin import ReadOnlyAdmin, State, badge, time_column
+from kernel.text import humanize
 from users import erasure
 from users.scopes import ALL
 

@@ -14,8 +14,8 @@ from beside.models import ReaderProgress
 from jobs.registry import Job
 from jobs.selectors import newest_runs
 from kernel.admin import Line, State, register
-from kernel.humanize import since
 from kernel.memory import CachedValue, Memory
+from kernel.text.humanize import since
 
 # While Coder hangs, each request for the home page would otherwise wait for it.
 FINDINGS: Memory[str, list[Finding]] = Memory("checks of Coder", capacity=1, max_age=10.0)

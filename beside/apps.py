@@ -16,7 +16,7 @@ class BesideConfig(AppConfig):
             providers.register(CoderIdentity())
         if settings.CODER_URL:
             from beside import coder_release
-            from kernel import running_coder
+            from kernel.coder import running as running_coder
 
             running_coder.use_source(coder_release.version)
         if settings.CONFIG_SOURCE == "coder":

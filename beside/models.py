@@ -7,7 +7,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from kernel.db.singleton import Singleton
-from kernel.durations import EPOCH
+from kernel.text.durations import EPOCH
 
 
 class CoderToken(models.Model):

@@ -40,9 +40,9 @@ from beside.client import MAX_BYTES, SECONDS, CoderUnavailableError, ask
 from beside.models import CoderToken
 from beside.user_copies import read_person, text_of
 from jobs.registry import JobFailedError
-from kernel.coder_releases import ENFORCES_SCOPES, EXPIRES_TOKENS, last_use
-from kernel.humanize import plural
-from kernel.text_values import parse_time
+from kernel.coder.releases import ENFORCES_SCOPES, EXPIRES_TOKENS, last_use
+from kernel.text.humanize import plural
+from kernel.text.values import parse_time
 from tokens import jobs
 from tokens.models import TokenConfig
 from tokens.policy import resolution

@@ -11,10 +11,10 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from coderapi.readiness import USABLE, readiness
-from kernel import humanize
 from kernel.admin import Line, State, register
 from kernel.db.replicas import Replica, misfit, replicas
 from kernel.release import REPOSITORY
+from kernel.text import humanize
 
 MAX_REPLICAS = 12
 COUNTED_APART = (

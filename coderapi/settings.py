@@ -12,12 +12,12 @@ from coderapi import __version__, bootstrap
 from kernel.datadir import data_dir
 from kernel.db import replicas
 from kernel.db.connections import databases
-from kernel.durations import to_timedelta, whole_seconds
 from kernel.http import CODER_API, OWN_API, headers
 from kernel.http.pages import content_policy
 from kernel.http.wire import Wire
 from kernel.release import REPOSITORY, ROOT
 from kernel.telemetry import logs
+from kernel.text.durations import to_timedelta, whole_seconds
 from options import start
 from options.redaction import redacted
 from options.snapshot import snapshot
@@ -147,7 +147,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ],
-            "libraries": {"humanize": "kernel.humanize"},
+            "libraries": {"humanize": "kernel.text.humanize"},
         },
     },
 ]

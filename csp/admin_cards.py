@@ -9,7 +9,7 @@ from django.urls import reverse
 from csp.models import Group, GroupHour
 from csp.writing.disk import stored_bytes
 from kernel.admin import Line, register
-from kernel.humanize import size
+from kernel.text.humanize import size
 
 
 def _lines(now: datetime) -> list[Line]:

@@ -40,14 +40,14 @@ from csp.causes import cause
 from csp.models import WINDOW_DAYS, Group, Report, SettledPolicy, State, window_start
 from csp.triage.details import details
 from csp.triage.new_hosts import DANGEROUS, first_uses, new_hosts
+from csp.triage.policies.settled import difference, policy_before, policy_changes
+from csp.triage.releases.versions import mark_new
 from csp.triage.selectors import groups_at, needing_attention
 from csp.triage.serializers import GroupSerializer
-from csp.triage.settled_policies import difference, policy_before, policy_changes
 from csp.triage.sites import are_several, where
 from csp.triage.states import OPEN, REGRESSED
-from csp.triage.versions import mark_new
 from csp.writing.grouping import OTHER
-from kernel.humanize import ago, plural
+from kernel.text.humanize import ago, plural
 
 # If more groups are due, the others are recorded in the next run.
 MAX_EVENTS = 10_000

@@ -33,8 +33,8 @@ from kernel.http.errors import APIError, Validation, invalid
 from kernel.http.results import Ask, Results
 from kernel.http.steps.hosts import client_of
 from kernel.http.steps.rate_limit import bucket_of, limit_of, verdict_on
-from kernel.humanize import plural
 from kernel.settings import settings
+from kernel.text.humanize import plural
 
 MAX_SINGLE = 64 * 1024
 # For the rate limit, a body counts as at least one report for each COUNTED_BYTES bytes. Most

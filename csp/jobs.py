@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from csp import services
 from csp.counting.windows import move_windows
-from csp.triage.settled_policies import settle_policies
+from csp.triage.policies.settled import settle_policies
 from csp.writing.disk import limit_disk
 from jobs.registry import Job, Result, register
 

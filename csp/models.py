@@ -566,7 +566,7 @@ class Rejection(models.Model):
 
 
 class SettledPolicy(models.Model):
-    """A policy of a site (see `csp.triage.settled_policies`)."""
+    """A policy of a site (see `csp.triage.policies.settled`)."""
 
     site = models.CharField(max_length=255, db_comment="The site.")
     disposition = models.CharField(max_length=64, blank=True, db_comment="enforce or report.")

@@ -32,7 +32,7 @@ from csp.noise.stored import RULE_TOPIC, RULES, dry_run
 from csp.writing.distinct import DELETE_FORGOTTEN, DELETE_LARGE
 from csp.writing.sites import SITES
 from kernel.db.listener import announce
-from kernel.humanize import plural
+from kernel.text.humanize import plural
 
 AHEAD = timedelta(days=3)
 # The writer looks up a batch only within seconds of its commit.

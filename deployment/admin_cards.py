@@ -10,7 +10,7 @@ from deployment.models import ConfigRevision, NewRelease, UpdateCheck
 from deployment.own_releases import newer_release
 from deployment.updatecheck import update
 from kernel.admin import Line, State, register
-from kernel.humanize import since
+from kernel.text.humanize import since
 
 CHECK_LATE_AFTER = timedelta(days=3)
 

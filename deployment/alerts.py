@@ -15,7 +15,7 @@ from alerts.weekly import register_section
 from deployment.history import differences
 from deployment.models import ConfigRevision
 from deployment.own_releases import newer_release
-from kernel.humanize import plural
+from kernel.text.humanize import plural
 
 # Older revisions cause no alert.
 NEWEST = timedelta(days=7)

@@ -17,7 +17,7 @@ from django.utils.crypto import salted_hmac
 
 from deployment.models import UpdateCheck
 from deployment.selectors import external_url
-from kernel.coder_releases import Release, is_current
+from kernel.coder.releases import Release, is_current
 from kernel.db import listener
 from kernel.outgoing import Outgoing, OutgoingError, Reply, redacted, send
 

@@ -7,8 +7,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from jobs.models import JobRun, JobRunQuerySet
-from kernel import humanize
 from kernel.admin import ReadOnlyAdmin, State, badge, error_column, time_column
+from kernel.text import humanize
 
 STATES = {"ok": State.GOOD, "failed": State.BAD, "running": State.NOTICE}
 

@@ -9,7 +9,7 @@ from jobs import selectors
 from jobs.models import JobRun
 from jobs.registry import Job
 from kernel.admin import Line, State, register
-from kernel.humanize import since
+from kernel.text.humanize import since
 
 MAX_ERROR_CHARACTERS = 120
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 from jobs import registry
 from jobs.models import JobRun
 from jobs.registry import Job
-from kernel.durations import floor
+from kernel.text.durations import floor
 
 MIN_INTERVAL = timedelta(seconds=1)
 FIRST_RETRY = timedelta(seconds=30)

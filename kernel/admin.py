@@ -32,8 +32,8 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst, smart_split
 
 from kernel.db.connections import MIN_POOL_SIZE, deadline, sqlstate, try_transaction_lock
-from kernel.humanize import since
 from kernel.limiter import Limiter, LimitReachedError
+from kernel.text.humanize import since
 
 logger = logging.getLogger(__name__)
 MAX_COUNTED = 10_000

@@ -23,7 +23,7 @@ from itertools import groupby, pairwise
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from kernel import humanize
+from kernel.text import humanize
 
 # The texts of a step: its period, and the value of each series.
 type Texts = Sequence[str]

@@ -32,7 +32,7 @@ import urllib3
 from urllib3 import HTTPHeaderDict
 from urllib3.util import parse_url
 
-from kernel.humanize import plural
+from kernel.text.humanize import plural
 
 MAX_REDIRECTS = 3
 MAX_BODY_BYTES = 1024 * 1024

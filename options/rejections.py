@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from kernel.durations import format_duration
+from kernel.text.durations import format_duration
 from options.configuration import Configuration
 from options.errors import OptionError, presentable
 from options.values.rules import LISTENER, POSTGRES_URL

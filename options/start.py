@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from kernel.coder_releases import is_from_source
+from kernel.coder.releases import is_from_source
 from options.catalogue import OWN_OPTIONS
 from options.configuration import Configuration, ConfigurationError, Flags, load
 from options.option import by_env

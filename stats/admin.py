@@ -10,7 +10,6 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from jobs.models import JobRun
-from kernel import humanize
 from kernel.admin import (
     ReadOnlyAdmin,
     State,
@@ -20,6 +19,7 @@ from kernel.admin import (
     error_column,
     time_column,
 )
+from kernel.text import humanize
 from stats.alarms import alarms_on
 from stats.applications import application
 from stats.history.charts import DEFAULT_RANGE, RANGES, charts

@@ -5,7 +5,7 @@ from datetime import datetime
 from django.urls import reverse
 
 from kernel.admin import Line, State, register
-from kernel.humanize import count, since
+from kernel.text.humanize import count, since
 from stats.alarms import alarms_on
 from stats.models import WorkspaceState
 from stats.selectors import refresh_interval, snapshot_state

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
-from kernel.humanize import duration
+from kernel.text.humanize import duration
 from stats.applications import application, clean_name
 from stats.models import Snapshot
 from stats.selectors import refresh_interval, snapshots_so_far

@@ -12,7 +12,7 @@ from alerts.kinds import STATS_ALARM
 from alerts.models import Alert, Channel
 from alerts.sources import Details, Event, Source, register
 from alerts.weekly import register_section
-from kernel.humanize import count, milliseconds
+from kernel.text.humanize import count, milliseconds
 from stats.alarms import alarms_on
 from stats.models import Snapshot
 

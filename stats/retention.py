@@ -15,7 +15,7 @@ from django.db import transaction
 
 from kernel.db import listener
 from kernel.db.connections import transaction_lock
-from kernel.durations import EPOCH, floor
+from kernel.text.durations import EPOCH, floor
 from stats.models import HOUR, MINUTE, AgentStat, NewestAgentStat, Rollup, Snapshot
 from stats.rollups.builder import ONE_BUILDER, TOPIC
 from stats.rollups.hours import AGENT_STATS, close_hours, lock_open, mark_stale

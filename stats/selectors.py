@@ -9,8 +9,8 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from kernel.durations import to_timedelta
 from kernel.http.errors import APIError, not_found
+from kernel.text.durations import to_timedelta
 from stats.models import Rollup, Snapshot
 from stats.sql import fetch_rows
 

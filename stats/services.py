@@ -11,10 +11,10 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
+from kernel.coder.running import running_build
 from kernel.db import listener
 from kernel.db.connections import retry_on_conflict, transaction_lock
-from kernel.durations import floor
-from kernel.running_coder import running_build
+from kernel.text.durations import floor
 from stats import statistics
 from stats.models import DAY, HOUR, Snapshot
 from stats.rollups.builder import TOPIC, build

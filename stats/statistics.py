@@ -25,7 +25,7 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from kernel.durations import floor
+from kernel.text.durations import floor
 from stats.applications import FAMILIES, MAX_STORED, UNKNOWN
 from stats.models import KIND_COLUMNS, MINUTE, SESSION_COLUMNS, STATES, Snapshot, WorkspaceState
 from stats.sql import MAX_INTEGER, fetch_rows
@@ -196,7 +196,9 @@ def agent_statistics(at: datetime, *, from_usage: bool = False) -> dict[str, Any
         "latency_p50_ms": p50,
         "latency_p95_ms": p95,
         "session_counts": _usage_sessions(at) if from_usage else _session_counts(*sessions),
-        "latency_method": Snapshot.Method.EXACT if number <= MAX_EXACT_ROWS else Snapshot.Method.HISTOGRAM,
+        "latency_method": Snapshot.Method.EXACT
+        if number <= MAX_EXACT_ROWS
+        else Snapshot.Method.HISTOGRAM,
     }
 
 

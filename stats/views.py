@@ -9,7 +9,6 @@ from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer
 from rest_framework.request import Request
 
-from kernel.durations import DURATION, to_nanoseconds
 from kernel.http import wire
 from kernel.http.body import MEBIBYTE
 from kernel.http.call import first_parameters
@@ -28,8 +27,9 @@ from kernel.http.views.base import (
 from kernel.http.views.documents import Document, Rendered
 from kernel.http.views.rendering import render_json
 from kernel.http.wire import Wire
-from kernel.humanize import plural
 from kernel.memory import CachedValue, Memory
+from kernel.text.durations import DURATION, to_nanoseconds
+from kernel.text.humanize import plural
 from stats.history.points import Range, parse_range, points
 from stats.ingest.body import read_rows
 from stats.ingest.ingestion import ingest

@@ -27,11 +27,12 @@ from kernel.db import failures, listener
 from kernel.db.connections import connect_directly
 from kernel.http.steps.rate_limit import private_directory
 from kernel.telemetry import logs
-from tests.support import clusters, template_names
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
+from tests.support.api.sending import forget_counts
+from tests.support.browsers import template_names
+from tests.support.databases import clusters
 from tests.support.factories import make_key, make_user
 from tests.support.processes import DEADLINE_SECONDS, migrated, own_database, wait_for
-from tests.support.sending import forget_counts
 from tests.support.stats_rows import NOW
 from tokens.verification import batches
 from users.passwords import BoundedArgon2

@@ -15,7 +15,6 @@ from django.utils.html import format_html
 
 from audit.admin import entries_page, register_target
 from audit.services import actor_of
-from kernel import humanize
 from kernel.admin import (
     Line,
     ReadOnlyAdmin,
@@ -28,6 +27,7 @@ from kernel.admin import (
     row_link,
     time_column,
 )
+from kernel.text import humanize
 from tokens import services
 from tokens.lifetimes import expires_soon, last_use_on_hover
 from tokens.models import APIKey, TokenConfig

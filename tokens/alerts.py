@@ -11,7 +11,7 @@ from alerts.kinds import TOKEN_EXPIRING
 from alerts.models import Alert, Channel
 from alerts.sources import Details, Event, Source, register
 from alerts.weekly import register_section
-from kernel.humanize import ago
+from kernel.text.humanize import ago
 from tokens.lifetimes import SOON, expires_soon, last_use
 from tokens.models import APIKey, APIKeyQuerySet
 

@@ -20,8 +20,8 @@ from django.db import IntegrityError, transaction
 
 from jobs.registry import Job, register
 from kernel.db.connections import transaction_lock
-from kernel.durations import to_timedelta
-from kernel.humanize import plural
+from kernel.text.durations import to_timedelta
+from kernel.text.humanize import plural
 from tokens.models import APIKey, ExpiryNotice
 from users.models import User
 from users.selectors import active_owners

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from kernel.durations import DurationError, parse_positive_duration
-from kernel.humanize import ago, on_hover
+from kernel.text.durations import DurationError, parse_positive_duration
+from kernel.text.humanize import ago, on_hover
 
 MIN_LIFETIME_NS = 10**9
 DAY_NS = 86_400 * MIN_LIFETIME_NS

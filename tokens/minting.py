@@ -12,7 +12,7 @@ from django.db import transaction
 from audit.services import Actor, with_partition
 from kernel.db.connections import commit_with_retry, fetch, retry_on_conflict
 from kernel.http.errors import APIError, Validation, forbidden, invalid
-from kernel.humanize import duration, plural
+from kernel.text.humanize import duration, plural
 from tokens import token_format
 from tokens.lifetimes import MIN_LIFETIME_NS, too_short
 from tokens.models import APIKey, PolicyVersion

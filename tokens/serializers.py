@@ -7,8 +7,8 @@ from django.core.validators import RegexValidator
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from kernel.durations import whole_seconds
 from kernel.http.views.rendering import WireSerializer
+from kernel.text.durations import whole_seconds
 from tokens.lifetimes import MIN_LIFETIME_NS, not_a_number
 from tokens.models import SOURCES
 from tokens.policy.resolution import LIMITS

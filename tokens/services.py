@@ -26,8 +26,8 @@ from audit.services import (
     record_all,
 )
 from kernel.db.connections import fetch, transaction_lock
-from kernel.durations import to_timedelta
 from kernel.http.errors import APIError, Validation, invalid, not_found
+from kernel.text.durations import to_timedelta
 from tokens import token_format
 from tokens.models import APIKey, APIKeyQuerySet, TokenConfig
 from tokens.token_format import TokenParts

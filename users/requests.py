@@ -10,11 +10,11 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from kernel.durations import EPOCH
 from kernel.http.body import json_object
 from kernel.http.errors import Validation, invalid
 from kernel.http.views.rendering import WireSerializer
-from kernel.text_values import parse_bool, parse_time
+from kernel.text.durations import EPOCH
+from kernel.text.values import parse_bool, parse_time
 
 MAX_LIMIT = 1000
 MAX_OFFSET = 2**31

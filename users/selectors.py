@@ -12,7 +12,7 @@ from kernel.db.connections import fetch
 from kernel.db.paging import Condition, pages, where
 from kernel.http.errors import APIError, Validation, invalid
 from kernel.memory import CachedValue, Memory
-from kernel.text_values import parse_time
+from kernel.text.values import parse_time
 from users import allow_lists, permissions, roles
 from users.models import User
 from users.names import is_uuid, normal_email, normal_id, normal_username

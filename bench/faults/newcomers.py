@@ -16,7 +16,7 @@ from bench.faults.ledger import NO_ANSWER
 from bench.faults.rounds import RECOVERY_SECONDS, Fault, Round
 from bench.faults.service import Service
 from bench.faults.stages import Single
-from tests.support.stand_in_coder import Key, Person, StandInCoder
+from tests.support.coder.stand_in import Key, Person, StandInCoder
 
 PEOPLE = 200
 # While Coder is slow.

@@ -14,8 +14,8 @@ from bench.harness import Measure, Scenario
 from bench.load import CONNECTIONS, Figures, wrk
 from bench.scenarios.base import SSH, Batches, Bench, load
 from bench.service import TOKEN_HEADER, WORKERS, Service, beside
-from tests.support.coder_releases import V2_34, V2_38, Release
-from tests.support.stand_in_coder import Key, Person, StandInCoder
+from tests.support.coder.releases import V2_34, V2_38, Release
+from tests.support.coder.stand_in import Key, Person, StandInCoder
 
 LOOKUP = "/api/v2/authcheck"
 # The requests at the start of a load all need the same lookup.

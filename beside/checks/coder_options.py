@@ -13,9 +13,9 @@ from beside.checks.findings import Finding
 from beside.client import SECONDS, CoderAnswer, CoderUnavailableError, ask
 from beside.configuration.documents import ANSWERS, CONFIG, MAX_BYTES
 from kernel.admin import State
-from kernel.humanize import plural
 from kernel.outgoing import redacted
 from kernel.release import PROGRAM
+from kernel.text.humanize import plural
 from options.comparison import unknown_options
 
 TRUSTED_HEADER = "X-Forwarded-For"

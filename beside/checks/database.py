@@ -11,7 +11,7 @@ from beside.database.connection import CoderDatabaseError, Reader, reading
 from beside.database.rows import Rows, oldest_row
 from beside.database.tables import AGENT_ROWS, TABLES, grant, session_columns
 from kernel.admin import State
-from kernel.humanize import ago, plural
+from kernel.text.humanize import ago, plural
 
 # The types of columns. The names of times end in `_at`, those of UUIDs in `id`.
 TYPES = {

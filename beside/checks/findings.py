@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 
 from kernel.admin import State
 from kernel.commands import ListingCommand
-from kernel.humanize import plural
+from kernel.text.humanize import plural
 
 
 @dataclass(frozen=True, slots=True)

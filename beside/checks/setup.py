@@ -22,12 +22,12 @@ from beside.configuration.documents import DOCUMENTS
 from beside.token_policy import service_token
 from jobs.registry import JobFailedError
 from kernel.admin import State
-from kernel.coder_releases import NEWEST, OLDEST, Release
-from kernel.durations import to_timedelta
+from kernel.coder.releases import NEWEST, OLDEST, Release
 from kernel.http import CODER_API, OWN_API
 from kernel.http.headers import BUILD_VERSION, VERSION
-from kernel.humanize import ago
 from kernel.outgoing import Outgoing, OutgoingError, Reply, redacted, send
+from kernel.text.durations import to_timedelta
+from kernel.text.humanize import ago
 from tokens.lifetimes import SOON
 from tokens.verification.extraction import COOKIE
 

@@ -31,7 +31,7 @@ from beside.database.rows import (
     store_new_rows,
 )
 from beside.models import ReaderProgress
-from kernel.durations import EPOCH
+from kernel.text.durations import EPOCH
 from stats.models import STATES, WorkspaceState, state_after
 from stats.services import FIVE_MINUTES, SECOND
 

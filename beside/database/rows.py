@@ -24,7 +24,7 @@ from beside.database.tables import (
     session_columns,
 )
 from beside.models import ReaderProgress
-from kernel.humanize import plural
+from kernel.text.humanize import plural
 from stats.ingest.ingestion import AGENT, parse, store
 from stats.ingest.rows import BY_NAME, UNKNOWN_SESSIONS
 from stats.models import DAY, KIND_COLUMNS, KIND_PREFIX, MINUTE, AgentStat

@@ -19,13 +19,13 @@ from coderapi.server.children import TITLE, Role
 from coderapi.server.connection import Application
 from coderapi.server.listener import Listener
 from coderapi.server.worker import DRAIN_SECONDS, Worker
+from kernel.coder.running import running
 from kernel.http.asking import Asking, no_threads
 from kernel.http.call import environ_of
 from kernel.http.exchange import Request
 from kernel.http.responses import Answer
 from kernel.http.threads import Threads
 from kernel.loops import is_alive
-from kernel.running_coder import running
 from kernel.telemetry import DIRECTORY_VARIABLE
 
 if TYPE_CHECKING:

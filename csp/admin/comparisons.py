@@ -10,9 +10,11 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from csp.scrubbing.address import OTHER_SITE
-from csp.triage import policies, releases, sites
+from csp.triage import sites
+from csp.triage.policies import comparison as policies
+from csp.triage.policies.whole import site_policy
+from csp.triage.releases import comparison as releases
 from csp.triage.selectors import whole_hour
-from csp.triage.site_policy import site_policy
 from kernel.admin import ServiceAdmin
 
 CHART_HOURS = 7 * 24

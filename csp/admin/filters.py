@@ -16,9 +16,9 @@ from django.utils.dateparse import parse_date
 
 from csp.models import REPORTS, Report
 from csp.parsing.formats import Format
+from csp.triage.releases.versions import count_new_in, is_new_in, newest_names
 from csp.triage.sites import sites_of_groups
 from csp.triage.states import CURRENT_STATES, OPEN, in_state
-from csp.triage.versions import count_new_in, is_new_in, newest_names
 from kernel.memory import CachedValue, Memory
 
 MAX_CHOICES = 20

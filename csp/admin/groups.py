@@ -34,7 +34,7 @@ from csp.counting import other_reports
 from csp.models import WINDOW_DAYS, Group, Report, State, window
 from csp.noise.rules import pattern_for
 from csp.scrubbing.address import address_of
-from csp.triage import decisions, policies, sites
+from csp.triage import decisions, sites
 from csp.triage.activity import activity
 from csp.triage.decisions import same_cause
 from csp.triage.details import details, is_own, next_step, rules_shown, step_in_words
@@ -47,12 +47,13 @@ from csp.triage.overview import (
     sparkline,
     state_badge,
 )
+from csp.triage.policies import comparison as policies
+from csp.triage.releases.versions import client_days_by_version, mark_new
 from csp.triage.selectors import groups_at
-from csp.triage.versions import client_days_by_version, mark_new
 from csp.writing import distinct
-from kernel import humanize
 from kernel.admin import column, time_column
 from kernel.charts import Series
+from kernel.text import humanize
 
 CHART_HOURS = 7 * 24
 MAX_LINKS = 20

@@ -17,7 +17,7 @@ from audit.services import actor_of
 from csp import services
 from csp.access.origins import normalized
 from csp.models import IngestKey
-from csp.triage.site_check import site_check
+from csp.triage.policies.check import site_check
 from kernel.admin import ServiceAdmin
 
 

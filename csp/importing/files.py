@@ -30,8 +30,8 @@ from csp.writing.sites import known_sites
 from csp.writing.store import Store
 from kernel.db.connections import connect_directly, lock_number
 from kernel.db.listener import announce
-from kernel.humanize import plural
-from kernel.line_imports import LinesError, Record
+from kernel.text.humanize import plural
+from kernel.text.line_imports import LinesError, Record
 
 BATCH_LINES = 1_000
 BATCH_BYTES = 4 * 1024 * 1024

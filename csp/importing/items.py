@@ -20,7 +20,7 @@ from csp.writing.entries import Sender, entries_of, prepare
 from csp.writing.grouping import Sites
 from csp.writing.versions import Sighting, sighting_of
 from kernel.http.errors import APIError
-from kernel.text_values import parse_time
+from kernel.text.values import parse_time
 
 # Browsers sent no CSP reports before this time. An earlier time comes from a clock that was not
 # set.

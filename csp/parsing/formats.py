@@ -16,7 +16,7 @@ from typing import Any
 
 from csp.parsing.other_types import OtherReport, other_report
 from kernel.http.errors import APIError, Validation, invalid
-from kernel.humanize import plural
+from kernel.text.humanize import plural
 
 MAX_REPORTS = 100
 MAX_NUMBER = 2**31 - 1

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import lru_cache, wraps
 
 from csp.scrubbing.encodings import decoded
-from kernel.redaction import SESSION_TOKEN
+from kernel.text.redaction import SESSION_TOKEN
 
 MASK = "{secret}"
 # Longer strings are not cached, so that memory does not grow with the size of request bodies.

@@ -23,7 +23,7 @@ from csp.advice.suggestion import Advice, Blocked, advise, prevented
 from csp.models import Group, State
 from csp.noise.stored import MAX_READ
 from csp.scrubbing.address import address_of
-from csp.triage.policies import most_reported
+from csp.triage.policies.comparison import most_reported
 from csp.triage.reading import ORIGIN, bounded_read
 from csp.triage.selectors import WEEK
 from csp.triage.sites import is_coders

@@ -14,7 +14,7 @@ from django.db.models.functions import Substr
 
 from csp.models import Group, Report, State
 from csp.scrubbing.address import OTHER_SITE
-from csp.triage.settled_policies import DAY
+from csp.triage.policies.settled import DAY
 from csp.writing.client_hashes import NETWORK_BYTES
 from csp.writing.group_limit import SEVERAL
 from csp.writing.grouping import OTHER

@@ -19,10 +19,10 @@ from csp.causes import cause
 from csp.models import Group, GroupHour
 from csp.triage.details import next_step
 from csp.triage.reading import snapshot
+from csp.triage.releases.versions import mark_new
 from csp.triage.selectors import HOUR, groups_at, most_urgent
 from csp.triage.sites import sites_of_groups
 from csp.triage.states import OPEN
-from csp.triage.versions import mark_new
 from csp.triage.week import HOURS, WeekOfReports, growing, week_of_reports
 from kernel.admin import State as Color
 from kernel.admin import badge

@@ -9,7 +9,7 @@ from csp.causes import cause
 from csp.models import Group, State
 from csp.parsing.other_types import OTHER_TYPE, TYPES
 from csp.triage.decisions import MAX_NOTE
-from csp.triage.gate import MAX_GROUPS
+from csp.triage.releases.gate import MAX_GROUPS
 from csp.triage.states import CURRENT_STATES
 from kernel.http.views.rendering import WireSerializer
 from users.requests import RequestSerializer, TextField, WholeNumberField

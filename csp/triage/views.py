@@ -20,7 +20,8 @@ from csp.scrubbing.versions import SCHEMA as VERSION
 from csp.triage import decisions, selectors
 from csp.triage.decisions import Decision
 from csp.triage.details import details
-from csp.triage.gate import MAX_CLIENT_DAYS, GateError, Question, ask
+from csp.triage.releases.gate import MAX_CLIENT_DAYS, GateError, Question, ask
+from csp.triage.releases.versions import client_days_by_version, is_new_in, mark_new
 from csp.triage.serializers import (
     DecisionSerializer,
     GateSerializer,
@@ -31,7 +32,6 @@ from csp.triage.serializers import (
     SummarySerializer,
 )
 from csp.triage.states import CURRENT_STATES, in_state
-from csp.triage.versions import client_days_by_version, is_new_in, mark_new
 from kernel.http.errors import APIError, Validation, invalid
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation

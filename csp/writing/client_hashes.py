@@ -15,9 +15,9 @@ from csp.models import ClientKey
 from csp.scrubbing.encodings import MAX_WORD
 from csp.writing.entries import Caller, Sender
 from csp.writing.sites import coder_sites
+from kernel.coder.running import running
 from kernel.http.steps.hosts import client_of, network_of
 from kernel.memory import CachedValue, Memory
-from kernel.running_coder import running
 
 KEY_BYTES = 32
 # The first bytes of a client's hash, which all clients of its network share.

@@ -16,8 +16,8 @@ from django.conf import settings
 from django.db import connection as django_connection
 
 from csp.models import REPORTS
-from kernel.humanize import size
 from kernel.telemetry.metrics import database_gauge
+from kernel.text.humanize import size
 
 MEASURE_SECONDS = 60.0
 # The job keeps this share of the space free, so that the writer never has to stop.

@@ -26,9 +26,9 @@ import psycopg
 
 from kernel.db.replicas import PREFIX
 from kernel.db.schema import MARK
-from kernel.humanize import plural
 from kernel.postgres.account import PostgresError
 from kernel.postgres.clients import Target
+from kernel.text.humanize import plural
 
 REPLACED = "coderapi_replaced"
 TABLES_PER_DROP = 20

@@ -27,9 +27,9 @@ from urllib.parse import quote
 
 import orjson
 
-from kernel.humanize import plural
 from kernel.loops import repeat
 from kernel.telemetry.logs import scrub
+from kernel.text.humanize import plural
 
 WRITE_SECONDS = 0.2
 # At exit, a process waits up to this time until the waiting lines are written.

@@ -15,7 +15,7 @@ import re2
 from pythonjsonlogger.json import JsonFormatter
 
 from kernel.db.connections import is_unavailable
-from kernel.redaction import redact_token_secrets, redact_url_passwords
+from kernel.text.redaction import redact_token_secrets, redact_url_passwords
 
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import re2
 
-from kernel.durations import DurationError, format_duration, parse_duration
-from kernel.text_values import parse_bool
+from kernel.text.durations import DurationError, format_duration, parse_duration
+from kernel.text.values import parse_bool
 from options.values.base import ValueRefusedError, ValueType
 from options.values.rules import Rule
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
-from kernel.redaction import redact_url_passwords
+from kernel.text.redaction import redact_url_passwords
 from options.values.base import ValueRefusedError, ValueType
 
 # The characters that are not escaped in each part of a URL, besides letters, digits and -_.~.

@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 from django.db import connection
 
-from kernel.durations import floor, parse_duration, to_timedelta
 from kernel.http.errors import Validation, invalid
+from kernel.text.durations import floor, parse_duration, to_timedelta
 from stats.models import DAY, HOUR, MINUTE, Rollup, Snapshot
 from stats.retention import finest_step
 from stats.selectors import refresh_interval

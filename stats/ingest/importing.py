@@ -20,8 +20,8 @@ from typing import Any, ClassVar
 from django.utils import timezone
 from tqdm import tqdm
 
-from kernel.humanize import plural
-from kernel.line_imports import (
+from kernel.text.humanize import plural
+from kernel.text.line_imports import (
     BadLines,
     ImportResult,
     LinesCommand,

@@ -26,7 +26,7 @@ import orjson
 from django.db.models import Model
 
 from kernel.http.wire import nullable
-from kernel.text_values import parse_bool, parse_time
+from kernel.text.values import parse_bool, parse_time
 from stats.applications import cleaned
 from stats.models import (
     KIND_COLUMNS,

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.csp_reports import fresh_writer
-from tests.support.local_server import answering
-from tests.support.webhook_receiver import Receiver
+from tests.support.csp.reports import fresh_writer
+from tests.support.servers.local_server import answering
+from tests.support.servers.webhook_receiver import Receiver
 
 
 @pytest.fixture

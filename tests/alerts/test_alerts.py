@@ -31,11 +31,11 @@ from jobs.registry import find
 from kernel.outgoing import OutgoingError
 from tests.support.channels import ACTOR, make_channel, make_reports
 from tests.support.commands import run, write_lines
-from tests.support.csp_groups import NOW, make_group, unsaved_group
-from tests.support.csp_reports import in_admin, legacy
-from tests.support.local_server import answering
-from tests.support.mail_server import mail_server, mailers
-from tests.support.webhook_receiver import Receiver
+from tests.support.csp.groups import NOW, make_group, unsaved_group
+from tests.support.csp.reports import in_admin, legacy
+from tests.support.servers.local_server import answering
+from tests.support.servers.mail_server import mail_server, mailers
+from tests.support.servers.webhook_receiver import Receiver
 
 pytestmark = pytest.mark.django_db
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)

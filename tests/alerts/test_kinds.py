@@ -21,9 +21,9 @@ from deployment.models import ConfigRevision, NewRelease
 from jobs.models import JobRun
 from tests.support.channels import ALERTS_DOCUMENT, documented_details, make_channel
 from tests.support.commands import run
-from tests.support.csp_groups import NOW, make_group
+from tests.support.csp.groups import NOW, make_group
 from tests.support.factories import DAY_NS, make_key, make_user
-from tests.support.webhook_receiver import Receiver
+from tests.support.servers.webhook_receiver import Receiver
 
 pytestmark = pytest.mark.django_db
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

@@ -12,14 +12,14 @@ from django.utils import timezone
 from alerts.models import Alert
 from alerts.sending import send_alerts
 from csp.models import Group, IngestKey, SettledPolicy
-from csp.triage.settled_policies import MAX_CHANGES, settle_policies
+from csp.triage.policies.settled import MAX_CHANGES, settle_policies
 from csp.writing import writer
 from kernel.http.asking import run
 from kernel.http.steps.hosts import client_of
 from tests.support.channels import documented_details, make_channel
-from tests.support.csp_groups import make_group
-from tests.support.csp_reports import entries, in_admin, legacy
-from tests.support.webhook_receiver import Receiver
+from tests.support.csp.groups import make_group
+from tests.support.csp.reports import entries, in_admin, legacy
+from tests.support.servers.webhook_receiver import Receiver
 
 SHOP = "https://shop.acme.test"
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from alerts.sending import send_alerts
+from tests.support.api.client import APIClient
 from tests.support.channels import ALERTS_DOCUMENT, make_channel
-from tests.support.client import APIClient
-from tests.support.csp_groups import GROUPS, NOW, make_group
-from tests.support.webhook_receiver import Receiver
+from tests.support.csp.groups import GROUPS, NOW, make_group
+from tests.support.servers.webhook_receiver import Receiver
 
 EXAMPLES = {
     example["type"]: example

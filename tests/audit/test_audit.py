@@ -16,12 +16,12 @@ from django.utils import timezone
 
 from audit.models import Entry
 from audit.services import ACTIONS, Actor, Target, drop_old_entries, record
-from tests.support.client import APIClient, browser_of
+from tests.support.api.client import APIClient, browser_of
+from tests.support.api.sending import send
+from tests.support.browsers.markup import text_in
 from tests.support.commands import run
 from tests.support.factories import PASSWORD, make_key, make_user
-from tests.support.markup import text_in
 from tests.support.processes import PACKAGES, PROJECT
-from tests.support.sending import send
 
 pytestmark = pytest.mark.django_db
 

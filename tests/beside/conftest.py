@@ -7,9 +7,9 @@ import pytest
 
 from beside import client
 from beside.configuration import documents
-from tests.support.coder_releases import RELEASES, Release
+from tests.support.coder.releases import RELEASES, Release
+from tests.support.coder.stand_in import Key, Person, StandInCoder
 from tests.support.processes import DEADLINE_SECONDS
-from tests.support.stand_in_coder import Key, Person, StandInCoder
 
 
 @pytest.fixture(params=RELEASES, ids=str)

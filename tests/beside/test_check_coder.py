@@ -16,9 +16,9 @@ from django.utils import timezone
 from jobs.registry import find
 from jobs.services import run_job
 from kernel import memory
-from tests.support.client import browser_of
+from tests.support.api.client import browser_of
+from tests.support.coder.stand_in import Key, Person, StandInCoder
 from tests.support.factories import make_user
-from tests.support.stand_in_coder import Key, Person, StandInCoder
 
 type Change = Callable[[StandInCoder, Any], object]
 

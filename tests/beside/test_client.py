@@ -6,8 +6,8 @@ import pytest
 
 from beside import client
 from beside.client import CoderUnavailableError, ask
+from tests.support.coder.stand_in import StandInCoder
 from tests.support.processes import DEADLINE_SECONDS
-from tests.support.stand_in_coder import StandInCoder
 
 
 @pytest.mark.parametrize("version", ["v2.29.0\0", "v2.29.0\xe9", "\t"])

@@ -14,13 +14,13 @@ from django.utils import timezone
 from beside import client, coder_release
 from beside.models import CoderRelease
 from csp.models import Report
-from kernel import running_coder
+from kernel.coder import running as running_coder
 from stats.models import Snapshot
 from stats.services import collect_snapshot
-from tests.support.client import APIClient
-from tests.support.coder_releases import V2_34
+from tests.support.api.client import APIClient
+from tests.support.coder.releases import V2_34
+from tests.support.coder.stand_in import StandInCoder
 from tests.support.processes import wait_for
-from tests.support.stand_in_coder import StandInCoder
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

@@ -17,19 +17,20 @@ from beside.configuration import documents, translation
 from beside.configuration.documents import DOCUMENTS
 from beside.identity import CoderIdentity
 from deployment.models import ConfigRevision
-from kernel import memory, running_coder
+from kernel import memory
+from kernel.coder import running as running_coder
 from kernel.http import responses
 from options.catalogue import CATALOGUE
 from options.configuration import load
 from options.rejections import rejected_values
 from options.rendering import config_document, options_document
 from options.values.scalars import ConfigPath
-from tests.support.client import APIClient, browser_of
-from tests.support.coder_releases import Release
+from tests.support.api.client import APIClient, browser_of
+from tests.support.coder.releases import Release
+from tests.support.coder.stand_in import Key, Person, StandInCoder
 from tests.support.factories import make_user
-from tests.support.front import answered_by
 from tests.support.samples import sample
-from tests.support.stand_in_coder import Key, Person, StandInCoder
+from tests.support.servers.front import answered_by
 from tokens.verification import providers
 
 PLANTED = "planted-secret"

@@ -24,13 +24,13 @@ from beside.database.tables import PLAIN
 from beside.models import ReaderProgress
 from kernel.admin import State
 from stats.models import KIND_COLUMNS
-from tests.support.client import browser_of
-from tests.support.coder_releases import SESSION_KINDS, V2_34, V2_38, Release
-from tests.support.coder_tables import BUILDS, RUNNING, insert, insert_agent_row, make_tables
+from tests.support.api.client import browser_of
+from tests.support.coder.releases import SESSION_KINDS, V2_34, V2_38, Release
+from tests.support.coder.stand_in import StandInCoder
+from tests.support.coder.tables import BUILDS, RUNNING, insert, insert_agent_row, make_tables
 from tests.support.commands import run
 from tests.support.factories import make_user
 from tests.support.processes import free_port, own_database, wait_for
-from tests.support.stand_in_coder import StandInCoder
 from tests.support.stats_rows import (
     HOUR,
     MINUTE,

@@ -27,16 +27,16 @@ from beside import client, identity
 from beside.identity import CoderIdentity
 from kernel.http.schema.document import openapi
 from kernel.http.wire import Wire
-from tests.support.callers import begun
-from tests.support.client import browser_of
-from tests.support.coder_releases import Release
+from tests.support.api.callers import begun
+from tests.support.api.client import browser_of
+from tests.support.api.role_matrix import MATRIX as OWN
+from tests.support.api.sending import send
+from tests.support.coder.releases import Release
+from tests.support.coder.stand_in import Key, Person, StandInCoder, new_token
 from tests.support.concurrency import at_once
 from tests.support.factories import PASSWORD, make_key, make_user
-from tests.support.live import own_server
 from tests.support.processes import DEADLINE_SECONDS, wait_for
-from tests.support.role_matrix import MATRIX as OWN
-from tests.support.sending import send
-from tests.support.stand_in_coder import Key, Person, StandInCoder, new_token
+from tests.support.servers.live import own_server
 from tokens.models import APIKey, TokenConfig
 from tokens.verification import keys, providers
 from users.models import User

@@ -14,14 +14,14 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.support.browser import Browser, browsing, needs_browser
-from tests.support.coder_releases import RELEASES, Release
+from tests.support.browsers.browser import Browser, browsing, needs_browser
+from tests.support.coder.releases import RELEASES, Release
+from tests.support.coder.stand_in import Key, Person, StandInCoder
 from tests.support.commands import manage
-from tests.support.live import Answer
 from tests.support.processes import DEADLINE_SECONDS, PROJECT, free_port, wait_for
-from tests.support.proxies import caddy, make_certificate, needs_caddy, needs_nginx, nginx
-from tests.support.servers_with_options import Obeying, obeying
-from tests.support.stand_in_coder import Key, Person, StandInCoder
+from tests.support.servers.live import Answer
+from tests.support.servers.proxies import caddy, make_certificate, needs_caddy, needs_nginx, nginx
+from tests.support.servers.servers_with_options import Obeying, obeying
 
 pytestmark = needs_nginx
 

@@ -19,12 +19,12 @@ from beside.models import CoderToken
 from beside.user_copies import mirror, read_person
 from jobs.registry import JobFailedError, find
 from jobs.services import run_job
-from tests.support.client import browser_of
-from tests.support.coder_releases import OTHER_RELEASES, RELEASES, V2_34, Release
+from tests.support.api.client import browser_of
+from tests.support.coder.releases import OTHER_RELEASES, RELEASES, V2_34, Release
+from tests.support.coder.stand_in import Key, Person, StandInCoder
 from tests.support.commands import run
 from tests.support.factories import DAY_NS, make_user
-from tests.support.mail_server import Mailbox, mail_server, mailers
-from tests.support.stand_in_coder import Key, Person, StandInCoder
+from tests.support.servers.mail_server import Mailbox, mail_server, mailers
 from tokens.models import TokenConfig
 from tokens.token_format import TokenParts
 from users import erasure

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from tests.support.admin_pages import addresses, make_rows
-from tests.support.browser import (
+from tests.support.browsers.admin_pages import addresses, make_rows
+from tests.support.browsers.browser import (
     OVERFLOW,
     Browser,
     browsing,
@@ -18,7 +18,7 @@ from tests.support.browser import (
     nameless,
     needs_browser,
 )
-from tests.support.csp_reports import fresh_writer
+from tests.support.csp.reports import fresh_writer
 from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.processes import wait_for
 

@@ -15,10 +15,10 @@ from django.utils import timezone
 from audit.models import Entry
 from kernel.admin import cards
 from kernel.http.pages.content_policy import content_policy
-from tests.support.admin_pages import addresses, make_rows
-from tests.support.client import signed_in
+from tests.support.api.client import signed_in
+from tests.support.browsers.admin_pages import addresses, make_rows
+from tests.support.browsers.markup import forbidden_in
 from tests.support.factories import PASSWORD, make_key, make_user
-from tests.support.markup import forbidden_in
 from tokens.models import APIKey
 from users.models import User
 

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from kernel.admin import ServiceAdmin
-from tests.support.admin_pages import make_rows
+from tests.support.browsers.admin_pages import make_rows
 from tests.support.factories import PASSWORD, make_key, make_user
 from users.models import User
 

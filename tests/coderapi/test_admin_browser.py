@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from csp.models import Report
-from tests.support.browser import Browser, browsing, needs_browser
-from tests.support.csp_reports import fresh_writer
+from tests.support.browsers.browser import Browser, browsing, needs_browser
+from tests.support.csp.reports import fresh_writer
 from tests.support.factories import PASSWORD, make_user
 from tests.support.processes import wait_for
 

@@ -15,11 +15,11 @@ from django.test import Client
 
 from kernel import admin
 from kernel.db.connections import connect_directly, lock_number
-from tests.support.client import signed_in
+from tests.support.api.client import signed_in
 from tests.support.commands import manage
 from tests.support.factories import PASSWORD, make_user
-from tests.support.live import Server
 from tests.support.processes import own_database, wait_for
+from tests.support.servers.live import Server
 
 USERS = "/admin/users/user/"
 

@@ -19,12 +19,12 @@ from kernel.http.exchange import Site
 from kernel.http.responses import Answer
 from kernel.telemetry.access import AccessLog
 from tests.coderapi.test_sameness import DOCUMENTS, NEVER_EQUAL
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
+from tests.support.api.paths import API, full
 from tests.support.concurrency import await_announcements
 from tests.support.factories import make_key, make_user
-from tests.support.front import answered, request_to, site
-from tests.support.paths import API, full
-from tests.support.serving import serving, until_the_end
+from tests.support.servers.front import answered, request_to, site
+from tests.support.servers.serving import serving, until_the_end
 
 pytestmark = pytest.mark.usefixtures("connected", "same_minute")
 

@@ -18,9 +18,9 @@ from django.core.management import get_commands, load_command_class
 from bin.commands_reference import commands_document
 from coderapi import bootstrap
 from kernel.commands import BaseCommand, shown_arguments
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
 from tests.support.commands import execute, manage, run, write_lines
-from tests.support.csp_reports import legacy
+from tests.support.csp.reports import legacy
 from tests.support.factories import make_key, make_user
 from tests.support.processes import PACKAGES, PROJECT, free_port, own_database
 

@@ -28,7 +28,7 @@ from kernel.http.exchange import Request
 from kernel.http.responses import Answer
 from kernel.http.results import Ask
 from tests.support.processes import DEADLINE_SECONDS, wait_for
-from tests.support.serving import Serving, serving, until_the_end
+from tests.support.servers.serving import Serving, serving, until_the_end
 
 USUAL = Limits()
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"

@@ -10,7 +10,7 @@ import pytest
 from coderapi import __version__
 from coderapi.settings import BASE_DIR
 from jobs import registry
-from tests.support.screenshots import IMAGES, PAGES
+from tests.support.browsers.screenshots import IMAGES, PAGES
 
 DOCUMENTS = [
     "README.md",

@@ -16,11 +16,11 @@ from django.utils import timezone
 
 from kernel.postgres.binaries import newest_programs
 from options.catalogue import CATALOGUE
-from tests.support.coder_tables import coder_database
+from tests.support.coder.stand_in import Key, Person, StandInCoder
+from tests.support.coder.tables import coder_database
 from tests.support.commands import execute
 from tests.support.processes import PACKAGES, PROJECT, own_database
-from tests.support.servers_with_options import Obeying, obeying
-from tests.support.stand_in_coder import Key, Person, StandInCoder
+from tests.support.servers.servers_with_options import Obeying, obeying
 
 DOCUMENTS = [
     *(PROJECT / "README.md", PROJECT / "CONTRIBUTING.md"),

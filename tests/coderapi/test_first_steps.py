@@ -20,7 +20,7 @@ from coderapi.pages.first_steps import (
 from csp.models import IngestKey
 from options.values.urls import parse_url
 from stats.models import WorkspaceState
-from tests.support.client import browser_of
+from tests.support.api.client import browser_of
 from tests.support.factories import make_user
 from users.models import User
 from users.services import set_password

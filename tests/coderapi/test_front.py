@@ -23,12 +23,12 @@ from kernel.http.call import Call
 from kernel.http.responses import Answer
 from kernel.http.results import Ask, Results, Step
 from tests.coderapi.test_sameness import DOCUMENTS, REPORTS
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
+from tests.support.api.paths import API, full
 from tests.support.concurrency import await_announcements
 from tests.support.factories import make_key, make_user
-from tests.support.front import answered, answered_by, ran_by, request_to, site
-from tests.support.paths import API, full
 from tests.support.processes import wait_for
+from tests.support.servers.front import answered, answered_by, ran_by, request_to, site
 from users.models import User
 
 

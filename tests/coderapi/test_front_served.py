@@ -15,9 +15,9 @@ from prometheus_client import REGISTRY
 
 from kernel.http.exchange import Site
 from kernel.telemetry.access import AccessLog
-from tests.support.front import site
 from tests.support.processes import DEADLINE_SECONDS, wait_for
-from tests.support.serving import Serving, serving, until_the_end
+from tests.support.servers.front import site
+from tests.support.servers.serving import Serving, serving, until_the_end
 
 LOGIN = "/api/v2/users/login"
 # As in the access log of nginx.

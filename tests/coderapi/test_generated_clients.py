@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from kernel.http.wire import Wire
-from tests.support.generated import DOCUMENTS, GeneratedClient, generate
+from tests.support.api.generated import DOCUMENTS, GeneratedClient, generate
 from tests.support.processes import PROJECT, wait_for
-from tests.support.servers_with_options import EMAIL, OWNER, PASSWORD, Obeying, obeying
+from tests.support.servers.servers_with_options import EMAIL, OWNER, PASSWORD, Obeying, obeying
 from tokens.policy.resolution import LIMITS
 
 # Operations that others need run first, and those that remove something run last. The document's

@@ -14,7 +14,14 @@ import psycopg
 import pytest
 
 from tests.support.commands import execute, manage
-from tests.support.containers import (
+from tests.support.processes import (
+    PROJECT,
+    database_name,
+    free_port,
+    own_database,
+    wait_for,
+)
+from tests.support.servers.containers import (
     Container,
     Image,
     Rehearsal,
@@ -24,13 +31,6 @@ from tests.support.containers import (
     only,
     rehearsed,
     stages,
-)
-from tests.support.processes import (
-    PROJECT,
-    database_name,
-    free_port,
-    own_database,
-    wait_for,
 )
 
 # These commands change the accounts of the machine, so the test does not run them.

@@ -15,7 +15,8 @@ import yaml
 
 from bin.generated import COMPOSE_VARIABLES
 from tests.support.commands import execute
-from tests.support.containers import (
+from tests.support.processes import PACKAGES, PROJECT
+from tests.support.servers.containers import (
     COMPOSE_FILE,
     DOCKERFILE,
     METRICS_FILE,
@@ -26,7 +27,6 @@ from tests.support.containers import (
     only,
     stages,
 )
-from tests.support.processes import PACKAGES, PROJECT
 
 BIN = Path(sys.executable).parent
 

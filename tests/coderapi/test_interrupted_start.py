@@ -13,8 +13,8 @@ from pathlib import Path
 import psycopg
 
 from tests.support.commands import execute, manage
-from tests.support.live import Server
 from tests.support.processes import CHANCE, DEADLINE_SECONDS, PROJECT, own_database, wait_for
+from tests.support.servers.live import Server
 
 # Enough to reach each step of the first start, in several runs of this test.
 INTERRUPTIONS = 4

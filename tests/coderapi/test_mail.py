@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.certificates import Authority
 from tests.support.commands import manage
-from tests.support.mail_server import Mailbox, mail_server
+from tests.support.servers.certificates import Authority
+from tests.support.servers.mail_server import Mailbox, mail_server
 
 
 @pytest.fixture(scope="module")

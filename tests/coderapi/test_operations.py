@@ -12,9 +12,9 @@ import pytest
 from bin.generated import COMPOSE_VARIABLES
 from options.catalogue import CATALOGUE, OWN_OPTIONS
 from tests.support.commands import execute
-from tests.support.containers import composition
 from tests.support.processes import PROJECT, free_port
-from tests.support.proxies import NGINX, make_certificate, needs_nginx
+from tests.support.servers.containers import composition
+from tests.support.servers.proxies import NGINX, make_certificate, needs_nginx
 
 GUIDE = (PROJECT / "docs" / "operations.md").read_text()
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from kernel.db.schema import first_difference
 from tests.support.commands import manage, write_lines
-from tests.support.csp_reports import CHROME, legacy, modern
+from tests.support.csp.reports import CHROME, legacy, modern
 from tests.support.processes import free_port, own_database
 from tests.support.stats_rows import agent_row
 

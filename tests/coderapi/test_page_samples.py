@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.commands import execute
-from tests.support.live import own_server
+from tests.support.servers.live import own_server
 
 HOST = "http://coder-server:8080"
 ACCEPT = "-H 'Accept: application/json'"

@@ -11,8 +11,8 @@ from django.conf import settings
 from django.test import Client
 
 from kernel.telemetry.logs import HumanFormatter, RequestFilter
-from tests.support.client import APIClient
-from tests.support.markup import forbidden_in, unlabelled_in
+from tests.support.api.client import APIClient
+from tests.support.browsers.markup import forbidden_in, unlabelled_in
 
 pytestmark = pytest.mark.django_db
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}

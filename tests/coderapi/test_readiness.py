@@ -22,7 +22,7 @@ from kernel.db.backend.base import connections
 from kernel.db.connections import note_answer
 from kernel.http.views.handlers import to_api_error
 from kernel.memory import Kept
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
 from tests.support.processes import DEADLINE_SECONDS
 
 FULL = psycopg.errors.DiskFull('could not extend file "base/1/2": No space left on device')

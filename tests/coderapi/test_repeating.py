@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from alerts.models import Channel
 from csp.models import IngestKey, NoiseRule
-from tests.support.client import APIClient
-from tests.support.csp_groups import GROUPS, NOW, make_group, patch
-from tests.support.csp_reports import in_admin
+from tests.support.api.client import APIClient
+from tests.support.csp.groups import GROUPS, NOW, make_group, patch
+from tests.support.csp.reports import in_admin
 from tests.support.factories import make_key, make_user
 from tokens.models import TokenConfig
 

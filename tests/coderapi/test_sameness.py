@@ -19,10 +19,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.live import ANY_PORT, Server
-from tests.support.paths import API, full
+from tests.support.api.paths import API, full
 from tests.support.processes import DEADLINE_SECONDS, Program, free_port, own_database, wait_for
-from tests.support.proxies import is_open
+from tests.support.servers.live import ANY_PORT, Server
+from tests.support.servers.proxies import is_open
 
 TOKEN_CONFIG = "/users/{}/keys/tokens/tokenconfig"
 DOCUMENTS = [

@@ -10,8 +10,8 @@ import pytest
 from coderapi import __version__
 from coderapi.database.schema import SCHEMA, SERVES_FROM
 from tests.support.commands import manage
-from tests.support.live import Server
 from tests.support.processes import Program, free_port, own_database, wait_for
+from tests.support.servers.live import Server
 
 KEY = "the-key-of-the-backup-which-is-long-enough-for-django-1234567890"
 WORKS = f"has migrated the database to schema {SCHEMA + 1}. This release, {__version__}, works"

@@ -11,8 +11,8 @@ import pytest
 from kernel.http.schema.document import openapi_yaml
 from kernel.http.wire import Wire
 from tests.support.commands import execute
-from tests.support.live import own_server
 from tests.support.processes import PROJECT
+from tests.support.servers.live import own_server
 
 # The number of generated requests of an operation, for each format.
 EXAMPLES = 20
@@ -50,7 +50,7 @@ def test_server_and_document_agree(wire: Wire, tmp_path: Path) -> None:
             env={
                 **os.environ,
                 "PYTHONPATH": str(PROJECT),
-                "SCHEMATHESIS_HOOKS": "tests.support.schemathesis_hooks",
+                "SCHEMATHESIS_HOOKS": "tests.support.api.schemathesis_hooks",
                 "OWN_KEY_ID": token.partition("-")[0],
             },
         )

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.commands import manage
 from tests.support.samples import MARK, WITH_PASSWORD, planted
-from tests.support.servers_with_options import Obeying, obeying
+from tests.support.servers.servers_with_options import Obeying, obeying
 
 DATABASE = f"postgresql://somebody:{MARK}@planted.example.com/none"
 

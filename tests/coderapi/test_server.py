@@ -18,9 +18,8 @@ from coderapi.addresses import AddressError, Claim, split
 from coderapi.database.migrating import LOCK
 from kernel import postgres
 from kernel.db.connections import lock_number
-from tests.support.clusters import copy_cluster
 from tests.support.commands import execute
-from tests.support.live import ANY_PORT, Answer, Server
+from tests.support.databases.clusters import copy_cluster
 from tests.support.processes import (
     DEADLINE_SECONDS,
     command_line,
@@ -32,6 +31,7 @@ from tests.support.processes import (
     running_with,
     wait_for,
 )
+from tests.support.servers.live import ANY_PORT, Answer, Server
 
 type Start = Callable[..., Server]
 

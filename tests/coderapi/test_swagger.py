@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pytest_django.live_server_helper import LiveServer
 
-from tests.support.browser import browsing, needs_browser
+from tests.support.browsers.browser import browsing, needs_browser
 from tests.support.processes import wait_for
 
 HEADINGS = (

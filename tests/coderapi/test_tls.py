@@ -17,8 +17,8 @@ from coderapi.addresses import AddressError, claim_all
 from coderapi.server.certificates import CertificateError, tls_context
 from options.configuration import load
 from options.rejections import rejected_values
-from tests.support.certificates import Authority, Pair
-from tests.support.servers_with_options import Obeying, obeying
+from tests.support.servers.certificates import Authority, Pair
+from tests.support.servers.servers_with_options import Obeying, obeying
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

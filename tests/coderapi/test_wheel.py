@@ -19,8 +19,8 @@ import pytest
 from coderapi import __version__, neighbors
 from coderapi.neighbors import ADVICE
 from tests.support.commands import execute
-from tests.support.live import Server, own_server
 from tests.support.processes import PACKAGES, PROJECT
+from tests.support.servers.live import Server, own_server
 
 COMMIT, REPOSITORY = "0123abcd", "https://git.example.com/platform/coderapi"
 

@@ -19,10 +19,10 @@ import pytest
 
 from coderapi.server.listener import Listener
 from tests.coderapi.test_connection import HEAD, LAST, Application
-from tests.support.certificates import Authority
-from tests.support.live import own_server
 from tests.support.processes import DEADLINE_SECONDS, HANG_SECONDS, PROJECT, wait_for
-from tests.support.serving import serving, until_the_end
+from tests.support.servers.certificates import Authority
+from tests.support.servers.live import own_server
+from tests.support.servers.serving import serving, until_the_end
 
 # A supervisor with one worker. The worker waits in a step of its start until it must end. Its exit
 # status is printed.

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.csp_reports import fresh_writer
+from tests.support.csp.reports import fresh_writer
 
 
 @pytest.fixture

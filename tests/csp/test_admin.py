@@ -19,9 +19,9 @@ from audit.services import SYSTEM
 from csp.models import Group, NoiseRule, Report
 from csp.services import create_ingest_key
 from kernel import memory
-from tests.support.client import APIClient
-from tests.support.csp_reports import in_admin, legacy, modern, send
-from tests.support.markup import text_in
+from tests.support.api.client import APIClient
+from tests.support.browsers.markup import text_in
+from tests.support.csp.reports import in_admin, legacy, modern, send
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 

@@ -12,8 +12,8 @@ from django.core.management import CommandError, call_command
 
 from csp.models import Group, OtherReport, Rejection, Report, Version
 from csp.scrubbing.leak_search import holds_private, holds_private_member
-from tests.support.client import APIClient
-from tests.support.csp_reports import (
+from tests.support.api.client import APIClient
+from tests.support.csp.reports import (
     CHROME,
     FIREFOX,
     NOW,

@@ -13,14 +13,14 @@ from django.db.models import F
 from django.urls import reverse
 
 from csp.models import Group, GroupHour, NoiseRule, Report
-from tests.support.browsers import Browsing, chromium, firefox
-from tests.support.certificates import Authority
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
+from tests.support.browsers.both import Browsing, chromium, firefox
+from tests.support.browsers.firefox import browsing_firefox, make_extension, needs_firefox
+from tests.support.browsers.reporting_site import Site, serving
 from tests.support.commands import run
-from tests.support.csp_reports import PATH, fresh_writer, in_admin
-from tests.support.firefox import browsing_firefox, make_extension, needs_firefox
+from tests.support.csp.reports import PATH, fresh_writer, in_admin
 from tests.support.processes import wait_for
-from tests.support.reporting_site import Site, serving
+from tests.support.servers.certificates import Authority
 
 VISITS = 5
 

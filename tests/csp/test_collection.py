@@ -16,9 +16,9 @@ from kernel import memory
 from kernel.http.asking import Asking
 from kernel.http.call import Call
 from kernel.http.results import Results
-from tests.support.asking import ask_in_loop
-from tests.support.csp_reports import PATH, as_bytes, legacy
-from tests.support.front import arrived
+from tests.support.api.asking import ask_in_loop
+from tests.support.csp.reports import PATH, as_bytes, legacy
+from tests.support.servers.front import arrived
 from tokens.token_format import random_name
 
 pytestmark = pytest.mark.usefixtures("collecting", "_public")

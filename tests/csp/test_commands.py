@@ -13,11 +13,11 @@ from csp.jobs import DISK, PRUNE
 from csp.models import REPORTS, CommittedBatch, DistinctHash, Group, GroupHour, Report
 from csp.writing import writer
 from jobs.models import JobRun
-from kernel.humanize import plural
 from kernel.telemetry.metrics import DATABASE_GAUGES
-from tests.support.client import APIClient
+from kernel.text.humanize import plural
+from tests.support.api.client import APIClient
 from tests.support.commands import run, write_lines
-from tests.support.csp_reports import in_admin, legacy, send
+from tests.support.csp.reports import in_admin, legacy, send
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 

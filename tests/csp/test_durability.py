@@ -19,10 +19,10 @@ from csp.writing import writer
 from csp.writing.writer import GroupCommit
 from kernel.http.asking import run
 from kernel.http.errors import APIError
-from tests.support.asking import ask, ask_in_loop
-from tests.support.client import APIClient
-from tests.support.csp_reports import entries, legacy, modern, send
-from tests.support.database_relay import Between
+from tests.support.api.asking import ask, ask_in_loop
+from tests.support.api.client import APIClient
+from tests.support.csp.reports import entries, legacy, modern, send
+from tests.support.databases.database_relay import Between
 from tests.support.processes import DEADLINE_SECONDS
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]

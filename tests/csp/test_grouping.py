@@ -21,10 +21,10 @@ from csp.writing.batch import WEIGHT
 from csp.writing.client_hashes import DAY_KEYS, client_hash, key_of
 from csp.writing.grouping import browser_of, cause_of
 from kernel.http import asking
-from tests.support import browser_reports
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
+from tests.support.browsers import browser_reports
 from tests.support.commands import run, write_lines
-from tests.support.csp_reports import CHROME, FIREFOX, NOW, entries, legacy, send
+from tests.support.csp.reports import CHROME, FIREFOX, NOW, entries, legacy, send
 
 KEPT = f"""
 SELECT count(*), sum(weight)

@@ -23,11 +23,11 @@ from csp.models import CommittedBatch, Group, GroupHour, Report
 from csp.parsing.formats import Format
 from csp.triage.week import week_of_reports
 from kernel.db.connections import connect_directly
-from kernel.humanize import plural
-from kernel.line_imports import MAX_LINE_BYTES, Record, Source, records
-from tests.support.client import APIClient
+from kernel.text.humanize import plural
+from kernel.text.line_imports import MAX_LINE_BYTES, Record, Source, records
+from tests.support.api.client import APIClient
 from tests.support.commands import as_lines, run, write_lines
-from tests.support.csp_reports import legacy, modern, send
+from tests.support.csp.reports import legacy, modern, send
 from tests.support.processes import PROJECT, wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]

@@ -16,10 +16,10 @@ from csp.access import keys as ingest_keys
 from csp.access.origins import normalized_origin
 from csp.access.page_headers import MIXED, NO_REPORT_TO
 from csp.models import IngestKey, Report
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
+from tests.support.browsers.markup import text_in
 from tests.support.commands import run
-from tests.support.csp_reports import PATH, as_bytes, fresh_writer, in_admin, legacy, modern, send
-from tests.support.markup import text_in
+from tests.support.csp.reports import PATH, as_bytes, fresh_writer, in_admin, legacy, modern, send
 from tests.support.processes import BEFORE_EVICTION_SECONDS, wait_for
 
 ORIGIN = "https://coder.example.com"

@@ -14,8 +14,8 @@ from csp.writing.group_limit import Limits
 from csp.writing.store import Store
 from kernel.http.steps.hosts import client_of
 from kernel.http.steps.rate_limit import limit_of
-from tests.support.client import APIClient
-from tests.support.csp_reports import entries, legacy, modern, send
+from tests.support.api.client import APIClient
+from tests.support.csp.reports import entries, legacy, modern, send
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 

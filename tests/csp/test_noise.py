@@ -19,9 +19,9 @@ from csp.noise.stored import RULES, dry_run
 from csp.scrubbing.address import address_of
 from csp.writing import writer
 from kernel.http.asking import run
-from tests.support.client import APIClient
-from tests.support.csp_groups import GROUPS, patch
-from tests.support.csp_reports import NOW, entries, legacy, send
+from tests.support.api.client import APIClient
+from tests.support.csp.groups import GROUPS, patch
+from tests.support.csp.reports import NOW, entries, legacy, send
 
 FACEBOOK = "Mozilla/5.0 (iPhone) AppleWebKit/605.1.15 [FBAN/FBIOS;FBAV/500.0]"
 PAGE = "https://coder.example.com/workspaces"

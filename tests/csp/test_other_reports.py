@@ -20,14 +20,14 @@ from csp.management.commands.find_csp_secrets import findings
 from csp.models import Group, OtherReport, Report
 from csp.parsing.formats import parse
 from csp.writing.entries import keyed_hash
-from tests.support.browser import browsing, needs_browser
-from tests.support.certificates import Authority
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
+from tests.support.browsers.browser import browsing, needs_browser
+from tests.support.browsers.markup import text_in
+from tests.support.browsers.reporting_site import Site, serving
 from tests.support.commands import run, write_lines
-from tests.support.csp_reports import PATH, fresh_writer, in_admin, legacy, modern, send
-from tests.support.markup import text_in
+from tests.support.csp.reports import PATH, fresh_writer, in_admin, legacy, modern, send
 from tests.support.processes import wait_for
-from tests.support.reporting_site import Site, serving
+from tests.support.servers.certificates import Authority
 
 LIST = "/api/coderapi/v1/csp/other-reports"
 PAGE = "https://coder.example.com/@alice/dev?token=abc"

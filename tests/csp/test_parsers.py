@@ -15,7 +15,7 @@ from csp.noise.rules import Rules
 from csp.parsing.formats import Format, as_sent, parse
 from csp.parsing.tolerant_json import load
 from kernel.http.errors import APIError
-from tests.support.csp_reports import legacy, modern
+from tests.support.csp.reports import legacy, modern
 
 
 @pytest.mark.parametrize(

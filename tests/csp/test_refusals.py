@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from csp.models import Report
-from tests.support.client import APIClient
-from tests.support.csp_reports import PATH, legacy, modern, send
+from tests.support.api.client import APIClient
+from tests.support.csp.reports import PATH, legacy, modern, send
 
 pytestmark = pytest.mark.django_db
 

@@ -13,10 +13,10 @@ from csp.access.keys import new_key
 from csp.counting import rejections
 from csp.models import IngestKey, Rejection
 from csp.services import create_ingest_key
+from tests.support.api.client import APIClient
+from tests.support.browsers.markup import text_in
 from tests.support.channels import ACTOR
-from tests.support.client import APIClient
-from tests.support.csp_reports import in_admin, legacy, send
-from tests.support.markup import text_in
+from tests.support.csp.reports import in_admin, legacy, send
 from tests.support.processes import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)

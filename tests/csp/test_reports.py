@@ -8,8 +8,8 @@ import pytest
 from django.utils import timezone
 
 from csp.models import Group, GroupHour, NoiseRule, Report
-from tests.support.client import APIClient
-from tests.support.csp_reports import FIREFOX, PATH, legacy, modern, send
+from tests.support.api.client import APIClient
+from tests.support.csp.reports import FIREFOX, PATH, legacy, modern, send
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 

@@ -19,7 +19,7 @@ from csp.scrubbing.masking import holds_secret, masked
 from csp.scrubbing.reports import scrubbed, scrubbed_members
 from csp.writing.entries import prepare
 from kernel.telemetry import logs
-from tests.support.csp_reports import CHROME, FIREFOX, legacy
+from tests.support.csp.reports import CHROME, FIREFOX, legacy
 
 
 def scrubbed_uri(uri: str) -> str:

@@ -15,11 +15,10 @@ from django.db import connection
 from prometheus_client.parser import text_string_to_metric_families
 
 from csp.models import CommittedBatch, Group
-from tests.support.clusters import own_cluster
 from tests.support.commands import as_lines, run, write_lines
-from tests.support.csp_load import Load, assert_counts_agree, post
-from tests.support.csp_reports import legacy, modern
-from tests.support.live import Server
+from tests.support.csp.load import Load, assert_counts_agree, post
+from tests.support.csp.reports import legacy, modern
+from tests.support.databases.clusters import own_cluster
 from tests.support.processes import (
     DEADLINE_SECONDS,
     Program,
@@ -28,6 +27,7 @@ from tests.support.processes import (
     own_database,
     wait_for,
 )
+from tests.support.servers.live import Server
 
 
 def collecting_at(database: str, directory: Path, **environment: str) -> Server:

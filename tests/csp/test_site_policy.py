@@ -15,12 +15,12 @@ from csp.advice.grading import grade
 from csp.advice.policy import parse
 from csp.models import Group, IngestKey
 from csp.services import create_ingest_key
-from csp.triage.policies import most_reported, normalized
+from csp.triage.policies.comparison import most_reported, normalized
 from kernel import memory
+from tests.support.api.client import APIClient
+from tests.support.browsers.markup import text_in
 from tests.support.channels import ACTOR
-from tests.support.client import APIClient
-from tests.support.csp_reports import PATH, in_admin, legacy, send
-from tests.support.markup import text_in
+from tests.support.csp.reports import PATH, in_admin, legacy, send
 
 PAGE = "/admin/csp/group/site-policy/"
 REST = "object-src 'none'; base-uri 'none'; frame-ancestors 'self'; form-action 'self'"

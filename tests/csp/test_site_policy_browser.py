@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from csp.models import Group
-from tests.support.browsers import Browsing, chromium, firefox
-from tests.support.certificates import Authority
+from tests.support.browsers.both import Browsing, chromium, firefox
+from tests.support.browsers.reporting_site import Site, serving
 from tests.support.commands import run
-from tests.support.csp_reports import fresh_writer, in_admin
+from tests.support.csp.reports import fresh_writer, in_admin
 from tests.support.processes import wait_for
-from tests.support.reporting_site import Site, serving
+from tests.support.servers.certificates import Authority
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -15,14 +15,15 @@ from django.utils import timezone
 
 from audit.models import Entry
 from csp.models import Group, Report
-from csp.triage import policies, releases
 from csp.triage.overview import breakable
+from csp.triage.policies import comparison as policies
+from csp.triage.releases import comparison as releases
 from csp.triage.sites import sites_of_groups
 from kernel import memory
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
 from tests.support.commands import run, write_lines
-from tests.support.csp_groups import GROUPS, NOW, make_group, patch
-from tests.support.csp_reports import in_admin, legacy, send
+from tests.support.csp.groups import GROUPS, NOW, make_group, patch
+from tests.support.csp.reports import in_admin, legacy, send
 
 PORTAL, SHOP = "https://portal.acme.test", "https://shop.acme.test:8443"
 

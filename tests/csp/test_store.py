@@ -19,9 +19,9 @@ from csp import services
 from csp.models import Group, GroupHour, NoiseRule, Report
 from csp.writing.entries import Entry
 from csp.writing.store import Store
-from tests.support.client import APIClient
-from tests.support.csp_reports import CHROME, FIREFOX, NOW, entries, legacy, send
-from tests.support.pooler import PGBOUNCER, pooler
+from tests.support.api.client import APIClient
+from tests.support.csp.reports import CHROME, FIREFOX, NOW, entries, legacy, send
+from tests.support.databases.pooler import PGBOUNCER, pooler
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 

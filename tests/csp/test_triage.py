@@ -15,8 +15,9 @@ from django.utils import timezone
 
 from audit.models import Entry
 from csp.models import Group, GroupHour, NoiseRule, Report, Version
-from csp.triage import details, releases, week
+from csp.triage import details, week
 from csp.triage.reading import READERS
+from csp.triage.releases import comparison as releases
 from csp.triage.selectors import (
     attention_lists,
     groups_at,
@@ -26,10 +27,10 @@ from csp.triage.selectors import (
     whole_hour,
 )
 from csp.triage.states import CURRENT_STATES, in_state
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
 from tests.support.commands import run
-from tests.support.csp_groups import DAY, GROUPS, NOW, make_group, patch
-from tests.support.csp_reports import in_admin, legacy, send
+from tests.support.csp.groups import DAY, GROUPS, NOW, make_group, patch
+from tests.support.csp.reports import in_admin, legacy, send
 from tests.support.factories import make_key
 from users.models import User
 

@@ -11,9 +11,9 @@ import pytest
 
 from csp.models import Group
 from kernel import memory
-from tests.support.browser import OVERFLOW, Browser, browsing, needs_browser
-from tests.support.csp_groups import make_group
-from tests.support.csp_reports import fresh_writer
+from tests.support.browsers.browser import OVERFLOW, Browser, browsing, needs_browser
+from tests.support.csp.groups import make_group
+from tests.support.csp.reports import fresh_writer
 from tests.support.factories import PASSWORD, make_user
 from tests.support.processes import wait_for
 

@@ -15,13 +15,13 @@ from csp.models import Group, Rejection
 from csp.triage.decisions import Decision, decide
 from csp.triage.selectors import attention_lists, groups_at, neighbors
 from kernel import memory
-from tests.support.admin_pages import make_rows
+from tests.support.api.client import APIClient, browser_of
+from tests.support.browsers.admin_pages import make_rows
+from tests.support.browsers.markup import text_in
 from tests.support.channels import ACTOR
-from tests.support.client import APIClient, browser_of
-from tests.support.csp_groups import DAY, NOW, make_group, patch
-from tests.support.csp_reports import in_admin
+from tests.support.csp.groups import DAY, NOW, make_group, patch
+from tests.support.csp.reports import in_admin
 from tests.support.factories import make_user
-from tests.support.markup import text_in
 from users.models import User
 
 pytestmark = pytest.mark.django_db

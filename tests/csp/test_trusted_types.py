@@ -17,12 +17,12 @@ from csp.causes import cause
 from csp.management.commands.find_csp_secrets import findings
 from csp.models import Group, NoiseRule, Report
 from csp.scrubbing.free_text import scrubbed_policy
-from csp.triage import site_policy
+from csp.triage.policies import whole as site_policy
 from csp.trusted_types import split_source
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
 from tests.support.commands import run
-from tests.support.csp_groups import GROUPS
-from tests.support.csp_reports import in_admin, legacy, send
+from tests.support.csp.groups import GROUPS
+from tests.support.csp.reports import in_admin, legacy, send
 
 SINK, POLICY = "trusted-types-sink", "trusted-types-policy"
 SITE_POLICY = "require-trusted-types-for 'script'; trusted-types known angular#unsafe-bypass"

@@ -18,18 +18,18 @@ from hypothesis import strategies as st
 from csp import services
 from csp.models import DistinctHash, Group, GroupVersion, IngestKey, Report, Version
 from csp.scrubbing.versions import checked_version, precedence
-from csp.triage import gate
+from csp.triage.releases import gate
+from csp.triage.releases.versions import mark_new
 from csp.triage.selectors import groups_at
-from csp.triage.versions import mark_new
 from csp.writing import distinct, versions, writer
 from csp.writing.entries import Caller
 from kernel import memory
 from kernel.db.connections import connect_directly
 from kernel.http import asking
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
 from tests.support.commands import manage, run, write_lines
-from tests.support.csp_groups import GROUPS, patch
-from tests.support.csp_reports import PATH, as_bytes, entries, in_admin, legacy
+from tests.support.csp.groups import GROUPS, patch
+from tests.support.csp.reports import PATH, as_bytes, entries, in_admin, legacy
 from tests.support.processes import wait_for
 
 GATE = "/api/coderapi/v1/csp/gate"

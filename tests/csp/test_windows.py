@@ -21,9 +21,9 @@ from csp.writing.distinct import EXACT
 from csp.writing.store import Store
 from csp.writing.versions import sighting_of
 from kernel.http.asking import run
-from tests.support.client import APIClient
-from tests.support.csp_groups import GROUPS, NOW, make_group, patch
-from tests.support.csp_reports import entries, legacy, send
+from tests.support.api.client import APIClient
+from tests.support.csp.groups import GROUPS, NOW, make_group, patch
+from tests.support.csp.reports import entries, legacy, send
 
 DAY = timedelta(days=1)
 

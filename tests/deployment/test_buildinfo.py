@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from coderapi import __version__
 from deployment.selectors import deployment_identity
 from kernel import memory
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
 
 PATH = "/api/v2/buildinfo"
 pytestmark = pytest.mark.django_db

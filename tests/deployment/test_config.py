@@ -14,7 +14,7 @@ from options.catalogue import CATALOGUE
 from options.configuration import Configuration, load
 from options.redaction import redacted
 from options.values.lists import TextList
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
 from tests.support.samples import sample
 
 PATH = "/api/v2/deployment/config"

@@ -24,10 +24,10 @@ from kernel.db import replicas as db_replicas
 from kernel.db.replicas import OTHER_KEYS, OTHER_SETTINGS, PREFIX, Replica, misfit
 from options.configuration import load
 from options.snapshot import ConfigSnapshot, snapshot
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
 from tests.support.commands import manage
 from tests.support.processes import Program, in_database, wait_for
-from tests.support.servers_with_options import obeying
+from tests.support.servers.servers_with_options import obeying
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = "the key of these digests"

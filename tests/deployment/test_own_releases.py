@@ -15,10 +15,10 @@ from deployment.models import NewRelease
 from deployment.own_releases import check_for_own_release, newer_release, parse_feed
 from jobs.registry import find
 from kernel.outgoing import OutgoingError
-from tests.support.client import signed_in
-from tests.support.csp_groups import NOW
+from tests.support.api.client import signed_in
+from tests.support.csp.groups import NOW
 from tests.support.factories import make_user
-from tests.support.local_server import answering
+from tests.support.servers.local_server import answering
 
 pytestmark = pytest.mark.django_db
 

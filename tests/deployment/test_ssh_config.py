@@ -6,7 +6,7 @@ import pytest
 
 from deployment.selectors import parse_options
 from options.configuration import ConfigurationError, load
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
 
 PATH = "/api/v2/deployment/ssh"
 

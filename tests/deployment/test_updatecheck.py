@@ -20,11 +20,11 @@ from jobs.models import JobRun
 from jobs.registry import find
 from jobs.services import run_job
 from kernel import memory
-from kernel.coder_releases import is_current
-from tests.support.client import APIClient
+from kernel.coder.releases import is_current
+from tests.support.api.client import APIClient
 from tests.support.factories import utc
-from tests.support.local_server import answering
 from tests.support.processes import free_port
+from tests.support.servers.local_server import answering
 from tests.support.stats_rows import HOUR
 
 PATH = "/api/v2/updatecheck"

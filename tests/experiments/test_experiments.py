@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from experiments.selectors import expand, warn_of_unknown_experiments
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
 
 ENABLED = "/api/v2/experiments"
 SAFE = "/api/v2/experiments/available"

@@ -19,7 +19,7 @@ from jobs.registry import Job
 from jobs.services import ABANDONED, fail_abandoned_runs, job_lock, run_job
 from kernel.db import partitions
 from kernel.db.connections import leave_pool
-from tests.support.database_relay import Between
+from tests.support.databases.database_relay import Between
 from tests.support.processes import DEADLINE_SECONDS, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -34,7 +34,7 @@ from jobs.services import (
 )
 from jobs.worker import MAX_SECONDS, seconds_to_next
 from kernel.telemetry import metrics
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
 from tests.support.job_registry import empty_registry
 from tests.support.processes import DEADLINE_SECONDS, wait_for
 

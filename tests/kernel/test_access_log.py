@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from kernel.telemetry import access, logs
 from kernel.telemetry.access import FORMS, AccessLog, Entry, as_common, as_json, blocks
-from tests.support.live import own_server
 from tests.support.processes import DEADLINE_SECONDS, PROJECT, wait_for
+from tests.support.servers.live import own_server
 from tests.support.token_lists import LONG_LIST, TOKENS
 
 TOKEN = "abcdefghij-ABCDEFGHIJKLMNOPQRSTUV"

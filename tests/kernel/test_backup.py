@@ -20,9 +20,9 @@ from kernel.postgres import PostgresError, backup, replacement
 from kernel.postgres.clients import target
 from kernel.postgres.commands import own_tables
 from tests.support.commands import manage, manage_with
+from tests.support.databases.tables import TABLES, row_counts
 from tests.support.factories import PASSWORD, utc
 from tests.support.processes import database_name, own_database
-from tests.support.tables import TABLES, row_counts
 
 KEY = "the-key-of-the-backup-which-is-long-enough-for-django-1234567890"
 OTHER_KEY = f"another-{KEY}"

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from kernel.http.asking import run
 from kernel.http.body import DEADLINE_SECONDS, Body, incomplete
 from kernel.http.errors import APIError
-from tests.support.live import Server, own_server
 from tests.support.processes import HANG_SECONDS, wait_for
-from tests.support.proxies import Proxy, needs_nginx
+from tests.support.servers.live import Server, own_server
+from tests.support.servers.proxies import Proxy, needs_nginx
 
 CAP = 1000
 LOGIN, REPORTS = "/api/v2/users/login", "/api/v2/csp/reports"

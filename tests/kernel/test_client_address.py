@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kernel.http.steps.hosts import address_of, client_of, network_of, parse_address
-from tests.support.calls import make_call
-from tests.support.live import own_server
+from tests.support.api.calls import make_call
 from tests.support.processes import wait_for
+from tests.support.servers.live import own_server
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from kernel import running_coder
-from kernel.coder_releases import (
+from kernel.coder import running as running_coder
+from kernel.coder.releases import (
     CATALOGUE,
     EXPIRES_TOKENS,
     NEWEST,

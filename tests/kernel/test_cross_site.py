@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.browser import Browser, browsing, needs_browser
-from tests.support.csp_reports import fresh_writer
+from tests.support.browsers.browser import Browser, browsing, needs_browser
+from tests.support.coder.stand_in import StandInCoder
+from tests.support.csp.reports import fresh_writer
 from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.processes import free_port, wait_for
-from tests.support.proxies import needs_nginx, nginx
-from tests.support.stand_in_coder import StandInCoder
+from tests.support.servers.proxies import needs_nginx, nginx
 from tokens.models import APIKey
 from tokens.verification.extraction import COOKIE
 from users.models import User

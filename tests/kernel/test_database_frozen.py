@@ -18,10 +18,10 @@ import pytest
 from kernel import postgres
 from kernel.db.connections import LimitedConnection
 from kernel.db.listener import DEAF_AFTER_SECONDS
-from tests.support.clusters import OwnCluster, own_cluster
-from tests.support.live import Server
+from tests.support.databases.clusters import OwnCluster, own_cluster
 from tests.support.processes import DEADLINE_SECONDS, free_port, wait_for
-from tests.support.proxies import is_open
+from tests.support.servers.live import Server
+from tests.support.servers.proxies import is_open
 
 TOKENS = "/api/v2/users/me/keys/tokens"
 ME = "/api/v2/users/me"

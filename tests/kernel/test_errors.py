@@ -14,8 +14,8 @@ from coderapi.urls import handler400, handler403, handler404, handler500
 from kernel.http.body import parse_json
 from kernel.http.errors import APIError
 from kernel.http.views.base import PublicAPIView
-from tests.support.calls import assert_one_shape
-from tests.support.client import APIClient
+from tests.support.api.calls import assert_one_shape
+from tests.support.api.client import APIClient
 
 __all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"]
 

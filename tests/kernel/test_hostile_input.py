@@ -7,9 +7,9 @@ import logging
 import pytest
 from django.urls import reverse
 
-from tests.support.calls import assert_one_shape
-from tests.support.client import APIClient
-from tests.support.csp_reports import in_admin
+from tests.support.api.calls import assert_one_shape
+from tests.support.api.client import APIClient
+from tests.support.csp.reports import in_admin
 
 pytestmark = pytest.mark.django_db
 

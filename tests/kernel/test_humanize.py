@@ -11,8 +11,8 @@ import pytest
 from django.template import engines
 from django.utils import timezone
 
-from kernel import humanize
-from kernel.humanize import duration, milliseconds, on_hover, size
+from kernel.text import humanize
+from kernel.text.humanize import duration, milliseconds, on_hover, size
 
 NOW = datetime(2026, 11, 26, 9, 18, tzinfo=UTC)
 HOUR_NS = 3_600_000_000_000

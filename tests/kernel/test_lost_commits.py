@@ -14,10 +14,10 @@ import psycopg
 import pytest
 from django.utils import timezone
 
-from tests.support.clusters import OwnCluster, own_cluster
-from tests.support.database_relay import Between
-from tests.support.live import Answer, Server
+from tests.support.databases.clusters import OwnCluster, own_cluster
+from tests.support.databases.database_relay import Between
 from tests.support.processes import wait_for
+from tests.support.servers.live import Answer, Server
 from tests.support.stats_rows import agent_row
 
 TOKENS = "/api/v2/users/me/keys/tokens"

@@ -32,11 +32,11 @@ from kernel import telemetry
 from kernel.db.backend.base import connections
 from kernel.http.metrics import pool_stats, waiting_requests
 from kernel.telemetry import loop_lag, metrics
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
 from tests.support.commands import execute
 from tests.support.factories import make_user
-from tests.support.live import own_server
 from tests.support.processes import PROJECT, free_port, wait_for
+from tests.support.servers.live import own_server
 
 PRUNE = "prune_job_runs"
 DOCUMENT = PROJECT / "docs" / "metrics.md"

@@ -17,8 +17,8 @@ import pytest
 
 from kernel.telemetry.logs import MAX_CAUSES, RepeatFilter
 from tests.support.commands import execute
-from tests.support.live import own_server
 from tests.support.processes import PROJECT, database_name
+from tests.support.servers.live import own_server
 
 REQUESTS = 150
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"

@@ -13,8 +13,8 @@ import pytest
 
 from kernel import outgoing
 from kernel.outgoing import MAX_BODY_BYTES, Outgoing, OutgoingError, is_internal
-from tests.support.local_server import answering
 from tests.support.processes import DEADLINE_SECONDS
+from tests.support.servers.local_server import answering
 
 send = partial(outgoing.send, seconds=DEADLINE_SECONDS)
 LOOPBACK = [ip_network("127.0.0.0/8"), ip_network("::1/128")]

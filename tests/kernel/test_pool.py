@@ -18,11 +18,11 @@ from coderapi.readiness import readiness
 from kernel.db.backend.base import connections
 from kernel.db.connections import fetch
 from kernel.telemetry.metrics import read_database_gauges
+from tests.support.coder.stand_in import Key, Person, StandInCoder
 from tests.support.concurrency import at_once
 from tests.support.factories import PASSWORD, make_key, make_user
-from tests.support.live import own_server
 from tests.support.processes import wait_for
-from tests.support.stand_in_coder import Key, Person, StandInCoder
+from tests.support.servers.live import own_server
 from tokens.verification import providers
 from users.models import User
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from kernel.postgres.files import variables_of
-from tests.support.clusters import copy_cluster
 from tests.support.commands import manage
+from tests.support.databases.clusters import copy_cluster
 from tests.support.processes import DEADLINE_SECONDS, PROJECT, free_port, own_database
 
 type Start = Callable[..., subprocess.Popen[str]]

@@ -26,7 +26,7 @@ from kernel.postgres.files import (
     sockets_directory,
     trim_log,
 )
-from tests.support.clusters import copy, copy_cluster, directory_for_postgres
+from tests.support.databases.clusters import copy, copy_cluster, directory_for_postgres
 from tests.support.processes import PROJECT, connects, wait_for
 
 AS_ROOT = os.geteuid() == 0

@@ -14,9 +14,9 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.support.containers import Rehearsal, built_image, composition, rehearsed
 from tests.support.processes import PROJECT, wait_for
-from tests.support.proxies import Proxy, make_certificate, needs_nginx
+from tests.support.servers.containers import Rehearsal, built_image, composition, rehearsed
+from tests.support.servers.proxies import Proxy, make_certificate, needs_nginx
 
 pytestmark = needs_nginx
 

@@ -20,10 +20,10 @@ from kernel.http.steps import rate_limit, redis_counter
 from kernel.http.steps.rate_limit import PROBES, SLOTS, SharedCounter, check
 from kernel.http.steps.redis_counter import RedisCounter
 from options.start import api_rate_limit
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
 from tests.support.factories import make_key, make_user
-from tests.support.live import own_server
 from tests.support.processes import wait_for
+from tests.support.servers.live import own_server
 
 REPORTS = "/api/v2/csp/reports"
 ROOT = "/api/v2/"

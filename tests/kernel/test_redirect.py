@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from kernel.http.steps.hosts import check
-from tests.support.calls import make_call
-from tests.support.client import APIClient
+from tests.support.api.calls import make_call
+from tests.support.api.client import APIClient
 
 ACCESS = "https://coder.example.com"
 WITH_PORT = "http://coder.example.com:8080"

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.live import Server
-from tests.support.local_server import answering
 from tests.support.processes import DEADLINE_SECONDS, PROJECT, free_port, own_database, wait_for
-from tests.support.proxies import (
+from tests.support.servers.live import Server
+from tests.support.servers.local_server import answering
+from tests.support.servers.proxies import (
     Proxy,
     caddy,
     haproxy,

@@ -11,7 +11,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from kernel.http.views.rendering import complete
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
 
 # When a response is closed, Django checks its connections. So all these tests need database access.
 pytestmark = pytest.mark.django_db

@@ -23,9 +23,9 @@ from kernel.http.wire import Wire
 from options.catalogue import CATALOGUE
 from options.option_formats import WIRE_FORMS
 from stats.services import collect_snapshot
-from tests.support.client import APIClient
-from tests.support.paths import API, OWN_API, full
-from tests.support.schema_validation import document, generated, resolved, validator_of
+from tests.support.api.client import APIClient
+from tests.support.api.paths import API, OWN_API, full
+from tests.support.api.schema_validation import document, generated, resolved, validator_of
 
 METHODS = {"get", "post", "put", "patch", "delete"}
 PAGE = [

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
 from tests.support.commands import run
 from tests.support.factories import make_key, make_user
 from tests.support.processes import wait_for

@@ -19,8 +19,8 @@ from kernel.http.middleware import StepsMiddleware
 from kernel.http.responses import Answer
 from kernel.http.results import KEY, Ask, Results, Step
 from kernel.http.wire import Wire
-from tests.support.calls import make_call
-from tests.support.client import APIClient
+from tests.support.api.calls import make_call
+from tests.support.api.client import APIClient
 from tests.support.factories import make_key, make_user
 
 API = "/api/v2"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from kernel.text_values import parse_bool, parse_time
+from kernel.text.values import parse_bool, parse_time
 
 
 @pytest.mark.parametrize(

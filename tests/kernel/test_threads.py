@@ -15,7 +15,7 @@ from django.core.exceptions import BadRequest
 from kernel.http.errors import APIError
 from kernel.http.responses import Answer
 from kernel.http.threads import Threads
-from tests.support.asking import ask, ask_in_loop
+from tests.support.api.asking import ask, ask_in_loop
 from tests.support.processes import DEADLINE_SECONDS, wait_for
 
 

@@ -23,9 +23,9 @@ from audit.models import Entry
 from kernel.db.backend import base
 from kernel.db.paging import in_pages
 from kernel.http.views.base import StreamedResponse
-from tests.support.csp_reports import in_admin
-from tests.support.live import Server, own_server
+from tests.support.csp.reports import in_admin
 from tests.support.processes import DEADLINE_SECONDS, wait_for
+from tests.support.servers.live import Server, own_server
 from tests.support.token_lists import LONG_LIST, TOKENS, make_tokens
 from tokens.models import APIKey
 from users.models import User

@@ -20,8 +20,8 @@ from options.configuration import load
 from options.entries import lines
 from options.rendering import config_document, options_document
 from options.start import COMPUTED_DEFAULTS
+from tests.support.coder.stand_in import Key, Person, StandInCoder
 from tests.support.option_sources import Output
-from tests.support.stand_in_coder import Key, Person, StandInCoder
 
 FILE = Path(__file__).parent / "coder_2_34_1.json"
 CODER: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))

@@ -12,9 +12,9 @@ import psycopg
 import pytest
 
 from tests.support.commands import manage
-from tests.support.live import Server
 from tests.support.processes import own_database, wait_for
-from tests.support.servers_with_options import Obeying, obeying
+from tests.support.servers.live import Server
+from tests.support.servers.servers_with_options import Obeying, obeying
 from tests.support.stats_rows import agent_row
 
 ACCESS_URL = "https://coder.example.com"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.durations import format_duration
+from kernel.text.durations import format_duration
 from options.catalogue import CATALOGUE
 from options.configuration import Configuration, load
 from options.option import Option, ValueSource

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yaml import MappingNode, Node
 
-from kernel.durations import format_duration, parse_duration
+from kernel.text.durations import format_duration, parse_duration
 from options.redaction import without_secrets
 from options.values.addresses import Address, HostPort
 from options.values.base import ValueRefusedError, ValueType

@@ -11,7 +11,7 @@ from stats.history.charts import RANGES, changes
 from stats.history.points import Point
 from stats.models import Snapshot
 from tests.support.commands import run, write_lines
-from tests.support.csp_reports import in_admin
+from tests.support.csp.reports import in_admin
 from tests.support.factories import utc
 from tests.support.stats_rows import (
     MINUTE,

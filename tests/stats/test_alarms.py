@@ -7,7 +7,7 @@ import pytest
 
 from stats.alarms import SNAPSHOTS, alarms
 from stats.models import Snapshot
-from tests.support.csp_reports import in_admin
+from tests.support.csp.reports import in_admin
 from tests.support.factories import utc
 from tests.support.stats_rows import SECOND, Deployment, agent_row, gauges
 

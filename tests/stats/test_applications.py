@@ -7,7 +7,7 @@ import pytest
 from stats.applications import application, by_family, largest
 from stats.models import KIND_COLUMNS, Snapshot
 from tests.support.commands import run
-from tests.support.csp_reports import in_admin
+from tests.support.csp.reports import in_admin
 from tests.support.stats_rows import HOUR, MINUTE, NOW, SECOND, Deployment, agent_row, gauges, text
 
 pytestmark = pytest.mark.django_db(transaction=True)

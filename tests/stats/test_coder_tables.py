@@ -16,8 +16,8 @@ import pytest
 from coderapi.settings import BASE_DIR
 from stats.ingest.rows import AGENT_MEMBERS
 from stats.models import KIND_COLUMNS
-from tests.support.coder_releases import V2_34, V2_38, Release
-from tests.support.coder_tables import BUILDS, coder_database
+from tests.support.coder.releases import V2_34, V2_38, Release
+from tests.support.coder.tables import BUILDS, coder_database
 from tests.support.commands import run
 from tests.support.stats_rows import Deployment, agrees, deployment_at
 

@@ -26,13 +26,13 @@ from django.utils import timezone
 
 from jobs.models import JobRun
 from kernel.db.connections import connect_directly
-from kernel.line_imports import MAX_LINE_BYTES
+from kernel.text.line_imports import MAX_LINE_BYTES
 from stats.ingest.importing import BATCH_ROWS
 from stats.selectors import snapshot_state
 from stats.serializers import AgentRowSerializer, WorkspaceStateSerializer
+from tests.support.browsers.markup import text_in
 from tests.support.commands import run
 from tests.support.factories import make_user, utc
-from tests.support.markup import text_in
 from tests.support.processes import DEADLINE_SECONDS, PROJECT, in_database, wait_for
 from tests.support.stats_rows import (
     HOUR,

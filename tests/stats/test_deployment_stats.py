@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.stats_rows import NOW, SECOND, STATS, Deployment, agent_row, text, workspace_row
 

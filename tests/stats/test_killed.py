@@ -19,10 +19,10 @@ from django.utils import timezone
 
 from stats.ingest.importing import BATCH_ROWS
 from stats.jobs import COLLECT
-from tests.support.clusters import OwnCluster, own_cluster
 from tests.support.commands import write_lines
-from tests.support.live import Server
+from tests.support.databases.clusters import OwnCluster, own_cluster
 from tests.support.processes import HANG_SECONDS, Program, wait_for
+from tests.support.servers.live import Server
 from tests.support.stats_rows import STATS, agent_row
 
 REPORTS = "/api/coderapi/v1/stats/agent-rows"

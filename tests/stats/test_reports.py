@@ -18,7 +18,7 @@ from stats.ingest.body import (
     MAX_MEMBERS,
     MAX_ROWS,
 )
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.stats_rows import agent_row, workspace_row
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernel.text_values import parse_time
+from kernel.text.values import parse_time
 from stats.ingest.rows import (
     AGENT_MEMBERS,
     WORKSPACE_MEMBERS,

@@ -11,7 +11,7 @@ from alerts.models import Channel
 from audit.services import Actor
 from coderapi.settings import BASE_DIR
 from csp.models import REPORTS, Group, Report
-from tests.support.csp_groups import NOW
+from tests.support.csp.groups import NOW
 
 ACTOR = Actor(name="test")
 ALERTS_DOCUMENT = (BASE_DIR / "docs" / "alerts.md").read_text(encoding="utf-8")

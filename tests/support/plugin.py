@@ -26,7 +26,7 @@ import pytest
 
 from kernel import postgres
 from kernel.postgres import account
-from tests.support.clusters import acquire_as_superuser
+from tests.support.databases.clusters import acquire_as_superuser
 
 NAMED_SERVER = "CODERAPI_TEST_DATABASE_URL"
 # Two test runs must not share request counts or limiters, so each run has its own key.

@@ -21,10 +21,10 @@ from django.utils import timezone
 
 from kernel.telemetry import metrics
 from stats.rollups.hours import AGENT_STATS
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
+from tests.support.api.sending import forget_counts
 from tests.support.commands import run
 from tests.support.factories import make_key, make_user, utc
-from tests.support.sending import forget_counts
 from users.models import User
 
 STATS = "/api/v2/deployment/stats"

@@ -10,8 +10,8 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from tests.support.browsers.markup import text_in
 from tests.support.factories import DAY_NS, expire, make_key, make_user
-from tests.support.markup import text_in
 from tokens.models import APIKey, TokenConfig
 from users.models import User
 

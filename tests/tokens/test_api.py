@@ -10,10 +10,10 @@ import pytest
 from django.utils import timezone
 
 from audit.models import Entry
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
+from tests.support.api.sending import send, validation_fields
 from tests.support.concurrency import at_once
 from tests.support.factories import DAY_NS, HOUR_NS, expire, make_key, make_user
-from tests.support.sending import send, validation_fields
 from tokens.models import APIKey
 
 pytestmark = pytest.mark.django_db

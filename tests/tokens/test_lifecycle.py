@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from audit.models import Entry
-from tests.support.client import browser_of
+from tests.support.api.client import browser_of
 from tests.support.commands import run
 from tests.support.factories import DAY_NS, make_key, make_user
 from tokens import jobs

@@ -15,9 +15,9 @@ from django.test import Client
 from audit.models import Entry
 from kernel.http.results import WINDOW_SECONDS
 from kernel.http.steps.rate_limit import PROBES, SLOTS, shared_counter
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
+from tests.support.api.sending import after_too_many_sign_ins, send
 from tests.support.factories import PASSWORD, make_key, make_user
-from tests.support.sending import after_too_many_sign_ins, send
 from tokens.models import APIKey
 from users import passwords
 from users.models import User

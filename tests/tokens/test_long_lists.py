@@ -11,7 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
 from tests.support.factories import make_key
 from tests.support.token_lists import TOKENS, make_tokens
 from tokens.models import APIKey

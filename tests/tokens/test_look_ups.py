@@ -16,8 +16,8 @@ from kernel.db import listener
 from kernel.db.connections import DatabaseBusyError, connect_directly
 from kernel.http.errors import APIError
 from kernel.http.steps.rate_limit import shared_counter
-from tests.support.callers import begun
-from tests.support.client import APIClient
+from tests.support.api.callers import begun
+from tests.support.api.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.processes import DEADLINE_SECONDS, wait_for
 from tokens.models import APIKey

@@ -13,10 +13,10 @@ from django.utils import timezone
 
 from audit.models import PARTITIONS, Entry
 from kernel.db.connections import connect_directly
-from tests.support.client import APIClient, browser_of
+from tests.support.api.client import APIClient, browser_of
+from tests.support.api.sending import send
 from tests.support.factories import make_key, make_user
 from tests.support.processes import wait_for
-from tests.support.sending import send
 from tokens.models import APIKey, TokenConfig
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -11,11 +11,11 @@ from django.test import Client
 from django.utils import timezone
 
 from audit.models import Entry
-from kernel.durations import format_duration
-from tests.support.client import APIClient, signed_in
+from kernel.text.durations import format_duration
+from tests.support.api.client import APIClient, signed_in
+from tests.support.api.sending import after_too_many_sign_ins
+from tests.support.browsers.markup import forbidden_in, unlabelled_in
 from tests.support.factories import DAY_NS, PASSWORD, expire, make_key, make_user
-from tests.support.markup import forbidden_in, unlabelled_in
-from tests.support.sending import after_too_many_sign_ins
 from tokens.models import APIKey, TokenConfig
 from tokens.signin import is_own_page
 from users.models import User

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.browser import OVERFLOW, Browser, browsing, needs_browser
-from tests.support.client import APIClient
-from tests.support.csp_reports import fresh_writer
+from tests.support.api.client import APIClient
+from tests.support.browsers.browser import OVERFLOW, Browser, browsing, needs_browser
+from tests.support.csp.reports import fresh_writer
 from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.processes import wait_for
 from users.models import User

@@ -14,10 +14,10 @@ from django.utils import timezone
 
 from audit.models import Entry
 from tests.support import commands
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
+from tests.support.api.sending import send
 from tests.support.concurrency import at_once
 from tests.support.factories import DAY_NS, HOUR_NS, make_key, make_user
-from tests.support.sending import send
 from tokens.models import APIKey, TokenConfig
 from tokens.policy import changes, resolution
 from users.models import User

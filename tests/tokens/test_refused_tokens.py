@@ -11,7 +11,7 @@ from django.db import connection
 
 from kernel.db.connections import connect_directly
 from kernel.http.steps.rate_limit import shared_counter
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.processes import wait_for
 from tokens.verification import middleware

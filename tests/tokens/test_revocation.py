@@ -15,9 +15,9 @@ import psycopg
 import pytest
 
 from tests.support.commands import manage
-from tests.support.live import Server
-from tests.support.pooler import PGBOUNCER, pooler
+from tests.support.databases.pooler import PGBOUNCER, pooler
 from tests.support.processes import BEFORE_EVICTION_SECONDS, own_database, wait_for
+from tests.support.servers.live import Server
 
 SSH = "/api/v2/deployment/ssh"
 CONFIG = "/api/v2/deployment/config"

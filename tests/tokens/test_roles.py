@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
+from tests.support.api.role_matrix import MATRIX
+from tests.support.api.sending import send
 from tests.support.factories import make_key, make_user
-from tests.support.role_matrix import MATRIX
-from tests.support.sending import send
 
 EVERYBODY = ["owner", "auditor", "user-admin", "template-admin", "member", "anonymous"]
 

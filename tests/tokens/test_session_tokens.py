@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from kernel import memory
 from kernel.db.connections import connect_directly
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
 from tests.support.factories import DAY_NS, HOUR_NS, expire, make_key, make_user
 from tokens.models import APIKey
 from tokens.services import NewKey

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
 from tests.support.factories import DAY_NS, HOUR_NS, make_key, make_user
 from tests.support.processes import wait_for
 from tokens.models import TokenConfig

@@ -21,16 +21,16 @@ from urllib.parse import urlencode
 import psycopg
 
 from coderapi import __version__
-from tests.support.coder_tables import coder_database
+from tests.support.coder.stand_in import Key, Person, StandInCoder
+from tests.support.coder.tables import coder_database
 from tests.support.commands import manage, write_lines
-from tests.support.csp_reports import CHROME, FIREFOX, legacy, modern
-from tests.support.local_server import answering
-from tests.support.mail_server import mail_server
-from tests.support.servers_with_options import PASSWORD, Obeying, obeying
-from tests.support.stand_in_coder import Key, Person, StandInCoder
+from tests.support.csp.reports import CHROME, FIREFOX, legacy, modern
+from tests.support.databases.tables import empty_tables
+from tests.support.servers.local_server import answering
+from tests.support.servers.mail_server import mail_server
+from tests.support.servers.servers_with_options import PASSWORD, Obeying, obeying
+from tests.support.servers.webhook_receiver import Receiver
 from tests.support.stats_rows import agent_row, workspace_row
-from tests.support.tables import empty_tables
-from tests.support.webhook_receiver import Receiver
 
 FOLDER = Path(__file__).parent
 SITE = "https://portal.example.com"

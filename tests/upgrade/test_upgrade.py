@@ -18,12 +18,12 @@ from coderapi.database.schema import SCHEMA
 from kernel import postgres
 from kernel.postgres import backup
 from kernel.postgres.binaries import Source
-from tests.support.clusters import directory_for_postgres
 from tests.support.commands import manage
-from tests.support.live import Server
+from tests.support.databases.clusters import directory_for_postgres
+from tests.support.databases.tables import empty_tables
 from tests.support.processes import PACKAGES, PROJECT
-from tests.support.servers_with_options import EMAIL, PASSWORD
-from tests.support.tables import empty_tables
+from tests.support.servers.live import Server
+from tests.support.servers.servers_with_options import EMAIL, PASSWORD
 from tests.upgrade.test_keep import SITE
 
 KEPT = sorted(Path(__file__).parent.glob("*.backup"))

@@ -9,9 +9,9 @@ import pytest
 from django.test import Client
 
 from audit.models import Entry
-from tests.support.client import browser_of
+from tests.support.api.client import browser_of
+from tests.support.browsers.markup import text_in
 from tests.support.factories import PASSWORD, make_key, make_user
-from tests.support.markup import text_in
 from tokens.models import APIKey, TokenConfig
 from users.models import User
 

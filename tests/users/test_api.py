@@ -12,11 +12,11 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from audit.models import Entry
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
+from tests.support.api.sending import send, validation_fields
 from tests.support.concurrency import await_announcements
 from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.processes import wait_for
-from tests.support.sending import send, validation_fields
 from tokens.models import APIKey
 from users.models import User
 

@@ -10,10 +10,10 @@ from django.core.management import CommandError
 from django.test import Client
 
 from audit.models import Entry
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
+from tests.support.api.sending import send
 from tests.support.commands import run
 from tests.support.factories import make_key, make_user
-from tests.support.sending import send
 from tokens.models import APIKey, TokenConfig
 from users.models import User
 

@@ -12,12 +12,12 @@ import pytest
 from django.db import connection
 
 from audit.models import Entry
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
+from tests.support.api.sending import after_too_many_sign_ins, send, validation_fields
 from tests.support.concurrency import at_once
 from tests.support.factories import PASSWORD, make_key, make_user
-from tests.support.live import Server, own_server
 from tests.support.processes import own_database
-from tests.support.sending import after_too_many_sign_ins, send, validation_fields
+from tests.support.servers.live import Server, own_server
 from users import passwords
 from users.models import User
 

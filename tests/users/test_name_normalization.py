@@ -11,9 +11,9 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
+from tests.support.api.sending import send, validation_fields
 from tests.support.factories import PASSWORD, make_user
-from tests.support.sending import send, validation_fields
 from users.names import normal_email, normal_username
 from users.selectors import user_by_name
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from kernel.db import paging
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
+from tests.support.api.sending import send
 from tests.support.factories import make_key, make_user
-from tests.support.sending import send
 
 pytestmark = pytest.mark.django_db
 CODERD = {"Coderapi-Wire-Format": "coderd"}

@@ -13,11 +13,11 @@ from django.utils import timezone
 
 from audit.services import SYSTEM, Actor
 from kernel.http.errors import APIError
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
+from tests.support.api.sending import send
+from tests.support.browsers.markup import text_in
 from tests.support.concurrency import at_once
 from tests.support.factories import PASSWORD, make_key, make_user
-from tests.support.markup import text_in
-from tests.support.sending import send
 from users import services
 from users.erasure import delete_user
 from users.models import User

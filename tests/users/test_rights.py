@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import pytest
 from django.db import transaction
 
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
+from tests.support.api.sending import send
 from tests.support.factories import PASSWORD, make_key, make_user
-from tests.support.sending import send
 from users.models import User
 
 pytestmark = pytest.mark.django_db

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.client import APIClient
+from tests.support.api.client import APIClient
+from tests.support.api.sending import send, validation_fields
 from tests.support.factories import PASSWORD, make_key, make_user
-from tests.support.sending import send, validation_fields
 from users.models import User
 
 pytestmark = pytest.mark.django_db

@@ -9,9 +9,9 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
 
-from tests.support.client import browser_of
+from tests.support.api.client import browser_of
+from tests.support.browsers.markup import text_in
 from tests.support.factories import make_key, make_user
-from tests.support.markup import text_in
 from users.models import User
 
 pytestmark = pytest.mark.django_db

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from kernel.commands import UsageError
-from kernel.durations import DurationError, to_timedelta
+from kernel.text.durations import DurationError, to_timedelta
 from tokens.lifetimes import parse_lifetime
 from tokens.models import APIKey, APIKeyQuerySet
 from users.models import User

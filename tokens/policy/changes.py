@@ -18,7 +18,7 @@ from django.db.models.functions import Coalesce
 from audit.services import Actor, Target, is_same, record
 from kernel.db.connections import fetch
 from kernel.http.errors import APIError
-from kernel.humanize import duration, plural
+from kernel.text.humanize import duration, plural
 from tokens.models import APIKey, TokenConfig
 from tokens.policy import resolution
 from tokens.policy.resolution import LIMITS, Policy, resolve

@@ -7,8 +7,8 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from kernel.durations import DurationError, format_duration
-from kernel.humanize import plural
+from kernel.text.durations import DurationError, format_duration
+from kernel.text.humanize import plural
 from tokens.lifetimes import DAY_NS, parse_lifetime
 from tokens.models import TokenConfig
 from tokens.policy.changes import OnViolation, Violation, violations_of

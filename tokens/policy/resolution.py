@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db.models import F
 
 from kernel.db.connections import fetch
-from kernel.humanize import duration
+from kernel.text.humanize import duration
 from tokens.models import PolicyVersion, Rule, TokenConfig
 from users.models import User
 from users.roles import OWNER

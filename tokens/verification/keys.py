@@ -28,10 +28,10 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from kernel.db.connections import deadline, fetch
-from kernel.durations import to_timedelta
-from kernel.humanize import plural
 from kernel.memory import CachedValue, Memory
 from kernel.telemetry.logs import REPEATS
+from kernel.text.durations import to_timedelta
+from kernel.text.humanize import plural
 from tokens import token_format
 from tokens.lifetimes import TOUCH_INTERVAL
 from tokens.token_format import TokenParts

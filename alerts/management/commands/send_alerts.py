@@ -10,8 +10,8 @@ from alerts.models import Channel
 from alerts.sending import send_alerts
 from audit.services import SYSTEM
 from kernel.commands import BaseCommand
-from kernel.humanize import plural
 from kernel.outgoing import OutgoingError
+from kernel.text.humanize import plural
 
 
 class Command(BaseCommand):

@@ -10,7 +10,7 @@ from beside.token_policy import JOB, Action, Step, apply, enforces, is_on
 from jobs.registry import JobFailedError
 from jobs.services import job_lock
 from kernel.commands import ListingCommand, UsageError
-from kernel.humanize import plural
+from kernel.text.humanize import plural
 
 
 class Command(ListingCommand):

@@ -12,7 +12,7 @@ from beside.database.connection import CoderDatabaseError, reading
 from beside.database.history import StateCounts, import_rows, read_builds
 from beside.database.rows import Tally
 from kernel.commands import BaseCommand
-from kernel.humanize import plural
+from kernel.text.humanize import plural
 from stats.services import backfill, backfill_counts
 
 

@@ -11,12 +11,12 @@ from django.utils import timezone
 from alerts.alerts import BACKUP
 from audit import services as audit
 from audit.services import COLUMNS, SYSTEM, Change, entry_values
-from kernel import humanize
 from kernel.datadir import secret
 from kernel.postgres import backup
 from kernel.postgres.clients import Target, target
 from kernel.postgres.commands import PostgresCommand
 from kernel.release import commit
+from kernel.text import humanize
 
 INSERT = f"""
 INSERT INTO audit_entry ({", ".join(COLUMNS)}) VALUES ({", ".join(["%s"] * len(COLUMNS))})

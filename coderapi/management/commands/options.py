@@ -14,9 +14,9 @@ from django.core.management.base import CommandError, CommandParser
 from coderapi.bootstrap import server_flags, status_of
 from kernel.commands import ListingCommand, UsageError
 from kernel.http.headers import SESSION_TOKEN, WIRE_FORMAT
-from kernel.humanize import plural
 from kernel.outgoing import Outgoing, OutgoingError, redacted, send
 from kernel.release import PROGRAM
+from kernel.text.humanize import plural
 from options.comparison import OTHER_FORM, differences
 from options.configuration import ConfigurationError, load
 from options.configuration import check as mistakes_in

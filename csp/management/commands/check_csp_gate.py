@@ -9,11 +9,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from csp.advice.refusals import Risk
-from csp.triage.gate import MAX_CLIENT_DAYS, GateError, Question, ask
+from csp.triage.releases.gate import MAX_CLIENT_DAYS, GateError, Question, ask
 from csp.triage.serializers import GateGroupSerializer
 from csp.triage.sites import where
 from kernel.commands import ListingCommand
-from kernel.humanize import plural
+from kernel.text.humanize import plural
 
 # The exit status if an argument is wrong. The exit status 1 means that there are new groups.
 WRONG_QUESTION = 2

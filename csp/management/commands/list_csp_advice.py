@@ -14,7 +14,7 @@ from csp.triage.selectors import groups_at, needing_attention
 from csp.triage.serializers import AdviceSerializer
 from csp.triage.sites import where
 from kernel.commands import ListingCommand
-from kernel.humanize import plural
+from kernel.text.humanize import plural
 
 MAX_GROUPS = 20
 

@@ -7,13 +7,13 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from csp.models import WINDOW_DAYS
+from csp.triage.releases.versions import mark_new
 from csp.triage.selectors import groups_at
 from csp.triage.serializers import GroupSerializer
 from csp.triage.sites import where
-from csp.triage.versions import mark_new
 from csp.writing.distinct import humanized
 from kernel.commands import ListingCommand
-from kernel.humanize import plural
+from kernel.text.humanize import plural
 
 MAX_LIMIT = 100_000
 

@@ -9,7 +9,7 @@ from jobs import registry
 from jobs.registry import JobError
 from jobs.services import run_job
 from kernel.commands import BaseCommand
-from kernel.humanize import plural
+from kernel.text.humanize import plural
 
 
 class Command(BaseCommand):

@@ -11,9 +11,9 @@ from django.utils import timezone
 from jobs.services import run_job
 from jobs.worker import keep_running
 from kernel.commands import BaseCommand, UsageError, add_moment_argument
-from kernel.durations import DurationError, parse_duration, to_timedelta
-from kernel.humanize import plural
 from kernel.loops import run_until_signalled
+from kernel.text.durations import DurationError, parse_duration, to_timedelta
+from kernel.text.humanize import plural
 from stats.jobs import COLLECT
 from stats.models import Snapshot
 from stats.selectors import MIN_INTERVAL, refresh_interval

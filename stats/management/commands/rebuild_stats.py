@@ -7,7 +7,7 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from kernel.commands import BaseCommand, UsageError, add_moment_argument
-from kernel.humanize import plural
+from kernel.text.humanize import plural
 from stats.rollups.builder import rebuild
 
 

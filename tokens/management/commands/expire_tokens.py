@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from audit.services import SYSTEM
 from kernel.commands import ListingCommand, UsageError
-from kernel.humanize import plural
+from kernel.text.humanize import plural
 from tokens.management.arguments import FILTERS, add_key_filters, key_line, live_keys
 from tokens.serializers import APIKeyWithOwnerSerializer
 from tokens.services import expire_keys

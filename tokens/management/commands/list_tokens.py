@@ -6,7 +6,7 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from kernel.commands import ListingCommand
-from kernel.humanize import plural
+from kernel.text.humanize import plural
 from tokens.management.arguments import add_key_filters, key_line, live_keys
 from tokens.serializers import APIKeyWithOwnerSerializer
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from audit.services import SYSTEM
 from kernel.commands import ListingCommand, UsageError, add_json_argument
-from kernel.humanize import plural
+from kernel.text.humanize import plural
 from tokens.management.arguments import find_user, known_scopes, lifetime_ns
 from tokens.models import TokenConfig
 from tokens.policy import changes, resolution

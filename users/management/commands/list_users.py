@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from kernel.commands import ListingCommand
-from kernel.humanize import plural
+from kernel.text.humanize import plural
 from users.models import User
 from users.roles import MEMBER
 from users.selectors import matching_users
