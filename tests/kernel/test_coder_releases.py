@@ -77,7 +77,7 @@ def test_no_other_module_compares_versions() -> None:
     paths = [path for app in APPS for path in (ROOT / app).rglob("*.py")]
     found = [path for path in paths if compares.search(path.read_text(encoding="utf-8"))]
     assert set(found) - {ROOT / "deployment" / "own_releases.py"} == {
-        ROOT / "kernel" / "coder_releases.py"
+        ROOT / "kernel" / "coder" / "releases.py"
     }
 
 
