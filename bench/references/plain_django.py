@@ -49,6 +49,8 @@ settings.configure(
         "django.middleware.clickjacking.XFrameOptionsMiddleware",
     ],
     ROOT_URLCONF=__name__,
+    # The HTTP server of coderapi reads it.
+    TRUSTED_PROXY_ORIGINS=(),
     USE_TZ=True,
 )
 django.setup()
