@@ -10,13 +10,11 @@ than another one pauses before it accepts.
 
 from __future__ import annotations
 
-import array
 import asyncio
 import logging
 import mmap
 import socket
 import ssl
-import struct
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,11 +27,9 @@ BACKLOG = 2048
 # The times for the first and the last handshake of a connection with TLS. With longer ones, idle
 # clients would delay the end of a worker.
 TLS_SECONDS = {"ssl_handshake_timeout": 5.0, "ssl_shutdown_timeout": 1.0}
-# Linux's option for a filter of packets, and such a filter: load byte 13 of TCP's header, and drop
-# the packet if the flag SYN is set. Each line has an operation, two jumps and an operand
-# (linux/filter.h).
-SO_ATTACH_FILTER = 26
-WITHOUT_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFF_FFFF))
+# Linux's options for the least number of hops that a packet may still make (ip(7), for IPv4 and
+# IPv6). Packets that clients send have 64 or 128, so a socket that requires 255 gets none of them.
+LEAST_HOPS = ((socket.IPPROTO_IP, 21), (socket.IPPROTO_IPV6, 73))
 
 # A worker that has LEAD connections more than another one pauses for LEAD_SECONDS. It pauses only
 # once for each connection, because the other worker may be busy.
@@ -103,14 +99,18 @@ class Listener:
         """
         if self._is_inherited or not self.is_ending or sys.platform != "linux":
             return False
-        code = array.array("B", b"".join(struct.pack("HBBI", *line) for line in WITHOUT_SYN))
-        program = struct.pack("HP", len(WITHOUT_SYN), code.buffer_info()[0])
-        with suppress(OSError):  # Some sandboxes have no such filters.
-            self.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+        require_hops(self.socket, 255)
         return True
 
     def close(self) -> None:
         self.socket.close()
+
+
+def require_hops(of: socket.socket, hops: int) -> None:
+    """Lets the kernel ignore packets to this socket that may make fewer hops. 0 ignores none."""
+    for level, option in LEAST_HOPS:
+        with suppress(OSError):  # A socket for IPv4 has no option of IPv6.
+            of.setsockopt(level, option, hops)
 
 
 class Acceptor:
@@ -122,14 +122,14 @@ class Acceptor:
 
     def __init__(
         self,
-        listening: socket.socket,
+        listener: Listener,
         make: Callable[[str], Connection],
         tls: ssl.SSLContext | None,
         *,
         is_ahead: Callable[[], bool],
         pause_seconds: float,
     ) -> None:
-        self._socket, self._make = listening, make
+        self._listener, self._socket, self._make = listener, listener.socket, make
         self._is_ahead, self._has_paused = is_ahead, False
         self._tls: dict[str, Any] = {"ssl": tls, **TLS_SECONDS} if tls else {}
         self._pause_seconds = pause_seconds
@@ -171,6 +171,9 @@ class Acceptor:
             self._pause(self._pause_seconds)
             return False
         accepted.setblocking(False)
+        if self._listener.is_ending:
+            # Its handshake may have ended when the listening socket ignored packets.
+            require_hops(accepted, 0)
         connection = self._make(str(address[0]))
         connection.connecting = self._loop.create_task(self._connect(connection, accepted))
         self._tasks.add(connection.connecting)

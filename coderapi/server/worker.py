@@ -58,7 +58,7 @@ class Server:
         self._scheme = "https" if tls else "http"
         pause = self._limits.accept_pause_seconds
         self._acceptor = Acceptor(
-            listener.socket,
+            listener,
             self._connection,
             tls,
             is_ahead=lambda: self._share.is_ahead(len(self.clients.open)),

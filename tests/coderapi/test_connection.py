@@ -722,7 +722,7 @@ def test_connection_that_waits_to_be_accepted_is_served_before_the_server_ends(
         assert statuses(until_the_end(late)) == [200]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs filters of Linux")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs an option of Linux")
 def test_new_connections_are_ignored_before_the_server_ends(application: Application) -> None:
     """A connection that is accepted by the kernel alone would be reset."""
     listener = Listener(create_server(("127.0.0.1", 0)))
