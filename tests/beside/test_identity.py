@@ -373,8 +373,8 @@ def test_clients_take_turns_while_coder_is_slow(coder: StandInCoder) -> None:
     """A client with very many unknown tokens does not delay the lookup for another client."""
     token = coder.add(Key(Person("ada"))).token
     coder.delay = 0.3
-    many = [(new_token(), "192.0.2.1") for _ in range(150)]
-    with identity_of(coder, new=2.0):
+    many = [(new_token(), "192.0.2.1") for _ in range(300)]
+    with identity_of(coder, new=5.0):
         *_, caller = begun(*many, (token, "192.0.2.2"))
     assert caller.identity
 
@@ -387,8 +387,8 @@ def test_new_tokens_do_not_delay_known_ones(
     del coder.keys[key.token]
     coder.delay = 0.3
     later(monkeypatch, 10)
-    many = [(new_token(), "192.0.2.1") for _ in range(150)]
-    with identity_of(coder, new=2.0, known=2.0):
+    many = [(new_token(), "192.0.2.1") for _ in range(300)]
+    with identity_of(coder, new=5.0, known=5.0):
         *_, caller = begun(*many, (key.token, "192.0.2.1"))
     # If the lookup had waited for the others, the known answer would still be used.
     assert caller.refusal
