@@ -55,7 +55,9 @@ def build(repository: str) -> None:
 def release_notes(changelog: str, version: str) -> str:
     """Returns the section of the release. Raises: ReleaseError if it has no section with a date."""
     heading = rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d$"
-    found = re.search(rf"{heading}\n+(.*?)(?=^## |^\[|\Z)", changelog, re.MULTILINE | re.DOTALL)
+    found = re.search(
+        rf"{heading}\n+(.*?)(?=^## |^\[[^]]+\]: |\Z)", changelog, re.MULTILINE | re.DOTALL
+    )
     if not found:
         raise ReleaseError(
             f'CHANGELOG.md has no heading "## [{version}] - YYYY-MM-DD". Rename the heading of the '
