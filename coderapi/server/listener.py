@@ -29,7 +29,7 @@ BACKLOG = 2048
 TLS_SECONDS = {"ssl_handshake_timeout": 5.0, "ssl_shutdown_timeout": 1.0}
 # Linux's options for the least number of hops that a packet may still make (ip(7), for IPv4 and
 # IPv6). Packets that clients send have 64 or 128, so a socket that requires 255 gets none of them.
-LEAST_HOPS = ((socket.IPPROTO_IP, 21), (socket.IPPROTO_IPV6, 73))
+HOP_LIMITS = ((socket.IPPROTO_IP, 21), (socket.IPPROTO_IPV6, 73))
 
 # A worker that has LEAD connections more than another one pauses for LEAD_SECONDS. It pauses only
 # once for each connection, because the other worker may be busy.
@@ -108,7 +108,7 @@ class Listener:
 
 def require_hops(of: socket.socket, hops: int) -> None:
     """Lets the kernel ignore packets to this socket that may make fewer hops. 0 ignores none."""
-    for level, option in LEAST_HOPS:
+    for level, option in HOP_LIMITS:
         with suppress(OSError):  # A socket for IPv4 has no option of IPv6.
             of.setsockopt(level, option, hops)
 

@@ -28,10 +28,10 @@ from csp.noise.stored import current_rules
 from csp.writing.batch import HOURS_TOPIC
 from csp.writing.sites import known_sites
 from csp.writing.store import Store
+from kernel.commands.line_imports import LinesError, Record
 from kernel.db.connections import connect_directly, lock_number
 from kernel.db.listener import announce
 from kernel.text.humanize import plural
-from kernel.text.line_imports import LinesError, Record
 
 BATCH_LINES = 1_000
 BATCH_BYTES = 4 * 1024 * 1024

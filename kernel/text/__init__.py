@@ -1,3 +1,3 @@
-"""Values as text: durations, numbers for people, redaction, and reading files line by line."""
+"""Values as text: durations, numbers for people, redaction, and parsing."""
 
 from __future__ import annotations

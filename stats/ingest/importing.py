@@ -20,8 +20,7 @@ from typing import Any, ClassVar
 from django.utils import timezone
 from tqdm import tqdm
 
-from kernel.text.humanize import plural
-from kernel.text.line_imports import (
+from kernel.commands.line_imports import (
     BadLines,
     ImportResult,
     LinesCommand,
@@ -31,6 +30,7 @@ from kernel.text.line_imports import (
     Source,
     records,
 )
+from kernel.text.humanize import plural
 from stats.ingest.ingestion import AGENT, MEMBERS, WORKSPACE, Parsed, minutes_of, parse, store
 from stats.ingest.rows import (
     BY_NAME,

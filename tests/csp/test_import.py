@@ -22,9 +22,9 @@ from csp.importing import files
 from csp.models import CommittedBatch, Group, GroupHour, Report
 from csp.parsing.formats import Format
 from csp.triage.week import week_of_reports
+from kernel.commands.line_imports import MAX_LINE_BYTES, Record, Source, records
 from kernel.db.connections import connect_directly
 from kernel.text.humanize import plural
-from kernel.text.line_imports import MAX_LINE_BYTES, Record, Source, records
 from tests.support.api.client import APIClient
 from tests.support.commands import as_lines, run, write_lines
 from tests.support.csp.reports import legacy, modern, send

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.text.line_imports import (
+from kernel.commands.line_imports import (
     MAX_LINE_BYTES,
     SHOWN_BYTES,
     BadLines,

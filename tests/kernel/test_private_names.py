@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # The object that has the name, the name, and the only module of ours that uses it.
 PRIVATE: list[tuple[object, str, str]] = [
     (atexit, "_run_exitfuncs", "coderapi/server/children.py"),
-    (argparse.ArgumentParser(), "_actions", "kernel/commands.py"),
+    (argparse.ArgumentParser(), "_actions", "kernel/commands/__init__.py"),
     (psycopg.errors, "_WaitTimeout", "kernel/db/connections.py"),
     (psycopg.Connection, "_try_cancel", "kernel/db/connections.py"),
     (BaseDatabaseWrapper, "_close", "kernel/db/backend/base.py"),

@@ -25,8 +25,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from jobs.models import JobRun
+from kernel.commands.line_imports import MAX_LINE_BYTES
 from kernel.db.connections import connect_directly
-from kernel.text.line_imports import MAX_LINE_BYTES
 from stats.ingest.importing import BATCH_ROWS
 from stats.selectors import snapshot_state
 from stats.serializers import AgentRowSerializer, WorkspaceStateSerializer

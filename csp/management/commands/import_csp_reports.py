@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from csp.importing.files import import_reports
-from kernel.text.line_imports import (
+from kernel.commands.line_imports import (
     BadLines,
     ImportResult,
     LinesCommand,
