@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+from functools import partial
+
 from django.conf import settings
 
-from deployment.own_releases import check_for_own_release, feed_interval
+from deployment.models import NewRelease, UpdateCheck
+from deployment.own_releases import check_for_own_release
 from deployment.updatecheck import check_for_update, check_interval
 from jobs.registry import Job, register
 
 register(
     Job(
         name="check_for_update",
-        every=check_interval,
+        every=partial(check_interval, UpdateCheck),
         run=check_for_update,
         enabled=lambda: settings.UPDATE_CHECK,
     )
@@ -17,7 +20,7 @@ register(
 register(
     Job(
         name="check_for_own_release",
-        every=feed_interval,
+        every=partial(check_interval, NewRelease),
         run=check_for_own_release,
         enabled=lambda: bool(settings.RELEASE_FEED),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import orjson
@@ -17,9 +17,9 @@ import semver
 from django.conf import settings
 
 from deployment.models import NewRelease
-from kernel.outgoing import MAX_BODY_BYTES, Outgoing, OutgoingError, redacted, send
+from deployment.updatecheck import DEADLINE_SECONDS, fetch
+from kernel.outgoing import MAX_BODY_BYTES, OutgoingError
 
-DEADLINE_SECONDS = 10.0
 SUMMARY_CHARACTERS = 200
 logger = logging.getLogger(__name__)
 
@@ -38,12 +38,6 @@ def newer_release() -> NewRelease | None:
     if known is None or not known.version or not _is_newer(semver.Version.parse(known.version)):
         return None
     return known
-
-
-def feed_interval() -> timedelta:
-    """Returns the interval between readings: a day, or an hour if the last one failed."""
-    is_failing = NewRelease.objects.exclude(error="").exists()
-    return timedelta(hours=1) if is_failing else timedelta(days=1)
 
 
 def check_for_own_release(now: datetime) -> int:
@@ -99,11 +93,8 @@ def parse_feed(body: bytes) -> Iterator[OwnRelease]:
 def _read(feed: str) -> bytes:
     if "://" not in feed:
         return _content(Path(feed))
-    headers = {"Accept": "application/json", "User-Agent": settings.USER_AGENT}
-    reply = send(Outgoing(feed, headers, networks=None, may_leave=True), seconds=DEADLINE_SECONDS)
-    if reply.status != 200:
-        raise OutgoingError(f"{redacted(feed)} returned status {reply.status}")
-    return reply.body
+    headers = {"Accept": "application/json"}
+    return fetch(feed, headers, seconds=DEADLINE_SECONDS, expected={200}).body
 
 
 def _content(path: Path) -> bytes:

@@ -7,6 +7,7 @@ is then called offline. It is retried every hour, and the error is logged once a
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,7 +16,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.crypto import salted_hmac
 
-from deployment.models import UpdateCheck
+from deployment.models import NewRelease, UpdateCheck
 from deployment.selectors import external_url
 from kernel.coder.releases import Release, is_current
 from kernel.db import listener
@@ -45,10 +46,10 @@ def update() -> Update:
     return Update(current=current, url=known.url, version=known.version)
 
 
-def check_interval() -> timedelta:
+def check_interval(checks: type[UpdateCheck | NewRelease]) -> timedelta:
     """Returns the interval between checks: a day, or an hour if the last check failed."""
-    is_offline = UpdateCheck.objects.exclude(error="").exists()
-    return timedelta(hours=1) if is_offline else timedelta(days=1)
+    has_failed = checks.objects.exclude(error="").exists()
+    return timedelta(hours=1) if has_failed else timedelta(days=1)
 
 
 def check_for_update(now: datetime, *, seconds: float = DEADLINE_SECONDS) -> int:
@@ -74,14 +75,21 @@ def check_for_update(now: datetime, *, seconds: float = DEADLINE_SECONDS) -> int
 
 
 def _fetch(url: str, *, etag: str, seconds: float) -> Reply:
-    """Sends the request and returns the response. Raises: OutgoingError for errors and timeouts."""
-    headers = {
-        "Accept": "application/vnd.github+json, application/json",
-        "User-Agent": settings.USER_AGENT,
-    }
+    headers = {"Accept": "application/vnd.github+json, application/json"}
     headers |= {"If-None-Match": etag} if etag else {}
+    return fetch(url, headers, seconds=seconds, expected={200, 304})
+
+
+def fetch(
+    url: str, headers: Mapping[str, str], *, seconds: float, expected: Collection[int]
+) -> Reply:
+    """Sends a request to the internet and returns the response.
+
+    Raises: OutgoingError for errors and timeouts, and for a status that is not expected.
+    """
+    headers = {**headers, "User-Agent": settings.USER_AGENT}
     reply = send(Outgoing(url, headers, networks=None, may_leave=True), seconds=seconds)
-    if reply.status not in {200, 304}:
+    if reply.status not in expected:
         raise OutgoingError(f"{redacted(url)} returned status {reply.status}")
     return reply
 
