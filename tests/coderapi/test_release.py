@@ -12,6 +12,7 @@ import pytest
 from bin.release_build import release_notes, software_bill
 from bin.release_files import ReleaseError, check_sums, write_sums
 from coderapi import __version__
+from tests.support.commands import execute
 from tests.support.processes import PROJECT
 
 CHANGELOG = """\
@@ -103,3 +104,11 @@ def test_directory_without_sums_is_no_release(tmp_path: Path) -> None:
             (tmp_path / "SHA256SUMS").write_bytes(content)
         with pytest.raises(ReleaseError, match="is no built release"):
             check_sums(tmp_path)
+
+
+def test_program_of_this_checkout_runs_in_any_directory(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "__init__.py").touch()
+    (tmp_path / "bin" / "releasing.py").write_text("print('the program of another checkout')")
+    done = execute([PROJECT / "bin" / "release", "check", "nothing"], cwd=tmp_path)
+    assert "is no built release" in done.stderr
