@@ -170,9 +170,7 @@ DOCUMENTED_BUILD = {"webpush_public_key": "", "version": "v2.25.0"}
 @pytest.mark.parametrize(
     ("path", "documented"),
     [
-        (BUILD, DOCUMENTED_BUILD),
-        ("/api/v2/updatecheck", {}),
-        ("/api/v2/deployment/ssh", {}),
+        *((BUILD, DOCUMENTED_BUILD), ("/api/v2/updatecheck", {}), ("/api/v2/deployment/ssh", {})),
         ("/api/v2/experiments", ["oauth2"]),
         ("/api/v2/experiments/available", []),
     ],

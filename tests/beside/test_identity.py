@@ -470,10 +470,7 @@ def test_user_is_asked_for_again_when_the_decision_changes(
     token = coder.add(Key(person)).token
     asked = []
     changes: tuple[dict[str, Any], ...] = (
-        {},
-        {"roles": ("auditor",)},
-        {"roles": ()},
-        {"status": "suspended"},
+        *({}, {"roles": ("auditor",)}, {"roles": ()}, {"status": "suspended"}),
         {"status": "active"},
     )
     for change in changes:
@@ -514,7 +511,6 @@ def test_person_is_stored_once_and_after_each_change(
     stored = User.objects.get(pk=person.id)
     assert (stored.username, stored.email) == ("ada", "ada@example.com")
     assert (stored.source, stored.roles) == ("coder", ["auditor"])
-
     with CaptureQueriesContext(connection) as remembered:
         assert ask(SSH, token).status_code == 200
     assert len(remembered) == 0
@@ -522,7 +518,6 @@ def test_person_is_stored_once_and_after_each_change(
     with CaptureQueriesContext(connection) as unchanged:
         assert ask(SSH, token).status_code == 200
     assert not [query for query in unchanged if "SELECT" not in query["sql"]]
-
     person.username, person.roles = "augusta", ()
     later(monkeypatch, 10)
     ask(SSH, token)
