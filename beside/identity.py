@@ -178,14 +178,14 @@ def _answer(
     try:
         answer = _identify(ask, key_id, last, begun)
     except CoderUnavailableError as error:
-        metrics.LOOKUPS.labels("unavailable").inc()
+        metrics.TOKEN_CHECKS.labels("unavailable").inc()
         failed, now = Answer(_unavailable(str(error))), time.monotonic()
         if last is None or now >= last.known_until:
             return CachedValue(failed, max_age=RETRY_SECONDS)
         return CachedValue(last, max_age=min(KNOWN_RETRY_SECONDS, last.known_until - now))
     FAILURES.end()
     rejected = isinstance(answer.found, APIError)
-    metrics.LOOKUPS.labels("rejected" if rejected else "accepted").inc()
+    metrics.TOKEN_CHECKS.labels("rejected" if rejected else "accepted").inc()
     return CachedValue(
         answer, max_age=REJECTED_SECONDS if rejected else ACCEPTED_SECONDS, read_at=begun
     )

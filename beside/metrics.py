@@ -12,7 +12,7 @@ from beside.models import ReaderProgress
 from kernel.telemetry import metrics
 
 
-def _lag(now: datetime) -> metrics.Values:
+def _newest_row_age(now: datetime) -> metrics.Values:
     if not settings.CODER_DATABASE_URL:
         return {}
     follower = ReaderProgress.objects.filter(pk=ReaderProgress.Reader.FOLLOWER)
@@ -20,15 +20,15 @@ def _lag(now: datetime) -> metrics.Values:
     return {(): (now - newest).total_seconds()} if newest else {}
 
 
-LOOKUPS = Counter(
-    "coderapi_coder_lookups",
+TOKEN_CHECKS = Counter(
+    "coderapi_coder_token_checks",
     "Session tokens that Coder was asked about, by outcome: accepted, rejected or unavailable.",
     ["outcome"],
 )
 metrics.database_gauge(
-    "coderapi_coder_database_lag_seconds",
+    "coderapi_coder_database_newest_row_age_seconds",
     "Age of the newest agent row that was read from Coder's database; absent before the first one.",
-    _lag,
+    _newest_row_age,
 )
 metrics.sampled_gauge(
     "coderapi_coder_unavailable",

@@ -100,7 +100,7 @@ def entries_in(
         return []
     reports, others, invalid_items = parsed
     if invalid_items:
-        metrics.REPORTS.labels("invalid").inc(invalid_items)
+        metrics.RECEIVED_REPORTS.labels("invalid").inc(invalid_items)
     if not reports and not others:
         return []
     number = max(len(reports) + len(others), math.ceil(len(body) / COUNTED_BYTES))

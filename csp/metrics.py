@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Histogram
 
-REPORTS = Counter("coderapi_csp_reports", "CSP reports by verdict.", ["verdict"])
+RECEIVED_REPORTS = Counter(
+    "coderapi_csp_received_reports",
+    "Reports that were received from browsers, by outcome.",
+    ["outcome"],
+)
 REJECTED_REQUESTS = Counter(
     "coderapi_csp_rejected_requests", "Rejected requests with CSP reports.", ["reason"]
 )

@@ -17,12 +17,12 @@ def _update_check_age(now: datetime) -> metrics.Values:
 
 
 metrics.database_gauge(
-    "coderapi_update_check_age_seconds",
-    "Time since the last successful update check. Absent before the first check.",
+    "coderapi_coder_update_check_age_seconds",
+    "Time since the last successful update check of Coder; absent before the first one.",
     _update_check_age,
 )
 metrics.database_gauge(
-    "coderapi_coder_version_is_newest",
-    "0 if a release of Coder newer than the configured version is known, else 1.",
-    lambda now: {(): float(update().current)},
+    "coderapi_coder_update_available",
+    "1 if a release of Coder newer than the configured version is known, else 0.",
+    lambda now: {(): float(not update().current)},
 )

@@ -10,7 +10,7 @@ from kernel.telemetry.metrics import Values, database_gauge
 from stats.alarms import alarms, newest_snapshots
 from stats.applications import application, largest
 from stats.models import STATES, Snapshot
-from stats.selectors import rollup_lag, snapshot_state
+from stats.selectors import newest_rollup_age, snapshot_state
 
 # The maximum number of applications in the labels. All others count as unknown.
 MAX_APPLICATIONS = 32
@@ -72,7 +72,7 @@ database_gauge(
     labels=["quantile"],
 )
 database_gauge(
-    "coderapi_stats_agent_rows",
+    "coderapi_stats_snapshot_agent_rows",
     "Agent rows in the 15 minutes before the newest snapshot.",
     _of_newest(lambda newest: {(): newest.row_count}),
 )
@@ -82,9 +82,9 @@ database_gauge(
     _of_newest(lambda newest: {(): newest.duration_ms / 1000}),
 )
 database_gauge(
-    "coderapi_stats_rollup_lag_seconds",
+    "coderapi_stats_newest_rollup_age_seconds",
     "Age of the newest minute with a rollup; absent if there is no rollup.",
-    lambda now: {(): lag} if (lag := rollup_lag(now)) is not None else {},
+    lambda now: {(): age} if (age := newest_rollup_age(now)) is not None else {},
 )
 database_gauge(
     "coderapi_stats_alarm",

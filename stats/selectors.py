@@ -87,7 +87,7 @@ def snapshot_state(now: datetime | None = None) -> dict[str, Any] | None:
     return {"collected_at": collected_at, "age_seconds": round(age.total_seconds(), 3)}
 
 
-def rollup_lag(now: datetime) -> float | None:
+def newest_rollup_age(now: datetime) -> float | None:
     """Returns the age of the newest minute with a rollup, or None without rollups. Units: seconds.
 
     Ignores minutes in the future. Otherwise, one agent whose clock is ahead would hide that no

@@ -201,7 +201,7 @@ _counts: Counts[Subject, Tally] = Counts("other reports", write)
 
 def count(reports: Sequence[Prepared], sender: Sender, *, key: str, sites: Sites) -> None:
     """Counts the reports of one request. They are written a few seconds later."""
-    metrics.REPORTS.labels("other").inc(len(reports))
+    metrics.RECEIVED_REPORTS.labels("other").inc(len(reports))
     for report in reports:
         metrics.OTHER_REPORTS.labels(report.type).inc()
     new = tallied(reports, sender, key=key, sites=sites, secret=settings.SECRET_KEY)

@@ -221,9 +221,9 @@ def _is_transient(error: Exception) -> bool:
 
 
 def _count(entries: Sequence[Entry]) -> None:
-    """Counts the reports by verdict."""
+    """Counts the reports by outcome."""
     noise = Counter(entry.rule.name for entry in entries if entry.rule)
     for name, hits in noise.items():
         metrics.NOISE_REPORTS.labels(name).inc(hits)
-    metrics.REPORTS.labels("noise").inc(noise.total())
-    metrics.REPORTS.labels("stored").inc(len(entries) - noise.total())
+    metrics.RECEIVED_REPORTS.labels("noise").inc(noise.total())
+    metrics.RECEIVED_REPORTS.labels("stored").inc(len(entries) - noise.total())

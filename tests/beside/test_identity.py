@@ -222,11 +222,11 @@ def test_rejection_is_cached_for_two_seconds(
     key = Key(Person("ada", status="suspended"))
     assert ask(SSH, "malformed").status_code == 401
     assert coder.seen == []
-    counted = REGISTRY.get_sample_value("coderapi_coder_lookups_total", REJECTED) or 0.0
+    counted = REGISTRY.get_sample_value("coderapi_coder_token_checks_total", REJECTED) or 0.0
     for _ in range(2):
         assert ask(SSH, key.token).json()["detail"].endswith("unknown or was revoked.")
     assert coder.count(AUTHCHECK) == 1
-    assert REGISTRY.get_sample_value("coderapi_coder_lookups_total", REJECTED) == counted + 1
+    assert REGISTRY.get_sample_value("coderapi_coder_token_checks_total", REJECTED) == counted + 1
     coder.add(key)
     later(monkeypatch, 2)
     assert ask(SSH, key.token).json()["message"] == "User is not active."

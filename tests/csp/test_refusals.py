@@ -42,8 +42,10 @@ def test_empty_body_is_400_only_in_the_documented_wire(member: APIClient, value:
     assert not Report.objects.exists()
 
 
-def counted(verdict: str) -> float:
-    return REGISTRY.get_sample_value("coderapi_csp_reports_total", {"verdict": verdict}) or 0
+def counted(outcome: str) -> float:
+    return (
+        REGISTRY.get_sample_value("coderapi_csp_received_reports_total", {"outcome": outcome}) or 0
+    )
 
 
 def test_other_and_invalid_items_are_counted(member: APIClient) -> None:

@@ -128,7 +128,9 @@ def test_metrics_cover_every_process(database: str, tmp_path: Path) -> None:
             assert post(server.port, json.dumps(body)) == 200
         wait_for(lambda: samples(port).get("coderapi_csp_batch_reports_sum") == 3 * ROUNDS)
         found = samples(port)
-    assert {verdict: found[f"coderapi_csp_reports_total {verdict}"] for verdict in VERDICTS} == {
+    assert {
+        outcome: found[f"coderapi_csp_received_reports_total {outcome}"] for outcome in OUTCOMES
+    } == {
         "stored": 2 * ROUNDS,
         "noise": ROUNDS,
         "other": ROUNDS,
@@ -142,7 +144,7 @@ def test_metrics_cover_every_process(database: str, tmp_path: Path) -> None:
     )
 
 
-VERDICTS = ("stored", "noise", "other", "invalid")
+OUTCOMES = ("stored", "noise", "other", "invalid")
 
 
 def samples(port: int) -> dict[str, float]:

@@ -101,7 +101,7 @@ def test_gauges_show_the_newest_snapshot(deployment: Deployment) -> None:
     assert found["coderapi_stats_sessions", "vscode", "vscode"] == 0
     assert ("coderapi_stats_latency_seconds", "0.95") not in found
     assert found["coderapi_stats_traffic_bytes", "received"] == 0
-    assert ("coderapi_stats_rollup_lag_seconds",) not in found
+    assert ("coderapi_stats_newest_rollup_age_seconds",) not in found
     assert found["coderapi_stats_snapshot_age_seconds",] == 7
 
 

@@ -93,7 +93,7 @@ def test_an_agent_with_a_fast_clock_does_not_hide_that_no_other_reports(
     deployment.collect()
     for later, lag in ((3 * MINUTE, 3 * 60 + 56), (-2 * HOUR, None)):
         deployment.travel(later)
-        assert gauges().get(("coderapi_stats_rollup_lag_seconds",)) == lag
+        assert gauges().get(("coderapi_stats_newest_rollup_age_seconds",)) == lag
 
 
 def test_snapshots_of_a_fast_clock_do_not_hide_current_ones(deployment: Deployment) -> None:
