@@ -113,8 +113,8 @@ def build() -> Site:
 
 
 def _access_log() -> AccessLog | None:
-    if not settings.ACCESS_LOG:
+    if not settings.ACCESS_LOG_PATH:
         return None
-    log = AccessLog(settings.ACCESS_LOG, settings.ACCESS_LOG_FORMAT)
+    log = AccessLog(settings.ACCESS_LOG_PATH, settings.ACCESS_LOG_FORMAT)
     log.start()
     return log

@@ -148,7 +148,7 @@ def _coder(options: Configuration) -> Iterator[_Problem]:
 
 
 def _logs(options: Configuration) -> Iterator[_Problem]:
-    for name in (*_LOCATIONS, "CODERAPI_ACCESS_LOG"):
+    for name in (*_LOCATIONS, "CODERAPI_ACCESS_LOG_PATH"):
         path = options.value(name)
         if path and not path.startswith("/dev/") and not _is_writable(Path(path)):
             yield name, "is not writable for this user", ""

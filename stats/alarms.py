@@ -37,7 +37,7 @@ def newest_snapshots(now: datetime) -> list[Snapshot]:
 
 def alarms(newest: Sequence[Snapshot], *, now: datetime) -> list[Alarm]:
     """Computes all alarms from the newest snapshots. `newest` is sorted, newest first."""
-    applications = map(clean_name, settings.STATS_SESSION_ALARMS)
+    applications = map(clean_name, settings.STATS_SESSION_ALARM_APPS)
     return [
         _missing(newest, now=now),
         _sessions_vanished(newest),

@@ -54,7 +54,7 @@ def telemetry(bench: Bench) -> Batches:
     log = str(off.directory / "access.log")
     address = f"127.0.0.1:{free_port()}"
     metrics = {"CODER_PROMETHEUS_ENABLE": "true", "CODER_PROMETHEUS_ADDRESS": address}
-    with beside(off, CODERAPI_ACCESS_LOG=log) as logged, beside(off, **metrics) as counted:
+    with beside(off, CODERAPI_ACCESS_LOG_PATH=log) as logged, beside(off, **metrics) as counted:
         plain = _reads("off", off)
         yield [
             Scenario("access log on", _reads("on", logged), plain, at_least=0.95),

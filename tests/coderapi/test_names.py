@@ -18,7 +18,7 @@ from tests.support.commands import execute
 GONE = """
 CACHE_URL CODERAPI_PG_DIRECT_URL CODERAPI_ADMIN_PATH CODERAPI_STATS_P95_ALARM_MS
 CODERAPI_STATS_APP_ALARMS CODERAPI_STATS_RAW_RETENTION CODERAPI_OUTGOING_NETWORKS CODERAPI_WIRE
-CODERAPI_CSP_MAX_DISK_MIB CODERAPI_IDENTITY
+CODERAPI_CSP_MAX_DISK_MIB CODERAPI_IDENTITY CODERAPI_STATS_SESSION_ALARMS CODERAPI_ACCESS_LOG
 
 beside_coder coder_tokens config_history create_session_token csp_advice csp_audit csp_gate csp_top
 audit_partitions keep_stats_hours_ahead make_documents token_expiry_digest

@@ -164,7 +164,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 def test_server_logs_every_response(tmp_path: Path) -> None:
     written, moved = tmp_path / "access", tmp_path / "access.1"
     more = {
-        "CODERAPI_ACCESS_LOG": str(written),
+        "CODERAPI_ACCESS_LOG_PATH": str(written),
         "CODERAPI_ACCESS_LOG_FORMAT": "json",
         "CODER_PROXY_TRUSTED_HEADERS": "X-Forwarded-For",
         "CODER_PROXY_TRUSTED_ORIGINS": "127.0.0.1",
@@ -208,7 +208,7 @@ def test_server_logs_every_response(tmp_path: Path) -> None:
 
 def test_streamed_response_is_logged_when_its_client_disconnects(tmp_path: Path) -> None:
     written = tmp_path / "access"
-    more = {"CODERAPI_ACCESS_LOG": str(written), "CODERAPI_ACCESS_LOG_FORMAT": "json"}
+    more = {"CODERAPI_ACCESS_LOG_PATH": str(written), "CODERAPI_ACCESS_LOG_FORMAT": "json"}
     more["CODERAPI_FIRST_OWNER_USERNAME"] = "owner"
     with own_server("--web-only", log=tmp_path / "log", **more) as server:
         connection = HTTPConnection("127.0.0.1", server.port)

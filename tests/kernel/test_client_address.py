@@ -82,7 +82,7 @@ def test_header_with_an_underscore_does_not_change_the_address(tmp_path: Path) -
     """The address in the access log is the one of the rate limit and of sign-in attempts, too."""
     written = tmp_path / "access"
     trusted = {
-        "CODERAPI_ACCESS_LOG": str(written),
+        "CODERAPI_ACCESS_LOG_PATH": str(written),
         "CODERAPI_ACCESS_LOG_FORMAT": "json",
         "CODER_PROXY_TRUSTED_HEADERS": "X-Forwarded-For",
         "CODER_PROXY_TRUSTED_ORIGINS": "127.0.0.1",

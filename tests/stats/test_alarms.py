@@ -64,7 +64,7 @@ def test_sessions_vanish_only_while_workspaces_run(newest: list[Snapshot], names
 def test_an_application_that_an_operator_names_has_its_own_alarm(
     newest: list[Snapshot], names: set[str], settings: Any
 ) -> None:
-    settings.STATS_SESSION_ALARMS = ["Cursor"]
+    settings.STATS_SESSION_ALARM_APPS = ["Cursor"]
     assert on(newest) == names
     assert "Cursor had no session for 5 minutes" in alarms(newest, now=NOW)[2].text
 
