@@ -37,7 +37,7 @@ from alerts.weekly import register_section
 from audit.models import Entry
 from csp.advice.suggestion import Advice
 from csp.causes import cause
-from csp.models import WINDOW_DAYS, Group, Report, SettledPolicy, State, window_start
+from csp.models import WINDOW_DAYS, Group, Report, SitePolicy, State, window_start
 from csp.triage.details import details
 from csp.triage.new_hosts import DANGEROUS, first_uses, new_hosts
 from csp.triage.policies.settled import difference, policy_before, policy_changes
@@ -142,7 +142,7 @@ def _regressed(channel: Channel, visible: Any) -> Any:
     reports = Report.objects.filter(group=OuterRef("pk"), noise_rule_id=0)
     clients = reports.filter(received_at__gt=OuterRef("state_set_at"))
     last = min(channel.min_client_days, REGRESSED_CLIENTS)
-    enough = clients.order_by().values("client_hash").distinct()[last - 1 : last]
+    enough = clients.order_by().values("client_address_hash").distinct()[last - 1 : last]
     return visible.filter(Exists(enough), current=REGRESSED)
 
 
@@ -193,7 +193,7 @@ def _facts(
     yield "Cause", cause(group.directive, group.blocked_source)
     if are_several():
         yield "Site", group.site
-    if pages := facets["page"]:
+    if pages := facets["page_kind"]:
         yield "Page", pages[0]["value"] or "(unknown)"
     days = f"in the last {WINDOW_DAYS} days"
     yield "Clients", f"{group.client_days:,} {days} (each counts once on each day)"
@@ -210,9 +210,9 @@ class PolicySource(Source):
 
     def due(self, channel: Channel, now: datetime) -> Iterator[Event]:
         """Yields the events that are not recorded yet."""
-        changes = policy_changes(now - NEWEST, now + NEWEST).annotate(occurred_at=F("changed_at"))
+        changes = policy_changes(now - NEWEST, now + NEWEST).annotate(occurred_at=F("last_new_at"))
         for policy in _unrecorded(channel, CHANGED_POLICY, changes):
-            key, since, site = str(policy.pk), policy.changed_at, policy.site
+            key, since, site = str(policy.pk), policy.last_new_at, policy.site
             what = _changed(policy, policy_before(policy))
             yield Event(
                 kind=CHANGED_POLICY, subject_key=key, title=what, occurred_at=since, site=site
@@ -220,11 +220,11 @@ class PolicySource(Source):
 
     def still_due(self, alerts: Sequence[Alert], now: datetime) -> Iterable[Alert]:
         """Drops the alerts about policies that have expired."""
-        policies = SettledPolicy.objects.in_bulk([int(alert.subject_key) for alert in alerts])
+        policies = SitePolicy.objects.in_bulk([int(alert.subject_key) for alert in alerts])
         return [alert for alert in alerts if int(alert.subject_key) in policies]
 
     def details(self, alert: Alert, now: datetime) -> Details:
-        policy = SettledPolicy.objects.get(pk=alert.subject_key)
+        policy = SitePolicy.objects.get(pk=alert.subject_key)
         before = policy_before(policy)
         removed, added = difference(before, policy)
         facts = [("Site", policy.site), ("Disposition", policy.disposition)]
@@ -244,7 +244,7 @@ class PolicySource(Source):
         )
 
 
-def _changed(policy: SettledPolicy, before: SettledPolicy | None) -> str:
+def _changed(policy: SitePolicy, before: SitePolicy | None) -> str:
     """Returns the site, and what has changed: the disposition, or some directives."""
     site = policy.site.replace("https://", "")
     if before and before.disposition != policy.disposition:
@@ -261,7 +261,7 @@ def _week(since: datetime, until: datetime) -> Iterator[tuple[str, str]]:
     yield "new hosts", f"{first_uses(new).count():,}"
     for policy in policy_changes(since, until)[:5]:
         yield (
-            f"policy, {policy.changed_at:%Y-%m-%d %H:%M} UTC",
+            f"policy, {policy.last_new_at:%Y-%m-%d %H:%M} UTC",
             _changed(policy, policy_before(policy)),
         )
     yield "open groups", f"{needing_attention(until).count():,}"

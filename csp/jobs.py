@@ -28,4 +28,4 @@ DISK = register(Job(name="limit_csp_disk", every=timedelta(minutes=10), run=limi
 # Most runs find nothing to do. The first one of a day counts all groups again.
 register(Job(name="move_csp_windows", every=timedelta(minutes=10), run=move_windows))
 
-register(Job(name="settle_csp_policies", every=timedelta(minutes=5), run=settle_policies))
+register(Job(name="update_csp_site_policies", every=timedelta(minutes=5), run=settle_policies))

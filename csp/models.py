@@ -111,7 +111,8 @@ class Group(models.Model):
         db_constraint=False,
         db_index=False,
         related_name="groups",
-        db_comment="The noise rule that labelled the group (`csp_noiserule`).",
+        db_comment="The noise rule (`csp_noiserule`) that hides the group, because all of its "
+        "reports are noise.",
     )
     first_seen = models.DateTimeField(db_comment="When the first report arrived.")
     last_seen = models.DateTimeField(db_comment="When the newest report arrived.")
@@ -121,7 +122,9 @@ class Group(models.Model):
         default=0, db_comment="The number of reports in the window that are not noise."
     )
     noise_reports = models.BigIntegerField(
-        default=0, db_comment="The number of reports in the window that noise rules matched."
+        default=0,
+        db_comment="The number of reports in the window that noise rules matched. "
+        "`reports` omits them.",
     )
     pages = models.BigIntegerField(
         default=0, db_comment="The number of distinct pages in the window."
@@ -144,15 +147,16 @@ class Group(models.Model):
         editable=False,
         db_comment="The rank of the oldest version of the site with which the group was reported.",
     )
-    state_client_days = models.BigIntegerField(
-        db_default=0, editable=False, db_comment="The client days since the state was set."
+    client_days_since_state_set = models.BigIntegerField(
+        db_default=0, editable=False, db_comment="The client days since `state_set_at`."
     )
     # Only operators write the columns below.
     state = models.CharField(
         max_length=16,
         choices=State,
         db_default=State.NEW,
-        db_comment="new, acknowledged, resolved or ignored, as an operator set it.",
+        db_comment="The state that an operator has set: new, acknowledged, resolved or ignored. "
+        "The API computes the current state from it: new again, or regressed.",
     )
     state_set_at = models.DateTimeField(null=True, db_comment="When an operator set the state.")
     ignored_until = models.DateTimeField(
@@ -364,7 +368,7 @@ class Report(models.Model):
         max_length=64, blank=True, db_comment="The browser and its main version."
     )
     user_agent = models.TextField(blank=True, db_comment="The user agent.")
-    client_hash = models.BinaryField(
+    client_address_hash = models.BinaryField(
         max_length=16,
         db_comment="A keyed hash of the client's address. It identifies no client after a day.",
     )
@@ -402,9 +406,9 @@ class LimitUse(models.Model):
     """The part of a limit that one subject has used in one hour.
 
     The subject of most rows is a caller, and `used` the number of groups that it has opened or has
-    tried to open. This subject is a keyed hash, like `Report.client_hash`. The key of the hash is
-    deleted a day later. After that, the hash no longer identifies the caller. Other rows count the
-    groups of all callers together, the networks that have reported a cause (see
+    tried to open. This subject is a keyed hash, like `Report.client_address_hash`. The key of the
+    hash is deleted a day later. After that, the hash no longer identifies the caller. Other rows
+    count the groups of all callers together, the networks that have reported a cause (see
     `csp.writing.group_limit`), and the new versions of a caller on a day (see
     `csp.writing.versions`).
     """
@@ -565,7 +569,7 @@ class Rejection(models.Model):
         return f"{self.day} {self.reason}"
 
 
-class SettledPolicy(models.Model):
+class SitePolicy(models.Model):
     """A policy of a site (see `csp.triage.policies.settled`)."""
 
     site = models.CharField(max_length=255, db_comment="The site.")
@@ -574,13 +578,13 @@ class SettledPolicy(models.Model):
         max_length=64, db_comment="A digest of the policy in a form that is equal in all browsers."
     )
     policy = models.TextField(db_comment="The policy.")
-    changed_at = models.DateTimeField(db_comment="When the policy was last new on the site.")
+    last_new_at = models.DateTimeField(db_comment="When the policy was last new on the site.")
     last_seen = models.DateTimeField(db_comment="When the newest report with the policy arrived.")
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["site", "disposition", "digest"], name="csp_settled_policy_once"
+                fields=["site", "disposition", "digest"], name="csp_site_policy_once"
             )
         ]
 
@@ -603,7 +607,7 @@ class OtherReport(models.Model):
         blank=True,
         db_comment="What the report is about, such as the deprecated feature.",
     )
-    url = models.CharField(
+    cause_url = models.CharField(
         "URL of the cause", max_length=1024, blank=True, db_comment="The URL of the cause."
     )
     ingest_key = models.CharField(
@@ -616,7 +620,7 @@ class OtherReport(models.Model):
         "kind of page",
         max_length=1024,
         blank=True,
-        db_comment="The path of the page, with placeholders.",
+        db_comment="The kind of page: its URL with placeholders.",
     )
     first_seen = models.DateTimeField(db_comment="When the first report arrived.")
     last_seen = models.DateTimeField(db_comment="When the newest report arrived.")

@@ -224,9 +224,9 @@ class WorkspaceStateSerializer(WireSerializer):
 class RejectionSerializer(WireSerializer):
     component = "coderapi.RejectedRow"
     about = "A rejected row."
-    example = {"row": 3, "field": "created_at", "detail": "'today' is not a time."}
+    example = {"row_number": 3, "field": "created_at", "detail": "'today' is not a time."}
 
-    row = serializers.IntegerField(
+    row_number = serializers.IntegerField(
         help_text="The number of the row in the request. The first row is 1. For JSON lines, this "
         "is the line number."
     )

@@ -173,7 +173,7 @@ def _all_rejected(rejected: Sequence[Rejection]) -> APIError:
         "No row was stored: every row was rejected.",
         detail=detail,
         validations=[
-            Validation(f"{each.row}.{each.field}".removesuffix("."), each.detail)
+            Validation(f"{each.row_number}.{each.field}".removesuffix("."), each.detail)
             for each in rejected[:MAX_VALIDATIONS]
         ],
     )

@@ -192,7 +192,7 @@ def _store_reports(connection: rows.Connection, groups: int) -> None:
         original_policy=_POLICY.format(g=group),
         browser="'Firefox ' || 140 + n % 9",
         version_name=f"(ARRAY{_VERSIONS})[n % {len(_VERSIONS)} + 1]",
-        client_hash=f"decode(md5((n % {CLIENTS})::text), 'hex')",
+        client_address_hash=f"decode(md5((n % {CLIENTS})::text), 'hex')",
     )
 
 

@@ -91,7 +91,7 @@ class GroupAdmin(Decisions, Comparisons, ExportingAdmin):
         ),
     }
     computed = {
-        "cause": lambda row: cause(row["directive"], row["blocked_source"]),
+        "title": lambda row: cause(row["directive"], row["blocked_source"]),
         "next_step": lambda row: step_in_words(
             *(row[name] for name in ("directive", "blocked_source", "state", "current", "noise"))
         ),
@@ -177,7 +177,7 @@ def _group_page(group: Any) -> dict[str, Any]:
         "activity": activity(group),
         "facets": {name.replace("_", " ").capitalize(): rows for name, rows in facets.items()},
         "advice": advice,
-        "hashes": other_reports.hashes(group),
+        "script_file_hashes": other_reports.script_file_hashes(group),
         "policy": policies.directives(policy),
         "governing": governing_directive(parse(policy), group.directive),
         "is_only_reported": [each["value"] for each in facets["disposition"]] == ["report"],

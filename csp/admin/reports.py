@@ -109,7 +109,7 @@ class OtherReportAdmin(ExportingAdmin):
         "seen",
     ]
     list_filter = [("type", ValuesFilter), SiteFilter, ("ingest_key", KeyFilter)]
-    search_fields = ["subject", "url", "page_kind"]
+    search_fields = ["subject", "cause_url", "page_kind"]
     # The sketch of the clients is a list of hashes.
     exclude = ["client_sketch"]
 
@@ -119,7 +119,7 @@ class OtherReportAdmin(ExportingAdmin):
 
     @admin.display(description="subject, and URL of the cause", ordering="subject")
     def cause(self, row: OtherReport) -> SafeString:
-        shown = ((text,) for text in (row.subject, row.url) if text)
+        shown = ((text,) for text in (row.subject, row.cause_url) if text)
         return format_html_join(mark_safe("<br>"), '<span class="uri">{}</span>', shown)
 
     @admin.display(description="kind of page", ordering="page_kind")

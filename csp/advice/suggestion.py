@@ -45,7 +45,7 @@ class Advice:
 
     `directive` is the directive that the entry changes, and `reasons` are complete sentences.
     `sources` are those that were blocked: the entry may also contain sources that it replaces. It
-    would have prevented `prevented_reports` of the `reports_last_week` tested reports. `setting` is
+    would have prevented `prevented_reports` of the `tested_reports`. `setting` is
     Coder's setting for the entry, or "" if the page is not one of Coder.
     """
 
@@ -55,11 +55,11 @@ class Advice:
     reasons: tuple[str, ...]
     sources: tuple[str, ...] = ()
     prevented_reports: int = 0
-    reports_last_week: int = 0
+    tested_reports: int = 0
     setting: str = ""
 
     @property
-    def protects(self) -> str:
+    def protected_content(self) -> str:
         return WITH_SOURCES.get(self.directive, ("", ""))[1]
 
 

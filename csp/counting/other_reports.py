@@ -52,12 +52,12 @@ _KNOWN = "SELECT id::text FROM csp_otherreport WHERE id = ANY(%s::uuid[])"
 _ESTIMATE = f"""CASE WHEN cardinality(m) < {SKETCH} THEN cardinality(m) ELSE
     round({SKETCH - 1} * 2::float ^ 64 / (m[{SKETCH}]::float + 2::float ^ 63 + 1))::bigint END"""
 _WRITE = f"""
-INSERT INTO csp_otherreport AS stored (id, type, subject, url, ingest_key, site, page_kind,
+INSERT INTO csp_otherreport AS stored (id, type, subject, cause_url, ingest_key, site, page_kind,
     first_seen, last_seen, reports, client_sketch, client_days)
-SELECT id, type, subject, url, ingest_key, site, page_kind, first_seen, last_seen, reports, m,
+SELECT id, type, subject, cause_url, ingest_key, site, page_kind, first_seen, last_seen, reports, m,
     {_ESTIMATE}
 FROM json_to_recordset(%s::json) AS new (
-    id uuid, type text, subject text, url text, ingest_key text, site text, page_kind text,
+    id uuid, type text, subject text, cause_url text, ingest_key text, site text, page_kind text,
     first_seen timestamptz, last_seen timestamptz, reports bigint, m bigint[]
 ) ORDER BY id
 ON CONFLICT (id) DO UPDATE SET
@@ -84,7 +84,7 @@ class Subject(NamedTuple):
 
     type: str
     subject: str
-    url: str
+    cause_url: str
     ingest_key: str
     site: str
     page_kind: str
@@ -95,7 +95,7 @@ class Subject(NamedTuple):
 
     def without_details(self) -> Subject:
         """Returns the row that counts what no longer gets a row of its own."""
-        return self._replace(subject=OTHER, url="", page_kind=OTHER)
+        return self._replace(subject=OTHER, cause_url="", page_kind=OTHER)
 
 
 @dataclass(slots=True)
@@ -124,7 +124,7 @@ class Prepared:
 
     type: str
     subject: str
-    url: str
+    cause_url: str
     page: Address
 
 
@@ -134,7 +134,7 @@ def prepare(raw: Parsed) -> Prepared:
     is_word = _WORD.fullmatch(subject) and masked(subject) == subject
     if subject and not is_word and not (raw.type == HASH and is_hash(subject)):
         subject = MASK
-    url = shortened(address_of(raw.url).text, MAX_URL)
+    url = shortened(address_of(raw.cause_url).text, MAX_URL)
     return Prepared(raw.type, subject, url, address_of(raw.page))
 
 
@@ -146,7 +146,7 @@ def tallied(
     found: Tallies = {}
     for each in reports:
         site = each.page.site(sites)
-        subject = Subject(each.type, each.subject, each.url, key, site, each.page.page)
+        subject = Subject(each.type, each.subject, each.cause_url, key, site, each.page.page)
         found.setdefault(subject, Tally(at, at, clients={client})).reports += 1
     return found
 
@@ -216,19 +216,19 @@ def prune(now: datetime) -> None:
         cursor.execute(_TRIM, [MAX_ROWS])
 
 
-def hashes(group: Group) -> list[Mapping[str, object]]:
+def script_file_hashes(group: Group) -> list[Mapping[str, object]]:
     """Returns the hashes of the scripts that a group blocks, from reports of the type csp-hash.
 
-    Shape: [coderapi.CSPHash], most clients first.
+    Shape: [coderapi.CSPScriptFileHash], most clients first.
     """
     if not group.directive.startswith("script-src") or "." not in group.blocked_source:
         return []
     found = OtherReport.objects.filter(type=HASH, site=group.site).exclude(subject__in=["", MASK])
     https, http = (f"{scheme}://{group.blocked_source}/" for scheme in ("https", "http"))
-    same_host = Q(url__startswith=https) | Q(url__startswith=http)
-    rows = found.filter(same_host).order_by("-client_days", "url", "subject")
+    same_host = Q(cause_url__startswith=https) | Q(cause_url__startswith=http)
+    rows = found.filter(same_host).order_by("-client_days", "cause_url", "subject")
     counted: dict[tuple[str, str], int] = {}
-    for url, subject, clients in rows.values_list("url", "subject", "client_days"):
+    for url, subject, clients in rows.values_list("cause_url", "subject", "client_days"):
         # A client may load one script on several kinds of pages. So the clients are not added up.
         counted[url, subject] = max(clients, counted.get((url, subject), 0))
     return [

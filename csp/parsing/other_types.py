@@ -23,7 +23,7 @@ class _Members:
     """The members of a body that can contain the subject, or the URL of the cause."""
 
     subject: tuple[str, ...]
-    url: tuple[str, ...] = ("sourceFile",)
+    cause_url: tuple[str, ...] = ("sourceFile",)
 
 
 _PERMISSION = _Members(("policyId", "featureId"))
@@ -46,13 +46,13 @@ TYPES = {
 class OtherReport:
     """A report of another type. Strings are neither shortened nor scrubbed.
 
-    `subject` is what the report is about, such as the id of a deprecated feature. `url` is the
-    URL of the cause, such as the file that uses it.
+    `subject` is what the report is about, such as the id of a deprecated feature. `cause_url`
+    is the URL of the cause, such as the file that uses it.
     """
 
     type: str
     subject: str = ""
-    url: str = ""
+    cause_url: str = ""
     page: str = ""
 
 
@@ -63,7 +63,7 @@ def other_report(item: Mapping[str, Any]) -> OtherReport:
     page = _text(members, "documentURL") or _text(item, "url")
     if (names := TYPES.get(type)) is None:
         return OtherReport(OTHER_TYPE, subject=type, page=page)
-    return OtherReport(type, _text(members, *names.subject), _text(members, *names.url), page)
+    return OtherReport(type, _text(members, *names.subject), _text(members, *names.cause_url), page)
 
 
 def _text(members: Mapping[str, Any], *names: str) -> str:

@@ -88,7 +88,7 @@ def decide(
         )
         found = list(chosen.order_by("pk").select_for_update(of=("self",)))
         assignee = _assignee(decision.assigned_to) if decision.assigned_to else None
-        before = {group.pk: (_columns(group), group.state_client_days) for group in found}
+        before = {group.pk: (_columns(group), group.client_days_since_state_set) for group in found}
         changes = [_decide(group, group.current, decision, assignee, now) for group in found]
         changed = [group for group in found if _columns(group) != before[group.pk][0]]
         _save(changed)
@@ -100,14 +100,14 @@ def decide(
             "key": str(group.pk),
             "before": columns,
             "after": _columns(group),
-            "client_days": client_days - group.state_client_days,
+            "client_days": client_days - group.client_days_since_state_set,
         }
     return changed
 
 
 def _save(groups: Iterable[Group]) -> None:
     columns = [name.removesuffix("_id") for name in _COLUMNS]
-    Group.objects.bulk_update(groups, [*columns, "state_client_days"])
+    Group.objects.bulk_update(groups, [*columns, "client_days_since_state_set"])
 
 
 def _columns(group: Group) -> dict[str, str | int | None]:
@@ -140,7 +140,7 @@ def undo(
         for name, value in {**before, "assigned_to_id": assignee and assignee.pk}.items():
             column: Any = Group._meta.get_field(name)
             setattr(group, name, column.to_python(value))
-        group.state_client_days += client_days
+        group.client_days_since_state_set += client_days
         _save([group])
         found = groups.get()
         became = {"state": found.current, "note": found.note}
@@ -197,7 +197,7 @@ def _set_state(group: Group, state: str, current: str, decision: Decision, now: 
         return
     group.state, group.state_set_at = state, now
     group.ignored_until, group.ignored_client_days = until, limit
-    group.state_client_days = 0
+    group.client_days_since_state_set = 0
 
 
 def _name(user: User | None) -> str:

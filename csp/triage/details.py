@@ -38,7 +38,7 @@ MAX_URLS = 200
 # The paths of this service's pages. Coder's pages have other paths.
 OWN_PATHS = tuple(f"{settings.PAGES_PATH}{page}" for page in ("account", "admin", "swagger"))
 FACETS = {
-    "page": "document_uri",
+    "page_kind": "document_uri",
     "disposition": "disposition",
     "browser": "browser",
     "source_file": "source_file",
@@ -52,8 +52,8 @@ _NO_FACETS = ", ".join("NULL" for _ in FACETS)
 # sort the reports for each `count(DISTINCT …)`.
 _NEWEST = f"""
 WITH newest AS MATERIALIZED (
-    SELECT id, received_at, represented_reports, client_hash, effective_directive, blocked_uri,
-        {", ".join(FACETS.values())}, md5(original_policy) AS policy,
+    SELECT id, received_at, represented_reports, client_address_hash, effective_directive,
+        blocked_uri, {", ".join(FACETS.values())}, md5(original_policy) AS policy,
         {ORIGIN.format("document_uri")} AS page, {ORIGIN.format("blocked_uri")} AS blocked_origin
     FROM unnest(%s::bigint[]) AS wanted (rule), LATERAL (
         SELECT * FROM csp_report WHERE group_id = %s AND noise_rule_id = rule
@@ -64,7 +64,8 @@ WITH newest AS MATERIALIZED (
         max(received_at) AS at, max(id) AS id
     FROM newest
     GROUP BY GROUPING SETS (
-        (client_hash, page), (client_hash, policy), (client_hash, blocked_origin)
+        (client_address_hash, page), (client_address_hash, policy),
+        (client_address_hash, blocked_origin)
     )
 )
 SELECT 2 * GROUPING({_TESTED}) + 1, sum(represented_reports)::bigint, 0, max(id),
@@ -144,7 +145,7 @@ class _Newest:
         else:
             for (name, counter), value in zip(self.facets.items(), facets, strict=True):
                 if value is not None:
-                    shown = address_of(value).page if name == "page" else value
+                    shown = address_of(value).page if name == "page_kind" else value
                     counter[shown] += weight
 
     def urls(self) -> tuple[str, ...]:
@@ -190,7 +191,7 @@ def _details(group: Group, *, now: datetime) -> Details:
         )
     )
     week = sum(report[-1] for report in reports)
-    advice = replace(advice, prevented_reports=prevented(advice, reports), reports_last_week=week)
+    advice = replace(advice, prevented_reports=prevented(advice, reports), tested_reports=week)
     facets = {name: _common(counter) for name, counter in newest.facets.items()}
     return Details(facets, advice, policy)
 

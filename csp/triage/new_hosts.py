@@ -33,7 +33,7 @@ def new_hosts(visible: Any, now: datetime) -> Any:
     )
     # The group may have the name of a scheme or a keyword instead of a host.
     of_hosts = reports.filter(blocked_uri__regex="^(https?|wss?)://").order_by()
-    networks = of_hosts.values(network=Substr("client_hash", 1, NETWORK_BYTES)).distinct()
+    networks = of_hosts.values(network=Substr("client_address_hash", 1, NETWORK_BYTES)).distinct()
     several = Exists(networks[SEVERAL - 1 : SEVERAL])
     return first_uses(visible.filter(state=State.NEW, last_seen__gt=now - DAY)).filter(several)
 

@@ -16,7 +16,7 @@ from users.requests import RequestSerializer, TextField, WholeNumberField
 
 EXAMPLE: dict[str, Any] = {
     "id": "0b2d7c51-6a3f-4c0e-9f57-2f8a4f6d1c22",
-    "cause": "Script from cdn.example.net",
+    "title": "Script from cdn.example.net",
     "site": "https://coder.example.com",
     "directive": "script-src",
     "blocked_source": "cdn.example.net",
@@ -70,7 +70,9 @@ class GroupSerializer(WireSerializer):
     example = EXAMPLE
 
     id = serializers.UUIDField(help_text="The id of the group.")
-    cause = serializers.SerializerMethodField(help_text="The cause in a few words.")
+    title = serializers.SerializerMethodField(
+        help_text="The cause in a few words, as a title for lists."
+    )
     site = serializers.CharField(
         help_text="The origin of the pages, or `other` if it is neither the access URL nor an "
         "origin of an ingest key."
@@ -111,8 +113,8 @@ class GroupSerializer(WireSerializer):
         help_text="The number of reports in the window that are not noise."
     )
     noise_reports = serializers.IntegerField(
-        help_text="The number of reports in the window that a noise rule matched on arrival. They "
-        "change no other number of the group."
+        help_text="The number of reports in the window that a noise rule matched on arrival. "
+        "`reports` and the other numbers of the group omit them."
     )
     pages = serializers.IntegerField(help_text="The number of different pages in the window.")
     client_days = serializers.IntegerField(
@@ -124,7 +126,7 @@ class GroupSerializer(WireSerializer):
         "one version."
     )
 
-    def get_cause(self, group: Group) -> str:
+    def get_title(self, group: Group) -> str:
         return cause(group.directive, group.blocked_source)
 
     def get_noise_rule(self, group: Group) -> str | None:
@@ -160,13 +162,15 @@ class FacetsSerializer(WireSerializer):
     component = "coderapi.CSPFacets"
     about = "The most frequent values in the newest stored reports of a violation group."
     example = {
-        "page": [{"value": "https://coder.example.com/@{user}/{workspace}", "reports": 7}],
+        "page_kind": [{"value": "https://coder.example.com/@{user}/{workspace}", "reports": 7}],
         "disposition": [{"value": "enforce", "reports": 7}],
         "browser": [FacetValueSerializer.example],
         "source_file": [{"value": None, "reports": 7}],
     }
 
-    page = FacetValueSerializer(many=True, help_text="The kinds of pages: URLs with placeholders.")
+    page_kind = FacetValueSerializer(
+        many=True, help_text="The kinds of pages: URLs with placeholders."
+    )
     disposition = FacetValueSerializer(
         many=True, help_text="`enforce` if the browser blocked the source, otherwise `report`."
     )
@@ -181,11 +185,11 @@ class AdviceSerializer(WireSerializer):
         "policy_entry": "script-src https://cdn.example.net",
         "setting": "CODER_ADDITIONAL_CSP_POLICY",
         "directive": "script-src",
-        "protects": "the scripts of a page, which can read and change all of it",
-        "risk": "medium",
+        "protected_content": "the scripts of a page, which can read and change all of it",
+        "risk_if_allowed": "medium",
         "reasons": ["Scripts from cdn.example.net can read and change the whole page."],
         "prevented_reports": 57,
-        "reports_last_week": 57,
+        "tested_reports": 57,
     }
 
     policy_entry = TextOrNull(
@@ -197,15 +201,19 @@ class AdviceSerializer(WireSerializer):
         "Coder: add the sources to the policy of the site.",
     )
     directive = serializers.CharField(help_text="The directive that the entry changes.")
-    protects = serializers.CharField(help_text="The kind of content that this directive protects.")
-    risk = serializers.ChoiceField(list(map(str, Risk)), help_text="The risk of the entry.")
+    protected_content = serializers.CharField(
+        help_text="The kind of content that this directive protects."
+    )
+    risk_if_allowed = serializers.ChoiceField(
+        list(map(str, Risk)), source="risk", help_text="The risk of allowing the source."
+    )
     reasons = serializers.ListField(child=serializers.CharField(), help_text="The reasons.")
     prevented_reports = serializers.IntegerField(
         help_text="How many of the tested reports the entry would have prevented."
     )
-    reports_last_week = serializers.IntegerField(
-        help_text="The tested reports: those of the last 7 days that the newest 5,000 stored "
-        "reports represent. At most 1,000 different reports are tested."
+    tested_reports = serializers.IntegerField(
+        help_text="The number of tested reports: those of the last 7 days that the newest 5,000 "
+        "stored reports represent. At most 1,000 different reports are tested."
     )
 
 
@@ -221,7 +229,7 @@ class GroupVersionSerializer(WireSerializer):
 
 
 class HashSerializer(WireSerializer):
-    component = "coderapi.CSPHash"
+    component = "coderapi.CSPScriptFileHash"
     about = "The hash of a script, from reports of the type `csp-hash`."
     example = {
         "url": "https://cdn.example.net/lib.js",
@@ -252,7 +260,7 @@ class GroupDetailSerializer(GroupAloneSerializer):
     example = {
         **GroupAloneSerializer.example,
         "versions": [GroupVersionSerializer.example],
-        "hashes": [HashSerializer.example],
+        "script_file_hashes": [HashSerializer.example],
     }
 
     versions = GroupVersionSerializer(
@@ -263,7 +271,7 @@ class GroupDetailSerializer(GroupAloneSerializer):
     )
     facets = FacetsSerializer(help_text="The most frequent values in the newest stored reports.")
     advice = AdviceSerializer(help_text="The advice for the group.")
-    hashes = HashSerializer(
+    script_file_hashes = HashSerializer(
         many=True,
         help_text="For a group of scripts: the hashes that browsers reported for the host's files.",
     )
@@ -372,13 +380,13 @@ class SummarySerializer(WireSerializer):
 class GateGroupSerializer(GroupSerializer):
     component = "coderapi.CSPGateGroup"
     about = "A violation group that a new version of a site has added."
-    example = {**EXAMPLE, "client_days_new_version": 12, "risk": "high"}
+    example = {**EXAMPLE, "client_days_new_version": 12, "risk_if_allowed": "high"}
 
     client_days_new_version = serializers.IntegerField(
         help_text="The number of different clients with the newer version on each day, summed over "
         "the days."
     )
-    risk = serializers.ChoiceField(
+    risk_if_allowed = serializers.ChoiceField(
         list(map(str, Risk)), source="advice.risk", help_text="The risk of allowing the source."
     )
 
@@ -416,7 +424,7 @@ class OtherReportSerializer(WireSerializer):
     example = {
         "type": "deprecation",
         "subject": "XMLHttpRequestSynchronousInNonWorkerOutsideBeforeUnload",
-        "url": "https://coder.example.com/assets/index.js",
+        "cause_url": "https://coder.example.com/assets/index.js",
         "ingest_key": "coder.example.com",
         "site": "https://coder.example.com",
         "page_kind": "https://coder.example.com/@{user}/{workspace}",
@@ -433,7 +441,7 @@ class OtherReportSerializer(WireSerializer):
         help_text="The subject of the reports, for example the id of a deprecated feature, or the "
         "name of the unknown type. Null if the reports have none."
     )
-    url = TextOrNull(help_text="The URL of the cause, for example of the script, or null.")
+    cause_url = TextOrNull(help_text="The URL of the cause, for example of the script, or null.")
     ingest_key = TextOrNull(help_text="The name of the ingest key, or null.")
     site = serializers.CharField(help_text="The origin of the pages, or `other`.")
     page_kind = serializers.CharField(help_text="The kind of page: its URL with placeholders.")

@@ -57,5 +57,7 @@ _HAS_REGRESSED = Q(state=State.RESOLVED, last_seen__gt=F("state_set_at"))
 
 
 def _is_new_again(now: datetime) -> Q:
-    is_over = Q(ignored_until__lte=now) | Q(ignored_client_days__lte=F("state_client_days"))
+    is_over = Q(ignored_until__lte=now) | Q(
+        ignored_client_days__lte=F("client_days_since_state_set")
+    )
     return Q(state=State.IGNORED) & is_over

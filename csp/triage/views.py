@@ -13,7 +13,7 @@ from rest_framework.request import Request
 
 from audit.services import actor_of
 from csp.advice.refusals import Risk
-from csp.counting.other_reports import hashes
+from csp.counting.other_reports import script_file_hashes
 from csp.models import OtherReport, window
 from csp.parsing.other_types import OTHER_TYPE, TYPES
 from csp.scrubbing.versions import SCHEMA as VERSION
@@ -150,7 +150,7 @@ class GroupView(APIView):
     def get(self, request: Request, group: uuid.UUID) -> HttpResponse:
         found: Any = _group(group)
         found.facets, found.advice, _ = details(found, now=timezone.now())
-        found.hashes = hashes(found)
+        found.script_file_hashes = script_file_hashes(found)
         found.versions_shown = [
             {"version": name, "client_days": number}
             for name, number in client_days_by_version(found)
@@ -275,10 +275,10 @@ class GateView(APIView):
                 "version. Absent or 0: 1.",
             ),
             OpenApiParameter(
-                "min_risk",
+                "min_risk_if_allowed",
                 str,
                 enum=list(map(str, Risk)),
-                description="Only groups with this risk, or a higher one.",
+                description="Only groups with this `risk_if_allowed`, or a higher one.",
             ),
             OpenApiParameter(
                 "allow_unseen",
@@ -305,6 +305,12 @@ def _question(request: Request) -> Question:
         new_version=parameters.get("new_version", ""),
         site=parameters.get("site", "")[:256],
         min_client_days=whole_number(request, "min_client_days", limit=MAX_CLIENT_DAYS) or 1,
-        min_risk=Risk(_one_of(list(Risk), "min_risk", parameters.get("min_risk", "") or Risk.LOW)),
+        min_risk_if_allowed=Risk(
+            _one_of(
+                list(Risk),
+                "min_risk_if_allowed",
+                parameters.get("min_risk_if_allowed", "") or Risk.LOW,
+            )
+        ),
         allow_unseen=flag(request, "allow_unseen"),
     )

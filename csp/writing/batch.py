@@ -124,7 +124,7 @@ WITH batch AS (
             THEN greatest(stored.last_seen, excluded.last_seen) ELSE stored.last_seen END,
         pages = stored.pages + excluded.pages,
         client_days = stored.client_days + excluded.client_days,
-        state_client_days = stored.state_client_days + excluded.client_days,
+        client_days_since_state_set = stored.client_days_since_state_set + excluded.client_days,
         oldest_version_rank = least(stored.oldest_version_rank, excluded.oldest_version_rank)
 ), versions AS (
     -- Only new clients change these rows.

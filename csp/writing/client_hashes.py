@@ -38,7 +38,7 @@ def sender_of(
     # afterwards.
     coder_version = running()
     key = key_of(now.date())
-    client = client_hash(address, key)
+    client = client_address_hash(address, key)
     limited = Caller(_hashed(caller, key, size=16), client[:NETWORK_BYTES], share)
     return Sender(
         received_at=now,
@@ -52,7 +52,7 @@ def sender_of(
 
 
 @lru_cache(maxsize=1024)
-def client_hash(address: str, key: bytes) -> bytes:
+def client_address_hash(address: str, key: bytes) -> bytes:
     """Returns the hash of a client with the key of a UTC day, in 16 bytes."""
     network = _hashed(network_of(address), key, size=NETWORK_BYTES)
     return network + _hashed(client_of(address), key, size=8)

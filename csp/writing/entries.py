@@ -112,7 +112,7 @@ def entries_of(
             "occurred_at": sender.received_at - prepared.age,
             "browser": browser_of(agent),
             "user_agent": agent,
-            "client_hash": f"\\x{sender.client.hex()}",
+            "client_address_hash": f"\\x{sender.client.hex()}",
             "version_name": sender.version or of_coder,
             "page": keyed_hash("page", prepared.page.encode(), secret),
             "client_day": client,

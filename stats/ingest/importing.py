@@ -88,7 +88,7 @@ class ImportCommand(LinesCommand):
             result = store(parsed, now=timezone.now())
             by_number = {record.number: record for record in batch} if result.rejected else {}
             for rejection in result.rejected:
-                bad.add(by_number[rejection.row], rejection.detail, field=rejection.field)
+                bad.add(by_number[rejection.row_number], rejection.detail, field=rejection.field)
             total.accepted += result.accepted
             total.duplicates += result.duplicates
             # Include the hours of duplicates, because an earlier import may have stopped before it

@@ -58,7 +58,7 @@ type Numbered = tuple[int, Any]
 class Rejection:
     """A rejected row: its number, the invalid member, and the reason."""
 
-    row: int
+    row_number: int
     field: str
     detail: str
 
@@ -74,7 +74,7 @@ class IngestResult:
     def add(self, other: IngestResult) -> None:
         self.accepted += other.accepted
         self.duplicates += other.duplicates
-        self.rejected = sorted([*self.rejected, *other.rejected], key=lambda each: each.row)
+        self.rejected = sorted([*self.rejected, *other.rejected], key=lambda each: each.row_number)
 
 
 class RowError(ValueError):

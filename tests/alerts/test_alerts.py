@@ -241,7 +241,7 @@ def test_ignored_group_that_reaches_its_limit_is_alerted(receiver: Receiver) -> 
         decision = Decision(state="ignored", ignored_client_days=number)
         decide([group.pk], decision, actor=ACTOR, now=now)
         assert send_alerts(now + MINUTE) == 0
-        Group.objects.update(state_client_days=number)
+        Group.objects.update(client_days_since_state_set=number)
         assert (send_alerts(now + HOUR), send_alerts(now + 2 * HOUR)) == (1, 0)
     assert receiver.types == ["csp_group.new", *["csp_group.limit_reached"] * 2]
 

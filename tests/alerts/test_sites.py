@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from alerts.models import Alert
 from alerts.sending import send_alerts
-from csp.models import Group, IngestKey, SettledPolicy
+from csp.models import Group, IngestKey, SitePolicy
 from csp.triage.policies.settled import MAX_CHANGES, settle_policies
 from csp.writing import writer
 from kernel.http.asking import run
@@ -207,7 +207,7 @@ def test_invented_policies_are_few_changes(shop: datetime) -> None:
     at = shop + DAY + HOUR
     for number in range(2 * MAX_CHANGES):
         settle(*SEVERAL, at=at, policy=f"img-src https://{number}.example")
-    assert SettledPolicy.objects.count() == 1 + MAX_CHANGES
+    assert SitePolicy.objects.count() == 1 + MAX_CHANGES
 
 
 def test_alert_about_an_expired_policy_is_dropped(shop: datetime, receiver: Receiver) -> None:
@@ -216,6 +216,6 @@ def test_alert_about_an_expired_policy_is_dropped(shop: datetime, receiver: Rece
     settle(*SEVERAL, at=shop + HOUR, policy=NEW)
     receiver.status = 500
     send_alerts(shop + HOUR)
-    SettledPolicy.objects.all().delete()
+    SitePolicy.objects.all().delete()
     assert send_alerts(shop + 2 * HOUR) == 0
     assert Alert.objects.get().status == "dropped"

@@ -156,7 +156,7 @@ def test_csv_of_groups_has_the_cause_and_the_next_step(pages: Client, member: AP
     url = reverse("admin:csp_group_changelist", query={"noise": "all"})
     answer = pages.post(url, {"action": "export_csv", "_selected_action": chosen})
     rows = csv.DictReader(io.StringIO(text_of(answer)))
-    assert {(row["cause"], row["next_step"]) for row in rows} == {
+    assert {(row["title"], row["next_step"]) for row in rows} == {
         ("Script from cdn.example.net", "Check it (risk: high)"),
         ("Script of a browser extension", "None (noise: extensions)"),
     }
@@ -167,7 +167,7 @@ def test_csv_export_has_no_formulas(pages: Client, member: APIClient) -> None:
     answer = act(pages, "report", "export_csv", *Report.objects.all())
     [row] = csv.DictReader(io.StringIO(text_of(answer)))
     assert row["blocked_uri"].startswith("'=cmd")
-    assert "client_hash" not in row
+    assert "client_address_hash" not in row
 
 
 @pytest.mark.parametrize("cell", ["a;=HYPERLINK(1)", "\uff1dSUM(1)", "\uff20A1", '"quoted"'])

@@ -208,7 +208,7 @@ def test_entry_is_as_narrow_as_the_reports(
     found = advice(directive, *urls)
     assert (found.policy_entry, found.risk) == (entry, risk)
     assert found.reasons
-    assert found.protects
+    assert found.protected_content
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_each_kind_of_code_has_its_own_advice(
         found = advise(Blocked(directive, source, urls, PAGE, CODER, is_coders=is_coders))
         reasons = " ".join(found.reasons)
         assert (found.risk, words in reasons) == (risk, True)
-        assert "signed-in user" not in f"{reasons} {found.protects}"
+        assert "signed-in user" not in f"{reasons} {found.protected_content}"
         # Styles are not code, and only elements can have a nonce.
         assert ("code that an attacker" in reasons) is (
             directive[:6] == "script" and source == "inline"

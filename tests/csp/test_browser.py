@@ -116,7 +116,7 @@ def test_gate_compares_the_versions_in_the_urls_of_reports(
             wait_for(Report.objects.all()[reports - 1 :].exists)
     query = {"old_version": "1.9.0", "new_version": "1.29.0-rc.1"}
     [group] = owner.get("/api/coderapi/v1/csp/gate", query).json()["groups"]
-    assert (group["cause"], group["new_in"]) == ("Inline script", "1.29.0-rc.1")
+    assert (group["title"], group["new_in"]) == ("Inline script", "1.29.0-rc.1")
 
 
 # Most kinds of violations, with the causes as both browsers report them.

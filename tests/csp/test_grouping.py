@@ -18,7 +18,7 @@ from csp.scrubbing.address import address_of
 from csp.scrubbing.reports import scrubbed
 from csp.writing import distinct, writer
 from csp.writing.batch import WEIGHT
-from csp.writing.client_hashes import DAY_KEYS, client_hash, key_of
+from csp.writing.client_hashes import DAY_KEYS, client_address_hash, key_of
 from csp.writing.grouping import browser_of, cause_of
 from kernel.http import asking
 from tests.support.api.client import APIClient
@@ -168,11 +168,11 @@ ADDRESS = "203.0.113.7"
 
 @pytest.mark.django_db(transaction=True)
 def test_client_has_another_hash_the_next_day() -> None:
-    one = client_hash(ADDRESS, key_of(FIRST))
+    one = client_address_hash(ADDRESS, key_of(FIRST))
     assert len(one) == 16
-    assert one == client_hash(ADDRESS, key_of(FIRST))
-    assert one != client_hash(ADDRESS, key_of(SECOND))
-    assert one != client_hash("203.0.113.8", key_of(FIRST))
+    assert one == client_address_hash(ADDRESS, key_of(FIRST))
+    assert one != client_address_hash(ADDRESS, key_of(SECOND))
+    assert one != client_address_hash("203.0.113.8", key_of(FIRST))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -192,4 +192,4 @@ def test_keys_of_past_days_are_deleted_and_hashes_stay(member: APIClient) -> Non
     assert ClientKey.objects.count() == 1
     services.prune_reports(today + timedelta(days=2))
     assert not ClientKey.objects.exists()
-    assert len(Report.objects.get().client_hash) == 16
+    assert len(Report.objects.get().client_address_hash) == 16

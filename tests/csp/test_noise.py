@@ -277,8 +277,8 @@ def test_group_with_noise_has_the_times_and_the_state_of_its_other_reports(
     found = owner.get(page).json()
     assert (found["state"], found["reports"], found["noise_reports"]) == ("resolved", 1, 4)
     # Neither the facets nor the advice contain noise.
-    assert [each["reports"] for each in found["facets"]["page"]] == [1]
-    assert found["advice"]["reports_last_week"] == 1
+    assert [each["reports"] for each in found["facets"]["page_kind"]] == [1]
+    assert found["advice"]["tested_reports"] == 1
     report("/lib/x.js")
     assert owner.get(page).json()["state"] == "regressed"
 

@@ -43,7 +43,7 @@ def report(type: str, /, **body: Any) -> dict[str, Any]:
 
 
 def stored() -> dict[tuple[str, str, str], int]:
-    rows = OtherReport.objects.values_list("type", "subject", "url", "reports")
+    rows = OtherReport.objects.values_list("type", "subject", "cause_url", "reports")
     return {(type, subject, url): count for type, subject, url, count in rows}
 
 
@@ -239,7 +239,7 @@ def test_api_lists_filters_and_pages(owner: APIClient, auditor: APIClient) -> No
     first = auditor.get(LIST, {"limit": 2}).json()
     assert first["other_reports"][0]["subject"] == "id1"
     assert set(first["other_reports"][0]) == {
-        *("type", "subject", "url", "ingest_key", "site", "page_kind"),
+        *("type", "subject", "cause_url", "ingest_key", "site", "page_kind"),
         *("first_seen", "last_seen", "reports", "client_days"),
     }
     second = auditor.get(LIST, {"limit": 2, "after": first["next"]}).json()
@@ -275,12 +275,15 @@ def test_group_of_scripts_shows_the_hashes_of_its_host(owner: APIClient) -> None
     wait_for(lambda: OtherReport.objects.count() >= 2)
     group = Group.objects.get()
     expected = [{"url": FILE, "hash": HASH, "client_days": 1}]
-    assert owner.get(f"/api/coderapi/v1/csp/groups/{group.pk}").json()["hashes"] == expected
+    assert (
+        owner.get(f"/api/coderapi/v1/csp/groups/{group.pk}").json()["script_file_hashes"]
+        == expected
+    )
     page = in_admin("owner").get(f"/admin/csp/group/{group.pk}/change/").text
     assert f"<code>&#x27;{HASH}&#x27;</code>" in page or f"<code>'{HASH}'</code>" in page
     send(owner, legacy(effective_directive="img-src", violated_directive="img-src"))
     image = Group.objects.get(directive="img-src")
-    assert owner.get(f"/api/coderapi/v1/csp/groups/{image.pk}").json()["hashes"] == []
+    assert owner.get(f"/api/coderapi/v1/csp/groups/{image.pk}").json()["script_file_hashes"] == []
 
 
 @given(st.dictionaries(st.text(max_size=8), st.text(max_size=40) | st.integers() | st.none()))
@@ -334,4 +337,4 @@ def test_other_reports_of_chromium_are_counted(
             wait_for(lambda types=types: types <= {type for type, *_ in stored()})  # type: ignore[misc]
         row = OtherReport.objects.filter(type="csp-hash").first()
         assert row is not None
-        assert (row.url, row.page_kind) == (f"{address}/code.js", f"{address}/hash")
+        assert (row.cause_url, row.page_kind) == (f"{address}/code.js", f"{address}/hash")

@@ -68,13 +68,13 @@ def test_report_makes_a_group_with_advice(collecting: None, owner: APIClient) ->
     listed = owner.get(GROUPS).json()
     assert listed["next"] is None
     [group] = listed["groups"]
-    assert group["cause"] == "Script from cdn.example.net"
+    assert group["title"] == "Script from cdn.example.net"
     assert (group["state"], group["is_noise"], group["reports"]) == ("new", False, 1)
     answer = owner.get(f"{GROUPS}/{group['id']}")
     detail = answer.json()
     assert detail["advice"]["policy_entry"] == "script-src https://cdn.example.net"
-    assert detail["advice"]["risk"] == "high"
-    assert (detail["advice"]["prevented_reports"], detail["advice"]["reports_last_week"]) == (1, 1)
+    assert detail["advice"]["risk_if_allowed"] == "high"
+    assert (detail["advice"]["prevented_reports"], detail["advice"]["tested_reports"]) == (1, 1)
     assert detail["facets"]["disposition"] == [{"value": "enforce", "reports": 1}]
     unchanged = owner.get(f"{GROUPS}/{group['id']}", headers={"If-None-Match": answer["ETag"]})
     assert unchanged.status_code == 304
@@ -281,9 +281,7 @@ def test_reports_with_many_sources_and_policies_are_tested_up_to_a_limit(
     assert max(len(policy.split()) for policy in stored) == 65
     advice = owner.get(f"{GROUPS}/{Group.objects.get().pk}").json()["advice"]
     # The most frequent policy, and 19 of the others.
-    assert (
-        advice["prevented_reports"] == advice["reports_last_week"] == 3 + details.MAX_POLICIES - 1
-    )
+    assert advice["prevented_reports"] == advice["tested_reports"] == 3 + details.MAX_POLICIES - 1
 
 
 def test_details_are_read_by_one_request_at_a_time_and_kept(
@@ -301,7 +299,7 @@ def test_details_are_read_by_one_request_at_a_time_and_kept(
     assert first["advice"] == second["advice"]
     # An acknowledged source is confirmed, so the advice changes at once.
     patch(owner, path, {"state": "acknowledged"})
-    assert owner.get(path).json()["advice"]["risk"] == "medium"
+    assert owner.get(path).json()["advice"]["risk_if_allowed"] == "medium"
 
 
 @pytest.mark.django_db
@@ -602,7 +600,10 @@ def test_command_shows_the_advice(collecting: None, owner: APIClient) -> None:
     group = Group.objects.get()
     assert "entry: script-src https://cdn.example.net" in run("list_csp_advice")
     row = json.loads(run("list_csp_advice", "--json", "--group", str(group.pk)))
-    assert (row["policy_entry"], row["risk"]) == ("script-src https://cdn.example.net", "high")
+    assert (row["policy_entry"], row["risk_if_allowed"]) == (
+        "script-src https://cdn.example.net",
+        "high",
+    )
 
 
 @pytest.mark.django_db

@@ -96,15 +96,18 @@ def test_exported_report_is_imported_into_the_same_group(
 def test_page_and_api_say_what_to_do(collecting: None, owner: APIClient) -> None:
     send(owner, violation(SINK, "Element innerHTML|<i>x</i>"))
     send(owner, violation(POLICY, "dompurify"))
-    listed = {each["cause"]: each for each in owner.get(GROUPS).json()["groups"]}
+    listed = {each["title"]: each for each in owner.get(GROUPS).json()["groups"]}
     sink = listed["Text without a trusted type in Element innerHTML"]
     policy = listed["Trusted Types policy dompurify"]
     advice = owner.get(f"{GROUPS}/{sink['id']}").json()["advice"]
     assert (advice["policy_entry"], advice["directive"]) == (None, "require-trusted-types-for")
     assert "DOMPurify" in advice["reasons"][0]
     advice = owner.get(f"{GROUPS}/{policy['id']}").json()["advice"]
-    assert (advice["policy_entry"], advice["risk"]) == ("trusted-types dompurify", "high")
-    assert (advice["prevented_reports"], advice["reports_last_week"]) == (1, 1)
+    assert (advice["policy_entry"], advice["risk_if_allowed"]) == (
+        "trusted-types dompurify",
+        "high",
+    )
+    assert (advice["prevented_reports"], advice["tested_reports"]) == (1, 1)
     client = in_admin("owner")
     shown = client.get("/admin/csp/group/").text
     assert "Change the script" in shown
@@ -128,7 +131,7 @@ def test_extension_is_noise_and_needs_no_entry(collecting: None, owner: APIClien
     assert rules[f"{POLICY} dompurify"] == NoiseRule.objects.get(name="scheme-moz-extension")
     group = Group.objects.get(noise_rule__isnull=False)
     advice = owner.get(f"{GROUPS}/{group.pk}").json()["advice"]
-    assert (advice["policy_entry"], advice["risk"]) == (None, "low")
+    assert (advice["policy_entry"], advice["risk_if_allowed"]) == (None, "low")
     assert "noise rule" in advice["reasons"][0]
 
 

@@ -418,7 +418,11 @@ def test_gate_finds_the_new_groups(owner: APIClient) -> None:
         "1.5.0",
     )
     [group] = found["groups"]
-    assert (group["blocked_source"], group["client_days_new_version"], group["risk"]) == (
+    assert (
+        group["blocked_source"],
+        group["client_days_new_version"],
+        group["risk_if_allowed"],
+    ) == (
         "new.example.net",
         3,
         "high",
@@ -462,9 +466,9 @@ def test_gate_counts_only_groups_with_enough_clients_and_risk(owner: APIClient) 
     assert causes(ask(owner)) == ["new", "img"]
     assert causes(ask(owner, min_client_days=2)) == ["new"]
     assert causes(ask(owner, min_client_days=4)) == []
-    assert causes(ask(owner, min_risk="medium")) == ["new"]
+    assert causes(ask(owner, min_risk_if_allowed="medium")) == ["new"]
     assert command("--min-client-days", "4")[0] == 0
-    assert command("--min-client-days", "3", "--min-risk", "high")[0] == 1
+    assert command("--min-client-days", "3", "--min-risk-if-allowed", "high")[0] == 1
 
 
 @pytest.mark.usefixtures("upgraded")
@@ -535,7 +539,10 @@ def test_gate_stays_closed_if_there_are_too_many_groups(
     report(owner, "1.5.0", "other")
     found = ask(owner)
     assert (causes(found), found["further_groups"]) == (["new"], 1)
-    assert command("--min-risk", "high") == (1, "2 new groups with 1.5.0, compared with 1.4.0.")
+    assert command("--min-risk-if-allowed", "high") == (
+        1,
+        "2 new groups with 1.5.0, compared with 1.4.0.",
+    )
 
 
 @pytest.mark.usefixtures("upgraded")
@@ -595,7 +602,7 @@ def test_version_without_reports_can_be_allowed(owner: APIClient) -> None:
 @pytest.mark.usefixtures("upgraded")
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("min_risk", "x"), ("min_client_days", "x"), ("allow_unseen", "x"), ("foo", "1")],
+    [("min_risk_if_allowed", "x"), ("min_client_days", "x"), ("allow_unseen", "x"), ("foo", "1")],
 )
 def test_wrong_parameter_is_rejected(owner: APIClient, name: str, value: str) -> None:
     answer = owner.get(GATE, {"old_version": "1.4.0", "new_version": "1.5.0", name: value})
@@ -624,7 +631,11 @@ def test_command_prints_the_groups() -> None:
     page = f"{CODER}/admin/csp/group/{key}/change/"
     assert text.getvalue() == f"{about}\n  {page}\n"
     found = json.loads(lines.getvalue())
-    assert (found["id"], found["client_days_new_version"], found["risk"]) == (str(key), 3, "high")
+    assert (found["id"], found["client_days_new_version"], found["risk_if_allowed"]) == (
+        str(key),
+        3,
+        "high",
+    )
 
 
 @pytest.mark.slow

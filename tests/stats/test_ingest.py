@@ -67,7 +67,7 @@ def test_a_row_outside_the_retention_is_rejected(
     result = deployment.send(agent_row(NOW), agent_row(moment), agent_row(NOW))
     assert result["accepted"] == 2
     (rejection,) = result["rejected"]
-    assert (rejection["row"], rejection["field"]) == (2, "created_at")
+    assert (rejection["row_number"], rejection["field"]) == (2, "created_at")
     assert detail in rejection["detail"]
 
 
@@ -170,7 +170,7 @@ def test_the_number_of_open_old_hours_is_limited(
     rows = [agent_row(NOW - 2 * DAY - n * HOUR) for n in range(5)]
     result = deployment.send(*rows, agent_row(NOW))
     assert result["accepted"] == 4
-    assert {each["row"] for each in result["rejected"]} == {1, 2}
+    assert {each["row_number"] for each in result["rejected"]} == {1, 2}
     assert "try again tomorrow" in result["rejected"][0]["detail"]
 
 
@@ -198,7 +198,7 @@ def test_a_row_of_an_unknown_kind_is_rejected(deployment: Deployment) -> None:
     ]
     result = deployment.send(*rows)
     assert (result["accepted"], result["duplicates"]) == (2, 0)
-    assert [(each["row"], each["field"]) for each in result["rejected"]] == [
+    assert [(each["row_number"], each["field"]) for each in result["rejected"]] == [
         (n, "kind") for n in (3, 4, 5)
     ]
 

@@ -66,7 +66,7 @@ def test_valid_rows_are_stored_and_rejected_ones_are_listed(owner: APIClient) ->
     body = lines(agent(), agent(rx_bytes=-1)) + b"\n\n{broken\n" + lines({"kind": "cat"})
     answer = owner.post_json(URL, body).json()
     assert answer["accepted"] == 1
-    assert [(r["row"], r["field"]) for r in answer["rejected"]] == [
+    assert [(r["row_number"], r["field"]) for r in answer["rejected"]] == [
         (2, "rx_bytes"),
         (4, ""),
         (5, "kind"),
@@ -109,7 +109,9 @@ def test_an_invalid_or_too_large_body_is_rejected(
 
 def test_empty_lines_are_skipped(owner: APIClient) -> None:
     body = lines(workspace()) + b"\n\n" + b"{}\n" * (MAX_ROWS - 1)
-    numbers = [rejection["row"] for rejection in owner.post_json(URL, body).json()["rejected"]]
+    numbers = [
+        rejection["row_number"] for rejection in owner.post_json(URL, body).json()["rejected"]
+    ]
     assert numbers == [*range(3, MAX_ROWS + 2)]
 
 

@@ -39,7 +39,7 @@ def make_reports(group: Group, *, clients: int, at: datetime) -> None:
             occurred_at=at,
             group=group,
             format="report-uri",
-            client_hash=bytes([number] * 16),
+            client_address_hash=bytes([number] * 16),
         )
         for number in range(clients)
     )

@@ -245,7 +245,7 @@ class Deployment:
 def _rejection(entry: dict[str, str]) -> dict[str, Any]:
     """Converts a validation of an error to a rejected row."""
     row, _, field = entry["field"].partition(".")
-    return {"row": int(row), "field": field, "detail": entry["detail"]}
+    return {"row_number": int(row), "field": field, "detail": entry["detail"]}
 
 
 @contextmanager

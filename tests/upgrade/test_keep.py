@@ -191,7 +191,7 @@ def add_reports(fill: Filling) -> None:
         "UPDATE csp_report SET received_at = received_at - interval '61 minutes'"
         " WHERE id % 2 = 0 AND original_policy <> ''"
     )
-    fill.job("settle_csp_policies")
+    fill.job("update_csp_site_policies")
 
 
 def add_stats(fill: Filling) -> None:

@@ -34,7 +34,7 @@ class Command(ListingCommand):
     examples = (
         "--old-version 2.28.1 --new-version 2.29.0 --min-client-days 3\n"
         "--old-version 1.4.0 --new-version 1.5.0-rc.1 --site https://shop.example.com "
-        "--min-risk medium --json"
+        "--min-risk-if-allowed medium --json"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -55,19 +55,21 @@ class Command(ListingCommand):
             "a client counts once on each day; default: 1",
         )
         parser.add_argument(
-            "--min-risk",
+            "--min-risk-if-allowed",
             choices=list(map(str, Risk)),
             default=str(Risk.LOW),
-            help="only groups with this risk, or a higher one",
+            help="only groups whose source has this risk if it is allowed, or a higher one",
         )
         parser.add_argument(
             "--allow-unseen", action="store_true", help="accept a version that no report has"
         )
         super().add_arguments(parser)
 
-    def handle(self, *args: Any, min_risk: str, **options: Any) -> str:
+    def handle(self, *args: Any, min_risk_if_allowed: str, **options: Any) -> str:
         names = ("old_version", "new_version", "site", "min_client_days", "allow_unseen")
-        question = Question(min_risk=Risk(min_risk), **{name: options[name] for name in names})
+        question = Question(
+            min_risk_if_allowed=Risk(min_risk_if_allowed), **{name: options[name] for name in names}
+        )
         try:
             found = ask(question, now=timezone.now())
         except GateError as error:
@@ -86,7 +88,7 @@ class Command(ListingCommand):
         page = reverse("admin:csp_group_change", args=[group.pk])
         days = plural(group.client_days_new_version, "client day")
         self.row(
-            f"{members['cause']}{where(group)} ({days}, {plural(group.reports, 'report')}, "
+            f"{members['title']}{where(group)} ({days}, {plural(group.reports, 'report')}, "
             f"risk {group.advice.risk})\n"
             f"  {settings.ACCESS_URL.rstrip('/')}{page}",
             **members,

@@ -42,7 +42,7 @@ class Command(ListingCommand):
 
     def _show(self, group: Group, advice: Advice) -> None:
         about = f"{cause(group.directive, group.blocked_source)}{where(group)}"
-        tested = plural(advice.reports_last_week, "report")
+        tested = plural(advice.tested_reports, "report")
         share = f"{advice.prevented_reports} of {tested} of the last 7 days"
         days = plural(group.client_days, "client day")
         lines = [
@@ -55,7 +55,7 @@ class Command(ListingCommand):
         self.row(
             "\n".join(lines),
             group=str(group.pk),
-            cause=cause(group.directive, group.blocked_source),
+            title=cause(group.directive, group.blocked_source),
             site=group.site,
             **AdviceSerializer(advice).data,
         )

@@ -26,7 +26,7 @@ MAX_POLICIES = 20
 # Reads the same number of newest reports from each group, so that one group cannot outvote the
 # others. A site with few reports takes no longer than a site with many.
 _NEWEST = f"""
-SELECT wanted.id, md5(original_policy), client_hash, effective_directive, blocked_uri, page,
+SELECT wanted.id, md5(original_policy), client_address_hash, effective_directive, blocked_uri, page,
     max(newest.id), min(received_at), max(received_at), sum(represented_reports)::bigint
 FROM unnest(%s::uuid[], %s::timestamptz[]) AS wanted (id, since), LATERAL (
     SELECT *, {ORIGIN.format("document_uri")} AS page

@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from django.db import connection
 from django.db.models import Exists, OuterRef, QuerySet
 
-from csp.models import Group, SettledPolicy, start_of_retention
+from csp.models import Group, SitePolicy, start_of_retention
 from csp.scrubbing.address import OTHER_SITE
 from csp.triage.policies.comparison import normalized
 from csp.triage.sites import sites_of_groups
@@ -36,10 +36,11 @@ _MAX_READ = 5_000
 _MAX_POLICIES = 50
 # Nonces differ in each response, and hashes on each page.
 _POLICIES = f"""
-SELECT disposition, min(policy), array_agg(DISTINCT substr(client_hash, 1, {NETWORK_BYTES})),
+SELECT disposition, min(policy),
+    array_agg(DISTINCT substr(client_address_hash, 1, {NETWORK_BYTES})),
     min(received_at), max(received_at)
 FROM unnest(%s::uuid[]) AS wanted (id), LATERAL (
-    SELECT disposition, client_hash, received_at, regexp_replace(
+    SELECT disposition, client_address_hash, received_at, regexp_replace(
         original_policy, '''(nonce|sha256|sha384|sha512)-[^'']*''', '''\\1-*''', 'g') AS policy
     FROM csp_report
     WHERE group_id = wanted.id AND noise_rule_id = 0 AND received_at > %s
@@ -47,7 +48,7 @@ FROM unnest(%s::uuid[]) AS wanted (id), LATERAL (
     ORDER BY received_at DESC LIMIT %s
 ) AS newest
 GROUP BY disposition, md5(policy)
-ORDER BY cardinality(array_agg(DISTINCT client_hash)) DESC LIMIT %s
+ORDER BY cardinality(array_agg(DISTINCT client_address_hash)) DESC LIMIT %s
 """  # noqa: S608 - only constants
 
 # The disposition of a policy, and the digest of its form that is equal in all browsers.
@@ -65,14 +66,14 @@ class _Reported:
 
 def settle_policies(now: datetime) -> int:
     """Stores the settled policies of all sites. Returns the number of new ones."""
-    SettledPolicy.objects.filter(last_seen__lt=start_of_retention(now)).delete()
+    SitePolicy.objects.filter(last_seen__lt=start_of_retention(now)).delete()
     return sum(_settle(site, now) for site in sites_of_groups() if site != OTHER_SITE)
 
 
 def _settle(site: str, now: datetime) -> int:
-    rows = list(SettledPolicy.objects.filter(site=site))
+    rows = list(SitePolicy.objects.filter(site=site))
     known = {(row.disposition, row.digest): row for row in rows}
-    room = MAX_CHANGES - sum(row.changed_at > now - DAY for row in rows)
+    room = MAX_CHANGES - sum(row.last_new_at > now - DAY for row in rows)
     new = 0
     for (disposition, digest), found in _settled(site, now).items():
         row = known.get((disposition, digest))
@@ -81,8 +82,8 @@ def _settle(site: str, now: datetime) -> int:
             if rows and new >= room:
                 continue
             new += 1
-            row = row or SettledPolicy(site=site, disposition=disposition, digest=digest)
-            row.changed_at = now
+            row = row or SitePolicy(site=site, disposition=disposition, digest=digest)
+            row.last_new_at = now
         row.policy, row.last_seen = found.policy, max(found.times)
         row.save()
     return new
@@ -123,18 +124,18 @@ def _reported(site: str, now: datetime) -> dict[_Key, _Reported]:
 # --- Changes ----------------------------------------------------------------------------------
 
 
-def policy_changes(since: datetime, until: datetime) -> QuerySet[SettledPolicy]:
+def policy_changes(since: datetime, until: datetime) -> QuerySet[SitePolicy]:
     """Returns the policies that were new in this period, without the first ones of each site."""
-    earlier = SettledPolicy.objects.filter(
-        site=OuterRef("site"), changed_at__lt=OuterRef("changed_at")
+    earlier = SitePolicy.objects.filter(
+        site=OuterRef("site"), last_new_at__lt=OuterRef("last_new_at")
     )
-    new = SettledPolicy.objects.filter(changed_at__gte=since, changed_at__lt=until)
-    return new.filter(Exists(earlier)).order_by("changed_at")
+    new = SitePolicy.objects.filter(last_new_at__gte=since, last_new_at__lt=until)
+    return new.filter(Exists(earlier)).order_by("last_new_at")
 
 
-def policy_before(policy: SettledPolicy) -> SettledPolicy | None:
+def policy_before(policy: SitePolicy) -> SitePolicy | None:
     """Returns the policy that the site had before, with the same disposition if there is one."""
-    earlier = SettledPolicy.objects.filter(site=policy.site, changed_at__lt=policy.changed_at)
+    earlier = SitePolicy.objects.filter(site=policy.site, last_new_at__lt=policy.last_new_at)
     return max(
         earlier,
         key=lambda each: (each.disposition == policy.disposition, each.last_seen),
@@ -142,7 +143,7 @@ def policy_before(policy: SettledPolicy) -> SettledPolicy | None:
     )
 
 
-def difference(before: SettledPolicy | None, policy: SettledPolicy) -> tuple[list[str], list[str]]:
+def difference(before: SitePolicy | None, policy: SitePolicy) -> tuple[list[str], list[str]]:
     """Returns the directives that the new policy lacks, and those that it adds."""
     old, new = (
         normalized(each.policy, each.site) if each else frozenset[str]()

@@ -52,7 +52,7 @@ class Question:
     """The versions to compare, and which groups count.
 
     A group counts if it has at least `min_client_days` with the newer version, and at least the
-    risk `min_risk`. `site` is "" for all sites that have reported both versions. With
+    risk `min_risk_if_allowed`. `site` is "" for all sites that have reported both versions. With
     `allow_unseen`, a version without any report has no violations. Otherwise, it is an error.
     """
 
@@ -60,7 +60,7 @@ class Question:
     new_version: str
     site: str = ""
     min_client_days: int = 1
-    min_risk: Risk = Risk.LOW
+    min_risk_if_allowed: Risk = Risk.LOW
     allow_unseen: bool = False
 
 
@@ -112,7 +112,7 @@ def ask(question: Question, *, now: datetime) -> Answer:
     groups = []
     for group in found[:MAX_GROUPS]:
         group.advice = details(group, now=now).advice
-        if _is_at_least(group.advice.risk, question.min_risk):
+        if _is_at_least(group.advice.risk, question.min_risk_if_allowed):
             groups.append(group)
     return Answer(question, mark_new(groups), further, window(now))
 

@@ -78,7 +78,7 @@ def _make_report(now: datetime) -> None:
         format="report-uri",
         document_uri="https://coder.example.com/",
         blocked_uri="https://cdn.example.net/<i>",
-        client_hash=bytes(16),
+        client_address_hash=bytes(16),
         original_policy="default-src 'self'; script-src 'self' 'unsafe-inline'",
     )
 

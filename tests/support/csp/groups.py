@@ -31,7 +31,7 @@ def unsaved_group(**values: Any) -> Group:
         "reports": 10,
         "pages": 2,
         "client_days": 5,
-        "state_client_days": 5,
+        "client_days_since_state_set": 5,
         "window_start": NOW.date(),
         "state": "new",
     }
