@@ -55,11 +55,8 @@ def private_database_watched() -> Iterator[None]:
         stop.set()
 
 
-def watch(handle: Handle, stop: threading.Event, *, until_stopped: bool = False) -> None:
-    """Restarts the private PostgreSQL if it ends, until `stop` is set.
-
-    If `until_stopped` is true, sets `stop` when `coderapi postgres stop` has ended it.
-    """
+def watch(handle: Handle, stop: threading.Event) -> None:
+    """Restarts the private PostgreSQL if it ends, until `stop` is set."""
     before = "running"
     backoff = Backoff(first=WATCH_SECONDS, longest=MAX_PAUSE_SECONDS)
 
@@ -77,8 +74,6 @@ def watch(handle: Handle, stop: threading.Event, *, until_stopped: bool = False)
         elif health != before:
             logger.warning("The private PostgreSQL: %s", health)
         before = health
-        if health == "stopped" and until_stopped:
-            stop.set()
         return pause
 
     repeat(look, every=WATCH_SECONDS, stop=stop)

@@ -9,10 +9,9 @@ finds programs of the same major version as the data, in the wheel `embedded-pos
 system. `files` has the files of a cluster. The socket is in /run or /tmp, because a socket's path
 must not be longer than 107 bytes. `cluster` creates, starts and stops a server. `sharing` lets
 several processes use one server: it uses locks that the kernel releases when a process ends.
-`upgrade` moves the data to a newer major version with a dump and a restore. `clients` runs psql,
-pg_dump and pg_restore. `backup` writes and opens backups, and `replacement` restores them over
-existing data. `commands` has the base class of the
-commands for dumps and backups.
+`clients` connects PostgreSQL's programs to the service's database. `backup` writes and opens
+backups, and `replacement` restores them over existing data. A backup also moves the data to a newer
+major version. `commands` has the base class of the commands.
 
 A new directory is built under a temporary name, and renamed when it is complete. If the process is
 killed, either the old state or the new state remains. If PostgreSQL is still running after the
@@ -31,6 +30,5 @@ from __future__ import annotations
 
 from kernel.postgres.account import PostgresError
 from kernel.postgres.sharing import Handle, acquire, address, stop, why_unavailable
-from kernel.postgres.upgrade import upgrade
 
-__all__ = ["Handle", "PostgresError", "acquire", "address", "stop", "upgrade", "why_unavailable"]
+__all__ = ["Handle", "PostgresError", "acquire", "address", "stop", "why_unavailable"]

@@ -30,7 +30,6 @@ from kernel.postgres.account import PostgresError
 from kernel.postgres.clients import Target, target
 from kernel.postgres.files import unfollowed
 from kernel.postgres.replacement import REPLACED, described, replace, started, text_of
-from kernel.release import PROGRAM
 
 ABOUT, SECRET_KEY, DUMP = "about.json", "secret_key", "database.dump"
 MAX_SMALL_BYTES = 64 * 1024
@@ -140,7 +139,7 @@ def _restored_once(file: Path, on: Target) -> str:
         Path(folder).chmod(PASSABLE)
         scratch = target("", Path(folder), make=True, durable=False, programs=on.programs)
         with scratch as found, opened(file) as contents:
-            replace(found, contents.dump, own_tables=(), check=lambda cursor: None)
+            replace(found, contents.dump, own_tables=())
             return described(found)
 
 
@@ -170,7 +169,4 @@ def opened(file: Path) -> Iterator[Contents]:
             with archive.open(DUMP) as dump:
                 yield Contents(about, key, dump)
     except zipfile.BadZipFile as error:
-        raise PostgresError(
-            f"{file} is not a complete backup ({error}). To restore a file that pg_dump "
-            f"wrote, use `{PROGRAM} postgres restore --replace`."
-        ) from None
+        raise PostgresError(f"{file} is not a complete backup ({error}).") from None

@@ -80,8 +80,8 @@ def chosen(among: list[Binaries], *, major: int | None, home: Path) -> Binaries:
         )
     raise PostgresError(
         f"{home} belongs to PostgreSQL {major}, but the programs of this version are not "
-        f"installed (found: {here}). Install PostgreSQL {major}. Then `{PROGRAM} postgres upgrade` "
-        "can move the data to a newer version."
+        f"installed (found: {here}). Install PostgreSQL {major}. To move the data to a newer "
+        f"version, create a backup with `{PROGRAM} backup`, and restore it into a new directory."
     )
 
 

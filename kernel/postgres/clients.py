@@ -1,4 +1,4 @@
-"""Runs psql, pg_dump and pg_restore on the service's database.
+"""Connects PostgreSQL's programs to the service's database, and runs psql.
 
 The service's database is the private database, or the database in the URL. The programs get the
 connection parameters as environment variables. The parameters include the password, and other users
@@ -18,11 +18,6 @@ from pathlib import Path
 from kernel.postgres.binaries import Binaries, found, newest_programs
 from kernel.postgres.files import variables_of
 from kernel.postgres.sharing import acquire
-
-# Maps the actions of `coderapi postgres` to PostgreSQL's programs.
-CLIENTS = {"psql": "psql", "dump": "pg_dump", "restore": "pg_restore"}
-# Without one of these options of pg_restore, `--dbname` is added.
-NAMES_A_TARGET = ("-d", "--dbname", "-f", "--file", "-l", "--list", "--help", "-?", "--version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +73,14 @@ def programs_for(url: str, data_dir: Path) -> Binaries:
     return same[0] if same else newest_programs(data_dir)
 
 
-def run_client(name: str, arguments: Sequence[str], *, on: Target) -> int:
-    """Runs the program. Returns its exit status, or 128 plus the number of a signal."""
-    if name == "pg_restore" and not any(a.startswith(NAMES_A_TARGET) for a in arguments):
-        arguments = [f"--dbname={on.environ.get('PGDATABASE', '')}", *arguments]
+def run_psql(arguments: Sequence[str], *, on: Target) -> int:
+    """Runs psql. Returns its exit status, or 128 plus the number of a signal."""
     # Ctrl-C must end the program, but not this process. So this process sets a handler that does
     # nothing. It does not set SIG_IGN, because the program would inherit it and ignore Ctrl-C, too.
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         done = subprocess.run(  # noqa: S603 - our own program, the user's arguments, no shell
-            [on.programs.program(name), *arguments], check=False, env=on.environ
+            [on.programs.program("psql"), *arguments], check=False, env=on.environ
         )
     finally:
         signal.signal(signal.SIGINT, before)

@@ -5,17 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
-from typing import IO, Any
+from typing import Any
 
-from django.apps import apps
 from django.core.management.base import CommandError
 
-from kernel.commands import BaseCommand, confirm
+from kernel.commands import BaseCommand
 from kernel.datadir import DataDirectoryError, data_dir
 from kernel.postgres.account import PostgresError
-from kernel.postgres.clients import Target
-from kernel.postgres.replacement import PsqlCursor, check_replaceable, described, replace
 
 
 class PostgresCommand(BaseCommand):
@@ -35,29 +31,3 @@ class PostgresCommand(BaseCommand):
     def act(self, *directory: Any, **options: Any) -> str | None:
         """Runs the command. `directory` is the data directory. Returns the summary."""
         raise NotImplementedError
-
-    def replace_database(
-        self,
-        on: Target,
-        dump: IO[bytes],
-        *,
-        source: str,
-        yes: bool,
-        check: Callable[[PsqlCursor], object],
-    ) -> str:
-        """Replaces all data with the dump, after a confirmation. Returns the summary.
-
-        `check` raises an error if this release cannot use the restored tables.
-        """
-        own = own_tables()
-        has_data = check_replaceable(on, own_tables=own)
-        if has_data and not yes:
-            confirm(f"This deletes all data of the service and replaces it with {source}.")
-        replace(on, dump, own_tables=own, check=check)
-        return f"Restored {described(on)} from {source}."
-
-
-def own_tables() -> list[str]:
-    """Returns the tables of the service, without their partitions."""
-    models = apps.get_models(include_auto_created=True)
-    return [*(model._meta.db_table for model in models), "django_migrations"]

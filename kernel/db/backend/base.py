@@ -13,16 +13,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import cache
-from typing import Any
+from typing import Any, Self
 from weakref import WeakSet
 
 from django.conf import settings
-from django.db.backends.postgresql import base
+from django.db.backends.postgresql import base, schema
 from django.db.backends.utils import CursorWrapper
 from psycopg import Cursor, IsolationLevel
 
 from kernel.db.backend.operations import DatabaseOperations
-from kernel.db.backend.schema import DatabaseSchemaEditor
 from kernel.db.connections import (
     POOL_TIMEOUT_SECONDS,
     SET_SESSION,
@@ -31,11 +30,16 @@ from kernel.db.connections import (
     seconds_left,
     unknown_if_lost,
 )
+from kernel.db.schema import MARK
 from kernel.limiter import Limiter, LimitReachedError, Slot
 
 # A request that waits for a connection and then for a statement gets a response within six seconds:
 # 2.5 + 3.5. If no statement ends within a second, the limiter ends the wait after this second.
 BUSY_SECONDS = 2.5
+_TABLES = """
+SELECT oid::regclass::text FROM pg_class
+WHERE relkind IN ('r', 'p') AND NOT relispartition AND relnamespace = current_schema()::regnamespace
+"""
 
 
 @cache
@@ -68,6 +72,30 @@ class PooledCursor(_Releasing, CursorWrapper):
 
 class PooledDebugCursor(_Releasing, base.CursorDebugWrapper):
     """The same, and logs its statements."""
+
+
+class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
+    """Adds the comment MARK to each new table, in the transaction that creates the table.
+
+    So a restore recognizes the tables of each release, also those that this release does not know.
+    """
+
+    def __enter__(self) -> Self:
+        self._before = self._tables()
+        return super().__enter__()
+
+    def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
+        if exc_type is None:
+            for name in self._tables() - self._before:
+                self.execute(f"COMMENT ON TABLE {name} IS '{MARK}'", None)
+        super().__exit__(exc_type, exc_value, traceback)
+
+    def _tables(self) -> set[str]:
+        if self.collect_sql:
+            return set()
+        with self.connection.cursor() as cursor:
+            cursor.execute(_TABLES)
+            return {name for (name,) in cursor.fetchall()}
 
 
 class DatabaseWrapper(base.DatabaseWrapper):

@@ -15,7 +15,7 @@ from kernel import postgres
 from kernel.postgres.binaries import Source
 from kernel.postgres.cluster import run_single, running
 from kernel.postgres.files import ROLE, prepared
-from kernel.postgres.sharing import alone, fitting
+from kernel.postgres.sharing import fitting
 from tests.support.commands import manage
 from tests.support.processes import wait_for
 
@@ -63,10 +63,10 @@ def acquire_as_superuser(
     """Starts a private PostgreSQL whose role may also create databases and disable triggers."""
     postgres.acquire(directory, only=only, durable=durable).release()
     cluster = prepared(directory)
-    with alone(cluster) as lock:
+    with Path(os.devnull).open() as lock:
         binaries = fitting(cluster, only=only)
         statement = f"ALTER ROLE {ROLE} SUPERUSER"
-        run_single(cluster, [statement], binaries=binaries, durable=durable, lock=lock)
+        run_single(cluster, [statement], binaries=binaries, durable=durable, lock=lock.fileno())
     return postgres.acquire(directory, only=only, durable=durable)
 
 
