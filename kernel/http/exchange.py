@@ -25,6 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import GeneratorType
 from typing import Any
 
 from django.urls import Resolver404, get_resolver
@@ -66,6 +67,8 @@ def walk(steps: Sequence[Step], results: Results) -> Asking[None]:
             found = step(call, results)
             if type(found) is Ask:
                 found = yield found
+            elif type(found) is GeneratorType:
+                found = yield from found
         except Exception as error:
             refusal = to_api_error(error)
             if refusal is None:

@@ -99,8 +99,8 @@ class Results:
 class Step(NamedTuple):
     """A step, and the name of its result in `Results`, or "" if it has none.
 
-    `of` returns the result, an Answer to end the request, an Ask, or None. It may raise an APIError
-    to end the request.
+    `of` returns the result, an Answer to end the request, an Ask or a generator for the result, or
+    None. It may raise an APIError to end the request.
     """
 
     result: str

@@ -24,7 +24,7 @@ from datetime import datetime
 from functools import cached_property, partial
 
 from kernel.db.connections import DatabaseBusyError
-from kernel.futures import Pool
+from kernel.futures import Pool, settle
 from kernel.http.errors import APIError
 from kernel.http.views.handlers import to_api_error
 from kernel.limiter import STUCK_SECONDS
@@ -72,23 +72,16 @@ class LookUps:
         A thread reads the key, or this one if `here` is true. A request that gives up cancels the
         future. While the database is frozen, the future raises DatabaseBusyError at once.
         """
-        try:
-            if self._enqueue(wanted):
-                self._run([wanted]) if here else self._start([wanted])
-        except DatabaseBusyError as error:
-            wanted.found.set_exception(error)
-        return wanted.found
-
-    def _enqueue(self, wanted: Wanted) -> bool:
-        """Returns whether the caller must read the key. Otherwise it waits for the next batch."""
         with self._lock:
-            if not self._is_reading:
-                self._is_reading = True
-                return True
-            if self._is_failing:
-                raise DatabaseBusyError(BUSY)
-            self._waiting.append(wanted)
-            return False
+            is_first, self._is_reading = not self._is_reading, True
+            is_waiting = not is_first and not self._is_failing
+            if is_waiting:
+                self._waiting.append(wanted)
+        if is_first:
+            self._run([wanted]) if here else self._start([wanted])
+        elif not is_waiting:
+            wanted.found.set_exception(DatabaseBusyError(BUSY))
+        return wanted.found
 
     def _start(self, batch: Sequence[Wanted]) -> None:
         self._thread.submit("", partial(self._run, batch))
@@ -109,8 +102,8 @@ class LookUps:
             self._waiting = [] if is_stuck else later
             self._is_reading = bool(following) and not is_stuck
         if failure is not None and is_stuck:
-            for each in _running([*following, *later]):
-                each.found.set_result(failure)
+            for each in (*following, *later):
+                settle(each.found, lambda: failure)
         elif following:
             self._start(following)
         else:
@@ -132,16 +125,12 @@ def _split(waiting: Sequence[Wanted]) -> tuple[list[Wanted], list[Wanted]]:
     return following, later
 
 
-def _running(batch: Sequence[Wanted]) -> list[Wanted]:
-    """Returns the keys whose requests have not given up. They can no longer give up."""
-    return [each for each in batch if each.found.set_running_or_notify_cancel()]
-
-
 def _resolve(
     batch: Sequence[Wanted], read: Callable[[Sequence[Wanted]], Sequence[Found]]
 ) -> APIError | None:
     """Reads the batch and sets all results. Returns the error if the database is unavailable."""
-    batch = _running(batch)
+    # Skip the requests that have given up. From now on, the others can no longer give up.
+    batch = [each for each in batch if each.found.set_running_or_notify_cancel()]
     try:
         found = read(batch)
     except BaseException as error:  # noqa: BLE001 - every request that waits must get a response

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache
 from http import HTTPStatus
 from typing import cast
 
@@ -15,10 +15,11 @@ from django.utils import timezone
 from django.utils.http import http_date
 
 from kernel.http import is_api_path
+from kernel.http.asking import Asking, run
 from kernel.http.call import Call
 from kernel.http.errors import APIError
 from kernel.http.identity import IdentifiedRequest, PresentedToken
-from kernel.http.results import ANONYMOUS, WINDOW_SECONDS, Ask, Caller, Results
+from kernel.http.results import ANONYMOUS, WINDOW_SECONDS, Caller, Results
 from kernel.http.steps.hosts import client_of
 from kernel.http.steps.rate_limit import limit_of, shared_counter
 from kernel.http.views.base import PublicAPIView, view_classes
@@ -57,10 +58,10 @@ def _attach(request: IdentifiedRequest, caller: Caller) -> None:
 def attach(request: IdentifiedRequest) -> None:
     """Sets the request's `identity` from its session token, or `refusal` for a rejected token."""
     found = identify(request.results.call, request.client_address)
-    _attach(request, found.value() if isinstance(found, Ask) else found)
+    _attach(request, found if isinstance(found, Caller) else run(found))
 
 
-def caller_of_api(call: Call, found: Results) -> Caller | Ask:
+def caller_of_api(call: Call, found: Results) -> Caller | Asking[Caller]:
     """Returns the caller of the API. This is a step of a request. Pages identify it later.
 
     For reports, the cookie counts only if a page of this service sent them. Any other page could
@@ -73,8 +74,8 @@ def caller_of_api(call: Call, found: Results) -> Caller | Ask:
     return identify(call, found.address)
 
 
-def identify(call: Call, address: str) -> Caller | Ask:
-    """Returns the caller by the session token, or an Ask if the token is not cached."""
+def identify(call: Call, address: str) -> Caller | Asking[Caller]:
+    """Returns the caller by the session token. If it is not cached, returns a generator for it."""
     presented = presented_token(call)
     if presented is None:
         return Caller(refusal=refusals.missing())
@@ -88,35 +89,22 @@ def identify(call: Call, address: str) -> Caller | Ask:
     parts = token_format.split(presented.token)
     if parts is None:
         return Caller(refusal=refusals.malformed(), presented=presented)
-    wanted = Wanted(parts, now, address, _turn(address))
-    caller = partial(_caller, presented, now, address)
-    return Ask(
-        lambda: caller(partial(identities.verify, wanted)),
-        lambda: identities.begin(wanted, caller),
-    )
+    return _looked_up(presented, Wanted(parts, now, address, _turn(address)))
 
 
-def _caller(
-    presented: PresentedToken,
-    now: datetime,
-    address: str,
-    find: Callable[[], KeyIdentity],
-) -> Caller:
-    """Returns the caller of the token. If `find` rejects the token, the caller has a `refusal`.
-
-    Counts a rejected token for the address.
-    """
+def _looked_up(presented: PresentedToken, wanted: Wanted) -> Asking[Caller]:
+    """Returns the caller of a token that is not cached. A rejected token counts for the address."""
     try:
-        identity = find()
+        identity = yield from identities.verify(wanted)
     except Exception as error:
         refusal = to_api_error(error)
         if refusal is None:
             raise
         # Another service that does not respond is not the caller's fault.
         if refusal.status == HTTPStatus.UNAUTHORIZED:
-            shared_counter().add(_refused_of(address), int(time.time()) // WINDOW_SECONDS)
+            shared_counter().add(_refused_of(wanted.address), int(time.time()) // WINDOW_SECONDS)
         return Caller(refusal=refusal, presented=presented)
-    return Caller(identity, None, presented, key_expires(identity, now=now))
+    return Caller(identity, None, presented, key_expires(identity, now=wanted.now))
 
 
 def _turn(address: str) -> str:

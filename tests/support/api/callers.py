@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from kernel.http.asking import Inbox, Running, no_threads
 from kernel.http.call import Call
-from kernel.http.results import Ask, Caller
+from kernel.http.results import Caller
 from tokens.verification.middleware import identify
 
 
@@ -16,11 +17,13 @@ def begun(*tokens: tuple[str, str]) -> list[Caller]:
         headers = {"coder-session-token": token}
         call = Call("GET", "/api/v2/deployment/ssh", "", headers, address, "http")
         found = identify(call, address)
-        if not isinstance(found, Ask):
+        if isinstance(found, Caller):
             return found
-        assert found.begin
-        identified: Caller = await asyncio.wrap_future(found.begin())
-        return identified
+        loop = asyncio.get_running_loop()
+        identified: asyncio.Future[Caller] = loop.create_future()
+        broken = lambda: identified.set_exception(AssertionError())  # noqa: E731
+        Running(found, Inbox(loop), no_threads, identified.set_result, broken).wait(next(found))
+        return await identified
 
     async def all_of_them() -> list[Caller]:
         return await asyncio.gather(*(caller(*each) for each in tokens))
