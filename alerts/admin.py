@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.postgres.forms import SimpleArrayField
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -59,18 +60,6 @@ ADDRESSES = format_html(
 LAST = time_column("accepted_at", "last message")
 
 
-class LinesField(forms.CharField):
-    """A list of strings, one on each line."""
-
-    widget = forms.Textarea(attrs={"rows": 3})
-
-    def prepare_value(self, value: Any) -> Any:
-        return "\n".join(value) if isinstance(value, list) else value
-
-    def clean(self, value: Any) -> Any:
-        return [line.strip() for line in super().clean(value).splitlines() if line.strip()]
-
-
 class ChannelForm(forms.ModelForm[Channel]):
     kinds = forms.MultipleChoiceField(
         required=False,
@@ -78,9 +67,12 @@ class ChannelForm(forms.ModelForm[Channel]):
         widget=forms.CheckboxSelectMultiple,
         help_text="The kinds of alerts that the channel gets. If empty, it gets all kinds.",
     )
-    sites = LinesField(
+    sites = SimpleArrayField(
+        forms.CharField(max_length=255),
+        delimiter="\n",
+        max_length=MAX_SITES,
         required=False,
-        max_length=10_000,
+        widget=forms.Textarea(attrs={"rows": 3}),
         help_text="The sites whose alerts the channel gets, one on each line, for example "
         "https://portal.example.com. Without an entry, all sites. Alerts that concern no site are "
         "always sent.",
@@ -112,12 +104,6 @@ class ChannelForm(forms.ModelForm[Channel]):
         if kind := self.cleaned_data.get("type"):
             check_address(kind, address)
         return address
-
-    def clean_sites(self) -> list[str]:
-        sites: list[str] = self.cleaned_data["sites"]
-        if len(sites) > MAX_SITES or any(len(site) > 255 for site in sites):
-            raise forms.ValidationError(f"Enter at most {MAX_SITES} sites of 255 characters.")
-        return sites
 
 
 @admin.register(Channel)

@@ -17,6 +17,7 @@ class CoderapiConfig(AppConfig):
         # Django sends `pre_migrate` once for each app. The receiver is connected for only one app,
         # because the check needs to run only once.
         pre_migrate.connect(refuse_other_schemas, sender=apps.get_app_config("users"))
+        autodiscover_modules("jobs", "alerts")
         import_module("coderapi.pages.first_steps")  # The import connects a signal receiver.
 
 

@@ -16,7 +16,8 @@ from jobs.registry import Job
 from jobs.selectors import upcoming_slot
 from jobs.services import run_if_due
 from kernel.db.connections import first_line, leave_pool
-from kernel.db.failures import note_failure, prevents_only_writes
+from kernel.db.failures import note_failure
+from kernel.failures import Failures
 from kernel.loops import Backoff, repeat
 
 logger = logging.getLogger(__name__)
@@ -30,28 +31,9 @@ RETRY_SECONDS = 3.0
 BUSY_SECONDS = 1.0
 
 
-_outage_lock = threading.Lock()
-_outage: Exception | None = None
-
-
-def _note_outage(error: Exception) -> None:
-    """Logs the beginning of a database outage once, not once for each job."""
-    global _outage
-    with _outage_lock:
-        before, _outage = _outage, error
-    if not before:
-        logger.warning("The database is unavailable, jobs wait: %s", first_line(error))
-
-
-def _note_success(*, wrote: bool) -> None:
-    """Logs the end of an outage. If only writes failed, it ends with the first successful write."""
-    global _outage
-    with _outage_lock:
-        before = _outage
-        if before is None or (prevents_only_writes(before) and not wrote):
-            return
-        _outage = None
-    logger.info("The database is available again, jobs continue")
+OUTAGE = Failures(
+    "The database is unavailable, jobs wait: %s", "The database is available again, jobs continue"
+)
 
 
 def work(stop: threading.Event) -> None:
@@ -99,10 +81,12 @@ def keep_running(job: Job, *, stop: threading.Event) -> int:
             seconds = seconds_to_next(job)
         except (DatabaseError, psycopg.Error) as error:
             note_failure(error)
-            _note_outage(error)
+            OUTAGE.add(first_line(error))
             connection.close()
             return backoff.after(0)
-        _note_success(wrote=run is not None)
+        if run is not None:
+            # Without a run, nothing was written. Reads may succeed while writes fail.
+            OUTAGE.end()
         backoff.failures = 0
         close_old_connections()
         return seconds

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-import string
 from typing import NamedTuple
+
+from django.utils.crypto import get_random_string
 
 ID_LENGTH = 10
 SECRET_LENGTH = 22
-_ALPHABET = string.ascii_letters + string.digits
 _FORM = re.compile(rf"([A-Za-z0-9]{{{ID_LENGTH}}})-([A-Za-z0-9]{{{SECRET_LENGTH}}})", re.ASCII)
 
 MAX_NAME_LENGTH = 64
@@ -42,16 +42,7 @@ class TokenParts(NamedTuple):
 
 def generate() -> TokenParts:
     """Generates a session token from the system's random source."""
-    return TokenParts(_random(ID_LENGTH), _random(SECRET_LENGTH))
-
-
-def _random(length: int) -> str:
-    # One call of the system's random source is much faster than one for each character.
-    number, characters = secrets.randbelow(len(_ALPHABET) ** length), ""
-    for _ in range(length):
-        number, index = divmod(number, len(_ALPHABET))
-        characters += _ALPHABET[index]
-    return characters
+    return TokenParts(get_random_string(ID_LENGTH), get_random_string(SECRET_LENGTH))
 
 
 def split(token: str) -> TokenParts | None:

@@ -40,8 +40,8 @@ MAX_KEYS = 5
 DISMISSED_COOKIE = "coderapi_first_steps"
 NO_USER = (
     "No user exists yet. The first caller of POST /api/v2/users/first becomes the owner. "
-    f"To prevent that, run `{PROGRAM} create_admin_user`, or set CODERAPI_FIRST_OWNER_USERNAME and "
-    "start again."
+    f"To prevent that, run `{PROGRAM} create_user --role owner`, or set "
+    "CODERAPI_FIRST_OWNER_USERNAME and start again."
 )
 
 # --- The first owner --------------------------------------------------------------------------

@@ -88,8 +88,8 @@ def test_a_search_on_another_host_counts_too(
 
 def sign_in(server: Server) -> str:
     """Makes an owner, and signs in. Returns the cookies."""
-    new = ("--username", "zoe", "--email", "zoe@example.com")
-    made = manage("create_admin_user", *new, typed=f"{PASSWORD}\n", DATABASE_URL=server.database)
+    new = ("--role", "owner", "--username", "zoe", "--email", "zoe@example.com")
+    made = manage("create_user", *new, typed=f"{PASSWORD}\n", DATABASE_URL=server.database)
     assert made.returncode == 0, made.stderr
     form = server.ask("/login").cookies[0].partition(";")[0]
     fields = {"csrfmiddlewaretoken": form.partition("=")[2], "name": "zoe", "password": PASSWORD}

@@ -29,7 +29,7 @@ USER = "alice"
 
 # Command lines with different kinds of output. The first makes the user of the others.
 WRITING = (
-    f"create_admin_user --username {USER} --email {USER}@example.com",
+    f"create_user --role owner --username {USER} --email {USER}@example.com",
     "list_tokens",
     f"token_policy explain {USER}",
     "export_audit",

@@ -125,13 +125,13 @@ def environ(service: Obeying, tmp_path_factory: pytest.TempPathFactory) -> Itera
             "CODERAPI_CODER_TOKEN": coder.add(Key(Person("service", ("owner",)))).token,
             "BACKED_UP": backed_up,
         }
-        create = "coderapi create_admin_user --username alice --email alice@example.com"
+        create = "coderapi create_user --role owner --username alice --email alice@example.com"
         bash(create, found, cwd=tmp_path_factory.mktemp("cwd"))
         yield found
 
 
 def bash(script: str, environ: dict[str, str], *, cwd: Path) -> str:
-    # `create_admin_user` reads the password.
+    # `create_user` reads the password.
     typed = f"{PASSWORD}\n"
     done = execute(["bash", "-c", PRELUDE + script], cwd=cwd, env=environ, typed=typed)
     assert done.returncode in {0, 141}, done.stdout + done.stderr

@@ -32,8 +32,8 @@ OTHER_KEY = f"another-{KEY}"
 def full() -> Iterator[str]:
     """A database with the rows of the migrations, of a user and of the audit trail."""
     with own_database() as url:
-        new = ("--username", "ada", "--email", "ada@example.com")
-        made = manage("create_admin_user", *new, typed=f"{PASSWORD}\n", DATABASE_URL=url)
+        new = ("--role", "owner", "--username", "ada", "--email", "ada@example.com")
+        made = manage("create_user", *new, typed=f"{PASSWORD}\n", DATABASE_URL=url)
         assert made.returncode == 0, made.stderr
         yield url
 

@@ -218,12 +218,12 @@ def test_command_creates_a_session_token() -> None:
 def test_command_creates_an_owner_with_a_password_from_standard_input(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    arguments = ("create_admin_user", "--username", "root-user", "--email", "root@example.com")
+    arguments = ("create_user", "--role=owner", "--username=root-user", "--email=root@example.com")
     monkeypatch.setattr("sys.stdin", io.StringIO("short\n"))
     with pytest.raises(CommandError, match="8 to 64"):
         run(*arguments)
     monkeypatch.setattr("sys.stdin", io.StringIO("a-quite-good-one\n"))
-    assert "Created the owner root-user." in run(*arguments)
+    assert "Created the user root-user." in run(*arguments)
     user = User.objects.get()
-    assert (user.roles, user.status) == (["owner"], "active")
+    assert (user.roles, user.status) == (["owner"], "dormant")
     assert user.check_password("a-quite-good-one")

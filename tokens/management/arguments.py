@@ -6,23 +6,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from kernel.commands import UsageError
 from kernel.text.durations import DurationError, to_timedelta
 from tokens.lifetimes import parse_lifetime
 from tokens.models import APIKey, APIKeyQuerySet
-from users.models import User
-from users.scopes import KNOWN, canonical
-from users.selectors import user_by_name
-
-
-def find_user(name: str) -> User:
-    """Returns the user with this username or e-mail address. Raises: CommandError."""
-    user = user_by_name(name)
-    if user is None:
-        raise CommandError(f"There is no user {name!r}.")
-    return user
+from users.management.arguments import find_user
+from users.scopes import canonical, require_known
 
 
 def lifetime_ns(flag: str, text: str) -> int:
@@ -35,9 +26,10 @@ def lifetime_ns(flag: str, text: str) -> int:
 
 def known_scopes(flag: str, names: Sequence[str]) -> list[str]:
     """Returns the canonical names of the scopes. Raises: UsageError. Its message names the flag."""
-    for name in names:
-        if canonical(name) not in KNOWN:
-            raise UsageError(f"{flag} {name!r} is not a scope. Scopes: {', '.join(sorted(KNOWN))}.")
+    try:
+        require_known(names)
+    except ValueError as error:
+        raise UsageError(f"{flag} {error}") from None
     return [canonical(name) for name in names]
 
 

@@ -11,8 +11,9 @@ from django.utils import timezone
 from audit.services import with_partition
 from kernel.commands import BaseCommand, UsageError
 from tokens import token_format
-from tokens.management.arguments import find_user, known_scopes, lifetime_ns
+from tokens.management.arguments import known_scopes, lifetime_ns
 from tokens.services import create_api_key
+from users.management.arguments import find_user
 from users.scopes import ALL
 
 

@@ -10,12 +10,13 @@ from django.utils import timezone
 from audit.services import SYSTEM
 from kernel.commands import ListingCommand, UsageError, add_json_argument
 from kernel.text.humanize import plural
-from tokens.management.arguments import find_user, known_scopes, lifetime_ns
+from tokens.management.arguments import known_scopes, lifetime_ns
 from tokens.models import TokenConfig
 from tokens.policy import changes, resolution
 from tokens.policy.changes import OnViolation, Violation, violations_of
 from tokens.policy.resolution import KINDS, LIMITS, readable
 from tokens.serializers import APIKeyWithOwnerSerializer, LimitSerializer
+from users.management.arguments import find_user
 from users.roles import DISPLAY_NAMES
 
 UNSET = "unset"

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from audit.services import SYSTEM
 from kernel.commands import ListingCommand, add_yes_argument, confirm
 from users import erasure
-from users.selectors import user_by_name
+from users.management.arguments import find_user
 
 
 class Command(ListingCommand):
@@ -27,9 +27,7 @@ class Command(ListingCommand):
         super().add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> str:
-        user = user_by_name(options["user"])
-        if user is None:
-            raise CommandError(f"There is no user {options['user']!r}.")
+        user = find_user(options["user"])
         name = user.username
         if options["dry_run"]:
             found = erasure.rehearse(user)

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from audit.services import SYSTEM
 from kernel.commands import ListingCommand
 from users import services
+from users.management.arguments import find_user
 from users.roles import DISPLAY_NAMES, MEMBER
-from users.selectors import user_by_name
 
 
 class Command(ListingCommand):
@@ -26,9 +26,7 @@ class Command(ListingCommand):
         super().add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        user = user_by_name(options["user"])
-        if user is None:
-            raise CommandError(f"There is no user {options['user']!r}.")
+        user = find_user(options["user"])
         before = ", ".join(user.roles) or MEMBER
         changed = services.set_roles(user, options["roles"], actor=SYSTEM, now=timezone.now())
         after = ", ".join(changed.roles) or MEMBER
