@@ -129,10 +129,10 @@ def version() -> str:
     return _version
 
 
-def replace_version(found: str) -> None:
-    """Replaces the version by one that another process has received later."""
-    global _version
-    _version = found
+def learn_version(found: str, *, at: float) -> None:
+    """Replaces the version by one that Coder has sent at this monotonic time."""
+    global _version, _learned_at
+    _version, _learned_at = found, at
 
 
 def silent_seconds() -> float:
@@ -202,11 +202,10 @@ def _headers(token: str, client_address: str) -> dict[str, str]:
 
 
 def _learn_version(reply: Reply) -> None:
-    global _version, _learned_at
     found = reply.headers.get(BUILD_VERSION, "")
     # Each of our responses repeats the version in a header.
     if found and found.isascii() and found.isprintable():
-        _version, _learned_at = found[:64], time.monotonic()
+        learn_version(found[:64], at=time.monotonic())
 
 
 def _json(reply: Reply) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -37,6 +38,7 @@ class Watch:
     stop: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None
     stored: str = ""
+    interval: float = INTERVAL_SECONDS
 
     def version(self) -> str:
         """Returns the version that Coder has last reported, or "" if it has never responded."""
@@ -50,14 +52,15 @@ class Watch:
         if stored := _tried(CoderRelease.objects.first):
             self.stored = stored.version
             # Until now, this process has learned the version only from responses to its requests.
-            if client.silent_seconds() > (timezone.now() - stored.changed_at).total_seconds():
-                client.replace_version(stored.version)
+            age = (timezone.now() - stored.changed_at).total_seconds()
+            if client.silent_seconds() > age:
+                client.learn_version(stored.version, at=time.monotonic() - client.silent_seconds())
         self._turn()
         turn: Callable[[], None] = self._turn
         run = threading.Thread(
             target=repeat,
             args=(turn,),
-            kwargs={"every": INTERVAL_SECONDS, "stop": self.stop},
+            kwargs={"every": self.interval, "stop": self.stop},
             name="version of Coder",
             daemon=True,
         )
@@ -65,7 +68,7 @@ class Watch:
         self.thread = run
 
     def _turn(self) -> None:
-        if client.silent_seconds() >= INTERVAL_SECONDS:
+        if client.silent_seconds() >= self.interval:
             try:
                 # The thread sends few requests, so the breaker need not stop it.
                 ask(BUILD_INFO, token="", seconds=SECONDS, passes_breaker=True)
@@ -94,17 +97,17 @@ def version() -> str:
     return _watch.version()
 
 
-def restart() -> None:
+def restart(*, interval: float = INTERVAL_SECONDS) -> None:
     """Stops the watch and waits for its thread. The next call of `version` starts a new one."""
     _watch.stop.set()
     if _watch.thread is not None:
         _watch.thread.join()
-    _forget()
+    _forget(interval)
 
 
-def _forget() -> None:
+def _forget(interval: float = INTERVAL_SECONDS) -> None:
     global _watch
-    _watch = Watch()
+    _watch = Watch(interval=interval)
 
 
 # A forked process has none of the threads, and a copied lock may be locked forever.

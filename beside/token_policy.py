@@ -22,7 +22,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
@@ -58,13 +58,23 @@ MAX_PAUSE = timedelta(days=2)
 GRACE = timedelta(days=1)
 # Coder returns the tokens of all users in one response.
 LIST_SECONDS = 30.0
-USERS_PER_PAGE, MAX_USERS = 100, 100_000
-MAX_EXPIRED = 200
-PAUSE_SECONDS = 0.2
+MAX_USERS = 100_000
 NO_LIMIT = 2**63 - 1
 ID = re.compile(r"[A-Za-z0-9]{10}", re.ASCII)
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The bounds of one run. It pauses between two tokens that it expires."""
+
+    users_per_page: int = 100
+    max_expired: int = 200
+    pause_seconds: float = 0.2
+
+
+BOUNDS = Bounds()
 
 
 class Action(StrEnum):
@@ -91,23 +101,24 @@ def enforces() -> bool:
     return bool(settings.CODER_TOKEN_POLICY == "enforce")  # noqa: S105 - not a password
 
 
-def apply(now: datetime, *, dry_run: bool = False) -> list[Step]:
+def apply(now: datetime, *, dry_run: bool = False, bounds: Bounds = BOUNDS) -> list[Step]:
     """Reads Coder's tokens, reports violations, and acts on them if the policy is `enforce`.
 
     Returns the tokens that violate the policy, with the next action of `enforce`. With `dry_run`,
     changes nothing. Raises: JobFailedError if Coder does not respond as expected.
     """
-    people, tokens = _people(), _tokens(now)
+    people, tokens = _people(bounds.users_per_page), _tokens(now)
     _judge(tokens, people)
     _remember_reports(tokens, now)
-    steps = _plan(tokens, people, now)
+    steps = _plan(tokens, people, now, max_expired=bounds.max_expired)
     if not dry_run:
         with transaction.atomic():
             CoderToken.objects.all().delete()
             CoderToken.objects.bulk_create(tokens, batch_size=1_000)
         if enforces():
             _warn([token for token, action in steps if action is Action.WARN], people, now)
-            _expire([token for token, action in steps if action is Action.EXPIRE], now)
+            expiring = [token for token, action in steps if action is Action.EXPIRE]
+            _expire(expiring, now, pause=bounds.pause_seconds)
     return steps
 
 
@@ -140,15 +151,15 @@ def require_owner() -> None:
         )
 
 
-def _people() -> dict[uuid.UUID, User]:
+def _people(per_page: int) -> dict[uuid.UUID, User]:
     """Returns the users of Coder by their ids. They are not stored."""
     require_owner()
     found: dict[uuid.UUID, User] = {}
-    for offset in range(0, MAX_USERS, USERS_PER_PAGE):
-        path = f"/api/v2/users?limit={USERS_PER_PAGE}&offset={offset}"
+    for offset in range(0, MAX_USERS, per_page):
+        path = f"/api/v2/users?limit={per_page}&offset={offset}"
         page = _get(path, lambda found: [read_person(each) for each in found["users"]])
         found |= {person.id: person for person in page}
-        if len(page) < USERS_PER_PAGE:
+        if len(page) < per_page:
             break
     return found
 
@@ -242,13 +253,15 @@ def _remember_reports(tokens: Iterable[CoderToken], now: datetime) -> None:
             token.warned_at = before.warned_at if before else None
 
 
-def _plan(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User], now: datetime) -> list[Step]:
+def _plan(
+    tokens: Iterable[CoderToken], people: dict[uuid.UUID, User], now: datetime, *, max_expired: int
+) -> list[Step]:
     violating = [token for token in tokens if token.reasons]
     violating.sort(key=lambda token: (token.reported_at or now, token.username, token.id))
     # A user gets at most one e-mail a day.
     warned = {t.user_id for t in violating if t.warned_at and now - t.warned_at < GRACE}
     steps: list[Step] = []
-    left = MAX_EXPIRED
+    left = max_expired
     for token in violating:
         is_mailed = bool(people[token.user_id].email) and jobs.is_on()
         action = _action(token, now, is_mailed=is_mailed)
@@ -306,7 +319,7 @@ def _last_use_of(token: CoderToken) -> str:
     return f"{token.last_used:%Y-%m-%d %H:%M} UTC" if token.last_used else "never"
 
 
-def _expire(tokens: Iterable[CoderToken], now: datetime) -> None:
+def _expire(tokens: Iterable[CoderToken], now: datetime, *, pause: float) -> None:
     """Expires the tokens in Coder, at most five a second.
 
     The audit entry is written first, so that each request to Coder has an entry even if the process
@@ -317,7 +330,7 @@ def _expire(tokens: Iterable[CoderToken], now: datetime) -> None:
         if client.is_unavailable():
             break
         if number:
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(pause)
         about: dict[str, Any] = {"actor": SYSTEM, "target": _target(token), "now": now}
         record("coder_token.expire", after=_facts(token), **about)
         try:

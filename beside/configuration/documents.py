@@ -71,25 +71,25 @@ FAILURES: defaultdict[str, Failures] = defaultdict(
 )
 
 
-def use_coder() -> None:
-    """Replaces the content of the documents."""
+def use_coder(*, seconds: float = SECONDS) -> None:
+    """Replaces the content of the documents. A response takes at most `seconds`."""
     for one in DOCUMENTS:
-        one.document.use_source(partial(_body, one))
+        one.document.use_source(partial(_body, one, seconds))
     responses.version_source = client.version
 
 
-def _body(one: CoderDocument, token: str) -> bytes:
-    found = _latest(one, token)
+def _body(one: CoderDocument, seconds: float, token: str) -> bytes:
+    found = _latest(one, token, seconds=seconds)
     return render_json(one.documented(found) if wire.current() is Wire.DOCUMENTED else found)
 
 
-def _latest(one: CoderDocument, token: str) -> Any:
+def _latest(one: CoderDocument, token: str, *, seconds: float) -> Any:
     """Returns Coder's response, or its last one if Coder does not respond.
 
     Raises: APIError 401 or 403 if Coder rejects the caller, 503 without a recent response.
     """
     try:
-        found = _fetched(one, token)
+        found = _fetched(one, token, seconds=seconds)
     except CoderUnavailableError as error:
         FAILURES[one.path].add(str(error))
         arrived_at, found = ANSWERS.get(one.path, (float("-inf"), None))
@@ -108,10 +108,10 @@ def recent_problems() -> list[tuple[str, str]]:
     return [(path, each.reason) for path, each in sorted(FAILURES.items()) if each.last_at >= start]
 
 
-def _fetched(one: CoderDocument, token: str) -> Any:
+def _fetched(one: CoderDocument, token: str, *, seconds: float) -> Any:
     answer = CoderAnswer(one.path, 401, None)
     for each in [""] if one.document.public else _tokens(token):
-        answer = ask(one.path, token=each, seconds=SECONDS, max_bytes=MAX_BYTES)
+        answer = ask(one.path, token=each, seconds=seconds, max_bytes=MAX_BYTES)
         if answer.status != 401:
             break
     if answer.status == 403 and not one.document.public:

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from beside import client
 from beside.configuration import documents
 from tests.support.coder.releases import RELEASES, Release
 from tests.support.coder.stand_in import Key, Person, StandInCoder
@@ -28,10 +28,27 @@ def coder(
 ) -> Iterator[StandInCoder]:
     """Runs a Coder deployment. The settings contain its URL, and a token of an owner."""
     # On a busy machine, the stand-in needs longer than Coder may.
-    for module in (client, documents):
-        monkeypatch.setattr(module, "SECONDS", DEADLINE_SECONDS)
+    monkeypatch.setattr(documents, "SECONDS", DEADLINE_SECONDS)
     with StandInCoder(release) as stand_in:
         settings.CODER_URL = stand_in.url
         service = Key(Person("service", roles=("owner",)), name="coderapi")
         settings.CODER_TOKEN = stand_in.add(service).token
         yield stand_in
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Moves the monotonic clock forward by these seconds."""
+
+    def move(seconds: float) -> None:
+        clock = time.monotonic
+        monkeypatch.setattr(time, "monotonic", lambda: clock() + seconds)
+
+    return move
+
+
+@pytest.fixture
+def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stops the monotonic clock, so that only `later` moves it. An event loop would not end."""
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)

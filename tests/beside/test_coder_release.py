@@ -30,12 +30,10 @@ REPORT = json.dumps({"csp-report": {"blocked-uri": "https://cdn.example.net/a.js
 
 
 @pytest.fixture(autouse=True)
-def watched(coder: StandInCoder, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def watched(coder: StandInCoder) -> Iterator[None]:
     """Watches the version of the stand-in. No response of an earlier test counts."""
-    monkeypatch.setattr(client, "_version", "")
-    monkeypatch.setattr(client, "_learned_at", float("-inf"))
-    monkeypatch.setattr(coder_release, "INTERVAL_SECONDS", 0.1)
-    coder_release.restart()
+    client.learn_version("", at=float("-inf"))
+    coder_release.restart(interval=0.1)
     running_coder.use_source(coder_release.version)
     yield
     running_coder.use_source(None)
@@ -64,49 +62,40 @@ def test_reports_and_snapshots_contain_the_release_of_coder(
 def test_last_known_release_is_used_while_coder_is_away(
     coder: StandInCoder, owner: APIClient
 ) -> None:
-    assert version_of_a_report(owner) == "2.34.1"
+    coder.fault = "500"
+    assert version_of_a_report(owner) == ""
+    coder.fault = ""
+    wait_for(lambda: version_of_a_report(owner) == "2.34.1")
+    wait_for(CoderRelease.objects.exists)
     coder.fault = "500"
     assert version_of_a_report(owner) == "2.34.1"
     # A new process reads the stored version.
-    client._version = ""
+    client.learn_version("", at=float("-inf"))
     coder_release.restart()
     assert version_of_a_report(owner) == "2.34.1"
 
 
 def test_version_that_another_process_received_later_is_used(
-    coder: StandInCoder, owner: APIClient, monkeypatch: pytest.MonkeyPatch
+    coder: StandInCoder, owner: APIClient
 ) -> None:
     """Coder is away when this process receives its first report, some time after an upgrade."""
     coder.fault = "500"
-    monkeypatch.setattr(client, "_version", "v2.34.1+abc")
     now, minute = timezone.now(), 60.0
     CoderRelease.remember("v2.38.0+abc", now=now - timedelta(seconds=minute))
-    monkeypatch.setattr(client, "_learned_at", time.monotonic() - 2 * minute)
-    assert version_of_a_report(owner) == "2.38.0"
-    # This process received its version later.
-    coder_release.restart()
-    monkeypatch.setattr(client, "_version", "v2.35.0+abc")
-    monkeypatch.setattr(client, "_learned_at", time.monotonic() - minute / 2)
-    assert version_of_a_report(owner) == "2.35.0"
+    # In the second case, this process received its version later.
+    for received, ago, used in (("v2.34.1", 2, "2.38.0"), ("v2.35.0", 0.5, "2.35.0")):
+        client.learn_version(received, at=time.monotonic() - ago * minute)
+        coder_release.restart()
+        assert version_of_a_report(owner) == used
 
 
-def test_release_is_empty_until_coder_responds(coder: StandInCoder, owner: APIClient) -> None:
-    coder.fault = "500"
-    assert version_of_a_report(owner) == ""
-    coder.fault = ""
-    wait_for(lambda: version_of_a_report(owner) == "2.34.1")
-
-
-def test_watch_sends_no_request_while_coder_responds_to_others(
-    coder: StandInCoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(coder_release, "INTERVAL_SECONDS", 60.0)
+def test_watch_sends_no_request_while_coder_responds_to_others(coder: StandInCoder) -> None:
+    coder_release.restart(interval=60.0)
     client.ask("/api/v2/buildinfo", token="")
     coder.seen.clear()
     assert coder_release.version() == coder.version
     assert not coder.seen
 
 
-def test_interval_and_timeout_take_less_than_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
+def test_interval_and_timeout_take_less_than_ten_seconds() -> None:
     assert 2 * coder_release.INTERVAL_SECONDS + coder_release.SECONDS < 10

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from operator import itemgetter
 from typing import Any
@@ -29,6 +29,7 @@ from tests.support.api.client import APIClient, browser_of
 from tests.support.coder.releases import Release
 from tests.support.coder.stand_in import Key, Person, StandInCoder
 from tests.support.factories import make_user
+from tests.support.processes import DEADLINE_SECONDS
 from tests.support.samples import sample
 from tests.support.servers.front import answered_by
 from tokens.verification import providers
@@ -43,14 +44,15 @@ BOTH = ("documented", "coderd")
 def _uses_coder(coder: StandInCoder, settings: Any, db: None) -> Iterator[None]:
     settings.CONFIG_SOURCE = "coder"
     apps.get_app_config("beside").ready()
+    documents.use_coder(seconds=DEADLINE_SECONDS)
     yield
     for one in DOCUMENTS:
         one.document.use_source(None)
     responses.version_source = None
     running_coder.use_source(None)
     coder_release.restart()
-    for remembered in (documents.ANSWERS, documents.FAILURES):
-        remembered.clear()
+    documents.ANSWERS.clear()
+    documents.FAILURES.clear()
 
 
 @pytest.fixture
@@ -101,10 +103,9 @@ def test_options_of_another_release(coder: StandInCoder, reader: Client) -> None
     assert coderd["config"] == coder.config["config"]
     assert new in coderd["options"]
     documented = get(reader, CONFIG).json()
+    ours = rendered({"CODER_ACCESS_URL": "https://coder.example.com"}, "documented")["config"]
     assert documented["config"] == {
-        "access_url": rendered({"CODER_ACCESS_URL": "https://coder.example.com"}, "documented")[
-            "config"
-        ]["access_url"],
+        "access_url": ours["access_url"],
         "http_address": "0.0.0.0:3000",
         "pprof": {"address": {"host": "::1", "port": "6060"}},
         "verbose": True,
@@ -164,13 +165,14 @@ def test_revision_is_recorded_once_for_each_change(coder: StandInCoder, reader: 
     assert (newest.version, newest.values["access_url"]) == (coder.version, "https://a.example.com")
 
 
-DOCUMENTED_BUILD = {"webpush_public_key": "", "version": "v2.25.0"}
-
-
 @pytest.mark.parametrize(
     ("path", "documented"),
     [
-        *((BUILD, DOCUMENTED_BUILD), ("/api/v2/updatecheck", {}), ("/api/v2/deployment/ssh", {})),
+        *(
+            (BUILD, {"webpush_public_key": "", "version": "v2.25.0"}),
+            ("/api/v2/updatecheck", {}),
+            ("/api/v2/deployment/ssh", {}),
+        ),
         ("/api/v2/experiments", ["oauth2"]),
         ("/api/v2/experiments/available", []),
     ],
@@ -238,7 +240,7 @@ ODD: list[Any] = [
 
 @pytest.mark.parametrize("fault", ["500", "html", "redirect", *ODD], ids=lambda f: str(f)[:40])
 def test_last_answer_is_used_for_a_bounded_time(
-    coder: StandInCoder, reader: Client, monkeypatch: pytest.MonkeyPatch, fault: Any
+    coder: StandInCoder, reader: Client, later: Callable[[float], None], fault: Any
 ) -> None:
     good = get(reader, CONFIG)
     if isinstance(fault, str):
@@ -246,7 +248,7 @@ def test_last_answer_is_used_for_a_bounded_time(
     else:
         coder.config = fault
     assert get(reader, CONFIG).content == good.content
-    monkeypatch.setattr(documents, "LAST_SECONDS", -1.0)
+    later(documents.LAST_SECONDS)
     away = get(reader, CONFIG)
     assert (away.status_code, away.headers["Retry-After"]) == (503, "5")
     assert "The Coder deployment does not respond" in away.json()["detail"]
@@ -254,9 +256,9 @@ def test_last_answer_is_used_for_a_bounded_time(
 
 
 def test_hanging_coder_is_not_replaced_by_our_own_values(
-    coder: StandInCoder, anonymous: APIClient, monkeypatch: pytest.MonkeyPatch
+    coder: StandInCoder, anonymous: APIClient, later: Callable[[float], None]
 ) -> None:
-    monkeypatch.setattr(documents, "SECONDS", 0.1)
+    documents.use_coder(seconds=0.1)
     coder.fault = "hang"
     for _ in range(5):
         assert get(anonymous, BUILD).status_code == 503
@@ -264,7 +266,7 @@ def test_hanging_coder_is_not_replaced_by_our_own_values(
     coder.fault = ""
     home = browser_of(make_user("auditor")).get("/admin/").text
     assert "Coder did not respond within 0.1 seconds" in home
-    monkeypatch.setattr(documents, "LAST_SECONDS", -1.0)
+    later(documents.LAST_SECONDS)
     assert "Coder did not respond" not in browser_of(make_user("auditor")).get("/admin/").text
 
 

@@ -88,14 +88,14 @@ class Pair:
     def url(self) -> str:
         return f"https://localhost:{self.port}"
 
+    def connection(self) -> HTTPSConnection:
+        return HTTPSConnection("localhost", self.port, timeout=DEADLINE_SECONDS, context=self.tls)
+
     def ask(
         self, path: str, *, cookie: str = "", method: str = "GET", body: str = "", **headers: str
     ) -> Answer:
         sent = {"Cookie": cookie} if cookie else {}
-        connection = HTTPSConnection(
-            "localhost", self.port, timeout=DEADLINE_SECONDS, context=self.tls
-        )
-        with closing(connection):
+        with closing(self.connection()) as connection:
             connection.request(method, path, body or None, headers=sent | headers)
             response = connection.getresponse()
             return Answer(response.status, response.headers, response.read())
@@ -157,37 +157,28 @@ def is_ours(answer: Answer) -> bool:
 
 
 @every_proxy
-def test_few_paths_go_where_the_table_says(proxy: Pair, tmp_path: Path) -> None:
-    with proxy.behind_proxy(FEW, tmp_path):
-        check_table(proxy, 0)
-
-
-@every_proxy
-def test_all_operations_and_coders_requests_pass_the_proxy(proxy: Pair, tmp_path: Path) -> None:
-    with proxy.behind_proxy(ALL, tmp_path):
-        check_table(proxy, 1)
+@pytest.mark.parametrize(("location", "column"), [(FEW, 0), (ALL, 1)], ids=["few", "all"])
+def test_paths_and_coders_requests_pass_the_proxy(
+    proxy: Pair, tmp_path: Path, location: str, column: int
+) -> None:
+    with proxy.behind_proxy(location, tmp_path):
+        found = {path: "coderapi" if is_ours(proxy.ask(path)) else "Coder" for path in TABLE}
+        assert found == {path: services[column] for path, services in TABLE.items()}
         check_uploads_streams_and_websockets(proxy)
-
-
-def check_table(pair: Pair, column: int) -> None:
-    found = {path: "coderapi" if is_ours(pair.ask(path)) else "Coder" for path in TABLE}
-    assert found == {path: services[column] for path, services in TABLE.items()}
 
 
 def check_uploads_streams_and_websockets(pair: Pair) -> None:
     body = f'"{"x" * 12_000_000}"'
     assert pair.ask("/api/v2/files", method="POST", body=body).json == {"size": 12_000_000}
     pair.coder.may_go_on.clear()
-    connection = HTTPSConnection("localhost", pair.port, timeout=DEADLINE_SECONDS, context=pair.tls)
-    with closing(connection):
+    with closing(pair.connection()) as connection:
         connection.request("GET", "/api/v2/workspacebuilds/1/logs")
         response = connection.getresponse()
         # The line arrives before the response is complete.
         assert response.readline() == b"first\n"
         pair.coder.may_go_on.set()
         assert response.readline() == b"last\n"
-    connection = HTTPSConnection("localhost", pair.port, timeout=DEADLINE_SECONDS, context=pair.tls)
-    with closing(connection):
+    with closing(pair.connection()) as connection:
         upgrade = {"Connection": "Upgrade", "Upgrade": "websocket"}
         connection.request("GET", "/api/v2/workspaceagents/1/pty", headers=upgrade)
         assert connection.sock.recv(4096).startswith(b"HTTP/1.1 101 ")
@@ -344,19 +335,16 @@ def has_report(browser: Browser, pair: Pair) -> bool:
 
 
 @pytest.mark.parametrize("release", RELEASES, ids=str)
-def test_check_finds_no_fault(
-    pair: Pair, release: Release, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pair.coder, "release", release)
-    monkeypatch.setattr(pair.coder, "version", str(release))
-    checked = manage(
-        "check_coder",
-        SSL_CERT_FILE=str(pair.directory / "ca.pem"),
-        DATABASE_URL=pair.ours.database,
-        CODERAPI_CODER_URL=pair.coder.url,
-        CODER_ACCESS_URL=pair.url,
-        **SETTINGS,
-    )
+def test_check_finds_no_fault(pair: Pair, release: Release) -> None:
+    with pair.coder.playing(release):
+        checked = manage(
+            "check_coder",
+            SSL_CERT_FILE=str(pair.directory / "ca.pem"),
+            DATABASE_URL=pair.ours.database,
+            CODERAPI_CODER_URL=pair.coder.url,
+            CODER_ACCESS_URL=pair.url,
+            **SETTINGS,
+        )
     assert (checked.returncode, checked.stderr) == (0, "")
     lines = checked.stdout.splitlines()
     assert {line.split()[0] for line in lines} == {"ok"}

@@ -38,6 +38,11 @@ def after_too_many_sign_ins[T](ask: Callable[[], T]) -> T:
         return ask()
 
 
+def count_rejected_tokens(more: int = 0) -> int:
+    """Adds to the number of rejected tokens from 127.0.0.1 in this minute, and returns it."""
+    return shared_counter().add("refused:127.0.0.1", int(time.time()) // WINDOW_SECONDS, more)
+
+
 def forget_counts() -> None:
     """Resets the counts of all rate limits."""
     counters: list[Any] = [shared_counter(), counter_of_names()]

@@ -12,6 +12,8 @@ import secrets
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.cookies import SimpleCookie
@@ -179,7 +181,8 @@ class StandInCoder(ThreadingHTTPServer):
     """A Coder deployment on a free port of 127.0.0.1, while used as a context manager.
 
     `fault` is one of "", "hang", "500", "html", "redirect" and "no date". Each answer takes `delay`
-    seconds. `seen` are the requests, as method and path. `headers` are the headers of the last one.
+    seconds. `seen` are the requests, as method and path, `tokens` their tokens, and `headers` the
+    headers of the last one.
     `answers` replaces answers by path.
     """
 
@@ -190,6 +193,7 @@ class StandInCoder(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.keys: dict[str, Key] = {}
         self.seen: list[tuple[str, str]] = []
+        self.tokens: list[str] = []
         self.headers: dict[str, str] = {}
         self.answers: dict[str, tuple[int, bytes]] = {}
         self.fault, self.delay = "", 0.0
@@ -212,6 +216,14 @@ class StandInCoder(ThreadingHTTPServer):
     def add(self, key: Key) -> Key:
         self.keys[key.token] = key
         return key
+
+    @contextmanager
+    def playing(self, release: Release) -> Iterator[None]:
+        """Plays another release in the block."""
+        before, self.release = self.release, release
+        self.version = f"{release}+stand-in"
+        yield
+        self.release, self.version = before, f"{before}+stand-in"
 
     def count(self, path: str) -> int:
         return sum(1 for _, seen in self.seen if urlsplit(seen).path == path)
@@ -257,6 +269,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._read()
         self.server.seen.append((self.command, self.path))
         self.server.headers = dict(self.headers)
+        self.server.tokens.append(self.headers.get("Coder-Session-Token", ""))
         if self._plays_fault():
             return None
         path = urlsplit(self.path).path
