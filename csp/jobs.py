@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from csp import services
-from csp.counting.windows import move_windows
+from csp.counting.windows import recount_groups
 from csp.triage.policies.settled import settle_policies
 from csp.writing.disk import limit_disk
 from jobs.registry import Job, Result, register
@@ -26,6 +26,6 @@ PRUNE = register(Job(name="prune_csp_reports", every=timedelta(hours=6), run=_pr
 DISK = register(Job(name="limit_csp_disk", every=timedelta(minutes=10), run=limit_disk))
 
 # Most runs find nothing to do. The first one of a day counts all groups again.
-register(Job(name="move_csp_windows", every=timedelta(minutes=10), run=move_windows))
+register(Job(name="recount_csp_groups", every=timedelta(minutes=10), run=recount_groups))
 
 register(Job(name="update_csp_site_policies", every=timedelta(minutes=5), run=settle_policies))

@@ -89,7 +89,7 @@ class Group(models.Model):
     The four numbers are those of the window, so that the order of the list does not depend on the
     age of a group. `pages` is the number of distinct pages, and `client_days` that of the distinct
     clients on each day, summed over the days. The others are exact. The writer adds to the numbers,
-    and the job `move_csp_windows` (`csp.counting.windows`) counts them again after each day. With
+    and the job `recount_csp_groups` (`csp.counting.windows`) counts them again after each day. With
     sums over hours in each request, the list could not use an index for its order.
     """
 

@@ -48,7 +48,7 @@ class Service:
         self.mark = uuid.uuid4().hex
         self.environment = {
             **server_environment(database_url, self.data_dir),
-            "CODERAPI_CSP_ACCESS": "public",
+            "CODERAPI_CSP_ALLOWED_SENDERS": "public",
             "CODER_PG_CONN_MAX_OPEN": "16",
             "CODER_PROMETHEUS_ENABLE": "true",
             "CODER_PROMETHEUS_ADDRESS": f"127.0.0.1:{self.metrics_port}",

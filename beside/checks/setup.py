@@ -208,10 +208,10 @@ def _policy(url: str, page: Reply) -> Finding:
     found = [words[1:] for words in map(str.split, directives) if words[:1] == ["report-uri"]]
     targets = {urljoin(f"{url}/", target) for words in found for target in words}
     if f"{url}{settings.CSP_REPORTS_PATH}" in targets:
-        if settings.CSP_ACCESS == "public":
+        if settings.CSP_ALLOWED_SENDERS == "public":
             return Finding.ok("CSP", "Browsers report violations of Coder's policy to coderapi.")
         text = "Firefox sends these reports without cookies, so coderapi rejects them."
-        return Finding("CSP", State.NOTICE, text, "CODERAPI_CSP_ACCESS=public")
+        return Finding("CSP", State.NOTICE, text, "CODERAPI_CSP_ALLOWED_SENDERS=public")
     text = "The policy of Coder's pages does not send reports to coderapi."
     change = f'In Coder: CODER_ADDITIONAL_CSP_POLICY="report-uri {settings.CSP_REPORTS_PATH}"'
     return Finding.failed("CSP", text, change)

@@ -81,7 +81,7 @@ def is_open_to(call: Call, found: Results) -> bool | Ask:
         return False
     key, origin = first_parameters(call).get(PARAMETER, ""), call.headers.get("origin", "")
     if not key:
-        return bool(settings.CSP_ACCESS == "public")
+        return bool(settings.CSP_ALLOWED_SENDERS == "public")
     if not is_in_memory():
         return Ask(partial(_has_origin, key, origin))
     return _has_origin(key, origin)
@@ -106,9 +106,9 @@ def check(
     key = query.get(PARAMETER, "")
     if key:
         return _checked_key(key, origin=origin)
-    if settings.CSP_ACCESS == "ingest-key":
+    if settings.CSP_ALLOWED_SENDERS == "ingest-key":
         raise APIError(401, "An ingest key is required.", detail="Add ?key=cik_… to the URL.")
-    if settings.CSP_ACCESS != "public" and caller.identity is None:
+    if settings.CSP_ALLOWED_SENDERS != "public" and caller.identity is None:
         rejected = caller.refusal if caller.presented else None
         raise rejected or refusals.missing_for_reports()
     return None

@@ -1,4 +1,4 @@
-"""Moves the window of the numbers of groups, by counting the groups again after each day.
+"""Counts the groups again after each day, so that their numbers are those of the last days.
 
 The writer only adds to the numbers of a group (`csp.writing.batch`). So after midnight they also
 contain the reports of a day before the window, until the job has counted the group again.
@@ -39,7 +39,7 @@ WHERE known.id = ANY(%(groups)s) AND stored.id = known.id
 """  # noqa: S608 - only constants
 
 
-def move_windows(now: datetime) -> int:
+def recount_groups(now: datetime) -> int:
     """Counts the groups again whose numbers contain days before the window. Returns their number.
 
     A group whose numbers are all 0 needs no change.
@@ -48,12 +48,12 @@ def move_windows(now: datetime) -> int:
     has_numbers = Q(reports__gt=0) | Q(noise_reports__gt=0) | Q(client_days__gt=0) | Q(pages__gt=0)
     old = Group.objects.filter(has_numbers, window_start__lt=start.date()).order_by("pk")
     # The writer updates groups in the same order, so neither waits for the other forever.
-    while groups := _move_next(old.values_list("pk", flat=True), start):
+    while groups := _recount_next(old.values_list("pk", flat=True), start):
         moved += groups
     return moved
 
 
-def _move_next(old: QuerySet[Group, UUID], start: datetime) -> int:
+def _recount_next(old: QuerySet[Group, UUID], start: datetime) -> int:
     with transaction.atomic(), connection.cursor() as cursor:
         groups = list(old.select_for_update()[:GROUPS_AT_ONCE])
         values: dict[str, Any] = {"groups": groups, "start": start.date(), "since": start}

@@ -30,7 +30,7 @@ def coder(coder: StandInCoder, settings: Any) -> StandInCoder:
     settings.USER_SOURCE, settings.PAGES_PATH = "coder", "/coderapi/"
     settings.TRUSTED_PROXY_HEADERS = ["X-Forwarded-For"]
     settings.TRUSTED_PROXY_ORIGINS = ["127.0.0.1/32"]
-    settings.SECURE_COOKIES, settings.CSP_ACCESS = True, "public"
+    settings.SECURE_COOKIES, settings.CSP_ALLOWED_SENDERS = True, "public"
     coder.config["config"] |= {
         "proxy_trusted_headers": ["X-Forwarded-For"],
         "proxy_trusted_origins": ["127.0.0.1/32"],
@@ -121,7 +121,12 @@ def checked(proxy_url: str) -> list[dict[str, str]]:
             set_on("policy", "report-uri https://elsewhere.example.com/api/v2/csp/reports"),
             *("CSP", "failed", "report-uri /api/v2/csp/reports"),
         ),
-        (set_on("CSP_ACCESS", "authenticated"), "CSP", "warning", "CODERAPI_CSP_ACCESS=public"),
+        (
+            set_on("CSP_ALLOWED_SENDERS", "authenticated"),
+            "CSP",
+            "warning",
+            "CODERAPI_CSP_ALLOWED_SENDERS=public",
+        ),
         (set_on("domain", "; Domain=x\r\nSet-Cookie: a/b=1"), "cookies", "failed", "Set-Cookie"),
         (set_on("CODER_TOKEN", "planted-secret"), "CODERAPI_CODER_TOKEN", "failed", "as an owner"),
         (not_an_owner, "CODERAPI_CODER_TOKEN", "failed", "If Coder rejects the token: coder "),

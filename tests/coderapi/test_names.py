@@ -35,8 +35,8 @@ cache_server ignored_reach min_clients min-clients min_reach rule_values silence
 tokens_may_mint tokens-may-mint
 csp_newgroups csp_reachmember looked_at rows_went
 csp_hourcount e_mail raw_row raw_rows
-client_hash csp_settledpolicy min_risk reports_last_week settle_csp_policies
-state_client_days
+CODERAPI_CSP_ACCESS client_hash csp_settledpolicy min_risk reports_last_week settle_csp_policies
+move_csp_windows state_client_days
 """
 
 

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("collecting", "_public")
 
 @pytest.fixture
 def _public(settings: LazySettings) -> None:
-    settings.CSP_ACCESS = "public"
+    settings.CSP_ALLOWED_SENDERS = "public"
 
 
 class Evicting(dict[str, str]):

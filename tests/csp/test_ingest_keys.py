@@ -128,7 +128,7 @@ def test_new_key_works_beside_the_old_one(key: str, anonymous: APIClient) -> Non
 def test_access_can_require_an_ingest_key(
     key: str, member: APIClient, anonymous: APIClient, settings: LazySettings
 ) -> None:
-    settings.CSP_ACCESS = "ingest-key"
+    settings.CSP_ALLOWED_SENDERS = "ingest-key"
     assert send(member, legacy()).status_code == 401
     assert post(anonymous, key) == 200
 

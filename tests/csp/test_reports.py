@@ -56,7 +56,7 @@ def test_large_array_is_stored(member: APIClient) -> None:
 
 
 def test_public_access_needs_no_token(anonymous: APIClient, settings: Any) -> None:
-    settings.CSP_ACCESS = "public"
+    settings.CSP_ALLOWED_SENDERS = "public"
     assert send(anonymous, legacy()).status_code == 200
 
 
@@ -75,7 +75,7 @@ def test_public_access_needs_no_token(anonymous: APIClient, settings: Any) -> No
 def test_cookie_counts_only_for_pages_of_this_service(
     member: APIClient, settings: Any, headers: dict[str, str], status: int
 ) -> None:
-    settings.CSP_ACCESS = "authenticated"
+    settings.CSP_ALLOWED_SENDERS = "authenticated"
     browser = APIClient()
     browser.cookies["coder_session_token"] = member.token
     headers = {name: member.token if value == "token" else value for name, value in headers.items()}

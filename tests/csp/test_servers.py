@@ -38,7 +38,7 @@ def collecting_at(database: str, directory: Path, **environment: str) -> Server:
         DATABASE_URL=database,
         CODERAPI_SECRET_KEY="only-for-tests-" + "0123456789" * 4,
         CODERAPI_WEB_WORKERS="2",
-        CODERAPI_CSP_ACCESS="public",
+        CODERAPI_CSP_ALLOWED_SENDERS="public",
         CODER_API_RATE_LIMIT="-1",
         **environment,
     )

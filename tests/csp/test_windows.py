@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from csp import services
-from csp.counting.windows import move_windows
+from csp.counting.windows import recount_groups
 from csp.models import DistinctHash, Group, GroupHour, window, window_start
 from csp.writing import writer
 from csp.writing.distinct import EXACT
@@ -52,18 +52,18 @@ def test_reports_leave_the_window_day_by_day(collecting: None) -> None:
     report(NOW, page="/old")
     report(NOW, page="/new", address="10.0.0.3")
     assert numbers() == {"client_days": 3, "pages": 2, "reports": 5, "noise_reports": 0}
-    assert move_windows(NOW + 28 * DAY) == 1
+    assert recount_groups(NOW + 28 * DAY) == 1
     assert numbers() == {"client_days": 3, "pages": 2, "reports": 5, "noise_reports": 0}
     report(NOW + 29 * DAY, page="/new")
     # Until the job has run, the numbers contain one day more.
     assert numbers() == {"client_days": 4, "pages": 2, "reports": 6, "noise_reports": 0}
-    assert (move_windows(NOW + 29 * DAY), move_windows(NOW + 29 * DAY)) == (1, 0)
+    assert (recount_groups(NOW + 29 * DAY), recount_groups(NOW + 29 * DAY)) == (1, 0)
     assert numbers() == {"client_days": 3, "pages": 2, "reports": 3, "noise_reports": 0}
-    move_windows(NOW + 30 * DAY)
+    recount_groups(NOW + 30 * DAY)
     assert numbers() == {"client_days": 1, "pages": 1, "reports": 1, "noise_reports": 0}
-    move_windows(NOW + 90 * DAY)
+    recount_groups(NOW + 90 * DAY)
     assert numbers() == {"client_days": 0, "pages": 0, "reports": 0, "noise_reports": 0}
-    assert move_windows(NOW + 91 * DAY) == 0
+    assert recount_groups(NOW + 91 * DAY) == 0
     assert not DistinctHash.objects.exists()
     report(NOW + 91 * DAY, page="/old")
     assert numbers() == {"client_days": 1, "pages": 1, "reports": 1, "noise_reports": 0}
@@ -91,12 +91,12 @@ def test_numbers_are_those_of_the_reports_of_the_window(
     arrived, now = [], NOW
     for each in sent:
         if each is None:
-            move_windows(now)
+            recount_groups(now)
             continue
         now = NOW + next(days) * DAY
         report(now, page=each[1], address=each[2])
         arrived.append((now, each[1], each[2]))
-    move_windows(max(now, NOW + last * DAY))
+    recount_groups(max(now, NOW + last * DAY))
     start = window_start(max(now, NOW + last * DAY))
     inside = [each for each in arrived if each[0] >= start]
     for group in Group.objects.all():
@@ -117,7 +117,7 @@ def test_estimated_pages_stay_close_when_the_window_moves(collecting: None) -> N
                 )
             ]
             run(writer.write(rows))
-    move_windows(NOW + 31 * DAY)
+    recount_groups(NOW + 31 * DAY)
     group = Group.objects.get()
     assert group.reports == new
     assert abs(group.pages - new) < new / 6
@@ -132,7 +132,7 @@ def test_import_of_old_reports_counts_only_those_of_the_window(collecting: None)
     assert numbers() == {"client_days": 2, "pages": 1, "reports": 2, "noise_reports": 0}
     assert sum(GroupHour.objects.values_list("reports", flat=True)) == 3
     assert Group.objects.get().first_seen == now - 40 * DAY
-    move_windows(now + DAY)
+    recount_groups(now + DAY)
     assert numbers() == {"client_days": 2, "pages": 1, "reports": 2, "noise_reports": 0}
 
 
@@ -156,7 +156,7 @@ def test_old_group_does_not_stay_first(collecting: None, owner: APIClient) -> No
     now = timezone.now()
     make_group(blocked_source="old.example", client_days=500, last_seen=now - 40 * DAY)
     send(owner, legacy())
-    move_windows(now)
+    recount_groups(now)
     found = [group["blocked_source"] for group in owner.get(GROUPS).json()["groups"]]
     assert found == ["cdn.example.net", "old.example"]
 
@@ -178,7 +178,7 @@ def test_ignored_group_counts_from_the_moment_when_it_was_ignored(
     send(owner, legacy(), REMOTE_ADDR="203.0.113.9")
     assert owner.get(page).json()["state"] == "new"
     # The window has no part in it.
-    move_windows(timezone.now() + 60 * DAY)
+    recount_groups(timezone.now() + 60 * DAY)
     assert owner.get(page).json()["state"] == "new"
 
 
@@ -187,5 +187,5 @@ def test_retention_below_the_window_shortens_it(collecting: None, settings: Lazy
     report(NOW)
     report(NOW + 2 * DAY)
     services.prune_reports(NOW + 4 * DAY)
-    move_windows(NOW + 4 * DAY)
+    recount_groups(NOW + 4 * DAY)
     assert numbers() == {"client_days": 1, "pages": 1, "reports": 1, "noise_reports": 0}

@@ -103,7 +103,7 @@ def test_body_that_is_not_kept_has_no_bytes() -> None:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("server") / "log"
-    more = {"CODER_STRICT_TRANSPORT_SECURITY": "3600", "CODERAPI_CSP_ACCESS": "public"}
+    more = {"CODER_STRICT_TRANSPORT_SECURITY": "3600", "CODERAPI_CSP_ALLOWED_SENDERS": "public"}
     more["CODER_API_RATE_LIMIT"] = "100000"
     with own_server("--web-only", log=log, **more) as server:
         yield server

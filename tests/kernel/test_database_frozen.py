@@ -83,7 +83,7 @@ def has_second_heartbeat(cluster: OwnCluster) -> bool:
 def test_frozen_database_delays_only_requests_that_need_it(
     cluster: OwnCluster, tmp_path: Path
 ) -> None:
-    with serving(cluster, tmp_path, "--web-only", CODERAPI_CSP_ACCESS="public") as server:
+    with serving(cluster, tmp_path, "--web-only", CODERAPI_CSP_ALLOWED_SENDERS="public") as server:
         token = server.owner_token
         unknown = f"0000000001-{token[11:]}"
 

@@ -47,7 +47,7 @@ ASSIGNMENT = re.compile(r"#([A-Z0-9_]+)=(\S*)")
         ("CODERAPI_CSP_RETENTION", "90", "unit"),
         ("CODERAPI_CSP_MAX_DISK", "10240", "'10240' lacks a unit; accepted: a size such as 512MiB"),
         ("CODERAPI_CSP_MAX_DISK", "ten GiB", "'ten GiB' is not a size"),
-        ("CODERAPI_CSP_ACCESS", "everybody", "ingest-key"),
+        ("CODERAPI_CSP_ALLOWED_SENDERS", "everybody", "ingest-key"),
         ("CODERAPI_UPDATE_CHECK_URL", f"ftp://u:{PASSWORD}@h/?{PASSWORD}", "http:// or https://"),
         ("CODERAPI_UPDATE_CHECK_URL", "https:///path", "has no host"),
         ("CODERAPI_SECRET_KEY_FILE", "/nowhere", "/nowhere cannot be read"),
