@@ -38,7 +38,7 @@ class Scenario:
     """A figure of this service, its reference, and the target.
 
     The target applies to the ratio of the two figures, or to our figure if there is no reference.
-    `series` and `size` place the scenario in the chart of growth. `note` takes our figures, and
+    `series` and `size` place the scenario in the table of growth. `note` takes our figures, and
     returns a remark for the table.
     """
 

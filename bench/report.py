@@ -10,13 +10,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from bench.chart import chart
 from bench.harness import Row
 from bench.service import PROJECT
 
 RESULTS = PROJECT / "bench" / "results"
 DOCUMENT = PROJECT / "docs" / "performance.md"
-CHART = PROJECT / "docs" / "images" / "growth.svg"
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 # How much slower than with the least rows an operation may become.
 MAX_SLOWDOWN = 1.3
@@ -79,10 +77,8 @@ def rows_of(result: dict[str, Any]) -> list[Row]:
 
 
 def write_document(result: dict[str, Any]) -> None:
-    """Replaces the part between the marks of the document, and the chart."""
+    """Replaces the part between the marks of the document."""
     replace_part(DOCUMENT, BEGIN, END, table(result))
-    lines = {name: _relative(rows) for name, rows in _series(rows_of(result)).items()}
-    CHART.write_text(chart(lines), encoding="utf-8")
 
 
 def replace_part(document: Path, begin: str, end: str, text: str) -> None:
@@ -160,14 +156,9 @@ def _series(rows: list[Row]) -> dict[str, list[Row]]:
     return {name: sorted(rows, key=lambda row: row.size) for name, rows in found.items()}
 
 
-def _relative(rows: list[Row]) -> list[tuple[int, float]]:
-    """Returns the ratio of each size, divided by the ratio of the smallest size."""
-    known = [(row.size, row.value) for row in rows if row.value]
-    return [(size, value / known[0][1]) for size, value in known]
-
-
 def _growth_lines(rows: list[Row]) -> list[str]:
-    relative = dict(_relative(rows))
+    known = [(row.size, row.value) for row in rows if row.value]
+    relative = {size: value / known[0][1] for size, value in known}
     return [
         _cells(
             f"{row.series}, over {row.reference}",

@@ -2,7 +2,7 @@
 
 In a round, clients send reports, agent rows and token requests, and request documents and probes
 (`clients`). A fault breaks something for a while and repairs it (`killing`, `connections`, `hosts`,
-`disk`, `starting`, `stopping`, `commands`). The round waits until every kind of request succeeds
+`disk`, `starting`, `stopping`, `imports`). The round waits until every kind of request succeeds
 again, and ends the load. Then the ledger looks in PostgreSQL for each mark that was sent
 (`ledger`):
 
@@ -11,7 +11,7 @@ again, and ends the load. Then the ledger looks in PostgreSQL for each mark that
 * A mark that is found although the response was 503 is an error: the client would send it again.
 
 A stage is the environment of a fault: one cluster behind a proxy, a primary with a standby, or the
-private PostgreSQL on a small disk (`stages`). `registry` lists all faults in order.
+private PostgreSQL on a small disk (`stages`).
 
 The exit status is 0 if the ledger is clean, every recovery took at most ten seconds without help,
 and `/healthz` at most two. A busy machine can exceed these times.

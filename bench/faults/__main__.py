@@ -10,14 +10,39 @@ import signal
 import sys
 from collections.abc import Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
-from bench.faults.registry import FAULTS
+from bench.faults import (
+    connections,
+    disk,
+    hosts,
+    imports,
+    job_hosts,
+    killing,
+    newcomers,
+    starting,
+    stopping,
+)
 from bench.faults.report import report, table, write_json, write_table
 from bench.faults.rounds import Fault, Round, play, settle_round
 from bench.faults.stages import Stage, UnfitError
 from bench.load import BenchError
+
+# In the order in which they are played. Faults of one stage follow each other.
+FAULTS: tuple[Fault[Any], ...] = (
+    *killing.FAULTS,
+    *connections.FAULTS,
+    *hosts.FAULTS,
+    *stopping.FAULTS,
+    *starting.FAULTS,
+    *imports.FAULTS,
+    *hosts.BEHIND_PROXY,
+    *newcomers.FAULTS,
+    *job_hosts.FAULTS,
+    *hosts.PAIR_FAULTS,
+    *killing.PRIVATE_FAULTS,
+    *disk.FAULTS,
+)
 
 
 def main() -> int:
@@ -30,9 +55,6 @@ def main() -> int:
     )
     arguments.add_argument("--rounds", type=int, help="of each fault, instead of its own number")
     arguments.add_argument("--seed", type=int, help="of the random moments")
-    arguments.add_argument(
-        "--table", metavar="JSON", help="only write the table of this earlier result"
-    )
     arguments.add_argument("--list", action="store_true", help="only list the faults")
     chosen = arguments.parse_args()
     if unknown := set(chosen.names) - {fault.name for fault in FAULTS}:
@@ -40,9 +62,6 @@ def main() -> int:
     faults = [fault for fault in FAULTS if not chosen.names or fault.name in chosen.names]
     if chosen.list:
         sys.stdout.writelines(f"{fault.name}: {fault.__doc__}\n" for fault in faults)
-        return 0
-    if chosen.table:
-        write_table(json.loads(Path(chosen.table).read_text(encoding="utf-8")))
         return 0
     # A shell's background jobs ignore Ctrl-C, and the commands of faults would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -52,9 +71,9 @@ def main() -> int:
     if chosen.names:
         sys.stdout.write(json.dumps(made, indent=1) + "\n")
     else:
-        file = write_json(made)
-        write_table(made)
-        sys.stdout.write(f"{table(made)}\nwritten to {file} and docs/reliability.md\n")
+        file, text = write_json(made), table(made, rounds)
+        write_table(text)
+        sys.stdout.write(f"{text}\nwritten to {file} and docs/reliability.md\n")
     return 0 if made["held"] else 1
 
 

@@ -12,9 +12,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import psycopg
-from psycopg import sql
-
 from bench import requests, rows
 from bench.faults.ledger import (
     NO_ANSWER,
@@ -24,9 +21,9 @@ from bench.faults.ledger import (
     ROW,
     TOKEN,
     Sent,
-    table_of,
 )
 from bench.faults.service import Service
+from bench.faults.stages import Stage
 from bench.rows import SECRET
 from bench.scenarios.imports import agent_rows
 
@@ -205,19 +202,15 @@ class Load:
                 course.good_since = None
 
 
-def crowd(service: Service, connection: psycopg.Connection[Any]) -> list[Client]:
-    """Returns clients with new keys, so that each request needs a lookup."""
-    make_keys(connection)
+def crowd(stage: Stage) -> list[Client]:
+    """Returns clients with new keys of the first owner, so that each request needs a lookup."""
+    with stage.look() as connection:
+        row = connection.execute("SELECT FROM tokens_apikey WHERE id = '0000000001'").fetchone()
+        if row is None:
+            rows.make_keys(connection, KEYS, id="lpad(n::text, 10, '0')")
     shared = _Shared(Ask("GET", "/api/v2/deployment/ssh", token=key) for key in _keys)
-    return [Client(LOOKUP, shared, 0.2, service.port, with_token=False) for _ in range(CROWD)]
-
-
-def make_keys(connection: psycopg.Connection[Any]) -> None:
-    """Makes session keys of the first owner, unless they exist."""
-    query = sql.SQL("SELECT count(*) FROM {} WHERE id = '0000000001'")
-    row = connection.execute(query.format(table_of(TOKEN, connection))).fetchone()
-    if row == (0,):
-        rows.make_keys(connection, KEYS, id="lpad(n::text, 10, '0')")
+    port = stage.service.port
+    return [Client(LOOKUP, shared, 0.2, port, with_token=False) for _ in range(CROWD)]
 
 
 def _new_keys() -> Iterator[str]:

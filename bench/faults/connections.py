@@ -8,10 +8,8 @@ from contextlib import suppress
 from typing import Any
 
 import psycopg
-from psycopg import sql
 
 from bench.faults.clients import Load, crowd
-from bench.faults.ledger import TOKEN, table_of
 from bench.faults.proxy import BATCH, KEY
 from bench.faults.rounds import Fault
 from bench.faults.stages import Single, Stage
@@ -79,11 +77,10 @@ class LockedKeys(Fault[Stage]):
     _locker: psycopg.Connection[Any] | None = None
 
     def break_(self, stage: Stage, chance: random.Random, load: Load) -> None:
+        more = crowd(stage)
         self._locker = stage.look()
-        more = crowd(stage.service, self._locker)
         self._locker.autocommit = False
-        lock = sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE")
-        self._locker.execute(lock.format(table_of(TOKEN, self._locker)))
+        self._locker.execute("LOCK TABLE tokens_apikey IN ACCESS EXCLUSIVE MODE")
         load.add(more)
 
     def repair(self, stage: Stage) -> None:

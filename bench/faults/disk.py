@@ -10,11 +10,9 @@ import psycopg
 
 from bench.faults.clients import Load
 from bench.faults.rounds import Fault
-from bench.faults.service import unclear
 from bench.faults.stages import SmallDisk
 
 FULL_SECONDS = 20.0
-REFUSAL_SECONDS = 40
 
 
 class FullDisk(Fault[SmallDisk]):
@@ -37,23 +35,4 @@ class FullDisk(Fault[SmallDisk]):
         stage.empty()
 
 
-class FullAtStart(Fault[SmallDisk]):
-    """A start on a full disk is refused. The next start has room."""
-
-    name, stage, rounds, seconds = "disk-full-at-start", SmallDisk, 1, 0.0
-
-    def break_(self, stage: SmallDisk, chance: random.Random, load: Load) -> None:
-        service = stage.service
-        service.end()
-        stage.fill()
-        offset = service.log_size()
-        service.start()
-        status = service.wait(REFUSAL_SECONDS)
-        self._found = unclear(service.logged_since(offset), status, naming="No space left")
-
-    def repair(self, stage: SmallDisk) -> None:
-        stage.empty()
-        stage.service.start()
-
-
-FAULTS = (FullDisk(), FullAtStart())
+FAULTS = (FullDisk(),)

@@ -6,7 +6,7 @@ import random
 
 from bench.faults.clients import Load, crowd
 from bench.faults.rounds import Fault, Round
-from bench.faults.stages import Pair, Single
+from bench.faults.stages import Balanced, Pair, Single
 from bench.service import WORKERS
 
 LISTENERS = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN %'"
@@ -18,8 +18,7 @@ class Frozen(Fault[Single]):
     name, stage, rounds, seconds = "postgresql-frozen", Single, 3, 12.0
 
     def break_(self, stage: Single, chance: random.Random, load: Load) -> None:
-        with stage.look() as connection:
-            more = crowd(stage.service, connection)
+        more = crowd(stage)
         stage.cluster.freeze()
         load.add(more)
 
@@ -45,8 +44,7 @@ class Vanished(Fault[Pair]):
     name, stage, rounds, seconds = "host-vanishes", Pair, 3, 6.0
 
     def break_(self, stage: Pair, chance: random.Random, load: Load) -> None:
-        with stage.look() as connection:
-            more = crowd(stage.service, connection)
+        more = crowd(stage)
         stage.proxies[stage.primary.home].order("silence")
         load.add(more)
 
@@ -60,8 +58,7 @@ class FrozenPrimary(Fault[Pair]):
     name, stage, rounds, seconds = "frozen-primary-replaced", Pair, 3, 6.0
 
     def break_(self, stage: Pair, chance: random.Random, load: Load) -> None:
-        with stage.look() as connection:
-            more = crowd(stage.service, connection)
+        more = crowd(stage)
         stage.primary.freeze()
         load.add(more)
 
@@ -86,5 +83,30 @@ class Returned(Fault[Single]):
         stage.proxy.forward_to(stage.cluster.port)
 
 
+class FrozenBehindProxy(Fault[Balanced]):
+    """SIGSTOP of PostgreSQL for 12 s, behind HAProxy whose check of /readyz ends after 1 s."""
+
+    name, stage, rounds, seconds = "frozen-behind-proxy", Balanced, 2, 12.0
+
+    def break_(self, stage: Balanced, chance: random.Random, load: Load) -> None:
+        stage.cluster.freeze()
+
+    def repair(self, stage: Balanced) -> None:
+        stage.cluster.thaw()
+
+    def problems(self, stage: Balanced, found: Round) -> list[str]:
+        lost = sum(
+            number
+            for status, number in found.statuses.items()
+            if status.startswith("document ") and not status.endswith(" 200")
+        )
+        slow = found.slowest.get("readyz", 0.0)
+        return [
+            *([f"{lost} documents were refused"] if lost else []),
+            *([f"/readyz took {slow} s"] if slow > 1.0 else []),
+        ]
+
+
 FAULTS = (Frozen(), Returned())
+BEHIND_PROXY = (FrozenBehindProxy(),)
 PAIR_FAULTS = (Promotion(), Vanished(), FrozenPrimary())

@@ -4,39 +4,30 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import batched
 from typing import Any
 
 import psycopg
-from psycopg import sql
-
-from bench.load import BenchError
 
 PORTION = 5_000
 NO_ANSWER, NO_CONNECTION, RESET = 0, -1, -2
 STATUSES = {NO_ANSWER: "no answer", NO_CONNECTION: "no connection", RESET: "reset"}
 REPORT, ROW, TOKEN = "report", "stats", "token"
 
-# Tables are found by their columns, so that a table may have another name.
-TABLE = """
-SELECT c.oid::regclass::text FROM pg_class AS c
-WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND %(count)s = (
-    SELECT count(*) FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = ANY(%(names)s)
-) ORDER BY 1
-"""
-# For each kind: columns that only its table has, the column of the mark, and how to count rows.
-KINDS: dict[str, tuple[list[str], str, str]] = {
-    REPORT: (
-        ["line_number", "blocked_uri", "represented_reports"],
-        "line_number",
-        "sum(represented_reports)",
-    ),
-    ROW: (["agent_id", "connection_median_latency_ms", "rx_bytes", "id"], "id", "count(*)"),
-    TOKEN: (["token_name", "hashed_secret"], "token_name", "count(*)"),
+# For each kind: the table, the column of the mark, its type, and how to count rows.
+KINDS = {
+    REPORT: ("csp_report", "line_number", "int", "sum(represented_reports)"),
+    ROW: ("stats_agentstat", "id", "uuid", "count(*)"),
+    TOKEN: ("tokens_apikey", "token_name", "text", "count(*)"),
 }
-TYPES = {REPORT: "int", ROW: "uuid", TOKEN: "text"}
-GROUPS, HOURS = ["blocked_source", "client_days", "reports"], ["group_id", "hour", "reports"]
+# The number of reports, as each table counts them.
+TOTALS = """
+SELECT (SELECT coalesce(sum(represented_reports), 0)::bigint FROM csp_report),
+    (SELECT coalesce(sum(reports), 0)::bigint FROM csp_group),
+    (SELECT coalesce(sum(reports), 0)::bigint FROM csp_grouphour)
+"""
 
 
 @dataclass(slots=True)
@@ -106,54 +97,21 @@ def _settle_kind(kind: str, sent: Sent, connection: psycopg.Connection[Any]) -> 
 
 
 def _found(kind: str, marks: Sequence[str], connection: psycopg.Connection[Any]) -> dict[str, int]:
-    _, mark, weight = KINDS[kind]
-    query = sql.SQL(
-        "SELECT {mark}::text, {weight} FROM {table} WHERE {mark} = ANY(%s::{type}[]) GROUP BY 1"
-    ).format(
-        mark=sql.Identifier(mark),
-        weight=sql.SQL(weight),
-        table=table_of(kind, connection),
-        type=sql.SQL(TYPES[kind]),
-    )
+    table, mark, kind_of_mark, weight = KINDS[kind]
+    query = (
+        f"SELECT {mark}::text, {weight} FROM {table}"  # noqa: S608 - constants
+        f" WHERE {mark} = ANY(%s::{kind_of_mark}[]) GROUP BY 1"
+    ).encode()
     found: dict[str, int] = {}
-    for portion in _portions(marks):
-        found.update({row[0]: int(row[1]) for row in connection.execute(query, [portion])})
+    for portion in batched(marks, PORTION):
+        rows = connection.execute(query, [list(portion)])
+        found.update({row[0]: int(row[1]) for row in rows})
     return found
-
-
-def _portions(marks: Sequence[str]) -> Iterator[list[str]]:
-    for start in range(0, len(marks), PORTION):
-        yield list(marks[start : start + PORTION])
-
-
-def table_of(kind: str, connection: psycopg.Connection[Any]) -> sql.SQL:
-    """Returns the name of the table of this kind."""
-    return sql.SQL(_table(KINDS[kind][0], connection))
-
-
-def _table(columns: list[str], connection: psycopg.Connection[Any]) -> str:
-    row = connection.execute(TABLE, {"names": columns, "count": len(columns)}).fetchone()
-    if row is None:
-        raise BenchError(f"No table has the columns {', '.join(columns)}.")
-    return str(row[0])
 
 
 def disagreements(connection: psycopg.Connection[Any]) -> list[str]:
     """Returns an error message if the counts of reports, groups and hours differ."""
-    figures = [
-        connection.execute(
-            sql.SQL("SELECT coalesce(sum({}), 0)::bigint FROM {}").format(
-                sql.Identifier(column),
-                sql.SQL(_table(columns, connection)),
-            )
-        ).fetchone()
-        for columns, column in (
-            (KINDS[REPORT][0], "represented_reports"),
-            (GROUPS, "reports"),
-            (HOURS, "reports"),
-        )
-    ]
-    rows, groups, hours = (int(row[0]) if row else 0 for row in figures)
+    ((rows, groups, hours),) = connection.execute(TOTALS).fetchall()
     if rows == groups == hours:
         return []
     return [f"{rows} reports, but groups count {groups} and hours {hours}"]

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from bench.faults.ledger import KINDS, Account
-from bench.faults.registry import FAULTS
 from bench.faults.rounds import MAX_ANSWER_SECONDS, MAX_HEALTH_SECONDS, Fault, Round
 from bench.load import now
 from bench.report import RESULTS, machine, replace_part
@@ -48,13 +47,13 @@ def report(
         "total": asdict(total),
         "skipped": skipped,
         "faults": [
-            {"fault": name, "rounds": [_of_round(found) for found in these]}
-            for name, these in _by_fault(rounds).items()
+            {"fault": fault.name, "rounds": [_of_round(found) for found in these]}
+            for fault, these in _by_fault(rounds).items()
         ],
     }
 
 
-def _by_fault(rounds: Sequence[Round]) -> dict[str, list[Round]]:
+def _by_fault(rounds: Sequence[Round]) -> dict[Fault[Any], list[Round]]:
     found = defaultdict(list)
     for one in rounds:
         found[one.fault].append(one)
@@ -86,14 +85,14 @@ def write_json(made: dict[str, Any]) -> Path:
     return path
 
 
-def write_table(made: dict[str, Any]) -> None:
+def write_table(text: str) -> None:
     """Replaces the table between its marks in the document."""
-    replace_part(DOCUMENT, BEGIN, END, table(made))
+    replace_part(DOCUMENT, BEGIN, END, text)
 
 
-def table(made: dict[str, Any]) -> str:
-    about, rounds = made["machine"], _rounds_of(made)
-    lines = "".join(_cells(_title(name), these) for name, these in _by_fault(rounds).items())
+def table(made: dict[str, Any], rounds: Sequence[Round]) -> str:
+    about = made["machine"]
+    lines = "".join(_cells(_title(fault), these) for fault, these in _by_fault(rounds).items())
     return (
         f"Measured on {made['at'][:10]}, {about['cores']} cores, load average "
         f"{about['load_average']}, {made['rounds']} rounds in {made['seconds'] // 60} minutes, "
@@ -102,21 +101,6 @@ def table(made: dict[str, Any]) -> str:
         f"\n\n{HEAD}{lines}{_cells('**all**', rounds)}"
         f"{_wrong(rounds)}{_skipped(made['skipped'])}"
     )
-
-
-def _rounds_of(made: dict[str, Any]) -> list[Round]:
-    """Returns the rounds of a report."""
-    return [
-        Round(
-            fault["fault"],
-            number,
-            accounts={kind: Account(**account) for kind, account in result["kinds"].items()},
-            max_away=_fault(fault["fault"]).max_away,
-            **{name: result[name] for name in ("away", "by_hand", "slowest", "problems")},
-        )
-        for fault in made["faults"]
-        for number, result in enumerate(fault["rounds"], 1)
-    ]
 
 
 def _cells(title: str, rounds: Sequence[Round]) -> str:
@@ -146,19 +130,15 @@ def _away(rounds: Sequence[Round]) -> str:
     return f"{max(known):.1f}" if len(known) == len(times) else "never"
 
 
-def _title(name: str) -> str:
-    return f"{(_fault(name).__doc__ or '').rstrip('.')} (`{name}`)"
-
-
-def _fault(name: str) -> Fault[Any]:
-    return next(fault for fault in FAULTS if fault.name == name)
+def _title(fault: Fault[Any]) -> str:
+    return f"{(fault.__doc__ or '').rstrip('.')} (`{fault.name}`)"
 
 
 def _wrong(rounds: Sequence[Round]) -> str:
     """Returns a list of the problems, with a line for each fault and reason."""
     lines = [
-        f"* `{name}`: {reason}\n"
-        for name, these in _by_fault(rounds).items()
+        f"* `{fault.name}`: {reason}\n"
+        for fault, these in _by_fault(rounds).items()
         for reason in _reasons(these)
     ]
     return "\nWhat did not hold:\n\n" + "".join(lines) if lines else ""
@@ -167,7 +147,7 @@ def _wrong(rounds: Sequence[Round]) -> str:
 def _reasons(rounds: Sequence[Round]) -> list[str]:
     """Returns the problems of a fault's rounds, each with the worst figure."""
     reasons = [*_untruths(rounds)]
-    aways = [found.away for found in rounds if found.away and found.away > found.max_away]
+    aways = [found.away for found in rounds if found.away and found.away > found.fault.max_away]
     if aways:
         reasons.append(f"away for {max(aways):.0f} s")
     if (healthz := max(found.healthz for found in rounds)) > MAX_HEALTH_SECONDS:

@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import psycopg
 
 from bench.faults.clients import Load
 from bench.faults.ledger import Account, Sent, disagreements, settle
-from bench.faults.service import crash_causes, crashes, frequent_lines
+from bench.faults.service import crash_problems, frequent_lines
 from bench.faults.stages import Stage
 from bench.load import BenchError
 
@@ -33,11 +34,10 @@ MAX_LOG_LINES = 100
 class Round:
     """The result of one round. `away` is None if the service did not recover."""
 
-    fault: str
+    fault: Fault[Any]
     number: int
     accounts: dict[str, Account] = field(default_factory=dict)
     away: float | None = None
-    max_away: float = MAX_AWAY_SECONDS
     by_hand: bool = False
     slowest: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Round:
     def met(self) -> bool:
         total = self.total
         clean = not (total.lost or total.doubled or total.refused_there or self.problems)
-        back = self.away is not None and self.away <= self.max_away and not self.by_hand
+        back = self.away is not None and self.away <= self.fault.max_away and not self.by_hand
         prompt = self.slowest_answer <= MAX_ANSWER_SECONDS
         return clean and back and prompt and self.healthz <= MAX_HEALTH_SECONDS
 
@@ -125,7 +125,7 @@ def keep(load: Load, found: Round) -> None:
 
 def play[S: Stage](fault: Fault[S], stage: S, number: int, chance: random.Random) -> Round:
     """Plays one round of the fault, and settles its accounts."""
-    found = Round(fault.name, number, max_away=fault.max_away)
+    found = Round(fault, number)
     with _measured(found, stage, reason=fault.reason):
         stage.renew()
         _ensure_ready(stage)
@@ -150,9 +150,7 @@ def _measured(found: Round, stage: Stage, *, reason: str) -> Iterator[None]:
         found.problems.append(f"{found.log_lines} lines in the log")
     if not re.search(reason, log):
         found.problems.append("the log does not name the reason")
-    if count := crashes(log):
-        causes = "; ".join(crash_causes(log))
-        found.problems.append(f"{count} tracebacks in the log: {causes}")
+    found.problems += crash_problems(log)
 
 
 def _ensure_ready(stage: Stage) -> None:
@@ -179,7 +177,7 @@ def _print(found: Round) -> None:
     total = found.total
     away = "did not come back" if found.away is None else f"away {found.away:.1f} s"
     sys.stderr.write(
-        f"{'ok  ' if found.met else 'FAIL'} {found.fault} {found.number}: "
+        f"{'ok  ' if found.met else 'FAIL'} {found.fault.name} {found.number}: "
         f"{total.found}/{total.acknowledged} found, {total.lost} lost, {total.doubled} doubled, "
         f"{total.refused_there} of {total.refused} 503 there, {away}, "
         f"healthz {found.healthz:.2f} s, slowest {found.slowest_answer:.1f} s, "

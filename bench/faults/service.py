@@ -138,6 +138,8 @@ class Service:
         return self.log.stat().st_size if self.log.exists() else 0
 
     def logged_since(self, offset: int) -> str:
+        if not self.log.exists():
+            return ""
         with self.log.open("rb") as stream:
             stream.seek(offset)
             return stream.read().decode(errors="replace")
@@ -146,33 +148,29 @@ class Service:
         return "\n".join(self.logged_since(0).splitlines()[-15:])
 
 
-def unclear(output: str, status: int | None, *, naming: str = "") -> list[str]:
+def unclear(output: str, status: int) -> list[str]:
     """Returns the problems of a program's error message."""
     problems: list[str] = []
-    if not status:
+    if status <= 0:
         problems.append(f"exit status {status} instead of an error")
-    if naming not in output:
-        problems.append(f"does not name {naming!r}: {output.strip()[-300:]}")
-    if count := crashes(output):
-        problems.append(f"{count} tracebacks: {'; '.join(crash_causes(output))}")
-    elif (lines := len(output.strip().splitlines())) > MAX_REFUSAL_LINES:
+    if crashes := crash_problems(output):
+        return problems + crashes
+    if (lines := len(output.strip().splitlines())) > MAX_REFUSAL_LINES:
         problems.append(f"{lines} lines instead of a sentence: {output.strip()[-300:]}")
     return problems
 
 
-def crashes(log: str) -> int:
-    """Counts tracebacks and panics in a log."""
-    return len(CRASHES.findall(log))
-
-
-def crash_causes(log: str) -> list[str]:
-    """Returns the last line of each traceback, without duplicates."""
+def crash_problems(log: str) -> list[str]:
+    """Returns the number of tracebacks and panics in a log, with their last lines, or nothing."""
+    count = len(CRASHES.findall(log))
+    if not count:
+        return []
     causes: list[str] = []
     for part in re.split(r"^Traceback .*$", log, flags=re.MULTILINE)[1:]:
         ends = (line for line in part.splitlines() if line and not line.startswith(" "))
         causes.append(next(ends, "")[:200])
     causes += (STAMP.sub("", line) for line in re.findall(r".*panicked at.*", log))
-    return list(dict.fromkeys(causes))[:5]
+    return [f"{count} tracebacks in the log: {'; '.join(list(dict.fromkeys(causes))[:5])}"]
 
 
 def frequent_lines(log: str) -> dict[str, int]:

@@ -1,23 +1,19 @@
-"""Faults of the start: two migrations at once, a kill during a migration, a wrong environment."""
+"""Faults of the start: two migrations at once, and a kill during a migration."""
 
 from __future__ import annotations
 
 import itertools
 import random
-import socket
 import time
-from contextlib import closing, suppress
+from contextlib import suppress
 
 import psycopg
 
-from bench.faults.clients import Load
-from bench.faults.rounds import CALM_SECONDS, RECOVERY_SECONDS, Fault, Round, keep
-from bench.faults.service import Service, crash_causes, crashes, unclear
+from bench.faults.rounds import RECOVERY_SECONDS, Fault, Round
+from bench.faults.service import Service, crash_problems
 from bench.faults.stages import Single
 
 _numbers = itertools.count(1)
-REFUSAL_SECONDS = 30
-NOT_UTF_8 = b"\xff\xfe\x80 no text \xc3\x28" * 8
 
 
 class Started(Fault[Single]):
@@ -41,7 +37,7 @@ class Started(Fault[Single]):
         finally:
             for service in services:
                 service.kill_all()
-                note_crashes(service, found)
+                found.problems += crash_problems(service.logged_since(0))
             with stage.cluster.connect("postgres") as connection:
                 connection.execute(f"DROP DATABASE fresh{number} WITH (FORCE)")
 
@@ -100,108 +96,4 @@ def _migrations(connection: psycopg.Connection[tuple[int]]) -> int:
     return 0
 
 
-class Refused(Fault[Single]):
-    """A start that must fail with one error message, beside a service that keeps running."""
-
-    stage, rounds, seconds = Single, 1, 0.0
-    # A part of the error message.
-    names = ""
-
-    def play(self, stage: Single, found: Round, chance: random.Random) -> None:
-        directory = stage.directory / f"refused{next(_numbers)}"
-        directory.mkdir()
-        second = Service(directory, database_url=stage.cluster.url())
-        with Load(stage.service) as load:
-            time.sleep(CALM_SECONDS)
-            with closing(self.spoil(second)):
-                second.start()
-                status = second.wait(REFUSAL_SECONDS)
-            load.repaired()
-            found.away = load.seconds_away(at_most=RECOVERY_SECONDS)
-        keep(load, found)
-        found.problems += unclear(second.logged_since(0), status, naming=self.names)
-
-    def spoil(self, second: Service) -> socket.socket:
-        """Makes the start impossible, until the returned socket is closed at the latest."""
-        raise NotImplementedError
-
-
-def _taken(port: int) -> socket.socket:
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", port))
-    listener.listen()
-    return listener
-
-
-class PortInUse(Refused):
-    """The port is in use by another program."""
-
-    name, names = "port-in-use", "another program listens"
-
-    def spoil(self, second: Service) -> socket.socket:
-        return _taken(second.port)
-
-
-class MetricsPortInUse(Refused):
-    """The port of the metrics is in use by another program."""
-
-    name, names = "metrics-port-in-use", "CODER_PROMETHEUS_ADDRESS"
-
-    def spoil(self, second: Service) -> socket.socket:
-        return _taken(second.metrics_port)
-
-
-class UnreadableKey(Refused):
-    """A secret key file that is not UTF-8."""
-
-    name, names = "secret-key-no-utf8", "CODERAPI_SECRET_KEY"
-
-    def spoil(self, second: Service) -> socket.socket:
-        file = second.data_dir.parent / "secret_key"
-        file.write_bytes(NOT_UTF_8)
-        del second.environment["CODERAPI_SECRET_KEY"]
-        second.environment["CODERAPI_SECRET_KEY_FILE"] = str(file)
-        return socket.socket()
-
-
-class UnreadablePrivateKey(Refused):
-    """A secret key beside the private PostgreSQL that is not UTF-8."""
-
-    name, names = "private-secret-key-no-utf8", "secret_key"
-
-    def spoil(self, second: Service) -> socket.socket:
-        second.data_dir.mkdir(mode=0o711)
-        (second.data_dir / "secret_key").write_bytes(NOT_UTF_8)
-        for name in ("CODERAPI_SECRET_KEY", "DATABASE_URL"):
-            del second.environment[name]
-        return socket.socket()
-
-
-class DataDirectoryIsFile(Refused):
-    """A data directory that is a file."""
-
-    name, names = "data-directory-is-a-file", "CODERAPI_DATA_DIR"
-
-    def spoil(self, second: Service) -> socket.socket:
-        second.data_dir.write_text("", encoding="ascii")
-        del second.environment["DATABASE_URL"]
-        return socket.socket()
-
-
-def note_crashes(service: Service, found: Round) -> None:
-    if not service.log.exists():
-        return
-    log = service.logged_since(0)
-    if count := crashes(log):
-        found.problems.append(f"{count} tracebacks: {'; '.join(crash_causes(log))}")
-
-
-FAULTS = (
-    TwoMigrations(),
-    KillInMigration(),
-    PortInUse(),
-    MetricsPortInUse(),
-    UnreadableKey(),
-    UnreadablePrivateKey(),
-    DataDirectoryIsFile(),
-)
+FAULTS = (TwoMigrations(), KillInMigration())

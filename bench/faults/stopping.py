@@ -11,7 +11,6 @@ from bench.faults.clients import TIMEOUT_SECONDS, Load
 from bench.faults.rounds import Fault, Round
 from bench.faults.stages import Activated, Balanced, Single
 
-IDLE = 12
 # The idle connections are used again, one after another, within this time after the signal. Later,
 # the service closes idle connections. A request that is sent at that moment gets no response, and
 # HTTP cannot prevent this (RFC 9112, section 9.5).
@@ -22,13 +21,20 @@ FAILURES = {"no answer", "reset", "no connection", "502", "503", "504"}
 class Stopped(Fault[Single]):
     """SIGTERM under load with twelve idle keep-alive connections."""
 
-    name, stage, rounds, seconds = "sigterm", Single, 4, 0.0
+    stage: type[Single] = Single
+    name, rounds, seconds = "sigterm", 4, 0.0
+    idle = 12
 
     def break_(self, stage: Single, chance: random.Random, load: Load) -> None:
-        idle = KeepAlive(stage.service.port, count=IDLE)
+        connections = [_used_once(stage.service.port) for _ in range(self.idle)]
         time.sleep(0.5)
         stage.service.terminate()
-        self._resets = idle.use_again(within=USE_AGAIN_SECONDS)["reset"]
+        self._resets = 0
+        for connection in connections:
+            time.sleep(USE_AGAIN_SECONDS / self.idle)
+            self._resets += _is_reset(connection)
+            with suppress(OSError):
+                connection.close()
         status = stage.service.wait()
         self._found = [f"exit status {status}"] if status != 0 else []
 
@@ -46,39 +52,23 @@ class Stopped(Fault[Single]):
         return [*self._found, *([f"{lost} requests had no answer"] if lost else [])]
 
 
-class StoppedBehindProxy(Fault[Balanced]):
+class StoppedBehindProxy(Stopped):
     """SIGTERM under load, behind a proxy that reads /readyz and uses another server then."""
 
-    name, stage, rounds, seconds = "sigterm-proxy", Balanced, 3, 0.0
+    name, stage, rounds, idle = "sigterm-proxy", Balanced, 3, 0
 
-    def break_(self, stage: Balanced, chance: random.Random, load: Load) -> None:
-        stage.service.terminate()
-        status = stage.service.wait()
-        self._found = [f"exit status {status}"] if status != 0 else []
-
-    def repair(self, stage: Balanced) -> None:
-        stage.service.start()
-
-    def problems(self, stage: Balanced, found: Round) -> list[str]:
+    def problems(self, stage: Single, found: Round) -> list[str]:
         # The probe of the metrics does not use the proxy. /readyz fails on purpose.
         failed = count(found, FAILURES, without=("metrics", "readyz"))
         return [*self._found, *([f"{failed} requests failed"] if failed else [])]
 
 
-class Restarted(Fault[Activated]):
+class Restarted(Stopped):
     """A restart under load, with a listening socket of systemd."""
 
-    name, stage, rounds, seconds = "restart-socket", Activated, 3, 0.0
+    name, stage, rounds, idle = "restart-socket", Activated, 3, 0
 
-    def break_(self, stage: Activated, chance: random.Random, load: Load) -> None:
-        stage.service.terminate()
-        status = stage.service.wait()
-        self._found = [f"exit status {status}"] if status != 0 else []
-
-    def repair(self, stage: Activated) -> None:
-        stage.service.start()
-
-    def problems(self, stage: Activated, found: Round) -> list[str]:
+    def problems(self, stage: Single, found: Round) -> list[str]:
         # Another process serves the metrics. A kept connection may be closed when it is used.
         failed = count(found, FAILURES - {"reset"}, without=("metrics", "readyz"))
         found.resets = count(found, {"reset"}, without=("metrics", "readyz"))
@@ -112,52 +102,34 @@ class StoppedWhileFrozen(Fault[Single]):
         stage.service.start()
 
 
-class KeepAlive:
-    """Idle connections that have been used once."""
-
-    def __init__(self, port: int, *, count: int) -> None:
-        self._connections = [
-            http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
-            for _ in range(count)
-        ]
-        for connection in self._connections:
-            connection.request("GET", "/api/v2/buildinfo")
-            connection.getresponse().read()
-
-    def use_again(self, *, within: float) -> dict[str, int]:
-        """Sends a request on each connection, spread over `within` seconds.
-
-        Returns how many were answered, closed before, or reset.
-        """
-        ends = {"answered": 0, "closed": 0, "reset": 0}
-        for connection in self._connections:
-            time.sleep(within / len(self._connections))
-            ends[_end_of(connection)] += 1
-            with suppress(OSError):
-                connection.close()
-        return ends
+def _used_once(port: int) -> http.client.HTTPConnection:
+    """Returns an idle connection that has been used once."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
+    connection.request("GET", "/api/v2/buildinfo")
+    connection.getresponse().read()
+    return connection
 
 
-def _end_of(connection: http.client.HTTPConnection) -> str:
-    """Returns whether the connection is answered, was closed before the request, or is reset."""
+def _is_reset(connection: http.client.HTTPConnection) -> bool:
+    """Sends another request, unless the connection was closed. Returns whether it is reset."""
     socket = connection.sock
     if socket is None:
-        return "closed"
+        return False
     socket.setblocking(False)
     try:
         if socket.recv(1) == b"":
-            return "closed"
+            return False
     except BlockingIOError:
         pass
     except OSError:
-        return "reset"
+        return True
     socket.settimeout(TIMEOUT_SECONDS)
     try:
         connection.request("GET", "/api/v2/buildinfo")
         connection.getresponse().read()
     except (OSError, http.client.HTTPException):
-        return "reset"
-    return "answered"
+        return True
+    return False
 
 
 FAULTS = (Stopped(), StoppedBehindProxy(), Restarted(), StoppedWhileFrozen())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from functools import cache, partial
 from urllib.parse import urlsplit
 
@@ -14,7 +13,7 @@ from bench.harness import Measure, Scenario
 from bench.load import CONNECTIONS, Figures, wrk
 from bench.scenarios.base import SSH, Batches, Bench, load
 from bench.service import TOKEN_HEADER, WORKERS, Service, beside
-from tests.support.coder.releases import V2_34, V2_38, Release
+from tests.support.coder.releases import V2_34
 from tests.support.coder.stand_in import Key, Person, StandInCoder
 
 LOOKUP = "/api/v2/authcheck"
@@ -47,37 +46,6 @@ SELECT gen_random_uuid(), now() - {REPORT_SECONDS} * interval '1 second' * (turn
 FROM generate_series(1, {AGENTS}) AS n, generate_series(%s::int, %s::int) AS turn
 """  # noqa: S608 - the numbers are constants
 BUSY = "SELECT active_time FROM pg_stat_database WHERE datname = 'coder'"
-# Rows that are newer than those of the last run.
-FOLLOWED = 50_000
-ROW = """
-    gen_random_uuid(), now() - n * interval '1 us', md5('u' || n)::uuid, md5('a' || n)::uuid,
-    md5('w' || n)::uuid, md5('t')::uuid, '{"TCP": 3}', 3, 1000, n, 900, 7 * n, 1 + n % 997 / 7.0
-"""
-# The follower looks for late rows every two minutes. This takes as long as reading the rows.
-NO_LATE_ROWS = """
-UPDATE beside_readerprogress
-SET (late_rows_read_at, settled_until) = (now(), last_row_created_at)
-"""
-FORMS = {
-    V2_34.version: f"{ROW}, 1, 1 + n % 3, 1, 1, false",
-    V2_38.version: f"""{ROW}, false, jsonb_build_object(
-        'vscode', 1, 'jetbrains', 1 + n % 3, 'reconnecting_pty', 1, 'ssh', 1)""",
-}
-# A table whose rows count only four applications, in columns that are not null.
-COLUMNS = """
-SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute
-WHERE attrelid = 'stats_agentstat'::regclass AND attnum > 0 AND attname <> 'other_sessions'
-"""
-FOUR_COLUMNS = """
-CREATE TEMPORARY TABLE four_columns AS SELECT {columns} FROM stats_agentstat LIMIT 0;
-ALTER TABLE four_columns ADD PRIMARY KEY (created_at, id);
-CREATE INDEX ON four_columns (agent_id, created_at);
-CREATE INDEX ON four_columns (created_at) WHERE is_usage;
-CREATE TEMPORARY TABLE all_columns (LIKE stats_agentstat INCLUDING INDEXES);
-INSERT INTO all_columns ({columns}) SELECT {columns} FROM stats_agentstat;
-INSERT INTO four_columns SELECT {columns} FROM all_columns
-"""
-MAX_STORAGE = 1.1
 
 
 def coder(bench: Bench) -> Batches:
@@ -131,17 +99,6 @@ def coder(bench: Bench) -> Batches:
             figure="ms_a_second",
         )
     ]
-    by_name, by_kind = (_following(bench.service, release) for release in (V2_38, V2_34))
-    yield [Scenario("agent rows followed, sessions by application", by_name, by_kind, at_least=0.9)]
-    yield [
-        Scenario(
-            "storage of an agent row with four applications",
-            Measure("all columns", _storage(bench.service, "all_columns"), needs_warm_up=False),
-            Measure("four columns", _storage(bench.service, "four_columns"), needs_warm_up=False),
-            at_most=MAX_STORAGE,
-            figure="bytes",
-        )
-    ]
 
 
 def _asked(server: StandInCoder, service: Service, _: int = 0) -> Figures:
@@ -159,57 +116,13 @@ def _asked(server: StandInCoder, service: Service, _: int = 0) -> Figures:
     return {"asked": (len(server.seen) - before) / (PEOPLE * INTERVALS), "errors": errors}
 
 
-def _coder_database(service: Service, name: str, release: Release) -> str:
-    """Creates a database with the tables of a release. Returns its URL."""
-    with service.connect() as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    url = urlsplit(service.database_url)._replace(path=f"/{name}").geturl()
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(release.tables.encode())
-    return url
-
-
-def _following(service: Service, release: Release) -> Measure:
-    """Returns a measure of the rows that the follower stores, without the time of its start."""
-    url = _coder_database(service, f"coder_{'new' if release.counts_by_name else 'old'}", release)
-
-    def run() -> float:
-        with service.connect() as connection:
-            connection.execute(NO_LATE_ROWS)
-        command = "run_job", "follow_coder_database"
-        return service.command(*command, CODERAPI_CODER_DATABASE_URL=url)
-
-    def follow(_: int) -> Figures:
-        started = run()
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(
-                f"INSERT INTO workspace_agent_stats SELECT {FORMS[release.version]}"  # noqa: S608
-                f" FROM generate_series(1, {FOLLOWED}) AS n".encode()
-            )
-        return {"rate": FOLLOWED / max(run() - started, 0.001)}
-
-    return Measure(str(release), follow, needs_warm_up=False)
-
-
-def _storage(service: Service, table: str) -> Callable[[int], Figures]:
-    """Returns a function that measures the size of a row with its indexes, after the follower."""
-
-    def size(_: int) -> Figures:
-        with service.connect() as connection:
-            ((names,),) = connection.execute(COLUMNS).fetchall()
-            for statement in FOUR_COLUMNS.format(columns=names).split(";"):
-                connection.execute(statement.encode())
-            query = f"SELECT pg_total_relation_size('{table}')::float8 / count(*) FROM {table}"  # noqa: S608
-            ((found,),) = connection.execute(query.encode()).fetchall()
-        return {"bytes": float(found)}  # type: ignore[arg-type]
-
-    return size
-
-
 def _followed(service: Service) -> Measure:
     """Returns a measure of the time that Coder's database is busy with our queries."""
-    url = _coder_database(service, "coder", V2_34)
+    with service.connect() as connection:
+        connection.execute("CREATE DATABASE coder")
+    url = urlsplit(service.database_url)._replace(path="/coder").geturl()
     with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(V2_34.tables.encode())
         connection.execute(ROWS)
         connection.execute(REPORTS, [1, 15 * 60 // REPORT_SECONDS])
         connection.execute("VACUUM ANALYZE")

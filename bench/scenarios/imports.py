@@ -140,19 +140,16 @@ def csp_reports(number: int, count: int) -> Lines:
 
 
 def history(bench: Bench) -> Batches:
-    """Measures a month of history beside the newest stats document, with one connection."""
+    """Measures a month of history beside the configuration, with one connection."""
     service = bench.service
     with service.connect() as connection:
         _make_history(service, connection)
     ours = Measure("history", lambda _: _month(service), needs_warm_up=False)
-    small = Measure("stats document", lambda _: _repeated(service, "/api/v2/deployment/stats"))
-    # A history of 30 days has 187 KB, but the stats document has 362 bytes.
+    # A history of 30 days has 187 KB.
     large = Measure("config, 147 KB", lambda _: _repeated(service, "/api/v2/deployment/config"))
-    again = "history, 30 days hourly, again"
     yield [
         Scenario("history, 30 days hourly, first", ours, at_most=60, figure="first_ms"),
-        Scenario(again, ours, small, at_most=1.5, figure="again_ms"),
-        Scenario(f"{again}, over config", ours, large, at_most=1.5, figure="again_ms"),
+        Scenario("history, 30 days hourly, again", ours, large, at_most=1.5, figure="again_ms"),
     ]
 
 

@@ -41,9 +41,8 @@ MIXED = [
     "/api/v2/users?limit=5",
 ]
 FEW_MIXED, MANY_MIXED = 10_000, 300_000
-MANY_READS = 1_000_000
 # The load ends after this number of requests or this time. With `--full`, the time is not limited.
-MIXED_SECONDS, READ_SECONDS = 25, 15
+MIXED_SECONDS = 25
 SLICE_SECONDS = 3
 LAG_QUANTILE = 0.999
 
@@ -93,13 +92,13 @@ def _reads(name: str, service: Service) -> Measure:
 
 
 def wear(bench: Bench) -> Batches:
-    """Measures the memory of a server after many requests, and its speed beside a fresh server."""
+    """Measures the memory of a server after many requests."""
     with running(readers=READERS) as worn:
         script = requests.mixed(worn.token, MIXED, keys=READERS)
         few = _send(worn, script, FEW_MIXED, seconds=MIXED_SECONDS)
         before = worn.memory()
-        left = MANY_MIXED - few
-        many = few + _send(worn, script, left, seconds=_limit(bench, MIXED_SECONDS))
+        limit = float("inf") if bench.is_full else MIXED_SECONDS
+        many = few + _send(worn, script, MANY_MIXED - few, seconds=limit)
         yield [
             Scenario(
                 "memory after many mixed requests",
@@ -110,22 +109,6 @@ def wear(bench: Bench) -> Batches:
                 note=lambda _: f"after {many:,} requests",
             )
         ]
-        left, limit = MANY_READS - many, _limit(bench, READ_SECONDS)
-        total = many + _send(worn, requests.with_token(worn.token), left, seconds=limit)
-        with beside(worn) as fresh:
-            yield [
-                Scenario(
-                    "ssh on a server after many requests",
-                    _reads("worn", worn),
-                    _reads("fresh server", fresh),
-                    at_least=0.97,
-                    note=lambda _: f"after {total:,} requests",
-                )
-            ]
-
-
-def _limit(bench: Bench, seconds: int) -> float:
-    return float("inf") if bench.is_full else seconds
 
 
 def _send(service: Service, script: str, count: int, *, seconds: float) -> int:

@@ -1,4 +1,4 @@
-"""The pure parts of the bench: reports of wrk and pgbench, ratios, tables, charts, comparisons."""
+"""The pure parts of the bench: reports of wrk and pgbench, ratios, tables, comparisons."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bench.next_release import NAME, next_release
 from tests.support.commands import manage, manage_with
+from tests.support.next_release import NAME, next_release
 from tests.support.processes import free_port, own_database, wait_for
 
 # An empty database, whose encoding may be chosen.

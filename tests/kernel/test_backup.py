@@ -13,7 +13,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from bench.next_release import NAME, next_release
 from coderapi import __version__
 from coderapi.management.commands.restore import own_tables
 from kernel.db.replicas import PREFIX
@@ -22,6 +21,7 @@ from kernel.postgres.clients import target
 from tests.support.commands import manage, manage_with
 from tests.support.databases.tables import TABLES, row_counts
 from tests.support.factories import PASSWORD, utc
+from tests.support.next_release import NAME, next_release
 from tests.support.processes import database_name, own_database
 
 KEY = "the-key-of-the-backup-which-is-long-enough-for-django-1234567890"

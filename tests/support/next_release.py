@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from bench.service import PROJECT
+from tests.support.processes import PROJECT
 
 NAME = "0099_next_release"
 MIGRATION = """
@@ -22,12 +22,6 @@ ADD_COLUMN_AND_TABLES = """
         migrations.RunSQL("CREATE TABLE next_by_sql (id bigint GENERATED ALWAYS AS IDENTITY)"),
     ]
 """
-# SQL that removes what the migration has made.
-UNDO = f"""
-DROP TABLE IF EXISTS tokens_next, next_by_sql;
-ALTER TABLE tokens_apikey DROP COLUMN IF EXISTS added;
-DELETE FROM django_migrations WHERE name = '{NAME}';
-"""  # noqa: S608 - a constant
 
 
 def next_release(
