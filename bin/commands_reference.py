@@ -12,7 +12,6 @@ from django.core.management.commands import migrate
 from kernel.commands import BaseCommand, shown_arguments
 from kernel.release import PROGRAM
 
-BEGIN, END = "<!-- commands: begin -->", "<!-- commands: end -->"
 # The apps of each section, and the sentence after its heading.
 _SECTIONS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "Running": (
@@ -47,15 +46,13 @@ _SECTIONS: Mapping[str, tuple[tuple[str, ...], str]] = {
 }
 
 
-def commands_document(committed: str) -> str:
-    """Returns docs/commands.md with a new list of commands between the two marks."""
-    before, _, rest = committed.partition(BEGIN)
+def commands_reference() -> str:
+    """Returns the list of docs/commands.md: a section for each group of apps."""
     commands = get_commands()
-    sections = [
+    return "\n".join(
         "\n".join(_section(title, about, sorted(n for n in commands if commands[n] in apps)))
         for title, (apps, about) in _SECTIONS.items()
-    ]
-    return "\n".join([before + BEGIN, "", *sections, END + rest.partition(END)[2]])
+    )
 
 
 def _section(title: str, about: str, names: list[str]) -> Iterator[str]:

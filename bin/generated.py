@@ -9,8 +9,8 @@ from pathlib import Path
 
 import django
 
-from bin.commands_reference import commands_document
-from bin.tables_reference import tables_document
+from bin.commands_reference import commands_reference
+from bin.tables_reference import tables_reference
 from kernel.http.schema.document import openapi_yaml
 from kernel.http.wire import Wire
 from options.catalogue import CATALOGUE, OWN_OPTIONS
@@ -97,23 +97,27 @@ def _prose(text: str) -> list[str]:
     return wrapped(text, indent="# ", width=WIDTH)
 
 
-# Each function takes the committed file, because parts of two documents are not generated.
-DOCUMENTS: Mapping[str, Callable[[str], str]] = {
-    ".env.example": lambda _: env_example(),
-    "docs/commands.md": commands_document,
-    "docs/openapi.yml": lambda _: openapi_yaml(Wire.DOCUMENTED),
-    "docs/openapi-coderd.yml": lambda _: openapi_yaml(Wire.CODERD),
-    "docs/options.md": lambda _: options_reference(),
-    "docs/tables.md": tables_document,
+# A document with a mark is generated only between "<!-- MARK: begin -->" and "<!-- MARK: end -->".
+DOCUMENTS: Mapping[str, tuple[str, Callable[[], str]]] = {
+    ".env.example": ("", env_example),
+    "docs/commands.md": ("commands", commands_reference),
+    "docs/openapi.yml": ("", lambda: openapi_yaml(Wire.DOCUMENTED)),
+    "docs/openapi-coderd.yml": ("", lambda: openapi_yaml(Wire.CODERD)),
+    "docs/options.md": ("options", options_reference),
+    "docs/tables.md": ("tables", tables_reference),
 }
 
 
 def differences(directory: Path, *, write: bool = False) -> Iterator[str]:
     """Yields a unified diff for each file that differs from the code. May also write the file."""
-    for name, make in DOCUMENTS.items():
+    for name, (mark, make) in DOCUMENTS.items():
         path = directory / name
         committed = path.read_text(encoding="utf-8") if path.exists() else ""
-        made = make(committed)
+        made = make()
+        if mark:
+            begin, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
+            before, _, rest = committed.partition(begin)
+            made = f"{before}{begin}\n\n{made}\n{end}{rest.partition(end)[2]}"
         old, new = (text.splitlines(keepends=True) for text in (committed, made))
         if diff := "".join(difflib.unified_diff(old, new, str(path), f"{name}, generated")):
             if write:

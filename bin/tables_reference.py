@@ -10,7 +10,6 @@ from typing import Any
 from django.apps import apps
 from django.db import connection, models
 
-BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 # The apps in the order of the document, with their headings.
 APPS = {
     "csp": "CSP reports",
@@ -41,17 +40,14 @@ SELF_EVIDENT = {
 }
 
 
-def tables_document(committed: str) -> str:
-    """Returns docs/tables.md with new descriptions between the two marks."""
-    before, _, rest = committed.partition(BEGIN)
-    lines = [line for app in APPS for line in _app(app)]
-    return "\n".join([before + BEGIN, "", *lines, END + rest.partition(END)[2]])
-
-
-def _app(label: str) -> Iterator[str]:
-    yield f"## {APPS[label]}\n"
-    for model in apps.get_app_config(label).get_models():
-        yield from _table(model)
+def tables_reference() -> str:
+    """Returns the list of docs/tables.md: a section for each app, with its tables."""
+    lines: list[str] = []
+    for label, heading in APPS.items():
+        lines.append(f"## {heading}\n")
+        for model in apps.get_app_config(label).get_models():
+            lines += _table(model)
+    return "\n".join(lines)
 
 
 def _table(model: type[models.Model]) -> Iterator[str]:

@@ -141,21 +141,20 @@ def group_schema(form: WireForm) -> Schema:
 def _named(members: dict[str, Schema], description: str, *, form: WireForm) -> Schema:
     """Returns an object schema.
 
-    If the wire format omits empty members, only the member `name` is required. Otherwise all
-    members are required.
+    In the coderd format, only the member `name` is required. Otherwise all members are required.
     """
-    optional = members.keys() - {"name"} if form.omits_empty else ()
+    optional = members.keys() - {"name"} if form.is_coderd else ()
     return object_of(members, description, optional=optional)
 
 
 def _group_reference(description: str, form: WireForm) -> Schema:
-    return described(ref(GROUP) if form.omits_empty else nullable(ref(GROUP)), description)
+    return described(ref(GROUP) if form.is_coderd else nullable(ref(GROUP)), description)
 
 
 def _any_value(form: WireForm) -> Schema:
     """Returns a schema that allows the values of all option types, without duplicates."""
     schemas = [encoding.schema for encoding in form.encodings.values()]
-    choices = [CHOICE_MEMBERS] if form.choice_members else []
+    choices = [CHOICE_MEMBERS] if form.is_coderd else []
     plain = [_without_description(schema) for schema in (*schemas, *choices, NULL)]
     unique = [schema for index, schema in enumerate(plain) if schema not in plain[:index]]
     return described(

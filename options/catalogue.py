@@ -18,35 +18,19 @@ from pathlib import Path
 from typing import Any
 
 from options.option import FOLLOWS, Group, Option
-from options.values import rules, structs
+from options.values import structs
 from options.values.addresses import Address
 from options.values.base import ValueType
 from options.values.lists import TextList
+from options.values.rules import RULES, Rule, one_of
 from options.values.scalars import Bool, Choice, ConfigPath, Duration, Integer, Regexp, Size, Text
 from options.values.urls import URL
 
 type Entry = dict[str, Any]
 
-# The values of `rule`.
-RULES: Mapping[str, rules.Rule] = {
-    "host suffix": rules.HOST_SUFFIX,
-    "idle connections": rules.IDLE_CONNECTIONS,
-    "listener": rules.LISTENER,
-    "feed": rules.FEED,
-    "mount path": rules.MOUNT_PATH,
-    "network": rules.NETWORK,
-    "PostgreSQL URL": rules.POSTGRES_URL,
-    "Redis URL": rules.REDIS_URL,
-    "secret": rules.SECRET,
-    "semantic version": rules.SEMANTIC_VERSION,
-    "session token": rules.SESSION_TOKEN,
-    "SSH line": rules.SSH_LINE,
-    "wildcard host": rules.WILDCARD_HOST,
-}
 
-
-def _rule(*, choices: tuple[str, ...] = (), rule: str = "") -> rules.Rule | None:
-    return rules.one_of(*choices) if choices else RULES[rule] if rule else None
+def _rule(*, choices: tuple[str, ...] = (), rule: str = "") -> Rule | None:
+    return one_of(*choices) if choices else RULES[rule] if rule else None
 
 
 # The values of `type`: Coder's names of the types, and `size`. Some types take further members of

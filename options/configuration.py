@@ -12,9 +12,13 @@ from kernel.text.values import TRUE
 from options.catalogue import AI_PROVIDERS, CATALOGUE, OWN_OPTIONS
 from options.errors import ConfigurationError, OptionError
 from options.option import Option, ValueSource
-from options.sources.environment import read_environment, upper_cased
+from options.sources.environment import (
+    FAMILIES,
+    read_environment,
+    read_providers,
+    upper_cased,
+)
 from options.sources.flags import read_flags
-from options.sources.indexed import FAMILIES, read_providers
 from options.sources.settings import Gathered, Setting
 from options.sources.yaml_file import read_yaml_file
 from options.values.addresses import HostPort

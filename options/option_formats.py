@@ -129,9 +129,11 @@ CHOICE_MEMBERS = object_of(
     "The value of an option that allows only certain values.",
 )
 
-# If a format omits empty members, it omits members of these types only. Empty URLs, addresses and
+# The coderd format omits empty members of these types only. Empty URLs, addresses and
 # structs are included.
 _LEFT_OUT_WHEN_EMPTY = (AIProviders, Bool, Choice, ConfigPath, Duration, Integer, Text, TextList)
+# The groups and the values that are omitted like those at the top level.
+_SPARSE = {"session_lifetime", "http_cookies", "ai.bridge.providers", "template_builder.disabled"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,54 +153,40 @@ class WireForm:
     """A wire format of the two documents: the configuration and the list of options.
 
     `encodings` has the encoding of each option type. `components` has the schemas that the
-    encodings reference. With `choice_members`, the value of an enumeration also lists its choices.
-    `keys` maps a JSON path to the member's name in the configuration, if the name differs.
+    encodings reference. `keys` maps a JSON path to the member's name in the configuration, if the
+    name differs.
 
-    With `omits_empty`, empty members are omitted in three places: in the options, at the top level
-    of the configuration, and in the groups and values named in `sparse`. The JSON paths in
-    `always_shown` are never omitted.
-
-    With `documented_only`, the configuration has only the values that the API reference contains.
-    With `by_name`, options are sorted by name. Otherwise, they have the order of the catalogue.
+    The coderd format omits empty members in the options, at the top level of the configuration, and
+    in some groups. It sorts the options by name, and lists the choices in the value of an
+    enumeration. The documented format has the order of the catalogue. Its configuration has only
+    the values that the API reference contains.
     """
 
     encodings: Mapping[type[ValueType[Any]], Encoding]
     components: Mapping[str, Schema]
-    choice_members: bool = False
+    is_coderd: bool = False
     keys: Mapping[str, str] = field(default_factory=dict)
-    omits_empty: bool = False
-    sparse: frozenset[str] = frozenset()
-    always_shown: frozenset[str] = frozenset()
-    documented_only: bool = False
-    by_name: bool = False
 
     def encode(self, value_type: ValueType[Any], value: Any) -> Any:
         return self.encodings[type(value_type)].encode(value)
 
-    def decode(self, value_type: ValueType[Any], value: Any) -> Any:
-        """Returns the value for the JSON that `encode` returns.
-
-        Raises: AttributeError, TypeError or ValueError if the JSON has another form.
-        """
-        return self.encodings[type(value_type)].decode(value)
-
     def has(self, option: Option) -> bool:
         """Returns whether this format of the configuration contains the option."""
-        return option.documented or not self.documented_only
+        return option.documented or self.is_coderd
 
     def may_leave_out(self, option: Option) -> bool:
         """Returns whether an empty value of this option is omitted from the configuration."""
         above, _, _ = option.json_path.rpartition(".")
         return (
-            self.omits_empty
+            self.is_coderd
             and isinstance(option.type, _LEFT_OUT_WHEN_EMPTY)
-            and (not above or not self.sparse.isdisjoint({above, option.json_path}))
-            and option.json_path not in self.always_shown
+            and (not above or not _SPARSE.isdisjoint({above, option.json_path}))
+            and option.json_path != "session_lifetime.default_duration"
         )
 
     def trimmed(self, document: dict[str, Any], *, keep: str = "") -> dict[str, Any]:
-        """Drops empty members except `keep`, if this format omits empty members."""
-        if not self.omits_empty:
+        """Drops empty members except `keep` in the coderd format."""
+        if not self.is_coderd:
             return document
         return {key: item for key, item in document.items() if item or key == keep}
 
@@ -316,7 +304,6 @@ _DOCUMENTED = WireForm(
         _LINK: _record(LINK_FIELDS, _A_LINK, lists=TEXTS),
         _PROVIDER: _record(_documented(EXTERNAL_AUTH_FIELDS), _A_PROVIDER, lists=TEXTS),
     },
-    documented_only=True,
 )
 _CODERD = WireForm(
     encodings={
@@ -350,16 +337,10 @@ _CODERD = WireForm(
             optional=[key for key in AI_PROVIDER_FIELDS if key.startswith("bedrock_")],
         ),
     },
-    choice_members=True,
+    is_coderd=True,
     keys={
         "config_ssh.deploymentName": "DeploymentName",
         "config_ssh.sshconfigOptions": "SSHConfigOptions",
     },
-    omits_empty=True,
-    sparse=frozenset(
-        {"session_lifetime", "http_cookies", "ai.bridge.providers", "template_builder.disabled"}
-    ),
-    always_shown=frozenset({"session_lifetime.default_duration"}),
-    by_name=True,
 )
 WIRE_FORMS: Mapping[str, WireForm] = {"documented": _DOCUMENTED, "coderd": _CODERD}

@@ -11,54 +11,10 @@ from options.values.scalars import Bool
 
 _UNDER_FLAG = " " * 10
 
-_HEAD = """\
-# Options
-
-coderapi accepts every option of Coder's server, as a flag, an environment variable or a key in a
-YAML file. It reports the values to clients. **Obeyed** means that coderapi also acts on the option.
-*Reported* means that coderapi reports the option, but does not act on it.
-
-Flags override the environment, the environment overrides the YAML file, and the file overrides the
-default. You can also store a secret in a file. Then set the variable with the suffix `_FILE` to the
-path of the file, such as `CODER_SCIM_AUTH_HEADER_FILE=/run/secrets/scim`.
-
-Numbered variables configure external auth providers, such as `CODER_EXTERNAL_AUTH_0_ID`, and
-providers of the AI gateway, such as `CODER_AI_GATEWAY_PROVIDER_0_TYPE`. The old prefixes
-`CODER_GITAUTH_` and `CODER_AIBRIDGE_PROVIDER_` also work.
-
-An old name of an option still works, and the start logs a warning. If both names are set in one
-source, the new name overrides the old one.
-
-`.env.example` lists coderapi's own variables. Two of them override an option of Coder's server, so
-that coderapi can run in the same environment: `CODERAPI_HTTP_ADDRESS` overrides the HTTP Address,
-and `DATABASE_URL` overrides the Postgres Connection URL. Clients still see the value of Coder's
-option, not the value that overrides it.
-
-An empty variable counts as not set, with two exceptions: an empty HTTP Address disables the HTTP
-listener, and an empty Human Log Location disables the human-readable log.
-
-* `coderapi options` shows the effective values and the source of each value.
-* `coderapi options --check FILE` lists the mistakes in a YAML file.
-* `coderapi server --write-config` prints the configuration as a YAML file.
-* `coderapi list_config_revisions` lists the configurations of earlier starts, or compares two.
-
-coderapi does not support some features of Coder's server. If you configure one of these, coderapi
-does not start, and the error names the option:
-
-* more than one certificate
-* a list of TLS ciphers
-* TLS versions below 1.2
-* client certificates that are optional or not verified
-* AWS authentication for PostgreSQL
-
-If you need one of the TLS features, let a proxy in front of coderapi terminate TLS.
-"""
-
 
 def options_reference() -> str:
-    """Returns the content of docs/options.md: a section for each group, with its options."""
-    sections = ["\n".join(_section(*found)) for found in _grouped(CATALOGUE)]
-    return "\n".join([_HEAD, *sections])
+    """Returns the list of docs/options.md: a section for each group, with its options."""
+    return "\n".join("\n".join(_section(*found)) for found in _grouped(CATALOGUE))
 
 
 def _grouped(options: Sequence[Option]) -> Iterator[tuple[Group | None, list[Option]]]:

@@ -47,12 +47,12 @@ def options_document(
             _option(configuration.option(name), configuration, instead=[], form=form)
             for name in option.use_instead
         ]
-        if form.omits_empty:
+        if form.is_coderd:
             for document in instead:
                 document.pop("value_source", None)
         documents.append(_option(option, configuration, instead=instead, form=form))
     # Coder's server sorts by bytes. UTF-8 has the same order as code points.
-    return sorted(documents, key=itemgetter("name")) if form.by_name else documents
+    return sorted(documents, key=itemgetter("name")) if form.is_coderd else documents
 
 
 def _option(
@@ -84,7 +84,7 @@ def option_value(
     if option.secret:
         return None
     value = form.encode(option.type, shown_value(option, configuration))
-    if form.choice_members and isinstance(option.type, Choice):
+    if form.is_coderd and isinstance(option.type, Choice):
         return {"Choices": list(option.type.choices), "Value": value}
     return value
 

@@ -119,7 +119,7 @@ def _decoded(option: Option, value: Any) -> Any:
     if isinstance(option.type, Choice) and isinstance(value, dict):
         # The list of options also has the choices.
         value = value.get("Value", "")
-    return CODERD.decode(option.type, value)
+    return CODERD.encodings[type(option.type)].decode(value)
 
 
 def _converted(option: Option, value: Any) -> Any:
