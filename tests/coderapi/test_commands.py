@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 from django.core.management import get_commands, load_command_class
 
-from bin.commands_reference import commands_document
+from bin.commands_reference import commands_reference
 from coderapi import bootstrap
 from kernel.commands import BaseCommand, shown_arguments
 from tests.support.api.client import APIClient
@@ -112,7 +112,7 @@ def test_help_is_complete(name: str) -> None:
     assert "Examples:\n  coderapi" in text
     assert "--settings" not in text
     assert [each.dest for each in shown_arguments(parser) if not (each.help or each.choices)] == []
-    assert f"\n### {name}\n" in commands_document("")
+    assert f"\n### {name}\n" in commands_reference()
 
 
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"server", "worker", "options"}))
