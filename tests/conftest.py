@@ -77,8 +77,8 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # All tests of a module that imports one of these are slow, because they start programs.
 STARTERS = {
-    *("subprocess", "execute", "manage"),
-    *("Program", "Server", "own_server", "browsing", "obeying", "rehearsed"),
+    *("subprocess", "execute", "manage", "succeed", "error_of"),
+    *("Program", "Server", "own_server", "server_fixture", "browsing", "obeying", "rehearsed"),
 }
 # The duration of an example depends on the load of the machine.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -93,7 +93,6 @@ def ended(line: str, directory: Path, environ: dict[str, str], *, abandoned: boo
 
 def test_help_lists_our_commands_first_with_summaries() -> None:
     ours, _, djangos = manage("help").stdout.partition("\nDjango's own commands: ")
-
     listed = dict(text.split(maxsplit=1) for text in ours.splitlines() if text.startswith("  "))
     assert sorted(listed) == COMMANDS
     assert listed["list_tokens"] == "Lists live tokens and sessions, without their secrets"
@@ -107,7 +106,6 @@ def test_help_is_complete(name: str) -> None:
     found = command(name)
     parser = found.create_parser("coderapi", name)
     text = parser.format_help()
-
     assert found.help
     assert "Examples:\n  coderapi" in text
     assert "--settings" not in text
@@ -118,7 +116,6 @@ def test_help_is_complete(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"server", "worker", "options"}))
 def test_examples_in_the_help_are_valid(name: str) -> None:
     found = command(name)
-
     assert found.examples
     for example in found.examples.splitlines():
         arguments = shlex.split(re.split(r"(?:^| )[<>]", example)[0])
@@ -129,7 +126,6 @@ def test_examples_in_the_help_are_valid(name: str) -> None:
 def test_wrong_option_ends_with_two(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
         command(name).run_from_argv(["coderapi", name, "--no-such-option"])
-
     assert raised.value.code == 2
     assert f"coderapi {name}: error: " in capsys.readouterr().err
 
@@ -145,7 +141,6 @@ def test_wrong_option_ends_with_two(name: str, capsys: pytest.CaptureFixture[str
 )
 def test_wrong_command_line_before_settings_ends_with_two(arguments: str, error: str) -> None:
     done = manage(*shlex.split(arguments))
-
     assert (done.returncode, done.stdout) == (2, "")
     assert error in done.stderr
     assert "Traceback" not in done.stderr
@@ -180,7 +175,6 @@ def test_wrong_value_ends_with_two(
     name, *others = shlex.split(arguments)
     with pytest.raises(SystemExit) as raised:
         command(name).run_from_argv(["coderapi", name, *others])
-
     assert raised.value.code == 2
     assert error in capsys.readouterr().err
 
@@ -217,7 +211,6 @@ def test_server_logs_why_it_waits_for_the_database(directory: Path, place: str, 
         first_line = process.stderr.readline()
         process.terminate()
         others = process.stderr.read()
-
     assert "Waiting for the database, at most 30 s: " in first_line
     assert cause in first_line
     assert "hunter2" not in first_line + others
@@ -226,7 +219,6 @@ def test_server_logs_why_it_waits_for_the_database(directory: Path, place: str, 
 def test_unmigrated_database_is_named(directory: Path) -> None:
     url = os.environ["DATABASE_URL"]
     done = ended("list_tokens", directory, {"DATABASE_URL": url})
-
     assert done.status == 1
     assert re.fullmatch(r"coderapi: .* does not exist\. Run `coderapi migrate` .*\n", done.err)
 
@@ -240,7 +232,6 @@ def test_missing_data_directory_is_not_created(tmp_path: Path, name: str) -> Non
     data = tmp_path / "data"
     with pytest.raises(bootstrap.StartError, match=f"{data} does not exist") as raised:
         bootstrap.prepare(["coderapi", name], without_database(data))
-
     assert raised.value.status == 1
     assert not data.exists()
 
@@ -273,7 +264,6 @@ def test_data_is_not_created_among_other_files(tmp_path: Path, arguments: list[s
         bootstrap.prepare(["coderapi", *arguments], without_database(tmp_path))
     while bootstrap.claims:
         bootstrap.claims.pop().release()
-
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
 
 
@@ -303,7 +293,6 @@ def test_help_through_head_is_quiet(name: str) -> None:
     words = [sys.executable, str(PROJECT / "manage.py"), name, "--help"]
     script = f"{shlex.join(words)} | head --lines 1; echo ${{PIPESTATUS[1]}}"
     done = execute(["bash", "-c", script])
-
     assert (done.stdout.splitlines()[-1], done.stderr) == ("0", "")
 
 
@@ -316,7 +305,6 @@ def test_full_disk_is_named() -> None:
             text=True,
             check=False,
         )
-
     assert done.returncode == 1
     assert done.stderr == "coderapi: the output cannot be written: No space left on device\n"
 
@@ -349,7 +337,6 @@ def test_json_is_one_object_per_line(
 ) -> None:
     name, *others = shlex.split(arguments)
     lines = run(name, *others, "--json").splitlines()
-
     assert lines
     assert all(members <= set(json.loads(text)) for text in lines)
     assert capsys.readouterr().out == ""
@@ -359,7 +346,5 @@ def test_json_is_one_object_per_line(
 def test_json_of_tokens_equals_the_apis(owner: APIClient) -> None:
     make_key(owner.user, token_name="ci")
     (answered,) = owner.get("/api/v2/users/me/keys/tokens").json()
-
     (listed,) = map(json.loads, run("list_tokens", "--kind", "token", "--json").splitlines())
-
     assert listed == answered

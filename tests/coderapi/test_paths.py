@@ -29,9 +29,7 @@ def test_repeated_slashes_count_as_one(path: str, member: APIClient) -> None:
 @pytest.mark.usefixtures("same_minute")
 def test_repeated_slashes_do_not_avoid_the_rate_limit(settings: Any, anonymous: APIClient) -> None:
     settings.API_RATE_LIMIT = 1
-
     statuses = [anonymous.get(path).status_code for path in ("/api/v2/", "/api//v2/")]
-
     assert statuses == [200, 429]
 
 
@@ -48,9 +46,7 @@ def test_trailing_slash_is_another_path(member: APIClient) -> None:
 @pytest.mark.parametrize("method", ["get", "options"])
 def test_latency_check_allows_every_origin(method: str, anonymous: APIClient) -> None:
     sent = {"Origin": "https://coder.example.com", "Access-Control-Request-Headers": "X-Check"}
-
     answer = getattr(anonymous, method)("/latency-check", headers=sent)
-
     assert (answer.status_code, answer.content) == (200, b"OK")
     assert answer.headers["Content-Type"].startswith("text/plain")
     for name in ("Access-Control-Allow-Origin", "Timing-Allow-Origin"):
@@ -60,7 +56,6 @@ def test_latency_check_allows_every_origin(method: str, anonymous: APIClient) ->
 
 def test_latency_check_rejects_writes(anonymous: APIClient) -> None:
     answer = anonymous.post("/latency-check")
-
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
@@ -79,7 +74,6 @@ def test_path_of_coder_only_is_404_with_an_explanation(
     path: str, headers: dict[str, str], member: APIClient
 ) -> None:
     answer = member.get(path, headers=headers)
-
     assert answer.status_code == 404
     assert "not found" in answer.json()["message"]
     assert answer.json()["detail"] == f"There is no {path}. {settings.ABOUT}"
@@ -89,7 +83,6 @@ def test_path_of_coder_only_is_404_with_an_explanation(
 def test_browser_gets_the_explanation_as_a_page(path: str) -> None:
     answer = Client().get(path, headers=HTML)
     page = answer.content.decode()
-
     assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
     assert settings.ABOUT.replace("'", "&#x27;") in page
     assert "<b>" not in page
@@ -102,9 +95,7 @@ def test_suspicious_request_is_one_line_in_the_log(
     anonymous: APIClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     files = {f"file{number}": BytesIO(b"x") for number in range(101)}
-
     assert anonymous.post("/login", files).status_code == 400
-
     (record,) = (r for r in caplog.records if r.name.startswith("django.security."))
     assert record.levelno == logging.ERROR
     RequestFilter().filter(record)

@@ -49,7 +49,6 @@ def test_value_ticks_are_round_in_their_unit(unit: Unit, highest: float, labels:
 @given(st.floats(0, 1e18), st.sampled_from(sorted(UNITS)))
 def test_value_ticks_reach_the_highest_value_in_few_steps(highest: float, name: str) -> None:
     ticks = value_ticks(highest, UNITS[name])
-
     assert ticks[0] == 0
     assert ticks[-1] >= highest * (1 - 1e-6)
     assert 2 <= len(ticks) <= MAX_VALUE_STEPS + 1
@@ -67,7 +66,6 @@ def test_value_ticks_reach_the_highest_value_in_few_steps(highest: float, name: 
 )
 def test_time_ticks_are_round_and_dated(length: timedelta, labels: list[str]) -> None:
     ticks = time_ticks(NOW - length, NOW)
-
     assert [f"{label} {context}".strip() for _, label, context in ticks] == labels
 
 
@@ -77,7 +75,6 @@ def test_time_ticks_are_round_and_dated(length: timedelta, labels: list[str]) ->
 )
 def test_time_ticks_lie_within_the_span(start: datetime, length: timedelta) -> None:
     moments = [moment for moment, _, _ in time_ticks(start, start + length)]
-
     assert len(moments) <= MAX_TIME_TICKS
     assert moments == sorted(set(moments))
     assert all(start <= moment <= start + length for moment in moments)
@@ -123,7 +120,6 @@ def chart(**more: Any) -> Chart:
 
 def test_values_of_a_step_are_on_hover_and_in_the_table() -> None:
     shapes = Shapes(render(chart()))
-
     assert shapes.text_of("title") == [
         "2026-11-26 08:58 to 09:03\nreceived: 2 KiB\n<b>: 1 B",
         "2026-11-26 09:03 to 09:08 · build v2\nreceived: 4 KiB\n<b>: 2 B",
@@ -136,7 +132,6 @@ def test_values_of_a_step_are_on_hover_and_in_the_table() -> None:
 
 def test_gap_is_shaded_and_breaks_the_line() -> None:
     shapes = Shapes(render(chart()))
-
     assert len(shapes.having("chart-gap")) == len(shapes.having("chart-marker")) == 1
     lines = [line["d"] for line in shapes.having("chart-1") if line["d"] != "M0 6H24"]
     assert len(lines) == 2
@@ -147,14 +142,12 @@ def test_gap_is_shaded_and_breaks_the_line() -> None:
 def test_small_bar_is_visible_and_a_missing_value_has_no_bar() -> None:
     values = [0, 1, 100_000, None]
     shapes = Shapes(render(chart(series=[Series("n", values)], unit=COUNT, bars=True, gaps=())))
-
     heights = [float(bar["height"] or 0) for bar in shapes.having("chart-bar")]
     assert heights == [2, 180]
 
 
 def test_charts_obey_the_content_policy() -> None:
     drawn = render(chart())
-
     assert "style=" not in drawn
     assert "<script" not in drawn
     assert "<b>" not in drawn

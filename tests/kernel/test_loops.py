@@ -1,4 +1,4 @@
-"""Loops: turns, pauses, and the signals that end them."""
+"""Loops: turns, pauses, the signals that end them, and failures until a success."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from kernel.failures import Failures
 from kernel.loops import Backoff, repeat, run_until_signalled
 from tests.support.processes import DEADLINE_SECONDS
 
@@ -53,3 +54,19 @@ def test_exception_of_the_loop_is_raised() -> None:
 
     with pytest.raises(ValueError, match="broken"):
         run_until_signalled(loop)
+
+
+# --- Failures -------------------------------------------------------------------------------------
+
+
+def test_failures_are_remembered_until_a_success(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    failures = Failures("A tea pot fails: %s", "The tea pot responds again.")
+    begun = failures.add("broken lid")
+    assert failures.add("broken lid") == failures.add("no water") == begun == failures.since
+    assert (failures.count, failures.reason) == (3, "no water")
+    for _ in range(2):
+        failures.end()
+    assert [failures.count, failures.reason, failures.since] == [0, "", None]
+    lines = ["A tea pot fails: broken lid", "A tea pot fails: no water"]
+    assert caplog.messages == [*lines, "The tea pot responds again."]

@@ -391,6 +391,5 @@ def test_empty_variable_disables_the_human_log(tmp_path: Path) -> None:
             server.wait_for_log(' answers"')
         finally:
             server.kill_all()
-
     lines = [json.loads(line) for line in server.log.read_text().splitlines()]
     assert "Starting on" in " ".join(line["message"] for line in lines)

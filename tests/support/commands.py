@@ -23,7 +23,10 @@ def run(name: str, *args: str, **options: Any) -> str:
     return out.getvalue().strip()
 
 
-def manage_with(program: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+type Manage = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def manage_with(program: Path) -> Manage:
     """Returns a function that runs manage.py with these variables added to the environment."""
 
     def run(*arguments: str, typed: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
@@ -34,6 +37,20 @@ def manage_with(program: Path) -> Callable[..., subprocess.CompletedProcess[str]
 
 
 manage = manage_with(PROJECT / "manage.py")
+
+
+def succeed(*arguments: str, by: Manage = manage, typed: str = "", **environ: str) -> str:
+    """Runs a command that must succeed. Returns its output."""
+    done = by(*arguments, typed=typed, **environ)
+    assert done.returncode == 0, (arguments, done.stdout, done.stderr)
+    return done.stdout
+
+
+def error_of(*arguments: str, by: Manage = manage, typed: str = "", **environ: str) -> str:
+    """Runs a command that must fail without a traceback. Returns its errors."""
+    done = by(*arguments, typed=typed, **environ)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+    return done.stderr
 
 
 def execute(

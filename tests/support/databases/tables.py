@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import psycopg
 
 TABLES = """
@@ -10,12 +12,17 @@ WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT re
 """
 
 
+def query(url: str, statement: str, *values: Any) -> list[Any]:
+    """Runs a statement. Returns its rows, if it has any."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        found = connection.execute(statement.encode(), values or None)
+        return found.fetchall() if found.description else []
+
+
 def row_counts(url: str) -> dict[str, int]:
     """Returns the number of rows of each table."""
-    with psycopg.connect(url) as connection:
-        names = [name for (name,) in connection.execute(TABLES)]
-        rows = [connection.execute(f"SELECT count(*) FROM {name}").fetchone() for name in names]  # noqa: S608
-        return {name: row[0] for name, row in zip(names, rows, strict=True) if row}
+    names = [name for (name,) in query(url, TABLES)]
+    return {name: query(url, f"SELECT count(*) FROM {name}")[0][0] for name in names}  # noqa: S608
 
 
 def empty_tables(url: str) -> list[str]:

@@ -12,6 +12,8 @@ from http.client import HTTPConnection, HTTPMessage, HTTPSConnection
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
+
 from tests.support.processes import (
     DEADLINE_SECONDS,
     HANG_SECONDS,
@@ -139,3 +141,15 @@ def own_server(*flags: str, log: Path, **settings: str) -> Iterator[Server]:
     """Starts a server with a database of its own."""
     with own_database() as url, Server(*flags, log=log, DATABASE_URL=url, **settings) as server:
         yield server
+
+
+def server_fixture(*flags: str, **settings: str) -> Any:
+    """Makes a fixture: the server that the tests of a module share, with a database of its own."""
+
+    @pytest.fixture(scope="module")
+    def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+        log = tmp_path_factory.mktemp("server") / "log"
+        with own_server(*flags, log=log, **settings) as found:
+            yield found
+
+    return server

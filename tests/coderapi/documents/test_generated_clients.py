@@ -1,0 +1,196 @@
+"""Generated clients work, and linters find nothing in the OpenAPI documents."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernel.http.wire import Wire
+from tests.support.api.generated import DOCUMENTS, GeneratedClient, generate
+from tests.support.processes import PROJECT, wait_for
+from tests.support.servers.servers_with_options import EMAIL, OWNER, PASSWORD, Obeying, obeying
+from tokens.policy.resolution import LIMITS
+
+# Operations that others need run first, and those that remove something run last. The document's
+# example creates the user `ada`. The cookie of a sign-in overrides the header until sign-out.
+FIRST = (
+    *("create-new-user", "log-in-user", "log-out-user", "create-token-api-key"),
+    *("report-csp-violations", "list-csp-violation-groups"),
+)
+LAST = (
+    *("expire-api-key", "delete-api-key", "suspend-user-account", "activate-user-account"),
+    *("update-user-password", "delete-user"),
+)
+NOT_TWICE = "create-initial-user"
+# The required parameters in the query.
+QUERIES: dict[str, dict[str, Any]] = {
+    "get-csp-gate": {"old_version": "1.0", "new_version": "1.1", "allow_unseen": True}
+}
+SAFE = ["minimum-implicit-member"]
+# Programs for Node.js that read the OpenAPI documents. package-lock.json pins them.
+NODE = PROJECT / "tests" / "node"
+needs_node = pytest.mark.skipif(
+    not (shutil.which("node") and (NODE / "node_modules").is_dir())
+    and os.environ.get("CI_REQUIRES_NODE") != "1",
+    reason="Node.js is not installed, or `npm ci --prefix tests/node` was not run",
+)
+ON_ADA = {"assign-role-to-user", "delete-user", "update-user-password"} | {
+    f"{verb}-user-account" for verb in ("activate", "suspend")
+}
+
+
+@pytest.fixture(scope="module", params=list(Wire))
+def wire(request: pytest.FixtureRequest) -> Wire:
+    found: Wire = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def service(wire: Wire) -> Iterator[Obeying]:
+    """Starts a service with the other wire format. The clients choose theirs by the header."""
+    [other] = set(Wire) - {wire}
+    with obeying(
+        CODERAPI_WIRE_FORMAT=other.value,
+        CODER_SWAGGER_ENABLE="true",
+        CODER_PROMETHEUS_ENABLE=str(wire is Wire.CODERD).lower(),
+        CODER_PROMETHEUS_ADDRESS="127.0.0.1:0",
+    ) as server:
+        yield server
+
+
+@pytest.fixture
+def url(service: Obeying) -> str:
+    return f"http://127.0.0.1:{service.port()}"
+
+
+@pytest.fixture(scope="module")
+def package(wire: Wire, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    directory = tmp_path_factory.mktemp("generated")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(directory)
+        yield generate(wire, directory)
+
+
+@pytest.fixture
+def client(wire: Wire, url: str, service: Obeying, package: str) -> Iterator[GeneratedClient]:
+    with GeneratedClient(package, wire, url=url, token=service.token) as found:
+        yield found
+
+
+def test_python_client_calls_every_operation(client: GeneratedClient, wire: Wire) -> None:
+    key_id = group = ""
+    wait_for(lambda: client.answer("get-deployment-stats").status_code == 200)
+    for name in (*FIRST, *sorted(client.operations.keys() - {*FIRST, *LAST, NOT_TWICE}), *LAST):
+        path = _path(client.operations[name], key_id=key_id, group=group)
+        found = client.call(name, **path, **QUERIES.get(name, {}))
+        key_id = found.key[:10] if name == "create-token-api-key" else key_id
+        group = found.groups[0].id if name == "list-csp-violation-groups" else group
+    assert client.answer(NOT_TWICE).status_code == 409
+    assert client.called == client.operations.keys()
+
+
+def _path(operation: dict[str, Any], *, key_id: str, group: str) -> dict[str, str]:
+    """Returns the path arguments: the document's examples, with this user, key and group."""
+    named = {
+        parameter["name"]: parameter["example"]
+        for parameter in operation["parameters"]
+        if parameter.get("in") == "path"
+    }
+    user = "ada" if operation["operationId"] in ON_ADA else "me"
+    known = {"user": user, "key_id": key_id, "group": group}
+    return named | {name: value for name, value in known.items() if name in named}
+
+
+def test_python_client_parses_answers(client: GeneratedClient, wire: Wire) -> None:
+    stats = wait_for(lambda: client.answer("get-deployment-stats").parsed)
+    me = client.call("get-user-by-name", user="me")
+    checks = {"mine": {"object": {"resource_type": "user", "owner_id": "me"}, "action": "read"}}
+    refused = client.answer("get-user-by-name", user="nobody")
+    config = client.call("get-deployment-config").config
+    assert client.call("build-info").version.startswith("v")
+    assert (me.username, [role.name for role in me.roles]) == (OWNER, ["owner"])
+    assert stats.workspaces.connection_latency_ms.p50 == -1
+    assert stats.collected_at > stats.aggregated_from
+    assert client.call("check-authorization", body={"checks": checks})["mine"] is True
+    assert refused.status_code == 400
+    assert "must be an existing" in refused.parsed.message
+    access_url = config.access_url.scheme if wire is Wire.DOCUMENTED else config.access_url
+    assert access_url.startswith("http")
+
+
+def test_python_client_sends_each_form_of_a_csp_report(client: GeneratedClient) -> None:
+    forms = client.examples("report-csp-violations")
+    assert [type(form) for form in forms] == [dict, list]
+    for form in (*forms, forms[1][0]):
+        assert client.call("report-csp-violations", body=form) == "ok"
+
+
+def run_program(program: str, *arguments: str | Path, directory: Path = NODE) -> str:
+    """Runs a program of these packages. Returns its output, and fails if its status is not 0."""
+    return execute(NODE / "node_modules" / ".bin" / program, *arguments, directory=directory)
+
+
+def execute(*command: str | Path, directory: Path) -> str:
+    quiet = {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}
+    done = subprocess.run(
+        command,
+        cwd=directory,
+        env={**os.environ, **quiet},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@needs_node
+def test_typescript_client_runs(wire: Wire, url: str, tmp_path: Path) -> None:
+    for name in ("client.ts", "tsconfig.json", "package.json"):
+        shutil.copy(NODE / name, tmp_path)
+    (tmp_path / "node_modules").symlink_to(NODE / "node_modules")
+    document = PROJECT / DOCUMENTS[wire]
+    run_program("openapi-typescript", document, "--output", tmp_path / "api.ts", directory=tmp_path)
+    run_program("tsc", "--project", tmp_path, directory=tmp_path)
+    printed = execute("node", "client.js", url, wire.value, EMAIL, PASSWORD, directory=tmp_path)
+    found = json.loads(printed)
+    assert found.pop("version").startswith("v")
+    assert found.pop("options") > 100
+    assert "typescript" in found.pop("names")
+    assert "must be an existing" in found.pop("refused")
+    assert found == {
+        "password": True,
+        "username": OWNER,
+        "roles": ["owner"],
+        "count": 1,
+        "limits": list(LIMITS),
+        "mine": True,
+        "reported": ["ok", "ok", "ok"],
+        "experiments": [],
+        "safe": SAFE if wire is Wire.DOCUMENTED else {"safe": SAFE},
+        "deleted": 204,
+    }
+
+
+@needs_node
+@pytest.mark.parametrize("document", DOCUMENTS.values())
+def test_linters_find_nothing(document: str) -> None:
+    path = PROJECT / document
+    assert "Your API description is valid" in run_program("redocly", "lint", path)
+    assert "No results" in run_program("spectral", "lint", "--fail-severity=hint", path)
+
+
+def test_swagger_works_with_and_without_metrics(service: Obeying) -> None:
+    page = service.ask("/swagger")
+    assert page.status == 200
+    assert b"swagger-ui" in page.body
+    assert service.ask("/swagger?script").status == 200
+    assert service.ask("/swagger/openapi.json").json["paths"]

@@ -1,0 +1,189 @@
+"""Cached documents: responses that the event loop sends at once equal those of Django."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.http import HttpResponse
+
+from kernel import memory
+from kernel.http.asking import Asking
+from kernel.http.exchange import Site
+from kernel.http.responses import Answer
+from kernel.telemetry.access import AccessLog
+from tests.support.api.client import APIClient
+from tests.support.api.paths import API, DOCUMENTS, NEVER_EQUAL, full
+from tests.support.concurrency import await_announcements
+from tests.support.factories import make_key, make_user
+from tests.support.servers.front import answered, request_to, site
+from tests.support.servers.serving import serving, until_the_end
+
+pytestmark = pytest.mark.usefixtures("connected", "same_minute")
+
+CONFIG = f"{API}/deployment/config"
+CONDITIONS: list[dict[str, str]] = [
+    {},
+    {"Accept-Encoding": "gzip"},
+    {"Coderapi-Wire-Format": "coderd"},
+    {"If-None-Match": "*"},
+    {"Origin": "https://elsewhere.example"},
+    {"Coderapi-Wire-Format": "none"},
+]
+
+
+def never(_environ: Any, _start_response: Any) -> list[bytes]:
+    raise AssertionError("Django got the request")
+
+
+@pytest.fixture
+def front() -> Iterator[Site]:
+    found, stop = site(never)
+    yield found
+    stop()
+
+
+@pytest.fixture
+def client() -> APIClient:
+    """The client of an owner, after stats were collected."""
+    call_command("collect_deployment_stats")
+    made = APIClient(token=make_key(make_user("owner")).token)
+    await_announcements()
+    return made
+
+
+def at_once(asking: Asking[Answer]) -> Answer | None:
+    """Returns the response if nothing is asked."""
+    try:
+        asking.send(None)
+    except StopIteration as end:
+        found: Answer = end.value
+        return found
+    asking.close()
+    return None
+
+
+type Comparable = tuple[int, dict[str, str], bytes]
+
+
+def comparable(answer: Answer | HttpResponse, *, is_head: bool) -> Comparable:
+    if isinstance(answer, Answer):
+        status, headers, body = answer.status, answer.all_headers(), answer.body
+    else:
+        status, headers, body = answer.status_code, dict(answer.headers), answer.content
+    return status, named(headers.items()), b"" if is_head else body
+
+
+def named(headers: Any) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers if name.lower() not in NEVER_EQUAL}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("path", DOCUMENTS)
+def test_cached_document_is_the_same_at_once_and_by_django(
+    front: Site, client: APIClient, path: str, method: str
+) -> None:
+    for condition in CONDITIONS:
+        # Django caches the document, in the form that the client asks for.
+        by_django: Any = client.generic(method, full(path), headers=condition)
+        request = request_to(full(path), method=method, token=client.token, headers=condition)
+        found = at_once(front.exchange(request).run())
+        assert found, condition
+        wanted = comparable(by_django, is_head=method == "HEAD")
+        assert comparable(found, is_head=method == "HEAD") == wanted, condition
+
+
+def request(path: str, client: APIClient, more: str = "Connection: close\r\n") -> bytes:
+    token = f"Coder-Session-Token: {client.token}"
+    return f"GET {path} HTTP/1.1\r\nHost: testserver\r\n{token}\r\n{more}\r\n".encode()
+
+
+def test_cached_documents_are_sent_by_the_server(front: Site, client: APIClient) -> None:
+    paths = [full(path) for path in DOCUMENTS]
+    for path in paths:
+        client.get(path)
+    *most, last = paths
+    sent = [*(request(path, client, "") for path in most), request(last, client)]
+    with serving(front) as server:
+        answers = until_the_end(server.connect(b"".join(sent)))
+    assert answers.count(b"HTTP/1.1 200 ") == len(paths)
+
+
+@pytest.mark.parametrize("is_cached", [True, False])
+def test_document_is_compressed_first_in_a_thread(
+    front: Site, client: APIClient, monkeypatch: pytest.MonkeyPatch, is_cached: bool
+) -> None:
+    found: list[str] = []
+    compress = gzip.compress
+
+    def compressed(*arguments: Any, **more: Any) -> bytes:
+        found.append(threading.current_thread().name)
+        return compress(*arguments, **more)
+
+    client.get(CONFIG)
+    if is_cached:
+        client.get(CONFIG, headers={"Accept-Encoding": "gzip"})
+    monkeypatch.setattr(gzip, "compress", compressed)
+    with serving(front) as server:
+        for _ in range(2):
+            more = "Accept-Encoding: gzip\r\nConnection: close\r\n"
+            answer = until_the_end(server.connect(request(CONFIG, client, more)))
+            assert b"\r\nContent-Encoding: gzip\r\n" in answer
+    assert found == ([] if is_cached else ["web_0"])
+
+
+def remaining(headers: Any) -> int:
+    return int(headers["X-RateLimit-Remaining"])
+
+
+def test_request_that_asks_counts_once(front: Site, client: APIClient) -> None:
+    first = remaining(client.get(CONFIG).headers)
+    asks = request_to(CONFIG, token=client.token, headers={"Accept-Encoding": "gzip"})
+    # The document is not compressed yet.
+    answer = answered(front, asks)
+    assert (answer.status, answer.all_headers()["Content-Encoding"]) == (200, "gzip")
+    assert gzip.decompress(answer.body)
+    last = at_once(front.exchange(request_to(CONFIG, token=client.token)).run())
+    assert last
+    assert remaining(last.headers) == first - 2
+
+
+def without_identity(client: APIClient) -> None:
+    memory.clear_all()
+
+
+@pytest.mark.parametrize(
+    ("more", "before"),
+    [({"method": "POST"}, None), ({"path": f"{API}/users/me"}, None), ({}, without_identity)],
+)
+def test_other_requests_ask(
+    front: Site,
+    client: APIClient,
+    more: dict[str, str],
+    before: Callable[[APIClient], None] | None,
+) -> None:
+    client.get(CONFIG)
+    if before:
+        before(client)
+    asks = request_to(**{"path": CONFIG, "token": client.token, **more})  # type: ignore[arg-type]
+    assert at_once(front.exchange(asks).run()) is None
+
+
+def test_response_is_in_the_access_log(client: APIClient, tmp_path: Path) -> None:
+    client.get(CONFIG)
+    log = AccessLog(str(tmp_path / "log"), "json")
+    logging, stop = site(never, log=log)
+    answer = at_once(logging.exchange(request_to(CONFIG, token=client.token)).run())
+    stop()
+    assert answer is not None
+    log.write()
+    line = json.loads((tmp_path / "log").read_text())
+    assert (line["method"], line["path"]) == ("GET", CONFIG)
+    assert (line["status"], line["bytes"]) == (200, len(answer.body))
+    assert line["request_id"] == answer.headers["X-Coder-Request-Id"]

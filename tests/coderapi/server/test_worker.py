@@ -1,0 +1,212 @@
+"""The end of a web worker: while it starts, and with an idle client of TLS."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection
+from logging import WARNING
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coderapi.server.listener import Listener
+from tests.coderapi.server.test_connection import HEAD, LAST, Application
+from tests.support.processes import DEADLINE_SECONDS, HANG_SECONDS, PROJECT, wait_for
+from tests.support.servers.certificates import Authority
+from tests.support.servers.live import own_server
+from tests.support.servers.serving import serving, until_the_end
+
+# A supervisor with one worker. The worker waits in a step of its start until it must end. Its exit
+# status is printed.
+STARTS_SLOWLY = """
+import os, select, signal, socket, sys
+from coderapi.server.children import Child, Role
+from coderapi.server.listener import Listener
+from coderapi.server.worker import Worker
+
+has_begun, begun = socket.socketpair()
+
+def wait_for_signal():
+    # Python writes a byte if it has a handler for the signal.
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    before = signal.set_wakeup_fd(writer.fileno())
+    begun.send(b"x")
+    select.select([reader], [], [], {seconds})
+    if before >= 0:
+        os.write(before, reader.recv(1))
+        signal.set_wakeup_fd(before)
+
+application = None
+
+async def run_beside():
+    pass
+
+def load():
+    if {step!r} == "load":
+        wait_for_signal()
+    return application
+
+def start():
+    wait_for_signal()
+    return run_beside()
+
+tasks = [start] if {step!r} == "tasks" else []
+worker = Worker(Listener(socket.create_server(("127.0.0.1", 0))), load, tasks=tasks)
+child = Child(Role("web", worker.run, {seconds} / 2, worker.listener))
+child.start([child])
+has_begun.recv(1)
+child.end()
+child._process.join()
+print(child._process.exitcode)
+"""
+
+
+@pytest.mark.parametrize("step", ["load", "tasks"])
+def test_worker_that_must_end_while_it_starts_is_not_killed(step: str) -> None:
+    code = STARTS_SLOWLY.format(step=step, seconds=DEADLINE_SECONDS)
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=2 * DEADLINE_SECONDS,
+    )
+    assert found.stdout.strip() in {"0", f"-{int(signal.SIGTERM)}"}, found.stderr
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_worker_that_an_operator_stops_lets_clients_close_their_connections(
+    tmp_path: Path, signum: int
+) -> None:
+    """Otherwise a proxy could send a request while the worker closes its idle connection."""
+    with (
+        own_server("--web-only", log=tmp_path / "log") as server,
+        closing(HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_SECONDS)) as client,
+    ):
+
+        def is_last() -> bool:
+            client.request("GET", "/healthz")
+            response = client.getresponse()
+            response.read()
+            return response.getheader("Connection") == "close"
+
+        assert not is_last()
+        [worker] = server.web_workers()
+        os.kill(worker, signum)
+        wait_for(is_last)
+        wait_for(lambda: server.web_workers() - {worker})
+        assert server.get() == 200
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("tls"))
+
+
+def context(authority: Authority) -> ssl.SSLContext:
+    pair = authority.pair("server")
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(pair.certificate, pair.key)
+    return tls
+
+
+def kept(client: socket.socket, authority: Authority) -> socket.socket:
+    """Returns the connection after a response."""
+    client = authority.trusting().wrap_socket(client, server_hostname="localhost")
+    client.sendall(HEAD + b"\r\n")
+    assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+    return client
+
+
+def test_handshakes_of_tls_are_limited_like_connections(authority: Authority) -> None:
+    limits: Any = {"connections": 20, "closed_together": 4}
+    with ExitStack() as clients, serving(Application(), tls=context(authority), **limits) as server:
+        honest = clients.enter_context(kept(server.connect(), authority))
+        for _ in range(100):
+            # Another address, which never begins the handshake.
+            server.connect(address="127.0.0.2")
+        found = server.clients
+        wait_for(lambda: found.addresses["127.0.0.2"] and len(found.open) <= 20)
+        honest.sendall(HEAD + b"\r\n")
+        assert honest.recv(4096).startswith(b"HTTP/1.1 200 ")
+        clients.enter_context(kept(server.connect(), authority))
+    wait_for(lambda: not found.open and not found.addresses)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x05"])
+def test_handshake_that_fails_is_no_longer_counted(authority: Authority, sent: bytes) -> None:
+    with serving(Application(), tls=context(authority)) as server:
+        with server.connect() as client:
+            wait_for(lambda: server.clients.open)
+            client.sendall(sent)
+        wait_for(lambda: not server.clients.open and not server.clients.addresses)
+
+
+TOO_MANY = OSError(errno.EMFILE, "Too many open files")
+
+
+class Failing(socket.socket):
+    """A listening socket that cannot accept connections at first."""
+
+    failures = 3
+
+    def accept(self) -> Any:
+        if self.failures:
+            self.failures -= 1
+            raise TOO_MANY
+        return super().accept()
+
+
+def failing(failures: int) -> Listener:
+    found = Failing()
+    found.bind(("127.0.0.1", 0))
+    found.failures = failures
+    return Listener(found)
+
+
+def test_server_pauses_if_it_cannot_accept(caplog: pytest.LogCaptureFixture) -> None:
+    with serving(Application(), failing(3), accept_pause_seconds=0.01) as server:
+        assert b"200 OK" in until_the_end(server.connect(LAST))
+    messages = [record.getMessage() for record in caplog.records if record.levelno >= WARNING]
+    assert messages == ["No connection can be accepted: Too many open files"] * 3
+
+
+def test_server_that_cannot_accept_ends_as_usual() -> None:
+    with serving(Application(), failing(1000)):
+        pass
+
+
+def test_idle_client_of_tls_does_not_delay_the_end(authority: Authority) -> None:
+    patience: dict[str, Any] = dict.fromkeys(("drain_seconds", "canceled_seconds"), HANG_SECONDS)
+    with (
+        ExitStack() as clients,
+        serving(Application(), tls=context(authority), **patience) as server,
+    ):
+        clients.enter_context(kept(server.connect(), authority))
+        server.end()
+        wait_for(lambda: not server.clients.open)
+
+
+def test_worker_with_more_connections_lets_others_accept_first() -> None:
+    with closing(Listener(socket.create_server(("127.0.0.1", 0)))) as listener:
+        share, other = listener.share(), listener.share()
+        assert not share.is_ahead(100)
+        assert not other.is_ahead(97)
+        assert [share.is_ahead(number) for number in (99, 100)] == [False, True]
+        other.leave()
+        assert not share.is_ahead(100)
+        # It accepts them later if the other worker does not.
+        other.is_ahead(0)
+        with serving(Application(), listener) as server:
+            clients = [server.connect(HEAD + b"\r\n") for _ in range(5)]
+            assert [client.recv(12) for client in clients] == [b"HTTP/1.1 200"] * 5

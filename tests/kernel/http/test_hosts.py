@@ -1,0 +1,168 @@
+"""The host name and the address of a client: redirects, rejections, and trusted proxies."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import override_settings
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kernel.http.steps.hosts import address_of, check, client_of, network_of, parse_address
+from tests.support.api.calls import make_call
+from tests.support.api.client import APIClient
+from tests.support.processes import wait_for
+from tests.support.servers.live import own_server
+
+ACCESS, WITH_PORT = "https://coder.example.com", "http://coder.example.com:8080"
+STAYING = (
+    *("coder.example.com", "CODER.example.com", "localhost", "coder.example.com:443", "[::1]"),
+    *("localhost:3000", "127.0.0.1", "coder.localhost", "127.9.9.9:80", "[::1]:3000"),
+)
+REDIRECTED = (
+    *("example.com", "evil.example", "coder.example.com:8443", "10.0.0.1", ""),
+    *("coder.example.com.evil.example", "[2001:db8::1]", "localhost.evil.example"),
+)
+DOTTED, DASHED = (
+    {"WILDCARD_ACCESS_URL": f"*{separator}apps.example.com"} for separator in (".", "-")
+)
+
+
+@pytest.fixture(autouse=True)
+def _configured(settings: Any) -> None:
+    settings.REDIRECT_TO_ACCESS_URL, settings.ACCESS_URL = True, ACCESS
+    settings.TRUSTED_PROXY_HEADERS = ["X-Forwarded-For"]
+    settings.TRUSTED_PROXY_ORIGINS = ["10.0.0.0/8", "fd00::/8"]
+
+
+# --- Host names -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "more", "stays"),
+    [
+        *((host, {}, True) for host in STAYING),
+        *((host, {}, False) for host in REDIRECTED),
+        *(("localhost", {"TLS_ENABLE": True}, True), ("one.apps.example.com", DOTTED, True)),
+        *(("one-apps.example.com", DASHED, True), ("-apps.example.com", DASHED, False)),
+        *(("apps.example.com", DOTTED, False), ("a.b.apps.example.com", DOTTED, False)),
+        *(("apps.example.com", DASHED, False), ("coder.example.com", {"TLS_ENABLE": True}, False)),
+        ("coder.example.com:8080", {"ACCESS_URL": WITH_PORT}, True),
+        ("coder.example.com", {"ACCESS_URL": WITH_PORT}, False),
+    ],
+)
+def test_only_the_access_url_local_hosts_and_applications_are_not_redirected(
+    host: str, more: dict[str, Any], stays: bool
+) -> None:
+    with override_settings(**more):
+        found = check(make_call({"host": host}, server="10.1.2.3", query="b=c"), "/a")
+    assert found == (None if stays else f"{more.get('ACCESS_URL', ACCESS)}/a?b=c")
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "stays"),
+    [
+        *(("10.0.0.1", scheme, True) for scheme in ("https", "HTTPS", "https, http")),
+        *(("10.0.0.1", scheme, False) for scheme in ("", "http", "http, https")),
+        ("192.0.2.1", "https", False),
+    ],
+)
+def test_scheme_of_a_trusted_proxy_prevents_the_redirect_to_https(
+    settings: Any, peer: str, forwarded: str, stays: bool
+) -> None:
+    settings.TLS_ENABLE = True
+    headers = {"host": "coder.example.com", "x-forwarded-proto": forwarded}
+    assert check(make_call(headers, peer=peer), "/a") == (None if stays else f"{ACCESS}/a")
+
+
+@pytest.mark.parametrize(
+    "host", ["[", "]", "a]", "[::1", "a b", "::1", "a" * 300, "[:::]:1", "[1:2:3:4:5:6:7:8:9]"]
+)
+@pytest.mark.parametrize("redirect", [True, False])
+def test_malformed_host_is_400(
+    anonymous: APIClient, settings: Any, host: str, redirect: bool
+) -> None:
+    settings.REDIRECT_TO_ACCESS_URL = redirect
+    for path in ("/api/v2/buildinfo", "/login", "/admin/", "/nowhere"):
+        answer = anonymous.get(path, headers={"Host": host})
+        assert (answer.status_code, "Host" in answer.json()["message"]) == (400, True)
+    assert anonymous.get("/healthz", headers={"Host": host}).status_code == 200
+
+
+# --- Addresses --------------------------------------------------------------------------------
+
+
+def address(peer: str, forwarded: str) -> str:
+    return address_of(make_call({"x-forwarded-for": forwarded}, peer=peer))
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "expected"),
+    [
+        ("192.0.2.1", "203.0.113.9", "192.0.2.1"),  # not a trusted proxy
+        *(("10.0.0.1", text, "10.0.0.1") for text in ("", "nonsense", "203.0.113.9, nonsense")),
+        ("10.0.0.1", "203.0.113.9", "203.0.113.9"),
+        ("10.0.0.1", "203.0.113.9, 10.0.0.2", "203.0.113.9"),
+        ("10.0.0.1", "1.1.1.1, 203.0.113.9, 10.0.0.2", "203.0.113.9"),  # the client wrote 1.1.1.1
+        ("10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.1"),  # proxies only, so the peer counts
+        ("::ffff:10.0.0.1", "203.0.113.9", "203.0.113.9"),
+        ("fd00::1", "[2001:db8::7]", "2001:db8::7"),
+        ("fd00::1", "fe80::7%eth0", "fe80::7"),  # a zone means nothing on another machine
+        ("", "203.0.113.9", ""),
+    ],
+)
+def test_forwarded_address_counts_only_from_a_trusted_proxy(
+    settings: Any, peer: str, forwarded: str, expected: str
+) -> None:
+    assert address(peer, forwarded) == expected
+    settings.TRUSTED_PROXY_HEADERS = []
+    assert address("10.0.0.1", forwarded) == "10.0.0.1"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=60))
+def test_any_header_gives_an_address(forwarded: str) -> None:
+    assert parse_address(address("10.0.0.1", forwarded)) is not None
+
+
+@pytest.mark.parametrize(
+    ("address", "client", "network"),
+    [
+        *((f"{prefix}192.0.2.1", "192.0.2.1", "192.0.2.0/24") for prefix in ("", "::ffff:")),
+        ("10.1.2.3", "10.1.2.3", "10.1.2.3"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1::/48", "2001:db8:1::/48"),
+        ("", "", ""),
+    ],
+)
+def test_client_is_an_ipv4_address_or_an_ipv6_network(
+    address: str, client: str, network: str
+) -> None:
+    assert (client_of(address), network_of(address)) == (client, network)
+
+
+def test_header_with_an_underscore_does_not_change_the_address(tmp_path: Path) -> None:
+    """The address in the access log is the one of the rate limit and of sign-in attempts, too."""
+    written = tmp_path / "access"
+    trusted = {
+        "CODERAPI_ACCESS_LOG_PATH": str(written),
+        "CODERAPI_ACCESS_LOG_FORMAT": "json",
+        "CODER_PROXY_TRUSTED_HEADERS": "X-Forwarded-For",
+        "CODER_PROXY_TRUSTED_ORIGINS": "127.0.0.1",
+    }
+    proxied, forged = {"X-Forwarded-For": "203.0.113.9"}, {"X_Forwarded_For": "203.0.113.1"}
+    with own_server("--web-only", log=tmp_path / "log", **trusted) as server:
+        with closing(HTTPConnection("127.0.0.1", server.port)) as connection:
+            # The first path is handled in the event loop, and the second one by Django.
+            for path in ("/api/v2/buildinfo", "/login"):
+                for headers in (forged, proxied, proxied | forged, forged | proxied):
+                    connection.request("GET", path, headers=headers)
+                    assert connection.getresponse().read()
+        wait_for(lambda: written.exists() and len(written.read_text().splitlines()) >= 8)
+    lines = map(json.loads, written.read_text().splitlines())
+    found = [line["client"] for line in lines if line["path"] != "/healthz"]
+    assert found == ["127.0.0.1", *["203.0.113.9"] * 3] * 2

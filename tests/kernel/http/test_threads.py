@@ -1,0 +1,243 @@
+"""The threads of an event loop, whose callers take turns: responses, and functions that block."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import django.db
+import psycopg
+import pytest
+from django.core.exceptions import BadRequest
+
+from kernel.futures import Pool
+from kernel.http.errors import APIError
+from kernel.http.responses import Answer
+from kernel.http.threads import Threads
+from tests.support.api.asking import ask, ask_in_loop
+from tests.support.processes import DEADLINE_SECONDS, wait_for
+
+
+class Body:
+    """A streamed body. Records when it is closed, and in which thread."""
+
+    def __init__(self, pieces: int) -> None:
+        self.left = pieces
+        self.closed_in: threading.Thread | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if not self.left:
+            raise StopIteration
+        self.left -= 1
+        return b"x"
+
+    def close(self) -> None:
+        self.closed_in = threading.current_thread()
+
+
+def application(body: Any) -> Any:
+    def answer(environ: Any, start_response: Callable[..., Any]) -> Any:
+        start_response("200 OK", [("A", "b"), ("Set-Cookie", "c=d"), ("Set-Cookie", "e=f")])
+        return body
+
+    return answer
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[[Any], Threads]]:
+    """Starts one thread for an application. It ends with the test."""
+    found: list[Threads] = []
+
+    def start(app: Any) -> Threads:
+        found.append(Threads(app, 1))
+        return found[-1]
+
+    yield start
+    for each in found:
+        each.stop()
+
+
+type Start = Callable[[Any], Threads]
+
+
+def respond(threads: Threads) -> Answer:
+    return ask_in_loop(threads.respond({}, "", "1-2"))
+
+
+@pytest.mark.parametrize("body", [[b"whole"], [b"who", b"le"], []])
+def test_whole_response_has_its_length(started: Start, body: list[bytes]) -> None:
+    answer = respond(started(application(body)))
+    length = str(sum(map(len, body)))
+    assert answer.status == 200
+    cookies = [("Set-Cookie", "c=d"), ("Set-Cookie", "e=f")]
+    assert [*answer.pairs()] == [("A", "b"), ("Content-Length", length), *cookies]
+    assert answer.body == b"".join(body)
+    assert answer.pieces is None
+
+
+def test_slow_reader_of_a_stream_occupies_no_thread(started: Start) -> None:
+    """While the client does not read, the only thread is free, and one piece is in memory."""
+    body = Body(pieces=3)
+    threads = started(application(body))
+    pieces = respond(threads).pieces
+    assert pieces
+    for left in (2, 1, 0):
+        assert pieces.next().result(DEADLINE_SECONDS) == b"x"
+        assert threads.submit(lambda: "free", "", "").result(DEADLINE_SECONDS) == "free"
+        assert body.left == left
+    assert pieces.next().result(DEADLINE_SECONDS) is None
+    pieces.close(3, is_whole=True)
+    wait_for(lambda: body.closed_in)
+    assert body.closed_in != threading.main_thread()
+
+
+def occupied(threads: Threads) -> threading.Event:
+    """Occupies the only thread until the event is set."""
+    begun, free = threading.Event(), threading.Event()
+
+    def occupy() -> None:
+        begun.set()
+        free.wait(DEADLINE_SECONDS)
+
+    threads.submit(occupy, "", "")
+    assert begun.wait(DEADLINE_SECONDS)
+    return free
+
+
+def test_response_is_closed_in_a_thread_if_the_client_goes_while_it_is_made(
+    started: Start,
+) -> None:
+    body, begun, free = Body(pieces=3), threading.Event(), threading.Event()
+
+    def slow(environ: Any, start_response: Any) -> Any:
+        begun.set()
+        free.wait(DEADLINE_SECONDS)
+        return application(body)(environ, start_response)
+
+    async def go() -> None:
+        running = asyncio.create_task(ask(started(slow).respond({}, "", "")))
+        await asyncio.to_thread(begun.wait, DEADLINE_SECONDS)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        free.set()
+
+    asyncio.run(go())
+    wait_for(lambda: body.closed_in)
+
+
+def test_request_of_a_client_that_has_gone_is_not_started(started: Start) -> None:
+    seen: list[Any] = []
+
+    def answer(environ: Any, start_response: Any) -> Any:
+        seen.append(environ)
+        return application([b""])(environ, start_response)
+
+    threads = started(answer)
+    free = occupied(threads)
+
+    async def go() -> None:
+        gone = asyncio.create_task(ask(threads.respond({}, "", "")))
+        await asyncio.sleep(0)
+        assert threads._pool._queues
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+
+    asyncio.run(go())
+    free.set()
+    assert threads.submit(lambda: 1, "", "").result(DEADLINE_SECONDS) == 1
+    assert seen == []
+
+
+@pytest.mark.django_db
+def test_error_of_the_database_is_converted_in_the_thread(started: Start) -> None:
+    def fail() -> None:
+        raise django.db.OperationalError from psycopg.OperationalError("gone")
+
+    with pytest.raises(APIError) as caught:
+        started(application([b""])).submit(fail, "", "").result(DEADLINE_SECONDS)
+    assert caught.value.status == 503
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(ValueError("secret"), 500), (BadRequest("no"), 400)]
+)
+def test_error_outside_of_the_middleware_is_a_response(
+    started: Start, caplog: pytest.LogCaptureFixture, error: Exception, status: int
+) -> None:
+    def answer(environ: Any, start_response: Any) -> Any:
+        raise error
+
+    found = respond(started(answer))
+    assert found.status == status
+    assert b"secret" not in found.body
+    assert ("1-2" in found.body.decode()) == ("secret" in caplog.text) == (status == 500)
+
+
+# --- The pool -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    found = Pool(1, name="tested")
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def free(pool: Pool) -> threading.Event:
+    """Occupies the only thread until the event is set."""
+    begun, free = threading.Event(), threading.Event()
+
+    def occupy() -> None:
+        begun.set()
+        free.wait(DEADLINE_SECONDS)
+
+    pool.submit("a", occupy)
+    assert begun.wait(DEADLINE_SECONDS)
+    return free
+
+
+def test_callers_take_turns(pool: Pool, free: threading.Event) -> None:
+    seen: list[str] = []
+    names = ("a", "a", "a", "b", "c", "b")
+    futures = [pool.submit(name, partial(seen.append, name)) for name in names]
+    free.set()
+    for future in futures:
+        future.result(DEADLINE_SECONDS)
+    assert seen == ["a", "b", "c", "a", "b", "a"]
+
+
+def test_errors_are_raised_by_the_future(pool: Pool) -> None:
+    def fail() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        pool.submit("a", fail).result(DEADLINE_SECONDS)
+    assert pool.submit("a", lambda: 1).result(DEADLINE_SECONDS) == 1
+
+
+def test_canceled_job_is_not_run(pool: Pool, free: threading.Event) -> None:
+    seen: list[int] = []
+    assert pool.submit("a", lambda: seen.append(1)).cancel()
+    last = pool.submit("a", lambda: seen.append(2))
+    free.set()
+    last.result(DEADLINE_SECONDS)
+    assert seen == [2]
+
+
+def test_stopped_pool_runs_what_waits_and_takes_nothing_more(
+    pool: Pool, free: threading.Event
+) -> None:
+    waiting = pool.submit("a", lambda: 1)
+    pool.stop()
+    free.set()
+    assert waiting.result(DEADLINE_SECONDS) == 1
+    with pytest.raises(RuntimeError):
+        pool.submit("a", lambda: 1)
+    wait_for(lambda: not any(t.name.startswith("tested") for t in threading.enumerate()))

@@ -1,0 +1,324 @@
+"""Metrics: their values, their documentation, and how they are served."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
+from datetime import timedelta
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+from prometheus_client import REGISTRY
+from prometheus_client.core import Metric
+
+from coderapi import __version__
+from coderapi.server import prometheus
+from coderapi.server.children import TITLE
+from jobs.models import JobRun
+from jobs.registry import Job
+from jobs.services import run_job
+from kernel import telemetry
+from kernel.db.backend.base import connections
+from kernel.http.metrics import pool_stats, waiting_requests
+from kernel.telemetry import DIRECTORY_VARIABLE, loop_lag, metrics
+from kernel.telemetry.loop_lag import INTERVAL_SECONDS, LAG, measure_lag
+from tests.support.api.client import APIClient
+from tests.support.commands import execute
+from tests.support.factories import make_user
+from tests.support.processes import DEADLINE_SECONDS, PROJECT, free_port, wait_for
+from tests.support.servers.live import own_server
+
+PRUNE = "prune_job_runs"
+DOCUMENT = PROJECT / "docs" / "metrics.md"
+ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*) ?\|", re.MULTILINE)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the process count requests, as it does if metrics are enabled."""
+    monkeypatch.setenv(telemetry.DIRECTORY_VARIABLE, "/nonexistent")
+
+
+def requests(**labels: str) -> float:
+    return REGISTRY.get_sample_value("coderapi_http_requests_total", labels) or 0.0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "operation", "status"),
+    [
+        ("GET", "/api/v2/buildinfo", "build-info", "200"),
+        ("GET", "/api/v2/users/me/keys/tokens/tokenconfig", "get-token-config", "401"),
+        ("GET", "/healthz", "healthz", "200"),
+        ("GET", "/admin/", "admin", "302"),
+        ("GET", "/swagger", "SwaggerView", "404"),
+        # Clients cannot create labels.
+        ("GET", "/no/such/page", "unknown", "404"),
+        ("BREW", "/api/v2/buildinfo", "build-info", "405"),
+    ],
+)
+@pytest.mark.django_db
+@pytest.mark.usefixtures("counted")
+def test_requests_are_counted_by_operation_method_status_and_wire(
+    method: str, path: str, operation: str, status: str
+) -> None:
+    counted = {"BREW": "other"}.get(method, method)
+    labels = {"operation": operation, "method": counted, "status": status, "wire_format": "coderd"}
+    before = requests(**labels)
+    APIClient().generic(method, path, headers={"Coderapi-Wire-Format": "coderd"})
+    assert requests(**labels) == before + 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("error", "outcome"), [(None, "ok"), (ValueError("no"), "failed")])
+def test_job_runs_are_counted_by_outcome(error: Exception | None, outcome: str) -> None:
+    def run(now: Any) -> int:
+        if error:
+            raise error
+        return 1
+
+    labels = {"job_name": "counted", "outcome": outcome}
+    before = REGISTRY.get_sample_value("coderapi_job_runs_total", labels) or 0
+    run_job(Job(name="counted", every=timedelta(days=1), run=run), timezone.now())
+    assert REGISTRY.get_sample_value("coderapi_job_runs_total", labels) == before + 1
+
+
+@pytest.mark.django_db
+def test_database_gauges_are_read_from_the_database() -> None:
+    now = timezone.now()
+    make_user()
+    make_user(status="suspended")
+    JobRun.objects.create(
+        job=PRUNE, scheduled_at=now, started_at=now, finished_at=now, error="x", host="h"
+    )
+    metrics.discover()
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in metrics.read_database_gauges(now)
+        for sample in family.samples
+    }
+    assert found["coderapi_database_up",] == 1
+    assert found["coderapi_users", "active"] == 1
+    assert found["coderapi_users", "suspended"] == 1
+    assert found["coderapi_job_failing", PRUNE] == 1
+    assert ("coderapi_stats_snapshot_age_seconds",) not in found
+
+
+@pytest.mark.django_db
+def test_scrape_costs_a_bounded_number_of_queries(django_assert_max_num_queries: Any) -> None:
+    metrics.discover()
+    figures = metrics.DatabaseGauges()
+    with django_assert_max_num_queries(16):
+        list(figures.collect())
+        list(figures.collect())
+
+
+def declared() -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Yields name, type and labels of each of our metrics."""
+    metrics.discover()
+    assert loop_lag.LAG in REGISTRY._collector_to_names
+    for collector in list(REGISTRY._collector_to_names):
+        for family in collector.describe() if hasattr(collector, "describe") else []:
+            if family.name.startswith("coderapi_"):
+                yield _shown_name(family), family.type, tuple(collector._labelnames)  # type: ignore[attr-defined]
+    for figure in metrics.DATABASE_GAUGES:
+        yield figure.name, "gauge", figure.labels
+    yield "coderapi_database_up", "gauge", ()
+    for read in prometheus.ThisServer(os.getpid()).collect():
+        yield _shown_name(read), read.type, tuple(read.samples[0].labels)
+
+
+def _shown_name(family: Metric) -> str:
+    return f"{family.name}_total" if family.type == "counter" else family.name
+
+
+def test_every_metric_is_documented() -> None:
+    rows = {
+        (name, kind, tuple(re.findall(r"\w+", labels)))
+        for name, kind, labels in ROW.findall(DOCUMENT.read_text())
+    }
+    assert rows == set(declared())
+
+
+def test_no_label_is_reserved_by_prometheus() -> None:
+    assert not {"job", "instance"} & {label for _, _, labels in declared() for label in labels}
+
+
+def test_directories_of_killed_servers_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = tmp_path / f"{telemetry.DIRECTORY_PREFIX}{ended.pid}-x"
+    lives = tmp_path / f"{telemetry.DIRECTORY_PREFIX}{os.getpid()}-x"
+    foreign = tmp_path / f"{telemetry.DIRECTORY_PREFIX}nonsense"
+    for directory in (left, lives, foreign):
+        directory.mkdir()
+    with telemetry.shared_directory() as mine:
+        assert mine.is_dir()
+        assert not left.exists()
+    assert not mine.exists()
+    assert lives.is_dir()
+    assert foreign.is_dir()
+
+
+def connect_and_close() -> None:
+    connection.ensure_connection()
+    connection.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_requests_that_wait_for_a_connection_are_counted() -> None:
+    connection.ensure_connection()
+    limiter = connections()
+    limit = pool_stats()["pool_max"]
+    with ExitStack() as busy, ThreadPoolExecutor(1) as thread:
+        for _ in range(limit - 1):
+            busy.enter_context(limiter.hold())
+        assert waiting_requests()[()] == 0
+        request = thread.submit(connect_and_close)
+        wait_for(lambda: waiting_requests()[()] == 1)
+        connection.close()
+        request.result()
+
+
+def test_server_serves_the_counts_of_all_its_processes(tmp_path: Path) -> None:
+    port = free_port()
+    settings = {"CODER_PROMETHEUS_ENABLE": "true", "CODERAPI_WEB_WORKERS": "2"}
+    settings |= {"CODER_PROMETHEUS_ADDRESS": f"127.0.0.1:{port}", "TMPDIR": str(tmp_path)}
+    with own_server("--web-only", log=tmp_path / "log", **settings) as server:
+        wait_for(lambda: 'coderapi_listener_connected{role="web"} 1.0' in scraped(port))
+        before = builds(scraped(port))
+        for _ in range(10):
+            assert server.get("/api/v2/buildinfo") == 200
+        assert builds(scraped(port)) == before + 10
+        text = scraped(port)
+        assert "coderapi_database_up 1.0" in text
+        assert f'version="{__version__}"' in of(text, "coderapi_build_info")[0]
+        for name in ("cpu_seconds_total", "resident_memory_bytes", "open_fds"):
+            roles = [re.findall(r'role="(\w+)"', line)[0] for line in of(text, f"process_{name}")]
+            assert sorted(roles) == ["metrics", "supervisor", "web", "web"]
+        assert {f'pid="{pid}"' for pid in server.web_workers()} <= set(
+            re.findall(r'pid="\d+"', text)
+        )
+        server.end(signal.SIGTERM)
+        assert not list(tmp_path.glob(f"{telemetry.DIRECTORY_PREFIX}*"))
+    if promtool := shutil.which("promtool"):
+        # It also checks the names by Prometheus' rules.
+        checked = execute([promtool, "check", "metrics"], typed=text)
+        assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+def test_child_that_vanishes_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    # The first child ended before its title was read, the second after that, and two live.
+    titles = {gone.pid: "early", os.getpid(): "web", os.getppid(): "worker"}
+    children = tmp_path / "1/task/1/children"
+    children.parent.mkdir(parents=True)
+    children.write_text(f"2 {' '.join(map(str, titles))}")
+    for pid, role in titles.items():
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / f"{pid}/cmdline").write_text(f"{TITLE}{role}\0")
+    monkeypatch.setattr(prometheus, "PROC", tmp_path)
+    monkeypatch.setattr(prometheus, "running", lambda: "2.34.1")
+    [memory] = [
+        found
+        for found in prometheus.ThisServer(1).collect()
+        if found.name == "process_resident_memory_bytes"
+    ]
+    roles = {sample.labels["pid"]: sample.labels["role"] for sample in memory.samples}
+    assert roles == {"1": "supervisor", str(os.getpid()): "web", str(os.getppid()): "worker"}
+
+
+def scraped(port: int) -> str:
+    """Returns the metrics that are served, or "" before the server listens."""
+    with suppress(OSError), closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read().decode()
+    return ""
+
+
+def of(text: str, name: str) -> list[str]:
+    return re.findall(rf"^{name}{{.*$", text, re.MULTILINE)
+
+
+def builds(text: str) -> float:
+    found = re.search(
+        r'^coderapi_http_requests_total{[^}]*"build-info"[^}]*} (\S+)$', text, re.MULTILINE
+    )
+    return float(found[1]) if found else 0.0
+
+
+# --- The lag of the event loop --------------------------------------------------------------------
+
+
+BLOCKED_SECONDS = 100.0
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """An event loop whose clock can be put forward, as if a function had taken that long."""
+
+    ahead = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.ahead
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    found = Loop()
+    yield found
+    found.close()
+
+
+def sampled() -> tuple[float, float]:
+    """Returns the number of samples, and their sum."""
+    [metric] = LAG.collect()
+    values = {sample.name: sample.value for sample in metric.samples}
+    return values[f"{metric.name}_count"], values[f"{metric.name}_sum"]
+
+
+async def after_samples(count: int) -> None:
+    before = sampled()[0]
+    async with asyncio.timeout(DEADLINE_SECONDS + BLOCKED_SECONDS):
+        while sampled()[0] < before + count:
+            await asyncio.sleep(0.001)
+
+
+def test_samples_are_counted_and_a_blocked_loop_is_seen(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DIRECTORY_VARIABLE, "/nonexistent")
+
+    async def measured() -> float:
+        measuring = asyncio.create_task(measure_lag())
+        await after_samples(3)
+        before = sampled()[1]
+        loop.ahead += BLOCKED_SECONDS
+        await after_samples(1)
+        measuring.cancel()
+        return sampled()[1] - before
+
+    assert loop.run_until_complete(measured()) >= BLOCKED_SECONDS - INTERVAL_SECONDS
+
+
+def test_nothing_is_sampled_without_metrics(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(DIRECTORY_VARIABLE, raising=False)
+    before = sampled()
+    loop.run_until_complete(measure_lag())
+    assert sampled() == before
