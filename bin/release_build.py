@@ -134,20 +134,24 @@ def _image(source: Path, repository: str) -> str:
     """Builds the image for each platform, if podman is installed. Returns what was done."""
     if shutil.which("podman") is None:
         return "  The image was not built: podman is not installed."
-    tag, archive = f"localhost/coderapi:{__version__}", TARGET / f"coderapi-{__version__}.oci.tar"
+    tag = f"localhost/coderapi-release:{__version__}"
+    archive = TARGET / f"coderapi-{__version__}.oci.tar"
     epoch = output("git", "log", "-1", "--format=%ct", cwd=source).strip()
     file = ["--file", "docker/Dockerfile", "--timestamp", epoch]
     if repository:
         file += ["--label", f"org.opencontainers.image.source={repository}"]
+    digest_file = TARGET / "image-digest.txt"
+    push = ["podman", "manifest", "push", "--all", "--digestfile", digest_file, tag]
     try:
+        # Without this, the platforms of an earlier build would stay in the manifest.
+        output("podman", "manifest", "rm", "--ignore", tag)
         output(
             "podman", "build", "--platform", PLATFORMS, "--manifest", tag, *file, ".", cwd=source
         )
-        output("podman", "manifest", "push", "--all", tag, f"oci-archive:{archive}")
-        digest = json.loads(output("podman", "image", "inspect", tag))[0]["Digest"]
+        output(*push, f"oci-archive:{archive}:coderapi:{__version__}")
     except ReleaseError as error:
         return f"  The image was not built: {error}"
-    (TARGET / "image-digest.txt").write_text(f"{digest}\n")
+    digest = digest_file.read_text()
     return f"  {archive.name} for {PLATFORMS}: {digest}"
 
 
