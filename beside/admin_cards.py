@@ -5,8 +5,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.urls import reverse
 
-from beside.checks import coder_options
-from beside.checks.findings import Finding
+from beside.checks import Finding, coder_options
 from beside.checks.setup import coder_findings
 from beside.configuration import documents
 from beside.jobs import CHECK_TOKEN, FOLLOW_DATABASE

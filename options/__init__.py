@@ -10,7 +10,6 @@ flags override the environment, the environment the file, and the file the defau
 `configuration.load` combines these steps and raises one error that lists the mistakes of all
 sources. `start` adds the defaults that depend on this machine. `rejections` rejects values with
 which the server does not start. `comparison` compares the catalogue with a running Coder server.
-`entries` writes the differences as lines of `catalogue.toml`.
 
 A configuration becomes the JSON of `GET /deployment/config` in two wire forms (`rendering`,
 `option_formats`), a YAML file (`written_config`), and the tables of `coderapi options` (`table`).

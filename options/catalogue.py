@@ -12,7 +12,7 @@ members from this option, except those that it has itself.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from options.values.addresses import Address
 from options.values.base import ValueType
 from options.values.lists import TextList
 from options.values.rules import RULES, Rule, one_of
-from options.values.scalars import Bool, Choice, ConfigPath, Duration, Integer, Regexp, Size, Text
+from options.values.scalars import Bool, Choice, Duration, Integer, Regexp, Size, Text
 from options.values.urls import URL
 
 type Entry = dict[str, Any]
@@ -46,7 +46,6 @@ TYPES: Mapping[str, Callable[..., ValueType[Any]]] = {
     "string": lambda **more: Text(_rule(**more)),
     "string-array": lambda **more: TextList(_rule(**more)),
     "url": URL,
-    "yaml-config-path": ConfigPath,
     **{
         each.name: each
         for each in (
@@ -55,7 +54,6 @@ TYPES: Mapping[str, Callable[..., ValueType[Any]]] = {
             structs.Links,
             structs.TextListMap,
             structs.TextMap,
-            structs.UUIDListMap,
         )
     },
 }
@@ -92,22 +90,14 @@ def _option(entry: Entry, groups: Mapping[str, Group], **more: Any) -> Option:
     return Option(**_members(entry, groups) | {"type": value_type, **more})
 
 
-def _coders(entries: list[Entry], groups: Mapping[str, Group]) -> tuple[Option, ...]:
+def _coders(entries: list[Entry], groups: Mapping[str, Group]) -> Iterator[Option]:
     current = {e["name"]: _option(e, groups) for e in entries if "type" in e}
-    return tuple(
-        current[entry["name"]] if "type" in entry else _old_name(entry, groups, current)
-        for entry in entries
-    )
-
-
-def _old_name(entry: Entry, groups: Mapping[str, Group], current: Mapping[str, Option]) -> Option:
-    members: Entry = {"flag": FOLLOWS, "flag_shorthand": ""} | _members(entry, groups)
-    return replace(current[members["use_instead"][0]], **members)
-
-
-def _own(entry: Entry) -> Option:
-    env = entry["env"]
-    return _option(entry, {}, name=env, flag="", json_path=env, obeyed=True, own=True)
+    for entry in entries:
+        if "type" in entry:
+            yield current[entry["name"]]
+        else:
+            members: Entry = {"flag": FOLLOWS, "flag_shorthand": ""} | _members(entry, groups)
+            yield replace(current[members["use_instead"][0]], **members)
 
 
 def parse_option(entry: Entry) -> Option:
@@ -118,10 +108,13 @@ def parse_option(entry: Entry) -> Option:
 _coder = _read("catalogue.toml")
 GROUP_BY_KEY = _groups(_coder["groups"])
 GROUPS = tuple(GROUP_BY_KEY.values())
-CATALOGUE = _coders(_coder["option"], GROUP_BY_KEY)
+CATALOGUE = tuple(_coders(_coder["option"], GROUP_BY_KEY))
 # Maps keys of YAML files for older releases to the current keys.
 OLD_YAML_KEYS: dict[str, str] = _coder["old_yaml_keys"]
 # Numbered variables, such as CODER_AI_GATEWAY_PROVIDER_0_TYPE, set this value. It is not an option,
 # so the list of options does not contain it.
 AI_PROVIDERS = parse_option(_coder["ai_providers"])
-OWN_OPTIONS = tuple(_own(entry) for entry in _read("own.toml")["option"])
+OWN_OPTIONS = tuple(
+    _option(each, {}, name=each["env"], flag="", json_path=each["env"], obeyed=True, own=True)
+    for each in _read("own.toml")["option"]
+)

@@ -100,12 +100,19 @@ def load(
         family.json_path: read_providers(family, variables, environment) for family in FAMILIES
     }
     sources = [environment, read_flags(flags)]
-    if file := _config_file(sources):
-        sources.append(read_yaml_file(file))
+    settings = [setting for source in sources for setting in source.settings]
+    # A flag overrides the environment.
+    if files := [each.value for each in settings if each.option.json_path == CONFIG_PATH]:
+        sources += [read_yaml_file(files[-1])] if files[-1] else []
     if errors := [error for source in sources for error in source.errors]:
         raise ConfigurationError(errors, warnings=_warnings(sources))
     computed = {**(defaults or {}), SECURE_COOKIE: _secure_cookie(sources)}
-    options = tuple(_with_default(option, computed) for option in CATALOGUE)
+    options = tuple(
+        dataclasses.replace(option, default=computed[option.json_path])
+        if option.json_path in computed and not option.use_instead
+        else option
+        for option in CATALOGUE
+    )
     found = _resolved((*options, AI_PROVIDERS, *OWN_OPTIONS), sources)
     values = {path: item.value for path, item in found.items()}
     places = {path: item.place for path, item in found.items()}
@@ -115,7 +122,9 @@ def load(
             # Only the place is set. The source stays empty, because Coder's server sends an empty
             # source for these values.
             places[path] = places[path] or f"{next(iter(providers))}*"
-    _change_at_start(values, redirects=_sets_redirect(flags, variables))
+    set_to = (variables.get(name) for name in _REDIRECT_VARIABLES)
+    redirects = _REDIRECT_FLAG in dict(flags) or not TRUE.isdisjoint(set_to)
+    _change_at_start(values, redirects=redirects)
     return Configuration(
         options,
         values,
@@ -141,43 +150,18 @@ def check(files: Iterable[str]) -> list[OptionError]:
     return [error for file in dict.fromkeys(files) for error in read_yaml_file(file).errors]
 
 
-def _config_file(sources: Iterable[Gathered]) -> str:
-    """Returns the path of the YAML file, or "". A flag overrides the environment."""
-    settings = (setting for source in sources for setting in source.settings)
-    files = [setting.value for setting in settings if setting.option.json_path == CONFIG_PATH]
-    return files[-1] if files else ""
-
-
-def _with_default(option: Option, defaults: Mapping[str, str]) -> Option:
-    if option.json_path not in defaults or option.use_instead:
-        return option
-    return dataclasses.replace(option, default=defaults[option.json_path])
-
-
 def _change_at_start(values: dict[str, Any], *, redirects: bool) -> None:
     """Changes values as Coder's server does at its start, so that clients get the same values."""
-    if values["address"]:
-        _spread_address(values)
+    address = values["address"]
+    if address and values["tls.enable"]:
+        # The deprecated option Address is copied to one listener, and disables the other one.
+        values["tls.address"], values["http_address"] = address, ""
+    elif address:
+        values["http_address"], values["tls.address"] = str(address), HostPort()
     if values["rate_limit.disable_all"]:
         values["rate_limit.api"] = -1
     if values["tls.enable"] and redirects:
         values["redirect_to_access_url"] = values["tls.redirect_http"]
-
-
-def _spread_address(values: dict[str, Any]) -> None:
-    """Copies the deprecated option Address to one listener, and disables the other listener.
-
-    If TLS is enabled, the TLS listener gets the address. Otherwise the HTTP listener gets it.
-    """
-    if values["tls.enable"]:
-        values["tls.address"], values["http_address"] = values["address"], ""
-    else:
-        values["http_address"], values["tls.address"] = str(values["address"]), HostPort()
-
-
-def _sets_redirect(flags: Flags, variables: Mapping[str, str]) -> bool:
-    set_to = (variables.get(name) for name in _REDIRECT_VARIABLES)
-    return _REDIRECT_FLAG in dict(flags) or not TRUE.isdisjoint(set_to)
 
 
 # --- The effective values ---------------------------------------------------------------------

@@ -110,13 +110,16 @@ class Option:
         if self.flag is FOLLOWS:
             self._set("flag", self.env.removeprefix(_PREFIX).lower().replace("_", "-"))
         key = self.flag.removeprefix(self.group.flags if self.group else "")
-        is_snake = self.group is not None and self.group.snake_case
-        key = key.replace("-", "_") if is_snake else _camel_case(key)
+        first, *others = key.split("-")
+        if self.group and self.group.snake_case:
+            key = key.replace("-", "_")
+        else:
+            key = first + "".join(_ACRONYMS.get(word, word.capitalize()) for word in others)
         if self.yaml is FOLLOWS:
             self._set("yaml", "" if self.secret else key)
         if self.json_path is FOLLOWS:
             above = f"{self.group.json_path}." if self.group and self.group.json_path else ""
-            self._set("json_path", above + _snake_case(self.yaml or key))
+            self._set("json_path", above + _WORD_STARTS.sub("_", self.yaml or key).lower())
         if self.remark is FOLLOWS:
             self._set("remark", self.group.remark if self.group and not self.obeyed else "")
 
@@ -140,15 +143,6 @@ class Option:
             "secret": self.secret,
         }
         return {mark: "true" for mark, is_set in marks.items() if is_set}
-
-
-def _camel_case(flag: str) -> str:
-    first, *others = flag.split("-")
-    return first + "".join(_ACRONYMS.get(word, word.capitalize()) for word in others)
-
-
-def _snake_case(key: str) -> str:
-    return _WORD_STARTS.sub("_", key).lower()
 
 
 def by_env(catalogue: Iterable[Option]) -> dict[str, Option]:

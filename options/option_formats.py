@@ -11,7 +11,7 @@ from options.option import Option
 from options.values.addresses import Address, split_host_port
 from options.values.base import ValueType
 from options.values.lists import TextList
-from options.values.scalars import Bool, Choice, ConfigPath, Duration, Integer, Regexp, Text
+from options.values.scalars import Bool, Choice, Duration, Integer, Regexp, Text
 from options.values.structs import (
     AI_PROVIDER_FIELDS,
     EXTERNAL_AUTH_FIELDS,
@@ -23,7 +23,6 @@ from options.values.structs import (
     Links,
     TextListMap,
     TextMap,
-    UUIDListMap,
 )
 from options.values.urls import URL, ParsedURL, parse_url
 
@@ -131,7 +130,7 @@ CHOICE_MEMBERS = object_of(
 
 # The coderd format omits empty members of these types only. Empty URLs, addresses and
 # structs are included.
-_LEFT_OUT_WHEN_EMPTY = (AIProviders, Bool, Choice, ConfigPath, Duration, Integer, Text, TextList)
+_LEFT_OUT_WHEN_EMPTY = (AIProviders, Bool, Choice, Duration, Integer, Text, TextList)
 # The groups and the values that are omitted like those at the top level.
 _SPARSE = {"session_lifetime", "http_cookies", "ai.bridge.providers", "template_builder.disabled"}
 
@@ -261,7 +260,6 @@ _AN_AI_PROVIDER = "A provider of the AI gateway, without its keys."
 _PLAIN: Mapping[type[ValueType[Any]], Encoding] = {
     Bool: Encoding(TRUTH),
     Choice: Encoding(TEXT),
-    ConfigPath: Encoding(TEXT),
     Duration: Encoding(INTEGER | {"description": "In nanoseconds."}),
     Integer: Encoding(INTEGER),
     Text: Encoding(TEXT),
@@ -275,7 +273,6 @@ _DOCUMENTED = WireForm(
         TextList: Encoding(TEXTS, lambda texts: texts or []),
         TextMap: Encoding(map_of(TEXT), _map),
         TextListMap: Encoding(map_of(TEXTS), _map),
-        UUIDListMap: Encoding(map_of(TEXTS), _map),
         Links: Encoding(
             object_of({"value": described(array_of(ref(_LINK)), "The links.")}, "Links to show."),
             lambda links: {"value": links or []},
@@ -318,7 +315,6 @@ _CODERD = WireForm(
         TextList: Encoding(TEXTS_OR_NULL),
         TextMap: Encoding(nullable(map_of(TEXT))),
         TextListMap: Encoding(nullable(map_of(TEXTS_OR_NULL))),
-        UUIDListMap: Encoding(nullable(map_of(TEXTS_OR_NULL))),
         Links: Encoding(nullable(array_of(ref(_LINK))), _links, _complete(LINK_FIELDS)),
         ExternalAuth: Encoding(
             array_of(ref(_PROVIDER)),

@@ -12,7 +12,7 @@ from typing import Any
 from options.configuration import Configuration
 from options.option import Option
 from options.values.structs import SECRET_MEMBERS
-from options.values.urls import MASK, ParsedURL, without_password
+from options.values.urls import ParsedURL, parse_url, without_password
 
 # Shown instead of a secret in tables and pages.
 SECRET = "(secret)"  # noqa: S105  # Not a secret itself.
@@ -23,7 +23,9 @@ def without_secrets(value: Any) -> Any:
     if isinstance(value, str):
         return without_password(value)
     if isinstance(value, ParsedURL):
-        return _masked_url(value)
+        text = str(value)
+        shown = without_password(text)
+        return value if shown == text else parse_url(shown)
     if isinstance(value, dict):
         return {
             without_password(key): "" if key in SECRET_MEMBERS else without_secrets(item)
@@ -43,15 +45,3 @@ def redacted(options: Configuration) -> Configuration:
     """Returns a copy of the configuration without secrets, for responses and pages."""
     shown = {option.json_path: shown_value(option, options) for option in options.leaves}
     return dataclasses.replace(options, values=shown)
-
-
-def _masked_url(url: ParsedURL) -> ParsedURL:
-    texts = {
-        field.name: without_password(text)
-        for field in dataclasses.fields(url)
-        if isinstance(text := getattr(url, field.name), str)
-    }
-    user, colon, _ = (url.userinfo or "").partition(":")
-    if colon:
-        texts["userinfo"] = f"{user}:{MASK}"
-    return dataclasses.replace(url, **texts)  # type: ignore[arg-type]  # All are strings.

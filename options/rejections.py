@@ -149,15 +149,13 @@ def _coder(options: Configuration) -> Iterator[_Problem]:
 
 def _logs(options: Configuration) -> Iterator[_Problem]:
     for name in (*_LOCATIONS, "CODERAPI_ACCESS_LOG_PATH"):
-        path = options.value(name)
-        if path and not path.startswith("/dev/") and not _is_writable(Path(path)):
+        text = options.value(name)
+        if not text or text.startswith("/dev/"):
+            continue
+        path = Path(text)
+        is_fit = path.is_file() if path.exists() else path.parent.is_dir()
+        if not is_fit or not os.access(path if path.exists() else path.parent, os.W_OK):
             yield name, "is not writable for this user", ""
-
-
-def _is_writable(path: Path) -> bool:
-    if path.exists():
-        return path.is_file() and os.access(path, os.W_OK)
-    return path.parent.is_dir() and os.access(path.parent, os.W_OK)
 
 
 # --- Values with which Coder's server does not start ------------------------------------------

@@ -11,7 +11,6 @@ import json
 from dataclasses import dataclass
 
 from options.configuration import Configuration
-from options.option import Option
 from options.redaction import shown_value
 
 SHORT = 8
@@ -49,6 +48,7 @@ def snapshot(options: Configuration, *, key: str) -> ConfigSnapshot:
     Digests of secrets can be compared only if they were made with the same `key`. Without the key,
     an attacker cannot find a secret by computing the digests of guesses.
     """
+    purpose = hashlib.sha256(f"config-history\0{key}".encode()).digest()
     values: dict[str, str] = {}
     secrets: dict[str, str] = {}
     for option in options.leaves:
@@ -57,16 +57,12 @@ def snapshot(options: Configuration, *, key: str) -> ConfigSnapshot:
         if not option.secret:
             values[path] = option.type.format(shown)
         if shown != value:
-            secrets[path] = _keyed(option, value, key=key)
+            text = f"{path}\0{option.type.format(value)}"
+            digest = hmac.new(purpose, text.encode(), hashlib.sha256).hexdigest()
+            secrets[path] = digest[: 2 * _DIGEST_BYTES]
     sources = {
         option.json_path: options.sources[option.json_path].value
         for option in options.leaves
         if options.places[option.json_path]
     }
     return ConfigSnapshot(values, sources, secrets)
-
-
-def _keyed(option: Option, value: object, *, key: str) -> str:
-    text = f"{option.json_path}\0{option.type.format(value)}"
-    purpose = hashlib.sha256(f"config-history\0{key}".encode()).digest()
-    return hmac.new(purpose, text.encode(), hashlib.sha256).hexdigest()[: 2 * _DIGEST_BYTES]

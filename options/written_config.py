@@ -34,16 +34,11 @@ def yaml_document(configuration: Configuration) -> str:
     """
     tree: _Tree = {}
     for option in configuration.options:
-        if option.yaml and not _is_old_name(option, configuration):
+        paths = {configuration.option(name).json_path for name in option.use_instead}
+        # An option with the path of the option that replaces it is only an old name.
+        if option.yaml and option.json_path not in paths:
             put(tree, option.yaml_path, option, keys={})
     return "\n".join(_lines(tree, configuration, above="")).rstrip() + "\n"
-
-
-def _is_old_name(option: Option, configuration: Configuration) -> bool:
-    """Returns whether the option is an old name of another option, and shares its value."""
-    return any(
-        configuration.option(name).json_path == option.json_path for name in option.use_instead
-    )
 
 
 def _lines(tree: _Tree, configuration: Configuration, *, above: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from beside.checks.findings import Finding
+from beside.checks import Finding
 from beside.client import SECONDS, CoderAnswer, CoderUnavailableError, ask
 from beside.configuration.documents import ANSWERS, CONFIG, MAX_BYTES
 from kernel.admin import State

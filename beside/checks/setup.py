@@ -14,9 +14,8 @@ from urllib.parse import urljoin, urlsplit
 import orjson
 from django.conf import settings
 
-from beside.checks import coder_options, database
+from beside.checks import Finding, coder_options, database
 from beside.checks.coder_options import TRUSTED_HEADERS, TRUSTED_ORIGINS
-from beside.checks.findings import Finding
 from beside.client import OTHER_FORM, SECONDS, CoderUnavailableError
 from beside.configuration.documents import DOCUMENTS
 from beside.token_policy import service_token
@@ -41,9 +40,12 @@ OUR_BUILD = "+coderapi."
 
 def findings(proxy_url: str, *, now: datetime) -> Iterator[Finding]:
     """Yields the results of all checks. `proxy_url` is the URL that browsers use."""
-    if not settings.CODER_URL:
+    if settings.CODER_DATABASE_URL:
+        yield from database.findings(now)
+    elif not settings.CODER_URL:
         change = "CODERAPI_CODER_URL=http://127.0.0.1:3000"
         yield Finding.failed("settings", "The URL of Coder is not set.", change)
+    if not settings.CODER_URL:
         return
     yield from _settings()
     yield from coder_findings(now)
@@ -52,8 +54,6 @@ def findings(proxy_url: str, *, now: datetime) -> Iterator[Finding]:
         yield token
         if token.state is not State.BAD:
             yield from coder_options.findings()
-    if settings.CODER_DATABASE_URL:
-        yield from database.findings(now)
     yield from _proxy(proxy_url.rstrip("/"))
 
 

@@ -39,9 +39,9 @@ LIMITS = setting(
 AS_TEXT = ("uuid", "timestamptz")
 
 MISSING_COLUMN = "42703"
-_CHECK = f"`{PROGRAM} check_coder_database`"
+_CHECK = f"`{PROGRAM} check_coder`"
 _REASONS = {
-    "42501": f"{{}}. The role may not read it. {_CHECK} prints the statement that grants it.",
+    "42501": f"{{}}. {_CHECK} prints the statement that lets the role read it.",
     "42P01": f"{{}}. {_CHECK} lists what is missing.",
     MISSING_COLUMN: f"{{}}. {_CHECK} lists what is missing.",
     "57014": f"A query took longer than {SECONDS} seconds and was stopped.",

@@ -6,7 +6,7 @@ coderd writes agent rows in batches, so a row can arrive after rows with a later
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -15,19 +15,24 @@ from typing import Any
 
 import orjson
 
-from beside.database.connection import CoderDatabaseError, MissingColumnError, Reader
-from beside.database.tables import (
-    AGENT_ROWS,
-    PLAIN,
-    SESSION_COLUMNS,
-    grant,
-    session_columns,
-)
+from beside.database.connection import MissingColumnError, Reader
 from beside.models import ReaderProgress
 from kernel.text.humanize import plural
 from stats.ingest.ingestion import AGENT, parse, store
-from stats.ingest.rows import BY_NAME, UNKNOWN_SESSIONS
+from stats.ingest.rows import AGENT_MEMBERS, BY_NAME, UNKNOWN_SESSIONS
 from stats.models import DAY, KIND_COLUMNS, KIND_PREFIX, MINUTE, AgentStat
+
+AGENT_ROWS = "workspace_agent_stats"
+# The table of agent rows has some of these columns, depending on the release of Coder.
+SESSION_COLUMNS = (BY_NAME, *KIND_COLUMNS)
+PLAIN = tuple(member.name for member in AGENT_MEMBERS if member.name not in SESSION_COLUMNS)
+# The columns that are read in all releases.
+TABLES = {
+    AGENT_ROWS: PLAIN,
+    "workspaces": ("id", "deleted"),
+    "workspace_builds": ("workspace_id", "build_number", "transition", "job_id"),
+    "provisioner_jobs": ("id", "started_at", "canceled_at", "completed_at", "updated_at", "error"),
+}
 
 # A row can arrive until a row is in the table whose `created_at` is later by this time.
 MAX_LATENESS = timedelta(minutes=2)
@@ -41,9 +46,7 @@ NO_SESSIONS = "{}"
 # The applications that have a column of their own.
 KINDS = {column.removeprefix(KIND_PREFIX): column for column in KIND_COLUMNS}
 _SESSION_COLUMNS = """
-SELECT attname AS name, has_column_privilege(attrelid, attnum, 'SELECT') AS readable,
-       quote_ident(current_user) AS role
-FROM pg_attribute
+SELECT attname AS name FROM pg_attribute
 WHERE attrelid = to_regclass('workspace_agent_stats') AND NOT attisdropped
   AND attname = ANY(%(names)s)
 """
@@ -71,6 +74,27 @@ WHERE created_at > %(since)s AND created_at <= %(until)s AND id = ANY(%(ids)s::u
 """
 
 type Rows = list[dict[str, Any]]
+
+
+def session_columns(found: Collection[str]) -> tuple[str, ...]:
+    """Returns the columns with sessions that are read, of those that the table has.
+
+    Coder 2.38 replaces the four columns by one. Its upgrade may leave both for some time.
+    """
+    kinds = KIND_COLUMNS if set(KIND_COLUMNS) <= set(found) else ()
+    if BY_NAME in found:
+        return (BY_NAME, *kinds)
+    return KIND_COLUMNS if set(KIND_COLUMNS) & set(found) else (BY_NAME,)
+
+
+def grant(table: str, role: str) -> str:
+    """Returns the statement that allows the role to read the necessary columns of the table.
+
+    An upgrade of Coder may add columns to agent rows. This table has no secrets, so the role may
+    read all its columns. The other tables may contain secrets.
+    """
+    columns = "" if table == AGENT_ROWS else f" ({', '.join(TABLES[table])})"
+    return f"GRANT SELECT{columns} ON {table} TO {role};"
 
 
 @dataclass(slots=True)
@@ -117,17 +141,8 @@ class AgentTable:
 
     def _learn(self) -> None:
         """Reads which columns the table has. Raises: CoderDatabaseError."""
-        found = {
-            row["name"]: row for row in self.reader.rows(_SESSION_COLUMNS, names=[*SESSION_COLUMNS])
-        }
-        sessions = session_columns(found)
-        for name in sessions:
-            if name in found and not found[name]["readable"]:
-                raise CoderDatabaseError(
-                    f"Coder's database cannot be read: the role may not read the column {name}. "
-                    "An administrator of the database can grant it: "
-                    f"{grant(AGENT_ROWS, found[name]['role'])}"
-                )
+        found = self.reader.rows(_SESSION_COLUMNS, names=[*SESSION_COLUMNS])
+        sessions = session_columns({row["name"] for row in found})
         # As text, because most rows have one of a few combinations of applications and counts.
         self._columns = ", ".join((*PLAIN, *sessions)).replace(BY_NAME, f"{BY_NAME}::text")
         self._has_names, self._has_kinds = BY_NAME in sessions, sessions != (BY_NAME,)

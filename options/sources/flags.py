@@ -40,23 +40,17 @@ def parse_flags(argv: Sequence[str]) -> ParsedFlags:
         if argument == "--":
             parsed.rest.extend([argument, *arguments])
         elif argument.startswith("--"):
-            _read_long(argument, arguments, parsed)
+            name, equals, value = argument[2:].partition("=")
+            if name not in _BY_FLAG:
+                parsed.rest.append(argument)
+            else:
+                given = value if equals else _following_value(_BY_FLAG[name], arguments)
+                parsed.settings.append((name, given))
         elif argument.startswith("-") and argument != "-":
             _read_short(argument, arguments, parsed)
         else:
             parsed.rest.append(argument)
     return parsed
-
-
-def _read_long(argument: str, arguments: Iterator[str], parsed: ParsedFlags) -> None:
-    name, equals, value = argument[2:].partition("=")
-    option = _BY_FLAG.get(name)
-    if option is None:
-        parsed.rest.append(argument)
-    elif equals:
-        parsed.settings.append((name, value))
-    else:
-        parsed.settings.append((name, _following_value(option, arguments)))
 
 
 def _read_short(argument: str, arguments: Iterator[str], parsed: ParsedFlags) -> None:

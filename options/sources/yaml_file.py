@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from yaml import MappingNode, Node, ScalarNode
+from yaml import MappingNode, ScalarNode
 
 from options.catalogue import CATALOGUE, GROUPS, OLD_YAML_KEYS
 from options.errors import nearest_name
@@ -69,17 +69,13 @@ class _Reader:
                 # An empty value is not visible in the file, so the position of the key is used.
                 place = place_of(key if is_blank(node) else node)
                 self.gathered.add(option, f"{self.file}:{place}", node)
-            elif path in _KNOWN and "." not in key.value:
-                self._read_group(path, node)
-            else:
+            elif path not in _KNOWN or "." in key.value:
                 self._refuse_unknown(path, key)
-
-    def _read_group(self, path: str, node: Node) -> None:
-        if isinstance(node, MappingNode):
-            self.read_mapping(node, above=path)
-        elif not is_null(node):
-            problem = f"{path} is a group of options and cannot have a value"
-            self.refuse(problem, place_of(node))
+            elif isinstance(node, MappingNode):
+                self.read_mapping(node, above=path)
+            elif not is_null(node):
+                problem = f"{path} is a group of options and cannot have a value"
+                self.refuse(problem, place_of(node))
 
     def _refuse_unknown(self, path: str, key: ScalarNode) -> None:
         if path in _KNOWN:
@@ -91,13 +87,10 @@ class _Reader:
             problem = f"{path!r} cannot be set in a YAML file; use {ways}"
             self.refuse(problem, place_of(key), option=elsewhere.name)
             return
-        nearest = self._namesake(key.value) or nearest_name(path, _KNOWN)
+        # The only option with this last key is meant, wherever the file has the key.
+        namesakes = [each for each in _KNOWN if each.rpartition(".")[2] == key.value]
+        nearest = namesakes[0] if len(namesakes) == 1 else nearest_name(path, _KNOWN)
         self.refuse(f"{path!r} is not an option", place_of(key), nearest=nearest)
-
-    def _namesake(self, key: str) -> str:
-        """Returns the only full key that ends with this key, or "" for none or several."""
-        paths = [path for path in _KNOWN if path.rpartition(".")[2] == key]
-        return paths[0] if len(paths) == 1 else ""
 
     def refuse(self, problem: str, place: str, **more: Any) -> None:
         self.gathered.refuse(f"{self.file}:{place}", problem, **more)

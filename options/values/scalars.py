@@ -23,9 +23,6 @@ _SIZE = re.compile(
     rf"0|(?P<number>[0-9]{{1,12}}(?:\.[0-9]{{1,3}})?)(?P<unit>{'|'.join(_SIZE_UNITS)})"
 )
 
-# In RE2, \Q…\E quotes text. Any other backslash escapes the next character.
-_ESCAPES = re.compile(r"\\Q.*?(?:\\E|\Z)|\\(.)", re.DOTALL)
-
 
 @dataclass(frozen=True, slots=True)
 class Bool(ValueType[bool]):
@@ -86,13 +83,6 @@ class Text(ValueType[str]):
         if text and self.rule and not self.rule.is_met(text):
             raise ValueRefusedError("is not accepted")
         return text
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigPath(Text):
-    """The path of the YAML file with the configuration."""
-
-    name = "yaml-config-path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +161,6 @@ class Regexp(ValueType[str]):
     zero = ""
 
     def parse(self, text: str) -> str:
-        # The re2 library accepts \C, which matches one byte. Go's regexp package rejects \C.
-        if any(escape[1] == "C" for escape in _ESCAPES.finditer(text)):
-            raise ValueRefusedError(r"uses \C, which is not supported")
         options = re2.Options()
         options.log_errors = False  # By default, re2 prints invalid patterns to stderr.
         try:

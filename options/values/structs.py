@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -76,18 +75,6 @@ def _truth(node: Node, *, path: str) -> bool:
     raise _refusal(node, "is not a boolean", path=path, shown=word)
 
 
-def _uuids(node: Node, *, path: str) -> list[str] | None:
-    texts = _texts(node, path=path)
-    return texts and [_uuid(text, node, path=path) for text in texts]
-
-
-def _uuid(text: str, node: Node, *, path: str) -> str:
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        raise _refusal(node, "is not a UUID", path=path, shown=text) from None
-
-
 class _Map[V](Struct[dict[str, V]]):
     combines = True
     item: Callable[..., V]
@@ -109,17 +96,6 @@ class TextListMap(_Map[list[str] | None]):
     name = "struct[map[string][]string]"
     accepted = 'a map from strings to lists, such as {"key": ["one", "two"]}'
     item = staticmethod(_texts)
-
-
-class UUIDListMap(_Map[list[str] | None]):
-    """A map from names to lists of organization ids.
-
-    The ids are normalized to lower case with hyphens.
-    """
-
-    name = "struct[map[string][]uuid.UUID]"
-    accepted = 'a map from strings to lists of UUIDs, such as {"key": ["<uuid>"]}'
-    item = staticmethod(_uuids)
 
 
 @dataclass(frozen=True, slots=True)

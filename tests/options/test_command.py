@@ -136,7 +136,7 @@ def test_help_has_every_flag_in_coders_groups() -> None:
         line for line in headings if line in paths
     ]
     assert "--verbosity" not in output.out
-    assert "  -c, --config yaml-config-path, $CODER_CONFIG_PATH\n" in output.out
+    assert "  -c, --config string, $CODER_CONFIG_PATH\n" in output.out
     assert "  --tls-enable, $CODER_TLS_ENABLE\n" in output.out
     assert "  --postgres-auth enum[password|awsiamrds]," in output.out
 

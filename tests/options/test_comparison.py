@@ -15,9 +15,8 @@ from typing import Any
 import pytest
 
 from options.catalogue import CATALOGUE, parse_option
-from options.comparison import OTHER_FORM, Difference, differences, unknown_options
+from options.comparison import OTHER_FORM, Difference, differences, lines, unknown_options
 from options.configuration import load
-from options.entries import lines
 from options.rendering import config_document, options_document
 from options.start import COMPUTED_DEFAULTS
 from tests.support.coder.stand_in import Key, Person, StandInCoder

@@ -416,7 +416,10 @@ def test_errors_of_all_sources_are_raised_together(config_file: Path) -> None:
         ("networking:\n  accessURL: {a: b}\n", "2:14: Access URL: is a mapping"),
         ("autobuildPollInterval:\n", "1:1: Autobuild Poll Interval: '' is not a duration"),
         ("pgConnMaxOpen: 0\n", "1:16: Postgres Connection Max Open: '0' is out of range"),
-        ("oidc:\n  organizationMapping:\n    a: [b]\n", "3:8: OIDC Organization Sync Mapping: 'b'"),
+        (
+            "externalAuthProviders: [{device_flow: perhaps}]\n",
+            "1:39: External Auth Providers: 'perhaps'",
+        ),
         ("scimAPIKey: MARKER\n", "use CODER_SCIM_AUTH_HEADER_FILE or --scim-auth-header"),
         ("oidc:\n  clientSecret: MARKER\n", "use CODER_OIDC_CLIENT_SECRET_FILE"),
         ("externalAuthProviders: {id: MARKER}\n", "1:24: External Auth Providers: is not"),

@@ -15,14 +15,13 @@ from options.redaction import without_secrets
 from options.values.addresses import Address, HostPort
 from options.values.base import ValueRefusedError, ValueType
 from options.values.lists import TextList, format_record, parse_record
-from options.values.scalars import Bool, Choice, ConfigPath, Duration, Integer, Regexp, Size, Text
-from options.values.structs import ExternalAuth, Links, TextListMap, TextMap, UUIDListMap
+from options.values.scalars import Bool, Choice, Duration, Integer, Regexp, Size, Text
+from options.values.structs import ExternalAuth, Links, TextListMap, TextMap
 from options.values.urls import URL, ParsedURL, parse_url, without_password
 from options.values.yaml_text import read_document
 
 SECOND = 1_000_000_000
 HOUR = 3_600 * SECOND
-UUID = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
 
 
 def node(yaml: str) -> Node:
@@ -51,7 +50,6 @@ LINK = {"name": "n", "target": "t", "icon": "bug", "location": ""}
         *cases(Integer(), ("7", 7), ("+7", 7), ("-007", -7), ("9223372036854775807", 2**63 - 1)),
         *cases(Integer(), ("-9223372036854775808", -(2**63))),
         *cases(Text(), ("", ""), (" any\ttext ", " any\ttext ")),
-        *cases(ConfigPath(), ("coder.yaml", "coder.yaml")),
         *cases(Size(), ("0", 0), ("512MiB", 2**29), ("1.5TiB", 3 * 2**39), ("7B", 7)),
         *cases(Duration(), ("0", 0), ("-0", 0), ("1.5d", 36 * HOUR), ("-1d", -24 * HOUR)),
         *cases(Duration(), ("+.5s", SECOND // 2), ("1.s", SECOND), ("2h1d", 26 * HOUR)),
@@ -75,7 +73,6 @@ LINK = {"name": "n", "target": "t", "icon": "bug", "location": ""}
         *cases(TextMap(), ("", None), ("null", None), ("{}", {}), ("a: b", {"a": "b"})),
         *cases(TextMap(), ("{n: 1, t: true, e: null}", {"n": "1", "t": "true", "e": ""})),
         *cases(TextListMap(), ("{a: [b, 1], c: null}", {"a": ["b", "1"], "c": None})),
-        *cases(UUIDListMap(), (f"{{a: [{UUID.upper()}]}}", {"a": [UUID]})),
         *cases(Links(), ("[]", None), ("- {name: n, target: t, icon: bug, unknown: x}", [LINK])),
     ],
 )
@@ -114,11 +111,10 @@ def test_text_is_parsed(value_type: ValueType[object], text: str, expected: obje
         *cases(Address(), "[::1]:80:90", "a]:80", "a[:80", "[a[b]:80", "[a]]:80"),
         *cases(TextList(), 'a"b', '"a', '"a"b', 'a,"b', '"a" ,b'),
         *cases(ANY_CASE, "", "strict"),
-        *cases(Regexp(), "(", r"\C", r"a\C", r"\Q\E\C", "(?=x)", r"(a)\1", "a{1001}"),
+        *cases(Regexp(), "(", "(?=x)", r"(a)\1", "a{1001}"),
         *cases(TextMap(), "[1]", "word", "{a: {b: c}}", "{a: [b]}", "{a: &x b, c: *x}", "{"),
         *cases(TextMap(), "{a: b, a: c}", "{a: !!binary b}", "--- a\n--- b"),
         *cases(TextListMap(), "{a: b}"),
-        *cases(UUIDListMap(), "{a: [b]}"),
         *cases(Links(), "{}", "word", '"[]"', "[word]", "[{name: [x]}]"),
         *cases(ExternalAuth(), "[{device_flow: perhaps}]", "[{scopes: a}]"),
     ],

@@ -10,10 +10,9 @@ from options.option import Option
 from options.values.addresses import Address
 from options.values.lists import TextList
 from options.values.scalars import Bool, Choice, Duration, Integer, Regexp, Text
-from options.values.structs import ExternalAuth, Links, TextListMap, TextMap, UUIDListMap
+from options.values.structs import ExternalAuth, Links, TextListMap, TextMap
 from options.values.urls import URL
 
-UUID = "6b3c1f6e-9a0d-4c53-8f3b-0d9f2f1b7a52"
 BY_TYPE: dict[type[Any], list[str]] = {
     Bool: ["true", "false"],
     Integer: ["7", "100"],
@@ -33,7 +32,6 @@ BY_TYPE: dict[type[Any], list[str]] = {
     TextList: ["sample", "", "a,b", '"a,b","c""d"', ' a,"x\ny"'],
     TextMap: ['{"sample": "text"}', "{}", '{"": "yes", "a b": "#\u00e4"}'],
     TextListMap: ['{"sample": ["one", "two"]}', '{"a": null, "b": []}'],
-    UUIDListMap: [f'{{"sample": ["{UUID}"]}}', '{"a": []}'],
     Links: ['[{"name": "desk", "target": "https://d.example.com", "icon": "bug"}]', "[]"],
     ExternalAuth: [
         '[{"id": "sample", "type": "github", "scopes": ["repo"]}]',

@@ -17,10 +17,9 @@ from kernel.http.headers import SESSION_TOKEN, WIRE_FORMAT
 from kernel.outgoing import Outgoing, OutgoingError, redacted, send
 from kernel.release import PROGRAM
 from kernel.text.humanize import plural
-from options.comparison import OTHER_FORM, differences
+from options.comparison import OTHER_FORM, differences, lines
 from options.configuration import ConfigurationError, load
 from options.configuration import check as mistakes_in
-from options.entries import lines
 from options.rendering import option_value
 from options.start import load_for_start
 from options.table import option_rows, tables
