@@ -141,7 +141,15 @@ def _image(source: Path, repository: str) -> str:
     if repository:
         file += ["--label", f"org.opencontainers.image.source={repository}"]
     digest_file = TARGET / "image-digest.txt"
-    push = ["podman", "manifest", "push", "--all", "--digestfile", digest_file, tag]
+    push: list[str | Path] = [
+        "podman",
+        "manifest",
+        "push",
+        "--all",
+        "--digestfile",
+        digest_file,
+        tag,
+    ]
     try:
         # Without this, the platforms of an earlier build would stay in the manifest.
         output("podman", "manifest", "rm", "--ignore", tag)
