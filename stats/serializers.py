@@ -163,6 +163,7 @@ def _row_schema(kind: str, thing: str, members: Iterable[Member]) -> dict[str, A
         "type": "object",
         "properties": own | {member.name: member.schema for member in members},
         "required": sorted(required),
+        "additionalProperties": False,
     }
 
 
@@ -174,8 +175,8 @@ class AgentRowSerializer(WireSerializer):
 
     component = "coderapi.AgentRow"
     about = (
-        "A report of an agent. A member that is null is treated as absent. Unknown members are "
-        "ignored."
+        "A report of an agent. A member that is null is treated as absent. A row with an unknown "
+        "member is rejected."
     )
     example = {
         "kind": "agent",

@@ -21,7 +21,7 @@ from kernel.http.views.base import (
     DocumentView,
     call_of,
     json_response,
-    require_known,
+    require_known_parameters,
     tagged,
 )
 from kernel.http.views.documents import Document, Rendered
@@ -95,7 +95,7 @@ class StatsHistoryView(DocumentView):
 
     @classmethod
     def peek(cls, parameters: Mapping[str, str], chosen: Wire, *more: Any) -> Rendered | None:
-        require_known(parameters, known=cls.get.parameters)
+        require_known_parameters(parameters, known=cls.get.parameters)
         return _HISTORIES.get((chosen, parse_range(parameters, now=timezone.now())))
 
     @operation(

@@ -11,7 +11,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from kernel.http.body import json_object
-from kernel.http.errors import Validation, invalid
+from kernel.http.errors import Validation, invalid, require_known
 from kernel.http.views.rendering import WireSerializer
 from kernel.text.durations import EPOCH
 from kernel.text.values import parse_bool, parse_time
@@ -25,13 +25,16 @@ YEARS = r"^(19[7-9]\d|[2-8]\d{3})-"
 class RequestSerializer(WireSerializer):
     """The base class for JSON request bodies.
 
-    A member with the value null counts as absent. Unknown members are ignored.
+    A member with the value null counts as absent. Coder ignores unknown members, so its requests
+    ignore them here, too. Requests of coderapi's own operations reject them.
     """
 
     null_is_absent = True
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
+            if self.is_own():
+                require_known(data, known=self.fields, kind="member")
             data = {name: value for name, value in data.items() if value is not None}
         return super().to_internal_value(data)
 

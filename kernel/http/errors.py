@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -52,6 +52,23 @@ class APIError(Exception):
 def invalid(*validations: Validation, message: str = "The request is not valid.") -> APIError:
     """Makes a 400 error with one entry for each invalid field."""
     return APIError(400, message, validations=validations)
+
+
+# The maximum number of unknown names that an error contains.
+MAX_UNKNOWN = 20
+
+
+def require_known(names: Iterable[str], *, known: Collection[str], kind: str) -> None:
+    """Raises: APIError 400 with the unknown names. `kind` is what they name, such as a member."""
+    if unknown := sorted({*names}.difference(known))[:MAX_UNKNOWN]:
+        raise invalid(*(Validation(name[:64], unknown_name(known, kind)) for name in unknown))
+
+
+def unknown_name(known: Collection[str], kind: str) -> str:
+    """Returns the detail of an error about an unknown name."""
+    return f"is not a {kind}. " + (
+        f"The {kind}s are {', '.join(known)}." if known else f"There are no {kind}s."
+    )
 
 
 def not_found() -> APIError:

@@ -21,6 +21,7 @@ from django.db import connection, transaction
 from psycopg.errors import UniqueViolation
 
 from kernel.db.connections import commit_with_retry, retry_on_conflict
+from kernel.http.errors import unknown_name
 from stats.ingest.rows import (
     AGENT_COLUMNS,
     AGENT_MEMBERS,
@@ -54,6 +55,8 @@ from stats.sql import execute, fetch_rows
 AGENT: Final = "agent"
 WORKSPACE: Final = "workspace"
 MEMBERS: dict[str, tuple[Member, ...]] = {AGENT: AGENT_MEMBERS, WORKSPACE: WORKSPACE_MEMBERS}
+# The names of the members of a row in a request. Imports ignore unknown columns, and list them.
+_KNOWN = {kind: {"kind", *(member.name for member in MEMBERS[kind])} for kind in MEMBERS}
 ROWS_PER_WRITE = 1_000
 
 _COLUMNS = ", ".join(AGENT_COLUMNS)
@@ -110,6 +113,10 @@ def _kind_of(value: Any) -> str:
     kind = value.get("kind")
     if kind not in (AGENT, WORKSPACE):
         raise RowError("kind", f"must be {AGENT} or {WORKSPACE}")
+    known = _KNOWN[kind]
+    if not known.issuperset(value):
+        name = min(value.keys() - known)
+        raise RowError(name[:64], unknown_name(sorted(known), "member"))
     return str(kind)
 
 

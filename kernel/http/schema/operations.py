@@ -219,6 +219,8 @@ class WireComponent(OpenApiSerializerExtension):  # type: ignore[no-untyped-call
         if self.target.null_is_absent:
             optional = members.keys() - described.get("required", [])
             members |= {name: wire.nullable(members[name]) for name in optional}
+            if self.target.is_own():
+                described |= {"additionalProperties": False}
         return described | {"properties": members}
 
 

@@ -22,7 +22,13 @@ from kernel.db.paging import PAGE_ROWS
 from kernel.http import wire
 from kernel.http.body import DEFAULT_CAP
 from kernel.http.call import Call, first_parameters
-from kernel.http.errors import APIError, Validation, invalid, limit_reached
+from kernel.http.errors import (
+    APIError,
+    Validation,
+    invalid,
+    limit_reached,
+    require_known,
+)
 from kernel.http.headers import WIRE_FORMAT
 from kernel.http.identity import TOKEN_PARAMETERS, IdentifiedRequest, Identity
 from kernel.http.responses import JSON_CONTENT_TYPE
@@ -44,9 +50,6 @@ STREAMS = Limiter(
 
 API_RATE_LIMIT = "API_RATE_LIMIT"
 
-# The maximum number of unknown parameters that an error names.
-MAX_UNKNOWN = 20
-
 log = logging.getLogger(__name__)
 
 
@@ -54,12 +57,9 @@ def call_of(request: Request) -> Call:
     return cast("IdentifiedRequest", request._request).results.call
 
 
-def require_known(parameters: Mapping[str, str], *, known: Collection[str]) -> None:
+def require_known_parameters(parameters: Mapping[str, str], *, known: Collection[str]) -> None:
     """Raises: APIError 400 with the names of the unknown query parameters."""
-    if unknown := sorted(parameters.keys() - {*known, *TOKEN_PARAMETERS}):
-        names = f"The parameters are {', '.join(known)}." if known else "There are no parameters."
-        detail = f"is not a parameter. {names}"
-        raise invalid(*(Validation(name[:64], detail) for name in unknown[:MAX_UNKNOWN]))
+    require_known(parameters.keys() - TOKEN_PARAMETERS, known=known, kind="parameter")
 
 
 class APIView(views.APIView):
@@ -85,7 +85,7 @@ class APIView(views.APIView):
         method = getattr(self, (request.method or "").lower())
         # Coder ignores unknown parameters, so its operations ignore them here, too.
         if getattr(method, "stability", None):
-            require_known(parameters, known=method.parameters)
+            require_known_parameters(parameters, known=method.parameters)
         # PostgreSQL cannot store the character NUL.
         if wrong := [name for name, text in parameters.items() if "\0" in text]:
             raise invalid(*(Validation(name[:64], "must not contain NUL.") for name in wrong))

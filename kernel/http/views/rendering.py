@@ -47,6 +47,11 @@ class WireSerializer(serializers.Serializer[Any]):
         if "component" not in vars(cls):
             cls.component = f"codersdk.{cls.__name__.removesuffix('Serializer')}"
 
+    @classmethod
+    def is_own(cls) -> bool:
+        """Returns whether the shape belongs to an operation that only coderapi has."""
+        return cls.component.startswith("coderapi.")
+
     @property
     def fields(self) -> BindingDict:
         return _fields(type(self))

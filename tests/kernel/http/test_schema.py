@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import closing
@@ -194,6 +195,33 @@ def test_only_operations_of_ours_reject_unknown_parameters(owner: APIClient) -> 
         rejecting |= {path} if ours else set()
     assert rejecting == {path for _, path, _ in operations(Wire.DOCUMENTED) if is_own(path)}
     assert len(rejecting) == 8
+
+
+def bodies(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the examples of a request's body, or of its items."""
+    found = resolved(schema, wire=Wire.DOCUMENTED)
+    options = found.get("oneOf", [found.get("items")])
+    return found.get("examples") or [body for each in options for body in bodies(each)]
+
+
+@pytest.mark.django_db
+def test_only_operations_of_ours_reject_unknown_members(owner: APIClient) -> None:
+    rejecting = set()
+    # Those of ours come first, because some of Coder's end the session.
+    for method, path, operation in sorted(operations(Wire.DOCUMENTED), key=lambda each: each[1]):
+        if "requestBody" not in operation or path.endswith("/csp/reports"):
+            continue
+        found = {
+            each["name"]: each["example"] for each in operation["parameters"] if "example" in each
+        }
+        for body in bodies(operation["requestBody"]["content"]["application/json"]["schema"]):
+            sent = json.dumps(body | {"notez": None})
+            answer = owner.generic(method.upper(), path.format(**found), sent, "application/json")
+            problems = answer.json().get("validations", []) if answer.content else []
+            row = "1." if "kind" in body else ""
+            assert [each["field"] for each in problems] == ([f"{row}notez"] if is_own(path) else [])
+            rejecting |= {path} if problems else set()
+    assert len(rejecting) == 2
 
 
 @pytest.mark.django_db
