@@ -43,7 +43,7 @@ class JobSource(Source):
         if run is not None:
             facts += [("Last run", f"{run.state}, started {ago(run.started_at, now=now)}")]
             facts += [("Error", run.error[:500])] if run.error else []
-        page = f"{reverse('admin:jobs_jobrun_changelist')}?job={alert.subject_key}"
+        page = f"{reverse('admin:jobs_jobrun_changelist')}?job_name={alert.subject_key}"
         return Details(facts=facts, links=[("Open the runs of the job", page)])
 
 
@@ -53,16 +53,16 @@ def _problem(job: Job, run: JobRun | None, now: datetime) -> str:
         return "is late"
     if run is None or not run.failed or not job.enabled():
         return ""
-    runs = JobRun.objects.filter(job=job.name, scheduled_at__lte=now).order_by("-scheduled_at")[
-        :MAX_FAILURES
-    ]
+    runs = JobRun.objects.filter(job_name=job.name, scheduled_at__lte=now).order_by(
+        "-scheduled_at"
+    )[:MAX_FAILURES]
     failures = [each.failed for each in runs]
     return f"failed {MAX_FAILURES} times" if failures == [True] * MAX_FAILURES else ""
 
 
 def _week(since: datetime, until: datetime) -> Iterable[tuple[str, str]]:
     runs = JobRun.objects.filter(started_at__gte=since, started_at__lt=until).exclude(error="")
-    failed = runs.order_by("job").values_list("job").annotate(runs=Count("pk"))
+    failed = runs.order_by("job_name").values_list("job_name").annotate(runs=Count("pk"))
     return [(job, f"failed {plural(number, 'time')}") for job, number in failed]
 
 

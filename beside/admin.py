@@ -22,7 +22,7 @@ if settings.CODER_URL:
     erasure.register(CODER_TOKENS)
 
 
-class ReportedFilter(admin.EmptyFieldListFilter):
+class FoundFilter(admin.EmptyFieldListFilter):
     """Shows "yes" and "no" instead of "Not empty" and "Empty"."""
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
@@ -38,17 +38,17 @@ class CoderTokenAdmin(ReadOnlyAdmin):
     list_display = [
         *("id", "token_name", "username", "scope_names", "used", "expires", "policy", "read")
     ]
-    list_filter = [("reported_at", ReportedFilter)]
+    list_filter = [("violation_found_at", FoundFilter)]
     search_fields = ["id", "token_name", "username"]
     fields = [
         *("id", "token_name", "username", "scope_names", "lifetime", "created", "used", "expires"),
-        *("policy", "reported", "warned", "read"),
+        *("policy", "found", "warned", "read"),
     ]
 
     created = time_column("created_at", "created")
     used = time_column("last_used", "last used")
     expires = time_column("expires_at", "expires")
-    reported = time_column("reported_at", "violation reported")
+    found = time_column("violation_found_at", "violation found")
     warned = time_column("warned_at", "user warned")
     read = time_column("read_at", "read from Coder")
 
@@ -63,8 +63,8 @@ class CoderTokenAdmin(ReadOnlyAdmin):
     def lifetime(self, token: CoderToken) -> str:
         return humanize.duration(token.lifetime_ns)
 
-    @admin.display(ordering="reported_at")
+    @admin.display(ordering="violation_found_at")
     def policy(self, token: CoderToken) -> str:
-        if not token.reasons:
+        if not token.violations:
             return badge("met", State.GOOD)
-        return format_html("{} {}", badge("violated", State.BAD), "; ".join(token.reasons))
+        return format_html("{} {}", badge("violated", State.BAD), "; ".join(token.violations))

@@ -62,7 +62,7 @@ def _coder_database(now: datetime) -> list[Line]:
         return []
     last = ReaderProgress.objects.filter(pk=ReaderProgress.Reader.FOLLOWER).first()
     error = _error(FOLLOW_DATABASE, now)
-    link = f"{reverse('admin:jobs_jobrun_changelist')}?job={FOLLOW_DATABASE.name}"
+    link = f"{reverse('admin:jobs_jobrun_changelist')}?job_name={FOLLOW_DATABASE.name}"
     state = State.BAD if error else State.GOOD if last else State.NOTICE
     lines = [Line("last read", since(last.read_at if last else None, now), state, link)]
     if last and settings.STATS_USAGE_ENABLED:

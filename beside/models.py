@@ -30,13 +30,13 @@ class CoderToken(models.Model):
     created_at = models.DateTimeField(db_comment="When Coder created the token.")
     last_used = models.DateTimeField(null=True, db_comment="When the token was last used.")
     expires_at = models.DateTimeField(db_comment="When the token expires.")
-    reasons = ArrayField(
+    violations = ArrayField(
         models.TextField(),
         default=list,
         db_comment="One clause for each limit of the token policy that the token violates.",
     )
-    reported_at = models.DateTimeField(
-        "violation reported", null=True, db_comment="When a run first found a violation."
+    violation_found_at = models.DateTimeField(
+        "violation found", null=True, db_comment="When a run first found a violation."
     )
     warned_at = models.DateTimeField(
         null=True, db_comment="When the token's user got an e-mail about it."
@@ -79,11 +79,11 @@ class ReaderProgress(models.Model):
         FOLLOWER = "follower"
         HISTORY = "history"
 
-    reader = models.CharField(
+    reader_name = models.CharField(
         primary_key=True,
         max_length=16,
         choices=Reader,
-        db_comment="follower, or history for the import.",
+        db_comment="follower: the job follow_coder_database. history: import_coder_history.",
     )
     last_row_created_at = models.DateTimeField(
         db_comment="The time of the last agent row that was read."
@@ -111,14 +111,14 @@ class ReaderProgress(models.Model):
     )
 
     def __str__(self) -> str:
-        return f"{self.reader}: {self.last_row_created_at:%Y-%m-%d %H:%M:%S}"
+        return f"{self.reader_name}: {self.last_row_created_at:%Y-%m-%d %H:%M:%S}"
 
     @classmethod
     def of(cls, reader: str, *, start: datetime, now: datetime) -> tuple[ReaderProgress, bool]:
         """Returns the reader's row. Creates it, with this start, if it does not exist."""
         times = {"last_row_created_at": start, "settled_until": start, "read_at": now}
         defaults = {**times, "last_row_id": uuid.UUID(int=0)}
-        return cls.objects.get_or_create(reader=reader, defaults=defaults)
+        return cls.objects.get_or_create(reader_name=reader, defaults=defaults)
 
     @property
     def gap(self) -> str:

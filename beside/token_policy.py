@@ -198,7 +198,7 @@ def _token(item: Any, now: datetime) -> CoderToken:
 
 
 def _judge(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User]) -> None:
-    """Sets the `reasons` of each token, and the username if Coder's list does not contain it.
+    """Sets the `violations` of each token, and the username if Coder's list does not contain it.
 
     A token of a user who is not in the list was created after the list was read. The next run
     checks it.
@@ -212,7 +212,7 @@ def _judge(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User]) -> None:
         theirs.sort(key=lambda token: token.last_used or token.created_at, reverse=True)
         for rank, token in enumerate(theirs, 1):
             token.username = token.username or people[user_id].username
-            token.reasons = list(reasons_of(token.lifetime_ns, token.scopes, rank, limits))
+            token.violations = list(reasons_of(token.lifetime_ns, token.scopes, rank, limits))
 
 
 def _by_user(tokens: Iterable[CoderToken]) -> dict[uuid.UUID, list[CoderToken]]:
@@ -245,19 +245,19 @@ def _remember_reports(tokens: Iterable[CoderToken], now: datetime) -> None:
     A report also ends after two days without a run, for example because the policy was off.
     """
     recent = CoderToken.objects.filter(read_at__gte=now - MAX_PAUSE)
-    stored = recent.exclude(reported_at=None).in_bulk()
+    stored = recent.exclude(violation_found_at=None).in_bulk()
     for token in tokens:
-        if token.reasons:
+        if token.violations:
             before = stored.get(token.pk)
-            token.reported_at = before.reported_at if before else now
+            token.violation_found_at = before.violation_found_at if before else now
             token.warned_at = before.warned_at if before else None
 
 
 def _plan(
     tokens: Iterable[CoderToken], people: dict[uuid.UUID, User], now: datetime, *, max_expired: int
 ) -> list[Step]:
-    violating = [token for token in tokens if token.reasons]
-    violating.sort(key=lambda token: (token.reported_at or now, token.username, token.id))
+    violating = [token for token in tokens if token.violations]
+    violating.sort(key=lambda token: (token.violation_found_at or now, token.username, token.id))
     # A user gets at most one e-mail a day.
     warned = {t.user_id for t in violating if t.warned_at and now - t.warned_at < GRACE}
     steps: list[Step] = []
@@ -274,11 +274,11 @@ def _plan(
 
 
 def _action(token: CoderToken, now: datetime, *, is_mailed: bool) -> Action:
-    if token.reported_at is None or token.reported_at >= now:
+    if token.violation_found_at is None or token.violation_found_at >= now:
         return Action.REPORT
     if is_mailed and token.warned_at is None:
         return Action.WARN
-    since = token.warned_at or token.reported_at
+    since = token.warned_at or token.violation_found_at
     return Action.WAIT if now - since < GRACE else Action.EXPIRE
 
 
@@ -302,7 +302,7 @@ def _warn(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User], now: date
 def _message(user: User, tokens: list[CoderToken], now: datetime) -> EmailMessage:
     count = plural(len(tokens), "session token")
     listed = "\n".join(
-        f"* {token.token_name}, id {token.pk}: {'; '.join(token.reasons)}\n"
+        f"* {token.token_name}, id {token.pk}: {'; '.join(token.violations)}\n"
         f"  Last used: {_last_use_of(token)}"
         for token in tokens
     )
@@ -362,7 +362,11 @@ def _target(token: CoderToken) -> Target:
 
 
 def _facts(token: CoderToken) -> dict[str, Any]:
-    return {"reasons": token.reasons, "scopes": token.scopes, "lifetime_ns": token.lifetime_ns}
+    return {
+        "violations": token.violations,
+        "scopes": token.scopes,
+        "lifetime_ns": token.lifetime_ns,
+    }
 
 
 CODER_TOKENS = ErasureRule(

@@ -18,14 +18,30 @@ from kernel.admin import ReadOnlyAdmin
 @admin.register(ConfigRevision)
 class ConfigRevisionAdmin(ReadOnlyAdmin):
     change_list_template = "admin/deployment/configrevision/change_list.html"
-    list_display = ["id", "recorded_at", "short", "host", "version", "server_url", "csp_reports"]
-    list_filter = ["host", "version"]
+    list_display = [
+        "id",
+        "recorded_at",
+        "short",
+        "host",
+        "server_version",
+        "coder_url",
+        "csp_reports",
+    ]
+    list_filter = ["host", "server_version"]
     actions = ["compare"]
     pages = {"<int:before>/<int:after>/": "diff"}
-    fields = ["recorded_at", "digest", "host", "version", "server_url", "csp_reports", "options"]
+    fields = [
+        "recorded_at",
+        "digest",
+        "host",
+        "server_version",
+        "coder_url",
+        "csp_reports",
+        "options",
+    ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ConfigRevision]:
-        return super().get_queryset(request).defer("values", "sources", "secrets")
+        return super().get_queryset(request).defer("values", "sources", "secret_digests")
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

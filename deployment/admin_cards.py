@@ -6,7 +6,7 @@ from django.conf import settings
 from django.urls import reverse
 
 from deployment.history import has_drifted, running
-from deployment.models import ConfigRevision, NewRelease, UpdateCheck
+from deployment.models import CoderUpdateCheck, ConfigRevision, NewCoderapiRelease
 from deployment.own_releases import newer_release
 from deployment.updatecheck import update
 from kernel.admin import Line, State, register
@@ -28,14 +28,14 @@ def _own_release() -> list[Line]:
         lines = [Line("coderapi", f"{release.version} {news}", state, release.url)]
     elif settings.RELEASE_FEED:
         lines = [Line("coderapi", f"{settings.VERSION} is current", State.GOOD)]
-    error = NewRelease.objects.exclude(error="").first() if settings.RELEASE_FEED else None
+    error = NewCoderapiRelease.objects.exclude(error="").first() if settings.RELEASE_FEED else None
     return [*lines, Line("feed of releases", error.error, State.NOTICE)] if error else lines
 
 
 def _coder_release(now: datetime) -> list[Line]:
     if not settings.UPDATE_CHECK:
         return [Line("check", "disabled")]
-    check = UpdateCheck.objects.first()
+    check = CoderUpdateCheck.objects.first()
     if check is None:
         return [Line("check", "has not run yet", State.NOTICE)]
     is_late = check.succeeded_at is None or now - check.succeeded_at > CHECK_LATE_AFTER
@@ -46,7 +46,7 @@ def _coder_release(now: datetime) -> list[Line]:
     return lines
 
 
-def _release(check: UpdateCheck) -> Line:
+def _release(check: CoderUpdateCheck) -> Line:
     if not check.version:
         return Line("newest release", "not known yet", State.NOTICE)
     release = update()

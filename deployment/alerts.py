@@ -28,7 +28,7 @@ def _changes(since: datetime, until: datetime) -> Iterator[tuple[ConfigRevision,
     """Yields each revision of the period, after the previous revision of the same server."""
     recent = ConfigRevision.objects.filter(recorded_at__gte=since, recorded_at__lt=until)
     for revision in recent.order_by("pk")[:100]:
-        before = ConfigRevision.objects.filter(server_url=revision.server_url, pk__lt=revision.pk)
+        before = ConfigRevision.objects.filter(coder_url=revision.coder_url, pk__lt=revision.pk)
         if (previous := before.first()) is not None:
             yield previous, revision
 
@@ -41,14 +41,14 @@ class ConfigSource(Source):
         for before, revision in _changes(now - NEWEST, now + timedelta(days=1)):
             names = [each.name for each in differences(before, revision)]
             if names:
-                what = f"{_listed(names)} of {revision.server_url or revision.host}"
+                what = f"{_listed(names)} of {revision.coder_url or revision.host}"
                 key, since = str(revision.pk), revision.recorded_at
                 yield Event(kind=CONFIG_CHANGED, subject_key=key, title=what, occurred_at=since)
 
     def details(self, alert: Alert, now: datetime) -> Details:
         revision = ConfigRevision.objects.get(pk=alert.subject_key)
         before = ConfigRevision.objects.filter(
-            server_url=revision.server_url, pk__lt=revision.pk
+            coder_url=revision.coder_url, pk__lt=revision.pk
         ).first()
         changed = list(differences(before, revision)) if before else []
         facts = [(each.name, f"{each.before} → {each.after}") for each in changed[:MAX_NAMES]]

@@ -38,25 +38,25 @@ def record_start(options: ConfigSnapshot, *, now: datetime) -> ConfigRevision | 
 
 
 def record(
-    options: ConfigSnapshot, *, version: str, now: datetime, server: str = ""
+    options: ConfigSnapshot, *, version: str, now: datetime, coder_url: str = ""
 ) -> ConfigRevision | None:
-    """Records the options of this service, or of another server, as a new revision.
+    """Records the options of this service, or of a Coder deployment, as a new revision.
 
     Returns None if the newest revision of the same server has the same options.
     """
     with transaction.atomic(), transaction_lock("config-history"):
-        newest = ConfigRevision.objects.filter(server_url=server).first()
+        newest = ConfigRevision.objects.filter(coder_url=coder_url).first()
         if newest is not None and newest.digest == options.digest:
             return None
         return ConfigRevision.objects.create(
             digest=options.digest,
             host=socket.gethostname()[:255],
-            version=version,
-            server_url=server,
+            server_version=version,
+            coder_url=coder_url,
             recorded_at=now,
             values=options.values,
             sources=options.sources,
-            secrets=options.secrets,
+            secret_digests=options.secrets,
         )
 
 
@@ -80,7 +80,7 @@ def settings_of(revision: ConfigRevision) -> list[tuple[str, str, str]]:
     options = [
         (_NAMES.get(path, path), _value(revision, path), revision.sources.get(path, ""))
         for path in _paths(revision)
-        if path in revision.values or path in revision.secrets
+        if path in revision.values or path in revision.secret_digests
     ]
     return sorted(options, key=lambda option: not option[2])
 
@@ -95,26 +95,26 @@ def differences(before: ConfigRevision, after: ConfigRevision) -> list[Differenc
 
 def _paths(*revisions: ConfigRevision) -> list[str]:
     """Returns the JSON paths of all options. Options that this release does not know come last."""
-    stored = {path for each in revisions for path in (*each.values, *each.secrets)}
+    stored = {path for each in revisions for path in (*each.values, *each.secret_digests)}
     others = stored - set(_NAMES)
     return [*_NAMES, *sorted(others)]
 
 
 def _difference(path: str, before: ConfigRevision, after: ConfigRevision) -> Iterator[Difference]:
     old, new = _value(before, path), _value(after, path)
-    known = [each for each in (before, after) if path in each.values or path in each.secrets]
+    known = [each for each in (before, after) if path in each.values or path in each.secret_digests]
     if len(known) == 1 and not known[0].sources.get(path):
         return
     if old != new:
         yield Difference(_NAMES.get(path, path), old, new)
-    elif before.secrets.get(path) != after.secrets.get(path):
+    elif before.secret_digests.get(path) != after.secret_digests.get(path):
         yield Difference(_NAMES.get(path, path), old, f"{new}, changed")
 
 
 def _value(revision: ConfigRevision, path: str) -> str:
     if path in revision.values:
         return str(revision.values[path])
-    return SECRET if path in revision.secrets else ""
+    return SECRET if path in revision.secret_digests else ""
 
 
 def running() -> dict[str, list[str]]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from deployment.models import UpdateCheck
+from deployment.models import CoderUpdateCheck
 from deployment.updatecheck import update
 from kernel.telemetry import metrics
 
 
 def _update_check_age(now: datetime) -> metrics.Values:
-    check = UpdateCheck.objects.first()
+    check = CoderUpdateCheck.objects.first()
     if check is None or check.succeeded_at is None:
         return {}
     return {(): (now - check.succeeded_at).total_seconds()}

@@ -31,7 +31,7 @@ class DeploymentIdentity(Singleton):
         return str(self.deployment_id)
 
 
-class UpdateCheck(Singleton):
+class CoderUpdateCheck(Singleton):
     """The newest known release of Coder, and the result of the last update check."""
 
     version = models.CharField(
@@ -43,7 +43,7 @@ class UpdateCheck(Singleton):
     etag = models.CharField(
         max_length=256, blank=True, default="", db_comment="The ETag of the last response."
     )
-    url_digest = models.CharField(
+    requested_url_digest = models.CharField(
         max_length=512,
         blank=True,
         default="",
@@ -59,7 +59,7 @@ class UpdateCheck(Singleton):
         return self.version or "unknown"
 
 
-class NewRelease(Singleton):
+class NewCoderapiRelease(Singleton):
     """The newest release of coderapi in the configured feed, and the result of the last reading."""
 
     version = models.CharField(
@@ -94,13 +94,16 @@ class ConfigRevision(models.Model):
     """
 
     digest = models.CharField(max_length=64, db_comment="A digest of the options.")
-    host = models.CharField(max_length=255, db_comment="The host that started with these options.")
-    version = models.CharField(max_length=64, db_comment="The release of the server.")
-    server_url = models.CharField(
+    host = models.CharField(max_length=255, db_comment="The host that recorded the options.")
+    server_version = models.CharField(
+        max_length=64, db_comment="The release of coderapi, or of Coder if coder_url is set."
+    )
+    coder_url = models.CharField(
+        "URL of Coder",
         max_length=255,
         blank=True,
         default="",
-        db_comment="The URL of the other server whose options these are, or empty.",
+        db_comment="The URL of the Coder deployment whose options these are. Empty for coderapi.",
     )
     recorded_at = models.DateTimeField(
         db_default=Now(), db_comment="When the revision was recorded."
@@ -110,8 +113,9 @@ class ConfigRevision(models.Model):
         default=dict,
         db_comment="Where each value comes from: a flag, a variable, a file or the default.",
     )
-    secrets = models.JSONField(
-        default=dict, db_comment="A keyed digest of each secret, which shows changes."
+    secret_digests = models.JSONField(
+        default=dict,
+        db_comment="A keyed digest of each secret, which shows changes. For Coder, its source.",
     )
 
     class Meta:

@@ -16,7 +16,7 @@ import orjson
 import semver
 from django.conf import settings
 
-from deployment.models import NewRelease
+from deployment.models import NewCoderapiRelease
 from deployment.updatecheck import DEADLINE_SECONDS, fetch
 from kernel.outgoing import MAX_BODY_BYTES, OutgoingError
 
@@ -32,9 +32,9 @@ class OwnRelease:
     summary: str
 
 
-def newer_release() -> NewRelease | None:
+def newer_release() -> NewCoderapiRelease | None:
     """Returns the newest known release if it is newer than this one."""
-    known = NewRelease.objects.first() if settings.RELEASE_FEED else None
+    known = NewCoderapiRelease.objects.first() if settings.RELEASE_FEED else None
     if known is None or not known.version or not _is_newer(semver.Version.parse(known.version)):
         return None
     return known
@@ -46,12 +46,12 @@ def check_for_own_release(now: datetime) -> int:
     The stored release counts as a security release if any newer release is one. If the feed cannot
     be read, stores the error, keeps the known release, and logs a warning.
     """
-    known = NewRelease.objects.get_or_create(is_only_row=True)[0]
+    known = NewCoderapiRelease.objects.get_or_create(is_only_row=True)[0]
     try:
         releases = [*parse_feed(_read(settings.RELEASE_FEED))]
     except OutgoingError as error:
         logger.warning("The feed of CODERAPI_RELEASE_FEED cannot be used: %s.", error)
-        NewRelease.objects.update(error=str(error)[:512])
+        NewCoderapiRelease.objects.update(error=str(error)[:512])
         return 0
     known.error, known.succeeded_at = "", now
     newer = [each for each in releases if _is_newer(each.version)]

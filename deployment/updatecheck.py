@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.crypto import salted_hmac
 
-from deployment.models import NewRelease, UpdateCheck
+from deployment.models import CoderUpdateCheck, NewCoderapiRelease
 from deployment.selectors import external_url
 from kernel.coder.releases import Release, is_current
 from kernel.db import listener
@@ -39,14 +39,14 @@ def update() -> Update:
 
     If no release is known, it contains the server's own version.
     """
-    known = UpdateCheck.objects.first() if settings.UPDATE_CHECK else None
+    known = CoderUpdateCheck.objects.first() if settings.UPDATE_CHECK else None
     if known is None or not known.version:
         return Update(current=True, url=external_url(), version=settings.BUILD_VERSION)
     current = is_current(settings.CODER_VERSION, known.version)
     return Update(current=current, url=known.url, version=known.version)
 
 
-def check_interval(checks: type[UpdateCheck | NewRelease]) -> timedelta:
+def check_interval(checks: type[CoderUpdateCheck | NewCoderapiRelease]) -> timedelta:
     """Returns the interval between checks: a day, or an hour if the last check failed."""
     has_failed = checks.objects.exclude(error="").exists()
     return timedelta(hours=1) if has_failed else timedelta(days=1)
@@ -57,11 +57,13 @@ def check_for_update(now: datetime, *, seconds: float = DEADLINE_SECONDS) -> int
 
     If the request fails, stores the error, keeps the known release, and logs once a day.
     """
-    known = UpdateCheck.objects.get_or_create()[0]
+    known = CoderUpdateCheck.objects.get_or_create()[0]
     url = settings.UPDATE_CHECK_URL
     source = salted_hmac("update-check", url, algorithm="sha256").hexdigest()
     try:
-        answer = _fetch(url, etag=known.etag if known.url_digest == source else "", seconds=seconds)
+        answer = _fetch(
+            url, etag=known.etag if known.requested_url_digest == source else "", seconds=seconds
+        )
         return _store(known, answer, source, now)
     except OutgoingError as error:
         if known.failed_at is None or known.failed_at.date() < now.date():
@@ -70,7 +72,7 @@ def check_for_update(now: datetime, *, seconds: float = DEADLINE_SECONDS) -> int
                 "set CODER_UPDATE_CHECK=false.",
                 error,
             )
-        UpdateCheck.objects.update(failed_at=now, error=str(error)[:512])
+        CoderUpdateCheck.objects.update(failed_at=now, error=str(error)[:512])
         return 0
 
 
@@ -94,11 +96,11 @@ def fetch(
     return reply
 
 
-def _store(known: UpdateCheck, answer: Reply, source: str, now: datetime) -> int:
+def _store(known: CoderUpdateCheck, answer: Reply, source: str, now: datetime) -> int:
     before = known.version
     if answer.status == 200:
         known.version, known.url = parse_release(answer.body)
-        known.etag, known.url_digest = answer.etag, source
+        known.etag, known.requested_url_digest = answer.etag, source
     known.succeeded_at, known.error = now, ""
     with transaction.atomic():
         known.save()

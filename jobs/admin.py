@@ -27,24 +27,24 @@ class StateFilter(admin.SimpleListFilter):
 @admin.register(JobRun)
 class JobRunAdmin(ReadOnlyAdmin):
     list_display = [
-        "job",
+        "job_name",
         "scheduled_at",
         "started",
         "duration",
         "outcome",
         "short_error",
         "affected_rows",
-        "host",
+        "process",
     ]
     fields = [
-        ("job", "outcome"),
+        ("job_name", "outcome"),
         ("scheduled_at", "started", "duration"),
         ("affected_rows", "summary"),
-        "host",
+        "process",
         "error",
     ]
-    list_filter = [StateFilter, "job"]
-    search_fields = ["job", "error", "host"]
+    list_filter = [StateFilter, "job_name"]
+    search_fields = ["job_name", "error", "process"]
     date_hierarchy = "started_at"
 
     started = time_column("started_at", "started")

@@ -24,7 +24,7 @@ def _lines(now: datetime) -> list[Line]:
 def _line(job: Job, run: JobRun | None, *, due: datetime, now: datetime) -> Line:
     name = job.name
     next_run = format_html("next {}", since(due, now)) if due > now else "due now"
-    link = f"{reverse('admin:jobs_jobrun_changelist')}?job={name}"
+    link = f"{reverse('admin:jobs_jobrun_changelist')}?job_name={name}"
     if run is None:
         return Line(name, format_html("never ran, {}", next_run), State.NOTICE, link)
     started = since(run.started_at, now)

@@ -24,17 +24,19 @@ RUN_SECONDS = Histogram(
 
 def count(run: JobRun, *, seconds: float) -> None:
     """Counts a finished run."""
-    RUNS.labels(run.job, run.state).inc()
-    RUN_SECONDS.labels(run.job).observe(seconds)
+    RUNS.labels(run.job_name, run.state).inc()
+    RUN_SECONDS.labels(run.job_name).observe(seconds)
 
 
 def _ages(now: datetime) -> metrics.Values:
     runs = newest_finished_runs(now).values()
-    return {(run.job,): (now - run.finished_at).total_seconds() for run in runs if run.finished_at}
+    return {
+        (run.job_name,): (now - run.finished_at).total_seconds() for run in runs if run.finished_at
+    }
 
 
 def _failing(now: datetime) -> metrics.Values:
-    return {(run.job,): float(run.failed) for run in newest_finished_runs(now).values()}
+    return {(run.job_name,): float(run.failed) for run in newest_finished_runs(now).values()}
 
 
 def _late(now: datetime) -> metrics.Values:

@@ -21,13 +21,17 @@ class JobRunQuerySet(models.QuerySet["JobRun"]):
 
         Ignores runs scheduled in the future. Such runs exist if the clock of a server was wrong.
         """
-        return self.filter(scheduled_at__lte=now).order_by("job", "-scheduled_at").distinct("job")
+        return (
+            self.filter(scheduled_at__lte=now)
+            .order_by("job_name", "-scheduled_at")
+            .distinct("job_name")
+        )
 
 
 class JobRun(models.Model):
     """One run of a job. The unique constraint prevents two runs of a job at one scheduled time."""
 
-    job = models.CharField(max_length=100, db_comment="The name of the job.")
+    job_name = models.CharField(max_length=100, db_comment="The name of the job.")
     scheduled_at = models.DateTimeField(help_text="The scheduled time of the run.")
     started_at = models.DateTimeField(db_comment="When the run started.")
     finished_at = models.DateTimeField(
@@ -45,20 +49,24 @@ class JobRun(models.Model):
     error = models.TextField(
         blank=True, default="", db_default="", db_comment="The error of a failed run, or empty."
     )
-    host = models.CharField(max_length=255, help_text="The host and process of the run.")
+    process = models.CharField(
+        max_length=255, help_text="The host and the process id of the run, such as web-1:17."
+    )
 
     objects = JobRunQuerySet.as_manager()
 
     class Meta:
         ordering = ["-started_at", "-id"]
-        constraints = [models.UniqueConstraint("job", "scheduled_at", name="jobs_run_unique")]
+        constraints = [models.UniqueConstraint("job_name", "scheduled_at", name="jobs_run_unique")]
         indexes = [
             models.Index("started_at", name="jobs_run_started_at"),
-            models.Index("job", condition=models.Q(finished_at=None), name="jobs_run_unfinished"),
+            models.Index(
+                "job_name", condition=models.Q(finished_at=None), name="jobs_run_unfinished"
+            ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.job} {self.scheduled_at:%Y-%m-%d %H:%M:%S}"
+        return f"{self.job_name} {self.scheduled_at:%Y-%m-%d %H:%M:%S}"
 
     @property
     def failed(self) -> bool:

@@ -26,7 +26,7 @@ COUNTED_FAILURES = 8
 # ignored. Such runs exist if the clock of a server was wrong.
 _NEWEST = """
 SELECT run.* FROM unnest(%s::text[]) AS name CROSS JOIN LATERAL (
-    SELECT * FROM jobs_jobrun WHERE job = name AND scheduled_at <= %s {}
+    SELECT * FROM jobs_jobrun WHERE job_name = name AND scheduled_at <= %s {}
     ORDER BY scheduled_at DESC LIMIT {}
 ) AS run ORDER BY run.scheduled_at DESC
 """
@@ -40,7 +40,7 @@ def upcoming(now: datetime) -> list[tuple[datetime, Job]]:
     jobs = [job for job in registry.all_jobs() if job.enabled()]
     last = defaultdict(list)
     for run in JobRun.objects.raw(LAST, [[job.name for job in jobs], now]):
-        last[run.job].append(run)
+        last[run.job_name].append(run)
     slots = [(next_slot(last[job.name], every=job.interval(), now=now), job) for job in jobs]
     return sorted(slots, key=lambda entry: (entry[0], entry[1].name))
 
@@ -92,7 +92,7 @@ def newest_finished_runs(now: datetime) -> dict[str, JobRun]:
 
 def _newest(query: str, now: datetime) -> dict[str, JobRun]:
     names = [job.name for job in registry.all_jobs()]
-    return {run.job: run for run in JobRun.objects.raw(query, [names, now])}
+    return {run.job_name: run for run in JobRun.objects.raw(query, [names, now])}
 
 
 def is_late(job: Job, run: JobRun | None, *, now: datetime) -> bool:

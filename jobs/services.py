@@ -115,9 +115,11 @@ def run_job(job: Job, now: datetime, *, slot: datetime | None = None) -> JobRun 
     with job_lock(job.name) as acquired:
         if not acquired:
             return None
-        host = f"{socket.gethostname()}:{os.getpid()}"[:255]
+        process = f"{socket.gethostname()}:{os.getpid()}"[:255]
         run, is_new = JobRun.objects.get_or_create(
-            job=job.name, scheduled_at=slot or now, defaults={"started_at": now, "host": host}
+            job_name=job.name,
+            scheduled_at=slot or now,
+            defaults={"started_at": now, "process": process},
         )
         return _execute(job, run, now) if is_new else None
 
@@ -152,9 +154,11 @@ def _finish(run: JobRun) -> None:
         name: getattr(run, name) for name in ("finished_at", "affected_rows", "summary", "error")
     }
     if not unfinished.update(**found):
-        logger.warning("Job %s finished after its run was marked as failed", run.job)
+        logger.warning("Job %s finished after its run was marked as failed", run.job_name)
     elif not run.failed:
-        logger.debug("Job %s: ok", run.job, extra={"job": run.job, "rows": run.affected_rows})
+        logger.debug(
+            "Job %s: ok", run.job_name, extra={"job": run.job_name, "rows": run.affected_rows}
+        )
 
 
 def fail_abandoned_runs(now: datetime, *, job: str = "") -> int:
@@ -163,12 +167,12 @@ def fail_abandoned_runs(now: datetime, *, job: str = "") -> int:
     Returns the number of marked runs. If `job` is given, only runs of this job are checked.
     """
     unfinished = JobRun.objects.unfinished()
-    selected = unfinished.filter(job=job) if job else unfinished
+    selected = unfinished.filter(job_name=job) if job else unfinished
     marked = 0
-    for name in set(selected.values_list("job", flat=True)):
+    for name in set(selected.values_list("job_name", flat=True)):
         with job_lock(name) as acquired:
             if acquired:
-                marked += unfinished.filter(job=name).update(finished_at=now, error=ABANDONED)
+                marked += unfinished.filter(job_name=name).update(finished_at=now, error=ABANDONED)
     return marked
 
 

@@ -56,11 +56,11 @@ class SnapshotAdmin(ReadOnlyAdmin):
         "sessions",
         ("received", "sent"),
         ("p50", "p95"),
-        ("rows", "source", "latency_method", "duration"),
-        "build_version",
-        "configuration_hash",
+        ("rows", "workspaces_source", "latency_method", "duration"),
+        "buildinfo_version",
+        "configuration_digest",
     ]
-    list_filter = ["source", "latency_method", ("build_version", ValuesFilter)]
+    list_filter = ["workspaces_source", "latency_method", ("buildinfo_version", ValuesFilter)]
     date_hierarchy = "collected_at"
     pages = {"timelines/": "timelines"}
 
@@ -110,7 +110,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
 
 def newest_runs() -> list[tuple[JobRun, timedelta | None]]:
     """Returns the collector's newest runs, and their durations (None for a running run)."""
-    runs = JobRun.objects.filter(job=COLLECT.name).order_by("-started_at")[:NEWEST_RUNS]
+    runs = JobRun.objects.filter(job_name=COLLECT.name).order_by("-started_at")[:NEWEST_RUNS]
     return [(run, run.finished_at - run.started_at if run.finished_at else None) for run in runs]
 
 

@@ -124,13 +124,13 @@ class Rollup(models.Model):
     )
     starts_at = models.DateTimeField(db_comment="The start of the minute or the hour.")
     row_count = models.BigIntegerField(default=0, db_comment="The number of agent rows.")
-    rx_bytes = models.DecimalField(
+    measured_rx_bytes = models.DecimalField(
         max_digits=40,
         decimal_places=0,
         default=0,
         db_comment="Bytes received in rows with a latency.",
     )
-    tx_bytes = models.DecimalField(
+    measured_tx_bytes = models.DecimalField(
         max_digits=40, decimal_places=0, default=0, db_comment="Bytes sent in rows with a latency."
     )
     unmeasured_rx_bytes = models.DecimalField(
@@ -164,10 +164,10 @@ class Rollup(models.Model):
         db_comment="The 95th percentile of this latency, or -1.",
     )
     built_at = models.DateTimeField(db_comment="When the sums were computed.")
-    is_closed = models.BooleanField(
+    is_final = models.BooleanField(
         default=False,
         db_default=False,
-        db_comment="Whether its agent rows were dropped, so that it is never built again.",
+        db_comment="Whether the hour is closed: its agent rows were dropped, so the sums stay.",
     )
 
     def __str__(self) -> str:
@@ -291,7 +291,7 @@ class Snapshot(models.Model):
         EXACT = "exact"
         HISTOGRAM = "histogram", "Estimated"
 
-    class Source(models.TextChoices):
+    class WorkspacesSource(models.TextChoices):
         """The source of the workspace counts. With REPORTS, all counts are known.
 
         With BACKFILL, workspaces that reported in the window count as running. With BUILDS, they
@@ -330,22 +330,25 @@ class Snapshot(models.Model):
         choices=Method,
         db_comment="How the percentiles were computed: exact, or histogram.",
     )
-    source = models.CharField(
+    workspaces_source = models.CharField(
         max_length=16,
-        choices=Source,
-        default=Source.REPORTS,
+        choices=WorkspacesSource,
+        default=WorkspacesSource.REPORTS,
         db_comment="What the workspace counts come from: reports, backfill or builds.",
     )
     row_count = models.BigIntegerField(db_comment="The number of agent rows in the window.")
     duration_ms = models.FloatField(db_comment="How long the computation took, in milliseconds.")
-    configuration_hash = models.CharField(
+    configuration_digest = models.CharField(
         max_length=64,
         blank=True,
         default="",
         db_comment="A digest of the configuration at that time.",
     )
-    build_version = models.CharField(
-        max_length=128, blank=True, default="", db_comment="The release of the server at that time."
+    buildinfo_version = models.CharField(
+        max_length=128,
+        blank=True,
+        default="",
+        db_comment="The version in the build info: the release of Coder, and that of coderapi.",
     )
 
     class Meta:
@@ -362,12 +365,12 @@ class Snapshot(models.Model):
 
     def knows_state(self, state: str) -> bool:
         """Returns whether the number of workspaces in the state is known."""
-        if self.source == self.Source.BACKFILL:
+        if self.workspaces_source == self.WorkspacesSource.BACKFILL:
             return state == "running"
-        return self.source == self.Source.REPORTS or state != "pending"
+        return self.workspaces_source == self.WorkspacesSource.REPORTS or state != "pending"
 
     @property
     def knows_sessions(self) -> bool:
         return bool(self.session_counts) and (
-            self.source != self.Source.BUILDS or self.row_count > 0
+            self.workspaces_source != self.WorkspacesSource.BUILDS or self.row_count > 0
         )

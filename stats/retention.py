@@ -43,7 +43,7 @@ DELETE FROM stats_snapshot WHERE id IN (
 _DELETE_MINUTES = """
 DELETE FROM stats_rollup AS minute USING stats_rollup AS hour
 WHERE minute.span_seconds = 60 AND minute.starts_at < %s
-  AND hour.span_seconds = 3600 AND hour.is_closed
+  AND hour.span_seconds = 3600 AND hour.is_final
   AND hour.starts_at = date_trunc('hour', minute.starts_at, 'UTC')
 """
 _ERASE = """
@@ -94,7 +94,7 @@ def _delete_expired(now: datetime) -> int:
     if retention:
         oldest = now - retention
         hours = Rollup.objects.filter(
-            starts_at__lt=oldest - HOUR, span_seconds=Rollup.Span.HOUR, is_closed=True
+            starts_at__lt=oldest - HOUR, span_seconds=Rollup.Span.HOUR, is_final=True
         )
         deleted += Snapshot.objects.filter(collected_at__lt=oldest).delete()[0]
         deleted += hours.delete()[0]

@@ -46,12 +46,12 @@ def collect_snapshot(at: datetime, *, now: datetime | None = None) -> Snapshot:
     # For a time in the past, build all hours, because the time may be in an old hour.
     build(now=now, seconds=BUILD_SECONDS if at == now else float("inf"))
     # Outside the transaction, because the first call may wait for Coder.
-    return _collected(at, now=now, build_version=running_build())
+    return _collected(at, now=now, buildinfo_version=running_build())
 
 
 @retry_on_conflict
 @transaction.atomic
-def _collected(at: datetime, *, now: datetime, build_version: str) -> Snapshot:
+def _collected(at: datetime, *, now: datetime, buildinfo_version: str) -> Snapshot:
     with transaction_lock(COLLECTOR_LOCK):
         if not _rows_are_kept(at, now=now):
             first = (kept_from(now) + WINDOW).isoformat()
@@ -67,8 +67,8 @@ def _collected(at: datetime, *, now: datetime, build_version: str) -> Snapshot:
             at,
             started,
             **_agent_statistics(at) | statistics.workspace_counts(at),
-            configuration_hash=settings.CONFIG_SNAPSHOT.digest,
-            build_version=build_version,
+            configuration_digest=settings.CONFIG_SNAPSHOT.digest,
+            buildinfo_version=buildinfo_version,
         )
 
 
@@ -150,9 +150,11 @@ def _backfill_one(at: datetime, *, now: datetime, counts_at: CountsAt | None) ->
         found = _agent_statistics(at)
         if not found["row_count"]:
             return False
-        source = Snapshot.Source.BUILDS if counts_at else Snapshot.Source.BACKFILL
+        source = (
+            Snapshot.WorkspacesSource.BUILDS if counts_at else Snapshot.WorkspacesSource.BACKFILL
+        )
         found |= (counts_at or statistics.reporting_workspace_counts)(at)
-        _create(at, started, **found, source=source)
+        _create(at, started, **found, workspaces_source=source)
     return True
 
 
@@ -178,7 +180,7 @@ def backfill_counts(
                 collected_at=at,
                 aggregated_from=at - WINDOW,
                 duration_ms=0,
-                source=Snapshot.Source.BUILDS,
+                workspaces_source=Snapshot.WorkspacesSource.BUILDS,
                 **statistics.NO_AGENTS | counts_at(at),
             )
             for at in missing

@@ -91,7 +91,7 @@ WITH edges AS MATERIALIZED (
     WHERE span_seconds = 60 AND starts_at >= %(first)s AND starts_at < %(last)s
 ), total AS MATERIALIZED (
     SELECT sum(n) AS n, sum(rx) AS rx, sum(tx) AS tx FROM (
-        SELECT row_count, rx_bytes, tx_bytes FROM minutes UNION ALL
+        SELECT row_count, measured_rx_bytes, measured_tx_bytes FROM minutes UNION ALL
         SELECT 0, unmeasured_rx_bytes, unmeasured_tx_bytes FROM minutes WHERE NOT %(from_usage)s
         UNION ALL
         SELECT n, CASE WHEN bucket IS NOT NULL OR NOT %(from_usage)s THEN rx END,

@@ -178,7 +178,7 @@ class Organization(Singleton):
     NAME = "coder"
     DISPLAY_NAME = "Coder"
 
-    uuid = models.UUIDField(
+    organization_id = models.UUIDField(
         default=uuid.uuid4,
         editable=False,
         db_comment="The id of the organization. It never changes.",

@@ -43,7 +43,9 @@ class OrganizationSerializer(WireSerializer):
         "is_default": True,
     }
 
-    id = serializers.UUIDField(source="uuid", help_text="The organization's id. It never changes.")
+    id = serializers.UUIDField(
+        source="organization_id", help_text="The organization's id. It never changes."
+    )
     name = serializers.CharField(source="NAME", help_text="The name, for use in paths.")
     display_name = serializers.CharField(source="DISPLAY_NAME", help_text="The display name.")
     description = serializers.CharField(default="", help_text="Always empty.")
@@ -75,7 +77,7 @@ class MemberSerializer(AccountSerializer):
     global_roles = RolesField(source="roles", help_text="The user's roles, without `member`.")
 
     def get_organization_id(self, user: User) -> uuid.UUID:
-        return services.organization().uuid
+        return services.organization().organization_id
 
     @extend_schema_field(SlimRoleSerializer(many=True))
     def get_roles(self, user: User) -> list[dict[str, str]]:
@@ -95,7 +97,7 @@ class PaginatedMembersResponse(WireSerializer):
 def organization_in_path(reference: str) -> Organization:
     """Returns the organization if the reference is its id or name. Raises: APIError 404."""
     found = services.organization()
-    if normal_id(reference).lower() not in {str(found.uuid), Organization.NAME, DEFAULT}:
+    if normal_id(reference).lower() not in {str(found.organization_id), Organization.NAME, DEFAULT}:
         raise not_found()
     return found
 

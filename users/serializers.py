@@ -272,7 +272,7 @@ class UserSerializer(AccountSerializer):
     roles = RolesField(help_text="The user's roles, without `member`.")
 
     def get_organization_ids(self, user: User) -> list[uuid.UUID]:
-        return [organization().uuid]
+        return [organization().organization_id]
 
 
 class GetUsersResponse(WireSerializer):

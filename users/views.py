@@ -127,7 +127,7 @@ class FirstUserView(PublicAPIView):
         actor, now = Actor(name=wanted["username"][:64], address=address), timezone.now()
         password, user = wanted.pop("password"), User(**wanted)
         services.create_first_user(user, password, actor=actor, now=now)
-        answer = {"user_id": user.id, "organization_id": services.organization().uuid}
+        answer = {"user_id": user.id, "organization_id": services.organization().organization_id}
         return json_response(CreateFirstUserResponse(answer).data, status=201)
 
 

@@ -19,10 +19,12 @@ JOB = "collect_deployment_stats"
 PATTERN = "pg_advisory_xact_lock"
 RUN_SECONDS = 30.0
 LEFT = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
-FINISHED = "SELECT count(*) FROM jobs_jobrun WHERE job = %s AND finished_at > %s AND error = ''"
+FINISHED = (
+    "SELECT count(*) FROM jobs_jobrun WHERE job_name = %s AND finished_at > %s AND error = ''"
+)
 # The processes that ran a job since PostgreSQL started.
 HOSTS = """
-SELECT count(DISTINCT host) FROM jobs_jobrun
+SELECT count(DISTINCT process) FROM jobs_jobrun
 WHERE finished_at > pg_postmaster_start_time() AND started_at > pg_postmaster_start_time()
     AND error = ''
 """

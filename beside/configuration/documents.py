@@ -171,7 +171,7 @@ def _configuration(value: Any) -> dict[str, Any]:
     if found != ANSWERS.get(CONFIG, (0.0, None))[1]:
         snapshot = translation.snapshot(found)
         server = redacted(settings.CODER_URL)[:255]
-        history.record(snapshot, version=client.version(), now=timezone.now(), server=server)
+        history.record(snapshot, version=client.version(), now=timezone.now(), coder_url=server)
     return found
 
 

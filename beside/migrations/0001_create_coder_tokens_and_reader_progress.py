@@ -29,8 +29,8 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(db_comment='When Coder created the token.')),
                 ('last_used', models.DateTimeField(db_comment='When the token was last used.', null=True)),
                 ('expires_at', models.DateTimeField(db_comment='When the token expires.')),
-                ('reasons', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), db_comment='One clause for each limit of the token policy that the token violates.', default=list)),
-                ('reported_at', models.DateTimeField(db_comment='When a run first found a violation.', null=True, verbose_name='violation reported')),
+                ('violations', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), db_comment='One clause for each limit of the token policy that the token violates.', default=list)),
+                ('violation_found_at', models.DateTimeField(db_comment='When a run first found a violation.', null=True, verbose_name='violation found')),
                 ('warned_at', models.DateTimeField(db_comment="When the token's user got an e-mail about it.", null=True)),
                 ('read_at', models.DateTimeField(db_comment='When the token was last read.')),
             ],
@@ -43,7 +43,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='ReaderProgress',
             fields=[
-                ('reader', models.CharField(choices=[('follower', 'Follower'), ('history', 'History')], db_comment='follower, or history for the import.', max_length=16, primary_key=True, serialize=False)),
+                ('reader_name', models.CharField(choices=[('follower', 'Follower'), ('history', 'History')], db_comment='follower: the job follow_coder_database. history: import_coder_history.', max_length=16, primary_key=True, serialize=False)),
                 ('last_row_created_at', models.DateTimeField(db_comment='The time of the last agent row that was read.')),
                 ('last_row_id', models.UUIDField(db_comment='The id of the last agent row that was read.')),
                 ('settled_until', models.DateTimeField(db_comment='No late row can arrive before this time any more.')),

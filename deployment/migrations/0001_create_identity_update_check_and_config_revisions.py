@@ -18,13 +18,13 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('digest', models.CharField(db_comment='A digest of the options.', max_length=64)),
-                ('host', models.CharField(db_comment='The host that started with these options.', max_length=255)),
-                ('version', models.CharField(db_comment='The release of the server.', max_length=64)),
-                ('server_url', models.CharField(blank=True, db_comment='The URL of the other server whose options these are, or empty.', default='', max_length=255)),
+                ('host', models.CharField(db_comment='The host that recorded the options.', max_length=255)),
+                ('server_version', models.CharField(db_comment='The release of coderapi, or of Coder if coder_url is set.', max_length=64)),
+                ('coder_url', models.CharField(blank=True, db_comment='The URL of the Coder deployment whose options these are. Empty for coderapi.', default='', max_length=255, verbose_name='URL of Coder')),
                 ('recorded_at', models.DateTimeField(db_comment='When the revision was recorded.', db_default=django.db.models.functions.datetime.Now())),
                 ('values', models.JSONField(db_comment='The value of each option, without secrets.', default=dict)),
                 ('sources', models.JSONField(db_comment='Where each value comes from: a flag, a variable, a file or the default.', default=dict)),
-                ('secrets', models.JSONField(db_comment='A keyed digest of each secret, which shows changes.', default=dict)),
+                ('secret_digests', models.JSONField(db_comment='A keyed digest of each secret, which shows changes. For Coder, its source.', default=dict)),
             ],
             options={
                 'ordering': ['-id'],
@@ -44,23 +44,23 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='UpdateCheck',
+            name='CoderUpdateCheck',
             fields=[
                 ('is_only_row', models.BooleanField(default=True, editable=False, primary_key=True, serialize=False)),
                 ('version', models.CharField(blank=True, db_comment='The newest known release of Coder.', default='', max_length=64)),
                 ('url', models.CharField(blank=True, db_comment='The page of this release.', default='', max_length=512)),
                 ('etag', models.CharField(blank=True, db_comment='The ETag of the last response.', default='', max_length=256)),
-                ('url_digest', models.CharField(blank=True, db_comment='A digest of the requested URL, which may contain a secret.', default='', max_length=512)),
+                ('requested_url_digest', models.CharField(blank=True, db_comment='A digest of the requested URL, which may contain a secret.', default='', max_length=512)),
                 ('succeeded_at', models.DateTimeField(db_comment='When a check last succeeded.', null=True)),
                 ('failed_at', models.DateTimeField(db_comment='When a check last failed.', null=True)),
                 ('error', models.CharField(blank=True, db_comment='The error of the last check, or empty.', default='', max_length=512)),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(('is_only_row', True)), name='deployment_updatecheck_only_one')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('is_only_row', True)), name='deployment_coderupdatecheck_only_one')],
             },
         ),
         migrations.CreateModel(
-            name='NewRelease',
+            name='NewCoderapiRelease',
             fields=[
                 ('is_only_row', models.BooleanField(default=True, editable=False, primary_key=True, serialize=False)),
                 ('version', models.CharField(blank=True, db_comment='The newest release, or empty.', default='', max_length=64)),
@@ -72,7 +72,7 @@ class Migration(migrations.Migration):
                 ('error', models.CharField(blank=True, db_comment='The last error, or empty.', default='', max_length=512)),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(('is_only_row', True)), name='deployment_newrelease_only_one')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('is_only_row', True)), name='deployment_newcoderapirelease_only_one')],
             },
         ),
     ]

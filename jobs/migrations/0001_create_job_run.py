@@ -15,19 +15,19 @@ class Migration(migrations.Migration):
             name='JobRun',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('job', models.CharField(db_comment='The name of the job.', max_length=100)),
+                ('job_name', models.CharField(db_comment='The name of the job.', max_length=100)),
                 ('scheduled_at', models.DateTimeField(help_text='The scheduled time of the run.')),
                 ('started_at', models.DateTimeField(db_comment='When the run started.')),
                 ('finished_at', models.DateTimeField(blank=True, db_comment='When the run ended. NULL while it runs.', null=True)),
                 ('affected_rows', models.BigIntegerField(blank=True, help_text='The number of rows written or deleted.', null=True)),
                 ('summary', models.TextField(blank=True, db_default='', default='', help_text='What the run wrote or deleted, if these are rows of several kinds.')),
                 ('error', models.TextField(blank=True, db_comment='The error of a failed run, or empty.', db_default='', default='')),
-                ('host', models.CharField(help_text='The host and process of the run.', max_length=255)),
+                ('process', models.CharField(help_text='The host and the process id of the run, such as web-1:17.', max_length=255)),
             ],
             options={
                 'ordering': ['-started_at', '-id'],
-                'indexes': [models.Index(models.F('started_at'), name='jobs_run_started_at'), models.Index(models.F('job'), condition=models.Q(('finished_at', None)), name='jobs_run_unfinished')],
-                'constraints': [models.UniqueConstraint(models.F('job'), models.F('scheduled_at'), name='jobs_run_unique')],
+                'indexes': [models.Index(models.F('started_at'), name='jobs_run_started_at'), models.Index(models.F('job_name'), condition=models.Q(('finished_at', None)), name='jobs_run_unfinished')],
+                'constraints': [models.UniqueConstraint(models.F('job_name'), models.F('scheduled_at'), name='jobs_run_unique')],
             },
         ),
     ]

@@ -131,7 +131,8 @@ def changes(found: Sequence[Point]) -> dict[int, str]:
     known = [
         (step, point.newest)
         for step, point in enumerate(found)
-        if point.newest is not None and point.newest.source == Snapshot.Source.REPORTS
+        if point.newest is not None
+        and point.newest.workspaces_source == Snapshot.WorkspacesSource.REPORTS
     ]
     return {
         step: text
@@ -141,8 +142,8 @@ def changes(found: Sequence[Point]) -> dict[int, str]:
 
 
 def _change(before: Snapshot, after: Snapshot) -> str:
-    if before.build_version != after.build_version:
-        return f"build {after.build_version}"
-    if before.configuration_hash != after.configuration_hash:
+    if before.buildinfo_version != after.buildinfo_version:
+        return f"build {after.buildinfo_version}"
+    if before.configuration_digest != after.configuration_digest:
         return "configuration changed"
     return ""

@@ -28,8 +28,8 @@ STEPS = (MINUTE, 5 * MINUTE, HOUR, DAY)
 # three times as fast as psycopg.
 _ROLLUPS = """
 SELECT starts_at,
-    rx_bytes + CASE WHEN %(from_usage)s THEN 0 ELSE coalesce(unmeasured_rx_bytes, 0) END,
-    tx_bytes + CASE WHEN %(from_usage)s THEN 0 ELSE coalesce(unmeasured_tx_bytes, 0) END,
+    measured_rx_bytes + CASE WHEN %(from_usage)s THEN 0 ELSE coalesce(unmeasured_rx_bytes, 0) END,
+    measured_tx_bytes + CASE WHEN %(from_usage)s THEN 0 ELSE coalesce(unmeasured_tx_bytes, 0) END,
     latency_p50_ms, latency_p95_ms,
     CASE WHEN latency_p50_ms IS NULL OR NOT %(is_hour)s
          THEN array_to_json(latency_buckets)::text END,

@@ -49,8 +49,8 @@ _DELETE_MINUTES = (
 )
 _BUILD_MINUTES = f"""
 INSERT INTO stats_rollup (
-    span_seconds, starts_at, row_count, rx_bytes, tx_bytes, unmeasured_rx_bytes,
-    unmeasured_tx_bytes, latency_buckets, latency_counts, built_at, is_closed
+    span_seconds, starts_at, row_count, measured_rx_bytes, measured_tx_bytes, unmeasured_rx_bytes,
+    unmeasured_tx_bytes, latency_buckets, latency_counts, built_at, is_final
 )
 SELECT 60, minute, sum(n),
        coalesce(sum(rx) FILTER (WHERE bucket IS NOT NULL), 0),
@@ -75,20 +75,20 @@ WITH minutes AS MATERIALIZED (
     FROM minutes, unnest(latency_buckets, latency_counts) AS each (bucket, n) GROUP BY bucket
 )
 INSERT INTO stats_rollup (
-    span_seconds, starts_at, row_count, rx_bytes, tx_bytes, unmeasured_rx_bytes,
-    unmeasured_tx_bytes, latency_buckets, latency_counts, built_at, is_closed
+    span_seconds, starts_at, row_count, measured_rx_bytes, measured_tx_bytes, unmeasured_rx_bytes,
+    unmeasured_tx_bytes, latency_buckets, latency_counts, built_at, is_final
 )
-SELECT 3600, %(hour)s, coalesce(sum(row_count), 0), coalesce(sum(rx_bytes), 0),
-       coalesce(sum(tx_bytes), 0), sum(unmeasured_rx_bytes), sum(unmeasured_tx_bytes),
+SELECT 3600, %(hour)s, coalesce(sum(row_count), 0), coalesce(sum(measured_rx_bytes), 0),
+       coalesce(sum(measured_tx_bytes), 0), sum(unmeasured_rx_bytes), sum(unmeasured_tx_bytes),
        ARRAY(SELECT bucket FROM merged ORDER BY bucket),
        ARRAY(SELECT n FROM merged ORDER BY bucket), %(now)s, false
 FROM minutes
 ON CONFLICT (span_seconds, starts_at) DO UPDATE SET
-    (row_count, rx_bytes, tx_bytes, unmeasured_rx_bytes, unmeasured_tx_bytes,
+    (row_count, measured_rx_bytes, measured_tx_bytes, unmeasured_rx_bytes, unmeasured_tx_bytes,
      latency_buckets, latency_counts, built_at) = (
-        excluded.row_count, excluded.rx_bytes, excluded.tx_bytes, excluded.unmeasured_rx_bytes,
-        excluded.unmeasured_tx_bytes, excluded.latency_buckets, excluded.latency_counts,
-        excluded.built_at)
+        excluded.row_count, excluded.measured_rx_bytes, excluded.measured_tx_bytes,
+        excluded.unmeasured_rx_bytes, excluded.unmeasured_tx_bytes, excluded.latency_buckets,
+        excluded.latency_counts, excluded.built_at)
 RETURNING array_to_json(latency_buckets)::text, array_to_json(latency_counts)::text
 """
 _SET_LATENCIES = """
@@ -201,6 +201,6 @@ def rebuild(since: datetime, *, now: datetime) -> tuple[int, int]:
             minutes = (hour.replace(minute=number) for number in range(60))
             mark_stale([minute for minute in minutes if minute >= first], rows_were_deleted=True)
     closed = Rollup.objects.filter(
-        span_seconds=Rollup.Span.HOUR, starts_at__gte=hour_of(first), is_closed=True
+        span_seconds=Rollup.Span.HOUR, starts_at__gte=hour_of(first), is_final=True
     )
     return build(now=now), closed.count()

@@ -32,15 +32,15 @@ AGENT_STATS = PartitionedTable("stats_agentstat", HOUR)
 
 _ADD = """
 INSERT INTO stats_rollup (
-    span_seconds, starts_at, row_count, rx_bytes, tx_bytes, latency_buckets, latency_counts,
-    built_at, is_closed
+    span_seconds, starts_at, row_count, measured_rx_bytes, measured_tx_bytes, latency_buckets,
+    latency_counts, built_at, is_final
 )
 SELECT 3600, unnest(%s::timestamptz[]), 0, 0, 0, '{}', '{}', %s, false ORDER BY 2
 ON CONFLICT DO NOTHING
 """
 _LOCK_OPEN = """
 SELECT starts_at FROM stats_rollup
-WHERE span_seconds = 3600 AND starts_at = ANY(%s) AND NOT is_closed ORDER BY starts_at FOR KEY SHARE
+WHERE span_seconds = 3600 AND starts_at = ANY(%s) AND NOT is_final ORDER BY starts_at FOR KEY SHARE
 """
 
 
@@ -99,9 +99,7 @@ def _within_limit(
 
 
 def closed_among(hours: Collection[datetime]) -> set[datetime]:
-    found = Rollup.objects.filter(
-        span_seconds=Rollup.Span.HOUR, starts_at__in=hours, is_closed=True
-    )
+    found = Rollup.objects.filter(span_seconds=Rollup.Span.HOUR, starts_at__in=hours, is_final=True)
     return set(found.values_list("starts_at", flat=True))
 
 
@@ -133,11 +131,11 @@ def close_hours(now: datetime) -> int:
 def _close(hour: datetime, *, built_until: datetime) -> None:
     """Closes the hour. Does nothing if it was built after `built_until` or has stale minutes."""
     open_hours = Rollup.objects.filter(
-        span_seconds=Rollup.Span.HOUR, starts_at=hour, is_closed=False
+        span_seconds=Rollup.Span.HOUR, starts_at=hour, is_final=False
     )
     due = open_hours.filter(built_at__lte=built_until).select_for_update()
     stale = StaleMinute.objects.filter(minute__gte=hour, minute__lt=hour + HOUR)
     # Read the marks only after the lock is acquired. While this transaction waited for the lock,
     # other transactions may have committed marks.
     if list(due.values_list("starts_at")) and not stale.exists():
-        open_hours.update(is_closed=True)
+        open_hours.update(is_final=True)

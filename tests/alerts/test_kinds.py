@@ -17,7 +17,7 @@ from alerts.models import Alert, Channel
 from alerts.sending import send_alerts
 from alerts.sources import all_sources
 from audit.services import SYSTEM, Target, record
-from deployment.models import ConfigRevision, NewRelease
+from deployment.models import ConfigRevision, NewCoderapiRelease
 from jobs.models import JobRun
 from tests.support.channels import ALERTS_DOCUMENT, documented_details, make_channel
 from tests.support.commands import run
@@ -42,7 +42,7 @@ def make_runs(job: str, *errors: str, now: datetime = NOW) -> None:
     for index, error in enumerate(reversed(errors)):
         at = now - index * MINUTE
         JobRun.objects.create(
-            job=job, scheduled_at=at, started_at=at, finished_at=at, error=error, host="a"
+            job_name=job, scheduled_at=at, started_at=at, finished_at=at, error=error, process="a"
         )
 
 
@@ -121,7 +121,9 @@ def test_security_release_is_alerted_once(receiver: Receiver, settings: Any) -> 
     only(receiver, "coderapi.security_release")
     settings.RELEASE_FEED = "/feed.json"
     url = "https://git.example.com/releases/9.0.0"
-    release = NewRelease.objects.create(version="9.0.0", url=url, summary="A leak.", found_at=NOW)
+    release = NewCoderapiRelease.objects.create(
+        version="9.0.0", url=url, summary="A leak.", found_at=NOW
+    )
     assert send_alerts(NOW) == 0
     release.is_security = True
     release.save()
@@ -150,7 +152,7 @@ def test_changed_configuration_is_alerted(receiver: Receiver) -> None:
         ConfigRevision.objects.create(
             digest=f"{day}" * 64,
             host="web-1",
-            version="1",
+            server_version="1",
             recorded_at=NOW + day * DAY,
             values=values,
             sources=sources,

@@ -53,7 +53,7 @@ def test_reports_and_snapshots_contain_the_release_of_coder(
     settings.CODER_VERSION = "2.29.0"
     assert version_of_a_report(owner) == "2.34.1"
     collect_snapshot(timezone.now())
-    assert Snapshot.objects.get().build_version == f"v2.34.1+coderapi.{settings.VERSION}"
+    assert Snapshot.objects.get().buildinfo_version == f"v2.34.1+coderapi.{settings.VERSION}"
     coder.version = "v2.38.0+abc"
     wait_for(lambda: version_of_a_report(owner) == "2.38.0")
     wait_for(CoderRelease.objects.filter(version="v2.38.0+abc").exists)

@@ -150,7 +150,7 @@ def test_no_secret_leaves_coder(
     assert "SCIM API Key" in answer.text
     assert PLANTED not in f"{answer.text} {answer.headers} {rows} {caplog.text}"
     (row,) = rows
-    assert row["secrets"] == {"scim_api_key": "env"}
+    assert row["secret_digests"] == {"scim_api_key": "env"}
 
 
 def test_revision_is_recorded_once_for_each_change(coder: StandInCoder, reader: Client) -> None:
@@ -158,10 +158,13 @@ def test_revision_is_recorded_once_for_each_change(coder: StandInCoder, reader: 
         coder.config["options"][0]["value"] = f"https://{value}.example.com"
         for wire in BOTH:
             get(reader, CONFIG, wire)
-        assert ConfigRevision.objects.filter(server_url=coder.url).count() == count
+        assert ConfigRevision.objects.filter(coder_url=coder.url).count() == count
     newest = ConfigRevision.objects.first()
     assert newest is not None
-    assert (newest.version, newest.values["access_url"]) == (coder.version, "https://a.example.com")
+    assert (newest.server_version, newest.values["access_url"]) == (
+        coder.version,
+        "https://a.example.com",
+    )
 
 
 @pytest.mark.parametrize(

@@ -637,7 +637,7 @@ def test_stopped_import_continues(deployment: Deployment, database: CoderDatabas
     database.execute("ALTER TABLE builds RENAME TO workspace_builds")
     deployment.job(FOLLOW)
     # The import has committed its position after the rows. Late rows are read again.
-    reading = ReaderProgress.objects.get(reader="history")
+    reading = ReaderProgress.objects.get(reader_name="history")
     assert reading.last_row_created_at == max(
         datetime.fromisoformat(r["created_at"]) for r in database.rows
     )

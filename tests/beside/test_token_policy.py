@@ -95,7 +95,7 @@ def test_limits_depend_on_the_user_and_the_roles(coder: StandInCoder, release: R
     apply()
     second = "it is number 2 by last use, the maximum is 1 live token"
     scope = "the scope coder:all is not allowed"
-    assert {one.token_name: "; ".join(one.reasons) for one in CoderToken.objects.all()} == {
+    assert {one.token_name: "; ".join(one.violations) for one in CoderToken.objects.all()} == {
         "full": f"{scope}; {second}",
         "narrow": "" if release.enforces_scopes else scope,
         "long": "its lifetime is 1 day 1 second, the maximum is 1 day",
@@ -149,7 +149,7 @@ def test_only_enforce_changes_tokens(coder: StandInCoder, ada: Key, settings: An
     for days in range(3):
         apply(after=days * DAY)
     assert writes(coder) == []
-    assert CoderToken.objects.get().reported_at == NOW
+    assert CoderToken.objects.get().violation_found_at == NOW
     settings.CODER_TOKEN_POLICY = "enforce"
     assert apply(after=3 * DAY) == {"ci": "expire"}
 
@@ -334,7 +334,7 @@ def test_admin_lists_the_tokens(coder: StandInCoder, ada: Key, settings: Any) ->
     assert page.count(">never<") == 1
     assert "its lifetime is 1 day 1 hour" in page
     assert "yes (1)" in page
-    found = browser.get(LIST, {"reported_at__isempty": "1", "q": "short"}).text
+    found = browser.get(LIST, {"violation_found_at__isempty": "1", "q": "short"}).text
     assert "ci" not in found.split("<tbody>")[1]
     assert browser.post(f"{LIST}{ada.id}/change/").status_code == 403
     assert ada.id in browser.get(f"{LIST}{ada.id}/change/").text

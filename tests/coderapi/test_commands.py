@@ -327,7 +327,7 @@ def something_to_list(member: APIClient) -> None:
         ("expire_tokens --all --dry-run", {"id", "last_used", "lifetime_seconds", "username"}),
         ("token_policy show", {"rule", "max_lifetime_ns", "max_live_tokens"}),
         (f"token_policy explain {USER}", {"name", "value", "rule", "explanation", "rules"}),
-        (f"token_policy set --user {USER} --max-lifetime 1s --dry-run", {"id", "reasons"}),
+        (f"token_policy set --user {USER} --max-lifetime 1s --dry-run", {"id", "violations"}),
         (f"erase_user {USER} --dry-run", {"data", "rows", "outcome"}),
         ("options --changed", {"name", "own", "value", "value_source", "set_by"}),
     ],

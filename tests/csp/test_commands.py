@@ -57,7 +57,7 @@ def test_group_goes_with_its_last_report(
     assert Group.objects.count() == 4
     # The job stores the kinds of rows apart, and shows them.
     assert f"Job prune_csp_reports: 7 rows. Deleted {found}." in run("run_job", "prune_csp_reports")
-    done = JobRun.objects.get(job=PRUNE.name)
+    done = JobRun.objects.get(job_name=PRUNE.name)
     assert (done.affected_rows, done.summary) == (7, f"Deleted {found}.")
     page = in_admin("owner").get(f"/admin/jobs/jobrun/{done.pk}/change/").text
     assert f"Deleted {found}." in page

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deployment.models import NewRelease
+from deployment.models import NewCoderapiRelease
 from deployment.own_releases import check_for_own_release, newer_release, parse_feed
 from jobs.registry import find
 from kernel.outgoing import OutgoingError
@@ -65,7 +65,7 @@ def test_newest_release_is_stored(
 ) -> None:
     file.write_bytes(feed(*entries))
     assert check_for_own_release(NOW) == found
-    known = NewRelease.objects.get()
+    known = NewCoderapiRelease.objects.get()
     assert (known.version, known.is_security, known.summary) == (version, is_security, summary)
     assert known.succeeded_at == NOW
     assert (newer_release() is not None) is bool(version)
@@ -82,7 +82,7 @@ def test_feed_is_read_from_a_server(settings: Any) -> None:
     with answering(server):
         settings.RELEASE_FEED = f"http://127.0.0.1:{server.server_port}/feed.json"
         assert check_for_own_release(NOW) == 1
-    assert NewRelease.objects.get().url == FIX["url"]
+    assert NewCoderapiRelease.objects.get().url == FIX["url"]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_unreadable_feed_keeps_the_known_release(
     check_for_own_release(NOW)
     file.unlink()
     assert check_for_own_release(NOW) == 0
-    known = NewRelease.objects.get()
+    known = NewCoderapiRelease.objects.get()
     assert (known.version, known.error) == ("0.1.1", f"{file}: No such file or directory")
     assert "The feed of CODERAPI_RELEASE_FEED cannot be used" in caplog.text
 
@@ -119,7 +119,7 @@ def test_unreadable_feed_keeps_the_known_release(
 def test_invalid_url_is_an_error_without_its_secret(settings: Any, url: str) -> None:
     settings.RELEASE_FEED = url
     assert check_for_own_release(NOW) == 0
-    error = NewRelease.objects.get().error
+    error = NewCoderapiRelease.objects.get().error
     assert error
     assert "secret" not in error
 
@@ -130,7 +130,7 @@ def test_named_pipe_is_no_feed(file: Path) -> None:
     writer = threading.Thread(target=file.write_bytes, args=[b""], daemon=True)
     writer.start()
     assert check_for_own_release(NOW) == 0
-    assert NewRelease.objects.get().error == f"{file} is not a file"
+    assert NewCoderapiRelease.objects.get().error == f"{file} is not a file"
     file.read_bytes()
 
 
@@ -142,7 +142,7 @@ def test_withdrawn_release_is_no_longer_shown(file: Path) -> None:
 
 
 def test_without_a_feed_nobody_is_asked(settings: Any) -> None:
-    NewRelease.objects.create(version="0.1.1", is_security=True)
+    NewCoderapiRelease.objects.create(version="0.1.1", is_security=True)
     assert not settings.RELEASE_FEED
     assert not find("check_for_own_release").enabled()
     assert newer_release() is None

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from deployment.models import UpdateCheck
+from deployment.models import CoderUpdateCheck
 from deployment.updatecheck import check_for_update
 from jobs.models import JobRun
 from jobs.registry import find
@@ -155,10 +155,10 @@ BAD_ANSWERS = [
 def test_invalid_answer_keeps_the_known_release_and_stores_the_error(
     known: Releases, anonymous: APIClient, status: int, body: bytes
 ) -> None:
-    before, later = UpdateCheck.objects.get(), timezone.now() + timedelta(days=1)
+    before, later = CoderUpdateCheck.objects.get(), timezone.now() + timedelta(days=1)
     known.status, known.body, known.etag = status, body, '"other"'
     assert check_for_update(later) == 0
-    after = UpdateCheck.objects.get()
+    after = CoderUpdateCheck.objects.get()
     assert (after.failed_at, after.succeeded_at) == (later, before.succeeded_at)
     assert after.error
     assert get_update(anonymous)["version"] == "v2.35.1"
@@ -192,7 +192,7 @@ def test_unreachable_source_is_offline_and_logged_once_a_day(
 def test_deadline_covers_an_answer_that_comes_byte_by_byte(releases: Releases, part: str) -> None:
     releases.trickles = part
     assert check_for_update(timezone.now(), seconds=0.3) == 0
-    assert "did not respond within 0.3 seconds" in UpdateCheck.objects.get().error
+    assert "did not respond within 0.3 seconds" in CoderUpdateCheck.objects.get().error
 
 
 @pytest.mark.parametrize(("redirects", "error"), [(3, ""), (4, "redirects more than 3 times")])
@@ -200,7 +200,7 @@ def test_three_redirects_are_followed(releases: Releases, redirects: int, error:
     releases.publish("v2.35.1")
     releases.redirects = redirects
     assert check_for_update(timezone.now()) == (not error)
-    assert UpdateCheck.objects.get().error.endswith(error)
+    assert CoderUpdateCheck.objects.get().error.endswith(error)
 
 
 @pytest.mark.parametrize("status", [200, 500])
@@ -215,7 +215,7 @@ def test_credentials_and_query_of_the_url_are_sent_but_not_stored(
     assert run is not None
     expected = "Basic " + base64.b64encode(b"me:planted").decode()
     assert [headers.get("authorization") for headers in releases.requests] == [expected, expected]
-    check, stored = UpdateCheck.objects.get(), JobRun.objects.filter(pk=run.pk).values().get()
+    check, stored = CoderUpdateCheck.objects.get(), JobRun.objects.filter(pk=run.pk).values().get()
     assert "planted" not in f"{vars(check)} {stored} {caplog.text}"
     assert (status == 200) is (check.error == "")
 

@@ -66,12 +66,12 @@ def add_run(
     slot: datetime, *, error: str = "", finished: bool = True, job: str = "test_job"
 ) -> JobRun:
     return JobRun.objects.create(
-        job=job,
+        job_name=job,
         scheduled_at=slot,
         started_at=slot,
         finished_at=slot if finished else None,
         error=error,
-        host="elsewhere:1",
+        process="elsewhere:1",
     )
 
 
@@ -136,7 +136,7 @@ def test_a_run_is_recorded_with_its_rows_and_logged_at_debug(
 
     run_job(register_job(run_at), NOON)
     run = JobRun.objects.get()
-    assert (run.job, run.scheduled_at, run.started_at, run.affected_rows) == (
+    assert (run.job_name, run.scheduled_at, run.started_at, run.affected_rows) == (
         "test_job",
         NOON,
         NOON,
@@ -313,9 +313,9 @@ def test_old_runs_are_pruned_except_the_newest_of_each_job() -> None:
     add_run(NOON, job="other")
     add_run(old, job="removed", finished=False)
     assert prune_runs(NOON) == 2
-    assert JobRun.objects.get(job="removed").error == ABANDONED
-    JobRun.objects.filter(job="removed").delete()
-    assert set(JobRun.objects.values_list("job", "scheduled_at")) == {
+    assert JobRun.objects.get(job_name="removed").error == ABANDONED
+    JobRun.objects.filter(job_name="removed").delete()
+    assert set(JobRun.objects.values_list("job_name", "scheduled_at")) == {
         ("test_job", old),
         ("other", NOON),
     }

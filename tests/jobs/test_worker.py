@@ -170,7 +170,7 @@ def test_it_sleeps_until_the_next_slot_or_the_limit() -> None:
     for days, low, high in ((1 / 86_400, 0, 1), (365_000, 30, 30)):
         job = every_second(name=f"every_{days}_days", every=timedelta(days=days))
         JobRun.objects.create(
-            job=job.name, scheduled_at=now, started_at=now, finished_at=now, host="x"
+            job_name=job.name, scheduled_at=now, started_at=now, finished_at=now, process="x"
         )
         assert low <= seconds_to_next(job) <= high
 
@@ -210,7 +210,7 @@ def test_a_killed_run_is_marked_as_failed() -> None:
         assert fail_abandoned_runs(timezone.now()) == 0
         program.kill()
     wait_for(lambda: fail_abandoned_runs(timezone.now()))
-    assert JobRun.objects.get(job="slow").error == ABANDONED
+    assert JobRun.objects.get(job_name="slow").error == ABANDONED
 
 
 def test_worker_of_a_newer_release_waits_for_its_migrations(tmp_path: Path) -> None:

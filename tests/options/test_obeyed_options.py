@@ -374,7 +374,7 @@ def test_jobs_follow_their_options() -> None:
     ) as server:
         wait_for(lambda: count(server, snapshots) >= 2)
         assert accepted(server) == 0
-        looked = "SELECT count(*) FROM jobs_jobrun WHERE job = 'update_check'"
+        looked = "SELECT count(*) FROM jobs_jobrun WHERE job_name = 'check_for_update'"
         assert count(server, looked) == 0
 
 

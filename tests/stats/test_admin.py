@@ -139,7 +139,7 @@ def test_workspaces_are_filtered_by_the_states_of_snapshots(deployment: Deployme
 
 def test_a_backfilled_snapshot_shows_unknown_states(deployment: Deployment) -> None:
     deployment.collect()
-    Snapshot.objects.update(source="backfill")
+    Snapshot.objects.update(workspaces_source="backfill")
     client, snapshot = in_admin("auditor"), Snapshot.objects.get()
     page = client.get(f"/admin/stats/snapshot/{snapshot.pk}/change/").content.decode()
     values = re.findall(r'<div class="readonly">(.*?)</div>', page)
@@ -153,9 +153,9 @@ def test_a_backfilled_snapshot_shows_unknown_states(deployment: Deployment) -> N
 
 def test_an_empty_build_version_can_be_filtered(deployment: Deployment) -> None:
     deployment.collect()
-    Snapshot.objects.update(build_version="")
+    Snapshot.objects.update(buildinfo_version="")
     page = in_admin("auditor").get("/admin/stats/snapshot/").content.decode()
-    assert '<a href="?build_version=">unknown</a>' in page
+    assert '<a href="?buildinfo_version=">unknown</a>' in page
 
 
 def test_a_new_build_or_configuration_is_marked_even_after_a_gap() -> None:
@@ -163,7 +163,7 @@ def test_a_new_build_or_configuration_is_marked_even_after_a_gap() -> None:
     points = []
     for step, version in enumerate(versions):
         at = utc(2026, 5, 4) + timedelta(hours=step)
-        names = ("build_version", "configuration_hash", "source")
+        names = ("buildinfo_version", "configuration_digest", "workspaces_source")
         newest = Snapshot(**dict(zip(names, version, strict=False))) if version else None
         points.append(Point(at, newest))
     assert changes(points) == {2: "build 2", 3: "configuration changed"}

@@ -114,7 +114,7 @@ def test_snapshots_continue_when_the_server_clock_goes_back() -> None:
     now = timezone.now()
     for slot in (now - MINUTE, *(now + number * HOUR for number in range(1, 10))):
         JobRun.objects.create(
-            job=COLLECT.name, scheduled_at=slot, started_at=slot, finished_at=slot
+            job_name=COLLECT.name, scheduled_at=slot, started_at=slot, finished_at=slot
         )
     assert run_if_due(replace(COLLECT, every=30 * SECOND), timezone.now())
     state = snapshot_state()

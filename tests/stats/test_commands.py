@@ -258,7 +258,9 @@ def test_the_loop_takes_snapshots_until_sigterm() -> None:
 
 
 def finished_runs() -> int:
-    return JobRun.objects.filter(job="collect_deployment_stats").exclude(finished_at=None).count()
+    return (
+        JobRun.objects.filter(job_name="collect_deployment_stats").exclude(finished_at=None).count()
+    )
 
 
 @pytest.mark.django_db(transaction=True)
@@ -266,7 +268,7 @@ def test_a_failed_run_keeps_the_old_snapshot_and_records_its_error() -> None:
     assert "0 workspaces running" in run("collect_deployment_stats")
     before = snapshot_state()
     assert before
-    assert JobRun.objects.filter(job="collect_deployment_stats").get().error == ""
+    assert JobRun.objects.filter(job_name="collect_deployment_stats").get().error == ""
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE stats_rollup RENAME TO hidden")
     try:
@@ -347,7 +349,7 @@ def everything(deployment: Deployment) -> list[Any]:
     [
         *("SELECT 1", "DELETE FROM stats_rollup WHERE span_seconds = 60"),
         "DELETE FROM stats_newestagentstat",
-        "UPDATE stats_rollup SET rx_bytes = 7, row_count = 1, "
+        "UPDATE stats_rollup SET measured_rx_bytes = 7, row_count = 1, "
         "latency_buckets = '{}', latency_counts = '{}'",
         "UPDATE stats_newestagentstat SET session_count_ssh = 99",
     ],

@@ -199,7 +199,7 @@ def test_closing_an_hour_waits_for_its_writers(
     with connection.cursor() as cursor:
         cursor.execute("UPDATE stats_rollup SET built_at = built_at - interval '2 hours'")
     other.execute(
-        "SELECT * FROM stats_rollup WHERE span_seconds = 3600 AND NOT is_closed FOR KEY SHARE"
+        "SELECT * FROM stats_rollup WHERE span_seconds = 3600 AND NOT is_final FOR KEY SHARE"
     )
     other.execute(
         "INSERT INTO stats_staleminute (minute, rows_were_deleted) VALUES (%s, false)", [old]
@@ -242,7 +242,8 @@ def test_rows_of_old_hours_are_ingested_while_hours_are_dropped(
 
 
 def traffic(moment: datetime) -> int:
-    query = "SELECT sum(rx_bytes) FROM stats_rollup WHERE span_seconds = 3600 AND starts_at = %s"
+    query = "SELECT sum(measured_rx_bytes) FROM stats_rollup "
+    query += "WHERE span_seconds = 3600 AND starts_at = %s"
     with connection.cursor() as cursor:
         cursor.execute(query, [moment.replace(minute=0)])
         return int(cursor.fetchone()[0])
@@ -266,7 +267,7 @@ def test_an_hour_closed_during_the_collection_has_no_snapshot(
     deployment.take(agent_row(at))
     run("collect_deployment_stats")
     other.execute("SELECT * FROM stats_rollup WHERE span_seconds = 3600 FOR UPDATE")
-    other.execute("UPDATE stats_rollup SET is_closed = true WHERE span_seconds = 3600")
+    other.execute("UPDATE stats_rollup SET is_final = true WHERE span_seconds = 3600")
     with ThreadPoolExecutor(1) as pool:
         collected = pool.submit(closing(lambda: collect_snapshot(at, now=timezone.now())))
         wait_for(lambda: is_waiting() or collected.done())

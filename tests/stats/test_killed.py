@@ -32,14 +32,15 @@ MORE_REQUESTS = 10
 KILLS = 2
 
 SNAPSHOTS = "SELECT collected_at, row_count, rx_bytes FROM stats_snapshot ORDER BY 1"
-RUNNING = "SELECT count(*) FROM jobs_jobrun WHERE job = %s AND finished_at IS NULL"
+RUNNING = "SELECT count(*) FROM jobs_jobrun WHERE job_name = %s AND finished_at IS NULL"
 SUCCEEDED = (
-    "SELECT count(*) FROM jobs_jobrun WHERE job = %s AND finished_at > started_at AND error = ''"
+    "SELECT count(*) FROM jobs_jobrun "
+    "WHERE job_name = %s AND finished_at > started_at AND error = ''"
 )
 STORED = "SELECT EXISTS (SELECT FROM stats_agentstat)"
 WITHOUT_RUN = """
 SELECT count(*) FROM stats_snapshot
-WHERE NOT EXISTS (SELECT FROM jobs_jobrun WHERE job = %s AND started_at = collected_at)
+WHERE NOT EXISTS (SELECT FROM jobs_jobrun WHERE job_name = %s AND started_at = collected_at)
 """
 
 

@@ -38,7 +38,7 @@ NETWORKS = range(1, 9)
 MAX_BYTES = 300_000
 # What a machine would leave in the file.
 ANONYMOUS = """
-UPDATE jobs_jobrun SET host = 'host';
+UPDATE jobs_jobrun SET process = 'host:1';
 UPDATE deployment_configrevision SET host = 'host';
 """
 

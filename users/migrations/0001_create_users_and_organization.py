@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
             name='Organization',
             fields=[
                 ('is_only_row', models.BooleanField(default=True, editable=False, primary_key=True, serialize=False)),
-                ('uuid', models.UUIDField(db_comment='The id of the organization. It never changes.', default=uuid.uuid4, editable=False)),
+                ('organization_id', models.UUIDField(db_comment='The id of the organization. It never changes.', default=uuid.uuid4, editable=False)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
             ],
             options={

@@ -49,7 +49,7 @@ class Command(ListingCommand):
         token = step.token
         used = f"{token.last_used:%Y-%m-%d %H:%M}" if token.last_used else "never"
         columns = (token.username, token.token_name, token.id, f"used {used}", step.action)
-        names = ("id", "username", "token_name", "scopes", "last_used", "expires_at", "reasons")
+        names = ("id", "username", "token_name", "scopes", "last_used", "expires_at", "violations")
         members = {name: getattr(token, name) for name in names}
-        line = "\t".join([*columns, "; ".join(token.reasons)])
+        line = "\t".join([*columns, "; ".join(token.violations)])
         self.row(line, **members, action=step.action)

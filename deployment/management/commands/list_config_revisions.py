@@ -39,23 +39,23 @@ class Command(ListingCommand):
         hosts = running()
         if has_drifted(hosts):
             self.stderr.write("Servers run different configurations.")
-        revisions = ConfigRevision.objects.defer("values", "sources", "secrets")
+        revisions = ConfigRevision.objects.defer("values", "sources", "secret_digests")
         for revision in revisions:
             self._show(revision, hosts.get(revision.short, []))
         return "" if revisions else "No revisions."
 
     def _show(self, revision: ConfigRevision, running_on: list[str]) -> None:
-        origin = f", from {revision.server_url}" if revision.server_url else ""
+        origin = f", from {revision.coder_url}" if revision.coder_url else ""
         now = f", running on {', '.join(running_on)}" if running_on else ""
         self.row(
             f"{revision.pk}  {revision.recorded_at:%Y-%m-%d %H:%M:%S}  {revision.short}  "
-            f"recorded on {revision.host}, version {revision.version}{origin}{now}",
+            f"recorded on {revision.host}, version {revision.server_version}{origin}{now}",
             id=revision.pk,
             recorded_at=revision.recorded_at,
             digest=revision.digest,
             host=revision.host,
-            version=revision.version,
-            server_url=revision.server_url,
+            server_version=revision.server_version,
+            coder_url=revision.coder_url,
             running_on=running_on,
         )
 

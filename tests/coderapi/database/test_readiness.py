@@ -27,7 +27,7 @@ from tests.support.processes import DEADLINE_SECONDS
 
 FULL = psycopg.errors.DiskFull('could not extend file "base/1/2": No space left on device')
 RUNS = """
-INSERT INTO jobs_jobrun (job, scheduled_at, started_at, finished_at, host)
+INSERT INTO jobs_jobrun (job_name, scheduled_at, started_at, finished_at, process)
 SELECT name, moment, moment, moment, 'host'
 FROM unnest(%s::text[]) AS name,
     generate_series(timestamptz '2026-01-01', '2026-01-02', interval '90 s') AS moment

@@ -100,7 +100,7 @@ def test_database_gauges_are_read_from_the_database() -> None:
     make_user()
     make_user(status="suspended")
     JobRun.objects.create(
-        job=PRUNE, scheduled_at=now, started_at=now, finished_at=now, error="x", host="h"
+        job_name=PRUNE, scheduled_at=now, started_at=now, finished_at=now, error="x", process="h"
     )
     metrics.discover()
     found = {

@@ -28,15 +28,22 @@ def make_rows(owner: User, *, now: datetime) -> None:
         make_key(user, login_type="token", lifetime_ns=30 * DAY_NS)
         expire(make_key(user))
     TokenConfig.objects.create(user=owner, max_lifetime_ns=DAY_NS)
-    run = {"scheduled_at": now, "started_at": now, "host": "here:1"}
-    JobRun.objects.create(job="prune_job_runs", **run)
-    JobRun.objects.create(job="make_audit_partitions", finished_at=now, error="<b>bold</b>", **run)
+    run = {"scheduled_at": now, "started_at": now, "process": "here:1"}
+    JobRun.objects.create(job_name="prune_job_runs", **run)
+    JobRun.objects.create(
+        job_name="make_audit_partitions", finished_at=now, error="<b>bold</b>", **run
+    )
     IngestKey.objects.create(name="pages", value="cik_example", origins=["https://a.example.com"])
     for job in ({}, {"job_started_at": now}, {"job_completed_at": now, "error": "disk full"}):
         WorkspaceState.objects.create(workspace_id=uuid.uuid4(), transition="start", **job)
-    times = dict.fromkeys(("created_at", "expires_at", "reported_at", "read_at"), now)
+    times = dict.fromkeys(("created_at", "expires_at", "violation_found_at", "read_at"), now)
     CoderToken.objects.create(
-        id="a" * 10, user_id=uuid.uuid4(), scopes=["all"], lifetime_ns=1, reasons=["old"], **times
+        id="a" * 10,
+        user_id=uuid.uuid4(),
+        scopes=["all"],
+        lifetime_ns=1,
+        violations=["old"],
+        **times,
     )
     _make_snapshot(now)
     _make_report(now)
@@ -54,7 +61,7 @@ def _make_snapshot(now: datetime) -> None:
         latency_p95_ms=2.5,
         session_counts={"ssh": 1},
         latency_method="exact",
-        build_version="v2.29.0",
+        buildinfo_version="v2.29.0",
         row_count=1,
         duration_ms=1.0,
         **numbers,

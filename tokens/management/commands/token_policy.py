@@ -140,7 +140,7 @@ class Command(ListingCommand):
             self.row(
                 f"{one.key.user}\t{one.key}\tused {used}\t{reasons}",
                 **APIKeyWithOwnerSerializer(one.key).data,
-                reasons=one.reasons,
+                violations=one.reasons,
             )
 
 
