@@ -20,8 +20,8 @@ from django.utils.functional import SimpleLazyObject
 
 from kernel.http import CODER_API
 from kernel.http.errors import APIError
-from kernel.http.identity import IdentifiedRequest
 from kernel.http.pages.content_policy import ForPages
+from kernel.http.results import IdentifiedRequest
 from kernel.release import PROGRAM
 from tokens.pages.views import error_page
 from tokens.signin import session_of

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from threading import Event, Thread
 from typing import Any
 
@@ -40,9 +41,9 @@ from kernel.db.connections import (
 )
 from kernel.db.failures import NO_CONNECTION, READ_ONLY, note_failure, recent_cause
 from kernel.db.replicas import misfit, replicas
-from kernel.http.steps import redis_counter
+from kernel.http.steps import counters
 from kernel.loops import repeat
-from kernel.memory import Kept
+from kernel.memory import CachedValue, Memory
 from stats.selectors import snapshot_state
 
 # The time limit for the queries of a look.
@@ -55,6 +56,8 @@ STOPPING = {"status": UNREADY, "reason": "The server is stopping."}
 USABLE = {"ok", "newer"}
 BUSY = "Too many requests are waiting for the database."
 
+# The newest states, by name.
+_states: Memory[str, dict[str, Any]] = Memory("readiness", capacity=2)
 _logged_status = OK
 _is_looking = False
 
@@ -71,8 +74,8 @@ def start() -> None:
 
     def look() -> None:
         try:
-            _database.refresh()
-            _checks.get()
+            _load_database()
+            _load_checks()
         except Exception:
             log.exception("Looking at the database failed")
         looked.set()
@@ -91,12 +94,11 @@ def readiness() -> dict[str, Any]:
     "checks"?: the states of the snapshot, of the jobs, and of the servers together,
     "redis"?: "ok"|"unreachable"}.
     """
-    state = dict(_database.latest if _is_looking else _database.get())
-    is_usable = state.get("migrations") in USABLE
-    if is_usable and (checks := _checks.latest if _is_looking else _checks.get()):
+    state = dict(_newest("database", _load_database))
+    if state.get("migrations") in USABLE and (checks := _newest("checks", _load_checks)):
         state["checks"] = checks
     if settings.REDIS_URL:
-        state["redis"] = "unreachable" if redis_counter.FAILURES.count else "ok"
+        state["redis"] = "unreachable" if counters.FAILURES.count else "ok"
     return state
 
 
@@ -169,5 +171,15 @@ def _read_checks() -> dict[str, Any]:
         return {}
 
 
-_database = Kept(_read_database, seconds=LOOK_SECONDS)
-_checks = Kept(_read_checks, seconds=CHECKS_SECONDS)
+def _newest(name: str, load: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Returns the newest state. Loads it unless a thread of this process looks regularly."""
+    found = _states.latest(name) if _is_looking else None
+    return load() if found is None else found
+
+
+def _load_database() -> dict[str, Any]:
+    return _states.load("database", lambda: CachedValue(_read_database(), max_age=LOOK_SECONDS))
+
+
+def _load_checks() -> dict[str, Any]:
+    return _states.load("checks", lambda: CachedValue(_read_checks(), max_age=CHECKS_SECONDS))

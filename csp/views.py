@@ -17,9 +17,8 @@ from csp.scrubbing.versions import SCHEMA
 from kernel.http.asking import Asking, run
 from kernel.http.body import MEBIBYTE, Read
 from kernel.http.headers import WIRE_FORMAT
-from kernel.http.identity import IdentifiedRequest
 from kernel.http.responses import JSON_CONTENT_TYPE, Answer
-from kernel.http.results import Results
+from kernel.http.results import IdentifiedRequest, Results
 from kernel.http.schema.operations import operation
 from kernel.http.views.base import APIView
 from kernel.http.views.handlers import to_api_error

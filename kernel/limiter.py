@@ -78,7 +78,6 @@ class Slot:
 
     # The counts for all callers together, and for the caller itself.
     shares: tuple[_Share, ...]
-    amount: int
     since: float
     # This lock is held while the caller waits for its slot.
     given: threading.Lock = field(default_factory=threading.Lock)
@@ -114,9 +113,9 @@ class Limiter:
         self._waiting: dict[Slot, None] = {}
 
     @contextmanager
-    def hold(self, caller: Hashable = None, *, amount: int = 1) -> Iterator[Slot]:
+    def hold(self, caller: Hashable = None) -> Iterator[Slot]:
         """Holds a slot in the block. Raises: LimitReachedError."""
-        slot = self.acquire(caller, amount=amount)
+        slot = self.acquire(caller)
         served = False
         try:
             yield slot
@@ -124,13 +123,11 @@ class Limiter:
         finally:
             self.release(slot, served=served)
 
-    def acquire(
-        self, caller: Hashable = None, *, amount: int = 1, timeout: float | None = None
-    ) -> Slot:
+    def acquire(self, caller: Hashable = None, *, timeout: float | None = None) -> Slot:
         """Acquires a slot. The caller must release it. Raises: LimitReachedError."""
         timeout = self.timeout if timeout is None else timeout
         with self._lock:
-            slot = Slot(self._shares_of(caller), amount, since=time.monotonic())
+            slot = Slot(self._shares_of(caller), since=time.monotonic())
             if self._has_room(slot):
                 self._give(slot)
                 return slot
@@ -159,7 +156,7 @@ class Limiter:
         now = time.monotonic()
         with self._lock:
             for share in slot.shares:
-                share.taken -= slot.amount
+                share.taken -= 1
                 if served:
                     share.served_at = now
                 else:
@@ -187,7 +184,7 @@ class Limiter:
         return not self._full_shares(slot)
 
     def _full_shares(self, slot: Slot) -> list[_Share]:
-        return [share for share in slot.shares if share.taken + slot.amount > share.limit]
+        return [share for share in slot.shares if share.taken >= share.limit]
 
     def _is_stuck(self, slot: Slot) -> bool:
         with self._lock:
@@ -196,7 +193,7 @@ class Limiter:
 
     def _give(self, slot: Slot) -> None:
         for share in slot.shares:
-            share.taken += slot.amount
+            share.taken += 1
         slot.since = time.monotonic()
 
     def _give_up(self, slot: Slot) -> None:

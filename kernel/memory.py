@@ -54,7 +54,7 @@ LOOKUPS = Limiter(
 
 type Tag = tuple[str, str]
 
-_all: list[Memory[Any, Any] | Kept[Any]] = []
+_all: list[Memory[Any, Any]] = []
 
 
 @dataclass(slots=True)
@@ -184,46 +184,6 @@ class Memory[K: Hashable, V]:
             self._tagged[tag].discard(key)
             if not self._tagged[tag]:
                 del self._tagged[tag]
-
-
-class Kept[V]:
-    """A value that this process reads at most once in a number of seconds.
-
-    While a thread reads it, other threads get the previous value, so they never wait for it.
-    """
-
-    def __init__(self, read: Callable[[], V], *, seconds: float) -> None:
-        self._read = read
-        self._seconds = seconds
-        self._lock = threading.Lock()
-        self._last: tuple[V, float] | None = None
-        _all.append(self)
-
-    def get(self) -> V:
-        """Returns the value. Only the first call may wait for another thread."""
-        last = self._last
-        if last is not None and (time.monotonic() < last[1] or self._lock.locked()):
-            return last[0]
-        with self._lock:
-            last = self._last
-            if last is None or time.monotonic() >= last[1]:
-                return self.refresh()
-            return last[0]
-
-    def refresh(self) -> V:
-        """Reads and returns the value."""
-        value = self._read()
-        self._last = value, time.monotonic() + self._seconds
-        return value
-
-    @property
-    def latest(self) -> V:
-        """The value that was read last, however old it is."""
-        last = self._last
-        return last[0] if last is not None else self.get()
-
-    def clear(self) -> None:
-        self._last = None
 
 
 def clear_all() -> None:

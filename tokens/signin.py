@@ -16,7 +16,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from audit.services import Actor, Target, record
 from kernel.http.errors import APIError, forbidden
-from kernel.http.identity import IdentifiedRequest
+from kernel.http.results import IdentifiedRequest
 from kernel.limiter import Limiter
 from tokens.models import APIKey
 from tokens.services import NewKey, create_api_key, delete_keys

@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from audit.services import actor_of
 from kernel.http import wire
 from kernel.http.errors import APIError, not_found
-from kernel.http.identity import IdentifiedRequest
+from kernel.http.results import IdentifiedRequest
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
 from kernel.http.views.base import (

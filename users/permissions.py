@@ -12,7 +12,8 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from kernel.http.errors import APIError, forbidden, not_found
-from kernel.http.identity import IdentifiedRequest, Identity
+from kernel.http.identity import Identity
+from kernel.http.results import IdentifiedRequest
 from users import allow_lists, roles, scopes
 from users.allow_lists import EVERYTHING, AllowList
 

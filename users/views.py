@@ -11,7 +11,7 @@ from rest_framework.request import Request
 
 from audit.services import Actor, actor_of
 from kernel.http.errors import APIError, forbidden
-from kernel.http.identity import IdentifiedRequest
+from kernel.http.results import IdentifiedRequest
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
 from kernel.http.views.base import APIView, PublicAPIView, json_response, tagged

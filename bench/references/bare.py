@@ -21,8 +21,7 @@ from bench.service import THREADS
 
 settings.configure(TRUSTED_PROXY_ORIGINS=())
 
-from coderapi.server.prometheus import Plain  # noqa: E402 - needs the settings
-from kernel.http.asking import Asking  # noqa: E402
+from kernel.http.asking import Asking, Submit, no_threads  # noqa: E402
 from kernel.http.exchange import Request  # noqa: E402
 from kernel.http.responses import Answer  # noqa: E402
 from kernel.http.results import Ask  # noqa: E402
@@ -46,8 +45,8 @@ class Bare:
         self._threads = ThreadPoolExecutor(THREADS)
         self._pool = _pool()
 
-    def exchange(self, request: Request) -> Plain:
-        return Plain(self._answer(request))
+    def exchange(self, request: Request) -> tuple[Asking[Answer], Submit]:
+        return self._answer(request), no_threads
 
     def _answer(self, request: Request) -> Asking[Answer]:
         path = request.call.path

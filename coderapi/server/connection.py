@@ -21,7 +21,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future
 from functools import partial
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
@@ -54,16 +53,9 @@ RESET = pack("ii", 1, 0)
 log = logging.getLogger(__name__)
 
 
-class Exchange(Protocol):
-    """The handling of one request. `submit` runs the query of an Ask in a thread."""
-
-    def run(self) -> Asking[Answer]: ...
-
-    def submit[T](self, query: Callable[[], T]) -> Future[T]: ...
-
-
 class Application(Protocol):
-    def exchange(self, request: Request) -> Exchange: ...
+    def exchange(self, request: Request) -> tuple[Asking[Answer], Submit]:
+        """Returns the handling of a request, and what runs the query of an Ask in a thread."""
 
 
 class Connection(asyncio.Protocol):
@@ -212,9 +204,6 @@ class Connection(asyncio.Protocol):
             return self._take_body(self._framing, self._body)
         if self._call or self._running or self._is_paused or self._is_dropping:
             return False
-        return self._take_head()
-
-    def _take_head(self) -> bool:
         data = self._buffer
         if data[0] in b"\r\n":
             data = self._buffer = data.lstrip(b"\r\n")  # RFC 9112, 2.2
@@ -230,9 +219,14 @@ class Connection(asyncio.Protocol):
         heads = self._heads
         call = heads.parse(data[:end])
         self._buffer, self._head_bytes = data[end:], end
-        if not heads.is_chunked and not heads.length:
+        if heads.is_chunked or heads.length:
+            self._expect_body(call)
+        else:
             self._begin(call)
-            return True
+        return True
+
+    def _expect_body(self, call: Call) -> None:
+        heads = self._heads
         # The time that the client needed for its head does not count for the body.
         self._wait_for_client()
         self._awaits_interim = heads.expects_interim
@@ -244,7 +238,6 @@ class Connection(asyncio.Protocol):
             else Measured(self._body, heads.length or 0)
         )
         heads.renew()
-        return True
 
     def _take_body(self, framing: Framing, body: Body) -> bool:
         before = len(self._buffer)
@@ -261,28 +254,24 @@ class Connection(asyncio.Protocol):
             return True
         return len(self._buffer) < before
 
-    def _begin(self, call: Call) -> None:
-        """Begins the exchange of a request whose head has arrived."""
-        if self.may_be_many:
-            self._hold(0)
-            self._held_for = client_of(address_of(call))
-        self._call = None
-        if not self._framing:
-            self.waits_since = None
-        heads = self._heads
-        self._run(Request(call, heads.version, self._body, port=self._port), heads.is_last)
-
     def _refuse(self, error: APIError) -> None:
         """Lets the application send an error, because what has arrived is not valid."""
         call = self._heads.call(*described(self._buffer))
         self._buffer, self._is_dropping = b"", True
-        self.waits_since = None
-        version, port = self._heads.version, self._port
-        self._run(Request(call, version, refusal=error, port=port), is_last=True)
+        self._begin(call, error)
 
-    def _run(self, request: Request, is_last: bool) -> None:
-        exchange = self._application.exchange(request)
-        asking = exchange.run()
+    def _begin(self, call: Call, refusal: APIError | None = None) -> None:
+        """Begins the exchange of a request whose head has arrived, or that is rejected."""
+        heads, body = self._heads, None if refusal else self._body
+        if self.may_be_many and not refusal:
+            self._hold(0)
+            self._held_for = client_of(address_of(call))
+        self._call = None
+        if refusal or not self._framing:
+            self.waits_since = None
+        request = Request(call, heads.version, body, refusal, self._port)
+        is_last = heads.is_last or refusal is not None
+        asking, submit = self._application.exchange(request)
         begin_request(request.request_id)
         try:
             ask = asking.send(None)
@@ -290,7 +279,7 @@ class Connection(asyncio.Protocol):
             self._respond(request, is_last, end.value)
             return
         respond = partial(self._respond, request, is_last)
-        self._drive(asking, exchange.submit, respond, request.request_id, ask)
+        self._drive(asking, submit, respond, request.request_id, ask)
 
     def _drive[T](
         self,
@@ -369,15 +358,13 @@ class Connection(asyncio.Protocol):
             self._drive(stream, no_threads, self._responded, request.request_id, ask)
             return
         body = b"" if request.call.method == "HEAD" else answer.body
-        self._write(head_of(answer, CLOSE if is_last else b""), body)
-        self._responded(is_last)
-
-    def _write(self, head: bytes, body: bytes) -> None:
+        head = head_of(answer, CLOSE if is_last else b"")
         if len(body) < SHARED_BYTES:
             self.transport.write(head + body)
         else:
             # Not copied: while the client does not read it, it shares the document in memory.
             self.transport.writelines((head, body))
+        self._responded(is_last)
 
     def _stream(
         self, request: Request, answer: Answer, pieces: Pieces, is_last: bool
@@ -391,7 +378,7 @@ class Connection(asyncio.Protocol):
         is_chunked = not has_length and request.version != "1.0" and not is_head
         more = (CHUNKED if is_chunked else b"") + (CLOSE if is_last else b"")
         size, is_whole = 0, is_head
-        self._write(head_of(answer, more), b"")
+        self.transport.write(head_of(answer, more))
         try:
             while not is_whole:
                 piece = yield Ask(begin=pieces.next)

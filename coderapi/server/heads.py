@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 import httptools
 
 from coderapi.server.limits import Limits
-from kernel.http.call import Call, decoded_path, header_name, join_header
+from kernel.http.call import Call, header_name, join_header
 from kernel.http.errors import APIError
 from kernel.http.responses import Answer
 
@@ -125,7 +125,9 @@ class HeadParser:
         has_body = "content-length" in headers or "transfer-encoding" in headers
         self.length, self.is_chunked = self._framing(version) if has_body else (None, False)
         self.is_last = is_upgrade or version == b"1.0" or not self._keeps
-        call = self.call(method.decode(), decoded_path(path) or "/", query.decode())
+        # Most paths contain no encoded character. The line is ASCII.
+        decoded = _decoded(path) if b"%" in path else path.decode()
+        call = self.call(method.decode(), decoded or "/", query.decode())
         if len(data) <= MAX_KNOWN:
             self._known = data, call
         return call
@@ -183,6 +185,13 @@ class HeadParser:
         return None, True
 
 
+def _decoded(path: bytes) -> str:
+    try:
+        return unquote_to_bytes(path).decode()
+    except UnicodeDecodeError:
+        raise APIError(400, "The path is not valid UTF-8.") from None
+
+
 def described(data: bytes) -> tuple[str, str]:
     """Returns the method and the path of a head that is not valid, for the access log."""
     found = PART_OF_LINE.match(data)
@@ -207,7 +216,8 @@ STATUS_LINES = {each.value: f"HTTP/1.1 {each.value} {each.phrase}" for each in H
 
 def head_of(answer: Answer, more: bytes = b"") -> bytes:
     """Returns the head of a response, with more lines. Raises: ValueError for a line break."""
-    lines = [f"{name}: {value}" for name, value in answer.pairs()]
+    lines = [f"{name}: {value}" for name, value in answer.headers.items()]
+    lines += [f"Set-Cookie: {each}" for each in answer.cookies]
     lines.append("")
     text, breaks = "\r\n".join(lines), len(lines) - 1
     if text.count("\n") != breaks or text.count("\r") != breaks:

@@ -20,7 +20,7 @@ from coderapi.server.connection import Application
 from coderapi.server.listener import Listener
 from coderapi.server.worker import DRAIN_SECONDS, Worker
 from kernel.coder.running import running
-from kernel.http.asking import Asking, no_threads
+from kernel.http.asking import Asking, Submit, no_threads
 from kernel.http.call import environ_of
 from kernel.http.exchange import Request
 from kernel.http.responses import Answer
@@ -64,8 +64,8 @@ class InThreads:
     def __init__(self, app: WSGIApplication, size: int) -> None:
         self._threads = Threads(app, size)
 
-    def exchange(self, request: Request) -> Plain:
-        return Plain(self._answer(request))
+    def exchange(self, request: Request) -> tuple[Asking[Answer], Submit]:
+        return self._answer(request), no_threads
 
     def _answer(self, request: Request) -> Asking[Answer]:
         if request.refusal:
@@ -74,18 +74,6 @@ class InThreads:
             return answer
         environ = environ_of(request.call, b"", port=request.port, version=request.version)
         return (yield from self._threads.respond(environ, request.call.peer, request.request_id))
-
-
-class Plain:
-    """An exchange whose generator asks only for futures."""
-
-    def __init__(self, asking: Asking[Answer]) -> None:
-        self._asking = asking
-
-    def run(self) -> Asking[Answer]:
-        return self._asking
-
-    submit = staticmethod(no_threads)
 
 
 def load() -> Application:

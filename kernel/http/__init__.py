@@ -22,6 +22,7 @@ This package does not import apps, and does not know their paths. A view states 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 # Coder's operations are below the first prefix, and coderapi's own are below the second one.
 CODER_API = "/api/v2"
@@ -35,9 +36,10 @@ def is_api_path(path: str) -> bool:
     return path.startswith(_BELOW) or path in _ROOTS
 
 
-def single_slashes(path: str) -> str:
-    """Replaces repeated slashes in a path with single slashes.
+def single_slashed(call: Any, found: object) -> str:
+    """Returns the path of a request without repeated slashes. This is a step of a request.
 
-    Clients send such a path if their base URL ends with a slash.
+    Clients send such slashes if their base URL ends with a slash.
     """
-    return _SLASHES.sub("/", path)
+    path: str = call.path
+    return _SLASHES.sub("/", path) if "//" in path else path

@@ -7,16 +7,15 @@ and in Django.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from functools import cache, lru_cache
+from functools import lru_cache
 from io import BytesIO
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, unquote_to_bytes
+from urllib.parse import parse_qsl
 
 from django.utils.http import parse_header_parameters
 
-from kernel.http import single_slashes
 from kernel.http.errors import APIError
 
 COOKIE = "cookie"
@@ -31,7 +30,7 @@ class Call(NamedTuple):
 
     `path` is decoded, but `query` is not. The names of headers are in lower case, with hyphens.
     `peer` is the IP address of the other end of the connection, and `scheme` is the scheme of the
-    connection. `server` is used if the request has no Host header.
+    connection. `server` is the host of a request without a Host header.
     """
 
     method: str
@@ -41,25 +40,6 @@ class Call(NamedTuple):
     peer: str
     scheme: str
     server: str = ""
-
-    @property
-    def host(self) -> str:
-        return self.headers.get("host") or self.server
-
-
-def decoded_path(raw: bytes) -> str:
-    """Returns a path of a request line as text. Raises: APIError 400 if it is not UTF-8."""
-    # Most paths contain no encoded character. The server has checked that they are ASCII.
-    if b"%" not in raw:
-        return raw.decode()
-    try:
-        return unquote_to_bytes(raw).decode()
-    except UnicodeDecodeError:
-        raise APIError(400, "The path is not valid UTF-8.") from None
-
-
-def single_slashed(call: Call, found: object) -> str:
-    return single_slashes(call.path) if "//" in call.path else call.path
 
 
 @lru_cache(maxsize=1024)
@@ -77,40 +57,14 @@ def join_header(headers: dict[str, str], name: str, value: str) -> None:
     headers[name] = f"{headers[name]}{'; ' if name == COOKIE else ','}{value}"
 
 
-@cache
-def _key(name: str) -> str:
-    return f"HTTP_{name.upper().replace('-', '_')}"
-
-
-class EnvironHeaders(Mapping[str, str]):
-    """The headers in a WSGI environment. A copy would take longer than all steps together."""
-
-    __slots__ = ("_environ",)
-
-    def __init__(self, environ: Mapping[str, Any]) -> None:
-        self._environ = environ
-
-    def get(self, name: str, default: Any = None, /) -> Any:
-        return self._environ.get(_key(name), default)
-
-    def __getitem__(self, name: str) -> str:
-        return str(self._environ[_key(name)])
-
-    def __iter__(self) -> Iterator[str]:
-        names = (name for name in self._environ if name.startswith("HTTP_"))
-        return (name[5:].replace("_", "-").lower() for name in names)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
 def from_environ(environ: Mapping[str, Any], path: str) -> Call:
     """Returns the call of a WSGI environment, for example Django's `request.META`."""
+    names = (name for name in environ if name.startswith("HTTP_"))
     return Call(
         environ["REQUEST_METHOD"].upper(),
         path,
         environ.get("QUERY_STRING", ""),
-        EnvironHeaders(environ),
+        {name[5:].replace("_", "-").lower(): environ[name] for name in names},
         environ.get("REMOTE_ADDR", ""),
         environ["wsgi.url_scheme"],
         environ.get("SERVER_NAME", ""),

@@ -30,13 +30,13 @@ from typing import Any
 
 from django.urls import Resolver404, get_resolver
 
-from kernel.http.asking import Asking
+from kernel.http.asking import Asking, Submit
 from kernel.http.body import DEFAULT_CAP, Body, Read
 from kernel.http.call import Call, environ_of
 from kernel.http.errors import APIError, crashed
 from kernel.http.headers import KEY_EXPIRES, REQUEST_ID
 from kernel.http.metrics import UNKNOWN, method_label, record_request
-from kernel.http.responses import Answer, Pieces, common_lines
+from kernel.http.responses import Answer, Pieces, common
 from kernel.http.results import KEY, Ask, Results, Step, new_request_id
 from kernel.http.steps.hosts import address_of, client_of
 from kernel.http.threads import Threads
@@ -146,8 +146,10 @@ class Site:
     log: AccessLog | None = None
     counts: bool = False
 
-    def exchange(self, request: Request) -> Exchange:
-        return Exchange(self, request)
+    def exchange(self, request: Request) -> tuple[Asking[Answer], Submit]:
+        """Returns the handling of a request, and what runs the query of an Ask in a thread."""
+        exchange = Exchange(self, request)
+        return exchange.run(), exchange.submit
 
     def threads_for(self, method: str, path: str) -> Threads:
         if path in settings.HEALTH_PATHS:
@@ -189,7 +191,7 @@ class Exchange:
         try:
             answer = (yield from self._without_django()) or (yield from self._by_django())
         except GeneratorExit:
-            self._log(None, 0)
+            self.log(None, 0)
             raise
         except Exception as error:  # noqa: BLE001 - the client gets a response
             answer = self._failed(error).answer()
@@ -198,15 +200,15 @@ class Exchange:
             self._complete(answer)
         if answer.pieces:
             answer.pieces = _LoggedPieces(self, answer, answer.pieces)
-        else:
-            self._log(answer, len(answer.body))
+        elif self._site.log:
+            self.log(answer, len(answer.body))
         return answer
 
     def _complete(self, answer: Answer) -> None:
         finish(self.results, answer.headers)
         if not answer.pieces and not answer.lines:
             answer.add_length()
-        answer.lines += common_lines()
+        answer.lines += common().lines
         if self._site.counts:
             self._count(answer)
 
@@ -278,7 +280,8 @@ class Exchange:
             seconds=time.perf_counter() - self._begun,
         )
 
-    def _log(self, answer: Answer | None, size: int) -> None:
+    def log(self, answer: Answer | None, size: int) -> None:
+        """Logs a response. Without a response, the client has disconnected."""
         access_log, call = self._site.log, self.results.call
         if access_log is None:
             return
@@ -310,7 +313,7 @@ class _LoggedPieces:
 
     def close(self, size: int, *, is_whole: bool) -> None:
         self._pieces.close(size, is_whole=is_whole)
-        self._exchange._log(self._answer, size)
+        self._exchange.log(self._answer, size)
 
 
 def _log_once(error: Exception) -> None:

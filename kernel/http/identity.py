@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
-
-from django.http import HttpRequest
-
-if TYPE_CHECKING:
-    from kernel.http.errors import APIError
-    from kernel.http.results import Results
+from typing import NamedTuple
 
 # Clients may send their session token in one of these query parameters.
 TOKEN_PARAMETERS = ("coder_session_token", "access_token")
@@ -39,15 +33,3 @@ class PresentedToken(NamedTuple):
 
     token: str
     is_cookie: bool
-
-
-class IdentifiedRequest(HttpRequest):
-    """A request with the attributes that the middleware sets."""
-
-    identity: Identity | None
-    refusal: APIError | None
-    presented: PresentedToken | None
-    results: Results
-    has_steps: bool
-    request_id: str
-    client_address: str

@@ -17,7 +17,7 @@ from kernel.db import listener
 from kernel.db.backend import base as backend
 from kernel.db.capacity import free_connections
 from kernel.http.call import Call
-from kernel.http.identity import IdentifiedRequest
+from kernel.http.results import IdentifiedRequest
 from kernel.telemetry import metrics
 
 REQUESTS = Counter(

@@ -14,9 +14,8 @@ from kernel.http import wire
 from kernel.http.asking import run
 from kernel.http.call import from_environ
 from kernel.http.exchange import finish, walk
-from kernel.http.identity import IdentifiedRequest
-from kernel.http.responses import common_headers
-from kernel.http.results import KEY, Results, Step
+from kernel.http.responses import common
+from kernel.http.results import KEY, IdentifiedRequest, Results, Step
 from kernel.http.steps import hosts
 from kernel.telemetry import logs
 
@@ -43,7 +42,7 @@ class StepsMiddleware:
             response = cast("HttpResponse", self._respond(request))
         _set_length(response)
         finish(results, response.headers)
-        for name, value in common_headers().items():
+        for name, value in common().headers.items():
             response.headers[name] = value
         return response
 

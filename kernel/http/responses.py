@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from kernel.http.headers import BUILD_VERSION, VERSION
 from kernel.settings import settings
@@ -47,11 +47,6 @@ class Answer:
     pieces: Pieces | None = None
     lines: bytes = b""
 
-    def pairs(self) -> Iterable[tuple[str, str]]:
-        if self.cookies:
-            return [*self.headers.items(), *(("Set-Cookie", each) for each in self.cookies)]
-        return self.headers.items()
-
     def add_length(self) -> None:
         """Adds the Content-Length, except to a 304 response, whose content the client has."""
         if self.status != HTTPStatus.NOT_MODIFIED:
@@ -80,25 +75,24 @@ def lines_of(headers: Mapping[str, str]) -> bytes:
     return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("latin-1")
 
 
-def common_headers() -> Mapping[str, str]:
-    """Returns the headers that every response has, besides its request id."""
-    return _common()[0]
+class Common(NamedTuple):
+    """The headers that every response has, besides its request id.
+
+    The `lines` are the same headers in the form in which they are sent.
+    """
+
+    headers: Mapping[str, str]
+    lines: bytes
 
 
-def common_lines() -> bytes:
-    """Returns the common headers in the form in which they are sent."""
-    return _common()[1]
-
-
-def _common() -> tuple[Mapping[str, str], bytes]:
+def common() -> Common:
+    """Returns the headers that every response has."""
     version = version_source() if version_source else settings.BUILD_VERSION
     return _common_of(version, settings.STRICT_TRANSPORT_SECURITY, has_source=bool(version_source))
 
 
 @lru_cache(maxsize=8)
-def _common_of(
-    version: str, transport_security: str, *, has_source: bool
-) -> tuple[Mapping[str, str], bytes]:
+def _common_of(version: str, transport_security: str, *, has_source: bool) -> Common:
     headers = {
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "same-origin",
@@ -112,4 +106,4 @@ def _common_of(
     # Browsers ignore this header over plain HTTP. A proxy may add HTTPS, so it is always sent.
     if transport_security:
         headers["Strict-Transport-Security"] = transport_security
-    return headers, lines_of(headers)
+    return Common(headers, lines_of(headers))

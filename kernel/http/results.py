@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from django.http import HttpRequest
+
 from kernel.http.call import Call
 from kernel.http.errors import APIError, too_many
 from kernel.http.headers import RATE_LIMIT, RATE_LIMIT_REMAINING, RATE_LIMIT_RESET
@@ -94,6 +96,18 @@ class Results:
     caller: Caller = ANONYMOUS
     limit: Verdict | None = None
     answer: Answer | None = None
+
+
+class IdentifiedRequest(HttpRequest):
+    """Django's request with the attributes that the middleware sets."""
+
+    identity: Identity | None
+    refusal: APIError | None
+    presented: PresentedToken | None
+    results: Results
+    has_steps: bool
+    request_id: str
+    client_address: str
 
 
 class Step(NamedTuple):

@@ -14,15 +14,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from kernel.http.call import Call
 from kernel.http.errors import Validation, invalid
 from kernel.http.headers import WIRE_FORMAT
 from kernel.settings import settings
-
-if TYPE_CHECKING:
-    from kernel.http.call import Call
-    from kernel.http.results import Results
 
 _HEADER = WIRE_FORMAT.lower()
 
@@ -49,7 +46,7 @@ def using(wire: Wire) -> Iterator[None]:
         _current.reset(token)
 
 
-def chosen(call: Call, found: Results) -> Wire:
+def chosen(call: Call, found: object) -> Wire:
     """Returns the wire format that the header of the request names, or that of the setting.
 
     This is a step of a request. Raises: APIError 400 for an unknown format.

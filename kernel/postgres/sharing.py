@@ -24,7 +24,6 @@ from kernel.postgres import cluster as life
 from kernel.postgres.account import PostgresError, account_for
 from kernel.postgres.binaries import (
     Binaries,
-    Source,
     chosen,
     found,
     remove_other_copies,
@@ -94,21 +93,20 @@ def acquire(
     data_dir: Path,
     *,
     make: bool = True,
-    only: Source | None = None,
     durable: bool = True,
     programs: Binaries | None = None,
 ) -> Handle:
     """Joins the cluster in the data directory, and starts it if it is not running.
 
-    If `make` is true, creates a missing cluster. If `only` is given, only programs from this source
-    are used, and if `programs` are given, only these. With `durable=False` the cluster is faster,
-    but a power failure may destroy its data. Raises: PostgresError.
+    If `make` is true, creates a missing cluster. If `programs` are given, only these are used. With
+    `durable=False` the cluster is faster, but a power failure may destroy its data. Raises:
+    PostgresError.
     """
     cluster = prepared(data_dir) if make else inhabited(data_dir)
     with _transition(cluster) as lock:
         cluster.clear_away()
         cluster.stopped.unlink(missing_ok=True)
-        binaries = fitting(cluster, only=only, among=[programs] if programs else None)
+        binaries = fitting(cluster, programs)
         if life.running(cluster) is None:
             remove_other_copies(binaries, data_dir=cluster.home.parent)
         holders = _open(cluster.home.with_name(HOLDERS))
@@ -169,15 +167,13 @@ def inhabited(data_dir: Path) -> Cluster:
     return cluster
 
 
-def fitting(
-    cluster: Cluster, *, only: Source | None = None, among: list[Binaries] | None = None
-) -> Binaries:
+def fitting(cluster: Cluster, programs: Binaries | None = None) -> Binaries:
     """Returns programs that fit the cluster's version and that its account can run.
 
-    `among` are the installed programs by default. Raises: PostgresError if none fits.
+    Without `programs`, chooses among the installed ones. Raises: PostgresError if none fits.
     """
     home = cluster.home
-    binaries = chosen(among or found(only=only), major=cluster.major, home=home)
+    binaries = chosen([programs] if programs else found(), major=cluster.major, home=home)
     return within_reach(binaries, account=cluster.account, data_dir=home.parent)
 
 

@@ -37,9 +37,8 @@ def request_context(request_id: str) -> Iterator[None]:
         _request_id.reset(token)
 
 
-def begin_request(request_id: str) -> None:
-    """Sets the id of the request that this task handles until its end."""
-    _request_id.set(request_id)
+# Sets the id of the request that this task handles until its end.
+begin_request = _request_id.set
 
 
 # The lines after the first one of PostgreSQL's error message. They may contain a whole row.

@@ -275,7 +275,7 @@ def test_home_page_and_readyz_warn_of_another_secret_key(owner: APIClient, setti
         assert COUNTED_APART not in page
         with server_named(f"two:1#{named_like('b' * 50)}"):
             page = owner.get("/admin/").text
-            readiness._checks.clear()
+            readiness._states.clear()
             checks = owner.get("/readyz").json()["checks"]
         assert OTHER_KEYS in page
         assert COUNTED_APART in page

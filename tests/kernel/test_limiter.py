@@ -67,12 +67,6 @@ def test_no_order_of_callers_exceeds_a_limit(callers: list[str]) -> None:
     assert not limiter._shares
 
 
-def test_amounts_count_against_the_limit() -> None:
-    limiter = Limiter("reports", limit=10)
-    with limiter.hold(amount=8), refused(is_per_caller=False):
-        limiter.acquire(amount=3)
-
-
 def test_released_place_goes_to_the_first_caller_that_may_have_it() -> None:
     limiter = Limiter("bodies", limit=2, per_caller=1)
     first, second = limiter.acquire("a"), limiter.acquire("b")

@@ -20,13 +20,12 @@ import tempfile
 from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
 from kernel import postgres
 from kernel.postgres import account
-from tests.support.databases.clusters import acquire_as_superuser
+from tests.support.databases.clusters import acquire_as_superuser, programs_of
 
 NAMED_SERVER = "CODERAPI_TEST_DATABASE_URL"
 # Two test runs must not share request counts or limiters, so each run has its own key.
@@ -119,9 +118,9 @@ def _end(keeper: subprocess.Popen[str]) -> None:
 
 
 def _keep_until_input_ends() -> None:
-    only: Literal["system"] | None = "system" if os.environ.get("PG") == "system" else None
+    programs = programs_of("system") if os.environ.get("PG") == "system" else None
     with tempfile.TemporaryDirectory(prefix="coderapi-tests-") as directory:
-        handle = acquire_as_superuser(Path(directory), only=only, durable=False)
+        handle = acquire_as_superuser(Path(directory), programs=programs, durable=False)
         try:
             sys.stdout.write(f"{handle.url}\n")
             sys.stdout.flush()

@@ -14,7 +14,8 @@ from django.test import Client
 
 from audit.models import Entry
 from kernel.http.results import WINDOW_SECONDS
-from kernel.http.steps.rate_limit import PROBES, SLOTS, shared_counter
+from kernel.http.steps.counters import PROBES, SLOTS
+from kernel.http.steps.rate_limit import shared_counter
 from tests.support.api.client import APIClient
 from tests.support.api.sending import after_too_many_sign_ins, send
 from tests.support.factories import PASSWORD, make_key, make_user

@@ -1,4 +1,4 @@
-"""The data of earlier releases is upgraded to this one: a dump, and a backup.
+"""The backups of earlier releases are upgraded to this one.
 
 This folder has a backup of each release, with rows in every table. Until 0.1.0 is released, run
 bin/keep_release after a change of a migration.
@@ -19,7 +19,7 @@ from kernel import postgres
 from kernel.postgres import backup
 from kernel.postgres.binaries import Source
 from tests.support.commands import manage
-from tests.support.databases.clusters import directory_for_postgres
+from tests.support.databases.clusters import directory_for_postgres, programs_of
 from tests.support.databases.tables import empty_tables
 from tests.support.processes import PACKAGES, PROJECT
 from tests.support.servers.live import Server
@@ -35,10 +35,7 @@ every_postgresql = pytest.mark.parametrize("source", ["wheel", "system"])
 @contextmanager
 def empty_database(source: Source) -> Iterator[str]:
     with directory_for_postgres() as directory:
-        try:
-            handle = postgres.acquire(directory, only=source, durable=False)
-        except postgres.PostgresError as error:
-            pytest.skip(str(error))
+        handle = postgres.acquire(directory, programs=programs_of(source), durable=False)
         try:
             yield handle.url
         finally:
@@ -52,27 +49,15 @@ def succeed(*command: str, url: str) -> None:
 
 @every_postgresql
 @every_release
-def test_dump_of_a_release_is_upgraded_and_served(
+def test_backup_of_a_release_is_upgraded_and_served(
     kept: Path, source: Source, tmp_path: Path
 ) -> None:
-    dump = tmp_path / "database.dump"
-    with backup.opened(kept) as contents:
-        dump.write_bytes(contents.dump.read())
-    with empty_database(source) as url:
-        succeed("postgres", "restore", "--no-owner", "--exit-on-error", str(dump), url=url)
-        succeed("migrate", url=url)
-        assert empty_tables(url) == []
-        with Server("--web-only", log=tmp_path / "log", DATABASE_URL=url) as server:
-            walk(server)
-
-
-@every_postgresql
-@every_release
-def test_backup_of_a_release_is_restored(kept: Path, source: Source) -> None:
     with empty_database(source) as url:
         succeed("restore", str(kept), "--yes", url=url)
         succeed("migrate", url=url)
         assert empty_tables(url) == []
+        with Server("--web-only", log=tmp_path / "log", DATABASE_URL=url) as server:
+            walk(server)
 
 
 def walk(server: Server) -> None:

@@ -20,7 +20,7 @@ from django.views.decorators.http import require_http_methods
 
 from audit.services import actor_of
 from kernel.http.errors import APIError, limit_reached, not_found
-from kernel.http.identity import IdentifiedRequest
+from kernel.http.results import IdentifiedRequest
 from kernel.http.steps.rate_limit import bucket_of, check, shared_counter
 from kernel.limiter import LimitReachedError
 from tokens import minting, selectors, services, signin

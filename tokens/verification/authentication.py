@@ -22,8 +22,8 @@ from rest_framework.request import Request
 from kernel.http.call import Call, first_parameters
 from kernel.http.errors import APIError
 from kernel.http.headers import SESSION_TOKEN
-from kernel.http.identity import IdentifiedRequest, Identity
-from kernel.http.results import Results
+from kernel.http.identity import Identity
+from kernel.http.results import IdentifiedRequest, Results
 from kernel.http.steps.hosts import scheme_of, with_port
 from kernel.http.wire import Schema
 from kernel.settings import settings

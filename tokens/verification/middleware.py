@@ -18,8 +18,8 @@ from kernel.http import is_api_path
 from kernel.http.asking import Asking, run
 from kernel.http.call import Call
 from kernel.http.errors import APIError
-from kernel.http.identity import IdentifiedRequest, PresentedToken
-from kernel.http.results import ANONYMOUS, WINDOW_SECONDS, Caller, Results
+from kernel.http.identity import PresentedToken
+from kernel.http.results import ANONYMOUS, WINDOW_SECONDS, Caller, IdentifiedRequest, Results
 from kernel.http.steps.hosts import client_of
 from kernel.http.steps.rate_limit import limit_of, shared_counter
 from kernel.http.views.base import PublicAPIView, view_classes

@@ -1,6 +1,6 @@
 """Validates the Host header, redirects to the access URL, and finds a client's scheme and address.
 
-`client_address` and `check_host` are steps of a request (`kernel.http.exchange`).
+`address_of` and `check_host` are steps of a request (`kernel.http.exchange`).
 """
 
 from __future__ import annotations
@@ -28,27 +28,21 @@ PRIVATE_NETWORKS = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.1
 
 
 def check_host(call: Call, found: Results) -> Answer | None:
-    """Redirects to the access URL. Raises: APIError 400 if the host is not allowed."""
-    target = check(call, found.path)
-    if target is None:
-        return None
-    # 307 keeps the method and the body.
-    return Answer(HTTPStatus.TEMPORARY_REDIRECT, {"Location": target}, b"")
-
-
-def check(call: Call, path: str) -> str | None:
-    """Validates the Host header. Returns the URL to redirect to, or None for no redirect.
+    """Validates the Host header, and redirects to the access URL if that is configured.
 
     Health checks may use any host. Raises: APIError 400 if the host is malformed or not allowed.
     """
-    if path in settings.HEALTH_PATHS:
+    if found.path in settings.HEALTH_PATHS:
         return None
-    host = call.host
-    may_redirect = settings.REDIRECT_TO_ACCESS_URL and is_allowed(host, ("*",))
-    target = _access_redirect(call, path) if may_redirect else None
-    if target is None and not is_allowed(host, tuple(settings.ALLOWED_HOSTS)):
+    host = call.headers.get("host") or call.server
+    if settings.REDIRECT_TO_ACCESS_URL and is_allowed(host, ("*",)):
+        target = _access_redirect(call, found.path)
+        if target is not None:
+            # 307 keeps the method and the body.
+            return Answer(HTTPStatus.TEMPORARY_REDIRECT, {"Location": target}, b"")
+    if not is_allowed(host, tuple(settings.ALLOWED_HOSTS)):
         raise _refused()
-    return target
+    return None
 
 
 def _refused() -> APIError:
@@ -143,11 +137,7 @@ def _is_of_wildcard(host: str, wildcard: str) -> bool:
 # --- The address of a client ------------------------------------------------------------------
 
 
-def client_address(call: Call, found: Results) -> str:
-    return address_of(call)
-
-
-def address_of(call: Call) -> str:
+def address_of(call: Call, found: Results | None = None) -> str:
     """Returns the client's IP address: the peer's, or the one that a trusted proxy forwards.
 
     A list of forwarded addresses is read from right to left. The first address that is not a

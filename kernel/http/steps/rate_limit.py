@@ -1,20 +1,11 @@
-"""Limits the number of requests per minute, for all processes of one or more hosts.
-
-The processes of one host share a file. Several hosts exchange their counts through the Redis server
-in `CODERAPI_REDIS_URL` (`redis_counter`).
-"""
+"""Limits the number of requests per minute, for all processes of one or more hosts (`counters`)."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import mmap
 import os
-import struct
 import tempfile
-import threading
 import time
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -26,23 +17,15 @@ from kernel.http.call import Call
 from kernel.http.headers import BYPASS_RATE_LIMIT
 from kernel.http.identity import Identity
 from kernel.http.results import WINDOW_SECONDS, Results, Verdict
+from kernel.http.steps.counters import Counter, RedisCounter, SharedCounter
 from kernel.http.steps.hosts import client_of
-from kernel.http.steps.redis_counter import RedisCounter
 from kernel.http.views.base import API_RATE_LIMIT, view_classes
 from kernel.settings import settings
 
 # The limit of an IPv6 /48 network, as a multiple of the limit of an IPv4 address. A network may
 # belong to one person, or to many customers of a provider.
 NETWORK_FACTOR = 4
-SLOTS = 1 << 16
-PROBES = 8
 _BYPASS = BYPASS_RATE_LIMIT.lower()
-_SLOT = struct.Struct("<QII")  # the bucket's digest, its minute, its count
-_SLOTS_OF_BUCKET = struct.Struct("<" + PROBES * "QII")
-# The maximum number of processes with a section of their own, and the size of a section in bytes.
-SECTIONS = 32
-SECTION_BYTES = SLOTS * _SLOT.size
-_HEADER = struct.Struct("<Q")  # the number of sections that were ever in use
 
 
 def check(counter: Counter, bucket: str, *, limit: int, now: float, amount: int = 1) -> Verdict:
@@ -61,84 +44,6 @@ def check_client(kind: str, address: str, *, limit: int, now: float, amount: int
 def limit_of(client: str, limit: int) -> int:
     """Returns the limit of a client. `limit` is the limit of an IPv4 address."""
     return limit * NETWORK_FACTOR if ":" in client else limit
-
-
-class SharedCounter:
-    """Counts requests in a small file that all processes of this host map into memory.
-
-    Each process has its own section of the file, so a process never waits for another one. A count
-    is the sum over all sections. If a process has ended, the next one continues with its section.
-
-    A section is a hash table with a fixed number of slots. A bucket may use some slots beside each
-    other. The hash has the secret `key`, so a client cannot choose a bucket that uses the slots of
-    another one. If they are all in use, the bucket replaces the lowest count. So a flood
-    of addresses needs no more memory, and resets only low counts.
-    """
-
-    def __init__(self, path: Path, *, key: bytes) -> None:
-        self._key = key
-        self._thread_lock = threading.Lock()
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        size = _HEADER.size + SECTIONS * SECTION_BYTES
-        # While this process chooses its section, no other one does.
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        if os.fstat(self._file).st_size < size:
-            os.ftruncate(self._file, size)
-        self._map = mmap.mmap(self._file, size)
-        self._own = self._claim(path)
-        used = max(self._used(), self._own + 1)
-        _HEADER.pack_into(self._map, 0, used)
-        fcntl.flock(self._file, fcntl.LOCK_UN)
-
-    def _claim(self, path: Path) -> int:
-        """Returns the number of the first section that no living process has.
-
-        With more processes than sections, the others share the last section, and may miss some of
-        their requests.
-        """
-        for number in range(SECTIONS):
-            lock = path.with_name(f"{path.name}.{number}")
-            self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            with suppress(BlockingIOError):
-                # The operating system releases the lock when this process ends.
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return number
-            os.close(self._lock)
-        return SECTIONS - 1
-
-    def _used(self) -> int:
-        return int(_HEADER.unpack_from(self._map)[0])
-
-    def add(self, bucket: str, minute: int, amount: int = 1) -> int:
-        """Adds the amount to the bucket's count in that minute, and returns the count."""
-        digest = hashlib.blake2b(bucket.encode(), digest_size=8, key=self._key).digest()
-        key = int.from_bytes(digest, "little") or 1
-        with self._thread_lock:
-            count = self._add(self._own, key, minute, amount)
-        for number in range(self._used()):
-            if number != self._own:
-                count += self._add(number, key, minute, 0)
-        return count
-
-    def _add(self, section: int, key: int, minute: int, amount: int) -> int:
-        first = _HEADER.size + section * SECTION_BYTES + key % (SLOTS - PROBES) * _SLOT.size
-        slots = _SLOTS_OF_BUCKET.unpack_from(self._map, first)
-        owners, minutes, counts = slots[::3], slots[1::3], slots[2::3]
-        if key in owners:
-            place = owners.index(key)
-            count = amount + (counts[place] if minutes[place] == minute else 0)
-        elif amount:
-            # The count of another minute is over.
-            used = [n if at == minute else 0 for at, n in zip(minutes, counts, strict=True)]
-            place, count = used.index(min(used)), amount
-        else:
-            return 0
-        if amount:
-            _SLOT.pack_into(self._map, first + place * _SLOT.size, key, minute, count)
-        return count
-
-
-type Counter = SharedCounter | RedisCounter
 
 
 @cache

@@ -30,9 +30,9 @@ from kernel.http.errors import (
     require_known,
 )
 from kernel.http.headers import WIRE_FORMAT
-from kernel.http.identity import TOKEN_PARAMETERS, IdentifiedRequest, Identity
+from kernel.http.identity import TOKEN_PARAMETERS, Identity
 from kernel.http.responses import JSON_CONTENT_TYPE
-from kernel.http.results import Results
+from kernel.http.results import IdentifiedRequest, Results
 from kernel.http.schema.operations import operation
 from kernel.http.views import documents
 from kernel.http.views.handlers import error_response

@@ -147,7 +147,10 @@ class Document:
 
 def answer(found: Rendered, call: Call) -> Answer:
     """Returns a rendered document as a response: 200, or 304 if the client has this version."""
-    return _answer(found.gzipped if _accepts_gzipped(found, call) else found.plain, call)
+    ready = ready_answer(found, call)
+    if ready is None:
+        ready = _answer(found.gzipped, call)
+    return ready
 
 
 def ready_answer(found: Rendered, call: Call) -> Answer | None:
@@ -155,16 +158,11 @@ def ready_answer(found: Rendered, call: Call) -> Answer | None:
 
     Compressing takes milliseconds.
     """
-    is_plain = not _accepts_gzipped(found, call)
-    variant = found.plain if is_plain else vars(found).get("gzipped")
-    return _answer(variant, call) if variant else None
-
-
-def _accepts_gzipped(found: Rendered, call: Call) -> bool:
     accepted = call.headers.get("accept-encoding")
-    if not accepted or len(found.plain.body) < GZIP_FROM_BYTES:
-        return False
-    return _accepts_gzip(accepted)
+    if not accepted or len(found.plain.body) < GZIP_FROM_BYTES or not _accepts_gzip(accepted):
+        return _answer(found.plain, call)
+    compressed = vars(found).get("gzipped")
+    return _answer(compressed, call) if compressed else None
 
 
 def _answer(variant: Variant, call: Call) -> Answer:

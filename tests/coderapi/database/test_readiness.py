@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,9 +19,7 @@ from kernel.db import failures, listener
 from kernel.db.backend.base import connections
 from kernel.db.connections import note_answer
 from kernel.http.views.handlers import to_api_error
-from kernel.memory import Kept
 from tests.support.api.client import APIClient
-from tests.support.processes import DEADLINE_SECONDS
 
 FULL = psycopg.errors.DiskFull('could not extend file "base/1/2": No space left on device')
 RUNS = """
@@ -64,27 +60,6 @@ def test_an_answer_is_kept_for_a_second(
     first = anonymous.get("/readyz").json()
     with django_assert_num_queries(0):
         assert anonymous.get("/readyz").json() == first
-
-
-def test_others_get_the_previous_value_while_one_thread_reads() -> None:
-    begun, may_end = threading.Event(), threading.Event()
-    values = iter(["first", "second"])
-
-    def read() -> str:
-        value = next(values)
-        if value == "second":
-            begun.set()
-            may_end.wait(DEADLINE_SECONDS)
-        return value
-
-    kept = Kept(read, seconds=0)
-    assert kept.get() == "first"
-    with ThreadPoolExecutor(1) as thread:
-        reader = thread.submit(kept.get)
-        assert begun.wait(DEADLINE_SECONDS)
-        assert [kept.get() for _ in range(3)] == ["first"] * 3
-        may_end.set()
-        assert reader.result() == "second"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -93,7 +93,7 @@ def test_cached_document_is_the_same_at_once_and_by_django(
         # Django caches the document, in the form that the client asks for.
         by_django: Any = client.generic(method, full(path), headers=condition)
         request = request_to(full(path), method=method, token=client.token, headers=condition)
-        found = at_once(front.exchange(request).run())
+        found = at_once(front.exchange(request)[0])
         assert found, condition
         wanted = comparable(by_django, is_head=method == "HEAD")
         assert comparable(found, is_head=method == "HEAD") == wanted, condition
@@ -149,7 +149,7 @@ def test_request_that_asks_counts_once(front: Site, client: APIClient) -> None:
     answer = answered(front, asks)
     assert (answer.status, answer.all_headers()["Content-Encoding"]) == (200, "gzip")
     assert gzip.decompress(answer.body)
-    last = at_once(front.exchange(request_to(CONFIG, token=client.token)).run())
+    last = at_once(front.exchange(request_to(CONFIG, token=client.token))[0])
     assert last
     assert remaining(last.headers) == first - 2
 
@@ -172,14 +172,14 @@ def test_other_requests_ask(
     if before:
         before(client)
     asks = request_to(**{"path": CONFIG, "token": client.token, **more})  # type: ignore[arg-type]
-    assert at_once(front.exchange(asks).run()) is None
+    assert at_once(front.exchange(asks)[0]) is None
 
 
 def test_response_is_in_the_access_log(client: APIClient, tmp_path: Path) -> None:
     client.get(CONFIG)
     log = AccessLog(str(tmp_path / "log"), "json")
     logging, stop = site(never, log=log)
-    answer = at_once(logging.exchange(request_to(CONFIG, token=client.token)).run())
+    answer = at_once(logging.exchange(request_to(CONFIG, token=client.token))[0])
     stop()
     assert answer is not None
     log.write()

@@ -22,8 +22,7 @@ import pytest
 
 from coderapi.server.limits import Limits
 from coderapi.server.listener import Listener
-from coderapi.server.prometheus import Plain
-from kernel.http.asking import Asking
+from kernel.http.asking import Asking, Submit, no_threads
 from kernel.http.errors import APIError
 from kernel.http.exchange import Request
 from kernel.http.responses import Answer
@@ -48,9 +47,9 @@ class Application:
         self.names: set[str] = set()
         self.bodies: list[bytes] = []
 
-    def exchange(self, request: Request) -> Plain:
+    def exchange(self, request: Request) -> tuple[Asking[Answer], Submit]:
         self.names |= {*request.call.headers}
-        return Plain(self._answer(request))
+        return self._answer(request), no_threads
 
     def _answer(self, request: Request) -> Asking[Answer]:
         if request.refusal:
@@ -94,7 +93,7 @@ class Application:
 
     def _host(self, request: Request) -> Asking[Answer]:
         yield from ()
-        text = f"{request.call.host}?{request.call.query}"
+        text = f"{request.call.headers.get('host') or request.call.server}?{request.call.query}"
         return whole(Answer(200, {}, text.encode()))
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import redis
 
-from kernel.http.steps import rate_limit, redis_counter
-from kernel.http.steps.rate_limit import PROBES, SLOTS, SharedCounter, check
-from kernel.http.steps.redis_counter import RedisCounter
+from kernel.http.steps import counters
+from kernel.http.steps.counters import PROBES, SLOTS, RedisCounter, SharedCounter
+from kernel.http.steps.rate_limit import check
 from options.start import api_rate_limit
 from tests.support.api.client import APIClient
 from tests.support.factories import make_key, make_user
@@ -155,7 +155,7 @@ def test_reading_does_not_count(tmp_path: Path) -> None:
 
 COUNT = """
 import pathlib, sys, threading
-from kernel.http.steps.rate_limit import SharedCounter
+from kernel.http.steps.counters import SharedCounter
 counter = SharedCounter(pathlib.Path(sys.argv[1]), key=b"secret")
 def count():
     for _ in range(125):
@@ -178,9 +178,9 @@ def test_count_is_exact_over_processes_and_threads(tmp_path: Path) -> None:
 def test_more_processes_than_sections_still_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rate_limit, "SECTIONS", 2)
-    counters = [local(tmp_path / "counts") for _ in range(4)]
-    assert [counter.add("a", 1) for counter in counters] == [1, 2, 3, 4]
+    monkeypatch.setattr(counters, "SECTIONS", 2)
+    several = [local(tmp_path / "counts") for _ in range(4)]
+    assert [counter.add("a", 1) for counter in several] == [1, 2, 3, 4]
 
 
 def test_flood_of_addresses_needs_no_more_room_and_resets_only_low_counts(tmp_path: Path) -> None:
@@ -232,8 +232,8 @@ def redis_server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]
 
 @pytest.fixture(autouse=True)
 def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_counter, "RETRY_SECONDS", 0.05)
-    redis_counter.FAILURES.end()
+    monkeypatch.setattr(counters, "RETRY_SECONDS", 0.05)
+    counters.FAILURES.end()
 
 
 def host(url: str, directory: Path, name: str, **more: int) -> RedisCounter:
@@ -287,7 +287,7 @@ def test_limits_apply_to_each_host_while_redis_hangs(
     wait_for(lambda: "Each host counts for itself" in caplog.text)
     process.send_signal(signal.SIGCONT)
     wait_for(lambda: other.add("a", 1, 0) == 4)
-    wait_for(lambda: not redis_counter.FAILURES.count)
+    wait_for(lambda: not counters.FAILURES.count)
 
 
 def test_unreachable_redis_leaves_the_limits_of_each_host(tmp_path: Path) -> None:

@@ -159,4 +159,4 @@ def test_call_of_djangos_request_has_its_headers() -> None:
     call = from_environ(request.META, request.path_info)
     assert (call.method, call.path, call.query) == ("POST", "/a", "b=%20")
     assert call.headers["coder-session-token"] == "x"
-    assert call.host == "testserver"
+    assert call.server == "testserver"

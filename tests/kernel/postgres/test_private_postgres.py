@@ -26,7 +26,12 @@ from kernel.postgres.files import (
     sockets_directory,
     trim_log,
 )
-from tests.support.databases.clusters import copy, copy_cluster, directory_for_postgres
+from tests.support.databases.clusters import (
+    copy,
+    copy_cluster,
+    directory_for_postgres,
+    programs_of,
+)
 from tests.support.processes import PROJECT, connects, wait_for
 
 AS_ROOT = os.geteuid() == 0
@@ -93,7 +98,7 @@ def test_concurrent_starts_create_one_cluster_after_a_killed_start(
 @pytest.mark.parametrize("source", ["wheel", "system"])
 def test_cluster_has_its_settings(source: Source, folder: Path, seed_of: SeedOf) -> None:
     copy_cluster(seed_of(source), folder)
-    handle = acquired(folder, only=source)
+    handle = acquired(folder, programs_of(source))
     with psycopg.connect(handle.url) as connection:
         row = connection.execute(
             "SELECT current_setting('server_version_num')::int / 10000,"
@@ -118,7 +123,7 @@ def test_cluster_has_its_settings(source: Source, folder: Path, seed_of: SeedOf)
     for guessed in ("", (folder / "postgres" / "password").read_text()):
         with pytest.raises(psycopg.OperationalError, match="password"):
             psycopg.connect(handle.url, user="postgres", password=guessed)
-    assert handle.programs.major == one_of(source).major
+    assert handle.programs.major == programs_of(source).major
 
 
 def test_password_is_needed_and_kept_private(data_dir: Path) -> None:
@@ -308,13 +313,13 @@ def test_data_directory_under_a_closed_one_is_refused(folder: Path) -> None:
 @pytest.mark.skipif(not AS_ROOT, reason="needs root: another account runs PostgreSQL for it")
 def test_wheel_under_a_closed_directory_is_copied(folder: Path) -> None:
     account = prepared(folder / "data").account
-    package = one_of("wheel").directory.parent.parent
+    package = programs_of("wheel").directory.parent.parent
     closed = folder / "closed"
     closed.mkdir(mode=0o700)
     for part in package.parent.glob(f"{package.name}*"):
         copy(part, closed)
     unreachable = Binaries(
-        closed / package.name / "pginstall" / "bin", one_of("wheel").version, "wheel"
+        closed / package.name / "pginstall" / "bin", programs_of("wheel").version, "wheel"
     )
     copied = binaries.within_reach(unreachable, account=account, data_dir=folder / "data")
     assert copied.directory.is_relative_to(folder / "data")
@@ -357,10 +362,9 @@ def seed_of() -> Iterator[SeedOf]:
     with directory_for_postgres() as directory:
 
         def seed(source: Source) -> Path:
-            one_of(source)
             if source not in made:
                 made[source] = directory / source
-                acquired(made[source], only=source).release()
+                acquired(made[source], programs_of(source)).release()
             return made[source]
 
         yield seed
@@ -438,15 +442,8 @@ def hold() -> Iterator[Hold]:
             process.communicate()
 
 
-def one_of(source: Source) -> Binaries:
-    here = binaries.found(only=source)
-    if not here:
-        pytest.skip(f"no PostgreSQL programs from the {source} are here")
-    return here[0]
-
-
-def acquired(data_dir: Path, *, only: Source | None = None) -> postgres.Handle:
-    handle = postgres.acquire(data_dir, only=only, durable=False)
+def acquired(data_dir: Path, programs: Binaries | None = None) -> postgres.Handle:
+    handle = postgres.acquire(data_dir, programs=programs, durable=False)
     held.append(handle)
     return handle
 

@@ -11,7 +11,8 @@ from unittest.mock import patch
 from django.test import Client
 
 from kernel.http.results import WINDOW_SECONDS
-from kernel.http.steps.rate_limit import SECTION_BYTES, counter_of_names, shared_counter
+from kernel.http.steps.counters import SECTION_BYTES
+from kernel.http.steps.rate_limit import counter_of_names, shared_counter
 from tests.support.api.paths import full
 from users.passwords import MAX_TRIES_A_MINUTE
 

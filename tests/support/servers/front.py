@@ -55,8 +55,7 @@ def site(
 
 def answered(site: Site, request: Request) -> Answer:
     """Returns the response of a site, in an event loop."""
-    exchange = site.exchange(request)
-    return ask_in_loop(exchange.run(), exchange.submit)
+    return ask_in_loop(*site.exchange(request))
 
 
 def answered_by(path: str, query: str = "", *, steps: Any = STEPS, **headers: str) -> str:

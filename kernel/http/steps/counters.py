@@ -1,30 +1,45 @@
-"""Counts requests for several hosts, which exchange their counts through a Redis server.
+"""Counts requests for all processes of one or more hosts.
 
-A request never waits for the server. It is counted in the file of its host at once. Five times a
-second, a thread of each process sends its counts to the server, and reads the counts of all
-processes. So for a fraction of a second, a host does not know the newest requests to the others.
+The processes of one host share a file. Several hosts exchange their counts through the Redis server
+in `CODERAPI_REDIS_URL`.
+
+A request never waits for Redis. It is counted in the file of its host at once. Five times a second,
+a thread of each process sends its counts to Redis, and reads the counts of all processes. So for a
+fraction of a second, a host does not know the newest requests to the others.
 
 A process sends the whole count of a minute, and not the difference to the last one. So a count may
 be sent twice: a server that hangs may still execute a command when it continues.
 
-While the server does not respond, each host applies the limits to its own counts. The thread tries
-again every five seconds, and then sends the counts of the current minute.
+While Redis does not respond, each host applies the limits to its own counts. The thread tries again
+every five seconds, and then sends the counts of the current minute.
 """
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import mmap
+import os
 import secrets
+import struct
 import threading
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from kernel.failures import Failures
 from kernel.telemetry import metrics
 
-if TYPE_CHECKING:
-    from kernel.http.steps.rate_limit import SharedCounter
+SLOTS = 1 << 16
+PROBES = 8
+_SLOT = struct.Struct("<QII")  # the bucket's digest, its minute, its count
+_SLOTS_OF_BUCKET = struct.Struct("<" + PROBES * "QII")
+# The maximum number of processes with a section of their own, and the size of a section in bytes.
+SECTIONS = 32
+SECTION_BYTES = SLOTS * _SLOT.size
+_HEADER = struct.Struct("<Q")  # the number of sections that were ever in use
 
 EXCHANGE_SECONDS = 0.2
 # The timeout for the server, which usually responds within a millisecond.
@@ -42,6 +57,82 @@ FAILURES = Failures(
 )
 
 type Key = tuple[str, int]
+type Counter = SharedCounter | RedisCounter
+
+
+class SharedCounter:
+    """Counts requests in a small file that all processes of this host map into memory.
+
+    Each process has its own section of the file, so a process never waits for another one. A count
+    is the sum over all sections. If a process has ended, the next one continues with its section.
+
+    A section is a hash table with a fixed number of slots. A bucket may use some slots beside each
+    other. The hash has the secret `key`, so a client cannot choose a bucket that uses the slots of
+    another one. If they are all in use, the bucket replaces the lowest count. So a flood
+    of addresses needs no more memory, and resets only low counts.
+    """
+
+    def __init__(self, path: Path, *, key: bytes) -> None:
+        self._key = key
+        self._thread_lock = threading.Lock()
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        size = _HEADER.size + SECTIONS * SECTION_BYTES
+        # While this process chooses its section, no other one does.
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        if os.fstat(self._file).st_size < size:
+            os.ftruncate(self._file, size)
+        self._map = mmap.mmap(self._file, size)
+        self._own = self._claim(path)
+        used = max(self._used(), self._own + 1)
+        _HEADER.pack_into(self._map, 0, used)
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _claim(self, path: Path) -> int:
+        """Returns the number of the first section that no living process has.
+
+        With more processes than sections, the others share the last section, and may miss some of
+        their requests.
+        """
+        for number in range(SECTIONS):
+            lock = path.with_name(f"{path.name}.{number}")
+            self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            with suppress(BlockingIOError):
+                # The operating system releases the lock when this process ends.
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return number
+            os.close(self._lock)
+        return SECTIONS - 1
+
+    def _used(self) -> int:
+        return int(_HEADER.unpack_from(self._map)[0])
+
+    def add(self, bucket: str, minute: int, amount: int = 1) -> int:
+        """Adds the amount to the bucket's count in that minute, and returns the count."""
+        digest = hashlib.blake2b(bucket.encode(), digest_size=8, key=self._key).digest()
+        key = int.from_bytes(digest, "little") or 1
+        with self._thread_lock:
+            count = self._add(self._own, key, minute, amount)
+        for number in range(self._used()):
+            if number != self._own:
+                count += self._add(number, key, minute, 0)
+        return count
+
+    def _add(self, section: int, key: int, minute: int, amount: int) -> int:
+        first = _HEADER.size + section * SECTION_BYTES + key % (SLOTS - PROBES) * _SLOT.size
+        slots = _SLOTS_OF_BUCKET.unpack_from(self._map, first)
+        owners, minutes, counts = slots[::3], slots[1::3], slots[2::3]
+        if key in owners:
+            place = owners.index(key)
+            count = amount + (counts[place] if minutes[place] == minute else 0)
+        elif amount:
+            # The count of another minute is over.
+            used = [n if at == minute else 0 for at, n in zip(minutes, counts, strict=True)]
+            place, count = used.index(min(used)), amount
+        else:
+            return 0
+        if amount:
+            _SLOT.pack_into(self._map, first + place * _SLOT.size, key, minute, count)
+        return count
 
 
 @dataclass(slots=True)
