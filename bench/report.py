@@ -32,7 +32,6 @@ UNITS = {
     "seconds": " s",
     "stop_seconds": " s",
     "lookups": "",
-    "asked": "",
     "ms_a_second": " ms/s",
 }
 

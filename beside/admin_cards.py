@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.urls import reverse
 
-from beside.checks import Finding, coder_options
+from beside.checks import Finding
 from beside.checks.setup import coder_findings
 from beside.configuration import documents
 from beside.jobs import CHECK_TOKEN, FOLLOW_DATABASE
@@ -28,27 +28,12 @@ def _coder(now: datetime) -> list[Line]:
         return []
     findings = FINDINGS.load(
         settings.CODER_URL,
-        lambda: CachedValue(_findings(now)),
+        lambda: CachedValue(list(coder_findings(now, seconds=documents.SECONDS))),
     )
-    found = [Line(each.check, _text(each), each.state) for each in findings]
+    found = [Line(each.check, each.message, each.state) for each in findings]
     if settings.CODER_TOKEN and (error := _error(CHECK_TOKEN, now)):
         found.append(Line("CODERAPI_CODER_TOKEN", error, State.NOTICE))
     return found + [Line(path, text, State.BAD) for path, text in documents.recent_problems()]
-
-
-def _text(finding: Finding) -> str:
-    """Returns the message. For options, it also has the command that lists them."""
-    is_list = finding.check == "options" and finding.fix
-    return f"{finding.message} {finding.fix}." if is_list else finding.message
-
-
-def _findings(now: datetime) -> list[Finding]:
-    """Checks Coder, and whether it has options that are not known here."""
-    seconds = documents.SECONDS
-    found = list(coder_findings(now, seconds=seconds))
-    if found[0].state is State.GOOD:
-        found += filter(None, [coder_options.newest_options_finding(seconds=seconds)])
-    return found
 
 
 def _error(job: Job, now: datetime) -> str:

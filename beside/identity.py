@@ -201,7 +201,13 @@ def _identify(
     allowed = checked.read(
         lambda found: frozenset(name for name in CHECKS if found.get(name) is True)
     )
-    if last is not None and allowed == last.allowed and _is_recent(last):
+    if (
+        last is not None
+        and allowed == last.allowed
+        and time.monotonic() < last.asked_at + PERSON_SECONDS
+        # The copy of the user may have been deleted.
+        and (last.person is None or user_by_id(last.person.id) is not None)
+    ):
         return replace(last, accepted_at=begun)
     asked_at = time.monotonic()
     me = ask(ME)
@@ -212,12 +218,6 @@ def _identify(
         # If the username is in use here, the copy has a substitute. The audit trail shows it.
         mirror(person)
     return Answer(_identity_of(key_id, allowed, person), allowed, person, asked_at, begun)
-
-
-def _is_recent(last: Answer) -> bool:
-    """Returns whether the person of the answer is recent, and the copy of the user still exists."""
-    is_young = time.monotonic() < last.asked_at + PERSON_SECONDS
-    return is_young and (last.person is None or user_by_id(last.person.id) is not None)
 
 
 def _refusal(answer: CoderAnswer) -> APIError:

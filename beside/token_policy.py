@@ -303,7 +303,7 @@ def _message(user: User, tokens: list[CoderToken], now: datetime) -> EmailMessag
     count = plural(len(tokens), "session token")
     listed = "\n".join(
         f"* {token.token_name}, id {token.pk}: {'; '.join(token.violations)}\n"
-        f"  Last used: {_last_use_of(token)}"
+        f"  Last used: {f'{token.last_used:%Y-%m-%d %H:%M} UTC' if token.last_used else 'never'}"
         for token in tokens
     )
     return EmailMessage(
@@ -313,10 +313,6 @@ def _message(user: User, tokens: list[CoderToken], now: datetime) -> EmailMessag
         "UTC. Programs that use such a token need a new one before that time.\n",
         to=[user.email],
     )
-
-
-def _last_use_of(token: CoderToken) -> str:
-    return f"{token.last_used:%Y-%m-%d %H:%M} UTC" if token.last_used else "never"
 
 
 def _expire(tokens: Iterable[CoderToken], now: datetime, *, pause: float) -> None:

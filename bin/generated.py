@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import django
@@ -14,8 +14,8 @@ from bin.tables_reference import tables_reference
 from kernel.http.schema.document import openapi_yaml
 from kernel.http.wire import Wire
 from options.catalogue import CATALOGUE, OWN_OPTIONS
-from options.option import Option, by_env
-from options.reference import options_reference, wrapped
+from options.option import Group, Option, by_env
+from options.reference import grouped, type_name, wrapped
 
 INTRODUCTION = (
     "The settings of coderapi with their defaults. Copy this file to .env. To change a setting, "
@@ -95,6 +95,44 @@ def _entries(entries: Iterable[Entry]) -> Iterator[str]:
 
 def _prose(text: str) -> list[str]:
     return wrapped(text, indent="# ", width=WIDTH)
+
+
+def options_reference() -> str:
+    """Returns the list of docs/options.md: a section for each group, with its options."""
+    return "\n".join("\n".join(_section(*found)) for found in grouped(CATALOGUE))
+
+
+def _section(group: Group | None, options: Sequence[Option]) -> Iterator[str]:
+    yield f"## {group.path if group else 'Without a group'}\n"
+    if group:
+        yield f"{group.description}\n"
+    for option in options:
+        yield f"### {option.name}\n"
+        yield f"{option.description}\n"
+        yield from (f"* {fact}" for fact in _facts(option))
+        yield ""
+
+
+def _facts(option: Option) -> Iterator[str]:
+    obeyed = "**Obeyed**." if option.obeyed else "*Reported*."
+    yield f"{obeyed} {option.remark}".rstrip()
+    if option.use_instead:
+        yield f"Deprecated: use {' and '.join(option.use_instead)}."
+    elif option.deprecated:
+        yield "Deprecated. This option is ignored."
+    yield f"Set by {', '.join(_ways(option))}."
+    default = f", default `{option.default}`" if option.default else ""
+    secret = ", secret" if option.secret else ""
+    yield f"Type `{type_name(option)}`{default}{secret}."
+
+
+def _ways(option: Option) -> Iterator[str]:
+    short = f" or `-{option.flag_shorthand}`" if option.flag_shorthand else ""
+    yield f"`--{option.flag}`{short}"
+    if option.env:
+        yield f"`{option.env}`"
+    if option.yaml:
+        yield f"`{option.yaml_path}` in YAML"
 
 
 # A document with a mark is generated only between "<!-- MARK: begin -->" and "<!-- MARK: end -->".

@@ -2,7 +2,7 @@
 
 A start fails if an option configures a feature of Coder's server that coderapi does not support.
 If coderapi ignored such an option, the server could be less safe than its operator expects, or not
-reachable as expected. A start also fails with values with which Coder's server does not start.
+reachable as expected.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from kernel.text.durations import format_duration
 from options.configuration import Configuration
 from options.errors import OptionError, presentable
 from options.values.rules import LISTENER, POSTGRES_URL
@@ -43,8 +42,7 @@ type _Problem = tuple[str, str, str]
 def rejected_values(options: Configuration) -> list[OptionError]:
     """Returns an error for each value with which the server does not start."""
     tls = (_certificates, _tls) if options["tls.enable"] else ()
-    own = (_database, _listeners, *tls, _transport_security, _email, _logs, _coder)
-    checks = (*own, _lifetimes, _github, _notifications, _bedrock)
+    checks = (_database, _listeners, *tls, _transport_security, _email, _logs, _coder)
     return [_error(options, *problem) for check in checks for problem in check(options)]
 
 
@@ -156,44 +154,3 @@ def _logs(options: Configuration) -> Iterator[_Problem]:
         is_fit = path.is_file() if path.exists() else path.parent.is_dir()
         if not is_fit or not os.access(path if path.exists() else path.parent, os.W_OK):
             yield name, "is not writable for this user", ""
-
-
-# --- Values with which Coder's server does not start ------------------------------------------
-
-
-def _place(options: Configuration, name: str) -> str:
-    """Returns the place that sets the option, or its variable if it has its default value."""
-    option = options.option(name)
-    return options.places[option.json_path] or option.env
-
-
-def _lifetimes(options: Configuration) -> Iterator[_Problem]:
-    name, session = "Default OAuth Refresh Lifetime", "Session Duration"
-    limit = options.value(session)
-    if options.value(name) <= limit:
-        where = _place(options, session)
-        yield name, f"must be longer than {where}, which is {format_duration(limit)}", ""
-
-
-def _notifications(options: Configuration) -> Iterator[_Problem]:
-    name, lease = "Notifications: Dispatch Timeout", "Notifications: Lease Period"
-    limit = options.value(lease)
-    if options.value(name) >= limit:
-        where = _place(options, lease)
-        yield name, f"must be shorter than {where}, which is {format_duration(limit)}", ""
-
-
-def _github(options: Configuration) -> Iterator[_Problem]:
-    everyone = "OAuth2 GitHub Allow Everyone"
-    for name in ("OAuth2 GitHub Allowed Orgs", "OAuth2 GitHub Allowed Teams"):
-        if options.value(everyone) and options.value(name):
-            yield name, f"cannot be used together with {_place(options, everyone)}", ""
-
-
-def _bedrock(options: Configuration) -> Iterator[_Problem]:
-    anthropic = "AI Gateway Anthropic Key"
-    names = ("Base URL", "Region", "Access Key", "Access Key Secret")
-    found = [name for name in names if options.value(f"AI Gateway Bedrock {name}")]
-    if options.value(anthropic) and found:
-        other = _place(options, f"AI Gateway Bedrock {found[0]}")
-        yield anthropic, f"cannot be used together with {other}", ""

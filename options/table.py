@@ -63,17 +63,16 @@ def tables(rows: Sequence[Row]) -> str:
 
 
 def _table(kind: str, rows: Sequence[Row]) -> str:
-    cells = [(kind, "value", "source", "set by"), *map(_cells, rows)]
+    cells = [(kind, "value", "source", "set by")]
+    for row in rows:
+        is_long = len(row.value) > _MAX_VALUE
+        value = f"{row.value[: _MAX_VALUE - 1]}…" if is_long else row.value
+        cells.append((row.option.name, value, row.source, row.place))
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in cells
     )
-
-
-def _cells(row: Row) -> tuple[str, str, str, str]:
-    value = row.value if len(row.value) <= _MAX_VALUE else row.value[: _MAX_VALUE - 1] + "…"
-    return row.option.name, value, row.source, row.place
 
 
 def _shown(option: Option, configuration: Configuration) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from functools import cache, partial
 from urllib.parse import urlsplit
 
 import psycopg
@@ -12,15 +10,13 @@ from bench import requests
 from bench.harness import Measure, Scenario
 from bench.load import CONNECTIONS, Figures, wrk
 from bench.scenarios.base import SSH, Batches, Bench, load
-from bench.service import TOKEN_HEADER, WORKERS, Service, beside
+from bench.service import WORKERS, Service, beside
 from tests.support.coder.releases import V2_34
 from tests.support.coder.stand_in import Key, Person, StandInCoder
 
 LOOKUP = "/api/v2/authcheck"
 # The requests at the start of a load all need the same lookup.
 LOOKUP_SECONDS = 1
-# Each person sends a request in this interval, for this many intervals.
-PEOPLE, INTERVAL_SECONDS, INTERVALS = 200, 30, 4
 LIMITS = "/api/v2/users/me/keys/tokens/tokenconfig"
 # Each agent sends a row in this interval, which is also the interval of the job.
 REPORT_SECONDS = 30
@@ -83,13 +79,6 @@ def coder(bench: Bench) -> Batches:
                 at_most=WORKERS,
                 figure="lookups",
             ),
-            Scenario(
-                f"requests to Coder for one of ours, {PEOPLE} people, one each "
-                f"{INTERVAL_SECONDS} s for {INTERVALS * INTERVAL_SECONDS // 60} minutes",
-                Measure("people", cache(partial(_asked, server, other)), needs_warm_up=False),
-                at_most=1.3,
-                figure="asked",
-            ),
         ]
     yield [
         Scenario(
@@ -99,21 +88,6 @@ def coder(bench: Bench) -> Batches:
             figure="ms_a_second",
         )
     ]
-
-
-def _asked(server: StandInCoder, service: Service, _: int = 0) -> Figures:
-    """Lets people send requests. Counts those of the last intervals, when all were seen before."""
-    tokens = [server.add(Key(Person(f"person-{n}"))).token for n in range(PEOPLE)]
-    begun, errors, before = time.monotonic(), 0, 0
-    for number in range(PEOPLE * (1 + INTERVALS)):
-        if number == PEOPLE:
-            before = len(server.seen)
-        due = begun + number * INTERVAL_SECONDS / PEOPLE
-        time.sleep(max(0.0, due - time.monotonic()))
-        # Each request has its own connection, so any of the processes may serve it.
-        token = {TOKEN_HEADER: tokens[number % PEOPLE]}
-        errors += service.request("GET", SSH, None, **token)[0] != 200
-    return {"asked": (len(server.seen) - before) / (PEOPLE * INTERVALS), "errors": errors}
 
 
 def _followed(service: Service) -> Measure:

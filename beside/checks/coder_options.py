@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from beside.checks import Finding
-from beside.client import SECONDS, CoderAnswer, CoderUnavailableError, ask
-from beside.configuration.documents import ANSWERS, CONFIG, MAX_BYTES
+from beside.client import CoderUnavailableError, ask
+from beside.configuration.documents import CONFIG, MAX_BYTES
 from kernel.admin import State
 from kernel.outgoing import redacted
 from kernel.release import PROGRAM
@@ -30,31 +30,15 @@ type Json = dict[str, Any]
 def findings() -> Iterator[Finding]:
     """Yields the results of the checks. Sends one request to Coder."""
     try:
-        answer = _answer(seconds=SECONDS)
-        found = answer.read(lambda value: [options_finding(value), *_judge(value["config"])])
+        answer = ask(CONFIG, token=settings.CODER_TOKEN, max_bytes=MAX_BYTES)
+        found = answer.read(lambda value: [_options(value), *_judge(value["config"])])
     except CoderUnavailableError as error:
         yield Finding.failed("configuration", str(error), "Use a tested release of Coder")
         return
     yield from found
 
 
-def _answer(*, seconds: float) -> CoderAnswer:
-    """Returns Coder's response with its configuration. Raises: CoderUnavailableError."""
-    return ask(CONFIG, token=settings.CODER_TOKEN, seconds=seconds, max_bytes=MAX_BYTES)
-
-
-def newest_options_finding(*, seconds: float) -> Finding | None:
-    """Returns the finding about options, or None if the configuration cannot be read."""
-    try:
-        if settings.CODER_TOKEN:
-            return _answer(seconds=seconds).read(options_finding)
-    except CoderUnavailableError:
-        return None
-    _, cached = ANSWERS.get(CONFIG, (0.0, None))
-    return options_finding(cached) if cached else None
-
-
-def options_finding(answer: Json) -> Finding:
+def _options(answer: Json) -> Finding:
     unknown = unknown_options(answer)
     if not unknown:
         return Finding.ok("options", "coderapi knows all options of Coder.")

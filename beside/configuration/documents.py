@@ -79,12 +79,7 @@ def use_coder(*, seconds: float = SECONDS) -> None:
 
 
 def _body(one: CoderDocument, seconds: float, token: str) -> bytes:
-    found = _latest(one, token, seconds=seconds)
-    return render_json(one.documented(found) if wire.current() is Wire.DOCUMENTED else found)
-
-
-def _latest(one: CoderDocument, token: str, *, seconds: float) -> Any:
-    """Returns Coder's response, or its last one if Coder does not respond.
+    """Renders Coder's response, or its last one if Coder does not respond.
 
     Raises: APIError 401 or 403 if Coder rejects the caller, 503 without a recent response.
     """
@@ -96,10 +91,10 @@ def _latest(one: CoderDocument, token: str, *, seconds: float) -> Any:
         if time.monotonic() - arrived_at > LAST_SECONDS:
             detail = "The Coder deployment does not respond, or its response cannot be used."
             raise unavailable(detail) from None
-        return found
-    ANSWERS[one.path] = time.monotonic(), found
-    FAILURES[one.path].end()
-    return found
+    else:
+        ANSWERS[one.path] = time.monotonic(), found
+        FAILURES[one.path].end()
+    return render_json(one.documented(found) if wire.current() is Wire.DOCUMENTED else found)
 
 
 def recent_problems() -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from itertools import accumulate, chain, groupby
+from itertools import accumulate, groupby
 from operator import itemgetter
 from typing import Any
 
@@ -24,7 +24,6 @@ from beside.database.rows import (
     BATCH,
     MAX_LATENESS,
     AgentTable,
-    Rows,
     Tally,
     newest_time,
     oldest_row,
@@ -161,15 +160,14 @@ def read_builds(reader: Reader) -> StateCounts:
     """Reads all builds, and returns the counts of workspaces that follow from them."""
     counts = StateCounts()
     with progress(reader, "workspace_builds", " builds") as bar:
-        rows = chain.from_iterable(_batches(reader, bar))
-        for _, group in groupby(rows, key=itemgetter("workspace_id")):
+        for _, group in groupby(_builds(reader, bar), key=itemgetter("workspace_id")):
             counts.add(group)
     return counts
 
 
-def _batches(reader: Reader, bar: tqdm[Any]) -> Iterator[Rows]:
+def _builds(reader: Reader, bar: tqdm[Any]) -> Iterator[dict[str, Any]]:
     workspace, number = str(uuid.UUID(int=0)), 0
     while rows := reader.rows(_BUILDS, workspace=workspace, number=number):
-        yield rows
+        yield from rows
         bar.update(len(rows))
         workspace, number = rows[-1]["workspace_id"], rows[-1]["build_number"]

@@ -59,18 +59,14 @@ def follow_workspaces(reader: Reader, after: uuid.UUID, tally: Tally) -> uuid.UU
     newest = reader.rows(_NEWEST, after=after, limit=WORKSPACES)
     is_last = len(newest) < WORKSPACES
     until = LAST if is_last else uuid.UUID(newest[-1]["workspace_id"])
-    for rows in _changed(reader, newest, _stored(after, until)):
-        tally.store(rows, WORKSPACE)
-    return FIRST if is_last else until
-
-
-def _stored(after: uuid.UUID, until: uuid.UUID) -> dict[str, tuple[int | None, bool]]:
-    """Returns the build number of each stored workspace, and whether its job has ended."""
     states = WorkspaceState.objects.filter(
         is_deleted=False, workspace_id__gt=after, workspace_id__lte=until
-    )
-    values = states.values_list("workspace_id", "build_number", "job_completed_at")
-    return {str(workspace): (number, ended is not None) for workspace, number, ended in values}
+    ).values_list("workspace_id", "build_number", "job_completed_at")
+    # The build number of each stored workspace, and whether its job has ended.
+    stored = {str(workspace): (number, ended is not None) for workspace, number, ended in states}
+    for rows in _changed(reader, newest, stored):
+        tally.store(rows, WORKSPACE)
+    return FIRST if is_last else until
 
 
 def _changed(

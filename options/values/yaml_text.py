@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from itertools import chain
 
 import yaml
 from yaml import MappingNode, Node, ScalarNode, SequenceNode
@@ -42,7 +43,9 @@ def read_document(text: str) -> tuple[Node | None, list[Problem]]:
     try:
         root = yaml.compose(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
-        return None, [_syntax_problem(error)]
+        mark = error.problem_mark or error.context_mark
+        reason = (error.problem or error.context or "").removeprefix("but ")
+        return None, [(f"not valid YAML: {reason}", _place(mark) if mark else "1:1")]
     return root, list(_problems(root, depth=1, seen=set())) if root else []
 
 
@@ -67,13 +70,6 @@ def is_null(node: Node) -> bool:
     )
 
 
-def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
-    mark = error.problem_mark or error.context_mark
-    place = _place(mark) if mark else "1:1"
-    text = (error.problem or error.context or "").removeprefix("but ")
-    return f"not valid YAML: {text}", place
-
-
 def _problems(node: Node, *, depth: int, seen: set[int]) -> Iterator[Problem]:
     """Yields the problems of this node and its descendants."""
     if id(node) in seen:
@@ -88,18 +84,12 @@ def _problems(node: Node, *, depth: int, seen: set[int]) -> Iterator[Problem]:
         yield "type tags are not supported; remove the tag", place_of(node)
     if isinstance(node, ScalarNode) and "\0" in node.value:
         yield "a NUL character cannot be part of a value", place_of(node)
+    children = node.value if isinstance(node, SequenceNode) else ()
     if isinstance(node, MappingNode):
         yield from _key_problems(node)
-    for child in _children(node):
+        children = chain.from_iterable(node.value)
+    for child in children:
         yield from _problems(child, depth=depth + 1, seen=seen)
-
-
-def _children(node: Node) -> Iterator[Node]:
-    if isinstance(node, SequenceNode):
-        yield from node.value
-    elif isinstance(node, MappingNode):
-        for pair in node.value:
-            yield from pair
 
 
 def _key_problems(node: MappingNode) -> Iterator[Problem]:

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bin.generated import options_reference
 from kernel.text.durations import format_duration
 from options.catalogue import CATALOGUE
 from options.configuration import Configuration, load
 from options.option import Option, ValueSource
-from options.reference import options_reference
 from options.rendering import config_document, options_document
 from options.table import option_rows, tables
 from options.values.lists import TextList, format_record

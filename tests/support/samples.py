@@ -65,10 +65,7 @@ SECRETS = [option for option in CATALOGUE if option.secret]
 
 def planted() -> dict[str, str]:
     """Returns variables with the mark in every secret, URL password and external provider."""
-    # A server does not start with both this key and the options for Bedrock.
-    other = "CODER_AI_GATEWAY_ANTHROPIC_KEY"
-    secrets = [option.env for option in SECRETS if not option.use_instead]
-    environ = {variable: MARK for variable in secrets if variable != other}
+    environ = {option.env: MARK for option in SECRETS if not option.use_instead}
     environ |= {
         option.env: WITH_PASSWORD
         for option in CATALOGUE
