@@ -531,7 +531,8 @@ def test_form_shows_an_address_without_a_secret(
     [
         *[("webhook", text) for text in ("", "x", "ftp://a.example/", "http://", "http://a:b/")],
         *[
-            *(("slack", "ops@example.com"), ("email", "ops@example.com")),
+            ("slack", "ops@example.com"),
+            ("email", "ops@example.com"),
             ("other", "https://a.example"),
         ],
     ],

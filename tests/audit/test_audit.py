@@ -35,8 +35,10 @@ def note(action: str = "thing.done", **more: Any) -> Entry:
 def test_postgresql_rejects_changes_and_deletions_of_entries(change: dict[str, str] | None) -> None:
     entry = note()
     entries = Entry.objects.filter(pk=entry.pk)
+
     with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
         entries.update(**change) if change else entries.delete()
+
     assert entries.get().action == "thing.done"
 
 
@@ -55,7 +57,9 @@ def test_only_flush_may_truncate_entries() -> None:
 
 def test_entry_has_actor_target_change_and_request(owner: APIClient) -> None:
     user = make_user()
+
     answer = send(owner, "PUT", f"/users/{user.id}/roles", {"roles": ["auditor"]})
+
     entry = Entry.objects.get(action="user.roles")
     assert (entry.actor_id, entry.actor_name) == (owner.user.id, owner.user.username)
     assert (entry.target_id, entry.target_name) == (str(user.id), user.username)
@@ -69,6 +73,7 @@ def test_old_entries_are_dropped_with_their_partition() -> None:
     drop_old_entries(retention=timedelta(days=365), now=now)  # those of earlier tests
     note(now=now - timedelta(days=400))
     recent = note()
+
     assert drop_old_entries(retention=timedelta(0), now=now) == 0
     assert drop_old_entries(retention=timedelta(days=365), now=now) == 1
     assert list(Entry.objects.all()) == [recent]
@@ -82,7 +87,9 @@ def test_export_has_every_entry_oldest_first() -> None:
     now = timezone.now()
     note("first.thing", now=now - timedelta(days=3))
     note("second.thing", after={"a": 1})
+
     lines = export()
+
     assert [line["action"] for line in lines] == ["first.thing", "second.thing"]
     assert lines[1]["after"] == {"a": 1}
     since = f"{now - timedelta(days=1):%Y-%m-%d}"
@@ -102,6 +109,7 @@ def test_every_recorded_action_is_known() -> None:
     files = [path for name in PACKAGES for path in (PROJECT / name).rglob("*.py")]
     call = re.compile(r"\b(?:record|record_all|_note)\(\s*\"([\w.]+)\"")
     recorded = {action for path in files for action in call.findall(path.read_text())}
+
     assert "user.erase" in recorded
     assert recorded <= ACTIONS
 
@@ -110,6 +118,7 @@ def test_admin_shows_and_exports_entries_and_cannot_change_them() -> None:
     client = browser_of(make_user("auditor"))
     entry = note()
     page = f"/admin/audit/entry/{entry.pk}/change/"
+
     listed = client.get("/admin/audit/entry/").content.decode()
     assert all(label in listed for label in ("Time", "Actor", "Target", "By time"))
     assert b'name="_save"' not in client.get(page).content
@@ -141,8 +150,11 @@ def test_admin_filters_entries_by_person_and_action(owner: APIClient) -> None:
     lines = [line.split()[:2] for line in found(person="ada")]
     assert sorted({tuple(line) for line in lines}) == sorted(
         {
-            *(("ada", "api_key.create"), ("system", "api_key.create")),
-            *(("system", "token_config.set"), (boss, "api_key.delete"), (boss, "user.roles")),
+            ("ada", "api_key.create"),
+            ("system", "api_key.create"),
+            ("system", "token_config.set"),
+            (boss, "api_key.delete"),
+            (boss, "user.roles"),
         }
     )
     assert found(person=boss, action="user.roles") == [about_ada, f"{boss} user.roles eve"]
@@ -155,6 +167,7 @@ def test_an_entry_shows_its_changes_and_links_to_actor_and_target(owner: APIClie
     send(owner, "PUT", f"/users/{user.id}/roles", {"roles": ["auditor", "owner"]})
     send(owner, "DELETE", f"/users/{user.id}")
     client, entry = browser_of(make_user("auditor")), Entry.objects.get(action="user.roles")
+
     shown = client.get(f"/admin/audit/entry/{entry.pk}/change/")
     assert "roles none owner, auditor" in text_in(shown)
     assert f"?person={owner.user.pk}" in shown.content.decode()
@@ -176,9 +189,11 @@ def test_actions_are_listed_in_one_query(
 def test_admin_sign_ins_and_their_failures_are_recorded() -> None:
     user = make_user("owner")
     client = Client()
+
     client.post("/login", {"name": user.username, "password": "wrong"})
     client.post("/login", {"name": "my-secret-by-mistake", "password": "x"})
     client.post("/login", {"name": user.username, "password": PASSWORD})
+
     trail = Entry.objects.filter(action__startswith="user.sign_in").order_by("id")
     assert [(e.action, e.target_name) for e in trail] == [
         ("user.sign_in_failed", user.username),
@@ -193,7 +208,9 @@ def test_no_secret_is_in_the_trail(owner: APIClient) -> None:
     token = make_key(user).token
     send(owner, "PUT", f"/users/{user.id}/password", {"password": "marker-for-a-secret"})
     send(owner, "POST", "/users/me/keys/tokens", {})
+
     text = str(list(Entry.objects.values()))
+
     assert "marker-for-a-secret" not in text
     assert token.partition("-")[2] not in text
     assert "argon2" not in text

@@ -86,7 +86,9 @@ def checked(proxy_url: str) -> list[dict[str, str]]:
         (configured_as(proxy_trusted_headers=None), "trusted headers", "failed", FORWARDED),
         (
             configured_as(proxy_trusted_headers=["X-Real-Ip"]),
-            *("trusted headers", "failed", FORWARDED),
+            "trusted headers",
+            "failed",
+            FORWARDED,
         ),
         (
             configured_as(proxy_trusted_headers=["x-forwarded-for", "True-Client-IP"]),
@@ -136,7 +138,9 @@ def test_fault_is_found_with_the_line_to_change(
     coder: StandInCoder, settings: Any, change: Change, check: str, state: str, advice: str
 ) -> None:
     change(coder, settings)
+
     rows = checked(coder.url)
+
     matching = [row for row in rows if (row["check"], row["state"]) == (check, state)]
     assert any(advice in row["fix"] for row in matching), rows
     assert "planted" not in json.dumps(rows)
@@ -197,6 +201,7 @@ def test_wrong_paths_of_the_proxy_are_found(coder: StandInCoder) -> None:
     ours = f"http://{configured.HTTP_ADDRESS}"
     paths = ["/api/v2/csp/reports", "/api/coderapi/v1/stats/history"]
     paths += ["/coderapi/admin/", "/api/v2/coderapi/admin/"]
+
     with StandInCoder() as coderapi:
         coderapi.build = "v2.29.0+coderapi.0.1.0"
         for proxy_url, expected in (

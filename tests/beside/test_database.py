@@ -326,8 +326,10 @@ def test_connection_that_ends_during_a_run_loses_nothing(
 @pytest.mark.parametrize(
     ("coder_has", "own", "expected"),
     [
-        *((["workspace-usage"], [], 5), ([], ["workspace-usage"], 9)),
-        *((None, ["workspace-usage"], 5), (None, [], 9)),
+        (["workspace-usage"], [], 5),
+        ([], ["workspace-usage"], 9),
+        (None, ["workspace-usage"], 5),
+        (None, [], 9),
     ],
 )
 def test_sessions_follow_the_experiment_of_coder(
@@ -496,7 +498,8 @@ def test_role_of_grant_sql_can_read_and_not_write(
         for statement in (
             b"DELETE FROM workspace_agent_stats",
             b"INSERT INTO workspaces (id) VALUES (gen_random_uuid())",
-            *(b"UPDATE provisioner_jobs SET error = ''", b"SELECT name FROM workspaces"),
+            b"UPDATE provisioner_jobs SET error = ''",
+            b"SELECT name FROM workspaces",
             b"CREATE TABLE own (id int)",
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):

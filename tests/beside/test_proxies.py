@@ -218,8 +218,12 @@ def check_operations(pair: Pair, cookie: str) -> None:
 def test_admin_accepts_the_session_of_coder(pair: Pair) -> None:
     owner, auditor, member = (pair.signed_in(*roles) for roles in (["owner"], ["auditor"], []))
     rules = f"{ADMIN}csp/noiserule/add/"
+
     for cookie, path, status in (
-        *((owner, ADMIN, 200), (owner, rules, 200), (auditor, ADMIN, 200), (auditor, rules, 403)),
+        (owner, ADMIN, 200),
+        (owner, rules, 200),
+        (auditor, ADMIN, 200),
+        (auditor, rules, 403),
         (owner.replace("coder_", "__Host-coder_"), ADMIN, 200),
     ):
         assert pair.ask(path, cookie=cookie).status == status, (cookie, path)
@@ -241,6 +245,7 @@ def test_admin_accepts_the_session_of_coder(pair: Pair) -> None:
     # A path of the API that returns a page has the headers of pages.
     assert "frame-ancestors 'none'" in back.headers["Content-Security-Policy"]
     assert back.headers["X-Frame-Options"] == "DENY"
+
     pair.coder.keys.pop(token)
     wait_for(lambda: pair.ask(ADMIN, cookie=owner).status == 302, seconds=15)
 
@@ -298,6 +303,7 @@ def test_no_answer_sets_a_cookie_of_coder(pair: Pair) -> None:
 @needs_browser
 def test_browser_uses_both_in_turns_with_one_session(pair: Pair, tmp_path: Path) -> None:
     pair.coder.add(Key(Person("ada", ("owner",))))
+
     with browsing(tmp_path, flags=["--ignore-certificate-errors"]) as browser:
         browser.open(f"{pair.url}{ADMIN}csp/report/?all=1")
         assert browser.address.startswith(f"{pair.url}/login?redirect=")
@@ -306,6 +312,7 @@ def test_browser_uses_both_in_turns_with_one_session(pair: Pair, tmp_path: Path)
         wait_for(lambda: browser.address == f"{pair.url}{ADMIN}csp/report/?all=1")
         before = cookies_of_coder(browser)
         assert set(before) == CODERS
+
         # Chromium reports the script that Coder's own policy blocks.
         browser.open(f"{pair.url}/workspaces")
         wait_for(lambda: has_report(browser, pair))

@@ -78,6 +78,7 @@ def test_policy_to_copy_blocks_what_the_page_lists_and_nothing_else(
         client = in_admin("owner")
         for group in Group.objects.filter(blocked_source__in=ACCEPTED):
             client.post(f"/admin/csp/group/{group.pk}/decide/", {"state": "resolved"})
+
         shown = client.get("/admin/csp/group/site-policy/", {"site": shop})
         rest = shown.context["found"].rest
         copied = {name: lines for name, _, lines in shown.context["found"].copies}["header"]

@@ -88,7 +88,10 @@ def test_feed_is_read_from_a_server(settings: Any) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        *(b"", b"[]", b'{"releases": 1}', b'{"releases": [{}]}'),
+        b"",
+        b"[]",
+        b'{"releases": 1}',
+        b'{"releases": [{}]}',
         feed(entry("new")),
         feed({**FIX, "url": "javascript:alert(1)"}),
         feed({**FIX, "summary": 1}),

@@ -97,7 +97,9 @@ def done(slot: datetime, *, failed: bool = False, finished: bool = True) -> JobR
 @pytest.mark.parametrize(
     ("runs", "expected"),
     [
-        *(([], NOON), ([done(NOON)], NOON + HOUR), ([done(NOON - HOUR)], NOON)),
+        ([], NOON),
+        ([done(NOON)], NOON + HOUR),
+        ([done(NOON - HOUR)], NOON),
         ([done(NOON - 50 * HOUR)], NOON),
         ([done(NOON, finished=False)], NOON + HOUR),
         ([done(NOON, failed=True)], NOON + MINUTE + FIRST_RETRY),

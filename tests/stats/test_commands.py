@@ -347,7 +347,8 @@ def everything(deployment: Deployment) -> list[Any]:
 @pytest.mark.parametrize(
     "damage",
     [
-        *("SELECT 1", "DELETE FROM stats_rollup WHERE span_seconds = 60"),
+        "SELECT 1",
+        "DELETE FROM stats_rollup WHERE span_seconds = 60",
         "DELETE FROM stats_newestagentstat",
         "UPDATE stats_rollup SET measured_rx_bytes = 7, row_count = 1, "
         "latency_buckets = '{}', latency_counts = '{}'",

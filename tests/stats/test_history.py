@@ -44,8 +44,10 @@ def at(minutes: float) -> datetime:
         (URL, {"until": "9999-12-31T23:59:59Z"}, "until"),
         (URL, {"since": text(NOON), "until": text(NOON)}, "since"),
         (URL, {"step": "often"}, "step"),
-        *((URL, {"step": "0"}, "step"), (URL, {"step": "-5m"}, "step")),
-        *((URL, {"step": "90s"}, "step"), (URL, {"step": "30s"}, "step")),
+        (URL, {"step": "0"}, "step"),
+        (URL, {"step": "-5m"}, "step"),
+        (URL, {"step": "90s"}, "step"),
+        (URL, {"step": "30s"}, "step"),
         (URL, {"since": "2025-01-01T00:00:00Z", "step": "1h"}, "step"),
         (
             URL,

@@ -84,7 +84,9 @@ def test_an_invalid_member_of_an_agent_row_is_named(
 @pytest.mark.parametrize(
     ("member", "values"),
     [
-        *(("workspace_id", [""]), ("deleted", [0]), ("build_number", [-1])),
+        ("workspace_id", [""]),
+        ("deleted", [0]),
+        ("build_number", [-1]),
         ("transition", ["restart", ["start"]]),
         ("job_started_at", ["now"]),
         ("error", ["\0", "e" * 70_000, {}]),

@@ -90,7 +90,9 @@ def test_keys_above_the_limit_of_live_tokens_are_marked(admin: Client) -> None:
         key = make_token(user, 30, name).key
         APIKey.objects.filter(pk=key.pk).update(last_used=now - timedelta(hours=hours))
         make_token(other, 30, f"{name} of another user")
+
     page = admin.get(KEYS)
+
     marked = {name for name, state in states(page).items() if state == "violates policy"}
     assert marked == {"older", "oldest"}
     assert "it is number 3 by last use, the maximum is 1 live token" in text_in(page)
@@ -165,5 +167,7 @@ def test_filter_finds_the_tokens_that_violate_the_policy(admin: Client, ada: Use
     auditor = make_user("auditor")
     make_token(auditor, 7, "older", now=timezone.now() - timedelta(days=1))
     make_token(auditor, 7, "newer")
+
     page = admin.get(KEYS, {"state": "violating"})
+
     assert states(page) == {"long": "violates policy", "older": "violates policy"}

@@ -33,6 +33,7 @@ def created(answer: Any) -> APIKey:
 
 def test_token_is_shown_once_and_accepted(member: APIClient) -> None:
     answer = create(member, token_name="ci")
+
     token = answer.json()["key"]
     assert answer.headers["Cache-Control"] == "no-store"
     assert APIClient(token=token).get("/api/v2/users/me").status_code == 200
@@ -51,6 +52,7 @@ def test_token_is_shown_once_and_accepted(member: APIClient) -> None:
 
 def test_token_without_a_name_gets_a_readable_name(member: APIClient) -> None:
     name = created(create(member)).token_name
+
     assert name.count("-") == 2
     assert member.get(f"/api/v2{TOKENS}/{name}").status_code == 200
 
@@ -70,6 +72,7 @@ def test_lifetime_within_the_limit_is_stored_to_the_nanosecond(
 )
 def test_lifetime_out_of_bounds_is_400(lifetime: Any, member: APIClient) -> None:
     answer = create(member, lifetime=lifetime)
+
     assert (answer.status_code, validation_fields(answer)) == (400, ["lifetime"])
 
 
@@ -87,18 +90,21 @@ def test_lifetime_in_another_unit_gets_a_hint(
     lifetime: Any, detail: str, member: APIClient
 ) -> None:
     answer = create(member, lifetime=lifetime)
+
     assert (answer.status_code, validation_fields(answer)) == (400, ["lifetime"])
     assert answer.json()["validations"][0]["detail"].startswith(detail)
 
 
 def test_error_for_a_long_lifetime_has_the_limit_in_gos_notation(member: APIClient) -> None:
     answer = create(member, lifetime=LIMIT_NS + 1)
+
     assert "lifetime must be at most 100 years" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("name", ["a/b", "x" * 300, "tokenconfig", "..", "tab\t", " x", "nul\0"])
 def test_name_that_is_invalid_in_a_path_is_400(name: str, member: APIClient) -> None:
     answer = create(member, token_name=name)
+
     assert (answer.status_code, validation_fields(answer)) == (400, ["token_name"])
 
 
@@ -106,6 +112,7 @@ def test_name_that_is_invalid_in_a_path_is_400(name: str, member: APIClient) -> 
 def test_used_name_is_409_for_the_same_user_only(member: APIClient, owner: APIClient) -> None:
     assert create(member, token_name="ci").status_code == 201
     again = create(member, token_name="ci")
+
     assert (again.status_code, validation_fields(again)) == (409, ["name"])
     assert create(member, token_name="CI").status_code == 201
     assert create(owner, token_name="ci").status_code == 201
@@ -124,6 +131,7 @@ def test_scopes_are_stored_and_shown(
     body: dict[str, Any], scopes: list[str], member: APIClient
 ) -> None:
     key = created(create(member, token_name="t", **body))
+
     assert key.scopes == scopes
     assert member.get(f"/api/v2{TOKENS}/t").json()["scopes"] == scopes
 
@@ -131,6 +139,7 @@ def test_scopes_are_stored_and_shown(
 @pytest.mark.parametrize("body", [{"scope": "fly"}, {"scopes": ["workspace:fly"]}])
 def test_unknown_scope_is_400_and_names_the_member(body: dict[str, Any], member: APIClient) -> None:
     answer = create(member, **body)
+
     assert (answer.status_code, validation_fields(answer)) == (400, list(body))
 
 
@@ -140,6 +149,7 @@ def test_key_cannot_create_a_key_with_more_rights(db: None) -> None:
     listed = APIClient(
         token=make_key(user, allow_list=(("user", str(user.id)), ("api_key", "*"))).token
     )
+
     assert create(narrow).status_code == 403
     assert create(narrow, scopes=["user:read", "api_key:read"]).status_code == 201
     assert create(listed).status_code == 403
@@ -149,6 +159,7 @@ def test_key_cannot_create_a_key_with_more_rights(db: None) -> None:
 @pytest.mark.parametrize("entry", ["x", "spaceship:*", "user:x", {"type": "user"}, 5, None, ["a"]])
 def test_malformed_allow_list_is_400(entry: Any, member: APIClient) -> None:
     answer = create(member, allow_list=[entry])
+
     assert answer.status_code == 400
     assert validation_fields(answer)[0].startswith("allow_list")
 
@@ -158,13 +169,18 @@ def test_allow_list_is_enforced(db: None) -> None:
     own = make_key(user, token_name="own").key
     allowed = (("user", str(other.id)), ("api_key", own.id))
     client = APIClient(user=user, token=make_key(user, allow_list=allowed).token)
+
     statuses = {
         path: client.get(f"/api/v2{path}").status_code
         for path in (
-            *(f"/users/{other.username}", "/users/me", f"/users/me/keys/{own.id}"),
-            *(f"/users/me/keys/{make_key(user).key.id}", "/deployment/config"),
+            f"/users/{other.username}",
+            "/users/me",
+            f"/users/me/keys/{own.id}",
+            f"/users/me/keys/{make_key(user).key.id}",
+            "/deployment/config",
         )
     }
+
     assert list(statuses.values()) == [200, 404, 200, 404, 403]
     assert client.get("/api/v2/users").json()["count"] == 1
     assert [key["id"] for key in client.get(f"/api/v2{TOKENS}").json()] == [own.id]
@@ -177,6 +193,7 @@ def listed(client: APIClient, path: str = TOKENS, **headers: str) -> Any:
 def test_list_has_live_tokens_and_no_sessions(member: APIClient) -> None:
     key = created(create(member, token_name="live"))
     expire(make_key(member.user, token_name="expired", login_type="token"))
+
     assert [(t["id"], t["username"]) for t in listed(member)] == [(key.id, member.user.username)]
     both = listed(member, f"{TOKENS}?include_expired=true")
     assert {t["token_name"] for t in both} == {"live", "expired"}
@@ -193,6 +210,7 @@ def test_only_owners_list_the_tokens_of_others(
     for client in (owner, auditor, member):
         create(client)
     theirs = f"/users/{member.user.username}/keys/tokens"
+
     assert len(listed(owner, f"{TOKENS}?include_all=true")) == 3
     assert len(listed(auditor, f"{TOKENS}?include_all=true")) == 1
     assert len(listed(owner, theirs)) == 1
@@ -205,6 +223,7 @@ def test_list_costs_three_queries_however_long(
 ) -> None:
     for _ in range(3):
         make_key(member.user, login_type="token")
+
     with django_assert_num_queries(3):  # the key, the user, the tokens
         assert len(listed(member)) == 3
 
@@ -212,8 +231,10 @@ def test_list_costs_three_queries_however_long(
 def test_expired_key_is_rejected_and_stays_in_the_database(member: APIClient) -> None:
     token = create(member, token_name="t").json()["key"]
     path = f"/users/me/keys/{token[:10]}"
+
     assert send(member, "PUT", f"{path}/expire").status_code == 204
     assert send(member, "PUT", f"{path}/expire").status_code == 204
+
     assert "expired" in APIClient(token=token).get("/api/v2/users/me").json()["detail"]
     assert member.get(f"/api/v2{path}").status_code == 200
     assert Entry.objects.filter(action="api_key.expire").count() == 1
@@ -221,6 +242,7 @@ def test_expired_key_is_rejected_and_stays_in_the_database(member: APIClient) ->
 
 def test_key_in_use_can_be_deleted(member: APIClient) -> None:
     path = f"/users/me/keys/{member.token[:10]}"
+
     assert send(member, "DELETE", path).status_code == 204
     assert send(member, "DELETE", path).status_code == 401
     assert Entry.objects.filter(action="api_key.delete").count() == 1
@@ -234,6 +256,7 @@ def test_unknown_key_is_404(key_id: str, member: APIClient) -> None:
 
 def test_session_key_has_the_default_lifetime_and_no_name(member: APIClient) -> None:
     key = created(send(member, "POST", "/users/me/keys"))
+
     assert (key.lifetime_ns, key.login_type, key.token_name) == (DEFAULT_NS, "password", "")
 
 
@@ -247,7 +270,9 @@ def test_last_week_of_a_longer_lifetime_has_an_expiry_header(
     new = make_key(make_user(), lifetime_ns=lifetime * DAY_NS)
     APIKey.objects.update(expires_at=timezone.now() + timedelta(days=left))
     client = APIClient(token=new.token)
+
     answer = client.get("/api/v2/experiments")
+
     assert answer.has_header("Coderapi-Key-Expires") == warned
     assert not warned or answer.headers["Coderapi-Key-Expires"].endswith("GMT")
 
@@ -256,5 +281,7 @@ def test_last_week_of_a_longer_lifetime_has_an_expiry_header(
 def test_concurrent_requests_create_one_token_with_a_name() -> None:
     client = APIClient(token=make_key(make_user()).token)
     assert client.get("/api/v2/users/me").status_code == 200
+
     answers = at_once(4 * [partial(create, client, token_name="same")])
+
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]

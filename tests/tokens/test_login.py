@@ -32,7 +32,9 @@ def log_in(client: Client, email: str, password: str = PASSWORD, **more: Any) ->
 
 def test_right_password_returns_a_token_and_sets_the_cookie(anonymous: APIClient) -> None:
     user = make_user()
+
     answer = log_in(anonymous, user.email.upper())
+
     assert answer.status_code == 201
     token = answer.json()["session_token"]
     cookie = answer.cookies["coder_session_token"]
@@ -46,8 +48,10 @@ def test_right_password_returns_a_token_and_sets_the_cookie(anonymous: APIClient
 
 def test_unknown_address_and_wrong_password_get_the_same_answer(anonymous: APIClient) -> None:
     user = make_user()
+
     wrong = log_in(anonymous, user.email, "wrong-password")
     unknown = log_in(anonymous, "nobody@example.com", "wrong-password")
+
     assert wrong.status_code == unknown.status_code == 401
     assert wrong.content == unknown.content
     failures = Entry.objects.filter(action="user.sign_in_failed").order_by("id")
@@ -68,13 +72,16 @@ def test_unknown_address_costs_a_hash_as_a_wrong_password_does(
             return real(*args, **more)
 
         monkeypatch.setattr(argon2, name, counted)
+
     log_in(anonymous, user.email, "wrong-password")
     log_in(anonymous, "nobody@example.com", "wrong-password")
+
     assert hashed == ["verify", "encode"]
 
 
 def test_only_the_right_password_shows_that_the_user_is_suspended(anonymous: APIClient) -> None:
     user = make_user(status=User.Status.SUSPENDED)
+
     assert log_in(anonymous, user.email).json()["message"] == "User is not active."
     assert "not active" not in log_in(anonymous, user.email, "wrong").json()["message"]
     assert not APIKey.objects.exists()
@@ -83,7 +90,9 @@ def test_only_the_right_password_shows_that_the_user_is_suspended(anonymous: API
 def test_sign_in_is_403_while_passwords_are_disabled(settings: Any, anonymous: APIClient) -> None:
     settings.DISABLE_PASSWORD_AUTH = True
     user = make_user("owner")
+
     answer = log_in(anonymous, user.email)
+
     assert answer.status_code == 403
     assert "Forbidden" in answer.json()["message"]
     assert anonymous.get("/api/v2/users/authmethods").json()["password"] == {"enabled": False}
@@ -96,6 +105,7 @@ def tries() -> int:
 
 def test_61st_try_in_a_minute_is_429(anonymous: APIClient) -> None:
     answer = after_too_many_sign_ins(lambda: log_in(anonymous, "nobody@example.com"))
+
     assert answer.status_code == 429
     assert 0 < int(answer.headers["Retry-After"]) <= 60
 
@@ -160,6 +170,7 @@ def test_request_without_a_name_and_a_password_is_not_counted(
     for path in ("/api/v2/users/login", "/login"):
         answer = anonymous.generic("POST", path, body, headers=headers)
         assert answer.status_code == 400, path
+
     assert tries() == 0
     assert log_in(anonymous, "nobody@example.com").status_code == 401
     assert tries() == 1
@@ -176,12 +187,14 @@ def test_request_without_a_name_and_a_password_is_not_counted(
 )
 def test_malformed_sign_in_is_400(body: Any, anonymous: APIClient) -> None:
     answer = send(anonymous, "POST", "/users/login", body)
+
     assert answer.status_code == 400
     assert answer.json()["validations"]
 
 
 def test_auth_methods_have_the_documented_shape(anonymous: APIClient) -> None:
     methods = anonymous.get("/api/v2/users/authmethods").json()
+
     assert methods["password"] == {"enabled": True}
     assert methods["github"] == {"enabled": False, "default_provider_configured": False}
     assert methods["oidc"] == {"enabled": False, "signInText": "", "iconUrl": ""}
@@ -189,7 +202,9 @@ def test_auth_methods_have_the_documented_shape(anonymous: APIClient) -> None:
 
 def test_sign_out_deletes_the_key_in_use_and_the_cookie(member: APIClient) -> None:
     other = make_key(member.user).key
+
     answer = send(member, "POST", "/users/logout")
+
     assert answer.status_code == 200
     assert answer.cookies["coder_session_token"].value == ""
     assert list(APIKey.objects.filter(user=member.user)) == [other]
@@ -199,7 +214,9 @@ def test_sign_out_deletes_the_key_in_use_and_the_cookie(member: APIClient) -> No
 def test_sign_in_of_another_site_is_not_counted_and_changes_nothing(anonymous: APIClient) -> None:
     user = make_user()
     headers = {"Sec-Fetch-Site": "cross-site", "Content-Type": "text/plain"}
+
     answer = log_in(anonymous, user.email, headers=headers)
+
     assert (answer.status_code, answer.cookies) == (400, {})
     assert "X-RateLimit-Limit" not in answer.headers
     assert tries() == 0
@@ -213,7 +230,9 @@ def test_sign_in_ends_the_session_whose_cookies_came_with_it(role: str) -> None:
     browser.post("/login", {"name": before.username, "password": PASSWORD})
     old = browser.cookies["coder_session_token"].value
     assert browser.get("/admin/").status_code == (200 if role else 302)
+
     answer = log_in(browser, after.email)
+
     assert answer.status_code == 201
     assert "Coderapi-Key-Expires" not in answer.headers
     assert APIClient(token=old).get("/api/v2/users/me").status_code == 401
@@ -226,6 +245,7 @@ def test_sign_in_keeps_a_token_that_came_as_the_cookie() -> None:
     user, browser = make_user(), APIClient()
     token = make_key(user, token_name="ci").token
     browser.cookies["coder_session_token"] = token
+
     assert log_in(browser, user.email).status_code == 201
     assert APIClient(token=token).get("/api/v2/users/me").status_code == 200
 
@@ -273,10 +293,12 @@ def test_writes_by_cookie_and_sign_ins_must_come_from_our_own_site(
     sent = {"Sec-Fetch-Site": site, "Origin": origin}
     headers = {"Host": "testserver"} | {name: text for name, text in sent.items() if text}
     client = cookie_client()
+
     write = send(client, "POST", "/users/me/keys", headers=headers)
     sign_in = send(APIClient(), "POST", "/users/login", {}, headers=headers)
     first = send(APIClient(), "POST", "/users/first", {}, headers=headers)
     read = client.get("/api/v2/users/me", headers=headers)
+
     assert write.status_code == (201 if passes else 400)
     assert read.status_code == 200
     assert not write.cookies
@@ -316,11 +338,13 @@ def test_origin_has_the_scheme_and_the_host_that_the_client_used(
     settings.TRUSTED_PROXY_ORIGINS = [PROXY]
     environ: dict[str, Any] = {"HTTP_HOST": host, "HTTP_ORIGIN": origin, "REMOTE_ADDR": peer}
     environ |= {"HTTP_X_FORWARDED_PROTO": forwarded} if forwarded else {}
+
     write = cookie_client().post("/api/v2/users/me/keys", **environ)
     browser = Client(enforce_csrf_checks=True)
     browser.get("/login", **environ)
     form = {"csrfmiddlewaretoken": browser.cookies["coderapi_csrf"].value}
     page = browser.post("/login", form, HTTP_ACCEPT="text/html", **environ)
+
     assert (write.status_code, page.status_code) == ((201, 400) if passes else (400, 403))
 
 
@@ -340,8 +364,10 @@ def test_write_with_a_token_outside_the_cookie_may_come_from_any_site(
     client = cookie_client()
     token = client.cookies["coder_session_token"].value
     given = {name: value.format(token) for name, value in headers.items()}
+
     answer = send(
         client, "POST", path.format(token), headers={"Sec-Fetch-Site": "cross-site", **given}
     )
+
     assert answer.status_code == status
     assert ("site" in answer.text) is (status == 400)

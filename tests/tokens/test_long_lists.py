@@ -45,6 +45,7 @@ def test_unchanged_page_is_304(member: APIClient) -> None:
     make_tokens(member.user, 2)
     path = f"{TOKENS}?limit=1"
     again = {"If-None-Match": member.get(path).headers["ETag"]}
+
     assert member.get(path, headers=again).status_code == 304
     assert member.get(path, headers=again | CODERD).status_code == 200
     make_key(member.user, login_type="token")
@@ -59,8 +60,10 @@ def test_three_thousand_tokens_are_streamed_in_pages(
     headers: dict[str, str], member: APIClient
 ) -> None:
     make_tokens(member.user, 3_000)
+
     with CaptureQueriesContext(connection) as queries:
         answer = member.get(TOKENS, headers=headers)
+
     found = json.loads(answer.getvalue())
     assert [int(token["id"]) for token in found] == list(range(3_000))
     assert isinstance(found[-1]["allow_list"][0], str if headers else dict)

@@ -71,12 +71,14 @@ def test_change_of_the_user_meanwhile_is_an_error(
     client: APIClient, change: str, status: int
 ) -> None:
     (answer,) = during(change, partial(mint, client))
+
     assert answer.status_code == status
     assert APIKey.objects.minted().count() == (1 if status == 201 else 0)
 
 
 def test_policy_that_changes_meanwhile_applies(client: APIClient) -> None:
     (answer,) = during(f"{LOCK_POLICIES}; {INSERT_POLICY}", partial(mint, client))
+
     assert (answer.status_code, TokenConfig.objects.count()) == (400, 1)
 
 
@@ -99,12 +101,14 @@ def test_deadlock_with_the_deletion_of_a_user_is_resolved(other: str, statuses: 
     }
     # The first request builds the client's schema, which threads must not do at once.
     assert send(boss, "GET", path).status_code == 200
+
     # The deletion locks the user, and then waits. The other action waits for the user.
     deleted, answer = during(
         "LOCK TABLE django_admin_log IN SHARE MODE",
         partial(send, boss, "DELETE", path),
         actions[other],
     )
+
     assert deleted.status_code == 200
     assert answer.status_code in statuses
     assert TokenConfig.objects.count() == (1 if other == "policy" else 0)
@@ -141,7 +145,9 @@ def closing_connection[T](action: Callable[[], T]) -> T:
 def test_minting_creates_a_missing_partition_of_the_audit_trail(client: APIClient) -> None:
     for first in PARTITIONS.starts():
         PARTITIONS.drop(first)
+
     assert mint(client).status_code == 201
+
     assert (
         Entry.objects.filter(action="api_key.create", created_at__lte=timezone.now()).count() == 1
     )

@@ -48,7 +48,9 @@ def test_sign_in_sets_the_session_cookie_of_the_api(name: str, settings: Any) ->
     settings.SECURE_COOKIES, settings.SAMESITE = True, "Strict"
     user = make_user()
     form = {"name": getattr(user, name).upper(), "password": PASSWORD}
+
     answer = Client().post("/login", form)
+
     cookie = answer.cookies[COOKIE]
     assert answer.headers["Location"] == "/"
     assert (cookie["path"], cookie["httponly"], cookie["secure"]) == ("/", True, True)
@@ -60,10 +62,12 @@ def test_sign_in_sets_the_session_cookie_of_the_api(name: str, settings: Any) ->
 @pytest.mark.parametrize("path", ["/account", "/cli-auth", "/cli-auth?a=b&c=%2F", "/logout"])
 def test_sign_in_returns_to_the_page(path: str) -> None:
     browser, user = Client(), make_user()
+
     to_login = browser.get(path).headers["Location"]
     after = re.search(r'name="next" value="([^"]*)"', browser.get(to_login).content.decode())
     assert after
     answer = sign_in(browser, user, next=after[1].replace("&amp;", "&"))
+
     assert to_login.startswith("/login?next=")
     assert answer.headers["Location"] == path
     assert browser.get(path).status_code == 200
@@ -73,13 +77,20 @@ def test_sign_in_returns_to_the_page(path: str) -> None:
 @pytest.mark.parametrize(
     "elsewhere",
     [
-        *("https://evil.example/", "//evil.example", "/\\evil.example", "http:///evil.example"),
-        *("javascript:alert(1)", "/\t/evil.example", "", "https://testserver.evil.example/"),
+        "https://evil.example/",
+        "//evil.example",
+        "/\\evil.example",
+        "http:///evil.example",
+        "javascript:alert(1)",
+        "/\t/evil.example",
+        "",
+        "https://testserver.evil.example/",
     ],
 )
 def test_sign_in_never_redirects_to_another_site(elsewhere: str) -> None:
     browser = Client()
     query = {"next": elsewhere}
+
     assert sign_in(browser, make_user(), next=elsewhere).headers["Location"] == "/"
     assert browser.get("/login", query).headers["Location"] == "/"
     admin = browser.get("/admin/login/", query)
@@ -88,7 +99,9 @@ def test_sign_in_never_redirects_to_another_site(elsewhere: str) -> None:
 
 def test_wrong_password_and_unknown_name_get_the_same_page() -> None:
     user, stranger = make_user(), User(username="stranger")
+
     answers = [sign_in(Client(), one, password="wrong-password") for one in (user, stranger)]
+
     assert [answer.status_code for answer in answers] == [401, 401]
     assert all(b"The e-mail address or the password is wrong." in one.content for one in answers)
     assert not any(COOKIE in answer.cookies for answer in answers)
@@ -99,7 +112,9 @@ def test_suspended_user_gets_a_message_and_loses_the_session() -> None:
     user = make_user()
     browser = signed_in(user)
     User.objects.filter(pk=user.pk).update(status=User.Status.SUSPENDED)
+
     answer = sign_in(Client(), user)
+
     assert answer.status_code == 401
     assert b"User is not active." in answer.content
     assert browser.get("/account").status_code == 302
@@ -107,7 +122,9 @@ def test_suspended_user_gets_a_message_and_loses_the_session() -> None:
 
 def test_sign_ins_of_an_address_are_counted_with_those_of_the_api() -> None:
     user = make_user()
+
     answer = after_too_many_sign_ins(lambda: sign_in(Client(), user))
+
     assert answer.status_code == 429
     assert 0 < int(answer.headers["Retry-After"]) <= 60
     assert b"The limit is 60 sign-ins a minute." in answer.content
@@ -118,7 +135,9 @@ def test_sign_in_ends_the_previous_session_of_the_browser() -> None:
     browser = signed_in(owner)
     token = browser.cookies[COOKIE].value
     assert browser.get("/admin/").status_code == 200
+
     sign_in(browser, member)
+
     assert browser.get("/admin/").status_code == 302
     assert whose(token) == ""
     assert whose(browser.cookies[COOKIE].value) == member.username
@@ -130,7 +149,9 @@ def test_only_owners_sign_in_while_passwords_are_disabled(
 ) -> None:
     settings.DISABLE_PASSWORD_AUTH = True
     user = make_user(*filter(None, [role]))
+
     answer = sign_in(Client(), user)
+
     assert answer.status_code == status
     assert (COOKIE in answer.cookies) is (status == 302)
     assert sign_in(Client(), user, password="wrong-password").status_code == 401
@@ -145,8 +166,10 @@ def test_form_of_another_site_is_rejected(path: str) -> None:
     browser = Client(enforce_csrf_checks=True)
     key = make_key(user, token_name="old")
     browser.cookies[COOKIE] = key.token
+
     form = {"name": user.username, "password": PASSWORD, "token_name": "new"}
     answer = browser.post(path.format(key=key.key.id), form, headers={"Accept": "text/html"})
+
     assert answer.status_code == 403
     assert answer.headers["Content-Type"].startswith("text/html")
     assert APIKey.objects.get().token_name == "old"
@@ -157,6 +180,7 @@ def test_form_of_another_site_is_rejected(path: str) -> None:
 )
 def test_home_redirects_to_the_admin_the_account_or_the_sign_in(role: str, home: str) -> None:
     browser = signed_in(make_user(*filter(None, [role])))
+
     assert browser.get("/").headers["Location"] == home
     assert browser.get(home).status_code == 200
     assert Client().get("/").headers["Location"] == "/login"
@@ -168,7 +192,9 @@ def test_sign_out_ends_the_session_everywhere(role: str) -> None:
     browser = signed_in(user)
     token = browser.cookies[COOKIE].value
     make_key(user)
+
     answer = browser.post("/logout")
+
     assert answer.headers["Location"] == "/login"
     assert answer.cookies[COOKIE]["max-age"] == 0
     assert whose(token) == ""
@@ -179,9 +205,11 @@ def test_sign_out_ends_the_session_everywhere(role: str) -> None:
 def test_command_line_gets_a_session_token_of_its_own(settings: Any) -> None:
     user = make_user()
     browser = signed_in(user)
+
     asked = browser.get("/cli-auth")
     made = APIKey.objects.count()
     token = token_on(browser.post("/cli-auth"))
+
     assert (asked.status_code, made) == (200, 1)
     assert whose(token) == user.username
     key = APIKey.objects.get(id=token.partition("-")[0])
@@ -195,7 +223,9 @@ def test_token_in_the_cookie_does_not_bypass_the_policy() -> None:
     TokenConfig.objects.create(user=user, tokens_may_create_tokens=False)
     browser = Client()
     browser.cookies[COOKIE] = make_key(user, login_type=APIKey.LoginType.TOKEN).token
+
     answers = [browser.post("/cli-auth"), browser.post("/account/tokens", {})]
+
     assert [answer.status_code for answer in answers] == [403, 403]
     assert all(b"A token cannot create keys" in answer.content for answer in answers)
     assert APIKey.objects.count() == 1
@@ -205,6 +235,7 @@ def test_scopes_of_the_session_apply() -> None:
     user = make_user()
     browser = Client()
     browser.cookies[COOKIE] = make_key(user, scopes=["api_key:read"]).token
+
     assert browser.get("/account").status_code == 200
     other = make_key(user).key.id
     for path in ("/cli-auth", "/account/tokens", "/account/password"):
@@ -215,6 +246,7 @@ def test_scopes_of_the_session_apply() -> None:
 
 def test_token_in_a_query_or_header_is_no_session() -> None:
     token = make_key(make_user()).token
+
     assert Client().get(f"/account?{COOKIE}={token}").status_code == 302
     assert Client(headers={"Coder-Session-Token": token}).get("/account").status_code == 302
 
@@ -225,7 +257,9 @@ def test_account_lists_the_users_live_keys() -> None:
     make_key(user, token_name="narrow", scopes=["api_key:read"])
     expire(make_key(user, token_name="long-gone"))
     make_key(make_user(), token_name="of-somebody-else")
+
     page = signed_in(user).get("/account").content.decode()
+
     assert "laptop" in page
     assert 'data-label="Scopes">Full access</td>' in page
     assert ">in 3 days</time>" in page
@@ -238,7 +272,9 @@ def test_account_lists_the_users_live_keys() -> None:
 def test_token_is_created_as_requested() -> None:
     user = make_user()
     form = {"token_name": "ci", "lifetime": "12h", "scopes": ["user:read", "api_key:read"]}
+
     token = token_on(signed_in(user).post("/account/tokens", form))
+
     key = APIKey.objects.get(token_name="ci")
     assert token.startswith(key.id)
     assert format_duration(key.lifetime_ns) == "12h0m0s"
@@ -267,7 +303,9 @@ def test_rejected_token_shows_the_reason(form: dict[str, Any], status: int, text
     user = make_user()
     TokenConfig.objects.create(user=user, max_lifetime_ns=7 * DAY_NS)
     make_key(user, token_name="taken")
+
     answer = signed_in(user).post("/account/tokens", form)
+
     assert answer.status_code == status
     assert text in answer.content.decode()
     assert APIKey.objects.filter(user=user).count() == 2
@@ -276,7 +314,9 @@ def test_rejected_token_shows_the_reason(form: dict[str, Any], status: int, text
 def test_account_shows_effective_limits_and_the_rules_that_set_them() -> None:
     user = make_user("auditor")
     TokenConfig.objects.create(role="auditor", max_lifetime_ns=7 * DAY_NS)
+
     page = signed_in(user).get("/account").content.decode()
+
     assert re.search(
         r"maximum lifetime</th>\s*<td[^>]*>7 days</td>\s*<td[^>]*>role auditor</td>", page
     )
@@ -289,10 +329,12 @@ def test_token_is_revoked_after_one_question() -> None:
     user = make_user()
     browser, other = signed_in(user), make_key(user, token_name="old")
     path = f"/account/tokens/{other.key.id}/revoke"
+
     assert f'href="{path}"' in browser.get("/account").content.decode()
     assert b"Revoke the token old?" in browser.get(path).content
     assert whose(other.token) == user.username
     page = browser.post(path, follow=True)
+
     assert b"You have revoked the token old." in page.content
     assert whose(other.token) == ""
     assert browser.get("/account").status_code == 200
@@ -302,7 +344,9 @@ def test_token_is_revoked_after_one_question() -> None:
 def test_key_of_another_user_or_unknown_key_is_not_revoked(key_id: str) -> None:
     strange = make_key(make_user())
     browser = signed_in(make_user())
+
     answers = [browser.post(f"/account/tokens/{one}/revoke") for one in (key_id, strange.key.id)]
+
     assert [answer.status_code for answer in answers] == [404, 404]
     assert answers[0].headers["Content-Type"].startswith("text/html")
     assert whose(strange.token)
@@ -313,8 +357,10 @@ def test_token_is_renamed() -> None:
     make_key(make_user(), token_name="new <i>")
     browser, token = signed_in(user), make_key(user, token_name="old")
     path = f"/account/tokens/{token.key.id}/rename"
+
     form = browser.get(path)
     page = browser.post(path, {"token_name": " new <i> "}, follow=True)
+
     assert 'value="old"' in form.content.decode()
     assert "The token old is now called new &lt;i&gt;." in page.content.decode()
     assert whose(token.token) == user.username
@@ -328,7 +374,9 @@ def test_token_is_renamed() -> None:
 def test_renaming_a_token_to_its_own_name_changes_nothing() -> None:
     user = make_user()
     token = make_key(user, token_name="same").key.id
+
     answer = signed_in(user).post(f"/account/tokens/{token}/rename", {"token_name": "same"})
+
     assert answer.headers["Location"] == "/account"
     assert not Entry.objects.filter(action="api_key.rename").exists()
 
@@ -352,7 +400,9 @@ def test_rejected_name_shows_the_reason(name: str, status: int, text: str) -> No
     token = make_key(user, token_name="old").key.id
     make_key(user, token_name="taken")
     expire(make_key(user, token_name="taken-before"))
+
     answer = signed_in(user).post(f"/account/tokens/{token}/rename", {"token_name": name})
+
     assert answer.status_code == status
     assert text in answer.content.decode()
     assert APIKey.objects.get(id=token).token_name == "old"
@@ -367,6 +417,7 @@ def test_only_the_users_own_live_tokens_are_renamed(role: str) -> None:
     strange = make_key(make_user(), token_name="strange")
     others = [expired.key.id, strange.key.id, make_key(user).key.id, "0000000000", "nul%00"]
     browser = signed_in(user)
+
     for one in others:
         path = f"/account/tokens/{one}/rename"
         assert browser.get(path).status_code == 404, one
@@ -387,10 +438,12 @@ def test_renaming_and_revoking_need_the_same_scopes(fields: dict[str, Any], stat
     token = make_key(user, token_name="old").key.id
     browser = Client()
     browser.cookies[COOKIE] = make_key(user, **fields).token
+
     answers = [
         browser.post(f"/account/tokens/{token}/{what}", {"token_name": "new"})
         for what in ("rename", "revoke")
     ]
+
     assert [answer.status_code for answer in answers] == [status, status]
     assert APIKey.objects.filter(token_name="new").exists() == (status == 302)
 
@@ -400,7 +453,9 @@ def test_password_is_changed_and_other_sessions_end(role: str) -> None:
     user = make_user(*filter(None, [role]))
     browser, other = signed_in(user), make_key(user)
     form = {"old_password": PASSWORD, "password": "another-good-password"}
+
     page = browser.post("/account/password", form, follow=True)
+
     assert b"Your password was changed." in page.content
     assert whose(other.token) == ""
     assert browser.get("/").headers["Location"] == ("/admin/" if role else "/account")
@@ -419,7 +474,9 @@ def test_password_is_changed_and_other_sessions_end(role: str) -> None:
 )
 def test_rejected_password_shows_the_reason(old: str, new: str, text: str) -> None:
     user = make_user()
+
     answer = signed_in(user).post("/account/password", {"old_password": old, "password": new})
+
     assert answer.status_code == 400
     assert text in answer.content.decode()
     assert sign_in(Client(), user).status_code == 302
@@ -431,6 +488,7 @@ def test_forms_count_as_requests_to_the_api(settings: Any) -> None:
     rename = f"/account/tokens/{make_key(user, token_name='old').key.id}/rename"
     browser = signed_in(user)
     statuses = [browser.post(path).status_code for path in ("/cli-auth", rename) * 2]
+
     assert statuses.count(429) >= 2
     assert browser.get("/account").status_code == 200
 
@@ -463,6 +521,7 @@ def test_expired_session_leads_to_the_sign_in() -> None:
     user = make_user()
     browser = signed_in(user)
     APIKey.objects.update(expires_at=timezone.now() - timedelta(minutes=1))
+
     assert browser.get("/account").headers["Location"] == "/login?next=/account"
 
 
@@ -471,10 +530,14 @@ def test_expired_session_leads_to_the_sign_in() -> None:
     [
         ("/coderapi/", True),
         ("/coderapi/admin/csp/group/?q=a/../b&next=//x", True),
-        *(("/coderapi", False), ("/workspaces", False), ("/coderapi/../@eve/x", False)),
+        ("/coderapi", False),
+        ("/workspaces", False),
+        ("/coderapi/../@eve/x", False),
         ("/coderapi/%2e%2E/@eve/x", False),
         ("/coderapi/..\\@eve/x", False),
-        *(("/coderapi/a/./b", False), ("/../../@eve/x", False), ("//coderapi/x", False)),
+        ("/coderapi/a/./b", False),
+        ("/../../@eve/x", False),
+        ("//coderapi/x", False),
         ("https://testserver/coderapi/", False),
         ("", False),
     ],

@@ -48,11 +48,13 @@ def test_user_signs_in_creates_tokens_and_signs_out(
     assert browser.run(FOCUSED) == "id_name"
     browser.sign_in(member.email, PASSWORD, next_page=f"{live_server.url}/cli-auth")
     browser.click("#content [type=submit]")
+
     wait_for(lambda: browser.run("return document.getElementById('token') !== null"))
     token = browser.run("return document.getElementById('token').value")
     assert APIClient(token=token).get("/api/v2/users/me").json()["username"] == member.username
     browser.click("[data-copies]")
     wait_for(lambda: browser.run(COPIED) == "Copied.")
+
     browser.click("#logout-form button")
     wait_for(lambda: browser.address == f"{live_server.url}/login")
     assert browser.violations() == []
@@ -64,6 +66,7 @@ def test_buttons_of_tokens_are_visible_on_a_narrow_screen(
     make_key(member, token_name="ci")
     browser.open(f"{live_server.url}/login?next=/account")
     browser.sign_in(member.email, PASSWORD, next_page=f"{live_server.url}/account")
+
     for scheme in ("light", "dark"):
         browser.prefer(scheme)
         assert browser.run(OVERFLOW) <= 0

@@ -46,7 +46,9 @@ def test_each_limit_is_resolved_by_itself() -> None:
     TokenConfig.objects.create(
         max_lifetime_ns=1, allowed_scopes=["coder:all"], default_lifetime_ns=5
     )
+
     limits = resolution.policy_of(user)
+
     assert {name: (limit.value, limit.rule) for name, limit in limits.items()} == {
         "max_lifetime_ns": (7, ("role", "user-admin")),
         "default_lifetime_ns": (5, ("deployment", None)),
@@ -71,6 +73,7 @@ def test_two_roles_allow_the_scopes_that_both_allow(
     user = make_user("auditor", "user-admin")
     TokenConfig.objects.create(role="auditor", allowed_scopes=one)
     TokenConfig.objects.create(role="user-admin", allowed_scopes=other)
+
     assert resolution.policy_of(user)[resolution.SCOPES].value == common
 
 
@@ -81,8 +84,10 @@ def test_explanation_names_the_rule_and_those_it_overrides(
     TokenConfig.objects.create(role="auditor", max_lifetime_ns=30 * DAY_NS)
     TokenConfig.objects.create(max_lifetime_ns=90 * DAY_NS)
     client = client_of(user)
+
     with django_assert_num_queries(3):
         answer = client.get("/api/coderapi/v1/users/me/token-policy").json()
+
     limit = answer["limits"][0]
     assert (limit["name"], limit["value"]) == ("max_lifetime_ns", 30 * DAY_NS)
     assert limit["rule"] == {"source": "role", "name": "auditor"}
@@ -101,7 +106,9 @@ def test_error_for_a_long_lifetime_names_the_rule() -> None:
     user = make_user("auditor")
     TokenConfig.objects.create(role="auditor", max_lifetime_ns=DAY_NS)
     client = client_of(user)
+
     over = create(client, lifetime=DAY_NS + 1)
+
     assert over.status_code == 400
     assert "lifetime must be at most 1 day (set by role auditor:" in over.json()["detail"]
     assert create(client, lifetime=DAY_NS).status_code == 201
@@ -121,6 +128,7 @@ def test_default_lifetime_comes_from_the_policy_and_is_never_above_the_maximum(
     rule: dict[str, int],
 ) -> None:
     TokenConfig.objects.create(**rule)
+
     for path in ("/users/me/keys", "/users/me/keys/tokens"):
         client = client_of(make_user())
         token = send(client, "POST", path, {}).json()["key"]
@@ -131,7 +139,9 @@ def test_error_for_a_scope_names_the_rule() -> None:
     user = make_user()
     TokenConfig.objects.create(user=user, allowed_scopes=["user:*"])
     client = client_of(user)
+
     answer = create(client)
+
     assert answer.status_code == 400
     assert f"coder:all is not allowed (set by user {user}: user:*" in answer.json()["detail"]
     assert create(client, scopes=["user:read"]).status_code == 201
@@ -142,6 +152,7 @@ def test_error_for_one_token_too_many_names_the_rule() -> None:
     user = make_user()
     TokenConfig.objects.create(max_live_tokens=1)
     client = client_of(user)
+
     assert create(client, token_name="a").status_code == 201
     refused = create(client, token_name="b")
     assert refused.status_code == 400
@@ -192,6 +203,7 @@ def test_command_needs_an_action_for_violations() -> None:
     user = make_user(username="alice")
     tokens_of(user, long=30 * DAY_NS)
     rule = ("set", "--deployment", "--max-lifetime", "7d")
+
     assert "1 live token violates the token policy of deployment" in run(*rule, "--dry-run")
     with pytest.raises(
         CommandError, match=r"1 live token violates it: .* leave, shorten or expire"
@@ -208,7 +220,9 @@ def test_tokens_that_violate_a_policy_are_left_shortened_or_expired(
     existing: str, lifetime_days: int, live: bool
 ) -> None:
     key = tokens_of(make_user(username="alice"), long=30 * DAY_NS)["long"]
+
     run("set", "--deployment", "--max-lifetime", "7d", "--on-violation", existing)
+
     key.refresh_from_db()
     now = timezone.now()
     assert key.lifetime_ns == lifetime_days * DAY_NS
@@ -221,9 +235,11 @@ def test_tokens_that_violate_a_policy_are_left_shortened_or_expired(
 
 def test_command_sets_shows_explains_and_deletes() -> None:
     user = make_user("auditor", username="alice")
+
     run("set", "--role", "auditor", "--max-lifetime", "7d", "--scopes", "user:*,api_key:read")
     run("set", "--user", "alice", "--tokens-may-create-tokens", "no", "--max-live", "2")
     run("set", "--user", "alice", "--max-live", "unset")
+
     assert "role auditor\tmaximum lifetime: 7 days\tallowed scopes: user:*, api_key:read" in run(
         "show"
     )
@@ -259,8 +275,10 @@ def test_key_of_every_route_is_within_the_policy(path: str) -> None:
     user = make_user()
     TokenConfig.objects.create(user=user, max_live_tokens=1)
     client = APIClient(token=make_key(user).token)
+
     first = send(client, "POST", path, {})
     second = send(client, "POST", "/users/me/keys", {})
+
     assert (first.status_code, second.status_code) == (201, 400)
     assert "at most 1" in second.json()["detail"]
     TokenConfig.objects.update(max_live_tokens=None, tokens_may_create_tokens=False)
@@ -277,7 +295,9 @@ def test_expiring_violations_ends_keys_of_every_route_but_no_session() -> None:
     user = make_user(username="alice")
     session = APIClient(token=make_key(user).token)
     tokens = [send(session, "POST", p, {}).json()["key"] for p in 2 * ["/users/me/keys"]]
+
     run("set", "--user", "alice", "--max-live", "0", "--on-violation", "expire")
+
     assert [APIClient(token=t).get("/api/v2/users/me").status_code for t in tokens] == [401, 401]
     assert session.get("/api/v2/users/me").status_code == 200
 
@@ -290,9 +310,11 @@ def test_limit_of_live_tokens_holds_under_forty_requests_at_once(settings: Any) 
     client = APIClient(token=make_key(user).token)
     for _ in range(2):
         assert send(client, "POST", "/users/me/keys/tokens", {}).status_code == 201
+
     paths = 20 * ["/users/me/keys", "/users/me/keys/tokens"]
     answers = at_once([partial(send, client, "POST", path, {}) for path in paths])
     statuses = [answer.status_code for answer in answers]
+
     # A request that gets no connection within two seconds is 503 and creates nothing.
     assert set(statuses) <= {201, 400, 503}
     assert statuses.count(201) == 1
@@ -314,5 +336,6 @@ def test_key_created_during_a_policy_change_does_not_escape_it(
     makers = [partial(create, client, lifetime=2 * HOUR_NS) for _ in range(12)]
     actions: list[Callable[[], Any]] = [*makers[:6], change, *makers[6:]]
     at_once(actions)
+
     escaped = APIKey.objects.minted().live(timezone.now()).filter(lifetime_ns__gt=HOUR_NS)
     assert not (TokenConfig.objects.exists() and escaped.exists())

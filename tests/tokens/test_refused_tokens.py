@@ -46,22 +46,26 @@ def refuse_300() -> None:
 def test_malformed_token_is_not_counted() -> None:
     for _ in range(5):
         assert APIClient().get(PATH, {"coder_session_token": "x"}).status_code == 401
+
     assert refused() == 0
 
 
 def test_public_route_ignores_tokens(django_assert_num_queries: Any) -> None:
     suspended = make_key(make_user(status="suspended")).token
     APIClient().get("/api/v2/buildinfo")
+
     with django_assert_num_queries(0):
         for token in (unknown(1), suspended, "x"):
             for path in ("/", "/buildinfo", "/users/authmethods"):
                 assert APIClient(token=token).get(f"/api/v2{path}").status_code == 200
+
     assert refused() == 0
 
 
 def test_rejected_token_is_looked_up_once(django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(1):
         answers = [ask(unknown(1)) for _ in range(3)]
+
     assert {answer.status_code for answer in answers} == {401}
     assert len({answer.content for answer in answers}) == 1
     assert refused() == 1
@@ -70,6 +74,7 @@ def test_rejected_token_is_looked_up_once(django_assert_num_queries: Any) -> Non
 def test_valid_token_works_from_an_address_with_many_rejected_ones() -> None:
     good = make_key(make_user()).token
     refuse_300()
+
     assert ask(good).status_code == 200
     assert ask(unknown(1)).status_code == 401
 
@@ -105,6 +110,7 @@ def test_past_300_unknown_tokens_wait_for_each_other_and_are_429_after_a_second(
         answer = ask(unknown(3))
         at_once = ask(remembered)
     first.join()
+
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "5")
     assert at_once.status_code == 401
     assert ask(unknown(3)).status_code == 401

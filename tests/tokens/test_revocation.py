@@ -155,7 +155,9 @@ def test_change_reaches_both_servers(pair: Pair, change: str) -> None:
     statement, path, status = CHANGES[change]
     owner_again(pair)
     token = cached(pair, token_of(pair), path)
+
     pair.execute(statement, token[:10])
+
     wait_for(pair.answer(token, status, path), seconds=BEFORE_EVICTION_SECONDS)
 
 
@@ -163,7 +165,9 @@ def test_new_password_revokes_other_keys_on_both_servers(pair: Pair) -> None:
     owner_again(pair)
     token, other = (cached(pair, token_of(pair)) for _ in range(2))
     body = json.dumps({"old_password": PASSWORD, "password": f"{PASSWORD}-2"}).encode()
+
     answer = pair.servers[0].ask("/api/v2/users/me/password", token=token, method="PUT", body=body)
+
     assert answer.status == 204, answer
     wait_for(pair.answer(other, 401), seconds=BEFORE_EVICTION_SECONDS)
     assert pair.statuses(token) == [200, 200]
@@ -172,8 +176,10 @@ def test_new_password_revokes_other_keys_on_both_servers(pair: Pair) -> None:
 def test_missed_change_takes_effect_after_a_lost_connection(pair: Pair) -> None:
     owner_again(pair)
     token = cached(pair, token_of(pair))
+
     pair.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid", pair.listeners())
     pair.delete_silently(token)
+
     wait_for(pair.answer(token, 401), seconds=BEFORE_EVICTION_SECONDS)
 
 
@@ -204,5 +210,7 @@ def test_cache_is_disabled_behind_a_pooler_without_notifications(tmp_path: Path)
     ):
         pair = Pair(servers, database)
         token = cached(pair, token_of(pair))
+
         pair.delete_silently(token)
+
         assert pair.statuses(token) == [401, 401]

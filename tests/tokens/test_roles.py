@@ -61,6 +61,7 @@ def status_for(role: str, operation: str) -> int:
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_operation_has_the_status_of_the_matrix_for_each_role(operation: str) -> None:
     statuses = {role: status_for(role, operation) for role in EVERYBODY}
+
     assert statuses == dict(zip(EVERYBODY, MATRIX[operation], strict=True))
 
 
@@ -109,12 +110,15 @@ def test_scope_narrows_the_permissions_of_an_owners_key(
 ) -> None:
     user = make_user("owner")
     client = APIClient(user=user, token=make_key(user, scopes=[scope]).token)
+
     assert call(client, operation).status_code == status
 
 
 def test_scope_never_allows_more_than_the_role(db: None) -> None:
     user = make_user()
     key = make_key(user, scopes=["deployment_config:read"])
+
     answer = APIClient(token=key.token).get("/api/v2/deployment/config")
+
     assert answer.status_code == 403
     assert "Forbidden" in answer.json()["message"]

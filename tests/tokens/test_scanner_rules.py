@@ -55,10 +55,14 @@ def test_every_ingest_key_is_found(around: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("deployment-configurationdirectory", "Management-Configurationdirectory"),
-        *("DEPLOYMENT-CONFIGURATIONDIRECTORY", "a" * 10 + "-" + "b" * 22),
-        *("0123456789-0123456789012345678901", "0123456789-abcdef0123456789abcdef"),
-        *("coder_session_token=<token>", "the key cik_ is a prefix"),
+        "deployment-configurationdirectory",
+        "Management-Configurationdirectory",
+        "DEPLOYMENT-CONFIGURATIONDIRECTORY",
+        "a" * 10 + "-" + "b" * 22,
+        "0123456789-0123456789012345678901",
+        "0123456789-abcdef0123456789abcdef",
+        "coder_session_token=<token>",
+        "the key cik_ is a prefix",
         *(str(uuid.UUID(int=n * 2**100)) for n in range(20)),
     ],
 )

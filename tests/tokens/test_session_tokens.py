@@ -39,6 +39,7 @@ def test_first_place_with_a_token_decides(place: str) -> None:
     good = make_key(make_user()).token
     later = ORDER[ORDER.index(place) + 1 :]
     earlier = ORDER[: ORDER.index(place)]
+
     assert carrying({place: good, **dict.fromkeys(later, "bad")}).status_code == 200
     assert carrying({place: good, **dict.fromkeys(earlier, "")}).status_code == 200
     for other in earlier:
@@ -49,6 +50,7 @@ def test_first_of_two_tokens_decides_and_bearer_is_case_insensitive() -> None:
     token = make_key(make_user()).token
     name = "coder_session_token"
     assert APIClient().get(PATH, {name: [token, "x"]}).status_code == 200
+
     for cookies, status in ((f"{name}={token}; {name}=x", 200), (f"{name}=x; {name}={token}", 401)):
         assert APIClient().get(PATH, headers={"Cookie": cookies}).status_code == status
     assert APIClient().get(PATH, headers={"Authorization": f"bearer {token}"}).status_code == 200
@@ -66,12 +68,20 @@ def carrying(tokens: dict[str, str]) -> Any:
 @pytest.mark.parametrize(
     "token",
     [
-        *("x", "a" * 33, "-" * 33, "0123456789-", "0123456789_0123456789012345678901"),
-        *("0123456789-012345678901234567890\u00e9", "0123456789-01234567890123456789012"),
-        *("0123456789-0123456789012345678901\n", "0123456789-0123456789012345678901 "),
+        "x",
+        "a" * 33,
+        "-" * 33,
+        "0123456789-",
+        "0123456789_0123456789012345678901",
+        "0123456789-012345678901234567890\u00e9",
+        "0123456789-01234567890123456789012",
+        "0123456789-0123456789012345678901\n",
+        "0123456789-0123456789012345678901 ",
         "\u0661" * 10 + "-" + "a" * 22,
         "0123456789-\0123456789012345678901"[:33],
-        *("'; DROP TABLE tokens_apikey; --  ", "%00" * 11, "z" * 1_000_000),
+        "'; DROP TABLE tokens_apikey; --  ",
+        "%00" * 11,
+        "z" * 1_000_000,
     ],
 )
 def test_malformed_token_is_401_in_every_place_without_a_query(
@@ -83,6 +93,7 @@ def test_malformed_token_is_401_in_every_place_without_a_query(
         answer = APIClient().get(PATH, {"coder_session_token": token})
     headers = ({"Cookie": f"coder_session_token={sent}"}, {"Coder-Session-Token": sent})
     others = [APIClient().get(PATH, headers=one) for one in headers]
+
     assert [one.status_code for one in (answer, *others)] == [401, 401, 401]
     assert "session has expired" in answer.json()["message"]
     assert "bad format" in answer.json()["detail"]
@@ -90,6 +101,7 @@ def test_malformed_token_is_401_in_every_place_without_a_query(
 
 def test_missing_token_is_401_with_a_challenge() -> None:
     answer = APIClient().get(PATH)
+
     assert answer.status_code == 401
     assert challenge(answer).startswith('Bearer realm="coder", error="invalid_token"')
     assert "session has expired" in answer.json()["message"]
@@ -99,6 +111,7 @@ def test_unknown_id_and_wrong_secret_get_the_same_answer() -> None:
     new = make_key(make_user())
     wrong = ask(f"{new.key.id}-{'a' * 22}")
     unknown = ask(f"{'b' * 10}-{'a' * 22}")
+
     assert (wrong.status_code, wrong.content) == (401, unknown.content)
 
 
@@ -106,14 +119,18 @@ def test_expired_key_is_401_with_the_time_of_expiry() -> None:
     new = make_key(make_user())
     expire(new)
     new.key.refresh_from_db()
+
     answer = ask(new.token)
+
     assert answer.status_code == 401
     assert f"expired at {new.key.expires_at:%Y-%m-%dT%H:%M:%SZ}" in answer.json()["detail"]
 
 
 def test_dormant_user_is_active_in_the_response_to_the_first_use() -> None:
     user = make_user(status=User.Status.DORMANT)
+
     answer = APIClient(token=make_key(user).token).get("/api/v2/users/me")
+
     assert answer.json()["status"] == "active"
     user.refresh_from_db()
     assert user.last_seen_at is not None
@@ -123,7 +140,9 @@ def test_only_a_digest_of_the_secret_is_stored() -> None:
     new = make_key(make_user())
     parts = split(new.token)
     assert parts is not None
+
     stored = APIKey.objects.values().get(pk=parts.key_id)
+
     assert bytes(stored["hashed_secret"]) == digest(parts.secret)
     assert parts.secret not in str(stored)
 
@@ -150,7 +169,9 @@ def test_use_is_written_again_after_an_hour() -> None:
     new = make_key(make_user())
     now = timezone.now()
     APIKey.objects.update(last_used=now - timedelta(minutes=61))
+
     ask(new.token)
+
     assert used(new, since=now)
 
 
@@ -165,8 +186,10 @@ def test_one_statement_writes_the_use_of_many_keys_and_skips_locked_ones() -> No
         ask(free.token)
         assert used(free, since=begun)
     assert not used(locked, since=begun)
+
     memory.clear_all()
     ask(locked.token)
+
     assert used(locked, since=begun)
 
 
@@ -175,12 +198,14 @@ def test_user_was_last_seen_at_the_newest_use_of_any_key() -> None:
     user, now = make_user(), timezone.now()
     uses = [now - timedelta(seconds=ago) for ago in (2, 1, 3)]
     keys = [make_key(user).key for _ in uses]
+
     write(
         [
             Touch(key.pk, user.pk, key.expires_at, key.lifetime_ns, key.expires_at, at, "127.0.0.1")
             for key, at in zip(keys, uses, strict=True)
         ]
     )
+
     user.refresh_from_db()
     assert user.last_seen_at == now - timedelta(seconds=1)
 
@@ -208,7 +233,9 @@ def test_expiry_slides_after_an_hour_unless_refresh_is_disabled(
     settings.DISABLE_SESSION_EXPIRY_REFRESH = not refresh
     key, token = aged(lifetime_ns, left)
     APIKey.objects.update(last_used=None)
+
     ask(token)
+
     assert APIKey.objects.exclude(last_used=None).exists()
     before = key.expires_at
     key.refresh_from_db()
@@ -226,7 +253,9 @@ def test_use_changes_no_key_and_no_user_that_another_request_has_changed(field: 
     else:
         APIKey.objects.update(**{field: {"expires_at": now, "lifetime_ns": HOUR_NS}[field]})
     before = APIKey.objects.values().get(), User.objects.values().get()
+
     write([Touch(key.pk, key.user_id, read, DAY_NS, later, now, "127.0.0.1")])
+
     after = APIKey.objects.values().get(), User.objects.values().get()
     unchanged = 1 if field == "status" else 0
     assert after[unchanged] == before[unchanged]

@@ -35,12 +35,14 @@ def test_owners_have_an_option_of_their_own(owner: APIClient) -> None:
 def test_user_is_found_by_id_and_name_in_any_case(owner: APIClient, by: str) -> None:
     other = make_user()
     name = {"id": other.id, "username": other.username, "upper": other.username.upper()}[by]
+
     assert tokenconfig(owner, name).json() == {"max_token_lifetime": DEFAULT_NS}
 
 
 def test_limit_belongs_to_the_user_in_the_path(owner: APIClient) -> None:
     other = make_user()
     TokenConfig.objects.create(user=other, max_lifetime_ns=7)
+
     assert tokenconfig(owner, other.username).json() == {"max_token_lifetime": 7}
     assert tokenconfig(owner).json() == {"max_token_lifetime": OWNER_NS}
 
@@ -62,7 +64,9 @@ def test_user_overrides_strictest_role_overrides_deployment_overrides_option(
     user = make_user("owner", "auditor")
     for subject, lifetime in configs.items():
         make_config(subject, user, lifetime)
+
     client = APIClient(token=make_key(user).token)
+
     assert tokenconfig(client).json() == {"max_token_lifetime": limit}
 
 
@@ -75,11 +79,13 @@ def make_config(subject: str, user: User, lifetime: int) -> None:
 
 def test_unreadable_user_gets_the_answer_for_an_unknown_one(member: APIClient) -> None:
     other = make_user()
+
     assert tokenconfig(member, other.id).content == tokenconfig(member, "nobody").content
 
 
 def test_users_find_the_same_document_by_me_and_by_name(member: APIClient) -> None:
     own, named = tokenconfig(member), tokenconfig(member, member.user.username)
+
     assert (own.content, own.headers["ETag"]) == (named.content, named.headers["ETag"])
     for path in ("me", member.user.id):
         path = f"/api/v2/users/{path}/keys/tokens/tokenconfig"
@@ -103,7 +109,9 @@ def test_key_needs_a_scope_and_an_object_of_its_allow_list(
 ) -> None:
     person = make_user()
     client = APIClient(token=make_key(person, **limits).token)
+
     answer = tokenconfig(client, {"me": "me", "name": person.username}[user])
+
     assert answer.status_code == status
 
 
@@ -142,7 +150,9 @@ def test_cached_limit_takes_no_query_until_a_policy_or_a_role_changes(connected:
         client = APIClient(token=make_key(user).token)
         # A late notification of a config may evict the document once more.
         wait_for(partial(takes_no_query, client))
+
         change(user)
+
         wait_for(partial(has_limit, client, limit))
 
 
@@ -154,6 +164,7 @@ def test_users_have_documents_of_their_own(connected: None) -> None:
     one, other = make_user(), make_user()
     TokenConfig.objects.create(user=one, max_lifetime_ns=7)
     clients = [APIClient(token=make_key(user).token) for user in (one, other)]
+
     for _ in range(2):
         limits = [tokenconfig(client).json()["max_token_lifetime"] for client in clients]
         assert limits == [7, DEFAULT_NS]

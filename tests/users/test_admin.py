@@ -45,7 +45,9 @@ def change(client: Client, user: User, **fields: Any) -> Any:
 
 def test_status_and_roles_are_changed_and_recorded(admin: Client) -> None:
     user = make_user("auditor")
+
     answer = change(admin, user, status="suspended", roles=["user-admin"], name="New Name")
+
     assert answer.status_code == 302, answer.context["errors"]
     user.refresh_from_db()
     assert (user.status, user.roles, user.name) == ("suspended", ["user-admin"], "New Name")
@@ -72,6 +74,7 @@ def test_new_password_deletes_all_keys_and_is_recorded(admin: Client) -> None:
     assert b"This is the current password" in set_password(PASSWORD).content
     assert b"8 to 64 characters" in set_password("x" * 65).content
     assert set_password("another-horse-battery").status_code == 302
+
     assert not APIKey.objects.filter(user=user).exists()
     assert Entry.objects.get(action="user.password").actor_name == "boss"
     user.refresh_from_db()
@@ -99,12 +102,15 @@ def test_user_is_created_and_deleted(admin: Client) -> None:
         "password1": "a-quite-good-one",
         "password2": "a-quite-good-one",
     }
+
     add = "/admin/users/user/add/"
+
     too_long = admin.post(add, body | {"password1": "x" * 65, "password2": "x" * 65})
     assert b"8 to 64 characters" in too_long.content
     assert admin.post(add, body).status_code == 302
     user = User.objects.get(username="newcomer")
     assert admin.post(page(user, "delete/"), {"post": "yes"}).status_code == 302
+
     assert not User.objects.filter(pk=user.pk).exists()
     trail = Entry.objects.filter(target_name="newcomer").order_by("id")
     assert [entry.action for entry in trail] == ["user.create", "user.delete"]
@@ -115,11 +121,13 @@ def test_deletion_lists_the_data_first(admin: Client) -> None:
     make_key(user)
     make_key(user, login_type="token", token_name="ci")
     TokenConfig.objects.create(user=user, max_live_tokens=5)
+
     asked = text_in(admin.get(page(user, "delete/")))
     assert "session tokens 2 erased" in asked
     assert "token policies 1 erased" in asked
     assert "audit entries 2 kept until" in asked
     assert admin.post(page(user, "delete/"), {"post": "yes"}).status_code == 302
+
     assert not APIKey.objects.filter(user_id=user.pk).exists()
     assert not TokenConfig.objects.exists()
     entry = Entry.objects.get(action="user.delete")
@@ -135,6 +143,7 @@ def test_page_has_checkboxes_for_roles_and_links_to_the_users_data(
     user = make_user("auditor")
     key = make_key(user).key
     change(admin, user, status="suspended")
+
     shown = admin.get(page(user)).content.decode()
     assert re.search(r'<input type="checkbox" name="roles" value="auditor"[^>]* checked', shown)
     for link in re.findall(
@@ -165,5 +174,6 @@ def test_users_are_filtered_by_role(admin: Client, role: str, shown: set[str]) -
 def test_deleted_user_causes_no_server_error(admin: Client) -> None:
     user = make_user()
     user.delete()
+
     assert change(admin, user, status="suspended").status_code in {302, 404}
     assert admin.post(page(user, "password/"), {}).status_code == 404

@@ -26,11 +26,13 @@ NEW = {"email": "new@example.com", "username": "newcomer", "password": "a-quite-
 
 def test_first_user_becomes_an_owner_once(anonymous: APIClient) -> None:
     assert anonymous.get("/api/v2/users/first").status_code == 404
+
     made = send(anonymous, "POST", "/users/first", NEW)
     again = [
         send(anonymous, "POST", "/users/first", body)
         for body in (NEW | {"username": "other"}, b"{", None)
     ]
+
     assert [answer.status_code for answer in (made, *again)] == [201, 409, 409, 409]
     assert set(made.json()) == {"user_id", "organization_id"}
     assert User.objects.get().roles == ["owner"]
@@ -39,6 +41,7 @@ def test_first_user_becomes_an_owner_once(anonymous: APIClient) -> None:
 
 def test_user_in_the_documented_shape(owner: APIClient) -> None:
     user = owner.get("/api/v2/users/me").json()
+
     assert list(user) == [
         "id", "username", "avatar_url", "name", "email", "created_at", "updated_at",
         "last_seen_at", "status", "login_type", "theme_preference", "organization_ids", "roles",
@@ -50,6 +53,7 @@ def test_user_in_the_documented_shape(owner: APIClient) -> None:
 
 def test_empty_members_of_a_user_are_omitted_in_the_coderd_wire(owner: APIClient) -> None:
     user = owner.get("/api/v2/users/me", headers={"Coderapi-Wire-Format": "coderd"}).json()
+
     assert {"name", "avatar_url", "theme_preference"}.isdisjoint(user)
 
 
@@ -100,7 +104,9 @@ def test_users_are_counted_again_when_their_number_changes(
 )
 def test_password_is_refused_for_one_reason(password: str, problem: str, owner: APIClient) -> None:
     path = f"/users/{make_user().id}/password"
+
     answer = send(owner, "PUT", path, {"password": password})
+
     assert [each["detail"] for each in answer.json()["validations"]] == [problem]
 
 
@@ -108,7 +114,9 @@ def test_service_account_is_refused_every_password(owner: APIClient) -> None:
     robot = make_user()
     robot.set_unusable_password()
     robot.save()
+
     answer = send(owner, "PUT", f"/users/{robot.id}/password", {"password": "abc"})
+
     assert answer.json()["validations"][0]["detail"] == "A service account has no password."
 
 
@@ -149,44 +157,59 @@ def test_users_are_found_by_times_login_type_and_phrases() -> None:
     robot.save()
     boss = make_user("owner", username="q", created_at=now + timedelta(days=1), last_seen_at=now)
     client = APIClient(token=make_key(boss).token)
+
     times = {"now": now - timedelta(seconds=1), "week_ago": now - timedelta(days=7)}
     found = {}
     for query in SEARCHES:
         words = query.format(**{name: at.isoformat() for name, at in times.items()})
         users = client.get("/api/v2/users", {"q": words}).json()["users"]
         found[query] = [user["username"] for user in users if user["username"] != "q"]
+
     assert found == SEARCHES
 
 
 @pytest.mark.parametrize(
     "query",
     [
-        *("q=colour:red", "q=login_type:magic", "q=last_seen_before:yesterday"),
-        *("q=last_seen_before:2026-01-01T00:00:00", "q=last_seen_before:"),
-        *("q=created_after:2026-W01-1T00:00Z", "q=created_after:2026-01-01T24:00Z"),
+        "q=colour:red",
+        "q=login_type:magic",
+        "q=last_seen_before:yesterday",
+        "q=last_seen_before:2026-01-01T00:00:00",
+        "q=last_seen_before:",
+        "q=created_after:2026-W01-1T00:00Z",
+        "q=created_after:2026-01-01T24:00Z",
         'q=created_after:"0001-01-01T00:00:00%2B23:59"',
         'q=last_seen_after:"9999-12-31T23:59:59-23:59"',
-        *('q=last_seen_before:"2026-01-01T00:00:00Z', "q=status:happy", "q=%00", "limit=-1"),
-        *("limit=x", "limit=1001", "offset=9e9"),
+        'q=last_seen_before:"2026-01-01T00:00:00Z',
+        "q=status:happy",
+        "q=%00",
+        "limit=-1",
+        "limit=x",
+        "limit=1001",
+        "offset=9e9",
         "q=" + "+".join(f"x{number}" for number in range(21)),
     ],
 )
 def test_invalid_search_is_400(query: str, owner: APIClient) -> None:
     answer = owner.get(f"/api/v2/users?{query}")
+
     assert answer.status_code == 400
     assert validation_fields(answer)
 
 
 def test_repeated_values_of_a_search_are_dropped(owner: APIClient) -> None:
     repeated = {"q": 20 * f"role:{','.join(300 * ['owner'])} "}
+
     with CaptureQueriesContext(connection) as queries:
         page = owner.get("/api/v2/users", repeated).json()
+
     assert page["count"] == 1
     assert max(query["sql"].count("ANY (roles)") for query in queries) == 1
 
 
 def test_user_is_created_dormant_and_without_roles(user_admin: APIClient) -> None:
     answer = send(user_admin, "POST", "/users", NEW | {"roles": ["owner"]})
+
     assert answer.status_code == 201
     assert (answer.json()["status"], answer.json()["roles"]) == ("dormant", [])
     assert Entry.objects.get(action="user.create").target_name == "newcomer"
@@ -219,16 +242,20 @@ def test_error_names_the_invalid_field(
     change: dict[str, Any], status: int, field: str, owner: APIClient
 ) -> None:
     make_user(username="taken")
+
     answer = send(owner, "POST", "/users", NEW | change)
+
     assert (answer.status_code, validation_fields(answer)) == (status, [field])
 
 
 def test_suspended_user_is_rejected_until_activated(owner: APIClient) -> None:
     user = make_user()
     token = make_key(user).token
+
     suspended = send(owner, "PUT", f"/users/{user.username}/status/suspend").json()
     refused = APIClient(token=token).get("/api/v2/users/me")
     activated = send(owner, "PUT", f"/users/{user.id}/status/activate").json()
+
     assert (suspended["status"], activated["status"]) == ("suspended", "active")
     assert (refused.status_code, refused.json()["message"]) == (401, "User is not active.")
     assert APIClient(token=token).get("/api/v2/users/me").status_code == 200
@@ -251,15 +278,18 @@ def test_user_cannot_delete_suspend_or_demote_themselves(
     method: str, path: str, body: Any, status: int, owner: APIClient
 ) -> None:
     make_user("owner")
+
     assert send(owner, method, path, body).status_code == status
 
 
 def test_roles_are_replaced_and_member_may_be_among_them(owner: APIClient) -> None:
     user = make_user("auditor")
+
     answer = send(
         owner, "PUT", f"/users/{user.id}/roles", {"roles": ["user-admin", "member", "user-admin"]}
     )
     unknown = send(owner, "PUT", f"/users/{user.id}/roles", {"roles": ["king"]})
+
     assert [role["name"] for role in answer.json()["roles"]] == ["user-admin"]
     assert (unknown.status_code, validation_fields(unknown)) == (400, ["roles"])
     assert Entry.objects.get(action="user.roles").before == {"roles": ["auditor"]}
@@ -268,10 +298,12 @@ def test_roles_are_replaced_and_member_may_be_among_them(owner: APIClient) -> No
 def test_own_password_needs_the_old_one_and_deletes_other_keys(member: APIClient) -> None:
     make_key(member.user)
     path, new = "/users/me/password", "another-horse-battery"
+
     none = send(member, "PUT", path, {"password": new})
     wrong = send(member, "PUT", path, {"old_password": "wrong", "password": new})
     same = send(member, "PUT", path, {"old_password": PASSWORD, "password": PASSWORD})
     right = send(member, "PUT", path, {"old_password": PASSWORD, "password": new})
+
     assert validation_fields(none) == validation_fields(wrong) == ["old_password"]
     assert validation_fields(same) == ["password"]
     assert right.status_code == 204
@@ -283,7 +315,9 @@ def test_own_password_needs_the_old_one_and_deletes_other_keys(member: APIClient
 def test_deleted_user_is_unknown_and_signed_out(owner: APIClient) -> None:
     user = make_user()
     token = make_key(user).token
+
     assert send(owner, "DELETE", f"/users/{user.username}").status_code == 200
+
     assert APIClient(token=token).get("/api/v2/users/me").status_code == 401
     assert owner.get(f"/api/v2/users/{user.id}").status_code == 400
 
@@ -294,6 +328,7 @@ def test_deleted_user_is_unknown_and_signed_out(owner: APIClient) -> None:
 @pytest.mark.parametrize("path", ["", "/keys/tokens/tokenconfig"])
 def test_unknown_user_is_400(reference: str, path: str, owner: APIClient) -> None:
     answer = owner.get(f"/api/v2/users/{reference}{path}")
+
     assert answer.status_code == 400
     assert "must be an existing uuid or username" in answer.json()["message"]
 
@@ -314,9 +349,11 @@ def test_authcheck_answers_each_check(member: APIClient, owner: APIClient) -> No
         "config": check("deployment_config", "read"),
         "template": check("template", "create"),
     }
+
     for_member = send(member, "POST", "/authcheck", {"checks": checks}).json()
     for_owner = send(owner, "POST", "/authcheck", {"checks": checks}).json()
     unknown = send(owner, "POST", "/authcheck", {"checks": {"x": check("spaceship", "fly")}})
+
     assert for_member == {
         "mine": True, "me": True, "all": False, "config": False, "template": False,
     }  # fmt: skip
@@ -330,10 +367,12 @@ def test_authcheck_answers_each_check(member: APIClient, owner: APIClient) -> No
 def test_page_of_users_has_an_etag(owner: APIClient) -> None:
     page = owner.get("/api/v2/users?limit=1")
     again = {"If-None-Match": page.headers["ETag"]}
+
     same = owner.get("/api/v2/users?limit=1", headers=again)
     other = owner.get("/api/v2/users?limit=1", headers=again | {"Coderapi-Wire-Format": "coderd"})
     make_user()
     changed = owner.get("/api/v2/users?limit=1", headers=again)
+
     assert page.headers["Cache-Control"] == "private, no-cache"
     assert (same.status_code, same.content) == (304, b"")
     assert (other.status_code, changed.status_code) == (200, 200)

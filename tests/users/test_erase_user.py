@@ -35,7 +35,9 @@ def make_alice() -> User:
 
 def test_dry_run_lists_the_data_and_changes_nothing() -> None:
     user = make_alice()
+
     output = erase("alice", "--dry-run")
+
     assert "2\tsession tokens\terased" in output
     assert "1\ttoken policies\terased" in output
     assert "1\tadmin sessions\terased" in output
@@ -47,7 +49,9 @@ def test_dry_run_lists_the_data_and_changes_nothing() -> None:
 def test_user_is_erased_with_all_related_rows() -> None:
     user = make_alice()
     before = Entry.objects.count()
+
     assert "Erased alice." in erase("alice", "--yes")
+
     assert not User.objects.filter(pk=user.pk).exists()
     assert not APIKey.objects.filter(user_id=user.pk).exists()
     assert not TokenConfig.objects.exists()
@@ -70,6 +74,7 @@ def test_erasing_needs_a_confirmation(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_last_owner_and_unknown_user_are_errors() -> None:
     owner = make_user("owner")
+
     for arguments in ([owner.username], [owner.username, "--dry-run"]):
         with pytest.raises(CommandError, match="last active owner"):
             erase(*arguments, "--yes")

@@ -48,6 +48,7 @@ def test_requests_are_answered_while_sign_ins_wait_for_a_hash(settings: Any) -> 
         others = []
         while not all(answer.done() for answer in waiting):
             others.append(APIClient(token=token).get("/api/v2/experiments").status_code)
+
     assert others
     assert set(others) == {200}
     answers = [answer.result() for answer in waiting]
@@ -116,7 +117,9 @@ def test_password_is_hashed_with_owasps_parameters(
     user = make_user()
     for name, cost in REAL_COSTS.items():
         monkeypatch.setattr(passwords.BoundedArgon2, name, cost)
+
     send(owner, "PUT", f"/users/{user.id}/password", {"password": "another-horse-battery"})
+
     user.refresh_from_db()
     assert user.password.startswith("argon2$argon2id$v=19$m=19456,t=2,p=1$")
 
@@ -124,10 +127,13 @@ def test_password_is_hashed_with_owasps_parameters(
 @pytest.mark.django_db
 def test_wrong_old_password_counts_as_a_failed_sign_in(member: APIClient) -> None:
     wrong = {"old_password": "wrong-password", "password": "another-horse-battery"}
+
     first = send(member, "PUT", "/users/me/password", wrong)
+
     assert (first.status_code, validation_fields(first)) == (400, ["old_password"])
     failure = Entry.objects.get(action="user.sign_in_failed")
     assert (failure.target_name, failure.ip_address) == (member.user.username, "127.0.0.1")
+
     change = partial(send, member, "PUT", "/users/me/password", wrong)
     assert after_too_many_sign_ins(change).status_code == 429
 
@@ -160,7 +166,9 @@ def test_rehashing_never_restores_an_old_password(
     new = {"password": "another-horse-battery"}
     assert send(owner, "PUT", f"/users/{user.id}/password", new).status_code == 204
     monkeypatch.setattr(passwords.BoundedArgon2, "time_cost", 2)
+
     # Like a sign-in that read the user just before the change.
     assert not seen_before.check_password(PASSWORD)
+
     user.refresh_from_db()
     assert user.check_password("another-horse-battery")

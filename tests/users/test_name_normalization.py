@@ -40,7 +40,9 @@ def test_look_alike_is_the_same_name_or_invalid(
     field: str, value: str, status: int, user_admin: APIClient
 ) -> None:
     make_user("owner", username="kelvin", email="owner@localhost.localdomain")
+
     answer = send(user_admin, "POST", "/users", NEW | {field: value})
+
     assert answer.status_code == status, answer.content
     assert status == 201 or validation_fields(answer) == [field]
 
@@ -51,9 +53,11 @@ def test_owner_can_sign_in_after_attempts_with_look_alikes(user_admin: APIClient
     for letter in (LONG_S, "S", "s"):
         send(user_admin, "POST", "/users", NEW | {"email": f"owner@localho{letter}t.localdomain"})
     body = {"email": "Owner@LocalHost.LocalDomain", "password": PASSWORD}
+
     token = send(APIClient(), "POST", "/users/login", body).json()["session_token"]
     out = io.StringIO()
     call_command("create_token", "--user", "owner@localhost.localdomain", stdout=out)
+
     for made in (token, out.getvalue().strip()):
         assert APIClient(token=made).get("/api/v2/users/me").json()["id"] == str(owner.id)
 
@@ -61,6 +65,7 @@ def test_owner_can_sign_in_after_attempts_with_look_alikes(user_admin: APIClient
 @pytest.mark.django_db
 def test_host_is_stored_and_looked_up_in_ascii(owner: APIClient) -> None:
     made = send(owner, "POST", "/users", NEW | {"email": "a@B\u00fccher.example"})
+
     assert made.json()["email"] == "a@xn--bcher-kva.example"
     body = {"email": "A@b\u00dccher.example", "password": NEW["password"]}
     assert send(APIClient(), "POST", "/users/login", body).status_code == 201
@@ -69,11 +74,13 @@ def test_host_is_stored_and_looked_up_in_ascii(owner: APIClient) -> None:
 @pytest.mark.parametrize("column", ["username", "email"])
 def test_look_up_by_name_uses_an_index(owner: APIClient, column: str) -> None:
     needle = make_user(username="needle", email="needle@example.com")
+
     with CaptureQueriesContext(connection) as queries:
         if column == "email":
             assert user_by_name("Needle@Example.com") == needle
         else:
             assert owner.get("/api/v2/users/NEEDLE").status_code == 200
+
     (look_up,) = [query["sql"] for query in queries if "needle" in query["sql"]]
     assert f"WHERE {column} = %s" in look_up
     with connection.cursor() as cursor:

@@ -24,6 +24,7 @@ def get(client: APIClient, path: str) -> Any:
 
 def test_organization_has_all_names_that_clients_use(member: APIClient) -> None:
     (found,) = get(member, "/organizations")
+
     assert list(found) == [
         "id", "name", "display_name", "description", "icon", "created_at", "updated_at",
         "is_default",
@@ -40,7 +41,9 @@ def test_organization_has_all_names_that_clients_use(member: APIClient) -> None:
 def test_list_of_organizations_has_an_etag(path: str, member: APIClient) -> None:
     answer = member.get(f"/api/v2{path}")
     headers = {"If-None-Match": answer.headers["ETag"]}
+
     again = member.get(f"/api/v2{path}", headers=headers)
+
     assert answer.headers["Cache-Control"] == "private, no-cache"
     assert (again.status_code, again.content) == (304, b"")
 
@@ -54,7 +57,9 @@ def test_other_organization_is_404(name: str, owner: APIClient) -> None:
 
 def test_members_are_all_users(owner: APIClient) -> None:
     make_user("auditor", username="zelda", name="Princess Z")
+
     (first, zelda) = get(owner, "/organizations/coder/members")
+
     assert (first["username"], zelda["username"]) == (owner.user.username, "zelda")
     assert "name" not in first
     assert zelda["global_roles"] == [{"name": "auditor", "display_name": "Auditor"}]
@@ -71,7 +76,9 @@ def test_long_list_of_members_is_streamed(
     monkeypatch.setattr(paging, "PAGE_ROWS", 2)
     for _ in range(4):
         make_user()
+
     answer = owner.get("/api/v2/organizations/coder/members")
+
     names = [one["username"] for one in json.loads(answer.getvalue())]
     assert names == sorted(names)
     assert (len(names), answer.streaming) == (5, True)
@@ -92,7 +99,9 @@ def test_listing_members_needs_the_role_for_listing_users(
 def test_allow_list_of_the_key_filters_members() -> None:
     boss, other = make_user("owner"), make_user()
     client = APIClient(token=make_key(boss, allow_list=(("user", str(other.id)),)).token)
+
     members = client.get("/api/v2/organizations/coder/members")
+
     # The key cannot read the organization, only its id in the list.
     assert [one["user_id"] for one in members.json()] == [str(other.id)]
     assert client.get("/api/v2/organizations").status_code == 403
@@ -104,7 +113,9 @@ def test_allow_list_of_the_key_filters_members() -> None:
 def test_organization_needs_a_scope(scope: str, status: int) -> None:
     client = APIClient(token=make_key(make_user(), scopes=[scope]).token)
     check = {"object": {"resource_type": "organization"}, "action": "read"}
+
     allowed = send(client, "POST", "/authcheck", {"checks": {"it": check}}).json()["it"]
+
     assert client.get("/api/v2/organizations").status_code == status
     assert allowed == (status == 200)
 
@@ -113,6 +124,7 @@ def test_roles_have_permissions_and_whether_the_caller_may_assign_them(
     owner: APIClient, member: APIClient
 ) -> None:
     found = {role["name"]: role for role in get(owner, "/users/roles")}
+
     assert list(found) == ["owner", "auditor", "user-admin", "template-admin"]
     assert found["owner"]["site_permissions"] == [
         {"action": "*", "negate": False, "resource_type": "*"}
@@ -126,10 +138,12 @@ def test_roles_have_permissions_and_whether_the_caller_may_assign_them(
 
 def test_command_lines_requests_edit_the_roles_of_a_user(owner: APIClient) -> None:
     user = make_user("auditor")
+
     known = {role["name"] for role in get(owner, "/users/roles")}
     before = get(owner, f"/users/{user.username}/roles")
     assert {"user-admin", "auditor"} <= known
     send(owner, "PUT", f"/users/{user.username}/roles", {"roles": ["user-admin"]})
+
     assert before == {"roles": ["auditor"], "organization_roles": {}}
     assert get(owner, f"/users/{user.username}/roles")["roles"] == ["user-admin"]
 
@@ -145,8 +159,10 @@ def test_command_lines_requests_create_and_show_a_user(owner: APIClient) -> None
         "user_status": None,
         "organization_ids": [organization["id"]],
     }
+
     made = send(owner, "POST", "/users", body, headers=CODERD)
     shown = get(owner, "/users/newcomer")
+
     assert (made.status_code, made.json()) == (201, shown)
     assert [get(owner, f"/organizations/{i}")["name"] for i in shown["organization_ids"]] == [
         "coder"

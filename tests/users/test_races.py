@@ -143,6 +143,7 @@ def test_deletion_during_other_requests_is_never_500(others: tuple[str, ...]) ->
         statuses.update((n, answer.status_code) for n, answer in zip(names, answers, strict=True))
         assert (first := answers[0].status_code) in {200, 409}
         assert send(boss, "DELETE", path).status_code == (200 if first == 409 else 400)
+
     assert {status for _, status in statuses} <= {200, 201, 204, 302, 400, 401, 404, 409, 429}, (
         statuses
     )

@@ -19,8 +19,14 @@ pytestmark = pytest.mark.django_db
 
 NEW_PASSWORD = "another-horse-battery"
 SCOPES = [
-    *("coder:all", "user:*", "user:read", "user:update", "user:update_personal", "assign_role:*"),
-    *("api_key:*", "deployment_config:read"),
+    "coder:all",
+    "user:*",
+    "user:read",
+    "user:update",
+    "user:update_personal",
+    "assign_role:*",
+    "api_key:*",
+    "deployment_config:read",
 ]
 # The action for authcheck, and the request that needs it.
 ON_A_USER = [
@@ -107,8 +113,10 @@ def test_authcheck_agrees_with_the_operations(role: str, scope: str) -> None:
     ]
     for target in (me, make_user(), make_user("auditor"), make_user("owner")):
         cases += cases_on(target, me, scope)
+
     expected = authcheck(client, cases)
     reality = [succeeds(client, case.method, case.path, case.body) for case in cases]
+
     assert [c for c, one, other in zip(cases, expected, reality, strict=True) if one != other] == []
 
 
@@ -129,7 +137,9 @@ def test_changing_roles_and_passwords_needs_its_own_scope(
 ) -> None:
     user, boss = make_user(), make_user("owner")
     client = APIClient(token=make_key(boss, scopes=[scope]).token)
+
     answer = send(client, "PUT", f"/users/{user.id}/{path}", body)
+
     assert answer.status_code == (200 if path == "roles" else 204) if allowed else 404
 
 
@@ -137,6 +147,7 @@ def test_changing_roles_and_passwords_needs_its_own_scope(
 def test_narrowed_key_cannot_reset_the_password_of_a_user_with_more_rights(scope: str) -> None:
     boss, other, auditor = make_user("owner"), make_user("owner"), make_user("auditor")
     client = APIClient(token=make_key(boss, scopes=[scope]).token)
+
     for target in (other, auditor):
         answer = send(client, "PUT", f"/users/{target.id}/password", {"password": NEW_PASSWORD})
         assert answer.status_code == 403
@@ -149,7 +160,9 @@ def test_password_of_a_user_with_more_rights_cannot_be_reset(
     role: str, status: int, user_admin: APIClient
 ) -> None:
     target = make_user(*filter(None, [role]))
+
     answer = send(user_admin, "PUT", f"/users/{target.id}/password", {"password": NEW_PASSWORD})
+
     assert answer.status_code == status
 
 
@@ -157,6 +170,7 @@ def test_password_of_a_user_with_more_rights_cannot_be_reset(
 def test_permissions_are_checked_before_the_body(path: str, user_admin: APIClient) -> None:
     boss = make_user("owner")
     method = "POST" if path == "keys/tokens" else "PUT"
+
     assert send(user_admin, method, f"/users/{boss.id}/{path}", b"{").status_code == 403
 
 

@@ -35,6 +35,7 @@ def test_service_account_is_created_without_a_password(
     body: dict[str, Any], user_admin: APIClient
 ) -> None:
     answer = send(user_admin, "POST", "/users", ROBOT | body)
+
     assert (answer.status_code, answer.json()["login_type"]) == (201, "none")
     shown = user_admin.get("/api/v2/users/robot").json()
     assert shown["login_type"] == "none"
@@ -55,6 +56,7 @@ def test_contradiction_is_400_with_the_field(
     body: dict[str, Any], field: str, user_admin: APIClient
 ) -> None:
     answer = send(user_admin, "POST", "/users", ROBOT | body)
+
     assert (answer.status_code, validation_fields(answer)) == (400, [field])
 
 
@@ -62,16 +64,20 @@ def test_contradiction_is_400_with_the_field(
 def test_service_account_cannot_sign_in(password: str, anonymous: APIClient) -> None:
     robot = make_robot("owner")
     entered = {"email": robot.email, "password": password}
+
     api = send(anonymous, "POST", "/users/login", entered)
     page = anonymous.post("/login", {"name": robot.username, "password": password})
+
     assert [answer.status_code for answer in (api, page)] == [401, 401]
 
 
 def test_only_an_owner_creates_its_tokens(owner: APIClient, user_admin: APIClient) -> None:
     robot = make_robot()
     path = f"/users/{robot.username}/keys/tokens"
+
     assert send(user_admin, "POST", path, {}).status_code == 403
     token = send(owner, "POST", path, {}).json()["key"]
+
     client = APIClient(token=token)
     assert client.get("/api/v2/users/me").json()["id"] == str(robot.id)
     assert client.get("/api/v2/users/me/login-type").json() == {"login_type": "none"}
@@ -81,8 +87,10 @@ def test_service_account_cannot_get_a_password(owner: APIClient) -> None:
     robot = make_robot()
     itself = APIClient(token=make_key(robot).token)
     new = {"password": "another-horse-battery"}
+
     by_owner = send(owner, "PUT", f"/users/{robot.id}/password", new)
     by_itself = send(itself, "PUT", "/users/me/password", new | {"old_password": "x"})
+
     for answer in (by_owner, by_itself):
         assert (answer.status_code, validation_fields(answer)) == (400, ["password"])
 
@@ -91,7 +99,9 @@ def test_service_account_does_not_count_as_the_last_owner(owner: APIClient) -> N
     robot = make_robot()
     assert send(owner, "PUT", f"/users/{robot.id}/roles", {"roles": ["owner"]}).status_code == 200
     client = APIClient(token=make_key(User.objects.get(pk=robot.pk)).token)
+
     answer = send(client, "DELETE", f"/users/{owner.user.id}")
+
     assert (answer.status_code, "last active owner" in answer.json()["message"]) == (400, True)
 
 
@@ -99,7 +109,9 @@ def test_admin_cannot_set_its_password(owner: APIClient) -> None:
     robot = make_robot()
     owner.force_login(owner.user)
     path = f"/admin/users/user/{robot.id}"
+
     form = {"password1": "another-horse-battery", "password2": "another-horse-battery"}
     answer = owner.post(f"{path}/password/", form)
+
     assert b"A service account has no password" in answer.content
     assert owner.get(f"{path}/change/").status_code == 200

@@ -34,6 +34,7 @@ def change(client: Client, user: User, **fields: Any) -> Any:
 
 def test_home_page_has_only_users(browser: Client) -> None:
     text = text_in(browser.get("/admin/"))
+
     assert "Users" in text
     for absent in ("CSP", "Charts", "Recent actions", "Jobs", "Session tokens"):
         assert absent not in text, absent
@@ -49,6 +50,7 @@ def test_user_is_created_changed_and_deleted(browser: Client) -> None:
     user = User.objects.get(username="newcomer")
     shown = text_in(browser.get(page(user)))
     assert "Tokens, limits and audit trail" not in shown
+
     assert change(browser, user, status="suspended", roles=["owner"]).status_code == 302
     assert browser.post(page(user, "password/"), password).status_code == 200  # The same password.
     user.refresh_from_db()
@@ -61,6 +63,7 @@ def test_owner_cannot_be_changed(browser: Client) -> None:
     make_user("owner")
     boss = make_user("owner", username="boss")
     password = {"password1": "another-horse-battery", "password2": "another-horse-battery"}
+
     assert "Save" not in text_in(browser.get(page(boss)))
     assert change(browser, boss, status="suspended").status_code == 403
     assert browser.post(page(boss, "delete/"), {"post": "yes"}).status_code == 403
@@ -74,6 +77,7 @@ def test_password_of_an_auditor_is_not_reset(browser: Client) -> None:
     auditor = make_user("auditor")
     make_key(auditor)
     password = {"password1": "another-horse-battery", "password2": "another-horse-battery"}
+
     assert change(browser, auditor, email="other@example.com").status_code == 302
     assert browser.post(page(auditor, "password/"), password).status_code == 403
     assert User.objects.get(pk=auditor.pk).password == auditor.password
@@ -81,6 +85,7 @@ def test_password_of_an_auditor_is_not_reset(browser: Client) -> None:
 
 def test_own_roles_and_status_stay(browser: Client) -> None:
     ursula = User.objects.get(username="ursula")
+
     assert b"cannot suspend yourself" in change(browser, ursula, status="suspended").content
     assert change(browser, ursula, roles=["owner"]).status_code == 302
     ursula.refresh_from_db()

@@ -31,6 +31,7 @@ def typed_password(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("typed_password")
 def test_user_with_roles_is_created_and_recorded() -> None:
     assert create(*ALICE, "--role", "auditor", "--role", "member") == "Created the user alice."
+
     user = User.objects.get(username="alice")
     assert user.check_password(PASSWORD)
     assert user.roles == ["auditor"]
@@ -39,6 +40,7 @@ def test_user_with_roles_is_created_and_recorded() -> None:
 
 def test_service_account_is_created_without_a_password() -> None:
     shown = json.loads(create(*ALICE, "--service-account", "--json"))
+
     assert (shown["username"], shown["login_type"]) == ("alice", "none")
     assert not User.objects.get(username="alice").has_usable_password()
 
@@ -54,8 +56,10 @@ def test_service_account_is_created_without_a_password() -> None:
 )
 def test_wrong_values_are_rejected(arguments: tuple[str, ...], problem: str) -> None:
     make_user("owner", username="boss")
+
     with pytest.raises(CommandError, match=problem):
         create(*arguments)
+
     assert User.objects.count() == 1
 
 
@@ -63,7 +67,9 @@ def test_users_are_listed_and_searched() -> None:
     make_user("owner", username="boss")
     make_user(username="carol", status="suspended")
     create(*ALICE, "--service-account")
+
     lines = listed().splitlines()
+
     assert lines[0] == "alice\talice@example.com\tdormant\tmember\tservice account\tseen never"
     assert lines[1].startswith("boss\tboss@example.com\tactive\towner\tuser\t")
     assert lines[3] == "3 users."
@@ -77,6 +83,7 @@ def test_users_are_listed_and_searched() -> None:
 def test_roles_are_replaced_and_recorded() -> None:
     make_user("owner")
     make_user("auditor", username="alice")
+
     assert set_roles("alice", "user-admin", "template-admin") == (
         "The roles of alice are now: user-admin, template-admin. Before: auditor."
     )
@@ -84,6 +91,7 @@ def test_roles_are_replaced_and_recorded() -> None:
         "username": "alice",
         "roles": [],
     }
+
     assert User.objects.get(username="alice").roles == []
     changes = Entry.objects.filter(action="user.roles")
     assert [entry.actor_name for entry in changes] == ["system", "system"]
@@ -91,6 +99,7 @@ def test_roles_are_replaced_and_recorded() -> None:
 
 def test_last_owner_and_unknown_users_are_rejected() -> None:
     make_user("owner", username="boss")
+
     with pytest.raises(CommandError, match="You cannot remove the last active owner"):
         set_roles("boss", "member")
     with pytest.raises(CommandError, match="There is no user 'nobody'"):
