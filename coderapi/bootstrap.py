@@ -27,6 +27,7 @@ from kernel import datadir
 from kernel.exit_status import FAILED, MISUSED, exit_on_signals, ignore_signals
 from kernel.postgres import Handle, PostgresError, acquire
 from kernel.release import IS_CHECKOUT, PROGRAM, ROOT
+from kernel.renames import RENAMES, Renames
 from kernel.telemetry import DIRECTORY_VARIABLE, shared_directory
 from options.configuration import Configuration, ConfigurationError
 from options.errors import nearest_name
@@ -115,17 +116,19 @@ class StartError(ImproperlyConfigured):
         self.status = status
 
 
-def prepare(argv: Sequence[str], environ: MutableMapping[str, str]) -> list[str]:
+def prepare(
+    argv: Sequence[str], environ: MutableMapping[str, str], *, renames: Renames = RENAMES
+) -> list[str]:
     """Parses Coder's flags, reserves the server's addresses, and starts the private database.
 
     Returns the arguments for Django. Raises: StartError if the command or a flag is unknown, if an
     address is in use, or if the private database fails.
     """
-    command = argv[1] if argv[1:] else "help"
+    command = renames.command(argv[1]) if argv[1:] else "help"
     _check_command(command)
     arguments = list(argv[2:])
     try:
-        _complete_environment(environ)
+        _complete_environment(environ, renames)
         if command in TAKES_FLAGS:
             arguments = _take_flags(command, arguments, environ)
         if _uses_database(command, arguments):
@@ -177,10 +180,12 @@ def status_of(error: ConfigurationError) -> int:
     return MISUSED if any(each.source is ValueSource.FLAG for each in error.errors) else FAILED
 
 
-def _complete_environment(environ: MutableMapping[str, str]) -> None:
-    """Adds the variables of the environment file."""
+def _complete_environment(environ: MutableMapping[str, str], renames: Renames) -> None:
+    """Adds the variables of the environment file, and renames variables with old names."""
+    renames.rename_settings(environ)
     if environ.get(ENV_FILE):
         _read_env_file(Path(environ[ENV_FILE]), environ)
+        renames.rename_settings(environ)
     elif IS_CHECKOUT and unread_env_file(ROOT / ".env", environ):
         sys.stderr.write(
             f"{PROGRAM}: the file {ROOT / '.env'} is not used. To use it, set {ENV_FILE} to "

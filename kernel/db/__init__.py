@@ -12,7 +12,7 @@ they arrive. `kernel.memory` uses cached keys and documents only while notificat
 a `kernel.limiter`, only for one statement or one transaction.
 
 `paging` reads long lists in pages. `partitions` creates and drops the partitions of tables that are
-partitioned by time. `replicas` lists the connected processes.
+partitioned by time, and `indexes` adds indexes to them. `replicas` lists the connected processes.
 
 **A frozen database.** This process measures the time of each statement, because a frozen server
 cannot. A statement that takes too long is canceled, and the request gets a 503: nothing was

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -117,3 +118,56 @@ def test_djangos_arguments_work(tmp_path: Path) -> None:
         status, text = ended("tokens", NAME, "--fake")
         assert (status, f"Applying tokens.{NAME}... FAKED" in text) == (0, True)
         assert ended("--check")[0] == 0
+
+
+INDEX = """
+    atomic = False
+    from kernel.db.indexes import AddPartitionedIndex
+    index = models.Index(fields=["target_name"], name="entry_by_name")
+    operations = [AddPartitionedIndex("entry", index)]
+"""
+# Whether the index of the table is valid, and the number of partitions with a valid index of it.
+BUILT = """
+SELECT indisvalid, (
+    SELECT count(*) FROM pg_inherits JOIN pg_index ON indexrelid = inhrelid
+    WHERE inhparent = i.indexrelid AND indisvalid
+) FROM pg_index i WHERE indexrelid = to_regclass('entry_by_name')
+"""
+END_BUILDER = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE query ~ '^CREATE INDEX CONCURRENTLY' AND wait_event_type = 'Lock'
+    AND datname = current_database()
+"""
+
+
+def test_interrupted_index_of_a_partitioned_table_is_finished_by_the_next_run(
+    tmp_path: Path,
+) -> None:
+    manage_next = manage_with(next_release(tmp_path, app="audit", body=INDEX))
+    with (
+        own_database() as url,
+        ThreadPoolExecutor(1) as thread,
+        psycopg.connect(url, autocommit=True) as other,
+    ):
+        for year in (2001, 2002, 2003):
+            other.execute(
+                f"CREATE TABLE audit_entry_p{year}01010000 PARTITION OF audit_entry"
+                f" FOR VALUES FROM ('{year}-01-01') TO ('{year}-02-01')"
+            )
+
+        def migrated() -> subprocess.CompletedProcess[str]:
+            return manage_next("migrate", DATABASE_URL=url)
+
+        with psycopg.connect(url) as writer:
+            # The build of the second partition waits for this transaction.
+            writer.execute("LOCK TABLE audit_entry_p200201010000 IN ROW EXCLUSIVE MODE")
+            migration = thread.submit(migrated)
+            wait_for(lambda: other.execute(END_BUILDER).fetchone())
+            assert migration.result().returncode == 1
+        assert other.execute(BUILT).fetchone() == (False, 1)
+        done = migrated()
+        assert done.returncode == 0, done.stderr
+        partitions = other.execute(
+            "SELECT count(*) FROM pg_inherits WHERE inhparent = 'audit_entry'::regclass"
+        ).fetchone()
+        assert other.execute(BUILT).fetchone() == (True, *(partitions or ()))

@@ -1,4 +1,4 @@
-"""Each name has one spelling."""
+"""Each name has one spelling. Renamed settings and commands work for one minor release."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from django.template import Context, Template
 
+from coderapi import bootstrap
 from jobs.models import JobRun
 from kernel.release import ROOT
+from kernel.renames import RENAMES, Renames
+from options.catalogue import OWN_OPTIONS
 from tests.support.commands import execute
 
 # Names from before the first release. Measurements of earlier versions keep them.
@@ -41,6 +44,11 @@ build_version configuration_hash deployment_newrelease deployment_updatecheck re
 url_digest
 """
 
+RENAMED = Renames(
+    settings={"CODERAPI_WAVES": "CODERAPI_WIRE_FORMAT", "CODERAPI_ENVS": "CODERAPI_ENV_FILE"},
+    commands={"choices": "options"},
+)
+
 
 def test_no_old_name_is_left() -> None:
     patterns = [part for name in GONE.split() for part in ("-e", name)]
@@ -49,9 +57,39 @@ def test_no_old_name_is_left() -> None:
     assert (found.stdout, found.stderr) == ("", "")
 
 
+def test_old_names_of_settings_and_commands_name_the_new_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (file := tmp_path / "env").write_text("CODERAPI_WAVES=coderd\n")
+    environ = {"CODERAPI_ENVS": str(file)}
+    arguments = bootstrap.prepare(["coderapi", "choices", "--json"], environ, renames=RENAMED)
+    assert arguments == ["coderapi", "options", "--json"]
+    assert environ == {"CODERAPI_ENV_FILE": str(file), "CODERAPI_WIRE_FORMAT": "coderd"}
+    end = "The old name will not work in the next minor release.\n"
+    assert capsys.readouterr().err == (
+        f"coderapi: choices is now called options. {end}"
+        f"coderapi: CODERAPI_ENVS is now called CODERAPI_ENV_FILE. {end}"
+        f"coderapi: CODERAPI_WAVES is now called CODERAPI_WIRE_FORMAT. {end}"
+    )
+
+
+def test_new_name_of_a_setting_overrides_the_old_one() -> None:
+    environ = {"CODERAPI_WAVES_FILE": "old", "CODERAPI_WIRE_FORMAT_FILE": "new"}
+    RENAMED.rename_settings(environ)
+    assert environ == {"CODERAPI_WIRE_FORMAT_FILE": "new"}
+
+
 def test_page_may_name_only_attributes_that_exist() -> None:
     """The tests of pages rely on this rule of all tests."""
     run = {"run": JobRun(affected_rows=3)}
     assert Template("{{ run.affected_rows }}{{ other.rows }}").render(Context(run)) == "3"
     with pytest.raises(AssertionError, match="JobRun has no attribute rows"):
         Template("{{ run.rows }}").render(Context(run))
+
+
+def test_new_names_exist_and_old_names_do_not() -> None:
+    settings, commands = {option.env for option in OWN_OPTIONS}, bootstrap.known_commands().keys()
+    assert settings >= set(RENAMES.settings.values())
+    assert commands >= set(RENAMES.commands.values())
+    assert settings.isdisjoint(RENAMES.settings)
+    assert commands.isdisjoint(RENAMES.commands)
