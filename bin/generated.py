@@ -12,7 +12,7 @@ import django
 from bin.commands_reference import commands_reference
 from bin.tables_reference import tables_reference
 from kernel.http.schema.document import openapi_yaml
-from kernel.http.wire import Wire
+from kernel.http.wire import WireFormat
 from options.catalogue import CATALOGUE, OWN_OPTIONS
 from options.option import Group, Option, by_env
 from options.reference import grouped, type_name, wrapped
@@ -139,8 +139,8 @@ def _ways(option: Option) -> Iterator[str]:
 DOCUMENTS: Mapping[str, tuple[str, Callable[[], str]]] = {
     ".env.example": ("", env_example),
     "docs/commands.md": ("commands", commands_reference),
-    "docs/openapi.yml": ("", lambda: openapi_yaml(Wire.DOCUMENTED)),
-    "docs/openapi-coderd.yml": ("", lambda: openapi_yaml(Wire.CODERD)),
+    "docs/openapi.yml": ("", lambda: openapi_yaml(WireFormat.DOCUMENTED)),
+    "docs/openapi-coderd.yml": ("", lambda: openapi_yaml(WireFormat.CODERD)),
     "docs/options.md": ("options", options_reference),
     "docs/tables.md": ("tables", tables_reference),
 }

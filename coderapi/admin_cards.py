@@ -28,7 +28,7 @@ MIGRATIONS = {"ok": "all applied", "newer": "of a newer release, which this one 
 def _service(now: datetime) -> list[Line]:
     return [
         Line("version", settings.BUILD_VERSION),
-        Line("wire format", str(settings.WIRE)),
+        Line("wire format", str(settings.WIRE_FORMAT)),
         Line("access URL", settings.ACCESS_URL),
     ]
 

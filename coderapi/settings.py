@@ -14,7 +14,7 @@ from kernel.db import replicas
 from kernel.db.connections import databases
 from kernel.http import CODER_API, OWN_API, headers
 from kernel.http.pages import content_policy
-from kernel.http.wire import Wire
+from kernel.http.wire import WireFormat
 from kernel.release import REPOSITORY, ROOT
 from kernel.telemetry import logs
 from kernel.text.durations import to_timedelta, whole_seconds
@@ -34,7 +34,7 @@ VERSION = __version__
 CODER_VERSION = OPTIONS["CODERAPI_CODER_VERSION"]
 BUILD_VERSION = f"v{CODER_VERSION}+coderapi.{VERSION}"
 USER_AGENT = f"coderapi/{VERSION}"
-WIRE = Wire(OPTIONS["CODERAPI_WIRE_FORMAT"])
+WIRE_FORMAT = WireFormat(OPTIONS["CODERAPI_WIRE_FORMAT"])
 
 # --- Addresses and names ----------------------------------------------------------------------
 
@@ -254,7 +254,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = None  # `max_body` of a view limits the size.
 EXPERIMENTS = OPTIONS["experiments"] or []
 WEBHOOK_NETWORKS = OPTIONS["CODERAPI_WEBHOOK_NETWORKS"] or []
 CSP_ALLOWED_SENDERS = OPTIONS["CODERAPI_CSP_ALLOWED_SENDERS"] or (
-    "public" if WIRE is Wire.CODERD else "authenticated"
+    "public" if WIRE_FORMAT is WireFormat.CODERD else "authenticated"
 )
 CSP_RETENTION = to_timedelta(OPTIONS["CODERAPI_CSP_RETENTION"])
 CSP_MAX_DISK = OPTIONS["CODERAPI_CSP_MAX_DISK"]

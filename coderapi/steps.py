@@ -33,7 +33,7 @@ STEPS = (
     # 400 for a host that is not allowed, or 307 to the access URL.
     Step("", check_host),
     # 400 for an unknown wire format.
-    Step("wire", chosen),
+    Step("wire_format", chosen),
     # 200 for a preflight request.
     Step("cors", cors(is_open_to)),
     # 400 for a sign-in from another site.

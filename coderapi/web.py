@@ -71,7 +71,7 @@ def _cached_document(
     for refused in refusals:
         if identity is None or refused(identity):
             return None
-    rendered = view.peek(first_parameters(call), results.wire, identity)
+    rendered = view.peek(first_parameters(call), results.wire_format, identity)
     if rendered is None:
         return None
     ready = documents.ready_answer(rendered, call)

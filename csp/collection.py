@@ -193,6 +193,6 @@ def _accept_nothing(results: Results) -> None:
     Raises: APIError 400 in the documented wire format.
     """
     refusal = invalid(Validation("csp-report", "must be a non-empty object"))
-    with wire.using(results.wire):
+    with wire.using(results.wire_format):
         if wire.apply("report-csp-violations/nothing", refusal) is not None:
             raise refusal

@@ -10,18 +10,18 @@ from drf_spectacular.plumbing import ResolvedComponent
 from rest_framework import serializers
 
 from kernel.http import wire
-from kernel.http.wire import Wire
+from kernel.http.wire import WireFormat
 from options.catalogue import AI_PROVIDERS, CATALOGUE, GROUPS
 from options.configuration import load
 from options.option import Option, ValueSource
 from options.option_formats import (
     CHOICE_MEMBERS,
+    CONFIG_FORMATS,
     NULL,
     TEXT,
     TRUTH,
-    WIRE_FORMS,
+    ConfigFormat,
     Schema,
-    WireForm,
     array_of,
     described,
     map_of,
@@ -67,7 +67,7 @@ class _Leaf:
     optional: bool = False
 
 
-def config_schema(form: WireForm) -> Schema:
+def config_schema(form: ConfigFormat) -> Schema:
     """Returns the schema of the member `config`: nested objects with a value for each option."""
     # Current names of options replace old names with the same path.
     leaves = (*CATALOGUE, AI_PROVIDERS)
@@ -81,7 +81,7 @@ def config_schema(form: WireForm) -> Schema:
     return _object(tree)
 
 
-def _leaf_schema(option: Option, *, form: WireForm) -> Schema:
+def _leaf_schema(option: Option, *, form: ConfigFormat) -> Schema:
     schema = form.encodings[type(option.type)].schema
     secret = "This value is secret, so it is always empty here." if option.secret else ""
     parts = (option.description, schema.get("description", ""), secret)
@@ -100,7 +100,7 @@ def _object(tree: dict[str, Any], path: str = "") -> Schema:
     return object_of(members, _GROUPS.get(path) or _HEADINGS[path], optional=optional)
 
 
-def option_schema(form: WireForm) -> Schema:
+def option_schema(form: ConfigFormat) -> Schema:
     sources = [source.value for source in ValueSource]
     members = {
         "name": described(TEXT, "The name of the option. It is unique."),
@@ -128,7 +128,7 @@ def option_schema(form: WireForm) -> Schema:
     return _named(members, "An option with its current value.", form=form)
 
 
-def group_schema(form: WireForm) -> Schema:
+def group_schema(form: ConfigFormat) -> Schema:
     members = {
         "parent": _group_reference("The parent group.", form),
         "name": described(TEXT, "The group's name."),
@@ -138,7 +138,7 @@ def group_schema(form: WireForm) -> Schema:
     return _named(members, "A group of options.", form=form)
 
 
-def _named(members: dict[str, Schema], description: str, *, form: WireForm) -> Schema:
+def _named(members: dict[str, Schema], description: str, *, form: ConfigFormat) -> Schema:
     """Returns an object schema.
 
     In the coderd format, only the member `name` is required. Otherwise all members are required.
@@ -147,11 +147,11 @@ def _named(members: dict[str, Schema], description: str, *, form: WireForm) -> S
     return object_of(members, description, optional=optional)
 
 
-def _group_reference(description: str, form: WireForm) -> Schema:
+def _group_reference(description: str, form: ConfigFormat) -> Schema:
     return described(ref(GROUP) if form.is_coderd else nullable(ref(GROUP)), description)
 
 
-def _any_value(form: WireForm) -> Schema:
+def _any_value(form: ConfigFormat) -> Schema:
     """Returns a schema that allows the values of all option types, without duplicates."""
     schemas = [encoding.schema for encoding in form.encodings.values()]
     choices = [CHOICE_MEMBERS] if form.is_coderd else []
@@ -167,10 +167,10 @@ def _without_description(schema: Schema) -> Schema:
     return {key: item for key, item in schema.items() if key != "description"}
 
 
-def components(chosen: Wire) -> dict[str, Schema]:
+def components(chosen: WireFormat) -> dict[str, Schema]:
     """Returns the schemas of the configuration, options and groups, by component name."""
-    form = WIRE_FORMS[chosen.value]
-    options = options_document(load({}), wire=chosen.value)
+    form = CONFIG_FORMATS[chosen.value]
+    options = options_document(load({}), wire_format=chosen.value)
     example = next(option for option in options if option["name"] == EXAMPLE)
     return {
         VALUES: config_schema(form),

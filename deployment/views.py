@@ -35,8 +35,8 @@ class BuildInfoView(PublicDocumentView):
 def _deployment_config() -> bytes:
     form = wire.current().value
     document = {
-        "config": config_document(settings.CONFIGURATION, wire=form),
-        "options": options_document(settings.CONFIGURATION, wire=form),
+        "config": config_document(settings.CONFIGURATION, wire_format=form),
+        "options": options_document(settings.CONFIGURATION, wire_format=form),
     }
     return render_json(DeploymentConfigSerializer(document).data)
 

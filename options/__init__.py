@@ -11,7 +11,7 @@ flags override the environment, the environment the file, and the file the defau
 sources. `start` adds the defaults that depend on this machine. `rejections` rejects values with
 which the server does not start. `comparison` compares the catalogue with a running Coder server.
 
-A configuration becomes the JSON of `GET /deployment/config` in two wire forms (`rendering`,
+A configuration becomes the JSON of `GET /deployment/config` in two wire formats (`rendering`,
 `option_formats`), a YAML file (`written_config`), and the tables of `coderapi options` (`table`).
 The catalogue becomes the flags' help (`reference`). All output goes through `redaction`, which
 removes secret options and passwords in URLs.

@@ -16,7 +16,7 @@ from typing import Any
 
 from options.catalogue import CATALOGUE, GROUP_BY_KEY, Entry, parse_option
 from options.configuration import load
-from options.option_formats import WIRE_FORMS, Schema
+from options.option_formats import CONFIG_FORMATS, Schema
 from options.rendering import TRACE, options_document
 from options.start import COMPUTED_DEFAULTS
 
@@ -24,7 +24,7 @@ OPTION, LEAF = "option", "leaf"
 # The errors if the response has another form.
 OTHER_FORM = (AttributeError, KeyError, TypeError, ValueError, RecursionError)
 
-_FORM = WIRE_FORMS["coderd"]
+_FORM = CONFIG_FORMATS["coderd"]
 _NOT_COMPARED = frozenset({"name", "description", "value_source"})
 _KINDS = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array"}
 _ABSENT: dict[str, Any] = {"hidden": False, "required": False, "annotations": {}, "use_instead": []}
@@ -77,7 +77,7 @@ def differences(answer: Json) -> list[Difference]:
     access_url = str(answer["config"].get("access_url", ""))
     ours = load({"CODER_ACCESS_URL": access_url} if access_url else {})
     computed = {option.name for option in ours.options if option.json_path in COMPUTED_DEFAULTS}
-    known = {each["name"]: each for each in options_document(ours, wire="coderd")}
+    known = {each["name"]: each for each in options_document(ours, wire_format="coderd")}
     found = {str(each["name"]): each for each in answer["options"]}
     return [
         *_one_sided(OPTION, found, known),

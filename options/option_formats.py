@@ -148,7 +148,7 @@ class Encoding:
 
 
 @dataclass(frozen=True, slots=True)
-class WireForm:
+class ConfigFormat:
     """A wire format of the two documents: the configuration and the list of options.
 
     `encodings` has the encoding of each option type. `components` has the schemas that the
@@ -264,7 +264,7 @@ _PLAIN: Mapping[type[ValueType[Any]], Encoding] = {
     Integer: Encoding(INTEGER),
     Text: Encoding(TEXT),
 }
-_DOCUMENTED = WireForm(
+_DOCUMENTED = ConfigFormat(
     encodings={
         **_PLAIN,
         URL: Encoding(ref(_URL), _url_members),
@@ -302,7 +302,7 @@ _DOCUMENTED = WireForm(
         _PROVIDER: _record(_documented(EXTERNAL_AUTH_FIELDS), _A_PROVIDER, lists=TEXTS),
     },
 )
-_CODERD = WireForm(
+_CODERD = ConfigFormat(
     encodings={
         **_PLAIN,
         URL: Encoding(TEXT | {"description": "A URL; empty when unset."}, str, parse_url),
@@ -339,4 +339,4 @@ _CODERD = WireForm(
         "config_ssh.sshconfigOptions": "SSHConfigOptions",
     },
 )
-WIRE_FORMS: Mapping[str, WireForm] = {"documented": _DOCUMENTED, "coderd": _CODERD}
+CONFIG_FORMATS: Mapping[str, ConfigFormat] = {"documented": _DOCUMENTED, "coderd": _CODERD}

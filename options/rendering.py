@@ -8,7 +8,7 @@ from typing import Any
 
 from options.configuration import Configuration
 from options.option import Group, Option
-from options.option_formats import WIRE_FORMS, WireForm
+from options.option_formats import CONFIG_FORMATS, ConfigFormat
 from options.redaction import shown_value
 from options.values.scalars import Choice
 
@@ -16,9 +16,11 @@ from options.values.scalars import Choice
 TRACE = "telemetry.trace"
 
 
-def config_document(configuration: Configuration, *, wire: str = "documented") -> dict[str, Any]:
+def config_document(
+    configuration: Configuration, *, wire_format: str = "documented"
+) -> dict[str, Any]:
     """Returns the member `config` of GET /deployment/config: the values as nested objects."""
-    form = WIRE_FORMS[wire]
+    form = CONFIG_FORMATS[wire_format]
     document: dict[str, Any] = {}
     for option in filter(form.has, configuration.leaves):
         value = shown_value(option, configuration)
@@ -37,10 +39,10 @@ def put(tree: dict[str, Any], path: str, value: Any, *, keys: Mapping[str, str])
 
 
 def options_document(
-    configuration: Configuration, *, wire: str = "documented"
+    configuration: Configuration, *, wire_format: str = "documented"
 ) -> list[dict[str, Any]]:
     """Returns the member `options` of GET /deployment/config: all options."""
-    form = WIRE_FORMS[wire]
+    form = CONFIG_FORMATS[wire_format]
     documents = []
     for option in configuration.options:
         instead = [
@@ -56,7 +58,11 @@ def options_document(
 
 
 def _option(
-    option: Option, configuration: Configuration, *, instead: list[dict[str, Any]], form: WireForm
+    option: Option,
+    configuration: Configuration,
+    *,
+    instead: list[dict[str, Any]],
+    form: ConfigFormat,
 ) -> dict[str, Any]:
     document: dict[str, Any] = {
         "name": option.name,
@@ -78,7 +84,10 @@ def _option(
 
 
 def option_value(
-    option: Option, configuration: Configuration, *, form: WireForm = WIRE_FORMS["documented"]
+    option: Option,
+    configuration: Configuration,
+    *,
+    form: ConfigFormat = CONFIG_FORMATS["documented"],
 ) -> Any:
     """Returns the option's value for JSON, or None if the option is secret."""
     if option.secret:
@@ -89,7 +98,7 @@ def option_value(
     return value
 
 
-def _group(group: Group | None, *, form: WireForm) -> dict[str, Any] | None:
+def _group(group: Group | None, *, form: ConfigFormat) -> dict[str, Any] | None:
     if group is None:
         return None
     document = {

@@ -26,7 +26,7 @@ from kernel.http.views.base import (
 )
 from kernel.http.views.documents import Document, Rendered
 from kernel.http.views.rendering import render_json
-from kernel.http.wire import Wire
+from kernel.http.wire import WireFormat
 from kernel.memory import CachedValue, Memory
 from kernel.text.durations import DURATION, to_nanoseconds
 from kernel.text.humanize import plural
@@ -47,7 +47,9 @@ from users.permissions import may
 from users.requests import moment_parameter, parse_moment
 
 # A history of 2,000 points has up to a megabyte.
-_HISTORIES: Memory[tuple[Wire, Range], Rendered] = Memory("histories", capacity=8, topics=(TOPIC,))
+_HISTORIES: Memory[tuple[WireFormat, Range], Rendered] = Memory(
+    "histories", capacity=8, topics=(TOPIC,)
+)
 # The maximum number of rejected rows that are listed in an error response.
 MAX_VALIDATIONS = 100
 
@@ -94,7 +96,7 @@ class StatsHistoryView(DocumentView):
     permission_classes = [may("deployment_stats:read")]
 
     @classmethod
-    def peek(cls, parameters: Mapping[str, str], chosen: Wire, *more: Any) -> Rendered | None:
+    def peek(cls, parameters: Mapping[str, str], chosen: WireFormat, *more: Any) -> Rendered | None:
         require_known_parameters(parameters, known=cls.get.parameters)
         return _HISTORIES.get((chosen, parse_range(parameters, now=timezone.now())))
 

@@ -38,7 +38,7 @@ from kernel.http import responses, wire
 from kernel.http.errors import forbidden, unavailable
 from kernel.http.views.documents import Document
 from kernel.http.views.rendering import WireSerializer, render_json
-from kernel.http.wire import Wire
+from kernel.http.wire import WireFormat
 from kernel.outgoing import redacted
 from tokens.verification import identities, refusals
 
@@ -94,7 +94,7 @@ def _body(one: CoderDocument, seconds: float, token: str) -> bytes:
     else:
         ANSWERS[one.path] = time.monotonic(), found
         FAILURES[one.path].end()
-    return render_json(one.documented(found) if wire.current() is Wire.DOCUMENTED else found)
+    return render_json(one.documented(found) if wire.current() is WireFormat.DOCUMENTED else found)
 
 
 def recent_problems() -> list[tuple[str, str]]:

@@ -12,13 +12,13 @@ from typing import Any
 
 from options.catalogue import AI_PROVIDERS, CATALOGUE
 from options.option import Option
-from options.option_formats import WIRE_FORMS
+from options.option_formats import CONFIG_FORMATS
 from options.redaction import without_secrets
 from options.snapshot import ConfigSnapshot
 from options.values.scalars import Choice
 from options.values.yaml_text import flow_text
 
-CODERD, DOCUMENTED = WIRE_FORMS["coderd"], WIRE_FORMS["documented"]
+CODERD, DOCUMENTED = CONFIG_FORMATS["coderd"], CONFIG_FORMATS["documented"]
 NOT_SET = frozenset({"", "default"})
 # The errors of a conversion if Coder's value does not have the type of the catalogue.
 OTHER_TYPE = (AttributeError, TypeError, ValueError)

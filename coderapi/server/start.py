@@ -78,7 +78,7 @@ def _log_start(reserved: Sequence[Claim]) -> None:
         "Starting on %s with data directory %s and the %s wire format",
         " and ".join(f"{claim.url}{claim.note}" for claim in reserved),
         settings.DATA_DIR,
-        settings.WIRE,
+        settings.WIRE_FORMAT,
     )
     log_first_task(settings.ACCESS_URL if settings.OPTIONS["access_url"] else reserved[-1].url)
 

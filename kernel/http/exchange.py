@@ -276,7 +276,7 @@ class Exchange:
             operation=self._operation,
             method=method_label(self.results.call),
             status=answer.status,
-            wire_name=self.results.wire.value,
+            wire_format=self.results.wire_format.value,
             seconds=time.perf_counter() - self._begun,
         )
 

@@ -38,20 +38,20 @@ UNKNOWN = "unknown"
 # The results are cached, because looking up the labels takes longer than counting.
 @cache
 def _measures(
-    operation: str, method: str, status: int, wire_name: str
+    operation: str, method: str, status: int, wire_format: str
 ) -> tuple[Callable[[], None], Callable[[float], None]]:
-    counter = REQUESTS.labels(operation, method, str(status), wire_name)
+    counter = REQUESTS.labels(operation, method, str(status), wire_format)
     return counter.inc, REQUEST_SECONDS.labels(operation).observe
 
 
 def record_request(
-    *, operation: str, method: str, status: int, wire_name: str, seconds: float
+    *, operation: str, method: str, status: int, wire_format: str, seconds: float
 ) -> None:
     """Counts a response, and records its time.
 
     Do not pass values that a client can choose, because the arguments become labels.
     """
-    count, observe = _measures(operation, method, status, wire_name)
+    count, observe = _measures(operation, method, status, wire_format)
     count()
     observe(seconds)
 
@@ -73,7 +73,7 @@ class RequestMetricsMiddleware:
             operation=operation_of(request.resolver_match, method),
             method=method,
             status=response.status_code,
-            wire_name=results.wire.value,
+            wire_format=results.wire_format.value,
             seconds=time.perf_counter() - begun,
         )
         return response

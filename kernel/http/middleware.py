@@ -58,7 +58,7 @@ class StepsMiddleware:
         identified.client_address = results.address
         # Django compares it with the Origin of a form.
         request.META["wsgi.url_scheme"] = hosts.scheme_of(results.call)
-        with wire.using(results.wire):
+        with wire.using(results.wire_format):
             return self.get_response(request)
 
 

@@ -18,7 +18,7 @@ from kernel.http.errors import APIError, too_many
 from kernel.http.headers import RATE_LIMIT, RATE_LIMIT_REMAINING, RATE_LIMIT_RESET
 from kernel.http.identity import Identity, PresentedToken
 from kernel.http.responses import Answer
-from kernel.http.wire import Wire
+from kernel.http.wire import WireFormat
 
 # The key of the results in a WSGI environment.
 KEY = "coderapi.results"
@@ -91,7 +91,7 @@ class Results:
     request_id: str = field(default_factory=new_request_id)
     path: str = ""
     address: str = ""
-    wire: Wire = Wire.DOCUMENTED
+    wire_format: WireFormat = WireFormat.DOCUMENTED
     cors: Mapping[str, str] = NO_HEADERS
     caller: Caller = ANONYMOUS
     limit: Verdict | None = None

@@ -24,40 +24,40 @@ from kernel.settings import settings
 _HEADER = WIRE_FORMAT.lower()
 
 
-class Wire(StrEnum):
+class WireFormat(StrEnum):
     DOCUMENTED = "documented"
     CODERD = "coderd"
 
 
-_current: ContextVar[Wire] = ContextVar("wire", default=Wire.DOCUMENTED)
+_current: ContextVar[WireFormat] = ContextVar("wire_format", default=WireFormat.DOCUMENTED)
 
 
-def current() -> Wire:
+def current() -> WireFormat:
     """Returns the wire format of the current response."""
     return _current.get()
 
 
 @contextmanager
-def using(wire: Wire) -> Iterator[None]:
-    token = _current.set(wire)
+def using(wire_format: WireFormat) -> Iterator[None]:
+    token = _current.set(wire_format)
     try:
         yield
     finally:
         _current.reset(token)
 
 
-def chosen(call: Call, found: object) -> Wire:
+def chosen(call: Call, found: object) -> WireFormat:
     """Returns the wire format that the header of the request names, or that of the setting.
 
     This is a step of a request. Raises: APIError 400 for an unknown format.
     """
     header = call.headers.get(_HEADER)
     if header is None:
-        return settings.WIRE
+        return settings.WIRE_FORMAT
     try:
-        return Wire(header)
+        return WireFormat(header)
     except ValueError:
-        problem = Validation(WIRE_FORMAT, f"{header[:64]!r} is not {' or '.join(Wire)}.")
+        problem = Validation(WIRE_FORMAT, f"{header[:64]!r} is not {' or '.join(WireFormat)}.")
         raise invalid(problem, message=f"The header {WIRE_FORMAT} is not valid.") from None
 
 
@@ -101,7 +101,7 @@ def apply(name: str, documented: Any) -> Any:
     if name not in TABLE:
         return documented
     row = TABLE[name]
-    return (row.documented if current() is Wire.DOCUMENTED else row.value)(documented)
+    return (row.documented if current() is WireFormat.DOCUMENTED else row.value)(documented)
 
 
 def describe(name: str, documented: Schema) -> Schema:
@@ -109,7 +109,7 @@ def describe(name: str, documented: Schema) -> Schema:
     if name not in TABLE:
         return documented
     row = TABLE[name]
-    return (row.documented_schema if current() is Wire.DOCUMENTED else row.schema)(documented)
+    return (row.documented_schema if current() is WireFormat.DOCUMENTED else row.schema)(documented)
 
 
 def _renamed(names: Mapping[str, str]) -> Difference:

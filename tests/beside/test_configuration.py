@@ -68,7 +68,10 @@ def get(client: Client, path: str, wire: str = "documented") -> Any:
 
 def rendered(environ: dict[str, str], wire: str) -> dict[str, Any]:
     loaded = load(environ)
-    config, options = config_document(loaded, wire=wire), options_document(loaded, wire=wire)
+    config, options = (
+        config_document(loaded, wire_format=wire),
+        options_document(loaded, wire_format=wire),
+    )
     found: dict[str, Any] = json.loads(json.dumps({"config": config, "options": options}))
     return found
 

@@ -27,7 +27,7 @@ from audit.models import Entry
 from beside import client, identity
 from beside.identity import CoderIdentity
 from kernel.http.schema.document import openapi
-from kernel.http.wire import Wire
+from kernel.http.wire import WireFormat
 from tests.support.api.callers import begun
 from tests.support.api.client import browser_of
 from tests.support.api.role_matrix import MATRIX as OWN
@@ -617,7 +617,7 @@ def test_operations_of_coder_are_404(coder: StandInCoder, operation: str, settin
 
 
 def test_schema_has_only_the_operations_that_stay(coder: StandInCoder) -> None:
-    paths = [path for path in openapi(Wire.CODERD)["paths"] if "users" in path]
+    paths = [path for path in openapi(WireFormat.CODERD)["paths"] if "users" in path]
     assert paths == ["/api/v2/users/{user}/keys/tokens/tokenconfig"]
 
 

@@ -68,8 +68,8 @@ def test_coderd_wire_equals_coders_answer(answer: dict[str, Any]) -> None:
         "docs_url": "https://coder.com/docs/@v2.34.1",
     }
     configuration = load(environ, defaults=computed)
-    assert config_document(configuration, wire="coderd") == answer["config"]
-    assert told(options_document(configuration, wire="coderd")) == told(answer["options"])
+    assert config_document(configuration, wire_format="coderd") == answer["config"]
+    assert told(options_document(configuration, wire_format="coderd")) == told(answer["options"])
 
 
 def test_documented_wire_keeps_the_order_of_the_catalogue() -> None:
@@ -87,7 +87,7 @@ def test_file_has_no_sentence() -> None:
 
 def test_differences_are_named_member_by_member(answer: dict[str, Any]) -> None:
     answer["options"].append({"name": "New", "value": 1})
-    removed = by_name(options_document(load({}), wire="coderd"))["AI Budget Policy"]
+    removed = by_name(options_document(load({}), wire_format="coderd"))["AI Budget Policy"]
     answer["options"].remove(option(answer, "AI Budget Policy"))
     option(answer, "Browser Only").update(
         flag="browser", hidden=True, value="yes", annotations={}, group={"name": "Client"}

@@ -64,7 +64,7 @@ def test_new_name_overrides_the_old_name_in_one_source(
     path.write_text(file or "networking: {}", encoding="utf-8")
     environ, flags = parsed(line)
     configuration = load({**environ, "CODER_CONFIG_PATH": str(path)}, flags=flags)
-    options = {each["name"]: each for each in options_document(configuration, wire="coderd")}
+    options = {each["name"]: each for each in options_document(configuration, wire_format="coderd")}
     for name in ("AI Bridge Rate Limit", "AI Gateway Rate Limit"):
         assert (options[name]["value"], options[name]["value_source"]) == (value, source)
     found = configuration.warnings

@@ -32,7 +32,7 @@ def plain() -> Configuration:
 
 
 def options_by_name(configuration: Configuration, wire: str) -> dict[str, dict[str, Any]]:
-    return {option["name"]: option for option in options_document(configuration, wire=wire)}
+    return {option["name"]: option for option in options_document(configuration, wire_format=wire)}
 
 
 SHOWN = {
@@ -82,7 +82,7 @@ MAX_LIFETIME = 3_155_760_000_000_000_000
 )
 def test_values_have_the_form_of_their_wire(path: str, documented: Any, coderd: Any) -> None:
     for wire, wanted in (("documented", documented), ("coderd", coderd)):
-        node: Any = config_document(load(SHOWN), wire=wire)
+        node: Any = config_document(load(SHOWN), wire_format=wire)
         for key in path.split("."):
             node = node.get(key)
         assert node == wanted, wire
@@ -90,18 +90,18 @@ def test_values_have_the_form_of_their_wire(path: str, documented: Any, coderd: 
 
 def test_external_providers_have_every_public_member() -> None:
     (documented,) = config_document(load(SHOWN))["external_auth"]["value"]
-    (coderd,) = config_document(load(SHOWN), wire="coderd")["external_auth"]
+    (coderd,) = config_document(load(SHOWN), wire_format="coderd")["external_auth"]
     assert documented.keys() == coderd.keys() - {"api_base_url"}
     assert len(documented) == 20
     assert (documented["scopes"], coderd["scopes"]) == ([], None)
-    assert config_document(load({}), wire="coderd")["external_auth"] == []
+    assert config_document(load({}), wire_format="coderd")["external_auth"] == []
 
 
 def test_coderd_omits_empty_members_at_the_top() -> None:
     configuration = load(
         {"CODER_DISABLE_SESSION_EXPIRY_REFRESH": "false", "CODER_SESSION_DURATION": "0"}
     )
-    document = config_document(configuration, wire="coderd")
+    document = config_document(configuration, wire_format="coderd")
     gone = {"browser_only", "experiments", "pg_connection_url", "verbose", "wgtunnel_host"}
     assert gone.isdisjoint(document)
     assert gone <= set(config_document(configuration))
@@ -143,8 +143,8 @@ def test_no_output_contains_a_secret() -> None:
     rows = option_rows(configuration)
     shown = [yaml_document(configuration), tables(rows), f"{rows} {configuration!r}"]
     for wire in ("documented", "coderd"):
-        shown.append(json.dumps(config_document(configuration, wire=wire)))
-        shown.append(json.dumps(options_document(configuration, wire=wire)))
+        shown.append(json.dumps(config_document(configuration, wire_format=wire)))
+        shown.append(json.dumps(options_document(configuration, wire_format=wire)))
     assert not [text for text in shown if MARK in text]
 
 

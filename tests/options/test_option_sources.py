@@ -206,13 +206,13 @@ def test_ai_providers_come_from_numbered_variables(tmp_path: Path) -> None:
         "CODER_AI_GATEWAY_PROVIDER_1_BEDROCK_ACCESS_KEY_SECRET_FILE": str(tmp_path / "key"),
     }
     configuration = load(environ)
-    bridge = config_document(configuration, wire="coderd")["ai"]["bridge"]
+    bridge = config_document(configuration, wire_format="coderd")["ai"]["bridge"]
     assert bridge["providers"] == [
         {"type": "openai", "name": "main", "base_url": "https://u:xxxxx@a.example"},
         {"type": "", "name": "", "base_url": "", "bedrock_region": "eu-central-1"},
     ]
     assert "providers" not in config_document(configuration)["ai"]["bridge"]
-    assert "providers" not in config_document(load({}), wire="coderd")["ai"]["bridge"]
+    assert "providers" not in config_document(load({}), wire_format="coderd")["ai"]["bridge"]
     assert configuration.places["ai.bridge.providers"] == "CODER_AI_GATEWAY_PROVIDER_0_*"
     assert {"MARKER-one", "MARKER-two", "MARKER-file"} <= set(configuration.secrets())
     stored = snapshot(configuration, key="k")

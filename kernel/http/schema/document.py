@@ -9,7 +9,7 @@ from drf_spectacular.renderers import OpenApiYamlRenderer
 
 from kernel.http import CODER_API, OWN_API, is_api_path, wire
 from kernel.http.schema import errors, headers
-from kernel.http.wire import Schema, Wire
+from kernel.http.wire import Schema, WireFormat
 
 type Endpoint = tuple[str, str, str, Any]
 
@@ -34,13 +34,13 @@ def add_components(result: Schema, **kwargs: Any) -> Schema:
     return result | {"paths": dict(paths), "components": dict(sorted(components.items()))}
 
 
-def openapi(chosen: Wire) -> Schema:
+def openapi(chosen: WireFormat) -> Schema:
     """Builds the OpenAPI document of a wire format."""
     with wire.using(chosen):
         document: Schema = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     return document
 
 
-def openapi_yaml(chosen: Wire) -> str:
+def openapi_yaml(chosen: WireFormat) -> str:
     rendered: bytes = OpenApiYamlRenderer().render(openapi(chosen))  # type: ignore[no-untyped-call]
     return rendered.decode()

@@ -76,7 +76,8 @@ def wire_schema() -> Schema:
     # openapi-python-client does not accept `const` in a header.
     return _TEXT | {
         "enum": [wire.current().value],
-        "description": "The wire format of this document.",
+        "description": "The wire format of this document. `documented` is the format of Coder's "
+        "API reference. `coderd` is the format that Coder's own clients expect.",
     }
 
 

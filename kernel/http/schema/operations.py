@@ -22,7 +22,7 @@ from kernel.http import wire
 from kernel.http.errors import APIError
 from kernel.http.schema import errors, headers
 from kernel.http.views.rendering import WireSerializer
-from kernel.http.wire import Schema, Wire
+from kernel.http.wire import Schema, WireFormat
 
 if TYPE_CHECKING:
     from drf_spectacular.utils import Direction
@@ -66,7 +66,7 @@ class OperationSchema(AutoSchema):
         operation: Schema = super().get_operation(*args, **kwargs)  # type: ignore[assignment]
         self._is_document = hasattr(self.view, "document") or "304" in operation["responses"]
         security = operation.setdefault("security", [])
-        if wire.current() is Wire.CODERD and operation["operationId"] in wire.OPEN_TO_ANYBODY:
+        if wire.current() is WireFormat.CODERD and operation["operationId"] in wire.OPEN_TO_ANYBODY:
             operation["security"] = [{}, *security]
         if "requestBody" in operation:
             operation["requestBody"]["required"] = True

@@ -127,7 +127,7 @@ class DocumentView(APIView):
 
     @classmethod
     def peek(
-        cls, parameters: Mapping[str, str], chosen: wire.Wire, caller: Identity | None
+        cls, parameters: Mapping[str, str], chosen: wire.WireFormat, caller: Identity | None
     ) -> documents.Rendered | None:
         """Returns the cached response to a request with these query parameters, or None."""
         return cls.document.peek(chosen, caller)
@@ -256,7 +256,7 @@ def whole_list(
 
 
 def _pieces(
-    pages: Iterable[Sequence[Any]], render: Callable[[Any], Any], *, chosen: wire.Wire
+    pages: Iterable[Sequence[Any]], render: Callable[[Any], Any], *, chosen: wire.WireFormat
 ) -> Iterator[bytes]:
     opening = b"["
     for page in pages:

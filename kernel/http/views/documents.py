@@ -29,7 +29,7 @@ from kernel.http.headers import WIRE_FORMAT
 from kernel.http.identity import Identity
 from kernel.http.responses import JSON_CONTENT_TYPE, Answer, lines_of
 from kernel.http.results import NO_HEADERS
-from kernel.http.wire import Wire
+from kernel.http.wire import WireFormat
 from kernel.memory import CachedValue, Memory
 
 # The maximum number of users whose own documents are cached.
@@ -110,7 +110,7 @@ class Document:
         self._source: Source | None = None
         self._memory: Memory[Hashable, Rendered] = Memory(
             f"document {name}",
-            capacity=len(Wire) * (OWNERS if own else 1),
+            capacity=len(WireFormat) * (OWNERS if own else 1),
             topics=(topic,) if topic else (),
             max_age=max_age,
         )
@@ -120,7 +120,7 @@ class Document:
         self._source = source
         self._memory.clear()
 
-    def peek(self, chosen: Wire, caller: Identity | None) -> Rendered | None:
+    def peek(self, chosen: WireFormat, caller: Identity | None) -> Rendered | None:
         """Returns the cached document, or None if it is not cached or may not be used."""
         return self._memory.get(self._key(chosen, caller))
 
@@ -133,7 +133,7 @@ class Document:
         make = partial(self._make, caller, token)
         return self._memory.load(key, make)
 
-    def _key(self, chosen: Wire, caller: Identity | None) -> Hashable:
+    def _key(self, chosen: WireFormat, caller: Identity | None) -> Hashable:
         # A user whose roles change gets another document.
         return (chosen, caller.user_id, caller.roles) if self._own and caller else chosen
 

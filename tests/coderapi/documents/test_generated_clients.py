@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kernel.http.wire import Wire
+from kernel.http.wire import WireFormat
 from tests.support.api.generated import DOCUMENTS, GeneratedClient, generate
 from tests.support.processes import PROJECT, wait_for
 from tests.support.servers.servers_with_options import EMAIL, OWNER, PASSWORD, Obeying, obeying
@@ -46,20 +46,20 @@ ON_ADA = {"assign-role-to-user", "delete-user", "update-user-password"} | {
 }
 
 
-@pytest.fixture(scope="module", params=list(Wire))
-def wire(request: pytest.FixtureRequest) -> Wire:
-    found: Wire = request.param
+@pytest.fixture(scope="module", params=list(WireFormat))
+def wire(request: pytest.FixtureRequest) -> WireFormat:
+    found: WireFormat = request.param
     return found
 
 
 @pytest.fixture(scope="module")
-def service(wire: Wire) -> Iterator[Obeying]:
+def service(wire: WireFormat) -> Iterator[Obeying]:
     """Starts a service with the other wire format. The clients choose theirs by the header."""
-    [other] = set(Wire) - {wire}
+    [other] = set(WireFormat) - {wire}
     with obeying(
         CODERAPI_WIRE_FORMAT=other.value,
         CODER_SWAGGER_ENABLE="true",
-        CODER_PROMETHEUS_ENABLE=str(wire is Wire.CODERD).lower(),
+        CODER_PROMETHEUS_ENABLE=str(wire is WireFormat.CODERD).lower(),
         CODER_PROMETHEUS_ADDRESS="127.0.0.1:0",
     ) as server:
         yield server
@@ -71,7 +71,7 @@ def url(service: Obeying) -> str:
 
 
 @pytest.fixture(scope="module")
-def package(wire: Wire, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def package(wire: WireFormat, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     directory = tmp_path_factory.mktemp("generated")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(directory)
@@ -79,12 +79,12 @@ def package(wire: Wire, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
 
 
 @pytest.fixture
-def client(wire: Wire, url: str, service: Obeying, package: str) -> Iterator[GeneratedClient]:
+def client(wire: WireFormat, url: str, service: Obeying, package: str) -> Iterator[GeneratedClient]:
     with GeneratedClient(package, wire, url=url, token=service.token) as found:
         yield found
 
 
-def test_python_client_calls_every_operation(client: GeneratedClient, wire: Wire) -> None:
+def test_python_client_calls_every_operation(client: GeneratedClient, wire: WireFormat) -> None:
     key_id = group = ""
     wait_for(lambda: client.answer("get-deployment-stats").status_code == 200)
     for name in (*FIRST, *sorted(client.operations.keys() - {*FIRST, *LAST, NOT_TWICE}), *LAST):
@@ -108,7 +108,7 @@ def _path(operation: dict[str, Any], *, key_id: str, group: str) -> dict[str, st
     return named | {name: value for name, value in known.items() if name in named}
 
 
-def test_python_client_parses_answers(client: GeneratedClient, wire: Wire) -> None:
+def test_python_client_parses_answers(client: GeneratedClient, wire: WireFormat) -> None:
     stats = wait_for(lambda: client.answer("get-deployment-stats").parsed)
     me = client.call("get-user-by-name", user="me")
     checks = {"mine": {"object": {"resource_type": "user", "owner_id": "me"}, "action": "read"}}
@@ -121,7 +121,7 @@ def test_python_client_parses_answers(client: GeneratedClient, wire: Wire) -> No
     assert client.call("check-authorization", body={"checks": checks})["mine"] is True
     assert refused.status_code == 400
     assert "must be an existing" in refused.parsed.message
-    access_url = config.access_url.scheme if wire is Wire.DOCUMENTED else config.access_url
+    access_url = config.access_url.scheme if wire is WireFormat.DOCUMENTED else config.access_url
     assert access_url.startswith("http")
 
 
@@ -153,7 +153,7 @@ def execute(*command: str | Path, directory: Path) -> str:
 
 
 @needs_node
-def test_typescript_client_runs(wire: Wire, url: str, tmp_path: Path) -> None:
+def test_typescript_client_runs(wire: WireFormat, url: str, tmp_path: Path) -> None:
     for name in ("client.ts", "tsconfig.json", "package.json"):
         shutil.copy(NODE / name, tmp_path)
     (tmp_path / "node_modules").symlink_to(NODE / "node_modules")
@@ -175,7 +175,7 @@ def test_typescript_client_runs(wire: Wire, url: str, tmp_path: Path) -> None:
         "mine": True,
         "reported": ["ok", "ok", "ok"],
         "experiments": [],
-        "safe": SAFE if wire is Wire.DOCUMENTED else {"safe": SAFE},
+        "safe": SAFE if wire is WireFormat.DOCUMENTED else {"safe": SAFE},
         "deleted": 204,
     }
 

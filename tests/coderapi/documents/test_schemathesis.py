@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kernel.http.schema.document import openapi_yaml
-from kernel.http.wire import Wire
+from kernel.http.wire import WireFormat
 from tests.support.commands import execute
 from tests.support.processes import PROJECT
 from tests.support.servers.live import own_server
@@ -22,8 +22,8 @@ SECONDS = 60
 LEFT_OUT = ("log-out-user", "create-initial-user")
 
 
-@pytest.mark.parametrize("wire", list(Wire))
-def test_server_and_document_agree(wire: Wire, tmp_path: Path) -> None:
+@pytest.mark.parametrize("wire", list(WireFormat))
+def test_server_and_document_agree(wire: WireFormat, tmp_path: Path) -> None:
     """Runs all phases and all checks. Each format has a test, so that two workers share them.
 
     Each run generates the same requests, so that a failure comes from the change at hand.

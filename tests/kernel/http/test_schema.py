@@ -20,9 +20,9 @@ from bin.generated import DOCUMENTS, differences
 from csp.schema import INGEST_KEY
 from deployment.schema import components
 from kernel.http.schema.document import openapi
-from kernel.http.wire import Wire
+from kernel.http.wire import WireFormat
 from options.catalogue import CATALOGUE
-from options.option_formats import WIRE_FORMS
+from options.option_formats import CONFIG_FORMATS
 from stats.services import collect_snapshot
 from tests.support.api.client import APIClient
 from tests.support.api.paths import API, OWN_API, full
@@ -55,10 +55,10 @@ PUBLIC = {
     "log-in-user",
     "get-authentication-methods",
 }
-both_wires = pytest.mark.parametrize("wire", list(Wire))
+both_wires = pytest.mark.parametrize("wire", list(WireFormat))
 
 
-def operations(wire: Wire) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def operations(wire: WireFormat) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for path, item in document(wire)["paths"].items():
         for method in METHODS & item.keys():
             yield method, path, item[method]
@@ -77,7 +77,7 @@ def routes(patterns: Any, prefix: str = "") -> Iterator[str]:
 def test_page_heading_is_summary_and_operation_id(
     method: str, path: str, heading: str, component: str | None
 ) -> None:
-    operation = document(Wire.DOCUMENTED)["paths"][full(path)][method]
+    operation = document(WireFormat.DOCUMENTED)["paths"][full(path)][method]
     assert operation["summary"] == heading
     assert operation["operationId"] == heading.lower().replace(" ", "-")
     schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
@@ -86,13 +86,13 @@ def test_page_heading_is_summary_and_operation_id(
 
 
 @both_wires
-def test_every_route_of_the_api_is_described(wire: Wire) -> None:
+def test_every_route_of_the_api_is_described(wire: WireFormat) -> None:
     served = {path for path in routes(get_resolver().url_patterns) if path.startswith("/api/")}
     assert served - {API} == set(document(wire)["paths"])
 
 
 @both_wires
-def test_every_operation_is_complete(wire: Wire) -> None:
+def test_every_operation_is_complete(wire: WireFormat) -> None:
     ids = [operation["operationId"] for _, _, operation in operations(wire)]
     assert len(ids) == len(set(ids))
     defined = {tag["name"] for tag in generated(wire)["tags"]}
@@ -112,7 +112,7 @@ def test_every_operation_is_complete(wire: Wire) -> None:
 
 
 @both_wires
-def test_every_operation_names_its_errors_which_have_one_shape(wire: Wire) -> None:
+def test_every_operation_names_its_errors_which_have_one_shape(wire: WireFormat) -> None:
     for method, path, operation in operations(wire):
         expected = {"400", "429", "503"}
         if operation["operationId"] not in PUBLIC:
@@ -131,7 +131,7 @@ def test_every_operation_names_its_errors_which_have_one_shape(wire: Wire) -> No
 
 
 @both_wires
-def test_operation_takes_a_token_in_each_way_unless_it_is_public(wire: Wire) -> None:
+def test_operation_takes_a_token_in_each_way_unless_it_is_public(wire: WireFormat) -> None:
     schemes = document(wire)["components"]["securitySchemes"]
     carried = {
         (scheme["type"], scheme.get("in"), scheme.get("name")) for scheme in schemes.values()
@@ -151,7 +151,7 @@ def test_operation_takes_a_token_in_each_way_unless_it_is_public(wire: Wire) -> 
 
 
 @both_wires
-def test_a_document_allows_only_its_own_wire_format(wire: Wire) -> None:
+def test_a_document_allows_only_its_own_wire_format(wire: WireFormat) -> None:
     header = document(wire)["components"]["parameters"]["Coderapi-Wire-Format"]
     assert resolved(header["schema"], wire=wire)["enum"] == [wire.value]
     assert str(document(wire)["paths"]).count("Coderapi-Wire-Format") == len([*operations(wire)])
@@ -162,14 +162,14 @@ def is_own(path: str) -> bool:
 
 
 @both_wires
-def test_each_operation_of_ours_has_a_stability_and_none_of_coder_has_one(wire: Wire) -> None:
+def test_each_operation_of_ours_has_a_stability_and_none_of_coder_has_one(wire: WireFormat) -> None:
     for _, path, operation in operations(wire):
         wanted = {"stable", "experimental"} if is_own(path) else {None}
         assert operation.get("x-stability") in wanted, path
 
 
 @both_wires
-def test_our_operations_are_a_chapter_of_their_own(wire: Wire) -> None:
+def test_our_operations_are_a_chapter_of_their_own(wire: WireFormat) -> None:
     chapters = generated(wire)["x-tagGroups"]
     tags: list[set[str]] = [set(), set()]
     for _, path, operation in operations(wire):
@@ -182,7 +182,7 @@ def test_our_operations_are_a_chapter_of_their_own(wire: Wire) -> None:
 @pytest.mark.django_db
 def test_only_operations_of_ours_reject_unknown_parameters(owner: APIClient) -> None:
     rejecting = set()
-    for method, path, operation in operations(Wire.DOCUMENTED):
+    for method, path, operation in operations(WireFormat.DOCUMENTED):
         examples = {
             each["name"]: each["example"] for each in operation["parameters"] if "example" in each
         }
@@ -193,13 +193,13 @@ def test_only_operations_of_ours_reject_unknown_parameters(owner: APIClient) -> 
         problems = answer.json().get("validations", []) if isinstance(answer.json(), dict) else []
         assert [each["field"] for each in problems] == (["sitez"] if ours else []), path
         rejecting |= {path} if ours else set()
-    assert rejecting == {path for _, path, _ in operations(Wire.DOCUMENTED) if is_own(path)}
+    assert rejecting == {path for _, path, _ in operations(WireFormat.DOCUMENTED) if is_own(path)}
     assert len(rejecting) == 8
 
 
 def bodies(schema: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns the examples of a request's body, or of its items."""
-    found = resolved(schema, wire=Wire.DOCUMENTED)
+    found = resolved(schema, wire=WireFormat.DOCUMENTED)
     options = found.get("oneOf", [found.get("items")])
     return found.get("examples") or [body for each in options for body in bodies(each)]
 
@@ -208,7 +208,9 @@ def bodies(schema: dict[str, Any]) -> list[dict[str, Any]]:
 def test_only_operations_of_ours_reject_unknown_members(owner: APIClient) -> None:
     rejecting = set()
     # Those of ours come first, because some of Coder's end the session.
-    for method, path, operation in sorted(operations(Wire.DOCUMENTED), key=lambda each: each[1]):
+    for method, path, operation in sorted(
+        operations(WireFormat.DOCUMENTED), key=lambda each: each[1]
+    ):
         if "requestBody" not in operation or path.endswith("/csp/reports"):
             continue
         found = {
@@ -230,7 +232,7 @@ def test_an_optional_parameter_that_is_empty_counts_as_absent(
 ) -> None:
     collect_snapshot(timezone.now())
     found = 0
-    for method, path, operation in operations(Wire.DOCUMENTED):
+    for method, path, operation in operations(WireFormat.DOCUMENTED):
         queried = [each for each in operation["parameters"] if each.get("in") == "query"]
         if method != "get" or any(each.get("required") for each in queried):
             continue
@@ -244,14 +246,15 @@ def test_an_optional_parameter_that_is_empty_counts_as_absent(
 
 def test_reports_need_no_token_in_the_coderd_wire_alone() -> None:
     asked = {
-        wire: document(wire)["paths"][f"{API}/csp/reports"]["post"]["security"] for wire in Wire
+        wire: document(wire)["paths"][f"{API}/csp/reports"]["post"]["security"]
+        for wire in WireFormat
     }
-    assert {} in asked[Wire.CODERD]
-    assert {} not in asked[Wire.DOCUMENTED]
+    assert {} in asked[WireFormat.CODERD]
+    assert {} not in asked[WireFormat.DOCUMENTED]
 
 
 @both_wires
-def test_every_example_follows_its_schema(wire: Wire) -> None:
+def test_every_example_follows_its_schema(wire: WireFormat) -> None:
     found = 0
     for path, node in nodes(document(wire)):
         schema = node.get("schema", node)
@@ -272,7 +275,7 @@ def _listed(node: dict[str, Any]) -> list[Any]:
 
 
 @both_wires
-def test_every_object_of_ours_has_an_example(wire: Wire) -> None:
+def test_every_object_of_ours_has_an_example(wire: WireFormat) -> None:
     by_the_catalogue = components(wire).keys() - {"serpent.Option"}
     without = {"codersdk.DeploymentConfig", "codersdk.DeploymentValues"}
     for name, schema in document(wire)["components"]["schemas"].items():
@@ -281,7 +284,7 @@ def test_every_object_of_ours_has_an_example(wire: Wire) -> None:
 
 
 @both_wires
-def test_everything_is_described_in_sentences(wire: Wire) -> None:
+def test_everything_is_described_in_sentences(wire: WireFormat) -> None:
     for path, node in nodes(generated(wire)):
         above = path[-2] if len(path) > 1 else ""
         described = above in {"properties", "parameters", "headers", "responses", "tags"}
@@ -303,7 +306,7 @@ def nodes(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ..
 
 
 @both_wires
-def test_old_members_are_marked_as_deprecated(wire: Wire) -> None:
+def test_old_members_are_marked_as_deprecated(wire: WireFormat) -> None:
     schemas = document(wire)["components"]["schemas"]
 
     def old(name: str) -> set[str]:
@@ -314,7 +317,7 @@ def test_old_members_are_marked_as_deprecated(wire: Wire) -> None:
 
 
 @both_wires
-def test_document_is_valid_openapi(wire: Wire) -> None:
+def test_document_is_valid_openapi(wire: WireFormat) -> None:
     # Importing it takes long.
     import schemathesis
 
@@ -322,16 +325,16 @@ def test_document_is_valid_openapi(wire: Wire) -> None:
 
 
 @both_wires
-def test_document_is_generated_without_a_warning(wire: Wire) -> None:
+def test_document_is_generated_without_a_warning(wire: WireFormat) -> None:
     reset_generator_stats()
     openapi(wire)
     assert not GENERATOR_STATS, "see the warnings of drf-spectacular on stderr"
 
 
 @both_wires
-def test_configuration_is_described_leaf_by_leaf(wire: Wire) -> None:
+def test_configuration_is_described_leaf_by_leaf(wire: WireFormat) -> None:
     described = document(wire)["components"]["schemas"]["codersdk.DeploymentValues"]
-    for option in filter(WIRE_FORMS[wire.value].has, CATALOGUE):
+    for option in filter(CONFIG_FORMATS[wire.value].has, CATALOGUE):
         node = described
         for key in option.json_path.split("."):
             members = {name.lower(): member for name, member in node["properties"].items()}
@@ -340,12 +343,12 @@ def test_configuration_is_described_leaf_by_leaf(wire: Wire) -> None:
 
 
 def test_values_differ_between_the_wires() -> None:
-    def leaf(wire: Wire, name: str) -> Any:
+    def leaf(wire: WireFormat, name: str) -> Any:
         schemas = document(wire)["components"]["schemas"]
         return schemas["codersdk.DeploymentValues"]["properties"][name]
 
-    assert leaf(Wire.DOCUMENTED, "access_url")["$ref"] == "#/components/schemas/serpent.URL"
-    assert leaf(Wire.CODERD, "access_url")["type"] == "string"
+    assert leaf(WireFormat.DOCUMENTED, "access_url")["$ref"] == "#/components/schemas/serpent.URL"
+    assert leaf(WireFormat.CODERD, "access_url")["type"] == "string"
 
 
 def test_committed_documents_are_current() -> None:
@@ -388,7 +391,7 @@ def test_swagger_shows_the_document_under_a_strict_policy(
 
 @both_wires
 def test_swagger_serves_the_document_of_the_wire(
-    wire: Wire, settings: Any, anonymous: APIClient
+    wire: WireFormat, settings: Any, anonymous: APIClient
 ) -> None:
     settings.SWAGGER_ENABLE = True
     answer = anonymous.get("/swagger/openapi.json", headers={"Coderapi-Wire-Format": wire.value})

@@ -18,7 +18,7 @@ from kernel.http.exchange import walk
 from kernel.http.middleware import StepsMiddleware
 from kernel.http.responses import Answer
 from kernel.http.results import KEY, Ask, Results, Step
-from kernel.http.wire import Wire
+from kernel.http.wire import WireFormat
 from tests.support.api.calls import make_call
 from tests.support.api.client import APIClient
 from tests.support.factories import make_key, make_user
@@ -125,7 +125,7 @@ def test_django_takes_over_the_results_and_counts_no_request_again(settings: Any
     run(walk(STEPS, results))
     assert results.limit
     assert results.caller.identity
-    assert results.wire is Wire.CODERD
+    assert results.wire_format is WireFormat.CODERD
     seen: list[Any] = []
 
     def view(request: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.test import Client
 
-from kernel.http.wire import Wire
+from kernel.http.wire import WireFormat
 from tests.support.api.schema_validation import check_answer
 from tests.support.factories import PASSWORD
 from users.models import User
@@ -61,6 +61,6 @@ def signed_in(user: User) -> Client:
     return browser
 
 
-def _wire_of(header: str) -> Wire:
+def _wire_of(header: str) -> WireFormat:
     """Returns the wire of the answer. The error for an unknown wire is the same in both wires."""
-    return Wire(header) if header in list(Wire) else Wire(settings.WIRE)
+    return WireFormat(header) if header in list(WireFormat) else WireFormat(settings.WIRE_FORMAT)

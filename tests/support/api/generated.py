@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any, Self
 
 from kernel.http.schema.document import openapi
-from kernel.http.wire import Wire
+from kernel.http.wire import WireFormat
 from tests.support.api.schema_validation import Schema, validator_of
 from tests.support.processes import PROJECT
 
-DOCUMENTS = {Wire.DOCUMENTED: "docs/openapi.yml", Wire.CODERD: "docs/openapi-coderd.yml"}
+DOCUMENTS = {
+    WireFormat.DOCUMENTED: "docs/openapi.yml",
+    WireFormat.CODERD: "docs/openapi-coderd.yml",
+}
 
 
-def generate(wire: Wire, directory: Path) -> str:
+def generate(wire: WireFormat, directory: Path) -> str:
     """Generates the client into the directory. Returns the name of its package."""
     name = f"{wire.value}_client"
     subprocess.run(
@@ -40,7 +43,7 @@ def generate(wire: Wire, directory: Path) -> str:
 class GeneratedClient:
     """Calls operations by their id, with bodies from the examples of the document."""
 
-    def __init__(self, package: str, wire: Wire, *, url: str, token: str) -> None:
+    def __init__(self, package: str, wire: WireFormat, *, url: str, token: str) -> None:
         self.operations = {
             operation["operationId"]: operation
             for item in openapi(wire)["paths"].values()

@@ -14,7 +14,7 @@ from django.test import override_settings
 
 from kernel.http import is_api_path
 from kernel.http.schema.document import openapi
-from kernel.http.wire import Wire
+from kernel.http.wire import WireFormat
 
 # The URI of the document in the validators.
 DOCUMENT = "urn:openapi"
@@ -27,7 +27,7 @@ ERROR = {
 type Schema = dict[str, Any]
 
 
-def check_answer(answer: Any, *, method: str, path: str, wire: Wire) -> None:
+def check_answer(answer: Any, *, method: str, path: str, wire: WireFormat) -> None:
     """Fails when the document does not describe this answer of the method and path.
 
     Paths outside the API and preflight requests are not in the document.
@@ -51,14 +51,14 @@ _generating = Lock()
 
 
 @cache
-def generated(wire: Wire) -> Schema:
+def generated(wire: WireFormat) -> Schema:
     """Returns the document of all routes. The first test that needs it may have other routes."""
     with _generating, override_settings(ROOT_URLCONF="coderapi.urls"):
         return openapi(wire)
 
 
 @cache
-def document(wire: Wire) -> Schema:
+def document(wire: WireFormat) -> Schema:
     """Returns the document with closed objects, so that an undescribed member is an error."""
     closed: Schema = _closed(generated(wire))
     return closed
@@ -75,7 +75,7 @@ def _closed(node: Any) -> Any:
     return inner
 
 
-def operation_of(wire: Wire, *, method: str, path: str) -> Schema | None:
+def operation_of(wire: WireFormat, *, method: str, path: str) -> Schema | None:
     """Returns the operation, or None for an unknown route or method."""
     template = _template_of(wire, "/api/v2/" if path == "/api/v2" else path)
     if template is None:
@@ -87,24 +87,24 @@ def operation_of(wire: Wire, *, method: str, path: str) -> Schema | None:
 
 
 @cache
-def _routes(wire: Wire) -> list[tuple[re.Pattern[str], str]]:
+def _routes(wire: WireFormat) -> list[tuple[re.Pattern[str], str]]:
     """Returns the routes with fixed paths first, because they win over parameters."""
     templates = sorted(document(wire)["paths"], key=lambda path: (path.count("{"), path))
     return [(re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), path) for path in templates]
 
 
-def _template_of(wire: Wire, path: str) -> str | None:
+def _template_of(wire: WireFormat, path: str) -> str | None:
     return next((path_ for pattern, path_ in _routes(wire) if pattern.fullmatch(path)), None)
 
 
-def _promised(operation: Schema | None, status: int, *, wire: Wire) -> Schema | None:
+def _promised(operation: Schema | None, status: int, *, wire: WireFormat) -> Schema | None:
     if operation is None or status in ANYWHERE:
         return ERROR if status >= 400 else None
     found = operation["responses"].get(str(status))
     return resolved(found, wire=wire) if found else None
 
 
-def resolved(node: Schema, *, wire: Wire) -> Schema:
+def resolved(node: Schema, *, wire: WireFormat) -> Schema:
     """Returns the target of a reference, or the node itself."""
     if "$ref" not in node:
         return node
@@ -115,13 +115,15 @@ def resolved(node: Schema, *, wire: Wire) -> Schema:
     return found
 
 
-def _check_headers(headers: Mapping[str, str], promised: Schema, *, wire: Wire, name: str) -> None:
+def _check_headers(
+    headers: Mapping[str, str], promised: Schema, *, wire: WireFormat, name: str
+) -> None:
     for header, node in promised.get("headers", {}).items():
         schema = resolved(node, wire=wire)
         assert header in headers or not schema.get("required"), f"{name} lacks {header}"
 
 
-def _check_body(answer: Any, promised: Schema, *, method: str, wire: Wire, name: str) -> None:
+def _check_body(answer: Any, promised: Schema, *, method: str, wire: WireFormat, name: str) -> None:
     content = promised.get("content", {})
     body = answer.getvalue()
     if answer.streaming:
@@ -142,12 +144,12 @@ def _check_body(answer: Any, promised: Schema, *, method: str, wire: Wire, name:
 
 
 @cache
-def _validator(wire: Wire, schema: bytes) -> jsonschema_rs.Validator:
+def _validator(wire: WireFormat, schema: bytes) -> jsonschema_rs.Validator:
     """Keeps one validator for each schema and wire: making one costs more than using it."""
     return validator_of(orjson.loads(schema), wire=wire)
 
 
-def validator_of(schema: Schema, *, wire: Wire) -> jsonschema_rs.Validator:
+def validator_of(schema: Schema, *, wire: WireFormat) -> jsonschema_rs.Validator:
     absolute = orjson.loads(orjson.dumps(schema).replace(b'"#/', f'"{DOCUMENT}#/'.encode()))
     return jsonschema_rs.Draft202012Validator(
         absolute, validate_formats=True, registry=_registry(wire)
@@ -155,7 +157,7 @@ def validator_of(schema: Schema, *, wire: Wire) -> jsonschema_rs.Validator:
 
 
 @cache
-def _registry(wire: Wire) -> jsonschema_rs.Registry:
+def _registry(wire: WireFormat) -> jsonschema_rs.Registry:
     """Returns the components, which all validators of the wire share."""
     shared = {"components": document(wire)["components"]}
     return jsonschema_rs.Registry([(DOCUMENT, shared)], draft=jsonschema_rs.Draft202012)
