@@ -174,7 +174,10 @@ def ask(
     )
     reply = _sent(outgoing, breaker, seconds=seconds)
     value = _json(reply)
-    _learn_version(reply)
+    found = reply.headers.get(BUILD_VERSION, "")
+    # Each of our responses repeats the version in a header.
+    if found and found.isascii() and found.isprintable():
+        learn_version(found[:64], at=time.monotonic())
     return CoderAnswer(path, reply.status, value)
 
 
@@ -199,13 +202,6 @@ def _headers(token: str, client_address: str) -> dict[str, str]:
         "X-Forwarded-For": client_address,
     }
     return {name: value for name, value in headers.items() if value}
-
-
-def _learn_version(reply: Reply) -> None:
-    found = reply.headers.get(BUILD_VERSION, "")
-    # Each of our responses repeats the version in a header.
-    if found and found.isascii() and found.isprintable():
-        learn_version(found[:64], at=time.monotonic())
 
 
 def _json(reply: Reply) -> Any:

@@ -231,6 +231,13 @@ def _identity_of(key_id: str, allowed: frozenset[str], person: User | None) -> K
     roles = frozenset(
         role for role in (person.roles if person and is_full else ()) if NEEDED[role] <= site
     )
+    granted = site
+    if OWNER in roles:
+        granted = frozenset({"*"})
+    elif is_full:
+        # Coder does not know our CSP reports.
+        reports = {"csp_report:read"} if "audit_log:read" in site else set()
+        granted = site | MEMBER_PERMISSIONS | reports
     return KeyIdentity(
         # Without a user, the requests of the token are counted separately.
         user_id=person.id if person else uuid.uuid5(uuid.NAMESPACE_OID, key_id),
@@ -238,20 +245,12 @@ def _identity_of(key_id: str, allowed: frozenset[str], person: User | None) -> K
         roles=roles,
         key_id=key_id,
         scopes=(ALL,) if is_full else tuple(site | (own & NARROWED if person else set())),
-        granted=_granted(site, roles) if is_full else site,
+        granted=granted,
         # Coder checks the expiry.
         expires_at=datetime.max.replace(tzinfo=UTC),
         lifetime_ns=0,
         is_minted=True,
     )
-
-
-def _granted(site: frozenset[str], roles: frozenset[str]) -> frozenset[str]:
-    """Returns the actions on all objects. Coder does not know our CSP reports."""
-    if OWNER in roles:
-        return frozenset({"*"})
-    reports = {"csp_report:read"} if "audit_log:read" in site else set()
-    return site | MEMBER_PERMISSIONS | reports
 
 
 def _limit(token: str, user: str, last: int | None) -> int:

@@ -206,8 +206,8 @@ def _winner(settings: Sequence[Setting]) -> Setting:
 def _combined(settings: Sequence[Setting]) -> Setting:
     """Returns the setting that applies, with the merged value.
 
-    Values from the environment and flags are merged if the type has `combines`. The YAML file is
-    used only if neither the environment nor a flag sets the option.
+    The type merges values from the environment and flags. The YAML file is used only if neither the
+    environment nor a flag sets the option.
     """
     winner = _winner(settings)
     value = winner.option.type.zero

@@ -31,7 +31,10 @@ def _block(group: Group | None, options: Sequence[Option]) -> Iterator[str]:
         yield from wrapped(group.description, indent="  ")
     for option in options:
         yield ""
-        yield f"  {_spellings(option)}"
+        shorthand = f"-{option.flag_shorthand}, " if option.flag_shorthand else ""
+        value = "" if isinstance(option.type, Bool) else f" {type_name(option)}"
+        variable = f", ${option.env}" if option.env else ""
+        yield f"  {shorthand}--{option.flag}{value}{variable}"
         default = f" (default: {option.default})" if option.default else ""
         yield from wrapped(option.description + default, indent=_UNDER_FLAG)
 
@@ -39,13 +42,6 @@ def _block(group: Group | None, options: Sequence[Option]) -> Iterator[str]:
 def type_name(option: Option) -> str:
     """Returns the type's name. Removes the backslash that Coder writes before each `|`."""
     return option.type.name.replace("\\|", "|")
-
-
-def _spellings(option: Option) -> str:
-    shorthand = f"-{option.flag_shorthand}, " if option.flag_shorthand else ""
-    value = "" if isinstance(option.type, Bool) else f" {type_name(option)}"
-    variable = f", ${option.env}" if option.env else ""
-    return f"{shorthand}--{option.flag}{value}{variable}"
 
 
 def wrapped(text: str, *, indent: str, width: int = 92) -> list[str]:

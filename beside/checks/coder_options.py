@@ -80,15 +80,11 @@ def _trusted_origins(origins: list[str]) -> Finding:
     if not origins:
         text = "Coder trusts no proxy, so all clients share its rate limits."
         return Finding.failed("trusted origins", text, change)
-    if wide := [origin for origin in origins if _is_too_wide(origin)]:
+    networks = {origin: ipaddress.ip_network(origin, strict=False) for origin in origins}
+    if wide := [o for o, each in networks.items() if each.prefixlen < MIN_PREFIX[each.version]]:
         text = f"Coder trusts {', '.join(wide)}, so clients can choose their own address."
         return Finding.failed("trusted origins", text, change)
     return Finding.ok("trusted origins", f"Coder trusts the proxy at {', '.join(origins)}.")
-
-
-def _is_too_wide(origin: str) -> bool:
-    network = ipaddress.ip_network(origin, strict=False)
-    return network.prefixlen < MIN_PREFIX[network.version]
 
 
 def _access_url(url: str) -> Finding:

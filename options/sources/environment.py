@@ -35,12 +35,12 @@ _NUMBERED = re.compile(r"(?P<number>[0-9]{1,6})_(?P<key>.*)", re.DOTALL)
 _FILE = "_FILE"
 
 
-def _words(text: str) -> list[str] | None:
-    return text.split(" ") if text else None
-
-
 # Maps the default value of a key to the function that parses the variable of this key.
-_PARSERS: Mapping[object, Callable[[str], Any]] = {"": str, False: Bool().parse, None: _words}
+_PARSERS: Mapping[object, Callable[[str], Any]] = {
+    "": str,
+    False: Bool().parse,
+    None: lambda text: text.split(" ") if text else None,
+}
 
 
 @dataclass(frozen=True, slots=True)

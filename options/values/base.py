@@ -27,14 +27,13 @@ class ValueType[T](ABC):
     """The type of an option. Parses, merges and formats the option's values.
 
     `name` is the type's name in help and documents. `accepted` describes valid input. `zero` is the
-    value of an option that is not set. If `combines` is true, values from the environment and flags
-    are merged. Otherwise the value with the highest precedence is used.
+    value of an option that is not set. `merge` combines the values from the environment and flags.
+    By default, it returns the value with the highest precedence.
     """
 
     name: str
     accepted: str
     zero: T
-    combines: bool = False
 
     @abstractmethod
     def parse(self, text: str) -> T:

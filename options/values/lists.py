@@ -28,7 +28,6 @@ class TextList(ValueType[list[str] | None]):
     rule: Rule | None = None
     name = "string-array"
     zero = None
-    combines = True
 
     @property
     def accepted(self) -> str:  # type: ignore[override]  # Depends on the rule.

@@ -76,7 +76,6 @@ def _truth(node: Node, *, path: str) -> bool:
 
 
 class _Map[V](Struct[dict[str, V]]):
-    combines = True
     item: Callable[..., V]
 
     def merge(self, old: dict[str, V] | None, new: dict[str, V] | None) -> dict[str, V] | None:
