@@ -246,19 +246,19 @@ class HashSerializer(WireSerializer):
     )
 
 
-class GroupAloneSerializer(GroupSerializer):
-    component = "coderapi.CSPGroupAlone"
+class GroupWithWindowSerializer(GroupSerializer):
+    component = "coderapi.CSPGroupWithWindow"
     about = "A violation group, and the window of its numbers."
     example = {**EXAMPLE, "window": WindowSerializer.example}
 
     window = WindowSerializer(help_text=WINDOW_HELP)
 
 
-class GroupDetailSerializer(GroupAloneSerializer):
+class GroupDetailSerializer(GroupWithWindowSerializer):
     component = "coderapi.CSPGroupDetail"
     about = "A violation group with its facets and the advice for it."
     example = {
-        **GroupAloneSerializer.example,
+        **GroupWithWindowSerializer.example,
         "versions": [GroupVersionSerializer.example],
         "script_file_hashes": [HashSerializer.example],
     }

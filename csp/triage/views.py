@@ -25,9 +25,9 @@ from csp.triage.releases.versions import client_days_by_version, is_new_in, mark
 from csp.triage.serializers import (
     DecisionSerializer,
     GateSerializer,
-    GroupAloneSerializer,
     GroupDetailSerializer,
     GroupsSerializer,
+    GroupWithWindowSerializer,
     OtherReportsSerializer,
     SummarySerializer,
 )
@@ -162,7 +162,7 @@ class GroupView(APIView):
         description="Changes the state or the note of a group, or assigns the group to a user. "
         "If the group has these values already, nothing changes. Needs the role owner.",
         body=DecisionSerializer,
-        answers={200: GroupAloneSerializer, 403: ResponseSerializer, 404: "No group."},
+        answers={200: GroupWithWindowSerializer, 403: ResponseSerializer, 404: "No group."},
         stability="stable",
     )
     def patch(self, request: Request, group: uuid.UUID) -> HttpResponse:
@@ -170,7 +170,7 @@ class GroupView(APIView):
         if problems := decisions.checked(decision, now=now):
             raise invalid(*(Validation(name, problem) for name, problem in problems.items()))
         decisions.decide([_group(group).pk], decision, actor=actor_of(request), now=now)
-        return json_response(GroupAloneSerializer(_group(group)).data)
+        return json_response(GroupWithWindowSerializer(_group(group)).data)
 
 
 def _group(key: uuid.UUID) -> Any:
