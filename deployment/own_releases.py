@@ -35,7 +35,7 @@ class OwnRelease:
 def newer_release() -> NewCoderapiRelease | None:
     """Returns the newest known release if it is newer than this one."""
     known = NewCoderapiRelease.objects.first() if settings.RELEASE_FEED else None
-    if known is None or not known.version or not _is_newer(semver.Version.parse(known.version)):
+    if known is None or not known.version or not _is_upgrade(semver.Version.parse(known.version)):
         return None
     return known
 
@@ -54,7 +54,7 @@ def check_for_own_release(now: datetime) -> int:
         NewCoderapiRelease.objects.update(error=str(error)[:512])
         return 0
     known.error, known.succeeded_at = "", now
-    newer = [each for each in releases if _is_newer(each.version)]
+    newer = [each for each in releases if _is_upgrade(each.version)]
     if not newer:
         # A release may have been withdrawn.
         known.version = ""
@@ -112,5 +112,7 @@ def _version(release: OwnRelease) -> semver.Version:
     return release.version
 
 
-def _is_newer(version: semver.Version) -> bool:
-    return version > semver.Version.parse(settings.VERSION)
+def _is_upgrade(version: semver.Version) -> bool:
+    """Returns whether the version is newer. Only a pre-release is upgraded to a pre-release."""
+    running = semver.Version.parse(settings.VERSION)
+    return version > running and (bool(running.prerelease) or not version.prerelease)

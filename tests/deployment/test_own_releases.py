@@ -53,6 +53,8 @@ def file(tmp_path: Path, settings: Any) -> Path:
         ([FIX], 1, "0.1.1", True, "A leak."),
         ([FIX, MINOR], 1, "0.2.0", True, "A leak."),
         ([entry("0.1.10"), entry("0.1.9")], 1, "0.1.10", False, ""),
+        ([entry("0.3.0-rc.1", is_security=True)], 0, "", False, ""),
+        ([entry("0.3.0-rc.1", is_security=True), MINOR], 1, "0.2.0", False, "Charts."),
     ],
 )
 def test_newest_release_is_stored(
@@ -69,6 +71,19 @@ def test_newest_release_is_stored(
     assert (known.version, known.is_security, known.summary) == (version, is_security, summary)
     assert known.succeeded_at == NOW
     assert (newer_release() is not None) is bool(version)
+
+
+def test_only_a_pre_release_hears_of_pre_releases(file: Path, settings: Any) -> None:
+    file.write_bytes(feed(MINOR, entry("0.3.0-rc.2")))
+    settings.VERSION = "0.3.0-rc.1"
+    assert check_for_own_release(NOW) == 1
+    assert NewCoderapiRelease.objects.get().version == "0.3.0-rc.2"
+    file.write_bytes(feed(entry("0.3.0-rc.2"), entry("0.3.0")))
+    assert check_for_own_release(NOW) == 1
+    assert NewCoderapiRelease.objects.get().version == "0.3.0"
+    settings.VERSION = "0.2.0"
+    NewCoderapiRelease.objects.update(version="0.3.0-rc.2")
+    assert newer_release() is None
 
 
 def test_feed_is_read_from_a_server(settings: Any) -> None:
