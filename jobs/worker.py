@@ -64,20 +64,16 @@ def _work_on(job: Job, stop: threading.Event) -> None:
     connection.close()
 
 
-def keep_running(job: Job, *, stop: threading.Event) -> int:
+def keep_running(job: Job, *, stop: threading.Event) -> None:
     """Runs the job each time it is due, until the event is set.
 
-    Returns the number of successful runs. Retries with a growing delay if the database is
-    unavailable.
+    Retries with a growing delay if the database is unavailable.
     """
     backoff = Backoff(first=0.5, longest=RETRY_SECONDS)
-    succeeded = 0
 
     def turn() -> float:
-        nonlocal succeeded
         try:
             run = run_if_due(job, timezone.now())
-            succeeded += run is not None and not run.failed
             seconds = seconds_to_next(job)
         except (DatabaseError, psycopg.Error) as error:
             note_failure(error)
@@ -92,7 +88,6 @@ def keep_running(job: Job, *, stop: threading.Event) -> int:
         return seconds
 
     repeat(turn, every=MAX_SECONDS, stop=stop)
-    return succeeded
 
 
 def seconds_to_next(job: Job) -> float:

@@ -1,22 +1,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils import timezone
 
 from jobs.models import JobRun
 from kernel.admin import (
+    Line,
     ReadOnlyAdmin,
     State,
     ValuesFilter,
     badge,
     column,
     error_column,
+    register,
     time_column,
 )
 from kernel.text import humanize
@@ -25,6 +28,7 @@ from stats.applications import application
 from stats.history.charts import DEFAULT_RANGE, RANGES, charts
 from stats.jobs import COLLECT
 from stats.models import Snapshot, WorkspaceState, WorkspaceStateQuerySet
+from stats.selectors import refresh_interval, snapshot_state
 
 NEWEST_RUNS = 20
 
@@ -156,3 +160,37 @@ class WorkspaceStateAdmin(ReadOnlyAdmin):
     job_started = time_column("job_started_at", "job started")
     job_canceled = time_column("job_canceled_at", "job canceled")
     job_completed = time_column("job_completed_at", "job completed")
+
+
+# The newest snapshot is shown as late if it is older than this number of intervals.
+LATE_AFTER_INTERVALS = 3
+
+
+def _stats(now: datetime) -> list[Line]:
+    page = reverse("admin:stats_workspacestate_changelist")
+    timelines = reverse("admin:stats_snapshot_timelines")
+    known = WorkspaceState.objects.filter(is_deleted=False).count()
+    failed = WorkspaceState.objects.in_state("failed").count()
+    return [
+        _newest_snapshot(now),
+        Line("workspaces known", humanize.count(known), link=page),
+        Line(
+            "workspaces failed",
+            humanize.count(failed),
+            State.BAD if failed else State.GOOD,
+            f"{page}?state=failed",
+        ),
+        *(Line("alarm", alarm.text, State.NOTICE, timelines) for alarm in alarms_on(now)),
+    ]
+
+
+def _newest_snapshot(now: datetime) -> Line:
+    state = snapshot_state(now)
+    collected_at = state["collected_at"] if state else None
+    is_late = not collected_at or now - collected_at > LATE_AFTER_INTERVALS * refresh_interval()
+    link = reverse("admin:stats_snapshot_changelist")
+    status = State.NOTICE if is_late else State.GOOD
+    return Line("newest snapshot", humanize.since(collected_at, now), status, link)
+
+
+register("Deployment stats", _stats, order=40)

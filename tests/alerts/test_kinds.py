@@ -238,7 +238,7 @@ def test_digest_is_printed_without_data_of_users(settings: Any) -> None:
     ada = make_user(username="ada-lovelace")
     make_key(ada, login_type="token", token_name="secret-project")
     make_group(client_days=100)
-    text = run("send_weekly_digest", "--dry-run")
+    text = run("send_alerts", "--weekly-digest")
     assert text.startswith("[coderapi] weekly digest: ")
     assert "CSP: open groups: 1" in text
     assert "ada-lovelace" not in text
@@ -248,8 +248,11 @@ def test_digest_is_printed_without_data_of_users(settings: Any) -> None:
 def test_digest_is_sent_to_a_channel(settings: Any) -> None:
     settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
     make_channel("ops@example.com", type="email")
-    assert run("send_weekly_digest", "--channel", "security") == "Sent the digest to security."
+    assert (
+        run("send_alerts", "--weekly-digest", "--channel", "security")
+        == "Sent the digest to security."
+    )
     [message] = mail.outbox
     assert message.subject.startswith("[coderapi] weekly digest: ")
     with pytest.raises(CommandError, match="There is no alert channel 'other'"):
-        run("send_weekly_digest", "--channel", "other")
+        run("send_alerts", "--weekly-digest", "--channel", "other")

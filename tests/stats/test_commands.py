@@ -245,25 +245,6 @@ def test_csv_is_read_from_standard_input() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_loop_takes_snapshots_until_sigterm() -> None:
-    loop = start("collect_deployment_stats", "--loop", "--every", "1s")
-    try:
-        wait_for(lambda: finished_runs() > 1)
-        loop.send_signal(signal.SIGTERM)
-        message, _ = loop.communicate(timeout=DEADLINE_SECONDS)
-    finally:
-        end(loop)
-    assert message == f"{finished_runs()} snapshots taken.\n"
-    assert loop.returncode == 0
-
-
-def finished_runs() -> int:
-    return (
-        JobRun.objects.filter(job_name="collect_deployment_stats").exclude(finished_at=None).count()
-    )
-
-
-@pytest.mark.django_db(transaction=True)
 def test_a_failed_run_keeps_the_old_snapshot_and_records_its_error() -> None:
     assert "0 workspaces running" in run("collect_deployment_stats")
     before = snapshot_state()
@@ -291,12 +272,11 @@ def test_a_failed_run_keeps_the_old_snapshot_and_records_its_error() -> None:
         (["--at", "noon"], "neither a day nor a time"),
         (["--every", "0s"], "less than a second"),
         (["--every", "often"], "often"),
-        (["--loop", "--at", "2026-01-01T00:00:00Z"], "not allowed with"),
+        (["--since", text(NOW), "--at", "2026-01-01T00:00:00Z"], "not allowed with"),
         (["--at", "9999-01-01T00:00:00Z"], "must not be in the future"),
         (["--at", "2001-01-01T00:00:00Z"], "its agent rows are not kept"),
-        (["--every", "30s"], "be used with --loop"),
+        (["--every", "30s"], "be used with --since"),
         (["--until", text(NOW)], "be used with --since"),
-        (["--since", text(NOW), "--loop"], "not allowed with"),
         (["--since", text(NOW), "--until", text(NOW)], "must be before"),
         (["--since", "9999-01-01T00:00:00Z"], "must be before"),
     ],

@@ -87,7 +87,11 @@ def serve(cluster: OwnCluster, directory: Path, *arguments: str) -> Iterator[Ser
 
 
 def command(cluster: OwnCluster, directory: Path, *arguments: str) -> Program:
-    environment = {"DATABASE_URL": cluster.url, "CODERAPI_DATA_DIR": str(directory / "own")}
+    environment = {
+        "DATABASE_URL": cluster.url,
+        "CODERAPI_DATA_DIR": str(directory / "own"),
+        "CODER_AGENT_STATS_REFRESH_INTERVAL": "1s",
+    }
     log = directory / f"{arguments[0]}-{len(list(directory.iterdir()))}"
     return Program(*arguments, log=log, **environment)
 
@@ -191,8 +195,7 @@ class Collectors:
     directory: Path
 
     def start(self) -> Program:
-        every = ("collect_deployment_stats", "--loop", "--every", "1s")
-        return command(self.cluster, self.directory, *every)
+        return command(self.cluster, self.directory, "worker")
 
     def snapshots(self) -> list[tuple[Any, ...]]:
         return rows_of(self.cluster.url, SNAPSHOTS)

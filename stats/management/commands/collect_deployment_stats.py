@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,14 +8,12 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from jobs.services import run_job
-from jobs.worker import keep_running
 from kernel.commands import BaseCommand, UsageError, add_moment_argument
-from kernel.loops import run_until_signalled
 from kernel.text.durations import DurationError, parse_duration, to_timedelta
 from kernel.text.humanize import plural
 from stats.jobs import COLLECT
 from stats.models import Snapshot
-from stats.selectors import MIN_INTERVAL, refresh_interval
+from stats.selectors import MIN_INTERVAL
 from stats.services import FIVE_MINUTES, SnapshotError, backfill, collect_snapshot
 
 
@@ -32,20 +29,14 @@ def _interval(text: str) -> timedelta:
 
 class Command(BaseCommand):
     help = (
-        "Takes snapshots of the deployment: one snapshot now, one snapshot per interval, or the "
-        "missing snapshots of a period in the past."
+        "Takes snapshots of the deployment: one snapshot now, or of a time in the past, or the "
+        "missing snapshots of a period in the past. The worker takes one snapshot per interval."
     )
-    examples = (
-        "\n--loop --every 30s\n--at 2026-01-31T12:00:00Z\n"
-        "--since 2026-01-01 --until 2026-02-01 --every 5m"
-    )
+    examples = "\n--at 2026-01-31T12:00:00Z\n--since 2026-01-01 --until 2026-02-01 --every 5m"
     expected = (SnapshotError,)
 
     def add_arguments(self, parser: CommandParser) -> None:
         how = parser.add_mutually_exclusive_group()
-        how.add_argument(
-            "--loop", action="store_true", help="take one snapshot per interval, until SIGTERM"
-        )
         add_moment_argument(
             how,
             "--at",
@@ -63,18 +54,13 @@ class Command(BaseCommand):
             "--every",
             type=_interval,
             metavar="DURATION",
-            help="the interval, such as 30s; default: 5m for --since, and the configured refresh "
-            "interval for --loop",
+            help="the interval of --since, such as 30s; default: 5m",
         )
 
-    def handle(self, *, loop: bool, **options: Any) -> str:
+    def handle(self, **options: Any) -> str:
         at, since, until, every = (options[name] for name in ("at", "since", "until", "every"))
-        if every and not (loop or since):
-            raise UsageError("--every can only be used with --loop or --since.")
-        if until and not since:
-            raise UsageError("--until can only be used with --since.")
-        if loop:
-            return _loop(every or refresh_interval())
+        if (every or until) and not since:
+            raise UsageError("--every and --until can only be used with --since.")
         if since:
             return _backfill(since, until, every=every or FIVE_MINUTES)
         return _described(collect_snapshot(at, now=timezone.now()) if at else _snapshot_now())
@@ -103,9 +89,3 @@ def _backfill(since: datetime, until: datetime | None, *, every: timedelta) -> s
         raise UsageError(f"--since: {since.isoformat()} must be before --until.")
     number = sum(1 for _ in backfill(since, until or now, now=now, every=every))
     return f"{plural(number, 'snapshot')} backfilled."
-
-
-def _loop(every: timedelta) -> str:
-    job, taken = replace(COLLECT, every=every), list[int]()
-    run_until_signalled(lambda stop: taken.append(keep_running(job, stop=stop)))
-    return f"{plural(sum(taken), 'snapshot')} taken."
