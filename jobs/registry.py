@@ -8,10 +8,6 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 
-class JobError(Exception):
-    """A job cannot be registered or found. The message contains the name of the job."""
-
-
 class JobFailedError(Exception):
     """A job raises this for an expected failure. It is logged without a traceback."""
 
@@ -48,9 +44,9 @@ _jobs: dict[str, Job] = {}
 
 
 def register(job: Job) -> Job:
-    """Registers the job, and returns it. Raises: JobError if the name is already registered."""
+    """Registers the job, and returns it. Raises: ValueError if its name is registered."""
     if job.name in _jobs:
-        raise JobError(f"There are two jobs named {job.name!r}.")
+        raise ValueError(f"There are two jobs named {job.name!r}.")
     _jobs[job.name] = job
     return job
 
@@ -58,11 +54,3 @@ def register(job: Job) -> Job:
 def all_jobs() -> list[Job]:
     """Returns all jobs, sorted by name."""
     return [_jobs[name] for name in sorted(_jobs)]
-
-
-def find(name: str) -> Job:
-    """Returns the job with this name. Raises: JobError for an unknown name."""
-    if name not in _jobs:
-        names = ", ".join(sorted(_jobs))
-        raise JobError(f"The job {name!r} does not exist. The jobs are {names}.")
-    return _jobs[name]

@@ -27,7 +27,6 @@ a thread. A failing limiter recovers when a slot is served, or when all slots ar
 | `memory.LOOKUPS` | reading a value | the threads | 1 for one value | 1 s |
 | `tokens.signin.LOOKUPS` | looking up a user who signs in | 1 | | 2 s |
 | `admin.SEARCHES` | a search in the admin | half of the pool; 2 may wait | 1 | 1 s |
-| `alerts.channels.TESTS` | sending a test alert | 2 | | none |
 | `users.passwords.HASHING` | hashing a password | 1 | | 2 s |
 
 A caller is a user or a client (see `kernel.http.steps.hosts.client_of`).

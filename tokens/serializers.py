@@ -22,7 +22,7 @@ from users.requests import (
     TextField,
     WholeNumberField,
 )
-from users.scopes import ALIASES, KNOWN, legacy_name, require_known
+from users.scopes import ALIASES, KNOWN, legacy_name
 from users.serializers import LoginTypeField, NullableTimeField
 
 
@@ -241,15 +241,7 @@ _SCOPES = sorted({*KNOWN, *ALIASES})
 
 @extend_schema_field({"type": "string", "enum": ["", *_SCOPES]})
 class OptionalScopeField(OptionalTextField):
-    """A field for a scope that may be absent or empty."""
-
-    def to_internal_value(self, data: Any) -> str:
-        scope = super().to_internal_value(data)
-        try:
-            require_known([scope] if scope else [])
-        except ValueError as error:
-            raise serializers.ValidationError(str(error)) from None
-        return scope
+    """A field for a scope that may be absent or empty. `tokens.minting` rejects unknown ones."""
 
 
 @extend_schema_field({"type": "string", "enum": _SCOPES})

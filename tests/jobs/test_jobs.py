@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from jobs import registry, services
 from jobs.models import JobRun
-from jobs.registry import Job, JobError, JobFailedError, register
+from jobs.registry import Job, JobFailedError, register
 from jobs.selectors import (
     FIRST_RETRY,
     MAX_RETRY,
@@ -121,8 +121,8 @@ def test_retry_delays_grow_within_limits(failures: int) -> None:
 
 def test_a_name_is_registered_once(register_job: Registered) -> None:
     job = register_job()
-    assert registry.find("test_job") is job
-    with pytest.raises(JobError, match="two jobs named 'test_job'"):
+    assert job in registry.all_jobs()
+    with pytest.raises(ValueError, match="two jobs named 'test_job'"):
         register_job()
 
 
@@ -368,9 +368,7 @@ def test_run_job_shows_the_error(register_job: Registered) -> None:
     register_job(fails)
     with pytest.raises(CommandError, match="Job test_job failed: ValueError: no such luck"):
         call_command("run_job", "test_job")
-    with pytest.raises(
-        CommandError, match=r"job 'tset_job' does not exist\. The jobs are test_job"
-    ):
+    with pytest.raises(CommandError, match=r"invalid choice: 'tset_job' .*test_job"):
         call_command("run_job", "tset_job")
     with job_lock("test_job"), pytest.raises(CommandError, match="is already running"):
         call_command("run_job", "test_job")

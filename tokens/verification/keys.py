@@ -20,7 +20,7 @@ import uuid
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import orjson
@@ -34,7 +34,6 @@ from kernel.text.durations import to_timedelta
 from kernel.text.humanize import plural
 from tokens import token_format
 from tokens.lifetimes import TOUCH_INTERVAL
-from tokens.token_format import TokenParts
 from tokens.verification import batches, providers, refusals
 from tokens.verification.batches import Found, LookUps, Wanted
 from users import allow_lists
@@ -142,30 +141,46 @@ def _result(
     found, now = keys.get(wanted.parts.key_id), wanted.now
     if found is None and providers.other():
         return CachedValue(FOREIGN, lasting=True)
-    key = _authentic_key(found, wanted.parts)
     by_key = (KEY_TOPIC, wanted.parts.key_id)
-    if key is None or key.expires_at < now:
+    # Compare a digest even without a key, so that both take the same time.
+    stored, digest = found.hashed_secret if found else bytes(32), token_format.digest
+    if not hmac.compare_digest(stored, digest(wanted.parts.secret)) or found is None:
         # The result is `lasting`, because no later change can make this token valid.
-        refusal = refusals.unknown() if key is None else refusals.expired(key.expires_at)
-        return CachedValue(refusal, tags=(by_key,), lasting=True)
-    tags = (by_key, (USER_TOPIC, str(key.user_id)))
-    if key.status == User.Status.SUSPENDED:
+        return CachedValue(refusals.unknown(), tags=(by_key,), lasting=True)
+    if found.expires_at < now:
+        return CachedValue(refusals.expired(found.expires_at), tags=(by_key,), lasting=True)
+    tags = (by_key, (USER_TOPIC, str(found.user_id)))
+    if found.status == User.Status.SUSPENDED:
         return CachedValue(refusals.suspended(), tags=tags)
-    if next_touch(key) <= now:
-        read, key = key, _touched(key, now)
+    key, next_touch = _used(found, now)
+    if key is not found:
         touches.append(
             Touch(
-                *(key.key_id, key.user_id, read.expires_at, key.lifetime_ns, key.expires_at, now),
+                *(key.key_id, key.user_id, found.expires_at, key.lifetime_ns, key.expires_at, now),
                 wanted.address or None,
             )
         )
-    until = min(key.expires_at, next_touch(key))
+    until = min(key.expires_at, next_touch)
     return CachedValue(_identity_of(key), tags=tags, max_age=(until - now).total_seconds())
 
 
-def _authentic_key(key: FoundKey | None, parts: TokenParts) -> FoundKey | None:
-    stored = key.hashed_secret if key else bytes(32)
-    return key if hmac.compare_digest(stored, token_format.digest(parts.secret)) else None
+def _used(key: FoundKey, now: datetime) -> tuple[FoundKey, datetime]:
+    """Returns the key after this use, and the earliest time at which a use changes it again.
+
+    A use changes `last_used` an hour after the last change, and extends the expiry an hour after
+    the last extension. The first use of a key, or of a dormant user, always changes it. Lifetimes
+    are limited, so PostgreSQL and Python can always represent the new expiry.
+    """
+    lifetime = to_timedelta(key.lifetime_ns)
+    refresh = key.expires_at - lifetime + TOUCH_INTERVAL
+    if settings.DISABLE_SESSION_EXPIRY_REFRESH:
+        refresh = datetime.max.replace(tzinfo=UTC)
+    touch = key.last_used and min(key.last_used + TOUCH_INTERVAL, refresh)
+    if touch and touch > now and key.status != User.Status.DORMANT:
+        return key, touch
+    expires_at = now + lifetime if refresh <= now else key.expires_at
+    used = key._replace(last_used=now, expires_at=expires_at, status=User.Status.ACTIVE)
+    return used, now + TOUCH_INTERVAL if refresh <= now else min(now + TOUCH_INTERVAL, refresh)
 
 
 def _identity_of(key: FoundKey) -> KeyIdentity:
@@ -180,36 +195,6 @@ def _identity_of(key: FoundKey) -> KeyIdentity:
         lifetime_ns=key.lifetime_ns,
         is_minted=key.is_minted,
     )
-
-
-def next_touch(key: FoundKey) -> datetime:
-    """Returns the earliest time at which using the key updates `last_used` or the expiry.
-
-    The time is an hour after the last update. For the first use of a key, or for a dormant user, it
-    is in the past.
-    """
-    never = key.last_used is None or key.status == User.Status.DORMANT
-    used = key.created_at if never or key.last_used is None else key.last_used + TOUCH_INTERVAL
-    return min(used, refresh_from(key)) if not settings.DISABLE_SESSION_EXPIRY_REFRESH else used
-
-
-def refresh_from(key: FoundKey) -> datetime:
-    """Returns the earliest time at which using the key extends its expiry.
-
-    The time is an hour after the last extension.
-    """
-    return key.expires_at - to_timedelta(key.lifetime_ns) + TOUCH_INTERVAL
-
-
-def _touched(key: FoundKey, now: datetime) -> FoundKey:
-    """Returns the key with the values that this use changes.
-
-    Lifetimes are limited, so PostgreSQL and Python can always represent the new expiry.
-    """
-    expires_at = key.expires_at
-    if not settings.DISABLE_SESSION_EXPIRY_REFRESH and refresh_from(key) <= now:
-        expires_at = now + to_timedelta(key.lifetime_ns)
-    return key._replace(last_used=now, expires_at=expires_at, status=User.Status.ACTIVE)
 
 
 class Touch(NamedTuple):
