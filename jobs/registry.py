@@ -54,3 +54,7 @@ def register(job: Job) -> Job:
 def all_jobs() -> list[Job]:
     """Returns all jobs, sorted by name."""
     return [_jobs[name] for name in sorted(_jobs)]
+
+
+def find(name: str) -> Job:
+    return _jobs[name]

@@ -152,7 +152,7 @@ def test_wrong_command_line_before_settings_ends_with_two(arguments: str, error:
     [
         ("expire_tokens --all", "Add a --reason for the audit trail."),
         ("create_token --user x --lifetime soon", "--lifetime 'soon'"),
-        ("collect_deployment_stats --every 5m", "--every can only be used with"),
+        ("collect_deployment_stats --every 5m", "--every and --until can only be used"),
         ("list_tokens --scope nope", "--scope 'nope' is not a scope. Scopes: api_key:*, "),
         (
             "expire_tokens --scope nope --dry-run",

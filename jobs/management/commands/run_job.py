@@ -16,12 +16,12 @@ class Command(BaseCommand):
     examples = "prune_api_keys"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        self.jobs = {job.name: job for job in registry.all_jobs()}
-        about = f"one of {', '.join(self.jobs)}"
-        parser.add_argument("name", metavar="NAME", choices=self.jobs, help=about)
+        names = [job.name for job in registry.all_jobs()]
+        about = f"one of {', '.join(names)}"
+        parser.add_argument("name", metavar="NAME", choices=names, help=about)
 
     def handle(self, *, name: str, **options: Any) -> str:
-        run = run_job(self.jobs[name], timezone.now())
+        run = run_job(registry.find(name), timezone.now())
         if run is None:
             raise CommandError(f"Job {name} is already running.")
         if run.failed:
