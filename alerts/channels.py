@@ -58,7 +58,8 @@ def save_channel(channel: Channel, *, actor: Actor, now: datetime) -> None:
     """
     with transaction.atomic():
         was_enabled = Channel.objects.filter(pk=channel.pk, is_enabled=True).exists()
-        channel.secret = channel.secret or _new_secret()
+        if not channel.secret:  # In the form of Standard Webhooks.
+            channel.secret = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
         save_recorded("alert_channel", channel, _facts, actor=actor, now=now)
         if channel.is_enabled and not was_enabled:
             record_due(channel, now=now, status=Alert.Status.KNOWN)
@@ -86,11 +87,6 @@ def send_test(channel: Channel, *, actor: Actor, now: datetime) -> bool:
 def delete_channel(channel: Channel, *, actor: Actor, now: datetime) -> None:
     """Deletes the channel with its alerts and deliveries."""
     delete_recorded("alert_channel", channel, _facts, actor=actor, now=now)
-
-
-def _new_secret() -> str:
-    """Returns a signing secret in the form of Standard Webhooks."""
-    return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
 
 
 def _facts(channel: Channel) -> dict[str, Any]:

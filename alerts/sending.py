@@ -26,7 +26,7 @@ from alerts.kinds import KINDS, Severity
 from alerts.messages import DIGEST, TEST, Message, digest_subject, request_of, signed_headers
 from alerts.models import Alert, Channel, Delivery
 from alerts.recording import drop_outdated, forget_old, record_due
-from alerts.sources import Details, source_of
+from alerts.sources import source_of
 from kernel.outgoing import Outgoing, OutgoingError, send
 
 logger = logging.getLogger(__name__)
@@ -174,7 +174,7 @@ def _about_one(delivery: Delivery, alert: Alert, now: datetime) -> Message:
         severity=Severity(alert.severity),
         at=now,
         facts=details.facts,
-        links=complete(details),
+        links=[(text, _url(path)) for text, path in details.links],
         data={**_data(alert), "group": details.group, "details": details.data},
     )
 
@@ -214,11 +214,6 @@ def _data(alert: Alert) -> dict[str, object]:
         "occurred_at": alert.occurred_at,
         "site": alert.site or None,
     }
-
-
-def complete(details: Details) -> list[tuple[str, str]]:
-    """Returns the links with complete URLs."""
-    return [(text, _url(path)) for text, path in details.links]
 
 
 def _url(path: str) -> str:

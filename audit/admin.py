@@ -4,7 +4,7 @@ import uuid
 from typing import Any, cast
 
 from django.contrib import admin
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import reverse
@@ -44,7 +44,8 @@ class PersonFilter(TextFilter):
         try:
             return entries.of_person(uuid.UUID(text))
         except ValueError:
-            return entries.of_name(text)
+            # At the time of the entry.
+            return entries.filter(Q(actor_name=text) | Q(subject_name=text))
 
 
 class ActionFilter(admin.SimpleListFilter):

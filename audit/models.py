@@ -31,10 +31,6 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         """Filters entries with this user as actor or subject."""
         return self.filter(Q(actor_id=user_id) | Q(subject_id=user_id))
 
-    def of_name(self, name: str) -> EntryQuerySet:
-        """Filters entries with this username as actor or subject, at the time of the entry."""
-        return self.filter(Q(actor_name=name) | Q(subject_name=name))
-
     def actions(self) -> list[str]:
         """Returns the distinct actions of all entries."""
         with connection.cursor() as cursor:

@@ -55,17 +55,12 @@ def _create_identity() -> DeploymentIdentity:
     private = key.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return DeploymentIdentity.objects.create(
-        vapid_private_key=private, vapid_public_key=_vapid_public_key(key.public_key())
-    )
-
-
-def _vapid_public_key(key: ec.EllipticCurvePublicKey) -> str:
-    """Returns the public key as an uncompressed point in unpadded base64url. Source: RFC 8292."""
-    point = key.public_bytes(
+    # The public key is an uncompressed point in unpadded base64url. Source: RFC 8292.
+    point = key.public_key().public_bytes(
         serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
     )
-    return base64.urlsafe_b64encode(point).rstrip(b"=").decode()
+    public = base64.urlsafe_b64encode(point).rstrip(b"=").decode()
+    return DeploymentIdentity.objects.create(vapid_private_key=private, vapid_public_key=public)
 
 
 def ssh_config() -> dict[str, object]:

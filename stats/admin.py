@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, cast
 
 from django.contrib import admin
@@ -10,7 +10,6 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 
-from jobs.models import JobRun
 from kernel.admin import (
     Line,
     ReadOnlyAdmin,
@@ -29,8 +28,6 @@ from stats.history.charts import DEFAULT_RANGE, RANGES, charts
 from stats.jobs import COLLECT
 from stats.models import Snapshot, WorkspaceState, WorkspaceStateQuerySet
 from stats.selectors import refresh_interval, snapshot_state
-
-NEWEST_RUNS = 20
 
 
 def _state_column(field: str) -> Callable[[Any, Snapshot], str]:
@@ -95,7 +92,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
     duration = column("duration_ms", humanize.milliseconds, "duration")
 
     def timelines(self, request: HttpRequest) -> HttpResponse:
-        """Shows the charts of a range, the alarms that are on, and the collector's newest runs."""
+        """Shows the charts of a range, the alarms that are on, and a link to the job's runs."""
         selected = request.GET.get("range")
         if selected not in RANGES:
             selected = DEFAULT_RANGE
@@ -108,14 +105,8 @@ class SnapshotAdmin(ReadOnlyAdmin):
             selected=selected,
             timelines=charts(selected, now=now),
             alarms=alarms_on(now),
-            runs=newest_runs(),
+            runs=reverse("admin:jobs_jobrun_changelist", query={"job_name": COLLECT.name}),
         )
-
-
-def newest_runs() -> list[tuple[JobRun, timedelta | None]]:
-    """Returns the collector's newest runs, and their durations (None for a running run)."""
-    runs = JobRun.objects.filter(job_name=COLLECT.name).order_by("-started_at")[:NEWEST_RUNS]
-    return [(run, run.finished_at - run.started_at if run.finished_at else None) for run in runs]
 
 
 BADGES = {

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from jobs.registry import Job, register
 from stats.retention import prune_stats
@@ -8,11 +8,12 @@ from stats.rollups.hours import make_partitions
 from stats.selectors import refresh_interval
 from stats.services import collect_snapshot
 
-
-def _collect(now: datetime) -> int:
-    return collect_snapshot(now).row_count
-
-
-COLLECT = register(Job(name="collect_deployment_stats", every=refresh_interval, run=_collect))
+COLLECT = register(
+    Job(
+        name="collect_deployment_stats",
+        every=refresh_interval,
+        run=lambda now: collect_snapshot(now).row_count,
+    )
+)
 register(Job(name="make_stats_partitions", every=timedelta(minutes=30), run=make_partitions))
 register(Job(name="prune_deployment_stats", every=timedelta(minutes=30), run=prune_stats))

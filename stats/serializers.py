@@ -282,7 +282,11 @@ class PointSerializer(WireSerializer):
         latency = {"p50": instance.latency_p50_ms, "p95": instance.latency_p95_ms}
         return {
             "starts_at": instance.at,
-            **({"session_count": _session_count(newest)} if newest.knows_sessions else {}),
+            **(
+                {"session_count": _render_sessions(newest.session_counts)}
+                if newest.knows_sessions
+                else {}
+            ),
             "workspaces": {
                 **{state: getattr(newest, state) for state in STATES},
                 "connection_latency_ms": wire.apply(ConnectionLatencySerializer.component, latency),
@@ -293,10 +297,6 @@ class PointSerializer(WireSerializer):
 
 
 _render_sessions = SessionCountSerializer().to_representation
-
-
-def _session_count(snapshot: Snapshot) -> Any:
-    return _render_sessions(snapshot.session_counts)
 
 
 class HistorySerializer(WireSerializer):

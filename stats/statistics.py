@@ -144,7 +144,8 @@ SELECT count(*) FROM (
 ) AS workspaces
 """  # noqa: S608 - the names are constants of this package
 
-# For each agent, sums the usage rows of its newest finished minute that has usage rows.
+# For each agent, sums the usage rows of its newest finished minute that has usage rows. An agent
+# reports its sessions in several usage rows.
 _USAGE = f"""
 WITH counted AS (
     SELECT * FROM (
@@ -189,13 +190,15 @@ def agent_statistics(at: datetime, *, from_usage: bool = False) -> dict[str, Any
     (found,) = fetch_rows(_AGENT_STATISTICS, values)
     number, rx, tx, buckets, counts, exact, *sessions = found
     p50, p95 = exact or percentiles(buckets, counts)
+    if from_usage:
+        ((*sessions,),) = fetch_rows(_USAGE, values)
     return {
         "row_count": int(number),
         "rx_bytes": min(int(rx), MAX_INTEGER),
         "tx_bytes": min(int(tx), MAX_INTEGER),
         "latency_p50_ms": p50,
         "latency_p95_ms": p95,
-        "session_counts": _usage_sessions(at) if from_usage else _session_counts(*sessions),
+        "session_counts": _session_counts(*sessions),
         "latency_method": Snapshot.Method.EXACT
         if number <= MAX_EXACT_ROWS
         else Snapshot.Method.HISTOGRAM,
@@ -218,15 +221,6 @@ def _session_counts(known: bool, sums: Sequence[Any], others: str | None) -> dic
         return {}
     kinds = {kind: min(int(n), MAX_INTEGER) for kind, n in zip(FAMILIES, sums, strict=True)}
     return kinds | (orjson.loads(others) if others else {})
-
-
-def _usage_sessions(at: datetime) -> dict[str, int]:
-    """Counts sessions by application, in the newest finished minute of each agent.
-
-    An agent reports its sessions in several usage rows, so those of that minute are summed.
-    """
-    (sessions,) = fetch_rows(_USAGE, _window(at))
-    return _session_counts(*sessions)
 
 
 def workspace_counts(at: datetime) -> dict[str, int]:

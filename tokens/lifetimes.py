@@ -30,19 +30,6 @@ def parse_lifetime(text: str) -> int:
     return lifetime_ns
 
 
-def too_short(lifetime_ns: int) -> str:
-    """Returns the error message for a lifetime under a second.
-
-    The client has probably sent seconds instead of nanoseconds.
-    """
-    return f"lifetime is in nanoseconds; {lifetime_ns} ns is less than a second. {ONE_DAY}"
-
-
-def not_a_number(value: object) -> str:
-    """Returns the error message for a lifetime that is not a number, for example "7d"."""
-    return f"lifetime is in nanoseconds, not {str(value)[:64]!r}. {ONE_DAY}"
-
-
 def expires_soon(expires_at: datetime, lifetime_ns: int, *, now: datetime) -> bool:
     """Returns whether a key expires within a week. False for lifetimes of a week or less."""
     return lifetime_ns > SOON_NS and expires_at - now < SOON

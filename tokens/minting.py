@@ -14,7 +14,7 @@ from kernel.db.connections import commit_with_retry, fetch, retry_on_conflict
 from kernel.http.errors import APIError, Validation, forbidden, invalid
 from kernel.text.humanize import duration, plural
 from tokens import token_format
-from tokens.lifetimes import MIN_LIFETIME_NS, too_short
+from tokens.lifetimes import MIN_LIFETIME_NS, ONE_DAY
 from tokens.models import APIKey, PolicyVersion
 from tokens.policy import resolution
 from tokens.policy.resolution import Limit, Policy
@@ -110,7 +110,9 @@ def _limits(user: User, caller: KeyIdentity) -> Policy:
 def _lifetime(wanted_ns: int, limits: Policy) -> int:
     limit = limits[resolution.MAX_LIFETIME]
     if wanted_ns and wanted_ns < MIN_LIFETIME_NS:
-        raise invalid(Validation("lifetime", too_short(wanted_ns)))
+        # The client has probably sent seconds instead of nanoseconds.
+        detail = f"lifetime is in nanoseconds; {wanted_ns} ns is less than a second. {ONE_DAY}"
+        raise invalid(Validation("lifetime", detail))
     if wanted_ns > limit.value:
         detail = f"lifetime must be at most {duration(limit.value)}"
         raise _over_limit("The lifetime is too long.", "lifetime", detail, limit)
@@ -149,7 +151,7 @@ def _allow_list(wanted: Sequence[object], caller: KeyIdentity) -> AllowList:
     except ValueError as error:
         raise invalid(Validation("allow_list", str(error))) from None
     chosen = tuple(parsed) or EVERYTHING
-    if not allow_lists.is_within(chosen, caller.allow_list):
+    if not all(allow_lists.covers(caller.allow_list, *entry) for entry in chosen):
         raise forbidden("A key cannot create a key with a wider allow list than its own.")
     return chosen
 

@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from kernel.http.views.rendering import WireSerializer
 from kernel.text.durations import whole_seconds
-from tokens.lifetimes import MIN_LIFETIME_NS, not_a_number
+from tokens.lifetimes import MIN_LIFETIME_NS, ONE_DAY
 from tokens.models import SOURCES
 from tokens.policy.resolution import LIMITS
 from tokens.token_format import MAX_NAME_LENGTH
@@ -232,7 +232,8 @@ class LifetimeField(WholeNumberField):
 
     def to_internal_value(self, data: Any) -> int:
         if isinstance(data, str | float):
-            raise serializers.ValidationError(not_a_number(data))
+            text = f"lifetime is in nanoseconds, not {str(data)[:64]!r}. {ONE_DAY}"
+            raise serializers.ValidationError(text)
         return super().to_internal_value(data)
 
 

@@ -48,11 +48,6 @@ def ids(allowed: AllowList, kind: str) -> frozenset[str] | None:
     return frozenset(i for t, i in allowed if t in (ANY, kind))
 
 
-def is_within(narrow: AllowList, wide: AllowList) -> bool:
-    """Returns whether `wide` covers every entry of `narrow`."""
-    return all(covers(wide, kind, value) for kind, value in narrow)
-
-
 def stored(allowed: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
     """Returns the list as JSON objects, for the database and for responses."""
     return [{"type": kind, "id": value} for kind, value in allowed]

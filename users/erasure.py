@@ -44,8 +44,8 @@ class ErasureRule:
 
 type Survey = list[tuple[ErasureRule, int]]
 
-_rules: list[ErasureRule] = []
-register = _rules.append
+rules: list[ErasureRule] = []
+register = rules.append
 
 
 def survey(user: User, rules: Iterable[ErasureRule]) -> Survey:
@@ -56,26 +56,19 @@ def survey(user: User, rules: Iterable[ErasureRule]) -> Survey:
 
 def rules_of_deletion() -> list[ErasureRule]:
     """Returns the rules that apply when a user is deleted."""
-    return [rule for rule in _rules if not rule.outlives]
+    return [rule for rule in rules if not rule.outlives]
 
 
-def rules_with_page() -> list[ErasureRule]:
-    return [rule for rule in _rules if rule.page is not None]
-
-
-def rehearse(user: User) -> Survey:
-    """Returns the result of `erase`, but changes nothing. Raises: APIError 400 as `erase` does."""
-    require_another_owner(user)
-    return survey(user, _rules)
-
-
-def erase(user: User, *, actor: Actor, now: datetime) -> Survey:
+def erase(user: User, *, actor: Actor, now: datetime, dry_run: bool = False) -> Survey:
     """Erases the user and applies every rule. Returns the number of rows for each rule.
 
-    The audit entry contains only the user's id. Raises: APIError 400 for the last owner.
+    The audit entry contains only the user's id. A dry run changes nothing. Raises: APIError 400 for
+    the last owner.
     """
     require_another_owner(user)
-    others = [rule for rule in _rules if rule.outlives]
+    if dry_run:
+        return survey(user, rules)
+    others = [rule for rule in rules if rule.outlives]
     found = survey(user, others)
     for rule in others:
         if rule.erase is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -111,14 +111,12 @@ def _role_problem(identity: KeyIdentity, action: str, of: Owner | None, *, own: 
     if roles.OWNER in of.roles and not identity.has_role(roles.OWNER):
         return "Only an owner may act on an owner."
     # A caller who sets the password can sign in as the user, and so gets all rights of the user.
-    if action == "user:update_personal" and not _has_rights(identity, roles.rights(of.roles)):
+    if action == "user:update_personal" and not all(
+        identity.may(right) and scopes.allow(identity.scopes, right)
+        for right in roles.rights(of.roles)
+    ):
         return "You cannot reset the password of a user who has rights you lack."
     return ""
-
-
-def _has_rights(identity: KeyIdentity, wanted: Iterable[str]) -> bool:
-    """Returns whether the caller's roles and scopes allow all of the actions."""
-    return all(identity.may(a) and scopes.allow(identity.scopes, a) for a in wanted)
 
 
 def page_refusal(caller: User, action: str, *, on: User) -> APIError | None:

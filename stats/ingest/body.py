@@ -31,7 +31,13 @@ def read_rows(body: bytes, *, encoding: str) -> list[Numbered]:
     containers = text.count(b"[") + text.count(b"{")
     if text.count(b",") > MAX_COMMAS or containers > MAX_CONTAINERS:
         raise _too_many_rows()
-    rows = _json_lines(text) if _is_lines(text) else _one_value(text)
+    if _is_lines(text):
+        # Without a list of all lines, many empty ones need no memory.
+        lines = enumerate(io.BytesIO(text), 1)
+        rows = [(number, parse_json(line)) for number, line in lines if line.strip()]
+    else:
+        value = bodies.parse_json(text, max_values=MAX_COMMAS + MAX_CONTAINERS)
+        rows = list(enumerate(value if isinstance(value, list) else [value], 1))
     if len(rows) > MAX_ROWS:
         raise _too_many_rows()
     return rows
@@ -70,14 +76,3 @@ def _is_lines(text: bytes) -> bool:
     """Returns whether the body is JSON lines, and not a single JSON value."""
     first, _, rest = text.strip().partition(b"\n")
     return first.startswith(b"{") and first.rstrip().endswith(b"}") and bool(rest)
-
-
-def _one_value(text: bytes) -> list[Numbered]:
-    value = bodies.parse_json(text, max_values=MAX_COMMAS + MAX_CONTAINERS)
-    return list(enumerate(value if isinstance(value, list) else [value], 1))
-
-
-def _json_lines(text: bytes) -> list[Numbered]:
-    # Without a list of all lines, many empty ones need no memory.
-    lines = enumerate(io.BytesIO(text), 1)
-    return [(number, parse_json(line)) for number, line in lines if line.strip()]

@@ -12,9 +12,8 @@ import csv
 import io
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from datetime import datetime
-from threading import Thread
+from functools import partial
 from typing import Any, ClassVar
 
 from django.utils import timezone
@@ -30,6 +29,7 @@ from kernel.commands.line_imports import (
     Source,
     records,
 )
+from kernel.futures import Pool
 from kernel.text.humanize import plural
 from stats.ingest.ingestion import AGENT, MEMBERS, WORKSPACE, Parsed, minutes_of, parse, store
 from stats.ingest.rows import (
@@ -113,29 +113,18 @@ class ImportCommand(LinesCommand):
         names = [member.name for member in MEMBERS[self.kind]]
         needed, usual = _needed(self.kind), usual_csv if self.kind == AGENT else None
         lines = records(source, columns=names, needed=needed, check=self._check_header, usual=usual)
-        batches = _batches(lines)
-        following = self._parse_next(batches)
+        # Python does not wait for a thread of the pool. So Ctrl-C stops the command, even if the
+        # thread is waiting for input from a pipe.
+        pool, parse_next = Pool(1, name="parse"), partial(self._parse_next, _batches(lines))
+        following = pool.submit("", parse_next)
         while (current := following.result()) is not None:
-            following = self._parse_next(batches)
+            following = pool.submit("", parse_next)
             yield current
+        pool.stop()
 
-    def _parse_next(self, batches: Iterator[Sequence[Record]]) -> Future[Batch | None]:
-        """Parses the next batch in a daemon thread.
-
-        So Ctrl-C stops the command, even if the thread is waiting for input from a pipe.
-        """
-        future: Future[Batch | None] = Future()
-
-        def run() -> None:
-            try:
-                batch = next(batches, None)
-                parsed = parse(self._rows(batch or ()), kind=self.kind)
-                future.set_result(None if batch is None else (batch, parsed))
-            except BaseException as error:  # noqa: BLE001 - result() raises it again
-                future.set_exception(error)
-
-        Thread(target=run, name="parse", daemon=True).start()
-        return future
+    def _parse_next(self, batches: Iterator[Sequence[Record]]) -> Batch | None:
+        batch = next(batches, None)
+        return None if batch is None else (batch, parse(self._rows(batch), kind=self.kind))
 
     def _rows(self, batch: Sequence[Record]) -> Iterator[Numbered]:
         """Yields the number and the value of each record. Checks the names of its members."""

@@ -29,12 +29,10 @@ class Command(ListingCommand):
     def handle(self, *args: Any, **options: Any) -> str:
         user = find_user(options["user"])
         name = user.username
-        if options["dry_run"]:
-            found = erasure.rehearse(user)
-        else:
-            if not options["yes"]:
-                confirm(f"This erases the user {name}, which cannot be undone.")
-            found = erasure.erase(user, actor=SYSTEM, now=timezone.now())
+        if not (options["dry_run"] or options["yes"]):
+            confirm(f"This erases the user {name}, which cannot be undone.")
+        now, dry_run = timezone.now(), options["dry_run"]
+        found = erasure.erase(user, actor=SYSTEM, now=now, dry_run=dry_run)
         for rule, rows in found:
             line = f"{rows}\t{rule.data}\t{rule.outcome}"
             self.row(line, data=rule.data, rows=rows, outcome=rule.outcome)
