@@ -27,25 +27,20 @@ def compose(channel: Channel, *, now: datetime) -> None:
     with transaction.atomic():
         # Only one worker makes the deliveries of a channel at a time.
         locked = Channel.objects.select_for_update(skip_locked=True).filter(pk=channel.pk)
-        if locked.first() is not None:
-            _compose(channel, now)
-
-
-def _compose(channel: Channel, now: datetime) -> None:
-    waiting = channel.alerts.filter(status=Alert.Status.PENDING, delivery=None)
-    if not waiting.exists():
-        return
-    made = channel.deliveries.filter(created_at__gt=now - _HOUR)
-    left = channel.hourly_limit - made.count()
-    if left <= 0:
-        return
-    alerts = drop_outdated(waiting, now)
-    # The last message of the hour lists all alerts.
-    if len(alerts) <= MAX_SINGLE and len(alerts) <= max(left - 1, 1):
-        for alert in alerts:
-            _deliver(channel, [alert], now)
-    elif not made.filter(created_at__gt=now - _MINUTE).exists():
-        _deliver(channel, alerts, now)
+        waiting = channel.alerts.filter(status=Alert.Status.PENDING, delivery=None)
+        made = channel.deliveries.filter(created_at__gt=now - _HOUR)
+        if locked.first() is None or not waiting.exists():
+            return
+        left = channel.hourly_limit - made.count()
+        if left <= 0:
+            return
+        alerts = drop_outdated(waiting, now)
+        # The last message of the hour lists all alerts.
+        if len(alerts) <= MAX_SINGLE and len(alerts) <= max(left - 1, 1):
+            for alert in alerts:
+                _deliver(channel, [alert], now)
+        elif not made.filter(created_at__gt=now - _MINUTE).exists():
+            _deliver(channel, alerts, now)
 
 
 def _deliver(channel: Channel, alerts: list[Alert], now: datetime) -> None:

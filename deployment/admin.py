@@ -91,10 +91,6 @@ class ConfigRevisionAdmin(ReadOnlyAdmin):
 CHECK_LATE_AFTER = timedelta(days=3)
 
 
-def _update(now: datetime) -> list[Line]:
-    return [*_own_release(), *_coder_release(now)]
-
-
 def _own_release() -> list[Line]:
     """Returns nothing unless a feed of releases is configured."""
     lines = []
@@ -142,4 +138,4 @@ def _configuration(now: datetime) -> list[Line]:
 
 
 register("Configuration", _configuration, order=30)
-register("Updates", _update, order=80)
+register("Updates", lambda now: [*_own_release(), *_coder_release(now)], order=80)

@@ -29,16 +29,8 @@ def warn_of_options() -> None:
         logger.warning("%s", warning)
 
 
-def record_start(options: ConfigSnapshot, *, now: datetime) -> ConfigRevision | None:
-    """Records the options at startup as a new revision.
-
-    Returns None if the newest revision has the same options.
-    """
-    return record(options, version=settings.VERSION, now=now)
-
-
 def record(
-    options: ConfigSnapshot, *, version: str, now: datetime, coder_url: str = ""
+    options: ConfigSnapshot, *, now: datetime, version: str = "", coder_url: str = ""
 ) -> ConfigRevision | None:
     """Records the options of this service, or of a Coder deployment, as a new revision.
 
@@ -51,7 +43,7 @@ def record(
         return ConfigRevision.objects.create(
             digest=options.digest,
             host=socket.gethostname()[:255],
-            server_version=version,
+            server_version=version or settings.VERSION,
             coder_url=coder_url,
             recorded_at=now,
             values=options.values,

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 
 import orjson
@@ -21,6 +22,7 @@ from deployment.updatecheck import DEADLINE_SECONDS, fetch
 from kernel.outgoing import MAX_BODY_BYTES, OutgoingError
 
 SUMMARY_CHARACTERS = 200
+_VERSION = attrgetter("version")
 logger = logging.getLogger(__name__)
 
 
@@ -60,8 +62,8 @@ def check_for_own_release(now: datetime) -> int:
         known.version = ""
     else:
         # A later security release matters more than a newer one without a fix.
-        newest = max(newer, key=_version)
-        fix = max((each for each in newer if each.is_security), key=_version, default=newest)
+        newest = max(newer, key=_VERSION)
+        fix = max((each for each in newer if each.is_security), key=_VERSION, default=newest)
         if known.version != str(newest.version):
             known.found_at = now
         known.version, known.url = str(newest.version), newest.url
@@ -106,10 +108,6 @@ def _content(path: Path) -> bytes:
             return file.read(MAX_BODY_BYTES)
     except OSError as error:
         raise OutgoingError(f"{path}: {error.strerror}") from None
-
-
-def _version(release: OwnRelease) -> semver.Version:
-    return release.version
 
 
 def _is_upgrade(version: semver.Version) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import NamedTuple
@@ -48,8 +48,14 @@ def send_expiry_mails(now: datetime) -> int:
 
     The next run retries mails that could not be sent.
     """
+    # A token's user gets a mail, and every owner of the deployment.
+    of_recipient: dict[User, list[Line]] = defaultdict(list)
+    admins = list(active_owners())
+    for line in _due(now):
+        for recipient in {line.key.user, *admins}:
+            of_recipient[recipient].append(line)
     sent = 0
-    for recipient, lines in _by_recipient(_due(now)).items():
+    for recipient, lines in of_recipient.items():
         try:
             sent += _send_once(recipient, lines, now)
         # The user or a key was deleted in the meantime, or the address is not valid.
@@ -76,16 +82,6 @@ def _due(now: datetime) -> Iterator[Line]:
         days = next(days for days in DAYS if key.expires_at - now <= timedelta(days=days))
         if to_timedelta(key.lifetime_ns) > timedelta(days=days):
             yield Line(key, days)
-
-
-def _by_recipient(lines: Iterable[Line]) -> dict[User, list[Line]]:
-    """Groups tokens by recipient: the token's user, and every owner of the deployment."""
-    found: dict[User, list[Line]] = defaultdict(list)
-    admins = list(active_owners())
-    for line in lines:
-        for recipient in {line.key.user, *admins}:
-            found[recipient].append(line)
-    return found
 
 
 def _send_once(recipient: User, lines: list[Line], now: datetime) -> int:

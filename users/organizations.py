@@ -173,7 +173,7 @@ class MembersView(APIView):
         ids = allow_lists.ids(identity_of(request).allow_list, "user")
         return whole_list(
             request,
-            selectors.all_users(ids),
+            selectors.matching_users(ids=ids),
             render=MemberSerializer().to_representation,
             operation_id="list-organization-members",
         )

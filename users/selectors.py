@@ -124,25 +124,20 @@ def search(
     return users, COUNT.load(None, lambda: CachedValue(_count([])))
 
 
-def all_users(ids: frozenset[str] | None) -> Iterator[Sequence[User]]:
-    """Yields pages of the users with these ids, or of all users, ordered by username."""
-    return _in_pages(_among(ids))
-
-
-def matching_users(query: str) -> Iterator[Sequence[User]]:
+def matching_users(
+    query: str = "", *, ids: frozenset[str] | None = None
+) -> Iterator[Sequence[User]]:
     """Yields pages of all users that match the query of `search`, ordered by username.
 
-    Raises: APIError 400 as `search` does.
+    If `ids` is given, only those users are searched. Raises: APIError 400 as `search` does.
     """
-    return _in_pages(_conditions(query))
+    conditions = [*_conditions(query), *_among(ids)]
 
+    def read(last: User | None, limit: int) -> Sequence[User]:
+        after: list[Condition] = [("username > %s", [last.username])] if last else []
+        return _users([*conditions, *after], limit)
 
-def _in_pages(conditions: Sequence[Condition]) -> Iterator[Sequence[User]]:
-    return pages(lambda last, limit: _users([*conditions, *_after(last)], limit))
-
-
-def _after(last: User | None) -> list[Condition]:
-    return [] if last is None else [("username > %s", [last.username])]
+    return pages(read)
 
 
 def _users(conditions: Iterable[Condition], limit: int, offset: int = 0) -> list[User]:

@@ -48,7 +48,13 @@ def _prepare(user: User, password: str | None) -> None:
 
     Hashes the password, so do not call it in a transaction. Raises: APIError 400.
     """
-    problems = _field_problems(user)
+    problems: list[Validation] = []
+    try:
+        # The database checks on insert whether names are in use.
+        user.full_clean(exclude=["password"], validate_unique=False, validate_constraints=False)
+    except ValidationError as error:
+        of_field = error.message_dict.items()
+        problems = [Validation(field, " ".join(texts)) for field, texts in of_field]
     if password is not None:
         problems += passwords.problems(password, user)
     if problems:
@@ -230,15 +236,3 @@ def _last_owner() -> APIError:
 def target_of(user: User) -> Target:
     """Returns the user as the target of an audit entry."""
     return user_target(user.id, user.username)
-
-
-def _field_problems(user: User) -> list[Validation]:
-    """Returns an error for each invalid field.
-
-    Does not check whether names are in use. The database does this on insert.
-    """
-    try:
-        user.full_clean(exclude=["password"], validate_unique=False, validate_constraints=False)
-    except ValidationError as error:
-        return [Validation(field, " ".join(texts)) for field, texts in error.message_dict.items()]
-    return []

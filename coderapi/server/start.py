@@ -23,7 +23,7 @@ from coderapi.server.listener import Listener
 from coderapi.server.prometheus import metrics_role
 from coderapi.server.supervisor import Supervisor
 from coderapi.server.worker import DRAIN_SECONDS, Worker
-from deployment.history import record_start, warn_of_options
+from deployment.history import record, warn_of_options
 from experiments.selectors import warn_of_unknown_experiments
 from jobs.worker import work
 from kernel.datadir import DataDirectoryError
@@ -55,7 +55,7 @@ def run_server(*, web_only: bool) -> int:
         metrics = metrics_role()
     except (AddressError, DataDirectoryError) as error:
         raise CommandError(str(error)) from error
-    record_start(settings.CONFIG_SNAPSHOT, now=now)
+    record(settings.CONFIG_SNAPSHOT, now=now)
     _log_start(claims)
     connections.close_all()
     web.preload()

@@ -18,7 +18,7 @@ from django.db import connection
 
 from coderapi import readiness
 from coderapi.admin_cards import COUNTED_APART
-from deployment.history import differences, has_drifted, hosts_by_configuration, record_start
+from deployment.history import differences, has_drifted, hosts_by_configuration, record
 from deployment.models import ConfigRevision
 from kernel.db import replicas as db_replicas
 from kernel.db.replicas import OTHER_KEYS, OTHER_SETTINGS, PREFIX, Replica, misfit
@@ -38,7 +38,7 @@ def of(key: str = KEY, **environ: str) -> ConfigSnapshot:
 
 
 def revision(**environ: str) -> ConfigRevision:
-    recorded = record_start(of(**environ), now=NOW)
+    recorded = record(of(**environ), now=NOW)
     assert recorded
     return recorded
 
@@ -70,10 +70,10 @@ def test_password_in_a_value_changes_the_digest_and_is_not_stored() -> None:
 
 @pytest.mark.django_db
 def test_start_is_recorded_only_with_a_change() -> None:
-    assert record_start(of(), now=NOW)
-    assert record_start(of(), now=NOW) is None
-    assert record_start(of(CODER_VERBOSE="true"), now=NOW)
-    assert record_start(of(), now=NOW)
+    assert record(of(), now=NOW)
+    assert record(of(), now=NOW) is None
+    assert record(of(CODER_VERBOSE="true"), now=NOW)
+    assert record(of(), now=NOW)
     assert ConfigRevision.objects.count() == 3
 
 

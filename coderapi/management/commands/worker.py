@@ -56,13 +56,13 @@ class Command(ServerCommand):
 
     def handle(self, **options: Any) -> None:
         # Imported here, so that `--help` does not import the application.
-        from deployment.history import record_start, warn_of_options
+        from deployment.history import record, warn_of_options
         from experiments.selectors import warn_of_unknown_experiments
         from jobs.worker import work
 
         def run(stop: Event) -> None:
             if wait_until_migrated(stop):
-                record_start(settings.CONFIG_SNAPSHOT, now=timezone.now())
+                record(settings.CONFIG_SNAPSHOT, now=timezone.now())
                 work(stop)
 
         warn_of_options()
