@@ -584,7 +584,7 @@ def test_command_reports_a_failed_test(receiver: Receiver) -> None:
     receiver.status = 500
     with pytest.raises(CommandError, match="security: The server returned status 500"):
         run("send_alerts", "--test")
-    with pytest.raises(CommandError, match="No alert channel has this name"):
+    with pytest.raises(CommandError, match="There is no alert channel"):
         run("send_alerts", "--test", "--channel", "other")
     receiver.status = 200
     assert run("send_alerts") == "Sent 0 messages."
