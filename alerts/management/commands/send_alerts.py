@@ -22,8 +22,9 @@ from kernel.text.humanize import plural
 
 class Command(BaseCommand):
     help = (
-        "Sends the alerts that are due, with --test a test alert, or with --weekly-digest the digest of "
-        "the last seven days. The first test alert that a new channel accepts enables the channel."
+        "Sends the alerts that are due, with --test a test alert, or with --weekly-digest the "
+        "digest of the last seven days. The first test alert that a new channel accepts enables "
+        "the channel."
     )
     examples = "\n--test --channel security\n--weekly-digest\n--weekly-digest --channel security"
 
