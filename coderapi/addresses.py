@@ -58,19 +58,12 @@ class Claim:
         self.scheme = scheme
         inherited = _inherited_for(text)
         self.is_inherited = inherited is not None
-        self._socket = inherited or _bind_with_retry(text, option)
-        self.address = _address_of(self._socket)
+        self.socket = inherited or _bind_with_retry(text, option)
+        self.address = _address_of(self.socket)
         if sys.platform == "linux" and not self.is_inherited:
             # Now only sockets of the same user with SO_REUSEPORT can bind to the port.
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-
-    def release(self) -> None:
-        self._socket.close()
-
-    def hand_over(self) -> socket.socket:
-        """Returns the socket for listening. Its children must close it if they do not need it."""
-        return self._socket
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
     @property
     def url(self) -> str:

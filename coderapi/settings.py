@@ -118,7 +118,6 @@ DEBUG = False
 STEPS = "coderapi.steps.STEPS"
 INSTALLED_APPS = bootstrap.INSTALLED_APPS
 MIDDLEWARE = [
-    "kernel.http.metrics.RequestMetricsMiddleware",
     "kernel.http.middleware.StepsMiddleware",
     "kernel.http.pages.middleware.StaticFilesMiddleware",
     "tokens.verification.middleware.SessionTokenMiddleware",

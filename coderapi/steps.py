@@ -24,7 +24,6 @@ from kernel.http.steps.cors import cors
 from kernel.http.steps.hosts import address_of, check_host
 from kernel.http.steps.rate_limit import count_request
 from kernel.http.wire import chosen
-from tokens.verification.authentication import refuse_foreign_sign_in
 from tokens.verification.middleware import caller_of_api
 
 STEPS = (
@@ -36,9 +35,8 @@ STEPS = (
     Step("wire_format", chosen),
     # 200 for a preflight request.
     Step("cors", cors(is_open_to)),
-    # 400 for a sign-in from another site.
-    Step("", refuse_foreign_sign_in),
-    # The view sends a 401 for a rejected token, after a 404 or 405.
+    # 400 for a sign-in from another site. The view sends a 401 for a rejected token, after a 404 or
+    # 405.
     Step("caller", caller_of_api),
     # 429 over the rate limit.
     Step("limit", count_request),

@@ -30,7 +30,6 @@ from kernel.http.results import Ask, Results
 from kernel.http.threads import Threads
 from kernel.http.views import documents
 from kernel.http.views.base import DocumentView, view_classes
-from kernel.http.views.rendering import complete
 from kernel.telemetry import metrics
 from kernel.telemetry.access import AccessLog
 from users.selectors import ME
@@ -88,7 +87,7 @@ def preload() -> None:
 
 @cache
 def _django() -> WSGIApplication:
-    return complete(get_wsgi_application())
+    return get_wsgi_application()
 
 
 def build() -> Site:

@@ -32,7 +32,7 @@ from kernel.http.call import first_parameters
 from kernel.http.errors import APIError, Validation, invalid
 from kernel.http.results import Ask, Results
 from kernel.http.steps.hosts import client_of
-from kernel.http.steps.rate_limit import bucket_of, limit_of, verdict_on
+from kernel.http.steps.rate_limit import bucket_of, count_request, limit_of
 from kernel.settings import settings
 from kernel.text.humanize import plural
 
@@ -153,9 +153,7 @@ def _count_reports(number: int, results: Results) -> None:
     Raises: APIError 429.
     """
     if number > 1:
-        verdict = verdict_on(results, amount=number - 1)
-        if verdict:
-            verdict.enforce(noun="reports")
+        count_request(results.call, results, amount=number - 1, noun="reports")
 
 
 @cached(PARSED_BODIES)

@@ -68,7 +68,6 @@ from rest_framework.views import APIView  # noqa: E402
 
 from bench.service import THREADS  # noqa: E402
 from coderapi.server.prometheus import InThreads  # noqa: E402
-from kernel.http.views.rendering import complete  # noqa: E402
 
 
 class User(models.Model):
@@ -179,4 +178,4 @@ urlpatterns = [
 
 def build() -> Any:
     """Returns an application that runs Django in threads, as the service does."""
-    return InThreads(complete(get_wsgi_application()), THREADS)
+    return InThreads(get_wsgi_application(), THREADS)

@@ -52,7 +52,7 @@ def metrics_role() -> list[Role]:
     except AddressError as error:
         raise AddressError(f"CODER_PROMETHEUS_ADDRESS: {error}") from error
     logger.info("Serving metrics on %s", claim.url)
-    listener = Listener(claim.hand_over(), is_inherited=claim.is_inherited)
+    listener = Listener(claim.socket, is_inherited=claim.is_inherited)
     # An idle connection between two scrapes would delay the end of this process.
     worker = Worker(listener, load, keeps=False)
     return [Role("metrics", worker.run, DRAIN_SECONDS, listener)]

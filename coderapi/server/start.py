@@ -29,8 +29,8 @@ from jobs.worker import work
 from kernel.datadir import DataDirectoryError
 from kernel.db.capacity import fit_pools
 from kernel.db.connections import leave_pool
+from kernel.http.metrics import measure_lag
 from kernel.loops import run_until_signalled
-from kernel.telemetry.loop_lag import measure_lag
 from kernel.telemetry.metrics import start_sampling
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def web_roles(now: datetime) -> list[Role]:
     roles = []
     for claim in claims:
         tls = _tls(now) if claim.scheme == "https" else None
-        listener = Listener(claim.hand_over(), is_inherited=claim.is_inherited)
+        listener = Listener(claim.socket, is_inherited=claim.is_inherited)
         for number in range(settings.WEB_WORKERS):
             url = "" if number else claim.url
             worker = Worker(

@@ -35,7 +35,7 @@ from kernel.http.body import DEFAULT_CAP, Body, Read
 from kernel.http.call import Call, environ_of
 from kernel.http.errors import APIError, crashed
 from kernel.http.headers import KEY_EXPIRES, REQUEST_ID
-from kernel.http.metrics import UNKNOWN, method_label, record_request
+from kernel.http.metrics import method_label, record_request
 from kernel.http.responses import Answer, Pieces, common
 from kernel.http.results import KEY, Ask, Results, Step, new_request_id
 from kernel.http.steps.hosts import address_of, client_of
@@ -173,14 +173,14 @@ class Site:
 class Exchange:
     """One request and its response."""
 
-    __slots__ = ("_begun", "_is_walked", "_max_body", "_operation", "_site", "request", "results")
+    __slots__ = ("_begun", "_is_walked", "_max_body", "_site", "request", "results")
 
     def __init__(self, site: Site, request: Request) -> None:
         self._begun = time.perf_counter()
         self._site, self.request = site, request
         self.results = Results(request.call, request.request_id)
         self._is_walked = False
-        self._max_body, self._operation = DEFAULT_CAP, UNKNOWN
+        self._max_body = DEFAULT_CAP
 
     def submit[T](self, query: Callable[[], T]) -> Future[T]:
         """Runs a function that blocks in a thread. The clients take turns."""
@@ -195,9 +195,11 @@ class Exchange:
             raise
         except Exception as error:  # noqa: BLE001 - the client gets a response
             answer = self._failed(error).answer()
-        # Django's middleware has completed and counted its own responses.
+        # Django's middleware has completed its own responses.
         if REQUEST_ID not in answer.headers:
             self._complete(answer)
+        if self._site.counts:
+            self._count(answer)
         if answer.pieces:
             answer.pieces = _LoggedPieces(self, answer, answer.pieces)
         elif self._site.log:
@@ -209,8 +211,6 @@ class Exchange:
         if not answer.pieces and not answer.lines:
             answer.add_length()
         answer.lines += common().lines
-        if self._site.counts:
-            self._count(answer)
 
     def _failed(self, error: Exception) -> APIError:
         known = to_api_error(error)
@@ -232,7 +232,7 @@ class Exchange:
                 return None
             self._max_body = route.max_body
             answer = yield from route.respond(self.results, self._read)
-            self._operation = route.operation
+            self.results.operation = route.operation
             return answer
         except Exception as error:  # noqa: BLE001 - Django gets the request, and handles it
             _log_once(error)
@@ -273,7 +273,7 @@ class Exchange:
 
     def _count(self, answer: Answer) -> None:
         record_request(
-            operation=self._operation,
+            operation=self.results.operation,
             method=method_label(self.results.call),
             status=answer.status,
             wire_format=self.results.wire_format.value,

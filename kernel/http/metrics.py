@@ -1,15 +1,13 @@
-"""Metrics of a web process: its requests, connections and notifications."""
+"""Metrics of a web process: its requests, event loop, connections and notifications."""
 
 from __future__ import annotations
 
-import time
+import asyncio
 from collections.abc import Callable
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
-from django.core.exceptions import MiddlewareNotUsed
 from django.db import DEFAULT_DB_ALIAS
-from django.http import HttpRequest, HttpResponse
 from django.urls import ResolverMatch
 from prometheus_client import Counter, Histogram
 
@@ -17,7 +15,7 @@ from kernel.db import listener
 from kernel.db.backend import base as backend
 from kernel.db.capacity import free_connections
 from kernel.http.call import Call
-from kernel.http.results import IdentifiedRequest
+from kernel.http.results import UNKNOWN
 from kernel.telemetry import metrics
 
 REQUESTS = Counter(
@@ -31,8 +29,13 @@ REQUEST_SECONDS = Histogram(
     ["operation"],
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
+LAG_SECONDS = 0.02
+LAG = Histogram(
+    "coderapi_event_loop_lag_seconds",
+    "How late the event loop of a web process starts callbacks, sampled 50 times a second.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1),
+)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-UNKNOWN = "unknown"
 
 
 # The results are cached, because looking up the labels takes longer than counting.
@@ -56,38 +59,15 @@ def record_request(
     observe(seconds)
 
 
-class RequestMetricsMiddleware:
-    """Counts every response, and records its time, if metrics are enabled."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        if not metrics.enabled():
-            raise MiddlewareNotUsed
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        begun = time.perf_counter()
-        response = self.get_response(request)
-        results = cast("IdentifiedRequest", request).results
-        method = method_label(results.call)
-        record_request(
-            operation=operation_of(request.resolver_match, method),
-            method=method,
-            status=response.status_code,
-            wire_format=results.wire_format.value,
-            seconds=time.perf_counter() - begun,
-        )
-        return response
-
-
 def method_label(call: Call) -> str:
     return call.method if call.method in METHODS else "other"
 
 
-def operation_of(match: ResolverMatch | None, method: str) -> str:
+def operation_of(match: ResolverMatch | None, call: Call) -> str:
     """Returns the app's name, the operation's id in the schema, or the view's name."""
     if match is None:
         return UNKNOWN
-    return match.app_name or _name_of(match.func, method)
+    return match.app_name or _name_of(match.func, method_label(call))
 
 
 @cache
@@ -100,6 +80,19 @@ def _name_of(view: Any, method: str) -> str:
         if operation := getattr(getattr(handlers, known, None), "operation_id", ""):
             return str(operation)
     return str(handlers.__name__)
+
+
+async def measure_lag() -> None:
+    """Samples how late the event loop starts callbacks, if metrics are enabled.
+
+    While the loop runs one function, all clients of the process wait. So nothing in the loop may
+    take longer than about a millisecond.
+    """
+    loop = asyncio.get_running_loop()
+    while metrics.enabled():
+        due = loop.time() + LAG_SECONDS
+        await asyncio.sleep(LAG_SECONDS)
+        LAG.observe(max(0.0, loop.time() - due))
 
 
 def pool_stats() -> dict[str, int]:

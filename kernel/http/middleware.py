@@ -14,6 +14,7 @@ from kernel.http import wire
 from kernel.http.asking import run
 from kernel.http.call import from_environ
 from kernel.http.exchange import finish, walk
+from kernel.http.metrics import operation_of
 from kernel.http.responses import common
 from kernel.http.results import KEY, IdentifiedRequest, Results, Step
 from kernel.http.steps import hosts
@@ -40,6 +41,7 @@ class StepsMiddleware:
         identified.has_steps = found is not None
         with logs.request_context(results.request_id):
             response = cast("HttpResponse", self._respond(request))
+        results.operation = operation_of(request.resolver_match, results.call)
         _set_length(response)
         finish(results, response.headers)
         for name, value in common().headers.items():

@@ -23,6 +23,7 @@ from kernel.http.wire import WireFormat
 # The key of the results in a WSGI environment.
 KEY = "coderapi.results"
 WINDOW_SECONDS = 60
+UNKNOWN = "unknown"
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -84,7 +85,7 @@ class Verdict:
 class Results:
     """The results of the steps. With an `answer`, a step has ended the request.
 
-    `cors` are headers of the response.
+    `cors` are headers of the response. `operation` is the label of the request in metrics.
     """
 
     call: Call
@@ -96,6 +97,7 @@ class Results:
     caller: Caller = ANONYMOUS
     limit: Verdict | None = None
     answer: Answer | None = None
+    operation: str = UNKNOWN
 
 
 class IdentifiedRequest(HttpRequest):

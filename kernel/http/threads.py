@@ -15,6 +15,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import BadRequest
+from django.http import HttpResponse
 
 from kernel.futures import Pool
 from kernel.http.asking import Asking
@@ -94,17 +95,21 @@ class _Response:
     def start(self, app: WSGIApplication) -> None:
         """Runs the application. Called in a thread."""
         try:
-            self._body = app(self._environ, self._start_response)
+            body = app(self._environ, self._start_response)
         except Exception as error:  # noqa: BLE001 - the client gets it as a response
             self.answer = self._failed(error)
             return
-        if isinstance(self._body, list):
-            self.answer.body = b"".join(self._body)
+        if isinstance(body, HttpResponse):
+            # The whole response of Django. Its content remains.
+            body.close()
+            body = [body.content]
+        if isinstance(body, list):
+            self.answer.body = b"".join(body)
             names = (name.lower() for name in self.answer.headers)
             if self.answer.status not in WITHOUT_BODY and "content-length" not in names:
                 self.answer.add_length()
         else:
-            self._pieces = iter(self._body)
+            self._body, self._pieces = body, iter(body)
             self.answer.pieces = self
 
     def _start_response(self, status: str, headers: list[tuple[str, str]], *_: object) -> Any:

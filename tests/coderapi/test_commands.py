@@ -263,7 +263,7 @@ def test_data_is_not_created_among_other_files(tmp_path: Path, arguments: list[s
     with pytest.raises(bootstrap.StartError, match=r"holds other files, such as thesis\.txt"):
         bootstrap.prepare(["coderapi", *arguments], without_database(tmp_path))
     while bootstrap.claims:
-        bootstrap.claims.pop().release()
+        bootstrap.claims.pop().socket.close()
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
 
 

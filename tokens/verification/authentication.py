@@ -23,7 +23,7 @@ from kernel.http.call import Call, first_parameters
 from kernel.http.errors import APIError
 from kernel.http.headers import SESSION_TOKEN
 from kernel.http.identity import Identity
-from kernel.http.results import IdentifiedRequest, Results
+from kernel.http.results import IdentifiedRequest
 from kernel.http.steps.hosts import scheme_of, with_port
 from kernel.http.wire import Schema
 from kernel.settings import settings
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 # rejected, because workspace applications run on other hosts of the same site.
 TRUSTED_SITES = frozenset({"same-origin", "none"})
 USE_HEADER = f"Send the session token in the header {SESSION_TOKEN} instead."
-USE_LOGIN_PAGE = f"Sign in on the page {settings.PAGES_PATH}login, or from a program."
 
 
 class SessionTokenAuthentication(BaseAuthentication):
@@ -71,12 +70,6 @@ def _is_in_cookie_only(call: Call) -> bool:
     also_sent = (call.headers.get(HEADER), first_parameters(call).get(COOKIE))
     has_bearer = bool(bearer(call.headers.get("authorization", "")))
     return not has_bearer and presented.token not in also_sent
-
-
-def refuse_foreign_sign_in(call: Call, found: Results) -> None:
-    """Rejects a sign-in from another site. This is a step of a request. Raises: APIError 400."""
-    if found.path in settings.SIGN_IN_PATHS:
-        require_same_origin(call, advice=USE_LOGIN_PAGE)
 
 
 def require_same_origin(call: Call, *, advice: str) -> None:

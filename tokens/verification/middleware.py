@@ -28,7 +28,7 @@ from kernel.settings import settings
 from tokens import token_format
 from tokens.lifetimes import expires_soon
 from tokens.verification import identities, refusals
-from tokens.verification.authentication import has_foreign_cookie
+from tokens.verification.authentication import has_foreign_cookie, require_same_origin
 from tokens.verification.batches import Wanted
 from tokens.verification.extraction import presented_token
 from users.permissions import KeyIdentity
@@ -36,6 +36,7 @@ from users.permissions import KeyIdentity
 # After this number of rejected tokens in a minute, a client can look up only one unknown token at a
 # time.
 MAX_REFUSED = 300
+USE_LOGIN_PAGE = f"Sign in on the page {settings.PAGES_PATH}login, or from a program."
 
 
 class SessionTokenMiddleware:
@@ -65,8 +66,10 @@ def caller_of_api(call: Call, found: Results) -> Caller | Asking[Caller]:
     """Returns the caller of the API. This is a step of a request. Pages identify it later.
 
     For reports, the cookie counts only if a page of this service sent them. Any other page could
-    make a browser report as its user.
+    make a browser report as its user. Raises: APIError 400 for a sign-in from another site.
     """
+    if found.path in settings.SIGN_IN_PATHS:
+        require_same_origin(call, advice=USE_LOGIN_PAGE)
     if not is_api_path(found.path) or found.path in public_paths(settings.ROOT_URLCONF):
         return ANONYMOUS
     if found.path == settings.CSP_REPORTS_PATH and has_foreign_cookie(call):

@@ -34,11 +34,10 @@ def check(counter: Counter, bucket: str, *, limit: int, now: float, amount: int 
     return Verdict(limit, count, int(now))
 
 
-def check_client(kind: str, address: str, *, limit: int, now: float, amount: int = 1) -> Verdict:
-    """Counts requests of a client, and compares the count with its limit per minute."""
+def check_client(kind: str, address: str, *, limit: int, now: float) -> Verdict:
+    """Counts a request of a client, and compares the count with its limit per minute."""
     client = client_of(address)
-    limit = limit_of(client, limit)
-    return check(shared_counter(), f"{kind}:{client}", limit=limit, now=now, amount=amount)
+    return check(shared_counter(), f"{kind}:{client}", limit=limit_of(client, limit), now=now)
 
 
 def limit_of(client: str, limit: int) -> int:
@@ -82,37 +81,32 @@ def private_directory() -> Path:
     return path
 
 
-def count_request(call: Call, found: Results) -> Verdict | None:
+def count_request(
+    call: Call, found: Results, *, amount: int = 1, noun: str = "requests"
+) -> Verdict | None:
     """Counts a request for the API by its user or IP address. This is a step of a request.
 
     Routes with another limit than the API are counted separately, so that the many CSP reports of a
-    browser do not use up a user's limit for the API. Raises: APIError 429 over the limit.
+    browser do not use up a user's limit for the API. If a limit counts the items in a request, the
+    view calls this function again for the other items, and passes their number as `amount`.
+
+    Returns None if no limit applies. Raises: APIError 429 over the limit.
     """
-    verdict = verdict_on(found)
-    if verdict:
-        verdict.enforce()
-    return verdict
-
-
-def verdict_on(request: Results, *, amount: int = 1) -> Verdict | None:
-    """Counts a request and returns its verdict, or None if no limit applies.
-
-    The step counts one for each request. If a limit counts the items in a request, the view calls
-    this function again for the other items, and passes their number as `amount`.
-    """
-    path, identity = request.path, request.caller.identity
+    path, identity = found.path, found.caller.identity
     if not is_api_path(path):
         return None
     name = _limits_of_routes(settings.ROOT_URLCONF).get(path, API_RATE_LIMIT)
     limit = getattr(settings, name)
     is_owner = identity is not None and identity.has_role("owner")
-    if limit is None or (is_owner and request.call.headers.get(_BYPASS) == "true"):
+    if limit is None or (is_owner and call.headers.get(_BYPASS) == "true"):
         return None
-    kind, now = "" if name == API_RATE_LIMIT else f"{name}:", time.time()
     if identity is None:
-        return check_client(f"{kind}ip", request.address, limit=limit, now=now, amount=amount)
-    bucket = kind + bucket_of(identity, request.address)
-    return check(shared_counter(), bucket, limit=limit, now=now, amount=amount)
+        limit = limit_of(client_of(found.address), limit)
+    kind = "" if name == API_RATE_LIMIT else f"{name}:"
+    bucket = kind + bucket_of(identity, found.address)
+    verdict = check(shared_counter(), bucket, limit=limit, now=time.time(), amount=amount)
+    verdict.enforce(noun=noun)
+    return verdict
 
 
 @cache

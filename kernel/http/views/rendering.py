@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import orjson
-from django.http import HttpResponse
 from rest_framework import serializers
 from rest_framework.fields import SkipField
 from rest_framework.utils.serializer_helpers import BindingDict
 
 from kernel.http import wire
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
 def render_json(data: Any) -> bytes:
@@ -110,21 +106,3 @@ def _reader(field: serializers.Field[Any, Any, Any, Any]) -> Callable[[Any], Any
 
 def _attribute(name: str, instance: Any) -> Any:
     return instance[name] if isinstance(instance, dict) else getattr(instance, name)
-
-
-def complete(app: WSGIApplication) -> WSGIApplication:
-    """Wraps an application so that it returns each complete response as a list of bytes.
-
-    `kernel.http.threads` sends a list at once. For any other response, it uses a thread for each
-    piece.
-    """
-
-    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        response = app(environ, start_response)
-        if not isinstance(response, HttpResponse):
-            return response
-        # The server does not close a list, so close the response here. Its content remains.
-        response.close()
-        return [response.content]
-
-    return answer

@@ -76,8 +76,8 @@ def test_claimed_address_is_reserved_before_the_server_listens() -> None:
     claim = Claim(ANY_PORT, option="--http-address")
     with pytest.raises(AddressError, match=f"Cannot listen on {claim.address}: another program"):
         Claim(str(claim.address), option="--http-address")
-    claim.release()
-    Claim(str(claim.address), option="--http-address").release()
+    claim.socket.close()
+    Claim(str(claim.address), option="--http-address").socket.close()
 
 
 def test_address_of_another_machine_is_an_error() -> None:
@@ -96,7 +96,7 @@ def test_address_of_another_machine_is_an_error() -> None:
 def test_url_of_a_listener_can_be_opened_on_this_machine(address: str, url: str) -> None:
     claim = Claim(address, option="--http-address")
     assert claim.url == url.format(claim.address.port)
-    claim.release()
+    claim.socket.close()
 
 
 # --- Lifecycle --------------------------------------------------------------------------------

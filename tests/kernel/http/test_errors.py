@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 from coderapi.urls import handler400, handler403, handler404, handler500
 from kernel.http.body import parse_json
 from kernel.http.errors import APIError
+from kernel.http.threads import Threads
 from kernel.http.views.base import PublicAPIView
-from kernel.http.views.rendering import complete
+from tests.support.api.asking import ask_in_loop
 from tests.support.api.calls import assert_one_shape
 from tests.support.api.client import APIClient
+from tests.support.processes import wait_for
 
 __all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"]
 # When a response is closed, Django checks its connections. So all these tests need database access.
@@ -303,9 +305,14 @@ def test_complete_answer_is_closed_at_once_and_a_stream_by_the_server(
 ) -> None:
     closed: list[bool] = []
     response._resource_closers.append(lambda: closed.append(True))  # type: ignore[attr-defined]
-    body: Any = complete(lambda *_: response)({}, lambda *_: lambda _: None)
-    assert (isinstance(body, list), bool(closed)) == (not is_stream, not is_stream)
-    assert list(body) == content
-    if is_stream:
-        body.close()
-    assert closed
+    threads = Threads(lambda *_: response, 1)
+    answer = ask_in_loop(threads.respond({}, "", "1-2"))
+    assert (answer.pieces is not None, bool(closed)) == (is_stream, not is_stream)
+    found = [] if answer.pieces else [answer.body]
+    if answer.pieces:
+        while (piece := answer.pieces.next().result()) is not None:
+            found.append(piece)
+        answer.pieces.close(0, is_whole=True)
+        wait_for(lambda: bool(closed))
+    assert found == content
+    threads.stop()
