@@ -10,14 +10,16 @@ from beside.checks import Finding
 from beside.database.connection import CoderDatabaseError, Reader, reading
 from beside.database.rows import (
     AGENT_ROWS,
+    PLAIN,
     TABLES,
     Rows,
     grant,
     oldest_row,
-    session_columns,
 )
 from kernel.admin import State
 from kernel.text.humanize import ago, plural
+from stats.ingest.rows import BY_NAME
+from stats.models import KIND_COLUMNS
 
 ROLE = "coderapi_reader"
 CHECK = "database"
@@ -83,9 +85,14 @@ def _tables(reader: Reader, rows: Rows, now: datetime) -> Iterator[Finding]:
 
 
 def _columns(found: Collection[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
-    """Returns the columns that are read, of each table."""
-    sessions = session_columns({name for table, name in found if table == AGENT_ROWS})
-    return TABLES | {AGENT_ROWS: (*TABLES[AGENT_ROWS], *sessions)}
+    """Returns the columns that are read, of each table: of agent rows, all that the table has.
+
+    Coder 2.38 replaces four columns with sessions by one. Its upgrade may leave both for some time.
+    """
+    known = [name for table, name in found if table == AGENT_ROWS]
+    is_old = BY_NAME not in known and not set(KIND_COLUMNS).isdisjoint(known)
+    sessions = KIND_COLUMNS if is_old else (BY_NAME,)
+    return TABLES | {AGENT_ROWS: tuple(dict.fromkeys((*PLAIN, *known, *sessions)))}
 
 
 def _wrong(table: str, name: str, column: dict[str, Any] | None) -> Finding | None:

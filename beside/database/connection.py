@@ -21,13 +21,11 @@ from psycopg.types.json import set_json_loads
 from psycopg.types.string import TextLoader
 
 from jobs.registry import JobFailedError
-from kernel.db.connections import LIVENESS, SESSION, WaitTimeout, setting, sqlstate
+from kernel.db.connections import LIVENESS, SESSION, LimitedConnection, setting, sqlstate
 from kernel.release import PROGRAM
 from kernel.telemetry.logs import scrub
 
 SECONDS = 5
-# The client stops waiting after this time, because a frozen server cannot stop a query.
-CLIENT_SECONDS = 10.0
 # PostgreSQL would compile some of the queries (JIT), which takes longer than running them.
 LIMITS = setting(
     SESSION
@@ -38,12 +36,11 @@ LIMITS = setting(
 # `stats.ingest` parses these types from text, as in files.
 AS_TEXT = ("uuid", "timestamptz")
 
-MISSING_COLUMN = "42703"
 _CHECK = f"`{PROGRAM} check_coder`"
 _REASONS = {
     "42501": f"{{}}. {_CHECK} prints the statement that lets the role read it.",
     "42P01": f"{{}}. {_CHECK} lists what is missing.",
-    MISSING_COLUMN: f"{{}}. {_CHECK} lists what is missing.",
+    "42703": f"{{}}. {_CHECK} lists what is missing.",
     "57014": f"A query took longer than {SECONDS} seconds and was stopped.",
     "55P03": "A table is locked, probably because Coder is being upgraded.",
     "40001": "The replica stopped a query, because it conflicts with its replication.",
@@ -54,19 +51,11 @@ class CoderDatabaseError(JobFailedError):
     """Coder's database cannot be read. The message contains the reason, but no secret."""
 
 
-class MissingColumnError(CoderDatabaseError):
-    """A column is missing, maybe because Coder was upgraded since the columns were read."""
-
-
-class Reader(psycopg.Connection[dict[str, Any]]):
+class Reader(LimitedConnection):
     """Reads Coder's database."""
 
-    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        try:
-            return super().wait(gen, interval, CLIENT_SECONDS if timeout is None else timeout)
-        except WaitTimeout:
-            self.pgconn.finish()
-            raise psycopg.OperationalError("the server did not respond in time") from None
+    # The client stops waiting after this time, because a frozen server cannot stop a query.
+    seconds = 10.0
 
     def rows(self, statement: str, **values: Any) -> list[dict[str, Any]]:
         """Returns the rows of a query, by column name. UUIDs and times are strings.
@@ -79,9 +68,7 @@ class Reader(psycopg.Connection[dict[str, Any]]):
                 cursor.execute(statement, values)
                 return cursor.fetchall()
         except psycopg.Error as error:
-            is_missing = sqlstate(error) == MISSING_COLUMN
-            found = MissingColumnError if is_missing else CoderDatabaseError
-            raise found(_reason(error)) from None
+            raise CoderDatabaseError(_reason(error)) from None
 
 
 @contextmanager

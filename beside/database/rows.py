@@ -6,26 +6,24 @@ coderd writes agent rows in batches, so a row can arrive after rows with a later
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from itertools import batched
 from typing import Any
 
-import orjson
-
-from beside.database.connection import MissingColumnError, Reader
+from beside.database.connection import Reader
 from beside.models import ReaderProgress
 from kernel.text.humanize import plural
 from stats.ingest.ingestion import AGENT, parse, store
 from stats.ingest.rows import AGENT_MEMBERS, BY_NAME, UNKNOWN_SESSIONS
-from stats.models import DAY, KIND_COLUMNS, KIND_PREFIX, MINUTE, AgentStat
+from stats.models import DAY, KIND_COLUMNS, MINUTE, AgentStat
 
 AGENT_ROWS = "workspace_agent_stats"
-# The table of agent rows has some of these columns, depending on the release of Coder.
-SESSION_COLUMNS = (BY_NAME, *KIND_COLUMNS)
-PLAIN = tuple(member.name for member in AGENT_MEMBERS if member.name not in SESSION_COLUMNS)
+# The columns with sessions depend on the release of Coder.
+PLAIN = tuple(
+    member.name for member in AGENT_MEMBERS if member.name not in {BY_NAME, *KIND_COLUMNS}
+)
 # The columns that are read in all releases.
 TABLES = {
     AGENT_ROWS: PLAIN,
@@ -42,14 +40,6 @@ BATCH = 10_000
 # lost.
 CONVERTED = DAY
 
-NO_SESSIONS = "{}"
-# The applications that have a column of their own.
-KINDS = {column.removeprefix(KIND_PREFIX): column for column in KIND_COLUMNS}
-_SESSION_COLUMNS = """
-SELECT attname AS name FROM pg_attribute
-WHERE attrelid = to_regclass('workspace_agent_stats') AND NOT attisdropped
-  AND attname = ANY(%(names)s)
-"""
 _NEWEST = """
 SELECT coalesce(max(created_at), now()) AS newest FROM workspace_agent_stats
 WHERE created_at <= now()
@@ -59,8 +49,9 @@ _FIRST_NAMED = """
 SELECT min(created_at) AS first FROM workspace_agent_stats
 WHERE created_at < %(until)s AND session_counts <> '{}'
 """
+_ONE = "SELECT * FROM workspace_agent_stats LIMIT 1"
 _BATCH = f"""
-SELECT {{columns}} FROM workspace_agent_stats
+SELECT * FROM workspace_agent_stats
 WHERE (created_at, id) > (%(created_at)s, %(id)s) AND created_at <= %(until)s
 ORDER BY created_at, id LIMIT {BATCH}
 """  # noqa: S608 - the number is a constant
@@ -69,22 +60,11 @@ SELECT id FROM workspace_agent_stats
 WHERE created_at > %(since)s AND created_at <= %(until)s
 """
 _BY_ID = """
-SELECT {columns} FROM workspace_agent_stats
+SELECT * FROM workspace_agent_stats
 WHERE created_at > %(since)s AND created_at <= %(until)s AND id = ANY(%(ids)s::uuid[])
 """
 
 type Rows = list[dict[str, Any]]
-
-
-def session_columns(found: Collection[str]) -> tuple[str, ...]:
-    """Returns the columns with sessions that are read, of those that the table has.
-
-    Coder 2.38 replaces the four columns by one. Its upgrade may leave both for some time.
-    """
-    kinds = KIND_COLUMNS if set(KIND_COLUMNS) <= set(found) else ()
-    if BY_NAME in found:
-        return (BY_NAME, *kinds)
-    return KIND_COLUMNS if set(KIND_COLUMNS) & set(found) else (BY_NAME,)
 
 
 def grant(table: str, role: str) -> str:
@@ -126,7 +106,7 @@ class Tally:
 
 
 class AgentTable:
-    """Reads rows of Coder's table of agent rows, with the columns that the table has at the time.
+    """Reads rows of Coder's table of agent rows, with all columns that the table has at the time.
 
     `since` is the time of the oldest row to read. Coder 2.38 does not have the sessions of rows
     that were too old when it was upgraded: their sessions are `{}`, as of a row without sessions.
@@ -135,43 +115,21 @@ class AgentTable:
 
     def __init__(self, reader: Reader, *, since: datetime, now: datetime) -> None:
         self.reader = reader
-        self._since, self._converted_from = since, now - CONVERTED
         self.unknown_until: datetime | None = None
-        self._learn()
-
-    def _learn(self) -> None:
-        """Reads which columns the table has. Raises: CoderDatabaseError."""
-        found = self.reader.rows(_SESSION_COLUMNS, names=[*SESSION_COLUMNS])
-        sessions = session_columns({row["name"] for row in found})
-        # As text, because most rows have one of a few combinations of applications and counts.
-        self._columns = ", ".join((*PLAIN, *sessions)).replace(BY_NAME, f"{BY_NAME}::text")
-        self._has_names, self._has_kinds = BY_NAME in sessions, sessions != (BY_NAME,)
-        if sessions == (BY_NAME,) and self._since < self._converted_from:
-            first = self.reader.rows(_FIRST_NAMED, until=self._converted_from)[0]["first"]
-            self.unknown_until = datetime.fromisoformat(first) if first else self._converted_from
+        converted_from = now - CONVERTED
+        columns = next(iter(reader.rows(_ONE)), {}) if since < converted_from else {}
+        if columns and KIND_COLUMNS[0] not in columns:
+            first = reader.rows(_FIRST_NAMED, until=converted_from)[0]["first"]
+            self.unknown_until = datetime.fromisoformat(first) if first else converted_from
 
     def rows(self, statement: str, **values: Any) -> Rows:
-        """Returns the rows of a query. `{columns}` in the query is replaced by all columns.
-
-        Raises: CoderDatabaseError.
-        """
-        try:
-            found = self.reader.rows(statement.format(columns=self._columns), **values)
-        except MissingColumnError:
-            self._learn()
-            found = self.reader.rows(statement.format(columns=self._columns), **values)
-        if self._has_names:
+        """Returns the rows of a query. Raises: CoderDatabaseError."""
+        found = self.reader.rows(statement, **values)
+        if until := self.unknown_until:
             for row in found:
-                self._convert(row)
+                if not row[BY_NAME] and datetime.fromisoformat(row["created_at"]) < until:
+                    row[BY_NAME] = UNKNOWN_SESSIONS
         return found
-
-    def _convert(self, row: dict[str, Any]) -> None:
-        """Replaces the JSON of the sessions by members that `stats.ingest` parses faster."""
-        text, until = row.pop(BY_NAME), self.unknown_until
-        if text == NO_SESSIONS and until and datetime.fromisoformat(row["created_at"]) < until:
-            row[BY_NAME] = UNKNOWN_SESSIONS
-        elif text != NO_SESSIONS or not self._has_kinds:
-            row.update(_sessions(text))
 
     def unknown(self) -> int:
         """Returns the number of stored rows whose sessions Coder does not have any more."""
@@ -179,14 +137,6 @@ class AgentTable:
             return 0
         stored = AgentStat.objects.filter(created_at__lt=self.unknown_until)
         return stored.filter(**{f"{KIND_COLUMNS[0]}__isnull": True}).count()
-
-
-@lru_cache(maxsize=1_000)
-def _sessions(text: str) -> dict[str, Any]:
-    counts = orjson.loads(text)
-    if isinstance(counts, dict) and counts.keys() <= KINDS.keys():
-        return {column: counts.get(kind, 0) for kind, column in KINDS.items()}
-    return {BY_NAME: counts}
 
 
 def oldest_row(reader: Reader) -> datetime | None:
