@@ -120,7 +120,6 @@ INSTALLED_APPS = bootstrap.INSTALLED_APPS
 MIDDLEWARE = [
     "kernel.http.middleware.StepsMiddleware",
     "kernel.http.pages.middleware.StaticFilesMiddleware",
-    "tokens.verification.middleware.SessionTokenMiddleware",
     "kernel.http.pages.content_policy.ContentPolicyMiddleware",
     "kernel.http.pages.middleware.PageSessionMiddleware",
     "kernel.http.pages.middleware.PageCsrfMiddleware",

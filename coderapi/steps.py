@@ -24,7 +24,7 @@ from kernel.http.steps.cors import cors
 from kernel.http.steps.hosts import address_of, check_host
 from kernel.http.steps.rate_limit import count_request
 from kernel.http.wire import chosen
-from tokens.verification.middleware import caller_of_api
+from tokens.verification.caller import caller_of_api
 
 STEPS = (
     Step("path", single_slashed),

@@ -20,7 +20,7 @@ from kernel.http.results import IdentifiedRequest
 from kernel.limiter import Limiter
 from tokens.models import APIKey
 from tokens.services import NewKey, create_api_key, delete_keys
-from tokens.verification.middleware import attach
+from tokens.verification.caller import attach
 from users.passwords import MAX_WAIT_SECONDS, count_failure, count_try, is_right
 from users.permissions import KeyIdentity
 from users.roles import OWNER

@@ -16,7 +16,7 @@ from kernel.http.call import from_environ
 from kernel.http.exchange import finish, walk
 from kernel.http.metrics import operation_of
 from kernel.http.responses import common
-from kernel.http.results import KEY, IdentifiedRequest, Results, Step
+from kernel.http.results import KEY, IdentifiedRequest, Results, Step, attach_caller
 from kernel.http.steps import hosts
 from kernel.telemetry import logs
 
@@ -58,6 +58,7 @@ class StepsMiddleware:
         if results.path != request.path_info:
             request.path = request.path_info = results.path
         identified.client_address = results.address
+        attach_caller(identified, results.caller)
         # Django compares it with the Origin of a form.
         request.META["wsgi.url_scheme"] = hosts.scheme_of(results.call)
         with wire.using(results.wire_format):

@@ -112,6 +112,11 @@ class IdentifiedRequest(HttpRequest):
     client_address: str
 
 
+def attach_caller(request: IdentifiedRequest, caller: Caller) -> None:
+    request.identity, request.refusal = caller.identity, caller.refusal
+    request.presented = caller.presented
+
+
 class Step(NamedTuple):
     """A step, and the name of its result in `Results`, or "" if it has none.
 

@@ -40,7 +40,7 @@ from tests.support.processes import DEADLINE_SECONDS, wait_for
 from tests.support.servers.live import own_server
 from tokens.models import APIKey, TokenConfig
 from tokens.verification import keys, providers
-from tokens.verification.middleware import MAX_REFUSED
+from tokens.verification.caller import MAX_REFUSED
 from users.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -22,7 +22,7 @@ from tests.support.factories import make_key, make_user
 from tests.support.processes import DEADLINE_SECONDS, wait_for
 from tokens.models import APIKey
 from tokens.token_format import TokenParts, split
-from tokens.verification import batches, identities, middleware, refusals
+from tokens.verification import batches, caller, identities, refusals
 from tokens.verification.batches import Found, LookUps, Wanted
 from tokens.verification.identities import recall
 from tokens.verification.keys import LOOKUPS
@@ -223,7 +223,7 @@ def test_event_loop_gets_the_caller_as_a_future() -> None:
 def test_wait_is_bounded(turns: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "LOOK_UP_SECONDS", 0.3)
     monkeypatch.setattr(identities, "TURN_SECONDS", 0.2)
-    monkeypatch.setattr(middleware, "MAX_REFUSED", 0 if turns else 300)
+    monkeypatch.setattr(caller, "MAX_REFUSED", 0 if turns else 300)
     tokens = [make_key(make_user()).token for _ in range(2)]
     with locked_keys():
         found = begun(*[(token, "192.0.2.1") for token in tokens])

@@ -14,7 +14,7 @@ from kernel.http.steps.rate_limit import shared_counter
 from tests.support.api.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.processes import wait_for
-from tokens.verification import middleware
+from tokens.verification import caller
 
 PATH = "/api/v2/deployment/ssh"
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("same_minute")]
@@ -39,7 +39,7 @@ def refused() -> int:
 
 
 def refuse_300() -> None:
-    """Counts 300 rejected tokens, as the middleware would for 300 requests."""
+    """Counts 300 rejected tokens, as the step would for 300 requests."""
     shared_counter().add("refused:127.0.0.1", int(time.time()) // 60, 300)
 
 
@@ -85,9 +85,9 @@ def test_rejected_tokens_count_for_the_ipv6_network() -> None:
     before = shared_counter().add(name, minute, 1198)
     assert APIClient(token=unknown(4)).get(PATH, REMOTE_ADDR=address).status_code == 401
     assert shared_counter().add(name, minute, 0) == before + 1
-    assert middleware._turn("2001:db8:1:9::1") == ""
+    assert caller._turn("2001:db8:1:9::1") == ""
     shared_counter().add(name, minute)
-    assert middleware._turn("2001:db8:1:9::1") == name
+    assert caller._turn("2001:db8:1:9::1") == name
 
 
 @pytest.mark.django_db(transaction=True)

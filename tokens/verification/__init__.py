@@ -1,6 +1,6 @@
 """Finds out who is asking: verifies the session token of a request.
 
-    middleware.caller_of_api       the step of a request: the caller, or why the token is rejected
+    caller.caller_of_api           the step of a request: the caller, or why the token is rejected
       extraction.presented_token   finds the token in the cookie, the header or the query
       identities.recall            the cached identity; usually the end of the way
       identities.verify            a lookup, a generator for the event loop or a thread

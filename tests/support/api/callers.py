@@ -7,7 +7,7 @@ import asyncio
 from kernel.http.asking import Inbox, Running, no_threads
 from kernel.http.call import Call
 from kernel.http.results import Caller
-from tokens.verification.middleware import identify
+from tokens.verification.caller import identify
 
 
 def begun(*tokens: tuple[str, str]) -> list[Caller]:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import datetime
 from functools import cache, lru_cache
 from http import HTTPStatus
-from typing import cast
 
-from django.http import HttpRequest, HttpResponse
 from django.urls import get_resolver
 from django.utils import timezone
 from django.utils.http import http_date
@@ -19,7 +16,14 @@ from kernel.http.asking import Asking, run
 from kernel.http.call import Call
 from kernel.http.errors import APIError
 from kernel.http.identity import PresentedToken
-from kernel.http.results import ANONYMOUS, WINDOW_SECONDS, Caller, IdentifiedRequest, Results
+from kernel.http.results import (
+    ANONYMOUS,
+    WINDOW_SECONDS,
+    Caller,
+    IdentifiedRequest,
+    Results,
+    attach_caller,
+)
 from kernel.http.steps.hosts import client_of
 from kernel.http.steps.rate_limit import limit_of, shared_counter
 from kernel.http.views.base import PublicAPIView, view_classes
@@ -39,27 +43,10 @@ MAX_REFUSED = 300
 USE_LOGIN_PAGE = f"Sign in on the page {settings.PAGES_PATH}login, or from a program."
 
 
-class SessionTokenMiddleware:
-    """Attaches the caller that the steps have found to the request."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        identified = cast("IdentifiedRequest", request)
-        _attach(identified, identified.results.caller)
-        return self.get_response(request)
-
-
-def _attach(request: IdentifiedRequest, caller: Caller) -> None:
-    request.identity, request.refusal = caller.identity, caller.refusal
-    request.presented = caller.presented
-
-
 def attach(request: IdentifiedRequest) -> None:
     """Sets the request's `identity` from its session token, or `refusal` for a rejected token."""
     found = identify(request.results.call, request.client_address)
-    _attach(request, found if isinstance(found, Caller) else run(found))
+    attach_caller(request, found if isinstance(found, Caller) else run(found))
 
 
 def caller_of_api(call: Call, found: Results) -> Caller | Asking[Caller]:
