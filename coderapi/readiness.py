@@ -29,7 +29,6 @@ from django.db import Error, connection
 
 from coderapi.bootstrap import PRIVATE_DATABASE_URL
 from coderapi.database.migrating import is_migrated
-from coderapi.database.schema import stored_schema
 from jobs.selectors import jobs_state
 from kernel import postgres
 from kernel.db import listener
@@ -41,6 +40,7 @@ from kernel.db.connections import (
 )
 from kernel.db.failures import NO_CONNECTION, READ_ONLY, note_failure, recent_cause
 from kernel.db.replicas import misfit, replicas
+from kernel.db.schema_number import stored_schema
 from kernel.http.steps import counters
 from kernel.loops import repeat
 from kernel.memory import CachedValue, Memory

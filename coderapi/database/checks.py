@@ -8,8 +8,8 @@ from django.apps.registry import Apps
 from django.core.management.base import CommandError
 from django.db import connections
 
-from coderapi.database.schema import check_schema
 from kernel.db.schema import first_difference
+from kernel.db.schema_number import check_schema
 from kernel.release import PROGRAM
 
 UNUSABLE = f"""\

@@ -21,7 +21,6 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError
 
 from coderapi.database.checks import check_database, check_tables
-from coderapi.database.schema import record_schema
 from kernel.db.connections import (
     connect_directly,
     direct_connection,
@@ -30,6 +29,7 @@ from kernel.db.connections import (
     sqlstate,
 )
 from kernel.db.locks import is_locked, retry_when_locked
+from kernel.db.schema_number import record_schema
 from kernel.loops import Backoff
 
 logger = logging.getLogger(__name__)

@@ -32,6 +32,7 @@ class ServerCommand(BaseCommand):
     """
 
     requires_system_checks: list[str] = []
+    requires_migrations_checks = False
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         parser = super().create_parser(prog_name, subcommand, **kwargs)

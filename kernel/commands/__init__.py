@@ -18,7 +18,9 @@ from django.core.management.base import (
     OutputWrapper,
     SystemCheckError,
 )
+from django.db import connection
 
+from kernel.db.schema_number import check_schema
 from kernel.http.errors import APIError
 
 JSON_OPTIONS = orjson.OPT_UTC_Z
@@ -39,6 +41,8 @@ class BaseCommand(DjangoCommand):
     fails_if: ClassVar[str] = ""
     # Exceptions whose message is for the user.
     expected: ClassVar[tuple[type[Exception], ...]] = ()
+    # Commands that use no database, or that check its schema themselves, set this to False.
+    requires_migrations_checks = True
     suppressed_base_arguments = {
         *("--version", "--verbosity", "--settings", "--pythonpath", "--traceback"),
         *("--no-color", "--force-color"),
@@ -87,6 +91,12 @@ class BaseCommand(DjangoCommand):
         except self.expected as error:
             raise CommandError(str(error)) from None
         return summary
+
+    def check_migrations(self) -> None:
+        """Raises CommandError if a newer release has changed the schema too much for this one."""
+        if self._parser.called_from_command_line:
+            with connection.cursor() as cursor:
+                check_schema(cursor)
 
 
 def shown_arguments(parser: argparse.ArgumentParser) -> list[argparse.Action]:

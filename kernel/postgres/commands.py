@@ -16,6 +16,7 @@ from kernel.postgres.account import PostgresError
 
 class PostgresCommand(BaseCommand):
     requires_system_checks = []
+    requires_migrations_checks = False
 
     def handle(self, *args: Any, **options: Any) -> str | None:
         # SIGTERM raises SystemExit, so that a terminated command stops the server that it started.

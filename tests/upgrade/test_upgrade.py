@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from coderapi.database.migrating import known_migrations
-from coderapi.database.schema import SCHEMA
 from kernel import postgres
+from kernel.db.schema_number import SCHEMA
 from kernel.postgres import backup
 from kernel.postgres.binaries import Source
 from tests.support.commands import manage

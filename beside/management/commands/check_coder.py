@@ -25,6 +25,7 @@ class Command(ListingCommand):
         "configuration to change. Shows how far back the agent rows of the database go."
     )
     fails_if = "a check fails"
+    requires_migrations_checks = False
     examples = "\n--proxy-url https://coder.example.com --json\n--grant-sql"
 
     def add_arguments(self, parser: CommandParser) -> None:

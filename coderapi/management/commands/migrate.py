@@ -33,6 +33,7 @@ class Command(BaseCommand, migrate.Command):
     )
     examples = "--plan"
     fails_if = "--check finds a missing migration"
+    requires_migrations_checks = False
 
     def handle(self, *args: Any, **options: Any) -> None:
         apply = partial(self._apply, *args, **options)

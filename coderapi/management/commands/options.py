@@ -41,6 +41,7 @@ class Command(ListingCommand):
     fails_if = "--check finds a mistake, or --compare finds a difference"
     examples = "--changed\nCODER_ACCESS_URL http-address\n--check coder.yaml\n--compare https://coder.example.com"
     requires_system_checks: list[str] = []
+    requires_migrations_checks = False
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Runs the command without Django's settings, because they may be invalid.

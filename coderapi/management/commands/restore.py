@@ -8,9 +8,9 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from coderapi.database.migrating import known_migrations
-from coderapi.database.schema import SCHEMA
 from kernel.commands import add_yes_argument, confirm
 from kernel.datadir import write_private
+from kernel.db.schema_number import SCHEMA
 from kernel.postgres import backup
 from kernel.postgres.clients import target
 from kernel.postgres.commands import PostgresCommand

@@ -27,7 +27,7 @@ HASHES = PROJECT / "tests/coderapi/migrations.sha256"
 CHANGED = """
 These migrations differ from tests/coderapi/migrations.sha256. A migration of a release is never \
 changed, because databases have applied it. Add another one, and increase SCHEMA in \
-coderapi/database/schema.py. For a new migration, and until 0.1.0 is released for a changed one:
+kernel/db/schema_number.py. For a new migration, and until 0.1.0 is released for a changed one:
   sha256sum */migrations/*.py >tests/coderapi/migrations.sha256
   bin/keep_release"""
 

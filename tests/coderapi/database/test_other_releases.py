@@ -12,8 +12,8 @@ from django.db import connection
 from django.utils import timezone
 
 from coderapi import __version__
-from coderapi.database.schema import SCHEMA, SERVES_FROM
 from kernel.db.schema import first_difference
+from kernel.db.schema_number import SCHEMA, SERVES_FROM
 from tests.support.commands import manage, write_lines
 from tests.support.csp.reports import CHROME, legacy, modern
 from tests.support.processes import Program, free_port, own_database, wait_for
@@ -149,12 +149,15 @@ def test_server_serves_on_a_newer_schema_while_it_may(tmp_path: Path) -> None:
             assert server.log.read_text().count(REFUSED) == 1
 
 
-@pytest.mark.parametrize("command", ["server", "worker", "migrate"])
+@pytest.mark.parametrize(
+    "command",
+    ["server", "worker", "migrate", "export_audit", "list_csp_groups", "list_csp_groups --json"],
+)
 def test_schema_that_is_too_new_is_refused(command: str, tmp_path: Path) -> None:
     with own_database() as url:
         migrated_by_a_newer_release(url, SCHEMA + 2, SCHEMA + 2)
         refused = manage(
-            command,
+            *command.split(),
             DATABASE_URL=url,
             CODERAPI_DATA_DIR=str(tmp_path),
             CODER_HTTP_ADDRESS=f"127.0.0.1:{free_port()}",
