@@ -15,7 +15,7 @@ from kernel.http.schema.document import openapi_yaml
 from kernel.http.wire import WireFormat
 from options.catalogue import CATALOGUE, OWN_OPTIONS
 from options.option import Group, Option, by_env
-from options.reference import grouped, type_name, wrapped
+from options.reference import grouped, wrapped
 
 INTRODUCTION = (
     "The settings of coderapi with their defaults. Copy this file to .env. To change a setting, "
@@ -123,7 +123,7 @@ def _facts(option: Option) -> Iterator[str]:
     yield f"Set by {', '.join(_ways(option))}."
     default = f", default `{option.default}`" if option.default else ""
     secret = ", secret" if option.secret else ""
-    yield f"Type `{type_name(option)}`{default}{secret}."
+    yield f"Type `{option.type.name}`{default}{secret}."
 
 
 def _ways(option: Option) -> Iterator[str]:

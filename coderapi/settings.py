@@ -19,8 +19,7 @@ from kernel.release import REPOSITORY, ROOT
 from kernel.telemetry import logs
 from kernel.text.durations import to_timedelta, whole_seconds
 from options import start
-from options.redaction import redacted
-from options.snapshot import snapshot
+from options.redaction import redacted, snapshot
 from options.values.urls import parse_url
 
 # Allows type parameters on classes such as ModelAdmin.

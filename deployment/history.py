@@ -15,8 +15,7 @@ from deployment.models import ConfigRevision
 from kernel.db.connections import transaction_lock
 from kernel.db.replicas import Replica, replicas
 from options.catalogue import CATALOGUE
-from options.redaction import SECRET
-from options.snapshot import ConfigSnapshot
+from options.redaction import SECRET, ConfigSnapshot
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from kernel.db.singleton import Singleton
-from options.snapshot import SHORT
+from options.redaction import SHORT
 
 
 class DeploymentIdentity(Singleton):
@@ -90,7 +90,7 @@ class NewCoderapiRelease(Singleton):
 class ConfigRevision(models.Model):
     """The options at one startup. They are stored only if they differ from the previous revision.
 
-    The fields contain no secrets. Shape: as in `options.snapshot`.
+    The fields contain no secrets. Shape: as in `options.redaction`.
     """
 
     digest = models.CharField(max_length=64, db_comment="A digest of the options.")

@@ -32,16 +32,11 @@ def _block(group: Group | None, options: Sequence[Option]) -> Iterator[str]:
     for option in options:
         yield ""
         shorthand = f"-{option.flag_shorthand}, " if option.flag_shorthand else ""
-        value = "" if isinstance(option.type, Bool) else f" {type_name(option)}"
+        value = "" if isinstance(option.type, Bool) else f" {option.type.name}"
         variable = f", ${option.env}" if option.env else ""
         yield f"  {shorthand}--{option.flag}{value}{variable}"
         default = f" (default: {option.default})" if option.default else ""
         yield from wrapped(option.description + default, indent=_UNDER_FLAG)
-
-
-def type_name(option: Option) -> str:
-    """Returns the type's name. Removes the backslash that Coder writes before each `|`."""
-    return option.type.name.replace("\\|", "|")
 
 
 def wrapped(text: str, *, indent: str, width: int = 92) -> list[str]:

@@ -13,8 +13,7 @@ from typing import Any
 from options.catalogue import AI_PROVIDERS, CATALOGUE
 from options.option import Option
 from options.option_formats import CONFIG_FORMATS
-from options.redaction import without_secrets
-from options.snapshot import ConfigSnapshot
+from options.redaction import ConfigSnapshot, without_secrets
 from options.values.scalars import Choice
 from options.values.yaml_text import flow_text
 

@@ -94,7 +94,7 @@ class Choice(ValueType[str]):
 
     @property
     def name(self) -> str:  # type: ignore[override]  # Lists the choices.
-        return f"enum[{'\\|'.join(self.choices)}]"
+        return f"enum[{'|'.join(self.choices)}]"
 
     @property
     def accepted(self) -> str:  # type: ignore[override]  # Lists the choices.

@@ -23,7 +23,7 @@ from deployment.models import ConfigRevision
 from kernel.db import replicas as db_replicas
 from kernel.db.replicas import OTHER_KEYS, OTHER_SETTINGS, PREFIX, Replica, misfit
 from options.configuration import load
-from options.snapshot import ConfigSnapshot, snapshot
+from options.redaction import ConfigSnapshot, snapshot
 from tests.support.api.client import APIClient
 from tests.support.commands import manage
 from tests.support.processes import Program, in_database, wait_for

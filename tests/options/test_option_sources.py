@@ -9,9 +9,8 @@ import pytest
 from options.catalogue import CATALOGUE
 from options.configuration import Configuration, ConfigurationError, check, load
 from options.option import Option, ValueSource, by_file_variable
-from options.redaction import redacted
+from options.redaction import redacted, snapshot
 from options.rendering import config_document
-from options.snapshot import snapshot
 from options.sources.flags import parse_flags, unknown_flag
 from options.start import computed_defaults, load_for_start
 from options.values.addresses import HostPort
