@@ -12,7 +12,7 @@ list:
     noise       rules for reports that no site can cause, such as reports about browser extensions
     writing     groups, client days, and the thread that commits the reports of many requests
     counting    reports of other types, rejected requests, and the window of groups
-    importing   files of JSON lines, parsed in several processes; an import can be repeated
+    importing   files of JSON lines; an import can be repeated
     advice      the setting of Coder that would allow a blocked source, and its risk
     triage      the states of groups, comparisons of versions, and the API for operators
     admin       the pages of the admin

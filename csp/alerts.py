@@ -42,7 +42,7 @@ from csp.triage.details import details
 from csp.triage.new_hosts import DANGEROUS, first_uses, new_hosts
 from csp.triage.policies.settled import difference, policy_before, policy_changes
 from csp.triage.releases.versions import mark_new
-from csp.triage.selectors import groups_at, needing_attention
+from csp.triage.selectors import attention_lists, groups_at, most_urgent
 from csp.triage.serializers import GroupSerializer
 from csp.triage.sites import are_several, where
 from csp.triage.states import OPEN, REGRESSED
@@ -264,12 +264,12 @@ def _week(since: datetime, until: datetime) -> Iterator[tuple[str, str]]:
             f"policy, {policy.last_new_at:%Y-%m-%d %H:%M} UTC",
             _changed(policy, policy_before(policy)),
         )
-    yield "open groups", f"{needing_attention(until).count():,}"
+    yield "open groups", f"{sum(groups.count() for groups in attention_lists(until)):,}"
     decided = Entry.objects.filter(
         action="csp.group.decide", created_at__gte=since, created_at__lt=until
     )
     yield "decisions", f"{decided.count():,}"
-    for group in needing_attention(until)[:5]:
+    for group in most_urgent(until, limit=5):
         yield "open", described(group)
 
 

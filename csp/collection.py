@@ -33,7 +33,6 @@ from kernel.http.errors import APIError, Validation, invalid
 from kernel.http.results import Ask, Results
 from kernel.http.steps.hosts import client_of
 from kernel.http.steps.rate_limit import bucket_of, count_request, limit_of
-from kernel.settings import settings
 from kernel.text.humanize import plural
 
 MAX_SINGLE = 64 * 1024
@@ -106,10 +105,10 @@ def entries_in(
     number = max(len(reports) + len(others), math.ceil(len(body) / COUNTED_BYTES))
     _count_reports(number, results)
     sender = _sender(results, key, version=version_in(parameters), now=now)
-    sites, rules, secret = sites_for(key, origin), current_rules(), settings.SECRET_KEY
+    sites, rules = sites_for(key, origin), current_rules()
     if others:
         other_reports.count(others, sender, key=key.name if key else "", sites=sites)
-    return entries_of(reports, sender, sites=sites, rules=rules, secret=secret)
+    return entries_of(reports, sender, sites=sites, rules=rules)
 
 
 def _sender(results: Results, key: IngestKey | None, *, version: str, now: datetime) -> Sender:

@@ -1,4 +1,4 @@
-"""Exports rows as JSON lines or as CSV. Reads one page of rows at a time."""
+"""Exports the rows of a list as JSON lines or as CSV. Reads one page of rows at a time."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
+from django.contrib import admin
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import BinaryField, Model, Q, QuerySet
 from django.db.models.expressions import Combinable
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from kernel.admin import ReadOnlyAdmin
 from kernel.db.paging import in_pages
 from kernel.http.views.base import download
 
@@ -53,34 +55,38 @@ def csv_lines(rows: Iterable[dict[str, Any]], fields: Sequence[str]) -> Iterator
         yield writer.writerow([safe_cell(row[name]) for name in fields])
 
 
-type Computed = Mapping[str, Callable[[dict[str, Any]], str]]
+class ExportingAdmin(ReadOnlyAdmin):
+    """Shows rows read-only, with actions that export the selected rows.
 
-
-def exported(
-    request: HttpRequest,
-    queryset: QuerySet[Any],
-    kind: str,
-    *,
-    columns: Mapping[str, Combinable],
-    computed: Computed,
-) -> HttpResponseBase:
-    """Returns the rows as a file to download. `kind` is `csv` or `jsonl`.
-
-    `columns` has columns to add to those of the model, by name. `computed` has functions of a row,
-    whose results are further columns.
+    `more_columns` has the exported columns that the table does not have, and `computed` those that
+    are functions of a row.
     """
-    stored = [*field_names(queryset.model), *columns]
-    fields = [*stored, *computed]
-    rows = (
-        row | {name: value(row) for name, value in computed.items()}
-        for row in rows_in_pages(queryset.annotate(**columns), stored)
-    )
-    name = f"{queryset.model._meta.model_name}.{kind}"
-    if kind == "csv":
-        lines, content_type = csv_lines(rows, fields), "text/csv; charset=utf-8"
+
+    actions = ["export_csv", "export_json_lines"]
+    more_columns: Mapping[str, Combinable] = {}
+    computed: Mapping[str, Callable[[dict[str, Any]], str]] = {}
+
+    @admin.action(description="Export as CSV")
+    def export_csv(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase:
+        fields, rows = self._exported(queryset)
+        content_type, name = "text/csv; charset=utf-8", f"{self.opts.model_name}.csv"
+        return download(request, csv_lines(rows, fields), content_type=content_type, name=name)
+
+    @admin.action(description="Export as JSON lines")
+    def export_json_lines(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase:
+        _, rows = self._exported(queryset)
+        lines = (orjson.dumps(row, default=str, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+        content_type, name = "application/jsonl; charset=utf-8", f"{self.opts.model_name}.jsonl"
         return download(request, lines, content_type=content_type, name=name)
-    lines = (orjson.dumps(row, default=str, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
-    return download(request, lines, content_type="application/jsonl; charset=utf-8", name=name)
+
+    def _exported(self, queryset: QuerySet[Any]) -> tuple[list[str], Iterator[dict[str, Any]]]:
+        """Returns the names of the columns, and the rows."""
+        stored = [*field_names(self.model), *self.more_columns]
+        rows = (
+            row | {name: value(row) for name, value in self.computed.items()}
+            for row in rows_in_pages(queryset.annotate(**self.more_columns), stored)
+        )
+        return [*stored, *self.computed], rows
 
 
 def field_names(model: type[Model]) -> list[str]:

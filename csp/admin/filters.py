@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, time
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from django.utils.dateparse import parse_date
 
 from csp.models import REPORTS, Report
 from csp.parsing.formats import Format
-from csp.triage.releases.versions import count_new_in, is_new_in, newest_names
+from csp.triage.releases.versions import is_new_in, newest_names
 from csp.triage.sites import sites_of_groups
 from csp.triage.states import CURRENT_STATES, OPEN, in_state
 from kernel.memory import CachedValue, Memory
@@ -46,20 +46,7 @@ class ConditionFilter(admin.SimpleListFilter):
         }
 
 
-class _CountingFilter(ConditionFilter):
-    """A filter with many choices. Counting the rows by value is faster than testing all choices."""
-
-    def counts(self, rows: Any) -> Mapping[str, int]:
-        """Returns the number of rows with each value."""
-        raise NotImplementedError
-
-    def get_facet_queryset(self, changelist: Any) -> dict[str, int]:
-        counts = self.counts(changelist.get_queryset(self.request, self.expected_parameters()))
-        choices = enumerate(self.lookup_choices)
-        return {f"{place}__c": counts.get(value, 0) for place, (value, _) in choices}
-
-
-class StateFilter(_CountingFilter):
+class StateFilter(ConditionFilter):
     title = "state"
     parameter_name = "state"
 
@@ -71,10 +58,6 @@ class StateFilter(_CountingFilter):
         if not value:
             return Q()
         return in_state(timezone.now(), *(OPEN if value == "open" else [value]))
-
-    def counts(self, rows: Any) -> Mapping[str, int]:
-        counts = dict(rows.order_by().values_list("current").annotate(Count("pk")))
-        return {"open": sum(counts.get(state, 0) for state in OPEN), **counts}
 
 
 class AssigneeFilter(ConditionFilter):
@@ -118,7 +101,7 @@ def _value_filter(
     """Makes a filter by a field, by default by the field `name`. `values` returns the choices."""
     column = field or name
 
-    class ValueFilter(_CountingFilter):
+    class ValueFilter(ConditionFilter):
         parameter_name = name
 
         def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -126,11 +109,6 @@ def _value_filter(
 
         def condition(self, value: str | None) -> Q:
             return Q(**{column: value}) if value else Q()
-
-        def counts(self, rows: Any) -> Mapping[str, int]:
-            wanted = [value for value, _ in self.lookup_choices]
-            rows = rows.filter(**{f"{column}__in": wanted}).order_by().values_list(column)
-            return dict(rows.annotate(Count("pk")))
 
     ValueFilter.title = title or name
     return ValueFilter
@@ -176,7 +154,7 @@ DispositionFilter = _value_filter("disposition", lambda: ("enforce", "report"))
 FormatFilter = _value_filter("format", lambda: Format)
 
 
-class NewInFilter(_CountingFilter):
+class NewInFilter(ConditionFilter):
     """Offers the versions in which groups can be new. Hidden if there are no versions."""
 
     title = "new in"
@@ -187,9 +165,6 @@ class NewInFilter(_CountingFilter):
 
     def condition(self, value: str | None) -> Q:
         return is_new_in(value) if value else Q()
-
-    def counts(self, rows: Any) -> Mapping[str, int]:
-        return count_new_in(rows)
 
 
 class DayFilter(admin.SimpleListFilter):

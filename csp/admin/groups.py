@@ -16,7 +16,6 @@ from django.utils.safestring import SafeString
 from django.utils.text import slugify
 
 from csp.admin.comparisons import Comparisons
-from csp.admin.exporting import ExportingAdmin
 from csp.admin.filters import (
     AssigneeFilter,
     DirectiveFilter,
@@ -31,6 +30,7 @@ from csp.admin.group_lists import list_query
 from csp.advice.policy import governing_directive, parse
 from csp.causes import cause
 from csp.counting import other_reports
+from csp.export import ExportingAdmin
 from csp.models import WINDOW_DAYS, Group, Report, State, window
 from csp.noise.rules import pattern_for
 from csp.scrubbing.address import address_of

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
-from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -135,8 +134,11 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
     def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Shows the form again if the user asks for a dry run. Rejects invalid values as usual."""
         if "_dry_run" in request.POST and self.get_form(request)(request.POST).is_valid():
-            values = {name: request.POST.get(name, "") for name in self.form.base_fields}
-            return redirect(f"{request.path}?{urlencode(values)}")
+            # Not a redirect: the values may be too long for a URL.
+            shown: Any = QueryDict(mutable=True)
+            shown.update({name: request.POST.get(name, "") for name in self.form.base_fields})
+            request = copy(request)
+            request.method, request.GET = "GET", shown
         return super().add_view(request, *args, **kwargs)
 
     def render_change_form(

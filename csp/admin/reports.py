@@ -12,7 +12,6 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from csp.admin.exporting import ExportingAdmin
 from csp.admin.filters import (
     DayFilter,
     DispositionFilter,
@@ -21,6 +20,7 @@ from csp.admin.filters import (
     SiteOfReportFilter,
 )
 from csp.counting.other_reports import SKETCH
+from csp.export import ExportingAdmin
 from csp.models import Group, NoiseRule, OtherReport, Rejection, Report
 from csp.triage import sites
 from csp.writing.distinct import humanized

@@ -138,11 +138,9 @@ def prepare(raw: Parsed) -> Prepared:
     return Prepared(raw.type, subject, url, address_of(raw.page))
 
 
-def tallied(
-    reports: Iterable[Prepared], sender: Sender, *, key: str, sites: Sites, secret: str
-) -> Tallies:
+def tallied(reports: Iterable[Prepared], sender: Sender, *, key: str, sites: Sites) -> Tallies:
     """Counts the reports of one request. `key` is the name of the ingest key."""
-    client, at = keyed_hash("client", sender.client, secret), sender.received_at
+    client, at = keyed_hash("client", sender.client, settings.SECRET_KEY), sender.received_at
     found: Tallies = {}
     for each in reports:
         site = each.page.site(sites)
@@ -204,7 +202,7 @@ def count(reports: Sequence[Prepared], sender: Sender, *, key: str, sites: Sites
     metrics.RECEIVED_REPORTS.labels("other").inc(len(reports))
     for report in reports:
         metrics.OTHER_REPORTS.labels(report.type).inc()
-    new = tallied(reports, sender, key=key, sites=sites, secret=settings.SECRET_KEY)
+    new = tallied(reports, sender, key=key, sites=sites)
     _counts.update(partial(merge, new=new))
 
 

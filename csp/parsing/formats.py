@@ -142,7 +142,7 @@ _NUMBERS: dict[str, tuple[str, ...]] = {
     "column_number": ("column-number", "columnNumber"),
 }
 _KNOWN = frozenset(chain(*_TEXTS.values(), *_NUMBERS.values()))
-# `csp.importing.items` reads `received_at` and `version`. `export_csp_reports` also
+# `csp.importing` reads `received_at` and `version`. `export_csp_reports` also
 # writes the `site`. An import ignores it, because the site follows from the page.
 _KNOWN_BESIDE = _KNOWN | {
     *("age", "body", "csp-report", "received_at", "site"),

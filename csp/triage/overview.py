@@ -160,4 +160,4 @@ def _drawn(week: WeekOfReports, site: str) -> SafeString:
     series = [Series(name, counts[name]) for name in common[:DIRECTIVES]]
     if rest := common[DIRECTIVES:]:
         series.append(Series("other", [sum(at) for at in zip(*map(counts.get, rest), strict=True)]))
-    return hourly_chart(week.earlier.start, series or [Series("reports", [0] * HOURS)])
+    return hourly_chart(week.start, series or [Series("reports", [0] * HOURS)])

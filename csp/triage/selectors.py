@@ -98,15 +98,10 @@ def _is_after(position: Mapping[str, Any]) -> Q:
 
 # The counts of a week are hundreds of thousands of rows, so results are cached. Each result is read
 # from one snapshot, and contains the time when it was read.
-def kept_sums(name: str, *topics: str, capacity: int, max_age: float = 60.0) -> Memory[Any, Any]:
-    """Returns a cache for sums. A change of a noise rule or of one of `topics` empties it."""
-    return Memory(
-        name,
-        capacity=capacity,
-        max_age=max_age,
-        max_age_disconnected=60.0,
-        topics=(RULE_TOPIC, *topics),
-    )
+def kept_sums(name: str, *, capacity: int) -> Memory[Any, Any]:
+    """Returns a cache for sums. A change of a noise rule empties it."""
+    ages: Any = {"max_age": 60.0, "max_age_disconnected": 60.0}
+    return Memory(name, capacity=capacity, topics=(RULE_TOPIC,), **ages)
 
 
 _SUMMARIES: Memory[tuple[datetime, str], dict[str, Any]] = kept_sums("csp summary", capacity=16)
@@ -181,20 +176,10 @@ def _directive_sums(since: datetime, site: str) -> list[tuple[str, str, bool, in
     return list(rows.values_list(*columns, "hidden", "sum"))
 
 
-def needing_attention(now: datetime) -> Any:
-    """Returns the visible groups that have regressed, and then those that are new.
-
-    Both are ordered by clients.
-    """
-    rank = Case(When(current=REGRESSED, then=0), default=1)
-    visible = groups_at(now).visible().filter(in_state(now, *OPEN)).annotate(rank=rank)
-    return visible.order_by("rank", *_ORDER)
-
-
 def attention_lists(now: datetime, *, site: str = "") -> list[Any]:
-    """Returns the same groups as two lists, for which PostgreSQL uses an index.
+    """Returns the visible groups that have regressed, and those that are new, most clients first.
 
-    The `site` "" means all sites.
+    They are two lists, so that PostgreSQL uses an index. The `site` "" means all sites.
     """
     visible = groups_at(now).visible().of_site(site)
     return [
@@ -203,7 +188,7 @@ def attention_lists(now: datetime, *, site: str = "") -> list[Any]:
 
 
 def most_urgent(now: datetime, *, limit: int, site: str = "") -> list[Any]:
-    """Returns the first groups of `needing_attention`. The `site` "" means all sites."""
+    """Returns the first groups of both lists together."""
     found: list[Any] = []
     for groups in attention_lists(now, site=site):
         found += groups[: limit - len(found)]

@@ -13,7 +13,6 @@ from django.db.models import Sum
 from csp.models import GroupHour
 from csp.triage.reading import bounded_read, snapshot
 from csp.triage.selectors import HOUR, WEEK, groups_at, kept_sums, whole_hour
-from csp.writing.batch import HOURS_TOPIC
 from kernel.memory import CachedValue, Memory
 
 # The current hour counts, too.
@@ -26,15 +25,12 @@ MIN_GROWTH = 20
 # The reports of each hour of a week, by site and directive.
 type Counts = dict[str, dict[str, list[int]]]
 
-_WEEKS: Memory[datetime, WeekOfReports] = kept_sums("csp week", HOURS_TOPIC, capacity=1)
-# Only an import changes earlier hours.
-_EARLIER: Memory[datetime, EarlierHours]
-_EARLIER = kept_sums("csp earlier hours", HOURS_TOPIC, capacity=1, max_age=3_600.0)
+_WEEKS: Memory[datetime, WeekOfReports] = kept_sums("csp week", capacity=1)
 
 
 @dataclass(frozen=True, slots=True)
-class EarlierHours:
-    """The reports of the hours from `start` to `end`, and the groups that grow.
+class WeekOfReports:
+    """The reports of the hours from `start` on, and the groups that grow.
 
     `counts` has the visible reports of each hour, by site and directive. All sites together are the
     site "". `growing` has the site and the id of each growing group that existed a week ago. The
@@ -43,25 +39,12 @@ class EarlierHours:
 
     as_of: datetime
     start: datetime
-    end: datetime
     counts: Counts
     growing: list[tuple[str, uuid.UUID]]
 
 
-@dataclass(frozen=True, slots=True)
-class WeekOfReports:
-    """The visible reports of 7 days. `counts` also has the hours after those of `earlier`."""
-
-    as_of: datetime
-    earlier: EarlierHours
-    counts: Counts
-
-
 def week_of_reports(now: datetime) -> WeekOfReports:
-    """Returns the reports of the last 7 days.
-
-    The last two hours are at most a minute old. The earlier hours are read once an hour.
-    """
+    """Returns the reports of the last 7 days, at most a minute old."""
     hour = whole_hour(now)
     found = _WEEKS.get(hour)
     if found is None:
@@ -71,42 +54,21 @@ def week_of_reports(now: datetime) -> WeekOfReports:
 
 
 def _week(hour: datetime, now: datetime) -> WeekOfReports:
-    earlier = _EARLIER.get(hour)
-    if earlier is None:
-        earlier = _EARLIER.load(hour, lambda: CachedValue(_earlier(hour, now)))
-    counts = {
-        site: {directive: list(hours) for directive, hours in directives.items()}
-        for site, directives in earlier.counts.items()
-    }
-    _add_hours(counts, start=earlier.start, since=earlier.end, until=hour + HOUR)
-    return WeekOfReports(now, earlier, counts)
-
-
-def _earlier(hour: datetime, now: datetime) -> EarlierHours:
-    start, end = hour - WEEK, hour - HOUR
+    start = hour - WEEK
     counts: Counts = {}
+    columns = ("group__site", "group__directive", "hour")
     with snapshot():
-        _add_hours(counts, start=start, since=start, until=end)
-        return EarlierHours(now, start, end, counts, _growing(hour))
-
-
-def _add_hours(counts: Counts, *, start: datetime, since: datetime, until: datetime) -> None:
-    """Adds the visible reports of these hours to `counts`, which begins at `start`."""
-    hours = GroupHour.objects.filter(hour__gte=since, hour__lt=until)
-    rows = (
-        hours.visible()
-        .values_list("group__site", "group__directive", "hour")
-        .annotate(Sum("reports"))
-    )
-    for site, directive, hour, reports in rows:
-        for name in ("", site):
-            found = counts.setdefault(name, {}).setdefault(directive, [0] * HOURS)
-            found[(hour - start) // HOUR] += reports
+        hours = GroupHour.objects.visible().filter(hour__gte=start, hour__lte=hour)
+        for site, directive, at, reports in hours.values_list(*columns).annotate(Sum("reports")):
+            for name in ("", site):
+                found = counts.setdefault(name, {}).setdefault(directive, [0] * HOURS)
+                found[(at - start) // HOUR] += reports
+        return WeekOfReports(now, start, counts, _growing(hour))
 
 
 def growing(week: WeekOfReports, *, now: datetime, limit: int, site: str = "") -> list[Any]:
     """Returns the groups that grow, with their current states; of all sites if `site` is ""."""
-    keys = [key for of, key in week.earlier.growing if site in {"", of}][:limit]
+    keys = [key for of, key in week.growing if site in {"", of}][:limit]
     found = {group.pk: group for group in groups_at(now).visible().filter(pk__in=keys)}
     return [found[key] for key in keys if key in found]
 
@@ -126,13 +88,7 @@ ORDER BY this DESC, csp_group.id LIMIT %(limit)s
 
 
 def _growing(hour: datetime) -> list[tuple[str, uuid.UUID]]:
-    week, before = hour - WEEK, hour - 2 * WEEK
-    values: dict[str, Any] = {
-        "week": week,
-        "before": before,
-        "least": MIN_GROWTH,
-        "limit": MAX_GROWING,
-    }
+    values: dict[str, Any] = {"week": hour - WEEK, "before": hour - 2 * WEEK}
     with connection.cursor() as cursor:
-        cursor.execute(_GROWING, {**values, "limit": MAX_GROWING})
+        cursor.execute(_GROWING, values | {"least": MIN_GROWTH, "limit": MAX_GROWING})
         return list(cursor.fetchall())

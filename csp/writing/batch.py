@@ -16,8 +16,6 @@ from django.db import connection
 from csp.models import Report
 from csp.writing.distinct import CLIENT_DAY, EXACT, IS_LARGE, PAGE
 
-# Announces that an import has changed the counts of earlier hours.
-HOURS_TOPIC = "csp_hours"
 # A row is one JSON object. Its members are the columns of csp_report that PostgreSQL does not
 # generate, the group, and the hashes of the page and the client.
 _REPORT = {

@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from django.conf import settings
+
 from csp.noise.rules import Rule, Rules
 from csp.parsing.formats import Violation
 from csp.parsing.tolerant_json import cleaned_text
@@ -87,9 +89,10 @@ def prepare(raw: Violation) -> Prepared:
 
 
 def entries_of(
-    reports: Iterable[Prepared], sender: Sender, *, sites: Sites, rules: Rules, secret: str
+    reports: Iterable[Prepared], sender: Sender, *, sites: Sites, rules: Rules
 ) -> list[Entry]:
-    """Creates an entry for each report of one request. `secret` is the key of the hashes."""
+    """Creates an entry for each report of one request."""
+    secret = settings.SECRET_KEY
     header = scrubbed_agent(cleaned_text(sender.user_agent))
     client = keyed_hash("client", sender.client, secret)
     entries = []

@@ -11,7 +11,6 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from itertools import count
 from typing import Any
 
@@ -25,7 +24,7 @@ from csp.writing.batch import WRITE
 from csp.writing.disk import DiskLimit
 from csp.writing.entries import Entry
 from csp.writing.group_limit import GroupLimit, Limits
-from csp.writing.versions import Sighting, Versions
+from csp.writing.versions import Versions
 from kernel.db.connections import (
     CommitUnknownError,
     LimitedConnection,
@@ -65,24 +64,10 @@ class Store:
         self._versions = Versions()
         self._disk = DiskLimit()
 
-    def commit(self, entries: Sequence[Entry], *, batch_id: uuid.UUID | None = None) -> bool:
-        """Writes all entries in one transaction. See `_settled`."""
-        return self._settled(partial(self._try_entries, batch_id or uuid.uuid4(), entries))
+    def commit(self, entries: Sequence[Entry], *, mark: uuid.UUID | None = None) -> bool:
+        """Writes all entries in one transaction. `mark` is the id of a batch of an import.
 
-    def commit_imported(
-        self, rows: Sequence[bytes], sightings: Collection[Sighting], *, batch_id: uuid.UUID
-    ) -> bool:
-        """Writes the rows of an import in one transaction. See `_settled`.
-
-        Each row is the JSON of `Entry.row`. `sightings` has the version and the time of each row.
-        """
-        array = b"[" + b",".join(rows) + b"]"
-        return self._settled(partial(self._try_imported, batch_id, array, sightings))
-
-    def _settled(self, attempt: Callable[[], bool]) -> bool:
-        """Repeats the attempt to write a batch until its outcome is known.
-
-        Returns False if an earlier call has already written a batch with the same id.
+        Returns False if an earlier call has already written a batch with the same mark.
 
         The transaction first inserts the id of the batch. If the connection is lost, the same batch
         is written again. If the first attempt was committed, the id exists already, so no report is
@@ -91,11 +76,11 @@ class Store:
         Raises: the database error if the database stays unavailable; CommitUnknownError if the
         batch may have been committed.
         """
-        give_up = float("inf")
+        batch_id, give_up = mark or uuid.uuid4(), float("inf")
         self._sent = lost = False
         for tries in count(1):
             try:
-                return attempt()
+                return self._try(batch_id, entries, is_imported=mark is not None)
             except Exception as error:
                 connected = self._connection is not None
                 self.close()
@@ -135,46 +120,27 @@ class Store:
         self._disk.forget()
         django.db.connection.close()
 
-    def _try_entries(self, batch_id: uuid.UUID, entries: Sequence[Entry]) -> bool:
-        entries = self._groups.apply(self.connected(), entries)
-        self._versions.store_of(self.connected(), entries)
-        rows = orjson.dumps([entry.row for entry in entries])
-        times = {entry.row["received_at"] for entry in entries}
-        written = self._try(batch_id, rows, times, now=max(times))
-        if written:
-            _count(entries)
-            self._groups.remember(entries)
-        return written
-
-    def _try_imported(
-        self, batch_id: uuid.UUID, rows: bytes, sightings: Collection[Sighting]
-    ) -> bool:
-        self._versions.store(self.connected(), sightings)
-        times, now = {each.at for each in sightings}, datetime.now(UTC)
-        return self._try(batch_id, rows, times, now=now, imported=True)
-
-    def _try(
-        self,
-        batch_id: uuid.UUID,
-        rows: bytes,
-        times: Collection[datetime],
-        *,
-        now: datetime,
-        imported: bool = False,
-    ) -> bool:
+    def _try(self, batch_id: uuid.UUID, entries: Sequence[Entry], *, is_imported: bool) -> bool:
         """Writes the batch once. Returns whether the current call of `commit` has written it.
 
         Also returns True if an earlier attempt has committed the batch, but its result was lost.
         """
         connection = self.connected()
+        entries = self._groups.apply(connection, entries)
+        self._versions.store(connection, entries)
+        times = {entry.row["received_at"] for entry in entries}
         self._ensure_partitions(times)
         has_room = self._disk.has_room(connection)
+        now = datetime.now(UTC) if is_imported else max(times)
+        rows = orjson.dumps([entry.row for entry in entries]).decode()
         had_been_sent, self._sent = self._sent, True
-        cursor = psycopg.RawCursor(connection)
-        start = window_start(now).date()
-        values = [batch_id, imported, rows.decode(), has_room, start]
-        row = cursor.execute(WRITE, values).fetchone()
-        return had_been_sent or bool(row and row[0])
+        values = [batch_id, is_imported, rows, has_room, window_start(now).date()]
+        row = psycopg.RawCursor(connection).execute(WRITE, values).fetchone()
+        written = had_been_sent or bool(row and row[0])
+        if written and not is_imported:
+            _count(entries)
+            self._groups.remember(entries)
+        return written
 
     def _ensure_partitions(self, times: Collection[datetime]) -> None:
         for moment in times:

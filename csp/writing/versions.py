@@ -19,7 +19,7 @@ version that is stored here.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
@@ -79,11 +79,6 @@ class Sighting(NamedTuple):
         return self.site, self.name, self.at.date()
 
 
-def sighting_of(row: dict[str, Any], caller: Caller | None = None) -> Sighting:
-    """Returns the version of a row (see `Entry.row`). Its name may be ""."""
-    return Sighting(row["group_site"], row["version_name"], row["received_at"], caller)
-
-
 class Versions:
     """Stores the versions of a batch before the batch itself. Only one thread may use an instance.
 
@@ -97,12 +92,14 @@ class Versions:
     def forget(self) -> None:
         self._known.clear()
 
-    def store_of(self, connection: psycopg.Connection[Any], entries: Sequence[Entry]) -> None:
-        self.store(connection, {sighting_of(entry.row, entry.caller) for entry in entries})
-
-    def store(self, connection: psycopg.Connection[Any], sightings: Collection[Sighting]) -> None:
+    def store(self, connection: psycopg.Connection[Any], entries: Sequence[Entry]) -> None:
         """Stores new versions within the limits, and updates `last_seen` of known ones daily."""
-        new = [each for each in sightings if each.name and each.day not in self._known]
+        sightings = {
+            Sighting(e.row["group_site"], e.row["version_name"], e.row["received_at"], e.caller)
+            for e in entries
+            if e.row["version_name"]
+        }
+        new = [each for each in sightings if each.day not in self._known]
         if not new:
             return
         stored = set(connection.execute(_UPDATE, _columns(new)).fetchall())

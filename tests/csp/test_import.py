@@ -18,17 +18,16 @@ from django.core.management import CommandError, load_command_class
 from django.db import connection
 from django.utils import timezone
 
-from csp.importing import files
+from csp import importing as files
 from csp.models import CommittedBatch, Group, GroupHour, Report
 from csp.parsing.formats import Format
-from csp.triage.week import week_of_reports
 from kernel.commands.line_imports import MAX_LINE_BYTES, Record, Source, records
 from kernel.db.connections import connect_directly
 from kernel.text.humanize import plural
 from tests.support.api.client import APIClient
 from tests.support.commands import as_lines, run, write_lines
 from tests.support.csp.reports import legacy, modern, send
-from tests.support.processes import PROJECT, wait_for
+from tests.support.processes import PROJECT
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 HASH = {"type": "csp-hash", "url": "https://coder.example.com/", "body": {"hash": "sha256-x"}}
@@ -312,16 +311,6 @@ def test_import_keeps_the_time_of_arrival(tmp_path: Path) -> None:
     run("import_csp_reports", file)
     assert set(Report.objects.values_list("received_at", flat=True)) == {then}
     assert Group.objects.get().first_seen == then
-
-
-@pytest.mark.usefixtures("connected")
-def test_import_evicts_the_counts_of_earlier_hours(tmp_path: Path) -> None:
-    now = timezone.now()
-    assert week_of_reports(now).counts == {}
-    then = (now - timedelta(hours=5)).isoformat()
-    run("import_csp_reports", write_lines(tmp_path / "a.jsonl", {"received_at": then, **legacy()}))
-    wait_for(lambda: week_of_reports(now).counts)
-    assert week_of_reports(now).counts[""]["script-src"][-6] == 1
 
 
 def test_invalid_times_do_not_stop_an_import(tmp_path: Path) -> None:

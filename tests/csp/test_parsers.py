@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csp.importing.items import EARLIEST, Terms, parse_lines, received_at, version_of
+from csp.importing import EARLIEST, Terms, parse_lines, received_at, version_of
 from csp.noise.rules import Rules
 from csp.parsing.formats import Format, as_sent, parse
 from csp.parsing.tolerant_json import load
+from kernel.commands.line_imports import Record
 from kernel.http.errors import APIError
 from tests.support.csp.reports import legacy, modern
 
@@ -240,5 +241,6 @@ def test_invalid_version_is_rejected(value: Any) -> None:
 
 @given(st.binary(max_size=200) | st.from_regex(rb"\[?(\{\"body\":(\{\}|5)\},?|[0-9],?){0,5}\]?"))
 def test_any_line_is_parsed_or_rejected(text: bytes) -> None:
-    found = parse_lines([text], Terms(NOW, RETENTION, frozenset(), Rules(), "secret"))
-    assert found.rows or found.others or found.refused
+    record = Record(1, text, len(text))
+    found = parse_lines([record], Terms(NOW, RETENTION, frozenset(), Rules()))
+    assert found.entries or found.others or found.refused

@@ -78,10 +78,10 @@ def test_repeated_batch_is_written_once() -> None:
     written = []
     for _ in range(2):
         store = Store()
-        written.append(store.commit(of_hosts(range(3)), batch_id=batch))
+        written.append(store.commit(of_hosts(range(3)), mark=batch))
         store.close()
     assert written == [True, False]
-    assert Report.objects.count() == Group.objects.aggregate(n=Sum("reports"))["n"] == 3
+    assert Report.objects.count() == GroupHour.objects.aggregate(n=Sum("reports"))["n"] == 3
 
 
 def test_equal_reports_from_two_addresses_are_two_clients(member: APIClient) -> None:

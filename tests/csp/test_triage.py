@@ -15,16 +15,14 @@ from django.utils import timezone
 
 from audit.models import Entry
 from csp.models import Group, GroupHour, NoiseRule, Report, Version
-from csp.triage import details, week
+from csp.triage.newest import MAX_POLICIES
 from csp.triage.reading import READERS
 from csp.triage.releases import comparison as releases
 from csp.triage.selectors import (
     attention_lists,
     groups_at,
     most_urgent,
-    needing_attention,
     neighbors,
-    whole_hour,
 )
 from csp.triage.states import CURRENT_STATES, in_state
 from tests.support.api.client import APIClient
@@ -275,13 +273,13 @@ def test_reports_with_many_sources_and_policies_are_tested_up_to_a_limit(
     hosts = " ".join(f"h{n}.example" for n in range(500))
     for number in range(3):
         report_of(f"203.0.113.{number}", owner, original_policy=f"script-src {hosts}")
-    for number in range(25):
+    for number in range(45):
         report_of("203.0.113.9", owner, original_policy=f"script-src 'self' a{number}.example")
     stored = Report.objects.values_list("original_policy", flat=True)
     assert max(len(policy.split()) for policy in stored) == 65
     advice = owner.get(f"{GROUPS}/{Group.objects.get().pk}").json()["advice"]
-    # The most frequent policy, and 19 of the others.
-    assert advice["prevented_reports"] == advice["tested_reports"] == 3 + details.MAX_POLICIES - 1
+    # The most frequent policy, and the newest ones of the others.
+    assert advice["prevented_reports"] == advice["tested_reports"] == 3 + MAX_POLICIES
 
 
 def test_details_are_read_by_one_request_at_a_time_and_kept(
@@ -307,7 +305,7 @@ def test_regressed_groups_come_first() -> None:
     for _ in range(9):
         make_group(client_days=100)
     regressed = make_group(client_days=1, state="resolved", state_set_at=NOW - 2 * DAY)
-    assert needing_attention(NOW)[0] == regressed
+    assert most_urgent(NOW, limit=1) == [regressed]
     assert str(regressed.pk) in in_admin("owner").get("/admin/csp/").text
 
 
@@ -318,7 +316,9 @@ def test_neighbors_and_the_most_urgent_groups_have_the_order_of_those_that_need_
         make_group(client_days=number, state="resolved", state_set_at=NOW - 2 * DAY)
         make_group(client_days=number, state="ignored", ignored_client_days=1)
         make_group(client_days=number, state="acknowledged")
-    ordered = list(needing_attention(NOW))
+    ordered = most_urgent(NOW, limit=99)
+    places = [(each.current == "new", -each.client_days, each.pk) for each in ordered]
+    assert places == sorted(places)
     assert len(ordered) == 15
     assert most_urgent(NOW, limit=9) == ordered[:9]
     keys = [None, *(group.pk for group in ordered), None]
@@ -540,28 +540,6 @@ def test_groups_that_grow_are_shown_with_the_time_of_their_numbers(
         noise_rule=NoiseRule.objects.create(name="x", target="host", pattern="x.test")
     )
     assert "Growing this week" not in client.get("/admin/csp/").text
-
-
-def test_earlier_hours_are_read_once_an_hour_and_the_last_two_each_minute(
-    transactional_db: None,
-) -> None:
-    hour, group = whole_hour(NOW), make_group()
-    ages = (0, 1, 2, 7 * 24)
-
-    def counted() -> list[int]:
-        found = week.week_of_reports(NOW).counts[""][group.directive]
-        return [found[-1 - age] for age in ages]
-
-    for age in ages:
-        GroupHour.objects.create(group=group, hour=hour - age * timedelta(hours=1), reports=1)
-    assert counted() == [1, 1, 1, 1]
-    GroupHour.objects.update(reports=2)
-    assert counted() == [1, 1, 1, 1]
-    week._WEEKS.clear()
-    assert counted() == [2, 2, 1, 1]
-    week._EARLIER.clear()
-    week._WEEKS.clear()
-    assert counted() == [2, 2, 2, 2]
 
 
 @pytest.mark.django_db

@@ -22,7 +22,7 @@ from csp.triage.releases import gate
 from csp.triage.releases.versions import mark_new
 from csp.triage.selectors import groups_at
 from csp.writing import distinct, versions, writer
-from csp.writing.entries import Caller
+from csp.writing.entries import Caller, Entry
 from kernel import memory
 from kernel.db.connections import connect_directly
 from kernel.http import asking
@@ -251,7 +251,8 @@ def test_new_versions_replace_only_older_ones_with_few_clients(
 
     def names_after(caller: bytes, *new: str) -> set[str]:
         by = Caller(caller, b"")
-        found = [versions.Sighting(SHOP, name, now, by) for name in new]
+        row = {"group_site": SHOP, "received_at": now}
+        found = [Entry(by, None, row | {"version_name": name}) for name in new]
         with connect_directly() as connection:
             stored.store(connection, found)
         return set(Version.objects.values_list("name", flat=True))

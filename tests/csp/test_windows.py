@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
-from typing import Any
 
-import orjson
 import pytest
 from django.conf import LazySettings
 from django.utils import timezone
@@ -19,7 +17,6 @@ from csp.models import DistinctHash, Group, GroupHour, window, window_start
 from csp.writing import writer
 from csp.writing.distinct import EXACT
 from csp.writing.store import Store
-from csp.writing.versions import sighting_of
 from kernel.http.asking import run
 from tests.support.api.client import APIClient
 from tests.support.csp.groups import GROUPS, NOW, make_group, patch
@@ -127,17 +124,13 @@ def test_import_of_old_reports_counts_only_those_of_the_window(collecting: None)
     now, store = timezone.now(), Store()
     for age in (0, 10, 40):
         [entry] = entries(legacy(), now=now - age * DAY)
-        store.commit([entry]) if age == 0 else import_(store, entry.row)
+        store.commit([entry], mark=uuid.uuid4() if age else None)
     store.close()
     assert numbers() == {"client_days": 2, "pages": 1, "reports": 2, "noise_reports": 0}
     assert sum(GroupHour.objects.values_list("reports", flat=True)) == 3
     assert Group.objects.get().first_seen == now - 40 * DAY
     recount_groups(now + DAY)
     assert numbers() == {"client_days": 2, "pages": 1, "reports": 2, "noise_reports": 0}
-
-
-def import_(store: Store, row: dict[str, Any]) -> None:
-    store.commit_imported([orjson.dumps(row)], [sighting_of(row)], batch_id=uuid.uuid4())
 
 
 @pytest.mark.django_db

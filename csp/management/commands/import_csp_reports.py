@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from csp.importing.files import import_reports
+from csp.importing import import_reports
 from kernel.commands.line_imports import (
     BadLines,
     ImportResult,

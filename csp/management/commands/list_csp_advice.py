@@ -10,7 +10,7 @@ from csp.advice.suggestion import Advice
 from csp.causes import cause
 from csp.models import Group
 from csp.triage.details import details
-from csp.triage.selectors import groups_at, needing_attention
+from csp.triage.selectors import groups_at, most_urgent
 from csp.triage.serializers import AdviceSerializer
 from csp.triage.sites import where
 from kernel.commands import ListingCommand
@@ -34,8 +34,8 @@ class Command(ListingCommand):
 
     def handle(self, *args: Any, group: str | None, site: str | None, **options: Any) -> str:
         now = timezone.now()
-        wanted = needing_attention(now).of_site(site)
-        groups = [_group(group)] if group else list(wanted[:MAX_GROUPS])
+        urgent = most_urgent(now, limit=MAX_GROUPS, site=site or "")
+        groups = [_group(group)] if group else urgent
         for each in groups:
             self._show(each, details(each, now=now).advice)
         return f"Groups: {len(groups)}."

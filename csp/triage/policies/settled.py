@@ -13,16 +13,15 @@ in a day. The first settled policies of a site do not count as a change.
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from django.db import connection
 from django.db.models import Exists, OuterRef, QuerySet
 
 from csp.models import Group, SitePolicy, start_of_retention
 from csp.scrubbing.address import OTHER_SITE
+from csp.triage.newest import SentPolicy, newest_reports, sent_policies, texts_of
 from csp.triage.policies.comparison import normalized
 from csp.triage.sites import sites_of_groups
 from csp.writing.client_hashes import NETWORK_BYTES
@@ -32,36 +31,9 @@ SETTLING, DAY = timedelta(hours=1), timedelta(days=1)
 MAX_CHANGES = 3
 # The policy is read from the groups with the most clients.
 _MAX_GROUPS = 200
-_MAX_READ = 5_000
-_MAX_POLICIES = 50
-# Nonces differ in each response, and hashes on each page.
-_POLICIES = f"""
-SELECT disposition, min(policy),
-    array_agg(DISTINCT substr(client_address_hash, 1, {NETWORK_BYTES})),
-    min(received_at), max(received_at)
-FROM unnest(%s::uuid[]) AS wanted (id), LATERAL (
-    SELECT disposition, client_address_hash, received_at, regexp_replace(
-        original_policy, '''(nonce|sha256|sha384|sha512)-[^'']*''', '''\\1-*''', 'g') AS policy
-    FROM csp_report
-    WHERE group_id = wanted.id AND noise_rule_id = 0 AND received_at > %s
-        AND original_policy <> ''
-    ORDER BY received_at DESC LIMIT %s
-) AS newest
-GROUP BY disposition, md5(policy)
-ORDER BY cardinality(array_agg(DISTINCT client_address_hash)) DESC LIMIT %s
-"""  # noqa: S608 - only constants
-
-# The disposition of a policy, and the digest of its form that is equal in all browsers.
-type _Key = tuple[str, str]
-
-
-@dataclass(slots=True)
-class _Reported:
-    """A policy in all its forms. `policy` is the longest one, because Firefox omits parts."""
-
-    policy: str = ""
-    networks: set[bytes] = field(default_factory=set)
-    times: list[datetime] = field(default_factory=list)
+_MAX_POLICIES = 500
+# Hashes differ on each page.
+_HASH = re.compile(r"'(sha256|sha384|sha512)-[^']*'")
 
 
 def settle_policies(now: datetime) -> int:
@@ -75,7 +47,8 @@ def _settle(site: str, now: datetime) -> int:
     known = {(row.disposition, row.digest): row for row in rows}
     room = MAX_CHANGES - sum(row.last_new_at > now - DAY for row in rows)
     new = 0
-    for (disposition, digest), found in _settled(site, now).items():
+    for disposition, found in _settled(site, now):
+        digest = found.digest
         row = known.get((disposition, digest))
         same = [each.last_seen for each in rows if each.disposition == disposition]
         if row is None or max(same) - row.last_seen > DAY:
@@ -84,41 +57,26 @@ def _settle(site: str, now: datetime) -> int:
             new += 1
             row = row or SitePolicy(site=site, disposition=disposition, digest=digest)
             row.last_new_at = now
-        row.policy, row.last_seen = found.policy, max(found.times)
+        row.policy, row.last_seen = found.text, found.last
         row.save()
     return new
 
 
-def _settled(site: str, now: datetime) -> dict[_Key, _Reported]:
-    reported = _reported(site, now)
-    most: dict[str, int] = defaultdict(int)
-    for (disposition, _), each in reported.items():
-        most[disposition] = max(most[disposition], len(each.networks))
-    return {
-        (disposition, digest): each
-        for (disposition, digest), each in reported.items()
-        if len(each.networks) >= max(SEVERAL, most[disposition] / 4)
-        and max(each.times) - min(each.times) >= SETTLING
-    }
-
-
-def _reported(site: str, now: datetime) -> dict[_Key, _Reported]:
-    """Returns the policies in the newest reports of the last day, the same number of each group."""
+def _settled(site: str, now: datetime) -> Iterator[tuple[str, SentPolicy]]:
+    """Yields the settled policies of a site, each with its disposition."""
     recent = Group.objects.filter(site=site, last_seen__gt=now - DAY)
-    groups = list(recent.values_list("pk", flat=True)[:_MAX_GROUPS])
-    found: dict[_Key, _Reported] = defaultdict(_Reported)
-    if not groups:
-        return found
-    with connection.cursor() as cursor:
-        each = _MAX_READ // len(groups)
-        cursor.execute(_POLICIES, [groups, now - DAY, each, _MAX_POLICIES])
-        for disposition, policy, networks, *times in cursor.fetchall():
-            form = "\n".join(sorted(normalized(policy, site)))
-            key = disposition, hashlib.sha256(form.encode()).hexdigest()
-            found[key].policy = max(found[key].policy, policy, key=len)
-            found[key].networks.update(map(bytes, networks))
-            found[key].times += times
-    return found
+    groups = recent.values_list("pk", flat=True)[:_MAX_GROUPS]
+    reports = newest_reports(dict.fromkeys(groups, now - DAY))
+    texts = texts_of(reports, limit=_MAX_POLICIES)
+    texts = {digest: _HASH.sub(r"'\1-*'", text) for digest, text in texts.items()}
+    for disposition in {seen.disposition for seen in reports}:
+        some = [seen for seen in reports if seen.disposition == disposition]
+        policies = sorted(sent_policies(some, texts), key=lambda each: -len(each.clients))
+        networks = [len({each[:NETWORK_BYTES] for each in policy.clients}) for policy in policies]
+        for policy, number in zip(policies, networks, strict=True):
+            is_common = number >= max(SEVERAL, max(networks) / 4)
+            if is_common and policy.last - policy.first >= SETTLING:
+                yield disposition, policy
 
 
 # --- Changes ----------------------------------------------------------------------------------

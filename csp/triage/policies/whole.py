@@ -6,7 +6,7 @@ a source that the policy allows. But a policy without the entry would block the 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -20,14 +20,13 @@ from csp.access.page_headers import ENFORCED, REPORT_ONLY, Header, note_for, rep
 from csp.advice.composition import Copy, copy_of, extended, written
 from csp.advice.grading import Grade, grade
 from csp.advice.policy import Policy, parse, permits
-from csp.advice.suggestion import SETTING, Advice, Blocked, advise
+from csp.advice.suggestion import SETTING, Advice, advise
 from csp.models import IngestKey
 from csp.scrubbing.address import address_of
 from csp.scrubbing.free_text import MAX_SOURCES
-from csp.triage.details import common_urls
-from csp.triage.policies.sent import Seen, SentPolicy, newest_reports, sent_policies
+from csp.triage.newest import Seen, SentPolicy, blocked_by, newest_reports, sent_policies, texts_of
+from csp.triage.reading import bounded_read
 from csp.triage.selectors import WEEK, groups_at
-from csp.triage.sites import is_coders
 from csp.triage.states import ACCEPTED
 from csp.trusted_types import split_source
 from csp.writing.sites import sites_of
@@ -113,19 +112,6 @@ class _Group:
     row: Any
     reports: list[Seen] = field(default_factory=list)
 
-    def blocked(self) -> Blocked:
-        """Returns what the advice needs, except the policy."""
-        clients: dict[str, set[bytes]] = defaultdict(set)
-        pages: Counter[str] = Counter()
-        for seen in self.reports:
-            clients[address_of(seen.source).source].add(seen.client)
-            pages[seen.page] += 1
-        counted = {name: len(members) for name, members in clients.items()}
-        urls = common_urls(dict.fromkeys(seen.source for seen in self.reports), counted)
-        [(page, _)] = pages.most_common(1) or [("", 0)]
-        more: Any = {"is_confirmed": True, "is_coders": is_coders(self.row)}
-        return Blocked(self.row.directive, self.row.blocked_source, urls, page, "", **more)
-
     def source(self, reported: str) -> str:
         """Returns a reported source, with the name of the sink or of the Trusted Types policy."""
         return self.row.blocked_source if split_source(reported)[0] else reported
@@ -137,19 +123,20 @@ def site_policy(site: str, *, now: datetime, chosen: str = "") -> SitePolicy | N
     `chosen` is the key of the policy to use instead of the current one. Takes five queries.
     """
     groups, left_out = _groups(site, now)
-    reports = newest_reports(each.row for each in groups.values())
+    with bounded_read():
+        reports = newest_reports({pk: each.row.last_seen - WEEK for pk, each in groups.items()})
+        texts = texts_of(reports)
     for seen in reports:
         groups[seen.group].reports.append(seen)
-    policies = sent_policies(reports)
+    policies = sent_policies(reports, texts)
     if not policies:
         return None
-    texts = {digest: each.text for each in policies for digest in each.digests}
-    sent = next((each for each in policies if each.key == chosen), policies[0])
+    sent = next((each for each in policies if each.digest == chosen), policies[0])
     sources = parse(sent.text)
     copied = copy_of(sent.text)
     accepted = [each for each in groups.values() if each.row.state in ACCEPTED]
     policy, entries = _with_entries(copied.policy, accepted, texts)
-    week = [seen for seen in reports if seen.last > now - WEEK]
+    week = [seen for seen in reports if seen.at > now - WEEK]
     key = _key(site, now)
     return SitePolicy(
         sent=sent,
@@ -190,9 +177,9 @@ def _with_entries(
     """Adds the accepted entries that the policy lacks."""
     entries = []
     for group in accepted:
-        blocked = group.blocked()
-        newest = max(group.reports, key=lambda seen: seen.last, default=None)
-        told = advise(replace(blocked, policy=texts.get(newest.policy, "") if newest else ""))
+        newest = texts.get(group.reports[0].policy, "") if group.reports else ""
+        blocked = blocked_by(group.row, group.reports, policy=newest)
+        told = advise(blocked)
         if not told.policy_entry:
             continue
         page = address_of(blocked.page)

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db.models import OuterRef, Q, Subquery, Sum
 
-from csp.importing.items import EARLIEST
+from csp.importing import EARLIEST
 from csp.models import GroupHour, GroupVersion, Version
 from csp.triage.releases.versions import Versions, are_reported, mark_new, step, versions_of_sites
 from csp.triage.selectors import groups_at, whole_hour

@@ -9,13 +9,12 @@ Pages show versions only if a site has at least two.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q
 
 from csp.models import GroupVersion, Version
 from csp.scrubbing.versions import precedence
@@ -92,19 +91,6 @@ def is_new_in(name: str) -> Q:
             if version.name == name:
                 of_site = Q(site=site, first_seen__gte=since(versions))
                 found |= of_site & Q(oldest_version_rank=version.rank)
-    return found
-
-
-def count_new_in(groups: QuerySet[Any]) -> Counter[str]:
-    """Returns the number of groups for which `mark_new` finds each version."""
-    found: Counter[str] = Counter()
-    sites = {site: versions for site, versions in versions_of_sites().items() if versions[1:]}
-    may_be_new = NO_GROUP
-    for site, versions in sites.items():
-        may_be_new |= Q(site=site, first_seen__gte=since(versions))
-    rows = groups.filter(may_be_new).order_by().values_list("site", "oldest_version_rank")
-    for site, rank, count in rows.annotate(Count("pk")):
-        found.update({each.name: count for each in sites[site][1:] if each.rank == rank})
     return found
 
 

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from django.conf import settings
 from django.test import Client
 
 from csp.access import keys
@@ -97,8 +96,7 @@ def entries(
     """Returns `times` copies of the reports of a body, in the form that the writer gets."""
     reports = [prepare(violation) for violation in parse(value).violations] * times
     sender = sender_of(address=address, caller=caller, share=share, user_agent=CHROME, now=now)
-    fixed: Any = {"sites": known_sites(), "rules": current_rules(), "secret": settings.SECRET_KEY}
-    return entries_of(reports, sender, **fixed)
+    return entries_of(reports, sender, sites=known_sites(), rules=current_rules())
 
 
 @contextmanager
