@@ -32,9 +32,9 @@ MAX_URLS = 200
 # Reads the same number of newest reports from each group, so that one group cannot outvote the
 # others. A site with few reports takes no longer than a site with many.
 _NEWEST = f"""
-SELECT wanted.id, newest.id, received_at, represented_reports, client_address_hash, effective_directive,
-    blocked_uri, {ORIGIN.format("document_uri")}, md5(original_policy), disposition, document_uri,
-    browser, source_file
+SELECT wanted.id, newest.id, received_at, represented_reports, client_address_hash,
+    effective_directive, blocked_uri, {ORIGIN.format("document_uri")}, md5(original_policy),
+    disposition, document_uri, browser, source_file
 FROM unnest(%s::uuid[], %s::timestamptz[]) AS wanted (id, since),
     unnest(%s::bigint[]) AS shown (rule), LATERAL (
     SELECT * FROM csp_report
