@@ -16,7 +16,8 @@ from django.urls import get_resolver
 
 from coderapi import readiness
 from coderapi.steps import STEPS
-from csp.views import ReportView, collect_reports
+from csp.collection import collect_reports
+from csp.views import ReportView
 from kernel.db import listener
 from kernel.db.connections import bound_statements
 from kernel.http import is_api_path

@@ -46,7 +46,7 @@ from csp.triage.selectors import attention_lists, groups_at, most_urgent
 from csp.triage.serializers import GroupSerializer
 from csp.triage.sites import are_several, where
 from csp.triage.states import OPEN, REGRESSED
-from csp.writing.grouping import OTHER
+from csp.writing.entries import OTHER
 from kernel.text.humanize import ago, plural
 
 # If more groups are due, the others are recorded in the next run.

@@ -29,9 +29,9 @@ from csp.noise.rules import Rules
 from csp.noise.stored import current_rules
 from csp.parsing.formats import MAX_REPORTS, parse
 from csp.parsing.tolerant_json import load
+from csp.scrubbing.reports import scrubbed
 from csp.scrubbing.versions import checked_version
-from csp.writing.entries import Entry, Sender, entries_of, prepare
-from csp.writing.grouping import Sites
+from csp.writing.entries import Entry, Sender, Sites, entries_of
 from csp.writing.sites import known_sites
 from csp.writing.store import Store
 from kernel.commands.line_imports import LinesError, Record
@@ -240,7 +240,7 @@ class Contents:
             client=moment.date().isoformat().encode(),
             version=version_of(envelope),
         )
-        reports = map(prepare, parsed.violations)
+        reports = map(scrubbed, parsed.violations)
         self.entries += entries_of(reports, sender, sites=terms.sites, rules=terms.rules)
         others = map(other_reports.prepare, parsed.others)
         new = other_reports.tallied(others, sender, key="", sites=terms.sites)

@@ -1,27 +1,21 @@
 from __future__ import annotations
 
-from datetime import datetime
 from functools import partial
 from typing import cast
 
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
 from csp.access.keys import PARAMETER, VERSION
-from csp.collection import collect
-from csp.counting import rejections
+from csp.collection import collect_reports
 from csp.schema import INGEST_KEY, ReportBody
 from csp.scrubbing.versions import SCHEMA
 from kernel.http.asking import Asking, run
-from kernel.http.body import MEBIBYTE, Read
-from kernel.http.headers import WIRE_FORMAT
-from kernel.http.responses import JSON_CONTENT_TYPE, Answer
-from kernel.http.results import IdentifiedRequest, Results
+from kernel.http.body import MEBIBYTE
+from kernel.http.results import IdentifiedRequest
 from kernel.http.schema.operations import operation
 from kernel.http.views.base import APIView
-from kernel.http.views.handlers import to_api_error
 from tokens.verification.authentication import SECURITY
 
 
@@ -71,25 +65,3 @@ def _body(request: HttpRequest) -> Asking[bytes]:
     """Returns the body, which Django has in memory, without an Ask."""
     yield from ()
     return request.body
-
-
-def collect_reports(results: Results, read: Read) -> Asking[Answer]:
-    """Collects the reports of a request, and returns the response."""
-    now = timezone.now()
-    try:
-        yield from collect(results, read, now=now)
-    except Exception as error:  # noqa: BLE001 - raised again if it is unexpected
-        return _outcome(results, now, error)
-    return _outcome(results, now)
-
-
-def _outcome(results: Results, now: datetime, error: Exception | None = None) -> Answer:
-    found = Answer(200, {"Content-Type": JSON_CONTENT_TYPE}, b'"ok"')
-    if error:
-        known = to_api_error(error)
-        if known is None:
-            raise error
-        rejections.note(results, known, now=now)
-        found = known.answer()
-    found.headers.update({"Cache-Control": "no-store", "Vary": WIRE_FORMAT})
-    return found

@@ -27,13 +27,12 @@ from django.db.models import Q
 from csp import metrics
 from csp.counting.counts import Counts
 from csp.models import Group, OtherReport, start_of_retention
-from csp.parsing.other_types import HASH, is_hash
-from csp.parsing.other_types import OtherReport as Parsed
+from csp.parsing.formats import HASH, is_hash
+from csp.parsing.formats import OtherReport as Parsed
 from csp.scrubbing.address import Address, address_of
 from csp.scrubbing.encodings import shortened
 from csp.scrubbing.masking import MASK, masked
-from csp.writing.entries import Sender, keyed_hash
-from csp.writing.grouping import Sites, uuid_of
+from csp.writing.entries import Sender, Sites, keyed_hash, uuid_of
 from kernel.db.connections import fetch
 
 SKETCH = 128

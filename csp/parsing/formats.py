@@ -1,20 +1,20 @@
 """Parses the formats in which browsers send reports.
 
 Each report of a violation becomes a `Violation`, and each report of another type an `OtherReport`
-(see `other_types`). Invalid items are only counted. There are four formats: the object
+(see `TYPES`). Invalid items are only counted. There are four formats: the object
 `{"csp-report": {…}}` of `report-uri`, the array of the Reporting API, and two objects that WebKit
 sends, `{type, url, "csp-report"}` and `{type, url, body}`. The content type is ignored.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import chain
 from typing import Any
 
-from csp.parsing.other_types import OtherReport, other_report
 from kernel.http.errors import APIError, Validation, invalid
 from kernel.text.humanize import plural
 
@@ -216,3 +216,67 @@ def _whole(value: Any) -> int | None:
     if isinstance(value, int | float) and value >= 0:
         return int(min(value, MAX_NUMBER + 1))
     return None
+
+
+# --- Reports that are not violations of a Content-Security-Policy ---------------------------------
+
+HASH = "csp-hash"
+# Reports whose type is not in `TYPES` get this type, and their own type as the subject.
+OTHER_TYPE = "other"
+_HASH = re.compile(r"sha(?:256-[A-Za-z0-9+/]{43}=|384-[A-Za-z0-9+/]{64}|512-[A-Za-z0-9+/]{86}==)")
+
+
+@dataclass(frozen=True, slots=True)
+class _Members:
+    """The members of a body that can contain the subject, or the URL of the cause."""
+
+    subject: tuple[str, ...]
+    cause_url: tuple[str, ...] = ("sourceFile",)
+
+
+# The members that identify the cause of a report. Source: Reporting API, CSP 3 (csp-hash),
+# Subresource Integrity (integrity-violation), Permissions Policy, Document Policy, HTML (COEP,
+# COOP), Network Error Logging.
+_PERMISSION = _Members(("policyId", "featureId"))
+TYPES = {
+    "coep": _Members(("type",), ("blockedURL",)),
+    "coop": _Members(("type",)),
+    "crash": _Members(("reason",), ()),
+    HASH: _Members(("hash",), ("subresourceURL",)),
+    "deprecation": _Members(("id",)),
+    "document-policy-violation": _Members(("policyId",)),
+    "integrity-violation": _Members(("destination",), ("blockedURL",)),
+    "intervention": _Members(("id",)),
+    "network-error": _Members(("type",), ()),
+    "permissions-policy-violation": _PERMISSION,
+    "potential-permissions-policy-violation": _PERMISSION,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OtherReport:
+    """A report of another type. Strings are neither shortened nor scrubbed.
+
+    `subject` is what the report is about, such as the id of a deprecated feature. `cause_url`
+    is the URL of the cause, such as the file that uses it.
+    """
+
+    type: str
+    subject: str = ""
+    cause_url: str = ""
+    page: str = ""
+
+
+def other_report(item: Mapping[str, Any]) -> OtherReport:
+    """Returns the report in an item whose type is not that of a violation."""
+    type, body = _text(item, ("type",)), item.get("body")
+    members = body if isinstance(body, dict) else {}
+    page = _text(members, ("documentURL",)) or _text(item, ("url",))
+    if (names := TYPES.get(type)) is None:
+        return OtherReport(OTHER_TYPE, subject=type, page=page)
+    return OtherReport(type, _text(members, names.subject), _text(members, names.cause_url), page)
+
+
+def is_hash(text: str) -> bool:
+    """Returns whether the text is a hash in the form of policies and of `integrity`."""
+    return _HASH.fullmatch(text) is not None

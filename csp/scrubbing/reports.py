@@ -1,5 +1,6 @@
-"""Scrubs each member of a report.
+"""Scrubs each member of a report, and finds its cause. A group has one cause on one site.
 
+Noise has no effect on the cause, so that a group stays the same when noise rules change.
 Unknown members are scrubbed too. They are kept up to a total size of MAX_EXTRA.
 """
 
@@ -7,12 +8,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import orjson
 
+from csp import trusted_types
 from csp.parsing.formats import Violation
-from csp.scrubbing.address import Address, address_of
+from csp.scrubbing.address import Address, address_of, without_query
 from csp.scrubbing.free_text import directive_word, scrubbed_agent, scrubbed_policy, scrubbed_text
 from csp.scrubbing.masking import MASK, masked, names_a_secret
 from csp.trusted_types import POLICY, SINK, split_sample
@@ -23,21 +26,27 @@ MAX_NAME = 64
 # The name of the member that stores how many unknown members were left out.
 LEFT_OUT = "(left out)"
 _WORD = re.compile(r"[A-Za-z-]{0,16}")
+# Older versions of Firefox and Safari report inline code as "self".
+_KEYWORDS = {"": "unknown", "self": "inline"}
+# Browsers send a report within two days or drop it, so a higher age is wrong.
+MAX_AGE = timedelta(days=2)
 
 
 @dataclass(frozen=True, slots=True)
 class Scrubbed:
-    """A report without private data. `columns` has the values that are stored.
+    """A report without private data, its time and its sender. `columns` has the stored values.
 
-    `directive` is the effective directive, or the first word of the violated directive, because
-    browsers that implement only CSP 1 or 2 do not send an effective directive.
+    `cause` is the directive and the blocked source of the report's group. `page` is not scrubbed,
+    because only a hash of it is stored.
     """
 
     document: Address
     blocked: Address
     source: Address
-    directive: str
     user_agent: str
+    cause: tuple[str, str]
+    page: str
+    age: timedelta
     columns: dict[str, Any]
 
 
@@ -48,7 +57,7 @@ def scrubbed(violation: Violation) -> Scrubbed:
     effective = directive_word(violation.effective_directive)
     violated = scrubbed_policy(violation.violated_directive)
     agent = scrubbed_agent(violation.user_agent)
-    columns = {
+    columns: dict[str, Any] = {
         "format": violation.format,
         "document_uri": document.text,
         "blocked_uri": blocked.text,
@@ -64,8 +73,33 @@ def scrubbed(violation: Violation) -> Scrubbed:
         "column_number": violation.column_number,
         "other_members": scrubbed_members(violation.other_members),
     }
+    # Browsers that implement only CSP 1 or 2 do not send an effective directive.
     directive = (effective or directive_word(violated)).lower()
-    return Scrubbed(document, blocked, source, directive, agent, columns)
+    return Scrubbed(
+        document=document,
+        blocked=blocked,
+        source=source,
+        user_agent=agent,
+        cause=cause_of(directive, blocked, columns["sample"]),
+        page=without_query(violation.document_uri),
+        age=min(timedelta(milliseconds=violation.age_ms), MAX_AGE),
+        columns=columns,
+    )
+
+
+def cause_of(directive: str, blocked: Address, sample: str) -> tuple[str, str]:
+    """Returns the directive and the blocked source of the report's group.
+
+    The blocked source is the host of a web URL, the scheme of any other URI, or a keyword such as
+    `inline`.
+    """
+    source = blocked.authority[:255] or _KEYWORDS.get(blocked.word, blocked.word)
+    if source in trusted_types.KEYWORDS:
+        name, _ = split_sample(source, sample)
+        return directive, f"{source} {name}".strip()
+    # For an address, some browsers report the directive of elements, and others the general
+    # directive. For inline code, elements and attributes are different causes.
+    return (directive if source == "inline" else directive.removesuffix("-elem")), source
 
 
 def scrubbed_sample(blocked: str, sample: str) -> str:

@@ -16,8 +16,8 @@ from csp.models import Group, Report, State
 from csp.scrubbing.address import OTHER_SITE
 from csp.triage.policies.settled import DAY
 from csp.writing.client_hashes import NETWORK_BYTES
+from csp.writing.entries import OTHER
 from csp.writing.group_limit import SEVERAL
-from csp.writing.grouping import OTHER
 
 # With these directives, a new host can read the page or get its forms.
 DANGEROUS = ("script-src", "script-src-elem", "worker-src", "form-action")

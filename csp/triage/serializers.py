@@ -7,7 +7,7 @@ from rest_framework import serializers
 from csp.advice.refusals import Risk
 from csp.causes import cause
 from csp.models import Group, State
-from csp.parsing.other_types import OTHER_TYPE, TYPES
+from csp.parsing.formats import OTHER_TYPE, TYPES
 from csp.triage.decisions import MAX_NOTE
 from csp.triage.releases.gate import MAX_GROUPS
 from csp.triage.states import CURRENT_STATES

@@ -15,7 +15,7 @@ from audit.services import actor_of
 from csp.advice.refusals import Risk
 from csp.counting.other_reports import script_file_hashes
 from csp.models import OtherReport, window
-from csp.parsing.other_types import OTHER_TYPE, TYPES
+from csp.parsing.formats import OTHER_TYPE, TYPES
 from csp.scrubbing.versions import SCHEMA as VERSION
 from csp.triage import decisions, selectors
 from csp.triage.decisions import Decision

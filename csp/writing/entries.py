@@ -1,42 +1,30 @@
-"""Prepares reports for writing: scrubs them, groups them, and hashes pages and clients.
+"""Prepares scrubbed reports for writing: finds their groups, and hashes pages and clients.
 
-This module needs no database, so the processes of an import can use it too.
+Reports of one site with the same directive and blocked source are in one group.
 """
 
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django.conf import settings
 
+from csp.directives import KNOWN
 from csp.noise.rules import Rule, Rules
-from csp.parsing.formats import Violation
 from csp.parsing.tolerant_json import cleaned_text
-from csp.scrubbing.address import without_query
 from csp.scrubbing.free_text import scrubbed_agent
-from csp.scrubbing.reports import Scrubbed, scrubbed
-from csp.writing.grouping import Sites, browser_of, cause_of, group_columns
+from csp.scrubbing.reports import Scrubbed
 
-# Browsers send a report within two days or drop it, so a higher age is wrong.
-MAX_AGE = timedelta(days=2)
+OTHER = "other"
 
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A scrubbed report without its time and sender, so that it can be cached for equal bodies.
-
-    `page` is not scrubbed, because only a hash of it is stored.
-    """
-
-    report: Scrubbed
-    cause: tuple[str, str]
-    page: str
-    age: timedelta
+# The origins of the known sites, without private data.
+type Sites = frozenset[str]
 
 
 class Caller(NamedTuple):
@@ -77,27 +65,15 @@ class Entry:
     row: dict[str, Any]
 
 
-def prepare(raw: Violation) -> Prepared:
-    """Scrubs a report, and finds its cause."""
-    report = scrubbed(raw)
-    return Prepared(
-        report=report,
-        cause=cause_of(report),
-        page=without_query(raw.document_uri),
-        age=min(timedelta(milliseconds=raw.age_ms), MAX_AGE),
-    )
-
-
 def entries_of(
-    reports: Iterable[Prepared], sender: Sender, *, sites: Sites, rules: Rules
+    reports: Iterable[Scrubbed], sender: Sender, *, sites: Sites, rules: Rules
 ) -> list[Entry]:
     """Creates an entry for each report of one request."""
     secret = settings.SECRET_KEY
     header = scrubbed_agent(cleaned_text(sender.user_agent))
     client = keyed_hash("client", sender.client, secret)
     entries = []
-    for prepared in reports:
-        report = prepared.report
+    for report in reports:
         agent, site = report.user_agent or header, report.document.site(sites)
         rule = rules.match(
             blocked=report.blocked,
@@ -109,15 +85,15 @@ def entries_of(
         of_coder = sender.coder_version if site in sender.coder_sites else ""
         row = {
             **report.columns,
-            **group_columns(site, *prepared.cause),
+            **group_columns(site, *report.cause),
             "noise_rule": rule.id if rule else 0,
             "received_at": sender.received_at,
-            "occurred_at": sender.received_at - prepared.age,
+            "occurred_at": sender.received_at - report.age,
             "browser": browser_of(agent),
             "user_agent": agent,
             "client_address_hash": f"\\x{sender.client.hex()}",
             "version_name": sender.version or of_coder,
-            "page": keyed_hash("page", prepared.page.encode(), secret),
+            "page": keyed_hash("page", report.page.encode(), secret),
             "client_day": client,
         }
         entries.append(Entry(sender.caller, rule, row))
@@ -137,3 +113,59 @@ def keyed_hash(kind: str, value: bytes, secret: str) -> int:
 @lru_cache(maxsize=1)
 def _key(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
+
+
+def group_columns(site: str, directive: str, blocked_source: str) -> dict[str, object]:
+    """Returns the columns of the group with these values."""
+    return {
+        "group_id": uuid_of(site, directive, blocked_source),
+        "group_site": site,
+        "group_directive": directive,
+        "group_blocked_source": blocked_source,
+    }
+
+
+@lru_cache(maxsize=2048)
+def uuid_of(*values: object) -> str:
+    """Returns the UUID of a row as a string. The UUID is a hash of the values."""
+    text = "\0".join(str(value or "") for value in values)
+    return str(uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16]))
+
+
+def other_group(site: str, directive: str) -> dict[str, object]:
+    """Returns the columns of the group "other", for callers that have opened too many groups.
+
+    Each known directive of a site has one. All unknown directives share one, so that invented
+    directives cannot open groups.
+    """
+    return group_columns(site, directive if directive in KNOWN else "", OTHER)
+
+
+@lru_cache(maxsize=512)
+def browser_of(user_agent: str) -> str:
+    """Returns the browser's name and major version, such as `Firefox 149`; "" if unknown."""
+    for token, name in _BROWSERS:
+        _, found, rest = user_agent.partition(token)
+        if found:
+            return f"{name} {_digits(rest)}".strip()
+    return ""
+
+
+# The order matters, because the user agents of Edge and Opera also contain `Chrome/`.
+_BROWSERS = (
+    ("Edg/", "Edge"),
+    ("EdgA/", "Edge"),
+    ("OPR/", "Opera"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("FxiOS/", "Firefox"),
+    ("Firefox/", "Firefox"),
+    ("CriOS/", "Chrome"),
+    ("HeadlessChrome/", "Chrome"),
+    ("Chrome/", "Chrome"),
+    ("Version/", "Safari"),
+)
+
+
+def _digits(text: str) -> str:
+    head = text.split(".", 1)[0].split(" ", 1)[0][:4]
+    return head if head.isascii() and head.isdecimal() else ""

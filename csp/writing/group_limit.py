@@ -29,8 +29,7 @@ from typing import Any
 
 import psycopg
 
-from csp.writing.entries import Caller, Entry
-from csp.writing.grouping import other_group
+from csp.writing.entries import Caller, Entry, other_group
 
 # Causes that clients of this number of networks have reported may open the further groups.
 SEVERAL = 3

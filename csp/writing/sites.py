@@ -16,7 +16,7 @@ from csp.access.keys import TOPIC
 from csp.access.origins import MAX_ORIGIN, OPAQUE
 from csp.models import IngestKey
 from csp.scrubbing.address import OTHER_SITE, address_of
-from csp.writing.grouping import Sites
+from csp.writing.entries import Sites
 from kernel.memory import CachedValue, Memory
 
 # The key is the access URL. If this process receives no notifications, it uses the cached sites for

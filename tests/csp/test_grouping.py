@@ -19,7 +19,7 @@ from csp.scrubbing.reports import scrubbed
 from csp.writing import distinct, writer
 from csp.writing.batch import WEIGHT
 from csp.writing.client_hashes import DAY_KEYS, client_address_hash, key_of
-from csp.writing.grouping import browser_of, cause_of
+from csp.writing.entries import browser_of
 from kernel.http import asking
 from tests.support.api.client import APIClient
 from tests.support.browsers import browser_reports
@@ -34,7 +34,7 @@ WHERE place %% weight = 0
 
 
 def cause(**members: Any) -> tuple[str, str]:
-    return cause_of(scrubbed(parse(legacy(**members)).violations[0]))
+    return scrubbed(parse(legacy(**members)).violations[0]).cause
 
 
 @pytest.mark.parametrize(

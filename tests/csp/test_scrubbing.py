@@ -17,7 +17,6 @@ from csp.scrubbing.free_text import scrubbed_policy, scrubbed_text
 from csp.scrubbing.leak_search import holds_private, holds_private_member
 from csp.scrubbing.masking import holds_secret, masked
 from csp.scrubbing.reports import scrubbed, scrubbed_members
-from csp.writing.entries import prepare
 from kernel.telemetry import logs
 from tests.support.csp.reports import CHROME, FIREFOX, legacy
 
@@ -453,8 +452,8 @@ def test_audit_finds_nothing_in_what_was_scrubbed(scrub: Callable[[str], str], t
     )
 )
 def test_audit_finds_nothing_in_a_report_and_its_group(members: dict[str, Any]) -> None:
-    prepared = prepare(parse({"csp-report": members}).violations[0])
-    columns = prepared.report.columns | dict(zip("db", prepared.cause, strict=True))
+    report = scrubbed(parse({"csp-report": members}).violations[0])
+    columns = report.columns | dict(zip("db", report.cause, strict=True))
     assert not holds_private_member(json.dumps(columns.pop("other_members")))
     for name, value in columns.items():
         assert not (isinstance(value, str) and holds_private(value)), name

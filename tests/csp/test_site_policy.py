@@ -183,7 +183,7 @@ def test_newest_policy_counts_and_not_the_one_of_most_clients(shop: APIClient) -
     report(shop, "script-src-elem", "inline", OLD, 1)
     [old] = shown_policy()[1].others
     assert shown_policy()[1].sent.text == new
-    assert "base-uri" not in shown_policy(policy=old.key)[1].policy
+    assert "base-uri" not in shown_policy(policy=old.digest)[1].policy
 
 
 def test_policy_of_one_client_is_not_the_policy_of_the_site(shop: APIClient) -> None:

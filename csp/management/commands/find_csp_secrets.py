@@ -9,7 +9,7 @@ from django.db.models.functions import Cast
 
 from csp.export import RANKS, rows_in_pages
 from csp.models import Group, OtherReport, Rejection, Report, Version
-from csp.parsing.other_types import is_hash
+from csp.parsing.formats import is_hash
 from csp.scrubbing.leak_search import holds_private, holds_private_member, holds_private_source
 from kernel.commands import ListingCommand
 

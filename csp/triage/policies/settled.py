@@ -32,8 +32,8 @@ MAX_CHANGES = 3
 # The policy is read from the groups with the most clients.
 _MAX_GROUPS = 200
 _MAX_POLICIES = 500
-# Hashes differ on each page.
-_HASH = re.compile(r"'(sha256|sha384|sha512)-[^']*'")
+# Nonces and hashes differ on each page.
+_HASH = re.compile(r"'(nonce|sha256|sha384|sha512)-[^']*'")
 
 
 def settle_policies(now: datetime) -> int:

@@ -15,9 +15,10 @@ from csp.migrations._built_in_rules import add_built_in
 from csp.models import NoiseRule
 from csp.noise.stored import RULES, current_rules
 from csp.parsing.formats import parse
+from csp.scrubbing.reports import scrubbed
 from csp.writing import writer
 from csp.writing.client_hashes import sender_of
-from csp.writing.entries import Entry, entries_of, prepare
+from csp.writing.entries import Entry, entries_of
 from csp.writing.sites import SITES, known_sites
 from tests.support.factories import PASSWORD, make_user
 
@@ -94,7 +95,7 @@ def entries(
     now: datetime = NOW,
 ) -> list[Entry]:
     """Returns `times` copies of the reports of a body, in the form that the writer gets."""
-    reports = [prepare(violation) for violation in parse(value).violations] * times
+    reports = [scrubbed(violation) for violation in parse(value).violations] * times
     sender = sender_of(address=address, caller=caller, share=share, user_agent=CHROME, now=now)
     return entries_of(reports, sender, sites=known_sites(), rules=current_rules())
 
