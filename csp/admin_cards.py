@@ -6,17 +6,17 @@ from django.conf import settings
 from django.db.models import Q, Sum
 from django.urls import reverse
 
-from csp.models import Group, GroupHour
+from csp.models import Group, GroupHour, midnight
 from csp.writing.disk import stored_bytes
 from kernel.admin import Line, register
 from kernel.text.humanize import size
 
 
 def _lines(now: datetime) -> list[Line]:
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    today_began = midnight(now)
     # Sum the hourly counts, because they are far fewer than the reports.
     is_noise = ~Q(noise_rule_id=0) | Q(group__noise_rule__isnull=False)
-    today = GroupHour.objects.filter(hour__gte=midnight).aggregate(
+    today = GroupHour.objects.filter(hour__gte=today_began).aggregate(
         all=Sum("reports"), noise=Sum("reports", filter=is_noise)
     )
     groups = Group.objects.visible()
@@ -28,7 +28,7 @@ def _lines(now: datetime) -> list[Line]:
         ),
         Line("hidden as noise today", str(today["noise"] or 0)),
         Line("violation groups", str(groups.count()), link=reverse("admin:csp_group_changelist")),
-        Line("new groups today", str(groups.filter(first_seen__gte=midnight).count())),
+        Line("new groups today", str(groups.filter(first_seen__gte=today_began).count())),
         Line("stored reports", _space()),
     ]
 

@@ -37,7 +37,7 @@ from alerts.weekly import register_section
 from audit.models import Entry
 from csp.advice.suggestion import Advice
 from csp.causes import cause
-from csp.models import WINDOW_DAYS, Group, Report, SitePolicy, State, window_start
+from csp.models import WINDOW_DAYS, Group, Report, SitePolicy, State, whole_hour, window_start
 from csp.triage.details import details
 from csp.triage.new_hosts import DANGEROUS, first_uses, new_hosts
 from csp.triage.policies.settled import difference, policy_before, policy_changes
@@ -183,7 +183,7 @@ def _growing(channel: Channel, visible: Any, now: datetime) -> Any:
         .annotate(is_recorded=Exists(recorded))
         .exclude(is_recorded=False, **is_new)
         .filter(client_days__gte=Coalesce(most, 0) + channel.min_client_days)
-        .annotate(occurred_at=Value(now.replace(minute=0, second=0, microsecond=0)))
+        .annotate(occurred_at=Value(whole_hour(now)))
     )
 
 

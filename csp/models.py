@@ -26,6 +26,11 @@ def midnight(moment: datetime) -> datetime:
     return moment.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
+def whole_hour(moment: datetime) -> datetime:
+    """Returns the start of the hour. Reports are counted by hour."""
+    return moment.replace(minute=0, second=0, microsecond=0)
+
+
 def start_of_retention(now: datetime) -> datetime:
     """Returns the midnight (UTC) before which everything has expired.
 

@@ -9,12 +9,12 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
+from csp.models import whole_hour
 from csp.scrubbing.address import OTHER_SITE
 from csp.triage import sites
 from csp.triage.policies import comparison as policies
 from csp.triage.policies.whole import site_policy
 from csp.triage.releases import comparison as releases
-from csp.triage.selectors import whole_hour
 from kernel.admin import ServiceAdmin
 
 CHART_HOURS = 7 * 24

@@ -25,8 +25,7 @@ from csp.admin.filters import (
     SiteFilter,
     StateFilter,
 )
-from csp.admin.group_decisions import Decisions
-from csp.admin.group_lists import list_query
+from csp.admin.group_decisions import Decisions, list_query
 from csp.advice.policy import governing_directive, parse
 from csp.causes import cause
 from csp.counting import other_reports

@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
+from django.db.models import Q, Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -16,9 +17,13 @@ from django.utils.html import format_html
 from audit.services import actor_of
 from csp import services
 from csp.access.origins import normalized
-from csp.models import IngestKey
-from csp.triage.policies.check import site_check
+from csp.access.page_headers import headers_by_origin, version_note
+from csp.models import GroupHour, IngestKey, Rejection, Report, midnight
+from csp.triage.sites import sites_of_groups
+from csp.writing.sites import sites_of
 from kernel.admin import ServiceAdmin
+
+MAX_REJECTED = 20
 
 
 class IngestKeyForm(forms.ModelForm[IngestKey]):
@@ -51,8 +56,22 @@ class IngestKeyAdmin(ServiceAdmin[IngestKey]):
 
     def check_site(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Shows the headers that pages need, and whether their reports arrive."""
-        key = get_object_or_404(IngestKey, pk=pk)
-        found = site_check(key, now=timezone.now())
+        key, now = get_object_or_404(IngestKey, pk=pk), timezone.now()
+        origins = sites_of(key.origins)
+        reports = Report.objects.filter(group__site__in=origins, received_at__gte=key.created_at)
+        counted = GroupHour.objects.filter(group__site__in=origins, hour__gte=midnight(now))
+        rejected = Rejection.objects.filter(
+            Q(ingest_key=key.name) | Q(origin__in=origins), day=now.date()
+        )
+        found = {
+            "headers": list(headers_by_origin(key.value, key.origins)),
+            "sites": [site for site in sites_of_groups() if site in origins],
+            "note": version_note(key.value),
+            "newest": reports.select_related("group").order_by("-received_at", "-id").first(),
+            "accepted": counted.aggregate(sum=Sum("reports"))["sum"] or 0,
+            # The most frequent first, because a visitor can invent origins.
+            "rejected": list(rejected.order_by("-requests", "-last_seen")[:MAX_REJECTED]),
+        }
         return self.page(request, "check", f"Check {key.name}", key=key, found=found)
 
     def save_model(self, request: HttpRequest, obj: IngestKey, form: Any, change: bool) -> None:

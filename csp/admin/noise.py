@@ -20,9 +20,8 @@ from django.utils.text import Truncator
 from audit.services import actor_of
 from csp import services
 from csp.models import Group, NoiseRule
-from csp.noise.hits import daily_hits, examples, rules_with_hits
 from csp.noise.rules import checked_pattern
-from csp.noise.stored import dry_run
+from csp.noise.stored import daily_hits, dry_run, examples, rules_with_hits
 from csp.triage import sites
 from kernel.admin import ServiceAdmin, ValuesFilter, column, row_link
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
@@ -24,10 +23,7 @@ _all: WeakSet[Counts[Any, Any]] = WeakSet()
 
 
 class Counts[K, V]:
-    """The counts that are not written yet, and a thread that writes them.
-
-    The thread ends when there is nothing to write.
-    """
+    """The counts that are not written yet. A timer starts with the first one, and writes them."""
 
     def __init__(self, name: str, write: Callable[[dict[K, V]], object]) -> None:
         self._name = name
@@ -35,40 +31,31 @@ class Counts[K, V]:
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._waiting: dict[K, V] = {}
-        self.is_running = False
         _all.add(self)
 
     def update(self, change: Callable[[dict[K, V]], object]) -> None:
         """Calls `change` with the counts that are not written yet. It may add to them."""
         with self._lock:
+            if not self._waiting:
+                timer = threading.Timer(PAUSE_SECONDS, self._write_waiting)
+                timer.name, timer.daemon = self._name, True
+                timer.start()
             change(self._waiting)
-            if not self.is_running:
-                threading.Thread(target=self._run, name=self._name, daemon=True).start()
-                self.is_running = True
 
     def discard(self) -> None:
         """Discards the counts that are not written yet, after the end of an unfinished write."""
         with self._writing, self._lock:
             self._waiting = {}
 
-    def _run(self) -> None:
-        is_needed = True
-        while is_needed:
-            time.sleep(PAUSE_SECONDS)
-            with self._writing:
-                is_needed = self._write_next()
-
-    def _write_next(self) -> bool:
-        """Writes the counts. Returns whether there were any. The thread ends if there were none."""
-        with self._lock:
-            counted, self._waiting = self._waiting, {}
-            self.is_running = bool(counted)
-        try:
-            if counted:
-                self._write(counted)
-        except Exception as error:  # noqa: BLE001 - only counts are lost
-            log.warning("%s of %s s not counted: %s", self._name, PAUSE_SECONDS, error)
-        return bool(counted)
+    def _write_waiting(self) -> None:
+        with self._writing:
+            with self._lock:
+                counted, self._waiting = self._waiting, {}
+            try:
+                if counted:
+                    self._write(counted)
+            except Exception as error:  # noqa: BLE001 - only counts are lost
+                log.warning("%s of %s s not counted: %s", self._name, PAUSE_SECONDS, error)
 
 
 def discard_all() -> None:

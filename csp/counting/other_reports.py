@@ -26,7 +26,7 @@ from django.db.models import Q
 
 from csp import metrics
 from csp.counting.counts import Counts
-from csp.models import Group, OtherReport, start_of_retention
+from csp.models import Group, OtherReport, midnight, start_of_retention
 from csp.parsing.formats import HASH, is_hash
 from csp.parsing.formats import OtherReport as Parsed
 from csp.scrubbing.address import Address, address_of
@@ -180,9 +180,8 @@ def write(tallies: Tallies) -> None:
 def _bounded(subjects: Sequence[Subject]) -> Iterable[Subject]:
     """Yields each subject, without details if its key has added too many rows today."""
     known = {row[0] for row in fetch(_KNOWN, [[subject.id for subject in subjects]])}
-    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     is_new = any(subject.id not in known for subject in subjects)
-    added = Counter(dict(fetch(_NEW, [midnight]))) if is_new else Counter[str]()
+    added = Counter(dict(fetch(_NEW, [midnight(datetime.now(UTC))]))) if is_new else Counter[str]()
     for subject in subjects:
         if subject.id in known:
             yield subject

@@ -64,21 +64,6 @@ class _Subject(NamedTuple):
     origin: str
 
 
-class RejectionWriter:
-    """The counts that are not written yet, and the reasons that were logged."""
-
-    def __init__(self) -> None:
-        self.counts: Counts[_Subject, int] = Counts("rejected requests", write)
-        self._logged: dict[str, float] = {}
-
-    def add(self, subject: _Subject) -> None:
-        self.counts.update(partial(_count, subject))
-        if time.monotonic() - self._logged.get(subject.reason, -LOG_SECONDS) >= LOG_SECONDS:
-            self._logged[subject.reason] = time.monotonic()
-            origin, key = subject.origin or "none", subject.ingest_key or "none"
-            log.info("CSP report rejected: %s Origin: %s; key: %s", subject.reason, origin, key)
-
-
 def _count(subject: _Subject, waiting: dict[_Subject, int]) -> None:
     if subject not in waiting and subject.origin not in keys.recalled_origins():
         of_key = sum(each.ingest_key == subject.ingest_key for each in waiting)
@@ -92,7 +77,17 @@ def write(counted: Mapping[_Subject, int]) -> None:
     fetch(WRITE, [MAX_ROWS, OTHER, orjson.dumps(rows).decode()], commits=True)
 
 
-writer = RejectionWriter()
+_counts: Counts[_Subject, int] = Counts("rejected requests", write)
+# When each reason was logged.
+_logged: dict[str, float] = {}
+
+
+def add(subject: _Subject) -> None:
+    _counts.update(partial(_count, subject))
+    if time.monotonic() - _logged.get(subject.reason, -LOG_SECONDS) >= LOG_SECONDS:
+        _logged[subject.reason] = time.monotonic()
+        origin, key = subject.origin or "none", subject.ingest_key or "none"
+        log.info("CSP report rejected: %s Origin: %s; key: %s", subject.reason, origin, key)
 
 
 def note(results: Results, error: APIError, *, now: datetime) -> None:
@@ -103,7 +98,7 @@ def note(results: Results, error: APIError, *, now: datetime) -> None:
     reason = error.detail if error.status == HTTPStatus.FORBIDDEN else error.message
     metrics.REJECTED_REQUESTS.labels(reason).inc()
     name = keys.name_of(first_parameters(results.call).get(keys.PARAMETER))
-    writer.add(_Subject(now.date(), name, reason[:64], _origin(results)))
+    add(_Subject(now.date(), name, reason[:64], _origin(results)))
 
 
 def _origin(results: Results) -> str:

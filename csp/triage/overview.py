@@ -5,25 +5,26 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Sum
 from django.db.models.functions import TruncDate
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from csp.causes import cause
-from csp.models import Group, GroupHour
+from csp.models import Group, GroupHour, midnight, whole_hour
 from csp.triage.details import next_step
-from csp.triage.reading import snapshot
+from csp.triage.reading import bounded_read, snapshot
 from csp.triage.releases.versions import mark_new
-from csp.triage.selectors import HOUR, groups_at, most_urgent
+from csp.triage.selectors import HOUR, WEEK, groups_at, kept_sums, most_urgent
 from csp.triage.sites import sites_of_groups
 from csp.triage.states import OPEN
-from csp.triage.week import HOURS, WeekOfReports, growing, week_of_reports
 from kernel.admin import State as Color
 from kernel.admin import badge
 from kernel.charts import COUNT, Chart, Series, render
@@ -64,7 +65,7 @@ def badges(group: Any) -> SafeString:
 
 def hourly_counts(group: Group, *, now: datetime, hours: int) -> tuple[datetime, list[int]]:
     """Returns the start of the last `hours` hours, and the number of reports in each hour."""
-    this = now.replace(minute=0, second=0, microsecond=0)
+    this = whole_hour(now)
     first = this - (hours - 1) * HOUR
     rows = GroupHour.objects.shown().filter(group=group, hour__gte=first).values_list("hour")
     counted = dict(rows.annotate(Sum("reports")))
@@ -119,7 +120,7 @@ def _rows(groups: Iterable[Any], days: dict[UUID, list[int]]) -> list[dict[str, 
 
 def daily(groups: Iterable[UUID], now: datetime) -> dict[UUID, list[int]]:
     """Returns the number of reports of each group on each of the last days, oldest day first."""
-    first = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS - 1)
+    first = midnight(now) - timedelta(days=DAYS - 1)
     counted: dict[UUID, list[int]] = defaultdict(lambda: [0] * DAYS)
     rows = (
         GroupHour.objects.shown()
@@ -144,16 +145,7 @@ def sparkline(values: Sequence[int]) -> SafeString:
     )
 
 
-_CHARTS: Memory[tuple[datetime, str], SafeString] = Memory("csp charts", capacity=32, max_age=60.0)
-
-
 def _chart(week: WeekOfReports, site: str) -> SafeString:
-    """Returns the chart of the week, which is drawn once for each site."""
-    key = week.as_of, site
-    return _CHARTS.load(key, lambda: CachedValue(_drawn(week, site)))
-
-
-def _drawn(week: WeekOfReports, site: str) -> SafeString:
     """Draws a chart of the visible reports per hour, with a line for each common directive."""
     counts = {name or "(none)": hours for name, hours in week.counts.get(site, {}).items()}
     common = sorted(counts, key=lambda name: -sum(counts[name]))
@@ -161,3 +153,84 @@ def _drawn(week: WeekOfReports, site: str) -> SafeString:
     if rest := common[DIRECTIVES:]:
         series.append(Series("other", [sum(at) for at in zip(*map(counts.get, rest), strict=True)]))
     return hourly_chart(week.start, series or [Series("reports", [0] * HOURS)])
+
+
+# --- The reports of the last 7 days ---------------------------------------------------------------
+
+# The current hour counts, too.
+HOURS = WEEK // HOUR + 1
+MAX_GROWING = 100
+# A group grows if it has at least this number of reports in the last 7 days, and at least twice as
+# many as in the 7 days before.
+MIN_GROWTH = 20
+
+# The reports of each hour of a week, by site and directive.
+type Counts = dict[str, dict[str, list[int]]]
+
+_WEEKS: Memory[datetime, WeekOfReports] = kept_sums("csp week", capacity=1)
+
+
+@dataclass(frozen=True, slots=True)
+class WeekOfReports:
+    """The reports of the hours from `start` on, and the groups that grow.
+
+    `counts` has the visible reports of each hour, by site and directive. All sites together are the
+    site "". `growing` has the site and the id of each growing group that existed a week ago. The
+    group with the most reports comes first.
+    """
+
+    as_of: datetime
+    start: datetime
+    counts: Counts
+    growing: list[tuple[str, UUID]]
+
+
+def week_of_reports(now: datetime) -> WeekOfReports:
+    """Returns the reports of the last 7 days, at most a minute old."""
+    hour = whole_hour(now)
+    found = _WEEKS.get(hour)
+    if found is None:
+        with bounded_read():
+            found = _WEEKS.load(hour, lambda: CachedValue(_week(hour, now)))
+    return found
+
+
+def _week(hour: datetime, now: datetime) -> WeekOfReports:
+    start = hour - WEEK
+    counts: Counts = {}
+    columns = ("group__site", "group__directive", "hour")
+    with snapshot():
+        hours = GroupHour.objects.visible().filter(hour__gte=start, hour__lte=hour)
+        for site, directive, at, reports in hours.values_list(*columns).annotate(Sum("reports")):
+            for name in ("", site):
+                found = counts.setdefault(name, {}).setdefault(directive, [0] * HOURS)
+                found[(at - start) // HOUR] += reports
+        return WeekOfReports(now, start, counts, _growing(hour))
+
+
+def growing(week: WeekOfReports, *, now: datetime, limit: int, site: str = "") -> list[Any]:
+    """Returns the groups that grow, with their current states; of all sites if `site` is ""."""
+    keys = [key for of, key in week.growing if site in {"", of}][:limit]
+    found = {group.pk: group for group in groups_at(now).visible().filter(pk__in=keys)}
+    return [found[key] for key in keys if key in found]
+
+
+# Sums the counts of a group before it joins the group, because a group has many counts.
+_GROWING = """
+SELECT site, id
+FROM (
+    SELECT group_id, sum(reports) FILTER (WHERE hour >= %(week)s) AS this,
+        coalesce(sum(reports) FILTER (WHERE hour < %(week)s), 0) AS before
+    FROM csp_grouphour WHERE hour >= %(before)s AND noise_rule_id = 0 GROUP BY group_id
+) AS counted
+JOIN csp_group ON csp_group.id = group_id
+WHERE this >= %(least)s AND this >= 2 * before AND first_seen < %(week)s AND noise_rule_id IS NULL
+ORDER BY this DESC, csp_group.id LIMIT %(limit)s
+"""
+
+
+def _growing(hour: datetime) -> list[tuple[str, UUID]]:
+    values: dict[str, Any] = {"week": hour - WEEK, "before": hour - 2 * WEEK}
+    with connection.cursor() as cursor:
+        cursor.execute(_GROWING, values | {"least": MIN_GROWTH, "limit": MAX_GROWING})
+        return list(cursor.fetchall())

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from django.db.models import Case, Count, Q, QuerySet, Sum, Value, When
 
-from csp.models import Group, GroupHour, State
+from csp.models import Group, GroupHour, State, whole_hour
 from csp.noise.stored import RULE_TOPIC
 from csp.scrubbing.address import OTHER_SITE
 from csp.triage.reading import bounded_read, snapshot
@@ -105,11 +105,6 @@ def kept_sums(name: str, *, capacity: int) -> Memory[Any, Any]:
 
 
 _SUMMARIES: Memory[tuple[datetime, str], dict[str, Any]] = kept_sums("csp summary", capacity=16)
-
-
-def whole_hour(moment: datetime) -> datetime:
-    """Returns the start of the hour. Reports are counted by hour."""
-    return moment.replace(minute=0, second=0, microsecond=0)
 
 
 def summary(*, since: datetime, now: datetime, site: str = "") -> dict[str, Any]:

@@ -15,7 +15,7 @@ import psycopg
 from django.conf import settings
 from django.db import connection as django_connection
 
-from csp.models import REPORTS
+from csp.models import REPORTS, midnight
 from kernel.telemetry.metrics import database_gauge
 from kernel.text.humanize import size
 
@@ -52,7 +52,7 @@ database_gauge(
 
 def limit_disk(now: datetime) -> int:
     """Drops the oldest days until the reports fit. Returns the number of dropped days."""
-    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    today = midnight(now)
     dropped = 0
     for first in REPORTS.starts():
         fits = stored_bytes() <= settings.CSP_MAX_DISK * (1 - FREE)

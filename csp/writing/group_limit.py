@@ -29,6 +29,7 @@ from typing import Any
 
 import psycopg
 
+from csp.models import whole_hour
 from csp.writing.entries import Caller, Entry, other_group
 
 # Causes that clients of this number of networks have reported may open the further groups.
@@ -135,7 +136,7 @@ class GroupLimit:
 
         Returns the number of networks of each cause. Skips notes that this process has cached.
         """
-        hour = at.replace(minute=0, second=0, microsecond=0)
+        hour = whole_hour(at)
         new = [pair for pair in refused if (pair, hour) not in self._noted]
         if len(self._noted) > MAX_KNOWN:
             self._noted.clear()

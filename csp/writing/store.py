@@ -19,7 +19,7 @@ import orjson
 import psycopg
 
 from csp import metrics
-from csp.models import REPORTS, window_start
+from csp.models import REPORTS, midnight, window_start
 from csp.writing.batch import WRITE
 from csp.writing.disk import DiskLimit
 from csp.writing.entries import Entry
@@ -144,7 +144,7 @@ class Store:
 
     def _ensure_partitions(self, times: Collection[datetime]) -> None:
         for moment in times:
-            day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+            day = midnight(moment)
             if day not in self._days:
                 REPORTS.ensure(day, day)
                 # Return Django's connection to the pool. This thread no longer needs it.

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from csp.models import midnight
 from csp.scrubbing.versions import rank
 from csp.writing.entries import Caller, Entry
 from csp.writing.group_limit import within_callers
@@ -142,6 +143,6 @@ def _allowed(connection: psycopg.Connection[Any], new: Sequence[Sighting]) -> se
     """Counts the new versions of each caller. Returns the versions within the limit."""
     allowed = {each.version for each in new if not each.caller}
     if sent := [(each.caller, each.version) for each in new if each.caller]:
-        day = max(each.at for each in new).replace(hour=0, minute=0, second=0, microsecond=0)
+        day = midnight(max(each.at for each in new))
         allowed.update(within_callers(connection, day, sent, MAX_NEW_VERSIONS, _COUNTED))
     return allowed

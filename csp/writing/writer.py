@@ -21,7 +21,7 @@ from csp.writing.entries import Entry
 from csp.writing.store import Store
 from kernel.futures import Signal
 from kernel.http.asking import Asking
-from kernel.http.errors import APIError, commit_unknown, unavailable
+from kernel.http.errors import commit_unknown, unavailable
 from kernel.http.results import Ask
 from kernel.http.views.handlers import to_api_error
 
@@ -40,21 +40,8 @@ class Waiting[T]:
     """The items of one request that wait to be committed, and the error if the commit failed."""
 
     items: Sequence[T]
-    batch: Batch[T]
     ended: Signal = field(default_factory=Signal)
     error: Exception | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Batch[T]:
-    """The requests that are committed together."""
-
-    waiting: list[Waiting[T]] = field(default_factory=list)
-    size: int = 0
-
-    def end(self) -> None:
-        for each in self.waiting:
-            each.ended.set(each.error)
 
 
 class GroupCommit[T]:
@@ -67,8 +54,8 @@ class GroupCommit[T]:
         self._commit = commit
         self._close = close
         self._changed = threading.Condition()
-        self._queue: deque[Batch[T]] = deque()
-        # The number of items in all batches, including the one that is being committed.
+        self._queue: deque[Waiting[T]] = deque()
+        # The number of waiting items, including those that are being committed.
         self._size = 0
         self._thread: threading.Thread | None = None
         self._ended = False
@@ -80,47 +67,28 @@ class GroupCommit[T]:
         before the timeout. Then they are not written later. APIError 504 if the commit of the items
         has started, but has not ended before the timeout.
         """
-        waiting = self._enqueue(items)
+        waiting = Waiting(items)
+        with self._changed:
+            if self._size + len(items) > MAX_WAITING:
+                raise unavailable("Too many reports are waiting to be written.")
+            self._start()
+            self._size += len(items)
+            self._queue.append(waiting)
+            self._changed.notify()
         committed = Ask(begin=lambda: waiting.ended, seconds=timeout)
         try:
             yield committed
         except TimeoutError:
-            if error := self._withdraw(waiting):
-                raise error from None
+            with self._changed:
+                if waiting in self._queue:
+                    self._queue.remove(waiting)
+                    self._size -= len(items)
+                    raise unavailable("The report could not be written in time.") from None
             committed.seconds = LAST_SECONDS
             try:
                 yield committed
             except TimeoutError:
                 raise commit_unknown() from None
-
-    def _enqueue(self, items: Sequence[T]) -> Waiting[T]:
-        """Adds the items to the newest batch, or to a new one if the newest is full."""
-        with self._changed:
-            if self._size + len(items) > MAX_WAITING:
-                raise unavailable("Too many reports are waiting to be written.")
-            self._start()
-            if not self._queue or self._queue[-1].size + len(items) > MAX_BATCH:
-                self._queue.append(Batch())
-                self._changed.notify()
-            batch = self._queue[-1]
-            waiting = Waiting(items, batch)
-            batch.waiting.append(waiting)
-            batch.size += len(items)
-            self._size += len(items)
-        return waiting
-
-    def _withdraw(self, waiting: Waiting[T]) -> APIError | None:
-        """Removes the items from their batch, so that they are never written.
-
-        Returns the error for the client, or None if their commit has started.
-        """
-        with self._changed:
-            if waiting.batch not in self._queue:
-                return None
-            waiting.batch.waiting.remove(waiting)
-            waiting.batch.size -= len(waiting.items)
-            self._size -= len(waiting.items)
-        return unavailable("The report could not be written in time.")
 
     def stop(self) -> None:
         """Writes the waiting items, stops the thread, and closes its connection."""
@@ -141,25 +109,29 @@ class GroupCommit[T]:
         try:
             while batch := self._take():
                 try:
-                    self._write(batch.waiting)
+                    self._write(batch)
                 finally:
                     with self._changed:
-                        self._size -= batch.size
-                    batch.end()
+                        self._size -= sum(len(each.items) for each in batch)
+                    for each in batch:
+                        each.ended.set(each.error)
         finally:
             self._close()
 
-    def _take(self) -> Batch[T] | None:
-        """Waits for the next batch and returns it. Returns None if the thread must end."""
+    def _take(self) -> list[Waiting[T]]:
+        """Waits for the next batch and returns it. It is empty if the thread must end."""
+        batch: list[Waiting[T]] = []
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._ended)
-            return self._queue.popleft() if self._queue else None
+            room = MAX_BATCH
+            while self._queue and (not batch or len(self._queue[0].items) <= room):
+                batch.append(self._queue.popleft())
+                room -= len(batch[-1].items)
+        return batch
 
     def _write(self, waiting: Sequence[Waiting[T]]) -> None:
         started = time.perf_counter()
         items = [item for each in waiting for item in each.items]
-        if not items:
-            return  # All requests of the batch have given up.
         try:
             self._commit(items)
         except Exception as error:  # noqa: BLE001 - every waiting request must get a response

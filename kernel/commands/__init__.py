@@ -180,3 +180,10 @@ def moment(text: str) -> datetime:
         raise argparse.ArgumentTypeError(
             f"{text!r} is neither a day nor a time, such as 2026-01-31 or 2026-01-31T12:00:00Z"
         ) from None
+
+
+def whole_number(text: str, *, limit: int) -> int:
+    """Parses an argument that is a number from 1 to `limit`."""
+    if len(text) < 12 and text.isascii() and text.isdecimal() and 1 <= int(text) <= limit:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text[:64]!r} is not a number from 1 to {limit:,}")

@@ -26,9 +26,9 @@ PATH = "/api/v2/csp/reports"
 
 
 @pytest.fixture
-def key(collecting: None, monkeypatch: pytest.MonkeyPatch) -> IngestKey:
-    # A new writer, which has not written any reason to the log.
-    monkeypatch.setattr(rejections, "writer", rejections.RejectionWriter())
+def key(collecting: None) -> IngestKey:
+    # No reason was logged before.
+    rejections._logged.clear()
     return create_ingest_key(origins=[ORIGIN], actor=ACTOR, now=datetime.now(UTC))
 
 
@@ -101,8 +101,8 @@ def test_invented_origins_of_one_key_do_not_hide_those_of_another(
 ) -> None:
     monkeypatch.setattr(rejections, "MAX_WAITING", 2)
     for index in range(5):
-        rejections.writer.add(subject(index))
-    rejections.writer.add(subject(0, ingest_key=key.name))
+        rejections.add(subject(index))
+    rejections.add(subject(0, ingest_key=key.name))
     wait_for(lambda: sum(count for *_, count in rows()) == 6)
     assert ("", "x", "other", 3) in rows()
     assert (key.name, "x", "https://0.example", 1) in rows()

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -12,17 +12,11 @@ from csp.advice.refusals import Risk
 from csp.triage.releases.gate import MAX_CLIENT_DAYS, GateError, Question, ask
 from csp.triage.serializers import GateGroupSerializer
 from csp.triage.sites import where
-from kernel.commands import ListingCommand
+from kernel.commands import ListingCommand, whole_number
 from kernel.text.humanize import plural
 
 # The exit status if an argument is wrong. The exit status 1 means that there are new groups.
 WRONG_QUESTION = 2
-
-
-def number_of_client_days(text: str) -> int:
-    if len(text) < 12 and text.isascii() and text.isdecimal() and 1 <= int(text) <= MAX_CLIENT_DAYS:
-        return int(text)
-    raise ArgumentTypeError(f"{text[:64]!r} is not a number from 1 to {MAX_CLIENT_DAYS:,}")
 
 
 class Command(ListingCommand):
@@ -48,7 +42,7 @@ class Command(ListingCommand):
         )
         parser.add_argument(
             "--min-client-days",
-            type=number_of_client_days,
+            type=partial(whole_number, limit=MAX_CLIENT_DAYS),
             default=1,
             metavar="NUMBER",
             help="only groups with at least this number of client days with the newer version: "

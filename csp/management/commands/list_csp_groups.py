@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
+from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -12,16 +12,10 @@ from csp.triage.selectors import groups_at
 from csp.triage.serializers import GroupSerializer
 from csp.triage.sites import where
 from csp.writing.distinct import humanized
-from kernel.commands import ListingCommand
+from kernel.commands import ListingCommand, whole_number
 from kernel.text.humanize import plural
 
 MAX_LIMIT = 100_000
-
-
-def limit_of(text: str) -> int:
-    if len(text) < 10 and text.isascii() and text.isdecimal() and 1 <= int(text) <= MAX_LIMIT:
-        return int(text)
-    raise ArgumentTypeError(f"{text[:64]!r} is not a number from 1 to {MAX_LIMIT:,}")
 
 
 class Command(ListingCommand):
@@ -31,7 +25,7 @@ class Command(ListingCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--limit",
-            type=limit_of,
+            type=partial(whole_number, limit=MAX_LIMIT),
             default=20,
             metavar="NUMBER",
             help="the number of groups to list; default: 20",

@@ -14,9 +14,9 @@ from typing import Any
 from django.db.models import OuterRef, Q, Subquery, Sum
 
 from csp.importing import EARLIEST
-from csp.models import GroupHour, GroupVersion, Version
+from csp.models import GroupHour, GroupVersion, Version, whole_hour
 from csp.triage.releases.versions import Versions, are_reported, mark_new, step, versions_of_sites
-from csp.triage.selectors import groups_at, whole_hour
+from csp.triage.selectors import groups_at
 
 # Before and after the moment, the same span is compared, up to this length.
 MAX_SPAN = timedelta(days=7)
