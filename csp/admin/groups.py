@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
@@ -15,7 +17,6 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import slugify
 
-from csp.admin.comparisons import Comparisons
 from csp.admin.filters import (
     AssigneeFilter,
     DirectiveFilter,
@@ -30,9 +31,9 @@ from csp.advice.policy import governing_directive, parse
 from csp.causes import cause
 from csp.counting import other_reports
 from csp.export import ExportingAdmin
-from csp.models import WINDOW_DAYS, Group, Report, State, window
+from csp.models import WINDOW_DAYS, Group, Report, State, whole_hour, window
 from csp.noise.rules import pattern_for
-from csp.scrubbing.address import address_of
+from csp.scrubbing.address import OTHER_SITE, address_of
 from csp.triage import decisions, sites
 from csp.triage.activity import activity
 from csp.triage.decisions import same_cause
@@ -47,6 +48,8 @@ from csp.triage.overview import (
     state_badge,
 )
 from csp.triage.policies import comparison as policies
+from csp.triage.policies.whole import site_policy
+from csp.triage.releases import comparison as releases
 from csp.triage.releases.versions import client_days_by_version, mark_new
 from csp.triage.selectors import groups_at
 from csp.writing import distinct
@@ -63,7 +66,7 @@ of_site = column("site", breakable, "site")
 
 
 @admin.register(Group)
-class GroupAdmin(Decisions, Comparisons, ExportingAdmin):
+class GroupAdmin(Decisions, ExportingAdmin):
     """Lists the violation groups, most clients first."""
 
     list_display = [
@@ -154,6 +157,60 @@ class GroupAdmin(Decisions, Comparisons, ExportingAdmin):
         context["decides"] = self.has_decide_permission(request)
         context["list_query"] = list_query(request)
         return super().render_change_form(request, context, *args, **kwargs)
+
+    # --- Pages that compare policies and releases -------------------------------------------------
+
+    def policies(self, request: HttpRequest) -> HttpResponse:
+        found = policies.differences(timezone.now(), span=timedelta(hours=CHART_HOURS))
+        return self.page(
+            request,
+            "policies",
+            "Policies of reports",
+            differences=found,
+            several=sites.are_several(),
+        )
+
+    def releases(self, request: HttpRequest) -> HttpResponse:
+        """Compares two versions, or with the parameter `at`, before and after a time."""
+        now, parameters = timezone.now(), request.GET.dict()
+        known = sites.sites_of_groups()
+        page: dict[str, Any] = {"sites": known if len(known) > 1 else []}
+        chosen = page["versions"] = releases.choice(parameters)
+        if chosen and "at" not in parameters:
+            page["lists"] = releases.by_version(chosen, now=now)
+        else:
+            page |= _compared_by_time(parameters, known, now)
+        return self.page(request, "releases", "Before and after a release", **page)
+
+    def site_policy(self, request: HttpRequest) -> HttpResponse:
+        """Shows the whole policy of a site, by default of the site with the first name."""
+        known, site = sites.sites_of_groups(), request.GET.get("site", "")
+        site = site if site in known else next(iter(known), OTHER_SITE)
+        found = site_policy(site, now=timezone.now(), chosen=request.GET.get("policy", ""))
+        return self.page(
+            request,
+            "site_policy",
+            f"Policy of {site}",
+            site=site,
+            sites=known,
+            found=found,
+            directives=policies.directives(found.sent.text) if found else [],
+        )
+
+
+def _compared_by_time(
+    parameters: dict[str, str], known: Sequence[str], now: datetime
+) -> dict[str, Any]:
+    site, at, error = parameters.get("site", ""), now - timedelta(days=1), ""
+    site = site if site in known else ""
+    if text := parameters.get("at"):
+        try:
+            at = releases.moment_of(text, now=now)
+        except ValueError:
+            error = "Enter a date and a time in the past."
+    hours, lists = releases.by_time(at, now=now, site=site)
+    found = {"at": at, "error": error, "site": site, "hours": hours, "lists": lists}
+    return found | {"begin": whole_hour(at)}
 
 
 def _group_page(group: Any) -> dict[str, Any]:
