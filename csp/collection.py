@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from django.core.exceptions import SynchronousOnlyOperation
 from django.utils import timezone
 
 from csp import metrics
 from csp.access import keys
 from csp.counting import other_reports, rejections
 from csp.models import IngestKey
-from csp.noise.stored import are_rules_in_memory, current_rules
 from csp.parsing.formats import parse
 from csp.parsing.tolerant_json import load
 from csp.scrubbing.masking import MAX_CACHED
 from csp.scrubbing.reports import Scrubbed, scrubbed
 from csp.scrubbing.versions import checked_version
 from csp.writing import writer
-from csp.writing.client_hashes import is_key_in_memory, sender_of
-from csp.writing.entries import Entry, entries_of
-from csp.writing.sites import are_sites_in_memory, sites_for
+from csp.writing.entries import Entry, entries_of, sender_of
+from csp.writing.terms import Terms, sites_for, terms_in_memory, terms_of
 from kernel.http import wire
 from kernel.http.asking import Asking
 from kernel.http.body import Read
@@ -78,32 +74,23 @@ def collect(results: Results, read: Read, *, now: datetime) -> Asking[None]:
     `entries_in`; 503, 504 or LimitReachedError if the reports cannot be written.
     """
     parameters, origin = first_parameters(results.call), results.call.headers.get("origin", "")
-    is_known = keys.PARAMETER not in parameters or keys.is_in_memory()
-    check = partial(keys.check, parameters, origin=origin, caller=results.caller)
-    key = yield from _in_memory_or_thread(is_known, check)
+    known = keys.keys_in_memory() if keys.PARAMETER in parameters else {}
+    if known is None:
+        known = yield Ask(keys.all_keys)
+    key = keys.check(known, parameters, origin=origin, caller=results.caller)
     body = yield from read()
-    is_quick = (
-        (len(body) <= MAX_BYTES_IN_LOOP or body in _parsed)
-        and (are_rules_in_memory() and are_sites_in_memory())
-        and is_key_in_memory(now.date())
-    )
-    prepare = partial(entries_in, results, key, body, now=now)
-    entries = yield from _in_memory_or_thread(is_quick, prepare)
+    terms = terms_in_memory(now.date())
+    if terms is None:
+        terms = yield Ask(partial(terms_of, now.date()))
+    prepare = partial(entries_in, results, key, body, terms, now=now)
+    is_quick = len(body) <= MAX_BYTES_IN_LOOP or body in _parsed
+    entries = prepare() if is_quick else (yield Ask(prepare))
     if entries:
         yield from writer.write(entries)
 
 
-def _in_memory_or_thread[T](is_quick: bool, function: Callable[[], T]) -> Asking[T]:
-    if is_quick:
-        # A value may have been removed from memory since.
-        with suppress(SynchronousOnlyOperation):
-            return function()
-    found: T = yield Ask(function)
-    return found
-
-
 def entries_in(
-    results: Results, key: IngestKey | None, body: bytes, *, now: datetime
+    results: Results, key: IngestKey | None, body: bytes, terms: Terms, *, now: datetime
 ) -> list[Entry]:
     """Returns an entry for each report in the body. `key` is the ingest key of the request.
 
@@ -129,12 +116,13 @@ def entries_in(
         user_agent=results.call.headers.get("user-agent", ""),
         caller=f"key:{key.value}:{client}" if key else bucket_of(identity, results.address),
         share=limit_of(client, 1) if key or identity is None else 1,
+        key=terms.client_key,
         now=now,
     )
-    sites = sites_for(key, origin)
+    sites = sites_for(terms.sites, key, origin)
     if others:
         other_reports.count(others, sender, key=key.name if key else "", sites=sites)
-    return entries_of(reports, sender, sites=sites, rules=current_rules())
+    return entries_of(reports, sender, sites=sites, rules=terms.rules)
 
 
 def version_in(parameters: Mapping[str, str]) -> str:

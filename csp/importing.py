@@ -25,15 +25,13 @@ from django.conf import settings
 from django.utils import timezone
 
 from csp.counting import other_reports
-from csp.noise.rules import Rules
-from csp.noise.stored import current_rules
 from csp.parsing.formats import MAX_REPORTS, parse
 from csp.parsing.tolerant_json import load
 from csp.scrubbing.reports import scrubbed
 from csp.scrubbing.versions import checked_version
-from csp.writing.entries import Entry, Sender, Sites, entries_of
-from csp.writing.sites import known_sites
+from csp.writing.entries import Entry, Sender, entries_of
 from csp.writing.store import Store
+from csp.writing.terms import Terms, terms_of
 from kernel.commands.line_imports import LinesError, Record
 from kernel.db.connections import connect_directly, lock_number
 from kernel.http.errors import APIError
@@ -68,9 +66,9 @@ def import_reports(
 
     Raises: LinesError if another import is running, and the errors of `Store.commit`.
     """
-    terms = Terms(timezone.now(), settings.CSP_RETENTION, known_sites(), current_rules())
+    now = timezone.now()
     with closing(Store(_connect_alone)) as store:
-        run = Import(store, terms, advance, set_aside)
+        run = Import(store, terms_of(now.date()), now, advance, set_aside)
         # All marks fit into memory, because there is only about one mark per 1,000 lines.
         rows = store.connected().execute("SELECT id FROM csp_committedbatch WHERE is_imported")
         for lines, is_known in _batches(_marked(records), known={row[0] for row in rows}):
@@ -154,6 +152,7 @@ class Import:
 
     _store: Store
     _terms: Terms
+    _now: datetime
     _advance: Callable[[int], Any]
     _set_aside: Callable[[Record, str], Any]
     lines: int = 0
@@ -170,7 +169,7 @@ class Import:
 
     def commit(self, lines: Sequence[Line]) -> None:
         """Commits a batch. First sets rejected lines aside, so that no line is lost."""
-        found = parse_lines([line.record for line in lines], self._terms)
+        found = parse_lines([line.record for line in lines], self._terms, now=self._now)
         for record, why in found.refused:
             self._set_aside(record, why)
         try:
@@ -193,7 +192,7 @@ class Import:
         """Writes each line of the batch separately. Sets lines aside that the database rejects."""
         for line in lines:
             try:
-                self._write(line, parse_lines([line.record], self._terms))
+                self._write(line, parse_lines([line.record], self._terms, now=self._now))
             except BAD_ROWS:
                 self._set_aside(line.record, "The database rejects the line.")
                 self._write(line, Contents())
@@ -207,15 +206,6 @@ class Import:
 # --- The reports in a line ------------------------------------------------------------------------
 
 
-class Terms(NamedTuple):
-    """The values that parsing depends on besides the line itself."""
-
-    now: datetime
-    retention: timedelta
-    sites: Sites
-    rules: Rules
-
-
 @dataclass(slots=True)
 class Contents:
     """The contents of lines. `others` counts the reports of other types.
@@ -227,13 +217,13 @@ class Contents:
     others: other_reports.Tallies = field(default_factory=dict)
     refused: list[tuple[Record, str]] = field(default_factory=list)
 
-    def add(self, envelope: Any, value: Any, terms: Terms) -> None:
+    def add(self, envelope: Any, value: Any, terms: Terms, *, now: datetime) -> None:
         """Adds a report. `value` is the body to parse, and `envelope` has the time and the version.
 
         Raises: ValueError, APIError.
         """
         parsed = parse(value)
-        moment = received_at(envelope, now=terms.now, retention=terms.retention)
+        moment = received_at(envelope, now=now, retention=settings.CSP_RETENTION)
         sender = Sender(
             received_at=moment,
             # Imported reports have no IP address. All reports of a day count as one client.
@@ -247,7 +237,7 @@ class Contents:
         other_reports.merge(self.others, new)
 
 
-def parse_lines(records: Iterable[Record], terms: Terms) -> Contents:
+def parse_lines(records: Iterable[Record], terms: Terms, *, now: datetime) -> Contents:
     """Parses lines. Never raises an exception, so that no line can stop an import."""
     found = Contents()
     for record in records:
@@ -259,7 +249,7 @@ def parse_lines(records: Iterable[Record], terms: Terms) -> Contents:
         is_array = isinstance(value, list)
         for item in value if is_array else [value]:
             try:
-                found.add(item, [item] if is_array else item, terms)
+                found.add(item, [item] if is_array else item, terms, now=now)
             except Exception as error:  # noqa: BLE001 - as above
                 shown = record._replace(text=orjson.dumps(item)) if is_array else record
                 found.refused.append((shown, _why(error, is_item=is_array)))

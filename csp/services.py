@@ -28,9 +28,9 @@ from csp.models import (
     Version,
     start_of_retention,
 )
-from csp.noise.stored import RULE_TOPIC, RULES, dry_run
+from csp.noise.stored import RULE_TOPIC, dry_run
 from csp.writing.distinct import DELETE_FORGOTTEN, DELETE_LARGE
-from csp.writing.sites import SITES
+from csp.writing.terms import TERMS
 from kernel.db.listener import announce
 from kernel.text.humanize import plural
 
@@ -136,13 +136,13 @@ def save_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
         save_recorded("csp.noise_rule", rule, _rule_facts, actor=actor, now=now)
         if not rule.is_enabled:
             rule.groups.update(noise_rule=None)
-    RULES.clear()
+    TERMS.clear()
 
 
 def delete_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
     """Deletes the rule. The groups that it hides are visible again."""
     delete_recorded("csp.noise_rule", rule, _rule_facts, actor=actor, now=now)
-    RULES.clear()
+    TERMS.clear()
 
 
 def label_groups(rule: NoiseRule, *, actor: Actor, now: datetime) -> int:
@@ -207,7 +207,7 @@ def save_ingest_key(key: IngestKey, *, actor: Actor, now: datetime) -> None:
     key.value = key.value or new_key()
     save_recorded("csp.ingest_key", key, _key_facts, actor=actor, now=now)
     MEMORY.clear()
-    SITES.clear()
+    TERMS.clear()
 
 
 def _key_facts(key: IngestKey) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import secrets
 import string
 from collections.abc import Mapping
-from functools import partial
 
 from django.utils import timezone
 
@@ -39,35 +38,26 @@ MEMORY: Memory[str, dict[str, IngestKey]] = Memory(
 )
 
 
-def is_in_memory() -> bool:
-    """Returns whether checking a key needs no query."""
-    return MEMORY.get("") is not None
+def keys_in_memory() -> Mapping[str, IngestKey] | None:
+    """Returns the ingest keys if they are cached, or None. Never queries the database."""
+    return MEMORY.get("")
 
 
-def find(key: str) -> IngestKey | None:
-    """Returns the ingest key, or None if it does not exist. Raises: DatabaseError."""
-    return MEMORY.load("", _all).get(key)
-
-
-def recall(key: str) -> IngestKey | None:
-    """Returns the ingest key if it is cached, or None. Never queries the database."""
-    return (MEMORY.get("") or {}).get(key)
+def all_keys() -> Mapping[str, IngestKey]:
+    """Returns the ingest keys by their value. Raises: DatabaseError."""
+    return MEMORY.load("", lambda: CachedValue({row.value: row for row in IngestKey.objects.all()}))
 
 
 def recalled_origins() -> frozenset[str]:
     """Returns the origins of all keys if they are cached. Never queries the database."""
-    rows = (MEMORY.get("") or {}).values()
+    rows = (keys_in_memory() or {}).values()
     return frozenset(origin for row in rows for origin in row.origins)
 
 
 def name_of(key: str | None) -> str:
     """Returns the name of the ingest key in a request, `unknown key`, or "" without a key."""
-    known = recall(key) if key else None
+    known = (keys_in_memory() or {}).get(key) if key else None
     return known.name if known else "unknown key" if key else ""
-
-
-def _all() -> CachedValue[dict[str, IngestKey]]:
-    return CachedValue({row.value: row for row in IngestKey.objects.all()})
 
 
 def is_open_to(call: Call, found: Results) -> bool | Ask:
@@ -82,21 +72,18 @@ def is_open_to(call: Call, found: Results) -> bool | Ask:
     key, origin = first_parameters(call).get(PARAMETER, ""), call.headers.get("origin", "")
     if not key:
         return bool(settings.CSP_ALLOWED_SENDERS == "public")
-    if not is_in_memory():
-        return Ask(partial(_has_origin, key, origin))
-    return _has_origin(key, origin)
+    known = keys_in_memory()
+    if known is None:
+        return Ask(lambda: _has_origin(all_keys(), key, origin))
+    return _has_origin(known, key, origin)
 
 
-def _has_origin(key: str, origin: str) -> bool:
-    known = find(key)
-    return known is not None and origin in known.origins
+def _has_origin(known: Mapping[str, IngestKey], key: str, origin: str) -> bool:
+    return key in known and origin in known[key].origins
 
 
 def check(
-    query: Mapping[str, str],
-    *,
-    origin: str,
-    caller: Caller,
+    known: Mapping[str, IngestKey], query: Mapping[str, str], *, origin: str, caller: Caller
 ) -> IngestKey | None:
     """Checks the ingest key or the session token of a request with reports. Returns the key.
 
@@ -105,7 +92,7 @@ def check(
     """
     key = query.get(PARAMETER, "")
     if key:
-        return _checked_key(key, origin=origin)
+        return _checked_key(known.get(key), origin=origin)
     if settings.CSP_ALLOWED_SENDERS == "ingest-key":
         raise APIError(401, "An ingest key is required.", detail="Add ?key=cik_… to the URL.")
     if settings.CSP_ALLOWED_SENDERS != "public" and caller.identity is None:
@@ -114,7 +101,7 @@ def check(
     return None
 
 
-def _checked_key(key: str, *, origin: str) -> IngestKey:
+def _checked_key(known: IngestKey | None, *, origin: str) -> IngestKey:
     """Returns the ingest key. Raises an APIError if it does not allow this origin to report.
 
     A request without an Origin header is accepted, because some browsers send no Origin header with
@@ -122,7 +109,6 @@ def _checked_key(key: str, *, origin: str) -> IngestKey:
     requiring the header would not stop it. The origin `null` must be one of the key's origins,
     because every sandboxed page sends it.
     """
-    known = find(key)
     if known is None:
         raise APIError(401, "The ingest key is unknown.", detail="A key is cik_ and 28 characters.")
     if known.retired_at is not None and known.retired_at <= timezone.now():

@@ -20,7 +20,7 @@ from csp.access.origins import normalized
 from csp.access.page_headers import headers_by_origin, version_note
 from csp.models import GroupHour, IngestKey, Rejection, Report, midnight
 from csp.triage.sites import sites_of_groups
-from csp.writing.sites import sites_of
+from csp.writing.terms import sites_of
 from kernel.admin import ServiceAdmin
 
 MAX_REJECTED = 20

@@ -32,7 +32,8 @@ from csp.parsing.formats import OtherReport as Parsed
 from csp.scrubbing.address import Address, address_of
 from csp.scrubbing.encodings import shortened
 from csp.scrubbing.masking import MASK, masked
-from csp.writing.entries import Sender, Sites, keyed_hash, uuid_of
+from csp.writing.entries import Sender, keyed_hash, uuid_of
+from csp.writing.terms import Sites
 from kernel.db.connections import fetch
 
 SKETCH = 128

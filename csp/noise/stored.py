@@ -15,29 +15,16 @@ from django.db.models.functions import TruncDate
 from csp.models import Group, GroupHour, NoiseRule, Report, midnight
 from csp.noise.rules import Rule, Rules, compiled
 from csp.scrubbing.address import address_of
-from kernel.memory import CachedValue, Memory
 
 # A dry run, and the facets of a group, read only the newest stored reports of a group.
 MAX_READ = 5_000
 GROUPS_AT_ONCE = 100
-# If this process receives no notifications, it uses the cached rules for at most five seconds.
+# Announces a change of a noise rule.
 RULE_TOPIC = "noise_rule"
-RULES: Memory[str, Rules] = Memory(
-    "noise rules", capacity=1, topics=(RULE_TOPIC,), max_age_disconnected=5.0
-)
 
 
-def are_rules_in_memory() -> bool:
-    """Returns whether `current_rules` needs no query."""
-    return RULES.get("") is not None
-
-
-def current_rules() -> Rules:
+def enabled_rules() -> list[Rule]:
     """Returns the enabled noise rules. Raises: DatabaseError."""
-    return RULES.load("", lambda: CachedValue(compiled(_rules())))
-
-
-def _rules() -> list[Rule]:
     rows = NoiseRule.objects.filter(is_enabled=True).order_by("id")
     columns = ("id", "name", "target", "pattern", "site")
     return [Rule(*row) for row in rows.values_list(*columns)]
@@ -69,7 +56,7 @@ def dry_run(rule: NoiseRule) -> tuple[list[Group], list[Group]]:
     only some of them match. Reports that another enabled rule matches do not count.
     """
     own = Rule(rule.pk or 0, rule.name, rule.target, rule.pattern, site=rule.site)
-    rules = compiled([*(each for each in _rules() if each.id != own.id), own])
+    rules = compiled([*(each for each in enabled_rules() if each.id != own.id), own])
     found: dict[UUID, tuple[int, int]] = {}
     visible = Group.objects.visible().of_site(rule.site)
     sites = dict(visible.order_by("pk").values_list("pk", "site"))

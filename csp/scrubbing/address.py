@@ -11,7 +11,7 @@ from csp.scrubbing.coder_addresses import path_template, private_host, private_s
 from csp.scrubbing.encodings import MAX_WORD, decoded, shortened
 from csp.scrubbing.masking import MASK, MAX_ROUNDS, cached, masked
 
-# The site of all pages whose origin is not known (see `csp.writing.sites`).
+# The site of all pages whose origin is not known (see `csp.writing.terms`).
 OTHER_SITE = "other"
 MAX_URI = 2048
 MAX_PAGE = 1024

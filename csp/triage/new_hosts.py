@@ -15,8 +15,7 @@ from django.db.models.functions import Substr
 from csp.models import Group, Report, State
 from csp.scrubbing.address import OTHER_SITE
 from csp.triage.policies.settled import DAY
-from csp.writing.client_hashes import NETWORK_BYTES
-from csp.writing.entries import OTHER
+from csp.writing.entries import NETWORK_BYTES, OTHER
 from csp.writing.group_limit import SEVERAL
 
 # With these directives, a new host can read the page or get its forms.

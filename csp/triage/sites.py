@@ -6,7 +6,7 @@ from django.db import connection
 
 from csp.models import Group
 from csp.scrubbing.address import OTHER_SITE
-from csp.writing.sites import coder_sites
+from csp.writing.terms import coder_sites
 from kernel.memory import CachedValue, Memory
 
 # Reads one entry of the index for each site, so it takes the same time for any number of groups.

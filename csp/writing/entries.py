@@ -1,4 +1,4 @@
-"""Prepares scrubbed reports for writing: finds their groups, and hashes pages and clients.
+"""Prepares scrubbed reports for writing: finds their groups, and hashes senders and pages.
 
 Reports of one site with the same directive and blocked source are in one group.
 """
@@ -18,13 +18,16 @@ from django.conf import settings
 from csp.directives import KNOWN
 from csp.noise.rules import Rule, Rules
 from csp.parsing.tolerant_json import cleaned_text
+from csp.scrubbing.encodings import MAX_WORD
 from csp.scrubbing.free_text import scrubbed_agent
 from csp.scrubbing.reports import Scrubbed
+from csp.writing.terms import Sites, coder_sites
+from kernel.coder.running import running
+from kernel.http.steps.hosts import client_of, network_of
 
 OTHER = "other"
-
-# The origins of the known sites, without private data.
-type Sites = frozenset[str]
+# The first bytes of a client's hash, which all clients of its network share.
+NETWORK_BYTES = 8
 
 
 class Caller(NamedTuple):
@@ -63,6 +66,49 @@ class Entry:
     caller: Caller | None
     rule: Rule | None
     row: dict[str, Any]
+
+
+def sender_of(
+    *,
+    address: str,
+    user_agent: str,
+    caller: str,
+    key: bytes,
+    now: datetime,
+    share: int = 1,
+    version: str = "",
+) -> Sender:
+    """Returns the sender of a request with reports.
+
+    `caller` is the name of the caller to which limits apply, or "", and `share` multiplies them.
+    `key` is the key for the hashes of the day.
+    """
+    client = client_address_hash(address, key)
+    limited = Caller(_hashed(caller, key, size=16), client[:NETWORK_BYTES], share)
+    return Sender(
+        received_at=now,
+        client=client,
+        caller=limited if caller else None,
+        user_agent=user_agent,
+        version=version,
+        coder_version=running()[:MAX_WORD],
+        coder_sites=coder_sites(),
+    )
+
+
+@lru_cache(maxsize=1024)
+def client_address_hash(address: str, key: bytes) -> bytes:
+    """Returns the hash of a client with the key of a UTC day, in 16 bytes.
+
+    The first half is the hash of the client's network. So the networks of clients can be counted
+    (see `kernel.http.steps.hosts.network_of`).
+    """
+    network = _hashed(network_of(address), key, size=NETWORK_BYTES)
+    return network + _hashed(client_of(address), key, size=8)
+
+
+def _hashed(text: str, key: bytes, *, size: int) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=size, key=key).digest()
 
 
 def entries_of(

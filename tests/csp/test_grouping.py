@@ -18,8 +18,8 @@ from csp.scrubbing.address import address_of
 from csp.scrubbing.reports import scrubbed
 from csp.writing import distinct, writer
 from csp.writing.batch import WEIGHT
-from csp.writing.client_hashes import DAY_KEYS, client_address_hash, key_of
-from csp.writing.entries import browser_of
+from csp.writing.entries import browser_of, client_address_hash
+from csp.writing.terms import TERMS, terms_of
 from kernel.http import asking
 from tests.support.api.client import APIClient
 from tests.support.browsers import browser_reports
@@ -171,24 +171,24 @@ ADDRESS = "203.0.113.7"
 
 @pytest.mark.django_db(transaction=True)
 def test_client_has_another_hash_the_next_day() -> None:
-    one = client_address_hash(ADDRESS, key_of(FIRST))
+    one = client_address_hash(ADDRESS, terms_of(FIRST).client_key)
     assert len(one) == 16
-    assert one == client_address_hash(ADDRESS, key_of(FIRST))
-    assert one != client_address_hash(ADDRESS, key_of(SECOND))
-    assert one != client_address_hash("203.0.113.8", key_of(FIRST))
+    assert one == client_address_hash(ADDRESS, terms_of(FIRST).client_key)
+    assert one != client_address_hash(ADDRESS, terms_of(SECOND).client_key)
+    assert one != client_address_hash("203.0.113.8", terms_of(FIRST).client_key)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_all_processes_share_the_key_of_a_day() -> None:
-    DAY_KEYS.clear()
-    drawn = key_of(FIRST)
-    DAY_KEYS.clear()
-    assert key_of(FIRST) == drawn == bytes(ClientKey.objects.get(day=FIRST).secret)
+    TERMS.clear()
+    drawn = terms_of(FIRST).client_key
+    TERMS.clear()
+    assert terms_of(FIRST).client_key == drawn == bytes(ClientKey.objects.get(day=FIRST).secret)
 
 
 @pytest.mark.usefixtures("collecting")
 def test_keys_of_past_days_are_deleted_and_hashes_stay(member: APIClient) -> None:
-    DAY_KEYS.clear()
+    TERMS.clear()
     assert send(member, legacy()).status_code == 200
     today = datetime.now(tz=UTC)
     services.prune_reports(today)

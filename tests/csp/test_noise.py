@@ -15,9 +15,10 @@ from csp.causes import EXTENSIONS
 from csp.migrations._built_in_rules import BUILT_IN, BuiltInRule, add_built_in
 from csp.models import Group, GroupHour, NoiseRule, Report
 from csp.noise.rules import Rule, Rules, checked_pattern, compiled, is_localhost, pattern_for
-from csp.noise.stored import RULES, dry_run
+from csp.noise.stored import dry_run
 from csp.scrubbing.address import address_of
 from csp.writing import writer
+from csp.writing.terms import TERMS
 from kernel.http.asking import run
 from tests.support.api.client import APIClient
 from tests.support.csp.groups import GROUPS, patch
@@ -305,7 +306,7 @@ def test_every_report_counts_once_in_one_group(collecting: None, steps: list[str
                 services.label_groups(rule, actor=SYSTEM, now=later())
         else:
             save(rule, enabled=step == "enable")
-    RULES.clear()
+    TERMS.clear()
     assert Group.objects.count() == min(1, sent.total())
     for group in Group.objects.all():
         assert (group.reports, group.noise_reports) == (sent["reports"], sent["noise_reports"])

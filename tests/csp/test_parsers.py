@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csp.importing import EARLIEST, Terms, parse_lines, received_at, version_of
+from csp.importing import EARLIEST, parse_lines, received_at, version_of
 from csp.noise.rules import Rules
 from csp.parsing.formats import Format, as_sent, parse
 from csp.parsing.tolerant_json import load
+from csp.writing.terms import Terms
 from kernel.commands.line_imports import Record
 from kernel.http.errors import APIError
 from tests.support.csp.reports import legacy, modern
@@ -242,5 +243,5 @@ def test_invalid_version_is_rejected(value: Any) -> None:
 @given(st.binary(max_size=200) | st.from_regex(rb"\[?(\{\"body\":(\{\}|5)\},?|[0-9],?){0,5}\]?"))
 def test_any_line_is_parsed_or_rejected(text: bytes) -> None:
     record = Record(1, text, len(text))
-    found = parse_lines([record], Terms(NOW, RETENTION, frozenset(), Rules()))
+    found = parse_lines([record], Terms(Rules(), frozenset(), b""), now=NOW)
     assert found.entries or found.others or found.refused

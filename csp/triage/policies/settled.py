@@ -24,7 +24,7 @@ from csp.scrubbing.address import OTHER_SITE
 from csp.triage.newest import SentPolicy, newest_reports, sent_policies, texts_of
 from csp.triage.policies.comparison import normalized
 from csp.triage.sites import sites_of_groups
-from csp.writing.client_hashes import NETWORK_BYTES
+from csp.writing.entries import NETWORK_BYTES
 from csp.writing.group_limit import SEVERAL
 
 SETTLING, DAY = timedelta(hours=1), timedelta(days=1)

@@ -29,7 +29,7 @@ from csp.triage.reading import bounded_read
 from csp.triage.selectors import WEEK, groups_at
 from csp.triage.states import ACCEPTED
 from csp.trusted_types import split_source
-from csp.writing.sites import sites_of
+from csp.writing.terms import sites_of
 
 # The maximum number of accepted groups, and of other groups, those with the most clients.
 MAX_GROUPS = 200

@@ -13,13 +13,11 @@ from django.test import Client
 from csp.access import keys
 from csp.migrations._built_in_rules import add_built_in
 from csp.models import NoiseRule
-from csp.noise.stored import RULES, current_rules
 from csp.parsing.formats import parse
 from csp.scrubbing.reports import scrubbed
 from csp.writing import writer
-from csp.writing.client_hashes import sender_of
-from csp.writing.entries import Entry, entries_of
-from csp.writing.sites import SITES, known_sites
+from csp.writing.entries import Entry, entries_of, sender_of
+from csp.writing.terms import TERMS, terms_of
 from tests.support.factories import PASSWORD, make_user
 
 NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
@@ -96,8 +94,10 @@ def entries(
 ) -> list[Entry]:
     """Returns `times` copies of the reports of a body, in the form that the writer gets."""
     reports = [scrubbed(violation) for violation in parse(value).violations] * times
-    sender = sender_of(address=address, caller=caller, share=share, user_agent=CHROME, now=now)
-    return entries_of(reports, sender, sites=known_sites(), rules=current_rules())
+    terms = terms_of(now.date())
+    fixed: Any = {"user_agent": CHROME, "key": terms.client_key, "now": now}
+    sender = sender_of(address=address, caller=caller, share=share, **fixed)
+    return entries_of(reports, sender, sites=terms.sites, rules=terms.rules)
 
 
 @contextmanager
@@ -107,8 +107,7 @@ def fresh_writer() -> Iterator[None]:
     writer.stop()
     add_built_in(NoiseRule)
     keys.MEMORY.clear()
-    SITES.clear()
-    RULES.clear()
+    TERMS.clear()
     try:
         yield
     finally:
