@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from copy import copy
 from typing import Any
 
@@ -24,6 +25,7 @@ from csp.noise.rules import checked_pattern
 from csp.noise.stored import daily_hits, dry_run, examples, rules_with_hits
 from csp.triage import sites
 from kernel.admin import ServiceAdmin, ValuesFilter, column, row_link
+from kernel.text.humanize import plural
 
 MAX_IN_LIST = 40
 MAX_LINKS = 20
@@ -131,23 +133,23 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
         return format_html('<ul class="uri">{}</ul><a href="{}">Show all groups</a>', shown, every)
 
     def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Shows the form again if the user asks for a dry run. Rejects invalid values as usual."""
+        """Adds a dry run of the rule that fills in the form, without saving the rule.
+
+        The user asks for it with a button, or opens the form for a group.
+        """
         if "_dry_run" in request.POST and self.get_form(request)(request.POST).is_valid():
             # Not a redirect: the values may be too long for a URL.
             shown: Any = QueryDict(mutable=True)
             shown.update({name: request.POST.get(name, "") for name in self.form.base_fields})
             request = copy(request)
             request.method, request.GET = "GET", shown
+        if request.method == "GET" and request.GET.get("pattern"):
+            names = ("name", "target", "pattern", "site")
+            rule = NoiseRule(**{name: request.GET.get(name, "") for name in names})
+            with suppress(ValueError):
+                rule.pattern = checked_pattern(rule.target, rule.pattern)
+                self._show_matches(request, rule)
         return super().add_view(request, *args, **kwargs)
-
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        """Adds a dry run of the rule that fills in the form."""
-        form = context["adminform"].form
-        if context["original"] is None and form.initial.get("pattern"):
-            context["matches"] = _matches(form.initial)
-        return super().render_change_form(request, context, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: NoiseRule, form: Any, change: bool) -> None:
         services.save_noise_rule(obj, actor=actor_of(request), now=timezone.now())
@@ -159,14 +161,17 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
     def _show_matches(self, request: HttpRequest, rule: NoiseRule) -> None:
         """Lists the visible groups in which all or some reports match the rule. Changes nothing."""
         wholly, partly = dry_run(rule)
+        number = plural(sum(group.reports for group in wholly), "report")
+        all_match = (
+            f"All stored reports match in {plural(len(wholly), 'visible group')} with {number}"
+        )
         for text, groups in (
-            ("In these groups, all stored reports match {}:", wholly),
-            ("In these groups, only some stored reports match {}:", partly),
+            (f"{rule.name}: {all_match}:", wholly),
+            (f"In these groups, only some stored reports match {rule.name}:", partly),
         ):
             if groups:
-                message = format_html("{} {}", text.format(rule.name), _links(groups))
-                self.message_user(request, message)
-        if wholly:
+                self.message_user(request, format_html("{} {}", text, _links(groups)))
+        if wholly and rule.pk:
             self.message_user(request, f"To hide them now, run the action “{LABEL_GROUPS}”.")
         if not wholly and not partly:
             nothing = f"No visible stored report matches {rule.name}."
@@ -207,18 +212,6 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
         for rule in queryset:
             rule.is_enabled = enabled
             services.save_noise_rule(rule, actor=actor_of(request), now=timezone.now())
-
-
-def _matches(initial: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the stored groups and reports that a rule with these values would hide."""
-    values = {name: initial.get(name, "") for name in ("target", "pattern", "site")}
-    try:
-        values["pattern"] = checked_pattern(values["target"], values["pattern"])
-    except ValueError:
-        return {}
-    wholly, partly = dry_run(NoiseRule(**values))
-    reports = sum(group.reports for group in wholly)
-    return {"wholly": len(wholly), "reports": reports, "links": _links(wholly), "partly": partly}
 
 
 def _links(groups: Sequence[Group]) -> SafeString:
