@@ -38,9 +38,15 @@ from audit.models import Entry
 from csp.advice.suggestion import Advice
 from csp.causes import cause
 from csp.models import WINDOW_DAYS, Group, Report, SitePolicy, State, whole_hour, window_start
+from csp.triage.changes import (
+    DANGEROUS,
+    difference,
+    first_uses,
+    new_hosts,
+    policy_before,
+    policy_changes,
+)
 from csp.triage.details import details
-from csp.triage.new_hosts import DANGEROUS, first_uses, new_hosts
-from csp.triage.policies.settled import difference, policy_before, policy_changes
 from csp.triage.releases.versions import mark_new
 from csp.triage.selectors import attention_lists, groups_at, most_urgent
 from csp.triage.serializers import GroupSerializer

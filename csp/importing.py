@@ -233,8 +233,7 @@ class Contents:
         reports = map(scrubbed, parsed.violations)
         self.entries += entries_of(reports, sender, sites=terms.sites, rules=terms.rules)
         others = map(other_reports.prepare, parsed.others)
-        new = other_reports.tallied(others, sender, key="", sites=terms.sites)
-        other_reports.merge(self.others, new)
+        other_reports.tally(self.others, others, sender, key="", sites=terms.sites)
 
 
 def parse_lines(records: Iterable[Record], terms: Terms, *, now: datetime) -> Contents:

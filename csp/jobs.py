@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from csp import services
 from csp.counting.windows import recount_groups
-from csp.triage.policies.settled import settle_policies
+from csp.triage.changes import settle_policies
 from csp.writing.disk import limit_disk
 from jobs.registry import Job, Result, register
 

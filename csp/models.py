@@ -575,7 +575,7 @@ class Rejection(models.Model):
 
 
 class SitePolicy(models.Model):
-    """A policy of a site (see `csp.triage.policies.settled`)."""
+    """A policy of a site (see `csp.triage.changes`)."""
 
     site = models.CharField(max_length=255, db_comment="The site.")
     disposition = models.CharField(max_length=64, blank=True, db_comment="enforce or report.")

@@ -138,23 +138,20 @@ def prepare(raw: Parsed) -> Prepared:
     return Prepared(raw.type, subject, url, address_of(raw.page))
 
 
-def tallied(reports: Iterable[Prepared], sender: Sender, *, key: str, sites: Sites) -> Tallies:
-    """Counts the reports of one request. `key` is the name of the ingest key."""
+def tally(
+    counted: Tallies, reports: Iterable[Prepared], sender: Sender, *, key: str, sites: Sites
+) -> None:
+    """Adds the reports of one request to the counts. `key` is the name of the ingest key.
+
+    Without room for another subject, counts it without details.
+    """
     client, at = keyed_hash("client", sender.client, settings.SECRET_KEY), sender.received_at
-    found: Tallies = {}
     for each in reports:
-        site = each.page.site(sites)
-        subject = Subject(each.type, each.subject, each.cause_url, key, site, each.page.page)
-        found.setdefault(subject, Tally(at, at, clients={client})).reports += 1
-    return found
-
-
-def merge(counted: Tallies, new: Tallies) -> None:
-    """Adds counts to counts. Without room for another subject, counts it without details."""
-    for subject, tally in new.items():
-        is_full = len(counted) >= MAX_WAITING and subject not in counted
-        key = subject.without_details() if is_full else subject
-        counted.setdefault(key, Tally(tally.first, tally.last)).add(tally)
+        site, page = each.page.site(sites), each.page.page
+        subject = Subject(each.type, each.subject, each.cause_url, key, site, page)
+        if len(counted) >= MAX_WAITING and subject not in counted:
+            subject = subject.without_details()
+        counted.setdefault(subject, Tally(at, at)).add(Tally(at, at, 1, {client}))
 
 
 def write(tallies: Tallies) -> None:
@@ -201,8 +198,7 @@ def count(reports: Sequence[Prepared], sender: Sender, *, key: str, sites: Sites
     metrics.RECEIVED_REPORTS.labels("other").inc(len(reports))
     for report in reports:
         metrics.OTHER_REPORTS.labels(report.type).inc()
-    new = tallied(reports, sender, key=key, sites=sites)
-    _counts.update(partial(merge, new=new))
+    _counts.update(partial(tally, reports=reports, sender=sender, key=key, sites=sites))
 
 
 def prune(now: datetime) -> None:

@@ -13,8 +13,6 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from django.conf import settings
-
 from csp.directives import KNOWN
 from csp.noise.rules import Rule, Rules
 from csp.parsing.tolerant_json import cleaned_text
@@ -24,6 +22,7 @@ from csp.scrubbing.reports import Scrubbed
 from csp.writing.terms import Sites, coder_sites
 from kernel.coder.running import running
 from kernel.http.steps.hosts import client_of, network_of
+from kernel.settings import settings
 
 OTHER = "other"
 # The first bytes of a client's hash, which all clients of its network share.

@@ -13,8 +13,6 @@ from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
 
-from django.conf import settings
-
 from csp.access.keys import TOPIC
 from csp.access.origins import MAX_ORIGIN, OPAQUE
 from csp.models import ClientKey, IngestKey
@@ -23,6 +21,7 @@ from csp.noise.stored import RULE_TOPIC, enabled_rules
 from csp.scrubbing.address import OTHER_SITE, address_of
 from kernel.coder.running import running
 from kernel.memory import CachedValue, Memory
+from kernel.settings import settings
 
 KEY_BYTES = 32
 

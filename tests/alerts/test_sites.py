@@ -12,7 +12,7 @@ from django.utils import timezone
 from alerts.models import Alert
 from alerts.sending import send_alerts
 from csp.models import Group, IngestKey, SitePolicy
-from csp.triage.policies.settled import MAX_CHANGES, settle_policies
+from csp.triage.changes import MAX_CHANGES, settle_policies
 from csp.writing import writer
 from kernel.http.asking import run
 from kernel.http.steps.hosts import client_of

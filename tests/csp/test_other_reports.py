@@ -18,8 +18,9 @@ from csp.counting import other_reports
 from csp.counting.other_reports import SKETCH, Subject, Tally, prepare
 from csp.management.commands.find_csp_secrets import findings
 from csp.models import Group, OtherReport, Report
+from csp.parsing.formats import OtherReport as Parsed
 from csp.parsing.formats import parse
-from csp.writing.entries import keyed_hash
+from csp.writing.entries import Sender, keyed_hash
 from tests.support.api.client import APIClient
 from tests.support.browsers.browser import browsing, needs_browser
 from tests.support.browsers.markup import text_in
@@ -176,11 +177,11 @@ def test_invented_values_fill_only_the_rows_of_a_key_and_day(
 
 def test_subjects_in_memory_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(other_reports, "MAX_WAITING", 3)
-    now = timezone.now()
     waiting: other_reports.Tallies = {}
     for number in (0, 1, 2, 3, 4, 0):
-        subject = Subject("coep", f"id{number}", "", "", "other", "page")
-        other_reports.merge(waiting, {subject: Tally(now, now, 1, {number})})
+        report = prepare(Parsed("coep", f"id{number}"))
+        sender = Sender(timezone.now(), b"%d" % number)
+        other_reports.tally(waiting, [report], sender, key="", sites=frozenset())
     found = {subject.subject: tally.reports for subject, tally in waiting.items()}
     assert found == {"id0": 2, "id1": 1, "id2": 1, "other": 2}
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csp.advice import composition
-from csp.advice.grading import grade
+from csp.advice.composition import grade
 from csp.advice.policy import parse
 from csp.models import Group, IngestKey
 from csp.services import create_ingest_key

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csp.advice.grading import grade
+from csp.advice.composition import grade
 from csp.advice.policy import parse
 from csp.advice.refusals import Risk
 from csp.advice.suggestion import Blocked, advise, with_entry

@@ -17,8 +17,7 @@ from uuid import UUID
 from django.db.models import Q
 
 from csp.access.page_headers import ENFORCED, REPORT_ONLY, Header, note_for, report_headers
-from csp.advice.composition import Copy, copy_of, extended, written
-from csp.advice.grading import Grade, grade
+from csp.advice.composition import Copy, Grade, copy_of, extended, grade, written
 from csp.advice.policy import Policy, parse, permits
 from csp.advice.suggestion import SETTING, Advice, advise
 from csp.models import IngestKey

@@ -1,4 +1,4 @@
-"""Remembers the policies of the sites, to notice a change.
+"""Notices what changes on a site: its policies, and the hosts that it uses.
 
 A policy is known from the reports of browsers, which anyone can forge. So a policy is settled if
 
@@ -16,15 +16,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, F, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Substr
 
-from csp.models import Group, SitePolicy, start_of_retention
+from csp.models import Group, Report, SitePolicy, State, start_of_retention
 from csp.scrubbing.address import OTHER_SITE
 from csp.triage.newest import SentPolicy, newest_reports, sent_policies, texts_of
 from csp.triage.policies.comparison import normalized
 from csp.triage.sites import sites_of_groups
-from csp.writing.entries import NETWORK_BYTES
+from csp.writing.entries import NETWORK_BYTES, OTHER
 from csp.writing.group_limit import SEVERAL
 
 SETTLING, DAY = timedelta(hours=1), timedelta(days=1)
@@ -108,3 +110,44 @@ def difference(before: SitePolicy | None, policy: SitePolicy) -> tuple[list[str]
         for each in (before, policy)
     )
     return sorted(old - new), sorted(new - old)
+
+
+# --- Hosts that a site uses for the first time ----------------------------------------------------
+#
+# A host is new if the site has no earlier group with it for a script, a frame, a form or a
+# connection. Hosts of images and fonts change too often.
+
+# With these directives, a new host can read the page or get its forms.
+DANGEROUS = ("script-src", "script-src-elem", "worker-src", "form-action")
+HOST_DIRECTIVES = (*DANGEROUS, "frame-src", "child-src", "fenced-frame-src", "connect-src")
+# All hosts are new in the first days of a site.
+LEARNING = timedelta(days=7)
+
+
+def new_hosts(visible: Any, now: datetime) -> Any:
+    """Returns the first uses of a host that several networks have reported in the last day."""
+    reports = Report.objects.filter(
+        group=OuterRef("pk"), noise_rule_id=0, received_at__gt=now - DAY
+    )
+    # The group may have the name of a scheme or a keyword instead of a host.
+    of_hosts = reports.filter(blocked_uri__regex="^(https?|wss?)://").order_by()
+    networks = of_hosts.values(network=Substr("client_address_hash", 1, NETWORK_BYTES)).distinct()
+    several = Exists(networks[SEVERAL - 1 : SEVERAL])
+    return first_uses(visible.filter(state=State.NEW, last_seen__gt=now - DAY)).filter(several)
+
+
+def first_uses(groups: Any) -> Any:
+    """Returns the groups with the first use of a host on their site that several clients report."""
+    opened = OuterRef("created_at")
+    of_site = Group.objects.filter(site=OuterRef("site"))
+    same = of_site.filter(
+        blocked_source=OuterRef("blocked_source"), directive__in=HOST_DIRECTIVES
+    ).order_by()
+    return (
+        groups.filter(directive__in=HOST_DIRECTIVES, client_days__gte=SEVERAL)
+        .exclude(site=OTHER_SITE)
+        .exclude(blocked_source=OTHER)
+        .alias(start=Subquery(of_site.order_by("created_at").values("created_at")[:1]))
+        .filter(created_at__gt=F("start") + LEARNING)
+        .exclude(Exists(same.filter(created_at__lt=opened)))
+    )
