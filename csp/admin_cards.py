@@ -20,6 +20,7 @@ def _lines(now: datetime) -> list[Line]:
         all=Sum("reports"), noise=Sum("reports", filter=is_noise)
     )
     groups = Group.objects.visible()
+    limit = f" of {size(settings.CSP_MAX_DISK)}" if settings.CSP_MAX_DISK else ""
     return [
         Line(
             "reports today (UTC)",
@@ -29,13 +30,8 @@ def _lines(now: datetime) -> list[Line]:
         Line("hidden as noise today", str(today["noise"] or 0)),
         Line("violation groups", str(groups.count()), link=reverse("admin:csp_group_changelist")),
         Line("new groups today", str(groups.filter(first_seen__gte=today_began).count())),
-        Line("stored reports", _space()),
+        Line("stored reports", f"{size(stored_bytes())}{limit}"),
     ]
-
-
-def _space() -> str:
-    limit = f" of {size(settings.CSP_MAX_DISK)}" if settings.CSP_MAX_DISK else ""
-    return f"{size(stored_bytes())}{limit}"
 
 
 register("CSP reports", _lines, order=70)

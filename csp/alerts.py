@@ -99,13 +99,14 @@ class GroupSource(Source):
             for group in unrecorded[:MAX_EVENTS]:
                 if group.pk not in announced:
                     announced.add(group.pk)
+                    is_lower = kind == NEW_HOST and group.directive not in DANGEROUS
                     yield Event(
                         kind=kind,
                         subject_key=str(group.pk),
                         title=described(group),
                         occurred_at=group.occurred_at,
                         site=group.site,
-                        severity=_severity(kind, group),
+                        severity=Severity.MEDIUM if is_lower else None,
                         weight=group.client_days,
                     )
 
@@ -150,12 +151,6 @@ def _regressed(channel: Channel, visible: Any) -> Any:
     last = min(channel.min_client_days, REGRESSED_CLIENTS)
     enough = clients.order_by().values("client_address_hash").distinct()[last - 1 : last]
     return visible.filter(Exists(enough), current=REGRESSED)
-
-
-def _severity(kind: str, group: Group) -> Severity | None:
-    """Returns the severity of an event, or None for that of its kind."""
-    is_lower = kind == NEW_HOST and group.directive not in DANGEROUS
-    return Severity.MEDIUM if is_lower else None
 
 
 def _unrecorded(channel: Channel, kind: str, rows: Any) -> Any:

@@ -205,10 +205,12 @@ def retire_ingest_key(key: IngestKey, *, at: datetime, actor: Actor, now: dateti
 def save_ingest_key(key: IngestKey, *, actor: Actor, now: datetime) -> None:
     """Saves an ingest key. Generates the value of a new key."""
     key.value = key.value or new_key()
-    save_recorded("csp.ingest_key", key, _key_facts, actor=actor, now=now)
+    save_recorded(
+        "csp.ingest_key",
+        key,
+        lambda key: {"origins": key.origins, "retired": key.retired_at is not None},
+        actor=actor,
+        now=now,
+    )
     MEMORY.clear()
     TERMS.clear()
-
-
-def _key_facts(key: IngestKey) -> dict[str, Any]:
-    return {"origins": key.origins, "retired": key.retired_at is not None}

@@ -20,7 +20,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-un
 from audit.models import PARTITIONS
 from beside import alerts, client
 from coderapi import urls  # noqa: F401 - it reads settings, which tests change
-from csp.counting import counts
+from csp.counting import other_reports, rejections
 from csp.writing import writer
 from kernel import memory
 from kernel.db import failures, listener
@@ -140,10 +140,16 @@ def close_connections() -> None:
     connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's wrapper has it
 
 
+def discard_counts() -> None:
+    """Discards what reports have counted in memory and is not written yet."""
+    other_reports.COUNTS.discard()
+    rejections.COUNTS.discard()
+
+
 def empty_written_tables(case: TransactionTestCase) -> None:
     """Empties the tables with rows. Django's flush empties all, and takes far longer."""
     # A thread may write them while the tables are emptied, and the next test would find the rows.
-    counts.discard_all()
+    discard_counts()
     with connection.cursor() as cursor:
         cursor.execute(EMPTY_WRITTEN_TABLES)
 
@@ -182,7 +188,7 @@ def _nothing_remembered() -> Iterator[None]:
     client.forget_failures()
     alerts.BREAKER.record("")
     yield
-    counts.discard_all()
+    discard_counts()
     forget_counts()
 
 

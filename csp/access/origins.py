@@ -29,7 +29,11 @@ def normalized_origin(text: str) -> str:
     Raises: ValueError. Its message is a whole sentence for the operator.
     Source: HTML, "serialization of an origin"; URL, "host parsing"; UTS 46.
     """
-    text = _mapped(text.strip())
+    try:
+        # Lower case, and the characters that browsers write in a host.
+        text = uts46_remap(text.strip(), std3_rules=False)
+    except IDNAError:
+        raise ValueError(f"{text!r} is not an origin: its host is not valid.") from None
     if text == OPAQUE:
         return OPAQUE
     parts = _parts(text)
@@ -39,14 +43,6 @@ def normalized_origin(text: str) -> str:
     if len(origin) > MAX_ORIGIN:
         raise ValueError(f"The origin {text[:40]}… has more than {MAX_ORIGIN} characters.")
     return origin
-
-
-def _mapped(text: str) -> str:
-    """Returns the text in lower case, with the characters that browsers write in a host."""
-    try:
-        return uts46_remap(text, std3_rules=False)
-    except IDNAError:
-        raise ValueError(f"{text!r} is not an origin: its host is not valid.") from None
 
 
 def _parts(text: str) -> SplitResult:
@@ -70,31 +66,25 @@ def _host(host: str, text: str) -> str:
     if "*" in host:
         raise ValueError(f"{text!r} has a wildcard. Enter each origin in full.")
     try:
-        return f"[{_version_six(host)}]" if ":" in host else _named(host)
+        if ":" not in host:
+            return _named(host)
+        address = ipaddress.IPv6Address(host)
+        # Reject IPv4-mapped addresses and addresses with a zone. Their format differs
+        # between Python versions, and no page is served from such an address.
+        if not address.ipv4_mapped and not address.scope_id:
+            return f"[{address.compressed}]"
     except ValueError:
-        raise ValueError(f"{text!r} is not an origin: its host is not valid.") from None
-
-
-def _version_six(host: str) -> str:
-    address = ipaddress.IPv6Address(host)
-    # Reject IPv4-mapped addresses and addresses with a zone. Their format differs
-    # between Python versions, and no page is served from such an address.
-    if address.ipv4_mapped or address.scope_id:
-        raise ValueError(host)
-    return address.compressed
+        pass
+    raise ValueError(f"{text!r} is not an origin: its host is not valid.")
 
 
 def _named(host: str) -> str:
     """Returns the host name in punycode, or the IPv4 address."""
-    labels = [_punycode(label) for label in host.split(".")]
+    # Do not use Python's "idna" codec. It implements the standard of 2003, which converts ß to ss,
+    # but browsers keep the ß. An ASCII label is not checked: browsers accept an underscore.
+    labels = [x if x.isascii() else alabel(x).decode() for x in host.split(".")]
     name = ".".join(labels)
     if len(name) > _MAX_HOST or not all(map(_LABEL.fullmatch, labels)):
         raise ValueError(host)
     # If the last label is a number, the host must be an IPv4 address.
     return str(ipaddress.IPv4Address(name)) if _NUMBER.fullmatch(labels[-1]) else name
-
-
-def _punycode(label: str) -> str:
-    # Do not use Python's "idna" codec. It implements the standard of 2003, which converts ß to ss,
-    # but browsers keep the ß. An ASCII label is not checked: browsers accept an underscore.
-    return label if label.isascii() else alabel(label).decode()

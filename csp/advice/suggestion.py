@@ -100,7 +100,8 @@ def _advise(blocked: Blocked) -> Advice:
     if base not in WITH_SOURCES or base == "default-src":
         return _none(base, Risk.MEDIUM, "This directive does not have a list of sources to extend.")
     if blocked.source == "inline":
-        return _for_inline(base, blocked.directive)
+        risk, *reasons = INLINE.get(blocked.directive) or INLINE["script-src"]
+        return Advice(base, "", risk, tuple(reasons))
     if reason := REFUSALS.get(blocked.source):
         return _none(base, *reason)
     if blocked.source == "wasm-eval":
@@ -113,11 +114,6 @@ def _advise(blocked: Blocked) -> Advice:
     page = address_of(blocked.page or "https:")
     addresses = list(filter(is_nameable, map(address_of, blocked.urls)))
     return _for_addresses(base, addresses, page, blocked)
-
-
-def _for_inline(base: str, directive: str) -> Advice:
-    risk, *reasons = INLINE.get(directive) or INLINE["script-src"]
-    return Advice(base, "", risk, tuple(reasons))
 
 
 def _for_sink(directive: str, sink: str) -> Advice:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any
-from weakref import WeakSet
 
 from kernel.telemetry.logs import REPEATS
 
@@ -18,8 +16,6 @@ PAUSE_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
 log.addFilter(REPEATS)
-
-_all: WeakSet[Counts[Any, Any]] = WeakSet()
 
 
 class Counts[K, V]:
@@ -31,7 +27,6 @@ class Counts[K, V]:
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._waiting: dict[K, V] = {}
-        _all.add(self)
 
     def update(self, change: Callable[[dict[K, V]], object]) -> None:
         """Calls `change` with the counts that are not written yet. It may add to them."""
@@ -56,9 +51,3 @@ class Counts[K, V]:
                     self._write(counted)
             except Exception as error:  # noqa: BLE001 - only counts are lost
                 log.warning("%s of %s s not counted: %s", self._name, PAUSE_SECONDS, error)
-
-
-def discard_all() -> None:
-    """Discards all counts of this process that are not written yet. Only tests need this."""
-    for counts in tuple(_all):
-        counts.discard()

@@ -190,7 +190,7 @@ def _bounded(subjects: Sequence[Subject]) -> Iterable[Subject]:
             yield subject.without_details()
 
 
-_counts: Counts[Subject, Tally] = Counts("other reports", write)
+COUNTS: Counts[Subject, Tally] = Counts("other reports", write)
 
 
 def count(reports: Sequence[Prepared], sender: Sender, *, key: str, sites: Sites) -> None:
@@ -198,7 +198,7 @@ def count(reports: Sequence[Prepared], sender: Sender, *, key: str, sites: Sites
     metrics.RECEIVED_REPORTS.labels("other").inc(len(reports))
     for report in reports:
         metrics.OTHER_REPORTS.labels(report.type).inc()
-    _counts.update(partial(tally, reports=reports, sender=sender, key=key, sites=sites))
+    COUNTS.update(partial(tally, reports=reports, sender=sender, key=key, sites=sites))
 
 
 def prune(now: datetime) -> None:

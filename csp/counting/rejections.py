@@ -77,13 +77,13 @@ def write(counted: Mapping[_Subject, int]) -> None:
     fetch(WRITE, [MAX_ROWS, OTHER, orjson.dumps(rows).decode()], commits=True)
 
 
-_counts: Counts[_Subject, int] = Counts("rejected requests", write)
+COUNTS: Counts[_Subject, int] = Counts("rejected requests", write)
 # When each reason was logged.
 _logged: dict[str, float] = {}
 
 
 def add(subject: _Subject) -> None:
-    _counts.update(partial(_count, subject))
+    COUNTS.update(partial(_count, subject))
     if time.monotonic() - _logged.get(subject.reason, -LOG_SECONDS) >= LOG_SECONDS:
         _logged[subject.reason] = time.monotonic()
         origin, key = subject.origin or "none", subject.ingest_key or "none"

@@ -119,7 +119,8 @@ def normalized_scheme(pattern: str) -> str:
 
 
 def is_never_noise(blocked: Address, source: Address, document: Address) -> bool:
-    if blocked.text.lower() in CODE_KEYWORDS and not _is_foreign(source, document):
+    is_foreign = (source.scheme, source.host) != (document.scheme, document.host)
+    if blocked.text.lower() in CODE_KEYWORDS and not (source.text and is_foreign):
         return True
     return is_localhost(blocked.host)
 
@@ -130,11 +131,6 @@ def is_localhost(host: str) -> bool:
     Source: RFC 6761, 6.3; RFC 1122.
     """
     return _LOCALHOST.fullmatch(host) is not None
-
-
-def _is_foreign(source: Address, document: Address) -> bool:
-    """Returns whether the source file has another scheme or host than the page."""
-    return bool(source.text) and (source.scheme, source.host) != (document.scheme, document.host)
 
 
 def _scheme_rule(rules: dict[str, Rule], address: Address) -> Rule | None:

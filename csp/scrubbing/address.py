@@ -186,15 +186,10 @@ def _without_credentials(segment: str, before: Sequence[str]) -> str:
         # `private_segments` replaces a user such as `/@alice`.
         return segment if before else private_host(segment)
     if len(before) > 1 and not before[-1]:
-        return private_host(_host_and_port(host))
+        # Remove the part after the colon if it is not a port, because it may be a password.
+        name, _, port = host.partition(":")
+        return private_host(host if host.startswith("[") or _PORT.fullmatch(port) else name)
     # `react@18.2.0` is a package and is kept. `user:password@host` has a colon before the @.
     if at and (not before or ":" in user):
         segment = host
     return segment if before else private_host(segment)
-
-
-def _host_and_port(authority: str) -> str:
-    """Removes the part after the colon if it is not a port, because it may be a password."""
-    host, _, port = authority.partition(":")
-    keep = authority.startswith("[") or _PORT.fullmatch(port)
-    return authority if keep else host

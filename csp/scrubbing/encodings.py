@@ -67,18 +67,16 @@ def decoded(text: str) -> str:
     """
     limit = len(text) + MAX_GROWTH
     for _ in range(MAX_ROUNDS):
-        plain = shortened(_decoded_once(text), limit)
+        plain = text
+        if not plain.isascii():
+            plain = _INVISIBLE.sub("", unicodedata.normalize("NFKC", plain))
+        if "%" in plain or "\\" in plain or "&" in plain:
+            plain = _ESCAPE.sub(_unescaped, plain)
+        plain = shortened(plain, limit)
         if plain == text:
             return text
         text = plain
     return _ESCAPE_STARTS.split(text, maxsplit=1)[0]
-
-
-def _decoded_once(text: str) -> str:
-    if not text.isascii():
-        text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
-    has_escape = "%" in text or "\\" in text or "&" in text
-    return _ESCAPE.sub(_unescaped, text) if has_escape else text
 
 
 def _unescaped(found: re.Match[str]) -> str:
@@ -89,7 +87,10 @@ def _unescaped(found: re.Match[str]) -> str:
         return _PLAIN.get(escape.lower(), escape)
     letters = _letters(found)
     # Do not escape an ampersand, because it may begin another entity, as in `&amp;quest;`.
-    return letters if letters in ("&", escape) else _escaped_marks(letters)
+    if letters in ("&", escape):
+        return letters
+    normalized = unicodedata.normalize("NFKC", letters)
+    return "".join(quote(c, safe="") if c.isascii() or c.isspace() else c for c in normalized)
 
 
 def _letters(found: re.Match[str]) -> str:
@@ -104,8 +105,3 @@ def _letters(found: re.Match[str]) -> str:
     except ValueError:
         # The escape is half of a surrogate pair, a number above Unicode's range, or invalid UTF-8.
         return escape
-
-
-def _escaped_marks(letters: str) -> str:
-    normalized = unicodedata.normalize("NFKC", letters)
-    return "".join(quote(c, safe="") if c.isascii() or c.isspace() else c for c in normalized)

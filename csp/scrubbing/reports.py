@@ -122,7 +122,8 @@ def scrubbed_members(members: dict[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     room, left_out = MAX_EXTRA, 0
     for name, value in members.items():
-        clean = _scrubbed_member(name, value) if room > 0 and _is_bounded(value) else {}
+        is_bounded = room > 0 and len(orjson.dumps(value)) <= 2 * MAX_EXTRA
+        clean = _scrubbed_member(name, value) if is_bounded else {}
         size = len(orjson.dumps(clean))
         if clean and size <= room and clean.keys().isdisjoint({*kept, LEFT_OUT}):
             kept |= clean
@@ -132,10 +133,6 @@ def scrubbed_members(members: dict[str, Any]) -> dict[str, Any]:
             # Scrubbing this member took time, so its size counts against the limit too.
             room -= size if clean else 0
     return kept | {LEFT_OUT: left_out} if left_out else kept
-
-
-def _is_bounded(value: Any) -> bool:
-    return len(orjson.dumps(value)) <= 2 * MAX_EXTRA
 
 
 def _scrubbed_member(name: str, value: Any) -> dict[str, Any]:
@@ -153,9 +150,6 @@ def _scrubbed_value(value: Any) -> Any:
         return {
             k: v for name, item in value.items() for k, v in _scrubbed_member(name, item).items()
         }
-    return None if _is_too_large(value) else value
-
-
-def _is_too_large(value: Any) -> bool:
-    """Returns whether the number needs more than 64 bits. JSON parsers reject such numbers."""
-    return isinstance(value, int | float) and not -(2**63) <= value < 2**63
+    # JSON parsers reject numbers of more than 64 bits.
+    is_too_large = isinstance(value, int | float) and not -(2**63) <= value < 2**63
+    return None if is_too_large else value

@@ -192,7 +192,8 @@ def browser_of(user_agent: str) -> str:
     for token, name in _BROWSERS:
         _, found, rest = user_agent.partition(token)
         if found:
-            return f"{name} {_digits(rest)}".strip()
+            version = rest.split(".", 1)[0].split(" ", 1)[0][:4]
+            return f"{name} {version}" if version.isascii() and version.isdecimal() else name
     return ""
 
 
@@ -209,8 +210,3 @@ _BROWSERS = (
     ("Chrome/", "Chrome"),
     ("Version/", "Safari"),
 )
-
-
-def _digits(text: str) -> str:
-    head = text.split(".", 1)[0].split(" ", 1)[0][:4]
-    return head if head.isascii() and head.isdecimal() else ""

@@ -113,7 +113,12 @@ class GroupLimit:
         self._known.update(row[0] for row in connection.execute(_EXISTING, [list(wanted)]))
         new = [e for e in entries if e.caller and e.row["group_id"] in wanted - self._known]
         refused = {e.row["group_id"] for e in new} - self._opened(connection, new)
-        return [_moved(e) if e.row["group_id"] in refused else e for e in entries]
+        return [
+            replace(e, row=e.row | other_group(e.row["group_site"], e.row["group_directive"]))
+            if e.row["group_id"] in refused
+            else e
+            for e in entries
+        ]
 
     def _opened(self, connection: Connection, new: Sequence[Entry]) -> set[str]:
         """Counts the new groups, for each caller and in all. Returns the groups to create."""
@@ -220,8 +225,3 @@ def _within[T](
 def _name_of(pair: Pair) -> bytes:
     group, network = pair
     return b"p" + hashlib.blake2b(group.encode(), digest_size=16, key=network).digest()
-
-
-def _moved(entry: Entry) -> Entry:
-    other = other_group(entry.row["group_site"], entry.row["group_directive"])
-    return replace(entry, row={**entry.row, **other})

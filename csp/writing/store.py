@@ -85,7 +85,9 @@ class Store:
                 connected = self._connection is not None
                 self.close()
                 lost |= self._sent and is_lost(error)
-                if self._is_final(error, connected=connected or lost, tries=tries):
+                # Whether another attempt may help.
+                may_help = tries < MAX_TRIES if _is_transient(error) else is_unavailable(error)
+                if not may_help or not (connected or lost or _is_transient(error)):
                     raise
                 # The time limit starts at the first error, because the first attempt may take long.
                 give_up = min(give_up, time.monotonic() + SETTLE_SECONDS)
@@ -95,12 +97,6 @@ class Store:
                     raise
                 time.sleep(RETRY_SECONDS)
         raise AssertionError("count() has no end")
-
-    def _is_final(self, error: Exception, *, connected: bool, tries: int) -> bool:
-        """Returns whether the error must be raised, because another attempt would not help."""
-        if _is_transient(error):
-            return tries >= MAX_TRIES
-        return not is_unavailable(error) or not connected
 
     def connected(self) -> psycopg.Connection[Any]:
         """Returns the connection. Opens a new connection if the server has closed the old one."""

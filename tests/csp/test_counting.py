@@ -39,9 +39,9 @@ def test_discarded_counts_are_not_written(monkeypatch: pytest.MonkeyPatch) -> No
     counts.update(add_one)
     assert begun.wait(DEADLINE_SECONDS)
     counts.update(add_one)
-    # Long enough that `discard_all` takes its turn before the next write.
+    # Long enough that `discard` takes its turn before the next write.
     monkeypatch.setattr(counting, "PAUSE_SECONDS", 2.0)
-    discarding = threading.Thread(target=counting.discard_all)
+    discarding = threading.Thread(target=counts.discard)
     discarding.start()
     # It waits for the end of the write that has begun.
     assert discarding.is_alive()

@@ -109,10 +109,10 @@ def ask(question: Question, *, now: datetime) -> Answer:
     wanted = wanted.annotate(client_days_new_version=Subquery(counted.values("client_days")[:1]))
     found = list(wanted.order_by("-client_days_new_version", "pk")[: MAX_GROUPS + 1])
     further = wanted.count() - MAX_GROUPS if len(found) > MAX_GROUPS else 0
-    groups = []
+    groups, order = [], list(Risk)
     for group in found[:MAX_GROUPS]:
         group.advice = details(group, now=now).advice
-        if _is_at_least(group.advice.risk, question.min_risk_if_allowed):
+        if order.index(group.advice.risk) >= order.index(question.min_risk_if_allowed):
             groups.append(group)
     return Answer(question, mark_new(groups), further, window(now))
 
@@ -131,11 +131,6 @@ def _checked_site(site: str) -> str:
         return normalized_origin(site)
     except ValueError as error:
         raise GateError(site=str(error)) from None
-
-
-def _is_at_least(risk: Risk, limit: Risk) -> bool:
-    order = list(Risk)
-    return order.index(risk) >= order.index(limit)
 
 
 def _steps(question: Question, known: Versions) -> list[Step]:

@@ -64,15 +64,11 @@ def newest_names(site: str = "") -> list[str]:
 def mark_new[G: Collection[Any]](groups: G) -> G:
     """Sets `new_in` of each group: the version in which it is new, or ""."""
     for group in groups:
-        group.new_in = _new_in(group)
+        versions = versions_of_sites().get(group.site, ())
+        found = (each.name for each in versions[1:] if each.rank == group.oldest_version_rank)
+        name = next(found, "")
+        group.new_in = name if name and group.first_seen >= since(versions) else ""
     return groups
-
-
-def _new_in(group: Any) -> str:
-    versions = versions_of_sites().get(group.site, ())
-    found = (each.name for each in versions[1:] if each.rank == group.oldest_version_rank)
-    name = next(found, "")
-    return name if name and group.first_seen >= since(versions) else ""
 
 
 def since(versions: Sequence[Version]) -> datetime:
