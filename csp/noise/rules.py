@@ -6,7 +6,6 @@ Rules match only the scrubbed values of a report, so they match a stored report 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -19,6 +18,7 @@ from csp.scrubbing.address import DEFAULT_PORTS, ERROR_PAGE, Address
 # page. Other code may be an attack.
 _LOCALHOST = re.compile(r"(?:.+\.)?localhost\.?|127(?:\.[0-9]{1,3}){3}|::1")
 CODE_KEYWORDS = frozenset({"inline", "eval", "wasm-eval", "self", "", *trusted_types.KEYWORDS})
+TARGETS = ("scheme", "host", "path", "document-scheme", "user-agent")
 _PATTERN_HOST = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
 _PATTERN_PATH = re.compile(r"(?P<host>[^/?#:@\s*]*)/[^?#\s]+")
 
@@ -34,55 +34,17 @@ class Rule:
     site: str = ""
 
 
-@dataclass(slots=True)
-class _Patterns:
-    """The rules of one site, or those of all sites, by target and pattern."""
-
-    by_target: dict[str, dict[str, Rule]] = field(default_factory=lambda: defaultdict(dict))
-
-    def match(
-        self, blocked: Address, source: Address, document: Address, user_agent: str
-    ) -> Rule | None:
-        agents = self.by_target["user-agent"].values()
-        return (
-            self._address_rule(blocked)
-            or self._address_rule(source)
-            or _scheme_rule(self.by_target["document-scheme"], document)
-            or next((rule for rule in agents if rule.pattern in user_agent), None)
-        )
-
-    def _address_rule(self, address: Address) -> Rule | None:
-        if not address.host:
-            return _scheme_rule(self.by_target["scheme"], address)
-        host = address.host
-        return self._host_rule(host) or self._path_rule(host, address.path)
-
-    def _path_rule(self, host: str, path: str) -> Rule | None:
-        """Returns the first rule whose pattern is the start of the path.
-
-        A pattern that begins with a slash matches on every host. Any other pattern begins with a
-        host, and matches only on that host.
-        """
-        for rule in self.by_target["path"].values():
-            if (path if rule.pattern.startswith("/") else host + path).startswith(rule.pattern):
-                return rule
-        return None
-
-    def _host_rule(self, host: str) -> Rule | None:
-        """Looks up the host, then the patterns `*.host` and `*.parent`, longest parent first."""
-        hosts = self.by_target["host"]
-        found = hosts.get(host)
-        while host and not found:
-            found = hosts.get(f"*.{host}")
-            host = host.partition(".")[2]
-        return found
+type _Patterns = dict[str, dict[str, Rule]]
 
 
 @dataclass(slots=True)
 class Rules:
-    """The noise rules by site, so that matching is fast."""
+    """The noise rules by site, target and pattern, so that matching is fast.
 
-    by_site: dict[str, _Patterns] = field(default_factory=lambda: defaultdict(_Patterns))
+    The rules of the site "" match the reports of all sites.
+    """
+
+    by_site: dict[str, _Patterns] = field(default_factory=dict)
 
     def match(
         self, *, blocked: Address, source: Address, document: Address, user_agent: str, site: str
@@ -94,11 +56,42 @@ class Rules:
         if is_never_noise(blocked, source, document):
             return None
         for name in (site, ""):
-            patterns = self.by_site.get(name)
-            rule = patterns and patterns.match(blocked, source, document, user_agent)
-            if rule:
-                return rule
+            if patterns := self.by_site.get(name):
+                agents = patterns["user-agent"].values()
+                rule = (
+                    _address_rule(patterns, blocked)
+                    or _address_rule(patterns, source)
+                    or _scheme_rule(patterns["document-scheme"], document)
+                    or next((each for each in agents if each.pattern in user_agent), None)
+                )
+                if rule:
+                    return rule
         return None
+
+
+def _address_rule(patterns: _Patterns, address: Address) -> Rule | None:
+    """Looks up the host, then `*.host` and `*.parent`, longest parent first, and then the path.
+
+    The pattern of a path is its start. If it begins with a slash, it matches on every host.
+    Otherwise, it begins with a host, and matches only on that host.
+    """
+    if not address.host:
+        return _scheme_rule(patterns["scheme"], address)
+    host, hosts = address.host, patterns["host"]
+    found = hosts.get(host)
+    while host and not found:
+        found = hosts.get(f"*.{host}")
+        host = host.partition(".")[2]
+    path, of_host = address.path, address.host + address.path
+    for rule in () if found else patterns["path"].values():
+        if (path if rule.pattern.startswith("/") else of_host).startswith(rule.pattern):
+            return rule
+    return found
+
+
+def _scheme_rule(rules: dict[str, Rule], address: Address) -> Rule | None:
+    """Looks up the whole URI, such as the URI of Chrome's error page, and then its scheme."""
+    return rules.get(address.text.lower()) or rules.get(address.scheme)
 
 
 def compiled(rules: Iterable[Rule]) -> Rules:
@@ -109,7 +102,8 @@ def compiled(rules: Iterable[Rule]) -> Rules:
             pattern = pattern.lower()
         elif rule.target in {"scheme", "document-scheme"}:
             pattern = normalized_scheme(pattern)
-        result.by_site[rule.site].by_target[rule.target][pattern] = rule
+        patterns = result.by_site.setdefault(rule.site, {target: {} for target in TARGETS})
+        patterns[rule.target][pattern] = rule
     return result
 
 
@@ -131,11 +125,6 @@ def is_localhost(host: str) -> bool:
     Source: RFC 6761, 6.3; RFC 1122.
     """
     return _LOCALHOST.fullmatch(host) is not None
-
-
-def _scheme_rule(rules: dict[str, Rule], address: Address) -> Rule | None:
-    """Looks up the whole URI, such as the URI of Chrome's error page, and then its scheme."""
-    return rules.get(address.text.lower()) or rules.get(address.scheme)
 
 
 def pattern_for(*, blocked: Address, source: Address, document: Address) -> tuple[str, str] | None:

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import NamedTuple
 from uuid import UUID
 
@@ -128,12 +129,14 @@ def texts_of(reports: Sequence[Seen], *, limit: int = MAX_POLICIES) -> dict[str,
 class SentPolicy:
     """A policy of a site. `text` is its longest form, because Firefox omits parts.
 
-    `form` is equal in all browsers. `clients` has the time of the last report of each client.
+    `form` is equal in all browsers, and `digests` are those of its texts. `clients` has the time of
+    the last report of each client.
     """
 
     form: frozenset[str]
     first: datetime
     text: str = ""
+    digests: set[str] = field(default_factory=set)
     clients: dict[bytes, datetime] = field(default_factory=dict)
 
     @property
@@ -152,11 +155,13 @@ def sent_policies(reports: Sequence[Seen], texts: Mapping[str, str]) -> list[Sen
     at least as many clients have reported as any other policy.
     """
     found: dict[frozenset[str], SentPolicy] = {}
+    form_of = cache(normalized)
     for seen in reports:
         if text := texts.get(seen.policy):
-            form = normalized(text, seen.page)
+            form = form_of(text, seen.page)
             policy = found.setdefault(form, SentPolicy(form, seen.at))
             policy.text = max(policy.text, text, key=len)
+            policy.digests.add(seen.policy)
             # The newest report comes first.
             policy.clients.setdefault(seen.client, seen.at)
             policy.first = seen.at

@@ -130,6 +130,8 @@ def site_policy(site: str, *, now: datetime, chosen: str = "") -> SitePolicy | N
     policies = sent_policies(reports, texts)
     if not policies:
         return None
+    # Firefox omits parts of a policy, so use the longest text of each.
+    texts = {digest: each.text for each in policies for digest in each.digests}
     sent = next((each for each in policies if each.digest == chosen), policies[0])
     sources = parse(sent.text)
     copied = copy_of(sent.text)
