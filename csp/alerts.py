@@ -50,7 +50,7 @@ from csp.triage.details import details
 from csp.triage.releases.versions import mark_new
 from csp.triage.selectors import attention_lists, groups_at, most_urgent
 from csp.triage.serializers import GroupSerializer
-from csp.triage.sites import are_several, where
+from csp.triage.sites import several_sites, where
 from csp.triage.states import OPEN, REGRESSED
 from csp.writing.entries import OTHER
 from kernel.text.humanize import ago, plural
@@ -192,7 +192,7 @@ def _facts(
     group: Any, facets: dict[str, Any], advice: Advice, now: datetime
 ) -> Iterator[tuple[str, str]]:
     yield "Cause", cause(group.directive, group.blocked_source)
-    if are_several():
+    if several_sites():
         yield "Site", group.site
     if pages := facets["page_kind"]:
         yield "Page", pages[0]["value"] or "(unknown)"

@@ -17,7 +17,7 @@ from django.utils.dateparse import parse_date
 from csp.models import REPORTS, Report
 from csp.parsing.formats import Format
 from csp.triage.releases.versions import is_new_in, newest_names
-from csp.triage.sites import sites_of_groups
+from csp.triage.sites import several_sites
 from csp.triage.states import CURRENT_STATES, OPEN, in_state
 
 MAX_CHOICES = 20
@@ -132,14 +132,9 @@ def _common(name: str) -> list[str]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def _several_sites() -> list[str]:
-    """Returns no choices for a single site, so that the filter is not shown."""
-    sites = sites_of_groups()
-    return sites if len(sites) > 1 else []
-
-
-SiteFilter = _value_filter("site", _several_sites)
-SiteOfReportFilter = _value_filter("site", _several_sites, field="group__site")
+# Without choices, a filter is not shown.
+SiteFilter = _value_filter("site", several_sites)
+SiteOfReportFilter = _value_filter("site", several_sites, field="group__site")
 HostFilter = _value_filter("blocked_source", partial(_common, "blocked_source"), "blocked source")
 DirectiveFilter = _value_filter("directive", partial(_common, "directive"))
 DispositionFilter = _value_filter("disposition", lambda: ("enforce", "report"))

@@ -114,7 +114,7 @@ class GroupAdmin(Decisions, ExportingAdmin):
     def get_list_display(self, request: HttpRequest) -> Any:
         """Adds the site if there are several."""
         first, *others = self.list_display
-        return [first, *([of_site] if sites.are_several() else []), *others]
+        return [first, *([of_site] if sites.several_sites() else []), *others]
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Reads the daily numbers and the versions of all rows of the page at once."""
@@ -132,13 +132,8 @@ class GroupAdmin(Decisions, ExportingAdmin):
     def state_now(self, group: Any) -> SafeString:
         return badges(group)
 
-    @admin.display(description=f"client days, {WINDOW_DAYS} days", ordering="client_days")
-    def clients(self, group: Group) -> str:
-        return distinct.humanized(group.client_days)
-
-    @admin.display(description="pages", ordering="pages")
-    def distinct_pages(self, group: Group) -> str:
-        return distinct.humanized(group.pages)
+    clients = column("client_days", distinct.humanized, f"client days, {WINDOW_DAYS} days")
+    distinct_pages = column("pages", distinct.humanized, "pages")
 
     @admin.display(description="reports", ordering="reports")
     def reports_in_days(self, group: Any) -> SafeString:
@@ -167,14 +162,14 @@ class GroupAdmin(Decisions, ExportingAdmin):
             "policies",
             "Policies of reports",
             differences=found,
-            several=sites.are_several(),
+            several=sites.several_sites(),
         )
 
     def releases(self, request: HttpRequest) -> HttpResponse:
         """Compares two versions, or with the parameter `at`, before and after a time."""
         now, parameters = timezone.now(), request.GET.dict()
         known = sites.sites_of_groups()
-        page: dict[str, Any] = {"sites": known if len(known) > 1 else []}
+        page: dict[str, Any] = {"sites": sites.several_sites()}
         chosen = page["versions"] = releases.choice(parameters)
         if chosen and "at" not in parameters:
             page["lists"] = releases.by_version(chosen, now=now)
@@ -216,7 +211,7 @@ def _compared_by_time(
 def _group_page(group: Any) -> dict[str, Any]:
     now = timezone.now()
     start, counts = hourly_counts(group, now=now, hours=CHART_HOURS)
-    others = same_cause(group, now)[:MAX_LINKS] if sites.are_several() else []
+    others = same_cause(group, now)[:MAX_LINKS] if sites.several_sites() else []
     facets, advice, policy = details(group, now=now)
     stored = group.stored_reports
     newest = (stored.filter(noise_rule_id=rule)[:NEWEST_REPORTS] for rule in rules_shown(group))
@@ -257,7 +252,7 @@ def _rule_url(group: Group, newest: Report) -> str:
     if found is None:
         return ""
     target, pattern = found
-    site = group.site if sites.are_several() else ""
+    site = group.site if sites.several_sites() else ""
     name = " ".join([target, pattern, site.rpartition("/")[2]])
     values = {
         "name": slugify(re.sub("[.:]", "-", name))[:64],

@@ -128,4 +128,4 @@ class OtherReportAdmin(ExportingAdmin):
 
     def get_list_display(self, request: HttpRequest) -> Any:
         """Adds the site if there are several."""
-        return [*self.list_display, *(["site"] if sites.are_several() else [])]
+        return [*self.list_display, *(["site"] if sites.several_sites() else [])]

@@ -311,11 +311,9 @@ def prevented(advice: Advice, reports: Iterable[tuple[str, str, str, str, int]])
     return sum(
         weight
         for directive, url, page, policy, weight in reports
-        if _allows(advice, directive, url, address_of(page), policies(policy))
+        if (
+            advice.directive == TRUSTED_TYPES
+            if url == TRUSTED_TYPES_POLICY
+            else permits(policies(policy), directive, url, address_of(page))
+        )
     )
-
-
-def _allows(advice: Advice, directive: str, url: str, page: Address, policy: Policy) -> bool:
-    if url == TRUSTED_TYPES_POLICY:
-        return advice.directive == TRUSTED_TYPES
-    return permits(policy, directive, url, page)

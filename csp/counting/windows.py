@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
 from csp.models import Group, window_start
 from csp.writing.distinct import EXACT, IS_LARGE, PAGE
@@ -47,17 +47,14 @@ def recount_groups(now: datetime) -> int:
     start, moved = window_start(now), 0
     has_numbers = Q(reports__gt=0) | Q(noise_reports__gt=0) | Q(client_days__gt=0) | Q(pages__gt=0)
     old = Group.objects.filter(has_numbers, window_start__lt=start.date()).order_by("pk")
-    # The writer updates groups in the same order, so neither waits for the other forever.
-    while groups := _recount_next(old.values_list("pk", flat=True), start):
-        moved += groups
+    groups: list[UUID] | None = None
+    while groups is None or groups:
+        with transaction.atomic(), connection.cursor() as cursor:
+            # The writer updates groups in the same order, so neither waits for the other forever.
+            groups = list(old.values_list("pk", flat=True).select_for_update()[:GROUPS_AT_ONCE])
+            values: dict[str, Any] = {"groups": groups, "start": start.date(), "since": start}
+            # After the lock, these statements see all reports of the groups.
+            cursor.execute(_FORGET, values)
+            cursor.execute(_COUNT, values)
+        moved += len(groups)
     return moved
-
-
-def _recount_next(old: QuerySet[Group, UUID], start: datetime) -> int:
-    with transaction.atomic(), connection.cursor() as cursor:
-        groups = list(old.select_for_update()[:GROUPS_AT_ONCE])
-        values: dict[str, Any] = {"groups": groups, "start": start.date(), "since": start}
-        # After the lock, these statements see all reports of the groups.
-        cursor.execute(_FORGET, values)
-        cursor.execute(_COUNT, values)
-    return len(groups)

@@ -23,7 +23,7 @@ from csp.triage.details import next_step
 from csp.triage.reading import bounded_read, snapshot
 from csp.triage.releases.versions import mark_new
 from csp.triage.selectors import HOUR, WEEK, groups_at, kept_sums, most_urgent
-from csp.triage.sites import sites_of_groups
+from csp.triage.sites import several_sites
 from csp.triage.states import OPEN
 from kernel.admin import State as Color
 from kernel.admin import badge
@@ -82,7 +82,7 @@ def front_page(now: datetime, *, site: str = "") -> dict[str, Any]:
 
     Runs at most ten queries.
     """
-    sites, week = sites_of_groups(), week_of_reports(now)
+    week = week_of_reports(now)
     of_site = urlencode({"site": site} if site else {})
     with snapshot():
         open_groups = most_urgent(now, limit=ROWS, site=site)
@@ -101,7 +101,7 @@ def front_page(now: datetime, *, site: str = "") -> dict[str, Any]:
         "site": site,
         "of_site": f"?{of_site}" if site else "",
         "of_list": f"?{urlencode({LIST_FILTERS: of_site or WHOLE_LIST})}",
-        "sites": sites if len(sites) > 1 else [],
+        "sites": several_sites(),
     }
 
 

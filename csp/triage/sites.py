@@ -34,14 +34,15 @@ def _read() -> CachedValue[list[str]]:
     return CachedValue(sorted(found, key=lambda site: (site == OTHER_SITE, site)))
 
 
-def are_several() -> bool:
-    """Returns whether the groups have more than one site."""
-    return len(sites_of_groups()) > 1
+def several_sites() -> list[str]:
+    """Returns the sites that have groups, or none if they all have the same site."""
+    sites = sites_of_groups()
+    return sites if len(sites) > 1 else []
 
 
 def where(group: Group) -> str:
     """Returns ` on` and the site of the group, or "" if all groups have the same site."""
-    return f" on {group.site}" if are_several() else ""
+    return f" on {group.site}" if several_sites() else ""
 
 
 def is_coders(group: Group) -> bool:
@@ -50,4 +51,4 @@ def is_coders(group: Group) -> bool:
     They are those of the access URL and of the Coder deployment that this service runs beside. If
     all groups have the same site, it is Coder's.
     """
-    return not are_several() or group.site in coder_sites() - {OTHER_SITE}
+    return not several_sites() or group.site in coder_sites() - {OTHER_SITE}

@@ -50,19 +50,6 @@ _KEYWORDS = frozenset(
 _VALUES = ("'nonce-", "'sha256-", "'sha384-", "'sha512-")
 
 
-@dataclass(frozen=True, slots=True)
-class _Use:
-    """The use of a policy on a site in one hour: its newest report, and the number of reports."""
-
-    policy: frozenset[str]
-    site: str
-    hour: datetime
-    newest: int
-    first: datetime
-    last: datetime
-    reports: int
-
-
 @dataclass(slots=True)
 class Difference:
     """A policy that differs from the one that most reports of its site and hour had.
@@ -142,20 +129,20 @@ def differences(now: datetime, *, span: timedelta) -> list[Difference]:
     """Returns the unusual policies in the newest reports of that span, most reports first."""
     with connection.cursor() as cursor:
         cursor.execute(_NEWEST, [now - span, MAX_REPORTS])
-        uses = [_Use(normalized(policy, page), *use) for page, policy, *use in cursor.fetchall()]
+        uses = [(normalized(policy, page), *use) for page, policy, *use in cursor.fetchall()]
     # The number of reports with each policy, by site and hour.
     counters: dict[tuple[str, datetime], Counter[frozenset[str]]] = defaultdict(Counter)
-    for use in uses:
-        counters[use.site, use.hour][use.policy] += use.reports
+    for policy, site, hour, *_, reports in uses:
+        counters[site, hour][policy] += reports
     usual = {place: counter.most_common(1)[0][0] for place, counter in counters.items()}
     unusual: dict[tuple[str, frozenset[str]], Difference] = {}
-    for use in uses:
-        expected = usual[use.site, use.hour]
-        if use.policy != expected:
-            missing, added = sorted(expected - use.policy), sorted(use.policy - expected)
+    for policy, site, hour, newest, first, last, reports in uses:
+        expected = usual[site, hour]
+        if policy != expected:
+            missing, added = sorted(expected - policy), sorted(policy - expected)
             # The first use of this policy has the newest report.
-            new = Difference(use.site, use.newest, use.first, use.last, missing, added)
-            each = unusual.setdefault((use.site, use.policy), new)
-            each.reports += use.reports
-            each.first = min(each.first, use.first)
+            new = Difference(site, newest, first, last, missing, added)
+            each = unusual.setdefault((site, policy), new)
+            each.reports += reports
+            each.first = min(each.first, first)
     return sorted(unusual.values(), key=lambda each: -each.reports)
