@@ -36,7 +36,7 @@ from alerts.sources import Details, Event, Source, register
 from alerts.weekly import register_section
 from audit.models import Entry
 from csp.advice.suggestion import Advice
-from csp.causes import cause
+from csp.directives import cause
 from csp.models import WINDOW_DAYS, Group, Report, SitePolicy, State, whole_hour, window_start
 from csp.triage.changes import (
     DANGEROUS,

@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from csp.causes import cause
+from csp.directives import cause
 from csp.scrubbing.address import OTHER_SITE
 from kernel.db.partitions import PartitionedTable
 

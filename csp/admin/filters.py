@@ -19,6 +19,7 @@ from csp.parsing.formats import Format
 from csp.triage.releases.versions import is_new_in, newest_names
 from csp.triage.sites import several_sites
 from csp.triage.states import CURRENT_STATES, OPEN, in_state
+from kernel.memory import CachedValue, Memory
 
 MAX_CHOICES = 20
 MAX_DAYS = 31
@@ -125,11 +126,18 @@ GROUP BY 1 ORDER BY min(place) LIMIT {MAX_CHOICES}
 """  # noqa: S608 - only constants
 
 
+_VALUES: Memory[str, list[str]] = Memory("common values of groups", capacity=2, max_age=10.0)
+
+
 def _common(name: str) -> list[str]:
     """Returns only the values that occur in the groups with the most clients."""
-    with connection.cursor() as cursor:
-        cursor.execute(_COMMON.format(name=name))
-        return [row[0] for row in cursor.fetchall()]
+
+    def read() -> CachedValue[list[str]]:
+        with connection.cursor() as cursor:
+            cursor.execute(_COMMON.format(name=name))
+            return CachedValue([row[0] for row in cursor.fetchall()])
+
+    return _VALUES.load(name, read)
 
 
 # Without choices, a filter is not shown.

@@ -26,7 +26,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from audit.services import actor_of
-from csp.causes import cause
+from csp.directives import cause
 from csp.models import Group, State
 from csp.triage import decisions, sites
 from csp.triage.decisions import MAX_NOTE, Decision, checked, copy_decision, decide

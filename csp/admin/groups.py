@@ -28,8 +28,8 @@ from csp.admin.filters import (
 )
 from csp.admin.group_decisions import Decisions, list_query
 from csp.advice.policy import governing_directive, parse
-from csp.causes import cause
 from csp.counting import other_reports
+from csp.directives import cause
 from csp.export import ExportingAdmin
 from csp.models import WINDOW_DAYS, Group, Report, State, whole_hour, window
 from csp.noise.rules import pattern_for
@@ -49,7 +49,7 @@ from csp.triage.overview import (
 )
 from csp.triage.policies import comparison as policies
 from csp.triage.policies.whole import site_policy
-from csp.triage.releases import comparison as releases
+from csp.triage.releases import versions as releases
 from csp.triage.releases.versions import client_days_by_version, mark_new
 from csp.triage.selectors import groups_at
 from csp.writing import distinct

@@ -161,12 +161,10 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
     def _show_matches(self, request: HttpRequest, rule: NoiseRule) -> None:
         """Lists the visible groups in which all or some reports match the rule. Changes nothing."""
         wholly, partly = dry_run(rule)
+        hidden = plural(len(wholly), "visible group")
         number = plural(sum(group.reports for group in wholly), "report")
-        all_match = (
-            f"All stored reports match in {plural(len(wholly), 'visible group')} with {number}"
-        )
         for text, groups in (
-            (f"{rule.name}: {all_match}:", wholly),
+            (f"In {hidden} with {number}, all stored reports match {rule.name}:", wholly),
             (f"In these groups, only some stored reports match {rule.name}:", partly),
         ):
             if groups:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from csp.causes import EXTENSIONS
+from csp.directives import EXTENSIONS
 
 
 class Risk(StrEnum):

@@ -17,7 +17,7 @@ from django.db.models.functions import TruncDate
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from csp.causes import cause
+from csp.directives import cause
 from csp.models import Group, GroupHour, midnight, whole_hour
 from csp.triage.details import next_step
 from csp.triage.reading import bounded_read, snapshot

@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from csp.advice.refusals import Risk
-from csp.causes import cause
+from csp.directives import cause
 from csp.models import Group, State
 from csp.parsing.formats import OTHER_TYPE, TYPES
 from csp.triage.decisions import MAX_NOTE

@@ -245,13 +245,13 @@ def test_rule_made_from_a_group_hides_its_stored_reports_on_its_site_only(
     page = text_of(pages.get(reverse("admin:csp_group_change", args=[ads.pk])))
     [found] = re.findall(r'href="([^"]+)">Make a noise rule', page)
     asked = pages.get(unescape(found))
-    assert "in 1 visible group with 3 reports" in text_in(asked)
+    assert "In 1 visible group with 3 reports" in text_in(asked)
     values = asked.context["adminform"].form.initial | {"is_enabled": "on"}
     assert (values["site"], values["label_stored"]) == (shop, "on")
     long = {"site": "", "reason": "long " * 10_000, "_dry_run": "1"}
     everywhere = pages.post(unescape(found), values | long)
     assert everywhere.context["adminform"].form.initial["reason"] == long["reason"]
-    assert "in 2 visible groups with 6 reports" in text_in(everywhere)
+    assert "In 2 visible groups with 6 reports" in text_in(everywhere)
     assert not NoiseRule.objects.filter(is_built_in=False).exists()
     saved = pages.post(unescape(found), values, follow=True)
     assert "Groups with the new label host-ads-example-net-shop-example-8443: 1." in text_in(saved)

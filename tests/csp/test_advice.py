@@ -18,7 +18,7 @@ from csp.advice.policy import (
 )
 from csp.advice.refusals import Risk
 from csp.advice.suggestion import Advice, Blocked, advise, prevented, with_entry
-from csp.causes import cause
+from csp.directives import cause
 from csp.scrubbing.address import DEFAULT_PORTS, Address, address_of
 
 PAGE = "https://coder.example.com"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from audit.services import SYSTEM
 from csp import services
-from csp.causes import EXTENSIONS
+from csp.directives import EXTENSIONS
 from csp.migrations._built_in_rules import BUILT_IN, BuiltInRule, add_built_in
 from csp.models import Group, GroupHour, NoiseRule, Report
 from csp.noise.rules import Rule, Rules, checked_pattern, compiled, is_localhost, pattern_for

@@ -17,7 +17,7 @@ from audit.models import Entry
 from csp.models import Group, Report
 from csp.triage.overview import breakable
 from csp.triage.policies import comparison as policies
-from csp.triage.releases import comparison as releases
+from csp.triage.releases import versions as releases
 from csp.triage.sites import sites_of_groups
 from kernel import memory
 from tests.support.api.client import APIClient

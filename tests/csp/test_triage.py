@@ -17,7 +17,7 @@ from audit.models import Entry
 from csp.models import Group, GroupHour, NoiseRule, Report, Version
 from csp.triage.newest import MAX_POLICIES
 from csp.triage.reading import READERS
-from csp.triage.releases import comparison as releases
+from csp.triage.releases import versions as releases
 from csp.triage.selectors import (
     attention_lists,
     groups_at,

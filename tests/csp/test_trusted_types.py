@@ -13,7 +13,7 @@ from csp.advice.composition import grade
 from csp.advice.policy import parse
 from csp.advice.refusals import Risk
 from csp.advice.suggestion import Blocked, advise, with_entry
-from csp.causes import cause
+from csp.directives import cause
 from csp.management.commands.find_csp_secrets import findings
 from csp.models import Group, NoiseRule, Report
 from csp.scrubbing.free_text import scrubbed_policy

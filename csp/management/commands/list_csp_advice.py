@@ -7,7 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from csp.advice.suggestion import Advice
-from csp.causes import cause
+from csp.directives import cause
 from csp.models import Group
 from csp.triage.details import details
 from csp.triage.selectors import groups_at, most_urgent
