@@ -32,7 +32,7 @@ from kernel.http.headers import WIRE_FORMAT
 from kernel.http.responses import JSON_CONTENT_TYPE, Answer
 from kernel.http.results import Ask, Results
 from kernel.http.steps.hosts import client_of
-from kernel.http.steps.rate_limit import bucket_of, limit_of, verdict_on
+from kernel.http.steps.rate_limit import bucket_of, count_request, limit_of
 from kernel.http.views.handlers import to_api_error
 from kernel.text.humanize import plural
 
@@ -106,8 +106,8 @@ def entries_in(
     # All reports of a request are accepted or rejected together, because a browser that receives a
     # 429 response sends the whole request again. The request itself was counted as one earlier.
     number = max(len(reports) + len(others), math.ceil(len(body) / COUNTED_BYTES))
-    if number > 1 and (verdict := verdict_on(results, amount=number - 1)):
-        verdict.enforce(noun="reports")
+    if number > 1:
+        count_request(results.call, results, amount=number - 1, noun="reports")
     # The caller is a user, a client, or an ingest key with a client.
     identity, client = results.caller.identity, client_of(results.address)
     sender = sender_of(
