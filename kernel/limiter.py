@@ -66,9 +66,9 @@ class _Share:
     served_at: float = float("-inf")
     is_failing: bool = False
 
-    def is_stuck(self, since: float) -> bool:
-        """Returns whether a second has passed since `since` and since a slot was last served."""
-        return max(self.served_at, since) <= time.monotonic() - STUCK_SECONDS
+    def is_stuck(self, since: float, seconds: float) -> bool:
+        """Returns whether this time has passed since `since` and since a slot was last served."""
+        return max(self.served_at, since) <= time.monotonic() - seconds
 
 
 @dataclass(eq=False, slots=True)
@@ -99,6 +99,7 @@ class Limiter:
     queue: float = float("inf")
     full: str = ""
     own_full: str = ""
+    stuck_seconds: float = STUCK_SECONDS
 
     def __post_init__(self) -> None:
         self.full = self.full or f"Too many {self.name}."
@@ -144,7 +145,7 @@ class Limiter:
         """Returns whether the slot became free in time, and before the limiter is stuck."""
         until = time.monotonic() + timeout
         while (left := until - time.monotonic()) > 0:
-            if slot.given.acquire(timeout=min(left, STUCK_SECONDS)):
+            if slot.given.acquire(timeout=min(left, self.stuck_seconds)):
                 return True
             if self._is_stuck(slot):
                 return False
@@ -159,7 +160,7 @@ class Limiter:
                 if served:
                     share.served_at = now
                 else:
-                    share.is_failing |= share.is_stuck(slot.since)
+                    share.is_failing |= share.is_stuck(slot.since, self.stuck_seconds)
                 if served or not share.taken:
                     share.is_failing = False
             for waiting in tuple(self._waiting):
@@ -188,7 +189,7 @@ class Limiter:
     def _is_stuck(self, slot: Slot) -> bool:
         with self._lock:
             shares = self._full_shares(slot) or [self._all]
-            return any(share.is_stuck(slot.since) for share in shares)
+            return any(share.is_stuck(slot.since, self.stuck_seconds) for share in shares)
 
     def _give(self, slot: Slot) -> None:
         for share in slot.shares:
@@ -201,7 +202,7 @@ class Limiter:
                 return  # The caller has just got the slot after all.
             del self._waiting[slot]
             for share in self._full_shares(slot):
-                share.is_failing |= share.is_stuck(slot.since)
+                share.is_failing |= share.is_stuck(slot.since, self.stuck_seconds)
             self._refuse(slot)
 
     def _refuse(self, slot: Slot) -> NoReturn:

@@ -168,8 +168,8 @@ def _cheap_set_up() -> Iterator[None]:
         # On a busy machine, looking a key up took too long, and the answer was 503.
         patch.setattr(batches, "LOOK_UP_SECONDS", DEADLINE_SECONDS)
         patch.setattr(TransactionTestCase, "_fixture_teardown", empty_written_tables)
-        patch.setattr(BoundedArgon2, "time_cost", 1)
-        patch.setattr(BoundedArgon2, "memory_cost", 8)
+        for name, cost in (("time_cost", 1), ("memory_cost", 8)):
+            patch.setattr(BoundedArgon2, name, cost)
         # Each test client loads the middlewares again, and finding the files takes 30 ms.
         files = WhiteNoiseMiddleware().files
         patch.setattr(

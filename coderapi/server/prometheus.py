@@ -88,6 +88,7 @@ class ThisServer:
     """A collector of the build information, and of the system metrics of each process."""
 
     supervisor: int
+    proc: Path = PROC
 
     def collect(self) -> Iterable[Metric]:
         from prometheus_client import ProcessCollector
@@ -99,7 +100,7 @@ class ThisServer:
         )
         build.add_metric([settings.VERSION, running(), platform.python_version()], 1)
         families: dict[str, Any] = {build.name: build}
-        for pid, role in _descent(self.supervisor, "supervisor"):
+        for pid, role in _descent(self.supervisor, "supervisor", self.proc):
             for read in ProcessCollector(pid=partial(str, pid), registry=None).collect():
                 new = type(read)(read.name, read.documentation, labels=["role", "pid"])  # type: ignore[call-arg]
                 family = families.setdefault(read.name, new)
@@ -107,14 +108,14 @@ class ThisServer:
         return families.values()
 
 
-def _descent(pid: int, role: str) -> Iterator[tuple[int, str]]:
+def _descent(pid: int, role: str, proc: Path) -> Iterator[tuple[int, str]]:
     """Yields the process ids and roles of a process and its children, while they exist."""
     yield pid, role
     with contextlib.suppress(OSError):
-        for child in (PROC / f"{pid}/task/{pid}/children").read_text().split():
+        for child in (proc / f"{pid}/task/{pid}/children").read_text().split():
             # A child that has just ended does not hide the others.
             with contextlib.suppress(OSError):
-                title = (PROC / child / "cmdline").read_text(errors="replace").strip("\0")
+                title = (proc / child / "cmdline").read_text(errors="replace").strip("\0")
                 if title.startswith(TITLE):
                     yield int(child), title.removeprefix(TITLE)
 

@@ -129,19 +129,21 @@ def run_single(
     _checked(cluster, single, lock=lock, text="".join(f"{line}\n" for line in statements))
 
 
-def start(cluster: Cluster, *, binaries: Binaries, durable: bool = True) -> Server:
+def start(
+    cluster: Cluster, *, binaries: Binaries, durable: bool = True, seconds: float = TIMEOUT_SECONDS
+) -> Server:
     """Starts the server if it is not running, and waits until it accepts connections.
 
     Raises: PostgresError if it does not start. The message contains the end of the server's log.
     """
-    deadline = time.monotonic() + TIMEOUT_SECONDS
+    deadline = time.monotonic() + seconds
     while (server := running(cluster)) and not server.ready:
         # The server is starting or stopping.
         if time.monotonic() > deadline:
             raise _failure("has not become ready.", cluster)
         time.sleep(POLL_SECONDS)
     if server is None:
-        _start_after_orphans(cluster, binaries, durable=durable)
+        _start_after_orphans(cluster, binaries, deadline=deadline, durable=durable)
         server = running(cluster)
     if server is None:
         raise _failure("stopped at once.", cluster)
@@ -171,13 +173,14 @@ def _checked(cluster: Cluster, command: list[str | Path], *, lock: int, text: st
         )
 
 
-def _start_after_orphans(cluster: Cluster, binaries: Binaries, *, durable: bool) -> None:
+def _start_after_orphans(
+    cluster: Cluster, binaries: Binaries, *, deadline: float, durable: bool
+) -> None:
     settings = SETTINGS | {"unix_socket_directories": str(make_sockets_directory(cluster))}
     settings |= {} if durable else FLEETING
     options = shlex.join(f"--{name}={value}" for name, value in settings.items())
     trim_log(cluster.log)
     _disown_pid_file(cluster)
-    deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:
         try:
             return _pg_ctl(

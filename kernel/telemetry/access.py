@@ -114,8 +114,8 @@ FORMS: dict[str, Callable[[Entry], bytes]] = {"common": as_common, "json": as_js
 class AccessLog:
     """A queue of this process's responses, and the thread that writes them to the file."""
 
-    def __init__(self, path: str, form: str) -> None:
-        self._path = path
+    def __init__(self, path: str, form: str, *, max_waiting: int = MAX_WAITING) -> None:
+        self._path, self._max_waiting = path, max_waiting
         self._line = FORMS[form]
         self._waiting: deque[Entry] = deque()
         self._dropped = 0
@@ -138,7 +138,7 @@ class AccessLog:
         atexit.register(finish)
 
     def add(self, entry: Entry) -> None:
-        if len(self._waiting) < MAX_WAITING:
+        if len(self._waiting) < self._max_waiting:
             self._waiting.append(entry)
         else:
             self._dropped += 1

@@ -8,9 +8,8 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from django.core.management import get_commands, load_command_class
@@ -19,10 +18,11 @@ from bin.commands_reference import commands_reference
 from coderapi import bootstrap
 from kernel.commands import BaseCommand, shown_arguments
 from tests.support.api.client import APIClient
-from tests.support.commands import execute, manage, run, write_lines
+from tests.support.commands import execute, manage, run, succeed, write_lines
 from tests.support.csp.reports import legacy
 from tests.support.factories import make_key, make_user
 from tests.support.processes import PACKAGES, PROJECT, free_port, own_database
+from tests.support.servers.live import Server
 
 COMMANDS = sorted(name for name, app in get_commands().items() if app in PACKAGES)
 USER = "alice"
@@ -53,6 +53,25 @@ class Ended(NamedTuple):
     err: str
 
 
+def ended(line: str, directory: Path, *, abandoned: bool = False, **environ: Any) -> Ended:
+    """Runs the command line. If `abandoned` is true, its output is a closed pipe."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        done = subprocess.run(
+            [sys.executable, PROJECT / "manage.py", *shlex.split(line)],
+            cwd=directory,
+            env={**os.environ, **environ},
+            input="correct-horse-battery-staple\n",
+            stdout=closed if abandoned else subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+    return Ended(done.returncode, done.stdout or "", done.stderr)
+
+
 def command(name: str) -> BaseCommand:
     found = load_command_class(get_commands()[name], name)
     assert isinstance(found, BaseCommand)
@@ -65,30 +84,6 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("files")
     write_lines(found / "reports.jsonl", legacy())
     return found
-
-
-def ended(line: str, directory: Path, environ: dict[str, str], *, abandoned: bool = False) -> Ended:
-    """Runs the command line. If `abandoned` is true, its output is a closed pipe."""
-    reader, writer = os.pipe()
-    if abandoned:
-        os.close(reader)
-    with os.fdopen(writer, "w") as pipe:
-        process = subprocess.Popen(
-            [sys.executable, PROJECT / "manage.py", *shlex.split(line)],
-            cwd=directory,
-            env={**os.environ, **environ},
-            stdin=subprocess.PIPE,
-            stdout=pipe if abandoned else subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        if not abandoned:
-            os.close(reader)
-    out, err = process.communicate("correct-horse-battery-staple\n", timeout=120)
-    return Ended(process.returncode, out or "", err)
-
-
-# --- Help and invalid command lines -----------------------------------------------------------
 
 
 def test_help_lists_our_commands_first_with_summaries() -> None:
@@ -114,20 +109,24 @@ def test_help_is_complete(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"server", "worker", "options"}))
-def test_examples_in_the_help_are_valid(name: str) -> None:
+def test_examples_in_the_help_are_valid_and_a_wrong_option_ends_with_two(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     found = command(name)
     assert found.examples
     for example in found.examples.splitlines():
         arguments = shlex.split(re.split(r"(?:^| )[<>]", example)[0])
         found.create_parser("coderapi", name).parse_args(arguments)
+    assert error_with_two(name, "--no-such-option", capsys).startswith("usage: ")
 
 
-@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"server", "worker", "options"}))
-def test_wrong_option_ends_with_two(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def error_with_two(name: str, line: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Runs a command that ends with the status of a wrong command line. Returns its errors."""
     with pytest.raises(SystemExit) as raised:
-        command(name).run_from_argv(["coderapi", name, "--no-such-option"])
-    assert raised.value.code == 2
-    assert f"coderapi {name}: error: " in capsys.readouterr().err
+        command(name).run_from_argv(["coderapi", name, *shlex.split(line)])
+    found = capsys.readouterr().err
+    assert (raised.value.code, f"coderapi {name}: error: " in found) == (2, True)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -146,84 +145,66 @@ def test_wrong_command_line_before_settings_ends_with_two(arguments: str, error:
     assert "Traceback" not in done.stderr
 
 
+NO_SCOPE = "--scope 'nope' is not a scope. Scopes: api_key:*, "
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("arguments", "error"),
+    ("name", "arguments", "error"),
     [
-        ("expire_tokens --all", "Add a --reason for the audit trail."),
-        ("create_token --user x --lifetime soon", "--lifetime 'soon'"),
-        ("collect_deployment_stats --every 5m", "--every and --until can only be used"),
-        ("list_tokens --scope nope", "--scope 'nope' is not a scope. Scopes: api_key:*, "),
-        (
-            "expire_tokens --scope nope --dry-run",
-            "--scope 'nope' is not a scope. Scopes: api_key:*, ",
-        ),
-        ("export_audit --action nope", "--action 'nope' does not exist"),
-        ("token_policy set --role auditor", "Add at least one limit"),
-        *(
-            (f"list_csp_groups --limit {n}", "is not a number from 1 to 100,000")
-            for n in ("x", "0")
-        ),
-        ("export_audit --since yesterday", "'yesterday' is neither a day nor a time"),
-        ("postgres stop now", "stop takes no arguments, but got now."),
-        ("token_policy set --deployment --max-live x", "--max-live 'x'"),
+        ("expire_tokens", "--all", "Add a --reason for the audit trail."),
+        ("create_token", "--user x --lifetime soon", "--lifetime 'soon'"),
+        ("collect_deployment_stats", "--every 5m", "--every and --until can only be used"),
+        ("list_tokens", "--scope nope", NO_SCOPE),
+        ("expire_tokens", "--scope nope --dry-run", NO_SCOPE),
+        ("export_audit", "--action nope", "--action 'nope' does not exist"),
+        ("token_policy", "set --role auditor", "Add at least one limit"),
+        ("list_csp_groups", "--limit x", "is not a number from 1 to 100,000"),
+        ("list_csp_groups", "--limit 0", "is not a number from 1 to 100,000"),
+        ("export_audit", "--since yesterday", "'yesterday' is neither a day nor a time"),
+        ("postgres", "stop now", "stop takes no arguments, but got now."),
+        ("token_policy", "set --deployment --max-live x", "--max-live 'x'"),
     ],
 )
 def test_wrong_value_ends_with_two(
-    arguments: str, error: str, capsys: pytest.CaptureFixture[str]
+    name: str, arguments: str, error: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    name, *others = shlex.split(arguments)
-    with pytest.raises(SystemExit) as raised:
-        command(name).run_from_argv(["coderapi", name, *others])
-    assert raised.value.code == 2
-    assert error in capsys.readouterr().err
-
-
-# --- Without a database -----------------------------------------------------------------------
+    assert error in error_with_two(name, arguments, capsys)
 
 
 def test_unreachable_database_is_one_line(directory: Path) -> None:
-    names = ("list_tokens", "import_csp_reports reports.jsonl", "run_job prune_job_runs")
     url = f"postgresql://somebody:hunter2@127.0.0.1:{free_port()}/none"
-    for name in names:
-        done = ended(name, directory, {"DATABASE_URL": url})
-        assert done.status == 1, name
-        assert "coderapi: the database cannot be used: connection failed" in done.err, name
-        assert "Connection refused" in done.err, name
-        assert [text for text in done.err.splitlines() if "%|" not in text][1:] == [], name
-        assert "hunter2" not in done.err + done.out, name
+    for name in ("list_tokens", "import_csp_reports reports.jsonl", "run_job prune_job_runs"):
+        done = ended(name, directory, DATABASE_URL=url)
+        [line] = [text for text in done.err.splitlines() if "%|" not in text]
+        cause = "coderapi: the database cannot be used: connection failed"
+        assert (done.status, line.startswith(cause)) == (1, True), name
+        assert ("Connection refused" in line, "hunter2" in line + done.out) == (True, False), name
 
 
 @pytest.mark.parametrize(
     ("place", "cause"),
     [("127.0.0.1:1", "Connection refused"), ("nowhere.invalid", "'nowhere.invalid'")],
 )
-def test_server_logs_why_it_waits_for_the_database(directory: Path, place: str, cause: str) -> None:
+def test_server_logs_why_it_waits_for_the_database(tmp_path: Path, place: str, cause: str) -> None:
     url = f"postgresql://somebody:hunter2@{place}/none"
-    with subprocess.Popen(
-        [sys.executable, PROJECT / "manage.py", "server", f"--http-address=:{free_port()}"],
-        cwd=directory,
-        env={**os.environ, "DATABASE_URL": url},
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr
-        first_line = process.stderr.readline()
-        process.terminate()
-        others = process.stderr.read()
-    assert "Waiting for the database, at most 30 s: " in first_line
-    assert cause in first_line
-    assert "hunter2" not in first_line + others
+    server = Server(log=tmp_path / "log", DATABASE_URL=url)
+    try:
+        server.wait_for_log("Waiting for the database, at most 30 s: ")
+        server.end()
+        logged = server.log.read_text()
+    finally:
+        server.kill_all()
+    assert (cause in logged.splitlines()[0], "hunter2" in logged) == (True, False)
 
 
 def test_unmigrated_database_is_named(directory: Path) -> None:
-    url = os.environ["DATABASE_URL"]
-    done = ended("list_tokens", directory, {"DATABASE_URL": url})
+    done = ended("list_tokens", directory, DATABASE_URL=os.environ["DATABASE_URL"])
     assert done.status == 1
     assert re.fullmatch(r"coderapi: .* does not exist\. Run `coderapi migrate` .*\n", done.err)
 
 
-def without_database(data: Path) -> dict[str, str]:
+def without_database(data: Path) -> dict[str, Any]:
     return {"DATABASE_URL": "", "CODERAPI_SECRET_KEY": "", "CODERAPI_DATA_DIR": str(data)}
 
 
@@ -251,7 +232,7 @@ def test_wrong_data_directory_is_named(tmp_path: Path, command_line: str, data: 
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     before = sorted(tmp_path.rglob("*"))
-    done = ended(command_line, tmp_path, without_database(tmp_path / data))
+    done = ended(command_line, tmp_path, **without_database(tmp_path / data))
     assert (done.status, done.out) == (1, "")
     assert re.fullmatch(f"coderapi.*: {tmp_path / data} .* CODERAPI_DATA_DIR.*\n", done.err)
     assert sorted(tmp_path.rglob("*")) == before
@@ -267,25 +248,15 @@ def test_data_is_not_created_among_other_files(tmp_path: Path, arguments: list[s
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-# --- Closed output ----------------------------------------------------------------------------
-
-
-@pytest.fixture
-def database() -> Iterator[str]:
+def test_commands_end_quietly_when_their_output_closes(directory: Path) -> None:
     with own_database() as url:
-        yield url
-
-
-def test_commands_end_quietly_when_their_output_closes(directory: Path, database: str) -> None:
-    for line in WRITING:
-        done = ended(line, directory, {"DATABASE_URL": database}, abandoned=True)
-        assert done.status == 141, line
-        # Jobs log at info level. There are no errors.
-        assert [text for text in done.err.splitlines() if "[info]" not in text] == [], line
-    # The commands have done their work.
-    found = ended("list_csp_groups --json", directory, {"DATABASE_URL": database})
-    assert found.status == 0
-    assert "cdn.example.net" in found.out
+        for line in WRITING:
+            done = ended(line, directory, abandoned=True, DATABASE_URL=url)
+            # Jobs log at info level. There are no errors.
+            errors = [text for text in done.err.splitlines() if "[info]" not in text]
+            assert (done.status, errors) == (141, []), line
+        # The commands have done their work.
+        assert "cdn.example.net" in succeed("list_csp_groups", "--json", DATABASE_URL=url)
 
 
 @pytest.mark.parametrize("name", ["list_tokens", "server"])
@@ -297,19 +268,9 @@ def test_help_through_head_is_quiet(name: str) -> None:
 
 
 def test_full_disk_is_named() -> None:
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [sys.executable, PROJECT / "manage.py", "options"],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-    assert done.returncode == 1
-    assert done.stderr == "coderapi: the output cannot be written: No space left on device\n"
-
-
-# --- JSON -------------------------------------------------------------------------------------
+    done = execute(["bash", "-c", f"{sys.executable} {PROJECT}/manage.py options >/dev/full"])
+    full = "coderapi: the output cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, full)
 
 
 @pytest.fixture

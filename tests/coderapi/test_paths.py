@@ -22,8 +22,11 @@ HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
     "path",
     ["/api/v2//users/me", "/api//v2/users///me", "/api/v2//", "/api/v2//deployment//ssh"],
 )
-def test_repeated_slashes_count_as_one(path: str, member: APIClient) -> None:
+def test_repeated_slashes_count_as_one_and_a_trailing_slash_is_another_path(
+    path: str, member: APIClient
+) -> None:
     assert member.get(path).status_code == 200
+    assert member.get("/api/v2/users/me//").status_code == 404
 
 
 @pytest.mark.usefixtures("same_minute")
@@ -39,12 +42,10 @@ def test_a_path_of_the_api_has_the_whole_prefix(prefix: str, anonymous: APIClien
         assert ("X-RateLimit-Limit" in anonymous.get(path).headers) is is_limited, path
 
 
-def test_trailing_slash_is_another_path(member: APIClient) -> None:
-    assert member.get("/api/v2/users/me//").status_code == 404
-
-
 @pytest.mark.parametrize("method", ["get", "options"])
-def test_latency_check_allows_every_origin(method: str, anonymous: APIClient) -> None:
+def test_latency_check_allows_every_origin_and_rejects_writes(
+    method: str, anonymous: APIClient
+) -> None:
     sent = {"Origin": "https://coder.example.com", "Access-Control-Request-Headers": "X-Check"}
     answer = getattr(anonymous, method)("/latency-check", headers=sent)
     assert (answer.status_code, answer.content) == (200, b"OK")
@@ -52,11 +53,8 @@ def test_latency_check_allows_every_origin(method: str, anonymous: APIClient) ->
     for name in ("Access-Control-Allow-Origin", "Timing-Allow-Origin"):
         assert answer.headers[name] == "*"
     assert "Access-Control-Allow-Credentials" not in answer.headers
-
-
-def test_latency_check_rejects_writes(anonymous: APIClient) -> None:
-    answer = anonymous.post("/latency-check")
-    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
+    rejected = anonymous.post("/latency-check")
+    assert (rejected.status_code, rejected.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
 @pytest.mark.parametrize(

@@ -96,11 +96,9 @@ PATHS = [
 def test_no_answer_contains_a_secret(server: Obeying, wire: str) -> None:
     for path in PATHS:
         answer = server.ask_as_owner(path, Coderapi_Wire_Format=wire, Origin=WITH_PASSWORD)
-        assert MARK.encode() not in answer.body, path
-        assert MARK not in str(answer.headers), path
+        assert MARK not in f"{answer.body!r} {answer.headers}", path
     config = server.ask_as_owner("/api/v2/deployment/config", Coderapi_Wire_Format=wire)
-    assert config.status == 200
-    assert b"planted.example.com" in config.body
+    assert (config.status, b"planted.example.com" in config.body) == (200, True)
 
 
 def test_no_admin_page_contains_a_secret(server: Obeying) -> None:
@@ -108,8 +106,7 @@ def test_no_admin_page_contains_a_secret(server: Obeying) -> None:
     revisions = "/admin/deployment/configrevision/"
     for path in ("/admin/", revisions, f"{revisions}1/change/", f"{revisions}1/1/"):
         page = server.ask(path, Cookie=cookies)
-        assert page.status == 200, path
-        assert MARK.encode() not in page.body, path
+        assert (page.status, MARK.encode() in page.body) == (200, False), path
 
 
 def test_no_log_contains_a_secret(server: Obeying, logs_directory: Path) -> None:

@@ -11,19 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.charts import (
-    BYTES,
-    COUNT,
-    MAX_TIME_TICKS,
-    MAX_VALUE_STEPS,
-    MILLISECONDS,
-    Chart,
-    Series,
-    Unit,
-    render,
-    time_ticks,
-    value_ticks,
-)
+from kernel import charts
+from kernel.charts import BYTES, COUNT, MILLISECONDS, Chart, Series, Unit, render
 
 NOW = datetime(2026, 11, 26, 9, 18, tzinfo=UTC)
 UNITS = {"count": COUNT, "bytes": BYTES, "milliseconds": MILLISECONDS}
@@ -43,15 +32,15 @@ UNITS = {"count": COUNT, "bytes": BYTES, "milliseconds": MILLISECONDS}
     ],
 )
 def test_value_ticks_are_round_in_their_unit(unit: Unit, highest: float, labels: list[str]) -> None:
-    assert [unit.write(value) for value in value_ticks(highest, unit)] == labels
+    assert [unit.write(value) for value in charts.value_ticks(highest, unit)] == labels
 
 
 @given(st.floats(0, 1e18), st.sampled_from(sorted(UNITS)))
 def test_value_ticks_reach_the_highest_value_in_few_steps(highest: float, name: str) -> None:
-    ticks = value_ticks(highest, UNITS[name])
+    ticks = charts.value_ticks(highest, UNITS[name])
     assert ticks[0] == 0
     assert ticks[-1] >= highest * (1 - 1e-6)
-    assert 2 <= len(ticks) <= MAX_VALUE_STEPS + 1
+    assert 2 <= len(ticks) <= charts.MAX_VALUE_STEPS + 1
 
 
 @pytest.mark.parametrize(
@@ -65,7 +54,7 @@ def test_value_ticks_reach_the_highest_value_in_few_steps(highest: float, name: 
     ],
 )
 def test_time_ticks_are_round_and_dated(length: timedelta, labels: list[str]) -> None:
-    ticks = time_ticks(NOW - length, NOW)
+    ticks = charts.time_ticks(NOW - length, NOW)
     assert [f"{label} {context}".strip() for _, label, context in ticks] == labels
 
 
@@ -74,8 +63,8 @@ def test_time_ticks_are_round_and_dated(length: timedelta, labels: list[str]) ->
     st.timedeltas(timedelta(minutes=1), timedelta(days=4000)),
 )
 def test_time_ticks_lie_within_the_span(start: datetime, length: timedelta) -> None:
-    moments = [moment for moment, _, _ in time_ticks(start, start + length)]
-    assert len(moments) <= MAX_TIME_TICKS
+    moments = [moment for moment, _, _ in charts.time_ticks(start, start + length)]
+    assert len(moments) <= charts.MAX_TIME_TICKS
     assert moments == sorted(set(moments))
     assert all(start <= moment <= start + length for moment in moments)
 

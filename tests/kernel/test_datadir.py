@@ -35,15 +35,14 @@ def test_variable_overrides_the_default_directory(
     assert data_dir(environment) == Path(expected)
 
 
-def test_new_directory_is_closed_to_other_users(tmp_path: Path) -> None:
-    path = ensure(tmp_path / "share" / "coderapi")
-    # For root, PostgreSQL runs as another account, which must enter it.
-    assert path.stat().st_mode & 0o777 == (0o711 if os.geteuid() == 0 else 0o700)
-
-
-def test_existing_directory_keeps_its_mode(tmp_path: Path) -> None:
+def test_new_directory_is_closed_to_other_users_and_an_existing_one_keeps_its_mode(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "data").mkdir(mode=0o750)
-    assert ensure(tmp_path / "data").stat().st_mode & 0o777 == 0o750
+    # For root, PostgreSQL runs as another account, which must enter it.
+    new = 0o711 if os.geteuid() == 0 else 0o700
+    for name, mode in (("share/coderapi", new), ("data", 0o750)):
+        assert ensure(tmp_path / name).stat().st_mode & 0o777 == mode
 
 
 @pytest.mark.parametrize("inside", ["", "deeper"])

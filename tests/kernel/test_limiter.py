@@ -86,29 +86,22 @@ def test_queue_is_bounded() -> None:
         limiter.release(slot)
 
 
-@pytest.fixture
-def any_wait_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STUCK_SECONDS", 0.0)
-
-
-@pytest.mark.usefixtures("any_wait_is_long")
 def test_after_a_wait_in_which_nothing_was_served_callers_are_refused_at_once() -> None:
-    limiter = Limiter("bodies", limit=1)
+    limiter = Limiter("bodies", limit=1, stuck_seconds=0)
     slot = limiter.acquire("a")
-    with refused(is_per_caller=False):
-        limiter.acquire("b", timeout=0.01)
-    with refused(is_per_caller=False):
-        limiter.acquire("b", timeout=DEADLINE_SECONDS)
+    for timeout in (0.01, DEADLINE_SECONDS):
+        with refused(is_per_caller=False):
+            limiter.acquire("b", timeout=timeout)
     limiter.release(slot)
     limiter.acquire("a")
 
 
-def test_waiting_helps_again_after_a_place_was_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    limiter = Limiter("bodies", limit=2)
+def test_waiting_helps_again_after_a_place_was_served() -> None:
+    limiter = Limiter("bodies", limit=2, stuck_seconds=0)
     _, short = limiter.acquire("a"), limiter.acquire("b")
-    with monkeypatch.context() as patch, refused(is_per_caller=False):
-        patch.setattr(module, "STUCK_SECONDS", 0.0)
+    with refused(is_per_caller=False):
         limiter.acquire("c", timeout=0.01)
+    limiter.stuck_seconds = DEADLINE_SECONDS
     limiter.release(short)
     short = limiter.acquire("c")
     with waiting(limiter, "d") as slots:
@@ -116,14 +109,12 @@ def test_waiting_helps_again_after_a_place_was_served(monkeypatch: pytest.Monkey
         wait_for(lambda: slots)
 
 
-@pytest.mark.usefixtures("any_wait_is_long")
 def test_caller_whose_wait_failed_is_refused_at_once_and_others_are_not() -> None:
-    limiter = Limiter("bodies", limit=2, per_caller=1)
+    limiter = Limiter("bodies", limit=2, per_caller=1, stuck_seconds=0)
     with limiter.hold("a"):
-        with refused(is_per_caller=True):
-            limiter.acquire("a", timeout=0.01)
-        with refused(is_per_caller=True):
-            limiter.acquire("a", timeout=DEADLINE_SECONDS)
+        for timeout in (0.01, DEADLINE_SECONDS):
+            with refused(is_per_caller=True):
+                limiter.acquire("a", timeout=timeout)
         limiter.acquire("b")
 
 
@@ -140,9 +131,8 @@ def test_busy_limiter_never_refuses_at_once() -> None:
     limiter.acquire("e")
 
 
-@pytest.mark.usefixtures("any_wait_is_long")
 def test_after_a_block_that_timed_out_only_free_places_are_given() -> None:
-    limiter = Limiter("reports", limit=2)
+    limiter = Limiter("reports", limit=2, stuck_seconds=0)
     with limiter.hold():
         with pytest.raises(TimeoutError), limiter.hold():
             raise TimeoutError

@@ -7,7 +7,6 @@ import gzip
 import io
 import os
 import sys
-from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -36,15 +35,12 @@ else:
     from backports import zstd
 
 HEADER = b"a,b\r\n"
-BOM = b"\xef\xbb\xbf"
+BOM, QUOTED = b"\xef\xbb\xbf", b'"a","b"\n'
 COLUMNS = ("a", "b")
+
 
 # The number, the text and the values of a record. The values of a bad record are None.
 type Seen = tuple[int, bytes, dict[str, str] | None]
-
-
-def seen(found: Iterable[Record]) -> list[Seen]:
-    return [(r.number, r.text, None if r.error else r.values) for r in found]
 
 
 def source_of(contents: Any, *, name: str = "rows.csv") -> Source:
@@ -89,7 +85,8 @@ GOOD = {"a": "1", "b": "2"}
 def test_a_record_with_a_stray_quote_is_bad_with_all_its_lines(
     text: bytes, expected: list[Seen]
 ) -> None:
-    assert seen(from_csv(text)) == expected
+    found = from_csv(text)
+    assert [(r.number, r.text, None if r.error else r.values) for r in found] == expected
 
 
 @pytest.mark.parametrize(
@@ -109,43 +106,54 @@ def test_a_bad_record_says_why(text: bytes, reason: str) -> None:
     assert record.error.startswith(reason)
 
 
+NO_UTF_8 = "^The file is not UTF-8 text.$"
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
         (b"c,d\na,b\n", "CSV header: 'c,d'. A header names columns such as a, b"),
-        ("a,b\n1,2\n".encode("utf-16"), "^The file is not UTF-8 text.$"),
-        ('{"a": 1}'.encode("utf-16"), "^The file is not UTF-8 text.$"),
-        (b"\x7fELF\x02\x00", "^The file is not UTF-8 text.$"),
-        (b"\xe4,\xf6\n", "^The file is not UTF-8 text.$"),
+        *[(text.encode("utf-16"), NO_UTF_8) for text in ("a,b\n1,2\n", '{"a": 1}')],
+        (b"\x7fELF\x02\x00", NO_UTF_8),
+        (b"\xe4,\xf6\n", NO_UTF_8),
         (b'"a"b,c\n', "CSV header"),
         (b'"a,b\n', "CSV header"),
         (b"x" * 999, f": '{'x' * 80}'"),
         (b"a," * MAX_LINE_BYTES, "first line is longer than"),
         (b"[\n{}\n]", "rows.csv is one JSON array"),
         (b"a,b,a\n1,2,3\n", "The header has column a more than once"),
+        (b"a,c\n1,2\n", "The header has no column b"),
     ],
 )
 def test_a_broken_header_breaks_the_file(text: bytes, complaint: str) -> None:
     with pytest.raises(LinesError, match=complaint):
-        from_csv(text, header=b"")
+        list(records(source_of(io.BytesIO(text)), columns=COLUMNS, needed=COLUMNS))
 
 
-@pytest.mark.parametrize("delimiter", [b",", b";", b"\t"])
-def test_header_shows_the_delimiter(delimiter: bytes) -> None:
-    rows = [b'"c;c"', b"b", b"a"], [b"1", b"2", b'"3,;\t"']
-    (record,) = from_csv(delimiter.join(rows[1]) + b"\n", header=delimiter.join(rows[0]) + b"\n")
-    assert record.values == {"c;c": "1", "b": "2", "a": "3,;\t"}
-
-
-def test_names_in_a_header_may_have_capitals() -> None:
-    (record,) = from_csv(b"1,X\n", header=b"A,B\n")
-    assert record.values == {"a": "1", "b": "X"}
-
-
-def test_header_without_a_needed_column_is_rejected() -> None:
-    source = source_of(io.BytesIO(b"a,c\n1,2\n"))
-    with pytest.raises(LinesError, match="The header has no column b"):
-        list(records(source, columns=COLUMNS, needed=COLUMNS))
+@pytest.mark.parametrize(
+    ("header", "line", "values"),
+    [
+        *[
+            (
+                delimiter.join([b'"c;c"', b"b", b"a"]) + b"\n",
+                delimiter.join([b"1", b"2", b'"3,;\t"']) + b"\n",
+                {"c;c": "1", "b": "2", "a": "3,;\t"},
+            )
+            for delimiter in (b",", b";", b"\t")
+        ],
+        (b"A,B\n", b"1,X\n", {"a": "1", "b": "X"}),
+        # A byte order mark is removed at the beginning only.
+        *[
+            (BOM + names, BOM + b"1,2\n", {"a": "\ufeff1", "b": "2"})
+            for names in (b"a,b\n", QUOTED)
+        ],
+    ],
+)
+def test_header_shows_the_delimiter_and_may_have_capitals(
+    header: bytes, line: bytes, values: dict[str, str]
+) -> None:
+    (record,) = from_csv(line, header=header)
+    assert record.values == values
 
 
 @pytest.mark.parametrize(
@@ -166,13 +174,6 @@ def test_form_is_recognized_by_the_beginning_of_the_file(
     assert {"CSV" if record.values else "JSON" for record in found} == {seen_as} - {"nothing"}
 
 
-@pytest.mark.parametrize("header", [b"a,b\n", b'"a","b"\n'])
-def test_byte_order_mark_is_removed_at_the_beginning_only(header: bytes) -> None:
-    (record,) = from_csv(BOM + b"1,2\n", header=BOM + header)
-    assert record.values == {"a": "\ufeff1", "b": "2"}
-    assert [r.text for r in from_json(BOM + b"{}\n" + BOM + b"{}")] == [b"{}\n", BOM + b"{}"]
-
-
 def test_json_lines_are_numbered_and_empty_ones_skipped() -> None:
     found = from_json(b"{}\n\n  \n{broken\n" + b"x" * (2 * MAX_LINE_BYTES) + b"\n{}")
     assert [(r.number, r.text[:7], bool(r.error)) for r in found] == [
@@ -182,6 +183,7 @@ def test_json_lines_are_numbered_and_empty_ones_skipped() -> None:
         (6, b"{}", False),
     ]
     assert found[2].size == 2 * MAX_LINE_BYTES + 1
+    assert [r.text for r in from_json(BOM + b"{}\n" + BOM + b"{}")] == [b"{}\n", BOM + b"{}"]
 
 
 class Endless(io.RawIOBase):
@@ -215,15 +217,11 @@ def test_reading_one_record_is_bounded(text: bytes) -> None:
 FIELDS = st.text(st.sampled_from('a,"\r\n ä'), max_size=6)
 
 
-def written(rows: Iterable[Iterable[str]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue().encode()
-
-
 @given(st.lists(st.tuples(FIELDS, FIELDS)))
 def test_written_rows_are_read_again_with_their_texts(rows: list[tuple[str, str]]) -> None:
-    text = written(rows)
+    written = io.StringIO()
+    csv.writer(written).writerows(rows)
+    text = written.getvalue().encode()
     found = from_csv(text)
     assert b"".join(record.text for record in found) == text
     assert [r.values for r in found] == [dict(zip("ab", row, strict=True)) for row in rows]
@@ -283,9 +281,8 @@ def test_stopped_import_says_how_far_it_came(tmp_path: Path) -> None:
             progress.advance(2)
             raise KeyboardInterrupt
 
-    with pytest.raises(
-        LinesError, match=r"^Stopped after 2 lines \(50 % of the file\)\. Committed"
-    ):
+    stopped = r"^Stopped after 2 lines \(50 % of the file\)\. Committed"
+    with pytest.raises(LinesError, match=stopped):
         interrupted()
 
 
@@ -306,13 +303,8 @@ def test_bad_lines_go_to_a_file_of_their_own(tmp_path: Path) -> None:
     with opened(str(path)) as source, closing(BadLines(tmp_path / "bad", source=source)) as bad:
         _, broken = records(source, columns=())
         bad.add(broken, "is not JSON", field="id")
-    assert bad.count == 1
-    assert orjson.loads(bad.path.read_bytes()) == {
-        "line": 2,
-        "field": "id",
-        "detail": "is not JSON",
-        "text": "\ufffd",
-    }
+    wanted = {"line": 2, "field": "id", "detail": "is not JSON", "text": "\ufffd"}
+    assert (bad.count, orjson.loads(bad.path.read_bytes())) == (1, wanted)
 
 
 def test_file_for_bad_lines_stays_open(tmp_path: Path) -> None:

@@ -56,9 +56,6 @@ def test_exception_of_the_loop_is_raised() -> None:
         run_until_signalled(loop)
 
 
-# --- Failures -------------------------------------------------------------------------------------
-
-
 def test_failures_are_remembered_until_a_success(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     failures = Failures("A tea pot fails: %s", "The tea pot responds again.")

@@ -149,8 +149,10 @@ def fixed_plurals(source: str) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        *(('f"{len(rows)} lines"', 1), ('f"has {changed} live tokens."', 1)),
-        *(('f"{groups.count():,} groups"', 1), ('"1 line(s)"', 1)),
+        ('f"{len(rows)} lines"', 1),
+        ('f"has {changed} live tokens."', 1),
+        ('f"{groups.count():,} groups"', 1),
+        ('"1 line(s)"', 1),
         ('log.warning("dropped %d responses", dropped)', 1),
         ('f"The limit is {MAX_REPORTS} reports, {name!r} is known, and {found} is new"', 0),
         ("f\"{plural(len(rows), 'line')} set aside, tokens: {found}\"", 0),

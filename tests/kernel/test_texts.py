@@ -31,16 +31,16 @@ def test_time_is_returned_in_utc_cut_to_microseconds(text: str) -> None:
     assert (time, time.tzinfo) == (datetime(2026, 1, 31, 12, tzinfo=UTC), UTC)
 
 
+NO_TIME = "is not a time such as"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("2026-01-31", "is not a time such as"),
+        *((text, NO_TIME) for text in ("2026-01-31", "2026-02-30T12:00:00Z", "20260131T120000Z")),
+        *((text, NO_TIME) for text in ("٢٠٢٦-01-31T12:00:00Z", None)),
         ("2026-01-31T12:00:00", "with its time zone"),
-        ("2026-02-30T12:00:00Z", "is not a time such as"),
-        ("20260131T120000Z", "is not a time such as"),
-        ("٢٠٢٦-01-31T12:00:00Z", "is not a time such as"),
         ("0001-01-01T00:00:00+14:00", "is out of range"),
-        (None, "is not a time such as"),
     ],
 )
 def test_text_that_is_no_time_is_rejected(text: object, message: str) -> None:
@@ -53,15 +53,9 @@ def test_text_that_is_no_time_is_rejected(text: object, message: str) -> None:
 )
 def test_truth_values_are_those_of_go(texts: str, value: bool) -> None:
     assert {parse_bool(text) for text in texts.split()} == {value}
-
-
-@pytest.mark.parametrize("text", ["", "yes", "tRue", "2"])
-def test_other_words_are_no_truth_values(text: str) -> None:
-    with pytest.raises(ValueError, match="neither true nor false"):
-        parse_bool(text)
-
-
-# --- For readers ----------------------------------------------------------------------------------
+    for text in ("", "yes", "tRue", "2"):
+        with pytest.raises(ValueError, match="neither true nor false"):
+            parse_bool(text)
 
 
 NOW = datetime(2026, 11, 26, 9, 18, tzinfo=UTC)

@@ -73,12 +73,9 @@ def test_documented_wire_keeps_the_order_of_the_catalogue() -> None:
     names = [each["name"] for each in options_document(configuration)]
     assert names == [each.name for each in configuration.options]
     assert len(names) == 283
-
-
-def test_file_has_no_sentence() -> None:
+    # The file of Coder's answer has no sentence.
     text = FILE.read_text(encoding="utf-8")
-    assert "description" not in text
-    assert ". " not in text
+    assert ("description" in text, ". " in text) == (False, False)
 
 
 def test_differences_are_named_member_by_member(answer: dict[str, Any]) -> None:

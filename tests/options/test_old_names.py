@@ -16,53 +16,41 @@ from tests.support.samples import sample, samples
 OLD, NEW = "CODER_AIBRIDGE_RATE_LIMIT", "CODER_AI_GATEWAY_RATE_LIMIT"
 
 
+IGNORED = "is deprecated and ignored, because"
+
+
 @pytest.mark.parametrize(
     ("line", "file", "value", "source", "warnings"),
     [
         (f"{OLD}=7", "", 7, "env", [f"{OLD} is deprecated; use {NEW} instead"]),
         (f"{NEW}=9", "", 9, "env", []),
+        (f"{NEW}=9 {OLD}=7", "", 9, "env", [f"{OLD} {IGNORED} {NEW} sets"]),
         (
-            f"{NEW}=9 {OLD}=7",
-            "",
-            9,
-            "env",
-            [f"{OLD} is deprecated and ignored, because {NEW} sets"],
-        ),
-        (
-            f"{NEW}=9 --aibridge-rate-limit=6 --aibridge-rate-limit=7",
-            "",
-            7,
-            "flag",
+            *(f"{NEW}=9 --aibridge-rate-limit=6 --aibridge-rate-limit=7", "", 7, "flag"),
             [
                 f"{NEW} is ignored, because --aibridge-rate-limit sets",
                 "--aibridge-rate-limit is deprecated; use --ai-gateway-rate-limit",
             ],
         ),
         (
-            f"{OLD}=7",
-            "ai_gateway: {rate_limit: 9}",
-            7,
-            "env",
+            *(f"{OLD}=7", "ai_gateway: {rate_limit: 9}", 7, "env"),
             [
                 f"{OLD} is deprecated; use {NEW} instead",
                 f"ai_gateway.rate_limit is ignored, because {OLD} sets",
             ],
         ),
         (
-            "",
-            "aibridge: {rateLimit: 7}\nai_gateway: {rate_limit: 9}",
-            9,
-            "yaml",
-            ["aibridge.rate_limit is deprecated and ignored, because ai_gateway.rate_limit sets"],
+            *("", "aibridge: {rateLimit: 7}\nai_gateway: {rate_limit: 9}", 9, "yaml"),
+            [f"aibridge.rate_limit {IGNORED} ai_gateway.rate_limit sets"],
         ),
     ],
 )
 def test_new_name_overrides_the_old_name_in_one_source(
     line: str, file: str, value: int, source: str, warnings: list[str], tmp_path: Path
 ) -> None:
+    environ, flags = parsed(line)
     path = tmp_path / "coder.yaml"
     path.write_text(file or "networking: {}", encoding="utf-8")
-    environ, flags = parsed(line)
     configuration = load({**environ, "CODER_CONFIG_PATH": str(path)}, flags=flags)
     options = {each["name"]: each for each in options_document(configuration, wire_format="coderd")}
     for name in ("AI Bridge Rate Limit", "AI Gateway Rate Limit"):

@@ -88,23 +88,8 @@ def test_text_is_parsed(value_type: ValueType[object], text: str, expected: obje
         *cases(Integer(), "9223372036854775808"),
         *cases(POSITIVE, "0"),
         *cases(Integer(minimum=1, maximum=100), "101"),
-        *cases(
-            Duration(),
-            "",
-            "5",
-            "1.5",
-            "1 h",
-            "1y",
-            "days",
-            "3 dayss",
-            "1 month",
-            "1D",
-            "s",
-            ".",
-            "-",
-            ".s",
-            "1h5",
-        ),
+        *cases(Duration(), "", "5", "1.5", "1 h", "1y", "days", "3 dayss", "1 month", "1D", "s"),
+        *cases(Duration(), ".", "-", ".s", "1h5"),
         *cases(Size(), "", "10", "-1GiB", "1GB", "1gib", "9999999TiB", "1 GiB"),
         *cases(Duration(), "9223372036854775808ns", "9" * 1_100_000 + "h"),
         *cases(Address(), "", "host", "::1", "[::1]", "[::1", "a:b:c", "[::1]x:80"),
@@ -172,18 +157,13 @@ def test_error_in_a_struct_has_its_place() -> None:
     assert str(refused.value.place) == "2:16"
 
 
-def test_empty_text_clears_a_list() -> None:
+def test_lists_and_maps_are_merged() -> None:
     merged: list[str] | None = None
+    # An empty text clears a list.
     for text in ("a", "", "b", "c,d"):
         merged = TextList().merge(merged, TextList().parse(text))
     assert merged == ["b", "c", "d"]
-
-
-def test_long_list_is_parsed() -> None:
     assert parse_record("," * 200_000) == [""] * 200_001
-
-
-def test_maps_merge_key_by_key() -> None:
     assert TextMap().merge({"a": "1", "b": "2"}, {"b": "3"}) == {"a": "1", "b": "3"}
     assert TextMap().merge({"a": "1"}, None) == {"a": "1"}
 
@@ -251,14 +231,8 @@ def test_url_members(text: str, members: dict[str, object]) -> None:
     "text",
     [
         *("127.0.0.1:3000", "::x", ":", "1:b/c", "http://a b/", "http://h:port/"),
-        *(
-            "http://h/%zz",
-            "http://h/%2",
-            "http://h%41/",
-            "http://h#%",
-            "http://h/\x7f",
-            "http://h/\n",
-        ),
+        *("http://h/%zz", "http://h/%2", "http://h%41/", "http://h#%", "http://h/\x7f"),
+        "http://h/\n",
         *("http://[::1/", "http://::1]/", "http://[1.2.3.4]/", "http://[::1]x/", "http://u{:p@h/"),
         *("http://[%3a%3a1]/", f"http://{'\u0e2b' * 200}:80x/"),
     ],

@@ -23,10 +23,7 @@ def run(name: str, *args: str, **options: Any) -> str:
     return out.getvalue().strip()
 
 
-type Manage = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def manage_with(program: Path) -> Manage:
+def manage_with(program: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Returns a function that runs manage.py with these variables added to the environment."""
 
     def run(*arguments: str, typed: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
@@ -36,19 +33,20 @@ def manage_with(program: Path) -> Manage:
     return run
 
 
-manage = manage_with(PROJECT / "manage.py")
+MANAGE = str(PROJECT / "manage.py")
+manage = manage_with(Path(MANAGE))
 
 
-def succeed(*arguments: str, by: Manage = manage, typed: str = "", **environ: str) -> str:
-    """Runs a command that must succeed. Returns its output."""
-    done = by(*arguments, typed=typed, **environ)
+def succeed(*arguments: str, by: str = MANAGE, typed: str = "", **environ: str) -> str:
+    """Runs a command of manage.py, or of another copy. It must succeed. Returns its output."""
+    done = manage_with(Path(by))(*arguments, typed=typed, **environ)
     assert done.returncode == 0, (arguments, done.stdout, done.stderr)
     return done.stdout
 
 
-def error_of(*arguments: str, by: Manage = manage, typed: str = "", **environ: str) -> str:
+def error_of(*arguments: str, by: str = MANAGE, typed: str = "", **environ: str) -> str:
     """Runs a command that must fail without a traceback. Returns its errors."""
-    done = by(*arguments, typed=typed, **environ)
+    done = manage_with(Path(by))(*arguments, typed=typed, **environ)
     assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
     return done.stderr
 

@@ -23,7 +23,7 @@ import psycopg
 from coderapi import __version__
 from tests.support.coder.stand_in import Key, Person, StandInCoder
 from tests.support.coder.tables import coder_database
-from tests.support.commands import manage, write_lines
+from tests.support.commands import succeed, write_lines
 from tests.support.csp.reports import CHROME, FIREFOX, legacy, modern
 from tests.support.databases.tables import empty_tables
 from tests.support.servers.local_server import answering
@@ -52,9 +52,7 @@ class Filling:
     directory: Path
 
     def command(self, *arguments: str, typed: str = "", **more: str) -> str:
-        done = manage(*arguments, typed=typed, **{**self.environ, **more})
-        assert done.returncode == 0, (arguments, done.stdout, done.stderr)
-        return done.stdout
+        return succeed(*arguments, typed=typed, **{**self.environ, **more})
 
     def job(self, name: str, **more: str) -> None:
         self.command("run_job", name, **more)
@@ -184,7 +182,10 @@ def add_reports(fill: Filling) -> None:
         "/api/v2/csp/reports?key=unknown", method="POST", body=b"{}", Origin=SITE
     )
     assert refused.status >= 400
-    imported = write_lines(fill.directory / "reports.jsonl", modern(blockedURL="eval"))
+    # Its partition is the one to which the statement below moves rows shortly after midnight.
+    earlier = {"received_at": (datetime.now(UTC) - timedelta(hours=2)).isoformat()}
+    report = modern(blockedURL="eval") | earlier
+    imported = write_lines(fill.directory / "reports.jsonl", report)
     fill.command("import_csp_reports", imported)
     # A policy settles after an hour.
     fill.sql(

@@ -1,4 +1,4 @@
-"""The backups of earlier releases are upgraded to this one.
+"""The data of earlier releases is restored, upgraded to this one, and served.
 
 This folder has a backup of each release, with rows in every table. Until 0.1.0 is released, run
 bin/keep_release after a change of a migration.
@@ -18,7 +18,7 @@ from kernel import postgres
 from kernel.db.schema_number import SCHEMA
 from kernel.postgres import backup
 from kernel.postgres.binaries import Source
-from tests.support.commands import manage
+from tests.support.commands import succeed
 from tests.support.databases.clusters import directory_for_postgres, programs_of
 from tests.support.databases.tables import empty_tables
 from tests.support.processes import PACKAGES, PROJECT
@@ -42,21 +42,17 @@ def empty_database(source: Source) -> Iterator[str]:
             handle.release()
 
 
-def succeed(*command: str, url: str) -> None:
-    done = manage(*command, DATABASE_URL=url, CODERAPI_SECRET_KEY=KEY)
-    assert done.returncode == 0, done.stderr
-
-
 @every_postgresql
 @every_release
-def test_backup_of_a_release_is_upgraded_and_served(
+def test_backup_of_a_release_is_restored_upgraded_and_served(
     kept: Path, source: Source, tmp_path: Path
 ) -> None:
     with empty_database(source) as url:
-        succeed("restore", str(kept), "--yes", url=url)
-        succeed("migrate", url=url)
+        environ = {"DATABASE_URL": url, "CODERAPI_SECRET_KEY": KEY}
+        succeed("restore", str(kept), "--yes", **environ)
+        succeed("migrate", **environ)
         assert empty_tables(url) == []
-        with Server("--web-only", log=tmp_path / "log", DATABASE_URL=url) as server:
+        with Server("--web-only", log=tmp_path / "log", **environ) as server:
             walk(server)
 
 

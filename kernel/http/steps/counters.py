@@ -72,11 +72,11 @@ class SharedCounter:
     of addresses needs no more memory, and resets only low counts.
     """
 
-    def __init__(self, path: Path, *, key: bytes) -> None:
-        self._key = key
+    def __init__(self, path: Path, *, key: bytes, sections: int = SECTIONS) -> None:
+        self._key, self._sections = key, sections
         self._thread_lock = threading.Lock()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        size = _HEADER.size + SECTIONS * SECTION_BYTES
+        size = _HEADER.size + sections * SECTION_BYTES
         # While this process chooses its section, no other one does.
         fcntl.flock(self._file, fcntl.LOCK_EX)
         if os.fstat(self._file).st_size < size:
@@ -93,7 +93,7 @@ class SharedCounter:
         With more processes than sections, the others share the last section, and may miss some of
         their requests.
         """
-        for number in range(SECTIONS):
+        for number in range(self._sections):
             lock = path.with_name(f"{path.name}.{number}")
             self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             with suppress(BlockingIOError):
@@ -101,7 +101,7 @@ class SharedCounter:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return number
             os.close(self._lock)
-        return SECTIONS - 1
+        return self._sections - 1
 
     def _used(self) -> int:
         return int(_HEADER.unpack_from(self._map)[0])
@@ -146,7 +146,14 @@ class _Count:
 class RedisCounter:
     """Has the method of `SharedCounter`, and adds the counts of the other processes."""
 
-    def __init__(self, url: str, local: SharedCounter, *, max_counts: int = MAX_COUNTS) -> None:
+    def __init__(
+        self,
+        url: str,
+        local: SharedCounter,
+        *,
+        max_counts: int = MAX_COUNTS,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
         # Imported here, because the import takes a tenth of the time of a start.
         import redis
 
@@ -157,7 +164,7 @@ class RedisCounter:
         # The name of this process in the hash of a bucket.
         self._field = secrets.token_hex(8)
         self._counts: OrderedDict[Key, _Count] = OrderedDict()
-        self._max_counts = max_counts
+        self._max_counts, self._retry_seconds = max_counts, retry_seconds
         # The counts that requests have used since the last exchange.
         self._used: set[Key] = set()
         self._minutes: set[int] = set()
@@ -190,7 +197,7 @@ class RedisCounter:
     def _run(self) -> None:
         """Exchanges the counts again and again. Ends when no request has changed a count since."""
         while self._exchange():
-            time.sleep(RETRY_SECONDS if FAILURES.count else EXCHANGE_SECONDS)
+            time.sleep(self._retry_seconds if FAILURES.count else EXCHANGE_SECONDS)
 
     def _exchange(self) -> bool:
         """Exchanges the counts that requests have used. Returns whether there were any."""

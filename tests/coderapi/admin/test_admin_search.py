@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -16,7 +17,7 @@ from django.test import Client
 from kernel import admin
 from kernel.db.connections import connect_directly, lock_number
 from tests.support.api.client import signed_in
-from tests.support.commands import manage
+from tests.support.commands import succeed
 from tests.support.factories import PASSWORD, make_user
 from tests.support.processes import own_database, wait_for
 from tests.support.servers.live import Server
@@ -61,26 +62,26 @@ def test_the_list_after_a_refusal_keeps_its_filters(browser: Client) -> None:
     assert answer.headers["Location"] == f"{USERS}?status__exact=suspended"
 
 
-@pytest.mark.django_db
-def test_one_search_a_person_runs_at_a_time(
-    browser: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(admin.SEARCHES, "timeout", 0.0)
-    user = browser.session["_auth_user_id"]
+@contextmanager
+def held_here(user: str) -> Iterator[None]:
     with admin.SEARCHES.hold(uuid.UUID(user)):
-        assert "Your previous search is still running." in page(browser, q="zoe")
-        assert "Your previous search" not in page(browser)
-    assert "Your previous search" not in page(browser, q="zoe")
+        yield
+
+
+@contextmanager
+def held_by_another_host(user: str) -> Iterator[None]:
+    with connect_directly() as host:
+        host.execute("SELECT pg_advisory_lock(%s)", [lock_number(f"search:{user}")])
+        yield
 
 
 @pytest.mark.django_db
-def test_a_search_on_another_host_counts_too(
-    browser: Client, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("held", [held_here, held_by_another_host])
+def test_one_search_a_person_runs_at_a_time(
+    browser: Client, monkeypatch: pytest.MonkeyPatch, held: Any
 ) -> None:
     monkeypatch.setattr(admin.SEARCHES, "timeout", 0.0)
-    lock = lock_number(f"search:{browser.session['_auth_user_id']}")
-    with connect_directly() as host:
-        host.execute("SELECT pg_advisory_lock(%s)", [lock])
+    with held(browser.session["_auth_user_id"]):
         assert "Your previous search is still running." in page(browser, q="zoe")
         assert "Your previous search" not in page(browser)
     wait_for(lambda: "Your previous search" not in page(browser, q="zoe"))
@@ -89,17 +90,11 @@ def test_a_search_on_another_host_counts_too(
 def sign_in(server: Server) -> str:
     """Makes an owner, and signs in. Returns the cookies."""
     new = ("--role", "owner", "--username", "zoe", "--email", "zoe@example.com")
-    made = manage("create_user", *new, typed=f"{PASSWORD}\n", DATABASE_URL=server.database)
-    assert made.returncode == 0, made.stderr
+    succeed("create_user", *new, typed=f"{PASSWORD}\n", DATABASE_URL=server.database)
     form = server.ask("/login").cookies[0].partition(";")[0]
     fields = {"csrfmiddlewaretoken": form.partition("=")[2], "name": "zoe", "password": PASSWORD}
-    answer = server.ask(
-        "/login",
-        method="POST",
-        body=urlencode(fields).encode(),
-        Cookie=form,
-        Content_Type="application/x-www-form-urlencoded",
-    )
+    headers: Any = {"Cookie": form, "Content_Type": "application/x-www-form-urlencoded"}
+    answer = server.ask("/login", method="POST", body=urlencode(fields).encode(), **headers)
     assert answer.status == 302, answer.body
     return "; ".join(cookie.partition(";")[0] for cookie in answer.cookies)
 

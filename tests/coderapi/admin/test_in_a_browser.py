@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,6 @@ from tests.support.browsers.browser import (
 from tests.support.csp.reports import fresh_writer
 from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.processes import wait_for
-
-# --- Accessibility --------------------------------------------------------------------------------
-
 
 pytestmark = [pytest.mark.django_db(transaction=True), needs_browser]
 
@@ -83,40 +80,27 @@ def test_no_page_is_inaccessible_too_wide_or_violates_its_policy(
         assert found(path.format(token=token) for path in PERSONAL) == {}
 
 
-# --- The admin ------------------------------------------------------------------------------------
-
-
 pytestmark = [pytest.mark.django_db(transaction=True), needs_browser]
 
 
-@pytest.fixture
-def browser(live_server: Any, tmp_path: Path) -> Iterator[Browser]:
-    """A browser in which an owner has signed in to the admin."""
-    owner = make_user("owner")
-    with fresh_writer(), browsing(tmp_path / "profile") as window:
-        window.open(f"{live_server.url}/admin/")
-        window.sign_in(owner.username, PASSWORD, next_page=f"{live_server.url}/admin/")
-        yield window
-
-
-def test_list_of_choices_opens_under_the_policy(browser: Browser, live_server: Any) -> None:
-    browser.open(f"{live_server.url}/admin/tokens/tokenconfig/add/")
-    browser.click(".select2-selection")
-    shown = "return document.querySelectorAll('.select2-results__option--highlighted').length"
-    wait_for(lambda: browser.run(shown))
-    assert browser.violations() == []
-
-
-def test_violation_is_reported_with_the_users_session(browser: Browser, live_server: Any) -> None:
-    browser.run("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">')")
-    assert browser.violations()
-    reports = Report.objects.filter(document_uri__startswith=live_server.url)
-    report = wait_for(reports.first)
-    assert report is not None
+@pytest.mark.django_db(transaction=True)
+def test_list_of_choices_opens_and_a_violation_is_reported_with_the_users_session(
+    live_server: Any, tmp_path: Path
+) -> None:
+    owner, url = make_user("owner"), live_server.url
+    with fresh_writer(), browsing(tmp_path / "profile") as browser:
+        browser.open(f"{url}/admin/")
+        browser.sign_in(owner.username, PASSWORD, next_page=f"{url}/admin/")
+        browser.open(f"{url}/admin/tokens/tokenconfig/add/")
+        browser.click(".select2-selection")
+        shown = "return document.querySelectorAll('.select2-results__option--highlighted').length"
+        wait_for(lambda: browser.run(shown))
+        assert browser.violations() == []
+        browser.run("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">')")
+        assert browser.violations()
+        report = wait_for(Report.objects.filter(document_uri__startswith=url).first)
+        assert report is not None
     assert (report.blocked_uri, report.effective_directive) == ("inline", "style-src-attr")
-
-
-# --- Swagger UI -----------------------------------------------------------------------------------
 
 
 HEADINGS = (

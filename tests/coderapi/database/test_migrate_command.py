@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from tests.support.commands import manage, manage_with
+from tests.support.commands import error_of, manage_with, succeed
+from tests.support.databases.tables import query
 from tests.support.next_release import NAME, next_release
-from tests.support.processes import free_port, own_database, wait_for
+from tests.support.processes import own_database, wait_for
+from tests.support.servers.live import ANY_PORT
 
 # An empty database, whose encoding may be chosen.
 EMPTY = "template0"
@@ -24,13 +28,10 @@ COLUMN = (
 
 def test_two_at_once_wait_for_each_other() -> None:
     with own_database(like=EMPTY) as url, ThreadPoolExecutor(2) as threads:
-        runs = [threads.submit(manage, "migrate", DATABASE_URL=url) for _ in range(2)]
-        first, second = (run.result() for run in runs)
-        assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
-        assert "Traceback" not in first.stderr + second.stderr
-        printed = [done.stdout for done in (first, second)]
-        assert sorted("No migrations to apply." in text for text in printed) == [False, True]
-        assert sum(text.count("Applying tokens.0001") for text in printed) == 1
+        runs = [threads.submit(succeed, "migrate", DATABASE_URL=url) for _ in range(2)]
+        printed = [run.result() for run in runs]
+    assert sorted("No migrations to apply." in text for text in printed) == [False, True]
+    assert sum(text.count("Applying tokens.0001") for text in printed) == 1
 
 
 def test_requests_pass_while_a_migration_waits_for_a_reader(tmp_path: Path) -> None:
@@ -55,6 +56,17 @@ def test_requests_pass_while_a_migration_waits_for_a_reader(tmp_path: Path) -> N
         assert other.execute(COLUMN).fetchone()
 
 
+@contextmanager
+def as_role(url: str, granted: str = "") -> Iterator[str]:
+    """Yields the URL of the database for a new role with these rights."""
+    role = f"role_{uuid.uuid4().hex}"
+    query(url, f"CREATE ROLE {role}; {granted.format(role=role)}")
+    try:
+        yield f"{url}{'&' if '?' in url else '?'}options=-crole%3D{role}"
+    finally:
+        query(url, f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
 @pytest.mark.parametrize("command", ["migrate", "server"])
 @pytest.mark.parametrize(
     ("options", "change", "error"),
@@ -68,41 +80,23 @@ def test_requests_pass_while_a_migration_waits_for_a_reader(tmp_path: Path) -> N
 def test_unusable_database_is_explained(
     command: str, options: str, change: str, error: str, tmp_path: Path
 ) -> None:
-    with (
-        own_database(like=f"{EMPTY} {options}") as url,
-        psycopg.connect(url, autocommit=True) as direct,
-    ):
-        direct.execute(change)
-        role = f"role_{uuid.uuid4().hex}"
-        direct.execute(f"CREATE ROLE {role}")
-        try:
-            refused = manage(
-                command,
-                DATABASE_URL=f"{url}{'&' if '?' in url else '?'}options=-crole%3D{role}",
+    with own_database(like=f"{EMPTY} {options}") as url:
+        query(url, change)
+        with as_role(url) as limited:
+            refused = error_of(
+                *(command, *(["--http-address", ANY_PORT] if command == "server" else [])),
+                DATABASE_URL=limited,
                 CODERAPI_DATA_DIR=str(tmp_path),
-                CODER_HTTP_ADDRESS=f"127.0.0.1:{free_port()}",
             )
-        finally:
-            direct.execute(f"DROP ROLE {role}")
-        assert refused.returncode == 1
-        assert error in refused.stderr
-        assert "Traceback" not in refused.stderr
-        assert len(refused.stderr.splitlines()) == 1
+    assert (error in refused, len(refused.splitlines())) == (True, 1)
 
 
 def test_role_that_does_not_own_the_tables_is_explained(tmp_path: Path) -> None:
-    with own_database() as url, psycopg.connect(url, autocommit=True) as direct:
-        role = f"role_{uuid.uuid4().hex}"
-        direct.execute(f"CREATE ROLE {role}; GRANT CREATE ON SCHEMA public TO {role}")
-        direct.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
-        try:
-            as_role = f"{url}{'&' if '?' in url else '?'}options=-crole%3D{role}"
-            refused = manage_with(next_release(tmp_path))("migrate", DATABASE_URL=as_role)
-        finally:
-            direct.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
-        assert refused.returncode == 1
-        assert "lacks a right: must be owner of table tokens_apikey." in refused.stderr
-        assert "Traceback" not in refused.stderr
+    rights = "GRANT CREATE ON SCHEMA public TO {role}; GRANT ALL ON ALL TABLES IN SCHEMA public"
+    with own_database() as url, as_role(url, f"{rights} TO {{role}}") as limited:
+        newer = str(next_release(tmp_path))
+        refused = error_of("migrate", by=newer, DATABASE_URL=limited)
+    assert "lacks a right: must be owner of table tokens_apikey." in refused
 
 
 def test_djangos_arguments_work(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from django.apps import apps
 from django.db import connection
@@ -14,13 +13,17 @@ from django.utils import timezone
 from coderapi import __version__
 from kernel.db.schema import first_difference
 from kernel.db.schema_number import SCHEMA, SERVES_FROM
-from tests.support.commands import manage, write_lines
+from tests.support.commands import error_of, succeed, write_lines
 from tests.support.csp.reports import CHROME, legacy, modern
-from tests.support.processes import Program, free_port, own_database, wait_for
-from tests.support.servers.live import Server
+from tests.support.databases.tables import query
+from tests.support.processes import Program, own_database, wait_for
+from tests.support.servers.live import ANY_PORT, Server
 from tests.support.stats_rows import agent_row
 
 OLDER = "ALTER TABLE csp_report DROP COLUMN represented_reports, DROP COLUMN referrer"
+
+
+ADD, ALTER = "ALTER TABLE users_user ADD", "ALTER TABLE users_user ALTER"
 
 
 @pytest.mark.parametrize(
@@ -30,15 +33,12 @@ OLDER = "ALTER TABLE csp_report DROP COLUMN represented_reports, DROP COLUMN ref
         (OLDER, "the table csp_report has no column referrer"),
         ("DROP TABLE csp_committedbatch", "the table csp_committedbatch is missing"),
         (
-            "ALTER TABLE users_user ALTER name TYPE integer USING 1",
+            f"{ALTER} name TYPE integer USING 1",
             "users_user.name has the type integer instead of varchar(128)",
         ),
-        (
-            "ALTER TABLE users_user ADD color text NOT NULL",
-            "users_user.color needs a value in each row, but is unknown",
-        ),
+        (f"{ADD} a text NOT NULL", "users_user.a needs a value in each row, but is unknown"),
         # A newer release may add these, and this release must still work.
-        ("ALTER TABLE users_user ADD color text NOT NULL DEFAULT '', ADD size integer", ""),
+        (f"{ADD} a text NOT NULL DEFAULT '', ADD size integer", ""),
         ("CREATE TABLE users_color (id bigint NOT NULL)", ""),
     ],
 )
@@ -52,13 +52,10 @@ def test_tables_are_compared_with_the_models(change: str, difference: str) -> No
 def test_data_moves_from_a_database_of_another_release(tmp_path: Path) -> None:
     now = timezone.now()
     times = {"received_at": now.isoformat(), "version": "2.29.0"}
-    extra = {"user_agent": CHROME, **times}
-    reports = write_lines(
-        tmp_path / "sent.jsonl", legacy(foo="bar") | times, [modern(type="csp-violation") | extra]
-    )
+    sent = [modern(type="csp-violation") | {"user_agent": CHROME, **times}]
+    reports = write_lines(tmp_path / "sent.jsonl", legacy(foo="bar") | times, sent)
     sessions: tuple[dict[str, Any], ...] = (
-        {},
-        {"session_count_ssh": 2},
+        *({}, {"session_count_ssh": 2}),
         {"session_counts": {"ssh": 1, "zed": 2}},
     )
     rows = write_lines(tmp_path / "rows.jsonl", *(agent_row(now, **each) for each in sessions))
@@ -66,72 +63,55 @@ def test_data_moves_from_a_database_of_another_release(tmp_path: Path) -> None:
         for url in (old, new):
             if url == new:
                 reports, rows = exported(old, tmp_path)
-            done = manage("import_csp_reports", reports, DATABASE_URL=url)
-            assert "2 reports imported" in done.stdout, done.stderr
-            done = manage("import_agent_stats", rows, DATABASE_URL=url)
-            assert "3 agent rows imported" in done.stdout, done.stderr
+            done = succeed("import_csp_reports", reports, DATABASE_URL=url)
+            assert "2 reports imported" in done
+            done = succeed("import_agent_stats", rows, DATABASE_URL=url)
+            assert "3 agent rows imported" in done
         assert stored(new) == stored(old)
 
 
-def exported(url: str, folder: Path) -> tuple[str, str]:
+def exported(url: str, folder: Path) -> list[str]:
     """Makes the database one of another release. Returns the files that the commands wrote."""
-    with psycopg.connect(url) as connection:
-        connection.execute(OLDER)
-    address = f"--http-address=127.0.0.1:{free_port()}"
-    for command in (["migrate"], ["server", address]):
-        refused = manage(*command, DATABASE_URL=url, CODERAPI_DATA_DIR=str(folder))
-        assert refused.returncode == 1
-        assert "cannot use the database: the table csp_report has no column" in refused.stderr
+    query(url, OLDER)
+    for command in (["migrate"], ["server", "--http-address", ANY_PORT]):
+        refused = error_of(*command, DATABASE_URL=url, CODERAPI_DATA_DIR=str(folder))
+        assert "cannot use the database: the table csp_report has no column" in refused
         for name in ("export_audit", "export_csp_reports", "export_agent_stats"):
-            assert f"coderapi {name} >" in refused.stderr
+            assert f"coderapi {name} >" in refused
     files = []
     for name in ("export_csp_reports", "export_agent_stats"):
-        done = manage(name, DATABASE_URL=url)
-        assert done.returncode == 0, done.stderr
         files.append(folder / f"{name}.jsonl")
-        files[-1].write_text(done.stdout)
-    assert manage("export_audit", DATABASE_URL=url).returncode == 0
-    return str(files[0]), str(files[1])
+        files[-1].write_text(succeed(name, DATABASE_URL=url))
+    succeed("export_audit", DATABASE_URL=url)
+    return [str(file) for file in files]
 
 
 def stored(url: str) -> list[object]:
-    with psycopg.connect(url) as connection:
-        return [
-            connection.execute(
-                "SELECT received_at, occurred_at, format, document_uri, blocked_uri, disposition,"
-                " effective_directive, status_code, line_number, user_agent, browser,"
-                " version_name, other_members, original_policy, sample, source_file"
-                " FROM csp_report ORDER BY id"
-            ).fetchall(),
-            connection.execute("SELECT to_jsonb(t) FROM stats_agentstat t ORDER BY id").fetchall(),
-        ]
+    columns = (
+        "received_at, occurred_at, format, document_uri, blocked_uri, disposition, status_code,"
+        " effective_directive, line_number, user_agent, browser, version_name, other_members,"
+        " original_policy, sample, source_file"
+    )
+    rows = "SELECT to_jsonb(t) FROM stats_agentstat t ORDER BY id"
+    return [query(url, f"SELECT {columns} FROM csp_report ORDER BY id"), query(url, rows)]  # noqa: S608
 
 
-# --- Newer schemas --------------------------------------------------------------------------------
-
-
-KEY = "the-key-of-the-backup-which-is-long-enough-for-django-1234567890"
 WORKS = f"has migrated the database to schema {SCHEMA + 1}. This release, {__version__}, works"
 REFUSED = f"works only with releases of schema {SCHEMA + 2} and later. This release, {__version__},"
 
 
 def migrated_by_a_newer_release(url: str, number: int, serves_from: int) -> None:
-    with psycopg.connect(url) as connection:
-        connection.execute(
-            "INSERT INTO coderapi_schema VALUES (%s, %s, '9.9.9')", [number, serves_from]
-        )
+    query(url, "INSERT INTO coderapi_schema VALUES (%s, %s, '9.9.9')", number, serves_from)
 
 
 def test_migrate_stores_the_schema_of_the_release() -> None:
-    with own_database() as url, psycopg.connect(url, autocommit=True) as connection:
-        rows = connection.execute("TABLE coderapi_schema").fetchall()
+    with own_database() as url:
+        rows = query(url, "TABLE coderapi_schema")
         assert [row[:3] for row in rows] == [(SCHEMA, SERVES_FROM, __version__)]
         # An older release leaves the number of a newer one.
         migrated_by_a_newer_release(url, SCHEMA + 1, SERVES_FROM)
-        assert manage("migrate", DATABASE_URL=url).returncode == 0
-        assert connection.execute("SELECT max(number) FROM coderapi_schema").fetchone() == (
-            SCHEMA + 1,
-        )
+        succeed("migrate", DATABASE_URL=url)
+        assert query(url, "SELECT max(number) FROM coderapi_schema") == [(SCHEMA + 1,)]
 
 
 def test_server_serves_on_a_newer_schema_while_it_may(tmp_path: Path) -> None:
@@ -151,20 +131,16 @@ def test_server_serves_on_a_newer_schema_while_it_may(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["server", "worker", "migrate", "export_audit", "list_csp_groups", "list_csp_groups --json"],
+    [
+        *(f"server --http-address={ANY_PORT}", "worker", "migrate"),
+        *("export_audit", "list_csp_groups", "list_csp_groups --json"),
+    ],
 )
 def test_schema_that_is_too_new_is_refused(command: str, tmp_path: Path) -> None:
     with own_database() as url:
         migrated_by_a_newer_release(url, SCHEMA + 2, SCHEMA + 2)
-        refused = manage(
-            *command.split(),
-            DATABASE_URL=url,
-            CODERAPI_DATA_DIR=str(tmp_path),
-            CODER_HTTP_ADDRESS=f"127.0.0.1:{free_port()}",
-        )
-        assert refused.returncode == 1
-        assert REFUSED in refused.stderr
-        assert len(refused.stderr.splitlines()) == 1
+        refused = error_of(*command.split(), DATABASE_URL=url, CODERAPI_DATA_DIR=str(tmp_path))
+    assert (REFUSED in refused, len(refused.splitlines())) == (True, 1)
 
 
 def test_worker_runs_on_a_newer_schema_while_it_may(tmp_path: Path) -> None:
@@ -179,11 +155,9 @@ def test_worker_runs_on_a_newer_schema_while_it_may(tmp_path: Path) -> None:
 
 
 def test_backup_of_a_newer_schema_is_not_restored(tmp_path: Path) -> None:
-    file = str(tmp_path / "a.backup")
+    file, key = str(tmp_path / "a.backup"), {"CODERAPI_SECRET_KEY": "0123456789" * 6}
     with own_database() as newer, own_database() as url:
         migrated_by_a_newer_release(newer, SCHEMA + 1, SCHEMA)
-        made = manage("backup", file, DATABASE_URL=newer, CODERAPI_SECRET_KEY=KEY)
-        assert made.returncode == 0, made.stderr
-        refused = manage("restore", file, "--yes", DATABASE_URL=url, CODERAPI_SECRET_KEY=KEY)
-        assert refused.returncode == 1
-        assert f"Nothing is changed: the backup has schema {SCHEMA + 1} of" in refused.stderr
+        succeed("backup", file, DATABASE_URL=newer, **key)
+        refused = error_of("restore", file, "--yes", DATABASE_URL=url, **key)
+    assert f"Nothing is changed: the backup has schema {SCHEMA + 1} of" in refused

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
+import shlex
 import shutil
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -89,25 +91,30 @@ def test_documents_call_the_program_by_one_name() -> None:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Obeying]:
+def service() -> Iterator[Obeying]:
     if not shutil.which("curl"):
         pytest.skip("curl is not installed")
+    first = {"USERNAME": "ada", "EMAIL": EMAIL, "PASSWORD": PASSWORD}
     with obeying(
-        "--web-only",
-        CODERAPI_FIRST_OWNER_USERNAME="ada",
-        CODERAPI_FIRST_OWNER_EMAIL=EMAIL,
-        CODERAPI_FIRST_OWNER_PASSWORD=PASSWORD,
+        "--web-only", **{f"CODERAPI_FIRST_OWNER_{k}": v for k, v in first.items()}
     ) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def environ(service: Obeying, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def token(service: Obeying) -> str:
+    body = {"email": EMAIL, "password": PASSWORD}
+    found = service.ask("/api/v2/users/login", method="POST", body=body).json["session_token"]
+    return str(found)
+
+
+@pytest.fixture(scope="module")
+def environ(
+    service: Obeying, token: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
     """The environment variables that the documents introduce."""
     programs = newest_programs(tmp_path_factory.mktemp("data")).directory
     (place := tmp_path_factory.mktemp("bin")).joinpath("coderapi").symlink_to(PROGRAM)
-    body = {"email": EMAIL, "password": PASSWORD}
-    token = service.ask("/api/v2/users/login", method="POST", body=body).json["session_token"]
     with (
         coder_database(timezone.now()) as (coders, _),
         own_database() as backed_up,
@@ -141,28 +148,25 @@ def bash(script: str, environ: dict[str, str], *, cwd: Path) -> str:
 
 @pytest.mark.parametrize("document", RUN)
 def test_examples_run(document: str, environ: dict[str, str], tmp_path: Path) -> None:
-    for script in RUN[document]:
-        run_example(script, environ, cwd=tmp_path)
-
-
-def run_example(script: str, environ: dict[str, str], *, cwd: Path) -> None:
-    for shown, here in {
+    shown = {
         "http://127.0.0.1:3000": environ["CODER_URL"],
         "postgresql://reader@db.example.com/coder": environ["CODER_DATABASE"],
         "postgresql://coderapi_reader:password@db.example.com/coder": environ["CODER_DATABASE"],
         "7bjJtlrsyk-…": environ["CODER_SESSION_TOKEN"],
         "<the token that was printed>": environ["CODER_SESSION_TOKEN"],
-    }.items():
-        script = script.replace(shown, here)
-    if "jq " in script and not shutil.which("jq"):
-        return
-    if re.search(r" (?:backup|postgres|restore) ", script):
+    }
+    for script in RUN[document]:
+        for text, here in shown.items():
+            script = script.replace(text, here)
+        if "jq " in script and not shutil.which("jq"):
+            continue
         # A restore would replace the data of the other examples.
-        environ = {**environ, "DATABASE_URL": environ["BACKED_UP"]}
-    if "agents.csv.rejected" in script:
-        break_first_row(cwd / "agents.csv")
-        bash("! coderapi import_agent_stats agents.csv", environ, cwd=cwd)
-    bash(script, environ, cwd=cwd)
+        other = re.search(r" (?:backup|postgres|restore) ", script)
+        used = environ | ({"DATABASE_URL": environ["BACKED_UP"]} if other else {})
+        if "agents.csv.rejected" in script:
+            break_first_row(tmp_path / "agents.csv")
+            bash("! coderapi import_agent_stats agents.csv", used, cwd=tmp_path)
+        bash(script, used, cwd=tmp_path)
 
 
 def break_first_row(path: Path) -> None:
@@ -172,6 +176,33 @@ def break_first_row(path: Path) -> None:
     row[header.index("rx_bytes")] = "12 MB"
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([header, row])
+
+
+# The curl samples of the reference page: method, path, and whether they have a token.
+SAMPLES = [
+    *(("GET", path, False) for path in ("/", "/buildinfo", "/updatecheck")),
+    *(("GET", f"/deployment/{name}", True) for name in ("config", "ssh", "stats")),
+    *(("GET", f"/experiments{end}", True) for end in ("", "/available")),
+    ("GET", "/users/me/keys/tokens/tokenconfig", True),
+    ("POST", "/csp/reports", True),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "has_token"), SAMPLES)
+def test_samples_of_the_reference_page_are_answered(
+    environ: dict[str, str], tmp_path: Path, method: str, path: str, has_token: bool
+) -> None:
+    if path.endswith("/stats"):
+        bash("coderapi collect_deployment_stats", environ, cwd=tmp_path)
+    url, token = environ["CODER_URL"], environ["CODER_SESSION_TOKEN"]
+    accept = "Accept" if method == "GET" else "Content-Type"
+    sample = f"curl -X {method} {url}/api/v2{path} -H '{accept}: application/json'"
+    sample += f" -H 'Coder-Session-Token: {token}'" if has_token else ""
+    found = execute([*shlex.split(sample), "--silent", "--write-out", "\n%{http_code}"])
+    body, _, code = found.stdout.rpartition("\n")
+    # The page's sample sends no report.
+    assert int(code) == (400 if method == "POST" else 200), body
+    assert code == "200" or set(json.loads(body)) <= {"message", "detail", "validations"}
 
 
 # --- Commands within sentences ----------------------------------------------------------------
@@ -200,7 +231,5 @@ def test_mentioned_command_has_the_mentioned_options(document: str, mention: str
 def flags_of(parser: ArgumentParser) -> set[str]:
     """Returns the options of the parser and its sub-parsers."""
     found = {flag for action in parser._actions for flag in action.option_strings}
-    for action in parser._actions:
-        if isinstance(action.choices, dict):
-            found = found.union(*map(flags_of, action.choices.values()))
-    return found
+    inner = [each.choices for each in parser._actions if isinstance(each.choices, dict)]
+    return found.union(*(flags_of(each) for choices in inner for each in choices.values()))

@@ -13,15 +13,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 import yaml
 
 from bin.generated import COMPOSE_VARIABLES
-from tests.support.commands import execute, manage
+from tests.support.commands import execute, succeed
+from tests.support.databases.tables import query
 from tests.support.processes import (
     PACKAGES,
     PROJECT,
+    command_line,
     database_name,
     free_port,
     own_database,
@@ -32,7 +33,6 @@ from tests.support.servers.containers import (
     DOCKERFILE,
     METRICS_FILE,
     VARIABLE,
-    Container,
     Image,
     Rehearsal,
     build_context,
@@ -45,12 +45,7 @@ from tests.support.servers.containers import (
     stages,
 )
 
-# --- Files ----------------------------------------------------------------------------------------
-
-
 BIN = Path(sys.executable).parent
-
-# --- Dockerfile -------------------------------------------------------------------------------
 
 
 def test_dockerfile_has_no_lint() -> None:
@@ -69,12 +64,11 @@ def test_both_stages_use_the_same_supported_python() -> None:
 
 def test_foreign_images_are_pinned_by_digest() -> None:
     images = [service["image"] for service in composition()["services"].values()]
-    foreign = [image for image in images if image != "coderapi"]
-    assert len(foreign) == 2
-    assert all(re.search(r":[\w.-]+@sha256:[0-9a-f]{64}$", image) for image in foreign)
+    pinned = [each for each in images if re.search(r":[\w.-]+@sha256:[0-9a-f]{64}$", each)]
+    assert (len(pinned), set(images) - set(pinned)) == (2, {"coderapi"})
 
 
-def test_image_runs_as_an_unprivileged_user_who_owns_only_the_data() -> None:
+def test_image_runs_the_server_as_an_unprivileged_user_who_owns_only_the_data() -> None:
     final = stages()[-1]
     uid = only(final, "USER").value.partition(":")[0]
     (user, directory) = only(final, "RUN").steps
@@ -82,12 +76,9 @@ def test_image_runs_as_an_unprivileged_user_who_owns_only_the_data() -> None:
     assert user[:4] == ["useradd", "--no-log-init", "--uid", uid]
     assert f"--owner={uid}" in directory
     assert directory[-1] == image_environment()["CODERAPI_DATA_DIR"]
-
-
-def test_image_runs_the_whole_server_by_default() -> None:
-    final = stages()[-1]
-    assert only(final, "ENTRYPOINT").argv == ["coderapi"]
-    assert only(final, "CMD").argv == ["server"]
+    assert [only(final, name).argv for name in ("ENTRYPOINT", "CMD")] == [["coderapi"], ["server"]]
+    # All other steps of the image are rehearsed.
+    assert {step[0] for step in only(final, "RUN").steps} == NOT_REHEARSED
 
 
 def test_image_contains_no_secret_and_no_package_index() -> None:
@@ -169,9 +160,6 @@ def test_secrets_come_from_files() -> None:
                 assert value.removeprefix("/run/secrets/") in service["secrets"]
 
 
-# --- Commands -------------------------------------------------------------------------------------
-
-
 # These commands change the accounts of the machine, so the test does not run them.
 # test_image_files.py compares their text with the expected text.
 NOT_REHEARSED = {"useradd", "install"}
@@ -217,42 +205,26 @@ def test_lock_file_installs_by_hash_into_a_new_environment(tmp_path: Path) -> No
     assert "Would install" not in done.stdout
 
 
-def test_no_other_step_of_the_image_is_skipped() -> None:
-    assert {step[0] for step in only(stages()[-1], "RUN").steps} == NOT_REHEARSED
-
-
 def test_build_collects_static_files_without_secrets(image: Image) -> None:
     assert (image.app / "coderapi" / "staticfiles" / "staticfiles.json").exists()
     assert list(image.app.glob("coderapi/__pycache__/settings.*.pyc"))
 
 
-def test_health_check_fails_without_an_answer(rehearsal: Rehearsal) -> None:
-    assert health_check(rehearsal.image, rehearsal.web.port) == 0
-    assert health_check(rehearsal.image, free_port()) == 1
-
-
-def test_only_the_worker_runs_jobs(rehearsal: Rehearsal) -> None:
-    with psycopg.connect(rehearsal.database_url, autocommit=True) as connection:
-        query = "SELECT count(*) FROM jobs_jobrun WHERE finished_at IS NOT NULL"
-        wait_for(lambda: (row := connection.execute(query).fetchone()) and row[0])
-    assert "coderapi: jobs" not in " ".join(commands(rehearsal.web))
-
-
-def commands(container: Container) -> list[str]:
-    return [Path(f"/proc/{pid}/cmdline").read_text() for pid in container.all_processes()]
-
-
-def test_first_owner_file_is_private(rehearsal: Rehearsal) -> None:
-    shown = rehearsal.image.data / "first-owner.txt"
+def test_health_check_fails_without_an_answer_and_the_service_writes_only_to_the_data_volume(
+    files_before: set[Path], rehearsal: Rehearsal
+) -> None:
+    image = rehearsal.image
+    assert [health_check(image, port) for port in (rehearsal.web.port, free_port())] == [0, 1]
+    assert image.files() == files_before
+    shown = image.data / "first-owner.txt"
     assert "username       owner\n" in shown.read_text()
     assert shown.stat().st_mode & 0o077 == 0
 
 
-def test_service_writes_only_to_the_data_volume(
-    files_before: set[Path], rehearsal: Rehearsal
-) -> None:
-    assert health_check(rehearsal.image, rehearsal.web.port) == 0
-    assert rehearsal.image.files() == files_before
+def test_only_the_worker_runs_jobs(rehearsal: Rehearsal) -> None:
+    ended = "SELECT FROM jobs_jobrun WHERE finished_at IS NOT NULL"
+    wait_for(lambda: query(rehearsal.database_url, ended))
+    assert "coderapi: jobs" not in " ".join(map(command_line, rehearsal.web.all_processes()))
 
 
 def test_database_health_check_works(rehearsal: Rehearsal) -> None:
@@ -272,21 +244,19 @@ def test_role_of_the_service_is_an_ordinary_owner(tmp_path: Path) -> None:
     mount = next(each for each in composition()["services"]["db"]["volumes"] if ".sql" in each)
     script = (PROJECT / mount.partition(":")[0]).read_text()
     role, secrets = f"role_{uuid.uuid4().hex}", make_secrets(tmp_path)
-    with own_database(like="template0") as url, psycopg.connect(url, autocommit=True) as direct:
+    with own_database(like="template0") as url:
         script = script.replace("/run/secrets", str(secrets)).replace("coderapi", role)
         script = script.replace(f"DATABASE {role}", f"DATABASE {database_name(url)}")
         done = execute(["psql", "-v", "ON_ERROR_STOP=1", url], typed=script)
         assert done.returncode == 0, done.stderr
         try:
-            found = (
-                "SELECT rolsuper OR rolcreaterole OR rolcreatedb FROM pg_roles WHERE rolname = %s"
-            )
-            assert direct.execute(found, [role]).fetchone() == (False,)
+            rights = "rolsuper OR rolcreaterole OR rolcreatedb"
+            found = query(url, f"SELECT {rights} FROM pg_roles WHERE rolname = %s", role)  # noqa: S608
+            assert found == [(False,)]
             as_role = f"{url}{'&' if '?' in url else '?'}options=-crole%3D{role}"
-            done = manage("migrate", DATABASE_URL=as_role)
-            assert done.returncode == 0, done.stderr
+            succeed("migrate", DATABASE_URL=as_role)
         finally:
-            direct.execute(f"REASSIGN OWNED BY {role} TO CURRENT_USER; DROP ROLE {role}")
+            query(url, f"REASSIGN OWNED BY {role} TO CURRENT_USER; DROP ROLE {role}")
 
 
 def test_secrets_are_created_once(tmp_path: Path) -> None:

@@ -22,7 +22,6 @@ chmod +x "$folder/bin/python"
 """
 NEW_PYTHON = f'[ "$1" != -c ] || exit 0\n[ "$1" != --version ] || exit 0\n{CREATE}'
 INSTALL = "-m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock"
-DEBIAN_12, DEBIAN_13 = 'ID=debian\nVERSION_ID="12"\n', 'ID=debian\nVERSION_ID="13"\n'
 
 
 class Machine:
@@ -35,22 +34,23 @@ class Machine:
         text = (PROJECT / "bin/setup").read_text()
         for system in ("/usr/", "/etc/"):
             text = text.replace(f" {system}", f" {root}{system}")
-        self.add("setup", text, root / "bin")
+        self.add("bin/setup", text)
         (root / "requirements.lock").write_text("")
         for program in ("cat", "cksum", "mkdir", "chmod", "rm"):
             (self.programs / program).symlink_to(shutil.which(program) or "")
 
-    def add(self, name: str, text: str, folder: Path | None = None) -> None:
-        file = (folder or self.programs) / name
+    def add(self, path: str, text: str) -> None:
+        """Adds a program, by default to those of the system."""
+        file = self.root / path if "/" in path else self.programs / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text if text.startswith("#!") else f"#!/bin/sh\n{text}\n")
         file.chmod(0o755)
 
     def setup(self) -> tuple[int, str]:
+        """Returns the exit status, and the errors."""
         environ = {"PATH": str(self.programs), "HOME": str(self.root / "home")}
-        done = execute(
-            ["/bin/sh", "bin/setup", "run"], cwd=self.root, env=environ, start_new_session=True
-        )
+        command = ["/bin/sh", "bin/setup", "run"]
+        done = execute(command, cwd=self.root, env=environ, start_new_session=True)
         return done.returncode, done.stderr
 
     def calls(self) -> list[str]:
@@ -62,12 +62,12 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-@pytest.mark.parametrize("folder", ["usr/bin", "home/.local/bin"])
+@pytest.mark.parametrize("uv", ["uv", "home/.local/bin/uv"])
 def test_uv_brings_its_own_python_where_the_system_has_an_old_one(
-    machine: Machine, folder: str
+    machine: Machine, uv: str
 ) -> None:
     machine.add("python3", OLD_PYTHON)
-    machine.add("uv", CREATE, machine.root / folder)
+    machine.add(uv, CREATE)
     assert machine.setup()[0] == 0
     assert machine.calls() == [
         "uv venv --quiet --seed --python 3.13 .venv",
@@ -75,28 +75,22 @@ def test_uv_brings_its_own_python_where_the_system_has_an_old_one(
     ]
     # The second run finds everything installed.
     assert machine.setup() == (0, "")
-    assert machine.calls()[2:] == [machine.calls()[2]]
-    assert "-m pip" not in machine.calls()[2]
+    (second,) = machine.calls()[2:]
+    assert "-m pip" not in second
 
 
 @pytest.mark.parametrize("program", ["-m venv", "-m pip install"])
 def test_ctrl_c_stops_without_a_traceback(machine: Machine, program: str) -> None:
     interrupted = f'case "$*" in *"{program}"*) echo Traceback >&2; kill -INT 0; exit 1 ;; esac'
     machine.add("python3", NEW_PYTHON.replace(CREATE, f"{interrupted}\n{CREATE}"))
-    machine.add("python", interrupted, machine.root / ".venv/bin")
-    if program == "-m venv":
-        (machine.root / ".venv/bin/python").unlink()
+    if program != "-m venv":
+        machine.add(".venv/bin/python", interrupted)
     status, output = machine.setup()
-    assert (status, output.splitlines()[-1]) == (130, "Stopped")
-    assert "Traceback" not in output
+    assert (status, output.splitlines()[-1], "Traceback" in output) == (130, "Stopped", False)
 
 
 def test_failure_of_a_program_is_shown(machine: Machine) -> None:
-    machine.add(
-        "python",
-        '[ "$3" != install ] || { echo no network; exit 1; }',
-        machine.root / ".venv/bin",
-    )
+    machine.add(".venv/bin/python", '[ "$3" != install ] || { echo no network; exit 1; }')
     status, output = machine.setup()
     assert (status, output.splitlines()[-1]) == (1, "no network")
 
@@ -108,13 +102,19 @@ def test_python_of_the_system_is_preferred_to_uv(machine: Machine) -> None:
     assert machine.calls()[0] == "python3 -m venv --clear .venv"
 
 
+WITH_PIPX, WITH_APT = (
+    "apt-get install pipx && pipx install uv",
+    "apt-get install python3 python3-venv",
+)
+
+
 @pytest.mark.parametrize(
     ("release", "commands"),
     [
-        (DEBIAN_12, "apt-get install pipx && pipx install uv"),
-        ('ID=ubuntu\nVERSION_ID="22.04"\n', "apt-get install pipx && pipx install uv"),
-        (DEBIAN_13, "apt-get install python3 python3-venv"),
-        ('ID=ubuntu\nVERSION_ID="24.04"\n', "apt-get install python3 python3-venv"),
+        ('ID=debian\nVERSION_ID="12"\n', WITH_PIPX),
+        ('ID=ubuntu\nVERSION_ID="22.04"\n', WITH_PIPX),
+        ('ID=debian\nVERSION_ID="13"\n', WITH_APT),
+        ('ID=ubuntu\nVERSION_ID="24.04"\n', WITH_APT),
         ('ID="rocky"\nVERSION_ID="9.4"\n', "dnf install python3.12"),
         ("ID=arch\n", "https://docs.astral.sh/uv/"),
     ],
@@ -126,46 +126,33 @@ def test_commands_that_work_on_this_system_are_named(
     (machine.root / "etc/os-release").write_text(release)
     status, complaint = machine.setup()
     assert status == 1
-    assert "or uv. Found: Python 3.11.2." in complaint
-    assert commands in complaint
-    assert "Docker" in complaint
+    for text in ("or uv. Found: Python 3.11.2.", commands, "Docker"):
+        assert text in complaint
 
 
 def test_environment_of_an_old_python_is_replaced(machine: Machine) -> None:
     machine.add("python3", OLD_PYTHON)
-    machine.add("python", OLD_PYTHON.replace("exit 1", "[ $1 != -c ]"), machine.root / ".venv/bin")
+    machine.add(".venv/bin/python", OLD_PYTHON.replace("exit 1", "[ $1 != -c ]"))
     machine.add("uv", CREATE)
     assert machine.setup()[0] == 0
     assert machine.calls()[0].startswith("uv venv")
 
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """A checkout with the files that run before others are imported."""
+def test_every_python_runs_a_command_with_the_packages_of_the_checkout(machine: Machine) -> None:
+    # These files run before others are imported.
     for name in ("manage.py", "bin/coderapi", "kernel/__init__.py", "kernel/exit_status.py"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        shutil.copy(PROJECT / name, tmp_path / name)
-    return tmp_path
+        (machine.root / name).parent.mkdir(exist_ok=True)
+        shutil.copy(PROJECT / name, machine.root / name)
 
+    def run(*arguments: str) -> tuple[int, str]:
+        """Runs manage.py with a Python that has no packages."""
+        done = execute([sys.executable, "-S", "manage.py", *arguments], cwd=machine.root)
+        return done.returncode, done.stdout + done.stderr
 
-def without_packages(checkout: Path, *arguments: str) -> tuple[int, str]:
-    """Runs manage.py with a Python that has no packages."""
-    done = execute([sys.executable, "-S", "manage.py", *arguments], cwd=checkout)
-    return done.returncode, done.stdout + done.stderr
-
-
-def test_every_python_runs_a_command_with_the_packages_of_the_checkout(checkout: Path) -> None:
-    python = checkout / ".venv/bin/python"
-    python.parent.mkdir(parents=True)
-    python.write_text('#!/bin/sh\necho "in the environment: $*"\n')
-    python.chmod(0o755)
-    assert without_packages(checkout, "list_users", "--json") == (
+    status, output = run("list_users")
+    assert (status, output.count("\n"), "Run `bin/setup run`" in output) == (1, 1, True)
+    machine.add(".venv/bin/python", 'echo "in the environment: $*"')
+    assert run("list_users", "--json") == (
         0,
         "in the environment: manage.py list_users --json\n",
     )
-
-
-def test_command_without_packages_names_the_next_step(checkout: Path) -> None:
-    status, output = without_packages(checkout, "list_users")
-    assert (status, output.count("\n")) == (1, 1)
-    assert "Run `bin/setup run`" in output

@@ -19,8 +19,8 @@ import pytest
 from coderapi import __version__, neighbors
 from coderapi.neighbors import ADVICE
 from tests.support.commands import execute
-from tests.support.processes import PACKAGES, PROJECT
-from tests.support.servers.live import Server, own_server
+from tests.support.processes import PACKAGES, PROJECT, own_database
+from tests.support.servers.live import Server
 
 COMMIT, REPOSITORY = "0123abcd", "https://git.example.com/platform/coderapi"
 
@@ -33,17 +33,16 @@ def pyproject() -> dict[str, Any]:
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory like `site-packages`, with `bin/coderapi` as pip creates it."""
     site = tmp_path_factory.mktemp("site")
-    for package in pyproject()["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]:
-        shutil.copytree(
-            PROJECT / package, site / package, ignore=shutil.ignore_patterns("__pycache__")
-        )
+    for package in PACKAGES:
+        without = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(PROJECT / package, site / package, ignore=without)
     built = {"commit": COMMIT, "repository": REPOSITORY}
     (site / "coderapi" / "build.json").write_text(json.dumps(built))
-    (site / "bin").mkdir()
-    (site / "bin" / "coderapi").write_text(
+    (program := site / "bin" / "coderapi").parent.mkdir()
+    program.write_text(
         f"#!{sys.executable}\nimport sys\nfrom coderapi.__main__ import main\nsys.exit(main())\n"
     )
-    (site / "bin" / "coderapi").chmod(0o755)
+    program.chmod(0o755)
     return site
 
 
@@ -62,23 +61,17 @@ def coderapi(installed: Path, *arguments: str, cwd: Path) -> subprocess.Complete
     return execute([installed / "bin" / "coderapi", *arguments], cwd=cwd, env=environment)
 
 
-def test_wheel_has_every_package() -> None:
+def test_wheel_has_every_package_and_its_entry_point() -> None:
     wheel = pyproject()["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert set(wheel["packages"]) == PACKAGES
-
-
-def test_entry_point_of_the_wheel_exists() -> None:
+    assert set(wheel["packages"]) == set(neighbors.PACKAGES) == PACKAGES
     module, _, name = pyproject()["project"]["scripts"]["coderapi"].partition(":")
     assert callable(getattr(import_module(module), name))
 
 
-@pytest.mark.parametrize("argument", ["version", "--version"])
-def test_program_prints_its_version(installed: Path, elsewhere: Path, argument: str) -> None:
-    found = coderapi(installed, argument, cwd=elsewhere).stdout
-    assert found == f"coderapi {__version__} (commit {COMMIT}, for Coder 2.34.1)\n"
-
-
-def test_module_prints_the_version_and_the_commit() -> None:
+def test_program_and_module_print_their_version(installed: Path, elsewhere: Path) -> None:
+    shown = f"coderapi {__version__} (commit {COMMIT}, for Coder 2.34.1)\n"
+    for argument in ("version", "--version"):
+        assert coderapi(installed, argument, cwd=elsewhere).stdout == shown
     done = execute([sys.executable, "-m", "coderapi", "--version"], cwd=PROJECT)
     assert re.fullmatch(
         rf"coderapi {__version__} \(commit [0-9a-f]+, for Coder 2.34.1\)\n", done.stdout
@@ -108,48 +101,41 @@ def test_distribution_with_packages_of_our_names_is_rejected(
 
 
 def test_own_and_damaged_lists_of_files_are_accepted(installed: Path, elsewhere: Path) -> None:
-    own, damaged, unreadable = (
-        installed / f"{name}-1.0.dist-info" / "RECORD"
-        for name in ("CoderAPI", "damaged", "unreadable")
-    )
-    for each in (own, damaged, unreadable):
+    names = ("CoderAPI", "damaged", "unreadable")
+    records = [installed / f"{name}-1.0.dist-info" / "RECORD" for name in names]
+    for each in records:
         each.parent.mkdir()
-    own.write_text("kernel/__init__.py,,\n")
-    damaged.write_bytes(b"\xe9.py,,\n")
-    unreadable.mkdir()
+    records[0].write_text("kernel/__init__.py,,\n")
+    records[1].write_bytes(b"\xe9.py,,\n")
+    records[2].mkdir()
     done = coderapi(installed, "migrate", "--help", cwd=elsewhere)
-    for each in (own, damaged, unreadable):
+    for each in records:
         shutil.rmtree(each.parent)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_packages_of_our_names_elsewhere_are_rejected(installed: Path, elsewhere: Path) -> None:
     environment = {"PYTHONPATH": f"{installed}:{elsewhere}", "HOME": str(elsewhere)}
-    shadowed = installed / "users"
-    hidden = shadowed.rename(installed / "hidden")
+    hidden = (installed / "users").rename(installed / "hidden")
     try:
         done = execute([installed / "bin" / "coderapi", "server"], cwd=elsewhere, env=environment)
     finally:
-        hidden.rename(shadowed)
-    assert done.returncode == 1
-    origin = elsewhere / "users.py"
-    assert done.stderr.startswith(f"coderapi: Python would import users from {origin}, not from ")
-
-
-def test_packages_that_are_checked_are_all_of_them() -> None:
-    assert set(neighbors.PACKAGES) == PACKAGES
+        hidden.rename(installed / "users")
+    origin = f"coderapi: Python would import users from {elsewhere / 'users.py'}, not from "
+    assert (done.returncode, done.stderr[: len(origin)]) == (1, origin)
 
 
 def test_installed_server_serves_from_any_directory(
-    installed: Path, elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    installed: Path, elsewhere: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(Server, "entry", [str(installed / "bin" / "coderapi")])
-    monkeypatch.setattr(Server, "directory", elsewhere)
+    class Installed(Server):
+        entry, directory = (str(installed / "bin" / "coderapi"),), elsewhere
+
     before = set(elsewhere.iterdir())
-    with own_server(log=tmp_path / "log", PYTHONPATH=str(installed)) as server:
-        build = server.ask("/api/v2/buildinfo").json
+    settings = {"PYTHONPATH": str(installed)}
+    with own_database() as url, Installed(log=tmp_path / "log", DATABASE_URL=url, **settings) as it:
+        build = it.ask("/api/v2/buildinfo").json
         assert build["external_url"] == f"{REPOSITORY}/releases/tag/v{__version__}"
-        assert server.get("/static/coderapi/admin.css") == 200
-        assert server.get("/login") == 200
-        assert server.end(signal.SIGTERM) == 0
+        assert {it.get(path) for path in ("/static/coderapi/admin.css", "/login")} == {200}
+        assert it.end(signal.SIGTERM) == 0
     assert set(elsewhere.iterdir()) == before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,19 +69,14 @@ def at_once(asking: Asking[Answer]) -> Answer | None:
     return None
 
 
-type Comparable = tuple[int, dict[str, str], bytes]
-
-
-def comparable(answer: Answer | HttpResponse, *, is_head: bool) -> Comparable:
+def comparable(answer: Answer | HttpResponse, *, is_head: bool) -> tuple[int, Any, bytes]:
     if isinstance(answer, Answer):
         status, headers, body = answer.status, answer.all_headers(), answer.body
     else:
         status, headers, body = answer.status_code, dict(answer.headers), answer.content
-    return status, named(headers.items()), b"" if is_head else body
-
-
-def named(headers: Any) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers if name.lower() not in NEVER_EQUAL}
+    named = {name.lower(): text for name, text in headers.items()}
+    kept = {name: text for name, text in named.items() if name not in NEVER_EQUAL}
+    return status, kept, b"" if is_head else body
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -154,23 +149,16 @@ def test_request_that_asks_counts_once(front: Site, client: APIClient) -> None:
     assert remaining(last.headers) == first - 2
 
 
-def without_identity(client: APIClient) -> None:
-    memory.clear_all()
-
-
 @pytest.mark.parametrize(
-    ("more", "before"),
-    [({"method": "POST"}, None), ({"path": f"{API}/users/me"}, None), ({}, without_identity)],
+    ("more", "forgets"),
+    [({"method": "POST"}, False), ({"path": f"{API}/users/me"}, False), ({}, True)],
 )
 def test_other_requests_ask(
-    front: Site,
-    client: APIClient,
-    more: dict[str, str],
-    before: Callable[[APIClient], None] | None,
+    front: Site, client: APIClient, more: dict[str, str], forgets: bool
 ) -> None:
     client.get(CONFIG)
-    if before:
-        before(client)
+    if forgets:
+        memory.clear_all()
     asks = request_to(**{"path": CONFIG, "token": client.token, **more})  # type: ignore[arg-type]
     assert at_once(front.exchange(asks)[0]) is None
 

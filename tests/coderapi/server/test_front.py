@@ -83,13 +83,6 @@ def test_front_answers_with_the_document_of_the_parameters(connected: None) -> N
         assert answered_by(full(path), query, Coder_Session_Token=token) == by, (path, query)
 
 
-def test_first_use_of_a_key_is_answered_by_the_front(connected: None) -> None:
-    user = make_user()
-    first, second = (make_key(user).token for _ in range(2))
-    APIClient(token=first).get(f"{API}/deployment/ssh")
-    assert answered_by(f"{API}/deployment/ssh", Coder_Session_Token=second) == "front"
-
-
 def test_first_use_of_a_key_takes_one_query_and_no_connection_after_it(
     connected: None, all_queries: list[str]
 ) -> None:
@@ -114,34 +107,28 @@ def test_rejected_key_is_left_to_django(connected: None, all_queries: list[str])
     assert len(all_queries) == 1
 
 
-def test_error_in_a_step_is_logged_once_and_left_to_django(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: object) -> None:
-        raise AttributeError
-
-    monkeypatch.setattr(exchange, "_logged", set())
-    for _ in range(3):
-        assert answered_by(f"{API}/deployment/ssh", steps=[Step("path", broken)]) == "django"
-    (record,) = [record for record in caplog.records if record.name == exchange.__name__]
-    assert record.exc_info
-    assert record.exc_info[0] is AttributeError
+def broken(_call: Call, _found: Results) -> Answer:
+    raise AttributeError
 
 
-def test_query_in_the_event_loop_is_refused_and_django_gets_the_request(
-    connected: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def queries(_call: Call, _found: Results) -> Answer:
     """Otherwise, all clients would wait for the database."""
+    User.objects.exists()
+    return Answer(200, {}, b"")
 
-    def query(_call: Call, _found: Results) -> Answer:
-        User.objects.exists()
-        return Answer(200, {}, b"")
 
-    monkeypatch.setattr(exchange, "_logged", set())
-    assert answered_by(f"{API}/deployment/ssh", steps=[Step("", query)]) == "django"
+@pytest.mark.parametrize(
+    ("step", "error"), [(broken, AttributeError), (queries, SynchronousOnlyOperation)]
+)
+def test_error_or_query_in_a_step_is_logged_once_and_left_to_django(
+    connected: None, caplog: pytest.LogCaptureFixture, step: Any, error: type[Exception]
+) -> None:
+    exchange._logged.clear()
+    for _ in range(3):
+        assert answered_by(f"{API}/deployment/ssh", steps=[Step("", step)]) == "django"
     [record] = [record for record in caplog.records if record.name == exchange.__name__]
     assert record.exc_info
-    assert record.exc_info[0] is SynchronousOnlyOperation
+    assert record.exc_info[0] is error
 
 
 def test_step_after_the_limit_may_ask_and_the_request_counts_once(
@@ -182,28 +169,20 @@ class Unread(Body):
         ("POST", "/nowhere", None, 404),
         ("POST", "/api/coderapi/v1/stats/agent-rows", ["auditor"], 403),
         ("PATCH", f"/api/coderapi/v1/csp/groups/{UUID(int=1)}", [], 403),
-        ("POST", "/csp/reports", None, 401),
-        ("POST", "/csp/reports?key=cik_unknown", None, 401),
+        *[("POST", f"/csp/reports{query}", None, 401) for query in ("", "?key=cik_unknown")],
+        ("POST", "/users/login", None, 429),
     ],
 )
 def test_request_that_is_rejected_anyway_needs_no_body(
-    connected: None, method: str, path: str, role: list[str] | None, status: int
+    connected: None, settings: Any, method: str, path: str, role: list[str] | None, status: int
 ) -> None:
+    settings.SIGN_IN_RATE_LIMIT = 0
     path, _, query = path.partition("?")
     token = make_key(make_user(*role)).token if role is not None else ""
     request = request_to(full(path), method=method, query=query, token=token)
     request.body = Unread(5, lambda: None)
     served, stop = site(get_wsgi_application())
     assert answered(served, request).status == status
-    stop()
-
-
-def test_request_over_the_limit_needs_no_body(connected: None, settings: Any) -> None:
-    settings.SIGN_IN_RATE_LIMIT = 0
-    request = request_to(f"{API}/users/login", method="POST")
-    request.body = Unread(5, lambda: None)
-    served, stop = site(None)
-    assert answered(served, request).status == 429
     stop()
 
 

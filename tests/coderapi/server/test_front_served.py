@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
+from coderapi.server.limits import Limits
 from kernel.http.exchange import Site
 from kernel.telemetry.access import AccessLog
 from tests.support.processes import DEADLINE_SECONDS, wait_for
@@ -115,9 +116,6 @@ def status(answer: bytes) -> int:
     return int(answer.split()[1])
 
 
-# --- Bodies -----------------------------------------------------------------------------------
-
-
 def held(served: Served) -> int:
     return served.clients.held.total()
 
@@ -158,7 +156,20 @@ def test_bytes_of_bodies_are_limited_by_address_and_in_all(serve: Serve) -> None
     assert whole(served) == 200
 
 
-# --- Clients that go --------------------------------------------------------------------------
+def test_body_that_drips_ends_at_the_deadline(serve: Serve) -> None:
+    """Its bytes arrive one by one, and the deadline does not move with them."""
+    assert Limits().body_seconds == 10
+    with closing(serve(body_seconds=0.3).connect(post(1 << 20))) as client:
+        client.setblocking(False)
+
+        def answer() -> bytes:
+            try:
+                return client.recv(4096)
+            except BlockingIOError:
+                client.send(b"a")
+                return b""
+
+        assert wait_for(answer).startswith(b"HTTP/1.1 408 ")
 
 
 def test_request_is_not_run_if_its_client_goes_while_it_waits_for_a_thread(
@@ -169,11 +180,15 @@ def test_request_is_not_run_if_its_client_goes_while_it_waits_for_a_thread(
         wait_for(lambda: served.queues)
         client.close()
         wait_for(lambda: not served.clients.open)
-        [line] = wait_for(served.lines)
-    assert (line["path"], line["status"], line["bytes"]) == ("/waits", CLIENT_GONE, 0)
+        assert_gone(served, "/waits")
     # The requests of a caller have an order.
     assert status(until_the_end(served.connect(get("/next")))) == 200
     assert served.django.paths == ["/next"]
+
+
+def assert_gone(served: Served, path: str) -> None:
+    [line] = wait_for(served.lines)
+    assert (line["path"], line["status"], line["bytes"]) == (path, CLIENT_GONE, 0)
 
 
 def test_request_is_finished_and_logged_if_its_client_goes_while_it_runs(served: Served) -> None:
@@ -181,13 +196,9 @@ def test_request_is_finished_and_logged_if_its_client_goes_while_it_runs(served:
     client = served.connect(get("/runs"))
     wait_for(lambda: served.django.paths)
     client.close()
-    [line] = wait_for(served.lines)
-    assert (line["path"], line["status"]) == ("/runs", CLIENT_GONE)
+    assert_gone(served, "/runs")
     served.django.may_answer.set()
     assert status(until_the_end(served.connect(get("/next")))) == 200
-
-
-# --- The access log ---------------------------------------------------------------------------
 
 
 def test_body_of_a_rejected_request_is_not_kept_in_memory(served: Served) -> None:
@@ -205,30 +216,30 @@ def test_body_of_a_rejected_request_is_not_kept_in_memory(served: Served) -> Non
         (413, post(40_000_000), {}),
         (429, post(3) + b"{}", {"held_bytes_of_address": 1}),
         (503, post(3) + b"{}", {"free_bytes": 0, "held_bytes": 1}),
+        (500, get("/crash"), {}),
     ],
 )
-def test_refusals_of_bodies_are_logged(
+def test_refusals_of_bodies_and_crashes_are_logged(
     serve: Serve, expected: int, sent: bytes, limits: dict[str, Any]
 ) -> None:
-    served = serve(**limits)
+    served, (method, path) = serve(**limits), sent.decode().split()[:2]
     answer = until_the_end(served.connect(sent))
     assert status(answer) == expected
     [line] = wait_for(served.lines)
     head, _, content = answer.partition(b"\r\n\r\n")
-    assert (line["status"], line["method"], line["path"]) == (expected, "POST", LOGIN)
+    assert (line["status"], line["method"], line["path"]) == (expected, method, path)
     assert (line["client"], line["bytes"]) == ("127.0.0.1", len(content))
     assert f"x-coder-request-id: {line['request_id']}".encode() in head.lower()
-    assert served.django.paths == ([LOGIN] if expected == 200 else [])
+    assert served.django.paths == ([path] if expected in {200, 500} else [])
 
 
 @pytest.mark.parametrize(
     ("expected", "sent", "request_line"),
     [
         (400, b"GET /a HTTP/1.1\r\n\r\n", ("GET", "/a")),
-        (400, b"nonsense\r\n\r\n", ("", "")),
-        (400, b"\x16\x03\x01\r\n", ("", "")),
+        *((400, sent, ("", "")) for sent in (b"nonsense\r\n\r\n", b"\x16\x03\x01\r\n")),
         (400, b"GET /%ff HTTP/1.1\r\nHost: x\r\n\r\n", ("GET", "/%FF")),
-        (414, b"GET /a?" + bytes(9000).replace(b"\0", b"b") + b" HTTP/1.1\r\n", ("GET", "/a")),
+        (414, b"GET /a?" + b"b" * 9000 + b" HTTP/1.1\r\n", ("GET", "/a")),
         (431, b"PUT /%20 HTTP/1.1\r\n" + b"a: b\r\n" * 102, ("PUT", "/%20")),
         (501, get("/a")[:-2] + b"Transfer-Encoding: gzip\r\n\r\n", ("GET", "/a")),
         (505, get("/a").replace(b"HTTP/1.1", b"HTTP/2.0"), ("GET", "/a")),
@@ -238,8 +249,7 @@ def test_refusals_of_heads_are_logged_and_counted(
     served: Served, expected: int, sent: bytes, request_line: tuple[str, str]
 ) -> None:
     """Also after another request of the same connection."""
-    method = request_line[0] or "other"
-    counted = count_of(expected, method)
+    counted = count_of(expected, request_line[0] or "other")
     before = get("/before").replace(b"close", b"keep-alive")
     with closing(served.connect(before)) as client:
         assert b" 200 OK" in client.recv(1 << 16)
@@ -252,17 +262,10 @@ def test_refusals_of_heads_are_logged_and_counted(
     assert line["protocol"] == ("HTTP/2.0" if expected == 505 else "HTTP/1.1")
     assert f"Request-Id: {line['request_id']}".encode() in answer
     assert line["bytes"] == len(answer.partition(b"\r\n\r\n")[2])
-    assert count_of(expected, method) == counted + 1
+    assert count_of(expected, request_line[0] or "other") == counted + 1
 
 
 def count_of(status: int, method: str) -> float:
     labels = {"operation": "unknown", "wire_format": "documented"}
     labels |= {"status": str(status), "method": method}
     return REGISTRY.get_sample_value("coderapi_http_requests_total", labels) or 0.0
-
-
-def test_crash_is_logged_as_500(served: Served) -> None:
-    answer = until_the_end(served.connect(get("/crash")))
-    [line] = wait_for(served.lines)
-    assert (status(answer), line["status"], line["path"]) == (500, 500, "/crash")
-    assert line["request_id"].encode() in answer

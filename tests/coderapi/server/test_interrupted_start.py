@@ -10,9 +10,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-import psycopg
-
-from tests.support.commands import execute, manage
+from tests.support.commands import error_of, execute, succeed
+from tests.support.databases.tables import query
 from tests.support.processes import CHANCE, DEADLINE_SECONDS, PROJECT, own_database, wait_for
 from tests.support.servers.live import Server
 
@@ -88,11 +87,8 @@ FOR EACH ROW WHEN (NEW.app = 'users') EXECUTE FUNCTION refuse();
 
 
 def test_migration_without_its_record_is_rolled_back() -> None:
-    with own_database(like="template1") as url, psycopg.connect(url, autocommit=True) as database:
-        database.execute(REFUSING)
-        refused = manage("migrate", DATABASE_URL=url)
-        assert refused.returncode == 1
-        assert "refused" in refused.stderr
-        database.execute("DROP TRIGGER refuse ON django_migrations")
-        done = manage("migrate", DATABASE_URL=url)
-        assert done.returncode == 0, done.stderr
+    with own_database(like="template1") as url:
+        query(url, REFUSING)
+        assert "refused" in error_of("migrate", DATABASE_URL=url)
+        query(url, "DROP TRIGGER refuse ON django_migrations")
+        succeed("migrate", DATABASE_URL=url)

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import ssl
-import subprocess
 import sys
 from contextlib import ExitStack, closing
 from http.client import HTTPConnection
@@ -18,8 +17,9 @@ from typing import Any
 import pytest
 
 from coderapi.server.listener import Listener
-from tests.coderapi.server.test_connection import HEAD, LAST, Application
+from tests.support.commands import execute
 from tests.support.processes import DEADLINE_SECONDS, HANG_SECONDS, PROJECT, wait_for
+from tests.support.servers.application import HEAD, LAST, Application
 from tests.support.servers.certificates import Authority
 from tests.support.servers.live import own_server
 from tests.support.servers.serving import serving, until_the_end
@@ -73,14 +73,7 @@ print(child._process.exitcode)
 @pytest.mark.parametrize("step", ["load", "tasks"])
 def test_worker_that_must_end_while_it_starts_is_not_killed(step: str) -> None:
     code = STARTS_SLOWLY.format(step=step, seconds=DEADLINE_SECONDS)
-    found = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=2 * DEADLINE_SECONDS,
-    )
+    found = execute([sys.executable, "-c", code], cwd=PROJECT)
     assert found.stdout.strip() in {"0", f"-{int(signal.SIGTERM)}"}, found.stderr
 
 
@@ -113,11 +106,12 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("tls"))
 
 
-def context(authority: Authority) -> ssl.SSLContext:
-    pair = authority.pair("server")
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(pair.certificate, pair.key)
-    return tls
+@pytest.fixture(scope="module")
+def tls(authority: Authority) -> ssl.SSLContext:
+    """The context of a server with a certificate of the authority."""
+    found, pair = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), authority.pair("server")
+    found.load_cert_chain(pair.certificate, pair.key)
+    return found
 
 
 def kept(client: socket.socket, authority: Authority) -> socket.socket:
@@ -128,9 +122,11 @@ def kept(client: socket.socket, authority: Authority) -> socket.socket:
     return client
 
 
-def test_handshakes_of_tls_are_limited_like_connections(authority: Authority) -> None:
+def test_handshakes_of_tls_are_limited_like_connections(
+    authority: Authority, tls: ssl.SSLContext
+) -> None:
     limits: Any = {"connections": 20, "closed_together": 4}
-    with ExitStack() as clients, serving(Application(), tls=context(authority), **limits) as server:
+    with ExitStack() as clients, serving(Application(), tls=tls, **limits) as server:
         honest = clients.enter_context(kept(server.connect(), authority))
         for _ in range(100):
             # Another address, which never begins the handshake.
@@ -144,15 +140,12 @@ def test_handshakes_of_tls_are_limited_like_connections(authority: Authority) ->
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x05"])
-def test_handshake_that_fails_is_no_longer_counted(authority: Authority, sent: bytes) -> None:
-    with serving(Application(), tls=context(authority)) as server:
+def test_handshake_that_fails_is_no_longer_counted(tls: ssl.SSLContext, sent: bytes) -> None:
+    with serving(Application(), tls=tls) as server:
         with server.connect() as client:
             wait_for(lambda: server.clients.open)
             client.sendall(sent)
         wait_for(lambda: not server.clients.open and not server.clients.addresses)
-
-
-TOO_MANY = OSError(errno.EMFILE, "Too many open files")
 
 
 class Failing(socket.socket):
@@ -163,35 +156,29 @@ class Failing(socket.socket):
     def accept(self) -> Any:
         if self.failures:
             self.failures -= 1
-            raise TOO_MANY
+            raise OSError(errno.EMFILE, "Too many open files")
         return super().accept()
 
 
-def failing(failures: int) -> Listener:
+@pytest.mark.parametrize(("failures", "warned"), [(3, 3), (1000, 0)])
+def test_server_pauses_if_it_cannot_accept_and_ends_as_usual(
+    caplog: pytest.LogCaptureFixture, failures: int, warned: int
+) -> None:
     found = Failing()
     found.bind(("127.0.0.1", 0))
     found.failures = failures
-    return Listener(found)
-
-
-def test_server_pauses_if_it_cannot_accept(caplog: pytest.LogCaptureFixture) -> None:
-    with serving(Application(), failing(3), accept_pause_seconds=0.01) as server:
-        assert b"200 OK" in until_the_end(server.connect(LAST))
+    with serving(Application(), Listener(found), accept_pause_seconds=0.01) as server:
+        if warned:
+            assert b"200 OK" in until_the_end(server.connect(LAST))
     messages = [record.getMessage() for record in caplog.records if record.levelno >= WARNING]
-    assert messages == ["No connection can be accepted: Too many open files"] * 3
+    assert messages[:warned] == ["No connection can be accepted: Too many open files"] * warned
 
 
-def test_server_that_cannot_accept_ends_as_usual() -> None:
-    with serving(Application(), failing(1000)):
-        pass
-
-
-def test_idle_client_of_tls_does_not_delay_the_end(authority: Authority) -> None:
+def test_idle_client_of_tls_does_not_delay_the_end(
+    authority: Authority, tls: ssl.SSLContext
+) -> None:
     patience: dict[str, Any] = dict.fromkeys(("drain_seconds", "canceled_seconds"), HANG_SECONDS)
-    with (
-        ExitStack() as clients,
-        serving(Application(), tls=context(authority), **patience) as server,
-    ):
+    with ExitStack() as clients, serving(Application(), tls=tls, **patience) as server:
         clients.enter_context(kept(server.connect(), authority))
         server.end()
         wait_for(lambda: not server.clients.open)

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +38,17 @@ from tokens.verification import providers
 from users.models import User
 
 
-def of_django() -> psycopg.Connection[Any]:
+def of_django(*, leaves: bool = False) -> psycopg.Connection[Any]:
+    if leaves:
+        leave_pool()
     connection.ensure_connection()
     return connection.connection  # type: ignore[no-any-return]
 
 
-def outside_the_pool() -> psycopg.Connection[Any]:
-    leave_pool()
-    return of_django()
-
-
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
-    "opened", [of_django, outside_the_pool, connect_directly, connect_as_requests_do]
+    "opened",
+    [of_django, partial(of_django, leaves=True), connect_directly, connect_as_requests_do],
 )
 def test_each_end_of_a_connection_notices_that_the_other_is_dead(
     opened: Callable[[], psycopg.Connection[Any]],
@@ -84,9 +83,6 @@ def test_error_of_a_malformed_url_hides_the_password() -> None:
     with pytest.raises(ImproperlyConfigured) as refused:
         databases("postgresql://me:hunter2@h:port:port/d?no", pool_size=9, idle="1", workers=1)
     assert "hunter2" not in str(refused.value)
-
-
-# --- The pool -------------------------------------------------------------------------------------
 
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -140,20 +136,16 @@ def sign_in(password: str) -> int:
     return ask(f"{API}/users/login", body=body)
 
 
-def crash() -> None:
+def crash(action: Callable[[], object]) -> None:
+    """Runs an action that fails in a transaction, or after its commit."""
     with suppress(ZeroDivisionError), transaction.atomic():
         User.objects.count()
-        raise ZeroDivisionError
+        action()
 
 
 def failing_statement() -> None:
     with suppress(DatabaseError):
         User.objects.extra(where=["no_such_column"]).count()
-
-
-def hook_that_fails() -> None:
-    with suppress(ZeroDivisionError), transaction.atomic():
-        transaction.on_commit(lambda: 1 // User.objects.filter(username="-").count())
 
 
 def rows_read_halfway() -> None:
@@ -184,9 +176,11 @@ KINDS: dict[str, Callable[[], object]] = {
     "not found": lambda: ask(f"{API}/users/nobody", token_of("owner")),
     "metrics": lambda: read_database_gauges(timezone.now()),
     "statement planned once": lambda: fetch("SELECT 1", []),
-    "error in a transaction": crash,
+    "error in a transaction": lambda: crash(lambda: 1 // 0),
     "failing statement": failing_statement,
-    "failing hook after a commit": hook_that_fails,
+    "failing hook after a commit": lambda: crash(
+        lambda: transaction.on_commit(lambda: 1 // User.objects.filter(username="-").count())
+    ),
     "rows read one by one": rows_read_halfway,
 }
 

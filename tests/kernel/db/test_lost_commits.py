@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
@@ -16,6 +17,7 @@ from django.utils import timezone
 
 from tests.support.databases.clusters import OwnCluster, own_cluster
 from tests.support.databases.database_relay import Between
+from tests.support.databases.tables import query
 from tests.support.processes import wait_for
 from tests.support.servers.live import Answer, Server
 from tests.support.stats_rows import agent_row
@@ -50,26 +52,21 @@ class Breaking:
 
 @pytest.fixture
 def breaking(
-    open_directory: Path,
-    migrated_cluster: Path,
-    tmp_path: Path,
-    tmp_path_factory: pytest.TempPathFactory,
+    open_directory: Path, migrated_cluster: Path, tmp_path: Path
 ) -> Callable[..., AbstractContextManager[Breaking]]:
     @contextmanager
     def breaking(
         *, pass_on: bool = True, hangs: bool = False, **settings: str
     ) -> Iterator[Breaking]:
-        # The path of a socket must be short.
-        sockets = tmp_path_factory.mktemp("pg")
         settings["CODERAPI_FIRST_OWNER_USERNAME"] = "owner"
+        how: Any = {"pattern": b"COMMIT|api_key.create", "pass_on": pass_on, "hangs": hangs}
+        log = tmp_path / "log"
         with (
             own_cluster(open_directory, like=migrated_cluster, durable=False) as cluster,
-            Between(
-                sockets, cluster.url, pattern=b"COMMIT|api_key.create", pass_on=pass_on, hangs=hangs
-            ) as relay,
-            Server(
-                "--web-only", log=tmp_path / "log", DATABASE_URL=relay.url, **settings
-            ) as server,
+            # The path of a socket must be short.
+            TemporaryDirectory() as sockets,
+            Between(Path(sockets), cluster.url, **how) as relay,
+            Server("--web-only", log=log, DATABASE_URL=relay.url, **settings) as server,
         ):
             yield Breaking(cluster, relay, server)
 
@@ -86,15 +83,14 @@ def test_tokens_and_rows_are_written_once(breaking: Any, *, committed: bool) -> 
         # The first row creates its partition in a separate commit.
         assert broken.ask_broken(STATS, [new_row()]).status == 200
         row = new_row()
-        for path, body, status, query, mark in (
+        for path, body, status, rows, mark in (
             (TOKENS, {"token_name": "kept"}, 201, "tokens_apikey WHERE token_name = %s", "kept"),
             (STATS, [row], 200, "stats_agentstat WHERE id = %s", row["id"]),
         ):
             answer = broken.ask_broken(path, body)
             assert (path, answer.status) == (path, status), answer.body
-            with psycopg.connect(broken.cluster.url) as connection:
-                counted = connection.execute(f"SELECT count(*) FROM {query}", [mark])  # noqa: S608
-                assert counted.fetchone() == (1,)
+            counted = query(broken.cluster.url, f"SELECT count(*) FROM {rows}", mark)  # noqa: S608
+            assert counted == [(1,)]
 
 
 def test_mint_that_still_waits_for_the_policies_is_found(breaking: Any) -> None:

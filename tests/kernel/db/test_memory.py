@@ -20,8 +20,7 @@ class Source:
     """Counts how often it is read."""
 
     def __init__(self, **more: Any) -> None:
-        self.reads = 0
-        self.more = more
+        self.reads, self.more = 0, more
 
     def read(self) -> CachedValue[int]:
         self.reads += 1
@@ -32,41 +31,39 @@ def make(**options: Any) -> Memory[str, int]:
     return Memory("test", **{"capacity": 2, **options})
 
 
-def test_value_is_read_once() -> None:
-    memory, source = make(), Source()
+KNOWN_FOR_A_MOMENT = {"topics": ("test",), "max_age_disconnected": 60.0}
+
+
+@pytest.mark.parametrize(
+    ("options", "value", "read"),
+    [
+        ({}, {}, [1, 1, 1]),
+        # An old value is read again.
+        ({"max_age": 0.0}, {}, [1, 2, 3]),
+        ({}, {"max_age": 0.0}, [1, 2, 3]),
+        # Without announcements, a value on the database is not used, or for a moment.
+        ({"topics": ("test",)}, {}, [1, 2, 3]),
+        (KNOWN_FOR_A_MOMENT, {}, [1, 1, 1]),
+        ({"topics": ("test",)}, {"lasting": True}, [1, 1, 1]),
+        (KNOWN_FOR_A_MOMENT, {"max_age": 0.0}, [1, 2, 3]),
+    ],
+)
+def test_value_is_read_again_when_it_may_have_changed(
+    options: Any, value: Any, read: list[int]
+) -> None:
+    memory, source = make(**options), Source(**value)
     assert memory.get("a") is None
-    assert [memory.load("a", source.read) for _ in range(3)] == [1, 1, 1]
-    assert memory.get("a") == 1
+    assert [memory.load("a", source.read) for _ in read] == read
+    assert memory.get("a") == (1 if read[-1] == 1 else None)
 
 
 def test_capacity_evicts_the_oldest() -> None:
     memory, source = make(), Source(tags=(("topic", "x"),))
-    for key in ("a", "b", "c"):
+    for key in "abc":
         memory.load(key, source.read)
-    assert [memory.get(key) for key in ("a", "b", "c")] == [None, 2, 3]
+    assert [memory.get(key) for key in "abc"] == [None, 2, 3]
     memory.evict(("topic", "x"))
-    assert [memory.get(key) for key in ("b", "c")] == [None, None]
-
-
-@pytest.mark.parametrize("limits", [({"max_age": 0.0}, {}), ({}, {"max_age": 0.0})])
-def test_old_value_is_read_again(limits: Any) -> None:
-    memory, source = make(**limits[0]), Source(**limits[1])
-    assert [memory.load("a", source.read) for _ in range(2)] == [1, 2]
-
-
-def test_value_on_the_database_is_not_used_without_announcements() -> None:
-    memory, source = make(topics=("test",)), Source()
-    assert [memory.load("a", source.read) for _ in range(2)] == [1, 2]
-    lasting, source = make(topics=("test",)), Source(lasting=True)
-    lasting.load("a", source.read)
-    assert lasting.get("a") == 1
-    known_for_a_moment, source = make(topics=("test",), max_age_disconnected=60.0), Source()
-    assert [known_for_a_moment.load("a", source.read) for _ in range(2)] == [1, 1]
-
-
-def test_max_age_holds_without_announcements() -> None:
-    memory, source = make(topics=("test",), max_age_disconnected=60.0), Source(max_age=0.0)
-    assert [memory.load("a", source.read) for _ in range(2)] == [1, 2]
+    assert [memory.get(key) for key in "bc"] == [None, None]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -94,26 +91,20 @@ def test_announcement_evicts_the_values_with_its_tag(argument: str, left: set[st
     assert {key for key in "ab" if memory.get(key)} == left
 
 
-def test_value_whose_announcement_came_while_it_was_read_is_not_remembered() -> None:
+def test_error_and_a_value_that_was_evicted_while_it_was_read_are_not_remembered() -> None:
     memory = make()
 
     def read() -> CachedValue[int]:
         memory.evict(("any", "thing"))
-        return CachedValue(1)
-
-    assert memory.load("a", read) == 1
-    assert memory.get("a") is None
-
-
-def test_error_is_not_remembered() -> None:
-    memory, source = make(), Source()
+        return CachedValue(7)
 
     def fail() -> CachedValue[int]:
         raise ZeroDivisionError
 
+    assert (memory.load("a", read), memory.get("a")) == (7, None)
     with pytest.raises(ZeroDivisionError):
         memory.load("a", fail)
-    assert memory.load("a", source.read) == 1
+    assert memory.load("a", Source().read) == 1
 
 
 def test_of_many_that_miss_one_reads_and_the_others_wait() -> None:

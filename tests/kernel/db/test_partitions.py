@@ -54,16 +54,30 @@ def insert(moment: datetime) -> None:
         other.execute(INSERT, [uuid.uuid4(), moment])
 
 
-def rows() -> int:
+def value(statement: str, *values: Any) -> Any:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM stats_agentstat")
-        return int(cursor.fetchone()[0])
+        cursor.execute(statement, values)
+        return cursor.fetchone()[0] if cursor.description else None
+
+
+def rows() -> int:
+    return int(value("SELECT count(*) FROM stats_agentstat"))
 
 
 def exists(table: str) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [table])
-        return bool(cursor.fetchone()[0])
+    return bool(value("SELECT to_regclass(%s) IS NOT NULL", table))
+
+
+@contextmanager
+def partition_of_another(table: str, name: str) -> Iterator[None]:
+    """Makes a partition as PostgreSQL does, and drops it at the end of the block."""
+    value(
+        f"CREATE TABLE {name} PARTITION OF {table} FOR VALUES FROM ('1999-01-01') TO ('1999-02-01')"
+    )
+    try:
+        yield
+    finally:
+        value(f"DROP TABLE {name}")
 
 
 @pytest.mark.parametrize(
@@ -85,18 +99,11 @@ def test_partition_of_any_year_is_found_again_and_dropped(moment: datetime, name
 
 @pytest.mark.parametrize("suffix", ["old", "101010000", "2026010100"])
 def test_partition_with_another_name_is_never_dropped(suffix: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"CREATE TABLE csp_report_p{suffix} PARTITION OF csp_report "
-            "FOR VALUES FROM ('1999-01-01') TO ('1999-01-02')"
-        )
-    try:
+    name = f"csp_report_p{suffix}"
+    with partition_of_another("csp_report", name):
         REPORTS.ensure(NOW, NOW)
-        assert f"csp_report_p{suffix}" not in REPORTS.drop_before(NOW)
-        assert exists(f"csp_report_p{suffix}")
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute(f"DROP TABLE csp_report_p{suffix}")
+        assert name not in REPORTS.drop_before(NOW)
+        assert exists(name)
 
 
 def test_one_partition_is_dropped_by_its_first_moment() -> None:
@@ -128,18 +135,10 @@ def described(partition: str) -> Any:
 @pytest.mark.parametrize("table", ["stats_agentstat", "csp_report", "audit_entry"])
 def test_attached_partition_equals_one_that_postgresql_creates(table: str) -> None:
     made = partitions.PartitionedTable(table, timedelta(days=1))
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"CREATE TABLE by_postgresql PARTITION OF {table} "
-            "FOR VALUES FROM ('1999-01-01') TO ('1999-01-02')"
-        )
-    try:
+    with partition_of_another(table, "by_postgresql"):
         made.ensure(LONG_AGO, LONG_AGO)
         assert described(f"{table}_p200102030000") == described("by_postgresql")
-    finally:
         made.drop(LONG_AGO)
-        with connection.cursor() as cursor:
-            cursor.execute("DROP TABLE by_postgresql")
 
 
 def test_partition_is_created_while_a_dump_reads_the_table() -> None:
@@ -158,17 +157,24 @@ def is_detaching() -> bool:
     return row == (1,)
 
 
-def test_writers_go_on_while_a_partition_waits_for_a_dump(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_writers_go_on_while_a_partition_waits_for_a_dump() -> None:
     AGENT_STATS.ensure(LONG_AGO, LONG_AGO + timedelta(hours=1))
-    monkeypatch.setattr(partitions, "limit_lock_waits", lambda: "SELECT 1")
-    with ThreadPoolExecutor(1) as thread:
-        with reading():
-            dropped = thread.submit(AGENT_STATS.drop, LONG_AGO)
-            wait_for(is_detaching)
+    written = 0
+    with ThreadPoolExecutor(1) as thread, reading():
+
+        def waited_beside_a_writer() -> bool:
+            """Returns whether the drop waited before and after a row was written."""
+            nonlocal written
+            dropping = thread.submit(AGENT_STATS.drop, LONG_AGO)
+            wait_for(lambda: is_detaching() or dropping.done())
             insert(LONG_AGO + timedelta(hours=1))
-            assert not dropped.done()
-        assert dropped.result()
-    assert rows() == 1
+            written += 1
+            return is_detaching()
+
+        wait_for(waited_beside_a_writer)
+    # The last call may have dropped it when the dump ended.
+    AGENT_STATS.drop(LONG_AGO)
+    assert (exists(PARTITION), rows()) == (False, written)
 
 
 def test_dropping_gives_up_during_a_dump_and_is_finished_later() -> None:
@@ -188,13 +194,11 @@ def test_dropping_gives_up_during_a_dump_and_is_finished_later() -> None:
 
 def test_table_that_an_operator_has_detached_stays() -> None:
     AGENT_STATS.ensure(LONG_AGO, LONG_AGO)
-    with connection.cursor() as cursor:
-        cursor.execute(f"ALTER TABLE stats_agentstat DETACH PARTITION {PARTITION}")
+    value(f"ALTER TABLE stats_agentstat DETACH PARTITION {PARTITION}")
     assert AGENT_STATS.drop_before(NOW) == []
     assert exists(PARTITION)
-    with connection.cursor() as cursor:
-        cursor.execute(f"COMMENT ON TABLE {PARTITION} IS '{partitions.TO_DROP}'")
     # This comment is what remains if a process is killed before it drops the partition.
+    value(f"COMMENT ON TABLE {PARTITION} IS '{partitions.TO_DROP}'")
     assert AGENT_STATS.drop_before(NOW) == [PARTITION]
 
 

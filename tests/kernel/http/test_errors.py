@@ -213,9 +213,6 @@ def test_malformed_filters_of_the_admin_are_never_500(
     assert owner.get(f"{address}?{query}").status_code in statuses
 
 
-# --- Headers of all answers -------------------------------------------------------------------
-
-
 def test_204_has_no_length(member: APIClient) -> None:
     answer = member.delete(f"/api/v2/users/me/keys/{member.token.partition('-')[0]}")
     assert (answer.status_code, "Content-Length" in answer.headers) == (204, False)
@@ -253,9 +250,6 @@ def test_other_origins_may_read_answers_only_if_the_option_allows_it(
     assert preflight.status_code == 200
     assert "coder-session-token" in preflight.headers["Access-Control-Allow-Headers"]
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
-
-
-# --- The root and the health ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/api/v2", "/api/v2/"])

@@ -48,18 +48,19 @@ def redirect(*headers: Any, **more: Any) -> str | None:
     return found.headers["Location"] if found else None
 
 
-# --- Host names -------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("host", "more", "stays"),
     [
         *((host, {}, True) for host in STAYING),
         *((host, {}, False) for host in REDIRECTED),
-        *(("localhost", {"TLS_ENABLE": True}, True), ("one.apps.example.com", DOTTED, True)),
-        *(("one-apps.example.com", DASHED, True), ("-apps.example.com", DASHED, False)),
-        *(("apps.example.com", DOTTED, False), ("a.b.apps.example.com", DOTTED, False)),
-        *(("apps.example.com", DASHED, False), ("coder.example.com", {"TLS_ENABLE": True}, False)),
+        ("localhost", {"TLS_ENABLE": True}, True),
+        ("one.apps.example.com", DOTTED, True),
+        ("one-apps.example.com", DASHED, True),
+        ("-apps.example.com", DASHED, False),
+        ("apps.example.com", DOTTED, False),
+        ("a.b.apps.example.com", DOTTED, False),
+        ("apps.example.com", DASHED, False),
+        ("coder.example.com", {"TLS_ENABLE": True}, False),
         ("coder.example.com:8080", {"ACCESS_URL": WITH_PORT}, True),
         ("coder.example.com", {"ACCESS_URL": WITH_PORT}, False),
     ],
@@ -100,9 +101,6 @@ def test_malformed_host_is_400(
         answer = anonymous.get(path, headers={"Host": host})
         assert (answer.status_code, "Host" in answer.json()["message"]) == (400, True)
     assert anonymous.get("/healthz", headers={"Host": host}).status_code == 200
-
-
-# --- Addresses --------------------------------------------------------------------------------
 
 
 def address(peer: str, forwarded: str) -> str:

@@ -12,21 +12,15 @@ from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.processes import DEADLINE_SECONDS, PROJECT, free_port, own_database, wait_for
+from tests.support.servers import proxies
 from tests.support.servers.live import Server
 from tests.support.servers.local_server import answering
-from tests.support.servers.proxies import (
-    Proxy,
-    caddy,
-    haproxy,
-    needs_caddy,
-    needs_haproxy,
-    needs_nginx,
-    nginx,
-)
+from tests.support.servers.proxies import Proxy, caddy, needs_caddy, needs_haproxy, needs_nginx
 
 CLIENTS = 4
 # Enough requests that each server gets some before its restart, while it is away, and afterwards.
@@ -136,17 +130,18 @@ def test_no_request_fails_behind_the_proxy_of_the_composition(pair: Pair, tmp_pa
         check(pair, proxy.http_port)
 
 
-@needs_nginx
-def test_no_request_fails_behind_nginx_as_documented(pair: Pair, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("language", "proxy"),
+    [
+        pytest.param("nginx", proxies.nginx, marks=needs_nginx),
+        pytest.param("haproxy", proxies.haproxy, marks=needs_haproxy),
+    ],
+)
+def test_no_request_fails_behind_nginx_and_haproxy_as_documented(
+    pair: Pair, tmp_path: Path, language: str, proxy: Any
+) -> None:
     port = free_port()
-    with nginx(example("nginx", *pair.ports, port=port), tmp_path, port=port):
-        check(pair, port)
-
-
-@needs_haproxy
-def test_no_request_fails_behind_haproxy_as_documented(pair: Pair, tmp_path: Path) -> None:
-    port = free_port()
-    with haproxy(example("haproxy", *pair.ports, port=port), tmp_path, port=port):
+    with proxy(example(language, *pair.ports, port=port), tmp_path, port=port):
         check(pair, port)
 
 

@@ -63,16 +63,14 @@ def test_step_with_an_answer_or_an_error_ends_the_request(ends: Any) -> None:
 
 def test_loop_answers_each_ask_itself() -> None:
     results = Results(make_call())
-    walking = walk(
-        [Step(name, lambda *_: Ask(lambda: "x")) for name in ("path", "address")], results
-    )
+    steps = [Step(name, lambda *_: Ask(lambda: "x")) for name in ("path", "address")]
+    walking = walk(steps, results)
     assert next(walking).query() == "x"
     assert walking.send("from a thread").query() == "x"
     with pytest.raises(StopIteration):
         walking.throw(REFUSED)
-    assert results.path == "from a thread"
     assert results.answer
-    assert results.answer.status == 400
+    assert (results.path, results.answer.status) == ("from a thread", 400)
 
 
 @pytest.mark.parametrize(
@@ -83,10 +81,13 @@ def test_unexpected_error_is_raised(ask: Any) -> None:
         ran(Step("path", ask))
 
 
+BROKEN = (Step("path", raising(KeyError("x"))),)
+
+
 def test_step_that_fails_is_a_logged_500_with_the_common_headers(
-    anonymous: APIClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("coderapi.steps.STEPS", (Step("path", raising(KeyError("x"))),))
+    settings.STEPS = f"{__name__}.BROKEN"
     answer = APIClient().get(f"{API}/buildinfo")
     assert answer.status_code == 500
     assert answer["X-Coder-Request-Id"] in answer.json()["detail"]

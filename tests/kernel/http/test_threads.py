@@ -81,6 +81,19 @@ def test_whole_response_has_its_length(started: Start, body: list[bytes]) -> Non
     assert answer.pieces is None
 
 
+def occupied(submit: Callable[[Callable[[], None]], object]) -> threading.Event:
+    """Occupies the only thread until the event is set."""
+    begun, free = threading.Event(), threading.Event()
+
+    def occupy() -> None:
+        begun.set()
+        free.wait(DEADLINE_SECONDS)
+
+    submit(occupy)
+    assert begun.wait(DEADLINE_SECONDS)
+    return free
+
+
 def test_slow_reader_of_a_stream_occupies_no_thread(started: Start) -> None:
     """While the client does not read, the only thread is free, and one piece is in memory."""
     body = Body(pieces=3)
@@ -95,19 +108,6 @@ def test_slow_reader_of_a_stream_occupies_no_thread(started: Start) -> None:
     pieces.close(3, is_whole=True)
     wait_for(lambda: body.closed_in)
     assert body.closed_in != threading.main_thread()
-
-
-def occupied(threads: Threads) -> threading.Event:
-    """Occupies the only thread until the event is set."""
-    begun, free = threading.Event(), threading.Event()
-
-    def occupy() -> None:
-        begun.set()
-        free.wait(DEADLINE_SECONDS)
-
-    threads.submit(occupy, "", "")
-    assert begun.wait(DEADLINE_SECONDS)
-    return free
 
 
 def test_response_is_closed_in_a_thread_if_the_client_goes_while_it_is_made(
@@ -139,7 +139,7 @@ def test_request_of_a_client_that_has_gone_is_not_started(started: Start) -> Non
         return application([b""])(environ, start_response)
 
     threads = started(answer)
-    free = occupied(threads)
+    free = occupied(lambda occupy: threads.submit(occupy, "", ""))
 
     async def go() -> None:
         gone = asyncio.create_task(ask(threads.respond({}, "", "")))
@@ -179,9 +179,6 @@ def test_error_outside_of_the_middleware_is_a_response(
     assert ("1-2" in found.body.decode()) == ("secret" in caplog.text) == (status == 500)
 
 
-# --- The pool -------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def pool() -> Iterator[Pool]:
     found = Pool(1, name="tested")
@@ -192,15 +189,7 @@ def pool() -> Iterator[Pool]:
 @pytest.fixture
 def free(pool: Pool) -> threading.Event:
     """Occupies the only thread until the event is set."""
-    begun, free = threading.Event(), threading.Event()
-
-    def occupy() -> None:
-        begun.set()
-        free.wait(DEADLINE_SECONDS)
-
-    pool.submit("a", occupy)
-    assert begun.wait(DEADLINE_SECONDS)
-    return free
+    return occupied(lambda occupy: pool.submit("a", occupy))
 
 
 def test_callers_take_turns(pool: Pool, free: threading.Event) -> None:
@@ -213,20 +202,19 @@ def test_callers_take_turns(pool: Pool, free: threading.Event) -> None:
     assert seen == ["a", "b", "c", "a", "b", "a"]
 
 
-def test_errors_are_raised_by_the_future(pool: Pool) -> None:
+def test_canceled_job_is_not_run_and_errors_are_raised_by_the_future(
+    pool: Pool, free: threading.Event
+) -> None:
+    seen: list[int] = []
+
     def fail() -> None:
         raise ValueError("no")
 
-    with pytest.raises(ValueError, match="no"):
-        pool.submit("a", fail).result(DEADLINE_SECONDS)
-    assert pool.submit("a", lambda: 1).result(DEADLINE_SECONDS) == 1
-
-
-def test_canceled_job_is_not_run(pool: Pool, free: threading.Event) -> None:
-    seen: list[int] = []
     assert pool.submit("a", lambda: seen.append(1)).cancel()
-    last = pool.submit("a", lambda: seen.append(2))
+    failing, last = pool.submit("a", fail), pool.submit("a", lambda: seen.append(2))
     free.set()
+    with pytest.raises(ValueError, match="no"):
+        failing.result(DEADLINE_SECONDS)
     last.result(DEADLINE_SECONDS)
     assert seen == [2]
 

@@ -37,9 +37,6 @@ def test_private_database_is_used_and_stopped(open_directory: Path, migrated_clu
         handle.release()
 
 
-# --- psql -------------------------------------------------------------------------------------
-
-
 def psql(*arguments: str, url: str) -> subprocess.CompletedProcess[str]:
     return manage("postgres", "psql", *arguments, DATABASE_URL=url)
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 
 import psycopg
@@ -32,6 +31,7 @@ from tests.support.databases.clusters import (
     directory_for_postgres,
     programs_of,
 )
+from tests.support.databases.tables import query
 from tests.support.processes import PROJECT, connects, wait_for
 
 AS_ROOT = os.geteuid() == 0
@@ -127,11 +127,9 @@ def test_cluster_has_its_settings(source: Source, folder: Path, seed_of: SeedOf)
 
 
 def test_password_is_needed_and_kept_private(data_dir: Path) -> None:
-    server = acquired(data_dir)
-    file = data_dir / "postgres" / "password"
-    assert file.stat().st_mode & 0o777 == 0o600
+    server, file = acquired(data_dir), data_dir / "postgres" / "password"
     password = file.read_text().strip()
-    assert len(password) >= 32
+    assert (file.stat().st_mode & 0o777, len(password) >= 32) == (0o600, True)
     with pytest.raises(psycopg.OperationalError, match="password"):
         psycopg.connect(server.url.replace(password, "wrong"))
     assert password not in repr(server)
@@ -265,8 +263,8 @@ def test_incomplete_cluster_is_never_replaced(folder: Path) -> None:
 
 
 def test_failed_start_shows_the_end_of_the_log(unstarted: Path) -> None:
-    with (unstarted / "postgres" / "data" / "postgresql.conf").open("a") as configuration:
-        configuration.write("no_such_setting = 1\n")
+    configuration = unstarted / "postgres" / "data" / "postgresql.conf"
+    configuration.write_text("no_such_setting = 1\n")
     with pytest.raises(postgres.PostgresError, match="no_such_setting"):
         acquired(unstarted)
 
@@ -276,14 +274,14 @@ def test_failed_start_shows_the_end_of_the_log(unstarted: Path) -> None:
     [("true", "stopped at once"), ("echo it is still in use >&2; false", "it is still in use")],
 )
 def test_server_that_does_not_stay_is_reported(
-    unstarted: Path, monkeypatch: pytest.MonkeyPatch, program: str, complaint: str
+    unstarted: Path, program: str, complaint: str
 ) -> None:
-    monkeypatch.setattr("kernel.postgres.cluster.TIMEOUT_SECONDS", 0)
     pg_ctl = unstarted / "pg_ctl"
     pg_ctl.write_text(f"#!/bin/sh\n{program}\n")
     pg_ctl.chmod(0o755)
+    fake = Binaries(unstarted, (17,), "system")
     with pytest.raises(postgres.PostgresError, match=complaint):
-        start(prepared(unstarted), binaries=Binaries(unstarted, (17,), "system"))
+        start(prepared(unstarted), binaries=fake, seconds=0)
 
 
 def test_data_directory_that_cannot_be_written_is_refused(folder: Path) -> None:
@@ -333,16 +331,14 @@ def test_wheel_under_a_closed_directory_is_copied(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("size", "left"), [(0, 0), (100, 100), (101, 10)])
-def test_log_is_cut_to_its_end(tmp_path: Path, size: int, left: int) -> None:
+def test_log_is_cut_to_its_end_and_the_shown_end_is_short(
+    tmp_path: Path, size: int, left: int
+) -> None:
     file = tmp_path / "log"
     text = bytes(number % 251 for number in range(size))
     file.write_bytes(text)
     trim_log(file, limit=100, kept=10)
     assert file.read_bytes() == text[size - left :]
-
-
-def test_shown_end_of_a_log_is_short(tmp_path: Path) -> None:
-    file = tmp_path / "log"
     file.write_text("x" * 20_000 + "\nend\n")
     assert len(last_log_lines(file)) < 20_000
     assert last_log_lines(file).endswith("x\nend")
@@ -453,11 +449,8 @@ def first_line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def started_at(url: str) -> datetime:
-    with psycopg.connect(url) as connection:
-        row = connection.execute("SELECT pg_postmaster_start_time()").fetchone()
-    assert row
-    return datetime.fromisoformat(str(row[0]))
+def started_at(url: str) -> object:
+    return query(url, "SELECT pg_postmaster_start_time()")
 
 
 @contextmanager

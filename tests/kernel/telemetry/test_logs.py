@@ -67,11 +67,9 @@ def test_message_cannot_forge_another_line() -> None:
 
 def test_json_line_has_level_time_and_extras() -> None:
     line = json.loads(formatter("json").format(record(level=logging.WARNING, count=3)))
-    assert line["level"] == "WARNING"
-    assert line["logger_name"] == "x"
-    assert line["message"] == "said so"
-    assert line["count"] == 3
-    assert line["ts"].endswith("+00:00")
+    assert line.pop("ts").endswith("+00:00")
+    wanted = {"level": "WARNING", "logger_name": "x", "message": "said so", "count": 3}
+    assert line.items() >= wanted.items()
 
 
 def test_stackdriver_line_has_severity_and_the_traceback_in_the_message() -> None:
@@ -89,25 +87,15 @@ def test_stackdriver_line_has_severity_and_the_traceback_in_the_message() -> Non
 TOKEN = "abcdefghij-0123456789abcdefghijkl"
 
 
-@pytest.mark.parametrize(
-    "around",
-    ["/x_{}", "/a%253D{}", "coder_session_token%3D{}", "/p;token={}x", "{}_a", "{}é", "{0}{0}"],
-)
-def test_tokens_are_redacted_between_any_characters(around: str) -> None:
-    scrubbed = logs.scrub(around.format(TOKEN))
-    assert scrubbed == around.format("abcdefghij-***")
+AROUND = ("/x_{}", "/a%253D{}", "coder_session_token%3D{}", "/p;token={}x", "{}_a", "{}é", "{0}{0}")
+ID = "bcbdef06-1ac2-475c-b242-acf849b2e8a1"
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        "x_bcbdef06-1ac2-475c-b242-acf849b2e8a1",
-        "bcbdef06-1ac2-475c-b242-acf849b2e8a1-bcbdef06-1ac2-475c-b242-acf849b2e8a1",
-        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-    ],
+    "text", [*AROUND, f"x_{ID}", f"{ID}-{ID}", f"00-{'0af' * 11}-{'b7' * 8}-01"]
 )
-def test_ids_are_not_redacted(text: str) -> None:
-    assert logs.scrub(text) == text
+def test_tokens_are_redacted_between_any_characters_and_ids_are_not(text: str) -> None:
+    assert logs.scrub(text.format(TOKEN)) == text.format("abcdefghij-***")
 
 
 @pytest.fixture
@@ -152,9 +140,6 @@ def test_traceback_and_extras_are_redacted_in_every_log(name: str) -> None:
     assert "Traceback" in line
     for secret in ("longer-secret", "password-here", TOKEN.partition("-")[2]):
         assert secret not in line
-
-
-# --- Repeated lines -------------------------------------------------------------------------------
 
 
 REQUESTS = 150

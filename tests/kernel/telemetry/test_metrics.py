@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from datetime import timedelta
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,11 @@ DOCUMENT = PROJECT / "docs" / "metrics.md"
 ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*) ?\|", re.MULTILINE)
 
 
-def requests(**labels: str) -> float:
-    return REGISTRY.get_sample_value("coderapi_http_requests_total", labels) or 0.0
+def sampled_value(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+requests = partial(sampled_value, "coderapi_http_requests_total")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -81,9 +85,9 @@ def test_job_runs_are_counted_by_outcome(error: Exception | None, outcome: str) 
         return 1
 
     labels = {"job_name": "counted", "outcome": outcome}
-    before = REGISTRY.get_sample_value("coderapi_job_runs_total", labels) or 0
+    before = sampled_value("coderapi_job_runs_total", **labels)
     run_job(Job(name="counted", every=timedelta(days=1), run=run), timezone.now())
-    assert REGISTRY.get_sample_value("coderapi_job_runs_total", labels) == before + 1
+    assert sampled_value("coderapi_job_runs_total", **labels) == before + 1
 
 
 @pytest.mark.django_db
@@ -135,16 +139,13 @@ def _shown_name(family: Metric) -> str:
     return f"{family.name}_total" if family.type == "counter" else family.name
 
 
-def test_every_metric_is_documented() -> None:
+def test_every_metric_is_documented_and_no_label_is_reserved_by_prometheus() -> None:
     rows = {
         (name, kind, tuple(re.findall(r"\w+", labels)))
         for name, kind, labels in ROW.findall(DOCUMENT.read_text())
     }
     assert rows == set(declared())
-
-
-def test_no_label_is_reserved_by_prometheus() -> None:
-    assert not {"job", "instance"} & {label for _, _, labels in declared() for label in labels}
+    assert not {"job", "instance"} & {label for _, _, labels in rows for label in labels}
 
 
 def test_directories_of_killed_servers_are_removed(
@@ -153,17 +154,15 @@ def test_directories_of_killed_servers_are_removed(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    left = tmp_path / f"{telemetry.DIRECTORY_PREFIX}{ended.pid}-x"
-    lives = tmp_path / f"{telemetry.DIRECTORY_PREFIX}{os.getpid()}-x"
-    foreign = tmp_path / f"{telemetry.DIRECTORY_PREFIX}nonsense"
+    left, lives, foreign = (
+        tmp_path / f"{telemetry.DIRECTORY_PREFIX}{name}"
+        for name in (f"{ended.pid}-x", f"{os.getpid()}-x", "nonsense")
+    )
     for directory in (left, lives, foreign):
         directory.mkdir()
     with telemetry.shared_directory() as mine:
-        assert mine.is_dir()
-        assert not left.exists()
-    assert not mine.exists()
-    assert lives.is_dir()
-    assert foreign.is_dir()
+        assert (mine.is_dir(), left.exists()) == (True, False)
+    assert [path.is_dir() for path in (mine, lives, foreign)] == [False, True, True]
 
 
 def connect_and_close() -> None:
@@ -213,9 +212,7 @@ def test_server_serves_the_counts_of_all_its_processes(tmp_path: Path) -> None:
         assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
 
-def test_child_that_vanishes_hides_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_child_that_vanishes_hides_no_other(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     # The first child ended before its title was read, the second after that, and two live.
@@ -226,15 +223,10 @@ def test_child_that_vanishes_hides_no_other(
     for pid, role in titles.items():
         (tmp_path / str(pid)).mkdir()
         (tmp_path / f"{pid}/cmdline").write_text(f"{TITLE}{role}\0")
-    monkeypatch.setattr(prometheus, "PROC", tmp_path)
-    monkeypatch.setattr(prometheus, "running", lambda: "2.34.1")
-    [memory] = [
-        found
-        for found in prometheus.ThisServer(1).collect()
-        if found.name == "process_resident_memory_bytes"
-    ]
-    roles = {sample.labels["pid"]: sample.labels["role"] for sample in memory.samples}
-    assert roles == {"1": "supervisor", str(os.getpid()): "web", str(os.getppid()): "worker"}
+    read = {each.name: each for each in prometheus.ThisServer(1, tmp_path).collect()}
+    samples = read["process_resident_memory_bytes"].samples
+    found = {int(each.labels["pid"]): each.labels["role"] for each in samples}
+    assert found == {1: "supervisor", os.getpid(): "web", os.getppid(): "worker"}
 
 
 def scraped(port: int) -> str:
@@ -254,9 +246,6 @@ def builds(text: str) -> float:
         r'^coderapi_http_requests_total{[^}]*"build-info"[^}]*} (\S+)$', text, re.MULTILINE
     )
     return float(found[1]) if found else 0.0
-
-
-# --- The lag of the event loop --------------------------------------------------------------------
 
 
 BLOCKED_SECONDS = 100.0

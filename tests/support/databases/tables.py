@@ -16,7 +16,8 @@ def query(url: str, statement: str, *values: Any) -> list[Any]:
     """Runs a statement. Returns its rows, if it has any."""
     with psycopg.connect(url, autocommit=True) as connection:
         found = connection.execute(statement.encode(), values or None)
-        return found.fetchall() if found.description else []
+        # A row may have no columns.
+        return [] if found.description is None else found.fetchall()
 
 
 def row_counts(url: str) -> dict[str, int]:

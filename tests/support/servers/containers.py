@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,11 @@ class Instruction:
 
     @property
     def steps(self) -> list[list[str]]:
-        """Returns the commands in a shell form, split at &&."""
-        return [shlex.split(step) for step in self.value.split("&&")]
+        """Returns the commands in a shell form, split at &&, without their variables."""
+        commands = [shlex.split(step) for step in self.value.split("&&")]
+        return [
+            list(dropwhile(lambda word: re.match(r"\w+=", word), command)) for command in commands
+        ]
 
 
 type Stage = list[Instruction]
@@ -80,16 +84,6 @@ def build_context() -> Iterator[str]:
             yield line[1:]
 
 
-def copy_build_context(to: Path) -> None:
-    for name in build_context():
-        source = PROJECT / name
-        if source.is_dir():
-            shutil.copytree(source, to / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            (to / name).parent.mkdir(exist_ok=True)
-            shutil.copy2(source, to / name)
-
-
 def composition(**variables: str) -> dict[str, Any]:
     """Returns docker-compose.yml, with the given variables or else their defaults filled in."""
     text = VARIABLE.sub(
@@ -116,7 +110,14 @@ class Image:
         }
         for directory in (self.app, self.data, self.secrets, self.temporary):
             directory.mkdir()
-        copy_build_context(self.app)
+        for name in build_context():
+            source = PROJECT / name
+            if source.is_dir():
+                without = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(source, self.app / name, ignore=without)
+            else:
+                (self.app / name).parent.mkdir(exist_ok=True)
+                shutil.copy2(source, self.app / name)
 
     def translated(self, text: str) -> str:
         """Returns the text with the paths in the image replaced with those of this machine."""
@@ -175,7 +176,8 @@ def built_image(root: Path) -> Image:
     last = stages()[0][-1]
     assert last.name == "RUN"
     for step in last.steps:
-        done = image.run(step)
+        # Except the libraries, which are those of this machine.
+        done = image.run([argument for argument in step if argument != "/opt/venv/lib"])
         assert done.returncode == 0, done.stderr
     return image
 
@@ -184,28 +186,20 @@ def built_image(root: Path) -> Image:
 def rehearsed(image: Image, **environment: str) -> Iterator[Rehearsal]:
     """Starts web and worker on their own database. They trust loopback as the proxy's address."""
     logs = image.temporary
+    environment |= {
+        "CODERAPI_WEB_WORKERS": "1",
+        "CODER_PROXY_TRUSTED_ORIGINS": "127.0.0.1",
+    }
     with own_database() as url, ExitStack() as running:
-        provide_secrets(image, database_url=url)
-        web = Container(
-            image,
-            "web",
-            log=logs / "web.log",
-            CODERAPI_WEB_WORKERS="1",
-            CODER_PROXY_TRUSTED_ORIGINS="127.0.0.1",
-            **environment,
-        )
+        shutil.copytree(make_secrets(logs), image.secrets, dirs_exist_ok=True)
+        (image.secrets / "database_url").unlink()
+        (image.secrets / "database_url").write_text(f"{url}\n")
+        web = Container(image, "web", log=logs / "web.log", **environment)
         running.callback(web.kill_all)
         assert web.port
         worker = Container(image, "worker", log=logs / "worker.log")
         running.callback(worker.kill_all)
         yield Rehearsal(image, web, worker, url)
-
-
-def provide_secrets(image: Image, *, database_url: str) -> None:
-    made = make_secrets(image.temporary)
-    shutil.copytree(made, image.secrets, dirs_exist_ok=True)
-    (image.secrets / "database_url").unlink()
-    (image.secrets / "database_url").write_text(f"{database_url}\n")
 
 
 def make_secrets(directory: Path) -> Path:

@@ -1,0 +1,104 @@
+"""An application for tests of the server's connections, and the heads that they send."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from kernel.http.asking import Asking, Submit, no_threads
+from kernel.http.errors import APIError
+from kernel.http.exchange import Request
+from kernel.http.responses import Answer
+from kernel.http.results import Ask
+
+HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
+LAST = HEAD + b"Connection: close\r\n\r\n"
+LARGE = bytes(32 << 20)
+
+
+class Application:
+    """Its response depends on the path. `seen` has what it has noticed."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.names: set[str] = set()
+        self.bodies: list[bytes] = []
+
+    def exchange(self, request: Request) -> tuple[Asking[Answer], Submit]:
+        self.names |= {*request.call.headers}
+        return self._answer(request), no_threads
+
+    def _answer(self, request: Request) -> Asking[Answer]:
+        if request.refusal:
+            return whole(request.refusal.answer().body, request.refusal.status)
+        body = b"ok"
+        if request.body:
+            try:
+                body = yield from request.body.read(1 << 20)
+            except Exception as error:  # noqa: BLE001 - noted
+                self.seen.append(str(error))
+            self.bodies.append(body)
+        path = request.call.path.split("/")[1]
+        if path == "wait":
+            return (yield from self._wait())
+        if path == "late":
+            yield Ask(begin=done)
+        if path == "stream":
+            return Answer(200, {}, b"", pieces=Pieces(request.call.path))
+        return whole(ANSWERS[path](request) if path in ANSWERS else body)
+
+    def _wait(self) -> Asking[Answer]:
+        self.seen.append("waits")
+        try:
+            yield Ask(begin=Future)
+        except GeneratorExit:
+            self.seen.append("canceled")
+            raise
+        except APIError as error:
+            return whole(error.answer().body, error.status)
+        raise AssertionError
+
+
+ANSWERS: dict[str, Callable[[Request], bytes]] = {
+    "large": lambda _: LARGE,
+    "version": lambda request: request.version.encode(),
+    "host": lambda request: f"{host_of(request)}?{request.call.query}".encode(),
+}
+
+
+def host_of(request: Request) -> str:
+    return request.call.headers.get("host") or request.call.server
+
+
+def whole(body: bytes, status: int = 200) -> Answer:
+    answer = Answer(status, {}, body)
+    answer.add_length()
+    return answer
+
+
+def done() -> Future[None]:
+    future: Future[None] = Future()
+    threading.Timer(0.01, future.set_result, [None]).start()
+    return future
+
+
+class Pieces:
+    """Two pieces. They break off after the first one for `/stream/fail`, and wait for `/half`."""
+
+    closed: list[bool] = []
+
+    def __init__(self, path: str) -> None:
+        self._path, self._left = path, [b"one", b"two", None]
+
+    def next(self) -> Future[bytes | None]:
+        future: Future[bytes | None] = Future()
+        piece = self._left.pop(0)
+        if piece != b"two" or self._path == "/stream":
+            future.set_result(piece)
+        elif self._path == "/stream/fail":
+            future.set_exception(ValueError())
+        return future
+
+    def close(self, size: int, *, is_whole: bool) -> None:
+        self.closed.append(is_whole)
