@@ -40,15 +40,6 @@ class CoderUpdateCheck(Singleton):
     url = models.CharField(
         max_length=512, blank=True, default="", db_comment="The page of this release."
     )
-    etag = models.CharField(
-        max_length=256, blank=True, default="", db_comment="The ETag of the last response."
-    )
-    requested_url_digest = models.CharField(
-        max_length=512,
-        blank=True,
-        default="",
-        db_comment="A digest of the requested URL, which may contain a secret.",
-    )
     succeeded_at = models.DateTimeField(null=True, db_comment="When a check last succeeded.")
     failed_at = models.DateTimeField(null=True, db_comment="When a check last failed.")
     error = models.CharField(

@@ -96,7 +96,7 @@ def _read(feed: str) -> bytes:
     if "://" not in feed:
         return _content(Path(feed))
     headers = {"Accept": "application/json"}
-    return fetch(feed, headers, seconds=DEADLINE_SECONDS, expected={200}).body
+    return fetch(feed, headers, seconds=DEADLINE_SECONDS).body
 
 
 def _content(path: Path) -> bytes:

@@ -7,14 +7,13 @@ is then called offline. It is retried every hour, and the error is logged once a
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import orjson
 from django.conf import settings
 from django.db import transaction
-from django.utils.crypto import salted_hmac
 
 from deployment.models import CoderUpdateCheck, NewCoderapiRelease
 from deployment.selectors import external_url
@@ -58,13 +57,10 @@ def check_for_update(now: datetime, *, seconds: float = DEADLINE_SECONDS) -> int
     If the request fails, stores the error, keeps the known release, and logs once a day.
     """
     known = CoderUpdateCheck.objects.get_or_create()[0]
-    url = settings.UPDATE_CHECK_URL
-    source = salted_hmac("update-check", url, algorithm="sha256").hexdigest()
+    headers = {"Accept": "application/vnd.github+json, application/json"}
     try:
-        answer = _fetch(
-            url, etag=known.etag if known.requested_url_digest == source else "", seconds=seconds
-        )
-        return _store(known, answer, source, now)
+        reply = fetch(settings.UPDATE_CHECK_URL, headers, seconds=seconds)
+        return _store(known, *parse_release(reply.body), now)
     except OutgoingError as error:
         if known.failed_at is None or known.failed_at.date() < now.date():
             logger.warning(
@@ -76,32 +72,21 @@ def check_for_update(now: datetime, *, seconds: float = DEADLINE_SECONDS) -> int
         return 0
 
 
-def _fetch(url: str, *, etag: str, seconds: float) -> Reply:
-    headers = {"Accept": "application/vnd.github+json, application/json"}
-    headers |= {"If-None-Match": etag} if etag else {}
-    return fetch(url, headers, seconds=seconds, expected={200, 304})
-
-
-def fetch(
-    url: str, headers: Mapping[str, str], *, seconds: float, expected: Collection[int]
-) -> Reply:
+def fetch(url: str, headers: Mapping[str, str], *, seconds: float) -> Reply:
     """Sends a request to the internet and returns the response.
 
-    Raises: OutgoingError for errors and timeouts, and for a status that is not expected.
+    Raises: OutgoingError for errors and timeouts, and for another status than 200.
     """
     headers = {**headers, "User-Agent": settings.USER_AGENT}
     reply = send(Outgoing(url, headers, networks=None, may_leave=True), seconds=seconds)
-    if reply.status not in expected:
+    if reply.status != 200:
         raise OutgoingError(f"{redacted(url)} returned status {reply.status}")
     return reply
 
 
-def _store(known: CoderUpdateCheck, answer: Reply, source: str, now: datetime) -> int:
+def _store(known: CoderUpdateCheck, version: str, url: str, now: datetime) -> int:
     before = known.version
-    if answer.status == 200:
-        known.version, known.url = parse_release(answer.body)
-        known.etag, known.requested_url_digest = answer.etag, source
-    known.succeeded_at, known.error = now, ""
+    known.version, known.url, known.succeeded_at, known.error = version, url, now, ""
     with transaction.atomic():
         known.save()
         listener.announce(TOPIC)

@@ -64,10 +64,6 @@ class Reply:
     headers: HTTPHeaderDict
     body: bytes
 
-    @property
-    def etag(self) -> str:
-        return self.headers.get("ETag", "")[:256]
-
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:

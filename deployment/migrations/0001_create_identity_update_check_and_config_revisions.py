@@ -49,8 +49,6 @@ class Migration(migrations.Migration):
                 ('is_only_row', models.BooleanField(default=True, editable=False, primary_key=True, serialize=False)),
                 ('version', models.CharField(blank=True, db_comment='The newest known release of Coder.', default='', max_length=64)),
                 ('url', models.CharField(blank=True, db_comment='The page of this release.', default='', max_length=512)),
-                ('etag', models.CharField(blank=True, db_comment='The ETag of the last response.', default='', max_length=256)),
-                ('requested_url_digest', models.CharField(blank=True, db_comment='A digest of the requested URL, which may contain a secret.', default='', max_length=512)),
                 ('succeeded_at', models.DateTimeField(db_comment='When a check last succeeded.', null=True)),
                 ('failed_at', models.DateTimeField(db_comment='When a check last failed.', null=True)),
                 ('error', models.CharField(blank=True, db_comment='The error of the last check, or empty.', default='', max_length=512)),
