@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from datetime import datetime
-
 from django.db import models
 
 
@@ -15,17 +13,6 @@ class JobRunQuerySet(models.QuerySet["JobRun"]):
             return self.unfinished()
         failed = ~models.Q(error="")
         return self.filter(failed if state == "failed" else ~failed).exclude(finished_at=None)
-
-    def newest_of_each_job(self, now: datetime) -> JobRunQuerySet:
-        """Returns the newest run of each job.
-
-        Ignores runs scheduled in the future. Such runs exist if the clock of a server was wrong.
-        """
-        return (
-            self.filter(scheduled_at__lte=now)
-            .order_by("job_name", "-scheduled_at")
-            .distinct("job_name")
-        )
 
 
 class JobRun(models.Model):

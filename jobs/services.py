@@ -180,6 +180,8 @@ def prune_runs(now: datetime) -> int:
     """Deletes old runs, except the newest run of each job. Returns the number of deleted runs."""
     # A worker checks only the runs of registered jobs. This call also checks runs of removed jobs.
     fail_abandoned_runs(now)
-    newest = JobRun.objects.newest_of_each_job(now).values("pk")
+    # Runs scheduled in the future exist if the clock of a server was wrong.
+    past = JobRun.objects.filter(scheduled_at__lte=now).order_by("job_name", "-scheduled_at")
+    newest = past.distinct("job_name").values("pk")
     old = JobRun.objects.filter(started_at__lt=now - RUN_RETENTION).exclude(pk__in=newest)
     return old.delete()[0]

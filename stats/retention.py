@@ -20,7 +20,7 @@ from stats.models import HOUR, MINUTE, AgentStat, NewestAgentStat, Rollup, Snaps
 from stats.rollups.builder import ONE_BUILDER, TOPIC
 from stats.rollups.hours import AGENT_STATS, close_hours, lock_open, mark_stale
 from stats.sql import execute, fetch_rows
-from users.erasure import ErasureRule
+from users.erasure import ErasureRule, register
 from users.models import User
 
 WEEK = timedelta(days=7)
@@ -116,10 +116,12 @@ def _erase_rows(user: User) -> None:
             mark_stale({minute for (minute,) in found}, rows_were_deleted=True)
 
 
-AGENT_ROWS = ErasureRule(
-    data="agent rows",
-    outcome="deleted, and left out of statistics computed afterwards",
-    rows=_number_of_rows,
-    outlives=True,
-    erase=_erase_rows,
+register(
+    ErasureRule(
+        data="agent rows",
+        outcome="deleted, and left out of statistics computed afterwards",
+        rows=_number_of_rows,
+        outlives=True,
+        erase=_erase_rows,
+    )
 )
