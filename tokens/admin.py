@@ -62,7 +62,7 @@ class StateFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         now, chosen = timezone.now(), self.value() or ""
         if chosen == VIOLATING:
-            violations = changes.violations_now(now=now)
+            violations = changes.violations_of(None, now=now)
             return queryset.filter(pk__in=[one.key.pk for one in violations])
         if chosen in EXPIRES_WITHIN:
             return queryset.filter(expires_at__range=(now, now + EXPIRES_WITHIN[chosen]))

@@ -123,21 +123,26 @@ class Violation(NamedTuple):
     limit_ns: int
 
 
-def violations_of(candidate: TokenConfig, *, now: datetime) -> list[Violation]:
+def violations_of(candidate: TokenConfig | None, *, now: datetime) -> list[Violation]:
     """Returns the live tokens that would violate a limit after the candidate is saved.
 
-    The tokens are sorted by owner, then by last use, most recent first. Takes two or three queries
-    for any number of tokens.
+    For None, returns those that violate the current policy. The tokens are sorted by owner, then by
+    last use, most recent first. Reads only tokens that can violate a limit, with two or three
+    queries.
     """
-    others = TokenConfig.objects.exclude(pk=candidate.pk).select_related("user")
-    # The candidate replaces a stored policy, which may apply to other users. Check their tokens
-    # too, because their limits also change.
-    stored = TokenConfig.objects.filter(pk=candidate.pk) if candidate.pk else []
-    chosen = reduce(or_, (_subject(config) for config in (candidate, *stored)))
+    configs = list(TokenConfig.objects.select_related("user"))
+    if candidate:
+        # The candidate replaces a stored policy, which may apply to other users. Check their tokens
+        # too, because their limits also change.
+        replaced = [config for config in configs if config.pk == candidate.pk]
+        chosen = reduce(or_, map(_subject, [candidate, *replaced]))
+        configs = [*(config for config in configs if config not in replaced), candidate]
+    else:
+        smallest = min(settings.MAX_TOKEN_LIFETIME_NS, settings.MAX_ADMIN_TOKEN_LIFETIME_NS)
+        chosen = reduce(or_, map(_subject, configs), Q(lifetime_ns__gt=smallest))
     last_use = Coalesce("last_used", "created_at").desc()
     keys = APIKey.objects.minted().live(now).select_related("user").filter(chosen)
-    ordered = list(keys.order_by("user__username", last_use, "id"))
-    return _violations(ordered, [*others, candidate], now=now)
+    return _violations(list(keys.order_by("user__username", last_use, "id")), configs, now=now)
 
 
 def violations_among(keys: Iterable[APIKey], *, now: datetime) -> dict[str, Violation]:
@@ -149,20 +154,6 @@ def violations_among(keys: Iterable[APIKey], *, now: datetime) -> dict[str, Viol
     of_owners = Q(user__in={key.user_id for key in live}) | Q(user=None)
     configs = TokenConfig.objects.filter(of_owners).select_related("user")
     return {one.key.pk: one for one in _violations(live, configs, now=now)}
-
-
-def violations_now(*, now: datetime) -> list[Violation]:
-    """Returns the live tokens that violate the current policy.
-
-    Only tokens that can violate a limit are read: those with a lifetime above the smallest maximum
-    of the options, and those of the users to whom a stored policy applies. Takes two or three
-    queries.
-    """
-    configs = list(TokenConfig.objects.select_related("user"))
-    smallest = min(settings.MAX_TOKEN_LIFETIME_NS, settings.MAX_ADMIN_TOKEN_LIFETIME_NS)
-    chosen = reduce(or_, map(_subject, configs), Q(lifetime_ns__gt=smallest))
-    keys = APIKey.objects.minted().live(now).select_related("user").filter(chosen)
-    return _violations(list(keys), configs, now=now)
 
 
 def _violations(
