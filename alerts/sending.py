@@ -21,11 +21,10 @@ from django.core.mail import EmailMessage
 from django.db import transaction
 from django.urls import reverse
 
-from alerts.composing import compose, pending
 from alerts.kinds import KINDS, Severity
 from alerts.messages import DIGEST, TEST, Message, digest_subject, request_of, signed_headers
 from alerts.models import Alert, Channel, Delivery
-from alerts.recording import drop_outdated, forget_old, record_due
+from alerts.recording import compose, drop_outdated, forget_old, pending, record_due
 from alerts.sources import source_of
 from kernel.outgoing import Outgoing, OutgoingError, send
 

@@ -20,9 +20,9 @@ from django.db import connection
 from django.utils import timezone
 
 from alerts import channels, recording, sending
-from alerts.composing import is_quiet
 from alerts.messages import Message
 from alerts.models import Alert, Channel, Delivery
+from alerts.recording import is_quiet
 from alerts.sending import BACKOFF, MAX_LISTED, send_alerts
 from audit.models import Entry
 from csp.models import Group, Report
