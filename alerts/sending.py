@@ -239,7 +239,7 @@ def send_message(channel: Channel, message: Message) -> None:
         return
     url, body = request_of(channel.type, channel.address, message)
     headers = signed_headers(body, secret=channel.secret, delivery=message.id, at=int(time.time()))
-    networks = [ip_network(text) for text in settings.WEBHOOK_NETWORKS]
+    networks = [ip_network(text) for text in settings.WEBHOOK_INTERNAL_NETWORKS]
     request = Outgoing(url, headers, method="POST", body=body, networks=networks, may_leave=True)
     reply = send(request, seconds=SEND_SECONDS)
     if not 200 <= reply.status < 300:

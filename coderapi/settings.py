@@ -249,7 +249,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = None  # `max_body` of a view limits the size.
 # --- Stored data and responses ----------------------------------------------------------------
 
 EXPERIMENTS = OPTIONS["experiments"] or []
-WEBHOOK_NETWORKS = OPTIONS["CODERAPI_WEBHOOK_NETWORKS"] or []
+WEBHOOK_INTERNAL_NETWORKS = OPTIONS["CODERAPI_WEBHOOK_INTERNAL_NETWORKS"] or []
 CSP_ALLOWED_SENDERS = OPTIONS["CODERAPI_CSP_ALLOWED_SENDERS"] or (
     "public" if WIRE_FORMAT is WireFormat.CODERD else "authenticated"
 )

@@ -246,7 +246,7 @@ class IngestResultSerializer(WireSerializer):
     duplicates = serializers.IntegerField(
         help_text="The number of duplicates: rows that an earlier request has stored."
     )
-    rejected = RejectionSerializer(
+    rejections = RejectionSerializer(
         many=True, help_text="The rejected rows. All other rows were stored."
     )
 

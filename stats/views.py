@@ -161,8 +161,8 @@ class AgentRowsView(APIView):
     def post(self, request: Request) -> HttpResponse:
         encoding = request.headers.get("Content-Encoding", "")
         result = ingest(read_rows(request._request.body, encoding=encoding), now=timezone.now())
-        if result.rejected and not result.accepted and not result.duplicates:
-            raise _all_rejected(result.rejected)
+        if result.rejections and not result.accepted and not result.duplicates:
+            raise _all_rejected(result.rejections)
         return json_response(IngestResultSerializer(result).data)
 
 

@@ -95,8 +95,8 @@ class Tally:
         result = store(parse(enumerate(rows, 1), kind=kind), now=self.now)
         self.stored += result.accepted
         self.duplicates += result.duplicates
-        self.skipped += len(result.rejected)
-        for rejection in result.rejected:
+        self.skipped += len(result.rejections)
+        for rejection in result.rejections:
             self.reason = self.reason or f"{rejection.field} {rejection.detail}".strip()
 
     @property

@@ -86,8 +86,8 @@ class ImportCommand(LinesCommand):
         total, hours = IngestResult(), set[datetime]()
         for batch, parsed in self._parsed_batches(source):
             result = store(parsed, now=timezone.now())
-            by_number = {record.number: record for record in batch} if result.rejected else {}
-            for rejection in result.rejected:
+            by_number = {record.number: record for record in batch} if result.rejections else {}
+            for rejection in result.rejections:
                 bad.add(by_number[rejection.row_number], rejection.detail, field=rejection.field)
             total.accepted += result.accepted
             total.duplicates += result.duplicates

@@ -82,7 +82,7 @@ class Parsed:
 
     agents: Sequence[AgentRow] = ()
     states: list[tuple[Any, ...]] = field(default_factory=list)
-    rejected: list[Rejection] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
 
 
 def ingest(rows: Iterable[Numbered], *, now: datetime) -> IngestResult:
@@ -104,8 +104,8 @@ def parse(rows: Iterable[Numbered], *, kind: str = "") -> Parsed:
             else:
                 parsed.states.append((number, *parse_row(value, members=WORKSPACE_MEMBERS)))
         except RowError as error:
-            parsed.rejected.append(Rejection(number, error.field, error.detail))
-    return Parsed(sorted(agents), parsed.states, parsed.rejected)
+            parsed.rejections.append(Rejection(number, error.field, error.detail))
+    return Parsed(sorted(agents), parsed.states, parsed.rejections)
 
 
 def _kind_of(value: Any) -> str:
@@ -138,7 +138,7 @@ def store(parsed: Parsed, *, now: datetime) -> IngestResult:
     # If the outcome of a commit is unknown, retry it. Storing the same rows again is harmless.
     write = transaction.atomic(durable=True)(partial(_write, rows, parsed.states))
     result.add(retry_on_conflict(commit_with_retry)(write, earlier=lambda: None))
-    result.add(IngestResult(rejected=parsed.rejected))
+    result.add(IngestResult(rejections=parsed.rejections))
     return result
 
 
@@ -179,7 +179,7 @@ def _split(
     valid, result = [], IngestResult()
     for row in rows:
         if error := error_of(row.created_at):
-            result.rejected.append(Rejection(row.number, field, error))
+            result.rejections.append(Rejection(row.number, field, error))
         else:
             valid.append(row)
     return valid, result

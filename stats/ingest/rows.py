@@ -69,12 +69,14 @@ class IngestResult:
 
     accepted: int = 0
     duplicates: int = 0
-    rejected: list[Rejection] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
 
     def add(self, other: IngestResult) -> None:
         self.accepted += other.accepted
         self.duplicates += other.duplicates
-        self.rejected = sorted([*self.rejected, *other.rejected], key=lambda each: each.row_number)
+        self.rejections = sorted(
+            [*self.rejections, *other.rejections], key=lambda each: each.row_number
+        )
 
 
 class RowError(ValueError):

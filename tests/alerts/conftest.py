@@ -19,6 +19,6 @@ def collecting(transactional_db: None) -> Iterator[None]:
 
 @pytest.fixture
 def receiver(settings: Any) -> Iterator[Receiver]:
-    settings.WEBHOOK_NETWORKS = ["127.0.0.1/32"]
+    settings.WEBHOOK_INTERNAL_NETWORKS = ["127.0.0.1/32"]
     with answering(Receiver()) as server:
         yield server

@@ -137,7 +137,7 @@ def test_admin_filters_entries_by_person_and_action(owner: APIClient) -> None:
     send(APIClient(token=make_key(user).token), "POST", "/users/me/keys/tokens", {})
     # The token and the policy of Ada are the targets of these actions, not Ada.
     send(owner, "DELETE", f"/users/{user.id}/keys/{make_key(user, token_name='ci').key.id}")
-    run("token_policy", "set", "--user", "ada", "--max-live", "3")
+    run("token_policy", "set", "--user", "ada", "--max-live-tokens", "3")
     client = browser_of(make_user("auditor"))
 
     def found(**chosen: Any) -> list[str]:

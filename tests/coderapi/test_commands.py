@@ -163,7 +163,7 @@ NO_SCOPE = "--scope 'nope' is not a scope. Scopes: api_key:*, "
         ("list_csp_groups", "--limit 0", "is not a number from 1 to 100,000"),
         ("export_audit", "--since yesterday", "'yesterday' is neither a day nor a time"),
         ("postgres", "stop now", "stop takes no arguments, but got now."),
-        ("token_policy", "set --deployment --max-live x", "--max-live 'x'"),
+        ("token_policy", "set --deployment --max-live-tokens x", "--max-live-tokens 'x'"),
     ],
 )
 def test_wrong_value_ends_with_two(
@@ -276,7 +276,7 @@ def test_full_disk_is_named() -> None:
 @pytest.fixture
 def something_to_list(member: APIClient) -> None:
     make_key(make_user("auditor", username=USER), token_name="ci")
-    run("token_policy", "set", "--deployment", "--max-live", "9")
+    run("token_policy", "set", "--deployment", "--max-live-tokens", "9")
 
 
 @pytest.mark.django_db

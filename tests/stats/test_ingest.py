@@ -66,7 +66,7 @@ def test_a_row_outside_the_retention_is_rejected(
 ) -> None:
     result = deployment.send(agent_row(NOW), agent_row(moment), agent_row(NOW))
     assert result["accepted"] == 2
-    (rejection,) = result["rejected"]
+    (rejection,) = result["rejections"]
     assert (rejection["row_number"], rejection["field"]) == (2, "created_at")
     assert detail in rejection["detail"]
 
@@ -94,7 +94,7 @@ def test_raw_rows_are_dropped_by_hour_and_later_rows_of_the_hour_rejected(
     deployment.travel(HOUR + 10 * MINUTE)
     deployment.prune()
     for row in (old, measured(NOW - 2 * HOUR)):
-        (rejection,) = deployment.send(row, new)["rejected"]
+        (rejection,) = deployment.send(row, new)["rejections"]
         assert rejection["field"] == "created_at"
         assert "the hour 2026-05-04T10:00:00+00:00, which is closed" in rejection["detail"]
     with pytest.raises(CommandError, match="agent rows are not kept"):
@@ -170,8 +170,8 @@ def test_the_number_of_open_old_hours_is_limited(
     rows = [agent_row(NOW - 2 * DAY - n * HOUR) for n in range(5)]
     result = deployment.send(*rows, agent_row(NOW))
     assert result["accepted"] == 4
-    assert {each["row_number"] for each in result["rejected"]} == {1, 2}
-    assert "try again tomorrow" in result["rejected"][0]["detail"]
+    assert {each["row_number"] for each in result["rejections"]} == {1, 2}
+    assert "try again tomorrow" in result["rejections"][0]["detail"]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -198,7 +198,7 @@ def test_a_row_of_an_unknown_kind_is_rejected(deployment: Deployment) -> None:
     ]
     result = deployment.send(*rows)
     assert (result["accepted"], result["duplicates"]) == (2, 0)
-    assert [(each["row_number"], each["field"]) for each in result["rejected"]] == [
+    assert [(each["row_number"], each["field"]) for each in result["rejections"]] == [
         (n, "kind") for n in (3, 4, 5)
     ]
 

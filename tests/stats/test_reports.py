@@ -51,20 +51,20 @@ def test_rows_may_be_json_or_json_lines_or_one_object(
 ) -> None:
     answer = owner.post_json(URL, write())
     assert answer.status_code == 200
-    assert answer.json() == {"accepted": accepted, "duplicates": 0, "rejected": []}
+    assert answer.json() == {"accepted": accepted, "duplicates": 0, "rejections": []}
 
 
 def test_a_repeated_request_counts_once(owner: APIClient) -> None:
     body = orjson.dumps([agent(), workspace()])
     owner.post_json(URL, body)
-    assert owner.post_json(URL, body).json() == {"accepted": 0, "duplicates": 2, "rejected": []}
+    assert owner.post_json(URL, body).json() == {"accepted": 0, "duplicates": 2, "rejections": []}
 
 
 def test_valid_rows_are_stored_and_rejected_ones_are_listed(owner: APIClient) -> None:
     body = lines(agent(), agent(rx_bytes=-1)) + b"\n\n{broken\n" + lines({"kind": "cat"})
     answer = owner.post_json(URL, body).json()
     assert answer["accepted"] == 1
-    assert [(r["row_number"], r["field"]) for r in answer["rejected"]] == [
+    assert [(r["row_number"], r["field"]) for r in answer["rejections"]] == [
         (2, "rx_bytes"),
         (4, ""),
         (5, "kind"),
@@ -111,7 +111,7 @@ def test_an_invalid_or_too_large_body_is_rejected(
 def test_empty_lines_are_skipped(owner: APIClient) -> None:
     body = lines(workspace()) + b"\n\n" + b"{}\n" * (MAX_ROWS - 1)
     numbers = [
-        rejection["row_number"] for rejection in owner.post_json(URL, body).json()["rejected"]
+        rejection["row_number"] for rejection in owner.post_json(URL, body).json()["rejections"]
     ]
     assert numbers == [*range(3, MAX_ROWS + 2)]
 

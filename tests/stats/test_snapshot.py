@@ -246,7 +246,7 @@ class Statistics(TestCase):
         with deployment_at() as deployment, patch.object(statistics, "MAX_EXACT_ROWS", limit):
             for delay, rows in history:
                 deployment.travel(delay)
-                rejected = {r["row_number"] for r in deployment.send(*rows)["rejected"]}
+                rejected = {r["row_number"] for r in deployment.send(*rows)["rejections"]}
                 accepted |= {r["id"]: r for i, r in enumerate(rows, 1) if i not in rejected}
                 if between:
                     deployment.collect()

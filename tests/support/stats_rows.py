@@ -190,19 +190,19 @@ class Deployment:
         answer = self.client.post_json("/api/coderapi/v1/stats/agent-rows", body)
         if answer.status_code == 400:
             rejected = [_rejection(entry) for entry in answer.json()["validations"]]
-            return {"accepted": 0, "duplicates": 0, "rejected": rejected}
+            return {"accepted": 0, "duplicates": 0, "rejections": rejected}
         assert answer.status_code == 200, answer.content
         result: dict[str, Any] = answer.json()
         return result
 
     def take(self, *rows: Any, kind: str = "agent") -> None:
         """Sends valid rows."""
-        assert not self.send(*rows, kind=kind)["rejected"]
+        assert not self.send(*rows, kind=kind)["rejections"]
 
     def counts(self, *rows: Any, kind: str = "agent") -> tuple[int, int, int]:
         """Returns the numbers of accepted, duplicate and rejected rows."""
         result = self.send(*rows, kind=kind)
-        return result["accepted"], result["duplicates"], len(result["rejected"])
+        return result["accepted"], result["duplicates"], len(result["rejections"])
 
     def collect(self, at: datetime | None = None) -> dict[str, Any]:
         """Takes a snapshot. Returns the API's answer, and `rows` from the command's message.

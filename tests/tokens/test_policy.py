@@ -236,9 +236,17 @@ def test_tokens_that_violate_a_policy_are_left_shortened_or_expired(
 def test_command_sets_shows_explains_and_deletes() -> None:
     user = make_user("auditor", username="alice")
 
-    run("set", "--role", "auditor", "--max-lifetime", "7d", "--scopes", "user:*,api_key:read")
-    run("set", "--user", "alice", "--tokens-may-create-tokens", "no", "--max-live", "2")
-    run("set", "--user", "alice", "--max-live", "unset")
+    run(
+        "set",
+        "--role",
+        "auditor",
+        "--max-lifetime",
+        "7d",
+        "--allowed-scopes",
+        "user:*,api_key:read",
+    )
+    run("set", "--user", "alice", "--tokens-may-create-tokens", "no", "--max-live-tokens", "2")
+    run("set", "--user", "alice", "--max-live-tokens", "unset")
 
     assert "role auditor\tmaximum lifetime: 7 days\tallowed scopes: user:*, api_key:read" in run(
         "show"
@@ -255,12 +263,12 @@ def test_command_sets_shows_explains_and_deletes() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("set", "--user", "nobody", "--max-live", "1"),
+        ("set", "--user", "nobody", "--max-live-tokens", "1"),
         ("set", "--deployment", "--max-lifetime", "0"),
         ("set", "--deployment", "--max-lifetime", "7x"),
         ("set", "--deployment", "--max-lifetime", "1ms"),
-        ("set", "--deployment", "--max-live", "-1"),
-        ("set", "--deployment", "--scopes", "fly"),
+        ("set", "--deployment", "--max-live-tokens", "-1"),
+        ("set", "--deployment", "--allowed-scopes", "fly"),
         ("delete", "--deployment"),
         ("explain", "nobody"),
     ],
@@ -296,7 +304,7 @@ def test_expiring_violations_ends_keys_of_every_route_but_no_session() -> None:
     session = APIClient(token=make_key(user).token)
     tokens = [send(session, "POST", p, {}).json()["key"] for p in 2 * ["/users/me/keys"]]
 
-    run("set", "--user", "alice", "--max-live", "0", "--on-violation", "expire")
+    run("set", "--user", "alice", "--max-live-tokens", "0", "--on-violation", "expire")
 
     assert [APIClient(token=t).get("/api/v2/users/me").status_code for t in tokens] == [401, 401]
     assert session.get("/api/v2/users/me").status_code == 200

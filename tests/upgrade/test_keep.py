@@ -105,7 +105,7 @@ def filling(directory: Path) -> Iterator[Filling]:
         options = {
             "CODERAPI_SECRET_KEY": "the-key-of-a-kept-release-which-is-long-enough-1234567890",
             "CODERAPI_DATA_DIR": str(directory),
-            "CODERAPI_WEBHOOK_NETWORKS": "127.0.0.0/8",
+            "CODERAPI_WEBHOOK_INTERNAL_NETWORKS": "127.0.0.0/8",
             "CODERAPI_UPDATE_CHECK_URL": f"{releases.url}/releases",
             "CODER_UPDATE_CHECK": "true",
             "CODER_EMAIL_SMARTHOST": f"127.0.0.1:{mailbox.port}",

@@ -41,7 +41,7 @@ csp_hourcount e_mail raw_row raw_rows
 CODERAPI_CSP_ACCESS client_hash csp_settledpolicy min_risk reports_last_week settle_csp_policies
 move_csp_windows state_client_days
 build_version configuration_hash deployment_newrelease deployment_updatecheck reported_at server_url
-send_digest
+send_digest send_weekly_digest CODERAPI_WEBHOOK_NETWORKS
 url_digest
 """
 

@@ -67,5 +67,5 @@ def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool
         return not any(each in text for each in NOT_IN_A_SCHEMA)
     if type(failure).__name__ == "AcceptedNegativeData":
         operation = case.operation.definition.raw["operationId"]
-        return operation != LENIENT and '"rejected":[{' not in text
+        return operation != LENIENT and '"rejections":[{' not in text
     return True

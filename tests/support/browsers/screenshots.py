@@ -46,7 +46,7 @@ TOKENS = (
 USED = {"release", "ci", "terraform"}
 RULES = (
     ("--deployment", "--max-lifetime", "90d", "--default-lifetime", "30d"),
-    ("--role", "template-admin", "--max-lifetime", "28d", "--max-live", "5"),
+    ("--role", "template-admin", "--max-lifetime", "28d", "--max-live-tokens", "5"),
     ("--user", "barbara", "--max-lifetime", "30d", "--tokens-may-create-tokens", "no"),
 )
 # Directive, blocked address, page and frequency of each kind of report.

@@ -59,8 +59,8 @@ class Command(ListingCommand):
                 resolution.DEFAULT_LIFETIME,
                 "the default lifetime, for example 7d",
             ),
-            ("--max-live", resolution.MAX_LIVE, "the maximum number of live tokens"),
-            ("--scopes", resolution.SCOPES, "the allowed scopes, separated by commas"),
+            ("--max-live-tokens", resolution.MAX_LIVE, "the maximum number of live tokens"),
+            ("--allowed-scopes", resolution.SCOPES, "the allowed scopes, separated by commas"),
         ):
             metavar = flag.rpartition("-")[2].upper()
             parser.add_argument(flag, dest=name, metavar=metavar, help=f"{help_text}, or {UNSET}")
@@ -165,7 +165,7 @@ def _config(options: dict[str, Any]) -> TokenConfig:
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdecimal()) or int(text) > 10**6:
-        raise UsageError(f"--max-live {text!r} is not a whole number up to 1000000.")
+        raise UsageError(f"--max-live-tokens {text!r} is not a whole number up to 1000000.")
     return int(text)
 
 
@@ -173,7 +173,9 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     resolution.MAX_LIFETIME: lambda text: lifetime_ns("--max-lifetime", text),
     resolution.DEFAULT_LIFETIME: lambda text: lifetime_ns("--default-lifetime", text),
     resolution.MAX_LIVE: _number,
-    resolution.SCOPES: lambda text: known_scopes("--scopes", text.replace(",", " ").split()),
+    resolution.SCOPES: lambda text: known_scopes(
+        "--allowed-scopes", text.replace(",", " ").split()
+    ),
     resolution.MINTING: lambda text: text == "yes",
 }
 
