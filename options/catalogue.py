@@ -100,6 +100,11 @@ def _coders(entries: list[Entry], groups: Mapping[str, Group]) -> Iterator[Optio
             yield replace(current[members["use_instead"][0]], **members)
 
 
+def parse_option(entry: Entry) -> Option:
+    """Returns the option of an entry with a type."""
+    return _option(entry, GROUP_BY_KEY)
+
+
 _coder = _read("catalogue.toml")
 GROUP_BY_KEY = _groups(_coder["groups"])
 GROUPS = tuple(GROUP_BY_KEY.values())
@@ -108,7 +113,7 @@ CATALOGUE = tuple(_coders(_coder["option"], GROUP_BY_KEY))
 OLD_YAML_KEYS: dict[str, str] = _coder["old_yaml_keys"]
 # Numbered variables, such as CODER_AI_GATEWAY_PROVIDER_0_TYPE, set this value. It is not an option,
 # so the list of options does not contain it.
-AI_PROVIDERS = _option(_coder["ai_providers"], GROUP_BY_KEY)
+AI_PROVIDERS = parse_option(_coder["ai_providers"])
 OWN_OPTIONS = tuple(
     _option(each, {}, name=each["env"], flag="", json_path=each["env"], obeyed=True, own=True)
     for each in _read("own.toml")["option"]

@@ -1,5 +1,7 @@
 """Compares the catalogue with the configuration of a running Coder server.
 
+The differences can be written as lines to paste into `catalogue.toml`.
+
 The input is the response of `GET /deployment/config` in the coderd format. Descriptions, values and
 sources of values are not compared: the descriptions are our own, and the others depend on the
 server's settings. Only the JSON type of a value is compared.
@@ -7,11 +9,12 @@ server's settings. Only the JSON type of a value is compared.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from options.catalogue import CATALOGUE
+from options.catalogue import CATALOGUE, GROUP_BY_KEY, Entry, parse_option
 from options.configuration import load
 from options.option_formats import CONFIG_FORMATS, Schema
 from options.rendering import TRACE, options_document
@@ -110,7 +113,7 @@ def _compared(member: str, option: Json) -> Any:
     value = option.get(member, _ABSENT.get(member, ""))
     match member:
         case "group":
-            return _group_path(value)
+            return group_path(value)
         case "use_instead":
             return [each["name"] for each in value]
         case "value":
@@ -119,11 +122,11 @@ def _compared(member: str, option: Json) -> Any:
     return value
 
 
-def _group_path(group: Json | None) -> list[str]:
+def group_path(group: Json | None) -> list[str]:
     """Returns the names and YAML keys of the group and its parents, the outermost first."""
     if not group:
         return []
-    return [*_group_path(group.get("parent")), f"{group['name']} ({group.get('yaml', '')})"]
+    return [*group_path(group.get("parent")), f"{group['name']} ({group.get('yaml', '')})"]
 
 
 def _kind(value: Any) -> str:
@@ -153,16 +156,20 @@ def _catalogue_leaves() -> dict[str, _Leaf]:
         path = f"{above}{dot}{_FORM.keys.get(option.json_path, last)}"
         schema = _FORM.encodings[type(option.type)].schema
         leaves[path] = _Leaf(_schema_kind(schema), _FORM.may_leave_out(option))
-        items = schema.get("anyOf", [schema])[0].get("items", {})
-        component = items.get("$ref", "").rpartition("/")[2]
-        members = _FORM.components[component]["properties"] if component else {}
-        for member, inner in members.items():
+        for member, inner in _record_members(schema).items():
             leaves[f"{path}[].{member}"] = _Leaf(_schema_kind(inner), is_optional=True)
     return leaves
 
 
 def _schema_kind(schema: Schema) -> str:
     return str(schema["anyOf"][0]["type"] if "anyOf" in schema else schema["type"])
+
+
+def _record_members(schema: Schema) -> Json:
+    """Returns the schemas of the members, if the values are lists of records."""
+    items = schema.get("anyOf", [schema])[0].get("items", {})
+    component = items.get("$ref", "").rpartition("/")[2]
+    return dict(_FORM.components[component]["properties"]) if component else {}
 
 
 def _leaves(node: Json, known: Mapping[str, _Leaf], above: str = "") -> Iterator[tuple[str, str]]:
@@ -176,3 +183,85 @@ def _leaves(node: Json, known: Mapping[str, _Leaf], above: str = "") -> Iterator
         for record in value if isinstance(value, list) else ():
             if isinstance(record, dict):
                 yield from _leaves(record, known, f"{path}[].")
+
+
+# --- Lines of catalogue.toml ------------------------------------------------------------------
+
+_TYPES = {bool: "bool", int: "int", list: "string-array"}
+_MARKS = ("enterprise", "external_workspace_proxies", "secret")
+_KEYS = {
+    tuple(f"{each.name} ({each.yaml})" for each in group.lineage): key
+    for key, group in GROUP_BY_KEY.items()
+}
+
+
+def lines(found: Iterable[Difference]) -> Iterator[str]:
+    """Yields the lines for the differences. A comment states what an entry cannot state."""
+    for each in found:
+        is_new = each.kind == OPTION and each.coder and not each.member
+        yield f"\n{'[[option]]' if is_new else f'# {each}'}"
+        entry = entry_of(each.coder) if is_new else _changed(each)
+        # JSON strings, numbers, booleans and lists are also TOML.
+        for name, value in entry.items():
+            yield f"{name} = {json.dumps(value, ensure_ascii=False)}"
+
+
+def entry_of(coder: Json) -> Entry:
+    """Returns the entry of an option of Coder, without members that follow from the others.
+
+    The description is empty. A group that the catalogue does not have gets its YAML key as its key.
+    """
+    path = group_path(coder.get("group"))
+    names = [each["name"] for each in coder.get("use_instead") or ()]
+    entry = {
+        "name": coder["name"],
+        "env": coder.get("env", ""),
+        **({} if names else {"description": ""}),
+        **_type_of(coder),
+        "flag_shorthand": coder.get("flag_shorthand", ""),
+        "default": coder.get("default", ""),
+        "group": _KEYS.get(tuple(path), coder["group"].get("yaml", "") if path else ""),
+        "hidden": coder.get("hidden", False),
+        **_marks(coder.get("annotations") or {}),
+        "use_instead": names,
+    }
+    entry = {name: value for name, value in entry.items() if value or name == "description"}
+    # The YAML key follows from the flag.
+    for member in ("flag", "yaml"):
+        if not _follows(member, coder.get(member, ""), entry):
+            entry[member] = coder.get(member, "")
+    return entry | {"documented": False}
+
+
+def _follows(member: str, text: str, entry: Entry) -> bool:
+    """Returns whether the member has this text if the entry does not state it."""
+    is_known = entry.get("group", "") in {"", *GROUP_BY_KEY}
+    return is_known and getattr(parse_option({"description": ""} | entry), member) == text
+
+
+def _type_of(coder: Json) -> Entry:
+    """Returns the type. Coder's responses do not name it: URLs and addresses look like strings."""
+    value = coder.get("value")
+    if isinstance(value, dict) and "Choices" in value:
+        return {"type": "enum", "choices": value["Choices"]}
+    if "format_duration" in (coder.get("annotations") or {}):
+        return {"type": "duration"}
+    return {"type": _TYPES.get(type(value), "string")}
+
+
+def _marks(annotations: Json) -> Entry:
+    return {mark: mark in annotations for mark in _MARKS}
+
+
+def _changed(difference: Difference) -> Entry:
+    """Returns the members of a changed option that its entry has."""
+    value = difference.coder
+    match difference.member:
+        case "annotations":
+            theirs, ours = _marks(value), _marks(difference.catalogue)
+            return {mark: theirs[mark] for mark in _MARKS if theirs[mark] != ours[mark]}
+        case "default" | "env" | "flag" | "flag_shorthand" | "hidden" | "use_instead" | "yaml":
+            return {difference.member: value}
+        case "group" if tuple(value) in _KEYS:
+            return {"group": _KEYS[tuple(value)]}
+    return {}

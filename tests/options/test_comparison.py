@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import copy
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from options.comparison import OTHER_FORM, Difference, differences, unknown_options
+from options.catalogue import CATALOGUE, parse_option
+from options.comparison import OTHER_FORM, Difference, differences, lines, unknown_options
 from options.configuration import load
 from options.rendering import config_document, options_document
+from options.start import COMPUTED_DEFAULTS
 from tests.support.coder.stand_in import Key, Person, StandInCoder
 from tests.support.option_sources import Output
 
 FILE = Path(__file__).parent / "coder_2_34_1.json"
 CODER: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
+BY_NAME = {option.name: option for option in CATALOGUE}
 LEAF = Difference("leaf", "new.leaf", coder="integer")
 
 
@@ -73,9 +77,12 @@ def test_documented_wire_keeps_the_order_of_the_catalogue() -> None:
     names = [each["name"] for each in options_document(configuration)]
     assert names == [each.name for each in configuration.options]
     assert len(names) == 283
-    # The file of Coder's answer has no sentence.
+
+
+def test_file_has_no_sentence() -> None:
     text = FILE.read_text(encoding="utf-8")
-    assert ("description" in text, ". " in text) == (False, False)
+    assert "description" not in text
+    assert ". " not in text
 
 
 def test_differences_are_named_member_by_member(answer: dict[str, Any]) -> None:
@@ -118,6 +125,37 @@ def test_differences_are_named_member_by_member(answer: dict[str, Any]) -> None:
         Difference("leaf", "pg_conn_max_open", "type", "string", "integer"),
     ]
     assert unknown_options(answer) == ["New"]
+
+
+@pytest.mark.parametrize("coder", CODER["options"], ids=lambda coder: coder["name"])
+def test_lines_of_a_new_option_are_its_entry(coder: dict[str, Any]) -> None:
+    expected = BY_NAME[coder["name"]]
+    [entry] = tomllib.loads("\n".join(lines([Difference("option", "", coder=coder)])))["option"]
+    if expected.json_path not in {*COMPUTED_DEFAULTS, "http_cookies.secure_auth_cookie"}:
+        assert entry.get("default", "") == expected.default
+    found = parse_option({"description": ""} | entry)
+    for name in ("env", "flag", "flag_shorthand", "yaml", "group", "hidden", "use_instead"):
+        assert getattr(found, name) == getattr(expected, name)
+    assert found.annotations == expected.annotations
+    assert "flag" not in entry or entry["flag"] != coder.get("env", "")[6:].lower().replace(
+        "_", "-"
+    )
+
+
+def test_lines_of_a_changed_option_are_its_members(answer: dict[str, Any]) -> None:
+    answer["options"].append({"name": "New", "group": {"name": "Fresh", "yaml": "fresh"}})
+    option(answer, "Browser Only").update(
+        flag="browser", hidden=True, annotations={}, group={"name": "Client", "yaml": "client"}
+    )
+    text = "\n".join(lines(differences(answer)))
+    new, *changed = text.split("\n\n")
+    assert new.split("\n") == [
+        *("", "[[option]]", 'name = "New"', 'description = ""', 'type = "string"'),
+        *('group = "fresh"', 'flag = ""', 'yaml = ""', "documented = false"),
+    ]
+    assert [each.split("\n")[1] for each in changed] == [
+        *("enterprise = false", 'flag = "browser"', 'group = "client"', "hidden = true")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from kernel.http.headers import SESSION_TOKEN, WIRE_FORMAT
 from kernel.outgoing import Outgoing, OutgoingError, redacted, send
 from kernel.release import PROGRAM
 from kernel.text.humanize import plural
-from options.comparison import OTHER_FORM, differences
+from options.comparison import OTHER_FORM, differences, lines
 from options.configuration import ConfigurationError, load
 from options.configuration import check as mistakes_in
 from options.rendering import option_value
@@ -35,8 +35,8 @@ class Command(ListingCommand):
         "Shows the effective values of Coder's options and of coderapi's own settings, and the "
         f"source of each value. Accepts the same flags as `{PROGRAM} server`. With --check, lists "
         "the mistakes in YAML files instead. With --compare, prints the differences between the "
-        "options of coderapi and those of a Coder server. Needs no database and no running "
-        "server."
+        "options of coderapi and those of a Coder server as lines for options/catalogue.toml. "
+        "Needs no database and no running server."
     )
     fails_if = "--check finds a mistake, or --compare finds a difference"
     examples = "--changed\nCODER_ACCESS_URL http-address\n--check coder.yaml\n--compare https://coder.example.com"
@@ -119,7 +119,7 @@ class Command(ListingCommand):
         except OTHER_FORM:
             raise CommandError(f"{source} is not a configuration of Coder.") from None
         for each in found:
-            self.row(str(each), **asdict(each))
+            self.row("\n".join(lines([each])), **asdict(each))
         if found:
             raise CommandError(f"{plural(len(found), 'difference')} between Coder and coderapi.")
         return f"{plural(len(answer['options']), 'option')}, no differences"
