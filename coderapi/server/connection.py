@@ -237,7 +237,6 @@ class Connection(asyncio.Protocol):
             if heads.is_chunked
             else Measured(self._body, heads.length or 0)
         )
-        heads.renew()
 
     def _take_body(self, framing: Framing, body: Body) -> bool:
         before = len(self._buffer)

@@ -58,10 +58,9 @@ class HeadParser:
         self.version, self.headers = "1.1", dict[str, str]()
         self._count = 0
         self._keeps = False
-        self.renew()
+        self._renew()
 
-    def renew(self) -> None:
-        """Makes a new parser, because the old one has not got the body of the last request."""
+    def _renew(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
 
     # --- What the parser calls --------------------------------------------------------------------
@@ -124,6 +123,9 @@ class HeadParser:
         path, _, query = target.partition(b"?")
         has_body = "content-length" in headers or "transfer-encoding" in headers
         self.length, self.is_chunked = self._framing(version) if has_body else (None, False)
+        if has_body:
+            # The old parser would wait for the body.
+            self._renew()
         self.is_last = is_upgrade or version == b"1.0" or not self._keeps
         # Most paths contain no encoded character. The line is ASCII.
         decoded = _decoded(path) if b"%" in path else path.decode()

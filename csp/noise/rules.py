@@ -113,10 +113,10 @@ def normalized_scheme(pattern: str) -> str:
 
 
 def is_never_noise(blocked: Address, source: Address, document: Address) -> bool:
+    if blocked.host:
+        return is_localhost(blocked.host)
     is_foreign = (source.scheme, source.host) != (document.scheme, document.host)
-    if blocked.text.lower() in CODE_KEYWORDS and not (source.text and is_foreign):
-        return True
-    return is_localhost(blocked.host)
+    return blocked.text.lower() in CODE_KEYWORDS and not (source.text and is_foreign)
 
 
 def is_localhost(host: str) -> bool:

@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import chain
 from typing import Any
 
 from kernel.http.errors import APIError, Validation, invalid
@@ -141,24 +140,37 @@ _NUMBERS: dict[str, tuple[str, ...]] = {
     "line_number": ("line-number", "lineNumber"),
     "column_number": ("column-number", "columnNumber"),
 }
-_KNOWN = frozenset(chain(*_TEXTS.values(), *_NUMBERS.values()))
+_OURS = {name: ours for ours, names in (_TEXTS | _NUMBERS).items() for name in names}
 # `csp.importing` reads `received_at` and `version`. `export_csp_reports` also
 # writes the `site`. An import ignores it, because the site follows from the page.
-_KNOWN_BESIDE = _KNOWN | {
+_KNOWN_BESIDE = _OURS.keys() | {
     *("age", "body", "csp-report", "received_at", "site"),
     *("type", "url", "user_agent", "version"),
 }
 
 
 def _violation(body: Mapping[str, Any], envelope: Mapping[str, Any], format: Format) -> Violation:
-    members: dict[str, Any] = {ours: _text(body, names) for ours, names in _TEXTS.items()}
-    members |= {ours: _number(body, names) for ours, names in _NUMBERS.items()}
-    members["document_uri"] = members["document_uri"] or _text(envelope, ("url",))
+    """Returns the report in `body`. If a member has several names, the first valid value counts.
+
+    A number is valid if it fits a PostgreSQL integer.
+    """
+    others = {name: value for name, value in envelope.items() if name not in _KNOWN_BESIDE}
+    members: dict[str, Any] = {}
+    for name, value in body.items():
+        ours = _OURS.get(name)
+        if ours is None:
+            others[name] = value
+        elif ours in _NUMBERS:
+            if (number := _whole(value)) is not None and number <= MAX_NUMBER:
+                members.setdefault(ours, number)
+        elif isinstance(value, str):
+            members.setdefault(ours, value.strip())
+    members["document_uri"] = members.get("document_uri") or _text(envelope, ("url",))
     return Violation(
         format=format,
         user_agent=_text(envelope, ("user_agent",)),
         age_ms=min(_whole(envelope.get("age")) or 0, MAX_NUMBER),
-        other_members=_unknown(envelope, _KNOWN_BESIDE) | _unknown(body, _KNOWN),
+        other_members=others,
         **members,
     )
 
@@ -179,28 +191,12 @@ def as_sent(row: Mapping[str, Any]) -> Any:
     return [item] if format == Format.REPORTING_API else item
 
 
-def _unknown(members: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
-    return {name: value for name, value in members.items() if name not in known}
-
-
 def _text(body: Mapping[str, Any], names: tuple[str, ...]) -> str:
     for name in names:
         value = body.get(name)
         if isinstance(value, str):
             return value.strip()
     return ""
-
-
-def _number(body: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
-    """Returns the first number with one of these names, or None.
-
-    The number may be a string of digits. Skips numbers that do not fit a PostgreSQL integer.
-    """
-    for name in names:
-        number = _whole(body.get(name))
-        if number is not None and number <= MAX_NUMBER:
-            return number
-    return None
 
 
 def _whole(value: Any) -> int | None:

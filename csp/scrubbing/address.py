@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from csp.directives import SCHEME
 from csp.scrubbing.coder_addresses import path_template, private_host, private_segments
@@ -39,8 +39,7 @@ _CREDENTIALS = re.compile(r"//[^/]+@")
 _BLANK = re.compile(r"\s")
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """A URI without private data, and its parts. Parsing its text again returns an equal address.
 
     Only a web URL has a host. `port` is None for the default port. The scheme of a word, such as

@@ -101,6 +101,8 @@ _ASSIGNED = re.compile(
     rf"(?:{_QUOTE}|\]|%5d|(?:\[|%5b)[0-9]{{0,4}}(?:\]|%5d)){{0,4}}+"
     rf"(?:,?{_BLANK}*+{_QUOTE}?+value{_QUOTE}?+)?+{_BLANK}*+(?:->|[=:]++>?+|>){_BLANK}*+"
 )
+# A mark that follows the word in every match of `_ASSIGNED`. Most strings have none.
+_MARK = re.compile(r"[=:>]")
 
 
 def _spoken(prefix: str, blank: str) -> re.Pattern[str]:
@@ -247,7 +249,9 @@ def masked(text: str) -> str:
     """Replaces tokens, keys and e-mail addresses. Masking the result again does not change it."""
     if len(text) < MIN_LENGTH:
         return text
-    text = _values_masked(decoded(text), _ASSIGNED)
+    text = decoded(text)
+    if _MARK.search(text):
+        text = _values_masked(text, _ASSIGNED)
     if _MAY_BE_SAID.search(text):
         text = _values_masked(text, _SAID)
         text = _values_masked(text, _SAID_IN_PATH) if "%" in text else text

@@ -7,9 +7,8 @@ Unknown members are scrubbed too. They are kept up to a total size of MAX_EXTRA.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -32,8 +31,7 @@ _KEYWORDS = {"": "unknown", "self": "inline"}
 MAX_AGE = timedelta(days=2)
 
 
-@dataclass(frozen=True, slots=True)
-class Scrubbed:
+class Scrubbed(NamedTuple):
     """A report without private data, its time and its sender. `columns` has the stored values.
 
     `cause` is the directive and the blocked source of the report's group. `page` is not scrubbed,
@@ -108,11 +106,13 @@ def scrubbed_sample(blocked: str, sample: str) -> str:
     Without this, the part of a name after `#` would be removed, as from a URL. If the name itself
     would be scrubbed, it is not kept.
     """
+    if not sample:
+        return ""
     name, text = split_sample(blocked, sample)
     is_public = bool(name) and masked(name) == name
     if blocked == SINK and is_public:
         return f"{name}|{scrubbed_text(text, MAX_SAMPLE - len(name) - 1)}"
-    if blocked == POLICY and sample:
+    if blocked == POLICY:
         return name if is_public else MASK
     return scrubbed_text(sample, MAX_SAMPLE)
 

@@ -40,8 +40,7 @@ class Caller(NamedTuple):
     share: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(NamedTuple):
     """The values that all reports of one request share.
 
     `client` is the hash of the client. If `caller` is None, the limits of callers do not apply.

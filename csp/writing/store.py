@@ -10,7 +10,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import count
 from typing import Any
 
@@ -19,7 +19,7 @@ import orjson
 import psycopg
 
 from csp import metrics
-from csp.models import REPORTS, midnight, window_start
+from csp.models import REPORTS, window_start
 from csp.writing.batch import WRITE
 from csp.writing.disk import DiskLimit
 from csp.writing.entries import Entry
@@ -59,7 +59,7 @@ class Store:
         self._connect = connect or _connect
         self._connection: psycopg.Connection[Any] | None = None
         self._sent = False
-        self._days: set[datetime] = set()
+        self._days: set[date] = set()
         self._groups = GroupLimit(limits)
         self._versions = Versions()
         self._disk = DiskLimit()
@@ -124,7 +124,7 @@ class Store:
         connection = self.connected()
         entries = self._groups.apply(connection, entries)
         self._versions.store(connection, entries)
-        times = {entry.row["received_at"] for entry in entries}
+        times = [entry.row["received_at"] for entry in entries]
         self._ensure_partitions(times)
         has_room = self._disk.has_room(connection)
         now = datetime.now(UTC) if is_imported else max(times)
@@ -139,15 +139,14 @@ class Store:
         return written
 
     def _ensure_partitions(self, times: Collection[datetime]) -> None:
-        for moment in times:
-            day = midnight(moment)
-            if day not in self._days:
-                REPORTS.ensure(day, day)
-                # Return Django's connection to the pool. This thread no longer needs it.
-                django.db.connection.close()
-                self._days.add(day)
-                # Pruning may have deleted groups since this thread last saw a new day.
-                self._groups.forget()
+        for day in {moment.date() for moment in times} - self._days:
+            first = datetime(day.year, day.month, day.day, tzinfo=UTC)
+            REPORTS.ensure(first, first)
+            # Return Django's connection to the pool. This thread no longer needs it.
+            django.db.connection.close()
+            self._days.add(day)
+            # Pruning may have deleted groups since this thread last saw a new day.
+            self._groups.forget()
 
 
 def _connect() -> psycopg.Connection[Any]:

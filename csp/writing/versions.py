@@ -19,8 +19,9 @@ version that is stored here.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import psycopg
@@ -61,6 +62,7 @@ DELETE FROM csp_version WHERE id IN (
     ) DESC NULLS LAST, last_seen DESC, id DESC OFFSET %s
 )
 """
+_SEEN = itemgetter("group_site", "version_name", "received_at")
 
 
 class Sighting(NamedTuple):
@@ -95,12 +97,11 @@ class Versions:
 
     def store(self, connection: psycopg.Connection[Any], entries: Sequence[Entry]) -> None:
         """Stores new versions within the limits, and updates `last_seen` of known ones daily."""
-        sightings = {
-            Sighting(e.row["group_site"], e.row["version_name"], e.row["received_at"], e.caller)
-            for e in entries
-            if e.row["version_name"]
-        }
-        new = [each for each in sightings if each.day not in self._known]
+        new: set[Sighting] = set()
+        for entry in entries:
+            site, name, at = _SEEN(entry.row)
+            if name and (site, name, at.date()) not in self._known:
+                new.add(Sighting(site, name, at, entry.caller))
         if not new:
             return
         stored = set(connection.execute(_UPDATE, _columns(new)).fetchall())
@@ -125,7 +126,7 @@ class Versions:
         return stored
 
 
-def _columns(sightings: Sequence[Sighting]) -> list[list[Any]]:
+def _columns(sightings: Iterable[Sighting]) -> list[list[Any]]:
     """Returns the site, the name, and the first and the last time of each version."""
     times: dict[tuple[str, str], list[datetime]] = defaultdict(list)
     for each in sightings:

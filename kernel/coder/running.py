@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from django.conf import settings
-
 from kernel.coder.releases import Release
+from kernel.settings import settings
 
 # If set, returns the version that the Coder deployment reports, or "" if it is not known.
 _source: Callable[[], str] | None = None

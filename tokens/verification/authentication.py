@@ -56,7 +56,7 @@ class SessionTokenAuthentication(BaseAuthentication):
 
 def has_foreign_cookie(call: Call) -> bool:
     """Returns whether another site has sent the request, and only the cookie has the token."""
-    return _is_cross_site(call) and _is_in_cookie_only(call)
+    return _is_in_cookie_only(call) and _is_cross_site(call)
 
 
 def _is_in_cookie_only(call: Call) -> bool:
