@@ -168,7 +168,10 @@ def test_static_files_are_served_without_being_collected(name: str) -> None:
 @pytest.mark.slow
 def test_collected_static_files_have_hashed_names(settings: Any, tmp_path: Any) -> None:
     place = {"OPTIONS": {"location": tmp_path, "base_url": "/static/"}}
-    settings.STORAGES |= {"staticfiles": settings.STORAGES["staticfiles"] | place}
+    # A new dictionary, because the old one is restored after the test.
+    settings.STORAGES = settings.STORAGES | {
+        "staticfiles": settings.STORAGES["staticfiles"] | place
+    }
     call_command("collectstatic", interactive=False, verbosity=0)
     page = Client().get(LOGIN).content.decode()
     found = re.search(r"/static/(coderapi/admin\.[0-9a-f]{12}\.css)", page)
