@@ -45,6 +45,7 @@ NOT_RUN = {
     "export CODERAPI_DATA_DIR": "makes a new database from the old data; test_other_releases does",
     "CODER_PROMETHEUS_ENABLE": "runs until it is stopped; test_metrics scrapes such a server",
     "coderapi check_coder": "shows a failed check; test_proxies runs the command",
+    "export CODERAPI_CODER_DATABASE_URL": "shows failed checks; test_check_coder runs the command",
 }
 
 EMAIL, PASSWORD = "ada@example.com", "correct horse battery"
