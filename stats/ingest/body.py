@@ -17,6 +17,13 @@ MAX_INFLATED_BYTES = 64 * MEBIBYTE
 # before it is parsed, because parsed values can need many times the memory of their JSON.
 MAX_COMMAS = 300 * MAX_ROWS
 MAX_CONTAINERS = 10 * MAX_ROWS
+# Limits the number of lines, empty lines included, because skipping empty lines takes time.
+MAX_LINES = 10 * MAX_ROWS
+# Some compressors write a body as several gzip members. The number of members is limited, because a
+# body of 8 MB could contain 400,000 empty members. Members are counted by their first bytes. In
+# compressed data, these bytes occur by coincidence less than once per body.
+MAX_MEMBERS = 10_000
+MEMBER = b"\x1f\x8b\x08"
 
 
 def read_rows(body: bytes, *, encoding: str) -> list[Numbered]:
@@ -32,6 +39,8 @@ def read_rows(body: bytes, *, encoding: str) -> list[Numbered]:
     if text.count(b",") > MAX_COMMAS or containers > MAX_CONTAINERS:
         raise _too_many_rows()
     if _is_lines(text):
+        if text.count(b"\n") > MAX_LINES:
+            raise _too_many_rows()
         # Without a list of all lines, many empty ones need no memory.
         lines = enumerate(io.BytesIO(text), 1)
         rows = [(number, parse_json(line)) for number, line in lines if line.strip()]
@@ -62,6 +71,8 @@ def _decoded(body: bytes, *, encoding: str) -> bytes:
 
 
 def _inflated(body: bytes) -> bytes:
+    if body.count(MEMBER) > MAX_MEMBERS:
+        raise APIError(413, "The request body has too many gzip members.")
     try:
         text = gzip.GzipFile(fileobj=io.BytesIO(body)).read(MAX_INFLATED_BYTES + 1)
     except (EOFError, OSError, zlib.error):

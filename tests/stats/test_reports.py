@@ -14,6 +14,8 @@ from django.utils import timezone
 from stats.ingest.body import (
     MAX_COMMAS,
     MAX_INFLATED_BYTES,
+    MAX_LINES,
+    MAX_MEMBERS,
     MAX_ROWS,
 )
 from tests.support.api.client import APIClient
@@ -98,6 +100,8 @@ def test_gzip_may_have_several_members(owner: APIClient, encoding: str) -> None:
         (packed(b"{}\n[" + b"1," * MAX_COMMAS + b"1,1]"), "gzip", 413),
         (packed(b"{}" + b"\n[]" * MAX_ROWS), "gzip", 413),
         (packed(b"[" + b"[[[[[[]]]]]]," * 2 * MAX_ROWS + b"1]"), "gzip", 413),
+        (packed(b"{}" + b"\n" * (MAX_LINES + 2) + b"{}"), "gzip", 413),
+        (packed(b"") * (MAX_MEMBERS + 1), "gzip", 413),
     ],
 )
 def test_an_invalid_or_too_large_body_is_rejected(
