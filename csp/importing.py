@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
@@ -58,6 +59,7 @@ def import_reports(
     *,
     advance: Callable[[int], Any],
     set_aside: Callable[[Record, str], Any],
+    lock_seconds: float = LOCK_SECONDS,
 ) -> Import:
     """Imports every valid report, and skips lines that an earlier import has committed.
 
@@ -67,7 +69,7 @@ def import_reports(
     Raises: LinesError if another import is running, and the errors of `Store.commit`.
     """
     now = timezone.now()
-    with closing(Store(_connect_alone)) as store:
+    with closing(Store(partial(_connect_alone, lock_seconds))) as store:
         run = Import(store, terms_of(now.date()), now, advance, set_aside)
         # All marks fit into memory, because there is only about one mark per 1,000 lines.
         rows = store.connected().execute("SELECT id FROM csp_committedbatch WHERE is_imported")
@@ -79,14 +81,14 @@ def import_reports(
     return run
 
 
-def _connect_alone() -> psycopg.Connection[Any]:
+def _connect_alone(lock_seconds: float) -> psycopg.Connection[Any]:
     """Opens a database connection, and acquires a lock that only one import can hold.
 
     Without the lock, two imports of the same file could count each line twice.
     """
     connection = connect_directly(application_name="coderapi csp import")
     try:
-        connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+        connection.execute(f"SET lock_timeout = '{lock_seconds}s'")
         connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
     except psycopg.errors.LockNotAvailable:
         connection.close()

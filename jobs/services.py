@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Event, Thread
 from typing import Any
@@ -32,15 +33,22 @@ logger = logging.getLogger(__name__)
 
 ABANDONED = "The process ended before the job finished."
 MAX_ERROR_CHARACTERS = 4000
-# How long the lock of a job outlives its process, if the process is frozen, and the interval in
-# which it is renewed.
-LEASE_SECONDS = 15
-RENEWAL_SECONDS = 4.0
 RUN_RETENTION = timedelta(days=30)
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """How long the lock of a job outlives a frozen process, and the interval of its renewal."""
+
+    seconds: int = 15
+    renewal_seconds: float = 4.0
+
+
+LEASE = Lease()
+
+
 @contextmanager
-def job_lock(name: str) -> Iterator[bool]:
+def job_lock(name: str, *, lease: Lease = LEASE) -> Iterator[bool]:
     """Tries to acquire the job's lock for the block. Yields whether it was acquired.
 
     A process that runs the job holds the lock. The lock is a lease: a thread renews it, and
@@ -50,12 +58,12 @@ def job_lock(name: str) -> Iterator[bool]:
     run.
     """
     with connect_directly(LimitedConnection) as connection:
-        connection.execute(setting({"idle_session_timeout": f"{LEASE_SECONDS}s"}).encode())
+        connection.execute(setting({"idle_session_timeout": f"{lease.seconds}s"}).encode())
         row = connection.execute(
             "SELECT pg_try_advisory_lock(%s)", [lock_number(f"jobs.{name}")]
         ).fetchone()
         try:
-            with _renewed(connection):
+            with _renewed(connection, lease.renewal_seconds):
                 yield bool(row and row[0])
         finally:
             # PostgreSQL releases the locks of a closed connection only after a moment.
@@ -64,12 +72,12 @@ def job_lock(name: str) -> Iterator[bool]:
 
 
 @contextmanager
-def _renewed(connection: psycopg.Connection[Any]) -> Iterator[None]:
+def _renewed(connection: psycopg.Connection[Any], seconds: float) -> Iterator[None]:
     """Keeps the session from being idle in the block."""
     ended, of_thread = Event(), django.db.connections["default"]
 
     def renew() -> None:
-        while not ended.wait(RENEWAL_SECONDS):
+        while not ended.wait(seconds):
             try:
                 connection.execute("SELECT")
             except psycopg.Error:
@@ -106,13 +114,15 @@ def run_if_due(job: Job, now: datetime) -> JobRun | None:
     return run_job(job, now, slot=slot)
 
 
-def run_job(job: Job, now: datetime, *, slot: datetime | None = None) -> JobRun | None:
+def run_job(
+    job: Job, now: datetime, *, slot: datetime | None = None, lease: Lease = LEASE
+) -> JobRun | None:
     """Runs the job and returns the finished run. The default for `slot` is `now`.
 
     Returns None if another process runs the job, or if the slot already has a run. Exceptions of
     the job are logged and stored in the run.
     """
-    with job_lock(job.name) as acquired:
+    with job_lock(job.name, lease=lease) as acquired:
         if not acquired:
             return None
         process = f"{socket.gethostname()}:{os.getpid()}"[:255]

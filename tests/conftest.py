@@ -21,6 +21,7 @@ from audit.models import PARTITIONS
 from beside import alerts, client
 from coderapi import urls  # noqa: F401 - it reads settings, which tests change
 from csp.counting import other_reports, rejections
+from csp.counting.counts import Counts
 from csp.writing import writer
 from kernel import memory
 from kernel.db import failures, listener
@@ -168,6 +169,8 @@ def _cheap_set_up() -> Iterator[None]:
         # On a busy machine, looking a key up took too long, and the answer was 503.
         patch.setattr(batches, "LOOK_UP_SECONDS", DEADLINE_SECONDS)
         patch.setattr(TransactionTestCase, "_fixture_teardown", empty_written_tables)
+        # Tests wait for counts that are written after this pause.
+        patch.setattr(Counts, "pause_seconds", 0.05)
         for name, cost in (("time_cost", 1), ("memory_cost", 8)):
             patch.setattr(BoundedArgon2, name, cost)
         # Each test client loads the middlewares again, and finding the files takes 30 ms.

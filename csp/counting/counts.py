@@ -12,14 +12,15 @@ from collections.abc import Callable
 
 from kernel.telemetry.logs import REPEATS
 
-PAUSE_SECONDS = 2.0
-
 log = logging.getLogger(__name__)
 log.addFilter(REPEATS)
 
 
 class Counts[K, V]:
     """The counts that are not written yet. A timer starts with the first one, and writes them."""
+
+    # The pause before each write.
+    pause_seconds = 2.0
 
     def __init__(self, name: str, write: Callable[[dict[K, V]], object]) -> None:
         self._name = name
@@ -32,7 +33,7 @@ class Counts[K, V]:
         """Calls `change` with the counts that are not written yet. It may add to them."""
         with self._lock:
             if not self._waiting:
-                timer = threading.Timer(PAUSE_SECONDS, self._write_waiting)
+                timer = threading.Timer(self.pause_seconds, self._write_waiting)
                 timer.name, timer.daemon = self._name, True
                 timer.start()
             change(self._waiting)
@@ -50,4 +51,4 @@ class Counts[K, V]:
                 if counted:
                     self._write(counted)
             except Exception as error:  # noqa: BLE001 - only counts are lost
-                log.warning("%s of %s s not counted: %s", self._name, PAUSE_SECONDS, error)
+                log.warning("%s of %s s not counted: %s", self._name, self.pause_seconds, error)

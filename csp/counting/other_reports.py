@@ -139,7 +139,13 @@ def prepare(raw: Parsed) -> Prepared:
 
 
 def tally(
-    counted: Tallies, reports: Iterable[Prepared], sender: Sender, *, key: str, sites: Sites
+    counted: Tallies,
+    reports: Iterable[Prepared],
+    sender: Sender,
+    *,
+    key: str,
+    sites: Sites,
+    max_waiting: int = MAX_WAITING,
 ) -> None:
     """Adds the reports of one request to the counts. `key` is the name of the ingest key.
 
@@ -149,17 +155,17 @@ def tally(
     for each in reports:
         site, page = each.page.site(sites), each.page.page
         subject = Subject(each.type, each.subject, each.cause_url, key, site, page)
-        if len(counted) >= MAX_WAITING and subject not in counted:
+        if len(counted) >= max_waiting and subject not in counted:
             subject = subject.without_details()
         counted.setdefault(subject, Tally(at, at)).add(Tally(at, at, 1, {client}))
 
 
-def write(tallies: Tallies) -> None:
+def write(tallies: Tallies, *, max_new: int = MAX_NEW) -> None:
     """Adds the counts to the table. Raises: DatabaseError."""
     if not tallies:
         return
     bounded: Tallies = {}
-    for subject, tally in zip(_bounded(tuple(tallies)), tallies.values(), strict=True):
+    for subject, tally in zip(_bounded(tuple(tallies), max_new), tallies.values(), strict=True):
         bounded.setdefault(subject, Tally(tally.first, tally.last)).add(tally)
     rows = [
         {
@@ -175,7 +181,7 @@ def write(tallies: Tallies) -> None:
     fetch(_WRITE, [orjson.dumps(rows).decode()], commits=True)
 
 
-def _bounded(subjects: Sequence[Subject]) -> Iterable[Subject]:
+def _bounded(subjects: Sequence[Subject], max_new: int) -> Iterable[Subject]:
     """Yields each subject, without details if its key has added too many rows today."""
     known = {row[0] for row in fetch(_KNOWN, [[subject.id for subject in subjects]])}
     is_new = any(subject.id not in known for subject in subjects)
@@ -183,7 +189,7 @@ def _bounded(subjects: Sequence[Subject]) -> Iterable[Subject]:
     for subject in subjects:
         if subject.id in known:
             yield subject
-        elif added[subject.ingest_key] < MAX_NEW:
+        elif added[subject.ingest_key] < max_new:
             added[subject.ingest_key] += 1
             yield subject
         else:
@@ -201,12 +207,12 @@ def count(reports: Sequence[Prepared], sender: Sender, *, key: str, sites: Sites
     COUNTS.update(partial(tally, reports=reports, sender=sender, key=key, sites=sites))
 
 
-def prune(now: datetime) -> None:
-    """Deletes expired rows, and all but the MAX_ROWS rows with the most clients."""
+def prune(now: datetime, *, max_rows: int = MAX_ROWS) -> None:
+    """Deletes expired rows, and all but the `max_rows` rows with the most clients."""
     if settings.CSP_RETENTION:
         OtherReport.objects.filter(last_seen__lt=start_of_retention(now)).delete()
     with connection.cursor() as cursor:
-        cursor.execute(_TRIM, [MAX_ROWS])
+        cursor.execute(_TRIM, [max_rows])
 
 
 def script_file_hashes(group: Group) -> list[Mapping[str, object]]:

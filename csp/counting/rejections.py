@@ -64,17 +64,19 @@ class _Subject(NamedTuple):
     origin: str
 
 
-def _count(subject: _Subject, waiting: dict[_Subject, int]) -> None:
+def _count(
+    subject: _Subject, waiting: dict[_Subject, int], *, max_waiting: int = MAX_WAITING
+) -> None:
     if subject not in waiting and subject.origin not in keys.recalled_origins():
         of_key = sum(each.ingest_key == subject.ingest_key for each in waiting)
-        subject = subject if of_key < MAX_WAITING else subject._replace(origin=OTHER)
+        subject = subject if of_key < max_waiting else subject._replace(origin=OTHER)
     waiting[subject] = waiting.get(subject, 0) + 1
 
 
-def write(counted: Mapping[_Subject, int]) -> None:
+def write(counted: Mapping[_Subject, int], *, max_rows: int = MAX_ROWS) -> None:
     now = datetime.now(UTC)
     rows = [{**each._asdict(), "requests": n, "last_seen": now} for each, n in counted.items()]
-    fetch(WRITE, [MAX_ROWS, OTHER, orjson.dumps(rows).decode()], commits=True)
+    fetch(WRITE, [max_rows, OTHER, orjson.dumps(rows).decode()], commits=True)
 
 
 COUNTS: Counts[_Subject, int] = Counts("rejected requests", write)

@@ -50,8 +50,15 @@ class GroupCommit[T]:
     `commit` writes all items of a batch, or raises an exception and writes nothing.
     """
 
-    def __init__(self, commit: Callable[[list[T]], object], *, close: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        commit: Callable[[list[T]], object],
+        *,
+        close: Callable[[], None],
+        max_waiting: int = MAX_WAITING,
+    ) -> None:
         self._commit = commit
+        self._max_waiting = max_waiting
         self._close = close
         self._changed = threading.Condition()
         self._queue: deque[Waiting[T]] = deque()
@@ -69,7 +76,7 @@ class GroupCommit[T]:
         """
         waiting = Waiting(items)
         with self._changed:
-            if self._size + len(items) > MAX_WAITING:
+            if self._size + len(items) > self._max_waiting:
                 raise unavailable("Too many reports are waiting to be written.")
             self._start()
             self._size += len(items)

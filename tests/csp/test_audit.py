@@ -13,16 +13,7 @@ from django.core.management import CommandError, call_command
 from csp.models import Group, OtherReport, Rejection, Report, Version
 from csp.scrubbing.leak_search import holds_private, holds_private_member
 from tests.support.api.client import APIClient
-from tests.support.csp.reports import (
-    CHROME,
-    FIREFOX,
-    NOW,
-    PATH,
-    POLICY,
-    legacy,
-    modern,
-    send,
-)
+from tests.support.csp.reports import CHROME, FIREFOX, NOW, PATH, POLICY, legacy, modern, send
 from tokens.verification import refusals
 
 

@@ -16,7 +16,14 @@ from csp.models import Group, GroupHour, NoiseRule, Report
 from tests.support.api.client import APIClient
 from tests.support.browsers.both import Browsing, chromium, firefox
 from tests.support.browsers.firefox import browsing_firefox, make_extension, needs_firefox
-from tests.support.browsers.reporting_site import Site, serving
+from tests.support.browsers.reporting_site import POLICY as HEADER
+from tests.support.browsers.reporting_site import (
+    Site,
+    by_report_to,
+    by_report_uri,
+    forwarding,
+    serving,
+)
 from tests.support.commands import run
 from tests.support.csp.reports import PATH, fresh_writer, in_admin
 from tests.support.processes import wait_for
@@ -31,27 +38,17 @@ SCRIPTS = b"""<!doctype html><title>page</title>
 <script src="https://blocked.example.net/lib.js"></script>
 <script>document.title = "inline code ran"</script>"""
 
+ONLY = f"{HEADER}-Report-Only"
 SCRIPT_PAGES = {
-    "/by-report-uri": {"Content-Security-Policy": f"script-src 'none'; report-uri {PATH}"},
-    "/by-report-uri-only": {
-        "Content-Security-Policy-Report-Only": f"script-src 'none'; report-uri {PATH}"
-    },
-    "/by-report-to": {
-        "Content-Security-Policy": "script-src 'none'; report-to csp",
-        "Reporting-Endpoints": f'csp="{PATH}"',
-    },
-    "/by-report-to-only": {
-        "Content-Security-Policy-Report-Only": "script-src 'none'; report-to csp",
-        "Reporting-Endpoints": f'csp="{PATH}"',
-    },
+    "/by-report-uri": by_report_uri("script-src 'none'"),
+    "/by-report-uri-only": by_report_uri("script-src 'none'", header=ONLY),
+    "/by-report-to": by_report_to("script-src 'none'"),
+    "/by-report-to-only": by_report_to("script-src 'none'", header=ONLY),
 }
 
 # The newer version forbids inline code.
 VERSION_PAGES = {
-    f"/{version}": {
-        "Content-Security-Policy": f"script-src {sources}; report-to csp",
-        "Reporting-Endpoints": f'csp="{PATH}?v={version}"',
-    }
+    f"/{version}": by_report_to(f"script-src {sources}", url=f"{PATH}?v={version}")
     for version, sources in (("1.9.0", "'unsafe-inline'"), ("1.29.0-rc.1", "'none'"))
 }
 
@@ -61,14 +58,8 @@ def site(
     live_server: Any, owner: APIClient, tmp_path: Path, settings: Any, transactional_db: None
 ) -> Iterator[str]:
     """The https address of a site whose reader is signed in."""
-    members = {
-        "pages": SCRIPT_PAGES | VERSION_PAGES,
-        "page": SCRIPTS,
-        "behind": live_server.url.removeprefix("http://"),
-        "token": owner.token,
-    }
-    handler = type("SignedInSite", (Site,), members)
-    with fresh_writer(), serving(handler, Authority(tmp_path).pair("site")) as address:
+    members = {"pages": SCRIPT_PAGES | VERSION_PAGES, "page": SCRIPTS, "token": owner.token}
+    with fresh_writer(), forwarding(tmp_path, live_server, **members) as address:
         # The cookie counts only in reports from the service's own pages.
         settings.ACCESS_URL = address
         yield address
@@ -159,13 +150,7 @@ NOISE = {
 }
 # Firefox, other than a headless Chromium, loads the icon of the site.
 POLICY = "default-src 'none'; script-src 'self'; img-src 'self'"
-PAGES = {
-    "/by-report-uri": {"Content-Security-Policy": f"{POLICY}; report-uri {PATH}"},
-    "/by-report-to": {
-        "Content-Security-Policy": f"{POLICY}; report-to csp",
-        "Reporting-Endpoints": f'csp="{PATH}"',
-    },
-}
+PAGES = {"/by-report-uri": by_report_uri(POLICY), "/by-report-to": by_report_to(POLICY)}
 
 
 def has_reports(number: int) -> bool:
@@ -205,10 +190,8 @@ def test_each_site_has_its_own_groups(
     reports = F("reports") + F("noise_reports")
     groups = Group.objects.values_list("site", "directive", "blocked_source", reports)
     assert {tuple(cause): count for *cause, count in groups} == expected
-    noise = Group.objects.filter(noise_rule__isnull=False).values_list(
-        "directive", "blocked_source"
-    )
-    assert set(noise) == NOISE
+    noise = Group.objects.filter(noise_rule__isnull=False)
+    assert set(noise.values_list("directive", "blocked_source")) == NOISE
 
 
 # Both browsers know Trusted Types, and put the sink or the name of a policy into the sample.
@@ -242,22 +225,11 @@ TEXT_POLICY = "require-trusted-types-for 'script'; trusted-types known"
 def test_each_sink_and_each_trusted_types_policy_is_a_group(
     live_server: Any, tmp_path: Path, owner: APIClient, settings: Any, browser: Browsing
 ) -> None:
-    members = {
-        "pages": {
-            "/": {
-                "Content-Security-Policy": f"{TEXT_POLICY}; report-to csp",
-                "Reporting-Endpoints": f'csp="{PATH}"',
-            }
-        },
-        "page": b'<!doctype html><title>page</title><body><script src="/code.js"></script>',
-        "code": TEXT_CODE,
-        "behind": live_server.url.removeprefix("http://"),
-        "token": owner.token,
-    }
-    pair = Authority(tmp_path).pair("site")
+    members = {"pages": {"/": by_report_to(TEXT_POLICY)}, "code": TEXT_CODE, "token": owner.token}
+    page = b'<!doctype html><title>page</title><body><script src="/code.js"></script>'
     with (
         fresh_writer(),
-        serving(type("TextSite", (Site,), members), pair) as site,
+        forwarding(tmp_path, live_server, page=page, **members) as site,
         browser(tmp_path / "profile") as window,
     ):
         settings.ACCESS_URL = site
@@ -285,9 +257,8 @@ def test_reports_that_an_extension_causes_are_noise(site: str, tmp_path: Path) -
         window.open(f"{site}/by-report-to")
         wait_for(partial(has_reports, 4))
     rules = {0: None, **dict(NoiseRule.objects.values_list("pk", "name"))}
-    reports = Report.objects.values_list(
-        "group__directive", "group__blocked_source", "noise_rule_id"
-    )
+    names = ("group__directive", "group__blocked_source", "noise_rule_id")
+    reports = Report.objects.values_list(*names)
     assert {(*cause, rules[rule]) for *cause, rule in reports} == {
         ("script-src", "blocked.example.net", None),
         ("script-src-elem", "inline", None),

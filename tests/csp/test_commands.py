@@ -26,10 +26,8 @@ def test_old_days_are_dropped_with_their_hourly_counts(
     tmp_path: Path, settings: LazySettings
 ) -> None:
     then = timezone.now() - timedelta(days=40)
-    file = write_lines(
-        tmp_path / "a.jsonl", {"received_at": then.isoformat(), **legacy()}, legacy()
-    )
-    run("import_csp_reports", file)
+    early = {"received_at": then.isoformat(), **legacy()}
+    run("import_csp_reports", write_lines(tmp_path / "a.jsonl", early, legacy()))
     settings.CSP_RETENTION = timedelta(days=30)
     old = f"csp_report_p{then:%Y%m%d}0000"
     assert old in run("prune_csp_reports", dry_run=True)
@@ -78,10 +76,8 @@ def test_group_that_comes_back_counts_anew(member: APIClient, settings: LazySett
 def test_retention_of_zero_keeps_everything(tmp_path: Path, settings: LazySettings) -> None:
     settings.CSP_RETENTION = timedelta(0)
     then = timezone.now() - timedelta(days=4000)
-    run(
-        "import_csp_reports",
-        write_lines(tmp_path / "a", {"received_at": then.isoformat()} | legacy()),
-    )
+    old = {"received_at": then.isoformat(), **legacy()}
+    run("import_csp_reports", write_lines(tmp_path / "a", old))
     assert run("prune_csp_reports") == "Deleted 0 reports in 0 partitions, and 0 groups."
     REPORTS.drop_before(timezone.now() - timedelta(days=100))
 
@@ -116,10 +112,8 @@ def test_reports_stay_within_their_disk_space(
     tmp_path: Path, member: APIClient, settings: LazySettings
 ) -> None:
     then = timezone.now() - timedelta(days=2)
-    run(
-        "import_csp_reports",
-        write_lines(tmp_path / "a.jsonl", {"received_at": then.isoformat(), **legacy()}),
-    )
+    old = {"received_at": then.isoformat(), **legacy()}
+    run("import_csp_reports", write_lines(tmp_path / "a.jsonl", old))
     send(member, legacy())
     assert DISK.run(timezone.now()) == 0
     assert Report.objects.count() == 2

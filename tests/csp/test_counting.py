@@ -5,9 +5,6 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
-import pytest
-
-from csp.counting import counts as counting
 from csp.counting.counts import Counts
 from tests.support.processes import DEADLINE_SECONDS, wait_for
 
@@ -16,8 +13,7 @@ def add_one(waiting: dict[str, int]) -> None:
     waiting["a"] = waiting.get("a", 0) + 1
 
 
-def test_thread_writes_all_counts_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting, "PAUSE_SECONDS", 0.01)
+def test_thread_writes_all_counts_and_ends() -> None:
     written: Counter[str] = Counter()
     counts: Counts[str, int] = Counts("tested", written.update)
     for number in range(1, 4):
@@ -26,8 +22,7 @@ def test_thread_writes_all_counts_and_ends(monkeypatch: pytest.MonkeyPatch) -> N
     wait_for(lambda: "tested" not in {thread.name for thread in threading.enumerate()})
 
 
-def test_discarded_counts_are_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting, "PAUSE_SECONDS", 0.01)
+def test_discarded_counts_are_not_written() -> None:
     begun, may_end, written = threading.Event(), threading.Event(), Counter[str]()
 
     def write(counted: dict[str, int]) -> None:
@@ -40,7 +35,7 @@ def test_discarded_counts_are_not_written(monkeypatch: pytest.MonkeyPatch) -> No
     assert begun.wait(DEADLINE_SECONDS)
     counts.update(add_one)
     # Long enough that `discard` takes its turn before the next write.
-    monkeypatch.setattr(counting, "PAUSE_SECONDS", 2.0)
+    counts.pause_seconds = 2.0
     discarding = threading.Thread(target=counts.discard)
     discarding.start()
     # It waits for the end of the write that has begun.

@@ -28,6 +28,12 @@ from tests.support.processes import DEADLINE_SECONDS
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 
 
+END_WRITERS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE application_name = 'coderapi csp writer' AND datname = current_database()
+"""
+
+
 def report(host: int = 0) -> bool:
     """Returns whether the writer has acknowledged a report."""
     body = legacy(blocked_uri=f"https://host{host}.example.net/")
@@ -50,14 +56,6 @@ def assert_counted(reports: int) -> None:
     assert (GroupHour.objects.aggregate(n=Sum("reports"))["n"] or 0) == reports
 
 
-def close_writers_connections() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE application_name = 'coderapi csp writer' AND datname = current_database()"
-        )
-
-
 @pytest.mark.slow
 def test_broken_connections_lose_nothing_and_count_nothing_twice() -> None:
     # On a busy machine, breaking them after each interval could prevent every commit.
@@ -68,7 +66,8 @@ def test_broken_connections_lose_nothing_and_count_nothing_twice() -> None:
         while not done.is_set():
             if progress.wait(0.2):
                 progress.clear()
-                close_writers_connections()
+                with connection.cursor() as cursor:
+                    cursor.execute(END_WRITERS)
         connections.close_all()
 
     def noted(number: int) -> bool:
@@ -205,11 +204,8 @@ def test_commit_that_takes_too_long_is_504(database: Slow, way: Callable[..., No
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_too_many_waiting_reports_are_503(
-    database: Slow, monkeypatch: pytest.MonkeyPatch, way: Callable[..., None]
-) -> None:
-    monkeypatch.setattr(writer, "MAX_WAITING", 2)
-    commits = GroupCommit(database.commit, close=lambda: None)
+def test_too_many_waiting_reports_are_503(database: Slow, way: Callable[..., None]) -> None:
+    commits = GroupCommit(database.commit, close=lambda: None, max_waiting=2)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(way, commits, [1, 2])
         database.started.wait(DEADLINE_SECONDS)

@@ -130,10 +130,8 @@ def test_reports_of_all_browsers_make_one_group_per_cause(tmp_path: Path) -> Non
     directives = sorted(groups)
     assert directives == sorted((cause.directive, 140) for cause in browser_reports.CAUSES)
     hidden = Group.objects.exclude(noise_rule=None).filter(reports=0)
-    assert set(hidden.values_list("blocked_source", flat=True)) == {
-        "chrome-extension",
-        "moz-extension",
-    }
+    sources = set(hidden.values_list("blocked_source", flat=True))
+    assert sources == {"chrome-extension", "moz-extension"}
 
 
 def flood(clients: int, *, each: int = 1) -> None:

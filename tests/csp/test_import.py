@@ -21,7 +21,7 @@ from django.utils import timezone
 from csp import importing as files
 from csp.models import CommittedBatch, Group, GroupHour, Report
 from csp.parsing.formats import Format
-from kernel.commands.line_imports import MAX_LINE_BYTES, Record, Source, records
+from kernel.commands.line_imports import MAX_LINE_BYTES, LinesError, Record, Source, records
 from kernel.db.connections import connect_directly
 from kernel.text.humanize import plural
 from tests.support.api.client import APIClient
@@ -73,9 +73,8 @@ def once(numbers: range) -> dict[str, int]:
 
 
 def test_import_accepts_every_format_and_sets_bad_lines_aside(tmp_path: Path) -> None:
-    file = write_lines(
-        tmp_path / "reports.jsonl", legacy(), [modern(), modern()], "{nonsense", "", {"a": 1}
-    )
+    lines = (legacy(), [modern(), modern()], "{nonsense", "", {"a": 1})
+    file = write_lines(tmp_path / "reports.jsonl", *lines)
     message = complaint(file)
     assert message.startswith("4 lines, of which 0 had")
     assert (
@@ -105,11 +104,8 @@ def test_import_of_a_grown_file_continues(tmp_path: Path, more: int) -> None:
     file = write_lines(tmp_path / "reports.jsonl", *[legacy()] * 5)
     run("import_csp_reports", file)
     write_lines(tmp_path / "reports.jsonl", *[legacy()] * (5 + more))
-    answer = run("import_csp_reports", file)
-    assert (
-        f"{5 + more:,} lines, of which 5 had been imported before: {plural(more, 'report')}"
-        in answer
-    )
+    expected = f"{5 + more:,} lines, of which 5 had been imported before: {plural(more, 'report')}"
+    assert expected in run("import_csp_reports", file)
     assert Group.objects.get().reports == 5 + more
 
 
@@ -191,7 +187,8 @@ def test_interrupted_import_continues(step: str) -> None:
             if fails and step == "set aside":
                 raise KeyboardInterrupt
 
-        files.import_reports(lines_of(*source), advance=advance, set_aside=set_aside)
+        more: Any = {"advance": advance, "set_aside": set_aside}
+        files.import_reports(lines_of(*source), **more)
 
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
@@ -223,23 +220,20 @@ def test_import_survives_lost_connections() -> None:
                 "WHERE application_name = 'coderapi csp import' AND datname = current_database()"
             )
 
-    files.import_reports(
-        lines_of(*numbered(*range(8))),
-        advance=advance,
-        set_aside=lambda record, why: pytest.fail(why),
-    )
+    more: Any = {"advance": advance, "set_aside": lambda record, why: pytest.fail(why)}
+    files.import_reports(lines_of(*numbered(*range(8))), **more)
     assert counts() == once(range(8))
 
 
-def test_only_one_import_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "LOCK_SECONDS", 0.05)
-    file = write_lines(tmp_path / "a.jsonl", legacy())
+def test_only_one_import_runs() -> None:
+    more: Any = {"advance": lambda number: None, "set_aside": lambda record, why: None}
     with connect_directly() as other:
         other.execute("SELECT pg_advisory_lock(%s)", [files.LOCK])
-        assert "Another import is running" in complaint(file)
+        with pytest.raises(LinesError, match="Another import is running"):
+            files.import_reports(lines_of(legacy()), lock_seconds=0.05, **more)
         # PostgreSQL notices the end of a connection late.
         other.execute("SELECT pg_advisory_unlock(%s)", [files.LOCK])
-    run("import_csp_reports", file)
+    files.import_reports(lines_of(legacy()), **more)
     assert Group.objects.get().reports == 1
 
 
@@ -277,9 +271,8 @@ def test_compressed_file_is_the_same_file(tmp_path: Path) -> None:
     run("import_csp_reports", file)
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(Path(file).read_bytes()))
     assert run("import_csp_reports", f"{file}.gz").startswith("2 lines, of which 2 had")
-    assert "cannot be imported from CSV" in complaint(
-        write_lines(tmp_path / "a.csv", "document-uri")
-    )
+    table = write_lines(tmp_path / "a.csv", "document-uri")
+    assert "cannot be imported from CSV" in complaint(table)
 
 
 HUGE = '{"csp-report": {"blocked-uri": "a\tb", "n": %s, "line-number": %s}}' % (("9" * 20,) * 2)
@@ -315,9 +308,8 @@ def test_import_keeps_the_time_of_arrival(tmp_path: Path) -> None:
 
 def test_invalid_times_do_not_stop_an_import(tmp_path: Path) -> None:
     times = ["0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00Z", "2026-01-01T00:00:00"]
-    file = write_lines(
-        tmp_path / "a.jsonl", *[legacy() | {"received_at": time} for time in times], legacy()
-    )
+    lines = [legacy() | {"received_at": time} for time in times]
+    file = write_lines(tmp_path / "a.jsonl", *lines, legacy())
     assert "1 report imported, 0 reports of other types counted. 3 bad" in complaint(file)
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_class WHERE relname LIKE 'csp_report_p0%'")

@@ -26,6 +26,7 @@ from tests.support.csp.reports import NOW, entries, legacy, send
 
 FACEBOOK = "Mozilla/5.0 (iPhone) AppleWebKit/605.1.15 [FBAN/FBIOS;FBAV/500.0]"
 PAGE = "https://coder.example.com/workspaces"
+TRANSLATE = "www.gstatic.com/_/translate_http/"
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +69,7 @@ def matching(rules: Rules, reported: Facts) -> Rule | None:
         (facts("https://example.net/", document="about"), "about"),
         (facts("https://translate.googleapis.com/x.css"), "translate.googleapis.com"),
         (facts("https://a.b.translate.goog/x"), "*.translate.goog"),
-        (
-            facts("https://www.gstatic.com/_/translate_http/x.js"),
-            "www.gstatic.com/_/translate_http/",
-        ),
+        (facts(f"https://{TRANSLATE}x.js"), TRANSLATE),
         (facts("data:text/html,chromewebdata"), "data:text/html,chromewebdata"),
         (facts("https://a.example/", document="chrome-error"), "chrome-error"),
         (facts("https://coder.example.com/netdefender/hb.js"), "/netdefender/"),
@@ -121,10 +119,8 @@ def test_rule_of_a_site_matches_only_there_and_before_others() -> None:
     everywhere = Rule(3, "r", "host", "*.example")
     rules = compiled([everywhere, own, other])
     addresses = facts("https://a.example/x").addresses()
-    found = [
-        rules.match(**addresses, user_agent="", site=site)
-        for site in ("1.test", "2.test", "3.test")
-    ]
+    sites = ("1.test", "2.test", "3.test")
+    found = [rules.match(**addresses, user_agent="", site=site) for site in sites]
     assert found == [own, other, everywhere]
 
 
@@ -346,9 +342,7 @@ def test_labelled_group_is_hidden_until_a_report_does_not_match(rule: NoiseRule)
 
 def test_dry_run_ignores_hidden_groups_and_reports_of_earlier_rules(rule: NoiseRule) -> None:
     store("cdn", "/ads/x.js")
-    other = NoiseRule(
-        name="cdn", category="own", target="host", pattern="cdn.example.net", reason="cdn"
-    )
+    other = NoiseRule(**FACTS | {"name": "cdn", "target": "host", "pattern": "cdn.example.net"})
     save(other, enabled=True)
     # For new reports, the host comes before the path.
     assert not dry_run(rule)[0]

@@ -22,13 +22,13 @@ from csp.parsing.formats import OtherReport as Parsed
 from csp.parsing.formats import parse
 from csp.writing.entries import Sender, keyed_hash
 from tests.support.api.client import APIClient
+from tests.support.browsers.both import FLAGS
 from tests.support.browsers.browser import browsing, needs_browser
 from tests.support.browsers.markup import text_in
-from tests.support.browsers.reporting_site import Site, serving
+from tests.support.browsers.reporting_site import forwarding
 from tests.support.commands import run, write_lines
 from tests.support.csp.reports import PATH, fresh_writer, in_admin, legacy, modern, send
 from tests.support.processes import wait_for
-from tests.support.servers.certificates import Authority
 
 LIST = "/api/coderapi/v1/csp/other-reports"
 PAGE = "https://coder.example.com/@alice/dev?token=abc"
@@ -48,46 +48,32 @@ def stored() -> dict[tuple[str, str, str], int]:
     return {(type, subject, url): count for type, subject, url, count in rows}
 
 
+def sent(type: str, subject: str, url: str = "", /, **body: Any) -> Any:
+    """Returns a report, and the row that counts it."""
+    return report(type, **body), (type, subject, url)
+
+
+SYNCHRONOUS = "XMLHttpRequestSynchronousInNonWorkerOutsideBeforeUnload"
+PERMISSIONS = "permissions-policy-violation"
 # The bodies are those that Chromium 156 sends, or the examples of the specifications.
 BODIES: list[tuple[dict[str, Any], tuple[str, str, str]]] = [
-    (
-        report("csp-hash", subresourceURL=f"{FILE}?v=1", hash=HASH, destination="script"),
-        ("csp-hash", HASH, FILE),
-    ),
-    (
-        report("integrity-violation", blockedURL=FILE, destination="script", reportOnly=False),
-        ("integrity-violation", "script", FILE),
-    ),
-    (
-        report("permissions-policy-violation", policyId="geolocation", sourceFile=FILE),
-        ("permissions-policy-violation", "geolocation", FILE),
-    ),
-    (
-        report("potential-permissions-policy-violation", featureId="camera"),
-        ("potential-permissions-policy-violation", "camera", ""),
-    ),
-    (report("coep", type="corp", blockedURL=FILE), ("coep", "corp", FILE)),
-    (report("coop", type="navigation-to-response"), ("coop", "navigation-to-response", "")),
-    (
-        report("deprecation", id="XMLHttpRequestSynchronousInNonWorkerOutsideBeforeUnload"),
-        ("deprecation", "XMLHttpRequestSynchronousInNonWorkerOutsideBeforeUnload", ""),
-    ),
-    (report("intervention", id="audio-no-gesture"), ("intervention", "audio-no-gesture", "")),
-    (report("crash", reason="oom"), ("crash", "oom", "")),
-    (
-        report("network-error", type="dns.name_not_resolved"),
-        ("network-error", "dns.name_not_resolved", ""),
-    ),
-    (
-        report("document-policy-violation", policyId="unsized-media", sourceFile=FILE),
-        ("document-policy-violation", "unsized-media", FILE),
-    ),
+    sent("csp-hash", HASH, FILE, subresourceURL=f"{FILE}?v=1", hash=HASH, destination="script"),
+    sent("integrity-violation", "script", FILE, blockedURL=FILE, destination="script"),
+    sent(PERMISSIONS, "geolocation", FILE, policyId="geolocation", sourceFile=FILE),
+    sent(f"potential-{PERMISSIONS}", "camera", featureId="camera"),
+    sent("coep", "corp", FILE, type="corp", blockedURL=FILE),
+    sent("coop", "navigation-to-response", type="navigation-to-response"),
+    sent("deprecation", SYNCHRONOUS, id=SYNCHRONOUS),
+    sent("intervention", "audio-no-gesture", id="audio-no-gesture"),
+    sent("crash", "oom", reason="oom"),
+    sent("network-error", "dns.name_not_resolved", type="dns.name_not_resolved"),
+    sent("document-policy-violation", "images", FILE, policyId="images", sourceFile=FILE),
     (report("new-type"), ("other", "new-type", "")),
     # Neither a subject of a wrong type nor free text becomes a subject.
-    (report("deprecation", id=7), ("deprecation", "", "")),
-    (report("deprecation", id="call 555-1234 now"), ("deprecation", "{secret}", "")),
-    (report("crash", reason="sk_live_4eC39HqLyjWDarjtT1zdp7dc"), ("crash", "{secret}", "")),
-    (report("csp-hash", hash="sha256-x", subresourceURL=FILE), ("csp-hash", "sha256-x", FILE)),
+    sent("deprecation", "", id=7),
+    sent("deprecation", "{secret}", id="call 555-1234 now"),
+    sent("crash", "{secret}", reason="sk_live_4eC39HqLyjWDarjtT1zdp7dc"),
+    sent("csp-hash", "sha256-x", FILE, hash="sha256-x", subresourceURL=FILE),
     (report("<b>forged</b>"), ("other", "{secret}", "")),
     ({"type": "deprecation"}, ("deprecation", "", "")),
 ]
@@ -100,12 +86,8 @@ def test_each_type_is_counted_by_its_cause(owner: APIClient) -> None:
     assert not Report.objects.exists()
     assert not Group.objects.exists()
     row = OtherReport.objects.get(subject=HASH)
-    assert (row.page_kind, row.site, row.ingest_key, row.client_days) == (
-        KIND_OF_PAGE,
-        "other",
-        "",
-        1,
-    )
+    assert (row.page_kind, row.site, row.ingest_key) == (KIND_OF_PAGE, "other", "")
+    assert row.client_days == 1
     assert list(findings()) == []
 
 
@@ -149,20 +131,16 @@ def test_other_reports_count_against_the_rate_limit(owner: APIClient, settings: 
     wait_for(lambda: stored() == {("deprecation", "x", ""): 100 * statuses.count(200)})
 
 
-def add(number: int, *, key: str = "", client: int = 1) -> None:
+def add(number: int, *, key: str = "", client: int = 1, max_new: int = 1_000) -> None:
     now = timezone.now()
     subject = Subject("deprecation", f"id{number}", FILE, key, "other", "page")
-    other_reports.write({subject: Tally(now, now, 1, {client})})
+    other_reports.write({subject: Tally(now, now, 1, {client})}, max_new=max_new)
 
 
-def test_invented_values_fill_only_the_rows_of_a_key_and_day(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(other_reports, "MAX_NEW", 2)
-    for number in range(5):
-        add(number)
-    add(0)
-    add(7, key="other key")
+def test_invented_values_fill_only_the_rows_of_a_key_and_day() -> None:
+    for number in (*range(5), 0):
+        add(number, max_new=2)
+    add(7, key="other key", max_new=2)
     assert stored() == {
         ("deprecation", "id0", FILE): 2,
         ("deprecation", "id1", FILE): 1,
@@ -171,24 +149,21 @@ def test_invented_values_fill_only_the_rows_of_a_key_and_day(
     }
     # The next day has room again.
     OtherReport.objects.update(created_at=timezone.now() - timedelta(days=2))
-    add(8)
+    add(8, max_new=2)
     assert ("deprecation", "id8", FILE) in stored()
 
 
-def test_subjects_in_memory_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(other_reports, "MAX_WAITING", 3)
+def test_subjects_in_memory_are_limited() -> None:
     waiting: other_reports.Tallies = {}
     for number in (0, 1, 2, 3, 4, 0):
         report = prepare(Parsed("coep", f"id{number}"))
         sender = Sender(timezone.now(), b"%d" % number)
-        other_reports.tally(waiting, [report], sender, key="", sites=frozenset())
+        other_reports.tally(waiting, [report], sender, key="", sites=frozenset(), max_waiting=3)
     found = {subject.subject: tally.reports for subject, tally in waiting.items()}
     assert found == {"id0": 2, "id1": 1, "id2": 1, "other": 2}
 
 
-def test_expired_rows_and_those_with_the_fewest_clients_are_deleted(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_expired_rows_and_those_with_the_fewest_clients_are_deleted(settings: Any) -> None:
     for number in range(4):
         add(number)
     for client in (2, 3):
@@ -197,8 +172,7 @@ def test_expired_rows_and_those_with_the_fewest_clients_are_deleted(
     settings.CSP_RETENTION = timedelta(days=30)
     services.prune_reports(timezone.now())
     assert {subject for _, subject, _ in stored()} == {"id1", "id2", "id3"}
-    monkeypatch.setattr(other_reports, "MAX_ROWS", 1)
-    services.prune_reports(timezone.now())
+    other_reports.prune(timezone.now(), max_rows=1)
     assert {subject for _, subject, _ in stored()} == {"id1"}
 
 
@@ -244,11 +218,8 @@ def test_api_lists_filters_and_pages(owner: APIClient, auditor: APIClient) -> No
         *("first_seen", "last_seen", "reports", "client_days"),
     }
     second = auditor.get(LIST, {"limit": 2, "after": first["next"]}).json()
-    assert (len(first["other_reports"]), len(second["other_reports"]), second["next"]) == (
-        2,
-        2,
-        None,
-    )
+    assert [len(each["other_reports"]) for each in (first, second)] == [2, 2]
+    assert second["next"] is None
     shop = owner.get(LIST, {"ingest_key": "shop", "type": "deprecation", "site": "other"}).json()
     assert [each["subject"] for each in shop["other_reports"]] == ["id5"]
     assert owner.get(LIST, {"type": "coep"}).json()["other_reports"] == []
@@ -276,10 +247,8 @@ def test_group_of_scripts_shows_the_hashes_of_its_host(owner: APIClient) -> None
     wait_for(lambda: OtherReport.objects.count() >= 2)
     group = Group.objects.get()
     expected = [{"url": FILE, "hash": HASH, "client_days": 1}]
-    assert (
-        owner.get(f"/api/coderapi/v1/csp/groups/{group.pk}").json()["script_file_hashes"]
-        == expected
-    )
+    detail = owner.get(f"/api/coderapi/v1/csp/groups/{group.pk}").json()
+    assert detail["script_file_hashes"] == expected
     page = in_admin("owner").get(f"/admin/csp/group/{group.pk}/change/").text
     assert f"<code>&#x27;{HASH}&#x27;</code>" in page or f"<code>'{HASH}'</code>" in page
     send(owner, legacy(effective_directive="img-src", violated_directive="img-src"))
@@ -317,19 +286,12 @@ def test_other_reports_of_chromium_are_counted(
     live_server: Any, owner: APIClient, tmp_path: Path, settings: Any
 ) -> None:
     endpoints = {"Reporting-Endpoints": f'csp="{PATH}", default="{PATH}"'}
-    members = {
-        "pages": {path: headers | endpoints for path, headers in HEADERS.items()},
-        "page": DOCUMENT,
-        "code": CODE,
-        "behind": live_server.url.removeprefix("http://"),
-        "token": owner.token,
-    }
-    site = type("OtherSite", (Site,), members)
-    flags = ("--ignore-certificate-errors", "--short-reporting-delay")
+    pages = {path: headers | endpoints for path, headers in HEADERS.items()}
+    members = {"pages": pages, "page": DOCUMENT, "code": CODE, "token": owner.token}
     with (
         fresh_writer(),
-        serving(site, Authority(tmp_path).pair("site")) as address,
-        browsing(tmp_path / "profile", flags=flags) as window,
+        forwarding(tmp_path, live_server, **members) as address,
+        browsing(tmp_path / "profile", flags=FLAGS) as window,
     ):
         settings.ACCESS_URL = address
         expected = {"csp-hash", "deprecation", "permissions-policy-violation"}

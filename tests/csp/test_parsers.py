@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from csp.importing import EARLIEST, parse_lines, received_at, version_of
@@ -66,20 +66,15 @@ def test_numbers_can_be_strings(sent: Any, number: int | None) -> None:
     assert violation.line_number == number
 
 
-def test_unknown_members_are_kept_and_known_ones_are_not_kept_twice() -> None:
+def test_unknown_members_are_kept_and_those_of_a_wrong_type_ignored() -> None:
     [violation] = parse(legacy(policy_id="x", blocked_uri="inline")).violations
     assert violation.other_members == {"policy-id": "x"}
-
-
-def test_document_of_the_envelope_is_the_default() -> None:
+    [violation] = parse(legacy(blocked_uri=7, source_file=["x"], disposition={})).violations
+    assert (violation.blocked_uri, violation.source_file, violation.disposition) == ("", "", "")
+    # The document of the envelope is the default.
     item = modern()
     del item["body"]["documentURL"]
     assert parse([item]).violations[0].document_uri == item["url"]
-
-
-def test_members_of_a_wrong_type_are_ignored() -> None:
-    [violation] = parse(legacy(blocked_uri=7, source_file=["x"], disposition={})).violations
-    assert (violation.blocked_uri, violation.source_file, violation.disposition) == ("", "", "")
 
 
 def test_each_item_has_its_own_verdict() -> None:
@@ -201,11 +196,7 @@ def test_invalid_time_is_rejected_with_the_reason(value: Any, why: str) -> None:
     assert len(str(caught.value)) < 200
 
 
-def test_retention_of_zero_accepts_old_reports() -> None:
-    old = "2000-01-01T00:00:00Z"
-    assert received_at({"received_at": old}, now=NOW, retention=timedelta(0)).year == 2000
-
-
+@example("2000-01-01T00:00:00Z")
 @given(
     st.text(max_size=40)
     | st.datetimes(timezones=st.none() | st.timezones()).map(datetime.isoformat)
@@ -216,6 +207,7 @@ def test_any_time_is_parsed_or_rejected(value: Any) -> None:
     try:
         found = received_at({"received_at": value}, now=NOW, retention=timedelta(0))
     except ValueError:
+        assert value != "2000-01-01T00:00:00Z"
         return
     assert EARLIEST <= found <= NOW
     assert found.tzinfo is UTC

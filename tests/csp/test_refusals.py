@@ -58,9 +58,8 @@ def test_empty_body_is_400_only_in_the_documented_wire(member: APIClient, value:
 
 
 def counted(outcome: str) -> float:
-    return (
-        REGISTRY.get_sample_value("coderapi_csp_received_reports_total", {"outcome": outcome}) or 0
-    )
+    name = "coderapi_csp_received_reports_total"
+    return REGISTRY.get_sample_value(name, {"outcome": outcome}) or 0
 
 
 def test_other_and_invalid_items_are_counted(member: APIClient) -> None:
@@ -71,12 +70,12 @@ def test_other_and_invalid_items_are_counted(member: APIClient) -> None:
     assert (counted("other"), counted("invalid")) == (before[0] + 2, before[1] + 1)
 
 
-def test_large_single_report_is_refused(member: APIClient) -> None:
-    assert send(member, legacy(original_policy="x" * 70_000)).status_code == 413
-
-
-def test_more_than_a_hundred_reports_are_refused(member: APIClient) -> None:
-    assert send(member, [modern()] * 101).status_code == 413
+def test_large_and_too_many_reports_and_a_wrong_method_are_refused(member: APIClient) -> None:
+    for body in (legacy(original_policy="x" * 70_000), [modern()] * 101):
+        assert send(member, body).status_code == 413
+    answer = member.get(PATH)
+    assert answer.status_code == 405
+    assert "POST" in answer["Allow"]
 
 
 def test_token_is_required(anonymous: APIClient) -> None:
@@ -84,16 +83,9 @@ def test_token_is_required(anonymous: APIClient) -> None:
     assert answer.status_code == 401
     assert answer["WWW-Authenticate"].startswith("Bearer")
     assert answer.json()["message"] == "Send a session token, or an ingest key: ?key=cik_…"
-    assert (
-        "signed out" in send(APIClient(token="a" * 10 + "-" + "b" * 22), legacy()).json()["message"]
-    )
+    unknown = APIClient(token="a" * 10 + "-" + "b" * 22)
+    assert "signed out" in send(unknown, legacy()).json()["message"]
     assert send(anonymous, legacy(), HTTP_CODERAPI_WIRE_FORMAT="coderd").status_code == 401
-
-
-def test_wrong_method_is_refused(member: APIClient) -> None:
-    answer = member.get(PATH)
-    assert answer.status_code == 405
-    assert "POST" in answer["Allow"]
 
 
 # Texts that become longer when secrets are masked, and texts that are too long for any column.

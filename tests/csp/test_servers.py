@@ -128,30 +128,17 @@ def test_metrics_cover_every_process(database: str, tmp_path: Path) -> None:
             assert post(server.port, json.dumps(body)) == 200
         wait_for(lambda: samples(port).get("coderapi_csp_batch_reports_sum") == 3 * ROUNDS)
         found = samples(port)
-    assert {
-        outcome: found[f"coderapi_csp_received_reports_total {outcome}"] for outcome in OUTCOMES
-    } == {
-        "stored": 2 * ROUNDS,
-        "noise": ROUNDS,
-        "other": ROUNDS,
-        "invalid": ROUNDS,
-    }
+    for outcome, times in (("stored", 2), ("noise", 1), ("other", 1), ("invalid", 1)):
+        assert found[f"coderapi_csp_received_reports_total {outcome}"] == times * ROUNDS
     assert found["coderapi_csp_noise_reports_total scheme-moz-extension"] == ROUNDS
-    assert (
-        found["coderapi_csp_commit_duration_seconds_count"]
-        == found["coderapi_csp_batch_reports_count"]
-        > 0
-    )
-
-
-OUTCOMES = ("stored", "noise", "other", "invalid")
+    commits = found["coderapi_csp_commit_duration_seconds_count"]
+    assert commits == found["coderapi_csp_batch_reports_count"] > 0
 
 
 def samples(port: int) -> dict[str, float]:
     """Returns the samples without buckets, by name and label values."""
-    with urllib.request.urlopen(
-        f"http://127.0.0.1:{port}/metrics", timeout=DEADLINE_SECONDS
-    ) as answer:
+    url = f"http://127.0.0.1:{port}/metrics"
+    with urllib.request.urlopen(url, timeout=DEADLINE_SECONDS) as answer:
         text = answer.read().decode()
     return {
         " ".join([sample.name, *sample.labels.values()]): sample.value

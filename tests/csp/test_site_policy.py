@@ -49,9 +49,10 @@ def test_policy_is_graded(policy: str, letter: str, words: str) -> None:
     assert words in " ".join(each.reason for each in found.weaknesses)
 
 
-@given(st.text(max_size=200))
-def test_any_policy_has_a_grade(text: str) -> None:
-    assert grade(parse(text)).letter in set("ABCDF")
+@given(st.text(max_size=200), st.text(max_size=40))
+def test_any_policy_has_a_grade_and_is_compared(policy: str, page: str) -> None:
+    assert grade(parse(policy)).letter in set("ABCDF")
+    assert normalized(policy, page) == normalized(f"{policy};", page)
 
 
 # What Chromium 156 and Firefox 153 report of one policy.
@@ -94,11 +95,6 @@ def test_change_of_a_policy_is_seen_in_any_form(change: tuple[str, str]) -> None
     changed = FIREFOX_FORM.replace(*change)
     assert changed != FIREFOX_FORM
     assert normalized(changed, SITE) != normalized(CHROMIUM_FORM, SITE)
-
-
-@given(st.text(max_size=200), st.text(max_size=40))
-def test_any_policy_is_compared(policy: str, page: str) -> None:
-    assert normalized(policy, page) == normalized(f"{policy};", page)
 
 
 def test_clients_with_different_browsers_reported_one_policy() -> None:

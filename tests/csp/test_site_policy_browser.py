@@ -10,11 +10,10 @@ import pytest
 
 from csp.models import Group
 from tests.support.browsers.both import Browsing, chromium, firefox
-from tests.support.browsers.reporting_site import Site, serving
+from tests.support.browsers.reporting_site import POLICY, forwarding
 from tests.support.commands import run
 from tests.support.csp.reports import fresh_writer, in_admin
 from tests.support.processes import wait_for
-from tests.support.servers.certificates import Authority
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -48,11 +47,7 @@ SEEN = "return window.seen"
 
 def headers_in(text: str) -> dict[str, str]:
     lines = (line.partition(": ") for line in text.splitlines())
-    wanted = (
-        "Reporting-Endpoints",
-        "Content-Security-Policy",
-        "Content-Security-Policy-Report-Only",
-    )
+    wanted = {"Reporting-Endpoints", POLICY, f"{POLICY}-Report-Only"}
     return {name: value for name, _, value in lines if name in wanted}
 
 
@@ -62,11 +57,9 @@ def test_policy_to_copy_blocks_what_the_page_lists_and_nothing_else(
 ) -> None:
     """Begins with the headers of a new ingest key, accepts the hosts, and serves the copy."""
     pages: dict[str, dict[str, str]] = {}
-    behind = live_server.url.removeprefix("http://")
-    members = {"pages": pages, "page": PAGE, "code": CODE, "behind": behind}
     with (
         fresh_writer(),
-        serving(type("Shop", (Site,), members), Authority(tmp_path).pair("site")) as shop,
+        forwarding(tmp_path, live_server, pages=pages, page=PAGE, code=CODE) as shop,
         browser(tmp_path / "profile") as window,
     ):
         settings.ACCESS_URL = shop

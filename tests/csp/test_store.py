@@ -84,17 +84,14 @@ def test_repeated_batch_is_written_once() -> None:
     assert Report.objects.count() == GroupHour.objects.aggregate(n=Sum("reports"))["n"] == 3
 
 
-def test_equal_reports_from_two_addresses_are_two_clients(member: APIClient) -> None:
+def test_equal_reports_from_two_networks_are_two_clients(member: APIClient) -> None:
     for address, agent in (("10.0.0.1", CHROME), ("10.0.0.2", FIREFOX), ("10.0.0.1", CHROME)):
         send(member, legacy(), REMOTE_ADDR=address, headers={"User-Agent": agent})
     assert Group.objects.values_list("reports", "client_days", "pages").get() == (3, 2, 1)
     assert set(Report.objects.values_list("browser", flat=True)) == {"Chrome 142", "Firefox 149"}
-
-
-def test_addresses_of_one_network_are_one_client(member: APIClient) -> None:
     for address in ("2001:db8::1", "2001:db8::2:1", "2001:db8:0:1::1"):
         send(member, legacy(), REMOTE_ADDR=address)
-    assert Group.objects.values_list("reports", "client_days").get() == (3, 1)
+    assert Group.objects.values_list("reports", "client_days").get() == (6, 3)
 
 
 def test_changed_rules_apply_to_the_next_report(member: APIClient) -> None:

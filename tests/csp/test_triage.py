@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.core.management.base import CommandError
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from audit.models import Entry
-from csp.models import Group, GroupHour, NoiseRule, Report, Version
+from csp.models import Group, GroupHour, NoiseRule, Report, Version, whole_hour
 from csp.triage.newest import MAX_POLICIES
 from csp.triage.reading import READERS
 from csp.triage.releases import versions as releases
@@ -32,10 +33,11 @@ from tests.support.csp.reports import in_admin, legacy, send
 from tests.support.factories import make_key
 from users.models import User
 
+pytestmark = pytest.mark.django_db
+
 # --- States -----------------------------------------------------------------------------------
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("stored", "expected"),
     [
@@ -88,10 +90,8 @@ def test_resolved_group_regresses_with_the_next_report(collecting: None, owner: 
     assert owner.get(GROUPS, {"state": "regressed"}).json()["groups"][0]["id"] == group["id"]
     entry = Entry.objects.filter(action="csp.group.decide").get()
     assert (entry.target_id, entry.actor_name) == (group["id"], owner.user.username)
-    assert (entry.before, entry.after) == (
-        {"state": "new", "note": ""},
-        {"state": "resolved", "note": "Fixed."},
-    )
+    assert entry.before == {"state": "new", "note": ""}
+    assert entry.after == {"state": "resolved", "note": "Fixed."}
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,6 @@ def test_resolved_group_regresses_with_the_next_report(collecting: None, owner: 
         ({"state": "resolved", "ignored_client_days": 5}, "ignored_client_days"),
     ],
 )
-@pytest.mark.django_db
 def test_wrong_decision_is_rejected(owner: APIClient, body: dict[str, Any], field: str) -> None:
     group = make_group()
     answer = patch(owner, f"{GROUPS}/{group.pk}", body)
@@ -119,7 +118,6 @@ def test_wrong_decision_is_rejected(owner: APIClient, body: dict[str, Any], fiel
     assert (group.state, group.note) == ("new", "")
 
 
-@pytest.mark.django_db
 def test_auditor_reads_and_member_does_neither(auditor: APIClient, member: APIClient) -> None:
     group = make_group()
     for path in (GROUPS, f"{GROUPS}/{group.pk}", "/api/coderapi/v1/csp/summary"):
@@ -129,7 +127,6 @@ def test_auditor_reads_and_member_does_neither(auditor: APIClient, member: APICl
     assert patch(member, f"{GROUPS}/{group.pk}", {"state": "resolved"}).status_code == 403
 
 
-@pytest.mark.django_db
 def test_scopes_limit_a_token_to_reading_or_changing(owner: APIClient) -> None:
     group = make_group()
     for action, reads, changes_it in (("read", 200, 403), ("update", 403, 200)):
@@ -140,13 +137,21 @@ def test_scopes_limit_a_token_to_reading_or_changing(owner: APIClient) -> None:
         assert changed.status_code == changes_it
 
 
-@pytest.mark.django_db
-def test_unknown_group_is_404(owner: APIClient) -> None:
+def test_unknown_group_is_404_and_a_cursor_of_another_list_400(owner: APIClient) -> None:
     assert owner.get(f"{GROUPS}/{uuid.uuid4()}").status_code == 404
     assert patch(owner, f"{GROUPS}/{uuid.uuid4()}", {"state": "new"}).status_code == 404
+    for _ in range(3):
+        make_group(state="ignored")
+    # An ignored group gets other limits.
+    body = {"state": "ignored", "ignored_client_days": 9}
+    changed = patch(owner, f"{GROUPS}/{make_group(state='ignored').pk}", body).json()
+    assert (changed["state"], changed["ignored_client_days"]) == ("ignored", 9)
+    after = owner.get(GROUPS, {"limit": 1}).json()["next"]
+    assert owner.get(GROUPS, {"limit": 1, "after": after}).status_code == 200
+    other = owner.get(GROUPS, {"limit": 1, "after": after, "directive": "img-src"})
+    assert other.status_code == 400
 
 
-@pytest.mark.django_db
 def test_pages_follow_each_other_without_gaps(owner: APIClient) -> None:
     made = [make_group(client_days=n % 3, pages=n % 2, reports=n % 4 + 1) for n in range(25)]
     seen: list[str] = []
@@ -161,17 +166,6 @@ def test_pages_follow_each_other_without_gaps(owner: APIClient) -> None:
     assert seen == [str(group.pk) for group in order]
 
 
-@pytest.mark.django_db
-def test_cursor_of_another_list_is_rejected(owner: APIClient) -> None:
-    for _ in range(3):
-        make_group()
-    after = owner.get(GROUPS, {"limit": 1}).json()["next"]
-    assert owner.get(GROUPS, {"limit": 1, "after": after}).status_code == 200
-    other = owner.get(GROUPS, {"limit": 1, "after": after, "directive": "img-src"})
-    assert other.status_code == 400
-
-
-@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("parameters", "found"),
     [
@@ -186,15 +180,13 @@ def test_cursor_of_another_list_is_rejected(owner: APIClient) -> None:
 def test_groups_are_filtered(owner: APIClient, parameters: dict[str, str], found: set[str]) -> None:
     rule = NoiseRule.objects.create(name="c", target="host", pattern="c.test")
     make_group(blocked_source="a")
-    make_group(
-        blocked_source="b", directive="font-src", state="resolved", state_set_at=NOW, last_seen=NOW
-    )
+    resolved = {"state": "resolved", "state_set_at": NOW, "last_seen": NOW}
+    make_group(blocked_source="b", directive="font-src", **resolved)
     make_group(blocked_source="c", noise_rule=rule)
     groups = owner.get(GROUPS, parameters).json()["groups"]
     assert {group["blocked_source"] for group in groups} == found
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -208,22 +200,14 @@ def test_wrong_filter_is_rejected(owner: APIClient, name: str, value: str) -> No
     assert answer.json()["validations"][0]["field"] == name
 
 
-@pytest.mark.django_db
 def test_summary_counts_groups_and_reports(owner: APIClient) -> None:
     now = timezone.now()
     group = make_group(first_seen=now, last_seen=now)
     make_group(state="resolved", state_set_at=NOW)
-    GroupHour.objects.create(
-        group=group, hour=now.replace(minute=0, second=0, microsecond=0), reports=4
-    )
+    GroupHour.objects.create(group=group, hour=whole_hour(now), reports=4)
     summary = owner.get("/api/coderapi/v1/csp/summary").json()
-    assert summary["groups_by_state"] == {
-        "new": 1,
-        "acknowledged": 0,
-        "ignored": 0,
-        "resolved": 1,
-        "regressed": 0,
-    }
+    states = dict.fromkeys(("acknowledged", "ignored", "regressed"), 0)
+    assert summary["groups_by_state"] == {**states, "new": 1, "resolved": 1}
     assert (summary["new_groups"], summary["reports"], summary["noise_reports"]) == (1, 4, 0)
     assert summary["directives"] == [{"directive": "img-src", "reports": 4}]
     assert summary["sites"] == [{"site": "other", "open_groups": 1, "reports": 4}]
@@ -300,7 +284,6 @@ def test_details_are_read_by_one_request_at_a_time_and_kept(
     assert owner.get(path).json()["advice"]["risk_if_allowed"] == "medium"
 
 
-@pytest.mark.django_db
 def test_regressed_groups_come_first() -> None:
     for _ in range(9):
         make_group(client_days=100)
@@ -309,7 +292,6 @@ def test_regressed_groups_come_first() -> None:
     assert str(regressed.pk) in in_admin("owner").get("/admin/csp/").text
 
 
-@pytest.mark.django_db
 def test_neighbors_and_the_most_urgent_groups_have_the_order_of_those_that_need_attention() -> None:
     for number in (3, 1, 2, 2, 3):
         make_group(client_days=number)
@@ -324,16 +306,6 @@ def test_neighbors_and_the_most_urgent_groups_have_the_order_of_those_that_need_
     keys = [None, *(group.pk for group in ordered), None]
     for place, group in enumerate(ordered):
         assert neighbors(group, attention_lists(NOW)) == (keys[place], keys[place + 2])
-
-
-# --- Decisions --------------------------------------------------------------------------------
-
-
-@pytest.mark.django_db
-def test_ignored_group_gets_other_limits(owner: APIClient) -> None:
-    group = make_group(state="ignored", state_set_at=NOW)
-    changed = patch(owner, f"{GROUPS}/{group.pk}", {"state": "ignored", "ignored_client_days": 9})
-    assert (changed.json()["state"], changed.json()["ignored_client_days"]) == ("ignored", 9)
 
 
 # --- The admin --------------------------------------------------------------------------------
@@ -458,7 +430,6 @@ def test_violation_on_our_own_page_is_marked(
     assert ("on a page of this service" in detail) is is_own
 
 
-@pytest.mark.django_db
 def test_decision_is_made_on_the_page_of_a_group() -> None:
     group, client = make_group(), in_admin("owner")
     path = f"/admin/csp/group/{group.pk}"
@@ -477,7 +448,6 @@ def test_decision_is_made_on_the_page_of_a_group() -> None:
     assert group.state == "acknowledged"
 
 
-@pytest.mark.django_db
 def test_auditor_sees_a_group_but_decides_nothing() -> None:
     group, client = make_group(), in_admin("auditor")
     path = f"/admin/csp/group/{group.pk}"
@@ -489,7 +459,6 @@ def test_auditor_sees_a_group_but_decides_nothing() -> None:
     assert group.state == "new"
 
 
-@pytest.mark.django_db
 def test_actions_change_many_groups() -> None:
     groups, client = [make_group(), make_group()], in_admin("owner")
     chosen = {"_selected_action": [str(group.pk) for group in groups]}
@@ -500,7 +469,6 @@ def test_actions_change_many_groups() -> None:
     assert "Changed groups: 0." in page
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("state", "number"), [("", 1), ("open", 1), ("new", 1), ("regressed", 0), ("invented", 0)]
 )
@@ -525,9 +493,7 @@ def test_unusual_policy_is_shown_with_its_difference(collecting: None, owner: AP
     assert "<del>img-src" in page
 
 
-def test_groups_that_grow_are_shown_with_the_time_of_their_numbers(
-    transactional_db: None,
-) -> None:
+def test_groups_that_grow_are_shown_with_the_time_of_their_numbers(transactional_db: None) -> None:
     now = timezone.now()
     group = make_group(first_seen=now - 10 * DAY, last_seen=now, state="acknowledged")
     GroupHour.objects.create(group=group, hour=now - DAY, reports=20)
@@ -536,9 +502,8 @@ def test_groups_that_grow_are_shown_with_the_time_of_their_numbers(
     assert "Growing this week" in page
     assert page.count("As of ") == 2
     # A hidden group is not listed any more, although the numbers are still cached.
-    Group.objects.update(
-        noise_rule=NoiseRule.objects.create(name="x", target="host", pattern="x.test")
-    )
+    rule = NoiseRule.objects.create(name="x", target="host", pattern="x.test")
+    Group.objects.update(noise_rule=rule)
     assert "Growing this week" not in client.get("/admin/csp/").text
 
 
@@ -559,7 +524,6 @@ def test_groups_are_compared_before_and_after_a_release() -> None:
     assert shown == [[(new, 2)], [(gone, 2)]]
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize(
     "at", ["2026-05-04T06:30", "", "x", "9999-01-01T00:00", "0001-01-01T00:00"]
 )
@@ -578,16 +542,11 @@ def test_command_shows_the_advice(collecting: None, owner: APIClient) -> None:
     group = Group.objects.get()
     assert "entry: script-src https://cdn.example.net" in run("list_csp_advice")
     row = json.loads(run("list_csp_advice", "--json", "--group", str(group.pk)))
-    assert (row["policy_entry"], row["risk_if_allowed"]) == (
-        "script-src https://cdn.example.net",
-        "high",
-    )
+    entry = "script-src https://cdn.example.net"
+    assert (row["policy_entry"], row["risk_if_allowed"]) == (entry, "high")
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize("group", ["x", "0b2d7c51-6a3f-4c0e-9f57-2f8a4f6d1c22"])
 def test_command_rejects_an_unknown_group(group: str) -> None:
-    from django.core.management.base import CommandError
-
     with pytest.raises(CommandError, match="No violation group has the id"):
         run("list_csp_advice", "--group", group)

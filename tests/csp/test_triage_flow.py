@@ -60,9 +60,8 @@ def test_decision_opens_the_next_group() -> None:
     shown = client.get("/admin/csp/").text
     outcomes = ("ignored for good", "ignored for good", "resolved")
     for group, state in zip(groups, outcomes, strict=True):
-        assert re.search(
-            rf'Saved the decision: <a href="{page(group)}">[^<]+</a> is {state}\.', shown
-        )
+        saved = rf'Saved the decision: <a href="{page(group)}">[^<]+</a> is {state}\.'
+        assert re.search(saved, shown)
 
 
 @pytest.mark.parametrize(
@@ -147,18 +146,17 @@ def test_undo_does_not_assign_a_group_to_a_deleted_user() -> None:
     assert Group.objects.get().assigned_to is None
 
 
-def test_decision_without_limits_says_that_it_is_for_good() -> None:
-    group = make_group()
-    body = {"state": "ignored", "go_on": "1"}
-    shown = in_admin("owner").post(f"{LIST}{group.pk}/decide/", body, follow=True)
-    assert "is ignored for good." in text_in(shown)
-
-
-def test_note_about_a_regressed_group_leaves_it_regressed() -> None:
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        ({"state": "ignored", "go_on": "1"}, "is ignored for good."),
+        ({"state": "", "note": "Known."}, "is regressed."),
+    ],
+)
+def test_message_tells_the_outcome_of_a_decision(body: dict[str, str], outcome: str) -> None:
     group = make_group(state="resolved", state_set_at=NOW - 2 * DAY)
-    body = {"state": "", "note": "Known."}
-    shown = in_admin("owner").post(f"{LIST}{group.pk}/decide/", body, follow=True).text
-    assert "</a> is regressed." in shown
+    shown = in_admin("owner").post(f"{LIST}{group.pk}/decide/", body, follow=True)
+    assert outcome in text_in(shown)
 
 
 def test_link_of_an_alert_fills_the_form_and_changes_nothing() -> None:
@@ -202,17 +200,9 @@ def test_group_is_assigned_by_the_api(owner: APIClient) -> None:
 def test_activity_shows_decisions_alerts_and_reports() -> None:
     group, channel = make_group(), Channel.objects.create(name="security", type="webhook")
     delivery = channel.deliveries.create(created_at=NOW, due_at=NOW, sent_at=NOW, status="sent")
-    Alert.objects.create(
-        channel=channel,
-        kind="csp_group.new",
-        subject_key=str(group.pk),
-        occurred_at=NOW,
-        severity=2,
-        title="x",
-        status="sent",
-        created_at=NOW,
-        delivery=delivery,
-    )
+    about = {"kind": "csp_group.new", "subject_key": str(group.pk), "title": "x", "severity": 2}
+    sent = {"status": "sent", "occurred_at": NOW, "created_at": NOW, "delivery": delivery}
+    Alert.objects.create(channel=channel, **about, **sent)
     decision = Decision(state="resolved", note="The entry is added.")
     decide([group.pk], decision, actor=ACTOR, now=NOW - 2 * DAY)
     shown = text_in(in_admin("auditor").get(page(group)))
@@ -238,11 +228,8 @@ def test_rows_come_before_filters(model: str) -> None:
 
 
 def test_group_has_one_name_and_no_left_over_fields() -> None:
-    shown = (
-        in_admin("owner")
-        .get(page(make_group(blocked_source="img.test:8443", noise_rule=None)))
-        .text
-    )
+    group = make_group(blocked_source="img.test:8443", noise_rule=None)
+    shown = in_admin("owner").get(page(group)).text
     assert "<h1>Image from img.test<wbr><span" in shown
     assert "Noise rule:" not in shown
     assert "per hour, last 7 days" in shown

@@ -13,10 +13,9 @@ from django.db import Error, connection
 from django.utils import timezone
 
 from csp.models import REPORTS
-from jobs import services
 from jobs.models import JobRun
 from jobs.registry import Job
-from jobs.services import ABANDONED, fail_abandoned_runs, job_lock, run_job
+from jobs.services import ABANDONED, Lease, fail_abandoned_runs, job_lock, run_job
 from kernel.db import partitions
 from kernel.db.connections import leave_pool
 from tests.support.databases.database_relay import Between
@@ -45,9 +44,8 @@ def answer_then_freeze(now: datetime) -> int:
 
 
 def test_run_ends_if_the_database_freezes(
-    tmp_path_factory: pytest.TempPathFactory, settings: Any, monkeypatch: Any
+    tmp_path_factory: pytest.TempPathFactory, settings: Any
 ) -> None:
-    monkeypatch.setattr(services, "RENEWAL_SECONDS", 0.1)
     directory = tmp_path_factory.mktemp("pg")
     job = Job(name="frozen", every=timedelta(hours=1), run=answer_then_freeze)
 
@@ -55,7 +53,7 @@ def test_run_ends_if_the_database_freezes(
         leave_pool()
         connection.settings_dict = {**connection.settings_dict, "HOST": str(directory)}
         try:
-            return run_job(job, timezone.now())
+            return run_job(job, timezone.now(), lease=Lease(renewal_seconds=0.1))
         finally:
             connection.close()
 

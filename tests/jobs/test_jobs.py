@@ -3,15 +3,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from io import StringIO
+from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import registry, services
+from jobs import registry
 from jobs.models import JobRun
 from jobs.registry import Job, JobFailedError, register
 from jobs.selectors import (
@@ -26,6 +26,7 @@ from jobs.selectors import (
 from jobs.services import (
     ABANDONED,
     RUN_RETENTION,
+    Lease,
     fail_abandoned_runs,
     job_lock,
     prune_runs,
@@ -35,6 +36,7 @@ from jobs.services import (
 from jobs.worker import MAX_SECONDS, seconds_to_next
 from kernel.telemetry import metrics
 from tests.support.api.client import APIClient
+from tests.support.commands import run
 from tests.support.job_registry import empty_registry
 from tests.support.processes import DEADLINE_SECONDS, wait_for
 
@@ -65,14 +67,8 @@ def fails(now: datetime) -> int:
 def add_run(
     slot: datetime, *, error: str = "", finished: bool = True, job: str = "test_job"
 ) -> JobRun:
-    return JobRun.objects.create(
-        job_name=job,
-        scheduled_at=slot,
-        started_at=slot,
-        finished_at=slot if finished else None,
-        error=error,
-        process="elsewhere:1",
-    )
+    at = {"scheduled_at": slot, "started_at": slot, "finished_at": slot if finished else None}
+    return JobRun.objects.create(job_name=job, error=error, process="elsewhere:1", **at)
 
 
 @pytest.mark.parametrize(
@@ -138,26 +134,24 @@ def test_a_run_is_recorded_with_its_rows_and_logged_at_debug(
 
     run_job(register_job(run_at), NOON)
     run = JobRun.objects.get()
-    assert (run.job_name, run.scheduled_at, run.started_at, run.affected_rows) == (
-        "test_job",
-        NOON,
-        NOON,
-        7,
-    )
-    assert (run.state, run.error) == ("ok", "")
+    assert (run.job_name, run.scheduled_at, run.started_at) == ("test_job", NOON, NOON)
+    assert (run.affected_rows, run.state, run.error) == (7, "ok", "")
     assert run.finished_at is not None
     assert run.finished_at >= NOON
     assert seen == [NOON]
-    assert [
-        (each.levelname, each.message) for each in caplog.records if each.name.startswith("jobs")
-    ] == [("DEBUG", "Job test_job: ok")]
+    logged = [each for each in caplog.records if each.name.startswith("jobs")]
+    assert [(each.levelname, each.message) for each in logged] == [("DEBUG", "Job test_job: ok")]
 
 
-def test_a_slot_runs_once(register_job: Registered) -> None:
-    job = register_job()
-    assert run_job(job, NOON, slot=NOON)
-    assert run_job(job, NOON + MINUTE, slot=NOON) is None
-    assert JobRun.objects.count() == 1
+def test_an_enabled_job_runs_once_in_each_slot(register_job: Registered) -> None:
+    job, off = register_job(), register_job(name="off", enabled=lambda: False)
+    assert slot_run(job, NOON + MINUTE) == NOON
+    assert slot_run(job, NOON + 59 * MINUTE) is None
+    assert slot_run(job, NOON + HOUR) == NOON + HOUR
+    assert run_job(job, NOON + HOUR, slot=NOON) is None
+    assert JobRun.objects.count() == 2
+    assert run_if_due(off, NOON) is None
+    assert seconds_to_next(off) == MAX_SECONDS
 
 
 def test_a_job_that_another_process_runs_is_skipped(register_job: Registered) -> None:
@@ -165,7 +159,11 @@ def test_a_job_that_another_process_runs_is_skipped(register_job: Registered) ->
     with job_lock(job.name) as acquired:
         assert acquired
         assert run_job(job, NOON) is None
-    assert not JobRun.objects.exists()
+        assert not JobRun.objects.exists()
+        # Its run is not marked as failed.
+        add_run(NOON, finished=False)
+        assert fail_abandoned_runs(NOON + MINUTE) == 0
+    assert JobRun.objects.get().state == "running"
 
 
 def is_free(name: str) -> bool:
@@ -173,19 +171,15 @@ def is_free(name: str) -> bool:
         return acquired
 
 
-def test_a_lock_that_nobody_renews_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services, "LEASE_SECONDS", 2)
-    monkeypatch.setattr(services, "RENEWAL_SECONDS", DEADLINE_SECONDS)
-    with job_lock("frozen") as acquired:
+def test_a_lock_that_nobody_renews_ends() -> None:
+    with job_lock("frozen", lease=Lease(2, DEADLINE_SECONDS)) as acquired:
         assert acquired
         assert not is_free("frozen")
         wait_for(lambda: is_free("frozen"))
 
 
-def test_a_lock_that_is_renewed_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services, "LEASE_SECONDS", 2)
-    monkeypatch.setattr(services, "RENEWAL_SECONDS", 0.1)
-    with job_lock("long") as acquired:
+def test_a_lock_that_is_renewed_stays() -> None:
+    with job_lock("long", lease=Lease(2, 0.1)) as acquired:
         assert acquired
         begun = time.monotonic()
         # Twice as long as the lease.
@@ -197,21 +191,13 @@ def test_a_lock_that_is_renewed_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     ("raised", "stored", "traceback"),
     [
         (ValueError("no such luck"), "ValueError: no such luck", True),
-        (
-            ValueError("postgresql://me:hunter2@db/x\0"),
-            "ValueError: postgresql://me:***@db/x",
-            True,
-        ),
+        (ValueError("postgresql://me:pw@db/x\0"), "ValueError: postgresql://me:***@db/x", True),
         (JobFailedError("The server is down."), "The server is down.", False),
     ],
     ids=["unexpected", "with a password and NUL", "expected"],
 )
 def test_a_failure_is_recorded_and_logged(
-    register_job: Registered,
-    caplog: pytest.LogCaptureFixture,
-    raised: Exception,
-    stored: str,
-    traceback: bool,
+    register_job: Registered, caplog: Any, raised: Exception, stored: str, traceback: bool
 ) -> None:
     def run(now: datetime) -> int:
         raise raised
@@ -227,13 +213,6 @@ def slot_run(job: Job, now: datetime) -> datetime | None:
     """Returns the slot that was run, if one was due."""
     run = run_if_due(job, now)
     return run.scheduled_at if run else None
-
-
-def test_a_due_job_runs_once_in_each_slot(register_job: Registered) -> None:
-    job = register_job()
-    assert slot_run(job, NOON + MINUTE) == NOON
-    assert slot_run(job, NOON + 59 * MINUTE) is None
-    assert slot_run(job, NOON + HOUR) == NOON + HOUR
 
 
 def test_jobs_run_after_a_clock_was_ahead(register_job: Registered) -> None:
@@ -271,12 +250,6 @@ def test_a_failed_job_is_retried_soon(register_job: Registered) -> None:
     assert slot_run(job, NOON + FIRST_RETRY) == NOON + FIRST_RETRY
 
 
-def test_a_disabled_job_does_not_run(register_job: Registered) -> None:
-    job = register_job(enabled=lambda: False)
-    assert run_if_due(job, NOON) is None
-    assert seconds_to_next(job) == MAX_SECONDS
-
-
 def test_a_run_without_a_process_is_marked_as_failed_and_retried(
     register_job: Registered,
 ) -> None:
@@ -286,13 +259,6 @@ def test_a_run_without_a_process_is_marked_as_failed_and_retried(
     assert JobRun.objects.get().error == ABANDONED
     again = NOON + MINUTE + FIRST_RETRY
     assert slot_run(job, again) == again
-
-
-def test_a_running_run_is_not_marked_as_failed(register_job: Registered) -> None:
-    add_run(NOON, finished=False)
-    with job_lock("test_job"):
-        assert fail_abandoned_runs(NOON + MINUTE) == 0
-    assert JobRun.objects.get().state == "running"
 
 
 def test_a_run_that_was_marked_as_failed_stays_failed(
@@ -317,10 +283,8 @@ def test_old_runs_are_pruned_except_the_newest_of_each_job() -> None:
     assert prune_runs(NOON) == 2
     assert JobRun.objects.get(job_name="removed").error == ABANDONED
     JobRun.objects.filter(job_name="removed").delete()
-    assert set(JobRun.objects.values_list("job_name", "scheduled_at")) == {
-        ("test_job", old),
-        ("other", NOON),
-    }
+    found = set(JobRun.objects.values_list("job_name", "scheduled_at"))
+    assert found == {("test_job", old), ("other", NOON)}
 
 
 def test_the_state_of_each_job(register_job: Registered) -> None:
@@ -359,19 +323,17 @@ def test_a_job_is_late_if_a_run_or_the_next_one_takes_too_long(
 
 def test_run_job_runs_one_job_now(register_job: Registered) -> None:
     register_job(lambda now: 4)
-    out = StringIO()
-    call_command("run_job", "test_job", stdout=out)
-    assert out.getvalue() == "Job test_job: 4 rows.\n"
+    assert run("run_job", "test_job") == "Job test_job: 4 rows."
+    with pytest.raises(CommandError, match=r"invalid choice: 'tset_job' .*test_job"):
+        run("run_job", "tset_job")
+    with job_lock("test_job"), pytest.raises(CommandError, match="is already running"):
+        run("run_job", "test_job")
 
 
 def test_run_job_shows_the_error(register_job: Registered) -> None:
     register_job(fails)
     with pytest.raises(CommandError, match="Job test_job failed: ValueError: no such luck"):
-        call_command("run_job", "test_job")
-    with pytest.raises(CommandError, match=r"invalid choice: 'tset_job' .*test_job"):
-        call_command("run_job", "tset_job")
-    with job_lock("test_job"), pytest.raises(CommandError, match="is already running"):
-        call_command("run_job", "test_job")
+        run("run_job", "test_job")
 
 
 def test_the_admin_shows_runs_and_cannot_change_them(owner: APIClient) -> None:

@@ -7,19 +7,22 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from django.core.management import call_command
 
 from tests.support.processes import PROJECT
 
 
-def run(name: str, *args: str, **options: Any) -> str:
-    """Returns the output of the command, stripped."""
+def run(name: str, *args: str, typed: str | None = None, **options: Any) -> str:
+    """Returns the output of the command, stripped. Its standard input is `typed`, if any."""
     out = StringIO()
-    call_command(name, *args, stdout=out, **options)
+    with nullcontext() if typed is None else patch("sys.stdin", StringIO(typed)):
+        call_command(name, *args, stdout=out, **options)
     return out.getvalue().strip()
 
 

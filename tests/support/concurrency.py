@@ -19,10 +19,7 @@ def at_once[T](actions: Sequence[Callable[[], T]]) -> list[T]:
 
     def run(action: Callable[[], T]) -> T:
         barrier.wait()
-        try:
-            return action()
-        finally:
-            connection.close()
+        return closing(action)()
 
     with ThreadPoolExecutor(len(actions)) as threads:
         return list(threads.map(run, actions))
@@ -43,3 +40,28 @@ def await_announcements() -> None:
     listener.subscribe(topic, note)
     listener.announce(topic, "all")
     assert received.wait(DEADLINE_SECONDS)
+
+
+def closing[T](action: Callable[[], T]) -> Callable[[], T]:
+    """Wraps an action for a thread, so that it closes its connection."""
+
+    def run_and_close() -> T:
+        try:
+            return action()
+        finally:
+            connection.close()
+
+    return run_and_close
+
+
+def waiting_for_locks() -> int:
+    """Returns the number of statements in the test database that wait for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute(WAITING)
+        return int(cursor.fetchone()[0])
+
+
+WAITING = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""

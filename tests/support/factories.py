@@ -33,6 +33,14 @@ def make_user(*roles: str, **fields: Any) -> User:
     return user
 
 
+def make_robot(*roles: str, **fields: Any) -> User:
+    """Makes a service account: a user without a password."""
+    user = make_user(*roles, **fields)
+    user.set_unusable_password()
+    user.save()
+    return user
+
+
 @cache
 def hashed(password: str) -> str:
     """Returns the hash of the password. Argon2 is slow, so each is computed once."""

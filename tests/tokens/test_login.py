@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator
-from itertools import count, islice
+from itertools import count as numbers
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -13,11 +13,9 @@ from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.test import Client
 
 from audit.models import Entry
-from kernel.http.results import WINDOW_SECONDS
 from kernel.http.steps.counters import PROBES, SLOTS
-from kernel.http.steps.rate_limit import shared_counter
 from tests.support.api.client import APIClient
-from tests.support.api.sending import after_too_many_sign_ins, send
+from tests.support.api.sending import after_too_many_sign_ins, count, send
 from tests.support.factories import PASSWORD, make_key, make_user
 from tokens.models import APIKey
 from users import passwords
@@ -47,15 +45,21 @@ def test_right_password_returns_a_token_and_sets_the_cookie(anonymous: APIClient
 
 
 def test_unknown_address_and_wrong_password_get_the_same_answer(anonymous: APIClient) -> None:
-    user = make_user()
+    user, suspended = make_user(), make_user(status=User.Status.SUSPENDED)
 
-    wrong = log_in(anonymous, user.email, "wrong-password")
-    unknown = log_in(anonymous, "nobody@example.com", "wrong-password")
+    wrong, unknown, of_suspended = (
+        log_in(anonymous, email, "wrong-password")
+        for email in (user.email, "nobody@example.com", suspended.email)
+    )
 
     assert wrong.status_code == unknown.status_code == 401
-    assert wrong.content == unknown.content
+    assert wrong.content == unknown.content == of_suspended.content
     failures = Entry.objects.filter(action="user.sign_in_failed").order_by("id")
-    assert [entry.target_name for entry in failures] == [user.username, ""]
+    names = [entry.target_name for entry in failures]
+    assert names == [user.username, "", suspended.username]
+    # Only the right password shows that the user is suspended.
+    assert log_in(anonymous, suspended.email).json()["message"] == "User is not active."
+    assert not APIKey.objects.exists()
 
 
 def test_unknown_address_costs_a_hash_as_a_wrong_password_does(
@@ -79,14 +83,6 @@ def test_unknown_address_costs_a_hash_as_a_wrong_password_does(
     assert hashed == ["verify", "encode"]
 
 
-def test_only_the_right_password_shows_that_the_user_is_suspended(anonymous: APIClient) -> None:
-    user = make_user(status=User.Status.SUSPENDED)
-
-    assert log_in(anonymous, user.email).json()["message"] == "User is not active."
-    assert "not active" not in log_in(anonymous, user.email, "wrong").json()["message"]
-    assert not APIKey.objects.exists()
-
-
 def test_sign_in_is_403_while_passwords_are_disabled(settings: Any, anonymous: APIClient) -> None:
     settings.DISABLE_PASSWORD_AUTH = True
     user = make_user("owner")
@@ -100,7 +96,7 @@ def test_sign_in_is_403_while_passwords_are_disabled(settings: Any, anonymous: A
 
 def tries() -> int:
     """Returns the sign-ins of this address that count in this minute."""
-    return shared_counter().add("sign-in:127.0.0.1", int(time.time()) // WINDOW_SECONDS, 0)
+    return count("sign-in:127.0.0.1")
 
 
 def test_61st_try_in_a_minute_is_429(anonymous: APIClient) -> None:
@@ -114,10 +110,8 @@ def wrong(client: Client, name: str, address: str) -> int:
     return int(log_in(client, name, "wrong-password", REMOTE_ADDR=address).status_code)
 
 
-def test_ipv6_network_has_four_times_the_limit(
-    anonymous: APIClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(passwords, "MAX_TRIES_A_MINUTE", 2)
+def test_ipv6_network_has_four_times_the_limit(anonymous: APIClient) -> None:
+    count("sign-in:2001:db8:1::/48", 4 * passwords.MAX_TRIES_A_MINUTE - 8)
     names = (f"user-{number}@example.com" for number in range(100))
     addresses = [f"2001:db8:1:{subnet}::1" for subnet in range(5) for _ in range(2)]
     found = [wrong(anonymous, next(names), address) for address in addresses]
@@ -125,12 +119,10 @@ def test_ipv6_network_has_four_times_the_limit(
     assert wrong(anonymous, next(names), "2001:db8:2::1") == 401
 
 
-def test_guesses_of_one_password_from_many_addresses_are_slowed_down(
-    anonymous: APIClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(passwords, "MAX_FAILURES_A_MINUTE", 10)
+def test_guesses_of_one_password_from_many_addresses_are_slowed_down(anonymous: APIClient) -> None:
     user = make_user()
     for name in (user.email, "nobody@example.com"):
+        count(f"failed-sign-in:{name}", passwords.MAX_FAILURES_A_MINUTE - 10, of_names=True)
         guesses = [wrong(anonymous, name, f"192.0.2.{number}") for number in range(10)]
         # Each address has five more tries, however the name is written.
         guesses += [wrong(anonymous, name.upper(), "192.0.2.50") for _ in range(7)]
@@ -148,7 +140,7 @@ def colliding(bucket: str) -> Iterator[str]:
         return int.from_bytes(digest, "little") % (SLOTS - PROBES)
 
     wanted = place(bucket)
-    names = (f"{number}@example.com" for number in count())
+    names = (f"{number}@example.com" for number in numbers())
     return (name for name in names if place(f"failed-sign-in:{name}") == wanted)
 
 

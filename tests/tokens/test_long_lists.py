@@ -16,10 +16,11 @@ from tests.support.factories import make_key
 from tests.support.token_lists import TOKENS, make_tokens
 from tokens.models import APIKey
 
+pytestmark = pytest.mark.django_db
+
 CODERD = {"Coderapi-Wire-Format": "coderd"}
 
 
-@pytest.mark.django_db
 def test_tokens_are_paged_on_request(member: APIClient) -> None:
     make_tokens(member.user, 5)
 
@@ -34,13 +35,11 @@ def test_tokens_are_paged_on_request(member: APIClient) -> None:
     assert member.get(f"{TOKENS}?limit=2&offset=5", headers=CODERD).json() is None
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize("query", ["limit=1001", "limit=-1", "limit=x", "offset=-1", "offset=1.5"])
 def test_invalid_page_is_400(query: str, member: APIClient) -> None:
     assert member.get(f"{TOKENS}?{query}").status_code == 400
 
 
-@pytest.mark.django_db
 def test_unchanged_page_is_304(member: APIClient) -> None:
     make_tokens(member.user, 2)
     path = f"{TOKENS}?limit=1"
@@ -54,7 +53,6 @@ def test_unchanged_page_is_304(member: APIClient) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.django_db
 @pytest.mark.parametrize("headers", [{}, CODERD])
 def test_three_thousand_tokens_are_streamed_in_pages(
     headers: dict[str, str], member: APIClient
@@ -72,7 +70,6 @@ def test_three_thousand_tokens_are_streamed_in_pages(
 
 
 @pytest.mark.slow
-@pytest.mark.django_db
 def test_long_list_needs_the_memory_of_two_pages(member: APIClient) -> None:
     client = Client(headers={"Coder-Session-Token": member.token})
 

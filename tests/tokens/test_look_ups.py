@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,9 +14,9 @@ from django.utils import timezone
 from kernel.db import listener
 from kernel.db.connections import DatabaseBusyError, connect_directly
 from kernel.http.errors import APIError
-from kernel.http.steps.rate_limit import shared_counter
 from tests.support.api.callers import begun
 from tests.support.api.client import APIClient
+from tests.support.api.sending import count_rejected_tokens
 from tests.support.factories import make_key, make_user
 from tests.support.processes import DEADLINE_SECONDS, wait_for
 from tokens.models import APIKey
@@ -85,14 +84,17 @@ def test_statement_reads_one_key_of_each_turn() -> None:
     assert database.batches == [[1], [2, 4, 5, 7], [3], [6]]
 
 
-def test_error_of_a_batch_is_the_answer_for_each_of_its_requests() -> None:
+def test_error_of_a_batch_reaches_each_of_its_requests() -> None:
     database = Database()
     database.error = OperationalError("the server is away")
     with waiting(database, wanted(2), wanted(3)) as futures:
         database.go.set()
         assert statuses(futures) == [503] * 3
+    database.error = ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError):
+        database.look_ups.ask(wanted(4)).result(30)
     database.error = None
-    assert statuses([database.look_ups.ask(wanted(4))]) == [4]
+    assert statuses([database.look_ups.ask(wanted(5))]) == [5]
 
 
 def test_keys_are_read_in_the_same_thread_again() -> None:
@@ -111,21 +113,9 @@ def test_keys_are_read_in_the_same_thread_again() -> None:
     assert len({id(thread) for thread in threads}) == 1
 
 
-def test_unexpected_error_reaches_each_request() -> None:
+def test_frozen_database_ends_all_waits_and_rejects_others_at_once() -> None:
     database = Database()
-    database.error = ZeroDivisionError()
-    with waiting(database, wanted(2)) as futures:
-        database.go.set()
-        for future in futures:
-            with pytest.raises(ZeroDivisionError):
-                future.result(30)
-
-
-def test_frozen_database_ends_all_waits_and_rejects_others_at_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(batches, "STUCK_SECONDS", 0.0)
-    database = Database()
+    database.look_ups = LookUps(database.read, stuck_seconds=0.0)
     database.error = OperationalError("no response")
     with waiting(database, wanted(2), wanted(3, "a"), wanted(4, "a")) as futures:
         database.go.set()
@@ -200,14 +190,10 @@ def test_key_that_is_revoked_while_it_is_read_is_not_cached() -> None:
     assert recall(token, now=timezone.now()) is None
 
 
-def refused() -> int:
-    return shared_counter().add("refused:192.0.2.1", int(time.time()) // 60, 0)
-
-
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("same_minute")
 def test_event_loop_gets_the_caller_as_a_future() -> None:
-    before = refused()
+    before = count_rejected_tokens(address="192.0.2.1")
     user = make_user()
     tokens = make_key(user).token, f"{'0' * 10}-{'x' * 22}"
     known, unknown = begun(*[(token, "192.0.2.1") for token in tokens])
@@ -215,7 +201,7 @@ def test_event_loop_gets_the_caller_as_a_future() -> None:
     assert (known.identity.user_id, known.refusal) == (user.id, None)
     assert unknown.refusal
     assert unknown.refusal.detail == refusals.unknown().detail
-    assert refused() == before + 1
+    assert count_rejected_tokens(address="192.0.2.1") == before + 1
 
 
 @pytest.mark.django_db(transaction=True)

@@ -14,10 +14,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support.commands import manage
 from tests.support.databases.pooler import PGBOUNCER, pooler
 from tests.support.processes import BEFORE_EVICTION_SECONDS, own_database, wait_for
 from tests.support.servers.live import Server
+from tokens.token_format import digest, generate
 
 SSH = "/api/v2/deployment/ssh"
 CONFIG = "/api/v2/deployment/config"
@@ -89,10 +89,19 @@ def pair(directory: Path) -> Iterator[Pair]:
         yield Pair(servers, database)
 
 
-def token_of(pair: Pair, username: str = "owner") -> str:
-    made = manage("create_token", "--user", username, DATABASE_URL=pair.database)
-    assert made.returncode == 0, made.stderr
-    return made.stdout.strip()
+MINT = """
+INSERT INTO tokens_apikey (id, hashed_secret, user_id, token_name, login_type, is_minted, scopes,
+    allow_list, lifetime_ns, expires_at, created_at, updated_at)
+SELECT %s, %s, id, %s, 'token', true, '{coder:all}', '[{"type": "*", "id": "*"}]', 1,
+    now() + interval '1 day', now(), now() FROM users_user WHERE username = 'owner'
+"""
+
+
+def token_of(pair: Pair) -> str:
+    """Returns a new token of the owner. The command for tokens takes a second to start."""
+    new = generate()
+    pair.execute(MINT, new.key_id, digest(new.secret), new.key_id)
+    return new.token
 
 
 def cached(pair: Pair, token: str, path: str = SSH) -> str:
@@ -117,35 +126,15 @@ def test_cached_key_needs_no_query(pair: Pair) -> None:
     assert any(statuses() == [200, 200] for _ in range(TRIES))
 
 
+SET_KEY = "UPDATE tokens_apikey SET {} WHERE id = %s"
+SET_USER = "UPDATE users_user u SET {} FROM tokens_apikey k WHERE u.id = k.user_id AND k.id = %s"
 CHANGES = {
     "deleted": ("DELETE FROM tokens_apikey WHERE id = %s", SSH, 401),
-    "expired": (
-        "UPDATE tokens_apikey SET expires_at = now() - interval '1 s' WHERE id = %s",
-        SSH,
-        401,
-    ),
-    "narrowed": (
-        "UPDATE tokens_apikey SET scopes = '{coder:application_connect}' WHERE id = %s",
-        CONFIG,
-        403,
-    ),
-    "secret changed": (
-        "UPDATE tokens_apikey SET hashed_secret = sha256('other') WHERE id = %s",
-        SSH,
-        401,
-    ),
-    "user suspended": (
-        "UPDATE users_user u SET status = 'suspended' FROM tokens_apikey k "
-        "WHERE u.id = k.user_id AND k.id = %s",
-        SSH,
-        401,
-    ),
-    "role taken": (
-        "UPDATE users_user u SET roles = '{}' FROM tokens_apikey k "
-        "WHERE u.id = k.user_id AND k.id = %s",
-        CONFIG,
-        403,
-    ),
+    "expired": (SET_KEY.format("expires_at = now() - interval '1 s'"), SSH, 401),
+    "narrowed": (SET_KEY.format("scopes = '{coder:application_connect}'"), CONFIG, 403),
+    "secret changed": (SET_KEY.format("hashed_secret = sha256('other')"), SSH, 401),
+    "user suspended": (SET_USER.format("status = 'suspended'"), SSH, 401),
+    "role taken": (SET_USER.format("roles = '{}'"), CONFIG, 403),
 }
 
 

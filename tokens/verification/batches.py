@@ -52,15 +52,18 @@ class Wanted:
 class LookUps:
     """A queue of wanted keys. `read` returns the result of each, in the same order.
 
-    `when_idle` is called after a batch if no key waits.
+    `when_idle` is called after a batch if no key waits. The database is frozen if it does not
+    respond for `stuck_seconds`.
     """
 
     def __init__(
         self,
         read: Callable[[Sequence[Wanted]], Sequence[Found]],
         when_idle: Callable[[], object] = lambda: None,
+        *,
+        stuck_seconds: float = STUCK_SECONDS,
     ) -> None:
-        self._read, self._when_idle = read, when_idle
+        self._read, self._when_idle, self._stuck_seconds = read, when_idle, stuck_seconds
         self._lock = threading.Lock()
         self._waiting: list[Wanted] = []
         self._is_reading = False
@@ -95,7 +98,7 @@ class LookUps:
         """Reads the batch. Lets a thread read the next one, so that this request does not wait."""
         started = time.monotonic()
         failure = _resolve(batch, self._read)
-        is_stuck = failure is not None and time.monotonic() - started >= STUCK_SECONDS
+        is_stuck = failure is not None and time.monotonic() - started >= self._stuck_seconds
         with self._lock:
             self._is_failing = is_stuck
             following, later = _split(self._waiting)

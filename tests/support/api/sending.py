@@ -39,9 +39,15 @@ def after_too_many_sign_ins[T](ask: Callable[[], T]) -> T:
         return ask()
 
 
-def count_rejected_tokens(more: int = 0) -> int:
-    """Adds to the number of rejected tokens from 127.0.0.1 in this minute, and returns it."""
-    return shared_counter().add("refused:127.0.0.1", int(time.time()) // WINDOW_SECONDS, more)
+def count_rejected_tokens(more: int = 0, *, address: str = "127.0.0.1") -> int:
+    """Adds to the number of rejected tokens of the address in this minute, and returns it."""
+    return count(f"refused:{address}", more)
+
+
+def count(bucket: str, more: int = 0, *, of_names: bool = False) -> int:
+    """Adds to a count of this minute, and returns it."""
+    counter: Any = counter_of_names() if of_names else shared_counter()
+    return int(counter.add(bucket, int(time.time()) // WINDOW_SECONDS, more))
 
 
 def forget_counts() -> None:

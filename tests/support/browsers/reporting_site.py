@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from tests.support.csp.reports import PATH
 from tests.support.processes import DEADLINE_SECONDS
-from tests.support.servers.certificates import Pair
+from tests.support.servers.certificates import Authority, Pair
 from tests.support.servers.local_server import answering
 
 PASSED = frozenset({"cookie", "content-type", "host", "origin", "sec-fetch-site", "user-agent"})
@@ -78,3 +79,24 @@ def serving(handler: type[BaseHTTPRequestHandler], pair: Pair | None) -> Iterato
         server.socket = context.wrap_socket(server.socket, server_side=True)
     with answering(server):
         yield f"{'https' if pair else 'http'}://127.0.0.1:{server.server_port}"
+
+
+@contextmanager
+def forwarding(directory: Path, live_server: Any, **members: Any) -> Iterator[str]:
+    """Serves a site over https that forwards reports to the live server. Yields its address."""
+    members = {"behind": live_server.url.removeprefix("http://"), **members}
+    site = type("ForwardingSite", (Site,), members)
+    with serving(site, Authority(directory).pair("site")) as address:
+        yield address
+
+
+POLICY = "Content-Security-Policy"
+
+
+def by_report_uri(policy: str, *, header: str = POLICY) -> dict[str, str]:
+    """Returns the headers of a page with this policy."""
+    return {header: f"{policy}; report-uri {PATH}"}
+
+
+def by_report_to(policy: str, *, header: str = POLICY, url: str = PATH) -> dict[str, str]:
+    return {header: f"{policy}; report-to csp", "Reporting-Endpoints": f'csp="{url}"'}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -10,13 +10,13 @@ import orjson
 
 
 class Receiver(ThreadingHTTPServer):
-    """A server that records the requests, and answers with `status`."""
+    """A server that records the requests, calls `before_answer`, and answers with `status`."""
 
     status = 200
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.answer_after: threading.Event | None = None
+        self.before_answer: Callable[[], object] = lambda: None
         self.requests: list[tuple[dict[str, str], bytes]] = []
 
     @property
@@ -37,8 +37,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.server.answer_after:
-            assert self.server.answer_after.wait(8)
+        self.server.before_answer()
         self.server.requests.append((dict(self.headers), body))
         self.send_response(self.server.status)
         self.send_header("Location", "http://192.0.2.1/")
