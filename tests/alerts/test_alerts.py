@@ -6,7 +6,6 @@ import base64
 import hashlib
 import hmac
 import re
-import threading
 from dataclasses import replace
 from datetime import time, timedelta
 from pathlib import Path
@@ -16,11 +15,10 @@ from urllib.parse import urlsplit
 import pytest
 from django.core import mail
 from django.core.management.base import CommandError
-from django.db import connection
+from django.db import connections
 from django.utils import timezone
 
 from alerts import channels, recording, sending
-from alerts.messages import Message
 from alerts.models import Alert, Channel, Delivery
 from alerts.recording import is_quiet
 from alerts.sending import BACKOFF, MAX_LISTED, send_alerts
@@ -32,6 +30,7 @@ from tests.support.channels import ACTOR, make_channel, make_reports
 from tests.support.commands import run, write_lines
 from tests.support.csp.groups import NOW, make_group, unsaved_group
 from tests.support.csp.reports import in_admin, legacy
+from tests.support.processes import wait_for
 from tests.support.servers.local_server import answering
 from tests.support.servers.mail_server import mail_server, mailers
 from tests.support.servers.webhook_receiver import Receiver
@@ -53,11 +52,9 @@ def test_alert_is_sent_once_when_a_group_reaches_its_number_of_clients(receiver:
     assert data["subject"] == (
         "[coderapi] new: Image from img.example.net (10 clients, risk medium)"
     )
-    assert [link["url"].rpartition(page)[1:] for link in data["links"]] == [
-        (page, ""),
-        (page, "?state=acknowledged"),
-        (page, "?state=ignored"),
-    ]
+    links = [link["url"].rpartition(page)[2] for link in data["links"] if page in link["url"]]
+    assert links == ["", "?state=acknowledged", "?state=ignored"]
+    assert len(data["links"]) == 3
     assert "Suggested entry: none" in data["text"]
     assert Delivery.objects.get().subject == data["subject"]
 
@@ -112,20 +109,15 @@ def test_group_that_was_looked_at_is_not_alerted(receiver: Receiver, state: Any)
     assert send_alerts(NOW) == 0
 
 
-def test_groups_from_before_the_channel_are_not_alerted(receiver: Receiver) -> None:
+def test_groups_from_before_an_enabled_channel_are_not_alerted(receiver: Receiver) -> None:
+    make_channel(receiver.url, is_enabled=False, name="off")
     make_group(client_days=100)
+    assert find("send_alerts").enabled() is False
+    assert send_alerts(NOW) == 0
     make_channel(receiver.url)
     assert send_alerts(NOW) == 0
     make_group(client_days=100)
     assert send_alerts(NOW) == 1
-
-
-def test_disabled_channel_gets_nothing(receiver: Receiver) -> None:
-    assert find("send_alerts").enabled() is False
-    make_channel(receiver.url, is_enabled=False)
-    make_group(client_days=100)
-    assert send_alerts(NOW) == 0
-    assert find("send_alerts").enabled() is False
 
 
 def test_many_alerts_are_one_message_with_the_most_clients_first(receiver: Receiver) -> None:
@@ -137,9 +129,8 @@ def test_many_alerts_are_one_message_with_the_most_clients_first(receiver: Recei
     assert body["type"] == "digest"
     assert body["data"]["subject"] == "[coderapi] 5 alerts: 5 new"
     listed = [alert["title"] for alert in body["data"]["alerts"]]
-    assert [what.partition("(")[2] for what in listed] == [
-        f"{clients} clients)" for clients in (300, 200, 100, 50, 20)
-    ]
+    expected = [f"{clients} clients)" for clients in (300, 200, 100, 50, 20)]
+    assert [what.partition("(")[2] for what in listed] == expected
     # The next digest is a minute later.
     for _ in range(4):
         make_group(client_days=100)
@@ -262,25 +253,14 @@ def test_group_for_other_causes_is_alerted_when_it_grows(receiver: Receiver, sta
     assert send_alerts(NOW + 60 * HOUR) == 0
 
 
-def test_receiver_that_hangs_delays_no_other_channel(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answered = threading.Event()
+def test_receiver_that_hangs_delays_no_other_channel(receiver: Receiver) -> None:
     with answering(Receiver()) as slow:
-        slow.answer_after = answered
+        # It answers only after all alerts of the other channel.
+        slow.before_answer = lambda: wait_for(lambda: len(receiver.requests) == 3)
         make_channel(slow.url, name="slow")
         make_channel(receiver.url, name="fast")
         for _ in range(3):
             make_group(client_days=100)
-        send_message = sending.send_message
-
-        def send_and_release(channel: Channel, message: Message) -> None:
-            send_message(channel, message)
-            # The slow receiver answers only after all alerts of the other channel.
-            if len(receiver.requests) == 3:
-                answered.set()
-
-        monkeypatch.setattr(sending, "send_message", send_and_release)
         assert send_alerts(NOW) == 6
         assert len(slow.requests) == 3
 
@@ -294,13 +274,9 @@ def test_failing_channel_affects_no_other_channel(receiver: Receiver) -> None:
         make_channel(refusing.url, name="refusing")
         # The revision does not exist, so its message cannot be composed.
         broken = make_channel(receiver.url, name="broken", kinds=["config.changed"])
+        at = {"occurred_at": NOW, "created_at": NOW}
         Alert.objects.create(
-            channel=broken,
-            kind="config.changed",
-            subject_key="1",
-            occurred_at=NOW,
-            severity=1,
-            created_at=NOW,
+            channel=broken, kind="config.changed", subject_key="1", severity=1, **at
         )
         make_channel(receiver.url, name="slack", type="slack")
         make_channel(receiver.url, name="webhook")
@@ -327,6 +303,9 @@ def test_channel_gets_no_further_alert_after_one_has_failed(receiver: Receiver) 
     receiver.status = 500
     assert send_alerts(NOW) == 0
     assert len(receiver.requests) == 1
+    receiver.status = 200
+    assert send_alerts(NOW + HOUR) >= 1
+    assert set(Delivery.objects.values_list("error", flat=True)) == {""}
 
 
 @pytest.mark.parametrize(
@@ -374,16 +353,6 @@ def test_failed_delivery_is_repeated_with_the_same_id_and_recorded(
     assert delivery.error == f"The server returned status {status}"
     receiver.status = 200
     assert send_alerts(at + timedelta(days=2)) == 0
-
-
-def test_alert_goes_on_after_a_failure(receiver: Receiver) -> None:
-    make_channel(receiver.url)
-    make_group(client_days=100)
-    receiver.status = 500
-    send_alerts(NOW)
-    receiver.status = 200
-    assert send_alerts(NOW + HOUR) == 1
-    assert Delivery.objects.get().error == ""
 
 
 @pytest.mark.parametrize(
@@ -455,22 +424,16 @@ def test_error_of_the_email_library_is_a_failed_delivery(settings: Any) -> None:
 # --- The admin and the command ----------------------------------------------------------------
 
 
-FORM = {
-    "name": "security",
-    "type": "webhook",
-    "min_severity": "1",
-    "min_client_days": "5",
-    "hourly_limit": "10",
-}
+FORM = {"name": "security", "type": "webhook", "min_severity": "1"}
+FORM |= {"min_client_days": "5", "hourly_limit": "10"}
 
 
 def test_channel_is_made_in_the_admin_and_its_address_is_not_shown(receiver: Receiver) -> None:
     client = in_admin("owner")
     form = {**FORM, "address": receiver.url}
     added = client.post("/admin/alerts/channel/add/", form, follow=True)
-    assert (
-        "The receiver of “security” accepted the test alert. The channel is now on." in added.text
-    )
+    accepted = "The receiver of “security” accepted the test alert. The channel is now on."
+    assert accepted in added.text
     channel = Channel.objects.get()
     assert (channel.address, channel.is_enabled) == (receiver.url, True)
     page = client.get(f"/admin/alerts/channel/{channel.pk}/change/").text
@@ -547,17 +510,9 @@ def test_new_channel_is_off_until_a_test_is_accepted(receiver: Receiver) -> None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_test_alert_holds_no_connection(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client, held = in_admin("owner"), []
-    send_message = sending.send_message
-
-    def look_and_send(channel: Channel, message: Message) -> None:
-        held.append(connection.connection is not None)
-        send_message(channel, message)
-
-    monkeypatch.setattr(channels, "send_message", look_and_send)
+def test_test_alert_holds_no_connection(receiver: Receiver) -> None:
+    client, held, ours = in_admin("owner"), [], connections["default"]
+    receiver.before_answer = lambda: held.append(ours.connection is not None)
     client.post("/admin/alerts/channel/add/", {**FORM, "address": receiver.url})
     channel = Channel.objects.get()
     action = {"action": "send_test", "_selected_action": [str(channel.pk)]}
@@ -570,10 +525,8 @@ def test_auditor_sees_channels_but_sends_nothing(receiver: Receiver) -> None:
     page = client.get(f"/admin/alerts/channel/{channel.pk}/change/").text
     assert "planted" not in page
     assert channel.secret not in page
-    client.post(
-        "/admin/alerts/channel/",
-        {"action": "send_test", "_selected_action": [str(channel.pk)]},
-    )
+    action = {"action": "send_test", "_selected_action": [str(channel.pk)]}
+    client.post("/admin/alerts/channel/", action)
     assert receiver.requests == []
 
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,11 @@ import pytest
 from alerts import messages
 from alerts.kinds import Severity
 from alerts.messages import Message, request_of
+from alerts.sending import send_alerts
+from tests.support.api.client import APIClient
+from tests.support.channels import ALERTS_DOCUMENT, make_channel
+from tests.support.csp.groups import GROUPS, NOW, make_group
+from tests.support.servers.webhook_receiver import Receiver
 
 URL = "https://coder.example/admin/csp/group/1/change/"
 
@@ -35,7 +41,7 @@ def body_of(form: str, message: Message, address: str = "https://hooks.example/a
     return json.loads(request_of(form, address, message)[1])
 
 
-def test_text_has_facts_and_links() -> None:
+def test_text_has_facts_and_links_and_the_title_is_one_short_line() -> None:
     message = made()
     assert message.title == (
         "[coderapi] new: Script from new.cdn.test on portal.acme.test (12 clients, risk medium)"
@@ -44,12 +50,8 @@ def test_text_has_facts_and_links() -> None:
         "Cause: Script from new.cdn.test\nClients: 12\n\n"
         f"Decide about the group: {URL}\nIgnore: {URL}?state=ignored"
     )
-
-
-def test_title_is_one_short_line() -> None:
     title = made(subject="new: a\r\nBcc: x" + "y" * 300).title
-    assert "\n" not in title
-    assert "\r" not in title
+    assert {"\n", "\r"}.isdisjoint(title)
     assert len(title) == messages.MAX_SUBJECT
 
 
@@ -114,25 +116,17 @@ def test_teams_card_contains_no_markdown_of_a_report(forged: Message) -> None:
     assert {run["type"] for run in runs} == {"TextRun"}
     texts = [f"[coderapi] new: {ONE_LINE}", "Page: ", ONE_LINE, ONE_LINE]
     assert [run["text"] for run in runs] == texts
-    assert card["actions"][0] == {
-        "type": "Action.OpenUrl",
-        "title": "Decide about the group",
-        "url": URL,
-    }
+    action = {"type": "Action.OpenUrl", "title": "Decide about the group", "url": URL}
+    assert card["actions"][0] == action
 
 
 def test_text_of_a_report_adds_no_line(forged: Message) -> None:
     """Such a line could look like a link of the message."""
-    for text in (
-        forged.text,
-        body_of("ntfy", forged)["message"],
-        body_of("webhook", forged)["data"]["text"],
-    ):
-        assert [line for line in text.splitlines() if "Bcc" in line] == [
-            f"Page: {ONE_LINE}",
-            ONE_LINE,
-        ]
-    assert "markdown" not in body_of("ntfy", forged)
+    ntfy, webhook = body_of("ntfy", forged), body_of("webhook", forged)
+    for text in (forged.text, ntfy["message"], webhook["data"]["text"]):
+        found = [line for line in text.splitlines() if "Bcc" in line]
+        assert found == [f"Page: {ONE_LINE}", ONE_LINE]
+    assert "markdown" not in ntfy
 
 
 @pytest.mark.parametrize(
@@ -147,3 +141,41 @@ def test_ntfy_publishes_to_the_topic(address: str, url: str, topic: str) -> None
     shown = json.loads(body)
     assert (found, shown["topic"]) == (url, topic)
     assert (shown["priority"], shown["click"]) == (4, URL)
+
+
+# --- The bodies of webhooks are as docs/alerts.md describes them ------------------------------
+
+
+EXAMPLES = {
+    example["type"]: example
+    for text in re.findall(r"^```json\n(.*?)^```", ALERTS_DOCUMENT, re.MULTILINE | re.DOTALL)
+    for example in [json.loads(text)]
+}
+
+
+def shape(value: Any) -> Any:
+    """Replaces each scalar by its type, and each list by the shape of its first element."""
+    if isinstance(value, dict):
+        return {name: shape(each) for name, each in value.items()}
+    return [shape(each) for each in value[:1]] if isinstance(value, list) else type(value)
+
+
+@pytest.mark.django_db
+def test_one_alert_has_the_members_of_the_example(receiver: Receiver, owner: APIClient) -> None:
+    make_channel(receiver.url, min_client_days=10)
+    make_group(client_days=10)
+    assert send_alerts(NOW) == 1
+    [body], example = receiver.bodies, EXAMPLES["csp_group.new"]
+    [row] = owner.get(GROUPS).json()["groups"]
+    assert body["data"]["group"] == row
+    assert shape(example["data"].pop("group")).items() <= shape(body["data"].pop("group")).items()
+    assert shape(body) == shape(example)
+
+
+@pytest.mark.django_db
+def test_several_alerts_have_the_members_of_the_example(receiver: Receiver) -> None:
+    make_channel(receiver.url, min_client_days=1)
+    for number in range(4):
+        make_group(blocked_source=f"{number}.example.net", client_days=10)
+    assert send_alerts(NOW) == 1
+    assert shape(receiver.bodies) == [shape(EXAMPLES["digest"])]

@@ -272,30 +272,26 @@ def test_database_that_cannot_be_reached_is_named_without_its_password(
 
 
 @pytest.mark.parametrize(
-    ("fault", "undo", "error"),
+    ("rename", "names", "error"),
     [
         (
-            "ALTER TABLE provisioner_jobs RENAME error TO mistake",
-            "ALTER TABLE provisioner_jobs RENAME mistake TO error",
+            "provisioner_jobs RENAME {} TO {}",
+            ("error", "mistake"),
             "column j.error does not exist. `coderapi check_coder` lists",
         ),
-        (
-            "ALTER TABLE workspace_builds RENAME TO builds",
-            "ALTER TABLE builds RENAME TO workspace_builds",
-            'relation "workspace_builds" does not exist',
-        ),
+        ("{} RENAME TO {}", ("workspace_builds", "builds"), 'relation "workspace_builds" does not'),
     ],
 )
 def test_faults_are_named_and_lose_nothing(
-    deployment: Deployment, database: CoderDatabase, fault: str, undo: str, error: str
+    deployment: Deployment, database: CoderDatabase, rename: str, names: tuple[str, str], error: str
 ) -> None:
-    database.execute(fault)
+    database.execute(f"ALTER TABLE {rename.format(*names)}")
     with pytest.raises(CommandError, match=error):
         deployment.job(FOLLOW)
     assert "cannot be read" in card()
     reading = ReaderProgress.objects.get()
     assert reading.settled_until == reading.last_row_created_at - 2 * MINUTE
-    database.execute(undo)
+    database.execute(f"ALTER TABLE {rename.format(*reversed(names))}")
     deployment.job(FOLLOW)
     assert_complete(deployment, database)
     assert "cannot be read" not in card()
@@ -324,7 +320,7 @@ def test_connection_that_ends_during_a_run_loses_nothing(
 
 
 @pytest.mark.parametrize(
-    ("coder_has", "own", "expected"),
+    "case",
     [
         (["workspace-usage"], [], 5),
         ([], ["workspace-usage"], 9),
@@ -333,22 +329,14 @@ def test_connection_that_ends_during_a_run_loses_nothing(
     ],
 )
 def test_sessions_follow_the_experiment_of_coder(
-    deployment: Deployment,
-    database: CoderDatabase,
-    coder: StandInCoder,
-    settings: Any,
-    coder_has: list[str] | None,
-    own: list[str],
-    expected: int,
+    deployment: Deployment, database: CoderDatabase, coder: StandInCoder, settings: Any, case: Any
 ) -> None:
+    coder_has, own, expected = case
     settings.EXPERIMENTS = own
     database.execute("TRUNCATE workspace_agent_stats")
     for usage, sessions in ((True, 2), (True, 3), (False, 9)):
-        members: dict[str, Any] = {
-            "session_count_ssh": sessions,
-            "usage": usage,
-            "connections_by_proto": {},
-        }
+        members: dict[str, Any] = {"session_count_ssh": sessions, "usage": usage}
+        members["connections_by_proto"] = {}
         database.report(5 * MINUTE - sessions * timedelta(microseconds=1), **members)
     if coder_has is None:
         settings.CODER_TOKEN = ""
@@ -395,13 +383,8 @@ def report_until(stopped: threading.Event, database: CoderDatabase, agents: rang
     """Writes a row of another agent every 50 ms, in the form that the table has at the time."""
     with psycopg.connect(database.url, autocommit=True) as connection:
         for agent in agents:
-            row = agent_row(
-                datetime.now(UTC),
-                agent=agent,
-                rx_bytes=1,
-                session_count_ssh=agent % 3,
-                connections_by_proto={},
-            )
+            counted = {"session_count_ssh": agent % 3, "connections_by_proto": {}, "rx_bytes": 1}
+            row = agent_row(datetime.now(UTC), agent=agent, **counted)
             try:
                 insert_agent_row(connection, row, V2_34)
             except psycopg.errors.UndefinedColumn:
@@ -485,9 +468,8 @@ def test_role_of_grant_sql_can_read_and_not_write(
 ) -> None:
     settings.CODER_DATABASE_URL = reader_url
     # A replica allows no writes and no temporary tables either.
-    database.execute(
-        f'REVOKE TEMPORARY ON DATABASE "{urlsplit(database.url).path[1:]}" FROM PUBLIC'
-    )
+    name = urlsplit(database.url).path[1:]
+    database.execute(f'REVOKE TEMPORARY ON DATABASE "{name}" FROM PUBLIC')
     with override_settings(CODER_URL=""):
         lines = [orjson.loads(line) for line in run("check_coder", "--json").splitlines()]
     assert {line["state"] for line in lines} == {"ok"}
@@ -506,9 +488,8 @@ def test_role_of_grant_sql_can_read_and_not_write(
                 connection.execute(statement)
     role = urlsplit(reader_url).username
     database.execute(f"REVOKE SELECT (error) ON provisioner_jobs FROM {role}")  # noqa: S608
-    with pytest.raises(
-        CommandError, match=r"permission denied .* check_coder` prints the statement"
-    ):
+    denied = r"permission denied .* check_coder` prints the statement"
+    with pytest.raises(CommandError, match=denied):
         deployment.job(FOLLOW)
 
 
@@ -589,9 +570,8 @@ def test_check_names_each_mismatch(database: CoderDatabase, statement: str, find
 @pytest.fixture
 def start(database: CoderDatabase) -> datetime:
     """Makes ten hours of builds, and agent rows in the last three. Returns the first hour."""
-    database.execute(
-        "TRUNCATE workspace_agent_stats, workspaces, workspace_builds, provisioner_jobs"
-    )
+    tables = "workspace_agent_stats, workspaces, workspace_builds, provisioner_jobs"
+    database.execute(f"TRUNCATE {tables}")
     start = database.now.replace(minute=0, second=0, microsecond=0) - 10 * HOUR
 
     def job(hours: float, minutes: int = 5, **members: Any) -> dict[str, Any]:
@@ -641,9 +621,8 @@ def test_stopped_import_continues(deployment: Deployment, database: CoderDatabas
     deployment.job(FOLLOW)
     # The import has committed its position after the rows. Late rows are read again.
     reading = ReaderProgress.objects.get(reader_name="history")
-    assert reading.last_row_created_at == max(
-        datetime.fromisoformat(r["created_at"]) for r in database.rows
-    )
+    newest = max(datetime.fromisoformat(row["created_at"]) for row in database.rows)
+    assert reading.last_row_created_at == newest
     message = run("import_coder_history")
     assert message.startswith("0 agent rows imported, ")
     assert "builds skipped" not in message

@@ -473,11 +473,8 @@ def test_user_is_asked_for_again_after_five_minutes_or_if_the_decision_changes(
 def test_requests_to_coder_are_counted_by_path(coder: StandInCoder) -> None:
     def counted() -> dict[str, float]:
         (family,) = client.REQUESTS.collect()
-        return {
-            sample.labels["path"]: sample.value
-            for sample in family.samples
-            if sample.name.endswith("_total")
-        }
+        totals = [sample for sample in family.samples if sample.name.endswith("_total")]
+        return {sample.labels["path"]: sample.value for sample in totals}
 
     before = counted()
     token = coder.add(Key(Person("ada"))).token

@@ -253,11 +253,8 @@ def test_admin_accepts_the_session_of_coder(pair: Pair) -> None:
 def test_admin_action_is_recorded_under_the_user_of_coder(pair: Pair) -> None:
     cookie = pair.signed_in("owner")
     form = pair.ask(f"{ADMIN}csp/ingestkey/add/", cookie=cookie)
-    (csrf,) = [
-        text.partition(";")[0]
-        for text in form.cookies
-        if text.startswith("__Secure-coderapi_csrf=")
-    ]
+    name = "__Secure-coderapi_csrf="
+    (csrf,) = [text.partition(";")[0] for text in form.cookies if text.startswith(name)]
     fields = {"name": "by a form", "csrfmiddlewaretoken": csrf.partition("=")[2]}
     sent = pair.ask(
         f"{ADMIN}csp/ingestkey/add/",

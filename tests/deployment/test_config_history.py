@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -80,11 +81,8 @@ def test_start_is_recorded_only_with_a_change() -> None:
 @pytest.mark.django_db
 def test_differences_name_options_and_never_a_secret() -> None:
     before = revision(CODER_SCIM_AUTH_HEADER="planted", CODER_BROWSER_ONLY="true")
-    after = revision(
-        CODER_SCIM_AUTH_HEADER="other",
-        CODER_PROVISIONER_DAEMON_PSK="planted",
-        CODER_ACCESS_URL="http://u:pass@a.example",
-    )
+    secret, url = {"CODER_PROVISIONER_DAEMON_PSK": "planted"}, "http://u:pass@a.example"
+    after = revision(CODER_SCIM_AUTH_HEADER="other", CODER_ACCESS_URL=url, **secret)
     assert [str(each) for each in differences(before, after)] == [
         "Access URL: (empty) → http://u:xxxxx@a.example",
         "Provisioner Daemon Pre-shared Key (PSK): (empty) → (secret)",
@@ -92,10 +90,7 @@ def test_differences_name_options_and_never_a_secret() -> None:
         "SCIM API Key: (secret) → (secret), changed",
     ]
     assert differences(before, before) == []
-
-
-@pytest.mark.django_db
-def test_unknown_option_is_named_by_its_path() -> None:
+    # An unknown option is named by its path.
     before, after = revision(), revision(CODER_VERBOSE="true")
     before.values = {**after.values, "gone.option": "x", "gone.default": "y"}
     before.sources = {**after.sources, "gone.option": "env"}
@@ -111,9 +106,7 @@ def test_servers_that_differ_have_drifted() -> None:
     assert hosts_by_configuration(same) == {"11111111": ["a", "b"]}
     assert not has_drifted(hosts_by_configuration(same))
     assert has_drifted(hosts_by_configuration([*same, replica("c:1#22222222")]))
-
-
-def test_a_command_with_other_settings_is_not_drift() -> None:
+    # A command with other settings is not drift.
     running = [replica("a:1#11111111"), replica("a:3#22222222", listens=False), replica("a:4")]
     assert not has_drifted(hosts_by_configuration(running))
 
@@ -136,24 +129,23 @@ PAGE = "/admin/deployment/configrevision/"
 def test_page_lists_revisions_and_compares_two(owner: APIClient) -> None:
     first, second = revision(), revision(CODER_BROWSER_ONLY="true")
     owner.force_login(owner.user)
-    listed = owner.get(PAGE).content.decode()
+    listed = owner.get(PAGE).text
     assert second.short in listed
     [_, link] = re.findall(r'href="([^"]+)">Compare before and after', listed)
-    assert PAGE in owner.get(link).content.decode()
+    assert PAGE in owner.get(link).text
     form = {"action": "compare", "_selected_action": [first.pk, second.pk]}
     answer: Any = owner.post(PAGE, form)
     assert answer.headers["Location"] == f"{PAGE}{first.pk}/{second.pk}/"
-    page = owner.get(answer.headers["Location"]).content.decode()
+    page = owner.get(answer.headers["Location"]).text
     assert "Browser Only" in page
     assert "<td>true</td>" in page
 
 
 def test_page_of_a_revision_lists_set_options_before_defaults(owner: APIClient) -> None:
-    found = revision(
-        CODER_BROWSER_ONLY="true", CODER_PG_CONNECTION_URL="postgres://u:held-back@h/d"
-    )
+    url = "postgres://u:held-back@h/d"
+    found = revision(CODER_BROWSER_ONLY="true", CODER_PG_CONNECTION_URL=url)
     owner.force_login(owner.user)
-    page = owner.get(f"{PAGE}{found.pk}/change/").content.decode()
+    page = owner.get(f"{PAGE}{found.pk}/change/").text
     lines = re.findall(r"<tr><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td></tr>", page)
     assert ("Browser Only", "true", "env") in lines
     sources = [source for _, _, source in lines]
@@ -187,11 +179,11 @@ def test_page_and_command_show_drift(owner: APIClient, capsys: pytest.CaptureFix
     owner.force_login(owner.user)
     warning = "Servers run different configurations."
     with server_named(f"one:1#{found.short}"):
-        page = owner.get(PAGE).content.decode()
+        page = owner.get(PAGE).text
         assert f"Configuration {found.short} runs on one." in page
         assert warning not in page
         with server_named("two:1#ffffffff"):
-            page = owner.get(PAGE).content.decode()
+            page = owner.get(PAGE).text
             call_command("list_config_revisions")
     assert "Configuration ffffffff runs on two." in page
     assert warning in page
@@ -210,9 +202,8 @@ def test_servers_and_workers_record_their_configuration() -> None:
         log = first.directory / "worker"
         worker = Program("worker", log=log, CODER_HIDE_AI_TASKS="true", **database)
         try:
-            wait_for(
-                lambda: len(manage("list_config_revisions", **database).stdout.splitlines()) == 3
-            )
+            listed = partial(manage, "list_config_revisions", **database)
+            wait_for(lambda: len(listed().stdout.splitlines()) == 3)
         finally:
             worker.kill_all()
     assert len(listing.stdout.splitlines()) == 2
@@ -223,20 +214,14 @@ def test_servers_and_workers_record_their_configuration() -> None:
 # --- Processes that do not fit ----------------------------------------------------------------
 
 
-@contextmanager
-def settings_of_a_process(secret_key: str, shared: str) -> Iterator[str]:
-    """Yields the digests in the names of the connections of a process with these settings."""
+def named_like(secret_key: str, shared: str = "") -> str:
+    """Returns the digests in the names of the connections of a process with these settings."""
     before = db_replicas._configuration
     db_replicas.name_configuration("11111111", secret_key=secret_key, shared=shared)
     try:
-        yield db_replicas.application_name().partition("#")[2]
+        return db_replicas.application_name().partition("#")[2]
     finally:
         db_replicas._configuration = before
-
-
-def named_like(secret_key: str, shared: str = "") -> str:
-    with settings_of_a_process(secret_key, shared) as digests:
-        return digests
 
 
 def test_configuration_is_the_first_of_the_digests() -> None:

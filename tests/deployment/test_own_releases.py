@@ -58,12 +58,7 @@ def file(tmp_path: Path, settings: Any) -> Path:
     ],
 )
 def test_newest_release_is_stored(
-    file: Path,
-    entries: list[dict[str, Any]],
-    found: int,
-    version: str,
-    is_security: bool,
-    summary: str,
+    file: Path, entries: list[Any], found: int, version: str, is_security: bool, summary: str
 ) -> None:
     file.write_bytes(feed(*entries))
     assert check_for_own_release(NOW) == found
@@ -175,4 +170,4 @@ def test_first_page_shows_the_news(file: Path) -> None:
     ):
         file.write_bytes(feed(*entries))
         check_for_own_release(NOW)
-        assert shown in browser.get("/admin/").content.decode()
+        assert shown in browser.get("/admin/").text

@@ -111,11 +111,8 @@ def test_empty_values_of_csv_are_skipped_and_invalid_ones_named(
         "false."
     )
     assert deployment.collect()["workspaces"]["pending"] == 1
-    assert [(entry["line"], entry["field"]) for entry in rejected(path)] == [
-        (4, "deleted"),
-        (5, "build_number"),
-        (6, ""),
-    ]
+    fields = [(entry["line"], entry["field"]) for entry in rejected(path)]
+    assert fields == [(4, "deleted"), (5, "build_number"), (6, "")]
 
 
 @pytest.mark.parametrize(
@@ -222,10 +219,7 @@ def test_ctrl_c_stops_an_import_of_a_pipe_and_keeps_committed_rows() -> None:
         rows = [orjson.dumps(workspace_row(n)).decode() for n in range(BATCH_ROWS + 1)]
         importing.stdin.write("\n".join(rows) + "\n")
         importing.stdin.flush()
-        wait_for(
-            lambda: current_deployment().collect()["workspaces"]["pending"],
-            seconds=DEADLINE_SECONDS,
-        )
+        wait_for(lambda: current_deployment().collect()["workspaces"]["pending"])
         importing.send_signal(signal.SIGINT)
         _, error = importing.communicate(timeout=DEADLINE_SECONDS)
     finally:
@@ -238,9 +232,8 @@ def test_ctrl_c_stops_an_import_of_a_pipe_and_keeps_committed_rows() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_csv_is_read_from_standard_input() -> None:
     importing = start("import_workspaces", "-", stdin=subprocess.PIPE)
-    message, _ = importing.communicate(
-        f"workspace_id;build_number\n{uuid.UUID(int=1)};7\n", DEADLINE_SECONDS
-    )
+    table = f"workspace_id;build_number\n{uuid.UUID(int=1)};7\n"
+    message, _ = importing.communicate(table, DEADLINE_SECONDS)
     assert message == "1 workspace state imported, 0 duplicates.\n"
 
 
@@ -296,23 +289,6 @@ def test_since_is_a_day_or_a_time(deployment: Deployment, since: str) -> None:
     assert run(*command, "--until", "2026-05-05").startswith("3 snapshots")
 
 
-def feed(deployment: Deployment) -> list[dict[str, Any]]:
-    chance = random.Random(5)  # noqa: S311 - a seed makes the same rows each time
-    rows = [
-        agent_row(
-            NOW - timedelta(seconds=chance.uniform(-200, 900)),
-            agent=chance.randrange(5),
-            rx_bytes=chance.randrange(99),
-            connection_median_latency_ms=chance.uniform(-1, 9),
-            session_count_ssh=chance.randrange(5),
-        )
-        for _ in range(100)
-    ]
-    deployment.take(*rows)
-    deployment.collect()
-    return rows
-
-
 def everything(deployment: Deployment) -> list[Any]:
     """Returns a new snapshot and the points of history in hours and minutes."""
     deployment.travel(timedelta(microseconds=1))
@@ -336,7 +312,19 @@ def everything(deployment: Deployment) -> list[Any]:
     ],
 )
 def test_damaged_rollups_and_newest_rows_are_rebuilt(deployment: Deployment, damage: str) -> None:
-    rows = feed(deployment)
+    chance = random.Random(5)  # noqa: S311 - a seed makes the same rows each time
+    rows = [
+        agent_row(
+            NOW - timedelta(seconds=chance.uniform(-200, 900)),
+            agent=chance.randrange(5),
+            rx_bytes=chance.randrange(99),
+            connection_median_latency_ms=chance.uniform(-1, 9),
+            session_count_ssh=chance.randrange(5),
+        )
+        for _ in range(100)
+    ]
+    deployment.take(*rows)
+    deployment.collect()
     before = everything(deployment)
     with connection.cursor() as cursor:
         cursor.execute(damage)

@@ -23,16 +23,9 @@ from stats.ingest.rows import AGENT_COLUMNS
 from stats.rollups.builder import build
 from stats.services import SnapshotError, backfill, collect_snapshot
 from tests.support.commands import run, write_lines
+from tests.support.concurrency import closing, waiting_for_locks
 from tests.support.processes import wait_for
-from tests.support.stats_rows import (
-    HOUR,
-    MINUTE,
-    SECOND,
-    Deployment,
-    agent_row,
-    agrees,
-    drop_hours,
-)
+from tests.support.stats_rows import HOUR, MINUTE, SECOND, Deployment, agent_row, agrees, drop_hours
 
 pytestmark = pytest.mark.django_db(transaction=True)
 REPLACED = {"id": "%(id)s", "agent_id": "%(agent_id)s"}
@@ -40,10 +33,6 @@ COPY_ROW = f"""
 INSERT INTO stats_agentstat ({", ".join(AGENT_COLUMNS)})
 SELECT {", ".join(REPLACED.get(name, name) for name in AGENT_COLUMNS)} FROM stats_agentstat
 """  # noqa: S608 - the names are constants
-WAITING = """
-SELECT count(*) FROM pg_stat_activity
-WHERE datname = current_database() AND wait_event_type = 'Lock'
-"""
 
 
 @pytest.fixture
@@ -62,24 +51,6 @@ def other() -> Iterator[psycopg.Connection[Any]]:
         connected.execute("SET lock_timeout = '3s'")
         connected.autocommit = False
         yield connected
-
-
-def is_waiting() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(WAITING)
-        return bool(cursor.fetchone()[0])
-
-
-def closing[T](action: Callable[[], T]) -> Callable[[], T]:
-    """Wraps an action for a thread, so that it closes its connection."""
-
-    def run_and_close() -> T:
-        try:
-            return action()
-        finally:
-            connection.close()
-
-    return run_and_close
 
 
 def rows_of(now: datetime, number: int) -> list[dict[str, Any]]:
@@ -206,7 +177,7 @@ def test_closing_an_hour_waits_for_its_writers(
     )
     with ThreadPoolExecutor(1) as pool:
         pruned = pool.submit(closing(lambda: run("run_job", "prune_deployment_stats")))
-        wait_for(is_waiting)
+        wait_for(waiting_for_locks)
         (other.commit if commits else other.rollback)()
         pruned.result()
     assert deployment.counts(agent_row(old)) == ((1, 0, 0) if commits else (0, 0, 1))
@@ -237,16 +208,12 @@ def test_rows_of_old_hours_are_ingested_while_hours_are_dropped(
             accepted.append(sum(deployment.counts(row)[0] for row in rows))
             build(now=timezone.now())
     build(now=timezone.now())
-    for hour, number in enumerate(accepted):
-        assert traffic(first + hour * HOUR) == number
-
-
-def traffic(moment: datetime) -> int:
     query = "SELECT sum(measured_rx_bytes) FROM stats_rollup "
     query += "WHERE span_seconds = 3600 AND starts_at = %s"
-    with connection.cursor() as cursor:
-        cursor.execute(query, [moment.replace(minute=0)])
-        return int(cursor.fetchone()[0])
+    for hour, number in enumerate(accepted):
+        with connection.cursor() as cursor:
+            cursor.execute(query, [(first + hour * HOUR).replace(minute=0)])
+            assert cursor.fetchone() == (number,)
 
 
 def test_concurrent_collectors_of_one_moment_take_one_snapshot(deployment: Deployment) -> None:
@@ -270,7 +237,7 @@ def test_an_hour_closed_during_the_collection_has_no_snapshot(
     other.execute("UPDATE stats_rollup SET is_final = true WHERE span_seconds = 3600")
     with ThreadPoolExecutor(1) as pool:
         collected = pool.submit(closing(lambda: collect_snapshot(at, now=timezone.now())))
-        wait_for(lambda: is_waiting() or collected.done())
+        wait_for(lambda: waiting_for_locks() or collected.done())
         other.commit()
         with pytest.raises(SnapshotError, match="agent rows are not kept"):
             collected.result()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.support.api.client import APIClient
@@ -28,17 +30,10 @@ SNAPSHOT = {
 
 @pytest.fixture
 def collected(deployment: Deployment) -> Deployment:
-    row = agent_row(
-        NOW,
-        rx_bytes=10,
-        tx_bytes=20,
-        connection_median_latency_ms=12.5,
-        session_count_vscode=1,
-        session_count_jetbrains=2,
-        session_count_reconnecting_pty=3,
-        session_count_ssh=4,
-    )
-    deployment.take(row)
+    kinds = ("vscode", "jetbrains", "reconnecting_pty", "ssh")
+    members: dict[str, Any] = {f"session_count_{kind}": n for n, kind in enumerate(kinds, 1)}
+    members |= {"rx_bytes": 10, "tx_bytes": 20, "connection_median_latency_ms": 12.5}
+    deployment.take(agent_row(NOW, **members))
     deployment.take(workspace_row(1), kind="workspace")
     deployment.collect()
     return deployment
@@ -52,23 +47,14 @@ def test_the_newest_snapshot_is_returned(collected: Deployment) -> None:
     assert answer.headers["Cache-Control"] == "private, no-cache"
 
 
-def test_stats_are_still_processing_before_the_first_snapshot(owner: APIClient) -> None:
-    answer = owner.get(STATS)
-    assert answer.status_code == 400
-    assert "still processing" in answer.json()["message"]
-
-
 @pytest.mark.parametrize("parameters", [{}, {"at": text(NOW)}])
 def test_answers_have_an_etag_and_the_names_of_their_wire(
     collected: Deployment, parameters: dict[str, str]
 ) -> None:
-    etag = collected.client.get(STATS, parameters).headers["ETag"]
-    assert (
-        collected.client.get(STATS, parameters, headers={"If-None-Match": etag}).status_code == 304
-    )
-    answer = collected.client.get(
-        STATS, parameters, headers={"Coderapi-Wire-Format": "coderd"}
-    ).json()
+    client = collected.client
+    etag = client.get(STATS, parameters).headers["ETag"]
+    assert client.get(STATS, parameters, headers={"If-None-Match": etag}).status_code == 304
+    answer = client.get(STATS, parameters, headers={"Coderapi-Wire-Format": "coderd"}).json()
     assert answer["workspaces"]["connection_latency_ms"] == {"P50": 12.5, "P95": 12.5}
     collected.travel(30 * SECOND)
     collected.collect()
@@ -76,9 +62,13 @@ def test_answers_have_an_etag_and_the_names_of_their_wire(
     assert newest.status_code == 200
 
 
-def test_members_may_not_read_stats(member: APIClient, anonymous: APIClient) -> None:
-    assert member.get(STATS).status_code == 403
-    assert anonymous.get(STATS).status_code == 401
+def test_stats_are_still_processing_before_the_first_snapshot(
+    owner: APIClient, member: APIClient, anonymous: APIClient
+) -> None:
+    answer = owner.get(STATS)
+    assert answer.status_code == 400
+    assert "still processing" in answer.json()["message"]
+    assert [each.get(STATS).status_code for each in (member, anonymous)] == [403, 401]
 
 
 def test_the_snapshot_at_or_before_a_time_is_found(deployment: Deployment) -> None:
@@ -89,10 +79,6 @@ def test_the_snapshot_at_or_before_a_time_is_found(deployment: Deployment) -> No
     for seconds, snapshot in expected.items():
         answer = deployment.at(NOW + seconds * SECOND)
         assert answer["collected_at"] == snapshot["collected_at"]
-
-
-def test_a_time_before_the_first_snapshot_is_not_found(deployment: Deployment) -> None:
-    deployment.collect()
-    answer = deployment.client.get(STATS, {"at": text(NOW - SECOND)})
-    assert answer.status_code == 404
-    assert "not found" in answer.json()["message"]
+    earlier = deployment.client.get(STATS, {"at": text(NOW - SECOND)})
+    assert earlier.status_code == 404
+    assert "not found" in earlier.json()["message"]

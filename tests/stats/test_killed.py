@@ -50,11 +50,6 @@ def rows_of(url: str, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture
-def directory(open_directory: Path) -> Path:
-    return open_directory
-
-
-@pytest.fixture
 def cluster(open_directory: Path, migrated_cluster: Path) -> Iterator[OwnCluster]:
     with own_cluster(open_directory / "data", like=migrated_cluster) as cluster:
         yield cluster
@@ -163,7 +158,7 @@ class Agents:
 
 
 def test_kills_lose_and_duplicate_no_row(
-    server: Server, cluster: OwnCluster, directory: Path
+    server: Server, cluster: OwnCluster, open_directory: Path
 ) -> None:
     assert server.port
     with Agents(server, server.owner_token) as agents:
@@ -184,7 +179,7 @@ def test_kills_lose_and_duplicate_no_row(
         assert rows_of(cluster.url, SNAPSHOTS)[: len(before)] == before
     sent = agents.acknowledged * BATCH
     assert agents.repeated
-    assert counted(cluster, directory) == received(server, agents.token) == sent
+    assert counted(cluster, open_directory) == received(server, agents.token) == sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,9 +212,9 @@ class Collectors:
 
 
 def test_killing_a_collector_loses_and_duplicates_no_snapshot(
-    web_server: Server, cluster: OwnCluster, directory: Path
+    web_server: Server, cluster: OwnCluster, open_directory: Path
 ) -> None:
-    collectors = Collectors(cluster, directory)
+    collectors = Collectors(cluster, open_directory)
     assert web_server.port
     with Agents(web_server, web_server.owner_token) as agents:
         for _ in range(KILLS):
@@ -236,21 +231,21 @@ def test_killing_a_collector_loses_and_duplicates_no_snapshot(
     assert (len(snapshots),) >= rows_of(cluster.url, SUCCEEDED, COLLECT.name)[0]
     assert not collectors.is_running()
     sent = agents.acknowledged * BATCH
-    assert counted(cluster, directory) == received(web_server, agents.token) == sent
+    assert counted(cluster, open_directory) == received(web_server, agents.token) == sent
     assert snapshots[-1][1:] == (sent, sent)
 
 
 @pytest.mark.parametrize("victim", ["import", "postgres"])
 def test_a_killed_import_can_be_run_again(
-    cluster: OwnCluster, directory: Path, victim: str
+    cluster: OwnCluster, open_directory: Path, victim: str
 ) -> None:
     now = timezone.now()
     rows = [
         agent_row(now, agent=number % 500, rx_bytes=1, connection_median_latency_ms=1)
         for number in range(4 * BATCH_ROWS)
     ]
-    path = write_lines(directory / "rows.jsonl", *rows)
-    importer = command(cluster, directory, "import_agent_stats", path)
+    path = write_lines(open_directory / "rows.jsonl", *rows)
+    importer = command(cluster, open_directory, "import_agent_stats", path)
     wait_for(lambda: rows_of(cluster.url, STORED) != [(False,)], seconds=HANG_SECONDS)
     if victim == "postgres":
         cluster.kill()
@@ -258,9 +253,9 @@ def test_a_killed_import_can_be_run_again(
         importer.process.wait(HANG_SECONDS)
     else:
         importer.kill_all()
-    before = counted(cluster, directory)
+    before = counted(cluster, open_directory)
     assert before % BATCH_ROWS == 0
-    again = command(cluster, directory, "import_agent_stats", path)
+    again = command(cluster, open_directory, "import_agent_stats", path)
     assert again.process.wait(HANG_SECONDS) == 0, again.log.read_text()
     assert f"{before:,} duplicates" in again.log.read_text()
-    assert counted(cluster, directory) == len(rows)
+    assert counted(cluster, open_directory) == len(rows)

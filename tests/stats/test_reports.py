@@ -66,18 +66,8 @@ def test_valid_rows_are_stored_and_rejected_ones_are_listed(owner: APIClient) ->
     body = lines(agent(), agent(rx_bytes=-1)) + b"\n\n{broken\n" + lines({"kind": "cat"})
     answer = owner.post_json(URL, body).json()
     assert answer["accepted"] == 1
-    assert [(r["row_number"], r["field"]) for r in answer["rejections"]] == [
-        (2, "rx_bytes"),
-        (4, ""),
-        (5, "kind"),
-    ]
-
-
-@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP"])
-def test_gzip_may_have_several_members(owner: APIClient, encoding: str) -> None:
-    body = gzip.compress(lines(agent()) + b"\n") + gzip.compress(lines(workspace()))
-    answer = owner.post_json(URL, body, headers={"Content-Encoding": encoding})
-    assert answer.json()["accepted"] == 2
+    rejected = [(row["row_number"], row["field"]) for row in answer["rejections"]]
+    assert rejected == [(2, "rx_bytes"), (4, ""), (5, "kind")]
 
 
 @pytest.mark.parametrize(
@@ -112,20 +102,22 @@ def test_an_invalid_or_too_large_body_is_rejected(
     assert answer.json()["message"]
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP"])
+def test_gzip_may_have_several_members(owner: APIClient, encoding: str) -> None:
+    headers = {"Content-Encoding": encoding}
+    body = gzip.compress(lines(agent()) + b"\n") + gzip.compress(lines(workspace()))
+    assert owner.post_json(URL, body, headers=headers).json()["accepted"] == 2
+    for members in ([*[b""] * 99, b"[]"], [b" " * 9999, b"", b"[]"], [b"[", b"]"]):
+        body = b"".join(gzip.compress(text, mtime=0) for text in members)
+        assert owner.post_json(URL, body, headers=headers).status_code == 200
+
+
 def test_empty_lines_are_skipped(owner: APIClient) -> None:
     body = lines(workspace()) + b"\n\n" + b"{}\n" * (MAX_ROWS - 1)
     numbers = [
         rejection["row_number"] for rejection in owner.post_json(URL, body).json()["rejections"]
     ]
     assert numbers == [*range(3, MAX_ROWS + 2)]
-
-
-@pytest.mark.parametrize("members", [[b""] * 99, [b" " * 9999, b""], [b"[", b"]"]])
-def test_many_gzip_members_form_one_body(owner: APIClient, members: list[bytes]) -> None:
-    texts = members if b"[" in members else [*members, b"[]"]
-    body = b"".join(gzip.compress(text, mtime=0) for text in texts)
-    answer = owner.post_json(URL, body, headers={"Content-Encoding": "gzip"})
-    assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("value", [b"7", b"null", b'"row"', b"[null]"])
@@ -151,14 +143,6 @@ def test_a_report_without_a_valid_row_is_an_error_with_a_bounded_list(owner: API
     assert owner.post_json(URL, row + b"\n{}").status_code == 200
 
 
-def test_only_owners_may_report_stats(
-    auditor: APIClient, template_admin: APIClient, member: APIClient, anonymous: APIClient
-) -> None:
-    for caller in (auditor, template_admin, member):
-        assert caller.post_json(URL, b"[]").status_code == 403
-    assert anonymous.post_json(URL, b"[]").status_code == 401
-
-
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("role", "scope", "status"),
@@ -167,9 +151,13 @@ def test_only_owners_may_report_stats(
         ("owner", "deployment_stats:read", 403),
         ("owner", "coder:application_connect", 403),
         ("auditor", "deployment_stats:create", 403),
+        *((role, "coder:all", 403) for role in ("auditor", "template-admin", "")),
     ],
 )
-def test_a_scope_allows_only_reporting_stats(role: str, scope: str, status: int) -> None:
-    user = make_user(role)
+def test_only_owners_may_report_stats(
+    anonymous: APIClient, role: str, scope: str, status: int
+) -> None:
+    user = make_user(*filter(None, [role]))
     client = APIClient(token=make_key(user, scopes=[scope]).token)
     assert client.post_json(URL, b"[]").status_code == status
+    assert anonymous.post_json(URL, b"[]").status_code == 401

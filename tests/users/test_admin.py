@@ -6,7 +6,9 @@ import re
 from typing import Any
 
 import pytest
+from django.contrib.admin import site
 from django.test import Client
+from django.urls import reverse
 
 from audit.models import Entry
 from tests.support.api.client import browser_of
@@ -16,6 +18,7 @@ from tokens.models import APIKey, TokenConfig
 from users.models import User
 
 pytestmark = pytest.mark.django_db
+OTHER_PASSWORD = {"password1": "another-horse-battery", "password2": "another-horse-battery"}
 
 
 @pytest.fixture
@@ -33,13 +36,8 @@ def page(user: User, rest: str = "change/") -> str:
 
 
 def change(client: Client, user: User, **fields: Any) -> Any:
-    body = {
-        "username": user.username,
-        "email": user.email,
-        "name": user.name,
-        "status": str(user.status),
-        "roles": user.roles,
-    }
+    body: dict[str, Any] = {"username": user.username, "email": user.email, "name": user.name}
+    body |= {"status": str(user.status), "roles": user.roles}
     return client.post(page(user), body | fields)
 
 
@@ -84,12 +82,8 @@ def test_new_password_deletes_all_keys_and_is_recorded(admin: Client) -> None:
 @pytest.mark.parametrize("role", ["owner", "user-admin"])
 def test_own_password_needs_the_current_one(role: str) -> None:
     user = make_user(role)
-    body = {"password1": "another-horse-battery", "password2": "another-horse-battery"}
-    browser = browser_of(user)
-    for answer in (
-        browser.get(page(user, "password/")),
-        browser.post(page(user, "password/"), body),
-    ):
+    browser, path = browser_of(user), page(user, "password/")
+    for answer in (browser.get(path), browser.post(path, OTHER_PASSWORD)):
         assert answer.headers["Location"] == "/admin/password_change/"
     user.refresh_from_db()
     assert user.check_password(PASSWORD)
@@ -146,9 +140,8 @@ def test_page_has_checkboxes_for_roles_and_links_to_the_users_data(
 
     shown = admin.get(page(user)).content.decode()
     assert re.search(r'<input type="checkbox" name="roles" value="auditor"[^>]* checked', shown)
-    for link in re.findall(
-        r'href="([^"]+)">(?:audit entries|session tokens|token policies) ', shown
-    ):
+    links = r'href="([^"]+)">(?:audit entries|session tokens|token policies) '
+    for link in re.findall(links, shown):
         followed = admin.get(link.replace("&amp;", "&"))
         assert followed.status_code == 200
         assert user.username in followed.content.decode(), link
@@ -177,3 +170,64 @@ def test_deleted_user_causes_no_server_error(admin: Client) -> None:
 
     assert change(admin, user, status="suspended").status_code in {302, 404}
     assert admin.post(page(user, "password/"), {}).status_code == 404
+
+
+# --- User admins can change only users, except owners. They see nothing else. -----------------
+
+
+@pytest.fixture
+def browser() -> Client:
+    return browser_of(make_user("user-admin", username="ursula"))
+
+
+def test_home_page_has_only_users(browser: Client) -> None:
+    text = text_in(browser.get("/admin/"))
+    assert "Users" in text
+    for absent in ("CSP", "Charts", "Recent actions", "Jobs", "Session tokens"):
+        assert absent not in text, absent
+    for model in site._registry:
+        path = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+        assert browser.get(path).status_code == (200 if model is User else 403), path
+
+
+def test_user_is_created_changed_and_deleted(browser: Client) -> None:
+    password = {"password1": "a-quite-good-one", "password2": "a-quite-good-one"}
+    body = {"username": "newcomer", "email": "new@example.com", **password}
+    assert browser.post("/admin/users/user/add/", body).status_code == 302
+    user = User.objects.get(username="newcomer")
+    shown = text_in(browser.get(page(user)))
+    assert "Tokens, limits and audit trail" not in shown
+    assert change(browser, user, status="suspended", roles=["owner"]).status_code == 302
+    assert browser.post(page(user, "password/"), password).status_code == 200  # The same password.
+    user.refresh_from_db()
+    assert (user.status, user.roles) == ("suspended", [])
+    assert browser.post(page(user, "delete/"), {"post": "yes"}).status_code == 302
+    assert not User.objects.filter(pk=user.pk).exists()
+
+
+def test_owner_cannot_be_changed(browser: Client) -> None:
+    make_user("owner")
+    boss = make_user("owner", username="boss")
+    assert "Save" not in text_in(browser.get(page(boss)))
+    assert change(browser, boss, status="suspended").status_code == 403
+    assert browser.post(page(boss, "delete/"), {"post": "yes"}).status_code == 403
+    assert browser.post(page(boss, "password/"), OTHER_PASSWORD).status_code == 403
+    stored = User.objects.get(pk=boss.pk)
+    assert (stored.status, stored.password) == ("active", boss.password)
+
+
+def test_password_of_an_auditor_is_not_reset(browser: Client) -> None:
+    """An auditor has rights that a user admin lacks. The API has the same rule."""
+    auditor = make_user("auditor")
+    make_key(auditor)
+    assert change(browser, auditor, email="other@example.com").status_code == 302
+    assert browser.post(page(auditor, "password/"), OTHER_PASSWORD).status_code == 403
+    assert User.objects.get(pk=auditor.pk).password == auditor.password
+
+
+def test_own_roles_and_status_stay(browser: Client) -> None:
+    ursula = User.objects.get(username="ursula")
+    assert b"cannot suspend yourself" in change(browser, ursula, status="suspended").content
+    assert change(browser, ursula, roles=["owner"]).status_code == 302
+    ursula.refresh_from_db()
+    assert (ursula.status, ursula.roles) == ("active", ["user-admin"])

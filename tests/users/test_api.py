@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +16,7 @@ from audit.models import Entry
 from tests.support.api.client import APIClient
 from tests.support.api.sending import send, validation_fields
 from tests.support.concurrency import await_announcements
-from tests.support.factories import PASSWORD, make_key, make_user
+from tests.support.factories import PASSWORD, make_key, make_robot, make_user
 from tests.support.processes import wait_for
 from tokens.models import APIKey
 from users.models import User
@@ -28,10 +29,8 @@ def test_first_user_becomes_an_owner_once(anonymous: APIClient) -> None:
     assert anonymous.get("/api/v2/users/first").status_code == 404
 
     made = send(anonymous, "POST", "/users/first", NEW)
-    again = [
-        send(anonymous, "POST", "/users/first", body)
-        for body in (NEW | {"username": "other"}, b"{", None)
-    ]
+    bodies = (NEW | {"username": "other"}, b"{", None)
+    again = [send(anonymous, "POST", "/users/first", body) for body in bodies]
 
     assert [answer.status_code for answer in (made, *again)] == [201, 409, 409, 409]
     assert set(made.json()) == {"user_id", "organization_id"}
@@ -50,11 +49,9 @@ def test_user_in_the_documented_shape(owner: APIClient) -> None:
     assert user["last_seen_at"] == "0001-01-01T00:00:00Z"
     assert [uuid.UUID(i) for i in user["organization_ids"]]
 
-
-def test_empty_members_of_a_user_are_omitted_in_the_coderd_wire(owner: APIClient) -> None:
-    user = owner.get("/api/v2/users/me", headers={"Coderapi-Wire-Format": "coderd"}).json()
-
-    assert {"name", "avatar_url", "theme_preference"}.isdisjoint(user)
+    # The coderd wire omits empty members.
+    coderd = owner.get("/api/v2/users/me", headers={"Coderapi-Wire-Format": "coderd"}).json()
+    assert {"name", "avatar_url", "theme_preference"}.isdisjoint(coderd)
 
 
 def test_list_is_searched_and_paged(owner: APIClient, django_assert_num_queries: Any) -> None:
@@ -94,30 +91,21 @@ def test_users_are_counted_again_when_their_number_changes(
 
 
 @pytest.mark.parametrize(
-    ("password", "problem"),
+    ("make", "password", "problem"),
     [
-        ("abc", "A password must have 8 to 64 characters."),
-        ("x" * 65, "A password must have 8 to 64 characters."),
-        ("password", "This password is too common."),
-        (PASSWORD, "This is the current password."),
+        (make_user, "abc", "A password must have 8 to 64 characters."),
+        (make_user, "x" * 65, "A password must have 8 to 64 characters."),
+        (make_user, "password", "This password is too common."),
+        (make_user, PASSWORD, "This is the current password."),
+        (make_robot, "abc", "A service account has no password."),
     ],
 )
-def test_password_is_refused_for_one_reason(password: str, problem: str, owner: APIClient) -> None:
-    path = f"/users/{make_user().id}/password"
-
-    answer = send(owner, "PUT", path, {"password": password})
+def test_password_is_refused_for_one_reason(
+    make: Callable[[], User], password: str, problem: str, owner: APIClient
+) -> None:
+    answer = send(owner, "PUT", f"/users/{make().id}/password", {"password": password})
 
     assert [each["detail"] for each in answer.json()["validations"]] == [problem]
-
-
-def test_service_account_is_refused_every_password(owner: APIClient) -> None:
-    robot = make_user()
-    robot.set_unusable_password()
-    robot.save()
-
-    answer = send(owner, "PUT", f"/users/{robot.id}/password", {"password": "abc"})
-
-    assert answer.json()["validations"][0]["detail"] == "A service account has no password."
 
 
 SEARCHES = {
@@ -145,16 +133,9 @@ SEARCHES = {
 def test_users_are_found_by_times_login_type_and_phrases() -> None:
     now = timezone.now()
     make_user(username="never", created_at=now)
-    make_user(
-        username="old",
-        name="Ada Lovelace",
-        status="suspended",
-        created_at=now,
-        last_seen_at=now - timedelta(days=9),
-    )
-    robot = make_user(username="recent", created_at=now, last_seen_at=now - timedelta(days=1))
-    robot.set_unusable_password()
-    robot.save()
+    old = {"username": "old", "name": "Ada Lovelace", "status": "suspended", "created_at": now}
+    make_user(**old, last_seen_at=now - timedelta(days=9))
+    make_robot(username="recent", created_at=now, last_seen_at=now - timedelta(days=1))
     boss = make_user("owner", username="q", created_at=now + timedelta(days=1), last_seen_at=now)
     client = APIClient(token=make_key(boss).token)
 
@@ -208,11 +189,34 @@ def test_repeated_values_of_a_search_are_dropped(owner: APIClient) -> None:
 
 
 def test_user_is_created_dormant_and_without_roles(user_admin: APIClient) -> None:
+    path = "/api/v2/users?limit=1"
+    page = user_admin.get(path)
+    again = {"If-None-Match": page.headers["ETag"]}
+    assert page.headers["Cache-Control"] == "private, no-cache"
+    same = user_admin.get(path, headers=again)
+    assert (same.status_code, same.content) == (304, b"")
+    coderd = again | {"Coderapi-Wire-Format": "coderd"}
+    assert user_admin.get(path, headers=coderd).status_code == 200
+
     answer = send(user_admin, "POST", "/users", NEW | {"roles": ["owner"]})
 
     assert answer.status_code == 201
     assert (answer.json()["status"], answer.json()["roles"]) == ("dormant", [])
     assert Entry.objects.get(action="user.create").target_name == "newcomer"
+    assert user_admin.get(path, headers=again).status_code == 200
+
+
+INVALID_NAMES: list[Any] = [
+    "a b",
+    "a--b",
+    "a/b",
+    "Me",
+    "x" * 33,
+    "x" * 300,
+    "nul\0",
+    5,
+    "00000000-0000-4000-8000-000000000000",
+]
 
 
 @pytest.mark.parametrize(
@@ -220,21 +224,9 @@ def test_user_is_created_dormant_and_without_roles(user_admin: APIClient) -> Non
     [
         ({"username": "Taken"}, 409, "username"),
         ({"email": "TAKEN@example.com"}, 409, "email"),
-        ({"username": "a b"}, 400, "username"),
-        ({"username": "a--b"}, 400, "username"),
-        ({"username": "a/b"}, 400, "username"),
-        ({"username": "Me"}, 400, "username"),
-        ({"username": "x" * 33}, 400, "username"),
-        ({"username": "x" * 300}, 400, "username"),
-        ({"username": "00000000-0000-4000-8000-000000000000"}, 400, "username"),
-        ({"username": "nul\0"}, 400, "username"),
-        ({"username": 5}, 400, "username"),
-        ({"email": "nothing"}, 400, "email"),
-        ({"email": '"ada b"@example.com'}, 400, "email"),
-        ({"password": "short"}, 400, "password"),
-        ({"password": "p" * 65}, 400, "password"),
-        ({"password": "newcomer"}, 400, "password"),
-        ({"password": None}, 400, "password"),
+        *(({"username": name}, 400, "username") for name in INVALID_NAMES),
+        *(({"email": text}, 400, "email") for text in ("nothing", '"ada b"@example.com')),
+        *(({"password": text}, 400, "password") for text in ("short", "p" * 65, "newcomer", None)),
         ({"user_status": "happy"}, 400, "user_status"),
     ],
 )
@@ -285,10 +277,9 @@ def test_user_cannot_delete_suspend_or_demote_themselves(
 def test_roles_are_replaced_and_member_may_be_among_them(owner: APIClient) -> None:
     user = make_user("auditor")
 
-    answer = send(
-        owner, "PUT", f"/users/{user.id}/roles", {"roles": ["user-admin", "member", "user-admin"]}
-    )
-    unknown = send(owner, "PUT", f"/users/{user.id}/roles", {"roles": ["king"]})
+    path, repeated = f"/users/{user.id}/roles", ["user-admin", "member", "user-admin"]
+    answer = send(owner, "PUT", path, {"roles": repeated})
+    unknown = send(owner, "PUT", path, {"roles": ["king"]})
 
     assert [role["name"] for role in answer.json()["roles"]] == ["user-admin"]
     assert (unknown.status_code, validation_fields(unknown)) == (400, ["roles"])
@@ -362,17 +353,3 @@ def test_authcheck_answers_each_check(member: APIClient, owner: APIClient) -> No
     empty_bodies: list[Any] = [{}, {"checks": None}, {"checks": {}}]
     for body in empty_bodies:
         assert send(member, "POST", "/authcheck", body).json() == {}
-
-
-def test_page_of_users_has_an_etag(owner: APIClient) -> None:
-    page = owner.get("/api/v2/users?limit=1")
-    again = {"If-None-Match": page.headers["ETag"]}
-
-    same = owner.get("/api/v2/users?limit=1", headers=again)
-    other = owner.get("/api/v2/users?limit=1", headers=again | {"Coderapi-Wire-Format": "coderd"})
-    make_user()
-    changed = owner.get("/api/v2/users?limit=1", headers=again)
-
-    assert page.headers["Cache-Control"] == "private, no-cache"
-    assert (same.status_code, same.content) == (304, b"")
-    assert (other.status_code, changed.status_code) == (200, 200)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
-from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from hypothesis import given
@@ -13,15 +10,17 @@ from hypothesis import strategies as st
 
 from tests.support.api.client import APIClient
 from tests.support.api.sending import send, validation_fields
+from tests.support.commands import run
 from tests.support.factories import PASSWORD, make_user
 from users.names import normal_email, normal_username
 from users.selectors import user_by_name
+
+pytestmark = pytest.mark.django_db
 
 NEW = {"email": "new@example.com", "username": "newcomer", "password": "a-quite-good-one"}
 LONG_S, DOTLESS_I, KELVIN, WIDE_A = "\u017f", "\u0131", "\u212a", "\uff41"
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("field", "value", "status"),
     [
@@ -47,7 +46,6 @@ def test_look_alike_is_the_same_name_or_invalid(
     assert status == 201 or validation_fields(answer) == [field]
 
 
-@pytest.mark.django_db
 def test_owner_can_sign_in_after_attempts_with_look_alikes(user_admin: APIClient) -> None:
     owner = make_user("owner", email="owner@localhost.localdomain")
     for letter in (LONG_S, "S", "s"):
@@ -55,14 +53,10 @@ def test_owner_can_sign_in_after_attempts_with_look_alikes(user_admin: APIClient
     body = {"email": "Owner@LocalHost.LocalDomain", "password": PASSWORD}
 
     token = send(APIClient(), "POST", "/users/login", body).json()["session_token"]
-    out = io.StringIO()
-    call_command("create_token", "--user", "owner@localhost.localdomain", stdout=out)
-
-    for made in (token, out.getvalue().strip()):
+    for made in (token, run("create_token", "--user", "owner@localhost.localdomain")):
         assert APIClient(token=made).get("/api/v2/users/me").json()["id"] == str(owner.id)
 
 
-@pytest.mark.django_db
 def test_host_is_stored_and_looked_up_in_ascii(owner: APIClient) -> None:
     made = send(owner, "POST", "/users", NEW | {"email": "a@B\u00fccher.example"})
 

@@ -126,12 +126,9 @@ def test_roles_have_permissions_and_whether_the_caller_may_assign_them(
     found = {role["name"]: role for role in get(owner, "/users/roles")}
 
     assert list(found) == ["owner", "auditor", "user-admin", "template-admin"]
-    assert found["owner"]["site_permissions"] == [
-        {"action": "*", "negate": False, "resource_type": "*"}
-    ]
-    assert found["template-admin"]["site_permissions"] == [
-        {"action": "read", "negate": False, "resource_type": "user"}
-    ]
+    for role, action, kind in (("owner", "*", "*"), ("template-admin", "read", "user")):
+        permission = {"action": action, "negate": False, "resource_type": kind}
+        assert found[role]["site_permissions"] == [permission]
     assert {role["assignable"] for role in found.values()} == {True}
     assert {role["assignable"] for role in get(member, "/users/roles")} == {False}
 
@@ -164,6 +161,5 @@ def test_command_lines_requests_create_and_show_a_user(owner: APIClient) -> None
     shown = get(owner, "/users/newcomer")
 
     assert (made.status_code, made.json()) == (201, shown)
-    assert [get(owner, f"/organizations/{i}")["name"] for i in shown["organization_ids"]] == [
-        "coder"
-    ]
+    names = [get(owner, f"/organizations/{i}")["name"] for i in shown["organization_ids"]]
+    assert names == ["coder"]

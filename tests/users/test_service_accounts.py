@@ -8,18 +8,11 @@ import pytest
 
 from tests.support.api.client import APIClient
 from tests.support.api.sending import send, validation_fields
-from tests.support.factories import PASSWORD, make_key, make_user
+from tests.support.factories import PASSWORD, make_key, make_robot
 from users.models import User
 
 pytestmark = pytest.mark.django_db
 ROBOT = {"email": "robot@example.com", "username": "robot"}
-
-
-def make_robot(*roles: str) -> User:
-    user = make_user(*roles)
-    user.set_unusable_password()
-    user.save()
-    return user
 
 
 @pytest.mark.parametrize(

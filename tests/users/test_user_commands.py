@@ -1,36 +1,33 @@
-"""The commands create_user, list_users and set_roles."""
+"""The commands create_user, list_users, set_roles and erase_user."""
 
 from __future__ import annotations
 
-import io
 import json
-import sys
 from functools import partial
 
 import pytest
 from django.core.management import CommandError
+from django.test import Client
 
 from audit.models import Entry
+from tests.support.api.client import APIClient
+from tests.support.api.sending import send
 from tests.support.commands import run
-from tests.support.factories import PASSWORD, make_user
+from tests.support.factories import PASSWORD, make_key, make_user
+from tokens.models import APIKey, TokenConfig
 from users.models import User
 
 pytestmark = pytest.mark.django_db
 
-create, listed, set_roles = (
-    partial(run, name) for name in ("create_user", "list_users", "set_roles")
+create, listed, set_roles, erase = (
+    partial(run, name) for name in ("create_user", "list_users", "set_roles", "erase_user")
 )
 ALICE = ("--username", "Alice", "--email", "alice@example.com")
 
 
-@pytest.fixture
-def typed_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{PASSWORD}\n"))
-
-
-@pytest.mark.usefixtures("typed_password")
 def test_user_with_roles_is_created_and_recorded() -> None:
-    assert create(*ALICE, "--role", "auditor", "--role", "member") == "Created the user alice."
+    made = create(*ALICE, "--role", "auditor", "--role", "member", typed=f"{PASSWORD}\n")
+    assert made == "Created the user alice."
 
     user = User.objects.get(username="alice")
     assert user.check_password(PASSWORD)
@@ -45,7 +42,6 @@ def test_service_account_is_created_without_a_password() -> None:
     assert not User.objects.get(username="alice").has_usable_password()
 
 
-@pytest.mark.usefixtures("typed_password")
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
@@ -58,7 +54,7 @@ def test_wrong_values_are_rejected(arguments: tuple[str, ...], problem: str) -> 
     make_user("owner", username="boss")
 
     with pytest.raises(CommandError, match=problem):
-        create(*arguments)
+        create(*arguments, typed=f"{PASSWORD}\n")
 
     assert User.objects.count() == 1
 
@@ -87,10 +83,8 @@ def test_roles_are_replaced_and_recorded() -> None:
     assert set_roles("alice", "user-admin", "template-admin") == (
         "The roles of alice are now: user-admin, template-admin. Before: auditor."
     )
-    assert json.loads(set_roles("alice@example.com", "member", "--json")) == {
-        "username": "alice",
-        "roles": [],
-    }
+    shown = json.loads(set_roles("alice@example.com", "member", "--json"))
+    assert shown == {"username": "alice", "roles": []}
 
     assert User.objects.get(username="alice").roles == []
     changes = Entry.objects.filter(action="user.roles")
@@ -105,3 +99,59 @@ def test_last_owner_and_unknown_users_are_rejected() -> None:
     with pytest.raises(CommandError, match="There is no user 'nobody'"):
         set_roles("nobody", "owner")
     assert User.objects.get(username="boss").roles == ["owner"]
+
+
+# --- Erasing ----------------------------------------------------------------------------------
+
+
+def make_alice() -> User:
+    make_user("owner")
+    user = make_user("auditor", username="alice", name="Alice Adams")
+    client = APIClient(token=make_key(user, token_name="ci").token)
+    TokenConfig.objects.create(user=user, max_live_tokens=2)
+    send(client, "POST", "/users/me/keys/tokens", {})
+    Client().force_login(user)
+    return user
+
+
+def test_dry_run_lists_the_data_and_changes_nothing() -> None:
+    user = make_alice()
+    output = erase("alice", "--dry-run")
+    assert "2\tsession tokens\terased" in output
+    assert "1\ttoken policies\terased" in output
+    assert "1\tadmin sessions\terased" in output
+    assert "audit entries\tkept until" in output
+    assert User.objects.filter(pk=user.pk).exists()
+    assert not Entry.objects.filter(action="user.erase").exists()
+
+
+def test_user_is_erased_with_all_related_rows() -> None:
+    user = make_alice()
+    before = Entry.objects.count()
+    assert "Erased alice." in erase("alice", "--yes")
+    assert not User.objects.filter(pk=user.pk).exists()
+    assert not APIKey.objects.filter(user_id=user.pk).exists()
+    assert not TokenConfig.objects.exists()
+    assert Entry.objects.count() == before + 1
+    row = Entry.objects.get(action="user.erase")
+    assert (row.target_id, row.target_name) == (str(user.pk), "")
+    assert "alice" not in str(row.after)
+
+
+def test_erasing_needs_a_confirmation() -> None:
+    user = make_alice()
+    for typed, error in (("", "cannot be undone. Add --yes"), ("no\n", "Nothing is changed")):
+        with pytest.raises(CommandError, match=error):
+            erase("alice", typed=typed)
+    assert User.objects.filter(pk=user.pk).exists()
+    assert "Erased alice." in erase("alice", typed="yes\n")
+
+
+def test_last_owner_and_unknown_user_are_not_erased() -> None:
+    owner = make_user("owner")
+    for arguments in ([owner.username], [owner.username, "--dry-run"]):
+        with pytest.raises(CommandError, match="last active owner"):
+            erase(*arguments, "--yes")
+    with pytest.raises(CommandError, match="no user 'nobody'"):
+        erase("nobody")
+    assert User.objects.count() == 1
