@@ -214,6 +214,7 @@ def test_too_many_waiting_reports_are_503(database: Slow, way: Callable[..., Non
         database.may_answer.set()
         first.result(30)
     assert refused.value.status == 503
+    assert refused.value.detail == "Too many reports are waiting to be written."
     way(commits, [4, 5])
     commits.stop()
     assert database.written == [1, 2, 4, 5]
