@@ -55,8 +55,8 @@ def _coder_database(now: datetime) -> list[Line]:
         lines.append(Line("newest agent row", since(last.last_row_created_at, now)))
     if error:
         lines.append(Line("error", error, State.BAD, link))
-    if last and last.error:
-        lines.append(Line("problem", last.error, State.NOTICE))
+    if last and last.problem:
+        lines.append(Line("problem", last.problem, State.NOTICE))
     if last and last.missing_until and now - last.missing_until < GAP_SHOWN:
         lines.append(Line("gap", last.gap, State.NOTICE))
     return lines

@@ -99,8 +99,11 @@ class ReaderProgress(models.Model):
         default=uuid.UUID(int=0), db_comment="The next run reads the workspaces after this one."
     )
     read_at = models.DateTimeField(db_comment="When the reader last read.")
-    error = models.TextField(
-        default="", blank=True, db_comment="The problem of the last run, or empty."
+    problem = models.TextField(
+        default="",
+        blank=True,
+        db_comment="The problem of the last complete run, or empty. The errors of others are in "
+        "jobs_jobrun.",
     )
     missing_since = models.DateTimeField(
         null=True, db_comment="Coder deleted rows after this time before they were read."

@@ -23,6 +23,6 @@ metrics.database_gauge(
 )
 metrics.database_gauge(
     "coderapi_coder_update_available",
-    "1 if a release of Coder newer than the configured version is known, else 0.",
+    "1 if a release of Coder newer than the running one is known, else 0.",
     lambda now: {(): float(not update().current)},
 )

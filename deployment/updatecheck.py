@@ -18,6 +18,7 @@ from django.db import transaction
 from deployment.models import CoderUpdateCheck, NewCoderapiRelease
 from deployment.selectors import external_url
 from kernel.coder.releases import Release, is_current
+from kernel.coder.running import running
 from kernel.db import listener
 from kernel.outgoing import Outgoing, OutgoingError, Reply, redacted, send
 
@@ -41,7 +42,7 @@ def update() -> Update:
     known = CoderUpdateCheck.objects.first() if settings.UPDATE_CHECK else None
     if known is None or not known.version:
         return Update(current=True, url=external_url(), version=settings.BUILD_VERSION)
-    current = is_current(settings.CODER_VERSION, known.version)
+    current = is_current(running() or settings.CODER_VERSION, known.version)
     return Update(current=current, url=known.url, version=known.version)
 
 

@@ -57,11 +57,11 @@ class SnapshotAdmin(ReadOnlyAdmin):
         "sessions",
         ("received", "sent"),
         ("p50", "p95"),
-        ("rows", "workspaces_source", "latency_method", "duration"),
+        ("rows", "workspaces_method", "latency_method", "duration"),
         "buildinfo_version",
-        "configuration_digest",
+        "own_options_digest",
     ]
-    list_filter = ["workspaces_source", "latency_method", ("buildinfo_version", ValuesFilter)]
+    list_filter = ["workspaces_method", "latency_method", ("buildinfo_version", ValuesFilter)]
     date_hierarchy = "collected_at"
     pages = {"timelines/": "timelines"}
 

@@ -157,11 +157,11 @@ class Rollup(models.Model):
     )
     latency_p50_ms = models.FloatField(
         null=True,
-        db_comment="The median latency of an hour in milliseconds, or -1.",
+        db_comment="The median latency in milliseconds. -1 if unmeasured. NULL for a minute.",
     )
     latency_p95_ms = models.FloatField(
         null=True,
-        db_comment="The 95th percentile of this latency, or -1.",
+        db_comment="The 95th percentile of the latency. -1 if unmeasured. NULL for a minute.",
     )
     built_at = models.DateTimeField(db_comment="When the sums were computed.")
     is_final = models.BooleanField(
@@ -291,7 +291,7 @@ class Snapshot(models.Model):
         EXACT = "exact"
         HISTOGRAM = "histogram", "Estimated"
 
-    class WorkspacesSource(models.TextChoices):
+    class WorkspacesMethod(models.TextChoices):
         """The source of the workspace counts. With REPORTS, all counts are known.
 
         With BACKFILL, workspaces that reported in the window count as running. With BUILDS, they
@@ -308,11 +308,17 @@ class Snapshot(models.Model):
     aggregated_from = models.DateTimeField(
         db_comment="The start of the window for traffic and latency."
     )
-    pending = models.BigIntegerField(db_comment="Workspaces whose newest build has not started.")
-    building = models.BigIntegerField(db_comment="Workspaces whose newest build is running.")
+    pending = models.BigIntegerField(
+        db_comment="Workspaces whose newest build has not started. 0 if unknown."
+    )
+    building = models.BigIntegerField(
+        db_comment="Workspaces whose newest build is running. 0 if unknown."
+    )
     running = models.BigIntegerField(db_comment="Workspaces that are started.")
-    failed = models.BigIntegerField(db_comment="Workspaces whose newest build ended in an error.")
-    stopped = models.BigIntegerField(db_comment="Workspaces that are stopped.")
+    failed = models.BigIntegerField(
+        db_comment="Workspaces whose newest build ended in an error. 0 if unknown."
+    )
+    stopped = models.BigIntegerField(db_comment="Workspaces that are stopped. 0 if unknown.")
     rx_bytes = models.BigIntegerField(db_comment="Bytes received in the window.")
     tx_bytes = models.BigIntegerField(db_comment="Bytes sent in the window.")
     latency_p50_ms = models.FloatField(
@@ -330,19 +336,20 @@ class Snapshot(models.Model):
         choices=Method,
         db_comment="How the percentiles were computed: exact, or histogram.",
     )
-    workspaces_source = models.CharField(
+    workspaces_method = models.CharField(
         max_length=16,
-        choices=WorkspacesSource,
-        default=WorkspacesSource.REPORTS,
-        db_comment="What the workspace counts come from: reports, backfill or builds.",
+        choices=WorkspacesMethod,
+        default=WorkspacesMethod.REPORTS,
+        db_comment="How workspaces were counted. reports: by their states. backfill: only running "
+        "is known. builds: all but pending are known.",
     )
     row_count = models.BigIntegerField(db_comment="The number of agent rows in the window.")
     duration_ms = models.FloatField(db_comment="How long the computation took, in milliseconds.")
-    configuration_digest = models.CharField(
+    own_options_digest = models.CharField(
         max_length=64,
         blank=True,
         default="",
-        db_comment="A digest of the configuration at that time.",
+        db_comment="A digest of the options of coderapi at that time. Never those of Coder.",
     )
     buildinfo_version = models.CharField(
         max_length=128,
@@ -365,12 +372,12 @@ class Snapshot(models.Model):
 
     def knows_state(self, state: str) -> bool:
         """Returns whether the number of workspaces in the state is known."""
-        if self.workspaces_source == self.WorkspacesSource.BACKFILL:
+        if self.workspaces_method == self.WorkspacesMethod.BACKFILL:
             return state == "running"
-        return self.workspaces_source == self.WorkspacesSource.REPORTS or state != "pending"
+        return self.workspaces_method == self.WorkspacesMethod.REPORTS or state != "pending"
 
     @property
     def knows_sessions(self) -> bool:
         return bool(self.session_counts) and (
-            self.workspaces_source != self.WorkspacesSource.BUILDS or self.row_count > 0
+            self.workspaces_method != self.WorkspacesMethod.BUILDS or self.row_count > 0
         )

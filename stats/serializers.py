@@ -244,7 +244,8 @@ class IngestResultSerializer(WireSerializer):
 
     accepted = serializers.IntegerField(help_text="The number of rows that were stored.")
     duplicates = serializers.IntegerField(
-        help_text="The number of duplicates: rows that an earlier request has stored."
+        help_text="The number of rows that changed nothing: the row is stored already, or a newer "
+        "state of its workspace is."
     )
     rejections = RejectionSerializer(
         many=True, help_text="The rejected rows. All other rows were stored."

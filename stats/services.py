@@ -67,7 +67,7 @@ def _collected(at: datetime, *, now: datetime, buildinfo_version: str) -> Snapsh
             at,
             started,
             **_agent_statistics(at) | statistics.workspace_counts(at),
-            configuration_digest=settings.CONFIG_SNAPSHOT.digest,
+            own_options_digest=settings.CONFIG_SNAPSHOT.digest,
             buildinfo_version=buildinfo_version,
         )
 
@@ -151,10 +151,10 @@ def _backfill_one(at: datetime, *, now: datetime, counts_at: CountsAt | None) ->
         if not found["row_count"]:
             return False
         source = (
-            Snapshot.WorkspacesSource.BUILDS if counts_at else Snapshot.WorkspacesSource.BACKFILL
+            Snapshot.WorkspacesMethod.BUILDS if counts_at else Snapshot.WorkspacesMethod.BACKFILL
         )
         found |= (counts_at or statistics.reporting_workspace_counts)(at)
-        _create(at, started, **found, workspaces_source=source)
+        _create(at, started, **found, workspaces_method=source)
     return True
 
 
@@ -180,7 +180,7 @@ def backfill_counts(
                 collected_at=at,
                 aggregated_from=at - WINDOW,
                 duration_ms=0,
-                workspaces_source=Snapshot.WorkspacesSource.BUILDS,
+                workspaces_method=Snapshot.WorkspacesMethod.BUILDS,
                 **statistics.NO_AGENTS | counts_at(at),
             )
             for at in missing

@@ -50,9 +50,9 @@ def follow(now: datetime) -> int:
         if settings.STATS_USAGE_ENABLED:
             _follow_agents(reader, last, until, tally)
         last.last_workspace_id = follow_workspaces(reader, last.last_workspace_id, tally)
-    if tally.problem and tally.problem != last.error:
+    if tally.problem and tally.problem != last.problem:
         logger.warning("Coder's database: %s", tally.problem)
-    last.read_at, last.error = now, tally.problem
+    last.read_at, last.problem = now, tally.problem
     last.has_usage_experiment = _asked_usage(last.has_usage_experiment)
     last.save()
     return tally.stored

@@ -50,7 +50,7 @@ class Migration(migrations.Migration):
                 ('late_rows_read_at', models.DateTimeField(db_comment='When the follower last looked for late rows.', db_default=datetime.datetime(1970, 1, 1, 0, 0, tzinfo=datetime.timezone.utc), default=datetime.datetime(1970, 1, 1, 0, 0, tzinfo=datetime.timezone.utc))),
                 ('last_workspace_id', models.UUIDField(db_comment='The next run reads the workspaces after this one.', default=uuid.UUID('00000000-0000-0000-0000-000000000000'))),
                 ('read_at', models.DateTimeField(db_comment='When the reader last read.')),
-                ('error', models.TextField(blank=True, db_comment='The problem of the last run, or empty.', default='')),
+                ('problem', models.TextField(blank=True, db_comment='The problem of the last complete run, or empty. The errors of others are in jobs_jobrun.', default='')),
                 ('missing_since', models.DateTimeField(db_comment='Coder deleted rows after this time before they were read.', null=True)),
                 ('missing_until', models.DateTimeField(db_comment='The end of the time of these rows.', null=True)),
                 ('has_usage_experiment', models.BooleanField(db_comment='Whether Coder has the experiment workspace-usage. NULL if unknown.', null=True)),

@@ -132,7 +132,7 @@ def changes(found: Sequence[Point]) -> dict[int, str]:
         (step, point.newest)
         for step, point in enumerate(found)
         if point.newest is not None
-        and point.newest.workspaces_source == Snapshot.WorkspacesSource.REPORTS
+        and point.newest.workspaces_method == Snapshot.WorkspacesMethod.REPORTS
     ]
     return {
         step: text
@@ -144,6 +144,6 @@ def changes(found: Sequence[Point]) -> dict[int, str]:
 def _change(before: Snapshot, after: Snapshot) -> str:
     if before.buildinfo_version != after.buildinfo_version:
         return f"build {after.buildinfo_version}"
-    if before.configuration_digest != after.configuration_digest:
+    if before.own_options_digest != after.own_options_digest:
         return "configuration changed"
     return ""

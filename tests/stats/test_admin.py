@@ -130,7 +130,7 @@ def test_workspaces_are_filtered_by_the_states_of_snapshots(deployment: Deployme
 
 def test_a_backfilled_snapshot_shows_unknown_states(deployment: Deployment) -> None:
     deployment.collect()
-    Snapshot.objects.update(workspaces_source="backfill")
+    Snapshot.objects.update(workspaces_method="backfill")
     client, snapshot = in_admin("auditor"), Snapshot.objects.get()
     page = client.get(f"/admin/stats/snapshot/{snapshot.pk}/change/").text
     values = re.findall(r'<div class="readonly">(.*?)</div>', page)
@@ -147,7 +147,7 @@ def test_a_new_build_or_configuration_is_marked_even_after_a_gap() -> None:
     points = []
     for step, version in enumerate(versions):
         at = utc(2026, 5, 4) + timedelta(hours=step)
-        names = ("buildinfo_version", "configuration_digest", "workspaces_source")
+        names = ("buildinfo_version", "own_options_digest", "workspaces_method")
         newest = Snapshot(**dict(zip(names, version, strict=False))) if version else None
         points.append(Point(at, newest))
     assert changes(points) == {2: "build 2", 3: "configuration changed"}

@@ -43,6 +43,7 @@ move_csp_windows state_client_days
 build_version configuration_hash deployment_newrelease deployment_updatecheck reported_at server_url
 send_digest send_weekly_digest CODERAPI_WEBHOOK_NETWORKS
 url_digest
+configuration_digest workspaces_source
 """
 
 RENAMED = Renames(
