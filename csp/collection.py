@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
+
+from django.utils import timezone
 
 from csp import metrics
 from csp.access import keys
@@ -52,7 +54,7 @@ PARSED_BODIES = 512
 
 def collect_reports(results: Results, read: Read) -> Asking[Answer]:
     """Collects the reports of a request, and returns the response."""
-    now, answer = datetime.now(UTC), Answer(200, {"Content-Type": JSON_CONTENT_TYPE}, b'"ok"')
+    now, answer = timezone.now(), Answer(200, {"Content-Type": JSON_CONTENT_TYPE}, b'"ok"')
     try:
         yield from collect(results, read, now=now)
     except Exception as error:

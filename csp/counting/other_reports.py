@@ -15,7 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ import orjson
 from django.conf import settings
 from django.db import connection
 from django.db.models import Q
+from django.utils import timezone
 
 from csp import metrics
 from csp.counting.counts import Counts
@@ -185,7 +186,7 @@ def _bounded(subjects: Sequence[Subject], max_new: int) -> Iterable[Subject]:
     """Yields each subject, without details if its key has added too many rows today."""
     known = {row[0] for row in fetch(_KNOWN, [[subject.id for subject in subjects]])}
     is_new = any(subject.id not in known for subject in subjects)
-    added = Counter(dict(fetch(_NEW, [midnight(datetime.now(UTC))]))) if is_new else Counter[str]()
+    added = Counter(dict(fetch(_NEW, [midnight(timezone.now())]))) if is_new else Counter[str]()
     for subject in subjects:
         if subject.id in known:
             yield subject

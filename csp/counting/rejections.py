@@ -11,12 +11,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from http import HTTPStatus
 from typing import NamedTuple
 
 import orjson
+from django.utils import timezone
 
 from csp import metrics
 from csp.access import keys
@@ -74,7 +75,7 @@ def _count(
 
 
 def write(counted: Mapping[_Subject, int], *, max_rows: int = MAX_ROWS) -> None:
-    now = datetime.now(UTC)
+    now = timezone.now()
     rows = [{**each._asdict(), "requests": n, "last_seen": now} for each, n in counted.items()]
     fetch(WRITE, [max_rows, OTHER, orjson.dumps(rows).decode()], commits=True)
 

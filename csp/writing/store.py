@@ -17,6 +17,7 @@ from typing import Any
 import django.db
 import orjson
 import psycopg
+from django.utils import timezone
 
 from csp import metrics
 from csp.models import REPORTS, window_start
@@ -127,7 +128,7 @@ class Store:
         times = [entry.row["received_at"] for entry in entries]
         self._ensure_partitions(times)
         has_room = self._disk.has_room(connection)
-        now = datetime.now(UTC) if is_imported else max(times)
+        now = timezone.now() if is_imported else max(times)
         rows = orjson.dumps([entry.row for entry in entries]).decode()
         had_been_sent, self._sent = self._sent, True
         values = [batch_id, is_imported, rows, has_room, window_start(now).date()]

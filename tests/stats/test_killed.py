@@ -56,22 +56,22 @@ def cluster(open_directory: Path, migrated_cluster: Path) -> Iterator[OwnCluster
 
 
 @pytest.fixture
-def server(cluster: OwnCluster, directory: Path) -> Iterator[Server]:
-    yield from serve(cluster, directory)
+def server(cluster: OwnCluster, open_directory: Path) -> Iterator[Server]:
+    yield from serve(cluster, open_directory)
 
 
 @pytest.fixture
-def web_server(cluster: OwnCluster, directory: Path) -> Iterator[Server]:
+def web_server(cluster: OwnCluster, open_directory: Path) -> Iterator[Server]:
     """Starts a server that takes no snapshots."""
-    yield from serve(cluster, directory, "--web-only")
+    yield from serve(cluster, open_directory, "--web-only")
 
 
-def serve(cluster: OwnCluster, directory: Path, *arguments: str) -> Iterator[Server]:
+def serve(cluster: OwnCluster, open_directory: Path, *arguments: str) -> Iterator[Server]:
     server = Server(
         *arguments,
-        log=directory / "log",
+        log=open_directory / "log",
         DATABASE_URL=cluster.url,
-        CODERAPI_DATA_DIR=str(directory / "own"),
+        CODERAPI_DATA_DIR=str(open_directory / "own"),
         CODERAPI_WEB_WORKERS="2",
         CODERAPI_FIRST_OWNER_USERNAME="owner",
         CODER_UPDATE_CHECK="false",
@@ -81,19 +81,19 @@ def serve(cluster: OwnCluster, directory: Path, *arguments: str) -> Iterator[Ser
     server.kill_all()
 
 
-def command(cluster: OwnCluster, directory: Path, *arguments: str) -> Program:
+def command(cluster: OwnCluster, open_directory: Path, *arguments: str) -> Program:
     environment = {
         "DATABASE_URL": cluster.url,
-        "CODERAPI_DATA_DIR": str(directory / "own"),
+        "CODERAPI_DATA_DIR": str(open_directory / "own"),
         "CODER_AGENT_STATS_REFRESH_INTERVAL": "1s",
     }
-    log = directory / f"{arguments[0]}-{len(list(directory.iterdir()))}"
+    log = open_directory / f"{arguments[0]}-{len(list(open_directory.iterdir()))}"
     return Program(*arguments, log=log, **environment)
 
 
-def counted(cluster: OwnCluster, directory: Path) -> int:
+def counted(cluster: OwnCluster, open_directory: Path) -> int:
     """Takes a snapshot. Returns its number of rows, which are all rows of the test."""
-    collecting = command(cluster, directory, "collect_deployment_stats")
+    collecting = command(cluster, open_directory, "collect_deployment_stats")
     assert collecting.process.wait(HANG_SECONDS) == 0, collecting.log.read_text()
     return int(collecting.log.read_text().split(" rows, ")[0].split()[-1].replace(",", ""))
 
@@ -187,10 +187,10 @@ class Collectors:
     """Runs one collector after another on a database."""
 
     cluster: OwnCluster
-    directory: Path
+    open_directory: Path
 
     def start(self) -> Program:
-        return command(self.cluster, self.directory, "worker")
+        return command(self.cluster, self.open_directory, "worker")
 
     def snapshots(self) -> list[tuple[Any, ...]]:
         return rows_of(self.cluster.url, SNAPSHOTS)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache, lru_cache
 from http import HTTPStatus
 
 from django.urls import get_resolver
+from django.utils import timezone
 from django.utils.http import http_date
 
 from kernel.http import is_api_path
@@ -68,7 +69,7 @@ def identify(call: Call, address: str) -> Caller | Asking[Caller]:
     presented = presented_token(call)
     if presented is None:
         return Caller(refusal=refusals.missing())
-    now = datetime.now(UTC)
+    now = timezone.now()
     try:
         identity = identities.recall(presented.token, now=now)
     except APIError as refusal:
