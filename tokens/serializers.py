@@ -22,7 +22,7 @@ from users.requests import (
     TextField,
     WholeNumberField,
 )
-from users.scopes import ALIASES, KNOWN, legacy_name
+from users.scopes import ALIASES, KNOWN, legacy_name, require_known
 from users.serializers import LoginTypeField, NullableTimeField
 
 
@@ -242,7 +242,18 @@ _SCOPES = sorted({*KNOWN, *ALIASES})
 
 @extend_schema_field({"type": "string", "enum": ["", *_SCOPES]})
 class OptionalScopeField(OptionalTextField):
-    """A field for a scope that may be absent or empty. `tokens.minting` rejects unknown ones."""
+    """A field for a scope that may be absent or empty.
+
+    An unknown scope is rejected here, because a request with `scopes` does not use it.
+    """
+
+    def to_internal_value(self, data: Any) -> str:
+        scope = super().to_internal_value(data)
+        try:
+            require_known([scope] if scope else [])
+        except ValueError as error:
+            raise serializers.ValidationError(str(error)) from None
+        return scope
 
 
 @extend_schema_field({"type": "string", "enum": _SCOPES})

@@ -103,6 +103,7 @@ INVALID: list[dict[str, Any]] = [
     {"token_name": " x"},
     {"token_name": "nul\0"},
     {"scope": "fly"},
+    {"scope": "fly", "scopes": ["coder:all"]},
     {"scopes": ["workspace:fly"]},
     {"allow_list": ["x"]},
     {"allow_list": ["spaceship:*"]},
