@@ -18,7 +18,15 @@ from alerts.models import Alert, Channel
 from alerts.recording import record_due
 from alerts.sending import MAX_ERROR, send_message, test_message
 from audit.services import Actor, delete_recorded, save_recorded
+from kernel.limiter import Limiter, LimitReachedError
 from kernel.outgoing import OutgoingError
+
+# A receiver that hangs occupies a thread that could serve requests.
+TESTS = Limiter(
+    "tests of alert channels",
+    limit=2,
+    full="Other channels are being tested right now. Try again in a few seconds.",
+)
 
 
 def check_address(form: str, address: str) -> None:
@@ -68,10 +76,13 @@ def save_channel(channel: Channel, *, actor: Actor, now: datetime) -> None:
 def send_test(channel: Channel, *, actor: Actor, now: datetime) -> bool:
     """Sends a test alert. The first accepted test enables the channel. Returns whether it did.
 
-    Raises: OutgoingError if the receiver did not accept the alert.
+    Raises: OutgoingError if the receiver did not accept the alert, or if other tests are running.
     """
     try:
-        send_message(channel, test_message(channel, now))
+        with TESTS.hold():
+            send_message(channel, test_message(channel, now))
+    except LimitReachedError as error:
+        raise OutgoingError(error.detail) from None
     except OutgoingError as error:
         channel.note_failure(str(error)[:MAX_ERROR], now=now)
         raise

@@ -155,8 +155,8 @@ def _bind(text: str) -> socket.socket:
 
 def _problem(text: str, option: str, error: OSError) -> str:
     advice = {
-        errno.EADDRINUSE: "another program listens there. Stop that program, or choose another "
-        f"address with {option}",
+        errno.EADDRINUSE: "another program listens there, or uses the port for a connection. "
+        f"Stop that program, or choose another address with {option}",
         errno.EADDRNOTAVAIL: "the address does not belong to this machine",
         errno.EACCES: "this user does not have permission to use the port",
     }.get(error.errno or 0, error.strerror)
@@ -168,11 +168,12 @@ def claim_all(options: Any) -> list[Claim]:
 
     Raises: AddressError if the server cannot listen on an address.
     """
-    http = options["CODERAPI_HTTP_ADDRESS"] or options["http_address"]
+    own = options["CODERAPI_HTTP_ADDRESS"]
+    http, option = own or options["http_address"], "--http-address or CODER_HTTP_ADDRESS"
     tls, metrics = str(options["tls.address"]), str(options["prometheus.address"])
     used = [http, tls if options["tls.enable"] else "", metrics]
     _check_inherited([text for text in used if text])
-    claims = [Claim(http, option="--http-address or CODERAPI_HTTP_ADDRESS")] if http else []
+    claims = [Claim(http, option="CODERAPI_HTTP_ADDRESS" if own else option)] if http else []
     if options["tls.enable"]:
         option = "--tls-address or CODER_TLS_ADDRESS"
         claims.append(Claim(tls, option=option, scheme="https"))

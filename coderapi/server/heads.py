@@ -70,12 +70,14 @@ class HeadParser:
         if self._count > self._limits.headers:
             raise too_large()
         name, headers = header_name(raw_name), self.headers
+        # RFC 9110, 5.5: the value does not include whitespace around it.
+        value = raw_value.strip(b" \t").decode("latin-1")
         if name not in headers:
-            headers[name] = raw_value.decode("latin-1")
+            headers[name] = value
         elif name == "host":
             raise _one_host()
         else:
-            join_header(headers, name, raw_value.decode("latin-1"))
+            join_header(headers, name, value)
 
     def on_headers_complete(self) -> None:
         if self.headers.get("transfer-encoding", "chunked").lower() != "chunked":

@@ -21,7 +21,7 @@ from django.utils.text import Truncator
 from audit.services import actor_of
 from csp import services
 from csp.models import Group, NoiseRule
-from csp.noise.rules import checked_pattern
+from csp.noise.rules import TARGETS, checked_pattern
 from csp.noise.stored import daily_hits, dry_run, examples, rules_with_hits
 from csp.triage import sites
 from kernel.admin import ServiceAdmin, ValuesFilter, column, row_link
@@ -137,13 +137,16 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
 
         The user asks for it with a button, or opens the form for a group.
         """
+        if not self.has_add_permission(request):
+            return super().add_view(request, *args, **kwargs)
         if "_dry_run" in request.POST and self.get_form(request)(request.POST).is_valid():
             # Not a redirect: the values may be too long for a URL.
             shown: Any = QueryDict(mutable=True)
             shown.update({name: request.POST.get(name, "") for name in self.form.base_fields})
             request = copy(request)
             request.method, request.GET = "GET", shown
-        if request.method == "GET" and request.GET.get("pattern"):
+        chosen = request.GET
+        if request.method == "GET" and chosen.get("pattern") and chosen.get("target") in TARGETS:
             names = ("name", "target", "pattern", "site")
             rule = NoiseRule(**{name: request.GET.get(name, "") for name in names})
             with suppress(ValueError):

@@ -1,24 +1,27 @@
 """Replaces all data of a database with a dump.
 
-In one transaction, `replace` moves the tables of the service to the schema REPLACED, and restores
-the dump. If a step fails, nothing is changed. After the commit, it drops the old tables in batches.
-To move a table takes one lock, but to drop it takes about ten. With several hundred partitions, one
-transaction that drops them would need more locks than PostgreSQL has by default.
+In one transaction, `replace` moves the tables of the service to the schema REPLACED, restores the
+dump, and checks the restored tables. If a step fails, nothing is changed. After the commit, it
+drops the old tables in batches. To move a table takes one lock, but to drop it takes about ten.
+With several hundred partitions, one transaction that drops them would need more locks than
+PostgreSQL has by default.
 
 Owners and privileges of the tables are not restored: the tables belong to the service's role.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import batched
 from threading import Thread
 from typing import IO, Any, NamedTuple
+from zipfile import BadZipFile
 
 import psycopg
 
@@ -138,26 +141,64 @@ def _objects(connection: psycopg.Connection[Any], own_tables: Iterable[str]) -> 
     return [Object(*row) for row in connection.execute(_OBJECTS, [[*own_tables]])]
 
 
-def replace(on: Target, dump: IO[bytes], *, own_tables: Iterable[str]) -> None:
+class PsqlCursor:
+    """Runs queries in the session of psql, with the methods of a cursor. Columns need names."""
+
+    def __init__(self, psql: Any, connection: psycopg.Connection[Any]) -> None:
+        self._psql = psql
+        self._quoting = psycopg.ClientCursor(connection)
+        self._rows: list[tuple[Any, ...]] = []
+
+    def execute(self, query: str, values: Sequence[object] = ()) -> None:
+        """Raises: BrokenPipeError if psql has failed."""
+        text = self._quoting.mogrify(query.encode(), values).strip()
+        self._psql.stdin.write(
+            "SELECT replace(coalesce(json_agg(line), '[]')::text, E'\\n', '')"  # noqa: S608
+            f" FROM ({text}) line;\n".encode()
+        )
+        if not (line := self._psql.stdout.readline()):
+            raise BrokenPipeError
+        self._rows = [tuple(row.values()) for row in json.loads(line)]
+
+    def fetchone(self) -> tuple[Any, ...]:
+        return self._rows[0]
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        return self._rows
+
+
+def replace(
+    on: Target,
+    dump: IO[bytes],
+    *,
+    own_tables: Iterable[str],
+    check: Callable[[PsqlCursor], object],
+) -> None:
     """Replaces the service's tables with the dump, in one transaction.
 
-    pg_restore writes an SQL script, and psql runs it. Raises: PostgresError. The database is then
-    unchanged.
+    pg_restore writes an SQL script, and psql runs it. `check` may read the restored tables before
+    the commit, and raises an error to reject them. Raises: PostgresError, and the errors of
+    `check`. The database is then unchanged.
     """
     _drop_replaced(on)  # An earlier restore may have been killed after its commit.
     psql = [
         *(on.programs.program("psql"), "--no-psqlrc", "--quiet", f"--output={os.devnull}"),
-        *("--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse"),
+        *("--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse", "--tuples-only", "--no-align"),
     ]
     is_complete = False
     begin = moving(on, own_tables).encode()
     with tempfile.TemporaryFile() as errors:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors}
         with (
             suppress(BrokenPipeError),  # psql has failed. Its exit status is checked below.
-            started(psql, on, stdin=subprocess.PIPE, stderr=errors) as reader,
+            psycopg.connect(on.url) as connection,
+            started(psql, on, **pipes) as reader,
         ):
             reader.stdin.write(begin)
             if _write_script(on, dump, into=reader.stdin, errors=errors):
+                # The script has changed the search path and the output.
+                reader.stdin.write(b"RESET search_path;\n\\o\n")
+                check(PsqlCursor(reader, connection))
                 reader.stdin.write(b"COMMIT;\n")
                 is_complete = True
         if reader.returncode or not is_complete:
@@ -219,7 +260,8 @@ def _write_script(on: Target, dump: IO[bytes], *, into: IO[bytes], errors: IO[by
 
 
 def _feed(dump: IO[bytes], into: IO[bytes]) -> None:
-    with suppress(BrokenPipeError), into:
+    # A damaged file ends the dump early, which pg_restore reports.
+    with suppress(BrokenPipeError, BadZipFile), into:
         shutil.copyfileobj(dump, into)
 
 

@@ -26,6 +26,7 @@ from audit.models import Entry
 from csp.models import Group, Report
 from csp.triage.decisions import Decision, decide
 from jobs.registry import find
+from kernel.outgoing import OutgoingError
 from tests.support.channels import ACTOR, make_channel, make_reports
 from tests.support.commands import run, write_lines
 from tests.support.csp.groups import NOW, make_group, unsaved_group
@@ -426,6 +427,18 @@ def test_error_of_the_email_library_is_a_failed_delivery(settings: Any) -> None:
 
 FORM = {"name": "security", "type": "webhook", "min_severity": "1"}
 FORM |= {"min_client_days": "5", "hourly_limit": "10"}
+
+
+def test_receivers_that_hang_occupy_few_threads(receiver: Receiver) -> None:
+    channel = make_channel(receiver.url)
+    with (
+        channels.TESTS.hold(),
+        channels.TESTS.hold(),
+        pytest.raises(OutgoingError, match="Other channels are"),
+    ):
+        channels.send_test(channel, actor=ACTOR, now=NOW)
+    channel.refresh_from_db()
+    assert (channel.error, receiver.requests) == ("", [])
 
 
 def test_channel_is_made_in_the_admin_and_its_address_is_not_shown(receiver: Receiver) -> None:

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from django.apps import apps
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
+from django.db.migrations.loader import MigrationLoader
 
-from coderapi.database.migrating import known_migrations
+from coderapi.database.checks import check_database
+from coderapi.database.migrating import applied_migrations, known_migrations
 from kernel.commands import add_yes_argument, confirm
 from kernel.datadir import write_private
+from kernel.db.schema import first_difference
 from kernel.db.schema_number import SCHEMA
 from kernel.postgres import backup
 from kernel.postgres.clients import target
@@ -37,7 +41,7 @@ class Command(PostgresCommand):
             source = f"{file} of {about.made_at}, release {about.release}"
             if check_replaceable(on, own_tables=own) and not yes:
                 confirm(f"This deletes all data of the service and replaces it with {source}.")
-            replace(on, contents.dump, own_tables=own)
+            replace(on, contents.dump, own_tables=own, check=_check_restored)
             done = f"Restored {described(on)} from {source}."
         return f"{done} {_keep_key(directory, contents.secret_key)}".strip()
 
@@ -58,8 +62,27 @@ def _check_release(about: backup.About) -> None:
             f"Nothing is changed: the backup has schema {about.schema} of release {about.release}, "
             f"and this release has schema {SCHEMA}. Use the release of the backup or a newer one."
         )
+    _check_migrations(about.migrations)
+
+
+def _check_restored(cursor: Any) -> None:
+    """Raises CommandError if a server of this release would not start with the restored tables."""
+    check_database(cursor)
+    if not (applied := applied_migrations(cursor)):
+        raise CommandError("Nothing is changed: the file lacks the tables of this service.")
+    _check_migrations(map(".".join, applied))
+    # The models as the applied migrations have left them.
+    models = MigrationLoader(None).project_state(list(applied)).apps.get_models()
+    if difference := first_difference(cursor, models):
+        raise CommandError(
+            f"Nothing is changed: this release cannot use the data: {difference}. Another release "
+            "has created the tables, and no migration converts them."
+        )
+
+
+def _check_migrations(applied: Iterable[str]) -> None:
     known = map(".".join, known_migrations())
-    if unknown := sorted(set(about.migrations).difference(known)):
+    if unknown := sorted(set(applied).difference(known)):
         raise CommandError(
             "Nothing is changed: another release has applied these migrations, which this release "
             f"does not know: {', '.join(unknown)}. Use a release that has them."

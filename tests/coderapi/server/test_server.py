@@ -281,7 +281,7 @@ def test_used_port_and_unusable_databases_are_errors(start: Start, database: str
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         text = startup_error(start(address=address))
-    assert f"Cannot listen on {address}: another program listens there" in text
+    assert f"Cannot listen on {address}: another program listens there, or uses the port" in text
     missing = in_database(database, "there_is_none")
     assert "The database cannot be used" in startup_error(start(DATABASE_URL=missing))
     query(database, "CREATE TABLE api_keys (); CREATE TABLE workspace_agent_stats ()")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -116,6 +117,16 @@ def test_refused_restore_changes_nothing(changed: str, backed_up: str, tmp_path:
         cut = entries | {backup.DUMP: entries[backup.DUMP][:size]}
         damaged = zipped(tmp_path / f"{size}.backup", cut)
         assert "Nothing is changed: the restore failed." in error(damaged)
+    for statement, difference in (
+        ("ALTER TABLE users_user RENAME TO users_user_2", "users_user"),
+        ("DELETE FROM django_migrations", "lacks the tables of this service"),
+    ):
+        with own_database(like=database_name(changed)) as url:
+            query(url, statement)
+            other_tables = entries | {backup.DUMP: dumped(url, tmp_path)}
+        found = error(zipped(tmp_path / "other.backup", other_tables))
+        assert "Nothing is changed" in found
+        assert difference in found
     with psycopg.connect(changed, application_name=f"{PREFIX}host:17#abc"):
         named = error(backed_up)
     assert "Stop the service first. These processes" in named
@@ -124,6 +135,12 @@ def test_refused_restore_changes_nothing(changed: str, backed_up: str, tmp_path:
     assert "a.dump is not a complete backup" in error(other)
     query(changed, "CREATE TABLE users_of_another_app ()")
     assert "not of this service, such as the table users_of_another_app." in error(backed_up)
+
+
+def dumped(url: str, directory: Path) -> bytes:
+    with target(url, directory) as on:
+        command = [on.programs.program("pg_dump"), "--format=custom", "--extension=plpgsql"]
+        return subprocess.run(command, env=on.environ, check=True, capture_output=True).stdout
 
 
 def zipped(file: Path, entries: Mapping[str, str | bytes]) -> Path:
