@@ -247,6 +247,10 @@ def test_rule_made_from_a_group_hides_its_stored_reports_on_its_site_only(
     assert everywhere.context["adminform"].form.initial["reason"] == long["reason"]
     assert "In 2 visible groups with 6 reports" in text_in(everywhere)
     assert not NoiseRule.objects.filter(is_built_in=False).exists()
+    # Messages would also appear on the page that refuses.
+    refused = in_admin("user-admin").get(unescape(found))
+    assert (refused.status_code, "visible group" in refused.text) == (403, False)
+    assert pages.get(unescape(found).replace("target=host", "target=x")).status_code == 200
     saved = pages.post(unescape(found), values, follow=True)
     assert "Groups with the new label host-ads-example-net-shop-example-8443: 1." in text_in(saved)
     assert [group.site for group in Group.objects.visible()] == [portal]

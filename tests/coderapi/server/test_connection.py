@@ -143,6 +143,13 @@ def test_host_of_a_whole_url_replaces_the_header(ask: Sends, head: bytes) -> Non
     assert bodies(ask(head)) == [b"other:80?"]
 
 
+def test_whitespace_around_the_value_of_a_header_is_no_part_of_it(ask: Sends) -> None:
+    """RFC 9110, 5.5."""
+    lines = (b"Host: \t other:80 \t", b"Content-Length: 2 ", b"Connection: close ")
+    answer = ask(b"POST /host HTTP/1.1\r\n" + b"\r\n".join(lines) + b"\r\n\r\nok")
+    assert (statuses(answer), bodies(answer)) == ([200], [b"other:80?"])
+
+
 def test_requests_share_a_connection_and_later_ones_may_have_a_large_head(ask: Sends) -> None:
     large = HEAD + b"a: " + b"b" * (USUAL.head_bytes * 2 // 3) + b"\r\n"
     assert statuses(ask(large + b"\r\n" + large + b"Connection: close\r\n\r\n")) == [200, 200]
