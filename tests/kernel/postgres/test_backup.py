@@ -139,7 +139,7 @@ def test_refused_restore_changes_nothing(changed: str, backed_up: str, tmp_path:
 
 def dumped(url: str, directory: Path) -> bytes:
     with target(url, directory) as on:
-        command = [on.programs.program("pg_dump"), "--format=custom", "--extension=plpgsql"]
+        command = [str(on.programs.program("pg_dump")), "--format=custom", "--extension=plpgsql"]
         return subprocess.run(command, env=on.environ, check=True, capture_output=True).stdout
 
 
