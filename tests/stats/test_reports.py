@@ -19,7 +19,6 @@ from stats.ingest.body import (
     MAX_ROWS,
 )
 from tests.support.api.client import APIClient
-from tests.support.factories import make_key, make_user
 from tests.support.stats_rows import agent_row, workspace_row
 
 URL = "/api/coderapi/v1/stats/agent-rows"
@@ -141,23 +140,3 @@ def test_a_report_without_a_valid_row_is_an_error_with_a_bounded_list(owner: API
     row = orjson.dumps(workspace())
     owner.post_json(URL, row)
     assert owner.post_json(URL, row + b"\n{}").status_code == 200
-
-
-@pytest.mark.django_db
-@pytest.mark.parametrize(
-    ("role", "scope", "status"),
-    [
-        ("owner", "deployment_stats:create", 200),
-        ("owner", "deployment_stats:read", 403),
-        ("owner", "coder:application_connect", 403),
-        ("auditor", "deployment_stats:create", 403),
-        *((role, "coder:all", 403) for role in ("auditor", "template-admin", "")),
-    ],
-)
-def test_only_owners_may_report_stats(
-    anonymous: APIClient, role: str, scope: str, status: int
-) -> None:
-    user = make_user(*filter(None, [role]))
-    client = APIClient(token=make_key(user, scopes=[scope]).token)
-    assert client.post_json(URL, b"[]").status_code == status
-    assert anonymous.post_json(URL, b"[]").status_code == 401

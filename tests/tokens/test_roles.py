@@ -8,19 +8,13 @@ import pytest
 from django.db import transaction
 
 from tests.support.api.client import APIClient
-from tests.support.api.role_matrix import MATRIX
+from tests.support.api.role_matrix import BODIES, MATRIX
 from tests.support.api.sending import send
+from tests.support.csp.groups import make_group
 from tests.support.factories import make_key, make_user
 
 EVERYBODY = ["owner", "auditor", "user-admin", "template-admin", "member", "anonymous"]
 
-BODIES = {
-    "POST /csp/reports": {"csp-report": {"effective-directive": "img-src"}},
-    "PUT /users/stranger/password": {"password": "another-horse-battery"},
-    "PUT /users/another-owner/password": {"password": "another-horse-battery"},
-    "PUT /users/stranger/roles": {"roles": ["auditor"]},
-    "POST /authcheck": {"checks": {}},
-}
 # The writer commits reports outside the test's transaction.
 OPERATIONS = [
     pytest.param(name, marks=pytest.mark.django_db(transaction=name == "POST /csp/reports"))
@@ -35,25 +29,27 @@ def client_of(role: str) -> APIClient:
     return APIClient(user=user, token=make_key(user).token)
 
 
-def call(client: APIClient, operation: str, *, key: str = "") -> Any:
+def call(client: APIClient, operation: str) -> Any:
     method, path = operation.split()
-    return send(client, method, path.format(key=key), BODIES.get(operation, {}))
+    path = path.format(**others_in(operation))
+    return send(client, method, path, BODIES.get(operation, {}))
 
 
-def others_in(operation: str) -> str:
-    """Creates the users that the operation names. Returns the id of the stranger's key, or ""."""
+def others_in(operation: str) -> dict[str, str]:
+    """Creates the users and the group that the operation names. Returns the ids in its path."""
+    if "{group}" in operation:
+        return {"group": str(make_group().pk)}
     if "another-owner" in operation:
         make_user("owner", username="another-owner")
     if "stranger" not in operation and "{key}" not in operation:
-        return ""
-    return make_key(make_user(username="stranger"), token_name="theirs").key.id
+        return {}
+    return {"key": make_key(make_user(username="stranger"), token_name="theirs").key.id}
 
 
 def status_for(role: str, operation: str) -> int:
     """Returns the status, and undoes the operation for the next role."""
     before = transaction.savepoint_create()
-    key = others_in(operation)
-    status = call(client_of(role), operation, key=key).status_code
+    status = call(client_of(role), operation).status_code
     transaction.savepoint_rollback(before)
     return int(status)
 
@@ -79,6 +75,13 @@ SCOPES: list[tuple[str, str, int]] = [
     ("deployment_stats:read", "GET /deployment/stats", 400),
     ("deployment_stats:read", "GET /deployment/config", 403),
     ("deployment_stats:create", "GET /deployment/stats", 403),
+    ("deployment_stats:create", "POST /api/coderapi/v1/stats/agent-rows", 200),
+    ("deployment_stats:read", "POST /api/coderapi/v1/stats/agent-rows", 403),
+    ("coder:application_connect", "POST /api/coderapi/v1/stats/agent-rows", 403),
+    ("csp_report:read", "GET /api/coderapi/v1/csp/groups/{group}", 200),
+    ("csp_report:read", "PATCH /api/coderapi/v1/csp/groups/{group}", 403),
+    ("csp_report:update", "GET /api/coderapi/v1/csp/groups/{group}", 403),
+    ("csp_report:update", "PATCH /api/coderapi/v1/csp/groups/{group}", 200),
     ("user:read", "GET /users/me/keys/tokens/tokenconfig", 200),
     ("user:*", "GET /users/me/keys/tokens/tokenconfig", 200),
     ("api_key:read", "GET /users/me/keys/tokens/tokenconfig", 200),
@@ -114,11 +117,18 @@ def test_scope_narrows_the_permissions_of_an_owners_key(
     assert call(client, operation).status_code == status
 
 
-def test_scope_never_allows_more_than_the_role(db: None) -> None:
-    user = make_user()
-    key = make_key(user, scopes=["deployment_config:read"])
-
-    answer = APIClient(token=key.token).get("/api/v2/deployment/config")
+@pytest.mark.parametrize(
+    ("role", "scope", "operation"),
+    [
+        ("", "deployment_config:read", "GET /deployment/config"),
+        ("auditor", "deployment_stats:create", "POST /api/coderapi/v1/stats/agent-rows"),
+    ],
+)
+def test_scope_never_allows_more_than_the_role(
+    db: None, role: str, scope: str, operation: str
+) -> None:
+    user = make_user(*filter(None, [role]))
+    answer = call(APIClient(token=make_key(user, scopes=[scope]).token), operation)
 
     assert answer.status_code == 403
     assert "Forbidden" in answer.json()["message"]

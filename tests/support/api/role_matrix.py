@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 # operation: status for owner, auditor, user-admin, template-admin, member, anonymous
 MATRIX: dict[str, tuple[int, int, int, int, int, int]] = {
     "GET /": (200, 200, 200, 200, 200, 200),
     "GET /buildinfo": (200, 200, 200, 200, 200, 200),
     "GET /updatecheck": (200, 200, 200, 200, 200, 200),
     "POST /csp/reports": (200, 200, 200, 200, 200, 401),
+    "GET /api/coderapi/v1/csp/groups": (200, 200, 403, 403, 403, 401),
+    "GET /api/coderapi/v1/csp/groups/{group}": (200, 200, 403, 403, 403, 401),
+    "PATCH /api/coderapi/v1/csp/groups/{group}": (200, 403, 403, 403, 403, 401),
+    "GET /api/coderapi/v1/csp/gate": (400, 400, 403, 403, 403, 401),  # 400: it names no versions
+    "GET /api/coderapi/v1/csp/summary": (200, 200, 403, 403, 403, 401),
     "GET /api/coderapi/v1/csp/other-reports": (200, 200, 403, 403, 403, 401),
+    "GET /api/coderapi/v1/stats/history": (200, 200, 403, 403, 403, 401),
+    "POST /api/coderapi/v1/stats/agent-rows": (200, 403, 403, 403, 403, 401),
     "GET /deployment/config": (200, 200, 403, 403, 403, 401),
     "GET /deployment/stats": (400, 400, 403, 403, 403, 401),  # 400: no snapshot has been taken
     "GET /deployment/ssh": (200, 200, 200, 200, 200, 401),
@@ -50,4 +59,14 @@ MATRIX: dict[str, tuple[int, int, int, int, int, int]] = {
     "POST /users/logout": (200, 200, 200, 200, 200, 401),
     "GET /users/authmethods": (200, 200, 200, 200, 200, 200),
     "GET /users/first": (200, 200, 200, 200, 200, 404),  # 404: there is no user
+}
+# The bodies of the requests that need one.
+BODIES: dict[str, Any] = {
+    "PATCH /api/coderapi/v1/csp/groups/{group}": {"state": "resolved"},
+    "POST /api/coderapi/v1/stats/agent-rows": [],
+    "POST /csp/reports": {"csp-report": {"effective-directive": "img-src"}},
+    "PUT /users/stranger/password": {"password": "another-horse-battery"},
+    "PUT /users/another-owner/password": {"password": "another-horse-battery"},
+    "PUT /users/stranger/roles": {"roles": ["auditor"]},
+    "POST /authcheck": {"checks": {}},
 }
