@@ -140,16 +140,19 @@ def test_dropped_partition_is_created_again() -> None:
 
 
 class Slow:
-    """A database that answers when the test allows it."""
+    """A database that answers when the test allows it, and rejects one number."""
 
     def __init__(self) -> None:
         self.written: list[int] = []
+        self.rejected = 0
         self.started = threading.Event()
         self.may_answer = threading.Event()
 
     def commit(self, items: list[int]) -> None:
         self.started.set()
         self.may_answer.wait(DEADLINE_SECONDS)
+        if self.rejected in items:
+            raise ValueError
         self.written += items
 
 
@@ -239,26 +242,18 @@ def test_reports_of_a_client_that_has_gone_are_written(database: Slow) -> None:
     assert database.written == [1, 2, 3]
 
 
-def test_error_of_one_request_does_not_fail_others_of_its_batch() -> None:
-    started, may_answer = threading.Event(), threading.Event()
-
-    def commit(items: list[int]) -> None:
-        started.set()
-        may_answer.wait(DEADLINE_SECONDS)
-        if 2 in items:
-            raise ValueError
-
-    commits = GroupCommit(commit, close=lambda: None)
+def test_error_of_one_request_does_not_fail_others_of_its_batch(database: Slow) -> None:
+    commits, database.rejected = GroupCommit(database.commit, close=lambda: None), 2
 
     async def go() -> list[Any]:
         first = asyncio.create_task(ask(commits.submit([1])))
-        await asyncio.to_thread(started.wait, 30)
+        await asyncio.to_thread(database.started.wait, 30)
         others = [asyncio.create_task(ask(commits.submit([number]))) for number in (2, 3)]
         await asyncio.sleep(0)
-        may_answer.set()
+        database.may_answer.set()
         return await asyncio.gather(first, *others, return_exceptions=True)
 
     none, error, other = asyncio.run(go())
     commits.stop()
-    assert (none, other) == (None, None)
+    assert (none, other, database.written) == (None, None, [1, 3])
     assert isinstance(error, ValueError)

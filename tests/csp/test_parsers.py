@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from csp.importing import EARLIEST, parse_lines, received_at, version_of
+from csp.importing import EARLIEST, parse_lines, received_at
 from csp.noise.rules import Rules
 from csp.parsing.formats import Format, as_sent, parse
 from csp.parsing.tolerant_json import load
@@ -211,25 +211,6 @@ def test_any_time_is_parsed_or_rejected(value: Any) -> None:
         return
     assert EARLIEST <= found <= NOW
     assert found.tzinfo is UTC
-
-
-@pytest.mark.parametrize(
-    ("envelope", "version"),
-    [
-        ({}, ""),
-        ({"version": ""}, ""),
-        ({"version": "2.29.0"}, "2.29.0"),
-        ({"version": "v2.29.0-rc.1+abc"}, "2.29.0-rc.1+abc"),
-    ],
-)
-def test_version_is_parsed(envelope: dict[str, Any], version: str) -> None:
-    assert version_of(envelope) == version
-
-
-@pytest.mark.parametrize("value", ["new", "v", "2.", None, 2, {}, f"2.29.0-{'x' * 64}"])
-def test_invalid_version_is_rejected(value: Any) -> None:
-    with pytest.raises(ValueError, match="version: "):
-        version_of({"version": value})
 
 
 @given(st.binary(max_size=200) | st.from_regex(rb"\[?(\{\"body\":(\{\}|5)\},?|[0-9],?){0,5}\]?"))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from csp.models import Group, GroupHour, NoiseRule, Report
+from csp.models import Group, GroupHour, Report
 from tests.support.api.client import APIClient
 from tests.support.csp.reports import FIREFOX, PATH, legacy, modern, send
 
@@ -131,14 +131,6 @@ def test_similar_reports_are_one_group(member: APIClient) -> None:
     assert (group.pages, group.client_days) == (1, 1)
     assert sum(GroupHour.objects.filter(group=group).values_list("reports", flat=True)) == 4
     assert Group.objects.count() == 2
-
-
-def test_noise_is_answered_ok_and_counted_by_its_rule(member: APIClient) -> None:
-    assert send(member, legacy(blocked_uri="chrome-extension")).status_code == 200
-    group = Group.objects.get()
-    assert (group.reports, group.noise_reports, group.client_days) == (0, 1, 0)
-    assert NoiseRule.objects.get(groups=group).pattern == "chrome-extension"
-    assert not Group.objects.visible().exists()
 
 
 def test_nothing_private_is_stored(member: APIClient) -> None:

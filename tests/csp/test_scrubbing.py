@@ -460,6 +460,7 @@ def test_text_is_shortened_before_a_word(most: int, kept: str | None) -> None:
 def test_referrer_is_reduced_to_its_origin() -> None:
     for uri, origin in (("https://h.test/@alice/dev?x", "https://h.test"), ("about:blank", "")):
         assert address_of(uri).origin == origin
+    assert address_of("about:blank").page == "about"
 
 
 def test_unknown_members_are_scrubbed_up_to_a_limit() -> None:

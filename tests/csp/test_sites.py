@@ -68,12 +68,6 @@ def test_new_key_makes_a_new_site_at_once_and_a_retired_key_keeps_it(
     assert found_sites() == {"other": 1, "https://old.acme.test": 2}
 
 
-def test_imported_reports_have_sites(sites: None, tmp_path: Path) -> None:
-    lines = [legacy(document_uri=f"{site}/page") for site in (PORTAL, SHOP, "https://x.test")]
-    run("import_csp_reports", write_lines(tmp_path / "a.jsonl", *lines))
-    assert found_sites() == {PORTAL: 1, SHOP: 1, "other": 1}
-
-
 def test_groups_of_sites_are_decided_and_filtered_apart(sites: None, owner: APIClient) -> None:
     for site in (PORTAL, SHOP):
         report_on(site, owner)

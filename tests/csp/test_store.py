@@ -1,4 +1,4 @@
-"""Batches in PostgreSQL: concurrent writers and changed rules."""
+"""Batches in PostgreSQL: concurrent writers, kept plans and repeated batches."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from django.db import connection
 from django.db.models import Sum
 from psycopg.conninfo import make_conninfo
 
-from audit.services import SYSTEM
-from csp import services
-from csp.models import Group, GroupHour, NoiseRule, Report
+from csp.models import Group, GroupHour, Report
 from csp.writing.entries import Entry
 from csp.writing.store import Store
 from tests.support.api.client import APIClient
-from tests.support.csp.reports import CHROME, FIREFOX, NOW, entries, legacy, send
+from tests.support.csp.reports import CHROME, FIREFOX, entries, legacy, send
 from tests.support.databases.pooler import PGBOUNCER, pooler
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
@@ -92,17 +90,3 @@ def test_equal_reports_from_two_networks_are_two_clients(member: APIClient) -> N
     for address in ("2001:db8::1", "2001:db8::2:1", "2001:db8:0:1::1"):
         send(member, legacy(), REMOTE_ADDR=address)
     assert Group.objects.values_list("reports", "client_days").get() == (6, 3)
-
-
-def test_changed_rules_apply_to_the_next_report(member: APIClient) -> None:
-    report = legacy(blocked_uri="https://cdn.example.net/ads/x.js")
-    send(member, report)
-    rule = NoiseRule(name="ads", category="own", target="path", pattern="/ads/", reason="ads")
-    services.save_noise_rule(rule, actor=SYSTEM, now=NOW)
-    send(member, report)
-    rule.is_enabled = False
-    services.save_noise_rule(rule, actor=SYSTEM, now=NOW)
-    send(member, report)
-    services.delete_noise_rule(rule, actor=SYSTEM, now=NOW)
-    send(member, report)
-    assert Group.objects.values_list("reports", "noise_reports").get() == (3, 1)
