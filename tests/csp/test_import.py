@@ -314,7 +314,7 @@ def test_invalid_times_do_not_stop_an_import(tmp_path: Path) -> None:
 def test_line_can_have_a_version(tmp_path: Path, member: APIClient, settings: LazySettings) -> None:
     settings.CODER_VERSION = "2.29.0"
     send(member, legacy())
-    wrong = ["new", "v", "2.", None, 2, {}, f"2.29.0-{'x' * 64}"]
+    wrong: list[Any] = ["new", "v", "2.", None, 2, {}, f"2.29.0-{'x' * 64}"]
     lines = [{"version": text} | legacy() for text in ("v2.28.1", "2.29.0-rc.1+abc", "", *wrong)]
     message = complaint(write_lines(tmp_path / "a", legacy(), *lines))
     assert f"4 reports imported, 0 reports of other types counted. {len(wrong)} bad" in message
