@@ -7,7 +7,7 @@ import os
 import sys
 
 try:
-    from kernel.exit_status import exit_on_signals
+    from coderapi.startup.exit_status import exit_on_signals
 
     # Before the other imports, which take a part of a second.
     exit_on_signals()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from kernel.exit_status import FAILED, ending_with_the_reader, exit_on_signals
+from coderapi.startup.exit_status import FAILED, ending_with_the_reader, exit_on_signals
 
 # Before the other imports, which take a part of a second.
 exit_on_signals()
 
 import sys
 
-from coderapi.neighbors import conflict
+from coderapi.startup.neighbors import conflict
 
 # The other imports may find packages of another distribution, so check this before them.
 if sys.argv[1:2] in (["server"], ["worker"], ["migrate"]) and (reason := conflict()):
@@ -23,7 +23,8 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-from coderapi import __version__, bootstrap
+from coderapi import __version__
+from coderapi.startup import bootstrap
 from kernel.release import PROGRAM, commit
 from options.configuration import ConfigurationError
 from options.start import coder_version

@@ -27,10 +27,10 @@ import psycopg
 from django.conf import settings
 from django.db import Error, connection
 
-from coderapi.bootstrap import PRIVATE_DATABASE_URL
+from coderapi import postgres
 from coderapi.database.migrating import is_migrated
+from coderapi.startup.bootstrap import PRIVATE_DATABASE_URL
 from jobs.selectors import jobs_state
-from kernel import postgres
 from kernel.db import listener
 from kernel.db.connections import (
     connect_as_requests_do,

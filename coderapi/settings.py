@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 import django_stubs_ext
 
-from coderapi import __version__, bootstrap
-from kernel.datadir import data_dir
+from coderapi import __version__
+from coderapi.postgres.datadir import data_dir
+from coderapi.startup import bootstrap
 from kernel.db import replicas
 from kernel.db.connections import databases
 from kernel.http import CODER_API, OWN_API, headers

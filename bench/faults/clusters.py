@@ -15,8 +15,8 @@ import psycopg
 
 from bench.load import BenchError
 from bench.service import free_port
-from kernel.postgres.files import prepared
-from kernel.postgres.sharing import fitting
+from coderapi.postgres.files import prepared
+from coderapi.postgres.sharing import fitting
 
 ROLE = DATABASE = "coderapi"
 MAX_CONNECTIONS = 60

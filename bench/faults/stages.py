@@ -20,7 +20,7 @@ from bench.faults.proxy import Proxy
 from bench.faults.service import Service
 from bench.load import BenchError
 from bench.service import START_SECONDS, free_port, status_of
-from kernel import postgres
+from coderapi import postgres
 
 DISK = "700m"
 BLOCK = bytes(1 << 20)

@@ -21,9 +21,9 @@ from django.dispatch import receiver
 from django.urls import reverse
 
 from audit.models import Entry
+from coderapi.postgres.datadir import write_private
 from csp.access.page_headers import headers_by_origin
 from csp.models import IngestKey
-from kernel.datadir import write_private
 from kernel.release import PROGRAM
 from stats.models import NewestAgentStat, WorkspaceState
 from tokens.services import FirstOwner, ensure_first_owner

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 
-from coderapi.addresses import AddressError
+from coderapi.startup.addresses import AddressError
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from setproctitle import setproctitle
 
-from kernel.exit_status import ENDING
+from coderapi.startup.exit_status import ENDING
 from kernel.loops import Backoff
 
 if TYPE_CHECKING:

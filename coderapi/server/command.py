@@ -10,10 +10,10 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from coderapi.bootstrap import private_database
+from coderapi.postgres import Handle, PostgresError
+from coderapi.startup.bootstrap import private_database
 from kernel.commands import BaseCommand
 from kernel.loops import Backoff, repeat
-from kernel.postgres import Handle, PostgresError
 from options.reference import flag_help
 
 logger = logging.getLogger(__name__)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
-from coderapi.addresses import AddressError, Claim
 from coderapi.server.children import TITLE, Role
 from coderapi.server.connection import Application
 from coderapi.server.listener import Listener
 from coderapi.server.worker import DRAIN_SECONDS, Worker
+from coderapi.startup.addresses import AddressError, Claim
 from kernel.coder.running import running
 from kernel.http.asking import Asking, Submit, no_threads
 from kernel.http.call import environ_of

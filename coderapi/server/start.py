@@ -14,23 +14,23 @@ from django.db import connections
 from django.utils import timezone
 
 from coderapi import web
-from coderapi.addresses import AddressError, Claim
-from coderapi.bootstrap import claims
+from coderapi.database.capacity import fit_pools
 from coderapi.database.migrating import bring_up_to_date, connect_patiently
 from coderapi.pages.first_steps import log_first_task, make_first_owner
+from coderapi.postgres.datadir import DataDirectoryError
 from coderapi.server.children import Role
 from coderapi.server.listener import Listener
 from coderapi.server.prometheus import metrics_role
+from coderapi.server.signals import run_until_signalled
 from coderapi.server.supervisor import Supervisor
 from coderapi.server.worker import DRAIN_SECONDS, Worker
+from coderapi.startup.addresses import AddressError, Claim
+from coderapi.startup.bootstrap import claims
 from deployment.history import record, warn_of_options
 from experiments.selectors import warn_of_unknown_experiments
 from jobs.worker import work
-from kernel.datadir import DataDirectoryError
-from kernel.db.capacity import fit_pools
 from kernel.db.connections import leave_pool
 from kernel.http.metrics import measure_lag
-from kernel.loops import run_until_signalled
 from kernel.telemetry.metrics import start_sampling
 
 if TYPE_CHECKING:

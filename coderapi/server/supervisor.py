@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from coderapi.server.children import OF_SUPERVISOR, Child, Role
 from coderapi.server.command import private_database_watched
-from kernel.exit_status import ENDING
-from kernel.loops import REPEAT_SECONDS, Signals
+from coderapi.server.signals import REPEAT_SECONDS, Signals
+from coderapi.startup.exit_status import ENDING
 
 logger = logging.getLogger(__name__)
 

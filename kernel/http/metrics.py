@@ -13,7 +13,6 @@ from prometheus_client import Counter, Histogram
 
 from kernel.db import listener
 from kernel.db.backend import base as backend
-from kernel.db.capacity import free_connections
 from kernel.http.call import Call
 from kernel.http.results import UNKNOWN
 from kernel.telemetry import metrics
@@ -131,11 +130,6 @@ metrics.sampled_gauge(
     "Requests that wait for a connection to the database.",
     waiting_requests,
     mode="livesum",
-)
-metrics.database_gauge(
-    "coderapi_database_free_connections",
-    "Connections that PostgreSQL can still accept from the service.",
-    lambda now: {(): free_connections()},
 )
 metrics.sampled_gauge(
     "coderapi_listener_connected",

@@ -15,7 +15,7 @@ import pytest
 from django.core.management import get_commands, load_command_class
 
 from bin.commands_reference import commands_reference
-from coderapi import bootstrap
+from coderapi.startup import bootstrap
 from kernel.commands import BaseCommand, shown_arguments
 from tests.support.api.client import APIClient
 from tests.support.commands import execute, manage, run, succeed, write_lines

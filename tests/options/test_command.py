@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from coderapi import bootstrap
-from coderapi.bootstrap import unread_env_file
+from coderapi.startup import bootstrap
+from coderapi.startup.bootstrap import unread_env_file
 from options.catalogue import CATALOGUE, GROUPS, OWN_OPTIONS
 from tests.support.option_sources import Output
 
@@ -150,7 +150,7 @@ def test_every_command_warns_of_an_unread_env_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / ".env").write_text("CODERAPI_WIRE_FORMAT=coderd\n")
-    monkeypatch.setattr("coderapi.bootstrap.ROOT", tmp_path)
+    monkeypatch.setattr("coderapi.startup.bootstrap.ROOT", tmp_path)
     bootstrap.prepare(["coderapi", "options"], {})
     assert f"the file {tmp_path / '.env'} is not used. To use it, set" in capsys.readouterr().err
     bootstrap.prepare(["coderapi", "options"], {"CODERAPI_WIRE_FORMAT": "documented"})

@@ -23,8 +23,8 @@ from pathlib import Path
 
 import pytest
 
-from kernel import postgres
-from kernel.postgres import account
+from coderapi import postgres
+from coderapi.postgres import account
 from tests.support.databases.clusters import acquire_as_superuser, programs_of
 
 NAMED_SERVER = "CODERAPI_TEST_DATABASE_URL"

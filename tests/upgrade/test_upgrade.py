@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from coderapi import postgres
 from coderapi.database.migrating import known_migrations
-from kernel import postgres
+from coderapi.postgres import backup
+from coderapi.postgres.binaries import Source
 from kernel.db.schema_number import SCHEMA
-from kernel.postgres import backup
-from kernel.postgres.binaries import Source
 from tests.support.commands import succeed
 from tests.support.databases.clusters import directory_for_postgres, programs_of
 from tests.support.databases.tables import empty_tables

@@ -11,10 +11,10 @@ from django.utils import timezone
 from alerts.alerts import BACKUP
 from audit import services as audit
 from audit.services import COLUMNS, SYSTEM, Change, entry_values
-from kernel.datadir import secret
-from kernel.postgres import backup
-from kernel.postgres.clients import Target, target
-from kernel.postgres.commands import PostgresCommand
+from coderapi.postgres import backup
+from coderapi.postgres.clients import Target, target
+from coderapi.postgres.commands import PostgresCommand
+from coderapi.postgres.datadir import secret
 from kernel.release import commit
 from kernel.text import humanize
 

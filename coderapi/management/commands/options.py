@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from django.core.management.base import CommandError, CommandParser
 
-from coderapi.bootstrap import server_flags, status_of
+from coderapi.startup.bootstrap import server_flags, status_of
 from kernel.commands import ListingCommand, UsageError
 from kernel.http.headers import SESSION_TOKEN, WIRE_FORMAT
 from kernel.outgoing import Outgoing, OutgoingError, redacted, send

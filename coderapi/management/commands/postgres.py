@@ -8,10 +8,10 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandParser
 
-from kernel import postgres
+from coderapi import postgres
+from coderapi.postgres.clients import run_psql, target
+from coderapi.postgres.commands import PostgresCommand
 from kernel.commands import UsageError
-from kernel.postgres.clients import run_psql, target
-from kernel.postgres.commands import PostgresCommand
 from kernel.release import PROGRAM
 
 ACTIONS = {

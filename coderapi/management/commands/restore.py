@@ -11,14 +11,14 @@ from django.db.migrations.loader import MigrationLoader
 
 from coderapi.database.checks import check_database
 from coderapi.database.migrating import applied_migrations, known_migrations
+from coderapi.postgres import backup
+from coderapi.postgres.clients import target
+from coderapi.postgres.commands import PostgresCommand
+from coderapi.postgres.datadir import write_private
+from coderapi.postgres.replacement import check_replaceable, described, replace
 from kernel.commands import add_yes_argument, confirm
-from kernel.datadir import write_private
 from kernel.db.schema import first_difference
 from kernel.db.schema_number import SCHEMA
-from kernel.postgres import backup
-from kernel.postgres.clients import target
-from kernel.postgres.commands import PostgresCommand
-from kernel.postgres.replacement import check_replaceable, described, replace
 
 
 class Command(PostgresCommand):

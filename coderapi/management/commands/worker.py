@@ -11,8 +11,8 @@ from django.utils import timezone
 from coderapi.database.checks import check_database
 from coderapi.database.migrating import connect_patiently, is_migrated
 from coderapi.server.command import ServerCommand, private_database_watched
+from coderapi.server.signals import run_until_signalled
 from kernel.db.schema_number import record_schema
-from kernel.loops import run_until_signalled
 from kernel.release import PROGRAM
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ import pytest
 from django.core.management import get_commands, load_command_class
 from django.utils import timezone
 
-from kernel.postgres.binaries import newest_programs
+from coderapi.postgres.binaries import newest_programs
 from options.catalogue import CATALOGUE
 from tests.support.coder.stand_in import Key, Person, StandInCoder
 from tests.support.coder.tables import coder_database

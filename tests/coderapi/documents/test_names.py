@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from django.template import Context, Template
 
-from coderapi import bootstrap
+from coderapi.startup import bootstrap
+from coderapi.startup.renames import RENAMES, Renames
 from jobs.models import JobRun
 from kernel.release import ROOT
-from kernel.renames import RENAMES, Renames
 from options.catalogue import OWN_OPTIONS
 from tests.support.commands import execute
 

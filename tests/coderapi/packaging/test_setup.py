@@ -140,8 +140,9 @@ def test_environment_of_an_old_python_is_replaced(machine: Machine) -> None:
 
 def test_every_python_runs_a_command_with_the_packages_of_the_checkout(machine: Machine) -> None:
     # These files run before others are imported.
-    for name in ("manage.py", "bin/coderapi", "kernel/__init__.py", "kernel/exit_status.py"):
-        (machine.root / name).parent.mkdir(exist_ok=True)
+    startup = ("coderapi/startup/__init__.py", "coderapi/startup/exit_status.py")
+    for name in ("manage.py", "bin/coderapi", "coderapi/__init__.py", *startup):
+        (machine.root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / name, machine.root / name)
 
     def run(*arguments: str) -> tuple[int, str]:

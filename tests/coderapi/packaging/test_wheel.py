@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from coderapi import __version__, neighbors
-from coderapi.neighbors import ADVICE
+from coderapi import __version__
+from coderapi.startup import neighbors
+from coderapi.startup.neighbors import ADVICE
 from tests.support.commands import execute
 from tests.support.processes import PACKAGES, PROJECT, own_database
 from tests.support.servers.live import Server

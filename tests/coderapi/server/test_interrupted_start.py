@@ -63,7 +63,7 @@ def test_program_can_be_interrupted_while_python_starts(tmp_path: Path) -> None:
 def test_signal_is_not_lost_where_python_ignores_exceptions() -> None:
     code = """
 import signal, threading, weakref
-from kernel.exit_status import exit_on_signals
+from coderapi.startup.exit_status import exit_on_signals
 exit_on_signals()
 kept = type("Kept", (), {})()
 callback = weakref.ref(kept, lambda _: signal.raise_signal(signal.SIGINT))

@@ -18,9 +18,9 @@ from urllib.request import urlopen
 import psycopg
 import pytest
 
-from coderapi.addresses import AddressError, Claim, split
+from coderapi import postgres
 from coderapi.database.migrating import LOCK
-from kernel import postgres
+from coderapi.startup.addresses import AddressError, Claim, split
 from kernel.db.connections import lock_number
 from tests.support.commands import execute
 from tests.support.databases.clusters import copy_cluster

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from coderapi.addresses import AddressError, claim_all
 from coderapi.server.certificates import CertificateError, tls_context
+from coderapi.startup.addresses import AddressError, claim_all
 from options.configuration import load
 from options.rejections import rejected_values
 from tests.support.servers.certificates import Authority, Pair

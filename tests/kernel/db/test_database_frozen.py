@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from kernel import postgres
+from coderapi import postgres
 from kernel.db.connections import LimitedConnection
 from kernel.db.listener import DEAF_AFTER_SECONDS
 from tests.support.databases.clusters import OwnCluster, own_cluster

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from kernel import postgres
-from kernel.postgres.binaries import Binaries, Source, found
-from kernel.postgres.cluster import run_single, running
-from kernel.postgres.files import ROLE, prepared
-from kernel.postgres.sharing import fitting
+from coderapi import postgres
+from coderapi.postgres.binaries import Binaries, Source, found
+from coderapi.postgres.cluster import run_single, running
+from coderapi.postgres.files import ROLE, prepared
+from coderapi.postgres.sharing import fitting
 from tests.support.commands import manage
 from tests.support.processes import wait_for
 

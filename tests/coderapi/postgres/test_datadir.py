@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel.datadir import DataDirectoryError, data_dir, ensure, secret, write_private
+from coderapi.postgres.datadir import DataDirectoryError, data_dir, ensure, secret, write_private
 
 ORDINARY, ROOT = 1000, 0
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from kernel import postgres
-from kernel.postgres.files import variables_of
+from coderapi import postgres
+from coderapi.postgres.files import variables_of
 from tests.support.commands import manage
 from tests.support.databases.clusters import copy_cluster
 from tests.support.processes import free_port, own_database

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from kernel.datadir import PASSABLE, DataDirectoryError, ensure, existing
-from kernel.postgres.account import Account, PostgresError, account_for
+from coderapi.postgres.account import Account, PostgresError, account_for
+from coderapi.postgres.datadir import PASSABLE, DataDirectoryError, ensure, existing
 
 ROLE = DATABASE = "coderapi"
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
     *("alerts", "audit", "beside", "coderapi", "csp", "deployment", "experiments", "jobs"),
     *("kernel", "options", "stats", "tokens", "users"),

@@ -25,11 +25,11 @@ from typing import IO, NamedTuple
 
 import psycopg
 
-from kernel.datadir import PASSABLE
-from kernel.postgres.account import PostgresError
-from kernel.postgres.clients import Target, target
-from kernel.postgres.files import unfollowed
-from kernel.postgres.replacement import REPLACED, described, replace, started, text_of
+from coderapi.postgres.account import PostgresError
+from coderapi.postgres.clients import Target, target
+from coderapi.postgres.datadir import PASSABLE
+from coderapi.postgres.files import unfollowed
+from coderapi.postgres.replacement import REPLACED, described, replace, started, text_of
 
 ABOUT, SECRET_KEY, DUMP = "about.json", "secret_key", "database.dump"
 MAX_SMALL_BYTES = 64 * 1024

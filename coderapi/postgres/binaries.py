@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from kernel.postgres.account import Account, PostgresError
+from coderapi.postgres.account import Account, PostgresError
 from kernel.release import PROGRAM
 
 Source = Literal["wheel", "system"]

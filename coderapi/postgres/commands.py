@@ -9,9 +9,9 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from coderapi.postgres.account import PostgresError
+from coderapi.postgres.datadir import DataDirectoryError, data_dir
 from kernel.commands import BaseCommand
-from kernel.datadir import DataDirectoryError, data_dir
-from kernel.postgres.account import PostgresError
 
 
 class PostgresCommand(BaseCommand):

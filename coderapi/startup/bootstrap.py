@@ -22,12 +22,11 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-from coderapi.addresses import AddressError, Claim, claim_all
-from kernel import datadir
-from kernel.exit_status import FAILED, MISUSED, exit_on_signals, ignore_signals
-from kernel.postgres import Handle, PostgresError, acquire
+from coderapi.postgres import Handle, PostgresError, acquire, datadir
+from coderapi.startup.addresses import AddressError, Claim, claim_all
+from coderapi.startup.exit_status import FAILED, MISUSED, exit_on_signals, ignore_signals
+from coderapi.startup.renames import RENAMES, Renames
 from kernel.release import IS_CHECKOUT, PROGRAM, ROOT
-from kernel.renames import RENAMES, Renames
 from kernel.telemetry import DIRECTORY_VARIABLE, shared_directory
 from options.configuration import Configuration, ConfigurationError
 from options.errors import nearest_name

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kernel.loops import is_alive
-from kernel.postgres.account import PostgresError
-from kernel.postgres.binaries import Binaries
-from kernel.postgres.files import (
+from coderapi.postgres.account import PostgresError
+from coderapi.postgres.binaries import Binaries
+from coderapi.postgres.files import (
     DATABASE,
     ROLE,
     Cluster,
@@ -25,6 +24,7 @@ from kernel.postgres.files import (
     trim_log,
     unfollowed,
 )
+from kernel.loops import is_alive
 
 SUPERUSER = "postgres"
 # The timeout for each step: to start, to stop, or to wait for a killed server's children.

@@ -19,17 +19,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from kernel.datadir import give_to_owner
-from kernel.postgres import cluster as life
-from kernel.postgres.account import PostgresError, account_for
-from kernel.postgres.binaries import (
+from coderapi.postgres import cluster as life
+from coderapi.postgres.account import PostgresError, account_for
+from coderapi.postgres.binaries import (
     Binaries,
     chosen,
     found,
     remove_other_copies,
     within_reach,
 )
-from kernel.postgres.files import (
+from coderapi.postgres.datadir import give_to_owner
+from coderapi.postgres.files import (
     Cluster,
     prepared,
     sockets_directory,

@@ -15,9 +15,9 @@ import pytest
 
 from coderapi import __version__
 from coderapi.management.commands.restore import own_tables
+from coderapi.postgres import PostgresError, backup, replacement
+from coderapi.postgres.clients import target
 from kernel.db.replicas import PREFIX
-from kernel.postgres import PostgresError, backup, replacement
-from kernel.postgres.clients import target
 from tests.support.commands import error_of, succeed
 from tests.support.databases.tables import TABLES, query, row_counts
 from tests.support.factories import PASSWORD, utc

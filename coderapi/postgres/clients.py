@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kernel.postgres.binaries import Binaries, found, newest_programs
-from kernel.postgres.files import variables_of
-from kernel.postgres.sharing import acquire
+from coderapi.postgres.binaries import Binaries, found, newest_programs
+from coderapi.postgres.files import variables_of
+from coderapi.postgres.sharing import acquire
 
 
 @dataclass(frozen=True, slots=True)

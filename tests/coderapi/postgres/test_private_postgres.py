@@ -13,12 +13,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from kernel import postgres
-from kernel.postgres import binaries
-from kernel.postgres.binaries import Binaries, Source
-from kernel.postgres.clients import programs_for
-from kernel.postgres.cluster import running, start
-from kernel.postgres.files import (
+from coderapi import postgres
+from coderapi.postgres import binaries
+from coderapi.postgres.binaries import Binaries, Source
+from coderapi.postgres.clients import programs_for
+from coderapi.postgres.cluster import running, start
+from coderapi.postgres.files import (
     Cluster,
     last_log_lines,
     prepared,
@@ -45,7 +45,7 @@ held: list[postgres.Handle] = []
 HOLD = """
 import sys
 from pathlib import Path
-from kernel import postgres
+from coderapi import postgres
 handle = postgres.acquire(Path(sys.argv[1]), durable=False)
 print(handle.url, flush=True)
 sys.stdin.read()

@@ -25,10 +25,10 @@ from zipfile import BadZipFile
 
 import psycopg
 
+from coderapi.postgres.account import PostgresError
+from coderapi.postgres.clients import Target
 from kernel.db.replicas import PREFIX
 from kernel.db.schema import MARK
-from kernel.postgres.account import PostgresError
-from kernel.postgres.clients import Target
 from kernel.text.humanize import plural
 
 REPLACED = "coderapi_replaced"

@@ -28,7 +28,7 @@ example if the disk is full.
 
 from __future__ import annotations
 
-from kernel.postgres.account import PostgresError
-from kernel.postgres.sharing import Handle, acquire, address, stop, why_unavailable
+from coderapi.postgres.account import PostgresError
+from coderapi.postgres.sharing import Handle, acquire, address, stop, why_unavailable
 
 __all__ = ["Handle", "PostgresError", "acquire", "address", "stop", "why_unavailable"]
