@@ -100,10 +100,7 @@ def load(
         family.json_path: read_providers(family, variables, environment) for family in FAMILIES
     }
     sources = [environment, read_flags(flags)]
-    settings = [setting for source in sources for setting in source.settings]
-    # A flag overrides the environment.
-    if files := [each.value for each in settings if each.option.json_path == CONFIG_PATH]:
-        sources += [read_yaml_file(files[-1])] if files[-1] else []
+    sources += _file(sources)
     if errors := [error for source in sources for error in source.errors]:
         raise ConfigurationError(errors, warnings=_warnings(sources))
     computed = {**(defaults or {}), SECURE_COOKIE: _secure_cookie(sources)}
@@ -114,14 +111,10 @@ def load(
         for option in CATALOGUE
     )
     found = _resolved((*options, AI_PROVIDERS, *OWN_OPTIONS), sources)
-    values = {path: item.value for path, item in found.items()}
-    places = {path: item.place for path, item in found.items()}
     for path, providers in families.items():
         if providers:
-            values[path] = [*(values[path] or ()), *providers.values()]
-            # Only the place is set. The source stays empty, because Coder's server sends an empty
-            # source for these values.
-            places[path] = places[path] or f"{next(iter(providers))}*"
+            found[path] = _with_providers(found[path], providers)
+    values = {path: item.value for path, item in found.items()}
     set_to = (variables.get(name) for name in _REDIRECT_VARIABLES)
     redirects = _REDIRECT_FLAG in dict(flags) or not TRUE.isdisjoint(set_to)
     _change_at_start(values, redirects=redirects)
@@ -129,9 +122,26 @@ def load(
         options,
         values,
         sources={path: item.source for path, item in found.items()},
-        places=places,
+        places={path: item.place for path, item in found.items()},
         warnings=_warnings(sources),
     )
+
+
+def _file(sources: Iterable[Gathered]) -> list[Gathered]:
+    """Reads the YAML file that a flag names. Without one, reads the one in the environment."""
+    settings = [setting for source in sources for setting in source.settings]
+    files = [each.value for each in settings if each.option.json_path == CONFIG_PATH]
+    return [read_yaml_file(files[-1])] if files and files[-1] else []
+
+
+def _with_providers(setting: Setting, providers: Mapping[str, dict[str, Any]]) -> Setting:
+    """Adds the providers from numbered variables. They are set at the first of these variables.
+
+    The source stays empty, because Coder's server sends an empty source for these values.
+    """
+    value = [*(setting.value or ()), *providers.values()]
+    place = setting.place or f"{next(iter(providers))}*"
+    return dataclasses.replace(setting, value=value, place=place)
 
 
 def _secure_cookie(sources: Sequence[Gathered]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from options.option import Option
+from options.values import structs
 from options.values.addresses import Address, split_host_port
 from options.values.base import ValueType
 from options.values.lists import TextList
@@ -16,7 +17,6 @@ from options.values.structs import (
     AI_PROVIDER_FIELDS,
     EXTERNAL_AUTH_FIELDS,
     LINK_FIELDS,
-    SECRET_MEMBERS,
     AIProviders,
     ExternalAuth,
     Field,
@@ -70,31 +70,30 @@ def ref(component: str) -> Schema:
     return {"$ref": f"#/components/schemas/{component}"}
 
 
-def _documented(fields: Mapping[str, Field]) -> dict[str, Field]:
-    return {key: each for key, each in fields.items() if each.documented}
+def _public(fields: Mapping[str, Field], *, is_coderd: bool) -> dict[str, Field]:
+    """Returns the fields of records that a format has."""
+    return {
+        key: each
+        for key, each in fields.items()
+        if not (each.secret or each.internal) and (is_coderd or each.documented)
+    }
 
 
 def _record(
-    fields: Mapping[str, Field], description: str, *, lists: Schema, optional: Iterable[str] = ()
+    fields: Mapping[str, Field], description: str, *, lists: Schema, is_coderd: bool
 ) -> Schema:
-    """Returns an object schema with a member for each public field.
-
-    `lists` is the schema of the fields that contain lists.
-    """
-    by_absence = {"": TEXT, False: TRUTH, None: lists}
+    """Returns an object schema. `lists` is the schema of the fields that contain lists."""
+    schemas = {structs.TEXT: TEXT, structs.TRUTH: TRUTH, structs.TEXTS: lists}
     members = {
-        key: described(by_absence[each.absent], each.description)
-        for key, each in fields.items()
-        if key not in _PRIVATE_FIELDS
+        key: described(schemas[each.type], each.description)
+        for key, each in _public(fields, is_coderd=is_coderd).items()
     }
+    optional = [key for key, each in fields.items() if is_coderd and each.omits_empty]
     return object_of(members, description, optional=optional)
 
 
 TEXTS = array_of(TEXT)
 TEXTS_OR_NULL = nullable(TEXTS)
-
-# Fields of providers that no response includes.
-_PRIVATE_FIELDS = SECRET_MEMBERS | {"extra_token_keys"}
 
 URL_MEMBERS = object_of(
     {
@@ -211,38 +210,29 @@ def _text(decoded: str) -> str:
     return decoded.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _providers(providers: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
-    return providers and [
-        {key: item for key, item in provider.items() if key not in _PRIVATE_FIELDS}
-        for provider in providers
-    ]
-
-
-def _documented_providers(providers: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
-    fields = _documented(EXTERNAL_AUTH_FIELDS)
-    return [
-        _map({key: item for key, item in provider.items() if key in fields})
-        for provider in _providers(providers) or ()
-    ]
-
-
-def _ai_providers(providers: list[dict[str, str]] | None) -> list[dict[str, str]]:
-    return [
-        {key: text for key, text in each.items() if text or not key.startswith("bedrock_")}
-        for each in _providers(providers) or ()
-    ]
-
-
-def _links(links: list[dict[str, str]] | None) -> list[dict[str, str]] | None:
-    return links and [
-        {key: text for key, text in link.items() if text or key != "location"} for link in links
-    ]
+def _records(fields: Mapping[str, Field], *, is_coderd: bool) -> Callable[[Any], Any]:
+    """Builds the function that encodes records. It returns None for None."""
+    shown = _public(fields, is_coderd=is_coderd)
+    omitted = {key for key, each in shown.items() if is_coderd and each.omits_empty}
+    return lambda records: (
+        records
+        and [
+            {key: record[key] for key in shown if record[key] or key not in omitted}
+            for record in records
+        ]
+    )
 
 
 def _complete(fields: Mapping[str, Field]) -> Callable[[Any], Any]:
-    """Builds the inverse of `_links` or `_providers`, which adds the members that are missing."""
-    empty = {key: each.absent for key, each in fields.items() if key not in _PRIVATE_FIELDS}
-    return lambda records: records and [empty | record for record in records]
+    """Builds the inverse of `_records` in the coderd format: it adds the missing members."""
+    empty = {key: each.type.absent for key, each in _public(fields, is_coderd=True).items()}
+    return lambda records: [empty | record for record in records or ()] or None
+
+
+_documented_links = _records(LINK_FIELDS, is_coderd=False)
+_documented_providers = _records(EXTERNAL_AUTH_FIELDS, is_coderd=False)
+_coderd_providers = _records(EXTERNAL_AUTH_FIELDS, is_coderd=True)
+_ai_providers = _records(AI_PROVIDER_FIELDS, is_coderd=True)
 
 
 def _map(values: dict[str, Any] | None) -> dict[str, Any]:
@@ -275,14 +265,14 @@ _DOCUMENTED = ConfigFormat(
         TextListMap: Encoding(map_of(TEXTS), _map),
         Links: Encoding(
             object_of({"value": described(array_of(ref(_LINK)), "The links.")}, "Links to show."),
-            lambda links: {"value": links or []},
+            lambda links: {"value": _documented_links(links) or []},
         ),
         ExternalAuth: Encoding(
             object_of(
                 {"value": described(array_of(ref(_PROVIDER)), "The providers.")},
                 "The external auth providers.",
             ),
-            lambda providers: {"value": _documented_providers(providers)},
+            lambda providers: {"value": list(map(_map, _documented_providers(providers) or ()))},
         ),
     },
     components={
@@ -298,8 +288,8 @@ _DOCUMENTED = ConfigFormat(
             {"source": described(TEXT, "The pattern, in RE2 syntax.", "^dev-")},
             "A regular expression.",
         ),
-        _LINK: _record(LINK_FIELDS, _A_LINK, lists=TEXTS),
-        _PROVIDER: _record(_documented(EXTERNAL_AUTH_FIELDS), _A_PROVIDER, lists=TEXTS),
+        _LINK: _record(LINK_FIELDS, _A_LINK, lists=TEXTS, is_coderd=False),
+        _PROVIDER: _record(EXTERNAL_AUTH_FIELDS, _A_PROVIDER, lists=TEXTS, is_coderd=False),
     },
 )
 _CODERD = ConfigFormat(
@@ -315,23 +305,24 @@ _CODERD = ConfigFormat(
         TextList: Encoding(TEXTS_OR_NULL),
         TextMap: Encoding(nullable(map_of(TEXT))),
         TextListMap: Encoding(nullable(map_of(TEXTS_OR_NULL))),
-        Links: Encoding(nullable(array_of(ref(_LINK))), _links, _complete(LINK_FIELDS)),
+        Links: Encoding(
+            nullable(array_of(ref(_LINK))),
+            _records(LINK_FIELDS, is_coderd=True),
+            _complete(LINK_FIELDS),
+        ),
         ExternalAuth: Encoding(
             array_of(ref(_PROVIDER)),
-            lambda providers: _providers(providers) or [],
-            lambda providers: _complete(EXTERNAL_AUTH_FIELDS)(providers) or None,
+            lambda providers: _coderd_providers(providers) or [],
+            _complete(EXTERNAL_AUTH_FIELDS),
         ),
-        AIProviders: Encoding(array_of(ref(_AI_PROVIDER)), _ai_providers),
+        AIProviders: Encoding(
+            array_of(ref(_AI_PROVIDER)), lambda providers: _ai_providers(providers) or []
+        ),
     },
     components={
-        _LINK: _record(LINK_FIELDS, _A_LINK, lists=TEXTS, optional=["location"]),
-        _PROVIDER: _record(EXTERNAL_AUTH_FIELDS, _A_PROVIDER, lists=TEXTS_OR_NULL),
-        _AI_PROVIDER: _record(
-            AI_PROVIDER_FIELDS,
-            _AN_AI_PROVIDER,
-            lists=TEXTS,
-            optional=[key for key in AI_PROVIDER_FIELDS if key.startswith("bedrock_")],
-        ),
+        _LINK: _record(LINK_FIELDS, _A_LINK, lists=TEXTS, is_coderd=True),
+        _PROVIDER: _record(EXTERNAL_AUTH_FIELDS, _A_PROVIDER, lists=TEXTS_OR_NULL, is_coderd=True),
+        _AI_PROVIDER: _record(AI_PROVIDER_FIELDS, _AN_AI_PROVIDER, lists=TEXTS, is_coderd=True),
     },
     is_coderd=True,
     keys={

@@ -35,14 +35,6 @@ _NUMBERED = re.compile(r"(?P<number>[0-9]{1,6})_(?P<key>.*)", re.DOTALL)
 _FILE = "_FILE"
 
 
-# Maps the default value of a key to the function that parses the variable of this key.
-_PARSERS: Mapping[object, Callable[[str], Any]] = {
-    "": str,
-    False: Bool().parse,
-    None: lambda text: text.split(" ") if text else None,
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Family:
     """A family of numbered variables. Each number is one record.
@@ -64,7 +56,7 @@ class Family:
         found: dict[str, tuple[str, Callable[[str], Any]]] = {}
         for key, each in self.fields.items():
             name = self.names.get(key, key.upper())
-            found[name] = key, _PARSERS[each.absent]
+            found[name] = key, each.type.parse
             if each.secret:
                 found[name + _FILE] = key, read_secret
         return found
@@ -217,7 +209,7 @@ def _by_number(
 def _provider(
     family: Family, texts: Mapping[str, str], place: str, gathered: Gathered
 ) -> dict[str, Any]:
-    provider = {key: each.absent for key, each in family.fields.items()}
+    provider = {key: each.type.absent for key, each in family.fields.items()}
     readers = family.readers()
     for name, text in texts.items():
         variable, secret = f"{place}{name}", name.removesuffix(_FILE)

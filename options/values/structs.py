@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from yaml import MappingNode, Node, ScalarNode, SequenceNode
 
 from options.values.base import ValueRefusedError, ValueType
+from options.values.scalars import Bool
 from options.values.yaml_text import flow_text, is_null, place_of, read_document
 
 # The booleans of YAML 1.1. Coder accepts them inside structured values.
@@ -97,70 +98,83 @@ class TextListMap(_Map[list[str] | None]):
     item = staticmethod(_texts)
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A key of a structured value: its parser, its description, and its default value.
-
-    If the API reference does not contain the key, `documented` is false.
-    """
+class FieldType(NamedTuple):
+    """The type of a field: how to read it from YAML and from a variable, and its default value."""
 
     read: Callable[..., Any]
+    parse: Callable[[str], Any]
+    absent: Any
+
+
+TEXT = FieldType(_text, str, "")
+TRUTH = FieldType(_truth, Bool().parse, False)
+TEXTS = FieldType(_texts, lambda text: text.split(" ") if text else None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A key of a structured value.
+
+    No response contains the value of a `secret` or `internal` field. If the API reference does not
+    contain the key, `documented` is false. With `omits_empty`, Coder omits an empty value.
+    """
+
+    type: FieldType
     description: str
-    absent: Any = ""
     secret: bool = False
+    internal: bool = False
     documented: bool = True
+    omits_empty: bool = False
 
 
 LINK_FIELDS: Mapping[str, Field] = {
-    "name": Field(_text, "The label of the link."),
-    "target": Field(_text, "The URL of the link."),
-    "icon": Field(_text, "The icon: `bug`, `chat`, `docs` or `star`."),
-    "location": Field(_text, "Where the link is shown: `navbar` or `dropdown`."),
+    "name": Field(TEXT, "The label of the link."),
+    "target": Field(TEXT, "The URL of the link."),
+    "icon": Field(TEXT, "The icon: `bug`, `chat`, `docs` or `star`."),
+    "location": Field(TEXT, "Where the link is shown: `navbar` or `dropdown`.", omits_empty=True),
 }
 
 EXTERNAL_AUTH_FIELDS: Mapping[str, Field] = {
-    "type": Field(_text, "The kind of provider, such as `github` or `gitlab`."),
-    "client_id": Field(_text, "The client id that the provider issued for this deployment."),
-    "client_secret": Field(_text, "The client secret.", secret=True),
-    "id": Field(_text, "The name of the provider in templates and URLs."),
-    "auth_url": Field(_text, "The URL where users authorize access."),
-    "token_url": Field(_text, "The URL that issues tokens."),
-    "validate_url": Field(_text, "The URL that validates a token."),
-    "revoke_url": Field(_text, "The URL that revokes a token."),
-    "app_install_url": Field(_text, "The URL where users install the provider's app."),
-    "app_installations_url": Field(_text, "The URL that lists the app's installations."),
-    "no_refresh": Field(_truth, "True if tokens are not refreshed.", absent=False),
-    "scopes": Field(_texts, "The scopes to request.", absent=None),
+    "type": Field(TEXT, "The kind of provider, such as `github` or `gitlab`."),
+    "client_id": Field(TEXT, "The client id that the provider issued for this deployment."),
+    "client_secret": Field(TEXT, "The client secret.", secret=True),
+    "id": Field(TEXT, "The name of the provider in templates and URLs."),
+    "auth_url": Field(TEXT, "The URL where users authorize access."),
+    "token_url": Field(TEXT, "The URL that issues tokens."),
+    "validate_url": Field(TEXT, "The URL that validates a token."),
+    "revoke_url": Field(TEXT, "The URL that revokes a token."),
+    "app_install_url": Field(TEXT, "The URL where users install the provider's app."),
+    "app_installations_url": Field(TEXT, "The URL that lists the app's installations."),
+    "no_refresh": Field(TRUTH, "True if tokens are not refreshed."),
+    "scopes": Field(TEXTS, "The scopes to request."),
     "extra_token_keys": Field(
-        _texts, "Additional members of the token response to store.", absent=None
+        TEXTS, "Additional members of the token response to store.", internal=True
     ),
-    "api_base_url": Field(_text, "The URL of the provider's API.", documented=False),
-    "device_flow": Field(
-        _truth, "True if users sign in by entering a code on the provider's page.", absent=False
-    ),
-    "device_code_url": Field(_text, "The URL that issues codes for the device flow."),
-    "mcp_url": Field(_text, "The URL of the provider's MCP server."),
-    "mcp_tool_allow_regex": Field(_text, "A pattern for the MCP tools to allow."),
-    "mcp_tool_deny_regex": Field(_text, "A pattern for the MCP tools to deny."),
-    "regex": Field(_text, "A pattern for the Git URLs that use this provider."),
-    "display_name": Field(_text, "The provider's name in the dashboard."),
-    "display_icon": Field(_text, "The URL of the provider's icon."),
+    "api_base_url": Field(TEXT, "The URL of the provider's API.", documented=False),
+    "device_flow": Field(TRUTH, "True if users sign in by entering a code on the provider's page."),
+    "device_code_url": Field(TEXT, "The URL that issues codes for the device flow."),
+    "mcp_url": Field(TEXT, "The URL of the provider's MCP server."),
+    "mcp_tool_allow_regex": Field(TEXT, "A pattern for the MCP tools to allow."),
+    "mcp_tool_deny_regex": Field(TEXT, "A pattern for the MCP tools to deny."),
+    "regex": Field(TEXT, "A pattern for the Git URLs that use this provider."),
+    "display_name": Field(TEXT, "The provider's name in the dashboard."),
+    "display_icon": Field(TEXT, "The URL of the provider's icon."),
     "code_challenge_methods_supported": Field(
-        _texts, "The PKCE methods that the provider supports.", absent=None
+        TEXTS, "The PKCE methods that the provider supports."
     ),
 }
 
 AI_PROVIDER_FIELDS: Mapping[str, Field] = {
-    "type": Field(_text, "The kind of provider, such as `openai` or `anthropic`."),
-    "name": Field(_text, "The name of the provider in the gateway's URLs."),
-    "base_url": Field(_text, "The URL of the provider's API."),
-    "bedrock_region": Field(_text, "The AWS region of the Bedrock service."),
-    "bedrock_model": Field(_text, "The Bedrock model for normal requests."),
-    "bedrock_small_fast_model": Field(_text, "The Bedrock model for small tasks."),
-    "provider_key": Field(_text, "The key of the provider's API.", secret=True),
-    "provider_keys": Field(_text, "Several keys, separated by commas.", secret=True),
-    "provider_access_key": Field(_text, "The ID of the AWS access key.", secret=True),
-    "provider_access_key_secret": Field(_text, "The secret of the AWS access key.", secret=True),
+    "type": Field(TEXT, "The kind of provider, such as `openai` or `anthropic`."),
+    "name": Field(TEXT, "The name of the provider in the gateway's URLs."),
+    "base_url": Field(TEXT, "The URL of the provider's API."),
+    "bedrock_region": Field(TEXT, "The AWS region of the Bedrock service.", omits_empty=True),
+    "bedrock_model": Field(TEXT, "The Bedrock model for normal requests.", omits_empty=True),
+    "bedrock_small_fast_model": Field(TEXT, "The Bedrock model for small tasks.", omits_empty=True),
+    "provider_key": Field(TEXT, "The key of the provider's API.", secret=True),
+    "provider_keys": Field(TEXT, "Several keys, separated by commas.", secret=True),
+    "provider_access_key": Field(TEXT, "The ID of the AWS access key.", secret=True),
+    "provider_access_key_secret": Field(TEXT, "The secret of the AWS access key.", secret=True),
 }
 
 SECRET_MEMBERS = frozenset(
@@ -185,8 +199,10 @@ class Records(Struct[list[dict[str, Any]]]):
     def _record(self, node: Node, *, path: str) -> dict[str, Any]:
         given = dict(_pairs(node, path=path))
         return {
-            key: field.read(given[key], path=f"{path}.{key}") if key in given else field.absent
-            for key, field in self.fields.items()
+            key: each.type.read(given[key], path=f"{path}.{key}")
+            if key in given
+            else each.type.absent
+            for key, each in self.fields.items()
         }
 
 
