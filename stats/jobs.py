@@ -3,8 +3,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from jobs.registry import Job, register
-from stats.retention import prune_stats
 from stats.rollups.hours import make_partitions
+from stats.rollups.retention import prune_stats
 from stats.selectors import refresh_interval
 from stats.services import collect_snapshot
 

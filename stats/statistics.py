@@ -164,21 +164,9 @@ def configured_usage() -> bool:
     return USAGE_EXPERIMENT in map(str.lower, settings.EXPERIMENTS)
 
 
-_counts_usage: Callable[[], bool] = configured_usage
-
-
-def set_usage_rule(rule: Callable[[], bool]) -> None:
-    """Sets the function that decides whether sessions are counted from usage rows.
-
-    The source of the rows decides this, and it may be known only to an app of a higher layer.
-    """
-    global _counts_usage
-    _counts_usage = rule
-
-
-def counts_usage() -> bool:
-    """Returns whether sessions are counted from usage rows."""
-    return _counts_usage()
+# Returns whether sessions are counted from usage rows. The source of the rows decides this, and an
+# app of a higher layer may replace this function, because only this app knows the source.
+counts_usage: Callable[[], bool] = configured_usage
 
 
 def agent_statistics(at: datetime, *, from_usage: bool = False) -> dict[str, Any]:

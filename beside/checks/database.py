@@ -10,7 +10,6 @@ from beside.checks import Finding
 from beside.database.connection import CoderDatabaseError, Reader, reading
 from beside.database.rows import (
     AGENT_ROWS,
-    PLAIN,
     TABLES,
     Rows,
     grant,
@@ -18,7 +17,7 @@ from beside.database.rows import (
 )
 from kernel.admin import State
 from kernel.text.humanize import ago, plural
-from stats.ingest.rows import BY_NAME
+from stats.ingest.members import BY_NAME, PLAIN
 from stats.models import KIND_COLUMNS
 
 ROLE = "coderapi_reader"

@@ -16,15 +16,11 @@ from beside.database.connection import Reader
 from beside.models import ReaderProgress
 from kernel.text.humanize import plural
 from stats.ingest.ingestion import AGENT, parse, store
-from stats.ingest.rows import AGENT_MEMBERS, BY_NAME, UNKNOWN_SESSIONS
+from stats.ingest.members import BY_NAME, PLAIN, UNKNOWN_SESSIONS
 from stats.models import DAY, KIND_COLUMNS, MINUTE, AgentStat
 
 AGENT_ROWS = "workspace_agent_stats"
-# The columns with sessions depend on the release of Coder.
-PLAIN = tuple(
-    member.name for member in AGENT_MEMBERS if member.name not in {BY_NAME, *KIND_COLUMNS}
-)
-# The columns that are read in all releases.
+# The columns that are read in all releases. Those with sessions depend on the release.
 TABLES = {
     AGENT_ROWS: PLAIN,
     "workspaces": ("id", "deleted"),

@@ -14,10 +14,11 @@ from django.db import connection
 
 from kernel.http.errors import Validation, invalid
 from kernel.text.durations import floor, parse_duration, to_timedelta
+from stats import statistics
 from stats.models import DAY, HOUR, MINUTE, Rollup, Snapshot
-from stats.retention import finest_step
+from stats.rollups.retention import finest_step
 from stats.selectors import refresh_interval
-from stats.statistics import NO_SAMPLE, counts_usage, percentiles
+from stats.statistics import NO_SAMPLE, percentiles
 from users.requests import parse_moment
 
 MAX_POINTS = 2_000
@@ -96,7 +97,7 @@ def _rollups(period: Range) -> Iterator[tuple[Any, ...]]:
         "span": span,
         "limit": MAX_POINTS,
         "is_hour": period.step == HOUR,
-        "from_usage": counts_usage(),
+        "from_usage": statistics.counts_usage(),
     }
     with connection.cursor() as cursor:
         while True:

@@ -32,12 +32,9 @@ from kernel.commands.line_imports import (
 from kernel.futures import Pool
 from kernel.text.humanize import plural
 from stats.ingest.ingestion import AGENT, MEMBERS, WORKSPACE, Parsed, minutes_of, parse, store
+from stats.ingest.members import BY_NAME, REQUIRED, TIME, Member
 from stats.ingest.rows import (
-    BY_NAME,
-    REQUIRED,
-    TIME,
     IngestResult,
-    Member,
     Numbered,
     RowError,
     from_text,

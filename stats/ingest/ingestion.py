@@ -23,13 +23,10 @@ from psycopg.errors import UniqueViolation
 
 from kernel.db.connections import commit_with_retry, retry_on_conflict
 from kernel.http.errors import unknown_name
+from stats.ingest.members import AGENT_COLUMNS, AGENT_MEMBERS, WORKSPACE_MEMBERS, Member
 from stats.ingest.rows import (
-    AGENT_COLUMNS,
-    AGENT_MEMBERS,
-    WORKSPACE_MEMBERS,
     AgentRow,
     IngestResult,
-    Member,
     Numbered,
     Rejection,
     RowError,

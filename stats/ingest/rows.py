@@ -20,33 +20,24 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 import orjson
-from django.db.models import Model
 
-from kernel.http.wire import nullable
-from kernel.text.values import parse_bool, parse_time
 from stats.applications import cleaned
-from stats.models import (
-    KIND_COLUMNS,
-    KIND_PREFIX,
-    SESSION_COLUMNS,
-    AgentStat,
-    WorkspaceState,
+from stats.ingest.members import (
+    AGENT_MEMBERS,
+    BY_NAME,
+    ERROR,
+    PLAIN,
+    REQUIRED,
+    USUAL_PROTOCOLS,
+    USUAL_SESSIONS,
+    Kind,
+    Member,
 )
-from stats.sql import MAX_INTEGER
+from stats.models import KIND_COLUMNS, KIND_PREFIX, SESSION_COLUMNS
 
-NO_LATENCY = -1.0
-MAX_LATENCY_MS = 1e12
-MAX_ERROR = 64 * 1024
-MAX_PROTOCOLS = MAX_APPLICATIONS = 256
-TRANSITIONS = ["start", "stop", "delete", ""]
-
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-REQUIRED = object()
-# The value of `session_counts` if Coder does not have the sessions of the row any more.
-UNKNOWN_SESSIONS = object()
 NULL = b"\\N"
 
 # The number of a row, and its unvalidated value. The value is a RowError if parsing failed, and an
@@ -91,43 +82,6 @@ class RowError(ValueError):
         self.detail = detail
 
 
-class Kind(NamedTuple):
-    """The type of a member: the parser and the JSON schema of its values.
-
-    `parse` raises a ValueError for an invalid value. Its message is written to follow the value.
-    `from_text` converts a string of CSV to a JSON value, or raises a ValueError.
-    """
-
-    parse: Callable[[Any], Any]
-    schema: Mapping[str, Any]
-    from_text: Callable[[str], Any] = str
-
-
-class Member(NamedTuple):
-    """One member of a row: its name, type and description, and the default if it is absent or null.
-
-    `usual` is a regular expression for the usual format of the member in JSON. Its only group is
-    the value, without the quotes of a string.
-    """
-
-    name: str
-    kind: Kind
-    about: str
-    default: Any = REQUIRED
-    usual: str = ""
-
-    @property
-    def column(self) -> str:
-        """Returns the column of the table. The members have the names of Coder's columns."""
-        return f"is_{self.name}" if self.kind is BOOLEAN else self.name
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        """Returns the JSON schema of the member for the OpenAPI document."""
-        schema = {**self.kind.schema, "description": self.about}
-        return schema if self.default is REQUIRED else nullable(schema)
-
-
 class AgentRow(NamedTuple):
     """A valid agent row. Rows are sorted by `created_at`, then by `id`.
 
@@ -145,211 +99,21 @@ def quoted(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _uuid(value: Any) -> str:
-    if not isinstance(value, str) or not _UUID.fullmatch(value):
-        raise ValueError("is not a UUID")
-    return value.lower()
-
-
-def _is_count(value: Any) -> TypeGuard[int]:
-    return type(value) is int and 0 <= value <= MAX_INTEGER
-
-
-def _count(value: Any) -> int:
-    if not _is_count(value):
-        raise ValueError("is not a whole number from 0 to 2^63-1")
-    return value
-
-
-def _latency(value: Any) -> float:
-    """Parses a latency in milliseconds. A negative number means that no latency was measured."""
-    if type(value) not in (int, float) or not abs(value) <= MAX_LATENCY_MS:
-        raise ValueError("is not a number of milliseconds up to 10^12")
-    return float(value) if value >= 0 else NO_LATENCY
-
-
-def _boolean(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("is neither true nor false")
-    return value
-
-
-def _counts(value: Any, *, limit: int) -> dict[str, int]:
-    is_small = isinstance(value, dict) and len(value) <= limit
-    if not is_small or not all(map(_is_count, value.values())):
-        numbers = f"at most {limit} whole numbers from 0 to 2^63-1"
-        raise ValueError(f"is not an object with {numbers}")
-    return value  # type: ignore[no-any-return]
-
-
-def _protocols(value: Any) -> str:
-    """Parses an object with the number of connections by protocol. Returns it as a JSON string."""
-    if any("\0" in name for name in _counts(value, limit=MAX_PROTOCOLS)):
-        raise ValueError("contains a name with a NUL")
-    return orjson.dumps(value).decode()
-
-
-def _sessions(value: Any) -> dict[str, int] | None:
-    """Parses an object with the number of sessions by application. Returns None if unknown."""
-    if value is UNKNOWN_SESSIONS:
-        return None
-    return cleaned(_counts(value, limit=MAX_APPLICATIONS))
-
-
-def _transition(value: Any) -> str:
-    if value not in TRANSITIONS:
-        raise ValueError("is not start, stop or delete")
-    return str(value)
-
-
-def _error(value: Any) -> str:
-    if not isinstance(value, str) or "\0" in value or len(value) > MAX_ERROR:
-        raise ValueError(f"is not a string of at most {MAX_ERROR} characters without NUL")
-    return value
-
-
-_INTEGER = {"type": "integer", "maximum": MAX_INTEGER, "minimum": 0, "format": "int64"}
-_MILLISECONDS = {"maximum": MAX_LATENCY_MS, "minimum": -MAX_LATENCY_MS}
-
-UUID = Kind(_uuid, {"type": "string", "format": "uuid"})
-TIME = Kind(parse_time, {"type": "string", "format": "date-time"})
-COUNT = Kind(_count, _INTEGER, orjson.loads)
-LATENCY = Kind(_latency, {"type": "number", "format": "double", **_MILLISECONDS}, orjson.loads)
-PROTOCOLS = Kind(_protocols, {"type": "object", "additionalProperties": _INTEGER}, orjson.loads)
-SESSIONS = Kind(_sessions, PROTOCOLS.schema, orjson.loads)
-BOOLEAN = Kind(_boolean, {"type": "boolean"}, parse_bool)
-TRANSITION = Kind(_transition, {"enum": TRANSITIONS, "type": "string"})
-ERROR = Kind(_error, {"type": "string", "maxLength": MAX_ERROR})
-
-_COUNT = r"(?:0|[1-9]\d{0,17})"
-# PostgreSQL writes a space after colons and commas.
-_PROTOCOL = rf'"[\w ./:-]+": ?{_COUNT}'
-_PROTOCOLS = rf"\{{{_PROTOCOL}(?:, ?{_PROTOCOL}){{0,15}}\}}"
-_SESSION = rf'"[\w .+-]{{1,64}}": ?{_COUNT}'
-_SESSIONS = rf"\{{{_SESSION}(?:, ?{_SESSION}){{0,7}}\}}"
-
-
-def _about(name: str, model: type[Model]) -> str:
-    """Returns the description of the column."""
-    return next(field.db_comment or "" for field in model._meta.fields if field.name == name)
-
-
-def _id(name: str, model: type[Model] = AgentStat) -> Member:
-    return Member(name, UUID, _about(name, model), usual=f'"({_UUID.pattern})"')
-
-
-def _number(name: str) -> Member:
-    about = f"{_about(name, AgentStat)} Default: 0."
-    return Member(name, COUNT, about, 0, usual=f"({_COUNT})")
-
-
-AGENT_MEMBERS = (
-    _id("id"),
-    Member(
-        "created_at",
-        TIME,
-        "The time of the report, with a time zone offset.",
-        usual=r'"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|\+00(?::00)?))"',
-    ),
-    _id("user_id"),
-    _id("agent_id"),
-    _id("workspace_id"),
-    _id("template_id"),
-    Member(
-        "connections_by_proto",
-        PROTOCOLS,
-        "The number of open connections by protocol. Default: no connections.",
-        "{}",
-        usual=rf"(\{{\}}|{_PROTOCOLS})",
-    ),
-    _number("connection_count"),
-    _number("rx_packets"),
-    _number("rx_bytes"),
-    _number("tx_packets"),
-    _number("tx_bytes"),
-    _number("session_count_vscode"),
-    _number("session_count_jetbrains"),
-    _number("session_count_reconnecting_pty"),
-    _number("session_count_ssh"),
-    Member(
-        "session_counts",
-        SESSIONS,
-        "The number of open sessions by application, such as `cursor`. If it is absent or has "
-        "no application, the members `session_count_…` are used instead.",
-        {},
-        usual=rf"(\{{\}}|{_SESSIONS})",
-    ),
-    Member(
-        "connection_median_latency_ms",
-        LATENCY,
-        "The median latency in milliseconds. -1, the default, means that no latency was measured.",
-        NO_LATENCY,
-        usual=r"((?:0|[1-9]\d{0,11})(?:\.\d+)?|-1(?:\.0)?)",
-    ),
-    Member(
-        "usage",
-        BOOLEAN,
-        "Whether this is a usage row. If the experiment workspace-usage is enabled, sessions are "
-        "counted from usage rows. Default: false.",
-        False,
-        usual="(true|false)",
-    ),
-)
-
-
-def _time(name: str, note: str = "") -> Member:
-    return Member(name, TIME, f"{_about(name, WorkspaceState)}{note}", None)
-
-
-WORKSPACE_MEMBERS = (
-    _id("workspace_id", WorkspaceState),
-    Member("deleted", BOOLEAN, "Whether the workspace is deleted. Default: false.", False),
-    Member(
-        "build_number",
-        COUNT,
-        "The number of the workspace's newest build. A state with a lower number than the stored "
-        "state is ignored.",
-        None,
-    ),
-    Member("transition", TRANSITION, "The transition of the build.", ""),
-    _time("job_started_at"),
-    _time("job_canceled_at"),
-    _time("job_completed_at"),
-    _time(
-        "job_updated_at",
-        " For the same build, a state with an earlier time than the stored state is ignored.",
-    ),
-    Member("error", ERROR, "The error of the job. Empty if the job did not fail.", ""),
-)
-
-
-BY_NAME = "session_counts"
 _JSON = {member.name: member.usual for member in AGENT_MEMBERS}
 _CSV = {name: usual.strip('"') for name, usual in _JSON.items()} | {
     name: rf'(\{{\}}|"{objects.replace('"', '""')}")'
-    for name, objects in (("connections_by_proto", _PROTOCOLS), (BY_NAME, _SESSIONS))
+    for name, objects in (("connections_by_proto", USUAL_PROTOCOLS), (BY_NAME, USUAL_SESSIONS))
 }
 _CSV["usage"] = "(t|f|true|false)"
-_KIND_NAMES = frozenset(KIND_COLUMNS)
-# The members that each row has, and the columns of the table.
-_PLAIN = [name for name in _JSON if name not in {BY_NAME, *KIND_COLUMNS}]
-AGENT_COLUMNS = (
-    *(member.column for member in AGENT_MEMBERS if member.name in _PLAIN),
-    *SESSION_COLUMNS,
-)
-_BY_PROTO = _PLAIN.index("connections_by_proto")
+_BY_PROTO = PLAIN.index("connections_by_proto")
+_SORTED = (*PLAIN, *KIND_COLUMNS, BY_NAME)
 
 
-def usual_csv(
-    names: Sequence[str], delimiter: str
-) -> Callable[[int, bytes], AgentRow | None] | None:
-    """Returns a parser of usual lines with these columns, or None if a member is missing.
+def usual_csv(names: Sequence[str], delimiter: str) -> Callable[[int, bytes], AgentRow | None]:
+    """Returns a parser of usual lines with these columns.
 
     The parser takes the number of a line and the line. It returns None for an unusual line.
     """
-    known = set(names) & _CSV.keys()
-    if known not in (set(_with_kinds), set(_with_names)):
-        return None
     other = rf'[^"{delimiter}\r\n]{{0,999}}'
     columns = delimiter.join(_CSV.get(name, other) for name in names)
     return _parser(rf"{columns}\r?\n?", names)
@@ -359,27 +123,23 @@ def _parser(pattern: str, names: Iterable[str]) -> Callable[[int, bytes], AgentR
     """Returns a parser of lines that match the pattern. `names` is the order of their values."""
     match = re.compile(pattern.encode()).fullmatch
     known = [name for name in names if name in _JSON]
-    plain = itemgetter(*map(known.index, _PLAIN))
-    if BY_NAME in known:
-        counts = known.index(BY_NAME)
-    else:
-        kinds = itemgetter(*map(known.index, KIND_COLUMNS))
+    # A member that the lines do not have gets the last value, which is None.
+    values_of = itemgetter(*(known.index(name) if name in known else -1 for name in _SORTED))
 
     def parse(number: int, text: bytes) -> AgentRow | None:
         if not (found := match(text)):
             return None
-        groups = found.groups()
-        values = [*plain(groups)]
-        values[_BY_PROTO] = _unquoted(values[_BY_PROTO])
+        *columns, sessions = values_of((*found.groups(), None))
         try:
-            moment = datetime.fromisoformat(values[1].decode())
+            moment = datetime.fromisoformat(columns[1].decode())
         except ValueError:
             return None
-        if BY_NAME in known:
-            values += _columns_of_text(_unquoted(groups[counts]))
+        columns[_BY_PROTO] = _unquoted(columns[_BY_PROTO])
+        if sessions and (counts := _unquoted(sessions)) != b"{}":
+            columns[len(PLAIN) :] = _columns_of_text(counts)
         else:
-            values += (*kinds(groups), NULL)
-        return AgentRow(moment, values[0].decode(), number, b"\t".join(values) + b"\n")
+            columns = [b"0" if value is None else value for value in columns] + [NULL]
+        return AgentRow(moment, columns[0].decode(), number, b"\t".join(columns) + b"\n")
 
     return parse
 
@@ -412,12 +172,9 @@ def _copied(value: Any) -> bytes:
     return NULL if value is None else str(value).replace("\\", r"\\").encode()
 
 
-_with_kinds = [name for name in _JSON if name != BY_NAME]
-_with_names = [name for name in _JSON if name not in KIND_COLUMNS]
-_usual_arrays = tuple(
-    (itemgetter(*names), _parser(rf"\[{','.join(map(_JSON.__getitem__, names))}\]", names))
-    for names in (_with_kinds, _with_names)
-)
+# The members with sessions may be absent.
+_in_array = (_JSON[name] if name in PLAIN else f"(?:null|{_JSON[name]})" for name in _JSON)
+_usual_array = _parser(rf"\[{','.join(_in_array)}\]", _JSON)
 
 
 def agent_row(number: int, value: Any) -> AgentRow:
@@ -430,12 +187,8 @@ def agent_row(number: int, value: Any) -> AgentRow:
 def _usual_row(number: int, value: Any) -> AgentRow | None:
     """Returns the parsed row, or None if a member is missing or not in its usual format."""
     try:
-        has_names = BY_NAME in value
-        if has_names and not _KIND_NAMES.isdisjoint(value):
-            return None
-        values_of, parse = _usual_arrays[has_names]
-        return parse(number, orjson.dumps(values_of(value)))
-    except (KeyError, TypeError):
+        return _usual_array(number, orjson.dumps([*map(value.get, _JSON)]))
+    except (AttributeError, TypeError):
         return None
 
 
@@ -446,7 +199,7 @@ def _parsed_row(number: int, value: Any) -> AgentRow:
         sessions = [*(values[name] for name in KIND_COLUMNS), None]
     else:
         sessions = _session_columns(counts)
-    columns = [*(values[name] for name in _PLAIN), *sessions]
+    columns = [*(values[name] for name in PLAIN), *sessions]
     line = b"\t".join(map(_copied, columns)) + b"\n"
     return AgentRow(values["created_at"], values["id"], number, line)
 

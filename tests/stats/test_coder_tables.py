@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from coderapi.settings import BASE_DIR
-from stats.ingest.rows import AGENT_MEMBERS
+from stats.ingest.members import AGENT_MEMBERS
 from stats.models import KIND_COLUMNS
 from tests.support.coder.releases import V2_34, V2_38, Release
 from tests.support.coder.tables import BUILDS, coder_database

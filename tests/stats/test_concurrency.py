@@ -19,7 +19,7 @@ from django.db import connection
 from django.utils import timezone
 
 from kernel.db.connections import connect_directly
-from stats.ingest.rows import AGENT_COLUMNS
+from stats.ingest.members import AGENT_COLUMNS
 from stats.rollups.builder import build
 from stats.services import SnapshotError, backfill, collect_snapshot
 from tests.support.commands import run, write_lines

@@ -13,17 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel.text.values import parse_time
-from stats.ingest.rows import (
-    AGENT_MEMBERS,
-    WORKSPACE_MEMBERS,
-    AgentRow,
-    Member,
-    RowError,
-    agent_row,
-    from_text,
-    parse_row,
-    usual_csv,
-)
+from stats.ingest.members import AGENT_MEMBERS, WORKSPACE_MEMBERS, Member
+from stats.ingest.rows import AgentRow, RowError, agent_row, from_text, parse_row, usual_csv
 from tests.support.factories import utc
 from tests.support.stats_rows import agent_row as sent
 from tests.support.stats_rows import workspace_row

@@ -6,7 +6,7 @@ import orjson
 
 from kernel.commands import BaseCommand
 from kernel.db.paging import stored_rows
-from stats.ingest.rows import AGENT_MEMBERS, BY_NAME
+from stats.ingest.members import AGENT_MEMBERS, BY_NAME
 from stats.models import KIND_COLUMNS, KIND_PREFIX, AgentStat
 
 NAMES = {member.column: member.name for member in AGENT_MEMBERS}
