@@ -5,12 +5,11 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.urls import reverse
 
-from beside.checks import Finding
+from beside.checks import Finding, setup
 from beside.checks.setup import coder_findings
 from beside.configuration import documents
-from beside.jobs import CHECK_TOKEN, FOLLOW_DATABASE
+from beside.database import follower
 from beside.models import ReaderProgress
-from jobs.registry import Job
 from jobs.selectors import newest_runs
 from kernel.admin import Line, State, register
 from kernel.memory import CachedValue, Memory
@@ -31,14 +30,14 @@ def _coder(now: datetime) -> list[Line]:
         lambda: CachedValue(list(coder_findings(now, seconds=documents.SECONDS))),
     )
     found = [Line(each.check, each.message, each.state) for each in findings]
-    if settings.CODER_TOKEN and (error := _error(CHECK_TOKEN, now)):
+    if settings.CODER_TOKEN and (error := _error(setup.JOB, now)):
         found.append(Line("CODERAPI_CODER_TOKEN", error, State.NOTICE))
     return found + [Line(path, text, State.BAD) for path, text in documents.recent_problems()]
 
 
-def _error(job: Job, now: datetime) -> str:
+def _error(job_name: str, now: datetime) -> str:
     """Returns the error of the job's newest run."""
-    run = newest_runs(now).get(job.name)
+    run = newest_runs(now).get(job_name)
     return run.error if run else ""
 
 
@@ -46,8 +45,8 @@ def _coder_database(now: datetime) -> list[Line]:
     if not settings.CODER_DATABASE_URL:
         return []
     last = ReaderProgress.objects.filter(pk=ReaderProgress.Reader.FOLLOWER).first()
-    error = _error(FOLLOW_DATABASE, now)
-    link = f"{reverse('admin:jobs_jobrun_changelist')}?job_name={FOLLOW_DATABASE.name}"
+    error = _error(follower.JOB, now)
+    link = f"{reverse('admin:jobs_jobrun_changelist')}?job_name={follower.JOB}"
     state = State.BAD if error else State.GOOD if last else State.NOTICE
     lines = [Line("last read", since(last.read_at if last else None, now), state, link)]
     if last and settings.STATS_USAGE_ENABLED:

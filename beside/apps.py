@@ -24,6 +24,6 @@ class BesideConfig(AppConfig):
 
             documents.use_coder()
         from beside.database.follower import counts_usage
-        from stats.statistics import set_usage_rule
+        from stats import statistics
 
-        set_usage_rule(counts_usage)
+        statistics.counts_usage = counts_usage

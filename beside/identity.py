@@ -36,7 +36,9 @@ from operator import index
 from typing import Any
 from urllib.parse import quote
 
-from beside import client, metrics
+from prometheus_client import Counter
+
+from beside import client
 from beside.client import CoderAnswer, CoderUnavailableError
 from beside.user_copies import mirror, read_person
 from kernel.failures import Failures
@@ -117,6 +119,11 @@ LIMITS: Memory[tuple[uuid.UUID, str], int] = Memory(
     max_age=LIMIT_SECONDS,
     busy=lambda _: _unavailable("Coder responds too slowly"),
 )
+CHECKED = Counter(
+    "coderapi_coder_token_checks",
+    "Session tokens that Coder was asked about, by outcome: accepted, rejected or unavailable.",
+    ["outcome"],
+)
 FAILURES = Failures("A session token cannot be checked: %s")
 
 
@@ -178,14 +185,14 @@ def _answer(
     try:
         answer = _identify(ask, key_id, last, begun)
     except CoderUnavailableError as error:
-        metrics.TOKEN_CHECKS.labels("unavailable").inc()
+        CHECKED.labels("unavailable").inc()
         failed, now = Answer(_unavailable(str(error))), time.monotonic()
         if last is None or now >= last.known_until:
             return CachedValue(failed, max_age=RETRY_SECONDS)
         return CachedValue(last, max_age=min(KNOWN_RETRY_SECONDS, last.known_until - now))
     FAILURES.end()
     rejected = isinstance(answer.found, APIError)
-    metrics.TOKEN_CHECKS.labels("rejected" if rejected else "accepted").inc()
+    CHECKED.labels("rejected" if rejected else "accepted").inc()
     return CachedValue(
         answer, max_age=REJECTED_SECONDS if rejected else ACCEPTED_SECONDS, read_at=begun
     )

@@ -5,8 +5,8 @@ from datetime import timedelta
 from django.conf import settings
 
 from beside import token_policy
-from beside.checks.setup import check_token
-from beside.database.follower import follow
+from beside.checks import setup
+from beside.database import follower
 from jobs.registry import Job, register
 from stats.selectors import refresh_interval
 
@@ -18,19 +18,19 @@ register(
         enabled=token_policy.is_on,
     )
 )
-CHECK_TOKEN = register(
+register(
     Job(
-        name="check_coder_token",
+        name=setup.JOB,
         every=timedelta(days=1),
-        run=check_token,
+        run=setup.check_token,
         enabled=lambda: bool(settings.CODER_TOKEN),
     )
 )
-FOLLOW_DATABASE = register(
+register(
     Job(
-        name="follow_coder_database",
+        name=follower.JOB,
         every=refresh_interval,
-        run=follow,
+        run=follower.follow,
         enabled=lambda: bool(settings.CODER_DATABASE_URL),
     )
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.conf import settings
-from prometheus_client import Counter
 
 from beside import client
 from beside.models import ReaderProgress
@@ -20,11 +19,6 @@ def _newest_row_age(now: datetime) -> metrics.Values:
     return {(): (now - newest).total_seconds()} if newest else {}
 
 
-TOKEN_CHECKS = Counter(
-    "coderapi_coder_token_checks",
-    "Session tokens that Coder was asked about, by outcome: accepted, rejected or unavailable.",
-    ["outcome"],
-)
 metrics.database_gauge(
     "coderapi_coder_database_newest_row_age_seconds",
     "Age of the newest agent row that was read from Coder's database; absent before the first one.",

@@ -12,11 +12,12 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from deployment.history import differences, has_drifted, running, settings_of
+from deployment.history import differences, has_drifted, hosts_by_configuration, settings_of
 from deployment.models import CoderUpdateCheck, ConfigRevision, NewCoderapiRelease
 from deployment.own_releases import newer_release
 from deployment.updatecheck import update
 from kernel.admin import Line, ReadOnlyAdmin, State, register
+from kernel.db.replicas import replicas
 from kernel.text.humanize import since
 
 
@@ -51,7 +52,7 @@ class ConfigRevisionAdmin(ReadOnlyAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        hosts = running()
+        hosts = hosts_by_configuration(replicas())
         context = {"running": hosts, "has_drifted": has_drifted(hosts)}
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
@@ -130,7 +131,7 @@ def _release(check: CoderUpdateCheck) -> Line:
 def _configuration(now: datetime) -> list[Line]:
     newest = ConfigRevision.objects.first()
     link = reverse("admin:deployment_configrevision_changelist")
-    if has_drifted(running()):
+    if has_drifted(hosts_by_configuration(replicas())):
         servers = Line("servers", "run different configurations", State.NOTICE, link)
     else:
         servers = Line("servers", "run the same configuration", State.GOOD, link)

@@ -13,7 +13,7 @@ from django.db import transaction
 
 from deployment.models import ConfigRevision
 from kernel.db.connections import transaction_lock
-from kernel.db.replicas import Replica, replicas
+from kernel.db.replicas import Replica
 from options.catalogue import CATALOGUE
 from options.redaction import SECRET, ConfigSnapshot
 
@@ -108,16 +108,12 @@ def _value(revision: ConfigRevision, path: str) -> str:
     return SECRET if path in revision.secret_digests else ""
 
 
-def running() -> dict[str, list[str]]:
+def hosts_by_configuration(running: Iterable[Replica]) -> dict[str, list[str]]:
     """Returns the hosts that run each configuration. The keys are short digests of configurations.
 
     Includes only servers and workers. Commands are ignored, because an operator may run a command
     with other settings on purpose.
     """
-    return hosts_by_configuration(replicas())
-
-
-def hosts_by_configuration(running: Iterable[Replica]) -> dict[str, list[str]]:
     hosts: dict[str, set[str]] = {}
     for replica in running:
         if replica.listens and replica.configuration:

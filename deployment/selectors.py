@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -68,14 +67,8 @@ def ssh_config() -> dict[str, object]:
     return {
         "hostname_prefix": settings.SSH_HOSTNAME_PREFIX,
         "hostname_suffix": settings.SSH_HOSTNAME_SUFFIX,
-        "ssh_config_options": parse_options(settings.SSH_CONFIG_OPTIONS),
+        # The configuration rejects an option without a space and `=`.
+        "ssh_config_options": dict(
+            re.split("[ =]", option, maxsplit=1) for option in settings.SSH_CONFIG_OPTIONS
+        ),
     }
-
-
-def parse_options(items: Iterable[str]) -> dict[str, str]:
-    """Splits each item into a name and a value, at the first space or `=`.
-
-    If several items have the same name, the last one applies. Every item contains a space or `=`,
-    because the configuration rejects others.
-    """
-    return dict(re.split("[ =]", item, maxsplit=1) for item in items)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 
 from django.conf import settings
 
@@ -24,18 +23,13 @@ KNOWN = frozenset(
 
 
 def enabled_experiments() -> list[str]:
-    """Returns the names in CODER_EXPERIMENTS. Replaces `*` with the safe experiments."""
-    return expand(settings.EXPERIMENTS, safe=SAFE)
+    """Returns the names in CODER_EXPERIMENTS, in lower case and without duplicates.
 
-
-def expand(names: Iterable[str], *, safe: Iterable[str]) -> list[str]:
-    """Replaces `*` with the safe names. Returns all names in lower case, without duplicates.
-
-    Includes unknown names, and keeps the order.
+    Replaces `*` with the safe experiments. Includes unknown names, and keeps the order.
     """
     expanded: list[str] = []
-    for name in names:
-        expanded += safe if name == ALL_SAFE else [name.lower()]
+    for name in settings.EXPERIMENTS:
+        expanded += SAFE if name == ALL_SAFE else [name.lower()]
     return list(dict.fromkeys(expanded))
 
 

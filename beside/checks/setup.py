@@ -30,6 +30,8 @@ from kernel.text.humanize import ago
 from tokens.lifetimes import SOON
 from tokens.verification.extraction import COOKIE
 
+# The job that calls `check_token`.
+JOB = "check_coder_token"
 MAX_CLOCK_DIFFERENCE_SECONDS = 30
 CSRF_COOKIE = "csrf_token"
 # A path that every proxy must send to Coder.

@@ -30,6 +30,7 @@ from stats.statistics import USAGE_EXPERIMENT, WINDOW, configured_usage
 
 logger = logging.getLogger(__name__)
 
+JOB = "follow_coder_database"
 # The first run reads the rows that the next snapshot needs. `history` reads older rows.
 FIRST_RUN = WINDOW + MAX_LATENESS
 # Coder keeps rows for about a day. So rows can have been deleted only after a longer pause.

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pytest_django import DjangoAssertNumQueries
 
 from coderapi import __version__
-from deployment.selectors import deployment_identity, parse_options
+from deployment.selectors import deployment_identity, ssh_config
 from kernel import memory
 from options.catalogue import CATALOGUE
 from options.configuration import ConfigurationError, load
@@ -108,9 +108,10 @@ def test_defaults_are_coders_and_options_are_shown(settings: Any, member: APICli
     ],
 )
 def test_item_is_split_at_its_first_space_or_equals_sign(
-    items: list[str], options: dict[str, str]
+    items: list[str], options: dict[str, str], settings: Any
 ) -> None:
-    assert parse_options(items) == options
+    settings.SSH_CONFIG_OPTIONS = items
+    assert ssh_config()["ssh_config_options"] == options
 
 
 @pytest.mark.parametrize(

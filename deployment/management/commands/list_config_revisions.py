@@ -5,9 +5,10 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from deployment.history import differences, has_drifted, running
+from deployment.history import differences, has_drifted, hosts_by_configuration
 from deployment.models import ConfigRevision
 from kernel.commands import ListingCommand
+from kernel.db.replicas import replicas
 
 
 class Command(ListingCommand):
@@ -36,7 +37,7 @@ class Command(ListingCommand):
         return "" if changes else "No differences."
 
     def _listing(self) -> str:
-        hosts = running()
+        hosts = hosts_by_configuration(replicas())
         if has_drifted(hosts):
             self.stderr.write("Servers run different configurations.")
         revisions = ConfigRevision.objects.defer("values", "sources", "secret_digests")
