@@ -20,9 +20,9 @@ from django.test import override_settings
 
 from beside.checks.database import findings
 from beside.database import workspaces
-from beside.database.rows import PLAIN
 from beside.models import ReaderProgress
 from kernel.admin import State
+from stats.ingest.members import PLAIN
 from stats.models import KIND_COLUMNS
 from tests.support.api.client import browser_of
 from tests.support.coder.releases import SESSION_KINDS, V2_34, V2_38, Release

@@ -224,9 +224,7 @@ def test_the_fast_parser_of_csv_agrees_with_the_parsers_of_the_members(
 def parsed_csv(row: dict[str, str]) -> AgentRow | None:
     text = io.StringIO()
     csv.writer(text).writerow(row.values())
-    # Without a parser of usual lines, the row has the members of both releases.
-    parse = usual_csv([*row], ",")
-    return parse(1, text.getvalue().encode()) if parse else None
+    return usual_csv([*row], ",")(1, text.getvalue().encode())
 
 
 def normalized(values: list[Any]) -> list[Any]:
