@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 
 from audit.models import Entry, EntryQuerySet
+from audit.services import ACTIONS
 from kernel.admin import ReadOnlyAdmin, TextFilter, row_link
 from kernel.http.views.base import download
 from kernel.text.humanize import duration
@@ -52,7 +53,7 @@ class ActionFilter(admin.SimpleListFilter):
     title = parameter_name = "action"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name) for name in Entry.objects.actions()]
+        return [(name, name) for name in sorted(ACTIONS)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(action=self.value()) if self.value() else queryset

@@ -14,28 +14,12 @@ from kernel.db.partitions import PartitionedTable
 PARTITIONS = PartitionedTable(
     "audit_entry", timedelta(days=30), on_truncate="audit_entry_is_append_only"
 )
-# Returns the distinct actions, with one index lookup for each. SELECT DISTINCT would read all rows.
-ACTIONS = """
-WITH RECURSIVE found (action) AS (
-    SELECT min(action) FROM audit_entry
-    UNION ALL
-    SELECT (SELECT min(action) FROM audit_entry AS entry WHERE entry.action > found.action)
-    FROM found WHERE found.action IS NOT NULL
-)
-SELECT action FROM found WHERE action IS NOT NULL
-"""
 
 
 class EntryQuerySet(models.QuerySet["Entry"]):
     def of_person(self, user_id: uuid.UUID) -> EntryQuerySet:
         """Filters entries with this user as actor or subject."""
         return self.filter(Q(actor_id=user_id) | Q(subject_id=user_id))
-
-    def actions(self) -> list[str]:
-        """Returns the distinct actions of all entries."""
-        with connection.cursor() as cursor:
-            cursor.execute(ACTIONS)
-            return [action for (action,) in cursor.fetchall()]
 
     def json_lines(self) -> Iterator[bytes]:
         """Yields the entries as JSON lines, ordered by id.

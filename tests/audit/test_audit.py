@@ -85,23 +85,21 @@ def export(*arguments: str) -> list[dict[str, Any]]:
 
 def test_export_has_every_entry_oldest_first() -> None:
     now = timezone.now()
-    note("first.thing", now=now - timedelta(days=3))
-    note("second.thing", after={"a": 1})
+    note("user.create", now=now - timedelta(days=3))
+    note("user.roles", after={"a": 1})
 
     lines = export()
 
-    assert [line["action"] for line in lines] == ["first.thing", "second.thing"]
+    assert [line["action"] for line in lines] == ["user.create", "user.roles"]
     assert lines[1]["after"] == {"a": 1}
     since = f"{now - timedelta(days=1):%Y-%m-%d}"
-    assert [line["action"] for line in export("--since", since)] == ["second.thing"]
-    assert [line["action"] for line in export("--until", since)] == ["first.thing"]
-    assert [line["action"] for line in export("--action", "first.thing")] == ["first.thing"]
+    assert [line["action"] for line in export("--since", since)] == ["user.roles"]
+    assert [line["action"] for line in export("--until", since)] == ["user.create"]
+    assert [line["action"] for line in export("--action", "user.create")] == ["user.create"]
     with pytest.raises(CommandError, match="neither a day nor a time"):
         export("--since", "yesterday")
     assert export("--action", "user.erase") == []
-    with pytest.raises(
-        CommandError, match=r"--action 'nope' does not exist.* first.thing.*user.erase"
-    ):
+    with pytest.raises(CommandError, match=r"--action: invalid choice: 'nope'.*user.create"):
         export("--action", "nope")
 
 
@@ -175,15 +173,6 @@ def test_an_entry_shows_its_changes_and_links_to_actor_and_target(owner: APIClie
     assert page in shown.content.decode()
     # A deleted user has no page.
     assert "Perhaps it was deleted?" in text_in(client.get(page, follow=True))
-
-
-def test_actions_are_listed_in_one_query(
-    django_assert_num_queries: Any,
-) -> None:
-    for name in ("b.done", "a.done", "b.done", "c.done"):
-        note(name)
-    with django_assert_num_queries(1):
-        assert Entry.objects.actions() == ["a.done", "b.done", "c.done"]
 
 
 def test_admin_sign_ins_and_their_failures_are_recorded() -> None:

@@ -125,7 +125,7 @@ def error_with_two(name: str, line: str, capsys: pytest.CaptureFixture[str]) -> 
     with pytest.raises(SystemExit) as raised:
         command(name).run_from_argv(["coderapi", name, *shlex.split(line)])
     found = capsys.readouterr().err
-    assert (raised.value.code, f"coderapi {name}: error: " in found) == (2, True)
+    assert (raised.value.code, f"coderapi {name}" in found, ": error: " in found) == (2, True, True)
     return found
 
 
@@ -145,7 +145,7 @@ def test_wrong_command_line_before_settings_ends_with_two(arguments: str, error:
     assert "Traceback" not in done.stderr
 
 
-NO_SCOPE = "--scope 'nope' is not a scope. Scopes: api_key:*, "
+NO_SCOPE = "--scope: 'nope' is not a scope. Scopes: api_key:*, "
 
 
 @pytest.mark.django_db
@@ -153,17 +153,21 @@ NO_SCOPE = "--scope 'nope' is not a scope. Scopes: api_key:*, "
     ("name", "arguments", "error"),
     [
         ("expire_tokens", "--all", "Add a --reason for the audit trail."),
-        ("create_token", "--user x --lifetime soon", "--lifetime 'soon'"),
+        ("create_token", "--user x --lifetime soon", "--lifetime: 'soon'"),
         ("collect_deployment_stats", "--every 5m", "--every and --until can only be used"),
         ("list_tokens", "--scope nope", NO_SCOPE),
         ("expire_tokens", "--scope nope --dry-run", NO_SCOPE),
-        ("export_audit", "--action nope", "--action 'nope' does not exist"),
+        ("export_audit", "--action nope", "--action: invalid choice: 'nope'"),
         ("token_policy", "set --role auditor", "Add at least one limit"),
         ("list_csp_groups", "--limit x", "is not a number from 1 to 100,000"),
         ("list_csp_groups", "--limit 0", "is not a number from 1 to 100,000"),
         ("export_audit", "--since yesterday", "'yesterday' is neither a day nor a time"),
         ("postgres", "stop now", "stop takes no arguments, but got now."),
-        ("token_policy", "set --deployment --max-live-tokens x", "--max-live-tokens 'x'"),
+        (
+            "token_policy",
+            "set --deployment --max-live-tokens x",
+            "--max-live-tokens: invalid int value: 'x'",
+        ),
     ],
 )
 def test_wrong_value_ends_with_two(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from argparse import ArgumentTypeError
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from django.core.management.base import CommandParser
 
-from kernel.commands import UsageError
 from kernel.text.durations import DurationError, to_timedelta
 from tokens.lifetimes import parse_lifetime
 from tokens.models import APIKey, APIKeyQuerySet
@@ -16,21 +16,21 @@ from users.management.arguments import find_user
 from users.scopes import canonical, require_known
 
 
-def lifetime_ns(flag: str, text: str) -> int:
-    """Parses a duration as nanoseconds. Raises: UsageError. Its message names the flag."""
+def lifetime(text: str) -> int:
+    """Parses an argument that is a lifetime. Returns nanoseconds."""
     try:
         return parse_lifetime(text)
     except DurationError as error:
-        raise UsageError(f"{flag} {text!r} {error}.") from None
+        raise ArgumentTypeError(f"{text!r} {error}.") from None
 
 
-def known_scopes(flag: str, names: Sequence[str]) -> list[str]:
-    """Returns the canonical names of the scopes. Raises: UsageError. Its message names the flag."""
+def scope(name: str) -> str:
+    """Parses an argument that is a scope. Returns its canonical name."""
     try:
-        require_known(names)
+        require_known([name])
     except ValueError as error:
-        raise UsageError(f"{flag} {error}") from None
-    return [canonical(name) for name in names]
+        raise ArgumentTypeError(str(error)) from None
+    return canonical(name)
 
 
 def add_key_filters(parser: CommandParser) -> None:
@@ -42,12 +42,13 @@ def add_key_filters(parser: CommandParser) -> None:
         ("--unused-for", "that were not used for this long"),
         ("--lifetime-over", "with a lifetime longer than this"),
     ):
-        parser.add_argument(flag, metavar="DURATION", help=f"only keys {what}, for example 90d")
-    parser.add_argument("--scope", help="only keys with this scope")
+        about = f"only keys {what}, for example 90d"
+        parser.add_argument(flag, type=lifetime, metavar="DURATION", help=about)
+    parser.add_argument("--scope", type=scope, help="only keys with this scope")
 
 
-def _not_used_for(keys: APIKeyQuerySet, text: str, now: datetime) -> APIKeyQuerySet:
-    since = now - to_timedelta(lifetime_ns("--unused-for", text))
+def _not_used_for(keys: APIKeyQuerySet, span_ns: int, now: datetime) -> APIKeyQuerySet:
+    since = now - to_timedelta(span_ns)
     return keys.filter(created_at__lt=since).exclude(last_used__gte=since)
 
 
@@ -59,10 +60,8 @@ FILTERS: dict[str, Callable[[APIKeyQuerySet, Any, datetime], APIKeyQuerySet]] = 
     "name": lambda keys, text, _: keys.filter(token_name__icontains=text),
     "kind": lambda keys, kind, _: keys.filter(login_type=KINDS[kind]),
     "unused_for": _not_used_for,
-    "lifetime_over": lambda keys, text, _: keys.filter(
-        lifetime_ns__gt=lifetime_ns("--lifetime-over", text)
-    ),
-    "scope": lambda keys, name, _: keys.filter(scopes__contains=known_scopes("--scope", [name])),
+    "lifetime_over": lambda keys, span_ns, _: keys.filter(lifetime_ns__gt=span_ns),
+    "scope": lambda keys, name, _: keys.filter(scopes__contains=[name]),
 }
 
 

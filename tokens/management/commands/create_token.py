@@ -11,7 +11,7 @@ from django.utils import timezone
 from audit.services import with_partition
 from kernel.commands import BaseCommand, UsageError
 from tokens import token_format
-from tokens.management.arguments import known_scopes, lifetime_ns
+from tokens.management.arguments import lifetime, scope
 from tokens.services import create_api_key
 from users.management.arguments import find_user
 from users.scopes import ALL
@@ -29,22 +29,22 @@ class Command(BaseCommand):
         parser.add_argument(
             "--lifetime",
             metavar="DURATION",
+            type=lifetime,
             help="the lifetime, for example 24h or 7d; default: CODER_DEFAULT_TOKEN_LIFETIME",
         )
         parser.add_argument("--name", help="the token's name; default: a random name")
         parser.add_argument(
-            "--scope", action="append", help=f"a scope; default: {ALL}; may be repeated"
+            "--scope", type=scope, action="append", help=f"a scope; default: {ALL}; may be repeated"
         )
 
     def handle(self, *args: Any, **options: Any) -> str:
-        name, lifetime = options["name"], options["lifetime"]
+        name = options["name"]
         if name and (problem := token_format.name_problem(name)):
             raise UsageError(f"--name {name!r}: {problem}")
-        default = settings.DEFAULT_TOKEN_LIFETIME_NS
         wanted: dict[str, Any] = {
-            "lifetime_ns": lifetime_ns("--lifetime", lifetime) if lifetime else default,
+            "lifetime_ns": options["lifetime"] or settings.DEFAULT_TOKEN_LIFETIME_NS,
             "token_name": name or token_format.random_name(),
-            "scopes": known_scopes("--scope", options["scope"] or [ALL]),
+            "scopes": options["scope"] or [ALL],
         }
         user, now = find_user(options["user"]), timezone.now()
         create = partial(create_api_key, user, **wanted, now=now)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -10,7 +11,7 @@ from django.utils import timezone
 from audit.services import SYSTEM
 from kernel.commands import ListingCommand, UsageError, add_json_argument
 from kernel.text.humanize import plural
-from tokens.management.arguments import known_scopes, lifetime_ns
+from tokens.management.arguments import lifetime, scope
 from tokens.models import TokenConfig
 from tokens.policy import changes, resolution
 from tokens.policy.changes import OnViolation, Violation, violations_of
@@ -25,6 +26,30 @@ ACTIONS = {
     "explain": "list the effective limits of one user, and the rules that set them",
     "set": "create or change a token policy; lists the tokens that violate it",
     "delete": "delete a token policy; existing tokens do not change",
+}
+
+
+def _limit(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    @wraps(parse)  # argparse writes the name of the type into its error.
+    def parse_limit(text: str) -> Any:
+        return UNSET if text == UNSET else parse(text)
+
+    return parse_limit
+
+
+def _scopes(text: str) -> list[str]:
+    return [scope(name) for name in text.replace(",", " ").split()]
+
+
+FLAGS: dict[str, tuple[str, Callable[[str], Any], str]] = {
+    "--max-lifetime": (resolution.MAX_LIFETIME, lifetime, "the maximum lifetime, for example 30d"),
+    "--default-lifetime": (
+        resolution.DEFAULT_LIFETIME,
+        lifetime,
+        "the default lifetime, for example 7d",
+    ),
+    "--max-live-tokens": (resolution.MAX_LIVE, int, "the maximum number of live tokens"),
+    "--allowed-scopes": (resolution.SCOPES, _scopes, "the allowed scopes, separated by commas"),
 }
 
 
@@ -52,18 +77,11 @@ class Command(ListingCommand):
 
     def _add_set(self, parser: CommandParser) -> None:
         _add_subject(parser)
-        for flag, name, help_text in (
-            ("--max-lifetime", resolution.MAX_LIFETIME, "the maximum lifetime, for example 30d"),
-            (
-                "--default-lifetime",
-                resolution.DEFAULT_LIFETIME,
-                "the default lifetime, for example 7d",
-            ),
-            ("--max-live-tokens", resolution.MAX_LIVE, "the maximum number of live tokens"),
-            ("--allowed-scopes", resolution.SCOPES, "the allowed scopes, separated by commas"),
-        ):
+        for flag, (name, parse, about) in FLAGS.items():
             metavar = flag.rpartition("-")[2].upper()
-            parser.add_argument(flag, dest=name, metavar=metavar, help=f"{help_text}, or {UNSET}")
+            parser.add_argument(
+                flag, dest=name, type=_limit(parse), metavar=metavar, help=f"{about}, or {UNSET}"
+            )
         parser.add_argument(
             "--tokens-may-create-tokens",
             choices=["yes", "no", UNSET],
@@ -163,30 +181,14 @@ def _config(options: dict[str, Any]) -> TokenConfig:
     return TokenConfig.objects.filter(**subject).first() or TokenConfig(**subject)
 
 
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or int(text) > 10**6:
-        raise UsageError(f"--max-live-tokens {text!r} is not a whole number up to 1000000.")
-    return int(text)
-
-
-PARSERS: dict[str, Callable[[str], Any]] = {
-    resolution.MAX_LIFETIME: lambda text: lifetime_ns("--max-lifetime", text),
-    resolution.DEFAULT_LIFETIME: lambda text: lifetime_ns("--default-lifetime", text),
-    resolution.MAX_LIVE: _number,
-    resolution.SCOPES: lambda text: known_scopes(
-        "--allowed-scopes", text.replace(",", " ").split()
-    ),
-    resolution.MINTING: lambda text: text == "yes",
-}
-
-
 def _set_limits(config: TokenConfig, options: dict[str, Any]) -> None:
     """Sets the limits of the command line. Raises: UsageError, CommandError."""
-    given = {name: options[name] for name in PARSERS if options[name] is not None}
+    given = {name: options[name] for name in LIMITS if options[name] is not None}
     if not given:
         raise UsageError("Add at least one limit, for example --max-lifetime 30d.")
-    for name, text in given.items():
-        setattr(config, name, None if text == UNSET else PARSERS[name](text))
+    for name, value in given.items():
+        wanted = value == "yes" if name == resolution.MINTING else value
+        setattr(config, name, None if value == UNSET else wanted)
     try:
         config.full_clean()
     except ValidationError as error:
