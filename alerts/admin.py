@@ -13,14 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from alerts.channels import (
-    check_address,
-    delete_channel,
-    has_secret_address,
-    save_channel,
-    send_test,
-    shown_address,
-)
+from alerts.channels import check_address, delete_channel, save_channel, send_test
 from alerts.kinds import KINDS
 from alerts.models import Alert, Channel, Delivery
 from alerts.sending import MAX_LISTED
@@ -79,11 +72,6 @@ class ChannelForm(forms.ModelForm[Channel]):
     )
 
     class Meta:
-        model = Channel
-        fields = [
-            *("name", "type", "address", "is_enabled", "kinds", "sites", "min_severity"),
-            *("min_client_days", "hourly_limit", "quiet_from", "quiet_until"),
-        ]
         widgets = {
             "address": forms.TextInput(attrs={"class": "vLargeTextField", "autocomplete": "off"})
         }
@@ -92,9 +80,9 @@ class ChannelForm(forms.ModelForm[Channel]):
         super().__init__(*args, **kwargs)
         if address := self.fields.get("address"):
             address.help_text = ADDRESSES
-            if self.instance.pk and has_secret_address(self.instance):
+            if self.instance.pk and self.instance.has_secret_address:
                 # A URL contains a secret, so the page does not show it again.
-                host = shown_address(self.instance)
+                host = self.instance.shown_address
                 address.widget.attrs["placeholder"] = f"set ({host}); leave empty to keep"
                 address.required = False
                 self.initial["address"] = ""
@@ -117,16 +105,12 @@ class ChannelAdmin(ServiceAdmin[Channel]):
         """Omits the secrets for a user who may only view the channel."""
         if obj is None:
             # The test alert that follows enables the new channel.
-            return [name for name in ChannelForm.Meta.fields if name != "is_enabled"]
-        hidden = {"shown_address"}
-        if not self.has_change_permission(request, obj):
+            hidden = {"is_enabled", *self.readonly_fields}
+        elif self.has_change_permission(request, obj):
+            hidden = {"shown_address"}
+        else:
             hidden = {"address", "signing_secret"}
-        fields = [*ChannelForm.Meta.fields, *self.readonly_fields]
-        return [name for name in fields if name not in hidden]
-
-    @admin.display(description="address")
-    def shown_address(self, channel: Channel) -> str:
-        return shown_address(channel)
+        return [name for name in super().get_fields(request, obj) if name not in hidden]
 
     @admin.display(description="signing secret")
     def signing_secret(self, channel: Channel) -> str:
@@ -199,17 +183,6 @@ class DeliveryAdmin(ReadOnlyAdmin):
     list_filter = ["status", "channel"]
     list_select_related = ["channel"]
     search_fields = ["subject"]
-    fields = [
-        "channel",
-        "subject",
-        "status",
-        "created_at",
-        "due_at",
-        "sent_at",
-        "attempts",
-        "error",
-        "listed",
-    ]
     readonly_fields = ["listed"]
 
     @admin.display(description="subject", ordering="subject")

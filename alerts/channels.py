@@ -47,18 +47,6 @@ def check_address(form: str, address: str) -> None:
         raise ValidationError("The URL must end with the topic, as in https://ntfy.sh/my-topic.")
 
 
-def has_secret_address(channel: Channel) -> bool:
-    """Returns whether the address is a URL, which may contain a secret."""
-    return channel.type != Channel.Type.EMAIL
-
-
-def shown_address(channel: Channel) -> str:
-    """Returns the address without the parts that may be secret: of a URL, only the host."""
-    if has_secret_address(channel):
-        return urlsplit(channel.address).hostname or ""
-    return channel.address
-
-
 def save_channel(channel: Channel, *, actor: Actor, now: datetime) -> None:
     """Saves a channel. Makes the signing secret of a new channel.
 
@@ -103,7 +91,7 @@ def delete_channel(channel: Channel, *, actor: Actor, now: datetime) -> None:
 def _facts(channel: Channel) -> dict[str, Any]:
     return {
         "type": channel.type,
-        "address": shown_address(channel),
+        "address": channel.shown_address,
         # It shows that another address was entered, without the address.
         "address_digest": hashlib.sha256(channel.address.encode()).hexdigest()[:12],
         "is_enabled": channel.is_enabled,

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
+from urllib.parse import urlsplit
 
+from django.contrib import admin
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -101,6 +103,19 @@ class Channel(models.Model):
         return self.failed_at is not None and (
             self.accepted_at is None or self.failed_at > self.accepted_at
         )
+
+    @property
+    def has_secret_address(self) -> bool:
+        """Returns whether the address is a URL, which may contain a secret."""
+        return self.type != self.Type.EMAIL
+
+    @property
+    @admin.display(description="address")
+    def shown_address(self) -> str:
+        """Returns the address without the parts that may be secret: of a URL, only the host."""
+        if self.has_secret_address:
+            return urlsplit(self.address).hostname or ""
+        return self.address
 
     def note_success(self, *, now: datetime) -> None:
         Channel.objects.filter(pk=self.pk).update(accepted_at=now)

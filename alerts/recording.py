@@ -140,9 +140,7 @@ def _isolated(kinds: Iterable[str]) -> Iterator[None]:
 
 
 def compose(channel: Channel, *, now: datetime) -> None:
-    """Makes deliveries of the channel's waiting alerts, unless it is within its quiet hours."""
-    if is_quiet(channel, now):
-        return
+    """Makes deliveries of the channel's waiting alerts."""
     with transaction.atomic():
         # Only one worker makes the deliveries of a channel at a time.
         locked = Channel.objects.select_for_update(skip_locked=True).filter(pk=channel.pk)
@@ -169,8 +167,6 @@ def _deliver(channel: Channel, alerts: list[Alert], now: datetime) -> None:
 
 def pending(channel: Channel, *, now: datetime) -> list[uuid.UUID]:
     """Returns the deliveries that may be sent now, oldest first."""
-    if is_quiet(channel, now):
-        return []
     due = channel.deliveries.filter(status=Delivery.Status.PENDING, due_at__lte=now)
     return list(due.order_by("due_at", "created_at").values_list("pk", flat=True))
 

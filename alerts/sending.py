@@ -24,7 +24,14 @@ from django.urls import reverse
 from alerts.kinds import KINDS, Severity
 from alerts.messages import DIGEST, TEST, Message, digest_subject, request_of, signed_headers
 from alerts.models import Alert, Channel, Delivery
-from alerts.recording import compose, drop_outdated, forget_old, pending, record_due
+from alerts.recording import (
+    compose,
+    drop_outdated,
+    forget_old,
+    is_quiet,
+    pending,
+    record_due,
+)
 from alerts.sources import source_of
 from kernel.outgoing import Outgoing, OutgoingError, send
 
@@ -73,8 +80,9 @@ class _Run:
         """Records the alerts of the channel, and starts to send the first message."""
         try:
             record_due(channel, now=self._now)
-            compose(channel, now=self._now)
-            self._start(channel, iter(pending(channel, now=self._now)))
+            if not is_quiet(channel, self._now):
+                compose(channel, now=self._now)
+                self._start(channel, iter(pending(channel, now=self._now)))
         except Exception as error:
             logger.exception("The alerts of the channel %s cannot be composed", channel)
             channel.note_failure(_reason(error), now=self._now)

@@ -6,7 +6,6 @@ An app registers its section in its module `alerts`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 
 from django.urls import reverse
@@ -25,26 +24,20 @@ LATEST = timedelta(days=2)
 type Lines = Callable[[datetime, datetime], Iterable[tuple[str, str]]]
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    title: str
-    lines: Lines
-
-
-_sections: list[Section] = []
+_sections: dict[str, Lines] = {}
 
 
 def register_section(title: str, lines: Lines) -> None:
     """Registers a section. It is left out if it has no lines."""
-    _sections.append(Section(title, lines))
+    _sections[title] = lines
 
 
 def digest(until: datetime) -> list[tuple[str, str]]:
     """Returns the lines of the digest for the week that ends at `until`."""
     return [
-        (f"{section.title}: {name}", value)
-        for section in sorted(_sections, key=lambda each: each.title)
-        for name, value in section.lines(until - WEEK, until)
+        (f"{title}: {name}", value)
+        for title, lines in sorted(_sections.items())
+        for name, value in lines(until - WEEK, until)
     ]
 
 
