@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from datetime import datetime
 from functools import wraps
@@ -58,15 +57,9 @@ def change_access(user: User, wanted: dict[str, Any], *, actor: Actor) -> None:
         services.set_roles(user, wanted["roles"], actor=actor, now=now)
 
 
-def with_actor(form: Any, request: HttpRequest) -> Any:
-    """Returns the form's class with the actor, because a form does not get the request."""
-    return type(form.__name__, (form,), {"actor": actor_of(request)})
-
-
-class CreationForm(UserCreationForm[User]):
-    class Meta:
-        model = User
-        fields = ["username", "email"]
+def actor_on(user: Any) -> Actor:
+    """Returns the actor who changes a user of `get_object`. A form does not get the request."""
+    return cast("Actor", user.changed_by)
 
 
 class ChangeForm(UserChangeForm[User]):
@@ -76,17 +69,12 @@ class ChangeForm(UserChangeForm[User]):
     transaction back.
     """
 
-    actor: Actor
     roles = forms.MultipleChoiceField(
         required=False,
         choices=[(name, f"{roles.DISPLAY_NAMES[name]}: {may}") for name, may in RIGHTS.items()],
         widget=forms.CheckboxSelectMultiple,
         help_text="The roles of the user. Every user also has the role member.",
     )
-
-    class Meta:
-        model = User
-        fields = "__all__"
 
     def clean(self) -> dict[str, Any]:
         super().clean()
@@ -96,7 +84,7 @@ class ChangeForm(UserChangeForm[User]):
         user = get_object_or_404(User, pk=self.instance.pk)
         try:
             with transaction.atomic():
-                change_access(user, self.cleaned_data, actor=self.actor)
+                change_access(user, self.cleaned_data, actor=actor_on(self.instance))
                 transaction.set_rollback(True)
         except APIError as error:
             raise ValidationError(error.message) from None
@@ -106,7 +94,7 @@ class ChangeForm(UserChangeForm[User]):
 class PasswordForm(AdminPasswordChangeForm[User]):
     """The form for a new password. The service that saves it also deletes the user's keys."""
 
-    actor: Actor
+    usable_password = None  # Django's template reads it. The form has no field for it.
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
         super().__init__(user, *args, **kwargs)
@@ -114,7 +102,7 @@ class PasswordForm(AdminPasswordChangeForm[User]):
 
     def save(self, commit: bool = True) -> User:
         user, password = self.user, self.cleaned_data["password1"]
-        services.set_password(user, password, actor=self.actor, now=timezone.now())
+        services.set_password(user, password, actor=actor_on(user), now=timezone.now())
         return user
 
 
@@ -163,7 +151,7 @@ class RoleFilter(admin.SimpleListFilter):
 @admin.register(User)
 class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
     form = ChangeForm
-    add_form = CreationForm
+    add_form = UserCreationForm
     change_password_form = PasswordForm
     list_display = ["username", "email", "state", "role_names", "last_seen"]
     list_filter = ["status", RoleFilter, "source"]
@@ -198,8 +186,11 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
         links = [(cast("Any", rule.page)(user), f"{rule.data} ({rows})") for rule, rows in found]
         return format_html_join(" · ", '<a href="{}">{}</a>', links)
 
-    def get_form(self, request: HttpRequest, *args: Any, **more: Any) -> Any:
-        return with_actor(super().get_form(request, *args, **more), request)
+    def get_object(self, request: HttpRequest, *args: Any, **more: Any) -> User | None:
+        found: Any = super().get_object(request, *args, **more)
+        if found is not None:
+            found.changed_by = actor_of(request)
+        return cast("User | None", found)
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
         """Hides the links from users who may not open the linked pages."""
@@ -229,9 +220,7 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
             return redirect("admin:password_change")
         if user is not None and not _may(request, "user:update_personal", on=user):
             raise PermissionDenied
-        bound = copy.copy(self)
-        bound.change_password_form = with_actor(PasswordForm, request)
-        return super(UserAdmin, bound).user_change_password(request, id, *args, **more)
+        return super().user_change_password(request, id, *args, **more)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         actor, now = actor_of(request), timezone.now()

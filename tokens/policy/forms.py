@@ -12,7 +12,6 @@ from kernel.text.humanize import plural
 from tokens.lifetimes import DAY_NS, parse_lifetime
 from tokens.models import TokenConfig
 from tokens.policy.changes import OnViolation, Violation, violations_of
-from tokens.policy.resolution import LIMITS
 from users.scopes import KNOWN
 
 
@@ -69,8 +68,6 @@ class TokenConfigForm(forms.ModelForm[TokenConfig]):
     )
 
     class Meta:
-        model = TokenConfig
-        fields = ["user", "role", *LIMITS]
         labels = {"max_live_tokens": "Maximum live tokens"}
 
     violations: Sequence[Violation] = ()
