@@ -256,18 +256,6 @@ class OptionalScopeField(OptionalTextField):
         return scope
 
 
-@extend_schema_field({"type": "string", "enum": _SCOPES})
-class ScopeField(TextField):
-    """A field for a scope. `tokens.minting` rejects unknown scopes."""
-
-
-@extend_schema_field(
-    {"type": "string", "maxLength": MAX_NAME_LENGTH, "pattern": r"^([^\s/]([^/]*[^\s/])?)?$"}
-)
-class OptionalNameField(OptionalTextField):
-    """A field for the name of a token. `tokens.minting` also rejects invisible characters."""
-
-
 @extend_schema_serializer(deprecate_fields=["scope"])
 class CreateTokenRequest(RequestSerializer):
     about = "A token to create. By default it has the default lifetime and full access."
@@ -278,16 +266,18 @@ class CreateTokenRequest(RequestSerializer):
         help_text="The lifetime in nanoseconds, at least one second. If it is absent or 0, the "
         "user's default lifetime is used.",
     )
-    token_name = OptionalNameField(
+    # `tokens.minting` also rejects names with invisible characters, and unknown scopes.
+    token_name = OptionalTextField(
+        schema={"maxLength": MAX_NAME_LENGTH, "pattern": r"^([^\s/]([^/]*[^\s/])?)?$"},
         help_text="The name, without invisible characters. It must be unique among the user's "
-        "tokens. If it is absent or empty, the server chooses a random name."
+        "tokens. If it is absent or empty, the server chooses a random name.",
     )
     scope = OptionalScopeField(
         max_length=64,
         help_text="One scope. It is ignored if `scopes` is present. Use `scopes` instead.",
     )
     scopes = BoundedListField(
-        child=ScopeField(max_length=64),
+        child=TextField(max_length=64, schema={"enum": _SCOPES}),
         default=list,
         max_length=64,
         help_text="The scopes of the token. Absent or empty: full access.",

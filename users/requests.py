@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
-from drf_spectacular.utils import OpenApiParameter
+from drf_spectacular.utils import OpenApiParameter, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 
@@ -40,12 +40,19 @@ class RequestSerializer(WireSerializer):
 
 
 class TextField(serializers.CharField):
-    """A string field that keeps surrounding spaces. Rejects numbers and booleans."""
+    """A string field that keeps surrounding spaces. Rejects numbers and booleans.
 
-    def __init__(self, *, allow_blank: bool = False, **kwargs: Any) -> None:
+    `schema` describes the strings in the OpenAPI document, where the rule for them is elsewhere.
+    """
+
+    def __init__(
+        self, *, allow_blank: bool = False, schema: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> None:
         # States in the schema that the string must not be empty.
         kwargs |= {} if allow_blank else {"min_length": 1}
         super().__init__(trim_whitespace=False, allow_blank=allow_blank, **kwargs)
+        if schema:
+            extend_schema_field({"type": "string", **schema})(cast("Any", self))
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):

@@ -27,21 +27,10 @@ from users.services import organization
 NEVER = "0001-01-01T00:00:00Z"
 
 
-@extend_schema_field({"type": "string", "minLength": MIN_LENGTH, "maxLength": MAX_LENGTH})
-class PasswordField(TextField):
-    """A field for a new password. `users.passwords` checks its length, and whether it is common."""
-
-    def __init__(self, **more: Any) -> None:
-        super().__init__(max_length=255, **more)
-
-
+# `users.passwords` checks the length, and whether a password is common.
+PASSWORD = {"minLength": MIN_LENGTH, "maxLength": MAX_LENGTH}
 # An empty string means that the user has no password.
-@extend_schema_field({"type": "string", "pattern": rf"^([\s\S]{{{MIN_LENGTH},{MAX_LENGTH}}})?$"})
-class OptionalPasswordField(PasswordField):
-    """A field for the password of a new user."""
-
-    def __init__(self, **more: Any) -> None:
-        super().__init__(allow_blank=True, default="", **more)
+OPTIONAL_PASSWORD = {"pattern": rf"^([\s\S]{{{MIN_LENGTH},{MAX_LENGTH}}})?$"}
 
 
 class CreateFirstUserRequest(RequestSerializer):
@@ -64,8 +53,10 @@ class CreateFirstUserRequest(RequestSerializer):
         "unique, ignoring case.",
     )
     name = OptionalTextField(max_length=128, help_text="The full name.")
-    password = PasswordField(
-        help_text="The password: 8 to 64 characters. Common passwords are rejected."
+    password = TextField(
+        max_length=255,
+        schema=PASSWORD,
+        help_text="The password: 8 to 64 characters. Common passwords are rejected.",
     )
 
 
@@ -118,7 +109,9 @@ class CreateUserRequestWithOrgs(CreateFirstUserRequest):
         default=User.Status.DORMANT,
         help_text="The initial status. The default is `dormant`.",
     )
-    password = OptionalPasswordField(
+    password = OptionalTextField(
+        max_length=255,
+        schema=OPTIONAL_PASSWORD,
         help_text="The password: 8 to 64 characters. Common passwords are rejected. Omit it for a "
         "service account.",
     )
@@ -290,14 +283,11 @@ class UpdateUserPasswordRequest(RequestSerializer):
     old_password = OptionalTextField(
         max_length=255, help_text="The current password. It is required for your own account."
     )
-    password = PasswordField(
-        help_text="The new password: 8 to 64 characters. Common passwords are rejected."
+    password = TextField(
+        max_length=255,
+        schema=PASSWORD,
+        help_text="The new password: 8 to 64 characters. Common passwords are rejected.",
     )
-
-
-@extend_schema_field({"type": "string", "enum": [*DISPLAY_NAMES, MEMBER]})
-class RoleField(TextField):
-    """A field for the name of a role. `users.services` rejects unknown roles."""
 
 
 class UpdateRoles(RequestSerializer):
@@ -305,7 +295,7 @@ class UpdateRoles(RequestSerializer):
     example = {"roles": ["auditor"]}
 
     roles = BoundedListField(
-        child=RoleField(max_length=64),
+        child=TextField(max_length=64, schema={"enum": [*DISPLAY_NAMES, MEMBER]}),
         max_length=32,
         help_text="The names of the new roles. They replace all roles of the user. `member` may "
         "be omitted.",
@@ -319,30 +309,24 @@ class UserLoginType(WireSerializer):
     login_type = LoginTypeField(help_text="The login type of the user.")
 
 
-@extend_schema_field({"type": "string", "enum": sorted(RESOURCE_TYPES)})
-class ResourceTypeField(TextField):
-    """A field for a type of objects. `users.selectors` rejects unknown types."""
-
-
-@extend_schema_field({"type": "string", "pattern": f"^({names.UUID})?$"})
-class OptionalIdField(OptionalTextField):
-    """A field for the id of an object. `users.selectors` rejects other strings."""
-
-
 class AuthorizationObject(RequestSerializer):
     about = "The objects of an authorization check."
     example = {"resource_type": "deployment_config"}
 
-    resource_type = ResourceTypeField(
+    # `users.selectors` rejects unknown types and ids.
+    resource_type = TextField(
         max_length=64,
+        schema={"enum": sorted(RESOURCE_TYPES)},
         help_text="The type of the objects, for example `user`, `api_key` or `deployment_config`.",
     )
     owner_id = OptionalTextField(
         max_length=64,
         help_text="The id of the user who owns the objects, or `me`. Empty: any owner.",
     )
-    resource_id = OptionalIdField(
-        max_length=64, help_text="The UUID of one object. Empty: all objects of the type."
+    resource_id = OptionalTextField(
+        max_length=64,
+        schema={"pattern": f"^({names.UUID})?$"},
+        help_text="The UUID of one object. Empty: all objects of the type.",
     )
 
 
