@@ -165,7 +165,7 @@ class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
         return cast("HttpResponse", getattr(self, method)(request, **parameters))
 
     def page(self, request: HttpRequest, template: str, title: str, **context: Any) -> HttpResponse:
-        """Renders a template of the model with the frame of the admin's pages."""
+        """Renders a template of the model, which extends `admin/own_page.html`."""
         frame = {**self.admin_site.each_context(request), "title": title, "opts": self.opts}
         folder = self.opts.label_lower.replace(".", "/")
         return TemplateResponse(request, f"admin/{folder}/{template}.html", frame | context)
