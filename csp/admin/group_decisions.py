@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from copy import copy
 from datetime import UTC, datetime, time, timedelta
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -126,12 +126,12 @@ class DecisionForm(forms.Form):
 
     def clean(self) -> None:
         found = self.cleaned_data
-        # A form without the field keeps the user.
-        found["assigned_to"] = found.get("assigned_to") if "assigned_to" in self.data else None
         # A limit without a state means that the group is ignored up to this limit.
-        has_limit = found.get("ignored_until") or found.get("ignored_client_days")
-        found["state"] = found.get("state") or (State.IGNORED if has_limit else None)
-        self.decision = Decision(**found)
+        if found.get("ignored_until") or found.get("ignored_client_days"):
+            found["state"] = found.get("state") or State.IGNORED
+        is_kept = {"state": not found.get("state"), "assigned_to": "assigned_to" not in self.data}
+        members = {name: value for name, value in found.items() if not is_kept.get(name)}
+        self.decision = cast("Decision", members)
         for name, problem in checked(self.decision, now=timezone.now()).items():
             self.add_error(name, problem)
 
@@ -145,9 +145,8 @@ class Decisions(GroupLists):
 
     @admin.action(description="Ignore for good", permissions=["decide"])
     def ignore(self, request: HttpRequest, groups: QuerySet[Group]) -> None:
-        self._decide(
-            request, groups, Decision(State.IGNORED, ignored_until=None, ignored_client_days=None)
-        )
+        for_good = Decision(state=State.IGNORED, ignored_until=None, ignored_client_days=None)
+        self._decide(request, groups, for_good)
 
     @admin.action(description="Resolve", permissions=["decide"])
     def resolve(self, request: HttpRequest, groups: QuerySet[Group]) -> None:
@@ -237,7 +236,7 @@ class Decisions(GroupLists):
 
 def _outcome(group: Any, decision: Decision) -> str:
     """Returns the state after the decision in words."""
-    state = decision.state or group.current
+    state = decision.get("state", group.current)
     if state != State.IGNORED:
         return str(state)
     limits = [

@@ -189,7 +189,7 @@ class GroupAdmin(Decisions, ExportingAdmin):
             site=site,
             sites=known,
             found=found,
-            directives=policies.directives(found.sent.text) if found else [],
+            directives=policies.directives(found["sent"].text) if found else [],
         )
 
 

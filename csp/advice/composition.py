@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
 from csp.advice.hosts import HostKind, is_bypass, kind_of
-from csp.advice.policy import Policy, governing_directive, is_strict, parse, without_none
+from csp.advice.policy import Policy, governing_directive, is_strict, parse
 from csp.advice.refusals import Risk
-from csp.advice.suggestion import Advice
 
 # In a report, the URLs of these directives lack the ingest key.
 FOR_REPORTS = frozenset({"report-to", "report-uri"})
@@ -20,25 +18,17 @@ _SAFE = re.compile(r"[!-~]+")
 _UNSAFE = frozenset('"\\$;,{}')
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """A reported policy without what a copy must not contain.
+def copy_of(text: str) -> tuple[Policy, list[str], list[str]]:
+    """Returns a reported policy without what a copy must not contain, and two lists.
 
-    `with_nonces` are the directives that had nonces, which differ in each response. `unsafe` are
-    the sources that are left out, because their characters are not safe to copy.
+    The first list has the directives that had nonces, which differ in each response. The second one
+    has the sources that are left out, because their characters are not safe to copy.
     """
-
-    policy: Policy
-    with_nonces: Sequence[str]
-    unsafe: Sequence[str]
-
-
-def copy_of(text: str) -> Copy:
     policy = {n: s for n, s in parse(text).items() if _is_safe(n) and n not in FOR_REPORTS}
-    return Copy(
-        policy={name: _kept(sources) for name, sources in policy.items()},
-        with_nonces=[name for name, sources in policy.items() if any(map(_is_nonce, sources))],
-        unsafe=[s for each in policy.values() for s in each if not (_is_safe(s) or _is_nonce(s))],
+    return (
+        {name: _kept(sources) for name, sources in policy.items()},
+        [name for name, sources in policy.items() if any(map(_is_nonce, sources))],
+        [s for each in policy.values() for s in each if not (_is_safe(s) or _is_nonce(s))],
     )
 
 
@@ -61,18 +51,6 @@ def _is_safe(text: str) -> bool:
     return not _is_nonce(text) and bool(_SAFE.fullmatch(text)) and _UNSAFE.isdisjoint(text)
 
 
-def extended(policy: Policy, advice: Advice) -> Policy:
-    """Returns the policy that also allows the sources of the advice.
-
-    If the policy covers them only by a fallback, such as default-src, the new directive also gets
-    the sources of the fallback, which it replaces.
-    """
-    kept = without_none(policy.get(governing_directive(policy, advice.directive), ()))
-    known = {source.lower() for source in kept}
-    added = [source for source in advice.sources if source.lower() not in known]
-    return {**policy, advice.directive: (*kept, *added)}
-
-
 def written(policy: Policy) -> str:
     return "; ".join(" ".join([name, *sources]) for name, sources in policy.items())
 
@@ -85,47 +63,34 @@ def written(policy: Policy) -> str:
 _ANY = {"*", "http:", "https:", "data:", "blob:"}
 
 
-@dataclass(frozen=True, slots=True)
-class Weakness:
-    """Something that the policy allows. `reason` is a complete sentence."""
-
-    risk: Risk
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Grade:
-    """A letter from A to F, and the weaknesses, highest risk first."""
-
-    letter: str
-    weaknesses: tuple[Weakness, ...]
-
-
 _LETTERS = {Risk.HIGH: "D", Risk.MEDIUM: "C", Risk.LOW: "B"}
 
 
-def grade(policy: Policy) -> Grade:
-    """Returns the grade. F: any script runs. D to B: by the highest risk. A: no weakness found."""
+# Something that the policy allows: its risk, and a complete sentence.
+type Weakness = tuple[Risk, str]
+
+
+def grade(policy: Policy) -> tuple[str, list[Weakness]]:
+    """Returns a letter from A to F, and the weaknesses, highest risk first.
+
+    F: any script runs. D to B: by the highest risk. A: no weakness was found.
+    """
     if not governing_directive(policy, "script-src"):
         nothing = "The policy has neither script-src nor default-src, so every script runs."
-        return Grade("F", (Weakness(Risk.HIGH, nothing),))
+        return "F", [(Risk.HIGH, nothing)]
     order = list(Risk)
     found = [*_of_scripts(policy), *_missing(policy)]
-    found.sort(key=lambda each: order.index(each.risk), reverse=True)
-    return Grade(_LETTERS[found[0].risk] if found else "A", tuple(found))
+    found.sort(key=lambda each: order.index(each[0]), reverse=True)
+    return _LETTERS[found[0][0]] if found else "A", found
 
 
 def _of_scripts(policy: Policy) -> Iterator[Weakness]:
     directive = governing_directive(policy, "script-src")
     sources = [source.lower() for source in policy[directive]]
     if "'unsafe-inline'" in sources and not any(map(is_strict, sources)):
-        yield Weakness(
-            Risk.HIGH, f"{directive} contains 'unsafe-inline', so injected inline code runs."
-        )
+        yield Risk.HIGH, f"{directive} contains 'unsafe-inline', so injected inline code runs."
     if "'unsafe-eval'" in sources:
-        yield Weakness(
-            Risk.MEDIUM, f"{directive} contains 'unsafe-eval', so injected text can run as code."
-        )
+        yield Risk.MEDIUM, f"{directive} contains 'unsafe-eval', so injected text can run as code."
     # With 'strict-dynamic', browsers ignore hosts and schemes.
     if "'strict-dynamic'" not in sources:
         for source in sources:
@@ -134,35 +99,27 @@ def _of_scripts(policy: Policy) -> Iterator[Weakness]:
 
 def _of_source(directive: str, source: str) -> Iterator[Weakness]:
     if source in _ANY:
-        yield Weakness(Risk.HIGH, f"{directive} contains {source}, so scripts of any host run.")
+        yield Risk.HIGH, f"{directive} contains {source}, so scripts of any host run."
         return
     host = source.partition("://")[2] or source
     host = host.partition("/")[0].partition(":")[0]
     if source.startswith("http://"):
-        yield Weakness(Risk.MEDIUM, f"Anyone on the network can change the scripts of {source}.")
+        yield Risk.MEDIUM, f"Anyone on the network can change the scripts of {source}."
     if "." not in host:
         return
     if kind_of(host) in {HostKind.SHARED, HostKind.BUCKET} or is_bypass(host):
-        yield Weakness(
-            Risk.HIGH, f"{directive} allows {host}, with which others can run code on the page."
-        )
+        yield Risk.HIGH, f"{directive} allows {host}, with which others can run code on the page."
     elif host.startswith("*."):
-        yield Weakness(Risk.LOW, f"{directive} allows every host below {host[2:]}.")
+        yield Risk.LOW, f"{directive} allows every host below {host[2:]}."
 
 
 def _missing(policy: Policy) -> Iterator[Weakness]:
     objects = governing_directive(policy, "object-src")
     if not objects or "'none'" not in policy[objects]:
-        yield Weakness(Risk.LOW, "object-src is not 'none', so old plug-in content is possible.")
+        yield Risk.LOW, "object-src is not 'none', so old plug-in content is possible."
     if "base-uri" not in policy:
-        yield Weakness(
-            Risk.LOW, "base-uri is missing, so injected markup can redirect relative URLs."
-        )
+        yield Risk.LOW, "base-uri is missing, so injected markup can redirect relative URLs."
     if "frame-ancestors" not in policy:
-        yield Weakness(
-            Risk.LOW, "frame-ancestors is missing, so other sites can show the page in a frame."
-        )
+        yield Risk.LOW, "frame-ancestors is missing, so other sites can show the page in a frame."
     if "form-action" not in policy:
-        yield Weakness(
-            Risk.LOW, "form-action is missing, so injected forms can send data to other sites."
-        )
+        yield Risk.LOW, "form-action is missing, so injected forms can send data to other sites."

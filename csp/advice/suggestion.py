@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 
 from csp.advice.hosts import HostKind, is_bypass, kind_of
 from csp.advice.policy import (
@@ -287,17 +287,16 @@ def _entry(
     return Advice(target, entry, _worst(risks)[0], tuple(reasons), blocked_sources)
 
 
-def with_entry(advice: Advice, text: str) -> Policy:
-    """Returns the policy after the entry was added.
+def extended(policy: Policy, advice: Advice) -> Policy:
+    """Returns the policy that also allows the sources of the advice.
 
-    The sources are added to the directive. But Coder replaces those of a REPLACED directive. The
-    order of sources has no meaning. Those of the entry come first, because they match most of the
-    tested URLs.
+    If the policy covers them only by a fallback, such as default-src, the new directive also gets
+    the sources of the fallback, which it replaces.
     """
-    policy, (directive, *sources) = parse_policy(text), advice.policy_entry.split()
-    is_replaced = advice.setting and directive in REPLACED
-    before = () if is_replaced else policy.get(directive, ())
-    return {**policy, directive: tuple(dict.fromkeys([*sources, *without_none(before)]))}
+    kept = without_none(policy.get(governing_directive(policy, advice.directive), ()))
+    known = {source.lower() for source in kept}
+    added = [source for source in advice.sources if source.lower() not in known]
+    return {**policy, advice.directive: (*kept, *added)}
 
 
 def prevented(advice: Advice, reports: Iterable[tuple[str, str, str, str, int]]) -> int:
@@ -307,13 +306,17 @@ def prevented(advice: Advice, reports: Iterable[tuple[str, str, str, str, int]])
     """
     if not advice.policy_entry:
         return 0
-    policies = cache(partial(with_entry, advice))
+
+    @cache
+    def after(policy: str) -> Policy:
+        return extended(parse_policy(policy), advice)
+
     return sum(
         weight
         for directive, url, page, policy, weight in reports
         if (
             advice.directive == TRUSTED_TYPES
             if url == TRUSTED_TYPES_POLICY
-            else permits(policies(policy), directive, url, address_of(page))
+            else permits(after(policy), directive, url, address_of(page))
         )
     )

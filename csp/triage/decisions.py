@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from types import EllipsisType
-from typing import Any
+from typing import Any, TypedDict
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -19,7 +17,6 @@ from users.models import User
 from users.roles import AUDITOR, OWNER
 
 MAX_NOTE = 2_000
-KEEP = ...
 # The columns that a decision changes.
 _COLUMNS = (
     "state",
@@ -31,32 +28,34 @@ _COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The new state, the new note, and the user who takes care of the group. None keeps each.
+class Decision(TypedDict, total=False):
+    """The members of a group to change: the state, its limits, the note, and the assigned user.
 
     An ignored group is new again at the time `ignored_until`, or when it has had the number
     `ignored_client_days` of client days since it was ignored. If both are None, it is ignored for
-    good. KEEP keeps the limit of an ignored group. `assigned_to` is a username, or "" for no user.
+    good. Without them, an ignored group keeps its limits. `assigned_to` is a username, or "" for no
+    user.
     """
 
-    state: str | None = None
-    note: str | None = None
-    ignored_until: datetime | EllipsisType | None = KEEP
-    ignored_client_days: int | EllipsisType | None = KEEP
-    assigned_to: str | None = None
+    state: str
+    note: str
+    ignored_until: datetime | None
+    ignored_client_days: int | None
+    assigned_to: str
 
 
 def checked(decision: Decision, *, now: datetime) -> dict[str, str]:
     """Returns the problems of a decision by the name of its member."""
     problems = {}
-    if isinstance(decision.ignored_until, datetime) and decision.ignored_until <= now:
+    until, limit = decision.get("ignored_until"), decision.get("ignored_client_days")
+    if until and until <= now:
         problems["ignored_until"] = "Must be in the future."
-    if decision.state != State.IGNORED:
-        for name in ("ignored_until", "ignored_client_days"):
-            if getattr(decision, name) not in {None, KEEP}:
-                problems[name] = "Only an ignored group has this limit."
-    if decision.assigned_to and _assignee(decision.assigned_to) is None:
+    if decision.get("state") != State.IGNORED:
+        limits = {"ignored_until": until, "ignored_client_days": limit}
+        problem = "Only an ignored group has this limit."
+        problems |= {name: problem for name, value in limits.items() if value is not None}
+    assignee = decision.get("assigned_to")
+    if assignee and _assignee(assignee) is None:
         problems["assigned_to"] = "Must be the username of an active owner or auditor."
     return problems
 
@@ -87,21 +86,23 @@ def decide(
             .filter(pk__in=list(groups))
         )
         found = list(chosen.order_by("pk").select_for_update(of=("self",)))
-        assignee = _assignee(decision.assigned_to) if decision.assigned_to else None
-        before = {group.pk: (_columns(group), group.client_days_since_state_set) for group in found}
-        changes = [_decide(group, group.current, decision, assignee, now) for group in found]
-        changed = [group for group in found if _columns(group) != before[group.pk][0]]
+        name = decision.get("assigned_to")
+        assignee = _assignee(name) if name else None
+        changed, changes = [], []
+        for group in found:
+            before, client_days = _columns(group), group.client_days_since_state_set
+            change = _decide(group, decision, assignee, now)
+            if _columns(group) != before:
+                group.undo = {
+                    "key": str(group.pk),
+                    "before": before,
+                    "after": _columns(group),
+                    "client_days": client_days - group.client_days_since_state_set,
+                }
+                changed.append(group)
+                changes.append(change)
         _save(changed)
-        of_changed = [each for group, each in zip(found, changes, strict=True) if group in changed]
-        record_all("csp.group.decide", of_changed, actor=actor, now=now)
-    for group in changed:
-        columns, client_days = before[group.pk]
-        group.undo = {
-            "key": str(group.pk),
-            "before": columns,
-            "after": _columns(group),
-            "client_days": client_days - group.client_days_since_state_set,
-        }
+        record_all("csp.group.decide", changes, actor=actor, now=now)
     return changed
 
 
@@ -170,30 +171,28 @@ def copy_decision(group: Group, *, actor: Actor, now: datetime) -> list[Group]:
     return decide(others.values_list("pk", flat=True), decision, actor=actor, now=now)
 
 
-def _decide(
-    group: Group, current: str, decision: Decision, assignee: User | None, now: datetime
-) -> Change:
-    before = {"state": current, "note": group.note}
-    after: dict[str, Any] = {"state": decision.state or current}
-    if decision.state is not None:
-        _set_state(group, decision.state, current, decision, now)
-    if decision.note is not None:
-        group.note = decision.note
-    after["note"] = group.note
-    if decision.assigned_to is not None:
+def _decide(group: Any, decision: Decision, assignee: User | None, now: datetime) -> Change:
+    """Changes the group. Returns the change for the audit trail."""
+    before = {"state": group.current, "note": group.note}
+    after: dict[str, Any] = {"state": decision.get("state", group.current)}
+    if "state" in decision:
+        _set_state(group, decision, now)
+    group.note = after["note"] = decision.get("note", group.note)
+    if "assigned_to" in decision:
         before["assigned_to"], after["assigned_to"] = _name(group.assigned_to), _name(assignee)
         group.assigned_to = assignee
     target = Target("csp_group", str(group.pk), str(group))
     return Change(target, before=before, after={**after, **_limits(group)})
 
 
-def _set_state(group: Group, state: str, current: str, decision: Decision, now: datetime) -> None:
+def _set_state(group: Any, decision: Decision, now: datetime) -> None:
     """Sets the state and the limits, unless the group has them already."""
-    stays_ignored = state == current == State.IGNORED
+    state = decision["state"]
+    stays_ignored = state == group.current == State.IGNORED
     old = (group.ignored_until, group.ignored_client_days) if stays_ignored else (None, None)
-    until = old[0] if decision.ignored_until is KEEP else decision.ignored_until
-    limit = old[1] if decision.ignored_client_days is KEEP else decision.ignored_client_days
-    if state == current and (until, limit) == old:
+    until = decision.get("ignored_until", old[0])
+    limit = decision.get("ignored_client_days", old[1])
+    if state == group.current and (until, limit) == old:
         return
     group.state, group.state_set_at = state, now
     group.ignored_until, group.ignored_client_days = until, limit

@@ -405,12 +405,8 @@ class GateSerializer(WireSerializer):
 
     window = WindowSerializer(help_text=WINDOW_HELP)
     passed = serializers.BooleanField(help_text="Whether no group was found.")
-    old_version = serializers.CharField(
-        source="question.old_version", help_text="The older version."
-    )
-    new_version = serializers.CharField(
-        source="question.new_version", help_text="The newer version."
-    )
+    old_version = serializers.CharField(help_text="The older version.")
+    new_version = serializers.CharField(help_text="The newer version.")
     groups = GateGroupSerializer(many=True, help_text="The groups, most client days first.")
     further_groups = serializers.IntegerField(
         help_text=f"The number of further groups, if there are more than {MAX_GROUPS}. Their risk "

@@ -3,7 +3,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from django.db.models import QuerySet
 from django.http import HttpResponse
@@ -20,7 +20,7 @@ from csp.scrubbing.versions import SCHEMA as VERSION
 from csp.triage import decisions, selectors
 from csp.triage.decisions import Decision
 from csp.triage.details import details
-from csp.triage.releases.gate import MAX_CLIENT_DAYS, GateError, Question, ask
+from csp.triage.releases.gate import MAX_CLIENT_DAYS, ask
 from csp.triage.releases.versions import client_days_by_version, is_new_in, mark_new
 from csp.triage.serializers import (
     DecisionSerializer,
@@ -166,7 +166,8 @@ class GroupView(APIView):
         stability="stable",
     )
     def patch(self, request: Request, group: uuid.UUID) -> HttpResponse:
-        decision, now = Decision(**read(DecisionSerializer, request)), timezone.now()
+        now = timezone.now()
+        decision = cast("Decision", read(DecisionSerializer, request))
         if problems := decisions.checked(decision, now=now):
             raise invalid(*(Validation(name, problem) for name, problem in problems.items()))
         decisions.decide([_group(group).pk], decision, actor=actor_of(request), now=now)
@@ -290,27 +291,15 @@ class GateView(APIView):
         stability="stable",
     )
     def get(self, request: Request) -> HttpResponse:
-        try:
-            found = ask(_question(request), now=timezone.now())
-        except GateError as error:
-            raise invalid(*(Validation(*each) for each in error.problems.items())) from None
+        parameters = request.query_params
+        risk = parameters.get("min_risk_if_allowed") or Risk.LOW
+        found = ask(
+            old_version=parameters.get("old_version", ""),
+            new_version=parameters.get("new_version", ""),
+            site=parameters.get("site", "")[:256],
+            min_client_days=whole_number(request, "min_client_days", limit=MAX_CLIENT_DAYS) or 1,
+            min_risk_if_allowed=_one_of(list(Risk), "min_risk_if_allowed", risk),
+            allow_unseen=flag(request, "allow_unseen"),
+            now=timezone.now(),
+        )
         return tagged(GateSerializer(found).data, request=request)
-
-
-def _question(request: Request) -> Question:
-    """Returns the question in the query parameters. Raises: APIError 400."""
-    parameters = request.query_params
-    return Question(
-        old_version=parameters.get("old_version", ""),
-        new_version=parameters.get("new_version", ""),
-        site=parameters.get("site", "")[:256],
-        min_client_days=whole_number(request, "min_client_days", limit=MAX_CLIENT_DAYS) or 1,
-        min_risk_if_allowed=Risk(
-            _one_of(
-                list(Risk),
-                "min_risk_if_allowed",
-                parameters.get("min_risk_if_allowed", "") or Risk.LOW,
-            )
-        ),
-        allow_unseen=flag(request, "allow_unseen"),
-    )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from csp.advice.composition import grade
 from csp.advice.policy import parse
 from csp.advice.refusals import Risk
-from csp.advice.suggestion import Blocked, advise, with_entry
+from csp.advice.suggestion import Blocked, advise, extended
 from csp.directives import cause
 from csp.management.commands.find_csp_secrets import findings
 from csp.models import Group, NoiseRule, Report
@@ -111,7 +111,7 @@ def test_page_and_api_say_what_to_do(collecting: None, owner: APIClient) -> None
     Group.objects.filter(pk=policy["id"]).update(state="acknowledged")
     found = site_policy.site_policy(site_name, now=Report.objects.latest("received_at").received_at)
     assert found
-    assert "trusted-types known angular#unsafe-bypass dompurify" in found.policy
+    assert "trusted-types known angular#unsafe-bypass dompurify" in found["policy"]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -156,7 +156,7 @@ def test_advice(change: dict[str, Any], entry: str, risk: Risk, words: str) -> N
 
 
 def test_entry_replaces_none() -> None:
-    found = with_entry(advise(BLOCKED), "trusted-types 'none'; img-src 'self'")
+    found = extended(parse("trusted-types 'none'; img-src 'self'"), advise(BLOCKED))
     assert found == {"trusted-types": ("dompurify",), "img-src": ("'self'",)}
 
 

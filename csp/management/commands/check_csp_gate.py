@@ -9,10 +9,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from csp.advice.refusals import Risk
-from csp.triage.releases.gate import MAX_CLIENT_DAYS, GateError, Question, ask
+from csp.triage.releases.gate import MAX_CLIENT_DAYS, ask
 from csp.triage.serializers import GateGroupSerializer
 from csp.triage.sites import where
 from kernel.commands import ListingCommand, whole_number
+from kernel.http.errors import APIError
 from kernel.text.humanize import plural
 
 # The exit status if an argument is wrong. The exit status 1 means that there are new groups.
@@ -59,16 +60,16 @@ class Command(ListingCommand):
         )
         super().add_arguments(parser)
 
-    def handle(self, *args: Any, min_risk_if_allowed: str, **options: Any) -> str:
-        names = ("old_version", "new_version", "site", "min_client_days", "allow_unseen")
-        question = Question(
-            min_risk_if_allowed=Risk(min_risk_if_allowed), **{name: options[name] for name in names}
+    def handle(self, *args: Any, **options: Any) -> str:
+        names = (
+            *("old_version", "new_version", "site"),
+            *("min_client_days", "min_risk_if_allowed", "allow_unseen"),
         )
         try:
-            found = ask(question, now=timezone.now())
-        except GateError as error:
+            found = ask(**{name: options[name] for name in names}, now=timezone.now())
+        except APIError as error:
             problems = (
-                f"--{name.replace('_', '-')}: {problem}" for name, problem in error.problems.items()
+                f"--{each.field.replace('_', '-')}: {each.detail}" for each in error.validations
             )
             raise CommandError(" ".join(problems), returncode=WRONG_QUESTION) from None
         for group in found.groups:

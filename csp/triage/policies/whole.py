@@ -7,8 +7,8 @@ a source that the policy allows. But a policy without the entry would block the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -17,13 +17,13 @@ from uuid import UUID
 from django.db.models import Q
 
 from csp.access.page_headers import ENFORCED, REPORT_ONLY, Header, note_for, report_headers
-from csp.advice.composition import Copy, Grade, copy_of, extended, grade, written
+from csp.advice.composition import copy_of, grade, written
 from csp.advice.policy import Policy, parse, permits
-from csp.advice.suggestion import SETTING, Advice, advise
+from csp.advice.suggestion import SETTING, advise, extended
 from csp.models import IngestKey
 from csp.scrubbing.address import address_of
 from csp.scrubbing.free_text import MAX_SOURCES
-from csp.triage.newest import Seen, SentPolicy, blocked_by, newest_reports, sent_policies, texts_of
+from csp.triage.newest import Seen, blocked_by, newest_reports, sent_policies, texts_of
 from csp.triage.reading import bounded_read
 from csp.triage.selectors import WEEK, groups_at
 from csp.triage.states import ACCEPTED
@@ -34,68 +34,74 @@ from csp.writing.terms import sites_of
 MAX_GROUPS = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An accepted entry. If `is_sent`, the policy of the site allows its sources already."""
+def site_policy(site: str, *, now: datetime, chosen: str = "") -> dict[str, Any] | None:
+    """Returns what the page of a site's policy shows, or None if no report has a policy.
 
-    group: Any
-    advice: Advice
-    is_sent: bool
+    `chosen` is the key of the policy to use instead of the current one. Takes five queries.
 
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """A group. The policy would still block `blocked` of its `reports` reports."""
-
-    group: Any
-    blocked: int
-    reports: int
-
-
-@dataclass(frozen=True, slots=True)
-class SitePolicy:
-    """`policy` is the policy that the site sends, and the accepted entries.
-
-    `others` are other policies of the site's pages. `rest` are the groups that the policy would
-    still block, in the `reports` tested reports of a week. `cut` are directives that may have more
-    sources than are stored. `key` is the ingest key of the site, or None, and `note` a sentence
-    about its reports. `left_out` is the number of accepted groups that were not read.
+    Shape: `sent` is the policy that the site sends, `others` are other policies of its pages.
+    `policy` also contains the accepted `entries`. `rest` are the groups that it would still block,
+    and `cut` the directives that may have more sources than are stored.
     """
+    groups, left_out = _groups(site, now)
+    with bounded_read():
+        reports = newest_reports({pk: each.last_seen - WEEK for pk, each in groups.items()})
+        texts = texts_of(reports)
+    for seen in reports:
+        groups[seen.group].newest.append(seen)
+    policies = sent_policies(reports, texts)
+    if not policies:
+        return None
+    # Firefox omits parts of a policy, so use the longest text of each.
+    texts = {digest: each.text for each in policies for digest in each.digests}
+    sent = next((each for each in policies if each.digest == chosen), policies[0])
+    sources = parse(sent.text)
+    copied, with_nonces, unsafe = copy_of(sent.text)
+    accepted = [each for each in groups.values() if each.state in ACCEPTED]
+    policy, entries = _with_entries(copied, accepted, texts)
+    rest = _rest(groups, [seen for seen in reports if seen.at > now - WEEK], texts, policy)
+    return {
+        "sent": sent,
+        "others": [each for each in policies if each is not sent],
+        "grade": grade(sources),
+        "with_nonces": with_nonces,
+        "unsafe": unsafe,
+        "cut": [name for name, some in sources.items() if len(some) >= MAX_SOURCES],
+        "entries": entries,
+        "left_out": left_out,
+        "policy": written(policy),
+        "rest": [group for group in rest if group.blocked],
+        "blocked": sum(group.blocked for group in rest),
+        "reports": sum(group.tested for group in rest),
+        **_copies(site, written(policy), entries, now),
+    }
 
-    sent: SentPolicy
-    others: Sequence[SentPolicy]
-    grade: Grade
-    copied: Copy
-    cut: Sequence[str]
-    entries: Sequence[Entry]
-    left_out: int
-    policy: str
-    rest: Sequence[Rest]
-    reports: int
-    key: IngestKey | None
-    note: str
 
-    def headers(self, name: str = ENFORCED) -> list[Header]:
-        if self.key is None:
-            return [(name, self.policy)]
-        return report_headers(self.key.value, https=not self.note, policy=self.policy, name=name)
+def _copies(site: str, policy: str, entries: Sequence[Any], now: datetime) -> dict[str, Any]:
+    """Returns `copies`, each with a name for the element, a label, and the lines to copy.
 
-    @property
-    def blocked(self) -> int:
-        return sum(each.blocked for each in self.rest)
+    `key` is the ingest key of the site, or None, and `note` a sentence about its reports.
+    """
+    key = _key(site, now)
+    note = note_for(site) if key else ""
 
-    @property
-    def copies(self) -> Iterator[tuple[str, str, str]]:
-        """Yields what to copy: a name for the element, a label, and the lines."""
+    def headers(name: str) -> list[Header]:
+        if key is None:
+            return [(name, policy)]
+        return report_headers(key.value, https=not note, policy=policy, name=name)
+
+    copies = [
+        (name, label, "\n".join(f"{n}: {value}" for n, value in headers(header)))
         for name, label, header in (
             ("report-only", "Report only: browsers report, and block nothing", REPORT_ONLY),
             ("header", "Enforced: browsers also block", ENFORCED),
-        ):
-            yield name, label, "\n".join(f"{n}: {value}" for n, value in self.headers(header))
-        yield "nginx", "Enforced, for nginx", "\n".join(map(_for_nginx, self.headers()))
-        setting = [each.advice.policy_entry for each in self.entries if each.advice.setting]
-        if setting:
-            yield "setting", "For Coder", f"{SETTING}={','.join(dict.fromkeys(setting))}"
+        )
+    ]
+    copies.append(("nginx", "Enforced, for nginx", "\n".join(map(_for_nginx, headers(ENFORCED)))))
+    setting = [each.advice.policy_entry for each in entries if each.advice.setting]
+    if setting:
+        copies.append(("setting", "For Coder", f"{SETTING}={','.join(dict.fromkeys(setting))}"))
+    return {"key": key, "note": note, "copies": copies}
 
 
 def _for_nginx(header: Header) -> str:
@@ -104,65 +110,19 @@ def _for_nginx(header: Header) -> str:
     return f"add_header {name} {quote}{value}{quote} always;"
 
 
-@dataclass(slots=True)
-class _Group:
-    """A group with its newest reports."""
+def _groups(site: str, now: datetime) -> tuple[dict[UUID, Any], int]:
+    """Returns the accepted groups and those of a week, and the number of other accepted groups.
 
-    row: Any
-    reports: list[Seen] = field(default_factory=list)
-
-    def source(self, reported: str) -> str:
-        """Returns a reported source, with the name of the sink or of the Trusted Types policy."""
-        return self.row.blocked_source if split_source(reported)[0] else reported
-
-
-def site_policy(site: str, *, now: datetime, chosen: str = "") -> SitePolicy | None:
-    """Returns the policy of a site, or None if no report has a policy.
-
-    `chosen` is the key of the policy to use instead of the current one. Takes five queries.
+    Each gets a list `newest` for its newest reports.
     """
-    groups, left_out = _groups(site, now)
-    with bounded_read():
-        reports = newest_reports({pk: each.row.last_seen - WEEK for pk, each in groups.items()})
-        texts = texts_of(reports)
-    for seen in reports:
-        groups[seen.group].reports.append(seen)
-    policies = sent_policies(reports, texts)
-    if not policies:
-        return None
-    # Firefox omits parts of a policy, so use the longest text of each.
-    texts = {digest: each.text for each in policies for digest in each.digests}
-    sent = next((each for each in policies if each.digest == chosen), policies[0])
-    sources = parse(sent.text)
-    copied = copy_of(sent.text)
-    accepted = [each for each in groups.values() if each.row.state in ACCEPTED]
-    policy, entries = _with_entries(copied.policy, accepted, texts)
-    week = [seen for seen in reports if seen.at > now - WEEK]
-    key = _key(site, now)
-    return SitePolicy(
-        sent=sent,
-        others=[each for each in policies if each is not sent],
-        grade=grade(sources),
-        copied=copied,
-        cut=[name for name, some in sources.items() if len(some) >= MAX_SOURCES],
-        entries=entries,
-        left_out=left_out,
-        policy=written(policy),
-        rest=_rest(groups, week, texts, policy),
-        reports=sum(seen.reports for seen in week),
-        key=key,
-        note=note_for(site) if key else "",
-    )
-
-
-def _groups(site: str, now: datetime) -> tuple[dict[UUID, _Group], int]:
-    """Returns the accepted groups and those of a week, and the number of other accepted groups."""
     groups = groups_at(now).visible().filter(site=site)
     accepted = groups.filter(state__in=ACCEPTED)
     recent = groups.exclude(state__in=ACCEPTED).filter(last_seen__gt=now - WEEK)
     found = [*accepted[:MAX_GROUPS], *recent[:MAX_GROUPS]]
     left_out = accepted.count() - MAX_GROUPS if len(found) >= MAX_GROUPS else 0
-    return {group.pk: _Group(group) for group in found}, max(left_out, 0)
+    for group in found:
+        group.newest = []
+    return {group.pk: group for group in found}, max(left_out, 0)
 
 
 def _key(site: str, now: datetime) -> IngestKey | None:
@@ -172,35 +132,44 @@ def _key(site: str, now: datetime) -> IngestKey | None:
     return next((key for key in newest if site in sites_of(key.origins)), None)
 
 
+def _source(group: Any, reported: str) -> str:
+    """Returns a reported source, with the name of the sink or of the Trusted Types policy."""
+    return str(group.blocked_source) if split_source(reported)[0] else reported
+
+
 def _with_entries(
-    policy: Policy, accepted: Sequence[_Group], texts: Mapping[str, str]
-) -> tuple[Policy, list[Entry]]:
-    """Adds the accepted entries that the policy lacks."""
+    policy: Policy, accepted: Sequence[Any], texts: Mapping[str, str]
+) -> tuple[Policy, list[Any]]:
+    """Adds the accepted entries that the policy lacks. Returns also the groups with an entry.
+
+    Each of these groups has its `advice`, and `is_sent` if the policy allows its sources already.
+    """
     entries = []
     for group in accepted:
-        newest = texts.get(group.reports[0].policy, "") if group.reports else ""
-        blocked = blocked_by(group.row, group.reports, policy=newest)
-        told = advise(blocked)
-        if not told.policy_entry:
+        newest = texts.get(group.newest[0].policy, "") if group.newest else ""
+        blocked = blocked_by(group, group.newest, policy=newest)
+        group.advice = advise(blocked)
+        if not group.advice.policy_entry:
             continue
         page = address_of(blocked.page)
-        sources = [group.source(url) for url in blocked.urls]
-        is_sent = all(permits(policy, group.row.directive, each, page) for each in sources)
-        if not is_sent:
+        sources = [_source(group, url) for url in blocked.urls]
+        group.is_sent = all(permits(policy, group.directive, each, page) for each in sources)
+        if not group.is_sent:
             policy = extended(policy, advise(replace(blocked, policy=written(policy))))
-        entries.append(Entry(group.row, told, is_sent))
+        entries.append(group)
     return policy, entries
 
 
 def _rest(
-    groups: Mapping[UUID, _Group],
+    groups: Mapping[UUID, Any],
     reports: Sequence[Seen],
     texts: Mapping[str, str],
     policy: Policy,
-) -> list[Rest]:
-    """Returns the groups that the policy would still block, most reports first.
+) -> list[Any]:
+    """Returns the groups of the reports, those of which the policy would block most first.
 
-    A report whose own policy permits its source has another cause, such as a redirect.
+    Each has the number of `tested` reports, and of those that the policy would still block. A
+    report whose own policy permits its source has another cause, such as a redirect.
     """
 
     @cache
@@ -211,9 +180,11 @@ def _rest(
     blocked, tested = Counter[UUID](), Counter[UUID]()
     for seen in reports:
         group = groups[seen.group]
-        directive = seen.directive or group.row.directive
+        directive = seen.directive or group.directive
         own = texts.get(seen.policy, "")
         tested[seen.group] += seen.reports
-        if not is_permitted(own, directive, group.source(seen.source), seen.page):
+        if not is_permitted(own, directive, _source(group, seen.source), seen.page):
             blocked[seen.group] += seen.reports
-    return [Rest(groups[pk].row, number, tested[pk]) for pk, number in blocked.most_common()]
+    for pk, number in tested.items():
+        groups[pk].tested, groups[pk].blocked = number, blocked[pk]
+    return sorted((groups[pk] for pk in tested), key=lambda group: -group.blocked)

@@ -7,8 +7,8 @@ neither does a group that a noise rule hides.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +23,6 @@ from csp.triage.details import details
 from csp.triage.releases.versions import (
     NO_GROUP,
     Step,
-    Versions,
     are_reported,
     mark_new,
     read_versions,
@@ -31,37 +30,13 @@ from csp.triage.releases.versions import (
 )
 from csp.triage.selectors import groups_at
 from csp.triage.states import OPEN, REGRESSED, in_state
+from kernel.http.errors import Validation, invalid
 from kernel.text.humanize import plural
 
 # The advice, and so the risk, is read only for this number of groups.
 MAX_GROUPS = 50
 MAX_CLIENT_DAYS = 10**9
 MAX_SHOWN = 10
-
-
-class GateError(ValueError):
-    """The question is wrong. `problems` has a sentence for each wrong parameter, by its name."""
-
-    def __init__(self, **problems: str) -> None:
-        super().__init__(" ".join(f"{name}: {problem}" for name, problem in problems.items()))
-        self.problems = problems
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """The versions to compare, and which groups count.
-
-    A group counts if it has at least `min_client_days` with the newer version, and at least the
-    risk `min_risk_if_allowed`. `site` is "" for all sites that have reported both versions. With
-    `allow_unseen`, a version without any report has no violations. Otherwise, it is an error.
-    """
-
-    old_version: str
-    new_version: str
-    site: str = ""
-    min_client_days: int = 1
-    min_risk_if_allowed: Risk = Risk.LOW
-    allow_unseen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +46,8 @@ class Answer:
     `further_groups` is the number of further groups, whose risk was not read. They count.
     """
 
-    question: Question
+    old_version: str
+    new_version: str
     groups: Sequence[Any]
     further_groups: int
     window: dict[str, Any]
@@ -81,29 +57,36 @@ class Answer:
         return not self.groups and not self.further_groups
 
     def __str__(self) -> str:
-        compared = f"with {self.question.new_version}, compared with {self.question.old_version}"
+        compared = f"with {self.new_version}, compared with {self.old_version}"
         number = len(self.groups) + self.further_groups
         return f"{plural(number, 'new group') if number else 'No new group'} {compared}."
 
 
-def ask(question: Question, *, now: datetime) -> Answer:
-    """Returns the new groups that need a decision.
+def ask(
+    *,
+    old_version: str,
+    new_version: str,
+    site: str,
+    min_client_days: int,
+    min_risk_if_allowed: str,
+    allow_unseen: bool,
+    now: datetime,
+) -> Answer:
+    """Returns the groups that are new with the newer version and need a decision.
 
+    A group counts if it has at least `min_client_days` with the newer version, and at least the
+    risk `min_risk_if_allowed`. `site` is "" for all sites that have reported both versions. With
+    `allow_unseen`, a version without any report has no violations. Otherwise, it is an error.
     Takes three queries, and two for each of up to MAX_GROUPS groups whose advice is not cached.
-    Raises: GateError if a value of the question is wrong, and the errors of `details`.
+    Raises: APIError 400 if a value is wrong, and the errors of `details`.
     """
-    question = replace(
-        question,
-        old_version=_checked("old_version", question.old_version),
-        new_version=_checked("new_version", question.new_version),
-        site=_checked_site(question.site),
-    )
-    steps = _steps(question, read_versions())
+    old, new = _checked("old_version", old_version), _checked("new_version", new_version)
+    steps = _steps(old, new, site=_checked_site(site), allow_unseen=allow_unseen)
     is_added = NO_GROUP
     for each in steps:
         is_added |= each.is_new() | (each.is_back() & in_state(now, REGRESSED))
     newer = [each.newer for each in steps if each.newer]
-    is_reported = are_reported(*newer, min_client_days=question.min_client_days)
+    is_reported = are_reported(*newer, min_client_days=min_client_days)
     wanted = groups_at(now).visible().filter(is_added & is_reported & in_state(now, *OPEN))
     counted = GroupVersion.objects.filter(group=OuterRef("pk"), version__in=newer)
     wanted = wanted.annotate(client_days_new_version=Subquery(counted.values("client_days")[:1]))
@@ -112,16 +95,16 @@ def ask(question: Question, *, now: datetime) -> Answer:
     groups, order = [], list(Risk)
     for group in found[:MAX_GROUPS]:
         group.advice = details(group, now=now).advice
-        if order.index(group.advice.risk) >= order.index(question.min_risk_if_allowed):
+        if order.index(group.advice.risk) >= order.index(Risk(min_risk_if_allowed)):
             groups.append(group)
-    return Answer(question, mark_new(groups), further, window(now))
+    return Answer(old, new, mark_new(groups), further, window(now))
 
 
 def _checked(name: str, version: str) -> str:
     try:
         return checked_version(version)
     except ValueError as error:
-        raise GateError(**{name: f"It {error}."}) from None
+        raise invalid(Validation(name, f"It {error}.")) from None
 
 
 def _checked_site(site: str) -> str:
@@ -130,38 +113,29 @@ def _checked_site(site: str) -> str:
     try:
         return normalized_origin(site)
     except ValueError as error:
-        raise GateError(site=str(error)) from None
+        raise invalid(Validation("site", str(error))) from None
 
 
-def _steps(question: Question, known: Versions) -> list[Step]:
-    """Returns the two versions to compare at each site. Raises: GateError."""
-    old, new, site = question.old_version, question.new_version, question.site
+def _steps(old: str, new: str, *, site: str, allow_unseen: bool) -> list[Step]:
+    """Returns the two versions to compare at each site. Raises: APIError 400."""
     if old == new or precedence(new) < precedence(old):
-        raise GateError(new_version=f"{new} must be newer than {old}.")
-    sites = {name: versions for name, versions in known.items() if site in {"", name}}
+        raise invalid(Validation("new_version", f"{new} must be newer than {old}."))
+    sites = {name: each for name, each in read_versions().items() if site in {"", name}}
     steps = [step(versions, old, new, site=name) for name, versions in sites.items()]
-    compared = [each for each in steps if each.newer and (each.older or question.allow_unseen)]
-    if not compared and not question.allow_unseen:
-        raise _unseen(question, sites)
+    compared = [each for each in steps if each.newer and (each.older or allow_unseen)]
+    if not compared and not allow_unseen:
+        names = {version.name for versions in sites.values() for version in versions}
+        raise invalid(*_unseen(old, new, site, names))
     return compared
 
 
-def _unseen(question: Question, sites: Versions) -> GateError:
-    names = {version.name for versions in sites.values() for version in versions}
-    where = f" of {question.site}" if question.site else ""
+def _unseen(old: str, new: str, site: str, names: Collection[str]) -> list[Validation]:
+    """Returns which version has no report. `names` are those of the versions with reports."""
+    where = f" of {site}" if site else ""
     newest = ", ".join(sorted(names, key=precedence, reverse=True)[:MAX_SHOWN])
     some = f" Newest versions: {newest}." if newest else ""
-    problems = {
-        name: f"No report{where} has the version {version}.{some}"
-        for name, version in (
-            ("old_version", question.old_version),
-            ("new_version", question.new_version),
-        )
+    return [
+        Validation(name, f"No report{where} has the version {version}.{some}")
+        for name, version in (("old_version", old), ("new_version", new))
         if version not in names
-    }
-    if problems:
-        return GateError(**problems)
-    return GateError(
-        new_version=f"No site has reported {question.old_version} first, and then "
-        f"{question.new_version}."
-    )
+    ] or [Validation("new_version", f"No site has reported {old} first, and then {new}.")]
