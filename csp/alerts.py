@@ -36,7 +36,6 @@ from alerts.sources import Details, Event, Source, register
 from alerts.weekly import register_section
 from audit.models import Entry
 from csp.advice.suggestion import Advice
-from csp.directives import cause
 from csp.models import WINDOW_DAYS, Group, Report, SitePolicy, State, whole_hour, window_start
 from csp.triage.changes import (
     DANGEROUS,
@@ -70,7 +69,7 @@ def described(group: Any, *more: str) -> str:
     """Returns the cause, the site, and in parentheses the number of clients and further facts."""
     facts = ", ".join([plural(group.client_days, "client"), *more])
     site = where(group).replace("https://", "")
-    return f"{cause(group.directive, group.blocked_source)}{site} ({facts})"
+    return f"{group}{site} ({facts})"
 
 
 @register
@@ -191,7 +190,7 @@ def _growing(channel: Channel, visible: Any, now: datetime) -> Any:
 def _facts(
     group: Any, facets: dict[str, Any], advice: Advice, now: datetime
 ) -> Iterator[tuple[str, str]]:
-    yield "Cause", cause(group.directive, group.blocked_source)
+    yield "Cause", str(group)
     if several_sites():
         yield "Site", group.site
     if pages := facets["page_kind"]:

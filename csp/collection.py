@@ -15,7 +15,7 @@ from csp import metrics
 from csp.access import keys
 from csp.counting import other_reports, rejections
 from csp.models import IngestKey
-from csp.parsing.formats import parse
+from csp.parsing.formats import OtherReport, parse
 from csp.parsing.tolerant_json import load
 from csp.scrubbing.masking import MAX_CACHED
 from csp.scrubbing.reports import Scrubbed, scrubbed
@@ -41,7 +41,7 @@ MAX_SINGLE = 64 * 1024
 # reports are smaller.
 COUNTED_BYTES = 2048
 # The reports of a body, its reports of other types, and the number of invalid items.
-type Contents = tuple[Sequence[Scrubbed], Sequence[other_reports.Prepared], int]
+type Contents = tuple[Sequence[Scrubbed], Sequence[OtherReport], int]
 # Bodies without a report. In the coderd wire format, they are accepted and ignored.
 EMPTY: tuple[Any, ...] = (None, {}, {"csp-report": {}})
 # Larger bodies are prepared in a thread, because scrubbing them may take more than a millisecond.

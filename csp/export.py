@@ -10,7 +10,6 @@ import orjson
 from django.contrib import admin
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import BinaryField, Model, Q, QuerySet
-from django.db.models.expressions import Combinable
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -24,13 +23,6 @@ from kernel.http.views.base import download
 FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 # Columns that only order rows. They are derived from a version.
 RANKS = frozenset({"oldest_version_rank", "rank"})
-
-
-def rows_in_pages(queryset: QuerySet[Any], fields: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yields the given columns of every row, ordered by `id`, which must be one of them."""
-    ordered = queryset.order_by("id").values(*fields)
-    for page in in_pages(ordered, after=lambda row: Q(id__gt=row["id"])):
-        yield from page
 
 
 def safe_cell(value: Any) -> Any:
@@ -58,13 +50,11 @@ def csv_lines(rows: Iterable[dict[str, Any]], fields: Sequence[str]) -> Iterator
 class ExportingAdmin(ReadOnlyAdmin):
     """Shows rows read-only, with actions that export the selected rows.
 
-    `more_columns` has the exported columns that the table does not have, and `computed` those that
-    are functions of a row.
+    `more_columns` has the exported columns that the table does not have, as functions of a row.
     """
 
     actions = ["export_csv", "export_json_lines"]
-    more_columns: Mapping[str, Combinable] = {}
-    computed: Mapping[str, Callable[[dict[str, Any]], str]] = {}
+    more_columns: Mapping[str, Callable[[Any], Any]] = {}
 
     @admin.action(description="Export as CSV")
     def export_csv(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase:
@@ -81,12 +71,15 @@ class ExportingAdmin(ReadOnlyAdmin):
 
     def _exported(self, queryset: QuerySet[Any]) -> tuple[list[str], Iterator[dict[str, Any]]]:
         """Returns the names of the columns, and the rows."""
-        stored = [*field_names(self.model), *self.more_columns]
+        stored = field_names(self.model)
+        ordered = queryset.only(*stored).order_by("id")
         rows = (
-            row | {name: value(row) for name, value in self.computed.items()}
-            for row in rows_in_pages(queryset.annotate(**self.more_columns), stored)
+            {name: getattr(row, name) for name in stored}
+            | {name: value(row) for name, value in self.more_columns.items()}
+            for page in in_pages(ordered, after=lambda row: Q(id__gt=row.pk))
+            for row in page
         )
-        return [*stored, *self.computed], rows
+        return [*stored, *self.more_columns], rows
 
 
 def field_names(model: type[Model]) -> list[str]:

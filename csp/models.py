@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -32,11 +32,13 @@ def whole_hour(moment: datetime) -> datetime:
 
 
 def start_of_retention(now: datetime) -> datetime:
-    """Returns the midnight (UTC) before which everything has expired.
+    """Returns the midnight (UTC) before which everything has expired. 0 keeps all.
 
     Reports are deleted only when the partition of their whole day is dropped, and a group must not
     be deleted before its reports.
     """
+    if not settings.CSP_RETENTION:
+        return datetime.min.replace(tzinfo=UTC)
     return midnight(now - settings.CSP_RETENTION)
 
 
@@ -46,8 +48,7 @@ def window_start(now: datetime) -> datetime:
     The window contains today and the WINDOW_DAYS - 1 days before, or fewer if the retention is
     shorter.
     """
-    start = midnight(now) - timedelta(days=WINDOW_DAYS - 1)
-    return max(start, start_of_retention(now)) if settings.CSP_RETENTION else start
+    return max(midnight(now) - timedelta(days=WINDOW_DAYS - 1), start_of_retention(now))
 
 
 def window(now: datetime) -> dict[str, Any]:
@@ -76,8 +77,6 @@ class GroupQuerySet(models.QuerySet["Group"]):
 
     def expired(self, now: datetime) -> GroupQuerySet:
         """Returns the groups whose newest report is older than the retention."""
-        if not settings.CSP_RETENTION:
-            return self.none()
         return self.filter(last_seen__lt=start_of_retention(now))
 
 
@@ -245,9 +244,6 @@ class GroupHour(models.Model):
             )
         ]
 
-    def __str__(self) -> str:
-        return f"{self.hour:%Y-%m-%d %H}:00 {self.reports}"
-
 
 class Version(models.Model):
     """A version of a site with which browsers have reported (see `csp.writing.versions`).
@@ -297,9 +293,6 @@ class GroupVersion(models.Model):
             models.Index(fields=["version", "-client_days"], name="csp_groupversion_client_days")
         ]
 
-    def __str__(self) -> str:
-        return f"{self.version_id} of {self.group_id}"
-
 
 class DistinctHash(models.Model):
     """The keyed hash of a page, or of a client on a day, that a group counts once in the window.
@@ -321,9 +314,6 @@ class DistinctHash(models.Model):
     version_id = models.IntegerField(default=0, db_comment="The version of the site, or 0.")
     # Stored without further space, because of the alignment of rows.
     day = models.DateField(db_comment="The day of the client, or the last day of the page.")
-
-    def __str__(self) -> str:
-        return f"{self.get_kind_display()} of {self.group_id}"
 
 
 class Report(models.Model):
@@ -425,9 +415,6 @@ class LimitUse(models.Model):
     hour = models.DateTimeField(db_comment="The start of the hour.")
     used = models.BigIntegerField(db_comment="How much was used.")
 
-    def __str__(self) -> str:
-        return f"{self.hour:%Y-%m-%d %H}:00 {self.used}"
-
 
 class CommittedBatch(models.Model):
     """One committed batch of reports.
@@ -445,18 +432,12 @@ class CommittedBatch(models.Model):
         db_default=Now(), db_index=True, db_comment="When the batch was committed."
     )
 
-    def __str__(self) -> str:
-        return str(self.id)
-
 
 class ClientKey(models.Model):
     """The secret key of the client hashes of one day. It is deleted a day later."""
 
     day = models.DateField(primary_key=True, db_comment="The day (UTC).")
     secret = models.BinaryField(max_length=32, db_comment="The key of the hashes. A secret.")
-
-    def __str__(self) -> str:
-        return f"{self.day}"
 
 
 class NoiseRule(models.Model):
@@ -592,9 +573,6 @@ class SitePolicy(models.Model):
                 fields=["site", "disposition", "digest"], name="csp_site_policy_once"
             )
         ]
-
-    def __str__(self) -> str:
-        return f"{self.disposition} policy of {self.site}"
 
 
 class OtherReport(models.Model):

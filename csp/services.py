@@ -8,9 +8,7 @@ from itertools import chain, count
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import QuerySet
 
 from audit.services import Actor, Change, Target, delete_recorded, record_all, save_recorded
 from csp.access.keys import MEMORY, new_key
@@ -66,8 +64,9 @@ class Pruned(NamedTuple):
 
 def to_prune(now: datetime) -> Pruned:
     """Returns the numbers that `prune_reports` would delete."""
-    days = REPORTS.older_than(now - settings.CSP_RETENTION) if settings.CSP_RETENTION else []
-    return Pruned(days, _expired_reports(now).count(), Group.objects.expired(now).count())
+    start = start_of_retention(now)
+    reports = Report.objects.filter(received_at__lt=start).count()
+    return Pruned(REPORTS.older_than(start), reports, Group.objects.expired(now).count())
 
 
 def prune_reports(now: datetime) -> Pruned:
@@ -76,8 +75,8 @@ def prune_reports(now: datetime) -> Pruned:
     Also deletes large hashes, and expired rows: hourly counts, versions, batch ids, client
     keys, and counts of new groups and of reports of other types.
     """
-    if settings.CSP_RETENTION:
-        Version.objects.filter(last_seen__lt=start_of_retention(now)).delete()
+    start = start_of_retention(now)
+    Version.objects.filter(last_seen__lt=start).delete()
     with connection.cursor() as cursor:
         cursor.execute(DELETE_LARGE)
         cursor.execute(DELETE_FORGOTTEN)
@@ -87,21 +86,12 @@ def prune_reports(now: datetime) -> Pruned:
     LimitUse.objects.filter(hour__lt=now - timedelta(days=1)).delete()
     rejections.forget_old(now)
     other_reports.prune(now)
-    # If the retention is 0, reports, counts and groups never expire.
-    days, expired = [], _expired_reports(now)
+    expired = Report.objects.filter(received_at__lt=start)
     reports = expired.count()
-    if settings.CSP_RETENTION:
-        days = REPORTS.drop_before(now - settings.CSP_RETENTION)
-        reports -= expired.count()
-        _delete_hours(start_of_retention(now))
+    days = REPORTS.drop_before(start)
+    reports -= expired.count()
+    _delete_hours(start)
     return Pruned(days, reports, _delete_groups(now))
-
-
-def _expired_reports(now: datetime) -> QuerySet[Report]:
-    """Returns the reports of the days that have expired."""
-    if not settings.CSP_RETENTION:
-        return Report.objects.none()
-    return Report.objects.filter(received_at__lt=start_of_retention(now))
 
 
 def _delete_hours(moment: datetime) -> None:

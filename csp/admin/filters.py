@@ -8,13 +8,12 @@ from functools import partial
 from typing import Any
 
 from django.contrib import admin
-from django.db import connection
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 
-from csp.models import REPORTS, Report
+from csp.models import REPORTS, Group, Report
 from csp.parsing.formats import Format
 from csp.triage.releases.versions import is_new_in, newest_names
 from csp.triage.sites import several_sites
@@ -114,18 +113,8 @@ def _value_filter(
     return ValueFilter
 
 
-# Only the groups with the most clients are read.
-_COMMON = f"""
-SELECT {{name}} FROM (
-    SELECT {{name}}, row_number() OVER () AS place FROM (
-        SELECT {{name}} FROM csp_group
-        ORDER BY client_days DESC, pages DESC LIMIT {MAX_CHOICES * 50}
-    ) AS ordered
-) AS numbered
-GROUP BY 1 ORDER BY min(place) LIMIT {MAX_CHOICES}
-"""  # noqa: S608 - only constants
-
-
+# The number of groups with the most clients that are read.
+MAX_GROUPS = 1_000
 _VALUES: Memory[str, list[str]] = Memory("common values of groups", capacity=2, max_age=10.0)
 
 
@@ -133,9 +122,9 @@ def _common(name: str) -> list[str]:
     """Returns only the values that occur in the groups with the most clients."""
 
     def read() -> CachedValue[list[str]]:
-        with connection.cursor() as cursor:
-            cursor.execute(_COMMON.format(name=name))
-            return CachedValue([row[0] for row in cursor.fetchall()])
+        groups = Group.objects.order_by("-client_days", "-pages")[:MAX_GROUPS]
+        values = dict.fromkeys(groups.values_list(name, flat=True))
+        return CachedValue(list(values)[:MAX_CHOICES])
 
     return _VALUES.load(name, read)
 

@@ -26,7 +26,6 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from audit.services import actor_of
-from csp.directives import cause
 from csp.models import Group, State
 from csp.triage import decisions, sites
 from csp.triage.decisions import MAX_NOTE, Decision, checked, copy_decision, decide
@@ -173,9 +172,7 @@ class Decisions(GroupLists):
         self.message_user(request, text)
 
     def _link(self, group: Group) -> SafeString:
-        return row_link(
-            group, f"{cause(group.directive, group.blocked_source)}{sites.where(group)}"
-        )
+        return row_link(group, f"{group}{sites.where(group)}")
 
     @method_decorator(require_POST)
     def decide(self, request: HttpRequest, key: UUID) -> HttpResponse:

@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Case, F, Value, When
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -29,7 +29,6 @@ from csp.admin.filters import (
 from csp.admin.group_decisions import Decisions, list_query
 from csp.advice.policy import governing_directive, parse
 from csp.counting import other_reports
-from csp.directives import cause
 from csp.export import ExportingAdmin
 from csp.models import WINDOW_DAYS, Group, Report, State, whole_hour, window
 from csp.noise.rules import pattern_for
@@ -37,15 +36,14 @@ from csp.scrubbing.address import OTHER_SITE, address_of
 from csp.triage import decisions, sites
 from csp.triage.activity import activity
 from csp.triage.decisions import same_cause
-from csp.triage.details import details, is_own, next_step, rules_shown, step_in_words
+from csp.triage.details import details, is_own, next_step, rules_shown
 from csp.triage.overview import (
     badges,
     breakable,
-    daily,
     hourly_chart,
     hourly_counts,
+    mark_days,
     sparkline,
-    state_badge,
 )
 from csp.triage.policies import comparison as policies
 from csp.triage.policies.whole import site_policy
@@ -71,7 +69,7 @@ class GroupAdmin(Decisions, ExportingAdmin):
 
     list_display = [
         "cause_in_words",
-        "state_now",
+        badges,
         "clients",
         "distinct_pages",
         "reports_in_days",
@@ -85,18 +83,11 @@ class GroupAdmin(Decisions, ExportingAdmin):
     ]
     search_fields = ["blocked_source", "directive"]
     list_per_page = 50
-    # The list has the current state, and only an enabled rule hides a group.
     more_columns = {
-        "current": F("current"),
-        "noise": Case(
-            When(noise_rule__isnull=False, then=F("noise_rule__category")), default=Value("")
-        ),
-    }
-    computed = {
-        "title": lambda row: cause(row["directive"], row["blocked_source"]),
-        "next_step": lambda row: step_in_words(
-            *(row[name] for name in ("directive", "blocked_source", "state", "current", "noise"))
-        ),
+        "current": attrgetter("current"),
+        "noise": lambda group: group.noise_rule.category if group.noise_rule else "",
+        "title": str,
+        "next_step": next_step,
     }
     actions = [*ExportingAdmin.actions, "acknowledge", "ignore", "resolve", "reopen"]
     pages = {
@@ -119,18 +110,12 @@ class GroupAdmin(Decisions, ExportingAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Reads the daily numbers and the versions of all rows of the page at once."""
         found = super().get_changelist_instance(request)
-        days = daily([group.pk for group in found.result_list], timezone.now())
-        for group in mark_new(found.result_list):
-            group.days = days[group.pk]
+        mark_days(mark_new(found.result_list), timezone.now())
         return found
 
     @admin.display(description="cause", ordering="blocked_source")
     def cause_in_words(self, group: Group) -> SafeString:
         return breakable(group)
-
-    @admin.display(description="state")
-    def state_now(self, group: Any) -> SafeString:
-        return badges(group)
 
     clients = column("client_days", distinct.humanized, f"client days, {WINDOW_DAYS} days")
     distinct_pages = column("pages", distinct.humanized, "pages")
@@ -217,9 +202,8 @@ def _group_page(group: Any) -> dict[str, Any]:
     newest = (stored.filter(noise_rule_id=rule)[:NEWEST_REPORTS] for rule in rules_shown(group))
     reports = list(chain.from_iterable(newest))[-NEWEST_REPORTS:]
     return {
-        "cause": cause(group.directive, group.blocked_source),
         "where": sites.where(group),
-        "others": [{"group": other, "badge": state_badge(other.current)} for other in others],
+        "others": others,
         "badges": badges(*mark_new([group])),
         "window": window(now),
         "versions": client_days_by_version(group),

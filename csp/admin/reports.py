@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
@@ -64,15 +65,17 @@ class ReportAdmin(ExportingAdmin):
         "user_agent",
         "other_members",
     ]
-    # Not a join, which would omit a report whose group was deleted.
-    more_columns = {"site": Subquery(Group.objects.filter(pk=OuterRef("group_id")).values("site"))}
+    site = column("site", lambda site: site or "-", "site")
+    more_columns = {"site": attrgetter("site")}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Report]:
+        # Not a join, which would omit a report whose group was deleted.
+        site = Group.objects.filter(pk=OuterRef("group_id")).values("site")
+        rows: QuerySet[Report] = super().get_queryset(request)
+        return rows.annotate(site=Subquery(site))
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return RowsOfLargeTable
-
-    @admin.display
-    def site(self, report: Report) -> str:
-        return report.group.site
 
     @admin.display
     def noise_rule(self, report: Report) -> str:

@@ -30,7 +30,7 @@ from csp.counting.counts import Counts
 from csp.models import Group, OtherReport, midnight, start_of_retention
 from csp.parsing.formats import HASH, is_hash
 from csp.parsing.formats import OtherReport as Parsed
-from csp.scrubbing.address import Address, address_of
+from csp.scrubbing.address import address_of
 from csp.scrubbing.encodings import shortened
 from csp.scrubbing.masking import MASK, masked
 from csp.writing.entries import Sender, keyed_hash, uuid_of
@@ -119,29 +119,19 @@ class Tally:
 type Tallies = dict[Subject, Tally]
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A scrubbed report, without its time and sender, so that it can be cached for equal bodies."""
-
-    type: str
-    subject: str
-    cause_url: str
-    page: Address
-
-
-def prepare(raw: Parsed) -> Prepared:
+def prepare(raw: Parsed) -> Parsed:
     """Scrubs a report. A subject that is neither a word nor a hash becomes a placeholder."""
     subject = raw.subject
     is_word = _WORD.fullmatch(subject) and masked(subject) == subject
     if subject and not is_word and not (raw.type == HASH and is_hash(subject)):
         subject = MASK
     url = shortened(address_of(raw.cause_url).text, MAX_URL)
-    return Prepared(raw.type, subject, url, address_of(raw.page))
+    return Parsed(raw.type, subject, url, address_of(raw.page).text)
 
 
 def tally(
     counted: Tallies,
-    reports: Iterable[Prepared],
+    reports: Iterable[Parsed],
     sender: Sender,
     *,
     key: str,
@@ -154,8 +144,8 @@ def tally(
     """
     client, at = keyed_hash("client", sender.client, settings.SECRET_KEY), sender.received_at
     for each in reports:
-        site, page = each.page.site(sites), each.page.page
-        subject = Subject(each.type, each.subject, each.cause_url, key, site, page)
+        page = address_of(each.page)
+        subject = Subject(each.type, each.subject, each.cause_url, key, page.site(sites), page.page)
         if len(counted) >= max_waiting and subject not in counted:
             subject = subject.without_details()
         counted.setdefault(subject, Tally(at, at)).add(Tally(at, at, 1, {client}))
@@ -200,7 +190,7 @@ def _bounded(subjects: Sequence[Subject], max_new: int) -> Iterable[Subject]:
 COUNTS: Counts[Subject, Tally] = Counts("other reports", write)
 
 
-def count(reports: Sequence[Prepared], sender: Sender, *, key: str, sites: Sites) -> None:
+def count(reports: Sequence[Parsed], sender: Sender, *, key: str, sites: Sites) -> None:
     """Counts the reports of one request. They are written a few seconds later."""
     metrics.RECEIVED_REPORTS.labels("other").inc(len(reports))
     for report in reports:
@@ -210,8 +200,7 @@ def count(reports: Sequence[Prepared], sender: Sender, *, key: str, sites: Sites
 
 def prune(now: datetime, *, max_rows: int = MAX_ROWS) -> None:
     """Deletes expired rows, and all but the `max_rows` rows with the most clients."""
-    if settings.CSP_RETENTION:
-        OtherReport.objects.filter(last_seen__lt=start_of_retention(now)).delete()
+    OtherReport.objects.filter(last_seen__lt=start_of_retention(now)).delete()
     with connection.cursor() as cursor:
         cursor.execute(_TRIM, [max_rows])
 

@@ -112,6 +112,6 @@ def _origin(results: Results) -> str:
     return origin if is_valid else OTHER if text else ""
 
 
-def forget_old(now: datetime) -> int:
-    """Deletes old counts. Returns the number of rows."""
-    return int(Rejection.objects.filter(day__lt=(now - KEPT).date()).delete()[0])
+def forget_old(now: datetime) -> None:
+    """Deletes old counts."""
+    Rejection.objects.filter(day__lt=(now - KEPT).date()).delete()

@@ -6,12 +6,13 @@ from django import template
 from django.utils import timezone
 
 from csp.triage.details import next_step
-from csp.triage.overview import badges, breakable, front_page, state_badge
+from csp.triage.overview import badges, breakable, front_page, sparkline, state_badge
 
 register = template.Library()
 register.filter(badges)
 register.filter(next_step)
 register.filter(breakable)
+register.filter(sparkline)
 
 
 @register.filter

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from django.urls import reverse
@@ -18,14 +18,8 @@ from csp.triage.states import REGRESSED
 MAX_ROWS = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Activity:
-    """One line. `by` is the user, the command or the channel. `link` is a page, or ""."""
-
-    at: datetime
-    text: str
-    by: str = ""
-    link: str = ""
+# A time, a text, the user, command or channel that caused it, and the URL of a page, or "".
+type Activity = tuple[datetime, str, str, str]
 
 
 def activity(group: Any) -> list[Activity]:
@@ -34,20 +28,18 @@ def activity(group: Any) -> list[Activity]:
     `group` comes from `groups_at`, which annotates it with its current state.
     """
     found = [*_reports(group), *_decisions(group), *_alerts(group)]
-    return sorted(found, key=lambda each: each.at, reverse=True)[:MAX_ROWS]
+    return sorted(found, key=itemgetter(0), reverse=True)[:MAX_ROWS]
 
 
 def _reports(group: Any) -> Iterator[Activity]:
-    yield Activity(group.first_seen, "first report")
+    yield group.first_seen, "first report", "", ""
     if group.last_seen > group.first_seen:
-        is_regressed = group.current == REGRESSED
-        yield Activity(
-            group.last_seen, "regressed: newest report" if is_regressed else "newest report"
-        )
+        prefix = "regressed: " if group.current == REGRESSED else ""
+        yield group.last_seen, f"{prefix}newest report", "", ""
     if group.noise_rule is not None:
         page = reverse("admin:csp_noiserule_change", args=[group.noise_rule_id])
         text = f"labelled by the noise rule {group.noise_rule}"
-        yield Activity(group.created_at, text, link=page)
+        yield group.created_at, text, "", page
 
 
 def _decisions(group: Group) -> Iterator[Activity]:
@@ -55,7 +47,7 @@ def _decisions(group: Group) -> Iterator[Activity]:
     for entry in entries.order_by("-created_at", "-id")[:MAX_ROWS]:
         page = reverse("admin:audit_entry_change", args=[entry.pk])
         text = _changes(entry.before or {}, entry.after or {})
-        yield Activity(entry.created_at, text, entry.actor_name, page)
+        yield entry.created_at, text, entry.actor_name, page
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> str:
@@ -83,4 +75,4 @@ def _alerts(group: Group) -> Iterator[Activity]:
         at = alert.delivery.sent_at if alert.delivery else None
         page = reverse("admin:alerts_delivery_change", args=[alert.delivery_id]) if at else ""
         text = f"alert: {KINDS[alert.kind].word}"
-        yield Activity(at or alert.created_at, text, alert.channel.name, page)
+        yield at or alert.created_at, text, alert.channel.name, page

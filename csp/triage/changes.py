@@ -23,7 +23,7 @@ from django.db.models.functions import Substr
 
 from csp.models import Group, Report, SitePolicy, State, start_of_retention
 from csp.scrubbing.address import OTHER_SITE
-from csp.triage.newest import SentPolicy, newest_reports, sent_policies, texts_of
+from csp.triage.newest import SentPolicy, newest_reports, policies_in, texts_of
 from csp.triage.policies.comparison import normalized
 from csp.triage.sites import sites_of_groups
 from csp.writing.entries import NETWORK_BYTES, OTHER
@@ -73,7 +73,7 @@ def _settled(site: str, now: datetime) -> Iterator[tuple[str, SentPolicy]]:
     texts = {digest: _HASH.sub(r"'\1-*'", text) for digest, text in texts.items()}
     for disposition in {seen.disposition for seen in reports}:
         some = [seen for seen in reports if seen.disposition == disposition]
-        policies = sorted(sent_policies(some, texts), key=lambda each: -len(each.clients))
+        policies = sorted(policies_in(some, texts), key=lambda each: -len(each.clients))
         networks = [len({each[:NETWORK_BYTES] for each in policy.clients}) for policy in policies]
         for policy, number in zip(policies, networks, strict=True):
             is_common = number >= max(SEVERAL, max(networks) / 4)

@@ -19,13 +19,12 @@ from csp.advice.suggestion import Advice, Blocked, advise, prevented
 from csp.importing import EARLIEST
 from csp.models import Group, State
 from csp.scrubbing.address import address_of
-from csp.triage.newest import Seen, blocked_by, clients_by, newest_reports, texts_of
-from csp.triage.policies.comparison import most_reported
-from csp.triage.reading import bounded_read
+from csp.triage.newest import Seen, blocked_by, newest_reports, policies_in, texts_of
+from csp.triage.reading import read_once
 from csp.triage.selectors import WEEK
 from csp.triage.sites import is_coders
 from csp.triage.states import ACCEPTED
-from kernel.memory import CachedValue, Memory
+from kernel.memory import Memory
 
 MAX_VALUES = 10
 # The maximum number of different reports that the advice is tested with.
@@ -62,11 +61,7 @@ def details(group: Group, *, now: datetime) -> Details:
     Raises: LimitReachedError or OperationalError if the database is too slow.
     """
     key = (group.pk, group.state in ACCEPTED, is_coders(group), group.noise_rule_id is not None)
-    found = _DETAILS.get(key)
-    if found is not None:
-        return found
-    with bounded_read():
-        return _DETAILS.load(key, lambda: CachedValue(_details(group, now=now)))
+    return read_once(_DETAILS, key, lambda: _details(group, now=now))
 
 
 def _details(group: Group, *, now: datetime) -> Details:
@@ -78,9 +73,8 @@ def _details(group: Group, *, now: datetime) -> Details:
             report = (seen.directive or group.directive, seen.source, seen.page, texts[seen.policy])
             tested[report] += seen.reports if seen.at > now - WEEK else 0
     weighed = [(*report, week) for report, week in tested.items()][:MAX_TESTED]
-    clients = clients_by(lambda seen: seen.policy, reports)
-    page = next(iter(clients_by(lambda seen: seen.page, reports)), "")
-    policy, _ = most_reported(((text, clients[each]) for each, text in texts.items()), page)
+    common = max(policies_in(reports, texts), key=lambda each: len(each.clients), default=None)
+    policy = common.text if common else ""
     advice = advise(blocked_by(group, reports, policy=policy))
     advice = replace(
         advice,
@@ -129,17 +123,11 @@ def next_step(group: Any) -> str:
 
     The group comes from `groups_at`, which annotates it with its current state.
     """
-    noise = group.noise_rule.category if group.noise_rule_id else ""
-    return step_in_words(group.directive, group.blocked_source, group.state, group.current, noise)
-
-
-def step_in_words(directive: str, source: str, state: str, current: str, noise: str) -> str:
-    """Returns the same for these columns. `noise` is the category of the rule that hides it."""
-    if current in {State.IGNORED, State.RESOLVED}:
+    if group.current in {State.IGNORED, State.RESOLVED}:
         return "None"
-    if noise:
-        return f"None (noise: {noise})"
-    return _next_step(directive, source, state in ACCEPTED)
+    if group.noise_rule:
+        return f"None (noise: {group.noise_rule.category})"
+    return _next_step(group.directive, group.blocked_source, group.state in ACCEPTED)
 
 
 @lru_cache(maxsize=2_048)

@@ -148,11 +148,10 @@ class SentPolicy:
         return max(self.clients.values())
 
 
-def sent_policies(reports: Sequence[Seen], texts: Mapping[str, str]) -> list[SentPolicy]:
-    """Returns the policies of the reports, the current one first, and then the newest first.
+def policies_in(reports: Sequence[Seen], texts: Mapping[str, str]) -> list[SentPolicy]:
+    """Returns the policies of the reports, the newest first.
 
-    Browser tabs may be old. So the current policy is the newest one that, since its first report,
-    at least as many clients have reported as any other policy.
+    Browsers write the same policy in different forms, which count as one policy.
     """
     found: dict[frozenset[str], SentPolicy] = {}
     form_of = cache(normalized)
@@ -165,7 +164,16 @@ def sent_policies(reports: Sequence[Seen], texts: Mapping[str, str]) -> list[Sen
             # The newest report comes first.
             policy.clients.setdefault(seen.client, seen.at)
             policy.first = seen.at
-    newest = sorted(found.values(), key=lambda each: each.first, reverse=True)
+    return sorted(found.values(), key=lambda each: each.first, reverse=True)
+
+
+def sent_policies(reports: Sequence[Seen], texts: Mapping[str, str]) -> list[SentPolicy]:
+    """Returns the policies of the reports, the current one first, and then the newest first.
+
+    Browser tabs may be old. So the current policy is the newest one that, since its first report,
+    at least as many clients have reported as any other policy.
+    """
+    newest = policies_in(reports, texts)
     times = [sorted(each.clients.values()) for each in newest]
     for policy in newest:
         if len(policy.clients) >= max(

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django.contrib import admin
 from django.db import connection
 from django.db.models import Sum
 from django.db.models.functions import TruncDate
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from csp.directives import cause
 from csp.models import Group, GroupHour, midnight, whole_hour
-from csp.triage.details import next_step
-from csp.triage.reading import bounded_read, snapshot
+from csp.triage.reading import read_once, snapshot
 from csp.triage.releases.versions import mark_new
 from csp.triage.selectors import HOUR, WEEK, groups_at, kept_sums, most_urgent
 from csp.triage.sites import several_sites
@@ -28,7 +27,7 @@ from csp.triage.states import OPEN
 from kernel.admin import State as Color
 from kernel.admin import badge
 from kernel.charts import COUNT, Chart, Series, render
-from kernel.memory import CachedValue, Memory
+from kernel.memory import Memory
 
 DAYS = 7
 ROWS = 8
@@ -52,6 +51,7 @@ def state_badge(state: str) -> SafeString:
     return badge(state, Color.BAD if state in OPEN else Color.PLAIN)
 
 
+@admin.display(description="state")
 def badges(group: Any) -> SafeString:
     """Returns the state of the group, and the version in which it is new.
 
@@ -90,12 +90,11 @@ def front_page(now: datetime, *, site: str = "") -> dict[str, Any]:
         groups = groups_at(now).visible().of_site(site)
         # Not the same rows twice.
         top = list(groups.exclude(pk__in=[group.pk for group in open_groups])[:ROWS])
-        days = daily({group.pk for group in (*open_groups, *rising, *top)}, now)
-        mark_new([*open_groups, *rising, *top])
+        mark_days(mark_new([*open_groups, *rising, *top]), now)
     return {
-        "attention": _rows(open_groups, days),
-        "growing": _rows(rising, days),
-        "top": _rows(top, days),
+        "attention": open_groups,
+        "growing": rising,
+        "top": top,
         "chart": _chart(week, site),
         "week": week,
         "site": site,
@@ -105,31 +104,19 @@ def front_page(now: datetime, *, site: str = "") -> dict[str, Any]:
     }
 
 
-def _rows(groups: Iterable[Any], days: dict[UUID, list[int]]) -> list[dict[str, Any]]:
-    return [
-        {
-            "group": group,
-            "cause": cause(group.directive, group.blocked_source),
-            "badge": badges(group),
-            "spark": sparkline(days[group.pk]),
-            "next_step": next_step(group),
-        }
-        for group in groups
-    ]
-
-
-def daily(groups: Iterable[UUID], now: datetime) -> dict[UUID, list[int]]:
-    """Returns the number of reports of each group on each of the last days, oldest day first."""
+def mark_days(groups: Collection[Any], now: datetime) -> None:
+    """Sets `days` of each group: the number of reports on each of the last days, oldest first."""
     first = midnight(now) - timedelta(days=DAYS - 1)
     counted: dict[UUID, list[int]] = defaultdict(lambda: [0] * DAYS)
     rows = (
         GroupHour.objects.shown()
-        .filter(group__in=groups, hour__gte=first)
+        .filter(group__in=[group.pk for group in groups], hour__gte=first)
         .values_list("group", TruncDate("hour", tzinfo=UTC))
     )
     for group, day, count in rows.annotate(Sum("reports")):
         counted[group][min((day - first.date()).days, DAYS - 1)] = count
-    return counted
+    for group in groups:
+        group.days = counted[group.pk]
 
 
 def sparkline(values: Sequence[int]) -> SafeString:
@@ -188,11 +175,7 @@ class WeekOfReports:
 def week_of_reports(now: datetime) -> WeekOfReports:
     """Returns the reports of the last 7 days, at most a minute old."""
     hour = whole_hour(now)
-    found = _WEEKS.get(hour)
-    if found is None:
-        with bounded_read():
-            found = _WEEKS.load(hour, lambda: CachedValue(_week(hour, now)))
-    return found
+    return read_once(_WEEKS, hour, lambda: _week(hour, now))
 
 
 def _week(hour: datetime, now: datetime) -> WeekOfReports:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 
 from django.db import connection, transaction
 
 from kernel.db.connections import deadline
 from kernel.limiter import Limiter
+from kernel.memory import CachedValue, Memory
 
 READ_SECONDS = 3.0
 # In SQL, the origin of a stored URL; for a URL without a host, its scheme.
@@ -31,6 +32,15 @@ def bounded_read() -> Iterator[None]:
     """
     with READERS.hold(), deadline(READ_SECONDS):
         yield
+
+
+def read_once[K: Hashable, V](memory: Memory[K, V], key: K, read: Callable[[], V]) -> V:
+    """Returns the cached value, or reads it under the limits of `bounded_read`."""
+    found = memory.get(key)
+    if found is None:
+        with bounded_read():
+            found = memory.load(key, lambda: CachedValue(read()))
+    return found
 
 
 @contextmanager

@@ -16,10 +16,10 @@ from django.db.models import Case, Count, Q, QuerySet, Sum, Value, When
 from csp.models import Group, GroupHour, State, whole_hour
 from csp.noise.stored import RULE_TOPIC
 from csp.scrubbing.address import OTHER_SITE
-from csp.triage.reading import bounded_read, snapshot
+from csp.triage.reading import read_once, snapshot
 from csp.triage.states import CURRENT_STATES, OPEN, REGRESSED, current_state, in_state
 from kernel.http.errors import Validation, invalid
-from kernel.memory import CachedValue, Memory
+from kernel.memory import Memory
 
 MAX_DIRECTIVES = 20
 HOUR = timedelta(hours=1)
@@ -115,11 +115,7 @@ def summary(*, since: datetime, now: datetime, site: str = "") -> dict[str, Any]
     minute old. Hidden groups count only as noise.
     """
     key = whole_hour(since), site
-    found = _SUMMARIES.get(key)
-    if found is None:
-        with bounded_read():
-            found = _SUMMARIES.load(key, lambda: CachedValue(_summary(*key, now)))
-    return found
+    return read_once(_SUMMARIES, key, lambda: _summary(*key, now))
 
 
 def _summary(since: datetime, site: str, now: datetime) -> dict[str, Any]:

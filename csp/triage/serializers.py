@@ -5,7 +5,6 @@ from typing import Any
 from rest_framework import serializers
 
 from csp.advice.refusals import Risk
-from csp.directives import cause
 from csp.models import Group, State
 from csp.parsing.formats import OTHER_TYPE, TYPES
 from csp.triage.decisions import MAX_NOTE
@@ -81,8 +80,10 @@ class GroupSerializer(WireSerializer):
     blocked_source = serializers.CharField(
         help_text="The blocked source: a host, a scheme, or a keyword such as `inline`."
     )
-    noise_rule = serializers.SerializerMethodField(
-        help_text="The name of the noise rule that hides the group, or null."
+    noise_rule = serializers.CharField(
+        source="noise_rule.name",
+        allow_null=True,
+        help_text="The name of the noise rule that hides the group, or null.",
     )
     is_noise = serializers.SerializerMethodField(
         help_text="Whether a noise rule hides the group. Lists and numbers omit noise by default."
@@ -104,8 +105,10 @@ class GroupSerializer(WireSerializer):
         "again, or null.",
     )
     note = serializers.CharField(help_text="The note of the operators.")
-    assigned_to = serializers.SerializerMethodField(
-        help_text="The username of the user who takes care of the group, or null."
+    assigned_to = serializers.CharField(
+        source="assigned_to.username",
+        allow_null=True,
+        help_text="The username of the user who takes care of the group, or null.",
     )
     first_seen = serializers.DateTimeField(help_text="When the first report arrived.")
     last_seen = serializers.DateTimeField(help_text="When the newest report arrived.")
@@ -127,13 +130,7 @@ class GroupSerializer(WireSerializer):
     )
 
     def get_title(self, group: Group) -> str:
-        return cause(group.directive, group.blocked_source)
-
-    def get_noise_rule(self, group: Group) -> str | None:
-        return group.noise_rule.name if group.noise_rule else None
-
-    def get_assigned_to(self, group: Group) -> str | None:
-        return group.assigned_to.username if group.assigned_to else None
+        return str(group)
 
     def get_is_noise(self, group: Group) -> bool:
         return group.noise_rule is not None

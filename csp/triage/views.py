@@ -41,12 +41,6 @@ from users.requests import flag, moment_parameter, parse_moment, read, whole_num
 from users.selectors import ME
 
 DEFAULT_LIMIT, MAX_LIMIT = 25, 100
-FILTERS = (
-    *("state", "site", "directive", "blocked_source", "assigned_to", "new_in"),
-    *("include_noise", "seen_since"),
-)
-
-
 _PAGE = (
     OpenApiParameter(
         "limit",
@@ -88,16 +82,20 @@ class GroupsView(APIView):
     )
     def get(self, request: Request) -> HttpResponse:
         now = timezone.now()
-        groups, following = _page(request, _filtered(request, now=now), FILTERS)
+        groups, following = _page(request, _filtered(request, now=now), self.get)
         mark_new(groups)
         found = {"window": window(now), "groups": groups, "next": following}
         return tagged(GroupsSerializer(found).data, request=request)
 
 
 def _page(
-    request: Request, rows: QuerySet[Any], filters: Sequence[str], **order: Any
+    request: Request, rows: QuerySet[Any], operation: Any, **order: Any
 ) -> tuple[list[Any], str]:
-    """Returns the page of the list that the parameters `limit` and `after` name."""
+    """Returns the page of the list that the parameters `limit` and `after` name.
+
+    The other parameters of the operation are filters.
+    """
+    filters = [name for name in operation.parameters if name not in {"limit", "after"}]
     return selectors.page(
         rows,
         filters={name: request.query_params.get(name, "") for name in filters},
@@ -151,10 +149,7 @@ class GroupView(APIView):
         found: Any = _group(group)
         found.facets, found.advice, _ = details(found, now=timezone.now())
         found.script_file_hashes = script_file_hashes(found)
-        found.versions_shown = [
-            {"version": name, "client_days": number}
-            for name, number in client_days_by_version(found)
-        ]
+        found.versions_shown = client_days_by_version(found)
         return tagged(GroupDetailSerializer(found).data, request=request)
 
     @operation(
@@ -212,7 +207,7 @@ class OtherReportsView(APIView):
             if text := request.query_params.get(name, ""):
                 rows = rows.filter(**{name: text[:256]})
         order = ("-client_days", "-reports", "id")
-        other_reports, following = _page(request, rows, ("type", "site", "ingest_key"), order=order)
+        other_reports, following = _page(request, rows, self.get, order=order)
         found = {"other_reports": other_reports, "next": following}
         return tagged(OtherReportsSerializer(found).data, request=request)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import unescape
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.utils import timezone
@@ -16,11 +17,13 @@ from csp.advice.composition import grade
 from csp.advice.policy import parse
 from csp.models import Group, IngestKey
 from csp.services import create_ingest_key
-from csp.triage.policies.comparison import most_reported, normalized
+from csp.triage.newest import Seen, policies_in
+from csp.triage.policies.comparison import normalized
 from kernel import memory
 from tests.support.api.client import APIClient
 from tests.support.browsers.markup import text_in
 from tests.support.channels import ACTOR
+from tests.support.csp.groups import NOW
 from tests.support.csp.reports import PATH, in_admin, legacy, send
 
 PAGE = "/admin/csp/group/site-policy/"
@@ -99,9 +102,14 @@ def test_change_of_a_policy_is_seen_in_any_form(change: tuple[str, str]) -> None
 
 
 def test_clients_with_different_browsers_reported_one_policy() -> None:
-    counted = [("script-src 'self'", 6), (FIREFOX_FORM, 5), (CHROMIUM_FORM, 4)]
-    assert most_reported(counted, SITE) == (CHROMIUM_FORM, 9)
-    assert most_reported([], SITE) == ("", 0)
+    sent = ["script-src 'self'"] * 6 + [FIREFOX_FORM] * 5 + [CHROMIUM_FORM] * 4
+    reports = [
+        Seen(UUID(int=0), n, NOW, 1, b"%d" % n, "", "", SITE, policy, "", "", "", "")
+        for n, policy in enumerate(sent)
+    ]
+    found = policies_in(reports, {policy: policy for policy in sent})
+    assert {each.text: len(each.clients) for each in found} == {sent[0]: 6, CHROMIUM_FORM: 9}
+    assert policies_in([], {}) == []
 
 
 PORTAL = "https://portal.example"

@@ -213,8 +213,8 @@ def test_releases_are_compared_for_one_site(sites: None, owner: APIClient) -> No
     for site in (PORTAL, SHOP):
         report_on(site, owner)
     now = timezone.now()
-    _, [new, _] = releases.by_time(now - timedelta(hours=1), now=now, site=SHOP)
-    assert [group.site for group in new.groups] == [SHOP]
+    _, [(*_, new), _] = releases.by_time(now - timedelta(hours=1), now=now, site=SHOP)
+    assert [group.site for group in new] == [SHOP]
     page = in_admin("owner").get("/admin/csp/group/releases/", {"site": SHOP}).text
     assert f"{breakable(SHOP)}</td>" in page
     assert f"{breakable(PORTAL)}</td>" not in page

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db.models import CharField, QuerySet, TextField
+from django.db.models import CharField, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
-from csp.export import RANKS, rows_in_pages
+from csp.export import RANKS
 from csp.models import Group, OtherReport, Rejection, Report, Version
 from csp.parsing.formats import is_hash
 from csp.scrubbing.leak_search import holds_private, holds_private_member, holds_private_source
 from kernel.commands import ListingCommand
+from kernel.db.paging import in_pages
 
 # The rules of the columns that have rules of their own.
 _RULES = {
@@ -63,7 +65,9 @@ def _findings_in(rows: QuerySet[Any]) -> Iterator[Finding]:
     fields = (f for f in rows.model._meta.concrete_fields if f.name not in RANKS)
     columns = [f.attname for f in fields if isinstance(f, CharField | TextField)]
     columns += rows.query.annotations
-    for row in rows_in_pages(rows, ("id", *columns)):
+    ordered = rows.order_by("id").values("id", *columns)
+    pages = in_pages(ordered, after=lambda row: Q(id__gt=row["id"]))
+    for row in chain.from_iterable(pages):
         for column in columns:
             is_private = _RULES.get(column, holds_private)
             if row[column] is not None and is_private(row[column]):

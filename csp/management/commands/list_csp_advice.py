@@ -7,7 +7,6 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from csp.advice.suggestion import Advice
-from csp.directives import cause
 from csp.models import Group
 from csp.triage.details import details
 from csp.triage.selectors import groups_at, most_urgent
@@ -41,12 +40,11 @@ class Command(ListingCommand):
         return f"Groups: {len(groups)}."
 
     def _show(self, group: Group, advice: Advice) -> None:
-        about = f"{cause(group.directive, group.blocked_source)}{where(group)}"
         tested = plural(advice.tested_reports, "report")
         share = f"{advice.prevented_reports} of {tested} of the last 7 days"
         days = plural(group.client_days, "client day")
         lines = [
-            f"{about} ({days}, {plural(group.reports, 'report')})",
+            f"{group}{where(group)} ({days}, {plural(group.reports, 'report')})",
             f"  entry: {advice.policy_entry or 'none'}",
             f"  risk: {advice.risk}",
             *(f"  {reason}" for reason in advice.reasons),
@@ -55,7 +53,7 @@ class Command(ListingCommand):
         self.row(
             "\n".join(lines),
             group=str(group.pk),
-            title=cause(group.directive, group.blocked_source),
+            title=str(group),
             site=group.site,
             **AdviceSerializer(advice).data,
         )

@@ -10,7 +10,6 @@ does not know, and changes the form of the rest. `normalized` returns the same r
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -107,22 +106,6 @@ def _source(source: str, page: Address) -> str:
     if f"{host}{rest}" == page.authority:
         return f"{scheme}://<host>"
     return f"{scheme}://{host}{rest}"
-
-
-def most_reported(policies: Iterable[tuple[str, int]], page: str) -> tuple[str, int]:
-    """Returns the policy that most clients reported, and their number.
-
-    `policies` has the number of clients of each policy. Browsers write the same policy in different
-    forms, which count as one policy. The longest form is returned, because Firefox omits parts.
-    """
-    clients: Counter[frozenset[str]] = Counter()
-    longest: dict[frozenset[str], str] = {}
-    for policy, number in policies:
-        form = normalized(policy, page)
-        clients[form] += number
-        longest[form] = max(longest.get(form, ""), policy, key=len)
-    [(form, number)] = clients.most_common(1) or [(frozenset(), 0)]
-    return longest.get(form, ""), number
 
 
 def differences(now: datetime, *, span: timedelta) -> list[Difference]:

@@ -43,11 +43,6 @@ def read_versions() -> Versions:
     return sites
 
 
-def are_several() -> bool:
-    """Returns whether a site has several versions."""
-    return any(len(versions) > 1 for versions in versions_of_sites().values())
-
-
 def newest_names(site: str = "") -> list[str]:
     """Returns the names of the newest versions of each site, newest first.
 
@@ -93,15 +88,15 @@ def is_new_in(name: str) -> Q:
     return found
 
 
-def client_days_by_version(group: Any) -> list[tuple[str, int]]:
+def client_days_by_version(group: Any) -> list[dict[str, Any]]:
     """Returns the newest versions of the group, newest first, and the client days of each.
 
-    Returns none if no site has several versions.
+    Returns none if no site has several versions. Shape: [coderapi.CSPGroupVersion].
     """
-    if not are_several():
+    if all(len(versions) < 2 for versions in versions_of_sites().values()):
         return []
     rows = group.versions.order_by("-version__rank").values_list("version__name", "client_days")
-    return list(rows[:MAX_CHOICES])
+    return [{"version": name, "client_days": number} for name, number in rows[:MAX_CHOICES]]
 
 
 # --- The step from one version to another -----------------------------------------------------
@@ -163,13 +158,8 @@ MAX_GROUPS = 100
 MAX_VERSIONS = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A list of groups with its title. Each group has a number `compared`, which `unit` names."""
-
-    title: str
-    unit: str
-    groups: Sequence[Any]
+# A title, the unit of the number `compared` of each group, and the groups.
+type Listed = tuple[str, str, Sequence[Any]]
 
 
 # --- By version -------------------------------------------------------------------------------
@@ -227,7 +217,7 @@ def _with_clients(title: str, version: Version | None, condition: Q, now: dateti
     groups = groups_at(now).visible().filter(condition & are_reported(version))
     groups = groups.annotate(compared=Subquery(counted.values("client_days")))
     found = list(groups.order_by("-compared", "pk")[:MAX_GROUPS])
-    return Listed(title, f"Client days with {version}", mark_new(found))
+    return title, f"Client days with {version}", mark_new(found)
 
 
 # --- By time ----------------------------------------------------------------------------------
@@ -256,8 +246,8 @@ def by_time(moment: datetime, *, now: datetime, site: str = "") -> tuple[int, li
     gone = _counted(hour - timedelta(hours=hours), hours, now, group__last_seen__lt=hour, **of_site)
     unit = "Reports per hour"
     return hours, [
-        Listed("New since then", f"{unit} after", new),
-        Listed("Gone since then", f"{unit} before", gone),
+        ("New since then", f"{unit} after", new),
+        ("Gone since then", f"{unit} before", gone),
     ]
 
 
