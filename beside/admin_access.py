@@ -20,7 +20,7 @@ from django.utils.functional import SimpleLazyObject
 
 from kernel.http import CODER_API
 from kernel.http.errors import APIError
-from kernel.http.pages.content_policy import ForPages
+from kernel.http.middleware import ForPages
 from kernel.http.results import IdentifiedRequest
 from kernel.release import PROGRAM
 from tokens.pages.views import error_page

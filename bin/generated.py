@@ -11,7 +11,7 @@ import django
 
 from bin.commands_reference import commands_reference
 from bin.tables_reference import tables_reference
-from kernel.http.schema.document import openapi_yaml
+from coderapi.openapi.document import openapi_yaml
 from kernel.http.wire import WireFormat
 from options.catalogue import CATALOGUE, OWN_OPTIONS
 from options.option import Group, Option, by_env

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 import django_stubs_ext
 
 from coderapi import __version__
+from coderapi.pages import content_policy
 from coderapi.postgres.datadir import data_dir
 from coderapi.startup import bootstrap
 from kernel.db import replicas
 from kernel.db.connections import databases
 from kernel.http import CODER_API, OWN_API, headers
-from kernel.http.pages import content_policy
 from kernel.http.wire import WireFormat
 from kernel.release import REPOSITORY, ROOT
 from kernel.telemetry import logs
@@ -119,17 +119,17 @@ STEPS = "coderapi.steps.STEPS"
 INSTALLED_APPS = bootstrap.INSTALLED_APPS
 MIDDLEWARE = [
     "kernel.http.middleware.StepsMiddleware",
-    "kernel.http.pages.middleware.StaticFilesMiddleware",
-    "kernel.http.pages.content_policy.ContentPolicyMiddleware",
-    "kernel.http.pages.middleware.PageSessionMiddleware",
-    "kernel.http.pages.middleware.PageCsrfMiddleware",
+    "coderapi.pages.middleware.StaticFilesMiddleware",
+    "coderapi.pages.content_policy.ContentPolicyMiddleware",
+    "coderapi.pages.middleware.PageSessionMiddleware",
+    "coderapi.pages.middleware.PageCsrfMiddleware",
     (
         "beside.admin_access.CoderAuthenticationMiddleware"
         if USER_SOURCE == "coder"
-        else "kernel.http.pages.middleware.PageAuthenticationMiddleware"
+        else "coderapi.pages.middleware.PageAuthenticationMiddleware"
     ),
-    "kernel.http.pages.middleware.PageMessageMiddleware",
-    "kernel.http.pages.middleware.PageXFrameOptionsMiddleware",
+    "coderapi.pages.middleware.PageMessageMiddleware",
+    "coderapi.pages.middleware.PageXFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "coderapi.coder_urls" if USER_SOURCE == "coder" else "coderapi.urls"
 APPEND_SLASH = False
@@ -157,14 +157,14 @@ COLLECTED = BASE_DIR / "coderapi" / "staticfiles"
 STATIC_ROOT = COLLECTED if COLLECTED.is_dir() else None
 STORAGES = {
     "staticfiles": {
-        "BACKEND": "kernel.http.pages.middleware.CollectedOrPlain",
+        "BACKEND": "coderapi.pages.middleware.CollectedOrPlain",
         "OPTIONS": {"location": COLLECTED, "base_url": STATIC_URL},
     },
 }
 # These static files of packages are not served, because no page uses them: Redoc, the pages of DRF,
 # source maps, and unminified scripts.
 NOT_SERVED = ["redoc", "rest_framework", "*.js.map", "jquery.js", "select2.full.js", "xregexp.js"]
-STATICFILES_FINDERS = ["kernel.http.pages.middleware.ServedFiles"]
+STATICFILES_FINDERS = ["coderapi.pages.middleware.ServedFiles"]
 WHITENOISE_USE_FINDERS = True
 
 # --- Identity and sign-in ---------------------------------------------------------------------
@@ -305,7 +305,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["users.permissions.Authenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "kernel.http.schema.operations.OperationSchema",
+    "DEFAULT_SCHEMA_CLASS": "coderapi.openapi.operations.OperationSchema",
     "EXCEPTION_HANDLER": "kernel.http.views.handlers.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
@@ -363,8 +363,8 @@ SPECTACULAR_SETTINGS = {
     "LICENSE": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
     "OAS_VERSION": "3.1.1",
     "SERVERS": [{"url": "/"}],
-    "PREPROCESSING_HOOKS": ["kernel.http.schema.document.only_the_api"],
-    "POSTPROCESSING_HOOKS": ["kernel.http.schema.document.add_components"],
+    "PREPROCESSING_HOOKS": ["coderapi.openapi.document.only_the_api"],
+    "POSTPROCESSING_HOOKS": ["coderapi.openapi.document.add_components"],
     "TAGS": [
         {"name": name, "description": text}
         for name, text in sorted({**CODER_TAGS, **OWN_TAGS}.items())

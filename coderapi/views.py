@@ -14,10 +14,10 @@ from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.request import Request
 
+from coderapi.openapi.document import openapi
 from coderapi.readiness import STOPPING, UNREADY, readiness
 from kernel.http import wire
 from kernel.http.errors import APIError
-from kernel.http.schema.document import openapi
 from kernel.http.views.base import PublicDocumentView, json_response
 from kernel.http.views.documents import Document
 from kernel.http.views.handlers import error_response

@@ -14,7 +14,7 @@ from csp.scrubbing.versions import SCHEMA
 from kernel.http.asking import Asking, run
 from kernel.http.body import MEBIBYTE
 from kernel.http.results import IdentifiedRequest
-from kernel.http.schema.operations import operation
+from kernel.http.schema import operation
 from kernel.http.views.base import APIView
 from tokens.verification.authentication import SECURITY
 

@@ -11,7 +11,7 @@ from deployment.serializers import (
 )
 from deployment.updatecheck import TOPIC, update
 from kernel.http import wire
-from kernel.http.schema.errors import ResponseSerializer
+from kernel.http.schema import ResponseSerializer
 from kernel.http.views.base import DocumentView, PublicDocumentView, document_operation
 from kernel.http.views.documents import Document
 from kernel.http.views.rendering import render_json

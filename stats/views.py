@@ -13,8 +13,7 @@ from kernel.http import wire
 from kernel.http.body import MEBIBYTE
 from kernel.http.call import first_parameters
 from kernel.http.errors import APIError, Validation
-from kernel.http.schema.errors import ResponseSerializer
-from kernel.http.schema.operations import operation
+from kernel.http.schema import ResponseSerializer, operation
 from kernel.http.views import documents
 from kernel.http.views.base import (
     APIView,

@@ -17,8 +17,7 @@ from audit.services import actor_of
 from kernel.http import wire
 from kernel.http.errors import APIError, not_found
 from kernel.http.results import IdentifiedRequest
-from kernel.http.schema.errors import ResponseSerializer
-from kernel.http.schema.operations import operation
+from kernel.http.schema import ResponseSerializer, operation
 from kernel.http.views.base import (
     APIView,
     DocumentView,

@@ -14,8 +14,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from kernel.http.errors import not_found
-from kernel.http.schema.errors import ResponseSerializer
-from kernel.http.schema.operations import operation
+from kernel.http.schema import ResponseSerializer, operation
 from kernel.http.views.base import APIView, json_response, tagged, whole_list
 from kernel.http.views.rendering import WireSerializer
 from users import allow_lists, selectors, services

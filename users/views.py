@@ -12,8 +12,7 @@ from rest_framework.request import Request
 from audit.services import Actor, actor_of
 from kernel.http.errors import APIError, forbidden
 from kernel.http.results import IdentifiedRequest
-from kernel.http.schema.errors import ResponseSerializer
-from kernel.http.schema.operations import operation
+from kernel.http.schema import ResponseSerializer, operation
 from kernel.http.views.base import APIView, PublicAPIView, json_response, tagged
 from users import allow_lists, selectors, services
 from users.erasure import delete_user

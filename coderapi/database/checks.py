@@ -8,7 +8,7 @@ from django.apps.registry import Apps
 from django.core.management.base import CommandError
 from django.db import connections
 
-from kernel.db.schema import first_difference
+from coderapi.database.schema import first_difference
 from kernel.db.schema_number import check_schema
 from kernel.release import PROGRAM
 

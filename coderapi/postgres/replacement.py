@@ -27,8 +27,8 @@ import psycopg
 
 from coderapi.postgres.account import PostgresError
 from coderapi.postgres.clients import Target
+from kernel.db.backend.base import MARK
 from kernel.db.replicas import PREFIX
-from kernel.db.schema import MARK
 from kernel.text.humanize import plural
 
 REPLACED = "coderapi_replaced"

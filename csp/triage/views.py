@@ -33,8 +33,7 @@ from csp.triage.serializers import (
 )
 from csp.triage.states import CURRENT_STATES, in_state
 from kernel.http.errors import APIError, Validation, invalid
-from kernel.http.schema.errors import ResponseSerializer
-from kernel.http.schema.operations import operation
+from kernel.http.schema import ResponseSerializer, operation
 from kernel.http.views.base import APIView, json_response, tagged
 from users.permissions import identity_of, may
 from users.requests import flag, moment_parameter, parse_moment, read, whole_number

@@ -3,14 +3,13 @@
 `exchange` has the sequence of a request: the steps, the `body`, a route without Django or Django in
 `threads`, and the response. It is a generator that asks for values that are not in memory
 (`asking`). The functions of the steps are in `steps`, `wire` and an app. A step reads the request
-as a `call`, and adds to its `results`. `middleware` passes the results to Django. `pages` is for
-HTML pages only; requests to the API skip it.
+as a `call`, and adds to its `results`. `middleware` passes the results to Django.
 
 Views inherit from the classes in `views.base` and raise the `APIError` of `errors`.
 `views.rendering` renders JSON in the format of `wire`. `views.handlers` converts every exception to
 an error response. Responses that rarely change are `views.documents`: they are rendered once and
 served from memory. `responses` has the form of responses that are made without Django. `schema`
-describes the API with OpenAPI, and `metrics` counts requests.
+has the decorator that describes an operation, and `metrics` counts requests.
 
 docs/architecture.md ("Slow clients, a frozen database, revoked keys") describes how these modules,
 `kernel.limiter`, `kernel.memory` and `kernel.db` work together.

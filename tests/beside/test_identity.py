@@ -26,7 +26,7 @@ from prometheus_client import REGISTRY
 from audit.models import Entry
 from beside import client, identity
 from beside.identity import CoderIdentity
-from kernel.http.schema.document import openapi
+from coderapi.openapi.document import openapi
 from kernel.http.wire import WireFormat
 from tests.support.api.callers import begun
 from tests.support.api.client import browser_of

@@ -47,7 +47,7 @@ PRIVATE: list[tuple[object, str, str]] = [
     (BaseDatabaseWrapper, "_prepare_cursor", "kernel/db/backend/base.py"),
     (DatabaseWrapper, "_configure_connection", "kernel/db/backend/base.py"),
     (DatabaseWrapper, "_connection_pools", "kernel/http/metrics.py"),
-    (AutoSchema, "_map_serializer", "kernel/http/schema/operations.py"),
+    (AutoSchema, "_map_serializer", "coderapi/openapi/operations.py"),
     (urllib3.connection.HTTPConnection, "_new_conn", "kernel/outgoing.py"),
     (BaseForm, "_post_clean", "tokens/policy/forms.py"),
     (UserAdmin, "_add_view", "users/admin.py"),

@@ -11,13 +11,13 @@ from django.db.migrations.loader import MigrationLoader
 
 from coderapi.database.checks import check_database
 from coderapi.database.migrating import applied_migrations, known_migrations
+from coderapi.database.schema import first_difference
 from coderapi.postgres import backup
 from coderapi.postgres.clients import target
 from coderapi.postgres.commands import PostgresCommand
 from coderapi.postgres.datadir import write_private
 from coderapi.postgres.replacement import check_replaceable, described, replace
 from kernel.commands import add_yes_argument, confirm
-from kernel.db.schema import first_difference
 from kernel.db.schema_number import SCHEMA
 
 

@@ -17,11 +17,10 @@ from typing import Any, Self
 from weakref import WeakSet
 
 from django.conf import settings
-from django.db.backends.postgresql import base, schema
+from django.db.backends.postgresql import base, operations, schema
 from django.db.backends.utils import CursorWrapper
 from psycopg import Cursor, IsolationLevel
 
-from kernel.db.backend.operations import DatabaseOperations
 from kernel.db.connections import (
     POOL_TIMEOUT_SECONDS,
     SET_SESSION,
@@ -30,12 +29,15 @@ from kernel.db.connections import (
     seconds_left,
     unknown_if_lost,
 )
-from kernel.db.schema import MARK
 from kernel.limiter import Limiter, LimitReachedError, Slot
 
 # A request that waits for a connection and then for a statement gets a response within six seconds:
 # 2.5 + 3.5. If no statement ends within a second, the limiter ends the wait after this second.
 BUSY_SECONDS = 2.5
+# The comment of each table that a migration of any release has created.
+MARK = "Created by coderapi."
+# The triggers against TRUNCATE read this setting. It lasts until the end of the transaction.
+ALLOW_TRUNCATE = "SELECT set_config('coderapi.allows_truncate', 'on', true)"
 _TABLES = """
 SELECT oid::regclass::text FROM pg_class
 WHERE relkind IN ('r', 'p') AND NOT relispartition AND relnamespace = current_schema()::regnamespace
@@ -96,6 +98,14 @@ class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
         with self.connection.cursor() as cursor:
             cursor.execute(_TABLES)
             return {name for (name,) in cursor.fetchall()}
+
+
+class DatabaseOperations(operations.DatabaseOperations):
+    """Lets `flush` also empty append-only tables."""
+
+    def sql_flush(self, *args: Any, **options: Any) -> list[str]:
+        found = super().sql_flush(*args, **options)
+        return [ALLOW_TRUNCATE, *found] if found else found
 
 
 class DatabaseWrapper(base.DatabaseWrapper):

@@ -33,7 +33,7 @@ from kernel.http.headers import WIRE_FORMAT
 from kernel.http.identity import TOKEN_PARAMETERS, Identity
 from kernel.http.responses import JSON_CONTENT_TYPE
 from kernel.http.results import IdentifiedRequest, Results
-from kernel.http.schema.operations import operation
+from kernel.http.schema import operation
 from kernel.http.views import documents
 from kernel.http.views.handlers import error_response
 from kernel.http.views.rendering import render_json

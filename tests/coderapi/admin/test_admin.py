@@ -14,8 +14,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit.models import Entry
+from coderapi.pages.content_policy import content_policy
 from kernel.admin import cards
-from kernel.http.pages.content_policy import content_policy
 from tests.support.api.client import signed_in
 from tests.support.browsers.admin_pages import addresses, make_rows
 from tests.support.browsers.markup import forbidden_in

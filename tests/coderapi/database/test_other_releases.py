@@ -11,7 +11,7 @@ from django.db import connection
 from django.utils import timezone
 
 from coderapi import __version__
-from kernel.db.schema import first_difference
+from coderapi.database.schema import first_difference
 from kernel.db.schema_number import SCHEMA, SERVES_FROM
 from tests.support.commands import error_of, succeed, write_lines
 from tests.support.csp.reports import CHROME, legacy, modern

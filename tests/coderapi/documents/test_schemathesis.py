@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel.http.schema.document import openapi_yaml
+from coderapi.openapi.document import openapi_yaml
 from kernel.http.wire import WireFormat
 from tests.support.commands import execute
 from tests.support.processes import PROJECT

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
-from kernel.http.schema.document import openapi
+from coderapi.openapi.document import openapi
 from kernel.http.wire import WireFormat
 from tests.support.api.schema_validation import Schema, validator_of
 from tests.support.processes import PROJECT

@@ -12,8 +12,8 @@ import jsonschema_rs
 import orjson
 from django.test import override_settings
 
+from coderapi.openapi.document import openapi
 from kernel.http import is_api_path
-from kernel.http.schema.document import openapi
 from kernel.http.wire import WireFormat
 
 # The URI of the document in the validators.

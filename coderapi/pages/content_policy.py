@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import cast
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.csp import ContentSecurityPolicyMiddleware
 from django.utils.csp import CSP
-from django.utils.deprecation import MiddlewareMixin
-
-from kernel.http import is_api_path
 
 ENDPOINT = "csp"
 # Credentials are removed from sources, because every visitor of a page can read the policy.
@@ -55,15 +51,6 @@ def _add(policy: Policy, words: list[str]) -> None:
     name, *sources = words
     kept = [source for source in policy.get(name.lower(), []) if not sources or source != CSP.NONE]
     policy[name.lower()] = [*kept, *(source for source in sources if source not in kept)]
-
-
-class ForPages(MiddlewareMixin):
-    """A mixin for middleware: requests to the API skip the middleware."""
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if is_api_path(request.path):
-            return cast("HttpResponseBase", self.get_response(request))
-        return super().__call__(request)  # type: ignore[return-value]  # never called as async
 
 
 def is_html(response: HttpResponseBase) -> bool:

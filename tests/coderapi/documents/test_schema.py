@@ -17,9 +17,9 @@ from django.utils import timezone
 from drf_spectacular.drainage import GENERATOR_STATS, reset_generator_stats
 
 from bin.generated import DOCUMENTS, differences
+from coderapi.openapi.document import openapi
 from csp.schema import INGEST_KEY
 from deployment.schema import components
-from kernel.http.schema.document import openapi
 from kernel.http.wire import WireFormat
 from options.catalogue import CATALOGUE
 from options.option_formats import CONFIG_FORMATS

@@ -23,7 +23,8 @@ from whitenoise.storage import (  # type: ignore[import-untyped]
     CompressedManifestStaticFilesStorage,
 )
 
-from kernel.http.pages.content_policy import ForPages, is_html
+from coderapi.pages.content_policy import is_html
+from kernel.http.middleware import ForPages
 
 
 def _for_pages(middleware: type[Any]) -> type[Any]:

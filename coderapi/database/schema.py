@@ -1,4 +1,4 @@
-"""Compares the tables of a database with Django's models, and marks the tables of the service."""
+"""Compares the tables of a database with Django's models."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from django.db.models import Model
 
 # Only for the types of columns. `restore` runs without a database of Django.
 _POSTGRESQL = DatabaseWrapper({})
-# The comment of each table that a migration of any release has created.
-MARK = "Created by coderapi."
 
 # `needs_value` is true if PostgreSQL rejects rows without a value for the column.
 _COLUMNS = """

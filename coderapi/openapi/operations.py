@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.serializers import PolymorphicProxySerializerExtension
-from drf_spectacular.utils import (
-    OpenApiExample,
-    OpenApiParameter,
-    OpenApiResponse,
-    extend_schema,
-)
 from rest_framework import serializers
 
+from coderapi.openapi import errors, headers
 from kernel.http import headers as names
 from kernel.http import wire
 from kernel.http.errors import APIError
-from kernel.http.schema import errors, headers
+from kernel.http.schema import STABILITY
 from kernel.http.views.rendering import WireSerializer
 from kernel.http.wire import Schema, WireFormat
 
@@ -28,7 +23,6 @@ if TYPE_CHECKING:
     from drf_spectacular.utils import Direction
 
 LEFT_OUT = frozenset({"default", "readOnly", "x-spec-enum-id"})
-STABILITY = "x-stability"
 UNKNOWN_PARAMETERS = "Unknown query parameters are rejected."
 PATH_PARAMETERS: dict[str, Schema] = {
     "user": {
@@ -54,9 +48,6 @@ PATH_PARAMETERS: dict[str, Schema] = {
         "example": "coder",
     },
 }
-
-# An experimental operation may change with each minor release (docs/stability.md).
-type Stability = Literal["stable", "experimental"]
 
 
 class OperationSchema(AutoSchema):
@@ -146,52 +137,6 @@ def _error(status: int, *, declared: Schema | None) -> Schema:
         example = APIError(status, text, headers=common.example.headers)
         return errors.ErrorAnswer(common.name, text, example).response()
     return common.ref
-
-
-def operation(
-    summary: str,
-    *,
-    description: str,
-    answers: Mapping[int, Any],
-    body: Any = None,
-    parameters: Sequence[OpenApiParameter] = (),
-    auth: Any = None,
-    stability: Stability | None = None,
-) -> Callable[[Any], Any]:
-    """Describes a view's method for the schema.
-
-    The operation's id is the summary in kebab case, as in Coder's reference. The method gets the id
-    as its attribute `operation_id`. `answers` has a serializer or a string for each status. A
-    string is the cause of an error, or the message of a successful response. Only operations of
-    coderapi's own have a `stability`.
-    """
-    operation_id = summary.lower().replace(" ", "-")
-    describe = extend_schema(
-        operation_id=operation_id,
-        summary=summary,
-        description=description,
-        request=body,
-        responses={status: _answer(status, answer) for status, answer in answers.items()},
-        parameters=list(parameters),
-        auth=auth,
-        extensions={STABILITY: stability} if stability else None,
-    )
-
-    def described(method: Any) -> Any:
-        method.operation_id, method.stability = operation_id, stability
-        method.parameters = tuple(each.name for each in parameters)
-        return describe(method)
-
-    return described
-
-
-def _answer(status: int, answer: Any) -> Any:
-    if not isinstance(answer, str):
-        return answer
-    if status >= 400:
-        return OpenApiResponse(errors.ResponseSerializer, description=answer)
-    example = OpenApiExample("message", {"message": answer})
-    return OpenApiResponse(errors.ResponseSerializer, examples=[example])
 
 
 class WireComponent(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]

@@ -7,8 +7,8 @@ from typing import Any
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiYamlRenderer
 
+from coderapi.openapi import errors, headers
 from kernel.http import CODER_API, OWN_API, is_api_path, wire
-from kernel.http.schema import errors, headers
 from kernel.http.wire import Schema, WireFormat
 
 type Endpoint = tuple[str, str, str, Any]

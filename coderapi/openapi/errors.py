@@ -1,11 +1,10 @@
-"""The JSON shape of all errors, and the error responses that operations share."""
+"""The error responses that operations share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rest_framework import serializers
-
+from coderapi.openapi import headers
 from kernel.http.body import DEFAULT_CAP, too_large
 from kernel.http.errors import (
     RETRY_SOON,
@@ -18,34 +17,7 @@ from kernel.http.errors import (
     unavailable,
 )
 from kernel.http.headers import BYPASS_RATE_LIMIT
-from kernel.http.schema import headers
-from kernel.http.views.rendering import WireSerializer
 from kernel.http.wire import Schema
-
-
-class ValidationErrorSerializer(WireSerializer):
-    about = "A member of the request that is not valid."
-    example = {"field": "username", "detail": "This field is required."}
-
-    field = serializers.CharField(help_text="The name of the member, parameter or header.")
-    detail = serializers.CharField(
-        help_text="The reason why it is not valid, and the expected value."
-    )
-
-
-class ResponseSerializer(WireSerializer):
-    about = "A message. It is the body of all errors, and of responses that only confirm success."
-    example = {"message": "The request is not valid.", "detail": "Details about the cause."}
-
-    message = serializers.CharField(help_text="One sentence for the user.")
-    detail = serializers.CharField(
-        required=False, help_text="Details about the cause. May be absent."
-    )
-    validations = ValidationErrorSerializer(
-        many=True,
-        required=False,
-        help_text="The members of the request that are not valid. Absent for other errors.",
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,0 @@
-"""Sessions, CSRF tokens, the Content-Security-Policy and static files, for HTML pages only."""
