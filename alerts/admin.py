@@ -17,11 +17,10 @@ from alerts.channels import check_address, delete_channel, save_channel, send_te
 from alerts.kinds import KINDS
 from alerts.models import Alert, Channel, Delivery
 from alerts.sending import MAX_LISTED
-from audit.admin import register_target
+from audit.admin import AuditedAdmin, register_target
 from audit.services import actor_of
 from kernel.admin import (
     ReadOnlyAdmin,
-    ServiceAdmin,
     State,
     badge,
     error_column,
@@ -95,7 +94,7 @@ class ChannelForm(forms.ModelForm[Channel]):
 
 
 @admin.register(Channel)
-class ChannelAdmin(ServiceAdmin[Channel]):
+class ChannelAdmin(AuditedAdmin[Channel]):
     form = ChannelForm
     list_display = ["name", "type", "shown_address", "state", "choice", "min_severity", LAST]
     readonly_fields = ["state", "shown_address", "signing_secret", "last_failure"]

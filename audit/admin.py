@@ -5,14 +5,15 @@ from typing import Any, cast
 
 from django.contrib import admin
 from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 
 from audit.models import Entry, EntryQuerySet
 from audit.services import ACTIONS
-from kernel.admin import ReadOnlyAdmin, TextFilter, row_link
+from kernel.admin import ReadOnlyAdmin, ServiceAdmin, TextFilter, row_link
 from kernel.http.views.base import download
 from kernel.text.humanize import duration
 
@@ -27,6 +28,23 @@ def register_target(target_type: str, model: type[Model]) -> None:
 def entries_page(**filters: object) -> str:
     """Returns the URL of the list with these filters, for example `person` or `target_id`."""
     return reverse("admin:audit_entry_changelist", query=filters)
+
+
+class AuditedAdmin[M: Model](ServiceAdmin[M]):
+    """The base class of pages that change rows. The only log of the changes is the audit trail.
+
+    Django's own log does not contain changes by the API and by commands.
+    """
+
+    def history_view(self, request: HttpRequest, object_id: str, *args: Any) -> HttpResponse:
+        types = {model: name for name, model in _models.items()}
+        return redirect(entries_page(target_type=types[self.model], target_id=object_id))
+
+    def log_addition(self, *args: Any) -> Any: ...
+
+    def log_change(self, *args: Any) -> Any: ...
+
+    def log_deletions(self, *args: Any) -> Any: ...
 
 
 class PersonFilter(TextFilter):

@@ -8,17 +8,15 @@ from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from audit.admin import entries_page, register_target
+from audit.admin import AuditedAdmin, entries_page, register_target
 from audit.services import actor_of
 from kernel.admin import (
     Line,
     ReadOnlyAdmin,
-    ServiceAdmin,
     State,
     TextFilter,
     badge,
@@ -213,7 +211,7 @@ def _limit(name: str) -> Callable[..., str]:
 
 
 @admin.register(TokenConfig)
-class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
+class TokenConfigAdmin(AuditedAdmin[TokenConfig]):
     """Lists and changes token policies."""
 
     form = TokenConfigForm
@@ -239,15 +237,6 @@ class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
         return self.page(request, "explain", "Effective limits of a user", **context)
 
     updated = time_column("updated_at", "changed")
-
-    def history_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Redirects to the audit trail.
-
-        Django's own history page is not used, because it does not contain changes by commands.
-        """
-        return redirect(entries_page(target_id=object_id))
 
     def save_model(self, request: HttpRequest, obj: TokenConfig, form: Any, change: bool) -> None:
         action, actor = form.cleaned_data["on_violation"] or None, actor_of(request)

@@ -20,9 +20,9 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html_join
 
-from audit.admin import entries_page, register_target
+from audit.admin import AuditedAdmin, entries_page, register_target
 from audit.services import Actor, actor_of
-from kernel.admin import Line, ServiceAdmin, State, badge, register, time_column
+from kernel.admin import Line, State, badge, register, time_column
 from kernel.http.errors import APIError
 from users import erasure, roles, selectors, services
 from users.models import User
@@ -149,7 +149,7 @@ class RoleFilter(admin.SimpleListFilter):
 
 
 @admin.register(User)
-class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
+class UserAdmin(AuditedAdmin[User], StockUserAdmin[User]):
     form = ChangeForm
     add_form = UserCreationForm
     change_password_form = PasswordForm
@@ -245,10 +245,7 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
     delete_view = or_message(STOCK.delete_view)
 
     def history_view(self, request: HttpRequest, object_id: str, *args: Any) -> HttpResponse:
-        """Redirects to the audit trail.
-
-        Django's own history page is not used, because it does not contain changes by the API.
-        """
+        """Redirects to the entries by the user and about the user."""
         return redirect(entries_page(person=object_id))
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:

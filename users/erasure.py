@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.models import Session
 from django.db.models import QuerySet
@@ -131,26 +130,13 @@ def _sessions(user: User) -> QuerySet[Session]:
     return Session.objects.filter(pk__in=theirs)
 
 
-for _rule in (
+register(
     ErasureRule(
         data="audit entries",
         outcome="kept until CODER_AUDIT_LOGS_RETENTION ends: the audit trail is append-only",
         rows=lambda user: Entry.objects.of_person(user.pk),
         kept=True,
         page=lambda user: reverse("admin:audit_entry_changelist", query={"person": user.pk}),
-    ),
-    ErasureRule(data="admin sessions", outcome="erased", rows=_sessions),
-    ErasureRule(
-        data="log entries of the admin by the user",
-        outcome="erased with the user",
-        rows=lambda user: LogEntry.objects.filter(user=user),
-    ),
-    ErasureRule(
-        data="log entries of the admin about the user",
-        outcome="erased: they contain the name",
-        rows=lambda user: LogEntry.objects.filter(
-            object_id=str(user.pk), content_type__app_label="users"
-        ),
-    ),
-):
-    register(_rule)
+    )
+)
+register(ErasureRule(data="admin sessions", outcome="erased", rows=_sessions))

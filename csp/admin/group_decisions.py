@@ -25,13 +25,14 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
+from audit.admin import AuditedAdmin
 from audit.services import actor_of
 from csp.models import Group, State
 from csp.triage import decisions, sites
 from csp.triage.decisions import MAX_NOTE, Decision, checked, copy_decision, decide
 from csp.triage.overview import LIST_FILTERS, WHOLE_LIST
 from csp.triage.selectors import attention_lists, groups_at, neighbors
-from kernel.admin import Rows, ServiceAdmin, bounded_search, row_link
+from kernel.admin import Rows, bounded_search, row_link
 
 # The maximum number of groups that an action changes at once.
 MAX_DECISIONS = 1_000
@@ -51,7 +52,7 @@ class UnreadRows(Rows):
         """Reads no rows."""
 
 
-class GroupLists(ServiceAdmin[Any]):
+class GroupLists(AuditedAdmin[Any]):
     """Finds the neighbors of a group in the list from which the reader came."""
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:

@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
+from audit.admin import AuditedAdmin
 from audit.services import actor_of
 from csp import services
 from csp.access.origins import normalized
@@ -21,7 +22,6 @@ from csp.access.page_headers import headers_by_origin, version_note
 from csp.models import GroupHour, IngestKey, Rejection, Report, midnight
 from csp.triage.sites import sites_of_groups
 from csp.writing.terms import sites_of
-from kernel.admin import ServiceAdmin
 
 MAX_REJECTED = 20
 
@@ -39,7 +39,7 @@ class IngestKeyForm(forms.ModelForm[IngestKey]):
 
 
 @admin.register(IngestKey)
-class IngestKeyAdmin(ServiceAdmin[IngestKey]):
+class IngestKeyAdmin(AuditedAdmin[IngestKey]):
     form = IngestKeyForm
     list_display = ["name", "check_link", "value", "origins", "created_at", "retired_at"]
     search_fields = ["name", "value"]

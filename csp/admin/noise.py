@@ -18,13 +18,14 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 
+from audit.admin import AuditedAdmin
 from audit.services import actor_of
 from csp import services
 from csp.models import Group, NoiseRule
 from csp.noise.rules import TARGETS, checked_pattern
 from csp.noise.stored import daily_hits, dry_run, examples, rules_with_hits
 from csp.triage import sites
-from kernel.admin import ServiceAdmin, ValuesFilter, column, row_link
+from kernel.admin import ValuesFilter, column, row_link
 from kernel.text.humanize import plural
 
 MAX_IN_LIST = 40
@@ -81,7 +82,7 @@ class SiteOfRuleFilter(ValuesFilter):
 
 
 @admin.register(NoiseRule)
-class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
+class NoiseRuleAdmin(AuditedAdmin[NoiseRule]):
     form = NoiseRuleForm
     # The name is not listed, because the name of a built-in rule only repeats target and pattern.
     list_display = [

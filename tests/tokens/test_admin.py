@@ -136,7 +136,8 @@ def test_limits_link_to_the_policy_and_the_user(admin: Client, ada: User) -> Non
     policy = f"/admin/tokens/tokenconfig/{config.pk}/"
     assert f"{policy}change/" in page
     history = admin.get(f"{policy}history/").headers["Location"]
-    assert history == f"/admin/audit/entry/?target_id={config.pk}"
+    assert history == f"/admin/audit/entry/?target_type=token_config&target_id={config.pk}"
+    assert admin.get(history).status_code == 200
     other = make_user()
     page = admin.get(LIMITS, {"user": other.username}).content.decode()
     assert f"/admin/tokens/tokenconfig/add/?user={other.pk}" in page
