@@ -40,8 +40,7 @@ from csp.triage.details import details, is_own, next_step, rules_shown
 from csp.triage.overview import (
     badges,
     breakable,
-    hourly_chart,
-    hourly_counts,
+    group_chart,
     mark_days,
     sparkline,
 )
@@ -49,13 +48,11 @@ from csp.triage.policies import comparison as policies
 from csp.triage.policies.whole import site_policy
 from csp.triage.releases import versions as releases
 from csp.triage.releases.versions import client_days_by_version, mark_new
-from csp.triage.selectors import groups_at
+from csp.triage.selectors import WEEK, groups_at
 from csp.writing import distinct
 from kernel.admin import column, time_column
-from kernel.charts import Series
 from kernel.text import humanize
 
-CHART_HOURS = 7 * 24
 MAX_LINKS = 20
 # The maximum number of users in the list of the form from which a group is assigned.
 MAX_USERS = 200
@@ -141,7 +138,7 @@ class GroupAdmin(Decisions, ExportingAdmin):
     # --- Pages that compare policies and releases -------------------------------------------------
 
     def policies(self, request: HttpRequest) -> HttpResponse:
-        found = policies.differences(timezone.now(), span=timedelta(hours=CHART_HOURS))
+        found = policies.differences(timezone.now(), span=WEEK)
         return self.page(
             request,
             "policies",
@@ -195,7 +192,6 @@ def _compared_by_time(
 
 def _group_page(group: Any) -> dict[str, Any]:
     now = timezone.now()
-    start, counts = hourly_counts(group, now=now, hours=CHART_HOURS)
     others = same_cause(group, now)[:MAX_LINKS] if sites.several_sites() else []
     facets, advice, policy = details(group, now=now)
     stored = group.stored_reports
@@ -217,7 +213,7 @@ def _group_page(group: Any) -> dict[str, Any]:
         "governing": governing_directive(parse(policy), group.directive),
         "is_only_reported": [each["value"] for each in facets["disposition"]] == ["report"],
         "is_own": bool(reports) and is_own(reports[0].document_uri),
-        "chart": hourly_chart(start, [Series("reports", counts)], bars=True),
+        "chart": group_chart(group, now=now),
         "reports": reports,
         "rule_url": _rule_url(group, reports[0]) if reports and group.noise_rule_id is None else "",
     }

@@ -22,7 +22,7 @@ from audit.admin import AuditedAdmin
 from audit.services import actor_of
 from csp import services
 from csp.models import Group, NoiseRule
-from csp.noise.rules import TARGETS, checked_pattern
+from csp.noise.rules import checked_pattern
 from csp.noise.stored import daily_hits, dry_run, examples, rules_with_hits
 from csp.triage import sites
 from kernel.admin import ValuesFilter, column, row_link
@@ -147,7 +147,11 @@ class NoiseRuleAdmin(AuditedAdmin[NoiseRule]):
             request = copy(request)
             request.method, request.GET = "GET", shown
         chosen = request.GET
-        if request.method == "GET" and chosen.get("pattern") and chosen.get("target") in TARGETS:
+        if (
+            request.method == "GET"
+            and chosen.get("pattern")
+            and chosen.get("target") in NoiseRule.Target
+        ):
             names = ("name", "target", "pattern", "site")
             rule = NoiseRule(**{name: request.GET.get(name, "") for name in names})
             with suppress(ValueError):

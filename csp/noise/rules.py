@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from csp import trusted_types
 from csp.directives import SCHEME
+from csp.models import NoiseRule
 from csp.scrubbing.address import DEFAULT_PORTS, ERROR_PAGE, Address
 
 # Rules never hide reports about localhost, because developers need them. Rules hide reports about
@@ -18,23 +19,11 @@ from csp.scrubbing.address import DEFAULT_PORTS, ERROR_PAGE, Address
 # page. Other code may be an attack.
 _LOCALHOST = re.compile(r"(?:.+\.)?localhost\.?|127(?:\.[0-9]{1,3}){3}|::1")
 CODE_KEYWORDS = frozenset({"inline", "eval", "wasm-eval", "self", "", *trusted_types.KEYWORDS})
-TARGETS = ("scheme", "host", "path", "document-scheme", "user-agent")
 _PATTERN_HOST = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
 _PATTERN_PATH = re.compile(r"(?P<host>[^/?#:@\s*]*)/[^?#\s]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A noise rule. If `site` is "", it matches the reports of all sites."""
-
-    id: int
-    name: str
-    target: str
-    pattern: str
-    site: str = ""
-
-
-type _Patterns = dict[str, dict[str, Rule]]
+type _Patterns = dict[str, dict[str, NoiseRule]]
 
 
 @dataclass(slots=True)
@@ -48,7 +37,7 @@ class Rules:
 
     def match(
         self, *, blocked: Address, source: Address, document: Address, user_agent: str, site: str
-    ) -> Rule | None:
+    ) -> NoiseRule | None:
         """Returns the first rule that matches the report, or None.
 
         The rules of the report's site come before those of all sites.
@@ -69,7 +58,7 @@ class Rules:
         return None
 
 
-def _address_rule(patterns: _Patterns, address: Address) -> Rule | None:
+def _address_rule(patterns: _Patterns, address: Address) -> NoiseRule | None:
     """Looks up the host, then `*.host` and `*.parent`, longest parent first, and then the path.
 
     The pattern of a path is its start. If it begins with a slash, it matches on every host.
@@ -89,12 +78,12 @@ def _address_rule(patterns: _Patterns, address: Address) -> Rule | None:
     return found
 
 
-def _scheme_rule(rules: dict[str, Rule], address: Address) -> Rule | None:
+def _scheme_rule(rules: dict[str, NoiseRule], address: Address) -> NoiseRule | None:
     """Looks up the whole URI, such as the URI of Chrome's error page, and then its scheme."""
     return rules.get(address.text.lower()) or rules.get(address.scheme)
 
 
-def compiled(rules: Iterable[Rule]) -> Rules:
+def compiled(rules: Iterable[NoiseRule]) -> Rules:
     result = Rules()
     for rule in rules:
         pattern = rule.pattern
@@ -102,7 +91,9 @@ def compiled(rules: Iterable[Rule]) -> Rules:
             pattern = pattern.lower()
         elif rule.target in {"scheme", "document-scheme"}:
             pattern = normalized_scheme(pattern)
-        patterns = result.by_site.setdefault(rule.site, {target: {} for target in TARGETS})
+        patterns = result.by_site.setdefault(
+            rule.site, {target: {} for target in NoiseRule.Target.values}
+        )
         patterns[rule.target][pattern] = rule
     return result
 

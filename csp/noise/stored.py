@@ -13,7 +13,7 @@ from django.db.models import OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import TruncDate
 
 from csp.models import Group, GroupHour, NoiseRule, Report, midnight
-from csp.noise.rules import Rule, Rules, compiled
+from csp.noise.rules import Rules, compiled
 from csp.scrubbing.address import address_of
 
 # A dry run, and the facets of a group, read only the newest stored reports of a group.
@@ -23,11 +23,8 @@ GROUPS_AT_ONCE = 100
 RULE_TOPIC = "noise_rule"
 
 
-def enabled_rules() -> list[Rule]:
-    """Returns the enabled noise rules. Raises: DatabaseError."""
-    rows = NoiseRule.objects.filter(is_enabled=True).order_by("id")
-    columns = ("id", "name", "target", "pattern", "site")
-    return [Rule(*row) for row in rows.values_list(*columns)]
+def enabled_rules() -> QuerySet[NoiseRule]:
+    return NoiseRule.objects.filter(is_enabled=True).order_by("id")
 
 
 # Counts the newest stored reports of each group. Each row of the result has the group, the columns
@@ -55,19 +52,20 @@ def dry_run(rule: NoiseRule) -> tuple[list[Group], list[Group]]:
     In the groups of the first list, all of these reports match. In the groups of the second list,
     only some of them match. Reports that another enabled rule matches do not count.
     """
-    own = Rule(rule.pk or 0, rule.name, rule.target, rule.pattern, site=rule.site)
-    rules = compiled([*(each for each in enabled_rules() if each.id != own.id), own])
+    rules = compiled([*enabled_rules().exclude(pk=rule.pk), rule])
     found: dict[UUID, tuple[int, int]] = {}
     visible = Group.objects.visible().of_site(rule.site)
     sites = dict(visible.order_by("pk").values_list("pk", "site"))
     for some in batched(sites, GROUPS_AT_ONCE):
-        found |= _matched({group: sites[group] for group in some}, rules, own)
+        found |= _matched({group: sites[group] for group in some}, rules, rule)
     groups = Group.objects.in_bulk(list(found))
     wholly = [group for pk, group in groups.items() if found[pk][0] == found[pk][1]]
     return wholly, [group for pk, group in groups.items() if found[pk][0] < found[pk][1]]
 
 
-def _matched(sites: Mapping[UUID, str], rules: Rules, own: Rule) -> dict[UUID, tuple[int, int]]:
+def _matched(
+    sites: Mapping[UUID, str], rules: Rules, own: NoiseRule
+) -> dict[UUID, tuple[int, int]]:
     """Returns the numbers of matching and of counted reports, for groups with a matching report.
 
     `sites` has the site of each group to read.
@@ -78,15 +76,15 @@ def _matched(sites: Mapping[UUID, str], rules: Rules, own: Rule) -> dict[UUID, t
         cursor.execute(_READ, {"groups": list(sites), "limit": MAX_READ})
         for group, *uris, agent, count in cursor:
             blocked, source, document = map(address_of, uris)
-            rule = rules.match(
+            found = rules.match(
                 blocked=blocked,
                 source=source,
                 document=document,
                 user_agent=agent,
                 site=sites[group],
             )
-            read[group] += count if rule in {own, None} else 0
-            matched[group] += count if rule is own else 0
+            read[group] += count if found is own or found is None else 0
+            matched[group] += count if found is own else 0
     return {group: (count, read[group]) for group, count in matched.items() if count}
 
 

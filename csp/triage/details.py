@@ -86,13 +86,11 @@ def _details(group: Group, *, now: datetime) -> Details:
 
 def _facet(name: str, reports: Iterable[Seen]) -> list[dict[str, Any]]:
     """Returns the most frequent values. Shape: [coderapi.CSPFacetValue]."""
-    column, shown = attrgetter(FACETS[name]), Counter[str]()
-    counter: Counter[str] = Counter()
+    column, counter = attrgetter(FACETS[name]), Counter[str]()
     for seen in reports:
-        counter[column(seen)] += seen.reports
-    for value, number in counter.items():
-        shown[address_of(value).page if name == "page_kind" else value] += number
-    found = shown.most_common(MAX_VALUES)
+        value = column(seen)
+        counter[address_of(value).page if name == "page_kind" else value] += seen.reports
+    found = counter.most_common(MAX_VALUES)
     return [{"value": value, "reports": number} for value, number in found]
 
 

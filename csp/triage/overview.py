@@ -63,17 +63,16 @@ def badges(group: Any) -> SafeString:
     return format_html("{} {}", state, badge(f"new in {group.new_in}", Color.NOTICE))
 
 
-def hourly_counts(group: Group, *, now: datetime, hours: int) -> tuple[datetime, list[int]]:
-    """Returns the start of the last `hours` hours, and the number of reports in each hour."""
-    this = whole_hour(now)
-    first = this - (hours - 1) * HOUR
-    rows = GroupHour.objects.shown().filter(group=group, hour__gte=first).values_list("hour")
+def group_chart(group: Group, *, now: datetime) -> SafeString:
+    """Draws the number of the group's reports in each hour of the last 7 days."""
+    start = whole_hour(now) - WEEK
+    rows = GroupHour.objects.shown().filter(group=group, hour__gte=start).values_list("hour")
     counted = dict(rows.annotate(Sum("reports")))
-    return first, [counted.get(first + n * HOUR, 0) for n in range(hours)]
+    counts = [counted.get(start + n * HOUR, 0) for n in range(HOURS)]
+    return _hourly_chart(start, [Series("reports", counts)], bars=True)
 
 
-def hourly_chart(start: datetime, series: Sequence[Series], *, bars: bool = False) -> SafeString:
-    """Draws the number of reports in each hour from `start` on."""
+def _hourly_chart(start: datetime, series: Sequence[Series], *, bars: bool = False) -> SafeString:
     return render(Chart("Reports", "per hour, last 7 days", COUNT, start, HOUR, series, bars))
 
 
@@ -139,7 +138,7 @@ def _chart(week: WeekOfReports, site: str) -> SafeString:
     series = [Series(name, counts[name]) for name in common[:DIRECTIVES]]
     if rest := common[DIRECTIVES:]:
         series.append(Series("other", [sum(at) for at in zip(*map(counts.get, rest), strict=True)]))
-    return hourly_chart(week.start, series or [Series("reports", [0] * HOURS)])
+    return _hourly_chart(week.start, series or [Series("reports", [0] * HOURS)])
 
 
 # --- The reports of the last 7 days ---------------------------------------------------------------

@@ -14,7 +14,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from csp.directives import KNOWN
-from csp.noise.rules import Rule, Rules
+from csp.models import NoiseRule
+from csp.noise.rules import Rules
 from csp.parsing.tolerant_json import cleaned_text
 from csp.scrubbing.encodings import MAX_WORD
 from csp.scrubbing.free_text import scrubbed_agent
@@ -62,7 +63,7 @@ class Entry:
     """One report, ready to be written. `row` has the values that the statement in `batch` reads."""
 
     caller: Caller | None
-    rule: Rule | None
+    rule: NoiseRule | None
     row: dict[str, Any]
 
 

@@ -208,6 +208,13 @@ def test_invented_policies_are_few_changes(shop: datetime) -> None:
     assert SitePolicy.objects.count() == 1 + MAX_CHANGES
 
 
+def test_policies_are_kept_without_a_retention(shop: datetime, settings: Any) -> None:
+    settings.CSP_RETENTION = timedelta(0)
+    settle(*SEVERAL, at=shop)
+    assert settle_policies(shop + 2 * DAY) == 0
+    assert SitePolicy.objects.count() == 1
+
+
 def test_alert_about_an_expired_policy_is_dropped(shop: datetime, receiver: Receiver) -> None:
     make_channel(receiver.url, kinds=["csp_site.policy_changed"], hourly_limit=1)
     settle(*SEVERAL, at=shop)

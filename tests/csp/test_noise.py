@@ -14,7 +14,7 @@ from csp import services
 from csp.directives import EXTENSIONS
 from csp.migrations._built_in_rules import BUILT_IN, BuiltInRule, add_built_in
 from csp.models import Group, GroupHour, NoiseRule, Report
-from csp.noise.rules import Rule, Rules, checked_pattern, compiled, is_localhost, pattern_for
+from csp.noise.rules import Rules, checked_pattern, compiled, is_localhost, pattern_for
 from csp.noise.stored import dry_run
 from csp.scrubbing.address import address_of
 from csp.writing import writer
@@ -32,7 +32,7 @@ TRANSLATE = "www.gstatic.com/_/translate_http/"
 @pytest.fixture(scope="module")
 def built_in() -> Rules:
     return compiled(
-        Rule(n, rule.name, rule.target, rule.pattern) for n, rule in enumerate(BUILT_IN)
+        NoiseRule(id=n, target=rule.target, pattern=rule.pattern) for n, rule in enumerate(BUILT_IN)
     )
 
 
@@ -51,7 +51,7 @@ class Facts(NamedTuple):
 facts = Facts
 
 
-def matching(rules: Rules, reported: Facts) -> Rule | None:
+def matching(rules: Rules, reported: Facts) -> NoiseRule | None:
     return rules.match(**reported.addresses(), user_agent=reported.agent, site="")
 
 
@@ -111,12 +111,14 @@ def test_built_in_rules_match_nothing_else(built_in: Rules, reported: Facts) -> 
 @pytest.mark.parametrize("pattern", ["moz-extension", "moz-extension:", "MOZ-extension://"])
 @pytest.mark.parametrize("sent", ["moz-extension", "moz-extension:", "moz-extension://id/x"])
 def test_scheme_matches_with_and_without_colon(pattern: str, sent: str) -> None:
-    assert matching(compiled([Rule(1, "r", "scheme", pattern)]), facts(sent))
+    assert matching(compiled([NoiseRule(target="scheme", pattern=pattern)]), facts(sent))
 
 
 def test_rule_of_a_site_matches_only_there_and_before_others() -> None:
-    own, other = (Rule(n, "r", "host", "a.example", site=f"{n}.test") for n in (1, 2))
-    everywhere = Rule(3, "r", "host", "*.example")
+    own, other = (
+        NoiseRule(id=n, target="host", pattern="a.example", site=f"{n}.test") for n in (1, 2)
+    )
+    everywhere = NoiseRule(id=3, target="host", pattern="*.example")
     rules = compiled([everywhere, own, other])
     addresses = facts("https://a.example/x").addresses()
     sites = ("1.test", "2.test", "3.test")
