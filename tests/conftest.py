@@ -7,8 +7,11 @@ import signal
 import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.core import mail
+from django.core.mail import EmailMessage
 from django.db import connection
 from django.test import TransactionTestCase
 from django.test.utils import setup_databases, teardown_databases
@@ -31,6 +34,7 @@ from kernel.telemetry import logs
 from tests.support.api.client import APIClient
 from tests.support.api.sending import forget_counts
 from tests.support.browsers import template_names
+from tests.support.csp.reports import fresh_writer
 from tests.support.databases import clusters
 from tests.support.factories import make_key, make_user
 from tests.support.processes import DEADLINE_SECONDS, migrated, own_database, wait_for
@@ -212,6 +216,22 @@ def open_directory() -> Iterator[Path]:
 def migrated_cluster() -> Iterator[Path]:
     with clusters.migrated_cluster() as directory:
         yield directory
+
+
+@pytest.fixture
+def collecting(transactional_db: None) -> Iterator[None]:
+    """Collects reports, and stops the writer before the rows of the test are deleted."""
+    with fresh_writer():
+        yield
+
+
+@pytest.fixture
+def outbox(settings: Any) -> list[EmailMessage]:
+    """Returns the mails that the test sends, which are kept in memory."""
+    settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+    settings.DEFAULT_FROM_EMAIL = "coder@example.com"
+    mail.outbox = []
+    return mail.outbox
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.core import mail
+from django.core.mail import EmailMessage
 from django.core.management.base import CommandError
 
 from alerts import weekly
@@ -33,10 +33,6 @@ def only(receiver: Receiver, kind: str, **values: Any) -> Channel:
     return make_channel(receiver.url, kinds=[kind], **values)
 
 
-def titles(receiver: Receiver) -> list[str]:
-    return [body["data"]["subject"].removeprefix("[coderapi] ") for body in receiver.bodies]
-
-
 def make_runs(job: str, *errors: str, now: datetime = NOW) -> None:
     """Makes a run for each error, newest last. An empty error is a success."""
     for index, error in enumerate(reversed(errors)):
@@ -59,7 +55,7 @@ def test_failing_job_is_alerted_once_until_it_has_recovered(receiver: Receiver) 
     assert send_alerts(NOW) == 0
     make_runs("make_audit_partitions", "no route", now=NOW + MINUTE)
     assert [send_alerts(NOW + minutes * MINUTE) for minutes in (2, 3)] == [1, 0]
-    assert titles(receiver) == ["job: make_audit_partitions failed 3 times"]
+    assert receiver.titles == ["job: make_audit_partitions failed 3 times"]
     assert "Error: no route" in receiver.bodies[0]["data"]["text"]
     make_runs("make_audit_partitions", "", now=NOW + HOUR)
     assert send_alerts(NOW + HOUR) == 0
@@ -73,7 +69,7 @@ def test_late_job_and_alarm_of_the_stats_are_alerted(receiver: Receiver) -> None
     make_runs("prune_job_runs", "")
     assert send_alerts(NOW + 3 * DAY) == 2
     expected = {"job: prune_job_runs is late", "stats: No snapshot has been taken yet"}
-    assert set(titles(receiver)) == expected
+    assert set(receiver.titles) == expected
 
 
 def test_state_that_ends_before_the_message_is_sent_is_dropped(receiver: Receiver) -> None:
@@ -93,7 +89,7 @@ def test_old_backup_is_alerted(receiver: Receiver) -> None:
     record(BACKUP, actor=SYSTEM, target=Target("backup", "a"), now=NOW)
     assert send_alerts(NOW + 6 * DAY) == 0
     assert send_alerts(NOW + 8 * DAY) == 1
-    assert titles(receiver) == ["backup: the newest backup is from 2026-05-04 12:00 UTC"]
+    assert receiver.titles == ["backup: the newest backup is from 2026-05-04 12:00 UTC"]
 
 
 def test_token_in_use_that_expires_is_alerted_once(receiver: Receiver) -> None:
@@ -106,7 +102,7 @@ def test_token_in_use_that_expires_is_alerted_once(receiver: Receiver) -> None:
     short: dict[str, Any] = {"login_type": "token", "lifetime_ns": 2 * DAY_NS, "now": NOW}
     make_key(ada, token_name="short", **short)
     assert [send_alerts(NOW), send_alerts(NOW + HOUR)] == [1, 0]
-    assert titles(receiver) == ["token expires: ci of ada on 2026-05-09 12:00 UTC"]
+    assert receiver.titles == ["token expires: ci of ada on 2026-05-09 12:00 UTC"]
 
 
 def test_security_release_is_alerted_once(receiver: Receiver, settings: Any) -> None:
@@ -120,7 +116,7 @@ def test_security_release_is_alerted_once(receiver: Receiver, settings: Any) -> 
     release.is_security = True
     release.save()
     assert [send_alerts(NOW), send_alerts(NOW + HOUR)] == [1, 0]
-    assert titles(receiver) == ["coderapi: 9.0.0 fixes a vulnerability"]
+    assert receiver.titles == ["coderapi: 9.0.0 fixes a vulnerability"]
     text = receiver.bodies[0]["data"]["text"]
     assert "Summary: A leak." in text
     assert f"Release notes: {url}" in text
@@ -143,7 +139,7 @@ def test_changed_configuration_is_alerted(receiver: Receiver) -> None:
         revision.recorded_at = NOW + day * DAY
         revision.save()
     assert send_alerts(NOW + 5 * DAY) == 2
-    assert titles(receiver) == [
+    assert receiver.titles == [
         "configuration: HTTP Address of web-1",
         "configuration: Access URL, HTTP Address, a, b, c and 2 more options of web-1",
     ]
@@ -156,7 +152,7 @@ def test_coder_that_does_not_respond_is_alerted(receiver: Receiver, settings: An
     only(receiver, "coder.unavailable", is_enabled=False, name="other")
     Channel.objects.update(is_enabled=True)
     assert [send_alerts(NOW + step * MINUTE / 4) for step in range(4)] == [0, 0, 2, 0]
-    assert titles(receiver) == ["Coder: Coder does not respond"] * 2
+    assert receiver.titles == ["Coder: Coder does not respond"] * 2
 
 
 @pytest.mark.parametrize(
@@ -212,7 +208,7 @@ def test_digest_is_sent_on_monday_once(receiver: Receiver) -> None:
     make_group(client_days=100)
     sent = [send_alerts(monday + step) for step in (-MINUTE, 0 * MINUTE, HOUR, 3 * DAY, 7 * DAY)]
     assert sent == [0, 1, 0, 0, 1]
-    assert titles(receiver)[0] == "weekly digest: 2026-04-27 to 2026-05-04"
+    assert receiver.titles[0] == "weekly digest: 2026-04-27 to 2026-05-04"
     data = receiver.bodies[0]["data"]
     assert "CSP: open groups: 1" in data["text"]
     assert {"name": "CSP: open groups", "value": "1"} in data["details"]["figures"]
@@ -230,14 +226,13 @@ def test_digest_is_printed_without_data_of_users(settings: Any) -> None:
     assert "secret-project" not in text
 
 
-def test_digest_is_sent_to_a_channel(settings: Any) -> None:
-    settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+def test_digest_is_sent_to_a_channel(outbox: list[EmailMessage]) -> None:
     make_channel("ops@example.com", type="email")
     assert (
         run("send_alerts", "--weekly-digest", "--channel", "security")
         == "Sent the digest to security."
     )
-    [message] = mail.outbox
+    [message] = outbox
     assert message.subject.startswith("[coderapi] weekly digest: ")
     with pytest.raises(CommandError, match="There is no alert channel 'other'"):
         run("send_alerts", "--weekly-digest", "--channel", "other")

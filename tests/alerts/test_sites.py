@@ -45,10 +45,6 @@ def report(*addresses: str, at: datetime, **members: Any) -> None:
     run(writer.write(list(chain.from_iterable(found))))
 
 
-def titles(receiver: Receiver) -> list[str]:
-    return [body["data"]["subject"].removeprefix("[coderapi] ") for body in receiver.bodies]
-
-
 # --- New hosts --------------------------------------------------------------------------------
 
 
@@ -146,7 +142,7 @@ def test_changed_policy_is_alerted_once(shop: datetime, receiver: Receiver) -> N
     assert [settle_policies(at), settle_policies(at)] == [1, 0]
     assert [send_alerts(at), send_alerts(at + HOUR)] == [1, 0]
     [body] = receiver.bodies
-    assert titles(receiver) == ["policy: script-src of shop.acme.test changed"]
+    assert receiver.titles == ["policy: script-src of shop.acme.test changed"]
     assert (body["data"]["severity"], body["data"]["site"]) == ("medium", SHOP)
     assert "Added: script-src 'nonce-*' 'self' https://cdn.example.net" in body["data"]["text"]
     assert "Removed: script-src 'nonce-*' 'self'\n" in body["data"]["text"]
@@ -165,7 +161,7 @@ def test_changed_disposition_is_alerted(shop: datetime, receiver: Receiver) -> N
     settle(*SEVERAL, at=at, disposition="enforce")
     assert send_alerts(at) == 1
     expected = "policy: shop.acme.test now has a policy with the disposition enforce"
-    assert titles(receiver) == [expected]
+    assert receiver.titles == [expected]
 
 
 def test_policy_that_returns_after_a_day_is_alerted_again(

@@ -27,7 +27,14 @@ from stats.models import KIND_COLUMNS
 from tests.support.api.client import browser_of
 from tests.support.coder.releases import SESSION_KINDS, V2_34, V2_38, Release
 from tests.support.coder.stand_in import StandInCoder
-from tests.support.coder.tables import BUILDS, RUNNING, insert, insert_agent_row, make_tables
+from tests.support.coder.tables import (
+    BUILDS,
+    RUNNING,
+    STATES,
+    insert,
+    insert_agent_row,
+    make_tables,
+)
 from tests.support.commands import run
 from tests.support.factories import make_user
 from tests.support.processes import free_port, own_database, wait_for
@@ -42,8 +49,6 @@ from tests.support.stats_rows import (
 )
 
 FOLLOW = "follow_coder_database"
-# The states of BUILDS and of the workspace without a build.
-STATES = {"pending": 3, "building": 1, "running": 1, "failed": 2, "stopped": 1}
 
 
 class CoderDatabase:

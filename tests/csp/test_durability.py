@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 from django.conf import LazySettings
@@ -22,7 +21,7 @@ from kernel.http.errors import APIError
 from tests.support.api.asking import ask, ask_in_loop
 from tests.support.api.client import APIClient
 from tests.support.csp.reports import entries, legacy, modern, send
-from tests.support.databases.database_relay import Between
+from tests.support.databases.database_relay import relay
 from tests.support.processes import DEADLINE_SECONDS
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
@@ -99,13 +98,8 @@ def test_many_at_once_share_their_commits() -> None:
 def test_commit_with_a_lost_answer_counts_once(
     tmp_path_factory: pytest.TempPathFactory, settings: LazySettings, committed: bool
 ) -> None:
-    facts: dict[str, Any] = connection.get_connection_params()
-    if not str(facts.get("host", "")).startswith("/"):
-        pytest.skip("the tests' server has no socket to stand in front of")
-    login = f"{quote(facts['user'])}:{quote(facts.get('password') or '')}"
-    url = f"postgresql://{login}@/{facts['dbname']}?host={quote(facts['host'], safe='')}"
     directory = tmp_path_factory.mktemp("pg")
-    with Between(directory, url, pattern=b'"group_blocked_source":', pass_on=committed) as between:
+    with relay(directory, pattern=b'"group_blocked_source":', pass_on=committed) as between:
         between.break_next()
         settings.DIRECT_DATABASE_URL = between.url
         assert report()

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from csp.models import CommittedBatch, Group
 from tests.support.commands import as_lines, run, write_lines
-from tests.support.csp.load import Load, assert_counts_agree, post
+from tests.support.csp.load import assert_counts_agree, load, post
 from tests.support.csp.reports import legacy, modern
 from tests.support.databases.clusters import own_cluster
 from tests.support.processes import (
@@ -55,20 +55,20 @@ def test_no_acknowledged_report_is_lost_when_processes_are_killed(
 ) -> None:
     with (
         collecting_at(database, tmp_path) as server,
-        Load(server.port) as load,
+        load(server.port) as senders,
         psycopg.connect(database, autocommit=True) as watcher,
     ):
-        load.go_on()
+        senders.go_on(400)
         for _ in range(2):
             os.kill(min(server.web_workers()), signal.SIGKILL)
-            load.go_on()
+            senders.go_on(400)
             watcher.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-            load.go_on()
+            senders.go_on(400)
     with psycopg.connect(database) as reader:
-        assert_counts_agree(reader, load)
+        assert_counts_agree(reader, senders)
 
 
 def test_no_acknowledged_report_is_lost_when_postgresql_is_killed(
@@ -78,14 +78,14 @@ def test_no_acknowledged_report_is_lost_when_postgresql_is_killed(
         own_cluster(open_directory, like=migrated_cluster) as cluster,
         collecting_at(cluster.url, tmp_path) as server,
     ):
-        with Load(server.port) as load:
+        with load(server.port) as senders:
             for _ in range(2):
-                load.go_on(200)
+                senders.go_on(200)
                 cluster.kill()
                 cluster.revive()
-            load.go_on(200)
+            senders.go_on(200)
         with psycopg.connect(cluster.url) as reader:
-            assert_counts_agree(reader, load)
+            assert_counts_agree(reader, senders)
 
 
 @pytest.mark.usefixtures("collecting")

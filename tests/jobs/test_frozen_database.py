@@ -5,7 +5,6 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -18,22 +17,12 @@ from jobs.registry import Job
 from jobs.services import ABANDONED, Lease, fail_abandoned_runs, job_lock, run_job
 from kernel.db import partitions
 from kernel.db.connections import leave_pool
-from tests.support.databases.database_relay import Between
+from tests.support.databases.database_relay import relay
 from tests.support.processes import DEADLINE_SECONDS, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 LONG_AGO = datetime(2001, 2, 3, tzinfo=UTC)
-
-
-def relay(directory: Any, pattern: bytes) -> Between:
-    """Returns a relay before the test database that freezes when it sees the pattern."""
-    facts: dict[str, Any] = connection.get_connection_params()
-    if not str(facts.get("host", "")).startswith("/"):
-        pytest.skip("the tests' server has no socket to stand in front of")
-    login = f"{quote(facts['user'])}:{quote(facts.get('password') or '')}"
-    url = f"postgresql://{login}@/{facts['dbname']}?host={quote(facts['host'], safe='')}"
-    return Between(directory, url, pattern=pattern, hangs=True)
 
 
 def answer_then_freeze(now: datetime) -> int:
@@ -57,7 +46,10 @@ def test_run_ends_if_the_database_freezes(
         finally:
             connection.close()
 
-    with ThreadPoolExecutor(1) as thread, relay(directory, b"'freeze'") as between:
+    with (
+        ThreadPoolExecutor(1) as thread,
+        relay(directory, pattern=b"'freeze'", hangs=True) as between,
+    ):
         settings.DIRECT_DATABASE_URL, direct = between.url, settings.DIRECT_DATABASE_URL
         between.break_next()
         # The error of the statement is not stored, because the database does not answer.
@@ -79,7 +71,7 @@ def test_lock_of_a_job_does_not_wait_for_a_frozen_database(
 
     with (
         ThreadPoolExecutor(1) as thread,
-        relay(tmp_path_factory.mktemp("pg"), statement) as between,
+        relay(tmp_path_factory.mktemp("pg"), pattern=statement, hangs=True) as between,
     ):
         settings.DIRECT_DATABASE_URL = between.url
         between.break_next()
@@ -102,7 +94,7 @@ def test_dropping_does_not_wait_for_a_frozen_database(
 
     with (
         ThreadPoolExecutor(1) as thread,
-        relay(tmp_path_factory.mktemp("pg"), b"DETACH") as between,
+        relay(tmp_path_factory.mktemp("pg"), pattern=b"DETACH", hangs=True) as between,
         monkeypatch.context() as patched,
     ):
         patched.setattr(partitions._Dropping, "seconds", 0.5)

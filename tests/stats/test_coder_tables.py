@@ -17,7 +17,7 @@ from coderapi.settings import BASE_DIR
 from stats.ingest.members import AGENT_MEMBERS
 from stats.models import KIND_COLUMNS
 from tests.support.coder.releases import V2_34, V2_38, Release
-from tests.support.coder.tables import BUILDS, coder_database
+from tests.support.coder.tables import BUILDS, STATES, coder_database
 from tests.support.commands import run
 from tests.support.stats_rows import Deployment, agrees, deployment_at
 
@@ -73,10 +73,6 @@ def export(coder: Coder, select: str, path: Path, *, zone: str = "UTC") -> str:
         with connection.cursor().copy(command) as copy:
             file.writelines(copy)
     return str(path)
-
-
-# The states of BUILDS and of the workspace without a build.
-STATES = {"pending": 3, "building": 1, "running": 1, "failed": 2, "stopped": 1}
 
 
 # The other formats write times as these two do.

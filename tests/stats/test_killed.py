@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from django.utils import timezone
 from stats.ingest.importing import BATCH_ROWS
 from stats.jobs import COLLECT
 from tests.support.commands import write_lines
+from tests.support.concurrency import Senders
 from tests.support.databases.clusters import OwnCluster, own_cluster
 from tests.support.processes import HANG_SECONDS, Program, wait_for
 from tests.support.servers.live import Server
@@ -104,57 +104,30 @@ def received(server: Server, token: str) -> int:
     return int(orjson.loads(answer)["workspaces"]["rx_bytes"])
 
 
-@dataclass(slots=True)
-class Agents:
+class Agents(Senders):
     """Sends requests in threads, each request until it is answered with 200."""
 
-    server: Server
-    token: str
-    acknowledged: int = 0
-    repeated: int = 0
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _threads: list[threading.Thread] = field(default_factory=list)
+    def __init__(self, server: Server, token: str) -> None:
+        super().__init__(SENDERS, self._send_rows)
+        self.server, self.token, self.repeated = server, token, 0
 
-    def __enter__(self) -> Agents:
-        self._threads = [threading.Thread(target=self._send) for _ in range(SENDERS)]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _send(self) -> None:
-        while not self._stop.is_set():
-            now = timezone.now()
-            rows = [
-                agent_row(
-                    now, agent=n, kind="agent", rx_bytes=1, connection_median_latency_ms=n + 1
-                )
-                for n in range(BATCH)
-            ]
-            self._send_until_ok(orjson.dumps(rows))
-
-    def _send_until_ok(self, body: bytes) -> None:
+    def _send_rows(self, _: int) -> bool:
+        now = timezone.now()
+        rows = [
+            agent_row(now, agent=n, kind="agent", rx_bytes=1, connection_median_latency_ms=n + 1)
+            for n in range(BATCH)
+        ]
+        body = orjson.dumps(rows)
         while self._status(body) != 200:
-            with self._lock:
+            with self.lock:
                 self.repeated += 1
-            self._stop.wait(0.05)
-        with self._lock:
-            self.acknowledged += 1
+            self.stopped.wait(0.05)
+        return True
 
     def _status(self, body: bytes) -> int:
         with suppress(OSError, HTTPException):
             return self.server.ask(REPORTS, token=self.token, method="POST", body=body).status
         return 0
-
-    def wait_for_more(self) -> None:
-        """Waits until more requests are acknowledged."""
-        goal = self.acknowledged + MORE_REQUESTS
-        wait_for(lambda: self.acknowledged >= goal, seconds=HANG_SECONDS)
 
 
 def test_kills_lose_and_duplicate_no_row(
@@ -162,19 +135,19 @@ def test_kills_lose_and_duplicate_no_row(
 ) -> None:
     assert server.port
     with Agents(server, server.owner_token) as agents:
-        agents.wait_for_more()
+        agents.go_on(MORE_REQUESTS)
         os.kill(min(server.web_workers()), signal.SIGKILL)
-        agents.wait_for_more()
+        agents.go_on(MORE_REQUESTS)
         with psycopg.connect(cluster.url, autocommit=True) as connection:
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-        agents.wait_for_more()
+        agents.go_on(MORE_REQUESTS)
         before = rows_of(cluster.url, SNAPSHOTS)
         cluster.kill()
         cluster.revive()
-        agents.wait_for_more()
+        agents.go_on(MORE_REQUESTS)
         wait_for(lambda: len(rows_of(cluster.url, SNAPSHOTS)) > len(before), seconds=HANG_SECONDS)
         assert rows_of(cluster.url, SNAPSHOTS)[: len(before)] == before
     sent = agents.acknowledged * BATCH
@@ -219,7 +192,7 @@ def test_killing_a_collector_loses_and_duplicates_no_snapshot(
     with Agents(web_server, web_server.owner_token) as agents:
         for _ in range(KILLS):
             collectors.kill_one()
-        agents.wait_for_more()
+        agents.go_on(MORE_REQUESTS)
     before = collectors.snapshots()
     last = collectors.start()
     collectors.wait_for_more_than(before)

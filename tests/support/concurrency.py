@@ -6,11 +6,12 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Self
 
 from django.db import connection
 
 from kernel.db import listener
-from tests.support.processes import DEADLINE_SECONDS
+from tests.support.processes import DEADLINE_SECONDS, HANG_SECONDS, wait_for
 
 
 def at_once[T](actions: Sequence[Callable[[], T]]) -> list[T]:
@@ -52,6 +53,40 @@ def closing[T](action: Callable[[], T]) -> Callable[[], T]:
             connection.close()
 
     return run_and_close
+
+
+class Senders:
+    """Threads that call `send` with their number until the block ends.
+
+    `send` returns whether its request was acknowledged.
+    """
+
+    def __init__(self, number: int, send: Callable[[int], bool]) -> None:
+        self.sent = self.acknowledged = 0
+        self.send, self.stopped, self.lock = send, threading.Event(), threading.Lock()
+        self._threads = [threading.Thread(target=self._run, args=[n]) for n in range(number)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.stopped.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, number: int) -> None:
+        while not self.stopped.is_set():
+            is_acknowledged = self.send(number)
+            with self.lock:
+                self.sent += 1
+                self.acknowledged += is_acknowledged
+
+    def go_on(self, more: int) -> None:
+        """Returns when `more` further requests are acknowledged."""
+        goal = self.acknowledged + more
+        wait_for(lambda: self.acknowledged >= goal, seconds=HANG_SECONDS)
 
 
 def waiting_for_locks() -> int:

@@ -37,6 +37,8 @@ BUILDS: list[tuple[str, str, str | None, bool]] = [
     ("delete", "started completed", None, True),
     ("delete", "started completed", None, False),
 ]
+# The states of BUILDS and of the workspace without a build.
+STATES = {"pending": 3, "building": 1, "running": 1, "failed": 2, "stopped": 1}
 
 
 @contextmanager

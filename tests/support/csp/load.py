@@ -3,59 +3,31 @@
 from __future__ import annotations
 
 import json
-import threading
 from contextlib import suppress
-from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 import psycopg
 
+from tests.support.concurrency import Senders
 from tests.support.csp.reports import PATH, legacy
-from tests.support.processes import DEADLINE_SECONDS, wait_for
+from tests.support.processes import DEADLINE_SECONDS
 
 SENDERS = 8
 # The number of reports of a group in an hour that are all stored as rows.
 STORED_PER_HOUR = 1_000
-ENOUGH = 400
 
 
-@dataclass(slots=True)
-class Load:
-    """Threads that send reports until they are stopped, and count the acknowledged ones."""
+def load(port: int) -> Senders:
+    """Returns threads that send reports, each of a host of its own."""
 
-    port: int
-    sent: int = 0
-    acknowledged: int = 0
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _threads: list[threading.Thread] = field(default_factory=list)
-
-    def __enter__(self) -> Load:
-        self._threads = [threading.Thread(target=self._send, args=[n]) for n in range(SENDERS)]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _send(self, number: int) -> None:
+    def send(number: int) -> bool:
         body = json.dumps(legacy(blocked_uri=f"https://host{number}.example.net/"))
-        while not self._stop.is_set():
-            status = 0
-            with suppress(OSError, HTTPException):
-                status = post(self.port, body)
-            with self._lock:
-                self.sent += 1
-                self.acknowledged += status == 200
+        with suppress(OSError, HTTPException):
+            return post(port, body) == 200
+        return False
 
-    def go_on(self, more: int = ENOUGH) -> None:
-        """Returns when `more` further reports are acknowledged."""
-        goal = self.acknowledged + more
-        wait_for(lambda: self.acknowledged >= goal)
+    return Senders(SENDERS, send)
 
 
 def post(port: int, body: str) -> int:
@@ -68,7 +40,7 @@ def post(port: int, body: str) -> int:
         connection.close()
 
 
-def assert_counts_agree(connection: psycopg.Connection[Any], load: Load) -> None:
+def assert_counts_agree(connection: psycopg.Connection[Any], senders: Senders) -> None:
     """Asserts that no acknowledged report is lost or counted twice, and that all counts agree.
 
     A report whose answer was lost may be stored too, so counts may be larger, up to the number of
@@ -79,7 +51,7 @@ def assert_counts_agree(connection: psycopg.Connection[Any], load: Load) -> None
         "(SELECT sum(reports) FROM csp_grouphour)"
     ).fetchone() or (0, 0, 0)
     assert groups == hours
-    assert load.acknowledged <= groups <= load.sent
+    assert senders.acknowledged <= groups <= senders.sent
     assert rows == groups or max_in_an_hour(connection) > STORED_PER_HOUR
     assert rows <= groups
 

@@ -18,7 +18,8 @@ from csp.scrubbing.reports import scrubbed
 from csp.writing import writer
 from csp.writing.entries import Entry, entries_of, sender_of
 from csp.writing.terms import TERMS, terms_of
-from tests.support.factories import PASSWORD, make_user
+from tests.support.api.client import signed_in
+from tests.support.factories import make_user
 
 NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 PATH = "/api/v2/csp/reports"
@@ -77,10 +78,7 @@ def send(client: Any, value: Any, **more: Any) -> Any:
 
 def in_admin(*roles: str) -> Client:
     """Returns the client of a user with these roles who has signed in to the admin."""
-    client = Client()
-    credentials = {"name": make_user(*roles).username, "password": PASSWORD}
-    client.post("/login", credentials)
-    return client
+    return signed_in(make_user(*roles))
 
 
 def entries(

@@ -8,8 +8,11 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
+
+import pytest
+from django.db import connection
 
 
 class Between:
@@ -108,3 +111,13 @@ class Between:
                 target.shutdown(socket.SHUT_WR)
 
         threading.Thread(target=run, daemon=True).start()
+
+
+def relay(directory: Path, **how: Any) -> Between:
+    """Returns a relay before the test database."""
+    facts: dict[str, Any] = connection.get_connection_params()
+    if not str(facts.get("host", "")).startswith("/"):
+        pytest.skip("the tests' server has no socket to stand in front of")
+    login = f"{quote(facts['user'])}:{quote(facts.get('password') or '')}"
+    url = f"postgresql://{login}@/{facts['dbname']}?host={quote(facts['host'], safe='')}"
+    return Between(directory, url, **how)

@@ -31,6 +31,11 @@ class Receiver(ThreadingHTTPServer):
     def types(self) -> list[str]:
         return [body["type"] for body in self.bodies]
 
+    @property
+    def titles(self) -> list[str]:
+        """Returns the subjects without the name of the service."""
+        return [body["data"]["subject"].removeprefix("[coderapi] ") for body in self.bodies]
+
 
 class Handler(BaseHTTPRequestHandler):
     server: Receiver
