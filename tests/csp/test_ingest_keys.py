@@ -49,7 +49,9 @@ def retire(key: str) -> None:
     ingest_keys.MEMORY.clear()
 
 
-def test_new_key_is_printed_with_the_headers_that_use_it(db: None, settings: LazySettings) -> None:
+def test_new_key_is_printed_with_the_headers_of_each_scheme(
+    db: None, settings: LazySettings
+) -> None:
     settings.ACCESS_URL = "https://collector.example.com/"
     printed = run("create_ingest_key", "--origin", ORIGIN)
     key = IngestKey.objects.get().value
@@ -57,6 +59,10 @@ def test_new_key_is_printed_with_the_headers_that_use_it(db: None, settings: Laz
     assert printed.splitlines()[0] == key
     assert f'\nReporting-Endpoints: csp="{url}"\n' in printed
     assert f"; report-to csp; report-uri {url}\n" in printed
+    printed = run("create_ingest_key", "--origin", "http://a.example", "--origin", ORIGIN)
+    assert f"Send these headers with the pages of {ORIGIN}:" in printed
+    assert "Send this header with the pages of http://a.example:" in printed
+    assert printed.count("report-to csp") == 1
 
 
 @pytest.mark.parametrize(
@@ -83,14 +89,6 @@ def test_headers_for_http_have_only_report_uri(
     assert f"\n{note}\n" in printed
     page = in_admin("auditor").get(f"/admin/csp/ingestkey/{IngestKey.objects.get().pk}/check/")
     assert note in text_in(page)
-
-
-def test_each_scheme_has_its_headers(db: None, settings: LazySettings) -> None:
-    settings.ACCESS_URL = "https://collector.example.com"
-    printed = run("create_ingest_key", "--origin", "http://a.example", "--origin", ORIGIN)
-    assert f"Send these headers with the pages of {ORIGIN}:" in printed
-    assert "Send this header with the pages of http://a.example:" in printed
-    assert printed.count("report-to csp") == 1
 
 
 def test_key_allows_its_origin_until_it_is_retired(key: str, anonymous: APIClient) -> None:
@@ -120,7 +118,7 @@ def test_new_key_works_beside_the_old_one(key: str, anonymous: APIClient) -> Non
     assert post(anonymous, new) == 200
 
 
-def test_access_can_require_an_ingest_key(
+def test_access_can_require_an_ingest_key_or_nothing(
     key: str, member: APIClient, anonymous: APIClient, settings: LazySettings
 ) -> None:
     settings.CSP_ALLOWED_SENDERS = "ingest-key"
@@ -128,6 +126,8 @@ def test_access_can_require_an_ingest_key(
     assert post(anonymous, key) == 200
     # The key is not a session token.
     assert anonymous.get(f"/api/v2/experiments?key={key}").status_code == 401
+    settings.CSP_ALLOWED_SENDERS = "public"
+    assert send(anonymous, legacy()).status_code == 200
 
 
 def test_preflight_of_the_keys_origin_is_answered(key: str, anonymous: APIClient) -> None:
@@ -242,20 +242,16 @@ def test_invalid_name_is_refused_with_a_sentence() -> None:
         create("--name", "site")
 
 
-def test_key_is_retired_by_name_or_text(key: str, anonymous: APIClient) -> None:
-    successor = create()
+def test_key_is_retired_by_name_or_text_now_or_later(key: str, anonymous: APIClient) -> None:
+    successor, later = create(), timezone.now() + timedelta(days=1)
+    assert f"{later:%Y-%m-%d %H:%M} UTC" in run("retire_ingest_key", key, "--at", later.isoformat())
+    assert post(anonymous, key) == 200
+    assert IngestKey.objects.get(value=key).retired_at == later
     assert "'site' is retired" in run("retire_ingest_key", "site")
     assert post(anonymous, key) == 410
     assert post(anonymous, successor) == 200
     run("retire_ingest_key", successor)
     assert post(anonymous, successor) == 410
-
-
-def test_key_works_until_the_time_of_its_retirement(key: str, anonymous: APIClient) -> None:
-    later = timezone.now() + timedelta(days=1)
-    assert f"{later:%Y-%m-%d %H:%M} UTC" in run("retire_ingest_key", key, "--at", later.isoformat())
-    assert post(anonymous, key) == 200
-    assert IngestKey.objects.get().retired_at == later
 
 
 def test_invalid_retirement_is_refused_with_a_sentence() -> None:

@@ -63,20 +63,33 @@ def test_current_state_is_derived(stored: dict[str, Any], expected: str) -> None
 
 
 def test_report_makes_a_group_with_advice(collecting: None, owner: APIClient) -> None:
+    """The API, the pages of the admin and the command show the same."""
+    client, entry = in_admin("owner"), "script-src https://cdn.example.net"
+    assert "No report has arrived yet" in client.get("/admin/csp/").text
     assert send(owner, legacy()).status_code == 200
     listed = owner.get(GROUPS).json()
-    assert listed["next"] is None
     [group] = listed["groups"]
-    assert group["title"] == "Script from cdn.example.net"
+    assert (group["title"], listed["next"]) == ("Script from cdn.example.net", None)
     assert (group["state"], group["is_noise"], group["reports"]) == ("new", False, 1)
     answer = owner.get(f"{GROUPS}/{group['id']}")
     detail = answer.json()
-    assert detail["advice"]["policy_entry"] == "script-src https://cdn.example.net"
-    assert detail["advice"]["risk_if_allowed"] == "high"
+    advice = (detail["advice"]["policy_entry"], detail["advice"]["risk_if_allowed"])
+    assert advice == (entry, "high")
     assert (detail["advice"]["prevented_reports"], detail["advice"]["tested_reports"]) == (1, 1)
     assert detail["facets"]["disposition"] == [{"value": "enforce", "reports": 1}]
     unchanged = owner.get(f"{GROUPS}/{group['id']}", headers={"If-None-Match": answer["ETag"]})
     assert unchanged.status_code == 304
+
+    page = client.get("/admin/csp/").text
+    assert "Script from cdn.example.net" in page
+    assert "Check it (risk: high)" in page
+    shown = client.get(f"/admin/csp/group/{group['id']}/change/").text
+    assert f'value="{entry}"' in shown
+    assert "blocked it" in shown
+
+    assert f"entry: {entry}" in run("list_csp_advice")
+    row = json.loads(run("list_csp_advice", "--json", "--group", group["id"]))
+    assert (row["policy_entry"], row["risk_if_allowed"]) == advice
 
 
 def test_resolved_group_regresses_with_the_next_report(collecting: None, owner: APIClient) -> None:
@@ -287,19 +300,6 @@ def test_groups_that_need_attention_have_one_order() -> None:
 
 
 # --- The admin --------------------------------------------------------------------------------
-
-
-def test_front_page_shows_what_needs_attention(collecting: None, owner: APIClient) -> None:
-    client = in_admin("owner")
-    assert "No report has arrived yet" in client.get("/admin/csp/").text
-    send(owner, legacy())
-    page = client.get("/admin/csp/").text
-    assert "Script from cdn.example.net" in page
-    assert "Check it (risk: high)" in page
-    [group] = Group.objects.all()
-    detail = client.get(f"/admin/csp/group/{group.pk}/change/").text
-    assert 'value="script-src https://cdn.example.net"' in detail
-    assert "blocked it" in detail
 
 
 def test_noise_is_hidden_and_its_page_names_the_rule_and_a_policy_that_only_reports(
@@ -517,15 +517,6 @@ def test_release_page_accepts_any_moment(at: str) -> None:
 
 
 # --- The command ------------------------------------------------------------------------------
-
-
-def test_command_shows_the_advice(collecting: None, owner: APIClient) -> None:
-    send(owner, legacy())
-    group = Group.objects.get()
-    assert "entry: script-src https://cdn.example.net" in run("list_csp_advice")
-    row = json.loads(run("list_csp_advice", "--json", "--group", str(group.pk)))
-    entry = "script-src https://cdn.example.net"
-    assert (row["policy_entry"], row["risk_if_allowed"]) == (entry, "high")
 
 
 @pytest.mark.parametrize("group", ["x", "0b2d7c51-6a3f-4c0e-9f57-2f8a4f6d1c22"])
