@@ -328,12 +328,9 @@ def test_run_job_runs_one_job_now(register_job: Registered) -> None:
         run("run_job", "tset_job")
     with job_lock("test_job"), pytest.raises(CommandError, match="is already running"):
         run("run_job", "test_job")
-
-
-def test_run_job_shows_the_error(register_job: Registered) -> None:
-    register_job(fails)
-    with pytest.raises(CommandError, match="Job test_job failed: ValueError: no such luck"):
-        run("run_job", "test_job")
+    register_job(fails, name="failing")
+    with pytest.raises(CommandError, match="Job failing failed: ValueError: no such luck"):
+        run("run_job", "failing")
 
 
 def test_the_admin_shows_runs_and_cannot_change_them(owner: APIClient) -> None:

@@ -213,7 +213,7 @@ def test_a_killed_run_is_marked_as_failed() -> None:
     assert JobRun.objects.get(job_name="slow").error == ABANDONED
 
 
-def test_worker_of_a_newer_release_waits_for_its_migrations(tmp_path: Path) -> None:
+def test_worker_waits_for_its_migrations_and_runs_jobs_until_sigterm(tmp_path: Path) -> None:
     with own_database() as url, psycopg.connect(url, autocommit=True) as database:
         database.execute(
             "CREATE TABLE taken AS SELECT * FROM django_migrations WHERE app = 'stats'"
@@ -227,17 +227,6 @@ def test_worker_of_a_newer_release_waits_for_its_migrations(tmp_path: Path) -> N
             database.execute("INSERT INTO django_migrations SELECT * FROM taken")
             worker.wait_for_log("Job prune_job_runs: ok")
             assert "Traceback" not in (tmp_path / "log").read_text()
-            assert worker.end() == 0
-        finally:
-            worker.kill_all()
-
-
-def test_manage_py_worker_runs_jobs_until_sigterm(tmp_path: Path) -> None:
-    with own_database() as url:
-        environment = {"DATABASE_URL": url, "CODER_UPDATE_CHECK": "false", "CODER_VERBOSE": "true"}
-        worker = Program("worker", log=tmp_path / "log", **environment)
-        try:
-            worker.wait_for_log("Job prune_job_runs: ok")
             assert worker.end() == 0
             assert worker.all_processes() == []
         finally:

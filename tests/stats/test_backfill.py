@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError
-from django.test import Client
 
+from tests.support.api.client import signed_in
 from tests.support.commands import run, write_lines
-from tests.support.factories import PASSWORD
 from tests.support.stats_rows import (
     HOUR,
     MINUTE,
@@ -45,7 +44,9 @@ def three_days() -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_an_import_of_three_days_appears_in_history(deployment: Deployment, tmp_path: Path) -> None:
+def test_an_import_of_three_days_appears_in_history_and_charts(
+    deployment: Deployment, tmp_path: Path
+) -> None:
     rows = three_days()
     message = run("import_agent_stats", write_lines(tmp_path / "rows.jsonl", *rows))
     assert message.startswith(f"{len(rows):,} agent rows imported, 0 duplicates.")
@@ -62,18 +63,13 @@ def test_an_import_of_three_days_appears_in_history(deployment: Deployment, tmp_
     snapshot = deployment.at(FIRST + 5 * HOUR)
     agrees({**snapshot, "rows": 3}, rows)
     assert snapshot["collected_at"] == text(FIRST + 5 * HOUR - SECOND)
+    assert_charts_show_no_unknown_states(deployment)
 
 
-@pytest.mark.slow
-def test_charts_show_backfilled_snapshots_without_unknown_states(
-    deployment: Deployment, tmp_path: Path
-) -> None:
+def assert_charts_show_no_unknown_states(deployment: Deployment) -> None:
     deployment.take(workspace_row(1), kind="workspace")
-    run("import_agent_stats", write_lines(tmp_path / "rows.jsonl", *three_days()))
     deployment.collect()
-    browser = Client()
-    credentials = {"name": deployment.client.user.username, "password": PASSWORD}
-    browser.post("/login", credentials)
+    browser = signed_in(deployment.client.user)
     page = browser.get("/admin/stats/snapshot/timelines/", {"range": "30d"}).text
     workspaces = page[page.index("Workspaces by state") : page.index("Sessions by application")]
     # The class of each state appears twice: in the legend, and for the current snapshot. The class

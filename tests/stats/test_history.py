@@ -261,15 +261,3 @@ def test_history_is_rendered_again_only_after_a_change(
     coderd = deployment.client.get(URL, parameters, headers={"Coderapi-Wire-Format": "coderd"})
     assert b"P95" in coderd.content
     assert b"P95" not in get().content
-
-
-@pytest.mark.django_db(transaction=True)
-def test_hour_rollups_outlive_minute_rollups(deployment: Deployment) -> None:
-    deployment.travel(at(7))
-    deployment.take(agent_row(at(6), rx_bytes=5, connection_median_latency_ms=1))
-    deployment.collect()
-    for days in (2, 91):
-        deployment.travel(NOON + timedelta(days=days))
-        deployment.prune()
-    (point,) = deployment.points(NOON, at(60), "1h")
-    assert point["workspaces"]["rx_bytes"] == 5

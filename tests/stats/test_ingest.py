@@ -9,6 +9,7 @@ import pytest
 from django.core.management import CommandError
 
 from stats.rollups import hours
+from tests.support.commands import run
 from tests.support.factories import utc
 from tests.support.stats_rows import (
     HOUR,
@@ -99,15 +100,31 @@ def test_raw_rows_are_dropped_by_hour_and_later_rows_of_the_hour_rejected(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_closed_hour_keeps_its_history(deployment: Deployment) -> None:
+def test_a_closed_hour_keeps_its_history(deployment: Deployment, settings: Any) -> None:
+    """Neither a rebuild nor a longer retention opens it, and minute rollups expire first."""
+
+    def history() -> list[dict[str, Any]]:
+        return deployment.points(NOW - HOUR, NOW + HOUR, "1h")
+
     deployment.take(measured(NOW))
     deployment.collect()
-    before = deployment.points(NOW - HOUR, NOW + HOUR, "1h")
-    deployment.travel(2 * DAY)
-    deployment.prune()
-    assert deployment.counts(measured(NOW)) == (0, 0, 1)
-    assert deployment.points(NOW - HOUR, NOW + HOUR, "1h") == before
+    before = history()
     assert [point.get("is_gap", False) for point in before] == [True, False, True]
+    deployment.travel(26 * HOUR)
+    deployment.prune()
+    deployment.take(measured(deployment.now))
+    message = run("rebuild_stats", "--since", text(NOW - 9 * HOUR))
+    assert message == "1 minute with rows rebuilt. 1 closed hour left unchanged."
+    for retention in (DAY, 9 * DAY, timedelta(0)):
+        settings.STATS_AGENT_ROW_RETENTION = retention
+        assert deployment.counts(measured(NOW)) == (0, 0, 1)
+        with pytest.raises(CommandError, match="agent rows are not kept"):
+            deployment.collect(NOW)
+    assert history() == before
+    settings.STATS_AGENT_ROW_RETENTION = DAY
+    deployment.travel(NOW + 91 * DAY)
+    deployment.prune()
+    assert history()[1]["workspaces"]["rx_bytes"] == 1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -143,21 +160,6 @@ def test_an_hour_without_rows_closes_when_it_is_dropped(deployment: Deployment) 
     deployment.prune()
     assert deployment.counts(agent_row(NOW)) == (0, 0, 1)
     assert deployment.counts(agent_row(NOW - 9 * HOUR)) == (1, 0, 0)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_longer_retention_does_not_reopen_a_closed_hour(
-    deployment: Deployment, settings: Any
-) -> None:
-    deployment.take(agent_row(NOW))
-    deployment.collect()
-    deployment.travel(2 * DAY)
-    deployment.prune()
-    for retention in (9 * DAY, timedelta(0)):
-        settings.STATS_AGENT_ROW_RETENTION = retention
-        assert deployment.counts(agent_row(NOW)) == (0, 0, 1)
-        with pytest.raises(CommandError, match="agent rows are not kept"):
-            deployment.collect(NOW)
 
 
 def test_the_number_of_open_old_hours_is_limited(

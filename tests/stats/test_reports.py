@@ -55,12 +55,6 @@ def test_rows_may_be_json_or_json_lines_or_one_object(
     assert answer.json() == {"accepted": accepted, "duplicates": 0, "rejections": []}
 
 
-def test_a_repeated_request_counts_once(owner: APIClient) -> None:
-    body = orjson.dumps([agent(), workspace()])
-    owner.post_json(URL, body)
-    assert owner.post_json(URL, body).json() == {"accepted": 0, "duplicates": 2, "rejections": []}
-
-
 def test_valid_rows_are_stored_and_rejected_ones_are_listed(owner: APIClient) -> None:
     body = lines(agent(), agent(rx_bytes=-1)) + b"\n\n{broken\n" + lines({"kind": "cat"})
     answer = owner.post_json(URL, body).json()

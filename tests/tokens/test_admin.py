@@ -72,13 +72,15 @@ def test_list_shows_the_state_of_each_key(admin: Client, ada: User) -> None:
     assert "Full access" in text
     assert "a token, a session or a command" in text
     assert ada.username in text_in(admin.get(f"{KEYS}calendar/"))
+    violating = states(admin.get(KEYS, {"state": "violating"}))
+    assert violating == {"long": "violates policy"}
     User.objects.filter(pk=ada.pk).update(status="suspended")
     assert states(admin.get(KEYS))["fresh"] == "rejected: owner suspended"
 
 
 def test_keys_above_the_limit_of_live_tokens_are_marked(admin: Client) -> None:
-    user, other, now = make_user(username="ada"), make_user(), timezone.now()
-    TokenConfig.objects.create(user=user, max_live_tokens=1)
+    user, other, now = make_user("auditor"), make_user(), timezone.now()
+    TokenConfig.objects.create(role="auditor", max_live_tokens=1)
     expire(make_token(user, 30, "expired"))
     make_key(user)  # a session does not count
     for hours, name in enumerate(("newest", "older", "oldest")):
@@ -90,6 +92,7 @@ def test_keys_above_the_limit_of_live_tokens_are_marked(admin: Client) -> None:
 
     marked = {name for name, state in states(page).items() if state == "violates policy"}
     assert marked == {"older", "oldest"}
+    assert set(states(admin.get(KEYS, {"state": "violating"}))) == marked
     assert "it is number 3 by last use, the maximum is 1 live token" in text_in(page)
     # The rank does not depend on the other keys of the page.
     assert states(admin.get(KEYS, {"q": "oldest"}))["oldest"] == "violates policy"
@@ -128,8 +131,9 @@ def test_policy_may_inherit_whether_tokens_create_tokens(
     assert 'value="1d"' in page
 
 
-def test_limits_link_to_the_policy_and_the_user(admin: Client, ada: User) -> None:
-    page = admin.get(LIMITS, {"user": "ada"}).content.decode()
+def test_limits_are_explained_and_link_to_the_policy_and_the_user(admin: Client, ada: User) -> None:
+    page = admin.get(LIMITS, {"user": "ADA"}).content.decode()
+    assert "user ada: 60 days; CODER_MAX_TOKEN_LIFETIME: 100 years" in page
     for link in re.findall(r'href="(/admin/(?:users|tokens)/[^"]+)"', page):
         assert admin.get(link).status_code == 200, link
     config = TokenConfig.objects.get(user=ada)
@@ -141,6 +145,9 @@ def test_limits_link_to_the_policy_and_the_user(admin: Client, ada: User) -> Non
     other = make_user()
     page = admin.get(LIMITS, {"user": other.username}).content.decode()
     assert f"/admin/tokens/tokenconfig/add/?user={other.pk}" in page
+    shown = browser_of(make_user("auditor")).get(LIMITS, {"user": "nobody\0"}).content.decode()
+    assert "There is no user nobody" in shown
+    assert browser_of(other).get(LIMITS).status_code == 302
 
 
 @pytest.mark.parametrize("lifetime", ["86400", "1ms", "0", "soon"])
@@ -149,16 +156,3 @@ def test_lifetime_of_a_policy_is_at_least_a_second(admin: Client, lifetime: str)
     answer = admin.post("/admin/tokens/tokenconfig/add/", form)
     assert lifetime in answer.context["errors"].as_text()
     assert not TokenConfig.objects.exists()
-
-
-def test_filter_finds_the_tokens_that_violate_the_policy(admin: Client, ada: User) -> None:
-    other = make_user(username="grace")
-    make_token(other, 90, "other")
-    TokenConfig.objects.create(role="auditor", max_live_tokens=1)
-    auditor = make_user("auditor")
-    make_token(auditor, 7, "older", now=timezone.now() - timedelta(days=1))
-    make_token(auditor, 7, "newer")
-
-    page = admin.get(KEYS, {"state": "violating"})
-
-    assert states(page) == {"long": "violates policy", "older": "violates policy"}

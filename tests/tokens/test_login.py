@@ -99,11 +99,15 @@ def tries() -> int:
     return count("sign-in:127.0.0.1")
 
 
-def test_61st_try_in_a_minute_is_429(anonymous: APIClient) -> None:
+def test_61st_try_in_a_minute_is_429_in_the_api_and_on_the_page(anonymous: APIClient) -> None:
+    form = {"name": "nobody@example.com", "password": PASSWORD}
     answer = after_too_many_sign_ins(lambda: log_in(anonymous, "nobody@example.com"))
+    page = after_too_many_sign_ins(lambda: Client().post("/login", form))
 
-    assert answer.status_code == 429
-    assert 0 < int(answer.headers["Retry-After"]) <= 60
+    for each in (answer, page):
+        assert each.status_code == 429
+        assert 0 < int(each.headers["Retry-After"]) <= 60
+    assert b"The limit is 60 sign-ins a minute." in page.content
 
 
 def wrong(client: Client, name: str, address: str) -> int:
@@ -215,17 +219,18 @@ def test_sign_in_of_another_site_is_not_counted_and_changes_nothing(anonymous: A
     assert not APIKey.objects.exists()
 
 
-@pytest.mark.parametrize("role", ["owner", ""])
-def test_sign_in_ends_the_session_whose_cookies_came_with_it(role: str) -> None:
+@pytest.mark.parametrize(("role", "by"), [("owner", "api"), ("", "api"), ("owner", "page")])
+def test_sign_in_ends_the_session_whose_cookies_came_with_it(role: str, by: str) -> None:
     before, after = make_user(*filter(None, [role])), make_user()
     browser = Client()
     browser.post("/login", {"name": before.username, "password": PASSWORD})
     old = browser.cookies["coder_session_token"].value
     assert browser.get("/admin/").status_code == (200 if role else 302)
 
-    answer = log_in(browser, after.email)
+    form = {"name": after.username, "password": PASSWORD}
+    answer = log_in(browser, after.email) if by == "api" else browser.post("/login", form)
 
-    assert answer.status_code == 201
+    assert answer.status_code == (201 if by == "api" else 302)
     assert "Coderapi-Key-Expires" not in answer.headers
     assert APIClient(token=old).get("/api/v2/users/me").status_code == 401
     assert browser.get("/admin/").status_code == 302

@@ -224,15 +224,8 @@ def test_tokens_that_violate_a_policy_are_left_shortened_or_expired(
 def test_command_sets_shows_explains_and_deletes() -> None:
     user = make_user("auditor", username="alice")
 
-    run(
-        "set",
-        "--role",
-        "auditor",
-        "--max-lifetime",
-        "7d",
-        "--allowed-scopes",
-        "user:*,api_key:read",
-    )
+    lifetime, scopes = ("--max-lifetime", "7d"), ("--allowed-scopes", "user:*,api_key:read")
+    run("set", "--role", "auditor", *lifetime, *scopes)
     run("set", "--user", "alice", "--tokens-may-create-tokens", "no", "--max-live-tokens", "2")
     run("set", "--user", "alice", "--max-live-tokens", "unset")
 

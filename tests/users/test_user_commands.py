@@ -31,7 +31,7 @@ def test_user_with_roles_is_created_and_recorded() -> None:
 
     user = User.objects.get(username="alice")
     assert user.check_password(PASSWORD)
-    assert user.roles == ["auditor"]
+    assert (user.roles, user.status) == (["auditor"], "dormant")
     assert Entry.objects.get(action="user.create").target_name == "alice"
 
 
@@ -55,6 +55,8 @@ def test_wrong_values_are_rejected(arguments: tuple[str, ...], problem: str) -> 
 
     with pytest.raises(CommandError, match=problem):
         create(*arguments, typed=f"{PASSWORD}\n")
+    with pytest.raises(CommandError, match="8 to 64"):
+        create(*ALICE, typed="short\n")
 
     assert User.objects.count() == 1
 
