@@ -87,14 +87,11 @@ def test_list_of_reports_never_reads_all_of_them(pages: Client, member: APIClien
     assert pages.get(url, {"o": "3"}).context["cl"].queryset.query.order_by == ("-pk",)
 
 
-def test_reports_cannot_be_changed_and_auditors_read(pages: Client, member: APIClient) -> None:
+def test_reports_cannot_be_changed(pages: Client, member: APIClient) -> None:
     send(member, legacy())
     url = reverse("admin:csp_report_change", args=[Report.objects.get().pk])
     assert pages.post(url, {"blocked_uri": "x"}).status_code == 403
     assert pages.post(url.replace("change", "delete"), {"post": "yes"}).status_code == 403
-    for role, status in (("auditor", 200), ("user-admin", 403)):
-        answer = in_admin(role).get(reverse("admin:csp_group_changelist"))
-        assert answer.status_code == status
 
 
 def test_groups_are_ordered_by_client_days_without_noise(pages: Client, member: APIClient) -> None:

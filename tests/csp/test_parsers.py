@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -88,15 +87,6 @@ def test_report_of_another_type_needs_no_body(body: dict[str, Any]) -> None:
     assert (len(parsed.others), parsed.invalid) == (1, 0)
 
 
-def outcome(read: Callable[[Any], Any], value: Any) -> int:
-    """Returns the status of the answer to this value."""
-    try:
-        read(value)
-    except APIError as error:
-        return error.status
-    return 200
-
-
 _any = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -104,24 +94,16 @@ _any = st.recursive(
 
 
 @given(_any)
-def test_any_value_is_parsed_or_rejected(value: Any) -> None:
-    assert outcome(parse, value) in {200, 400, 413}
-
-
-@given(_any)
 def test_any_json_is_loaded_as_postgresql_accepts_it(value: Any) -> None:
     body = json.dumps(value).encode()
-    # NaN and infinities, as Python writes them, are not JSON.
-    if outcome(load, body) == 400:
+    try:
+        loaded = load(body)
+    except APIError as error:
+        # NaN and infinities, as Python writes them, are not JSON.
+        assert error.status == 400  # noqa: PT017
         return
-    loaded = load(body)
     json.dumps(loaded, ensure_ascii=False, allow_nan=False).encode("utf-8")
     assert "\\u0000" not in json.dumps(loaded)
-
-
-@given(st.binary())
-def test_any_bytes_are_loaded_or_rejected(body: bytes) -> None:
-    assert outcome(load, body) in {200, 400}
 
 
 @pytest.mark.parametrize(

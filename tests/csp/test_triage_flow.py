@@ -134,13 +134,6 @@ def test_undo_does_not_assign_a_group_to_a_deleted_user() -> None:
     assert Group.objects.get().assigned_to is None
 
 
-def test_link_of_an_alert_fills_the_form_and_changes_nothing() -> None:
-    group = make_group()
-    shown = in_admin("owner").get(page(group), {"state": "ignored"}).text
-    assert '<option value="ignored" selected>' in shown
-    assert states() == ["new"]
-
-
 def test_group_is_assigned_in_the_admin_and_found() -> None:
     client, group = browser_of(make_user("owner", username="ada")), make_group()
     make_group()
@@ -202,9 +195,11 @@ def test_rows_come_before_filters(model: str) -> None:
     assert "Select " not in shown.partition("<h1>")[2].partition("</h1>")[0]
 
 
-def test_group_has_one_name_and_no_left_over_fields() -> None:
+def test_page_of_a_group_has_one_name_and_a_form_that_the_link_of_an_alert_fills() -> None:
     group = make_group(blocked_source="img.test:8443", noise_rule=None)
-    shown = in_admin("owner").get(page(group)).text
+    shown = in_admin("owner").get(page(group), {"state": "ignored"}).text
     assert "<h1>Image from img.test<wbr><span" in shown
     assert "Noise rule:" not in shown
     assert "per hour, last 7 days" in shown
+    assert '<option value="ignored" selected>' in shown
+    assert states() == ["new"]

@@ -54,13 +54,18 @@ class Database:
         return [APIError(int(each.parts.key_id), "") for each in batch]
 
 
-@contextmanager
-def waiting(database: Database, *others: Wanted) -> Iterator[list[Future[Found]]]:
+def waiting(database: Database, *others: Wanted) -> list[Future[Found]]:
     """Looks up key 1. While it is read, looks up the others."""
     futures = [database.look_ups.ask(wanted(1))]
     wait_for(lambda: database.batches)
-    yield [*futures, *map(database.look_ups.ask, others)]
+    return [*futures, *map(database.look_ups.ask, others)]
+
+
+def answered(database: Database, *others: Wanted) -> list[int]:
+    """Lets the database answer these lookups. Returns their statuses."""
+    futures = waiting(database, *others)
     database.go.set()
+    return statuses(futures)
 
 
 def statuses(futures: Sequence[Future[Found]]) -> list[int]:
@@ -69,27 +74,21 @@ def statuses(futures: Sequence[Future[Found]]) -> list[int]:
 
 def test_keys_that_arrive_during_a_statement_are_read_with_the_next_one() -> None:
     database = Database()
-    with waiting(database, *map(wanted, range(2, 12))) as futures:
-        database.go.set()
-        assert statuses(futures) == list(range(1, 12))
+    assert answered(database, *map(wanted, range(2, 12))) == list(range(1, 12))
     assert database.batches == [[1], list(range(2, 12))]
 
 
 def test_statement_reads_one_key_of_each_turn() -> None:
     database = Database()
     others = [wanted(2, "a"), wanted(3, "a"), wanted(4, "b"), wanted(5), wanted(6, "a"), wanted(7)]
-    with waiting(database, *others) as futures:
-        database.go.set()
-        assert statuses(futures) == list(range(1, 8))
+    assert answered(database, *others) == list(range(1, 8))
     assert database.batches == [[1], [2, 4, 5, 7], [3], [6]]
 
 
 def test_error_of_a_batch_reaches_each_of_its_requests() -> None:
     database = Database()
     database.error = OperationalError("the server is away")
-    with waiting(database, wanted(2), wanted(3)) as futures:
-        database.go.set()
-        assert statuses(futures) == [503] * 3
+    assert answered(database, wanted(2), wanted(3)) == [503] * 3
     database.error = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
         database.look_ups.ask(wanted(4)).result(30)
@@ -117,9 +116,7 @@ def test_frozen_database_ends_all_waits_and_rejects_others_at_once() -> None:
     database = Database()
     database.look_ups = LookUps(database.read, stuck_seconds=0.0)
     database.error = OperationalError("no response")
-    with waiting(database, wanted(2), wanted(3, "a"), wanted(4, "a")) as futures:
-        database.go.set()
-        assert statuses(futures) == [503] * 4
+    assert answered(database, wanted(2), wanted(3, "a"), wanted(4, "a")) == [503] * 4
     assert database.batches == [[1]]
     database.go.clear()
     trial = database.look_ups.ask(wanted(5))
@@ -132,9 +129,9 @@ def test_frozen_database_ends_all_waits_and_rejects_others_at_once() -> None:
 
 def test_request_that_gave_up_is_not_read() -> None:
     database = Database()
-    with waiting(database, wanted(2)):
-        assert database.look_ups.ask(wanted(3)).cancel()
-        database.go.set()
+    waiting(database, wanted(2))
+    assert database.look_ups.ask(wanted(3)).cancel()
+    database.go.set()
     wait_for(lambda: database.batches == [[1], [2]])
 
 
@@ -232,9 +229,7 @@ def test_look_up_goes_on_when_an_event_loop_gives_up() -> None:
 def test_uses_are_written_when_no_key_waits() -> None:
     database, idle = Database(), list[int]()
     database.look_ups = LookUps(database.read, lambda: idle.append(len(database.batches)))
-    with waiting(database, wanted(2)) as futures:
-        database.go.set()
-        assert statuses(futures) == [1, 2]
+    assert answered(database, wanted(2)) == [1, 2]
     wait_for(lambda: idle == [2])
 
 

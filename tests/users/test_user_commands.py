@@ -116,21 +116,22 @@ def make_alice() -> User:
     return user
 
 
-def test_dry_run_lists_the_data_and_changes_nothing() -> None:
+def test_user_is_erased_with_all_related_rows_after_a_confirmation() -> None:
     user = make_alice()
     output = erase("alice", "--dry-run")
     assert "2\tsession tokens\terased" in output
     assert "1\ttoken policies\terased" in output
     assert "1\tadmin sessions\terased" in output
     assert "audit entries\tkept until" in output
+    for typed, error in (("", "cannot be undone. Add --yes"), ("no\n", "Nothing is changed")):
+        with pytest.raises(CommandError, match=error):
+            erase("alice", typed=typed)
+    before = Entry.objects.count()
     assert User.objects.filter(pk=user.pk).exists()
     assert not Entry.objects.filter(action="user.erase").exists()
 
+    assert "Erased alice." in erase("alice", typed="yes\n")
 
-def test_user_is_erased_with_all_related_rows() -> None:
-    user = make_alice()
-    before = Entry.objects.count()
-    assert "Erased alice." in erase("alice", "--yes")
     assert not User.objects.filter(pk=user.pk).exists()
     assert not APIKey.objects.filter(user_id=user.pk).exists()
     assert not TokenConfig.objects.exists()
@@ -138,15 +139,8 @@ def test_user_is_erased_with_all_related_rows() -> None:
     row = Entry.objects.get(action="user.erase")
     assert (row.target_id, row.target_name) == (str(user.pk), "")
     assert "alice" not in str(row.after)
-
-
-def test_erasing_needs_a_confirmation() -> None:
-    user = make_alice()
-    for typed, error in (("", "cannot be undone. Add --yes"), ("no\n", "Nothing is changed")):
-        with pytest.raises(CommandError, match=error):
-            erase("alice", typed=typed)
-    assert User.objects.filter(pk=user.pk).exists()
-    assert "Erased alice." in erase("alice", typed="yes\n")
+    make_user(username="bob")
+    assert "Erased bob." in erase("bob", "--yes")
 
 
 def test_last_owner_and_unknown_user_are_not_erased() -> None:
