@@ -1,11 +1,37 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from drf_spectacular.extensions import OpenApiSerializerFieldExtension
+from drf_spectacular.plumbing import ResolvedComponent
 from rest_framework import serializers
 
-from deployment.schema import OPTION, VALUES, CatalogueField
+from kernel.http import wire
 from kernel.http.views.rendering import WireSerializer
+from options.json_schema import Schema, ref
+from options.schema import OPTION, VALUES, components
+
+if TYPE_CHECKING:
+    from drf_spectacular.openapi import AutoSchema
+    from drf_spectacular.utils import Direction
+
+
+class CatalogueField(serializers.JSONField):
+    """A field whose schema is a component that is built from the catalogue."""
+
+    def __init__(self, component: str, **more: Any) -> None:
+        super().__init__(**more)
+        self.component = component
+
+
+class CatalogueFieldExtension(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
+    target_class = CatalogueField
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: Direction) -> Schema:
+        for name, schema in components(wire.current().value).items():
+            component = ResolvedComponent(name, ResolvedComponent.SCHEMA, schema, object=name)  # type: ignore[no-untyped-call]
+            auto_schema.registry.register_on_missing(component)
+        return ref(self.target.component)
 
 
 class BuildInfoResponse(WireSerializer):

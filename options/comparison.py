@@ -10,14 +10,16 @@ server's settings. Only the JSON type of a value is compared.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from options.catalogue import CATALOGUE, GROUP_BY_KEY, Entry, parse_option
 from options.configuration import load
-from options.option_formats import CONFIG_FORMATS, Schema
-from options.rendering import TRACE, options_document
+from options.json_schema import Schema
+from options.option_formats import CONFIG_FORMATS
+from options.rendering import options_document
+from options.schema import Leaf, leaves
 from options.start import COMPUTED_DEFAULTS
 
 OPTION, LEAF = "option", "leaf"
@@ -55,12 +57,6 @@ class Difference:
             values = f"{self.coder!r} in Coder, {self.catalogue!r} in the catalogue"
             return f"{self.kind} {name}: {self.member} is {values}"
         return f"{self.kind} {name}: only in {'Coder' if self.coder else 'the catalogue'}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Leaf:
-    kind: str
-    is_optional: bool = False
 
 
 def unknown_options(answer: Json) -> list[str]:
@@ -137,28 +133,23 @@ def _kind(value: Any) -> str:
 
 
 def _leaf_differences(config: Json) -> Iterator[Difference]:
-    ours = _catalogue_leaves()
-    theirs = dict(_leaves(config, ours))
+    known = leaves(_FORM)
+    # The members of records are absent without a record.
+    known |= {
+        f"{path}[].{member}": Leaf(inner, optional=True)
+        for path, leaf in known.items()
+        for member, inner in _record_members(leaf.schema).items()
+    }
+    theirs = dict(_leaves(config, known))
     expected = {
-        path: leaf.kind for path, leaf in ours.items() if not leaf.is_optional or path in theirs
+        path: _schema_kind(leaf.schema)
+        for path, leaf in known.items()
+        if path in theirs or not leaf.optional
     }
     yield from _one_sided(LEAF, theirs, expected)
     for path, kind in theirs.items():
-        if path in ours and _ANY not in {kind, ours[path].kind} and kind != ours[path].kind:
-            yield Difference(LEAF, path, "type", kind, ours[path].kind)
-
-
-def _catalogue_leaves() -> dict[str, _Leaf]:
-    """Returns the leaves of the configuration by path, with the members of records."""
-    leaves = {TRACE: _Leaf("boolean")}
-    for option in load({}).leaves:
-        above, dot, last = option.json_path.rpartition(".")
-        path = f"{above}{dot}{_FORM.keys.get(option.json_path, last)}"
-        schema = _FORM.encodings[type(option.type)].schema
-        leaves[path] = _Leaf(_schema_kind(schema), _FORM.may_leave_out(option))
-        for member, inner in _record_members(schema).items():
-            leaves[f"{path}[].{member}"] = _Leaf(_schema_kind(inner), is_optional=True)
-    return leaves
+        if path in expected and _ANY not in {kind, expected[path]} and kind != expected[path]:
+            yield Difference(LEAF, path, "type", kind, expected[path])
 
 
 def _schema_kind(schema: Schema) -> str:
@@ -172,7 +163,7 @@ def _record_members(schema: Schema) -> Json:
     return dict(_FORM.components[component]["properties"]) if component else {}
 
 
-def _leaves(node: Json, known: Mapping[str, _Leaf], above: str = "") -> Iterator[tuple[str, str]]:
+def _leaves(node: Json, known: Collection[str], above: str = "") -> Iterator[tuple[str, str]]:
     """Yields the path and the kind of each leaf. A map that is a value of an option is a leaf."""
     for key, value in node.items():
         path = f"{above}{key}"

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from options.json_schema import (
+    INTEGER,
+    TEXT,
+    TRUTH,
+    Schema,
+    array_of,
+    described,
+    map_of,
+    nullable,
+    object_of,
+    ref,
+)
 from options.option import Option
 from options.values import structs
 from options.values.addresses import Address, split_host_port
@@ -25,49 +37,6 @@ from options.values.structs import (
     TextMap,
 )
 from options.values.urls import URL, ParsedURL, parse_url
-
-type Schema = dict[str, Any]
-
-TEXT: Schema = {"type": "string"}
-TRUTH: Schema = {"type": "boolean"}
-INTEGER: Schema = {"type": "integer", "format": "int64"}
-NULL: Schema = {"type": "null"}
-
-
-def array_of(items: Schema) -> Schema:
-    return {"type": "array", "items": items}
-
-
-def map_of(items: Schema) -> Schema:
-    return {"type": "object", "additionalProperties": items}
-
-
-def object_of(
-    members: Mapping[str, Schema], description: str, *, optional: Iterable[str] = ()
-) -> Schema:
-    required = [name for name in members if name not in set(optional)]
-    return {
-        "type": "object",
-        "properties": dict(members),
-        **({"required": required} if required else {}),
-        "description": description,
-    }
-
-
-def described(schema: Schema, description: str, *examples: Any) -> Schema:
-    """Returns the schema with a description and examples.
-
-    The description replaces the description of a referenced schema.
-    """
-    return schema | {"description": description} | ({"examples": [*examples]} if examples else {})
-
-
-def nullable(schema: Schema) -> Schema:
-    return {"anyOf": [schema, NULL]}
-
-
-def ref(component: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{component}"}
 
 
 def _public(fields: Mapping[str, Field], *, is_coderd: bool) -> dict[str, Field]:
@@ -151,8 +120,7 @@ class ConfigFormat:
     """A wire format of the two documents: the configuration and the list of options.
 
     `encodings` has the encoding of each option type. `components` has the schemas that the
-    encodings reference. `keys` maps a JSON path to the member's name in the configuration, if the
-    name differs.
+    encodings reference. `paths` maps a JSON path to the path in the configuration, if it differs.
 
     The coderd format omits empty members in the options, at the top level of the configuration, and
     in some groups. It sorts the options by name, and lists the choices in the value of an
@@ -163,10 +131,14 @@ class ConfigFormat:
     encodings: Mapping[type[ValueType[Any]], Encoding]
     components: Mapping[str, Schema]
     is_coderd: bool = False
-    keys: Mapping[str, str] = field(default_factory=dict)
+    paths: Mapping[str, str] = field(default_factory=dict)
 
     def encode(self, value_type: ValueType[Any], value: Any) -> Any:
         return self.encodings[type(value_type)].encode(value)
+
+    def path(self, option: Option) -> str:
+        """Returns the path of the option's value in the configuration."""
+        return self.paths.get(option.json_path, option.json_path)
 
     def has(self, option: Option) -> bool:
         """Returns whether this format of the configuration contains the option."""
@@ -325,9 +297,9 @@ _CODERD = ConfigFormat(
         _AI_PROVIDER: _record(AI_PROVIDER_FIELDS, _AN_AI_PROVIDER, lists=TEXTS, is_coderd=True),
     },
     is_coderd=True,
-    keys={
-        "config_ssh.deploymentName": "DeploymentName",
-        "config_ssh.sshconfigOptions": "SSHConfigOptions",
+    paths={
+        "config_ssh.deploymentName": "config_ssh.DeploymentName",
+        "config_ssh.sshconfigOptions": "config_ssh.SSHConfigOptions",
     },
 )
 CONFIG_FORMATS: Mapping[str, ConfigFormat] = {"documented": _DOCUMENTED, "coderd": _CODERD}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any
 
@@ -25,17 +24,17 @@ def config_document(
     for option in filter(form.has, configuration.leaves):
         value = shown_value(option, configuration)
         if value or not form.may_leave_out(option):
-            put(document, option.json_path, form.encode(option.type, value), keys=form.keys)
-    put(document, TRACE, False, keys=form.keys)
+            put(document, form.path(option), form.encode(option.type, value))
+    put(document, TRACE, False)
     return document
 
 
-def put(tree: dict[str, Any], path: str, value: Any, *, keys: Mapping[str, str]) -> None:
-    """Adds a value to nested objects. `keys` maps a path to its last key, if the key differs."""
+def put(tree: dict[str, Any], path: str, value: Any) -> None:
+    """Adds a value to nested objects."""
     *above, last = path.split(".")
     for key in above:
         tree = tree.setdefault(key, {})
-    tree[keys.get(path, last)] = value
+    tree[last] = value
 
 
 def options_document(

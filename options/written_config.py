@@ -37,7 +37,7 @@ def yaml_document(configuration: Configuration) -> str:
         paths = {configuration.option(name).json_path for name in option.use_instead}
         # An option with the path of the option that replaces it is only an old name.
         if option.yaml and option.json_path not in paths:
-            put(tree, option.yaml_path, option, keys={})
+            put(tree, option.yaml_path, option)
     return "\n".join(_lines(tree, configuration, above="")).rstrip() + "\n"
 
 

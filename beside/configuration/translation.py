@@ -98,12 +98,12 @@ def _place(config: Json, path: str, *, create: bool = False) -> tuple[Json, str]
 
     With `create`, adds missing objects. Otherwise, returns an unrelated object for a missing one.
     """
-    *above, last = path.split(".")
+    *above, last = CODERD.paths.get(path, path).split(".")
     node = config
     for group in above:
         inner = node.setdefault(group, {}) if create else node.get(group)
         node = inner if isinstance(inner, dict) else {}
-    return node, CODERD.keys.get(path, last)
+    return node, last
 
 
 def _drop(config: Json, path: str) -> None:

@@ -19,10 +19,10 @@ from drf_spectacular.drainage import GENERATOR_STATS, reset_generator_stats
 from bin.generated import DOCUMENTS, differences
 from coderapi.openapi.document import openapi
 from csp.schema import INGEST_KEY
-from deployment.schema import components
 from kernel.http.wire import WireFormat
 from options.catalogue import CATALOGUE
 from options.option_formats import CONFIG_FORMATS
+from options.schema import components
 from stats.services import collect_snapshot
 from tests.support.api.client import APIClient
 from tests.support.api.paths import API, OWN_API, full

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from drf_spectacular.extensions import OpenApiSerializerFieldExtension
-from drf_spectacular.plumbing import ResolvedComponent
-from rest_framework import serializers
-
-from kernel.http import wire
-from kernel.http.wire import WireFormat
 from options.catalogue import AI_PROVIDERS, CATALOGUE, GROUPS
 from options.configuration import load
-from options.option import Option, ValueSource
-from options.option_formats import (
-    CHOICE_MEMBERS,
-    CONFIG_FORMATS,
+from options.json_schema import (
     NULL,
     TEXT,
     TRUTH,
-    ConfigFormat,
     Schema,
     array_of,
     described,
@@ -29,11 +19,9 @@ from options.option_formats import (
     object_of,
     ref,
 )
+from options.option import Option, ValueSource
+from options.option_formats import CHOICE_MEMBERS, CONFIG_FORMATS, ConfigFormat
 from options.rendering import TRACE, options_document, put
-
-if TYPE_CHECKING:
-    from drf_spectacular.openapi import AutoSchema
-    from drf_spectacular.utils import Direction
 
 VALUES, OPTION, GROUP = "codersdk.DeploymentValues", "serpent.Option", "serpent.Group"
 
@@ -62,22 +50,31 @@ EXAMPLE = "Max Token Lifetime"
 
 
 @dataclass(frozen=True, slots=True)
-class _Leaf:
+class Leaf:
+    """A value in the configuration. An `optional` value may be omitted."""
+
     schema: Schema
     optional: bool = False
 
 
+def leaves(form: ConfigFormat) -> dict[str, Leaf]:
+    """Returns the values in the configuration by path, in the order of the catalogue."""
+    # Current names of options replace old names with the same path.
+    options = (*CATALOGUE, AI_PROVIDERS)
+    current = {option.json_path: option for option in options if not option.use_instead}
+    found = {option.json_path: option for option in options} | current
+    trace = Leaf(described(TRUTH | {"const": False}, "Always false."))
+    return {
+        form.path(option): Leaf(_leaf_schema(option, form=form), form.may_leave_out(option))
+        for option in filter(form.has, found.values())
+    } | {TRACE: trace}
+
+
 def config_schema(form: ConfigFormat) -> Schema:
     """Returns the schema of the member `config`: nested objects with a value for each option."""
-    # Current names of options replace old names with the same path.
-    leaves = (*CATALOGUE, AI_PROVIDERS)
-    current = {option.json_path: option for option in leaves if not option.use_instead}
-    options = {option.json_path: option for option in leaves} | current
     tree: dict[str, Any] = {}
-    for option in filter(form.has, options.values()):
-        leaf = _Leaf(_leaf_schema(option, form=form), form.may_leave_out(option))
-        put(tree, option.json_path, leaf, keys=form.keys)
-    put(tree, TRACE, _Leaf(described({"const": False}, "Always false.")), keys=form.keys)
+    for path, leaf in leaves(form).items():
+        put(tree, path, leaf)
     return _object(tree)
 
 
@@ -92,9 +89,9 @@ def _leaf_schema(option: Option, *, form: ConfigFormat) -> Schema:
 
 
 def _object(tree: dict[str, Any], path: str = "") -> Schema:
-    optional = [key for key, node in tree.items() if isinstance(node, _Leaf) and node.optional]
+    optional = [key for key, node in tree.items() if isinstance(node, Leaf) and node.optional]
     members = {
-        key: node.schema if isinstance(node, _Leaf) else _object(node, f"{path}.{key}".lstrip("."))
+        key: node.schema if isinstance(node, Leaf) else _object(node, f"{path}.{key}".lstrip("."))
         for key, node in tree.items()
     }
     return object_of(members, _GROUPS.get(path) or _HEADINGS[path], optional=optional)
@@ -167,10 +164,10 @@ def _without_description(schema: Schema) -> Schema:
     return {key: item for key, item in schema.items() if key != "description"}
 
 
-def components(chosen: WireFormat) -> dict[str, Schema]:
+def components(wire_format: str) -> dict[str, Schema]:
     """Returns the schemas of the configuration, options and groups, by component name."""
-    form = CONFIG_FORMATS[chosen.value]
-    options = options_document(load({}), wire_format=chosen.value)
+    form = CONFIG_FORMATS[wire_format]
+    options = options_document(load({}), wire_format=wire_format)
     example = next(option for option in options if option["name"] == EXAMPLE)
     return {
         VALUES: config_schema(form),
@@ -178,21 +175,3 @@ def components(chosen: WireFormat) -> dict[str, Schema]:
         GROUP: group_schema(form),
         **form.components,
     }
-
-
-class CatalogueField(serializers.JSONField):
-    """A field whose schema is a component that is built from the catalogue."""
-
-    def __init__(self, component: str, **more: Any) -> None:
-        super().__init__(**more)
-        self.component = component
-
-
-class CatalogueFieldExtension(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
-    target_class = CatalogueField
-
-    def map_serializer_field(self, auto_schema: AutoSchema, direction: Direction) -> Schema:
-        for name, schema in components(wire.current()).items():
-            component = ResolvedComponent(name, ResolvedComponent.SCHEMA, schema, object=name)  # type: ignore[no-untyped-call]
-            auto_schema.registry.register_on_missing(component)
-        return ref(self.target.component)
