@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from audit.models import PARTITIONS, Entry
 from kernel.db import connections
+from kernel.http.results import results_of
 from kernel.telemetry import logs
 
 # PostgreSQL returns this SQLSTATE if no partition matches an inserted row.
@@ -59,7 +60,7 @@ SYSTEM = Actor(name="system")
 
 def actor_of(request: Any) -> Actor:
     """Returns the actor of a request: the user and the client address."""
-    user, address = request.user, getattr(request, "client_address", "")
+    user, address = request.user, results_of(request).address
     return Actor(user_id=user.pk, name=getattr(user, "username", ""), address=address)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from functools import partial
 from http import HTTPStatus
-from typing import cast
 from urllib.parse import quote
 
 from django.conf import settings
@@ -21,7 +20,7 @@ from django.utils.functional import SimpleLazyObject
 from kernel.http import CODER_API
 from kernel.http.errors import APIError
 from kernel.http.middleware import ForPages
-from kernel.http.results import IdentifiedRequest
+from kernel.http.results import results_of
 from kernel.release import PROGRAM
 from tokens.pages.views import error_page
 from tokens.signin import session_of
@@ -47,7 +46,8 @@ def _user_of_page(request: HttpRequest) -> User | AnonymousUser:
     """Returns the user of the session cookie, or no user if its token has limited scopes."""
     identity = session_of(request)
     # If the request had an identity, the pages would link to its account.
-    cast("IdentifiedRequest", request).identity = None
+    results = results_of(request)
+    results.caller = results.caller._replace(identity=None)
     if identity is None or not scopes.allow(identity.scopes, scopes.ALL):
         return AnonymousUser()
     user = User.objects.filter(pk=identity.user_id, source=User.Source.CODER).first()
@@ -95,5 +95,5 @@ def come_back(request: HttpRequest) -> HttpResponse:
 
 def _refusal(request: HttpRequest) -> APIError | None:
     """Returns the error if the session could not be checked."""
-    refusal = cast("IdentifiedRequest", request).refusal
+    refusal = results_of(request).caller.refusal
     return refusal if refusal is not None and refusal.status != HTTPStatus.UNAUTHORIZED else None

@@ -18,17 +18,14 @@ stands. The body of the request is not there yet.
 from __future__ import annotations
 
 from csp.access.keys import is_open_to
-from kernel.http import single_slashed
 from kernel.http.results import Step
 from kernel.http.steps.cors import cors
-from kernel.http.steps.hosts import address_of, check_host
+from kernel.http.steps.hosts import check_host
 from kernel.http.steps.rate_limit import count_request
 from kernel.http.wire import chosen
 from tokens.verification.caller import caller_of_api
 
 STEPS = (
-    Step("path", single_slashed),
-    Step("address", address_of),
     # 400 for a host that is not allowed, or 307 to the access URL.
     Step("", check_host),
     # 400 for an unknown wire format.

@@ -23,7 +23,6 @@ from kernel.db.connections import bound_statements
 from kernel.http import is_api_path
 from kernel.http.asking import Asking
 from kernel.http.body import Read
-from kernel.http.call import first_parameters
 from kernel.http.errors import APIError
 from kernel.http.exchange import Route, Site
 from kernel.http.responses import Answer
@@ -65,19 +64,22 @@ def _cached_document(
 ) -> Asking[Answer | None]:
     """Returns the document if it is cached and the caller may read it, or None.
 
-    A thread compresses it first if that is necessary, because compressing takes milliseconds.
+    A thread compresses it first if that may be necessary, because compressing takes milliseconds.
     """
     call, identity = results.call, results.caller.identity
     for refused in refusals:
         if identity is None or refused(identity):
             return None
-    rendered = view.peek(first_parameters(call), results.wire_format, identity)
+    try:
+        rendered = view.peek(call, results.wire_format, identity)
+    except APIError:  # Django sends it, with the headers of a view.
+        rendered = None
     if rendered is None:
         return None
-    ready = documents.ready_answer(rendered, call)
-    if ready is None:
-        ready = yield Ask(partial(documents.answer, rendered, call))
-    return ready
+    if not rendered.is_final and "accept-encoding" in call.headers:
+        answer: Answer = yield Ask(partial(documents.answer, rendered, call))
+        return answer
+    return documents.answer(rendered, call)
 
 
 def preload() -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import cast
 
 from django.http import HttpRequest, HttpResponse
 from drf_spectacular.utils import OpenApiParameter
@@ -13,7 +12,7 @@ from csp.schema import INGEST_KEY, ReportBody
 from csp.scrubbing.versions import SCHEMA
 from kernel.http.asking import Asking, run
 from kernel.http.body import MEBIBYTE
-from kernel.http.results import IdentifiedRequest
+from kernel.http.results import results_of
 from kernel.http.schema import operation
 from kernel.http.views.base import APIView
 from tokens.verification.authentication import SECURITY
@@ -57,8 +56,8 @@ class ReportView(APIView):
         },
     )
     def post(self, request: Request) -> HttpResponse:
-        results = cast("IdentifiedRequest", request._request).results
-        return run(collect_reports(results, partial(_body, request._request))).as_response()
+        collecting = collect_reports(results_of(request), partial(_body, request._request))
+        return run(collecting).as_response()
 
 
 def _body(request: HttpRequest) -> Asking[bytes]:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ from rest_framework.request import Request
 
 from kernel.http import wire
 from kernel.http.body import MEBIBYTE
-from kernel.http.call import first_parameters
+from kernel.http.call import Call, first_parameters
 from kernel.http.errors import APIError, Validation
 from kernel.http.schema import ResponseSerializer, operation
 from kernel.http.views import documents
@@ -62,8 +62,8 @@ class DeploymentStatsView(DocumentView):
     )
 
     @classmethod
-    def peek(cls, parameters: Mapping[str, str], *more: Any) -> Rendered | None:
-        return None if parameters.get("at") else super().peek(parameters, *more)
+    def peek(cls, call: Call, *more: Any) -> Rendered | None:
+        return None if first_parameters(call).get("at") else super().peek(call, *more)
 
     @operation(
         "Get deployment stats",
@@ -95,7 +95,8 @@ class StatsHistoryView(DocumentView):
     permission_classes = [may("deployment_stats:read")]
 
     @classmethod
-    def peek(cls, parameters: Mapping[str, str], chosen: WireFormat, *more: Any) -> Rendered | None:
+    def peek(cls, call: Call, chosen: WireFormat, *more: Any) -> Rendered | None:
+        parameters = first_parameters(call)
         require_known_parameters(parameters, known=cls.get.parameters)
         return _HISTORIES.get((chosen, parse_range(parameters, now=timezone.now())))
 

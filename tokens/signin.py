@@ -16,7 +16,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from audit.services import Actor, Target, record
 from kernel.http.errors import APIError, forbidden
-from kernel.http.results import IdentifiedRequest
+from kernel.http.results import ANONYMOUS, results_of
 from kernel.limiter import Limiter
 from tokens.models import APIKey
 from tokens.services import NewKey, create_api_key, delete_keys
@@ -50,7 +50,7 @@ def sign_in(request: HttpRequest, name: str, password: str, *, by: str) -> NewKe
     APIError 401 for a wrong password or a suspended user, 403 if passwords are disabled, 429 for
     too many attempts; LimitReachedError if the lookup of the user has to wait too long.
     """
-    address, now = cast("IdentifiedRequest", request).client_address, timezone.now()
+    address, now = results_of(request).address, timezone.now()
     count_try(address, name=name)
     if settings.DISABLE_PASSWORD_AUTH and by == "api":
         raise forbidden(PASSWORDS_DISABLED)
@@ -130,11 +130,11 @@ def sign_out(key_id: str, *, actor: Actor, now: datetime) -> None:
 
 def session_of(request: HttpRequest) -> KeyIdentity | None:
     """Returns the identity from the session cookie, or None. Ignores tokens in other places."""
-    identified = cast("IdentifiedRequest", request)
-    attach(identified)
-    if identified.presented is None or not identified.presented.is_cookie:
-        return None
-    return cast("KeyIdentity | None", identified.identity)
+    results = results_of(request)
+    attach(results)
+    presented, identity = results.caller.presented, results.caller.identity
+    is_cookie = presented is not None and presented.is_cookie
+    return cast("KeyIdentity | None", identity) if is_cookie else None
 
 
 def end_browser_session(request: HttpRequest, *, now: datetime) -> None:
@@ -143,7 +143,6 @@ def end_browser_session(request: HttpRequest, *, now: datetime) -> None:
     If the session cookie contains an `is_minted` key, the key is not deleted, because a user has
     created it on purpose.
     """
-    identified = cast("IdentifiedRequest", request)
     # Django's session middleware does not run for API routes.
     attached: SessionBase | None = getattr(request, "session", None)
     admin = attached or SessionStore(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
@@ -153,6 +152,6 @@ def end_browser_session(request: HttpRequest, *, now: datetime) -> None:
         key_ids.add(identity.key_id)
     admin.flush()
     for key in APIKey.objects.filter(id__in=key_ids - {None}).select_related("user"):
-        actor = Actor(key.user_id, key.user.username, identified.client_address)
+        actor = Actor(key.user_id, key.user.username, results_of(request).address)
         sign_out(key.id, actor=actor, now=now)
-    identified.identity = None
+    results_of(request).caller = ANONYMOUS

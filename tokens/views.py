@@ -3,7 +3,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpResponse
@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from audit.services import actor_of
 from kernel.http import wire
 from kernel.http.errors import APIError, not_found
-from kernel.http.results import IdentifiedRequest
+from kernel.http.results import results_of
 from kernel.http.schema import ResponseSerializer, operation
 from kernel.http.views.base import (
     APIView,
@@ -189,8 +189,7 @@ class TokenConfigView(LimitsView, DocumentView):
                 raise refused
             return super().get(request)
         limit = policy_of(self.limited_user(user))[MAX_LIFETIME]
-        presented = cast("IdentifiedRequest", self.request._request).presented
-        token = presented.token if presented else ""
+        token = results_of(request).caller.token
         found = _token_config(_lifetime(limit, self.caller, token, user))
         return tagged(found, request=request)
 

@@ -24,12 +24,13 @@ from django.core.exceptions import ValidationError
 
 from kernel.futures import Pool
 from kernel.http.errors import Validation
-from kernel.http.results import WINDOW_SECONDS
 from kernel.http.steps.hosts import client_of
 from kernel.http.steps.rate_limit import (
+    WINDOW_SECONDS,
     check,
-    check_client,
     counter_of_names,
+    limit_of,
+    shared_counter,
 )
 from kernel.limiter import Limiter
 from users.models import User
@@ -92,13 +93,13 @@ def count_try(address: str, *, name: str = "") -> None:
     """
     if settings.API_RATE_LIMIT is None:
         return
-    now = time.time()
-    check_client("sign-in", address, limit=MAX_TRIES_A_MINUTE, now=now).enforce(noun="sign-ins")
+    now, client = time.time(), client_of(address)
+    limit = limit_of(client, MAX_TRIES_A_MINUTE)
+    check(shared_counter(), f"sign-in:{client}", limit=limit, now=now, noun="sign-ins")
     counter, bucket = counter_of_names(), _failures_of(name)
     if name and counter.add(bucket, int(now) // WINDOW_SECONDS, 0) >= MAX_FAILURES_A_MINUTE:
-        mine = f"{bucket}:{client_of(address)}"
-        verdict = check(counter, mine, limit=MAX_TRIES_UNDER_ATTACK, now=now)
-        verdict.enforce(noun="sign-ins to this account")
+        noun = "sign-ins to this account"
+        check(counter, f"{bucket}:{client}", limit=MAX_TRIES_UNDER_ATTACK, now=now, noun=noun)
 
 
 def count_failure(name: str) -> None:

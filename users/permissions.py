@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from kernel.http.errors import APIError, forbidden, not_found
 from kernel.http.identity import Identity
-from kernel.http.results import IdentifiedRequest
+from kernel.http.results import results_of
 from users import allow_lists, roles, scopes
 from users.allow_lists import EVERYTHING, AllowList
 
@@ -48,16 +48,16 @@ class KeyIdentity(Identity):
         return action in self.granted or "*" in self.granted
 
 
-def identity_of(request: Request) -> KeyIdentity:
+def identity_of(request: Any) -> KeyIdentity:
     """Returns the identity of the caller.
 
     Raises: APIError 401, 429 or 503 if the session token was rejected.
     """
-    identified = cast("IdentifiedRequest", request._request)
-    if identified.identity is None:
-        # The middleware attaches an identity or a refusal to every request for the API.
-        raise identified.refusal or forbidden()
-    return cast("KeyIdentity", identified.identity)
+    caller = results_of(request).caller
+    if caller.identity is None:
+        # Every request for the API has an identity or a refusal.
+        raise caller.refusal or forbidden()
+    return cast("KeyIdentity", caller.identity)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, cast
+from typing import ClassVar
 
 from django.http import HttpResponse
 from django.utils import timezone
@@ -11,7 +11,7 @@ from rest_framework.request import Request
 
 from audit.services import Actor, actor_of
 from kernel.http.errors import APIError, forbidden
-from kernel.http.results import IdentifiedRequest
+from kernel.http.results import results_of
 from kernel.http.schema import ResponseSerializer, operation
 from kernel.http.views.base import APIView, PublicAPIView, json_response, tagged
 from users import allow_lists, selectors, services
@@ -122,7 +122,7 @@ class FirstUserView(PublicAPIView):
     def post(self, request: Request) -> HttpResponse:
         services.require_no_user()
         wanted = read(CreateFirstUserRequest, request)
-        address = cast("IdentifiedRequest", request._request).client_address
+        address = results_of(request).address
         actor, now = Actor(name=wanted["username"][:64], address=address), timezone.now()
         password, user = wanted.pop("password"), User(**wanted)
         services.create_first_user(user, password, actor=actor, now=now)

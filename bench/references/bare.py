@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from bench.service import THREADS
 
 settings.configure(TRUSTED_PROXY_ORIGINS=())
 
-from kernel.http.asking import Asking, Submit, no_threads  # noqa: E402
+from kernel.http.asking import Asking  # noqa: E402
 from kernel.http.exchange import Request  # noqa: E402
 from kernel.http.responses import Answer  # noqa: E402
 from kernel.http.results import Ask  # noqa: E402
@@ -45,10 +45,10 @@ class Bare:
         self._threads = ThreadPoolExecutor(THREADS)
         self._pool = _pool()
 
-    def exchange(self, request: Request) -> tuple[Asking[Answer], Submit]:
-        return self._answer(request), no_threads
+    def submit(self, request: Request, query: Any) -> Future[Any]:
+        raise NotImplementedError
 
-    def _answer(self, request: Request) -> Asking[Answer]:
+    def exchange(self, request: Request) -> Asking[Answer]:
         path = request.call.path
         if path != LOOKUP_PATH:
             return self._answers.get(path) or nothing()

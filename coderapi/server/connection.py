@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
@@ -30,7 +31,7 @@ from coderapi.server.chunks import Chunked, Framing, Measured
 from coderapi.server.clients import Clients
 from coderapi.server.heads import END_OF_HEAD, HeadParser, described, head_of
 from kernel.futures import Signal
-from kernel.http.asking import Asking, Inbox, Running, Submit, no_threads
+from kernel.http.asking import Asking, Inbox, Running
 from kernel.http.body import Body, incomplete
 from kernel.http.call import Call
 from kernel.http.errors import APIError, limit_reached, unavailable
@@ -54,8 +55,11 @@ log = logging.getLogger(__name__)
 
 
 class Application(Protocol):
-    def exchange(self, request: Request) -> tuple[Asking[Answer], Submit]:
-        """Returns the handling of a request, and what runs the query of an Ask in a thread."""
+    def exchange(self, request: Request) -> Asking[Answer]:
+        """Handles a request."""
+
+    def submit[T](self, request: Request, query: Callable[[], T]) -> Future[T]:
+        """Runs the query of an Ask in a thread."""
 
 
 class Connection(asyncio.Protocol):
@@ -262,34 +266,30 @@ class Connection(asyncio.Protocol):
     def _begin(self, call: Call, refusal: APIError | None = None) -> None:
         """Begins the exchange of a request whose head has arrived, or that is rejected."""
         heads, body = self._heads, None if refusal else self._body
+        address = address_of(call)
         if self.may_be_many and not refusal:
             self._hold(0)
-            self._held_for = client_of(address_of(call))
+            self._held_for = client_of(address)
         self._call = None
         if refusal or not self._framing:
             self.waits_since = None
-        request = Request(call, heads.version, body, refusal, self._port)
+        request = Request(call, address, heads.version, body, refusal, self._port)
         is_last = heads.is_last or refusal is not None
-        asking, submit = self._application.exchange(request)
+        asking = self._application.exchange(request)
         begin_request(request.request_id)
         try:
             ask = asking.send(None)
         except StopIteration as end:
             self._respond(request, is_last, end.value)
             return
-        respond = partial(self._respond, request, is_last)
-        self._drive(asking, submit, respond, request.request_id, ask)
+        self._drive(request, asking, partial(self._respond, request, is_last), ask)
 
     def _drive[T](
-        self,
-        asking: Asking[T],
-        submit: Submit,
-        end: Callable[[T], None],
-        request_id: str,
-        ask: Ask,
+        self, request: Request, asking: Asking[T], end: Callable[[T], None], ask: Ask
     ) -> None:
         """Goes on with the generator when the value that it asks for is there."""
-        self._running = Running(asking, self._inbox, submit, end, self.abort, request_id)
+        submit = partial(self._application.submit, request)
+        self._running = Running(asking, self._inbox, submit, end, self.abort, request.request_id)
         self._running.wait(ask)
 
     # --- Bodies and memory ------------------------------------------------------------------------
@@ -353,8 +353,7 @@ class Connection(asyncio.Protocol):
         is_last = is_last or is_unread or self._clients.is_closing
         if answer.pieces is not None:
             stream = self._stream(request, answer, answer.pieces, is_last)
-            ask = stream.send(None)
-            self._drive(stream, no_threads, self._responded, request.request_id, ask)
+            self._drive(request, stream, self._responded, stream.send(None))
             return
         body = b"" if request.call.method == "HEAD" else answer.body
         head = head_of(answer, CLOSE if is_last else b"")

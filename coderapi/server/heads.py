@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 import httptools
 
 from coderapi.server.limits import Limits
-from kernel.http.call import Call, header_name, join_header
+from kernel.http.call import Call, header_name, join_header, single_slashed
 from kernel.http.errors import APIError
 from kernel.http.responses import Answer
 
@@ -131,7 +131,7 @@ class HeadParser:
         self.is_last = is_upgrade or version == b"1.0" or not self._keeps
         # Most paths contain no encoded character. The line is ASCII.
         decoded = _decoded(path) if b"%" in path else path.decode()
-        call = self.call(method.decode(), decoded or "/", query.decode())
+        call = self.call(method.decode(), single_slashed(decoded) or "/", query.decode())
         if len(data) <= MAX_KNOWN:
             self._known = data, call
         return call

@@ -6,7 +6,8 @@ import contextlib
 import logging
 import os
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from coderapi.server.listener import Listener
 from coderapi.server.worker import DRAIN_SECONDS, Worker
 from coderapi.startup.addresses import AddressError, Claim
 from kernel.coder.running import running
-from kernel.http.asking import Asking, Submit, no_threads
+from kernel.http.asking import Asking
 from kernel.http.call import environ_of
 from kernel.http.exchange import Request
 from kernel.http.responses import Answer
@@ -64,16 +65,16 @@ class InThreads:
     def __init__(self, app: WSGIApplication, size: int) -> None:
         self._threads = Threads(app, size)
 
-    def exchange(self, request: Request) -> tuple[Asking[Answer], Submit]:
-        return self._answer(request), no_threads
+    def submit[T](self, request: Request, query: Callable[[], T]) -> Future[T]:
+        return self._threads.submit(query, request.client, request.request_id)
 
-    def _answer(self, request: Request) -> Asking[Answer]:
+    def exchange(self, request: Request) -> Asking[Answer]:
         if request.refusal:
             answer = request.refusal.answer()
             answer.add_length()
             return answer
         environ = environ_of(request.call, b"", port=request.port, version=request.version)
-        return (yield from self._threads.respond(environ, request.call.peer, request.request_id))
+        return (yield from self._threads.respond(environ, request.client, request.request_id))
 
 
 def load() -> Application:

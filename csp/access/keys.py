@@ -67,7 +67,7 @@ def is_open_to(call: Call, found: Results) -> bool | Ask:
     so it needs an ingest key or public access. For a retired key, the result is also True, because
     the browser must be able to read the 410 response.
     """
-    if found.path != settings.CSP_REPORTS_PATH:
+    if call.path != settings.CSP_REPORTS_PATH:
         return False
     key, origin = first_parameters(call).get(PARAMETER, ""), call.headers.get("origin", "")
     if not key:

@@ -20,25 +20,12 @@ This package does not import apps, and does not know their paths. A view states 
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 # Coder's operations are below the first prefix, and coderapi's own are below the second one.
 CODER_API = "/api/v2"
 OWN_API = "/api/coderapi/v1"
 _ROOTS = (CODER_API, OWN_API)
 _BELOW = tuple(f"{root}/" for root in _ROOTS)
-_SLASHES = re.compile("//+")
 
 
 def is_api_path(path: str) -> bool:
     return path.startswith(_BELOW) or path in _ROOTS
-
-
-def single_slashed(call: Any, found: object) -> str:
-    """Returns the path of a request without repeated slashes. This is a step of a request.
-
-    Clients send such slashes if their base URL ends with a slash.
-    """
-    path: str = call.path
-    return _SLASHES.sub("/", path) if "//" in path else path

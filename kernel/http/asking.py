@@ -46,11 +46,6 @@ def run[T](asking: Asking[T]) -> T:
             resume = partial(asking.send, found)
 
 
-def no_threads(query: Any) -> Future[Any]:
-    """The `submit` of a generator that asks only for futures."""
-    raise NotImplementedError
-
-
 class Inbox:
     """Calls functions in an event loop. Threads put them here.
 

@@ -6,6 +6,7 @@ and in Django.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -22,15 +23,17 @@ COOKIE = "cookie"
 UTF_8 = "utf-8"
 # The maximum number of query parameters.
 MAX_FIELDS = 100
+_SLASHES = re.compile("//+")
 WITHOUT_PREFIX = frozenset({"CONTENT_LENGTH", "CONTENT_TYPE"})
 
 
 class Call(NamedTuple):
     """A request without its body.
 
-    `path` is decoded, but `query` is not. The names of headers are in lower case, with hyphens.
-    `peer` is the IP address of the other end of the connection, and `scheme` is the scheme of the
-    connection. `server` is the host of a request without a Host header.
+    `path` is decoded and `single_slashed`, but `query` is not decoded. The names of headers are in
+    lower case, with hyphens. `peer` is the IP address of the other end of the connection, and
+    `scheme` is the scheme of the connection. `server` is the host of a request without a Host
+    header.
     """
 
     method: str
@@ -40,6 +43,14 @@ class Call(NamedTuple):
     peer: str
     scheme: str
     server: str = ""
+
+
+def single_slashed(path: str) -> str:
+    """Returns the path without repeated slashes.
+
+    Clients send such slashes if their base URL ends with a slash.
+    """
+    return _SLASHES.sub("/", path) if "//" in path else path
 
 
 @lru_cache(maxsize=1024)
@@ -62,7 +73,7 @@ def from_environ(environ: Mapping[str, Any], path: str) -> Call:
     names = (name for name in environ if name.startswith("HTTP_"))
     return Call(
         environ["REQUEST_METHOD"].upper(),
-        path,
+        single_slashed(path),
         environ.get("QUERY_STRING", ""),
         {name[5:].replace("_", "-").lower(): environ[name] for name in names},
         environ.get("REMOTE_ADDR", ""),

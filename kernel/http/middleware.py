@@ -21,7 +21,7 @@ from kernel.http.call import from_environ
 from kernel.http.exchange import finish, walk
 from kernel.http.metrics import operation_of
 from kernel.http.responses import common
-from kernel.http.results import KEY, IdentifiedRequest, Results, Step, attach_caller
+from kernel.http.results import KEY, Results, Step, results_of
 from kernel.http.steps import hosts
 from kernel.telemetry import logs
 
@@ -40,10 +40,8 @@ class StepsMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         # The results refer to META. Python would free such a cycle late.
         found: Results | None = request.META.pop(KEY, None)
-        results = found or Results(from_environ(request.META, request.path_info))
-        identified = cast("IdentifiedRequest", request)
-        identified.results, identified.request_id = results, results.request_id
-        identified.has_steps = found is not None
+        results = found or _begun(request)
+        request.results, request.has_steps = results, found is not None  # type: ignore[attr-defined]
         with logs.request_context(results.request_id):
             response = cast("HttpResponse", self._respond(request))
         results.operation = operation_of(request.resolver_match, results.call)
@@ -54,20 +52,22 @@ class StepsMiddleware:
         return response
 
     def _answer(self, request: HttpRequest) -> HttpResponse:
-        identified = cast("IdentifiedRequest", request)
-        results = identified.results
-        if not identified.has_steps:
+        results = results_of(request)
+        if not request.has_steps:  # type: ignore[attr-defined]
             run(walk(self._steps, results))
         if results.answer:
             return results.answer.as_response()
-        if results.path != request.path_info:
-            request.path = request.path_info = results.path
-        identified.client_address = results.address
-        attach_caller(identified, results.caller)
+        if results.call.path != request.path_info:
+            request.path = request.path_info = results.call.path
         # Django compares it with the Origin of a form.
         request.META["wsgi.url_scheme"] = hosts.scheme_of(results.call)
         with wire.using(results.wire_format):
             return self.get_response(request)
+
+
+def _begun(request: HttpRequest) -> Results:
+    call = from_environ(request.META, request.path_info)
+    return Results(call, hosts.address_of(call))
 
 
 def _set_length(response: HttpResponse) -> None:

@@ -11,18 +11,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from django.http import HttpRequest
-
 from kernel.http.call import Call
-from kernel.http.errors import APIError, too_many
-from kernel.http.headers import RATE_LIMIT, RATE_LIMIT_REMAINING, RATE_LIMIT_RESET
+from kernel.http.errors import APIError
 from kernel.http.identity import Identity, PresentedToken
 from kernel.http.responses import Answer
 from kernel.http.wire import WireFormat
 
 # The key of the results in a WSGI environment.
 KEY = "coderapi.results"
-WINDOW_SECONDS = 60
 UNKNOWN = "unknown"
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -49,72 +45,37 @@ class Caller(NamedTuple):
     presented: PresentedToken | None = None
     key_expires: str = ""
 
+    @property
+    def token(self) -> str:
+        return self.presented.token if self.presented else ""
+
 
 ANONYMOUS = Caller()
-
-
-@dataclass(slots=True)
-class Verdict:
-    """The state of a rate limit after a request at the Unix time `now`, in seconds."""
-
-    limit: int
-    count: int
-    now: int
-
-    @property
-    def refused(self) -> bool:
-        return self.count > self.limit
-
-    def headers(self) -> dict[str, str]:
-        reset = (self.now // WINDOW_SECONDS + 1) * WINDOW_SECONDS
-        retry = {"Retry-After": str(reset - self.now)} if self.refused else {}
-        return {
-            RATE_LIMIT: str(self.limit),
-            RATE_LIMIT_REMAINING: str(max(0, self.limit - self.count)),
-            RATE_LIMIT_RESET: str(reset),
-            **retry,
-        }
-
-    def enforce(self, *, noun: str = "requests") -> None:
-        """Raises APIError 429 over the limit. `noun` names the requests in the error message."""
-        if self.refused:
-            raise too_many(f"The limit is {self.limit} {noun} a minute.", self.headers())
 
 
 @dataclass(slots=True)
 class Results:
     """The results of the steps. With an `answer`, a step has ended the request.
 
-    `cors` are headers of the response. `operation` is the label of the request in metrics.
+    `address` is the client's IP address. `cors` and `limit` are headers of the response.
+    `operation` is the label of the request in metrics.
     """
 
     call: Call
+    address: str
     request_id: str = field(default_factory=new_request_id)
-    path: str = ""
-    address: str = ""
     wire_format: WireFormat = WireFormat.DOCUMENTED
     cors: Mapping[str, str] = NO_HEADERS
     caller: Caller = ANONYMOUS
-    limit: Verdict | None = None
+    limit: Mapping[str, str] = NO_HEADERS
     answer: Answer | None = None
     operation: str = UNKNOWN
 
 
-class IdentifiedRequest(HttpRequest):
-    """Django's request with the attributes that the middleware sets."""
-
-    identity: Identity | None
-    refusal: APIError | None
-    presented: PresentedToken | None
-    results: Results
-    has_steps: bool
-    request_id: str
-    client_address: str
-
-
-def attach_caller(request: IdentifiedRequest, caller: Caller) -> None:
-    request.identity, request.refusal = caller.identity, caller.refusal
-    request.presented = caller.presented
+def results_of(request: Any) -> Results:
+    """Returns the results for a request of Django or of DRF. The middleware has attached them."""
+    results: Results = request.results
+    return results
 
 
 class Step(NamedTuple):

@@ -50,7 +50,7 @@ def collected(body: bytes, *, headers: dict[str, str] | None = None, query: str 
         return (yield from arrived(body).read(len(body)))
 
     call = Call("POST", PATH, query, headers if headers is not None else {}, "192.0.2.1", "http")
-    results = Results(call, path=PATH, address="192.0.2.1")
+    results = Results(call, "192.0.2.1")
     with ThreadPoolExecutor(1) as pool:
         ask_in_loop(collect(results, read, now=timezone.now()), submit)
     return len(ran)

@@ -20,7 +20,7 @@ from django.views.decorators.http import require_http_methods
 
 from audit.services import actor_of
 from kernel.http.errors import APIError, limit_reached, not_found
-from kernel.http.results import IdentifiedRequest
+from kernel.http.results import results_of
 from kernel.http.steps.rate_limit import bucket_of, check, shared_counter
 from kernel.limiter import LimitReachedError
 from tokens import minting, selectors, services, signin
@@ -31,7 +31,7 @@ from tokens.policy import resolution
 from tokens.signin import session_of
 from users import scopes
 from users.models import User
-from users.permissions import KeyIdentity, require
+from users.permissions import KeyIdentity, identity_of, require
 from users.roles import AUDITOR, OWNER
 from users.services import change_own_password
 
@@ -43,10 +43,9 @@ SHOWN = (APIError, LimitReachedError)
 
 
 class SignedInRequest(HttpRequest):
-    """A request of a signed-in user. `identity` is the identity of the session's key."""
+    """A request of a signed-in user."""
 
     user: User
-    identity: KeyIdentity
 
 
 type Page[**P] = Callable[Concatenate[SignedInRequest, P], HttpResponse]
@@ -88,8 +87,8 @@ def _count(request: HttpRequest, identity: KeyIdentity) -> None:
     """Counts a submitted form against the user's rate limit for API requests."""
     limit = settings.API_RATE_LIMIT
     if limit is not None and request.method == "POST":
-        bucket = bucket_of(identity, cast("IdentifiedRequest", request).client_address)
-        check(shared_counter(), bucket, limit=limit, now=time.time()).enforce()
+        bucket = bucket_of(identity, results_of(request).address)
+        check(shared_counter(), bucket, limit=limit, now=time.time())
 
 
 def _api_error(error: APIError | LimitReachedError) -> APIError:
@@ -109,7 +108,7 @@ def _page(
 
     The response has the status of the `error` in the context, or of the error in the form.
     """
-    identity = getattr(request, "identity", None)
+    identity = results_of(request).caller.identity
     frame = {
         "identity": identity,
         "may_enter_admin": identity is not None and identity.has_role(OWNER, AUDITOR),
@@ -197,7 +196,7 @@ def _sign_in(request: HttpRequest, target: str, entered: dict[str, str]) -> Http
 def logout(request: SignedInRequest) -> HttpResponse:
     if request.method != "POST":
         return _page(request, "logout", {"title": "Sign out"})
-    signin.sign_out(request.identity.key_id, actor=actor_of(request), now=timezone.now())
+    signin.sign_out(identity_of(request).key_id, actor=actor_of(request), now=timezone.now())
     request.session.flush()
     response = redirect("login")
     signin.delete_cookie(response)
@@ -217,7 +216,7 @@ def cli_auth(request: SignedInRequest) -> HttpResponse:
 
 def _create_key(request: SignedInRequest, wanted: WantedToken) -> HttpResponse:
     """Creates a key for the user, and shows its token."""
-    caller, actor, now = request.identity, actor_of(request), timezone.now()
+    caller, actor, now = identity_of(request), actor_of(request), timezone.now()
     new = minting.create_key(request.user, wanted, caller=caller, actor=actor, now=now)
     return _page(request, "token", {"title": "Your token", "new": new})
 
@@ -231,7 +230,7 @@ def _account_page(request: SignedInRequest, form: ServiceForm | None = None) -> 
     """Renders the account page. Shows a rejected `form` with its errors."""
     context = {
         "title": "Your account",
-        "keys": selectors.own_keys(request.identity, now=timezone.now())[:MAX_KEYS],
+        "keys": selectors.own_keys(identity_of(request), now=timezone.now())[:MAX_KEYS],
         "max_keys": MAX_KEYS,
         "limits": resolution.policy_of(request.user).values(),
         "new_token": form if isinstance(form, NewTokenForm) else NewTokenForm(),
@@ -250,7 +249,7 @@ def create_token(request: SignedInRequest) -> HttpResponse:
 @signed_in("api_key:read", "api_key:update")
 def rename_token(request: SignedInRequest, key_id: str) -> HttpResponse:
     now = timezone.now()
-    token = selectors.own_token(key_id, viewer=request.identity, now=now)
+    token = selectors.own_token(key_id, viewer=identity_of(request), now=now)
 
     def rename(entered: dict[str, Any]) -> HttpResponse:
         name = entered["token_name"]
@@ -267,7 +266,7 @@ def rename_token(request: SignedInRequest, key_id: str) -> HttpResponse:
 @signed_in("api_key:update")
 def revoke_key(request: SignedInRequest, key_id: str) -> HttpResponse:
     """Shows a confirmation page, and then revokes a token or a session."""
-    key = selectors.key_by_id(key_id, action="api_key:update", viewer=request.identity)
+    key = selectors.key_by_id(key_id, action="api_key:update", viewer=identity_of(request))
     if request.method != "POST":
         title = f"Revoke {_label(key)}?"
         return _page(request, "revoke", {"title": title, "key": key, "label": _label(key)})
@@ -283,10 +282,10 @@ def _label(key: APIKey) -> str:
 @sensitive_post_parameters("old_password", "password")
 @signed_in("user:update_personal", "api_key:read", methods=["POST"])
 def change_password(request: SignedInRequest) -> HttpResponse:
-    require(request.identity, "user:update_personal", on=request.user)
+    require(identity_of(request), "user:update_personal", on=request.user)
 
     def change(entered: dict[str, Any]) -> HttpResponse:
-        by: dict[str, Any] = {"actor": actor_of(request), "key_id": request.identity.key_id}
+        by: dict[str, Any] = {"actor": actor_of(request), "key_id": identity_of(request).key_id}
         change_own_password(request.user, **entered, **by, now=timezone.now())
         if auth.SESSION_KEY in request.session:
             auth.update_session_auth_hash(request, request.user)

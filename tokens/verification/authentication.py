@@ -12,7 +12,7 @@ cookie, because Coder may use the cookie `csrf_token` on the same host name.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
@@ -23,7 +23,7 @@ from kernel.http.call import Call, first_parameters
 from kernel.http.errors import APIError
 from kernel.http.headers import SESSION_TOKEN
 from kernel.http.identity import Identity
-from kernel.http.results import IdentifiedRequest
+from kernel.http.results import results_of
 from kernel.http.steps.hosts import scheme_of, with_port
 from kernel.http.wire import Schema
 from kernel.settings import settings
@@ -42,13 +42,13 @@ class SessionTokenAuthentication(BaseAuthentication):
     """Gives DRF the identity that the middleware has attached to the request."""
 
     def authenticate(self, request: Request) -> tuple[Identity, Identity] | None:
-        identified = cast("IdentifiedRequest", request._request)
-        if identified.identity is None:
+        results = results_of(request)
+        identity = results.caller.identity
+        if identity is None:
             return None
-        call = identified.results.call
-        if _is_in_cookie_only(call):
-            require_same_origin(call, advice=USE_HEADER)
-        return identified.identity, identified.identity
+        if _is_in_cookie_only(results.call):
+            require_same_origin(results.call, advice=USE_HEADER)
+        return identity, identity
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="coder"'

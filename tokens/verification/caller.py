@@ -18,14 +18,11 @@ from kernel.http.errors import APIError
 from kernel.http.identity import PresentedToken
 from kernel.http.results import (
     ANONYMOUS,
-    WINDOW_SECONDS,
     Caller,
-    IdentifiedRequest,
     Results,
-    attach_caller,
 )
 from kernel.http.steps.hosts import client_of
-from kernel.http.steps.rate_limit import limit_of, shared_counter
+from kernel.http.steps.rate_limit import WINDOW_SECONDS, limit_of, shared_counter
 from kernel.http.views.base import PublicAPIView, view_classes
 from kernel.http.views.handlers import to_api_error
 from kernel.settings import settings
@@ -43,10 +40,11 @@ MAX_REFUSED = 300
 USE_LOGIN_PAGE = f"Sign in on the page {settings.PAGES_PATH}login, or from a program."
 
 
-def attach(request: IdentifiedRequest) -> None:
-    """Sets the request's `identity` from its session token, or `refusal` for a rejected token."""
-    found = identify(request.results.call, request.client_address)
-    attach_caller(request, found if isinstance(found, Caller) else run(found))
+def attach(results: Results) -> None:
+    """Identifies the caller of a page, whose responses do not tell when the key expires."""
+    found = identify(results.call, results.address)
+    caller = found if isinstance(found, Caller) else run(found)
+    results.caller = caller._replace(key_expires="")
 
 
 def caller_of_api(call: Call, found: Results) -> Caller | Asking[Caller]:
@@ -55,11 +53,11 @@ def caller_of_api(call: Call, found: Results) -> Caller | Asking[Caller]:
     For reports, the cookie counts only if a page of this service sent them. Any other page could
     make a browser report as its user. Raises: APIError 400 for a sign-in from another site.
     """
-    if found.path in settings.SIGN_IN_PATHS:
+    if call.path in settings.SIGN_IN_PATHS:
         require_same_origin(call, advice=USE_LOGIN_PAGE)
-    if not is_api_path(found.path) or found.path in public_paths(settings.ROOT_URLCONF):
+    if not is_api_path(call.path) or call.path in public_paths(settings.ROOT_URLCONF):
         return ANONYMOUS
-    if found.path == settings.CSP_REPORTS_PATH and has_foreign_cookie(call):
+    if call.path == settings.CSP_REPORTS_PATH and has_foreign_cookie(call):
         return ANONYMOUS
     return identify(call, found.address)
 

@@ -35,7 +35,7 @@ def cors(is_open_to: IsOpen) -> Callable[[Call, Results], Outcome | Ask | None]:
 
     def step(call: Call, found: Results) -> Outcome | Ask | None:
         origin = call.headers.get("origin", "")
-        if not is_api_path(found.path) or not (origin or settings.CORS_ALLOW_ALL_ORIGINS):
+        if not is_api_path(call.path) or not (origin or settings.CORS_ALLOW_ALL_ORIGINS):
             return None
         is_open = settings.CORS_ALLOW_ALL_ORIGINS or is_open_to(call, found)
         if isinstance(is_open, Ask):

@@ -83,8 +83,8 @@ class SharedCounter:
             os.ftruncate(self._file, size)
         self._map = mmap.mmap(self._file, size)
         self._own = self._claim(path)
-        used = max(self._used(), self._own + 1)
-        _HEADER.pack_into(self._map, 0, used)
+        [used] = _HEADER.unpack_from(self._map)
+        _HEADER.pack_into(self._map, 0, max(used, self._own + 1))
         fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def _claim(self, path: Path) -> int:
@@ -103,16 +103,14 @@ class SharedCounter:
             os.close(self._lock)
         return self._sections - 1
 
-    def _used(self) -> int:
-        return int(_HEADER.unpack_from(self._map)[0])
-
     def add(self, bucket: str, minute: int, amount: int = 1) -> int:
         """Adds the amount to the bucket's count in that minute, and returns the count."""
         digest = hashlib.blake2b(bucket.encode(), digest_size=8, key=self._key).digest()
         key = int.from_bytes(digest, "little") or 1
         with self._thread_lock:
             count = self._add(self._own, key, minute, amount)
-        for number in range(self._used()):
+        [used] = _HEADER.unpack_from(self._map)
+        for number in range(used):
             if number != self._own:
                 count += self._add(number, key, minute, 0)
         return count

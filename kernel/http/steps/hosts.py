@@ -1,6 +1,6 @@
 """Validates the Host header, redirects to the access URL, and finds a client's scheme and address.
 
-`address_of` and `check_host` are steps of a request (`kernel.http.exchange`).
+`check_host` is a step of a request (`kernel.http.exchange`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from django.utils.encoding import escape_uri_path, iri_to_uri
 from kernel.http.call import Call
 from kernel.http.errors import APIError
 from kernel.http.responses import Answer
-from kernel.http.results import Results
 from kernel.settings import settings
 
 type Address = IPv4Address | IPv6Address
@@ -27,16 +26,16 @@ DEFAULT_PORTS = {"http": "80", "https": "443"}
 PRIVATE_NETWORKS = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 
 
-def check_host(call: Call, found: Results) -> Answer | None:
+def check_host(call: Call, _: object) -> Answer | None:
     """Validates the Host header, and redirects to the access URL if that is configured.
 
     Health checks may use any host. Raises: APIError 400 if the host is malformed or not allowed.
     """
-    if found.path in settings.HEALTH_PATHS:
+    if call.path in settings.HEALTH_PATHS:
         return None
     host = call.headers.get("host") or call.server
     if settings.REDIRECT_TO_ACCESS_URL and is_allowed(host, ("*",)):
-        target = _access_redirect(call, found.path)
+        target = _access_redirect(call)
         if target is not None:
             # 307 keeps the method and the body.
             return Answer(HTTPStatus.TEMPORARY_REDIRECT, {"Location": target}, b"")
@@ -50,20 +49,16 @@ def _refused() -> APIError:
     return APIError(400, "The host in the Host header is not allowed.", detail)
 
 
+@lru_cache(maxsize=256)
 def is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
     """Returns whether the host is well-formed and allowed. `*` allows every host."""
-    return len(host) <= MAX_HOST and _is_allowed(host, allowed)
-
-
-@lru_cache(maxsize=256)
-def _is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
     domain, _ = split_domain_port(host)
     # For a host in brackets, Django checks only its characters. So the IPv6 address is parsed here.
     is_host = bool(domain) and (domain[0] != "[" or parse_address(domain) is not None)
-    return is_host and validate_host(domain, allowed)
+    return len(host) <= MAX_HOST and is_host and validate_host(domain, allowed)
 
 
-def _access_redirect(call: Call, path: str) -> str | None:
+def _access_redirect(call: Call) -> str | None:
     """Returns the URL of the same path at the access URL, or None for no redirect.
 
     Loopback hosts are not redirected. Hosts that match the wildcard belong to applications, and are
@@ -79,7 +74,7 @@ def _access_redirect(call: Call, path: str) -> str | None:
     is_secure = "https" in {call.scheme, _forwarded_scheme(call)}
     if _is_same(host, access) and (is_secure or not needs_https):
         return None
-    target = escape_uri_path(path) + (f"?{iri_to_uri(call.query)}" if call.query else "")
+    target = escape_uri_path(call.path) + (f"?{iri_to_uri(call.query)}" if call.query else "")
     return f"{access.scheme}://{access.netloc}{target}"
 
 
@@ -137,7 +132,7 @@ def _is_of_wildcard(host: str, wildcard: str) -> bool:
 # --- The address of a client ------------------------------------------------------------------
 
 
-def address_of(call: Call, found: Results | None = None) -> str:
+def address_of(call: Call) -> str:
     """Returns the client's IP address: the peer's, or the one that a trusted proxy forwards.
 
     A list of forwarded addresses is read from right to left. The first address that is not a

@@ -14,9 +14,15 @@ from django.urls import get_resolver
 
 from kernel.http import is_api_path
 from kernel.http.call import Call
-from kernel.http.headers import BYPASS_RATE_LIMIT
+from kernel.http.errors import too_many
+from kernel.http.headers import (
+    BYPASS_RATE_LIMIT,
+    RATE_LIMIT,
+    RATE_LIMIT_REMAINING,
+    RATE_LIMIT_RESET,
+)
 from kernel.http.identity import Identity
-from kernel.http.results import WINDOW_SECONDS, Results, Verdict
+from kernel.http.results import Results
 from kernel.http.steps.counters import Counter, RedisCounter, SharedCounter
 from kernel.http.steps.hosts import client_of
 from kernel.http.views.base import API_RATE_LIMIT, view_classes
@@ -25,19 +31,34 @@ from kernel.settings import settings
 # The limit of an IPv6 /48 network, as a multiple of the limit of an IPv4 address. A network may
 # belong to one person, or to many customers of a provider.
 NETWORK_FACTOR = 4
+WINDOW_SECONDS = 60
 _BYPASS = BYPASS_RATE_LIMIT.lower()
 
 
-def check(counter: Counter, bucket: str, *, limit: int, now: float, amount: int = 1) -> Verdict:
-    """Adds `amount` to the bucket's count, and compares the count with `limit` per minute."""
-    count = counter.add(bucket, int(now) // WINDOW_SECONDS, amount)
-    return Verdict(limit, count, int(now))
+def check(
+    counter: Counter,
+    bucket: str,
+    *,
+    limit: int,
+    now: float,
+    amount: int = 1,
+    noun: str = "requests",
+) -> dict[str, str]:
+    """Adds `amount` to the bucket's count. Returns headers that describe its limit per minute.
 
-
-def check_client(kind: str, address: str, *, limit: int, now: float) -> Verdict:
-    """Counts a request of a client, and compares the count with its limit per minute."""
-    client = client_of(address)
-    return check(shared_counter(), f"{kind}:{client}", limit=limit_of(client, limit), now=now)
+    Raises: APIError 429 over the limit. `noun` names the requests in the error message.
+    """
+    minute, second = divmod(int(now), WINDOW_SECONDS)
+    count = counter.add(bucket, minute, amount)
+    headers = {
+        RATE_LIMIT: str(limit),
+        RATE_LIMIT_REMAINING: str(max(0, limit - count)),
+        RATE_LIMIT_RESET: str((minute + 1) * WINDOW_SECONDS),
+    }
+    if count > limit:
+        headers["Retry-After"] = str(WINDOW_SECONDS - second)
+        raise too_many(f"The limit is {limit} {noun} a minute.", headers)
+    return headers
 
 
 def limit_of(client: str, limit: int) -> int:
@@ -83,16 +104,16 @@ def private_directory() -> Path:
 
 def count_request(
     call: Call, found: Results, *, amount: int = 1, noun: str = "requests"
-) -> Verdict | None:
+) -> dict[str, str] | None:
     """Counts a request for the API by its user or IP address. This is a step of a request.
 
     Routes with another limit than the API are counted separately, so that the many CSP reports of a
     browser do not use up a user's limit for the API. If a limit counts the items in a request, the
     view calls this function again for the other items, and passes their number as `amount`.
 
-    Returns None if no limit applies. Raises: APIError 429 over the limit.
+    Returns headers of the response, or None if no limit applies. Raises: APIError 429.
     """
-    path, identity = found.path, found.caller.identity
+    path, identity = call.path, found.caller.identity
     if not is_api_path(path):
         return None
     name = _limits_of_routes(settings.ROOT_URLCONF).get(path, API_RATE_LIMIT)
@@ -104,9 +125,8 @@ def count_request(
         limit = limit_of(client_of(found.address), limit)
     kind = "" if name == API_RATE_LIMIT else f"{name}:"
     bucket = kind + bucket_of(identity, found.address)
-    verdict = check(shared_counter(), bucket, limit=limit, now=time.time(), amount=amount)
-    verdict.enforce(noun=noun)
-    return verdict
+    counter, now = shared_counter(), time.time()
+    return check(counter, bucket, limit=limit, now=now, amount=amount, noun=noun)
 
 
 @cache

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from itertools import batched, chain
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import django.db
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -32,7 +32,7 @@ from kernel.http.errors import (
 from kernel.http.headers import WIRE_FORMAT
 from kernel.http.identity import TOKEN_PARAMETERS, Identity
 from kernel.http.responses import JSON_CONTENT_TYPE
-from kernel.http.results import IdentifiedRequest, Results
+from kernel.http.results import Results, results_of
 from kernel.http.schema import operation
 from kernel.http.views import documents
 from kernel.http.views.handlers import error_response
@@ -54,7 +54,7 @@ log = logging.getLogger(__name__)
 
 
 def call_of(request: Request) -> Call:
-    return cast("IdentifiedRequest", request._request).results.call
+    return results_of(request).call
 
 
 def require_known_parameters(parameters: Mapping[str, str], *, known: Collection[str]) -> None:
@@ -127,9 +127,9 @@ class DocumentView(APIView):
 
     @classmethod
     def peek(
-        cls, parameters: Mapping[str, str], chosen: wire.WireFormat, caller: Identity | None
+        cls, call: Call, chosen: wire.WireFormat, caller: Identity | None
     ) -> documents.Rendered | None:
-        """Returns the cached response to a request with these query parameters, or None."""
+        """Returns the cached response to a request, or None."""
         return cls.document.peek(chosen, caller)
 
     @classmethod
@@ -142,9 +142,8 @@ class DocumentView(APIView):
         return tuple(permission.refusal for permission in classes)
 
     def get(self, request: Request) -> HttpResponse:
-        identified = cast("IdentifiedRequest", request._request)
-        token = identified.presented.token if identified.presented else ""
-        found = self.document.rendered(identified.identity, token=token)
+        caller = results_of(request).caller
+        found = self.document.rendered(caller.identity, token=caller.token)
         return documents.answer(found, call_of(request)).as_response()
 
 
@@ -202,7 +201,7 @@ class StreamedResponse(StreamingHttpResponse):
         slot = STREAMS.acquire(request.user.pk)
         # If a response is never closed, the garbage collector releases its slot.
         self._release = weakref.finalize(self, STREAMS.release, slot)
-        super().__init__(_logged(pieces, request.request_id), **more)
+        super().__init__(_logged(pieces, results_of(request).request_id), **more)
 
     def close(self) -> None:
         super().close()

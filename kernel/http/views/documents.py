@@ -57,9 +57,13 @@ class Variant(NamedTuple):
 
 
 class Rendered:
-    """A document in one wire format. It is compressed when a client first accepts gzip."""
+    """A document in one wire format. It is compressed when a client first accepts gzip.
+
+    If it `is_final`, it will not be compressed later.
+    """
 
     def __init__(self, body: bytes, *, public: bool = False) -> None:
+        self.is_final = len(body) < GZIP_FROM_BYTES
         self._digest = hashlib.blake2b(body, digest_size=16).hexdigest()
         self._policy = f"{'public' if public else 'private'}, no-cache"
         self.plain = self._variant(body, self._digest)
@@ -67,6 +71,7 @@ class Rendered:
     @cached_property
     def gzipped(self) -> Variant:
         body = gzip.compress(self.plain.body, mtime=0)
+        self.is_final = True
         # The plain and the compressed bytes differ, so their strong ETags must differ (RFC 9110,
         # 8.8.3).
         return self._variant(body, f"{self._digest}-gzip", {"Content-Encoding": "gzip"})
@@ -146,26 +151,13 @@ class Document:
 
 
 def answer(found: Rendered, call: Call) -> Answer:
-    """Returns a rendered document as a response: 200, or 304 if the client has this version."""
-    ready = ready_answer(found, call)
-    if ready is None:
-        ready = _answer(found.gzipped, call)
-    return ready
+    """Returns a rendered document as a response: 200, or 304 if the client has this version.
 
-
-def ready_answer(found: Rendered, call: Call) -> Answer | None:
-    """Returns the same as `answer`, or None if the document must be compressed first.
-
-    Compressing takes milliseconds.
+    Compressing the document for the first time takes milliseconds.
     """
-    accepted = call.headers.get("accept-encoding")
-    if not accepted or len(found.plain.body) < GZIP_FROM_BYTES or not _accepts_gzip(accepted):
-        return _answer(found.plain, call)
-    compressed = vars(found).get("gzipped")
-    return _answer(compressed, call) if compressed else None
-
-
-def _answer(variant: Variant, call: Call) -> Answer:
+    accepted, variant = call.headers.get("accept-encoding"), found.plain
+    if accepted and len(variant.body) >= GZIP_FROM_BYTES and _accepts_gzip(accepted):
+        variant = found.gzipped
     known = call.headers.get("if-none-match")
     if known and matches(known, variant.etag):
         return Answer(304, {"Vary": VARY}, b"", lines=variant.unchanged_lines)

@@ -32,6 +32,7 @@ from kernel.http.errors import (
     not_found,
     unavailable,
 )
+from kernel.http.results import results_of
 from kernel.limiter import LimitReachedError
 from kernel.telemetry.logs import REPEATS
 
@@ -142,7 +143,7 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
     """Returns the error response for an exception that no DRF view has handled."""
     error = sys.exc_info()[1]
     answer = to_api_error(error) if error else None
-    return error_response(answer or crashed(getattr(request, "request_id", "unknown")))
+    return error_response(answer or crashed(results_of(request).request_id))
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:

@@ -88,7 +88,7 @@ def test_cached_document_is_the_same_at_once_and_by_django(
         # Django caches the document, in the form that the client asks for.
         by_django: Any = client.generic(method, full(path), headers=condition)
         request = request_to(full(path), method=method, token=client.token, headers=condition)
-        found = at_once(front.exchange(request)[0])
+        found = at_once(front.exchange(request))
         assert found, condition
         wanted = comparable(by_django, is_head=method == "HEAD")
         assert comparable(found, is_head=method == "HEAD") == wanted, condition
@@ -144,7 +144,7 @@ def test_request_that_asks_counts_once(front: Site, client: APIClient) -> None:
     answer = answered(front, asks)
     assert (answer.status, answer.all_headers()["Content-Encoding"]) == (200, "gzip")
     assert gzip.decompress(answer.body)
-    last = at_once(front.exchange(request_to(CONFIG, token=client.token))[0])
+    last = at_once(front.exchange(request_to(CONFIG, token=client.token)))
     assert last
     assert remaining(last.headers) == first - 2
 
@@ -160,14 +160,14 @@ def test_other_requests_ask(
     if forgets:
         memory.clear_all()
     asks = request_to(**{"path": CONFIG, "token": client.token, **more})  # type: ignore[arg-type]
-    assert at_once(front.exchange(asks)[0]) is None
+    assert at_once(front.exchange(asks)) is None
 
 
 def test_response_is_in_the_access_log(client: APIClient, tmp_path: Path) -> None:
     client.get(CONFIG)
     log = AccessLog(str(tmp_path / "log"), "json")
     logging, stop = site(never, log=log)
-    answer = at_once(logging.exchange(request_to(CONFIG, token=client.token))[0])
+    answer = at_once(logging.exchange(request_to(CONFIG, token=client.token)))
     stop()
     assert answer is not None
     log.write()

@@ -166,10 +166,10 @@ def test_pipelined_requests_let_other_clients_have_their_turn(served: Served) ->
     server, turns = served(heads_in_a_turn=2), []
 
     class Counting(Application):
-        def _answer(self, request: Request) -> Asking[Answer]:
+        def exchange(self, request: Request) -> Asking[Answer]:
             turns.append(1)
             server.loop.call_soon(turns.append, 0)
-            return (yield from super()._answer(request))
+            return (yield from super().exchange(request))
 
     server.server._application = Counting()
     assert len(statuses(until_the_end(server.connect((HEAD + b"\r\n") * 9 + LAST)))) == 10

@@ -43,8 +43,8 @@ def _configured(settings: Any) -> None:
 
 def redirect(*headers: Any, **more: Any) -> str | None:
     """Returns the URL to which a request for /a is redirected."""
-    call = make_call(*headers, **more)
-    found = check_host(call, Results(call, path="/a"))
+    call = make_call(*headers, path="/a", **more)
+    found = check_host(call, Results(call, ""))
     return found.headers["Location"] if found else None
 
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from kernel.http.asking import Asking, Inbox, Running, Submit, no_threads
+from kernel.http.asking import Asking, Inbox, Running, Submit
+
+
+def no_threads(query: Any) -> Any:
+    """The `submit` of a generator that asks only for futures."""
+    raise NotImplementedError
 
 
 def _caught(asking: Asking[Any]) -> Asking[tuple[Any, Exception | None]]:

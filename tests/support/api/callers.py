@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from kernel.http.asking import Inbox, Running, no_threads
+from kernel.http.asking import Inbox, Running
 from kernel.http.call import Call
 from kernel.http.results import Caller
+from tests.support.api.asking import no_threads
 from tokens.verification.caller import identify
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import Any
 
-from kernel.http.asking import Asking, Submit, no_threads
+from kernel.http.asking import Asking
 from kernel.http.errors import APIError
 from kernel.http.exchange import Request
 from kernel.http.responses import Answer
@@ -25,11 +26,11 @@ class Application:
         self.names: set[str] = set()
         self.bodies: list[bytes] = []
 
-    def exchange(self, request: Request) -> tuple[Asking[Answer], Submit]:
-        self.names |= {*request.call.headers}
-        return self._answer(request), no_threads
+    def submit(self, request: Request, query: Any) -> Future[Any]:
+        raise NotImplementedError
 
-    def _answer(self, request: Request) -> Asking[Answer]:
+    def exchange(self, request: Request) -> Asking[Answer]:
+        self.names |= {*request.call.headers}
         if request.refusal:
             return whole(request.refusal.answer().body, request.refusal.status)
         body = b"ok"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from coderapi.steps import STEPS
 from coderapi.web import routes
 from kernel.http.body import Body
-from kernel.http.call import Call
+from kernel.http.call import Call, single_slashed
 from kernel.http.exchange import Request, Site
 from kernel.http.responses import Answer
 from kernel.http.threads import Threads
@@ -25,8 +26,8 @@ def request_to(
 ) -> Request:
     sent = {"host": "testserver", **({"coder-session-token": token} if token else {})}
     named = {name.lower(): value for name, value in {**sent, **(headers or {})}.items()}
-    call = Call(method, path, query, named, "127.0.0.1", "http", "testserver")
-    return Request(call)
+    call = Call(method, single_slashed(path), query, named, "127.0.0.1", "http", "testserver")
+    return Request(call, call.peer)
 
 
 def arrived(content: bytes) -> Body:
@@ -55,7 +56,7 @@ def site(
 
 def answered(site: Site, request: Request) -> Answer:
     """Returns the response of a site, in an event loop."""
-    return ask_in_loop(*site.exchange(request))
+    return ask_in_loop(site.exchange(request), partial(site.submit, request))
 
 
 def answered_by(path: str, query: str = "", *, steps: Any = STEPS, **headers: str) -> str:
