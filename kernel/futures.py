@@ -57,8 +57,8 @@ class Signal:
 
     def result(self, timeout: float | None = None) -> None:
         """Waits for the end. Raises: the error; TimeoutError."""
-        self._ended = threading.Event()
-        if not self._is_set and not self._ended.wait(timeout):
+        self._ended = ended = None if self._is_set else threading.Event()
+        if ended and not self._is_set and not ended.wait(timeout):
             raise TimeoutError
         if self._error:
             raise self._error

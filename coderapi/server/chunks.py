@@ -1,9 +1,9 @@
-"""Takes the body of a request out of the bytes of its connection (RFC 9112, 6 and 7)."""
+"""Takes a body in chunks out of the bytes of its connection (RFC 9112, 7)."""
 
 from __future__ import annotations
 
 import re
-from typing import Protocol
+from collections.abc import Callable
 
 from coderapi.server.limits import Limits
 from kernel.http.body import Body
@@ -15,34 +15,12 @@ MAX_LINE = 1024
 END = b"\r\n"
 
 
-class Framing(Protocol):
-    def take(self, data: bytes) -> bytes:
-        """Adds what belongs to the body, and returns the rest, which may be incomplete.
-
-        Raises: APIError 400 or 431.
-        """
-
-
-class Measured:
-    """A body with a Content-Length."""
-
-    def __init__(self, body: Body, length: int) -> None:
-        self._body, self._left = body, length
-
-    def take(self, data: bytes) -> bytes:
-        piece = data if len(data) <= self._left else data[: self._left]
-        self._left -= len(piece)
-        self._body.add(piece)
-        if not self._left:
-            self._body.complete()
-        return data[len(piece) :]
-
-
-class Chunked:
+class Chunked(Body):
     """A body in chunks. The fields after it are dropped: they could replace a proxy's headers."""
 
-    def __init__(self, body: Body, limits: Limits) -> None:
-        self._body, self._limits = body, limits
+    def __init__(self, want: Callable[[], None], limits: Limits) -> None:
+        super().__init__(0, want, limits.body_seconds)
+        self._limits = limits
         # The bytes of the current chunk that have not arrived, with the line break after it.
         self._left = 0
         self._chunks = self._size = self._fields = self._field_bytes = 0
@@ -50,7 +28,7 @@ class Chunked:
 
     def take(self, data: bytes) -> bytes:
         at = 0
-        while at < len(data) and not self._body.is_complete:
+        while at < len(data) and not self.is_complete:
             if self._is_last:
                 after = self._take_field(data, at)
             elif self._left:
@@ -82,7 +60,7 @@ class Chunked:
         if of_chunk > 0:
             piece = data[at : at + of_chunk]
             self._left -= len(piece)
-            self._body.add(piece)
+            self.add(piece)
             return at + len(piece)
         end = data[at : at + len(END)]
         if not END.startswith(end):
@@ -103,7 +81,7 @@ class Chunked:
         self._field_bytes = size
         self._fields += 1
         if end == at:
-            self._body.complete()
+            self.complete()
         elif b"\n" in data[at:end] or b"\r" in data[at:end] or b":" not in data[at:end]:
             raise _invalid()
         return end + len(END)

@@ -27,7 +27,7 @@ from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
 from typing import Any, Protocol
 
-from coderapi.server.chunks import Chunked, Framing, Measured
+from coderapi.server.chunks import Chunked
 from coderapi.server.clients import Clients
 from coderapi.server.heads import END_OF_HEAD, HeadParser, described, head_of
 from kernel.futures import Signal
@@ -75,11 +75,10 @@ class Connection(asyncio.Protocol):
     _is_handling = False
     # The requests that were begun since no whole head was waiting.
     _begun = 0
-    # A request whose body is not read yet, its body, and what takes this body out of the received
-    # bytes, until the body is complete.
+    # A request whose body is not read yet, its body, and the same body until it is complete.
     _call: Call | None = None
     _body: Body | None = None
-    _framing: Framing | None = None
+    _arriving: Body | None = None
     # True while the client waits for `100 Continue`.
     _awaits_interim = False
     _running: Running[Any] | None = None
@@ -119,7 +118,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
-        self._wait_for_client()
+        self.waits_since = self._clients.clock()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Also called if the handshake of TLS fails."""
@@ -131,15 +130,12 @@ class Connection(asyncio.Protocol):
             running.cancel()
         del self._heads  # It refers to itself.
 
-    def _wait_for_client(self) -> None:
-        self.waits_since = self._clients.clock()
-
     def eof_received(self) -> bool:
         """Returns whether to keep the connection open, which is not possible with TLS."""
         self._has_ended = True
-        if self._framing is None or self._body is None:
+        if self._arriving is None:
             return False
-        self._body.fail(incomplete())
+        self._arriving.fail(incomplete())
         return self._scheme == "http"
 
     def pause_writing(self) -> None:
@@ -184,7 +180,7 @@ class Connection(asyncio.Protocol):
         has_more = False
         try:
             while self._buffer and not has_more and self._take():
-                has_more = self._begun >= until and not self._framing
+                has_more = self._begun >= until and not self._arriving
             if self._call and not self._running:
                 self._limit_received()
                 self._begin(self._call)
@@ -204,8 +200,8 @@ class Connection(asyncio.Protocol):
 
         Raises: APIError for a head or a body that is not valid.
         """
-        if self._framing and self._body:
-            return self._take_body(self._framing, self._body)
+        if self._arriving:
+            return self._take_body(self._arriving)
         if self._call or self._running or self._is_paused or self._is_dropping:
             return False
         data = self._buffer
@@ -232,27 +228,27 @@ class Connection(asyncio.Protocol):
     def _expect_body(self, call: Call) -> None:
         heads = self._heads
         # The time that the client needed for its head does not count for the body.
-        self._wait_for_client()
+        self.waits_since = self._clients.clock()
         self._awaits_interim = heads.expects_interim
         # The usual small body is in the same packet, and must not delay a response.
-        self._call, self._body = call, Body(heads.length, self._want, self._limits.body_seconds)
-        self._framing = (
-            Chunked(self._body, self._limits)
+        self._call = call
+        self._body = self._arriving = (
+            Chunked(self._want, self._limits)
             if heads.is_chunked
-            else Measured(self._body, heads.length or 0)
+            else Body(heads.length or 0, self._want, self._limits.body_seconds)
         )
 
-    def _take_body(self, framing: Framing, body: Body) -> bool:
+    def _take_body(self, body: Body) -> bool:
         before = len(self._buffer)
         self._awaits_interim = False
         try:
-            self._buffer = framing.take(self._buffer)
+            self._buffer = body.take(self._buffer)
         except APIError as error:
             self._buffer, self._is_dropping = b"", True
             body.fail(error)
             return False
         if body.is_complete:
-            self._framing = None
+            self._arriving = None
             self.waits_since = None
             return True
         return len(self._buffer) < before
@@ -271,7 +267,7 @@ class Connection(asyncio.Protocol):
             self._hold(0)
             self._held_for = client_of(address)
         self._call = None
-        if refusal or not self._framing:
+        if refusal or not self._arriving:
             self.waits_since = None
         request = Request(call, address, heads.version, body, refusal, self._port)
         is_last = heads.is_last or refusal is not None
@@ -308,7 +304,7 @@ class Connection(asyncio.Protocol):
         size += self._head_bytes
         if body is not None:
             size += len(body.data)
-            is_early = self._framing and not body.is_wanted
+            is_early = self._arriving and not body.is_wanted
             is_full = is_full or (bool(is_early) and len(body.data) > self._limits.early_bytes)
         if size > self._limits.small_bytes or self._held:
             self._hold(size)
@@ -329,7 +325,7 @@ class Connection(asyncio.Protocol):
         try:
             self._clients.hold(self._held_for, before, size)
         except LimitReachedError as error:
-            if self._body and (self._framing or self._call):
+            if self._body and (self._arriving or self._call):
                 self._body.fail(error)
             elif not self._running and not self._is_dropping:
                 self._refuse(limit_reached(error))
@@ -349,7 +345,7 @@ class Connection(asyncio.Protocol):
             if answer.pieces:
                 answer.pieces.close(0, is_whole=False)
             return
-        is_unread = self._framing is not None or self._is_dropping
+        is_unread = self._arriving is not None or self._is_dropping
         is_last = is_last or is_unread or self._clients.is_closing
         if answer.pieces is not None:
             stream = self._stream(request, answer, answer.pieces, is_last)
@@ -431,14 +427,14 @@ class Connection(asyncio.Protocol):
 
         The rest of a rejected request is dropped first.
         """
-        is_unread = self._framing is not None or self._is_dropping
-        self._buffer, self._framing, self._is_dropping = b"", None, True
+        is_unread = self._arriving is not None or self._is_dropping
+        self._buffer, self._arriving, self._is_dropping = b"", None, True
         self._hold(0)
         if self._has_ended or not is_unread:
             self.transport.close()
             return
         self._read_on(is_full=False)
-        self._wait_for_client()
+        self.waits_since = self._clients.clock()
         if self.transport.can_write_eof():
             self.transport.write_eof()
 
@@ -446,7 +442,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_idle(self) -> bool:
-        return not (self._running or self._framing or self._buffer)
+        return not (self._running or self._arriving or self._buffer)
 
     def close(self) -> None:
         """Closes the connection when the client has read the last response."""

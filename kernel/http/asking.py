@@ -145,18 +145,14 @@ class Running[T]:
     def _go_on(self, resume: Callable[[Any], Ask], value: Any) -> None:
         begin_request(self._request_id)
         try:
-            self.wait(resume(value))
-        except StopIteration as stop:
-            self._finish(stop.value)
+            try:
+                ask = resume(value)
+            except StopIteration as stop:
+                self._end(stop.value)
+            else:
+                self.wait(ask)
         except Exception:
             log.exception("A request failed")
-            self._broken()
-
-    def _finish(self, result: T) -> None:
-        try:
-            self._end(result)
-        except Exception:
-            log.exception("A response could not be sent")
             self._broken()
 
     def cancel(self) -> None:

@@ -36,17 +36,15 @@ type Read = Callable[[], Asking[bytes]]
 class Body:
     """The body of a request. The connection adds what arrives, and the exchange reads it.
 
-    `length` is the Content-Length, or None if the body is sent in chunks. `want` is called when the
-    exchange waits for the rest.
+    `length` is the Content-Length. `want` is called when the exchange waits for the rest.
     """
 
-    __slots__ = ("_cap", "_due", "_error", "_want", "_whole", "data", "is_complete", "length")
-
     def __init__(
-        self, length: int | None, want: Callable[[], None], seconds: float = DEADLINE_SECONDS
+        self, length: int, want: Callable[[], None], seconds: float = DEADLINE_SECONDS
     ) -> None:
         self.length = length
         self.data = bytearray()
+        self._taken = 0
         self.is_complete = False
         self._due = time.monotonic() + seconds
         self._want = want
@@ -60,6 +58,18 @@ class Body:
     def is_wanted(self) -> bool:
         return self._whole is not None
 
+    def take(self, data: bytes) -> bytes:
+        """Adds what belongs to the body, and returns the rest, which may be incomplete.
+
+        Raises: APIError 400 or 431.
+        """
+        piece = data[: self.length - self._taken]
+        self._taken += len(piece)
+        self.add(piece)
+        if self._taken == self.length:
+            self.complete()
+        return data[len(piece) :]
+
     def add(self, piece: bytes) -> None:
         if self._error:
             return
@@ -69,15 +79,13 @@ class Body:
 
     def complete(self) -> None:
         self.is_complete = True
-        self._end()
+        if self._whole:
+            self._whole.set()
 
     def fail(self, error: Exception) -> None:
         """Makes `read` raise the error. The bytes are dropped."""
         self._error = self._error or error
         self.data = bytearray()
-        self._end()
-
-    def _end(self) -> None:
         if self._whole:
             self._whole.set()
 
@@ -89,7 +97,7 @@ class Body:
         Raises: APIError 400 if the body is incomplete or not valid, 408 if it is late, 413 if it is
         too large; LimitReachedError if this process holds too many bytes.
         """
-        if max(self.length or 0, len(self.data)) > cap:
+        if max(self.length, len(self.data)) > cap:
             raise too_large(cap)
         if not self.is_complete and not self._error:
             self._cap, whole = cap, Signal()

@@ -29,7 +29,7 @@ LOGIN, REPORTS = "/api/v2/users/login", "/api/v2/csp/reports"
 def body_of(
     *pieces: bytes,
     cap: int = CAP,
-    length: int | None = None,
+    length: int = 0,
     error: Exception | None = None,
     seconds: float = 30.0,
 ) -> bytes:
@@ -83,7 +83,7 @@ def test_large_incomplete_or_late_body_is_refused(
 
 
 def test_body_that_is_not_kept_has_no_bytes() -> None:
-    body = Body(None, lambda: None)
+    body = Body(0, lambda: None)
     body.add(b"a")
     body.fail(incomplete())
     body.add(b"b")
