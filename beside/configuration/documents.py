@@ -40,7 +40,8 @@ from kernel.http.views.documents import Document
 from kernel.http.views.rendering import WireSerializer, render_json
 from kernel.http.wire import WireFormat
 from kernel.outgoing import redacted
-from tokens.verification import identities, refusals
+from tokens.verification import refusals
+from tokens.verification.keys import is_ours
 
 # Shorter than the time that other requests wait for the same document, so that they get it too.
 SECONDS = 0.8
@@ -129,7 +130,7 @@ def _tokens(token: str) -> list[str]:
     Our own keys are not valid in Coder, and are not sent to it. For a caller with such a key, the
     service token is used. The view has checked the permission of the caller.
     """
-    own = [token] if settings.USER_SOURCE == "coder" and not identities.is_ours(token) else []
+    own = [token] if settings.USER_SOURCE == "coder" and not is_ours(token) else []
     return [*own, *filter(None, [settings.CODER_TOKEN])]
 
 

@@ -21,9 +21,9 @@ from tests.support.factories import make_key, make_user
 from tests.support.processes import DEADLINE_SECONDS, wait_for
 from tokens.models import APIKey
 from tokens.token_format import TokenParts, split
-from tokens.verification import batches, caller, identities, refusals
+from tokens.verification import batches, caller, refusals
 from tokens.verification.batches import Found, LookUps, Wanted
-from tokens.verification.identities import recall
+from tokens.verification.caller import recall
 from tokens.verification.keys import LOOKUPS
 from users.permissions import KeyIdentity
 
@@ -171,7 +171,8 @@ def test_requests_with_new_keys_share_a_statement() -> None:
             wait_for(lambda: len(LOOKUPS._waiting) == len(others))
             assert count() == 1
         assert [future.result() for future in [first, *found]] == [200] * 6 + [401] * 3 + [200]
-    assert all(recall(token, now=timezone.now()) for token in tokens)
+    known = [recall(token, now=timezone.now()) for token in tokens]
+    assert all(isinstance(each, KeyIdentity) for each in known)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -205,7 +206,7 @@ def test_event_loop_gets_the_caller_as_a_future() -> None:
 @pytest.mark.parametrize("turns", [False, True], ids=["503", "429"])
 def test_wait_is_bounded(turns: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "LOOK_UP_SECONDS", 0.3)
-    monkeypatch.setattr(identities, "TURN_SECONDS", 0.2)
+    monkeypatch.setattr(caller, "TURN_SECONDS", 0.2)
     monkeypatch.setattr(caller, "MAX_REFUSED", 0 if turns else 300)
     tokens = [make_key(make_user()).token for _ in range(2)]
     with locked_keys():

@@ -2,8 +2,8 @@
 
     caller.caller_of_api           the step of a request: the caller, or why the token is rejected
       extraction.presented_token   finds the token in the cookie, the header or the query
-      identities.recall            the cached identity; usually the end of the way
-      identities.verify            a lookup, a generator for the event loop or a thread
+      caller.recall                the cached identity; usually the end of the way
+      caller.identify              or a lookup, a generator for the event loop or a thread
         batches                    one statement at a time reads all keys that wait
           keys                     compares the secret, caches the result, writes the use
         providers                  asks another service about a token that is not ours

@@ -1,8 +1,14 @@
-"""Identifies the caller of a request by its session token. Does not check permissions."""
+"""Identifies the caller of a request by its session token. Does not check permissions.
+
+Tokens that are not cached are looked up among our own keys together (`batches`, `keys`). If no key
+has the token's id, the token may belong to another service (`providers`).
+"""
 
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future
+from dataclasses import replace
 from datetime import datetime
 from functools import cache, lru_cache
 from http import HTTPStatus
@@ -11,6 +17,8 @@ from django.urls import get_resolver
 from django.utils import timezone
 from django.utils.http import http_date
 
+from kernel.db.connections import DatabaseBusyError
+from kernel.futures import settle
 from kernel.http import is_api_path
 from kernel.http.asking import Asking, run
 from kernel.http.call import Call
@@ -18,6 +26,7 @@ from kernel.http.errors import APIError
 from kernel.http.identity import PresentedToken
 from kernel.http.results import (
     ANONYMOUS,
+    Ask,
     Caller,
     Results,
 )
@@ -25,18 +34,24 @@ from kernel.http.steps.hosts import client_of
 from kernel.http.steps.rate_limit import WINDOW_SECONDS, limit_of, shared_counter
 from kernel.http.views.base import PublicAPIView, view_classes
 from kernel.http.views.handlers import to_api_error
+from kernel.limiter import LimitReachedError
 from kernel.settings import settings
 from tokens import token_format
 from tokens.lifetimes import expires_soon
-from tokens.verification import identities, refusals
+from tokens.verification import batches, providers, refusals
 from tokens.verification.authentication import has_foreign_cookie, require_same_origin
-from tokens.verification.batches import Wanted
+from tokens.verification.batches import Found, Wanted
 from tokens.verification.extraction import presented_token
+from tokens.verification.keys import FOREIGN, LOOKUPS, MEMORY, fingerprint_of
+from tokens.verification.providers import IdentityProvider
 from users.permissions import KeyIdentity
 
 # After this number of rejected tokens in a minute, a client can look up only one unknown token at a
 # time.
 MAX_REFUSED = 300
+# The time that a request with a turn waits.
+TURN_SECONDS = 1.0
+TURN_FULL = "Too many session tokens from this address are invalid. Try again soon."
 USE_LOGIN_PAGE = f"Sign in on the page {settings.PAGES_PATH}login, or from a program."
 
 
@@ -68,31 +83,51 @@ def identify(call: Call, address: str) -> Caller | Asking[Caller]:
     if presented is None:
         return Caller(refusal=refusals.missing())
     now = timezone.now()
-    try:
-        identity = identities.recall(presented.token, now=now)
-    except APIError as refusal:
-        return Caller(refusal=refusal, presented=presented)
-    if identity is not None:
-        return Caller(identity, None, presented, key_expires(identity, now=now))
+    if found := recall(presented.token, now=now):
+        return _caller(presented, found, now)
     parts = token_format.split(presented.token)
     if parts is None:
         return Caller(refusal=refusals.malformed(), presented=presented)
     return _looked_up(presented, Wanted(parts, now, address, _turn(address)))
 
 
+def recall(token: str, *, now: datetime) -> Found | None:
+    """Returns the cached result for a token, or None. Never runs a query."""
+    fingerprint = fingerprint_of(token)
+    found = MEMORY.get(fingerprint)
+    if found is FOREIGN and (other := providers.other()):
+        found = other.recall(fingerprint)
+    has_expired = isinstance(found, KeyIdentity) and found.expires_at <= now
+    return None if has_expired else found
+
+
+def _caller(presented: PresentedToken, found: Found, now: datetime) -> Caller:
+    if isinstance(found, APIError):
+        # A copy, because a raised exception keeps references to all stack frames.
+        return Caller(refusal=replace(found), presented=presented)
+    if found.expires_at <= now:
+        # The key has expired since it was read.
+        return Caller(refusal=refusals.unknown(), presented=presented)
+    return Caller(found, None, presented, key_expires(found, now=now))
+
+
+# --- Tokens that are not cached -------------------------------------------------------------------
+
+
 def _looked_up(presented: PresentedToken, wanted: Wanted) -> Asking[Caller]:
     """Returns the caller of a token that is not cached. A rejected token counts for the address."""
     try:
-        identity = yield from identities.verify(wanted)
+        found = yield from _verify(wanted)
     except Exception as error:
         refusal = to_api_error(error)
         if refusal is None:
             raise
-        # Another service that does not respond is not the caller's fault.
-        if refusal.status == HTTPStatus.UNAUTHORIZED:
-            shared_counter().add(_refused_of(wanted.address), int(time.time()) // WINDOW_SECONDS)
-        return Caller(refusal=refusal, presented=presented)
-    return Caller(identity, None, presented, key_expires(identity, now=wanted.now))
+        found = refusal
+    # Another service that does not respond is not the caller's fault.
+    if isinstance(found, APIError) and found.status == HTTPStatus.UNAUTHORIZED:
+        bucket = f"refused:{client_of(wanted.address)}"
+        shared_counter().add(bucket, int(time.time()) // WINDOW_SECONDS)
+    return _caller(presented, found, wanted.now)
 
 
 def _turn(address: str) -> str:
@@ -101,14 +136,69 @@ def _turn(address: str) -> str:
     Such a client looks up one token at a time. Other people may share its address. Their valid
     tokens still work, because a cached token needs no lookup, and other tokens wait up to a second.
     """
-    bucket = _refused_of(address)
+    bucket = f"refused:{client_of(address)}"
     count = shared_counter().add(bucket, int(time.time()) // WINDOW_SECONDS, 0)
     return bucket if count >= limit_of(client_of(address), MAX_REFUSED) else ""
 
 
-def _refused_of(address: str) -> str:
-    """Returns the bucket that counts the rejected tokens of a client."""
-    return f"refused:{client_of(address)}"
+def _verify(wanted: Wanted) -> Asking[Found]:
+    """Looks the token up among our own keys, together with others, or asks the other service.
+
+    Updates the key's `last_used` once an hour. All tokens with the same `turn` together have one
+    lookup at a time. Raises: DatabaseBusyError, APIError 503 if the other service does not respond,
+    or LimitReachedError for a token with a turn, if the wait takes too long.
+    """
+    other = providers.other()
+    try:
+        if other is None:
+            return (yield from _own(wanted, batches.LOOK_UP_SECONDS))
+        return (yield from _own_or_other(wanted, other))
+    except TimeoutError:
+        # The lookup goes on if it has begun.
+        wanted.found.cancel()
+        if wanted.turn:
+            raise LimitReachedError(TURN_FULL, is_per_caller=True) from None
+        if other is None:
+            raise DatabaseBusyError(batches.BUSY) from None
+        raise other.too_slow() from None
+
+
+def _own(wanted: Wanted, seconds: float) -> Asking[Found]:
+    """Looks the token up among our own keys. Raises: TimeoutError."""
+    seconds = min(seconds, TURN_SECONDS) if wanted.turn else seconds
+    found: Found = yield Ask(
+        lambda: LOOKUPS.ask(wanted, here=True).result(seconds), lambda: LOOKUPS.ask(wanted), seconds
+    )
+    return found
+
+
+def _own_or_other(wanted: Wanted, other: IdentityProvider) -> Asking[Found]:
+    """Asks the other service about a token that is not ours. Raises: TimeoutError.
+
+    If the wait takes too long, the known answer about the token is used, if there is one.
+    """
+    fingerprint = fingerprint_of(wanted.parts.token)
+    begun, known = time.monotonic(), other.known(fingerprint)
+    seconds = other.known_seconds if known else TURN_SECONDS if wanted.turn else other.new_seconds
+    try:
+        found: Found | None = MEMORY.get(fingerprint)
+        if found is not FOREIGN:
+            found = yield from _own(wanted, seconds)
+        if found is not FOREIGN:
+            return found
+        asked, since = providers.ask(other, wanted, fingerprint)
+        until = (since if known else begun) + seconds
+        mine = Future[Found]()
+        asked.add_done_callback(lambda shared: settle(mine, shared.result))
+        found = yield Ask(begin=lambda: mine, seconds=until - time.monotonic())
+    except TimeoutError:
+        if known is None:
+            raise
+        return known
+    return found
+
+
+# --- What the step needs --------------------------------------------------------------------------
 
 
 @cache

@@ -117,6 +117,11 @@ def fingerprint_of(token: str) -> bytes:
     return keyed.digest()
 
 
+def is_ours(token: str) -> bool:
+    """Returns whether a verified token is one of our own keys, and not of another service."""
+    return MEMORY.get(fingerprint_of(token)) is not FOREIGN
+
+
 def _look_up(batch: Sequence[Wanted]) -> list[Found]:
     """Returns the result for each token, and caches all. Takes one query."""
     generation = MEMORY.generation
