@@ -6,7 +6,8 @@ export PYTHON
 # all modules. With the second one, output that is not flushed is seen at once.
 export PYTHONDONTWRITEBYTECODE :=
 export PYTHONUNBUFFERED :=
-PYTEST = -m pytest -n 2 --dist worksteal $(if $(AT),--at $(AT))
+# Three workers for two cores, because a third of the time they wait for programs.
+PYTEST = -m pytest -n 3 --dist worksteal $(if $(AT),--at $(AT))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test quick check coverage docs screenshots bench faults audit release clean lock
