@@ -17,6 +17,9 @@ from django.core.management import call_command
 
 from tests.support.processes import PROJECT
 
+# On a busy machine, a program with many requests takes several minutes.
+MAX_SECONDS = 1_800
+
 
 def run(name: str, *args: str, typed: str | None = None, **options: Any) -> str:
     """Returns the output of the command, stripped. Its standard input is `typed`, if any."""
@@ -59,7 +62,7 @@ def execute(
 ) -> subprocess.CompletedProcess[str]:
     """Runs a program to its end, whatever its exit status is."""
     output: dict[str, Any] = {"capture_output": True, "text": True}
-    return subprocess.run(command, input=typed, check=False, timeout=300, **output, **more)
+    return subprocess.run(command, input=typed, check=False, timeout=MAX_SECONDS, **output, **more)
 
 
 def as_lines(*values: Any) -> str:
