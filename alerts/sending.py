@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from datetime import datetime, timedelta
 from email.errors import MessageError
 from ipaddress import ip_network
@@ -44,94 +45,86 @@ SEND_SECONDS = 10.0
 # The number of channels whose alerts are sent at the same time.
 MAX_SENDING = 8
 # After this time, a run of the job starts no further delivery.
-RUN_SECONDS = 30.0
+MAX_RUN = timedelta(seconds=30)
 # A message lists this number of alerts, and states how many more there are.
 MAX_LISTED = 20
 MAX_ERROR = 512
 
 
+# Yields a channel's messages. Receives the error of each, or None.
+type Messages = Generator[tuple[Channel, Message], BaseException | None]
+
+
 def send_alerts(now: datetime) -> int:
-    """Records due alerts. Sends those that may be sent now, and returns the number of messages."""
-    with ThreadPoolExecutor(MAX_SENDING, thread_name_prefix="alerts") as pool:
-        run = _Run(pool, now)
-        for channel in Channel.objects.filter(is_enabled=True):
-            run.begin(channel)
-        run.wait()
-    forget_old(now)
-    return run.sent
+    """Records due alerts. Sends those that may be sent now, and returns the number of messages.
 
-
-class _Run:
-    """Sends the messages of all channels side by side, and those of each channel one by one.
-
-    A receiver that responds slowly delays only its own channel. An error also affects only its own
-    channel, which shows it and gets no further message in this run. Each result is stored at once.
-    Only this thread uses the database.
+    Sends the messages of all channels side by side, and those of each channel one by one. So a
+    receiver that responds slowly delays only its own channel. Only this thread uses the database.
     """
+    begun, sent = time.monotonic(), 0
+    running: dict[Future[None], Messages] = {}
 
-    def __init__(self, pool: ThreadPoolExecutor, now: datetime) -> None:
-        self.sent = 0
-        self._pool = pool
-        self._now = now
-        self._begun = time.monotonic()
-        self._running: dict[Future[None], tuple[Delivery, Iterable[uuid.UUID]]] = {}
+    def clock() -> datetime:
+        return now + timedelta(seconds=time.monotonic() - begun)
 
-    def begin(self, channel: Channel) -> None:
-        """Records the alerts of the channel, and starts to send the first message."""
-        try:
-            record_due(channel, now=self._now)
-            if not is_quiet(channel, self._now):
-                compose(channel, now=self._now)
-                self._start(channel, iter(pending(channel, now=self._now)))
-        except Exception as error:
-            logger.exception("The alerts of the channel %s cannot be composed", channel)
-            channel.note_failure(_reason(error), now=self._now)
+    def go_on(messages: Messages, error: BaseException | None = None) -> None:
+        with suppress(StopIteration):
+            running[pool.submit(send_message, *messages.send(error))] = messages
 
-    def _start(self, channel: Channel, keys: Iterable[uuid.UUID]) -> None:
-        """Starts to send the first delivery that is still of use."""
-        for key in keys:
-            if self._elapsed() > timedelta(seconds=RUN_SECONDS):
+    with ThreadPoolExecutor(MAX_SENDING, thread_name_prefix="alerts") as pool:
+        for channel in Channel.objects.filter(is_enabled=True):
+            go_on(_messages(channel, now, clock))
+        while running:
+            for sending in wait(running, return_when=FIRST_COMPLETED).done:
+                error = sending.exception()
+                sent += error is None
+                go_on(running.pop(sending), error)
+    forget_old(now)
+    return sent
+
+
+def _messages(channel: Channel, now: datetime, clock: Callable[[], datetime]) -> Messages:
+    """Records the alerts of the channel, yields its messages, and stores each result at once.
+
+    An error affects only this channel, which shows it and gets no further message in this run.
+    """
+    delivery = None
+    try:
+        for key in _due(channel, now):
+            delivery = None
+            if clock() > now + MAX_RUN:
                 return
-            delivery = _claim(key, self._now + self._elapsed())
-            if delivery is None:
+            delivery = _claim(key, clock())
+            message = message_of(delivery, now) if delivery else None
+            if delivery is None or message is None:
                 continue
-            delivery.channel = channel
-            try:
-                message = message_of(delivery, self._now)
-            except Exception as error:
-                logger.exception("The delivery %s cannot be composed", key)
-                self._fail(delivery, error)
-                return
-            if message is None:
-                _store(delivery, Status.DROPPED)
-                continue
-            delivery.subject = message.title
-            self._running[self._pool.submit(send_message, channel, message)] = delivery, keys
-            return
+            if error := (yield channel, message):
+                raise error
+            delivery.sent_at, delivery.error = clock(), ""
+            _store(delivery, Status.SENT)
+            channel.note_success(now=delivery.sent_at)
+    except OutgoingError as error:
+        _fail(channel, delivery, error, now=clock())
+    except Exception as error:
+        logger.exception("The alerts of the channel %s cannot be sent", channel)
+        _fail(channel, delivery, error, now=clock())
 
-    def wait(self) -> None:
-        """Waits until all started deliveries have ended. Starts the next one of each channel."""
-        while self._running:
-            for sending in wait(self._running, return_when=FIRST_COMPLETED).done:
-                delivery, keys = self._running.pop(sending)
-                if error := sending.exception():
-                    self._fail(delivery, error)
-                    continue
-                delivery.sent_at, delivery.error = self._now + self._elapsed(), ""
-                _store(delivery, Status.SENT)
-                delivery.channel.note_success(now=delivery.sent_at)
-                self.sent += 1
-                self._start(delivery.channel, keys)
 
-    def _fail(self, delivery: Delivery, error: BaseException) -> None:
-        """Stores an error as the result of this attempt."""
+def _due(channel: Channel, now: datetime) -> list[uuid.UUID]:
+    record_due(channel, now=now)
+    if is_quiet(channel, now):
+        return []
+    compose(channel, now=now)
+    return pending(channel, now=now)
+
+
+def _fail(channel: Channel, delivery: Delivery | None, error: Exception, *, now: datetime) -> None:
+    """Stores an error as the result of this attempt."""
+    channel.note_failure(_reason(error), now=now)
+    if delivery is not None:
         delivery.error = _reason(error)
-        delivery.channel.note_failure(delivery.error, now=self._now + self._elapsed())
         has_failed = delivery.attempts > len(BACKOFF)
         _store(delivery, Status.FAILED if has_failed else Status.PENDING)
-
-    def _elapsed(self) -> timedelta:
-        return timedelta(seconds=time.monotonic() - self._begun)
 
 
 def _reason(error: BaseException) -> str:
@@ -165,11 +158,15 @@ def _store(delivery: Delivery, status: str) -> None:
 
 
 def message_of(delivery: Delivery, now: datetime) -> Message | None:
-    """Returns the content of the delivery, or None if none of its alerts is of use any more."""
+    """Composes the message of the delivery. Drops it if none of its alerts is of use any more."""
     alerts = drop_outdated(delivery.alerts.filter(status=Alert.Status.PENDING), now)
-    if len(alerts) == 1:
-        return _about_one(delivery, alerts[0], now)
-    return _about_many(delivery, alerts, now) if alerts else None
+    if not alerts:
+        _store(delivery, Status.DROPPED)
+        return None
+    one = len(alerts) == 1
+    message = _about_one(delivery, alerts[0], now) if one else _about_many(delivery, alerts, now)
+    delivery.subject = message.title
+    return message
 
 
 def _about_one(delivery: Delivery, alert: Alert, now: datetime) -> Message:
