@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models.functions import Least
 from django.dispatch import receiver
 from django.urls import reverse
 from psycopg.errors import SerializationFailure
@@ -210,23 +209,21 @@ def delete_keys(keys: Iterable[APIKey], *, actor: Actor, now: datetime) -> int:
 
 
 def shorten_keys(
-    keys: Iterable[APIKey], *, lifetime_ns: int, actor: Actor, now: datetime, reason: str
+    lifetimes: Mapping[APIKey, int], *, actor: Actor, now: datetime, reason: str
 ) -> int:
-    """Shortens keys with a lifetime above `lifetime_ns`. Returns the number of shortened keys.
+    """Shortens keys with a longer lifetime than the given one. Returns how many were shortened.
 
-    Their new lifetime is `lifetime_ns`. They expire that long after now, or at their old
-    expiry time if that is earlier.
+    They expire that long after now, or at their old expiry time if that is earlier.
     """
-    latest = now + to_timedelta(lifetime_ns)
     changes, about = [], {"reason": reason}
-    with _locked(keys) as locked:
-        longer = [key for key in locked if key.lifetime_ns > lifetime_ns]
+    with _locked(lifetimes) as locked:
+        longer = [key for key in locked if key.lifetime_ns > lifetimes[key]]
         for key in longer:
             before = _facts(key)
-            key.lifetime_ns, key.expires_at = lifetime_ns, min(key.expires_at, latest)
+            key.lifetime_ns, key.updated_at = lifetimes[key], now
+            key.expires_at = min(key.expires_at, now + to_timedelta(key.lifetime_ns))
             changes.append(Change(target_of(key), before=before, after=_facts(key) | about))
-        expires_at = Least("expires_at", latest)
-        _rows(longer).update(lifetime_ns=lifetime_ns, expires_at=expires_at, updated_at=now)
+        APIKey.objects.bulk_update(longer, ["lifetime_ns", "expires_at", "updated_at"])
         record_all("api_key.shorten", changes, actor=actor, now=now)
     return len(longer)
 
@@ -253,22 +250,11 @@ def _rows(keys: Iterable[APIKey]) -> APIKeyQuerySet:
     return APIKey.objects.filter(pk__in=[key.pk for key in keys])
 
 
-class FirstOwner(NamedTuple):
-    """The owner that the first start created.
+def ensure_first_owner(*, now: datetime) -> tuple[NewKey, str] | None:
+    """Creates the first owner. Returns a new key and the generated password.
 
-    `password` is the generated password, or "" if CODERAPI_FIRST_OWNER_PASSWORD is set.
-    """
-
-    username: str
-    email: str
-    password: str
-    token: str
-
-
-def ensure_first_owner(*, now: datetime) -> FirstOwner | None:
-    """Creates the first owner and a session token.
-
-    Returns None if a user exists, or if the settings contain no username for the first owner.
+    The password is "" if CODERAPI_FIRST_OWNER_PASSWORD is set. Returns None if a user exists, or if
+    the settings contain no username for the first owner.
     """
     username = settings.FIRST_OWNER_USERNAME
     if not username or user_exists():
@@ -284,7 +270,7 @@ def ensure_first_owner(*, now: datetime) -> FirstOwner | None:
             return None
         insert_user(owner, actor=SYSTEM, now=now)
         new = create_api_key(owner, lifetime_ns=settings.MAX_ADMIN_TOKEN_LIFETIME_NS, now=now)
-    return FirstOwner(owner.username, owner.email, generated, new.token)
+    return new, generated
 
 
 @receiver(password_changed)

@@ -26,7 +26,7 @@ from csp.access.page_headers import headers_by_origin
 from csp.models import IngestKey
 from kernel.release import PROGRAM
 from stats.models import NewestAgentStat, WorkspaceState
-from tokens.services import FirstOwner, ensure_first_owner
+from tokens.services import NewKey, ensure_first_owner
 from users.models import User
 from users.selectors import user_exists
 from users.services import password_changed
@@ -59,17 +59,17 @@ def make_first_owner(*, data_dir: Path, now: datetime) -> None:
     """
     if settings.USER_SOURCE == "coder":
         return
-    owner = ensure_first_owner(now=now)
-    if owner is None:
+    made = ensure_first_owner(now=now)
+    if made is None:
         if not user_exists():
             logger.warning(NO_USER)
         return
     if sys.stdout.isatty():
-        sys.stdout.write(_credentials(owner))
+        sys.stdout.write(_credentials(*made))
         sys.stdout.flush()
         return
     path = data_dir / FIRST_OWNER_FILE
-    write_private(path, _credentials(owner))
+    write_private(path, _credentials(*made))
     given = "" if settings.FIRST_OWNER_PASSWORD else "password and "
     logger.info(
         "The first owner's %ssession token are in %s"
@@ -80,16 +80,15 @@ def make_first_owner(*, data_dir: Path, now: datetime) -> None:
     )
 
 
-def _credentials(owner: FirstOwner) -> str:
+def _credentials(key: NewKey, password: str) -> str:
     # A given password is not copied to a terminal or file.
-    is_given = settings.FIRST_OWNER_PASSWORD
-    password = "as in CODERAPI_FIRST_OWNER_PASSWORD" if is_given else owner.password
+    password, owner = password or "as in CODERAPI_FIRST_OWNER_PASSWORD", key.key.user
     return (
         "The first owner's credentials. They are shown only once:\n"
         f"{_USERNAME_LINE.format(owner.username)}"
         f"  e-mail         {owner.email}\n"
         f"  password       {password}\n"
-        f"  session token  {owner.token}\n"
+        f"  session token  {key.token}\n"
     )
 
 

@@ -64,7 +64,7 @@ def save_config(
         tokens = plural(len(violations), "live token")
         detail = f"{tokens} would violate it. Choose what to do with existing tokens."
         raise APIError(409, "The token policy was not saved.", detail=detail)
-    old = TokenConfig.objects.filter(pk=config.pk).first() if config.pk else None
+    old = TokenConfig.objects.filter(pk=config.pk).first()
     if not is_same(config, old):
         config.save()
         target, before, after = _target(config), _facts(old) if old else None, _facts(config)
@@ -92,15 +92,9 @@ def _enforce(
     about: dict[str, Any] = {"actor": actor, "now": now, "reason": REASON}
     if action == OnViolation.EXPIRE:
         return expire_keys([one.key for one in violations], **about)
-    if action != OnViolation.SHORTEN:
-        return 0
-    too_long = [one for one in violations if one.key.lifetime_ns > one.limit_ns]
-    return sum(
-        shorten_keys(
-            [one.key for one in too_long if one.limit_ns == limit], lifetime_ns=limit, **about
-        )
-        for limit in sorted({one.limit_ns for one in too_long})
-    )
+    if action == OnViolation.SHORTEN:
+        return shorten_keys({one.key: one.limit_ns for one in violations}, **about)
+    return 0
 
 
 def _target(config: TokenConfig) -> Target:
