@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from itertools import count, islice
 from pathlib import Path
@@ -233,9 +233,24 @@ def redis_server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]
     process.wait()
 
 
-def host(url: str, directory: Path, name: str, **more: int) -> RedisCounter:
-    """Returns the counter of a host, which has its own file."""
-    return RedisCounter(url, local(directory / name), retry_seconds=0.05, **more)
+type NewHost = Callable[..., RedisCounter]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[NewHost]:
+    """Makes the counter of a host, which has its own file. At the end, no counter asks Redis."""
+    made: list[RedisCounter] = []
+
+    def make(url: str, name: str, **more: int) -> RedisCounter:
+        counter = RedisCounter(url, local(tmp_path / name), retry_seconds=0.05, **more)
+        made.append(counter)
+        return counter
+
+    yield make
+    for counter in made:
+        with counter._lock:
+            counter._counts.clear()
+            counter._used.clear()
 
 
 def pings(url: str) -> bool:
@@ -244,11 +259,9 @@ def pings(url: str) -> bool:
     return False
 
 
-def test_hosts_exchange_their_counts(
-    redis_server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
-) -> None:
+def test_hosts_exchange_their_counts(redis_server: RedisServer, host: NewHost) -> None:
     url, _ = redis_server
-    one, other = (host(url, tmp_path, name) for name in ("one", "other"))
+    one, other = (host(url, name) for name in ("one", "other"))
     assert [counter.add("a", 1) for counter in (one, one, other)] == [1, 2, 1]
     for counter in (one, other):
         wait_for(lambda counter=counter: counter.add("a", 1, 0) == 3)  # type: ignore[misc]
@@ -258,10 +271,10 @@ def test_hosts_exchange_their_counts(
 
 
 def test_processes_of_a_host_know_the_requests_to_each_other_at_once(
-    redis_server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
+    redis_server: RedisServer, host: NewHost
 ) -> None:
     url, _ = redis_server
-    one, other = (host(url, tmp_path, "shared") for _ in range(2))
+    one, other = (host(url, "shared") for _ in range(2))
     assert [counter.add("a", 1) for counter in (one, other, one, other)] == [1, 2, 3, 4]
     wait_for(lambda: all(not counter._is_running for counter in (one, other)))
     # The counts were added to the server once.
@@ -269,31 +282,30 @@ def test_processes_of_a_host_know_the_requests_to_each_other_at_once(
 
 
 def test_limits_apply_to_each_host_while_redis_hangs(
-    redis_server: RedisServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    redis_server: RedisServer, host: NewHost, caplog: pytest.LogCaptureFixture
 ) -> None:
     url, process = redis_server
-    one, other = (host(url, tmp_path, name) for name in ("one", "other"))
+    one, other = (host(url, name) for name in ("one", "other"))
     one.add("a", 1)
     wait_for(lambda: other.add("a", 1, 0) == 1)
     process.send_signal(signal.SIGSTOP)
     assert [remaining(one, limit=2, now=60) for _ in range(3)] == [0, -1, -1]
-    # A counter of an earlier test may have failed meanwhile, so its failures say nothing.
     wait_for(lambda: "Each host counts for itself" in caplog.text)
     process.send_signal(signal.SIGCONT)
     wait_for(lambda: other.add("a", 1, 0) == 4)
     wait_for(lambda: not FAILURES.count)
 
 
-def test_unreachable_redis_leaves_the_limits_of_each_host(tmp_path: Path) -> None:
-    counter = host("redis://127.0.0.1:1/0", tmp_path, "counts")
+def test_unreachable_redis_leaves_the_limits_of_each_host(host: NewHost) -> None:
+    counter = host("redis://127.0.0.1:1/0", "counts")
     assert [remaining(counter, limit=1) for _ in range(3)] == [0, -1, -1]
 
 
 def test_flood_of_addresses_leaves_high_counts_to_exchange(
-    redis_server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
+    redis_server: RedisServer, host: NewHost
 ) -> None:
     url, _ = redis_server
-    one, other = (host(url, tmp_path, name, max_counts=16) for name in ("one", "other"))
+    one, other = (host(url, name, max_counts=16) for name in ("one", "other"))
     one.add("high", 1, 50)
     for number in range(500):
         one.add(f"address {number}", 1)
