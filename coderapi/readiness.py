@@ -18,7 +18,6 @@ for a frozen database. Other processes look at each request, at most once a seco
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from threading import Event, Thread
 from typing import Any
@@ -29,7 +28,7 @@ from django.db import Error, connection
 
 from coderapi import postgres
 from coderapi.database.migrating import is_migrated
-from coderapi.startup.bootstrap import PRIVATE_DATABASE_URL
+from coderapi.startup.bootstrap import private_database
 from jobs.selectors import jobs_state
 from kernel.db import listener
 from kernel.db.connections import (
@@ -142,8 +141,7 @@ def _without_database(error: Error) -> dict[str, Any]:
         except psycopg.Error as cause:
             note_failure(cause)
         return _failing(recent_cause() or BUSY)
-    is_private = PRIVATE_DATABASE_URL in os.environ
-    away = postgres.why_unavailable(settings.DATA_DIR) if is_private else ""
+    away = postgres.why_unavailable(settings.DATA_DIR) if private_database else ""
     reason = away or f"The database does not respond ({type(error).__name__})."
     status = DEGRADED if listener.is_fresh() else UNREADY
     return {"status": status, "database": "unreachable", "reason": reason}

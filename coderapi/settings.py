@@ -51,7 +51,7 @@ SHUTDOWN_DELAY = to_timedelta(OPTIONS["CODERAPI_SHUTDOWN_DELAY"]).total_seconds(
 TLS_ENABLE = OPTIONS["tls.enable"]
 ACCESS_URL = (
     start.without_credentials(str(OPTIONS["access_url"]))
-    or os.environ.get(bootstrap.BOUND_URL)
+    or bootstrap.bound_url()
     or (f"https://{OPTIONS['tls.address']}" if TLS_ENABLE else f"http://{HTTP_ADDRESS}")
 )
 # Coder's options without secrets. If no access URL is set, `access_url` is the default ACCESS_URL.
@@ -86,9 +86,7 @@ ABOUT += " and the dashboard are part of Coder itself."
 # --- Database ---------------------------------------------------------------------------------
 
 DATABASE_URL = (
-    OPTIONS["DATABASE_URL"]
-    or OPTIONS["pg_connection_url"]
-    or os.environ.get(bootstrap.PRIVATE_DATABASE_URL, "")
+    OPTIONS["DATABASE_URL"] or OPTIONS["pg_connection_url"] or bootstrap.private_database_url()
 )
 DIRECT_DATABASE_URL = OPTIONS["CODERAPI_DIRECT_DATABASE_URL"] or DATABASE_URL
 # Processes on one database that differ in these settings give different answers.

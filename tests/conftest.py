@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import time
@@ -11,6 +12,7 @@ from socketserver import StreamRequestHandler
 from typing import Any
 
 import pytest
+from django.conf import settings as of_django
 from django.core import mail
 from django.core.mail import EmailMessage
 from django.db import connection
@@ -38,7 +40,7 @@ from tests.support.browsers import template_names
 from tests.support.csp.reports import fresh_writer
 from tests.support.databases import clusters
 from tests.support.factories import make_key, make_user
-from tests.support.processes import DEADLINE_SECONDS, migrated, own_database, wait_for
+from tests.support.processes import DEADLINE_SECONDS, in_database, migrated, own_database, wait_for
 from tests.support.stats_rows import NOW
 from tokens.verification import batches
 from users.passwords import BoundedArgon2
@@ -121,6 +123,11 @@ def django_db_setup(
     pytest-django's own fixture makes none if all tests of a run start programs. The test database
     has partitions of the audit trail. Without them each test makes one again, for its first entry.
     """
+    usual = connection.settings_dict
+    name = usual["TEST"]["NAME"] or f"test_{usual['NAME']}"
+    # Connections outside Django's pool use the test database, too.
+    of_django.DATABASE_URL = in_database(os.environ["DATABASE_URL"], name)
+    of_django.DIRECT_DATABASE_URL = of_django.DATABASE_URL
     with django_db_blocker.unblock():
         # A test without a database may have made a pool. Its connections use another database.
         close_connections()

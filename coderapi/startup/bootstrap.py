@@ -37,8 +37,6 @@ from options.start import load_for_start
 type Flags = list[tuple[str, str | None]]
 
 ENV_FILE = "CODERAPI_ENV_FILE"
-PRIVATE_DATABASE_URL = "CODERAPI_PRIVATE_DATABASE_URL"
-BOUND_URL = "CODERAPI_BOUND_URL"
 SECRET_KEY = "CODERAPI_SECRET_KEY"  # noqa: S105 - the variable's name
 
 HELP = frozenset({"-h", "--help"})
@@ -141,6 +139,16 @@ def prepare(
     except (AddressError, PostgresError, datadir.DataDirectoryError) as error:
         raise StartError(str(error)) from error
     return [argv[0], *([command] if argv[1:] else []), *arguments]
+
+
+def bound_url() -> str:
+    """Returns the URL of the address that the server has reserved, or ""."""
+    return claims[-1].url if claims else ""
+
+
+def private_database_url() -> str:
+    """Returns the URL of the private database, or "" if this process does not use it."""
+    return private_database[0].url if private_database else ""
 
 
 def known_commands() -> dict[str, Path]:
@@ -249,8 +257,6 @@ def _uses_database(command: str, arguments: Sequence[str]) -> bool:
 
 def _reserve_addresses(options: Configuration, environ: MutableMapping[str, str]) -> None:
     claims[:] = claim_all(options)
-    # The default access URL is the bound address.
-    environ[BOUND_URL] = claims[-1].url
     if options["prometheus.enable"]:
         # prometheus_client reads this variable at its first import.
         directory = _until_exit.enter_context(shared_directory())
@@ -270,7 +276,6 @@ def _open_private_database(environ: MutableMapping[str, str], *, make: bool) -> 
             import_module(library)
         handle = opening.result()
     private_database[:] = [handle]
-    environ[PRIVATE_DATABASE_URL] = handle.url
     if not (environ.get(SECRET_KEY) or environ.get(f"{SECRET_KEY}_FILE")):
         new_key = partial(secrets.token_urlsafe, 64)
         datadir.secret(directory, "secret_key", new_key if make else None)

@@ -59,8 +59,6 @@ REPORT_SECONDS = 10.0
 JSON_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson"})
 DELIMITERS = ",;\t"
 NOT_TEXT = "The file is not UTF-8 text."
-# A progress bar would start a thread, but the import of CSP reports forks.
-tqdm.monitor_interval = 0
 
 
 class LinesError(Exception):

@@ -189,7 +189,7 @@ class LimitedConnection(psycopg.Connection[Any]):
             return super().wait(gen, interval, timeout)
         try:
             return super().wait(gen, interval, self.seconds)
-        except psycopg.errors._WaitTimeout as error:
+        except WaitTimeout as error:
             self.pgconn.finish()
             raise psycopg.OperationalError("the server did not respond in time") from error
 
@@ -209,13 +209,13 @@ def answered_at() -> float:
     return _answered_at
 
 
-def bound_statements(seconds: float = STATEMENT_SECONDS) -> None:
-    """Sets the time limit for each statement on pooled connections.
+def bound_statements() -> None:
+    """Limits the time of each statement on pooled connections.
 
     Only processes that serve requests call this function.
     """
     global _statement_seconds
-    _statement_seconds = seconds
+    _statement_seconds = STATEMENT_SECONDS
     # The pool's lines have the reason why no connection can be opened.
     logging.getLogger("psycopg.pool").setLevel(logging.WARNING)
 
@@ -280,19 +280,11 @@ def _connect(
     url: str, kind: type[psycopg.Connection[Any]], parameters: dict[str, Any]
 ) -> psycopg.Connection[Any]:
     parameters = {**_parameters(url), "application_name": application_name(), **parameters}
-    parameters |= _test_database()
     # Prepared statements are disabled, because in PgBouncer's transaction mode the next transaction
     # may run on a server connection that does not have them.
     opened = kind.connect(autocommit=True, prepare_threshold=None, **parameters)
     opened.execute(SET_SESSION)
     return opened
-
-
-def _test_database() -> dict[str, str]:
-    """Returns the name of the test database, which replaces the name in both URLs, or {}."""
-    name = connection.settings_dict["NAME"]
-    is_usual = name == conninfo_to_dict(settings.DATABASE_URL).get("dbname", "")
-    return {} if is_usual else {"dbname": name}
 
 
 @contextmanager
@@ -301,8 +293,6 @@ def direct_connection() -> Iterator[Any]:
     wrapper: Any = connections["default"]
     usual = wrapper.settings_dict
     direct = databases(settings.DIRECT_DATABASE_URL, pool_size=1, idle="0", workers=1)["default"]
-    if name := _test_database():
-        direct["NAME"] = name["dbname"]
     wrapper.close()
     wrapper.settings_dict = {**usual, **direct}
     leave_pool()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import django.db
@@ -46,11 +45,6 @@ def in_pages[R](rows: QuerySet[Any, R], *, after: Callable[[R], Q]) -> Iterator[
         return list((rows if last is None else rows.filter(after(last)))[:limit])
 
     return pages(read)
-
-
-def stored_rows(table: str, *, key: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yields every row of the table. See `stored_pages`."""
-    return chain.from_iterable(stored_pages(table, key=key))
 
 
 def stored_pages(table: str, *, key: Sequence[str]) -> Iterator[list[dict[str, Any]]]:

@@ -28,7 +28,7 @@ OTHER_SETTINGS = (
 _configuration = ""
 
 
-def name_configuration(digest: str, *, secret_key: str = "", shared: str = "") -> None:
+def name_configuration(digest: str, *, secret_key: str, shared: str) -> None:
     """Adds digests of the configuration to the names of this process's connections.
 
     `shared` is a text of the settings that must be the same in all processes.

@@ -25,8 +25,6 @@ _OTHERS = frozenset(
         *("CODER_URL", "CODER_SESSION_TOKEN", "CODER_CONFIG_DIR"),
         # This variable has an old name. Only the module `configuration` reads it.
         "CODER_TLS_REDIRECT_HTTP",
-        # The supervisor sets these variables for its children.
-        *("CODERAPI_PRIVATE_DATABASE_URL", "CODERAPI_BOUND_URL"),
     }
 )
 

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 
 from kernel.commands import BaseCommand
-from kernel.db.paging import stored_rows
+from kernel.db.paging import stored_pages
 from stats.ingest.members import AGENT_MEMBERS, BY_NAME
 from stats.models import KIND_COLUMNS, KIND_PREFIX, AgentStat
 
@@ -20,8 +20,9 @@ class Command(BaseCommand):
     examples = ">rows.jsonl"
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for row in stored_rows(AgentStat._meta.db_table, key=("created_at", "id")):
-            self.stdout.write(orjson.dumps(_members(row)).decode())
+        for page in stored_pages(AgentStat._meta.db_table, key=("created_at", "id")):
+            for row in page:
+                self.stdout.write(orjson.dumps(_members(row)).decode())
 
 
 def _members(row: dict[str, Any]) -> dict[str, Any]:
