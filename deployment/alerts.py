@@ -12,7 +12,7 @@ from alerts.kinds import CONFIG_CHANGED, SECURITY_RELEASE
 from alerts.models import Alert, Channel
 from alerts.sources import Details, Event, Source, register
 from alerts.weekly import register_section
-from deployment.history import differences
+from deployment.history import Difference, differences
 from deployment.models import ConfigRevision
 from deployment.own_releases import newer_release
 from kernel.text.humanize import plural
@@ -24,13 +24,19 @@ MAX_NAMES = 20
 MAX_LISTED = 5
 
 
-def _changes(since: datetime, until: datetime) -> Iterator[tuple[ConfigRevision, ConfigRevision]]:
-    """Yields each revision of the period, after the previous revision of the same server."""
+def _changes(since: datetime, until: datetime) -> Iterator[tuple[ConfigRevision, str]]:
+    """Yields each revision of the period that changed options, with the names of some of them."""
     recent = ConfigRevision.objects.filter(recorded_at__gte=since, recorded_at__lt=until)
     for revision in recent.order_by("pk")[:100]:
-        before = ConfigRevision.objects.filter(coder_url=revision.coder_url, pk__lt=revision.pk)
-        if (previous := before.first()) is not None:
-            yield previous, revision
+        if changed := _differences(revision):
+            yield revision, _listed([each.name for each in changed])
+
+
+def _differences(revision: ConfigRevision) -> list[Difference]:
+    """Returns the differences from the previous revision of the same server."""
+    earlier = ConfigRevision.objects.filter(coder_url=revision.coder_url, pk__lt=revision.pk)
+    before = earlier.first()
+    return differences(before, revision) if before else []
 
 
 @register
@@ -38,19 +44,14 @@ class ConfigSource(Source):
     kinds = (CONFIG_CHANGED,)
 
     def due(self, channel: Channel, now: datetime) -> Iterator[Event]:
-        for before, revision in _changes(now - NEWEST, now + timedelta(days=1)):
-            names = [each.name for each in differences(before, revision)]
-            if names:
-                what = f"{_listed(names)} of {revision.coder_url or revision.host}"
-                key, since = str(revision.pk), revision.recorded_at
-                yield Event(kind=CONFIG_CHANGED, subject_key=key, title=what, occurred_at=since)
+        for revision, names in _changes(now - NEWEST, now + timedelta(days=1)):
+            what = f"{names} of {revision.coder_url or revision.host}"
+            key, since = str(revision.pk), revision.recorded_at
+            yield Event(kind=CONFIG_CHANGED, subject_key=key, title=what, occurred_at=since)
 
     def details(self, alert: Alert, now: datetime) -> Details:
         revision = ConfigRevision.objects.get(pk=alert.subject_key)
-        before = ConfigRevision.objects.filter(
-            coder_url=revision.coder_url, pk__lt=revision.pk
-        ).first()
-        changed = list(differences(before, revision)) if before else []
+        changed = _differences(revision)
         facts = [(each.name, f"{each.before} → {each.after}") for each in changed[:MAX_NAMES]]
         if len(changed) > MAX_NAMES:
             facts.append(("Further options", f"{len(changed) - MAX_NAMES:,}"))
@@ -84,9 +85,8 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _week(since: datetime, until: datetime) -> Iterator[tuple[str, str]]:
-    for before, revision in _changes(since, until):
-        if names := [each.name for each in differences(before, revision)]:
-            yield f"{revision.recorded_at:%Y-%m-%d %H:%M}", _listed(names)
+    for revision, names in _changes(since, until):
+        yield f"{revision.recorded_at:%Y-%m-%d %H:%M}", names
 
 
 register_section("Configuration", _week)

@@ -121,8 +121,7 @@ class StatsHistoryView(DocumentView):
     )
     def get(self, request: Request) -> HttpResponse:
         period = parse_range(first_parameters(call_of(request)), now=timezone.now())
-        key = (wire.current(), period)
-        found = _HISTORIES.get(key) or _HISTORIES.load(key, partial(_history, period))
+        found = _HISTORIES.load((wire.current(), period), partial(_history, period))
         return documents.answer(found, call_of(request)).as_response()
 
 

@@ -31,7 +31,16 @@ from kernel.commands.line_imports import (
 )
 from kernel.futures import Pool
 from kernel.text.humanize import plural
-from stats.ingest.ingestion import AGENT, MEMBERS, WORKSPACE, Parsed, minutes_of, parse, store
+from stats.ingest.ingestion import (
+    AGENT,
+    KNOWN,
+    MEMBERS,
+    WORKSPACE,
+    Parsed,
+    minutes_of,
+    parse,
+    store,
+)
 from stats.ingest.members import BY_NAME, REQUIRED, TIME, Member
 from stats.ingest.rows import (
     IngestResult,
@@ -152,8 +161,7 @@ class ImportCommand(LinesCommand):
     def _check(self, names: Collection[str], number: int) -> None:
         """Adds unknown names to `unknown`. Raises: LinesError for columns of the other kind."""
         if len(self.unknown) < MAX_UNKNOWN:
-            known = {"kind", *(member.name for member in MEMBERS[self.kind])}
-            self.unknown |= {*names} - known
+            self.unknown |= {*names} - KNOWN[self.kind]
         if self.kind == WORKSPACE and "agent_id" in names:
             thing, command = "agent rows", "import_agent_stats"
         elif self.kind == AGENT and STATE_NAMES.intersection(names) and "agent_id" not in names:

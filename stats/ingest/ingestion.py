@@ -53,7 +53,7 @@ AGENT: Final = "agent"
 WORKSPACE: Final = "workspace"
 MEMBERS: dict[str, tuple[Member, ...]] = {AGENT: AGENT_MEMBERS, WORKSPACE: WORKSPACE_MEMBERS}
 # The names of the members of a row in a request. Imports ignore unknown columns, and list them.
-_KNOWN = {kind: {"kind", *(member.name for member in MEMBERS[kind])} for kind in MEMBERS}
+KNOWN = {kind: {"kind", *(member.name for member in MEMBERS[kind])} for kind in MEMBERS}
 ROWS_PER_WRITE = 1_000
 
 _COLUMNS = ", ".join(AGENT_COLUMNS)
@@ -110,7 +110,7 @@ def _kind_of(value: Any) -> str:
     kind = value.get("kind")
     if kind not in (AGENT, WORKSPACE):
         raise RowError("kind", f"must be {AGENT} or {WORKSPACE}")
-    known = _KNOWN[kind]
+    known = KNOWN[kind]
     if not known.issuperset(value):
         name = min(value.keys() - known)
         raise RowError(name[:64], unknown_name(sorted(known), "member"))
