@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from kernel.http import wire
 from kernel.http.views.rendering import WireSerializer
-from options.json_schema import Schema, ref
+from options.option_formats import Schema, ref
 from options.schema import OPTION, VALUES, components
 
 if TYPE_CHECKING:

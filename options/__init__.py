@@ -13,8 +13,8 @@ which the server does not start. `comparison` compares the catalogue with a runn
 
 A configuration becomes the JSON of `GET /deployment/config` in two wire formats (`rendering`,
 `option_formats`), a YAML file (`written_config`), and the tables of `coderapi options` (`table`).
-The catalogue becomes the flags' help (`reference`). All output goes through `redaction`, which
-removes secret options and passwords in URLs.
+The catalogue becomes the flags' help (`reference`) and a part of the OpenAPI document (`schema`).
+All output goes through `redaction`, which removes secret options and passwords in URLs.
 
 Not supported: reloading without a restart (Coder cannot do it either), and YAML aliases and type
 tags, which are errors. Options that coderapi ignores are still in the catalogue, because

@@ -16,8 +16,7 @@ from typing import Any
 
 from options.catalogue import CATALOGUE, GROUP_BY_KEY, Entry, parse_option
 from options.configuration import load
-from options.json_schema import Schema
-from options.option_formats import CONFIG_FORMATS
+from options.option_formats import CONFIG_FORMATS, Schema
 from options.rendering import options_document
 from options.schema import Leaf, leaves
 from options.start import COMPUTED_DEFAULTS

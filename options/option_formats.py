@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from options.json_schema import (
-    INTEGER,
-    TEXT,
-    TRUTH,
-    Schema,
-    array_of,
-    described,
-    map_of,
-    nullable,
-    object_of,
-    ref,
-)
 from options.option import Option
 from options.values import structs
 from options.values.addresses import Address, split_host_port
@@ -37,6 +25,49 @@ from options.values.structs import (
     TextMap,
 )
 from options.values.urls import URL, ParsedURL, parse_url
+
+type Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+TRUTH: Schema = {"type": "boolean"}
+INTEGER: Schema = {"type": "integer", "format": "int64"}
+NULL: Schema = {"type": "null"}
+
+
+def array_of(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def map_of(items: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": items}
+
+
+def object_of(
+    members: Mapping[str, Schema], description: str, *, optional: Iterable[str] = ()
+) -> Schema:
+    required = [name for name in members if name not in set(optional)]
+    return {
+        "type": "object",
+        "properties": dict(members),
+        **({"required": required} if required else {}),
+        "description": description,
+    }
+
+
+def described(schema: Schema, description: str, *examples: Any) -> Schema:
+    """Returns the schema with a description and examples.
+
+    The description replaces the description of a referenced schema.
+    """
+    return schema | {"description": description} | ({"examples": [*examples]} if examples else {})
+
+
+def nullable(schema: Schema) -> Schema:
+    return {"anyOf": [schema, NULL]}
+
+
+def ref(component: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{component}"}
 
 
 def _public(fields: Mapping[str, Field], *, is_coderd: bool) -> dict[str, Field]:

@@ -7,10 +7,14 @@ from typing import Any
 
 from options.catalogue import AI_PROVIDERS, CATALOGUE, GROUPS
 from options.configuration import load
-from options.json_schema import (
+from options.option import Option, ValueSource
+from options.option_formats import (
+    CHOICE_MEMBERS,
+    CONFIG_FORMATS,
     NULL,
     TEXT,
     TRUTH,
+    ConfigFormat,
     Schema,
     array_of,
     described,
@@ -19,8 +23,6 @@ from options.json_schema import (
     object_of,
     ref,
 )
-from options.option import Option, ValueSource
-from options.option_formats import CHOICE_MEMBERS, CONFIG_FORMATS, ConfigFormat
 from options.rendering import TRACE, options_document, put
 
 VALUES, OPTION, GROUP = "codersdk.DeploymentValues", "serpent.Option", "serpent.Group"
