@@ -133,10 +133,12 @@ def _scopes(wanted: WantedToken, limits: Policy, caller: KeyIdentity) -> list[st
     is_old, limit = bool(wanted.scope and not wanted.scopes), limits[resolution.SCOPES]
     names, member = ([wanted.scope], "scope") if is_old else (wanted.scopes, "scopes")
     chosen = list(dict.fromkeys(map(scopes.canonical, names))) or [scopes.ALL]
-    try:
-        scopes.require_known(chosen)
-    except ValueError as error:
-        raise invalid(Validation(member, str(error))) from None
+    # An unknown `scope` is an error even if it is not used.
+    for given, of_member in ((wanted.scopes, "scopes"), ([wanted.scope or scopes.ALL], "scope")):
+        try:
+            scopes.require_known(given)
+        except ValueError as error:
+            raise invalid(Validation(of_member, str(error))) from None
     if limit.value is not None and (over := set(chosen) - scopes.within(chosen, limit.value)):
         detail = f"{', '.join(sorted(over))} is not allowed"
         raise _over_limit("A scope is not allowed.", member, detail, limit)

@@ -22,7 +22,7 @@ from users.requests import (
     TextField,
     WholeNumberField,
 )
-from users.scopes import ALIASES, KNOWN, legacy_name, require_known
+from users.scopes import ALIASES, KNOWN, legacy_name
 from users.serializers import LoginTypeField, NullableTimeField
 
 
@@ -240,22 +240,6 @@ class LifetimeField(WholeNumberField):
 _SCOPES = sorted({*KNOWN, *ALIASES})
 
 
-@extend_schema_field({"type": "string", "enum": ["", *_SCOPES]})
-class OptionalScopeField(OptionalTextField):
-    """A field for a scope that may be absent or empty.
-
-    An unknown scope is rejected here, because a request with `scopes` does not use it.
-    """
-
-    def to_internal_value(self, data: Any) -> str:
-        scope = super().to_internal_value(data)
-        try:
-            require_known([scope] if scope else [])
-        except ValueError as error:
-            raise serializers.ValidationError(str(error)) from None
-        return scope
-
-
 @extend_schema_serializer(deprecate_fields=["scope"])
 class CreateTokenRequest(RequestSerializer):
     about = "A token to create. By default it has the default lifetime and full access."
@@ -272,8 +256,9 @@ class CreateTokenRequest(RequestSerializer):
         help_text="The name, without invisible characters. It must be unique among the user's "
         "tokens. If it is absent or empty, the server chooses a random name.",
     )
-    scope = OptionalScopeField(
+    scope = OptionalTextField(
         max_length=64,
+        schema={"enum": ["", *_SCOPES]},
         help_text="One scope. It is ignored if `scopes` is present. Use `scopes` instead.",
     )
     scopes = BoundedListField(
