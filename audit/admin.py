@@ -13,7 +13,7 @@ from django.utils.html import format_html, format_html_join
 
 from audit.models import Entry, EntryQuerySet
 from audit.services import ACTIONS
-from kernel.admin import ReadOnlyAdmin, ServiceAdmin, TextFilter, row_link
+from kernel.admin import ReadOnlyAdmin, ServiceAdmin, TextFilter, choice_filter, row_link
 from kernel.http.views.base import download
 from kernel.text.humanize import duration
 
@@ -67,14 +67,11 @@ class PersonFilter(TextFilter):
             return entries.filter(Q(actor_name=text) | Q(subject_name=text))
 
 
-class ActionFilter(admin.SimpleListFilter):
-    title = parameter_name = "action"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name) for name in sorted(ACTIONS)]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(action=self.value()) if self.value() else queryset
+ActionFilter = choice_filter(
+    "action",
+    {name: name for name in sorted(ACTIONS)},
+    lambda entries, action: entries.filter(action=action),
+)
 
 
 @admin.register(Entry)

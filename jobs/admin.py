@@ -1,16 +1,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, cast
 
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 
 from jobs import selectors
-from jobs.models import JobRun, JobRunQuerySet
+from jobs.models import JobRun
 from jobs.registry import Job
 from kernel.admin import (
     MAX_ERROR,
@@ -18,6 +15,7 @@ from kernel.admin import (
     ReadOnlyAdmin,
     State,
     badge,
+    choice_filter,
     error_column,
     register,
     time_column,
@@ -27,15 +25,9 @@ from kernel.text import humanize
 STATES = {"ok": State.GOOD, "failed": State.BAD, "running": State.NOTICE}
 
 
-class StateFilter(admin.SimpleListFilter):
-    title = parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name) for name in STATES]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[JobRun]) -> QuerySet[JobRun]:
-        runs, state = cast("JobRunQuerySet", queryset), self.value()
-        return runs.in_state(state) if state in STATES else runs
+StateFilter = choice_filter(
+    "state", {name: name for name in STATES}, lambda runs, state: runs.in_state(state)
+)
 
 
 @admin.register(JobRun)

@@ -312,6 +312,24 @@ class ValuesFilter(admin.AllValuesFieldListFilter):
             yield {**choice, "display": str(choice["display"]).strip() or self.empty}
 
 
+def choice_filter(
+    name: str, choices: Mapping[str, str], narrow: Callable[[Any, str], QuerySet[Any]]
+) -> type[admin.SimpleListFilter]:
+    """Makes a filter with these values and labels. `narrow` returns the rows with a value."""
+
+    class ChoiceFilter(admin.SimpleListFilter):
+        title = parameter_name = name
+
+        def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+            return list(choices.items())
+
+        def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+            value = self.value() or ""
+            return narrow(queryset, value) if value in choices else queryset
+
+    return ChoiceFilter
+
+
 class TextFilter(admin.SimpleListFilter):
     """Filters by text that the user types, for columns with too many values for a list."""
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -16,6 +16,7 @@ from kernel.admin import (
     State,
     ValuesFilter,
     badge,
+    choice_filter,
     column,
     error_column,
     register,
@@ -26,7 +27,7 @@ from stats.alarms import alarms_on
 from stats.applications import application
 from stats.history.charts import DEFAULT_RANGE, RANGES, charts
 from stats.jobs import COLLECT
-from stats.models import Snapshot, WorkspaceState, WorkspaceStateQuerySet
+from stats.models import Snapshot, WorkspaceState
 from stats.selectors import refresh_interval, snapshot_state
 
 
@@ -118,15 +119,11 @@ BADGES = {
 }
 
 
-class StateFilter(admin.SimpleListFilter):
-    title = parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(word, word) for word in WorkspaceState.WORDS]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        states, word = cast("WorkspaceStateQuerySet", queryset), self.value()
-        return states.in_state(word) if word else states
+StateFilter = choice_filter(
+    "state",
+    {word: word for word in WorkspaceState.WORDS},
+    lambda states, word: states.in_state(word),
+)
 
 
 @admin.register(WorkspaceState)

@@ -20,6 +20,7 @@ from kernel.admin import (
     State,
     TextFilter,
     badge,
+    choice_filter,
     column,
     register,
     row_link,
@@ -28,7 +29,7 @@ from kernel.admin import (
 from kernel.text import humanize
 from tokens import services
 from tokens.lifetimes import expires_soon, last_use_on_hover
-from tokens.models import APIKey, TokenConfig
+from tokens.models import APIKey, APIKeyQuerySet, TokenConfig
 from tokens.policy import changes, resolution
 from tokens.policy.forms import ExpireForm, TokenConfigForm
 from tokens.selectors import CALENDAR_DAYS, expiry_days
@@ -43,29 +44,25 @@ VIOLATING = "violating"
 EXPIRES_WITHIN = {f"{days}d": timedelta(days=days) for days in (1, 7, 30)}
 
 
-class StateFilter(admin.SimpleListFilter):
+STATES = {
+    "live": "Live",
+    VIOLATING: "Violates the policy",
+    **{
+        name: f"Expires within {humanize.duration(ahead)}" for name, ahead in EXPIRES_WITHIN.items()
+    },
+    "expired": "Expired",
+}
+
+
+def _in_state(keys: APIKeyQuerySet, state: str) -> APIKeyQuerySet:
     """Filters keys by their expiry, or finds the tokens that violate the token policy."""
-
-    title = "state"
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        expiring = [
-            (name, f"Expires within {humanize.duration(ahead)}")
-            for name, ahead in EXPIRES_WITHIN.items()
-        ]
-        violating = (VIOLATING, "Violates the policy")
-        return [("live", "Live"), violating, *expiring, ("expired", "Expired")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        now, chosen = timezone.now(), self.value() or ""
-        if chosen == VIOLATING:
-            violations = changes.violations_of(None, now=now)
-            return queryset.filter(pk__in=[one.key.pk for one in violations])
-        if chosen in EXPIRES_WITHIN:
-            return queryset.filter(expires_at__range=(now, now + EXPIRES_WITHIN[chosen]))
-        lookup = {"live": "expires_at__gte", "expired": "expires_at__lt"}.get(chosen)
-        return queryset.filter(**{lookup: now}) if lookup else queryset
+    now = timezone.now()
+    if state == VIOLATING:
+        violations = changes.violations_of(None, now=now)
+        return keys.filter(pk__in=[one.key.pk for one in violations])
+    if state in EXPIRES_WITHIN:
+        return keys.filter(expires_at__range=(now, now + EXPIRES_WITHIN[state]))
+    return keys.live(now) if state == "live" else keys.filter(expires_at__lt=now)
 
 
 class OwnerFilter(TextFilter):
@@ -115,7 +112,12 @@ class APIKeyAdmin(ReadOnlyAdmin):
         "lifetime",
         "login_type",
     ]
-    list_filter = [OwnerFilter, StateFilter, "login_type", "last_used"]
+    list_filter = [
+        OwnerFilter,
+        choice_filter("state", STATES, _in_state),
+        "login_type",
+        "last_used",
+    ]
     search_fields = ["id", "token_name", "user__username", "user__email"]
     list_select_related = ["user"]
     fieldsets = [

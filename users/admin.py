@@ -13,7 +13,6 @@ from django.contrib.auth.forms import AdminPasswordChangeForm, UserChangeForm, U
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
@@ -22,7 +21,7 @@ from django.utils.html import format_html_join
 
 from audit.admin import AuditedAdmin, entries_page, register_target
 from audit.services import Actor, actor_of
-from kernel.admin import Line, State, badge, register, time_column
+from kernel.admin import Line, State, badge, choice_filter, register, time_column
 from kernel.http.errors import APIError
 from users import erasure, roles, selectors, services
 from users.models import User
@@ -138,14 +137,9 @@ def or_message(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]
     return shown
 
 
-class RoleFilter(admin.SimpleListFilter):
-    title = parameter_name = "role"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return list(roles.DISPLAY_NAMES.items())
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
-        return queryset.filter(roles__contains=[self.value()]) if self.value() else queryset
+RoleFilter = choice_filter(
+    "role", roles.DISPLAY_NAMES, lambda users, role: users.filter(roles__contains=[role])
+)
 
 
 @admin.register(User)
