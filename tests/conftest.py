@@ -88,6 +88,11 @@ STARTERS = {
     *("subprocess", "execute", "manage", "succeed", "error_of"),
     *("Program", "Server", "own_server", "server_fixture", "browsing", "obeying", "rehearsed"),
 }
+# These modules take longest. A worker that began one of them last would end long after the others.
+LONGEST = {
+    *("test_backup", "test_examples", "test_in_a_browser", "test_keep", "test_killed"),
+    *("test_other_releases", "test_schemathesis"),
+}
 # The duration of an example depends on the load of the machine.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("quick", settings.get_profile("patient"), max_examples=20)
@@ -102,7 +107,7 @@ def starts_programs(module: pytest.Module) -> bool:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
     """Marks the tests as slow that start programs. Others carry the mark themselves.
 
-    Slow tests run first, so that all workers end with quick ones, at the same time.
+    Those that take longest run first and quick ones last, so that all workers end at the same time.
     """
     for item in items:
         module = item.getparent(pytest.Module)
@@ -110,6 +115,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
             item.add_marker(pytest.mark.slow)
     yield
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from tests.support.processes import PROJECT
+from tests.support.processes import PACKAGES, PROJECT
 
 NAME = "0099_next_release"
 MIGRATION = """
@@ -33,8 +33,8 @@ def next_release(
         return copy / "manage.py"
     copy.mkdir()
     # No links: a program rejects packages from different places.
-    for package in {path.parent for path in PROJECT.glob("*/__init__.py")}:
-        shutil.copytree(package, copy / package.name)
+    for package in PACKAGES:
+        shutil.copytree(PROJECT / package, copy / package)
     migrations = copy / app / "migrations"
     newest = max(file.stem for file in migrations.glob("0*.py"))
     (migrations / f"{NAME}.py").write_text(
