@@ -19,9 +19,8 @@ from tests.support.coder.releases import RELEASES, Release
 from tests.support.coder.stand_in import Key, Person, StandInCoder
 from tests.support.commands import manage
 from tests.support.processes import DEADLINE_SECONDS, PROJECT, free_port, wait_for
-from tests.support.servers.live import Answer
+from tests.support.servers.live import Answer, Server, obeying
 from tests.support.servers.proxies import caddy, make_certificate, needs_caddy, needs_nginx, nginx
-from tests.support.servers.servers_with_options import Obeying, obeying
 
 pytestmark = needs_nginx
 
@@ -77,7 +76,7 @@ class Pair:
     """Both services, and the port of the proxy in front of them."""
 
     coder: StandInCoder
-    ours: Obeying
+    ours: Server
     port: int
     tls: ssl.SSLContext
     directory: Path
@@ -107,7 +106,7 @@ class Pair:
             "/etc/ssl/coder": str(tls),
             "coder.example.com {": f"{self.url} {{\ntls {tls}/fullchain.pem {tls}/privkey.pem",
             "127.0.0.1:3000": f"127.0.0.1:{self.coder.server_port}",
-            "127.0.0.1:3001": f"127.0.0.1:{self.ours.port()}",
+            "127.0.0.1:3001": f"127.0.0.1:{self.ours.port}",
         }
         text = documented_configuration(self.proxy, location, places)
         return PROXIES[self.proxy](text, directory, port=self.port)
@@ -193,7 +192,7 @@ def test_all_operations_accept_one_cookie(pair: Pair, identity: str, tmp_path: P
             ours = stack.enter_context(obeying(**SETTINGS | {"CODERAPI_USER_SOURCE": "own"}))
             pair = replace(pair, ours=ours, port=free_port())
             stack.enter_context(pair.behind_proxy(ALL, tmp_path))
-            cookie = f"coder_session_token={ours.token}"
+            cookie = f"coder_session_token={ours.owner_token}"
         else:
             cookie = pair.signed_in("owner")
         check_operations(pair, cookie)

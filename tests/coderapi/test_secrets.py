@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.commands import manage
 from tests.support.samples import MARK, WITH_PASSWORD, planted
-from tests.support.servers.servers_with_options import Obeying, obeying
+from tests.support.servers.live import Server, obeying
 
 DATABASE = f"postgresql://somebody:{MARK}@planted.example.com/none"
 
@@ -68,7 +68,7 @@ def logs_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(logs_directory: Path) -> Iterator[Obeying]:
+def server(logs_directory: Path) -> Iterator[Server]:
     with obeying(
         "-v",
         **{
@@ -93,7 +93,7 @@ PATHS = [
 
 
 @pytest.mark.parametrize("wire", ["documented", "coderd"])
-def test_no_answer_contains_a_secret(server: Obeying, wire: str) -> None:
+def test_no_answer_contains_a_secret(server: Server, wire: str) -> None:
     for path in PATHS:
         answer = server.ask_as_owner(path, Coderapi_Wire_Format=wire, Origin=WITH_PASSWORD)
         assert MARK not in f"{answer.body!r} {answer.headers}", path
@@ -101,7 +101,7 @@ def test_no_answer_contains_a_secret(server: Obeying, wire: str) -> None:
     assert (config.status, b"planted.example.com" in config.body) == (200, True)
 
 
-def test_no_admin_page_contains_a_secret(server: Obeying) -> None:
+def test_no_admin_page_contains_a_secret(server: Server) -> None:
     cookies = server.admin_cookies()
     revisions = "/admin/deployment/configrevision/"
     for path in ("/admin/", revisions, f"{revisions}1/change/", f"{revisions}1/1/"):
@@ -109,16 +109,16 @@ def test_no_admin_page_contains_a_secret(server: Obeying) -> None:
         assert (page.status, MARK.encode() in page.body) == (200, False), path
 
 
-def test_no_log_contains_a_secret(server: Obeying, logs_directory: Path) -> None:
+def test_no_log_contains_a_secret(server: Server, logs_directory: Path) -> None:
     body = {"email": f"{MARK}@example.com", "password": MARK}
     assert server.ask("/api/v2/users/login", method="POST", body=body).status == 401
-    for log in (logs_directory / "json", logs_directory / "stackdriver", server.server.log):
+    for log in (logs_directory / "json", logs_directory / "stackdriver", server.log):
         text = log.read_text()
         assert "Starting on" in text
         assert MARK not in text
 
 
-def test_history_contains_no_secret(server: Obeying) -> None:
+def test_history_contains_no_secret(server: Server) -> None:
     for arguments in (["list_config_revisions"], ["list_config_revisions", "--diff", "1", "1"]):
         output = run(*arguments, DATABASE_URL=server.database)
         assert "1" in output or "No differences" in output

@@ -28,7 +28,7 @@ from options.redaction import ConfigSnapshot, snapshot
 from tests.support.api.client import APIClient
 from tests.support.commands import manage
 from tests.support.processes import Program, in_database, wait_for
-from tests.support.servers.servers_with_options import obeying
+from tests.support.servers.live import obeying
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = "the key of these digests"
@@ -199,7 +199,7 @@ def test_servers_and_workers_record_their_configuration() -> None:
         assert "running on" in line
         with obeying("--web-only", **database):
             listing = manage("list_config_revisions", **database)
-        log = first.directory / "worker"
+        log = first.log.with_name("worker")
         worker = Program("worker", log=log, CODER_HIDE_AI_TASKS="true", **database)
         try:
             listed = partial(manage, "list_config_revisions", **database)

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import psycopg
 
@@ -26,9 +25,9 @@ from tests.support.coder.tables import coder_database
 from tests.support.commands import succeed, write_lines
 from tests.support.csp.reports import CHROME, FIREFOX, legacy, modern
 from tests.support.databases.tables import empty_tables
+from tests.support.servers.live import PASSWORD, Server, obeying
 from tests.support.servers.local_server import answering
 from tests.support.servers.mail_server import mail_server
-from tests.support.servers.servers_with_options import PASSWORD, Obeying, obeying
 from tests.support.servers.webhook_receiver import Receiver
 from tests.support.stats_rows import agent_row, workspace_row
 
@@ -47,7 +46,7 @@ UPDATE deployment_configrevision SET host = 'host';
 class Filling:
     """A server, and the environment of the commands that fill its database."""
 
-    service: Obeying
+    service: Server
     environ: dict[str, str]
     directory: Path
 
@@ -66,15 +65,6 @@ class Filling:
         answer = self.service.ask_as_owner(path, method=method, body=body, **headers)
         assert answer.status < 300, (method, path, answer.status, answer.body)
         return answer.json if answer.body else None
-
-    def post_form(self, path: str, fields: dict[str, str]) -> None:
-        cookies = self.service.admin_cookies()
-        proof = re.search(r"coderapi_csrf=([^;]+)", cookies)
-        assert proof
-        body = urlencode({**fields, "csrfmiddlewaretoken": proof[1]}).encode()
-        form = {"Cookie": cookies, "Content_Type": "application/x-www-form-urlencoded"}
-        answer = self.service.ask(path, method="POST", body=body, **form)
-        assert answer.status == 302, (path, answer.status, answer.body[-3000:])
 
 
 def test_release_fills_every_table(tmp_path: Path) -> None:
@@ -141,7 +131,8 @@ def add_alerts(fill: Filling) -> None:
     with answering(Receiver()) as receiver:
         form = {"name": "security", "type": "webhook", "address": receiver.url, "min_severity": "1"}
         form |= {"min_client_days": "1", "hourly_limit": "10"}
-        fill.post_form("/admin/alerts/channel/add/", form)
+        cookies = fill.service.admin_cookies()
+        fill.service.post_form("/admin/alerts/channel/add/", form, Cookie=cookies)
         add_group(fill)
         fill.job("send_alerts")
 

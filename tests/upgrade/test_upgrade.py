@@ -23,7 +23,6 @@ from tests.support.databases.clusters import directory_for_postgres, programs_of
 from tests.support.databases.tables import empty_tables
 from tests.support.processes import PACKAGES, PROJECT
 from tests.support.servers.live import Server
-from tests.support.servers.servers_with_options import EMAIL, PASSWORD
 from tests.upgrade.test_keep import SITE
 
 KEPT = sorted(Path(__file__).parent.glob("*.backup"))
@@ -58,9 +57,7 @@ def test_backup_of_a_release_is_restored_upgraded_and_served(
 
 def walk(server: Server) -> None:
     """Reads every operation that has a GET, as the owner of the kept release."""
-    credentials = {"email": EMAIL, "password": PASSWORD}
-    signed_in = server.ask("/api/v2/users/login", method="POST", body=credentials).json
-    token = signed_in["session_token"]
+    token = server.sign_in().json["session_token"]
     made = {"token_name": "new", "lifetime": 3_600 * 10**9}
     path = "/api/v2/users/me/keys/tokens"
     assert server.ask(path, token=token, method="POST", body=made).status == 201

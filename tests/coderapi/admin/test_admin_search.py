@@ -5,10 +5,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import psycopg
 import pytest
@@ -17,10 +16,11 @@ from django.test import Client
 from kernel import admin
 from kernel.db.connections import connect_directly, lock_number
 from tests.support.api.client import signed_in
-from tests.support.commands import succeed
-from tests.support.factories import PASSWORD, make_user
-from tests.support.processes import own_database, wait_for
-from tests.support.servers.live import Server
+from tests.support.concurrency import WAITING
+from tests.support.databases.tables import query
+from tests.support.factories import make_user
+from tests.support.processes import wait_for
+from tests.support.servers.live import Server, obeying
 
 USERS = "/admin/users/user/"
 
@@ -87,38 +87,18 @@ def test_one_search_a_person_runs_at_a_time(
     wait_for(lambda: "Your previous search" not in page(browser, q="zoe"))
 
 
-def sign_in(server: Server) -> str:
-    """Makes an owner, and signs in. Returns the cookies."""
-    new = ("--role", "owner", "--username", "zoe", "--email", "zoe@example.com")
-    succeed("create_user", *new, typed=f"{PASSWORD}\n", DATABASE_URL=server.database)
-    form = server.ask("/login").cookies[0].partition(";")[0]
-    fields = {"csrfmiddlewaretoken": form.partition("=")[2], "name": "zoe", "password": PASSWORD}
-    headers: Any = {"Cookie": form, "Content_Type": "application/x-www-form-urlencoded"}
-    answer = server.ask("/login", method="POST", body=urlencode(fields).encode(), **headers)
-    assert answer.status == 302, answer.body
-    return "; ".join(cookie.partition(";")[0] for cookie in answer.cookies)
-
-
 def test_a_person_has_one_search_at_a_time_on_two_servers(tmp_path: Path) -> None:
     key = {"CODERAPI_SECRET_KEY": "only-for-tests-" + "0123456789" * 4}
-    with own_database() as url, ExitStack() as stack:
-        first, second = (
-            stack.enter_context(
-                Server("--web-only", log=tmp_path / f"{name}.log", DATABASE_URL=url, **key)
-            )
-            for name in "ab"
-        )
-        cookie, path = sign_in(first), "/admin/csp/noiserule/"
-        locker = stack.enter_context(psycopg.connect(url))
+    with (
+        obeying("--web-only", **key) as first,
+        Server("--web-only", log=tmp_path / "log", DATABASE_URL=first.database, **key) as second,
+        psycopg.connect(first.database) as locker,
+    ):
+        cookie, path = first.admin_cookies(), "/admin/csp/noiserule/"
         locker.execute("LOCK TABLE csp_noiserule")
-        watcher = stack.enter_context(psycopg.connect(url, autocommit=True))
-        waiting = (
-            "SELECT pid FROM pg_stat_activity "
-            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
         with ThreadPoolExecutor(1) as thread:
             running = thread.submit(first.ask, f"{path}?q=zoe", Cookie=cookie)
-            wait_for(lambda: watcher.execute(waiting).fetchone())
+            wait_for(lambda: query(first.database, WAITING) != [(0,)])
             assert second.ask(f"{path}?q=zoe", Cookie=cookie).status == 302
             assert "Your previous search is still running." in message(second, cookie)
             assert running.result().status == 302

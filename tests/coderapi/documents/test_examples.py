@@ -22,7 +22,7 @@ from tests.support.coder.stand_in import Key, Person, StandInCoder
 from tests.support.coder.tables import coder_database
 from tests.support.commands import execute
 from tests.support.processes import PACKAGES, PROJECT, own_database
-from tests.support.servers.servers_with_options import Obeying, obeying
+from tests.support.servers.live import Server, obeying
 
 DOCUMENTS = [
     *(PROJECT / "README.md", PROJECT / "CONTRIBUTING.md"),
@@ -92,7 +92,7 @@ def test_documents_call_the_program_by_one_name() -> None:
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[Obeying]:
+def service() -> Iterator[Server]:
     if not shutil.which("curl"):
         pytest.skip("curl is not installed")
     first = {"USERNAME": "ada", "EMAIL": EMAIL, "PASSWORD": PASSWORD}
@@ -103,16 +103,7 @@ def service() -> Iterator[Obeying]:
 
 
 @pytest.fixture(scope="module")
-def token(service: Obeying) -> str:
-    body = {"email": EMAIL, "password": PASSWORD}
-    found = service.ask("/api/v2/users/login", method="POST", body=body).json["session_token"]
-    return str(found)
-
-
-@pytest.fixture(scope="module")
-def environ(
-    service: Obeying, token: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, str]]:
+def environ(service: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment variables that the documents introduce."""
     programs = newest_programs(tmp_path_factory.mktemp("data")).directory
     (place := tmp_path_factory.mktemp("bin")).joinpath("coderapi").symlink_to(PROGRAM)
@@ -125,8 +116,8 @@ def environ(
             **os.environ,
             "PATH": f"{place}:{programs}:{os.environ['PATH']}",
             "DATABASE_URL": service.database,
-            "CODER_URL": f"http://127.0.0.1:{service.port()}",
-            "CODER_SESSION_TOKEN": token,
+            "CODER_URL": f"http://127.0.0.1:{service.port}",
+            "CODER_SESSION_TOKEN": service.owner_token,
             "CODER_DATABASE": coders,
             "CODERAPI_CODER_DATABASE_URL": coders,
             "CODERAPI_CODER_URL": coder.url,

@@ -15,7 +15,7 @@ from kernel.http.wire import WireFormat
 from tests.support.api.generated import DOCUMENTS, GeneratedClient, generate
 from tests.support.commands import execute
 from tests.support.processes import PROJECT, wait_for
-from tests.support.servers.servers_with_options import EMAIL, OWNER, PASSWORD, Obeying, obeying
+from tests.support.servers.live import EMAIL, OWNER, PASSWORD, Server, obeying
 from tokens.policy.resolution import LIMITS
 
 # Operations that others need run first, and those that remove something run last. The document's
@@ -53,7 +53,7 @@ def wire(request: pytest.FixtureRequest) -> WireFormat:
 
 
 @pytest.fixture(scope="module")
-def service(wire: WireFormat) -> Iterator[Obeying]:
+def service(wire: WireFormat) -> Iterator[Server]:
     """Starts a service with the other wire format. The clients choose theirs by the header."""
     [other] = set(WireFormat) - {wire}
     options = {
@@ -67,8 +67,8 @@ def service(wire: WireFormat) -> Iterator[Obeying]:
 
 
 @pytest.fixture
-def url(service: Obeying) -> str:
-    return f"http://127.0.0.1:{service.port()}"
+def url(service: Server) -> str:
+    return f"http://127.0.0.1:{service.port}"
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +80,8 @@ def package(wire: WireFormat, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture
-def client(wire: WireFormat, url: str, service: Obeying, package: str) -> Iterator[GeneratedClient]:
-    with GeneratedClient(package, wire, url=url, token=service.token) as found:
+def client(wire: WireFormat, url: str, service: Server, package: str) -> Iterator[GeneratedClient]:
+    with GeneratedClient(package, wire, url=url, token=service.owner_token) as found:
         yield found
 
 
@@ -173,7 +173,7 @@ def test_linters_find_nothing(document: str) -> None:
     assert "No results" in run_program("spectral", "lint", "--fail-severity=hint", path)
 
 
-def test_swagger_works_with_and_without_metrics(service: Obeying) -> None:
+def test_swagger_works_with_and_without_metrics(service: Server) -> None:
     page = service.ask("/swagger")
     assert (page.status, b"swagger-ui" in page.body) == (200, True)
     assert service.ask("/swagger?script").status == 200

@@ -17,7 +17,7 @@ from coderapi.startup.addresses import AddressError, claim_all
 from options.configuration import load
 from options.rejections import rejected_values
 from tests.support.servers.certificates import Authority, Pair
-from tests.support.servers.servers_with_options import Obeying, obeying
+from tests.support.servers.live import Server, obeying
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -28,7 +28,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture(scope="module")
-def server(authority: Authority) -> Iterator[Obeying]:
+def server(authority: Authority) -> Iterator[Server]:
     """A server with HTTPS and HTTP."""
     options = {
         **files(authority.pair("server")),
@@ -48,7 +48,7 @@ def files(pair: Pair) -> dict[str, str]:
 
 
 def test_https_is_served_beside_http_which_an_old_option_redirects(
-    server: Obeying, authority: Authority
+    server: Server, authority: Authority
 ) -> None:
     trusting, host = authority.trusting(), "coder.example.com"
     assert [server.ask("/healthz", tls=tls).status for tls in (None, trusting)] == [200, 200]
@@ -72,7 +72,7 @@ def test_used_address_is_an_error_with_the_option_for_it() -> None:
             claim_all({**found, "tls.enable": True, "tls.address": address})
 
 
-def test_password_authentication_can_be_disabled(server: Obeying) -> None:
+def test_password_authentication_can_be_disabled(server: Server) -> None:
     assert server.ask("/api/v2/users/authmethods").json["password"] == {"enabled": False}
     assert server.sign_in().status == 403
 
@@ -88,12 +88,12 @@ def test_clients_must_present_a_certificate_of_the_authority(authority: Authorit
         CODER_TLS_CLIENT_CA_FILE=str(authority.file),
     ) as found:
         answer = found.ask("/api/v2/buildinfo", tls=authority.trusting(client))
-        assert answer.json["dashboard_url"] == f"https://127.0.0.1:{found.port('https')}"
+        assert answer.json["dashboard_url"] == f"https://127.0.0.1:{found.port_of('https')}"
         for wrong in (None, stranger):
             with pytest.raises((OSError, HTTPException)):
                 found.ask("/healthz", tls=authority.trusting(wrong))
         # The old option sets the address of HTTPS, and disables HTTP.
-        assert "Ready: http://" not in found.log
+        assert "Ready: http://" not in found.log.read_text()
 
 
 # --- Errors -----------------------------------------------------------------------------------

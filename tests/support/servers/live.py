@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import ssl
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPMessage, HTTPSConnection
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlencode
 
 import pytest
 
@@ -24,6 +27,9 @@ from tests.support.processes import (
 )
 
 ANY_PORT = "127.0.0.1:0"
+OWNER, EMAIL = "owner", "owner@example.com"
+PASSWORD = "correct-horse-battery-staple"
+_addresses = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,8 @@ class Answer:
 class Server(Program):
     """A server on a free port, by default with one web process and its data beside its log.
 
-    An empty address comes from the settings.
+    An empty address comes from the settings. If the server trusts the header X-Real-Ip, each
+    request has an address of its own.
 
     As a context manager it answers when the block begins, and is killed at its end.
     """
@@ -54,11 +61,13 @@ class Server(Program):
         flags = ("--http-address", address) if address else ()
         super().__init__("server", *flags, *arguments, log=log, **more)
         self._data_dir = Path(more["CODERAPI_DATA_DIR"])
+        self._trusted = more.get("CODER_PROXY_TRUSTED_HEADERS")
+        self.pages = more.get("CODERAPI_PAGES_PATH", "/")
         self.database = more.get("DATABASE_URL", "")
 
     def __enter__(self) -> Self:
         try:
-            assert self.port
+            self.wait_for_log(" answers\n")
         except BaseException:
             self.kill_all()
             raise
@@ -118,6 +127,8 @@ class Server(Program):
         A body that is not bytes is sent as JSON.
         """
         sent = {name.replace("_", "-"): text for name, text in headers.items()}
+        if self._trusted == "X-Real-Ip":
+            sent.setdefault("X-Real-Ip", f"198.51.100.{next(_addresses) % 250}")
         if token:
             sent["Coder-Session-Token"] = token
         connection: HTTPConnection = (
@@ -135,11 +146,55 @@ class Server(Program):
         finally:
             connection.close()
 
+    def ask_as_owner(self, path: str, **more: Any) -> Answer:
+        return self.ask(path, token=self.owner_token, **more)
+
+    def config(self) -> dict[str, Any]:
+        config: dict[str, Any] = self.ask_as_owner("/api/v2/deployment/config").json["config"]
+        return config
+
+    def sign_in(self, **headers: Any) -> Answer:
+        """Signs in the owner of `obeying` with the API."""
+        body = {"email": EMAIL, "password": PASSWORD}
+        return self.ask("/api/v2/users/login", method="POST", body=body, **headers)
+
+    def admin_cookies(self, **headers: Any) -> str:
+        """Signs the owner in to the admin. Returns the cookies that a browser then sends."""
+        form = self.ask(f"{self.pages}login", **headers)
+        (cookie,) = [text for text in form.cookies if "coderapi_csrf=" in text]
+        fields = {"name": OWNER, "password": PASSWORD}
+        answer = self.post_form(f"{self.pages}login", fields, Cookie=cookie, **headers)
+        return "; ".join(text.partition(";")[0] for text in answer.cookies)
+
+    def post_form(self, path: str, fields: dict[str, str], **headers: Any) -> Answer:
+        """Sends a form that must be accepted. The cookies have the proof of its page."""
+        proof = headers["Cookie"].partition("coderapi_csrf=")[2].partition(";")[0]
+        body = urlencode({**fields, "csrfmiddlewaretoken": proof}).encode()
+        headers["Content_Type"] = "application/x-www-form-urlencoded"
+        answer = self.ask(path, method="POST", body=body, **headers)
+        assert answer.status == 302, (path, answer.status, answer.body[-3000:])
+        return answer
+
 
 @contextmanager
 def own_server(*flags: str, log: Path, **settings: str) -> Iterator[Server]:
-    """Starts a server with a database of its own."""
-    with own_database() as url, Server(*flags, log=log, DATABASE_URL=url, **settings) as server:
+    """Starts a server with a database of its own, unless another is given."""
+    with (
+        own_database() as url,
+        Server(*flags, log=log, **{"DATABASE_URL": url, **settings}) as server,
+    ):
+        yield server
+
+
+@contextmanager
+def obeying(*flags: str, **settings: str) -> Iterator[Server]:
+    """Starts a server with a database and a directory of its own. Its first owner can sign in."""
+    owner = {"USERNAME": OWNER, "EMAIL": EMAIL, "PASSWORD": PASSWORD}
+    first = {f"CODERAPI_FIRST_OWNER_{name}": text for name, text in owner.items()}
+    with (
+        tempfile.TemporaryDirectory(prefix="coderapi-obey-") as directory,
+        own_server(*flags, log=Path(directory) / "log", **{**first, **settings}) as server,
+    ):
         yield server
 
 
