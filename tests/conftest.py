@@ -41,6 +41,7 @@ from tests.support.csp.reports import fresh_writer
 from tests.support.databases import clusters
 from tests.support.factories import make_key, make_user
 from tests.support.processes import DEADLINE_SECONDS, in_database, migrated, own_database, wait_for
+from tests.support.servers.certificates import Authority
 from tests.support.stats_rows import NOW
 from tokens.verification import batches
 from users.passwords import BoundedArgon2
@@ -227,6 +228,11 @@ def same_minute(monkeypatch: pytest.MonkeyPatch) -> None:
 def open_directory() -> Iterator[Path]:
     with clusters.directory_for_postgres() as directory:
         yield directory
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="session")

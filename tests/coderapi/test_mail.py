@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
 
 import pytest
@@ -10,17 +9,6 @@ import pytest
 from tests.support.commands import manage
 from tests.support.servers.certificates import Authority
 from tests.support.servers.mail_server import Mailbox, mail_server
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("mail"))
-
-
-def serving(authority: Authority) -> ssl.SSLContext:
-    context, pair = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), authority.pair("mail")
-    context.load_cert_chain(pair.certificate, pair.key)
-    return context
 
 
 def send(mailbox: Mailbox, *, host: str = "localhost", **options: str) -> int:
@@ -60,7 +48,7 @@ def test_certificate_must_be_of_a_known_authority_and_of_the_smarthost(
     authority: Authority, monkeypatch: pytest.MonkeyPatch, *, at_once: bool
 ) -> None:
     tls = {"FORCE_TLS" if at_once else "TLS_STARTTLS": "true"}
-    with mail_server(serving(authority), encrypts_at_once=at_once) as mailbox:
+    with mail_server(authority.pair("mail").serving(), encrypts_at_once=at_once) as mailbox:
         assert send(mailbox, **tls) != 0
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
         assert send(mailbox, **tls) == 0

@@ -102,16 +102,8 @@ def test_worker_that_an_operator_stops_lets_clients_close_their_connections(
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(scope="module")
 def tls(authority: Authority) -> ssl.SSLContext:
-    """The context of a server with a certificate of the authority."""
-    found, pair = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), authority.pair("server")
-    found.load_cert_chain(pair.certificate, pair.key)
-    return found
+    return authority.pair("server").serving()
 
 
 def kept(client: socket.socket, authority: Authority) -> socket.socket:

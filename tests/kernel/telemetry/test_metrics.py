@@ -40,6 +40,7 @@ from tests.support.factories import make_user
 from tests.support.processes import DEADLINE_SECONDS, PROJECT, free_port, wait_for
 from tests.support.servers.front import answered, request_to, site
 from tests.support.servers.live import own_server
+from tests.support.stats_rows import gauges
 
 PRUNE = "prune_job_runs"
 DOCUMENT = PROJECT / "docs" / "metrics.md"
@@ -98,12 +99,7 @@ def test_database_gauges_are_read_from_the_database() -> None:
     JobRun.objects.create(
         job_name=PRUNE, scheduled_at=now, started_at=now, finished_at=now, error="x", process="h"
     )
-    metrics.discover()
-    found = {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in metrics.read_database_gauges(now)
-        for sample in family.samples
-    }
+    found = gauges()
     assert found["coderapi_database_up",] == 1
     assert found["coderapi_users", "active"] == 1
     assert found["coderapi_users", "suspended"] == 1

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from kernel.http.asking import Inbox, Running
 from kernel.http.call import Call
 from kernel.http.results import Caller
-from tests.support.api.asking import no_threads
+from tests.support.api.asking import ask
 from tokens.verification.caller import identify
 
 
@@ -18,13 +17,7 @@ def begun(*tokens: tuple[str, str]) -> list[Caller]:
         headers = {"coder-session-token": token}
         call = Call("GET", "/api/v2/deployment/ssh", "", headers, address, "http")
         found = identify(call, address)
-        if isinstance(found, Caller):
-            return found
-        loop = asyncio.get_running_loop()
-        identified: asyncio.Future[Caller] = loop.create_future()
-        broken = lambda: identified.set_exception(AssertionError())  # noqa: E731
-        Running(found, Inbox(loop), no_threads, identified.set_result, broken).wait(next(found))
-        return await identified
+        return found if isinstance(found, Caller) else await ask(found)
 
     async def all_of_them() -> list[Caller]:
         return await asyncio.gather(*(caller(*each) for each in tokens))

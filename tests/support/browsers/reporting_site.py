@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -74,9 +73,7 @@ def serving(handler: type[BaseHTTPRequestHandler], pair: Pair | None) -> Iterato
     """Serves a site over https, or over http without a certificate."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     if pair:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(pair.certificate, pair.key)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
+        server.socket = pair.serving().wrap_socket(server.socket, server_side=True)
     with answering(server):
         yield f"{'https' if pair else 'http'}://127.0.0.1:{server.server_port}"
 

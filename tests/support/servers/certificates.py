@@ -35,6 +35,12 @@ class Pair:
     certificate: Path
     key: Path
 
+    def serving(self) -> ssl.SSLContext:
+        """Returns the context of a server with this certificate."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, self.key)
+        return context
+
 
 class Authority:
     def __init__(self, directory: Path, name: str = "tests") -> None:
