@@ -8,14 +8,13 @@ from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from socket import SHUT_WR, create_connection, socket
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel.http.asking import run
-from kernel.http.body import Body, incomplete
+from kernel.http.body import Body
 from kernel.http.errors import APIError
 from tests.support.databases.tables import query
 from tests.support.processes import HANG_SECONDS
@@ -26,25 +25,16 @@ CAP = 1000
 LOGIN, REPORTS = "/api/v2/users/login", "/api/v2/csp/reports"
 
 
-def body_of(
-    *pieces: bytes,
-    cap: int = CAP,
-    length: int = 0,
-    error: Exception | None = None,
-    seconds: float = 30.0,
-) -> bytes:
-    """Returns the body whose pieces arrive after it is read. It ends with the error, if given."""
+def body_of(*pieces: bytes, cap: int = CAP, length: int = 0) -> bytes:
+    """Returns the body whose pieces arrive after it is read."""
     body: Body
 
     def want() -> None:
         for piece in pieces:
             body.add(piece)
-        if error:
-            body.fail(error)
-        elif seconds:
-            body.complete()
+        body.complete()
 
-    body = Body(length, want, seconds)
+    body = Body(length, want)
     return run(body.read(cap))
 
 
@@ -57,37 +47,15 @@ def test_body_is_not_changed(pieces: list[bytes]) -> None:
 def test_body_may_be_as_large_as_the_cap(sizes: list[int], over: int) -> None:
     pieces = [b"x" * size for size in sizes]
     pieces.append(b"x" * max(0, CAP + over - sum(sizes)))
-    if sum(map(len, pieces)) <= CAP:
-        assert body_of(*pieces) == b"".join(pieces)
+    size = sum(map(len, pieces))
+    if size <= CAP:
+        assert body_of(*pieces, length=size) == body_of(*pieces) == b"".join(pieces)
     else:
-        with pytest.raises(APIError) as refused:
-            body_of(*pieces)
-        assert refused.value.status == 413
-
-
-@pytest.mark.parametrize(
-    ("pieces", "more", "status"),
-    [
-        # A client that waits for "100 Continue" then does not send its body.
-        *[([], {"length": length}, 413) for length in (CAP + 1, 10**18)],
-        *[(found, {"error": incomplete()}, 400) for found in ([b""], [b"a"], [b"[1", b"]"])],
-        ([b"a"], {"seconds": 0.0}, 408),
-    ],
-)
-def test_large_incomplete_or_late_body_is_refused(
-    pieces: list[bytes], more: dict[str, Any], status: int
-) -> None:
-    with pytest.raises(APIError) as refused:
-        body_of(*pieces, **more)
-    assert refused.value.status == status
-
-
-def test_body_that_is_not_kept_has_no_bytes() -> None:
-    body = Body(0, lambda: None)
-    body.add(b"a")
-    body.fail(incomplete())
-    body.add(b"b")
-    assert body.data == b""
+        # A client that waits for "100 Continue" sends no piece of a body with this length.
+        for sent, length in ((pieces, 0), ([], size)):
+            with pytest.raises(APIError) as refused:
+                body_of(*sent, length=length)
+            assert refused.value.status == 413
 
 
 server = server_fixture(

@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 from django.test import RequestFactory
 
-from coderapi.server.heads import HeadParser
-from coderapi.server.limits import Limits
 from coderapi.steps import STEPS
 from kernel.http.asking import run
 from kernel.http.call import Call, from_environ, header_name, join_header
@@ -150,13 +148,6 @@ def test_headers_that_are_sent_twice_are_joined() -> None:
     join_header(headers, header_name(b"Cookie"), "c=d")
     join_header(headers, header_name(b"X-A"), "\xe9")
     assert headers == {"cookie": "a=b; c=d", "x-a": "1,\xe9"}
-
-
-def test_header_with_an_underscore_does_not_pass_as_one_with_a_hyphen() -> None:
-    assert header_name(b"X_Forwarded_For") == ""
-    parser = HeadParser(Limits(), "127.0.0.1", "http", "")
-    found = parser.parse(b"GET / HTTP/1.1\r\nHost: a\r\nX_Forwarded_For: b\r\nx_y: c\r\n\r\n")
-    assert found.headers == {"host": "a"}
 
 
 def test_call_of_djangos_request_has_its_headers() -> None:

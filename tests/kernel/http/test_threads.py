@@ -131,29 +131,6 @@ def test_response_is_closed_in_a_thread_if_the_client_goes_while_it_is_made(
     wait_for(lambda: body.closed_in)
 
 
-def test_request_of_a_client_that_has_gone_is_not_started(started: Start) -> None:
-    seen: list[Any] = []
-
-    def answer(environ: Any, start_response: Any) -> Any:
-        seen.append(environ)
-        return application([b""])(environ, start_response)
-
-    threads = started(answer)
-    free = occupied(lambda occupy: threads.submit(occupy, "", ""))
-
-    async def go() -> None:
-        gone = asyncio.create_task(ask(threads.respond({}, "", "")))
-        await asyncio.sleep(0)
-        assert threads._pool._queues
-        gone.cancel()
-        await asyncio.gather(gone, return_exceptions=True)
-
-    asyncio.run(go())
-    free.set()
-    assert threads.submit(lambda: 1, "", "").result(DEADLINE_SECONDS) == 1
-    assert seen == []
-
-
 @pytest.mark.django_db
 def test_error_of_the_database_is_converted_in_the_thread(started: Start) -> None:
     def fail() -> None:
