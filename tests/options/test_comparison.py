@@ -20,7 +20,7 @@ from options.configuration import load
 from options.rendering import config_document, options_document
 from options.start import COMPUTED_DEFAULTS
 from tests.support.coder.stand_in import Key, Person, StandInCoder
-from tests.support.option_sources import Output
+from tests.support.option_sources import Output, options_by_name
 
 FILE = Path(__file__).parent / "coder_2_34_1.json"
 CODER: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
@@ -31,10 +31,6 @@ LEAF = Difference("leaf", "new.leaf", coder="integer")
 @pytest.fixture
 def answer() -> dict[str, Any]:
     return copy.deepcopy(CODER)
-
-
-def by_name(options: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {each["name"]: each for each in options}
 
 
 def option(answer: dict[str, Any], name: str) -> dict[str, Any]:
@@ -87,7 +83,7 @@ def test_file_has_no_sentence() -> None:
 
 def test_differences_are_named_member_by_member(answer: dict[str, Any]) -> None:
     answer["options"].append({"name": "New", "value": 1})
-    removed = by_name(options_document(load({}), wire_format="coderd"))["AI Budget Policy"]
+    removed = options_by_name(load({}), "coderd")["AI Budget Policy"]
     answer["options"].remove(option(answer, "AI Budget Policy"))
     option(answer, "Browser Only").update(
         flag="browser", hidden=True, value="yes", annotations={}, group={"name": "Client"}

@@ -9,8 +9,7 @@ import pytest
 from options.catalogue import CATALOGUE, OLD_YAML_KEYS
 from options.configuration import load
 from options.option import Option, ValueSource
-from options.rendering import options_document
-from tests.support.option_sources import load_file, parsed
+from tests.support.option_sources import load_file, options_by_name, parsed
 from tests.support.samples import sample, samples
 
 OLD, NEW = "CODER_AIBRIDGE_RATE_LIMIT", "CODER_AI_GATEWAY_RATE_LIMIT"
@@ -52,7 +51,7 @@ def test_new_name_overrides_the_old_name_in_one_source(
     path = tmp_path / "coder.yaml"
     path.write_text(file or "networking: {}", encoding="utf-8")
     configuration = load({**environ, "CODER_CONFIG_PATH": str(path)}, flags=flags)
-    options = {each["name"]: each for each in options_document(configuration, wire_format="coderd")}
+    options = options_by_name(configuration, "coderd")
     for name in ("AI Bridge Rate Limit", "AI Gateway Rate Limit"):
         assert (options[name]["value"], options[name]["value_source"]) == (value, source)
     found = configuration.warnings

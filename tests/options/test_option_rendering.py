@@ -23,16 +23,13 @@ from options.values.structs import Links, TextMap
 from options.values.urls import without_password
 from options.values.yaml_text import flow_text
 from options.written_config import yaml_document
+from tests.support.option_sources import options_by_name
 from tests.support.samples import MARK, SECRETS, WITH_PASSWORD, planted, sample, samples
 
 
 @pytest.fixture(scope="module")
 def plain() -> Configuration:
     return load({})
-
-
-def options_by_name(configuration: Configuration, wire: str) -> dict[str, dict[str, Any]]:
-    return {option["name"]: option for option in options_document(configuration, wire_format=wire)}
 
 
 SHOWN = {

@@ -56,8 +56,9 @@ def test_flags_override_environment_file_and_defaults(config_file: Path) -> None
     config_file.write_text(
         "cacheDir: file\nwgtunnelHost: file\nsshKeygenAlgorithm: rsa4096\n", encoding="utf-8"
     )
+    missing = str(config_file.with_name("missing.yaml"))
     configuration = load(
-        {"CODER_CACHE_DIRECTORY": "env", "WGTUNNEL_HOST": "env"},
+        {"CODER_CONFIG_PATH": missing, "CODER_CACHE_DIRECTORY": "env", "WGTUNNEL_HOST": "env"},
         flags=[("config", str(config_file)), ("cache-dir", "flag")],
     )
     paths = ("cache_directory", "wgtunnel_host", "ssh_keygen_algorithm", "pg_auth")
@@ -69,15 +70,6 @@ def test_flags_override_environment_file_and_defaults(config_file: Path) -> None
         f"{config_file}:3:21",
         "",
     ]
-
-
-def test_file_of_the_flag_overrides_that_of_the_environment(tmp_path: Path) -> None:
-    (tmp_path / "flag.yaml").write_text("cacheDir: flag\n", encoding="utf-8")
-    configuration = load(
-        {"CODER_CONFIG_PATH": str(tmp_path / "missing.yaml")},
-        flags=[("config", str(tmp_path / "flag.yaml"))],
-    )
-    assert configuration["cache_directory"] == "flag"
 
 
 @pytest.mark.parametrize(
@@ -121,18 +113,13 @@ def test_file_applies_only_without_stronger_sources(config_file: Path) -> None:
 UNKNOWN = "is unknown and ignored; did you mean"
 GATEWAY = "CODER_AI_GATEWAY"
 WARNINGS = {
-    "CODER_VERBOSE=1": "CODER_VERBOSE is deprecated; use CODER_LOG_FILTER instead",
     "--address=:1": "--address is deprecated; use --http-address and --tls-address instead",
-    "CODER_NOTIFICATIONS_EMAIL_FROM=a": "CODER_NOTIFICATIONS_EMAIL_FROM is deprecated; use "
-    "CODER_EMAIL_FROM instead",
     "CODER_ALLOW_WORKSPACE_RENAMES=true": "CODER_ALLOW_WORKSPACE_RENAMES is deprecated and ignored",
     "CODER_ACESS_URL=MARKER": f"CODER_ACESS_URL {UNKNOWN} CODER_ACCESS_URL?",
     "CODER_EXTERNAL_AUTH_0_IDD=MARKER": f"CODER_EXTERNAL_AUTH_0_IDD {UNKNOWN} "
     "CODER_EXTERNAL_AUTH_0_ID?",
     "CODER_AIBRIDGE_PROVIDER_0_TYPE=a": "CODER_AIBRIDGE_PROVIDER_<n>_<KEY> is deprecated; use "
     f"{GATEWAY}_PROVIDER_<n>_<KEY> instead",
-    f"CODER_AIBRIDGE_RATE_LIMIT=7 {GATEWAY}_RATE_LIMIT=9": "CODER_AIBRIDGE_RATE_LIMIT is "
-    f"deprecated and ignored, because {GATEWAY}_RATE_LIMIT sets the same value",
     f"CODER_AIBRIDGE_OPENAI_KEY=MARKER {GATEWAY}_OPENAI_KEY=MARKER2": "CODER_AIBRIDGE_OPENAI_KEY "
     f"is deprecated and ignored, because {GATEWAY}_OPENAI_KEY sets the same value",
 }
@@ -457,6 +444,7 @@ def test_computed_and_replaced_values_keep_their_source() -> None:
         assert found.sources[path] is ValueSource.DEFAULT
 
 
+TLS = "--tls-enable CODER_TLS_CERT_FILE=a CODER_TLS_KEY_FILE=b"
 MAIL = "CODER_EMAIL_SMARTHOST=mail:25 CODER_EMAIL_FROM=a@b CODER_EMAIL_"
 UNSUPPORTED = {
     "CODER_PG_AUTH=awsiamrds": "Postgres Auth: 'awsiamrds' is not supported",
@@ -477,6 +465,14 @@ UNSUPPORTED = {
     f"{MAIL}TLS_CACERTFILE=/a": "Authority File: '/a' is not supported",
     f"{MAIL}TLS_CERTFILE=/a": "Certificate File: '/a' is not supported",
     f"{MAIL}TLS_CERTKEYFILE=/a": "Key File: '/a' is not supported",
+    f"{TLS} CODER_TLS_CERT_FILE=": "TLS Certificate Files: is required",
+    f"{TLS} CODER_TLS_KEY_FILE=b,c": "TLS Key Files: 'b,c' names more than one file",
+    f"{TLS} CODER_TLS_MIN_VERSION=tls10": "TLS Minimum Version: 'tls10'",
+    f"{TLS} CODER_TLS_CIPHERS=TLS_RSA_X": "TLS Ciphers: 'TLS_RSA_X' is not supported",
+    f"{TLS} CODER_TLS_ALLOW_INSECURE_CIPHERS=1": "TLS Allow Insecure Ciphers: 'true' is not",
+    f"{TLS} CODER_TLS_CLIENT_AUTH=request": "TLS Client Auth: 'request' is not supported",
+    f"{TLS} CODER_TLS_CLIENT_AUTH=require-and-verify": "TLS Client CA Files: is required",
+    f"{TLS} CODER_TLS_ADDRESS=localhost:https": "TLS Address: 'localhost:https' is not",
     # Neither Coder's server starts with these.
     "CODER_SAMESITE_AUTH_COOKIE=strict": "CODER_SAMESITE_AUTH_COOKIE: SameSite Auth Cookie: "
     "'strict' is not one of the choices",
@@ -487,8 +483,18 @@ UNSUPPORTED = {
 
 @pytest.mark.parametrize(("line", "wanted"), UNSUPPORTED.items())
 def test_start_fails_with_an_unsupported_value_of_an_option(line: str, wanted: str) -> None:
-    environ, flags = parsed(line)
     with pytest.raises(ConfigurationError) as raised:
-        load_for_start({"HOME": "/none", **environ}, flags=flags)
+        started(line)
     (error,) = raised.value.errors
     assert (wanted in str(error), "MARKER" in str(error)) == (True, False)
+
+
+def started(line: str) -> Configuration:
+    environ, flags = parsed(line)
+    return load_for_start({"HOME": "/none", **environ}, flags=flags)
+
+
+def test_options_of_tls_are_checked_only_while_it_is_enabled() -> None:
+    assert started(TLS)["tls.enable"] is True
+    ciphers = "TLS_RSA_WITH_AES_128_CBC_SHA"
+    assert started(f"CODER_TLS_CIPHERS={ciphers}")["tls.supported_ciphers"] == [ciphers]

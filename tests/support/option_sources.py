@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
+from typing import Any
 
 from options.configuration import Configuration, load
+from options.rendering import options_document
 from options.sources.flags import parse_flags
 from tests.support.commands import manage
 
@@ -22,6 +24,10 @@ def parsed(line: str) -> tuple[dict[str, str], list[tuple[str, str | None]]]:
 def load_file(path: Path, content: str | bytes, **environ: str) -> Configuration:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return load({"CODER_CONFIG_PATH": str(path), **environ})
+
+
+def options_by_name(configuration: Configuration, wire: str) -> dict[str, dict[str, Any]]:
+    return {option["name"]: option for option in options_document(configuration, wire_format=wire)}
 
 
 class Output:

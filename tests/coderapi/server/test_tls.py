@@ -15,16 +15,10 @@ import pytest
 from coderapi.server.certificates import CertificateError, tls_context
 from coderapi.startup.addresses import AddressError, claim_all
 from options.configuration import load
-from options.rejections import rejected_values
 from tests.support.servers.certificates import Authority, Pair
 from tests.support.servers.live import Server, obeying
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="module")
@@ -97,31 +91,6 @@ def test_clients_must_present_a_certificate_of_the_authority(authority: Authorit
 
 
 # --- Errors -----------------------------------------------------------------------------------
-
-GOOD = {"CODER_TLS_ENABLE": "1", "CODER_TLS_CERT_FILE": "a", "CODER_TLS_KEY_FILE": "b"}
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "said"),
-    [
-        ("CERT_FILE", "", "TLS Certificate Files: is required"),
-        ("KEY_FILE", "b,c", "TLS Key Files: 'b,c' names more than one file"),
-        ("MIN_VERSION", "tls10", "TLS Minimum Version: 'tls10'"),
-        ("CIPHERS", "TLS_RSA_X", "TLS Ciphers: 'TLS_RSA_X' is not supported"),
-        ("ALLOW_INSECURE_CIPHERS", "1", "TLS Allow Insecure Ciphers: 'true' is not"),
-        ("CLIENT_AUTH", "request", "TLS Client Auth: 'request' is not supported"),
-        ("CLIENT_AUTH", "require-and-verify", "TLS Client CA Files: is required"),
-        ("ADDRESS", "localhost:https", "TLS Address: 'localhost:https' is not"),
-    ],
-)
-def test_unsupported_value_is_an_error_with_the_options_name(
-    name: str, value: str, said: str
-) -> None:
-    assert rejected_values(load(GOOD)) == []
-    (found,) = rejected_values(load({**GOOD, f"CODER_TLS_{name}": value}))
-    assert said in str(found)
-    # Ciphers are only reported while TLS is off.
-    assert rejected_values(load({"CODER_TLS_CIPHERS": "TLS_RSA_WITH_AES_128_CBC_SHA"})) == []
 
 
 def options(certificate_file: Path, key_file: Path, **more: str) -> Any:
