@@ -58,27 +58,27 @@ def closing[T](action: Callable[[], T]) -> Callable[[], T]:
 class Senders:
     """Threads that call `send` with their number until the block ends.
 
-    `send` returns whether its request was acknowledged.
+    `send` may return whether its request was acknowledged. Its error is raised at the end.
     """
 
-    def __init__(self, number: int, send: Callable[[int], bool]) -> None:
+    def __init__(self, number: int, send: Callable[[int], object]) -> None:
         self.sent = self.acknowledged = 0
         self.send, self.stopped, self.lock = send, threading.Event(), threading.Lock()
-        self._threads = [threading.Thread(target=self._run, args=[n]) for n in range(number)]
+        self._number, self._threads = number, ThreadPoolExecutor(number)
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
+        self._running = [self._threads.submit(self._run, n) for n in range(self._number)]
         return self
 
     def __exit__(self, *raised: object) -> None:
         self.stopped.set()
-        for thread in self._threads:
-            thread.join()
+        for each in self._running:
+            each.result()
+        self._threads.shutdown()
 
     def _run(self, number: int) -> None:
         while not self.stopped.is_set():
-            is_acknowledged = self.send(number)
+            is_acknowledged = self.send(number) is True
             with self.lock:
                 self.sent += 1
                 self.acknowledged += is_acknowledged

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import json
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +15,6 @@ from kernel import memory
 from kernel.http.asking import Asking
 from kernel.http.exchange import Site
 from kernel.http.responses import Answer
-from kernel.telemetry.access import AccessLog
 from tests.support.api.client import APIClient
 from tests.support.api.paths import API, DOCUMENTS, NEVER_EQUAL, full
 from tests.support.concurrency import await_announcements
@@ -94,22 +91,6 @@ def test_cached_document_is_the_same_at_once_and_by_django(
         assert comparable(found, is_head=method == "HEAD") == wanted, condition
 
 
-def request(path: str, client: APIClient, more: str = "Connection: close\r\n") -> bytes:
-    token = f"Coder-Session-Token: {client.token}"
-    return f"GET {path} HTTP/1.1\r\nHost: testserver\r\n{token}\r\n{more}\r\n".encode()
-
-
-def test_cached_documents_are_sent_by_the_server(front: Site, client: APIClient) -> None:
-    paths = [full(path) for path in DOCUMENTS]
-    for path in paths:
-        client.get(path)
-    *most, last = paths
-    sent = [*(request(path, client, "") for path in most), request(last, client)]
-    with serving(front) as server:
-        answers = until_the_end(server.connect(b"".join(sent)))
-    assert answers.count(b"HTTP/1.1 200 ") == len(paths)
-
-
 @pytest.mark.parametrize("is_cached", [True, False])
 def test_document_is_compressed_first_in_a_thread(
     front: Site, client: APIClient, monkeypatch: pytest.MonkeyPatch, is_cached: bool
@@ -125,10 +106,11 @@ def test_document_is_compressed_first_in_a_thread(
     if is_cached:
         client.get(CONFIG, headers={"Accept-Encoding": "gzip"})
     monkeypatch.setattr(gzip, "compress", compressed)
+    head = f"GET {CONFIG} HTTP/1.1\r\nHost: testserver\r\nCoder-Session-Token: {client.token}\r\n"
+    head += "Accept-Encoding: gzip\r\nConnection: close\r\n\r\n"
     with serving(front) as server:
         for _ in range(2):
-            more = "Accept-Encoding: gzip\r\nConnection: close\r\n"
-            answer = until_the_end(server.connect(request(CONFIG, client, more)))
+            answer = until_the_end(server.connect(head.encode()))
             assert b"\r\nContent-Encoding: gzip\r\n" in answer
     assert found == ([] if is_cached else ["web_0"])
 
@@ -151,7 +133,12 @@ def test_request_that_asks_counts_once(front: Site, client: APIClient) -> None:
 
 @pytest.mark.parametrize(
     ("more", "forgets"),
-    [({"method": "POST"}, False), ({"path": f"{API}/users/me"}, False), ({}, True)],
+    [
+        ({"method": "POST"}, False),
+        ({"path": f"{API}/users/me"}, False),
+        ({"token": ""}, False),
+        ({}, True),
+    ],
 )
 def test_other_requests_ask(
     front: Site, client: APIClient, more: dict[str, str], forgets: bool
@@ -161,17 +148,3 @@ def test_other_requests_ask(
         memory.clear_all()
     asks = request_to(**{"path": CONFIG, "token": client.token, **more})  # type: ignore[arg-type]
     assert at_once(front.exchange(asks)) is None
-
-
-def test_response_is_in_the_access_log(client: APIClient, tmp_path: Path) -> None:
-    client.get(CONFIG)
-    log = AccessLog(str(tmp_path / "log"), "json")
-    logging, stop = site(never, log=log)
-    answer = at_once(logging.exchange(request_to(CONFIG, token=client.token)))
-    stop()
-    assert answer is not None
-    log.write()
-    line = json.loads((tmp_path / "log").read_text())
-    assert (line["method"], line["path"]) == ("GET", CONFIG)
-    assert (line["status"], line["bytes"]) == (200, len(answer.body))
-    assert line["request_id"] == answer.headers["X-Coder-Request-Id"]

@@ -15,7 +15,6 @@ from django.db import connection
 
 from coderapi import web
 from coderapi.steps import STEPS
-from kernel import memory
 from kernel.db.backend.base import connections
 from kernel.http import exchange
 from kernel.http.body import Body
@@ -44,15 +43,6 @@ def all_queries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(psycopg.Cursor, "execute", noted)
     return found
-
-
-def test_remembered_document_is_answered_by_the_front(owner: APIClient) -> None:
-    memory.clear_all()
-    assert answered_by(f"{API}/buildinfo") == "django"
-    owner.get(f"{API}/buildinfo")
-    assert answered_by(f"{API}/buildinfo") == "front"
-    assert answered_by(f"{API}/buildinfo", Origin="https://a.example") == "front"
-    assert answered_by(f"{API}/deployment/ssh") == "django"
 
 
 @pytest.mark.parametrize(

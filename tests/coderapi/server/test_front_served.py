@@ -261,6 +261,8 @@ def test_refusals_of_heads_are_logged_and_counted(
     assert (line["method"], line["path"]) == request_line
     assert line["protocol"] == ("HTTP/2.0" if expected == 505 else "HTTP/1.1")
     assert f"Request-Id: {line['request_id']}".encode() in answer
+    assert b"connection: close\r\n" in answer
+    assert b'"message"' in answer
     assert line["bytes"] == len(answer.partition(b"\r\n\r\n")[2])
     assert count_of(expected, request_line[0] or "other") == counted + 1
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -19,6 +18,7 @@ import pytest
 from coderapi import postgres
 from kernel.db.connections import LimitedConnection
 from kernel.db.listener import DEAF_AFTER_SECONDS
+from tests.support.concurrency import Senders
 from tests.support.databases.clusters import OwnCluster, own_cluster
 from tests.support.databases.tables import query
 from tests.support.processes import DEADLINE_SECONDS, free_port, wait_for
@@ -173,25 +173,16 @@ def get(port: int, path: str, token: str = "", body: bytes | None = None) -> tup
 @contextmanager
 def crowd(port: int, secret: str) -> Iterator[None]:
     """Sends requests of many clients until the block ends, each request with another key."""
-    numbers, over, begun = itertools.count(1), threading.Event(), threading.Barrier(CROWD + 1)
+    numbers = itertools.count(1)
 
-    def ask_on() -> None:
-        begun.wait(DEADLINE_SECONDS)
-        while not over.is_set():
-            get(port, DOCUMENT, f"{next(numbers) % KEYS + 1:010}-{secret}")
+    def ask(_: int) -> None:
+        get(port, DOCUMENT, f"{next(numbers) % KEYS + 1:010}-{secret}")
 
-    with ThreadPoolExecutor(CROWD) as clients:
-        asking = [clients.submit(ask_on) for _ in range(CROWD)]
-        try:
-            begun.wait(DEADLINE_SECONDS)
-            # Each request takes a number, so the numbers show when most clients have begun.
-            wait_for(lambda: next(numbers) > CROWD)
-            yield
-        finally:
-            over.set()
-        # Raises the error of a client, because a crowd that has ended tests nothing.
-        for client in asking:
-            client.result()
+    # A client that fails fails the test, because a crowd that has ended tests nothing.
+    with Senders(CROWD, ask):
+        # Each request takes a number, so the numbers show when most clients have begun.
+        wait_for(lambda: next(numbers) > CROWD)
+        yield
 
 
 @contextmanager

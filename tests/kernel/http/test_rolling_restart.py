@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.concurrency import Senders
 from tests.support.processes import DEADLINE_SECONDS, PROJECT, free_port, own_database, wait_for
 from tests.support.servers import proxies
 from tests.support.servers.live import Server
@@ -96,23 +96,15 @@ def status_of(connection: HTTPConnection, method: str, path: str, body: str | No
 @contextmanager
 def clients(port: int) -> Iterator[Counter[int]]:
     """Sends requests until the block ends. Counts their statuses."""
-    seen, stop = Counter[int](), threading.Event()
+    seen = Counter[int]()
 
-    def send() -> None:
-        while not stop.is_set():
-            with closing(HTTPConnection("127.0.0.1", port, timeout=DEADLINE_SECONDS)) as connection:
-                seen[status_of(connection, "GET", "/api/v2/buildinfo")] += 1
-                seen[status_of(connection, "POST", "/api/v2/users/login", "{}")] += 1
+    def send(_: int) -> None:
+        with closing(HTTPConnection("127.0.0.1", port, timeout=DEADLINE_SECONDS)) as connection:
+            seen[status_of(connection, "GET", "/api/v2/buildinfo")] += 1
+            seen[status_of(connection, "POST", "/api/v2/users/login", "{}")] += 1
 
-    threads = [threading.Thread(target=send) for _ in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    try:
+    with Senders(CLIENTS, send):
         yield seen
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
 
 
 def check(pair: Pair, port: int, is_back: Callable[[int], object] = lambda port: True) -> None:

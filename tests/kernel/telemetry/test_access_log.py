@@ -152,6 +152,19 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+ASKED = [
+    ("GET", f"/api/v2/buildinfo?coder_session_token={TOKEN}", 200),
+    # Its response is cached.
+    *((method, "/api/v2/buildinfo", 200) for method in ("HEAD", "GET")),
+    ("GET", f"/api/v2/users/me/{TOKEN}", 404),
+    ("GET", "/static/coderapi/admin.css", 200),
+    ("GET", f"/x_{TOKEN}", 404),
+    ("GET", "/%E4%BD%A0%FF", 400),
+    ("POST", "/api/v2/csp/reports", 401),
+    ("POST", "/api/v2/users/login", 413),
+]
+
+
 def test_server_logs_every_response(tmp_path: Path) -> None:
     written, moved = tmp_path / "access", tmp_path / "access.1"
     more = {
@@ -161,20 +174,10 @@ def test_server_logs_every_response(tmp_path: Path) -> None:
         "CODER_PROXY_TRUSTED_ORIGINS": "127.0.0.1",
         "CODERAPI_FIRST_OWNER_USERNAME": "owner",
     }
-    asked = [
-        ("GET", f"/api/v2/buildinfo?coder_session_token={TOKEN}", 200),
-        ("HEAD", "/api/v2/buildinfo", 200),
-        ("GET", f"/api/v2/users/me/{TOKEN}", 404),
-        ("GET", "/static/coderapi/admin.css", 200),
-        ("GET", f"/x_{TOKEN}", 404),
-        ("GET", "/%E4%BD%A0%FF", 400),
-        ("POST", "/api/v2/csp/reports", 401),
-        ("POST", "/api/v2/users/login", 413),
-    ]
     forwarded = "1.2.3.4, 203.0.113.9"
     with own_server("--web-only", log=tmp_path / "log", **more) as server:
         answers = {}
-        for method, path, status in asked:
+        for method, path, status in ASKED:
             body = b"x" * (5 << 20) if method == "POST" else None
             answer = server.ask(
                 path, token=TOKEN, method=method, body=body, X_Forwarded_For=forwarded
@@ -190,6 +193,7 @@ def test_server_logs_every_response(tmp_path: Path) -> None:
                 assert path.partition("?")[0].startswith(line["path"].partition("***")[0])
                 assert line["duration_ms"] > 0
         assert not answers
+        assert logged_clients(server, written) == ["127.0.0.1", *["203.0.113.9"] * 3] * 2
         written.rename(moved)
         ask_and_leave(server)
         wait_for(lambda: any(line["path"] == TOKENS for line in lines(written)))
@@ -197,6 +201,24 @@ def test_server_logs_every_response(tmp_path: Path) -> None:
         assert server.end(signal.SIGTERM) == 0
     assert last in {line["request_id"] for line in lines(written)}
     assert TOKEN.partition("-")[2] not in moved.read_text() + (tmp_path / "log").read_text()
+
+
+def logged_clients(server: Server, written: Path) -> list[str]:
+    """Returns the addresses for requests with and without a header that has an underscore.
+
+    It is no header of a proxy. The rate limit and sign-in attempts count for this address, too.
+    """
+    proxied, forged = {"X-Forwarded-For": "203.0.113.9"}, {"X_Forwarded_For": "203.0.113.1"}
+    # The first path is handled in the event loop, and the second one by Django.
+    paths = ("/api/v2/buildinfo", "/login")
+    before = len(lines(written))
+    with closing(HTTPConnection("127.0.0.1", server.port)) as connection:
+        for path in paths:
+            for headers in (forged, proxied, proxied | forged, forged | proxied):
+                connection.request("GET", path, headers=headers)
+                assert connection.getresponse().read()
+    found = wait_for(lambda: (new := lines(written)[before:])[7:] and new)
+    return [line["client"] for line in found]
 
 
 def ask_and_leave(server: Server) -> None:
