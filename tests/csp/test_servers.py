@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,14 +18,13 @@ from tests.support.csp.load import assert_counts_agree, load, post
 from tests.support.csp.reports import legacy, modern
 from tests.support.databases.clusters import own_cluster
 from tests.support.processes import (
-    DEADLINE_SECONDS,
     Program,
     free_port,
     in_database,
     own_database,
     wait_for,
 )
-from tests.support.servers.live import Server
+from tests.support.servers.live import Server, send
 
 
 def collecting_at(database: str, directory: Path, **environment: str) -> Server:
@@ -125,7 +122,7 @@ def test_metrics_cover_every_process(database: str, tmp_path: Path) -> None:
     asked = {"CODER_PROMETHEUS_ENABLE": "true", "CODER_PROMETHEUS_ADDRESS": f"127.0.0.1:{port}"}
     with collecting_at(database, tmp_path, **asked) as server:
         for body in BODIES * ROUNDS:
-            assert post(server.port, json.dumps(body)) == 200
+            assert post(server.port, body) == 200
         wait_for(lambda: samples(port).get("coderapi_csp_batch_reports_sum") == 3 * ROUNDS)
         found = samples(port)
     for outcome, times in (("stored", 2), ("noise", 1), ("other", 1), ("invalid", 1)):
@@ -137,9 +134,7 @@ def test_metrics_cover_every_process(database: str, tmp_path: Path) -> None:
 
 def samples(port: int) -> dict[str, float]:
     """Returns the samples without buckets, by name and label values."""
-    url = f"http://127.0.0.1:{port}/metrics"
-    with urllib.request.urlopen(url, timeout=DEADLINE_SECONDS) as answer:
-        text = answer.read().decode()
+    text = send(port, "/metrics").body.decode()
     return {
         " ".join([sample.name, *sample.labels.values()]): sample.value
         for family in text_string_to_metric_families(text)

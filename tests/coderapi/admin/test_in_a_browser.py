@@ -80,10 +80,6 @@ def test_no_page_is_inaccessible_too_wide_or_violates_its_policy(
         assert found(path.format(token=token) for path in PERSONAL) == {}
 
 
-pytestmark = [pytest.mark.django_db(transaction=True), needs_browser]
-
-
-@pytest.mark.django_db(transaction=True)
 def test_list_of_choices_opens_and_a_violation_is_reported_with_the_users_session(
     live_server: Any, tmp_path: Path
 ) -> None:
@@ -109,8 +105,6 @@ HEADINGS = (
 ANSWER = "return document.querySelector('.live-responses-table')?.innerText ?? ''"
 
 
-@needs_browser
-@pytest.mark.django_db(transaction=True)
 def test_page_shows_every_operation_without_violations(
     live_server: LiveServer, settings: Any, tmp_path: Path
 ) -> None:

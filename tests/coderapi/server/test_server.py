@@ -13,7 +13,6 @@ from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import psycopg
 import pytest
@@ -36,7 +35,7 @@ from tests.support.processes import (
     running_with,
     wait_for,
 )
-from tests.support.servers.live import ANY_PORT, Server
+from tests.support.servers.live import ANY_PORT, Server, send
 
 type Start = Callable[..., Server]
 
@@ -285,11 +284,8 @@ def test_connections_of_jobs_come_before_those_of_requests(start: Start, databas
     assert "needs up to 20 connections to PostgreSQL, but can have only 18" in text
     assert "Requests now have only 2, " in text
 
-    def scraped() -> str:
-        return str(urlopen(f"http://127.0.0.1:{port}/").read().decode())
-
-    wait_for(lambda: "coderapi_database_pool_max_connections 2.0" in scraped())
-    assert "coderapi_database_free_connections" in scraped()
+    wait_for(lambda: b"coderapi_database_pool_max_connections 2.0" in send(port, "/").body)
+    assert b"coderapi_database_free_connections" in send(port, "/").body
 
 
 def test_flags_reach_all_children_and_secrets_stay_hidden(start: Start, database: str) -> None:

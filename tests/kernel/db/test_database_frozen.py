@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
-from http.client import HTTPConnection
 from pathlib import Path
 from socket import create_connection
 from typing import Any
@@ -22,7 +21,7 @@ from tests.support.concurrency import Senders
 from tests.support.databases.clusters import OwnCluster, own_cluster
 from tests.support.databases.tables import query
 from tests.support.processes import DEADLINE_SECONDS, free_port, wait_for
-from tests.support.servers.live import Server
+from tests.support.servers.live import Server, send
 from tests.support.servers.proxies import is_open
 
 TOKENS = "/api/v2/users/me/keys/tokens"
@@ -161,13 +160,9 @@ def locked(cluster: OwnCluster) -> Iterator[None]:
 
 def get(port: int, path: str, token: str = "", body: bytes | None = None) -> tuple[int, float]:
     """Returns the status of the answer and the seconds until it came. A body is posted."""
-    begun = time.monotonic()
-    with closing(HTTPConnection("127.0.0.1", port, timeout=DEADLINE_SECONDS)) as connection:
-        method = "GET" if body is None else "POST"
-        connection.request(method, path, body, headers={"Coder-Session-Token": token})
-        response = connection.getresponse()
-        response.read()
-        return response.status, time.monotonic() - begun
+    begun, method = time.monotonic(), "GET" if body is None else "POST"
+    answer = send(port, path, method=method, body=body, headers={"Coder-Session-Token": token})
+    return answer.status, time.monotonic() - begun
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from http.client import HTTPConnection
 from pathlib import Path
 from socket import SHUT_WR, create_connection, socket
 
@@ -18,7 +17,7 @@ from kernel.http.body import Body
 from kernel.http.errors import APIError
 from tests.support.databases.tables import query
 from tests.support.processes import HANG_SECONDS
-from tests.support.servers.live import Server, server_fixture
+from tests.support.servers.live import Server, send, server_fixture
 from tests.support.servers.proxies import Proxy, needs_nginx
 
 CAP = 1000
@@ -89,13 +88,8 @@ def test_stalled_bodies_do_not_disturb_other_requests(server: Server) -> None:
 
 @needs_nginx
 def test_stalled_bodies_do_not_pass_the_proxy(server: Server, tmp_path: Path) -> None:
-    def ask_through(port: int) -> int:
-        with closing(HTTPConnection("127.0.0.1", port, timeout=HANG_SECONDS)) as connection:
-            connection.request("GET", "/api/v2/buildinfo")
-            return connection.getresponse().status
-
     with Proxy(tmp_path, server.port).running() as proxy, stalled(proxy.http_port, count=130):
-        assert {ask_through(proxy.http_port) for _ in range(100)} == {200}
+        assert {send(proxy.http_port, "/api/v2/buildinfo").status for _ in range(100)} == {200}
         assert server.ask(LOGIN, method="POST", body=b"{}").status == 400
 
 

@@ -18,7 +18,7 @@ import pytest
 from tests.support.concurrency import Senders
 from tests.support.processes import DEADLINE_SECONDS, PROJECT, free_port, own_database, wait_for
 from tests.support.servers import proxies
-from tests.support.servers.live import Server
+from tests.support.servers.live import Answer, Server, send
 from tests.support.servers.local_server import answering
 from tests.support.servers.proxies import Proxy, caddy, needs_caddy, needs_haproxy, needs_nginx
 
@@ -172,21 +172,16 @@ def test_caddy_as_documented_drops_forged_headers_and_logs_no_token(tmp_path: Pa
         "Coder-Session-Token": token,
     }
 
-    def ask() -> tuple[int, bytes]:
-        with closing(HTTPConnection("127.0.0.1", port, timeout=DEADLINE_SECONDS)) as connection:
-            connection.request(
-                "GET", f"/api/v2/buildinfo?coder_session_token={token}", None, headers
-            )
-            answer = connection.getresponse()
-            return answer.status, answer.read()
+    def ask() -> Answer:
+        return send(port, f"/api/v2/buildinfo?coder_session_token={token}", headers=headers)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
     text = example("caddyfile", server.server_port, free_port(), port=port)
     with caddy(text.replace("5s", "1s"), tmp_path, port=port):
         with answering(server):
-            wait_for(lambda: ask()[0] == 200)
-            seen = dict(json.loads(ask()[1]))
-        assert wait_for(lambda: ask()[0] in {502, 503})
+            wait_for(lambda: ask().status == 200)
+            seen = dict(ask().json)
+        assert wait_for(lambda: ask().status in {502, 503})
     assert seen["Host"] == f"127.0.0.1:{port}"
     assert (seen["X-Forwarded-For"], seen["X-Forwarded-Proto"]) == ("127.0.0.1", "http")
     assert seen["Coder-Session-Token"] == token

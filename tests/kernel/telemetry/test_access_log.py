@@ -22,7 +22,7 @@ from kernel.telemetry import access, logs
 from kernel.telemetry.access import FORMS, AccessLog, Entry, as_common, as_json, blocks
 from tests.support.databases.tables import query
 from tests.support.processes import DEADLINE_SECONDS, PROJECT, wait_for
-from tests.support.servers.live import Server, own_server
+from tests.support.servers.live import Server, own_server, send
 from tests.support.token_lists import LONG_LIST, TOKENS
 
 TOKEN = "abcdefghij-ABCDEFGHIJKLMNOPQRSTUV"
@@ -209,14 +209,11 @@ def logged_clients(server: Server, written: Path) -> list[str]:
     It is no header of a proxy. The rate limit and sign-in attempts count for this address, too.
     """
     proxied, forged = {"X-Forwarded-For": "203.0.113.9"}, {"X_Forwarded_For": "203.0.113.1"}
-    # The first path is handled in the event loop, and the second one by Django.
-    paths = ("/api/v2/buildinfo", "/login")
     before = len(lines(written))
-    with closing(HTTPConnection("127.0.0.1", server.port)) as connection:
-        for path in paths:
-            for headers in (forged, proxied, proxied | forged, forged | proxied):
-                connection.request("GET", path, headers=headers)
-                assert connection.getresponse().read()
+    # The first path is handled in the event loop, and the second one by Django.
+    for path in ("/api/v2/buildinfo", "/login"):
+        for headers in (forged, proxied, proxied | forged, forged | proxied):
+            assert send(server.port, path, headers=headers).body
     found = wait_for(lambda: (new := lines(written)[before:])[7:] and new)
     return [line["client"] for line in found]
 

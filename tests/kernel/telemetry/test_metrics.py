@@ -11,10 +11,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from functools import partial
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ from tests.support.commands import execute
 from tests.support.factories import make_user
 from tests.support.processes import DEADLINE_SECONDS, PROJECT, free_port, wait_for
 from tests.support.servers.front import answered, request_to, site
-from tests.support.servers.live import own_server
+from tests.support.servers.live import own_server, send
 from tests.support.stats_rows import gauges
 
 PRUNE = "prune_job_runs"
@@ -227,9 +226,8 @@ def test_child_that_vanishes_hides_no_other(tmp_path: Path) -> None:
 
 def scraped(port: int) -> str:
     """Returns the metrics that are served, or "" before the server listens."""
-    with suppress(OSError), closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
-        connection.request("GET", "/metrics")
-        return connection.getresponse().read().decode()
+    with suppress(OSError):
+        return send(port, "/metrics").body.decode()
     return ""
 
 

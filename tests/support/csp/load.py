@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPException
 from typing import Any
 
 import psycopg
 
 from tests.support.concurrency import Senders
-from tests.support.csp.reports import PATH, legacy
-from tests.support.processes import DEADLINE_SECONDS
+from tests.support.csp.reports import PATH, as_bytes, legacy
+from tests.support.servers.live import send
 
 SENDERS = 8
 # The number of reports of a group in an hour that are all stored as rows.
@@ -21,23 +20,17 @@ STORED_PER_HOUR = 1_000
 def load(port: int) -> Senders:
     """Returns threads that send reports, each of a host of its own."""
 
-    def send(number: int) -> bool:
-        body = json.dumps(legacy(blocked_uri=f"https://host{number}.example.net/"))
+    def send_report(number: int) -> bool:
         with suppress(OSError, HTTPException):
-            return post(port, body) == 200
+            return post(port, legacy(blocked_uri=f"https://host{number}.example.net/")) == 200
         return False
 
-    return Senders(SENDERS, send)
+    return Senders(SENDERS, send_report)
 
 
-def post(port: int, body: str) -> int:
+def post(port: int, report: object) -> int:
     """Returns the status of the answer to a report."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=DEADLINE_SECONDS)
-    try:
-        connection.request("POST", PATH, body)
-        return connection.getresponse().status
-    finally:
-        connection.close()
+    return send(port, PATH, method="POST", body=as_bytes(report)).status
 
 
 def assert_counts_agree(connection: psycopg.Connection[Any], senders: Senders) -> None:

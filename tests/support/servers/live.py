@@ -7,8 +7,8 @@ import json
 import re
 import ssl
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPMessage, HTTPSConnection
 from pathlib import Path
@@ -45,6 +45,26 @@ class Answer:
     @property
     def cookies(self) -> list[str]:
         return self.headers.get_all("Set-Cookie", [])
+
+
+def send(
+    port: int,
+    path: str,
+    *,
+    method: str = "GET",
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> Answer:
+    """Returns the answer to one request to a port of this machine."""
+    with closing(
+        HTTPSConnection("localhost", port, timeout=DEADLINE_SECONDS, context=tls)
+        if tls
+        else HTTPConnection("127.0.0.1", port, timeout=DEADLINE_SECONDS)
+    ) as connection:
+        connection.request(method, path, body, headers=headers or {})
+        response = connection.getresponse()
+        return Answer(response.status, response.headers, response.read())
 
 
 class Server(Program):
@@ -131,20 +151,9 @@ class Server(Program):
             sent.setdefault("X-Real-Ip", f"198.51.100.{next(_addresses) % 250}")
         if token:
             sent["Coder-Session-Token"] = token
-        connection: HTTPConnection = (
-            HTTPSConnection(
-                "localhost", self.port_of("https"), timeout=DEADLINE_SECONDS, context=tls
-            )
-            if tls
-            else HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_SECONDS)
-        )
-        content = body if body is None or isinstance(body, bytes) else json.dumps(body)
-        try:
-            connection.request(method, path, content, headers=sent)
-            response = connection.getresponse()
-            return Answer(response.status, response.headers, response.read())
-        finally:
-            connection.close()
+        content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        port = self.port_of("https") if tls else self.port
+        return send(port, path, method=method, body=content, headers=sent, tls=tls)
 
     def ask_as_owner(self, path: str, **more: Any) -> Answer:
         return self.ask(path, token=self.owner_token, **more)
