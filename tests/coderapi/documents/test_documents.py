@@ -23,6 +23,7 @@ from jobs import registry
 from options.catalogue import CATALOGUE, OWN_OPTIONS
 from tests.support.browsers.screenshots import IMAGES, PAGES
 from tests.support.commands import execute
+from tests.support.documents import GUIDE, listing
 from tests.support.processes import PACKAGES, PROJECT, free_port
 from tests.support.servers.containers import composition
 from tests.support.servers.proxies import NGINX, make_certificate, needs_nginx
@@ -160,18 +161,6 @@ def test_exactly_the_experimental_operations_are_named() -> None:
     assert named == operations("experimental")
 
 
-GUIDE = (PROJECT / "docs" / "operations.md").read_text()
-
-
-def block(language: str, first_line: str) -> str:
-    """Returns the guide's listing that begins with the line."""
-    found = re.search(
-        rf"^```{language}\n{re.escape(first_line)}\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE
-    )
-    assert found
-    return found[1]
-
-
 def test_every_variable_in_the_guide_exists() -> None:
     known = (
         {option.env for option in OWN_OPTIONS}
@@ -196,7 +185,7 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     if not verifier:
         pytest.skip("systemd is not installed")
     unit = tmp_path / "coderapi.service"
-    text = block("ini", "# /etc/systemd/system/coderapi.service")
+    text = listing("ini", "# /etc/systemd/system/coderapi.service")
     unit.write_text(text.replace("/opt/coderapi/bin", str(PROJECT / "bin")))
     # Only root may write to /run, the runtime directory of the system's units.
     mode = [] if os.geteuid() == 0 else ["--user"]
@@ -208,8 +197,7 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
 @needs_nginx
 def test_nginx_accepts_the_site(tmp_path: Path) -> None:
     make_certificate(tmp_path)
-    begin = "# nginx. With max_fails=0, a server that refused a connection is used again at once."
-    site = block("nginx", begin).replace("/etc/ssl/coder", str(tmp_path))
+    site = listing("nginx", r"# nginx[.][^\n]*").replace("/etc/ssl/coder", str(tmp_path))
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     scratch = "".join(f"{kind}_temp_path {tmp_path}/{kind};\n" for kind in kinds)
     site = site.replace("listen 443", f"listen 127.0.0.1:{free_port()}")

@@ -170,17 +170,20 @@ def test_our_operations_have_a_stability_and_a_chapter_of_their_own(wire: WireFo
     assert paths == sorted(paths)
 
 
+def path_of(path: str, operation: dict[str, Any]) -> str:
+    """Returns the path with the examples of its parameters."""
+    named = [each for each in operation["parameters"] if "example" in each]
+    return path.format(**{each["name"]: each["example"] for each in named})
+
+
 @pytest.mark.django_db
 def test_only_operations_of_ours_reject_unknown_parameters(owner: APIClient) -> None:
     rejecting = set()
     for method, path, operation in operations(WireFormat.DOCUMENTED):
-        examples = {
-            each["name"]: each["example"] for each in operation["parameters"] if "example" in each
-        }
         ours = operation["description"].endswith("Unknown query parameters are rejected.")
         if not ours and method != "get":
             continue
-        answer = owner.generic(method.upper(), f"{path.format(**examples)}?sitez=1")
+        answer = owner.generic(method.upper(), f"{path_of(path, operation)}?sitez=1")
         problems = answer.json().get("validations", []) if isinstance(answer.json(), dict) else []
         assert [each["field"] for each in problems] == (["sitez"] if ours else []), path
         rejecting |= {path} if ours else set()
@@ -204,12 +207,11 @@ def test_only_operations_of_ours_reject_unknown_members(owner: APIClient) -> Non
     ):
         if "requestBody" not in operation or path.endswith("/csp/reports"):
             continue
-        found = {
-            each["name"]: each["example"] for each in operation["parameters"] if "example" in each
-        }
         for body in bodies(operation["requestBody"]["content"]["application/json"]["schema"]):
             sent = json.dumps(body | {"notez": None})
-            answer = owner.generic(method.upper(), path.format(**found), sent, "application/json")
+            answer = owner.generic(
+                method.upper(), path_of(path, operation), sent, "application/json"
+            )
             problems = answer.json().get("validations", []) if answer.content else []
             row = "1." if "kind" in body else ""
             assert [each["field"] for each in problems] == ([f"{row}notez"] if is_own(path) else [])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import ssl
 import subprocess
@@ -14,7 +13,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.support.processes import PROJECT, wait_for
+from tests.support.documents import listing
+from tests.support.processes import wait_for
 from tests.support.servers.containers import Rehearsal, built_image, composition, rehearsed
 from tests.support.servers.proxies import Proxy, make_certificate, needs_nginx
 
@@ -34,18 +34,11 @@ def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
 def proxy(rehearsal: Rehearsal, tmp_path: Path) -> Iterator[Proxy]:
     proxy = Proxy(tmp_path, rehearsal.web.port)
     make_certificate(proxy.tls)
-    (proxy.tls / "tls.conf").write_text(proxy.translated(tls_configuration()))
+    configuration = listing("nginx", "# docker/tls/tls.conf")
+    (proxy.tls / "tls.conf").write_text(proxy.translated(configuration))
     assert not proxy.errors()
     with proxy.running():
         yield proxy
-
-
-def tls_configuration() -> str:
-    """Returns the file that docs/operations.md tells operators to write into docker/tls."""
-    guide = (PROJECT / "docs" / "operations.md").read_text()
-    file = re.search(r"```nginx\n# docker/tls/tls.conf\n(.*?)```", guide, re.DOTALL)
-    assert file
-    return file[1]
 
 
 def answer_of(connection: HTTPConnection, path: str, **headers: str) -> HTTPResponse:

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from tests.support.concurrency import Senders
-from tests.support.processes import DEADLINE_SECONDS, PROJECT, free_port, own_database, wait_for
+from tests.support.documents import listing
+from tests.support.processes import DEADLINE_SECONDS, free_port, own_database, wait_for
 from tests.support.servers import proxies
 from tests.support.servers.live import Answer, Server, send
 from tests.support.servers.local_server import answering
@@ -29,10 +30,8 @@ REQUESTS = 100
 
 def example(language: str, *ports: int, port: int) -> str:
     """Returns the configuration in the guide with these ports, without TLS."""
-    guide = (PROJECT / "docs" / "operations.md").read_text()
-    found = re.search(rf"```{language}\n(# (?:nginx|HAProxy|Caddy).*?)```", guide, re.DOTALL)
-    assert found
-    text = re.sub(r"\n +ssl_certificate.*", "", found[1])
+    text = listing(language, r"# (?:nginx|HAProxy|Caddy)[^\n]*")
+    text = re.sub(r"\n +ssl_certificate.*", "", text)
     text = re.sub(r"(listen |bind :)443 ssl( crt \S+)?", rf"\g<1>127.0.0.1:{port}", text)
     text = text.replace("bind :", "bind ")
     host = f"http://127.0.0.1:{port}" if language == "caddyfile" else "localhost"

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from coderapi.openapi.document import openapi
 from kernel.http.wire import WireFormat
-from tests.support.api.schema_validation import Schema, validator_of
+from tests.support.api.schema_validation import Schema, resolved, validator_of
 from tests.support.processes import PROJECT
 
 DOCUMENTS = {
@@ -51,7 +51,6 @@ class GeneratedClient:
         }
         self.called: set[str] = set()
         self._package, self._wire = package, wire
-        self._schemas = openapi(wire)["components"]["schemas"]
         made = import_module(f"{package}.models")
         self._models = {name.lower(): getattr(made, name) for name in made.__all__}
         self._caller = import_module(f"{package}.client").AuthenticatedClient(
@@ -89,25 +88,20 @@ class GeneratedClient:
         return self._examples(_body_schema(self.operations[name]))
 
     def _examples(self, schema: Schema) -> list[Any]:
-        resolved = self._resolved(schema)
-        if "examples" in resolved:
-            return list(resolved["examples"])
-        if "items" in resolved:
-            return [self._examples(resolved["items"])]
-        return [each for option in resolved["oneOf"] for each in self._examples(option)]
+        found = resolved(schema, wire=self._wire)
+        if "examples" in found:
+            return list(found["examples"])
+        if "items" in found:
+            return [self._examples(found["items"])]
+        return [each for option in found["oneOf"] for each in self._examples(option)]
 
     def _body(self, name: str, value: Any) -> Any:
         given = self.examples(name)[0] if value is None else value
         return self._model(_body_schema(self.operations[name]), given)
 
-    def _resolved(self, schema: Schema) -> Schema:
-        name = schema.get("$ref", "").rpartition("/")[2]
-        found: Schema = self._schemas[name] if name else schema
-        return found
-
     def _model(self, schema: Schema, value: Any) -> Any:
         """Returns the value as an instance of a generated class, as the client expects."""
-        found = self._resolved(schema)
+        found = resolved(schema, wire=self._wire)
         for option in [*found.get("anyOf", []), *found.get("oneOf", [])]:
             if validator_of(option, wire=self._wire).is_valid(value):
                 return self._model(option, value)
