@@ -234,24 +234,6 @@ def test_no_bytes_are_lost(text: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "pack"),
-    [
-        ("rows.jsonl", bytes),
-        ("rows.jsonl.gz", gzip.compress),
-        ("rows.jsonl.zst", zstd.compress),
-        ("rows.csv.gz", gzip.compress),
-        ("rows.csv.zst", lambda text: b"\x50\x2a\x4d\x18\0\0\0\0" + zstd.compress(text)),
-    ],
-)
-def test_compression_is_recognized_by_the_suffix(tmp_path: Path, name: str, pack: Any) -> None:
-    path = tmp_path / name
-    path.write_bytes(pack(b'a\n"1"\n' if ".csv" in name else b'{"a":"1"}'))
-    with opened(str(path)) as source:
-        (record,) = records(source, columns=COLUMNS)
-    assert (record.values or orjson.loads(record.text)) == {"a": "1"}
-
-
-@pytest.mark.parametrize(
     ("name", "contents", "complaint"),
     [
         ("rows.jsonl", None, "No such file"),
@@ -295,16 +277,6 @@ def test_import_off_a_terminal_reports_every_ten_seconds(
         progress.advance(1000)
     reports = "rows.csv: 2,000 lines so far\nrows.csv: 4,000 lines so far\n"
     assert capsys.readouterr().err == reports
-
-
-def test_bad_lines_go_to_a_file_of_their_own(tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl"
-    path.write_bytes(b"{}\n\xff\r\n")
-    with opened(str(path)) as source, closing(BadLines(tmp_path / "bad", source=source)) as bad:
-        _, broken = records(source, columns=())
-        bad.add(broken, "is not JSON", field="id")
-    wanted = {"line": 2, "field": "id", "detail": "is not JSON", "text": "\ufffd"}
-    assert (bad.count, orjson.loads(bad.path.read_bytes())) == (1, wanted)
 
 
 def test_file_for_bad_lines_stays_open(tmp_path: Path) -> None:

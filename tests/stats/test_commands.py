@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,11 @@ from tests.support.stats_rows import (
     workspace_row,
 )
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 
 def rejected(path: Path) -> list[Any]:
     return [orjson.loads(line) for line in Path(f"{path}.rejected").read_bytes().splitlines()]
@@ -56,9 +62,21 @@ KINDS = ("vscode", "jetbrains", "reconnecting_pty", "ssh")
 NEEDED = "id,created_at,user_id,agent_id,workspace_id,template_id"
 
 
-@pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz", "rows.jsonl.gz"])
+# zstandard accepts frames that it skips.
+SKIPPED = b"\x50\x2a\x4d\x18\0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [
+        *((f"rows.{form}", bytes) for form in ("csv", "jsonl")),
+        *((f"rows.{form}.gz", gzip.compress) for form in ("csv", "jsonl")),
+        ("rows.jsonl.zst", zstd.compress),
+        ("rows.csv.zst", lambda contents: SKIPPED + zstd.compress(contents)),
+    ],
+)
 def test_compressed_files_and_csv_are_read(
-    deployment: Deployment, tmp_path: Path, name: str
+    deployment: Deployment, tmp_path: Path, name: str, pack: Callable[[bytes], bytes]
 ) -> None:
     members: Any = {"connection_median_latency_ms": 1.5, "connections_by_proto": {"a": 1}}
     members |= {f"session_count_{kind}": number for number, kind in enumerate(KINDS)}
@@ -69,7 +87,7 @@ def test_compressed_files_and_csv_are_read(
     writer.writerow({k: orjson.dumps(v).decode().strip('"') for k, v in row.items()})
     contents = lines.getvalue().encode() if ".csv" in name else orjson.dumps(row)
     path = tmp_path / name
-    path.write_bytes(gzip.compress(contents) if name.endswith(".gz") else contents)
+    path.write_bytes(pack(contents))
     assert "1 agent row imported" in run("import_agent_stats", str(path))
     agrees(deployment.collect(), [row])
     assert list(tmp_path.iterdir()) == [path]
@@ -87,7 +105,8 @@ def test_bad_lines_are_written_to_a_file_with_number_and_reason(
         run("import_agent_stats", str(path))
     assert [entry["line"] for entry in rejected(path)] == [2, 3, 4, 5, 6, 8]
     assert [entry["field"] for entry in rejected(path)] == ["", "id", "", "", "", "created_at"]
-    assert rejected(path)[0]["text"] == "{"
+    texts = [(entry["text"], bool(entry["detail"])) for entry in rejected(path)]
+    assert texts[:3] == [("{", True), ('{"id": 7}', True), ("\ufffd", True)]
     assert deployment.collect()["rows"] == 1
 
 
